@@ -1,0 +1,159 @@
+//! Each variant of the wire that OpenAI-shaped servers send, cut down to what is read of it.
+
+use super::*;
+
+fn facts_of(name: &[u8], data: &str) -> Facts {
+    let mut dialect = OpenAi::default();
+    // A leftover of the event before must never show in the next.
+    dialect.data(br#"{"choices":[{"index":3,"delta":{"content":"left"},"finish_reason":"over"#);
+    dialect.end(b"");
+    dialect.next();
+    data.as_bytes().chunks(5).for_each(|part| dialect.data(part));
+    let facts = dialect.end(name);
+    Facts {
+        choices: facts.choices.clone(),
+        model: facts.model.clone(),
+        ..*facts
+    }
+}
+
+fn facts(data: &str) -> Facts {
+    facts_of(b"", data)
+}
+
+/// (answer, reasoning, tool characters, whether it answers) of the only choice.
+fn delta(body: &str) -> (u64, u64, u64, bool) {
+    let facts = facts(&format!(r#"{{"choices":[{{"index":0,"delta":{body},"finish_reason":null}}]}}"#));
+    assert_eq!(facts.unparsed, None, "{body}");
+    let [choice] = facts.choices.as_slice() else { panic!("{body}: {facts:?}") };
+    (choice.answer_chars, choice.reasoning_chars, choice.tool_chars, choice.answers)
+}
+
+#[test]
+fn output_of_a_delta() {
+    let cases = [
+        (r#"{"role":"assistant"}"#, (0, 0, 0, false)),
+        (r#"{"role":"assistant","content":""}"#, (0, 0, 0, false)),
+        (r#"{"role":"assistant","content":null,"refusal":null}"#, (0, 0, 0, false)),
+        (r#"{}"#, (0, 0, 0, false)),
+        (r#"{"content":"Hi"}"#, (2, 0, 0, true)),
+        (r#"{"role":null,"content":"","reasoning_content":"We","tool_calls":null}"#, (0, 2, 0, false)),
+        (r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm"}]}"#, (0, 2, 0, false)),
+        (r#"{"reasoning_details":[{"type":"reasoning.encrypted","data":"abc"}]}"#, (0, 0, 0, false)),
+        (r#"{"thinking":"why"}"#, (0, 3, 0, false)),
+        (r#"{"content":[{"type":"text","text":"ab"},{"type":"text","text":"c"}]}"#, (3, 0, 0, true)),
+        (r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"ok"}]}]}"#, (0, 2, 0, false)),
+        (r#"{"content":[]}"#, (0, 0, 0, false)),
+        (r#"{"refusal":"No."}"#, (3, 0, 0, true)),
+        (r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":""}}]}"#, (0, 0, 0, true)),
+        (r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]}"#, (0, 0, 3, true)),
+        (r#"{"tool_calls":[{"function":{"name":"","arguments":""}}]}"#, (0, 0, 0, false)),
+        (r#"{"tool_calls":[{"function":{"arguments":{"a":1}}}]}"#, (0, 0, 0, true)),
+        (r#"{"function_call":{"name":"f","arguments":"{}"}}"#, (0, 0, 2, true)),
+        (r#"{"audio":{"id":"a","expires_at":1}}"#, (0, 0, 0, false)),
+        (r#"{"audio":{"data":"AAAA"}}"#, (0, 0, 0, true)),
+        (r#"{"audio":{"transcript":"hey"}}"#, (0, 0, 0, true)),
+        ("{\"content\":\"\u{1f600}\\ud83d\\ude00\"}", (2, 0, 0, true)),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(delta(body), expected, "{body}");
+    }
+}
+
+#[test]
+fn choices_in_any_order_of_keys() {
+    let facts = facts(
+        r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null,"index":1},
+            {"index":0,"text":"bc","logprobs":{"content":[{"token":"x"}]},"finish_reason":"eos"},
+            {"finish_reason":"stop"}]}"#,
+    );
+    let found: Vec<_> = facts
+        .choices
+        .iter()
+        .map(|c| (c.index, c.answer_chars, c.finish.as_deref()))
+        .collect();
+    assert_eq!(found, [(1, 1, None), (0, 2, Some("eos")), (0, 0, Some("stop"))]);
+}
+
+#[test]
+fn text_sent_twice_counts_once() {
+    let both = facts(r#"{"choices":[{"index":0,"text":" and","delta":{"content":" and"}}]}"#);
+    assert_eq!(both.choices[0].answer_chars, 4);
+    let message = facts(
+        r#"{"choices":[{"message":{"content":"so far"},"delta":{"content":"far"}},
+            {"delta":{"content":"far"},"message":{"content":"so far"}}, {"message":{"content":"whole"}}]}"#,
+    );
+    let chars: Vec<_> = message.choices.iter().map(|choice| choice.answer_chars).collect();
+    assert_eq!(chars, [3, 3, 5]);
+}
+
+fn counts(input: u64, output: u64, cached: Option<u64>, reasoning: Option<u64>) -> Option<TokenCounts> {
+    Some(TokenCounts { input: Some(input), output: Some(output), cached, reasoning })
+}
+
+#[test]
+fn usage_wherever_it_stands() {
+    let cases = [
+        (r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#, counts(5, 7, None, None)),
+        (r#"{"choices":[{"delta":{}}],"usage":null}"#, None),
+        (r#"{"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#, None),
+        (
+            r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":4},
+                "completion_tokens_details":{"reasoning_tokens":3}}}"#,
+            counts(5, 7, Some(4), Some(3)),
+        ),
+        (r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":null}}"#, counts(5, 7, None, None)),
+        (r#"{"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":7}},"usage":{"prompt_tokens":5,"completion_tokens":7}}"#, counts(5, 7, None, None)),
+        // DeepSeek's cache, SGLang's reasoning at the top level.
+        (r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_cache_hit_tokens":2,"reasoning_tokens":0}}"#, counts(5, 7, Some(2), Some(0))),
+        // xAI counts reasoning apart; OpenAI within.
+        (r#"{"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":354,"completion_tokens_details":{"reasoning_tokens":340}}}"#, counts(12, 342, None, Some(340))),
+        (r#"{"usage":{"prompt_tokens":12,"completion_tokens":350,"total_tokens":362,"completion_tokens_details":{"reasoning_tokens":340}}}"#, counts(12, 350, None, Some(340))),
+    ];
+    for (data, expected) in cases {
+        assert_eq!(facts(data).usage, expected, "{data}");
+    }
+    for timings in [r#"{"cache_n":27,"predicted_n":8,"prompt_n":1}"#, r#"{"prompt_n":1,"predicted_n":8,"cache_n":27}"#] {
+        let engine = facts(&format!(r#"{{"choices":[],"timings":{timings}}}"#)).engine;
+        assert_eq!(engine, counts(28, 8, Some(27), None), "{timings}");
+    }
+}
+
+#[test]
+fn ends_and_errors() {
+    assert!(facts("[DONE]").done);
+    assert!(facts(" [DONE] ").done);
+    assert!(!facts("[DONE, nearly]").done);
+    for data in [
+        r#"{"error":{"message":"boom","code":500}}"#,
+        r#"{"error":"boom"}"#,
+        r#"{"choices":[],"x_groq":{"error":"over capacity"}}"#,
+    ] {
+        assert!(facts(data).error, "{data}");
+    }
+    assert!(!facts(r#"{"error":null,"choices":[]}"#).error);
+    for data in ["boom", r#"{"message":"boom"}"#] {
+        let facts = facts_of(b"error", data);
+        assert_eq!((facts.error, facts.unparsed), (true, None), "{data}");
+    }
+    let mut dialect = OpenAi::default();
+    dialect.error_field();
+    assert!(dialect.end(b"").error);
+}
+
+#[test]
+fn azures_first_event_is_no_output() {
+    let facts = facts(r#"{"choices":[],"created":0,"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}"#);
+    assert_eq!(facts, Facts::default());
+}
+
+#[test]
+fn what_cannot_be_scanned_is_skipped() {
+    let cut = facts(r#"{"model":"m","choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":1,"#);
+    assert_eq!(cut, Facts { unparsed: Some(Unparsed::Json), ..Facts::default() });
+    assert_eq!(facts("{nonsense").unparsed, Some(Unparsed::Json));
+    assert_eq!(facts(&"[".repeat(500)).unparsed, Some(Unparsed::Depth));
+    let many = format!(r#"{{"choices":[{}{{}}]}}"#, "{},".repeat(MAX_CHOICES));
+    assert_eq!((facts(&many).unparsed, facts(&many).choices.len()), (Some(Unparsed::Choice), MAX_CHOICES));
+    assert_eq!(facts(r#"{"choices":[{"index":99999999999}]}"#).unparsed, Some(Unparsed::Choice));
+}

@@ -1,0 +1,3 @@
+//! Streamgauge.
+pub mod dialect;
+pub mod wire;

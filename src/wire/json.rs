@@ -1,0 +1,437 @@
+//! Picks wanted values out of a JSON document that arrives in pieces.
+//!
+//! A [`Node`] tree, usually a `static`, names the paths that matter. The scanner walks the document
+//! once, byte by byte or faster, keeps a state of a few hundred bytes whatever the document's size,
+//! and reports the wanted values; all else is stepped over. It checks the grammar as far as that
+//! walk needs it: brackets, commas, colons and strings must be right, the inside of numbers and
+//! literals that nobody wants is not looked at (Python's `NaN` and `-Infinity` pass).
+
+use super::utf8::ScalarCount;
+
+/// Longest text that is kept of one string.
+pub const MAX_TEXT: usize = 4096;
+/// Deepest nesting that is followed; deeper documents are reported as [`Malformed::TooDeep`].
+const MAX_DEPTH: usize = 128;
+/// Longest wanted path.
+const MAX_PATH: usize = 12;
+/// Longest key that is compared; all wanted ones are shorter.
+const MAX_KEY: usize = 40;
+/// Longest number or literal that is parsed.
+const MAX_LITERAL: usize = 40;
+
+/// A place in the document. The same node may meet a scalar, an object or an array there.
+#[derive(Debug)]
+pub struct Node<T: 'static> {
+    /// What the reports call this place.
+    pub tag: T,
+    /// Whether a string's text is kept (at most [`MAX_TEXT`] bytes) or only counted.
+    pub keep: bool,
+    /// The wanted members, if an object stands here.
+    pub keys: &'static [(&'static str, &'static Node<T>)],
+    /// The elements, if an array stands here.
+    pub items: Option<&'static Node<T>>,
+}
+
+impl<T: Copy> Node<T> {
+    /// A scalar whose text is counted but not kept.
+    pub const fn scalar(tag: T) -> Self {
+        Self { tag, keep: false, keys: &[], items: None }
+    }
+
+    /// A scalar whose text is kept.
+    pub const fn text(tag: T) -> Self {
+        Self { tag, keep: true, keys: &[], items: None }
+    }
+
+    /// An object with wanted members.
+    pub const fn object(tag: T, keys: &'static [(&'static str, &'static Node<T>)]) -> Self {
+        Self { tag, keep: false, keys, items: None }
+    }
+
+    /// An array with wanted elements.
+    pub const fn array(tag: T, items: &'static Node<T>) -> Self {
+        Self { tag, keep: false, keys: &[], items: Some(items) }
+    }
+}
+
+/// What was found at a wanted place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Token<'a> {
+    /// An object or an array begins.
+    Open,
+    /// It ends.
+    Close,
+    /// A string: its length in Unicode scalar values, its text if the node keeps it (cut to
+    /// [`MAX_TEXT`] bytes, possibly inside a character), and whether it was proper UTF-8.
+    Text { chars: u64, text: &'a [u8], valid: bool },
+    Number(f64),
+    Bool(bool),
+    Null,
+}
+
+/// Why a document cannot be scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// It breaks JSON's grammar.
+    Syntax,
+    /// It ended in the middle.
+    Incomplete,
+    /// It nests deeper than 128 levels.
+    TooDeep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Value,
+    ValueOrEnd,
+    KeyOrEnd,
+    Key,
+    InKey,
+    InKeyEscape,
+    Colon,
+    AfterValue,
+    InString,
+    InEscape,
+    /// Hexadecimal digits still expected of a `\u` escape.
+    InUnicode(u8),
+    InLiteral,
+    Done,
+    Failed(Malformed),
+}
+
+/// The scanner of one document after another.
+#[derive(Debug)]
+pub struct Scanner<T: Copy + 'static> {
+    root: &'static Node<T>,
+    state: State,
+    /// One bit per open container: set for objects.
+    objects: u128,
+    depth: usize,
+    /// The nodes of the open containers, as deep as any is wanted.
+    path: [Option<&'static Node<T>>; MAX_PATH],
+    /// The node of the value that comes next or is being read.
+    node: Option<&'static Node<T>>,
+    /// The current key, number or literal.
+    word: [u8; MAX_KEY],
+    word_len: usize,
+    count: ScalarCount,
+    text: Vec<u8>,
+    unicode: u16,
+    /// The previous escape was the first half of a surrogate pair.
+    high_surrogate: Option<u16>,
+}
+
+impl<T: Copy + 'static> Scanner<T> {
+    /// A scanner for documents of this shape.
+    pub fn new(root: &'static Node<T>) -> Self {
+        Self {
+            root,
+            state: State::Value,
+            objects: 0,
+            depth: 0,
+            path: [None; MAX_PATH],
+            node: Some(root),
+            word: [0; MAX_KEY],
+            word_len: 0,
+            count: ScalarCount::default(),
+            text: Vec::new(),
+            unicode: 0,
+            high_surrogate: None,
+        }
+    }
+
+    /// Scans the next bytes of the document.
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            bytes = match self.state {
+                State::InString => self.push_string(bytes, sink),
+                State::InKey => self.push_key(bytes),
+                State::InLiteral => self.push_literal(bytes, sink),
+                State::Failed(_) => return,
+                _ => {
+                    self.step(byte, sink);
+                    rest
+                }
+            };
+        }
+    }
+
+    /// The document ends here. Ready for the next one afterwards.
+    ///
+    /// # Errors
+    /// Says why the document could not be scanned; what was reported before that stands.
+    pub fn end(&mut self, sink: &mut impl FnMut(T, Token<'_>)) -> Result<(), Malformed> {
+        if self.state == State::InLiteral && self.depth == 0 {
+            self.end_literal(sink);
+        }
+        let state = std::mem::replace(&mut self.state, State::Value);
+        self.depth = 0;
+        self.objects = 0;
+        self.node = Some(self.root);
+        match state {
+            State::Done => Ok(()),
+            State::Failed(why) => Err(why),
+            _ => Err(Malformed::Incomplete),
+        }
+    }
+
+    fn step(&mut self, byte: u8, sink: &mut impl FnMut(T, Token<'_>)) {
+        match (self.state, byte) {
+            (State::InEscape, _) => self.escape(byte),
+            (State::InUnicode(left), _) => self.unicode_digit(left, byte),
+            (State::InKeyEscape, _) => {
+                // A wanted key written with escapes is not recognised: no server does that.
+                self.word_len = MAX_KEY + 1;
+                self.state = State::InKey;
+            }
+            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+            (State::ValueOrEnd, b']') | (State::KeyOrEnd, b'}') => self.close(sink),
+            (State::Value | State::ValueOrEnd, _) => self.begin_value(byte, sink),
+            (State::KeyOrEnd | State::Key, b'"') => {
+                self.word_len = 0;
+                self.state = State::InKey;
+            }
+            (State::Colon, b':') => self.state = State::Value,
+            (State::AfterValue, b',') => {
+                self.state = if self.in_object() { State::Key } else { State::Value };
+                self.node = self.container().and_then(|node| node.items);
+            }
+            (State::AfterValue, b'}') if self.in_object() => self.close(sink),
+            (State::AfterValue, b']') if !self.in_object() => self.close(sink),
+            _ => self.state = State::Failed(Malformed::Syntax),
+        }
+    }
+
+    fn begin_value(&mut self, byte: u8, sink: &mut impl FnMut(T, Token<'_>)) {
+        match byte {
+            b'{' => self.open(true, sink),
+            b'[' => self.open(false, sink),
+            b'"' => {
+                self.state = State::InString;
+                if self.node.is_some() {
+                    self.count = ScalarCount::default();
+                    self.text.clear();
+                    self.high_surrogate = None;
+                }
+            }
+            b'-' | b'+' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                self.state = State::InLiteral;
+                self.word_len = 0;
+                self.keep_word(&[byte]);
+            }
+            _ => self.state = State::Failed(Malformed::Syntax),
+        }
+    }
+
+    fn open(&mut self, object: bool, sink: &mut impl FnMut(T, Token<'_>)) {
+        if self.depth == MAX_DEPTH {
+            self.state = State::Failed(Malformed::TooDeep);
+            return;
+        }
+        if let Some(node) = self.node {
+            sink(node.tag, Token::Open);
+        }
+        if let Some(slot) = self.path.get_mut(self.depth) {
+            *slot = self.node;
+        }
+        self.objects = self.objects << 1 | u128::from(object);
+        self.depth += 1;
+        if object {
+            self.state = State::KeyOrEnd;
+        } else {
+            self.state = State::ValueOrEnd;
+            self.node = self.container().and_then(|node| node.items);
+        }
+    }
+
+    fn close(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
+        if let Some(node) = self.container() {
+            sink(node.tag, Token::Close);
+        }
+        self.depth -= 1;
+        self.objects >>= 1;
+        self.end_value();
+    }
+
+    fn end_value(&mut self) {
+        self.state = if self.depth == 0 { State::Done } else { State::AfterValue };
+    }
+
+    fn in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
+    /// The node of the innermost open container.
+    fn container(&self) -> Option<&'static Node<T>> {
+        self.path.get(self.depth.checked_sub(1)?).copied().flatten()
+    }
+
+    fn push_key<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let end = memchr::memchr2(b'"', b'\\', bytes);
+        let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        let wanted = self.container().map_or(&[][..], |node| node.keys);
+        if !wanted.is_empty() {
+            self.keep_word(part);
+        }
+        match rest.split_first() {
+            Some((b'"', rest)) => {
+                let key = self.word.get(..self.word_len);
+                self.node = key.and_then(|key| {
+                    wanted.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, node)| *node)
+                });
+                self.state = State::Colon;
+                rest
+            }
+            Some((_, rest)) => {
+                self.state = State::InKeyEscape;
+                rest
+            }
+            None => rest,
+        }
+    }
+
+    /// Appends to the current word; one that grows too long matches nothing.
+    fn keep_word(&mut self, part: &[u8]) {
+        let end = self.word_len.saturating_add(part.len());
+        if let Some(slot) = self.word.get_mut(self.word_len..end) {
+            slot.copy_from_slice(part);
+        }
+        self.word_len = end;
+    }
+
+    fn push_literal<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(T, Token<'_>),
+    ) -> &'a [u8] {
+        let inside =
+            |byte: &u8| matches!(byte, b'-' | b'+' | b'.') || byte.is_ascii_alphanumeric();
+        let end = bytes.iter().position(|byte| !inside(byte));
+        let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        self.keep_word(part);
+        if end.is_some() {
+            self.end_literal(sink);
+        }
+        rest
+    }
+
+    fn end_literal(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
+        self.end_value();
+        let Some(node) = self.node else { return };
+        let word = self.word.get(..self.word_len.min(MAX_LITERAL)).unwrap_or_default();
+        let token = match word {
+            b"null" => Token::Null,
+            b"true" => Token::Bool(true),
+            b"false" => Token::Bool(false),
+            _ => match std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()) {
+                Some(number) if f64::is_finite(number) => Token::Number(number),
+                // Python's NaN, or a number too long to be a count.
+                _ => Token::Null,
+            },
+        };
+        sink(node.tag, token);
+    }
+
+    fn push_string<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(T, Token<'_>),
+    ) -> &'a [u8] {
+        let end = memchr::memchr2(b'"', b'\\', bytes);
+        let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        if let Some(node) = self.node
+            && !part.is_empty()
+        {
+            self.high_surrogate = None;
+            self.count.push(part);
+            self.keep_text(node, part);
+        }
+        match rest.split_first() {
+            Some((b'"', rest)) => {
+                if let Some(node) = self.node {
+                    self.count.end();
+                    let (chars, valid) = (self.count.chars(), !self.count.invalid());
+                    sink(node.tag, Token::Text { chars, text: &self.text, valid });
+                }
+                self.end_value();
+                rest
+            }
+            Some((_, rest)) => {
+                self.state = State::InEscape;
+                rest
+            }
+            None => rest,
+        }
+    }
+
+    fn keep_text(&mut self, node: &Node<T>, part: &[u8]) {
+        if node.keep {
+            let room = MAX_TEXT.saturating_sub(self.text.len());
+            self.text.extend_from_slice(part.get(..room).unwrap_or(part));
+        }
+    }
+
+    fn escape(&mut self, byte: u8) {
+        let plain = match byte {
+            b'u' => {
+                self.unicode = 0;
+                self.state = State::InUnicode(4);
+                return;
+            }
+            b'b' => 0x08,
+            b'f' => 0x0C,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'"' | b'\\' | b'/' => byte,
+            _ => {
+                self.state = State::Failed(Malformed::Syntax);
+                return;
+            }
+        };
+        self.state = State::InString;
+        self.high_surrogate = None;
+        self.unescaped(&[plain], 1);
+    }
+
+    fn unicode_digit(&mut self, left: u8, byte: u8) {
+        let Some(digit) = char::from(byte).to_digit(16) else {
+            self.state = State::Failed(Malformed::Syntax);
+            return;
+        };
+        self.unicode = self.unicode << 4 | u16::try_from(digit).unwrap_or_default();
+        if left > 1 {
+            self.state = State::InUnicode(left - 1);
+            return;
+        }
+        self.state = State::InString;
+        let (high, unit) = (self.high_surrogate.take(), self.unicode);
+        let mut utf8 = [0; 4];
+        match (high, unit) {
+            // The second half of a pair: the pair was counted with its first half.
+            (Some(high), 0xDC00..=0xDFFF) => {
+                let pair = char::decode_utf16([high, unit]).flatten().next();
+                self.unescaped(pair.unwrap_or('\u{FFFD}').encode_utf8(&mut utf8).as_bytes(), 0);
+            }
+            (_, 0xD800..=0xDBFF) => {
+                self.high_surrogate = Some(unit);
+                self.unescaped(&[], 1);
+            }
+            _ => {
+                let scalar = char::from_u32(u32::from(unit)).unwrap_or('\u{FFFD}');
+                self.unescaped(scalar.encode_utf8(&mut utf8).as_bytes(), 1);
+            }
+        }
+    }
+
+    fn unescaped(&mut self, utf8: &[u8], chars: u64) {
+        if let Some(node) = self.node {
+            self.count.add(chars);
+            self.keep_text(node, utf8);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,0 +1,184 @@
+//! Tables and properties of the scanner, held against `serde_json`.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Tag {
+    Root,
+    A,
+    List,
+    Item,
+    Kept,
+    Deep,
+}
+
+static DEEP: Node<Tag> = Node::object(Tag::Deep, &[("a", &A)]);
+static A: Node<Tag> = Node::scalar(Tag::A);
+static KEPT: Node<Tag> = Node::text(Tag::Kept);
+static ITEM: Node<Tag> = Node {
+    tag: Tag::Item,
+    keep: true,
+    keys: &[("a", &A)],
+    items: Some(&A),
+};
+static LIST: Node<Tag> = Node::array(Tag::List, &ITEM);
+static ROOT: Node<Tag> = Node::object(
+    Tag::Root,
+    &[("a", &A), ("list", &LIST), ("kept", &KEPT), ("deep", &DEEP)],
+);
+
+fn scan(pieces: &[&[u8]]) -> (Vec<String>, Result<(), Malformed>) {
+    let mut scanner = Scanner::new(&ROOT);
+    let mut found = Vec::new();
+    let mut sink = |tag: Tag, token: Token<'_>| {
+        found.push(match token {
+            Token::Text { chars, text, valid } => {
+                let (text, broken) = (String::from_utf8_lossy(text), if valid { "" } else { "!" });
+                format!("{tag:?}={chars}{broken}:{text}")
+            }
+            token => format!("{tag:?}={token:?}"),
+        });
+    };
+    pieces.iter().for_each(|piece| scanner.push(piece, &mut sink));
+    let end = scanner.end(&mut sink);
+    (found, end)
+}
+
+fn found(document: &str) -> String {
+    let (found, end) = scan(&[document.as_bytes()]);
+    assert_eq!(end, Ok(()), "{document}");
+    found.join(" ")
+}
+
+#[test]
+fn wanted_values() {
+    let cases = [
+        (r#"{"a":1}"#, "Root=Open A=Number(1.0) Root=Close"),
+        (r#" { "b" : {"a":1} , "a" : "x\ny" } "#, "Root=Open A=3: Root=Close"),
+        (r#"{"a":null,"kept":true}"#, "Root=Open A=Null Kept=Bool(true) Root=Close"),
+        (r#"{"kept":"\u0041\ud83d\ude00\ud83d\"\\"}"#, "Root=Open Kept=5:A\u{1f600}\"\\ Root=Close"),
+        (r#"{"kept":"\udc00x"}"#, "Root=Open Kept=2:\u{fffd}x Root=Close"),
+        (
+            r#"{"list":["s",{"a":2,"z":[{"a":9}]},[3],[[4]],-1.5e2]}"#,
+            "Root=Open List=Open Item=1:s Item=Open A=Number(2.0) Item=Close Item=Open A=Number(3.0) \
+             Item=Close Item=Open A=Open A=Close Item=Close Item=Number(-150.0) List=Close Root=Close",
+        ),
+        (r#"{"x":[[],{},"]}",{"a":[1]}],"a":NaN}"#, "Root=Open A=Null Root=Close"),
+        (r#"{"x":-Infinity,"a":[]}"#, "Root=Open A=Open A=Close Root=Close"),
+        (r#"{"\u0061":1,"aa":2,"":3}"#, "Root=Open Root=Close"),
+        (r#"{"deep":{"a":1,"deep":{"a":2}}}"#, "Root=Open Deep=Open A=Number(1.0) Deep=Close Root=Close"),
+        ("[1,2]", "Root=Open Root=Close"),
+        ("\"text\"", "Root=4:"),
+        ("17", "Root=Number(17.0)"),
+    ];
+    for (document, expected) in cases {
+        assert_eq!(found(document), expected, "{document}");
+    }
+}
+
+#[test]
+fn malformed() {
+    let deep = "[".repeat(MAX_DEPTH + 1);
+    let cases = [
+        ("", Malformed::Incomplete),
+        ("{", Malformed::Incomplete),
+        (r#"{"a":1"#, Malformed::Incomplete),
+        (r#"{"a":"x"#, Malformed::Incomplete),
+        (r#"{"a"}"#, Malformed::Syntax),
+        (r#"{"a":1]"#, Malformed::Syntax),
+        (r#"{"a":1,}"#, Malformed::Syntax),
+        (r#"{a:1}"#, Malformed::Syntax),
+        (r#"{"a":1}x"#, Malformed::Syntax),
+        (r#"{"a":"\x"}"#, Malformed::Syntax),
+        (r#"{"a":"\u12G4"}"#, Malformed::Syntax),
+        (r#"{"a":1}{"a":2}"#, Malformed::Syntax),
+        (&deep, Malformed::TooDeep),
+    ];
+    for (document, expected) in cases {
+        assert_eq!(scan(&[document.as_bytes()]).1, Err(expected), "{document}");
+    }
+}
+
+#[test]
+fn broken_utf8_is_counted_and_told() {
+    let (found, end) = scan(&[b"{\"a\":\"x\xff\xe2\x82\",\"kept\":\"ok\"}"]);
+    assert_eq!(end, Ok(()));
+    assert_eq!(found, ["Root=Open", "A=3!:", "Kept=2:ok", "Root=Close"]);
+}
+
+#[test]
+fn a_long_text_is_counted_whole_and_kept_in_part() {
+    let document = format!(r#"{{"kept":"{}"}}"#, "x".repeat(100_000));
+    let (found, _) = scan(&[document.as_bytes()]);
+    assert_eq!(found[1], format!("Kept=100000:{}", "x".repeat(MAX_TEXT)));
+}
+
+#[test]
+fn reusable_after_any_document() {
+    let mut scanner = Scanner::new(&ROOT);
+    for broken in ["{\"list\":[[", "{\"a\":\"x", "}", "{\"a\":1}"] {
+        scanner.push(broken.as_bytes(), &mut |_, _| {});
+        let _ = scanner.end(&mut |_, _| {});
+        let mut count = 0;
+        scanner.push(b"{\"a\":7}", &mut |tag, token| {
+            count += usize::from(tag == Tag::A && token == Token::Number(7.0));
+        });
+        assert_eq!(scanner.end(&mut |_, _| {}), Ok(()), "after {broken}");
+        assert_eq!(count, 1, "after {broken}");
+    }
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            proptest::collection::vec(("(a|list|kept|deep|x|\\PC{0,3})", inner), 0..6)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_document_in_any_split(json in any_json(), cuts in proptest::collection::vec(any::<usize>(), 0..8)) {
+        let document = json.to_string().into_bytes();
+        let whole = scan(&[&document]);
+        prop_assert_eq!(whole.1, Ok(()));
+        if let Some(text) = json.get("kept").and_then(|kept| kept.as_str()) {
+            let expected = format!("Kept={}:{text}", text.chars().count());
+            prop_assert!(whole.0.contains(&expected), "{:?} lacks {}", whole.0, expected);
+        }
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (document.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            pieces.push(&document[from..cut]);
+            from = cut;
+        }
+        pieces.push(&document[from..]);
+        prop_assert_eq!(&scan(&pieces), &whole);
+        let bytes: Vec<&[u8]> = document.chunks(1).collect();
+        prop_assert_eq!(&scan(&bytes), &whole);
+    }
+
+    #[test]
+    fn rejects_what_serde_json_rejects(mut document in any_json().prop_map(|json| json.to_string().into_bytes()), at in any::<usize>(), byte in prop_oneof![Just(b'{'), Just(b'}'), Just(b'['), Just(b']'), Just(b':'), Just(b'"')]) {
+        // Structure is checked in full, so a stray mark of punctuation is always found.
+        let at = at % (document.len() + 1);
+        document.insert(at, byte);
+        if scan(&[&document]).1.is_ok() {
+            // A mark inside a character breaks the encoding, which is told apart from the grammar.
+            let text = String::from_utf8_lossy(&document);
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Framing and scanning of bytes, without any I/O.
+//!
+//! Everything here is incremental: it takes slices as the network delivers them, in any split, keeps
+//! a bounded state between two slices, and calls back with what it found. Nothing here knows what an
+//! inference API is; that is [`crate::dialect`].
+
+pub mod json;
+pub mod sse;
+pub mod utf8;
