@@ -7,7 +7,9 @@
 //! (`reasoning_content`, `reasoning`, `thinking`, `reasoning_details`, parts of type `thinking`).
 //! Where a server sends the same text in two fields, it counts once.
 
-use super::{ChoiceFacts, Facts, MAX_CHOICES, TokenCounts, Unparsed, finish_reason, request::count};
+use super::{
+    ChoiceFacts, Facts, MAX_CHOICES, TokenCounts, Unparsed, finish_reason, request::count,
+};
 use crate::wire::json::{Malformed, Node, Scanner, Token};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -255,14 +257,18 @@ impl Event {
         if let Token::Text { valid: false, .. } = token {
             self.facts.unparsed = Some(Unparsed::Utf8);
         }
-        let body = if self.draft.in_message { &mut self.draft.message } else { &mut self.draft.delta };
+        let body =
+            if self.draft.in_message { &mut self.draft.message } else { &mut self.draft.delta };
         match (tag, token) {
             (Tag::Choice, Token::Open) => self.draft = Draft::default(),
             (Tag::Choice, Token::Close) => self.end_choice(),
             (Tag::Delta | Tag::Message, Token::Open) => {
                 self.draft.in_message = tag == Tag::Message;
-                let body =
-                    if self.draft.in_message { &mut self.draft.message } else { &mut self.draft.delta };
+                let body = if self.draft.in_message {
+                    &mut self.draft.message
+                } else {
+                    &mut self.draft.delta
+                };
                 body.seen = true;
             }
             (Tag::Index, Token::Number(n)) => self.draft.index = count(n),
@@ -282,7 +288,10 @@ impl Event {
             (Tag::Model, Token::Text { text, .. }) if !text.is_empty() => {
                 self.facts.model = Some(String::from_utf8_lossy(text).into_owned());
             }
-            (Tag::Error, Token::Text { .. } | Token::Open | Token::Bool(true) | Token::Number(_)) => {
+            (
+                Tag::Error,
+                Token::Text { .. } | Token::Open | Token::Bool(true) | Token::Number(_),
+            ) => {
                 self.facts.error = true;
             }
             (Tag::Usage, Token::Open) => {

@@ -10,11 +10,7 @@ fn facts_of(name: &[u8], data: &str) -> Facts {
     dialect.next();
     data.as_bytes().chunks(5).for_each(|part| dialect.data(part));
     let facts = dialect.end(name);
-    Facts {
-        choices: facts.choices.clone(),
-        model: facts.model.clone(),
-        ..*facts
-    }
+    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
 }
 
 fn facts(data: &str) -> Facts {
@@ -23,7 +19,8 @@ fn facts(data: &str) -> Facts {
 
 /// (answer, reasoning, tool characters, whether it answers) of the only choice.
 fn delta(body: &str) -> (u64, u64, u64, bool) {
-    let facts = facts(&format!(r#"{{"choices":[{{"index":0,"delta":{body},"finish_reason":null}}]}}"#));
+    let facts =
+        facts(&format!(r#"{{"choices":[{{"index":0,"delta":{body},"finish_reason":null}}]}}"#));
     assert_eq!(facts.unparsed, None, "{body}");
     let [choice] = facts.choices.as_slice() else { panic!("{body}: {facts:?}") };
     (choice.answer_chars, choice.reasoning_chars, choice.tool_chars, choice.answers)
@@ -37,15 +34,33 @@ fn output_of_a_delta() {
         (r#"{"role":"assistant","content":null,"refusal":null}"#, (0, 0, 0, false)),
         (r#"{}"#, (0, 0, 0, false)),
         (r#"{"content":"Hi"}"#, (2, 0, 0, true)),
-        (r#"{"role":null,"content":"","reasoning_content":"We","tool_calls":null}"#, (0, 2, 0, false)),
-        (r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm"}]}"#, (0, 2, 0, false)),
-        (r#"{"reasoning_details":[{"type":"reasoning.encrypted","data":"abc"}]}"#, (0, 0, 0, false)),
+        (
+            r#"{"role":null,"content":"","reasoning_content":"We","tool_calls":null}"#,
+            (0, 2, 0, false),
+        ),
+        (
+            r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm"}]}"#,
+            (0, 2, 0, false),
+        ),
+        (
+            r#"{"reasoning_details":[{"type":"reasoning.encrypted","data":"abc"}]}"#,
+            (0, 0, 0, false),
+        ),
         (r#"{"thinking":"why"}"#, (0, 3, 0, false)),
-        (r#"{"content":[{"type":"text","text":"ab"},{"type":"text","text":"c"}]}"#, (3, 0, 0, true)),
-        (r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"ok"}]}]}"#, (0, 2, 0, false)),
+        (
+            r#"{"content":[{"type":"text","text":"ab"},{"type":"text","text":"c"}]}"#,
+            (3, 0, 0, true),
+        ),
+        (
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"ok"}]}]}"#,
+            (0, 2, 0, false),
+        ),
         (r#"{"content":[]}"#, (0, 0, 0, false)),
         (r#"{"refusal":"No."}"#, (3, 0, 0, true)),
-        (r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":""}}]}"#, (0, 0, 0, true)),
+        (
+            r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":""}}]}"#,
+            (0, 0, 0, true),
+        ),
         (r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]}"#, (0, 0, 3, true)),
         (r#"{"tool_calls":[{"function":{"name":"","arguments":""}}]}"#, (0, 0, 0, false)),
         (r#"{"tool_calls":[{"function":{"arguments":{"a":1}}}]}"#, (0, 0, 0, true)),
@@ -67,11 +82,8 @@ fn choices_in_any_order_of_keys() {
             {"index":0,"text":"bc","logprobs":{"content":[{"token":"x"}]},"finish_reason":"eos"},
             {"finish_reason":"stop"}]}"#,
     );
-    let found: Vec<_> = facts
-        .choices
-        .iter()
-        .map(|c| (c.index, c.answer_chars, c.finish.as_deref()))
-        .collect();
+    let found: Vec<_> =
+        facts.choices.iter().map(|c| (c.index, c.answer_chars, c.finish.as_deref())).collect();
     assert_eq!(found, [(1, 1, None), (0, 2, Some("eos")), (0, 0, Some("stop"))]);
 }
 
@@ -87,14 +99,22 @@ fn text_sent_twice_counts_once() {
     assert_eq!(chars, [3, 3, 5]);
 }
 
-fn counts(input: u64, output: u64, cached: Option<u64>, reasoning: Option<u64>) -> Option<TokenCounts> {
+fn counts(
+    input: u64,
+    output: u64,
+    cached: Option<u64>,
+    reasoning: Option<u64>,
+) -> Option<TokenCounts> {
     Some(TokenCounts { input: Some(input), output: Some(output), cached, reasoning })
 }
 
 #[test]
 fn usage_wherever_it_stands() {
     let cases = [
-        (r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#, counts(5, 7, None, None)),
+        (
+            r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#,
+            counts(5, 7, None, None),
+        ),
         (r#"{"choices":[{"delta":{}}],"usage":null}"#, None),
         (r#"{"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#, None),
         (
@@ -102,18 +122,36 @@ fn usage_wherever_it_stands() {
                 "completion_tokens_details":{"reasoning_tokens":3}}}"#,
             counts(5, 7, Some(4), Some(3)),
         ),
-        (r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":null}}"#, counts(5, 7, None, None)),
-        (r#"{"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":7}},"usage":{"prompt_tokens":5,"completion_tokens":7}}"#, counts(5, 7, None, None)),
+        (
+            r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":null}}"#,
+            counts(5, 7, None, None),
+        ),
+        (
+            r#"{"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":7}},"usage":{"prompt_tokens":5,"completion_tokens":7}}"#,
+            counts(5, 7, None, None),
+        ),
         // DeepSeek's cache, SGLang's reasoning at the top level.
-        (r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_cache_hit_tokens":2,"reasoning_tokens":0}}"#, counts(5, 7, Some(2), Some(0))),
+        (
+            r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_cache_hit_tokens":2,"reasoning_tokens":0}}"#,
+            counts(5, 7, Some(2), Some(0)),
+        ),
         // xAI counts reasoning apart; OpenAI within.
-        (r#"{"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":354,"completion_tokens_details":{"reasoning_tokens":340}}}"#, counts(12, 342, None, Some(340))),
-        (r#"{"usage":{"prompt_tokens":12,"completion_tokens":350,"total_tokens":362,"completion_tokens_details":{"reasoning_tokens":340}}}"#, counts(12, 350, None, Some(340))),
+        (
+            r#"{"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":354,"completion_tokens_details":{"reasoning_tokens":340}}}"#,
+            counts(12, 342, None, Some(340)),
+        ),
+        (
+            r#"{"usage":{"prompt_tokens":12,"completion_tokens":350,"total_tokens":362,"completion_tokens_details":{"reasoning_tokens":340}}}"#,
+            counts(12, 350, None, Some(340)),
+        ),
     ];
     for (data, expected) in cases {
         assert_eq!(facts(data).usage, expected, "{data}");
     }
-    for timings in [r#"{"cache_n":27,"predicted_n":8,"prompt_n":1}"#, r#"{"prompt_n":1,"predicted_n":8,"cache_n":27}"#] {
+    for timings in [
+        r#"{"cache_n":27,"predicted_n":8,"prompt_n":1}"#,
+        r#"{"prompt_n":1,"predicted_n":8,"cache_n":27}"#,
+    ] {
         let engine = facts(&format!(r#"{{"choices":[],"timings":{timings}}}"#)).engine;
         assert_eq!(engine, counts(28, 8, Some(27), None), "{timings}");
     }
@@ -143,17 +181,23 @@ fn ends_and_errors() {
 
 #[test]
 fn azures_first_event_is_no_output() {
-    let facts = facts(r#"{"choices":[],"created":0,"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}"#);
+    let facts = facts(
+        r#"{"choices":[],"created":0,"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}"#,
+    );
     assert_eq!(facts, Facts::default());
 }
 
 #[test]
 fn what_cannot_be_scanned_is_skipped() {
-    let cut = facts(r#"{"model":"m","choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":1,"#);
+    let cut =
+        facts(r#"{"model":"m","choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":1,"#);
     assert_eq!(cut, Facts { unparsed: Some(Unparsed::Json), ..Facts::default() });
     assert_eq!(facts("{nonsense").unparsed, Some(Unparsed::Json));
     assert_eq!(facts(&"[".repeat(500)).unparsed, Some(Unparsed::Depth));
     let many = format!(r#"{{"choices":[{}{{}}]}}"#, "{},".repeat(MAX_CHOICES));
-    assert_eq!((facts(&many).unparsed, facts(&many).choices.len()), (Some(Unparsed::Choice), MAX_CHOICES));
+    assert_eq!(
+        (facts(&many).unparsed, facts(&many).choices.len()),
+        (Some(Unparsed::Choice), MAX_CHOICES)
+    );
     assert_eq!(facts(r#"{"choices":[{"index":99999999999}]}"#).unparsed, Some(Unparsed::Choice));
 }

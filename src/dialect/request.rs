@@ -112,9 +112,13 @@ mod tests {
 
     #[test]
     fn odd_bodies_say_nothing() {
-        for body in ["", "not json", "[]", r#"{"model":7,"stream":"yes","n":1.5,"max_tokens":-1}"#] {
+        for body in ["", "not json", "[]", r#"{"model":7,"stream":"yes","n":1.5,"max_tokens":-1}"#]
+        {
             assert_eq!(peek(body), RequestFacts::default(), "{body}");
         }
-        assert_eq!(peek(&format!(r#"{{"model":"{}"}}"#, "x".repeat(5000))).model.map(|m| m.len()), Some(256));
+        assert_eq!(
+            peek(&format!(r#"{{"model":"{}"}}"#, "x".repeat(5000))).model.map(|m| m.len()),
+            Some(256)
+        );
     }
 }

@@ -63,7 +63,11 @@ pub enum Token<'a> {
     Close,
     /// A string: its length in Unicode scalar values, its text if the node keeps it (cut to
     /// [`MAX_TEXT`] bytes, possibly inside a character), and whether it was proper UTF-8.
-    Text { chars: u64, text: &'a [u8], valid: bool },
+    Text {
+        chars: u64,
+        text: &'a [u8],
+        valid: bool,
+    },
     Number(f64),
     Bool(bool),
     Null,
@@ -304,8 +308,7 @@ impl<T: Copy + 'static> Scanner<T> {
         bytes: &'a [u8],
         sink: &mut impl FnMut(T, Token<'_>),
     ) -> &'a [u8] {
-        let inside =
-            |byte: &u8| matches!(byte, b'-' | b'+' | b'.') || byte.is_ascii_alphanumeric();
+        let inside = |byte: &u8| matches!(byte, b'-' | b'+' | b'.') || byte.is_ascii_alphanumeric();
         let end = bytes.iter().position(|byte| !inside(byte));
         let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
         self.keep_word(part);

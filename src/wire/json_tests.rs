@@ -16,17 +16,10 @@ enum Tag {
 static DEEP: Node<Tag> = Node::object(Tag::Deep, &[("a", &A)]);
 static A: Node<Tag> = Node::scalar(Tag::A);
 static KEPT: Node<Tag> = Node::text(Tag::Kept);
-static ITEM: Node<Tag> = Node {
-    tag: Tag::Item,
-    keep: true,
-    keys: &[("a", &A)],
-    items: Some(&A),
-};
+static ITEM: Node<Tag> = Node { tag: Tag::Item, keep: true, keys: &[("a", &A)], items: Some(&A) };
 static LIST: Node<Tag> = Node::array(Tag::List, &ITEM);
-static ROOT: Node<Tag> = Node::object(
-    Tag::Root,
-    &[("a", &A), ("list", &LIST), ("kept", &KEPT), ("deep", &DEEP)],
-);
+static ROOT: Node<Tag> =
+    Node::object(Tag::Root, &[("a", &A), ("list", &LIST), ("kept", &KEPT), ("deep", &DEEP)]);
 
 fn scan(pieces: &[&[u8]]) -> (Vec<String>, Result<(), Malformed>) {
     let mut scanner = Scanner::new(&ROOT);
@@ -57,7 +50,10 @@ fn wanted_values() {
         (r#"{"a":1}"#, "Root=Open A=Number(1.0) Root=Close"),
         (r#" { "b" : {"a":1} , "a" : "x\ny" } "#, "Root=Open A=3: Root=Close"),
         (r#"{"a":null,"kept":true}"#, "Root=Open A=Null Kept=Bool(true) Root=Close"),
-        (r#"{"kept":"\u0041\ud83d\ude00\ud83d\"\\"}"#, "Root=Open Kept=5:A\u{1f600}\"\\ Root=Close"),
+        (
+            r#"{"kept":"\u0041\ud83d\ude00\ud83d\"\\"}"#,
+            "Root=Open Kept=5:A\u{1f600}\"\\ Root=Close",
+        ),
         (r#"{"kept":"\udc00x"}"#, "Root=Open Kept=2:\u{fffd}x Root=Close"),
         (
             r#"{"list":["s",{"a":2,"z":[{"a":9}]},[3],[[4]],-1.5e2]}"#,
@@ -67,7 +63,10 @@ fn wanted_values() {
         (r#"{"x":[[],{},"]}",{"a":[1]}],"a":NaN}"#, "Root=Open A=Null Root=Close"),
         (r#"{"x":-Infinity,"a":[]}"#, "Root=Open A=Open A=Close Root=Close"),
         (r#"{"\u0061":1,"aa":2,"":3}"#, "Root=Open Root=Close"),
-        (r#"{"deep":{"a":1,"deep":{"a":2}}}"#, "Root=Open Deep=Open A=Number(1.0) Deep=Close Root=Close"),
+        (
+            r#"{"deep":{"a":1,"deep":{"a":2}}}"#,
+            "Root=Open Deep=Open A=Number(1.0) Deep=Close Root=Close",
+        ),
         ("[1,2]", "Root=Open Root=Close"),
         ("\"text\"", "Root=4:"),
         ("17", "Root=Number(17.0)"),

@@ -91,7 +91,8 @@ impl SseFramer {
             match self.state {
                 State::Mark(seen) => {
                     if MARK.get(usize::from(seen)) == Some(&byte) {
-                        self.state = if seen == 2 { State::LineStart } else { State::Mark(seen + 1) };
+                        self.state =
+                            if seen == 2 { State::LineStart } else { State::Mark(seen + 1) };
                         bytes = rest;
                     } else if seen == 0 {
                         self.state = State::LineStart;

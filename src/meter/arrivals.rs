@@ -1,0 +1,135 @@
+//! Inter-token latency of one choice: gaps between arrivals, shared out over tokens.
+//!
+//! An arrival is one read of the socket. Output events of one read share it, so the gap before it is
+//! divided over all of them; those of the first read give no sample. Therefore the sum of all samples
+//! of a choice is the time from its first to its last output, exactly as TPOT has it.
+
+use super::tally::Arrival;
+use std::time::Duration;
+
+/// What the shares of a gap stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// Tokens: the stream carries a running count.
+    Token,
+    /// Output events, which may hold several tokens or a part of one.
+    Event,
+}
+
+impl Basis {
+    /// Both bases.
+    pub const ALL: [Self; 2] = [Self::Token, Self::Event];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// A gap and the number of equal shares that it is observed in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SharedGap {
+    pub gap: Duration,
+    pub shares: u64,
+    pub basis: Basis,
+}
+
+/// The output of one read.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    arrival: Arrival,
+    events: u64,
+    /// The stream's own running count of output tokens at its end.
+    tokens: Option<u64>,
+}
+
+/// The arrivals of one choice.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    /// The read before the current one: its instant and running count.
+    before: Option<(Duration, Option<u64>)>,
+    current: Option<Group>,
+}
+
+impl Arrivals {
+    /// An output event arrived. `tokens` is the stream's running count of output tokens, where it has
+    /// one. Returns the gap before the previous read, now that it is known to be complete.
+    pub fn output(&mut self, arrival: Arrival, tokens: Option<u64>) -> Option<SharedGap> {
+        if let Some(group) = &mut self.current
+            && group.arrival.read == arrival.read
+        {
+            group.events += 1;
+            group.tokens = tokens.or(group.tokens);
+            return None;
+        }
+        let done = self.close();
+        self.current = Some(Group { arrival, events: 1, tokens });
+        done
+    }
+
+    /// No more output comes, or none may: the gap before the last read.
+    pub fn close(&mut self) -> Option<SharedGap> {
+        let group = self.current.take()?;
+        let before = self.before.replace((group.arrival.at, group.tokens));
+        let (at, tokens) = before?;
+        let new = group.tokens.zip(tokens).map(|(now, then)| now.saturating_sub(then));
+        let (shares, basis) = match new {
+            Some(new) if new > 0 => (new, Basis::Token),
+            _ => (group.events, Basis::Event),
+        };
+        Some(SharedGap { gap: group.arrival.at.saturating_sub(at), shares, basis })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds (milliseconds, read, running count) and gives (gap in ms, shares, basis).
+    fn gaps(outputs: &[(u64, u64, Option<u64>)]) -> Vec<(u128, u64, Basis)> {
+        let mut arrivals = Arrivals::default();
+        let mut found: Vec<SharedGap> = outputs
+            .iter()
+            .filter_map(|&(ms, read, tokens)| {
+                arrivals.output(Arrival { at: Duration::from_millis(ms), read }, tokens)
+            })
+            .collect();
+        found.extend(arrivals.close());
+        assert_eq!(arrivals.close(), None);
+        found.iter().map(|gap| (gap.gap.as_millis(), gap.shares, gap.basis)).collect()
+    }
+
+    #[test]
+    fn table() {
+        use Basis::{Event, Token};
+        assert_eq!(gaps(&[]), []);
+        assert_eq!(gaps(&[(5, 1, None)]), []);
+        assert_eq!(gaps(&[(5, 1, None), (5, 1, None)]), []);
+        assert_eq!(gaps(&[(5, 1, None), (9, 2, None)]), [(4, 1, Event)]);
+        // Two events in one read share its gap; two in the first read give none.
+        assert_eq!(
+            gaps(&[(5, 1, None), (5, 1, None), (9, 2, None), (9, 2, None), (10, 3, None)]),
+            [(4, 2, Event), (1, 1, Event)],
+        );
+        // A running count: three tokens came with the second read, none was told with the third.
+        assert_eq!(
+            gaps(&[(5, 1, Some(1)), (9, 2, Some(4)), (12, 3, Some(4)), (13, 4, None)]),
+            [(4, 3, Token), (3, 1, Event), (1, 1, Event)],
+        );
+        // A count that appears only at the end is no running count.
+        assert_eq!(gaps(&[(5, 1, None), (9, 2, Some(40))]), [(4, 1, Event)]);
+    }
+
+    #[test]
+    fn the_sum_is_the_time_from_first_to_last() {
+        let outputs: Vec<_> = (0..50).map(|i| (i * i % 97 + i * 100, i / 3, None)).collect();
+        // Events of one read share the instant of that read.
+        let outputs: Vec<_> =
+            outputs.iter().map(|&(_, read, t)| (outputs[read as usize * 3].0, read, t)).collect();
+        let sum: u128 = gaps(&outputs).iter().map(|(gap, ..)| gap).sum();
+        assert_eq!(sum, u128::from(outputs[49].0 - outputs[0].0));
+    }
+}

@@ -1,0 +1,19 @@
+//! What the bytes of a response amount to: pure, on instants that are handed in.
+//!
+//! [`Meter`] reads the response of one request and keeps its [`Tally`]; [`arrivals`] shares gaps out
+//! over tokens; [`outcome`] says how a request ended; [`Record`] is the finished account, one line of
+//! the request log. An instant is a [`Duration`] since some start that all instants share.
+//!
+//! [`Duration`]: std::time::Duration
+
+mod arrivals;
+mod outcome;
+mod record;
+mod response;
+mod tally;
+
+pub use arrivals::Basis;
+pub use outcome::{End, Ended, Outcome};
+pub use record::{Record, TokenSource, Tokens, characters_per_second};
+pub use response::{Format, Meter};
+pub use tally::{Arrival, Kind, Sample, Tally};

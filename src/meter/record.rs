@@ -1,0 +1,189 @@
+//! The finished account of one request: one line of the request log.
+
+use super::outcome::Outcome;
+use super::tally::Tally;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Where a count of output tokens comes from, in this order of trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenSource {
+    /// The server's own count, where the API has a place for it.
+    Usage,
+    /// A field of the engine's own.
+    Engine,
+    /// Output events counted: an approximation.
+    Events,
+}
+
+impl TokenSource {
+    /// Every source.
+    pub const ALL: [Self; 3] = [Self::Usage, Self::Engine, Self::Events];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Engine => "engine",
+            Self::Events => "events",
+        }
+    }
+}
+
+/// The token counts of a finished response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tokens {
+    pub input: Option<(u64, TokenSource)>,
+    pub output: Option<(u64, TokenSource)>,
+    /// Part of the input that came from a cache.
+    pub cached: Option<u64>,
+    /// Part of the output that is reasoning.
+    pub reasoning: Option<u64>,
+    /// The part of `output` that was streamed: without reasoning that was counted but never sent.
+    pub streamed: Option<u64>,
+}
+
+impl Tokens {
+    /// The best counts that a tally has. Output events stand in only for streams.
+    pub fn of(tally: &Tally, stream: bool) -> Self {
+        let (usage, engine) = (tally.usage.unwrap_or_default(), tally.engine.unwrap_or_default());
+        let reported = |usage: Option<u64>, engine: Option<u64>| {
+            let usage = usage.map(|count| (count, TokenSource::Usage));
+            usage.or(engine.map(|count| (count, TokenSource::Engine)))
+        };
+        let events = (stream && tally.output_events > 0)
+            .then_some((tally.output_events, TokenSource::Events));
+        let output = reported(usage.output, engine.output).or(events);
+        let unseen = match (usage.reasoning, tally.reasoning_chars) {
+            (Some(reasoning), 0) => reasoning,
+            _ => 0,
+        };
+        Self {
+            input: reported(usage.input, engine.input),
+            output,
+            cached: usage.cached.or(engine.cached),
+            reasoning: usage.reasoning,
+            streamed: output.map(|(count, _)| count.saturating_sub(unseen)),
+        }
+    }
+}
+
+/// The finished account. Absent is `None`, never 0. All `_s` are seconds since the request's first
+/// byte, or lengths, as the definitions of the metrics have them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Record {
+    /// When the first byte of the request arrived (RFC 3339, UTC).
+    pub time: String,
+    pub id: String,
+    /// From `traceparent`.
+    pub trace_id: Option<String>,
+    /// The configured name.
+    pub upstream: String,
+    pub method: String,
+    /// A known route, or `other`.
+    pub path: &'static str,
+    pub operation: &'static str,
+    pub dialect: Option<&'static str>,
+    pub engine: Option<String>,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// The model that answered.
+    pub response_model: Option<String>,
+    pub stream: bool,
+    /// The status that the client got.
+    pub status: Option<u16>,
+    pub outcome: &'static str,
+    pub connect_s: Option<f64>,
+    pub sent_s: Option<f64>,
+    pub head_s: Option<f64>,
+    pub first_byte_s: Option<f64>,
+    pub ttft_s: Option<f64>,
+    pub answer_s: Option<f64>,
+    pub latency_s: Option<f64>,
+    pub duration_s: f64,
+    pub tpot_s: Option<f64>,
+    pub max_gap_s: Option<f64>,
+    pub client_stall_s: Option<f64>,
+    pub input_tokens: Option<u64>,
+    pub output_tokens: Option<u64>,
+    pub output_tokens_source: Option<TokenSource>,
+    pub cached_tokens: Option<u64>,
+    pub reasoning_tokens: Option<u64>,
+    pub events: Option<u64>,
+    pub output_events: Option<u64>,
+    pub first_output_event: Option<u64>,
+    pub last_output_event: Option<u64>,
+    /// Reads of the upstream's socket that brought output.
+    pub chunks: Option<u64>,
+    pub answer_chars: Option<u64>,
+    pub reasoning_chars: Option<u64>,
+    pub tool_chars: Option<u64>,
+    pub finish_reasons: Vec<String>,
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+    /// Events or bodies of this response that could not be measured.
+    pub unparsed: u64,
+}
+
+impl Record {
+    /// Fills in what the body's account says. `start` is the instant of the request's first byte.
+    pub fn measured(&mut self, tally: &Tally, stream: bool, start: Duration) {
+        let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
+        let tokens = Tokens::of(tally, stream);
+        self.response_model.clone_from(&tally.model);
+        self.ttft_s = tally.first.map(|first| since(first.at));
+        self.answer_s = tally.answer.map(since);
+        self.latency_s = tally.last.map(|last| since(last.at));
+        self.tpot_s = time_per_output_token(tally, &tokens);
+        self.max_gap_s = tally.max_gap.map(|gap| gap.as_secs_f64());
+        self.input_tokens = tokens.input.map(|(count, _)| count);
+        self.output_tokens = tokens.output.map(|(count, _)| count);
+        self.output_tokens_source = tokens.output.map(|(_, source)| source);
+        self.cached_tokens = tokens.cached;
+        self.reasoning_tokens = tokens.reasoning;
+        if stream {
+            self.events = Some(tally.events);
+            self.output_events = Some(tally.output_events);
+            self.first_output_event = tally.first_output_event;
+            self.last_output_event = tally.last_output_event;
+            self.chunks = Some(tally.chunks);
+        }
+        self.answer_chars = Some(tally.answer_chars);
+        self.reasoning_chars = Some(tally.reasoning_chars);
+        self.tool_chars = Some(tally.tool_chars);
+        self.finish_reasons = tally.finish_reasons.iter().map(ToString::to_string).collect();
+        self.unparsed += tally.unparsed;
+    }
+
+    /// `error_type` of OpenTelemetry: empty when ok, else the status code or the outcome.
+    pub fn error_type(&self, outcome: Outcome) -> String {
+        match (outcome, self.status) {
+            (Outcome::Ok, _) => String::new(),
+            (Outcome::ClientError | Outcome::Rejected | Outcome::ServerError, Some(status)) => {
+                status.to_string()
+            }
+            _ => outcome.label().to_owned(),
+        }
+    }
+}
+
+/// TPOT in seconds: `(t_last - t_first) / (n - 1)`, n the tokens that were streamed. Absent unless
+/// n >= 2, there is one choice, and output came in at least two reads.
+fn time_per_output_token(tally: &Tally, tokens: &Tokens) -> Option<f64> {
+    let n = tokens.streamed.filter(|n| *n >= 2)?;
+    if tally.choices() != 1 || tally.chunks < 2 {
+        return None;
+    }
+    let span = tally.last?.at.saturating_sub(tally.first?.at);
+    Some(span.as_secs_f64() / (n - 1) as f64)
+}
+
+/// Characters per second of a request: text after the first arrival of output, over the time from
+/// the first to the last. Absent where all output came in one read.
+pub fn characters_per_second(tally: &Tally) -> Option<f64> {
+    let span = tally.last?.at.saturating_sub(tally.first?.at);
+    let chars = tally.answer_chars + tally.reasoning_chars + tally.tool_chars;
+    (tally.chunks >= 2 && !span.is_zero())
+        .then(|| (chars - tally.first_chars) as f64 / span.as_secs_f64())
+}

@@ -1,0 +1,234 @@
+//! Scripted streams against the definitions.
+
+use super::*;
+use crate::dialect::Unparsed;
+use crate::meter::{Basis, Kind, TokenSource, Tokens, record::Record};
+use std::time::Duration;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn chunk(delta: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":null}}]}}\n\n")
+}
+
+fn text(text: &str) -> String {
+    chunk(&format!("{{\"content\":\"{text}\"}}"))
+}
+
+fn usage(input: u64, output: u64) -> String {
+    format!(
+        "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{input},\"completion_tokens\":{output}}}}}\n\n"
+    )
+}
+
+const FINISH: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+/// Runs reads of (milliseconds, bytes) and gives the meter and what it told.
+fn run(reads: &[(u64, &str)]) -> (Meter, Vec<String>) {
+    let mut meter = Meter::new(Format::Sse);
+    let mut told = Vec::new();
+    let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
+    for (read, (at, bytes)) in reads.iter().enumerate() {
+        let arrival = Arrival { at: ms(*at), read: read as u64 };
+        // Frames of one read come one by one.
+        bytes.as_bytes().chunks(7).for_each(|frame| meter.push(arrival, frame, &mut sink));
+    }
+    meter.end(true, &mut sink);
+    (meter, told)
+}
+
+fn record(meter: &Meter, start: u64) -> Record {
+    let mut record = Record::default();
+    record.measured(meter.tally(), true, ms(start));
+    record
+}
+
+#[test]
+fn the_role_is_not_the_first_token() {
+    let role = chunk(r#"{"role":"assistant","content":""}"#);
+    let (meter, told) = run(&[
+        (110, &role),
+        (120, ": keep-alive\n\n"),
+        (400, &chunk(r#"{"reasoning_content":"hm"}"#)),
+        (500, &text("He")),
+        (600, &text("llo")),
+        (650, FINISH),
+        (651, &usage(9, 4)),
+        (652, DONE),
+    ]);
+    let record = record(&meter, 100);
+    assert_eq!(record.ttft_s, Some(0.3));
+    assert_eq!(record.answer_s, Some(0.4));
+    assert_eq!(record.latency_s, Some(0.5));
+    assert_eq!(record.tpot_s, Some(0.2 / 3.0));
+    assert_eq!(record.max_gap_s, Some(0.1));
+    assert_eq!((record.events, record.output_events, record.chunks), (Some(7), Some(3), Some(3)));
+    assert_eq!((record.first_output_event, record.last_output_event), (Some(1), Some(3)));
+    assert_eq!((record.answer_chars, record.reasoning_chars), (Some(5), Some(2)));
+    assert_eq!(record.finish_reasons, ["stop"]);
+    assert!(meter.tally().complete());
+    let expected = [
+        Sample::First(ms(400)),
+        Sample::Characters(Kind::Reasoning, 2),
+        Sample::OutputTokens(1),
+        Sample::FirstAnswer(ms(500)),
+        Sample::ChunkGap(ms(100)),
+        Sample::Characters(Kind::Answer, 2),
+        Sample::OutputTokens(1),
+        Sample::ChunkGap(ms(100)),
+        Sample::Characters(Kind::Answer, 3),
+        Sample::OutputTokens(1),
+        Sample::TokenGap { gap: ms(100), shares: 1, basis: Basis::Event },
+        Sample::Finished(&"stop".into()),
+        Sample::TokenGap { gap: ms(100), shares: 1, basis: Basis::Event },
+    ];
+    assert_eq!(told, expected.map(|sample| format!("{sample:?}")));
+}
+
+#[test]
+fn tokens_by_their_source() {
+    let (a, b) = (text("a"), text("b"));
+    let tokens = |tail: &str| {
+        let (meter, _) = run(&[(1, &a), (2, &b), (3, tail)]);
+        Tokens::of(meter.tally(), true)
+    };
+    let timings = "data: {\"choices\":[],\"timings\":{\"prompt_n\":3,\"predicted_n\":6}}\n\n";
+    assert_eq!(tokens(DONE).output, Some((2, TokenSource::Events)));
+    assert_eq!(tokens(DONE).input, None);
+    assert_eq!(tokens(timings).output, Some((6, TokenSource::Engine)));
+    assert_eq!(tokens(&usage(9, 4)).output, Some((4, TokenSource::Usage)));
+    assert_eq!(tokens(&format!("{timings}{}", usage(9, 4))).input, Some((9, TokenSource::Usage)));
+    // The same usage twice is one usage.
+    assert_eq!(tokens(&usage(9, 4).repeat(2)).output, Some((4, TokenSource::Usage)));
+    let hidden = "data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":78,\
+                  \"completion_tokens_details\":{\"reasoning_tokens\":64}}}\n\n";
+    assert_eq!(tokens(hidden).streamed, Some(14));
+}
+
+#[test]
+fn usage_once_per_choice_adds_up() {
+    let chunk = |index: u32, delta: &str, finish: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{delta},\"finish_reason\":{finish},\"index\":{index}}}]}}\n\n"
+        )
+    };
+    let t = r#"{"content":"T"}"#;
+    let stream = [
+        chunk(0, t, "null"),
+        chunk(1, t, "null"),
+        chunk(0, "{}", "\"stop\""),
+        usage(28, 8),
+        chunk(1, "{}", "\"stop\""),
+        usage(28, 8),
+        DONE.to_owned(),
+    ];
+    let reads: Vec<_> =
+        stream.iter().enumerate().map(|(i, bytes)| (i as u64, bytes.as_str())).collect();
+    let (meter, _) = run(&reads);
+    let tokens = Tokens::of(meter.tally(), true);
+    assert_eq!(
+        (tokens.input, tokens.output),
+        (Some((28, TokenSource::Usage)), Some((16, TokenSource::Usage)))
+    );
+    assert_eq!(record(&meter, 0).tpot_s, None, "one choice only");
+    assert_eq!(record(&meter, 0).finish_reasons, ["stop", "stop"]);
+}
+
+#[test]
+fn a_running_count_is_exact() {
+    let counted = |text: &str, output: u64| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}],\
+             \"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{output}}}}}\n\n"
+        )
+    };
+    let (meter, told) = run(&[
+        (10, &counted("a", 1)),
+        (40, &counted("bcd", 4)),
+        (50, &counted("", 5)),
+        (60, &counted("e", 6)),
+    ]);
+    let gap = |gap, shares| {
+        let gap = Sample::TokenGap { gap: ms(gap), shares, basis: Basis::Token };
+        format!("{gap:?}")
+    };
+    let gaps: Vec<_> = told.iter().filter(|sample| sample.starts_with("TokenGap")).collect();
+    assert_eq!(gaps, [&gap(30, 3), &gap(20, 2)]);
+    assert_eq!(meter.tally().live_tokens, 6);
+    assert_eq!(record(&meter, 0).tpot_s, Some(0.01));
+}
+
+#[test]
+fn tpot_is_absent_where_it_means_nothing() {
+    let (one, two) = (text("a"), text("b"));
+    let together = format!("{one}{two}");
+    assert_eq!(record(&run(&[(1, &one)]).0, 0).tpot_s, None);
+    assert_eq!(record(&run(&[(1, &together), (2, DONE)]).0, 0).tpot_s, None, "one read");
+    assert!(record(&run(&[(1, &one), (2, &two)]).0, 0).tpot_s.is_some());
+}
+
+#[test]
+fn what_completes_a_stream() {
+    let a = text("a");
+    let complete = |tail: &str| run(&[(1, &a), (2, tail)]).0.tally().complete();
+    assert!(!complete(""));
+    assert!(complete(DONE));
+    assert!(complete(FINISH));
+    assert!(complete("data: [DONE]"), "a tail without its blank line");
+    assert!(!complete(&usage(1, 1)));
+    let error = run(&[(1, &a), (2, "data: {\"error\":{\"message\":\"boom\"}}\n\n")]).0;
+    assert!(error.tally().error && !error.tally().complete());
+}
+
+#[test]
+fn a_broken_event_costs_itself_only() {
+    let (meter, told) =
+        run(&[(1, &text("a")), (2, "data: {\"choices\":[{]}\n\n"), (3, &text("b"))]);
+    assert_eq!((meter.tally().output_events, meter.tally().unparsed), (2, 1));
+    assert!(told.contains(&format!("{:?}", Sample::Unparsed(Unparsed::Json))));
+}
+
+#[test]
+fn a_stream_that_breaks_off_keeps_what_it_earned() {
+    let mut meter = Meter::new(Format::Sse);
+    let mut gaps = 0;
+    let mut sink =
+        |sample: Sample<'_>| gaps += u64::from(matches!(sample, Sample::TokenGap { .. }));
+    for read in 1..=3 {
+        meter.push(Arrival { at: ms(read), read }, text("a").as_bytes(), &mut sink);
+    }
+    meter.push(
+        Arrival { at: ms(4), read: 4 },
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"cut",
+        &mut sink,
+    );
+    meter.end(false, &mut sink);
+    assert_eq!(gaps, 2);
+    assert_eq!((meter.tally().output_events, meter.tally().unparsed), (3, 0));
+}
+
+#[test]
+fn a_whole_document_has_counts_but_no_times() {
+    let mut meter = Meter::new(Format::Json);
+    let body = r#" {"model":"m","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"length"}],
+        "usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
+    let mut told = Vec::new();
+    let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
+    body.as_bytes()
+        .chunks(9)
+        .for_each(|part| meter.push(Arrival { at: ms(5), read: 0 }, part, &mut sink));
+    meter.end(true, &mut sink);
+    assert_eq!(told, ["Characters(Answer, 5)", "Finished(\"length\")"]);
+    let mut record = Record::default();
+    record.measured(meter.tally(), false, ms(0));
+    assert_eq!(
+        (record.ttft_s, record.latency_s, record.tpot_s, record.events),
+        (None, None, None, None)
+    );
+    assert_eq!((record.input_tokens, record.output_tokens), (Some(9), Some(4)));
+    assert_eq!(record.response_model.as_deref(), Some("m"));
+}

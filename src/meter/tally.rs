@@ -1,0 +1,298 @@
+//! The running account of one response.
+
+use super::arrivals::{Arrivals, Basis, SharedGap};
+use crate::dialect::{ChoiceFacts, Facts, FinishReason, MAX_CHOICES, TokenCounts, Unparsed};
+use std::time::Duration;
+
+/// When bytes arrived: the instant and the running number of the socket read that brought them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    pub at: Duration,
+    pub read: u64,
+}
+
+/// What output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Answer,
+    Reasoning,
+    /// Arguments of tool calls.
+    Tool,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Answer, Self::Reasoning, Self::Tool];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Reasoning => "reasoning",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// What is told while a response runs.
+#[derive(Debug, PartialEq)]
+pub enum Sample<'a> {
+    /// The first output event arrived.
+    First(Duration),
+    /// The first output event that is not reasoning arrived.
+    FirstAnswer(Duration),
+    /// A gap between two arrivals of output, of any choice.
+    ChunkGap(Duration),
+    /// Inter-token latency: `shares` samples of `gap / shares` each.
+    TokenGap {
+        gap: Duration,
+        shares: u64,
+        basis: Basis,
+    },
+    /// Output tokens, as far as they can be told at this moment.
+    OutputTokens(u64),
+    /// Output text, in Unicode scalar values.
+    Characters(Kind, u64),
+    Finished(&'a FinishReason),
+    Unparsed(Unparsed),
+}
+
+/// One choice of the response.
+#[derive(Debug)]
+struct Choice {
+    index: u32,
+    arrivals: Arrivals,
+    finished: bool,
+}
+
+/// The account so far. Counts are of this response; instants share the meter's start.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Events of the response's own format, dispatched.
+    pub events: u64,
+    pub output_events: u64,
+    /// 0-based indexes over dispatched events.
+    pub first_output_event: Option<u64>,
+    pub last_output_event: Option<u64>,
+    /// Reads that brought output.
+    pub chunks: u64,
+    pub first: Option<Arrival>,
+    pub answer: Option<Duration>,
+    pub last: Option<Arrival>,
+    /// The longest gap between two arrivals of output.
+    pub max_gap: Option<Duration>,
+    pub answer_chars: u64,
+    pub reasoning_chars: u64,
+    pub tool_chars: u64,
+    /// Characters that came with the first read that had output.
+    pub first_chars: u64,
+    /// What the API reports, where it does.
+    pub usage: Option<TokenCounts>,
+    /// What a field of the engine's own reports.
+    pub engine: Option<TokenCounts>,
+    pub model: Option<String>,
+    /// Of each choice that has ended, in the order of their ends.
+    pub finish_reasons: Vec<FinishReason>,
+    pub error: bool,
+    pub done: bool,
+    pub unparsed: u64,
+    /// Output tokens told by [`Sample::OutputTokens`] so far.
+    pub live_tokens: u64,
+    choices: Vec<Choice>,
+    /// The server reports usage once per choice, so the reports add up.
+    usage_per_choice: bool,
+}
+
+impl Tally {
+    /// How many choices the response has.
+    pub fn choices(&self) -> usize {
+        self.choices.len()
+    }
+
+    /// Whether the stream holds what completes it.
+    pub fn complete(&self) -> bool {
+        self.done || !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
+    }
+
+    /// An event of a stream arrived.
+    pub fn event(&mut self, arrival: Arrival, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
+        let index = self.events;
+        self.events += 1;
+        self.said(facts, sink);
+        if facts.choices.iter().any(ChoiceFacts::is_output) {
+            self.output_event(index, arrival, facts, sink);
+        }
+        for choice in &facts.choices {
+            if let Some(at) = self.find_choice(choice.index, sink) {
+                self.choice_output(at, arrival, choice, facts.usage, sink);
+                self.finish(at, choice, sink);
+            }
+        }
+    }
+
+    /// The response is one document: it has no first and no later token, only counts and text.
+    pub fn document(&mut self, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
+        self.said(facts, sink);
+        for choice in &facts.choices {
+            self.characters(choice, sink);
+            if let Some(at) = self.find_choice(choice.index, sink) {
+                self.finish(at, choice, sink);
+            }
+        }
+    }
+
+    /// The response ended: the samples that were still owed.
+    pub fn end(&mut self, sink: &mut impl FnMut(Sample<'_>)) {
+        for gap in self.choices.iter_mut().filter_map(|choice| choice.arrivals.close()) {
+            sink(token_gap(gap));
+        }
+    }
+
+    /// What an event says beside its output.
+    fn said(&mut self, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
+        if let Some(reason) = facts.unparsed {
+            self.unparsed += 1;
+            sink(Sample::Unparsed(reason));
+        }
+        if let Some(model) = &facts.model
+            && self.model.is_none()
+        {
+            self.model = Some(model.clone());
+        }
+        self.error |= facts.error;
+        self.done |= facts.done;
+        self.count_tokens(facts);
+    }
+
+    fn count_tokens(&mut self, facts: &Facts) {
+        if let Some(mut usage) = facts.usage {
+            // llama.cpp reports each choice of n > 1 apart: a report without choices comes while
+            // another choice still runs.
+            let others_run = self.choices.iter().any(|choice| !choice.finished);
+            self.usage_per_choice |= facts.choices.is_empty() && others_run && self.choices() > 1;
+            let counted = self.usage.get_or_insert_default();
+            if self.usage_per_choice
+                && let (Some(before), Some(this)) = (counted.output, usage.output)
+            {
+                usage.output = Some(before + this);
+            }
+            counted.update(usage);
+        }
+        if let Some(engine) = facts.engine {
+            self.engine.get_or_insert_default().update(engine);
+        }
+    }
+
+    fn output_event(
+        &mut self,
+        index: u64,
+        arrival: Arrival,
+        facts: &Facts,
+        sink: &mut impl FnMut(Sample<'_>),
+    ) {
+        self.output_events += 1;
+        self.first_output_event.get_or_insert(index);
+        self.last_output_event = Some(index);
+        let first = *self.first.get_or_insert_with(|| {
+            sink(Sample::First(arrival.at));
+            arrival
+        });
+        if self.answer.is_none() && facts.choices.iter().any(|choice| choice.answers) {
+            self.answer = Some(arrival.at);
+            sink(Sample::FirstAnswer(arrival.at));
+        }
+        match self.last {
+            Some(last) if last.read == arrival.read => {}
+            Some(last) => {
+                let gap = arrival.at.saturating_sub(last.at);
+                self.max_gap = self.max_gap.max(Some(gap));
+                self.chunks += 1;
+                sink(Sample::ChunkGap(gap));
+            }
+            None => self.chunks = 1,
+        }
+        self.last = Some(arrival);
+        for choice in &facts.choices {
+            let chars = self.characters(choice, sink);
+            if first.read == arrival.read {
+                self.first_chars += chars;
+            }
+        }
+        // A running count is exact; without one each output event stands for one token.
+        let new = match facts.usage.and_then(|usage| usage.output) {
+            Some(counted) => counted.saturating_sub(self.live_tokens),
+            None => 1,
+        };
+        if new > 0 {
+            self.live_tokens += new;
+            sink(Sample::OutputTokens(new));
+        }
+    }
+
+    /// Adds up the text of one choice; gives how much it was.
+    fn characters(&mut self, choice: &ChoiceFacts, sink: &mut impl FnMut(Sample<'_>)) -> u64 {
+        let kinds = [
+            (Kind::Answer, choice.answer_chars, &mut self.answer_chars),
+            (Kind::Reasoning, choice.reasoning_chars, &mut self.reasoning_chars),
+            (Kind::Tool, choice.tool_chars, &mut self.tool_chars),
+        ];
+        let mut all = 0;
+        for (kind, chars, sum) in kinds {
+            if chars > 0 {
+                *sum += chars;
+                all += chars;
+                sink(Sample::Characters(kind, chars));
+            }
+        }
+        all
+    }
+
+    /// Where the choice of this index is kept; `None` when there are too many.
+    fn find_choice(&mut self, index: u32, sink: &mut impl FnMut(Sample<'_>)) -> Option<usize> {
+        let known = self.choices.iter().position(|choice| choice.index == index);
+        if known.is_some() {
+            return known;
+        }
+        if self.choices.len() >= MAX_CHOICES {
+            self.unparsed += 1;
+            sink(Sample::Unparsed(Unparsed::Choice));
+            return None;
+        }
+        self.choices.push(Choice { index, arrivals: Arrivals::default(), finished: false });
+        Some(self.choices.len() - 1)
+    }
+
+    fn choice_output(
+        &mut self,
+        at: usize,
+        arrival: Arrival,
+        facts: &ChoiceFacts,
+        usage: Option<TokenCounts>,
+        sink: &mut impl FnMut(Sample<'_>),
+    ) {
+        // A count over all choices says nothing about one of several.
+        let tokens = usage.and_then(|usage| usage.output).filter(|_| self.choices.len() == 1);
+        if facts.is_output()
+            && let Some(choice) = self.choices.get_mut(at)
+            && let Some(gap) = choice.arrivals.output(arrival, tokens)
+        {
+            sink(token_gap(gap));
+        }
+    }
+
+    fn finish(&mut self, at: usize, facts: &ChoiceFacts, sink: &mut impl FnMut(Sample<'_>)) {
+        // Some gateways say it twice.
+        if let Some(reason) = &facts.finish
+            && let Some(choice) = self.choices.get_mut(at)
+            && !std::mem::replace(&mut choice.finished, true)
+        {
+            sink(Sample::Finished(reason));
+            self.finish_reasons.push(reason.clone());
+        }
+    }
+}
+
+fn token_gap(gap: SharedGap) -> Sample<'static> {
+    let SharedGap { gap, shares, basis } = gap;
+    Sample::TokenGap { gap, shares, basis }
+}

@@ -1,0 +1,98 @@
+//! The families of the table, registered.
+
+use super::table::{self, Metric, Type};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result,
+};
+use std::collections::HashMap;
+
+/// One field for each row of the table.
+pub(super) struct Families {
+    pub ttft: HistogramVec,
+    pub tpot: HistogramVec,
+    pub request_duration: HistogramVec,
+    pub token_usage: HistogramVec,
+    pub itl: HistogramVec,
+    pub chunk_gap: HistogramVec,
+    pub answer: HistogramVec,
+    pub head: HistogramVec,
+    pub latency: HistogramVec,
+    pub normalized: HistogramVec,
+    pub character_rate: HistogramVec,
+    pub tokens: IntCounterVec,
+    pub token_source: IntCounterVec,
+    pub token_subset: IntCounterVec,
+    pub characters: IntCounterVec,
+    pub arrivals: IntCounterVec,
+    pub requests: IntCounterVec,
+    pub finish_reasons: IntCounterVec,
+    pub in_flight: IntGaugeVec,
+    pub usage_coverage: IntCounterVec,
+    pub bytes: IntCounterVec,
+    pub connect: HistogramVec,
+    pub client_stall: HistogramVec,
+    pub forwarding_delay: HistogramVec,
+    pub resends: IntCounterVec,
+    pub unparsed: IntCounterVec,
+    pub label_overflow: IntCounterVec,
+    pub request_log_dropped: IntCounter,
+    pub build_info: IntGaugeVec,
+}
+
+impl Families {
+    pub fn new(registry: &Registry, edges: &HashMap<String, Vec<f64>>) -> Result<Self> {
+        let histogram = |metric: &Metric| {
+            let Type::Histogram(set) = metric.kind else {
+                return Err(wrong_type(metric));
+            };
+            let edges = edges.get(set.name).map_or(set.edges, Vec::as_slice);
+            let opts = HistogramOpts::new(metric.name, metric.help).buckets(edges.to_vec());
+            let family = HistogramVec::new(opts, metric.labels)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        let counter = |metric: &Metric| {
+            let family = IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        let gauge = |metric: &Metric| {
+            let family = IntGaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        Ok(Self {
+            ttft: histogram(&table::TTFT)?,
+            tpot: histogram(&table::TPOT)?,
+            request_duration: histogram(&table::REQUEST_DURATION)?,
+            token_usage: histogram(&table::TOKEN_USAGE)?,
+            itl: histogram(&table::ITL)?,
+            chunk_gap: histogram(&table::CHUNK_GAP)?,
+            answer: histogram(&table::ANSWER)?,
+            head: histogram(&table::HEAD)?,
+            latency: histogram(&table::STREAM_LATENCY)?,
+            normalized: histogram(&table::NORMALIZED)?,
+            character_rate: histogram(&table::CHARACTER_RATE)?,
+            tokens: counter(&table::TOKENS_TOTAL)?,
+            token_source: counter(&table::TOKEN_SOURCE)?,
+            token_subset: counter(&table::TOKEN_SUBSET)?,
+            characters: counter(&table::CHARACTERS_TOTAL)?,
+            arrivals: counter(&table::ARRIVALS)?,
+            requests: counter(&table::REQUESTS)?,
+            finish_reasons: counter(&table::FINISH_REASONS)?,
+            in_flight: gauge(&table::IN_FLIGHT)?,
+            usage_coverage: counter(&table::USAGE_COVERAGE)?,
+            bytes: counter(&table::BYTES)?,
+            connect: histogram(&table::CONNECTED)?,
+            client_stall: histogram(&table::CLIENT_STALL)?,
+            forwarding_delay: histogram(&table::FORWARDING_DELAY)?,
+            resends: counter(&table::RESENDS)?,
+            unparsed: counter(&table::UNPARSED)?,
+            label_overflow: counter(&table::LABEL_OVERFLOW)?,
+            request_log_dropped: counter(&table::REQUEST_LOG_DROPPED)?
+                .with_label_values::<&str>(&[]),
+            build_info: gauge(&table::BUILD_INFO)?,
+        })
+    }
+}
+
+fn wrong_type(metric: &Metric) -> prometheus::Error {
+    prometheus::Error::Msg(format!("{} is no histogram in the table", metric.name))
+}

@@ -1,0 +1,123 @@
+//! The metrics: their table, the registry, the caps on labels. The only place that names
+//! `prometheus`.
+//!
+//! [`table`] defines every family; [`Metrics`] holds them; [`Series`] are the handles of one upstream,
+//! operation and model, resolved once per request, so that a token costs an atomic and no look-up.
+
+mod families;
+mod labels;
+mod series;
+pub mod table;
+
+pub use labels::{MAX_LABEL, ModelLabels, OTHER};
+pub use series::{Phase, Series, SeriesKey, UpstreamSeries};
+
+use crate::dialect::route::Operation;
+use families::Families;
+use prometheus::{Encoder, Registry, TextEncoder};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Everything that is exported.
+pub struct Metrics {
+    registry: Registry,
+    families: Arc<Families>,
+    models: ModelLabels,
+    /// Few upstreams, operations and capped models: this map is as bounded as they are.
+    series: RwLock<HashMap<SeriesKey, Arc<Series>>>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("models", &self.models).finish_non_exhaustive()
+    }
+}
+
+/// A family could not be registered: two have one name, or bucket edges are not ascending.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the metrics: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+/// What of the metrics can be configured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricsConfig {
+    /// How many different model names become labels.
+    pub max_models: usize,
+    /// Model names that always become labels, beside the others.
+    pub models: Vec<String>,
+    /// Bucket edges by the name of their set, where they differ from the default.
+    pub buckets: HashMap<String, Vec<f64>>,
+}
+
+impl Metrics {
+    /// Sets up every family of the table.
+    ///
+    /// # Errors
+    /// If bucket edges are not ascending.
+    pub fn new(config: &MetricsConfig) -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let families = Arc::new(Families::new(&registry, &config.buckets)?);
+        families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // `process_*` come with the library; they read /proc when scraped.
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let overflow = families.label_overflow.with_label_values(&["gen_ai_request_model"]);
+        Ok(Self {
+            registry,
+            families,
+            models: ModelLabels::new(config.max_models, &config.models, overflow),
+            series: RwLock::default(),
+        })
+    }
+
+    /// All of it in Prometheus' text format 0.0.4. Writing to memory cannot fail, but the library says
+    /// it might: then nothing is exported, which a scrape shows as missing.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(64 * 1024);
+        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
+            text.clear();
+        }
+        text
+    }
+
+    /// The handles of an upstream that need no request's labels.
+    pub fn upstream(&self, name: &Arc<str>, provider: &Arc<str>) -> UpstreamSeries {
+        UpstreamSeries::new(&self.families, name, provider)
+    }
+
+    /// The label of a model that a 2xx response was asked for.
+    pub fn model_label(&self, model: Option<&str>) -> Arc<str> {
+        self.models.label(model)
+    }
+
+    /// The handles for requests of these labels.
+    pub fn series(
+        &self,
+        upstream: &Arc<str>,
+        provider: &Arc<str>,
+        operation: Operation,
+        model: &Arc<str>,
+    ) -> Arc<Series> {
+        let key = SeriesKey {
+            upstream: Arc::clone(upstream),
+            provider: Arc::clone(provider),
+            operation,
+            model: Arc::clone(model),
+        };
+        // A poisoned lock means that a thread panicked between two lines of ours; the map is whole.
+        let known = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let mut map = self.series.write().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Series::new(Arc::clone(&self.families), key.clone()));
+            Arc::clone(map.entry(key.clone()).or_insert_with(new))
+        })
+    }
+
+    /// Lines of the request log that were dropped.
+    pub fn request_log_dropped(&self, lines: u64) {
+        self.families.request_log_dropped.inc_by(lines);
+    }
+}

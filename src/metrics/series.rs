@@ -1,0 +1,344 @@
+//! Handles, resolved once.
+
+use super::families::Families;
+use super::labels::OTHER;
+use crate::dialect::{FinishReason, Unparsed, route::Operation};
+use crate::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Most samples that one gap is observed in: a server that claims more tokens for one event than any
+/// model makes must not keep us busy.
+const MOST_SHARES: u64 = 4096;
+
+/// The phase of a request in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The request's body is on its way.
+    Sending,
+    /// For the first output of a stream, or the first byte of another body.
+    Waiting,
+    Streaming,
+}
+
+impl Phase {
+    const ALL: [Self; 3] = [Self::Sending, Self::Waiting, Self::Streaming];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Waiting => "waiting",
+            Self::Streaming => "streaming",
+        }
+    }
+}
+
+/// The handles of one upstream, for what is measured before or without a model.
+#[derive(Debug)]
+pub struct UpstreamSeries {
+    arrivals: [IntCounter; Operation::ALL.len()],
+    in_flight: [[IntGauge; Phase::ALL.len()]; Operation::ALL.len()],
+    pub bytes_up: IntCounter,
+    pub bytes_down: IntCounter,
+    pub resends: IntCounter,
+    connect: Histogram,
+    forwarding_delay: Histogram,
+    unparsed: [IntCounter; Unparsed::ALL.len()],
+}
+
+impl UpstreamSeries {
+    pub(super) fn new(families: &Families, upstream: &str, provider: &str) -> Self {
+        Self {
+            arrivals: Operation::ALL.map(|operation| {
+                families.arrivals.with_label_values(&[operation.label(), provider, upstream])
+            }),
+            in_flight: Operation::ALL.map(|operation| {
+                Phase::ALL.map(|phase| {
+                    let labels = [operation.label(), provider, upstream, phase.label()];
+                    families.in_flight.with_label_values(&labels)
+                })
+            }),
+            bytes_up: families.bytes.with_label_values(&[upstream, "up"]),
+            bytes_down: families.bytes.with_label_values(&[upstream, "down"]),
+            resends: families.resends.with_label_values(&[upstream]),
+            connect: families.connect.with_label_values(&[upstream]),
+            forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
+            unparsed: Unparsed::ALL
+                .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()])),
+        }
+    }
+
+    /// A request arrived.
+    pub fn arrived(&self, operation: Operation) {
+        let at = Operation::ALL.iter().position(|one| *one == operation);
+        if let Some(counter) = at.and_then(|at| self.arrivals.get(at)) {
+            counter.inc();
+        }
+    }
+
+    /// The gauge of requests in flight in this phase.
+    pub fn in_flight(&self, operation: Operation, phase: Phase) -> Option<&IntGauge> {
+        let operation = Operation::ALL.iter().position(|one| *one == operation)?;
+        let phase = Phase::ALL.iter().position(|one| *one == phase)?;
+        self.in_flight.get(operation)?.get(phase)
+    }
+
+    /// A new connection is ready after this long.
+    pub fn connected(&self, after: Duration) {
+        self.connect.observe(after.as_secs_f64());
+    }
+
+    /// Frames were written this long after their read.
+    pub fn forwarded(&self, delay: Duration, frames: u64) {
+        for _ in 0..frames.min(MOST_SHARES) {
+            self.forwarding_delay.observe(delay.as_secs_f64());
+        }
+    }
+
+    /// Something could not be measured.
+    pub fn unparsed(&self, reason: Unparsed) {
+        let at = Unparsed::ALL.iter().position(|one| *one == reason);
+        if let Some(counter) = at.and_then(|at| self.unparsed.get(at)) {
+            counter.inc();
+        }
+    }
+}
+
+/// The labels that most series of a request share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SeriesKey {
+    pub upstream: Arc<str>,
+    pub provider: Arc<str>,
+    pub operation: Operation,
+    pub model: Arc<str>,
+}
+
+/// A counter that never falls: what was counted too much is a debt, which later increments pay.
+#[derive(Debug)]
+struct Settled {
+    counter: IntCounter,
+    debt: AtomicU64,
+}
+
+impl Settled {
+    fn add(&self, count: u64) {
+        if self.debt.load(Relaxed) == 0 {
+            self.counter.inc_by(count);
+            return;
+        }
+        let pay = |debt: u64| Some(debt.saturating_sub(count));
+        // The closure always gives a value, so this is never an error.
+        let debt = self.debt.fetch_update(Relaxed, Relaxed, pay).unwrap_or(0);
+        self.counter.inc_by(count.saturating_sub(debt));
+    }
+
+    /// A request counted `live` while it ran, and has `n`.
+    fn settle(&self, live: u64, n: u64) {
+        match n.checked_sub(live) {
+            Some(missing) => self.add(missing),
+            None => {
+                self.debt.fetch_add(live - n, Relaxed);
+            }
+        }
+    }
+}
+
+/// The handles of one upstream, operation and model. Each series comes to be when it is first needed,
+/// so that what is never measured does not show as 0.
+pub struct Series {
+    families: Arc<Families>,
+    key: SeriesKey,
+    ttft: OnceLock<Histogram>,
+    answer: OnceLock<Histogram>,
+    head: OnceLock<Histogram>,
+    chunk_gap: OnceLock<Histogram>,
+    token_gap: [OnceLock<Histogram>; Basis::ALL.len()],
+    output_tokens: OnceLock<Settled>,
+    characters: [OnceLock<IntCounter>; Kind::ALL.len()],
+}
+
+impl std::fmt::Debug for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Series").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Series {
+    pub(super) fn new(families: Arc<Families>, key: SeriesKey) -> Self {
+        Self {
+            families,
+            key,
+            ttft: OnceLock::new(),
+            answer: OnceLock::new(),
+            head: OnceLock::new(),
+            chunk_gap: OnceLock::new(),
+            token_gap: Default::default(),
+            output_tokens: OnceLock::new(),
+            characters: Default::default(),
+        }
+    }
+
+    fn labels<'a, const OWN: usize>(&'a self, own: [&'a str; OWN]) -> Vec<&'a str> {
+        let SeriesKey { upstream, provider, operation, model } = &self.key;
+        let mut labels = Vec::with_capacity(4 + OWN);
+        labels.extend([operation.label(), provider, model, upstream]);
+        labels.extend(own);
+        labels
+    }
+
+    fn histogram<const OWN: usize>(&self, family: &HistogramVec, own: [&str; OWN]) -> Histogram {
+        family.with_label_values(&self.labels(own))
+    }
+
+    fn counter<const OWN: usize>(&self, family: &IntCounterVec, own: [&str; OWN]) -> IntCounter {
+        family.with_label_values(&self.labels(own))
+    }
+
+    /// The upstream's head arrived, this long after the request's first byte.
+    pub fn head(&self, after: Duration) {
+        let new = || self.histogram(&self.families.head, []);
+        self.head.get_or_init(new).observe(after.as_secs_f64());
+    }
+
+    /// What a response told while it runs. `start` is the instant of the request's first byte.
+    pub fn observe(&self, sample: &Sample<'_>, start: Duration) {
+        let Families { ttft, answer, chunk_gap, itl, .. } = &*self.families;
+        let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
+        match *sample {
+            Sample::First(at) => {
+                let new = || self.histogram(ttft, ["warm"]);
+                self.ttft.get_or_init(new).observe(since(at));
+            }
+            Sample::FirstAnswer(at) => {
+                let new = || self.histogram(answer, []);
+                self.answer.get_or_init(new).observe(since(at));
+            }
+            Sample::ChunkGap(gap) => {
+                let new = || self.histogram(chunk_gap, []);
+                self.chunk_gap.get_or_init(new).observe(gap.as_secs_f64());
+            }
+            Sample::TokenGap { gap, shares, basis } => {
+                let new = || self.histogram(itl, [basis.label()]);
+                let [token, event] = &self.token_gap;
+                let cell = if basis == Basis::Token { token } else { event };
+                let histogram = cell.get_or_init(new);
+                let share = gap.as_secs_f64() / shares.max(1) as f64;
+                for _ in 0..shares.min(MOST_SHARES) {
+                    histogram.observe(share);
+                }
+            }
+            Sample::OutputTokens(count) => self.output_tokens().add(count),
+            Sample::Characters(kind, count) => self.characters(kind).inc_by(count),
+            Sample::Finished(reason) => self.finished(reason),
+            Sample::Unparsed(_) => {}
+        }
+    }
+
+    fn output_tokens(&self) -> &Settled {
+        self.output_tokens.get_or_init(|| Settled {
+            counter: self.counter(&self.families.tokens, ["output"]),
+            debt: AtomicU64::new(0),
+        })
+    }
+
+    fn characters(&self, kind: Kind) -> &IntCounter {
+        let [answer, reasoning, tool] = &self.characters;
+        let cell = match kind {
+            Kind::Answer => answer,
+            Kind::Reasoning => reasoning,
+            Kind::Tool => tool,
+        };
+        cell.get_or_init(|| self.counter(&self.families.characters, [kind.label()]))
+    }
+
+    fn finished(&self, reason: &FinishReason) {
+        // Only the usual reasons are borrowed; what a server makes up is no label.
+        let reason = match reason {
+            FinishReason::Borrowed(usual) => usual,
+            FinishReason::Owned(_) => OTHER,
+        };
+        self.counter(&self.families.finish_reasons, [reason]).inc();
+    }
+
+    /// The request's end, which every request has once.
+    pub fn ended(&self, record: &Record, outcome: Outcome) {
+        let code = record.status.map(|status| status.to_string()).unwrap_or_default();
+        let stream = if record.stream { "true" } else { "false" };
+        self.counter(&self.families.requests, [outcome.label(), &code, stream]).inc();
+        if self.key.operation.is_inference() {
+            let error = record.error_type(outcome);
+            self.histogram(&self.families.request_duration, [&error]).observe(record.duration_s);
+            if let Some(stall) = record.client_stall_s {
+                self.histogram(&self.families.client_stall, []).observe(stall);
+            }
+        }
+    }
+
+    /// The token counts of a response that ended, whatever its outcome. `live` is what was counted of
+    /// its output while it ran.
+    pub fn counted(&self, tokens: &Tokens, live: u64) {
+        let Families { tokens: total, token_source, token_subset, .. } = &*self.families;
+        if let Some((count, source)) = tokens.input {
+            self.counter(total, ["input"]).inc_by(count);
+            self.counter(token_source, ["input", source.label()]).inc();
+        }
+        if let Some((count, source)) = tokens.output {
+            self.output_tokens().settle(live, count);
+            self.counter(token_source, ["output", source.label()]).inc();
+        }
+        for (count, subset) in [(tokens.cached, "cached_input"), (tokens.reasoning, "reasoning")] {
+            if let Some(count) = count {
+                self.counter(token_subset, [subset]).inc_by(count);
+            }
+        }
+    }
+
+    /// What only a complete response gives (outcome ok). `characters_per_second` is of its output.
+    pub fn completed(&self, record: &Record, tokens: &Tokens, characters_per_second: Option<f64>) {
+        let families = &*self.families;
+        let reported = tokens.output.is_some_and(|(_, source)| source != TokenSource::Events);
+        let coverage = if reported { "true" } else { "false" };
+        self.counter(&families.usage_coverage, [coverage]).inc();
+        if let (Some(tpot), Some((_, source))) = (record.tpot_s, tokens.output) {
+            self.histogram(&families.tpot, [source.label()]).observe(tpot);
+        }
+        if let Some(latency) = record.latency_s {
+            self.histogram(&families.latency, []).observe(latency);
+        }
+        if let Some((count, _)) = tokens.output.filter(|(count, _)| *count > 0) {
+            let normalized = record.duration_s / count as f64;
+            self.histogram(&families.normalized, []).observe(normalized);
+        }
+        if let Some(rate) = characters_per_second {
+            self.histogram(&families.character_rate, []).observe(rate);
+        }
+        for (count, kind) in [(tokens.input, "input"), (tokens.output, "output")] {
+            if let Some((count, TokenSource::Usage | TokenSource::Engine)) = count {
+                self.histogram(&families.token_usage, [kind]).observe(count as f64);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debt_is_paid_by_what_comes_next() {
+        let counter = IntCounter::new("tokens_total", "h").unwrap();
+        let settled = Settled { counter: counter.clone(), debt: AtomicU64::new(0) };
+        settled.add(10);
+        settled.settle(10, 12);
+        assert_eq!(counter.get(), 12);
+        settled.add(5);
+        settled.settle(5, 1);
+        assert_eq!(counter.get(), 17, "a counter never falls");
+        settled.add(1);
+        assert_eq!(counter.get(), 17);
+        settled.add(9);
+        assert_eq!(counter.get(), 12 + 1 + 10, "and is right in the end");
+    }
+}

@@ -1,0 +1,253 @@
+//! The one table of metrics: what each is called, how it is labelled, and when it is measured.
+//!
+//! The registry, `docs/metrics.md`, the golden file and the dashboard are made from this table or
+//! tested against it.
+
+/// The label sets that most families share.
+macro_rules! labels {
+    (common $(, $own:literal)*) => {
+        &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "upstream" $(, $own)*]
+    };
+    (arrival $(, $own:literal)*) => {
+        &["gen_ai_operation_name", "gen_ai_provider_name", "upstream" $(, $own)*]
+    };
+    ($($own:literal),*) => { &[$($own),*] };
+}
+
+/// A set of bucket edges, which the configuration can replace under its name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Buckets {
+    /// The key under `[buckets]`.
+    pub name: &'static str,
+    pub edges: &'static [f64],
+}
+
+/// What kind of metric a family is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Type {
+    Counter,
+    Gauge,
+    Histogram(Buckets),
+}
+
+/// One family.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Type,
+    pub labels: &'static [&'static str],
+    /// What it is; the exported help text.
+    pub help: &'static str,
+    /// When, and for which requests, it is measured.
+    pub when: &'static str,
+}
+
+const FIRST: Buckets = Buckets {
+    name: "first_token",
+    edges: &[
+        0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+        15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 160.0, 300.0, 640.0, 2560.0,
+    ],
+};
+const PER_TOKEN: Buckets = Buckets {
+    name: "per_token",
+    edges: &[
+        0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
+        0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+    ],
+};
+const GAP: Buckets = Buckets {
+    name: "gap",
+    edges: &[
+        0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075,
+        0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+    ],
+};
+const DURATION: Buckets = Buckets {
+    name: "duration",
+    edges: &[
+        0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+        163.84, 327.68, 655.36, 1310.72, 2621.44,
+    ],
+};
+const LATENCY: Buckets = Buckets {
+    name: "latency",
+    edges: &[
+        0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0,
+        15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0,
+    ],
+};
+const CONNECT: Buckets = Buckets {
+    name: "connect",
+    edges: &[
+        0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+        1.0, 2.5, 5.0, 10.0,
+    ],
+};
+const TOKENS: Buckets = Buckets {
+    name: "tokens",
+    edges: &[
+        1.0,
+        4.0,
+        16.0,
+        64.0,
+        256.0,
+        1024.0,
+        4096.0,
+        16384.0,
+        65536.0,
+        262_144.0,
+        1_048_576.0,
+        4_194_304.0,
+        16_777_216.0,
+        67_108_864.0,
+    ],
+};
+const CHARACTERS: Buckets = Buckets {
+    name: "characters_per_second",
+    edges: &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0],
+};
+const OWN_COST: Buckets = Buckets {
+    name: "own_cost",
+    edges: &[
+        0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1,
+    ],
+};
+
+/// Every set of bucket edges.
+pub const BUCKETS: &[Buckets] =
+    &[FIRST, PER_TOKEN, GAP, DURATION, LATENCY, CONNECT, TOKENS, CHARACTERS, OWN_COST];
+
+/// Declares the families as constants and lists them.
+macro_rules! metrics {
+    ($($ident:ident: $name:literal, $kind:expr, $labels:expr, $help:literal, $when:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $ident: Metric =
+                Metric { name: $name, kind: $kind, labels: $labels, help: $help, when: $when };
+        )*
+        /// Every family, in the order of the documentation.
+        pub const ALL: &[Metric] = &[$($ident),*];
+    };
+}
+
+metrics! {
+    TTFT: "gen_ai_server_time_to_first_token_seconds", Type::Histogram(FIRST), labels!(common, "start"),
+        "Time from the request's first byte to the first event that carries generated output.",
+        "When the first output event arrives; streams, whatever their outcome.";
+    TPOT: "gen_ai_server_time_per_output_token_seconds", Type::Histogram(PER_TOKEN), labels!(common, "source"),
+        "Time from the first to the last output event over the output tokens after the first.",
+        "At the end of a stream with outcome ok, one choice, two or more tokens, and output in two or more reads.";
+    REQUEST_DURATION: "gen_ai_server_request_duration_seconds", Type::Histogram(DURATION), labels!(common, "error_type"),
+        "Time from the request's first byte to the end of the response's body.",
+        "At the end of every inference request.";
+    TOKEN_USAGE: "gen_ai_client_token_usage", Type::Histogram(TOKENS), labels!(common, "gen_ai_token_type"),
+        "Tokens per request as the server counted them.",
+        "At the end of an inference request with outcome ok whose server told its count; never guessed.";
+    ITL: "streamgauge_inter_token_latency_seconds", Type::Histogram(GAP), labels!(common, "basis"),
+        "Per choice, the gap between two arrivals of output, shared by the tokens (or events) of the later one; one sample each.",
+        "While a stream runs; the last gap at its end.";
+    CHUNK_GAP: "streamgauge_inter_chunk_latency_seconds", Type::Histogram(GAP), labels!(common),
+        "Gap between two arrivals of output, of any choice: what the user sees.",
+        "While a stream runs.";
+    ANSWER: "streamgauge_time_to_first_answer_seconds", Type::Histogram(FIRST), labels!(common),
+        "Time from the request's first byte to the first output event that is not reasoning.",
+        "When that event arrives; streams, whatever their outcome.";
+    HEAD: "streamgauge_time_to_response_head_seconds", Type::Histogram(FIRST), labels!(common),
+        "Time from the request's first byte to the upstream's response head.",
+        "When the head of a response to an inference request arrives.";
+    STREAM_LATENCY: "streamgauge_latency_seconds", Type::Histogram(LATENCY), labels!(common),
+        "Time from the request's first byte to the last output event.",
+        "At the end of a stream with outcome ok.";
+    NORMALIZED: "streamgauge_normalized_time_per_output_token_seconds", Type::Histogram(PER_TOKEN), labels!(common),
+        "Request duration over output tokens.",
+        "At the end of an inference request with outcome ok, streamed or not, whose output tokens are known.";
+    CHARACTER_RATE: "streamgauge_output_characters_per_second", Type::Histogram(CHARACTERS), labels!(common),
+        "Unicode scalar values of output after the first arrival over the time from the first to the last.",
+        "At the end of a stream with outcome ok and output in two or more reads.";
+    TOKENS_TOTAL: "streamgauge_tokens_total", Type::Counter, labels!(common, "type"),
+        "Tokens: input as the server counted them, output per event while the stream runs, set right by the server's count at its end.",
+        "Output while a stream runs, the rest at the end of every inference request.";
+    TOKEN_SOURCE: "streamgauge_token_source_total", Type::Counter, labels!(common, "type", "source"),
+        "Requests by where their token count came from: usage and engine are the server's, events are output events counted.",
+        "At the end of an inference request that has a count.";
+    TOKEN_SUBSET: "streamgauge_token_subset_total", Type::Counter, labels!(common, "subset"),
+        "Tokens that are part of others: cached_input of input, reasoning of output.",
+        "At the end of an inference request whose server told them.";
+    CHARACTERS_TOTAL: "streamgauge_output_characters_total", Type::Counter, labels!(common, "kind"),
+        "Unicode scalar values of output: answer (with refusals), reasoning, tool (arguments of tool calls).",
+        "While a stream runs; at the end of a response that is not streamed.";
+    ARRIVALS: "streamgauge_arrivals_total", Type::Counter, labels!(arrival),
+        "Requests that arrived. The model is not known yet then, so it is no label.",
+        "When a request's head was read.";
+    REQUESTS: "streamgauge_requests_total", Type::Counter, labels!(common, "outcome", "code", "stream"),
+        "Requests that ended, by their one outcome and the status sent to the client (empty if none was).",
+        "At the end of every request.";
+    FINISH_REASONS: "streamgauge_finish_reasons_total", Type::Counter, labels!(common, "reason"),
+        "Choices by why the server ended them; unusual reasons are other.",
+        "When a choice ends.";
+    IN_FLIGHT: "streamgauge_in_flight_requests", Type::Gauge, labels!(arrival, "phase"),
+        "Requests in flight: sending (the request's body), waiting (for the first output, or the body if it is no stream), streaming.",
+        "Always.";
+    USAGE_COVERAGE: "streamgauge_usage_coverage_total", Type::Counter, labels!(common, "reported"),
+        "Complete inference responses by whether the server reported their token counts.",
+        "At the end of an inference request with outcome ok.";
+    BYTES: "streamgauge_bytes_total", Type::Counter, labels!("upstream", "direction"),
+        "Bytes of bodies: up is from the client to the upstream, down the other way.",
+        "As they pass.";
+    CONNECTED: "streamgauge_upstream_connect_seconds", Type::Histogram(CONNECT), labels!("upstream"),
+        "Time to open a connection to the upstream.",
+        "When a new connection is ready; pooled ones need none.";
+    CLIENT_STALL: "streamgauge_client_stall_seconds", Type::Histogram(GAP), labels!(common),
+        "Time in which bytes were ready and the client's socket took none.",
+        "At the end of an inference request in which that happened.";
+    FORWARDING_DELAY: "streamgauge_forwarding_delay_seconds", Type::Histogram(OWN_COST), labels!("upstream"),
+        "Time from the read of a response's frame to the completed write of it: our own cost.",
+        "When a frame is written.";
+    RESENDS: "streamgauge_upstream_resends_total", Type::Counter, labels!("upstream"),
+        "Requests sent again because their pooled connection was dead before one byte was written.",
+        "When it happens.";
+    UNPARSED: "streamgauge_unparsed_total", Type::Counter, labels!("upstream", "reason"),
+        "Events and bodies that could not be measured, by why. Their bytes were forwarded.",
+        "When it happens.";
+    LABEL_OVERFLOW: "streamgauge_label_overflow_total", Type::Counter, labels!("label"),
+        "Times that a label's value was replaced by other, since its label has too many.",
+        "When a response's labels are chosen.";
+    REQUEST_LOG_DROPPED: "streamgauge_request_log_dropped_total", Type::Counter, labels!(),
+        "Lines of the request log that were lost: its queue was full or its file could not be written.",
+        "When it happens.";
+    BUILD_INFO: "streamgauge_build_info", Type::Gauge, labels!("version"),
+        "1, with the version of this Streamgauge.",
+        "Always.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for metric in ALL {
+            let Metric { name, kind, .. } = metric;
+            assert!(name.starts_with("streamgauge_") || name.starts_with("gen_ai_"), "{name}");
+            assert_eq!(matches!(kind, Type::Counter), name.ends_with("_total"), "{name}");
+            assert!(metric.help.ends_with('.') && metric.when.ends_with('.'), "{name}");
+        }
+        let mut names: Vec<_> = ALL.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn edges_ascend() {
+        for set in BUCKETS {
+            assert!(set.edges.is_sorted_by(|a, b| a < b), "{}", set.name);
+        }
+        for metric in ALL {
+            if let Type::Histogram(buckets) = metric.kind {
+                assert!(BUCKETS.contains(&buckets), "{}", metric.name);
+            }
+        }
+    }
+}

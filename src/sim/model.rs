@@ -1,0 +1,201 @@
+//! The written model of an inference engine: a discrete-event simulation on virtual time.
+//!
+//! Pure: time is a [`Duration`] since the start that the caller hands in; no clock, no thread, no socket. The
+//! same spec, seed and calls give the same emissions, to the nanosecond, on every machine.
+//!
+//! # The model
+//!
+//! Job `j` arrives at `a_j` with `p_j` prompt tokens and `n_j = reasoning_j + output_j` tokens to generate.
+//!
+//! 1. **Queue.** First come, first served, into `slots` slots; a job takes one slot for all its choices. With
+//!    a model that is loaded, the job starts at
+//!    `s_j = max(a_j, the earliest instant at which a slot is free and every earlier job has started)`.
+//!    For one slot this is Lindley's recursion `s_j = max(a_j, f_(j-1))`, with `f` the finish.
+//!    A job that would have to wait while `queue_limit` jobs wait already is refused.
+//! 2. **Prefill.** The first token is ready at `t_j1 = s_j + (prefill_base + prefill_per_token * p_j) * J`.
+//!    The prefill of one slot does **not** hold up the decoding of others, as it would without chunked
+//!    prefill, but a slot in prefill counts as running in 3.
+//! 3. **Decode.** `t_jk = t_j(k-1) + (decode_base + decode_per_running * R) * J`, with `R` the number of taken
+//!    slots at `t_j(k-1)`, this job's included: a step gets slower as the batch grows, and once a step is
+//!    scheduled it is not changed. All choices of a job make their token `k` at the same instant.
+//! 4. **Finish.** `f_j = t_jn`; the slot is free at that instant. With `n_j = 0`, at the end of the prefill.
+//! 5. **Jitter.** Each `J = 1 + jitter * Z`, with `Z` near normal and within 3.47, and `J` kept in
+//!    `[0.05, 20]`; drawn from a stream of numbers of the job's own (seed, job number).
+//! 6. **Load.** The model is loading from 0 to `load_time`. After `idle_unload` without a job in a slot or in
+//!    the queue it is unloaded, and the next arrival starts a load of `load_time`. A job that arrives before
+//!    the model is ready is held (`load_wait = ready - a_j`), or refused if `refuse_while_loading`; a refused
+//!    one starts the load all the same.
+//!
+//! So `s_j - a_j = load_wait + queue_wait`, and without jitter and alone on the engine
+//! `TTFT = prefill_base + prefill_per_token * p` and `TPOT = decode_base + decode_per_running`.
+
+mod engine;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use engine::Engine;
+
+/// One simulated engine: one model and its slots. The formulas are in the [module docs](self).
+#[derive(Clone, Debug)]
+pub struct EngineSpec {
+    /// Model id, as in `/v1/models` and in the `model` field of requests.
+    pub name: String,
+    /// Jobs that run at a time; 0 is taken as 1.
+    pub slots: usize,
+    /// Jobs that may wait for a slot or for a load; further ones are refused. `None`: no limit.
+    pub queue_limit: Option<usize>,
+    /// Part of the prefill that does not depend on the prompt.
+    pub prefill_base: Duration,
+    /// Part of the prefill for each prompt token.
+    pub prefill_per_token: Duration,
+    /// Part of a decode step that does not depend on the batch.
+    pub decode_base: Duration,
+    /// Part of a decode step for each running job.
+    pub decode_per_running: Duration,
+    /// Relative standard deviation of each prefill and each step; 0 for none.
+    pub jitter: f64,
+    /// Seed of the jitter and of the texts.
+    pub seed: u64,
+    /// Time to load the model, at the start and after each unload.
+    pub load_time: Duration,
+    /// Idle time after which the model is unloaded; `None`: never.
+    pub idle_unload: Option<Duration>,
+    /// Refuse requests while loading, as llama.cpp does (503), instead of holding them, as Ollama does.
+    pub refuse_while_loading: bool,
+}
+
+impl EngineSpec {
+    /// A plain engine to start from: 4 slots, no queue limit, prefill 20 ms + 50 us a token, decode
+    /// 10 ms + 0.5 ms a running job, no jitter, nothing to load.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            slots: 4,
+            queue_limit: None,
+            prefill_base: Duration::from_millis(20),
+            prefill_per_token: Duration::from_micros(50),
+            decode_base: Duration::from_millis(10),
+            decode_per_running: Duration::from_micros(500),
+            jitter: 0.0,
+            seed: 1,
+            load_time: Duration::ZERO,
+            idle_unload: None,
+            refuse_while_loading: false,
+        }
+    }
+}
+
+/// What one request asks of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens of reasoning generated before the answer, per choice.
+    pub reasoning_tokens: u32,
+    /// Tokens of the answer, per choice.
+    pub output_tokens: u32,
+    /// Choices generated side by side; 0 is taken as 1.
+    pub choices: u32,
+}
+
+/// Number of a job on its engine, in the order of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub u64);
+
+/// Why a job was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// `queue_limit` jobs are waiting.
+    QueueFull,
+    /// The model is loading and the engine refuses meanwhile.
+    Loading,
+}
+
+/// Something that happened to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Emission {
+    /// The job.
+    pub job: JobId,
+    /// When, since the start of the engine.
+    pub at: Duration,
+    /// What.
+    pub kind: EmissionKind,
+}
+
+/// What happened to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmissionKind {
+    /// It took a slot, after these waits; their sum is the time since its arrival.
+    Started {
+        /// Wait for a slot, with the model loaded.
+        queue_wait: Duration,
+        /// Wait for the model to load; zero if it was loaded at the arrival.
+        load_wait: Duration,
+    },
+    /// A token is ready.
+    Token {
+        /// Choice, from 0.
+        choice: u32,
+        /// Number of the token within its choice, from 0; reasoning comes first.
+        index: u32,
+    },
+    /// All tokens are out and the slot is free.
+    Finished,
+}
+
+/// The model's own account of one job: a fold over its emissions. All instants since the engine's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobTruth {
+    /// Arrival at the engine.
+    pub arrival: Duration,
+    /// Slot taken.
+    pub started: Option<Duration>,
+    /// Wait for a slot.
+    pub queue_wait: Option<Duration>,
+    /// Wait for a load; zero if the job did not wait for one.
+    pub load_wait: Option<Duration>,
+    /// First token, of whichever choice.
+    pub first_token: Option<Duration>,
+    /// Last token so far.
+    pub last_token: Option<Duration>,
+    /// Slot given back after the last token; `None` for a job that was cancelled.
+    pub finished: Option<Duration>,
+    /// Tokens so far, of all choices.
+    pub tokens: u32,
+}
+
+impl JobTruth {
+    /// A job that has just arrived.
+    pub fn arrived(arrival: Duration) -> Self {
+        Self {
+            arrival,
+            started: None,
+            queue_wait: None,
+            load_wait: None,
+            first_token: None,
+            last_token: None,
+            finished: None,
+            tokens: 0,
+        }
+    }
+
+    /// Takes in one emission of this job.
+    pub fn note(&mut self, emission: &Emission) {
+        let at = Some(emission.at);
+        match emission.kind {
+            EmissionKind::Started { queue_wait, load_wait } => {
+                self.started = at;
+                self.queue_wait = Some(queue_wait);
+                self.load_wait = Some(load_wait);
+            }
+            EmissionKind::Token { .. } => {
+                self.first_token = self.first_token.or(at);
+                self.last_token = at;
+                self.tokens += 1;
+            }
+            EmissionKind::Finished => self.finished = at,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The HTTP/1.1 server around the engines: routes, admission, and the responses.
+
+mod inference;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::body::SimBody;
+use super::host::Host;
+use super::model::EngineSpec;
+use super::openai::error_json;
+use super::request::Api;
+use super::truth::TruthLog;
+
+/// A simulated inference server, bound and not yet serving. The engines' time, and that of a load at start,
+/// begins with [`bind`](Self::bind).
+///
+/// | route | |
+/// |---|---|
+/// | `POST /v1/chat/completions`, `POST /v1/completions` | as vLLM answers them, scripted by `sim` in the body |
+/// | `GET /v1/models` | the engines |
+/// | `GET /health` | 200, or 503 while any engine loads |
+///
+/// Anything else is a 404.
+pub struct SimServer {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    hosts: Vec<Arc<Host>>,
+    epoch: Instant,
+    truth: TruthLog,
+    responses: AtomicU64,
+}
+
+impl SimServer {
+    /// Binds; port 0 takes a free one. A request that names no model goes to the first engine.
+    ///
+    /// # Errors
+    /// Those of binding a TCP listener.
+    pub async fn bind(addr: SocketAddr, engines: Vec<EngineSpec>) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let epoch = Instant::now();
+        let shared = Shared {
+            hosts: engines.into_iter().map(|spec| Host::new(spec, epoch)).collect(),
+            epoch,
+            truth: TruthLog::default(),
+            responses: AtomicU64::new(1),
+        };
+        Ok(Self { listener, shared: Arc::new(shared) })
+    }
+
+    /// The address that it is bound to.
+    ///
+    /// # Errors
+    /// Those of asking the socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The records of all requests; the handle stays valid while and after the server runs.
+    pub fn truth(&self) -> TruthLog {
+        self.shared.truth.clone()
+    }
+
+    /// The instant that all times in the records count from.
+    pub fn epoch(&self) -> Instant {
+        self.shared.epoch
+    }
+
+    /// Serves until `shutdown` completes; then cuts open connections and records their requests as cancelled.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        // Everything lives in this set, so that nothing outlasts the server.
+        let mut tasks = JoinSet::new();
+        for host in &self.shared.hosts {
+            tasks.spawn(Arc::clone(host).drive());
+        }
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        tasks.spawn(serve(stream, Arc::clone(&self.shared)));
+                    }
+                    // Out of file descriptors, most likely: one that is closed meanwhile helps.
+                    Err(_) => sleep(Duration::from_millis(10)).await,
+                },
+                Some(_) = tasks.join_next() => {}
+            }
+        }
+        tasks.shutdown().await;
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    // Without it Nagle's algorithm would hold tokens back and blur what is to be measured.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(shared, request).await) }
+    });
+    // An error here is a client that went away, or a scripted break: the records know.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<SimBody> {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/v1/chat/completions") => {
+            inference::answer(shared, request, Api::Chat).await
+        }
+        (&Method::POST, "/v1/completions") => {
+            inference::answer(shared, request, Api::Completions).await
+        }
+        (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&shared)),
+        (&Method::GET, "/health") if shared.hosts.iter().any(|host| host.is_loading()) => {
+            json_response(StatusCode::SERVICE_UNAVAILABLE, &loading())
+        }
+        (&Method::GET, "/health") => json_response(StatusCode::OK, &json!({"status": "ok"})),
+        _ => json_response(
+            StatusCode::NOT_FOUND,
+            &error_json(404, "NotFoundError", "Not Found", None),
+        ),
+    }
+}
+
+/// The words of llama.cpp, which a proxy may look for.
+fn loading() -> Value {
+    json!({"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
+}
+
+fn models(shared: &Shared) -> Value {
+    let created = unix_seconds();
+    let data: Vec<Value> = shared
+        .hosts
+        .iter()
+        .map(|host| {
+            json!({"id": host.name, "object": "model", "created": created, "owned_by": "sim"})
+        })
+        .collect();
+    json!({"object": "list", "data": data})
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn json_response(status: StatusCode, value: &Value) -> Response<SimBody> {
+    let bytes = Bytes::from(value.to_string());
+    respond(status, "application/json", SimBody::Fixed(Some(bytes)))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: SimBody) -> Response<SimBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+impl Shared {
+    /// The engine by that name; the first if none is named.
+    fn host(&self, model: Option<&str>) -> Option<&Arc<Host>> {
+        match model {
+            Some(name) => self.hosts.iter().find(|host| host.name == name),
+            None => self.hosts.first(),
+        }
+    }
+
+    fn next_response(&self) -> u64 {
+        self.responses.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,128 @@
+//! The mix of the demo: what a small company's two GPUs see on a busy afternoon.
+//!
+//! The load is chosen so that there is something on every panel: with 6 requests a second the chat model has
+//! 10 of its 16 slots taken on average, the reasoning model about 5 of 8 (so that there is a queue now and
+//! then), and the small one is idle for long enough, now and then, to be unloaded. About 900 tokens a second
+//! in all: a few percent of one core.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::model::EngineSpec;
+use super::{Traffic, TrafficClass};
+
+const CHAT: &str = "llama-3.1-8b-instruct";
+const REASONING: &str = "qwen3-32b";
+const SMALL: &str = "phi-4-mini";
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn us(n: u64) -> Duration {
+    Duration::from_micros(n)
+}
+
+/// The engines that [`Traffic::demo_mix`] talks to.
+pub fn demo_engines() -> Vec<EngineSpec> {
+    vec![
+        EngineSpec {
+            slots: 16,
+            prefill_base: ms(25),
+            prefill_per_token: us(150),
+            decode_base: ms(9),
+            decode_per_running: us(300),
+            jitter: 0.08,
+            seed: 11,
+            load_time: ms(2000),
+            ..EngineSpec::new(CHAT)
+        },
+        EngineSpec {
+            slots: 8,
+            queue_limit: Some(32),
+            prefill_base: ms(60),
+            prefill_per_token: us(400),
+            decode_base: ms(20),
+            decode_per_running: us(700),
+            jitter: 0.08,
+            seed: 12,
+            load_time: ms(4000),
+            refuse_while_loading: true,
+            ..EngineSpec::new(REASONING)
+        },
+        EngineSpec {
+            slots: 2,
+            prefill_base: ms(10),
+            prefill_per_token: us(40),
+            decode_base: ms(5),
+            decode_per_running: us(300),
+            jitter: 0.08,
+            seed: 13,
+            load_time: ms(2500),
+            idle_unload: Some(ms(10_000)),
+            ..EngineSpec::new(SMALL)
+        },
+    ]
+}
+
+impl Traffic {
+    /// The demo's traffic: short chats, long prompts with documents in them (prefill of 1 to 3 s), reasoning,
+    /// clients that leave in the middle, answers that are not streamed, and a rare call of a model that is
+    /// unloaded when idle. 6 requests a second; nothing is waited for at the end.
+    pub fn demo_mix(target: SocketAddr) -> Self {
+        let chat = TrafficClass {
+            name: "chat".into(),
+            weight: 52.0,
+            model: CHAT.into(),
+            prompt_tokens: (20, 400),
+            output_tokens: (40, 200),
+            reasoning_tokens: (0, 0),
+            stream: true,
+            include_usage: true,
+            abort_after: None,
+            choices: 1,
+        };
+        let classes = vec![
+            TrafficClass {
+                name: "documents".into(),
+                weight: 15.0,
+                prompt_tokens: (6_500, 19_500),
+                output_tokens: (80, 220),
+                ..chat.clone()
+            },
+            TrafficClass {
+                name: "reasoning".into(),
+                weight: 9.0,
+                model: REASONING.into(),
+                prompt_tokens: (50, 800),
+                output_tokens: (60, 200),
+                reasoning_tokens: (100, 400),
+                ..chat.clone()
+            },
+            TrafficClass {
+                name: "left early".into(),
+                weight: 8.0,
+                output_tokens: (300, 600),
+                include_usage: false,
+                abort_after: Some((ms(500), ms(3500))),
+                ..chat.clone()
+            },
+            TrafficClass {
+                name: "not streamed".into(),
+                weight: 14.0,
+                output_tokens: (20, 140),
+                stream: false,
+                ..chat.clone()
+            },
+            TrafficClass {
+                name: "rare model".into(),
+                weight: 2.0,
+                model: SMALL.into(),
+                output_tokens: (20, 80),
+                ..chat.clone()
+            },
+            chat,
+        ];
+        Self { drain: Duration::ZERO, ..Self::new(target, 6.0, classes, 42) }
+    }
+}

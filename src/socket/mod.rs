@@ -1,0 +1,13 @@
+//! The clock and the two sockets: where instants come from.
+//!
+//! [`StampedIo`] wraps a socket and notes, in [`Stamps`] that the rest of the request's code can read,
+//! when each read and write was completed. hyper hands over frames, of which one read may hold several
+//! and which it hands over when it pleases; the stamps are the socket's.
+
+mod clock;
+mod io;
+mod stamps;
+
+pub use clock::now;
+pub use io::StampedIo;
+pub use stamps::Stamps;

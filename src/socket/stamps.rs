@@ -1,0 +1,126 @@
+//! What a socket's wrapper notes.
+
+use super::now;
+use crate::meter::Arrival;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Instants and counts of one socket, shared between its wrapper and the request that runs on it.
+///
+/// One task drives both, so the atomics are plain loads and stores; they are atomics only because the
+/// task may move between threads. 0 means "not yet".
+#[derive(Debug, Default)]
+pub struct Stamps {
+    reads: AtomicU64,
+    read_at: AtomicU64,
+    /// The first read since [`expect_head`](Self::expect_head).
+    head_at: AtomicU64,
+    bytes_read: AtomicU64,
+    written_at: AtomicU64,
+    bytes_written: AtomicU64,
+    /// Since when the peer has taken no byte that was offered.
+    stalled_since: AtomicU64,
+    stalled: AtomicU64,
+    /// Arrival of the oldest frame that was handed to this socket's connection and not yet written,
+    /// and the number of such frames.
+    handed_since: AtomicU64,
+    handed: AtomicU64,
+}
+
+fn instant(nanos: &AtomicU64) -> Option<Duration> {
+    Some(nanos.load(Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+}
+
+fn nanos(instant: Duration) -> u64 {
+    // 584 years of nanoseconds.
+    u64::try_from(instant.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Stamps {
+    /// The latest read.
+    pub fn last_read(&self) -> Arrival {
+        Arrival {
+            at: Duration::from_nanos(self.read_at.load(Relaxed)),
+            read: self.reads.load(Relaxed),
+        }
+    }
+
+    /// When the latest write was completed.
+    pub fn last_write(&self) -> Option<Duration> {
+        instant(&self.written_at)
+    }
+
+    /// The message before is complete: the next byte read is the first of a head.
+    pub fn expect_head(&self) {
+        self.head_at.store(0, Relaxed);
+    }
+
+    /// When the first byte of the current head was read. Bytes that were read together with the
+    /// message before (a pipelined request) arrived with the latest read.
+    pub fn head_began(&self) -> Duration {
+        instant(&self.head_at).unwrap_or_else(|| self.last_read().at)
+    }
+
+    /// Bytes read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Relaxed)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Relaxed)
+    }
+
+    /// For how long, in all, bytes were ready and the peer took none.
+    pub fn stalled(&self) -> Duration {
+        let ongoing = instant(&self.stalled_since).map(|since| now().saturating_sub(since));
+        Duration::from_nanos(self.stalled.load(Relaxed)) + ongoing.unwrap_or_default()
+    }
+
+    /// A frame that arrived at `at` was handed over to be written.
+    pub fn handed_over(&self, at: Duration) {
+        if self.handed.fetch_add(1, Relaxed) == 0 {
+            self.handed_since.store(nanos(at), Relaxed);
+        }
+    }
+
+    pub(super) fn note_read(&self, bytes: usize) {
+        let at = nanos(now());
+        self.read_at.store(at, Relaxed);
+        self.reads.fetch_add(1, Relaxed);
+        self.bytes_read.fetch_add(bytes as u64, Relaxed);
+        if self.head_at.load(Relaxed) == 0 {
+            self.head_at.store(at, Relaxed);
+        }
+    }
+
+    pub(super) fn note_write(&self, bytes: usize) {
+        let at = now();
+        self.written_at.store(nanos(at), Relaxed);
+        self.bytes_written.fetch_add(bytes as u64, Relaxed);
+        if let Some(since) = instant(&self.stalled_since) {
+            self.stalled_since.store(0, Relaxed);
+            self.stalled.fetch_add(nanos(at.saturating_sub(since)), Relaxed);
+        }
+    }
+
+    pub(super) fn note_stall(&self) {
+        if self.stalled_since.load(Relaxed) == 0 {
+            self.stalled_since.store(nanos(now()), Relaxed);
+        }
+    }
+
+    /// All that was handed over is written: how long the oldest frame of it took since it arrived,
+    /// and how many frames it were.
+    pub(super) fn take_forwarded(&self) -> Option<(Duration, u64)> {
+        if self.handed.load(Relaxed) == 0 {
+            return None;
+        }
+        let frames = self.handed.swap(0, Relaxed);
+        let written = self.last_write()?;
+        Some((
+            written.saturating_sub(Duration::from_nanos(self.handed_since.load(Relaxed))),
+            frames,
+        ))
+    }
+}
