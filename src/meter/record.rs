@@ -1,6 +1,5 @@
 //! The finished account of one request: one line of the request log.
 
-use super::outcome::Outcome;
 use super::tally::Tally;
 use serde::Serialize;
 use std::time::Duration;
@@ -154,17 +153,6 @@ impl Record {
         self.tool_chars = Some(tally.tool_chars);
         self.finish_reasons = tally.finish_reasons.iter().map(ToString::to_string).collect();
         self.unparsed += tally.unparsed;
-    }
-
-    /// `error_type` of OpenTelemetry: empty when ok, else the status code or the outcome.
-    pub fn error_type(&self, outcome: Outcome) -> String {
-        match (outcome, self.status) {
-            (Outcome::Ok, _) => String::new(),
-            (Outcome::ClientError | Outcome::Rejected | Outcome::ServerError, Some(status)) => {
-                status.to_string()
-            }
-            _ => outcome.label().to_owned(),
-        }
     }
 }
 

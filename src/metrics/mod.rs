@@ -121,3 +121,13 @@ impl Metrics {
         self.families.request_log_dropped.inc_by(lines);
     }
 }
+
+/// The most series that this configuration can come to: every combination of the labels of the table
+/// that can occur, with the buckets, sum and count of histograms. `process_*` are not counted.
+pub fn worst_case_series(upstreams: usize, config: &MetricsConfig) -> u64 {
+    let models = config.max_models + config.models.len() + 1;
+    table::ALL
+        .iter()
+        .map(|metric| series::worst_case(metric, upstreams, models, &config.buckets))
+        .sum()
+}

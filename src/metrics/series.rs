@@ -2,9 +2,11 @@
 
 use super::families::Families;
 use super::labels::OTHER;
+use super::table::{self, Metric, Type};
 use crate::dialect::{FinishReason, Unparsed, route::Operation};
 use crate::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -264,12 +266,17 @@ impl Series {
 
     /// The request's end, which every request has once.
     pub fn ended(&self, record: &Record, outcome: Outcome) {
-        let code = record.status.map(|status| status.to_string()).unwrap_or_default();
+        let code = record.status.map(code_label).unwrap_or_default();
         let stream = if record.stream { "true" } else { "false" };
         self.counter(&self.families.requests, [outcome.label(), &code, stream]).inc();
         if self.key.operation.is_inference() {
-            let error = record.error_type(outcome);
-            self.histogram(&self.families.request_duration, [&error]).observe(record.duration_s);
+            // OpenTelemetry's: empty when ok, else the status or what went wrong without one.
+            let error = match outcome {
+                Outcome::Ok => "",
+                Outcome::ClientError | Outcome::Rejected | Outcome::ServerError => &code,
+                _ => outcome.label(),
+            };
+            self.histogram(&self.families.request_duration, [error]).observe(record.duration_s);
             if let Some(stall) = record.client_stall_s {
                 self.histogram(&self.families.client_stall, []).observe(stall);
             }
@@ -320,6 +327,46 @@ impl Series {
             }
         }
     }
+}
+
+/// A status as a label: what is not registered is `other`, since servers can make up 500 of them.
+fn code_label(status: u16) -> String {
+    let known = hyper::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason());
+    known.map_or_else(|| OTHER.to_owned(), |_| status.to_string())
+}
+
+/// The most series of one family.
+pub(super) fn worst_case(
+    metric: &Metric,
+    upstreams: usize,
+    models: usize,
+    edges: &HashMap<String, Vec<f64>>,
+) -> u64 {
+    // Registered status codes, and `other`; a status that is no success has no model.
+    const CODES: usize = 64;
+    let of_label = |label: &&str| match *label {
+        "gen_ai_operation_name" => Operation::ALL.len(),
+        "gen_ai_provider_name" | "version" | "label" | "start" => 1,
+        "gen_ai_request_model" => models,
+        "upstream" => upstreams,
+        "basis" => Basis::ALL.len(),
+        "kind" => Kind::ALL.len(),
+        "phase" => Phase::ALL.len(),
+        "source" => TokenSource::ALL.len(),
+        "reason" if metric.name == table::UNPARSED.name => Unparsed::ALL.len(),
+        "reason" => 7,
+        "outcome" | "error_type" => Outcome::ALL.len() + CODES,
+        // Each code belongs to few outcomes, which were counted.
+        "code" => 1,
+        // stream, reported, direction, type, subset: two each.
+        _ => 2,
+    };
+    let labels: usize = metric.labels.iter().map(of_label).product();
+    let each = match metric.kind {
+        Type::Histogram(set) => edges.get(set.name).map_or(set.edges.len(), Vec::len) + 3,
+        Type::Counter | Type::Gauge => 1,
+    };
+    (labels * each) as u64
 }
 
 #[cfg(test)]

@@ -50,6 +50,15 @@ impl StampedIo {
     }
 }
 
+impl Drop for StampedIo {
+    fn drop(&mut self) {
+        if self.stamps.is_reset() {
+            // If the option is refused, the peer sees a plain close, which is all that is left.
+            let _ = self.io.set_zero_linger();
+        }
+    }
+}
+
 impl AsyncRead for StampedIo {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -9,5 +9,5 @@ mod io;
 mod stamps;
 
 pub use clock::now;
-pub use io::StampedIo;
+pub use io::{OnForwarded, StampedIo};
 pub use stamps::Stamps;

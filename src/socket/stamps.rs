@@ -2,7 +2,9 @@
 
 use super::now;
 use crate::meter::Arrival;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Instants and counts of one socket, shared between its wrapper and the request that runs on it.
@@ -25,6 +27,10 @@ pub struct Stamps {
     /// and the number of such frames.
     handed_since: AtomicU64,
     handed: AtomicU64,
+    /// Who waits for all of them to be written.
+    waiting: Mutex<Option<Waker>>,
+    is_waiting: AtomicBool,
+    reset: AtomicBool,
 }
 
 fn instant(nanos: &AtomicU64) -> Option<Duration> {
@@ -84,6 +90,26 @@ impl Stamps {
         }
     }
 
+    /// Ready once all that was handed over is written to the socket.
+    pub fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.handed.load(Relaxed) == 0 {
+            return Poll::Ready(());
+        }
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        self.is_waiting.store(true, Relaxed);
+        Poll::Pending
+    }
+
+    /// Whether to close the socket with a reset, so that its peer cannot take what it got for the
+    /// whole.
+    pub fn reset_on_close(&self, reset: bool) {
+        self.reset.store(reset, Relaxed);
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.load(Relaxed)
+    }
+
     pub(super) fn note_read(&self, bytes: usize) {
         let at = nanos(now());
         self.read_at.store(at, Relaxed);
@@ -117,6 +143,11 @@ impl Stamps {
             return None;
         }
         let frames = self.handed.swap(0, Relaxed);
+        if self.is_waiting.swap(false, Relaxed)
+            && let Some(waker) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            waker.wake();
+        }
         let written = self.last_write()?;
         Some((
             written.saturating_sub(Duration::from_nanos(self.handed_since.load(Relaxed))),

@@ -1,0 +1,223 @@
+//! The whole of it: binds everything, runs it, ends it.
+
+use crate::admin::{self, Admin};
+use crate::config::{Config, ProxyConfig};
+use crate::metrics::{Metrics, MetricsError};
+use crate::proxy::{self, Listener, Upstream};
+use crate::request_log::{RequestLog, RequestLogWriter};
+use crate::tap::{Faults, Tap};
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Why Streamgauge cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("cannot listen on {address} ({what}): {source}")]
+    Bind { address: SocketAddr, what: String, source: io::Error },
+    #[error("cannot open the request log {path}: {source}")]
+    RequestLog { path: String, source: io::Error },
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    #[error("{0} has stopped by itself; see the log above")]
+    Stopped(String),
+}
+
+/// One proxy, bound.
+#[derive(Debug)]
+struct Bound {
+    config: ProxyConfig,
+    listener: Listener,
+    address: SocketAddr,
+    tap: Arc<Tap>,
+}
+
+/// Streamgauge with all its listeners bound, so that clients can connect from now on.
+#[derive(Debug)]
+pub struct App {
+    proxies: Vec<Bound>,
+    admin: TcpListener,
+    admin_address: SocketAddr,
+    shared: Arc<Admin>,
+    writer: Option<RequestLogWriter>,
+    workers: usize,
+    grace: Duration,
+}
+
+impl App {
+    /// Binds every listener.
+    ///
+    /// # Errors
+    /// If an address is taken, the request log cannot be opened, or bucket edges are wrong.
+    pub fn bind(config: Config) -> Result<Self, AppError> {
+        Self::bind_with(config, Faults::default())
+    }
+
+    #[doc(hidden)]
+    pub fn bind_with(config: Config, faults: Faults) -> Result<Self, AppError> {
+        let metrics = Arc::new(Metrics::new(&config.metrics)?);
+        let (log, writer) = match &config.request_log {
+            None => (RequestLog::in_memory(Arc::clone(&metrics)), None),
+            Some(path) => {
+                let (log, writer) =
+                    RequestLog::to_file(path, Arc::clone(&metrics)).map_err(|source| {
+                        AppError::RequestLog { path: path.display().to_string(), source }
+                    })?;
+                (log, Some(writer))
+            }
+        };
+        let bind_error = |address, what: &str| {
+            let what = what.to_owned();
+            move |source| AppError::Bind { address, what, source }
+        };
+        let mut proxies = Vec::new();
+        for config in config.proxies {
+            let error = bind_error(config.listen, &config.name);
+            let bound = Listener::bind(config.listen).and_then(|one| Ok((one.local_addr()?, one)));
+            let (address, listener) = bound.map_err(error)?;
+            let (metrics, log) = (Arc::clone(&metrics), log.clone());
+            let tap = Tap::new(&config.name, &config.engine, metrics, log, faults.clone());
+            proxies.push(Bound { config, listener, address, tap: Arc::new(tap) });
+        }
+        let bound = admin::bind(config.admin).and_then(|one| Ok((one.local_addr()?, one)));
+        let (admin_address, admin) = bound.map_err(bind_error(config.admin, "admin"))?;
+        let upstreams = proxies.iter().map(|bound| {
+            let ProxyConfig { name, upstream, .. } = &bound.config;
+            (name.clone(), upstream.host.clone(), upstream.port)
+        });
+        let shared = Admin {
+            upstreams: upstreams.collect(),
+            metrics,
+            log,
+            config: config.shown,
+            token: config.admin_token,
+            draining: AtomicBool::new(false),
+            is_local: admin_address.ip().is_loopback(),
+        };
+        let (workers, grace) = (config.workers, config.shutdown_grace);
+        Ok(Self { proxies, admin, admin_address, shared: Arc::new(shared), writer, workers, grace })
+    }
+
+    /// Where each proxy listens: its name and address.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.proxies.iter().map(|bound| (bound.config.name.clone(), bound.address)).collect()
+    }
+
+    /// Where the admin port listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Runs until `shutdown` is ready, then lets open requests finish for the configured grace. The
+    /// admin port serves until the end.
+    ///
+    /// # Errors
+    /// If a part of it stops by itself.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+        let Self { proxies, admin, shared, writer, workers, grace, .. } = self;
+        let (stop_proxies, stopping) = watch::channel(false);
+        let (stop_admin, admin_stopping) = watch::channel(false);
+        let (ended, mut ends) = mpsc::unbounded_channel();
+        let page = Arc::clone(&shared);
+        let admin = spawn("admin".into(), ended.clone(), async move {
+            admin::serve(admin, page, admin_stopping).await
+        })?;
+        let mut threads = Vec::new();
+        for worker in 0..workers {
+            let mut listeners = Vec::new();
+            for bound in &proxies {
+                let listener = bound.listener.try_clone().map_err(AppError::Thread)?;
+                let upstream = Upstream::new(bound.config.upstream.clone(), Arc::clone(&bound.tap));
+                listeners.push((listener, Arc::new(upstream)));
+            }
+            let stopping = stopping.clone();
+            threads.push(spawn(format!("proxy-{worker}"), ended.clone(), async move {
+                let mut serving = tokio::task::JoinSet::new();
+                for (listener, upstream) in listeners {
+                    serving.spawn(proxy::serve(listener, upstream, stopping.clone(), grace));
+                }
+                while let Some(served) = serving.join_next().await {
+                    served.map_err(io::Error::other)??;
+                }
+                Ok(())
+            })?);
+        }
+        drop(ended);
+        // The workers hold sockets of their own; ours would keep the port open after them.
+        drop(proxies);
+        let result = tokio::select! {
+            () = shutdown => Ok(()),
+            () = reopen_on_hangup(writer.as_ref()) => Ok(()),
+            stopped = ends.recv() => Err(AppError::Stopped(stopped.unwrap_or_default())),
+        };
+        shared.drain();
+        stop_proxies.send_replace(true);
+        let mut left = threads.len();
+        while left > 0 && ends.recv().await.is_some_and(|name| name != "admin") {
+            left -= 1;
+        }
+        stop_admin.send_replace(true);
+        threads.into_iter().chain([admin]).for_each(join);
+        drop(shared);
+        if let Some(writer) = writer {
+            writer.join();
+        }
+        result
+    }
+}
+
+/// Runs a future on a thread and a runtime of its own; tells its name when it ends.
+fn spawn(
+    name: String,
+    ended: mpsc::UnboundedSender<String>,
+    future: impl Future<Output = io::Result<()>> + Send + 'static,
+) -> Result<JoinHandle<()>, AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(AppError::Thread)?;
+    let thread = Builder::new().name(name.clone()).spawn(move || {
+        // Said when the thread ends, by a panic too.
+        let _ended = Ended(name, ended);
+        if let Err(error) = runtime.block_on(future) {
+            tracing::error!(%error, "stopped");
+        }
+    });
+    thread.map_err(AppError::Thread)
+}
+
+struct Ended(String, mpsc::UnboundedSender<String>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Nobody listens any more once the app has ended.
+        let _ = self.1.send(std::mem::take(&mut self.0));
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread panicked");
+    }
+}
+
+/// Opens the request log anew at each SIGHUP; never ends.
+async fn reopen_on_hangup(writer: Option<&RequestLogWriter>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangups) => {
+            while hangups.recv().await.is_some() {
+                if let Some(writer) = writer {
+                    writer.reopen();
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "SIGHUP will not reopen the request log"),
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,486 @@
+//! Reads the merged raw table against the table of keys; tells everything that is wrong with it.
+
+use super::keys::{KEYS, Key, Kind, NAME};
+use super::load::default_value;
+use super::{Config, LogFormat, ProxyConfig, upstream_url};
+use crate::metrics::{MetricsConfig, table::BUCKETS};
+use crate::proxy::UpstreamConfig;
+use config::{Map, Value, ValueKind};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Most bucket edges of a set.
+const MAX_EDGES: usize = 64;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub key: String,
+    /// As it was given; masked for secrets.
+    pub value: String,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+impl Problem {
+    pub(super) fn of(key: &str, value: &str, why: &str) -> Self {
+        Self { key: key.into(), value: value.into(), why: why.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, why } = self;
+        if value.is_empty() {
+            write!(f, "{key}: {why}")
+        } else {
+            write!(f, "{key} = {value}: {why}")
+        }
+    }
+}
+
+/// A value that was read.
+#[derive(Debug, Clone)]
+enum Read {
+    Text(String),
+    Address(SocketAddr),
+    Upstream(String, u16),
+    Count(u64),
+    Seconds(f64),
+    Texts(Vec<String>),
+    Buckets(HashMap<String, Vec<f64>>),
+}
+
+/// Where values are read from, and where what is wrong with them goes.
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+/// The values of one table, by key.
+type Values = HashMap<&'static str, Read>;
+
+pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader { problems: Vec::new() };
+    let proxies = raw.remove("proxies");
+    let mut values = reader.table("", raw, &KEYS.iter().collect::<Vec<_>>());
+    let given: Vec<&'static str> = values.keys().copied().collect();
+    for key in KEYS {
+        if !values.contains_key(key.name)
+            && let Some(default) = default_value(key)
+            && let Some(read) = reader.read(key.name, key, default)
+        {
+            values.insert(key.name, read);
+        }
+    }
+    let proxies = match proxies {
+        Some(list) => reader.proxies(list, &values, &given),
+        None => reader.single(&values),
+    };
+    reader.check_listeners(&proxies, &values);
+    if !reader.problems.is_empty() {
+        return Err(reader.problems);
+    }
+    let shown = shown(&values, &proxies);
+    let text = |name: &str| match values.get(name) {
+        Some(Read::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let workers = match values.get("workers") {
+        Some(Read::Count(workers)) => usize::try_from(*workers).unwrap_or(usize::MAX),
+        _ => default_workers(),
+    };
+    Ok(Config {
+        proxies,
+        admin: address(&values, "admin").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
+        admin_token: text("admin_token"),
+        request_log: text("request_log").map(Into::into),
+        workers,
+        log_level: text("log_level")
+            .and_then(|level| level.parse().ok())
+            .unwrap_or(tracing::Level::INFO),
+        log_format: if text("log_format").as_deref() == Some("json") {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        },
+        metrics: MetricsConfig {
+            max_models: match values.get("max_models") {
+                Some(Read::Count(count)) => usize::try_from(*count).unwrap_or(usize::MAX),
+                _ => 0,
+            },
+            models: match values.remove("models") {
+                Some(Read::Texts(models)) => models,
+                _ => Vec::new(),
+            },
+            buckets: match values.remove("buckets") {
+                Some(Read::Buckets(buckets)) => buckets,
+                _ => HashMap::new(),
+            },
+        },
+        shutdown_grace: seconds(&values, "shutdown_grace_seconds"),
+        shown,
+    })
+}
+
+/// The CPU quota, at least 1, at most 2: a sidecar must not take the server's cores.
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 2)
+}
+
+fn seconds(values: &Values, name: &str) -> Duration {
+    match values.get(name) {
+        Some(Read::Seconds(seconds)) => Duration::from_secs_f64(*seconds),
+        _ => Duration::ZERO,
+    }
+}
+
+fn address(values: &Values, name: &str) -> Option<SocketAddr> {
+    match values.get(name) {
+        Some(Read::Address(address)) => Some(*address),
+        _ => None,
+    }
+}
+
+fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
+    let Some(Read::Upstream(host, port)) = values.get("upstream") else { return None };
+    let is =
+        |key: &str, word: &str| matches!(values.get(key), Some(Read::Text(text)) if text == word);
+    let upstream = UpstreamConfig {
+        host: host.clone(),
+        port: *port,
+        rewrite_host: is("host", "upstream"),
+        connect_timeout: seconds(values, "connect_timeout_seconds"),
+        idle_timeout: seconds(values, "pool_idle_timeout_seconds"),
+    };
+    let host_port =
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let engine = match values.get("engine") {
+        Some(Read::Text(engine)) => engine.clone(),
+        _ => "unknown".into(),
+    };
+    Some(ProxyConfig {
+        name: name.unwrap_or(host_port),
+        listen: address(values, "listen")?,
+        upstream,
+        engine,
+    })
+}
+
+impl Reader {
+    fn problem(&mut self, key: &str, value: &str, why: impl Into<String>) {
+        self.problems.push(Problem { key: key.into(), value: value.into(), why: why.into() });
+    }
+
+    /// Reads the keys of one table; `at` is what stands before their names in messages.
+    fn table(&mut self, at: &str, raw: Map<String, Value>, known: &[&'static Key]) -> Values {
+        let mut values = Values::new();
+        let mut names: Vec<_> = raw.into_iter().collect();
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, value) in names {
+            let path = format!("{at}{name}");
+            match known.iter().find(|key| key.name == name) {
+                Some(key) => {
+                    if let Some(read) = self.read(&path, key, value) {
+                        values.insert(key.name, read);
+                    }
+                }
+                None => {
+                    let known: Vec<_> = known.iter().map(|key| key.name).collect();
+                    self.problem(
+                        &path,
+                        "",
+                        format!("unknown key; the known ones are {}", known.join(", ")),
+                    );
+                }
+            }
+        }
+        values
+    }
+
+    fn read(&mut self, path: &str, key: &Key, value: Value) -> Option<Read> {
+        let shown = if key.kind == Kind::Secret { "(masked)".into() } else { show(&value) };
+        match read(key.kind, value) {
+            Ok(read) => Some(read),
+            Err(why) => {
+                let why = why.unwrap_or_else(|| "not allowed".into());
+                self.problem(path, &shown, format!("{why}; allowed: {}", key.kind.allowed()));
+                None
+            }
+        }
+    }
+
+    fn single(&mut self, values: &Values) -> Vec<ProxyConfig> {
+        if !values.contains_key("upstream") && !self.problems.iter().any(|p| p.key == "upstream") {
+            let why = "required: the inference server's URL, such as --upstream http://127.0.0.1:8000, \
+                       or [[proxies]] in the file";
+            self.problem("upstream", "", why);
+        }
+        proxy(None, values).into_iter().collect()
+    }
+
+    fn proxies(&mut self, list: Value, defaults: &Values, given: &[&str]) -> Vec<ProxyConfig> {
+        for name in ["listen", "upstream"].iter().filter(|name| given.contains(name)) {
+            self.problem(name, "", "excludes [[proxies]]: give each proxy its own");
+        }
+        let ValueKind::Array(list) = list.kind else {
+            self.problem("proxies", "", "must be [[proxies]] tables in the file");
+            return Vec::new();
+        };
+        if list.is_empty() {
+            self.problem("proxies", "[]", "must hold at least one proxy");
+        }
+        let mut known: Vec<&'static Key> = KEYS.iter().filter(|key| key.per_proxy).collect();
+        known.insert(0, &NAME);
+        let mut proxies = Vec::new();
+        for (index, item) in list.into_iter().enumerate() {
+            let at = format!("proxies[{index}].");
+            let ValueKind::Table(table) = item.kind else {
+                self.problem(&at, "", "must be a table");
+                continue;
+            };
+            let missing: Vec<_> = ["name", "listen", "upstream"]
+                .into_iter()
+                .filter(|name| !table.contains_key(*name))
+                .collect();
+            for name in missing {
+                self.problem(&format!("{at}{name}"), "", "required");
+            }
+            let mut values = self.table(&at, table, &known);
+            for key in
+                known.iter().filter(|key| !["name", "listen", "upstream"].contains(&key.name))
+            {
+                if let Some(default) = defaults.get(key.name) {
+                    values.entry(key.name).or_insert_with(|| default.clone());
+                }
+            }
+            let name = match values.get("name") {
+                Some(Read::Text(name)) => Some(name.clone()),
+                _ => None,
+            };
+            proxies.extend(proxy(name, &values));
+        }
+        let mut names = HashSet::new();
+        for proxy in &proxies {
+            if !names.insert(proxy.name.clone()) {
+                self.problem(
+                    "proxies[].name",
+                    &proxy.name,
+                    "two proxies have this name; each needs its own",
+                );
+            }
+        }
+        proxies
+    }
+
+    fn check_listeners(&mut self, proxies: &[ProxyConfig], values: &Values) {
+        let mut taken: HashMap<SocketAddr, &str> = HashMap::new();
+        if let Some(admin) = address(values, "admin") {
+            taken.insert(admin, "admin");
+        }
+        for proxy in proxies {
+            let listen = proxy.listen;
+            if listen.port() != 0
+                && let Some(by) = taken.insert(listen, "another proxy")
+            {
+                self.problem(
+                    "listen",
+                    &listen.to_string(),
+                    format!("the address is {by}'s already"),
+                );
+            }
+            if let Some(own) = proxies.iter().find(|own| is_loop(own.listen, &proxy.upstream)) {
+                let url = format!("http://{}", proxy.upstream.authority());
+                let why = format!("a loop: {} is where Streamgauge itself listens", own.listen);
+                self.problem("upstream", &url, why);
+            }
+        }
+    }
+}
+
+/// Whether this upstream is our own listener.
+fn is_loop(listen: SocketAddr, upstream: &UpstreamConfig) -> bool {
+    if listen.port() == 0 || listen.port() != upstream.port {
+        return false;
+    }
+    let local = |ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified();
+    match upstream.host.parse::<std::net::IpAddr>() {
+        Ok(ip) => ip == listen.ip() || local(ip) && local(listen.ip()),
+        Err(_) => upstream.host == "localhost" && local(listen.ip()),
+    }
+}
+
+fn show(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Table(_) => "{...}".into(),
+        kind => kind.to_string(),
+    }
+}
+
+/// Reads one value. An error says more than "not allowed" where there is more to say.
+fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
+    if let Kind::Texts = kind {
+        return texts(value).map(Read::Texts).ok_or(None);
+    }
+    if let Kind::Buckets = kind {
+        return buckets(value).map(Read::Buckets).map_err(Some);
+    }
+    if matches!(
+        value.kind,
+        ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil | ValueKind::Boolean(_)
+    ) {
+        return Err(None);
+    }
+    let is_text = matches!(value.kind, ValueKind::String(_));
+    let text = value.into_string().map_err(|_| None)?;
+    if !is_text && !matches!(kind, Kind::Count(..) | Kind::Seconds(..)) {
+        return Err(None);
+    }
+    match kind {
+        Kind::Address => text.parse().map(Read::Address).map_err(|_| None),
+        Kind::Url => {
+            upstream_url::parse(&text).map(|(host, port)| Read::Upstream(host, port)).map_err(Some)
+        }
+        Kind::Path | Kind::Secret if !text.is_empty() => Ok(Read::Text(text)),
+        Kind::Name => {
+            let good = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
+            ((1..=64).contains(&text.len()) && text.chars().all(good))
+                .then_some(Read::Text(text))
+                .ok_or(None)
+        }
+        Kind::Word(words) => words.contains(&text.as_str()).then_some(Read::Text(text)).ok_or(None),
+        Kind::Count(least, most) => {
+            text.parse().ok().filter(|n| (least..=most).contains(n)).map(Read::Count).ok_or(None)
+        }
+        Kind::Seconds(least, most) => {
+            text.parse().ok().filter(|s| (least..=most).contains(s)).map(Read::Seconds).ok_or(None)
+        }
+        _ => Err(None),
+    }
+}
+
+fn texts(value: Value) -> Option<Vec<String>> {
+    match value.kind {
+        // From the environment.
+        ValueKind::String(text) => Some(
+            text.split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(Into::into)
+                .collect(),
+        ),
+        ValueKind::Array(list) => list
+            .into_iter()
+            .map(|item| match item.kind {
+                ValueKind::String(text) => Some(text),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+fn buckets(value: Value) -> Result<HashMap<String, Vec<f64>>, String> {
+    let ValueKind::Table(table) = value.kind else { return Err("not a table".into()) };
+    let mut sets = HashMap::new();
+    for (name, edges) in table {
+        if !BUCKETS.iter().any(|set| set.name == name) {
+            let known: Vec<_> = BUCKETS.iter().map(|set| set.name).collect();
+            return Err(format!("there is no set {name}; the sets are {}", known.join(", ")));
+        }
+        let edges = edges.into_array().map_err(|_| format!("{name} is no list"))?;
+        let edges: Option<Vec<f64>> = edges
+            .into_iter()
+            .map(|edge| edge.into_float().ok().filter(|edge| edge.is_finite() && *edge > 0.0))
+            .collect();
+        match edges {
+            Some(edges)
+                if (1..=MAX_EDGES).contains(&edges.len()) && edges.is_sorted_by(|a, b| a < b) =>
+            {
+                sets.insert(name, edges);
+            }
+            _ => {
+                return Err(format!("{name} must hold 1 to {MAX_EDGES} ascending numbers above 0"));
+            }
+        }
+    }
+    Ok(sets)
+}
+
+/// The configuration in force, as `GET /config` shows it.
+fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Value {
+    use serde_json::{Value as Json, json};
+    let mut shown = serde_json::Map::new();
+    for key in KEYS.iter().filter(|key| !key.per_proxy) {
+        let value = match values.get(key.name) {
+            Some(_) if key.kind == Kind::Secret => json!("(masked)"),
+            Some(Read::Text(text)) => json!(text),
+            Some(Read::Address(address)) => json!(address.to_string()),
+            Some(Read::Count(count)) => json!(count),
+            Some(Read::Seconds(seconds)) => json!(seconds),
+            Some(Read::Texts(texts)) => json!(texts),
+            Some(Read::Buckets(sets)) => json!(sets),
+            None if key.name == "workers" => json!(default_workers()),
+            Some(Read::Upstream(..)) | None => Json::Null,
+        };
+        shown.insert(key.name.into(), value);
+    }
+    let proxies: Vec<_> = proxies
+        .iter()
+        .map(|proxy| {
+            let UpstreamConfig { rewrite_host, connect_timeout, idle_timeout, .. } =
+                &proxy.upstream;
+            json!({
+                "name": proxy.name,
+                "listen": proxy.listen.to_string(),
+                "upstream": format!("http://{}", proxy.upstream.authority()),
+                "host": if *rewrite_host { "upstream" } else { "keep" },
+                "engine": proxy.engine,
+                "connect_timeout_seconds": connect_timeout.as_secs_f64(),
+                "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
+            })
+        })
+        .collect();
+    shown.insert("proxies".into(), Json::Array(proxies));
+    Json::Object(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_allowed() {
+        for key in KEYS {
+            if let Some(default) = default_value(key) {
+                assert!(read(key.kind, default).is_ok(), "{}", key.name);
+            } else {
+                assert_eq!(key.default, None, "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn loops() {
+        let upstream = |host: &str| UpstreamConfig {
+            host: host.into(),
+            port: 8080,
+            rewrite_host: false,
+            connect_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+        };
+        let listen: SocketAddr = "0.0.0.0:8080".parse().unwrap();
+        for (host, expected) in [
+            ("127.0.0.1", true),
+            ("localhost", true),
+            ("::1", true),
+            ("10.0.0.9", false),
+            ("vllm", false),
+        ] {
+            assert_eq!(is_loop(listen, &upstream(host)), expected, "{host}");
+        }
+        assert!(!is_loop("127.0.0.1:8081".parse().unwrap(), &upstream("127.0.0.1")));
+    }
+}

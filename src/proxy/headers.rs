@@ -1,0 +1,122 @@
+//! Which headers end at a proxy: the one place that decides it, for both directions.
+
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Takes out what concerns one connection only (RFC 9110, section 7.6.1), and what `Connection`
+/// names beside. What frames a message or says whom it is for is never taken out by nomination.
+///
+/// The map is built anew, since taking out of it would change the order of the rest.
+pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
+    let nominated: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    let hop_by_hop = |name: &HeaderName| {
+        [
+            &CONNECTION,
+            &KEEP_ALIVE,
+            &PROXY_CONNECTION,
+            &TE,
+            &TRANSFER_ENCODING,
+            &UPGRADE,
+            &HTTP2_SETTINGS,
+        ]
+        .contains(&name)
+            || nominated.contains(name)
+    };
+    if !headers.keys().any(hop_by_hop) {
+        return headers;
+    }
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut current = None;
+    for (name, value) in headers {
+        // Further values of one name come without it.
+        current = name.or(current);
+        if let Some(name) = &current
+            && !hop_by_hop(name)
+        {
+            kept.append(name.clone(), value);
+        }
+    }
+    kept
+}
+
+/// Whether the sender of these headers takes trailers.
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let is_trailers = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(b"trailers");
+    headers.get_all(TE).iter().any(|te| te.as_bytes().split(|byte| *byte == b',').any(is_trailers))
+}
+
+/// Says to the upstream that its trailers are forwarded.
+pub(super) fn take_trailers(headers: &mut HeaderMap) {
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONNECTION, HeaderValue::from_static("te"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in lines.iter().map(pair) {
+            map.append(name, value);
+        }
+        map
+    }
+
+    fn kept(lines: &[(&'static str, &'static str)]) -> Vec<String> {
+        let kept = end_to_end(map(lines));
+        kept.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_and_nominated_headers_end_here() {
+        let found = kept(&[
+            ("a", "1"),
+            ("connection", "x-foo, keep-alive ,Host"),
+            ("host", "h"),
+            ("x-foo", "gone"),
+            ("b", "1"),
+            ("connection", "X-Bar"),
+            ("keep-alive", "timeout=5"),
+            ("x-bar", "gone"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("proxy-connection", "close"),
+            ("b", "2"),
+            ("content-length", "3"),
+            ("trailer", "x-sum"),
+            ("c", "1"),
+        ]);
+        let expected = ["a=1", "host=h", "b=1", "b=2", "content-length=3", "trailer=x-sum", "c=1"];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_ordinary_map_passes_in_its_order() {
+        let lines = [("z", "1"), ("a", "2"), ("m", "3"), ("z", "4")];
+        assert_eq!(kept(&lines), ["z=1", "z=4", "a=2", "m=3"]);
+    }
+
+    #[test]
+    fn trailers_are_taken_if_asked_for() {
+        assert!(takes_trailers(&map(&[("te", "gzip, Trailers")])));
+        assert!(!takes_trailers(&map(&[("te", "gzip")])));
+    }
+}

@@ -1,0 +1,122 @@
+//! Accepts clients.
+
+use super::pool::Upstream;
+use super::service::Proxy;
+use crate::socket::StampedIo;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Most header lines that a request may have.
+const MAX_HEADERS: usize = 256;
+/// How long to wait after an accept that failed for lack of resources.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound socket for clients, which several workers can accept from.
+#[derive(Debug)]
+pub struct Listener(StdListener);
+
+impl Listener {
+    /// Binds `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = StdListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self(listener))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// If the operating system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// The same socket for another worker.
+    ///
+    /// # Errors
+    /// If there are no file descriptors left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// The socket, for another server that speaks HTTP on it.
+    pub fn into_std(self) -> StdListener {
+        self.0
+    }
+}
+
+/// Serves clients until `shutdown` holds `true`, then lets open requests finish for at most `grace`.
+/// What still runs then is cut: its client sees a response that breaks off.
+///
+/// # Errors
+/// If the listener cannot be used.
+pub async fn serve(
+    listener: Listener,
+    upstream: Arc<Upstream>,
+    mut shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener.into_std())?;
+    let graceful = GracefulShutdown::new();
+    // A sender that is gone says stop too.
+    let mut stop = pin!(async {
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    });
+    let mut reap = pin!(upstream.reap());
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => spawn(socket, &upstream, &graceful),
+                Err(error) if is_of_one_client(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept clients: are there file descriptors left?");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            () = &mut reap => {}
+            () = &mut stop => break,
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        // The worker ends now, and with it the tasks of these connections.
+        upstream.tap().cut();
+    }
+    Ok(())
+}
+
+/// The client left before we got to it.
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn spawn(socket: TcpStream, upstream: &Arc<Upstream>, graceful: &GracefulShutdown) {
+    let io = StampedIo::new(socket, Some(upstream.tap().on_forwarded()));
+    let client = Arc::clone(io.stamps());
+    let service = Proxy { upstream: Arc::clone(upstream), client };
+    let connection = http1::Builder::new()
+        .preserve_header_case(true)
+        .auto_date_header(false)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            // The request that it concerns has recorded its end.
+            tracing::debug!(%error, "a client's connection ended early");
+        }
+    });
+}

@@ -1,0 +1,130 @@
+//! The upstream: its address and the idle connections to it.
+//!
+//! Each worker has its own, so nothing is shared between threads while requests run.
+
+use super::connection::Connection;
+use crate::tap::Tap;
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// Most idle connections that are kept.
+const MAX_IDLE: usize = 1024;
+
+/// Where the upstream is and how to connect to it.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    pub host: String,
+    pub port: u16,
+    /// Send the upstream's own name as `Host`, in place of the client's.
+    pub rewrite_host: bool,
+    pub connect_timeout: Duration,
+    /// Idle connections are closed after this.
+    pub idle_timeout: Duration,
+}
+
+impl UpstreamConfig {
+    /// `host:port`, as it stands in a `Host` header.
+    pub fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        match (host.contains(':'), port) {
+            (true, port) => format!("[{host}]:{port}"),
+            (false, 80) => host.clone(),
+            (false, port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+/// One worker's view of an upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    config: UpstreamConfig,
+    tap: Arc<Tap>,
+    /// The one used last is at the end, and used again first: the others grow old and are closed.
+    idle: Mutex<Vec<(Connection, Instant)>>,
+}
+
+/// No connection could be made.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    Timeout,
+    Io(io::Error),
+    Handshake(hyper::Error),
+}
+
+impl Upstream {
+    /// An upstream without connections.
+    pub fn new(config: UpstreamConfig, tap: Arc<Tap>) -> Self {
+        Self { config, tap, idle: Mutex::default() }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &UpstreamConfig {
+        &self.config
+    }
+
+    /// The tap that measures it.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
+    }
+
+    /// An idle connection that is still alive, as far as the socket says.
+    pub(super) async fn take_idle(&self) -> Option<Connection> {
+        loop {
+            let (mut connection, since) = self.idle().pop()?;
+            if since.elapsed() >= self.config.idle_timeout {
+                continue;
+            }
+            // The server may have closed it meanwhile; nobody was watching.
+            poll_fn(|cx| {
+                connection.drive(cx);
+                Poll::Ready(())
+            })
+            .await;
+            if connection.is_ready() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Opens a connection; says how long that took.
+    pub(super) async fn connect(&self) -> Result<(Connection, Duration), ConnectError> {
+        let UpstreamConfig { host, port, connect_timeout, .. } = &self.config;
+        let start = Instant::now();
+        let connecting = TcpStream::connect((host.as_str(), *port));
+        let socket = timeout(*connect_timeout, connecting)
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map_err(ConnectError::Io)?;
+        let after = start.elapsed();
+        let mut connection = Connection::new(socket).await.map_err(ConnectError::Handshake)?;
+        connection.ready().await.map_err(ConnectError::Handshake)?;
+        Ok((connection, after))
+    }
+
+    /// Takes back a connection whose request is over, to use it again.
+    pub(super) fn give_back(&self, connection: Connection) {
+        let mut idle = self.idle();
+        if idle.len() < MAX_IDLE && !self.config.idle_timeout.is_zero() {
+            idle.push((connection, Instant::now()));
+        }
+    }
+
+    /// Closes idle connections as they grow too old; runs until dropped.
+    pub async fn reap(&self) {
+        let mut tick =
+            tokio::time::interval((self.config.idle_timeout / 2).max(Duration::from_millis(50)));
+        loop {
+            tick.tick().await;
+            self.idle().retain(|(_, since)| since.elapsed() < self.config.idle_timeout);
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,75 @@
+//! The body of an upstream's answer, with the connection that it comes on.
+
+use super::connection::Connection;
+use super::pool::Upstream;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Reads a body by driving its connection; gives the connection back when the body is over. Dropped
+/// before that, it closes the connection, which tells the server to stop.
+#[derive(Debug)]
+pub(crate) struct UpstreamBody {
+    body: Incoming,
+    connection: Option<Connection>,
+    upstream: Arc<Upstream>,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>) -> Self {
+        Self { body, connection: Some(connection), upstream }
+    }
+
+    /// The body is over: keeps the connection if it can take another request. It cannot while the
+    /// request is still being sent.
+    pub(super) fn release(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.drive(cx);
+            if connection.is_ready() {
+                self.upstream.give_back(connection);
+            }
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(connection) = &mut this.connection
+        {
+            connection.drive(cx);
+            polled = Pin::new(&mut this.body).poll_frame(cx);
+        }
+        let frame = ready!(polled);
+        let over = match &frame {
+            Some(Ok(frame)) => frame.is_trailers() || this.body.is_end_stream(),
+            Some(Err(_)) => {
+                this.connection = None;
+                false
+            }
+            None => true,
+        };
+        if over {
+            this.release(cx);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,327 @@
+//! The account of one request, from its arrival to its one end.
+
+use super::request_side::RequestSide;
+use super::{PeekBody, Tap};
+use crate::dialect::{Unparsed, route::Operation};
+use crate::meter::{self, End, Ended, Format, Meter, Outcome, Record, Sample, Tokens};
+use crate::metrics::{Phase, Series};
+use crate::socket::{self, Stamps};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::http::{request, response};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+/// The account of one request. Dropping it records an end, if none was recorded: the client left, or
+/// our shutdown cut it.
+#[derive(Debug)]
+pub struct Measurement {
+    client: Arc<Stamps>,
+    /// `None` once the end was recorded.
+    state: Option<Box<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    tap: Arc<Tap>,
+    side: Arc<RequestSide>,
+    client: Arc<Stamps>,
+    upstream: Option<Arc<Stamps>>,
+    operation: Operation,
+    /// The first byte of the request's head.
+    start: Duration,
+    stalled_before: Duration,
+    time: SystemTime,
+    method: String,
+    trace_id: Option<String>,
+    connect: Option<Duration>,
+    head: Option<Duration>,
+    first_byte: Option<Duration>,
+    status: Option<u16>,
+    /// The response is a stream of events; what the request asked for until the head is there.
+    stream: Option<bool>,
+    meter: Option<Meter>,
+    series: Option<Arc<Series>>,
+    bytes_down: u64,
+    unparsed: u64,
+}
+
+impl Measurement {
+    /// A request arrived on a client's socket.
+    pub fn arrive(tap: &Arc<Tap>, client: &Arc<Stamps>, head: &request::Parts) -> Self {
+        let operation = Operation::of(head.method.as_str(), head.uri.path());
+        let start = client.head_began();
+        let elapsed = socket::now().saturating_sub(start);
+        tap.series.arrived(operation);
+        let state = State {
+            side: Arc::new(RequestSide::new(Arc::clone(tap), operation)),
+            tap: Arc::clone(tap),
+            client: Arc::clone(client),
+            upstream: None,
+            operation,
+            start,
+            stalled_before: client.stalled(),
+            time: SystemTime::now().checked_sub(elapsed).unwrap_or_else(SystemTime::now),
+            method: head.method.as_str().chars().take(32).collect(),
+            trace_id: trace_id(&head.headers),
+            connect: None,
+            head: None,
+            first_byte: None,
+            status: None,
+            stream: None,
+            meter: None,
+            series: None,
+            bytes_down: 0,
+            unparsed: 0,
+        };
+        Self { client: Arc::clone(client), state: Some(Box::new(state)) }
+    }
+
+    /// The stamps of the client's socket.
+    pub fn client(&self) -> &Arc<Stamps> {
+        &self.client
+    }
+
+    /// Wraps the request's body. `None` once the end was recorded.
+    pub fn request_body(&self, body: Incoming) -> Option<PeekBody> {
+        let state = self.state.as_ref()?;
+        Some(PeekBody::new(body, Arc::clone(&state.side), Arc::clone(&self.client)))
+    }
+
+    /// Whether the client's request could not be read to its end.
+    pub fn request_broke(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.side.is_broken())
+    }
+
+    /// A new connection to the upstream is ready, after this long.
+    pub fn connected(&mut self, after: Duration) {
+        if let Some(state) = &mut self.state {
+            state.tap.series.connected(after);
+            state.connect = Some(after);
+        }
+    }
+
+    /// The upstream's head arrived, on a socket with these stamps.
+    pub fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
+        if let Some(state) = &mut self.state {
+            state.head(head, upstream);
+        }
+    }
+
+    /// The next bytes of the response's body, which arrived with the upstream's latest read.
+    pub fn data(&mut self, bytes: &[u8]) {
+        if let Some(state) = &mut self.state {
+            state.data(bytes);
+        }
+    }
+
+    /// We answer in the upstream's place, with this status.
+    pub fn answered(&mut self, outcome: Outcome, status: u16) {
+        if let Some(state) = &mut self.state {
+            state.status = Some(status);
+        }
+        self.finish(End::Answered(outcome));
+    }
+
+    /// The response's body has come to its end.
+    pub fn complete(&mut self) {
+        self.client.reset_on_close(false);
+        self.finish(End::Complete);
+    }
+
+    /// The request has ended; only the first call counts.
+    pub fn finish(&mut self, end: End) {
+        if let Some(state) = self.state.take() {
+            // A fault of ours here costs one record and never the client's bytes.
+            let _ = catch_unwind(AssertUnwindSafe(|| state.finish(end)));
+        }
+    }
+}
+
+impl Drop for Measurement {
+    fn drop(&mut self) {
+        let cut = |state: &State| state.tap.cutting.load(Relaxed);
+        let end = if self.state.as_deref().is_some_and(cut) { End::Shutdown } else { End::Dropped };
+        self.finish(end);
+    }
+}
+
+impl State {
+    fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
+        let at = upstream.last_read().at;
+        self.head = Some(at);
+        self.upstream = Some(Arc::clone(upstream));
+        self.status = Some(head.status.as_u16());
+        self.side.enter(Phase::Waiting);
+        let content_type =
+            head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let format = Format::of(content_type);
+        self.stream = Some(format == Some(Format::Sse));
+        let series = self.resolve(head.status.is_success());
+        if !self.operation.is_inference() {
+            return;
+        }
+        series.head(at.saturating_sub(self.start));
+        if head.status.is_success() {
+            match format {
+                _ if is_encoded(&head.headers) => self.unparsed(Unparsed::Encoding),
+                Some(format) => self.meter = Some(Meter::new(format)),
+                None => self.unparsed(Unparsed::ContentType),
+            }
+        }
+    }
+
+    /// The handles for this request's labels. A model is a label only after a 2xx answer.
+    fn resolve(&mut self, success: bool) -> Arc<Series> {
+        if let Some(series) = &self.series {
+            return Arc::clone(series);
+        }
+        let Tap { metrics, upstream, provider, .. } = &*self.tap;
+        let facts = self.side.facts();
+        let model = metrics.model_label(facts.model.as_deref().filter(|_| success));
+        let series = metrics.series(upstream, provider, self.operation, &model);
+        self.series = Some(Arc::clone(&series));
+        series
+    }
+
+    fn unparsed(&mut self, reason: Unparsed) {
+        self.unparsed += 1;
+        self.tap.series.unparsed(reason);
+    }
+
+    fn data(&mut self, bytes: &[u8]) {
+        let Some(upstream) = &self.upstream else { return };
+        let arrival = upstream.last_read();
+        self.client.handed_over(arrival.at);
+        self.bytes_down += bytes.len() as u64;
+        self.tap.series.bytes_down.inc_by(bytes.len() as u64);
+        if self.first_byte.is_none() && !bytes.is_empty() {
+            self.first_byte = Some(arrival.at);
+            if !self.meter.as_ref().is_some_and(Meter::is_stream) {
+                self.side.enter(Phase::Streaming);
+            }
+        }
+        let Self { tap, meter, series, start, side, .. } = self;
+        let (Some(meter), Some(series)) = (meter, series) else { return };
+        let read = AssertUnwindSafe(|| {
+            tap.faults.strike(bytes);
+            meter.push(arrival, bytes, &mut |sample| {
+                match sample {
+                    Sample::First(_) => side.enter(Phase::Streaming),
+                    Sample::Unparsed(reason) => tap.series.unparsed(reason),
+                    _ => {}
+                }
+                series.observe(&sample, *start);
+            });
+        });
+        if catch_unwind(read).is_err() {
+            self.meter = None;
+            self.unparsed(Unparsed::Panic);
+        }
+    }
+
+    fn finish(mut self, end: End) {
+        self.side.leave();
+        let now = socket::now();
+        let mut meter = self.meter.take();
+        let series = self.resolve(
+            self.head
+                .is_some_and(|_| self.status.is_some_and(|status| (200..300).contains(&status))),
+        );
+        if let Some(open) = &mut meter {
+            let Self { tap, start, .. } = &self;
+            let close = AssertUnwindSafe(|| {
+                open.end(end == End::Complete, &mut |sample| {
+                    if let Sample::Unparsed(reason) = sample {
+                        tap.series.unparsed(reason);
+                    }
+                    series.observe(&sample, *start);
+                });
+            });
+            if catch_unwind(close).is_err() {
+                meter = None;
+                self.unparsed(Unparsed::Panic);
+            }
+        }
+        let outcome = self.ended(end, meter.as_ref()).outcome();
+        let mut record = self.record(outcome, now);
+        if let Some(meter) = &meter {
+            let tally = meter.tally();
+            record.measured(tally, meter.is_stream(), self.start);
+            let tokens = Tokens::of(tally, meter.is_stream());
+            series.counted(&tokens, tally.live_tokens);
+            if outcome == Outcome::Ok {
+                let rate = meter::characters_per_second(tally);
+                series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
+            }
+        }
+        series.ended(&record, outcome);
+        self.tap.log.write(&record);
+    }
+
+    fn ended(&self, end: End, meter: Option<&Meter>) -> Ended {
+        let tally = meter.map(Meter::tally);
+        let is_stream = meter.is_some_and(Meter::is_stream);
+        Ended {
+            end,
+            status: self.head.and(self.status),
+            output: if is_stream {
+                tally.is_some_and(|tally| tally.first.is_some())
+            } else {
+                self.first_byte.is_some()
+            },
+            error: tally.is_some_and(|tally| tally.error),
+            complete: is_stream && tally.is_some_and(meter::Tally::complete),
+            needs_terminator: is_stream,
+        }
+    }
+
+    fn record(&self, outcome: Outcome, now: Duration) -> Record {
+        let since = |at: Duration| at.saturating_sub(self.start).as_secs_f64();
+        let facts = self.side.facts();
+        let sent = self.upstream.as_ref().and_then(|upstream| upstream.last_write());
+        let stalled = self.client.stalled().saturating_sub(self.stalled_before);
+        Record {
+            time: humantime::format_rfc3339_micros(self.time).to_string(),
+            id: self.tap.next_id(),
+            trace_id: self.trace_id.clone(),
+            upstream: self.tap.upstream.to_string(),
+            method: self.method.clone(),
+            path: self.operation.route(),
+            operation: self.operation.label(),
+            dialect: self.operation.dialect(),
+            model: facts.model,
+            stream: self.stream.or(facts.stream).unwrap_or(false),
+            status: self.status,
+            outcome: outcome.label(),
+            connect_s: self.connect.map(|after| after.as_secs_f64()),
+            sent_s: sent.map(since),
+            head_s: self.head.map(since),
+            first_byte_s: self.first_byte.map(since),
+            duration_s: since(now),
+            client_stall_s: (!stalled.is_zero()).then_some(stalled.as_secs_f64()),
+            bytes_up: self.side.bytes(),
+            bytes_down: self.bytes_down,
+            unparsed: self.unparsed,
+            ..Record::default()
+        }
+    }
+}
+
+/// Whether the body is in a content encoding, which would have to be undone to read it.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| {
+        let value = value.as_bytes().trim_ascii();
+        !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
+    })
+}
+
+/// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let id = value.split('-').nth(1)?;
+    let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
+}

@@ -1,0 +1,93 @@
+//! Where the data plane is measured: the one wrapper around each body, and the account of a request.
+//!
+//! A [`Tap`] belongs to one upstream. It gives each request a [`Measurement`], which lives first with
+//! the request, then in the [`MeteredBody`] of its response, and which records its end exactly once,
+//! however that end comes.
+
+mod measurement;
+mod request_body;
+mod request_side;
+mod response_body;
+
+pub use measurement::Measurement;
+pub use request_body::PeekBody;
+pub use response_body::MeteredBody;
+
+use crate::metrics::{Metrics, UpstreamSeries};
+use crate::request_log::RequestLog;
+use crate::socket::OnForwarded;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Faults that tests put into the meter.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// The meter panics on a frame that contains this.
+    pub panic_on: Option<Vec<u8>>,
+}
+
+impl Faults {
+    #[allow(clippy::panic, reason = "that is what it is for")]
+    fn strike(&self, bytes: &[u8]) {
+        if let Some(needle) = &self.panic_on
+            && memchr::memmem::find(bytes, needle).is_some()
+        {
+            panic!("a fault was put into the meter");
+        }
+    }
+}
+
+/// What the measurements of one upstream share.
+#[derive(Debug)]
+pub struct Tap {
+    upstream: Arc<str>,
+    /// The engine or vendor behind it, as configured.
+    provider: Arc<str>,
+    series: UpstreamSeries,
+    metrics: Arc<Metrics>,
+    log: RequestLog,
+    faults: Faults,
+    /// Our shutdown cuts what still runs.
+    cutting: AtomicBool,
+    ids: AtomicU64,
+}
+
+impl Tap {
+    /// The tap of the upstream of this name.
+    pub fn new(
+        upstream: &str,
+        provider: &str,
+        metrics: Arc<Metrics>,
+        log: RequestLog,
+        faults: Faults,
+    ) -> Self {
+        let (upstream, provider): (Arc<str>, Arc<str>) = (upstream.into(), provider.into());
+        let series = metrics.upstream(&upstream, &provider);
+        // Ids need only differ between the processes of one log; the start's nanoseconds do.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
+        let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
+        Self { upstream, provider, series, metrics, log, faults, cutting, ids }
+    }
+
+    /// The handles of this upstream.
+    pub fn series(&self) -> &UpstreamSeries {
+        &self.series
+    }
+
+    /// From now on a request that is dropped was cut by our shutdown.
+    pub fn cut(&self) {
+        self.cutting.store(true, Relaxed);
+    }
+
+    /// Observes the forwarding delay of a client's socket.
+    pub fn on_forwarded(self: &Arc<Self>) -> OnForwarded {
+        let tap = Arc::clone(self);
+        Arc::new(move |delay, frames| tap.series.forwarded(delay, frames))
+    }
+
+    fn next_id(&self) -> String {
+        format!("{:016x}", self.ids.fetch_add(1, Relaxed))
+    }
+}

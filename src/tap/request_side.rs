@@ -1,0 +1,95 @@
+//! What the two bodies of a request share.
+
+use super::Tap;
+use crate::dialect::request::{RequestFacts, RequestPeek};
+use crate::dialect::route::Operation;
+use crate::metrics::Phase;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The request's side of a measurement: its body is read by the upstream's connection while the
+/// response is on its way.
+#[derive(Debug)]
+pub(super) struct RequestSide {
+    tap: Arc<Tap>,
+    operation: Operation,
+    /// `None` once the request has ended. The lock is taken a few times per request, not per token.
+    phase: Mutex<Option<Phase>>,
+    /// `None` where the body says nothing that is wanted.
+    peek: Mutex<Option<RequestPeek>>,
+    bytes: AtomicU64,
+    broken: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic between two lines of ours leaves nothing half-done that matters.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RequestSide {
+    pub fn new(tap: Arc<Tap>, operation: Operation) -> Self {
+        let peek = operation.is_inference().then(RequestPeek::default);
+        let side = Self {
+            tap,
+            operation,
+            phase: Mutex::new(Some(Phase::Sending)),
+            peek: Mutex::new(peek),
+            bytes: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+        };
+        side.count(Phase::Sending, 1);
+        side
+    }
+
+    fn count(&self, phase: Phase, difference: i64) {
+        if let Some(gauge) = self.tap.series.in_flight(self.operation, phase) {
+            gauge.add(difference);
+        }
+    }
+
+    /// The request is now in this phase; phases never go back.
+    pub fn enter(&self, phase: Phase) {
+        let mut current = lock(&self.phase);
+        if let Some(before) = *current
+            && (before as u8) < phase as u8
+        {
+            *current = Some(phase);
+            self.count(before, -1);
+            self.count(phase, 1);
+        }
+    }
+
+    /// The request has ended.
+    pub fn leave(&self) {
+        if let Some(phase) = lock(&self.phase).take() {
+            self.count(phase, -1);
+        }
+    }
+
+    /// The next bytes of the body.
+    pub fn data(&self, bytes: &[u8]) {
+        self.bytes.fetch_add(bytes.len() as u64, Relaxed);
+        self.tap.series.bytes_up.inc_by(bytes.len() as u64);
+        if let Some(peek) = lock(&self.peek).as_mut() {
+            peek.push(bytes);
+        }
+    }
+
+    /// The body could not be read to its end.
+    pub fn broke(&self) {
+        self.broken.store(true, Relaxed);
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// What the body has said so far.
+    pub fn facts(&self) -> RequestFacts {
+        lock(&self.peek).as_ref().map(|peek| peek.facts().clone()).unwrap_or_default()
+    }
+}

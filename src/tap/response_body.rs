@@ -1,0 +1,82 @@
+//! The one body wrapper: where a chunk is stamped, read, and handed on.
+
+use super::Measurement;
+use crate::meter::End;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+pin_project! {
+    /// Forwards a response's body frame by frame and measures it.
+    ///
+    /// A body can end in these ways, and each is recorded once: finished at the head; `None`;
+    /// trailers; an error; a data frame after which `is_end_stream()` holds (which is also how all
+    /// declared bytes are handed over, before hyper drops the body); dropped early.
+    #[derive(Debug)]
+    pub struct MeteredBody<B: Body> {
+        #[pin]
+        body: B,
+        measurement: Measurement,
+        // An error that waits until the frames before it are written: hyper throws away what it has
+        // buffered when a body fails.
+        error: Option<B::Error>,
+        // The length that the head declares for a body that is never sent (a 304).
+        declared: Option<u64>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> MeteredBody<B> {
+    /// Measures `body`. `declared` is the length to announce in its place if it has no body but a
+    /// `Content-Length`.
+    pub fn new(body: B, mut measurement: Measurement, declared: Option<u64>) -> Self {
+        if body.is_end_stream() {
+            measurement.complete();
+        }
+        Self { body, measurement, error: None, declared }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut this = self.project();
+        if this.error.is_none() {
+            match ready!(this.body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        this.measurement.data(data);
+                    }
+                    if frame.is_trailers() || this.body.is_end_stream() {
+                        this.measurement.complete();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Err(error)) => {
+                    this.measurement.finish(End::Broken);
+                    *this.error = Some(error);
+                }
+                None => {
+                    this.measurement.complete();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        ready!(this.measurement.client().poll_written(cx));
+        Poll::Ready(this.error.take().map(Err))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.declared.is_none() && self.error.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared.map_or_else(|| self.body.size_hint(), SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,125 @@
+//! What the tests share: the real app on free ports, and a look at what it exports.
+#![allow(dead_code, reason = "each test uses its part")]
+
+pub mod scrape;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use streamgauge::app::{App, AppError};
+use streamgauge::config::{Sources, load};
+use streamgauge::tap::Faults;
+use tokio::sync::oneshot;
+
+pub use scrape::Scrape;
+
+/// A running Streamgauge; it ends when dropped.
+pub struct Gauge {
+    pub proxy: SocketAddr,
+    pub admin: SocketAddr,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    thread: Mutex<Option<JoinHandle<Result<(), AppError>>>>,
+}
+
+impl Gauge {
+    /// In front of this upstream, with all defaults.
+    pub fn new(upstream: SocketAddr) -> Self {
+        Self::with(upstream, &[], Faults::default())
+    }
+
+    /// With these keys and faults beside.
+    pub fn with(upstream: SocketAddr, keys: &[(&'static str, &str)], faults: Faults) -> Self {
+        let upstream = format!("http://{upstream}");
+        let mut flags: Vec<(&'static str, String)> = vec![
+            ("listen", "127.0.0.1:0".into()),
+            ("admin", "127.0.0.1:0".into()),
+            ("upstream", upstream),
+        ];
+        for (key, value) in keys {
+            flags.retain(|(name, _)| name != key);
+            flags.push((key, (*value).to_owned()));
+        }
+        Self::start(&Sources { flags, ..Sources::default() }, faults)
+    }
+
+    /// With the configuration that these sources hold.
+    pub fn start(sources: &Sources, faults: Faults) -> Self {
+        let app = App::bind_with(load(sources).unwrap(), faults).unwrap();
+        let (proxy, admin) = (app.addresses()[0].1, app.admin_address());
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(app.run(async {
+                let _ = stopped.await;
+            }))
+        });
+        Self { proxy, admin, stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) }
+    }
+
+    /// Tells it to stop, without waiting.
+    pub fn tell_to_stop(&self) {
+        self.stop.lock().unwrap().take();
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub fn stop(&self) {
+        self.tell_to_stop();
+        if let Some(thread) = self.thread.lock().unwrap().take() {
+            thread.join().unwrap().unwrap();
+        }
+    }
+
+    /// `/metrics`, now.
+    pub fn scrape(&self) -> Scrape {
+        Scrape::parse(&scrape::get(self.admin, "/metrics"))
+    }
+
+    /// The newest lines of the request log.
+    pub fn requests(&self) -> Vec<serde_json::Value> {
+        let lines = scrape::get(self.admin, "/requests?last=1000");
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The request log's lines, once there are `count` of them.
+    pub fn requests_when(&self, count: usize) -> Vec<serde_json::Value> {
+        wait_for("requests in the log", || {
+            let requests = self.requests();
+            (requests.len() >= count).then_some(requests)
+        })
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+        if let Some(thread) = self.thread.lock().unwrap().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Asks until there is an answer; fails after ten seconds.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The recorded streams, if this machine has them; says so if not.
+pub fn corpus() -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("STREAMGAUGE_CORPUS").map(std::path::PathBuf::from);
+    let file =
+        folder.map(|folder| folder.join("streams.jsonl.gz")).filter(|file| Path::exists(file));
+    if file.is_none() {
+        println!("skipped: STREAMGAUGE_CORPUS names no folder with streams.jsonl.gz");
+    }
+    file
+}
