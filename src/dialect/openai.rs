@@ -116,6 +116,7 @@ static USAGE: N = N::object(
         ("completion_tokens", &N::scalar(Tag::Output)),
         ("total_tokens", &N::scalar(Tag::Total)),
         ("prompt_cache_hit_tokens", &N::scalar(Tag::Cached)),
+        ("cache_read_input_tokens", &N::scalar(Tag::Cached)),
         ("cached_tokens", &N::scalar(Tag::Cached)),
         ("reasoning_tokens", &N::scalar(Tag::ReasoningTokens)),
         (

@@ -1,0 +1,175 @@
+//! The configuration: the documented file, and what is said of wrong ones.
+
+use std::path::PathBuf;
+use streamgauge::config::keys::KEYS;
+use streamgauge::config::{ConfigError, Sources, load};
+
+const DOCUMENTED: &str = include_str!("../config/streamgauge.toml");
+
+fn upstream() -> Vec<(&'static str, String)> {
+    vec![("upstream", "http://127.0.0.1:8000".into())]
+}
+
+/// A file with this text, which lives as long as the guard.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str, text: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("streamgauge-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn load(&self, flags: Vec<(&'static str, String)>) -> Result<serde_json::Value, ConfigError> {
+        let sources = Sources { file: Some(self.0.clone()), flags, ..Sources::default() };
+        load(&sources).map(|config| config.shown)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn problems(name: &str, text: &str) -> Vec<String> {
+    let error = Temporary::new(name, text).load(Vec::new()).unwrap_err();
+    error.0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_documented_file_holds_the_defaults() {
+    let file = Temporary::new("documented", DOCUMENTED);
+    let defaults = load(&Sources { flags: upstream(), ..Sources::default() }).unwrap();
+    assert_eq!(file.load(upstream()).unwrap(), defaults.shown);
+    for key in KEYS {
+        let line = match key.default {
+            Some("{}") => "[buckets]".into(),
+            Some(default) => format!("{} = {default}", key.name),
+            None => format!("#{} = ", key.name),
+        };
+        assert!(DOCUMENTED.lines().any(|l| l.starts_with(&line)), "no line {line}");
+    }
+}
+
+#[test]
+fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
+    // Without the blank behind the mark, a comment is an example.
+    let uncommented: String = DOCUMENTED
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(example) if !example.starts_with(' ') || example.starts_with("    ") => example,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let (top, proxies) = uncommented.split_once("\n[[proxies]]\n").unwrap();
+    let (proxies, buckets) = proxies.split_once("\n[buckets]\n").unwrap();
+    let without_proxies = format!("{top}\n[buckets]{buckets}");
+    let shown = Temporary::new("examples", &without_proxies).load(Vec::new()).unwrap();
+    for set in streamgauge::metrics::table::BUCKETS {
+        assert_eq!(shown["buckets"][set.name], serde_json::json!(set.edges), "{}", set.name);
+    }
+    let proxies = format!("[[proxies]]\n{proxies}");
+    let shown = Temporary::new("proxies", &proxies).load(Vec::new()).unwrap();
+    assert_eq!(shown["proxies"][0]["name"], "chat");
+    assert_eq!(shown["proxies"][0]["pool_idle_timeout_seconds"], 3.0);
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let found = problems(
+        "wrong",
+        "listen = \"localhost\"\nupstream = \"https://api.example.com/v1\"\nworkers = 0\nhost = 'both'\n\
+         max_models = \"many\"\nlisten_adress = 1\nadmin_token = ''\n[buckets]\nttft = [1]\n",
+    );
+    let expected = [
+        "admin_token = (masked): not allowed; allowed: a text that is not empty",
+        "buckets = {...}: there is no set ttft; the sets are first_token, per_token, gap, duration, latency, \
+         connect, tokens, characters_per_second, own_cost; allowed: a table of sets of bucket edges, each an \
+         ascending list of numbers",
+        "host = \"both\": not allowed; allowed: one of keep, upstream",
+        "listen = \"localhost\": not allowed; allowed: an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080",
+        "max_models = \"many\": not allowed; allowed: a whole number from 0 to 10000",
+        "upstream = \"https://api.example.com/v1\": https is not supported yet: put Streamgauge on the server's \
+         side of TLS; allowed: http://HOST or http://HOST:PORT, without a path",
+        "workers = 0: not allowed; allowed: a whole number from 1 to 1024",
+    ];
+    for line in expected {
+        assert!(found.iter().any(|one| one == line), "no {line:?} in {found:#?}");
+    }
+    assert!(found.iter().any(|line| {
+        line.starts_with("listen_adress: unknown key; the known ones are listen, upstream")
+    }));
+    assert_eq!(found.len(), expected.len() + 1, "{found:#?}");
+}
+
+#[test]
+fn proxies_and_what_is_wrong_with_them() {
+    let proxy = |name: &str, listen: u16, upstream: u16| {
+        format!(
+            "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:{listen}'\nupstream = 'http://127.0.0.1:{upstream}'\n"
+        )
+    };
+    let cases = [
+        (format!("listen = '127.0.0.1:1'\n{}", proxy("a", 1, 2)), "listen: excludes [[proxies]]"),
+        (proxy("a", 1, 2) + &proxy("a", 3, 4), "proxies[].name = a: two proxies have this name"),
+        (
+            proxy("a", 1, 2) + &proxy("b", 1, 4),
+            "listen = 127.0.0.1:1: the address is another proxy's already",
+        ),
+        (proxy("a", 1, 2) + &proxy("b", 2, 4), "upstream = http://127.0.0.1:2: a loop"),
+        ("[[proxies]]\nname = 'a'\n".into(), "proxies[0].upstream: required"),
+        (proxy("a", 9464, 2), "listen = 127.0.0.1:9464: the address is admin's already"),
+        (proxy("a b", 1, 2), "proxies[0].name = \"a b\": not allowed"),
+        ("proxies = 7\n".into(), "proxies: must be [[proxies]] tables"),
+    ];
+    for (text, expected) in cases {
+        let found = problems("proxies-wrong", &text);
+        assert!(found.iter().any(|line| line.starts_with(expected)), "{text}\n{found:#?}");
+    }
+}
+
+#[test]
+fn flag_over_environment_over_file_over_default() {
+    let file = Temporary::new(
+        "order",
+        "upstream = 'http://127.0.0.1:1'\nengine = 'file'\nlog_level = 'warn'\n",
+    );
+    let environment = [
+        ("STREAMGAUGE__ENGINE", "environment"),
+        ("STREAMGAUGE__LOG_LEVEL", "error"),
+        ("STREAMGAUGE__MODELS", "a, b"),
+    ];
+    let sources = Sources {
+        file: Some(file.0.clone()),
+        environment: environment.map(|(name, value)| (name.into(), value.into())).to_vec(),
+        flags: vec![("log_level", "debug".into())],
+    };
+    let config = load(&sources).unwrap();
+    assert_eq!(config.proxies[0].engine, "environment");
+    assert_eq!(config.log_level, tracing::Level::DEBUG);
+    assert_eq!(config.metrics.models, ["a", "b"]);
+    assert_eq!(config.shown["shutdown_grace_seconds"], 30.0);
+}
+
+#[test]
+fn an_unknown_variable_under_the_prefix_is_an_error() {
+    let environment = vec![("STREAMGAUGE__LISTN".into(), "x".into())];
+    let error =
+        load(&Sources { environment, flags: upstream(), ..Sources::default() }).unwrap_err();
+    assert!(error.to_string().contains("listn: unknown key"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml() {
+    let missing = Sources { file: Some("/nonexistent.toml".into()), ..Sources::default() };
+    assert!(
+        load(&missing)
+            .unwrap_err()
+            .to_string()
+            .contains("config = /nonexistent.toml: it cannot be read")
+    );
+    assert!(problems("broken", "listen = \n")[0].contains("TOML parse error"));
+}
