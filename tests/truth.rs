@@ -4,42 +4,14 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use streamgauge::sim::model::EngineSpec;
-use streamgauge::sim::{End, SimServer, TruthLog, TruthRecord};
+use streamgauge::sim::{End, TruthRecord};
 use streamgauge::tap::Faults;
+use support::sim::{ask, simulate};
 use support::{Gauge, Scrape, wait_for};
 
 const STREAMS: usize = 200;
-
-/// A simulated server on a thread of its own.
-fn simulate(engine: EngineSpec) -> (SocketAddr, TruthLog) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server =
-        runtime.block_on(SimServer::bind("127.0.0.1:0".parse().unwrap(), vec![engine])).unwrap();
-    let (address, truth) = (server.local_addr().unwrap(), server.truth());
-    std::thread::spawn(move || runtime.block_on(server.run(std::future::pending())));
-    (address, truth)
-}
-
-/// Sends one request and reads the answer to its end.
-fn ask(proxy: SocketAddr, body: &Value) -> String {
-    let body = body.to_string();
-    let mut socket = TcpStream::connect(proxy).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    write!(
-        socket,
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
-}
 
 fn request(i: usize) -> Value {
     json!({

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod scrape;
+pub mod sim;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -122,4 +123,18 @@ pub fn corpus() -> Option<std::path::PathBuf> {
         println!("skipped: STREAMGAUGE_CORPUS names no folder with streams.jsonl.gz");
     }
     file
+}
+
+/// Compares with a file of the repository; writes it instead when STREAMGAUGE_BLESS is set.
+pub fn assert_golden(path: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("STREAMGAUGE_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    for (line, (found, expected)) in text.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(found, expected, "{} line {}", path.display(), line + 1);
+    }
+    let (found, expected) = (text.lines().count(), golden.lines().count());
+    assert_eq!(found, expected, "lines of {}; STREAMGAUGE_BLESS=1 writes it anew", path.display());
 }
