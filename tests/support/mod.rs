@@ -18,7 +18,9 @@ pub use scrape::Scrape;
 
 /// A running Streamgauge; it ends when dropped.
 pub struct Gauge {
+    /// The first of them.
     pub proxy: SocketAddr,
+    pub proxies: Vec<SocketAddr>,
     pub admin: SocketAddr,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<Result<(), AppError>>>>,
@@ -48,7 +50,9 @@ impl Gauge {
     /// With the configuration that these sources hold.
     pub fn start(sources: &Sources, faults: Faults) -> Self {
         let app = App::bind_with(load(sources).unwrap(), faults).unwrap();
-        let (proxy, admin) = (app.addresses()[0].1, app.admin_address());
+        let proxies: Vec<SocketAddr> =
+            app.addresses().iter().map(|(_, address)| *address).collect();
+        let admin = app.admin_address();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime =
@@ -57,7 +61,13 @@ impl Gauge {
                 let _ = stopped.await;
             }))
         });
-        Self { proxy, admin, stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) }
+        Self {
+            proxy: proxies[0],
+            proxies,
+            admin,
+            stop: Mutex::new(Some(stop)),
+            thread: Mutex::new(Some(thread)),
+        }
     }
 
     /// Tells it to stop, without waiting.
