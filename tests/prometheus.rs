@@ -167,7 +167,7 @@ fn quantiles_and_every_panel() {
     // A histogram that begins within the range has no rate before its second scrape.
     let request = |i: usize| {
         json!({
-            "model": "sim", "stream": i % 5 != 0, "messages": [], "stream_options": {"include_usage": true},
+            "model": "sim", "stream": !i.is_multiple_of(5), "messages": [], "stream_options": {"include_usage": true},
             "sim": {"prompt_tokens": 100 * (i % 20), "output_tokens": 6, "reasoning_tokens": 2},
         })
     };

@@ -51,17 +51,11 @@ fn merge(sources: &Sources) -> Result<Map<String, Value>, Problem> {
     let file = builder.build_cloned().map_err(|error| {
         file_problem(sources.file.as_deref().unwrap_or(Path::new("")), &error.to_string())
     })?;
+    let ours = sources.environment.iter().filter(|(name, _)| name.starts_with(PREFIX)).cloned();
     let environment = config::Environment::with_prefix("STREAMGAUGE")
         .prefix_separator("__")
         .separator("__")
-        .source(Some(
-            sources
-                .environment
-                .iter()
-                .cloned()
-                .filter(|(name, _)| name.starts_with(PREFIX))
-                .collect(),
-        ));
+        .source(Some(ours.collect()));
     let mut merged = config::Config::builder().add_source(file).add_source(environment);
     for (name, value) in &sources.flags {
         merged = merged

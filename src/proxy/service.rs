@@ -72,7 +72,11 @@ async fn forward(
             }
             let mut body = UpstreamBody::new(body, connection, upstream);
             if body.is_end_stream() {
-                poll_fn(|cx| Poll::Ready(body.release(cx))).await;
+                poll_fn(|cx| {
+                    body.release(cx);
+                    Poll::Ready(())
+                })
+                .await;
             }
             let body = MeteredBody::new(body, measurement, declared);
             Response::from_parts(head, Either::Left(body))
