@@ -14,6 +14,10 @@ use tokio::time::{Instant, timeout};
 
 /// Most idle connections that are kept.
 const MAX_IDLE: usize = 1024;
+/// How long a connection rests after a body without a declared length, before it is used again.
+/// llama.cpp's server promises `Keep-Alive` and closes after every stream; what was sent on it by then
+/// is lost, and must not be sent twice. A new connection costs a tenth of a millisecond.
+const REST: Duration = Duration::from_millis(50);
 
 /// Where the upstream is and how to connect to it.
 #[derive(Debug, Clone)]
@@ -45,7 +49,21 @@ pub struct Upstream {
     config: UpstreamConfig,
     tap: Arc<Tap>,
     /// The one used last is at the end, and used again first: the others grow old and are closed.
-    idle: Mutex<Vec<(Connection, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+    /// It was used for a body without a declared length.
+    rests: bool,
+}
+
+impl Idle {
+    fn is_rested(&self) -> bool {
+        !self.rests || self.since.elapsed() >= REST
+    }
 }
 
 /// No connection could be made.
@@ -75,7 +93,11 @@ impl Upstream {
     /// An idle connection that is still alive, as far as the socket says.
     pub(super) async fn take_idle(&self) -> Option<Connection> {
         loop {
-            let (mut connection, since) = self.idle().pop()?;
+            let Idle { mut connection, since, .. } = {
+                let mut idle = self.idle();
+                let at = idle.iter().rposition(Idle::is_rested)?;
+                idle.remove(at)
+            };
             if since.elapsed() >= self.config.idle_timeout {
                 continue;
             }
@@ -106,11 +128,12 @@ impl Upstream {
         Ok((connection, after))
     }
 
-    /// Takes back a connection whose request is over, to use it again.
-    pub(super) fn give_back(&self, connection: Connection) {
+    /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
+    /// body without a declared length.
+    pub(super) fn give_back(&self, connection: Connection, rests: bool) {
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.config.idle_timeout.is_zero() {
-            idle.push((connection, Instant::now()));
+            idle.push(Idle { connection, since: Instant::now(), rests });
         }
     }
 
@@ -120,11 +143,11 @@ impl Upstream {
             tokio::time::interval((self.config.idle_timeout / 2).max(Duration::from_millis(50)));
         loop {
             tick.tick().await;
-            self.idle().retain(|(_, since)| since.elapsed() < self.config.idle_timeout);
+            self.idle().retain(|idle| idle.since.elapsed() < self.config.idle_timeout);
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Instant)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

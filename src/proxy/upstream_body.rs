@@ -15,11 +15,13 @@ pub(crate) struct UpstreamBody {
     body: Incoming,
     connection: Option<Connection>,
     upstream: Arc<Upstream>,
+    has_length: bool,
 }
 
 impl UpstreamBody {
     pub(super) fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>) -> Self {
-        Self { body, connection: Some(connection), upstream }
+        let has_length = body.size_hint().exact().is_some();
+        Self { body, connection: Some(connection), upstream, has_length }
     }
 
     /// The body is over: keeps the connection if it can take another request. It cannot while the
@@ -28,7 +30,7 @@ impl UpstreamBody {
         if let Some(mut connection) = self.connection.take() {
             connection.drive(cx);
             if connection.is_ready() {
-                self.upstream.give_back(connection);
+                self.upstream.give_back(connection, !self.has_length);
             }
         }
     }

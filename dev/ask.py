@@ -1,0 +1,109 @@
+"""Asks a real server through Streamgauge, and sets what the client saw and what the server says of
+itself beside the request log.
+
+    python3 dev/ask.py PROXY ADMIN MODEL       such as 127.0.0.1:8080 127.0.0.1:9464 tiny-chat
+
+Needs nothing but Python. Exits with 1 if a line of the request log disagrees with the client.
+"""
+
+import http.client
+import json
+import sys
+import time
+
+PROXY, ADMIN, MODEL = sys.argv[1:4]
+USAGE = {"stream_options": {"include_usage": True}}
+WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "The weather",
+           "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
+CASES = {
+    "streamed": {"stream": True, **USAGE},
+    "streamed, no usage": {"stream": True},
+    "long prompt": {"stream": True, "content": "Tell me about licences. " * 60, **USAGE},
+    "n = 2": {"stream": True, "n": 2, **USAGE},
+    "tools": {"stream": True, "tools": [WEATHER], "content": "What is the weather in Paris?", **USAGE},
+    "whole": {},
+}
+
+
+def request(address, method, path, body=None):
+    connection = http.client.HTTPConnection(address, timeout=120)
+    headers = {"Content-Type": "application/json"} if body else {}
+    started = time.monotonic()
+    connection.request(method, path, json.dumps(body) if body else None, headers)
+    return connection.getresponse(), started
+
+
+def output(event):
+    for choice in event.get("choices") or []:
+        delta = choice.get("delta") or {}
+        calls = [call.get("function") or {} for call in delta.get("tool_calls") or []]
+        texts = [delta.get("content"), delta.get("reasoning_content"), delta.get("reasoning")]
+        texts += [call.get(key) for call in calls for key in ("name", "arguments")]
+        if any(texts):
+            return True
+    return False
+
+
+def ask(options):
+    """What the client sees, and what the server says."""
+    options = dict(options)
+    content = options.pop("content", "Hello, who are you?")
+    body = {"model": MODEL, "max_tokens": 48, "messages": [{"role": "user", "content": content}], **options}
+    answer, started = request(PROXY, "POST", "/v1/chat/completions", body)
+    seen = {"status": answer.status, "events": 0, "output_events": 0}
+    server = {}
+    if not options.get("stream"):
+        whole = json.loads(answer.read())
+        server = {key: whole[key] for key in ("usage", "timings", "metrics") if whole.get(key)}
+        return seen, server, time.monotonic() - started
+    for line in answer:
+        if not line.startswith(b"data:"):
+            continue
+        seen["events"] += 1
+        data = line[5:].strip()
+        event = {} if data == b"[DONE]" else json.loads(data)
+        if output(event):
+            seen["last"] = time.monotonic() - started
+            seen.setdefault("first", seen["last"])
+            seen["output_events"] += 1
+        server |= {key: event[key] for key in ("usage", "timings", "metrics") if event.get(key)}
+    return seen, server, time.monotonic() - started
+
+
+def newest():
+    answer, _ = request(ADMIN, "GET", "/requests?last=1")
+    return json.loads(answer.read() or b"{}")
+
+
+def show(value):
+    return "-" if value is None else f"{value * 1e3:.2f}"
+
+
+wrong = 0
+for name, options in CASES.items():
+    seen, server, duration = ask(options)
+    deadline = time.monotonic() + 5
+    while not (line := newest()) or line["id"] == globals().get("last"):
+        assert time.monotonic() < deadline, "the request log has no new line"
+        time.sleep(0.01)
+    last = line["id"]
+    usage, timings, metrics = (server.get(key) or {} for key in ("usage", "timings", "metrics"))
+    print(f"## {name}: {line['outcome']}, {line['finish_reasons']}")
+    print(f"  client       first {show(seen.get('first'))} ms, last {show(seen.get('last'))} ms, end {show(duration)} ms,"
+          f" events {seen['events']}, with output {seen['output_events']}")
+    print(f"  streamgauge  TTFT {show(line['ttft_s'])} ms, latency {show(line['latency_s'])} ms, duration"
+          f" {show(line['duration_s'])} ms, TPOT {show(line['tpot_s'])} ms, head {show(line['head_s'])} ms,"
+          f" events {line['events']}, with output {line['output_events']},"
+          f" tokens {line['input_tokens']} + {line['output_tokens']} ({line['output_tokens_source']})")
+    told = {key: usage[key] for key in ("prompt_tokens", "completion_tokens") if key in usage}
+    told |= {key: timings[key] for key in ("prompt_ms", "predicted_n", "predicted_ms", "predicted_per_token_ms") if key in timings}
+    told |= metrics
+    print(f"  the server   {json.dumps(told)}")
+    if options.get("stream") and (line["events"], line["output_events"]) != (seen["events"], seen["output_events"]):
+        wrong += 1
+        print("  DISAGREES: events")
+    choices = options.get("n", 1)
+    if usage and choices == 1 and (line["input_tokens"], line["output_tokens"]) != (usage["prompt_tokens"], usage["completion_tokens"]):
+        wrong += 1
+        print("  DISAGREES: tokens")
+sys.exit(1 if wrong else 0)
