@@ -6,6 +6,7 @@ mod connection;
 mod headers;
 mod listener;
 mod pool;
+mod quiet_waker;
 mod service;
 mod upstream_body;
 

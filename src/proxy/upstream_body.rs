@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::pool::Upstream;
+use super::quiet_waker::QuietWaker;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -16,12 +17,13 @@ pub(crate) struct UpstreamBody {
     connection: Option<Connection>,
     upstream: Arc<Upstream>,
     has_length: bool,
+    waker: QuietWaker,
 }
 
 impl UpstreamBody {
     pub(super) fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>) -> Self {
         let has_length = body.size_hint().exact().is_some();
-        Self { body, connection: Some(connection), upstream, has_length }
+        Self { body, connection: Some(connection), upstream, has_length, waker: QuietWaker::default() }
     }
 
     /// The body is over: keeps the connection if it can take another request. It cannot while the
@@ -45,14 +47,15 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(connection) = &mut this.connection
-        {
+        let frame = ready!(this.waker.poll(cx, |cx| {
+            let polled = Pin::new(&mut this.body).poll_frame(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            let Some(connection) = &mut this.connection else { return Poll::Pending };
             connection.drive(cx);
-            polled = Pin::new(&mut this.body).poll_frame(cx);
-        }
-        let frame = ready!(polled);
+            Pin::new(&mut this.body).poll_frame(cx)
+        }));
         let over = match &frame {
             Some(Ok(frame)) => frame.is_trailers() || this.body.is_end_stream(),
             Some(Err(_)) => {

@@ -1,0 +1,158 @@
+//! Who is compared, and how each is started.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use crate::Error;
+use crate::nginx::Folder;
+use crate::process::Process;
+
+/// Where Debian and others put nginx.
+const NGINX: [&str; 3] = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
+
+/// One way from the client to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contestant {
+    /// No proxy.
+    Direct,
+    /// The product.
+    Streamgauge,
+    /// hyper with hyper-util's client.
+    Bare,
+    /// hyper with `hyper::client::conn`.
+    BareConn,
+    /// nginx.
+    Nginx,
+}
+
+impl Contestant {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 5] =
+        [Self::Direct, Self::Bare, Self::BareConn, Self::Nginx, Self::Streamgauge];
+
+    /// As it stands on the command line and in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Streamgauge => "streamgauge",
+            Self::Bare => "bare",
+            Self::BareConn => "bare-conn",
+            Self::Nginx => "nginx",
+        }
+    }
+
+    /// Whether it can be started here; else why not.
+    pub fn available(self, streamgauge: Option<&Path>) -> Result<(), String> {
+        match (self, streamgauge) {
+            (Self::Streamgauge, None) => Err("--streamgauge PATH was not given".to_owned()),
+            (Self::Streamgauge, Some(path)) if !path.is_file() => {
+                Err(format!("{} is no file", path.display()))
+            }
+            (Self::Nginx, _) if nginx().is_none() => Err("it is not installed".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Contestant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|contestant| contestant.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("no such contestant: {text}; there are {names}")
+        })
+    }
+}
+
+/// A contestant that runs, or the truth server.
+pub struct Running {
+    /// Where the load is to go.
+    pub target: SocketAddr,
+    /// Where its metrics are, if it has any.
+    pub admin: Option<SocketAddr>,
+    process: Option<Process>,
+    /// Dropped after the process.
+    _folder: Option<Folder>,
+}
+
+impl Running {
+    /// Starts `contestant` in front of `server`, pinned to `core` if there is one.
+    pub async fn start(
+        contestant: Contestant,
+        server: SocketAddr,
+        core: Option<usize>,
+        streamgauge: Option<&Path>,
+    ) -> Result<Self, Error> {
+        if contestant == Contestant::Direct {
+            return Ok(Self { target: server, admin: None, process: None, _folder: None });
+        }
+        let target = free_address()?;
+        let (mut admin, mut folder) = (None, None);
+        let (listen, upstream) = (target.to_string(), server.to_string());
+        let command = match contestant {
+            Contestant::Nginx => {
+                let made = folder.insert(Folder::new(target, server)?);
+                let mut command = Command::new(nginx().ok_or("nginx is not installed")?);
+                command.arg("-p").arg(made.path()).arg("-c").arg(made.config());
+                command.args(["-e", "stderr"]);
+                command
+            }
+            Contestant::Streamgauge => {
+                let mut command = Command::new(streamgauge.ok_or("no path of streamgauge")?);
+                let metrics = *admin.insert(free_address()?);
+                command.args(["--listen", &listen, "--upstream", &format!("http://{upstream}")]);
+                command.args(["--admin", &metrics.to_string(), "--workers", "1"]);
+                command.args(["--log-level", "warn"]);
+                command
+            }
+            Contestant::Bare | Contestant::BareConn | Contestant::Direct => {
+                let mut command = this_binary()?;
+                command.args(["bare", "--listen", &listen, "--upstream", &upstream]);
+                if contestant == Contestant::BareConn {
+                    command.arg("--conn");
+                }
+                command
+            }
+        };
+        let process = Some(Process::start(command, core, target).await?);
+        Ok(Self { target, admin, process, _folder: folder })
+    }
+
+    /// Starts the truth server.
+    pub async fn server(core: Option<usize>) -> Result<Self, Error> {
+        let target = free_address()?;
+        let mut command = this_binary()?;
+        command.args(["serve", "--listen", &target.to_string()]);
+        let process = Some(Process::start(command, core, target).await?);
+        Ok(Self { target, admin: None, process, _folder: None })
+    }
+
+    /// Processor time of the process so far, nanoseconds; `None` if there is no process.
+    pub fn cpu(&self) -> Result<Option<u64>, Error> {
+        self.process.as_ref().map(Process::cpu).transpose()
+    }
+
+    /// Resident memory of the process, KiB; `None` if there is no process.
+    pub fn rss_kib(&self) -> Result<Option<u64>, Error> {
+        self.process.as_ref().map(Process::rss_kib).transpose()
+    }
+}
+
+/// A command that runs another role of this program.
+pub fn this_binary() -> Result<Command, Error> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.stdin(Stdio::null());
+    Ok(command)
+}
+
+/// A port of the loopback that nobody uses now.
+fn free_address() -> Result<SocketAddr, Error> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn nginx() -> Option<PathBuf> {
+    NGINX.into_iter().map(PathBuf::from).find(|path| path.is_file())
+}

@@ -1,0 +1,84 @@
+//! What Streamgauge costs: the same streams through it, through a bare hyper proxy, and through nginx.
+//!
+//! One binary with the roles of a measurement, so that it needs nothing but itself (and nginx):
+//!
+//! | role | module | what it does |
+//! |---|---|---|
+//! | `serve` | [`serve`], [`emit`], [`sse`] | the truth server: streams with a send stamp in each token |
+//! | `load` | [`load`], [`client`], [`events`], [`dechunk`] | opens streams, checks each, takes one-way latencies |
+//! | `bare` | [`bare`] | the baseline: a hyper proxy that measures nothing |
+//! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`report`] | starts all of them, interleaved, and reports |
+//!
+//! README.md says what the numbers mean.
+
+mod args;
+mod bare;
+mod client;
+mod clock;
+mod contestant;
+mod dechunk;
+mod emit;
+mod events;
+mod load;
+mod measure;
+mod nginx;
+mod pin;
+mod process;
+mod quiet;
+mod report;
+mod run;
+mod scrape;
+mod serve;
+mod sse;
+mod stats;
+
+use std::process::ExitCode;
+
+use args::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Anything that ends a role; its text is for whoever typed the command.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+const USAGE: &str = "\
+usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4] [--rounds 12]
+                   [--warmup 1] [--tokens 0] [--pattern spread|step] [--only a,b] [--cores 0,1]
+                   [--together] [--json FILE] [--check]
+       bench serve --listen ADDR
+       bench load  --target ADDR [--streams 100] [--rate 20] [--seconds 5] [--warmup 1]
+                   [--tokens 0] [--pattern spread|step] [--start-at NANOSECONDS]
+       bench bare  --listen ADDR --upstream ADDR [--conn]";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let role = words.next().unwrap_or_default();
+    match play(&role, words.collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench {role}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(role: &str, words: Vec<String>) -> Result<(), Error> {
+    // Each stream takes a descriptor, or two in a proxy; the children inherit the limit.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    // One thread in every role: a role has one core at the most.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match role {
+        "serve" => {
+            let args = Args::parse(words, &["listen"], &[])?;
+            runtime.block_on(serve::serve(args.required("listen")?))
+        }
+        "load" => runtime.block_on(load::role(words)),
+        "bare" => {
+            let args = Args::parse(words, &["listen", "upstream"], &["conn"])?;
+            let (listen, upstream) = (args.required("listen")?, args.required("upstream")?);
+            runtime.block_on(bare::proxy(listen, upstream, args.flag("conn")))
+        }
+        "run" => runtime.block_on(run::role(words)),
+        _ => Err(format!("no such role\n{USAGE}").into()),
+    }
+}

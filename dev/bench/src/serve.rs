@@ -1,0 +1,115 @@
+//! The truth server's connections: reads requests by hand and hands each stream to the [`emit`](crate::emit)ter.
+
+use std::net::SocketAddr;
+
+use memchr::memmem;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::emit::{Emitter, Pattern, Stream};
+use crate::sse::Writer;
+use crate::{Error, clock};
+
+/// A request may not be larger.
+const REQUEST_LIMIT: usize = 1 << 20;
+/// A stream may not have more tokens, nor a higher rate.
+const TOKEN_LIMIT: u64 = 100_000_000;
+const RATE_LIMIT: f64 = 100_000.0;
+
+/// Serves until the process is ended.
+pub async fn serve(listen: SocketAddr) -> Result<(), Error> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+    let (streams, incoming) = mpsc::unbounded_channel();
+    tokio::spawn(Emitter::new()?.run(incoming));
+    for number in 0.. {
+        let (socket, _) = listener.accept().await?;
+        let streams = streams.clone();
+        tokio::spawn(async move {
+            // A client that goes away in the middle is its own business.
+            let _ = connection(socket, number, &streams).await;
+        });
+    }
+    Ok(())
+}
+
+async fn connection(
+    mut socket: TcpStream,
+    number: u64,
+    streams: &mpsc::UnboundedSender<Stream>,
+) -> Result<(), Error> {
+    socket.set_nodelay(true)?;
+    let mut buffer = Vec::new();
+    while let Some((head, body)) = request(&mut socket, &mut buffer).await? {
+        if !head.starts_with("POST /v1/chat/completions ") {
+            // A proxy that asks how the server is.
+            let answer =
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+            socket.write_all(answer).await?;
+            continue;
+        }
+        let (back, returned) = oneshot::channel();
+        streams.send(stream(socket, number, &body, back)?)?;
+        // Fails if the client went away: the emitter drops the stream then.
+        socket = returned.await?;
+    }
+    Ok(())
+}
+
+fn stream(
+    socket: TcpStream,
+    number: u64,
+    body: &[u8],
+    back: oneshot::Sender<TcpStream>,
+) -> Result<Stream, Error> {
+    let body: Value = serde_json::from_slice(body)?;
+    let tokens = body["tokens"].as_u64().unwrap_or(16).min(TOKEN_LIMIT);
+    let rate = body["rate"].as_f64().unwrap_or(20.0).clamp(0.001, RATE_LIMIT);
+    let pattern = body["pattern"].as_str().map_or(Ok(Pattern::Spread), str::parse)?;
+    let period = clock::seconds(1.0 / rate);
+    let due = pattern.first(clock::now(), number, period);
+    Ok(Stream::new(socket, Writer::new(number), tokens, period, due, back))
+}
+
+/// The next request's head and body; `None` at the end of the connection. What is read beyond stays in `buffer`.
+async fn request(
+    socket: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<(String, Vec<u8>)>, Error> {
+    let mut head_length = None;
+    loop {
+        if head_length.is_none() {
+            head_length = memmem::find(buffer, b"\r\n\r\n").map(|at| at + 4);
+        }
+        if let Some(length) = head_length {
+            let head = std::str::from_utf8(&buffer[..length])?.to_owned();
+            let total = length + content_length(&head)?;
+            if buffer.len() >= total {
+                let body = buffer[length..total].to_vec();
+                buffer.drain(..total);
+                return Ok(Some((head, body)));
+            }
+        }
+        if buffer.len() > REQUEST_LIMIT {
+            return Err("the request is too large".into());
+        }
+        if socket.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// The length of the body; only what the load client and the proxies send is understood.
+fn content_length(head: &str) -> Result<usize, Error> {
+    for line in head.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err("a request body must have a content-length".into());
+        }
+        if name.eq_ignore_ascii_case("content-length") {
+            return Ok(value.trim().parse::<usize>()?.min(REQUEST_LIMIT));
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,130 @@
+//! The bytes of a stream: a response in the shape that vLLM gives its own, one event to an HTTP chunk.
+
+use std::io::Write as _;
+
+/// What a content chunk says; about the sizes of real tokens, with an escape and letters beyond ASCII.
+const WORDS: [&str; 16] = [
+    " the", " model", " is", " a", " server", ",", " und", " über", "\\n\\n", " of", " token", "s",
+    " stream", ".", " which", " 学习",
+];
+
+/// Writes the events of one response, and counts what it wrote.
+#[derive(Debug)]
+pub struct Writer {
+    /// From `data: ` to the opening bracket of `choices`.
+    prefix: String,
+    event: Vec<u8>,
+    /// Content chunks so far.
+    tokens: u64,
+    /// Bytes of the body so far, without the framing of HTTP.
+    bytes: u64,
+}
+
+impl Writer {
+    /// For the response numbered `id`.
+    pub fn new(id: u64) -> Self {
+        Self {
+            prefix: format!(
+                r#"data: {{"id":"chatcmpl-{id:032x}","object":"chat.completion.chunk","created":1767225600,"model":"bench/model-8b","choices":["#
+            ),
+            event: Vec::with_capacity(384),
+            tokens: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Content chunks so far.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// The head of the response, and the event that opens the choice.
+    pub fn open(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(
+            b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\nserver: bench\r\n\
+              content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
+        );
+        self.event(
+            out,
+            format_args!(
+                r#"{{"index":0,"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}}]}}"#
+            ),
+        );
+    }
+
+    /// A content chunk, stamped with the instant `at`.
+    pub fn token(&mut self, out: &mut Vec<u8>, at: u64) {
+        let index = self.tokens;
+        let word = WORDS[(index % WORDS.len() as u64) as usize];
+        self.tokens += 1;
+        self.event(
+            out,
+            format_args!(
+                r#"{{"index":0,"delta":{{"content":"{word}"}},"logprobs":null,"finish_reason":null}}],"i":{index},"t":{at}}}"#
+            ),
+        );
+    }
+
+    /// The events that end a response: the finish, the usage (with the count of the bytes before it, for the
+    /// client to compare), the terminator.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        self.event(
+            out,
+            format_args!(
+                r#"{{"index":0,"delta":{{"content":""}},"logprobs":null,"finish_reason":"length","stop_reason":null}}]}}"#
+            ),
+        );
+        let (tokens, bytes) = (self.tokens, self.bytes);
+        let total = tokens + 5;
+        self.event(
+            out,
+            format_args!(
+                r#"],"usage":{{"prompt_tokens":5,"total_tokens":{total},"completion_tokens":{tokens}}},"bytes_before":{bytes}}}"#
+            ),
+        );
+        self.event.clear();
+        self.event.extend_from_slice(b"data: [DONE]\n\n");
+        self.chunk(out);
+        out.extend_from_slice(b"0\r\n\r\n");
+    }
+
+    fn event(&mut self, out: &mut Vec<u8>, rest: std::fmt::Arguments<'_>) {
+        self.event.clear();
+        // A write to memory does not fail.
+        let _ = write!(self.event, "{}{rest}\n\n", self.prefix);
+        self.chunk(out);
+    }
+
+    fn chunk(&mut self, out: &mut Vec<u8>) {
+        let _ = write!(out, "{:x}\r\n", self.event.len());
+        out.extend_from_slice(&self.event);
+        out.extend_from_slice(b"\r\n");
+        self.bytes += self.event.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn events_are_json_but_the_last() {
+        let mut writer = Writer::new(7);
+        let mut out = Vec::new();
+        writer.open(&mut out);
+        for at in 0..20 {
+            writer.token(&mut out, at);
+        }
+        writer.close(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        let events: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        let (last, events) = events.split_last().unwrap();
+        assert_eq!(*last, "[DONE]");
+        let events: Vec<Value> =
+            events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+        assert_eq!(events.len(), 23);
+        assert_eq!(events[3]["t"], 2);
+        assert_eq!(events[22]["usage"]["completion_tokens"], 20);
+    }
+}

@@ -1,0 +1,84 @@
+//! The little statistics that a paired measurement needs.
+
+/// The value below which a share `q` of `sorted` lies.
+pub fn quantile(sorted: &[u64], q: f64) -> Option<u64> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((last as f64 * q).round() as usize).copied()
+}
+
+/// The median; of an even number of values, the mean of the middle two.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let sorted = sorted(values);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
+    }
+}
+
+/// An interval for the median that assumes nothing about the distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Its ends: two of the values.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+    /// The chance that it holds the true median.
+    pub confidence: f64,
+}
+
+/// The narrowest pair of order statistics with at least 95 % confidence; with fewer than 6 values there is
+/// none, and it is the least and the greatest, with the confidence that they have.
+pub fn interval(values: &[f64]) -> Option<Interval> {
+    let sorted = sorted(values);
+    let count = sorted.len();
+    let mut best = None;
+    // All but `cut` values at each end. A value lies below the median with chance 1/2, so the median lies
+    // outside of the pair with twice the chance of at most `cut` heads in `count` throws of a coin.
+    let mut heads = 0.5_f64.powi(i32::try_from(count).ok()?);
+    let mut outside = 0.0;
+    for cut in 0..count.div_ceil(2) {
+        outside += 2.0 * heads;
+        heads *= (count - cut) as f64 / (cut + 1) as f64;
+        let confidence = (1.0 - outside).max(0.0);
+        if cut == 0 || confidence >= 0.95 {
+            best = Some(Interval { low: sorted[cut], high: sorted[count - 1 - cut], confidence });
+        }
+    }
+    best
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_quantiles() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(quantile(&[1, 2, 3], 0.5), Some(2));
+        assert_eq!(quantile(&[1, 2, 3], 1.0), Some(3));
+    }
+
+    #[test]
+    fn intervals_are_those_of_the_tables() {
+        let first = |count: usize| (0..count).map(|value| value as f64).collect::<Vec<_>>();
+        // Count, the cut at each end, confidence: the usual tables of the sign test.
+        let table = [(1, 0, 0.0), (5, 0, 0.9375), (6, 0, 0.96875), (9, 1, 0.9609), (20, 5, 0.9586)];
+        for (count, cut, confidence) in table {
+            let found = interval(&first(count)).unwrap();
+            assert_eq!((found.low, found.high), (cut as f64, (count - 1 - cut) as f64), "{count}");
+            assert!((found.confidence - confidence).abs() < 1e-4, "{count}: {found:?}");
+        }
+        assert_eq!(interval(&[]), None);
+    }
+}
