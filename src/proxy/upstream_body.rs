@@ -23,7 +23,13 @@ pub(crate) struct UpstreamBody {
 impl UpstreamBody {
     pub(super) fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>) -> Self {
         let has_length = body.size_hint().exact().is_some();
-        Self { body, connection: Some(connection), upstream, has_length, waker: QuietWaker::default() }
+        Self {
+            body,
+            connection: Some(connection),
+            upstream,
+            has_length,
+            waker: QuietWaker::default(),
+        }
     }
 
     /// The body is over: keeps the connection if it can take another request. It cannot while the

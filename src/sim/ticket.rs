@@ -10,7 +10,7 @@ use super::answer::Part;
 use super::host::Host;
 use super::model::{Emission, JobId, JobTruth};
 use super::openai::Usage;
-use super::request::Plan;
+use super::request::{Plan, UsagePlace};
 use super::truth::{End, TruthLog, TruthRecord};
 
 /// What one frame carried.
@@ -70,6 +70,7 @@ impl Ticket {
                 answer_chars: 0,
                 reasoning_chars: 0,
                 choices: 0,
+                tells_usage: false,
                 queue_s: None,
                 load_s: None,
                 model_started: None,
@@ -94,6 +95,7 @@ impl Ticket {
         if let Some(record) = &mut self.record {
             record.prompt_tokens = plan.job.prompt_tokens;
             record.choices = plan.job.choices;
+            record.tells_usage = !plan.stream || plan.usage != UsagePlace::None;
         }
     }
 

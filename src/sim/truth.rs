@@ -71,6 +71,9 @@ pub struct TruthRecord {
     pub reasoning_chars: u64,
     /// Choices asked for.
     pub choices: u32,
+    /// Whether the answer tells its usage, if it comes to its end: always, but for streams that were not
+    /// asked to.
+    pub tells_usage: bool,
 
     /// Wait for a slot, by the model.
     pub queue_s: Option<f64>,
@@ -168,7 +171,7 @@ fn write_line(writer: &mut impl Write, record: &TruthRecord) -> io::Result<()> {
 #[cfg(test)]
 impl TruthRecord {
     /// A streamed request of one choice: received at 1, sent from 2 to 5.
-    pub(super) fn example() -> Self {
+    pub(crate) fn example() -> Self {
         Self {
             request_id: Some("r".into()),
             path: "/v1/chat/completions".into(),
@@ -191,6 +194,7 @@ impl TruthRecord {
             answer_chars: 9,
             reasoning_chars: 0,
             choices: 1,
+            tells_usage: true,
             queue_s: Some(0.0),
             load_s: Some(0.0),
             model_started: None,

@@ -1,0 +1,166 @@
+//! The sums of one model, from either side: as the gauge measured them, and as they truly were.
+
+use super::scrape::{Labels, Scrape};
+use crate::metrics::table;
+use crate::sim::{End, TruthRecord};
+use std::ops::AddAssign;
+
+/// A sum of seconds and of how many durations it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Durations {
+    pub seconds: f64,
+    pub count: f64,
+}
+
+impl Durations {
+    /// `None` if there are none.
+    pub fn mean(self) -> Option<f64> {
+        (self.count > 0.0).then(|| self.seconds / self.count)
+    }
+
+    fn add(&mut self, seconds: Option<f64>) {
+        if let Some(seconds) = seconds {
+            self.seconds += seconds;
+            self.count += 1.0;
+        }
+    }
+
+    fn measured(scrape: &Scrape, name: &str, labels: Labels<'_>) -> Self {
+        Self {
+            seconds: scrape.sum(&format!("{name}_sum"), labels),
+            count: scrape.sum(&format!("{name}_count"), labels),
+        }
+    }
+}
+
+/// The sums of one model. Counts are `f64`, since scrapes have no other numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Account {
+    /// Answered, and complete.
+    pub ok: f64,
+    /// Answered with a status that says no: 4xx, 503.
+    pub refused: f64,
+    /// The client left before the end.
+    pub left: f64,
+    /// Ended in another way: an error in the stream, a connection that broke off.
+    pub broken: f64,
+    /// Of streams that sent a token, whatever came then.
+    pub ttft: Durations,
+    /// Of streams that are ok.
+    pub latency: Durations,
+    /// Of streams that are ok, of one choice and two tokens at least.
+    pub tpot: Durations,
+    /// Of requests that are ok and whose answer tells them.
+    pub input_tokens: f64,
+    /// Of all requests, as far as they were sent.
+    pub output_tokens: f64,
+}
+
+impl Account {
+    /// All requests.
+    pub fn requests(&self) -> f64 {
+        self.ok + self.refused + self.left + self.broken
+    }
+
+    /// What `/metrics` says of the series with these labels.
+    pub fn measured(scrape: &Scrape, labels: Labels<'_>) -> Self {
+        let durations = |name| Durations::measured(scrape, name, labels);
+        let mut account = Self {
+            ttft: durations(table::TTFT.name),
+            latency: durations(table::STREAM_LATENCY.name),
+            tpot: durations(table::TPOT.name),
+            ..Self::default()
+        };
+        for (outcome, count) in scrape.sum_by(table::REQUESTS.name, "outcome", labels) {
+            *match outcome.as_str() {
+                "ok" => &mut account.ok,
+                "rejected" | "client_error" => &mut account.refused,
+                left if left.starts_with("client_gone") => &mut account.left,
+                _ => &mut account.broken,
+            } += count;
+        }
+        let tokens = scrape.sum_by(table::TOKENS_TOTAL.name, "type", labels);
+        account.input_tokens = tokens.get("input").copied().unwrap_or_default();
+        account.output_tokens = tokens.get("output").copied().unwrap_or_default();
+        account
+    }
+
+    /// Adds what one request truly did, as the metrics define it.
+    pub fn absorb(&mut self, record: &TruthRecord) {
+        *match record.end {
+            End::Finished => &mut self.ok,
+            End::Rejected => &mut self.refused,
+            End::Cancelled => &mut self.left,
+            End::Errored | End::Broken => &mut self.broken,
+        } += 1.0;
+        self.output_tokens += f64::from(record.output_tokens);
+        if record.stream {
+            self.ttft.add(record.ttft_s);
+        }
+        if record.end == End::Finished {
+            if record.stream {
+                self.latency.add(record.latency_s);
+                self.tpot.add(record.tpot_s);
+            }
+            if record.tells_usage {
+                self.input_tokens += f64::from(record.prompt_tokens);
+            }
+        }
+    }
+}
+
+impl AddAssign<Durations> for Durations {
+    fn add_assign(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.count += other.count;
+    }
+}
+
+impl AddAssign<&Self> for Account {
+    fn add_assign(&mut self, other: &Self) {
+        self.ok += other.ok;
+        self.refused += other.refused;
+        self.left += other.left;
+        self.broken += other.broken;
+        self.ttft += other.ttft;
+        self.latency += other.latency;
+        self.tpot += other.tpot;
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+    }
+}
+
+/// The requests that `/metrics` says have ended.
+pub(super) fn measured_requests(scrape: &Scrape) -> f64 {
+    scrape.sum(table::REQUESTS.name, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measured_sums() {
+        let scrape = Scrape::parse(
+            "streamgauge_requests_total{gen_ai_request_model=\"m\",outcome=\"ok\"} 3\n\
+             streamgauge_requests_total{gen_ai_request_model=\"m\",outcome=\"client_gone_mid_stream\"} 2\n\
+             streamgauge_requests_total{gen_ai_request_model=\"m\",outcome=\"client_gone_before_token\"} 1\n\
+             streamgauge_requests_total{gen_ai_request_model=\"m\",outcome=\"truncated\"} 4\n\
+             streamgauge_requests_total{gen_ai_request_model=\"other\",outcome=\"rejected\"} 5\n\
+             gen_ai_server_time_to_first_token_seconds_sum{gen_ai_request_model=\"m\"} 1.5\n\
+             gen_ai_server_time_to_first_token_seconds_count{gen_ai_request_model=\"m\"} 3\n\
+             streamgauge_tokens_total{gen_ai_request_model=\"m\",type=\"output\"} 70\n",
+        );
+        let expected = Account {
+            ok: 3.0,
+            left: 3.0,
+            broken: 4.0,
+            ttft: Durations { seconds: 1.5, count: 3.0 },
+            output_tokens: 70.0,
+            ..Account::default()
+        };
+        assert_eq!(Account::measured(&scrape, &[("gen_ai_request_model", "m")]), expected);
+        assert_eq!(Account::measured(&scrape, &[]).refused, 5.0);
+        assert_eq!(measured_requests(&scrape), 15.0);
+    }
+}

@@ -1,0 +1,221 @@
+//! One scrape of `/metrics`, by HTTP and in the text format, as Prometheus makes it.
+
+use super::quantile::Buckets;
+use crate::dialect::route::Operation;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no scrape.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrapeError {
+    /// No connection.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No answer.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// The request could not be made.
+    #[error("{0}")]
+    Request(#[from] hyper::http::Error),
+    /// An answer that is no scrape.
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    /// No answer in time.
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+}
+
+/// One sample: a series and its value.
+#[derive(Debug, Clone, PartialEq)]
+struct Sample {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+/// The samples of one scrape that are about inference: a probe of `/v1/models` is nobody's request here.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scrape(Vec<Sample>);
+
+/// Labels and the values that they must have.
+pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
+
+impl Scrape {
+    /// Scrapes the admin port.
+    pub async fn of(address: SocketAddr) -> Result<Self, ScrapeError> {
+        let text = timeout(TIMEOUT, get(address)).await.map_err(|_| ScrapeError::Timeout)??;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    /// Reads the text format; what is no sample is passed over.
+    pub fn parse(text: &str) -> Self {
+        let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(sample);
+        let no_inference =
+            ("gen_ai_operation_name".to_owned(), Operation::Other.label().to_owned());
+        Self(samples.filter(|sample| !sample.labels.contains(&no_inference)).collect())
+    }
+
+    /// The sum of the series of this name with these labels.
+    pub fn sum(&self, name: &str, labels: Labels<'_>) -> f64 {
+        self.select(name, labels).map(|sample| sample.value).sum()
+    }
+
+    /// The sums of the series of this name, by the value of one label.
+    pub fn sum_by(&self, name: &str, by: &str, labels: Labels<'_>) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        for sample in self.select(name, labels) {
+            if let Some(value) = sample.label(by) {
+                *sums.entry(value.to_owned()).or_default() += sample.value;
+            }
+        }
+        sums
+    }
+
+    /// The buckets of a histogram, added up over the series with these labels.
+    pub fn buckets(&self, name: &str, labels: Labels<'_>) -> Buckets {
+        let mut buckets = Buckets::default();
+        for sample in self.select(&format!("{name}_bucket"), labels) {
+            if let Some(edge) = sample.label("le").and_then(|edge| edge.parse().ok()) {
+                buckets.add(edge, sample.value);
+            }
+        }
+        buckets
+    }
+
+    fn select(&self, name: &str, labels: Labels<'_>) -> impl Iterator<Item = &Sample> {
+        let has = |sample: &Sample| {
+            labels.iter().all(|(label, value)| sample.label(label) == Some(*value))
+        };
+        self.0.iter().filter(move |sample| sample.name == name && has(sample))
+    }
+}
+
+impl Sample {
+    fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
+    }
+}
+
+async fn get(address: SocketAddr) -> Result<Bytes, ScrapeError> {
+    let socket = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+    let request = Request::get("/metrics").header(HOST, address.to_string());
+    let request = request.body(Empty::<Bytes>::new())?;
+    let talk = async move {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(ScrapeError::Status(status)) }
+    };
+    // The connection ends when `talk` drops its sender.
+    let (body, _) = tokio::join!(talk, connection);
+    body
+}
+
+/// `name{label="value",...} value`
+fn sample(line: &str) -> Option<Sample> {
+    let end = line.find(['{', ' '])?;
+    let (name, rest) = line.split_at_checked(end)?;
+    let (labels, rest) = match rest.strip_prefix('{') {
+        Some(rest) => labels(rest)?,
+        None => (Vec::new(), rest),
+    };
+    // A timestamp may follow.
+    let value = rest.split_whitespace().next()?.parse().ok()?;
+    Some(Sample { name: name.to_owned(), labels, value })
+}
+
+fn labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
+    let mut labels = Vec::new();
+    loop {
+        if let Some(after) = rest.strip_prefix('}') {
+            return Some((labels, after));
+        }
+        let (name, quoted) = rest.split_once("=\"")?;
+        let (value, after) = unquote(quoted)?;
+        labels.push((name.to_owned(), value));
+        rest = after.strip_prefix(',').unwrap_or(after);
+    }
+}
+
+/// The text up to the closing quote, and what comes after that.
+fn unquote(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some((value, chars.as_str())),
+            '\\' => value.push(match chars.next()? {
+                'n' => '\n',
+                escaped => escaped,
+            }),
+            char => value.push(char),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_samples() {
+        type Parsed = Option<(&'static str, Labels<'static>, f64)>;
+        let table: [(&str, Parsed); 8] = [
+            ("up 1", Some(("up", &[], 1.0))),
+            ("a{} 2.5", Some(("a", &[], 2.5))),
+            (r#"a{b="c",d="e"} 3 1700000000000"#, Some(("a", &[("b", "c"), ("d", "e")], 3.0))),
+            (r#"a{b="c",} 3"#, Some(("a", &[("b", "c")], 3.0))),
+            (r#"a{b="q\"s \\ n\n } , x"} 1e3"#, Some(("a", &[("b", "q\"s \\ n\n } , x")], 1e3))),
+            (r#"a_bucket{le="+Inf"} 7"#, Some(("a_bucket", &[("le", "+Inf")], 7.0))),
+            (r#"a{b="c" 3"#, None),
+            ("nonsense", None),
+        ];
+        for (line, expected) in table {
+            let expected = expected.map(|(name, labels, value)| Sample {
+                name: name.into(),
+                labels: labels.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
+                value,
+            });
+            assert_eq!(sample(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn series_are_selected_and_added_up() {
+        let scrape = Scrape::parse(
+            "# HELP r x\n\
+             r{m=\"a\",o=\"ok\"} 1\n\
+             r{m=\"a\",o=\"bad\"} 2\n\
+             r{m=\"b\",o=\"ok\"} 4\n\
+             r{m=\"b\",o=\"ok\",gen_ai_operation_name=\"other\"} 8\n\
+             r2{m=\"a\"} 16\n\
+             h_bucket{m=\"a\",le=\"0.1\"} 1\n\
+             h_bucket{m=\"a\",le=\"+Inf\"} 2\n\
+             h_bucket{m=\"b\",le=\"0.1\"} 3\n\
+             h_bucket{m=\"b\",le=\"+Inf\"} 3\n",
+        );
+        assert_eq!(scrape.sum("r", &[]), 7.0, "what is no inference is left out");
+        assert_eq!(scrape.sum("r", &[("m", "a")]), 3.0);
+        assert_eq!(scrape.sum("r", &[("m", "a"), ("o", "ok")]), 1.0);
+        assert_eq!(scrape.sum("absent", &[]), 0.0);
+        let by: Vec<_> = scrape.sum_by("r", "o", &[]).into_iter().collect();
+        assert_eq!(by, [("bad".to_owned(), 2.0), ("ok".to_owned(), 5.0)]);
+        let mut expected = Buckets::default();
+        expected.add(0.1, 4.0);
+        expected.add(f64::INFINITY, 5.0);
+        assert_eq!(scrape.buckets("h", &[]), expected);
+    }
+}

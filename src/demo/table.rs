@@ -1,0 +1,107 @@
+//! Aligned text, and numbers as people read them.
+
+/// Lays rows out in columns: the first to the left, all others to the right. A column is as wide as
+/// `widths` says, so that a table that is drawn again and again stands still, or wider where a cell
+/// needs it.
+pub(super) fn lay_out(rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
+    let mut widths = widths.to_vec();
+    for row in rows {
+        for (at, cell) in row.iter().enumerate() {
+            // One space at least before a cell on the right.
+            let wanted = cell.chars().count() + usize::from(at > 0 && !cell.is_empty());
+            match widths.get_mut(at) {
+                Some(width) => *width = wanted.max(*width),
+                None => widths.push(wanted),
+            }
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let mut line = String::new();
+        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            line.push_str(&match at {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+        }
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A whole number with its thousands apart.
+pub(super) fn whole(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0.0 && digits != "0" { format!("-{text}") } else { text }
+}
+
+/// A number with two decimals and its thousands apart.
+pub(super) fn hundredths(number: f64) -> String {
+    // What is rounded up to the next whole number must be carried over.
+    let hundredths = (number * 100.0).round();
+    format!("{}.{:02}", whole((hundredths / 100.0).trunc()), hundredths.abs() % 100.0)
+}
+
+/// Seconds as milliseconds, with about three digits; `-` if absent.
+pub(super) fn milliseconds(seconds: Option<f64>) -> String {
+    match seconds.map(|seconds| seconds * 1000.0) {
+        None => "-".into(),
+        Some(ms) if ms < 1.0 => format!("{ms:.2}"),
+        Some(ms) if ms < 99.95 => format!("{ms:.1}"),
+        Some(ms) => whole(ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let rows = [row(&["", "req", "ms"]), row(&["a", "1", ""]), row(&["long", "12,345", "2.0"])];
+        let table: [(&[usize], [&str; 3]); 2] = [
+            (&[6, 8, 5], ["           req   ms", "a            1", "long    12,345  2.0"]),
+            // Too narrow, and one column too few: as wide as the widest cell.
+            (&[1, 3], ["        req  ms", "a         1", "long 12,345 2.0"]),
+        ];
+        for (widths, expected) in table {
+            assert_eq!(lay_out(&rows, widths), expected);
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for (number, expected) in [
+            (0.0, "0"),
+            (-0.2, "0"),
+            (999.4, "999"),
+            (999.6, "1,000"),
+            (-1_234.0, "-1,234"),
+            (12_345_678.0, "12,345,678"),
+        ] {
+            assert_eq!(whole(number), expected);
+        }
+        for (number, expected) in
+            [(0.0, "0.00"), (0.999, "1.00"), (1_999.996, "2,000.00"), (1_234.051, "1,234.05")]
+        {
+            assert_eq!(hundredths(number), expected);
+        }
+        for (seconds, expected) in [
+            (None, "-"),
+            (Some(0.000_123), "0.12"),
+            (Some(0.012_34), "12.3"),
+            (Some(0.099_96), "100"),
+            (Some(0.25), "250"),
+            (Some(2.345), "2,345"),
+        ] {
+            assert_eq!(milliseconds(seconds), expected);
+        }
+    }
+}
