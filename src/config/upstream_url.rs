@@ -31,7 +31,12 @@ pub(super) fn parse(url: &str) -> Result<(String, u16), String> {
     if host.is_empty() {
         return Err("it has no host".into());
     }
-    Ok((host.to_owned(), authority.port_u16().unwrap_or(80)))
+    // What `port_u16` cannot read it leaves out, as if no port were given.
+    let port = match authority.as_str().get(authority.host().len()..).unwrap_or_default() {
+        "" => 80,
+        port => port.trim_start_matches(':').parse().map_err(|_| "its port is none")?,
+    };
+    Ok((host.to_owned(), port))
 }
 
 #[cfg(test)]

@@ -12,6 +12,10 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Takes out what concerns one connection only (RFC 9110, section 7.6.1), and what `Connection`
 /// names beside. What frames a message or says whom it is for is never taken out by nomination.
 ///
+/// `Transfer-Encoding` stays: hyper undoes the chunks and makes them anew, and without the header it
+/// would forget the body of a GET, and what else the body is encoded with. A `Content-Length` beside
+/// it says nothing (RFC 9112, section 6.3), and goes.
+///
 /// The map is built anew, since taking out of it would change the order of the rest.
 pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
     let nominated: Vec<HeaderName> = headers
@@ -19,20 +23,14 @@ pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .filter(|name| ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name))
         .collect();
+    let has_coding = headers.contains_key(TRANSFER_ENCODING);
     let hop_by_hop = |name: &HeaderName| {
-        [
-            &CONNECTION,
-            &KEEP_ALIVE,
-            &PROXY_CONNECTION,
-            &TE,
-            &TRANSFER_ENCODING,
-            &UPGRADE,
-            &HTTP2_SETTINGS,
-        ]
-        .contains(&name)
+        [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &UPGRADE, &HTTP2_SETTINGS]
+            .contains(&name)
             || nominated.contains(name)
+            || has_coding && *name == CONTENT_LENGTH
     };
     if !headers.keys().any(hop_by_hop) {
         return headers;
@@ -87,7 +85,7 @@ mod tests {
     fn hop_by_hop_and_nominated_headers_end_here() {
         let found = kept(&[
             ("a", "1"),
-            ("connection", "x-foo, keep-alive ,Host"),
+            ("connection", "x-foo, keep-alive ,Host,content-length"),
             ("host", "h"),
             ("x-foo", "gone"),
             ("b", "1"),
@@ -95,7 +93,6 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("x-bar", "gone"),
             ("te", "trailers"),
-            ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("http2-settings", "x"),
             ("proxy-connection", "close"),
@@ -106,6 +103,14 @@ mod tests {
         ]);
         let expected = ["a=1", "host=h", "b=1", "b=2", "content-length=3", "trailer=x-sum", "c=1"];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_transfer_coding_outweighs_a_length() {
+        let coding = ("transfer-encoding", "gzip, chunked");
+        let lines =
+            [("content-length", "3"), coding, ("connection", "transfer-encoding"), ("a", "1")];
+        assert_eq!(kept(&lines), ["transfer-encoding=gzip, chunked", "a=1"]);
     }
 
     #[test]

@@ -98,9 +98,15 @@ fn prepare(head: &mut request::Parts, upstream: &Upstream) -> Result<(), Refusal
     if !codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
         return Err(Refusal::NotImplemented);
     }
+    if head.headers.get_all(TRANSFER_ENCODING).iter().count() > 1 {
+        return Err(Refusal::BadRequest("a request is chunked once (RFC 9112, 6.1)"));
+    }
     let hosts = head.headers.get_all(HOST).iter().count();
     if hosts > 1 || hosts == 0 && head.version != Version::HTTP_10 {
         return Err(Refusal::BadRequest("a request has exactly one Host header (RFC 9112, 3.2)"));
+    }
+    if !head.headers.get(HOST).is_none_or(is_host) {
+        return Err(Refusal::BadRequest("the Host header is no host (RFC 9112, 3.2)"));
     }
     let takes_trailers = headers::takes_trailers(&head.headers);
     head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
@@ -111,7 +117,8 @@ fn prepare(head: &mut request::Parts, upstream: &Upstream) -> Result<(), Refusal
     let host = match head.uri.authority() {
         _ if config.rewrite_host => Some(config.authority()),
         // The target's own authority outweighs the header (RFC 9112, 3.2.2).
-        Some(authority) => Some(authority.to_string()),
+        // A user and password in it are for nobody (RFC 9110, 4.2.4).
+        Some(authority) => authority.as_str().rsplit('@').next().map(Into::into),
         None if hosts == 0 => Some(config.authority()),
         None => None,
     };
@@ -125,6 +132,12 @@ fn prepare(head: &mut request::Parts, upstream: &Upstream) -> Result<(), Refusal
     }
     head.version = Version::HTTP_11;
     Ok(())
+}
+
+/// Whether this is a host, maybe with a port, or nothing.
+fn is_host(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    value.is_empty() || !value.contains(&b'@') && uri::Authority::try_from(value).is_ok()
 }
 
 /// The path and query of a target in absolute form.

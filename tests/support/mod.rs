@@ -1,8 +1,12 @@
 //! What the tests share: the real app on free ports, and a look at what it exports.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
+pub mod chat;
+pub mod exchange;
 pub mod scrape;
 pub mod sim;
+pub mod upstream;
+pub mod wire;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +19,8 @@ use streamgauge::tap::Faults;
 use tokio::sync::oneshot;
 
 pub use scrape::Scrape;
+pub use upstream::Upstream;
+pub use wire::{Ending, Message, Wire};
 
 /// A running Streamgauge; it ends when dropped.
 pub struct Gauge {

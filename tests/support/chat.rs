@@ -1,0 +1,68 @@
+//! Chat requests and streams as OpenAI's API has them, for the scripts.
+
+use super::wire::chunk;
+use serde_json::json;
+
+/// The end of a stream.
+pub const DONE: &str = "data: [DONE]\n\n";
+
+/// The head of a chunked stream.
+pub const STREAM: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// The last chunk.
+pub const LAST: &str = "0\r\n\r\n";
+
+/// A chat request for a stream.
+pub fn request() -> Vec<u8> {
+    request_for("m")
+}
+
+/// A chat request for a stream of this model.
+pub fn request_for(model: &str) -> Vec<u8> {
+    let body =
+        json!({"model": model, "stream": true, "messages": [{"role": "user", "content": "Hi"}]});
+    post("/v1/chat/completions", "", body.to_string().as_bytes())
+}
+
+/// A POST with these header lines (each with its line end) beside.
+pub fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// An event with a piece of the answer.
+pub fn word(text: &str) -> String {
+    let event = json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+    format!("data: {event}\n\n")
+}
+
+/// The event that finishes the only choice.
+pub fn finish() -> String {
+    let event = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    format!("data: {event}\n\n")
+}
+
+/// The event with the server's own count.
+pub fn usage(output: u64) -> String {
+    let event = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": output}});
+    format!("data: {event}\n\n")
+}
+
+/// A whole chunked response with these events, each in a chunk of its own.
+pub fn stream(events: &[String]) -> Vec<u8> {
+    let chunks: Vec<u8> = events.iter().flat_map(chunk).collect();
+    [STREAM.as_bytes(), &chunks, LAST.as_bytes()].concat()
+}
+
+/// A whole response with a `Content-Length`.
+pub fn answer(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}

@@ -1,0 +1,240 @@
+//! One end of a TCP connection that sends exact bytes and sees exact bytes: the raw client, and what a
+//! scripted upstream speaks through.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for bytes before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the other side ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// An orderly end (FIN).
+    Closed,
+    /// RST: what was received may not be the whole.
+    Reset,
+}
+
+/// A message as it was received: the head with its blank line, and the body in its framing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub head: Vec<u8>,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// Head and body, for a comparison by eye.
+    pub fn text(&self) -> String {
+        let bytes: Vec<u8> = self.head.iter().chain(&self.body).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn status(&self) -> u16 {
+        let head = String::from_utf8_lossy(&self.head);
+        head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+    }
+
+    /// The values of a header, in their order.
+    pub fn header(&self, name: &str) -> Vec<String> {
+        let head = String::from_utf8_lossy(&self.head).into_owned();
+        let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
+            .collect()
+    }
+
+    fn is_chunked(&self) -> bool {
+        self.header("transfer-encoding").iter().any(|coding| coding.ends_with("chunked"))
+    }
+
+    /// The body without its framing.
+    pub fn data(&self) -> Vec<u8> {
+        if self.is_chunked() { dechunk(&self.body) } else { self.body.clone() }
+    }
+}
+
+/// The data of complete chunks; what follows the last complete one is left out.
+pub fn dechunk(mut body: &[u8]) -> Vec<u8> {
+    let mut data = Vec::with_capacity(body.len());
+    while let Some(at) = body.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&body[..at]).unwrap();
+        let size = usize::from_str_radix(size.split(';').next().unwrap(), 16).unwrap();
+        let rest = &body[at + 2..];
+        if size == 0 || rest.len() < size + 2 {
+            break;
+        }
+        data.extend_from_slice(&rest[..size]);
+        body = &rest[size + 2..];
+    }
+    data
+}
+
+/// One chunk of chunked coding.
+pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
+    let data = data.as_ref();
+    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
+}
+
+/// One end of a connection.
+pub struct Wire {
+    pub socket: TcpStream,
+    /// Received and not yet taken.
+    buffer: Vec<u8>,
+    /// All that was received, if it is kept.
+    pub received: Vec<u8>,
+}
+
+impl Wire {
+    pub fn connect(address: SocketAddr) -> Self {
+        Self::of(TcpStream::connect(address).unwrap())
+    }
+
+    pub fn of(socket: TcpStream) -> Self {
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { socket, buffer: Vec::new(), received: Vec::new() }
+    }
+
+    /// Sends, unless the other side has gone; says whether it could.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.socket.write_all(bytes.as_ref()).is_ok()
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Takes in what comes next; tells how the other side ended, if it did.
+    fn more(&mut self) -> Result<(), Ending> {
+        let mut piece = [0; 64 * 1024];
+        match self.socket.read(&mut piece) {
+            Ok(0) => Err(Ending::Closed),
+            Ok(count) => {
+                self.buffer.extend_from_slice(&piece[..count]);
+                self.received.extend_from_slice(&piece[..count]);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Err(Ending::Reset),
+            Err(error) => panic!("nothing came: {error}; got {:?}", self.show()),
+        }
+    }
+
+    fn show(&self) -> String {
+        String::from_utf8_lossy(&self.received[..self.received.len().min(4096)]).into_owned()
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        self.buffer.drain(..count).collect()
+    }
+
+    /// The next bytes up to and with `end`; `None` if the connection ends before.
+    pub fn until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        let mut looked = 0;
+        loop {
+            let found = self.buffer[looked..].windows(end.len()).position(|window| window == end);
+            if let Some(at) = found {
+                return Some(self.take(looked + at + end.len()));
+            }
+            looked = self.buffer.len().saturating_sub(end.len() - 1);
+            self.more().ok()?;
+        }
+    }
+
+    /// The next bytes, this many of them.
+    pub fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            self.more().ok()?;
+        }
+        Some(self.take(count))
+    }
+
+    /// The next head.
+    pub fn head(&mut self) -> Option<Message> {
+        Some(Message { head: self.until(b"\r\n\r\n")?, body: Vec::new() })
+    }
+
+    /// The next message with its body. `no_body`: the answer to a HEAD.
+    fn message_of(&mut self, no_body: bool) -> Option<Message> {
+        let mut message = self.head()?;
+        let is_answer = message.head.starts_with(b"HTTP/");
+        if no_body || is_answer && matches!(message.status(), 100..=199 | 204 | 304) {
+            return Some(message);
+        }
+        if message.is_chunked() {
+            loop {
+                let line = self.until(b"\r\n")?;
+                let size = std::str::from_utf8(&line).unwrap().trim_end().split(';').next();
+                let size = usize::from_str_radix(size.unwrap(), 16).unwrap();
+                message.body.extend(line);
+                if size == 0 {
+                    break;
+                }
+                message.body.extend(self.exactly(size + 2)?);
+            }
+            loop {
+                let trailer = self.until(b"\r\n")?;
+                let is_last = trailer == b"\r\n";
+                message.body.extend(trailer);
+                if is_last {
+                    return Some(message);
+                }
+            }
+        }
+        match message.header("content-length").first() {
+            Some(length) => message.body = self.exactly(length.parse().unwrap())?,
+            None if is_answer => message.body = self.rest().0,
+            None => {}
+        }
+        Some(message)
+    }
+
+    /// The next message with its body, if the connection does not end before.
+    pub fn try_message(&mut self) -> Option<Message> {
+        self.message_of(false)
+    }
+
+    /// The next message with its body.
+    pub fn message(&mut self) -> Message {
+        let message = self.message_of(false);
+        message.unwrap_or_else(|| panic!("no whole message: {:?}", self.show()))
+    }
+
+    /// The next message, which answers a HEAD.
+    pub fn answer_to_head(&mut self) -> Message {
+        self.message_of(true).unwrap()
+    }
+
+    /// All that still comes, and how the other side ended.
+    pub fn rest(&mut self) -> (Vec<u8>, Ending) {
+        loop {
+            if let Err(ending) = self.more() {
+                return (std::mem::take(&mut self.buffer), ending);
+            }
+        }
+    }
+
+    /// Waits until the other side has ended the connection; says when.
+    pub fn gone(&mut self) -> Instant {
+        self.rest();
+        Instant::now()
+    }
+
+    /// Ends our direction, and listens on.
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends the connection with RST.
+    pub fn reset(self) {
+        // The standard library cannot set SO_LINGER; tokio can.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _context = runtime.enter();
+        self.socket.set_nonblocking(true).unwrap();
+        let socket = tokio::net::TcpStream::from_std(self.socket).unwrap();
+        socket.set_zero_linger().unwrap();
+    }
+}
