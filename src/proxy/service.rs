@@ -5,8 +5,9 @@ use super::connection::{Connection, SendError};
 use super::pool::{ConnectError, Upstream};
 use super::upstream_body::UpstreamBody;
 use super::{ProxyBody, headers};
+use crate::meter::End;
 use crate::socket::Stamps;
-use crate::tap::{Measurement, MeteredBody, PeekBody};
+use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -81,11 +82,19 @@ async fn forward(
             let body = MeteredBody::new(body, measurement, declared);
             Response::from_parts(head, Either::Left(body))
         }
-        Err(_) if measurement.request_broke() => {
-            Refusal::BadRequest("the request's body is broken: its framing or its length is wrong")
-                .answer(measurement)
-        }
-        Err(refusal) => refusal.answer(measurement),
+        Err(refusal) => match measurement.request_fault() {
+            Some(RequestFault::Framing) => {
+                Refusal::BadRequest("the request's body is broken: its framing is wrong")
+                    .answer(measurement)
+            }
+            Some(RequestFault::Left) => {
+                // Recorded as what it is; the answer is for a client that still listens.
+                measurement.finish(End::Dropped);
+                Refusal::BadRequest("the request ended before all of its body had come")
+                    .answer(measurement)
+            }
+            None => refusal.answer(measurement),
+        },
     }
 }
 

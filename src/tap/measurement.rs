@@ -1,6 +1,6 @@
 //! The account of one request, from its arrival to its one end.
 
-use super::request_side::RequestSide;
+use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::{Unparsed, route::Operation};
 use crate::meter::{self, End, Ended, Format, Meter, Outcome, Record, Sample, Tokens};
@@ -90,9 +90,9 @@ impl Measurement {
         Some(PeekBody::new(body, Arc::clone(&state.side), Arc::clone(&self.client)))
     }
 
-    /// Whether the client's request could not be read to its end.
-    pub fn request_broke(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.side.is_broken())
+    /// Why the client's request could not be read to its end, if it could not.
+    pub fn request_fault(&self) -> Option<RequestFault> {
+        self.state.as_ref().and_then(|state| state.side.fault())
     }
 
     /// A new connection to the upstream is ready, after this long.

@@ -1,10 +1,11 @@
 //! The request's body, read as it passes.
 
-use super::request_side::RequestSide;
+use super::request_side::{RequestFault, RequestSide};
 use crate::metrics::Phase;
 use crate::socket::Stamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +35,15 @@ impl PeekBody {
     }
 }
 
+/// hyper's decoder says what is wrong with the framing; all else is the end of the connection.
+fn fault_of(error: &hyper::Error) -> RequestFault {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => RequestFault::Framing,
+        _ => RequestFault::Left,
+    }
+}
+
 impl Body for PeekBody {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -53,7 +63,7 @@ impl Body for PeekBody {
                     self.complete();
                 }
             }
-            Some(Err(_)) => self.side.broke(),
+            Some(Err(error)) => self.side.broke(fault_of(error)),
             None => self.complete(),
         }
         Poll::Ready(frame)

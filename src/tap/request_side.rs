@@ -4,8 +4,17 @@ use super::Tap;
 use crate::dialect::request::{RequestFacts, RequestPeek};
 use crate::dialect::route::Operation;
 use crate::metrics::Phase;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Why a request's body could not be read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestFault {
+    /// Its framing is wrong.
+    Framing,
+    /// The client left before it had sent all of it.
+    Left,
+}
 
 /// The request's side of a measurement: its body is read by the upstream's connection while the
 /// response is on its way.
@@ -18,7 +27,7 @@ pub(super) struct RequestSide {
     /// `None` where the body says nothing that is wanted.
     peek: Mutex<Option<RequestPeek>>,
     bytes: AtomicU64,
-    broken: AtomicBool,
+    fault: OnceLock<RequestFault>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -35,7 +44,7 @@ impl RequestSide {
             phase: Mutex::new(Some(Phase::Sending)),
             peek: Mutex::new(peek),
             bytes: AtomicU64::new(0),
-            broken: AtomicBool::new(false),
+            fault: OnceLock::new(),
         };
         side.count(Phase::Sending, 1);
         side
@@ -76,12 +85,13 @@ impl RequestSide {
     }
 
     /// The body could not be read to its end.
-    pub fn broke(&self) {
-        self.broken.store(true, Relaxed);
+    pub fn broke(&self, fault: RequestFault) {
+        // The first fault is the one that ended it.
+        let _ = self.fault.set(fault);
     }
 
-    pub fn is_broken(&self) -> bool {
-        self.broken.load(Relaxed)
+    pub fn fault(&self) -> Option<RequestFault> {
+        self.fault.get().copied()
     }
 
     pub fn bytes(&self) -> u64 {

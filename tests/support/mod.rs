@@ -3,6 +3,10 @@
 
 pub mod chat;
 pub mod exchange;
+pub mod outcome;
+pub mod pattern;
+pub mod process;
+pub mod rng;
 pub mod scrape;
 pub mod sim;
 pub mod upstream;
@@ -18,6 +22,7 @@ use streamgauge::config::{Sources, load};
 use streamgauge::tap::Faults;
 use tokio::sync::oneshot;
 
+pub use outcome::TemporaryLog;
 pub use scrape::Scrape;
 pub use upstream::Upstream;
 pub use wire::{Ending, Message, Wire};

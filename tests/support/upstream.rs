@@ -40,7 +40,10 @@ impl Upstream {
                 std::thread::spawn(move || {
                     let mut wire = Wire::of(socket);
                     script(number, &mut wire);
-                    ours.received.lock().unwrap().push(std::mem::take(&mut wire.received));
+                    let received = std::mem::take(&mut wire.received);
+                    // Whoever sees it in the list knows that the connection is closed.
+                    drop(wire);
+                    ours.received.lock().unwrap().push(received);
                 });
             }
         });

@@ -46,7 +46,7 @@ impl Message {
             .collect()
     }
 
-    fn is_chunked(&self) -> bool {
+    pub fn is_chunked(&self) -> bool {
         self.header("transfer-encoding").iter().any(|coding| coding.ends_with("chunked"))
     }
 
@@ -72,10 +72,10 @@ pub fn dechunk(mut body: &[u8]) -> Vec<u8> {
     data
 }
 
-/// One chunk of chunked coding.
+/// One chunk of chunked coding, spelt as hyper does.
 pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
     let data = data.as_ref();
-    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
+    [format!("{:X}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
 }
 
 /// One end of a connection.
@@ -236,5 +236,48 @@ impl Wire {
         self.socket.set_nonblocking(true).unwrap();
         let socket = tokio::net::TcpStream::from_std(self.socket).unwrap();
         socket.set_zero_linger().unwrap();
+    }
+}
+
+/// For large bodies: what is read this way is not kept in `received`.
+impl Read for Wire {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.buffer.is_empty() {
+            return self.socket.read(into);
+        }
+        let count = self.buffer.len().min(into.len());
+        into[..count].copy_from_slice(&self.take(count));
+        Ok(count)
+    }
+}
+
+/// Reads the data of a chunked body, up to its last chunk.
+pub struct Chunks<'a> {
+    wire: &'a mut Wire,
+    left: usize,
+    over: bool,
+}
+
+impl<'a> Chunks<'a> {
+    pub fn of(wire: &'a mut Wire) -> Self {
+        Self { wire, left: 0, over: false }
+    }
+}
+
+impl Read for Chunks<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 && !self.over {
+            let line = self.wire.until(b"\r\n").unwrap();
+            let size = std::str::from_utf8(&line).unwrap().trim_end();
+            self.left = usize::from_str_radix(size, 16).unwrap();
+            self.over = self.left == 0;
+        }
+        let most = self.left.min(into.len());
+        let count = self.wire.read(&mut into[..most])?;
+        self.left -= count;
+        if self.left == 0 {
+            assert_eq!(self.wire.exactly(2).unwrap(), b"\r\n");
+        }
+        Ok(count)
     }
 }

@@ -1,0 +1,85 @@
+//! The program itself, as a process.
+
+use super::wait_for;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// A running Streamgauge; it is killed when dropped.
+pub struct Process {
+    child: Child,
+    pub proxy: SocketAddr,
+    pub admin: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+/// The program with these arguments and none of our environment's settings.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("STREAMGAUGE") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+impl Process {
+    /// Starts it in front of an upstream on free ports, and waits until it is bound.
+    pub fn start(upstream: SocketAddr, arguments: &[&str]) -> Self {
+        let url = format!("http://{upstream}");
+        let mut command =
+            command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", &url]);
+        let piped = command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
+        let mut child = piped.spawn().unwrap();
+        let log = Arc::<Mutex<String>>::default();
+        let (lines, ours) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let mut log = ours.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let find = |before: &str, after: char| {
+            let log = log.lock().unwrap();
+            let (_, rest) = log.split_once(before)?;
+            rest.split_once(after)?.0.parse().ok()
+        };
+        let proxy = wait_for("the listener", || find("listen=", ' '));
+        let admin = wait_for("the admin port", || find("metrics=http://", '/'));
+        Self { child, proxy, admin, log }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends it a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until it ends.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the end of the process", || self.child.try_wait().unwrap())
+    }
+
+    /// The most memory that it ever had resident, in KiB (Linux).
+    pub fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
