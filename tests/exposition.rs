@@ -4,13 +4,12 @@ mod support;
 
 use serde_json::json;
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use streamgauge::metrics::table::{ALL, BUCKETS, Metric, Type};
 use streamgauge::sim::model::EngineSpec;
 use streamgauge::tap::Faults;
 use support::sim::{ask, simulate};
+use support::text_format::{parse, promtool};
 use support::{Gauge, assert_golden, scrape};
 
 /// A scrape after requests of several kinds.
@@ -99,24 +98,8 @@ fn without_times(text: &str) -> String {
 fn all_of_it_is_as_pinned() {
     let text = exposition();
     assert_golden("tests/golden/metrics.txt", &without_times(&text));
+    parse(&text);
     promtool(&["check", "metrics"], &text);
-}
-
-/// Runs Prometheus' tool, if there is one; it must be content.
-fn promtool(arguments: &[&str], input: &str) {
-    let tool = Command::new("promtool")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut tool) = tool else {
-        println!("skipped: there is no promtool (Debian's package prometheus has it)");
-        return;
-    };
-    tool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = tool.wait_with_output().unwrap();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "promtool {arguments:?}: {complaints}");
 }
 
 fn row(metric: &Metric) -> String {

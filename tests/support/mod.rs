@@ -9,6 +9,7 @@ pub mod process;
 pub mod rng;
 pub mod scrape;
 pub mod sim;
+pub mod text_format;
 pub mod upstream;
 pub mod wire;
 
