@@ -21,32 +21,25 @@ fn serve(wire: &mut Wire, rng: &mut Rng) -> bool {
         [words.clone(), vec![chat::finish(), chat::usage(count + 3), chat::DONE.into()]].concat();
     let cut = rng.up_to(whole.len()) - 1;
     let part: Vec<u8> = whole[..cut].iter().flat_map(chunk).collect();
-    match rng.up_to(12) {
-        1 => false,
-        2 => wire.try_send("HTTP/1.1 200 OK\r\nConte") && false,
-        3 => wire.try_send("no HTTP at all\r\n\r\n") && false,
-        4 => wire.try_send([chat::STREAM.as_bytes(), &part].concat()) && false,
-        5 => wire.try_send(chat::answer("429 Too Many Requests", "application/json", b"{}")),
-        6 => wire.try_send(chat::answer("500 Internal Server Error", "text/plain", b"oops")),
-        7 => wire.try_send(chat::stream(&whole[..cut])),
+    let (answer, is_kept) = match rng.up_to(12) {
+        1 => (Vec::new(), false),
+        2 => (b"HTTP/1.1 200 OK\r\nConte".to_vec(), false),
+        3 => (b"no HTTP at all\r\n\r\n".to_vec(), false),
+        4 => ([chat::STREAM.as_bytes(), &part].concat(), false),
+        5 => (chat::answer("429 Too Many Requests", "application/json", b"{}"), true),
+        6 => (chat::answer("500 Internal Server Error", "text/plain", b"oops"), true),
+        7 => (chat::stream(&whole[..cut]), true),
         8 => {
             let error = "data: {\"error\":{\"message\":\"no\"}}\n\n".to_owned();
-            wire.try_send(chat::stream(&[words, vec![error]].concat()))
+            (chat::stream(&[words, vec![error]].concat()), true)
         }
-        9 => {
-            let mut bytes = chat::STREAM.as_bytes().to_vec();
-            bytes.extend(part);
-            bytes.extend(b"zz\r\nbroken chunk");
-            wire.try_send(bytes) && false
-        }
-        _ => {
-            let sent = chat::stream(&whole);
-            let (first, rest) = sent.split_at(rng.up_to(sent.len()) - 1);
-            let first = wire.try_send(first);
-            std::thread::sleep(Duration::from_micros(rng.up_to(2000) as u64));
-            first && wire.try_send(rest)
-        }
-    }
+        9 => ([chat::STREAM.as_bytes(), &part, b"zz\r\nbroken chunk"].concat(), false),
+        _ => (chat::stream(&whole), true),
+    };
+    let (first, rest) = answer.split_at(rng.up_to(answer.len() + 1) - 1);
+    let first = wire.try_send(first);
+    std::thread::sleep(Duration::from_micros(rng.up_to(2000) as u64));
+    first && wire.try_send(rest) && is_kept
 }
 
 /// One of the many things that a client may do; `false` if it needs another connection after it.
@@ -62,10 +55,17 @@ fn ask(wire: &mut Wire, rng: &mut Rng) -> bool {
             std::thread::sleep(Duration::from_micros(rng.up_to(3000) as u64));
             false
         }
-        3 => wire.try_send(&request) && wire.head().is_some() && false,
+        3 => {
+            wire.try_send(&request);
+            wire.head();
+            false
+        }
         4 => {
-            let broken = "POST /v1/completions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
-            wire.try_send(broken) && wire.head().is_some() && false
+            let head =
+                "POST /v1/completions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+            wire.try_send(format!("{head}zz\r\n"));
+            wire.head();
+            false
         }
         _ => {
             wire.try_send(&request)

@@ -11,7 +11,7 @@ pub struct Pattern(Vec<u8>);
 
 impl Default for Pattern {
     fn default() -> Self {
-        let block = (0..PERIOD).map(|i| (i * 2_654_435_761 >> 16) as u8).collect::<Vec<_>>();
+        let block = (0..PERIOD).map(|i| ((i * 2_654_435_761) >> 16) as u8).collect::<Vec<_>>();
         Self(block.repeat(2))
     }
 }
