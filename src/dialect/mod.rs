@@ -130,7 +130,7 @@ pub struct Facts {
     pub usage: Option<TokenCounts>,
     /// Token counts in a field of the engine's own.
     pub engine: Option<TokenCounts>,
-    /// The model that answered.
+    /// The model that answered; in the first event that says so.
     pub model: Option<String>,
     /// The event reports an error.
     pub error: bool,

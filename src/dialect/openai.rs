@@ -8,9 +8,11 @@
 //! Where a server sends the same text in two fields, it counts once.
 
 use super::{
-    ChoiceFacts, Facts, MAX_CHOICES, TokenCounts, Unparsed, finish_reason, request::count,
+    ChoiceFacts, Facts, FinishReason, MAX_CHOICES, TokenCounts, Unparsed, finish_reason,
+    request::count,
 };
-use crate::wire::json::{Malformed, Node, Scanner, Token};
+use crate::wire::json::{Malformed, Node, Token};
+use crate::wire::memo::MemoScanner;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Tag {
@@ -171,7 +173,7 @@ struct Draft {
     message: Body,
     in_message: bool,
     text: u64,
-    facts: ChoiceFacts,
+    finish: Option<FinishReason>,
 }
 
 /// The state of the event that is being read.
@@ -181,6 +183,8 @@ struct Event {
     draft: Draft,
     usage: TokenCounts,
     total: Option<u64>,
+    /// An event has told the model; each one does.
+    knows_model: bool,
     /// Bytes of data, and the first of them: enough to know `[DONE]`.
     len: usize,
     head: [u8; 8],
@@ -189,13 +193,13 @@ struct Event {
 /// Reads one event after another.
 #[derive(Debug)]
 pub struct OpenAi {
-    scanner: Scanner<Tag>,
+    scanner: MemoScanner<Tag>,
     event: Event,
 }
 
 impl Default for OpenAi {
     fn default() -> Self {
-        Self { scanner: Scanner::new(&ROOT), event: Event::default() }
+        Self { scanner: MemoScanner::new(&ROOT), event: Event::default() }
     }
 }
 
@@ -255,6 +259,9 @@ impl Event {
     }
 
     fn note(&mut self, tag: Tag, token: Token<'_>) {
+        if tag == Tag::Path {
+            return;
+        }
         if let Token::Text { valid: false, .. } = token {
             self.facts.unparsed = Some(Unparsed::Utf8);
         }
@@ -274,7 +281,7 @@ impl Event {
             }
             (Tag::Index, Token::Number(n)) => self.draft.index = count(n),
             (Tag::Finish, Token::Text { text, .. }) if !text.is_empty() => {
-                self.draft.facts.finish = Some(finish_reason(text));
+                self.draft.finish = Some(finish_reason(text));
             }
             (Tag::Text, Token::Text { chars, .. }) => self.draft.text = chars,
             (Tag::Content | Tag::Refusal, Token::Text { chars, .. }) => body.answer += chars,
@@ -286,7 +293,8 @@ impl Event {
                     *reasoning += chars;
                 }
             }
-            (Tag::Model, Token::Text { text, .. }) if !text.is_empty() => {
+            (Tag::Model, Token::Text { text, .. }) if !text.is_empty() && !self.knows_model => {
+                self.knows_model = true;
                 self.facts.model = Some(String::from_utf8_lossy(text).into_owned());
             }
             (
@@ -323,17 +331,21 @@ impl Event {
     }
 
     fn end_choice(&mut self) {
-        let Draft { index, delta, message, text, mut facts, .. } = std::mem::take(&mut self.draft);
+        let Draft { index, delta, message, text, finish, .. } = &mut self.draft;
         // Some servers repeat the whole message beside each delta.
         let body = if delta.seen { delta } else { message };
-        facts.answer_chars = body.answer.max(text);
-        facts.reasoning_chars = body.reasoning.into_iter().max().unwrap_or(0);
-        facts.tool_chars = body.tool;
-        facts.answers = facts.answer_chars > 0 || facts.tool_chars > 0 || body.wordless;
+        let answer_chars = body.answer.max(*text);
+        let facts = ChoiceFacts {
+            index: 0,
+            answer_chars,
+            reasoning_chars: body.reasoning.into_iter().max().unwrap_or(0),
+            tool_chars: body.tool,
+            answers: answer_chars > 0 || body.tool > 0 || body.wordless,
+            finish: finish.take(),
+        };
         match index.unwrap_or(0).try_into() {
             Ok(index) if self.facts.choices.len() < MAX_CHOICES => {
-                facts.index = index;
-                self.facts.choices.push(facts);
+                self.facts.choices.push(ChoiceFacts { index, ..facts });
             }
             _ => self.facts.unparsed = Some(Unparsed::Choice),
         }

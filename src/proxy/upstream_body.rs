@@ -53,14 +53,15 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let frame = ready!(this.waker.poll(cx, |cx| {
-            let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let Self { body, connection, waker, .. } = this;
+        let frame = ready!(waker.poll(cx, |cx| {
+            let polled = Pin::new(&mut *body).poll_frame(cx);
             if polled.is_ready() {
                 return polled;
             }
-            let Some(connection) = &mut this.connection else { return Poll::Pending };
+            let Some(connection) = connection else { return Poll::Pending };
             connection.drive(cx);
-            Pin::new(&mut this.body).poll_frame(cx)
+            Pin::new(&mut *body).poll_frame(cx)
         }));
         let over = match &frame {
             Some(Ok(frame)) => frame.is_trailers() || this.body.is_end_stream(),

@@ -33,6 +33,13 @@ pub struct Stamps {
     reset: AtomicBool,
 }
 
+/// Adds without the price of an atomic addition: only one task writes.
+fn add(count: &AtomicU64, more: u64) -> u64 {
+    let before = count.load(Relaxed);
+    count.store(before.wrapping_add(more), Relaxed);
+    before
+}
+
 fn instant(nanos: &AtomicU64) -> Option<Duration> {
     Some(nanos.load(Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
 }
@@ -85,7 +92,7 @@ impl Stamps {
 
     /// A frame that arrived at `at` was handed over to be written.
     pub fn handed_over(&self, at: Duration) {
-        if self.handed.fetch_add(1, Relaxed) == 0 {
+        if add(&self.handed, 1) == 0 {
             self.handed_since.store(nanos(at), Relaxed);
         }
     }
@@ -113,8 +120,8 @@ impl Stamps {
     pub(super) fn note_read(&self, bytes: usize) {
         let at = nanos(now());
         self.read_at.store(at, Relaxed);
-        self.reads.fetch_add(1, Relaxed);
-        self.bytes_read.fetch_add(bytes as u64, Relaxed);
+        add(&self.reads, 1);
+        add(&self.bytes_read, bytes as u64);
         if self.head_at.load(Relaxed) == 0 {
             self.head_at.store(at, Relaxed);
         }
@@ -123,10 +130,10 @@ impl Stamps {
     pub(super) fn note_write(&self, bytes: usize) {
         let at = now();
         self.written_at.store(nanos(at), Relaxed);
-        self.bytes_written.fetch_add(bytes as u64, Relaxed);
+        add(&self.bytes_written, bytes as u64);
         if let Some(since) = instant(&self.stalled_since) {
             self.stalled_since.store(0, Relaxed);
-            self.stalled.fetch_add(nanos(at.saturating_sub(since)), Relaxed);
+            add(&self.stalled, nanos(at.saturating_sub(since)));
         }
     }
 
@@ -139,13 +146,15 @@ impl Stamps {
     /// All that was handed over is written: how long the oldest frame of it took since it arrived,
     /// and how many frames it were.
     pub(super) fn take_forwarded(&self) -> Option<(Duration, u64)> {
-        if self.handed.load(Relaxed) == 0 {
+        let frames = self.handed.load(Relaxed);
+        if frames == 0 {
             return None;
         }
-        let frames = self.handed.swap(0, Relaxed);
-        if self.is_waiting.swap(false, Relaxed)
+        self.handed.store(0, Relaxed);
+        if self.is_waiting.load(Relaxed)
             && let Some(waker) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
+            self.is_waiting.store(false, Relaxed);
             waker.wake();
         }
         let written = self.last_write()?;

@@ -103,10 +103,9 @@ enum State {
     Failed(Malformed),
 }
 
-/// The scanner of one document after another.
-#[derive(Debug)]
-pub struct Scanner<T: Copy + 'static> {
-    root: &'static Node<T>,
+/// Where in a document the scanner is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position<T: Copy + 'static> {
     state: State,
     /// One bit per open container: set for objects.
     objects: u128,
@@ -115,6 +114,13 @@ pub struct Scanner<T: Copy + 'static> {
     path: [Option<&'static Node<T>>; MAX_PATH],
     /// The node of the value that comes next or is being read.
     node: Option<&'static Node<T>>,
+}
+
+/// The scanner of one document after another.
+#[derive(Debug)]
+pub struct Scanner<T: Copy + 'static> {
+    root: &'static Node<T>,
+    at: Position<T>,
     /// The current key, number or literal.
     word: [u8; MAX_KEY],
     word_len: usize,
@@ -125,16 +131,23 @@ pub struct Scanner<T: Copy + 'static> {
     high_surrogate: Option<u16>,
 }
 
+impl<T: Copy + 'static> Position<T> {
+    fn start(root: &'static Node<T>) -> Self {
+        Self { state: State::Value, objects: 0, depth: 0, path: [None; MAX_PATH], node: Some(root) }
+    }
+
+    /// Whether the document is complete here.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+}
+
 impl<T: Copy + 'static> Scanner<T> {
     /// A scanner for documents of this shape.
     pub fn new(root: &'static Node<T>) -> Self {
         Self {
             root,
-            state: State::Value,
-            objects: 0,
-            depth: 0,
-            path: [None; MAX_PATH],
-            node: Some(root),
+            at: Position::start(root),
             word: [0; MAX_KEY],
             word_len: 0,
             count: ScalarCount::default(),
@@ -146,17 +159,66 @@ impl<T: Copy + 'static> Scanner<T> {
 
     /// Scans the next bytes of the document.
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
-        while let Some((&byte, rest)) = bytes.split_first() {
-            bytes = match self.state {
-                State::InString => self.push_string(bytes, sink),
-                State::InKey => self.push_key(bytes),
-                State::InLiteral => self.push_literal(bytes, sink),
-                State::Failed(_) => return,
-                _ => {
-                    self.step(byte, sink);
-                    rest
-                }
-            };
+        while !bytes.is_empty() {
+            bytes = self.advance(bytes, sink);
+        }
+    }
+
+    /// Scans until a wanted string begins that is counted, not kept. Gives what follows its quote;
+    /// empty if there is none.
+    pub(super) fn push_until_text<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        sink: &mut impl FnMut(T, Token<'_>),
+    ) -> &'a [u8] {
+        while !bytes.is_empty() && !self.is_in_text() {
+            bytes = self.advance(bytes, sink);
+        }
+        bytes
+    }
+
+    /// Scans to the end of the string that the scanner is in. Gives what follows; empty if the
+    /// string goes on.
+    pub(super) fn push_text<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        sink: &mut impl FnMut(T, Token<'_>),
+    ) -> &'a [u8] {
+        let in_text =
+            |state| matches!(state, State::InString | State::InEscape | State::InUnicode(_));
+        while !bytes.is_empty() && in_text(self.at.state) {
+            bytes = self.advance(bytes, sink);
+        }
+        bytes
+    }
+
+    /// Whether the scanner is at the first byte of a wanted string that is counted.
+    pub(super) fn is_in_text(&self) -> bool {
+        self.at.state == State::InString && self.at.node.is_some_and(|node| !node.keep)
+    }
+
+    pub(super) fn position(&self) -> Position<T> {
+        self.at
+    }
+
+    /// Goes to a position where no value is half read, or a string begins.
+    pub(super) fn jump(&mut self, to: Position<T>) {
+        self.at = to;
+        self.begin_string();
+    }
+
+    /// Scans some of the bytes, at least one; gives the rest.
+    fn advance<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(T, Token<'_>)) -> &'a [u8] {
+        let Some((&byte, rest)) = bytes.split_first() else { return bytes };
+        match self.at.state {
+            State::InString => self.push_string(bytes, sink),
+            State::InKey => self.push_key(bytes),
+            State::InLiteral => self.push_literal(bytes, sink),
+            State::Failed(_) => &[],
+            _ => {
+                self.step(byte, sink);
+                rest
+            }
         }
     }
 
@@ -165,13 +227,10 @@ impl<T: Copy + 'static> Scanner<T> {
     /// # Errors
     /// Says why the document could not be scanned; what was reported before that stands.
     pub fn end(&mut self, sink: &mut impl FnMut(T, Token<'_>)) -> Result<(), Malformed> {
-        if self.state == State::InLiteral && self.depth == 0 {
+        if self.at.state == State::InLiteral && self.at.depth == 0 {
             self.end_literal(sink);
         }
-        let state = std::mem::replace(&mut self.state, State::Value);
-        self.depth = 0;
-        self.objects = 0;
-        self.node = Some(self.root);
+        let state = std::mem::replace(&mut self.at, Position::start(self.root)).state;
         match state {
             State::Done => Ok(()),
             State::Failed(why) => Err(why),
@@ -180,29 +239,29 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     fn step(&mut self, byte: u8, sink: &mut impl FnMut(T, Token<'_>)) {
-        match (self.state, byte) {
+        match (self.at.state, byte) {
             (State::InEscape, _) => self.escape(byte),
             (State::InUnicode(left), _) => self.unicode_digit(left, byte),
             (State::InKeyEscape, _) => {
                 // A wanted key written with escapes is not recognised: no server does that.
                 self.word_len = MAX_KEY + 1;
-                self.state = State::InKey;
+                self.at.state = State::InKey;
             }
             (_, b' ' | b'\t' | b'\n' | b'\r') => {}
             (State::ValueOrEnd, b']') | (State::KeyOrEnd, b'}') => self.close(sink),
             (State::Value | State::ValueOrEnd, _) => self.begin_value(byte, sink),
             (State::KeyOrEnd | State::Key, b'"') => {
                 self.word_len = 0;
-                self.state = State::InKey;
+                self.at.state = State::InKey;
             }
-            (State::Colon, b':') => self.state = State::Value,
+            (State::Colon, b':') => self.at.state = State::Value,
             (State::AfterValue, b',') => {
-                self.state = if self.in_object() { State::Key } else { State::Value };
-                self.node = self.container().and_then(|node| node.items);
+                self.at.state = if self.in_object() { State::Key } else { State::Value };
+                self.at.node = self.container().and_then(|node| node.items);
             }
             (State::AfterValue, b'}') if self.in_object() => self.close(sink),
             (State::AfterValue, b']') if !self.in_object() => self.close(sink),
-            _ => self.state = State::Failed(Malformed::Syntax),
+            _ => self.at.state = State::Failed(Malformed::Syntax),
         }
     }
 
@@ -211,40 +270,44 @@ impl<T: Copy + 'static> Scanner<T> {
             b'{' => self.open(true, sink),
             b'[' => self.open(false, sink),
             b'"' => {
-                self.state = State::InString;
-                if self.node.is_some() {
-                    self.count = ScalarCount::default();
-                    self.text.clear();
-                    self.high_surrogate = None;
+                self.at.state = State::InString;
+                if self.at.node.is_some() {
+                    self.begin_string();
                 }
             }
             b'-' | b'+' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                self.state = State::InLiteral;
+                self.at.state = State::InLiteral;
                 self.word_len = 0;
                 self.keep_word(&[byte]);
             }
-            _ => self.state = State::Failed(Malformed::Syntax),
+            _ => self.at.state = State::Failed(Malformed::Syntax),
         }
     }
 
+    fn begin_string(&mut self) {
+        self.count = ScalarCount::default();
+        self.text.clear();
+        self.high_surrogate = None;
+    }
+
     fn open(&mut self, object: bool, sink: &mut impl FnMut(T, Token<'_>)) {
-        if self.depth == MAX_DEPTH {
-            self.state = State::Failed(Malformed::TooDeep);
+        if self.at.depth == MAX_DEPTH {
+            self.at.state = State::Failed(Malformed::TooDeep);
             return;
         }
-        if let Some(node) = self.node {
+        if let Some(node) = self.at.node {
             sink(node.tag, Token::Open);
         }
-        if let Some(slot) = self.path.get_mut(self.depth) {
-            *slot = self.node;
+        if let Some(slot) = self.at.path.get_mut(self.at.depth) {
+            *slot = self.at.node;
         }
-        self.objects = self.objects << 1 | u128::from(object);
-        self.depth += 1;
+        self.at.objects = self.at.objects << 1 | u128::from(object);
+        self.at.depth += 1;
         if object {
-            self.state = State::KeyOrEnd;
+            self.at.state = State::KeyOrEnd;
         } else {
-            self.state = State::ValueOrEnd;
-            self.node = self.container().and_then(|node| node.items);
+            self.at.state = State::ValueOrEnd;
+            self.at.node = self.container().and_then(|node| node.items);
         }
     }
 
@@ -252,22 +315,22 @@ impl<T: Copy + 'static> Scanner<T> {
         if let Some(node) = self.container() {
             sink(node.tag, Token::Close);
         }
-        self.depth -= 1;
-        self.objects >>= 1;
+        self.at.depth -= 1;
+        self.at.objects >>= 1;
         self.end_value();
     }
 
     fn end_value(&mut self) {
-        self.state = if self.depth == 0 { State::Done } else { State::AfterValue };
+        self.at.state = if self.at.depth == 0 { State::Done } else { State::AfterValue };
     }
 
     fn in_object(&self) -> bool {
-        self.objects & 1 == 1
+        self.at.objects & 1 == 1
     }
 
     /// The node of the innermost open container.
     fn container(&self) -> Option<&'static Node<T>> {
-        self.path.get(self.depth.checked_sub(1)?).copied().flatten()
+        self.at.path.get(self.at.depth.checked_sub(1)?).copied().flatten()
     }
 
     fn push_key<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -280,14 +343,14 @@ impl<T: Copy + 'static> Scanner<T> {
         match rest.split_first() {
             Some((b'"', rest)) => {
                 let key = self.word.get(..self.word_len);
-                self.node = key.and_then(|key| {
+                self.at.node = key.and_then(|key| {
                     wanted.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, node)| *node)
                 });
-                self.state = State::Colon;
+                self.at.state = State::Colon;
                 rest
             }
             Some((_, rest)) => {
-                self.state = State::InKeyEscape;
+                self.at.state = State::InKeyEscape;
                 rest
             }
             None => rest,
@@ -320,7 +383,7 @@ impl<T: Copy + 'static> Scanner<T> {
 
     fn end_literal(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
         self.end_value();
-        let Some(node) = self.node else { return };
+        let Some(node) = self.at.node else { return };
         let word = self.word.get(..self.word_len.min(MAX_LITERAL)).unwrap_or_default();
         let token = match word {
             b"null" => Token::Null,
@@ -342,7 +405,7 @@ impl<T: Copy + 'static> Scanner<T> {
     ) -> &'a [u8] {
         let end = memchr::memchr2(b'"', b'\\', bytes);
         let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        if let Some(node) = self.node
+        if let Some(node) = self.at.node
             && !part.is_empty()
         {
             self.high_surrogate = None;
@@ -351,7 +414,7 @@ impl<T: Copy + 'static> Scanner<T> {
         }
         match rest.split_first() {
             Some((b'"', rest)) => {
-                if let Some(node) = self.node {
+                if let Some(node) = self.at.node {
                     self.count.end();
                     let (chars, valid) = (self.count.chars(), !self.count.invalid());
                     sink(node.tag, Token::Text { chars, text: &self.text, valid });
@@ -360,7 +423,7 @@ impl<T: Copy + 'static> Scanner<T> {
                 rest
             }
             Some((_, rest)) => {
-                self.state = State::InEscape;
+                self.at.state = State::InEscape;
                 rest
             }
             None => rest,
@@ -378,7 +441,7 @@ impl<T: Copy + 'static> Scanner<T> {
         let plain = match byte {
             b'u' => {
                 self.unicode = 0;
-                self.state = State::InUnicode(4);
+                self.at.state = State::InUnicode(4);
                 return;
             }
             b'b' => 0x08,
@@ -388,26 +451,26 @@ impl<T: Copy + 'static> Scanner<T> {
             b't' => b'\t',
             b'"' | b'\\' | b'/' => byte,
             _ => {
-                self.state = State::Failed(Malformed::Syntax);
+                self.at.state = State::Failed(Malformed::Syntax);
                 return;
             }
         };
-        self.state = State::InString;
+        self.at.state = State::InString;
         self.high_surrogate = None;
         self.unescaped(&[plain], 1);
     }
 
     fn unicode_digit(&mut self, left: u8, byte: u8) {
         let Some(digit) = char::from(byte).to_digit(16) else {
-            self.state = State::Failed(Malformed::Syntax);
+            self.at.state = State::Failed(Malformed::Syntax);
             return;
         };
         self.unicode = self.unicode << 4 | u16::try_from(digit).unwrap_or_default();
         if left > 1 {
-            self.state = State::InUnicode(left - 1);
+            self.at.state = State::InUnicode(left - 1);
             return;
         }
-        self.state = State::InString;
+        self.at.state = State::InString;
         let (high, unit) = (self.high_surrogate.take(), self.unicode);
         let mut utf8 = [0; 4];
         match (high, unit) {
@@ -428,7 +491,7 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     fn unescaped(&mut self, utf8: &[u8], chars: u64) {
-        if let Some(node) = self.node {
+        if let Some(node) = self.at.node {
             self.count.add(chars);
             self.keep_text(node, utf8);
         }

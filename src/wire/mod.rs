@@ -5,5 +5,6 @@
 //! inference API is; that is [`crate::dialect`].
 
 pub mod json;
+pub mod memo;
 pub mod sse;
 pub mod utf8;

@@ -68,8 +68,8 @@ impl Events {
         }
         let before = self.bytes;
         self.bytes += event.len() as u64;
-        if let Some(stamp) = number_after(event, b"\"t\":") {
-            if number_after(event, b"\"i\":") != Some(self.tokens) {
+        if let Some(stamp) = number_after(event, b" t=") {
+            if number_after(event, b" i=") != Some(self.tokens) {
                 return Err("tokens out of order");
             }
             self.tokens += 1;

@@ -52,7 +52,8 @@ impl Writer {
         );
     }
 
-    /// A content chunk, stamped with the instant `at`.
+    /// A content chunk, stamped with the instant `at`. The stamp is part of the text: a real server's
+    /// events differ in nothing else.
     pub fn token(&mut self, out: &mut Vec<u8>, at: u64) {
         let index = self.tokens;
         let word = WORDS[(index % WORDS.len() as u64) as usize];
@@ -60,7 +61,7 @@ impl Writer {
         self.event(
             out,
             format_args!(
-                r#"{{"index":0,"delta":{{"content":"{word}"}},"logprobs":null,"finish_reason":null}}],"i":{index},"t":{at}}}"#
+                r#"{{"index":0,"delta":{{"content":"{word} t={at} i={index}"}},"logprobs":null,"finish_reason":null}}]}}"#
             ),
         );
     }
@@ -124,7 +125,8 @@ mod tests {
         let events: Vec<Value> =
             events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
         assert_eq!(events.len(), 23);
-        assert_eq!(events[3]["t"], 2);
+        let text = events[3]["choices"][0]["delta"]["content"].as_str().unwrap();
+        assert!(text.ends_with(" t=2 i=2"), "{text}");
         assert_eq!(events[22]["usage"]["completion_tokens"], 20);
     }
 }
