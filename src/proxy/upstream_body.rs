@@ -18,7 +18,12 @@ pub(crate) struct UpstreamBody {
     upstream: Arc<Upstream>,
     has_length: bool,
     waker: QuietWaker,
+    /// The frame handed over last was all that the latest read brought.
+    is_drained: bool,
 }
+
+/// What the framing of a chunk adds to it: its length in hexadecimal digits and two line ends.
+const CHUNK_FRAME: u64 = 20;
 
 impl UpstreamBody {
     pub(super) fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>) -> Self {
@@ -29,6 +34,7 @@ impl UpstreamBody {
             upstream,
             has_length,
             waker: QuietWaker::default(),
+            is_drained: false,
         }
     }
 
@@ -53,6 +59,12 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
+        if std::mem::take(&mut this.is_drained) {
+            // Nothing more is here. To look at the socket now would take a new buffer, since the
+            // frame still holds the old one: first let it be written.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Self { body, connection, waker, .. } = this;
         let frame = ready!(waker.poll(cx, |cx| {
             let polled = Pin::new(&mut *body).poll_frame(cx);
@@ -64,7 +76,13 @@ impl Body for UpstreamBody {
             Pin::new(&mut *body).poll_frame(cx)
         }));
         let over = match &frame {
-            Some(Ok(frame)) => frame.is_trailers() || this.body.is_end_stream(),
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(connection)) = (frame.data_ref(), &this.connection) {
+                    let read = connection.stamps().last_read_bytes();
+                    this.is_drained = read <= data.len() as u64 + CHUNK_FRAME;
+                }
+                frame.is_trailers() || this.body.is_end_stream()
+            }
             Some(Err(_)) => {
                 this.connection = None;
                 false

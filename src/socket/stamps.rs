@@ -18,6 +18,8 @@ pub struct Stamps {
     /// The first read since [`expect_head`](Self::expect_head).
     head_at: AtomicU64,
     bytes_read: AtomicU64,
+    /// Bytes that the latest read brought.
+    last_bytes: AtomicU64,
     written_at: AtomicU64,
     bytes_written: AtomicU64,
     /// Since when the peer has taken no byte that was offered.
@@ -74,6 +76,11 @@ impl Stamps {
         instant(&self.head_at).unwrap_or_else(|| self.last_read().at)
     }
 
+    /// Bytes that the latest read brought.
+    pub fn last_read_bytes(&self) -> u64 {
+        self.last_bytes.load(Relaxed)
+    }
+
     /// Bytes read so far.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Relaxed)
@@ -122,6 +129,7 @@ impl Stamps {
         self.read_at.store(at, Relaxed);
         add(&self.reads, 1);
         add(&self.bytes_read, bytes as u64);
+        self.last_bytes.store(bytes as u64, Relaxed);
         if self.head_at.load(Relaxed) == 0 {
             self.head_at.store(at, Relaxed);
         }
