@@ -9,6 +9,7 @@ mod environment;
 pub mod keys;
 mod load;
 mod upstream_url;
+mod value;
 
 pub use check::Problem;
 pub use environment::misspelt;

@@ -8,6 +8,8 @@
 
 use super::utf8::ScalarCount;
 
+pub use super::shape::{Malformed, Node, Token};
+
 /// Longest text that is kept of one string.
 pub const MAX_TEXT: usize = 4096;
 /// Deepest nesting that is followed; deeper documents are reported as [`Malformed::TooDeep`].
@@ -18,71 +20,6 @@ const MAX_PATH: usize = 12;
 const MAX_KEY: usize = 40;
 /// Longest number or literal that is parsed.
 const MAX_LITERAL: usize = 40;
-
-/// A place in the document. The same node may meet a scalar, an object or an array there.
-#[derive(Debug)]
-pub struct Node<T: 'static> {
-    /// What the reports call this place.
-    pub tag: T,
-    /// Whether a string's text is kept (at most [`MAX_TEXT`] bytes) or only counted.
-    pub keep: bool,
-    /// The wanted members, if an object stands here.
-    pub keys: &'static [(&'static str, &'static Node<T>)],
-    /// The elements, if an array stands here.
-    pub items: Option<&'static Node<T>>,
-}
-
-impl<T: Copy> Node<T> {
-    /// A scalar whose text is counted but not kept.
-    pub const fn scalar(tag: T) -> Self {
-        Self { tag, keep: false, keys: &[], items: None }
-    }
-
-    /// A scalar whose text is kept.
-    pub const fn text(tag: T) -> Self {
-        Self { tag, keep: true, keys: &[], items: None }
-    }
-
-    /// An object with wanted members.
-    pub const fn object(tag: T, keys: &'static [(&'static str, &'static Node<T>)]) -> Self {
-        Self { tag, keep: false, keys, items: None }
-    }
-
-    /// An array with wanted elements.
-    pub const fn array(tag: T, items: &'static Node<T>) -> Self {
-        Self { tag, keep: false, keys: &[], items: Some(items) }
-    }
-}
-
-/// What was found at a wanted place.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Token<'a> {
-    /// An object or an array begins.
-    Open,
-    /// It ends.
-    Close,
-    /// A string: its length in Unicode scalar values, its text if the node keeps it (cut to
-    /// [`MAX_TEXT`] bytes, possibly inside a character), and whether it was proper UTF-8.
-    Text {
-        chars: u64,
-        text: &'a [u8],
-        valid: bool,
-    },
-    Number(f64),
-    Bool(bool),
-    Null,
-}
-
-/// Why a document cannot be scanned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
-    /// It breaks JSON's grammar.
-    Syntax,
-    /// It ended in the middle.
-    Incomplete,
-    /// It nests deeper than 128 levels.
-    TooDeep,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {

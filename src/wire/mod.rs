@@ -6,5 +6,6 @@
 
 pub mod json;
 pub mod memo;
+mod shape;
 pub mod sse;
 pub mod utf8;
