@@ -61,9 +61,9 @@ impl Body for UpstreamBody {
         let this = &mut *self;
         if std::mem::take(&mut this.is_drained) {
             // Nothing more is here. To look at the socket now would take a new buffer, since the
-            // frame still holds the old one: first let it be written. No wake is asked for, since
-            // hyper polls a body again once it has flushed (`poll_loop` in its proto/h1/dispatch.rs);
-            // every test that streams would hang if it did not.
+            // frame still holds the old one: first let it be written. The wake is needed: hyper does
+            // poll again after most flushes, but not after all.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let Self { body, connection, waker, .. } = this;
