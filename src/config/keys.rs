@@ -92,8 +92,3 @@ pub const KEYS: &[Key] = &[
 
 /// The name of a proxy, which only stands in `[[proxies]]`.
 pub const NAME: Key = key("name", Kind::Name, None);
-
-/// The key of this name at the top level.
-pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
-}

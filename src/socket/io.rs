@@ -42,7 +42,7 @@ impl StampedIo {
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &result {
-            Poll::Ready(Ok(bytes)) if *bytes > 0 => self.stamps.note_write(*bytes),
+            Poll::Ready(Ok(bytes)) if *bytes > 0 => self.stamps.note_write(),
             Poll::Pending => self.stamps.note_stall(),
             Poll::Ready(_) => {}
         }

@@ -17,11 +17,9 @@ pub struct Stamps {
     read_at: AtomicU64,
     /// The first read since [`expect_head`](Self::expect_head).
     head_at: AtomicU64,
-    bytes_read: AtomicU64,
     /// Bytes that the latest read brought.
     last_bytes: AtomicU64,
     written_at: AtomicU64,
-    bytes_written: AtomicU64,
     /// Since when the peer has taken no byte that was offered.
     stalled_since: AtomicU64,
     stalled: AtomicU64,
@@ -81,16 +79,6 @@ impl Stamps {
         self.last_bytes.load(Relaxed)
     }
 
-    /// Bytes read so far.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Relaxed)
-    }
-
-    /// Bytes written so far.
-    pub fn bytes_written(&self) -> u64 {
-        self.bytes_written.load(Relaxed)
-    }
-
     /// For how long, in all, bytes were ready and the peer took none.
     pub fn stalled(&self) -> Duration {
         let ongoing = instant(&self.stalled_since).map(|since| now().saturating_sub(since));
@@ -128,17 +116,15 @@ impl Stamps {
         let at = nanos(now());
         self.read_at.store(at, Relaxed);
         add(&self.reads, 1);
-        add(&self.bytes_read, bytes as u64);
         self.last_bytes.store(bytes as u64, Relaxed);
         if self.head_at.load(Relaxed) == 0 {
             self.head_at.store(at, Relaxed);
         }
     }
 
-    pub(super) fn note_write(&self, bytes: usize) {
+    pub(super) fn note_write(&self) {
         let at = now();
         self.written_at.store(nanos(at), Relaxed);
-        add(&self.bytes_written, bytes as u64);
         if let Some(since) = instant(&self.stalled_since) {
             self.stalled_since.store(0, Relaxed);
             add(&self.stalled, nanos(at.saturating_sub(since)));
