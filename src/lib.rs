@@ -3,7 +3,7 @@
 //! # The journey of one chunk
 //!
 //! ```text
-//! upstream socket -> hyper client -> MeteredBody::poll_frame -> hyper server -> client socket
+//! upstream socket -> UpstreamBody -> MeteredBody::poll_frame -> hyper server -> client socket
 //!                                      | stamp                    (socket)
 //!                                      | frame -> events          (wire)
 //!                                      | event -> facts           (dialect)
@@ -11,6 +11,9 @@
 //!                                      | observe on handles that were resolved once (metrics)
 //!                                      ` return the very same frame
 //! ```
+//!
+//! The head of an answer is read by hyper's client, and so is a body of a declared length. The body of
+//! a stream is read from the socket as it is, with the kernel's stamp of each read.
 //!
 //! [`proxy`] accepts a client ([`proxy::serve`]), takes a connection to the upstream from its pool or
 //! opens one, and forwards the head. It knows nothing of inference: it gives each request a

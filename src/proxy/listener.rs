@@ -2,9 +2,8 @@
 
 use super::pool::Upstream;
 use super::service::Proxy;
-use crate::socket::StampedIo;
+use crate::socket::{StampedIo, enable_stamps};
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::io;
@@ -17,6 +16,8 @@ use tokio::sync::watch;
 
 /// Most header lines that a request may have.
 const MAX_HEADERS: usize = 256;
+/// Most bytes of a request's head, and of what waits to be written to a client before more is read.
+const MAX_BUFFER: usize = 128 * 1024;
 /// How long to wait after an accept that failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,6 +33,7 @@ impl Listener {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = StdListener::bind(address)?;
         listener.set_nonblocking(true)?;
+        enable_stamps(&listener);
         Ok(Self(listener))
     }
 
@@ -104,14 +106,16 @@ fn is_of_one_client(error: &io::Error) -> bool {
 }
 
 fn spawn(socket: TcpStream, upstream: &Arc<Upstream>, graceful: &GracefulShutdown) {
-    let io = StampedIo::new(socket, Some(upstream.tap().on_forwarded()));
+    let io = StampedIo::accepted(socket, upstream.tap().on_forwarded());
     let client = Arc::clone(io.stamps());
     let service = Proxy { upstream: Arc::clone(upstream), client };
     let connection = http1::Builder::new()
         .preserve_header_case(true)
         .auto_date_header(false)
+        .writev(false)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(io, TowerToHyperService::new(service));
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

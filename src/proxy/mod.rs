@@ -2,12 +2,13 @@
 //! is measured by the [`Tap`](crate::tap::Tap) that it is given.
 
 mod answer;
-mod connection;
+mod exchange;
+mod gate;
 mod headers;
 mod listener;
 mod pool;
-mod quiet_waker;
 mod service;
+mod stream_body;
 mod upstream_body;
 
 pub use listener::{Listener, serve};

@@ -2,12 +2,12 @@
 //!
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
-use super::connection::Connection;
+use crate::socket::StampedIo;
 use crate::tap::Tap;
 use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -54,7 +54,7 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    io: StampedIo,
     since: Instant,
     /// It was used for a body without a declared length.
     rests: bool,
@@ -71,7 +71,6 @@ impl Idle {
 pub(super) enum ConnectError {
     Timeout,
     Io(io::Error),
-    Handshake(hyper::Error),
 }
 
 impl Upstream {
@@ -91,9 +90,9 @@ impl Upstream {
     }
 
     /// An idle connection that is still alive, as far as the socket says.
-    pub(super) async fn take_idle(&self) -> Option<Connection> {
+    pub(super) async fn take_idle(&self) -> Option<StampedIo> {
         loop {
-            let Idle { mut connection, since, .. } = {
+            let Idle { io, since, .. } = {
                 let mut idle = self.idle();
                 let at = idle.iter().rposition(Idle::is_rested)?;
                 idle.remove(at)
@@ -101,20 +100,18 @@ impl Upstream {
             if since.elapsed() >= self.config.idle_timeout {
                 continue;
             }
-            // The server may have closed it meanwhile; nobody was watching.
-            poll_fn(|cx| {
-                connection.drive(cx);
-                Poll::Ready(())
-            })
-            .await;
-            if connection.is_ready() {
-                return Some(connection);
+            // The server may have closed it meanwhile; nobody was watching. What it sends without a
+            // request is no answer to one either.
+            let is_silent =
+                |cx: &mut Context<'_>| Poll::Ready(io.poll_receive(cx, 1, |_| {}).is_pending());
+            if poll_fn(is_silent).await {
+                return Some(io);
             }
         }
     }
 
     /// Opens a connection; says how long that took.
-    pub(super) async fn connect(&self) -> Result<(Connection, Duration), ConnectError> {
+    pub(super) async fn connect(&self) -> Result<(StampedIo, Duration), ConnectError> {
         let UpstreamConfig { host, port, connect_timeout, .. } = &self.config;
         let start = Instant::now();
         let connecting = TcpStream::connect((host.as_str(), *port));
@@ -123,17 +120,15 @@ impl Upstream {
             .map_err(|_| ConnectError::Timeout)?
             .map_err(ConnectError::Io)?;
         let after = start.elapsed();
-        let mut connection = Connection::new(socket).await.map_err(ConnectError::Handshake)?;
-        connection.ready().await.map_err(ConnectError::Handshake)?;
-        Ok((connection, after))
+        Ok((StampedIo::connected(socket), after))
     }
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
     /// body without a declared length.
-    pub(super) fn give_back(&self, connection: Connection, rests: bool) {
+    pub(super) fn give_back(&self, io: StampedIo, rests: bool) {
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.config.idle_timeout.is_zero() {
-            idle.push(Idle { connection, since: Instant::now(), rests });
+            idle.push(Idle { io, since: Instant::now(), rests });
         }
     }
 

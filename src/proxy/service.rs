@@ -1,12 +1,12 @@
 //! What happens to one request.
 
 use super::answer::Refusal;
-use super::connection::{Connection, SendError};
+use super::exchange::{Exchange, SendError};
 use super::pool::{ConnectError, Upstream};
 use super::upstream_body::UpstreamBody;
 use super::{ProxyBody, headers};
 use crate::meter::End;
-use crate::socket::Stamps;
+use crate::socket::{StampedIo, Stamps};
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
@@ -60,18 +60,20 @@ async fn forward(
     };
     let request = Request::from_parts(head, body);
     match send(&upstream, &mut measurement, request).await {
-        Ok((response, connection)) => {
+        Ok((response, exchange)) => {
             let (mut head, body) = response.into_parts();
-            measurement.head(&head, connection.stamps());
+            measurement.head(&head, exchange.stamps());
+            let sent = measurement.is_sent();
+            let is_sized = body.size_hint().exact().is_some();
+            let mut body = UpstreamBody::new(&head, body, exchange, upstream, sent);
             head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
             head.version = Version::HTTP_11;
             let declared = declared_length(&head, is_head);
-            if is_http_10 && body.size_hint().exact().is_none() {
+            if is_http_10 && !is_sized {
                 // The end of the connection will be the end of the body: only a reset can tell that
                 // it is not. Taken back when the body has come to its end.
                 measurement.client().reset_on_close(true);
             }
-            let mut body = UpstreamBody::new(body, connection, upstream);
             if body.is_end_stream() {
                 poll_fn(|cx| {
                     body.release(cx);
@@ -171,14 +173,14 @@ async fn send(
     upstream: &Upstream,
     measurement: &mut Measurement,
     mut request: Request<PeekBody>,
-) -> Result<(Response<Incoming>, Connection), Refusal> {
+) -> Result<(Response<Incoming>, Exchange), Refusal> {
     loop {
-        let (mut connection, pooled) = match upstream.take_idle().await {
-            Some(connection) => (connection, true),
+        let (io, pooled) = match upstream.take_idle().await {
+            Some(io) => (io, true),
             None => (connect(upstream, measurement).await?, false),
         };
-        match connection.send(request).await {
-            Ok(response) => return Ok((response, connection)),
+        match Exchange::send(io, request).await {
+            Ok(answered) => return Ok(answered),
             Err(SendError { unsent: Some(unsent), .. }) if pooled => {
                 upstream.tap().series().resends.inc();
                 request = *unsent;
@@ -191,21 +193,14 @@ async fn send(
     }
 }
 
-async fn connect(
-    upstream: &Upstream,
-    measurement: &mut Measurement,
-) -> Result<Connection, Refusal> {
+async fn connect(upstream: &Upstream, measurement: &mut Measurement) -> Result<StampedIo, Refusal> {
     match upstream.connect().await {
-        Ok((connection, after)) => {
+        Ok((io, after)) => {
             measurement.connected(after);
-            Ok(connection)
+            Ok(io)
         }
         Err(ConnectError::Timeout) => Err(Refusal::ConnectTimeout),
         Err(ConnectError::Io(error)) => {
-            tracing::debug!(%error, "cannot connect to the upstream");
-            Err(Refusal::Unreachable)
-        }
-        Err(ConnectError::Handshake(error)) => {
             tracing::debug!(%error, "cannot connect to the upstream");
             Err(Refusal::Unreachable)
         }

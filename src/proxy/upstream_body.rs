@@ -1,106 +1,138 @@
 //! The body of an upstream's answer, with the connection that it comes on.
 
-use super::connection::Connection;
+use super::exchange::Exchange;
 use super::pool::Upstream;
-use super::quiet_waker::QuietWaker;
+use super::stream_body::{StreamBody, StreamError};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::http::response;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Reads a body by driving its connection; gives the connection back when the body is over. Dropped
-/// before that, it closes the connection, which tells the server to stop.
-#[derive(Debug)]
-pub(crate) struct UpstreamBody {
-    body: Incoming,
-    connection: Option<Connection>,
-    upstream: Arc<Upstream>,
-    has_length: bool,
-    waker: QuietWaker,
-    /// The frame handed over last was all that the latest read brought.
-    is_drained: bool,
+/// A body that broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error(transparent)]
+    Hyper(#[from] hyper::Error),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
 }
 
-/// What the framing of a chunk adds to it: its length in hexadecimal digits and two line ends.
-const CHUNK_FRAME: u64 = 20;
+/// Reads a body from its connection; gives the connection back when the body is over. Dropped before
+/// that, it closes the connection, which tells the server to stop.
+#[derive(Debug)]
+pub(crate) enum UpstreamBody {
+    Stream(StreamBody),
+    Driven(DrivenBody),
+}
 
 impl UpstreamBody {
-    pub(super) fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>) -> Self {
+    /// The body behind this head. `sent` tells whether all of the request was sent.
+    pub(super) fn new(
+        head: &response::Parts,
+        body: Incoming,
+        exchange: Exchange,
+        upstream: Arc<Upstream>,
+        sent: bool,
+    ) -> Self {
         let has_length = body.size_hint().exact().is_some();
-        Self {
-            body,
-            connection: Some(connection),
-            upstream,
-            has_length,
-            waker: QuietWaker::default(),
-            is_drained: false,
+        if has_length || !sent {
+            exchange.open();
+            return Self::Driven(DrivenBody {
+                body,
+                exchange: Some(exchange),
+                upstream,
+                has_length,
+            });
         }
+        drop(body);
+        let (io, buffer) = exchange.into_parts().unzip();
+        Self::Stream(StreamBody::new(head, io, buffer.unwrap_or_default(), upstream))
     }
 
-    /// The body is over: keeps the connection if it can take another request. It cannot while the
-    /// request is still being sent.
+    /// Keeps the connection if the body is over and the connection can take another request.
     pub(super) fn release(&mut self, cx: &mut Context<'_>) {
-        if let Some(mut connection) = self.connection.take() {
-            connection.drive(cx);
-            if connection.is_ready() {
-                self.upstream.give_back(connection, !self.has_length);
-            }
+        if let Self::Driven(driven) = self {
+            driven.release(cx);
         }
     }
 }
 
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
+/// A body that hyper reads: one of a declared length, or one that comes while the request is still
+/// being sent on the same connection.
+#[derive(Debug)]
+pub(crate) struct DrivenBody {
+    body: Incoming,
+    exchange: Option<Exchange>,
+    upstream: Arc<Upstream>,
+    has_length: bool,
+}
+
+impl DrivenBody {
+    fn release(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut exchange) = self.exchange.take() {
+            // A connection cannot be kept while the request is still being sent.
+            exchange.drive(cx);
+            if let Some(io) = exchange.into_idle() {
+                self.upstream.give_back(io, !self.has_length);
+            }
+        }
+    }
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = &mut *self;
-        if std::mem::take(&mut this.is_drained) {
-            // Nothing more is here. To look at the socket now would take a new buffer, since the
-            // frame still holds the old one: first let it be written. The wake is needed: hyper does
-            // poll again after most flushes, but not after all.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        let Self { body, exchange, .. } = self;
+        let mut frame = Pin::new(&mut *body).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(exchange) = exchange
+        {
+            exchange.drive(cx);
+            frame = Pin::new(&mut *body).poll_frame(cx);
         }
-        let Self { body, connection, waker, .. } = this;
-        let frame = ready!(waker.poll(cx, |cx| {
-            let polled = Pin::new(&mut *body).poll_frame(cx);
-            if polled.is_ready() {
-                return polled;
-            }
-            let Some(connection) = connection else { return Poll::Pending };
-            connection.drive(cx);
-            Pin::new(&mut *body).poll_frame(cx)
-        }));
+        let frame = ready!(frame);
         let over = match &frame {
-            Some(Ok(frame)) => {
-                if let (Some(data), Some(connection)) = (frame.data_ref(), &this.connection) {
-                    let read = connection.stamps().last_read_bytes();
-                    this.is_drained = read <= data.len() as u64 + CHUNK_FRAME;
-                }
-                frame.is_trailers() || this.body.is_end_stream()
-            }
+            Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
             Some(Err(_)) => {
-                this.connection = None;
+                self.exchange = None;
                 false
             }
             None => true,
         };
         if over {
-            this.release(cx);
+            self.release(cx);
         }
         Poll::Ready(frame)
     }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Stream(stream) => stream.poll_frame(cx).map_err(BodyError::Stream),
+            Self::Driven(driven) => driven.poll_frame(cx).map_err(BodyError::Hyper),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match self {
+            Self::Stream(_) => false,
+            Self::Driven(driven) => driven.body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self {
+            Self::Stream(_) => SizeHint::default(),
+            Self::Driven(driven) => driven.body.size_hint(),
+        }
     }
 }

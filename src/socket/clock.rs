@@ -1,10 +1,86 @@
-//! The one monotonic clock.
+//! The one monotonic clock, and how the kernel's stamps are told on it.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long a known difference between the wall's clock and ours is used before it is taken again.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// A stamp this much older than now may tell of a delay, or of a clock that was set: look again.
+const DOUBTFUL: Duration = Duration::from_millis(1);
+/// What two looks at the same difference may differ by.
+const PRECISION: Duration = Duration::from_micros(20);
 
 /// Time since the process first asked. Never 0, so that 0 can mean "not yet" in an atomic.
 pub fn now() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed() + Duration::from_nanos(1)
+}
+
+/// What the wall's clock shows when ours shows 0, as far as it was known at `taken`. It changes only
+/// when the wall's clock is set: what adjusts its speed adjusts the monotonic clock alike.
+#[derive(Debug, Clone, Copy)]
+struct Epoch {
+    wall: Duration,
+    taken: Duration,
+}
+
+impl Epoch {
+    /// Reads both clocks; of three looks, the one with the least time between its readings.
+    fn take() -> Self {
+        let look = || {
+            let before = now();
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let taken = now();
+            let between = taken.saturating_sub(before);
+            (between, Self { wall: wall.saturating_sub(before + between / 2), taken })
+        };
+        let looks = [look(), look(), look()];
+        let [first, ..] = looks;
+        looks.into_iter().fold(first, |best, one| if one.0 < best.0 { one } else { best }).1
+    }
+}
+
+/// The instant on our clock of a stamp by the wall's clock, which is a time since 1970 not later than
+/// `now`. `None` if the wall's clock was set between the two, so that nobody knows.
+pub(super) fn instant_of(stamp: Duration, now: Duration) -> Option<Duration> {
+    thread_local! {
+        static EPOCH: Cell<Option<Epoch>> = const { Cell::new(None) };
+    }
+    let known = EPOCH.get().filter(|epoch| now.saturating_sub(epoch.taken) < KNOWN_FOR);
+    if let Some(Epoch { wall, .. }) = known {
+        let at = stamp.saturating_sub(wall);
+        if at <= now && now - at < DOUBTFUL {
+            return Some(at);
+        }
+    }
+    let before = EPOCH.get();
+    let epoch = Epoch::take();
+    EPOCH.set(Some(epoch));
+    if before.is_some_and(|before| before.wall.abs_diff(epoch.wall) > PRECISION) {
+        return None;
+    }
+    Some(stamp.saturating_sub(epoch.wall).min(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_of_the_wall_is_an_instant_of_ours() {
+        for _ in 0..100 {
+            let before = now();
+            let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let after = now();
+            let at = instant_of(stamp, after).unwrap();
+            assert!(at + PRECISION >= before && at <= after, "{before:?} {at:?} {after:?}");
+        }
+        // A stamp from long ago is a delay, not a fault.
+        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let before = now();
+        std::thread::sleep(Duration::from_millis(30));
+        let at = instant_of(stamp, now()).unwrap();
+        assert!(at.abs_diff(before) < Duration::from_millis(5), "{at:?} {before:?}");
+    }
 }

@@ -1,13 +1,15 @@
 //! The socket's wrapper.
 
-use super::Stamps;
+use super::receive::{Received, receive};
+use super::{Stamps, enable_stamps};
+use hyper::rt::{Read, ReadBufCursor, Write};
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 /// Told, when all that was handed to a socket is written: the time since its oldest frame arrived,
@@ -28,9 +30,21 @@ impl fmt::Debug for StampedIo {
 }
 
 impl StampedIo {
-    /// Wraps a socket; tokens must not wait for Nagle, so `TCP_NODELAY` is set.
-    pub fn new(io: TcpStream, on_forwarded: Option<OnForwarded>) -> Self {
-        // A socket that was reset in the meantime refuses; its first read will say so.
+    /// Wraps a client's socket, accepted from a listener with [`enable_stamps`]. `on_forwarded` is
+    /// told what forwarding took.
+    pub fn accepted(io: TcpStream, on_forwarded: OnForwarded) -> Self {
+        Self::new(io, Some(on_forwarded))
+    }
+
+    /// Wraps a socket that we connected.
+    pub fn connected(io: TcpStream) -> Self {
+        enable_stamps(&io);
+        Self::new(io, None)
+    }
+
+    fn new(io: TcpStream, on_forwarded: Option<OnForwarded>) -> Self {
+        // Tokens must not wait for Nagle. A socket that was reset in the meantime refuses; its first
+        // read will say so.
         let _ = io.set_nodelay(true);
         Self { io, stamps: Arc::default(), on_forwarded }
     }
@@ -38,6 +52,38 @@ impl StampedIo {
     /// The socket's stamps.
     pub fn stamps(&self) -> &Arc<Stamps> {
         &self.stamps
+    }
+
+    /// Reads once what is there, at most `most` bytes, and shows it to `take`. Gives the number of
+    /// bytes; 0 is the end.
+    pub fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        most: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.io.poll_read_ready(cx))?;
+            let mut received = None;
+            let tried = self.io.try_io(Interest::READABLE, || {
+                let Received { bytes, stamp, drained } = receive(&self.io, most, &mut take)?;
+                received = Some((bytes, stamp));
+                // To say that a drained socket would block saves the read that finds out.
+                if drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            if let Some((bytes, stamp)) = received {
+                if bytes > 0 {
+                    self.stamps.note_read(stamp);
+                }
+                return Poll::Ready(Ok(bytes));
+            }
+            match tried {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(()) => {}
+            }
+        }
     }
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -59,23 +105,18 @@ impl Drop for StampedIo {
     }
 }
 
-impl AsyncRead for StampedIo {
+impl Read for StampedIo {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        let bytes = buf.filled().len() - before;
-        if bytes > 0 {
-            self.stamps.note_read(bytes);
-        }
-        Poll::Ready(Ok(()))
+        let most = buf.remaining();
+        self.poll_receive(cx, most, |bytes| buf.put_slice(bytes)).map_ok(|_| ())
     }
 }
 
-impl AsyncWrite for StampedIo {
+impl Write for StampedIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

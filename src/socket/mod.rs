@@ -6,8 +6,10 @@
 
 mod clock;
 mod io;
+mod receive;
 mod stamps;
 
 pub use clock::now;
 pub use io::{OnForwarded, StampedIo};
+pub use receive::enable_stamps;
 pub use stamps::Stamps;

@@ -1,5 +1,6 @@
 //! What a socket's wrapper notes.
 
+use super::clock::instant_of;
 use super::now;
 use crate::meter::Arrival;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -17,8 +18,10 @@ pub struct Stamps {
     read_at: AtomicU64,
     /// The first read since [`expect_head`](Self::expect_head).
     head_at: AtomicU64,
-    /// Bytes that the latest read brought.
-    last_bytes: AtomicU64,
+    /// When the program got what the latest read brought.
+    taken_at: AtomicU64,
+    /// The kernel did not say when it received what the latest read brought.
+    unstamped: AtomicBool,
     written_at: AtomicU64,
     /// Since when the peer has taken no byte that was offered.
     stalled_since: AtomicU64,
@@ -74,9 +77,11 @@ impl Stamps {
         instant(&self.head_at).unwrap_or_else(|| self.last_read().at)
     }
 
-    /// Bytes that the latest read brought.
-    pub fn last_read_bytes(&self) -> u64 {
-        self.last_bytes.load(Relaxed)
+    /// By how long the program got what the latest read brought later than the kernel; `None` if the
+    /// kernel did not say, so that nobody knows.
+    pub fn read_late_by(&self) -> Option<Duration> {
+        let taken = Duration::from_nanos(self.taken_at.load(Relaxed));
+        (!self.unstamped.load(Relaxed)).then(|| taken.saturating_sub(self.last_read().at))
     }
 
     /// For how long, in all, bytes were ready and the peer took none.
@@ -112,11 +117,17 @@ impl Stamps {
         self.reset.load(Relaxed)
     }
 
-    pub(super) fn note_read(&self, bytes: usize) {
-        let at = nanos(now());
+    /// A read was completed. `stamp` is the time since 1970 at which the kernel received its last
+    /// byte, where it says. Instants never go back: two reads keep their order.
+    pub(super) fn note_read(&self, stamp: Option<Duration>) {
+        let now = now();
+        let before = Duration::from_nanos(self.read_at.load(Relaxed));
+        let stamped = stamp.and_then(|stamp| instant_of(stamp, now));
+        self.unstamped.store(stamped.is_none(), Relaxed);
+        let at = nanos(stamped.unwrap_or(now).max(before));
         self.read_at.store(at, Relaxed);
+        self.taken_at.store(nanos(now), Relaxed);
         add(&self.reads, 1);
-        self.last_bytes.store(bytes as u64, Relaxed);
         if self.head_at.load(Relaxed) == 0 {
             self.head_at.store(at, Relaxed);
         }

@@ -95,6 +95,11 @@ impl Measurement {
         self.state.as_ref().and_then(|state| state.side.fault())
     }
 
+    /// Whether all of the request was written to the upstream's socket.
+    pub fn is_sent(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.side.sent().is_some())
+    }
+
     /// A new connection to the upstream is ready, after this long.
     pub fn connected(&mut self, after: Duration) {
         if let Some(state) = &mut self.state {
@@ -281,7 +286,6 @@ impl State {
     fn record(&self, outcome: Outcome, now: Duration) -> Record {
         let since = |at: Duration| at.saturating_sub(self.start).as_secs_f64();
         let facts = self.side.facts();
-        let sent = self.upstream.as_ref().and_then(|upstream| upstream.last_write());
         let stalled = self.client.stalled().saturating_sub(self.stalled_before);
         Record {
             time: humantime::format_rfc3339_micros(self.time).to_string(),
@@ -297,7 +301,7 @@ impl State {
             status: self.status,
             outcome: outcome.label(),
             connect_s: self.connect.map(|after| after.as_secs_f64()),
-            sent_s: sent.map(since),
+            sent_s: self.side.sent().map(since),
             head_s: self.head.map(since),
             first_byte_s: self.first_byte.map(since),
             duration_s: since(now),

@@ -12,6 +12,7 @@ mod response_body;
 pub use measurement::Measurement;
 pub use request_body::PeekBody;
 pub use request_side::RequestFault;
+pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::metrics::{Metrics, UpstreamSeries};

@@ -28,9 +28,15 @@ impl PeekBody {
         this
     }
 
+    /// The request's side of the measurement.
+    pub(crate) fn side(&self) -> Arc<RequestSide> {
+        Arc::clone(&self.side)
+    }
+
     /// All of the request was read: what the client sends next is another one.
     fn complete(&self) {
         self.side.enter(Phase::Waiting);
+        self.side.read();
         self.client.expect_head();
     }
 }

@@ -4,8 +4,10 @@ use super::Tap;
 use crate::dialect::request::{RequestFacts, RequestPeek};
 use crate::dialect::route::Operation;
 use crate::metrics::Phase;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::socket::Stamps;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// Why a request's body could not be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub enum RequestFault {
 /// The request's side of a measurement: its body is read by the upstream's connection while the
 /// response is on its way.
 #[derive(Debug)]
-pub(super) struct RequestSide {
+pub(crate) struct RequestSide {
     tap: Arc<Tap>,
     operation: Operation,
     /// `None` once the request has ended. The lock is taken a few times per request, not per token.
@@ -28,6 +30,10 @@ pub(super) struct RequestSide {
     peek: Mutex<Option<RequestPeek>>,
     bytes: AtomicU64,
     fault: OnceLock<RequestFault>,
+    /// All of the body was handed to the upstream's connection.
+    read: AtomicBool,
+    /// When all of the request was written to the upstream's socket.
+    sent: OnceLock<Duration>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -45,6 +51,8 @@ impl RequestSide {
             peek: Mutex::new(peek),
             bytes: AtomicU64::new(0),
             fault: OnceLock::new(),
+            read: AtomicBool::new(false),
+            sent: OnceLock::new(),
         };
         side.count(Phase::Sending, 1);
         side
@@ -82,6 +90,26 @@ impl RequestSide {
         if let Some(peek) = lock(&self.peek).as_mut() {
             peek.push(bytes);
         }
+    }
+
+    /// All of the body was handed to the upstream's connection.
+    pub fn read(&self) {
+        self.read.store(true, Relaxed);
+    }
+
+    /// All that the upstream's connection was handed is written to its socket, with these stamps.
+    pub fn flushed(&self, upstream: &Stamps) {
+        if self.read.load(Relaxed)
+            && let Some(at) = upstream.last_write()
+        {
+            // The first flush after the end is the one that tells.
+            let _ = self.sent.set(at);
+        }
+    }
+
+    /// When all of the request was written to the upstream's socket.
+    pub fn sent(&self) -> Option<Duration> {
+        self.sent.get().copied()
     }
 
     /// The body could not be read to its end.

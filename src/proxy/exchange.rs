@@ -1,0 +1,131 @@
+//! One request and its answer on a connection to the upstream, driven by the task of the request.
+//!
+//! hyper splits a client connection into a handle and a future that does the I/O. That future usually
+//! gets a task of its own, and frames cross between two tasks. Here whoever waits for an answer drives
+//! it: no hop, and the latest read of the socket is the one that the frame at hand came with. What is
+//! kept between two exchanges is the socket alone.
+
+use super::gate::Gate;
+use crate::socket::{StampedIo, Stamps};
+use crate::tap::PeekBody;
+use bytes::BytesMut;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+/// Most header lines that an answer may have.
+const MAX_HEADERS: usize = 256;
+
+type Driver = http1::Connection<Gate, PeekBody>;
+
+/// An exchange on a connection to the upstream.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    sender: SendRequest<PeekBody>,
+    /// `None` once it has ended.
+    driver: Option<Box<Driver>>,
+    stamps: Arc<Stamps>,
+    open: Arc<AtomicBool>,
+}
+
+/// A request got no answer.
+#[derive(Debug)]
+pub(super) struct SendError {
+    pub error: hyper::Error,
+    /// The request, if not one byte of it was written.
+    pub unsent: Option<Box<Request<PeekBody>>>,
+}
+
+impl Exchange {
+    /// Begins an exchange on a socket, sends the request and waits for the head of its answer.
+    pub async fn send(
+        io: StampedIo,
+        request: Request<PeekBody>,
+    ) -> Result<(Response<Incoming>, Self), SendError> {
+        let stamps = Arc::clone(io.stamps());
+        let gate = Gate::new(io, request.body().side());
+        let open = gate.opening();
+        let handshake = http1::Builder::new()
+            .preserve_header_case(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .max_headers(MAX_HEADERS)
+            .handshake(gate)
+            .await;
+        let (sender, driver) = match handshake {
+            Ok(parts) => parts,
+            Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
+        };
+        let mut this = Self { sender, driver: Some(Box::new(driver)), stamps, open };
+        let answered = this.request(request).await;
+        answered.map(|response| (response, this))
+    }
+
+    async fn request(
+        &mut self,
+        request: Request<PeekBody>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let Self { sender, driver, .. } = self;
+        let ready = poll_fn(|cx| {
+            drive(driver, cx);
+            sender.poll_ready(cx)
+        });
+        if let Err(error) = ready.await {
+            return Err(SendError { error, unsent: Some(Box::new(request)) });
+        }
+        let mut answer = pin!(sender.try_send_request(request));
+        poll_fn(|cx| {
+            drive(driver, cx);
+            match answer.as_mut().poll(cx) {
+                Poll::Ready(Err(mut failed)) => {
+                    let unsent = failed.take_message().map(Box::new);
+                    Poll::Ready(Err(SendError { error: failed.into_error(), unsent }))
+                }
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    pub fn stamps(&self) -> &Arc<Stamps> {
+        &self.stamps
+    }
+
+    /// Lets hyper read the answer's body too, as far as [`drive`](Self::drive) is called.
+    pub fn open(&self) {
+        self.open.store(true, Relaxed);
+    }
+
+    /// Does what I/O can be done now.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.driver, cx);
+    }
+
+    /// The socket, if another request can be sent on it now; call [`drive`](Self::drive) before.
+    pub fn into_idle(self) -> Option<StampedIo> {
+        let is_ready = self.sender.is_ready();
+        let (io, rest) = self.into_parts().filter(|_| is_ready)?;
+        rest.is_empty().then_some(io)
+    }
+
+    /// The socket, and what was read from it but not handed to hyper; `None` once it was closed.
+    pub fn into_parts(self) -> Option<(StampedIo, BytesMut)> {
+        let parts = self.driver?.into_parts();
+        parts.read_buf.is_empty().then(|| parts.io.into_parts())
+    }
+}
+
+fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
+    if let Some(running) = driver
+        && Pin::new(&mut **running).poll(cx).is_ready()
+    {
+        // An error was told to the request or body that it concerns.
+        *driver = None;
+    }
+}

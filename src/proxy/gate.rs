@@ -1,0 +1,211 @@
+//! Lets hyper read the head of an answer, and no byte of its body.
+//!
+//! hyper parses heads and decides what they mean. The body of a stream is then read from the socket
+//! without it (see [`StreamBody`](super::stream_body::StreamBody)), so hyper must not have begun to.
+
+use crate::socket::StampedIo;
+use crate::tap::RequestSide;
+use bytes::{Buf, BytesMut};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+/// The socket of one exchange, as hyper sees it.
+#[derive(Debug)]
+pub(super) struct Gate {
+    io: StampedIo,
+    side: Arc<RequestSide>,
+    head: HeadEnd,
+    /// What was read with the head and not yet handed over.
+    rest: BytesMut,
+    /// Something of this request was written.
+    written: bool,
+    /// hyper may read the body too.
+    open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    pub(super) fn new(io: StampedIo, side: Arc<RequestSide>) -> Self {
+        let (head, rest) = (HeadEnd::default(), BytesMut::new());
+        Self { io, side, head, rest, written: false, open: Arc::default() }
+    }
+
+    /// Holds `true` once hyper may read all that comes.
+    pub(super) fn opening(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.open)
+    }
+
+    /// The socket, and what of the body was read from it.
+    pub(super) fn into_parts(self) -> (StampedIo, BytesMut) {
+        (self.io, self.rest)
+    }
+}
+
+impl Read for Gate {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { io, head, rest, open, .. } = &mut *self;
+        let is_open = open.load(Relaxed);
+        if is_open && rest.is_empty() {
+            return Pin::new(io).poll_read(cx, buf);
+        }
+        if !is_open && head.is_over() {
+            // Whoever opens the gate polls again.
+            return Poll::Pending;
+        }
+        if rest.is_empty() {
+            // No more than hyper has room for, so that a long head is left in the socket.
+            let most = buf.remaining();
+            ready!(io.poll_receive(cx, most, |bytes| rest.extend_from_slice(bytes)))?;
+        }
+        let length = rest.len().min(buf.remaining());
+        let front = rest.get(..length).unwrap_or_default();
+        let length = if is_open { length } else { head.push(front) };
+        buf.put_slice(front.get(..length).unwrap_or_default());
+        rest.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Gate {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.written = true;
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.written = true;
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    /// hyper flushes once its own buffers are written out.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.written {
+            self.side.flushed(self.io.stamps());
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Finds the end of a response's head: the empty line behind it. Heads of interim answers (1xx) belong
+/// to the head, but for 101, behind which the protocol is another one.
+#[derive(Debug, Default)]
+struct HeadEnd {
+    /// The front of the status line, as far as it tells the class of the status.
+    status_line: [u8; STATUS_LINE],
+    status_length: usize,
+    /// The status line is complete.
+    in_fields: bool,
+    /// Bytes of the current line, without a CR at its end.
+    line: usize,
+    over: bool,
+}
+
+/// `HTTP/1.1 101`
+const STATUS_LINE: usize = 12;
+
+impl HeadEnd {
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// How many of the next bytes belong to the head.
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        for (at, &byte) in bytes.iter().enumerate() {
+            self.byte(byte);
+            if self.over {
+                return at + 1;
+            }
+        }
+        bytes.len()
+    }
+
+    fn byte(&mut self, byte: u8) {
+        match byte {
+            b'\n' if !self.in_fields => {
+                // Empty lines before a status line are skipped.
+                self.in_fields = self.line > 0;
+                self.line = 0;
+            }
+            b'\n' if self.line == 0 => {
+                let is_interim = self.status_line.get(9) == Some(&b'1')
+                    && self.status_line.get(9..) != Some(b"101");
+                *self = Self { over: !is_interim, ..Self::default() };
+            }
+            b'\n' => self.line = 0,
+            b'\r' => {}
+            byte => {
+                if !self.in_fields
+                    && let Some(slot) = self.status_line.get_mut(self.status_length)
+                {
+                    *slot = byte;
+                    self.status_length += 1;
+                }
+                self.line += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head that is found with `text` in pieces of `size` bytes.
+    fn head(text: &str, size: usize) -> Option<&str> {
+        let mut head = HeadEnd::default();
+        let mut length = 0;
+        for piece in text.as_bytes().chunks(size) {
+            length += head.push(piece);
+            if head.is_over() {
+                return Some(&text[..length]);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn the_head_ends_at_its_empty_line() {
+        let ok = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+        let cases = [
+            (ok.to_owned(), ok.to_owned()),
+            (format!("{ok}body\r\n\r\n"), ok.to_owned()),
+            (format!("\r\n{ok}\r\n"), format!("\r\n{ok}")),
+            ("HTTP/1.0 200\n\nbody".into(), "HTTP/1.0 200\n\n".into()),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nL: x\r\n\r\n".to_owned() + ok + "b",
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nL: x\r\n\r\n".to_owned() + ok,
+            ),
+            ("HTTP/1.1 101 Switching\r\n\r\n\x01".into(), "HTTP/1.1 101 Switching\r\n\r\n".into()),
+        ];
+        for (text, expected) in cases {
+            for size in 1..text.len() + 1 {
+                assert_eq!(head(&text, size), Some(&*expected), "{text:?} by {size}");
+            }
+        }
+        assert_eq!(head("HTTP/1.1 200 OK\r\nA: b\r\n", 3), None);
+        assert_eq!(head("HTTP/1.1 100 Continue\r\n\r\n", 3), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! The chunked transfer coding (RFC 9112, section 7.1).
+
+/// Most bytes of chunk extensions that a body may have, all together.
+const MAX_EXTENSIONS: usize = 16 * 1024;
+/// Most bytes of trailer fields.
+const MAX_TRAILERS: usize = 64 * 1024;
+
+/// What comes next in a chunked body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// This many bytes are data.
+    Data(usize),
+    /// All bytes were framing, and there is more to come.
+    More,
+    /// The body is over.
+    End,
+}
+
+/// A body that is not chunked as it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    #[error("a chunk has no valid size")]
+    Size,
+    #[error("a chunk is not followed by the end of a line")]
+    LineEnd,
+    #[error("the chunk extensions are longer than {MAX_EXTENSIONS} bytes")]
+    Extensions,
+    #[error("the trailers are longer than {MAX_TRAILERS} bytes")]
+    Trailers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At a chunk's size; whether a digit of it was seen.
+    Size(bool),
+    /// Blanks between the size and what follows it.
+    Blank,
+    Extension,
+    /// At the line feed that ends the size's line.
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// At the start of a line behind the last chunk.
+    LastLine,
+    /// At the line feed of the empty line that ends the body.
+    LastLf,
+    Trailer,
+    Over,
+}
+
+/// Finds the data in a chunked body, in any split.
+#[derive(Debug)]
+pub struct Chunked {
+    state: State,
+    /// What is left of the current chunk, once its size is read.
+    left: u64,
+    extensions: usize,
+    trailers: Vec<u8>,
+}
+
+impl Default for Chunked {
+    fn default() -> Self {
+        Self { state: State::Size(false), left: 0, extensions: 0, trailers: Vec::new() }
+    }
+}
+
+impl Chunked {
+    /// Looks at the next bytes of the body: how many of them are framing, and what follows those. Data
+    /// counts as taken, and must not be shown again.
+    ///
+    /// # Errors
+    /// If this is no chunked coding.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, Step), ChunkError> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            match self.state {
+                State::Data => return Ok((at, Step::Data(self.take(bytes.len() - at)))),
+                State::Over => return Ok((at, Step::End)),
+                _ => self.framing(byte)?,
+            }
+        }
+        let step = if self.state == State::Over { Step::End } else { Step::More };
+        Ok((bytes.len(), step))
+    }
+
+    /// The trailer fields as they came, each line with its end. Complete once the body is over.
+    pub fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
+    fn take(&mut self, most: usize) -> usize {
+        let taken = usize::try_from(self.left).map_or(most, |left| left.min(most));
+        self.left -= taken as u64;
+        if self.left == 0 {
+            self.state = State::DataCr;
+        }
+        taken
+    }
+
+    fn framing(&mut self, byte: u8) -> Result<(), ChunkError> {
+        self.state = match (self.state, byte) {
+            (State::Size(_), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                let left = self.left.checked_mul(16).ok_or(ChunkError::Size)?;
+                self.left = left + u64::from(digit);
+                State::Size(true)
+            }
+            (State::Size(true) | State::Blank, b' ' | b'\t') => State::Blank,
+            (State::Size(true) | State::Blank, b';') => State::Extension,
+            (State::Size(true) | State::Blank | State::Extension, b'\r') => State::SizeLf,
+            (State::Extension, byte) if byte != b'\n' => {
+                self.extensions += 1;
+                if self.extensions > MAX_EXTENSIONS {
+                    return Err(ChunkError::Extensions);
+                }
+                State::Extension
+            }
+            (State::SizeLf, b'\n') if self.left == 0 => State::LastLine,
+            (State::SizeLf, b'\n') => State::Data,
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::Size(false),
+            (State::LastLine, b'\r') => State::LastLf,
+            (State::LastLf, b'\n') => State::Over,
+            (State::LastLine | State::Trailer, byte) => {
+                if self.trailers.len() == MAX_TRAILERS {
+                    return Err(ChunkError::Trailers);
+                }
+                self.trailers.push(byte);
+                if byte == b'\n' { State::LastLine } else { State::Trailer }
+            }
+            (State::DataCr | State::DataLf | State::LastLf, _) => return Err(ChunkError::LineEnd),
+            _ => return Err(ChunkError::Size),
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Data, trailers, and the bytes left behind the end.
+    type Decoded = (Vec<u8>, Vec<u8>, Option<usize>);
+
+    /// Decodes `body`, cut at these places.
+    fn decode(body: &[u8], cuts: &[usize]) -> Result<Decoded, ChunkError> {
+        let mut chunked = Chunked::default();
+        let mut data = Vec::new();
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([body.len()]) {
+            let mut bytes = &body[from.min(to)..to];
+            loop {
+                let (framing, step) = chunked.next(bytes)?;
+                bytes = &bytes[framing..];
+                match step {
+                    Step::Data(length) => {
+                        data.extend_from_slice(&bytes[..length]);
+                        bytes = &bytes[length..];
+                    }
+                    Step::More => break,
+                    Step::End => {
+                        let left = bytes.len() + body.len() - to;
+                        return Ok((data, chunked.trailers().to_vec(), Some(left)));
+                    }
+                }
+            }
+            from = to;
+        }
+        Ok((data, chunked.trailers().to_vec(), None))
+    }
+
+    #[test]
+    fn what_is_chunked_and_what_is_not() {
+        let text = |body: &str| {
+            decode(body.as_bytes(), &[]).map(|(data, trailers, left)| {
+                (String::from_utf8(data).unwrap(), String::from_utf8(trailers).unwrap(), left)
+            })
+        };
+        let is = |data: &str, trailers: &str, left| Ok((data.into(), trailers.into(), left));
+        assert_eq!(text("5\r\nhello\r\n0\r\n\r\n"), is("hello", "", Some(0)));
+        assert_eq!(text("5\r\nhello\r\n0\r\n\r\nHTTP"), is("hello", "", Some(4)));
+        assert_eq!(text("05\r\nhello\r\n6 ;a=\"b\"\r\n world\r\n"), is("hello world", "", None));
+        assert_eq!(text("A\r\n0123456789\r\n000\r\n\r\n"), is("0123456789", "", Some(0)));
+        assert_eq!(text("0\r\na: b\r\nc: d\r\n\r\n"), is("", "a: b\r\nc: d\r\n", Some(0)));
+        assert_eq!(text("3\r\nab"), is("ab", "", None));
+        assert_eq!(text("0\r\n"), is("", "", None));
+        for wrong in [
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            " 5\r\n",
+            "5\nhello",
+            "5;a\nb",
+            "5 5\r\n",
+            "11111111111111111\r\n",
+        ] {
+            assert_eq!(text(wrong), Err(ChunkError::Size), "{wrong:?}");
+        }
+        assert_eq!(text("5\r\nhello!"), Err(ChunkError::LineEnd));
+        assert_eq!(text("5\r\nhello\rx"), Err(ChunkError::LineEnd));
+        assert_eq!(text("0\r\n\rx"), Err(ChunkError::LineEnd));
+        assert_eq!(text(&format!("5;{}", "x".repeat(20_000))), Err(ChunkError::Extensions));
+        assert_eq!(text(&format!("0\r\n{}", "x".repeat(70_000))), Err(ChunkError::Trailers));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
+            trailer in "([a-z]{1,8}: [a-z]{0,8}\r\n){0,3}",
+            rest in prop::collection::vec(any::<u8>(), 0..10),
+            mut cuts in prop::collection::vec(0usize..400, 0..12),
+        ) {
+            let mut body = Vec::new();
+            for chunk in &chunks {
+                body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                body.extend_from_slice(chunk);
+                body.extend_from_slice(b"\r\n");
+            }
+            body.extend_from_slice(format!("0\r\n{trailer}\r\n").as_bytes());
+            body.extend_from_slice(&rest);
+            cuts.iter_mut().for_each(|cut| *cut = (*cut).min(body.len()));
+            cuts.sort_unstable();
+            let found = decode(&body, &cuts);
+            prop_assert_eq!(found, Ok((chunks.concat(), trailer.into_bytes(), Some(rest.len()))));
+        }
+
+        #[test]
+        fn nothing_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&body, &[]);
+        }
+    }
+}
