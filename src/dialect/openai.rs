@@ -12,7 +12,8 @@ use super::{
     request::count,
 };
 use crate::wire::json::{Malformed, Node, Token};
-use crate::wire::memo::MemoScanner;
+use crate::wire::memo::{Memo, MemoScanner};
+use std::cell::Cell;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Tag {
@@ -183,45 +184,63 @@ struct Event {
     draft: Draft,
     usage: TokenCounts,
     total: Option<u64>,
-    /// An event has told the model; each one does.
+    /// An event of this stream has told the model; each one does.
     knows_model: bool,
     /// Bytes of data, and the first of them: enough to know `[DONE]`.
     len: usize,
     head: [u8; 8],
 }
 
-/// Reads one event after another.
+/// What reads one event at a time. It holds nothing of a stream between two events, so streams hand
+/// it on to each other, and it stays in the processor's cache.
 #[derive(Debug)]
-pub struct OpenAi {
+struct Reader {
     scanner: MemoScanner<Tag>,
     event: Event,
 }
 
-impl Default for OpenAi {
-    fn default() -> Self {
-        Self { scanner: MemoScanner::new(&ROOT), event: Event::default() }
+thread_local! {
+    /// The reader that was used last, ready for the next event of any stream.
+    static SPARE: Cell<Option<Box<Reader>>> = const { Cell::new(None) };
+}
+
+impl Reader {
+    fn spare() -> Box<Self> {
+        let new = || Self { scanner: MemoScanner::new(&ROOT), event: Event::default() };
+        SPARE.take().unwrap_or_else(|| Box::new(new()))
     }
+}
+
+/// Reads one event after another.
+#[derive(Debug, Default)]
+pub struct OpenAi {
+    memo: Memo<Tag>,
+    knows_model: bool,
+    /// While an event is being read.
+    reader: Option<Box<Reader>>,
 }
 
 impl OpenAi {
     /// Reads the next part of the current event's data.
     pub fn data(&mut self, bytes: &[u8]) {
-        let Self { scanner, event } = self;
+        let Reader { scanner, event } = &mut **self.reader.get_or_insert_with(Reader::spare);
         if let Some(free) = event.head.get_mut(event.len..) {
             free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         }
         event.len = event.len.saturating_add(bytes.len());
-        scanner.push(bytes, &mut |tag, token| event.note(tag, token));
+        event.knows_model = self.knows_model;
+        let sink = &mut |tag, token: Token<'_>| event.note(tag, token);
+        scanner.push(&mut self.memo, bytes, sink);
     }
 
     /// The event has an `error` field of its own, whatever its data.
     pub fn error_field(&mut self) {
-        self.event.facts.error = true;
+        self.reader.get_or_insert_with(Reader::spare).event.facts.error = true;
     }
 
     /// The event is complete. `name` is its `event` field.
     pub fn end(&mut self, name: &[u8]) -> &Facts {
-        let Self { scanner, event } = self;
+        let Reader { scanner, event } = &mut **self.reader.get_or_insert_with(Reader::spare);
         let end = scanner.end(&mut |tag, token| event.note(tag, token));
         let data = event.head.get(..event.len).unwrap_or_default().trim_ascii();
         if data == b"[DONE]" {
@@ -235,13 +254,17 @@ impl OpenAi {
                 event.skip(why);
             }
         }
+        self.knows_model |= event.facts.model.is_some();
         &event.facts
     }
 
     /// Forgets the last event.
     pub fn next(&mut self) {
-        self.event.facts.clear();
-        self.event.len = 0;
+        if let Some(mut reader) = self.reader.take() {
+            reader.event.facts.clear();
+            reader.event.len = 0;
+            SPARE.set(Some(reader));
+        }
     }
 }
 

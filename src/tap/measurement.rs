@@ -329,3 +329,25 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
     let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
 }
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn print() {
+        use std::mem::size_of as s;
+        eprintln!(
+            "State {} Meter {} OpenAi {} Tally {} Stamps {} Measurement {} Framer {} StampedIo {} Upst {} ",
+            s::<super::State>(),
+            s::<super::Meter>(),
+            s::<crate::dialect::openai::OpenAi>(),
+            s::<crate::meter::Tally>(),
+            s::<super::Stamps>(),
+            s::<super::Measurement>(),
+            s::<crate::wire::sse::SseFramer>(),
+            s::<socket::StampedIo>(),
+            s::<crate::wire::json::Scanner<u8>>()
+        );
+        eprintln!("body {}", s::<crate::proxy::ProxyBody>());
+        eprintln!("side {}", s::<super::RequestSide>());
+        use super::socket;
+    }
+}

@@ -53,6 +53,17 @@ pub(super) struct Position<T: Copy + 'static> {
     node: Option<&'static Node<T>>,
 }
 
+impl<T: Copy + 'static> PartialEq for Position<T> {
+    /// Nodes are the same if they are the same place of the tree.
+    fn eq(&self, other: &Self) -> bool {
+        let node = |node: Option<&'static Node<T>>| node.map(std::ptr::from_ref);
+        let Self { state, objects, depth, .. } = *self;
+        (state, objects, depth) == (other.state, other.objects, other.depth)
+            && node(self.node) == node(other.node)
+            && self.path.iter().zip(&other.path).all(|(one, two)| node(*one) == node(*two))
+    }
+}
+
 /// The scanner of one document after another.
 #[derive(Debug)]
 pub struct Scanner<T: Copy + 'static> {
@@ -134,13 +145,13 @@ impl<T: Copy + 'static> Scanner<T> {
         self.at.state == State::InString && self.at.node.is_some_and(|node| !node.keep)
     }
 
-    pub(super) fn position(&self) -> Position<T> {
-        self.at
+    pub(super) fn position(&self) -> &Position<T> {
+        &self.at
     }
 
     /// Goes to a position where no value is half read, or a string begins.
-    pub(super) fn jump(&mut self, to: Position<T>) {
-        self.at = to;
+    pub(super) fn jump(&mut self, to: &Position<T>) {
+        self.at = *to;
         self.begin_string();
     }
 

@@ -2,13 +2,18 @@
 //!
 //! The events of a stream differ in one string, most often: the new text. What stands before and
 //! behind it is the same, byte for byte, event after event, and scanning it again finds the same. So
-//! the bytes up to the first counted string are kept with what was found in them and where that led,
+//! the bytes up to the first counted string are kept, with what was found in them and where that led,
 //! and so are those behind it; a document that begins (or ends) with the same bytes is compared in
 //! place of being scanned. A document that does not is scanned, and remembered in its place.
 //!
 //! What is reported is exactly what [`Scanner`] reports.
+//!
+//! A stream keeps a [`Memo`], which is little more than those bytes. All else is in the
+//! [`MemoScanner`], which streams can share as long as each brings whole documents: what was found is
+//! the same for all streams of a server, and kept once.
 
 use super::json::{Malformed, Node, Position, Scanner, Token};
+use std::sync::Arc;
 
 /// Longest run of bytes that is remembered.
 const MAX_BYTES: usize = 512;
@@ -16,18 +21,19 @@ const MAX_BYTES: usize = 512;
 const MAX_TOKENS: usize = 32;
 /// After this many documents that were not like the one before, in a row, no more are remembered.
 const PATIENCE: u8 = 16;
+/// Most findings that are kept to be shared; streams may hold on to others.
+const MAX_KNOWN: usize = 32;
 
-/// A report without a borrowed text: that stands in the run's own buffer.
-#[derive(Debug, Clone, Copy)]
+/// A report without a borrowed text: that stands in the findings' own buffer.
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Found {
     Plain(Token<'static>),
     Text { chars: u64, start: usize, len: usize, valid: bool },
 }
 
-/// Bytes, what was found in them, and where they led.
-#[derive(Debug)]
-struct Run<T: Copy + 'static> {
-    bytes: Vec<u8>,
+/// What was found in a run of bytes, and where it led.
+#[derive(Debug, Clone, PartialEq)]
+struct Findings<T: Copy + PartialEq + 'static> {
     found: Vec<(T, Found)>,
     texts: Vec<u8>,
     end: Position<T>,
@@ -35,13 +41,8 @@ struct Run<T: Copy + 'static> {
     overflown: bool,
 }
 
-impl<T: Copy + 'static> Run<T> {
-    fn new(at: Position<T>) -> Self {
-        Self { bytes: Vec::new(), found: Vec::new(), texts: Vec::new(), end: at, overflown: false }
-    }
-
+impl<T: Copy + PartialEq + 'static> Findings<T> {
     fn clear(&mut self) {
-        self.bytes.clear();
         self.found.clear();
         self.texts.clear();
         self.overflown = false;
@@ -68,20 +69,6 @@ impl<T: Copy + 'static> Run<T> {
         self.found.push((tag, found));
     }
 
-    /// The run is complete. One that is too long is not remembered.
-    fn keep(&mut self, bytes: &[u8], end: Position<T>) {
-        if self.overflown || bytes.len() > MAX_BYTES {
-            self.clear();
-        } else {
-            self.bytes.extend_from_slice(bytes);
-            self.end = end;
-        }
-    }
-
-    fn is_known(&self) -> bool {
-        !self.bytes.is_empty()
-    }
-
     fn replay(&self, sink: &mut impl FnMut(T, Token<'_>)) {
         for (tag, found) in &self.found {
             match *found {
@@ -95,42 +82,78 @@ impl<T: Copy + 'static> Run<T> {
     }
 }
 
-/// A [`Scanner`] with a memory. It is used in the same way.
+/// What one stream remembers of its documents.
 #[derive(Debug)]
-pub struct MemoScanner<T: Copy + 'static> {
-    scanner: Scanner<T>,
-    /// From the document's start to the first counted string, its quote included.
-    before: Run<T>,
-    /// From the end of that string to the document's end.
-    behind: Run<T>,
-    /// Nothing of the document was seen yet.
-    at_start: bool,
+pub struct Memo<T: Copy + PartialEq + 'static> {
+    /// The first `split` bytes go from the document's start to the first counted string, its quote
+    /// included; the rest from the end of that string to the document's end.
+    bytes: Vec<u8>,
+    split: usize,
+    before: Option<Arc<Findings<T>>>,
+    behind: Option<Arc<Findings<T>>>,
     /// Documents in a row that began unlike the one before.
     misses: u8,
 }
 
-impl<T: Copy + 'static> MemoScanner<T> {
+impl<T: Copy + PartialEq + 'static> Default for Memo<T> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), split: 0, before: None, behind: None, misses: 0 }
+    }
+}
+
+impl<T: Copy + PartialEq + 'static> Memo<T> {
+    fn forget(&mut self) {
+        (self.before, self.split) = (None, 0);
+        self.forget_behind();
+    }
+
+    fn forget_behind(&mut self) {
+        self.bytes.truncate(self.split);
+        self.behind = None;
+    }
+
+    /// Adds bytes to those of the memo, with no more room than they need.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.bytes.reserve_exact(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+/// A [`Scanner`] that uses memos. One document after the other is scanned with it, each with the memo
+/// of its stream.
+#[derive(Debug)]
+pub struct MemoScanner<T: Copy + PartialEq + 'static> {
+    scanner: Scanner<T>,
+    /// Nothing of the document was seen yet.
+    at_start: bool,
+    /// What is being found.
+    draft: Findings<T>,
+    known: Vec<Arc<Findings<T>>>,
+}
+
+impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
     /// A scanner for documents of this shape.
     pub fn new(root: &'static Node<T>) -> Self {
         let scanner = Scanner::new(root);
-        let (before, behind) = (Run::new(scanner.position()), Run::new(scanner.position()));
-        Self { scanner, before, behind, at_start: true, misses: 0 }
+        let end = *scanner.position();
+        let draft = Findings { found: Vec::new(), texts: Vec::new(), end, overflown: false };
+        Self { scanner, at_start: true, draft, known: Vec::new() }
     }
 
     /// Scans the next bytes of the document.
-    pub fn push(&mut self, bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+    pub fn push(&mut self, memo: &mut Memo<T>, bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
         if !std::mem::take(&mut self.at_start) {
             self.scanner.push(bytes, sink);
-        } else if self.before.is_known()
-            && let Some(rest) = bytes.strip_prefix(self.before.bytes.as_slice())
+        } else if let Some(before) = &memo.before
+            && let Some(rest) = memo.bytes.get(..memo.split).and_then(|run| bytes.strip_prefix(run))
         {
-            self.misses = 0;
-            self.before.replay(sink);
-            self.scanner.jump(self.before.end);
-            self.push_behind(rest, sink);
-        } else if self.misses < PATIENCE {
-            self.misses += 1;
-            self.learn(bytes, sink);
+            memo.misses = 0;
+            before.replay(sink);
+            self.scanner.jump(&before.end);
+            self.push_behind(memo, rest, sink);
+        } else if memo.misses < PATIENCE {
+            memo.misses += 1;
+            self.learn(memo, bytes, sink);
         } else {
             self.scanner.push(bytes, sink);
         }
@@ -146,46 +169,75 @@ impl<T: Copy + 'static> MemoScanner<T> {
     }
 
     /// Scans a document, and remembers it as far as it is here.
-    fn learn(&mut self, bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
-        let Self { scanner, before, behind, .. } = self;
-        before.clear();
-        behind.clear();
+    fn learn(&mut self, memo: &mut Memo<T>, bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+        let Self { scanner, draft, .. } = self;
+        memo.forget();
+        draft.clear();
         let rest = scanner.push_until_text(bytes, &mut |tag, token| {
-            before.note(tag, token);
+            draft.note(tag, token);
             sink(tag, token);
         });
         if !scanner.is_in_text() {
-            before.clear();
             return;
         }
         let (run, _) = bytes.split_at(bytes.len() - rest.len());
-        before.keep(run, scanner.position());
-        self.push_behind(rest, sink);
+        if let Some(before) = self.found(run) {
+            memo.keep(run);
+            (memo.before, memo.split) = (Some(before), run.len());
+        }
+        self.push_behind(memo, rest, sink);
     }
 
     /// Scans on from the start of the counted string.
-    fn push_behind(&mut self, bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
-        let Self { scanner, before, behind, .. } = self;
+    fn push_behind(
+        &mut self,
+        memo: &mut Memo<T>,
+        bytes: &[u8],
+        sink: &mut impl FnMut(T, Token<'_>),
+    ) {
+        let Self { scanner, draft, .. } = self;
         let rest = scanner.push_text(bytes, sink);
         if rest.is_empty() {
             return;
         }
-        if behind.is_known() && rest == behind.bytes {
+        if let Some(behind) = &memo.behind
+            && memo.bytes.get(memo.split..) == Some(rest)
+        {
             behind.replay(sink);
-            scanner.jump(behind.end);
+            scanner.jump(&behind.end);
             return;
         }
-        behind.clear();
+        memo.forget_behind();
+        draft.clear();
         scanner.push(rest, &mut |tag, token| {
-            behind.note(tag, token);
+            draft.note(tag, token);
             sink(tag, token);
         });
         // What goes on in another piece would not be compared as a whole.
-        if before.is_known() && scanner.position().is_done() {
-            behind.keep(rest, scanner.position());
-        } else {
-            behind.clear();
+        if memo.before.is_some() && scanner.position().is_done() {
+            memo.behind = self.found(rest);
+            if memo.behind.is_some() {
+                memo.keep(rest);
+            }
         }
+    }
+
+    /// What was found in this run, to be kept; `None` if it is too much.
+    fn found(&mut self, run: &[u8]) -> Option<Arc<Findings<T>>> {
+        let Self { scanner, draft, known, .. } = self;
+        if draft.overflown || run.len() > MAX_BYTES {
+            return None;
+        }
+        draft.end = *scanner.position();
+        if let Some(same) = known.iter().find(|one| ***one == *draft) {
+            return Some(Arc::clone(same));
+        }
+        if known.len() == MAX_KNOWN {
+            known.remove(0);
+        }
+        let new = Arc::new(draft.clone());
+        known.push(Arc::clone(&new));
+        Some(new)
     }
 }
 
@@ -216,10 +268,14 @@ mod tests {
 
     fn memo(documents: &[String], size: usize) -> Vec<Reports> {
         let mut scanner = MemoScanner::new(&ROOT);
+        let mut memo = Memo::default();
         let scan = |document: &String| {
             let mut found = Vec::new();
             let mut sink = |tag: u8, token: Token<'_>| found.push(format!("{tag} {token:?}"));
-            document.as_bytes().chunks(size).for_each(|part| scanner.push(part, &mut sink));
+            document
+                .as_bytes()
+                .chunks(size)
+                .for_each(|part| scanner.push(&mut memo, part, &mut sink));
             let end = scanner.end(&mut sink);
             (found, end)
         };
@@ -245,12 +301,16 @@ mod tests {
             assert_eq!(memo(&documents, size), plain(&documents, size), "in pieces of {size}");
         }
         let mut scanner = MemoScanner::new(&ROOT);
-        for _ in 0..2 {
-            scanner.push(documents[0].as_bytes(), &mut |_, _| {});
+        let mut streams = [Memo::default(), Memo::default()];
+        for memo in [0, 1, 0, 1] {
+            scanner.push(&mut streams[memo], documents[0].as_bytes(), &mut |_, _| {});
             scanner.end(&mut |_, _| {}).unwrap();
         }
-        assert!(scanner.before.is_known() && scanner.behind.is_known());
-        assert_eq!(scanner.misses, 0);
+        for memo in &streams {
+            assert!(memo.before.is_some() && memo.behind.is_some());
+            assert_eq!(memo.misses, 0);
+        }
+        assert_eq!(scanner.known.len(), 2, "what two streams found is kept once");
     }
 
     fn any_document() -> impl Strategy<Value = String> {
