@@ -1,14 +1,14 @@
 //! Accepts clients.
 
+use super::drain::{Drain, Graceful};
 use super::pool::Upstream;
 use super::service::Proxy;
 use crate::socket::{StampedIo, enable_stamps};
-use hyper::server::conn::http1;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::server::conn::http1::{self, Connection};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,7 +71,7 @@ pub async fn serve(
     grace: Duration,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
-    let graceful = GracefulShutdown::new();
+    let drain = Arc::new(Drain::default());
     // A sender that is gone says stop too.
     let mut stop = pin!(async {
         let _ = shutdown.wait_for(|stop| *stop).await;
@@ -80,7 +80,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => spawn(socket, &upstream, &graceful),
+                Ok((socket, _)) => spawn(socket, &upstream, &drain),
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept clients: are there file descriptors left?");
@@ -92,7 +92,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(grace, drain.all()).await.is_err() {
         // The worker ends now, and with it the tasks of these connections.
         upstream.tap().cut();
     }
@@ -105,20 +105,29 @@ fn is_of_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn spawn(socket: TcpStream, upstream: &Arc<Upstream>, graceful: &GracefulShutdown) {
+/// A client's connection.
+type Client = Connection<StampedIo, TowerToHyperService<Proxy>>;
+
+impl Graceful for Client {
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+fn spawn(socket: TcpStream, upstream: &Arc<Upstream>, drain: &Arc<Drain>) {
     let io = StampedIo::accepted(socket, upstream.tap().on_forwarded());
     let client = Arc::clone(io.stamps());
     let service = Proxy { upstream: Arc::clone(upstream), client };
-    let connection = http1::Builder::new()
+    let connection: Client = http1::Builder::new()
         .preserve_header_case(true)
         .auto_date_header(false)
         .writev(false)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(io, TowerToHyperService::new(service));
-    let connection = graceful.watch(connection);
+    let run = Arc::clone(drain).run(connection);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = run.await {
             // The request that it concerns has recorded its end.
             tracing::debug!(%error, "a client's connection ended early");
         }

@@ -2,6 +2,7 @@
 //! is measured by the [`Tap`](crate::tap::Tap) that it is given.
 
 mod answer;
+mod drain;
 mod exchange;
 mod gate;
 mod headers;
