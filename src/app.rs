@@ -5,6 +5,7 @@ use crate::config::{Config, ProxyConfig};
 use crate::metrics::{Metrics, MetricsError};
 use crate::proxy::{self, Listener, Upstream};
 use crate::request_log::{RequestLog, RequestLogWriter};
+use crate::socket;
 use crate::tap::{Faults, Tap};
 use std::future::Future;
 use std::io;
@@ -80,7 +81,8 @@ impl App {
         let mut proxies = Vec::new();
         for config in config.proxies {
             let error = bind_error(config.listen, &config.name);
-            let bound = Listener::bind(config.listen).and_then(|one| Ok((one.local_addr()?, one)));
+            let bound = Listener::bind(config.listen, config.upstream.kernel_stamps)
+                .and_then(|one| Ok((one.local_addr()?, one)));
             let (address, listener) = bound.map_err(error)?;
             let (metrics, log) = (Arc::clone(&metrics), log.clone());
             let tap = Tap::new(&config.name, &config.engine, metrics, log, faults.clone());
@@ -129,6 +131,7 @@ impl App {
         let admin = spawn("admin".into(), ended.clone(), async move {
             admin::serve(admin, page, admin_stopping).await
         })?;
+        let heart = socket::heart().map_err(AppError::Thread)?;
         let mut threads = Vec::new();
         for worker in 0..workers {
             let mut listeners = Vec::new();
@@ -138,18 +141,24 @@ impl App {
                 listeners.push((listener, Arc::new(upstream)));
             }
             let stopping = stopping.clone();
+            let beats = heart.clone();
+            let observe_lag = shared.metrics.event_loop_lag();
             threads.push(spawn(format!("proxy-{worker}"), ended.clone(), async move {
                 let mut serving = tokio::task::JoinSet::new();
+                // Beside the others, not among them: it has no end.
+                let lag = tokio::spawn(socket::watch_lag(beats, observe_lag));
                 for (listener, upstream) in listeners {
                     serving.spawn(proxy::serve(listener, upstream, stopping.clone(), grace));
                 }
                 while let Some(served) = serving.join_next().await {
                     served.map_err(io::Error::other)??;
                 }
+                lag.abort();
                 Ok(())
             })?);
         }
         drop(ended);
+        drop(heart);
         // The workers hold sockets of their own; ours would keep the port open after them.
         drop(proxies);
         let result = tokio::select! {

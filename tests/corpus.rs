@@ -43,7 +43,12 @@ fn streams() -> Option<Vec<Stream>> {
 fn measure(body: &[u8], size: usize) -> Record {
     let mut meter = Meter::new(Format::Sse);
     for (read, piece) in body.chunks(size).enumerate() {
-        let arrival = Arrival { at: Duration::from_millis(read as u64), read: read as u64 };
+        let arrival = Arrival {
+            at: Duration::from_millis(read as u64),
+            read: read as u64,
+            after: Duration::ZERO,
+            stamped: true,
+        };
         meter.push(arrival, piece, &mut |_| {});
     }
     meter.end(true, &mut |_| {});

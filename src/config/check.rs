@@ -137,6 +137,7 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         host: host.clone(),
         port: *port,
         rewrite_host: is("host", "upstream"),
+        kernel_stamps: is("clock", "kernel"),
         connect_timeout: seconds(values, "connect_timeout_seconds"),
         idle_timeout: seconds(values, "pool_idle_timeout_seconds"),
     };
@@ -326,12 +327,14 @@ fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Value {
     let proxies: Vec<_> = proxies
         .iter()
         .map(|proxy| {
-            let UpstreamConfig { rewrite_host, connect_timeout, idle_timeout, .. } =
-                &proxy.upstream;
+            let UpstreamConfig {
+                rewrite_host, kernel_stamps, connect_timeout, idle_timeout, ..
+            } = &proxy.upstream;
             json!({
                 "name": proxy.name,
                 "listen": proxy.listen.to_string(),
                 "upstream": format!("http://{}", proxy.upstream.authority()),
+                "clock": if *kernel_stamps { "kernel" } else { "program" },
                 "host": if *rewrite_host { "upstream" } else { "keep" },
                 "engine": proxy.engine,
                 "connect_timeout_seconds": connect_timeout.as_secs_f64(),
@@ -364,6 +367,7 @@ mod tests {
             host: host.into(),
             port: 8080,
             rewrite_host: false,
+            kernel_stamps: true,
             connect_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
         };

@@ -78,6 +78,7 @@ pub const KEYS: &[Key] = &[
     proxy_key("engine", Kind::Name, Some("\"unknown\"")),
     proxy_key("connect_timeout_seconds", Kind::Seconds(0.001, 3600.0), Some("10.0")),
     proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
+    proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),
     key("admin", Kind::Address, Some("\"127.0.0.1:9464\"")),
     key("admin_token", Kind::Secret, None),
     key("request_log", Kind::Path, None),

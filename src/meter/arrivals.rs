@@ -94,7 +94,15 @@ mod tests {
         let mut found: Vec<SharedGap> = outputs
             .iter()
             .filter_map(|&(ms, read, tokens)| {
-                arrivals.output(Arrival { at: Duration::from_millis(ms), read }, tokens)
+                arrivals.output(
+                    Arrival {
+                        at: Duration::from_millis(ms),
+                        read,
+                        after: Duration::ZERO,
+                        stamped: true,
+                    },
+                    tokens,
+                )
             })
             .collect();
         found.extend(arrivals.close());

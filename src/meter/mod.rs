@@ -14,6 +14,6 @@ mod tally;
 
 pub use arrivals::Basis;
 pub use outcome::{End, Ended, Outcome};
-pub use record::{Record, TokenSource, Tokens, characters_per_second};
+pub use record::{Clock, Record, TokenSource, Tokens, characters_per_second};
 pub use response::{Format, Meter};
 pub use tally::{Arrival, Kind, Sample, Tally};

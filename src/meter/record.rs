@@ -30,6 +30,30 @@ impl TokenSource {
     }
 }
 
+/// What tells when bytes arrived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// The kernel's stamp of their receipt.
+    #[default]
+    Kernel,
+    /// The clock as we read it when we got them, which is later if we had to wait for the processor.
+    Program,
+}
+
+impl Clock {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Kernel, Self::Program];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Program => "program",
+        }
+    }
+}
+
 /// The token counts of a finished response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {
@@ -123,6 +147,10 @@ pub struct Record {
     pub bytes_down: u64,
     /// Events or bodies of this response that could not be measured.
     pub unparsed: u64,
+    /// What told the instants of this line.
+    pub clock: Clock,
+    /// A delay of our own could have touched a number of this line.
+    pub degraded: bool,
 }
 
 impl Record {
@@ -153,6 +181,10 @@ impl Record {
         self.tool_chars = Some(tally.tool_chars);
         self.finish_reasons = tally.finish_reasons.iter().map(ToString::to_string).collect();
         self.unparsed += tally.unparsed;
+        self.degraded |= tally.blurred;
+        if tally.unstamped {
+            self.clock = Clock::Program;
+        }
     }
 }
 

@@ -59,6 +59,7 @@ impl Meter {
     pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
         let Self { framer, dialect, tally, .. } = self;
         self.arrival = Some(arrival);
+        tally.piece(arrival);
         match framer {
             Some(framer) => {
                 framer.push(bytes, &mut |piece| read(piece, arrival, dialect, tally, sink));

@@ -33,7 +33,8 @@ fn run(reads: &[(u64, &str)]) -> (Meter, Vec<String>) {
     let mut told = Vec::new();
     let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
     for (read, (at, bytes)) in reads.iter().enumerate() {
-        let arrival = Arrival { at: ms(*at), read: read as u64 };
+        let arrival =
+            Arrival { at: ms(*at), read: read as u64, after: Duration::ZERO, stamped: true };
         // Frames of one read come one by one.
         bytes.as_bytes().chunks(7).for_each(|frame| meter.push(arrival, frame, &mut sink));
     }
@@ -199,10 +200,14 @@ fn a_stream_that_breaks_off_keeps_what_it_earned() {
     let mut sink =
         |sample: Sample<'_>| gaps += u64::from(matches!(sample, Sample::TokenGap { .. }));
     for read in 1..=3 {
-        meter.push(Arrival { at: ms(read), read }, text("a").as_bytes(), &mut sink);
+        meter.push(
+            Arrival { at: ms(read), read, after: Duration::ZERO, stamped: true },
+            text("a").as_bytes(),
+            &mut sink,
+        );
     }
     meter.push(
-        Arrival { at: ms(4), read: 4 },
+        Arrival { at: ms(4), read: 4, after: Duration::ZERO, stamped: true },
         b"data: {\"choices\":[{\"delta\":{\"content\":\"cut",
         &mut sink,
     );
@@ -218,9 +223,13 @@ fn a_whole_document_has_counts_but_no_times() {
         "usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
     let mut told = Vec::new();
     let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
-    body.as_bytes()
-        .chunks(9)
-        .for_each(|part| meter.push(Arrival { at: ms(5), read: 0 }, part, &mut sink));
+    body.as_bytes().chunks(9).for_each(|part| {
+        meter.push(
+            Arrival { at: ms(5), read: 0, after: Duration::ZERO, stamped: true },
+            part,
+            &mut sink,
+        )
+    });
     meter.end(true, &mut sink);
     assert_eq!(told, ["Characters(Answer, 5)", "Finished(\"length\")"]);
     let mut record = Record::default();

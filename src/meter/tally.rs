@@ -9,7 +9,14 @@ use std::time::Duration;
 pub struct Arrival {
     pub at: Duration,
     pub read: u64,
+    /// The read before: nothing of this one had arrived then. `at` is when the last byte of it did.
+    pub after: Duration,
+    /// Whether the kernel told `at`; else it is when we got the bytes.
+    pub stamped: bool,
 }
+
+/// An uncertainty that a measured interval would show.
+const BLUR: Duration = Duration::from_millis(1);
 
 /// What output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,9 +103,17 @@ pub struct Tally {
     pub error: bool,
     pub done: bool,
     pub unparsed: u64,
+    /// The first output, or the first of the answer, was read together with later output that was sent
+    /// apart from it: it may have arrived earlier than that read says, had we not been late.
+    pub blurred: bool,
+    /// An arrival's instant is when we got it.
+    pub unstamped: bool,
     /// Output tokens told by [`Sample::OutputTokens`] so far.
     pub live_tokens: u64,
     choices: Vec<Choice>,
+    /// Pieces that the body came in so far, as the server framed them, and the one of the last output.
+    pieces: u64,
+    last_piece: u64,
     /// The server reports usage once per choice, so the reports add up.
     usage_per_choice: bool,
 }
@@ -112,6 +127,12 @@ impl Tally {
     /// Whether the stream holds what completes it.
     pub fn complete(&self) -> bool {
         self.done || !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
+    }
+
+    /// Another piece of the body arrived: what its server sent as one chunk.
+    pub fn piece(&mut self, arrival: Arrival) {
+        self.pieces += 1;
+        self.unstamped |= !arrival.stamped;
     }
 
     /// An event of a stream arrived.
@@ -202,7 +223,12 @@ impl Tally {
             sink(Sample::FirstAnswer(arrival.at));
         }
         match self.last {
-            Some(last) if last.read == arrival.read => {}
+            Some(last) if last.read == arrival.read => {
+                let is_boundary = first.read == arrival.read || self.answer == Some(last.at);
+                let is_apart = self.last_piece != self.pieces;
+                let between = arrival.at.saturating_sub(arrival.after);
+                self.blurred |= is_boundary && is_apart && between > BLUR;
+            }
             Some(last) => {
                 let gap = arrival.at.saturating_sub(last.at);
                 self.max_gap = self.max_gap.max(Some(gap));
@@ -212,6 +238,7 @@ impl Tally {
             None => self.chunks = 1,
         }
         self.last = Some(arrival);
+        self.last_piece = self.pieces;
         for choice in &facts.choices {
             let chars = self.characters(choice, sink);
             if first.read == arrival.read {

@@ -2,7 +2,8 @@
 
 use super::table::{self, Metric, Type};
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result,
+    CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, Result,
 };
 use std::collections::HashMap;
 
@@ -32,6 +33,10 @@ pub(super) struct Families {
     pub connect: HistogramVec,
     pub client_stall: HistogramVec,
     pub forwarding_delay: HistogramVec,
+    pub event_loop_lag: HistogramVec,
+    pub clock_info: IntGaugeVec,
+    pub throttled: CounterVec,
+    pub pressure: CounterVec,
     pub resends: IntCounterVec,
     pub unparsed: IntCounterVec,
     pub label_overflow: IntCounterVec,
@@ -52,6 +57,10 @@ impl Families {
         };
         let counter = |metric: &Metric| {
             let family = IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        let seconds = |metric: &Metric| {
+            let family = CounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let gauge = |metric: &Metric| {
@@ -83,6 +92,10 @@ impl Families {
             connect: histogram(&table::CONNECTED)?,
             client_stall: histogram(&table::CLIENT_STALL)?,
             forwarding_delay: histogram(&table::FORWARDING_DELAY)?,
+            event_loop_lag: histogram(&table::EVENT_LOOP_LAG)?,
+            clock_info: gauge(&table::CLOCK_INFO)?,
+            throttled: seconds(&table::THROTTLED)?,
+            pressure: seconds(&table::PRESSURE)?,
             resends: counter(&table::RESENDS)?,
             unparsed: counter(&table::UNPARSED)?,
             label_overflow: counter(&table::LABEL_OVERFLOW)?,

@@ -5,6 +5,7 @@
 //! operation and model, resolved once per request, so that a token costs an atomic and no look-up.
 
 mod families;
+mod host;
 mod labels;
 mod series;
 pub mod table;
@@ -14,9 +15,11 @@ pub use series::{Phase, Series, SeriesKey, UpstreamSeries};
 
 use crate::dialect::route::Operation;
 use families::Families;
+use host::Host;
 use prometheus::{Encoder, Registry, TextEncoder};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -26,6 +29,7 @@ pub struct Metrics {
     registry: Registry,
     families: Arc<Families>,
     models: ModelLabels,
+    host: Host,
     /// Few upstreams, operations and capped models: this map is as bounded as they are.
     series: RwLock<HashMap<SeriesKey, Arc<Series>>>,
 }
@@ -65,8 +69,10 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let overflow = families.label_overflow.with_label_values(&["gen_ai_request_model"]);
+        let host = Host::new(families.throttled.clone(), families.pressure.clone());
         Ok(Self {
             registry,
+            host,
             families,
             models: ModelLabels::new(config.max_models, &config.models, overflow),
             series: RwLock::default(),
@@ -76,6 +82,7 @@ impl Metrics {
     /// All of it in Prometheus' text format 0.0.4. Writing to memory cannot fail, but the library says
     /// it might: then nothing is exported, which a scrape shows as missing.
     pub fn render(&self) -> Vec<u8> {
+        self.host.read();
         let mut text = Vec::with_capacity(64 * 1024);
         if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
             text.clear();
@@ -114,6 +121,12 @@ impl Metrics {
             let new = || Arc::new(Series::new(Arc::clone(&self.families), key.clone()));
             Arc::clone(map.entry(key.clone()).or_insert_with(new))
         })
+    }
+
+    /// Observes how late a worker's event loop is.
+    pub fn event_loop_lag(&self) -> impl Fn(Duration) + Send + use<> {
+        let histogram = self.families.event_loop_lag.with_label_values::<&str>(&[]);
+        move |lag| histogram.observe(lag.as_secs_f64())
     }
 
     /// Lines of the request log that were dropped.

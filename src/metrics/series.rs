@@ -4,10 +4,10 @@ use super::families::Families;
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
 use crate::dialect::{FinishReason, Unparsed, route::Operation};
-use crate::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use crate::meter::{Basis, Clock, Kind, Outcome, Record, Sample, TokenSource, Tokens};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -48,6 +48,10 @@ pub struct UpstreamSeries {
     connect: Histogram,
     forwarding_delay: Histogram,
     unparsed: [IntCounter; Unparsed::ALL.len()],
+    name: String,
+    clocks: IntGaugeVec,
+    /// In the order of [`Clock::ALL`]: a clock that never told an instant has no series.
+    known_clocks: [AtomicBool; Clock::ALL.len()],
 }
 
 impl UpstreamSeries {
@@ -69,6 +73,9 @@ impl UpstreamSeries {
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
             unparsed: Unparsed::ALL
                 .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()])),
+            name: upstream.to_owned(),
+            clocks: families.clock_info.clone(),
+            known_clocks: Default::default(),
         }
     }
 
@@ -96,6 +103,17 @@ impl UpstreamSeries {
     pub fn forwarded(&self, delay: Duration, frames: u64) {
         for _ in 0..frames.min(MOST_SHARES) {
             self.forwarding_delay.observe(delay.as_secs_f64());
+        }
+    }
+
+    /// The instants of the newest request were told by this clock.
+    pub fn told_by(&self, clock: Clock) {
+        for (one, known) in Clock::ALL.into_iter().zip(&self.known_clocks) {
+            known.fetch_or(one == clock, Relaxed);
+            if known.load(Relaxed) {
+                let gauge = self.clocks.with_label_values(&[&*self.name, one.label()]);
+                gauge.set(i64::from(one == clock));
+            }
         }
     }
 
@@ -352,6 +370,7 @@ pub(super) fn worst_case(
         "basis" => Basis::ALL.len(),
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
+        "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
         "source" => TokenSource::ALL.len(),
         "reason" if metric.name == table::UNPARSED.name => Unparsed::ALL.len(),
         "reason" => 7,

@@ -204,6 +204,18 @@ metrics! {
     FORWARDING_DELAY: "streamgauge_forwarding_delay_seconds", Type::Histogram(OWN_COST), labels!("upstream"),
         "Time from the read of a response's frame to the completed write of it: our own cost.",
         "When a frame is written.";
+    EVENT_LOOP_LAG: "streamgauge_event_loop_lag_seconds", Type::Histogram(OWN_COST), labels!(),
+        "How late a worker's event loop got to a heartbeat of another thread: what a socket waits too.",
+        "Each heartbeat, which is every 50 ms, by each worker.";
+    CLOCK_INFO: "streamgauge_clock_info", Type::Gauge, labels!("upstream", "source"),
+        "1 for what told the instants of the newest request: kernel (its stamp of each receipt) or program (our clock when we read it).",
+        "When a request ends.";
+    THROTTLED: "streamgauge_throttled_seconds_total", Type::Counter, labels!(),
+        "Time in which our control group was kept from running by its CPU quota, of all its threads.",
+        "When scraped; absent where the kernel does not say.";
+    PRESSURE: "streamgauge_cpu_pressure_seconds_total", Type::Counter, labels!(),
+        "Time in which a task of our control group waited for a processor (PSI, some).",
+        "When scraped; absent where the kernel does not say.";
     RESENDS: "streamgauge_upstream_resends_total", Type::Counter, labels!("upstream"),
         "Requests sent again because their pooled connection was dead before one byte was written.",
         "When it happens.";

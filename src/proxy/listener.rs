@@ -26,14 +26,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Listener(StdListener);
 
 impl Listener {
-    /// Binds `address`; port 0 takes a free one.
+    /// Binds `address`; port 0 takes a free one. `kernel_stamps` asks the kernel to stamp what its
+    /// clients send.
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, kernel_stamps: bool) -> io::Result<Self> {
         let listener = StdListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        enable_stamps(&listener);
+        if kernel_stamps {
+            enable_stamps(&listener);
+        }
         Ok(Self(listener))
     }
 

@@ -27,6 +27,8 @@ pub struct UpstreamConfig {
     /// Send the upstream's own name as `Host`, in place of the client's.
     pub rewrite_host: bool,
     pub connect_timeout: Duration,
+    /// Ask the kernel when bytes arrived, of both sockets.
+    pub kernel_stamps: bool,
     /// Idle connections are closed after this.
     pub idle_timeout: Duration,
 }
@@ -120,7 +122,7 @@ impl Upstream {
             .map_err(|_| ConnectError::Timeout)?
             .map_err(ConnectError::Io)?;
         let after = start.elapsed();
-        Ok((StampedIo::connected(socket), after))
+        Ok((StampedIo::connected(socket, self.config.kernel_stamps), after))
     }
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a

@@ -36,9 +36,11 @@ impl StampedIo {
         Self::new(io, Some(on_forwarded))
     }
 
-    /// Wraps a socket that we connected.
-    pub fn connected(io: TcpStream) -> Self {
-        enable_stamps(&io);
+    /// Wraps a socket that we connected; `stamps` asks the kernel to stamp what it receives.
+    pub fn connected(io: TcpStream, stamps: bool) -> Self {
+        if stamps {
+            enable_stamps(&io);
+        }
         Self::new(io, None)
     }
 

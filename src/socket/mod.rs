@@ -6,10 +6,12 @@
 
 mod clock;
 mod io;
+mod lag;
 mod receive;
 mod stamps;
 
 pub use clock::now;
 pub use io::{OnForwarded, StampedIo};
+pub use lag::{heart, lagged_since, watch_lag};
 pub use receive::enable_stamps;
 pub use stamps::Stamps;

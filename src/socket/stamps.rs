@@ -18,8 +18,9 @@ pub struct Stamps {
     read_at: AtomicU64,
     /// The first read since [`expect_head`](Self::expect_head).
     head_at: AtomicU64,
-    /// When the program got what the latest read brought.
+    /// When we got what the latest read brought, and the one before.
     taken_at: AtomicU64,
+    after: AtomicU64,
     /// The kernel did not say when it received what the latest read brought.
     unstamped: AtomicBool,
     written_at: AtomicU64,
@@ -58,6 +59,8 @@ impl Stamps {
         Arrival {
             at: Duration::from_nanos(self.read_at.load(Relaxed)),
             read: self.reads.load(Relaxed),
+            after: Duration::from_nanos(self.after.load(Relaxed)),
+            stamped: !self.unstamped.load(Relaxed),
         }
     }
 
@@ -75,13 +78,6 @@ impl Stamps {
     /// message before (a pipelined request) arrived with the latest read.
     pub fn head_began(&self) -> Duration {
         instant(&self.head_at).unwrap_or_else(|| self.last_read().at)
-    }
-
-    /// By how long the program got what the latest read brought later than the kernel; `None` if the
-    /// kernel did not say, so that nobody knows.
-    pub fn read_late_by(&self) -> Option<Duration> {
-        let taken = Duration::from_nanos(self.taken_at.load(Relaxed));
-        (!self.unstamped.load(Relaxed)).then(|| taken.saturating_sub(self.last_read().at))
     }
 
     /// For how long, in all, bytes were ready and the peer took none.
@@ -126,6 +122,7 @@ impl Stamps {
         self.unstamped.store(stamped.is_none(), Relaxed);
         let at = nanos(stamped.unwrap_or(now).max(before));
         self.read_at.store(at, Relaxed);
+        self.after.store(self.taken_at.load(Relaxed), Relaxed);
         self.taken_at.store(nanos(now), Relaxed);
         add(&self.reads, 1);
         if self.head_at.load(Relaxed) == 0 {

@@ -3,7 +3,7 @@
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::{Unparsed, route::Operation};
-use crate::meter::{self, End, Ended, Format, Meter, Outcome, Record, Sample, Tokens};
+use crate::meter::{self, Clock, End, Ended, Format, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
 use hyper::body::Incoming;
@@ -40,6 +40,8 @@ struct State {
     head: Option<Duration>,
     first_byte: Option<Duration>,
     status: Option<u16>,
+    /// The kernel did not say when the request's or the response's head arrived.
+    unstamped: bool,
     /// The response is a stream of events; what the request asked for until the head is there.
     stream: Option<bool>,
     meter: Option<Meter>,
@@ -70,6 +72,7 @@ impl Measurement {
             head: None,
             first_byte: None,
             status: None,
+            unstamped: !client.last_read().stamped,
             stream: None,
             meter: None,
             series: None,
@@ -155,7 +158,9 @@ impl Drop for Measurement {
 
 impl State {
     fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
-        let at = upstream.last_read().at;
+        let arrival = upstream.last_read();
+        let at = arrival.at;
+        self.unstamped |= !arrival.stamped;
         self.head = Some(at);
         self.upstream = Some(Arc::clone(upstream));
         self.status = Some(head.status.as_u16());
@@ -262,6 +267,10 @@ impl State {
                 series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
             }
         }
+        if record.clock == Clock::Program {
+            record.degraded |= socket::lagged_since(self.start);
+        }
+        self.tap.series.told_by(record.clock);
         series.ended(&record, outcome);
         self.tap.log.write(&record);
     }
@@ -309,6 +318,7 @@ impl State {
             bytes_up: self.side.bytes(),
             bytes_down: self.bytes_down,
             unparsed: self.unparsed,
+            clock: if self.unstamped { Clock::Program } else { Clock::Kernel },
             ..Record::default()
         }
     }
@@ -328,26 +338,4 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
     let id = value.split('-').nth(1)?;
     let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
-}
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn print() {
-        use std::mem::size_of as s;
-        eprintln!(
-            "State {} Meter {} OpenAi {} Tally {} Stamps {} Measurement {} Framer {} StampedIo {} Upst {} ",
-            s::<super::State>(),
-            s::<super::Meter>(),
-            s::<crate::dialect::openai::OpenAi>(),
-            s::<crate::meter::Tally>(),
-            s::<super::Stamps>(),
-            s::<super::Measurement>(),
-            s::<crate::wire::sse::SseFramer>(),
-            s::<socket::StampedIo>(),
-            s::<crate::wire::json::Scanner<u8>>()
-        );
-        eprintln!("body {}", s::<crate::proxy::ProxyBody>());
-        eprintln!("side {}", s::<super::RequestSide>());
-        use super::socket;
-    }
 }
