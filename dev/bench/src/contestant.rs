@@ -1,16 +1,13 @@
 //! Who is compared, and how each is started.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use crate::Error;
-use crate::nginx::Folder;
 use crate::process::Process;
-
-/// Where Debian and others put nginx.
-const NGINX: [&str; 3] = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
+use crate::rival::{Folder, Rival};
 
 /// One way from the client to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +20,21 @@ pub enum Contestant {
     Bare,
     /// hyper with `hyper::client::conn`.
     BareConn,
-    /// nginx.
-    Nginx,
+    /// A proxy of others.
+    Rival(Rival),
 }
 
 impl Contestant {
     /// All, in the order of the report.
-    pub const ALL: [Self; 5] =
-        [Self::Direct, Self::Bare, Self::BareConn, Self::Nginx, Self::Streamgauge];
+    pub const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::Bare,
+        Self::BareConn,
+        Self::Rival(Rival::Nginx),
+        Self::Rival(Rival::HaProxy),
+        Self::Rival(Rival::Envoy),
+        Self::Streamgauge,
+    ];
 
     /// As it stands on the command line and in the report.
     pub fn name(self) -> &'static str {
@@ -39,7 +43,7 @@ impl Contestant {
             Self::Streamgauge => "streamgauge",
             Self::Bare => "bare",
             Self::BareConn => "bare-conn",
-            Self::Nginx => "nginx",
+            Self::Rival(rival) => rival.name(),
         }
     }
 
@@ -50,7 +54,9 @@ impl Contestant {
             (Self::Streamgauge, Some(path)) if !path.is_file() => {
                 Err(format!("{} is no file", path.display()))
             }
-            (Self::Nginx, _) if nginx().is_none() => Err("it is not installed".to_owned()),
+            (Self::Rival(rival), _) if rival.program().is_none() => {
+                Err("it is not installed".to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -93,11 +99,9 @@ impl Running {
         let (mut admin, mut folder) = (None, None);
         let (listen, upstream) = (target.to_string(), server.to_string());
         let command = match contestant {
-            Contestant::Nginx => {
-                let made = folder.insert(Folder::new(target, server)?);
-                let mut command = Command::new(nginx().ok_or("nginx is not installed")?);
-                command.arg("-p").arg(made.path()).arg("-c").arg(made.config());
-                command.args(["-e", "stderr"]);
+            Contestant::Rival(rival) => {
+                let (command, made) = rival.command(target, server)?;
+                folder = Some(made);
                 command
             }
             Contestant::Streamgauge => {
@@ -151,8 +155,4 @@ pub fn this_binary() -> Result<Command, Error> {
 /// A port of the loopback that nobody uses now.
 fn free_address() -> Result<SocketAddr, Error> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-fn nginx() -> Option<PathBuf> {
-    NGINX.into_iter().map(PathBuf::from).find(|path| path.is_file())
 }

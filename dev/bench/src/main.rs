@@ -1,6 +1,7 @@
-//! What Streamgauge costs: the same streams through it, through a bare hyper proxy, and through nginx.
+//! What Streamgauge costs: the same streams through it, through a bare hyper proxy, and
+//! through nginx, HAProxy and Envoy.
 //!
-//! One binary with the roles of a measurement, so that it needs nothing but itself (and nginx):
+//! One binary with the roles of a measurement, so that it needs nothing but itself (and the proxies of others):
 //!
 //! | role | module | what it does |
 //! |---|---|---|
@@ -21,11 +22,11 @@ mod emit;
 mod events;
 mod load;
 mod measure;
-mod nginx;
 mod pin;
 mod process;
 mod quiet;
 mod report;
+mod rival;
 mod run;
 mod scrape;
 mod serve;

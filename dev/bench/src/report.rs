@@ -7,11 +7,18 @@ use serde_json::{Value, json};
 
 use crate::contestant::Contestant;
 use crate::measure::Sample;
+use crate::rival::Rival;
 use crate::run::Options;
 use crate::stats::{Interval, interval, median};
 
 /// Whom the processor time of the others is divided by.
-const BASELINES: [Contestant; 3] = [Contestant::Bare, Contestant::BareConn, Contestant::Nginx];
+const BASELINES: [Contestant; 5] = [
+    Contestant::Bare,
+    Contestant::BareConn,
+    Contestant::Rival(Rival::Nginx),
+    Contestant::Rival(Rival::HaProxy),
+    Contestant::Rival(Rival::Envoy),
+];
 
 /// One measurement, as it is printed when it is made.
 pub fn line(sample: &Sample, options: &Options) -> String {
@@ -78,15 +85,18 @@ pub fn markdown(samples: &[Sample], contestants: &[Contestant], options: &Option
         let _ = writeln!(out, "| {} | {} | {lost} |", contestant.name(), cells.join(" | "));
     }
     out.push_str("\nMedian of the rounds (least to greatest).\n\nCPU a token, as a ratio to");
-    let baselines = BASELINES.map(|baseline| format!(" | {} ", baseline.name())).concat();
-    let _ = write!(out, "\n\n| {baselines}|\n|---|---:|---:|---:|\n");
+    let present = |baseline: &Contestant| contestants.contains(baseline);
+    let baselines: Vec<Contestant> = BASELINES.into_iter().filter(present).collect();
+    let names: Vec<&str> = baselines.iter().map(|baseline| baseline.name()).collect();
+    let _ = write!(out, "\n\n| | {} |\n|---|{}\n", names.join(" | "), "---:|".repeat(names.len()));
     for &contestant in contestants.iter().filter(|one| **one != Contestant::Direct) {
-        let cells = BASELINES.map(|baseline| match ratio(samples, contestant, baseline) {
+        let cell = |&baseline: &Contestant| match ratio(samples, contestant, baseline) {
             Some((median, Interval { low, high, .. })) if contestant != baseline => {
                 format!("{median:.3} ({low:.3} to {high:.3})")
             }
             _ => "-".to_owned(),
-        });
+        };
+        let cells: Vec<String> = baselines.iter().map(cell).collect();
         let _ = writeln!(out, "| {} | {} |", contestant.name(), cells.join(" | "));
     }
     out + &footnote(samples, *rounds)
