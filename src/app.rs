@@ -2,7 +2,7 @@
 
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
-use crate::metrics::{Metrics, MetricsError};
+use crate::metrics::{Metrics, MetricsError, claim_cells};
 use crate::proxy::{self, Listener, Upstream};
 use crate::request_log::{RequestLog, RequestLogWriter};
 use crate::socket;
@@ -63,7 +63,7 @@ impl App {
 
     #[doc(hidden)]
     pub fn bind_with(config: Config, faults: Faults) -> Result<Self, AppError> {
-        let metrics = Arc::new(Metrics::new(&config.metrics)?);
+        let metrics = Arc::new(Metrics::new(&config.metrics, config.workers)?);
         let (log, writer) = match &config.request_log {
             None => (RequestLog::in_memory(Arc::clone(&metrics)), None),
             Some(path) => {
@@ -144,6 +144,7 @@ impl App {
             let beats = heart.clone();
             let observe_lag = shared.metrics.event_loop_lag();
             threads.push(spawn(format!("proxy-{worker}"), ended.clone(), async move {
+                claim_cells(worker);
                 let mut serving = tokio::task::JoinSet::new();
                 // Beside the others, not among them: it has no end.
                 let lag = tokio::spawn(socket::watch_lag(beats, observe_lag));

@@ -1,5 +1,6 @@
 //! The families of the table, registered.
 
+use super::cells::{Count, Family, Samples};
 use super::table::{self, Metric, Type};
 use prometheus::{
     CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
@@ -13,26 +14,26 @@ pub(super) struct Families {
     pub tpot: HistogramVec,
     pub request_duration: HistogramVec,
     pub token_usage: HistogramVec,
-    pub itl: HistogramVec,
-    pub chunk_gap: HistogramVec,
+    pub itl: Family<Samples>,
+    pub chunk_gap: Family<Samples>,
     pub answer: HistogramVec,
     pub head: HistogramVec,
     pub latency: HistogramVec,
     pub normalized: HistogramVec,
     pub character_rate: HistogramVec,
-    pub tokens: IntCounterVec,
+    pub tokens: Family<Count>,
     pub token_source: IntCounterVec,
     pub token_subset: IntCounterVec,
-    pub characters: IntCounterVec,
+    pub characters: Family<Count>,
     pub arrivals: IntCounterVec,
     pub requests: IntCounterVec,
     pub finish_reasons: IntCounterVec,
     pub in_flight: IntGaugeVec,
     pub usage_coverage: IntCounterVec,
-    pub bytes: IntCounterVec,
+    pub bytes: Family<Count>,
     pub connect: HistogramVec,
     pub client_stall: HistogramVec,
-    pub forwarding_delay: HistogramVec,
+    pub forwarding_delay: Family<Samples>,
     pub event_loop_lag: HistogramVec,
     pub clock_info: IntGaugeVec,
     pub throttled: CounterVec,
@@ -45,12 +46,30 @@ pub(super) struct Families {
 }
 
 impl Families {
-    pub fn new(registry: &Registry, edges: &HashMap<String, Vec<f64>>) -> Result<Self> {
-        let histogram = |metric: &Metric| {
+    /// Registers them all; those that move with every token have cells for this many workers.
+    pub fn new(
+        registry: &Registry,
+        edges: &HashMap<String, Vec<f64>>,
+        workers: usize,
+    ) -> Result<Self> {
+        let edges_of = |metric: &Metric| {
             let Type::Histogram(set) = metric.kind else {
                 return Err(wrong_type(metric));
             };
-            let edges = edges.get(set.name).map_or(set.edges, Vec::as_slice);
+            Ok(edges.get(set.name).map_or(set.edges, Vec::as_slice))
+        };
+        let samples = |metric: &Metric| {
+            let edges = edges_of(metric)?;
+            let family =
+                Family::histograms(metric.name, metric.help, metric.labels, edges, workers)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        let count = |metric: &Metric| {
+            let family = Family::counters(metric.name, metric.help, metric.labels, workers)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        let histogram = |metric: &Metric| {
+            let edges = edges_of(metric)?;
             let opts = HistogramOpts::new(metric.name, metric.help).buckets(edges.to_vec());
             let family = HistogramVec::new(opts, metric.labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
@@ -72,26 +91,26 @@ impl Families {
             tpot: histogram(&table::TPOT)?,
             request_duration: histogram(&table::REQUEST_DURATION)?,
             token_usage: histogram(&table::TOKEN_USAGE)?,
-            itl: histogram(&table::ITL)?,
-            chunk_gap: histogram(&table::CHUNK_GAP)?,
+            itl: samples(&table::ITL)?,
+            chunk_gap: samples(&table::CHUNK_GAP)?,
             answer: histogram(&table::ANSWER)?,
             head: histogram(&table::HEAD)?,
             latency: histogram(&table::STREAM_LATENCY)?,
             normalized: histogram(&table::NORMALIZED)?,
             character_rate: histogram(&table::CHARACTER_RATE)?,
-            tokens: counter(&table::TOKENS_TOTAL)?,
+            tokens: count(&table::TOKENS_TOTAL)?,
             token_source: counter(&table::TOKEN_SOURCE)?,
             token_subset: counter(&table::TOKEN_SUBSET)?,
-            characters: counter(&table::CHARACTERS_TOTAL)?,
+            characters: count(&table::CHARACTERS_TOTAL)?,
             arrivals: counter(&table::ARRIVALS)?,
             requests: counter(&table::REQUESTS)?,
             finish_reasons: counter(&table::FINISH_REASONS)?,
             in_flight: gauge(&table::IN_FLIGHT)?,
             usage_coverage: counter(&table::USAGE_COVERAGE)?,
-            bytes: counter(&table::BYTES)?,
+            bytes: count(&table::BYTES)?,
             connect: histogram(&table::CONNECTED)?,
             client_stall: histogram(&table::CLIENT_STALL)?,
-            forwarding_delay: histogram(&table::FORWARDING_DELAY)?,
+            forwarding_delay: samples(&table::FORWARDING_DELAY)?,
             event_loop_lag: histogram(&table::EVENT_LOOP_LAG)?,
             clock_info: gauge(&table::CLOCK_INFO)?,
             throttled: seconds(&table::THROTTLED)?,

@@ -2,14 +2,16 @@
 //! `prometheus`.
 //!
 //! [`table`] defines every family; [`Metrics`] holds them; [`Series`] are the handles of one upstream,
-//! operation and model, resolved once per request, so that a token costs an atomic and no look-up.
+//! operation and model, resolved once per request, so that a token costs no look-up.
 
+mod cells;
 mod families;
 mod host;
 mod labels;
 mod series;
 pub mod table;
 
+pub use cells::claim_cells;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use series::{Phase, Series, SeriesKey, UpstreamSeries};
 
@@ -57,13 +59,13 @@ pub struct MetricsConfig {
 }
 
 impl Metrics {
-    /// Sets up every family of the table.
+    /// Sets up every family of the table. Each worker [claims its cells](claim_cells).
     ///
     /// # Errors
     /// If bucket edges are not ascending.
-    pub fn new(config: &MetricsConfig) -> Result<Self, MetricsError> {
+    pub fn new(config: &MetricsConfig, workers: usize) -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let families = Arc::new(Families::new(&registry, &config.buckets)?);
+        let families = Arc::new(Families::new(&registry, &config.buckets, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // `process_*` come with the library; they read /proc when scraped.
         #[cfg(target_os = "linux")]

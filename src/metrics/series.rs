@@ -1,5 +1,6 @@
 //! Handles, resolved once.
 
+use super::cells::{self, Count, Family, Samples};
 use super::families::Families;
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
@@ -10,10 +11,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-/// Most samples that one gap is observed in: a server that claims more tokens for one event than any
-/// model makes must not keep us busy.
-const MOST_SHARES: u64 = 4096;
 
 /// The phase of a request in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +39,11 @@ impl Phase {
 pub struct UpstreamSeries {
     arrivals: [IntCounter; Operation::ALL.len()],
     in_flight: [[IntGauge; Phase::ALL.len()]; Operation::ALL.len()],
-    pub bytes_up: IntCounter,
-    pub bytes_down: IntCounter,
+    pub bytes_up: Arc<Count>,
+    pub bytes_down: Arc<Count>,
     pub resends: IntCounter,
     connect: Histogram,
-    forwarding_delay: Histogram,
+    forwarding_delay: Arc<Samples>,
     unparsed: [IntCounter; Unparsed::ALL.len()],
     name: String,
     clocks: IntGaugeVec,
@@ -101,9 +98,7 @@ impl UpstreamSeries {
 
     /// Frames were written this long after their read.
     pub fn forwarded(&self, delay: Duration, frames: u64) {
-        for _ in 0..frames.min(MOST_SHARES) {
-            self.forwarding_delay.observe(delay.as_secs_f64());
-        }
+        self.forwarding_delay.observe_many(delay.as_secs_f64(), frames);
     }
 
     /// The instants of the newest request were told by this clock.
@@ -138,7 +133,7 @@ pub struct SeriesKey {
 /// A counter that never falls: what was counted too much is a debt, which later increments pay.
 #[derive(Debug)]
 struct Settled {
-    counter: IntCounter,
+    counter: Arc<Count>,
     debt: AtomicU64,
 }
 
@@ -173,10 +168,10 @@ pub struct Series {
     ttft: OnceLock<Histogram>,
     answer: OnceLock<Histogram>,
     head: OnceLock<Histogram>,
-    chunk_gap: OnceLock<Histogram>,
-    token_gap: [OnceLock<Histogram>; Basis::ALL.len()],
+    chunk_gap: OnceLock<Arc<Samples>>,
+    token_gap: [OnceLock<Arc<Samples>>; Basis::ALL.len()],
     output_tokens: OnceLock<Settled>,
-    characters: [OnceLock<IntCounter>; Kind::ALL.len()],
+    characters: [OnceLock<Arc<Count>>; Kind::ALL.len()],
 }
 
 impl std::fmt::Debug for Series {
@@ -216,6 +211,14 @@ impl Series {
         family.with_label_values(&self.labels(own))
     }
 
+    fn cells<M: cells::Metric, const OWN: usize>(
+        &self,
+        family: &Family<M>,
+        own: [&str; OWN],
+    ) -> Arc<M> {
+        family.with_label_values(&self.labels(own))
+    }
+
     /// The upstream's head arrived, this long after the request's first byte.
     pub fn head(&self, after: Duration) {
         let new = || self.histogram(&self.families.head, []);
@@ -236,18 +239,16 @@ impl Series {
                 self.answer.get_or_init(new).observe(since(at));
             }
             Sample::ChunkGap(gap) => {
-                let new = || self.histogram(chunk_gap, []);
+                let new = || self.cells(chunk_gap, []);
                 self.chunk_gap.get_or_init(new).observe(gap.as_secs_f64());
             }
             Sample::TokenGap { gap, shares, basis } => {
-                let new = || self.histogram(itl, [basis.label()]);
+                let new = || self.cells(itl, [basis.label()]);
                 let [token, event] = &self.token_gap;
                 let cell = if basis == Basis::Token { token } else { event };
                 let histogram = cell.get_or_init(new);
                 let share = gap.as_secs_f64() / shares.max(1) as f64;
-                for _ in 0..shares.min(MOST_SHARES) {
-                    histogram.observe(share);
-                }
+                histogram.observe_many(share, shares);
             }
             Sample::OutputTokens(count) => self.output_tokens().add(count),
             Sample::Characters(kind, count) => self.characters(kind).inc_by(count),
@@ -258,19 +259,19 @@ impl Series {
 
     fn output_tokens(&self) -> &Settled {
         self.output_tokens.get_or_init(|| Settled {
-            counter: self.counter(&self.families.tokens, ["output"]),
+            counter: self.cells(&self.families.tokens, ["output"]),
             debt: AtomicU64::new(0),
         })
     }
 
-    fn characters(&self, kind: Kind) -> &IntCounter {
+    fn characters(&self, kind: Kind) -> &Count {
         let [answer, reasoning, tool] = &self.characters;
         let cell = match kind {
             Kind::Answer => answer,
             Kind::Reasoning => reasoning,
             Kind::Tool => tool,
         };
-        cell.get_or_init(|| self.counter(&self.families.characters, [kind.label()]))
+        cell.get_or_init(|| self.cells(&self.families.characters, [kind.label()]))
     }
 
     fn finished(&self, reason: &FinishReason) {
@@ -306,7 +307,7 @@ impl Series {
     pub fn counted(&self, tokens: &Tokens, live: u64) {
         let Families { tokens: total, token_source, token_subset, .. } = &*self.families;
         if let Some((count, source)) = tokens.input {
-            self.counter(total, ["input"]).inc_by(count);
+            self.cells(total, ["input"]).inc_by(count);
             self.counter(token_source, ["input", source.label()]).inc();
         }
         if let Some((count, source)) = tokens.output {
@@ -394,8 +395,9 @@ mod tests {
 
     #[test]
     fn a_debt_is_paid_by_what_comes_next() {
-        let counter = IntCounter::new("tokens_total", "h").unwrap();
-        let settled = Settled { counter: counter.clone(), debt: AtomicU64::new(0) };
+        let family = Family::counters("tokens_total", "h", &[], 1).unwrap();
+        let counter = family.with_label_values(&[]);
+        let settled = Settled { counter: Arc::clone(&counter), debt: AtomicU64::new(0) };
         settled.add(10);
         settled.settle(10, 12);
         assert_eq!(counter.get(), 12);

@@ -1,0 +1,318 @@
+//! Counters and histograms that move with every token.
+//!
+//! Each worker has cells of its own, which nobody else writes: a token costs plain loads and stores, no
+//! locked instruction, and no cache line goes from one worker to another. Who scrapes adds them up.
+
+use prometheus::Result;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+thread_local! {
+    /// 0 is for the threads that have no cells of their own: they share one set.
+    static OWN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Gives this thread the cells of this worker, from 0. No other thread may have them.
+pub fn claim_cells(worker: usize) {
+    OWN.set(worker + 1);
+}
+
+/// The sets of cells of one metric: one that is shared, and one for each worker.
+#[derive(Debug)]
+struct Sets<C>(Box<[C]>);
+
+impl<C> Sets<C> {
+    fn new(workers: usize, new: impl Fn() -> C) -> Self {
+        Self((0..=workers).map(|_| new()).collect())
+    }
+
+    /// This thread's own cells; else those that are shared.
+    fn here(&self) -> std::result::Result<&C, Option<&C>> {
+        let own = OWN.get();
+        self.0.get(own).filter(|_| own > 0).ok_or_else(|| self.0.first())
+    }
+}
+
+/// Adds to a cell that only this thread writes.
+fn add_alone(cell: &AtomicU64, count: u64) {
+    cell.store(cell.load(Relaxed).wrapping_add(count), Relaxed);
+}
+
+/// A counter.
+#[derive(Debug)]
+pub struct Count(Sets<CountCell>);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct CountCell(AtomicU64);
+
+impl Count {
+    pub fn inc_by(&self, count: u64) {
+        match self.0.here() {
+            Ok(own) => add_alone(&own.0, count),
+            Err(Some(shared)) => {
+                shared.0.fetch_add(count, Relaxed);
+            }
+            Err(None) => {}
+        }
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.0.iter().map(|cell| cell.0.load(Relaxed)).sum()
+    }
+}
+
+/// A histogram.
+#[derive(Debug)]
+pub struct Samples {
+    edges: Arc<[f64]>,
+    sets: Sets<SampleCells>,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct SampleCells {
+    /// The bits of an `f64`.
+    sum: AtomicU64,
+    /// One for each edge, and one for what is beyond the last.
+    buckets: Box<[AtomicU64]>,
+}
+
+impl Samples {
+    pub fn observe(&self, value: f64) {
+        self.observe_many(value, 1);
+    }
+
+    /// `count` samples of the same value.
+    pub fn observe_many(&self, value: f64, count: u64) {
+        // A bucket holds what is not above its edge.
+        let at = self.edges.partition_point(|edge| *edge < value);
+        let more = value * count as f64;
+        match self.sets.here() {
+            Ok(SampleCells { sum, buckets }) => {
+                sum.store((f64::from_bits(sum.load(Relaxed)) + more).to_bits(), Relaxed);
+                if let Some(bucket) = buckets.get(at) {
+                    add_alone(bucket, count);
+                }
+            }
+            Err(Some(SampleCells { sum, buckets })) => {
+                let add = |sum| Some((f64::from_bits(sum) + more).to_bits());
+                // The closure always gives a value, so this is never an error.
+                let _ = sum.fetch_update(Relaxed, Relaxed, add);
+                if let Some(bucket) = buckets.get(at) {
+                    bucket.fetch_add(count, Relaxed);
+                }
+            }
+            Err(None) => {}
+        }
+    }
+}
+
+/// What a family has for each combination of its labels.
+pub trait Metric: Send + Sync {
+    const TYPE: MetricType;
+
+    /// What is shown now.
+    fn show(&self) -> proto::Metric;
+}
+
+impl Metric for Count {
+    const TYPE: MetricType = MetricType::COUNTER;
+
+    fn show(&self) -> proto::Metric {
+        let mut counter = proto::Counter::default();
+        counter.set_value(self.get() as f64);
+        let mut metric = proto::Metric::default();
+        metric.set_counter(counter);
+        metric
+    }
+}
+
+impl Metric for Samples {
+    const TYPE: MetricType = MetricType::HISTOGRAM;
+
+    fn show(&self) -> proto::Metric {
+        let mut cumulative = 0;
+        let mut of = |at: usize| {
+            let cells = self.sets.0.iter().filter_map(|set| set.buckets.get(at));
+            cumulative += cells.map(|cell| cell.load(Relaxed)).sum::<u64>();
+            cumulative
+        };
+        let bucket = |(at, edge): (usize, &f64)| {
+            let mut bucket = proto::Bucket::default();
+            bucket.set_cumulative_count(of(at));
+            bucket.set_upper_bound(*edge);
+            bucket
+        };
+        let buckets: Vec<_> = self.edges.iter().enumerate().map(bucket).collect();
+        let mut histogram = proto::Histogram::default();
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(of(self.edges.len()));
+        let sums = self.sets.0.iter().map(|set| f64::from_bits(set.sum.load(Relaxed)));
+        histogram.set_sample_sum(sums.sum());
+        let mut metric = proto::Metric::default();
+        metric.set_histogram(histogram);
+        metric
+    }
+}
+
+/// All metrics of one name.
+pub struct Family<M>(Arc<Inner<M>>);
+
+struct Inner<M> {
+    desc: Desc,
+    new: Box<dyn Fn() -> M + Send + Sync>,
+    /// By the values of the labels, in the order of the labels.
+    made: RwLock<BTreeMap<Vec<String>, Arc<M>>>,
+}
+
+impl<M> Clone for Family<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Family<Count> {
+    /// A family of counters.
+    pub fn counters(name: &str, help: &str, labels: &[&str], workers: usize) -> Result<Self> {
+        Self::new(name, help, labels, move || Count(Sets::new(workers, CountCell::default)))
+    }
+}
+
+impl Family<Samples> {
+    /// A family of histograms with these edges, which ascend.
+    pub fn histograms(
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        edges: &[f64],
+        workers: usize,
+    ) -> Result<Self> {
+        if !edges.is_sorted_by(|a, b| a < b) {
+            return Err(prometheus::Error::Msg(format!("the edges of {name} do not ascend")));
+        }
+        let edges: Arc<[f64]> = edges.into();
+        Self::new(name, help, labels, move || {
+            let buckets = edges.len() + 1;
+            let cells = || SampleCells {
+                sum: AtomicU64::new(0),
+                buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
+            };
+            Samples { edges: Arc::clone(&edges), sets: Sets::new(workers, cells) }
+        })
+    }
+}
+
+impl<M: Metric> Family<M> {
+    fn new(
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        new: impl Fn() -> M + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let labels = labels.iter().map(ToString::to_string).collect();
+        let desc = Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())?;
+        Ok(Self(Arc::new(Inner { desc, new: Box::new(new), made: RwLock::default() })))
+    }
+
+    /// The metric with these labels' values, made when it is first asked for.
+    pub fn with_label_values(&self, values: &[&str]) -> Arc<M> {
+        let Inner { new, made, .. } = &*self.0;
+        // A poisoned lock means that a thread panicked between two lines of ours; the map is whole.
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        let known = made.read().unwrap_or_else(PoisonError::into_inner).get(&values).cloned();
+        known.unwrap_or_else(|| {
+            let mut made = made.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(made.entry(values).or_insert_with(|| Arc::new(new())))
+        })
+    }
+}
+
+impl<M: Metric> Collector for Family<M> {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.0.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Inner { desc, made, .. } = &*self.0;
+        let show = |(values, metric): (&Vec<String>, &Arc<M>)| {
+            let pair = |(name, value): (&String, &String)| {
+                let mut pair = LabelPair::default();
+                pair.set_name(name.clone());
+                pair.set_value(value.clone());
+                pair
+            };
+            let mut pairs: Vec<_> = desc.variable_labels.iter().zip(values).map(pair).collect();
+            pairs.sort_by(|one, two| one.name().cmp(two.name()));
+            let mut metric = metric.show();
+            metric.set_label(pairs);
+            metric
+        };
+        let made = made.read().unwrap_or_else(PoisonError::into_inner);
+        let mut family = MetricFamily::default();
+        family.set_name(desc.fq_name.clone());
+        family.set_help(desc.help.clone());
+        family.set_field_type(M::TYPE);
+        family.set_metric(made.iter().map(show).collect());
+        vec![family]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::{HistogramOpts, HistogramVec, Registry, TextEncoder};
+
+    fn text(collector: impl Collector + 'static) -> String {
+        let registry = Registry::new();
+        registry.register(Box::new(collector)).unwrap();
+        TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+    }
+
+    #[test]
+    fn workers_add_up_and_nothing_is_lost() {
+        let count = Family::counters("a_total", "h", &["l"], 2).unwrap();
+        let samples = Family::histograms("b", "h", &[], &[1.0, 2.0], 2).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (count, samples) =
+                    (count.with_label_values(&["x"]), samples.with_label_values(&[]));
+                scope.spawn(move || {
+                    // Two workers, and two threads without cells of their own.
+                    if thread < 2 {
+                        claim_cells(thread);
+                    }
+                    for _ in 0..10_000 {
+                        count.inc_by(3);
+                        samples.observe(0.5);
+                    }
+                });
+            }
+        });
+        assert_eq!(count.with_label_values(&["x"]).get(), 120_000);
+        let text = text(samples);
+        assert!(text.contains("b_sum 20000\nb_count 40000\n"), "{text}");
+    }
+
+    #[test]
+    fn a_histogram_says_what_the_librarys_own_says() {
+        let edges = [0.1, 1.0, 2.5];
+        let ours = Family::histograms("b", "h", &["z", "a"], &edges, 1).unwrap();
+        let opts = HistogramOpts::new("b", "h").buckets(edges.to_vec());
+        let theirs = HistogramVec::new(opts, &["z", "a"]).unwrap();
+        for (values, value) in
+            [(["1", "2"], 0.1), (["1", "2"], 0.11), (["1", "2"], 7.0), (["0", "9"], 0.0)]
+        {
+            ours.with_label_values(&values).observe(value);
+            theirs.with_label_values(&values).observe(value);
+        }
+        ours.with_label_values(&["1", "2"]).observe_many(2.5, 3);
+        (0..3).for_each(|_| theirs.with_label_values(&["1", "2"]).observe(2.5));
+        assert_eq!(text(ours), text(theirs));
+        assert!(Family::histograms("b", "h", &[], &[2.0, 1.0], 1).is_err());
+    }
+}
