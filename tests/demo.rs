@@ -1,7 +1,10 @@
 //! `streamgauge demo`, the real program: it ends well, and what it measured is what happened.
 
+mod support;
+
 use std::net::TcpListener;
 use std::process::{Command, Output};
+use support::against_the_clock;
 
 fn demo(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_streamgauge")).arg("demo").args(args).output().unwrap()
@@ -31,6 +34,10 @@ fn number(cell: &str) -> f64 {
 
 #[test]
 fn what_it_measured_is_what_happened() {
+    against_the_clock(measured_is_true);
+}
+
+fn measured_is_true() {
     let ended = demo(&["--seconds", "6", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let text = String::from_utf8(ended.stdout).unwrap();
     let errors = String::from_utf8(ended.stderr).unwrap();

@@ -9,7 +9,7 @@ use streamgauge::sim::model::EngineSpec;
 use streamgauge::sim::{End, TruthRecord};
 use streamgauge::tap::Faults;
 use support::sim::{ask, simulate};
-use support::{Gauge, Scrape, wait_for};
+use support::{Gauge, Scrape, against_the_clock, wait_for};
 
 const STREAMS: usize = 200;
 
@@ -65,6 +65,10 @@ fn assert_consistent(line: &Value) {
 
 #[test]
 fn means_and_counts_of_200_concurrent_streams() {
+    against_the_clock(means_and_counts);
+}
+
+fn means_and_counts() {
     let engine = EngineSpec { slots: STREAMS, ..EngineSpec::new("sim") };
     let (server, truth) = simulate(engine);
     let gauge = Gauge::with(server, &[("workers", "1")], Faults::default());

@@ -5,7 +5,7 @@
 //! it: no hop, and the latest read of the socket is the one that the frame at hand came with. What is
 //! kept between two exchanges is the socket alone.
 
-use super::gate::Gate;
+use super::gate::{Gate, Pass};
 use crate::socket::{StampedIo, Stamps};
 use crate::tap::PeekBody;
 use bytes::BytesMut;
@@ -15,7 +15,6 @@ use hyper::{Request, Response};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 /// Most header lines that an answer may have.
@@ -30,7 +29,7 @@ pub(super) struct Exchange {
     /// `None` once it has ended.
     driver: Option<Box<Driver>>,
     stamps: Arc<Stamps>,
-    open: Arc<AtomicBool>,
+    pass: Arc<Pass>,
 }
 
 /// A request got no answer.
@@ -49,7 +48,7 @@ impl Exchange {
     ) -> Result<(Response<Incoming>, Self), SendError> {
         let stamps = Arc::clone(io.stamps());
         let gate = Gate::new(io, request.body().side());
-        let open = gate.opening();
+        let pass = gate.pass();
         let handshake = http1::Builder::new()
             .preserve_header_case(true)
             .allow_obsolete_multiline_headers_in_responses(true)
@@ -61,7 +60,7 @@ impl Exchange {
             Ok(parts) => parts,
             Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
         };
-        let mut this = Self { sender, driver: Some(Box::new(driver)), stamps, open };
+        let mut this = Self { sender, driver: Some(Box::new(driver)), stamps, pass };
         let answered = this.request(request).await;
         answered.map(|response| (response, this))
     }
@@ -70,18 +69,26 @@ impl Exchange {
         &mut self,
         request: Request<PeekBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        let Self { sender, driver, .. } = self;
+        let Self { sender, driver, pass, .. } = self;
         let ready = poll_fn(|cx| {
             drive(driver, cx);
             sender.poll_ready(cx)
         });
-        if let Err(error) = ready.await {
+        // A dead socket must say so now, whatever is left of the task's budget: later the request is lost.
+        if let Err(error) = tokio::task::unconstrained(ready).await {
             return Err(SendError { error, unsent: Some(Box::new(request)) });
         }
         let mut answer = pin!(sender.try_send_request(request));
         poll_fn(|cx| {
             drive(driver, cx);
-            match answer.as_mut().poll(cx) {
+            let mut polled = answer.as_mut().poll(cx);
+            if polled.is_pending() && pass.is_held() {
+                // hyper does not see the head end where the gate does: it decides.
+                pass.open();
+                drive(driver, cx);
+                polled = answer.as_mut().poll(cx);
+            }
+            match polled {
                 Poll::Ready(Err(mut failed)) => {
                     let unsent = failed.take_message().map(Box::new);
                     Poll::Ready(Err(SendError { error: failed.into_error(), unsent }))
@@ -97,9 +104,9 @@ impl Exchange {
         &self.stamps
     }
 
-    /// Lets hyper read the answer's body too, as far as [`drive`](Self::drive) is called.
-    pub fn open(&self) {
-        self.open.store(true, Relaxed);
+    /// What lets hyper read the answer's body too, as far as [`drive`](Self::drive) is called.
+    pub fn pass(&self) -> &Pass {
+        &self.pass
     }
 
     /// Does what I/O can be done now.

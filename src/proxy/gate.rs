@@ -23,19 +23,41 @@ pub(super) struct Gate {
     rest: BytesMut,
     /// Something of this request was written.
     written: bool,
-    /// hyper may read the body too.
-    open: Arc<AtomicBool>,
+    pass: Arc<Pass>,
+}
+
+/// Whether hyper may read on behind the head.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    open: AtomicBool,
+    held: AtomicBool,
+}
+
+impl Pass {
+    /// From now on hyper may read all that comes. Whoever opens the gate polls hyper afterwards.
+    pub fn open(&self) {
+        self.open.store(true, Relaxed);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    /// hyper wanted to read behind the head, and the gate was not open.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Relaxed) && !self.is_open()
+    }
 }
 
 impl Gate {
     pub(super) fn new(io: StampedIo, side: Arc<RequestSide>) -> Self {
         let (head, rest) = (HeadEnd::default(), BytesMut::new());
-        Self { io, side, head, rest, written: false, open: Arc::default() }
+        Self { io, side, head, rest, written: false, pass: Arc::default() }
     }
 
-    /// Holds `true` once hyper may read all that comes.
-    pub(super) fn opening(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.open)
+    /// Opens the gate.
+    pub(super) fn pass(&self) -> Arc<Pass> {
+        Arc::clone(&self.pass)
     }
 
     /// The socket, and what of the body was read from it.
@@ -50,13 +72,13 @@ impl Read for Gate {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, head, rest, open, .. } = &mut *self;
-        let is_open = open.load(Relaxed);
+        let Self { io, head, rest, pass, .. } = &mut *self;
+        let is_open = pass.is_open();
         if is_open && rest.is_empty() {
             return Pin::new(io).poll_read(cx, buf);
         }
         if !is_open && head.is_over() {
-            // Whoever opens the gate polls again.
+            pass.held.store(true, Relaxed);
             return Poll::Pending;
         }
         if rest.is_empty() {
@@ -118,8 +140,9 @@ struct HeadEnd {
     status_length: usize,
     /// The status line is complete.
     in_fields: bool,
-    /// Bytes of the current line, without a CR at its end.
+    /// Bytes of the current line, without one CR at its end.
     line: usize,
+    after_cr: bool,
     over: bool,
 }
 
@@ -143,6 +166,10 @@ impl HeadEnd {
     }
 
     fn byte(&mut self, byte: u8) {
+        if std::mem::replace(&mut self.after_cr, byte == b'\r') && byte != b'\n' {
+            // That CR ended no line.
+            self.line += 1;
+        }
         match byte {
             b'\n' if !self.in_fields => {
                 // Empty lines before a status line are skipped.
@@ -206,6 +233,7 @@ mod tests {
             }
         }
         assert_eq!(head("HTTP/1.1 200 OK\r\nA: b\r\n", 3), None);
+        assert_eq!(head("HTTP/1.1 200 OK\r\nA: b\r\n\r\r\n", 3), None);
         assert_eq!(head("HTTP/1.1 100 Continue\r\n\r\n", 3), None);
     }
 }

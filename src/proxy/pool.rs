@@ -106,7 +106,8 @@ impl Upstream {
             // request is no answer to one either.
             let is_silent =
                 |cx: &mut Context<'_>| Poll::Ready(io.poll_receive(cx, 1, |_| {}).is_pending());
-            if poll_fn(is_silent).await {
+            // Of many dead ones the last must not pass since the task's budget of reads is spent.
+            if tokio::task::unconstrained(poll_fn(is_silent)).await {
                 return Some(io);
             }
         }

@@ -41,6 +41,8 @@ pub(crate) enum StreamError {
 pub(crate) struct StreamBody {
     /// `None` once the body is over, or broke.
     io: Option<StampedIo>,
+    /// It broke, and nobody was told yet.
+    broken: bool,
     /// `None` for a body that ends with its connection.
     chunked: Option<Chunked>,
     /// What was read and not yet handed over.
@@ -65,7 +67,8 @@ impl StreamBody {
             options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
         };
         let reusable = !head.headers.get_all(CONNECTION).iter().any(closes);
-        Self { io, chunked, buffer, reusable, upstream }
+        let broken = io.is_none();
+        Self { io, broken, chunked, buffer, reusable, upstream }
     }
 
     pub(super) fn poll_frame(
@@ -85,7 +88,8 @@ impl StreamBody {
     ) -> Poll<Result<Option<Frame<Bytes>>, StreamError>> {
         loop {
             if self.io.is_none() {
-                return Poll::Ready(Ok(None));
+                let broken = std::mem::take(&mut self.broken);
+                return Poll::Ready(if broken { Err(StreamError::Incomplete) } else { Ok(None) });
             }
             if !self.buffer.is_empty() {
                 let frame = self.take()?;
@@ -165,11 +169,12 @@ fn in_arena(bytes: &[u8]) -> BytesMut {
     })
 }
 
-/// Whether the last transfer coding is chunked. (hyper refuses codings in an answer of HTTP/1.0.)
+/// Whether the last transfer coding is chunked, as hyper sees it. (It refuses codings in an answer of
+/// HTTP/1.0.)
 fn is_chunked(headers: &HeaderMap) -> bool {
     let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
-    let coding = last.and_then(|value| value.as_bytes().rsplit(|byte| *byte == b',').next());
-    coding.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    let coding = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    coding.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
 fn trailers(lines: &[u8]) -> Result<Option<HeaderMap>, StreamError> {

@@ -37,8 +37,8 @@ impl UpstreamBody {
         sent: bool,
     ) -> Self {
         let has_length = body.size_hint().exact().is_some();
-        if has_length || !sent {
-            exchange.open();
+        if has_length || !sent || exchange.pass().is_open() {
+            exchange.pass().open();
             return Self::Driven(DrivenBody {
                 body,
                 exchange: Some(exchange),

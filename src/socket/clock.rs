@@ -23,6 +23,8 @@ pub fn now() -> Duration {
 struct Epoch {
     wall: Duration,
     taken: Duration,
+    /// The wall's clock was set before this: stamps from then cannot be placed.
+    trusted_from: Duration,
 }
 
 impl Epoch {
@@ -33,7 +35,14 @@ impl Epoch {
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let taken = now();
             let between = taken.saturating_sub(before);
-            (between, Self { wall: wall.saturating_sub(before + between / 2), taken })
+            (
+                between,
+                Self {
+                    wall: wall.saturating_sub(before + between / 2),
+                    taken,
+                    trusted_from: Duration::ZERO,
+                },
+            )
         };
         let looks = [look(), look(), look()];
         let [first, ..] = looks;
@@ -42,25 +51,26 @@ impl Epoch {
 }
 
 /// The instant on our clock of a stamp by the wall's clock, which is a time since 1970 not later than
-/// `now`. `None` if the wall's clock was set between the two, so that nobody knows.
+/// `now`. `None` if the wall's clock was set since the stamp, so that nobody knows.
 pub(super) fn instant_of(stamp: Duration, now: Duration) -> Option<Duration> {
     thread_local! {
         static EPOCH: Cell<Option<Epoch>> = const { Cell::new(None) };
     }
-    let known = EPOCH.get().filter(|epoch| now.saturating_sub(epoch.taken) < KNOWN_FOR);
-    if let Some(Epoch { wall, .. }) = known {
-        let at = stamp.saturating_sub(wall);
-        if at <= now && now - at < DOUBTFUL {
+    let before = EPOCH.get();
+    if let Some(epoch) = before.filter(|epoch| now.saturating_sub(epoch.taken) < KNOWN_FOR) {
+        let at = stamp.saturating_sub(epoch.wall);
+        if at >= epoch.trusted_from && at <= now && now - at < DOUBTFUL {
             return Some(at);
         }
     }
-    let before = EPOCH.get();
-    let epoch = Epoch::take();
-    EPOCH.set(Some(epoch));
-    if before.is_some_and(|before| before.wall.abs_diff(epoch.wall) > PRECISION) {
-        return None;
+    let mut epoch = Epoch::take();
+    if let Some(before) = before {
+        let was_set = before.wall.abs_diff(epoch.wall) > PRECISION;
+        epoch.trusted_from = if was_set { epoch.taken } else { before.trusted_from };
     }
-    Some(stamp.saturating_sub(epoch.wall).min(now))
+    EPOCH.set(Some(epoch));
+    let at = stamp.saturating_sub(epoch.wall);
+    (at >= epoch.trusted_from && at <= now + PRECISION).then(|| at.min(now))
 }
 
 #[cfg(test)]

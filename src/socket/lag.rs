@@ -23,19 +23,26 @@ pub fn lagged_since(start: Duration) -> bool {
     LAGGED_AT.get().is_some_and(|at| at >= start)
 }
 
-/// A heart that beats for event loops: each beat is the instant at which it was due. It beats on a
+/// The number of a beat, and the instant at which it was due.
+pub type Beat = (u64, Duration);
+
+/// Most beats that were missed in a row and are told.
+const MOST_MISSED: u64 = 1200;
+
+/// A heart that beats for event loops. It beats on a
 /// thread of its own, with a finer clock than the event loops' timers have, until nobody listens.
 ///
 /// # Errors
 /// If there can be no more threads.
-pub fn heart() -> io::Result<watch::Receiver<Duration>> {
-    let (beat, beats) = watch::channel(Duration::ZERO);
+pub fn heart() -> io::Result<watch::Receiver<Beat>> {
+    let (beat, beats) = watch::channel((0, Duration::ZERO));
     thread::Builder::new().name("heart".into()).spawn(move || {
-        let mut listened = true;
-        while listened {
+        for number in 1.. {
             let due = now() + EVERY;
             thread::sleep(EVERY);
-            listened = beat.send(due).is_ok();
+            if beat.send((number, due)).is_err() {
+                break;
+            }
         }
     })?;
     Ok(beats)
@@ -43,13 +50,42 @@ pub fn heart() -> io::Result<watch::Receiver<Duration>> {
 
 /// Tells `observe` at each beat how late this event loop got to it: what a socket waits too. Ends with
 /// the heart.
-pub async fn watch_lag(mut beats: watch::Receiver<Duration>, observe: impl Fn(Duration)) {
+pub async fn watch_lag(mut beats: watch::Receiver<Beat>, observe: impl Fn(Duration)) {
+    let (mut seen, _) = *beats.borrow_and_update();
     while beats.changed().await.is_ok() {
         let at = now();
-        let lag = at.saturating_sub(*beats.borrow_and_update());
-        if lag > LONG {
-            LAGGED_AT.set(Some(at));
+        let (number, due) = *beats.borrow_and_update();
+        // Beats that came while this loop was busy were due as long before.
+        for missed in 0..(number - seen).min(MOST_MISSED) {
+            let lag = at.saturating_sub(due) + EVERY * u32::try_from(missed).unwrap_or_default();
+            if lag > LONG {
+                LAGGED_AT.set(Some(at));
+            }
+            observe(lag);
         }
-        observe(lag);
+        seen = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[tokio::test]
+    async fn a_loop_that_is_busy_is_late_for_each_beat() {
+        let lags = Arc::<Mutex<Vec<Duration>>>::default();
+        let (beats, ours) = (heart().unwrap(), Arc::clone(&lags));
+        let watching = tokio::spawn(watch_lag(beats, move |lag| ours.lock().unwrap().push(lag)));
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        let start = now();
+        thread::sleep(Duration::from_millis(400));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(lagged_since(start));
+        watching.abort();
+        let lags = lags.lock().unwrap();
+        let long = lags.iter().filter(|lag| **lag > Duration::from_millis(100)).count();
+        assert!((4..=8).contains(&long), "{lags:?}");
+        assert!(lags.iter().max().unwrap() > &Duration::from_millis(300), "{lags:?}");
     }
 }
