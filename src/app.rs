@@ -146,15 +146,14 @@ impl App {
             threads.push(spawn(format!("proxy-{worker}"), ended.clone(), async move {
                 claim_cells(worker);
                 let mut serving = tokio::task::JoinSet::new();
-                // Beside the others, not among them: it has no end.
-                let lag = tokio::spawn(socket::watch_lag(beats, observe_lag));
+                // Beside the others, not among them: it ends with the runtime.
+                tokio::spawn(socket::watch_lag(beats, observe_lag));
                 for (listener, upstream) in listeners {
                     serving.spawn(proxy::serve(listener, upstream, stopping.clone(), grace));
                 }
                 while let Some(served) = serving.join_next().await {
                     served.map_err(io::Error::other)??;
                 }
-                lag.abort();
                 Ok(())
             })?);
         }

@@ -55,7 +55,7 @@ impl Gate {
         Self { io, side, head, rest, written: false, pass: Arc::default() }
     }
 
-    /// Opens the gate.
+    /// What opens the gate, wherever it is by then.
     pub(super) fn pass(&self) -> Arc<Pass> {
         Arc::clone(&self.pass)
     }
