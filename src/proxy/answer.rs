@@ -85,7 +85,7 @@ impl Refusal {
         let kind = self.kind();
         let error = json!({"message": self.message(), "type": "streamgauge_error", "param": null, "code": kind});
         let body = json!({ "error": error }).to_string();
-        let mut response = Response::new(Either::Right(Full::new(Bytes::from(body))));
+        let mut response = Response::new(Either::Right(Either::Left(Full::new(Bytes::from(body)))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

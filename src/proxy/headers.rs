@@ -1,8 +1,8 @@
 //! Which headers end at a proxy: the one place that decides it, for both directions.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -47,6 +47,25 @@ pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
         }
     }
     kept
+}
+
+/// Whether the sender of these headers closes the connection behind the message.
+pub(super) fn closes(headers: &HeaderMap) -> bool {
+    let is_close = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"close");
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_close))
+}
+
+/// Takes out of trailers what concerns one connection only, and what frames or routes a message (RFC
+/// 9110, section 6.5.1).
+pub(super) fn trailers(fields: HeaderMap) -> HeaderMap {
+    let mut fields = end_to_end(fields);
+    for name in [TRANSFER_ENCODING, CONTENT_LENGTH, HOST, TRAILER] {
+        fields.remove(name);
+    }
+    fields
 }
 
 /// Whether the sender of these headers takes trailers.

@@ -1,23 +1,17 @@
 //! Accepts clients.
 
-use super::drain::{Drain, Graceful};
+use super::client::Client;
+use super::drain::Drain;
 use super::pool::Upstream;
-use super::service::Proxy;
 use crate::socket::{StampedIo, enable_stamps};
-use hyper::server::conn::http1::{self, Connection};
-use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Most header lines that a request may have.
-const MAX_HEADERS: usize = 256;
-/// Most bytes of a request's head, and of what waits to be written to a client before more is read.
-const MAX_BUFFER: usize = 128 * 1024;
 /// How long to wait after an accept that failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -108,31 +102,7 @@ fn is_of_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// A client's connection.
-type Client = Connection<StampedIo, TowerToHyperService<Proxy>>;
-
-impl Graceful for Client {
-    fn shut_down(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
 fn spawn(socket: TcpStream, upstream: &Arc<Upstream>, drain: &Arc<Drain>) {
     let io = StampedIo::accepted(socket, upstream.tap().on_forwarded());
-    let client = Arc::clone(io.stamps());
-    let service = Proxy { upstream: Arc::clone(upstream), client };
-    let connection: Client = http1::Builder::new()
-        .preserve_header_case(true)
-        .auto_date_header(false)
-        .writev(false)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(io, TowerToHyperService::new(service));
-    let run = Arc::clone(drain).run(connection);
-    tokio::spawn(async move {
-        if let Err(error) = run.await {
-            // The request that it concerns has recorded its end.
-            tracing::debug!(%error, "a client's connection ended early");
-        }
-    });
+    tokio::spawn(Arc::clone(drain).run(Client::new(io, Arc::clone(upstream))));
 }

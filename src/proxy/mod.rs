@@ -2,12 +2,14 @@
 //! is measured by the [`Tap`](crate::tap::Tap) that it is given.
 
 mod answer;
+mod client;
 mod drain;
 mod exchange;
 mod gate;
 mod headers;
 mod listener;
 mod pool;
+mod relay;
 mod service;
 mod stream_body;
 mod upstream_body;
@@ -18,6 +20,9 @@ pub use pool::{Upstream, UpstreamConfig};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 
-/// The body of an answer: the upstream's, measured, or one of our own.
-pub(crate) type ProxyBody =
-    Either<crate::tap::MeteredBody<upstream_body::UpstreamBody>, Full<Bytes>>;
+/// The body of an answer, as hyper's server sees it: the upstream's, measured; one of our own; or one
+/// that hyper does not get to see.
+pub(crate) type ProxyBody = Either<
+    crate::tap::MeteredBody<upstream_body::UpstreamBody>,
+    Either<Full<Bytes>, client::HandedOver>,
+>;

@@ -1,8 +1,11 @@
 //! What happens to one request.
 
 use super::answer::Refusal;
+use super::client::Handover;
 use super::exchange::{Exchange, SendError};
 use super::pool::{ConnectError, Upstream};
+use super::relay::{Framing, Stream};
+use super::stream_body::StreamBody;
 use super::upstream_body::UpstreamBody;
 use super::{ProxyBody, headers};
 use crate::meter::End;
@@ -25,6 +28,8 @@ pub(super) struct Proxy {
     pub upstream: Arc<Upstream>,
     /// Of the client's socket.
     pub client: Arc<Stamps>,
+    /// Takes the streams.
+    pub handover: Arc<Handover>,
 }
 
 impl tower::Service<Request<Incoming>> for Proxy {
@@ -37,21 +42,27 @@ impl tower::Service<Request<Incoming>> for Proxy {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let Self { upstream, client } = self.clone();
+        let Self { upstream, client, handover } = self.clone();
         let (head, body) = request.into_parts();
         let measurement = Measurement::arrive(upstream.tap(), &client, &head);
-        Box::pin(async move { Ok(forward(upstream, measurement, head, body).await) })
+        Box::pin(async move { Ok(forward(upstream, handover, measurement, head, body).await) })
     }
 }
 
 async fn forward(
     upstream: Arc<Upstream>,
+    handover: Arc<Handover>,
     mut measurement: Measurement,
     mut head: request::Parts,
     body: Incoming,
 ) -> Response<ProxyBody> {
     let is_head = head.method == Method::HEAD;
     let is_http_10 = head.version == Version::HTTP_10;
+    let keeps = !headers::closes(&head.headers);
+    let framing = match is_http_10 {
+        true => Framing::Close,
+        false => Framing::Chunked { trailers: headers::takes_trailers(&head.headers) },
+    };
     if let Err(refusal) = prepare(&mut head, &upstream) {
         return refusal.answer(measurement);
     }
@@ -63,26 +74,34 @@ async fn forward(
         Ok((response, exchange)) => {
             let (mut head, body) = response.into_parts();
             measurement.head(&head, exchange.stamps());
-            let sent = measurement.is_sent();
             let is_sized = body.size_hint().exact().is_some();
-            let mut body = UpstreamBody::new(&head, body, exchange, upstream, sent);
-            head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
-            head.version = Version::HTTP_11;
-            let declared = declared_length(&head, is_head);
             if is_http_10 && !is_sized {
                 // The end of the connection will be the end of the body: only a reset can tell that
                 // it is not. Taken back when the body has come to its end.
                 measurement.client().reset_on_close(true);
             }
-            if body.is_end_stream() {
-                poll_fn(|cx| {
-                    body.release(cx);
-                    Poll::Ready(())
-                })
-                .await;
-            }
-            let body = MeteredBody::new(body, measurement, declared);
-            Response::from_parts(head, Either::Left(body))
+            let is_stream = !is_sized && measurement.is_sent() && !exchange.pass().is_open();
+            let body = if is_stream {
+                drop(body);
+                let (io, first) = exchange.into_parts().unzip();
+                let body = StreamBody::new(&head, io, first.unwrap_or_default(), upstream);
+                let stream = Stream { body, measurement, framing, keeps };
+                Either::Right(Either::Right(handover.hand_over(stream)))
+            } else {
+                let mut body = UpstreamBody::new(body, exchange, upstream);
+                if body.is_end_stream() {
+                    poll_fn(|cx| {
+                        body.release(cx);
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+                let declared = declared_length(&head, is_head);
+                Either::Left(MeteredBody::new(body, measurement, declared))
+            };
+            head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
+            head.version = Version::HTTP_11;
+            Response::from_parts(head, body)
         }
         Err(refusal) => match measurement.request_fault() {
             Some(RequestFault::Framing) => {

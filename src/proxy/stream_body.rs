@@ -1,31 +1,27 @@
 //! The body of a stream, read from the socket by us.
 //!
-//! A stream is open for seconds to hours and brings a few hundred bytes at a time. Here it costs one
-//! read each and a buffer as large as that; through a client connection of hyper's it would cost its
-//! state machine, a channel and 16 KiB of buffers beside.
+//! A stream is open for seconds to hours and brings a few hundred bytes at a time. Here each time costs
+//! one read, into a buffer that all sockets of the thread use in turn; through a client connection of
+//! hyper's it would cost its state machine, a channel and 16 KiB of buffers beside.
 
-use super::pool::Upstream;
+use super::{headers, pool::Upstream};
 use crate::socket::StampedIo;
 use crate::wire::chunked::{ChunkError, Chunked, Step};
-use bytes::{Buf, Bytes, BytesMut};
-use hyper::body::Frame;
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use bytes::BytesMut;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::response;
-use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Most bytes of one read.
 const MAX_READ: usize = 64 * 1024;
-/// Room for what a thread's streams read one after another.
-const ARENA: usize = 8 * 1024;
 /// Most trailer fields.
 const MAX_TRAILERS: usize = 128;
 
 /// A stream that broke off.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StreamError {
+pub(super) enum StreamError {
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
     #[error("the connection ended before the body did")]
@@ -36,17 +32,24 @@ pub(crate) enum StreamError {
     Trailers,
 }
 
+/// What a read of the body has shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There may be more to come.
+    Open,
+    /// The body is over; these are its trailers.
+    Over(HeaderMap),
+}
+
 /// A body without a declared length.
 #[derive(Debug)]
-pub(crate) struct StreamBody {
+pub(super) struct StreamBody {
     /// `None` once the body is over, or broke.
     io: Option<StampedIo>,
-    /// It broke, and nobody was told yet.
-    broken: bool,
+    /// What was read together with the head.
+    first: BytesMut,
     /// `None` for a body that ends with its connection.
     chunked: Option<Chunked>,
-    /// What was read and not yet handed over.
-    buffer: BytesMut,
     /// The server keeps the connection.
     reusable: bool,
     upstream: Arc<Upstream>,
@@ -54,119 +57,84 @@ pub(crate) struct StreamBody {
 
 impl StreamBody {
     /// The body behind this head, which hyper has accepted and found to be of no declared length.
-    /// `buffer` is what was read of it together with the head; without `io`, the connection has broken.
-    pub(super) fn new(
+    /// `first` is what was read of it together with the head; without `io`, the connection has broken.
+    pub fn new(
         head: &response::Parts,
         io: Option<StampedIo>,
-        buffer: BytesMut,
+        first: BytesMut,
         upstream: Arc<Upstream>,
     ) -> Self {
         let chunked = is_chunked(&head.headers).then(Chunked::default);
-        let closes = |value: &HeaderValue| {
-            let mut options = value.as_bytes().split(|byte| *byte == b',');
-            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-        };
-        let reusable = !head.headers.get_all(CONNECTION).iter().any(closes);
-        let broken = io.is_none();
-        Self { io, broken, chunked, buffer, reusable, upstream }
+        let reusable = !headers::closes(&head.headers);
+        Self { io, first, chunked, reusable, upstream }
     }
 
-    pub(super) fn poll_frame(
+    /// Reads once what is there, and shows the data in it to `sink`, piece by piece. Not to be called
+    /// again once the body is over or an error was given.
+    pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let frame = ready!(self.poll_next(cx)).transpose();
-        if let Some(Err(_)) = frame {
-            self.io = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<Bytes>>, StreamError>> {
-        loop {
-            if self.io.is_none() {
-                let broken = std::mem::take(&mut self.broken);
-                return Poll::Ready(if broken { Err(StreamError::Incomplete) } else { Ok(None) });
-            }
-            if !self.buffer.is_empty() {
-                let frame = self.take()?;
-                if self.buffer.is_empty() {
-                    // An empty buffer must not hold its place in the arena.
-                    self.buffer = BytesMut::new();
-                }
-                if let Some(frame) = frame {
-                    return Poll::Ready(Ok(frame));
-                }
-            }
-            if ready!(self.poll_fill(cx))? == 0 {
-                self.io = None;
-                return Poll::Ready(match self.chunked {
+        mut sink: impl FnMut(&[u8]),
+    ) -> Poll<Result<Progress, StreamError>> {
+        let Self { io, first, chunked, .. } = self;
+        let Some(open) = io else { return Poll::Ready(Err(StreamError::Incomplete)) };
+        let mut left = Ok(None);
+        if first.is_empty() {
+            let mut take = |bytes: &[u8]| left = decode(chunked, bytes, &mut sink);
+            if ready!(open.poll_receive(cx, MAX_READ, &mut take))? == 0 {
+                *io = None;
+                return Poll::Ready(match chunked {
                     Some(_) => Err(StreamError::Incomplete),
-                    None => Ok(None),
+                    None => Ok(Progress::Over(HeaderMap::new())),
                 });
             }
+        } else {
+            left = decode(chunked, &std::mem::take(first), &mut sink);
         }
-    }
-
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Self { io: Some(io), buffer, .. } = self else { return Poll::Ready(Ok(0)) };
-        io.poll_receive(cx, MAX_READ, |bytes| {
-            if buffer.is_empty() {
-                *buffer = in_arena(bytes);
-            } else {
-                buffer.extend_from_slice(bytes);
-            }
+        Poll::Ready(match left? {
+            None => Ok(Progress::Open),
+            Some(left) => self.finish(left).map(Progress::Over),
         })
     }
 
-    /// The next frame of what was read, if it holds one; `Some(None)` at the end of the body.
-    fn take(&mut self) -> Result<Option<Option<Frame<Bytes>>>, StreamError> {
-        let Self { chunked, buffer, .. } = self;
-        let Some(chunked) = chunked else {
-            return Ok(Some(Some(Frame::data(buffer.split().freeze()))));
-        };
-        let (framing, step) = chunked.next(buffer)?;
-        buffer.advance(framing);
-        match step {
-            Step::More => Ok(None),
-            Step::Data(length) => {
-                let data = buffer.split_to(length).freeze();
-                Ok(Some(Some(Frame::data(data))))
-            }
-            Step::End => {
-                let trailers = trailers(chunked.trailers())?;
-                self.finish();
-                Ok(Some(trailers.map(Frame::trailers)))
-            }
-        }
-    }
-
-    /// The body is over: keeps the connection if it can take another request.
-    fn finish(&mut self) {
+    /// The body is over, and so many bytes were read behind it: keeps the connection if it can take
+    /// another request. Gives the trailers.
+    fn finish(&mut self, left: usize) -> Result<HeaderMap, StreamError> {
+        let lines = self.chunked.as_ref().map_or(&b""[..], Chunked::trailers);
+        let trailers = trailers(lines)?;
         if let Some(io) = self.io.take()
             && self.reusable
-            && self.buffer.is_empty()
+            && left == 0
         {
             self.upstream.give_back(io, true);
         }
+        Ok(trailers)
     }
 }
 
-/// A copy of these bytes, in memory that all streams of the thread use in turn: a frame is written
-/// before the next one is read, so it stays in the processor's cache and takes no allocation.
-fn in_arena(bytes: &[u8]) -> BytesMut {
-    thread_local! {
-        static FREE: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(ARENA));
+/// Shows the data in these bytes of a body. Once the body is over, gives how many bytes lie behind it.
+fn decode(
+    chunked: &mut Option<Chunked>,
+    mut bytes: &[u8],
+    sink: &mut impl FnMut(&[u8]),
+) -> Result<Option<usize>, ChunkError> {
+    let Some(chunked) = chunked else {
+        sink(bytes);
+        return Ok(None);
+    };
+    loop {
+        let (framing, step) = chunked.next(bytes)?;
+        bytes = bytes.get(framing..).unwrap_or_default();
+        match step {
+            Step::More => return Ok(None),
+            Step::Data(length) => {
+                let (data, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
+                sink(data);
+                bytes = rest;
+            }
+            Step::End => return Ok(Some(bytes.len())),
+        }
     }
-    FREE.with_borrow_mut(|free| {
-        // Takes back what is no longer in use, or makes new room beside it.
-        free.reserve(bytes.len());
-        free.extend_from_slice(bytes);
-        free.split()
-    })
 }
 
 /// Whether the last transfer coding is chunked, as hyper sees it. (It refuses codings in an answer of
@@ -177,9 +145,9 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     coding.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
-fn trailers(lines: &[u8]) -> Result<Option<HeaderMap>, StreamError> {
+fn trailers(lines: &[u8]) -> Result<HeaderMap, StreamError> {
     if lines.is_empty() {
-        return Ok(None);
+        return Ok(HeaderMap::new());
     }
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILERS];
     // The parser wants the empty line that ends them.
@@ -193,5 +161,5 @@ fn trailers(lines: &[u8]) -> Result<Option<HeaderMap>, StreamError> {
         let (Ok(name), Ok(value)) = (name, value) else { return Err(StreamError::Trailers) };
         trailers.append(name, value);
     }
-    Ok(Some(trailers))
+    Ok(trailers)
 }

@@ -56,8 +56,8 @@ impl StampedIo {
         &self.stamps
     }
 
-    /// Reads once what is there, at most `most` bytes, and shows it to `take`. Gives the number of
-    /// bytes; 0 is the end.
+    /// Reads once what is there, at most `most` bytes, and shows it to `take`, with its stamp noted. Gives
+    /// the number of bytes; 0 is the end.
     pub fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -68,15 +68,17 @@ impl StampedIo {
             ready!(self.io.poll_read_ready(cx))?;
             let mut received = None;
             let tried = self.io.try_io(Interest::READABLE, || {
-                let Received { bytes, stamp, drained } = receive(&self.io, most, &mut take)?;
-                received = Some((bytes, stamp));
+                let Received { bytes, drained } = receive(&self.io, most, |bytes, stamp| {
+                    if !bytes.is_empty() {
+                        self.stamps.note_read(stamp);
+                        take(bytes);
+                    }
+                })?;
+                received = Some(bytes);
                 // To say that a drained socket would block saves the read that finds out.
                 if drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
-            if let Some((bytes, stamp)) = received {
-                if bytes > 0 {
-                    self.stamps.note_read(stamp);
-                }
+            if let Some(bytes) = received {
                 return Poll::Ready(Ok(bytes));
             }
             match tried {
@@ -85,6 +87,48 @@ impl StampedIo {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(()) => {}
             }
+        }
+    }
+
+    /// [`poll_receive`](Self::poll_receive) for a socket that seldom has anything, by a task that looks at
+    /// it in each of its turns. `watched` says that this task waits for it already, so that it does not
+    /// say so again; it begins as `false`.
+    pub fn poll_watched(
+        &self,
+        cx: &mut Context<'_>,
+        watched: &mut bool,
+        most: usize,
+        take: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<usize>> {
+        let is_ready = self.io.try_io(Interest::READABLE, || Ok(())).is_ok();
+        if *watched && !is_ready {
+            return Poll::Pending;
+        }
+        let received = self.poll_receive(cx, most, take);
+        *watched = received.is_pending();
+        received
+    }
+
+    /// Writes what the socket takes of `bytes`.
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.io.try_write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.stamps.note_stall();
+                    ready!(self.io.poll_write_ready(cx))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return self.wrote(Poll::Ready(result)),
+            }
+        }
+    }
+
+    /// All that was handed over is written.
+    pub fn forwarded(&self) {
+        if let Some(on_forwarded) = &self.on_forwarded
+            && let Some((delay, frames)) = self.stamps.take_forwarded()
+        {
+            on_forwarded(delay, frames);
         }
     }
 
@@ -143,11 +187,7 @@ impl Write for StampedIo {
 
     /// hyper flushes once its own buffers are written out.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(on_forwarded) = &self.on_forwarded
-            && let Some((delay, frames)) = self.stamps.take_forwarded()
-        {
-            on_forwarded(delay, frames);
-        }
+        self.forwarded();
         Pin::new(&mut self.io).poll_flush(cx)
     }
 

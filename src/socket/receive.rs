@@ -25,9 +25,6 @@ struct Scratch {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
     pub bytes: usize,
-    /// When the kernel received the last of these bytes, as a time since 1970. `None` where it does
-    /// not say: other systems, other kinds of sockets, the first packets after the option was set.
-    pub stamp: Option<Duration>,
     /// The socket held no more than this.
     pub drained: bool,
 }
@@ -38,11 +35,13 @@ pub fn enable_stamps(socket: &impl AsFd) {
     let _ = setsockopt(socket, ReceiveTimestampns, &true);
 }
 
-/// Reads what is there, at most `most` bytes, and shows it to `take`.
+/// Reads what is there, at most `most` bytes, and shows it to `take`, with the time since 1970 at which
+/// the kernel received its last byte. There is none where it does not say: other systems, other kinds of
+/// sockets, the first packets after the option was set.
 pub(super) fn receive(
     socket: &impl AsRawFd,
     most: usize,
-    take: &mut impl FnMut(&[u8]),
+    take: impl FnOnce(&[u8], Option<Duration>),
 ) -> io::Result<Received> {
     thread_local! {
         static SCRATCH: RefCell<Box<Scratch>> =
@@ -57,9 +56,9 @@ pub(super) fn receive(
         let message = recvmsg::<()>(fd, &mut slices, Some(control), MsgFlags::empty())?;
         let bytes = message.bytes;
         let stamp = message.cmsgs().ok().and_then(|mut messages| messages.find_map(stamp_of));
-        take(data.get(..bytes).unwrap_or_default());
+        take(data.get(..bytes).unwrap_or_default(), stamp);
         // A read of a stream that fills less than its buffer has emptied the socket (epoll(7)).
-        Ok(Received { bytes, stamp, drained: bytes > 0 && bytes < most })
+        Ok(Received { bytes, drained: bytes > 0 && bytes < most })
     })
 }
 

@@ -1,0 +1,193 @@
+//! A stream on its way: read from the upstream, measured, and written to the client, in one turn of one
+//! task and through buffers that all streams of the thread use in turn.
+
+use super::headers;
+use super::stream_body::{Progress, StreamBody};
+use crate::meter::End;
+use crate::socket::StampedIo;
+use crate::tap::Measurement;
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::header::HeaderMap;
+use std::cell::RefCell;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+/// Most bytes of a next request that are read while a stream is written.
+const MAX_AHEAD: usize = 8 * 1024;
+
+/// The body of an answer that is a stream, and what is known of its client.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub body: StreamBody,
+    pub measurement: Measurement,
+    pub framing: Framing,
+    /// The client's connection takes another request behind it.
+    pub keeps: bool,
+}
+
+/// How the client learns where the body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// In chunks; whether the client takes trailers.
+    Chunked { trailers: bool },
+    /// By the end of the connection (HTTP/1.0).
+    Close,
+}
+
+impl Framing {
+    /// Frames the next data of the body.
+    fn data(self, data: &[u8], out: &mut Vec<u8>) {
+        if self == Self::Close {
+            out.extend_from_slice(data);
+            return;
+        }
+        let digits = (usize::BITS - data.len().leading_zeros()).div_ceil(4);
+        for at in (0..digits).rev() {
+            let digit = (data.len() >> (4 * at)) as u8 & 15;
+            out.push(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 });
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Frames the end of the body.
+    fn end(self, fields: HeaderMap, out: &mut Vec<u8>) {
+        let Self::Chunked { trailers } = self else { return };
+        out.extend_from_slice(b"0\r\n");
+        if trailers && !fields.is_empty() {
+            for (name, value) in &headers::trailers(fields) {
+                out.extend_from_slice(
+                    &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat(),
+                );
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Carries a stream to a client's socket.
+#[derive(Debug)]
+pub(super) struct Relay {
+    io: StampedIo,
+    stream: Stream,
+    /// The head of the answer, until it is sent together with what is there of the body.
+    head: Vec<u8>,
+    /// What the client's socket did not take. Nothing more is read from the upstream meanwhile.
+    unsent: BytesMut,
+    /// What the client has sent already behind its request.
+    ahead: BytesMut,
+    /// See [`StampedIo::poll_watched`].
+    watched: bool,
+    /// The body is over, and came whole or not.
+    whole: Option<bool>,
+}
+
+/// How a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relayed {
+    /// All of the body is written.
+    Whole,
+    /// The body broke off, or the client is gone.
+    Broken,
+}
+
+impl Relay {
+    /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
+    pub fn new(io: StampedIo, head: Vec<u8>, ahead: Bytes, stream: Stream) -> Self {
+        let (unsent, ahead) = (BytesMut::new(), ahead.into());
+        Self { io, stream, head, unsent, ahead, watched: false, whole: None }
+    }
+
+    /// The connection is to be closed behind the stream.
+    pub fn close_behind(&mut self) {
+        self.stream.keeps = false;
+    }
+
+    /// Does what can be done now; not to be called again once it is ready.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
+        match self.poll_forward(cx) {
+            Poll::Ready(Ok(true)) => Poll::Ready(Relayed::Whole),
+            Poll::Pending if !self.is_client_gone(cx) => Poll::Pending,
+            _ => Poll::Ready(Relayed::Broken),
+        }
+    }
+
+    /// The client's socket, and what was read from it already, if it takes another request behind a
+    /// stream that is whole; else it is closed.
+    pub fn into_kept(self) -> Option<(StampedIo, Bytes)> {
+        (self.stream.keeps && self.stream.framing != Framing::Close)
+            .then(|| (self.io, self.ahead.freeze()))
+    }
+
+    /// Whether the body came whole, once it is written as far as it came.
+    fn poll_forward(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        thread_local! {
+            static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        loop {
+            while !self.unsent.is_empty() {
+                let sent = ready!(self.io.poll_send(cx, &self.unsent))?;
+                self.unsent.advance(sent);
+                if self.unsent.is_empty() {
+                    // Its memory is given back.
+                    self.unsent = BytesMut::new();
+                    self.io.forwarded();
+                }
+            }
+            if let Some(whole) = self.whole {
+                return Poll::Ready(Ok(whole));
+            }
+            ready!(OUT.with_borrow_mut(|out| self.poll_turn(cx, out)))?;
+        }
+    }
+
+    /// Reads once, and sends what came.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        let Stream { body, measurement, framing, .. } = &mut self.stream;
+        out.clear();
+        out.append(&mut self.head);
+        let read = body.poll_read(cx, |data| {
+            measurement.data(data);
+            framing.data(data, out);
+        });
+        let more = match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Progress::Open)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(Progress::Over(trailers))) => {
+                measurement.complete();
+                framing.end(trailers, out);
+                self.whole = Some(true);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "a stream broke off");
+                measurement.finish(End::Broken);
+                self.whole = Some(false);
+                Poll::Ready(Ok(()))
+            }
+        };
+        if !out.is_empty() {
+            let sent = match self.io.poll_send(cx, out) {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => 0,
+            };
+            match out.get(sent..) {
+                Some(rest) if !rest.is_empty() => self.unsent.extend_from_slice(rest),
+                _ => self.io.forwarded(),
+            }
+        }
+        more
+    }
+
+    /// Looks whether the client has closed its connection. One that sends its next request already has
+    /// not.
+    fn is_client_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { io, ahead, watched, .. } = self;
+        if !ahead.is_empty() {
+            return false;
+        }
+        let take = |bytes: &[u8]| ahead.extend_from_slice(bytes);
+        matches!(io.poll_watched(cx, watched, MAX_AHEAD, take), Poll::Ready(Ok(0) | Err(_)))
+    }
+}
