@@ -95,7 +95,9 @@ pub(super) enum Relayed {
 impl Relay {
     /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
     pub fn new(io: StampedIo, head: Vec<u8>, ahead: Bytes, stream: Stream) -> Self {
-        let (unsent, ahead) = (BytesMut::new(), ahead.into());
+        let unsent = BytesMut::new();
+        // An empty buffer must not hold the memory that it once had.
+        let ahead = if ahead.is_empty() { BytesMut::new() } else { ahead.into() };
         Self { io, stream, head, unsent, ahead, watched: false, whole: None }
     }
 
@@ -146,7 +148,7 @@ impl Relay {
     fn poll_turn(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
         let Stream { body, measurement, framing, .. } = &mut self.stream;
         out.clear();
-        out.append(&mut self.head);
+        out.append(&mut std::mem::take(&mut self.head));
         let read = body.poll_read(cx, |data| {
             measurement.data(data);
             framing.data(data, out);

@@ -66,6 +66,8 @@ impl StreamBody {
     ) -> Self {
         let chunked = is_chunked(&head.headers).then(Chunked::default);
         let reusable = !headers::closes(&head.headers);
+        // An empty buffer must not hold the memory that it once had.
+        let first = if first.is_empty() { BytesMut::new() } else { first };
         Self { io, first, chunked, reusable, upstream }
     }
 
