@@ -3,22 +3,24 @@
 //! # The journey of one chunk
 //!
 //! ```text
-//! upstream socket -> UpstreamBody -> MeteredBody::poll_frame -> hyper server -> client socket
-//!                                      | stamp                    (socket)
-//!                                      | frame -> events          (wire)
-//!                                      | event -> facts           (dialect)
-//!                                      | facts -> samples         (meter)
-//!                                      | observe on handles that were resolved once (metrics)
-//!                                      ` return the very same frame
+//! upstream socket -> StreamBody -> Relay -> client socket      (one turn of one task)
+//!                        |           ` frame the very same bytes, and send them
+//!                        ` Measurement::data
+//!                            | stamp                    (socket)
+//!                            | bytes -> events          (wire)
+//!                            | event -> facts           (dialect)
+//!                            | facts -> samples         (meter)
+//!                            ` observe on handles that were resolved once (metrics)
 //! ```
 //!
-//! The head of an answer is read by hyper's client, and so is a body of a declared length. The body of
-//! a stream is read from the socket as it is, with the kernel's stamp of each read.
+//! hyper reads requests and heads, sends requests, and carries bodies of a declared length, through a
+//! [`tap::MeteredBody`]. The body of a stream goes from socket to socket without it, read with the
+//! kernel's stamp: it may be open for hours, and holds no buffer while it is silent.
 //!
 //! [`proxy`] accepts a client ([`proxy::serve`]), takes a connection to the upstream from its pool or
 //! opens one, and forwards the head. It knows nothing of inference: it gives each request a
-//! [`tap::Measurement`] and wraps the response's body in a [`tap::MeteredBody`], the one stop that is
-//! ours on a chunk's way. One task does all of it: no channel, no copy, no hop.
+//! [`tap::Measurement`] and shows it the response's bytes, the one stop that is ours on a chunk's way.
+//! One task does all of it: no channel, no hop, no allocation.
 //!
 //! Below that stop all is pure: [`wire`] finds events in bytes, [`dialect`] says what an event means,
 //! [`meter`] keeps the account. They take instants and slices and give facts, and know no hyper, no

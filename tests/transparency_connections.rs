@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 use streamgauge::tap::Faults;
 use support::upstream::Moment;
+use support::wire::{chunk, dechunk};
 use support::{Gauge, Upstream, Wire, chat};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -107,12 +108,19 @@ fn idle_connections_are_closed_in_time() {
     }
 }
 
+/// Answers of a declared length, streams, and both in turn.
 #[test]
 fn pipelined_requests_are_answered_in_their_order() {
     let upstream = Upstream::each(|_, wire| {
         while let Some(request) = wire.try_message() {
             let path = request.text().split(' ').nth(1).unwrap().to_owned();
-            wire.send(chat::answer("200 OK", "text/plain", path.as_bytes()));
+            let number: usize = path[1..].parse().unwrap();
+            if number < 5 || number > 10 && number % 2 == 0 {
+                wire.send(chat::answer("200 OK", "text/plain", path.as_bytes()));
+            } else {
+                let body = [chunk(&path), chat::LAST.into()].concat();
+                wire.send([chat::STREAM.as_bytes(), &body].concat());
+            }
         }
     });
     let gauge = Gauge::new(upstream.address);
@@ -121,7 +129,10 @@ fn pipelined_requests_are_answered_in_their_order() {
         (0..20).flat_map(|i| chat::post(&format!("/{i}"), "", b"body")).collect();
     client.send(requests);
     for i in 0..20 {
-        assert_eq!(client.message().body, format!("/{i}").into_bytes());
+        let answer = client.message();
+        let is_stream = !answer.header("transfer-encoding").is_empty();
+        let body = if is_stream { dechunk(&answer.body) } else { answer.body };
+        assert_eq!(body, format!("/{i}").into_bytes());
     }
 }
 

@@ -1,8 +1,8 @@
-//! Where the data plane is measured: the one wrapper around each body, and the account of a request.
+//! Where the data plane is measured: the account of a request.
 //!
 //! A [`Tap`] belongs to one upstream. It gives each request a [`Measurement`], which lives first with
-//! the request, then in the [`MeteredBody`] of its response, and which records its end exactly once,
-//! however that end comes.
+//! the request, then with the body of its response (a [`MeteredBody`] where hyper carries it), and which
+//! records its end exactly once, however that end comes.
 
 mod measurement;
 mod request_body;

@@ -1,4 +1,4 @@
-//! The one body wrapper: where a chunk is stamped, read, and handed on.
+//! The wrapper of a body that hyper carries: where a chunk is stamped, read, and handed on.
 
 use super::Measurement;
 use crate::meter::End;
