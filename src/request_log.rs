@@ -1,6 +1,6 @@
 //! The request log: one JSON object a line as each request ends.
 //!
-//! The data path only formats the line and puts it into a bounded queue; a thread of its own writes.
+//! The data path only puts the record into a bounded queue; a thread of its own formats and writes it.
 //! A full queue or a file that cannot be written loses lines, which are counted, and never holds up a
 //! request. The newest lines are also kept in memory, for `GET /requests`.
 
@@ -28,8 +28,8 @@ const IDLE: Duration = Duration::from_millis(200);
 /// Where lines go. Clones share it.
 #[derive(Debug, Clone)]
 pub struct RequestLog {
-    kept: Arc<Mutex<VecDeque<Arc<str>>>>,
-    queue: Option<SyncSender<Arc<str>>>,
+    kept: Arc<Mutex<VecDeque<Arc<Record>>>>,
+    queue: Option<SyncSender<Arc<Record>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -51,7 +51,7 @@ impl RequestLog {
     /// # Errors
     /// If the file cannot be opened or the thread not started.
     pub fn to_file(path: &Path, metrics: Arc<Metrics>) -> io::Result<(Self, RequestLogWriter)> {
-        let (queue, lines) = sync_channel(QUEUE);
+        let (queue, records) = sync_channel(QUEUE);
         let reopen = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             target: Target::open(path)?,
@@ -61,35 +61,47 @@ impl RequestLog {
             torn: false,
         };
         let builder = std::thread::Builder::new().name("request-log".into());
-        let thread = builder.spawn(move || writer.run(&lines))?;
+        let thread = builder.spawn(move || writer.run(&records))?;
         let log = Self { queue: Some(queue), ..Self::in_memory(metrics) };
         Ok((log, RequestLogWriter { thread, reopen }))
     }
 
     /// A request has ended.
-    pub fn write(&self, record: &Record) {
-        // A record of numbers and strings always has a JSON form.
-        let Ok(mut line) = serde_json::to_string(record) else { return };
-        line.push('\n');
-        let line: Arc<str> = line.into();
-        {
+    pub fn write(&self, record: Record) {
+        let record = Arc::new(record);
+        let old = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() == KEPT {
-                kept.pop_front();
-            }
-            kept.push_back(Arc::clone(&line));
-        }
+            let old = if kept.len() == KEPT { kept.pop_front() } else { None };
+            kept.push_back(Arc::clone(&record));
+            old
+        };
+        drop(old);
         if let Some(queue) = &self.queue
-            && queue.try_send(line).is_err()
+            && queue.try_send(record).is_err()
         {
             self.metrics.request_log_dropped(1);
         }
     }
 
     /// The newest lines, oldest of them first; at most [`KEPT`].
-    pub fn last(&self, count: usize) -> Vec<Arc<str>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().skip(kept.len().saturating_sub(count)).cloned().collect()
+    pub fn last(&self, count: usize) -> Vec<u8> {
+        let records: Vec<Arc<Record>> = {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.iter().skip(kept.len().saturating_sub(count)).cloned().collect()
+        };
+        let mut lines = Vec::new();
+        records.iter().for_each(|record| append(record, &mut lines));
+        lines
+    }
+}
+
+/// Appends the line of a record.
+fn append(record: &Record, lines: &mut Vec<u8>) {
+    let before = lines.len();
+    // A record of numbers and strings always has a JSON form.
+    match serde_json::to_writer(&mut *lines, record) {
+        Ok(()) => lines.push(b'\n'),
+        Err(_) => lines.truncate(before),
     }
 }
 
@@ -144,10 +156,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, lines: &Receiver<Arc<str>>) {
+    fn run(mut self, records: &Receiver<Arc<Record>>) {
         let mut batch = Vec::new();
         loop {
-            let first = lines.recv_timeout(IDLE);
+            let first = records.recv_timeout(IDLE);
             if self.reopen.swap(false, Relaxed) {
                 match Target::open(&self.path) {
                     Ok(target) => self.target = target,
@@ -158,11 +170,11 @@ impl Writer {
                 }
             }
             match first {
-                Ok(line) => {
-                    batch.extend_from_slice(line.as_bytes());
+                Ok(record) => {
+                    append(&record, &mut batch);
                     let mut count = 1;
-                    for line in lines.try_iter().take(BATCH - 1) {
-                        batch.extend_from_slice(line.as_bytes());
+                    for record in records.try_iter().take(BATCH - 1) {
+                        append(&record, &mut batch);
                         count += 1;
                     }
                     self.write(&batch, count);

@@ -47,6 +47,7 @@ fn measure(body: &[u8], size: usize) -> Record {
             at: Duration::from_millis(read as u64),
             read: read as u64,
             after: Duration::ZERO,
+            late: Duration::ZERO,
             stamped: true,
         };
         meter.push(arrival, piece, &mut |_| {});

@@ -115,7 +115,7 @@ fn pipelined_requests_are_answered_in_their_order() {
         while let Some(request) = wire.try_message() {
             let path = request.text().split(' ').nth(1).unwrap().to_owned();
             let number: usize = path[1..].parse().unwrap();
-            if number < 5 || number > 10 && number % 2 == 0 {
+            if number < 5 || number > 10 && number.is_multiple_of(2) {
                 wire.send(chat::answer("200 OK", "text/plain", path.as_bytes()));
             } else {
                 let body = [chunk(&path), chat::LAST.into()].concat();

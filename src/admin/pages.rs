@@ -126,7 +126,7 @@ fn requests(admin: &Admin, query: Option<&str>) -> Response<Text> {
             return page(StatusCode::BAD_REQUEST, PLAIN, why);
         }
     };
-    page(StatusCode::OK, "application/x-ndjson", admin.log.last(last).concat())
+    page(StatusCode::OK, "application/x-ndjson", admin.log.last(last))
 }
 
 fn is_allowed(admin: &Admin, request: &Request<Incoming>) -> bool {

@@ -99,6 +99,7 @@ mod tests {
                         at: Duration::from_millis(ms),
                         read,
                         after: Duration::ZERO,
+                        late: Duration::ZERO,
                         stamped: true,
                     },
                     tokens,

@@ -1,8 +1,9 @@
 //! The finished account of one request: one line of the request log.
 
 use super::tally::Tally;
-use serde::Serialize;
-use std::time::Duration;
+use serde::{Serialize, Serializer};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// Where a count of output tokens comes from, in this order of trust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -96,13 +97,16 @@ impl Tokens {
 /// byte, or lengths, as the definitions of the metrics have them.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Record {
-    /// When the first byte of the request arrived (RFC 3339, UTC).
-    pub time: String,
-    pub id: String,
+    /// When the first byte of the request arrived, as a time since 1970. Told as RFC 3339 has it, in UTC.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: Duration,
+    /// Told as 16 hexadecimal digits.
+    #[serde(serialize_with = "hexadecimal")]
+    pub id: u64,
     /// From `traceparent`.
     pub trace_id: Option<String>,
     /// The configured name.
-    pub upstream: String,
+    pub upstream: Arc<str>,
     pub method: String,
     /// A known route, or `other`.
     pub path: &'static str,
@@ -153,6 +157,14 @@ pub struct Record {
     pub degraded: bool,
 }
 
+fn rfc3339<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&humantime::format_rfc3339_micros(SystemTime::UNIX_EPOCH + *time))
+}
+
+fn hexadecimal<S: Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{id:016x}"))
+}
+
 impl Record {
     /// Fills in what the body's account says. `start` is the instant of the request's first byte.
     pub fn measured(&mut self, tally: &Tally, stream: bool, start: Duration) {
@@ -181,7 +193,7 @@ impl Record {
         self.tool_chars = Some(tally.tool_chars);
         self.finish_reasons = tally.finish_reasons.iter().map(ToString::to_string).collect();
         self.unparsed += tally.unparsed;
-        self.degraded |= tally.blurred;
+        self.degraded |= tally.blurred || tally.trailed;
         if tally.unstamped {
             self.clock = Clock::Program;
         }

@@ -33,8 +33,13 @@ fn run(reads: &[(u64, &str)]) -> (Meter, Vec<String>) {
     let mut told = Vec::new();
     let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
     for (read, (at, bytes)) in reads.iter().enumerate() {
-        let arrival =
-            Arrival { at: ms(*at), read: read as u64, after: Duration::ZERO, stamped: true };
+        let arrival = Arrival {
+            at: ms(*at),
+            read: read as u64,
+            after: Duration::ZERO,
+            late: Duration::ZERO,
+            stamped: true,
+        };
         // Frames of one read come one by one.
         bytes.as_bytes().chunks(7).for_each(|frame| meter.push(arrival, frame, &mut sink));
     }
@@ -201,13 +206,19 @@ fn a_stream_that_breaks_off_keeps_what_it_earned() {
         |sample: Sample<'_>| gaps += u64::from(matches!(sample, Sample::TokenGap { .. }));
     for read in 1..=3 {
         meter.push(
-            Arrival { at: ms(read), read, after: Duration::ZERO, stamped: true },
+            Arrival {
+                at: ms(read),
+                read,
+                after: Duration::ZERO,
+                late: Duration::ZERO,
+                stamped: true,
+            },
             text("a").as_bytes(),
             &mut sink,
         );
     }
     meter.push(
-        Arrival { at: ms(4), read: 4, after: Duration::ZERO, stamped: true },
+        Arrival { at: ms(4), read: 4, after: Duration::ZERO, late: Duration::ZERO, stamped: true },
         b"data: {\"choices\":[{\"delta\":{\"content\":\"cut",
         &mut sink,
     );
@@ -225,7 +236,13 @@ fn a_whole_document_has_counts_but_no_times() {
     let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
     body.as_bytes().chunks(9).for_each(|part| {
         meter.push(
-            Arrival { at: ms(5), read: 0, after: Duration::ZERO, stamped: true },
+            Arrival {
+                at: ms(5),
+                read: 0,
+                after: Duration::ZERO,
+                late: Duration::ZERO,
+                stamped: true,
+            },
             part,
             &mut sink,
         )

@@ -11,8 +11,17 @@ pub struct Arrival {
     pub read: u64,
     /// The read before: nothing of this one had arrived then. `at` is when the last byte of it did.
     pub after: Duration,
+    /// How long after `at` we got them.
+    pub late: Duration,
     /// Whether the kernel told `at`; else it is when we got the bytes.
     pub stamped: bool,
+}
+
+impl Arrival {
+    /// Whether what arrived first of this read may have arrived earlier by more than [`BLUR`].
+    fn is_blurred(&self) -> bool {
+        self.at.saturating_sub(self.after) > BLUR
+    }
 }
 
 /// An uncertainty that a measured interval would show.
@@ -106,6 +115,8 @@ pub struct Tally {
     /// The first output, or the first of the answer, was read together with later output that was sent
     /// apart from it: it may have arrived earlier than that read says, had we not been late.
     pub blurred: bool,
+    /// So was the last output, with what ends the stream, by a read that came late.
+    pub trailed: bool,
     /// An arrival's instant is when we got it.
     pub unstamped: bool,
     /// Output tokens told by [`Sample::OutputTokens`] so far.
@@ -142,6 +153,13 @@ impl Tally {
         self.said(facts, sink);
         if facts.choices.iter().any(ChoiceFacts::is_output) {
             self.output_event(index, arrival, facts, sink);
+        } else if let Some(last) = self.last
+            && last.read == arrival.read
+            && self.last_piece != self.pieces
+        {
+            // What ends a stream is often sent right behind the last output, and read together with it
+            // by a reader that is in time.
+            self.trailed = arrival.is_blurred() && arrival.late > BLUR;
         }
         for choice in &facts.choices {
             if let Some(at) = self.find_choice(choice.index, sink) {
@@ -226,8 +244,7 @@ impl Tally {
             Some(last) if last.read == arrival.read => {
                 let is_boundary = first.read == arrival.read || self.answer == Some(last.at);
                 let is_apart = self.last_piece != self.pieces;
-                let between = arrival.at.saturating_sub(arrival.after);
-                self.blurred |= is_boundary && is_apart && between > BLUR;
+                self.blurred |= is_boundary && is_apart && arrival.is_blurred();
             }
             Some(last) => {
                 let gap = arrival.at.saturating_sub(last.at);
@@ -239,6 +256,7 @@ impl Tally {
         }
         self.last = Some(arrival);
         self.last_piece = self.pieces;
+        self.trailed = false;
         for choice in &facts.choices {
             let chars = self.characters(choice, sink);
             if first.read == arrival.read {

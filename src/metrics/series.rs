@@ -9,7 +9,7 @@ use crate::meter::{Basis, Clock, Kind, Outcome, Record, Sample, TokenSource, Tok
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// The phase of a request in flight.
@@ -160,6 +160,34 @@ impl Settled {
     }
 }
 
+/// Handles of one family by what tells them apart, which are few: a look is cheaper than the hash of all
+/// labels.
+#[derive(Debug)]
+struct Known<K, M>(RwLock<Vec<(K, M)>>);
+
+impl<K, M> Default for Known<K, M> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<K: PartialEq, M: Clone> Known<K, M> {
+    fn get(&self, key: K, new: impl FnOnce() -> M) -> M {
+        let find = |known: &Vec<(K, M)>| {
+            known.iter().find(|(known, _)| *known == key).map(|(_, handle)| handle.clone())
+        };
+        // A poisoned lock means that a thread panicked between two lines of ours; the list is whole.
+        let known = find(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        known.unwrap_or_else(|| {
+            let handle = new();
+            // Two threads may come at once: both handles are of the same series.
+            let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            known.push((key, handle.clone()));
+            handle
+        })
+    }
+}
+
 /// The handles of one upstream, operation and model. Each series comes to be when it is first needed,
 /// so that what is never measured does not show as 0.
 pub struct Series {
@@ -172,6 +200,17 @@ pub struct Series {
     token_gap: [OnceLock<Arc<Samples>>; Basis::ALL.len()],
     output_tokens: OnceLock<Settled>,
     characters: [OnceLock<Arc<Count>>; Kind::ALL.len()],
+    requests: Known<(Outcome, Option<u16>, bool), IntCounter>,
+    request_duration: Known<(Outcome, Option<u16>), Histogram>,
+    finish_reasons: Known<&'static str, IntCounter>,
+    input_tokens: OnceLock<Arc<Count>>,
+    token_source: Known<(&'static str, TokenSource), IntCounter>,
+    usage_coverage: Known<bool, IntCounter>,
+    tpot: Known<TokenSource, Histogram>,
+    latency: OnceLock<Histogram>,
+    normalized: OnceLock<Histogram>,
+    character_rate: OnceLock<Histogram>,
+    token_usage: Known<&'static str, Histogram>,
 }
 
 impl std::fmt::Debug for Series {
@@ -192,6 +231,17 @@ impl Series {
             token_gap: Default::default(),
             output_tokens: OnceLock::new(),
             characters: Default::default(),
+            requests: Known::default(),
+            request_duration: Known::default(),
+            finish_reasons: Known::default(),
+            input_tokens: OnceLock::new(),
+            token_source: Known::default(),
+            usage_coverage: Known::default(),
+            tpot: Known::default(),
+            latency: OnceLock::new(),
+            normalized: OnceLock::new(),
+            character_rate: OnceLock::new(),
+            token_usage: Known::default(),
         }
     }
 
@@ -277,25 +327,33 @@ impl Series {
     fn finished(&self, reason: &FinishReason) {
         // Only the usual reasons are borrowed; what a server makes up is no label.
         let reason = match reason {
-            FinishReason::Borrowed(usual) => usual,
+            FinishReason::Borrowed(usual) => *usual,
             FinishReason::Owned(_) => OTHER,
         };
-        self.counter(&self.families.finish_reasons, [reason]).inc();
+        let new = || self.counter(&self.families.finish_reasons, [reason]);
+        self.finish_reasons.get(reason, new).inc();
     }
 
     /// The request's end, which every request has once.
     pub fn ended(&self, record: &Record, outcome: Outcome) {
-        let code = record.status.map(code_label).unwrap_or_default();
-        let stream = if record.stream { "true" } else { "false" };
-        self.counter(&self.families.requests, [outcome.label(), &code, stream]).inc();
+        let status = record.status;
+        let code = || status.map(code_label).unwrap_or_default();
+        let new = || {
+            let stream = if record.stream { "true" } else { "false" };
+            self.counter(&self.families.requests, [outcome.label(), &code(), stream])
+        };
+        self.requests.get((outcome, status, record.stream), new).inc();
         if self.key.operation.is_inference() {
-            // OpenTelemetry's: empty when ok, else the status or what went wrong without one.
-            let error = match outcome {
-                Outcome::Ok => "",
-                Outcome::ClientError | Outcome::Rejected | Outcome::ServerError => &code,
-                _ => outcome.label(),
+            let new = || {
+                // OpenTelemetry's: empty when ok, else the status or what went wrong without one.
+                let error = match outcome {
+                    Outcome::Ok => String::new(),
+                    Outcome::ClientError | Outcome::Rejected | Outcome::ServerError => code(),
+                    _ => outcome.label().to_owned(),
+                };
+                self.histogram(&self.families.request_duration, [&error])
             };
-            self.histogram(&self.families.request_duration, [error]).observe(record.duration_s);
+            self.request_duration.get((outcome, status), new).observe(record.duration_s);
             if let Some(stall) = record.client_stall_s {
                 self.histogram(&self.families.client_stall, []).observe(stall);
             }
@@ -305,14 +363,14 @@ impl Series {
     /// The token counts of a response that ended, whatever its outcome. `live` is what was counted of
     /// its output while it ran.
     pub fn counted(&self, tokens: &Tokens, live: u64) {
-        let Families { tokens: total, token_source, token_subset, .. } = &*self.families;
+        let Families { tokens: total, token_subset, .. } = &*self.families;
         if let Some((count, source)) = tokens.input {
-            self.cells(total, ["input"]).inc_by(count);
-            self.counter(token_source, ["input", source.label()]).inc();
+            self.input_tokens.get_or_init(|| self.cells(total, ["input"])).inc_by(count);
+            self.token_source("input", source).inc();
         }
         if let Some((count, source)) = tokens.output {
             self.output_tokens().settle(live, count);
-            self.counter(token_source, ["output", source.label()]).inc();
+            self.token_source("output", source).inc();
         }
         for (count, subset) in [(tokens.cached, "cached_input"), (tokens.reasoning, "reasoning")] {
             if let Some(count) = count {
@@ -321,28 +379,40 @@ impl Series {
         }
     }
 
+    fn token_source(&self, kind: &'static str, source: TokenSource) -> IntCounter {
+        let new = || self.counter(&self.families.token_source, [kind, source.label()]);
+        self.token_source.get((kind, source), new)
+    }
+
     /// What only a complete response gives (outcome ok). `characters_per_second` is of its output.
     pub fn completed(&self, record: &Record, tokens: &Tokens, characters_per_second: Option<f64>) {
         let families = &*self.families;
         let reported = tokens.output.is_some_and(|(_, source)| source != TokenSource::Events);
-        let coverage = if reported { "true" } else { "false" };
-        self.counter(&families.usage_coverage, [coverage]).inc();
+        let new = || {
+            let reported = if reported { "true" } else { "false" };
+            self.counter(&families.usage_coverage, [reported])
+        };
+        self.usage_coverage.get(reported, new).inc();
         if let (Some(tpot), Some((_, source))) = (record.tpot_s, tokens.output) {
-            self.histogram(&families.tpot, [source.label()]).observe(tpot);
+            let new = || self.histogram(&families.tpot, [source.label()]);
+            self.tpot.get(source, new).observe(tpot);
         }
         if let Some(latency) = record.latency_s {
-            self.histogram(&families.latency, []).observe(latency);
+            let new = || self.histogram(&families.latency, []);
+            self.latency.get_or_init(new).observe(latency);
         }
         if let Some((count, _)) = tokens.output.filter(|(count, _)| *count > 0) {
-            let normalized = record.duration_s / count as f64;
-            self.histogram(&families.normalized, []).observe(normalized);
+            let new = || self.histogram(&families.normalized, []);
+            self.normalized.get_or_init(new).observe(record.duration_s / count as f64);
         }
         if let Some(rate) = characters_per_second {
-            self.histogram(&families.character_rate, []).observe(rate);
+            let new = || self.histogram(&families.character_rate, []);
+            self.character_rate.get_or_init(new).observe(rate);
         }
         for (count, kind) in [(tokens.input, "input"), (tokens.output, "output")] {
             if let Some((count, TokenSource::Usage | TokenSource::Engine)) = count {
-                self.histogram(&families.token_usage, [kind]).observe(count as f64);
+                let new = || self.histogram(&families.token_usage, [kind]);
+                self.token_usage.get(kind, new).observe(count as f64);
             }
         }
     }

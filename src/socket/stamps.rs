@@ -56,10 +56,12 @@ fn nanos(instant: Duration) -> u64 {
 impl Stamps {
     /// The latest read.
     pub fn last_read(&self) -> Arrival {
+        let (at, taken) = (self.read_at.load(Relaxed), self.taken_at.load(Relaxed));
         Arrival {
-            at: Duration::from_nanos(self.read_at.load(Relaxed)),
+            at: Duration::from_nanos(at),
             read: self.reads.load(Relaxed),
             after: Duration::from_nanos(self.after.load(Relaxed)),
+            late: Duration::from_nanos(taken.saturating_sub(at)),
             stamped: !self.unstamped.load(Relaxed),
         }
     }

@@ -33,7 +33,8 @@ struct State {
     /// The first byte of the request's head.
     start: Duration,
     stalled_before: Duration,
-    time: SystemTime,
+    /// The same since 1970.
+    time: Duration,
     method: String,
     trace_id: Option<String>,
     connect: Option<Duration>,
@@ -65,7 +66,7 @@ impl Measurement {
             operation,
             start,
             stalled_before: client.stalled(),
-            time: SystemTime::now().checked_sub(elapsed).unwrap_or_else(SystemTime::now),
+            time: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed),
             method: head.method.as_str().chars().take(32).collect(),
             trace_id: trace_id(&head.headers),
             connect: None,
@@ -272,7 +273,7 @@ impl State {
         }
         self.tap.series.told_by(record.clock);
         series.ended(&record, outcome);
-        self.tap.log.write(&record);
+        self.tap.log.write(record);
     }
 
     fn ended(&self, end: End, meter: Option<&Meter>) -> Ended {
@@ -297,10 +298,10 @@ impl State {
         let facts = self.side.facts();
         let stalled = self.client.stalled().saturating_sub(self.stalled_before);
         Record {
-            time: humantime::format_rfc3339_micros(self.time).to_string(),
+            time: self.time,
             id: self.tap.next_id(),
             trace_id: self.trace_id.clone(),
-            upstream: self.tap.upstream.to_string(),
+            upstream: Arc::clone(&self.tap.upstream),
             method: self.method.clone(),
             path: self.operation.route(),
             operation: self.operation.label(),

@@ -89,7 +89,7 @@ impl Tap {
         Arc::new(move |delay, frames| tap.series.forwarded(delay, frames))
     }
 
-    fn next_id(&self) -> String {
-        format!("{:016x}", self.ids.fetch_add(1, Relaxed))
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Relaxed)
     }
 }

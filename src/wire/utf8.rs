@@ -18,8 +18,10 @@ pub struct ScalarCount {
 impl ScalarCount {
     /// Counts the scalar values that begin in `bytes`.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.pending == 0 && bytes.is_ascii() {
-            self.chars += bytes.len() as u64;
+        if self.pending == 0
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            self.chars += text.chars().count() as u64;
             return;
         }
         for &byte in bytes {
