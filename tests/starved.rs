@@ -155,8 +155,9 @@ fn stopped_half_of_the_time() {
         println!("skipped: this kernel does not stamp what it receives");
         return;
     }
-    // The reads that brought several events at once are marked, and they are few.
-    assert!(kernel.degraded < CLIENTS * STREAMS / 2, "{} lines degraded", kernel.degraded);
+    // Lines whose first or last output was read together with something later are marked. The end of each
+    // stream follows its last output at once, so these are more than half.
+    assert!(kernel.degraded < CLIENTS * STREAMS * 3 / 4, "{} lines degraded", kernel.degraded);
     // The 99th percentile is printed: the clocks of the clients and the server, which are threads of this
     // test, are not exact enough on every machine to hold it against them.
     assert!(kernel.quantile(0.9) <= 1.0, "p90 of the error is {} ms", kernel.quantile(0.9));
