@@ -258,3 +258,30 @@ fn a_whole_document_has_counts_but_no_times() {
     assert_eq!((record.input_tokens, record.output_tokens), (Some(9), Some(4)));
     assert_eq!(record.response_model.as_deref(), Some("m"));
 }
+
+/// What ends a stream, read together with the last output: by a reader in time, and by a late one.
+#[test]
+fn a_last_output_that_was_read_late_with_the_end_of_its_stream_is_marked() {
+    let degraded = |late: u64, pieces: &[&[&str]]| {
+        let mut meter = Meter::new(Format::Sse);
+        for (read, pieces) in pieces.iter().enumerate() {
+            let arrival = Arrival {
+                at: ms(100 * (read as u64 + 1)),
+                read: read as u64,
+                after: ms(100 * read as u64),
+                late: ms(late),
+                stamped: true,
+            };
+            pieces.iter().for_each(|piece| meter.push(arrival, piece.as_bytes(), &mut |_| {}));
+        }
+        meter.end(true, &mut |_| {});
+        record(&meter, 0).degraded
+    };
+    let (one, two) = (text("a"), text("b"));
+    let together = [two.as_str(), FINISH, DONE];
+    assert!(!degraded(0, &[&[&one], &together]), "read in time");
+    assert!(degraded(5, &[&[&one], &together]), "read late");
+    assert!(!degraded(5, &[&[&one], &[&two], &[FINISH, DONE]]), "read apart");
+    assert!(!degraded(5, &[&[&one], &[&together.concat()]]), "sent as one");
+    assert!(!degraded(5, &[&[&one, FINISH], &[&two]]), "not the last output after all");
+}
