@@ -186,7 +186,7 @@ pub fn truth(truth: &Json) -> Figure {
             "The share of the numbers whose error is no greater. An error is the distance from the interval in which the"
                 .to_owned(),
             format!(
-                "truth lies: at most {} wide for 99 % of the numbers. Without a proxy, 99 % of the errors are at most {}.",
+                "truth lies: at most {} wide for 99 % of the numbers. Without a proxy, the error is {} at p99.",
                 time(widest),
                 instrument.as_deref().unwrap_or("unknown")
             ),
@@ -272,7 +272,10 @@ mod tests {
         };
         let file = json!({"runs": [run("idle", &[0.0, 5.0]), run("stopped", &[0.0])]});
         let drawn = truth(&file).unwrap();
-        assert!(drawn.contains("at most 12 µs wide") && drawn.contains("at most 2 µs."), "{drawn}");
+        assert!(
+            drawn.contains("at most 12 µs wide") && drawn.contains("the error is 2 µs at p99"),
+            "{drawn}"
+        );
         // Idle has one line, stopped two.
         assert_eq!(drawn.matches("<path class=\"first\"").count(), 3);
         assert_eq!(errors(&file["runs"][0], "errors_us"), [0.0, 5.0]);

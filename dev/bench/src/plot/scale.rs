@@ -1,7 +1,7 @@
 //! Axes: where a value lies, and which values are named.
 
 /// About so many pixels lie between two ticks of a linear axis.
-const SPACING: f64 = 60.0;
+const SPACING: f64 = 50.0;
 
 /// A linear axis or a logarithmic one.
 #[derive(Clone, Copy, Debug, PartialEq)]

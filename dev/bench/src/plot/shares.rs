@@ -5,8 +5,9 @@ use super::svg::{Anchor, Ink, Stroke, Svg};
 
 const WIDTH: f64 = 800.0;
 const MARGIN: f64 = 24.0;
-/// For the labels of the vertical axis.
+/// For the labels of the vertical axis, and for half of the last one of the horizontal axis.
 const LABELS: f64 = 44.0;
+const OVERHANG: f64 = 14.0;
 const BETWEEN: f64 = 56.0;
 const HEIGHT: f64 = 240.0;
 /// The ends of the horizontal axis, microseconds.
@@ -63,7 +64,7 @@ impl Shares {
         let top = y + 46.0;
         let bottom = top + HEIGHT;
         let panels = self.panels.len() as f64;
-        let each = (WIDTH - 2.0 * MARGIN - LABELS - BETWEEN * (panels - 1.0)) / panels;
+        let each = (WIDTH - 2.0 * MARGIN - LABELS - OVERHANG - BETWEEN * (panels - 1.0)) / panels;
         let scale = Scale::linear([1.0].into_iter(), bottom, top);
         for (at, panel) in self.panels.iter().enumerate() {
             let left = MARGIN + LABELS + (each + BETWEEN) * at as f64;
