@@ -98,7 +98,8 @@ async fn read(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failur
     }
 }
 
-fn check_head(head: &[u8]) -> Result<(), Failure> {
+/// Whether the head of a response announces a stream.
+pub fn check_head(head: &[u8]) -> Result<(), Failure> {
     let head = head.to_ascii_lowercase();
     if !head.starts_with(b"http/1.1 200 ") {
         return Err("the status is not 200");

@@ -153,6 +153,6 @@ pub fn this_binary() -> Result<Command, Error> {
 }
 
 /// A port of the loopback that nobody uses now.
-fn free_address() -> Result<SocketAddr, Error> {
+pub fn free_address() -> Result<SocketAddr, Error> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

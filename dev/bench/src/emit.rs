@@ -108,10 +108,14 @@ impl Stream {
                 self.closed = true;
             }
         }
+        let from = clock::now();
         match self.socket.try_write(&self.unsent) {
             Ok(written) => drop(self.unsent.drain(..written)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
+        }
+        if self.unsent.is_empty() {
+            self.writer.written(from, clock::now());
         }
         Ok(match (self.unsent.is_empty(), self.closed) {
             (true, true) => None,

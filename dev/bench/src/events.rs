@@ -105,7 +105,7 @@ mod tests {
 
     /// A response of three tokens, without its head.
     fn body() -> Vec<u8> {
-        let (mut writer, mut out) = (Writer::new(1), Vec::new());
+        let (mut writer, mut out) = (Writer::new(1, false), Vec::new());
         writer.open(&mut out);
         (10..13).for_each(|at| writer.token(&mut out, at));
         writer.close(&mut out);

@@ -9,6 +9,8 @@
 //! | `load` | [`load`], [`client`], [`events`], [`dechunk`] | opens streams, checks each, takes one-way latencies |
 //! | `bare` | [`bare`] | the baseline: a hyper proxy that measures nothing |
 //! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`report`] | starts all of them, interleaved, and reports |
+//! | `truth` | [`truth`] | how exact Streamgauge's numbers are, against those who send |
+//! | `plot` | [`plot`] | pictures of what the two measured |
 //!
 //! README.md says what the numbers mean.
 
@@ -23,6 +25,7 @@ mod events;
 mod load;
 mod measure;
 mod pin;
+mod plot;
 mod process;
 mod quiet;
 mod report;
@@ -30,8 +33,10 @@ mod rival;
 mod run;
 mod scrape;
 mod serve;
+mod signals;
 mod sse;
 mod stats;
+mod truth;
 
 use std::process::ExitCode;
 
@@ -45,6 +50,9 @@ const USAGE: &str = "\
 usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4] [--rounds 12]
                    [--warmup 1] [--tokens 0] [--pattern spread|step] [--only a,b] [--cores 0,1]
                    [--together] [--json FILE] [--check]
+       bench truth --streamgauge PATH [--streams 40] [--tokens 12] [--rate 30] [--seconds 10]
+                   [--cores 0,1] [--json FILE]
+       bench plot  [--run FILE] [--truth FILE] --out DIR
        bench serve --listen ADDR
        bench load  --target ADDR [--streams 100] [--rate 20] [--seconds 5] [--warmup 1]
                    [--tokens 0] [--pattern spread|step] [--start-at NANOSECONDS]
@@ -80,6 +88,8 @@ fn play(role: &str, words: Vec<String>) -> Result<(), Error> {
             runtime.block_on(bare::proxy(listen, upstream, args.flag("conn")))
         }
         "run" => runtime.block_on(run::role(words)),
+        "plot" => plot::role(words),
+        "truth" => runtime.block_on(truth::role(words)),
         _ => Err(format!("no such role\n{USAGE}").into()),
     }
 }

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::Error;
+use crate::args::Args;
+
 /// This thread.
 const SELF: Pid = Pid::from_raw(0);
 
@@ -22,8 +25,18 @@ pub struct Cores {
 }
 
 impl Cores {
+    /// Those of `--cores`; `None` if they are not ours to use.
+    pub fn of(args: &Args) -> Result<Option<Self>, Error> {
+        let cores = args.or("cores", Self { proxy: 0, load: 1, server: 1 })?;
+        if !cores.usable() {
+            println!("The cores of --cores are not ours to use: nothing is pinned.");
+            return Ok(None);
+        }
+        Ok(Some(cores))
+    }
+
     /// Whether this machine has them, for us.
-    pub fn usable(&self) -> bool {
+    fn usable(&self) -> bool {
         let Ok(allowed) = sched_getaffinity(SELF) else { return false };
         [self.proxy, self.load, self.server]
             .into_iter()

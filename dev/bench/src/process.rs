@@ -79,6 +79,11 @@ impl Process {
         tree
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        Ok(kill(self.pid(), signal)?)
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
     }
@@ -91,6 +96,8 @@ impl Drop for Process {
         }
         let tree = self.tree();
         let _ = kill(self.pid(), Signal::SIGTERM);
+        // One that is stopped would hear it only then.
+        let _ = kill(self.pid(), Signal::SIGCONT);
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
             if matches!(self.child.try_wait(), Ok(Some(_))) {

@@ -211,7 +211,7 @@ fn number(value: Option<f64>, digits: usize) -> String {
 }
 
 /// The machine, in a few words.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let names = || cpus.lines().filter_map(|line| line.strip_prefix("model name"));

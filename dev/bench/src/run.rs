@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::args::Args;
 use crate::contestant::{Contestant, Running};
 use crate::emit::Pattern;
 use crate::measure::{Sample, measure};
 use crate::pin::{self, Cores};
-use crate::{Error, quiet, report};
+use crate::{Error, quiet, report, signals};
 
 /// How often a disturbed measurement is made.
 const TRIES: u32 = 3;
@@ -64,11 +62,6 @@ impl Options {
         let only = args
             .optional::<String>("only")?
             .map(|names| names.split(',').map(str::parse).collect::<Result<Vec<Contestant>, _>>());
-        let mut cores = Some(args.or("cores", Cores { proxy: 0, load: 1, server: 1 })?);
-        if !cores.is_some_and(|cores| cores.usable()) {
-            println!("The cores of --cores are not ours to use: nothing is pinned.");
-            cores = None;
-        }
         Ok(Self {
             streams: args.number("streams", usual(200.0, 20.0), 1.0, 20_000.0)? as u64,
             rate: args.number("rate", 20.0, 0.1, 10_000.0)?,
@@ -77,7 +70,7 @@ impl Options {
             rounds: args.number("rounds", usual(12.0, 1.0), 1.0, 100.0)? as usize,
             tokens: args.number("tokens", 0.0, 0.0, 1e6)? as u64,
             pattern: args.or("pattern", Pattern::Spread)?,
-            cores,
+            cores: Cores::of(&args)?,
             streamgauge: args.optional("streamgauge")?,
             together: args.flag("together"),
             check,
@@ -132,14 +125,7 @@ impl Options {
 /// The role `run`.
 pub async fn role(words: Vec<String>) -> Result<(), Error> {
     let options = Options::parse(words)?;
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    // Whatever ends it, all that was started is dropped, and so ended, on the way out.
-    tokio::select! {
-        result = run(&options) => result,
-        _ = interrupt.recv() => Err("interrupted".into()),
-        _ = terminate.recv() => Err("terminated".into()),
-    }
+    signals::unless_ended(run(&options)).await
 }
 
 async fn run(options: &Options) -> Result<(), Error> {

@@ -16,21 +16,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The number of output tokens that the metrics at `admin` tell.
 pub async fn output_tokens(admin: SocketAddr) -> Result<u64, Error> {
+    Ok(sum(&get(admin, "/metrics").await?))
+}
+
+/// A page of the admin port.
+pub async fn get(admin: SocketAddr, path: &str) -> Result<String, Error> {
     let mut response = String::new();
     timeout(PATIENCE, async {
         let mut socket = TcpStream::connect(admin).await?;
         // HTTP/1.0, so that the end of the connection is the end of the body.
-        let request = format!("GET /metrics HTTP/1.0\r\nhost: {admin}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nhost: {admin}\r\n\r\n");
         socket.write_all(request.as_bytes()).await?;
         socket.read_to_string(&mut response).await
     })
     .await
-    .map_err(|_| format!("{admin}/metrics does not answer"))??;
+    .map_err(|_| format!("{admin}{path} does not answer"))??;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
     if head.split(' ').nth(1) != Some("200") {
-        return Err(format!("{admin}/metrics: {}", head.lines().next().unwrap_or_default()).into());
+        return Err(format!("{admin}{path}: {}", head.lines().next().unwrap_or_default()).into());
     }
-    Ok(sum(body))
+    Ok(body.to_owned())
 }
 
 fn sum(exposition: &str) -> u64 {

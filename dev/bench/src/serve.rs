@@ -69,7 +69,8 @@ fn stream(
     let pattern = body["pattern"].as_str().map_or(Ok(Pattern::Spread), str::parse)?;
     let period = clock::seconds(1.0 / rate);
     let due = pattern.first(clock::now(), number, period);
-    Ok(Stream::new(socket, Writer::new(number), tokens, period, due, back))
+    let writer = Writer::new(number, body["account"] == true);
+    Ok(Stream::new(socket, writer, tokens, period, due, back))
 }
 
 /// The next request's head and body; `None` at the end of the connection. What is read beyond stays in `buffer`.

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use serde_json::json;
+
 /// What a content chunk says; about the sizes of real tokens, with an escape and letters beyond ASCII.
 const WORDS: [&str; 16] = [
     " the", " model", " is", " a", " server", ",", " und", " über", "\\n\\n", " of", " token", "s",
@@ -18,11 +20,13 @@ pub struct Writer {
     tokens: u64,
     /// Bytes of the body so far, without the framing of HTTP.
     bytes: u64,
+    /// Of each token, when its write began and when it was done; where an account is kept.
+    writes: Option<Vec<(u64, u64)>>,
 }
 
 impl Writer {
-    /// For the response numbered `id`.
-    pub fn new(id: u64) -> Self {
+    /// For the response numbered `id`. `account`: the end of the response is to tell of [`writes`](Self::written).
+    pub fn new(id: u64, account: bool) -> Self {
         Self {
             prefix: format!(
                 r#"data: {{"id":"chatcmpl-{id:032x}","object":"chat.completion.chunk","created":1767225600,"model":"bench/model-8b","choices":["#
@@ -30,6 +34,7 @@ impl Writer {
             event: Vec::with_capacity(384),
             tokens: 0,
             bytes: 0,
+            writes: account.then(Vec::new),
         }
     }
 
@@ -66,8 +71,17 @@ impl Writer {
         );
     }
 
-    /// The events that end a response: the finish, the usage (with the count of the bytes before it, for the
-    /// client to compare), the terminator.
+    /// What was made last is written: the write began at `from` and was done at `to`.
+    pub fn written(&mut self, from: u64, to: u64) {
+        let Some(writes) = &mut self.writes else { return };
+        // The first write, of the head, comes before any token.
+        if (writes.len() as u64) < self.tokens {
+            writes.push((from, to));
+        }
+    }
+
+    /// The events that end a response: the finish, the usage (with the account of the writes, if one is kept, and
+    /// with the count of the bytes before it, for the client to compare), the terminator.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         self.event(
             out,
@@ -77,10 +91,14 @@ impl Writer {
         );
         let (tokens, bytes) = (self.tokens, self.bytes);
         let total = tokens + 5;
+        let account = self
+            .writes
+            .as_ref()
+            .map_or_else(String::new, |writes| format!(r#","writes":{}"#, json!(writes)));
         self.event(
             out,
             format_args!(
-                r#"],"usage":{{"prompt_tokens":5,"total_tokens":{total},"completion_tokens":{tokens}}},"bytes_before":{bytes}}}"#
+                r#"],"usage":{{"prompt_tokens":5,"total_tokens":{total},"completion_tokens":{tokens}}}{account},"bytes_before":{bytes}}}"#
             ),
         );
         self.event.clear();
@@ -111,10 +129,11 @@ mod tests {
 
     #[test]
     fn events_are_json_but_the_last() {
-        let mut writer = Writer::new(7);
+        let mut writer = Writer::new(7, true);
         let mut out = Vec::new();
         writer.open(&mut out);
         for at in 0..20 {
+            writer.written(at, at + 1);
             writer.token(&mut out, at);
         }
         writer.close(&mut out);
@@ -128,5 +147,8 @@ mod tests {
         let text = events[3]["choices"][0]["delta"]["content"].as_str().unwrap();
         assert!(text.ends_with(" t=2 i=2"), "{text}");
         assert_eq!(events[22]["usage"]["completion_tokens"], 20);
+        // The first write was the head's.
+        assert_eq!(events[22]["writes"][0], json!([1, 2]));
+        assert_eq!(events[22]["writes"].as_array().unwrap().len(), 19);
     }
 }

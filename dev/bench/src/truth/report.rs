@@ -1,0 +1,158 @@
+//! The table of the four runs, and their errors in JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::compare::{Deviation, Line, Number};
+use super::{Options, State};
+use crate::report::machine;
+use crate::stats::quantile;
+
+/// What is put in the place of a number in the row of what was measured without the proxy.
+pub const INSTRUMENT: &str = "the instrument itself (no proxy)";
+
+/// One of the runs.
+#[derive(Debug)]
+pub struct Run {
+    /// The clock that the proxy was told to use.
+    pub clock: &'static str,
+    /// What was done to it.
+    pub state: State,
+    /// Its log.
+    pub lines: Vec<Line>,
+    /// Of the instants at which the client's kernel received tokens that came directly from the server.
+    pub instrument: Vec<Deviation>,
+}
+
+impl Run {
+    /// Of a number, over all lines or those that are not degraded.
+    fn deviations(&self, number: usize, all: bool) -> Vec<Deviation> {
+        let lines = self.lines.iter().filter(|line| all || !line.degraded);
+        lines.map(|line| line.deviations[number]).collect()
+    }
+
+    fn degraded(&self) -> usize {
+        self.lines.iter().filter(|line| line.degraded).count()
+    }
+}
+
+/// The table.
+pub fn markdown(runs: &[Run], options: &Options) -> String {
+    let mut out = format!(
+        "{} streams at a time, {} tokens at {} tokens/s each, {} s a run; {}\n\n\
+         | clock | proxy | number | lines | p50 | p90 | p99 | max | not degraded | p99 | max | truth's width p50 | p99 |\n\
+         |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        options.streams,
+        options.shape.tokens,
+        options.shape.rate,
+        options.seconds,
+        machine()
+    );
+    for run in runs {
+        let (clock, state) = (run.clock, run.state.name());
+        for (at, number) in Number::ALL.into_iter().enumerate() {
+            let (all, sound) = (run.deviations(at, true), run.deviations(at, false));
+            let row = row(&all, Some(&sound));
+            let _ = writeln!(out, "| {clock} | {state} | {} | {row} |", number.name());
+        }
+        let _ = writeln!(out, "| - | {state} | {INSTRUMENT} | {} |", row(&run.instrument, None));
+    }
+    out + "\nErrors and widths in microseconds. An error is the distance from the interval that the truth allows; \
+           the true one is greater by the width at the most.\n"
+}
+
+fn row(all: &[Deviation], sound: Option<&[Deviation]>) -> String {
+    let (errors, widths) = (sorted(all, |one| one.error), sorted(all, |one| one.width));
+    let cell = |sorted: &[u64], q| quantile(sorted, q).map_or_else(|| "-".to_owned(), micros);
+    let mut cells = vec![all.len().to_string()];
+    cells.extend([0.5, 0.9, 0.99, 1.0].map(|q| cell(&errors, q)));
+    match sound {
+        Some(sound) => {
+            let errors = sorted(sound, |one| one.error);
+            cells.push(sound.len().to_string());
+            cells.extend([0.99, 1.0].map(|q| cell(&errors, q)));
+        }
+        None => cells.extend(["-"; 3].map(str::to_owned)),
+    }
+    cells.extend([0.5, 0.99].map(|q| cell(&widths, q)));
+    cells.join(" | ")
+}
+
+/// Nanoseconds in microseconds, three digits or more.
+fn micros(nanos: u64) -> String {
+    let micros = nanos as f64 / 1e3;
+    match nanos {
+        0 => "0".to_owned(),
+        1..10_000 => format!("{micros:.2}"),
+        10_000..100_000 => format!("{micros:.1}"),
+        100_000.. => format!("{micros:.0}"),
+    }
+}
+
+/// The runs with all errors.
+pub fn json(runs: &[Run], options: &Options) -> Value {
+    let run = |run: &Run| {
+        let number = |(at, number): (usize, Number)| {
+            json!({
+                "number": number.name(),
+                "errors_us": errors(&run.deviations(at, true)),
+                "errors_not_degraded_us": errors(&run.deviations(at, false)),
+                "width_us": widths(&run.deviations(at, true)),
+            })
+        };
+        json!({
+            "clock": run.clock,
+            "proxy": run.state.name(),
+            "lines": run.lines.len(),
+            "degraded": run.degraded(),
+            "numbers": Number::ALL.into_iter().enumerate().map(number).collect::<Vec<_>>(),
+            "instrument": {
+                "errors_us": errors(&run.instrument),
+                "width_us": widths(&run.instrument),
+            },
+        })
+    };
+    json!({
+        "streams": options.streams,
+        "tokens_per_stream": options.shape.tokens,
+        "rate": options.shape.rate,
+        "seconds": options.seconds,
+        "pinned": options.cores.is_some(),
+        "machine": machine(),
+        "runs": runs.iter().map(run).collect::<Vec<_>>(),
+    })
+}
+
+fn sorted(deviations: &[Deviation], of: fn(&Deviation) -> u64) -> Vec<u64> {
+    let mut sorted: Vec<u64> = deviations.iter().map(of).collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// Ascending, in microseconds.
+fn errors(deviations: &[Deviation]) -> Vec<f64> {
+    sorted(deviations, |one| one.error).into_iter().map(|nanos| nanos as f64 / 1e3).collect()
+}
+
+fn widths(deviations: &[Deviation]) -> Value {
+    let sorted = sorted(deviations, |one| one.width);
+    let at = |q| quantile(&sorted, q).map(|nanos| nanos as f64 / 1e3);
+    json!({"p50": at(0.5), "p99": at(0.99)})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_quantiles_in_microseconds() {
+        let deviations = |errors: &[u64]| -> Vec<_> {
+            errors.iter().map(|&error| Deviation { error, width: 12_345 }).collect()
+        };
+        let all = deviations(&[0, 5_000_000, 250, 1_500]);
+        let expected = "4 | 1.50 | 5000 | 5000 | 5000 | 1 | 0.25 | 0.25 | 12.3 | 12.3";
+        assert_eq!(row(&all, Some(&deviations(&[250]))), expected);
+        assert_eq!(row(&[], None), "0 | - | - | - | - | - | - | - | - | -");
+    }
+}

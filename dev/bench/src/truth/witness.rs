@@ -1,0 +1,186 @@
+//! Asks for a stream and keeps what was true of it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use memchr::memmem;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::span::Span;
+use super::stamp;
+use crate::Error;
+use crate::client::check_head;
+use crate::dechunk::Dechunker;
+use crate::emit::Pattern;
+use crate::events::Events;
+
+/// What was true of one stream.
+#[derive(Debug)]
+pub struct Truth {
+    /// When the client wrote the request.
+    pub asked: Span,
+    /// When the server wrote each token.
+    pub tokens: Vec<Span>,
+    /// When the client's kernel received a token, by the wall's clock; of those that a read held alone.
+    pub received: HashMap<usize, u64>,
+}
+
+/// The streams to ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Tokens of a stream.
+    pub tokens: u64,
+    /// Tokens a second.
+    pub rate: f64,
+}
+
+impl Shape {
+    /// How long a stream lasts, seconds.
+    pub fn length(self) -> f64 {
+        self.tokens as f64 / self.rate
+    }
+}
+
+/// A connection, on which one stream follows the other.
+pub struct Witness {
+    target: SocketAddr,
+    socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Witness {
+    /// Connects to the proxy, or to the server itself.
+    pub async fn connect(target: SocketAddr) -> Result<Self, Error> {
+        let socket = TcpStream::connect(target).await?;
+        socket.set_nodelay(true)?;
+        stamp::enable(&socket)?;
+        Ok(Self { target, socket, buffer: vec![0; 64 * 1024] })
+    }
+
+    /// One stream, whose trace has this id.
+    pub async fn stream(&mut self, id: u64, shape: Shape) -> Result<Truth, Error> {
+        let request = self.request(id, shape);
+        self.socket.writable().await?;
+        let (written, asked) = Span::of(|| self.socket.try_write(&request));
+        if written? != request.len() {
+            return Err("the socket does not take a request in one write".into());
+        }
+
+        let (mut head, mut in_body) = (Vec::new(), false);
+        let (mut framing, mut body, mut received) = (Dechunker::new(), Vec::new(), HashMap::new());
+        while !framing.is_done() {
+            let (length, stamp) = stamp::receive(&self.socket, &mut self.buffer).await?;
+            let mut bytes = &self.buffer[..length];
+            if length == 0 {
+                return Err("the connection ended within a stream".into());
+            }
+            if !in_body {
+                head.extend_from_slice(bytes);
+                let Some(end) = memmem::find(&head, b"\r\n\r\n") else { continue };
+                check_head(&head[..end])?;
+                bytes = &bytes[bytes.len() - (head.len() - end - 4)..];
+                in_body = true;
+            }
+            let before = body.len();
+            framing.feed(bytes, &mut body)?;
+            if let Some((number, stamp)) = lone_token(&body[before..]).zip(stamp) {
+                received.insert(number, stamp);
+            }
+        }
+        complete(&body, shape.tokens)?;
+        let tokens = account(&body).ok_or("the server keeps no account of its writes")?;
+        Ok(Truth { asked, tokens, received })
+    }
+
+    fn request(&self, id: u64, shape: Shape) -> Vec<u8> {
+        let body = json!({
+            "model": "bench/model-8b",
+            "messages": [{"role": "user", "content": "When was it?"}],
+            "stream": true,
+            "stream_options": {"include_usage": true},
+            "tokens": shape.tokens,
+            "rate": shape.rate,
+            "pattern": Pattern::Spread.name(),
+            "account": true,
+        })
+        .to_string();
+        let (target, length) = (self.target, body.len());
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {target}\r\n\
+             traceparent: 00-{id:032x}-00000000000000ff-01\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .into_bytes()
+    }
+}
+
+/// The number of the token that `data` is, if it is one and nothing else.
+fn lone_token(data: &[u8]) -> Option<usize> {
+    let event = data.strip_suffix(b"\n\n")?;
+    if memmem::find(event, b"\n\n").is_some() {
+        return None;
+    }
+    let event: Value = serde_json::from_slice(event.strip_prefix(b"data: ")?).ok()?;
+    let content = event["choices"][0]["delta"]["content"].as_str()?;
+    content.rsplit_once(" i=")?.1.parse().ok()
+}
+
+/// Whether nothing was lost.
+fn complete(body: &[u8], tokens: u64) -> Result<(), &'static str> {
+    let mut events = Events::default();
+    events.buffer().extend_from_slice(body);
+    events.read(|_| ())?;
+    events.finish(tokens)
+}
+
+/// The server's account of its writes, in the last event before the terminator.
+fn account(body: &[u8]) -> Option<Vec<Span>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let last = text.trim_end().rsplit("\n\n").nth(1)?.strip_prefix("data: ")?;
+    let last: Value = serde_json::from_str(last).ok()?;
+    let writes = last["writes"].as_array()?.iter();
+    writes.map(|write| Some(Span { low: write[0].as_u64()?, high: write[1].as_u64()? })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sse::Writer;
+
+    /// The body of a response of two tokens, and where its events end.
+    fn body() -> (Vec<u8>, Vec<usize>) {
+        let (mut writer, mut raw, mut body) = (Writer::new(1, true), Vec::new(), Vec::new());
+        writer.open(&mut raw);
+        let head = memmem::find(&raw, b"\r\n\r\n").unwrap() + 4;
+        for at in [10, 20] {
+            writer.token(&mut raw, at);
+            writer.written(at, at + 3);
+        }
+        writer.close(&mut raw);
+        Dechunker::new().feed(&raw[head..], &mut body).unwrap();
+        let ends = memmem::find_iter(&body, b"\n\n").map(|at| at + 2).collect();
+        (body, ends)
+    }
+
+    #[test]
+    fn the_account_is_that_of_the_server() {
+        let (body, _) = body();
+        assert_eq!(complete(&body, 2), Ok(()));
+        let spans = [Span { low: 10, high: 13 }, Span { low: 20, high: 23 }];
+        assert_eq!(account(&body).unwrap(), spans);
+        assert_eq!(account(b"data: {}\n\ndata: [DONE]\n\n"), None);
+    }
+
+    #[test]
+    fn a_stamp_counts_for_a_token_alone() {
+        let (body, ends) = body();
+        let piece = |from: usize, to: usize| lone_token(&body[ends[from]..ends[to]]);
+        assert_eq!(piece(0, 1), Some(0));
+        assert_eq!(piece(1, 2), Some(1));
+        assert_eq!(piece(0, 2), None);
+        assert_eq!(piece(1, 3), None);
+        assert_eq!(piece(2, 3), None, "the finish is no token");
+        assert_eq!(lone_token(&body[ends[0]..ends[1] - 1]), None);
+    }
+}
