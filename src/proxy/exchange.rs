@@ -2,8 +2,7 @@
 //!
 //! hyper splits a client connection into a handle and a future that does the I/O. That future usually
 //! gets a task of its own, and frames cross between two tasks. Here whoever waits for an answer drives
-//! it: no hop, and the latest read of the socket is the one that the frame at hand came with. What is
-//! kept between two exchanges is the socket alone.
+//! it: no hop, and the latest read of the socket is the one that the frame at hand came with.
 
 use super::gate::{Gate, Pass};
 use crate::socket::{StampedIo, Stamps};
@@ -21,6 +20,28 @@ use std::task::{Context, Poll};
 const MAX_HEADERS: usize = 256;
 
 type Driver = http1::Connection<Gate, PeekBody>;
+
+/// A connection to the upstream on which there is no exchange.
+#[derive(Debug)]
+pub(super) enum Connection {
+    /// A new one, or one that a stream came on.
+    Socket(StampedIo),
+    /// One on which hyper has carried all so far.
+    Http(Exchange),
+}
+
+impl Connection {
+    /// Whether the server neither closed it nor sent anything since, as far as the socket says.
+    pub fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Socket(io) => io.poll_receive(cx, 1, |_| {}).is_pending(),
+            Self::Http(exchange) => {
+                exchange.drive(cx);
+                exchange.is_ready()
+            }
+        }
+    }
+}
 
 /// An exchange on a connection to the upstream.
 #[derive(Debug)]
@@ -41,28 +62,35 @@ pub(super) struct SendError {
 }
 
 impl Exchange {
-    /// Begins an exchange on a socket, sends the request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer.
     pub async fn send(
-        io: StampedIo,
+        connection: Connection,
         request: Request<PeekBody>,
     ) -> Result<(Response<Incoming>, Self), SendError> {
+        let mut this = match connection {
+            Connection::Http(exchange) => exchange,
+            Connection::Socket(io) => match Self::handshake(io).await {
+                Ok(exchange) => exchange,
+                Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
+            },
+        };
+        this.pass.begin(request.body().side());
+        let answered = this.request(request).await;
+        answered.map(|response| (response, this))
+    }
+
+    async fn handshake(io: StampedIo) -> hyper::Result<Self> {
         let stamps = Arc::clone(io.stamps());
-        let gate = Gate::new(io, request.body().side());
+        let gate = Gate::new(io);
         let pass = gate.pass();
-        let handshake = http1::Builder::new()
+        let (sender, driver) = http1::Builder::new()
             .preserve_header_case(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .max_headers(MAX_HEADERS)
             .handshake(gate)
-            .await;
-        let (sender, driver) = match handshake {
-            Ok(parts) => parts,
-            Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
-        };
-        let mut this = Self { sender, driver: Some(Box::new(driver)), stamps, pass };
-        let answered = this.request(request).await;
-        answered.map(|response| (response, this))
+            .await?;
+        Ok(Self { sender, driver: Some(Box::new(driver)), stamps, pass })
     }
 
     async fn request(
@@ -114,11 +142,9 @@ impl Exchange {
         drive(&mut self.driver, cx);
     }
 
-    /// The socket, if another request can be sent on it now; call [`drive`](Self::drive) before.
-    pub fn into_idle(self) -> Option<StampedIo> {
-        let is_ready = self.sender.is_ready();
-        let (io, rest) = self.into_parts().filter(|_| is_ready)?;
-        rest.is_empty().then_some(io)
+    /// Whether another request can be sent now; call [`drive`](Self::drive) before.
+    pub fn is_ready(&self) -> bool {
+        self.sender.is_ready()
     }
 
     /// The socket, and what was read from it but not handed to hyper; `None` once it was closed.

@@ -1,7 +1,8 @@
-//! Lets hyper read the head of an answer, and no byte of its body.
+//! Lets hyper read the head of an answer, and no byte of its body until it may.
 //!
 //! hyper parses heads and decides what they mean. The body of a stream is then read from the socket
 //! without it (see [`StreamBody`](super::stream_body::StreamBody)), so hyper must not have begun to.
+//! The gate closes anew with each request on its connection.
 
 use crate::socket::StampedIo;
 use crate::tap::RequestSide;
@@ -9,21 +10,23 @@ use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-/// The socket of one exchange, as hyper sees it.
+/// The socket of a connection, as hyper sees it.
 #[derive(Debug)]
 pub(super) struct Gate {
     io: StampedIo,
-    side: Arc<RequestSide>,
+    pass: Arc<Pass>,
+    /// The request that the following is of.
+    request: u64,
+    side: Option<Arc<RequestSide>>,
     head: HeadEnd,
     /// What was read with the head and not yet handed over.
     rest: BytesMut,
     /// Something of this request was written.
     written: bool,
-    pass: Arc<Pass>,
 }
 
 /// Whether hyper may read on behind the head.
@@ -31,6 +34,9 @@ pub(super) struct Gate {
 pub(super) struct Pass {
     open: AtomicBool,
     held: AtomicBool,
+    /// The running number of the request, and its side of the measurement.
+    request: AtomicU64,
+    side: Mutex<Option<Arc<RequestSide>>>,
 }
 
 impl Pass {
@@ -47,15 +53,23 @@ impl Pass {
     pub fn is_held(&self) -> bool {
         self.held.load(Relaxed) && !self.is_open()
     }
+
+    /// A request begins. To be told before hyper gets it.
+    pub fn begin(&self, side: Arc<RequestSide>) {
+        *self.side.lock().unwrap_or_else(PoisonError::into_inner) = Some(side);
+        self.request.fetch_add(1, Relaxed);
+        self.held.store(false, Relaxed);
+        self.open.store(false, Relaxed);
+    }
 }
 
 impl Gate {
-    pub(super) fn new(io: StampedIo, side: Arc<RequestSide>) -> Self {
+    pub(super) fn new(io: StampedIo) -> Self {
         let (head, rest) = (HeadEnd::default(), BytesMut::new());
-        Self { io, side, head, rest, written: false, pass: Arc::default() }
+        Self { io, pass: Arc::default(), request: 0, side: None, head, rest, written: false }
     }
 
-    /// What opens the gate, wherever it is by then.
+    /// What opens and closes the gate, wherever it is by then.
     pub(super) fn pass(&self) -> Arc<Pass> {
         Arc::clone(&self.pass)
     }
@@ -63,6 +77,17 @@ impl Gate {
     /// The socket, and what of the body was read from it.
     pub(super) fn into_parts(self) -> (StampedIo, BytesMut) {
         (self.io, self.rest)
+    }
+
+    /// Looks whether another request has begun.
+    fn renew(&mut self) {
+        let request = self.pass.request.load(Relaxed);
+        if self.request != request {
+            self.request = request;
+            self.side = self.pass.side.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.head = HeadEnd::default();
+            self.written = false;
+        }
     }
 }
 
@@ -72,6 +97,7 @@ impl Read for Gate {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        self.renew();
         let Self { io, head, rest, pass, .. } = &mut *self;
         let is_open = pass.is_open();
         if is_open && rest.is_empty() {
@@ -101,6 +127,7 @@ impl Write for Gate {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.renew();
         self.written = true;
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -110,6 +137,7 @@ impl Write for Gate {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.renew();
         self.written = true;
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
@@ -120,8 +148,10 @@ impl Write for Gate {
 
     /// hyper flushes once its own buffers are written out.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.written {
-            self.side.flushed(self.io.stamps());
+        if self.written
+            && let Some(side) = &self.side
+        {
+            side.flushed(self.io.stamps());
         }
         Pin::new(&mut self.io).poll_flush(cx)
     }

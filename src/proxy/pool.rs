@@ -2,12 +2,13 @@
 //!
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
+use super::exchange::Connection;
 use crate::socket::StampedIo;
 use crate::tap::Tap;
 use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -56,7 +57,7 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Idle {
-    io: StampedIo,
+    connection: Connection,
     since: Instant,
     /// It was used for a body without a declared length.
     rests: bool,
@@ -92,9 +93,9 @@ impl Upstream {
     }
 
     /// An idle connection that is still alive, as far as the socket says.
-    pub(super) async fn take_idle(&self) -> Option<StampedIo> {
+    pub(super) async fn take_idle(&self) -> Option<Connection> {
         loop {
-            let Idle { io, since, .. } = {
+            let Idle { mut connection, since, .. } = {
                 let mut idle = self.idle();
                 let at = idle.iter().rposition(Idle::is_rested)?;
                 idle.remove(at)
@@ -104,11 +105,10 @@ impl Upstream {
             }
             // The server may have closed it meanwhile; nobody was watching. What it sends without a
             // request is no answer to one either.
-            let is_silent =
-                |cx: &mut Context<'_>| Poll::Ready(io.poll_receive(cx, 1, |_| {}).is_pending());
+            let is_alive = poll_fn(|cx| Poll::Ready(connection.is_alive(cx)));
             // Of many dead ones the last must not pass since the task's budget of reads is spent.
-            if tokio::task::unconstrained(poll_fn(is_silent)).await {
-                return Some(io);
+            if tokio::task::unconstrained(is_alive).await {
+                return Some(connection);
             }
         }
     }
@@ -128,10 +128,10 @@ impl Upstream {
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
     /// body without a declared length.
-    pub(super) fn give_back(&self, io: StampedIo, rests: bool) {
+    pub(super) fn give_back(&self, connection: Connection, rests: bool) {
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.config.idle_timeout.is_zero() {
-            idle.push(Idle { io, since: Instant::now(), rests });
+            idle.push(Idle { connection, since: Instant::now(), rests });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::answer::Refusal;
 use super::client::Handover;
-use super::exchange::{Exchange, SendError};
+use super::exchange::{Connection, Exchange, SendError};
 use super::pool::{ConnectError, Upstream};
 use super::relay::{Framing, Stream};
 use super::stream_body::StreamBody;
@@ -194,11 +194,11 @@ async fn send(
     mut request: Request<PeekBody>,
 ) -> Result<(Response<Incoming>, Exchange), Refusal> {
     loop {
-        let (io, pooled) = match upstream.take_idle().await {
-            Some(io) => (io, true),
-            None => (connect(upstream, measurement).await?, false),
+        let (connection, pooled) = match upstream.take_idle().await {
+            Some(connection) => (connection, true),
+            None => (Connection::Socket(connect(upstream, measurement).await?), false),
         };
-        match Exchange::send(io, request).await {
+        match Exchange::send(connection, request).await {
             Ok(answered) => return Ok(answered),
             Err(SendError { unsent: Some(unsent), .. }) if pooled => {
                 upstream.tap().series().resends.inc();

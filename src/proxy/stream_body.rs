@@ -4,6 +4,7 @@
 //! one read, into a buffer that all sockets of the thread use in turn; through a client connection of
 //! hyper's it would cost its state machine, a channel and 16 KiB of buffers beside.
 
+use super::exchange::Connection;
 use super::{headers, pool::Upstream};
 use crate::socket::StampedIo;
 use crate::wire::chunked::{ChunkError, Chunked, Step};
@@ -108,7 +109,7 @@ impl StreamBody {
             && self.reusable
             && left == 0
         {
-            self.upstream.give_back(io, true);
+            self.upstream.give_back(Connection::Socket(io), true);
         }
         Ok(trailers)
     }

@@ -2,7 +2,7 @@
 //! request is still being sent on the same connection. Streams have a shorter way (see
 //! [`Relay`](super::relay::Relay)).
 
-use super::exchange::Exchange;
+use super::exchange::{Connection, Exchange};
 use super::pool::Upstream;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -32,8 +32,8 @@ impl UpstreamBody {
         if let Some(mut exchange) = self.exchange.take() {
             // A connection cannot be kept while the request is still being sent.
             exchange.drive(cx);
-            if let Some(io) = exchange.into_idle() {
-                self.upstream.give_back(io, !self.has_length);
+            if exchange.is_ready() {
+                self.upstream.give_back(Connection::Http(exchange), !self.has_length);
             }
         }
     }
