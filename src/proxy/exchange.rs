@@ -98,13 +98,15 @@ impl Exchange {
         request: Request<PeekBody>,
     ) -> Result<Response<Incoming>, SendError> {
         let Self { sender, driver, pass, .. } = self;
-        let ready = poll_fn(|cx| {
-            drive(driver, cx);
-            sender.poll_ready(cx)
-        });
-        // A dead socket must say so now, whatever is left of the task's budget: later the request is lost.
-        if let Err(error) = tokio::task::unconstrained(ready).await {
-            return Err(SendError { error, unsent: Some(Box::new(request)) });
+        if !sender.is_ready() {
+            let ready = poll_fn(|cx| {
+                drive(driver, cx);
+                sender.poll_ready(cx)
+            });
+            // A dead socket must say so now, whatever is left of the task's budget: later the request is lost.
+            if let Err(error) = tokio::task::unconstrained(ready).await {
+                return Err(SendError { error, unsent: Some(Box::new(request)) });
+            }
         }
         let mut answer = pin!(sender.try_send_request(request));
         poll_fn(|cx| {

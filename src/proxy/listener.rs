@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::drain::Drain;
 use super::pool::Upstream;
-use crate::socket::{StampedIo, enable_stamps};
+use crate::socket::{StampedIo, prepare};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
@@ -28,9 +28,7 @@ impl Listener {
     pub fn bind(address: SocketAddr, kernel_stamps: bool) -> io::Result<Self> {
         let listener = StdListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        if kernel_stamps {
-            enable_stamps(&listener);
-        }
+        prepare(&listener, kernel_stamps);
         Ok(Self(listener))
     }
 

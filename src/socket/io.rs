@@ -1,7 +1,7 @@
 //! The socket's wrapper.
 
 use super::receive::{Received, receive};
-use super::{Stamps, enable_stamps};
+use super::{Stamps, prepare};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -30,24 +30,19 @@ impl fmt::Debug for StampedIo {
 }
 
 impl StampedIo {
-    /// Wraps a client's socket, accepted from a listener with [`enable_stamps`]. `on_forwarded` is
-    /// told what forwarding took.
+    /// Wraps a client's socket, accepted from a listener that was [`prepared`](prepare). `on_forwarded`
+    /// is told what forwarding took.
     pub fn accepted(io: TcpStream, on_forwarded: OnForwarded) -> Self {
         Self::new(io, Some(on_forwarded))
     }
 
     /// Wraps a socket that we connected; `stamps` asks the kernel to stamp what it receives.
     pub fn connected(io: TcpStream, stamps: bool) -> Self {
-        if stamps {
-            enable_stamps(&io);
-        }
+        prepare(&io, stamps);
         Self::new(io, None)
     }
 
     fn new(io: TcpStream, on_forwarded: Option<OnForwarded>) -> Self {
-        // Tokens must not wait for Nagle. A socket that was reset in the meantime refuses; its first
-        // read will say so.
-        let _ = io.set_nodelay(true);
         Self { io, stamps: Arc::default(), on_forwarded }
     }
 

@@ -13,5 +13,5 @@ mod stamps;
 pub use clock::now;
 pub use io::{OnForwarded, StampedIo};
 pub use lag::{heart, lagged_since, watch_lag};
-pub use receive::enable_stamps;
+pub use receive::prepare;
 pub use stamps::Stamps;

@@ -1,7 +1,8 @@
 //! Reads a socket together with the kernel's stamp of what it brought.
 
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    ControlMessageOwned, MsgFlags, recvmsg, setsockopt,
+    sockopt::{ReceiveTimestampns, TcpNoDelay},
 };
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
@@ -29,10 +30,15 @@ pub(super) struct Received {
     pub drained: bool,
 }
 
-/// Asks the kernel to stamp what a socket receives (`SO_TIMESTAMPNS`, socket(7)); on a listening
-/// socket, for all that it accepts. Where the kernel refuses, reads have no stamp.
-pub fn enable_stamps(socket: &impl AsFd) {
-    let _ = setsockopt(socket, ReceiveTimestampns, &true);
+/// Prepares a socket, or with a listening socket all that it accepts (Linux has them inherit it): tokens
+/// must not wait for Nagle's algorithm, and with `stamps` the kernel is asked to stamp what arrives
+/// (`SO_TIMESTAMPNS`, socket(7)). Where it refuses, reads have no stamp.
+pub fn prepare(socket: &impl AsFd, stamps: bool) {
+    // A socket that was reset in the meantime refuses; its first read will say so.
+    let _ = setsockopt(socket, TcpNoDelay, &true);
+    if stamps {
+        let _ = setsockopt(socket, ReceiveTimestampns, &true);
+    }
 }
 
 /// Reads what is there, at most `most` bytes, and shows it to `take`, with the time since 1970 at which
