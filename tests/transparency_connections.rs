@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use streamgauge::tap::Faults;
 use support::upstream::Moment;
-use support::wire::{chunk, dechunk};
+use support::wire::{Ending, chunk, dechunk};
 use support::{Gauge, Upstream, Wire, chat};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -148,4 +150,74 @@ fn the_clients_wish_to_close_is_its_own() {
         assert_eq!(client.rest().0, b"", "and it is closed");
     }
     assert_eq!(upstream.connections(), 1);
+}
+
+/// A server that answers each request with a stream of its path.
+fn streaming() -> Upstream {
+    Upstream::each(|_, wire| {
+        while let Some(request) = wire.try_message() {
+            let path = request.text().split(' ').nth(1).unwrap().to_owned();
+            wire.send([chat::STREAM.as_bytes(), &chunk(&path), chat::LAST.as_bytes()].concat());
+        }
+    })
+}
+
+/// hyper has read more behind the first request than it takes back at once.
+#[test]
+fn nothing_is_lost_of_what_is_pipelined_behind_streams() {
+    let upstream = streaming();
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    let large = chat::post("/0", "", &[b'x'; 200_000]);
+    let small = (1..100).flat_map(|i| chat::post(&format!("/{i}"), "", &[b'y'; 300]));
+    client.send(large.into_iter().chain(small).collect::<Vec<u8>>());
+    for i in 0..100 {
+        assert_eq!(dechunk(&client.message().body), format!("/{i}").into_bytes());
+    }
+}
+
+/// A request with a length and a coding may be one and a half (RFC 9112, section 6.3).
+#[test]
+fn a_connection_that_is_said_to_close_closes_behind_a_stream() {
+    let upstream = streaming();
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(
+        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+         0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    );
+    let answer = client.message();
+    assert_eq!(answer.header("connection"), ["close"]);
+    assert_eq!(dechunk(&answer.body), b"/a");
+    assert!(client.rest().0.is_empty());
+    assert_eq!(upstream.connections(), 1);
+}
+
+/// What a client sends and nobody reads does not turn the end of a whole stream into a reset.
+#[test]
+fn a_whole_stream_ends_in_good_order() {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::each(move |_, wire| {
+        wire.message();
+        wire.send([chat::STREAM.as_bytes(), &chunk("a")].concat());
+        wait.lock().unwrap().recv().unwrap();
+        wire.send([&chunk("b"), chat::LAST.as_bytes()].concat());
+    });
+    let gauge = Gauge::new(upstream.address);
+    for request in
+        ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"]
+    {
+        let mut client = Wire::connect(gauge.proxy);
+        client.send(request);
+        client.head().unwrap();
+        for _ in 0..2 {
+            client.send("\r\n");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        go.send(()).unwrap();
+        let (rest, ending) = client.rest();
+        assert_eq!(ending, Ending::Closed, "{request:?}");
+        assert!(rest.windows(1).any(|byte| byte == b"b"));
+    }
 }

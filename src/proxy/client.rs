@@ -10,7 +10,7 @@ use super::pool::Upstream;
 use super::relay::{Relay, Relayed, Stream};
 use super::service::Proxy;
 use crate::socket::StampedIo;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1::{Builder, Connection};
@@ -59,9 +59,13 @@ impl Client {
     fn take_over(&mut self, stream: Stream) {
         if let Phase::Http(http) = std::mem::replace(&mut self.phase, Phase::Over) {
             let parts = http.into_parts();
-            let ClientIo { io, head, .. } = parts.io;
-            let mut relay = Relay::new(io, head, parts.read_buf, stream);
-            if self.is_closing {
+            let ClientIo { io, head, ahead, .. } = parts.io;
+            // A copy: what is left of a large buffer must not hold the whole.
+            let ahead = BytesMut::from(&*[parts.read_buf, ahead].concat());
+            // hyper also closes for reasons of its own, and says so.
+            let closes = says_close(&head);
+            let mut relay = Relay::new(io, head, ahead, stream);
+            if self.is_closing || closes {
                 relay.close_behind();
             }
             self.phase = Phase::Stream(Box::new(relay));
@@ -69,13 +73,20 @@ impl Client {
     }
 
     /// What comes behind a stream that is whole.
-    fn go_on(&mut self) {
+    fn go_on(&mut self, cx: &mut Context<'_>) {
         if let Phase::Stream(relay) = std::mem::replace(&mut self.phase, Phase::Over)
-            && let Some((io, ahead)) = relay.into_kept()
+            && let Some((io, ahead)) = relay.into_kept(cx)
         {
             self.phase = Phase::http(io, ahead, &self.upstream, &self.handover);
         }
     }
+}
+
+/// Whether a head that hyper wrote says that the connection is closed behind the message. An upstream's
+/// own `Connection` never stands in it.
+fn says_close(head: &[u8]) -> bool {
+    const CLOSE: &[u8] = b"\r\nconnection: close\r\n";
+    head.windows(CLOSE.len()).any(|line| line.eq_ignore_ascii_case(CLOSE))
 }
 
 impl Phase {
@@ -122,7 +133,7 @@ impl Future for Client {
                     }
                 }
                 Phase::Stream(relay) => match ready!(relay.poll(cx)) {
-                    Relayed::Whole => self.go_on(),
+                    Relayed::Whole => self.go_on(cx),
                     Relayed::Broken => self.phase = Phase::Over,
                 },
                 Phase::Over => return Poll::Ready(()),

@@ -8,12 +8,16 @@ use crate::socket::StampedIo;
 use crate::tap::Measurement;
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::header::HeaderMap;
+use hyper::rt::Write;
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// Most bytes of a next request that are read while a stream is written.
 const MAX_AHEAD: usize = 8 * 1024;
+/// Most reads of one stream before others have their turn.
+const TURNS: usize = 16;
 
 /// The body of an answer that is a stream, and what is known of its client.
 #[derive(Debug)]
@@ -94,10 +98,8 @@ pub(super) enum Relayed {
 
 impl Relay {
     /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
-    pub fn new(io: StampedIo, head: Vec<u8>, ahead: Bytes, stream: Stream) -> Self {
+    pub fn new(io: StampedIo, head: Vec<u8>, ahead: BytesMut, stream: Stream) -> Self {
         let unsent = BytesMut::new();
-        // An empty buffer must not hold the memory that it once had.
-        let ahead = if ahead.is_empty() { BytesMut::new() } else { ahead.into() };
         Self { io, stream, head, unsent, ahead, watched: false, whole: None }
     }
 
@@ -116,10 +118,15 @@ impl Relay {
     }
 
     /// The client's socket, and what was read from it already, if it takes another request behind a
-    /// stream that is whole; else it is closed.
-    pub fn into_kept(self) -> Option<(StampedIo, Bytes)> {
-        (self.stream.keeps && self.stream.framing != Framing::Close)
-            .then(|| (self.io, self.ahead.freeze()))
+    /// stream that is whole. Else it is closed: in good order, so that what the client has sent and
+    /// nobody reads does not make it a reset.
+    pub fn into_kept(mut self, cx: &mut Context<'_>) -> Option<(StampedIo, Bytes)> {
+        if self.stream.keeps && self.stream.framing != Framing::Close {
+            return Some((self.io, self.ahead.freeze()));
+        }
+        // Closing comes next, whatever this says.
+        let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+        None
     }
 
     /// Whether the body came whole, once it is written as far as it came.
@@ -127,7 +134,8 @@ impl Relay {
         thread_local! {
             static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        loop {
+        let mut read = Poll::Ready(());
+        for _ in 0..TURNS {
             while !self.unsent.is_empty() {
                 let sent = ready!(self.io.poll_send(cx, &self.unsent))?;
                 self.unsent.advance(sent);
@@ -138,14 +146,20 @@ impl Relay {
                 }
             }
             if let Some(whole) = self.whole {
+                self.io.stamps().reset_on_close(!whole && self.stream.framing == Framing::Close);
                 return Poll::Ready(Ok(whole));
             }
-            ready!(OUT.with_borrow_mut(|out| self.poll_turn(cx, out)))?;
+            ready!(read);
+            read = OUT.with_borrow_mut(|out| self.poll_turn(cx, out))?;
         }
+        // Others have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Reads once, and sends what came.
-    fn poll_turn(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
+    /// Reads once, and sends what came. Pending if nothing was there; what is left to send is another
+    /// matter.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> io::Result<Poll<()>> {
         let Stream { body, measurement, framing, .. } = &mut self.stream;
         out.clear();
         out.append(&mut std::mem::take(&mut self.head));
@@ -155,18 +169,20 @@ impl Relay {
         });
         let more = match read {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Progress::Open)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(Progress::Open)) => Poll::Ready(()),
             Poll::Ready(Ok(Progress::Over(trailers))) => {
                 measurement.complete();
                 framing.end(trailers, out);
+                // Not before all is written is it whole for the client.
+                self.io.stamps().reset_on_close(*framing == Framing::Close);
                 self.whole = Some(true);
-                Poll::Ready(Ok(()))
+                Poll::Ready(())
             }
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "a stream broke off");
                 measurement.finish(End::Broken);
                 self.whole = Some(false);
-                Poll::Ready(Ok(()))
+                Poll::Ready(())
             }
         };
         if !out.is_empty() {
@@ -179,7 +195,7 @@ impl Relay {
                 _ => self.io.forwarded(),
             }
         }
-        more
+        Ok(more)
     }
 
     /// Looks whether the client has closed its connection. One that sends its next request already has

@@ -73,8 +73,20 @@ impl StreamBody {
     }
 
     /// Reads once what is there, and shows the data in it to `sink`, piece by piece. Not to be called
-    /// again once the body is over or an error was given.
+    /// again once the body is over or an error was given: then the connection is closed or given back.
     pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: impl FnMut(&[u8]),
+    ) -> Poll<Result<Progress, StreamError>> {
+        let read = ready!(self.poll_progress(cx, sink));
+        if read.is_err() {
+            self.io = None;
+        }
+        Poll::Ready(read)
+    }
+
+    fn poll_progress(
         &mut self,
         cx: &mut Context<'_>,
         mut sink: impl FnMut(&[u8]),
@@ -85,10 +97,12 @@ impl StreamBody {
         if first.is_empty() {
             let mut take = |bytes: &[u8]| left = decode(chunked, bytes, &mut sink);
             if ready!(open.poll_receive(cx, MAX_READ, &mut take))? == 0 {
-                *io = None;
                 return Poll::Ready(match chunked {
                     Some(_) => Err(StreamError::Incomplete),
-                    None => Ok(Progress::Over(HeaderMap::new())),
+                    None => {
+                        *io = None;
+                        Ok(Progress::Over(HeaderMap::new()))
+                    }
                 });
             }
         } else {

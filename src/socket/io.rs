@@ -100,7 +100,8 @@ impl StampedIo {
             return Poll::Pending;
         }
         let received = self.poll_receive(cx, most, take);
-        *watched = received.is_pending();
+        // Where the task's budget is spent, nobody waits.
+        *watched = received.is_pending() && tokio::task::coop::has_budget_remaining();
         received
     }
 
