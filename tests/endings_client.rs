@@ -172,7 +172,7 @@ fn our_shutdown_cuts_what_does_not_end() {
         asking.send("GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n");
         (asking.message().status() == 503).then_some(())
     });
-    assert!(std::net::TcpStream::connect(still.gauge.proxy).is_err(), "no new clients");
+    wait_for("no new clients", || std::net::TcpStream::connect(still.gauge.proxy).err());
     let (got, _) = still.client.rest();
     assert_eq!(String::from_utf8_lossy(&got), "", "no last chunk");
     let after = start.elapsed();

@@ -105,7 +105,7 @@ async fn what_can_not_be_served_is_refused() {
         let record = rig.record().await;
         assert_eq!((record.end, record.status), (End::Rejected, Some(status)));
     }
-    let (served, refused) = tokio::join!(rig.chat(json!({"max_tokens": 9})), async {
+    let (served, refused) = tokio::join!(rig.chat(json!({"max_tokens": 60})), async {
         sleep(ms(20)).await;
         rig.chat(json!({"max_tokens": 9})).await
     });
