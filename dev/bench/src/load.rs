@@ -50,7 +50,8 @@ impl Plan {
     /// Tokens of each stream of a connection that opens at `opens`.
     pub fn tokens_each(&self, opens: u64) -> u64 {
         match self.tokens {
-            0 => (self.until + RUN_ON - opens).div_ceil(self.period()),
+            // One more, as the first comes at once.
+            0 => (self.until + RUN_ON - opens).div_ceil(self.period()) + 1,
             tokens => tokens,
         }
     }
