@@ -23,6 +23,7 @@ mod dechunk;
 mod emit;
 mod events;
 mod first_token;
+mod listen;
 mod load;
 mod measure;
 mod options;

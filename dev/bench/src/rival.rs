@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::listen::BACKLOG;
 use crate::options::Options;
 
 /// Where systems put what a user's `PATH` may not have.
@@ -96,9 +97,9 @@ impl Drop for Folder {
 
 fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, options: &Options) -> String {
     let (folder, workers, streams) = (folder.display(), options.workers, options.streams);
-    // Two for each stream and a few to listen, and all of them for a worker that gets them all. Each takes memory
-    // from the start: no more than are needed.
-    let connections = (2 * streams + 64).max(1024);
+    // Two for each stream, and room: when a sixteenth is left, nginx closes connections that wait for a request.
+    // Each takes memory from the start, so no more than that.
+    let connections = 512 + 3 * streams;
     let mut temporary = String::new();
     // All that nginx may have been built with; none is used.
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
@@ -121,7 +122,7 @@ http {{
         keepalive_requests 1000000;
     }}
     server {{
-        listen {listen} backlog=4096 reuseport;
+        listen {listen} backlog={BACKLOG} reuseport;
         location / {{
             proxy_pass http://server;
             proxy_http_version 1.1;
@@ -149,7 +150,7 @@ defaults
     option http-no-delay
     http-reuse always
 frontend clients
-    bind {listen} backlog 4096
+    bind {listen} backlog {BACKLOG}
     default_backend server
 backend server
     server one {upstream} pool-max-conn -1

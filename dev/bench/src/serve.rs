@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::emit::{Emitter, Pattern, Stream};
 use crate::sse::Writer;
-use crate::{Error, answer, clock};
+use crate::{Error, answer, clock, listen};
 
 /// A request may not be larger.
 const REQUEST_LIMIT: usize = 1 << 20;
@@ -21,7 +21,7 @@ const RATE_LIMIT: f64 = 100_000.0;
 
 /// Serves until the process is ended.
 pub async fn serve(listen: SocketAddr) -> Result<(), Error> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+    let listener = listen::listen(listen)?;
     let (streams, incoming) = mpsc::unbounded_channel();
     tokio::spawn(Emitter::new()?.run(incoming));
     for number in 0.. {
