@@ -9,6 +9,7 @@
 //! | `load` | [`load`], [`client`], [`churn`], [`events`], [`dechunk`] | asks for them, checks each, takes one-way latencies |
 //! | `bare` | [`bare`] | the baseline: a hyper proxy that measures nothing |
 //! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`pairs`], [`tables`], [`report`] | starts all of them, interleaved, and reports |
+//! | `sweep` | [`sweep`] | the same at several sizes |
 //!
 //! README.md says what the numbers mean.
 
@@ -38,6 +39,7 @@ mod scrape;
 mod serve;
 mod sse;
 mod stats;
+mod sweep;
 mod tables;
 
 use std::process::ExitCode;
@@ -52,6 +54,8 @@ const USAGE: &str = "\
 usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4] [--rounds 12]
                    [--warmup 1] [--tokens 0] [--pattern spread|step] [--only a,b] [--cores 0,1]
                    [--workers 1] [--churn new|kept] [--together] [--json FILE] [--check]
+       bench sweep --streamgauge PATH [--seconds 4] [--rounds 8] [--only streamgauge,nginx]
+                   [--cores 0,1] [--workers 1] [--json FILE]
        bench serve --listen ADDR
        bench load  --target ADDR [--streams 100] [--rate 20] [--seconds 5] [--warmup 1]
                    [--tokens 0] [--pattern spread|step] [--churn new|kept] [--start-at NANOSECONDS]
@@ -87,6 +91,7 @@ fn play(role: &str, words: Vec<String>) -> Result<(), Error> {
             runtime.block_on(bare::proxy(listen, upstream, args.has("conn")))
         }
         "run" => runtime.block_on(run::role(words)),
+        "sweep" => runtime.block_on(sweep::role(words)),
         _ => Err(format!("no such role\n{USAGE}").into()),
     }
 }
