@@ -32,9 +32,9 @@ impl Args {
         Ok(args)
     }
 
-    /// Whether a flag was given.
-    pub fn flag(&self, name: &str) -> bool {
-        self.flags.contains(name)
+    /// Whether a flag, or an option, was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.flags.contains(name) || self.values.contains_key(name)
     }
 
     /// The value of an option, if it was given.
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn knows_its_options_and_no_others() {
         let args = parse("--rate 20 --check").unwrap();
-        assert!(args.flag("check"));
+        assert!(args.has("check") && args.has("rate") && !args.has("only"));
         assert_eq!(args.or("rate", 1.0).unwrap(), 20.0);
         assert_eq!(args.optional::<String>("only").unwrap(), None);
         for wrong in ["--rates 20", "rate", "--rate", "--"] {

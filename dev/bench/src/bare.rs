@@ -20,10 +20,10 @@ use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use crate::Error;
+use crate::{Error, listen};
 
 type Body = Either<Incoming, Empty<Bytes>>;
 type Pool = Client<HttpConnector, Incoming>;
@@ -35,7 +35,7 @@ pub async fn proxy(
     upstream: SocketAddr,
     own_connections: bool,
 ) -> Result<(), Error> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+    let listener = listen::listen(listen)?;
     let authority: Authority = upstream.to_string().parse()?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);

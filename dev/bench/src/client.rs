@@ -1,6 +1,7 @@
 //! One connection of the load client: asks for streams, one after the other, and checks each.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use memchr::memmem;
@@ -13,10 +14,10 @@ use crate::dechunk::Dechunker;
 use crate::events::Events;
 use crate::load::{Plan, Tally};
 
-/// How much later than planned a stream may end.
-const GRACE: u64 = 10_000_000_000;
+/// How much later than planned a response may end, nanoseconds.
+pub const GRACE: u64 = 10_000_000_000;
 
-/// Why a stream does not count.
+/// Why a response does not count.
 pub type Failure = &'static str;
 
 /// The life of connection `number`: waits for its turn, then streams until the plan ends.
@@ -48,18 +49,14 @@ async fn stream(
 ) -> Result<(), Failure> {
     let socket = match connected {
         Some(socket) => socket,
-        None => {
-            let socket = TcpStream::connect(plan.target).await.map_err(|_| "cannot connect")?;
-            socket.set_nodelay(true).map_err(|_| "cannot set nodelay")?;
-            connected.insert(socket)
-        }
+        None => connected.insert(connect(plan.target).await?),
     };
     let asked = now();
     socket.write_all(&plan.request(tokens)).await.map_err(|_| "cannot write")?;
 
     let mut buffer = Vec::with_capacity(16 * 1024);
     let head = loop {
-        read(socket, &mut buffer).await?;
+        read_more(socket, &mut buffer).await?;
         if let Some(at) = memmem::find(&buffer, b"\r\n\r\n") {
             break at + 4;
         }
@@ -82,19 +79,33 @@ async fn stream(
             tally.bytes += events.bytes() - bytes_before;
         }
         if body.is_done() {
-            return events.finish(tokens);
+            events.finish(tokens)?;
+            tally.borrow_mut().end(plan, at);
+            return Ok(());
         }
         buffer.clear();
-        read(socket, &mut buffer).await?;
+        read_more(socket, &mut buffer).await?;
         at = now();
     }
 }
 
-async fn read(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
-    match socket.read_buf(buffer).await {
-        Ok(0) => Err("ended early"),
-        Ok(_) => Ok(()),
-        Err(_) => Err("cannot read"),
+/// A connection to `target`.
+pub async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
+    let socket = TcpStream::connect(target).await.map_err(|_| "cannot connect")?;
+    socket.set_nodelay(true).map_err(|_| "cannot set nodelay")?;
+    Ok(socket)
+}
+
+/// Appends to `buffer` what has come; returns how much, 0 at the end of the connection.
+pub async fn read(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, Failure> {
+    socket.read_buf(buffer).await.map_err(|_| "cannot read")
+}
+
+/// As [`read`]; the end of the connection is a failure.
+pub async fn read_more(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
+    match read(socket, buffer).await? {
+        0 => Err("ended early"),
+        _ => Ok(()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Who is compared, and how each is started.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use crate::Error;
+use crate::options::Options;
+use crate::pin::Span;
 use crate::process::Process;
 use crate::rival::{Folder, Rival};
 
@@ -25,12 +26,15 @@ pub enum Contestant {
 }
 
 impl Contestant {
+    /// The proxy that most people know.
+    pub const NGINX: Self = Self::Rival(Rival::Nginx);
+
     /// All, in the order of the report.
     pub const ALL: [Self; 7] = [
         Self::Direct,
         Self::Bare,
         Self::BareConn,
-        Self::Rival(Rival::Nginx),
+        Self::NGINX,
         Self::Rival(Rival::HaProxy),
         Self::Rival(Rival::Envoy),
         Self::Streamgauge,
@@ -47,15 +51,21 @@ impl Contestant {
         }
     }
 
-    /// Whether it can be started here; else why not.
-    pub fn available(self, streamgauge: Option<&Path>) -> Result<(), String> {
-        match (self, streamgauge) {
+    /// Whether it can take part in what `options` ask for; else why not.
+    pub fn available(self, options: &Options) -> Result<(), String> {
+        match (self, options.streamgauge.as_deref()) {
             (Self::Streamgauge, None) => Err("--streamgauge PATH was not given".to_owned()),
             (Self::Streamgauge, Some(path)) if !path.is_file() => {
                 Err(format!("{} is no file", path.display()))
             }
             (Self::Rival(rival), _) if rival.program().is_none() => {
                 Err("it is not installed".to_owned())
+            }
+            (Self::Bare | Self::BareConn, _) if options.workers > 1 => {
+                Err("it has one worker".to_owned())
+            }
+            (Self::Direct, _) if options.together => {
+                Err("together, there is no telling what the loopback itself costs".to_owned())
             }
             _ => Ok(()),
         }
@@ -85,12 +95,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts `contestant` in front of `server`, pinned to `core` if there is one.
+    /// Starts `contestant` in front of `server`, on its cores.
     pub async fn start(
         contestant: Contestant,
         server: SocketAddr,
-        core: Option<usize>,
-        streamgauge: Option<&Path>,
+        options: &Options,
     ) -> Result<Self, Error> {
         if contestant == Contestant::Direct {
             return Ok(Self { target: server, admin: None, process: None, _folder: None });
@@ -100,16 +109,17 @@ impl Running {
         let (listen, upstream) = (target.to_string(), server.to_string());
         let command = match contestant {
             Contestant::Rival(rival) => {
-                let (command, made) = rival.command(target, server)?;
+                let (command, made) = rival.command(target, server, options)?;
                 folder = Some(made);
                 command
             }
             Contestant::Streamgauge => {
-                let mut command = Command::new(streamgauge.ok_or("no path of streamgauge")?);
+                let program = options.streamgauge.as_deref().ok_or("no path of streamgauge")?;
+                let mut command = Command::new(program);
                 let metrics = *admin.insert(free_address()?);
                 command.args(["--listen", &listen, "--upstream", &format!("http://{upstream}")]);
-                command.args(["--admin", &metrics.to_string(), "--workers", "1"]);
-                command.args(["--log-level", "warn"]);
+                command.args(["--admin", &metrics.to_string(), "--log-level", "warn"]);
+                command.args(["--workers", &options.workers.to_string()]);
                 command
             }
             Contestant::Bare | Contestant::BareConn | Contestant::Direct => {
@@ -121,16 +131,17 @@ impl Running {
                 command
             }
         };
-        let process = Some(Process::start(command, core, target).await?);
+        let cores = options.cores.map(|cores| cores.proxy);
+        let process = Some(Process::start(command, cores, target).await?);
         Ok(Self { target, admin, process, _folder: folder })
     }
 
-    /// Starts the truth server.
-    pub async fn server(core: Option<usize>) -> Result<Self, Error> {
+    /// Starts the truth server on `cores`.
+    pub async fn server(cores: Option<Span>) -> Result<Self, Error> {
         let target = free_address()?;
         let mut command = this_binary()?;
         command.args(["serve", "--listen", &target.to_string()]);
-        let process = Some(Process::start(command, core, target).await?);
+        let process = Some(Process::start(command, cores, target).await?);
         Ok(Self { target, admin: None, process, _folder: None })
     }
 

@@ -83,7 +83,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// `tokens` tokens, the first at `due`, one every `period` ns; then `back` gets the connection.
+    /// `tokens` tokens: the first at once, the second at `due`, and then one every `period` ns. Then `back` gets
+    /// the connection.
     pub fn new(
         socket: TcpStream,
         mut writer: Writer,
@@ -101,8 +102,10 @@ impl Stream {
     fn step(&mut self) -> io::Result<Option<u64>> {
         if self.unsent.is_empty() {
             if self.writer.tokens() < self.tokens {
+                if self.writer.tokens() > 0 {
+                    self.due += self.period;
+                }
                 self.writer.token(&mut self.unsent, clock::now());
-                self.due += self.period;
             } else {
                 self.writer.close(&mut self.unsent);
                 self.closed = true;
@@ -119,6 +122,8 @@ impl Stream {
         }
         Ok(match (self.unsent.is_empty(), self.closed) {
             (true, true) => None,
+            // The first token follows the head.
+            (true, false) if self.writer.tokens() == 0 => Some(0),
             (true, false) => Some(self.due),
             (false, _) => Some(clock::now() + RETRY),
         })

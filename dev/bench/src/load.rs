@@ -1,4 +1,4 @@
-//! The load client: opens streams, and adds up what came and how long it took.
+//! The load client: opens streams, or asks for short answers, and adds up what came and how long it took.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
 use crate::args::Args;
+use crate::churn::{self, Churn};
 use crate::client::{Failure, connection};
 use crate::emit::Pattern;
 use crate::stats::quantile;
@@ -16,7 +17,7 @@ use crate::{Error, clock};
 
 /// So many latencies are kept at most, the first ones.
 const SAMPLE_LIMIT: usize = 16 << 20;
-/// Streams run on for a while after the window, so that all are open at its end.
+/// Streams run on for a while after the window, so that all are open at its end. Nanoseconds.
 const RUN_ON: u64 = 500_000_000;
 
 /// What is to be sent.
@@ -29,7 +30,8 @@ pub struct Plan {
     /// See `from`.
     pub until: u64,
     warmup: u64,
-    streams: u64,
+    /// Connections at a time.
+    pub streams: u64,
     rate: f64,
     /// Tokens of a stream; 0: as many as last to the end of the window.
     tokens: u64,
@@ -50,7 +52,8 @@ impl Plan {
     /// Tokens of each stream of a connection that opens at `opens`.
     pub fn tokens_each(&self, opens: u64) -> u64 {
         match self.tokens {
-            0 => (self.until + RUN_ON - opens).div_ceil(self.period()),
+            // One more, as the first comes at once.
+            0 => (self.until + RUN_ON - opens).div_ceil(self.period()) + 1,
             tokens => tokens,
         }
     }
@@ -85,6 +88,7 @@ pub struct Tally {
     /// Of the bodies, without the framing of HTTP.
     pub bytes: u64,
     window_tokens: u64,
+    window_requests: u64,
     latencies: Vec<u64>,
     heads: Vec<u64>,
     firsts: Vec<u64>,
@@ -94,7 +98,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A stream of so many tokens is asked for.
+    /// A stream, or an answer, of so many tokens is asked for.
     pub fn begin(&mut self, tokens: u64) {
         self.requests += 1;
         self.expected += tokens;
@@ -124,7 +128,18 @@ impl Tally {
         }
     }
 
-    /// A stream went wrong.
+    /// A whole answer that tells of so many tokens came, in so many bytes.
+    pub fn answer(&mut self, tokens: u64, bytes: u64) {
+        self.tokens += tokens;
+        self.bytes += bytes;
+    }
+
+    /// A response was complete at `at`.
+    pub fn end(&mut self, plan: &Plan, at: u64) {
+        self.window_requests += u64::from((plan.from..plan.until).contains(&at));
+    }
+
+    /// A response went wrong.
     pub fn fail(&mut self, failure: Failure) {
         *self.failures.entry(failure).or_default() += 1;
     }
@@ -137,6 +152,7 @@ impl Tally {
             "expected_tokens": self.expected,
             "bytes": self.bytes,
             "window_tokens": self.window_tokens,
+            "window_requests": self.window_requests,
             "latency_us": quantiles(&mut self.latencies),
             "head_us": quantiles(&mut self.heads),
             "first_token_us": quantiles(&mut self.firsts),
@@ -154,8 +170,9 @@ fn quantiles(nanos: &mut [u64]) -> Value {
 
 /// The role `load`.
 pub async fn role(words: Vec<String>) -> Result<(), Error> {
-    let options =
-        ["target", "streams", "rate", "seconds", "warmup", "tokens", "pattern", "start-at"];
+    let options = [
+        "target", "streams", "rate", "seconds", "warmup", "tokens", "pattern", "start-at", "churn",
+    ];
     let args = Args::parse(words, &options, &[])?;
     let warmup = clock::seconds(args.number("warmup", 1.0, 0.0, 3600.0)?);
     let from = args.or("start-at", clock::now() + warmup)?;
@@ -169,18 +186,24 @@ pub async fn role(words: Vec<String>) -> Result<(), Error> {
         tokens: args.or("tokens", 0)?,
         pattern: args.or("pattern", Pattern::Spread)?,
     };
-    println!("{}", load(plan).await?);
+    println!("{}", load(plan, args.optional("churn")?).await);
     Ok(())
 }
 
-async fn load(plan: Plan) -> Result<Value, Error> {
+/// With `churn`, short answers; else streams.
+async fn load(plan: Plan, churn: Option<Churn>) -> Value {
     let (plan, tally) = (Rc::new(plan), Rc::new(RefCell::new(Tally::default())));
     let tasks = LocalSet::new();
     for number in 0..plan.streams {
         let (plan, tally) = (plan.clone(), tally.clone());
-        tasks.spawn_local(async move { connection(&plan, number, &tally).await });
+        tasks.spawn_local(async move {
+            match churn {
+                Some(churn) => churn::client(&plan, churn, number, &tally).await,
+                None => connection(&plan, number, &tally).await,
+            }
+        });
     }
-    // All tasks end by themselves: each stream has its time limit.
+    // All tasks end by themselves: each has its time limit.
     tasks.await;
-    Ok(tally.take().report())
+    tally.take().report()
 }

@@ -1,29 +1,36 @@
-//! What Streamgauge costs: the same streams through it, through a bare hyper proxy, and
+//! What Streamgauge costs: the same streams, and short answers, through it, through a bare hyper proxy, and
 //! through nginx, HAProxy and Envoy.
 //!
 //! One binary with the roles of a measurement, so that it needs nothing but itself (and the proxies of others):
 //!
 //! | role | module | what it does |
 //! |---|---|---|
-//! | `serve` | [`serve`], [`emit`], [`sse`] | the truth server: streams with a send stamp in each token |
-//! | `load` | [`load`], [`client`], [`events`], [`dechunk`] | opens streams, checks each, takes one-way latencies |
+//! | `serve` | [`serve`], [`emit`], [`sse`], [`answer`] | the truth server: streams with a send stamp in each token, and short answers |
+//! | `load` | [`load`], [`client`], [`churn`], [`events`], [`dechunk`] | asks for them, checks each, takes one-way latencies |
 //! | `bare` | [`bare`] | the baseline: a hyper proxy that measures nothing |
-//! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`report`] | starts all of them, interleaved, and reports |
+//! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`pairs`], [`tables`], [`report`] | starts all of them, interleaved, and reports |
+//! | `sweep` | [`sweep`] | the same at several sizes |
 //! | `truth` | [`truth`] | how exact Streamgauge's numbers are, against those who send |
 //! | `plot` | [`plot`] | pictures of what the two measured |
 //!
 //! README.md says what the numbers mean.
 
+mod answer;
 mod args;
 mod bare;
+mod churn;
 mod client;
 mod clock;
 mod contestant;
 mod dechunk;
 mod emit;
 mod events;
+mod first_token;
+mod listen;
 mod load;
 mod measure;
+mod options;
+mod pairs;
 mod pin;
 mod plot;
 mod process;
@@ -36,6 +43,8 @@ mod serve;
 mod signals;
 mod sse;
 mod stats;
+mod sweep;
+mod tables;
 mod truth;
 
 use std::process::ExitCode;
@@ -49,13 +58,15 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 const USAGE: &str = "\
 usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4] [--rounds 12]
                    [--warmup 1] [--tokens 0] [--pattern spread|step] [--only a,b] [--cores 0,1]
-                   [--together] [--json FILE] [--check]
+                   [--workers 1] [--churn new|kept] [--together] [--json FILE] [--check]
+       bench sweep --streamgauge PATH [--seconds 4] [--rounds 8] [--only streamgauge,nginx]
+                   [--cores 0,1] [--workers 1] [--json FILE]
        bench truth --streamgauge PATH [--streams 40] [--tokens 12] [--rate 30] [--seconds 10]
                    [--cores 0,1] [--json FILE]
        bench plot  [--run FILE] [--truth FILE] --out DIR
        bench serve --listen ADDR
        bench load  --target ADDR [--streams 100] [--rate 20] [--seconds 5] [--warmup 1]
-                   [--tokens 0] [--pattern spread|step] [--start-at NANOSECONDS]
+                   [--tokens 0] [--pattern spread|step] [--churn new|kept] [--start-at NANOSECONDS]
        bench bare  --listen ADDR --upstream ADDR [--conn]";
 
 fn main() -> ExitCode {
@@ -85,9 +96,10 @@ fn play(role: &str, words: Vec<String>) -> Result<(), Error> {
         "bare" => {
             let args = Args::parse(words, &["listen", "upstream"], &["conn"])?;
             let (listen, upstream) = (args.required("listen")?, args.required("upstream")?);
-            runtime.block_on(bare::proxy(listen, upstream, args.flag("conn")))
+            runtime.block_on(bare::proxy(listen, upstream, args.has("conn")))
         }
         "run" => runtime.block_on(run::role(words)),
+        "sweep" => runtime.block_on(sweep::role(words)),
         "plot" => plot::role(words),
         "truth" => runtime.block_on(truth::role(words)),
         _ => Err(format!("no such role\n{USAGE}").into()),

@@ -10,18 +10,21 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::churn::Churn;
 use crate::contestant::{Contestant, Running, this_binary};
+use crate::options::Options;
 use crate::process::cpu_of;
 use crate::quiet::{self, QUIET};
-use crate::run::Options;
-use crate::scrape::output_tokens;
+use crate::scrape::{Counts, counts};
 use crate::{Error, clock};
 
-/// Between the start of the load client and its first connection.
+/// Between the start of the load client and its first connection, seconds.
 const LEAD: f64 = 0.3;
-/// The load client's options for the very first stream.
+/// The load client's options for the very first streams, one after the other on one connection.
 const FIRST: [&str; 10] =
     ["--streams", "1", "--rate", "100", "--tokens", "4", "--seconds", "0.2", "--warmup", "0.1"];
+/// Its options for the short answers of a check, but for the kind of churn.
+const CHECK: [&str; 6] = ["--streams", "4", "--seconds", "0.2", "--warmup", "0.1"];
 /// Beyond its plan, the load client may take so long; it gives up by itself before.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,29 +35,32 @@ pub struct Sample {
     pub contestant: Contestant,
     /// In which round, from 0.
     pub round: usize,
-    /// The load client's report.
+    /// The load client's report of the window.
     pub load: Value,
-    /// Processor time of the proxy for each token, microseconds.
-    pub cpu_us_per_token: Option<f64>,
+    /// Those of what went through before: the first streams, and in a check short answers.
+    pub before: Vec<Value>,
+    /// Processor time of the proxy for each token, or with churn for each request, microseconds.
+    pub cpu_us: Option<f64>,
+    /// Requests a second whose answers were complete in the window; with churn.
+    pub requests_per_second: Option<f64>,
+    /// Resident memory of the proxy after its first streams, MiB.
+    pub base_mib: Option<f64>,
     /// Resident memory of the proxy for each open stream, KiB.
     pub kib_per_stream: Option<f64>,
-    /// The share that somebody else had of the proxy's core or of the load client's, whichever is more.
-    pub foreign: Option<f64>,
+    /// Processor time of the proxy, as a share of one core.
+    pub proxy_core: Option<f64>,
     /// The share of the load client's core that was busy.
     pub load_core: Option<f64>,
-    /// Tokens that the contestant's own metrics told, and tokens that went through it.
-    pub metered: Option<(u64, u64)>,
+    /// The share that somebody else had of the proxy's cores or of the load client's, whichever is more.
+    pub foreign: Option<f64>,
+    /// What the contestant's own metrics told, and what went through it.
+    pub metered: Option<(Counts, Counts)>,
 }
 
 impl Sample {
-    /// A latency from the server's write to the client's read, microseconds.
-    pub fn latency(&self, quantile: &str) -> Option<f64> {
-        self.load["latency_us"][quantile].as_f64()
-    }
-
-    /// Streams that did not come whole.
+    /// Responses that did not come whole.
     pub fn errors(&self) -> u64 {
-        self.load["errors"].as_u64().unwrap_or(u64::MAX)
+        self.loads().map(errors).fold(0, u64::saturating_add)
     }
 
     /// Whether somebody else had so much of our cores that its times are not to be trusted.
@@ -65,14 +71,31 @@ impl Sample {
     /// What is wrong with it: something was lost, or the meter did not see all.
     pub fn fault(&self) -> Option<String> {
         let name = self.contestant.name();
-        let (tokens, expected) = (&self.load["tokens"], &self.load["expected_tokens"]);
-        if self.errors() > 0 || tokens != expected || *tokens == Value::Null {
-            let failures = &self.load["failures"];
-            return Some(format!("{name}: {tokens} of {expected} tokens came; {failures}"));
+        for load in self.loads() {
+            let (tokens, expected) = (&load["tokens"], &load["expected_tokens"]);
+            if errors(load) > 0 || tokens != expected || *tokens == Value::Null {
+                let failures = &load["failures"];
+                return Some(format!("{name}: {tokens} of {expected} tokens came; {failures}"));
+            }
         }
         let (told, passed) = self.metered.filter(|(told, passed)| told != passed)?;
-        Some(format!("{name}: its metrics tell {told} output tokens; {passed} went through it"))
+        Some(format!("{name}: its metrics tell {told}; {passed} went through it"))
     }
+
+    /// What went through, all told.
+    pub fn passed(&self) -> Counts {
+        let sum = |key| self.loads().filter_map(|load| load[key].as_u64()).sum();
+        Counts { requests: sum("requests"), tokens: sum("tokens") }
+    }
+
+    fn loads(&self) -> impl Iterator<Item = &Value> {
+        self.before.iter().chain([&self.load])
+    }
+}
+
+/// A report without the number is of a load client that failed.
+fn errors(load: &Value) -> u64 {
+    load["errors"].as_u64().unwrap_or(u64::MAX)
 }
 
 /// What is read at both ends of a window. Times are nanoseconds.
@@ -110,7 +133,7 @@ impl Reading {
     }
 
     /// What of the time since `before` a count of nanoseconds took.
-    fn share(&self, before: &Self, time: fn(&Self) -> Option<u64>) -> Option<f64> {
+    fn share(&self, before: &Self, time: impl Fn(&Self) -> Option<u64>) -> Option<f64> {
         let spent = time(self)?.saturating_sub(time(before)?);
         Some(spent as f64 / self.at.saturating_sub(before.at) as f64)
     }
@@ -132,16 +155,20 @@ pub async fn measure(
     round: usize,
     server: &Running,
 ) -> Result<Vec<Sample>, Error> {
-    let core = options.cores.map(|cores| cores.proxy);
-    let path = options.streamgauge.as_deref();
-    let (mut proxies, mut firsts, mut clients) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut proxies, mut bases, mut befores, mut clients) = (vec![], vec![], vec![], vec![]);
     for &contestant in contestants {
-        let proxy = Running::start(contestant, server.target, core, path)
+        let proxy = Running::start(contestant, server.target, options)
             .await
             .map_err(|error| format!("{}: {error}", contestant.name()))?;
         // What a proxy sets up at its first request is not memory of the streams.
-        let first = load(proxy.target, &FIRST)?.spawn()?.wait_with_output().await?;
-        firsts.push((json(&first.stdout)?, proxy.rss_kib()?));
+        let mut before = vec![first(proxy.target, &FIRST, None).await?];
+        bases.push(proxy.rss_kib()?);
+        if options.check {
+            for churn in [Churn::New, Churn::Kept] {
+                before.push(first(proxy.target, &CHECK, Some(churn)).await?);
+            }
+        }
+        befores.push(before);
         proxies.push(proxy);
     }
 
@@ -158,37 +185,49 @@ pub async fn measure(
     let loaded: Vec<_> = proxies.iter().map(Running::rss_kib).collect::<Result<_, _>>()?;
 
     let mut samples = Vec::new();
-    for (at, client) in clients.into_iter().enumerate() {
+    for (at, (client, before)) in clients.into_iter().zip(befores).enumerate() {
         let patience = PATIENCE + Duration::from_secs_f64(options.longest());
         let output = timeout(patience, client.wait_with_output()).await;
         let load = json(&output.map_err(|_| "the load client does not end")??.stdout)?;
-        let (first, idle) = &firsts[at];
-        let passed = [first, &load].iter().filter_map(|load| load["tokens"].as_u64()).sum();
-        let spent = end.proxies[at].zip(begin.proxies[at]).map(|(end, begin)| end - begin);
-        let tokens = load["window_tokens"].as_f64().filter(|tokens| *tokens > 0.0);
-        let grown = loaded[at].zip(*idle).map(|(loaded, idle)| loaded as f64 - idle as f64);
-        samples.push(Sample {
+        let unit = if options.churn.is_some() { "window_requests" } else { "window_tokens" };
+        let per_second = load[unit].as_f64().map(|count| count / options.seconds);
+        let proxy_core = end.share(&begin, |reading| reading.proxies[at]);
+        let grown = loaded[at].zip(bases[at]).map(|(loaded, base)| loaded as f64 - base as f64);
+        let mut sample = Sample {
             contestant: contestants[at],
             round,
-            cpu_us_per_token: spent.zip(tokens).map(|(spent, tokens)| spent as f64 / 1e3 / tokens),
-            kib_per_stream: grown.map(|grown| grown / options.streams as f64),
-            foreign: end.foreign(&begin),
+            cpu_us: proxy_core
+                .zip(per_second.filter(|per_second| *per_second > 0.0))
+                .map(|(share, per_second)| share * 1e6 / per_second),
+            requests_per_second: per_second.filter(|_| options.churn.is_some()),
+            base_mib: bases[at].map(|kib| kib as f64 / 1024.0),
+            kib_per_stream: grown
+                .filter(|_| options.churn.is_none())
+                .map(|grown| grown / options.streams as f64),
+            proxy_core,
             load_core: end.share(&begin, |reading| reading.load_core),
-            metered: metered(&proxies[at], passed).await?,
+            foreign: end.foreign(&begin),
+            metered: None,
+            before,
             load,
-        });
+        };
+        if let Some(admin) = proxies[at].admin {
+            // The ends of the last streams may still be on their way into the metrics.
+            sleep(Duration::from_millis(200)).await;
+            sample.metered = Some((counts(admin).await?, sample.passed()));
+        }
+        samples.push(sample);
     }
     Ok(samples)
 }
 
-/// What the contestant's own metrics tell, next to the tokens that `passed` through it.
-async fn metered(proxy: &Running, passed: u64) -> Result<Option<(u64, u64)>, Error> {
-    let Some(admin) = proxy.admin else {
-        return Ok(None);
-    };
-    // The ends of the last streams may still be on their way into the metrics.
-    sleep(Duration::from_millis(200)).await;
-    Ok(Some((output_tokens(admin).await?, passed)))
+/// A small load for its own sake, before the window.
+async fn first(target: SocketAddr, args: &[&str], churn: Option<Churn>) -> Result<Value, Error> {
+    let mut command = load(target, args)?;
+    if let Some(churn) = churn {
+        command.args(["--churn", churn.name()]);
+    }
+    json(&command.spawn()?.wait_with_output().await?.stdout)
 }
 
 fn load(target: SocketAddr, args: &[impl AsRef<OsStr>]) -> Result<Command, Error> {
@@ -200,4 +239,50 @@ fn load(target: SocketAddr, args: &[impl AsRef<OsStr>]) -> Result<Command, Error
 
 fn json(line: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(line).map_err(|error| format!("the load client failed: {error}").into())
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A sample with this processor time and nothing else.
+    pub fn sample(contestant: Contestant, round: usize, cpu_us: Option<f64>) -> Sample {
+        Sample {
+            contestant,
+            round,
+            load: Value::Null,
+            before: Vec::new(),
+            cpu_us,
+            requests_per_second: None,
+            base_mib: None,
+            kib_per_stream: None,
+            proxy_core: None,
+            load_core: None,
+            foreign: None,
+            metered: None,
+        }
+    }
+
+    #[test]
+    fn what_is_lost_or_not_counted_is_a_fault() {
+        let whole = json!({"requests": 2, "tokens": 9, "expected_tokens": 9, "errors": 0});
+        let lost = json!({"requests": 2, "tokens": 8, "expected_tokens": 9, "errors": 0});
+        let wrong = json!({"requests": 2, "tokens": 9, "expected_tokens": 9, "errors": 1});
+        let with = |before: &Value, load: &Value| Sample {
+            before: vec![before.clone()],
+            load: load.clone(),
+            ..sample(Contestant::Streamgauge, 0, None)
+        };
+        let right = with(&whole, &whole);
+        assert_eq!(right.fault(), None);
+        assert_eq!(right.passed(), Counts { requests: 4, tokens: 18 });
+        for bad in [&lost, &wrong, &Value::Null] {
+            assert!(with(bad, &whole).fault().is_some(), "{bad}");
+            assert!(with(&whole, bad).fault().is_some(), "{bad}");
+        }
+        let told = |requests| Some((Counts { requests, tokens: 18 }, right.passed()));
+        assert_eq!(Sample { metered: told(4), ..with(&whole, &whole) }.fault(), None);
+        assert!(Sample { metered: told(3), ..with(&whole, &whole) }.fault().is_some());
+    }
 }

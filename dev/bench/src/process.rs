@@ -11,7 +11,8 @@ use nix::unistd::Pid;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::{Error, clock, pin};
+use crate::pin::{self, Span};
+use crate::{Error, clock};
 
 /// A process must listen within this time, and end within it when asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,14 +25,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, pinned to `core` if there is one, and waits until it listens on `address`.
+    /// Starts it, pinned to `cores` if there are any, and waits until it listens on `address`.
     pub async fn start(
         mut command: Command,
-        core: Option<usize>,
+        cores: Option<Span>,
         address: SocketAddr,
     ) -> Result<Self, Error> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = pin::spawn(&mut command, core).map_err(|error| format!("{name}: {error}"))?;
+        let child = pin::spawn(&mut command, cores).map_err(|error| format!("{name}: {error}"))?;
         let mut process = Self { child, name };
         let begin = Instant::now();
         while TcpStream::connect(address).await.is_err() {

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::clock;
-use crate::pin::Cores;
+use crate::pin::{Cores, Span};
 
 /// Others may have this share of a core.
 pub const QUIET: f64 = 0.1;
 
-/// How long is waited for quiet, and over what time it is judged.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Over what time it is judged.
 const GLANCE: Duration = Duration::from_millis(300);
 
-/// Waits, for a while, until nobody is busy on `cores`; to be called while we are not. Whether it became quiet.
-pub async fn wait(cores: Cores) -> bool {
+/// Waits, at most as long as `patience`, until nobody is busy on `cores`; to be called while we are not. Whether it
+/// became quiet.
+pub async fn wait(cores: Cores, patience: Duration) -> bool {
     let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
+    while begin.elapsed() < patience {
         let before = (clock::now(), busy(cores.proxy), busy(cores.load));
         sleep(GLANCE).await;
         let window = (clock::now() - before.0) as f64;
@@ -34,10 +34,14 @@ pub async fn wait(cores: Cores) -> bool {
     false
 }
 
-/// Time that a core was busy so far, with whatever it was, nanoseconds; from the ticks of `/proc/stat`, which
-/// are hundredths of a second.
-pub fn busy(core: usize) -> Option<u64> {
+/// Time that `cores` were busy so far, added up, with whatever it was, nanoseconds; from the ticks of
+/// `/proc/stat`, which are hundredths of a second.
+pub fn busy(cores: Span) -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
+    cores.cores().try_fold(0, |sum, core| Some(sum + busy_core(&stat, core)?))
+}
+
+fn busy_core(stat: &str, core: usize) -> Option<u64> {
     let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")))?;
     let ticks: Vec<u64> = line.split_whitespace().map_while(|ticks| ticks.parse().ok()).collect();
     // user, nice, system, (idle, iowait,) irq, softirq, steal.

@@ -1,5 +1,5 @@
-//! The proxies of others, each with its configuration for this purpose: one worker, nothing buffered,
-//! nothing logged, connections kept.
+//! The proxies of others, each with its configuration for this purpose: as many workers as ours, nothing
+//! buffered, nothing logged, connections kept.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,6 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::listen::BACKLOG;
+use crate::options::Options;
 
 /// Where systems put what a user's `PATH` may not have.
 const PLACES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin"];
@@ -44,13 +47,14 @@ impl Rival {
         self,
         listen: SocketAddr,
         upstream: SocketAddr,
+        options: &Options,
     ) -> io::Result<(Command, Folder)> {
         let missing = || io::Error::other(format!("{} is not installed", self.name()));
         let program = self.program().ok_or_else(missing)?;
         let folder = Folder::new(listen)?;
         let text = match self {
-            Self::Nginx => nginx(&folder.0, listen, upstream),
-            Self::HaProxy => haproxy(listen, upstream),
+            Self::Nginx => nginx(&folder.0, listen, upstream, options),
+            Self::HaProxy => haproxy(listen, upstream, options),
             Self::Envoy => envoy(listen, upstream),
         };
         let config = folder.0.join("config");
@@ -62,7 +66,8 @@ impl Rival {
             }
             Self::HaProxy => command.arg("-db").arg("-q").arg("-f").arg(config),
             Self::Envoy => command
-                .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"])
+                .args(["--concurrency", &options.workers.to_string()])
+                .args(["--disable-hot-restart", "--log-level", "error"])
                 .arg("--config-yaml")
                 .arg(fs::read_to_string(config)?),
         };
@@ -90,8 +95,11 @@ impl Drop for Folder {
     }
 }
 
-fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> String {
-    let folder = folder.display();
+fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, options: &Options) -> String {
+    let (folder, workers, streams) = (folder.display(), options.workers, options.streams);
+    // Two for each stream, and room: when a sixteenth is left, nginx closes connections that wait for a request.
+    // Each takes memory from the start, so no more than that.
+    let connections = 512 + 3 * streams;
     let mut temporary = String::new();
     // All that nginx may have been built with; none is used.
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
@@ -99,10 +107,10 @@ fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> String {
     }
     format!(
         "daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {folder}/nginx.pid;
 error_log stderr crit;
-events {{ worker_connections 65536; }}
+events {{ worker_connections {connections}; }}
 http {{
 {temporary}
     access_log off;
@@ -110,11 +118,11 @@ http {{
     keepalive_requests 1000000;
     upstream server {{
         server {upstream};
-        keepalive 4096;
+        keepalive {streams};
         keepalive_requests 1000000;
     }}
     server {{
-        listen {listen} backlog=4096;
+        listen {listen} backlog={BACKLOG} reuseport;
         location / {{
             proxy_pass http://server;
             proxy_http_version 1.1;
@@ -129,10 +137,11 @@ http {{
     )
 }
 
-fn haproxy(listen: SocketAddr, upstream: SocketAddr) -> String {
+fn haproxy(listen: SocketAddr, upstream: SocketAddr, options: &Options) -> String {
+    let workers = options.workers;
     format!(
         "global
-    nbthread 1
+    nbthread {workers}
 defaults
     mode http
     timeout connect 10s
@@ -141,7 +150,7 @@ defaults
     option http-no-delay
     http-reuse always
 frontend clients
-    bind {listen} backlog 4096
+    bind {listen} backlog {BACKLOG}
     default_backend server
 backend server
     server one {upstream} pool-max-conn -1

@@ -1,130 +1,20 @@
 //! The runner: the rounds, interleaved, and what becomes of their samples.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::args::Args;
 use crate::contestant::{Contestant, Running};
-use crate::emit::Pattern;
 use crate::measure::{Sample, measure};
-use crate::pin::{self, Cores};
-use crate::{Error, quiet, report, signals};
+use crate::options::Options;
+use crate::{Error, first_token, pin, quiet, report, signals, tables};
 
+/// How long a measurement waits for quiet.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a disturbed measurement is made.
 const TRIES: u32 = 3;
 
-/// What is to be run.
-#[derive(Debug)]
-pub struct Options {
-    /// Streams open at a time.
-    pub streams: u64,
-    /// Tokens a second of each stream.
-    pub rate: f64,
-    /// The length of a window.
-    pub seconds: f64,
-    /// The time before it in which the streams open.
-    pub warmup: f64,
-    /// Measurements of each contestant.
-    pub rounds: usize,
-    /// Tokens of a stream, then the next one on its connection; 0: one long stream.
-    pub tokens: u64,
-    /// How the tokens of the streams lie next to each other.
-    pub pattern: Pattern,
-    /// `None`: nothing is pinned.
-    pub cores: Option<Cores>,
-    /// The binary of Streamgauge.
-    pub streamgauge: Option<PathBuf>,
-    /// Whether the proxies run at the same time, on one core.
-    pub together: bool,
-    /// Whether only completeness matters.
-    pub check: bool,
-    only: Option<Vec<Contestant>>,
-    json: Option<PathBuf>,
-}
-
-impl Options {
-    fn parse(words: Vec<String>) -> Result<Self, Error> {
-        let known = [
-            "streamgauge",
-            "streams",
-            "rate",
-            "seconds",
-            "warmup",
-            "rounds",
-            "tokens",
-            "pattern",
-            "cores",
-            "only",
-            "json",
-        ];
-        let args = Args::parse(words, &known, &["check", "together"])?;
-        let check = args.flag("check");
-        let usual = |full, checked| if check { checked } else { full };
-        let only = args
-            .optional::<String>("only")?
-            .map(|names| names.split(',').map(str::parse).collect::<Result<Vec<Contestant>, _>>());
-        Ok(Self {
-            streams: args.number("streams", usual(200.0, 20.0), 1.0, 20_000.0)? as u64,
-            rate: args.number("rate", 20.0, 0.1, 10_000.0)?,
-            seconds: args.number("seconds", usual(4.0, 2.0), 0.5, 600.0)?,
-            warmup: args.number("warmup", usual(1.0, 0.5), 0.1, 60.0)?,
-            rounds: args.number("rounds", usual(12.0, 1.0), 1.0, 100.0)? as usize,
-            tokens: args.number("tokens", 0.0, 0.0, 1e6)? as u64,
-            pattern: args.or("pattern", Pattern::Spread)?,
-            cores: Cores::of(&args)?,
-            streamgauge: args.optional("streamgauge")?,
-            together: args.flag("together"),
-            check,
-            only: only.transpose()?,
-            json: args.optional("json")?,
-        })
-    }
-
-    /// The options of the load client, whose window begins at `from`.
-    pub fn load_args(&self, from: u64) -> Vec<String> {
-        let pairs = [
-            ("--streams", self.streams.to_string()),
-            ("--rate", self.rate.to_string()),
-            ("--seconds", self.seconds.to_string()),
-            ("--warmup", self.warmup.to_string()),
-            ("--tokens", self.tokens.to_string()),
-            ("--pattern", self.pattern.name().to_owned()),
-            ("--start-at", from.to_string()),
-        ];
-        pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
-    }
-
-    /// How long a stream may last, seconds.
-    pub fn longest(&self) -> f64 {
-        self.warmup + self.seconds + self.tokens as f64 / self.rate
-    }
-
-    /// Who takes part. Who was asked for by name and cannot is an error; the others are left out.
-    fn contestants(&self) -> Result<Vec<Contestant>, Error> {
-        let mut contestants = Vec::new();
-        for contestant in Contestant::ALL {
-            let named = self.only.as_ref().map(|only| only.contains(&contestant));
-            // Together, there is no telling what the loopback itself costs.
-            let idle = self.together && contestant == Contestant::Direct;
-            let wanted = named.unwrap_or(true) && !idle;
-            match contestant.available(self.streamgauge.as_deref()) {
-                Ok(()) if wanted => contestants.push(contestant),
-                Err(reason) if named == Some(true) => {
-                    return Err(format!("{}: {reason}", contestant.name()).into());
-                }
-                Err(reason) if wanted => println!("{} is skipped: {reason}.", contestant.name()),
-                _ => {}
-            }
-        }
-        if self.streamgauge.is_some() && !contestants.contains(&Contestant::Streamgauge) {
-            println!("streamgauge does not take part, although --streamgauge was given.");
-        }
-        Ok(contestants)
-    }
-}
-
 /// The role `run`.
 pub async fn role(words: Vec<String>) -> Result<(), Error> {
-    let options = Options::parse(words)?;
+    let options = Options::run(words)?;
     signals::unless_ended(run(&options)).await
 }
 
@@ -142,15 +32,22 @@ async fn run(options: &Options) -> Result<(), Error> {
             samples.extend(undisturbed(options, contestants, round, &server).await?);
         }
     }
-    if let Some(path) = &options.json {
-        let text = format!("{:#}\n", report::json(&samples, options));
-        std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
+    options.write_json(&report::json(&samples, options))?;
+    let mut found: Vec<String> = samples.iter().filter_map(Sample::fault).collect();
     if !options.check {
-        println!("\n{}", report::markdown(&samples, &contestants, options));
+        println!("\n{}", tables::markdown(&samples, &contestants, options));
+        match first_token::judge(&samples) {
+            Ok(sentence) => println!("{}", sentence.unwrap_or_default()),
+            Err(fault) => found.push(fault),
+        }
     }
-    let faults: Vec<_> = samples.iter().filter_map(Sample::fault).collect();
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
+    faults(found)
+}
+
+/// An error, if there are any.
+pub fn faults(found: impl IntoIterator<Item = String>) -> Result<(), Error> {
+    let found = Vec::from_iter(found);
+    if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
 }
 
 /// Waits for quiet, and measures again if others became busy on our cores meanwhile. Whether they were says
@@ -165,7 +62,7 @@ async fn undisturbed(
     let mut best: Option<Vec<Sample>> = None;
     for _ in 0..TRIES {
         let quiet = match options.cores {
-            Some(cores) if !options.check => quiet::wait(cores).await,
+            Some(cores) if !options.check => quiet::wait(cores, PATIENCE).await,
             _ => false,
         };
         if best.is_some() && !quiet {
@@ -189,7 +86,7 @@ async fn undisturbed(
 
 /// The order of a round: another one begins each time, and every other round goes backwards, so that nobody
 /// always comes after the same.
-fn order(contestants: &[Contestant], round: usize) -> Vec<Contestant> {
+pub fn order(contestants: &[Contestant], round: usize) -> Vec<Contestant> {
     let mut order = contestants.to_vec();
     order.rotate_left(round % contestants.len().max(1));
     if round % 2 == 1 {

@@ -1,5 +1,6 @@
 //! What Streamgauge counted: a measurement of a meter that did not measure would be worth nothing.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,14 +10,30 @@ use tokio::time::timeout;
 
 use crate::Error;
 
-/// The counter of tokens, over all its label sets with this label.
-const COUNTER: &str = "streamgauge_tokens_total{";
-const OUTPUT: &str = "type=\"output\"";
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The number of output tokens that the metrics at `admin` tell.
-pub async fn output_tokens(admin: SocketAddr) -> Result<u64, Error> {
-    Ok(sum(&get(admin, "/metrics").await?))
+/// What went through a proxy: as its own metrics tell it, or as the load clients saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that ended well.
+    pub requests: u64,
+    /// Output tokens.
+    pub tokens: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests and {} output tokens", self.requests, self.tokens)
+    }
+}
+
+/// What the metrics at `admin` tell.
+pub async fn counts(admin: SocketAddr) -> Result<Counts, Error> {
+    let exposition = get(admin, "/metrics").await?;
+    Ok(Counts {
+        requests: sum(&exposition, "streamgauge_requests_total{", "outcome=\"ok\""),
+        tokens: sum(&exposition, "streamgauge_tokens_total{", "type=\"output\""),
+    })
 }
 
 /// A page of the admin port.
@@ -38,10 +55,11 @@ pub async fn get(admin: SocketAddr, path: &str) -> Result<String, Error> {
     Ok(body.to_owned())
 }
 
-fn sum(exposition: &str) -> u64 {
-    let series = exposition.lines().filter(|line| line.starts_with(COUNTER));
+/// The sum over all label sets of the counter `name` with this label.
+fn sum(exposition: &str, name: &str, label: &str) -> u64 {
+    let series = exposition.lines().filter(|line| line.starts_with(name));
     let values = series
-        .filter(|line| line.contains(OUTPUT))
+        .filter(|line| line.contains(label))
         .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
     values.sum::<f64>() as u64
 }
@@ -49,11 +67,12 @@ fn sum(exposition: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn adds_up_the_series_of_output() {
-        let text = "# TYPE streamgauge_tokens_total counter\n\
-                    streamgauge_tokens_total{model=\"a\",type=\"output\"} 12\n\
-                    streamgauge_tokens_total{model=\"b\",type=\"output\"} 3e2\n\
-                    streamgauge_tokens_total{model=\"a\",type=\"input\"} 7\n";
-        assert_eq!(super::sum(text), 312);
+    fn adds_up_the_series_with_the_label() {
+        let text = "# TYPE a_total counter\n\
+                    a_total{model=\"a\",type=\"output\"} 12\n\
+                    a_total{model=\"b\",type=\"output\"} 3e2\n\
+                    a_total{model=\"a\",type=\"input\"} 7\n\
+                    a_total_more{type=\"output\"} 9\n";
+        assert_eq!(super::sum(text, "a_total{", "type=\"output\""), 312);
     }
 }

@@ -1,16 +1,17 @@
-//! The truth server's connections: reads requests by hand and hands each stream to the [`emit`](crate::emit)ter.
+//! The truth server's connections: reads requests by hand, answers the short ones, and hands each stream to the
+//! [`emit`](crate::emit)ter.
 
 use std::net::SocketAddr;
 
 use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::emit::{Emitter, Pattern, Stream};
 use crate::sse::Writer;
-use crate::{Error, clock};
+use crate::{Error, answer, clock, listen};
 
 /// A request may not be larger.
 const REQUEST_LIMIT: usize = 1 << 20;
@@ -20,7 +21,7 @@ const RATE_LIMIT: f64 = 100_000.0;
 
 /// Serves until the process is ended.
 pub async fn serve(listen: SocketAddr) -> Result<(), Error> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+    let listener = listen::listen(listen)?;
     let (streams, incoming) = mpsc::unbounded_channel();
     tokio::spawn(Emitter::new()?.run(incoming));
     for number in 0.. {
@@ -49,21 +50,32 @@ async fn connection(
             socket.write_all(answer).await?;
             continue;
         }
+        let body: Value = serde_json::from_slice(&body)?;
+        if body["stream"] == false {
+            let number = body["number"].as_u64().ok_or("no number of the answer")?;
+            socket.write_all(&answer::response(&answer::body(number))).await?;
+            if asks_to_close(&head) {
+                return Ok(());
+            }
+            continue;
+        }
         let (back, returned) = oneshot::channel();
         streams.send(stream(socket, number, &body, back)?)?;
         // Fails if the client went away: the emitter drops the stream then.
         socket = returned.await?;
     }
+    // The other end has closed. A reset frees its port, which would else wait for a minute (TIME_WAIT), by the ten
+    // thousand where connections are short.
+    socket.set_zero_linger()?;
     Ok(())
 }
 
 fn stream(
     socket: TcpStream,
     number: u64,
-    body: &[u8],
+    body: &Value,
     back: oneshot::Sender<TcpStream>,
 ) -> Result<Stream, Error> {
-    let body: Value = serde_json::from_slice(body)?;
     let tokens = body["tokens"].as_u64().unwrap_or(16).min(TOKEN_LIMIT);
     let rate = body["rate"].as_f64().unwrap_or(20.0).clamp(0.001, RATE_LIMIT);
     let pattern = body["pattern"].as_str().map_or(Ok(Pattern::Spread), str::parse)?;
@@ -99,6 +111,11 @@ async fn request(
             return Ok(None);
         }
     }
+}
+
+/// Whether the connection is to end with this request.
+fn asks_to_close(head: &str) -> bool {
+    head.lines().any(|line| line.eq_ignore_ascii_case("connection: close"))
 }
 
 /// The length of the body; only what the load client and the proxies send is understood.

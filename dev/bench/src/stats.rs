@@ -17,20 +17,23 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// An interval for the median that assumes nothing about the distribution.
+/// A median, and an interval for it that assumes nothing about the distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Interval {
-    /// Its ends: two of the values.
+pub struct Estimate {
+    /// Of the values.
+    pub median: f64,
+    /// The ends of the interval: two of the values.
     pub low: f64,
     /// See `low`.
     pub high: f64,
-    /// The chance that it holds the true median.
+    /// The chance that the interval holds the true median.
     pub confidence: f64,
 }
 
 /// The narrowest pair of order statistics with at least 95 % confidence; with fewer than 6 values there is
 /// none, and it is the least and the greatest, with the confidence that they have.
-pub fn interval(values: &[f64]) -> Option<Interval> {
+pub fn estimate(values: &[f64]) -> Option<Estimate> {
+    let median = median(values)?;
     let sorted = sorted(values);
     let count = sorted.len();
     let mut best = None;
@@ -43,7 +46,8 @@ pub fn interval(values: &[f64]) -> Option<Interval> {
         heads *= (count - cut) as f64 / (cut + 1) as f64;
         let confidence = (1.0 - outside).max(0.0);
         if cut == 0 || confidence >= 0.95 {
-            best = Some(Interval { low: sorted[cut], high: sorted[count - 1 - cut], confidence });
+            let (low, high) = (sorted[cut], sorted[count - 1 - cut]);
+            best = Some(Estimate { median, low, high, confidence });
         }
     }
     best
@@ -75,10 +79,10 @@ mod tests {
         // Count, the cut at each end, confidence: the usual tables of the sign test.
         let table = [(1, 0, 0.0), (5, 0, 0.9375), (6, 0, 0.96875), (9, 1, 0.9609), (20, 5, 0.9586)];
         for (count, cut, confidence) in table {
-            let found = interval(&first(count)).unwrap();
+            let found = estimate(&first(count)).unwrap();
             assert_eq!((found.low, found.high), (cut as f64, (count - 1 - cut) as f64), "{count}");
             assert!((found.confidence - confidence).abs() < 1e-4, "{count}: {found:?}");
         }
-        assert_eq!(interval(&[]), None);
+        assert_eq!(estimate(&[]), None);
     }
 }

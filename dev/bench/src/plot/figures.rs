@@ -8,7 +8,7 @@ use super::shares::{self, Shares};
 use super::svg::{Ink, Stroke};
 use crate::contestant::Contestant;
 use crate::rival::Rival;
-use crate::stats::{interval, median, quantile};
+use crate::stats::{estimate, quantile};
 
 /// What the pictures are about.
 const ABOUT: Contestant = Contestant::Streamgauge;
@@ -94,7 +94,7 @@ pub fn memory(run: &Json) -> Figure {
 
 fn bars(run: &Json, title: &str, rows: &[Contestant], panels: Vec<Panel>) -> String {
     let rounds = rounds(run);
-    let confidence = interval(&vec![0.0; rounds]).map_or(0.0, |interval| interval.confidence);
+    let confidence = estimate(&vec![0.0; rounds]).map_or(0.0, |estimate| estimate.confidence);
     let figure = |key: &str| number(run[key].as_f64().unwrap_or_default());
     Bars {
         title: title.to_owned(),
@@ -133,8 +133,8 @@ fn rounds(run: &Json) -> usize {
 }
 
 fn of_rounds(values: &[f64]) -> Option<Value> {
-    let (value, interval) = (median(values)?, interval(values)?);
-    Some(Value { value, low: interval.low, high: interval.high })
+    let estimate = estimate(values)?;
+    Some(Value { value: estimate.median, low: estimate.low, high: estimate.high })
 }
 
 /// How wrong TTFT and latency are, by either clock.

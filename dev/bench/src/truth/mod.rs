@@ -44,6 +44,8 @@ const DIRECT: u64 = 4;
 const KEPT: f64 = 1000.0;
 /// How much longer than planned a stream may last, and how long a line may take to be in the log.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a run waits for quiet.
+const UNTIL_QUIET: Duration = Duration::from_secs(20);
 /// The wall's clock was set if it moved more than this, nanoseconds.
 const WALL_MOVED: u64 = 20_000;
 
@@ -135,7 +137,7 @@ async fn all(options: &Options) -> Result<(), Error> {
     for clock in ["kernel", "program"] {
         for state in [State::Idle, State::Stopped] {
             if let Some(cores) = options.cores
-                && !quiet::wait(cores).await
+                && !quiet::wait(cores, UNTIL_QUIET).await
             {
                 println!("{clock}, {}: others are busy on these cores.", state.name());
             }

@@ -1,0 +1,209 @@
+//! Whether the comparison with nginx depends on the number of streams: the same run, together, at several sizes.
+
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit};
+use serde_json::{Value, json};
+
+use crate::contestant::{Contestant, Running};
+use crate::measure::{Sample, measure};
+use crate::options::Options;
+use crate::run::{faults, order};
+use crate::signals::unless_ended;
+use crate::stats::{Estimate, estimate, median};
+use crate::tables::{interval, number, table};
+use crate::{Error, pairs, pin, quiet, report};
+
+/// Streams, tokens a second of each, and the seconds in which they open: few, many that are busy, and very many
+/// that are not. What two proxies do then leaves room on the core of the proxies and on that of the load.
+const SIZES: [(u64, f64, f64); 3] = [(100, 20.0, 1.0), (1_000, 10.0, 2.0), (9_000, 1.0, 8.0)];
+/// A measurement waits so long for quiet, and is made once: a disturbance meets all proxies alike.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Descriptors that a process has beside those of the streams, with room.
+const OTHER_FILES: u64 = 256;
+/// Linux gives so many local ports for connections to one server, by default.
+const PORTS: u64 = 28_000;
+
+/// The samples of one size.
+struct Size {
+    options: Options,
+    samples: Vec<Sample>,
+}
+
+impl Size {
+    fn name(&self) -> String {
+        format!("{} x {}/s", self.options.streams, self.options.rate)
+    }
+
+    fn cpu(&self, contestant: Contestant) -> Option<f64> {
+        median(&pairs::values(&self.samples, contestant, |sample| sample.cpu_us))
+    }
+
+    fn ratio(&self, contestant: Contestant) -> Option<Estimate> {
+        pairs::ratio(&self.samples, contestant, Contestant::NGINX, |sample| sample.cpu_us)
+    }
+}
+
+/// The role `sweep`.
+pub async fn role(words: Vec<String>) -> Result<(), Error> {
+    let options = Options::sweep(words)?;
+    unless_ended(sweep(&options)).await
+}
+
+async fn sweep(options: &Options) -> Result<(), Error> {
+    let contestants = options.contestants()?;
+    if !contestants.contains(&Contestant::NGINX) {
+        return Err("a sweep compares with nginx: name it in --only".into());
+    }
+    if let Some(cores) = options.cores {
+        pin::pin(cores.load)?;
+    }
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let most = most_streams(files, contestants.len() as u64);
+    let mut sizes = SIZES.map(|(streams, rate, warmup)| {
+        if streams > most {
+            println!(
+                "{streams} streams are too many for {files} descriptors: {most} in their place."
+            );
+        }
+        let options = Options { streams: streams.min(most), rate, warmup, ..options.clone() };
+        Size { options, samples: Vec::new() }
+    });
+    // What changes slowly meets all sizes.
+    for round in 0..options.rounds {
+        for size in &mut sizes {
+            if let Some(cores) = options.cores {
+                quiet::wait(cores, PATIENCE).await;
+            }
+            // A server of its own: the ports of the connections that were closed are not free for a minute.
+            let server = Running::server(options.cores.map(|cores| cores.server)).await?;
+            let samples =
+                measure(&size.options, &order(&contestants, round), round, &server).await?;
+            for sample in &samples {
+                println!("{}: {}", size.name(), report::line(sample, &size.options));
+            }
+            size.samples.extend(samples);
+        }
+    }
+    options.write_json(&to_json(&sizes, &contestants))?;
+    println!("\n{}", markdown(&sizes, &contestants, options));
+    faults(sizes.iter().flat_map(|size| &size.samples).filter_map(Sample::fault))
+}
+
+/// How many streams each of so many proxies can have at a time.
+fn most_streams(files: u64, proxies: u64) -> u64 {
+    // A proxy has two descriptors for a stream; the server has those of all proxies.
+    let files = files.saturating_sub(OTHER_FILES) / proxies.max(2);
+    files.min(PORTS / proxies.max(1))
+}
+
+fn markdown(sizes: &[Size], contestants: &[Contestant], options: &Options) -> String {
+    let others = || contestants.iter().copied().filter(|one| *one != Contestant::NGINX);
+    let cpu = contestants.iter().map(|one| format!("{}, us/token", one.name()));
+    let ratio = others().map(|one| format!("{} / nginx", one.name()));
+    let columns: Vec<String> =
+        cpu.chain(ratio).chain(["proxies' core, %", "load core, %"].map(str::to_owned)).collect();
+    let rows = sizes.iter().map(|size| {
+        let cpu = contestants.iter().map(|&one| number(size.cpu(one), 2));
+        let ratio = others().map(|one| interval(size.ratio(one), 3));
+        let share = |one, value: fn(&Sample) -> Option<f64>| {
+            median(&pairs::values(&size.samples, one, value))
+        };
+        let proxies: f64 =
+            contestants.iter().filter_map(|&one| share(one, |sample| sample.proxy_core)).sum();
+        let load = share(Contestant::NGINX, |sample| sample.load_core);
+        let shares = [Some(proxies), load].map(|share| number(share.map(|share| share * 100.0), 0));
+        (size.name(), cpu.chain(ratio).chain(shares).collect())
+    });
+    let mut out = format!(
+        "CPU a token, together, {} rounds of {} s; {}\n{}\n",
+        options.rounds,
+        options.seconds,
+        report::machine(),
+        table(columns.iter().map(String::as_str), rows)
+    );
+    for contestant in others() {
+        if let Some((least, greatest, change)) = greatest_change(sizes, contestant) {
+            let name = contestant.name();
+            let (least, greatest) = (least.name(), greatest.name());
+            let change = interval(Some(change), 1);
+            out += &format!(
+                "The ratio of {name} changes by {change} % at the most: from {least} to {greatest}.\n"
+            );
+        }
+    }
+    out
+}
+
+/// The sizes with the least and the greatest ratio, and what the ratio grows by from one to the other, percent. It is
+/// compared inside of each round.
+fn greatest_change(sizes: &[Size], contestant: Contestant) -> Option<(&Size, &Size, Estimate)> {
+    let ratio = |size| Some((size, Size::ratio(size, contestant)?.median));
+    let by_ratio = |one: &(&Size, f64), other: &(&Size, f64)| one.1.total_cmp(&other.1);
+    let ratios = || sizes.iter().filter_map(ratio);
+    let ((least, _), (greatest, _)) = (ratios().min_by(by_ratio)?, ratios().max_by(by_ratio)?);
+    let of =
+        |size: &Size| pairs::ratios(&size.samples, contestant, Contestant::NGINX, |one| one.cpu_us);
+    let least_ratios = of(least);
+    let grown = of(greatest)
+        .into_iter()
+        .filter_map(|(round, ratio)| Some((ratio / least_ratios.get(&round)? - 1.0) * 100.0));
+    Some((least, greatest, estimate(&Vec::from_iter(grown))?))
+}
+
+fn to_json(sizes: &[Size], contestants: &[Contestant]) -> Value {
+    let changes = contestants.iter().filter_map(|&contestant| {
+        let (least, greatest, change) = greatest_change(sizes, contestant)?;
+        Some(json!({
+            "contestant": contestant.name(),
+            "from": least.name(),
+            "to": greatest.name(),
+            "change_percent": change.median,
+            "low": change.low,
+            "high": change.high,
+            "confidence": change.confidence,
+        }))
+    });
+    json!({
+        "sizes": sizes.iter().map(|size| report::json(&size.samples, &size.options)).collect::<Vec<_>>(),
+        "greatest_changes": changes.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::tests::sample;
+
+    #[test]
+    fn the_streams_fit_the_descriptors_and_the_ports() {
+        assert_eq!(most_streams(20_000, 2), 9_872);
+        assert_eq!(most_streams(20_000, 4), 4_936);
+        assert_eq!(most_streams(1 << 20, 2), 14_000);
+        assert_eq!(most_streams(100, 2), 0);
+    }
+
+    #[test]
+    fn the_change_is_that_of_the_rounds() {
+        let options = Options::sweep(Vec::new()).unwrap();
+        let size = |streams, cpu: [f64; 3]| Size {
+            options: Options { streams, ..options.clone() },
+            samples: (0..3)
+                .flat_map(|round| {
+                    // The rounds differ more than the sizes.
+                    let nginx = [10.0, 20.0, 40.0][round];
+                    let ours = cpu[round] * nginx;
+                    [(Contestant::NGINX, nginx), (Contestant::Streamgauge, ours)]
+                        .map(|(who, cpu)| sample(who, round, Some(cpu)))
+                })
+                .collect(),
+        };
+        let sizes = [size(1, [1.1, 1.0, 1.2]), size(2, [1.21, 1.1, 1.44]), size(3, [1.15; 3])];
+        let (least, greatest, change) = greatest_change(&sizes, Contestant::Streamgauge).unwrap();
+        assert_eq!((least.options.streams, greatest.options.streams), (1, 2));
+        assert!(
+            (change.median - 10.0).abs() < 1e-9 && (change.high - 20.0).abs() < 1e-9,
+            "{change:?}"
+        );
+    }
+}

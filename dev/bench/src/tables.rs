@@ -1,0 +1,186 @@
+//! The tables that a run prints, in Markdown.
+
+use std::fmt::Write as _;
+
+use crate::contestant::Contestant;
+use crate::measure::Sample;
+use crate::options::Options;
+use crate::pairs::{self, Value};
+use crate::report::{BASELINES, Time, machine};
+use crate::stats::{Estimate, estimate, median};
+
+/// What a column is called, what stands in it, and with how many digits behind the point.
+type Column<F = fn(&Sample) -> Option<f64>> = (&'static str, F, usize);
+
+const STREAMS: [Column; 3] = [
+    ("CPU, us/token", |sample| sample.cpu_us, 2),
+    ("base memory, MiB", |sample| sample.base_mib, 1),
+    ("memory, KiB/stream", |sample| sample.kib_per_stream, 1),
+];
+
+const CHURN: [Column; 6] = [
+    ("requests/s", |sample| sample.requests_per_second, 0),
+    ("CPU, us/request", |sample| sample.cpu_us, 2),
+    ("requests/s of a full core", |sample| sample.cpu_us.map(|cpu| 1e6 / cpu), 0),
+    ("proxy, % of a core", |sample| sample.proxy_core.map(|share| share * 100.0), 0),
+    ("load core, %", |sample| sample.load_core.map(|share| share * 100.0), 0),
+    ("base memory, MiB", |sample| sample.base_mib, 1),
+];
+
+/// All tables of a run.
+pub fn markdown(samples: &[Sample], contestants: &[Contestant], options: &Options) -> String {
+    let run = Run { samples, contestants };
+    let mut out = title(options);
+    match (options.churn, options.together) {
+        (None, false) => {
+            let times =
+                Time::ALL.map(|time| (time.title, move |sample: &Sample| time.of(sample), 0));
+            out += &run.medians("Cost", &STREAMS);
+            out += &run.medians("Times, us", &times);
+            for baseline in [Contestant::Direct, Contestant::NGINX] {
+                out += &run.differences(baseline, &times);
+            }
+            out += &run.ratios("CPU a token", |sample| sample.cpu_us);
+        }
+        // Together, the proxies stand in each other's way: no time means anything.
+        (None, true) => {
+            out += &run.medians("Cost", &STREAMS);
+            out += &run.ratios("CPU a token", |sample| sample.cpu_us);
+        }
+        (Some(_), false) => {
+            out += &run.medians("Cost", &CHURN);
+            out += &run.ratios("CPU a request", |sample| sample.cpu_us);
+            out += &run.ratios("Requests a second", |sample| sample.requests_per_second);
+        }
+        (Some(_), true) => {
+            out += &run.medians("Cost", &CHURN[1..]);
+            out += &run.ratios("CPU a request", |sample| sample.cpu_us);
+        }
+    }
+    out + &footnote(samples, options)
+}
+
+/// A number, or a dash where there is none.
+pub fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// An estimate with its interval, or a dash where there is none.
+pub fn interval(estimate: Option<Estimate>, digits: usize) -> String {
+    estimate.map_or_else(
+        || "-".to_owned(),
+        |Estimate { median, low, high, .. }| {
+            format!("{median:.digits$} ({low:.digits$} to {high:.digits$})")
+        },
+    )
+}
+
+/// A table: the names of its columns, and its rows, each with its name in front.
+pub fn table<'a>(
+    columns: impl IntoIterator<Item = &'a str>,
+    rows: impl IntoIterator<Item = (String, Vec<String>)>,
+) -> String {
+    let columns: Vec<&str> = columns.into_iter().collect();
+    let rule = "---:|".repeat(columns.len());
+    let mut out = format!("\n| | {} |\n|---|{rule}\n", columns.join(" | "));
+    for (name, cells) in rows {
+        let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
+    }
+    out
+}
+
+struct Run<'a> {
+    samples: &'a [Sample],
+    contestants: &'a [Contestant],
+}
+
+impl Run<'_> {
+    fn medians(&self, what: &str, columns: &[Column<impl Value>]) -> String {
+        let rows = self.contestants.iter().map(|&contestant| {
+            let cell = |(_, value, digits): &Column<_>| {
+                spread(&pairs::values(self.samples, contestant, value), *digits)
+            };
+            (contestant.name().to_owned(), columns.iter().map(cell).collect())
+        });
+        let table = table(columns.iter().map(|(name, ..)| *name), rows);
+        format!("\n{what}: median of the rounds (least to greatest)\n{table}")
+    }
+
+    fn differences(&self, baseline: Contestant, columns: &[Column<impl Value>]) -> String {
+        if !self.contestants.contains(&baseline) {
+            return String::new();
+        }
+        let others =
+            self.contestants.iter().filter(|one| ![baseline, Contestant::Direct].contains(one));
+        let rows = others.map(|&contestant| {
+            let cell = |(_, value, digits): &Column<_>| {
+                interval(pairs::difference(self.samples, contestant, baseline, value), *digits)
+            };
+            (contestant.name().to_owned(), columns.iter().map(cell).collect())
+        });
+        let (name, table) = (baseline.name(), table(columns.iter().map(|(name, ..)| *name), rows));
+        format!(
+            "\nTimes less those of {name} in the same round, us: median (its interval)\n{table}"
+        )
+    }
+
+    fn ratios(&self, what: &str, value: impl Value) -> String {
+        let present = |baseline: &&Contestant| self.contestants.contains(baseline);
+        let baselines: Vec<&Contestant> = BASELINES.iter().filter(present).collect();
+        let proxies = self.contestants.iter().filter(|one| **one != Contestant::Direct);
+        let rows = proxies.map(|&contestant| {
+            let cell = |&&baseline: &&Contestant| {
+                let ratio = pairs::ratio(self.samples, contestant, baseline, &value);
+                interval(ratio.filter(|_| contestant != baseline), 3)
+            };
+            (contestant.name().to_owned(), baselines.iter().map(cell).collect())
+        });
+        let table = table(baselines.iter().map(|baseline| baseline.name()), rows);
+        format!("\n{what}, as a ratio to that in the same round: median (its interval)\n{table}")
+    }
+}
+
+fn title(options: &Options) -> String {
+    let Options { streams, rate, seconds, rounds, workers, .. } = options;
+    let load = match options.churn {
+        Some(churn) => format!("{streams} clients in a closed loop, {} connections", churn.name()),
+        None => format!("{streams} streams at {rate} tokens/s each ({})", options.pattern.name()),
+    };
+    let workers = if *workers > 1 { format!("{workers} workers each, ") } else { String::new() };
+    let how = if options.together { "all at once on one core" } else { "one after the other" };
+    format!("{load}, {seconds} s a window, {rounds} rounds, {workers}{how}; {}\n", machine())
+}
+
+fn footnote(samples: &[Sample], options: &Options) -> String {
+    let confidence = estimate(&vec![0.0; options.rounds]).map_or(0.0, |one| one.confidence * 100.0);
+    let disturbed = samples.iter().filter(|sample| sample.is_disturbed()).count();
+    let load_core =
+        samples.iter().filter_map(|sample| sample.load_core).fold(0.0, f64::max) * 100.0;
+    let (lost, count) =
+        (samples.iter().map(Sample::errors).fold(0, u64::saturating_add), samples.len());
+    let limit = match options.churn {
+        Some(_) => {
+            " Where that is 95 % and more, it limits the requests a second; the CPU a request holds."
+        }
+        None => "",
+    };
+    format!(
+        "\nAn interval is the pair of order statistics that holds the true median with {confidence:.1} % confidence. \
+         {lost} responses were lost. {disturbed} of {count} measurements were disturbed by others on the same \
+         cores. The load client's core was busy for {load_core:.0} % at the most.{limit}\n"
+    )
+}
+
+fn spread(values: &[f64], digits: usize) -> String {
+    let least = values.iter().copied().min_by(f64::total_cmp);
+    let greatest = values.iter().copied().max_by(f64::total_cmp);
+    match median(values) {
+        None => "-".to_owned(),
+        median => format!(
+            "{} ({} to {})",
+            number(median, digits),
+            number(least, digits),
+            number(greatest, digits)
+        ),
+    }
+}
