@@ -87,7 +87,7 @@ impl Options {
         let only = args
             .optional::<String>("only")?
             .map(|names| names.split(',').map(str::parse).collect::<Result<Vec<Contestant>, _>>());
-        let cores = Cores::of(&args)?;
+        let cores = Cores::of(args)?;
         let workers = args.number("workers", 1.0, 1.0, 64.0)? as usize;
         if let Some(cores) = cores.filter(|cores| cores.proxy.count() < workers) {
             let count = cores.proxy.count();
