@@ -10,20 +10,22 @@ mod host;
 mod labels;
 mod series;
 pub mod table;
+mod text;
 
 pub use cells::claim_cells;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use series::{Phase, Series, SeriesKey, UpstreamSeries};
+pub use text::Gathered;
 
 use crate::dialect::route::Operation;
 use families::Families;
 use host::Host;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::Registry;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// The content type of [`Metrics::render`].
+/// The content type of [`Gathered::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Everything that is exported.
@@ -81,15 +83,10 @@ impl Metrics {
         })
     }
 
-    /// All of it in Prometheus' text format 0.0.4. Writing to memory cannot fail, but the library says
-    /// it might: then nothing is exported, which a scrape shows as missing.
-    pub fn render(&self) -> Vec<u8> {
+    /// What is exported, as it is now. It holds up nobody: what a token moves is behind no lock.
+    pub fn gather(&self) -> Gathered {
         self.host.read();
-        let mut text = Vec::with_capacity(64 * 1024);
-        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
-            text.clear();
-        }
-        text
+        Gathered(self.registry.gather())
     }
 
     /// The handles of an upstream that need no request's labels.

@@ -1,0 +1,148 @@
+//! What a scrape costs: `/metrics` with 5,000 and with 20,000 series.
+//!
+//!     cargo bench --bench scrape
+//!
+//! prints the median and the 99th percentile of the milliseconds that it takes to gather the series, to gather and
+//! write them, and to get them from the admin port by HTTP, as they are and packed. A series is a line of the
+//! exposition. On a machine that is busy otherwise, the 99th percentile is the others'.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use streamgauge::admin::{self, Admin};
+use streamgauge::dialect::{FinishReason, route::Operation};
+use streamgauge::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
+use streamgauge::metrics::{Metrics, MetricsConfig, Series};
+use streamgauge::request_log::RequestLog;
+
+/// Scrapes of each kind, after some that do not count.
+const SCRAPES: usize = 200;
+const WARM_UP: usize = 20;
+
+fn main() {
+    for least in [5_000, 20_000] {
+        let metrics = Arc::new(filled(least));
+        let admin = serve(Arc::clone(&metrics));
+        let (plain, packed) = (get(admin, "identity"), get(admin, "gzip"));
+        let series = series(&metrics.gather().text());
+        println!("{series} series, {} KiB, packed {} KiB", plain / 1024, packed / 1024);
+        print("gather", || drop(metrics.gather()));
+        print("gather and write", || drop(metrics.gather().text()));
+        print("HTTP", || assert!(get(admin, "identity") >= plain / 2));
+        print("HTTP, gzip", || assert!(get(admin, "gzip") >= packed / 2));
+    }
+}
+
+/// Prints how long a scrape takes.
+fn print(what: &str, scrape: impl Fn()) {
+    let (median, p99) = times(scrape);
+    println!("  {what:<17} median {median:6.2} ms   p99 {p99:6.2} ms");
+}
+
+/// The median and the 99th percentile of the time of a scrape, in milliseconds.
+fn times(scrape: impl Fn()) -> (f64, f64) {
+    (0..WARM_UP).for_each(|_| scrape());
+    let mut times: Vec<f64> = (0..SCRAPES)
+        .map(|_| {
+            let start = Instant::now();
+            scrape();
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    (times[SCRAPES / 2], times[SCRAPES * 99 / 100])
+}
+
+/// The lines that are samples.
+fn series(text: &str) -> usize {
+    text.lines().filter(|line| !line.starts_with('#')).count()
+}
+
+/// Metrics with at least so many series: as many models as that takes, each with a day's streams.
+fn filled(least: usize) -> Metrics {
+    let config = MetricsConfig { max_models: 50, models: Vec::new(), buckets: Default::default() };
+    let metrics = Metrics::new(&config, 2).unwrap();
+    let (upstream, provider) = ("gpu-0.inference.svc:8000".into(), "vllm".into());
+    metrics.upstream(&upstream, &provider);
+    for model in 0_u32.. {
+        if series(&metrics.gather().text()) >= least {
+            break;
+        }
+        let name = format!("meta-llama/Llama-3.1-8B-Instruct-{model}").into();
+        let series = metrics.series(&upstream, &provider, Operation::Chat, &name);
+        for stream in 0..200 {
+            streamed(&series, f64::from(model + 1) * 1.37 + f64::from(stream) * 0.0713);
+        }
+    }
+    metrics
+}
+
+/// A stream of 100 tokens whose times are all `scale` times something.
+fn streamed(series: &Series, scale: f64) {
+    let seconds = |seconds: f64| Duration::from_secs_f64(seconds * scale);
+    let tokens = Tokens {
+        input: Some(((700.0 * scale) as u64, TokenSource::Usage)),
+        output: Some((100, TokenSource::Usage)),
+        streamed: Some(100),
+        ..Tokens::default()
+    };
+    let record = Record {
+        stream: true,
+        status: Some(200),
+        ttft_s: Some(0.211 * scale),
+        latency_s: Some(1.3107 * scale),
+        tpot_s: Some(0.01107 * scale),
+        duration_s: 1.3119 * scale,
+        ..Record::default()
+    };
+    series.head(seconds(0.0107));
+    series.observe(&Sample::First(seconds(0.211)), Duration::ZERO);
+    series.observe(&Sample::FirstAnswer(seconds(0.211)), Duration::ZERO);
+    for token in 1..100 {
+        let gap = seconds(0.0111 * (0.5 + f64::from(token) / 100.0));
+        series.observe(&Sample::ChunkGap(gap), Duration::ZERO);
+        series.observe(&Sample::TokenGap { gap, shares: 1, basis: Basis::Token }, Duration::ZERO);
+        series.observe(&Sample::OutputTokens(1), Duration::ZERO);
+        series.observe(&Sample::Characters(Kind::Answer, 4), Duration::ZERO);
+    }
+    series.observe(&Sample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO);
+    series.counted(&tokens, 99);
+    series.completed(&record, &tokens, Some(391.7 / scale));
+    series.ended(&record, Outcome::Ok);
+}
+
+/// Starts an admin port, which serves until the program ends.
+fn serve(metrics: Arc<Metrics>) -> SocketAddr {
+    let listener = admin::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let admin = Admin {
+        log: RequestLog::in_memory(Arc::clone(&metrics)),
+        metrics,
+        config: serde_json::Value::Null,
+        token: None,
+        upstreams: Vec::new(),
+        draining: AtomicBool::new(false),
+        is_local: true,
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (_stop, stopped) = tokio::sync::watch::channel(false);
+        runtime.block_on(admin::serve(listener, Arc::new(admin), stopped)).unwrap();
+    });
+    address
+}
+
+/// Scrapes; gives the bytes of the answer.
+fn get(admin: SocketAddr, coding: &str) -> usize {
+    let mut socket = TcpStream::connect(admin).unwrap();
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nhost: bench\r\naccept-encoding: {coding}\r\nconnection: close\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    answer.len()
+}

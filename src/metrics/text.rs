@@ -1,0 +1,154 @@
+//! Prometheus' text format 0.0.4.
+//!
+//! The library's own encoder gives the same bytes, but writes and escapes the labels of a histogram again for each
+//! of its buckets, which is three times the work.
+
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use std::fmt::{Display, Write as _};
+
+/// Every series with its value of one moment.
+#[derive(Debug)]
+pub struct Gathered(pub(super) Vec<MetricFamily>);
+
+impl Gathered {
+    /// All of it in the text format.
+    pub fn text(&self) -> String {
+        let mut writer = Writer { text: String::with_capacity(64 * 1024), labels: String::new() };
+        self.0.iter().for_each(|family| writer.family(family));
+        writer.text
+    }
+}
+
+struct Writer {
+    text: String,
+    /// Those of the metric in hand, without the closing brace: `{name="value",other="value"`; empty if it has none.
+    labels: String,
+}
+
+impl Writer {
+    fn family(&mut self, family: &MetricFamily) {
+        let (name, kind) = (family.name(), family.get_field_type());
+        let kind_name = match kind {
+            MetricType::COUNTER => "counter",
+            MetricType::GAUGE => "gauge",
+            MetricType::HISTOGRAM => "histogram",
+            // The table has none of these.
+            MetricType::SUMMARY | MetricType::UNTYPED => return,
+        };
+        self.push(&["# HELP ", name, " "]);
+        escape(&mut self.text, family.help(), false);
+        self.push(&["\n# TYPE ", name, " ", kind_name, "\n"]);
+        for metric in family.get_metric() {
+            self.take_labels(metric.get_label());
+            match kind {
+                MetricType::COUNTER => self.sample(name, "", metric.get_counter().get_value()),
+                MetricType::GAUGE => self.sample(name, "", metric.get_gauge().get_value()),
+                _ => self.histogram(name, metric),
+            }
+        }
+    }
+
+    fn take_labels(&mut self, pairs: &[LabelPair]) {
+        let Self { labels, .. } = self;
+        labels.clear();
+        for pair in pairs {
+            labels.push(if labels.is_empty() { '{' } else { ',' });
+            labels.push_str(pair.name());
+            labels.push_str("=\"");
+            escape(labels, pair.value(), true);
+            labels.push('"');
+        }
+    }
+
+    fn histogram(&mut self, name: &str, metric: &Metric) {
+        let histogram = metric.get_histogram();
+        let count = histogram.get_sample_count();
+        for bucket in histogram.get_bucket() {
+            self.bucket(name, bucket.upper_bound(), bucket.cumulative_count());
+        }
+        self.bucket(name, "+Inf", count);
+        self.sample(name, "_sum", histogram.get_sample_sum());
+        self.sample(name, "_count", count);
+    }
+
+    fn bucket(&mut self, name: &str, edge: impl Display, count: u64) {
+        let open = if self.labels.is_empty() { "{" } else { "," };
+        self.push(&[name, "_bucket"]);
+        self.text.push_str(&self.labels);
+        // Writing to memory does not fail; nor does it below.
+        let _ = writeln!(self.text, "{open}le=\"{edge}\"}} {count}");
+    }
+
+    fn sample(&mut self, name: &str, end: &str, value: impl Display) {
+        let close = if self.labels.is_empty() { "" } else { "}" };
+        self.push(&[name, end]);
+        self.text.push_str(&self.labels);
+        let _ = writeln!(self.text, "{close} {value}");
+    }
+
+    fn push(&mut self, parts: &[&str]) {
+        parts.iter().for_each(|part| self.text.push_str(part));
+    }
+}
+
+/// Adds a text with a backslash before what would end it: the end of a line, and of a label's value the quote.
+fn escape(text: &mut String, value: &str, is_label: bool) {
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '"' if is_label => text.push_str("\\\""),
+            other => text.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::{
+        CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder,
+    };
+
+    #[test]
+    fn the_bytes_are_the_librarys() {
+        let labels = [
+            "plain",
+            "",
+            "quote\" brace} comma,",
+            "back\\slash\\",
+            "\\",
+            "two\nlines\n",
+            "\u{1f600}\u{20ac}\r\u{0}",
+        ];
+        let values =
+            [0.0, 1.0, -2.5, 0.1 + 0.2, 1e21, 1e-9, 123_456_789_012_345.0, f64::MIN_POSITIVE];
+        let not_finite = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for names in [&[][..], &["z"], &["z", "a", "le_"]] {
+            let registry = Registry::new();
+            let opts = |name: &str| Opts::new(name, "What\\it \"is\"\nand is not.");
+            let counters = CounterVec::new(opts("a_total"), names).unwrap();
+            let gauges = GaugeVec::new(opts("b"), names).unwrap();
+            let edges = vec![-1.0, 0.00001, 0.1, 2.5, 67_108_864.0];
+            let histogram = HistogramOpts { common_opts: opts("c_seconds"), buckets: edges };
+            let histograms = HistogramVec::new(histogram, names).unwrap();
+            registry.register(Box::new(counters.clone())).unwrap();
+            registry.register(Box::new(gauges.clone())).unwrap();
+            registry.register(Box::new(histograms.clone())).unwrap();
+            for (at, label) in labels.iter().enumerate() {
+                let of: Vec<&str> = names.iter().map(|_| *label).collect();
+                for value in values {
+                    counters.with_label_values(&of).inc_by(value.abs());
+                    histograms.with_label_values(&of).observe(value);
+                    gauges.with_label_values(&of).set(value * at as f64);
+                }
+                if let Some(value) = not_finite.get(at) {
+                    gauges.with_label_values(&of).set(*value);
+                }
+            }
+            let gathered = Gathered(registry.gather());
+            let theirs = TextEncoder::new().encode_to_string(&gathered.0).unwrap();
+            assert_eq!(gathered.text(), theirs);
+        }
+    }
+}
