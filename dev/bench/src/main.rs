@@ -54,7 +54,7 @@ const USAGE: &str = "\
 usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4] [--rounds 12]
                    [--warmup 1] [--tokens 0] [--pattern spread|step] [--only a,b] [--cores 0,1]
                    [--workers 1] [--churn new|kept] [--together] [--json FILE] [--check]
-       bench sweep --streamgauge PATH [--seconds 4] [--rounds 8] [--only streamgauge,nginx]
+       bench sweep --streamgauge PATH [--seconds 4] [--rounds 6] [--only streamgauge,nginx]
                    [--cores 0,1] [--workers 1] [--json FILE]
        bench serve --listen ADDR
        bench load  --target ADDR [--streams 100] [--rate 20] [--seconds 5] [--warmup 1]
