@@ -47,11 +47,11 @@ async fn stream(
     connected: &mut Option<TcpStream>,
     tally: &RefCell<Tally>,
 ) -> Result<(), Failure> {
+    let asked = now();
     let socket = match connected {
         Some(socket) => socket,
         None => connected.insert(connect(plan.target).await?),
     };
-    let asked = now();
     socket.write_all(&plan.request(tokens)).await.map_err(|_| "cannot write")?;
 
     let mut buffer = Vec::with_capacity(16 * 1024);

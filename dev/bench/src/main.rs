@@ -59,7 +59,7 @@ const USAGE: &str = "\
 usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4] [--rounds 12]
                    [--warmup 1] [--tokens 0] [--pattern spread|step] [--only a,b] [--cores 0,1]
                    [--workers 1] [--churn new|kept] [--together] [--json FILE] [--check]
-       bench sweep --streamgauge PATH [--seconds 4] [--rounds 8] [--only streamgauge,nginx]
+       bench sweep --streamgauge PATH [--seconds 4] [--rounds 6] [--only streamgauge,nginx]
                    [--cores 0,1] [--workers 1] [--json FILE]
        bench truth --streamgauge PATH [--streams 40] [--tokens 12] [--rate 30] [--seconds 10]
                    [--cores 0,1] [--json FILE]

@@ -74,7 +74,7 @@ impl Options {
 
     /// The options of the role `sweep`: its own defaults, before those of `run`.
     pub fn sweep(words: Vec<String>) -> Result<Self, Error> {
-        let usual = ["--rounds", "8", "--only", "streamgauge,nginx"].map(str::to_owned);
+        let usual = ["--rounds", "6", "--only", "streamgauge,nginx"].map(str::to_owned);
         let known = ["streamgauge", "seconds", "rounds", "workers", "cores", "only", "json"];
         let args = Args::parse(usual.into_iter().chain(words).collect(), &known, &[])?;
         Ok(Self { together: true, ..Self::from(&args)? })

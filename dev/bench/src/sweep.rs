@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::run::{faults, order};
 use crate::signals::unless_ended;
 use crate::stats::{Estimate, estimate, median};
-use crate::tables::{interval, number, table};
+use crate::tables::{footnote, interval, number, table};
 use crate::{Error, pairs, pin, quiet, report};
 
 /// Streams, tokens a second of each, and the seconds in which they open: few, many that are busy, and very many
@@ -132,7 +132,7 @@ fn markdown(sizes: &[Size], contestants: &[Contestant], options: &Options) -> St
             );
         }
     }
-    out
+    out + &footnote(sizes.iter().flat_map(|size| &size.samples), options)
 }
 
 /// The sizes with the least and the greatest ratio, and what the ratio grows by from one to the other, percent. It is

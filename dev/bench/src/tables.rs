@@ -57,7 +57,7 @@ pub fn markdown(samples: &[Sample], contestants: &[Contestant], options: &Option
             out += &run.ratios("CPU a request", |sample| sample.cpu_us);
         }
     }
-    out + &footnote(samples, options)
+    out + &footnote(samples.iter(), options)
 }
 
 /// A number, or a dash where there is none.
@@ -151,17 +151,18 @@ fn title(options: &Options) -> String {
     format!("{load}, {seconds} s a window, {rounds} rounds, {workers}{how}; {}\n", machine())
 }
 
-fn footnote(samples: &[Sample], options: &Options) -> String {
+/// What stands below the tables: how far they are to be trusted.
+pub fn footnote<'a>(
+    samples: impl Iterator<Item = &'a Sample> + Clone,
+    options: &Options,
+) -> String {
     let confidence = estimate(&vec![0.0; options.rounds]).map_or(0.0, |one| one.confidence * 100.0);
-    let disturbed = samples.iter().filter(|sample| sample.is_disturbed()).count();
-    let load_core =
-        samples.iter().filter_map(|sample| sample.load_core).fold(0.0, f64::max) * 100.0;
-    let (lost, count) =
-        (samples.iter().map(Sample::errors).fold(0, u64::saturating_add), samples.len());
+    let (count, lost) = (samples.clone().count(), samples.clone().map(Sample::errors));
+    let lost = lost.fold(0, u64::saturating_add);
+    let disturbed = samples.clone().filter(|sample| sample.is_disturbed()).count();
+    let load_core = samples.filter_map(|sample| sample.load_core).fold(0.0, f64::max) * 100.0;
     let limit = match options.churn {
-        Some(_) => {
-            " Where that is 95 % and more, it limits the requests a second; the CPU a request holds."
-        }
+        Some(_) => " Where that is 95 % and more, it limits requests/s; CPU a request holds.",
         None => "",
     };
     format!(
