@@ -4,6 +4,7 @@ use super::client::Client;
 use super::drain::Drain;
 use super::pool::Upstream;
 use crate::socket::{StampedIo, prepare};
+use nix::sys::socket::{Backlog, listen};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
@@ -12,6 +13,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// Clients that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). std asks for
+/// 128, which a burst overflows: those left out try again after a second.
+const BACKLOG: i32 = 4096;
 /// How long to wait after an accept that failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -29,6 +33,7 @@ impl Listener {
         let listener = StdListener::bind(address)?;
         listener.set_nonblocking(true)?;
         prepare(&listener, kernel_stamps);
+        listen(&listener, Backlog::new(BACKLOG)?)?;
         Ok(Self(listener))
     }
 
