@@ -27,6 +27,9 @@ impl Arrival {
 /// An uncertainty that a measured interval would show.
 const BLUR: Duration = Duration::from_millis(1);
 
+/// A read that came so long after what it brought came late: one in time takes a fraction of it.
+const LATE: Duration = Duration::from_micros(250);
+
 /// What output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -159,7 +162,7 @@ impl Tally {
         {
             // What ends a stream is often sent right behind the last output, and read together with it
             // by a reader that is in time.
-            self.trailed = arrival.is_blurred() && arrival.late > BLUR;
+            self.trailed = arrival.is_blurred() && arrival.late > LATE;
         }
         for choice in &facts.choices {
             if let Some(at) = self.find_choice(choice.index, sink) {
