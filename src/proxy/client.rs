@@ -61,10 +61,11 @@ impl Client {
             let parts = http.into_parts();
             let ClientIo { io, head, ahead, .. } = parts.io;
             // A copy: what is left of a large buffer must not hold the whole.
-            let ahead = BytesMut::from(&*[parts.read_buf, ahead].concat());
+            let mut rest = BytesMut::from(&*parts.read_buf);
+            rest.extend_from_slice(&ahead);
             // hyper also closes for reasons of its own, and says so.
             let closes = says_close(&head);
-            let mut relay = Relay::new(io, head, ahead, stream);
+            let mut relay = Relay::new(io, head, rest, stream);
             if self.is_closing || closes {
                 relay.close_behind();
             }

@@ -1,10 +1,8 @@
 //! Bars: one row for each contestant, one panel for each quantity, whiskers for what is not known better.
 
 use super::scale::{Scale, number};
-use super::svg::{Anchor, Ink, Stroke, Svg};
+use super::svg::{Anchor, Ink, MARGIN, Stroke, Svg, WIDTH};
 
-const WIDTH: f64 = 800.0;
-const MARGIN: f64 = 24.0;
 /// For the names of the rows.
 const NAMES: f64 = 96.0;
 /// For the numbers behind the bars of a panel.
@@ -53,11 +51,7 @@ pub struct Value {
 impl Bars {
     /// The file.
     pub fn draw(&self) -> String {
-        let mut svg = Svg::new(WIDTH);
-        let mut y = MARGIN + 12.0;
-        svg.text(MARGIN, y, Anchor::Start, 17.0, Ink::Strong, &self.title);
-        y += 20.0;
-        svg.text(MARGIN, y, Anchor::Start, 12.0, Ink::Soft, &self.subtitle);
+        let (mut svg, y) = Svg::titled(&self.title, &self.subtitle);
         let top = y + 42.0;
         let bottom = top + ROW * self.rows.len() as f64;
         for (at, name) in self.rows.iter().enumerate() {

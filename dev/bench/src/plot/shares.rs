@@ -1,10 +1,8 @@
 //! Cumulative distributions: what share of the values is at most so great.
 
 use super::scale::{Scale, time};
-use super::svg::{Anchor, Ink, Stroke, Svg};
+use super::svg::{Anchor, Ink, MARGIN, Stroke, Svg, WIDTH};
 
-const WIDTH: f64 = 800.0;
-const MARGIN: f64 = 24.0;
 /// For the labels of the vertical axis, and for half of the last one of the horizontal axis.
 const LABELS: f64 = 44.0;
 const OVERHANG: f64 = 14.0;
@@ -49,11 +47,7 @@ pub struct Line {
 impl Shares {
     /// The file.
     pub fn draw(&self) -> String {
-        let mut svg = Svg::new(WIDTH);
-        let mut y = MARGIN + 12.0;
-        svg.text(MARGIN, y, Anchor::Start, 17.0, Ink::Strong, &self.title);
-        y += 20.0;
-        svg.text(MARGIN, y, Anchor::Start, 12.0, Ink::Soft, &self.subtitle);
+        let (mut svg, mut y) = Svg::titled(&self.title, &self.subtitle);
         y += 26.0;
         let mut x = MARGIN;
         for (stroke, name) in &self.legend {

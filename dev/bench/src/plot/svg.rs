@@ -5,6 +5,11 @@
 
 use std::fmt::{Display, Write as _};
 
+/// Of a picture, pixels; and what is left free at its edges.
+pub const WIDTH: f64 = 800.0;
+/// See [`WIDTH`].
+pub const MARGIN: f64 = 24.0;
+
 /// What an element is for; says how it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ink {
@@ -127,6 +132,15 @@ pub struct Svg {
 }
 
 impl Svg {
+    /// A picture that is [`WIDTH`] wide, with its title and what was done; and the height of the latter.
+    pub fn titled(title: &str, subtitle: &str) -> (Self, f64) {
+        let mut svg = Self::new(WIDTH);
+        let y = MARGIN + 12.0;
+        svg.text(MARGIN, y, Anchor::Start, 17.0, Ink::Strong, title);
+        svg.text(MARGIN, y + 20.0, Anchor::Start, 12.0, Ink::Soft, subtitle);
+        (svg, y + 20.0)
+    }
+
     /// An empty picture.
     pub fn new(width: f64) -> Self {
         Self { width, elements: String::new() }
