@@ -75,7 +75,7 @@ pub const KEYS: &[Key] = &[
     proxy_key("listen", Kind::Address, Some("\"127.0.0.1:8080\"")),
     proxy_key("upstream", Kind::Url, None),
     proxy_key("host", Kind::Word(&["keep", "upstream"]), Some("\"keep\"")),
-    proxy_key("engine", Kind::Name, Some("\"unknown\"")),
+    proxy_key("engine", Kind::Name, Some("\"auto\"")),
     proxy_key("connect_timeout_seconds", Kind::Seconds(0.001, 3600.0), Some("10.0")),
     proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
     proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),

@@ -1,5 +1,6 @@
 //! What is wanted of an inference request: a peek at its body as it passes.
 
+use super::draft::count;
 use crate::wire::json::{Node, Scanner, Token};
 
 /// Longest model name that is kept, in bytes; it is cut again where it becomes a label.
@@ -75,14 +76,6 @@ fn note(facts: &mut RequestFacts, tag: Tag, token: Token<'_>) {
         (Tag::Choices, Token::Number(n)) => facts.choices = count(n),
         _ => {}
     }
-}
-
-/// A JSON number as a count; `None` for what is none.
-pub(super) fn count(number: f64) -> Option<u64> {
-    // 2^53: larger ones are no longer exact, and no count of tokens comes near.
-    const MOST: f64 = 9_007_199_254_740_992.0;
-    let is_count = (0.0..=MOST).contains(&number) && number.fract() == 0.0;
-    is_count.then_some(number as u64)
 }
 
 #[cfg(test)]

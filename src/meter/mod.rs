@@ -15,5 +15,5 @@ mod tally;
 pub use arrivals::Basis;
 pub use outcome::{End, Ended, Outcome};
 pub use record::{Clock, Record, TokenSource, Tokens, characters_per_second};
-pub use response::{Format, Meter};
+pub use response::Meter;
 pub use tally::{Arrival, Kind, Sample, Tally};

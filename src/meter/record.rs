@@ -78,16 +78,17 @@ impl Tokens {
         };
         let events = (stream && tally.output_events > 0)
             .then_some((tally.output_events, TokenSource::Events));
-        let output = reported(usage.output, engine.output).or(events);
-        let unseen = match (usage.reasoning, tally.reasoning_chars) {
+        let ids = (tally.token_ids > 0).then_some(tally.token_ids);
+        let output = reported(usage.all_output(), engine.all_output().or(ids)).or(events);
+        let unseen = match (usage.reasoning.or(engine.reasoning), tally.reasoning_chars) {
             (Some(reasoning), 0) => reasoning,
             _ => 0,
         };
         Self {
-            input: reported(usage.input, engine.input),
+            input: reported(usage.all_input(), engine.all_input()),
             output,
             cached: usage.cached.or(engine.cached),
-            reasoning: usage.reasoning,
+            reasoning: usage.reasoning.or(engine.reasoning),
             streamed: output.map(|(count, _)| count.saturating_sub(unseen)),
         }
     }
@@ -112,7 +113,8 @@ pub struct Record {
     pub path: &'static str,
     pub operation: &'static str,
     pub dialect: Option<&'static str>,
-    pub engine: Option<String>,
+    /// The engine or vendor that answered, as configured or recognised.
+    pub engine: Option<Arc<str>>,
     /// The model asked for.
     pub model: Option<String>,
     /// The model that answered.
@@ -132,6 +134,16 @@ pub struct Record {
     pub tpot_s: Option<f64>,
     pub max_gap_s: Option<f64>,
     pub client_stall_s: Option<f64>,
+    /// In the server's queue.
+    pub queue_s: Option<f64>,
+    /// Where `queue_s` comes from.
+    pub queue_source: Option<&'static str>,
+    /// What the server says of its own time: from the request to the first token, then stage by stage.
+    pub engine_ttft_s: Option<f64>,
+    pub engine_load_s: Option<f64>,
+    pub engine_prefill_s: Option<f64>,
+    pub engine_decode_s: Option<f64>,
+    pub engine_total_s: Option<f64>,
     pub input_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub output_tokens_source: Option<TokenSource>,
@@ -171,6 +183,14 @@ impl Record {
         let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
         let tokens = Tokens::of(tally, stream);
         self.response_model.clone_from(&tally.model);
+        let timings = &tally.timings;
+        self.queue_s = timings.queue;
+        self.queue_source = timings.queue.map(|_| "reported");
+        self.engine_ttft_s = timings.time_to_first_token();
+        self.engine_load_s = timings.load;
+        self.engine_prefill_s = timings.prefill;
+        self.engine_decode_s = timings.decode;
+        self.engine_total_s = timings.total;
         self.ttft_s = tally.first.map(|first| since(first.at));
         self.answer_s = tally.answer.map(since);
         self.latency_s = tally.last.map(|last| since(last.at));

@@ -1,7 +1,10 @@
 //! The running account of one response.
 
 use super::arrivals::{Arrivals, Basis, SharedGap};
-use crate::dialect::{ChoiceFacts, Facts, FinishReason, MAX_CHOICES, TokenCounts, Unparsed};
+use crate::dialect::engine::Engine;
+use crate::dialect::{
+    ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, Unparsed,
+};
 use std::time::Duration;
 
 /// When bytes arrived: the instant and the running number of the socket read that brought them.
@@ -81,6 +84,8 @@ pub enum Sample<'a> {
 struct Choice {
     index: u32,
     arrivals: Arrivals,
+    /// Tokens whose ids the stream lists.
+    token_ids: u64,
     finished: bool,
 }
 
@@ -109,6 +114,12 @@ pub struct Tally {
     pub usage: Option<TokenCounts>,
     /// What a field of the engine's own reports.
     pub engine: Option<TokenCounts>,
+    /// Tokens whose ids the stream lists.
+    pub token_ids: u64,
+    /// What the server says of its own time.
+    pub timings: Timings,
+    /// The engine or vendor that writes like this.
+    pub made_by: Option<Engine>,
     pub model: Option<String>,
     /// Of each choice that has ended, in the order of their ends.
     pub finish_reasons: Vec<FinishReason>,
@@ -143,6 +154,12 @@ impl Tally {
         self.done || !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
     }
 
+    /// Something of the body could not be read.
+    pub fn cannot(&mut self, reason: Unparsed, sink: &mut impl FnMut(Sample<'_>)) {
+        self.unparsed += 1;
+        sink(Sample::Unparsed(reason));
+    }
+
     /// Another piece of the body arrived: what its server sent as one chunk.
     pub fn piece(&mut self, arrival: Arrival) {
         self.pieces += 1;
@@ -166,7 +183,7 @@ impl Tally {
         }
         for choice in &facts.choices {
             if let Some(at) = self.find_choice(choice.index, sink) {
-                self.choice_output(at, arrival, choice, facts.usage, sink);
+                self.choice_output(at, arrival, choice, facts, sink);
                 self.finish(at, choice, sink);
             }
         }
@@ -193,8 +210,7 @@ impl Tally {
     /// What an event says beside its output.
     fn said(&mut self, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
         if let Some(reason) = facts.unparsed {
-            self.unparsed += 1;
-            sink(Sample::Unparsed(reason));
+            self.cannot(reason, sink);
         }
         if let Some(model) = &facts.model
             && self.model.is_none()
@@ -203,6 +219,10 @@ impl Tally {
         }
         self.error |= facts.error;
         self.done |= facts.done;
+        self.made_by = facts.made_by.or(self.made_by);
+        if let Some(timings) = facts.timings {
+            self.timings.update(timings);
+        }
         self.count_tokens(facts);
     }
 
@@ -267,8 +287,12 @@ impl Tally {
             }
         }
         // A running count is exact; without one each output event stands for one token.
-        let new = match facts.usage.and_then(|usage| usage.output) {
+        let ids: u64 = facts.choices.iter().map(|choice| choice.token_ids).sum();
+        let new = match running(facts) {
             Some(counted) => counted.saturating_sub(self.live_tokens),
+            None if ids > 0 || self.token_ids > 0 => {
+                (self.token_ids + ids).saturating_sub(self.live_tokens)
+            }
             None => 1,
         };
         if new > 0 {
@@ -302,11 +326,15 @@ impl Tally {
             return known;
         }
         if self.choices.len() >= MAX_CHOICES {
-            self.unparsed += 1;
-            sink(Sample::Unparsed(Unparsed::Choice));
+            self.cannot(Unparsed::Choice, sink);
             return None;
         }
-        self.choices.push(Choice { index, arrivals: Arrivals::default(), finished: false });
+        self.choices.push(Choice {
+            index,
+            arrivals: Arrivals::default(),
+            token_ids: 0,
+            finished: false,
+        });
         Some(self.choices.len() - 1)
     }
 
@@ -314,15 +342,18 @@ impl Tally {
         &mut self,
         at: usize,
         arrival: Arrival,
-        facts: &ChoiceFacts,
-        usage: Option<TokenCounts>,
+        said: &ChoiceFacts,
+        facts: &Facts,
         sink: &mut impl FnMut(Sample<'_>),
     ) {
         // A count over all choices says nothing about one of several.
-        let tokens = usage.and_then(|usage| usage.output).filter(|_| self.choices.len() == 1);
-        if facts.is_output()
-            && let Some(choice) = self.choices.get_mut(at)
-            && let Some(gap) = choice.arrivals.output(arrival, tokens)
+        let counted = running(facts).filter(|_| self.choices.len() == 1);
+        self.token_ids += said.token_ids;
+        let Some(choice) = self.choices.get_mut(at) else { return };
+        choice.token_ids += said.token_ids;
+        let listed = (choice.token_ids > 0).then_some(choice.token_ids);
+        if said.is_output()
+            && let Some(gap) = choice.arrivals.output(arrival, counted.or(listed))
         {
             sink(token_gap(gap));
         }
@@ -338,6 +369,12 @@ impl Tally {
             self.finish_reasons.push(reason.clone());
         }
     }
+}
+
+/// The running count of output tokens that an event tells, of all choices.
+fn running(facts: &Facts) -> Option<u64> {
+    let of = |counts: Option<TokenCounts>| counts.and_then(|counts| counts.all_output());
+    of(facts.usage).or(of(facts.engine))
 }
 
 fn token_gap(gap: SharedGap) -> Sample<'static> {

@@ -14,7 +14,7 @@ mod text;
 
 pub use cells::claim_cells;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
-pub use series::{Phase, Series, SeriesKey, UpstreamSeries};
+pub use series::{ArrivalSeries, Phase, Series, SeriesKey, UpstreamSeries};
 pub use text::Gathered;
 
 use crate::dialect::route::Operation;
@@ -90,8 +90,18 @@ impl Metrics {
     }
 
     /// The handles of an upstream that need no request's labels.
-    pub fn upstream(&self, name: &Arc<str>, provider: &Arc<str>) -> UpstreamSeries {
-        UpstreamSeries::new(&self.families, name, provider)
+    pub fn upstream(&self, name: &str) -> UpstreamSeries {
+        UpstreamSeries::new(&self.families, name)
+    }
+
+    /// The handles for requests to this upstream, behind which is this engine or vendor.
+    pub fn arrivals(&self, upstream: &Arc<str>, provider: &str) -> ArrivalSeries {
+        ArrivalSeries::new(Arc::clone(&self.families), upstream, provider)
+    }
+
+    /// This engine or vendor is behind the upstream.
+    pub fn upstream_is(&self, upstream: &str, engine: &str) {
+        self.families.upstream_info.with_label_values(&[upstream, engine]).set(1);
     }
 
     /// The label of a model that a 2xx response was asked for.

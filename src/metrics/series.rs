@@ -4,7 +4,7 @@ use super::cells::{self, Count, Family, Samples};
 use super::families::Families;
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
-use crate::dialect::{FinishReason, Unparsed, route::Operation};
+use crate::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
 use crate::meter::{Basis, Clock, Kind, Outcome, Record, Sample, TokenSource, Tokens};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::collections::HashMap;
@@ -34,11 +34,73 @@ impl Phase {
     }
 }
 
-/// The handles of one upstream, for what is measured before or without a model.
+/// The handles for requests before their model is known, of one upstream and what is behind it.
+pub struct ArrivalSeries {
+    families: Arc<Families>,
+    upstream: Arc<str>,
+    /// The value of `gen_ai_provider_name`.
+    provider: Arc<str>,
+    /// In the order of [`Operation::ALL`]; an operation that was never asked for has no series.
+    operations: [OnceLock<OperationSeries>; Operation::ALL.len()],
+}
+
+#[derive(Debug)]
+struct OperationSeries {
+    arrivals: IntCounter,
+    in_flight: [IntGauge; Phase::ALL.len()],
+}
+
+impl std::fmt::Debug for ArrivalSeries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArrivalSeries").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+impl ArrivalSeries {
+    pub(super) fn new(families: Arc<Families>, upstream: &Arc<str>, provider: &str) -> Self {
+        let (upstream, provider) = (Arc::clone(upstream), provider.into());
+        Self { families, upstream, provider, operations: Default::default() }
+    }
+
+    /// The value of `gen_ai_provider_name` for these requests, to their end.
+    pub fn provider(&self) -> &Arc<str> {
+        &self.provider
+    }
+
+    /// A request arrived.
+    pub fn arrived(&self, operation: Operation) {
+        if let Some(series) = self.of(operation) {
+            series.arrivals.inc();
+        }
+    }
+
+    /// The gauge of requests in flight in this phase.
+    pub fn in_flight(&self, operation: Operation, phase: Phase) -> Option<&IntGauge> {
+        self.of(operation)?.in_flight.get(phase as usize)
+    }
+
+    fn of(&self, operation: Operation) -> Option<&OperationSeries> {
+        let Self { families, upstream, provider, operations } = self;
+        let labels = [operation.label(), provider, upstream];
+        let new = || OperationSeries {
+            arrivals: families.arrivals.with_label_values(&labels),
+            in_flight: Phase::ALL.map(|phase| {
+                let [operation, provider, upstream] = labels;
+                families.in_flight.with_label_values(&[
+                    operation,
+                    provider,
+                    upstream,
+                    phase.label(),
+                ])
+            }),
+        };
+        Some(operations.get(operation as usize)?.get_or_init(new))
+    }
+}
+
+/// The handles of one upstream, for what is measured without a request's labels.
 #[derive(Debug)]
 pub struct UpstreamSeries {
-    arrivals: [IntCounter; Operation::ALL.len()],
-    in_flight: [[IntGauge; Phase::ALL.len()]; Operation::ALL.len()],
     pub bytes_up: Arc<Count>,
     pub bytes_down: Arc<Count>,
     pub resends: IntCounter,
@@ -52,17 +114,8 @@ pub struct UpstreamSeries {
 }
 
 impl UpstreamSeries {
-    pub(super) fn new(families: &Families, upstream: &str, provider: &str) -> Self {
+    pub(super) fn new(families: &Families, upstream: &str) -> Self {
         Self {
-            arrivals: Operation::ALL.map(|operation| {
-                families.arrivals.with_label_values(&[operation.label(), provider, upstream])
-            }),
-            in_flight: Operation::ALL.map(|operation| {
-                Phase::ALL.map(|phase| {
-                    let labels = [operation.label(), provider, upstream, phase.label()];
-                    families.in_flight.with_label_values(&labels)
-                })
-            }),
             bytes_up: families.bytes.with_label_values(&[upstream, "up"]),
             bytes_down: families.bytes.with_label_values(&[upstream, "down"]),
             resends: families.resends.with_label_values(&[upstream]),
@@ -74,21 +127,6 @@ impl UpstreamSeries {
             clocks: families.clock_info.clone(),
             known_clocks: Default::default(),
         }
-    }
-
-    /// A request arrived.
-    pub fn arrived(&self, operation: Operation) {
-        let at = Operation::ALL.iter().position(|one| *one == operation);
-        if let Some(counter) = at.and_then(|at| self.arrivals.get(at)) {
-            counter.inc();
-        }
-    }
-
-    /// The gauge of requests in flight in this phase.
-    pub fn in_flight(&self, operation: Operation, phase: Phase) -> Option<&IntGauge> {
-        let operation = Operation::ALL.iter().position(|one| *one == operation)?;
-        let phase = Phase::ALL.iter().position(|one| *one == phase)?;
-        self.in_flight.get(operation)?.get(phase)
     }
 
     /// A new connection is ready after this long.
@@ -207,6 +245,8 @@ pub struct Series {
     token_source: Known<(&'static str, TokenSource), IntCounter>,
     usage_coverage: Known<bool, IntCounter>,
     tpot: Known<TokenSource, Histogram>,
+    queue_wait: Known<&'static str, Histogram>,
+    engine_residual: OnceLock<Histogram>,
     latency: OnceLock<Histogram>,
     normalized: OnceLock<Histogram>,
     character_rate: OnceLock<Histogram>,
@@ -238,6 +278,8 @@ impl Series {
             token_source: Known::default(),
             usage_coverage: Known::default(),
             tpot: Known::default(),
+            queue_wait: Known::default(),
+            engine_residual: OnceLock::new(),
             latency: OnceLock::new(),
             normalized: OnceLock::new(),
             character_rate: OnceLock::new(),
@@ -357,6 +399,20 @@ impl Series {
             if let Some(stall) = record.client_stall_s {
                 self.histogram(&self.families.client_stall, []).observe(stall);
             }
+            self.told_by_server(record);
+        }
+    }
+
+    /// What the server says of its own time.
+    fn told_by_server(&self, record: &Record) {
+        if let (Some(wait), Some(source)) = (record.queue_s, record.queue_source) {
+            let new = || self.histogram(&self.families.queue_wait, [source]);
+            self.queue_wait.get(source, new).observe(wait);
+        }
+        if let (Some(wire), Some(engine)) = (record.ttft_s, record.engine_ttft_s) {
+            let new = || self.histogram(&self.families.engine_residual, []);
+            // What the server counts and the wire does not show is rounding.
+            self.engine_residual.get_or_init(new).observe((wire - engine).max(0.0));
         }
     }
 
@@ -435,16 +491,20 @@ pub(super) fn worst_case(
     const CODES: usize = 64;
     let of_label = |label: &&str| match *label {
         "gen_ai_operation_name" => Operation::ALL.len(),
-        "gen_ai_provider_name" | "version" | "label" | "start" => 1,
+        // One for each upstream, or `unknown` until it is recognised; with both, the upstreams are counted.
+        "gen_ai_provider_name" => 2,
+        "version" | "label" | "start" | "engine" => 1,
         "gen_ai_request_model" => models,
         "upstream" => upstreams,
         "basis" => Basis::ALL.len(),
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
         "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
+        "source" if metric.name == table::QUEUE_WAIT.name => 1,
         "source" => TokenSource::ALL.len(),
         "reason" if metric.name == table::UNPARSED.name => Unparsed::ALL.len(),
-        "reason" => 7,
+        // And `other`.
+        "reason" => USUAL_REASONS.len() + 1,
         "outcome" | "error_type" => Outcome::ALL.len() + CODES,
         // Each code belongs to few outcomes, which were counted.
         "code" => 1,

@@ -165,6 +165,12 @@ metrics! {
     CHARACTER_RATE: "streamgauge_output_characters_per_second", Type::Histogram(CHARACTERS), labels!(common),
         "Unicode scalar values of output after the first arrival over the time from the first to the last.",
         "At the end of a stream with outcome ok and output in two or more reads.";
+    QUEUE_WAIT: "streamgauge_queue_wait_seconds", Type::Histogram(LATENCY), labels!(common, "source"),
+        "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word.",
+        "At the end of an inference request whose wait is known, whatever its outcome.";
+    ENGINE_RESIDUAL: "streamgauge_engine_residual_seconds", Type::Histogram(LATENCY), labels!(common),
+        "TTFT at the wire minus what the server says its first token took: front end, network and queues that it does not count.",
+        "At the end of a stream whose server tells its times, whatever its outcome.";
     TOKENS_TOTAL: "streamgauge_tokens_total", Type::Counter, labels!(common, "type"),
         "Tokens: input as the server counted them, output per event while the stream runs, set right by the server's count at its end.",
         "Output while a stream runs, the rest at the end of every inference request.";
@@ -216,6 +222,9 @@ metrics! {
     PRESSURE: "streamgauge_cpu_pressure_seconds_total", Type::Counter, labels!(),
         "Time in which a task of our control group waited for a processor (PSI, some).",
         "When scraped; absent where the kernel does not say.";
+    UPSTREAM_INFO: "streamgauge_upstream_info", Type::Gauge, labels!("upstream", "engine"),
+        "1, with the engine or vendor behind the upstream: as configured, else as recognised by what it writes.",
+        "From the start if configured, else once it is recognised.";
     RESENDS: "streamgauge_upstream_resends_total", Type::Counter, labels!("upstream"),
         "Requests sent again because their pooled connection was dead before one byte was written.",
         "When it happens.";

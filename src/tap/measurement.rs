@@ -2,12 +2,15 @@
 
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
-use crate::dialect::{Unparsed, route::Operation};
-use crate::meter::{self, Clock, End, Ended, Format, Meter, Outcome, Record, Sample, Tokens};
+use crate::dialect::Unparsed;
+use crate::dialect::engine::Engine;
+use crate::dialect::route::{Answer, Route};
+use crate::meter::{self, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
+use crate::wire::framing::Framing;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::{request, response};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,7 +32,7 @@ struct State {
     side: Arc<RequestSide>,
     client: Arc<Stamps>,
     upstream: Option<Arc<Stamps>>,
-    operation: Operation,
+    route: &'static Route,
     /// The first byte of the request's head.
     start: Duration,
     stalled_before: Duration,
@@ -45,6 +48,8 @@ struct State {
     unstamped: bool,
     /// The response is a stream of events; what the request asked for until the head is there.
     stream: Option<bool>,
+    /// Who answers, as far as it shows.
+    engine: Option<Engine>,
     meter: Option<Meter>,
     series: Option<Arc<Series>>,
     bytes_down: u64,
@@ -54,16 +59,16 @@ struct State {
 impl Measurement {
     /// A request arrived on a client's socket.
     pub fn arrive(tap: &Arc<Tap>, client: &Arc<Stamps>, head: &request::Parts) -> Self {
-        let operation = Operation::of(head.method.as_str(), head.uri.path());
+        let path = head.uri.path();
+        let route = Route::of(head.method.as_str(), path);
         let start = client.head_began();
         let elapsed = socket::now().saturating_sub(start);
-        tap.series.arrived(operation);
         let state = State {
-            side: Arc::new(RequestSide::new(Arc::clone(tap), operation)),
+            side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, route.model(path))),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
             upstream: None,
-            operation,
+            route,
             start,
             stalled_before: client.stalled(),
             time: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed),
@@ -75,6 +80,7 @@ impl Measurement {
             status: None,
             unstamped: !client.last_read().stamped,
             stream: None,
+            engine: None,
             meter: None,
             series: None,
             bytes_down: 0,
@@ -168,18 +174,20 @@ impl State {
         self.side.enter(Phase::Waiting);
         let content_type =
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let format = Format::of(content_type);
-        self.stream = Some(format == Some(Format::Sse));
+        self.stream = Some(Framing::announced(content_type).is_stream());
         let series = self.resolve(head.status.is_success());
-        if !self.operation.is_inference() {
+        if !self.route.operation.is_inference() {
             return;
         }
         series.head(at.saturating_sub(self.start));
-        if head.status.is_success() {
-            match format {
+        self.engine = engine_of(&head.headers);
+        if let Answer::Dialect(dialect) = self.route.answer
+            && head.status.is_success()
+        {
+            match Meter::new(dialect, content_type) {
                 _ if is_encoded(&head.headers) => self.unparsed(Unparsed::Encoding),
-                Some(format) => self.meter = Some(Meter::new(format)),
                 None => self.unparsed(Unparsed::ContentType),
+                meter => self.meter = meter,
             }
         }
     }
@@ -189,10 +197,10 @@ impl State {
         if let Some(series) = &self.series {
             return Arc::clone(series);
         }
-        let Tap { metrics, upstream, provider, .. } = &*self.tap;
+        let Tap { metrics, upstream, .. } = &*self.tap;
         let facts = self.side.facts();
         let model = metrics.model_label(facts.model.as_deref().filter(|_| success));
-        let series = metrics.series(upstream, provider, self.operation, &model);
+        let series = metrics.series(upstream, self.side.provider(), self.route.operation, &model);
         self.series = Some(Arc::clone(&series));
         series
     }
@@ -259,15 +267,22 @@ impl State {
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
         if let Some(meter) = &meter {
+            record.stream = meter.is_stream();
+            record.dialect = Some(meter.dialect());
             let tally = meter.tally();
             record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
             series.counted(&tokens, tally.live_tokens);
+            self.engine = tally.made_by.or(self.engine);
             if outcome == Outcome::Ok {
                 let rate = meter::characters_per_second(tally);
                 series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
             }
         }
+        if let Some(engine) = self.engine {
+            self.tap.recognised(engine);
+        }
+        record.engine = self.tap.engine(self.engine);
         if record.clock == Clock::Program {
             record.degraded |= socket::lagged_since(self.start);
         }
@@ -289,7 +304,7 @@ impl State {
             },
             error: tally.is_some_and(|tally| tally.error),
             complete: is_stream && tally.is_some_and(meter::Tally::complete),
-            needs_terminator: is_stream,
+            needs_terminator: meter.is_some_and(Meter::needs_terminator),
         }
     }
 
@@ -303,9 +318,9 @@ impl State {
             trace_id: self.trace_id.clone(),
             upstream: Arc::clone(&self.tap.upstream),
             method: self.method.clone(),
-            path: self.operation.route(),
-            operation: self.operation.label(),
-            dialect: self.operation.dialect(),
+            path: self.route.path,
+            operation: self.route.operation.label(),
+            dialect: self.route.dialect().map(|dialect| dialect.name),
             model: facts.model,
             stream: self.stream.or(facts.stream).unwrap_or(false),
             status: self.status,
@@ -323,6 +338,14 @@ impl State {
             ..Record::default()
         }
     }
+}
+
+/// Who sends a response with these headers.
+fn engine_of(headers: &HeaderMap) -> Option<Engine> {
+    let of = |(name, value): (&HeaderName, &HeaderValue)| {
+        Engine::of_header(name.as_str(), value.as_bytes())
+    };
+    headers.iter().find_map(of)
 }
 
 /// Whether the body is in a content encoding, which would have to be undone to read it.

@@ -15,11 +15,17 @@ pub use request_side::RequestFault;
 pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
-use crate::metrics::{Metrics, UpstreamSeries};
+use crate::dialect::engine::Engine;
+use crate::metrics::{ArrivalSeries, Metrics, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::OnForwarded;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+/// The engine that is recognised by what it writes.
+pub const AUTO: &str = "auto";
+/// `gen_ai_provider_name` of requests that came before the engine was recognised.
+const UNKNOWN: &str = "unknown";
 
 /// Faults that tests put into the meter.
 #[doc(hidden)]
@@ -44,8 +50,10 @@ impl Faults {
 #[derive(Debug)]
 pub struct Tap {
     upstream: Arc<str>,
-    /// The engine or vendor behind it, as configured.
-    provider: Arc<str>,
+    /// Requests until it is known what is behind the upstream.
+    first: Arc<ArrivalSeries>,
+    /// Requests after that; the first engine that is recognised stands for the upstream.
+    known: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
@@ -56,26 +64,56 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// The tap of the upstream of this name.
+    /// The tap of the upstream of this name. `engine` is the engine or vendor behind it; [`AUTO`] leaves
+    /// it to be recognised.
     pub fn new(
         upstream: &str,
-        provider: &str,
+        engine: &str,
         metrics: Arc<Metrics>,
         log: RequestLog,
         faults: Faults,
     ) -> Self {
-        let (upstream, provider): (Arc<str>, Arc<str>) = (upstream.into(), provider.into());
-        let series = metrics.upstream(&upstream, &provider);
+        let upstream: Arc<str> = upstream.into();
+        let series = metrics.upstream(&upstream);
+        let is_auto = engine == AUTO;
+        let first = metrics.arrivals(&upstream, if is_auto { UNKNOWN } else { engine });
+        let (first, known) = (Arc::new(first), OnceLock::new());
+        if !is_auto {
+            metrics.upstream_is(&upstream, engine);
+            // It is empty.
+            let _ = known.set(Arc::clone(&first));
+        }
         // Ids need only differ between the processes of one log; the start's nanoseconds do.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
-        Self { upstream, provider, series, metrics, log, faults, cutting, ids }
+        Self { upstream, first, known, series, metrics, log, faults, cutting, ids }
     }
 
     /// The handles of this upstream.
     pub fn series(&self) -> &UpstreamSeries {
         &self.series
+    }
+
+    /// The handles for a request that arrives now.
+    fn arrivals(&self) -> &Arc<ArrivalSeries> {
+        self.known.get().unwrap_or(&self.first)
+    }
+
+    /// An answer of the upstream was written by this engine.
+    fn recognised(&self, engine: Engine) {
+        self.known.get_or_init(|| {
+            self.metrics.upstream_is(&self.upstream, engine.label());
+            Arc::new(self.metrics.arrivals(&self.upstream, engine.label()))
+        });
+    }
+
+    /// The engine or vendor that wrote an answer, which `shows` itself or not.
+    fn engine(&self, shows: Option<Engine>) -> Option<Arc<str>> {
+        let known = self.known.get().map(|known| Arc::clone(known.provider()));
+        // What is configured outweighs what shows.
+        let shows = shows.filter(|_| &**self.first.provider() == UNKNOWN);
+        shows.map(|engine| engine.label().into()).or(known)
     }
 
     /// From now on a request that is dropped was cut by our shutdown.

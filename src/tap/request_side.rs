@@ -3,7 +3,7 @@
 use super::Tap;
 use crate::dialect::request::{RequestFacts, RequestPeek};
 use crate::dialect::route::Operation;
-use crate::metrics::Phase;
+use crate::metrics::{ArrivalSeries, Phase};
 use crate::socket::Stamps;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +23,10 @@ pub enum RequestFault {
 #[derive(Debug)]
 pub(crate) struct RequestSide {
     tap: Arc<Tap>,
+    arrivals: Arc<ArrivalSeries>,
     operation: Operation,
+    /// The model that the path names.
+    model: Option<String>,
     /// `None` once the request has ended. The lock is taken a few times per request, not per token.
     phase: Mutex<Option<Phase>>,
     /// `None` where the body says nothing that is wanted.
@@ -42,11 +45,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl RequestSide {
-    pub fn new(tap: Arc<Tap>, operation: Operation) -> Self {
+    pub fn new(tap: Arc<Tap>, operation: Operation, model: Option<String>) -> Self {
         let peek = operation.is_inference().then(RequestPeek::default);
+        let arrivals = Arc::clone(tap.arrivals());
+        arrivals.arrived(operation);
         let side = Self {
             tap,
+            arrivals,
             operation,
+            model,
             phase: Mutex::new(Some(Phase::Sending)),
             peek: Mutex::new(peek),
             bytes: AtomicU64::new(0),
@@ -59,7 +66,7 @@ impl RequestSide {
     }
 
     fn count(&self, phase: Phase, difference: i64) {
-        if let Some(gauge) = self.tap.series.in_flight(self.operation, phase) {
+        if let Some(gauge) = self.arrivals.in_flight(self.operation, phase) {
             gauge.add(difference);
         }
     }
@@ -128,6 +135,16 @@ impl RequestSide {
 
     /// What the body has said so far.
     pub fn facts(&self) -> RequestFacts {
-        lock(&self.peek).as_ref().map(|peek| peek.facts().clone()).unwrap_or_default()
+        let peeked = lock(&self.peek).as_ref().map(|peek| peek.facts().clone());
+        let mut facts = peeked.unwrap_or_default();
+        if facts.model.is_none() {
+            facts.model.clone_from(&self.model);
+        }
+        facts
+    }
+
+    /// The value of `gen_ai_provider_name` for this request.
+    pub fn provider(&self) -> &Arc<str> {
+        self.arrivals.provider()
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Position<T: Copy + 'static> {
     /// One bit per open container: set for objects.
     objects: u128,
     depth: usize,
+    /// How deep the inside of a container is that is counted as a whole; 0 outside of any.
+    raw_depth: usize,
     /// The nodes of the open containers, as deep as any is wanted.
     path: [Option<&'static Node<T>>; MAX_PATH],
     /// The node of the value that comes next or is being read.
@@ -57,8 +59,9 @@ impl<T: Copy + 'static> PartialEq for Position<T> {
     /// Nodes are the same if they are the same place of the tree.
     fn eq(&self, other: &Self) -> bool {
         let node = |node: Option<&'static Node<T>>| node.map(std::ptr::from_ref);
-        let Self { state, objects, depth, .. } = *self;
-        (state, objects, depth) == (other.state, other.objects, other.depth)
+        let Self { state, objects, depth, raw_depth, .. } = *self;
+        (state, objects, depth, raw_depth)
+            == (other.state, other.objects, other.depth, other.raw_depth)
             && node(self.node) == node(other.node)
             && self.path.iter().zip(&other.path).all(|(one, two)| node(*one) == node(*two))
     }
@@ -73,6 +76,8 @@ pub struct Scanner<T: Copy + 'static> {
     word: [u8; MAX_KEY],
     word_len: usize,
     count: ScalarCount,
+    /// Length so far of what is counted as a whole.
+    raw_chars: u64,
     text: Vec<u8>,
     unicode: u16,
     /// The previous escape was the first half of a surrogate pair.
@@ -81,7 +86,14 @@ pub struct Scanner<T: Copy + 'static> {
 
 impl<T: Copy + 'static> Position<T> {
     fn start(root: &'static Node<T>) -> Self {
-        Self { state: State::Value, objects: 0, depth: 0, path: [None; MAX_PATH], node: Some(root) }
+        Self {
+            state: State::Value,
+            objects: 0,
+            depth: 0,
+            raw_depth: 0,
+            path: [None; MAX_PATH],
+            node: Some(root),
+        }
     }
 
     /// Whether the document is complete here.
@@ -99,10 +111,17 @@ impl<T: Copy + 'static> Scanner<T> {
             word: [0; MAX_KEY],
             word_len: 0,
             count: ScalarCount::default(),
+            raw_chars: 0,
             text: Vec::new(),
             unicode: 0,
             high_surrogate: None,
         }
+    }
+
+    /// The next document has this shape. To be told between two documents.
+    pub fn begin(&mut self, root: &'static Node<T>) {
+        self.root = root;
+        self.at = Position::start(root);
     }
 
     /// Scans the next bytes of the document.
@@ -193,6 +212,7 @@ impl<T: Copy + 'static> Scanner<T> {
             (State::InKeyEscape, _) => {
                 // A wanted key written with escapes is not recognised: no server does that.
                 self.word_len = MAX_KEY + 1;
+                self.raw_chars += 2;
                 self.at.state = State::InKey;
             }
             (_, b' ' | b'\t' | b'\n' | b'\r') => {}
@@ -200,10 +220,17 @@ impl<T: Copy + 'static> Scanner<T> {
             (State::Value | State::ValueOrEnd, _) => self.begin_value(byte, sink),
             (State::KeyOrEnd | State::Key, b'"') => {
                 self.word_len = 0;
+                if self.at.raw_depth > 0 {
+                    self.begin_string();
+                }
                 self.at.state = State::InKey;
             }
-            (State::Colon, b':') => self.at.state = State::Value,
+            (State::Colon, b':') => {
+                self.raw_chars += 1;
+                self.at.state = State::Value;
+            }
             (State::AfterValue, b',') => {
+                self.raw_chars += 1;
                 self.at.state = if self.in_object() { State::Key } else { State::Value };
                 self.at.node = self.container().and_then(|node| node.items);
             }
@@ -219,7 +246,7 @@ impl<T: Copy + 'static> Scanner<T> {
             b'[' => self.open(false, sink),
             b'"' => {
                 self.at.state = State::InString;
-                if self.at.node.is_some() {
+                if self.is_counted() {
                     self.begin_string();
                 }
             }
@@ -230,6 +257,11 @@ impl<T: Copy + 'static> Scanner<T> {
             }
             _ => self.at.state = State::Failed(Malformed::Syntax),
         }
+    }
+
+    /// Whether strings are counted here.
+    fn is_counted(&self) -> bool {
+        self.at.node.is_some() || self.at.raw_depth > 0
     }
 
     fn begin_string(&mut self) {
@@ -251,6 +283,12 @@ impl<T: Copy + 'static> Scanner<T> {
         }
         self.at.objects = self.at.objects << 1 | u128::from(object);
         self.at.depth += 1;
+        if self.at.raw_depth > 0 {
+            self.raw_chars += 1;
+        } else if self.at.node.is_some_and(|node| node.raw) {
+            self.at.raw_depth = self.at.depth;
+            self.raw_chars = 1;
+        }
         if object {
             self.at.state = State::KeyOrEnd;
         } else {
@@ -260,7 +298,12 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     fn close(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
+        self.raw_chars += 1;
         if let Some(node) = self.container() {
+            if self.at.raw_depth == self.at.depth {
+                self.at.raw_depth = 0;
+                sink(node.tag, Token::Raw { chars: self.raw_chars });
+            }
             sink(node.tag, Token::Close);
         }
         self.at.depth -= 1;
@@ -287,9 +330,14 @@ impl<T: Copy + 'static> Scanner<T> {
         let wanted = self.container().map_or(&[][..], |node| node.keys);
         if !wanted.is_empty() {
             self.keep_word(part);
+        } else if self.at.raw_depth > 0 {
+            self.count.push(part);
         }
         match rest.split_first() {
             Some((b'"', rest)) => {
+                if self.at.raw_depth > 0 {
+                    self.raw_chars += self.count.chars() + 2;
+                }
                 let key = self.word.get(..self.word_len);
                 self.at.node = key.and_then(|key| {
                     wanted.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, node)| *node)
@@ -331,6 +379,7 @@ impl<T: Copy + 'static> Scanner<T> {
 
     fn end_literal(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
         self.end_value();
+        self.raw_chars += self.word_len as u64;
         let Some(node) = self.at.node else { return };
         let word = self.word.get(..self.word_len.min(MAX_LITERAL)).unwrap_or_default();
         let token = match word {
@@ -353,16 +402,19 @@ impl<T: Copy + 'static> Scanner<T> {
     ) -> &'a [u8] {
         let end = memchr::memchr2(b'"', b'\\', bytes);
         let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        if let Some(node) = self.at.node
-            && !part.is_empty()
-        {
+        if self.is_counted() && !part.is_empty() {
             self.high_surrogate = None;
             self.count.push(part);
-            self.keep_text(node, part);
+            if let Some(node) = self.at.node {
+                self.keep_text(node, part);
+            }
         }
         match rest.split_first() {
             Some((b'"', rest)) => {
-                if let Some(node) = self.at.node {
+                if self.at.raw_depth > 0 {
+                    self.count.end();
+                    self.raw_chars += self.count.chars() + 2;
+                } else if let Some(node) = self.at.node {
                     self.count.end();
                     let (chars, valid) = (self.count.chars(), !self.count.invalid());
                     sink(node.tag, Token::Text { chars, text: &self.text, valid });
@@ -405,6 +457,8 @@ impl<T: Copy + 'static> Scanner<T> {
         };
         self.at.state = State::InString;
         self.high_surrogate = None;
+        // All of these but the slash are written with an escape again.
+        self.raw_chars += u64::from(byte != b'/');
         self.unescaped(&[plain], 1);
     }
 
@@ -432,6 +486,7 @@ impl<T: Copy + 'static> Scanner<T> {
                 self.unescaped(&[], 1);
             }
             _ => {
+                self.raw_chars += escaped(unit);
                 let scalar = char::from_u32(u32::from(unit)).unwrap_or('\u{FFFD}');
                 self.unescaped(scalar.encode_utf8(&mut utf8).as_bytes(), 1);
             }
@@ -439,10 +494,21 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     fn unescaped(&mut self, utf8: &[u8], chars: u64) {
-        if let Some(node) = self.at.node {
+        if self.is_counted() {
             self.count.add(chars);
-            self.keep_text(node, utf8);
+            if let Some(node) = self.at.node {
+                self.keep_text(node, utf8);
+            }
         }
+    }
+}
+
+/// How much longer a character is written in JSON than it is, in characters.
+fn escaped(unit: u16) -> u64 {
+    match unit {
+        0x08 | 0x09 | 0x0A | 0x0C | 0x0D | 0x22 | 0x5C => 1,
+        0..=0x1F => 5,
+        _ => 0,
     }
 }
 

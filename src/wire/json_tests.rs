@@ -11,15 +11,25 @@ enum Tag {
     Item,
     Kept,
     Deep,
+    Whole,
 }
 
 static DEEP: Node<Tag> = Node::object(Tag::Deep, &[("a", &A)]);
 static A: Node<Tag> = Node::scalar(Tag::A);
 static KEPT: Node<Tag> = Node::text(Tag::Kept);
-static ITEM: Node<Tag> = Node { tag: Tag::Item, keep: true, keys: &[("a", &A)], items: Some(&A) };
+static ITEM: Node<Tag> =
+    Node { tag: Tag::Item, keep: true, raw: false, keys: &[("a", &A)], items: Some(&A) };
 static LIST: Node<Tag> = Node::array(Tag::List, &ITEM);
-static ROOT: Node<Tag> =
-    Node::object(Tag::Root, &[("a", &A), ("list", &LIST), ("kept", &KEPT), ("deep", &DEEP)]);
+static ROOT: Node<Tag> = Node::object(
+    Tag::Root,
+    &[
+        ("a", &A),
+        ("list", &LIST),
+        ("kept", &KEPT),
+        ("deep", &DEEP),
+        ("whole", &Node::raw(Tag::Whole)),
+    ],
+);
 
 fn scan(pieces: &[&[u8]]) -> (Vec<String>, Result<(), Malformed>) {
     let mut scanner = Scanner::new(&ROOT);
@@ -180,4 +190,29 @@ proptest! {
             prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
         }
     }
+}
+
+#[test]
+fn a_value_is_counted_as_a_whole() {
+    // As serde_json writes it without blanks, in Unicode scalar values.
+    for value in [
+        "{}",
+        "[]",
+        r#"{"city": "Tokyo, Japan"}"#,
+        r#"{ "a" : [1, -2.5, true, null, [], {"b": {}}] , "whole": {"a": 1} }"#,
+        "{\"k\u{e9}y\": \"\u{1f600} \\n \\u00e9 \\u0001 \\/ \\\" \\\\ \\u0022\"}",
+        r#"["\ud83d\ude00", "a\tb"]"#,
+    ] {
+        let parsed: serde_json::Value = serde_json::from_str(value).unwrap();
+        let chars = serde_json::to_string(&parsed).unwrap().chars().count();
+        let document = format!(r#"{{"whole": {value}, "a": 7}}"#);
+        let expected = format!(
+            "Root=Open Whole=Open Whole=Raw {{ chars: {chars} }} Whole=Close A=Number(7.0) Root=Close"
+        );
+        for size in [1, 3, 1000] {
+            let pieces: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
+            assert_eq!(scan(&pieces).0.join(" "), expected, "{value} in pieces of {size}");
+        }
+    }
+    assert_eq!(found(r#"{"whole":"text"}"#), "Root=Open Whole=4: Root=Close");
 }

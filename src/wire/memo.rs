@@ -62,6 +62,7 @@ impl<T: Copy + PartialEq + 'static> Findings<T> {
             }
             Token::Open => Found::Plain(Token::Open),
             Token::Close => Found::Plain(Token::Close),
+            Token::Raw { chars } => Found::Plain(Token::Raw { chars }),
             Token::Number(number) => Found::Plain(Token::Number(number)),
             Token::Bool(yes) => Found::Plain(Token::Bool(yes)),
             Token::Null => Found::Plain(Token::Null),
@@ -132,12 +133,17 @@ pub struct MemoScanner<T: Copy + PartialEq + 'static> {
 }
 
 impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
-    /// A scanner for documents of this shape.
+    /// A scanner; the first document has this shape.
     pub fn new(root: &'static Node<T>) -> Self {
         let scanner = Scanner::new(root);
         let end = *scanner.position();
         let draft = Findings { found: Vec::new(), texts: Vec::new(), end, overflown: false };
         Self { scanner, at_start: true, draft, known: Vec::new() }
+    }
+
+    /// The next document has this shape. To be told between two documents.
+    pub fn begin(&mut self, root: &'static Node<T>) {
+        self.scanner.begin(root);
     }
 
     /// Scans the next bytes of the document.

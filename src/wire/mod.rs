@@ -5,6 +5,7 @@
 //! inference API is; that is [`crate::dialect`].
 
 pub mod chunked;
+pub mod framing;
 pub mod json;
 pub mod memo;
 mod shape;

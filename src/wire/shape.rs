@@ -7,6 +7,8 @@ pub struct Node<T: 'static> {
     pub tag: T,
     /// Whether a string's text is kept (at most [`MAX_TEXT`](super::json::MAX_TEXT) bytes) or only counted.
     pub keep: bool,
+    /// Whether an object or array is counted as a whole; then nothing in it is wanted beside.
+    pub raw: bool,
     /// The wanted members, if an object stands here.
     pub keys: &'static [(&'static str, &'static Node<T>)],
     /// The elements, if an array stands here.
@@ -16,22 +18,27 @@ pub struct Node<T: 'static> {
 impl<T: Copy> Node<T> {
     /// A scalar whose text is counted but not kept.
     pub const fn scalar(tag: T) -> Self {
-        Self { tag, keep: false, keys: &[], items: None }
+        Self { tag, keep: false, raw: false, keys: &[], items: None }
     }
 
     /// A scalar whose text is kept.
     pub const fn text(tag: T) -> Self {
-        Self { tag, keep: true, keys: &[], items: None }
+        Self { tag, keep: true, raw: false, keys: &[], items: None }
+    }
+
+    /// A string that is counted, or an object or array that is counted as a whole.
+    pub const fn raw(tag: T) -> Self {
+        Self { tag, keep: false, raw: true, keys: &[], items: None }
     }
 
     /// An object with wanted members.
     pub const fn object(tag: T, keys: &'static [(&'static str, &'static Node<T>)]) -> Self {
-        Self { tag, keep: false, keys, items: None }
+        Self { tag, keep: false, raw: false, keys, items: None }
     }
 
     /// An array with wanted elements.
     pub const fn array(tag: T, items: &'static Node<T>) -> Self {
-        Self { tag, keep: false, keys: &[], items: Some(items) }
+        Self { tag, keep: false, raw: false, keys: &[], items: Some(items) }
     }
 }
 
@@ -48,6 +55,11 @@ pub enum Token<'a> {
         chars: u64,
         text: &'a [u8],
         valid: bool,
+    },
+    /// Comes right before the `Close` of an object or array that is counted as a whole: its length in
+    /// Unicode scalar values, as it would be written without blanks or needless escapes.
+    Raw {
+        chars: u64,
     },
     Number(f64),
     Bool(bool),

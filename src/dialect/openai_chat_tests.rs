@@ -1,9 +1,10 @@
 //! Each variant of the wire that OpenAI-shaped servers send, cut down to what is read of it.
 
 use super::*;
+use crate::dialect::{Facts, MAX_CHOICES, Reading, TokenCounts, Unparsed};
 
 fn facts_of(name: &[u8], data: &str) -> Facts {
-    let mut dialect = OpenAi::default();
+    let mut dialect = Reading::new(&CHAT);
     // A leftover of the event before must never show in the next.
     dialect.data(br#"{"choices":[{"index":3,"delta":{"content":"left"},"finish_reason":"over"#);
     dialect.end(b"");
@@ -63,7 +64,7 @@ fn output_of_a_delta() {
         ),
         (r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]}"#, (0, 0, 3, true)),
         (r#"{"tool_calls":[{"function":{"name":"","arguments":""}}]}"#, (0, 0, 0, false)),
-        (r#"{"tool_calls":[{"function":{"arguments":{"a":1}}}]}"#, (0, 0, 0, true)),
+        (r#"{"tool_calls":[{"function":{"arguments":{"a":1}}}]}"#, (0, 0, 7, true)),
         (r#"{"function_call":{"name":"f","arguments":"{}"}}"#, (0, 0, 2, true)),
         (r#"{"audio":{"id":"a","expires_at":1}}"#, (0, 0, 0, false)),
         (r#"{"audio":{"data":"AAAA"}}"#, (0, 0, 0, true)),
@@ -105,7 +106,14 @@ fn counts(
     cached: Option<u64>,
     reasoning: Option<u64>,
 ) -> Option<TokenCounts> {
-    Some(TokenCounts { input: Some(input), output: Some(output), cached, reasoning })
+    let counts = TokenCounts {
+        input: Some(input),
+        output: Some(output),
+        cached,
+        reasoning,
+        ..TokenCounts::default()
+    };
+    Some(counts)
 }
 
 #[test]
@@ -138,7 +146,8 @@ fn usage_wherever_it_stands() {
         // xAI counts reasoning apart; OpenAI within.
         (
             r#"{"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":354,"completion_tokens_details":{"reasoning_tokens":340}}}"#,
-            counts(12, 342, None, Some(340)),
+            counts(12, 2, None, Some(340))
+                .map(|counts| TokenCounts { reasoning_apart: true, ..counts }),
         ),
         (
             r#"{"usage":{"prompt_tokens":12,"completion_tokens":350,"total_tokens":362,"completion_tokens_details":{"reasoning_tokens":340}}}"#,
@@ -153,7 +162,9 @@ fn usage_wherever_it_stands() {
         r#"{"prompt_n":1,"predicted_n":8,"cache_n":27}"#,
     ] {
         let engine = facts(&format!(r#"{{"choices":[],"timings":{timings}}}"#)).engine;
-        assert_eq!(engine, counts(28, 8, Some(27), None), "{timings}");
+        let expected =
+            counts(1, 8, Some(27), None).map(|counts| TokenCounts { cache_apart: true, ..counts });
+        assert_eq!(engine, expected, "{timings}");
     }
 }
 
@@ -174,7 +185,7 @@ fn ends_and_errors() {
         let facts = facts_of(b"error", data);
         assert_eq!((facts.error, facts.unparsed), (true, None), "{data}");
     }
-    let mut dialect = OpenAi::default();
+    let mut dialect = Reading::new(&CHAT);
     dialect.error_field();
     assert!(dialect.end(b"").error);
 }
@@ -184,7 +195,7 @@ fn azures_first_event_is_no_output() {
     let facts = facts(
         r#"{"choices":[],"created":0,"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}"#,
     );
-    assert_eq!(facts, Facts::default());
+    assert_eq!(facts, Facts { made_by: Some(Engine::AzureOpenAi), ..Facts::default() });
 }
 
 #[test]
@@ -200,4 +211,55 @@ fn what_cannot_be_scanned_is_skipped() {
         (Some(Unparsed::Choice), MAX_CHOICES)
     );
     assert_eq!(facts(r#"{"choices":[{"index":99999999999}]}"#).unparsed, Some(Unparsed::Choice));
+}
+
+#[test]
+fn what_servers_say_of_their_own_time() {
+    let timings = |data: &str| facts(data).timings.unwrap();
+    // vLLM, docs/features/per_request_metrics.md.
+    let vllm = timings(
+        r#"{"choices":[],"metrics":{"time_to_first_token_ms":85.2,"generation_time_ms":1240.5,"queue_time_ms":12.3,"mean_itl_ms":9.1}}"#,
+    );
+    assert_eq!((vllm.queue, vllm.prefill, vllm.decode), (Some(0.0123), Some(0.0852), Some(1.2405)));
+    assert!((vllm.time_to_first_token().unwrap() - 0.0975).abs() < 1e-9);
+    // Groq: seconds; the total leaves the queue out.
+    let groq = timings(
+        r#"{"choices":[],"usage":{"completion_time":0.003193002,"completion_tokens":4,"prompt_time":0.001085734,"prompt_tokens":15,"queue_time":0.237325232,"total_time":0.004278736,"total_tokens":19}}"#,
+    );
+    assert_eq!(
+        (groq.queue, groq.prefill, groq.total),
+        (Some(0.237325232), Some(0.001085734), Some(0.004278736))
+    );
+    // mistral.rs: seconds, in the finish chunk.
+    let mistral = timings(
+        r#"{"choices":[],"usage":{"completion_tokens":208,"prompt_tokens":41,"total_completion_time_sec":13.368,"total_prompt_time_sec":1.525,"total_time_sec":14.895}}"#,
+    );
+    assert_eq!(
+        (mistral.prefill, mistral.decode, mistral.total),
+        (Some(1.525), Some(13.368), Some(14.895))
+    );
+    // Cerebras: seconds.
+    let cerebras = timings(
+        r#"{"choices":[],"time_info":{"queue_time":0.1,"prompt_time":0.2,"completion_time":0.3,"total_time":0.7,"created":1}}"#,
+    );
+    assert_eq!(
+        (cerebras.queue, cerebras.prefill, cerebras.decode),
+        (Some(0.1), Some(0.2), Some(0.3))
+    );
+    // llama.cpp: milliseconds.
+    let llama = timings(
+        r#"{"choices":[],"timings":{"prompt_ms":6.85,"predicted_ms":55.587,"predicted_n":8,"prompt_n":1}}"#,
+    );
+    assert_eq!((llama.prefill, llama.decode, llama.queue), (Some(6.85 / 1e3), Some(55.587 / 1e3), None));
+    assert_eq!(facts(r#"{"choices":[],"metrics":null}"#).timings, None);
+}
+
+#[test]
+fn token_ids_are_counted() {
+    let facts = facts(
+        r#"{"choices":[{"index":0,"delta":{"content":""},"token_ids":[9906,11,30]},{"index":1,"delta":{"content":"x"},"token_ids":null}]}"#,
+    );
+    let ids: Vec<_> = facts.choices.iter().map(|c| (c.token_ids, c.is_output())).collect();
+    assert_eq!(ids, [(3, false), (0, true)]);
+    assert_eq!(facts.made_by, Some(Engine::Vllm));
 }

@@ -1,0 +1,291 @@
+//! What one event says, whatever API it is of.
+
+use super::engine::Engine;
+use std::borrow::Cow;
+
+/// Most choices of one response that are told apart; servers allow far fewer.
+pub const MAX_CHOICES: usize = 128;
+/// Longest finish reason that is kept.
+const MAX_REASON: usize = 64;
+
+/// Why a choice ended, in the server's words.
+pub type FinishReason = Cow<'static, str>;
+
+/// The usual reasons, API by API. They are not allocated, and they alone become labels.
+pub const USUAL_REASONS: [&str; 22] = [
+    // OpenAI's, which most others use too, and SGLang's `abort`.
+    "stop",
+    "length",
+    "tool_calls",
+    "content_filter",
+    "function_call",
+    "abort",
+    // OpenAI's responses.
+    "completed",
+    "incomplete",
+    "max_output_tokens",
+    // Anthropic's, and Bedrock's.
+    "end_turn",
+    "max_tokens",
+    "stop_sequence",
+    "tool_use",
+    "refusal",
+    // Gemini's.
+    "STOP",
+    "MAX_TOKENS",
+    "SAFETY",
+    // Cohere's.
+    "COMPLETE",
+    "TOOL_CALL",
+    // TGI's.
+    "eos_token",
+    // llama.cpp's own.
+    "eos",
+    "limit",
+];
+
+/// A finish reason from the wire; the usual ones are not allocated.
+pub fn finish_reason(text: &[u8]) -> FinishReason {
+    match USUAL_REASONS.iter().find(|usual| usual.as_bytes() == text) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => {
+            let text = text.get(..MAX_REASON).unwrap_or(text);
+            Cow::Owned(String::from_utf8_lossy(text).into_owned())
+        }
+    }
+}
+
+/// What one event says about one choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChoiceFacts {
+    /// The choice's index in the response.
+    pub index: u32,
+    /// Unicode scalar values of answer text, refusals included.
+    pub answer_chars: u64,
+    /// Unicode scalar values of reasoning ("thinking") text.
+    pub reasoning_chars: u64,
+    /// Unicode scalar values of tool-call arguments. A tool's name is output, but no text.
+    pub tool_chars: u64,
+    /// Whether the event carries generated output that is not reasoning: text, a refusal, audio, a
+    /// tool call's name or arguments.
+    pub answers: bool,
+    /// Tokens that came with the event, where it lists their ids.
+    pub token_ids: u64,
+    pub finish: Option<FinishReason>,
+}
+
+impl ChoiceFacts {
+    /// Whether the event carries generated output of this choice.
+    pub fn is_output(&self) -> bool {
+        self.answers || self.reasoning_chars > 0
+    }
+}
+
+/// Token counts as a server reports them; absent is `None`, never 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenCounts {
+    /// Tokens of the request; see `cache_apart`.
+    pub input: Option<u64>,
+    /// Tokens of the response; see `reasoning_apart`.
+    pub output: Option<u64>,
+    /// Input tokens that came from a cache.
+    pub cached: Option<u64>,
+    /// Input tokens that were written to a cache; told only by APIs that have `cache_apart`.
+    pub written: Option<u64>,
+    /// Output tokens that are reasoning.
+    pub reasoning: Option<u64>,
+    /// `input` leaves out what came from a cache or went to it (Anthropic, llama.cpp).
+    pub cache_apart: bool,
+    /// `output` leaves out reasoning (Gemini, xAI).
+    pub reasoning_apart: bool,
+}
+
+impl TokenCounts {
+    /// Takes over what `later` knows.
+    pub fn update(&mut self, later: Self) {
+        self.input = later.input.or(self.input);
+        self.output = later.output.or(self.output);
+        self.cached = later.cached.or(self.cached);
+        self.written = later.written.or(self.written);
+        self.reasoning = later.reasoning.or(self.reasoning);
+        self.cache_apart |= later.cache_apart;
+        self.reasoning_apart |= later.reasoning_apart;
+    }
+
+    /// All tokens of the request.
+    pub fn all_input(&self) -> Option<u64> {
+        let more = [self.cached, self.written].into_iter().flatten().sum::<u64>();
+        match self.input {
+            Some(input) if self.cache_apart => Some(input.saturating_add(more)),
+            input => input,
+        }
+    }
+
+    /// All tokens of the response, reasoning included.
+    pub fn all_output(&self) -> Option<u64> {
+        match self.output {
+            Some(output) if self.reasoning_apart => {
+                Some(output.saturating_add(self.reasoning.unwrap_or(0)))
+            }
+            output => output,
+        }
+    }
+}
+
+/// How long the server says that its stages took, in seconds; absent is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Timings {
+    /// In its queue.
+    pub queue: Option<f64>,
+    /// Reading the prompt, up to the first token.
+    pub prefill: Option<f64>,
+    /// Generating, from the first token on.
+    pub decode: Option<f64>,
+    /// Loading the model. Ollama counts its scheduler's wait here too.
+    pub load: Option<f64>,
+    /// From the request to the first token, where the server tells that by itself.
+    pub first_token: Option<f64>,
+    /// The whole request.
+    pub total: Option<f64>,
+}
+
+impl Timings {
+    /// Takes over what `later` knows.
+    pub fn update(&mut self, later: Self) {
+        self.queue = later.queue.or(self.queue);
+        self.prefill = later.prefill.or(self.prefill);
+        self.decode = later.decode.or(self.decode);
+        self.load = later.load.or(self.load);
+        self.first_token = later.first_token.or(self.first_token);
+        self.total = later.total.or(self.total);
+    }
+
+    /// From the request to the first token, as the server sees it: what it says, else the stages before
+    /// the first token.
+    pub fn time_to_first_token(&self) -> Option<f64> {
+        let stages = |prefill| prefill + self.queue.unwrap_or(0.0) + self.load.unwrap_or(0.0);
+        self.first_token.or(self.prefill.map(stages))
+    }
+}
+
+/// Why something could not be measured. Bytes flow all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unparsed {
+    /// An event or body that is no JSON, or no message of its protocol.
+    Json,
+    /// JSON that nests too deeply.
+    Depth,
+    /// Text that is no UTF-8; the event was measured.
+    Utf8,
+    /// A choice beyond the 128th, or with an index that is none.
+    Choice,
+    /// Framing that is broken: a wrong checksum, an absurd length.
+    Framing,
+    /// A content encoding that is not decoded: unknown, broken, or beyond the bounds.
+    Encoding,
+    /// An inference response in a content type that no dialect claims.
+    ContentType,
+    /// The meter failed on this response and was taken out of its way.
+    Panic,
+}
+
+impl Unparsed {
+    /// Every reason, for the table of metrics.
+    pub const ALL: [Self; 8] = [
+        Self::Json,
+        Self::Depth,
+        Self::Utf8,
+        Self::Choice,
+        Self::Framing,
+        Self::Encoding,
+        Self::ContentType,
+        Self::Panic,
+    ];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Depth => "depth",
+            Self::Utf8 => "utf8",
+            Self::Choice => "choice",
+            Self::Framing => "framing",
+            Self::Encoding => "encoding",
+            Self::ContentType => "content_type",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+/// What one event says.
+#[derive(Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The choices that the event speaks of, in its order.
+    pub choices: Vec<ChoiceFacts>,
+    /// Token counts that the API defines, as running totals or the final ones.
+    pub usage: Option<TokenCounts>,
+    /// Token counts in a field of the engine's own.
+    pub engine: Option<TokenCounts>,
+    /// What the server says of its own time.
+    pub timings: Option<Timings>,
+    /// The model that answered; in the first event that says so.
+    pub model: Option<String>,
+    /// The engine or vendor that writes like this.
+    pub made_by: Option<Engine>,
+    /// The event reports an error.
+    pub error: bool,
+    /// The event ends the stream (`[DONE]`, `message_stop`, `"done":true`, ...).
+    pub done: bool,
+    pub unparsed: Option<Unparsed>,
+}
+
+impl Facts {
+    pub(super) fn clear(&mut self) {
+        // The choices keep their allocation: this runs once per event.
+        self.choices.clear();
+        self.usage = None;
+        self.engine = None;
+        self.timings = None;
+        self.model = None;
+        self.made_by = None;
+        self.error = false;
+        self.done = false;
+        self.unparsed = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_put_together_by_what_they_leave_out() {
+        let plain = TokenCounts {
+            input: Some(10),
+            output: Some(5),
+            cached: Some(4),
+            reasoning: Some(3),
+            ..TokenCounts::default()
+        };
+        assert_eq!((plain.all_input(), plain.all_output()), (Some(10), Some(5)));
+        let apart = TokenCounts { cache_apart: true, reasoning_apart: true, ..plain };
+        assert_eq!((apart.all_input(), apart.all_output()), (Some(14), Some(8)));
+        let mut later = apart;
+        later.update(TokenCounts { output: Some(9), written: Some(2), ..TokenCounts::default() });
+        assert_eq!((later.all_input(), later.all_output()), (Some(16), Some(12)));
+        assert_eq!(
+            TokenCounts { cached: Some(1), cache_apart: true, ..TokenCounts::default() }
+                .all_input(),
+            None
+        );
+    }
+
+    #[test]
+    fn the_first_token_is_behind_the_stages_before_it() {
+        let stages = Timings { queue: Some(0.5), prefill: Some(0.25), ..Timings::default() };
+        assert_eq!(stages.time_to_first_token(), Some(0.75));
+        let told = Timings { first_token: Some(0.7), ..stages };
+        assert_eq!(told.time_to_first_token(), Some(0.7));
+        assert_eq!(Timings { queue: Some(1.0), ..Timings::default() }.time_to_first_token(), None);
+    }
+}

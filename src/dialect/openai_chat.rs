@@ -1,0 +1,168 @@
+//! OpenAI's chat completions and text completions, streamed and whole, in the variants that servers
+//! really send.
+//!
+//! Streamed, an event is one chunk; whole, the body is one event. Output is what
+//! `choices[].delta` (or `message`, or `text`) carries: `content` as text or as a list of typed
+//! parts, `refusal`, `audio`, `tool_calls` and `function_call`, and reasoning under any of its names
+//! (`reasoning_content`, `reasoning`, `thinking`, `reasoning_details`, parts of type `thinking`).
+//! Where a server sends the same text in two fields, it counts once.
+//!
+//! What else a chunk tells is told by some servers only: token ids (vLLM), `timings` (llama.cpp),
+//! `metrics` (vLLM), times in or beside `usage` (Groq, Cerebras, mistral.rs, MLC).
+
+use super::engine::Engine;
+use super::tag::{Count, Shape, Stage, Tag, Unit, counted, time};
+use super::{Dialect, Ending, plain};
+
+/// Chat completions.
+pub static CHAT: Dialect = Dialect::streamed_as_sse("openai-chat", &ROOT, plain, Ending::Told);
+/// Text completions.
+pub static COMPLETIONS: Dialect =
+    Dialect::streamed_as_sse("openai-completions", &ROOT, plain, Ending::Told);
+
+static ANSWER: Shape = Shape::scalar(Tag::Answer);
+static MEDIA: Shape = Shape::scalar(Tag::Media);
+static SOUND: Shape = Shape::object(Tag::Path, &[("data", &MEDIA), ("transcript", &MEDIA)]);
+static PART_THOUGHT: Shape = Shape::scalar(Tag::Reasoning(0));
+static PART_THINKING: Shape = Shape {
+    items: Some(&Shape::object(Tag::Path, &[("text", &PART_THOUGHT)])),
+    ..Shape::object(Tag::Reasoning(0), &[("text", &PART_THOUGHT)])
+};
+static CONTENT_PART: Shape = Shape::object(
+    Tag::Answer,
+    &[("text", &ANSWER), ("refusal", &ANSWER), ("thinking", &PART_THINKING)],
+);
+static CONTENT_OR_PARTS: Shape = Shape::array(Tag::Answer, &CONTENT_PART);
+static FUNCTION: Shape = Shape::object(
+    Tag::Path,
+    &[
+        ("name", &Shape::scalar(Tag::ToolName)),
+        ("arguments", &Shape::raw(Tag::ToolArguments)),
+        ("input", &Shape::raw(Tag::ToolArguments)),
+    ],
+);
+static TOOL_CALL: Shape =
+    Shape::object(Tag::Path, &[("function", &FUNCTION), ("custom", &FUNCTION)]);
+/// `reasoning` is text with most servers, an object with `content` with some.
+static REASONING: Shape =
+    Shape::object(Tag::Reasoning(2), &[("content", &Shape::scalar(Tag::Reasoning(2)))]);
+static REASONING_DETAIL: Shape = Shape::object(
+    Tag::Path,
+    &[("text", &Shape::scalar(Tag::Reasoning(4))), ("summary", &Shape::scalar(Tag::Reasoning(4)))],
+);
+
+const BODY: &[(&str, &Shape)] = &[
+    ("content", &CONTENT_OR_PARTS),
+    ("reasoning_content", &Shape::scalar(Tag::Reasoning(1))),
+    ("reasoning", &REASONING),
+    ("thinking", &Shape::scalar(Tag::Reasoning(3))),
+    ("reasoning_details", &Shape::array(Tag::Path, &REASONING_DETAIL)),
+    ("refusal", &ANSWER),
+    ("tool_calls", &Shape::array(Tag::Path, &TOOL_CALL)),
+    ("function_call", &FUNCTION),
+    ("audio", &SOUND),
+];
+static CHOICE: Shape = Shape::object(
+    Tag::Choice,
+    &[
+        ("index", &Shape::scalar(Tag::Index)),
+        ("delta", &Shape::object(Tag::Delta, BODY)),
+        ("message", &Shape::object(Tag::Message, BODY)),
+        ("text", &Shape::scalar(Tag::Text)),
+        ("finish_reason", &Shape::text(Tag::Finish)),
+        ("token_ids", &Shape::array(Tag::Sign(Engine::Vllm), &Shape::scalar(Tag::TokenId))),
+        ("matched_stop", &Shape::scalar(Tag::Sign(Engine::Sglang))),
+        ("avg_decoded_tokens_per_iter", &Shape::scalar(Tag::Sign(Engine::TrtLlm))),
+    ],
+);
+
+static CACHED: Shape = counted(Count::Cached);
+static REASONED: Shape = counted(Count::Reasoning);
+pub(super) static USAGE: Shape = Shape::object(
+    Tag::Usage,
+    &[
+        ("prompt_tokens", &counted(Count::Input)),
+        ("completion_tokens", &counted(Count::Output)),
+        ("total_tokens", &counted(Count::Total)),
+        ("prompt_cache_hit_tokens", &CACHED),
+        ("cache_read_input_tokens", &CACHED),
+        ("cached_tokens", &CACHED),
+        ("reasoning_tokens", &REASONED),
+        ("prompt_tokens_details", &Shape::object(Tag::Path, &[("cached_tokens", &CACHED)])),
+        (
+            "completion_tokens_details",
+            &Shape::object(Tag::Path, &[("reasoning_tokens", &REASONED)]),
+        ),
+        // Groq.
+        ("queue_time", &time(Stage::Queue, Unit::Seconds)),
+        ("prompt_time", &time(Stage::Prefill, Unit::Seconds)),
+        ("completion_time", &time(Stage::Decode, Unit::Seconds)),
+        ("total_time", &time(Stage::Total, Unit::Seconds)),
+        // mistral.rs.
+        ("total_prompt_time_sec", &time(Stage::Prefill, Unit::Seconds)),
+        ("total_completion_time_sec", &time(Stage::Decode, Unit::Seconds)),
+        ("total_time_sec", &time(Stage::Total, Unit::Seconds)),
+        ("avg_compl_tok_per_sec", &Shape::scalar(Tag::Sign(Engine::MistralRs))),
+        // MLC.
+        (
+            "extra",
+            &Shape::object(Tag::Path, &[("ttft_s", &time(Stage::FirstToken, Unit::Seconds))]),
+        ),
+    ],
+);
+/// Cerebras.
+static TIME_INFO: Shape = Shape::object(
+    Tag::Sign(Engine::Cerebras),
+    &[
+        ("queue_time", &time(Stage::Queue, Unit::Seconds)),
+        ("prompt_time", &time(Stage::Prefill, Unit::Seconds)),
+        ("completion_time", &time(Stage::Decode, Unit::Seconds)),
+        ("total_time", &time(Stage::Total, Unit::Seconds)),
+    ],
+);
+/// vLLM. Its time to the first token begins when the request is scheduled: it is the prefill.
+static METRICS: Shape = Shape::object(
+    Tag::Path,
+    &[
+        ("queue_time_ms", &time(Stage::Queue, Unit::Millis)),
+        ("time_to_first_token_ms", &time(Stage::Prefill, Unit::Millis)),
+        ("generation_time_ms", &time(Stage::Decode, Unit::Millis)),
+        ("mean_itl_ms", &Shape::scalar(Tag::Sign(Engine::Vllm))),
+    ],
+);
+/// llama.cpp. `prompt_n` is what had to be processed; what its cache held comes apart.
+pub(super) static TIMINGS: Shape = Shape::object(
+    Tag::Sign(Engine::LlamaCpp),
+    &[
+        ("prompt_n", &Shape::scalar(Tag::EngineCount(Count::FreshInput))),
+        ("cache_n", &Shape::scalar(Tag::EngineCount(Count::Cached))),
+        ("predicted_n", &Shape::scalar(Tag::EngineCount(Count::Output))),
+        ("prompt_ms", &time(Stage::Prefill, Unit::Millis)),
+        ("predicted_ms", &time(Stage::Decode, Unit::Millis)),
+    ],
+);
+pub(super) static ERROR: Shape = Shape::scalar(Tag::Error);
+static ROOT: Shape = Shape::object(
+    Tag::Path,
+    &[
+        ("choices", &Shape::array(Tag::Path, &CHOICE)),
+        ("model", &Shape::text(Tag::Model)),
+        ("usage", &USAGE),
+        ("error", &ERROR),
+        ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
+        ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
+        ("prompt_filter_results", &Shape::scalar(Tag::Sign(Engine::AzureOpenAi))),
+        ("p", &Shape::scalar(Tag::Sign(Engine::Mistral))),
+        (
+            "x_groq",
+            &Shape::object(Tag::Sign(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]),
+        ),
+        ("time_info", &TIME_INFO),
+        ("metrics", &METRICS),
+        ("timings", &TIMINGS),
+    ],
+);
+
+#[cfg(test)]
+#[path = "openai_chat_tests.rs"]
+mod tests;

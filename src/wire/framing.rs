@@ -1,0 +1,104 @@
+//! Which framing a body has, and the framer for it.
+
+use super::sse::{Piece, SseFramer};
+
+/// How the events of a body are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Sse,
+    /// One JSON array, each element of it an event.
+    JsonArray,
+    /// One JSON document: one event.
+    Document,
+}
+
+impl Framing {
+    /// The framing that a `Content-Type` announces, if it is one that is read. One that says nothing (none
+    /// at all, `text/plain`, `application/octet-stream`) is [`Announced::Nothing`].
+    pub fn announced(content_type: &[u8]) -> Announced {
+        let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
+        if is("text/event-stream") {
+            Announced::Framing(Self::Sse)
+        } else if is("application/json") || kind.to_ascii_lowercase().ends_with(b"+json") {
+            Announced::Framing(Self::Document)
+        } else if kind.is_empty() || is("text/plain") || is("application/octet-stream") {
+            Announced::Nothing
+        } else {
+            Announced::Foreign
+        }
+    }
+
+    /// The framing that the first bytes of a body show; `None` if they show none. `json` is how JSON is
+    /// framed that may be a stream.
+    pub fn shown(first: u8, json: Self) -> Option<Self> {
+        match first {
+            b'{' | b'[' => Some(json),
+            // Fields and comments of SSE, and the byte order mark.
+            b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => Some(Self::Sse),
+            _ => None,
+        }
+    }
+}
+
+/// What a `Content-Type` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    Framing(Framing),
+    Nothing,
+    /// A type that is not read.
+    Foreign,
+}
+
+impl Announced {
+    /// Whether the body is a stream of events for certain.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Framing(framing) if framing != Framing::Document)
+    }
+}
+
+/// The framer of one body.
+#[derive(Debug)]
+pub enum Framer {
+    Sse(SseFramer),
+    Document { has_data: bool },
+}
+
+impl Framer {
+    /// A framer at the start of a body.
+    pub fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Sse => Self::Sse(SseFramer::default()),
+            Framing::Document | Framing::JsonArray => Self::Document { has_data: false },
+        }
+    }
+
+    /// Whether the body is a stream of events.
+    pub fn is_stream(&self) -> bool {
+        !matches!(self, Self::Document { .. })
+    }
+
+    /// Frames the next bytes of the body.
+    pub fn push(&mut self, bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+        match self {
+            Self::Sse(framer) => framer.push(bytes, sink),
+            Self::Document { has_data } => {
+                *has_data |= !bytes.is_empty();
+                sink(Piece::Data(bytes));
+            }
+        }
+    }
+
+    /// The body has ended.
+    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+        match self {
+            Self::Sse(framer) => framer.end(sink),
+            Self::Document { has_data } => {
+                if std::mem::take(has_data) {
+                    sink(Piece::End { name: b"" });
+                }
+            }
+        }
+    }
+}
