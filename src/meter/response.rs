@@ -2,7 +2,8 @@
 
 use super::tally::{Arrival, Sample, Tally};
 use crate::dialect::openai::OpenAi;
-use crate::wire::sse::{Piece, SseFramer};
+use crate::wire::Piece;
+use crate::wire::sse::SseFramer;
 
 /// How a response's body is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,7 @@ fn read(
             tally.event(arrival, dialect.end(name), sink);
             dialect.next();
         }
+        Piece::Broken => dialect.next(),
     }
 }
 

@@ -7,6 +7,11 @@
 pub mod chunked;
 pub mod json;
 pub mod memo;
+#[cfg(test)]
+mod messages;
+mod piece;
 mod shape;
 pub mod sse;
 pub mod utf8;
+
+pub use piece::Piece;
