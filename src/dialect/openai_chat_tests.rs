@@ -250,7 +250,10 @@ fn what_servers_say_of_their_own_time() {
     let llama = timings(
         r#"{"choices":[],"timings":{"prompt_ms":6.85,"predicted_ms":55.587,"predicted_n":8,"prompt_n":1}}"#,
     );
-    assert_eq!((llama.prefill, llama.decode, llama.queue), (Some(6.85 / 1e3), Some(55.587 / 1e3), None));
+    assert_eq!(
+        (llama.prefill, llama.decode, llama.queue),
+        (Some(6.85 / 1e3), Some(55.587 / 1e3), None)
+    );
     assert_eq!(facts(r#"{"choices":[],"metrics":null}"#).timings, None);
 }
 

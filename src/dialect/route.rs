@@ -119,6 +119,7 @@ macro_rules! post {
 
 /// Every known route. The first that fits counts.
 pub static ROUTES: &[Route] = &[
+    // OpenAI's.
     post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),

@@ -2,8 +2,8 @@
 
 use super::tally::{Arrival, Sample, Tally};
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
+use crate::wire::Piece;
 use crate::wire::framing::{Announced, Framer, Framing};
-use crate::wire::sse::Piece;
 
 /// The meter of one response.
 #[derive(Debug)]
@@ -111,6 +111,10 @@ fn read(
                 tally.document(facts, sink);
             }
             reading.next();
+        }
+        Piece::Broken => {
+            reading.next();
+            tally.cannot(Unparsed::Framing, sink);
         }
     }
 }

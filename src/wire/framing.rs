@@ -1,12 +1,26 @@
 //! Which framing a body has, and the framer for it.
 
-use super::sse::{Piece, SseFramer};
+use super::Piece;
+use super::lines::LineFramer;
+use super::sse::SseFramer;
+
+/// The names of JSON in lines. None is registered; each is in use.
+const LINES: [&str; 6] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/json-lines",
+    "application/stream+json",
+];
 
 /// How the events of a body are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// Server-sent events.
     Sse,
+    /// A JSON document in each line, or before each NUL.
+    Lines,
     /// One JSON array, each element of it an event.
     JsonArray,
     /// One JSON document: one event.
@@ -21,6 +35,8 @@ impl Framing {
         let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
         if is("text/event-stream") {
             Announced::Framing(Self::Sse)
+        } else if LINES.iter().any(|name| is(name)) {
+            Announced::Framing(Self::Lines)
         } else if is("application/json") || kind.to_ascii_lowercase().ends_with(b"+json") {
             Announced::Framing(Self::Document)
         } else if kind.is_empty() || is("text/plain") || is("application/octet-stream") {
@@ -62,6 +78,7 @@ impl Announced {
 #[derive(Debug)]
 pub enum Framer {
     Sse(SseFramer),
+    Lines(LineFramer),
     Document { has_data: bool },
 }
 
@@ -70,6 +87,7 @@ impl Framer {
     pub fn new(framing: Framing) -> Self {
         match framing {
             Framing::Sse => Self::Sse(SseFramer::default()),
+            Framing::Lines => Self::Lines(LineFramer::default()),
             Framing::Document | Framing::JsonArray => Self::Document { has_data: false },
         }
     }
@@ -83,6 +101,7 @@ impl Framer {
     pub fn push(&mut self, bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
         match self {
             Self::Sse(framer) => framer.push(bytes, sink),
+            Self::Lines(framer) => framer.push(bytes, sink),
             Self::Document { has_data } => {
                 *has_data |= !bytes.is_empty();
                 sink(Piece::Data(bytes));
@@ -94,6 +113,7 @@ impl Framer {
     pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
         match self {
             Self::Sse(framer) => framer.end(sink),
+            Self::Lines(framer) => framer.end(sink),
             Self::Document { has_data } => {
                 if std::mem::take(has_data) {
                     sink(Piece::End { name: b"" });

@@ -7,7 +7,13 @@
 pub mod chunked;
 pub mod framing;
 pub mod json;
+pub mod lines;
 pub mod memo;
+#[cfg(test)]
+mod messages;
+mod piece;
 mod shape;
 pub mod sse;
 pub mod utf8;
+
+pub use piece::Piece;

@@ -9,20 +9,7 @@
 //!
 //! Nothing is buffered: data is handed on in the pieces in which it arrives, whatever its size.
 
-/// Longest event name that is kept; real ones have at most about 50 bytes.
-const MAX_NAME: usize = 64;
-
-/// What the framer found.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Piece<'a> {
-    /// A part of the current message's data.
-    Data(&'a [u8]),
-    /// The current message has an `error` field.
-    ErrorField,
-    /// The current message, which had data or an `error` field, is complete. `name` is its `event`
-    /// field, cut to 64 bytes; empty when it had none.
-    End { name: &'a [u8] },
-}
+use super::piece::{Name, Piece};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -58,8 +45,7 @@ pub struct SseFramer {
     /// The start of the current line's field name; longer ones are no field that matters.
     field: [u8; 8],
     field_len: u8,
-    name: [u8; MAX_NAME],
-    name_len: u8,
+    name: Name,
 }
 
 impl Default for SseFramer {
@@ -71,8 +57,7 @@ impl Default for SseFramer {
             has_error: false,
             field: [0; 8],
             field_len: 0,
-            name: [0; MAX_NAME],
-            name_len: 0,
+            name: Name::default(),
         }
     }
 }
@@ -184,7 +169,7 @@ impl SseFramer {
                 }
                 self.has_data = true;
             }
-            Field::Event => self.name_len = 0,
+            Field::Event => self.name.clear(),
             Field::Error => {
                 self.has_error = true;
                 sink(Piece::ErrorField);
@@ -203,14 +188,7 @@ impl SseFramer {
         let (value, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
         match field {
             Field::Data if !value.is_empty() => sink(Piece::Data(value)),
-            Field::Event => {
-                for &byte in value {
-                    if let Some(slot) = self.name.get_mut(usize::from(self.name_len)) {
-                        *slot = byte;
-                        self.name_len += 1;
-                    }
-                }
-            }
+            Field::Event => self.name.push(value),
             _ => {}
         }
         match rest.split_first() {
@@ -229,40 +207,34 @@ impl SseFramer {
 
     fn dispatch(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
         if self.has_data || self.has_error {
-            let name = self.name.get(..usize::from(self.name_len)).unwrap_or_default();
-            sink(Piece::End { name });
+            sink(Piece::End { name: self.name.get() });
         }
         self.has_data = false;
         self.has_error = false;
-        self.name_len = 0;
+        self.name.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::messages::*;
     use super::*;
     use proptest::prelude::*;
 
-    /// Messages as (name, data, had an error field).
-    fn parse(pieces: &[&[u8]]) -> Vec<(String, String, bool)> {
-        let mut framer = SseFramer::default();
-        let (mut found, mut data, mut error) = (Vec::new(), Vec::new(), false);
-        let mut sink = |piece: Piece<'_>| match piece {
-            Piece::Data(part) => data.extend_from_slice(part),
-            Piece::ErrorField => error = true,
-            Piece::End { name } => found.push((
-                String::from_utf8_lossy(name).into_owned(),
-                String::from_utf8_lossy(&std::mem::take(&mut data)).into_owned(),
-                std::mem::take(&mut error),
-            )),
-        };
+    fn parse(pieces: &[&[u8]]) -> Vec<Message> {
+        let (mut framer, mut messages) = (SseFramer::default(), Messages::default());
+        let mut sink = |piece: Piece<'_>| messages.add(piece);
         pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
         framer.end(&mut sink);
-        found
+        messages.done()
     }
 
     fn datas(stream: &[u8]) -> Vec<String> {
-        parse(&[stream]).into_iter().map(|(_, data, _)| data).collect()
+        let data = |message| match message {
+            Message::Whole(_, data) | Message::Error(_, data) => data,
+            Message::Broken(_) => panic!("{message:?}"),
+        };
+        parse(&[stream]).into_iter().map(data).collect()
     }
 
     #[test]
@@ -295,15 +267,14 @@ mod tests {
     #[test]
     fn names_and_error_fields() {
         let found = parse(&[b"event: error\ndata: {}\n\nerror: boom\n\ndata: x\n\n"]);
-        let expected = [("error", "{}", false), ("", "", true), ("", "x", false)];
-        let found: Vec<_> = found.iter().map(|(n, d, e)| (n.as_str(), d.as_str(), *e)).collect();
-        assert_eq!(found, expected);
+        let error = Message::Whole("error".into(), "{}".into());
+        assert_eq!(found, [error, Message::Error("".into(), "".into()), plain("x")]);
     }
 
     #[test]
     fn a_long_name_is_cut() {
         let stream = format!("event: {}\ndata: x\n\n", "n".repeat(1000));
-        assert_eq!(parse(&[stream.as_bytes()])[0].0, "n".repeat(MAX_NAME));
+        assert_eq!(parse(&[stream.as_bytes()]), [Message::Whole("n".repeat(64), "x".into())]);
     }
 
     proptest! {
@@ -316,7 +287,7 @@ mod tests {
                 ], 0..30),
             endings in proptest::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\r")], 30),
             mark in any::<bool>(),
-            cuts in proptest::collection::vec(0usize..400, 0..12),
+            cuts in cuts(),
         ) {
             let mut stream = if mark { MARK.to_vec() } else { Vec::new() };
             for (line, ending) in lines.iter().zip(&endings) {
@@ -324,16 +295,7 @@ mod tests {
                 stream.extend_from_slice(ending.as_bytes());
             }
             let whole = parse(&[&stream]);
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (stream.len() + 1)).collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut from = 0;
-            for cut in cuts {
-                pieces.push(&stream[from..cut]);
-                from = cut;
-            }
-            pieces.push(&stream[from..]);
-            prop_assert_eq!(&parse(&pieces), &whole);
+            prop_assert_eq!(&parse(&cut(&stream, &cuts)), &whole);
             let bytes: Vec<&[u8]> = stream.chunks(1).collect();
             prop_assert_eq!(&parse(&bytes), &whole);
         }

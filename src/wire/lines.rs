@@ -1,0 +1,118 @@
+//! A message a line, split at any byte: NDJSON, and the older delimiters of JSON streams.
+//!
+//! A line ends in LF, or in NUL, which vLLM's first streaming API put between its documents. A CR
+//! before either is dropped, as are blanks at the start of a line, so that a line of blanks is none.
+//! The last line needs no end.
+
+use super::piece::Piece;
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At the start of a line, of which only blanks have come.
+    #[default]
+    Start,
+    Line,
+    /// Inside a line, behind a CR that may belong to its end.
+    Cr,
+}
+
+/// An incremental parser of one stream of lines.
+#[derive(Debug, Default)]
+pub struct LineFramer {
+    state: State,
+}
+
+impl LineFramer {
+    /// Parses the next bytes of the stream.
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            match (self.state, byte) {
+                (State::Start, b'\n' | b'\r' | b'\0' | b' ' | b'\t') => bytes = rest,
+                (State::Cr | State::Line, b'\n' | b'\0') => {
+                    self.state = State::Start;
+                    sink(Piece::End { name: b"" });
+                    bytes = rest;
+                }
+                (State::Line, b'\r') => {
+                    self.state = State::Cr;
+                    bytes = rest;
+                }
+                (State::Cr, _) => {
+                    self.state = State::Line;
+                    sink(Piece::Data(b"\r"));
+                }
+                (State::Start | State::Line, _) => {
+                    self.state = State::Line;
+                    let end = memchr::memchr3(b'\n', b'\r', b'\0', bytes).unwrap_or(bytes.len());
+                    let (data, rest) = bytes.split_at(end);
+                    sink(Piece::Data(data));
+                    bytes = rest;
+                }
+            }
+        }
+    }
+
+    /// The stream has ended: dispatches a last line that lacks its end.
+    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+        if self.state != State::Start {
+            self.state = State::Start;
+            sink(Piece::End { name: b"" });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::messages::*;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(pieces: &[&[u8]]) -> Vec<Message> {
+        let (mut framer, mut messages) = (LineFramer::default(), Messages::default());
+        let mut sink = |piece: Piece<'_>| messages.add(piece);
+        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+        framer.end(&mut sink);
+        messages.done()
+    }
+
+    #[test]
+    fn table() {
+        let cases: &[(&[u8], &[&str])] = &[
+            (b"{\"a\":1}\n{\"b\":2}\n", &["{\"a\":1}", "{\"b\":2}"]),
+            (b"a\nb", &["a", "b"]),
+            (b"a\r\nb\r\n", &["a", "b"]),
+            (b"a\r", &["a"]),
+            (b"a\r\r\nb\rc\n", &["a\r", "b\rc"]),
+            // vllm.entrypoints.api_server before 03f86117: `json.dumps(ret) + "\0"`.
+            (
+                b"{\"text\": [\"a\"]}\0{\"text\": [\"ab\"]}\0",
+                &["{\"text\": [\"a\"]}", "{\"text\": [\"ab\"]}"],
+            ),
+            (b"\n\r\n \t\n\0a\n\n", &["a"]),
+            (b"  a b \n", &["a b "]),
+            (b"", &[]),
+            (b" \r\n\t", &[]),
+        ];
+        for (stream, expected) in cases {
+            let expected: Vec<_> = expected.iter().map(|data| plain(data)).collect();
+            assert_eq!(parse(&[stream]), expected, "{:?}", String::from_utf8_lossy(stream));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("{\"a\":1}"), Just("b"), Just("\n"), Just("\r\n"), Just("\r"), Just("\0"),
+                    Just(" "), Just("\t"), Just("\u{e9}"),
+                ], 0..40),
+            cuts in cuts(),
+        ) {
+            let stream = parts.concat().into_bytes();
+            let whole = parse(&[&stream]);
+            prop_assert_eq!(&parse(&cut(&stream, &cuts)), &whole);
+            prop_assert_eq!(&parse(&stream.chunks(1).collect::<Vec<_>>()), &whole);
+        }
+    }
+}
