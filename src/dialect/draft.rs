@@ -184,6 +184,9 @@ impl Draft {
         match (tag, token) {
             (Tag::Answer, Token::Text { chars, .. }) => body.answer += chars,
             (Tag::Media | Tag::ToolName, Token::Text { chars, .. }) => body.wordless |= chars > 0,
+            // A tensor.
+            (Tag::Media, Token::Open) => body.wordless = true,
+            (Tag::Media, Token::Raw { chars }) => body.wordless |= chars > 0,
             (Tag::ToolArguments, Token::Text { chars, .. }) => body.tool += chars,
             // An object, as it would be written without blanks; an empty one says nothing.
             (Tag::ToolArguments, Token::Raw { chars }) if chars > 2 => body.tool += chars,
