@@ -6,6 +6,7 @@
 
 pub mod chunked;
 pub mod json;
+pub mod json_array;
 pub mod lines;
 pub mod memo;
 #[cfg(test)]
