@@ -8,6 +8,7 @@ pub mod aws_event_stream;
 pub mod chunked;
 pub mod json;
 pub mod json_array;
+pub mod length_prefixed;
 pub mod lines;
 pub mod memo;
 #[cfg(test)]
