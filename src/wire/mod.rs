@@ -5,6 +5,7 @@
 //! inference API is; that is [`crate::dialect`].
 
 pub mod aws_event_stream;
+pub mod base64;
 pub mod chunked;
 pub mod json;
 pub mod json_array;
