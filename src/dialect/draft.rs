@@ -111,6 +111,13 @@ impl Draft {
         }
     }
 
+    /// The event is output, as far as can be told of what cannot be read.
+    pub fn unreadable(&mut self) {
+        self.choice.delta.wordless = true;
+        self.conclude();
+        self.facts.unparsed = Some(Unparsed::Encoding);
+    }
+
     /// Takes note of what stands at a place.
     pub fn note(&mut self, tag: Tag, token: Token<'_>) {
         if tag == Tag::Path {

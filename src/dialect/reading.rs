@@ -95,6 +95,11 @@ impl Reader {
     }
 }
 
+/// Whether the event is a message of gRPC's that is compressed, which is not undone.
+fn is_compressed(events: Events, name: &[u8]) -> bool {
+    matches!(events, Events::Protobuf(_)) && name == b"compressed"
+}
+
 /// The events of one response, read one after the other.
 #[derive(Debug)]
 pub struct Reading {
@@ -148,6 +153,7 @@ impl Reading {
         } else {
             draft.facts.error |= name == b"error";
             match end {
+                Ok(()) if is_compressed(dialect.events, name) => draft.unreadable(),
                 Ok(()) => (dialect.conclude)(draft, memory, name),
                 Err(why) => draft.skip(why),
             }
