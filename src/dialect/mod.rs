@@ -17,6 +17,7 @@ pub mod tag;
 
 mod draft;
 mod facts;
+mod form;
 mod reading;
 
 pub use facts::{
