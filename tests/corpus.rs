@@ -5,6 +5,7 @@
 mod support;
 
 use flate2::read::GzDecoder;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -89,11 +90,17 @@ fn streams() -> Option<Vec<Stream>> {
     Some(all.filter(|stream| wanted.as_ref().is_none_or(|name| *name == stream.dialect)).collect())
 }
 
-/// What the request log would say of the stream, read in pieces of this size, and whether the meter
-/// saw an error in it.
-fn measure(stream: &Stream, size: usize) -> Option<(Record, bool)> {
+/// What the request log would say of the stream, read in pieces of these sizes over and over, and whether
+/// the meter saw an error in it.
+fn measure(stream: &Stream, sizes: &[usize]) -> Option<(Record, bool)> {
     let mut meter = Meter::new(stream.route()?, stream.content_type.as_bytes())?;
-    for (read, piece) in stream.body.chunks(size).enumerate() {
+    let mut rest = stream.body.as_slice();
+    for (read, size) in sizes.iter().cycle().enumerate() {
+        let Some((piece, behind)) = rest.split_at_checked((*size).min(rest.len())) else { break };
+        if piece.is_empty() {
+            break;
+        }
+        rest = behind;
         let arrival = Arrival {
             at: Duration::from_millis(read as u64),
             read: read as u64,
@@ -110,8 +117,8 @@ fn measure(stream: &Stream, size: usize) -> Option<(Record, bool)> {
 }
 
 /// The facts of a stream that the labels know, under the labels' names.
-fn found(stream: &Stream, size: usize) -> BTreeMap<&'static str, Value> {
-    let Some((record, has_error)) = measure(stream, size) else {
+fn found(stream: &Stream, sizes: &[usize]) -> BTreeMap<&'static str, Value> {
+    let Some((record, has_error)) = measure(stream, sizes) else {
         return BTreeMap::from([("n_events", json!("not read at all"))]);
     };
     let mut reasons = record.finish_reasons;
@@ -181,7 +188,7 @@ fn recorded_streams_agree_with_their_labels() {
     let mut disagreeing = Vec::new();
     let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
     for stream in streams.iter().filter(|stream| stream.is_scored()) {
-        let (found, expected) = (found(stream, 1400), expected(&stream.label));
+        let (found, expected) = (found(stream, &[1400]), expected(&stream.label));
         let differences: Vec<String> = expected
             .iter()
             .filter(|(key, value)| found.get(*key) != Some(*value))
@@ -209,11 +216,16 @@ fn recorded_streams_agree_with_their_labels() {
 fn any_split_of_a_recorded_stream_gives_the_same_facts() {
     let Some(streams) = streams() else { return };
     for stream in &streams {
-        let whole = found(stream, usize::MAX);
+        let whole = found(stream, &[usize::MAX]);
         for size in [1, 7, 100] {
-            assert_eq!(found(stream, size), whole, "{} in pieces of {size}", stream.id);
+            assert_eq!(found(stream, &[size]), whole, "{} in pieces of {size}", stream.id);
         }
     }
+    let config = ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() };
+    proptest!(config, |(at in any::<prop::sample::Index>(), sizes in prop::collection::vec(1usize..400, 1..30))| {
+        let stream = at.get(&streams);
+        prop_assert_eq!(found(stream, &sizes), found(stream, &[usize::MAX]), "{}", &stream.id);
+    });
 }
 
 /// A stream whose end was recorded is complete to the meter too, or is one that ends by its body's end.
