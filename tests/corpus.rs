@@ -4,91 +4,16 @@
 
 mod support;
 
-use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::time::Duration;
-use streamgauge::dialect::route::{self, Route};
-use streamgauge::dialect::{Dialect, Ending};
+use streamgauge::dialect::Ending;
 use streamgauge::meter::{Arrival, Meter, Record};
+use support::corpus::{Stream, streams};
 
 /// Streams that may disagree with their label, each with the reason.
 const EXCUSED: &[(&str, &str)] = &[];
-
-struct Stream {
-    id: String,
-    /// As the label names it.
-    dialect: String,
-    /// `A` to `D`; the last two were put together by hand.
-    tier: String,
-    path: Option<String>,
-    content_type: String,
-    body: Vec<u8>,
-    label: Value,
-}
-
-impl Stream {
-    fn new(mut stream: Value) -> Self {
-        let text = |key: &str| stream[key].as_str().map(str::to_owned);
-        let body = text("body").unwrap();
-        let headers = stream["headers"].as_object();
-        let content_type = headers.and_then(|headers| {
-            let mut types =
-                headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-            types.next()?.1.as_str().map(str::to_owned)
-        });
-        Self {
-            id: text("id").unwrap(),
-            dialect: text("dialect").unwrap(),
-            tier: stream["label"]["tier"].as_str().unwrap().to_owned(),
-            path: text("url_path"),
-            content_type: content_type.unwrap_or_default(),
-            body: if stream["body_base64"] == true { base64(&body) } else { body.into_bytes() },
-            label: stream["label"].take(),
-        }
-    }
-
-    fn is_scored(&self) -> bool {
-        matches!(&*self.tier, "A" | "B")
-    }
-
-    /// The dialect that the proxy would read it in: by its path, or as the label has it where the path
-    /// was not recorded.
-    fn route(&self) -> Option<&'static Dialect> {
-        let path = self.path.as_ref().map(|path| path.split('?').next().unwrap());
-        let by_path = path.and_then(|path| {
-            ["POST", "GET"].into_iter().find_map(|method| Route::of(method, path).dialect())
-        });
-        by_path.or_else(|| route::dialect(&self.dialect))
-    }
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    let value = |byte: u8| match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(value).collect();
-    let group = |group: &[u8]| {
-        let bits = group.iter().fold(0u32, |bits, digit| bits << 6 | u32::from(*digit));
-        let bits = bits << (6 * (4 - group.len()));
-        bits.to_be_bytes()[1..group.len()].to_vec()
-    };
-    digits.chunks(4).flat_map(group).collect()
-}
-
-fn streams() -> Option<Vec<Stream>> {
-    let file = BufReader::new(GzDecoder::new(File::open(support::corpus()?).unwrap()));
-    let all = file.lines().map(|line| Stream::new(serde_json::from_str(&line.unwrap()).unwrap()));
-    let wanted = std::env::var("STREAMGAUGE_CORPUS_DIALECT").ok();
-    Some(all.filter(|stream| wanted.as_ref().is_none_or(|name| *name == stream.dialect)).collect())
-}
 
 /// What the request log would say of the stream, read in pieces of these sizes over and over, and whether
 /// the meter saw an error in it.
