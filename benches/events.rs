@@ -68,7 +68,11 @@ fn main() {
             });
             allocations = counted.count_total;
             times.push(took.as_secs_f64() * 1e9 / rest.len() as f64);
-            assert_eq!(meter.tally().output_events as usize, EVENTS, "{name}: each event is output");
+            assert_eq!(
+                meter.tally().output_events as usize,
+                EVENTS,
+                "{name}: each event is output"
+            );
         }
         times.sort_by(f64::total_cmp);
         let (least, median, most) = (times[0], times[ROUNDS / 2], times[ROUNDS - 1]);

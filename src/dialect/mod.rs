@@ -8,6 +8,7 @@
 //! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
 //! request, [`engine`] recognises who answers.
 
+pub mod bedrock;
 pub mod engine;
 pub mod openai_chat;
 pub mod request;
@@ -40,6 +41,19 @@ pub struct Dialect {
     pub ending: Ending,
     /// How JSON is framed where it is no document but a stream.
     pub json: Framing,
+    /// What the messages of Amazon's event stream hold.
+    payload: Payload,
+}
+
+/// What the payload of a message of Amazon's event stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Payload {
+    /// The event.
+    Event,
+    /// An object whose member `bytes` is the event in base64.
+    Chunk,
+    /// An object whose member `bytes` is generated text in base64.
+    Text,
 }
 
 /// What is left to say of an event once its places are read. It is given the event's `event` field.
@@ -53,13 +67,19 @@ impl Dialect {
         conclude: Conclude,
         ending: Ending,
     ) -> Self {
-        Self { name, shape, conclude, ending, json: Framing::Document }
+        Self { name, shape, conclude, ending, json: Framing::Document, payload: Payload::Event }
+    }
+
+    /// The same dialect where it comes in messages of Amazon's event stream.
+    const fn in_aws_messages(self, payload: Payload) -> Self {
+        Self { payload, ..self }
     }
 
     /// The framing of a body whose content type announces this one.
     pub fn framing(&self, announced: Framing) -> Framing {
         match announced {
             Framing::Document if self.json == Framing::JsonArray => self.json,
+            Framing::AwsEventStream if self.payload != Payload::Event => Framing::AwsChunks,
             announced => announced,
         }
     }

@@ -2,9 +2,10 @@
 
 use super::draft::Draft;
 use super::tag::{Shape, Tag};
-use super::{Dialect, Facts};
+use super::{Dialect, Facts, Payload};
 use crate::wire::json::Token;
 use crate::wire::memo::{Memo, MemoScanner};
+use crate::wire::utf8::ScalarCount;
 use std::cell::Cell;
 
 /// Most parts of one response that are told apart.
@@ -44,6 +45,8 @@ struct Reader {
     /// Bytes of data, and the first of them: enough to know `[DONE]`.
     len: usize,
     head: [u8; 8],
+    /// Of data that is text as it is.
+    text: ScalarCount,
 }
 
 thread_local! {
@@ -58,6 +61,7 @@ impl Reader {
             draft: Draft::default(),
             len: 0,
             head: [0; 8],
+            text: ScalarCount::default(),
         };
         let mut reader = SPARE.take().unwrap_or_else(|| Box::new(new()));
         reader.scanner.begin(shape);
@@ -65,7 +69,7 @@ impl Reader {
     }
 
     fn data(&mut self, memo: &mut Memo<Tag>, bytes: &[u8]) {
-        let Self { scanner, draft, len, head } = self;
+        let Self { scanner, draft, len, head, .. } = self;
         if let Some(free) = head.get_mut(*len..) {
             free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         }
@@ -103,8 +107,10 @@ impl Reading {
     /// Reads the next part of the current event's data.
     pub fn data(&mut self, bytes: &[u8]) {
         self.reader();
-        if let Some(reader) = &mut self.reader {
-            reader.data(&mut self.memo, bytes);
+        match &mut self.reader {
+            Some(reader) if self.dialect.payload == Payload::Text => reader.text.push(bytes),
+            Some(reader) => reader.data(&mut self.memo, bytes),
+            None => {}
         }
     }
 
@@ -119,7 +125,7 @@ impl Reading {
         let Self { dialect, memory, reader, .. } = self;
         // There is always one here.
         let reader = reader.get_or_insert_with(|| Reader::spare(dialect.shape));
-        let Reader { scanner, draft, len, head } = &mut **reader;
+        let Reader { scanner, draft, len, head, text } = &mut **reader;
         let end = scanner.end(&mut |tag, token| draft.note(tag, token));
         if head.get(..*len).unwrap_or_default().trim_ascii() == b"[DONE]" {
             draft.clear();
@@ -127,8 +133,16 @@ impl Reading {
         } else {
             draft.facts.error |= name == b"error";
             match end {
-                Ok(()) => (dialect.conclude)(draft, memory, name),
-                Err(why) => draft.skip(why),
+                Err(why) if *len > 0 => draft.skip(why),
+                // A message without data may say enough by its name.
+                _ => {
+                    if dialect.payload == Payload::Text {
+                        text.end();
+                        let (chars, valid) = (text.chars(), !text.invalid());
+                        draft.note(Tag::Answer, Token::Text { chars, text: b"", valid });
+                    }
+                    (dialect.conclude)(draft, memory, name);
+                }
             }
         }
         memory.knows_model |= draft.facts.model.is_some();
@@ -139,7 +153,7 @@ impl Reading {
     pub fn next(&mut self) {
         if let Some(mut reader) = self.reader.take() {
             reader.draft.clear();
-            reader.len = 0;
+            (reader.len, reader.text) = (0, ScalarCount::default());
             SPARE.set(Some(reader));
         }
     }

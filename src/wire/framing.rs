@@ -1,6 +1,8 @@
 //! Which framing a body has, and the framer for it.
 
 use super::Piece;
+use super::aws_event_stream::AwsEventStreamFramer;
+use super::base64::{Base64Member, Found};
 use super::lines::LineFramer;
 use super::sse::SseFramer;
 
@@ -23,6 +25,10 @@ pub enum Framing {
     Lines,
     /// One JSON array, each element of it an event.
     JsonArray,
+    /// Amazon's binary messages.
+    AwsEventStream,
+    /// The same, each payload an object whose member `bytes` holds the data in base64.
+    AwsChunks,
     /// One JSON document: one event.
     Document,
 }
@@ -37,6 +43,8 @@ impl Framing {
             Announced::Framing(Self::Sse)
         } else if LINES.iter().any(|name| is(name)) {
             Announced::Framing(Self::Lines)
+        } else if is("application/vnd.amazon.eventstream") {
+            Announced::Framing(Self::AwsEventStream)
         } else if is("application/json") || kind.to_ascii_lowercase().ends_with(b"+json") {
             Announced::Framing(Self::Document)
         } else if kind.is_empty() || is("text/plain") || is("application/octet-stream") {
@@ -53,6 +61,8 @@ impl Framing {
             b'{' | b'[' => Some(json),
             // Fields and comments of SSE, and the byte order mark.
             b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => Some(Self::Sse),
+            // The length of a message, which is far below 16 MiB.
+            0 => Some(Self::AwsEventStream),
             _ => None,
         }
     }
@@ -79,7 +89,14 @@ impl Announced {
 pub enum Framer {
     Sse(SseFramer),
     Lines(LineFramer),
-    Document { has_data: bool },
+    /// `chunk` finds the data where the payload wraps it.
+    Aws {
+        messages: Box<AwsEventStreamFramer>,
+        chunk: Option<Base64Member>,
+    },
+    Document {
+        has_data: bool,
+    },
 }
 
 impl Framer {
@@ -88,6 +105,10 @@ impl Framer {
         match framing {
             Framing::Sse => Self::Sse(SseFramer::default()),
             Framing::Lines => Self::Lines(LineFramer::default()),
+            Framing::AwsEventStream => Self::Aws { messages: Box::default(), chunk: None },
+            Framing::AwsChunks => {
+                Self::Aws { messages: Box::default(), chunk: Some(Base64Member::default()) }
+            }
             Framing::Document | Framing::JsonArray => Self::Document { has_data: false },
         }
     }
@@ -102,6 +123,10 @@ impl Framer {
         match self {
             Self::Sse(framer) => framer.push(bytes, sink),
             Self::Lines(framer) => framer.push(bytes, sink),
+            Self::Aws { messages, chunk: None } => messages.push(bytes, sink),
+            Self::Aws { messages, chunk: Some(chunk) } => {
+                messages.push(bytes, &mut |piece| unwrap(chunk, piece, sink));
+            }
             Self::Document { has_data } => {
                 *has_data |= !bytes.is_empty();
                 sink(Piece::Data(bytes));
@@ -114,11 +139,27 @@ impl Framer {
         match self {
             Self::Sse(framer) => framer.end(sink),
             Self::Lines(framer) => framer.end(sink),
+            Self::Aws { messages, .. } => messages.end(sink),
             Self::Document { has_data } => {
                 if std::mem::take(has_data) {
                     sink(Piece::End { name: b"" });
                 }
             }
+        }
+    }
+}
+
+/// Tells the data inside of the payloads in place of the payloads. One that holds none (an exception, a
+/// trace) is a message without data.
+fn unwrap(chunk: &mut Base64Member, piece: Piece<'_>, sink: &mut impl FnMut(Piece<'_>)) {
+    match piece {
+        Piece::Data(payload) => chunk.push(payload, &mut |data| sink(Piece::Data(data))),
+        Piece::ErrorField => sink(piece),
+        Piece::End { .. } if chunk.end() == Found::Broken => sink(Piece::Broken),
+        Piece::End { .. } => sink(piece),
+        Piece::Broken => {
+            chunk.end();
+            sink(piece);
         }
     }
 }
