@@ -14,7 +14,8 @@ use super::engine::Engine;
 use super::openai_chat::{BODY, ERROR};
 use super::reading::Memory;
 use super::tag::{Count, Shape, Stage, Tag, Unit, counted, time};
-use super::{Dialect, Ending, Payload, plain};
+use super::{Dialect, Ending, Events, plain};
+use crate::wire::framing::Framing;
 
 /// Converse and ConverseStream.
 pub static CONVERSE: Dialect =
@@ -23,11 +24,16 @@ pub static CONVERSE: Dialect =
 /// body's end is what all models have.
 pub static INVOKE: Dialect =
     Dialect::streamed_as_sse("bedrock-invoke", &INVOKE_ROOT, conclude_invoked, Ending::Body)
-        .in_aws_messages(Payload::Chunk);
+        .in_chunks();
 /// InvokeAgent.
-pub static AGENT: Dialect =
-    Dialect::streamed_as_sse("bedrock-agent", &Shape::scalar(Tag::Path), plain, Ending::Body)
-        .in_aws_messages(Payload::Text);
+pub static AGENT: Dialect = Dialect {
+    name: "bedrock-agent",
+    events: Events::Text,
+    conclude: plain,
+    ending: Ending::Body,
+    json: Framing::Document,
+    in_chunks: true,
+};
 
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static FINISH: Shape = Shape::text(Tag::Finish);

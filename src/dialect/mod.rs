@@ -10,6 +10,7 @@
 
 pub mod bedrock;
 pub mod engine;
+pub mod grpc;
 pub mod openai_chat;
 pub mod request;
 pub mod route;
@@ -17,6 +18,7 @@ pub mod tag;
 
 mod draft;
 mod facts;
+mod form;
 mod reading;
 
 pub use facts::{
@@ -28,7 +30,7 @@ pub use reading::Reading;
 use crate::wire::framing::Framing;
 use draft::Draft;
 use reading::Memory;
-use tag::Shape;
+use tag::{Message, Shape};
 
 /// How an API writes its responses.
 #[derive(Debug)]
@@ -36,24 +38,13 @@ pub struct Dialect {
     /// Its name in the request log.
     pub name: &'static str,
     /// What is wanted of an event. A document that is not streamed is one event.
-    shape: &'static Shape,
+    events: Events,
     conclude: Conclude,
     pub ending: Ending,
     /// How JSON is framed where it is no document but a stream.
     pub json: Framing,
-    /// What the messages of Amazon's event stream hold.
-    payload: Payload,
-}
-
-/// What the payload of a message of Amazon's event stream is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Payload {
-    /// The event.
-    Event,
-    /// An object whose member `bytes` is the event in base64.
-    Chunk,
-    /// An object whose member `bytes` is generated text in base64.
-    Text,
+    /// In Amazon's event stream, the data of each event is base64 inside of its message.
+    in_chunks: bool,
 }
 
 /// What is left to say of an event once its places are read. It is given the event's `event` field.
@@ -67,22 +58,38 @@ impl Dialect {
         conclude: Conclude,
         ending: Ending,
     ) -> Self {
-        Self { name, shape, conclude, ending, json: Framing::Document, payload: Payload::Event }
+        let (events, json) = (Events::Json(shape), Framing::Document);
+        Self { name, events, conclude, ending, json, in_chunks: false }
     }
 
-    /// The same dialect where it comes in messages of Amazon's event stream.
-    const fn in_aws_messages(self, payload: Payload) -> Self {
-        Self { payload, ..self }
+    /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.
+    const fn protobuf(name: &'static str, message: &'static Message, conclude: Conclude) -> Self {
+        let (events, json) = (Events::Protobuf(message), Framing::Document);
+        Self { name, events, conclude, ending: Ending::Body, json, in_chunks: false }
+    }
+
+    /// The same dialect, wrapped in the messages of Amazon's event stream.
+    const fn in_chunks(self) -> Self {
+        Self { in_chunks: true, ..self }
     }
 
     /// The framing of a body whose content type announces this one.
     pub fn framing(&self, announced: Framing) -> Framing {
         match announced {
             Framing::Document if self.json == Framing::JsonArray => self.json,
-            Framing::AwsEventStream if self.payload != Payload::Event => Framing::AwsChunks,
+            Framing::AwsEventStream if self.in_chunks => Framing::AwsChunks,
             announced => announced,
         }
     }
+}
+
+/// What events are written in, and what is wanted of them.
+#[derive(Debug, Clone, Copy)]
+enum Events {
+    Json(&'static Shape),
+    Protobuf(&'static Message),
+    /// All of it is generated text.
+    Text,
 }
 
 /// What completes a stream.

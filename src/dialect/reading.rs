@@ -1,10 +1,11 @@
 //! Reads the events of a response.
 
 use super::draft::Draft;
-use super::tag::{Shape, Tag};
-use super::{Dialect, Facts, Payload};
-use crate::wire::json::Token;
+use super::tag::{Message, Shape, Tag};
+use super::{Dialect, Events, Facts};
+use crate::wire::json::{Malformed, Token};
 use crate::wire::memo::{Memo, MemoScanner};
+use crate::wire::protobuf::Scanner;
 use crate::wire::utf8::ScalarCount;
 use std::cell::Cell;
 
@@ -40,13 +41,13 @@ impl Memory {
 /// it on to each other, and it stays in the processor's cache.
 #[derive(Debug)]
 struct Reader {
-    scanner: MemoScanner<Tag>,
+    json: MemoScanner<Tag>,
+    protobuf: Scanner<Tag>,
+    text: ScalarCount,
     draft: Draft,
     /// Bytes of data, and the first of them: enough to know `[DONE]`.
     len: usize,
     head: [u8; 8],
-    /// Of data that is text as it is.
-    text: ScalarCount,
 }
 
 thread_local! {
@@ -55,27 +56,59 @@ thread_local! {
 }
 
 impl Reader {
-    fn spare(shape: &'static Shape) -> Box<Self> {
+    fn spare(events: Events) -> Box<Self> {
+        static NO_SHAPE: Shape = Shape::scalar(Tag::Path);
+        static NO_MESSAGE: Message = Message::message(Tag::Path, &[]);
         let new = || Self {
-            scanner: MemoScanner::new(shape),
+            json: MemoScanner::new(&NO_SHAPE),
+            protobuf: Scanner::new(&NO_MESSAGE),
+            text: ScalarCount::default(),
             draft: Draft::default(),
             len: 0,
             head: [0; 8],
-            text: ScalarCount::default(),
         };
         let mut reader = SPARE.take().unwrap_or_else(|| Box::new(new()));
-        reader.scanner.begin(shape);
+        match events {
+            Events::Json(shape) => reader.json.begin(shape),
+            Events::Protobuf(message) => reader.protobuf.begin(message),
+            Events::Text => reader.text = ScalarCount::default(),
+        }
         reader
     }
 
-    fn data(&mut self, memo: &mut Memo<Tag>, bytes: &[u8]) {
-        let Self { scanner, draft, len, head, .. } = self;
+    fn data(&mut self, events: Events, memo: &mut Memo<Tag>, bytes: &[u8]) {
+        let Self { json, protobuf, text, draft, len, head } = self;
         if let Some(free) = head.get_mut(*len..) {
             free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         }
         *len = len.saturating_add(bytes.len());
-        scanner.push(memo, bytes, &mut |tag, token: Token<'_>| draft.note(tag, token));
+        let sink = &mut |tag, token: Token<'_>| draft.note(tag, token);
+        match events {
+            Events::Json(_) => json.push(memo, bytes, sink),
+            Events::Protobuf(_) => protobuf.push(bytes, sink),
+            Events::Text => text.push(bytes),
+        }
     }
+
+    /// The event is over; whether it was whole.
+    fn end(&mut self, events: Events) -> Result<(), Malformed> {
+        let Self { json, protobuf, text, draft, .. } = self;
+        match events {
+            Events::Json(_) => json.end(&mut |tag, token| draft.note(tag, token)),
+            Events::Protobuf(_) => protobuf.end(),
+            Events::Text => {
+                text.end();
+                let (chars, valid) = (text.chars(), !text.invalid());
+                draft.note(Tag::Answer, Token::Text { chars, text: b"", valid });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether the event is a message of gRPC's that is compressed, which is not undone.
+fn is_compressed(events: Events, name: &[u8]) -> bool {
+    matches!(events, Events::Protobuf(_)) && name == b"compressed"
 }
 
 /// The events of one response, read one after the other.
@@ -107,10 +140,8 @@ impl Reading {
     /// Reads the next part of the current event's data.
     pub fn data(&mut self, bytes: &[u8]) {
         self.reader();
-        match &mut self.reader {
-            Some(reader) if self.dialect.payload == Payload::Text => reader.text.push(bytes),
-            Some(reader) => reader.data(&mut self.memo, bytes),
-            None => {}
+        if let Some(reader) = &mut self.reader {
+            reader.data(self.dialect.events, &mut self.memo, bytes);
         }
     }
 
@@ -124,9 +155,9 @@ impl Reading {
         self.reader();
         let Self { dialect, memory, reader, .. } = self;
         // There is always one here.
-        let reader = reader.get_or_insert_with(|| Reader::spare(dialect.shape));
-        let Reader { scanner, draft, len, head, text } = &mut **reader;
-        let end = scanner.end(&mut |tag, token| draft.note(tag, token));
+        let reader = reader.get_or_insert_with(|| Reader::spare(dialect.events));
+        let end = reader.end(dialect.events);
+        let Reader { draft, len, head, .. } = &mut **reader;
         if head.get(..*len).unwrap_or_default().trim_ascii() == b"[DONE]" {
             draft.clear();
             draft.facts.done = true;
@@ -134,15 +165,9 @@ impl Reading {
             draft.facts.error |= name == b"error";
             match end {
                 Err(why) if *len > 0 => draft.skip(why),
+                Ok(()) if is_compressed(dialect.events, name) => draft.unreadable(),
                 // A message without data may say enough by its name.
-                _ => {
-                    if dialect.payload == Payload::Text {
-                        text.end();
-                        let (chars, valid) = (text.chars(), !text.invalid());
-                        draft.note(Tag::Answer, Token::Text { chars, text: b"", valid });
-                    }
-                    (dialect.conclude)(draft, memory, name);
-                }
+                _ => (dialect.conclude)(draft, memory, name),
             }
         }
         memory.knows_model |= draft.facts.model.is_some();
@@ -153,7 +178,7 @@ impl Reading {
     pub fn next(&mut self) {
         if let Some(mut reader) = self.reader.take() {
             reader.draft.clear();
-            (reader.len, reader.text) = (0, ScalarCount::default());
+            reader.len = 0;
             SPARE.set(Some(reader));
         }
     }
@@ -161,7 +186,7 @@ impl Reading {
     fn reader(&mut self) -> &mut Reader {
         let Self { dialect, memory, reader, .. } = self;
         reader.get_or_insert_with(|| {
-            let mut reader = Reader::spare(dialect.shape);
+            let mut reader = Reader::spare(dialect.events);
             reader.draft.knows_model = memory.knows_model;
             reader
         })

@@ -1,6 +1,7 @@
 //! What is wanted of an inference request: a peek at its body as it passes.
 
 use super::draft::count;
+use super::form::Form;
 use crate::wire::json::{Node, Scanner, Token};
 
 /// Longest model name that is kept, in bytes; it is cut again where it becomes a label.
@@ -39,24 +40,41 @@ static ROOT: Node<Tag> = Node::object(
     ],
 );
 
-/// Reads a request body in any split.
-#[derive(Debug)]
+/// Reads a request body in any split: JSON, or a form.
+#[derive(Debug, Default)]
 pub struct RequestPeek {
-    scanner: Scanner<Tag>,
+    body: Body,
     facts: RequestFacts,
 }
 
-impl Default for RequestPeek {
-    fn default() -> Self {
-        Self { scanner: Scanner::new(&ROOT), facts: RequestFacts::default() }
-    }
+#[derive(Debug, Default)]
+enum Body {
+    /// The first byte will tell.
+    #[default]
+    Unseen,
+    Json(Box<Scanner<Tag>>),
+    Form(Form),
 }
 
 impl RequestPeek {
     /// Reads the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
-        let Self { scanner, facts } = self;
-        scanner.push(bytes, &mut |tag, token| note(facts, tag, token));
+        let Self { body, facts } = self;
+        if let (Body::Unseen, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
+            *body = match first {
+                b'-' => Body::Form(Form::default()),
+                _ => Body::Json(Box::new(Scanner::new(&ROOT))),
+            };
+        }
+        match body {
+            Body::Unseen => {}
+            Body::Json(scanner) => scanner.push(bytes, &mut |tag, token| note(facts, tag, token)),
+            Body::Form(form) => form.push(bytes, &mut |name, value| match name {
+                b"model" => facts.model = name_in(value),
+                b"stream" => facts.stream = Some(value.eq_ignore_ascii_case(b"true")),
+                _ => {}
+            }),
+        }
     }
 
     /// What the body has said so far. A body that is broken or cut short has said what came before.
@@ -65,12 +83,15 @@ impl RequestPeek {
     }
 }
 
+/// The name of a model in this text, cut to what is kept; none if it is empty.
+fn name_in(text: &[u8]) -> Option<String> {
+    let text = text.get(..MAX_MODEL).unwrap_or(text);
+    (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+}
+
 fn note(facts: &mut RequestFacts, tag: Tag, token: Token<'_>) {
     match (tag, token) {
-        (Tag::Model, Token::Text { text, .. }) if !text.is_empty() => {
-            let text = text.get(..MAX_MODEL).unwrap_or(text);
-            facts.model = Some(String::from_utf8_lossy(text).into_owned());
-        }
+        (Tag::Model, Token::Text { text, .. }) if !text.is_empty() => facts.model = name_in(text),
         (Tag::Stream, Token::Bool(stream)) => facts.stream = Some(stream),
         (Tag::MaxTokens, Token::Number(n)) => facts.max_tokens = count(n),
         (Tag::Choices, Token::Number(n)) => facts.choices = count(n),

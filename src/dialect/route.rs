@@ -1,6 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, bedrock, openai_chat};
+use super::{Dialect, bedrock, grpc, openai_chat};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -137,6 +137,21 @@ pub static ROUTES: &[Route] = &[
         operation: Operation::Tokenize,
         answer: Answer::Opaque,
     },
+    // gRPC's services.
+    post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
+    post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
+    post!("", "/vllm.grpc.engine.VllmEngine/Generate", TextCompletion, &grpc::VLLM),
+    post!("", "/vllm.grpc.engine.VllmEngine/Embed", Embeddings, &grpc::VLLM_EMBED),
+    post!("", "/sglang.grpc.scheduler.SglangScheduler/Generate", TextCompletion, &grpc::SGLANG),
+    post!("", "/sglang.grpc.scheduler.SglangScheduler/Embed", Embeddings, &grpc::SGLANG_EMBED),
+    post!("", "/trtllm.TrtllmService/Generate", TextCompletion, &grpc::TRTLLM),
+    post!(
+        "",
+        "/tokenspeed.grpc.scheduler.TokenSpeedScheduler/Generate",
+        TextCompletion,
+        &grpc::TOKENSPEED
+    ),
+    post!("", "/mlx.grpc.engine.MlxEngine/Generate", TextCompletion, &grpc::MLX),
 ];
 
 /// The dialect of this name, if any route has it.

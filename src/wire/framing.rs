@@ -3,6 +3,8 @@
 use super::Piece;
 use super::aws_event_stream::AwsEventStreamFramer;
 use super::base64::{Base64Member, Found};
+use super::json_array::JsonArrayFramer;
+use super::length_prefixed::LengthPrefixedFramer;
 use super::lines::LineFramer;
 use super::sse::SseFramer;
 
@@ -25,10 +27,12 @@ pub enum Framing {
     Lines,
     /// One JSON array, each element of it an event.
     JsonArray,
-    /// Amazon's binary messages.
+    /// Amazon's binary event stream.
     AwsEventStream,
     /// The same, each payload an object whose member `bytes` holds the data in base64.
     AwsChunks,
+    /// gRPC's messages.
+    LengthPrefixed,
     /// One JSON document: one event.
     Document,
 }
@@ -41,10 +45,12 @@ impl Framing {
         let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
         if is("text/event-stream") {
             Announced::Framing(Self::Sse)
-        } else if LINES.iter().any(|name| is(name)) {
-            Announced::Framing(Self::Lines)
         } else if is("application/vnd.amazon.eventstream") {
             Announced::Framing(Self::AwsEventStream)
+        } else if is("application/grpc") || is("application/grpc+proto") {
+            Announced::Framing(Self::LengthPrefixed)
+        } else if LINES.iter().any(|name| is(name)) {
+            Announced::Framing(Self::Lines)
         } else if is("application/json") || kind.to_ascii_lowercase().ends_with(b"+json") {
             Announced::Framing(Self::Document)
         } else if kind.is_empty() || is("text/plain") || is("application/octet-stream") {
@@ -61,7 +67,7 @@ impl Framing {
             b'{' | b'[' => Some(json),
             // Fields and comments of SSE, and the byte order mark.
             b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => Some(Self::Sse),
-            // The length of a message, which is far below 16 MiB.
+            // The length of a message, whose first byte is that of 16 MiB.
             0 => Some(Self::AwsEventStream),
             _ => None,
         }
@@ -89,14 +95,12 @@ impl Announced {
 pub enum Framer {
     Sse(SseFramer),
     Lines(LineFramer),
-    /// `chunk` finds the data where the payload wraps it.
-    Aws {
-        messages: Box<AwsEventStreamFramer>,
-        chunk: Option<Base64Member>,
-    },
-    Document {
-        has_data: bool,
-    },
+    JsonArray(JsonArrayFramer),
+    // Boxed, since it is large and rare.
+    AwsEventStream(Box<AwsEventStreamFramer>),
+    AwsChunks(Box<AwsEventStreamFramer>, Base64Member),
+    LengthPrefixed(LengthPrefixedFramer),
+    Document { has_data: bool },
 }
 
 impl Framer {
@@ -105,11 +109,11 @@ impl Framer {
         match framing {
             Framing::Sse => Self::Sse(SseFramer::default()),
             Framing::Lines => Self::Lines(LineFramer::default()),
-            Framing::AwsEventStream => Self::Aws { messages: Box::default(), chunk: None },
-            Framing::AwsChunks => {
-                Self::Aws { messages: Box::default(), chunk: Some(Base64Member::default()) }
-            }
-            Framing::Document | Framing::JsonArray => Self::Document { has_data: false },
+            Framing::JsonArray => Self::JsonArray(JsonArrayFramer::default()),
+            Framing::AwsEventStream => Self::AwsEventStream(Box::default()),
+            Framing::AwsChunks => Self::AwsChunks(Box::default(), Base64Member::default()),
+            Framing::LengthPrefixed => Self::LengthPrefixed(LengthPrefixedFramer::default()),
+            Framing::Document => Self::Document { has_data: false },
         }
     }
 
@@ -123,10 +127,12 @@ impl Framer {
         match self {
             Self::Sse(framer) => framer.push(bytes, sink),
             Self::Lines(framer) => framer.push(bytes, sink),
-            Self::Aws { messages, chunk: None } => messages.push(bytes, sink),
-            Self::Aws { messages, chunk: Some(chunk) } => {
-                messages.push(bytes, &mut |piece| unwrap(chunk, piece, sink));
+            Self::JsonArray(framer) => framer.push(bytes, sink),
+            Self::AwsEventStream(framer) => framer.push(bytes, sink),
+            Self::AwsChunks(framer, chunk) => {
+                framer.push(bytes, &mut |piece| unwrap(chunk, piece, sink));
             }
+            Self::LengthPrefixed(framer) => framer.push(bytes, sink),
             Self::Document { has_data } => {
                 *has_data |= !bytes.is_empty();
                 sink(Piece::Data(bytes));
@@ -139,7 +145,9 @@ impl Framer {
         match self {
             Self::Sse(framer) => framer.end(sink),
             Self::Lines(framer) => framer.end(sink),
-            Self::Aws { messages, .. } => messages.end(sink),
+            Self::JsonArray(framer) => framer.end(sink),
+            Self::AwsEventStream(framer) | Self::AwsChunks(framer, _) => framer.end(sink),
+            Self::LengthPrefixed(framer) => framer.end(sink),
             Self::Document { has_data } => {
                 if std::mem::take(has_data) {
                     sink(Piece::End { name: b"" });

@@ -16,6 +16,7 @@ pub mod memo;
 #[cfg(test)]
 mod messages;
 mod piece;
+pub mod protobuf;
 mod shape;
 pub mod sse;
 pub mod utf8;

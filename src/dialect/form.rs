@@ -1,0 +1,121 @@
+//! The fields of a form that a request is sent as (`multipart/form-data`, RFC 7578): audio is sent so.
+//!
+//! The wanted fields are short lines; all else, the audio itself included, is stepped over. Nothing is
+//! held but the line at hand, as far as it can matter.
+
+/// Longest line that is looked at; real boundaries and names have less than 100 bytes.
+const MAX_LINE: usize = 512;
+
+/// A reader of a form's short fields, in any split.
+#[derive(Debug)]
+pub struct Form {
+    line: Vec<u8>,
+    /// The line is too long to matter.
+    is_long: bool,
+    part: Part,
+}
+
+/// Where in a part of the form the next line is.
+#[derive(Debug, PartialEq)]
+enum Part {
+    /// In its value, or before the first part.
+    Value,
+    /// In its headers; its name, once told.
+    Headers(Vec<u8>),
+    /// At the first line of its value.
+    FirstLine(Vec<u8>),
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { line: Vec::new(), is_long: false, part: Part::Value }
+    }
+}
+
+impl Form {
+    /// Reads the next bytes; tells the name and value of each field that is one short line.
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(&[u8], &[u8])) {
+        while !bytes.is_empty() {
+            let end = memchr::memchr(b'\n', bytes);
+            let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+            if self.line.len() + part.len() > MAX_LINE {
+                self.is_long = true;
+                self.line.clear();
+            } else if !self.is_long {
+                self.line.extend_from_slice(part);
+            }
+            if end.is_some() {
+                self.end_line(sink);
+            }
+            bytes = rest;
+        }
+    }
+
+    fn end_line(&mut self, sink: &mut impl FnMut(&[u8], &[u8])) {
+        let is_long = std::mem::take(&mut self.is_long);
+        let line = self.line.trim_ascii_end();
+        let part = std::mem::replace(&mut self.part, Part::Value);
+        self.part = match part {
+            _ if is_long => match part {
+                Part::Headers(name) => Part::Headers(name),
+                _ => Part::Value,
+            },
+            Part::Headers(name) if line.is_empty() => Part::FirstLine(name),
+            Part::Headers(name) => Part::Headers(name_of(line).map_or(name, <[u8]>::to_vec)),
+            // A boundary; values that begin like one do no harm, since headers must follow.
+            _ if line.starts_with(b"--") => Part::Headers(Vec::new()),
+            Part::FirstLine(name) => {
+                if !name.is_empty() {
+                    sink(&name, line);
+                }
+                Part::Value
+            }
+            Part::Value => Part::Value,
+        };
+        self.line.clear();
+    }
+}
+
+/// The name in a line like `Content-Disposition: form-data; name="model"`; none for a file.
+fn name_of(line: &[u8]) -> Option<&[u8]> {
+    const HEADER: &[u8] = b"content-disposition:";
+    let (header, rest) = line.split_at_checked(HEADER.len())?;
+    if !header.eq_ignore_ascii_case(HEADER) || memchr::memmem::find(rest, b"filename=").is_some() {
+        return None;
+    }
+    let at = memchr::memmem::find(rest, b" name=\"")? + 7;
+    let name = rest.get(at..)?;
+    name.get(..memchr::memchr(b'"', name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_fields_in_any_split() {
+        // As the `openai` SDK sends a transcription.
+        let body = [
+            &b"--b1\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n"[..],
+            b"--b1\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n",
+            b"Content-Type: audio/wav\r\n\r\nRIFF\n--\n\nname=\"model\"\r\n",
+            &[7; 5000],
+            b"\r\n--b1\r\ncontent-disposition: form-data; name=\"stream\"\r\nX: y\r\n\r\ntrue\r\n--b1--\r\n",
+        ]
+        .concat();
+        for size in [1, 3, 100, body.len()] {
+            let mut found = Vec::new();
+            let mut form = Form::default();
+            body.chunks(size).for_each(|part| {
+                form.push(part, &mut |name, value| {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    found.push((text(name), text(value)));
+                });
+            });
+            let expected = [("model", "whisper-1"), ("stream", "true")];
+            let expected: Vec<_> = expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+            assert_eq!(found, expected, "in pieces of {size}");
+            assert!(form.line.capacity() <= 2 * MAX_LINE);
+        }
+    }
+}
