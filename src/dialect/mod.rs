@@ -8,6 +8,7 @@
 //! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
 //! request, [`engine`] recognises who answers.
 
+pub mod bedrock;
 pub mod engine;
 pub mod grpc;
 pub mod openai_chat;
@@ -42,6 +43,8 @@ pub struct Dialect {
     pub ending: Ending,
     /// How JSON is framed where it is no document but a stream.
     pub json: Framing,
+    /// In Amazon's event stream, the data of each event is base64 inside of its message.
+    in_chunks: bool,
 }
 
 /// What is left to say of an event once its places are read. It is given the event's `event` field.
@@ -55,19 +58,26 @@ impl Dialect {
         conclude: Conclude,
         ending: Ending,
     ) -> Self {
-        Self { name, events: Events::Json(shape), conclude, ending, json: Framing::Document }
+        let (events, json) = (Events::Json(shape), Framing::Document);
+        Self { name, events, conclude, ending, json, in_chunks: false }
     }
 
     /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.
     const fn protobuf(name: &'static str, message: &'static Message, conclude: Conclude) -> Self {
-        let events = Events::Protobuf(message);
-        Self { name, events, conclude, ending: Ending::Body, json: Framing::Document }
+        let (events, json) = (Events::Protobuf(message), Framing::Document);
+        Self { name, events, conclude, ending: Ending::Body, json, in_chunks: false }
+    }
+
+    /// The same dialect, wrapped in the messages of Amazon's event stream.
+    const fn in_chunks(self) -> Self {
+        Self { in_chunks: true, ..self }
     }
 
     /// The framing of a body whose content type announces this one.
     pub fn framing(&self, announced: Framing) -> Framing {
         match announced {
             Framing::Document if self.json == Framing::JsonArray => self.json,
+            Framing::AwsEventStream if self.in_chunks => Framing::AwsChunks,
             announced => announced,
         }
     }
@@ -78,6 +88,8 @@ impl Dialect {
 enum Events {
     Json(&'static Shape),
     Protobuf(&'static Message),
+    /// All of it is generated text.
+    Text,
 }
 
 /// What completes a stream.

@@ -51,7 +51,7 @@ static REASONING_DETAIL: Shape = Shape::object(
     &[("text", &Shape::scalar(Tag::Reasoning(4))), ("summary", &Shape::scalar(Tag::Reasoning(4)))],
 );
 
-const BODY: &[(&str, &Shape)] = &[
+pub(super) const BODY: &[(&str, &Shape)] = &[
     ("content", &CONTENT_OR_PARTS),
     ("reasoning_content", &Shape::scalar(Tag::Reasoning(1))),
     ("reasoning", &REASONING),

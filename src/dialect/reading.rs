@@ -6,6 +6,7 @@ use super::{Dialect, Events, Facts};
 use crate::wire::json::{Malformed, Token};
 use crate::wire::memo::{Memo, MemoScanner};
 use crate::wire::protobuf::Scanner;
+use crate::wire::utf8::ScalarCount;
 use std::cell::Cell;
 
 /// Most parts of one response that are told apart.
@@ -42,6 +43,7 @@ impl Memory {
 struct Reader {
     json: MemoScanner<Tag>,
     protobuf: Scanner<Tag>,
+    text: ScalarCount,
     draft: Draft,
     /// Bytes of data, and the first of them: enough to know `[DONE]`.
     len: usize,
@@ -60,6 +62,7 @@ impl Reader {
         let new = || Self {
             json: MemoScanner::new(&NO_SHAPE),
             protobuf: Scanner::new(&NO_MESSAGE),
+            text: ScalarCount::default(),
             draft: Draft::default(),
             len: 0,
             head: [0; 8],
@@ -68,12 +71,13 @@ impl Reader {
         match events {
             Events::Json(shape) => reader.json.begin(shape),
             Events::Protobuf(message) => reader.protobuf.begin(message),
+            Events::Text => reader.text = ScalarCount::default(),
         }
         reader
     }
 
     fn data(&mut self, events: Events, memo: &mut Memo<Tag>, bytes: &[u8]) {
-        let Self { json, protobuf, draft, len, head } = self;
+        let Self { json, protobuf, text, draft, len, head } = self;
         if let Some(free) = head.get_mut(*len..) {
             free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         }
@@ -82,15 +86,22 @@ impl Reader {
         match events {
             Events::Json(_) => json.push(memo, bytes, sink),
             Events::Protobuf(_) => protobuf.push(bytes, sink),
+            Events::Text => text.push(bytes),
         }
     }
 
     /// The event is over; whether it was whole.
     fn end(&mut self, events: Events) -> Result<(), Malformed> {
-        let Self { json, protobuf, draft, .. } = self;
+        let Self { json, protobuf, text, draft, .. } = self;
         match events {
             Events::Json(_) => json.end(&mut |tag, token| draft.note(tag, token)),
             Events::Protobuf(_) => protobuf.end(),
+            Events::Text => {
+                text.end();
+                let (chars, valid) = (text.chars(), !text.invalid());
+                draft.note(Tag::Answer, Token::Text { chars, text: b"", valid });
+                Ok(())
+            }
         }
     }
 }
@@ -153,9 +164,10 @@ impl Reading {
         } else {
             draft.facts.error |= name == b"error";
             match end {
+                Err(why) if *len > 0 => draft.skip(why),
                 Ok(()) if is_compressed(dialect.events, name) => draft.unreadable(),
-                Ok(()) => (dialect.conclude)(draft, memory, name),
-                Err(why) => draft.skip(why),
+                // A message without data may say enough by its name.
+                _ => (dialect.conclude)(draft, memory, name),
             }
         }
         memory.knows_model |= draft.facts.model.is_some();

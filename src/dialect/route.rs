@@ -1,6 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, grpc, openai_chat};
+use super::{Dialect, bedrock, grpc, openai_chat};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -124,6 +124,19 @@ pub static ROUTES: &[Route] = &[
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    // Amazon Bedrock's.
+    post!("", "/model/{model}/converse-stream", Chat, &bedrock::CONVERSE),
+    post!("", "/model/{model}/converse", Chat, &bedrock::CONVERSE),
+    post!("", "/model/{model}/invoke-with-response-stream", Infer, &bedrock::INVOKE),
+    post!("", "/model/{model}/invoke", Infer, &bedrock::INVOKE),
+    post!("", "/agents/*/agentAliases/*/sessions/*/text", Chat, &bedrock::AGENT),
+    Route {
+        method: "POST",
+        ends: "/model/{model}/count-tokens",
+        path: "/model/{model}/count-tokens",
+        operation: Operation::Tokenize,
+        answer: Answer::Opaque,
+    },
     // gRPC's services.
     post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
     post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),

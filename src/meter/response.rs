@@ -67,7 +67,7 @@ impl Meter {
             && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
         {
             *body = match Framing::shown(*first, reading.dialect().json) {
-                Some(framing) => Body::Framed(Framer::new(framing)),
+                Some(framing) => Body::Framed(Framer::new(reading.dialect().framing(framing))),
                 None => {
                     tally.cannot(Unparsed::ContentType, sink);
                     Body::Foreign

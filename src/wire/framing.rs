@@ -2,6 +2,7 @@
 
 use super::Piece;
 use super::aws_event_stream::AwsEventStreamFramer;
+use super::base64::{Base64Member, Found};
 use super::json_array::JsonArrayFramer;
 use super::length_prefixed::LengthPrefixedFramer;
 use super::lines::LineFramer;
@@ -28,6 +29,8 @@ pub enum Framing {
     JsonArray,
     /// Amazon's binary event stream.
     AwsEventStream,
+    /// The same, each payload an object whose member `bytes` holds the data in base64.
+    AwsChunks,
     /// gRPC's messages.
     LengthPrefixed,
     /// One JSON document: one event.
@@ -95,6 +98,7 @@ pub enum Framer {
     JsonArray(JsonArrayFramer),
     // Boxed, since it is large and rare.
     AwsEventStream(Box<AwsEventStreamFramer>),
+    AwsChunks(Box<AwsEventStreamFramer>, Base64Member),
     LengthPrefixed(LengthPrefixedFramer),
     Document { has_data: bool },
 }
@@ -107,6 +111,7 @@ impl Framer {
             Framing::Lines => Self::Lines(LineFramer::default()),
             Framing::JsonArray => Self::JsonArray(JsonArrayFramer::default()),
             Framing::AwsEventStream => Self::AwsEventStream(Box::default()),
+            Framing::AwsChunks => Self::AwsChunks(Box::default(), Base64Member::default()),
             Framing::LengthPrefixed => Self::LengthPrefixed(LengthPrefixedFramer::default()),
             Framing::Document => Self::Document { has_data: false },
         }
@@ -124,6 +129,9 @@ impl Framer {
             Self::Lines(framer) => framer.push(bytes, sink),
             Self::JsonArray(framer) => framer.push(bytes, sink),
             Self::AwsEventStream(framer) => framer.push(bytes, sink),
+            Self::AwsChunks(framer, chunk) => {
+                framer.push(bytes, &mut |piece| unwrap(chunk, piece, sink));
+            }
             Self::LengthPrefixed(framer) => framer.push(bytes, sink),
             Self::Document { has_data } => {
                 *has_data |= !bytes.is_empty();
@@ -138,13 +146,28 @@ impl Framer {
             Self::Sse(framer) => framer.end(sink),
             Self::Lines(framer) => framer.end(sink),
             Self::JsonArray(framer) => framer.end(sink),
-            Self::AwsEventStream(framer) => framer.end(sink),
+            Self::AwsEventStream(framer) | Self::AwsChunks(framer, _) => framer.end(sink),
             Self::LengthPrefixed(framer) => framer.end(sink),
             Self::Document { has_data } => {
                 if std::mem::take(has_data) {
                     sink(Piece::End { name: b"" });
                 }
             }
+        }
+    }
+}
+
+/// Tells the data inside of the payloads in place of the payloads. One that holds none (an exception, a
+/// trace) is a message without data.
+fn unwrap(chunk: &mut Base64Member, piece: Piece<'_>, sink: &mut impl FnMut(Piece<'_>)) {
+    match piece {
+        Piece::Data(payload) => chunk.push(payload, &mut |data| sink(Piece::Data(data))),
+        Piece::ErrorField => sink(piece),
+        Piece::End { .. } if chunk.end() == Found::Broken => sink(Piece::Broken),
+        Piece::End { .. } => sink(piece),
+        Piece::Broken => {
+            chunk.end();
+            sink(piece);
         }
     }
 }
