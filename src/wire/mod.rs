@@ -7,6 +7,7 @@
 pub mod aws_event_stream;
 pub mod base64;
 pub mod chunked;
+pub mod coding;
 pub mod json;
 pub mod json_array;
 pub mod length_prefixed;
