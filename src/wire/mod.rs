@@ -19,5 +19,6 @@ mod piece;
 mod shape;
 pub mod sse;
 pub mod utf8;
+pub mod websocket;
 
 pub use piece::Piece;
