@@ -3,11 +3,14 @@
 use super::tally::{Arrival, Sample, Tally};
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
 use crate::wire::Piece;
+use crate::wire::coding::Decoder;
 use crate::wire::framing::{Announced, Framer, Framing};
 
 /// The meter of one response.
 #[derive(Debug)]
 pub struct Meter {
+    /// Undoes the body's content codings, on a copy.
+    decoder: Option<Box<Decoder>>,
     body: Body,
     reading: Reading,
     tally: Tally,
@@ -26,16 +29,24 @@ enum Body {
 }
 
 impl Meter {
-    /// A meter for the body of a response in this dialect; `None` if its content type is none that is
-    /// read.
-    pub fn new(dialect: &'static Dialect, content_type: &[u8]) -> Option<Self> {
+    /// A meter for the body of a response in this dialect, with these values of its `Content-Type` and
+    /// `Content-Encoding`.
+    ///
+    /// # Errors
+    /// If its type is none that is read, or its coding none that is undone.
+    pub fn new(
+        dialect: &'static Dialect,
+        content_type: &[u8],
+        content_encoding: &[u8],
+    ) -> Result<Self, Unparsed> {
         let body = match Framing::announced(content_type) {
             Announced::Framing(framing) => Body::Framed(Framer::new(dialect.framing(framing))),
             Announced::Nothing => Body::Unseen,
-            Announced::Foreign => return None,
+            Announced::Foreign => return Err(Unparsed::ContentType),
         };
-        let reading = Reading::new(dialect);
-        Some(Self { body, reading, tally: Tally::default(), arrival: None })
+        let decoder = Decoder::new(content_encoding).map_err(|_| Unparsed::Encoding)?;
+        let (reading, tally) = (Reading::new(dialect), Tally::default());
+        Ok(Self { decoder: decoder.map(Box::new), body, reading, tally, arrival: None })
     }
 
     /// Whether the body is a stream of events, as far as is known.
@@ -60,9 +71,24 @@ impl Meter {
 
     /// Reads the next bytes of the body, all of one arrival.
     pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
-        let Self { body, reading, tally, .. } = self;
         self.arrival = Some(arrival);
-        tally.piece(arrival);
+        self.tally.piece(arrival);
+        let Some(mut decoder) = self.decoder.take() else {
+            self.read(arrival, bytes, sink);
+            return;
+        };
+        match decoder.push(bytes, &mut |plain| self.read(arrival, plain, sink)) {
+            Ok(()) => self.decoder = Some(decoder),
+            Err(_) => {
+                self.tally.cannot(Unparsed::Encoding, sink);
+                self.body = Body::Foreign;
+            }
+        }
+    }
+
+    /// Reads the next bytes of the body as it is without codings.
+    fn read(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
+        let Self { body, reading, tally, .. } = self;
         if let Body::Unseen = body
             && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
         {
@@ -83,7 +109,7 @@ impl Meter {
     /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is
     /// a last message without its blank line, and not one that broke off.
     pub fn end(&mut self, clean: bool, sink: &mut impl FnMut(Sample<'_>)) {
-        let Self { body, reading, tally, arrival } = self;
+        let Self { body, reading, tally, arrival, .. } = self;
         if let (true, Some(arrival), Body::Framed(framer)) = (clean, *arrival, body) {
             let is_stream = framer.is_stream();
             framer.end(&mut |piece| read(piece, arrival, is_stream, reading, tally, sink));

@@ -12,6 +12,7 @@ use crate::wire::framing::Framing;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::{request, response};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -198,10 +199,9 @@ impl State {
         if let Answer::Dialect(dialect) = self.route.answer
             && head.status.is_success()
         {
-            match Meter::new(dialect, content_type) {
-                _ if is_encoded(&head.headers) => self.unparsed(Unparsed::Encoding),
-                None => self.unparsed(Unparsed::ContentType),
-                meter => self.meter = meter,
+            match Meter::new(dialect, content_type, &content_encoding(&head.headers)) {
+                Ok(meter) => self.meter = Some(meter),
+                Err(reason) => self.unparsed(reason),
             }
         }
     }
@@ -289,7 +289,7 @@ impl State {
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
         if let Some(meter) = &meter {
-            record.stream = meter.is_stream();
+            record.stream |= meter.is_stream();
             record.dialect = Some(meter.dialect());
             let tally = meter.tally();
             record.measured(tally, meter.is_stream(), self.start);
@@ -376,12 +376,17 @@ fn engine_of(headers: &HeaderMap) -> Option<Engine> {
     headers.iter().find_map(of)
 }
 
-/// Whether the body is in a content encoding, which would have to be undone to read it.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|value| {
-        let value = value.as_bytes().trim_ascii();
-        !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
-    })
+/// The content codings of the body, in the order in which they were applied.
+fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    match (values.next(), values.next()) {
+        (None, _) => Cow::Borrowed(b""),
+        (Some(only), None) => Cow::Borrowed(only),
+        _ => {
+            let all = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+            Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
+        }
+    }
 }
 
 /// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
