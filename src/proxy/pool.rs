@@ -3,7 +3,7 @@
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
 use super::exchange::Connection;
-use crate::socket::StampedIo;
+use crate::socket::{Socket, StampedIo};
 use crate::tap::Tap;
 use std::future::poll_fn;
 use std::io;
@@ -123,7 +123,7 @@ impl Upstream {
             .map_err(|_| ConnectError::Timeout)?
             .map_err(ConnectError::Io)?;
         let after = start.elapsed();
-        Ok((StampedIo::connected(socket, self.config.kernel_stamps), after))
+        Ok((StampedIo::connected(Socket::Tcp(socket), self.config.kernel_stamps), after))
     }
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
