@@ -1,8 +1,10 @@
 //! The data plane: listener, service, headers, upstream. It knows no inference API; what it forwards
 //! is measured by the [`Tap`](crate::tap::Tap) that it is given.
 
+mod address;
 mod answer;
 mod client;
+mod connector;
 mod drain;
 mod exchange;
 mod gate;
@@ -12,10 +14,14 @@ mod pool;
 mod relay;
 mod service;
 mod stream_body;
+mod tls;
 mod upstream_body;
 
+pub use address::Address;
+pub use connector::{Connector, Http2};
 pub use listener::{Listener, serve};
 pub use pool::{Upstream, UpstreamConfig};
+pub use tls::{TlsError, TlsFiles};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};

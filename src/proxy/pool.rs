@@ -2,16 +2,17 @@
 //!
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
+use super::address::Address;
+use super::connector::{ConnectError, Connector, Http2, Protocol};
 use super::exchange::Connection;
-use crate::socket::{Socket, StampedIo};
+use crate::socket::StampedIo;
 use crate::tap::Tap;
 use std::future::poll_fn;
-use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Most idle connections that are kept.
 const MAX_IDLE: usize = 1024;
@@ -23,8 +24,12 @@ const REST: Duration = Duration::from_millis(50);
 /// Where the upstream is and how to connect to it.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
-    pub host: String,
-    pub port: u16,
+    pub address: Address,
+    /// Speak TLS.
+    pub tls: bool,
+    /// A file of certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    pub http2: Http2,
     /// Send the upstream's own name as `Host`, in place of the client's.
     pub rewrite_host: bool,
     pub connect_timeout: Duration,
@@ -37,19 +42,32 @@ pub struct UpstreamConfig {
 impl UpstreamConfig {
     /// `host:port`, as it stands in a `Host` header.
     pub fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        match (host.contains(':'), port) {
-            (true, port) => format!("[{host}]:{port}"),
-            (false, 80) => host.clone(),
-            (false, port) => format!("{host}:{port}"),
+        let usual = if self.tls { 443 } else { 80 };
+        match &self.address {
+            Address::Tcp { host, port } if *port == usual && !host.contains(':') => host.clone(),
+            Address::Tcp { .. } => self.address.to_string(),
+            Address::Unix(_) => "localhost".into(),
         }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        match &self.address {
+            Address::Tcp { .. } => format!("{}://{}", self.scheme(), self.authority()),
+            Address::Unix(_) => self.address.to_string(),
+        }
+    }
+
+    /// `http` or `https`.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 }
 
 /// One worker's view of an upstream.
 #[derive(Debug)]
 pub struct Upstream {
-    config: UpstreamConfig,
+    connector: Connector,
     tap: Arc<Tap>,
     /// The one used last is at the end, and used again first: the others grow old and are closed.
     idle: Mutex<Vec<Idle>>,
@@ -69,22 +87,15 @@ impl Idle {
     }
 }
 
-/// No connection could be made.
-#[derive(Debug)]
-pub(super) enum ConnectError {
-    Timeout,
-    Io(io::Error),
-}
-
 impl Upstream {
     /// An upstream without connections.
-    pub fn new(config: UpstreamConfig, tap: Arc<Tap>) -> Self {
-        Self { config, tap, idle: Mutex::default() }
+    pub fn new(connector: Connector, tap: Arc<Tap>) -> Self {
+        Self { connector, tap, idle: Mutex::default() }
     }
 
     /// Its configuration.
     pub fn config(&self) -> &UpstreamConfig {
-        &self.config
+        self.connector.config()
     }
 
     /// The tap that measures it.
@@ -100,7 +111,7 @@ impl Upstream {
                 let at = idle.iter().rposition(Idle::is_rested)?;
                 idle.remove(at)
             };
-            if since.elapsed() >= self.config.idle_timeout {
+            if since.elapsed() >= self.config().idle_timeout {
                 continue;
             }
             // The server may have closed it meanwhile; nobody was watching. What it sends without a
@@ -115,22 +126,15 @@ impl Upstream {
 
     /// Opens a connection; says how long that took.
     pub(super) async fn connect(&self) -> Result<(StampedIo, Duration), ConnectError> {
-        let UpstreamConfig { host, port, connect_timeout, .. } = &self.config;
-        let start = Instant::now();
-        let connecting = TcpStream::connect((host.as_str(), *port));
-        let socket = timeout(*connect_timeout, connecting)
-            .await
-            .map_err(|_| ConnectError::Timeout)?
-            .map_err(ConnectError::Io)?;
-        let after = start.elapsed();
-        Ok((StampedIo::connected(Socket::Tcp(socket), self.config.kernel_stamps), after))
+        let (connected, after) = self.connector.connect(Protocol::Http1).await?;
+        Ok((connected.io, after))
     }
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
     /// body without a declared length.
     pub(super) fn give_back(&self, connection: Connection, rests: bool) {
         let mut idle = self.idle();
-        if idle.len() < MAX_IDLE && !self.config.idle_timeout.is_zero() {
+        if idle.len() < MAX_IDLE && !self.config().idle_timeout.is_zero() {
             idle.push(Idle { connection, since: Instant::now(), rests });
         }
     }
@@ -138,10 +142,10 @@ impl Upstream {
     /// Closes idle connections as they grow too old; runs until dropped.
     pub async fn reap(&self) {
         let mut tick =
-            tokio::time::interval((self.config.idle_timeout / 2).max(Duration::from_millis(50)));
+            tokio::time::interval((self.config().idle_timeout / 2).max(Duration::from_millis(50)));
         loop {
             tick.tick().await;
-            self.idle().retain(|idle| idle.since.elapsed() < self.config.idle_timeout);
+            self.idle().retain(|idle| idle.since.elapsed() < self.config().idle_timeout);
         }
     }
 

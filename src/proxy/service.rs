@@ -3,7 +3,7 @@
 use super::answer::Refusal;
 use super::client::Handover;
 use super::exchange::{Connection, Exchange, SendError};
-use super::pool::{ConnectError, Upstream};
+use super::pool::Upstream;
 use super::relay::{Framing, Stream};
 use super::stream_body::StreamBody;
 use super::upstream_body::UpstreamBody;
@@ -218,10 +218,6 @@ async fn connect(upstream: &Upstream, measurement: &mut Measurement) -> Result<S
             measurement.connected(after);
             Ok(io)
         }
-        Err(ConnectError::Timeout) => Err(Refusal::ConnectTimeout),
-        Err(ConnectError::Io(error)) => {
-            tracing::debug!(%error, "cannot connect to the upstream");
-            Err(Refusal::Unreachable)
-        }
+        Err(error) => Err(error.into()),
     }
 }
