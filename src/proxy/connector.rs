@@ -5,8 +5,6 @@ use super::address::Address;
 use super::tls::{self, TlsError};
 use crate::socket::StampedIo;
 use std::io;
-use std::time::Duration;
-use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -104,19 +102,8 @@ impl Connector {
         &self.config
     }
 
-    /// Opens a connection for this protocol; says how long that took.
-    pub(super) async fn connect(
-        &self,
-        protocol: Protocol,
-    ) -> Result<(Connected, Duration), ConnectError> {
-        let start = Instant::now();
-        let connected = timeout(self.config.connect_timeout, self.open(protocol))
-            .await
-            .map_err(|_| ConnectError::Timeout)??;
-        Ok((connected, start.elapsed()))
-    }
-
-    async fn open(&self, protocol: Protocol) -> Result<Connected, ConnectError> {
+    /// Opens a connection for this protocol, however long that takes.
+    pub(super) async fn connect(&self, protocol: Protocol) -> Result<Connected, ConnectError> {
         let socket = self.config.address.connect().await.map_err(failed)?;
         let io = StampedIo::connected(socket, self.config.kernel_stamps);
         let Some(Tls { connector, name }) = &self.tls else {

@@ -8,13 +8,19 @@ mod connector;
 mod drain;
 mod exchange;
 mod gate;
+mod handover;
 mod headers;
 mod listener;
+mod multiplex;
+mod opening;
 mod pool;
 mod relay;
+mod request;
 mod service;
 mod stream_body;
 mod tls;
+mod tunnel;
+mod upgrade;
 mod upstream_body;
 
 pub use address::Address;
@@ -30,5 +36,5 @@ use http_body_util::{Either, Full};
 /// that hyper does not get to see.
 pub(crate) type ProxyBody = Either<
     crate::tap::MeteredBody<upstream_body::UpstreamBody>,
-    Either<Full<Bytes>, client::HandedOver>,
+    Either<Full<Bytes>, handover::HandedOver>,
 >;

@@ -3,16 +3,17 @@
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
 use super::address::Address;
-use super::connector::{ConnectError, Connector, Http2, Protocol};
+use super::connector::{ConnectError, Connected, Connector, Http2, Protocol};
 use super::exchange::Connection;
-use crate::socket::StampedIo;
+use super::multiplex::{Lease, Multiplex};
 use crate::tap::Tap;
 use std::future::poll_fn;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Most idle connections that are kept.
 const MAX_IDLE: usize = 1024;
@@ -71,6 +72,25 @@ pub struct Upstream {
     tap: Arc<Tap>,
     /// The one used last is at the end, and used again first: the others grow old and are closed.
     idle: Mutex<Vec<Idle>>,
+    multiplex: Multiplex,
+    /// Held while a connection is opened that others may share; the latest failure.
+    opening: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
+    /// The server, having the choice, has chosen HTTP/1.1.
+    chose_http1: AtomicBool,
+}
+
+/// A connection that can take a request.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub carrier: Carrier,
+    /// How long it took to open it; `None` if it was there.
+    pub after: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Http1(Connection),
+    Http2(Lease),
 }
 
 #[derive(Debug)]
@@ -90,7 +110,14 @@ impl Idle {
 impl Upstream {
     /// An upstream without connections.
     pub fn new(connector: Connector, tap: Arc<Tap>) -> Self {
-        Self { connector, tap, idle: Mutex::default() }
+        Self {
+            connector,
+            tap,
+            idle: Mutex::default(),
+            multiplex: Multiplex::default(),
+            opening: tokio::sync::Mutex::default(),
+            chose_http1: AtomicBool::new(false),
+        }
     }
 
     /// Its configuration.
@@ -104,7 +131,7 @@ impl Upstream {
     }
 
     /// An idle connection that is still alive, as far as the socket says.
-    pub(super) async fn take_idle(&self) -> Option<Connection> {
+    async fn take_idle(&self) -> Option<Connection> {
         loop {
             let Idle { mut connection, since, .. } = {
                 let mut idle = self.idle();
@@ -124,10 +151,57 @@ impl Upstream {
         }
     }
 
-    /// Opens a connection; says how long that took.
-    pub(super) async fn connect(&self) -> Result<(StampedIo, Duration), ConnectError> {
-        let (connected, after) = self.connector.connect(Protocol::Http1).await?;
-        Ok((connected.io, after))
+    /// A connection for a request that is to go by this protocol.
+    pub(super) async fn connection(&self, protocol: Protocol) -> Result<Taken, ConnectError> {
+        if protocol != Protocol::Http1
+            && let Some(lease) = self.multiplex.lease()
+        {
+            return Ok(Taken { carrier: Carrier::Http2(lease), after: None });
+        }
+        if protocol != Protocol::Http2
+            && let Some(connection) = self.take_idle().await
+        {
+            return Ok(Taken { carrier: Carrier::Http1(connection), after: None });
+        }
+        let is_shared = match protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Negotiated => !self.chose_http1.load(Relaxed),
+        };
+        if !is_shared {
+            return self.open(protocol).await;
+        }
+        // Requests that come while a connection is opened wait for that one, and for its failure.
+        let asked = Instant::now();
+        let mut failed = self.opening.lock().await;
+        if let Some(lease) = self.multiplex.lease() {
+            return Ok(Taken { carrier: Carrier::Http2(lease), after: None });
+        }
+        if let Some((at, error)) = *failed
+            && at >= asked
+        {
+            return Err(error);
+        }
+        let opened = self.open(protocol).await;
+        *failed = opened.as_ref().err().map(|error| (Instant::now(), *error));
+        opened
+    }
+
+    async fn open(&self, protocol: Protocol) -> Result<Taken, ConnectError> {
+        let start = Instant::now();
+        let opening = async {
+            let Connected { io, is_http2 } = self.connector.connect(protocol).await?;
+            if protocol == Protocol::Negotiated {
+                self.chose_http1.store(!is_http2, Relaxed);
+            }
+            Ok(match is_http2 {
+                true => Carrier::Http2(self.multiplex.begin(io).await?),
+                false => Carrier::Http1(Connection::Socket(io)),
+            })
+        };
+        let opened = timeout(self.config().connect_timeout, opening).await;
+        let carrier = opened.map_err(|_| ConnectError::Timeout)??;
+        Ok(Taken { carrier, after: Some(start.elapsed()) })
     }
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
@@ -145,6 +219,7 @@ impl Upstream {
             tokio::time::interval((self.config().idle_timeout / 2).max(Duration::from_millis(50)));
         loop {
             tick.tick().await;
+            self.multiplex.reap(self.config().idle_timeout);
             self.idle().retain(|idle| idle.since.elapsed() < self.config().idle_timeout);
         }
     }

@@ -177,6 +177,7 @@ impl Relay {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Progress::Open)) => Poll::Ready(()),
             Poll::Ready(Ok(Progress::Over(trailers))) => {
+                measurement.trailers(&trailers);
                 measurement.complete();
                 framing.end(trailers, out);
                 // Not before all is written is it whole for the client.

@@ -8,7 +8,7 @@ use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use hyper::http::{request, response};
+use hyper::http::{Version, request, response};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,13 +49,19 @@ struct State {
     series: Option<Arc<Series>>,
     bytes_down: u64,
     unparsed: u64,
+    /// From the trailers.
+    grpc_status: Option<u16>,
 }
 
 impl Measurement {
     /// A request arrived on a client's socket.
     pub fn arrive(tap: &Arc<Tap>, client: &Arc<Stamps>, head: &request::Parts) -> Self {
         let operation = Operation::of(head.method.as_str(), head.uri.path());
-        let start = client.head_began();
+        let start = match head.version {
+            // Other requests are on the connection, so that only the latest read is surely of this one.
+            Version::HTTP_2 => client.last_read().at,
+            _ => client.head_began(),
+        };
         let elapsed = socket::now().saturating_sub(start);
         tap.series.arrived(operation);
         let state = State {
@@ -79,6 +85,7 @@ impl Measurement {
             series: None,
             bytes_down: 0,
             unparsed: 0,
+            grpc_status: None,
         };
         Self { client: Arc::clone(client), state: Some(Box::new(state)) }
     }
@@ -124,6 +131,26 @@ impl Measurement {
         if let Some(state) = &mut self.state {
             state.data(bytes);
         }
+    }
+
+    /// The next bytes that the client has sent behind a switch of protocols.
+    pub fn client_data(&mut self, bytes: &[u8]) {
+        if let Some(state) = &mut self.state {
+            state.side.passed(bytes.len());
+        }
+    }
+
+    /// The trailers of the response's body, which is over with them.
+    pub fn trailers(&mut self, fields: &HeaderMap) {
+        if let Some(state) = &mut self.state {
+            let status = fields.get("grpc-status").and_then(|status| status.to_str().ok());
+            state.grpc_status = status.and_then(|status| status.parse().ok());
+        }
+    }
+
+    /// The status that gRPC's trailers tell, if they have come.
+    pub fn grpc_status(&self) -> Option<u16> {
+        self.state.as_ref().and_then(|state| state.grpc_status)
     }
 
     /// We answer in the upstream's place, with this status.

@@ -3,6 +3,7 @@
 
 pub mod chat;
 pub mod exchange;
+pub mod http2;
 pub mod outcome;
 pub mod pattern;
 pub mod process;
