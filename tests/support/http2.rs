@@ -53,13 +53,16 @@ impl H2Upstream {
         F: Future<Output = ()> + Send + 'static,
     {
         let script: Arc<Script> = Arc::new(move |asked| Box::pin(script(asked)));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::<AtomicUsize>::default();
         let ours = Arc::clone(&connections);
         std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((socket, _)) = listener.accept().await {
                     let number = ours.fetch_add(1, SeqCst);
                     tokio::spawn(connection(socket, number, habits, Arc::clone(&script)));

@@ -11,6 +11,7 @@ pub mod rng;
 pub mod scrape;
 pub mod sim;
 pub mod text_format;
+pub mod tls;
 pub mod upstream;
 pub mod wire;
 
