@@ -11,7 +11,7 @@ use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::{request, response};
+use hyper::http::{Version, request, response};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -64,7 +64,11 @@ impl Measurement {
     pub fn arrive(tap: &Arc<Tap>, client: &Arc<Stamps>, head: &request::Parts) -> Self {
         let path = head.uri.path();
         let route = Route::of(head.method.as_str(), path);
-        let start = client.head_began();
+        let start = match head.version {
+            // Other requests are on the connection, so that only the latest read is surely of this one.
+            Version::HTTP_2 => client.last_read().at,
+            _ => client.head_began(),
+        };
         let elapsed = socket::now().saturating_sub(start);
         let state = State {
             side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, route.model(path))),
@@ -136,7 +140,14 @@ impl Measurement {
         }
     }
 
-    /// The response's trailers arrived.
+    /// The next bytes that the client has sent behind a switch of protocols.
+    pub fn client_data(&mut self, bytes: &[u8]) {
+        if let Some(state) = &mut self.state {
+            state.side.passed(bytes.len());
+        }
+    }
+
+    /// The trailers of the response's body, which is over with them.
     pub fn trailers(&mut self, fields: &HeaderMap) {
         if let Some(state) = &mut self.state {
             state.call_status(fields);
