@@ -102,9 +102,7 @@ impl Account {
                 self.latency.add(record.latency_s);
                 self.tpot.add(record.tpot_s);
             }
-            if record.tells_usage {
-                self.input_tokens += f64::from(record.prompt_tokens);
-            }
+            self.input_tokens += f64::from(record.reported.input_tokens.unwrap_or_default());
         }
     }
 }

@@ -24,11 +24,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::api::{Api, Refusal, Route};
 use super::body::SimBody;
 use super::host::Host;
 use super::model::EngineSpec;
-use super::openai::error_json;
-use super::request::Api;
 use super::truth::TruthLog;
 
 /// A simulated inference server, bound and not yet serving. The engines' time, and that of a load at start,
@@ -127,28 +126,18 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<SimBody> {
+    if let Some(route) = Route::of(request.method(), request.uri()) {
+        return inference::answer(shared, request, route).await;
+    }
     match (request.method(), request.uri().path()) {
-        (&Method::POST, "/v1/chat/completions") => {
-            inference::answer(shared, request, Api::Chat).await
-        }
-        (&Method::POST, "/v1/completions") => {
-            inference::answer(shared, request, Api::Completions).await
-        }
         (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&shared)),
         (&Method::GET, "/health") if shared.hosts.iter().any(|host| host.is_loading()) => {
-            json_response(StatusCode::SERVICE_UNAVAILABLE, &loading())
+            let (_, loading) = Api::Chat.refuse(&Refusal::Loading);
+            json_response(StatusCode::SERVICE_UNAVAILABLE, &loading)
         }
         (&Method::GET, "/health") => json_response(StatusCode::OK, &json!({"status": "ok"})),
-        _ => json_response(
-            StatusCode::NOT_FOUND,
-            &error_json(404, "NotFoundError", "Not Found", None),
-        ),
+        _ => json_response(StatusCode::NOT_FOUND, &json!({"detail": "Not Found"})),
     }
-}
-
-/// The words of llama.cpp, which a proxy may look for.
-fn loading() -> Value {
-    json!({"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
 }
 
 fn models(shared: &Shared) -> Value {

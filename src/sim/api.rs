@@ -1,0 +1,177 @@
+//! The APIs that are spoken: what each asks of a request, and how each writes an answer.
+//!
+//! One file per API. [`Api`] is the table of them; a [`Writer`] writes one response. The shapes are those of
+//! the real servers, as read in their source or in what was recorded of them.
+
+mod chat;
+mod route;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+pub(super) use route::Route;
+
+use super::account::Account;
+use super::answer::{Part, Texts};
+use super::frames::Frames;
+use super::request::{Ask, Fields, Plan};
+use super::truth::Reported;
+
+/// An API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Api {
+    /// OpenAI `/v1/chat/completions`, by default in vLLM's manner.
+    Chat,
+    /// OpenAI `/v1/completions`, in vLLM's manner.
+    Completions,
+}
+
+/// All that a writer may want to know of the request that it answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    pub(super) route: &'a Route,
+    pub(super) ask: &'a Ask,
+    pub(super) plan: &'a Plan,
+    /// Of the response, without the API's prefix.
+    pub(super) id: &'a str,
+    /// When it was made, in Unix seconds.
+    pub(super) created: u64,
+    pub(super) model: &'a str,
+}
+
+/// One or more tokens that are told together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output<'a> {
+    pub(super) choice: u32,
+    pub(super) part: Part,
+    /// As it stands inside the quotes of a JSON string.
+    pub(super) json: &'a str,
+    /// Index of the first of them within the choice.
+    pub(super) first: u32,
+    pub(super) tokens: u32,
+}
+
+/// When a server sends the head of a streamed response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadAt {
+    /// As soon as the request is accepted.
+    Admission,
+    /// When the job takes its slot.
+    Start,
+    /// With the first token.
+    FirstToken,
+}
+
+/// How one response is written. A stream asks in the order of the methods; a response that is not streamed asks
+/// only for [`whole`](Self::whole).
+pub(super) trait Writer: Send {
+    fn head_at(&self) -> HeadAt {
+        HeadAt::Admission
+    }
+
+    /// Of a stream.
+    fn content_type(&self) -> &'static str {
+        EVENT_STREAM
+    }
+
+    /// Of a stream, beside the content type.
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// At once, before the engine has done anything.
+    fn admitted(&mut self, _out: &mut Frames) {}
+
+    /// The job has taken its slot.
+    fn started(&mut self, _account: &Account, _out: &mut Frames) {}
+
+    /// The first token is about to be written.
+    fn opened(&mut self, _account: &Account, _out: &mut Frames) {}
+
+    /// Output; `account` counts it already.
+    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames);
+
+    /// All is said.
+    fn finish(&mut self, account: &Account, out: &mut Frames);
+
+    /// It goes wrong in the middle.
+    fn fail(&mut self, out: &mut Frames);
+
+    /// The response that is not streamed, from the texts of all choices.
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole;
+}
+
+/// A response that is not streamed.
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    /// Beside the content type, which is JSON's.
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) reported: Reported,
+}
+
+impl From<(String, Reported)> for Whole {
+    fn from((text, reported): (String, Reported)) -> Self {
+        Self { bytes: Bytes::from(text), headers: Vec::new(), reported }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    Malformed(String),
+    NoModel(String),
+    QueueFull,
+    Loading,
+    /// By the script.
+    Failed,
+}
+
+pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+pub(super) const FAILURE: &str = "scripted error";
+
+impl Api {
+    /// Where it keeps what the model needs to know.
+    pub(super) fn fields(self) -> Fields {
+        match self {
+            Self::Chat => chat::CHAT,
+            Self::Completions => chat::COMPLETIONS,
+        }
+    }
+
+    pub(super) fn writer(self, case: &Case<'_>) -> Box<dyn Writer> {
+        match self {
+            Self::Chat | Self::Completions => Box::new(chat::Chat::new(case)),
+        }
+    }
+
+    /// Status and body of a refusal.
+    pub(super) fn refuse(self, refusal: &Refusal) -> (u16, Value) {
+        match self {
+            Self::Chat | Self::Completions => openai_refusal(refusal),
+        }
+    }
+}
+
+/// In the shape of OpenAI's API, with vLLM's words; while loading, with llama.cpp's, which a proxy may look for.
+pub(super) fn openai_refusal(refusal: &Refusal) -> (u16, Value) {
+    let (status, kind, message, param) = match refusal {
+        Refusal::Malformed(message) => (400, "BadRequestError", message.clone(), None),
+        Refusal::NoModel(name) => {
+            let message = format!("The model `{name}` does not exist.");
+            (404, "NotFoundError", message, Some("model"))
+        }
+        Refusal::QueueFull => {
+            let message = "The waiting queue is full, try again later.";
+            (503, "QueueOverflowError", message.to_owned(), None)
+        }
+        Refusal::Loading => {
+            let error =
+                json!({"message": "Loading model", "type": "unavailable_error", "code": 503});
+            return (503, json!({"error": error}));
+        }
+        Refusal::Failed => (500, "InternalServerError", FAILURE.to_owned(), None),
+    };
+    let error = json!({"message": message, "type": kind, "param": param, "code": status});
+    (status, json!({"error": error}))
+}
