@@ -51,7 +51,10 @@ impl Account {
     /// | `input`, `cached`, `written`, `fresh` | tokens of the prompt: all, and the three parts of them |
     /// | `output`, `reasoning`, `answer`, `total` | tokens: generated, the two parts of them, with the prompt |
     /// | `queue`, `load`, `prefill`, `decode`, `ttft`, `total` with `_s`, `_ms`, `_ns`, `_whole_ms` | times |
-    /// | `pace_ms`, `per_s` | decode time per token after the first; tokens per second of the whole |
+    /// | `busy_s` | prefill and decode |
+    /// | `pace_ms`, `decode_per_s` | decode time per token after the first, and its inverse |
+    /// | `prefill_pace_ms`, `prefill_per_s` | prefill time per uncached token of the prompt, and its inverse |
+    /// | `per_s` | tokens per second of the whole time |
     pub(super) fn fill(&self, template: &str, texts: &[(&str, &str)]) -> (String, Reported) {
         let mut told = Reported::default();
         let mut out = String::with_capacity(template.len() + 64);
@@ -96,18 +99,28 @@ impl Account {
         true
     }
 
+    /// What follows from the others, and is not noted.
+    fn derived(&self, name: &str) -> Option<f64> {
+        let Times { prefill, decode, total, .. } = self.times;
+        let steps = f64::from(self.output.saturating_sub(1));
+        let fresh = f64::from(self.input.saturating_sub(self.cached));
+        let over = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+        Some(match name {
+            "pace_ms" => over(decode.as_secs_f64() * 1e3, steps),
+            "decode_per_s" => over(steps, decode.as_secs_f64()),
+            "prefill_pace_ms" => over(prefill.as_secs_f64() * 1e3, fresh),
+            "prefill_per_s" => over(fresh, prefill.as_secs_f64()),
+            "busy_s" => (prefill + decode).as_secs_f64(),
+            "per_s" => over(f64::from(self.output), total.as_secs_f64()),
+            _ => return None,
+        })
+    }
+
     fn time(&self, name: &str, out: &mut String, told: &mut Reported) -> bool {
-        let Times { queue, load, prefill, decode, total } = self.times;
-        let per_token = decode.checked_div(self.output.saturating_sub(1)).unwrap_or_default();
-        let seconds = total.as_secs_f64();
-        match name {
-            "pace_ms" => return write!(out, "{:.6}", per_token.as_secs_f64() * 1e3).is_ok(),
-            "per_s" if seconds > 0.0 => {
-                return write!(out, "{:.3}", f64::from(self.output) / seconds).is_ok();
-            }
-            "per_s" => return write!(out, "0.0").is_ok(),
-            _ => {}
+        if let Some(derived) = self.derived(name) {
+            return write!(out, "{derived:.9}").is_ok();
         }
+        let Times { queue, load, prefill, decode, total } = self.times;
         let Some((what, unit)) = name.split_once('_') else {
             return false;
         };
@@ -174,7 +187,7 @@ mod tests {
             ("$prefill_ns", "20000001", Reported { prefill_s: Some(0.020_000_001), ..none }),
             ("$total_whole_ms", "100", Reported { total_s: Some(0.1), ..none }),
             ("$ttft_s", "0.021500001", Reported { ttft_s: Some(0.021_500_001), ..none }),
-            ("$pace_ms", "5.000000", none),
+            ("$pace_ms", "5.000000000", none),
             ("$text $nothing $", "said $input $nothing $", none),
         ];
         for (template, expected, told) in table {

@@ -3,18 +3,34 @@
 //! One file per API. [`Api`] is the table of them; a [`Writer`] writes one response. The shapes are those of
 //! the real servers, as read in their source or in what was recorded of them.
 
+mod anthropic;
+mod audio;
+mod bedrock;
 mod chat;
+mod cohere;
+mod documents;
+mod event_stream;
+mod flavored;
+mod gemini;
+mod llamacpp;
+mod ollama;
+mod responses;
 mod route;
+mod sglang;
+mod tgi;
+mod triton;
+mod vllm;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+pub(super) use documents::Document;
 pub(super) use route::Route;
 
 use super::account::Account;
 use super::answer::{Part, Texts};
 use super::frames::Frames;
-use super::request::{Ask, Fields, Plan};
+use super::request::{Ask, Fields, Plan, Script};
 use super::truth::Reported;
 
 /// An API.
@@ -24,6 +40,46 @@ pub(super) enum Api {
     Chat,
     /// OpenAI `/v1/completions`, in vLLM's manner.
     Completions,
+    /// OpenAI `/v1/responses`.
+    Responses,
+    /// OpenAI `/v1/audio/transcriptions`.
+    Transcriptions,
+    /// OpenAI `/v1/audio/speech`.
+    Speech,
+    /// OpenAI `/v1/embeddings` and its like.
+    Document(Document),
+    /// Anthropic `/v1/messages`.
+    Messages,
+    /// Anthropic `/v1/complete`.
+    Complete,
+    /// Ollama `/api/chat`.
+    OllamaChat,
+    /// Ollama `/api/generate`.
+    OllamaGenerate,
+    /// Ollama `/api/embed`.
+    OllamaEmbed,
+    /// TGI `/generate`, `/generate_stream`, `/`.
+    Tgi,
+    /// llama.cpp `/completion`, `/infill`.
+    LlamaCpp,
+    /// SGLang `/generate`.
+    Sglang,
+    /// vLLM `/inference/v1/generate`.
+    VllmTokens,
+    /// The `/generate` of vLLM's first server.
+    VllmLegacy,
+    /// Triton `/v2/models/NAME/generate`, `/generate_stream`.
+    Triton,
+    /// Cohere `/v1/chat`.
+    CohereV1,
+    /// Cohere `/v2/chat`.
+    CohereV2,
+    /// Gemini `:generateContent`, `:streamGenerateContent`.
+    Gemini,
+    /// Bedrock `/model/ID/converse`, `/converse-stream`.
+    Converse,
+    /// Bedrock `/model/ID/invoke`, `/invoke-with-response-stream`.
+    Invoke,
 }
 
 /// All that a writer may want to know of the request that it answers.
@@ -136,21 +192,94 @@ impl Api {
         match self {
             Self::Chat => chat::CHAT,
             Self::Completions => chat::COMPLETIONS,
+            Self::Responses => responses::FIELDS,
+            Self::Transcriptions => audio::TRANSCRIPTIONS,
+            Self::Speech => audio::SPEECH,
+            Self::Document(document) => document.fields(),
+            Self::Messages | Self::Invoke => anthropic::MESSAGES,
+            Self::Complete => anthropic::COMPLETE,
+            Self::OllamaChat => ollama::CHAT,
+            Self::OllamaGenerate => ollama::GENERATE,
+            Self::OllamaEmbed => Fields::DOCUMENT,
+            Self::Tgi => tgi::FIELDS,
+            Self::LlamaCpp => llamacpp::FIELDS,
+            Self::Sglang => sglang::FIELDS,
+            Self::VllmTokens => vllm::TOKENS,
+            Self::VllmLegacy => vllm::LEGACY,
+            Self::Triton => triton::FIELDS,
+            Self::CohereV1 => cohere::V1,
+            Self::CohereV2 => cohere::V2,
+            Self::Gemini => gemini::FIELDS,
+            Self::Converse => bedrock::CONVERSE,
         }
     }
 
     pub(super) fn writer(self, case: &Case<'_>) -> Box<dyn Writer> {
         match self {
-            Self::Chat | Self::Completions => Box::new(chat::Chat::new(case)),
+            Self::Chat => match flavor(&case.plan.script) {
+                Some(flavor) => Box::new(flavored::Flavored::new(flavor, case)),
+                None => Box::new(chat::Chat::new(case)),
+            },
+            Self::Completions => Box::new(chat::Chat::new(case)),
+            Self::Responses => Box::new(responses::Responses::new(case)),
+            Self::Transcriptions => Box::new(audio::Transcription::default()),
+            Self::Speech => Box::new(audio::Speech::new(case)),
+            Self::Document(document) => Box::new(documents::Documents::new(document, case)),
+            Self::Messages => Box::new(anthropic::Messages::new(case)),
+            Self::Complete => Box::new(anthropic::Complete::new(case)),
+            Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => {
+                Box::new(ollama::Ollama::new(case))
+            }
+            Self::Tgi => Box::new(tgi::Tgi::new(case)),
+            Self::LlamaCpp => Box::new(llamacpp::LlamaCpp::new(case)),
+            Self::Sglang => Box::new(sglang::Sglang::new(case)),
+            Self::VllmTokens => Box::new(vllm::Tokens::new(case)),
+            Self::VllmLegacy => Box::new(vllm::Legacy::new(case)),
+            Self::Triton => Box::new(triton::Triton::new(case)),
+            Self::CohereV1 => Box::new(cohere::CohereV1::new(case)),
+            Self::CohereV2 => Box::new(cohere::Cohere::new(case)),
+            Self::Gemini => Box::new(gemini::Gemini::new(case)),
+            Self::Converse => Box::new(bedrock::Converse::new(case)),
+            Self::Invoke => Box::new(bedrock::Invoke::new(case)),
         }
     }
 
     /// Status and body of a refusal.
     pub(super) fn refuse(self, refusal: &Refusal) -> (u16, Value) {
         match self {
-            Self::Chat | Self::Completions => openai_refusal(refusal),
+            Self::Messages | Self::Complete => anthropic::refusal(refusal),
+            Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => ollama::refusal(refusal),
+            Self::Tgi => tgi::refusal(refusal),
+            Self::Triton => triton::refusal(refusal),
+            Self::CohereV1 | Self::CohereV2 => cohere::refusal(refusal),
+            Self::Gemini => gemini::refusal(refusal),
+            Self::Converse | Self::Invoke => bedrock::refusal(refusal),
+            _ => openai_refusal(refusal),
         }
     }
+
+    /// The refusal of a stream as its only event, by a server that has its 200 out before it knows.
+    pub(super) fn refuse_in_stream(self, refusal: &Refusal, ask: &Ask) -> Option<String> {
+        let sglang = self == Self::Sglang
+            || self == Self::Chat && ask.script.flavor.as_deref() == Some("sglang");
+        match refusal {
+            _ if self == Self::Tgi => Some(tgi::refusal_event(refusal)),
+            Refusal::QueueFull if sglang => {
+                Some(sglang::error_event(503, "The request queue is full."))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The manner of a chat; `None` for vLLM's.
+fn flavor(script: &Script) -> Option<&'static flavored::Flavor> {
+    script.flavor.as_deref().and_then(flavored::find)
+}
+
+/// Whether a script asks for the manner of a server that nobody knows.
+pub(super) fn has_strange_flavor(script: &Script) -> bool {
+    script.flavor.as_deref().is_some_and(|name| name != "vllm") && flavor(script).is_none()
 }
 
 /// In the shape of OpenAI's API, with vLLM's words; while loading, with llama.cpp's, which a proxy may look for.

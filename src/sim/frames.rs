@@ -33,6 +33,12 @@ impl Carried {
         }
     }
 
+    /// The same with nothing to be seen but the tokens' numbers.
+    pub(super) fn numbers(self) -> Self {
+        let Self { tokens, reasoning_tokens, .. } = self;
+        Self { tokens, reasoning_tokens, ..Self::default() }
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         self.tokens += other.tokens;
         self.reasoning_tokens += other.reasoning_tokens;
@@ -80,8 +86,8 @@ impl Frames {
 
     /// Tokens that show nothing but their numbers.
     pub(super) fn numbers(&mut self, bytes: impl Into<Bytes>) {
-        let Carried { tokens, reasoning_tokens, .. } = std::mem::take(&mut self.held);
-        self.push(bytes.into(), Carried { tokens, reasoning_tokens, ..Carried::default() });
+        let carried = std::mem::take(&mut self.held).numbers();
+        self.push(bytes.into(), carried);
     }
 
     /// What ends the stream.

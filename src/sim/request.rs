@@ -26,6 +26,8 @@ pub(super) struct Fields {
     pub(super) streams: bool,
     /// Whether tokens are generated at all.
     pub(super) generates: bool,
+    /// Whether their text is shown.
+    pub(super) shows: bool,
 }
 
 impl Fields {
@@ -38,10 +40,12 @@ impl Fields {
         reasons: false,
         streams: false,
         generates: true,
+        shows: true,
     };
 
     /// One whose answer is a JSON document of no tokens.
-    pub(super) const DOCUMENT: Self = Self { generates: false, prompt: &["/input"], ..Self::PLAIN };
+    pub(super) const DOCUMENT: Self =
+        Self { generates: false, prompt: &["/input"], shows: false, ..Self::PLAIN };
 }
 
 /// A request as sent. Fields that nobody asks about are ignored, as the real servers do.

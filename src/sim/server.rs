@@ -33,11 +33,27 @@ use super::truth::TruthLog;
 /// A simulated inference server, bound and not yet serving. The engines' time, and that of a load at start,
 /// begins with [`bind`](Self::bind).
 ///
-/// | route | |
+/// | `POST` | as whom, scripted by `sim` in the body |
 /// |---|---|
-/// | `POST /v1/chat/completions`, `POST /v1/completions` | as vLLM answers them, scripted by `sim` in the body |
-/// | `GET /v1/models` | the engines |
-/// | `GET /health` | 200, or 503 while any engine loads |
+/// | `/v1/chat/completions` | vLLM, or the server that the script's `flavor` names |
+/// | `/v1/completions`, `/inference/v1/generate`, `/generate` (`prompt`) | vLLM |
+/// | `/v1/responses` | vLLM, OpenAI |
+/// | `/v1/embeddings`, `/v1/rerank`, `/v1/score`, `/v1/classify`, `/tokenize` | vLLM |
+/// | `/v1/moderations`, `/v1/images/generations`, `/v1/audio/transcriptions`, `/v1/audio/speech` | OpenAI |
+/// | `/v1/messages`, `/v1/complete` | Anthropic |
+/// | `/api/chat`, `/api/generate`, `/api/embed` | Ollama |
+/// | `/generate` (`inputs`), `/generate_stream`, `/` | TGI |
+/// | `/generate` (`text` or `input_ids`) | SGLang |
+/// | `/completion`, `/infill` | llama.cpp |
+/// | `/v2/models/NAME/generate`, `/v2/models/NAME/generate_stream` | Triton |
+/// | `/v2/chat`, `/v1/chat` | Cohere |
+/// | `/v1beta/models/NAME:generateContent`, `:streamGenerateContent` | Gemini |
+/// | `/model/NAME/converse`, `/converse-stream`, `/invoke`, `/invoke-with-response-stream` | Bedrock |
+///
+/// | `GET` | |
+/// |---|---|
+/// | `/v1/models` | the engines |
+/// | `/health` | 200, or 503 while any engine loads |
 ///
 /// Anything else is a 404.
 pub struct SimServer {
@@ -164,7 +180,10 @@ fn json_response(status: StatusCode, value: &Value) -> Response<SimBody> {
 fn respond(status: StatusCode, content_type: &'static str, body: SimBody) -> Response<SimBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Not all servers have one.
+    if !content_type.is_empty() {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
     response
 }
 

@@ -79,7 +79,9 @@ impl Ticket {
             record.prompt_tokens = plan.job.prompt_tokens;
             record.choices = plan.job.choices;
         }
-        self.cache = (plan.script.cached_tokens, plan.script.cache_written_tokens);
+        let cached = plan.script.cached_tokens.min(plan.job.prompt_tokens);
+        let written = plan.script.cache_written_tokens.min(plan.job.prompt_tokens - cached);
+        self.cache = (cached, written);
     }
 
     /// The engine took the job; from now on an early end cancels it there.

@@ -71,6 +71,7 @@ pub(super) struct Chat {
     /// Running usage in every chunk.
     continuous: bool,
     metrics: bool,
+    keep_alives: u32,
 }
 
 impl Chat {
@@ -101,6 +102,7 @@ impl Chat {
             continuous: include_usage && continuous,
             // With several choices there are none.
             metrics: case.plan.script.metrics && case.plan.job.choices == 1,
+            keep_alives: case.plan.script.keep_alives,
         }
     }
 
@@ -154,6 +156,12 @@ fn usage_json(account: &Account) -> (String, Reported) {
 }
 
 impl Writer for Chat {
+    fn admitted(&mut self, out: &mut Frames) {
+        for _ in 0..self.keep_alives {
+            out.plain(": keep-alive\n\n");
+        }
+    }
+
     /// The chunks that open the choices and carry no output; chat only.
     fn opened(&mut self, account: &Account, out: &mut Frames) {
         if self.api == Api::Completions {

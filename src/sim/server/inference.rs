@@ -10,7 +10,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Shared, json_response, respond, unix_seconds};
 use crate::sim::answer::{Answer, Texts};
-use crate::sim::api::{Api, Case, HeadAt, Refusal, Route, Writer};
+use crate::sim::api::{
+    Api, Case, EVENT_STREAM, HeadAt, Refusal, Route, Writer, has_strange_flavor,
+};
 use crate::sim::body::{SimBody, StreamBody, WholeBody};
 use crate::sim::frames::Carried;
 use crate::sim::model::{Emission, EmissionKind, Rejected};
@@ -38,6 +40,9 @@ pub(super) async fn answer(
         Err(error) => return refuse(ticket, route.api, &Refusal::Malformed(error.to_string())),
     };
     let ask = match Ask::read(&body, content_type.as_deref()) {
+        Ok(ask) if has_strange_flavor(&ask.script) => {
+            return refuse(ticket, route.api, &Refusal::Malformed("sim: flavor".to_owned()));
+        }
         Ok(ask) => ask,
         Err(message) => return refuse(ticket, route.api, &Refusal::Malformed(message)),
     };
@@ -48,13 +53,15 @@ pub(super) async fn answer(
         Err(message) => return refuse(ticket, route.api, &Refusal::Malformed(message)),
     };
     plan.stream = route.stream.unwrap_or(plan.stream);
+    // Sound comes bit by bit too, but has no events.
+    let stream = plan.stream && route.api != Api::Speech;
     let named = route.model.as_deref().or_else(|| ask.model());
-    ticket.asked(named.unwrap_or_default(), plan.stream);
+    ticket.asked(named.unwrap_or_default(), stream);
     let Some(host) = shared.host(named).map(Arc::clone) else {
         let name = named.unwrap_or_default().to_owned();
         return refuse(ticket, route.api, &Refusal::NoModel(name));
     };
-    ticket.asked(&host.name, plan.stream);
+    ticket.asked(&host.name, stream);
     ticket.planned(&plan);
     let (job, arrival, emissions) = match host.submit(plan.job) {
         Ok(accepted) => accepted,
@@ -63,7 +70,11 @@ pub(super) async fn answer(
                 Rejected::Loading => Refusal::Loading,
                 Rejected::QueueFull => Refusal::QueueFull,
             };
-            return refuse(ticket, route.api, &refusal);
+            let event = plan.stream.then(|| route.api.refuse_in_stream(&refusal, &ask)).flatten();
+            return match event {
+                Some(event) => refuse_in_stream(ticket, event),
+                None => refuse(ticket, route.api, &refusal),
+            };
         }
     };
     ticket.accepted(Arc::clone(&host), job, arrival);
@@ -142,6 +153,9 @@ async fn answer_whole(
             break;
         }
     }
+    if !api.fields().shows {
+        carried = carried.numbers();
+    }
     ticket.status(200);
     let whole = writer.whole(&choices, &ticket.account(&carried));
     let body = WholeBody::new(whole.bytes, carried, whole.reported, ticket, break_off);
@@ -163,6 +177,12 @@ fn with_headers(
 
 fn refuse(ticket: Ticket, api: Api, refusal: &Refusal) -> Response<SimBody> {
     end_with(ticket, End::Rejected, api, refusal)
+}
+
+fn refuse_in_stream(mut ticket: Ticket, event: String) -> Response<SimBody> {
+    ticket.status(200);
+    ticket.finish(End::Errored);
+    respond(StatusCode::OK, EVENT_STREAM, SimBody::Fixed(Some(event.into())))
 }
 
 fn end_with(mut ticket: Ticket, end: End, api: Api, refusal: &Refusal) -> Response<SimBody> {

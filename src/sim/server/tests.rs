@@ -1,5 +1,6 @@
 //! The server over real sockets: what a client sees must be what the records say.
 
+mod apis;
 mod endings;
 mod rig;
 mod streams;
