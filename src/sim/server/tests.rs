@@ -2,5 +2,9 @@
 
 mod apis;
 mod endings;
+mod engines;
+mod flavors;
+mod openai;
 mod rig;
 mod streams;
+mod vendors;

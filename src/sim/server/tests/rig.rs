@@ -116,6 +116,16 @@ impl Seen {
 
 impl Rig {
     pub(super) async fn send(&self, method: &str, path: &str, body: &Value) -> Response<Incoming> {
+        self.send_as(method, path, "application/json", body.to_string()).await
+    }
+
+    async fn send_as(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: String,
+    ) -> Response<Incoming> {
         let stream = TcpStream::connect(self.addr).await.unwrap();
         let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -123,15 +133,25 @@ impl Rig {
             .method(method)
             .uri(path)
             .header("host", "sim")
+            .header("content-type", content_type)
             .header("x-request-id", "test-1")
-            .body(Full::new(Bytes::from(body.to_string())))
+            .body(Full::new(Bytes::from(body)))
             .unwrap();
         sender.send_request(request).await.unwrap()
     }
 
     pub(super) async fn see(&self, method: &str, path: &str, body: Value) -> Seen {
         let began = Instant::now();
-        let response = self.send(method, path, &body).await;
+        Self::read(began, self.send(method, path, &body).await).await
+    }
+
+    /// A form with the boundary `b`.
+    pub(super) async fn form(&self, path: &str, body: String) -> Seen {
+        let (began, kind) = (Instant::now(), "multipart/form-data; boundary=b");
+        Self::read(began, self.send_as("POST", path, kind, body).await).await
+    }
+
+    async fn read(began: Instant, response: Response<Incoming>) -> Seen {
         let mut seen = Seen {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
