@@ -66,11 +66,14 @@ mod tests {
                 [1., 0., 0., 0., 1., 1., 1., 0., 4.],
             ),
             ("no stream", |r| r.stream = false, [1., 0., 0., 0., 0., 0., 0., 10., 4.]),
-            ("left", |r| r.end = End::Cancelled, [0., 0., 1., 0., 1., 0., 0., 0., 4.]),
-            ("broken", |r| r.end = End::Broken, [0., 0., 0., 1., 1., 0., 0., 0., 4.]),
+            ("left", |r| r.end = End::Cancelled, [0., 0., 1., 0., 1., 0., 0., 10., 4.]),
+            ("broken", |r| r.end = End::Broken, [0., 0., 0., 1., 1., 0., 0., 10., 4.]),
             (
                 "refused",
-                |r| (r.end, r.ttft_s, r.output_tokens) = (End::Rejected, None, 0),
+                |r| {
+                    (r.end, r.ttft_s, r.output_tokens) = (End::Rejected, None, 0);
+                    r.reported = Reported::default();
+                },
                 [0., 1., 0., 0., 0., 0., 0., 0., 0.],
             ),
         ];

@@ -214,6 +214,33 @@ impl Api {
         }
     }
 
+    /// The name that the gauge's request log has for it; `None` for what is not measured by events or counts.
+    pub(super) fn dialect(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Chat => "openai-chat",
+            Self::Completions => "openai-completions",
+            Self::Responses => "openai-responses",
+            Self::Document(Document::Embeddings) => "openai-embeddings",
+            Self::Messages => "anthropic-messages",
+            Self::Complete => "anthropic-complete",
+            Self::OllamaChat => "ollama-chat",
+            Self::OllamaGenerate => "ollama-generate",
+            Self::Tgi => "tgi",
+            Self::LlamaCpp => "llamacpp",
+            Self::Sglang => "sglang",
+            Self::VllmTokens | Self::VllmLegacy => "vllm-generate",
+            Self::Triton => "triton",
+            Self::CohereV1 => "cohere-v1",
+            Self::CohereV2 => "cohere-v2",
+            Self::Gemini => "gemini",
+            Self::Converse => "bedrock-converse",
+            Self::Invoke => "bedrock-invoke",
+            Self::Transcriptions | Self::Speech | Self::Document(_) | Self::OllamaEmbed => {
+                return None;
+            }
+        })
+    }
+
     pub(super) fn writer(self, case: &Case<'_>) -> Box<dyn Writer> {
         match self {
             Self::Chat => match flavor(&case.plan.script) {

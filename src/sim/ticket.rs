@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::account::{Account, Times};
+use super::api::Api;
 use super::frames::Carried;
 use super::host::Host;
 use super::model::{Emission, JobId, JobTruth};
@@ -32,6 +33,7 @@ impl Ticket {
             record: Some(TruthRecord {
                 request_id: id,
                 path: path.to_owned(),
+                dialect: None,
                 model: String::new(),
                 stream: false,
                 status: None,
@@ -67,8 +69,9 @@ impl Ticket {
     }
 
     /// What was asked for, as far as it is known.
-    pub(super) fn asked(&mut self, model: &str, stream: bool) {
+    pub(super) fn asked(&mut self, api: Api, model: &str, stream: bool) {
         if let Some(record) = &mut self.record {
+            record.dialect = api.dialect().map(str::to_owned);
             model.clone_into(&mut record.model);
             record.stream = stream;
         }

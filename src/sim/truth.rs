@@ -73,6 +73,8 @@ pub struct TruthRecord {
     pub request_id: Option<String>,
     /// Path of the request.
     pub path: String,
+    /// The API, by the name that the gauge's request log has for it; absent if it has none.
+    pub dialect: Option<String>,
     /// Model asked for.
     pub model: String,
     /// Whether a stream was asked for.
@@ -219,6 +221,7 @@ impl TruthRecord {
         Self {
             request_id: Some("r".into()),
             path: "/v1/chat/completions".into(),
+            dialect: Some("openai-chat".into()),
             model: "m".into(),
             stream: true,
             status: Some(200),

@@ -56,12 +56,12 @@ pub(super) async fn answer(
     // Sound comes bit by bit too, but has no events.
     let stream = plan.stream && route.api != Api::Speech;
     let named = route.model.as_deref().or_else(|| ask.model());
-    ticket.asked(named.unwrap_or_default(), stream);
+    ticket.asked(route.api, named.unwrap_or_default(), stream);
     let Some(host) = shared.host(named).map(Arc::clone) else {
         let name = named.unwrap_or_default().to_owned();
         return refuse(ticket, route.api, &Refusal::NoModel(name));
     };
-    ticket.asked(&host.name, stream);
+    ticket.asked(route.api, &host.name, stream);
     ticket.planned(&plan);
     let (job, arrival, emissions) = match host.submit(plan.job) {
         Ok(accepted) => accepted,

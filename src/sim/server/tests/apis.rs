@@ -152,6 +152,7 @@ async fn streams_are_what_the_truth_says() {
         let tpot = record.tpot_s.unwrap();
         assert!((0.004..0.009).contains(&tpot), "{stream}: 5 ms a token: {tpot}");
         check_told(&record, tells, stream);
+        assert!(record.dialect.is_some(), "{stream}");
     }
 }
 
