@@ -99,6 +99,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn recorded_streams_have_as_many_messages_as_their_label_says() {
+        for (id, body, messages) in recorded("ndjson") {
+            assert_eq!(parse(&[&body]).len() as u64, messages, "{id}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_split_gives_the_same(

@@ -2,6 +2,10 @@
 
 use super::Piece;
 use proptest::prelude::*;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 /// One message as it was told, its pieces joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,40 @@ impl Messages {
         assert!(self.data.is_empty() && !self.error, "data without an end: {:?}", self.data);
         self.found
     }
+}
+
+/// The recorded streams of one framing: id, body, and how many messages an independent parser found.
+/// None where there is no corpus.
+pub fn recorded(framing: &str) -> Vec<(String, Vec<u8>, u64)> {
+    let Some(corpus) = std::env::var_os("STREAMGAUGE_CORPUS") else { return Vec::new() };
+    let file = File::open(Path::new(&corpus).join("streams.jsonl.gz")).unwrap();
+    let lines = BufReader::new(flate2::read::GzDecoder::new(file)).lines();
+    let streams = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let ours: Vec<_> = streams
+        .filter(|stream| stream["framing"] == framing)
+        .map(|stream| {
+            let body = stream["body"].as_str().unwrap().as_bytes().to_vec();
+            let body = if stream["body_base64"] == true { base64(&body) } else { body };
+            let events = stream["label"]["n_events"].as_u64().unwrap();
+            (stream["id"].as_str().unwrap().to_owned(), body, events)
+        })
+        .collect();
+    assert!(!ours.is_empty(), "the corpus has no {framing}");
+    ours
+}
+
+fn base64(text: &[u8]) -> Vec<u8> {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bits, mut held, mut bytes) = (0u32, 0, Vec::new());
+    for byte in text.iter().filter(|byte| **byte != b'=') {
+        bits = bits << 6 | alphabet.iter().position(|letter| letter == byte).unwrap() as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    bytes
 }
 
 /// A message without a name.

@@ -4,9 +4,11 @@
 //! a bounded state between two slices, and calls back with what it found. Nothing here knows what an
 //! inference API is; that is [`crate::dialect`].
 
+pub mod aws_event_stream;
 pub mod chunked;
 pub mod framing;
 pub mod json;
+pub mod json_array;
 pub mod lines;
 pub mod memo;
 #[cfg(test)]
