@@ -111,6 +111,13 @@ impl Draft {
         }
     }
 
+    /// The event is output, as far as can be told of what cannot be read.
+    pub fn unreadable(&mut self) {
+        self.choice.delta.wordless = true;
+        self.conclude();
+        self.facts.unparsed = Some(Unparsed::Encoding);
+    }
+
     /// Takes note of what stands at a place.
     pub fn note(&mut self, tag: Tag, token: Token<'_>) {
         if tag == Tag::Path {
@@ -184,6 +191,9 @@ impl Draft {
         match (tag, token) {
             (Tag::Answer, Token::Text { chars, .. }) => body.answer += chars,
             (Tag::Media | Tag::ToolName, Token::Text { chars, .. }) => body.wordless |= chars > 0,
+            // A tensor.
+            (Tag::Media, Token::Open) => body.wordless = true,
+            (Tag::Media, Token::Raw { chars }) => body.wordless |= chars > 0,
             (Tag::ToolArguments, Token::Text { chars, .. }) => body.tool += chars,
             // An object, as it would be written without blanks; an empty one says nothing.
             (Tag::ToolArguments, Token::Raw { chars }) if chars > 2 => body.tool += chars,

@@ -9,6 +9,7 @@
 //! request, [`engine`] recognises who answers.
 
 pub mod engine;
+pub mod grpc;
 pub mod openai_chat;
 pub mod request;
 pub mod route;
@@ -27,7 +28,7 @@ pub use reading::Reading;
 use crate::wire::framing::Framing;
 use draft::Draft;
 use reading::Memory;
-use tag::Shape;
+use tag::{Message, Shape};
 
 /// How an API writes its responses.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub struct Dialect {
     /// Its name in the request log.
     pub name: &'static str,
     /// What is wanted of an event. A document that is not streamed is one event.
-    shape: &'static Shape,
+    events: Events,
     conclude: Conclude,
     pub ending: Ending,
     /// How JSON is framed where it is no document but a stream.
@@ -53,7 +54,13 @@ impl Dialect {
         conclude: Conclude,
         ending: Ending,
     ) -> Self {
-        Self { name, shape, conclude, ending, json: Framing::Document }
+        Self { name, events: Events::Json(shape), conclude, ending, json: Framing::Document }
+    }
+
+    /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.
+    const fn protobuf(name: &'static str, message: &'static Message, conclude: Conclude) -> Self {
+        let events = Events::Protobuf(message);
+        Self { name, events, conclude, ending: Ending::Body, json: Framing::Document }
     }
 
     /// The framing of a body whose content type announces this one.
@@ -63,6 +70,13 @@ impl Dialect {
             announced => announced,
         }
     }
+}
+
+/// What events are written in, and what is wanted of them.
+#[derive(Debug, Clone, Copy)]
+enum Events {
+    Json(&'static Shape),
+    Protobuf(&'static Message),
 }
 
 /// What completes a stream.

@@ -1,10 +1,11 @@
 //! Reads the events of a response.
 
 use super::draft::Draft;
-use super::tag::{Shape, Tag};
-use super::{Dialect, Facts};
-use crate::wire::json::Token;
+use super::tag::{Message, Shape, Tag};
+use super::{Dialect, Events, Facts};
+use crate::wire::json::{Malformed, Token};
 use crate::wire::memo::{Memo, MemoScanner};
+use crate::wire::protobuf::Scanner;
 use std::cell::Cell;
 
 /// Most parts of one response that are told apart.
@@ -39,7 +40,8 @@ impl Memory {
 /// it on to each other, and it stays in the processor's cache.
 #[derive(Debug)]
 struct Reader {
-    scanner: MemoScanner<Tag>,
+    json: MemoScanner<Tag>,
+    protobuf: Scanner<Tag>,
     draft: Draft,
     /// Bytes of data, and the first of them: enough to know `[DONE]`.
     len: usize,
@@ -52,26 +54,50 @@ thread_local! {
 }
 
 impl Reader {
-    fn spare(shape: &'static Shape) -> Box<Self> {
+    fn spare(events: Events) -> Box<Self> {
+        static NO_SHAPE: Shape = Shape::scalar(Tag::Path);
+        static NO_MESSAGE: Message = Message::message(Tag::Path, &[]);
         let new = || Self {
-            scanner: MemoScanner::new(shape),
+            json: MemoScanner::new(&NO_SHAPE),
+            protobuf: Scanner::new(&NO_MESSAGE),
             draft: Draft::default(),
             len: 0,
             head: [0; 8],
         };
         let mut reader = SPARE.take().unwrap_or_else(|| Box::new(new()));
-        reader.scanner.begin(shape);
+        match events {
+            Events::Json(shape) => reader.json.begin(shape),
+            Events::Protobuf(message) => reader.protobuf.begin(message),
+        }
         reader
     }
 
-    fn data(&mut self, memo: &mut Memo<Tag>, bytes: &[u8]) {
-        let Self { scanner, draft, len, head } = self;
+    fn data(&mut self, events: Events, memo: &mut Memo<Tag>, bytes: &[u8]) {
+        let Self { json, protobuf, draft, len, head } = self;
         if let Some(free) = head.get_mut(*len..) {
             free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         }
         *len = len.saturating_add(bytes.len());
-        scanner.push(memo, bytes, &mut |tag, token: Token<'_>| draft.note(tag, token));
+        let sink = &mut |tag, token: Token<'_>| draft.note(tag, token);
+        match events {
+            Events::Json(_) => json.push(memo, bytes, sink),
+            Events::Protobuf(_) => protobuf.push(bytes, sink),
+        }
     }
+
+    /// The event is over; whether it was whole.
+    fn end(&mut self, events: Events) -> Result<(), Malformed> {
+        let Self { json, protobuf, draft, .. } = self;
+        match events {
+            Events::Json(_) => json.end(&mut |tag, token| draft.note(tag, token)),
+            Events::Protobuf(_) => protobuf.end(),
+        }
+    }
+}
+
+/// Whether the event is a message of gRPC's that is compressed, which is not undone.
+fn is_compressed(events: Events, name: &[u8]) -> bool {
+    matches!(events, Events::Protobuf(_)) && name == b"compressed"
 }
 
 /// The events of one response, read one after the other.
@@ -104,7 +130,7 @@ impl Reading {
     pub fn data(&mut self, bytes: &[u8]) {
         self.reader();
         if let Some(reader) = &mut self.reader {
-            reader.data(&mut self.memo, bytes);
+            reader.data(self.dialect.events, &mut self.memo, bytes);
         }
     }
 
@@ -118,15 +144,16 @@ impl Reading {
         self.reader();
         let Self { dialect, memory, reader, .. } = self;
         // There is always one here.
-        let reader = reader.get_or_insert_with(|| Reader::spare(dialect.shape));
-        let Reader { scanner, draft, len, head } = &mut **reader;
-        let end = scanner.end(&mut |tag, token| draft.note(tag, token));
+        let reader = reader.get_or_insert_with(|| Reader::spare(dialect.events));
+        let end = reader.end(dialect.events);
+        let Reader { draft, len, head, .. } = &mut **reader;
         if head.get(..*len).unwrap_or_default().trim_ascii() == b"[DONE]" {
             draft.clear();
             draft.facts.done = true;
         } else {
             draft.facts.error |= name == b"error";
             match end {
+                Ok(()) if is_compressed(dialect.events, name) => draft.unreadable(),
                 Ok(()) => (dialect.conclude)(draft, memory, name),
                 Err(why) => draft.skip(why),
             }
@@ -147,7 +174,7 @@ impl Reading {
     fn reader(&mut self) -> &mut Reader {
         let Self { dialect, memory, reader, .. } = self;
         reader.get_or_insert_with(|| {
-            let mut reader = Reader::spare(dialect.shape);
+            let mut reader = Reader::spare(dialect.events);
             reader.draft.knows_model = memory.knows_model;
             reader
         })

@@ -1,6 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, openai_chat};
+use super::{Dialect, grpc, openai_chat};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -124,6 +124,21 @@ pub static ROUTES: &[Route] = &[
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    // gRPC's services.
+    post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
+    post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
+    post!("", "/vllm.grpc.engine.VllmEngine/Generate", TextCompletion, &grpc::VLLM),
+    post!("", "/vllm.grpc.engine.VllmEngine/Embed", Embeddings, &grpc::VLLM_EMBED),
+    post!("", "/sglang.grpc.scheduler.SglangScheduler/Generate", TextCompletion, &grpc::SGLANG),
+    post!("", "/sglang.grpc.scheduler.SglangScheduler/Embed", Embeddings, &grpc::SGLANG_EMBED),
+    post!("", "/trtllm.TrtllmService/Generate", TextCompletion, &grpc::TRTLLM),
+    post!(
+        "",
+        "/tokenspeed.grpc.scheduler.TokenSpeedScheduler/Generate",
+        TextCompletion,
+        &grpc::TOKENSPEED
+    ),
+    post!("", "/mlx.grpc.engine.MlxEngine/Generate", TextCompletion, &grpc::MLX),
 ];
 
 /// The dialect of this name, if any route has it.

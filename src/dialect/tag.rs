@@ -5,6 +5,7 @@
 
 use super::engine::Engine;
 use crate::wire::json::Node;
+use crate::wire::protobuf::Field;
 
 /// A place's meaning.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,6 +118,9 @@ impl Unit {
 
 /// A place in an event.
 pub type Shape = Node<Tag>;
+
+/// A place in an event that is a protobuf message.
+pub type Message = Field<Tag>;
 
 /// A number that says how long a stage took.
 pub const fn time(stage: Stage, unit: Unit) -> Shape {

@@ -13,7 +13,7 @@ mod response;
 mod tally;
 
 pub use arrivals::Basis;
-pub use outcome::{End, Ended, Outcome};
+pub use outcome::{CallStatus, End, Ended, Outcome};
 pub use record::{Clock, Record, TokenSource, Tokens, characters_per_second};
 pub use response::Meter;
 pub use tally::{Arrival, Kind, Sample, Tally};

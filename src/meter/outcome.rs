@@ -83,6 +83,39 @@ pub enum End {
     Dropped,
 }
 
+/// How a gRPC call ended, by its `grpc-status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallStatus {
+    Code(u32),
+    /// The server did not say.
+    Missing,
+}
+
+impl CallStatus {
+    /// The status in these bytes of a header or trailer.
+    pub fn of(value: &[u8]) -> Option<Self> {
+        std::str::from_utf8(value).ok()?.trim().parse().ok().map(Self::Code)
+    }
+
+    /// The outcome of a call that ended like this (gRPC's status codes), if it is told. `output` is
+    /// whether any came before.
+    fn outcome(self, output: bool) -> Option<Outcome> {
+        let Self::Code(code) = self else { return None };
+        Some(match code {
+            0 => Outcome::Ok,
+            _ if output => Outcome::StreamError,
+            // RESOURCE_EXHAUSTED, UNAVAILABLE.
+            8 | 14 => Outcome::Rejected,
+            // DEADLINE_EXCEEDED.
+            4 => Outcome::Timeout,
+            // CANCELLED, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED,
+            // FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED, UNAUTHENTICATED.
+            1 | 3 | 5 | 6 | 7 | 9 | 11 | 12 | 16 => Outcome::ClientError,
+            _ => Outcome::ServerError,
+        })
+    }
+}
+
 /// What is known of a request at its end.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended {
@@ -97,6 +130,8 @@ pub struct Ended {
     pub complete: bool,
     /// The body is a stream that something must complete; the clean end of HTTP is not enough.
     pub needs_terminator: bool,
+    /// Of a gRPC call.
+    pub call: Option<CallStatus>,
 }
 
 impl Ended {
@@ -112,6 +147,9 @@ impl Ended {
             Some(500..) => return Outcome::ServerError,
             _ => {}
         }
+        if let Some(outcome) = self.call.and_then(|call| call.outcome(self.output)) {
+            return outcome;
+        }
         if self.error {
             return Outcome::StreamError;
         }
@@ -119,7 +157,7 @@ impl Ended {
             return Outcome::Ok;
         }
         match self.end {
-            End::Complete if self.needs_terminator => Outcome::Truncated,
+            End::Complete if self.needs_terminator || self.call.is_some() => Outcome::Truncated,
             End::Complete => Outcome::Ok,
             End::Broken => Outcome::Truncated,
             End::Shutdown => Outcome::ProxyShutdown,
@@ -136,6 +174,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_status_is_a_number() {
+        assert_eq!(CallStatus::of(b"14"), Some(CallStatus::Code(14)));
+        assert_eq!(CallStatus::of(b"x"), None);
+    }
+
+    #[test]
     fn table() {
         use Outcome::*;
         let stream = Ended {
@@ -145,6 +189,7 @@ mod tests {
             error: false,
             complete: true,
             needs_terminator: true,
+            call: None,
         };
         let body = Ended { complete: false, needs_terminator: false, ..stream };
         let none = Ended { status: None, output: false, complete: false, ..stream };
@@ -169,6 +214,17 @@ mod tests {
             (Ended { status: Some(429), ..body }, Rejected),
             (Ended { status: Some(503), end: End::Dropped, ..body }, Rejected),
             (Ended { status: Some(500), error: true, ..body }, ServerError),
+            (Ended { call: Some(CallStatus::Code(0)), complete: false, ..stream }, Ok),
+            (Ended { call: Some(CallStatus::Code(13)), ..stream }, StreamError),
+            (Ended { call: Some(CallStatus::Code(13)), output: false, ..stream }, ServerError),
+            (Ended { call: Some(CallStatus::Code(14)), output: false, ..stream }, Rejected),
+            (Ended { call: Some(CallStatus::Code(4)), output: false, ..stream }, Timeout),
+            (Ended { call: Some(CallStatus::Code(3)), output: false, ..stream }, ClientError),
+            (Ended { call: Some(CallStatus::Missing), ..body }, Truncated),
+            (
+                Ended { call: Some(CallStatus::Missing), end: End::Dropped, ..body },
+                ClientGoneMidStream,
+            ),
             (none, Truncated),
             (Ended { end: End::Dropped, ..none }, ClientGoneBeforeHead),
             (Ended { end: End::Broken, ..none }, Truncated),

@@ -390,7 +390,11 @@ impl Series {
                 // OpenTelemetry's: empty when ok, else the status or what went wrong without one.
                 let error = match outcome {
                     Outcome::Ok => String::new(),
-                    Outcome::ClientError | Outcome::Rejected | Outcome::ServerError => code(),
+                    Outcome::ClientError | Outcome::Rejected | Outcome::ServerError
+                        if status.is_some_and(|status| status >= 400) =>
+                    {
+                        code()
+                    }
                     _ => outcome.label().to_owned(),
                 };
                 self.histogram(&self.families.request_duration, [&error])

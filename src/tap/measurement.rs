@@ -5,7 +5,7 @@ use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
 use crate::dialect::engine::Engine;
 use crate::dialect::route::{Answer, Route};
-use crate::meter::{self, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
+use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
@@ -50,6 +50,8 @@ struct State {
     stream: Option<bool>,
     /// Who answers, as far as it shows.
     engine: Option<Engine>,
+    /// How the gRPC call that this is ends.
+    call: Option<CallStatus>,
     meter: Option<Meter>,
     series: Option<Arc<Series>>,
     bytes_down: u64,
@@ -81,6 +83,7 @@ impl Measurement {
             unstamped: !client.last_read().stamped,
             stream: None,
             engine: None,
+            call: None,
             meter: None,
             series: None,
             bytes_down: 0,
@@ -132,6 +135,13 @@ impl Measurement {
         }
     }
 
+    /// The response's trailers arrived.
+    pub fn trailers(&mut self, fields: &HeaderMap) {
+        if let Some(state) = &mut self.state {
+            state.call_status(fields);
+        }
+    }
+
     /// We answer in the upstream's place, with this status.
     pub fn answered(&mut self, outcome: Outcome, status: u16) {
         if let Some(state) = &mut self.state {
@@ -174,6 +184,10 @@ impl State {
         self.side.enter(Phase::Waiting);
         let content_type =
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        if is_grpc(content_type) {
+            self.call = Some(CallStatus::Missing);
+            self.call_status(&head.headers);
+        }
         self.stream = Some(Framing::announced(content_type).is_stream());
         let series = self.resolve(head.status.is_success());
         if !self.route.operation.is_inference() {
@@ -189,6 +203,14 @@ impl State {
                 None => self.unparsed(Unparsed::ContentType),
                 meter => self.meter = meter,
             }
+        }
+    }
+
+    /// How a gRPC call ended, if these headers or trailers say so.
+    fn call_status(&mut self, fields: &HeaderMap) {
+        let told = fields.get("grpc-status").and_then(|value| CallStatus::of(value.as_bytes()));
+        if self.call.is_some() {
+            self.call = told.or(self.call);
         }
     }
 
@@ -305,6 +327,7 @@ impl State {
             error: tally.is_some_and(|tally| tally.error),
             complete: is_stream && tally.is_some_and(meter::Tally::complete),
             needs_terminator: meter.is_some_and(Meter::needs_terminator),
+            call: self.call,
         }
     }
 
@@ -338,6 +361,11 @@ impl State {
             ..Record::default()
         }
     }
+}
+
+/// Whether a message of this content type is gRPC's.
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type.get(..16).is_some_and(|front| front.eq_ignore_ascii_case(b"application/grpc"))
 }
 
 /// Who sends a response with these headers.

@@ -1,6 +1,9 @@
 //! Which framing a body has, and the framer for it.
 
 use super::Piece;
+use super::aws_event_stream::AwsEventStreamFramer;
+use super::json_array::JsonArrayFramer;
+use super::length_prefixed::LengthPrefixedFramer;
 use super::lines::LineFramer;
 use super::sse::SseFramer;
 
@@ -23,6 +26,10 @@ pub enum Framing {
     Lines,
     /// One JSON array, each element of it an event.
     JsonArray,
+    /// Amazon's binary event stream.
+    AwsEventStream,
+    /// gRPC's messages.
+    LengthPrefixed,
     /// One JSON document: one event.
     Document,
 }
@@ -35,6 +42,10 @@ impl Framing {
         let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
         if is("text/event-stream") {
             Announced::Framing(Self::Sse)
+        } else if is("application/vnd.amazon.eventstream") {
+            Announced::Framing(Self::AwsEventStream)
+        } else if is("application/grpc") || is("application/grpc+proto") {
+            Announced::Framing(Self::LengthPrefixed)
         } else if LINES.iter().any(|name| is(name)) {
             Announced::Framing(Self::Lines)
         } else if is("application/json") || kind.to_ascii_lowercase().ends_with(b"+json") {
@@ -53,6 +64,8 @@ impl Framing {
             b'{' | b'[' => Some(json),
             // Fields and comments of SSE, and the byte order mark.
             b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => Some(Self::Sse),
+            // The length of a message, whose first byte is that of 16 MiB.
+            0 => Some(Self::AwsEventStream),
             _ => None,
         }
     }
@@ -79,6 +92,10 @@ impl Announced {
 pub enum Framer {
     Sse(SseFramer),
     Lines(LineFramer),
+    JsonArray(JsonArrayFramer),
+    // Boxed, since it is large and rare.
+    AwsEventStream(Box<AwsEventStreamFramer>),
+    LengthPrefixed(LengthPrefixedFramer),
     Document { has_data: bool },
 }
 
@@ -88,7 +105,10 @@ impl Framer {
         match framing {
             Framing::Sse => Self::Sse(SseFramer::default()),
             Framing::Lines => Self::Lines(LineFramer::default()),
-            Framing::Document | Framing::JsonArray => Self::Document { has_data: false },
+            Framing::JsonArray => Self::JsonArray(JsonArrayFramer::default()),
+            Framing::AwsEventStream => Self::AwsEventStream(Box::default()),
+            Framing::LengthPrefixed => Self::LengthPrefixed(LengthPrefixedFramer::default()),
+            Framing::Document => Self::Document { has_data: false },
         }
     }
 
@@ -102,6 +122,9 @@ impl Framer {
         match self {
             Self::Sse(framer) => framer.push(bytes, sink),
             Self::Lines(framer) => framer.push(bytes, sink),
+            Self::JsonArray(framer) => framer.push(bytes, sink),
+            Self::AwsEventStream(framer) => framer.push(bytes, sink),
+            Self::LengthPrefixed(framer) => framer.push(bytes, sink),
             Self::Document { has_data } => {
                 *has_data |= !bytes.is_empty();
                 sink(Piece::Data(bytes));
@@ -114,6 +137,9 @@ impl Framer {
         match self {
             Self::Sse(framer) => framer.end(sink),
             Self::Lines(framer) => framer.end(sink),
+            Self::JsonArray(framer) => framer.end(sink),
+            Self::AwsEventStream(framer) => framer.end(sink),
+            Self::LengthPrefixed(framer) => framer.end(sink),
             Self::Document { has_data } => {
                 if std::mem::take(has_data) {
                     sink(Piece::End { name: b"" });

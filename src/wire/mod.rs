@@ -5,15 +5,18 @@
 //! inference API is; that is [`crate::dialect`].
 
 pub mod aws_event_stream;
+pub mod base64;
 pub mod chunked;
 pub mod framing;
 pub mod json;
 pub mod json_array;
+pub mod length_prefixed;
 pub mod lines;
 pub mod memo;
 #[cfg(test)]
 mod messages;
 mod piece;
+pub mod protobuf;
 mod shape;
 pub mod sse;
 pub mod utf8;

@@ -1,0 +1,113 @@
+//! Messages as the services' `.proto` files have them, written here by hand.
+
+use super::*;
+use crate::dialect::{Facts, Reading, TokenCounts};
+
+/// A field that is a number.
+fn number(field: u8, value: u8) -> Vec<u8> {
+    vec![field << 3, value]
+}
+
+/// A field that is delimited by its length.
+fn bytes(field: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[field << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+}
+
+fn facts(dialect: &'static Dialect, message: &[u8]) -> Facts {
+    let mut reading = Reading::new(dialect);
+    message.chunks(3).for_each(|part| reading.data(part));
+    let facts = reading.end(b"");
+    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
+}
+
+#[test]
+fn kserve_outputs_are_output() {
+    let infer = |fields: &[Vec<u8>]| bytes(2, &fields.concat());
+    let tensor = bytes(5, &[bytes(1, b"text_output"), bytes(2, b"BYTES")].concat());
+    let message = infer(&[bytes(1, b"llama"), tensor, bytes(6, b"\x02\0\0\0hi")]);
+    let found = facts(&KSERVE_STREAM, &message);
+    assert_eq!(found.model.as_deref(), Some("llama"));
+    assert!(found.choices[0].is_output());
+    // Triton's `triton_final_response`, an empty last message.
+    let parameter =
+        bytes(4, &[bytes(1, b"triton_final_response"), bytes(2, &number(1, 1))].concat());
+    let last = facts(&KSERVE_STREAM, &infer(&[bytes(1, b"llama"), parameter]));
+    assert!(last.choices.is_empty() && !last.error);
+    assert!(facts(&KSERVE_STREAM, &bytes(1, b"no such model")).error);
+    assert!(!facts(&KSERVE_STREAM, &bytes(1, b"")).error);
+    let one = [bytes(1, b"llama"), bytes(6, b"1234")].concat();
+    assert!(facts(&KSERVE, &one).choices[0].is_output());
+}
+
+#[test]
+fn token_ids_are_output_with_exact_counts() {
+    // The first three tokens of choice 0 (which proto3 leaves out), then of choice 1, as deltas.
+    let ids = bytes(1, &[5, 0xC8, 0x01, 9]);
+    let cases = [
+        (&VLLM, bytes(1, &[ids.clone(), number(2, 7), number(3, 3)].concat()), 0),
+        (&VLLM, bytes(1, &[ids.clone(), number(2, 7), number(3, 3), number(7, 1)].concat()), 1),
+        (
+            &SGLANG,
+            [
+                bytes(1, b"id"),
+                bytes(2, &[ids.clone(), number(2, 7), number(3, 3), number(8, 1)].concat()),
+            ]
+            .concat(),
+            1,
+        ),
+        (&TRTLLM, bytes(2, &[ids.clone(), number(2, 1), number(3, 7), number(4, 3)].concat()), 1),
+        (
+            &TOKENSPEED,
+            bytes(2, &[ids.clone(), number(2, 7), number(3, 3), number(6, 1)].concat()),
+            1,
+        ),
+        (&MLX, bytes(1, &[ids.clone(), number(2, 7), number(3, 3)].concat()), 0),
+    ];
+    for (dialect, message, index) in cases {
+        let found = facts(dialect, &message);
+        let [choice] = found.choices.as_slice() else { panic!("{}: {found:?}", dialect.name) };
+        assert_eq!(
+            (choice.index, choice.token_ids, choice.is_output()),
+            (index, 3, true),
+            "{}",
+            dialect.name
+        );
+        let counts = TokenCounts { input: Some(7), output: Some(3), ..TokenCounts::default() };
+        assert_eq!(found.engine, Some(counts), "{}", dialect.name);
+    }
+}
+
+#[test]
+fn the_last_message_repeats_and_finishes() {
+    let ids = bytes(1, &[1, 2, 3, 4]);
+    let cases = [
+        (&VLLM, bytes(2, &[ids.clone(), bytes(2, b"stop"), number(3, 7), number(4, 4)].concat())),
+        (
+            &SGLANG,
+            bytes(
+                3,
+                &[ids.clone(), bytes(2, b"stop"), number(3, 7), number(4, 4), number(12, 1)]
+                    .concat(),
+            ),
+        ),
+        (&TRTLLM, bytes(3, &[ids.clone(), bytes(3, b"stop"), number(5, 7), number(6, 4)].concat())),
+        (
+            &TOKENSPEED,
+            bytes(3, &[ids.clone(), bytes(2, b"stop"), number(3, 7), number(4, 4)].concat()),
+        ),
+        (&MLX, bytes(2, &[ids, bytes(2, b"stop"), number(3, 7), number(4, 4)].concat())),
+    ];
+    for (dialect, message) in cases {
+        let found = facts(dialect, &message);
+        let [choice] = found.choices.as_slice() else { panic!("{}: {found:?}", dialect.name) };
+        assert_eq!((choice.token_ids, choice.is_output()), (0, false), "{}", dialect.name);
+        assert_eq!(choice.finish.as_deref(), Some("stop"), "{}", dialect.name);
+        assert_eq!(found.engine.unwrap().output, Some(4), "{}", dialect.name);
+    }
+}
+
+#[test]
+fn embeddings_tell_their_input() {
+    assert_eq!(facts(&VLLM_EMBED, &number(2, 9)).engine.unwrap().input, Some(9));
+    assert_eq!(facts(&SGLANG_EMBED, &number(6, 9)).engine.unwrap().input, Some(9));
+}

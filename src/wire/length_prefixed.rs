@@ -1,0 +1,152 @@
+//! gRPC's length-prefixed messages, split at any byte.
+//!
+//! A message is one byte that says whether it is compressed, four bytes of length, and its data (gRPC
+//! over HTTP/2, "Length-Prefixed-Message"). What a compressed message holds is not told; that it came
+//! is, by its name.
+
+use super::piece::Piece;
+
+/// Longest message.
+const MAX_MESSAGE: u32 = 1 << 30;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Bytes of the prefix seen so far.
+    Prefix(u8),
+    Data {
+        left: u32,
+        compressed: bool,
+    },
+    Failed,
+}
+
+/// An incremental parser of one direction of a gRPC call.
+#[derive(Debug)]
+pub struct LengthPrefixedFramer {
+    state: State,
+    prefix: [u8; 5],
+}
+
+impl Default for LengthPrefixedFramer {
+    fn default() -> Self {
+        Self { state: State::Prefix(0), prefix: [0; 5] }
+    }
+}
+
+impl LengthPrefixedFramer {
+    /// Parses the next bytes of the stream.
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            match self.state {
+                State::Failed => return,
+                State::Prefix(seen) => {
+                    self.prefix(seen, byte, sink);
+                    bytes = rest;
+                }
+                State::Data { left, compressed } => {
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                    let (data, rest) = bytes.split_at(here);
+                    if !compressed {
+                        sink(Piece::Data(data));
+                    }
+                    self.data(left - u32::try_from(here).unwrap_or(left), compressed, sink);
+                    bytes = rest;
+                }
+            }
+        }
+    }
+
+    /// The stream has ended: a message that is not complete is broken.
+    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+        if !matches!(self.state, State::Prefix(0) | State::Failed) {
+            sink(Piece::Broken);
+        }
+        self.state = State::Failed;
+    }
+
+    fn prefix(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(Piece<'_>)) {
+        if let Some(slot) = self.prefix.get_mut(usize::from(seen)) {
+            *slot = byte;
+        }
+        self.state = State::Prefix(seen + 1);
+        if seen + 1 < 5 {
+            return;
+        }
+        let [flag, l0, l1, l2, l3] = self.prefix;
+        let length = u32::from_be_bytes([l0, l1, l2, l3]);
+        if flag > 1 || length > MAX_MESSAGE {
+            self.state = State::Failed;
+            return sink(Piece::Broken);
+        }
+        self.data(length, flag == 1, sink);
+    }
+
+    /// So much of a message's data is still to come.
+    fn data(&mut self, left: u32, compressed: bool, sink: &mut impl FnMut(Piece<'_>)) {
+        self.state = State::Data { left, compressed };
+        if left == 0 {
+            self.state = State::Prefix(0);
+            sink(Piece::End { name: if compressed { b"compressed" } else { b"" } });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::messages::*;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(pieces: &[&[u8]]) -> Vec<Message> {
+        let (mut framer, mut messages) = (LengthPrefixedFramer::default(), Messages::default());
+        let mut sink = |piece: Piece<'_>| messages.add(piece);
+        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+        framer.end(&mut sink);
+        messages.done()
+    }
+
+    fn message(flag: u8, data: &[u8]) -> Vec<u8> {
+        [&[flag], &(data.len() as u32).to_be_bytes()[..], data].concat()
+    }
+
+    fn broken(data: &str) -> Message {
+        Message::Broken(data.into())
+    }
+
+    #[test]
+    fn table() {
+        let compressed = Message::Whole("compressed".into(), "".into());
+        let stream = [message(0, b"one"), message(0, b""), message(1, b"zzz"), message(0, b"two")];
+        let expected = [plain("one"), plain(""), compressed, plain("two")];
+        assert_eq!(parse(&[&stream.concat()]), expected);
+        assert_eq!(parse(&[]), []);
+        let short = [&message(0, b"one")[..], &[0, 0, 0, 0, 9, b'x']].concat();
+        assert_eq!(parse(&[&short]), [plain("one"), broken("x")]);
+        assert_eq!(parse(&[&[0, 0]]), [broken("")]);
+        let long = (MAX_MESSAGE + 1).to_be_bytes();
+        for wrong in [[&[0], &long[..]].concat(), [&[1], &long[..]].concat(), message(2, b"")] {
+            let stream = [message(0, b"one"), wrong, message(0, b"two")].concat();
+            assert_eq!(parse(&[&stream]), [plain("one"), broken("")]);
+        }
+        let mut framer = LengthPrefixedFramer::default();
+        let longest = [&[0], &MAX_MESSAGE.to_be_bytes()[..]].concat();
+        framer.push(&longest, &mut |piece| panic!("{piece:?}"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(
+            messages in prop::collection::vec((0u8..2, "[a-z]{0,20}"), 0..8),
+            rest in prop::collection::vec(any::<u8>(), 0..10),
+            cuts in cuts(),
+        ) {
+            let written = messages.iter().map(|(flag, data)| message(*flag, data.as_bytes()));
+            let mut stream = written.collect::<Vec<_>>().concat();
+            stream.extend(rest);
+            let whole = parse(&[&stream]);
+            prop_assert!(whole.len() >= messages.len());
+            prop_assert_eq!(&parse(&cut(&stream, &cuts)), &whole);
+            prop_assert_eq!(&parse(&stream.chunks(1).collect::<Vec<_>>()), &whole);
+        }
+    }
+}
