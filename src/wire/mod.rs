@@ -7,6 +7,7 @@
 pub mod aws_event_stream;
 pub mod base64;
 pub mod chunked;
+pub mod coding;
 pub mod framing;
 pub mod json;
 pub mod json_array;
@@ -20,5 +21,6 @@ pub mod protobuf;
 mod shape;
 pub mod sse;
 pub mod utf8;
+pub mod websocket;
 
 pub use piece::Piece;

@@ -1,0 +1,83 @@
+//! The coding `br` (RFC 7932).
+
+use super::window::{Budget, Window};
+use super::{CodingError, Sink, WINDOW_BITS, with_scratch};
+use brotli_decompressor::{
+    BrotliDecompressStream, BrotliResult, BrotliState, SliceWrapper, StandardAlloc,
+};
+use std::fmt;
+
+type State = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
+
+/// A decoder of one stream.
+pub(super) struct Brotli {
+    /// Allocated with the first byte.
+    state: Option<Box<State>>,
+    window: Window,
+    /// Behind the end; what follows is not looked at.
+    over: bool,
+}
+
+impl fmt::Debug for Brotli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Brotli").field("window", &self.window).field("over", &self.over).finish()
+    }
+}
+
+impl Brotli {
+    pub(super) fn new(budget: &'static Budget) -> Self {
+        Self { state: None, window: Window::new(budget), over: false }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), CodingError> {
+        let Self { state, window, over } = self;
+        let Some(&first) = bytes.first().filter(|_| !*over) else { return Ok(()) };
+        if state.is_none() {
+            check_window(first)?;
+        }
+        let state = state.get_or_insert_with(|| {
+            let alloc = StandardAlloc::default;
+            Box::new(State::new_strict(alloc(), alloc(), alloc()))
+        });
+        with_scratch(|buffer| {
+            let (mut left, mut from, mut total) = (bytes.len(), 0, 0);
+            loop {
+                let (mut room, mut gave) = (buffer.len(), 0);
+                let result = BrotliDecompressStream(
+                    &mut left, &mut from, bytes, &mut room, &mut gave, buffer, &mut total, state,
+                );
+                window.resize(state.ringbuffer.slice().len())?;
+                if let Some(part) = buffer.get(..gave).filter(|part| !part.is_empty()) {
+                    sink(part)?;
+                }
+                match result {
+                    BrotliResult::ResultSuccess => {
+                        *over = true;
+                        return Ok(());
+                    }
+                    BrotliResult::NeedsMoreInput => return Ok(()),
+                    BrotliResult::NeedsMoreOutput => {}
+                    BrotliResult::ResultFailure => return Err(CodingError::Malformed),
+                }
+            }
+        })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over || self.state.is_none()
+    }
+}
+
+/// Looks at the window that the first byte declares (RFC 7932, section 9.1).
+fn check_window(first: u8) -> Result<(), CodingError> {
+    let (middle, high) = (first >> 1 & 7, first >> 4 & 7);
+    let bits = match (first & 1, middle, high) {
+        (0, ..) => 16,
+        (_, 0, 0) => 17,
+        // Reserved, and taken by an extension that has larger windows than the format.
+        (_, 0, 1) => return Err(CodingError::Window),
+        (_, 0, high) => 8 + high,
+        (_, middle, _) => 17 + middle,
+    };
+    if bits > WINDOW_BITS { Err(CodingError::Window) } else { Ok(()) }
+}

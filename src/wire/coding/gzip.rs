@@ -1,0 +1,170 @@
+//! The gzip format (RFC 1952): members, each with a header, DEFLATE data, a checksum and a length.
+
+use super::inflate::{Inflater, Progress};
+use super::window::Budget;
+use super::{CodingError, Sink};
+
+const HEADER_CRC: u8 = 1 << 1;
+const EXTRA: u8 = 1 << 2;
+const NAME: u8 = 1 << 3;
+const COMMENT: u8 = 1 << 4;
+const RESERVED: u8 = 0b1110_0000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Bytes of the fixed header seen so far.
+    Header(u8),
+    /// The length of the extra field: bytes seen so far, and the first.
+    ExtraLength(u8, u8),
+    Extra(u16),
+    /// In the file's name or the comment, which end in NUL.
+    Name,
+    Comment,
+    /// Bytes of the header's checksum seen so far.
+    HeaderCrc(u8),
+    Data,
+    /// Bytes of the trailer seen so far.
+    Trailer(u8),
+    /// Behind a member. Another may follow; what is none is not looked at, as gzip does.
+    Between,
+    Ignored,
+}
+
+/// A decoder of one gzip file.
+#[derive(Debug)]
+pub(super) struct Gzip {
+    state: State,
+    flags: u8,
+    inflater: Inflater,
+    crc: crc32fast::Hasher,
+    length: u32,
+    trailer: [u8; 8],
+    /// No byte has come.
+    empty: bool,
+}
+
+impl Gzip {
+    pub(super) fn new(budget: &'static Budget) -> Result<Self, CodingError> {
+        Ok(Self {
+            state: State::Header(0),
+            flags: 0,
+            inflater: Inflater::new(false, budget)?,
+            crc: crc32fast::Hasher::new(),
+            length: 0,
+            trailer: [0; 8],
+            empty: true,
+        })
+    }
+
+    pub(super) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CodingError> {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            self.empty = false;
+            bytes = match self.state {
+                State::Ignored => return Ok(()),
+                State::Data => self.data(bytes, sink)?,
+                _ => {
+                    self.byte(byte)?;
+                    rest
+                }
+            };
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.empty || matches!(self.state, State::Between | State::Ignored)
+    }
+
+    /// Takes a byte around the data.
+    fn byte(&mut self, byte: u8) -> Result<(), CodingError> {
+        self.state = match self.state {
+            State::Between if byte != 0x1f => State::Ignored,
+            State::Header(0) | State::Between => Self::check(byte == 0x1f, State::Header(1))?,
+            State::Header(1) => Self::check(byte == 0x8b, State::Header(2))?,
+            // The only method there is.
+            State::Header(2) => Self::check(byte == 8, State::Header(3))?,
+            State::Header(3) => {
+                self.flags = byte;
+                Self::check(byte & RESERVED == 0, State::Header(4))?
+            }
+            // The time, how hard it was compressed, and where.
+            State::Header(seen @ 4..=8) => State::Header(seen + 1),
+            State::Header(_) => self.behind_header(),
+            State::ExtraLength(0, _) => State::ExtraLength(1, byte),
+            State::ExtraLength(_, low) => match u16::from_le_bytes([low, byte]) {
+                0 => self.behind_extra(),
+                length => State::Extra(length),
+            },
+            State::Extra(1) => self.behind_extra(),
+            State::Extra(left) => State::Extra(left - 1),
+            State::Name if byte == 0 => self.behind_name(),
+            State::Comment if byte == 0 => self.behind_comment(),
+            State::HeaderCrc(0) => State::HeaderCrc(1),
+            State::HeaderCrc(_) => self.begin_data(),
+            State::Trailer(seen) => self.trailer(seen, byte)?,
+            other => other,
+        };
+        Ok(())
+    }
+
+    fn check(right: bool, next: State) -> Result<State, CodingError> {
+        if right { Ok(next) } else { Err(CodingError::Malformed) }
+    }
+
+    fn behind_header(&mut self) -> State {
+        if self.flags & EXTRA != 0 { State::ExtraLength(0, 0) } else { self.behind_extra() }
+    }
+
+    fn behind_extra(&mut self) -> State {
+        if self.flags & NAME != 0 { State::Name } else { self.behind_name() }
+    }
+
+    fn behind_name(&mut self) -> State {
+        if self.flags & COMMENT != 0 { State::Comment } else { self.behind_comment() }
+    }
+
+    fn behind_comment(&mut self) -> State {
+        if self.flags & HEADER_CRC != 0 { State::HeaderCrc(0) } else { self.begin_data() }
+    }
+
+    fn begin_data(&mut self) -> State {
+        self.inflater.reset(false);
+        self.crc = crc32fast::Hasher::new();
+        self.length = 0;
+        State::Data
+    }
+
+    fn data<'a>(&mut self, bytes: &'a [u8], sink: &mut Sink<'_>) -> Result<&'a [u8], CodingError> {
+        let Self { inflater, crc, length, state, .. } = self;
+        let progress = inflater.push(bytes, &mut |part| {
+            crc.update(part);
+            // The format keeps the length modulo 2^32.
+            *length = length.wrapping_add(part.len() as u32);
+            sink(part)
+        })?;
+        Ok(match progress {
+            Progress::More => &[],
+            Progress::Over(taken) => {
+                *state = State::Trailer(0);
+                bytes.get(taken..).unwrap_or_default()
+            }
+        })
+    }
+
+    fn trailer(&mut self, seen: u8, byte: u8) -> Result<State, CodingError> {
+        if let Some(slot) = self.trailer.get_mut(usize::from(seen)) {
+            *slot = byte;
+        }
+        if seen < 7 {
+            return Ok(State::Trailer(seen + 1));
+        }
+        let [c0, c1, c2, c3, l0, l1, l2, l3] = self.trailer;
+        let crc = self.crc.clone().finalize() == u32::from_le_bytes([c0, c1, c2, c3]);
+        let length = self.length == u32::from_le_bytes([l0, l1, l2, l3]);
+        Self::check(crc && length, State::Between)
+    }
+}
