@@ -4,96 +4,28 @@
 
 mod support;
 
-use flate2::read::GzDecoder;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::time::Duration;
-use streamgauge::dialect::route::{self, Route};
-use streamgauge::dialect::{Dialect, Ending};
+use streamgauge::dialect::Ending;
 use streamgauge::meter::{Arrival, Meter, Record};
+use support::corpus::{Stream, streams};
 
 /// Streams that may disagree with their label, each with the reason.
 const EXCUSED: &[(&str, &str)] = &[];
 
-struct Stream {
-    id: String,
-    /// As the label names it.
-    dialect: String,
-    /// `A` to `D`; the last two were put together by hand.
-    tier: String,
-    path: Option<String>,
-    content_type: String,
-    body: Vec<u8>,
-    label: Value,
-}
-
-impl Stream {
-    fn new(mut stream: Value) -> Self {
-        let text = |key: &str| stream[key].as_str().map(str::to_owned);
-        let body = text("body").unwrap();
-        let headers = stream["headers"].as_object();
-        let content_type = headers.and_then(|headers| {
-            let mut types =
-                headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-            types.next()?.1.as_str().map(str::to_owned)
-        });
-        Self {
-            id: text("id").unwrap(),
-            dialect: text("dialect").unwrap(),
-            tier: stream["label"]["tier"].as_str().unwrap().to_owned(),
-            path: text("url_path"),
-            content_type: content_type.unwrap_or_default(),
-            body: if stream["body_base64"] == true { base64(&body) } else { body.into_bytes() },
-            label: stream["label"].take(),
-        }
-    }
-
-    fn is_scored(&self) -> bool {
-        matches!(&*self.tier, "A" | "B")
-    }
-
-    /// The dialect that the proxy would read it in: by its path, or as the label has it where the path
-    /// was not recorded.
-    fn route(&self) -> Option<&'static Dialect> {
-        let path = self.path.as_ref().map(|path| path.split('?').next().unwrap());
-        let by_path = path.and_then(|path| {
-            ["POST", "GET"].into_iter().find_map(|method| Route::of(method, path).dialect())
-        });
-        by_path.or_else(|| route::dialect(&self.dialect))
-    }
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    let value = |byte: u8| match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(value).collect();
-    let group = |group: &[u8]| {
-        let bits = group.iter().fold(0u32, |bits, digit| bits << 6 | u32::from(*digit));
-        let bits = bits << (6 * (4 - group.len()));
-        bits.to_be_bytes()[1..group.len()].to_vec()
-    };
-    digits.chunks(4).flat_map(group).collect()
-}
-
-fn streams() -> Option<Vec<Stream>> {
-    let file = BufReader::new(GzDecoder::new(File::open(support::corpus()?).unwrap()));
-    let all = file.lines().map(|line| Stream::new(serde_json::from_str(&line.unwrap()).unwrap()));
-    let wanted = std::env::var("STREAMGAUGE_CORPUS_DIALECT").ok();
-    Some(all.filter(|stream| wanted.as_ref().is_none_or(|name| *name == stream.dialect)).collect())
-}
-
-/// What the request log would say of the stream, read in pieces of this size, and whether the meter
-/// saw an error in it.
-fn measure(stream: &Stream, size: usize) -> Option<(Record, bool)> {
+/// What the request log would say of the stream, read in pieces of these sizes over and over, and whether
+/// the meter saw an error in it.
+fn measure(stream: &Stream, sizes: &[usize]) -> Option<(Record, bool)> {
     let mut meter = Meter::new(stream.route()?, stream.content_type.as_bytes())?;
-    for (read, piece) in stream.body.chunks(size).enumerate() {
+    let mut rest = stream.body.as_slice();
+    for (read, size) in sizes.iter().cycle().enumerate() {
+        let Some((piece, behind)) = rest.split_at_checked((*size).min(rest.len())) else { break };
+        if piece.is_empty() {
+            break;
+        }
+        rest = behind;
         let arrival = Arrival {
             at: Duration::from_millis(read as u64),
             read: read as u64,
@@ -110,8 +42,8 @@ fn measure(stream: &Stream, size: usize) -> Option<(Record, bool)> {
 }
 
 /// The facts of a stream that the labels know, under the labels' names.
-fn found(stream: &Stream, size: usize) -> BTreeMap<&'static str, Value> {
-    let Some((record, has_error)) = measure(stream, size) else {
+fn found(stream: &Stream, sizes: &[usize]) -> BTreeMap<&'static str, Value> {
+    let Some((record, has_error)) = measure(stream, sizes) else {
         return BTreeMap::from([("n_events", json!("not read at all"))]);
     };
     let mut reasons = record.finish_reasons;
@@ -181,7 +113,7 @@ fn recorded_streams_agree_with_their_labels() {
     let mut disagreeing = Vec::new();
     let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
     for stream in streams.iter().filter(|stream| stream.is_scored()) {
-        let (found, expected) = (found(stream, 1400), expected(&stream.label));
+        let (found, expected) = (found(stream, &[1400]), expected(&stream.label));
         let differences: Vec<String> = expected
             .iter()
             .filter(|(key, value)| found.get(*key) != Some(*value))
@@ -209,11 +141,16 @@ fn recorded_streams_agree_with_their_labels() {
 fn any_split_of_a_recorded_stream_gives_the_same_facts() {
     let Some(streams) = streams() else { return };
     for stream in &streams {
-        let whole = found(stream, usize::MAX);
+        let whole = found(stream, &[usize::MAX]);
         for size in [1, 7, 100] {
-            assert_eq!(found(stream, size), whole, "{} in pieces of {size}", stream.id);
+            assert_eq!(found(stream, &[size]), whole, "{} in pieces of {size}", stream.id);
         }
     }
+    let config = ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() };
+    proptest!(config, |(at in any::<prop::sample::Index>(), sizes in prop::collection::vec(1usize..400, 1..30))| {
+        let stream = at.get(&streams);
+        prop_assert_eq!(found(stream, &sizes), found(stream, &[usize::MAX]), "{}", &stream.id);
+    });
 }
 
 /// A stream whose end was recorded is complete to the meter too, or is one that ends by its body's end.

@@ -2,28 +2,26 @@
 
 mod support;
 
-use flate2::read::GzDecoder;
-use serde_json::Value;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use support::corpus::{Stream, streams};
 use support::rng::Rng;
 use support::wire::chunk;
 use support::{Gauge, Upstream, Wire, chat};
 
-fn bodies() -> Option<Vec<Vec<u8>>> {
-    let file = BufReader::new(GzDecoder::new(File::open(support::corpus()?).unwrap()));
-    let streams = file.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-    let sse = streams.filter(|stream| stream["framing"] == "sse");
-    Some(sse.filter_map(|stream| Some(stream["body"].as_str()?.into())).collect())
-}
-
 /// Sends a body in chunks, and the chunks in pieces, at random.
-fn send(wire: &mut Wire, body: &[u8], rng: &mut Rng) {
-    let mut message = chat::STREAM.as_bytes().to_vec();
-    let mut rest = body;
+fn send(wire: &mut Wire, stream: &Stream, rng: &mut Rng) {
+    let kind = &stream.content_type;
+    let mut message = format!(
+        "HTTP/1.1 200 OK\r\n{}Transfer-Encoding: chunked\r\n\r\n",
+        match &**kind {
+            "" => String::new(),
+            kind => format!("Content-Type: {kind}\r\n"),
+        }
+    )
+    .into_bytes();
+    let mut rest = stream.body.as_slice();
     while !rest.is_empty() {
         let (piece, tail) = rest.split_at(rng.up_to(4000).min(rest.len()));
         message.extend(chunk(piece));
@@ -44,9 +42,9 @@ fn send(wire: &mut Wire, body: &[u8], rng: &mut Rng) {
 
 #[test]
 fn every_recorded_stream_arrives_as_it_was_sent() {
-    let Some(bodies) = bodies() else { return };
-    let bodies = Arc::new(bodies);
-    let scripted = Arc::clone(&bodies);
+    let Some(streams) = streams() else { return };
+    let streams = Arc::new(streams);
+    let scripted = Arc::clone(&streams);
     let upstream = Upstream::each(move |_, wire| {
         while let Some(request) = wire.try_message() {
             let text = request.text();
@@ -63,10 +61,13 @@ fn every_recorded_stream_arrives_as_it_was_sent() {
                 let mut client = Wire::connect(gauge.proxy);
                 loop {
                     let number = next.fetch_add(1, Relaxed);
-                    let Some(body) = bodies.get(number) else { return };
-                    let path = format!("/v1/chat/completions?stream={number}");
+                    let Some(stream) = streams.get(number) else { return };
+                    let path = stream.path.as_deref().unwrap_or("/v1/chat/completions");
+                    let path = path.split('?').next().unwrap().replace(['<', '>'], "");
+                    let path = format!("/{}?stream={number}", path.trim_start_matches('/'));
                     client.send(chat::post(&path, "", b"{\"stream\":true}"));
-                    assert!(client.message().data() == *body, "stream {number} was changed");
+                    let arrived = client.message().data() == stream.body;
+                    assert!(arrived, "{} was changed", stream.id);
                     client.received.clear();
                 }
             });
@@ -74,6 +75,6 @@ fn every_recorded_stream_arrives_as_it_was_sent() {
     });
     let scrape = gauge.scrape();
     scrape.assert_balanced();
-    assert_eq!(scrape.ended() as usize, bodies.len());
-    println!("{} streams", bodies.len());
+    assert_eq!(scrape.ended() as usize, streams.len());
+    println!("{} streams", streams.len());
 }

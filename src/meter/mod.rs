@@ -16,4 +16,4 @@ pub use arrivals::Basis;
 pub use outcome::{CallStatus, End, Ended, Outcome};
 pub use record::{Clock, Record, TokenSource, Tokens, characters_per_second};
 pub use response::Meter;
-pub use tally::{Arrival, Kind, Sample, Tally};
+pub use tally::{Arrival, Kind, Sample, Tally, Told};

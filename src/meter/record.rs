@@ -71,7 +71,8 @@ pub struct Tokens {
 impl Tokens {
     /// The best counts that a tally has. Output events stand in only for streams.
     pub fn of(tally: &Tally, stream: bool) -> Self {
-        let (usage, engine) = (tally.usage.unwrap_or_default(), tally.engine.unwrap_or_default());
+        let told = tally.told();
+        let (usage, engine) = (told.usage.unwrap_or_default(), told.engine.unwrap_or_default());
         let reported = |usage: Option<u64>, engine: Option<u64>| {
             let usage = usage.map(|count| (count, TokenSource::Usage));
             usage.or(engine.map(|count| (count, TokenSource::Engine)))
@@ -183,7 +184,7 @@ impl Record {
         let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
         let tokens = Tokens::of(tally, stream);
         self.response_model.clone_from(&tally.model);
-        let timings = &tally.timings;
+        let timings = tally.told().timings;
         self.queue_s = timings.queue;
         self.queue_source = timings.queue.map(|_| "reported");
         self.engine_ttft_s = timings.time_to_first_token();

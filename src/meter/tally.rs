@@ -89,6 +89,17 @@ struct Choice {
     finished: bool,
 }
 
+/// What a server tells of counts and times: most do at the end only, so an open stream has no room for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Told {
+    /// What the API reports, where it does.
+    pub usage: Option<TokenCounts>,
+    /// What a field of the engine's own reports.
+    pub engine: Option<TokenCounts>,
+    /// What the server says of its own time.
+    pub timings: Timings,
+}
+
 /// The account so far. Counts are of this response; instants share the meter's start.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -110,14 +121,10 @@ pub struct Tally {
     pub tool_chars: u64,
     /// Characters that came with the first read that had output.
     pub first_chars: u64,
-    /// What the API reports, where it does.
-    pub usage: Option<TokenCounts>,
-    /// What a field of the engine's own reports.
-    pub engine: Option<TokenCounts>,
+    /// What the server has told of counts and times, once it has.
+    told: Option<Box<Told>>,
     /// Tokens whose ids the stream lists.
     pub token_ids: u64,
-    /// What the server says of its own time.
-    pub timings: Timings,
     /// The engine or vendor that writes like this.
     pub made_by: Option<Engine>,
     pub model: Option<String>,
@@ -144,6 +151,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// What the server has told of counts and times so far.
+    pub fn told(&self) -> Told {
+        self.told.as_deref().copied().unwrap_or_default()
+    }
+
     /// How many choices the response has.
     pub fn choices(&self) -> usize {
         self.choices.len()
@@ -220,19 +232,23 @@ impl Tally {
         self.error |= facts.error;
         self.done |= facts.done;
         self.made_by = facts.made_by.or(self.made_by);
-        if let Some(timings) = facts.timings {
-            self.timings.update(timings);
+        if facts.usage.is_some() || facts.engine.is_some() || facts.timings.is_some() {
+            self.tell(facts);
         }
-        self.count_tokens(facts);
     }
 
-    fn count_tokens(&mut self, facts: &Facts) {
+    fn tell(&mut self, facts: &Facts) {
+        // llama.cpp reports each choice of n > 1 apart: a report without choices comes while another
+        // choice still runs.
+        let others_run = self.choices.iter().any(|choice| !choice.finished);
+        let is_apart = facts.choices.is_empty() && others_run && self.choices() > 1;
+        self.usage_per_choice |= facts.usage.is_some() && is_apart;
+        let told = self.told.get_or_insert_default();
+        if let Some(timings) = facts.timings {
+            told.timings.update(timings);
+        }
         if let Some(mut usage) = facts.usage {
-            // llama.cpp reports each choice of n > 1 apart: a report without choices comes while
-            // another choice still runs.
-            let others_run = self.choices.iter().any(|choice| !choice.finished);
-            self.usage_per_choice |= facts.choices.is_empty() && others_run && self.choices() > 1;
-            let counted = self.usage.get_or_insert_default();
+            let counted = told.usage.get_or_insert_default();
             if self.usage_per_choice
                 && let (Some(before), Some(this)) = (counted.output, usage.output)
             {
@@ -241,7 +257,7 @@ impl Tally {
             counted.update(usage);
         }
         if let Some(engine) = facts.engine {
-            self.engine.get_or_insert_default().update(engine);
+            told.engine.get_or_insert_default().update(engine);
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 pub mod chat;
+pub mod corpus;
 pub mod exchange;
 pub mod outcome;
 pub mod pattern;
@@ -146,17 +147,6 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(start.elapsed() < Duration::from_secs(10), "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// The recorded streams, if this machine has them; says so if not.
-pub fn corpus() -> Option<std::path::PathBuf> {
-    let folder = std::env::var_os("STREAMGAUGE_CORPUS").map(std::path::PathBuf::from);
-    let file =
-        folder.map(|folder| folder.join("streams.jsonl.gz")).filter(|file| Path::exists(file));
-    if file.is_none() {
-        println!("skipped: STREAMGAUGE_CORPUS names no folder with streams.jsonl.gz");
-    }
-    file
 }
 
 /// Compares with a file of the repository; writes it instead when STREAMGAUGE_BLESS is set.
