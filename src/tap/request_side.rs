@@ -90,10 +90,15 @@ impl RequestSide {
         }
     }
 
+    /// So many bytes went up.
+    pub fn passed(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.tap.series.bytes_up.inc_by(bytes as u64);
+    }
+
     /// The next bytes of the body.
     pub fn data(&self, bytes: &[u8]) {
-        self.bytes.fetch_add(bytes.len() as u64, Relaxed);
-        self.tap.series.bytes_up.inc_by(bytes.len() as u64);
+        self.passed(bytes.len());
         if let Some(peek) = lock(&self.peek).as_mut() {
             peek.push(bytes);
         }
