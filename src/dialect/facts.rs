@@ -112,6 +112,20 @@ impl TokenCounts {
         self.reasoning_apart |= later.reasoning_apart;
     }
 
+    /// Adds those of another response.
+    pub fn add(&mut self, other: Self) {
+        let sum = |one: Option<u64>, other: Option<u64>| {
+            one.zip(other).map(|(one, other)| one.saturating_add(other)).or(one).or(other)
+        };
+        self.input = sum(self.input, other.input);
+        self.output = sum(self.output, other.output);
+        self.cached = sum(self.cached, other.cached);
+        self.written = sum(self.written, other.written);
+        self.reasoning = sum(self.reasoning, other.reasoning);
+        self.cache_apart |= other.cache_apart;
+        self.reasoning_apart |= other.reasoning_apart;
+    }
+
     /// All tokens of the request.
     pub fn all_input(&self) -> Option<u64> {
         let more = [self.cached, self.written].into_iter().flatten().sum::<u64>();
@@ -232,6 +246,8 @@ pub struct Facts {
     pub model: Option<String>,
     /// The engine or vendor that writes like this.
     pub made_by: Option<Engine>,
+    /// A response begins, in a session of many.
+    pub begun: bool,
     /// The event reports an error.
     pub error: bool,
     /// The event ends the stream (`[DONE]`, `message_stop`, `"done":true`, ...).
@@ -248,6 +264,7 @@ impl Facts {
         self.timings = None;
         self.model = None;
         self.made_by = None;
+        self.begun = false;
         self.error = false;
         self.done = false;
         self.unparsed = None;

@@ -12,6 +12,7 @@ pub mod bedrock;
 pub mod engine;
 pub mod grpc;
 pub mod openai_chat;
+pub mod realtime;
 pub mod request;
 pub mod route;
 pub mod tag;

@@ -1,6 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, bedrock, grpc, openai_chat};
+use super::{Dialect, bedrock, grpc, openai_chat, realtime};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -124,6 +124,21 @@ pub static ROUTES: &[Route] = &[
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    // OpenAI's sessions over a WebSocket; the second is Azure's.
+    Route {
+        method: "GET",
+        ends: "/v1/realtime",
+        path: "/v1/realtime",
+        operation: Operation::Realtime,
+        answer: Answer::Dialect(&realtime::REALTIME),
+    },
+    Route {
+        method: "GET",
+        ends: "/openai/realtime",
+        path: "/openai/realtime",
+        operation: Operation::Realtime,
+        answer: Answer::Dialect(&realtime::REALTIME),
+    },
     // Amazon Bedrock's.
     post!("", "/model/{model}/converse-stream", Chat, &bedrock::CONVERSE),
     post!("", "/model/{model}/converse", Chat, &bedrock::CONVERSE),
@@ -175,6 +190,17 @@ impl Route {
         let path = path.strip_suffix('/').unwrap_or(path);
         let model = matches(self.ends, path)??;
         Some(percent_decoded(model).into_owned())
+    }
+
+    /// The model that the query of a session's request names: there is no body that could.
+    pub fn model_in_query(&self, query: Option<&str>) -> Option<String> {
+        let mut pairs = query.filter(|_| self.operation == Operation::Realtime)?.split('&');
+        let value = |pair: &'_ str| {
+            let (key, value) = pair.split_once('=')?;
+            let is_model = matches!(key, "model" | "deployment") && !value.is_empty();
+            is_model.then(|| percent_decoded(value).into_owned())
+        };
+        pairs.find_map(value)
     }
 
     /// The dialect of its answers; `None` if they are not read.
@@ -274,6 +300,11 @@ mod tests {
         let model = |path: &str| Route::of("POST", path).model(path);
         assert_eq!(model("/openai/deployments/gpt%2D4/chat/completions").as_deref(), Some("gpt-4"));
         assert_eq!(model("/v1/chat/completions"), None);
+        let session = |query| Route::of("GET", "/openai/v1/realtime").model_in_query(query);
+        assert_eq!(session(Some("intent=x&model=gpt%2Drealtime")).as_deref(), Some("gpt-realtime"));
+        assert_eq!(session(Some("deployment=d")).as_deref(), Some("d"));
+        assert_eq!((session(Some("model=")), session(None)), (None, None));
+        assert_eq!(Route::of("POST", "/v1/chat/completions").model_in_query(Some("model=m")), None);
         assert_eq!(percent_decoded("a%3Ab%zz%"), "a:b%zz%");
     }
 }

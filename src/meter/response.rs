@@ -1,10 +1,13 @@
 //! Reads one response: framing, dialect and tally in a row.
 
+use super::session::Session;
 use super::tally::{Arrival, Sample, Tally};
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
 use crate::wire::Piece;
 use crate::wire::coding::Decoder;
 use crate::wire::framing::{Announced, Framer, Framing};
+use crate::wire::websocket::WebSocketFramer;
+use std::time::Duration;
 
 /// The meter of one response.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub struct Meter {
     tally: Tally,
     /// Of the bytes read last.
     arrival: Option<Arrival>,
+    /// Of a connection that has switched to WebSocket.
+    session: Option<Box<Session>>,
 }
 
 /// What is known of the body's framing.
@@ -45,8 +50,33 @@ impl Meter {
             Announced::Foreign => return Err(Unparsed::ContentType),
         };
         let decoder = Decoder::new(content_encoding).map_err(|_| Unparsed::Encoding)?;
-        let (reading, tally) = (Reading::new(dialect), Tally::default());
-        Ok(Self { decoder: decoder.map(Box::new), body, reading, tally, arrival: None })
+        Ok(Self {
+            decoder: decoder.map(Box::new),
+            body,
+            reading: Reading::new(dialect),
+            tally: Tally::default(),
+            arrival: None,
+            session: None,
+        })
+    }
+
+    /// A meter for a connection that has switched to WebSocket, of which the server's messages are events
+    /// in this dialect. `deflate`: permessage-deflate was agreed on.
+    pub fn session(dialect: &'static Dialect, deflate: bool) -> Self {
+        let framer = Framer::WebSocket(Box::new(WebSocketFramer::new(deflate)));
+        Self {
+            decoder: None,
+            body: Body::Framed(framer),
+            reading: Reading::new(dialect),
+            tally: Tally::of_session(),
+            arrival: None,
+            session: Some(Box::new(Session::new(deflate))),
+        }
+    }
+
+    /// Whether this is a session of many responses.
+    pub fn is_session(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Whether the body is a stream of events, as far as is known.
@@ -88,7 +118,7 @@ impl Meter {
 
     /// Reads the next bytes of the body as it is without codings.
     fn read(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
-        let Self { body, reading, tally, .. } = self;
+        let Self { body, reading, tally, session, .. } = self;
         if let Body::Unseen = body
             && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
         {
@@ -102,14 +132,30 @@ impl Meter {
         }
         if let Body::Framed(framer) = body {
             let is_stream = framer.is_stream();
-            framer.push(bytes, &mut |piece| read(piece, arrival, is_stream, reading, tally, sink));
+            framer.push(bytes, &mut |piece| match session {
+                Some(session) => converse(piece, arrival, reading, session, tally, sink),
+                None => read(piece, arrival, is_stream, reading, tally, sink),
+            });
+        }
+    }
+
+    /// Reads the next bytes that the client sent in a session, all of one arrival.
+    pub fn client(&mut self, at: Duration, bytes: &[u8]) {
+        if let Some(session) = &mut self.session
+            && session.client(at, bytes)
+        {
+            // Whatever was under way, nobody waits for it.
+            self.tally.done = true;
         }
     }
 
     /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is
     /// a last message without its blank line, and not one that broke off.
     pub fn end(&mut self, clean: bool, sink: &mut impl FnMut(Sample<'_>)) {
-        let Self { body, reading, tally, arrival, .. } = self;
+        let Self { body, reading, tally, arrival, session, .. } = self;
+        if let Some(session) = session {
+            return session.end(tally, sink);
+        }
         if let (true, Some(arrival), Body::Framed(framer)) = (clean, *arrival, body) {
             let is_stream = framer.is_stream();
             framer.end(&mut |piece| read(piece, arrival, is_stream, reading, tally, sink));
@@ -143,6 +189,23 @@ fn read(
             tally.cannot(Unparsed::Framing, sink);
         }
     }
+}
+
+/// As [`read`], of a session: its text messages are events.
+fn converse(
+    piece: Piece<'_>,
+    arrival: Arrival,
+    reading: &mut Reading,
+    session: &mut Session,
+    tally: &mut Tally,
+    sink: &mut impl FnMut(Sample<'_>),
+) {
+    match piece {
+        Piece::End { name: b"text" } => session.event(arrival, reading.end(b""), tally, sink),
+        Piece::End { .. } => {}
+        piece => return read(piece, arrival, true, reading, tally, sink),
+    }
+    reading.next();
 }
 
 #[cfg(test)]

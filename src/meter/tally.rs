@@ -59,6 +59,8 @@ impl Kind {
 /// What is told while a response runs.
 #[derive(Debug, PartialEq)]
 pub enum Sample<'a> {
+    /// A response of a session was asked for: what is told from here on is measured from then.
+    Asked(Duration),
     /// The first output event arrived.
     First(Duration),
     /// The first output event that is not reasoning arrived.
@@ -128,7 +130,7 @@ pub struct Tally {
     /// The engine or vendor that writes like this.
     pub made_by: Option<Engine>,
     pub model: Option<String>,
-    /// Of each choice that has ended, in the order of their ends.
+    /// Of each choice that has ended, in the order of their ends; of a session, the first 128.
     pub finish_reasons: Vec<FinishReason>,
     pub error: bool,
     pub done: bool,
@@ -148,12 +150,19 @@ pub struct Tally {
     last_piece: u64,
     /// The server reports usage once per choice, so the reports add up.
     usage_per_choice: bool,
+    /// The account is of a session: each report of usage is of another response.
+    is_session: bool,
 }
 
 impl Tally {
     /// What the server has told of counts and times so far.
     pub fn told(&self) -> Told {
         self.told.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The account of a session of many responses, of which none is under way.
+    pub fn of_session() -> Self {
+        Self { is_session: true, done: true, ..Self::default() }
     }
 
     /// How many choices the response has.
@@ -219,6 +228,24 @@ impl Tally {
         }
     }
 
+    /// A response of a session begins.
+    pub fn begin(&mut self) {
+        self.done = false;
+    }
+
+    /// A response of a session is over: the next one is measured for itself, while counts add up.
+    pub fn turn(&mut self, sink: &mut impl FnMut(Sample<'_>)) {
+        self.end(sink);
+        self.choices.clear();
+        (self.first, self.answer, self.last) = (None, None, None);
+        // A session may last for hours: what its events did not tell is not left to its end.
+        let told = self.told().usage.and_then(|usage| usage.all_output()).unwrap_or(0);
+        if let Some(more) = told.checked_sub(self.live_tokens).filter(|more| *more > 0) {
+            self.live_tokens = told;
+            sink(Sample::OutputTokens(more));
+        }
+    }
+
     /// What an event says beside its output.
     fn said(&mut self, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
         if let Some(reason) = facts.unparsed {
@@ -249,7 +276,10 @@ impl Tally {
         }
         if let Some(mut usage) = facts.usage {
             let counted = told.usage.get_or_insert_default();
-            if self.usage_per_choice
+            if self.is_session {
+                counted.add(usage);
+                usage = *counted;
+            } else if self.usage_per_choice
                 && let (Some(before), Some(this)) = (counted.output, usage.output)
             {
                 usage.output = Some(before + this);
@@ -291,7 +321,7 @@ impl Tally {
                 self.chunks += 1;
                 sink(Sample::ChunkGap(gap));
             }
-            None => self.chunks = 1,
+            None => self.chunks += 1,
         }
         self.last = Some(arrival);
         self.last_piece = self.pieces;
@@ -382,7 +412,9 @@ impl Tally {
             && !std::mem::replace(&mut choice.finished, true)
         {
             sink(Sample::Finished(reason));
-            self.finish_reasons.push(reason.clone());
+            if self.finish_reasons.len() < MAX_CHOICES {
+                self.finish_reasons.push(reason.clone());
+            }
         }
     }
 }

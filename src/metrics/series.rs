@@ -317,7 +317,8 @@ impl Series {
         self.head.get_or_init(new).observe(after.as_secs_f64());
     }
 
-    /// What a response told while it runs. `start` is the instant of the request's first byte.
+    /// What a response told while it runs. `start` is the instant of the request's first byte; in a session,
+    /// that at which the response was asked for.
     pub fn observe(&self, sample: &Sample<'_>, start: Duration) {
         let Families { ttft, answer, chunk_gap, itl, .. } = &*self.families;
         let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
@@ -345,7 +346,7 @@ impl Series {
             Sample::OutputTokens(count) => self.output_tokens().add(count),
             Sample::Characters(kind, count) => self.characters(kind).inc_by(count),
             Sample::Finished(reason) => self.finished(reason),
-            Sample::Unparsed(_) => {}
+            Sample::Asked(_) | Sample::Unparsed(_) => {}
         }
     }
 

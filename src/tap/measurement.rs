@@ -4,13 +4,16 @@ use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
 use crate::dialect::engine::Engine;
-use crate::dialect::route::{Answer, Route};
+use crate::dialect::route::{Answer, Operation, Route};
 use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
+use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
+};
 use hyper::http::{Version, request, response};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +39,8 @@ struct State {
     route: &'static Route,
     /// The first byte of the request's head.
     start: Duration,
+    /// Since when the response is measured: the same, but in a session, which has many.
+    asked: Duration,
     stalled_before: Duration,
     /// The same since 1970.
     time: Duration,
@@ -64,6 +69,7 @@ impl Measurement {
     pub fn arrive(tap: &Arc<Tap>, client: &Arc<Stamps>, head: &request::Parts) -> Self {
         let path = head.uri.path();
         let route = Route::of(head.method.as_str(), path);
+        let model = route.model(path).or_else(|| route.model_in_query(head.uri.query()));
         let start = match head.version {
             // Other requests are on the connection, so that only the latest read is surely of this one.
             Version::HTTP_2 => client.last_read().at,
@@ -71,12 +77,13 @@ impl Measurement {
         };
         let elapsed = socket::now().saturating_sub(start);
         let state = State {
-            side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, route.model(path))),
+            side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
             upstream: None,
             route,
             start,
+            asked: start,
             stalled_before: client.stalled(),
             time: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed),
             method: head.method.as_str().chars().take(32).collect(),
@@ -140,10 +147,11 @@ impl Measurement {
         }
     }
 
-    /// The next bytes that the client has sent behind a switch of protocols.
+    /// The next bytes that the client sent behind a switch of protocols, which arrived with its latest
+    /// read.
     pub fn client_data(&mut self, bytes: &[u8]) {
         if let Some(state) = &mut self.state {
-            state.side.passed(bytes.len());
+            state.client_data(bytes);
         }
     }
 
@@ -201,15 +209,20 @@ impl State {
             self.call_status(&head.headers);
         }
         self.stream = Some(Framing::announced(content_type).is_stream());
-        let series = self.resolve(head.status.is_success());
+        let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let series = self.resolve(head.status.is_success() || has_switched);
         if !self.route.operation.is_inference() {
             return;
         }
         series.head(at.saturating_sub(self.start));
         self.engine = engine_of(&head.headers);
-        if let Answer::Dialect(dialect) = self.route.answer
-            && head.status.is_success()
-        {
+        let Answer::Dialect(dialect) = self.route.answer else { return };
+        if has_switched && self.route.operation == Operation::Realtime {
+            self.stream = Some(true);
+            self.meter = Some(Meter::session(dialect, is_deflated(&head.headers)));
+            // It is not the server that is waited for between two responses.
+            self.side.enter(Phase::Streaming);
+        } else if head.status.is_success() {
             match Meter::new(dialect, content_type, &content_encoding(&head.headers)) {
                 Ok(meter) => self.meter = Some(meter),
                 Err(reason) => self.unparsed(reason),
@@ -255,20 +268,31 @@ impl State {
                 self.side.enter(Phase::Streaming);
             }
         }
-        let Self { tap, meter, series, start, side, .. } = self;
+        let Self { tap, meter, series, asked, side, .. } = self;
         let (Some(meter), Some(series)) = (meter, series) else { return };
         let read = AssertUnwindSafe(|| {
             tap.faults.strike(bytes);
             meter.push(arrival, bytes, &mut |sample| {
                 match sample {
+                    Sample::Asked(at) => *asked = at,
                     Sample::First(_) => side.enter(Phase::Streaming),
                     Sample::Unparsed(reason) => tap.series.unparsed(reason),
                     _ => {}
                 }
-                series.observe(&sample, *start);
+                series.observe(&sample, *asked);
             });
         });
         if catch_unwind(read).is_err() {
+            self.meter = None;
+            self.unparsed(Unparsed::Panic);
+        }
+    }
+
+    fn client_data(&mut self, bytes: &[u8]) {
+        self.side.passed(bytes.len());
+        let at = self.client.last_read().at;
+        let Some(meter) = &mut self.meter else { return };
+        if catch_unwind(AssertUnwindSafe(|| meter.client(at, bytes))).is_err() {
             self.meter = None;
             self.unparsed(Unparsed::Panic);
         }
@@ -278,18 +302,18 @@ impl State {
         self.side.leave();
         let now = socket::now();
         let mut meter = self.meter.take();
-        let series = self.resolve(
-            self.head
-                .is_some_and(|_| self.status.is_some_and(|status| (200..300).contains(&status))),
-        );
+        let series =
+            self.resolve(self.head.is_some_and(|_| {
+                self.status.is_some_and(|status| matches!(status, 101 | 200..300))
+            }));
         if let Some(open) = &mut meter {
-            let Self { tap, start, .. } = &self;
+            let Self { tap, asked, .. } = &self;
             let close = AssertUnwindSafe(|| {
                 open.end(end == End::Complete, &mut |sample| {
                     if let Sample::Unparsed(reason) = sample {
                         tap.series.unparsed(reason);
                     }
-                    series.observe(&sample, *start);
+                    series.observe(&sample, *asked);
                 });
             });
             if catch_unwind(close).is_err() {
@@ -307,7 +331,8 @@ impl State {
             let tokens = Tokens::of(tally, meter.is_stream());
             series.counted(&tokens, tally.live_tokens);
             self.engine = tally.made_by.or(self.engine);
-            if outcome == Outcome::Ok {
+            // A session is no response, and has no latency.
+            if outcome == Outcome::Ok && !meter.is_session() {
                 let rate = meter::characters_per_second(tally);
                 series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
             }
@@ -331,7 +356,7 @@ impl State {
             end,
             status: self.head.and(self.status),
             output: if is_stream {
-                tally.is_some_and(|tally| tally.first.is_some())
+                tally.is_some_and(|tally| tally.output_events > 0)
             } else {
                 self.first_byte.is_some()
             },
@@ -398,6 +423,14 @@ fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
             Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
         }
     }
+}
+
+/// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
+fn is_deflated(headers: &HeaderMap) -> bool {
+    headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
+        let mut extensions = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
+        extensions.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate"))
+    })
 }
 
 /// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.

@@ -7,6 +7,7 @@ use super::json_array::JsonArrayFramer;
 use super::length_prefixed::LengthPrefixedFramer;
 use super::lines::LineFramer;
 use super::sse::SseFramer;
+use super::websocket::WebSocketFramer;
 
 /// The names of JSON in lines. None is registered; each is in use.
 const LINES: [&str; 6] = [
@@ -100,7 +101,11 @@ pub enum Framer {
     AwsEventStream(Box<AwsEventStreamFramer>),
     AwsChunks(Box<AwsEventStreamFramer>, Base64Member),
     LengthPrefixed(LengthPrefixedFramer),
-    Document { has_data: bool },
+    /// One direction of a connection that has switched to WebSocket.
+    WebSocket(Box<WebSocketFramer>),
+    Document {
+        has_data: bool,
+    },
 }
 
 impl Framer {
@@ -133,6 +138,7 @@ impl Framer {
                 framer.push(bytes, &mut |piece| unwrap(chunk, piece, sink));
             }
             Self::LengthPrefixed(framer) => framer.push(bytes, sink),
+            Self::WebSocket(framer) => framer.push(bytes, sink),
             Self::Document { has_data } => {
                 *has_data |= !bytes.is_empty();
                 sink(Piece::Data(bytes));
@@ -148,6 +154,7 @@ impl Framer {
             Self::JsonArray(framer) => framer.end(sink),
             Self::AwsEventStream(framer) | Self::AwsChunks(framer, _) => framer.end(sink),
             Self::LengthPrefixed(framer) => framer.end(sink),
+            Self::WebSocket(framer) => framer.end(sink),
             Self::Document { has_data } => {
                 if std::mem::take(has_data) {
                     sink(Piece::End { name: b"" });

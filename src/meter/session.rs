@@ -1,0 +1,140 @@
+//! A session of many responses, over a WebSocket: each response is measured for itself.
+//!
+//! A session is silent while its user is, for minutes, so the time from the request that opened it to
+//! the first output would say nothing of the server. A response's time to its first output begins when
+//! it was asked for: when the client's last message before it arrived that asks for one
+//! (`response.create`, or `input_audio_buffer.commit`), or, where the server decided by itself, when it
+//! said that a response begins. Where neither came, as when audio is transcribed while it arrives, the
+//! response has gaps but no time to its first output.
+//!
+//! Output of two responses at a time is told apart by nothing that is read here. While they overlap no
+//! time is told; what they generate is counted.
+
+use super::tally::{Arrival, Sample, Tally};
+use crate::dialect::realtime::ClientMessages;
+use crate::dialect::{ChoiceFacts, Facts};
+use crate::wire::Piece;
+use crate::wire::websocket::WebSocketFramer;
+use std::time::Duration;
+
+/// What is known of a session beside its tally.
+#[derive(Debug)]
+pub struct Session {
+    framer: WebSocketFramer,
+    messages: ClientMessages,
+    /// When the response was asked for that has not begun yet.
+    asked: Option<Duration>,
+    /// Responses under way.
+    running: u32,
+    /// More than one is, or was since there was none.
+    overlap: bool,
+    /// The one under way was announced.
+    announced: bool,
+    /// It is known when the one under way was asked for.
+    timed: bool,
+}
+
+impl Session {
+    /// A session; `deflate`: permessage-deflate was agreed on.
+    pub fn new(deflate: bool) -> Self {
+        Self {
+            framer: WebSocketFramer::new(deflate),
+            messages: ClientMessages::default(),
+            asked: None,
+            running: 0,
+            overlap: false,
+            announced: false,
+            timed: false,
+        }
+    }
+
+    /// Bytes of the client's arrived; gives whether it has closed the session.
+    pub fn client(&mut self, at: Duration, bytes: &[u8]) -> bool {
+        let Self { framer, messages, asked, running, .. } = self;
+        let mut closed = false;
+        framer.push(bytes, &mut |piece| match piece {
+            Piece::Data(data) => messages.data(data),
+            Piece::ErrorField => {}
+            Piece::End { name } => {
+                // Servers refuse to begin another meanwhile.
+                if messages.end() && name == b"text" && *running == 0 {
+                    *asked = Some(at);
+                }
+                closed |= name == b"close";
+            }
+            Piece::Broken => {
+                messages.end();
+            }
+        });
+        closed
+    }
+
+    /// An event of the server's arrived.
+    pub fn event(
+        &mut self,
+        arrival: Arrival,
+        facts: &Facts,
+        tally: &mut Tally,
+        sink: &mut impl FnMut(Sample<'_>),
+    ) {
+        let is_output = facts.choices.iter().any(ChoiceFacts::is_output);
+        if facts.begun || is_output && self.running == 0 {
+            self.begin(arrival, facts.begun, tally, sink);
+        }
+        // Other errors answer the client's other messages, and the session goes on.
+        let ends_unannounced = facts.error && self.running > 0 && !self.announced;
+        let failed = facts.error && (facts.done || self.asked.is_some()) || ends_unannounced;
+        let had_failed = tally.error;
+        let (overlap, timed) = (self.overlap, self.timed);
+        let told = &mut |sample: Sample<'_>| match sample {
+            Sample::First(_) | Sample::FirstAnswer(_) if overlap || !timed => {}
+            Sample::ChunkGap(_) | Sample::TokenGap { .. } if overlap => {}
+            sample => sink(sample),
+        };
+        tally.event(arrival, facts, told);
+        tally.error = had_failed || failed;
+        if facts.error {
+            self.asked = None;
+        }
+        if facts.done || ends_unannounced {
+            self.running = self.running.saturating_sub(1);
+            if self.running == 0 {
+                tally.turn(told);
+                self.overlap = false;
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        arrival: Arrival,
+        announced: bool,
+        tally: &mut Tally,
+        sink: &mut impl FnMut(Sample<'_>),
+    ) {
+        tally.begin();
+        self.running += 1;
+        let asked = self.asked.take().or(announced.then_some(arrival.at));
+        if self.running > 1 {
+            self.overlap = true;
+            return;
+        }
+        (self.announced, self.timed) = (announced, asked.is_some());
+        if let Some(asked) = asked {
+            sink(Sample::Asked(asked));
+        }
+    }
+
+    /// The session has ended, maybe within a response.
+    pub fn end(&mut self, tally: &mut Tally, sink: &mut impl FnMut(Sample<'_>)) {
+        let overlap = self.overlap;
+        tally.turn(&mut |sample: Sample<'_>| match sample {
+            Sample::TokenGap { .. } if overlap => {}
+            sample => sink(sample),
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,248 @@
+//! Scripted sessions against the definitions.
+
+use crate::dialect::realtime::REALTIME;
+use crate::meter::{Arrival, Basis, Meter, Record, Sample, TokenSource};
+use std::time::Duration;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A frame: final, of this kind, masked or not.
+fn frame(opcode: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        length @ ..126 => frame.push(masked | length as u8),
+        length => {
+            frame.push(masked | 126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+    }
+    frame.extend(mask.unwrap_or_default().iter().take(4 * usize::from(mask.is_some())));
+    let mask = mask.unwrap_or_default();
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// Who sends, when, and what: a text message, or `close`.
+enum Step<'a> {
+    Server(u64, &'a str),
+    Client(u64, &'a str),
+}
+use Step::{Client, Server};
+
+fn bytes(mask: Option<[u8; 4]>, message: &str) -> Vec<u8> {
+    match message {
+        "close" => frame(8, mask, &1000u16.to_be_bytes()),
+        "ping" => frame(9, mask, b""),
+        message => frame(1, mask, message.as_bytes()),
+    }
+}
+
+/// Runs a session and gives the meter and the times that it told, an `asked` before each first output.
+fn run(steps: &[Step<'_>]) -> (Meter, Vec<String>) {
+    let mut meter = Meter::session(&REALTIME, false);
+    let mut told = Vec::new();
+    let mut asked = Duration::ZERO;
+    let mut sink = |sample: Sample<'_>| match sample {
+        Sample::Asked(at) => asked = at,
+        Sample::First(at) => told.push(format!("first {}", (at - asked).as_millis())),
+        Sample::FirstAnswer(at) => told.push(format!("answer {}", (at - asked).as_millis())),
+        Sample::ChunkGap(gap) => told.push(format!("chunk {}", gap.as_millis())),
+        Sample::TokenGap { gap, shares, basis } => {
+            assert_eq!(basis, Basis::Event);
+            told.push(format!("token {} / {shares}", gap.as_millis()));
+        }
+        _ => {}
+    };
+    for (read, step) in steps.iter().enumerate() {
+        match step {
+            Client(at, message) => {
+                bytes(Some([7, 0, 255, 9]), message)
+                    .chunks(5)
+                    .for_each(|part| meter.client(ms(*at), part));
+            }
+            Server(at, message) => {
+                let arrival = Arrival {
+                    at: ms(*at),
+                    read: read as u64,
+                    after: Duration::ZERO,
+                    late: Duration::ZERO,
+                    stamped: true,
+                };
+                bytes(None, message)
+                    .chunks(7)
+                    .for_each(|part| meter.push(arrival, part, &mut sink));
+            }
+        }
+    }
+    meter.end(true, &mut sink);
+    (meter, told)
+}
+
+fn record(meter: &Meter) -> Record {
+    let mut record = Record::default();
+    record.measured(meter.tally(), meter.is_stream(), Duration::ZERO);
+    record
+}
+
+const ASK: &str = r#"{"type":"response.create"}"#;
+const CREATED: &str = r#"{"type":"response.created","response":{"status":"in_progress"}}"#;
+const WORD: &str = r#"{"type":"response.output_text.delta","delta":"word"}"#;
+const ERROR: &str = r#"{"type":"error","error":{"type":"invalid_request_error"}}"#;
+const COMMIT: &str = r#"{"type":"input_audio_buffer.commit"}"#;
+const TRANSCRIBED: &str = r#"{"type":"transcription.delta","delta":"word"}"#;
+
+fn done(status: &str, output: u64) -> String {
+    format!(
+        r#"{{"type":"response.done","response":{{"status":"{status}","usage":{{"input_tokens":10,"output_tokens":{output}}}}}}}"#
+    )
+}
+
+#[test]
+fn each_response_is_measured_for_itself() {
+    let (four, two) = (done("completed", 4), done("completed", 2));
+    let (meter, told) = run(&[
+        Server(10, r#"{"type":"session.created","session":{"type":"realtime","model":"m"}}"#),
+        // The user thinks for a minute.
+        Client(60_000, ASK),
+        Server(60_050, CREATED),
+        Server(60_200, WORD),
+        Server(60_230, WORD),
+        Server(60_300, &four),
+        // The server hears that the user has said all.
+        Server(90_000, CREATED),
+        Server(90_150, WORD),
+        Server(90_155, "ping"),
+        Server(90_160, WORD),
+        Server(90_170, &two),
+        Server(90_180, r#"{"type":"rate_limits.updated"}"#),
+        Client(95_000, "close"),
+        Server(95_001, "close"),
+    ]);
+    let expected = [
+        "first 200",
+        "answer 200",
+        "chunk 30",
+        "token 30 / 1",
+        "first 150",
+        "answer 150",
+        "chunk 10",
+        "token 10 / 1",
+    ];
+    assert_eq!(told, expected);
+    let record = record(&meter);
+    assert_eq!((record.events, record.output_events, record.chunks), (Some(10), Some(4), Some(4)));
+    assert_eq!((record.input_tokens, record.output_tokens), (Some(20), Some(6)));
+    assert_eq!(record.output_tokens_source, Some(TokenSource::Usage));
+    assert_eq!((record.answer_chars, record.unparsed), (Some(16), 0));
+    assert_eq!(record.finish_reasons, ["completed", "completed"]);
+    assert_eq!(record.max_gap_s, Some(0.03));
+    let none = [record.ttft_s, record.answer_s, record.latency_s, record.tpot_s];
+    assert_eq!(none, [None; 4], "a session has no such times");
+    assert!(meter.tally().complete());
+    assert_eq!(meter.tally().live_tokens, 6, "counters do not wait for the end of the session");
+}
+
+#[test]
+fn what_is_asked_for_is_what_the_response_answers() {
+    let two = done("completed", 2);
+    // In OpenAI's API a commit asks for nothing, and what asks comes behind it.
+    let steps = [Client(0, COMMIT), Client(100, ASK), Server(110, CREATED), Server(150, WORD)];
+    assert_eq!(run(&steps).1, ["first 50", "answer 50"]);
+    // What is refused is not answered later.
+    let steps = [Client(0, ASK), Server(10, ERROR), Server(1000, CREATED), Server(1005, WORD)];
+    let (meter, told) = run(&steps);
+    assert_eq!(told, ["first 5", "answer 5"]);
+    assert!(meter.tally().error, "a response that was asked for failed");
+    // Nor is what is asked for while a response is under way.
+    let (meter, told) = run(&[
+        Server(0, CREATED),
+        Client(1, ASK),
+        Server(2, ERROR),
+        Server(3, WORD),
+        Server(4, &two),
+        Server(100, CREATED),
+        Server(101, WORD),
+        Server(102, &two),
+    ]);
+    assert_eq!(told, ["first 3", "answer 3", "first 1", "answer 1"]);
+    assert!(!meter.tally().error, "the session went on");
+}
+
+#[test]
+fn transcription_as_vllm_has_it() {
+    let end = r#"{"type":"transcription.done","text":"","usage":{"prompt_tokens":3,"completion_tokens":5}}"#;
+    let (meter, told) = run(&[
+        Client(0, r#"{"type":"session.update","model":"m"}"#),
+        Client(10, COMMIT),
+        Client(20, r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#),
+        Server(300, TRANSCRIBED),
+        Server(340, TRANSCRIBED),
+        Client(350, r#"{"type":"input_audio_buffer.commit","final":true}"#),
+        Server(390, end),
+        // Nobody is known to have asked for this: it has gaps alone.
+        Server(5000, TRANSCRIBED),
+        Server(5020, TRANSCRIBED),
+        // The server gives up on it, and the next is not its continuation.
+        Server(5030, r#"{"type":"error","error":"engine died","code":"processing_error"}"#),
+        Client(6000, COMMIT),
+        Server(6040, TRANSCRIBED),
+        Server(6050, end),
+    ]);
+    let expected = [
+        "first 290",
+        "answer 290",
+        "chunk 40",
+        "token 40 / 1",
+        "chunk 20",
+        "token 20 / 1",
+        "first 40",
+        "answer 40",
+    ];
+    assert_eq!(told, expected);
+    let record = record(&meter);
+    assert_eq!((record.input_tokens, record.output_tokens), (Some(6), Some(10)));
+    assert!(meter.tally().error);
+}
+
+#[test]
+fn responses_that_overlap_are_counted_and_not_timed() {
+    let (meter, told) = run(&[
+        Server(0, CREATED),
+        Server(10, WORD),
+        Server(12, CREATED),
+        Server(20, WORD),
+        Server(30, WORD),
+        Server(40, &done("completed", 3)),
+        Server(50, WORD),
+        Server(60, &done("cancelled", 1)),
+        Server(100, CREATED),
+        Server(130, WORD),
+        Server(140, &done("completed", 1)),
+    ]);
+    assert_eq!(told, ["first 10", "answer 10", "first 30", "answer 30"]);
+    assert_eq!((record(&meter).output_events, record(&meter).output_tokens), (Some(5), Some(5)));
+}
+
+#[test]
+fn how_a_session_ends() {
+    let complete = |steps: &[Step<'_>]| run(steps).0.tally().complete();
+    let failed = done("failed", 0);
+    assert!(complete(&[]), "nothing was asked");
+    assert!(!complete(&[Server(0, CREATED), Server(1, WORD)]), "the server broke off");
+    assert!(!complete(&[Server(0, CREATED), Server(1, "close")]));
+    assert!(complete(&[Server(0, CREATED), Server(1, WORD), Client(2, "close")]));
+    let (meter, _) = run(&[Server(0, CREATED), Server(1, &failed)]);
+    assert!(meter.tally().complete() && meter.tally().error);
+    assert!(meter.needs_terminator() && meter.is_session() && meter.is_stream());
+    // Audio that comes in binary messages is no event.
+    let mut meter = Meter::session(&REALTIME, false);
+    let arrival =
+        Arrival { at: ms(0), read: 0, after: Duration::ZERO, late: Duration::ZERO, stamped: true };
+    meter.push(arrival, &frame(2, None, b"\0\x01audio"), &mut |_| {});
+    meter.push(arrival, &frame(1, None, b"no json"), &mut |_| {});
+    meter.push(arrival, &[0xFF], &mut |_| {});
+    assert_eq!((meter.tally().events, meter.tally().unparsed), (1, 2));
+}
