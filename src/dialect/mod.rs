@@ -8,6 +8,7 @@
 //! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
 //! request, [`engine`] recognises who answers.
 
+pub mod anthropic;
 pub mod engine;
 pub mod grpc;
 pub mod openai_chat;
@@ -18,6 +19,8 @@ pub mod tag;
 mod draft;
 mod facts;
 mod reading;
+#[cfg(test)]
+mod said;
 
 pub use facts::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, USUAL_REASONS, Unparsed,

@@ -1,6 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, grpc, openai_chat};
+use super::{Dialect, anthropic, grpc, openai_chat};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -104,15 +104,22 @@ pub static OTHER: Route = Route {
     answer: Answer::Opaque,
 };
 
-/// A POST to a path that ends like this, after the prefix that it usually has.
+/// A POST to a path that ends like this, after the prefix that it usually has. Without a dialect, its
+/// answer is not read.
 macro_rules! post {
     ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
+        post!(@$prefix, $ends, $operation, Answer::Dialect($dialect))
+    };
+    ($prefix:literal, $ends:literal, $operation:ident) => {
+        post!(@$prefix, $ends, $operation, Answer::Opaque)
+    };
+    (@$prefix:literal, $ends:literal, $operation:ident, $answer:expr) => {
         Route {
             method: "POST",
             ends: $ends,
             path: concat!($prefix, $ends),
             operation: Operation::$operation,
-            answer: Answer::Dialect($dialect),
+            answer: $answer,
         }
     };
 }
@@ -124,6 +131,16 @@ pub static ROUTES: &[Route] = &[
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    // Anthropic's. OpenAI has a path that ends in `messages` too, so these are longer.
+    post!("/v1", "/messages/count_tokens", Tokenize),
+    post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
+    post!("", "/v1/complete", TextCompletion, &anthropic::COMPLETE),
+    // The same on Vertex AI, where other publishers answer like OpenAI.
+    post!("", "/publishers/anthropic/models/count-tokens:rawPredict", Tokenize),
+    post!("", "/publishers/anthropic/models/{model}:rawPredict", Chat, &anthropic::MESSAGES),
+    post!("", "/publishers/anthropic/models/{model}:streamRawPredict", Chat, &anthropic::MESSAGES),
+    post!("", "/publishers/*/models/{model}:rawPredict", Chat, &openai_chat::CHAT),
+    post!("", "/publishers/*/models/{model}:streamRawPredict", Chat, &openai_chat::CHAT),
     // gRPC's services.
     post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
     post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
@@ -233,6 +250,11 @@ mod tests {
                 "/openai/deployments/{model}/chat/completions",
             ),
             ("POST", "/api/v1/completions", "/v1/completions"),
+            ("POST", "/v1/messages", "/v1/messages"),
+            ("POST", "/api/anthropic/v1/messages", "/v1/messages"),
+            ("POST", "/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+            // OpenAI's assistants.
+            ("POST", "/v1/threads/thread_1/messages", "other"),
             ("GET", "/v1/chat/completions", "other"),
             ("POST", "/xcompletions", "other"),
             ("POST", "/completions.html", "other"),
@@ -244,6 +266,23 @@ mod tests {
         for (method, path, expected) in cases {
             assert_eq!(Route::of(method, path).path, expected, "{method} {path}");
         }
+    }
+
+    /// A path that tells who published the model tells how it answers.
+    #[test]
+    fn publishers() {
+        let cases = [
+            ("anthropic/models/claude-sonnet-4@20250514:streamRawPredict", "anthropic-messages"),
+            ("anthropic/models/claude-sonnet-4@20250514:rawPredict", "anthropic-messages"),
+            ("mistralai/models/codestral:streamRawPredict", "openai-chat"),
+        ];
+        for (path, expected) in cases {
+            let path = format!("/v1/projects/p/locations/l/publishers/{path}");
+            let dialect = Route::of("POST", &path).dialect();
+            assert_eq!(dialect.map(|dialect| dialect.name), Some(expected), "{path}");
+        }
+        let count = "/publishers/anthropic/models/count-tokens:rawPredict";
+        assert_eq!(Route::of("POST", count).operation, Operation::Tokenize);
     }
 
     #[test]
