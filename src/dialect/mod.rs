@@ -10,6 +10,8 @@
 
 pub mod anthropic;
 pub mod engine;
+pub mod gemini;
+pub mod gemini_interactions;
 pub mod grpc;
 pub mod openai_chat;
 pub mod request;
@@ -58,6 +60,11 @@ impl Dialect {
         ending: Ending,
     ) -> Self {
         Self { name, events: Events::Json(shape), conclude, ending, json: Framing::Document }
+    }
+
+    /// The same dialect where JSON that may be a stream is framed like this.
+    const fn with_json(self, json: Framing) -> Self {
+        Self { json, ..self }
     }
 
     /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.

@@ -1,6 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, anthropic, grpc, openai_chat};
+use super::{Dialect, anthropic, gemini, gemini_interactions, grpc, openai_chat};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -141,6 +141,15 @@ pub static ROUTES: &[Route] = &[
     post!("", "/publishers/anthropic/models/{model}:streamRawPredict", Chat, &anthropic::MESSAGES),
     post!("", "/publishers/*/models/{model}:rawPredict", Chat, &openai_chat::CHAT),
     post!("", "/publishers/*/models/{model}:streamRawPredict", Chat, &openai_chat::CHAT),
+    // Gemini's, on Google AI and on Vertex AI.
+    post!("/models", "/{model}:streamGenerateContent", GenerateContent, &gemini::STREAM),
+    post!("/models", "/{model}:generateContent", GenerateContent, &gemini::WHOLE),
+    post!("/models", "/{model}:embedContent", Embeddings, &gemini::WHOLE),
+    post!("/models", "/{model}:batchEmbedContents", Embeddings, &gemini::WHOLE),
+    post!("/models", "/{model}:countTokens", Tokenize),
+    post!("/models", "/{model}:computeTokens", Tokenize),
+    post!("/models", "/{model}:predict", Infer),
+    post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
     // gRPC's services.
     post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
     post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
@@ -275,6 +284,7 @@ mod tests {
             ("anthropic/models/claude-sonnet-4@20250514:streamRawPredict", "anthropic-messages"),
             ("anthropic/models/claude-sonnet-4@20250514:rawPredict", "anthropic-messages"),
             ("mistralai/models/codestral:streamRawPredict", "openai-chat"),
+            ("google/models/gemini-2.5-flash:streamGenerateContent", "gemini"),
         ];
         for (path, expected) in cases {
             let path = format!("/v1/projects/p/locations/l/publishers/{path}");
@@ -300,6 +310,12 @@ mod tests {
         let model = |path: &str| Route::of("POST", path).model(path);
         assert_eq!(model("/openai/deployments/gpt%2D4/chat/completions").as_deref(), Some("gpt-4"));
         assert_eq!(model("/v1/chat/completions"), None);
+        for path in [
+            "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+            "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash:generateContent",
+        ] {
+            assert_eq!(model(path).as_deref(), Some("gemini-2.5-flash"));
+        }
         assert_eq!(percent_decoded("a%3Ab%zz%"), "a:b%zz%");
     }
 }
