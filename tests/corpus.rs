@@ -15,7 +15,10 @@ use streamgauge::dialect::{Dialect, Ending};
 use streamgauge::meter::{Arrival, Meter, Record};
 
 /// Streams that may disagree with their label, each with the reason.
-const EXCUSED: &[(&str, &str)] = &[];
+const EXCUSED: &[(&str, &str)] = &[
+    ("cohere-v2-408d266806c1", "tells `reasoning_tokens`, which the label's parser does not know"),
+    ("cohere-v2-0e93caefe8e7", "tells `reasoning_tokens`, which the label's parser does not know"),
+];
 
 struct Stream {
     id: String,
@@ -82,10 +85,15 @@ fn base64(text: &str) -> Vec<u8> {
     digits.chunks(4).flat_map(group).collect()
 }
 
+/// The only dialect to look at.
+fn wanted() -> Option<String> {
+    std::env::var("STREAMGAUGE_CORPUS_DIALECT").ok()
+}
+
 fn streams() -> Option<Vec<Stream>> {
     let file = BufReader::new(GzDecoder::new(File::open(support::corpus()?).unwrap()));
     let all = file.lines().map(|line| Stream::new(serde_json::from_str(&line.unwrap()).unwrap()));
-    let wanted = std::env::var("STREAMGAUGE_CORPUS_DIALECT").ok();
+    let wanted = wanted();
     Some(all.filter(|stream| wanted.as_ref().is_none_or(|name| *name == stream.dialect)).collect())
 }
 
@@ -202,7 +210,8 @@ fn recorded_streams_agree_with_their_labels() {
     println!("all dialects: {} of {all} streams agree", all - disagreeing.len());
     disagreeing.retain(|id| !EXCUSED.iter().any(|(excused, _)| excused == id));
     assert!(disagreeing.is_empty(), "disagree without a reason: {disagreeing:?}");
-    assert!(EXCUSED.len() * 200 <= all, "more than 0.5 % need an excuse");
+    let few = EXCUSED.len() * 200 <= all;
+    assert!(few || wanted().is_some(), "more than 0.5 % need an excuse");
 }
 
 #[test]

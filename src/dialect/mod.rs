@@ -9,6 +9,7 @@
 //! request, [`engine`] recognises who answers.
 
 pub mod anthropic;
+pub mod cohere;
 pub mod engine;
 pub mod gemini;
 pub mod gemini_interactions;

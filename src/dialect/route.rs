@@ -1,6 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, anthropic, gemini, gemini_interactions, grpc, openai_chat};
+use super::{Dialect, anthropic, cohere, gemini, gemini_interactions, grpc, openai_chat};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -150,6 +150,11 @@ pub static ROUTES: &[Route] = &[
     post!("/models", "/{model}:computeTokens", Tokenize),
     post!("/models", "/{model}:predict", Infer),
     post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
+    // Cohere's.
+    post!("", "/v2/chat", Chat, &cohere::V2),
+    post!("", "/v1/chat", Chat, &cohere::V1),
+    post!("", "/v2/embed", Embeddings, &cohere::V2),
+    post!("", "/v1/embed", Embeddings, &cohere::V1),
     // gRPC's services.
     post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
     post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
@@ -264,6 +269,7 @@ mod tests {
             ("POST", "/v1/messages/count_tokens", "/v1/messages/count_tokens"),
             // OpenAI's assistants.
             ("POST", "/v1/threads/thread_1/messages", "other"),
+            ("POST", "/cohere/v2/chat", "/v2/chat"),
             ("GET", "/v1/chat/completions", "other"),
             ("POST", "/xcompletions", "other"),
             ("POST", "/completions.html", "other"),
