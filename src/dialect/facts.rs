@@ -141,6 +141,7 @@ impl TokenCounts {
             Some(output) if self.reasoning_apart => {
                 Some(output.saturating_add(self.reasoning.unwrap_or(0)))
             }
+            None if self.reasoning_apart => self.reasoning,
             output => output,
         }
     }
@@ -287,6 +288,8 @@ mod tests {
         assert_eq!((plain.all_input(), plain.all_output()), (Some(10), Some(5)));
         let apart = TokenCounts { cache_apart: true, reasoning_apart: true, ..plain };
         assert_eq!((apart.all_input(), apart.all_output()), (Some(14), Some(8)));
+        // What has only been thought so far.
+        assert_eq!(TokenCounts { output: None, ..apart }.all_output(), Some(3));
         let mut later = apart;
         later.update(TokenCounts { output: Some(9), written: Some(2), ..TokenCounts::default() });
         assert_eq!((later.all_input(), later.all_output()), (Some(16), Some(12)));

@@ -8,8 +8,12 @@
 //! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
 //! request, [`engine`] recognises who answers.
 
+pub mod anthropic;
 pub mod bedrock;
+pub mod cohere;
 pub mod engine;
+pub mod gemini;
+pub mod gemini_interactions;
 pub mod grpc;
 pub mod openai_chat;
 pub mod realtime;
@@ -21,6 +25,8 @@ mod draft;
 mod facts;
 mod form;
 mod reading;
+#[cfg(test)]
+mod said;
 
 pub use facts::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, USUAL_REASONS, Unparsed,
@@ -61,6 +67,11 @@ impl Dialect {
     ) -> Self {
         let (events, json) = (Events::Json(shape), Framing::Document);
         Self { name, events, conclude, ending, json, in_chunks: false }
+    }
+
+    /// The same dialect where JSON that may be a stream is framed like this.
+    const fn with_json(self, json: Framing) -> Self {
+        Self { json, ..self }
     }
 
     /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.

@@ -41,7 +41,7 @@ static FUNCTION: Shape = Shape::object(
         ("input", &Shape::raw(Tag::ToolArguments)),
     ],
 );
-static TOOL_CALL: Shape =
+pub(super) static TOOL_CALL: Shape =
     Shape::object(Tag::Path, &[("function", &FUNCTION), ("custom", &FUNCTION)]);
 /// `reasoning` is text with most servers, an object with `content` with some.
 static REASONING: Shape =
@@ -62,7 +62,7 @@ pub(super) const BODY: &[(&str, &Shape)] = &[
     ("function_call", &FUNCTION),
     ("audio", &SOUND),
 ];
-static CHOICE: Shape = Shape::object(
+pub(super) static CHOICE: Shape = Shape::object(
     Tag::Choice,
     &[
         ("index", &Shape::scalar(Tag::Index)),

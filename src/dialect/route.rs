@@ -1,6 +1,8 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, bedrock, grpc, openai_chat, realtime};
+use super::{
+    Dialect, anthropic, bedrock, cohere, gemini, gemini_interactions, grpc, openai_chat, realtime,
+};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -104,15 +106,22 @@ pub static OTHER: Route = Route {
     answer: Answer::Opaque,
 };
 
-/// A POST to a path that ends like this, after the prefix that it usually has.
+/// A POST to a path that ends like this, after the prefix that it usually has. Without a dialect, its
+/// answer is not read.
 macro_rules! post {
     ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
+        post!(@$prefix, $ends, $operation, Answer::Dialect($dialect))
+    };
+    ($prefix:literal, $ends:literal, $operation:ident) => {
+        post!(@$prefix, $ends, $operation, Answer::Opaque)
+    };
+    (@$prefix:literal, $ends:literal, $operation:ident, $answer:expr) => {
         Route {
             method: "POST",
             ends: $ends,
             path: concat!($prefix, $ends),
             operation: Operation::$operation,
-            answer: Answer::Dialect($dialect),
+            answer: $answer,
         }
     };
 }
@@ -145,13 +154,31 @@ pub static ROUTES: &[Route] = &[
     post!("", "/model/{model}/invoke-with-response-stream", Infer, &bedrock::INVOKE),
     post!("", "/model/{model}/invoke", Infer, &bedrock::INVOKE),
     post!("", "/agents/*/agentAliases/*/sessions/*/text", Chat, &bedrock::AGENT),
-    Route {
-        method: "POST",
-        ends: "/model/{model}/count-tokens",
-        path: "/model/{model}/count-tokens",
-        operation: Operation::Tokenize,
-        answer: Answer::Opaque,
-    },
+    post!("", "/model/{model}/count-tokens", Tokenize),
+    // Anthropic's. OpenAI has a path that ends in `messages` too, so these are longer.
+    post!("/v1", "/messages/count_tokens", Tokenize),
+    post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
+    post!("", "/v1/complete", TextCompletion, &anthropic::COMPLETE),
+    // The same on Vertex AI, where other publishers answer like OpenAI.
+    post!("", "/publishers/anthropic/models/count-tokens:rawPredict", Tokenize),
+    post!("", "/publishers/anthropic/models/{model}:rawPredict", Chat, &anthropic::MESSAGES),
+    post!("", "/publishers/anthropic/models/{model}:streamRawPredict", Chat, &anthropic::MESSAGES),
+    post!("", "/publishers/*/models/{model}:rawPredict", Chat, &openai_chat::CHAT),
+    post!("", "/publishers/*/models/{model}:streamRawPredict", Chat, &openai_chat::CHAT),
+    // Gemini's, on Google AI and on Vertex AI.
+    post!("/models", "/{model}:streamGenerateContent", GenerateContent, &gemini::STREAM),
+    post!("/models", "/{model}:generateContent", GenerateContent, &gemini::WHOLE),
+    post!("/models", "/{model}:embedContent", Embeddings, &gemini::WHOLE),
+    post!("/models", "/{model}:batchEmbedContents", Embeddings, &gemini::WHOLE),
+    post!("/models", "/{model}:countTokens", Tokenize),
+    post!("/models", "/{model}:computeTokens", Tokenize),
+    post!("/models", "/{model}:predict", Infer),
+    post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
+    // Cohere's.
+    post!("", "/v2/chat", Chat, &cohere::V2),
+    post!("", "/v1/chat", Chat, &cohere::V1),
+    post!("", "/v2/embed", Embeddings, &cohere::V2),
+    post!("", "/v1/embed", Embeddings, &cohere::V1),
     // gRPC's services.
     post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
     post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
@@ -272,6 +299,12 @@ mod tests {
                 "/openai/deployments/{model}/chat/completions",
             ),
             ("POST", "/api/v1/completions", "/v1/completions"),
+            ("POST", "/v1/messages", "/v1/messages"),
+            ("POST", "/api/anthropic/v1/messages", "/v1/messages"),
+            ("POST", "/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+            // OpenAI's assistants.
+            ("POST", "/v1/threads/thread_1/messages", "other"),
+            ("POST", "/cohere/v2/chat", "/v2/chat"),
             ("GET", "/v1/chat/completions", "other"),
             ("POST", "/xcompletions", "other"),
             ("POST", "/completions.html", "other"),
@@ -283,6 +316,24 @@ mod tests {
         for (method, path, expected) in cases {
             assert_eq!(Route::of(method, path).path, expected, "{method} {path}");
         }
+    }
+
+    /// A path that tells who published the model tells how it answers.
+    #[test]
+    fn publishers() {
+        let cases = [
+            ("anthropic/models/claude-sonnet-4@20250514:streamRawPredict", "anthropic-messages"),
+            ("anthropic/models/claude-sonnet-4@20250514:rawPredict", "anthropic-messages"),
+            ("mistralai/models/codestral:streamRawPredict", "openai-chat"),
+            ("google/models/gemini-2.5-flash:streamGenerateContent", "gemini"),
+        ];
+        for (path, expected) in cases {
+            let path = format!("/v1/projects/p/locations/l/publishers/{path}");
+            let dialect = Route::of("POST", &path).dialect();
+            assert_eq!(dialect.map(|dialect| dialect.name), Some(expected), "{path}");
+        }
+        let count = "/publishers/anthropic/models/count-tokens:rawPredict";
+        assert_eq!(Route::of("POST", count).operation, Operation::Tokenize);
     }
 
     #[test]
@@ -305,6 +356,12 @@ mod tests {
         assert_eq!(session(Some("deployment=d")).as_deref(), Some("d"));
         assert_eq!((session(Some("model=")), session(None)), (None, None));
         assert_eq!(Route::of("POST", "/v1/chat/completions").model_in_query(Some("model=m")), None);
+        for path in [
+            "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+            "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash:generateContent",
+        ] {
+            assert_eq!(model(path).as_deref(), Some("gemini-2.5-flash"));
+        }
         assert_eq!(percent_decoded("a%3Ab%zz%"), "a:b%zz%");
     }
 }

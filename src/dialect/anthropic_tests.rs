@@ -1,0 +1,172 @@
+//! Events as Anthropic documents them (docs.anthropic.com, "Streaming messages"), and as other
+//! servers send them.
+
+use super::super::said::assert_said;
+use super::*;
+
+#[test]
+fn a_message() {
+    assert_said(
+        &MESSAGES,
+        &[
+            (
+                r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":17,"cache_creation_input_tokens":2,"cache_read_input_tokens":30,"cache_creation":{"ephemeral_5m_input_tokens":2},"output_tokens":3}}}"#,
+                "input 49, cached 30, model claude",
+            ),
+            (
+                r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+                "",
+            ),
+            (r#"{"type":"ping"}"#, ""),
+            (
+                r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"So"}}"#,
+                "reasoning 2",
+            ),
+            (
+                r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"EqQB"}}"#,
+                "",
+            ),
+            (r#"{"type":"content_block_stop","index":0}"#, ""),
+            (
+                r#"{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"Emwq"}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_start","index":2,"content_block":{"type":"text","text":""}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"Hello"}          }"#,
+                "answer 5",
+            ),
+            (
+                r#"{"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"type":"web_search_result_location","cited_text":"Hi","url":"u","title":"t","encrypted_index":"x"}}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"toolu_1","name":"weather","input":{}}}"#,
+                "output",
+            ),
+            (
+                r#"{"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":""}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{\"city\""}}"#,
+                "tool 7",
+            ),
+            (
+                r#"{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"output_tokens":89,"output_tokens_details":{"thinking_tokens":40}}}"#,
+                "ends as tool_use, output 89, reasoned 40",
+            ),
+            (r#"{"type":"message_stop"}"#, "done"),
+        ],
+    );
+}
+
+/// Anthropic, "Web search tool", "MCP connector" and "Compaction".
+#[test]
+fn tools_that_the_server_runs() {
+    assert_said(
+        &MESSAGES,
+        &[
+            (
+                r#"{"type":"content_block_start","index":0,"content_block":{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}}"#,
+                "output",
+            ),
+            (
+                r#"{"type":"content_block_start","index":1,"content_block":{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","title":"T","url":"u","encrypted_content":"E","page_age":null}]}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_start","index":2,"content_block":{"type":"mcp_tool_result","tool_use_id":"mcptoolu_1","is_error":false,"content":[{"type":"text","text":"result"}]}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_start","index":3,"content_block":{"type":"bash_code_execution_tool_result","tool_use_id":"s","content":{"type":"bash_code_execution_result","stdout":"out","stderr":"","return_code":0,"content":[]}}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_start","index":4,"content_block":{"type":"compaction","content":null}}"#,
+                "",
+            ),
+            (
+                r#"{"type":"content_block_delta","index":4,"delta":{"type":"compaction_delta","content":"So far"}}"#,
+                "answer 6",
+            ),
+            // Each iteration has its counts; those of the message are beside them.
+            (
+                r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":5,"output_tokens":9,"iterations":[{"type":"message","input_tokens":3,"output_tokens":4}],"server_tool_use":{"web_search_requests":1}}}"#,
+                "ends as end_turn, input 5, output 9",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn other_servers_and_errors() {
+    assert_said(
+        &MESSAGES,
+        &[
+            // vLLM and SGLang begin without counts (`AnthropicUsage` of zeros).
+            (
+                r#"{"type":"message_start","message":{"id":"chatcmpl-1","content":[],"model":"qwen","usage":{"input_tokens":0,"output_tokens":0}}}"#,
+                "model qwen",
+            ),
+            // llama.cpp (`to_json_anthropic_stream`).
+            (
+                r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"cache_read_input_tokens":27,"input_tokens":1,"output_tokens":8}}"#,
+                "ends as end_turn, input 28, cached 27, output 8",
+            ),
+            // A gateway went on with another model.
+            (
+                r#"{"type":"message_start","message":{"model":"other","content":[],"usage":{"input_tokens":4,"output_tokens":1}}}"#,
+                "input 4",
+            ),
+            // Calls made by code come with the start (Anthropic, "Programmatic tool calling").
+            (
+                r#"{"type":"message_start","message":{"content":[{"type":"tool_use","id":"t","name":"f","input":{"a":1}}],"stop_reason":null}}"#,
+                "tool 7",
+            ),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                "error",
+            ),
+            (r#"{"type":"error"}"#, "error"),
+        ],
+    );
+}
+
+#[test]
+fn whole_messages() {
+    let message = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude",
+        "content":[{"type":"thinking","thinking":"Hm.","signature":"EqQB"},{"type":"redacted_thinking","data":"Emwq"},
+            {"type":"text","text":"Yes","citations":[{"cited_text":"no","title":"no"}]},
+            {"type":"tool_use","id":"toolu_1","name":"f","input":{"a": [1, 2]}},
+            {"type":"web_search_tool_result","content":[{"title":"no","text":"no"}]}],
+        "stop_reason":"tool_use","usage":{"input_tokens":10,"cache_read_input_tokens":1,"output_tokens":7}}"#;
+    let expected = "answer 3, reasoning 3, tool 11, ends as tool_use, input 11, cached 1, output 7, model claude";
+    assert_said(&MESSAGES, &[(message, expected)]);
+    let empty = r#"{"type":"message","content":[{"type":"tool_use","name":"f","input":{}}]}"#;
+    assert_said(&MESSAGES, &[(empty, "output")]);
+}
+
+/// Anthropic's legacy API, "Create a text completion", in version 2023-06-01.
+#[test]
+fn text_completions() {
+    assert_said(
+        &COMPLETE,
+        &[
+            (
+                r#"{"type":"completion","id":"compl_1","completion":" Light","stop_reason":null,"model":"claude-2.1","stop":null,"log_id":"l"}"#,
+                "answer 6, model claude-2.1",
+            ),
+            (r#"{"type": "ping"}"#, ""),
+            (
+                r#"{"type":"completion","completion":"","stop_reason":"stop_sequence","model":"claude-2.1","stop":"\n\nHuman:"}"#,
+                "ends as stop_sequence",
+            ),
+            (r#"{"type":"error","error":{"type":"overloaded_error"}}"#, "error"),
+        ],
+    );
+}
