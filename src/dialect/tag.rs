@@ -14,6 +14,8 @@ pub enum Tag {
 
     /// What kind of event it is, in the API's words (`type`); kept for the dialect's conclusion.
     Kind,
+    /// The same of the part that the event is about, where it has one.
+    PartKind,
     Model,
     /// An error, if anything stands here but `null`, `false` and the empty string.
     Error,
@@ -42,7 +44,7 @@ pub enum Tag {
     /// Output that is no text: audio, an image.
     Media,
     /// A part that says of itself what it is: [`PartText`](Self::PartText) is reasoning if
-    /// [`Thought`](Self::Thought) is `true`.
+    /// [`Thought`](Self::Thought) is `true`, or names a kind of reasoning.
     Part,
     PartText,
     Thought,
@@ -52,6 +54,9 @@ pub enum Tag {
     Echo,
     /// A number that tells which part of the response is meant, by its rank.
     Place(usize),
+    /// At the root: the event's data is no JSON but text, a [`Piece`](Self::Piece). What JSON there is
+    /// beside is read all the same.
+    Words,
     /// One of the ids of the tokens that came with the event.
     TokenId,
 

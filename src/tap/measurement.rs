@@ -4,7 +4,7 @@ use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
 use crate::dialect::engine::Engine;
-use crate::dialect::route::{Answer, Route};
+use crate::dialect::route::Route;
 use crate::meter::{self, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
@@ -181,7 +181,7 @@ impl State {
         }
         series.head(at.saturating_sub(self.start));
         self.engine = engine_of(&head.headers);
-        if let Answer::Dialect(dialect) = self.route.answer
+        if let Some(dialect) = self.route.read_as(content_type)
             && head.status.is_success()
         {
             match Meter::new(dialect, content_type) {
