@@ -54,6 +54,8 @@ pub struct Draft {
     pub piece: u64,
     pub echo: u64,
     pub places: [Option<u64>; PLACES],
+    /// A choice of the event told its index.
+    pub is_indexed: bool,
     /// An event of this stream has told the model; each one does.
     pub knows_model: bool,
     part: u64,
@@ -104,7 +106,7 @@ impl Draft {
         (self.piece, self.echo, self.part) = (0, 0, 0);
         (self.kind.len, self.part_kind.len) = (0, 0);
         self.places = [None; PLACES];
-        self.is_thought = false;
+        (self.is_thought, self.is_indexed) = (false, false);
     }
 
     /// The event's kind, in the API's words; empty if it did not say.
@@ -145,7 +147,9 @@ impl Draft {
                 self.choice.body().seen = true;
             }
             (Tag::Delta | Tag::Message, Token::Close) => self.choice.in_message = false,
-            (Tag::Index, Token::Number(n)) => self.choice.index = count(n),
+            (Tag::Index, Token::Number(n)) => {
+                (self.choice.index, self.is_indexed) = (count(n), true);
+            }
             (Tag::Finish, Token::Text { text, .. }) if !text.is_empty() => {
                 self.choice.finish = Some(finish_reason(text));
             }
