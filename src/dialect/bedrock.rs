@@ -14,8 +14,7 @@ use super::engine::Engine;
 use super::openai_chat::{BODY, ERROR};
 use super::reading::Memory;
 use super::tag::{Count, Shape, Stage, Tag, Unit, counted, time};
-use super::{Dialect, Ending, Events, plain};
-use crate::wire::framing::Framing;
+use super::{Dialect, Ending, plain};
 
 /// Converse and ConverseStream.
 pub static CONVERSE: Dialect =
@@ -26,14 +25,10 @@ pub static INVOKE: Dialect =
     Dialect::streamed_as_sse("bedrock-invoke", &INVOKE_ROOT, conclude_invoked, Ending::Body)
         .in_chunks();
 /// InvokeAgent.
-pub static AGENT: Dialect = Dialect {
-    name: "bedrock-agent",
-    events: Events::Text,
-    conclude: plain,
-    ending: Ending::Body,
-    json: Framing::Document,
-    in_chunks: true,
-};
+pub static AGENT: Dialect =
+    Dialect::text("bedrock-agent", &NO_SHAPE, conclude_text, Ending::Body).in_chunks();
+
+static NO_SHAPE: Shape = Shape::scalar(Tag::Path);
 
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static FINISH: Shape = Shape::text(Tag::Finish);
@@ -262,6 +257,12 @@ fn conclude_invoked(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
     if let Some(usage) = &mut draft.facts.usage {
         (usage.cached, usage.written) = (usage.cached.or(read), usage.written.or(written));
     }
+    draft.conclude();
+}
+
+/// All of it is the answer.
+fn conclude_text(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
+    draft.choice.body().answer = draft.piece;
     draft.conclude();
 }
 

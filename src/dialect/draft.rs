@@ -54,6 +54,8 @@ pub struct Draft {
     pub piece: u64,
     pub echo: u64,
     pub places: [Option<u64>; PLACES],
+    /// A choice of the event told its index.
+    pub is_indexed: bool,
     /// An event of this stream has told the model; each one does.
     pub knows_model: bool,
     part: u64,
@@ -61,6 +63,7 @@ pub struct Draft {
     usage: TokenCounts,
     total: Option<u64>,
     kind: Kind,
+    part_kind: Kind,
 }
 
 /// The front of an event's kind.
@@ -73,6 +76,17 @@ struct Kind {
 impl Default for Kind {
     fn default() -> Self {
         Self { text: [0; MAX_KIND], len: 0 }
+    }
+}
+
+impl Kind {
+    fn read(&self) -> &[u8] {
+        self.text.get(..self.len).unwrap_or_default()
+    }
+
+    fn write(&mut self, text: &[u8]) {
+        self.len = text.len().min(MAX_KIND);
+        self.text.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
     }
 }
 
@@ -89,14 +103,20 @@ impl Draft {
     pub fn clear(&mut self) {
         self.facts.clear();
         self.choice = Choice::default();
-        (self.piece, self.echo, self.part, self.kind.len) = (0, 0, 0, 0);
+        (self.piece, self.echo, self.part) = (0, 0, 0);
+        (self.kind.len, self.part_kind.len) = (0, 0);
         self.places = [None; PLACES];
-        self.is_thought = false;
+        (self.is_thought, self.is_indexed) = (false, false);
     }
 
     /// The event's kind, in the API's words; empty if it did not say.
     pub fn kind(&self) -> &[u8] {
-        self.kind.text.get(..self.kind.len).unwrap_or_default()
+        self.kind.read()
+    }
+
+    /// The kind of the part that the event is about; empty if it did not say.
+    pub fn part_kind(&self) -> &[u8] {
+        self.part_kind.read()
     }
 
     /// What could not be scanned to its end says nothing, except that it is an error: those come in
@@ -134,7 +154,9 @@ impl Draft {
                 self.choice.body().seen = true;
             }
             (Tag::Delta | Tag::Message, Token::Close) => self.choice.in_message = false,
-            (Tag::Index, Token::Number(n)) => self.choice.index = count(n),
+            (Tag::Index, Token::Number(n)) => {
+                (self.choice.index, self.is_indexed) = (count(n), true);
+            }
             (Tag::Finish, Token::Text { text, .. }) if !text.is_empty() => {
                 self.choice.finish = Some(finish_reason(text));
             }
@@ -144,17 +166,18 @@ impl Draft {
             (Tag::Part, Token::Close) => self.end_part(),
             (Tag::PartText, Token::Text { chars, .. }) => self.part += chars,
             (Tag::Thought, Token::Bool(yes)) => self.is_thought = yes,
+            (Tag::Thought, Token::Text { text, .. }) => {
+                self.is_thought = matches!(text, b"reasoning_text" | b"summary_text");
+            }
             (Tag::Piece, Token::Text { chars, .. }) => self.piece += chars,
-            (Tag::Echo, Token::Text { chars, .. }) => self.echo += chars,
+            (Tag::Echo, Token::Text { chars, .. } | Token::Raw { chars }) => self.echo += chars,
             (Tag::Place(rank), Token::Number(n)) => {
                 if let Some(place) = self.places.get_mut(rank) {
                     *place = count(n);
                 }
             }
-            (Tag::Kind, Token::Text { text, .. }) => {
-                self.kind.len = text.len().min(MAX_KIND);
-                self.kind.text.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
-            }
+            (Tag::Kind, Token::Text { text, .. }) => self.kind.write(text),
+            (Tag::PartKind, Token::Text { text, .. }) => self.part_kind.write(text),
             (Tag::Model, Token::Text { text, .. }) if !text.is_empty() && !self.knows_model => {
                 self.knows_model = true;
                 self.facts.model = Some(String::from_utf8_lossy(text).into_owned());

@@ -15,8 +15,13 @@ pub mod engine;
 pub mod gemini;
 pub mod gemini_interactions;
 pub mod grpc;
+pub mod openai_assistants;
 pub mod openai_chat;
+pub mod openai_media;
+pub mod openai_pooling;
+pub mod openai_responses;
 pub mod realtime;
+pub mod replicate;
 pub mod request;
 pub mod route;
 pub mod tag;
@@ -80,6 +85,17 @@ impl Dialect {
         Self { name, events, conclude, ending: Ending::Body, json, in_chunks: false }
     }
 
+    /// A dialect whose events are bare text, framed as server-sent events or in chunks.
+    const fn text(
+        name: &'static str,
+        shape: &'static Shape,
+        conclude: Conclude,
+        ending: Ending,
+    ) -> Self {
+        let (events, json) = (Events::Text(shape), Framing::Document);
+        Self { name, events, conclude, ending, json, in_chunks: false }
+    }
+
     /// The same dialect, wrapped in the messages of Amazon's event stream.
     const fn in_chunks(self) -> Self {
         Self { in_chunks: true, ..self }
@@ -100,8 +116,8 @@ impl Dialect {
 enum Events {
     Json(&'static Shape),
     Protobuf(&'static Message),
-    /// All of it is generated text.
-    Text,
+    /// Text, told as a piece; where it is JSON too, this is wanted of it.
+    Text(&'static Shape),
 }
 
 /// What completes a stream.

@@ -7,22 +7,28 @@
 //! (`reasoning_content`, `reasoning`, `thinking`, `reasoning_details`, parts of type `thinking`).
 //! Where a server sends the same text in two fields, it counts once.
 //!
+//! llama-swap, while it loads a model, makes reasoning up to show that; the model wrote none of it.
+//!
 //! What else a chunk tells is told by some servers only: token ids (vLLM), `timings` (llama.cpp),
-//! `metrics` (vLLM), times in or beside `usage` (Groq, Cerebras, mistral.rs, MLC).
+//! `metrics` (vLLM), times in or beside `usage` (Groq, Cerebras, mistral.rs, MLC, LocalAI).
 
+use super::draft::Draft;
 use super::engine::Engine;
+use super::reading::Memory;
 use super::tag::{Count, Shape, Stage, Tag, Unit, counted, time};
-use super::{Dialect, Ending, plain};
+use super::{Dialect, Ending};
 
 /// Chat completions.
-pub static CHAT: Dialect = Dialect::streamed_as_sse("openai-chat", &ROOT, plain, Ending::Told);
+pub static CHAT: Dialect = Dialect::streamed_as_sse("openai-chat", &ROOT, conclude, Ending::Told);
 /// Text completions.
 pub static COMPLETIONS: Dialect =
-    Dialect::streamed_as_sse("openai-completions", &ROOT, plain, Ending::Told);
+    Dialect::streamed_as_sse("openai-completions", &ROOT, conclude, Ending::Told);
 
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static MEDIA: Shape = Shape::scalar(Tag::Media);
 static SOUND: Shape = Shape::object(Tag::Path, &[("data", &MEDIA), ("transcript", &MEDIA)]);
+static IMAGE: Shape =
+    Shape::object(Tag::Path, &[("image_url", &Shape::object(Tag::Path, &[("url", &MEDIA)]))]);
 static PART_THOUGHT: Shape = Shape::scalar(Tag::Reasoning(0));
 static PART_THINKING: Shape = Shape {
     items: Some(&Shape::object(Tag::Path, &[("text", &PART_THOUGHT)])),
@@ -30,7 +36,13 @@ static PART_THINKING: Shape = Shape {
 };
 static CONTENT_PART: Shape = Shape::object(
     Tag::Answer,
-    &[("text", &ANSWER), ("refusal", &ANSWER), ("thinking", &PART_THINKING)],
+    &[
+        ("text", &ANSWER),
+        ("refusal", &ANSWER),
+        // Mistral, Databricks.
+        ("thinking", &PART_THINKING),
+        ("summary", &PART_THINKING),
+    ],
 );
 static CONTENT_OR_PARTS: Shape = Shape::array(Tag::Answer, &CONTENT_PART);
 static FUNCTION: Shape = Shape::object(
@@ -56,11 +68,15 @@ pub(super) const BODY: &[(&str, &Shape)] = &[
     ("reasoning_content", &Shape::scalar(Tag::Reasoning(1))),
     ("reasoning", &REASONING),
     ("thinking", &Shape::scalar(Tag::Reasoning(3))),
+    // GitHub Copilot.
+    ("reasoning_text", &Shape::scalar(Tag::Reasoning(3))),
     ("reasoning_details", &Shape::array(Tag::Path, &REASONING_DETAIL)),
     ("refusal", &ANSWER),
     ("tool_calls", &Shape::array(Tag::Path, &TOOL_CALL)),
     ("function_call", &FUNCTION),
     ("audio", &SOUND),
+    // OpenRouter.
+    ("images", &Shape::array(Tag::Path, &IMAGE)),
 ];
 pub(super) static CHOICE: Shape = Shape::object(
     Tag::Choice,
@@ -103,6 +119,9 @@ pub(super) static USAGE: Shape = Shape::object(
         ("total_completion_time_sec", &time(Stage::Decode, Unit::Seconds)),
         ("total_time_sec", &time(Stage::Total, Unit::Seconds)),
         ("avg_compl_tok_per_sec", &Shape::scalar(Tag::Sign(Engine::MistralRs))),
+        // LocalAI, if asked by `Extra-Usage`.
+        ("timing_prompt_processing", &time(Stage::Prefill, Unit::Millis)),
+        ("timing_token_generation", &time(Stage::Decode, Unit::Millis)),
         // MLC.
         (
             "extra",
@@ -121,7 +140,7 @@ static TIME_INFO: Shape = Shape::object(
     ],
 );
 /// vLLM. Its time to the first token begins when the request is scheduled: it is the prefill.
-static METRICS: Shape = Shape::object(
+pub(super) static METRICS: Shape = Shape::object(
     Tag::Path,
     &[
         ("queue_time_ms", &time(Stage::Queue, Unit::Millis)),
@@ -141,10 +160,14 @@ pub(super) static TIMINGS: Shape = Shape::object(
         ("predicted_ms", &time(Stage::Decode, Unit::Millis)),
     ],
 );
+/// What says that a chunk is one, in every API but llama-swap's own.
+static IDENTITY: Shape = Shape::scalar(Tag::Echo);
 pub(super) static ERROR: Shape = Shape::scalar(Tag::Error);
 static ROOT: Shape = Shape::object(
     Tag::Path,
     &[
+        ("id", &IDENTITY),
+        ("object", &IDENTITY),
         ("choices", &Shape::array(Tag::Path, &CHOICE)),
         ("model", &Shape::text(Tag::Model)),
         ("usage", &USAGE),
@@ -162,6 +185,20 @@ static ROOT: Shape = Shape::object(
         ("timings", &TIMINGS),
     ],
 );
+
+/// What llama-swap makes up is reasoning and nothing else, not even an index.
+fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
+    let is_bare = draft.echo == 0 && !draft.is_indexed;
+    if is_bare
+        && let [choice] = draft.facts.choices.as_slice()
+        && choice.reasoning_chars > 0
+        && !choice.answers
+        && choice.finish.is_none()
+    {
+        draft.facts.choices.clear();
+    }
+    draft.conclude();
+}
 
 #[cfg(test)]
 #[path = "openai_chat_tests.rs"]

@@ -48,6 +48,18 @@ fn output_of_a_delta() {
             (0, 0, 0, false),
         ),
         (r#"{"thinking":"why"}"#, (0, 3, 0, false)),
+        // GitHub Copilot's Claude and Gemini.
+        (r#"{"reasoning_text":"why","reasoning_opaque":"gAAA"}"#, (0, 3, 0, false)),
+        // xAI and Moonshot: the role and the first token in one chunk.
+        (r#"{"role":"assistant","reasoning_content":"First"}"#, (0, 5, 0, false)),
+        // trtllm-serve tells both, one of them empty; a token may have no text yet.
+        (r#"{"content":"","reasoning_content":"We"}"#, (0, 2, 0, false)),
+        (r#"{"content":"","reasoning_content":""}"#, (0, 0, 0, false)),
+        // OpenRouter repeats its reasoning as text in a summary.
+        (
+            r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.summary","summary":"hm"}]}"#,
+            (0, 2, 0, false),
+        ),
         (
             r#"{"content":[{"type":"text","text":"ab"},{"type":"text","text":"c"}]}"#,
             (3, 0, 0, true),
@@ -55,6 +67,11 @@ fn output_of_a_delta() {
         (
             r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"ok"}]}]}"#,
             (0, 2, 0, false),
+        ),
+        // Databricks (docs.databricks.com, query reasoning models).
+        (
+            r#"{"content":[{"type":"reasoning","summary":[{"type":"summary_text","text":"why","signature":"Eo"}]}]}"#,
+            (0, 3, 0, false),
         ),
         (r#"{"content":[]}"#, (0, 0, 0, false)),
         (r#"{"refusal":"No."}"#, (3, 0, 0, true)),
@@ -69,6 +86,11 @@ fn output_of_a_delta() {
         (r#"{"audio":{"id":"a","expires_at":1}}"#, (0, 0, 0, false)),
         (r#"{"audio":{"data":"AAAA"}}"#, (0, 0, 0, true)),
         (r#"{"audio":{"transcript":"hey"}}"#, (0, 0, 0, true)),
+        // OpenRouter (openrouter.ai/docs/features/multimodal/image-generation).
+        (
+            r#"{"content":"","images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBO"}}]}"#,
+            (0, 0, 0, true),
+        ),
         ("{\"content\":\"\u{1f600}\\ud83d\\ude00\"}", (2, 0, 0, true)),
     ];
     for (body, expected) in cases {
@@ -177,6 +199,8 @@ fn ends_and_errors() {
         r#"{"error":{"message":"boom","code":500}}"#,
         r#"{"error":"boom"}"#,
         r#"{"choices":[],"x_groq":{"error":"over capacity"}}"#,
+        // OpenRouter, in the middle of a stream (openrouter.ai/docs/api_reference/streaming).
+        r#"{"error":{"code":502},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}"#,
     ] {
         assert!(facts(data).error, "{data}");
     }
@@ -254,7 +278,55 @@ fn what_servers_say_of_their_own_time() {
         (llama.prefill, llama.decode, llama.queue),
         (Some(6.85 / 1e3), Some(55.587 / 1e3), None)
     );
+    // LocalAI: milliseconds of llama.cpp. MLC: seconds, in its debug mode.
+    let local = timings(
+        r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"timing_prompt_processing":6.5,"timing_token_generation":50}}"#,
+    );
+    assert_eq!((local.prefill, local.decode), (Some(0.0065), Some(0.05)));
+    let mlc = timings(
+        r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"extra":{"ttft_s":0.25,"prefill_tokens_per_s":9}}}"#,
+    );
+    assert_eq!(mlc.time_to_first_token(), Some(0.25));
     assert_eq!(facts(r#"{"choices":[],"metrics":null}"#).timings, None);
+}
+
+/// llama-swap, internal/router/loading.go: what it shows while it loads a model is no output, what
+/// comes behind it is.
+#[test]
+fn text_that_no_model_wrote() {
+    let outputs = |data: &str| facts(data).choices.iter().filter(|c| c.is_output()).count();
+    assert_eq!(outputs(r#"{"choices":[{"delta":{"reasoning_content":"loading model"}}]}"#), 0);
+    for real in [
+        r#"{"id":"chatcmpl-1","choices":[{"delta":{"reasoning_content":"We"}}]}"#,
+        r#"{"object":"chat.completion.chunk","choices":[{"delta":{"reasoning_content":"We"}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"reasoning_content":"We"}}]}"#,
+        r#"{"choices":[{"delta":{"content":"We"}}]}"#,
+        r#"{"choices":[{"delta":{"reasoning_content":"We","content":"We"}}]}"#,
+    ] {
+        assert_eq!(outputs(real), 1, "{real}");
+    }
+}
+
+#[test]
+fn who_answers() {
+    let cases = [
+        (r#"{"system_fingerprint":"vllm-0.24.0-tp4-6d31f84d"}"#, Some(Engine::Vllm)),
+        (r#"{"choices":[{"delta":{},"token_ids":null}]}"#, Some(Engine::Vllm)),
+        (r#"{"choices":[{"delta":{},"matched_stop":null}]}"#, Some(Engine::Sglang)),
+        (r#"{"system_fingerprint":"b10499-6d05498"}"#, Some(Engine::LlamaCpp)),
+        (r#"{"timings":{"prompt_n":1}}"#, Some(Engine::LlamaCpp)),
+        (r#"{"system_fingerprint":"fp_ollama"}"#, Some(Engine::Ollama)),
+        (r#"{"choices":[{"avg_decoded_tokens_per_iter":1.5}]}"#, Some(Engine::TrtLlm)),
+        (r#"{"usage":{"avg_compl_tok_per_sec":15.5}}"#, Some(Engine::MistralRs)),
+        (r#"{"x_groq":{"id":"req_1"}}"#, Some(Engine::Groq)),
+        (r#"{"time_info":{"queue_time":0.1}}"#, Some(Engine::Cerebras)),
+        (r#"{"obfuscation":"x"}"#, Some(Engine::OpenAi)),
+        (r#"{"p":"abcdef"}"#, Some(Engine::Mistral)),
+        (r#"{"system_fingerprint":"fp_de604bd877","choices":[]}"#, None),
+    ];
+    for (data, expected) in cases {
+        assert_eq!(facts(data).made_by, expected, "{data}");
+    }
 }
 
 #[test]

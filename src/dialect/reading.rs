@@ -35,6 +35,18 @@ impl Memory {
         };
         self.parts.get_mut(at).map(|(_, chars)| chars)
     }
+
+    /// Whether `teller`, a kind of event that is not 0, is the one to be heard of this part: where
+    /// several kinds tell the same text one after the other, the first one that did. A dialect keeps
+    /// either characters of a part or this.
+    pub fn hears(&mut self, part: u64, teller: u64) -> bool {
+        self.part(part).is_some_and(|heard| {
+            if *heard == 0 {
+                *heard = teller;
+            }
+            *heard == teller
+        })
+    }
 }
 
 /// What reads one event at a time. It holds nothing of a stream between two events, so streams hand
@@ -71,7 +83,10 @@ impl Reader {
         match events {
             Events::Json(shape) => reader.json.begin(shape),
             Events::Protobuf(message) => reader.protobuf.begin(message),
-            Events::Text => reader.text = ScalarCount::default(),
+            Events::Text(shape) => {
+                reader.text = ScalarCount::default();
+                reader.json.begin(shape);
+            }
         }
         reader
     }
@@ -86,7 +101,10 @@ impl Reader {
         match events {
             Events::Json(_) => json.push(memo, bytes, sink),
             Events::Protobuf(_) => protobuf.push(bytes, sink),
-            Events::Text => text.push(bytes),
+            Events::Text(_) => {
+                text.push(bytes);
+                json.push(memo, bytes, sink);
+            }
         }
     }
 
@@ -96,10 +114,12 @@ impl Reader {
         match events {
             Events::Json(_) => json.end(&mut |tag, token| draft.note(tag, token)),
             Events::Protobuf(_) => protobuf.end(),
-            Events::Text => {
+            Events::Text(_) => {
+                // Whether it is JSON too or not: it is text.
+                let _ = json.end(&mut |tag, token| draft.note(tag, token));
                 text.end();
                 let (chars, valid) = (text.chars(), !text.invalid());
-                draft.note(Tag::Answer, Token::Text { chars, text: b"", valid });
+                draft.note(Tag::Piece, Token::Text { chars, text: b"", valid });
                 Ok(())
             }
         }

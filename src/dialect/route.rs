@@ -1,8 +1,10 @@
 //! Which request is which operation, and in which dialect it is answered.
 
 use super::{
-    Dialect, anthropic, bedrock, cohere, gemini, gemini_interactions, grpc, openai_chat, realtime,
+    Dialect, anthropic, bedrock, cohere, gemini, gemini_interactions, grpc, openai_assistants,
+    openai_chat, openai_media, openai_pooling, openai_responses, realtime, replicate,
 };
+use crate::wire::framing::{Announced, Framing};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -80,6 +82,8 @@ impl Operation {
 pub enum Answer {
     /// Its events in a dialect, framed as the content type says.
     Dialect(&'static Dialect),
+    /// The same, if the content type announces a framing that is read; else not at all: sound, subtitles.
+    IfAnnounced(&'static Dialect),
     /// Not at all: its head, first byte, duration and bytes are what there is to know.
     Opaque,
 }
@@ -106,23 +110,27 @@ pub static OTHER: Route = Route {
     answer: Answer::Opaque,
 };
 
-/// A POST to a path that ends like this, after the prefix that it usually has. Without a dialect, its
-/// answer is not read.
+/// A POST to a path that ends like this, after the prefix that it usually has; its answer is not read
+/// unless a dialect is named.
 macro_rules! post {
-    ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
-        post!(@$prefix, $ends, $operation, Answer::Dialect($dialect))
-    };
     ($prefix:literal, $ends:literal, $operation:ident) => {
-        post!(@$prefix, $ends, $operation, Answer::Opaque)
-    };
-    (@$prefix:literal, $ends:literal, $operation:ident, $answer:expr) => {
         Route {
             method: "POST",
             ends: $ends,
             path: concat!($prefix, $ends),
             operation: Operation::$operation,
-            answer: $answer,
+            answer: Answer::Opaque,
         }
+    };
+    ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
+        Route { answer: Answer::Dialect($dialect), ..post!($prefix, $ends, $operation) }
+    };
+}
+
+/// The same, where the answer may also be of a kind that no dialect reads.
+macro_rules! post_if_announced {
+    ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
+        Route { answer: Answer::IfAnnounced($dialect), ..post!($prefix, $ends, $operation) }
     };
 }
 
@@ -131,7 +139,11 @@ pub static ROUTES: &[Route] = &[
     // OpenAI's.
     post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    post!("/openai", "/deployments/{model}/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
+    post!("/v1", "/agents/completions", Chat, &openai_chat::CHAT),
+    post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/completions", TextCompletion, &openai_chat::COMPLETIONS),
     // OpenAI's sessions over a WebSocket; the second is Azure's.
     Route {
@@ -194,6 +206,37 @@ pub static ROUTES: &[Route] = &[
         &grpc::TOKENSPEED
     ),
     post!("", "/mlx.grpc.engine.MlxEngine/Generate", TextCompletion, &grpc::MLX),
+    post!("/v1", "/responses", Chat, &openai_responses::RESPONSES),
+    post!("/v1", "/responses/compact", Chat, &openai_responses::RESPONSES),
+    post!("/v1", "/responses/input_tokens", Tokenize),
+    post!("/v1", "/threads/runs", Chat, &openai_assistants::RUNS),
+    post!("/v1", "/threads/*/runs", Chat, &openai_assistants::RUNS),
+    post!("/v1", "/threads/*/runs/*/submit_tool_outputs", Chat, &openai_assistants::RUNS),
+    post!("/v1", "/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
+    post!("/v1", "/moderations", Moderation, &openai_pooling::POOLING),
+    post_if_announced!("/v1", "/audio/transcriptions", Transcription, &openai_media::TRANSCRIPTION),
+    post_if_announced!("/v1", "/audio/translations", Transcription, &openai_media::TRANSCRIPTION),
+    post_if_announced!("/v1", "/audio/speech", Speech, &openai_media::SPEECH),
+    post!("/v1", "/images/generations", Image, &openai_media::IMAGES),
+    post!("/v1", "/images/edits", Image, &openai_media::IMAGES),
+    post!("/v1", "/images/variations", Image, &openai_media::IMAGES),
+    // In OpenAI's shape, of others: watsonx, SageMaker's and Databricks' endpoints.
+    post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
+    post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
+    post!("", "/invocations", Infer, &openai_chat::CHAT),
+    // Models that do not generate.
+    post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
+    post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),
+    post!("/v1", "/score", Score, &openai_pooling::POOLING),
+    post!("", "/generative_scoring", Score, &openai_pooling::POOLING),
+    post!("/v1", "/classify", Classify, &openai_pooling::POOLING),
+    post!("", "/pooling", Embeddings, &openai_pooling::POOLING),
+    post!("", "/embedding", Embeddings),
+    post!("", "/tokenize", Tokenize),
+    post!("", "/detokenize", Tokenize),
+    // Replicate's.
+    Route { method: "GET", ..post!("/v1", "/streams/*", Infer, &replicate::STREAM) },
 ];
 
 /// The dialect of this name, if any route has it.
@@ -233,8 +276,17 @@ impl Route {
     /// The dialect of its answers; `None` if they are not read.
     pub fn dialect(&self) -> Option<&'static Dialect> {
         match self.answer {
-            Answer::Dialect(dialect) => Some(dialect),
+            Answer::Dialect(dialect) | Answer::IfAnnounced(dialect) => Some(dialect),
             Answer::Opaque => None,
+        }
+    }
+
+    /// The dialect in which an answer of this content type is to be read, if it is.
+    pub fn read_as(&self, content_type: &[u8]) -> Option<&'static Dialect> {
+        let is_announced = || matches!(Framing::announced(content_type), Announced::Framing(_));
+        match self.answer {
+            Answer::IfAnnounced(_) if !is_announced() => None,
+            _ => self.dialect(),
         }
     }
 }
@@ -305,6 +357,19 @@ mod tests {
             // OpenAI's assistants.
             ("POST", "/v1/threads/thread_1/messages", "other"),
             ("POST", "/cohere/v2/chat", "/v2/chat"),
+            ("POST", "/models/chat/completions", "/v1/chat/completions"),
+            ("POST", "/serving-endpoints/chat/completions", "/v1/chat/completions"),
+            ("POST", "/v1/models/m/completions", "/v1/models/{model}/completions"),
+            ("POST", "/v1/fim/completions", "/v1/completions"),
+            ("POST", "/v1/agents/completions", "/v1/agents/completions"),
+            ("POST", "/backend-api/codex/responses", "/v1/responses"),
+            ("GET", "/v1/responses/resp_1", "other"),
+            ("POST", "/v1/responses/resp_1/cancel", "other"),
+            ("POST", "/v1/threads/t/runs", "/v1/threads/*/runs"),
+            ("POST", "/v1/threads", "other"),
+            ("POST", "/v2/rerank", "/v1/rerank"),
+            ("POST", "/openai/v1/audio/speech", "/v1/audio/speech"),
+            ("GET", "/v1/streams/abc", "/v1/streams/*"),
             ("GET", "/v1/chat/completions", "other"),
             ("POST", "/xcompletions", "other"),
             ("POST", "/completions.html", "other"),
@@ -344,6 +409,22 @@ mod tests {
             let found = Route::of(route.method, path);
             assert_eq!(found, route, "{} is never reached ({at})", route.path);
         }
+    }
+
+    #[test]
+    fn some_answers_are_read_only_if_announced() {
+        let reads = |path: &str, content_type: &[u8]| {
+            Route::of("POST", path).read_as(content_type).map(|dialect| dialect.name)
+        };
+        let transcription = Some("openai-transcription");
+        assert_eq!(reads("/v1/audio/transcriptions", b"application/json"), transcription);
+        assert_eq!(reads("/v1/audio/transcriptions", b"text/event-stream"), transcription);
+        for content_type in [&b"text/plain"[..], b"text/vtt", b"audio/mpeg", b""] {
+            assert_eq!(reads("/v1/audio/transcriptions", content_type), None);
+            assert_eq!(reads("/v1/audio/speech", content_type), None);
+        }
+        assert_eq!(reads("/v1/chat/completions", b"text/plain"), Some("openai-chat"));
+        assert_eq!(reads("/tokenize", b"application/json"), None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub enum Tag {
 
     /// What kind of event it is, in the API's words (`type`); kept for the dialect's conclusion.
     Kind,
+    /// The same of the part that the event is about, where it has one.
+    PartKind,
     Model,
     /// An error, if anything stands here but `null`, `false` and the empty string.
     Error,
@@ -43,7 +45,7 @@ pub enum Tag {
     /// Output that is no text: audio, an image.
     Media,
     /// A part that says of itself what it is: [`PartText`](Self::PartText) is reasoning if
-    /// [`Thought`](Self::Thought) is `true`.
+    /// [`Thought`](Self::Thought) is `true`, or names a kind of reasoning.
     Part,
     PartText,
     Thought,

@@ -4,7 +4,7 @@ use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
 use crate::dialect::engine::Engine;
-use crate::dialect::route::{Answer, Operation, Route};
+use crate::dialect::route::{Operation, Route};
 use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
@@ -216,7 +216,7 @@ impl State {
         }
         series.head(at.saturating_sub(self.start));
         self.engine = engine_of(&head.headers);
-        let Answer::Dialect(dialect) = self.route.answer else { return };
+        let Some(dialect) = self.route.read_as(content_type) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
             self.stream = Some(true);
             self.meter = Some(Meter::session(dialect, is_deflated(&head.headers)));

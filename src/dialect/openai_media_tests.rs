@@ -1,0 +1,92 @@
+//! Sound and images, cut down to what is read of them.
+
+use super::*;
+use crate::dialect::Reading;
+
+/// Of each event: characters of the answer, whether it is output, whether it ends the stream.
+fn told(dialect: &'static Dialect, events: &[&str]) -> Vec<(u64, bool, bool)> {
+    let mut reading = Reading::new(dialect);
+    let mut tell = |data: &&str| {
+        data.as_bytes().chunks(7).for_each(|part| reading.data(part));
+        let facts = reading.end(b"");
+        assert_eq!((facts.unparsed, facts.error), (None, false), "{data}");
+        let choice = facts.choices.first().cloned().unwrap_or_default();
+        let found = (choice.answer_chars, choice.is_output(), facts.done);
+        reading.next();
+        found
+    };
+    events.iter().map(&mut tell).collect()
+}
+
+fn usage(dialect: &'static Dialect, data: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let mut reading = Reading::new(dialect);
+    reading.data(data.as_bytes());
+    reading.end(b"").usage.map(|usage| (usage.input, usage.output))
+}
+
+/// platform.openai.com/docs/api-reference/audio; the speakers' segments repeat the deltas.
+#[test]
+fn transcriptions() {
+    let delta = r#"{"type":"transcript.text.delta","delta":"Hey"}"#;
+    let segment = r#"{"type":"transcript.text.segment","id":"s","start":0,"end":1,"text":"Hey","speaker":"A"}"#;
+    let done = r#"{"type":"transcript.text.done","text":"Hey","usage":{"type":"tokens","input_tokens":14,"output_tokens":45,"total_tokens":59}}"#;
+    let (hey, nothing, end) = ((3, true, false), (0, false, false), (0, false, true));
+    assert_eq!(told(&TRANSCRIPTION, &[delta, segment, delta, done]), [hey, nothing, hey, end]);
+    assert_eq!(told(&TRANSCRIPTION, &[segment, segment, done]), [hey, hey, end]);
+    assert_eq!(told(&TRANSCRIPTION, &[done]), [(3, true, true)]);
+    assert_eq!(usage(&TRANSCRIPTION, done), Some((Some(14), Some(45))));
+    // Bare events, as transformers' server sends them (transformers/cli/serving).
+    let bare = r#"{"text":"Hey"}"#;
+    assert_eq!(told(&TRANSCRIPTION, &[bare, bare]), [hey, hey]);
+    // vLLM (vllm/entrypoints/openai/speech_to_text).
+    let chunk = r#"{"object":"transcription.chunk","choices":[{"delta":{"content":"Hey"},"finish_reason":null}]}"#;
+    let last = r#"{"object":"transcription.chunk","choices":[{"delta":{"content":""},"finish_reason":"stop"}]}"#;
+    assert_eq!(told(&TRANSCRIPTION, &[chunk, chunk, last, "[DONE]"]), [hey, hey, nothing, end]);
+    let document = r#"{"task":"transcribe","duration":1.5,"text":"Hey","segments":[{"text":"Hey"}],"usage":{"type":"duration","seconds":2}}"#;
+    assert_eq!(told(&TRANSCRIPTION, &[document]), [hey]);
+    assert_eq!(usage(&TRANSCRIPTION, document), None);
+}
+
+/// platform.openai.com/docs/api-reference/audio/speech-audio-delta-event.
+#[test]
+fn speech() {
+    let delta = r#"{"type":"speech.audio.delta","audio":"AAAA"}"#;
+    let done = r#"{"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,"total_tokens":115}}"#;
+    assert_eq!(told(&SPEECH, &[delta, done]), [(0, true, false), (0, false, true)]);
+    assert_eq!(usage(&SPEECH, done), Some((Some(14), Some(101))));
+}
+
+/// platform.openai.com/docs/api-reference/images and images-streaming.
+#[test]
+fn images() {
+    let usage_of = r#""usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}"#;
+    for kind in ["image_generation", "image_edit"] {
+        let partial = format!(
+            r#"{{"type":"{kind}.partial_image","b64_json":"iVBO","partial_image_index":0}}"#
+        );
+        let done = format!(r#"{{"type":"{kind}.completed","b64_json":"iVBP",{usage_of}}}"#);
+        assert_eq!(told(&IMAGES, &[&partial, &done]), [(0, true, false), (0, true, true)]);
+        assert_eq!(usage(&IMAGES, &done), Some((Some(50), Some(50))));
+    }
+    let document = format!(r#"{{"created":1,"data":[{{"b64_json":"iVBO"}}],{usage_of}}}"#);
+    assert_eq!(usage(&IMAGES, &document), Some((Some(50), Some(50))));
+    assert_eq!(
+        told(&IMAGES, &[&document, r#"{"data":[{"url":"https://x/y"}]}"#]),
+        [(0, true, false); 2]
+    );
+}
+
+#[test]
+fn errors() {
+    for dialect in [&TRANSCRIPTION, &SPEECH, &IMAGES] {
+        for data in [
+            r#"{"type":"error","error":{"type":"image_generation_user_error"}}"#,
+            r#"{"type":"error","code":"x","message":"boom"}"#,
+            r#"{"error":{"message":"boom"}}"#,
+        ] {
+            let mut reading = Reading::new(dialect);
+            reading.data(data.as_bytes());
+            assert!(reading.end(b"").error, "{} {data}", dialect.name);
+        }
+    }
+}

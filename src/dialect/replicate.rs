@@ -1,0 +1,66 @@
+//! Replicate's streams of a prediction's output: each event is bare text, `done` ends them.
+
+use super::draft::Draft;
+use super::reading::Memory;
+use super::tag::{Shape, Tag};
+use super::{Dialect, Ending, finish_reason};
+
+/// Streams of predictions.
+pub static STREAM: Dialect = Dialect::text("replicate", &ROOT, conclude, Ending::Told);
+
+/// Only the end is JSON, and says why if the reason is an unusual one.
+static ROOT: Shape = Shape::object(Tag::Path, &[("reason", &Shape::text(Tag::Finish))]);
+
+fn conclude(draft: &mut Draft, _: &mut Memory, name: &[u8]) {
+    let reason = draft.choice.finish.take();
+    match name {
+        b"output" => draft.choice.body().answer = draft.piece,
+        b"done" => {
+            draft.facts.done = true;
+            draft.facts.error |= reason.as_deref() == Some("error");
+            draft.choice.finish = Some(reason.unwrap_or(finish_reason(name)));
+        }
+        _ => {}
+    }
+    draft.conclude();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Reading;
+
+    /// Characters of the answer, why it ended, whether it is over, whether it failed.
+    type Told = (u64, Option<&'static str>, bool, bool);
+
+    /// replicate.com/docs/topics/predictions/streaming: output, errors and ends.
+    #[test]
+    fn events() {
+        let cases: [(&str, &[&str], Told); 8] = [
+            ("output", &["Why", "\n", " \u{e9}"], (6, None, false, false)),
+            ("output", &[], (0, None, false, false)),
+            // JSON as text is text.
+            ("output", &[r#"{"reason":"x"}"#], (14, None, false, false)),
+            ("done", &["{}"], (0, Some("done"), true, false)),
+            ("done", &[r#"{"reason":"canceled"}"#], (0, Some("canceled"), true, false)),
+            ("done", &[r#"{"reason":"error"}"#], (0, Some("error"), true, true)),
+            ("error", &["CUDA out of memory"], (0, None, false, true)),
+            ("logs", &["loading"], (0, None, false, false)),
+        ];
+        let mut reading = Reading::new(&STREAM);
+        for (name, data, expected) in cases {
+            data.iter().for_each(|part| reading.data(part.as_bytes()));
+            let facts = reading.end(name.as_bytes());
+            assert_eq!(facts.unparsed, None, "{name} {data:?}");
+            let choice = facts.choices.first();
+            let found = (
+                choice.map_or(0, |choice| choice.answer_chars),
+                choice.and_then(|choice| choice.finish.as_deref()),
+                facts.done,
+                facts.error,
+            );
+            assert_eq!(found, expected, "{name} {data:?}");
+            reading.next();
+        }
+    }
+}
