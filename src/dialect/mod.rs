@@ -6,10 +6,11 @@
 //! bytes, and gives [`Facts`]. It knows no transport, no clock and no metrics.
 //!
 //! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
-//! request, [`engine`] recognises who answers.
+//! request, [`engine`] recognises who answers, [`head`] reads what a response's head tells.
 
 pub mod engine;
 pub mod grpc;
+pub mod head;
 pub mod openai_chat;
 pub mod request;
 pub mod route;

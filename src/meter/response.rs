@@ -1,6 +1,7 @@
 //! Reads one response: framing, dialect and tally in a row.
 
 use super::tally::{Arrival, Sample, Tally};
+use crate::dialect::head::HeadFacts;
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
 use crate::wire::Piece;
 use crate::wire::framing::{Announced, Framer, Framing};
@@ -78,6 +79,12 @@ impl Meter {
             let is_stream = framer.is_stream();
             framer.push(bytes, &mut |piece| read(piece, arrival, is_stream, reading, tally, sink));
         }
+    }
+
+    /// What the response's head told, once the body has told all it will.
+    pub fn head(&mut self, head: &HeadFacts) {
+        let is_stream = self.is_stream();
+        self.tally.head(head, is_stream);
     }
 
     /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is

@@ -145,6 +145,25 @@ fn usage_once_per_choice_adds_up() {
 }
 
 #[test]
+fn what_the_head_told_fills_in() {
+    let mut head = HeadFacts::default();
+    for (name, value) in
+        [("x-prompt-tokens", "3"), ("x-generated-tokens", "9"), ("x-queue-time", "250")]
+    {
+        head.note(name, value.as_bytes());
+    }
+    let (mut meter, _) = run(&[(0, &text("a")), (1, DONE)]);
+    meter.head(&head);
+    let told = record(&meter, 0);
+    assert_eq!((told.input_tokens, told.output_tokens), (Some(3), Some(9)));
+    assert_eq!(told.output_tokens_source, Some(TokenSource::Engine));
+    assert_eq!((told.queue_s, told.queue_source), (Some(0.25), Some("reported")));
+    let (mut meter, _) = run(&[(0, &text("a")), (1, &usage(4, 5)), (2, DONE)]);
+    meter.head(&head);
+    assert_eq!(Tokens::of(meter.tally(), true).output, Some((5, TokenSource::Usage)));
+}
+
+#[test]
 fn a_running_count_is_exact() {
     let counted = |text: &str, output: u64| {
         format!(

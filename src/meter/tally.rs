@@ -2,6 +2,7 @@
 
 use super::arrivals::{Arrivals, Basis, SharedGap};
 use crate::dialect::engine::Engine;
+use crate::dialect::head::HeadFacts;
 use crate::dialect::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, Unparsed,
 };
@@ -205,6 +206,21 @@ impl Tally {
         for gap in self.choices.iter_mut().filter_map(|choice| choice.arrivals.close()) {
             sink(token_gap(gap));
         }
+    }
+
+    /// The response's head told this; what the body told beats it.
+    pub fn head(&mut self, head: &HeadFacts, stream: bool) {
+        if let Some(mut counts) = head.counts {
+            counts.update(self.engine.unwrap_or_default());
+            self.engine = Some(counts);
+        }
+        let mut timings = head.timings;
+        if !stream {
+            timings.total = timings.total.or(head.until_head);
+        }
+        timings.update(self.timings);
+        self.timings = timings;
+        self.made_by = self.made_by.or(head.engine);
     }
 
     /// What an event says beside its output.

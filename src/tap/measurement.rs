@@ -3,14 +3,14 @@
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
-use crate::dialect::engine::Engine;
+use crate::dialect::head::HeadFacts;
 use crate::dialect::route::{Answer, Route};
 use crate::meter::{self, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::http::{request, response};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -48,8 +48,8 @@ struct State {
     unstamped: bool,
     /// The response is a stream of events; what the request asked for until the head is there.
     stream: Option<bool>,
-    /// Who answers, as far as it shows.
-    engine: Option<Engine>,
+    /// What the response's head tells.
+    told: HeadFacts,
     meter: Option<Meter>,
     series: Option<Arc<Series>>,
     bytes_down: u64,
@@ -80,7 +80,7 @@ impl Measurement {
             status: None,
             unstamped: !client.last_read().stamped,
             stream: None,
-            engine: None,
+            told: HeadFacts::default(),
             meter: None,
             series: None,
             bytes_down: 0,
@@ -180,7 +180,7 @@ impl State {
             return;
         }
         series.head(at.saturating_sub(self.start));
-        self.engine = engine_of(&head.headers);
+        self.told = told_by(&head.headers);
         if let Answer::Dialect(dialect) = self.route.answer
             && head.status.is_success()
         {
@@ -250,7 +250,7 @@ impl State {
                 .is_some_and(|_| self.status.is_some_and(|status| (200..300).contains(&status))),
         );
         if let Some(open) = &mut meter {
-            let Self { tap, start, .. } = &self;
+            let Self { tap, start, told, .. } = &self;
             let close = AssertUnwindSafe(|| {
                 open.end(end == End::Complete, &mut |sample| {
                     if let Sample::Unparsed(reason) = sample {
@@ -258,6 +258,7 @@ impl State {
                     }
                     series.observe(&sample, *start);
                 });
+                open.head(told);
             });
             if catch_unwind(close).is_err() {
                 meter = None;
@@ -273,16 +274,16 @@ impl State {
             record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
             series.counted(&tokens, tally.live_tokens);
-            self.engine = tally.made_by.or(self.engine);
+            self.told.engine = tally.made_by.or(self.told.engine);
             if outcome == Outcome::Ok {
                 let rate = meter::characters_per_second(tally);
                 series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
             }
         }
-        if let Some(engine) = self.engine {
+        if let Some(engine) = self.told.engine {
             self.tap.recognised(engine);
         }
-        record.engine = self.tap.engine(self.engine);
+        record.engine = self.tap.engine(self.told.engine);
         if record.clock == Clock::Program {
             record.degraded |= socket::lagged_since(self.start);
         }
@@ -340,12 +341,11 @@ impl State {
     }
 }
 
-/// Who sends a response with these headers.
-fn engine_of(headers: &HeaderMap) -> Option<Engine> {
-    let of = |(name, value): (&HeaderName, &HeaderValue)| {
-        Engine::of_header(name.as_str(), value.as_bytes())
-    };
-    headers.iter().find_map(of)
+/// What a response's headers tell.
+fn told_by(headers: &HeaderMap) -> HeadFacts {
+    let mut facts = HeadFacts::default();
+    headers.iter().for_each(|(name, value)| facts.note(name.as_str(), value.as_bytes()));
+    facts
 }
 
 /// Whether the body is in a content encoding, which would have to be undone to read it.
