@@ -144,6 +144,29 @@ fn usage_once_per_choice_adds_up() {
     assert_eq!(record(&meter, 0).finish_reasons, ["stop", "stop"]);
 }
 
+/// llama.cpp, asked for completions of several prompts, reports each beside its end.
+#[test]
+fn usage_beside_each_end_adds_up() {
+    let end = |index: u32, output: u64| {
+        format!(
+            "data: {{\"choices\":[{{\"text\":\"\",\"index\":{index},\"finish_reason\":\"length\"}}],\
+             \"system_fingerprint\":\"b1-0c1e570\",\
+             \"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{output}}}}}\n\n"
+        )
+    };
+    let word = |index: u32| {
+        format!(
+            "data: {{\"choices\":[{{\"text\":\"a\",\"index\":{index},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let (meter, _) =
+        run(&[(0, &word(1)), (1, &word(0)), (2, &end(0, 5)), (3, &end(1, 10)), (4, DONE)]);
+    assert_eq!(Tokens::of(meter.tally(), true).output, Some((15, TokenSource::Usage)));
+    // Alone, it is the count of all.
+    let (meter, _) = run(&[(0, &word(0)), (1, &end(0, 5)), (2, &usage(3, 5)), (3, DONE)]);
+    assert_eq!(Tokens::of(meter.tally(), true).output, Some((5, TokenSource::Usage)));
+}
+
 #[test]
 fn what_the_head_told_fills_in() {
     let mut head = HeadFacts::default();

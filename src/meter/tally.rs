@@ -244,10 +244,13 @@ impl Tally {
 
     fn count_tokens(&mut self, facts: &Facts) {
         if let Some(mut usage) = facts.usage {
-            // llama.cpp reports each choice of n > 1 apart: a report without choices comes while
-            // another choice still runs.
+            // llama.cpp reports each choice of several apart: in a report without choices, or beside its
+            // end, that comes while another choice still runs.
             let others_run = self.choices.iter().any(|choice| !choice.finished);
-            self.usage_per_choice |= facts.choices.is_empty() && others_run && self.choices() > 1;
+            let is_end = self.made_by == Some(Engine::LlamaCpp)
+                && facts.choices.iter().all(|choice| choice.finish.is_some());
+            self.usage_per_choice |=
+                (facts.choices.is_empty() || is_end) && others_run && self.choices() > 1;
             let counted = self.usage.get_or_insert_default();
             if self.usage_per_choice
                 && let (Some(before), Some(this)) = (counted.output, usage.output)
