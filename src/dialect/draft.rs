@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::facts::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, TokenCounts, Unparsed, finish_reason,
 };
-use super::tag::{Count, Stage, Tag};
+use super::tag::{Count, Form, Stage, Tag};
 use crate::wire::json::{Malformed, Token};
 
 /// Fields that servers put reasoning text in.
@@ -53,6 +53,11 @@ pub struct Draft {
     /// What [`Tag::Piece`] and [`Tag::Echo`] stand for is up to the dialect's conclusion.
     pub piece: u64,
     pub echo: u64,
+    /// How many texts `piece` is the length of.
+    pub pieces: u32,
+    /// The piece is a special token's.
+    pub is_special: bool,
+    pub form: Option<Form>,
     pub places: [Option<u64>; PLACES],
     /// An event of this stream has told the model; each one does.
     pub knows_model: bool,
@@ -90,6 +95,7 @@ impl Draft {
         self.facts.clear();
         self.choice = Choice::default();
         (self.piece, self.echo, self.part, self.kind.len) = (0, 0, 0, 0);
+        (self.pieces, self.is_special, self.form) = (0, false, None);
         self.places = [None; PLACES];
         self.is_thought = false;
     }
@@ -137,7 +143,12 @@ impl Draft {
             (Tag::Part, Token::Close) => self.end_part(),
             (Tag::PartText, Token::Text { chars, .. }) => self.part += chars,
             (Tag::Thought, Token::Bool(yes)) => self.is_thought = yes,
-            (Tag::Piece, Token::Text { chars, .. }) => self.piece += chars,
+            (Tag::Piece, Token::Text { chars, .. }) => {
+                self.piece += chars;
+                self.pieces += 1;
+            }
+            (Tag::Special, Token::Bool(yes)) => self.is_special = yes,
+            (Tag::Form(form), _) => self.form = Some(form),
             (Tag::Echo, Token::Text { chars, .. }) => self.echo += chars,
             (Tag::Place(rank), Token::Number(n)) => {
                 if let Some(place) = self.places.get_mut(rank) {
@@ -167,6 +178,9 @@ impl Draft {
             (Tag::Count(what), Token::Number(n)) => tell(&mut self.usage, what, count(n)),
             (Tag::EngineCount(what), Token::Number(n)) => {
                 tell(self.facts.engine.get_or_insert_default(), what, count(n));
+            }
+            (Tag::ElementCount(what), Token::Number(n)) => {
+                add(self.facts.engine.get_or_insert_default(), what, count(n));
             }
             (Tag::Time(stage, unit), Token::Number(n)) => self.took(stage, unit.seconds(n)),
             (Tag::Sign(engine), _) => self.facts.made_by = Some(engine),
@@ -261,6 +275,14 @@ impl Draft {
         }
     }
 
+    /// Elements of a document that do not say which they are have their rank as their index.
+    pub fn number_choices(&mut self) {
+        let choices = &mut self.facts.choices;
+        if choices.iter().all(|choice| choice.index == 0) {
+            choices.iter_mut().zip(0..).for_each(|(choice, rank)| choice.index = rank);
+        }
+    }
+
     fn end_usage(&mut self) {
         let mut usage = self.usage;
         // A total of 0 is what a server writes that has not counted.
@@ -278,6 +300,20 @@ impl Draft {
             usage.reasoning_apart = true;
         }
         self.facts.usage.get_or_insert_default().update(usage);
+    }
+}
+
+fn add(counts: &mut TokenCounts, what: Count, n: Option<u64>) {
+    let sum = |before: Option<u64>| match (before, n) {
+        (Some(before), Some(n)) => Some(before.saturating_add(n)),
+        (before, n) => before.or(n),
+    };
+    match what {
+        Count::Input => counts.input = sum(counts.input),
+        Count::Output => counts.output = sum(counts.output),
+        Count::Cached => counts.cached = sum(counts.cached),
+        // No element tells more.
+        _ => {}
     }
 }
 

@@ -9,13 +9,21 @@
 //! request, [`engine`] recognises who answers, [`head`] reads what a response's head tells.
 
 pub mod engine;
+pub mod generate;
 pub mod grpc;
 pub mod head;
+pub mod llamacpp;
+pub mod ollama;
 pub mod openai_chat;
 pub mod request;
 pub mod route;
+pub mod sglang;
 pub mod tag;
+pub mod tgi;
+pub mod triton;
+pub mod vllm_generate;
 
+mod batch;
 mod draft;
 mod facts;
 mod reading;
@@ -56,6 +64,16 @@ impl Dialect {
         ending: Ending,
     ) -> Self {
         Self { name, events: Events::Json(shape), conclude, ending, json: Framing::Document }
+    }
+
+    /// A dialect whose streams are server-sent events or JSON documents in lines.
+    const fn streamed_as_lines(
+        name: &'static str,
+        shape: &'static Shape,
+        conclude: Conclude,
+        ending: Ending,
+    ) -> Self {
+        Self { json: Framing::Lines, ..Self::streamed_as_sse(name, shape, conclude, ending) }
     }
 
     /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.

@@ -62,7 +62,7 @@ const BODY: &[(&str, &Shape)] = &[
     ("function_call", &FUNCTION),
     ("audio", &SOUND),
 ];
-static CHOICE: Shape = Shape::object(
+pub(super) static CHOICE: Shape = Shape::object(
     Tag::Choice,
     &[
         ("index", &Shape::scalar(Tag::Index)),
@@ -121,7 +121,7 @@ static TIME_INFO: Shape = Shape::object(
     ],
 );
 /// vLLM. Its time to the first token begins when the request is scheduled: it is the prefill.
-static METRICS: Shape = Shape::object(
+pub(super) static METRICS: Shape = Shape::object(
     Tag::Path,
     &[
         ("queue_time_ms", &time(Stage::Queue, Unit::Millis)),

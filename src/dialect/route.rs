@@ -1,6 +1,8 @@
 //! Which request is which operation, and in which dialect it is answered.
 
-use super::{Dialect, grpc, openai_chat};
+use super::{
+    Dialect, generate, grpc, llamacpp, ollama, openai_chat, sglang, tgi, triton, vllm_generate,
+};
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -117,13 +119,49 @@ macro_rules! post {
     };
 }
 
+/// The same, of an answer that is not read.
+macro_rules! opaque {
+    ($prefix:literal, $ends:literal, $operation:ident) => {
+        Route {
+            method: "POST",
+            ends: $ends,
+            path: concat!($prefix, $ends),
+            operation: Operation::$operation,
+            answer: Answer::Opaque,
+        }
+    };
+}
+
 /// Every known route. The first that fits counts.
 pub static ROUTES: &[Route] = &[
     // OpenAI's.
     post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
-    post!("/v1", "/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    post!("/v1", "/completions", TextCompletion, &llamacpp::OR_OPENAI),
+    // Ollama's.
+    post!("", "/api/chat", Chat, &ollama::CHAT),
+    post!("", "/api/generate", TextCompletion, &ollama::GENERATE),
+    post!("", "/api/embed", Embeddings, &ollama::EMBED),
+    post!("", "/api/embeddings", Embeddings, &ollama::EMBED),
+    // Triton's.
+    post!("", "/v2/models/{model}/versions/*/generate", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/versions/*/generate_stream", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/generate", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/generate_stream", TextCompletion, &triton::TRITON),
+    opaque!("", "/v2/models/{model}/versions/*/infer", Infer),
+    opaque!("", "/v2/models/{model}/infer", Infer),
+    // llama.cpp's, beside `/completions` above.
+    post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
+    post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
+    opaque!("", "/embedding", Embeddings),
+    // vLLM's, SGLang's and TGI's.
+    post!("", "/inference/v1/generate", TextCompletion, &vllm_generate::VLLM_GENERATE),
+    post!("", "/generate_stream", TextCompletion, &tgi::TGI),
+    post!("", "/generate", TextCompletion, &generate::GENERATE),
+    post!("", "/invocations", Infer, &generate::INVOCATIONS),
+    post!("", "/encode", Embeddings, &sglang::SGLANG),
+    post!("", "/", TextCompletion, &tgi::TGI),
     // gRPC's services.
     post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
     post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
@@ -237,7 +275,21 @@ mod tests {
             ("POST", "/xcompletions", "other"),
             ("POST", "/completions.html", "other"),
             ("GET", "/v1/models", "other"),
-            ("POST", "/", "other"),
+            ("POST", "/ollama/api/chat", "/api/chat"),
+            ("POST", "/api/generate", "/api/generate"),
+            ("POST", "/generate", "/generate"),
+            ("POST", "/inference/v1/generate", "/inference/v1/generate"),
+            ("POST", "/v2/models/llama/generate", "/v2/models/{model}/generate"),
+            (
+                "POST",
+                "/v2/models/llama/versions/1/generate_stream",
+                "/v2/models/{model}/versions/*/generate_stream",
+            ),
+            ("POST", "/v2/models/llama/infer", "/v2/models/{model}/infer"),
+            ("POST", "/completion", "/completion"),
+            ("POST", "/completions", "/v1/completions"),
+            ("GET", "/", "other"),
+            ("POST", "/", "/"),
             ("POST", "", "other"),
             ("OPTIONS", "*", "other"),
         ];

@@ -5,10 +5,11 @@ use super::lines::LineFramer;
 use super::sse::SseFramer;
 
 /// The names of JSON in lines. None is registered; each is in use.
-const LINES: [&str; 6] = [
+const LINES: [&str; 7] = [
     "application/x-ndjson",
     "application/ndjson",
     "application/jsonl",
+    "application/jsonlines",
     "application/x-jsonlines",
     "application/json-lines",
     "application/stream+json",
