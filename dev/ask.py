@@ -1,5 +1,5 @@
 """Asks a real server through Streamgauge, and sets what the client saw and what the server says of
-itself beside the request log.
+itself beside the request log: OpenAI's chat, then every other API that the server has.
 
     python3 dev/ask.py PROXY ADMIN MODEL       such as 127.0.0.1:8080 127.0.0.1:9464 tiny-chat
 
@@ -23,6 +23,30 @@ CASES = {
     "tools": {"stream": True, "tools": [WEATHER], "content": "What is the weather in Paris?", **USAGE},
     "whole": {},
 }
+PROMPT = "The license of the software"
+ASKED = [{"role": "user", "content": "Hello, who are you?"}]
+# Of these, a server has some.
+OTHERS = [
+    ("/v1/completions", {"prompt": PROMPT, "max_tokens": 32, "stream": True, **USAGE}),
+    ("/v1/messages", {"messages": ASKED, "max_tokens": 32, "stream": True}),
+    ("/v1/messages", {"messages": ASKED, "max_tokens": 32}),
+    ("/v1/responses", {"input": PROMPT, "max_output_tokens": 32, "stream": True}),
+    ("/v1/responses", {"input": PROMPT, "max_output_tokens": 32}),
+    ("/v1/embeddings", {"input": PROMPT}),
+    ("/v1/rerank", {"query": "licence", "documents": [PROMPT, "A module is a file"]}),
+    ("/completion", {"prompt": PROMPT, "n_predict": 32, "stream": True, "timings_per_token": True}),
+    ("/completion", {"prompt": PROMPT, "n_predict": 32, "stream": True, "return_progress": True}),
+    ("/completion", {"prompt": [PROMPT, "A module is"], "n_predict": 32, "stream": True}),
+    ("/completion", {"prompt": [PROMPT, "A module is"], "n_predict": 32}),
+    ("/completion", {"prompt": PROMPT, "n_predict": 32}),
+    ("/completions", {"prompt": PROMPT, "n_predict": 32, "stream": True}),
+    ("/api/chat", {"messages": ASKED}),
+    ("/api/generate", {"prompt": PROMPT, "stream": False}),
+    ("/api/embed", {"input": PROMPT}),
+    ("/generate", {"text": PROMPT, "sampling_params": {"max_new_tokens": 32}, "stream": True}),
+    ("/generate", {"inputs": PROMPT, "parameters": {"max_new_tokens": 32, "details": True}}),
+    ("/generate_stream", {"inputs": PROMPT, "parameters": {"max_new_tokens": 32, "details": True}}),
+]
 
 
 def request(address, method, path, body=None):
@@ -75,17 +99,47 @@ def newest():
     return json.loads(answer.read() or b"{}")
 
 
+def documents(body):
+    """The JSON documents of a body, whatever frames them."""
+    try:
+        whole = json.loads(body)
+        return whole if isinstance(whole, list) else [whole]
+    except ValueError:
+        lines = (line.removeprefix(b"data:").strip() for line in body.split(b"\n"))
+        return [json.loads(line) for line in lines if line.startswith(b"{")]
+
+
+def counted(events):
+    """Tokens as a server's own words have them: the last count of each prompt, added up."""
+    prompts = {}
+    for event in events:
+        here = event.get("response") or event.get("message") or event
+        usage = here.get("usage") if isinstance(here, dict) else None
+        places = [usage or {}, event.get("usage") or {}, event.get("meta_info") or {}, event.get("details") or {}, event]
+        for kind, names in (("input", ("prompt_tokens", "input_tokens", "tokens_evaluated", "prompt_eval_count", "input_length")),
+                            ("output", ("completion_tokens", "output_tokens", "tokens_predicted", "eval_count", "generated_tokens"))):
+            found = [place[name] for place in places for name in names if place.get(name)]
+            if found:
+                prompts[kind, event.get("index") if "tokens_evaluated" in event else 0] = found[0]
+    return [sum(n for (kind, _), n in prompts.items() if kind == wanted) or None for wanted in ("input", "output")]
+
+
+def next_line(before):
+    deadline = time.monotonic() + 5
+    while not (line := newest()) or line["id"] == before:
+        assert time.monotonic() < deadline, "the request log has no new line"
+        time.sleep(0.01)
+    return line
+
+
 def show(value):
     return "-" if value is None else f"{value * 1e3:.2f}"
 
 
-wrong = 0
+wrong, last = 0, None
 for name, options in CASES.items():
     seen, server, duration = ask(options)
-    deadline = time.monotonic() + 5
-    while not (line := newest()) or line["id"] == globals().get("last"):
-        assert time.monotonic() < deadline, "the request log has no new line"
-        time.sleep(0.01)
+    line = next_line(last)
     last = line["id"]
     usage, timings, metrics = (server.get(key) or {} for key in ("usage", "timings", "metrics"))
     print(f"## {name}: {line['outcome']}, {line['finish_reasons']}")
@@ -104,6 +158,28 @@ for name, options in CASES.items():
         print("  DISAGREES: events")
     choices = options.get("n", 1)
     if usage and choices == 1 and (line["input_tokens"], line["output_tokens"]) != (usage["prompt_tokens"], usage["completion_tokens"]):
+        wrong += 1
+        print("  DISAGREES: tokens")
+for path, body in OTHERS:
+    answer, started = request(PROXY, "POST", path, {"model": MODEL, **body})
+    data = answer.read()
+    duration = time.monotonic() - started
+    line = next_line(last)
+    last = line["id"]
+    if answer.status != 200:
+        print(f"## {path}: not here ({answer.status})")
+        continue
+    events = documents(data)
+    told = counted(events)
+    timings = [event["timings"] for event in events if event.get("timings")][-1:]
+    print(f"## {path}: {line['dialect']}, {line['engine']}, {line['outcome']}, {line['finish_reasons']}")
+    print(f"  client       end {show(duration)} ms, documents {len(events)}")
+    print(f"  streamgauge  TTFT {show(line['ttft_s'])} ms, duration {show(line['duration_s'])} ms, TPOT {show(line['tpot_s'])} ms,"
+          f" prefill {show(line['engine_prefill_s'])} ms, decoding {show(line['engine_decode_s'])} ms,"
+          f" events {line['events']}, with output {line['output_events']}, characters {line['answer_chars']},"
+          f" tokens {line['input_tokens']} + {line['output_tokens']} ({line['output_tokens_source']})")
+    print(f"  the server   tokens {told[0]} + {told[1]}, {json.dumps(timings)}")
+    if line["dialect"] and [line["input_tokens"], line["output_tokens"]] != told and told != [None, None]:
         wrong += 1
         print("  DISAGREES: tokens")
 sys.exit(1 if wrong else 0)

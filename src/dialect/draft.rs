@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::facts::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, TokenCounts, Unparsed, finish_reason,
 };
-use super::tag::{Count, Stage, Tag};
+use super::tag::{Count, Form, Stage, Tag};
 use crate::wire::json::{Malformed, Token};
 
 /// Fields that servers put reasoning text in.
@@ -53,6 +53,11 @@ pub struct Draft {
     /// What [`Tag::Piece`] and [`Tag::Echo`] stand for is up to the dialect's conclusion.
     pub piece: u64,
     pub echo: u64,
+    /// How many texts `piece` is the length of.
+    pub pieces: u32,
+    /// The piece is a special token's.
+    pub is_special: bool,
+    pub form: Option<Form>,
     pub places: [Option<u64>; PLACES],
     /// A choice of the event told its index.
     pub is_indexed: bool,
@@ -105,6 +110,7 @@ impl Draft {
         self.choice = Choice::default();
         (self.piece, self.echo, self.part) = (0, 0, 0);
         (self.kind.len, self.part_kind.len) = (0, 0);
+        (self.pieces, self.is_special, self.form) = (0, false, None);
         self.places = [None; PLACES];
         (self.is_thought, self.is_indexed) = (false, false);
     }
@@ -169,7 +175,12 @@ impl Draft {
             (Tag::Thought, Token::Text { text, .. }) => {
                 self.is_thought = matches!(text, b"reasoning_text" | b"summary_text");
             }
-            (Tag::Piece, Token::Text { chars, .. }) => self.piece += chars,
+            (Tag::Piece, Token::Text { chars, .. }) => {
+                self.piece += chars;
+                self.pieces += 1;
+            }
+            (Tag::Special, Token::Bool(yes)) => self.is_special = yes,
+            (Tag::Form(form), _) => self.form = Some(form),
             (Tag::Echo, Token::Text { chars, .. } | Token::Raw { chars }) => self.echo += chars,
             (Tag::Place(rank), Token::Number(n)) => {
                 if let Some(place) = self.places.get_mut(rank) {
@@ -197,6 +208,9 @@ impl Draft {
             (Tag::Count(what), Token::Number(n)) => tell(&mut self.usage, what, count(n)),
             (Tag::EngineCount(what), Token::Number(n)) => {
                 tell(self.facts.engine.get_or_insert_default(), what, count(n));
+            }
+            (Tag::ElementCount(what), Token::Number(n)) => {
+                add(self.facts.engine.get_or_insert_default(), what, count(n));
             }
             (Tag::Time(stage, unit), Token::Number(n)) => self.took(stage, unit.seconds(n)),
             (Tag::Sign(engine), _) => self.facts.made_by = Some(engine),
@@ -291,6 +305,14 @@ impl Draft {
         }
     }
 
+    /// Elements of a document that do not say which they are have their rank as their index.
+    pub fn number_choices(&mut self) {
+        let choices = &mut self.facts.choices;
+        if choices.iter().all(|choice| choice.index == 0) {
+            choices.iter_mut().zip(0..).for_each(|(choice, rank)| choice.index = rank);
+        }
+    }
+
     fn end_usage(&mut self) {
         let mut usage = self.usage;
         // A total of 0 is what a server writes that has not counted.
@@ -308,6 +330,20 @@ impl Draft {
             usage.reasoning_apart = true;
         }
         self.facts.usage.get_or_insert_default().update(usage);
+    }
+}
+
+fn add(counts: &mut TokenCounts, what: Count, n: Option<u64>) {
+    let sum = |before: Option<u64>| match (before, n) {
+        (Some(before), Some(n)) => Some(before.saturating_add(n)),
+        (before, n) => before.or(n),
+    };
+    match what {
+        Count::Input => counts.input = sum(counts.input),
+        Count::Output => counts.output = sum(counts.output),
+        Count::Cached => counts.cached = sum(counts.cached),
+        // No element tells more.
+        _ => {}
     }
 }
 

@@ -12,7 +12,7 @@ const MAX_REASON: usize = 64;
 pub type FinishReason = Cow<'static, str>;
 
 /// The usual reasons, API by API. They are not allocated, and they alone become labels.
-pub const USUAL_REASONS: [&str; 22] = [
+pub const USUAL_REASONS: [&str; 25] = [
     // OpenAI's, which most others use too, and SGLang's `abort`.
     "stop",
     "length",
@@ -42,6 +42,10 @@ pub const USUAL_REASONS: [&str; 22] = [
     // llama.cpp's own.
     "eos",
     "limit",
+    "word",
+    // Ollama's, of a request that only loads or unloads a model.
+    "load",
+    "unload",
 ];
 
 /// A finish reason from the wire; the usual ones are not allocated.

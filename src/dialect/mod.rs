@@ -6,7 +6,7 @@
 //! bytes, and gives [`Facts`]. It knows no transport, no clock and no metrics.
 //!
 //! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
-//! request, [`engine`] recognises who answers.
+//! request, [`engine`] recognises who answers, [`head`] reads what a response's head tells.
 
 pub mod anthropic;
 pub mod bedrock;
@@ -14,7 +14,11 @@ pub mod cohere;
 pub mod engine;
 pub mod gemini;
 pub mod gemini_interactions;
+pub mod generate;
 pub mod grpc;
+pub mod head;
+pub mod llamacpp;
+pub mod ollama;
 pub mod openai_assistants;
 pub mod openai_chat;
 pub mod openai_media;
@@ -24,8 +28,13 @@ pub mod realtime;
 pub mod replicate;
 pub mod request;
 pub mod route;
+pub mod sglang;
 pub mod tag;
+pub mod tgi;
+pub mod triton;
+pub mod vllm_generate;
 
+mod batch;
 mod draft;
 mod facts;
 mod form;
@@ -77,6 +86,16 @@ impl Dialect {
     /// The same dialect where JSON that may be a stream is framed like this.
     const fn with_json(self, json: Framing) -> Self {
         Self { json, ..self }
+    }
+
+    /// A dialect whose streams are server-sent events or JSON documents in lines.
+    const fn streamed_as_lines(
+        name: &'static str,
+        shape: &'static Shape,
+        conclude: Conclude,
+        ending: Ending,
+    ) -> Self {
+        Self { json: Framing::Lines, ..Self::streamed_as_sse(name, shape, conclude, ending) }
     }
 
     /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.

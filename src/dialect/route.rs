@@ -1,8 +1,9 @@
 //! Which request is which operation, and in which dialect it is answered.
 
 use super::{
-    Dialect, anthropic, bedrock, cohere, gemini, gemini_interactions, grpc, openai_assistants,
-    openai_chat, openai_media, openai_pooling, openai_responses, realtime, replicate,
+    Dialect, anthropic, bedrock, cohere, gemini, gemini_interactions, generate, grpc, llamacpp,
+    ollama, openai_assistants, openai_chat, openai_media, openai_pooling, openai_responses,
+    realtime, replicate, sglang, tgi, triton, vllm_generate,
 };
 use crate::wire::framing::{Announced, Framing};
 use std::borrow::Cow;
@@ -144,7 +145,7 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/agents/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
-    post!("/v1", "/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    post!("/v1", "/completions", TextCompletion, &llamacpp::OR_OPENAI),
     // OpenAI's sessions over a WebSocket; the second is Azure's.
     Route {
         method: "GET",
@@ -191,6 +192,29 @@ pub static ROUTES: &[Route] = &[
     post!("", "/v1/chat", Chat, &cohere::V1),
     post!("", "/v2/embed", Embeddings, &cohere::V2),
     post!("", "/v1/embed", Embeddings, &cohere::V1),
+    // Ollama's.
+    post!("", "/api/chat", Chat, &ollama::CHAT),
+    post!("", "/api/generate", TextCompletion, &ollama::GENERATE),
+    post!("", "/api/embed", Embeddings, &ollama::EMBED),
+    post!("", "/api/embeddings", Embeddings, &ollama::EMBED),
+    // Triton's.
+    post!("", "/v2/models/{model}/versions/*/generate", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/versions/*/generate_stream", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/generate", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/generate_stream", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/versions/*/infer", Infer),
+    post!("", "/v2/models/{model}/infer", Infer),
+    // llama.cpp's, beside `/completions` above.
+    post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
+    post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
+    post!("", "/embedding", Embeddings),
+    // vLLM's, SGLang's and TGI's.
+    post!("", "/inference/v1/generate", TextCompletion, &vllm_generate::VLLM_GENERATE),
+    post!("", "/generate_stream", TextCompletion, &tgi::TGI),
+    post!("", "/generate", TextCompletion, &generate::GENERATE),
+    post!("", "/invocations", Infer, &generate::INVOCATIONS),
+    post!("", "/encode", Embeddings, &sglang::SGLANG),
+    post!("", "/", TextCompletion, &tgi::TGI),
     // gRPC's services.
     post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
     post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
@@ -224,7 +248,6 @@ pub static ROUTES: &[Route] = &[
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
     post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
-    post!("", "/invocations", Infer, &openai_chat::CHAT),
     // Models that do not generate.
     post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
     post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),
@@ -232,7 +255,6 @@ pub static ROUTES: &[Route] = &[
     post!("", "/generative_scoring", Score, &openai_pooling::POOLING),
     post!("/v1", "/classify", Classify, &openai_pooling::POOLING),
     post!("", "/pooling", Embeddings, &openai_pooling::POOLING),
-    post!("", "/embedding", Embeddings),
     post!("", "/tokenize", Tokenize),
     post!("", "/detokenize", Tokenize),
     // Replicate's.
@@ -374,7 +396,21 @@ mod tests {
             ("POST", "/xcompletions", "other"),
             ("POST", "/completions.html", "other"),
             ("GET", "/v1/models", "other"),
-            ("POST", "/", "other"),
+            ("POST", "/ollama/api/chat", "/api/chat"),
+            ("POST", "/api/generate", "/api/generate"),
+            ("POST", "/generate", "/generate"),
+            ("POST", "/inference/v1/generate", "/inference/v1/generate"),
+            ("POST", "/v2/models/llama/generate", "/v2/models/{model}/generate"),
+            (
+                "POST",
+                "/v2/models/llama/versions/1/generate_stream",
+                "/v2/models/{model}/versions/*/generate_stream",
+            ),
+            ("POST", "/v2/models/llama/infer", "/v2/models/{model}/infer"),
+            ("POST", "/completion", "/completion"),
+            ("POST", "/completions", "/v1/completions"),
+            ("GET", "/", "other"),
+            ("POST", "/", "/"),
             ("POST", "", "other"),
             ("OPTIONS", "*", "other"),
         ];

@@ -57,12 +57,18 @@ pub enum Tag {
     Place(usize),
     /// One of the ids of the tokens that came with the event.
     TokenId,
+    /// The piece is a special token's, which is no text, if `true` stands here.
+    Special,
+    /// Whatever stands here, the event has this form, of several that share a route.
+    Form(Form),
 
     /// Counts that the API defines, told together.
     Usage,
     Count(Count),
     /// A count in a field of the engine's own.
     EngineCount(Count),
+    /// The same of one of the document's elements: they add up.
+    ElementCount(Count),
     /// What the server says that a stage took.
     Time(Stage, Unit),
 
@@ -70,6 +76,14 @@ pub enum Tag {
     Sign(Engine),
     /// `system_fingerprint`.
     Fingerprint,
+}
+
+/// The forms of events that share a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Tgi,
+    Sglang,
+    OpenAi,
 }
 
 /// What is counted.

@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use super::tally::{Arrival, Sample, Tally};
+use crate::dialect::head::HeadFacts;
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
 use crate::wire::Piece;
 use crate::wire::coding::Decoder;
@@ -147,6 +148,12 @@ impl Meter {
             // Whatever was under way, nobody waits for it.
             self.tally.done = true;
         }
+    }
+
+    /// What the response's head told, once the body has told all it will.
+    pub fn head(&mut self, head: &HeadFacts) {
+        let is_stream = self.is_stream();
+        self.tally.head(head, is_stream);
     }
 
     /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is

@@ -144,6 +144,48 @@ fn usage_once_per_choice_adds_up() {
     assert_eq!(record(&meter, 0).finish_reasons, ["stop", "stop"]);
 }
 
+/// llama.cpp, asked for completions of several prompts, reports each beside its end.
+#[test]
+fn usage_beside_each_end_adds_up() {
+    let end = |index: u32, output: u64| {
+        format!(
+            "data: {{\"choices\":[{{\"text\":\"\",\"index\":{index},\"finish_reason\":\"length\"}}],\
+             \"system_fingerprint\":\"b1-0c1e570\",\
+             \"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{output}}}}}\n\n"
+        )
+    };
+    let word = |index: u32| {
+        format!(
+            "data: {{\"choices\":[{{\"text\":\"a\",\"index\":{index},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let (meter, _) =
+        run(&[(0, &word(1)), (1, &word(0)), (2, &end(0, 5)), (3, &end(1, 10)), (4, DONE)]);
+    assert_eq!(Tokens::of(meter.tally(), true).output, Some((15, TokenSource::Usage)));
+    // Alone, it is the count of all.
+    let (meter, _) = run(&[(0, &word(0)), (1, &end(0, 5)), (2, &usage(3, 5)), (3, DONE)]);
+    assert_eq!(Tokens::of(meter.tally(), true).output, Some((5, TokenSource::Usage)));
+}
+
+#[test]
+fn what_the_head_told_fills_in() {
+    let mut head = HeadFacts::default();
+    for (name, value) in
+        [("x-prompt-tokens", "3"), ("x-generated-tokens", "9"), ("x-queue-time", "250")]
+    {
+        head.note(name, value.as_bytes());
+    }
+    let (mut meter, _) = run(&[(0, &text("a")), (1, DONE)]);
+    meter.head(&head);
+    let told = record(&meter, 0);
+    assert_eq!((told.input_tokens, told.output_tokens), (Some(3), Some(9)));
+    assert_eq!(told.output_tokens_source, Some(TokenSource::Engine));
+    assert_eq!((told.queue_s, told.queue_source), (Some(0.25), Some("reported")));
+    let (mut meter, _) = run(&[(0, &text("a")), (1, &usage(4, 5)), (2, DONE)]);
+    meter.head(&head);
+    assert_eq!(Tokens::of(meter.tally(), true).output, Some((5, TokenSource::Usage)));
+}
+
 #[test]
 fn a_running_count_is_exact() {
     let counted = |text: &str, output: u64| {

@@ -2,6 +2,7 @@
 
 use super::arrivals::{Arrivals, Basis, SharedGap};
 use crate::dialect::engine::Engine;
+use crate::dialect::head::HeadFacts;
 use crate::dialect::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, Unparsed,
 };
@@ -246,6 +247,22 @@ impl Tally {
         }
     }
 
+    /// The response's head told this; what the body told beats it.
+    pub fn head(&mut self, head: &HeadFacts, stream: bool) {
+        let told = self.told.get_or_insert_default();
+        if let Some(mut counts) = head.counts {
+            counts.update(told.engine.unwrap_or_default());
+            told.engine = Some(counts);
+        }
+        let mut timings = head.timings;
+        if !stream {
+            timings.total = timings.total.or(head.until_head);
+        }
+        timings.update(told.timings);
+        told.timings = timings;
+        self.made_by = self.made_by.or(head.engine);
+    }
+
     /// What an event says beside its output.
     fn said(&mut self, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
         if let Some(reason) = facts.unparsed {
@@ -265,10 +282,12 @@ impl Tally {
     }
 
     fn tell(&mut self, facts: &Facts) {
-        // llama.cpp reports each choice of n > 1 apart: a report without choices comes while another
-        // choice still runs.
+        // llama.cpp reports each choice of several apart: in a report without choices, or beside its end,
+        // that comes while another choice still runs.
         let others_run = self.choices.iter().any(|choice| !choice.finished);
-        let is_apart = facts.choices.is_empty() && others_run && self.choices() > 1;
+        let is_end = self.made_by == Some(Engine::LlamaCpp)
+            && facts.choices.iter().all(|choice| choice.finish.is_some());
+        let is_apart = (facts.choices.is_empty() || is_end) && others_run && self.choices() > 1;
         self.usage_per_choice |= facts.usage.is_some() && is_apart;
         let told = self.told.get_or_insert_default();
         if let Some(timings) = facts.timings {

@@ -3,7 +3,7 @@
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
-use crate::dialect::engine::Engine;
+use crate::dialect::head::HeadFacts;
 use crate::dialect::route::{Operation, Route};
 use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
@@ -12,7 +12,7 @@ use crate::wire::framing::Framing;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
 };
 use hyper::http::{Version, request, response};
 use std::borrow::Cow;
@@ -54,8 +54,8 @@ struct State {
     unstamped: bool,
     /// The response is a stream of events; what the request asked for until the head is there.
     stream: Option<bool>,
-    /// Who answers, as far as it shows.
-    engine: Option<Engine>,
+    /// What the response's head tells; those of most tell nothing.
+    told: Option<Box<HeadFacts>>,
     /// How the gRPC call that this is ends.
     call: Option<CallStatus>,
     meter: Option<Meter>,
@@ -94,7 +94,7 @@ impl Measurement {
             status: None,
             unstamped: !client.last_read().stamped,
             stream: None,
-            engine: None,
+            told: None,
             call: None,
             meter: None,
             series: None,
@@ -215,7 +215,7 @@ impl State {
             return;
         }
         series.head(at.saturating_sub(self.start));
-        self.engine = engine_of(&head.headers);
+        self.told = told_by(&head.headers);
         let Some(dialect) = self.route.read_as(content_type) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
             self.stream = Some(true);
@@ -307,7 +307,7 @@ impl State {
                 self.status.is_some_and(|status| matches!(status, 101 | 200..300))
             }));
         if let Some(open) = &mut meter {
-            let Self { tap, asked, .. } = &self;
+            let Self { tap, asked, told, .. } = &self;
             let close = AssertUnwindSafe(|| {
                 open.end(end == End::Complete, &mut |sample| {
                     if let Sample::Unparsed(reason) = sample {
@@ -315,12 +315,16 @@ impl State {
                     }
                     series.observe(&sample, *asked);
                 });
+                if let Some(told) = told {
+                    open.head(told);
+                }
             });
             if catch_unwind(close).is_err() {
                 meter = None;
                 self.unparsed(Unparsed::Panic);
             }
         }
+        let mut engine = self.told.as_ref().and_then(|told| told.engine);
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
         if let Some(meter) = &meter {
@@ -330,17 +334,17 @@ impl State {
             record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
             series.counted(&tokens, tally.live_tokens);
-            self.engine = tally.made_by.or(self.engine);
+            engine = tally.made_by.or(engine);
             // A session is no response, and has no latency.
             if outcome == Outcome::Ok && !meter.is_session() {
                 let rate = meter::characters_per_second(tally);
                 series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
             }
         }
-        if let Some(engine) = self.engine {
+        if let Some(engine) = engine {
             self.tap.recognised(engine);
         }
-        record.engine = self.tap.engine(self.engine);
+        record.engine = self.tap.engine(engine);
         if record.clock == Clock::Program {
             record.degraded |= socket::lagged_since(self.start);
         }
@@ -404,12 +408,11 @@ fn is_grpc(content_type: &[u8]) -> bool {
     content_type.get(..16).is_some_and(|front| front.eq_ignore_ascii_case(b"application/grpc"))
 }
 
-/// Who sends a response with these headers.
-fn engine_of(headers: &HeaderMap) -> Option<Engine> {
-    let of = |(name, value): (&HeaderName, &HeaderValue)| {
-        Engine::of_header(name.as_str(), value.as_bytes())
-    };
-    headers.iter().find_map(of)
+/// What these headers tell, if anything.
+fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
+    let mut told = HeadFacts::default();
+    headers.iter().for_each(|(name, value)| told.note(name.as_str(), value.as_bytes()));
+    (told != HeadFacts::default()).then(|| Box::new(told))
 }
 
 /// The content codings of the body, in the order in which they were applied.

@@ -10,10 +10,11 @@ use super::sse::SseFramer;
 use super::websocket::WebSocketFramer;
 
 /// The names of JSON in lines. None is registered; each is in use.
-const LINES: [&str; 6] = [
+const LINES: [&str; 7] = [
     "application/x-ndjson",
     "application/ndjson",
     "application/jsonl",
+    "application/jsonlines",
     "application/x-jsonlines",
     "application/json-lines",
     "application/stream+json",

@@ -9,7 +9,7 @@ use streamgauge::dialect::Dialect;
 use streamgauge::dialect::route::{self, Route};
 
 /// Where they are, if this machine has them; says so if not.
-fn file() -> Option<PathBuf> {
+pub fn file() -> Option<PathBuf> {
     let folder = std::env::var_os("STREAMGAUGE_CORPUS").map(PathBuf::from);
     let file =
         folder.map(|folder| folder.join("streams.jsonl.gz")).filter(|file| Path::exists(file));

@@ -1,0 +1,62 @@
+//! One response to several prompts, each with an index and counts of its own.
+
+use super::draft::Draft;
+use super::reading::Memory;
+
+const INPUT: u64 = 1;
+const OUTPUT: u64 = 2;
+const CACHED: u64 = 3;
+
+/// The key of what is remembered of one prompt.
+pub fn key(what: u64, index: u64) -> u64 {
+    // Indexes are far below.
+    what << 32 | index
+}
+
+/// Adds the counts of this event's prompt to those that the others told last.
+pub fn add_up(draft: &mut Draft, memory: &mut Memory) {
+    let (Some(index), Some(counts)) = (draft.choice.index, &mut draft.facts.engine) else {
+        return;
+    };
+    let counts =
+        [(INPUT, &mut counts.input), (OUTPUT, &mut counts.output), (CACHED, &mut counts.cached)];
+    for (what, count) in counts {
+        *count = count.and_then(|count| sum(memory, what, index, count));
+    }
+}
+
+/// The sum over all prompts, this one now counting `count`; `None` if there are too many.
+fn sum(memory: &mut Memory, what: u64, index: u64, count: u64) -> Option<u64> {
+    const ALL: u64 = u32::MAX as u64;
+    let before = std::mem::replace(memory.part(key(what, index))?, count);
+    let all = memory.part(key(what, ALL))?;
+    *all = all.saturating_sub(before).saturating_add(count);
+    Some(*all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::TokenCounts;
+    use super::*;
+
+    #[test]
+    fn the_latest_counts_of_all_prompts() {
+        let mut memory = Memory::default();
+        let mut tell = |index: Option<u64>, output: u64| {
+            let mut draft = Draft::default();
+            draft.choice.index = index;
+            let counts =
+                TokenCounts { input: Some(5), output: Some(output), ..TokenCounts::default() };
+            draft.facts.engine = Some(counts);
+            add_up(&mut draft, &mut memory);
+            let counts = draft.facts.engine.unwrap();
+            (counts.input, counts.output, counts.cached)
+        };
+        assert_eq!(tell(Some(0), 1), (Some(5), Some(1), None));
+        assert_eq!(tell(Some(1), 1), (Some(10), Some(2), None));
+        assert_eq!(tell(Some(0), 7), (Some(10), Some(8), None));
+        assert_eq!(tell(Some(1), 2), (Some(10), Some(9), None));
+        // Alone, without an index.
+        assert_eq!(tell(None, 3), (Some(5), Some(3), None));
+    }
+}

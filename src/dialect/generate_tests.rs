@@ -1,0 +1,56 @@
+//! What each server answers at a route that several share.
+
+use super::*;
+use crate::dialect::Reading;
+
+#[test]
+fn what_is_seen_decides() {
+    let cases: [(&'static Dialect, &str, &str, u64); 11] = [
+        (
+            &GENERATE,
+            r#"{"index":1,"token":{"id":1,"text":"ab","special":false},"generated_text":null,"details":null}"#,
+            "tgi",
+            2,
+        ),
+        (&GENERATE, r#"{"generated_text":"abc"}"#, "tgi", 3),
+        (&GENERATE, r#"[{"generated_text":"abc"}]"#, "tgi", 3),
+        (
+            &GENERATE,
+            r#"{"text":"ab","output_ids":[1],"meta_info":{"finish_reason":null,"completion_tokens":1}}"#,
+            "sglang",
+            2,
+        ),
+        (
+            &GENERATE,
+            r#"[{"text":"ab","meta_info":{"completion_tokens":1}},{"text":"c","meta_info":{"completion_tokens":1}}]"#,
+            "sglang",
+            3,
+        ),
+        (&GENERATE, r#"{"text":["prompt and token"]}"#, "vllm-generate", 0),
+        (&GENERATE, r#"{"error":"no"}"#, "generate", 0),
+        (
+            &INVOCATIONS,
+            r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"ab"}}]}"#,
+            "openai-chat",
+            2,
+        ),
+        (
+            &INVOCATIONS,
+            r#"{"choices":[{"index":0,"text":"ab"}],"object":"text_completion"}"#,
+            "openai-completions",
+            2,
+        ),
+        (&INVOCATIONS, r#"[{"generated_text":"abc"}]"#, "tgi", 3),
+        // SageMaker's LMI, in lines.
+        (&INVOCATIONS, r#"{"token":{"id":5,"text":"ab","log_prob":-0.2}}"#, "tgi", 2),
+    ];
+    for (dialect, event, name, chars) in cases {
+        let mut reading = Reading::new(dialect);
+        event.as_bytes().chunks(4).for_each(|part| reading.data(part));
+        let facts = reading.end(b"");
+        let found: u64 = facts.choices.iter().map(|choice| choice.answer_chars).sum();
+        assert_eq!(found, chars, "{event}");
+        reading.next();
+        assert_eq!(reading.name(), name, "{event}");
+    }
+}

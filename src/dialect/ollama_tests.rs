@@ -1,0 +1,117 @@
+//! Lines as Ollama writes them (`api/types.go` and `server/routes.go`), cut down to what is read.
+
+use super::*;
+use crate::dialect::{Facts, Reading, TokenCounts};
+
+fn facts(dialect: &'static Dialect, line: &str) -> Facts {
+    let mut reading = Reading::new(dialect);
+    reading.data(br#"{"model":"left","message":{"content":"left"},"done":true,"eval_count":"#);
+    reading.end(b"");
+    reading.next();
+    line.as_bytes().chunks(5).for_each(|part| reading.data(part));
+    let facts = reading.end(b"");
+    assert_eq!(facts.unparsed, None, "{line}");
+    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
+}
+
+/// (answer, reasoning, tool characters, whether it answers); all nothing if there is no choice.
+fn output(facts: &Facts) -> (u64, u64, u64, bool) {
+    let [choice] = facts.choices.as_slice() else {
+        assert!(facts.choices.is_empty(), "{facts:?}");
+        return (0, 0, 0, false);
+    };
+    (choice.answer_chars, choice.reasoning_chars, choice.tool_chars, choice.answers)
+}
+
+#[test]
+fn output_of_a_line() {
+    let chat = [
+        (r#"{"role":"assistant","content":"Hi"}"#, (2, 0, 0, true)),
+        (r#"{"role":"assistant","content":""}"#, (0, 0, 0, false)),
+        (r#"{"role":"assistant","content":"","thinking":"Hm"}"#, (0, 2, 0, false)),
+        // Arguments are an object, counted as they would be written without blanks.
+        (
+            r#"{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"city": "Rome"}}}]}"#,
+            (0, 0, 15, true),
+        ),
+        (
+            r#"{"content":"","tool_calls":[{"id":"c","function":{"index":1,"name":"f","arguments":{}}}]}"#,
+            (0, 0, 0, true),
+        ),
+        (r#"{"content":"","images":["aGk="]}"#, (0, 0, 0, true)),
+        (r#"{"content":"","images":null,"tool_calls":[]}"#, (0, 0, 0, false)),
+    ];
+    for (message, expected) in chat {
+        let line = format!(
+            r#"{{"model":"m","created_at":"2026-01-01T00:00:00Z","message":{message},"done":false}}"#
+        );
+        let found = facts(&CHAT, &line);
+        assert_eq!(output(&found), expected, "{message}");
+        assert!(!found.done && found.engine.is_none() && found.timings.is_none());
+        assert_eq!(found.model.as_deref(), Some("m"));
+    }
+    let generate = [
+        (r#""response":"Hi""#, (2, 0, 0, true)),
+        (r#""response":"","thinking":"Hm""#, (0, 2, 0, false)),
+        (r#""response":"The","thinking":null,"context":null,"eval_count":null"#, (3, 0, 0, true)),
+        (r#""response":"","image":"iVBORw0KGgo=""#, (0, 0, 0, true)),
+        // An image in the making.
+        (r#""response":"","completed":3,"total":9"#, (0, 0, 0, false)),
+    ];
+    for (fields, expected) in generate {
+        let found = facts(&GENERATE, &format!(r#"{{"model":"m",{fields},"done":false}}"#));
+        assert_eq!(output(&found), expected, "{fields}");
+        assert_eq!(found.engine.and_then(|counts| counts.output), None);
+    }
+}
+
+#[test]
+fn the_last_line_counts_and_times() {
+    let last = facts(
+        &CHAT,
+        r#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop",
+            "total_duration":4852334875,"load_duration":55301250,"prompt_eval_count":39,
+            "prompt_eval_duration":99508167,"eval_count":289,"eval_duration":4388903630}"#,
+    );
+    assert!(last.done && !last.error);
+    assert_eq!(last.choices[0].finish.as_deref(), Some("stop"));
+    assert!(!last.choices[0].is_output());
+    let counts = TokenCounts { input: Some(39), output: Some(289), ..TokenCounts::default() };
+    assert_eq!((last.engine, last.usage), (Some(counts), None));
+    let told = last.timings.unwrap();
+    assert_eq!(
+        (told.load, told.prefill, told.decode, told.total),
+        (Some(0.05530125), Some(0.099508167), Some(4.38890363), Some(4.852334875))
+    );
+    assert!((told.time_to_first_token().unwrap() - 0.154809417).abs() < 1e-9);
+    assert_eq!(last.made_by, Some(Engine::Ollama));
+    // What only loads a model, and a cached prompt: a field that is 0 is left out.
+    let load = facts(&GENERATE, r#"{"model":"m","response":"","done":true,"done_reason":"load"}"#);
+    assert!(load.done && load.engine.is_none() && load.timings.is_none());
+    assert_eq!(load.choices[0].finish.as_deref(), Some("load"));
+    let cached = facts(&GENERATE, r#"{"response":"","done":true,"eval_count":5}"#);
+    assert_eq!(cached.engine.unwrap().input, None);
+}
+
+#[test]
+fn documents() {
+    let chat = facts(
+        &CHAT,
+        r#"{"model":"m","message":{"role":"assistant","content":"Hello","thinking":"Hm."},"done":true,"eval_count":9}"#,
+    );
+    assert_eq!(output(&chat), (5, 3, 0, true));
+    let embed = facts(
+        &EMBED,
+        r#"{"model":"all-minilm","embeddings":[[0.1,-0.2]],"total_duration":14143917,"load_duration":1019500,"prompt_eval_count":8}"#,
+    );
+    assert_eq!(embed.engine.unwrap().input, Some(8));
+    assert_eq!((embed.model.as_deref(), embed.choices.len()), (Some("all-minilm"), 0));
+    assert_eq!(embed.timings.unwrap().total, Some(0.014143917));
+}
+
+#[test]
+fn errors_are_lines_too() {
+    for dialect in [&CHAT, &GENERATE] {
+        assert!(facts(dialect, r#"{"error":"llama runner process has terminated"}"#).error);
+    }
+}

@@ -1,0 +1,56 @@
+//! Events as vLLM's `entrypoints/serve/disagg` and its former `entrypoints/api_server.py` write them.
+
+use super::*;
+use crate::dialect::{Facts, Reading};
+
+fn stream(events: &[&str]) -> Vec<Facts> {
+    let mut reading = Reading::new(&VLLM_GENERATE);
+    let read = |event: &&str| {
+        reading.data(event.as_bytes());
+        let facts = reading.end(b"");
+        let facts = Facts { choices: facts.choices.clone(), model: None, ..*facts };
+        reading.next();
+        facts
+    };
+    events.iter().map(read).collect()
+}
+
+#[test]
+fn token_ids_are_the_output() {
+    let events = stream(&[
+        r#"{"request_id":"generate-tokens-1","choices":[{"index":0,"logprobs":null,"finish_reason":null,"token_ids":[9906]}],"usage":null}"#,
+        r#"{"request_id":"generate-tokens-1","choices":[{"index":0,"logprobs":null,"finish_reason":"length","token_ids":[11,30]}]}"#,
+        r#"{"request_id":"generate-tokens-1","choices":[],"usage":{"prompt_tokens":4,"total_tokens":7,"completion_tokens":3}}"#,
+    ]);
+    let found = |facts: &Facts| facts.choices.first().map(|c| (c.token_ids, c.is_output()));
+    assert_eq!(
+        events.iter().map(found).collect::<Vec<_>>(),
+        [Some((1, true)), Some((2, true)), None]
+    );
+    assert_eq!(events[1].choices[0].finish.as_deref(), Some("length"));
+    assert_eq!(events[2].usage.unwrap().output, Some(3));
+    assert_eq!(events[0].made_by, Some(Engine::Vllm));
+    let none = &stream(&[r#"{"choices":[{"index":0,"finish_reason":"stop","token_ids":[]}]}"#])[0];
+    assert!(!none.choices[0].is_output());
+}
+
+#[test]
+fn text_with_its_prompt() {
+    let events = stream(&[
+        r#"{"text": ["Once upon a"]}"#,
+        r#"{"text": ["Once upon a time"]}"#,
+        r#"{"text": ["Once upon a time"]}"#,
+        r#"{"text": ["Once upon a time, \u00e9"]}"#,
+    ]);
+    let found = |facts: &Facts| {
+        facts.choices.first().filter(|c| c.is_output()).map(|choice| choice.answer_chars)
+    };
+    assert_eq!(events.iter().map(found).collect::<Vec<_>>(), [Some(0), Some(5), None, Some(3)]);
+    // FastChat's worker.
+    let worker = stream(&[
+        r#"{"text":"ab","error_code":0,"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#,
+        r#"{"text":"abc","error_code":0,"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#,
+    ]);
+    assert_eq!((found(&worker[1]), worker[1].usage.unwrap().output), (Some(1), Some(2)));
+    assert!(!worker[1].error);
+}
