@@ -13,9 +13,10 @@
 //!                            ` observe on handles that were resolved once (metrics)
 //! ```
 //!
-//! hyper reads requests and heads, sends requests, and carries bodies of a declared length, through a
-//! [`tap::MeteredBody`]. The body of a stream goes from socket to socket without it, read with the
-//! kernel's stamp: it may be open for hours, and holds no buffer while it is silent.
+//! hyper reads requests and heads, sends requests, and carries bodies of a declared length and all of
+//! HTTP/2, through a [`tap::MeteredBody`]. The body of a stream by HTTP/1.1 goes from socket to socket
+//! without it, read with the kernel's stamp: it may be open for hours, and holds no buffer while it is
+//! silent. So do the bytes of a connection that has switched to another protocol (WebSocket).
 //!
 //! [`proxy`] accepts a client ([`proxy::serve`]), takes a connection to the upstream from its pool or
 //! opens one, and forwards the head. It knows nothing of inference: it gives each request a

@@ -25,7 +25,9 @@ fn one_worker(upstream: &H2Upstream, keys: &[(&'static str, &str)]) -> Gauge {
 
 fn grpc() -> Request<()> {
     let mut request = post(INFER, "application/grpc");
-    request.headers_mut().insert("te", "trailers".parse().unwrap());
+    for (name, value) in [("te", "trailers"), ("x-a", "1"), ("x-b", "2"), ("grpc-timeout", "5S")] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
     request
 }
 
@@ -86,7 +88,14 @@ async fn grpc_in_both_directions_at_once() {
     let record = gauge.assert_one("ok");
     assert_eq!((&record["bytes_up"], &record["bytes_down"]), (&190.into(), &190.into()));
     assert!(record["sent_s"].is_number() && record["connect_s"].is_number(), "{record}");
-    let expected = [&format!("POST {INFER}"), "content-type: application/grpc", "te: trailers"];
+    let expected = [
+        &format!("POST {INFER}"),
+        "content-type: application/grpc",
+        "x-a: 1",
+        "x-b: 2",
+        "grpc-timeout: 5S",
+        "te: trailers",
+    ];
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 

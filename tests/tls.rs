@@ -185,7 +185,7 @@ fn an_upgrade_through_tls() {
     let mut client = Wire::connect(near.proxy);
     client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
     assert_eq!(client.head().unwrap().status(), 101);
-    let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..200_000_u32).map(|i| ((i * 7) >> 3) as u8).collect();
     client.send(&bytes);
     assert!(client.exactly(bytes.len()).unwrap() == bytes, "the bytes differ");
     client.half_close();

@@ -2,6 +2,7 @@
 
 use super::keys::{KEYS, Key, Kind, NAME};
 use super::load::default_value;
+use super::shown::shown;
 use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
 use crate::metrics::MetricsConfig;
@@ -46,7 +47,7 @@ struct Reader {
 }
 
 /// The values of one table, by key.
-type Values = HashMap<&'static str, Read>;
+pub(super) type Values = HashMap<&'static str, Read>;
 
 pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>> {
     let mut reader = Reader { problems: Vec::new() };
@@ -112,7 +113,7 @@ pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>>
 }
 
 /// The CPU quota, at least 1, at most 2: a sidecar must not take the server's cores.
-fn default_workers() -> usize {
+pub(super) fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 2)
 }
 
@@ -323,57 +324,6 @@ fn show(value: &Value) -> String {
         ValueKind::Table(_) => "{...}".into(),
         kind => kind.to_string(),
     }
-}
-
-/// The configuration in force, as `GET /config` shows it.
-fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Value {
-    use serde_json::{Value as Json, json};
-    let mut shown = serde_json::Map::new();
-    for key in KEYS.iter().filter(|key| !key.per_proxy) {
-        let value = match values.get(key.name) {
-            Some(_) if key.kind == Kind::Secret => json!("(masked)"),
-            Some(Read::Text(text)) => json!(text),
-            Some(Read::Address(address)) => json!(address.to_string()),
-            Some(Read::Count(count)) => json!(count),
-            Some(Read::Seconds(seconds)) => json!(seconds),
-            Some(Read::Texts(texts)) => json!(texts),
-            Some(Read::Buckets(sets)) => json!(sets),
-            None if key.name == "workers" => json!(default_workers()),
-            Some(Read::Upstream(..)) | None => Json::Null,
-        };
-        shown.insert(key.name.into(), value);
-    }
-    let proxies: Vec<_> = proxies
-        .iter()
-        .map(|proxy| {
-            let UpstreamConfig {
-                http2,
-                ca_file,
-                rewrite_host,
-                kernel_stamps,
-                connect_timeout,
-                idle_timeout,
-                ..
-            } = &proxy.upstream;
-            let (cert, key) = proxy.tls.as_ref().map(|files| (&files.cert, &files.key)).unzip();
-            json!({
-                "name": proxy.name,
-                "listen": proxy.listen.to_string(),
-                "upstream": proxy.upstream.url(),
-                "http2": http2.word(),
-                "ca_file": ca_file,
-                "tls_cert": cert,
-                "tls_key": key,
-                "clock": if *kernel_stamps { "kernel" } else { "program" },
-                "host": if *rewrite_host { "upstream" } else { "keep" },
-                "engine": proxy.engine,
-                "connect_timeout_seconds": connect_timeout.as_secs_f64(),
-                "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
-            })
-        })
-        .collect();
-    shown.insert("proxies".into(), Json::Array(proxies));
-    Json::Object(shown)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod check;
 mod environment;
 pub mod keys;
 mod load;
+mod shown;
 mod upstream_url;
 mod value;
 

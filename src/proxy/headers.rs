@@ -15,8 +15,6 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// `Transfer-Encoding` stays: hyper undoes the chunks and makes them anew, and without the header it
 /// would forget the body of a GET, and what else the body is encoded with. A `Content-Length` beside
 /// it says nothing (RFC 9112, section 6.3), and goes.
-///
-/// The map is built anew, since taking out of it would change the order of the rest.
 pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
     let nominated: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -32,7 +30,18 @@ pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
             || nominated.contains(name)
             || has_coding && *name == CONTENT_LENGTH
     };
-    if !headers.keys().any(hop_by_hop) {
+    without(headers, hop_by_hop)
+}
+
+/// Takes out what frames a message of HTTP/1.1: frames of HTTP/2 do that themselves (RFC 9113, section
+/// 8.2.2).
+pub(super) fn unframed(headers: HeaderMap) -> HeaderMap {
+    without(headers, |name| [CONNECTION, TRANSFER_ENCODING].contains(name))
+}
+
+/// Takes out these, and leaves the rest in its order. Taking them out of the map would change it.
+pub(super) fn without(headers: HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    if !headers.keys().any(&unwanted) {
         return headers;
     }
     let mut kept = HeaderMap::with_capacity(headers.len());
@@ -41,7 +50,7 @@ pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
         // Further values of one name come without it.
         current = name.or(current);
         if let Some(name) = &current
-            && !hop_by_hop(name)
+            && !unwanted(name)
         {
             kept.append(name.clone(), value);
         }
@@ -138,6 +147,15 @@ mod tests {
     fn an_ordinary_map_passes_in_its_order() {
         let lines = [("z", "1"), ("a", "2"), ("m", "3"), ("z", "4")];
         assert_eq!(kept(&lines), ["z=1", "z=4", "a=2", "m=3"]);
+    }
+
+    #[test]
+    fn what_frames_a_message_goes_and_the_order_stays() {
+        let lines =
+            [("transfer-encoding", "chunked"), ("z", "1"), ("connection", "te"), ("a", "2")];
+        let left = unframed(map(&lines));
+        let names: Vec<_> = left.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["z", "a"]);
     }
 
     #[test]

@@ -6,8 +6,7 @@ use super::headers;
 use super::pool::UpstreamConfig;
 use super::upgrade::Upgrade;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue,
-    TRANSFER_ENCODING,
+    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::http::{request, uri};
 use hyper::{Method, Uri, Version};
@@ -83,9 +82,8 @@ pub(super) fn to_http2(head: &mut request::Parts, config: &UpstreamConfig) -> Re
     parts.authority = uri::Authority::try_from(authority.as_bytes()).ok();
     parts.path_and_query = head.uri.path_and_query().cloned();
     head.uri = Uri::from_parts(parts).map_err(|_| BAD_TARGET)?;
-    for name in [HOST, CONNECTION, TRANSFER_ENCODING] {
-        head.headers.remove(name);
-    }
+    let fields = headers::unframed(std::mem::take(&mut head.headers));
+    head.headers = headers::without(fields, |name| *name == HOST);
     head.version = Version::HTTP_2;
     Ok(())
 }

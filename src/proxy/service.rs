@@ -175,7 +175,7 @@ impl Answer {
         };
         head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
         if is_http2 {
-            head.headers.remove(TRANSFER_ENCODING);
+            head.headers = headers::unframed(std::mem::take(&mut head.headers));
         }
         if let Switch::To(protocol) = switch {
             upgrade::switched(&mut head.headers, protocol);

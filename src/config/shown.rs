@@ -1,0 +1,58 @@
+//! The configuration in force, for those who ask.
+
+use super::ProxyConfig;
+use super::check::{Values, default_workers};
+use super::keys::{KEYS, Kind};
+use super::value::Read;
+use crate::proxy::UpstreamConfig;
+use serde_json::{Value as Json, json};
+
+/// The configuration in force, as `GET /config` shows it.
+pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Value {
+    let mut shown = serde_json::Map::new();
+    for key in KEYS.iter().filter(|key| !key.per_proxy) {
+        let value = match values.get(key.name) {
+            Some(_) if key.kind == Kind::Secret => json!("(masked)"),
+            Some(Read::Text(text)) => json!(text),
+            Some(Read::Address(address)) => json!(address.to_string()),
+            Some(Read::Count(count)) => json!(count),
+            Some(Read::Seconds(seconds)) => json!(seconds),
+            Some(Read::Texts(texts)) => json!(texts),
+            Some(Read::Buckets(sets)) => json!(sets),
+            None if key.name == "workers" => json!(default_workers()),
+            Some(Read::Upstream(..)) | None => Json::Null,
+        };
+        shown.insert(key.name.into(), value);
+    }
+    let proxies: Vec<_> = proxies
+        .iter()
+        .map(|proxy| {
+            let UpstreamConfig {
+                http2,
+                ca_file,
+                rewrite_host,
+                kernel_stamps,
+                connect_timeout,
+                idle_timeout,
+                ..
+            } = &proxy.upstream;
+            let (cert, key) = proxy.tls.as_ref().map(|files| (&files.cert, &files.key)).unzip();
+            json!({
+                "name": proxy.name,
+                "listen": proxy.listen.to_string(),
+                "upstream": proxy.upstream.url(),
+                "http2": http2.word(),
+                "ca_file": ca_file,
+                "tls_cert": cert,
+                "tls_key": key,
+                "clock": if *kernel_stamps { "kernel" } else { "program" },
+                "host": if *rewrite_host { "upstream" } else { "keep" },
+                "engine": proxy.engine,
+                "connect_timeout_seconds": connect_timeout.as_secs_f64(),
+                "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
+            })
+        })
+        .collect();
+    shown.insert("proxies".into(), Json::Array(proxies));
+    Json::Object(shown)
+}
