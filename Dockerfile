@@ -47,6 +47,8 @@ LABEL org.opencontainers.image.title="streamgauge" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY LICENSE /LICENSE
+# Whom to trust, for an https server.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /streamgauge /streamgauge
 
 # No user of this name exists anywhere: a number is all that the kernel, and Kubernetes' runAsNonRoot, want.

@@ -47,7 +47,7 @@ fn main() {
         let mut times = Vec::new();
         let mut allocations = 0;
         for _ in 0..ROUNDS {
-            let mut meter = Meter::new(dialect, content_type.as_bytes()).expect("it is read");
+            let mut meter = Meter::new(dialect, content_type.as_bytes(), b"").expect("it is read");
             let mut read = |at: usize, bytes: &[u8]| {
                 let arrival = Arrival {
                     at: Duration::from_millis(20 * at as u64),

@@ -64,8 +64,10 @@ fn series(text: &str) -> usize {
 fn filled(least: usize) -> Metrics {
     let config = MetricsConfig { max_models: 50, models: Vec::new(), buckets: Default::default() };
     let metrics = Metrics::new(&config, 2).unwrap();
-    let (upstream, provider) = ("gpu-0.inference.svc:8000".into(), "vllm".into());
-    metrics.upstream(&upstream, &provider);
+    let (upstream, provider): (Arc<str>, Arc<str>) =
+        ("gpu-0.inference.svc:8000".into(), "vllm".into());
+    metrics.upstream(&upstream);
+    metrics.arrivals(&upstream, &provider);
     for model in 0_u32.. {
         if series(&metrics.gather().text()) >= least {
             break;

@@ -3,7 +3,7 @@
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
 use crate::metrics::{Metrics, MetricsError, claim_cells};
-use crate::proxy::{self, Listener, Upstream};
+use crate::proxy::{self, Connector, Listener, TlsError, TlsFiles, Upstream};
 use crate::request_log::{RequestLog, RequestLogWriter};
 use crate::socket;
 use crate::tap::{Faults, Tap};
@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::rustls::ServerConfig;
 
 /// Why Streamgauge cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,8 @@ pub enum AppError {
     RequestLog { path: String, source: io::Error },
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     #[error("{0} has stopped by itself; see the log above")]
@@ -34,7 +37,9 @@ pub enum AppError {
 /// One proxy, bound.
 #[derive(Debug)]
 struct Bound {
-    config: ProxyConfig,
+    name: String,
+    connector: Connector,
+    tls: Option<Arc<ServerConfig>>,
     listener: Listener,
     address: SocketAddr,
     tap: Arc<Tap>,
@@ -78,24 +83,33 @@ impl App {
             let what = what.to_owned();
             move |source| AppError::Bind { address, what, source }
         };
+        let upstreams = config.proxies.iter().map(|proxy| {
+            let ProxyConfig { name, upstream, .. } = proxy;
+            (name.clone(), upstream.address.clone())
+        });
+        let upstreams = upstreams.collect();
         let mut proxies = Vec::new();
         for config in config.proxies {
+            let (connector, tls) = prepare_tls(&config)?;
             let error = bind_error(config.listen, &config.name);
             let bound = Listener::bind(config.listen, config.upstream.kernel_stamps)
                 .and_then(|one| Ok((one.local_addr()?, one)));
             let (address, listener) = bound.map_err(error)?;
             let (metrics, log) = (Arc::clone(&metrics), log.clone());
             let tap = Tap::new(&config.name, &config.engine, metrics, log, faults.clone());
-            proxies.push(Bound { config, listener, address, tap: Arc::new(tap) });
+            proxies.push(Bound {
+                name: config.name,
+                connector,
+                tls,
+                listener,
+                address,
+                tap: Arc::new(tap),
+            });
         }
         let bound = admin::bind(config.admin).and_then(|one| Ok((one.local_addr()?, one)));
         let (admin_address, admin) = bound.map_err(bind_error(config.admin, "admin"))?;
-        let upstreams = proxies.iter().map(|bound| {
-            let ProxyConfig { name, upstream, .. } = &bound.config;
-            (name.clone(), upstream.host.clone(), upstream.port)
-        });
         let shared = Admin {
-            upstreams: upstreams.collect(),
+            upstreams,
             metrics,
             log,
             config: config.shown,
@@ -109,7 +123,7 @@ impl App {
 
     /// Where each proxy listens: its name and address.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.proxies.iter().map(|bound| (bound.config.name.clone(), bound.address)).collect()
+        self.proxies.iter().map(|bound| (bound.name.clone(), bound.address)).collect()
     }
 
     /// Where the admin port listens.
@@ -137,8 +151,8 @@ impl App {
             let mut listeners = Vec::new();
             for bound in &proxies {
                 let listener = bound.listener.try_clone().map_err(AppError::Thread)?;
-                let upstream = Upstream::new(bound.config.upstream.clone(), Arc::clone(&bound.tap));
-                listeners.push((listener, Arc::new(upstream)));
+                let upstream = Upstream::new(bound.connector.clone(), Arc::clone(&bound.tap));
+                listeners.push((listener, bound.tls.clone(), Arc::new(upstream)));
             }
             let stopping = stopping.clone();
             let beats = heart.clone();
@@ -148,8 +162,9 @@ impl App {
                 let mut serving = tokio::task::JoinSet::new();
                 // Beside the others, not among them: it ends with the runtime.
                 tokio::spawn(socket::watch_lag(beats, observe_lag));
-                for (listener, upstream) in listeners {
-                    serving.spawn(proxy::serve(listener, upstream, stopping.clone(), grace));
+                for (listener, tls, upstream) in listeners {
+                    let stopping = stopping.clone();
+                    serving.spawn(proxy::serve(listener, tls, upstream, stopping, grace));
                 }
                 while let Some(served) = serving.join_next().await {
                     served.map_err(io::Error::other)??;
@@ -180,6 +195,24 @@ impl App {
         }
         result
     }
+}
+
+/// Reads the certificates and keys that a proxy needs.
+fn prepare_tls(config: &ProxyConfig) -> Result<(Connector, Option<Arc<ServerConfig>>), TlsError> {
+    let connector = Connector::new(config.upstream.clone())?;
+    let tls = config.tls.as_ref().map(TlsFiles::server_config).transpose()?;
+    Ok((connector, tls))
+}
+
+/// Tries the files that a configuration names.
+///
+/// # Errors
+/// If a certificate or key cannot be used.
+pub fn check_files(config: &Config) -> Result<(), AppError> {
+    for proxy in &config.proxies {
+        prepare_tls(proxy)?;
+    }
+    Ok(())
 }
 
 /// Runs a future on a thread and a runtime of its own; tells its name when it ends.

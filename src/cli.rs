@@ -38,7 +38,7 @@ pub struct RunArgs {
     /// Where clients connect [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// The inference server, such as http://127.0.0.1:8000
+    /// The inference server, such as http://127.0.0.1:8000, https://HOST or unix:/PATH
     #[arg(long, value_name = "URL")]
     pub upstream: Option<String>,
     /// Where Prometheus scrapes [default: 127.0.0.1:9464]

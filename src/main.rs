@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use streamgauge::app::App;
+use streamgauge::app::{self, App};
 use streamgauge::cli::{Cli, Command, RunArgs, warnings};
 use streamgauge::config::{Config, LogFormat, load};
 use streamgauge::{demo, healthcheck, metrics};
@@ -58,6 +58,9 @@ fn done(result: Result<(), impl std::fmt::Display>) -> ExitCode {
 }
 
 fn check(config: Config) -> ExitCode {
+    if let Err(error) = app::check_files(&config) {
+        return done(Err(error));
+    }
     println!("{:#}", config.shown);
     let series = metrics::worst_case_series(config.proxies.len(), &config.metrics);
     println!("The configuration is good. At worst it comes to {series} series.");
@@ -66,8 +69,7 @@ fn check(config: Config) -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     log_to_stderr(&config);
-    let upstreams: Vec<String> =
-        config.proxies.iter().map(|proxy| proxy.upstream.authority()).collect();
+    let upstreams: Vec<String> = config.proxies.iter().map(|proxy| proxy.upstream.url()).collect();
     let app = match App::bind(config) {
         Ok(app) => app,
         Err(error) => return done(Err(error)),

@@ -74,6 +74,7 @@ fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
     let proxies = format!("[[proxies]]\n{proxies}");
     let shown = Temporary::new("proxies", &proxies).load(Vec::new()).unwrap();
     assert_eq!(shown["proxies"][0]["name"], "chat");
+    assert_eq!(shown["proxies"][0]["http2"], "auto");
     assert_eq!(shown["proxies"][0]["pool_idle_timeout_seconds"], 3.0);
 }
 
@@ -92,8 +93,8 @@ fn all_errors_are_told_at_once() {
         "host = \"both\": not allowed; allowed: one of keep, upstream",
         "listen = \"localhost\": not allowed; allowed: an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080",
         "max_models = \"many\": not allowed; allowed: a whole number from 0 to 10000",
-        "upstream = \"https://api.example.com/v1\": https is not supported yet: put Streamgauge on the server's \
-         side of TLS; allowed: http://HOST or http://HOST:PORT, without a path",
+        "upstream = \"https://api.example.com/v1\": it must not have a path: clients' paths are forwarded as they \
+         are; allowed: http://HOST, http://HOST:PORT, the same with https, without a path, or unix:/PATH",
         "workers = 0: not allowed; allowed: a whole number from 1 to 1024",
     ];
     for line in expected {
@@ -121,6 +122,8 @@ fn proxies_and_what_is_wrong_with_them() {
         ),
         (proxy("a", 1, 2) + &proxy("b", 2, 4), "upstream = http://127.0.0.1:2: a loop"),
         ("[[proxies]]\nname = 'a'\n".into(), "proxies[0].upstream: required"),
+        (proxy("a", 1, 2) + "tls_cert = 'c.pem'\n", "proxies[0].tls_key: required beside tls_cert"),
+        (proxy("a", 1, 2) + "http2 = 'yes'\n", "proxies[0].http2 = \"yes\": not allowed"),
         (proxy("a", 9464, 2), "listen = 127.0.0.1:9464: the address is admin's already"),
         (proxy("a b", 1, 2), "proxies[0].name = \"a b\": not allowed"),
         ("proxies = 7\n".into(), "proxies: must be [[proxies]] tables"),

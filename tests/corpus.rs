@@ -18,7 +18,7 @@ const EXCUSED: &[(&str, &str)] = &[];
 /// What the request log would say of the stream, read in pieces of these sizes over and over, and whether
 /// the meter saw an error in it.
 fn measure(stream: &Stream, sizes: &[usize]) -> Option<(Record, bool)> {
-    let mut meter = Meter::new(stream.route()?, stream.content_type.as_bytes())?;
+    let mut meter = Meter::new(stream.route()?, stream.content_type.as_bytes(), b"").ok()?;
     let mut rest = stream.body.as_slice();
     for (read, size) in sizes.iter().cycle().enumerate() {
         let Some((piece, behind)) = rest.split_at_checked((*size).min(rest.len())) else { break };
@@ -162,7 +162,7 @@ fn recorded_ends_complete_a_stream() {
         if dialect.ending == Ending::Body || stream.label["terminal_seen"] != true {
             continue;
         }
-        let mut meter = Meter::new(dialect, stream.content_type.as_bytes()).unwrap();
+        let mut meter = Meter::new(dialect, stream.content_type.as_bytes(), b"").unwrap();
         let arrival = Arrival {
             at: Duration::ZERO,
             read: 0,

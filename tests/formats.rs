@@ -19,8 +19,8 @@ fn measure(sample: &Sample) -> (Record, Tokens, &'static Route, bool) {
     let Answer::Dialect(dialect) = route.answer else {
         return (Record::default(), Tokens::default(), route, false);
     };
-    let mut meter = Meter::new(dialect, sample.content_type.as_bytes())
-        .unwrap_or_else(|| panic!("{} {}: not read", sample.server, sample.path));
+    let mut meter = Meter::new(dialect, sample.content_type.as_bytes(), b"")
+        .unwrap_or_else(|_| panic!("{} {}: not read", sample.server, sample.path));
     for (read, piece) in sample.body.iter().enumerate() {
         let arrival = Arrival {
             at: Duration::from_millis(10 * read as u64 + 10),

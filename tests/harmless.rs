@@ -139,18 +139,48 @@ fn garbage_that_calls_itself_a_stream() {
     passes(&stream_of(&garbage), Some("json"), Faults::default());
 }
 
+/// A stream whose answer is said to be in this coding.
+fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
+    let kind = format!("text/event-stream\r\nContent-Encoding: {coding}");
+    chat::answer("200 OK", &kind, body)
+}
+
 #[test]
-fn encodings_and_content_types_that_are_not_read() {
+fn codings_that_are_undone_on_a_copy() {
+    let plain = format!("{}{}", chat::word("Hi"), chat::DONE);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    gzip.write_all(format!("{}{}", chat::word("Hi"), chat::DONE).as_bytes()).unwrap();
-    let body = gzip.finish().unwrap();
-    let answer = chat::answer("200 OK", "text/event-stream\r\nContent-Encoding: gzip", &body);
-    let (scrape, record) = passes(&answer, Some("encoding"), Faults::default());
-    assert_eq!((&record["outcome"], &record["ttft_s"]), (&"ok".into(), &Value::Null));
-    assert_eq!(scrape.sum("gen_ai_server_request_duration_seconds_count", &[]), 1.0);
-    for kind in ["text/plain", "application/octet-stream", "", "\u{fc}"] {
+    gzip.write_all(plain.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let (scrape, record) = passes(&coded("gzip", &gzip), None, Faults::default());
+    assert_eq!((&record["outcome"], &record["answer_chars"]), (&"ok".into(), &2.into()));
+    assert_eq!(record["bytes_down"], json!(gzip.len()));
+    assert_eq!(scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]), 1.0);
+    let (_, record) = passes(&coded("identity", plain.as_bytes()), None, Faults::default());
+    assert_eq!(record["answer_chars"], json!(2));
+}
+
+#[test]
+fn codings_and_content_types_that_are_not_read() {
+    for (coding, body) in
+        [("gzip", &b"not packed at all"[..]), ("aes128gcm", b"\0"), ("br", b"\x1f")]
+    {
+        let (scrape, record) = passes(&coded(coding, body), Some("encoding"), Faults::default());
+        assert_eq!((&record["outcome"], &record["ttft_s"]), (&"ok".into(), &Value::Null));
+        assert_eq!(scrape.sum("gen_ai_server_request_duration_seconds_count", &[]), 1.0);
+    }
+    // A type that says something else is not looked into.
+    for kind in ["text/html", "image/png", "\u{fc}"] {
         let answer = chat::answer("200 OK", kind, b"data: x\n\n");
         passes(&answer, Some("content_type"), Faults::default());
+    }
+    // One that says nothing is, and this is neither JSON nor events.
+    for kind in ["text/plain", "application/octet-stream", ""] {
+        let answer = chat::answer("200 OK", kind, b"<p>");
+        passes(&answer, Some("content_type"), Faults::default());
+        let events = format!("{}{}", chat::word("Hi"), chat::DONE);
+        let answer = chat::answer("200 OK", kind, events.as_bytes());
+        let (_, record) = passes(&answer, None, Faults::default());
+        assert_eq!((&record["stream"], &record["answer_chars"]), (&true.into(), &2.into()));
     }
     // What is no inference is not expected to be in a dialect.
     let upstream = Upstream::answering(chat::answer("200 OK", "text/html", b"<p>"));

@@ -10,7 +10,6 @@ use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENT
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long an upstream may take to accept a connection when `/readyz` asks.
@@ -106,8 +105,8 @@ async fn ready(admin: &Admin, query: Option<&str>) -> Response<Text> {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
     if parameter(query, "upstream") == Some("1") {
-        for (name, host, port) in &admin.upstreams {
-            let connected = timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await;
+        for (name, address) in &admin.upstreams {
+            let connected = timeout(CONNECT, address.connect()).await;
             if !matches!(connected, Ok(Ok(_))) {
                 let why = format!("upstream {name} does not accept connections\n");
                 return page(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);

@@ -5,11 +5,12 @@ use super::load::default_value;
 use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
 use crate::metrics::MetricsConfig;
-use crate::proxy::UpstreamConfig;
+use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
 use config::{Map, Value, ValueKind};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One thing that is wrong.
@@ -130,26 +131,32 @@ fn address(values: &Values, name: &str) -> Option<SocketAddr> {
 }
 
 fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
-    let Some(Read::Upstream(host, port)) = values.get("upstream") else { return None };
+    let Some(Read::Upstream(url)) = values.get("upstream") else { return None };
     let is =
         |key: &str, word: &str| matches!(values.get(key), Some(Read::Text(text)) if text == word);
+    let file = |key: &str| match values.get(key) {
+        Some(Read::Text(path)) => Some(PathBuf::from(path)),
+        _ => None,
+    };
+    let http2 = [Http2::Always, Http2::Never].into_iter().find(|mode| is("http2", mode.word()));
     let upstream = UpstreamConfig {
-        host: host.clone(),
-        port: *port,
+        address: url.address.clone(),
+        tls: url.tls,
+        ca_file: file("ca_file"),
+        http2: http2.unwrap_or_default(),
         rewrite_host: is("host", "upstream"),
         kernel_stamps: is("clock", "kernel"),
         connect_timeout: seconds(values, "connect_timeout_seconds"),
         idle_timeout: seconds(values, "pool_idle_timeout_seconds"),
     };
-    let host_port =
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let engine = match values.get("engine") {
         Some(Read::Text(engine)) => engine.clone(),
         _ => "unknown".into(),
     };
     Some(ProxyConfig {
-        name: name.unwrap_or(host_port),
+        name: name.unwrap_or_else(|| upstream.address.to_string()),
         listen: address(values, "listen")?,
+        tls: file("tls_cert").zip(file("tls_key")).map(|(cert, key)| TlsFiles { cert, key }),
         upstream,
         engine,
     })
@@ -204,6 +211,7 @@ impl Reader {
                        or [[proxies]] in the file";
             self.problem("upstream", "", why);
         }
+        self.check_tls("", values);
         proxy(None, values).into_iter().collect()
     }
 
@@ -242,6 +250,7 @@ impl Reader {
                     values.entry(key.name).or_insert_with(|| default.clone());
                 }
             }
+            self.check_tls(&at, &values);
             let name = match values.get("name") {
                 Some(Read::Text(name)) => Some(name.clone()),
                 _ => None,
@@ -261,6 +270,15 @@ impl Reader {
         proxies
     }
 
+    /// A certificate is of no use without its key.
+    fn check_tls(&mut self, at: &str, values: &Values) {
+        for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
+            if values.contains_key(one) && !values.contains_key(other) {
+                self.problem(&format!("{at}{other}"), "", format!("required beside {one}"));
+            }
+        }
+    }
+
     fn check_listeners(&mut self, proxies: &[ProxyConfig], values: &Values) {
         let mut taken: HashMap<SocketAddr, &str> = HashMap::new();
         if let Some(admin) = address(values, "admin") {
@@ -278,7 +296,7 @@ impl Reader {
                 );
             }
             if let Some(own) = proxies.iter().find(|own| is_loop(own.listen, &proxy.upstream)) {
-                let url = format!("http://{}", proxy.upstream.authority());
+                let url = proxy.upstream.url();
                 let why = format!("a loop: {} is where Streamgauge itself listens", own.listen);
                 self.problem("upstream", &url, why);
             }
@@ -288,13 +306,14 @@ impl Reader {
 
 /// Whether this upstream is our own listener.
 fn is_loop(listen: SocketAddr, upstream: &UpstreamConfig) -> bool {
-    if listen.port() == 0 || listen.port() != upstream.port {
+    let Address::Tcp { host, port } = &upstream.address else { return false };
+    if listen.port() == 0 || listen.port() != *port {
         return false;
     }
     let local = |ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified();
-    match upstream.host.parse::<std::net::IpAddr>() {
+    match host.parse::<std::net::IpAddr>() {
         Ok(ip) => ip == listen.ip() || local(ip) && local(listen.ip()),
-        Err(_) => upstream.host == "localhost" && local(listen.ip()),
+        Err(_) => host == "localhost" && local(listen.ip()),
     }
 }
 
@@ -328,12 +347,23 @@ fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Value {
         .iter()
         .map(|proxy| {
             let UpstreamConfig {
-                rewrite_host, kernel_stamps, connect_timeout, idle_timeout, ..
+                http2,
+                ca_file,
+                rewrite_host,
+                kernel_stamps,
+                connect_timeout,
+                idle_timeout,
+                ..
             } = &proxy.upstream;
+            let (cert, key) = proxy.tls.as_ref().map(|files| (&files.cert, &files.key)).unzip();
             json!({
                 "name": proxy.name,
                 "listen": proxy.listen.to_string(),
-                "upstream": format!("http://{}", proxy.upstream.authority()),
+                "upstream": proxy.upstream.url(),
+                "http2": http2.word(),
+                "ca_file": ca_file,
+                "tls_cert": cert,
+                "tls_key": key,
                 "clock": if *kernel_stamps { "kernel" } else { "program" },
                 "host": if *rewrite_host { "upstream" } else { "keep" },
                 "engine": proxy.engine,
@@ -364,8 +394,10 @@ mod tests {
     #[test]
     fn loops() {
         let upstream = |host: &str| UpstreamConfig {
-            host: host.into(),
-            port: 8080,
+            address: Address::Tcp { host: host.into(), port: 8080 },
+            tls: false,
+            ca_file: None,
+            http2: Http2::Auto,
             rewrite_host: false,
             kernel_stamps: true,
             connect_timeout: Duration::ZERO,

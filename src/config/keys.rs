@@ -5,10 +5,12 @@
 pub enum Kind {
     /// `IP:PORT`.
     Address,
-    /// `http://HOST[:PORT]`.
+    /// `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:/PATH`.
     Url,
     /// A path, or `-`.
     Path,
+    /// The path of a file to read.
+    File,
     /// Text that becomes a label: letters, digits, `.`, `_`, `-`, `:` and `/`, at most 64.
     Name,
     /// Any text that is not empty; never shown.
@@ -32,8 +34,12 @@ impl Kind {
             Self::Address => {
                 "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into()
             }
-            Self::Url => "http://HOST or http://HOST:PORT, without a path".into(),
+            Self::Url => {
+                "http://HOST, http://HOST:PORT, the same with https, without a path, or unix:/PATH"
+                    .into()
+            }
             Self::Path => "a file's path, or - for standard output".into(),
+            Self::File => "a file's path".into(),
             Self::Name => "1 to 64 letters, digits or any of . _ - : /".into(),
             Self::Secret => "a text that is not empty".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
@@ -74,6 +80,10 @@ pub const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 pub const KEYS: &[Key] = &[
     proxy_key("listen", Kind::Address, Some("\"127.0.0.1:8080\"")),
     proxy_key("upstream", Kind::Url, None),
+    proxy_key("http2", Kind::Word(&["auto", "always", "never"]), Some("\"auto\"")),
+    proxy_key("ca_file", Kind::File, None),
+    proxy_key("tls_cert", Kind::File, None),
+    proxy_key("tls_key", Kind::File, None),
     proxy_key("host", Kind::Word(&["keep", "upstream"]), Some("\"keep\"")),
     proxy_key("engine", Kind::Name, Some("\"auto\"")),
     proxy_key("connect_timeout_seconds", Kind::Seconds(0.001, 3600.0), Some("10.0")),

@@ -16,7 +16,7 @@ pub use environment::misspelt;
 pub use load::{ConfigError, Sources, load};
 
 use crate::metrics::MetricsConfig;
-use crate::proxy::UpstreamConfig;
+use crate::proxy::{TlsFiles, UpstreamConfig};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct ProxyConfig {
     /// The value of the label `upstream`.
     pub name: String,
     pub listen: SocketAddr,
+    /// Clients must speak TLS.
+    pub tls: Option<TlsFiles>,
     pub upstream: UpstreamConfig,
     /// The engine or vendor: the value of `gen_ai_provider_name`.
     pub engine: String,

@@ -1,22 +1,33 @@
 //! Where the upstream is, from its URL.
 
+use crate::proxy::Address;
 use hyper::Uri;
 
-/// Host and port of an upstream's URL.
+/// What an upstream's URL says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UpstreamUrl {
+    pub address: Address,
+    pub tls: bool,
+}
+
+/// Reads an upstream's URL.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn parse(url: &str) -> Result<(String, u16), String> {
-    let uri: Uri = url.parse().map_err(|error| format!("it is no URL ({error})"))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(
-                "https is not supported yet: put Streamgauge on the server's side of TLS".into()
-            );
+pub(super) fn parse(url: &str) -> Result<UpstreamUrl, String> {
+    if let Some(path) = url.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if !path.starts_with('/') {
+            return Err("a socket's path must be absolute".into());
         }
-        _ => return Err("it must begin with http://".into()),
+        return Ok(UpstreamUrl { address: Address::Unix(path.into()), tls: false });
     }
+    let uri: Uri = url.parse().map_err(|error| format!("it is no URL ({error})"))?;
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err("it must begin with http://, https:// or unix:/".into()),
+    };
     let Some(authority) = uri.authority() else { return Err("it has no host".into()) };
     if authority.as_str().contains('@') {
         return Err(
@@ -33,10 +44,11 @@ pub(super) fn parse(url: &str) -> Result<(String, u16), String> {
     }
     // What `port_u16` cannot read it leaves out, as if no port were given.
     let port = match authority.as_str().get(authority.host().len()..).unwrap_or_default() {
+        "" if tls => 443,
         "" => 80,
         port => port.trim_start_matches(':').parse().map_err(|_| "its port is none")?,
     };
-    Ok((host.to_owned(), port))
+    Ok(UpstreamUrl { address: Address::Tcp { host: host.to_owned(), port }, tls })
 }
 
 #[cfg(test)]
@@ -46,17 +58,26 @@ mod tests {
     #[test]
     fn table() {
         let good = [
-            ("http://127.0.0.1:8000", "127.0.0.1", 8000),
-            ("http://vllm/", "vllm", 80),
-            ("http://[::1]:8000", "::1", 8000),
+            ("http://127.0.0.1:8000", "127.0.0.1", 8000, false),
+            ("http://vllm/", "vllm", 80, false),
+            ("http://[::1]:8000", "::1", 8000, false),
+            ("https://api.example.com", "api.example.com", 443, true),
+            ("https://h:8443/", "h", 8443, true),
         ];
-        for (url, host, port) in good {
-            assert_eq!(parse(url), Ok((host.to_owned(), port)), "{url}");
+        for (url, host, port, tls) in good {
+            let address = Address::Tcp { host: host.to_owned(), port };
+            assert_eq!(parse(url), Ok(UpstreamUrl { address, tls }), "{url}");
+        }
+        for url in ["unix:/run/vllm.sock", "unix:///run/vllm.sock"] {
+            let address = Address::Unix("/run/vllm.sock".into());
+            assert_eq!(parse(url), Ok(UpstreamUrl { address, tls: false }), "{url}");
         }
         for url in [
             "",
             "127.0.0.1:8000",
-            "https://api.example.com",
+            "https://api.example.com/v1",
+            "unix:vllm.sock",
+            "unix:",
             "ftp://h",
             "http://",
             "http://h/v1",

@@ -1,7 +1,7 @@
 //! Reads one raw value as its key wants it.
 
 use super::keys::Kind;
-use super::upstream_url;
+use super::upstream_url::{self, UpstreamUrl};
 use crate::metrics::table::BUCKETS;
 use config::{Value, ValueKind};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ const MAX_EDGES: usize = 64;
 pub(super) enum Read {
     Text(String),
     Address(SocketAddr),
-    Upstream(String, u16),
+    Upstream(UpstreamUrl),
     Count(u64),
     Seconds(f64),
     Texts(Vec<String>),
@@ -43,10 +43,8 @@ pub(super) fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
     }
     match kind {
         Kind::Address => text.parse().map(Read::Address).map_err(|_| None),
-        Kind::Url => {
-            upstream_url::parse(&text).map(|(host, port)| Read::Upstream(host, port)).map_err(Some)
-        }
-        Kind::Path | Kind::Secret if !text.is_empty() => Ok(Read::Text(text)),
+        Kind::Url => upstream_url::parse(&text).map(Read::Upstream).map_err(Some),
+        Kind::Path | Kind::File | Kind::Secret if !text.is_empty() => Ok(Read::Text(text)),
         Kind::Name => {
             let good = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
             ((1..=64).contains(&text.len()) && text.chars().all(good))

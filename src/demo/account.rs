@@ -50,7 +50,7 @@ pub(super) struct Account {
     pub latency: Durations,
     /// Of streams that are ok, of one choice and two tokens at least.
     pub tpot: Durations,
-    /// Of requests that are ok and whose answer tells them.
+    /// Of all requests whose answer told them.
     pub input_tokens: f64,
     /// Of all requests, as far as they were sent.
     pub output_tokens: f64,
@@ -94,6 +94,7 @@ impl Account {
             End::Errored | End::Broken => &mut self.broken,
         } += 1.0;
         self.output_tokens += f64::from(record.output_tokens);
+        self.input_tokens += f64::from(record.reported.input_tokens.unwrap_or_default());
         if record.stream {
             self.ttft.add(record.ttft_s);
         }
@@ -101,9 +102,6 @@ impl Account {
             if record.stream {
                 self.latency.add(record.latency_s);
                 self.tpot.add(record.tpot_s);
-            }
-            if record.tells_usage {
-                self.input_tokens += f64::from(record.prompt_tokens);
             }
         }
     }

@@ -47,10 +47,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::End;
+    use crate::sim::{End, Reported};
 
     fn record() -> TruthRecord {
-        TruthRecord { tells_usage: true, prompt_tokens: 10, ..TruthRecord::example() }
+        let reported = Reported { input_tokens: Some(10), ..Reported::default() };
+        TruthRecord { reported, prompt_tokens: 10, ..TruthRecord::example() }
     }
 
     #[test]
@@ -59,13 +60,20 @@ mod tests {
         // What is counted: ok, refused, left, broken, TTFT, latency, TPOT, input and output tokens.
         let table: [(&str, Change, [f64; 9]); 6] = [
             ("finished", |_| (), [1., 0., 0., 0., 1., 1., 1., 10., 4.]),
-            ("no usage", |r| r.tells_usage = false, [1., 0., 0., 0., 1., 1., 1., 0., 4.]),
+            (
+                "no usage",
+                |r| r.reported = Reported::default(),
+                [1., 0., 0., 0., 1., 1., 1., 0., 4.],
+            ),
             ("no stream", |r| r.stream = false, [1., 0., 0., 0., 0., 0., 0., 10., 4.]),
-            ("left", |r| r.end = End::Cancelled, [0., 0., 1., 0., 1., 0., 0., 0., 4.]),
-            ("broken", |r| r.end = End::Broken, [0., 0., 0., 1., 1., 0., 0., 0., 4.]),
+            ("left", |r| r.end = End::Cancelled, [0., 0., 1., 0., 1., 0., 0., 10., 4.]),
+            ("broken", |r| r.end = End::Broken, [0., 0., 0., 1., 1., 0., 0., 10., 4.]),
             (
                 "refused",
-                |r| (r.end, r.ttft_s, r.output_tokens) = (End::Rejected, None, 0),
+                |r| {
+                    (r.end, r.ttft_s, r.output_tokens) = (End::Rejected, None, 0);
+                    r.reported = Reported::default();
+                },
                 [0., 1., 0., 0., 0., 0., 0., 0., 0.],
             ),
         ];

@@ -4,6 +4,7 @@ use super::session::Session;
 use super::tally::{Arrival, Sample, Tally};
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
 use crate::wire::Piece;
+use crate::wire::coding::Decoder;
 use crate::wire::framing::{Announced, Framer, Framing};
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use std::time::Duration;
 /// The meter of one response.
 #[derive(Debug)]
 pub struct Meter {
+    /// Undoes the body's content codings, on a copy.
+    decoder: Option<Box<Decoder>>,
     body: Body,
     reading: Reading,
     tally: Tally,
@@ -31,16 +34,30 @@ enum Body {
 }
 
 impl Meter {
-    /// A meter for the body of a response in this dialect; `None` if its content type is none that is
-    /// read.
-    pub fn new(dialect: &'static Dialect, content_type: &[u8]) -> Option<Self> {
+    /// A meter for the body of a response in this dialect, with these values of its `Content-Type` and
+    /// `Content-Encoding`.
+    ///
+    /// # Errors
+    /// If its type is none that is read, or its coding none that is undone.
+    pub fn new(
+        dialect: &'static Dialect,
+        content_type: &[u8],
+        content_encoding: &[u8],
+    ) -> Result<Self, Unparsed> {
         let body = match Framing::announced(content_type) {
             Announced::Framing(framing) => Body::Framed(Framer::new(dialect.framing(framing))),
             Announced::Nothing => Body::Unseen,
-            Announced::Foreign => return None,
+            Announced::Foreign => return Err(Unparsed::ContentType),
         };
-        let reading = Reading::new(dialect);
-        Some(Self { body, reading, tally: Tally::default(), arrival: None, session: None })
+        let decoder = Decoder::new(content_encoding).map_err(|_| Unparsed::Encoding)?;
+        Ok(Self {
+            decoder: decoder.map(Box::new),
+            body,
+            reading: Reading::new(dialect),
+            tally: Tally::default(),
+            arrival: None,
+            session: None,
+        })
     }
 
     /// A meter for a connection that has switched to WebSocket, of which the server's messages are events
@@ -48,6 +65,7 @@ impl Meter {
     pub fn session(dialect: &'static Dialect, deflate: bool) -> Self {
         let framer = Framer::WebSocket(Box::new(WebSocketFramer::new(deflate)));
         Self {
+            decoder: None,
             body: Body::Framed(framer),
             reading: Reading::new(dialect),
             tally: Tally::of_session(),
@@ -83,9 +101,24 @@ impl Meter {
 
     /// Reads the next bytes of the body, all of one arrival.
     pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
-        let Self { body, reading, tally, session, .. } = self;
         self.arrival = Some(arrival);
-        tally.piece(arrival);
+        self.tally.piece(arrival);
+        let Some(mut decoder) = self.decoder.take() else {
+            self.read(arrival, bytes, sink);
+            return;
+        };
+        match decoder.push(bytes, &mut |plain| self.read(arrival, plain, sink)) {
+            Ok(()) => self.decoder = Some(decoder),
+            Err(_) => {
+                self.tally.cannot(Unparsed::Encoding, sink);
+                self.body = Body::Foreign;
+            }
+        }
+    }
+
+    /// Reads the next bytes of the body as it is without codings.
+    fn read(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
+        let Self { body, reading, tally, session, .. } = self;
         if let Body::Unseen = body
             && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
         {
@@ -119,7 +152,7 @@ impl Meter {
     /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is
     /// a last message without its blank line, and not one that broke off.
     pub fn end(&mut self, clean: bool, sink: &mut impl FnMut(Sample<'_>)) {
-        let Self { body, reading, tally, arrival, session } = self;
+        let Self { body, reading, tally, arrival, session, .. } = self;
         if let Some(session) = session {
             return session.end(tally, sink);
         }

@@ -29,7 +29,7 @@ const DONE: &str = "data: [DONE]\n\n";
 
 /// Runs reads of (milliseconds, bytes) and gives the meter and what it told.
 fn run(reads: &[(u64, &str)]) -> (Meter, Vec<String>) {
-    let mut meter = Meter::new(&CHAT, b"text/event-stream").unwrap();
+    let mut meter = Meter::new(&CHAT, b"text/event-stream", b"").unwrap();
     let mut told = Vec::new();
     let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
     for (read, (at, bytes)) in reads.iter().enumerate() {
@@ -200,7 +200,7 @@ fn a_broken_event_costs_itself_only() {
 
 #[test]
 fn a_stream_that_breaks_off_keeps_what_it_earned() {
-    let mut meter = Meter::new(&CHAT, b"text/event-stream").unwrap();
+    let mut meter = Meter::new(&CHAT, b"text/event-stream", b"").unwrap();
     let mut gaps = 0;
     let mut sink =
         |sample: Sample<'_>| gaps += u64::from(matches!(sample, Sample::TokenGap { .. }));
@@ -229,7 +229,7 @@ fn a_stream_that_breaks_off_keeps_what_it_earned() {
 
 #[test]
 fn a_whole_document_has_counts_but_no_times() {
-    let mut meter = Meter::new(&CHAT, b"application/json; charset=utf-8").unwrap();
+    let mut meter = Meter::new(&CHAT, b"application/json; charset=utf-8", b"").unwrap();
     let body = r#" {"model":"m","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"length"}],
         "usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
     let mut told = Vec::new();
@@ -263,7 +263,7 @@ fn a_whole_document_has_counts_but_no_times() {
 #[test]
 fn a_last_output_that_was_read_late_with_the_end_of_its_stream_is_marked() {
     let degraded = |late: u64, pieces: &[&[&str]]| {
-        let mut meter = Meter::new(&CHAT, b"text/event-stream").unwrap();
+        let mut meter = Meter::new(&CHAT, b"text/event-stream", b"").unwrap();
         for (read, pieces) in pieces.iter().enumerate() {
             let arrival = Arrival {
                 at: ms(100 * (read as u64 + 1)),

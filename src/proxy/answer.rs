@@ -1,6 +1,7 @@
 //! The proxy's own answers, told apart from the server's.
 
 use super::ProxyBody;
+use super::connector::ConnectError;
 use crate::meter::Outcome;
 use crate::tap::Measurement;
 use bytes::Bytes;
@@ -19,10 +20,25 @@ pub(super) enum Refusal {
     NotImplemented,
     Unreachable,
     ConnectTimeout,
+    /// TLS with the upstream failed.
+    Tls,
+    /// The upstream does not speak HTTP/2.
+    NotHttp2,
     /// The upstream took the request and closed without an answer.
     Closed,
     /// The upstream's answer is no HTTP.
     Invalid,
+}
+
+impl From<ConnectError> for Refusal {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Timeout => Self::ConnectTimeout,
+            ConnectError::Unreachable => Self::Unreachable,
+            ConnectError::Tls => Self::Tls,
+            ConnectError::NotHttp2 => Self::NotHttp2,
+        }
+    }
 }
 
 impl Refusal {
@@ -33,6 +49,8 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NotImplemented => "not_implemented",
             Self::Unreachable => "upstream_unreachable",
+            Self::Tls => "upstream_tls",
+            Self::NotHttp2 => "upstream_not_http2",
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::Closed => "upstream_closed",
             Self::Invalid => "upstream_invalid",
@@ -44,7 +62,9 @@ impl Refusal {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Unreachable | Self::Closed | Self::Invalid => StatusCode::BAD_GATEWAY,
+            Self::Unreachable | Self::Tls | Self::NotHttp2 | Self::Closed | Self::Invalid => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -54,7 +74,7 @@ impl Refusal {
             Self::BadRequest(_) | Self::MethodNotAllowed | Self::NotImplemented => {
                 Outcome::ClientError
             }
-            Self::Unreachable => Outcome::UpstreamUnreachable,
+            Self::Unreachable | Self::Tls | Self::NotHttp2 => Outcome::UpstreamUnreachable,
             Self::ConnectTimeout => Outcome::Timeout,
             Self::Closed | Self::Invalid => Outcome::Truncated,
         }
@@ -71,10 +91,16 @@ impl Refusal {
             Self::ConnectTimeout => {
                 "the inference server did not accept a connection in time: check its address and its load"
             }
+            Self::Tls => {
+                "TLS with the inference server failed: check its certificate, and ca_file for a root of your own"
+            }
+            Self::NotHttp2 => {
+                "the inference server does not speak HTTP/2: set http2 = \"never\", or check its port"
+            }
             Self::Closed => {
                 "the inference server closed the connection without an answer: see its log"
             }
-            Self::Invalid => "the inference server's answer is not valid HTTP/1.1",
+            Self::Invalid => "the inference server's answer is not valid HTTP",
         }
     }
 

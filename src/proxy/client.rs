@@ -1,35 +1,50 @@
 //! A client's connection.
 //!
-//! hyper reads its requests and writes the heads of our answers; the body of a stream is written by a
-//! [`Relay`]. So the connection passes from hyper to a relay, and behind the stream back to hyper. It is
-//! one future, which holds the state of the one or the other: a stream that is open has no buffers of
-//! hyper's.
+//! Its first bytes say whether it speaks HTTP/1.1 or HTTP/2. hyper carries HTTP/2. Of HTTP/1.1 it reads
+//! the requests and writes the heads of our answers; the body of a stream is written by a [`Relay`], and
+//! what comes behind a switch of protocols by a [`Tunnel`]. So the connection passes from hyper to a
+//! relay, and behind the stream back to hyper. It is one future, which holds the state of the one or the
+//! other: a stream that is open has no buffers of hyper's.
 
 use super::drain::Graceful;
+use super::handover::{ClientIo, Handed, Handover};
+use super::opening::{Opening, Speaks};
 use super::pool::Upstream;
-use super::relay::{Relay, Relayed, Stream};
+use super::relay::{Relay, Relayed};
 use super::service::Proxy;
+use super::tunnel::Tunnel;
 use crate::socket::StampedIo;
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper::server::conn::http1::{Builder, Connection};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// Most header lines that a request may have.
 const MAX_HEADERS: usize = 256;
 /// Most bytes of a request's head, and of what waits to be written to a client before more is read.
 const MAX_BUFFER: usize = 128 * 1024;
+/// The same of a request's head in HTTP/2, which counts 32 more for each line.
+const MAX_HEADER_LIST: u32 = 128 * 1024;
+/// Most requests at once on a connection by HTTP/2.
+const MAX_STREAMS: u32 = 1000;
+/// What a client may send of one request by HTTP/2 before the upstream has taken any of it.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// Most bytes of a stream by HTTP/2 that wait to be written.
+const MAX_UNSENT: usize = 64 * 1024;
+/// How often a client by HTTP/2 is asked whether it is there, and how long it may take to say so.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
 
 /// hyper's part.
-type Http = Connection<ClientIo, TowerToHyperService<Proxy>>;
+type Http1 = http1::Connection<ClientIo, TowerToHyperService<Proxy>>;
+type Http2 = http2::Connection<ClientIo, TowerToHyperService<Proxy>, TokioExecutor>;
 
 /// A client's connection, to be driven to its end.
 pub(super) struct Client {
@@ -41,35 +56,57 @@ pub(super) struct Client {
 }
 
 enum Phase {
+    /// Nothing was said yet.
+    Opening(Box<Opening>),
     /// A request is awaited, or it and its answer are on their way.
-    Http(Box<Http>),
+    Http1(Box<Http1>),
+    Http2(Box<Http2>),
     Stream(Box<Relay>),
+    Tunnel(Box<Tunnel>),
     Over,
 }
 
 impl Client {
     /// A connection without a request.
     pub fn new(io: StampedIo, upstream: Arc<Upstream>) -> Self {
-        let handover = Arc::default();
-        let phase = Phase::http(io, Bytes::new(), &upstream, &handover);
-        Self { upstream, handover, phase, is_closing: false }
+        let phase = Phase::Opening(Box::new(Opening::new(io)));
+        Self { upstream, handover: Arc::default(), phase, is_closing: false }
     }
 
-    /// The relay for what hyper has handed over.
-    fn take_over(&mut self, stream: Stream) {
-        if let Phase::Http(http) = std::mem::replace(&mut self.phase, Phase::Over) {
+    /// Begins with what the client speaks.
+    fn open(&mut self, speaks: Speaks) {
+        if let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Over) {
+            let (io, ahead) = opening.into_parts();
+            match speaks {
+                Speaks::Http1 => self.phase = self.http1(io, ahead),
+                Speaks::Http2 => self.phase = self.http2(io, ahead),
+                Speaks::Nothing => {}
+            }
+        }
+    }
+
+    /// Goes on with what hyper has handed over.
+    fn take_over(&mut self, handed: Handed) {
+        if let Phase::Http1(http) = std::mem::replace(&mut self.phase, Phase::Over) {
             let parts = http.into_parts();
             let ClientIo { io, head, ahead, .. } = parts.io;
             // A copy: what is left of a large buffer must not hold the whole.
             let mut rest = BytesMut::from(&*parts.read_buf);
             rest.extend_from_slice(&ahead);
-            // hyper also closes for reasons of its own, and says so.
-            let closes = says_close(&head);
-            let mut relay = Relay::new(io, head, rest, stream);
-            if self.is_closing || closes {
-                relay.close_behind();
-            }
-            self.phase = Phase::Stream(Box::new(relay));
+            self.phase = match handed {
+                Handed::Stream(stream) => {
+                    // hyper also closes for reasons of its own, and says so.
+                    let closes = says_close(&head);
+                    let mut relay = Relay::new(io, head, rest, stream);
+                    if self.is_closing || closes {
+                        relay.close_behind();
+                    }
+                    Phase::Stream(Box::new(relay))
+                }
+                Handed::Tunnel(switched) => {
+                    Phase::Tunnel(Box::new(Tunnel::new(io, &head, rest, switched)))
+                }
+            };
         }
     }
 
@@ -78,8 +115,45 @@ impl Client {
         if let Phase::Stream(relay) = std::mem::replace(&mut self.phase, Phase::Over)
             && let Some((io, ahead)) = relay.into_kept(cx)
         {
-            self.phase = Phase::http(io, ahead, &self.upstream, &self.handover);
+            self.phase = self.http1(io, ahead);
         }
+    }
+
+    fn http1(&self, io: StampedIo, ahead: Bytes) -> Phase {
+        let (io, service) = self.serve(io, ahead);
+        let http = http1::Builder::new()
+            .preserve_header_case(true)
+            .auto_date_header(false)
+            .writev(false)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_BUFFER)
+            .serve_connection(io, service);
+        Phase::Http1(Box::new(http))
+    }
+
+    fn http2(&self, io: StampedIo, ahead: Bytes) -> Phase {
+        let (io, service) = self.serve(io, ahead);
+        let http = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(MAX_UNSENT)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
+            .serve_connection(io, service);
+        Phase::Http2(Box::new(http))
+    }
+
+    fn serve(&self, io: StampedIo, ahead: Bytes) -> (ClientIo, TowerToHyperService<Proxy>) {
+        let proxy = Proxy {
+            upstream: Arc::clone(&self.upstream),
+            client: Arc::clone(io.stamps()),
+            handover: Arc::clone(&self.handover),
+        };
+        (ClientIo::new(io, ahead, &self.handover), TowerToHyperService::new(proxy))
     }
 }
 
@@ -90,28 +164,13 @@ fn says_close(head: &[u8]) -> bool {
     head.windows(CLOSE.len()).any(|line| line.eq_ignore_ascii_case(CLOSE))
 }
 
-impl Phase {
-    fn http(
-        io: StampedIo,
-        ahead: Bytes,
-        upstream: &Arc<Upstream>,
-        handover: &Arc<Handover>,
-    ) -> Self {
-        let service = Proxy {
-            upstream: Arc::clone(upstream),
-            client: Arc::clone(io.stamps()),
-            handover: Arc::clone(handover),
-        };
-        let io = ClientIo { io, ahead, head: Vec::new(), handover: Arc::clone(handover) };
-        let http = Builder::new()
-            .preserve_header_case(true)
-            .auto_date_header(false)
-            .writev(false)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_BUFFER)
-            .serve_connection(io, TowerToHyperService::new(service));
-        Self::Http(Box::new(http))
+/// What is left of hyper when it is done with a connection.
+fn ended(served: hyper::Result<()>) -> Phase {
+    if let Err(error) = served {
+        // The request that it concerns has recorded its end.
+        tracing::debug!(%error, "a client's connection ended early");
     }
+    Phase::Over
 }
 
 impl Future for Client {
@@ -120,23 +179,28 @@ impl Future for Client {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match &mut self.phase {
-                Phase::Http(http) => {
+                Phase::Opening(opening) => {
+                    let speaks = ready!(opening.poll(cx));
+                    self.open(speaks);
+                }
+                Phase::Http1(http) => {
                     let served = Pin::new(&mut **http).poll(cx);
-                    if let Poll::Ready(served) = served {
-                        if let Err(error) = served {
-                            // The request that it concerns has recorded its end.
-                            tracing::debug!(%error, "a client's connection ended early");
-                        }
-                        self.phase = Phase::Over;
+                    // A switch of protocols is hyper's end of the connection, but not ours.
+                    if let Some(handed) = self.handover.take() {
+                        self.take_over(handed);
                     } else {
-                        let Some(stream) = self.handover.take() else { return Poll::Pending };
-                        self.take_over(stream);
+                        self.phase = ended(ready!(served));
                     }
                 }
+                Phase::Http2(http) => self.phase = ended(ready!(Pin::new(&mut **http).poll(cx))),
                 Phase::Stream(relay) => match ready!(relay.poll(cx)) {
                     Relayed::Whole => self.go_on(cx),
                     Relayed::Broken => self.phase = Phase::Over,
                 },
+                Phase::Tunnel(tunnel) => {
+                    ready!(tunnel.poll(cx));
+                    self.phase = Phase::Over;
+                }
                 Phase::Over => return Poll::Ready(()),
             }
         }
@@ -147,111 +211,12 @@ impl Graceful for Client {
     fn shut_down(mut self: Pin<&mut Self>) {
         self.is_closing = true;
         match &mut self.phase {
-            Phase::Http(http) => Pin::new(&mut **http).graceful_shutdown(),
+            Phase::Opening(_) => self.phase = Phase::Over,
+            Phase::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
+            Phase::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
             Phase::Stream(relay) => relay.close_behind(),
-            Phase::Over => {}
+            // It goes on, as a stream does, until it is cut.
+            Phase::Tunnel(_) | Phase::Over => {}
         }
-    }
-}
-
-/// Where a stream waits until hyper has written the head of its answer.
-#[derive(Debug, Default)]
-pub(super) struct Handover {
-    stream: Mutex<Option<Stream>>,
-    /// There is one: what hyper writes from now on is its head, and kept for the relay.
-    begun: AtomicBool,
-    /// hyper has written all of the head.
-    ready: AtomicBool,
-}
-
-impl Handover {
-    /// The body to give to hyper in the place of this stream.
-    pub fn hand_over(&self, stream: Stream) -> HandedOver {
-        *self.stream() = Some(stream);
-        self.begun.store(true, Relaxed);
-        HandedOver
-    }
-
-    /// The stream whose head is written.
-    fn take(&self) -> Option<Stream> {
-        if !self.ready.swap(false, Relaxed) {
-            return None;
-        }
-        self.begun.store(false, Relaxed);
-        self.stream().take()
-    }
-
-    fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A body of which hyper gets to see nothing: by the time that it is wanted, hyper has written the head,
-/// and gives up the connection.
-#[derive(Debug)]
-pub(crate) struct HandedOver;
-
-impl Body for HandedOver {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Pending
-    }
-}
-
-/// The client's socket, as hyper sees it.
-struct ClientIo {
-    io: StampedIo,
-    /// What was read behind the request before, and hyper has not seen yet.
-    ahead: Bytes,
-    /// The head that is kept for the relay.
-    head: Vec<u8>,
-    handover: Arc<Handover>,
-}
-
-impl Read for ClientIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let length = self.ahead.len().min(buf.remaining());
-        buf.put_slice(&self.ahead.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// hyper writes from one buffer, so there is no vectored write.
-impl Write for ClientIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.handover.begun.load(Relaxed) {
-            self.head.extend_from_slice(buf);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    /// hyper flushes once its own buffers are written out.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.head.is_empty() {
-            self.handover.ready.store(true, Relaxed);
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -47,10 +47,35 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Exchange {
     sender: SendRequest<PeekBody>,
-    /// `None` once it has ended.
-    driver: Option<Box<Driver>>,
+    driving: Driving,
     stamps: Arc<Stamps>,
     pass: Arc<Pass>,
+}
+
+/// hyper's future for the connection.
+#[derive(Debug)]
+struct Driving {
+    /// `None` once it has ended.
+    driver: Option<Box<Driver>>,
+    /// It stays when it has ended: its socket is wanted.
+    keeps_socket: bool,
+    ended: bool,
+}
+
+impl Driving {
+    /// Does what I/O can be done now.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(running) = &mut self.driver
+            && !self.ended
+            && Pin::new(&mut **running).poll(cx).is_ready()
+        {
+            // An error was told to the request or body that it concerns.
+            self.ended = true;
+            if !self.keeps_socket {
+                self.driver = None;
+            }
+        }
+    }
 }
 
 /// A request got no answer.
@@ -62,10 +87,12 @@ pub(super) struct SendError {
 }
 
 impl Exchange {
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. `may_switch` says that the request asks for
+    /// another protocol: a switch to it is hyper's end of the connection, and its socket is kept.
     pub async fn send(
         connection: Connection,
         request: Request<PeekBody>,
+        may_switch: bool,
     ) -> Result<(Response<Incoming>, Self), SendError> {
         let mut this = match connection {
             Connection::Http(exchange) => exchange,
@@ -74,6 +101,7 @@ impl Exchange {
                 Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
             },
         };
+        this.driving.keeps_socket = may_switch;
         this.pass.begin(request.body().side());
         let answered = this.request(request).await;
         answered.map(|response| (response, this))
@@ -90,17 +118,19 @@ impl Exchange {
             .max_headers(MAX_HEADERS)
             .handshake(gate)
             .await?;
-        Ok(Self { sender, driver: Some(Box::new(driver)), stamps, pass })
+        let driver = Some(Box::new(driver));
+        let driving = Driving { driver, keeps_socket: false, ended: false };
+        Ok(Self { sender, driving, stamps, pass })
     }
 
     async fn request(
         &mut self,
         request: Request<PeekBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        let Self { sender, driver, pass, .. } = self;
+        let Self { sender, driving, pass, .. } = self;
         if !sender.is_ready() {
             let ready = poll_fn(|cx| {
-                drive(driver, cx);
+                driving.drive(cx);
                 sender.poll_ready(cx)
             });
             // A dead socket must say so now, whatever is left of the task's budget: later the request is lost.
@@ -110,12 +140,12 @@ impl Exchange {
         }
         let mut answer = pin!(sender.try_send_request(request));
         poll_fn(|cx| {
-            drive(driver, cx);
+            driving.drive(cx);
             let mut polled = answer.as_mut().poll(cx);
             if polled.is_pending() && pass.is_held() {
                 // hyper does not see the head end where the gate does: it decides.
                 pass.open();
-                drive(driver, cx);
+                driving.drive(cx);
                 polled = answer.as_mut().poll(cx);
             }
             match polled {
@@ -141,7 +171,7 @@ impl Exchange {
 
     /// Does what I/O can be done now.
     pub fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driver, cx);
+        self.driving.drive(cx);
     }
 
     /// Whether another request can be sent now; call [`drive`](Self::drive) before.
@@ -151,16 +181,7 @@ impl Exchange {
 
     /// The socket, and what was read from it but not handed to hyper; `None` once it was closed.
     pub fn into_parts(self) -> Option<(StampedIo, BytesMut)> {
-        let parts = self.driver?.into_parts();
+        let parts = self.driving.driver?.into_parts();
         parts.read_buf.is_empty().then(|| parts.io.into_parts())
-    }
-}
-
-fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
-    if let Some(running) = driver
-        && Pin::new(&mut **running).poll(cx).is_ready()
-    {
-        // An error was told to the request or body that it concerns.
-        *driver = None;
     }
 }

@@ -51,11 +51,14 @@ pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
 
 /// Whether the sender of these headers closes the connection behind the message.
 pub(super) fn closes(headers: &HeaderMap) -> bool {
-    let is_close = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"close");
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_close))
+    names(headers, CONNECTION, b"close")
+}
+
+/// Whether this word is in the list that is a header's value.
+pub(super) fn names(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
+    let is_it = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(word);
+    let mut values = headers.get_all(name).iter();
+    values.any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_it))
 }
 
 /// Takes out of trailers what concerns one connection only, and what frames or routes a message (RFC
@@ -70,8 +73,7 @@ pub(super) fn trailers(fields: HeaderMap) -> HeaderMap {
 
 /// Whether the sender of these headers takes trailers.
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    let is_trailers = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(b"trailers");
-    headers.get_all(TE).iter().any(|te| te.as_bytes().split(|byte| *byte == b',').any(is_trailers))
+    names(headers, TE, b"trailers")
 }
 
 /// Says to the upstream that its trailers are forwarded.

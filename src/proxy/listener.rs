@@ -12,12 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 /// Clients that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). std asks for
 /// 128, which a burst overflows: those left out try again after a second.
 const BACKLOG: i32 = 4096;
 /// How long to wait after an accept that failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client may take to begin with TLS.
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A bound socket for clients, which several workers can accept from.
 #[derive(Debug)]
@@ -60,27 +65,29 @@ impl Listener {
 }
 
 /// Serves clients until `shutdown` holds `true`, then lets open requests finish for at most `grace`.
-/// What still runs then is cut: its client sees a response that breaks off.
+/// What still runs then is cut: its client sees a response that breaks off. With `tls` clients must
+/// speak it.
 ///
 /// # Errors
 /// If the listener cannot be used.
 pub async fn serve(
     listener: Listener,
+    tls: Option<Arc<ServerConfig>>,
     upstream: Arc<Upstream>,
     mut shutdown: watch::Receiver<bool>,
     grace: Duration,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
-    let drain = Arc::new(Drain::default());
+    let clients = Clients { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
     // A sender that is gone says stop too.
     let mut stop = pin!(async {
         let _ = shutdown.wait_for(|stop| *stop).await;
     });
-    let mut reap = pin!(upstream.reap());
+    let mut reap = pin!(clients.upstream.reap());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => spawn(socket, &upstream, &drain),
+                Ok((socket, _)) => clients.spawn(socket),
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept clients: are there file descriptors left?");
@@ -92,9 +99,9 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(grace, drain.all()).await.is_err() {
+    if timeout(grace, clients.drain.all()).await.is_err() {
         // The worker ends now, and with it the tasks of these connections.
-        upstream.tap().cut();
+        clients.upstream.tap().cut();
     }
     Ok(())
 }
@@ -105,7 +112,28 @@ fn is_of_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn spawn(socket: TcpStream, upstream: &Arc<Upstream>, drain: &Arc<Drain>) {
-    let io = StampedIo::accepted(socket, upstream.tap().on_forwarded());
-    tokio::spawn(Arc::clone(drain).run(Client::new(io, Arc::clone(upstream))));
+/// What the clients of one worker's listener share.
+struct Clients {
+    tls: Option<TlsAcceptor>,
+    upstream: Arc<Upstream>,
+    drain: Arc<Drain>,
+}
+
+impl Clients {
+    fn spawn(&self, socket: TcpStream) {
+        let upstream = Arc::clone(&self.upstream);
+        let drain = Arc::clone(&self.drain);
+        let io = StampedIo::accepted(socket, upstream.tap().on_forwarded());
+        let Some(tls) = self.tls.clone() else {
+            tokio::spawn(drain.run(Client::new(io, upstream)));
+            return;
+        };
+        tokio::spawn(async move {
+            match timeout(TLS_HANDSHAKE, io.accept_tls(&tls)).await {
+                Ok(Ok(io)) => drain.run(Client::new(io, upstream)).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a client failed to speak TLS"),
+                Err(_) => tracing::debug!("a client took too long to begin with TLS"),
+            }
+        });
+    }
 }

@@ -1,21 +1,33 @@
 //! The data plane: listener, service, headers, upstream. It knows no inference API; what it forwards
 //! is measured by the [`Tap`](crate::tap::Tap) that it is given.
 
+mod address;
 mod answer;
 mod client;
+mod connector;
 mod drain;
 mod exchange;
 mod gate;
+mod handover;
 mod headers;
 mod listener;
+mod multiplex;
+mod opening;
 mod pool;
 mod relay;
+mod request;
 mod service;
 mod stream_body;
+mod tls;
+mod tunnel;
+mod upgrade;
 mod upstream_body;
 
+pub use address::Address;
+pub use connector::{Connector, Http2};
 pub use listener::{Listener, serve};
 pub use pool::{Upstream, UpstreamConfig};
+pub use tls::{TlsError, TlsFiles};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -24,5 +36,5 @@ use http_body_util::{Either, Full};
 /// that hyper does not get to see.
 pub(crate) type ProxyBody = Either<
     crate::tap::MeteredBody<upstream_body::UpstreamBody>,
-    Either<Full<Bytes>, client::HandedOver>,
+    Either<Full<Bytes>, handover::HandedOver>,
 >;

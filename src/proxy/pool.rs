@@ -2,15 +2,17 @@
 //!
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
+use super::address::Address;
+use super::connector::{ConnectError, Connected, Connector, Http2, Protocol};
 use super::exchange::Connection;
-use crate::socket::StampedIo;
+use super::multiplex::{Lease, Multiplex};
 use crate::tap::Tap;
 use std::future::poll_fn;
-use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// Most idle connections that are kept.
@@ -23,8 +25,12 @@ const REST: Duration = Duration::from_millis(50);
 /// Where the upstream is and how to connect to it.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
-    pub host: String,
-    pub port: u16,
+    pub address: Address,
+    /// Speak TLS.
+    pub tls: bool,
+    /// A file of certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    pub http2: Http2,
     /// Send the upstream's own name as `Host`, in place of the client's.
     pub rewrite_host: bool,
     pub connect_timeout: Duration,
@@ -37,22 +43,54 @@ pub struct UpstreamConfig {
 impl UpstreamConfig {
     /// `host:port`, as it stands in a `Host` header.
     pub fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        match (host.contains(':'), port) {
-            (true, port) => format!("[{host}]:{port}"),
-            (false, 80) => host.clone(),
-            (false, port) => format!("{host}:{port}"),
+        let usual = if self.tls { 443 } else { 80 };
+        match &self.address {
+            Address::Tcp { host, port } if *port == usual && !host.contains(':') => host.clone(),
+            Address::Tcp { .. } => self.address.to_string(),
+            Address::Unix(_) => "localhost".into(),
         }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        match &self.address {
+            Address::Tcp { .. } => format!("{}://{}", self.scheme(), self.authority()),
+            Address::Unix(_) => self.address.to_string(),
+        }
+    }
+
+    /// `http` or `https`.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 }
 
 /// One worker's view of an upstream.
 #[derive(Debug)]
 pub struct Upstream {
-    config: UpstreamConfig,
+    connector: Connector,
     tap: Arc<Tap>,
     /// The one used last is at the end, and used again first: the others grow old and are closed.
     idle: Mutex<Vec<Idle>>,
+    multiplex: Multiplex,
+    /// Held while a connection is opened that others may share; the latest failure.
+    opening: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
+    /// The server, having the choice, has chosen HTTP/1.1.
+    chose_http1: AtomicBool,
+}
+
+/// A connection that can take a request.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub carrier: Carrier,
+    /// How long it took to open it; `None` if it was there.
+    pub after: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Http1(Connection),
+    Http2(Lease),
 }
 
 #[derive(Debug)]
@@ -69,22 +107,22 @@ impl Idle {
     }
 }
 
-/// No connection could be made.
-#[derive(Debug)]
-pub(super) enum ConnectError {
-    Timeout,
-    Io(io::Error),
-}
-
 impl Upstream {
     /// An upstream without connections.
-    pub fn new(config: UpstreamConfig, tap: Arc<Tap>) -> Self {
-        Self { config, tap, idle: Mutex::default() }
+    pub fn new(connector: Connector, tap: Arc<Tap>) -> Self {
+        Self {
+            connector,
+            tap,
+            idle: Mutex::default(),
+            multiplex: Multiplex::default(),
+            opening: tokio::sync::Mutex::default(),
+            chose_http1: AtomicBool::new(false),
+        }
     }
 
     /// Its configuration.
     pub fn config(&self) -> &UpstreamConfig {
-        &self.config
+        self.connector.config()
     }
 
     /// The tap that measures it.
@@ -93,14 +131,14 @@ impl Upstream {
     }
 
     /// An idle connection that is still alive, as far as the socket says.
-    pub(super) async fn take_idle(&self) -> Option<Connection> {
+    async fn take_idle(&self) -> Option<Connection> {
         loop {
             let Idle { mut connection, since, .. } = {
                 let mut idle = self.idle();
                 let at = idle.iter().rposition(Idle::is_rested)?;
                 idle.remove(at)
             };
-            if since.elapsed() >= self.config.idle_timeout {
+            if since.elapsed() >= self.config().idle_timeout {
                 continue;
             }
             // The server may have closed it meanwhile; nobody was watching. What it sends without a
@@ -113,24 +151,64 @@ impl Upstream {
         }
     }
 
-    /// Opens a connection; says how long that took.
-    pub(super) async fn connect(&self) -> Result<(StampedIo, Duration), ConnectError> {
-        let UpstreamConfig { host, port, connect_timeout, .. } = &self.config;
+    /// A connection for a request that is to go by this protocol.
+    pub(super) async fn connection(&self, protocol: Protocol) -> Result<Taken, ConnectError> {
+        if protocol != Protocol::Http1
+            && let Some(lease) = self.multiplex.lease()
+        {
+            return Ok(Taken { carrier: Carrier::Http2(lease), after: None });
+        }
+        if protocol != Protocol::Http2
+            && let Some(connection) = self.take_idle().await
+        {
+            return Ok(Taken { carrier: Carrier::Http1(connection), after: None });
+        }
+        let is_shared = match protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Negotiated => !self.chose_http1.load(Relaxed),
+        };
+        if !is_shared {
+            return self.open(protocol).await;
+        }
+        // Requests that come while a connection is opened wait for that one, and for its failure.
+        let asked = Instant::now();
+        let mut failed = self.opening.lock().await;
+        if let Some(lease) = self.multiplex.lease() {
+            return Ok(Taken { carrier: Carrier::Http2(lease), after: None });
+        }
+        if let Some((at, error)) = *failed
+            && at >= asked
+        {
+            return Err(error);
+        }
+        let opened = self.open(protocol).await;
+        *failed = opened.as_ref().err().map(|error| (Instant::now(), *error));
+        opened
+    }
+
+    async fn open(&self, protocol: Protocol) -> Result<Taken, ConnectError> {
         let start = Instant::now();
-        let connecting = TcpStream::connect((host.as_str(), *port));
-        let socket = timeout(*connect_timeout, connecting)
-            .await
-            .map_err(|_| ConnectError::Timeout)?
-            .map_err(ConnectError::Io)?;
-        let after = start.elapsed();
-        Ok((StampedIo::connected(socket, self.config.kernel_stamps), after))
+        let opening = async {
+            let Connected { io, is_http2 } = self.connector.connect(protocol).await?;
+            if protocol == Protocol::Negotiated {
+                self.chose_http1.store(!is_http2, Relaxed);
+            }
+            Ok(match is_http2 {
+                true => Carrier::Http2(self.multiplex.begin(io).await?),
+                false => Carrier::Http1(Connection::Socket(io)),
+            })
+        };
+        let opened = timeout(self.config().connect_timeout, opening).await;
+        let carrier = opened.map_err(|_| ConnectError::Timeout)??;
+        Ok(Taken { carrier, after: Some(start.elapsed()) })
     }
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
     /// body without a declared length.
     pub(super) fn give_back(&self, connection: Connection, rests: bool) {
         let mut idle = self.idle();
-        if idle.len() < MAX_IDLE && !self.config.idle_timeout.is_zero() {
+        if idle.len() < MAX_IDLE && !self.config().idle_timeout.is_zero() {
             idle.push(Idle { connection, since: Instant::now(), rests });
         }
     }
@@ -138,10 +216,11 @@ impl Upstream {
     /// Closes idle connections as they grow too old; runs until dropped.
     pub async fn reap(&self) {
         let mut tick =
-            tokio::time::interval((self.config.idle_timeout / 2).max(Duration::from_millis(50)));
+            tokio::time::interval((self.config().idle_timeout / 2).max(Duration::from_millis(50)));
         loop {
             tick.tick().await;
-            self.idle().retain(|idle| idle.since.elapsed() < self.config.idle_timeout);
+            self.multiplex.reap(self.config().idle_timeout);
+            self.idle().retain(|idle| idle.since.elapsed() < self.config().idle_timeout);
         }
     }
 

@@ -79,6 +79,8 @@ pub(super) struct Relay {
     head: Vec<u8>,
     /// What the client's socket did not take. Nothing more is read from the upstream meanwhile.
     unsent: BytesMut,
+    /// All was sent, and part of it waits above the socket (TLS).
+    held: bool,
     /// What the client has sent already behind its request.
     ahead: BytesMut,
     /// See [`StampedIo::poll_watched`].
@@ -100,7 +102,7 @@ impl Relay {
     /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
     pub fn new(io: StampedIo, head: Vec<u8>, ahead: BytesMut, stream: Stream) -> Self {
         let unsent = BytesMut::new();
-        Self { io, stream, head, unsent, ahead, watched: false, whole: None }
+        Self { io, stream, head, unsent, held: false, ahead, watched: false, whole: None }
     }
 
     /// The connection is to be closed behind the stream.
@@ -142,8 +144,12 @@ impl Relay {
                 if self.unsent.is_empty() {
                     // Its memory is given back.
                     self.unsent = BytesMut::new();
-                    self.io.forwarded();
+                    self.held = true;
                 }
+            }
+            if self.held {
+                ready!(self.io.poll_sent(cx))?;
+                self.held = false;
             }
             if let Some(whole) = self.whole {
                 self.io.stamps().reset_on_close(!whole && self.stream.framing == Framing::Close);
@@ -171,6 +177,7 @@ impl Relay {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Progress::Open)) => Poll::Ready(()),
             Poll::Ready(Ok(Progress::Over(trailers))) => {
+                measurement.trailers(&trailers);
                 measurement.complete();
                 framing.end(trailers, out);
                 // Not before all is written is it whole for the client.
@@ -192,7 +199,7 @@ impl Relay {
             };
             match out.get(sent..) {
                 Some(rest) if !rest.is_empty() => self.unsent.extend_from_slice(rest),
-                _ => self.io.forwarded(),
+                _ => self.held = self.io.poll_sent(cx)?.is_pending(),
             }
         }
         Ok(more)

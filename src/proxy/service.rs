@@ -1,21 +1,25 @@
 //! What happens to one request.
 
 use super::answer::Refusal;
-use super::client::Handover;
-use super::exchange::{Connection, Exchange, SendError};
-use super::pool::{ConnectError, Upstream};
+use super::connector::Protocol;
+use super::exchange::{Exchange, SendError};
+use super::handover::{Handed, Handover};
+use super::pool::{Carrier, Taken, Upstream};
 use super::relay::{Framing, Stream};
+use super::request::{Prepared, prepare, to_http2};
 use super::stream_body::StreamBody;
-use super::upstream_body::UpstreamBody;
+use super::tunnel::Switched;
+use super::upgrade::{self, Switch};
+use super::upstream_body::{Source, UpstreamBody};
 use super::{ProxyBody, headers};
 use crate::meter::End;
-use crate::socket::{StampedIo, Stamps};
+use crate::socket::Stamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use hyper::http::{request, response, uri};
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::{request, response};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -28,7 +32,7 @@ pub(super) struct Proxy {
     pub upstream: Arc<Upstream>,
     /// Of the client's socket.
     pub client: Arc<Stamps>,
-    /// Takes the streams.
+    /// Takes what goes on without hyper.
     pub handover: Arc<Handover>,
 }
 
@@ -45,50 +49,118 @@ impl tower::Service<Request<Incoming>> for Proxy {
         let Self { upstream, client, handover } = self.clone();
         let (head, body) = request.into_parts();
         let measurement = Measurement::arrive(upstream.tap(), &client, &head);
-        Box::pin(async move { Ok(forward(upstream, handover, measurement, head, body).await) })
+        let asker = Asker::of(&head);
+        Box::pin(async move {
+            let (mut measurement, asker) = (measurement, asker);
+            let answered = ask(&upstream, &mut measurement, head, body).await;
+            Ok(match answered {
+                Ok(answer) => answer.forward(upstream, &handover, measurement, asker).await,
+                Err(refusal) => refuse(refusal, measurement),
+            })
+        })
     }
 }
 
-async fn forward(
-    upstream: Arc<Upstream>,
-    handover: Arc<Handover>,
-    mut measurement: Measurement,
+/// What the answer depends on in its request.
+#[derive(Debug, Clone, Copy)]
+struct Asker {
+    version: Version,
+    is_head: bool,
+    takes_trailers: bool,
+    /// Its connection takes another request behind the answer.
+    keeps: bool,
+}
+
+impl Asker {
+    fn of(head: &request::Parts) -> Self {
+        Self {
+            version: head.version,
+            is_head: head.method == Method::HEAD,
+            takes_trailers: headers::takes_trailers(&head.headers),
+            keeps: !headers::closes(&head.headers),
+        }
+    }
+}
+
+/// The upstream's answer.
+struct Answer {
+    head: response::Parts,
+    body: Incoming,
+    source: Source,
+    switch: Switch,
+}
+
+/// Sends a request on, and waits for the head of its answer.
+async fn ask(
+    upstream: &Upstream,
+    measurement: &mut Measurement,
     mut head: request::Parts,
     body: Incoming,
-) -> Response<ProxyBody> {
-    let is_head = head.method == Method::HEAD;
-    let is_http_10 = head.version == Version::HTTP_10;
-    let keeps = !headers::closes(&head.headers);
-    let framing = match is_http_10 {
-        true => Framing::Close,
-        false => Framing::Chunked { trailers: headers::takes_trailers(&head.headers) },
-    };
-    if let Err(refusal) = prepare(&mut head, &upstream) {
-        return refusal.answer(measurement);
+) -> Result<Answer, Refusal> {
+    let is_http2 = head.version == Version::HTTP_2;
+    let prepared = prepare(&mut head, !body.is_end_stream(), upstream.config())?;
+    let body = measurement.request_body(body).ok_or(Refusal::Closed)?;
+    let (response, source) = send(upstream, measurement, &prepared, head, body).await?;
+    let (head, body) = response.into_parts();
+    let switch = Switch::of(&head, prepared.upgrade.as_ref());
+    let is_early = switch != Switch::None && !measurement.is_sent();
+    if switch == Switch::Unasked || is_early || is_http2 && !is_plain(&head) {
+        return Err(Refusal::Invalid);
     }
-    let Some(body) = measurement.request_body(body) else {
-        return Refusal::Closed.answer(measurement);
-    };
-    let request = Request::from_parts(head, body);
-    match send(&upstream, &mut measurement, request).await {
-        Ok((response, exchange)) => {
-            let (mut head, body) = response.into_parts();
-            measurement.head(&head, exchange.stamps());
-            let is_sized = body.size_hint().exact().is_some();
-            if is_http_10 && !is_sized {
-                // The end of the connection will be the end of the body: only a reset can tell that
-                // it is not. Taken back when the body has come to its end.
-                measurement.client().reset_on_close(true);
+    Ok(Answer { head, body, source, switch })
+}
+
+/// Whether the body is in no coding that would be lost with the chunks.
+fn is_plain(head: &response::Parts) -> bool {
+    let is_chunked =
+        |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    head.headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked)
+}
+
+impl Answer {
+    /// Makes it the client's.
+    async fn forward(
+        self,
+        upstream: Arc<Upstream>,
+        handover: &Handover,
+        mut measurement: Measurement,
+        asker: Asker,
+    ) -> Response<ProxyBody> {
+        let Self { mut head, body, source, switch } = self;
+        measurement.head(&head, source.stamps());
+        let is_sized = body.size_hint().exact().is_some();
+        if asker.version == Version::HTTP_10 && !is_sized {
+            // The end of the connection will be the end of the body: only a reset can tell that
+            // it is not. Taken back when the body has come to its end.
+            measurement.client().reset_on_close(true);
+        }
+        let is_http2 = asker.version == Version::HTTP_2;
+        let body = match (source, &switch) {
+            (Source::Http1(exchange), Switch::To(_)) => {
+                drop(body);
+                match exchange.into_parts() {
+                    Some((io, first)) => {
+                        let switched = Switched { io, first, measurement };
+                        Either::Right(Either::Right(handover.hand_over(Handed::Tunnel(switched))))
+                    }
+                    None => return Refusal::Closed.answer(measurement),
+                }
             }
-            let is_stream = !is_sized && measurement.is_sent() && !exchange.pass().is_open();
-            let body = if is_stream {
+            (Source::Http1(exchange), _)
+                if !is_sized && !is_http2 && may_leave(&measurement, &exchange) =>
+            {
                 drop(body);
                 let (io, first) = exchange.into_parts().unzip();
                 let body = StreamBody::new(&head, io, first.unwrap_or_default(), upstream);
-                let stream = Stream { body, measurement, framing, keeps };
-                Either::Right(Either::Right(handover.hand_over(stream)))
-            } else {
-                let mut body = UpstreamBody::new(body, exchange, upstream);
+                let framing = match asker.version {
+                    Version::HTTP_10 => Framing::Close,
+                    _ => Framing::Chunked { trailers: asker.takes_trailers },
+                };
+                let stream = Stream { body, measurement, framing, keeps: asker.keeps };
+                Either::Right(Either::Right(handover.hand_over(Handed::Stream(stream))))
+            }
+            (source, _) => {
+                let mut body = UpstreamBody::new(body, source, upstream);
                 if body.is_end_stream() {
                     poll_fn(|cx| {
                         body.release(cx);
@@ -96,132 +168,104 @@ async fn forward(
                     })
                     .await;
                 }
-                let declared = declared_length(&head, is_head);
+                // HTTP/2 needs no body to declare a length.
+                let declared = declared_length(&head, asker.is_head || is_http2);
                 Either::Left(MeteredBody::new(body, measurement, declared))
-            };
-            head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
-            head.version = Version::HTTP_11;
-            Response::from_parts(head, body)
+            }
+        };
+        head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
+        if is_http2 {
+            head.headers.remove(TRANSFER_ENCODING);
         }
-        Err(refusal) => match measurement.request_fault() {
-            Some(RequestFault::Framing) => {
-                Refusal::BadRequest("the request's body is broken: its framing is wrong")
-                    .answer(measurement)
-            }
-            Some(RequestFault::Left) => {
-                // Recorded as what it is; the answer is for a client that still listens.
-                measurement.finish(End::Dropped);
-                Refusal::BadRequest("the request ended before all of its body had come")
-                    .answer(measurement)
-            }
-            None => refusal.answer(measurement),
-        },
+        if let Switch::To(protocol) = switch {
+            upgrade::switched(&mut head.headers, protocol);
+        }
+        head.version = Version::HTTP_11;
+        Response::from_parts(head, body)
     }
 }
 
-/// Makes the client's head the one that the upstream gets.
-fn prepare(head: &mut request::Parts, upstream: &Upstream) -> Result<(), Refusal> {
-    if head.method == Method::CONNECT {
-        return Err(Refusal::MethodNotAllowed);
-    }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    if !codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-        return Err(Refusal::NotImplemented);
-    }
-    if head.headers.get_all(TRANSFER_ENCODING).iter().count() > 1 {
-        return Err(Refusal::BadRequest("a request is chunked once (RFC 9112, 6.1)"));
-    }
-    let hosts = head.headers.get_all(HOST).iter().count();
-    if hosts > 1 || hosts == 0 && head.version != Version::HTTP_10 {
-        return Err(Refusal::BadRequest("a request has exactly one Host header (RFC 9112, 3.2)"));
-    }
-    if !head.headers.get(HOST).is_none_or(is_host) {
-        return Err(Refusal::BadRequest("the Host header is no host (RFC 9112, 3.2)"));
-    }
-    let takes_trailers = headers::takes_trailers(&head.headers);
-    head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
-    if takes_trailers {
-        headers::take_trailers(&mut head.headers);
-    }
-    let config = upstream.config();
-    let host = match head.uri.authority() {
-        _ if config.rewrite_host => Some(config.authority()),
-        // The target's own authority outweighs the header (RFC 9112, 3.2.2).
-        // A user and password in it are for nobody (RFC 9110, 4.2.4).
-        Some(authority) => authority.as_str().rsplit('@').next().map(Into::into),
-        None if hosts == 0 => Some(config.authority()),
-        None => None,
-    };
-    if let Some(host) = host {
-        let host = HeaderValue::from_str(&host)
-            .map_err(|_| Refusal::BadRequest("the request's target has no valid host"))?;
-        head.headers.insert(HOST, host);
-    }
-    if head.uri.authority().is_some() {
-        head.uri = origin_form(&head.uri);
-    }
-    head.version = Version::HTTP_11;
-    Ok(())
+/// Whether hyper may be left behind: it has sent all of the request, and nothing of the body was read.
+fn may_leave(measurement: &Measurement, exchange: &Exchange) -> bool {
+    measurement.is_sent() && !exchange.pass().is_open()
 }
 
-/// Whether this is a host, maybe with a port, or nothing.
-fn is_host(value: &HeaderValue) -> bool {
-    let value = value.as_bytes();
-    value.is_empty() || !value.contains(&b'@') && uri::Authority::try_from(value).is_ok()
-}
-
-/// The path and query of a target in absolute form.
-fn origin_form(target: &Uri) -> Uri {
-    let path = target.path_and_query().cloned();
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = Some(path.unwrap_or_else(|| uri::PathAndQuery::from_static("/")));
-    Uri::from_parts(parts).unwrap_or_default()
+/// Answers in the upstream's place.
+fn refuse(refusal: Refusal, mut measurement: Measurement) -> Response<ProxyBody> {
+    match measurement.request_fault() {
+        Some(RequestFault::Framing) => {
+            Refusal::BadRequest("the request's body is broken: its framing is wrong")
+                .answer(measurement)
+        }
+        Some(RequestFault::Left) => {
+            // Recorded as what it is; the answer is for a client that still listens.
+            measurement.finish(End::Dropped);
+            Refusal::BadRequest("the request ended before all of its body had come")
+                .answer(measurement)
+        }
+        None => refusal.answer(measurement),
+    }
 }
 
 /// What a 304 declares for the body that it does not have; hyper would leave it out.
-fn declared_length(head: &response::Parts, is_head: bool) -> Option<u64> {
-    if head.status != StatusCode::NOT_MODIFIED || is_head {
+fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
+    if head.status != StatusCode::NOT_MODIFIED || keeps_header {
         return None;
     }
     head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Sends the request on an idle connection or a new one. It is sent again only if the idle connection
-/// turned out dead before one byte was written.
+/// Sends the request on a connection that is there or a new one. It is sent again only if the one that
+/// was there turned out dead before one byte was written.
 async fn send(
     upstream: &Upstream,
     measurement: &mut Measurement,
-    mut request: Request<PeekBody>,
-) -> Result<(Response<Incoming>, Exchange), Refusal> {
+    prepared: &Prepared,
+    head: request::Parts,
+    body: PeekBody,
+) -> Result<(Response<Incoming>, Source), Refusal> {
+    // What goes by HTTP/1.1 takes the head along, and gives it back.
+    let kept = match prepared.protocol {
+        Protocol::Http1 => None,
+        _ => Some(head.clone()),
+    };
+    let mut request = Request::from_parts(head, body);
     loop {
-        let (connection, pooled) = match upstream.take_idle().await {
-            Some(connection) => (connection, true),
-            None => (Connection::Socket(connect(upstream, measurement).await?), false),
-        };
-        match Exchange::send(connection, request).await {
-            Ok(answered) => return Ok(answered),
-            Err(SendError { unsent: Some(unsent), .. }) if pooled => {
-                upstream.tap().series().resends.inc();
-                request = *unsent;
+        let Taken { carrier, after } = upstream.connection(prepared.protocol).await?;
+        let is_new = after.is_some();
+        if let Some(after) = after {
+            measurement.connected(after);
+        }
+        let (error, unsent) = match carrier {
+            Carrier::Http1(connection) => {
+                let switches = prepared.upgrade.is_some();
+                match Exchange::send(connection, request, switches).await {
+                    Ok((response, exchange)) => return Ok((response, Source::Http1(exchange))),
+                    Err(SendError { error, unsent }) => (error, unsent.map(|unsent| *unsent)),
+                }
             }
-            Err(SendError { error, .. }) => {
+            Carrier::Http2(mut lease) => {
+                let (mut head, body) = request.into_parts();
+                to_http2(&mut head, upstream.config())?;
+                match lease.send(Request::from_parts(head, body)).await {
+                    Ok(response) => return Ok((response, Source::Http2(lease))),
+                    Err(mut failed) => {
+                        let unsent = failed.take_message();
+                        (failed.into_error(), unsent)
+                    }
+                }
+            }
+        };
+        match unsent {
+            Some(unsent) if !is_new => {
+                upstream.tap().series().resends.inc();
+                let (head, body) = unsent.into_parts();
+                request = Request::from_parts(kept.clone().unwrap_or(head), body);
+            }
+            _ => {
                 tracing::debug!(%error, "no answer from the upstream");
                 return Err(if error.is_parse() { Refusal::Invalid } else { Refusal::Closed });
             }
-        }
-    }
-}
-
-async fn connect(upstream: &Upstream, measurement: &mut Measurement) -> Result<StampedIo, Refusal> {
-    match upstream.connect().await {
-        Ok((io, after)) => {
-            measurement.connected(after);
-            Ok(io)
-        }
-        Err(ConnectError::Timeout) => Err(Refusal::ConnectTimeout),
-        Err(ConnectError::Io(error)) => {
-            tracing::debug!(%error, "cannot connect to the upstream");
-            Err(Refusal::Unreachable)
         }
     }
 }

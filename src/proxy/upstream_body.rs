@@ -1,9 +1,12 @@
-//! The body of an upstream's answer that hyper reads: one of a declared length, or one that comes while the
-//! request is still being sent on the same connection. Streams have a shorter way (see
-//! [`Relay`](super::relay::Relay)).
+//! The body of an upstream's answer that hyper reads: one of a declared length, one that comes while the
+//! request is still being sent on the same connection, one by HTTP/2, and all that go to a client by
+//! HTTP/2. Other streams have a shorter way (see [`Relay`](super::relay::Relay)).
 
 use super::exchange::{Connection, Exchange};
+use super::headers;
+use super::multiplex::Lease;
 use super::pool::Upstream;
+use crate::socket::Stamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -11,25 +14,44 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// The body of an answer, read by hyper; gives the connection back when the body is over. Dropped before
-/// that, it closes the connection, which tells the server to stop.
+/// that, it closes the connection, or with HTTP/2 resets the stream, which tells the server to stop.
 #[derive(Debug)]
 pub(crate) struct UpstreamBody {
     body: Incoming,
-    exchange: Option<Exchange>,
+    source: Option<Source>,
     upstream: Arc<Upstream>,
     has_length: bool,
 }
 
+/// What an answer comes by.
+#[derive(Debug)]
+pub(super) enum Source {
+    Http1(Exchange),
+    Http2(Lease),
+}
+
+impl Source {
+    /// Of the socket.
+    pub fn stamps(&self) -> &Arc<Stamps> {
+        match self {
+            Self::Http1(exchange) => exchange.stamps(),
+            Self::Http2(lease) => lease.stamps(),
+        }
+    }
+}
+
 impl UpstreamBody {
-    pub(super) fn new(body: Incoming, exchange: Exchange, upstream: Arc<Upstream>) -> Self {
-        exchange.pass().open();
+    pub(super) fn new(body: Incoming, source: Source, upstream: Arc<Upstream>) -> Self {
+        if let Source::Http1(exchange) = &source {
+            exchange.pass().open();
+        }
         let has_length = body.size_hint().exact().is_some();
-        Self { body, exchange: Some(exchange), upstream, has_length }
+        Self { body, source: Some(source), upstream, has_length }
     }
 
     /// Keeps the connection if the body is over and the connection can take another request.
     pub(super) fn release(&mut self, cx: &mut Context<'_>) {
-        if let Some(mut exchange) = self.exchange.take() {
+        if let Some(Source::Http1(mut exchange)) = self.source.take() {
             // A connection cannot be kept while the request is still being sent.
             exchange.drive(cx);
             if exchange.is_ready() {
@@ -47,10 +69,10 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { body, exchange, .. } = &mut *self;
+        let Self { body, source, .. } = &mut *self;
         let mut frame = Pin::new(&mut *body).poll_frame(cx);
         if frame.is_pending()
-            && let Some(exchange) = exchange
+            && let Some(Source::Http1(exchange)) = source
         {
             exchange.drive(cx);
             frame = Pin::new(&mut *body).poll_frame(cx);
@@ -59,7 +81,7 @@ impl Body for UpstreamBody {
         let over = match &frame {
             Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
             Some(Err(_)) => {
-                self.exchange = None;
+                self.source = None;
                 false
             }
             None => true,
@@ -67,7 +89,11 @@ impl Body for UpstreamBody {
         if over {
             self.release(cx);
         }
-        Poll::Ready(frame)
+        let end_to_end = |frame: Frame<Bytes>| match frame.into_trailers() {
+            Ok(fields) => Frame::trailers(headers::trailers(fields)),
+            Err(frame) => frame,
+        };
+        Poll::Ready(frame.map(|frame| frame.map(end_to_end)))
     }
 
     fn is_end_stream(&self) -> bool {

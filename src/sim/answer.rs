@@ -15,6 +15,13 @@ pub(super) enum Part {
     ToolArguments,
 }
 
+impl Part {
+    /// Whether it belongs to a tool call.
+    pub(super) fn is_tool(self) -> bool {
+        matches!(self, Self::ToolName | Self::ToolArguments)
+    }
+}
+
 /// One token of an answer.
 pub(super) struct Said {
     pub(super) part: Part,
@@ -78,15 +85,57 @@ impl Answer {
     }
 }
 
+/// The texts of one choice so far; as they stand inside the quotes of a JSON string.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts {
+    pub(super) text: String,
+    pub(super) reasoning: String,
+    pub(super) tool_name: String,
+    pub(super) tool_arguments: String,
+}
+
+impl Texts {
+    pub(super) fn push(&mut self, part: Part, json: &str) {
+        let place = match part {
+            Part::Text => &mut self.text,
+            Part::Reasoning => &mut self.reasoning,
+            Part::ToolName => &mut self.tool_name,
+            Part::ToolArguments => &mut self.tool_arguments,
+        };
+        place.push_str(json);
+    }
+
+    /// The arguments as the JSON object that they are; an empty one before they are complete.
+    pub(super) fn arguments_object(&self) -> String {
+        let text: String =
+            serde_json::from_str(&format!("\"{}\"", self.tool_arguments)).unwrap_or_default();
+        let whole = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        if whole { text } else { "{}".to_owned() }
+    }
+}
+
+/// Numbers of tokens from this one on, as they stand inside the brackets of a JSON array.
+pub(super) fn token_ids(first: u32, count: u32) -> String {
+    let ids: Vec<String> =
+        (first..first + count).map(|index| token_id(index).to_string()).collect();
+    ids.join(",")
+}
+
+/// The number in the vocabulary of a token at this place.
+pub(super) fn token_id(index: u32) -> u32 {
+    1000 + index.wrapping_mul(7919) % 30_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::request::{Api, Ask};
+    use crate::sim::api::Api;
+    use crate::sim::request::Ask;
 
     fn answer(output: u32, tool: bool) -> Answer {
         let tools = if tool { r#""tools":[{"function":{"name":"get_weather"}}],"# } else { "" };
         let body = format!(r#"{{{tools}"sim":{{"reasoning_tokens":2,"output_tokens":{output}}}}}"#);
-        let plan = serde_json::from_str::<Ask>(&body).unwrap().plan(Api::Chat);
+        let plan = Ask::read(body.as_bytes(), None).unwrap().plan(&Api::Chat.fields()).unwrap();
         Answer::new(5, &plan)
     }
 

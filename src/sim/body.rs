@@ -1,6 +1,5 @@
 //! The bodies of responses. Each stamps the truth at the moment it hands a frame to hyper.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,12 +10,14 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Sleep, sleep};
 
+use super::account::Account;
 use super::answer::{Answer, Part};
+use super::api::{Output, Writer};
+use super::frames::{Carried, Frames};
 use super::model::{Emission, EmissionKind};
-use super::openai::{ChunkWriter, DONE, Usage};
-use super::request::{Api, Plan};
-use super::ticket::{Carried, Ticket};
-use super::truth::End;
+use super::request::Plan;
+use super::ticket::Ticket;
+use super::truth::{End, Reported};
 
 /// hyper drops what it has not flushed when a body fails; the pause lets the frames before it go out.
 const BREAK_PAUSE: Duration = Duration::from_millis(20);
@@ -70,6 +71,7 @@ fn broken() -> io::Error {
 pub(super) struct WholeBody {
     rest: Bytes,
     carried: Carried,
+    reported: Reported,
     ticket: Ticket,
     break_off: bool,
     pause: Option<Pin<Box<Sleep>>>,
@@ -77,8 +79,14 @@ pub(super) struct WholeBody {
 
 impl WholeBody {
     /// With `break_off`, only the first half is sent.
-    pub(super) fn new(bytes: Bytes, carried: Carried, ticket: Ticket, break_off: bool) -> Self {
-        Self { rest: bytes, carried, ticket, break_off, pause: None }
+    pub(super) fn new(
+        bytes: Bytes,
+        carried: Carried,
+        reported: Reported,
+        ticket: Ticket,
+        break_off: bool,
+    ) -> Self {
+        Self { rest: bytes, carried, reported, ticket, break_off, pause: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -96,27 +104,28 @@ impl WholeBody {
             let half = self.rest.split_to(self.rest.len() / 2);
             return Poll::Ready(Some(Ok(Frame::data(half))));
         }
+        self.ticket.told(&self.reported);
         self.ticket.finish(End::Finished);
         Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
     }
 }
 
-/// A stream of server-sent events, one to an HTTP chunk.
+/// A stream of events, one to an HTTP chunk.
 pub(super) struct StreamBody {
     emissions: UnboundedReceiver<Emission>,
     plan: Plan,
     answer: Answer,
-    writer: ChunkWriter,
+    writer: Box<dyn Writer>,
     ticket: Ticket,
     /// Tokens not yet in an event, by choice.
     gathered: Vec<Gathered>,
-    /// Counts of the events that are made and not yet handed over.
-    queued: Carried,
-    out: VecDeque<(Bytes, Carried)>,
-    role_sent: bool,
+    /// All that is in events, handed over or not.
+    made: Carried,
+    frames: Frames,
+    opened: bool,
     /// Tokens made into events or gathered, of all choices.
     tokens: u32,
-    /// How it will end once `out` is empty; no emission counts any more.
+    /// How it will end once `frames` is empty; no emission counts any more.
     ending: Option<End>,
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -126,6 +135,7 @@ pub(super) struct StreamBody {
 struct Gathered {
     part: Option<Part>,
     json: String,
+    first: u32,
     carried: Carried,
 }
 
@@ -133,7 +143,7 @@ impl StreamBody {
     pub(super) fn new(
         plan: Plan,
         answer: Answer,
-        writer: ChunkWriter,
+        writer: Box<dyn Writer>,
         ticket: Ticket,
         emissions: UnboundedReceiver<Emission>,
     ) -> Self {
@@ -144,34 +154,56 @@ impl StreamBody {
             writer,
             ticket,
             gathered: (0..choices).map(|_| Gathered::default()).collect(),
-            queued: Carried::default(),
-            out: VecDeque::new(),
-            role_sent: false,
+            made: Carried::default(),
+            frames: Frames::new(plan.script.no_done),
+            opened: false,
             tokens: 0,
             ending: None,
             pause: None,
             plan,
         };
+        body.writer.admitted(&mut body.frames);
         if body.plan.script.role_first {
-            body.send_roles();
+            body.open();
         }
         body.check_script();
         body
     }
 
+    /// The client left before there was a head, or the response is about to be made: waits until this has
+    /// happened to the job, or it is over.
+    pub(super) async fn wait_for(&mut self, happened: impl Fn(EmissionKind) -> bool) {
+        while self.ending.is_none() {
+            let Some(emission) = self.emissions.recv().await else {
+                return;
+            };
+            self.absorb(&emission);
+            if happened(emission.kind) {
+                return;
+            }
+        }
+    }
+
+    /// The head of the response goes out.
+    pub(super) fn head(&mut self) -> (&'static str, Vec<(&'static str, String)>) {
+        self.ticket.status(200);
+        (self.writer.content_type(), self.writer.headers())
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
-            if let Some((bytes, carried)) = self.out.pop_front() {
-                self.ticket.sent(&carried);
-                self.queued.tokens -= carried.tokens;
-                self.queued.reasoning_tokens -= carried.reasoning_tokens;
-                if self.out.is_empty()
+            if let Some(frame) = self.frames.pop() {
+                self.ticket.sent(&frame.carried);
+                if let Some(reported) = &frame.reported {
+                    self.ticket.told(reported);
+                }
+                if self.frames.is_empty()
                     && let Some(end) = self.ending
                     && end != End::Broken
                 {
                     self.ticket.finish(end);
                 }
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                return Poll::Ready(Some(Ok(Frame::data(frame.bytes))));
             }
             match self.ending {
                 None => {}
@@ -198,14 +230,17 @@ impl StreamBody {
     fn absorb(&mut self, emission: &Emission) {
         self.ticket.note(emission);
         match emission.kind {
-            EmissionKind::Started { .. } => {}
+            EmissionKind::Started { .. } => {
+                let account = self.account();
+                self.writer.started(&account, &mut self.frames);
+            }
             EmissionKind::Token { choice, index } => self.token(choice, index),
             EmissionKind::Finished => self.close(),
         }
     }
 
     fn token(&mut self, choice: u32, index: u32) {
-        self.send_roles();
+        self.open();
         let said = self.answer.token(choice, index);
         let whole = self.plan.script.tokens_per_event.unwrap_or(1).max(1);
         if self.gathered(choice).is_some_and(|held| held.part.is_some_and(|part| part != said.part))
@@ -215,6 +250,9 @@ impl StreamBody {
         let Some(held) = self.gathered(choice) else {
             return;
         };
+        if held.part.is_none() {
+            held.first = index;
+        }
         held.part = Some(said.part);
         held.json.push_str(&said.json);
         held.carried.add(said.part, said.chars);
@@ -239,28 +277,16 @@ impl StreamBody {
         }
         self.send_all_gathered();
         if fails {
-            self.push(ChunkWriter::error("scripted error"));
-            self.push_done();
+            self.writer.fail(&mut self.frames);
         }
         self.end(if fails { End::Errored } else { End::Broken });
     }
 
     fn close(&mut self) {
-        self.send_roles();
+        self.open();
         self.send_all_gathered();
-        let choices = self.plan.job.choices;
-        for choice in 0..choices {
-            let in_last = self.plan.usage.in_finish() && choice + 1 == choices;
-            let usage = (in_last || self.plan.continuous_usage).then(|| self.usage());
-            let reason = self.plan.finish_reason;
-            let chunk = self.writer.finish(choice, reason, usage.as_ref());
-            self.push(chunk);
-        }
-        if self.plan.usage.trails() {
-            let chunk = self.writer.usage(&self.usage());
-            self.push(chunk);
-        }
-        self.push_done();
+        let account = self.account();
+        self.writer.finish(&account, &mut self.frames);
         self.end(End::Finished);
     }
 
@@ -269,16 +295,13 @@ impl StreamBody {
         self.emissions.close();
     }
 
-    fn send_roles(&mut self) {
-        if self.role_sent || self.plan.api != Api::Chat {
+    fn open(&mut self) {
+        if self.opened {
             return;
         }
-        self.role_sent = true;
-        for choice in 0..self.plan.job.choices {
-            let usage = self.plan.continuous_usage.then(|| self.usage());
-            let chunk = self.writer.role(choice, usage.as_ref());
-            self.push(chunk);
-        }
+        self.opened = true;
+        let account = self.account();
+        self.writer.opened(&account, &mut self.frames);
     }
 
     fn send_all_gathered(&mut self) {
@@ -295,27 +318,18 @@ impl StreamBody {
             return;
         };
         let carried = std::mem::take(&mut held.carried);
-        self.queued.tokens += carried.tokens;
-        self.queued.reasoning_tokens += carried.reasoning_tokens;
-        let usage = self.plan.continuous_usage.then(|| self.ticket.usage_with(&self.queued));
-        let chunk = self.writer.output(choice, part, &held.json, usage.as_ref());
+        self.made.merge(&carried);
+        self.frames.hold(&carried);
+        let account = self.ticket.account(&self.made);
+        let output =
+            Output { choice, part, json: &held.json, first: held.first, tokens: carried.tokens };
+        self.writer.output(&output, &account, &mut self.frames);
         // Keeps its memory for the next token.
         held.json.clear();
-        self.out.push_back((chunk, carried));
     }
 
-    /// Usage up to the last event that was made.
-    fn usage(&self) -> Usage {
-        self.ticket.usage_with(&self.queued)
-    }
-
-    fn push(&mut self, bytes: Bytes) {
-        self.out.push_back((bytes, Carried::default()));
-    }
-
-    fn push_done(&mut self) {
-        if !self.plan.script.no_done {
-            self.push(DONE);
-        }
+    /// The account up to the last event that was made.
+    fn account(&self) -> Account {
+        self.ticket.account(&self.made)
     }
 }

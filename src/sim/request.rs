@@ -1,174 +1,183 @@
-//! What a request asks for: the fields of OpenAI's API that are honoured, and the script in `sim`.
+//! What a request asks for: the fields that its API has for it, and the script in `sim`.
 
-use serde::Deserialize;
+mod form;
+mod script;
+
 use serde_json::Value;
+
+pub(super) use script::{Script, UsagePlace};
 
 use super::model::Job;
 
-/// The API a request came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Api {
-    Chat,
-    Completions,
+/// Where an API keeps what the model needs to know: JSON pointers, the first that is there counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields {
+    /// The prompt; all of them count together.
+    pub(super) prompt: &'static [&'static str],
+    /// Most tokens to generate.
+    pub(super) limit: &'static [&'static str],
+    /// Choices to generate; none if the API has no such thing.
+    pub(super) choices: Option<&'static str>,
+    /// Name of the first tool.
+    pub(super) tool: &'static [&'static str],
+    /// Whether there is a place for reasoning in an answer.
+    pub(super) reasons: bool,
+    /// Whether it is a stream if `stream` does not say so.
+    pub(super) streams: bool,
+    /// Whether tokens are generated at all.
+    pub(super) generates: bool,
+    /// Whether their text is shown.
+    pub(super) shows: bool,
 }
 
-/// The body of a request, as sent. Fields that are not listed are ignored, as the real servers do.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+impl Fields {
+    /// An API that generates text from `prompt`, and no more than that.
+    pub(super) const PLAIN: Self = Self {
+        prompt: &["/prompt"],
+        limit: &["/max_tokens"],
+        choices: None,
+        tool: &[],
+        reasons: false,
+        streams: false,
+        generates: true,
+        shows: true,
+    };
+
+    /// One whose answer is a JSON document of no tokens.
+    pub(super) const DOCUMENT: Self =
+        Self { generates: false, prompt: &["/input"], shows: false, ..Self::PLAIN };
+}
+
+/// A request as sent. Fields that nobody asks about are ignored, as the real servers do.
+#[derive(Debug, Default)]
 pub(super) struct Ask {
-    pub(super) model: Option<String>,
-    messages: Option<Vec<Message>>,
-    prompt: Option<Value>,
-    stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
-    n: Option<u32>,
-    max_tokens: Option<u32>,
-    max_completion_tokens: Option<u32>,
-    tools: Option<Vec<Value>>,
-    sim: Option<Script>,
+    body: Value,
+    pub(super) script: Script,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Message {
-    content: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct StreamOptions {
-    include_usage: Option<bool>,
-    continuous_usage_stats: Option<bool>,
-}
-
-/// The `sim` object: what the answer is to do. A misspelt key is an error, lest a test pass by accident.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Script {
-    /// Instead of the prompt's length / 4.
-    pub(super) prompt_tokens: Option<u32>,
-    /// Tokens of answer per choice, instead of `max_tokens`.
-    pub(super) output_tokens: Option<u32>,
-    /// Tokens of reasoning before it, per choice; chat only.
-    pub(super) reasoning_tokens: u32,
-    /// After so many tokens (of all choices): an error event, then `[DONE]`.
-    pub(super) error_after: Option<u32>,
-    /// After so many tokens (of all choices): break the connection off.
-    pub(super) break_after: Option<u32>,
-    /// Leave out `[DONE]`.
-    pub(super) no_done: bool,
-    /// Where the usage goes, whatever `stream_options` say.
-    pub(super) usage: Option<UsagePlace>,
-    /// Send the role chunk at once, before there is a token, as transformers serve does.
-    pub(super) role_first: bool,
-    /// Tokens in one event, at most; 1 if absent.
-    pub(super) tokens_per_event: Option<u32>,
-}
-
-/// Where a stream tells its usage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum UsagePlace {
-    /// In a chunk of its own, without choices, at the end.
-    Trailing,
-    /// In the last chunk with a finish reason.
-    Finish,
-    Both,
-    None,
-}
-
-impl UsagePlace {
-    pub(super) fn in_finish(self) -> bool {
-        matches!(self, Self::Finish | Self::Both)
-    }
-
-    pub(super) fn trails(self) -> bool {
-        matches!(self, Self::Trailing | Self::Both)
-    }
+/// Why an answer ends, by the script; each API has its own word for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    Stop,
+    Length,
+    Tool,
 }
 
 /// A request with everything decided.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) api: Api,
     pub(super) job: Job,
     pub(super) stream: bool,
     /// Name of the function to call, if the answer is to be a tool call.
     pub(super) tool: Option<String>,
-    pub(super) usage: UsagePlace,
-    /// Running usage in every chunk.
-    pub(super) continuous_usage: bool,
-    pub(super) finish_reason: &'static str,
+    pub(super) finish: Finish,
     pub(super) script: Script,
 }
 
 impl Ask {
-    pub(super) fn is_stream(&self) -> bool {
-        self.stream.unwrap_or(false)
+    /// Reads a body, of JSON or a form by its content type.
+    ///
+    /// # Errors
+    /// If it is neither, or the script has a key that is none.
+    pub(super) fn read(bytes: &[u8], content_type: Option<&str>) -> Result<Self, String> {
+        let body = match content_type.and_then(form::boundary) {
+            Some(boundary) => form::read(bytes, boundary),
+            None => serde_json::from_slice(bytes).map_err(|error| error.to_string())?,
+        };
+        let script = match body.get("sim") {
+            // In a form the script is a text.
+            Some(Value::String(text)) => serde_json::from_str(text),
+            Some(script) => serde_json::from_value(script.clone()),
+            None => Ok(Script::default()),
+        };
+        Ok(Self { script: script.map_err(|error| format!("sim: {error}"))?, body })
     }
 
-    pub(super) fn plan(self, api: Api) -> Plan {
+    /// The model asked for.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.text("/model")
+    }
+
+    pub(super) fn get(&self, pointer: &str) -> Option<&Value> {
+        self.body.pointer(pointer).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn text(&self, pointer: &str) -> Option<&str> {
+        self.get(pointer)?.as_str()
+    }
+
+    /// Whether a field is true, also as the text of a form.
+    pub(super) fn flag(&self, pointer: &str) -> Option<bool> {
+        match self.get(pointer)? {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => Some(text.eq_ignore_ascii_case("true")),
+            _ => None,
+        }
+    }
+
+    fn count(&self, pointer: &str) -> Option<u32> {
+        self.get(pointer)?.as_u64().map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn is_stream(&self, fields: &Fields) -> bool {
+        fields.generates && self.flag("/stream").unwrap_or(fields.streams)
+    }
+
+    /// Decides everything.
+    ///
+    /// # Errors
+    /// If the prompt is none.
+    pub(super) fn plan(&self, fields: &Fields) -> Result<Plan, String> {
         const DEFAULT_MAX_TOKENS: u32 = 64;
         const MAX_CHOICES: u32 = 128;
-        let stream = self.is_stream();
-        let characters = match api {
-            Api::Chat => self
-                .messages
-                .iter()
-                .flatten()
-                .filter_map(|message| message.content.as_ref())
-                .map(characters)
-                .sum(),
-            Api::Completions => self.prompt.as_ref().map_or(0, characters),
-        };
-        let mut script = self.sim.unwrap_or_default();
-        if api == Api::Completions {
-            script.reasoning_tokens = 0;
+        let mut characters = 0;
+        for pointer in fields.prompt {
+            match self.get(pointer) {
+                Some(Value::Number(_) | Value::Bool(_)) => {
+                    return Err(format!("{pointer}: no prompt"));
+                }
+                prompt => characters += prompt.map_or(0, count_characters),
+            }
         }
         let prompt_tokens = u32::try_from(characters / 4).unwrap_or(u32::MAX).max(1);
-        let limit = self.max_completion_tokens.or(self.max_tokens);
-        let tool =
-            self.tools.filter(|_| api == Api::Chat).and_then(|tools| tools.into_iter().next()).map(
-                |tool| {
-                    let name = tool.pointer("/function/name").and_then(Value::as_str);
-                    name.unwrap_or("lookup").to_owned()
-                },
-            );
-        let options = self.stream_options.unwrap_or_default();
-        let include_usage = options.include_usage.unwrap_or(false);
-        let asked_usage = if include_usage { UsagePlace::Trailing } else { UsagePlace::None };
-        let finish_reason = if tool.is_some() {
-            "tool_calls"
+        let script = self.script.clone();
+        let limit = fields.limit.iter().find_map(|pointer| self.count(pointer));
+        let tools = fields.tool.iter().find_map(|pointer| self.get(pointer));
+        let tool = tools.map(|name| name.as_str().unwrap_or("lookup").to_owned());
+        let finish = if tool.is_some() {
+            Finish::Tool
         } else if script.output_tokens.is_none() && limit.is_some() {
-            "length"
+            Finish::Length
         } else {
-            "stop"
+            Finish::Stop
         };
-        Plan {
-            api,
+        let output_tokens = script.output_tokens.or(limit).unwrap_or(DEFAULT_MAX_TOKENS);
+        let choices = fields.choices.and_then(|pointer| self.count(pointer)).unwrap_or(1);
+        Ok(Plan {
             job: Job {
                 prompt_tokens: script.prompt_tokens.unwrap_or(prompt_tokens),
-                reasoning_tokens: script.reasoning_tokens,
-                output_tokens: script.output_tokens.or(limit).unwrap_or(DEFAULT_MAX_TOKENS),
-                choices: self.n.unwrap_or(1).clamp(1, MAX_CHOICES),
+                reasoning_tokens: if fields.reasons { script.reasoning_tokens } else { 0 },
+                output_tokens: if fields.generates { output_tokens } else { 0 },
+                choices: choices.clamp(1, MAX_CHOICES),
             },
-            stream,
+            stream: self.is_stream(fields),
             tool,
-            usage: script.usage.unwrap_or(asked_usage),
-            // vLLM heeds the running usage only together with include_usage.
-            continuous_usage: include_usage && options.continuous_usage_stats.unwrap_or(false),
-            finish_reason,
+            finish,
             script,
-        }
+        })
     }
 }
 
 /// Characters in the strings of a prompt or a message, however nested; a bare token id counts as one token.
-fn characters(value: &Value) -> usize {
+fn count_characters(value: &Value) -> usize {
     match value {
         Value::String(text) => text.chars().count(),
-        Value::Array(items) => items.iter().map(characters).sum(),
-        Value::Object(part) => part.get("text").map_or(0, characters),
+        Value::Array(items) => items.iter().map(count_characters).sum(),
+        Value::Object(part) => ["content", "text", "parts"]
+            .iter()
+            .filter_map(|key| part.get(*key))
+            .map(count_characters)
+            .sum(),
         Value::Number(_) => 4,
         Value::Null | Value::Bool(_) => 0,
     }
@@ -177,9 +186,10 @@ fn characters(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::api::Api;
 
     fn plan(api: Api, body: &str) -> Plan {
-        serde_json::from_str::<Ask>(body).unwrap().plan(api)
+        Ask::read(body.as_bytes(), None).unwrap().plan(&api.fields()).unwrap()
     }
 
     #[test]
@@ -198,37 +208,23 @@ mod tests {
     }
 
     #[test]
-    fn lengths_reasons_and_usage() {
+    fn lengths_and_reasons() {
         let table = [
-            (r#"{}"#, 64, "stop", UsagePlace::None),
-            (r#"{"max_tokens":9}"#, 9, "length", UsagePlace::None),
-            (r#"{"max_tokens":9,"sim":{"output_tokens":3}}"#, 3, "stop", UsagePlace::None),
-            (
-                r#"{"max_completion_tokens":5,"max_tokens":9,"stream_options":{"include_usage":true}}"#,
-                5,
-                "length",
-                UsagePlace::Trailing,
-            ),
-            (
-                r#"{"tools":[{"function":{"name":"f"}}],"sim":{"usage":"finish"}}"#,
-                64,
-                "tool_calls",
-                UsagePlace::Finish,
-            ),
+            (r#"{}"#, 64, Finish::Stop),
+            (r#"{"max_tokens":9}"#, 9, Finish::Length),
+            (r#"{"max_tokens":9,"sim":{"output_tokens":3}}"#, 3, Finish::Stop),
+            (r#"{"max_completion_tokens":5,"max_tokens":9}"#, 5, Finish::Length),
+            (r#"{"tools":[{"function":{"name":"f"}}]}"#, 64, Finish::Tool),
         ];
-        for (body, tokens, reason, usage) in table {
+        for (body, tokens, reason) in table {
             let plan = plan(Api::Chat, body);
-            assert_eq!(
-                (plan.job.output_tokens, plan.finish_reason, plan.usage),
-                (tokens, reason, usage),
-                "{body}"
-            );
+            assert_eq!((plan.job.output_tokens, plan.finish), (tokens, reason), "{body}");
         }
     }
 
     #[test]
     fn a_misspelt_script_is_an_error() {
-        assert!(serde_json::from_str::<Ask>(r#"{"sim":{"eror_after":1}}"#).is_err());
-        assert!(serde_json::from_str::<Ask>(r#"{"temperature":1}"#).is_ok());
+        assert!(Ask::read(br#"{"sim":{"eror_after":1}}"#, None).is_err());
+        assert!(Ask::read(br#"{"temperature":1}"#, None).is_ok());
     }
 }

@@ -24,21 +24,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::api::{Api, Refusal, Route};
 use super::body::SimBody;
 use super::host::Host;
 use super::model::EngineSpec;
-use super::openai::error_json;
-use super::request::Api;
 use super::truth::TruthLog;
 
 /// A simulated inference server, bound and not yet serving. The engines' time, and that of a load at start,
 /// begins with [`bind`](Self::bind).
 ///
-/// | route | |
+/// | `POST` | as whom, scripted by `sim` in the body |
 /// |---|---|
-/// | `POST /v1/chat/completions`, `POST /v1/completions` | as vLLM answers them, scripted by `sim` in the body |
-/// | `GET /v1/models` | the engines |
-/// | `GET /health` | 200, or 503 while any engine loads |
+/// | `/v1/chat/completions` | vLLM, or the server that the script's `flavor` names |
+/// | `/v1/completions`, `/inference/v1/generate`, `/generate` (`prompt`) | vLLM |
+/// | `/v1/responses` | vLLM, OpenAI |
+/// | `/v1/embeddings`, `/v1/rerank`, `/v1/score`, `/v1/classify`, `/tokenize` | vLLM |
+/// | `/v1/moderations`, `/v1/images/generations`, `/v1/audio/transcriptions`, `/v1/audio/speech` | OpenAI |
+/// | `/v1/messages`, `/v1/complete` | Anthropic |
+/// | `/api/chat`, `/api/generate`, `/api/embed` | Ollama |
+/// | `/generate` (`inputs`), `/generate_stream`, `/` | TGI |
+/// | `/generate` (`text` or `input_ids`) | SGLang |
+/// | `/completion`, `/infill` | llama.cpp |
+/// | `/v2/models/NAME/generate`, `/v2/models/NAME/generate_stream` | Triton |
+/// | `/v2/chat`, `/v1/chat` | Cohere |
+/// | `/v1beta/models/NAME:generateContent`, `:streamGenerateContent` | Gemini |
+/// | `/model/NAME/converse`, `/converse-stream`, `/invoke`, `/invoke-with-response-stream` | Bedrock |
+///
+/// | `GET` | |
+/// |---|---|
+/// | `/v1/models` | the engines |
+/// | `/health` | 200, or 503 while any engine loads |
 ///
 /// Anything else is a 404.
 pub struct SimServer {
@@ -127,28 +142,18 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<SimBody> {
+    if let Some(route) = Route::of(request.method(), request.uri()) {
+        return inference::answer(shared, request, route).await;
+    }
     match (request.method(), request.uri().path()) {
-        (&Method::POST, "/v1/chat/completions") => {
-            inference::answer(shared, request, Api::Chat).await
-        }
-        (&Method::POST, "/v1/completions") => {
-            inference::answer(shared, request, Api::Completions).await
-        }
         (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&shared)),
         (&Method::GET, "/health") if shared.hosts.iter().any(|host| host.is_loading()) => {
-            json_response(StatusCode::SERVICE_UNAVAILABLE, &loading())
+            let (_, loading) = Api::Chat.refuse(&Refusal::Loading);
+            json_response(StatusCode::SERVICE_UNAVAILABLE, &loading)
         }
         (&Method::GET, "/health") => json_response(StatusCode::OK, &json!({"status": "ok"})),
-        _ => json_response(
-            StatusCode::NOT_FOUND,
-            &error_json(404, "NotFoundError", "Not Found", None),
-        ),
+        _ => json_response(StatusCode::NOT_FOUND, &json!({"detail": "Not Found"})),
     }
-}
-
-/// The words of llama.cpp, which a proxy may look for.
-fn loading() -> Value {
-    json!({"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
 }
 
 fn models(shared: &Shared) -> Value {
@@ -175,7 +180,10 @@ fn json_response(status: StatusCode, value: &Value) -> Response<SimBody> {
 fn respond(status: StatusCode, content_type: &'static str, body: SimBody) -> Response<SimBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Not all servers have one.
+    if !content_type.is_empty() {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
     response
 }
 

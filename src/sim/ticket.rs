@@ -6,38 +6,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::Part;
+use super::account::{Account, Times};
+use super::api::Api;
+use super::frames::Carried;
 use super::host::Host;
 use super::model::{Emission, JobId, JobTruth};
-use super::openai::Usage;
-use super::request::{Plan, UsagePlace};
-use super::truth::{End, TruthLog, TruthRecord};
-
-/// What one frame carried.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Carried {
-    pub(super) tokens: u32,
-    pub(super) reasoning_tokens: u32,
-    pub(super) answer_chars: u64,
-    pub(super) reasoning_chars: u64,
-}
-
-impl Carried {
-    pub(super) fn add(&mut self, part: Part, chars: u32) {
-        self.tokens += 1;
-        if part == Part::Reasoning {
-            self.reasoning_tokens += 1;
-            self.reasoning_chars += u64::from(chars);
-        } else {
-            self.answer_chars += u64::from(chars);
-        }
-    }
-}
+use super::request::Plan;
+use super::truth::{End, Reported, TruthLog, TruthRecord};
 
 /// The record, the job that it is about, and the log that it goes to.
 pub(super) struct Ticket {
     /// Taken when it is written.
     record: Option<TruthRecord>,
+    /// Tokens of the prompt that a cache had, and that it took.
+    cache: (u32, u32),
     job: Option<(Arc<Host>, JobId, JobTruth)>,
     log: TruthLog,
     epoch: Instant,
@@ -51,6 +33,7 @@ impl Ticket {
             record: Some(TruthRecord {
                 request_id: id,
                 path: path.to_owned(),
+                dialect: None,
                 model: String::new(),
                 stream: false,
                 status: None,
@@ -69,14 +52,16 @@ impl Ticket {
                 output_events: 0,
                 answer_chars: 0,
                 reasoning_chars: 0,
+                tool_chars: 0,
                 choices: 0,
-                tells_usage: false,
+                reported: Reported::default(),
                 queue_s: None,
                 load_s: None,
                 model_started: None,
                 model_first_token: None,
                 model_last_token: None,
             }),
+            cache: (0, 0),
             job: None,
             log,
             epoch,
@@ -84,8 +69,9 @@ impl Ticket {
     }
 
     /// What was asked for, as far as it is known.
-    pub(super) fn asked(&mut self, model: &str, stream: bool) {
+    pub(super) fn asked(&mut self, api: Api, model: &str, stream: bool) {
         if let Some(record) = &mut self.record {
+            record.dialect = api.dialect().map(str::to_owned);
             model.clone_into(&mut record.model);
             record.stream = stream;
         }
@@ -95,8 +81,10 @@ impl Ticket {
         if let Some(record) = &mut self.record {
             record.prompt_tokens = plan.job.prompt_tokens;
             record.choices = plan.job.choices;
-            record.tells_usage = !plan.stream || plan.usage != UsagePlace::None;
         }
+        let cached = plan.script.cached_tokens.min(plan.job.prompt_tokens);
+        let written = plan.script.cache_written_tokens.min(plan.job.prompt_tokens - cached);
+        self.cache = (cached, written);
     }
 
     /// The engine took the job; from now on an early end cancels it there.
@@ -117,34 +105,54 @@ impl Ticket {
         }
     }
 
-    /// Output is handed to the HTTP layer at this instant.
+    /// A frame is handed to the HTTP layer at this instant.
     pub(super) fn sent(&mut self, carried: &Carried) {
-        let now = self.epoch.elapsed().as_secs_f64();
         let Some(record) = &mut self.record else {
             return;
         };
         if carried.tokens == 0 {
             return;
         }
-        record.first_sent = record.first_sent.or(Some(now));
-        record.last_sent = Some(now);
-        record.output_events += u32::from(record.stream);
+        if carried.visible {
+            let now = self.epoch.elapsed().as_secs_f64();
+            record.first_sent = record.first_sent.or(Some(now));
+            record.last_sent = Some(now);
+            record.output_events += u32::from(record.stream);
+        }
         record.output_tokens += carried.tokens;
         record.reasoning_tokens += carried.reasoning_tokens;
         record.answer_chars += carried.answer_chars;
         record.reasoning_chars += carried.reasoning_chars;
+        record.tool_chars += carried.tool_chars;
     }
 
-    /// What a usage chunk would say at this point of a stream, `carried` included.
-    pub(super) fn usage_with(&self, carried: &Carried) -> Usage {
-        let Some(record) = &self.record else {
-            return Usage::default();
-        };
-        Usage {
-            prompt: record.prompt_tokens,
-            completion: record.output_tokens + carried.tokens,
-            reasoning: record.reasoning_tokens + carried.reasoning_tokens,
+    /// A frame that is handed to the HTTP layer tells this.
+    pub(super) fn told(&mut self, reported: &Reported) {
+        if let Some(record) = &mut self.record {
+            record.reported.update(reported);
         }
+    }
+
+    /// What can be told at this instant, with `made` in the answer so far.
+    pub(super) fn account(&self, made: &Carried) -> Account {
+        let input = self.record.as_ref().map_or(0, |record| record.prompt_tokens);
+        let received = self.record.as_ref().map_or(0.0, |record| record.received);
+        let mut times = Times {
+            total: self.epoch.elapsed().saturating_sub(Duration::from_secs_f64(received)),
+            ..Times::default()
+        };
+        if let Some((_, _, truth)) = &self.job {
+            times.queue = truth.queue_wait.unwrap_or_default();
+            times.load = truth.load_wait.unwrap_or_default();
+            let between = |from: Option<Duration>, to: Option<Duration>| {
+                to.zip(from).map_or(Duration::ZERO, |(to, from)| to.saturating_sub(from))
+            };
+            times.prefill = between(truth.started, truth.first_token);
+            times.decode = between(truth.first_token, truth.last_token);
+        }
+        let (cached, written) = self.cache;
+        let (output, reasoning) = (made.tokens, made.reasoning_tokens);
+        Account { input, cached, written, output, reasoning, times }
     }
 
     /// Writes the record; only the first call counts. A job that is not done is cancelled.

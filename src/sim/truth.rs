@@ -14,12 +14,55 @@ pub enum End {
     Finished,
     /// The peer closed the connection before that, or the server was shut down.
     Cancelled,
-    /// Answered with an error instead of output: unknown model, full queue, loading, malformed.
+    /// Answered with an error status instead of output: unknown model, full queue, loading, malformed.
     Rejected,
-    /// Scripted: an error event (or a 500, if not streamed) after some tokens.
+    /// An error event in a stream: scripted, after some tokens (a 500, if not streamed), or a refusal by an API
+    /// that has its 200 out by then.
     Errored,
     /// Scripted: the connection was broken off after some tokens.
     Broken,
+}
+
+/// What a response tells of itself: what a client, or a proxy, could read in it. Counts are put together where
+/// an API splits them, and durations are in seconds, whatever the API's unit. Only what has been sent counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reported {
+    /// Tokens of the prompt, cached ones included.
+    pub input_tokens: Option<u32>,
+    /// Tokens generated, of all choices, reasoning included.
+    pub output_tokens: Option<u32>,
+    /// Tokens of the prompt that came from a cache.
+    pub cached_tokens: Option<u32>,
+    /// Tokens of reasoning among those generated.
+    pub reasoning_tokens: Option<u32>,
+    /// Wait for a slot.
+    pub queue_s: Option<f64>,
+    /// Wait for the model to load.
+    pub load_s: Option<f64>,
+    /// From the slot to the first token.
+    pub prefill_s: Option<f64>,
+    /// From the first token to the last.
+    pub decode_s: Option<f64>,
+    /// From the arrival to the first token.
+    pub ttft_s: Option<f64>,
+    /// From the arrival to the last token, or to the end.
+    pub total_s: Option<f64>,
+}
+
+impl Reported {
+    /// Takes over what `later` tells.
+    pub(super) fn update(&mut self, later: &Self) {
+        self.input_tokens = later.input_tokens.or(self.input_tokens);
+        self.output_tokens = later.output_tokens.or(self.output_tokens);
+        self.cached_tokens = later.cached_tokens.or(self.cached_tokens);
+        self.reasoning_tokens = later.reasoning_tokens.or(self.reasoning_tokens);
+        self.queue_s = later.queue_s.or(self.queue_s);
+        self.load_s = later.load_s.or(self.load_s);
+        self.prefill_s = later.prefill_s.or(self.prefill_s);
+        self.decode_s = later.decode_s.or(self.decode_s);
+        self.ttft_s = later.ttft_s.or(self.ttft_s);
+        self.total_s = later.total_s.or(self.total_s);
+    }
 }
 
 /// One request as the server lived it. Instants are seconds since [`SimServer::epoch`](super::SimServer::epoch)
@@ -30,6 +73,8 @@ pub struct TruthRecord {
     pub request_id: Option<String>,
     /// Path of the request.
     pub path: String,
+    /// The API, by the name that the gauge's request log has for it; absent if it has none.
+    pub dialect: Option<String>,
     /// Model asked for.
     pub model: String,
     /// Whether a stream was asked for.
@@ -63,17 +108,18 @@ pub struct TruthRecord {
     pub reasoning_tokens: u32,
     /// Tokens that the model had made when the request ended, sent or not.
     pub generated_tokens: u32,
-    /// Events with output that were sent; 0 if not streamed.
+    /// Events with output that were sent; 0 if not streamed. An event with nothing but token ids is none.
     pub output_events: u32,
-    /// Characters (Unicode scalar values) of answer sent; of a tool call, its name and arguments.
+    /// Characters (Unicode scalar values) of answer sent.
     pub answer_chars: u64,
     /// Characters of reasoning sent.
     pub reasoning_chars: u64,
+    /// Characters of a tool call's arguments sent, as JSON; its name is no text.
+    pub tool_chars: u64,
     /// Choices asked for.
     pub choices: u32,
-    /// Whether the answer tells its usage, if it comes to its end: always, but for streams that were not
-    /// asked to.
-    pub tells_usage: bool,
+    /// What the answer told of itself.
+    pub reported: Reported,
 
     /// Wait for a slot, by the model.
     pub queue_s: Option<f64>,
@@ -175,6 +221,7 @@ impl TruthRecord {
         Self {
             request_id: Some("r".into()),
             path: "/v1/chat/completions".into(),
+            dialect: Some("openai-chat".into()),
             model: "m".into(),
             stream: true,
             status: Some(200),
@@ -193,8 +240,9 @@ impl TruthRecord {
             output_events: 4,
             answer_chars: 9,
             reasoning_chars: 0,
+            tool_chars: 0,
             choices: 1,
-            tells_usage: true,
+            reported: Reported::default(),
             queue_s: Some(0.0),
             load_s: Some(0.0),
             model_started: None,

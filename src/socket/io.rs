@@ -1,31 +1,49 @@
 //! The socket's wrapper.
+//!
+//! With TLS, the stamps are those of the socket below it: what was decrypted arrived with the read that
+//! completed its record.
 
-use super::receive::{Received, receive};
+use super::raw::{RawIo, Socket};
 use super::{Stamps, prepare};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+/// Most bytes that one read gives of what was decrypted: a whole record.
+const MAX_DECRYPTED: usize = 16 * 1024;
 
 /// Told, when all that was handed to a socket is written: the time since its oldest frame arrived,
 /// and the number of frames.
 pub type OnForwarded = Arc<dyn Fn(Duration, u64) + Send + Sync>;
 
-/// A TCP socket that stamps its reads and writes.
+/// A connection that stamps its reads and writes.
 pub struct StampedIo {
-    io: TcpStream,
+    layer: Layer,
     stamps: Arc<Stamps>,
     on_forwarded: Option<OnForwarded>,
 }
 
+#[derive(Debug)]
+enum Layer {
+    Plain(RawIo),
+    Tls(Box<TlsStream<RawIo>>),
+}
+
 impl fmt::Debug for StampedIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StampedIo").field("io", &self.io).field("stamps", &self.stamps).finish()
+        f.debug_struct("StampedIo")
+            .field("layer", &self.layer)
+            .field("stamps", &self.stamps)
+            .finish_non_exhaustive()
     }
 }
 
@@ -33,17 +51,65 @@ impl StampedIo {
     /// Wraps a client's socket, accepted from a listener that was [`prepared`](prepare). `on_forwarded`
     /// is told what forwarding took.
     pub fn accepted(io: TcpStream, on_forwarded: OnForwarded) -> Self {
-        Self::new(io, Some(on_forwarded))
+        Self::new(RawIo::new(Socket::Tcp(io)), Some(on_forwarded))
     }
 
     /// Wraps a socket that we connected; `stamps` asks the kernel to stamp what it receives.
-    pub fn connected(io: TcpStream, stamps: bool) -> Self {
-        prepare(&io, stamps);
-        Self::new(io, None)
+    pub fn connected(socket: Socket, stamps: bool) -> Self {
+        if let Socket::Tcp(io) = &socket {
+            prepare(io, stamps);
+        }
+        Self::new(RawIo::new(socket), None)
     }
 
-    fn new(io: TcpStream, on_forwarded: Option<OnForwarded>) -> Self {
-        Self { io, stamps: Arc::default(), on_forwarded }
+    fn new(raw: RawIo, on_forwarded: Option<OnForwarded>) -> Self {
+        let stamps = Arc::clone(&raw.stamps);
+        Self { layer: Layer::Plain(raw), stamps, on_forwarded }
+    }
+
+    /// Speaks TLS from here on, with a client.
+    ///
+    /// # Errors
+    /// If the client does not, or not as it should.
+    pub async fn accept_tls(self, tls: &TlsAcceptor) -> io::Result<Self> {
+        let Self { layer, stamps, on_forwarded } = self;
+        let Layer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let stream = tls.accept(raw).await?;
+        Ok(Self::secured(stream.into(), stamps, on_forwarded))
+    }
+
+    /// Speaks TLS from here on, with the server of this name, by one of these protocols.
+    ///
+    /// # Errors
+    /// If the server does not, or is not the one.
+    pub async fn connect_tls(
+        self,
+        tls: &TlsConnector,
+        name: ServerName<'static>,
+        protocols: Vec<Vec<u8>>,
+    ) -> io::Result<Self> {
+        let Self { layer, stamps, on_forwarded } = self;
+        let Layer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let stream = tls.with_alpn(protocols).connect(name, raw).await?;
+        Ok(Self::secured(stream.into(), stamps, on_forwarded))
+    }
+
+    fn secured(
+        stream: TlsStream<RawIo>,
+        stamps: Arc<Stamps>,
+        on_forwarded: Option<OnForwarded>,
+    ) -> Self {
+        // What was read so far is the handshake's.
+        stamps.expect_head();
+        Self { layer: Layer::Tls(Box::new(stream)), stamps, on_forwarded }
+    }
+
+    /// The protocol that TLS has agreed on.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match &self.layer {
+            Layer::Plain(_) => None,
+            Layer::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
     }
 
     /// The socket's stamps.
@@ -54,34 +120,14 @@ impl StampedIo {
     /// Reads once what is there, at most `most` bytes, and shows it to `take`, with its stamp noted. Gives
     /// the number of bytes; 0 is the end.
     pub fn poll_receive(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        mut take: impl FnMut(&[u8]),
+        take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.io.poll_read_ready(cx))?;
-            let mut received = None;
-            let tried = self.io.try_io(Interest::READABLE, || {
-                let Received { bytes, drained } = receive(&self.io, most, |bytes, stamp| {
-                    if !bytes.is_empty() {
-                        self.stamps.note_read(stamp);
-                        take(bytes);
-                    }
-                })?;
-                received = Some(bytes);
-                // To say that a drained socket would block saves the read that finds out.
-                if drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
-            if let Some(bytes) = received {
-                return Poll::Ready(Ok(bytes));
-            }
-            match tried {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(()) => {}
-            }
+        match &mut self.layer {
+            Layer::Plain(raw) => raw.poll_receive(cx, most, take),
+            Layer::Tls(stream) => poll_decrypted(stream, cx, most, take),
         }
     }
 
@@ -89,15 +135,17 @@ impl StampedIo {
     /// it in each of its turns. `watched` says that this task waits for it already, so that it does not
     /// say so again; it begins as `false`.
     pub fn poll_watched(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         watched: &mut bool,
         most: usize,
         take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
-        let is_ready = self.io.try_io(Interest::READABLE, || Ok(())).is_ok();
-        if *watched && !is_ready {
-            return Poll::Pending;
+        if let Layer::Plain(raw) = &self.layer {
+            let is_ready = raw.is_readable();
+            if *watched && !is_ready {
+                return Poll::Pending;
+            }
         }
         let received = self.poll_receive(cx, most, take);
         // Where the task's budget is spent, nobody waits.
@@ -105,51 +153,58 @@ impl StampedIo {
         received
     }
 
-    /// Writes what the socket takes of `bytes`.
-    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.io.try_write(bytes) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stamps.note_stall();
-                    ready!(self.io.poll_write_ready(cx))?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return self.wrote(Poll::Ready(result)),
-            }
+    /// Writes what the connection takes of `bytes`; see [`poll_sent`](Self::poll_sent).
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.layer {
+            Layer::Plain(raw) => raw.poll_send(cx, bytes),
+            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
+    /// To be called when [`poll_send`](Self::poll_send) has taken all: ready once the socket has it too,
+    /// which without TLS is at once.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Layer::Tls(stream) = &mut self.layer {
+            ready!(Pin::new(&mut **stream).poll_flush(cx))?;
+        }
+        self.forwarded();
+        Poll::Ready(Ok(()))
+    }
+
     /// All that was handed over is written.
-    pub fn forwarded(&self) {
+    fn forwarded(&self) {
         if let Some(on_forwarded) = &self.on_forwarded
             && let Some((delay, frames)) = self.stamps.take_forwarded()
         {
             on_forwarded(delay, frames);
         }
     }
-
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &result {
-            Poll::Ready(Ok(bytes)) if *bytes > 0 => self.stamps.note_write(),
-            Poll::Pending => self.stamps.note_stall(),
-            Poll::Ready(_) => {}
-        }
-        result
-    }
 }
 
-impl Drop for StampedIo {
-    fn drop(&mut self) {
-        if self.stamps.is_reset() {
-            // If the option is refused, the peer sees a plain close, which is all that is left.
-            let _ = self.io.set_zero_linger();
-        }
+fn poll_decrypted(
+    stream: &mut TlsStream<RawIo>,
+    cx: &mut Context<'_>,
+    most: usize,
+    mut take: impl FnMut(&[u8]),
+) -> Poll<io::Result<usize>> {
+    thread_local! {
+        static DECRYPTED: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_DECRYPTED].into());
     }
+    DECRYPTED.with_borrow_mut(|decrypted| {
+        let (room, _) = decrypted.split_at_mut(most.min(MAX_DECRYPTED));
+        let mut buf = ReadBuf::new(room);
+        ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
+        let bytes = buf.filled();
+        if !bytes.is_empty() {
+            take(bytes);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    })
 }
 
 impl Read for StampedIo {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
@@ -164,8 +219,10 @@ impl Write for StampedIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(result)
+        match &mut self.layer {
+            Layer::Plain(raw) => Pin::new(raw).poll_write(cx, buf),
+            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
+        }
     }
 
     fn poll_write_vectored(
@@ -173,21 +230,28 @@ impl Write for StampedIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(result)
+        match &mut self.layer {
+            Layer::Plain(raw) => Pin::new(raw).poll_write_vectored(cx, bufs),
+            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        match &self.layer {
+            Layer::Plain(raw) => raw.is_write_vectored(),
+            Layer::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     /// hyper flushes once its own buffers are written out.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.forwarded();
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.poll_sent(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        match &mut self.layer {
+            Layer::Plain(raw) => Pin::new(raw).poll_shutdown(cx),
+            Layer::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
     }
 }

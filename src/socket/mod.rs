@@ -7,11 +7,13 @@
 mod clock;
 mod io;
 mod lag;
+mod raw;
 mod receive;
 mod stamps;
 
 pub use clock::now;
 pub use io::{OnForwarded, StampedIo};
 pub use lag::{heart, lagged_since, watch_lag};
+pub use raw::Socket;
 pub use receive::prepare;
 pub use stamps::Stamps;

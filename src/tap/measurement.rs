@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
 };
-use hyper::http::{request, response};
+use hyper::http::{Version, request, response};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -69,7 +70,11 @@ impl Measurement {
         let path = head.uri.path();
         let route = Route::of(head.method.as_str(), path);
         let model = route.model(path).or_else(|| route.model_in_query(head.uri.query()));
-        let start = client.head_began();
+        let start = match head.version {
+            // Other requests are on the connection, so that only the latest read is surely of this one.
+            Version::HTTP_2 => client.last_read().at,
+            _ => client.head_began(),
+        };
         let elapsed = socket::now().saturating_sub(start);
         let state = State {
             side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
@@ -150,7 +155,7 @@ impl Measurement {
         }
     }
 
-    /// The response's trailers arrived.
+    /// The trailers of the response's body, which is over with them.
     pub fn trailers(&mut self, fields: &HeaderMap) {
         if let Some(state) = &mut self.state {
             state.call_status(fields);
@@ -218,10 +223,9 @@ impl State {
             // It is not the server that is waited for between two responses.
             self.side.enter(Phase::Streaming);
         } else if head.status.is_success() {
-            match Meter::new(dialect, content_type) {
-                _ if is_encoded(&head.headers) => self.unparsed(Unparsed::Encoding),
-                None => self.unparsed(Unparsed::ContentType),
-                meter => self.meter = meter,
+            match Meter::new(dialect, content_type, &content_encoding(&head.headers)) {
+                Ok(meter) => self.meter = Some(meter),
+                Err(reason) => self.unparsed(reason),
             }
         }
     }
@@ -320,7 +324,7 @@ impl State {
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
         if let Some(meter) = &meter {
-            record.stream = meter.is_stream();
+            record.stream |= meter.is_stream();
             record.dialect = Some(meter.dialect());
             let tally = meter.tally();
             record.measured(tally, meter.is_stream(), self.start);
@@ -408,19 +412,24 @@ fn engine_of(headers: &HeaderMap) -> Option<Engine> {
     headers.iter().find_map(of)
 }
 
+/// The content codings of the body, in the order in which they were applied.
+fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    match (values.next(), values.next()) {
+        (None, _) => Cow::Borrowed(b""),
+        (Some(only), None) => Cow::Borrowed(only),
+        _ => {
+            let all = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+            Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
+        }
+    }
+}
+
 /// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
 fn is_deflated(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
         let mut extensions = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
         extensions.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate"))
-    })
-}
-
-/// Whether the body is in a content encoding, which would have to be undone to read it.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|value| {
-        let value = value.as_bytes().trim_ascii();
-        !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
     })
 }
 

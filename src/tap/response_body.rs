@@ -53,6 +53,9 @@ impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
                     if let Some(data) = frame.data_ref() {
                         this.measurement.data(data);
                     }
+                    if let Some(fields) = frame.trailers_ref() {
+                        this.measurement.trailers(fields);
+                    }
                     if frame.is_trailers() || this.body.is_end_stream() {
                         this.measurement.complete();
                     }

@@ -4,6 +4,7 @@
 pub mod chat;
 pub mod corpus;
 pub mod exchange;
+pub mod http2;
 pub mod outcome;
 pub mod pattern;
 pub mod process;
@@ -11,6 +12,7 @@ pub mod rng;
 pub mod scrape;
 pub mod sim;
 pub mod text_format;
+pub mod tls;
 pub mod upstream;
 pub mod wire;
 

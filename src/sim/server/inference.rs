@@ -4,105 +4,135 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Shared, json_response, loading, respond, unix_seconds};
-use crate::sim::answer::Answer;
+use super::{Shared, json_response, respond, unix_seconds};
+use crate::sim::answer::{Answer, Texts};
+use crate::sim::api::{
+    Api, Case, EVENT_STREAM, HeadAt, Refusal, Route, Writer, has_strange_flavor,
+};
 use crate::sim::body::{SimBody, StreamBody, WholeBody};
+use crate::sim::frames::Carried;
 use crate::sim::model::{Emission, EmissionKind, Rejected};
-use crate::sim::openai::{ChoiceText, ChunkWriter, error_json, whole};
-use crate::sim::request::{Api, Ask, Plan};
-use crate::sim::ticket::{Carried, Ticket};
+use crate::sim::request::{Ask, Plan};
+use crate::sim::ticket::Ticket;
 use crate::sim::truth::End;
 
 /// Bodies beyond this are refused; a prompt of a million tokens is well below.
 const MAX_BODY: usize = 64 << 20;
 
-/// What a response says of itself.
-struct Labels {
-    id: String,
-    created: u64,
-    model: String,
-}
-
 pub(super) async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
-    api: Api,
+    mut route: Route,
 ) -> Response<SimBody> {
-    let request_id = request
-        .headers()
-        .get("x-request-id")
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let header = |name: &str| {
+        let value = request.headers().get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let (request_id, content_type) = (header("x-request-id"), header("content-type"));
     let mut ticket =
         Ticket::open(shared.truth.clone(), shared.epoch, request.uri().path(), request_id.clone());
-    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let ask: Ask = match body.map(|body| serde_json::from_slice(&body.to_bytes())) {
-        Ok(Ok(ask)) => ask,
-        Ok(Err(error)) => return reject(ticket, 400, bad_request(&error.to_string())),
-        Err(error) => return reject(ticket, 400, bad_request(&error.to_string())),
+    let body = match Limited::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return refuse(ticket, route.api, &Refusal::Malformed(error.to_string())),
     };
-    let named = ask.model.clone();
-    ticket.asked(named.as_deref().unwrap_or_default(), ask.is_stream());
-    let Some(host) = shared.host(named.as_deref()).map(Arc::clone) else {
-        let name = named.unwrap_or_default();
-        let message = format!("The model `{name}` does not exist.");
-        let error = error_json(404, "NotFoundError", &message, Some("model"));
-        return reject(ticket, 404, error);
+    let ask = match Ask::read(&body, content_type.as_deref()) {
+        Ok(ask) if has_strange_flavor(&ask.script) => {
+            return refuse(ticket, route.api, &Refusal::Malformed("sim: flavor".to_owned()));
+        }
+        Ok(ask) => ask,
+        Err(message) => return refuse(ticket, route.api, &Refusal::Malformed(message)),
     };
-    ticket.asked(&host.name, ask.is_stream());
-    let plan = ask.plan(api);
+    drop(body);
+    route.settle(&ask);
+    let mut plan = match ask.plan(&route.api.fields()) {
+        Ok(plan) => plan,
+        Err(message) => return refuse(ticket, route.api, &Refusal::Malformed(message)),
+    };
+    plan.stream = route.stream.unwrap_or(plan.stream);
+    // Sound comes bit by bit too, but has no events.
+    let stream = plan.stream && route.api != Api::Speech;
+    let named = route.model.as_deref().or_else(|| ask.model());
+    ticket.asked(route.api, named.unwrap_or_default(), stream);
+    let Some(host) = shared.host(named).map(Arc::clone) else {
+        let name = named.unwrap_or_default().to_owned();
+        return refuse(ticket, route.api, &Refusal::NoModel(name));
+    };
+    ticket.asked(route.api, &host.name, stream);
     ticket.planned(&plan);
     let (job, arrival, emissions) = match host.submit(plan.job) {
         Ok(accepted) => accepted,
-        Err(Rejected::Loading) => return reject(ticket, 503, loading()),
-        Err(Rejected::QueueFull) => {
-            let message = "The waiting queue is full, try again later.";
-            let error = error_json(503, "QueueOverflowError", message, None);
-            return reject(ticket, 503, error);
+        Err(rejected) => {
+            let refusal = match rejected {
+                Rejected::Loading => Refusal::Loading,
+                Rejected::QueueFull => Refusal::QueueFull,
+            };
+            let event = plan.stream.then(|| route.api.refuse_in_stream(&refusal, &ask)).flatten();
+            return match event {
+                Some(event) => refuse_in_stream(ticket, event),
+                None => refuse(ticket, route.api, &refusal),
+            };
         }
     };
     ticket.accepted(Arc::clone(&host), job, arrival);
 
     let answer = Answer::new(host.seed ^ job.0, &plan);
-    let prefix = match api {
-        Api::Chat => "chatcmpl-",
-        Api::Completions => "cmpl-",
-    };
-    let labels = Labels {
-        id: match request_id {
-            Some(id) => format!("{prefix}{id}"),
-            None => format!("{prefix}{}", shared.next_response()),
-        },
+    let id = request_id.unwrap_or_else(|| shared.next_response().to_string());
+    let writer = route.api.writer(&Case {
+        route: &route,
+        ask: &ask,
+        plan: &plan,
+        id: &id,
         created: unix_seconds(),
-        model: host.name.clone(),
-    };
+        model: &host.name,
+    });
+    // A prompt may be large, and is not needed any more.
+    drop(ask);
     if plan.stream {
-        // Like vLLM: the head goes out on admission, before the job has a slot.
-        ticket.status(200);
-        let writer = ChunkWriter::new(api, &labels.id, labels.created, &labels.model);
-        let body = StreamBody::new(plan, answer, writer, ticket, emissions);
-        return respond(
-            StatusCode::OK,
-            "text/event-stream; charset=utf-8",
-            SimBody::Stream(Box::new(body)),
-        );
+        answer_stream(plan, answer, writer, ticket, emissions).await
+    } else {
+        answer_whole(plan, answer, writer, route.api, ticket, emissions).await
     }
-    answer_whole(plan, &answer, &labels, ticket, emissions).await
+}
+
+/// The head goes out when this server's would.
+async fn answer_stream(
+    plan: Plan,
+    answer: Answer,
+    writer: Box<dyn Writer>,
+    ticket: Ticket,
+    emissions: UnboundedReceiver<Emission>,
+) -> Response<SimBody> {
+    let head_at = writer.head_at();
+    let mut body = StreamBody::new(plan, answer, writer, ticket, emissions);
+    match head_at {
+        HeadAt::Admission => {}
+        HeadAt::Start => {
+            body.wait_for(|kind| matches!(kind, EmissionKind::Started { .. })).await;
+        }
+        HeadAt::FirstToken => {
+            body.wait_for(|kind| matches!(kind, EmissionKind::Token { .. })).await;
+        }
+    }
+    let (content_type, headers) = body.head();
+    let response = respond(StatusCode::OK, content_type, SimBody::Stream(Box::new(body)));
+    with_headers(response, headers)
 }
 
 /// Waits for all tokens; the head goes out with the JSON.
 async fn answer_whole(
     plan: Plan,
-    answer: &Answer,
-    labels: &Labels,
+    answer: Answer,
+    mut writer: Box<dyn Writer>,
+    api: Api,
     mut ticket: Ticket,
     mut emissions: UnboundedReceiver<Emission>,
 ) -> Response<SimBody> {
-    let mut choices = vec![ChoiceText::default(); plan.job.choices as usize];
-    let mut carried = Carried::default();
+    let mut choices = vec![Texts::default(); plan.job.choices as usize];
+    let mut carried = Carried { visible: true, ..Carried::default() };
     let mut break_off = false;
     while let Some(emission) = emissions.recv().await {
         ticket.note(&emission);
@@ -110,44 +140,55 @@ async fn answer_whole(
             continue;
         };
         let said = answer.token(choice, index);
-        if let Some(text) = choices.get_mut(choice as usize) {
-            text.push(&said);
+        if let Some(texts) = choices.get_mut(choice as usize) {
+            texts.push(said.part, &said.json);
         }
         carried.add(said.part, said.chars);
         let due = |after: Option<u32>| after.is_some_and(|after| carried.tokens >= after);
         if due(plan.script.error_after) {
-            let error = error_json(500, "InternalServerError", "scripted error", None);
-            return end_with(ticket, 500, End::Errored, &error);
+            return end_with(ticket, End::Errored, api, &Refusal::Failed);
         }
         if due(plan.script.break_after) {
             break_off = true;
             break;
         }
     }
+    if !api.fields().shows {
+        carried = carried.numbers();
+    }
     ticket.status(200);
-    let usage = ticket.usage_with(&carried);
-    let bytes = whole(
-        plan.api,
-        (&labels.id, labels.created, &labels.model),
-        &choices,
-        plan.finish_reason,
-        &usage,
-    );
-    let body = WholeBody::new(bytes, carried, ticket, break_off);
-    respond(StatusCode::OK, "application/json", SimBody::Whole(Box::new(body)))
+    let whole = writer.whole(&choices, &ticket.account(&carried));
+    let body = WholeBody::new(whole.bytes, carried, whole.reported, ticket, break_off);
+    let response = respond(StatusCode::OK, "application/json", SimBody::Whole(Box::new(body)));
+    with_headers(response, whole.headers)
 }
 
-fn bad_request(message: &str) -> Value {
-    error_json(400, "BadRequestError", message, None)
+fn with_headers(
+    mut response: Response<SimBody>,
+    headers: Vec<(&'static str, String)>,
+) -> Response<SimBody> {
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
 }
 
-fn reject(ticket: Ticket, status: u16, error: Value) -> Response<SimBody> {
-    end_with(ticket, status, End::Rejected, &error)
+fn refuse(ticket: Ticket, api: Api, refusal: &Refusal) -> Response<SimBody> {
+    end_with(ticket, End::Rejected, api, refusal)
 }
 
-fn end_with(mut ticket: Ticket, status: u16, end: End, error: &Value) -> Response<SimBody> {
+fn refuse_in_stream(mut ticket: Ticket, event: String) -> Response<SimBody> {
+    ticket.status(200);
+    ticket.finish(End::Errored);
+    respond(StatusCode::OK, EVENT_STREAM, SimBody::Fixed(Some(event.into())))
+}
+
+fn end_with(mut ticket: Ticket, end: End, api: Api, refusal: &Refusal) -> Response<SimBody> {
+    let (status, error) = api.refuse(refusal);
     ticket.status(status);
     ticket.finish(end);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json_response(status, error)
+    json_response(status, &error)
 }

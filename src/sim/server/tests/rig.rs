@@ -46,7 +46,10 @@ pub(super) async fn rig(spec: EngineSpec) -> Rig {
 /// What a client saw.
 pub(super) struct Seen {
     pub(super) status: u16,
+    pub(super) headers: hyper::HeaderMap,
     pub(super) text: String,
+    /// The HTTP chunks.
+    pub(super) frames: Vec<Bytes>,
     /// Data of each event, with its arrival since the request was sent; one HTTP chunk each.
     pub(super) events: Vec<(Duration, String)>,
     /// Whether the body came to its proper end.
@@ -89,6 +92,23 @@ impl Seen {
         self.events.iter().filter(|(_, data)| has_output(data)).map(|(at, _)| *at).collect()
     }
 
+    /// A header of the response.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The data of all server-sent events, whatever else is between them.
+    pub(super) fn data(&self) -> Vec<Value> {
+        let lines = self.text.lines().filter_map(|line| line.strip_prefix("data:"));
+        let lines = lines.map(str::trim).filter(|data| *data != "[DONE]");
+        lines.map(|data| serde_json::from_str(data).unwrap()).collect()
+    }
+
+    /// The lines, each of which is JSON.
+    pub(super) fn lines(&self) -> Vec<Value> {
+        self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     pub(super) fn done(&self) -> bool {
         self.events.last().is_some_and(|(_, data)| data == "[DONE]")
     }
@@ -96,6 +116,16 @@ impl Seen {
 
 impl Rig {
     pub(super) async fn send(&self, method: &str, path: &str, body: &Value) -> Response<Incoming> {
+        self.send_as(method, path, "application/json", body.to_string()).await
+    }
+
+    async fn send_as(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: String,
+    ) -> Response<Incoming> {
         let stream = TcpStream::connect(self.addr).await.unwrap();
         let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -103,18 +133,30 @@ impl Rig {
             .method(method)
             .uri(path)
             .header("host", "sim")
+            .header("content-type", content_type)
             .header("x-request-id", "test-1")
-            .body(Full::new(Bytes::from(body.to_string())))
+            .body(Full::new(Bytes::from(body)))
             .unwrap();
         sender.send_request(request).await.unwrap()
     }
 
     pub(super) async fn see(&self, method: &str, path: &str, body: Value) -> Seen {
         let began = Instant::now();
-        let response = self.send(method, path, &body).await;
+        Self::read(began, self.send(method, path, &body).await).await
+    }
+
+    /// A form with the boundary `b`.
+    pub(super) async fn form(&self, path: &str, body: String) -> Seen {
+        let (began, kind) = (Instant::now(), "multipart/form-data; boundary=b");
+        Self::read(began, self.send_as("POST", path, kind, body).await).await
+    }
+
+    async fn read(began: Instant, response: Response<Incoming>) -> Seen {
         let mut seen = Seen {
             status: response.status().as_u16(),
+            headers: response.headers().clone(),
             text: String::new(),
+            frames: Vec::new(),
             events: Vec::new(),
             complete: true,
         };
@@ -124,12 +166,14 @@ impl Rig {
                 seen.complete = false;
                 break;
             };
-            let data = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
-            if let Some(event) = data.strip_prefix("data: ") {
-                let event = event.strip_suffix("\n\n").expect("one event a chunk");
-                assert!(!event.contains('\n'), "one event a chunk: {event}");
+            let bytes = frame.into_data().unwrap();
+            // What is binary is looked at in `frames`.
+            let data = String::from_utf8_lossy(&bytes).into_owned();
+            let event = data.strip_prefix("data: ").and_then(|data| data.strip_suffix("\n\n"));
+            if let Some(event) = event.filter(|event| !event.contains('\n')) {
                 seen.events.push((began.elapsed(), event.to_owned()));
             }
+            seen.frames.push(bytes);
             seen.text.push_str(&data);
         }
         seen
@@ -137,6 +181,12 @@ impl Rig {
 
     pub(super) async fn chat(&self, body: Value) -> Seen {
         self.see("POST", "/v1/chat/completions", body).await
+    }
+
+    /// Asks, and waits for the only record there is to be.
+    pub(super) async fn post(&self, path: &str, body: Value) -> (Seen, TruthRecord) {
+        let seen = self.see("POST", path, body).await;
+        (seen, self.record().await)
     }
 
     pub(super) async fn get(&self, path: &str) -> Seen {
@@ -153,4 +203,14 @@ impl Rig {
         }
         panic!("no record");
     }
+}
+
+/// The strings at this place of each value, put together; where there is none, nothing.
+pub(super) fn joined<'a>(values: impl IntoIterator<Item = &'a Value>, pointer: &str) -> String {
+    values.into_iter().filter_map(|value| value.pointer(pointer)?.as_str()).collect()
+}
+
+/// Characters of a text.
+pub(super) fn chars(text: &str) -> u64 {
+    text.chars().count() as u64
 }

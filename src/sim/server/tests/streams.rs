@@ -2,7 +2,7 @@
 
 use super::rig::*;
 use crate::sim::server::*;
-use crate::sim::truth::End;
+use crate::sim::truth::{End, Reported};
 
 #[tokio::test]
 async fn a_streamed_chat_is_what_the_truth_says() {
@@ -54,6 +54,14 @@ async fn a_streamed_chat_is_what_the_truth_says() {
     assert!(record.first_sent >= record.model_first_token);
     assert!(record.last_sent >= record.model_last_token);
     assert_eq!((record.queue_s, record.load_s), (Some(0.0), Some(0.0)));
+    let told = Reported {
+        input_tokens: Some(4),
+        output_tokens: Some(30),
+        cached_tokens: Some(0),
+        reasoning_tokens: Some(10),
+        ..Reported::default()
+    };
+    assert_eq!(record.reported, told);
 }
 
 #[tokio::test]
@@ -103,8 +111,7 @@ async fn a_tool_call_has_its_name_then_fragments_of_arguments() {
     let chunks = seen.chunks();
     let last = chunks.last().unwrap();
     assert_eq!(last["choices"][0]["finish_reason"], "tool_calls");
-    let characters = name.chars().count() + arguments.chars().count();
-    assert_eq!(record.answer_chars, characters as u64);
+    assert_eq!((record.answer_chars, record.tool_chars), (0, arguments.chars().count() as u64));
 }
 
 #[tokio::test]

@@ -1,0 +1,130 @@
+//! Opens connections to the upstream.
+
+use super::UpstreamConfig;
+use super::address::Address;
+use super::tls::{self, TlsError};
+use crate::socket::StampedIo;
+use std::io;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+/// The names of the protocols in TLS (ALPN, RFC 7301).
+pub(super) const HTTP_1: &[u8] = b"http/1.1";
+pub(super) const HTTP_2: &[u8] = b"h2";
+
+/// Which requests go to an upstream by HTTP/2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Http2 {
+    /// With TLS what the server chooses; without, gRPC, which nothing else can carry.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Http2 {
+    /// The value of the key `http2`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// By which protocol a request is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+    /// By what the server chooses in TLS.
+    Negotiated,
+}
+
+/// No connection could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConnectError {
+    Timeout,
+    /// Nobody listens there.
+    Unreachable,
+    /// TLS failed: the server does not speak it, or is not trusted.
+    Tls,
+    /// The server does not speak HTTP/2.
+    NotHttp2,
+}
+
+/// A connection on which nothing was said yet.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub io: StampedIo,
+    pub is_http2: bool,
+}
+
+/// Opens connections to one upstream.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    config: UpstreamConfig,
+    tls: Option<Tls>,
+}
+
+#[derive(Clone)]
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Reads what TLS needs, if it is spoken.
+    ///
+    /// # Errors
+    /// If a file of certificates cannot be used.
+    pub fn new(config: UpstreamConfig) -> Result<Self, TlsError> {
+        let tls = match &config.address {
+            Address::Tcp { host, .. } if config.tls => {
+                let name = tls::server_name(host)?;
+                let connector = TlsConnector::from(tls::client_config(config.ca_file.as_deref())?);
+                Some(Tls { connector, name })
+            }
+            _ => None,
+        };
+        Ok(Self { config, tls })
+    }
+
+    /// What it was made from.
+    pub(super) fn config(&self) -> &UpstreamConfig {
+        &self.config
+    }
+
+    /// Opens a connection for this protocol, however long that takes.
+    pub(super) async fn connect(&self, protocol: Protocol) -> Result<Connected, ConnectError> {
+        let socket = self.config.address.connect().await.map_err(failed)?;
+        let io = StampedIo::connected(socket, self.config.kernel_stamps);
+        let Some(Tls { connector, name }) = &self.tls else {
+            return Ok(Connected { io, is_http2: protocol == Protocol::Http2 });
+        };
+        let protocols: &[&[u8]] = match protocol {
+            Protocol::Http1 => &[HTTP_1],
+            Protocol::Http2 => &[HTTP_2],
+            Protocol::Negotiated => &[HTTP_2, HTTP_1],
+        };
+        let protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        let io = io.connect_tls(connector, name.clone(), protocols).await.map_err(failed)?;
+        let is_http2 = io.protocol() == Some(HTTP_2);
+        match protocol {
+            Protocol::Http2 if !is_http2 => Err(ConnectError::NotHttp2),
+            _ => Ok(Connected { io, is_http2 }),
+        }
+    }
+}
+
+fn failed(error: io::Error) -> ConnectError {
+    tracing::debug!(%error, "cannot connect to the upstream");
+    if tls::is_tls(&error) { ConnectError::Tls } else { ConnectError::Unreachable }
+}

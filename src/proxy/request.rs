@@ -1,0 +1,185 @@
+//! The head of a request: what of it goes on, and how.
+
+use super::answer::Refusal;
+use super::connector::{Http2, Protocol};
+use super::headers;
+use super::pool::UpstreamConfig;
+use super::upgrade::Upgrade;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue,
+    TRANSFER_ENCODING,
+};
+use hyper::http::{request, uri};
+use hyper::{Method, Uri, Version};
+
+/// What the upstream gets.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub protocol: Protocol,
+    /// What the client asks to switch to.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// Makes the client's head the one that goes on by HTTP/1.1.
+pub(super) fn prepare(
+    head: &mut request::Parts,
+    has_body: bool,
+    config: &UpstreamConfig,
+) -> Result<Prepared, Refusal> {
+    if head.method == Method::CONNECT {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    check_framing(head)?;
+    let is_http2 = head.version == Version::HTTP_2;
+    let host = host(head, config)?;
+    let is_grpc = is_http2 && is_grpc(&head.headers);
+    let protocol = match (config.http2, config.tls) {
+        (Http2::Never, _) => Protocol::Http1,
+        (Http2::Always, _) => Protocol::Http2,
+        (Http2::Auto, true) => Protocol::Negotiated,
+        (Http2::Auto, false) if is_grpc => Protocol::Http2,
+        (Http2::Auto, false) => Protocol::Http1,
+    };
+    // HTTP/2 has no such thing, and a server that is to get nothing but HTTP/2 gets an ordinary request.
+    let upgrade = match config.http2 {
+        Http2::Always => None,
+        _ => Upgrade::asked_for(head),
+    };
+    let takes_trailers = headers::takes_trailers(&head.headers);
+    head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
+    if is_http2 {
+        join_cookies(&mut head.headers);
+        if has_body && !head.headers.contains_key(CONTENT_LENGTH) {
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    if takes_trailers {
+        headers::take_trailers(&mut head.headers);
+    }
+    if let Some(upgrade) = &upgrade {
+        upgrade.ask(&mut head.headers);
+    }
+    if let Some(host) = host {
+        head.headers.insert(HOST, host);
+    }
+    if head.uri.authority().is_some() {
+        head.uri = origin_form(&head.uri);
+    }
+    head.version = Version::HTTP_11;
+    // An upgrade that hyper has seen is ours to make.
+    head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let protocol = if upgrade.is_some() { Protocol::Http1 } else { protocol };
+    Ok(Prepared { protocol, upgrade })
+}
+
+/// Makes a head that goes by HTTP/1.1 one that goes by HTTP/2 (RFC 9113, section 8.2.2 and 8.3.1).
+pub(super) fn to_http2(head: &mut request::Parts, config: &UpstreamConfig) -> Result<(), Refusal> {
+    let authority = match head.headers.get(HOST) {
+        Some(host) if !host.is_empty() => host.clone(),
+        _ => HeaderValue::from_str(&config.authority()).map_err(|_| BAD_TARGET)?,
+    };
+    let mut parts = uri::Parts::default();
+    parts.scheme = uri::Scheme::try_from(config.scheme()).ok();
+    parts.authority = uri::Authority::try_from(authority.as_bytes()).ok();
+    parts.path_and_query = head.uri.path_and_query().cloned();
+    head.uri = Uri::from_parts(parts).map_err(|_| BAD_TARGET)?;
+    for name in [HOST, CONNECTION, TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+    head.version = Version::HTTP_2;
+    Ok(())
+}
+
+const BAD_TARGET: Refusal = Refusal::BadRequest("the request's target has no valid host");
+
+/// Refuses what could be read in two ways.
+fn check_framing(head: &request::Parts) -> Result<(), Refusal> {
+    let is_chunked =
+        |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let codings = head.headers.get_all(TRANSFER_ENCODING);
+    if !codings.iter().all(is_chunked) {
+        return Err(Refusal::NotImplemented);
+    }
+    if codings.iter().count() > 1 {
+        return Err(Refusal::BadRequest("a request is chunked once (RFC 9112, 6.1)"));
+    }
+    if head.version == Version::HTTP_2 {
+        // In HTTP/2 frames say where a body ends, so nobody has looked at these.
+        let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+        let is_number = |length: &HeaderValue| {
+            !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+        };
+        if !lengths.next().is_none_or(is_number) || lengths.next().is_some() {
+            return Err(Refusal::BadRequest("a request has at most one Content-Length"));
+        }
+    }
+    Ok(())
+}
+
+/// The `Host` to send in the place of the client's, if that is another one.
+fn host(head: &request::Parts, config: &UpstreamConfig) -> Result<Option<HeaderValue>, Refusal> {
+    let hosts = head.headers.get_all(HOST).iter().count();
+    // The target's own authority outweighs the header (RFC 9112, 3.2.2; RFC 9113, 8.3.1).
+    // A user and password in it are for nobody (RFC 9110, 4.2.4).
+    let authority =
+        head.uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    let is_named = match head.version {
+        Version::HTTP_2 => authority.is_some(),
+        version => version == Version::HTTP_10,
+    };
+    if hosts > 1 || hosts == 0 && !is_named {
+        return Err(Refusal::BadRequest("a request has exactly one Host header (RFC 9112, 3.2)"));
+    }
+    let given = head.headers.get(HOST);
+    if !given.is_none_or(is_host) {
+        return Err(Refusal::BadRequest("the Host header is no host (RFC 9112, 3.2)"));
+    }
+    if head.version == Version::HTTP_2
+        && let (Some(given), Some(authority)) = (given, authority)
+        && !given.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
+    {
+        return Err(Refusal::BadRequest("Host and :authority differ (RFC 9113, 8.3.1)"));
+    }
+    let host = match authority {
+        _ if config.rewrite_host => config.authority(),
+        Some(authority) => authority.into(),
+        None if hosts == 0 => config.authority(),
+        None => return Ok(None),
+    };
+    HeaderValue::from_str(&host).map(Some).map_err(|_| BAD_TARGET)
+}
+
+/// Whether this is a host, maybe with a port, or nothing.
+fn is_host(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    value.is_empty() || !value.contains(&b'@') && uri::Authority::try_from(value).is_ok()
+}
+
+/// The path and query of a target in absolute form.
+fn origin_form(target: &Uri) -> Uri {
+    let path = target.path_and_query().cloned();
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = Some(path.unwrap_or_else(|| uri::PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// Whether this is gRPC proper. (gRPC-Web is made for HTTP/1.1, and goes by it.)
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// HTTP/2 may split a cookie header, HTTP/1.1 may not (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,115 @@
+//! TLS: what is trusted, and what we show.
+
+use super::connector::{HTTP_1, HTTP_2};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+
+/// A certificate or key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {path}: {why}")]
+pub struct TlsError {
+    path: String,
+    why: String,
+}
+
+impl TlsError {
+    fn of(path: &Path, why: impl ToString) -> Self {
+        Self { path: path.display().to_string(), why: why.to_string() }
+    }
+
+    fn pem(path: &Path, error: &pem::Error) -> Self {
+        match error {
+            pem::Error::Io(error) => Self::of(path, error),
+            pem::Error::NoItemsFound => Self::of(path, "it holds none in PEM format"),
+            error => Self::of(path, error),
+        }
+    }
+}
+
+/// The files of a listener that speaks TLS, in PEM format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and the root.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// What a listener shows its clients.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or the two do not fit.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let Self { cert, key } = self;
+        let certs = certificates(cert)?;
+        let private =
+            PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::pem(key, &error))?;
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::of(key, error))?
+            .with_no_client_auth()
+            .with_single_cert(certs, private);
+        let mut config = config.map_err(|error| TlsError::of(key, error))?;
+        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+/// Trusts the roots of the system, and those of `ca_file` beside.
+///
+/// # Errors
+/// If the file cannot be used, or nothing is trusted in the end.
+pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::warn!(%error, "a root certificate of the system cannot be read");
+    }
+    roots.add_parsable_certificates(system.certs);
+    if let Some(path) = ca_file {
+        for root in certificates(path)? {
+            roots.add(root).map_err(|error| TlsError::of(path, error))?;
+        }
+    }
+    if roots.is_empty() {
+        let why = "the system has no root certificates: name some with ca_file, or SSL_CERT_FILE";
+        return Err(TlsError::of(Path::new("https"), why));
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::of(Path::new("https"), error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The name that the server's certificate must be for.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(host.to_owned()).map_err(|error| TlsError::of(Path::new(host), error))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let error = |error| TlsError::pem(path, &error);
+    let certs: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(error)?
+        .collect::<Result<_, _>>()
+        .map_err(error)?;
+    if certs.is_empty() {
+        return Err(TlsError::pem(path, &pem::Error::NoItemsFound));
+    }
+    Ok(certs)
+}
+
+/// Whether this is TLS' own complaint, and not the connection's.
+pub(super) fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
+}

@@ -1,0 +1,198 @@
+//! Both ends of HTTP/2, by the h2 crate: a scripted upstream, and a client.
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use hyper::http::HeaderMap;
+use hyper::{Method, Request, Response};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A request as the upstream sees it.
+pub struct Asked {
+    pub head: hyper::http::request::Parts,
+    pub body: RecvStream,
+    pub respond: SendResponse<Bytes>,
+    /// The number of its connection, from 0.
+    pub connection: usize,
+}
+
+type Script = dyn Fn(Asked) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+/// An upstream that speaks HTTP/2 on a thread of its own, until the test ends.
+pub struct H2Upstream {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+/// What is unusual about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// Most requests at once on a connection.
+    pub max_streams: Option<u32>,
+    /// Says goodbye after this many requests on a connection.
+    pub goodbye_after: Option<usize>,
+}
+
+impl H2Upstream {
+    /// Runs `script` with each request.
+    pub fn each<F>(script: impl Fn(Asked) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::with(Habits::default(), script)
+    }
+
+    pub fn with<F>(habits: Habits, script: impl Fn(Asked) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let script: Arc<Script> = Arc::new(move |asked| Box::pin(script(asked)));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::<AtomicUsize>::default();
+        let ours = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
+                while let Ok((socket, _)) = listener.accept().await {
+                    let number = ours.fetch_add(1, SeqCst);
+                    tokio::spawn(connection(socket, number, habits, Arc::clone(&script)));
+                }
+            });
+        });
+        Self { address, connections }
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
+    }
+}
+
+async fn connection(socket: TcpStream, number: usize, habits: Habits, script: Arc<Script>) {
+    socket.set_nodelay(true).unwrap();
+    let mut builder = h2::server::Builder::new();
+    if let Some(most) = habits.max_streams {
+        builder.max_concurrent_streams(most);
+    }
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else { return };
+    let mut requests = 0;
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        let (head, body) = request.into_parts();
+        tokio::spawn(script(Asked { head, body, respond, connection: number }));
+        requests += 1;
+        if habits.goodbye_after == Some(requests) {
+            connection.graceful_shutdown();
+        }
+    }
+}
+
+/// A client's connection.
+pub struct Client(h2::client::SendRequest<Bytes>);
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self::over(socket).await
+    }
+
+    pub async fn over<T>(io: T) -> Self
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        let (client, connection) = h2::client::handshake(io).await.unwrap();
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Self(client)
+    }
+
+    /// Begins a request; its body is yet to be sent.
+    pub async fn begin(&mut self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        self.open(request, false).await
+    }
+
+    async fn open(
+        &mut self,
+        request: Request<()>,
+        is_whole: bool,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
+        std::future::poll_fn(|cx| self.0.poll_ready(cx)).await.unwrap();
+        self.0.send_request(request, is_whole).unwrap()
+    }
+
+    /// Sends a request with this body.
+    pub async fn send(&mut self, request: Request<()>, body: impl Into<Bytes>) -> ResponseFuture {
+        let body = body.into();
+        let (answer, mut sender) = self.open(request, body.is_empty()).await;
+        if !body.is_empty() {
+            sender.send_data(body, true).unwrap();
+        }
+        answer
+    }
+
+    /// Sends a request, and waits for all of its answer.
+    pub async fn ask(&mut self, request: Request<()>, body: impl Into<Bytes>) -> Answer {
+        Answer::of(self.send(request, body).await.await.unwrap()).await
+    }
+}
+
+/// A POST.
+pub fn post(uri: &str, content_type: &str) -> Request<()> {
+    let request = Request::builder().method(Method::POST).uri(uri);
+    request.header("content-type", content_type).body(()).unwrap()
+}
+
+/// An answer in full.
+#[derive(Debug)]
+pub struct Answer {
+    pub head: hyper::http::response::Parts,
+    pub body: Vec<u8>,
+    pub trailers: Option<HeaderMap>,
+}
+
+impl Answer {
+    pub async fn of(answer: Response<RecvStream>) -> Self {
+        let (head, mut stream) = answer.into_parts();
+        let mut body = Vec::new();
+        while let Some(data) = next(&mut stream).await {
+            body.extend_from_slice(&data);
+        }
+        let trailers = stream.trailers().await.unwrap();
+        Self { head, body, trailers }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// The next data of a body; `None` at its end.
+pub async fn next(stream: &mut RecvStream) -> Option<Bytes> {
+    loop {
+        let data = stream.data().await?.unwrap();
+        stream.flow_control().release_capacity(data.len()).unwrap();
+        if !data.is_empty() {
+            return Some(data);
+        }
+    }
+}
+
+/// All of a body.
+pub async fn all(stream: &mut RecvStream) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(data) = next(stream).await {
+        body.extend_from_slice(&data);
+    }
+    body
+}
