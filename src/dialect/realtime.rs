@@ -71,10 +71,8 @@ fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
     let finish = draft.choice.finish.take();
     let (piece, echo) = (draft.piece, draft.echo);
     match draft.kind() {
-        b"session.created" | b"session.updated" => {
-            if finish.as_deref() == Some("transcription") {
-                memory.spoken = Some(TRANSCRIPTION);
-            }
+        b"session.created" | b"session.updated" if finish.as_deref() == Some("transcription") => {
+            memory.spoken = Some(TRANSCRIPTION);
         }
         b"transcription_session.created" | b"transcription_session.updated" => {
             memory.spoken = Some(TRANSCRIPTION);

@@ -85,9 +85,13 @@ impl Meter {
         matches!(&self.body, Body::Framed(framer) if framer.is_stream())
     }
 
-    /// Whether only an event can complete the body, and not its end alone.
+    /// Whether only an event can complete the body, and not its end alone. A session may end between two
+    /// responses.
     pub fn needs_terminator(&self) -> bool {
-        self.is_stream() && self.reading.dialect().ending == Ending::Told
+        match &self.session {
+            Some(session) => session.is_running(),
+            None => self.is_stream() && self.reading.dialect().ending == Ending::Told,
+        }
     }
 
     /// The name of the dialect that the response is in.
@@ -209,6 +213,7 @@ fn converse(
 ) {
     match piece {
         Piece::End { name: b"text" } => session.event(arrival, reading.end(b""), tally, sink),
+        Piece::End { name: b"close" } => tally.done |= !session.is_running(),
         Piece::End { .. } => {}
         piece => return read(piece, arrival, true, reading, tally, sink),
     }

@@ -48,6 +48,11 @@ impl Session {
         }
     }
 
+    /// Whether a response is under way.
+    pub fn is_running(&self) -> bool {
+        self.running > 0
+    }
+
     /// Bytes of the client's arrived; gives whether it has closed the session.
     pub fn client(&mut self, at: Duration, bytes: &[u8]) -> bool {
         let Self { framer, messages, asked, running, .. } = self;
@@ -79,7 +84,7 @@ impl Session {
     ) {
         let is_output = facts.choices.iter().any(ChoiceFacts::is_output);
         if facts.begun || is_output && self.running == 0 {
-            self.begin(arrival, facts.begun, tally, sink);
+            self.begin(arrival, facts.begun, sink);
         }
         // Other errors answer the client's other messages, and the session goes on.
         let ends_unannounced = facts.error && self.running > 0 && !self.announced;
@@ -92,7 +97,8 @@ impl Session {
             sample => sink(sample),
         };
         tally.event(arrival, facts, told);
-        tally.error = had_failed || failed;
+        // It was a response that ended, and not the session.
+        (tally.done, tally.error) = (false, had_failed || failed);
         if facts.error {
             self.asked = None;
         }
@@ -105,14 +111,7 @@ impl Session {
         }
     }
 
-    fn begin(
-        &mut self,
-        arrival: Arrival,
-        announced: bool,
-        tally: &mut Tally,
-        sink: &mut impl FnMut(Sample<'_>),
-    ) {
-        tally.begin();
+    fn begin(&mut self, arrival: Arrival, announced: bool, sink: &mut impl FnMut(Sample<'_>)) {
         self.running += 1;
         let asked = self.asked.take().or(announced.then_some(arrival.at));
         if self.running > 1 {

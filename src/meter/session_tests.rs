@@ -228,15 +228,20 @@ fn responses_that_overlap_are_counted_and_not_timed() {
 
 #[test]
 fn how_a_session_ends() {
-    let complete = |steps: &[Step<'_>]| run(steps).0.tally().complete();
-    let failed = done("failed", 0);
-    assert!(complete(&[]), "nothing was asked");
-    assert!(!complete(&[Server(0, CREATED), Server(1, WORD)]), "the server broke off");
-    assert!(!complete(&[Server(0, CREATED), Server(1, "close")]));
-    assert!(complete(&[Server(0, CREATED), Server(1, WORD), Client(2, "close")]));
+    /// Whether it was closed, and whether the end of the connection would cut it off.
+    fn ended(steps: &[Step<'_>]) -> (bool, bool) {
+        let (meter, _) = run(steps);
+        (meter.tally().complete(), meter.needs_terminator())
+    }
+    let (failed, whole) = (done("failed", 0), done("completed", 1));
+    assert_eq!(ended(&[]), (false, false), "nothing was asked");
+    assert_eq!(ended(&[Server(0, CREATED), Server(1, WORD)]), (false, true));
+    assert_eq!(ended(&[Server(0, CREATED), Server(1, WORD), Server(2, &whole)]), (false, false));
+    assert_eq!(ended(&[Server(0, CREATED), Server(1, "close")]), (false, true));
+    assert_eq!(ended(&[Server(0, CREATED), Server(1, &whole), Server(2, "close")]), (true, false));
+    assert!(ended(&[Server(0, CREATED), Server(1, WORD), Client(2, "close")]).0);
     let (meter, _) = run(&[Server(0, CREATED), Server(1, &failed)]);
-    assert!(meter.tally().complete() && meter.tally().error);
-    assert!(meter.needs_terminator() && meter.is_session() && meter.is_stream());
+    assert!(meter.tally().error && meter.is_session() && meter.is_stream());
     // Audio that comes in binary messages is no event.
     let mut meter = Meter::session(&REALTIME, false);
     let arrival =

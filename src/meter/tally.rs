@@ -161,9 +161,9 @@ impl Tally {
         self.told.as_deref().copied().unwrap_or_default()
     }
 
-    /// The account of a session of many responses, of which none is under way.
+    /// The account of a session of many responses.
     pub fn of_session() -> Self {
-        Self { is_session: true, done: true, ..Self::default() }
+        Self { is_session: true, ..Self::default() }
     }
 
     /// How many choices the response has.
@@ -173,7 +173,9 @@ impl Tally {
 
     /// Whether the stream holds what completes it.
     pub fn complete(&self) -> bool {
-        self.done || !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
+        let has_finished =
+            !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished);
+        self.done || has_finished && !self.is_session
     }
 
     /// Something of the body could not be read.
@@ -227,11 +229,6 @@ impl Tally {
         for gap in self.choices.iter_mut().filter_map(|choice| choice.arrivals.close()) {
             sink(token_gap(gap));
         }
-    }
-
-    /// A response of a session begins.
-    pub fn begin(&mut self) {
-        self.done = false;
     }
 
     /// A response of a session is over: the next one is measured for itself, while counts add up.

@@ -359,8 +359,8 @@ impl State {
         Ended {
             end,
             status: self.head.and(self.status),
-            output: if is_stream {
-                tally.is_some_and(|tally| tally.output_events > 0)
+            output: if is_stream && !meter.is_some_and(Meter::is_session) {
+                tally.is_some_and(|tally| tally.first.is_some())
             } else {
                 self.first_byte.is_some()
             },
