@@ -55,8 +55,9 @@ impl Brotli {
                         *over = true;
                         return Ok(());
                     }
-                    BrotliResult::NeedsMoreInput => return Ok(()),
-                    BrotliResult::NeedsMoreOutput => {}
+                    BrotliResult::NeedsMoreInput if room > 0 => return Ok(()),
+                    // Either may leave more behind in a full buffer.
+                    BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
                     BrotliResult::ResultFailure => return Err(CodingError::Malformed),
                 }
             }
