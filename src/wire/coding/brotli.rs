@@ -1,4 +1,7 @@
 //! The coding `br` (RFC 7932).
+//!
+//! What is charged is the window. A stream's tables come beside it: tens of KiB as encoders write them, 3 MiB
+//! if all of the 256 trees that the format allows of each kind are there.
 
 use super::window::{Budget, Window};
 use super::{CodingError, Sink, WINDOW_BITS, with_scratch};
