@@ -26,8 +26,11 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Targets, and of each seed the mode and the stream.
-fn all() -> Vec<(&'static str, Vec<(u8, Vec<u8>)>)> {
+/// Of each seed the mode and the stream.
+type Seeds = Vec<(u8, Vec<u8>)>;
+
+/// The targets' seeds.
+fn all() -> Vec<(&'static str, Seeds)> {
     let plain = |streams: Vec<Vec<u8>>| streams.into_iter().map(|stream| (0, stream)).collect();
     vec![
         ("sse", plain(sse())),
@@ -102,7 +105,7 @@ fn length_prefixed() -> Vec<Vec<u8>> {
     ]
 }
 
-fn websocket() -> Vec<(u8, Vec<u8>)> {
+fn websocket() -> Seeds {
     let masked = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
     let long = [b"\x82\x7e\x01\x00", &[b'x'; 256][..]].concat();
     let hello = [&[0xc1, HELLO.len() as u8], HELLO].concat();
@@ -133,7 +136,7 @@ fn base64_member() -> Vec<Vec<u8>> {
     ]
 }
 
-fn coding() -> Vec<(u8, Vec<u8>)> {
+fn coding() -> Seeds {
     let event = format!("data: {EVENT}\n\n");
     let text = event.repeat(3).into_bytes();
     let zeros = vec![0; 100_000];
