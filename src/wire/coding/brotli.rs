@@ -1,4 +1,7 @@
 //! The coding `br` (RFC 7932).
+//!
+//! What is charged is the window. A stream's tables come beside it: tens of KiB as encoders write them, 3 MiB
+//! if all of the 256 trees that the format allows of each kind are there.
 
 use super::window::{Budget, Window};
 use super::{CodingError, Sink, WINDOW_BITS, with_scratch};
@@ -55,8 +58,9 @@ impl Brotli {
                         *over = true;
                         return Ok(());
                     }
-                    BrotliResult::NeedsMoreInput => return Ok(()),
-                    BrotliResult::NeedsMoreOutput => {}
+                    BrotliResult::NeedsMoreInput if room > 0 => return Ok(()),
+                    // Either may leave more behind in a full buffer.
+                    BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
                     BrotliResult::ResultFailure => return Err(CodingError::Malformed),
                 }
             }

@@ -62,8 +62,8 @@ impl Inflater {
                 if status == Status::StreamEnd {
                     return Ok(Progress::Over(taken));
                 }
-                // A full buffer may leave more behind, with nothing left to take.
-                if gave < buffer.len() && (taken == bytes.len() || took + gave == 0) {
+                // With all taken there may be more to give, whether the buffer was full or not.
+                if took + gave == 0 {
                     return Ok(Progress::More);
                 }
             }

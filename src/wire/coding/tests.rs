@@ -138,6 +138,19 @@ fn what_was_flushed_comes_out_at_once() {
 }
 
 #[test]
+fn what_can_be_known_of_a_cut_body_comes_out_at_once() {
+    let zeros = vec![0; 100_000];
+    for coding in ALL {
+        let body = encoded(coding, &zeros);
+        for length in 0..body.len() {
+            let (_, whole, _) = decode(coding.0, &[&body[..length]]);
+            let (_, bytes, _) = decode(coding.0, &body[..length].chunks(1).collect::<Vec<_>>());
+            assert_eq!(whole.len(), bytes.len(), "{coding:?} cut at {length}");
+        }
+    }
+}
+
+#[test]
 fn the_end_is_proper_or_not() {
     let text = b"data: hello\n\n".repeat(30);
     for coding in ALL {

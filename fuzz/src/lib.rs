@@ -1,0 +1,101 @@
+//! What the targets share: how an input is split, and what a framer told.
+//!
+//! An input's first byte chooses among what the target can be told to do, the next two say how the rest
+//! is split. Every target reads that rest three times: whole, in these pieces, and byte by byte.
+
+// Not through the crate: its other parts, which are most of it, would be built for nothing.
+#[path = "../../src/wire/mod.rs"]
+pub mod wire;
+
+use std::fmt::Debug;
+use wire::Piece;
+
+/// Bytes of an input before the stream itself.
+pub const HEAD: usize = 3;
+
+/// Reads the input's stream in three splits. All must give the same, which is returned with the stream;
+/// `None` if the input is too short to have one.
+pub fn agree<T: PartialEq + Debug>(
+    input: &[u8],
+    read: impl Fn(u8, &[&[u8]]) -> T,
+) -> Option<(&[u8], T)> {
+    let (&[mode, s0, s1], stream) = input.split_first_chunk::<HEAD>()?;
+    let whole = read(mode, &[stream]);
+    let pieces = read(mode, &split(stream, u16::from_le_bytes([s0, s1])));
+    assert_eq!(whole, pieces, "in pieces");
+    let bytes = read(mode, &stream.chunks(1).collect::<Vec<_>>());
+    assert_eq!(whole, bytes, "byte by byte");
+    Some((stream, whole))
+}
+
+/// The stream in pieces of up to as many bytes as the seed's lowest bits say, empty ones included.
+fn split(stream: &[u8], seed: u16) -> Vec<&[u8]> {
+    let longest = 2 << (seed & 7);
+    let mut state = u32::from(seed) | 1 << 16;
+    let mut rest = stream;
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        // Xorshift (Marsaglia, 2003).
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        let (piece, behind) = rest.split_at(rest.len().min((state % longest) as usize));
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces
+}
+
+/// One thing that a framer told; the pieces of data are joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Data(Vec<u8>),
+    Error,
+    End(Vec<u8>),
+    Broken,
+}
+
+/// All that a framer told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub told: Vec<Told>,
+}
+
+impl Account {
+    /// Notes a piece.
+    pub fn add(&mut self, piece: Piece<'_>) {
+        let told = match piece {
+            Piece::Data(data) => {
+                assert!(!data.is_empty(), "an empty piece");
+                if let Some(Told::Data(before)) = self.told.last_mut() {
+                    return before.extend_from_slice(data);
+                }
+                Told::Data(data.to_vec())
+            }
+            Piece::ErrorField => Told::Error,
+            Piece::End { name } => {
+                assert!(name.len() <= 64, "a long name");
+                Told::End(name.to_vec())
+            }
+            Piece::Broken => Told::Broken,
+        };
+        self.told.push(told);
+    }
+
+    /// Every message must have had its end, and there can't be more of anything than there were bytes.
+    pub fn check(&self, stream: &[u8]) {
+        let length = |told: &Told| if let Told::Data(data) = told { data.len() } else { 0 };
+        let data: usize = self.told.iter().map(length).sum();
+        assert!(data <= stream.len(), "more data than there was");
+        assert!(self.told.len() <= stream.len() + 1, "more was told than there was");
+        let last = self.told.last();
+        assert!(matches!(last, None | Some(Told::End(_) | Told::Broken)), "no end: {last:?}");
+    }
+
+    /// The same, of a framer that can't go on after what is broken.
+    pub fn check_silence(&self, stream: &[u8]) {
+        self.check(stream);
+        let broken = self.told.iter().filter(|told| **told == Told::Broken).count();
+        assert!(broken == 0 || (broken == 1 && self.told.last() == Some(&Told::Broken)));
+    }
+}

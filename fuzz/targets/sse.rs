@@ -1,0 +1,18 @@
+#![no_main]
+
+use fuzz::wire::{Piece, sse::SseFramer};
+use fuzz::{Account, agree};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let read = |_, pieces: &[&[u8]]| {
+        let (mut framer, mut account) = (SseFramer::default(), Account::default());
+        let mut sink = |piece: Piece<'_>| account.add(piece);
+        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+        framer.end(&mut sink);
+        account
+    };
+    if let Some((stream, account)) = agree(input, read) {
+        account.check(stream);
+    }
+});
