@@ -81,6 +81,18 @@ fn measured_is_true() {
         let (measured, truth) = of(section, "output tokens");
         assert!(measured <= truth && measured >= truth * 0.97, "{section}: {summary}");
     }
+    // Of the same seed, six seconds always have traffic in every API.
+    for (model, dialect) in [
+        (CHAT, "openai-chat"),
+        ("devstral-24b", "anthropic-messages"),
+        ("mistral-7b-instruct", "tgi"),
+        ("phi-4-mini", "ollama-chat"),
+    ] {
+        let (_, section) = summary.split_once(&format!("\n{model} ")).unwrap();
+        let by = section.lines().nth(1).unwrap();
+        assert_eq!(by, format!("by {dialect}"), "{model}: {summary}");
+        assert!(of(model, "output tokens").0 > 0.0, "{model}: {summary}");
+    }
     assert!(summary.contains("Every request is counted on both sides"), "{summary}");
 }
 

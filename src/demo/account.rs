@@ -98,11 +98,9 @@ impl Account {
         if record.stream {
             self.ttft.add(record.ttft_s);
         }
-        if record.end == End::Finished {
-            if record.stream {
-                self.latency.add(record.latency_s);
-                self.tpot.add(record.tpot_s);
-            }
+        if record.end == End::Finished && record.stream {
+            self.latency.add(record.latency_s);
+            self.tpot.add(record.tpot_s);
         }
     }
 }

@@ -4,11 +4,17 @@
 use super::account::Account;
 use crate::metrics::OTHER;
 use crate::sim::TruthRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The simulated server's own record, by what the gauge's label for the model must be.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(BTreeMap<String, Account>);
+pub(super) struct Ledger(BTreeMap<String, Entry>);
+
+#[derive(Debug, Default)]
+struct Entry {
+    account: Account,
+    dialects: BTreeSet<String>,
+}
 
 impl Ledger {
     /// Adds these requests.
@@ -17,13 +23,15 @@ impl Ledger {
             // A model is a label only where the server has confirmed it by a 2xx.
             let confirmed = record.status.is_some_and(|status| (200..300).contains(&status));
             let model = if confirmed { &record.model } else { OTHER };
-            self.0.entry(model.to_owned()).or_default().absorb(record);
+            let entry = self.0.entry(model.to_owned()).or_default();
+            entry.account.absorb(record);
+            entry.dialects.extend(record.dialect.clone());
         }
     }
 
     /// All requests.
     pub fn requests(&self) -> f64 {
-        self.0.values().map(Account::requests).sum()
+        self.0.values().map(|entry| entry.account.requests()).sum()
     }
 
     /// The label's values.
@@ -31,15 +39,21 @@ impl Ledger {
         self.0.keys().map(String::as_str)
     }
 
+    /// The APIs by which a model was asked, as the gauge names them.
+    pub fn dialects(&self, model: &str) -> String {
+        let dialects = self.0.get(model).map(|entry| entry.dialects.iter().map(String::as_str));
+        dialects.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     /// The sums of one model.
     pub fn of(&self, model: &str) -> Account {
-        self.0.get(model).cloned().unwrap_or_default()
+        self.0.get(model).map(|entry| entry.account.clone()).unwrap_or_default()
     }
 
     /// The sums of all models.
     pub fn all(&self) -> Account {
         let mut all = Account::default();
-        self.0.values().for_each(|account| all += account);
+        self.0.values().for_each(|entry| all += &entry.account);
         all
     }
 }
@@ -99,7 +113,9 @@ mod tests {
         for status in [Some(200), Some(503), None] {
             ledger.absorb(&[TruthRecord { status, ..record() }]);
         }
+        ledger.absorb(&[TruthRecord { dialect: Some("tgi".into()), ..record() }]);
         assert_eq!(ledger.models().collect::<Vec<_>>(), ["m", OTHER]);
-        assert_eq!((ledger.of("m").requests(), ledger.of(OTHER).requests()), (1.0, 2.0));
+        assert_eq!(ledger.dialects("m"), "openai-chat, tgi");
+        assert_eq!((ledger.of("m").requests(), ledger.of(OTHER).requests()), (2.0, 2.0));
     }
 }

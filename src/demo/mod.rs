@@ -148,7 +148,7 @@ async fn watch(
         ledger.absorb(&stage.truth().take());
         window.push(Instant::now(), scrape);
         if screen.is_live() || tick > 0 && tick.is_multiple_of(TICKS_PER_PRINT) {
-            screen.draw(&view.lines(start.elapsed(), &window, screen.is_live()))?;
+            screen.draw(&view.lines(start.elapsed(), &window, ledger, screen.is_live()))?;
         }
     }
     Ok(())

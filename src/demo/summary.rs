@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use super::scrape::Scrape;
 use super::table::{hundredths, lay_out, whole};
 use super::view::{MODEL, in_order};
-use crate::metrics::table;
+use crate::metrics::{OTHER, table};
 use std::time::Duration;
 
 const WIDTHS: [usize; 6] = [24, 14, 14, 14, 11, 15];
@@ -17,8 +17,9 @@ true       the simulated server's own record, made as it reads a request's head 
 requests   beside a mean: how many it covers, measured / true
 TTFT       of streams that sent a token, also of those that were left afterwards
 latency    and TPOT: of streams that ended ok
-tokens     of input: of answers that ended ok and tell their usage; of output: of all, but of a
-           stream that was left the server may have sent a token more than arrived
+by         the API that the clients spoke
+tokens     of input: of answers that told them; of output: of all, but of a stream that was left the
+           server may have sent a token more than arrived
 other      what no 2xx answer confirmed a model for: refusals, and who left before the head";
 
 /// The summary's lines. `clients` is their own account.
@@ -27,21 +28,26 @@ pub(super) fn lines(ran: Duration, scrape: &Scrape, ledger: &Ledger, clients: &s
     let models = in_order(ledger.models().chain(measured.keys().map(String::as_str)));
     let mut rows = Vec::new();
     let mut counts_agree = true;
-    let mut section = |name: &str, measured: &Account, truth: &Account| {
+    let mut section = |name: &str, dialects: &str, measured: &Account, truth: &Account| {
         if !rows.is_empty() {
             rows.push(Vec::new());
         }
         let heads = ["measured", "true", "difference", "", "requests"];
         rows.push([name].into_iter().chain(heads).map(String::from).collect());
+        if !dialects.is_empty() {
+            rows.push(vec![format!("by {dialects}")]);
+        }
         rows.extend(compare(measured, truth));
         counts_agree &= agree(measured, truth);
     };
     for &model in &models {
         let measured = Account::measured(scrape, &[(MODEL, model)]);
-        section(model, &measured, &ledger.of(model));
+        // Refusals have no model, and are of every API.
+        let dialects = if model == OTHER { String::new() } else { ledger.dialects(model) };
+        section(model, &dialects, &measured, &ledger.of(model));
     }
     if models.len() != 1 {
-        section("all models", &Account::measured(scrape, &[]), &ledger.all());
+        section("all models", "", &Account::measured(scrape, &[]), &ledger.all());
     }
     let mut lines =
         vec![format!("Summary of {:.0} s: measured beside true", ran.as_secs_f64()), String::new()];

@@ -1,5 +1,6 @@
 //! The live table: which numbers it shows, and from which series.
 
+use super::ledger::Ledger;
 use super::screen::Line;
 use super::table::{lay_out, milliseconds, whole};
 use super::window::{self, Window};
@@ -45,14 +46,21 @@ impl View {
         ]
     }
 
-    /// The table. `introduced` puts the introduction above it, where the table takes its place.
-    pub fn lines(&self, since: Duration, window: &Window, introduced: bool) -> Vec<Line> {
+    /// The table. `introduced` puts the introduction above it, where the table takes its place; `ledger`
+    /// knows by which APIs a model was asked.
+    pub fn lines(
+        &self,
+        since: Duration,
+        window: &Window,
+        ledger: &Ledger,
+        introduced: bool,
+    ) -> Vec<Line> {
         let introduction = if introduced { self.introduction() } else { Vec::new() };
         let blocks = [
             (introduction, 1),
             (vec![status(since)], 0),
             (rates(window), HEADS.len()),
-            (outcomes(window), 1),
+            (outcomes(window, ledger), 1),
             (vec![in_flight(window), own_cost(window)], 0),
         ];
         let mut lines = Vec::new();
@@ -119,8 +127,8 @@ fn rates_of(window: &Window, name: &str, labels: &[(&str, &str)]) -> Vec<String>
     row
 }
 
-fn outcomes(window: &Window) -> Vec<String> {
-    let mut rows = vec![["requests so far", "ok", "other outcomes"].map(String::from)];
+fn outcomes(window: &Window, ledger: &Ledger) -> Vec<String> {
+    let mut rows = vec![["requests so far", "ok", "by", "other outcomes"].map(String::from)];
     for model in models(window) {
         let labels = [(MODEL, model.as_str())];
         let latest = window.latest();
@@ -131,14 +139,17 @@ fn outcomes(window: &Window) -> Vec<String> {
         let others = by.iter().filter(|(_, count)| **count > 0.0);
         let others: Vec<_> =
             others.map(|(outcome, count)| format!("{outcome} {}", whole(*count))).collect();
-        rows.push([model, ok, others.join(", ")]);
+        // Refusals have no model, and are of every API.
+        let dialects = if model == OTHER { String::new() } else { ledger.dialects(&model) };
+        rows.push([model, ok, dialects, others.join(", ")]);
     }
-    // The last column is text, and so stands to the left.
-    let others: Vec<String> = rows.iter().map(|[.., others]| others.clone()).collect();
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|[model, ok, _]| vec![model, ok]).collect();
+    // The last columns are text, and so stand to the left.
+    let texts: Vec<String> =
+        rows.iter().map(|[.., by, others]| format!("{by:<20}{others}")).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|[model, ok, ..]| vec![model, ok]).collect();
     let counts = lay_out(&rows, &[22, 9]);
-    let lines = counts.iter().zip(others);
-    lines.map(|(count, others)| format!("{count}   {others}").trim_end().to_owned()).collect()
+    let lines = counts.iter().zip(texts);
+    lines.map(|(count, text)| format!("{count}   {text}").trim_end().to_owned()).collect()
 }
 
 fn in_flight(window: &Window) -> String {
@@ -163,6 +174,7 @@ fn own_cost(window: &Window) -> String {
 mod tests {
     use super::*;
     use crate::demo::scrape::Scrape;
+    use crate::sim::TruthRecord;
     use tokio::time::Instant;
 
     #[test]
@@ -198,7 +210,10 @@ mod tests {
         window.push(start, scrape(10));
         window.push(start + Duration::from_secs(10), scrape(110));
         let view = View::new(([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9464).into());
-        let lines = view.lines(Duration::from_secs(61), &window, true);
+        let mut ledger = Ledger::default();
+        let model = "llama-3.1-8b-instruct".to_owned();
+        ledger.absorb(&[TruthRecord { model, ..TruthRecord::example() }]);
+        let lines = view.lines(Duration::from_secs(61), &window, &ledger, true);
         for Line { text, .. } in &lines {
             assert!(text.chars().count() <= 100, "{text}");
         }
@@ -206,13 +221,16 @@ mod tests {
             let mut found = lines.iter().filter(|line| line.text.starts_with(start));
             found.nth(at).unwrap().text.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(view.lines(Duration::ZERO, &window, false).len() + 7, lines.len());
+        assert_eq!(view.lines(Duration::ZERO, &window, &ledger, false).len() + 7, lines.len());
         assert!(words("After", 0).starts_with("After 1:01,"));
         let rates = "10.0 1,000 11,000 500 2,300 2,460 - - -";
         assert_eq!(words("llama", 0), format!("llama-3.1-8b-instruct {rates}"));
         assert_eq!(words("other", 0), "other 0.0 0 0 - - - - - -");
         assert_eq!(words("all models", 0), format!("all models {rates}"));
-        assert_eq!(words("llama", 1), "llama-3.1-8b-instruct 110 client_gone_mid_stream 2");
+        assert_eq!(
+            words("llama", 1),
+            "llama-3.1-8b-instruct 110 openai-chat client_gone_mid_stream 2"
+        );
         assert_eq!(words("other", 1), "other 0 rejected 1");
         assert_eq!(words("in flight", 0), "in flight 0 sending, 4 waiting, 12 streaming");
     }

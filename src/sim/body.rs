@@ -170,8 +170,7 @@ impl StreamBody {
         body
     }
 
-    /// The client left before there was a head, or the response is about to be made: waits until this has
-    /// happened to the job, or it is over.
+    /// Waits until this has happened to the job, or it is over. A client that leaves meanwhile has got no head.
     pub(super) async fn wait_for(&mut self, happened: impl Fn(EmissionKind) -> bool) {
         while self.ending.is_none() {
             let Some(emission) = self.emissions.recv().await else {

@@ -35,5 +35,5 @@ mod truth;
 
 pub use model::EngineSpec;
 pub use server::SimServer;
-pub use traffic::{Traffic, TrafficClass, TrafficSummary, demo_engines};
+pub use traffic::{Traffic, TrafficApi, TrafficClass, TrafficSummary, demo_engines};
 pub use truth::{End, Reported, TruthLog, TruthRecord};

@@ -5,6 +5,7 @@
 
 mod client;
 mod demo;
+mod dialogue;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,19 @@ pub use demo::demo_engines;
 use super::rng::Rng;
 use client::Outcome;
 
+/// The API that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficApi {
+    /// `/v1/chat/completions`
+    OpenAi,
+    /// `/v1/messages`
+    Anthropic,
+    /// `/api/chat`
+    Ollama,
+    /// `/generate_stream`, or `/generate` if not streamed
+    Tgi,
+}
+
 /// A kind of request. Ranges are inclusive, and drawn from uniformly.
 #[derive(Clone, Debug)]
 pub struct TrafficClass {
@@ -27,6 +41,8 @@ pub struct TrafficClass {
     pub name: String,
     /// Share of the arrivals, relative to the other classes; 0 for none.
     pub weight: f64,
+    /// How to ask.
+    pub api: TrafficApi,
     /// Model to ask for.
     pub model: String,
     /// Tokens of the prompt; the prompt's text is about four characters for each.
@@ -37,11 +53,13 @@ pub struct TrafficClass {
     pub reasoning_tokens: (u32, u32),
     /// Whether to ask for a stream.
     pub stream: bool,
-    /// Whether to ask for the usage at the end of the stream.
+    /// Whether to ask for the usage at the end of the stream; OpenAI only, the others always tell it.
     pub include_usage: bool,
+    /// Tokens in one event, at most.
+    pub tokens_per_event: u32,
     /// The client closes the connection so long after it has sent the request, if the answer isn't there.
     pub abort_after: Option<(Duration, Duration)>,
-    /// Choices to ask for.
+    /// Choices to ask for; OpenAI only.
     pub choices: u32,
 }
 
@@ -87,12 +105,14 @@ pub struct TrafficSummary {
 #[derive(Clone, Debug)]
 struct Draft {
     number: u64,
+    api: TrafficApi,
     model: String,
     prompt_tokens: u32,
     output_tokens: u32,
     reasoning_tokens: u32,
     stream: bool,
     include_usage: bool,
+    tokens_per_event: u32,
     choices: u32,
     abort_after: Option<Duration>,
 }
@@ -179,12 +199,14 @@ impl TrafficClass {
     fn draft(&self, number: u64, rng: &mut Rng) -> Draft {
         Draft {
             number,
+            api: self.api,
             model: self.model.clone(),
             prompt_tokens: rng.between(self.prompt_tokens),
             output_tokens: rng.between(self.output_tokens),
             reasoning_tokens: rng.between(self.reasoning_tokens),
             stream: self.stream,
             include_usage: self.include_usage,
+            tokens_per_event: self.tokens_per_event,
             choices: self.choices,
             abort_after: self.abort_after.map(|range| rng.between_durations(range)),
         }

@@ -1,18 +1,27 @@
-//! The mix of the demo: what a small company's two GPUs see on a busy afternoon.
+//! The mix of the demo: what a small company's few GPUs see on a busy afternoon, in four APIs.
 //!
 //! The load is chosen so that there is something on every panel: with 6 requests a second the chat model has
-//! 10 of its 16 slots taken on average, the reasoning model about 5 of 8 (so that there is a queue now and
+//! 8 of its 16 slots taken on average, the reasoning model about 5 of 8 (so that there is a queue now and
 //! then), and the small one is idle for long enough, now and then, to be unloaded. About 900 tokens a second
 //! in all: a few percent of one core.
+//!
+//! | model | API, and whose it is |
+//! |---|---|
+//! | llama-3.1-8b-instruct, qwen3-32b | OpenAI's chat, as vLLM has it |
+//! | devstral-24b | Anthropic's messages, for coding agents: several tokens an event, thinking |
+//! | mistral-7b-instruct | TGI's own |
+//! | phi-4-mini | Ollama's own, which loads and unloads it |
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::model::EngineSpec;
-use super::{Traffic, TrafficClass};
+use super::{Traffic, TrafficApi, TrafficClass};
 
 const CHAT: &str = "llama-3.1-8b-instruct";
 const REASONING: &str = "qwen3-32b";
+const AGENTS: &str = "devstral-24b";
+const TGI: &str = "mistral-7b-instruct";
 const SMALL: &str = "phi-4-mini";
 
 const fn ms(n: u64) -> Duration {
@@ -51,6 +60,26 @@ pub fn demo_engines() -> Vec<EngineSpec> {
             ..EngineSpec::new(REASONING)
         },
         EngineSpec {
+            slots: 6,
+            prefill_base: ms(40),
+            prefill_per_token: us(80),
+            decode_base: ms(15),
+            decode_per_running: us(500),
+            jitter: 0.08,
+            seed: 14,
+            ..EngineSpec::new(AGENTS)
+        },
+        EngineSpec {
+            slots: 4,
+            prefill_base: ms(20),
+            prefill_per_token: us(120),
+            decode_base: ms(8),
+            decode_per_running: us(400),
+            jitter: 0.08,
+            seed: 15,
+            ..EngineSpec::new(TGI)
+        },
+        EngineSpec {
             slots: 2,
             prefill_base: ms(10),
             prefill_per_token: us(40),
@@ -67,25 +96,27 @@ pub fn demo_engines() -> Vec<EngineSpec> {
 
 impl Traffic {
     /// The demo's traffic: short chats, long prompts with documents in them (prefill of 1 to 3 s), reasoning,
-    /// clients that leave in the middle, answers that are not streamed, and a rare call of a model that is
-    /// unloaded when idle. 6 requests a second; nothing is waited for at the end.
+    /// agents, clients that leave in the middle, answers that are not streamed, and a rare call of a model that
+    /// is unloaded when idle. 6 requests a second; nothing is waited for at the end.
     pub fn demo_mix(target: SocketAddr) -> Self {
         let chat = TrafficClass {
             name: "chat".into(),
-            weight: 52.0,
+            weight: 40.0,
+            api: TrafficApi::OpenAi,
             model: CHAT.into(),
             prompt_tokens: (20, 400),
             output_tokens: (40, 200),
             reasoning_tokens: (0, 0),
             stream: true,
             include_usage: true,
+            tokens_per_event: 1,
             abort_after: None,
             choices: 1,
         };
         let classes = vec![
             TrafficClass {
                 name: "documents".into(),
-                weight: 15.0,
+                weight: 13.0,
                 prompt_tokens: (6_500, 19_500),
                 output_tokens: (80, 220),
                 ..chat.clone()
@@ -100,6 +131,26 @@ impl Traffic {
                 ..chat.clone()
             },
             TrafficClass {
+                name: "agents".into(),
+                weight: 9.0,
+                api: TrafficApi::Anthropic,
+                model: AGENTS.into(),
+                prompt_tokens: (2_000, 8_000),
+                output_tokens: (80, 300),
+                reasoning_tokens: (0, 100),
+                tokens_per_event: 3,
+                ..chat.clone()
+            },
+            TrafficClass {
+                name: "text generation".into(),
+                weight: 8.0,
+                api: TrafficApi::Tgi,
+                model: TGI.into(),
+                prompt_tokens: (50, 600),
+                output_tokens: (40, 160),
+                ..chat.clone()
+            },
+            TrafficClass {
                 name: "left early".into(),
                 weight: 8.0,
                 output_tokens: (300, 600),
@@ -109,7 +160,7 @@ impl Traffic {
             },
             TrafficClass {
                 name: "not streamed".into(),
-                weight: 14.0,
+                weight: 11.0,
                 output_tokens: (20, 140),
                 stream: false,
                 ..chat.clone()
@@ -117,6 +168,7 @@ impl Traffic {
             TrafficClass {
                 name: "rare model".into(),
                 weight: 2.0,
+                api: TrafficApi::Ollama,
                 model: SMALL.into(),
                 output_tokens: (20, 80),
                 ..chat.clone()

@@ -23,12 +23,14 @@ fn class(name: &str) -> TrafficClass {
     TrafficClass {
         name: name.into(),
         weight: 1.0,
+        api: TrafficApi::OpenAi,
         model: "m".into(),
         prompt_tokens: (10, 50),
         output_tokens: (2, 5),
         reasoning_tokens: (0, 3),
         stream: true,
         include_usage: true,
+        tokens_per_event: 1,
         abort_after: None,
         choices: 1,
     }
@@ -75,6 +77,32 @@ async fn every_request_sent_is_in_the_truth_once() {
         assert!((10..=50).contains(&record.prompt_tokens));
         let answer = record.output_tokens - record.reasoning_tokens;
         assert!((2..=5).contains(&answer), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_api_is_read_to_its_end() {
+    let (addr, truth) = server(vec![quick()]).await;
+    for api in [TrafficApi::OpenAi, TrafficApi::Anthropic, TrafficApi::Ollama, TrafficApi::Tgi] {
+        for stream in [true, false] {
+            // A last event may be longer than all that a socket takes at once.
+            let class = TrafficClass { api, stream, output_tokens: (900, 900), ..class("one") };
+            let draft = class.draft(0, &mut Rng::new(1));
+            let outcome = client::send(addr, draft.clone(), Duration::from_secs(20)).await;
+            let record = truth.take().pop().unwrap();
+            assert_eq!(outcome, Outcome::Finished, "{api:?} {stream}");
+            assert_eq!((record.end, record.stream), (End::Finished, stream), "{api:?}");
+            assert_eq!(record.prompt_tokens, draft.prompt_tokens, "{api:?}");
+            assert!(record.output_tokens >= 900, "{api:?}");
+        }
+    }
+    for (api, broken) in [
+        (TrafficApi::OpenAi, "data: {}\n\n"),
+        (TrafficApi::Anthropic, "event: message_delta\ndata: {\"type\":\"message_delta\"}\n\n"),
+        (TrafficApi::Ollama, "{\"done\":false}\n"),
+        (TrafficApi::Tgi, "data: {\"generated_text\":null}\n\n"),
+    ] {
+        assert!(!dialogue::is_complete(api, broken.as_bytes()), "{api:?}");
     }
 }
 
