@@ -212,6 +212,7 @@ pub static ROUTES: &[Route] = &[
     post!("", "/inference/v1/generate", TextCompletion, &vllm_generate::VLLM_GENERATE),
     post!("", "/generate_stream", TextCompletion, &tgi::TGI),
     post!("", "/generate", TextCompletion, &generate::GENERATE),
+    post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
     post!("", "/invocations", Infer, &generate::INVOCATIONS),
     post!("", "/encode", Embeddings, &sglang::SGLANG),
     post!("", "/", TextCompletion, &tgi::TGI),
@@ -247,7 +248,6 @@ pub static ROUTES: &[Route] = &[
     // In OpenAI's shape, of others: watsonx, SageMaker's and Databricks' endpoints.
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
-    post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
     // Models that do not generate.
     post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
     post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),
