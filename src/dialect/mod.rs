@@ -49,9 +49,9 @@ pub use facts::{
 pub use reading::Reading;
 
 use crate::wire::framing::Framing;
-use std::fmt;
 use draft::Draft;
 use reading::Memory;
+use std::fmt;
 use tag::{Message, Shape};
 
 /// How an API writes its responses.
