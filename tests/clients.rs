@@ -1,70 +1,54 @@
-//! Real clients work through the proxy as they are: the `openai` SDK and `curl`. What they made of the
-//! answers is held against the request log.
+//! Real clients work through the proxy as they are: the SDKs of the APIs, and `curl`. What they made of the
+//! answers is held against the request log and the metrics.
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::process::Command;
 use streamgauge::sim::model::EngineSpec;
 use support::Gauge;
+use support::client::{ask, hold, run};
 use support::sim::simulate;
 
-/// Runs a client; `None`, with a word, if this machine does not have it.
-fn run(command: &mut Command, needs: &str) -> Option<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    match command.output() {
-        Ok(output) if output.status.code() == Some(77) => {
-            println!("skipped: {needs}");
-            None
-        }
-        Ok(output) => {
-            let complaints = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{name}: {complaints}");
-            Some(String::from_utf8(output.stdout).unwrap())
-        }
-        Err(_) => {
-            println!("skipped: {needs}");
-            None
-        }
+/// Asks the simulated server through the proxy.
+fn through(script: &str, package: &str, path: &str) {
+    let engine = EngineSpec::new("sim");
+    let prefill = engine.prefill_base.as_secs_f64();
+    let (server, _) = simulate(engine);
+    let gauge = Gauge::new(server);
+    let server = format!("http://{}{path}", gauge.proxy);
+    let Some(told) = ask(script, package, &server) else { return };
+    for line in hold(&gauge, &told) {
+        let (first, answer) = (line["ttft_s"].as_f64(), line["answer_s"].as_f64());
+        assert!(first.is_none_or(|first| first >= prefill), "{line}");
+        let thought = line["reasoning_chars"].as_u64() > Some(0);
+        assert!(first.is_none() || thought == (answer > first), "{line}");
     }
 }
 
 #[test]
 fn openai() {
-    let (server, _) = simulate(EngineSpec::new("sim"));
-    let gauge = Gauge::new(server);
-    let python = std::env::var("STREAMGAUGE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/openai_sdk.py");
-    let mut command = Command::new(python);
-    command.arg(script).arg(format!("http://{}/v1", gauge.proxy));
-    let needs = "the openai package for Python (name its interpreter in STREAMGAUGE_PYTHON)";
-    let Some(told) = run(&mut command, needs) else { return };
-    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let lines: Vec<Value> = gauge
-        .requests_when(told.len())
-        .into_iter()
-        .filter(|line| line["operation"] != "other")
-        .collect();
-    let told: Vec<&Value> = told.iter().filter(|told| told["case"] != "models").collect();
-    assert_eq!(lines.len(), told.len());
-    for (line, told) in lines.iter().zip(told) {
-        println!("{told}");
-        assert_eq!(line["outcome"], "ok", "{told}");
-        for key in [
-            "stream",
-            "answer_chars",
-            "reasoning_chars",
-            "tool_chars",
-            "input_tokens",
-            "output_tokens",
-            "finish_reasons",
-            "output_events",
-        ] {
-            if let Some(expected) = told.get(key) {
-                assert_eq!(&line[key], expected, "{key} of {told}: {line}");
-            }
-        }
-    }
+    through("openai_sdk.py", "openai", "/v1");
+}
+
+#[test]
+fn anthropic() {
+    through("anthropic_sdk.py", "anthropic", "");
+}
+
+#[test]
+fn ollama() {
+    through("ollama_sdk.py", "ollama", "");
+}
+
+#[test]
+fn gemini() {
+    through("gemini_sdk.py", "google-genai", "");
+}
+
+#[test]
+fn cohere() {
+    through("cohere_sdk.py", "cohere", "");
 }
 
 #[test]

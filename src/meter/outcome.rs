@@ -98,10 +98,12 @@ impl CallStatus {
     }
 
     /// The outcome of a call that ended like this (gRPC's status codes), if it is told. `output` is
-    /// whether any came before.
-    fn outcome(self, output: bool) -> Option<Outcome> {
+    /// whether any came before, `error` whether a message told one.
+    fn outcome(self, output: bool, error: bool) -> Option<Outcome> {
         let Self::Code(code) = self else { return None };
         Some(match code {
+            // Triton tells the errors of a stream of requests in its messages.
+            0 if error => Outcome::StreamError,
             0 => Outcome::Ok,
             _ if output => Outcome::StreamError,
             // RESOURCE_EXHAUSTED, UNAVAILABLE.
@@ -147,7 +149,7 @@ impl Ended {
             Some(500..) => return Outcome::ServerError,
             _ => {}
         }
-        if let Some(outcome) = self.call.and_then(|call| call.outcome(self.output)) {
+        if let Some(outcome) = self.call.and_then(|call| call.outcome(self.output, self.error)) {
             return outcome;
         }
         if self.error {
@@ -215,6 +217,7 @@ mod tests {
             (Ended { status: Some(503), end: End::Dropped, ..body }, Rejected),
             (Ended { status: Some(500), error: true, ..body }, ServerError),
             (Ended { call: Some(CallStatus::Code(0)), complete: false, ..stream }, Ok),
+            (Ended { call: Some(CallStatus::Code(0)), error: true, ..stream }, StreamError),
             (Ended { call: Some(CallStatus::Code(13)), ..stream }, StreamError),
             (Ended { call: Some(CallStatus::Code(13)), output: false, ..stream }, ServerError),
             (Ended { call: Some(CallStatus::Code(14)), output: false, ..stream }, Rejected),

@@ -84,7 +84,8 @@ impl Ask {
             Some(boundary) => form::read(bytes, boundary),
             None => serde_json::from_slice(bytes).map_err(|error| error.to_string())?,
         };
-        let script = match body.get("sim") {
+        // Ollama's clients have no place for a field that they don't know but its options.
+        let script = match body.get("sim").or_else(|| body.pointer("/options/sim")) {
             // In a form the script is a text.
             Some(Value::String(text)) => serde_json::from_str(text),
             Some(script) => serde_json::from_value(script.clone()),
@@ -215,6 +216,7 @@ mod tests {
             (r#"{"max_tokens":9,"sim":{"output_tokens":3}}"#, 3, Finish::Stop),
             (r#"{"max_completion_tokens":5,"max_tokens":9}"#, 5, Finish::Length),
             (r#"{"tools":[{"function":{"name":"f"}}]}"#, 64, Finish::Tool),
+            (r#"{"options":{"sim":{"output_tokens":3}}}"#, 3, Finish::Stop),
         ];
         for (body, tokens, reason) in table {
             let plan = plan(Api::Chat, body);

@@ -40,13 +40,13 @@ use super::truth::TruthLog;
 /// | `/v1/responses` | vLLM, OpenAI |
 /// | `/v1/embeddings`, `/v1/rerank`, `/v1/score`, `/v1/classify`, `/tokenize` | vLLM |
 /// | `/v1/moderations`, `/v1/images/generations`, `/v1/audio/transcriptions`, `/v1/audio/speech` | OpenAI |
-/// | `/v1/messages`, `/v1/complete` | Anthropic |
+/// | `/v1/messages`, `/v1/messages/count_tokens`, `/v1/complete` | Anthropic |
 /// | `/api/chat`, `/api/generate`, `/api/embed` | Ollama |
 /// | `/generate` (`inputs`), `/generate_stream`, `/` | TGI |
 /// | `/generate` (`text` or `input_ids`) | SGLang |
 /// | `/completion`, `/infill` | llama.cpp |
 /// | `/v2/models/NAME/generate`, `/v2/models/NAME/generate_stream` | Triton |
-/// | `/v2/chat`, `/v1/chat` | Cohere |
+/// | `/v2/chat`, `/v1/chat`, `/v2/embed` | Cohere |
 /// | `/v1beta/models/NAME:generateContent`, `:streamGenerateContent` | Gemini |
 /// | `/model/NAME/converse`, `/converse-stream`, `/invoke`, `/invoke-with-response-stream` | Bedrock |
 ///

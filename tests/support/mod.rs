@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 pub mod chat;
+pub mod client;
 pub mod corpus;
 pub mod exchange;
 pub mod http2;

@@ -1,7 +1,8 @@
-//! OpenAI-like answers that are one JSON document and no text: embeddings, rerank, score, classify, tokenize,
-//! moderations, images.
+//! Answers that are one JSON document and no text: embeddings, rerank, score, classify, tokenize, moderations,
+//! images; Anthropic's count of tokens; Cohere's embeddings.
 //!
-//! Shapes: vLLM's `entrypoints/pooling` and `serve/tokenize`, OpenAI's reference for moderations and images.
+//! Shapes: vLLM's `entrypoints/pooling` and `serve/tokenize`, OpenAI's reference for moderations and images,
+//! Anthropic's and Cohere's for theirs.
 
 use serde_json::Value;
 
@@ -23,6 +24,10 @@ pub(in crate::sim) enum Document {
     Tokenize,
     Moderations,
     Images,
+    /// Anthropic's `/v1/messages/count_tokens`.
+    CountTokens,
+    /// Cohere's `/v2/embed`.
+    CohereEmbeddings,
 }
 
 impl Document {
@@ -33,6 +38,8 @@ impl Document {
             Self::Score => &["/text_1", "/text_2", "/queries", "/documents"],
             Self::Tokenize => &["/prompt", "/messages"],
             Self::Images => &["/prompt"],
+            Self::CountTokens => &["/system", "/messages"],
+            Self::CohereEmbeddings => &["/texts"],
         };
         // An image is made of tokens too, which nobody sees.
         let generates = self == Self::Images;
@@ -45,6 +52,7 @@ impl Document {
             Self::Rerank => "/documents",
             Self::Score => "/text_2",
             Self::Images => "/n",
+            Self::CohereEmbeddings => "/texts",
             _ => "/input",
         }
     }
@@ -78,6 +86,11 @@ impl Document {
             Self::Images => (
                 r#"{"created":$created,"data":[$items],"usage":{"total_tokens":$total,"input_tokens":$input,"output_tokens":$output,"input_tokens_details":{"text_tokens":$input,"image_tokens":0}}}"#,
                 r#"{"b64_json":"iVBORw0KGgo="}"#,
+            ),
+            Self::CountTokens => (r#"{"input_tokens":$input}"#, ""),
+            Self::CohereEmbeddings => (
+                r#"{"id":"$id","embeddings":{"float":[$items]},"texts":[],"meta":{"api_version":{"version":"2"},"billed_units":{"input_tokens":$input}},"response_type":"embeddings_by_type"}"#,
+                "$vector",
             ),
         }
     }

@@ -63,6 +63,7 @@ fn by_whole_path(path: &str) -> Option<(Api, Option<bool>)> {
         "/v1/moderations" => Api::Document(Document::Moderations),
         "/v1/images/generations" => Api::Document(Document::Images),
         "/v1/messages" => Api::Messages,
+        "/v1/messages/count_tokens" => Api::Document(Document::CountTokens),
         "/v1/complete" => Api::Complete,
         "/api/chat" => Api::OllamaChat,
         "/api/generate" => Api::OllamaGenerate,
@@ -73,6 +74,7 @@ fn by_whole_path(path: &str) -> Option<(Api, Option<bool>)> {
         "/completion" | "/infill" => Api::LlamaCpp,
         "/inference/v1/generate" => Api::VllmTokens,
         "/v1/chat" => Api::CohereV1,
+        "/v2/embed" => Api::Document(Document::CohereEmbeddings),
         "/v2/chat" | "/cohere/v2/chat" => Api::CohereV2,
         _ => return None,
     };

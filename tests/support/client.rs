@@ -1,0 +1,157 @@
+//! Real clients, most of them in Python: what they saw of each answer is held against the request log.
+
+use super::{Gauge, Scrape};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// The exit code of a script that finds its package missing.
+const MISSING: i32 = 77;
+
+/// Runs a client; `None`, with a word, if this machine does not have it.
+pub fn run(command: &mut Command, needs: &str) -> Option<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    match command.output() {
+        Ok(output) if output.status.code() == Some(MISSING) => {
+            println!("skipped: {needs}");
+            None
+        }
+        Ok(output) => {
+            let complaints = String::from_utf8_lossy(&output.stderr);
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{name}: {complaints}\nafter\n{told}");
+            Some(told.into_owned())
+        }
+        Err(_) => {
+            println!("skipped: {needs}");
+            None
+        }
+    }
+}
+
+/// A script of `tests/clients`.
+fn python(script: &str) -> Command {
+    let python = std::env::var("STREAMGAUGE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let mut command = Command::new(python);
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"));
+    command.arg("-B").arg(folder.join(script));
+    command
+}
+
+fn needed(package: &str) -> String {
+    format!("the {package} package for Python (name its interpreter in STREAMGAUGE_PYTHON)")
+}
+
+/// What a script saw: one JSON object for each call, in the names of the request log.
+pub fn ask(script: &str, package: &str, server: &str) -> Option<Vec<Value>> {
+    let told = run(python(script).arg(server), &needed(package))?;
+    Some(told.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// A server that is a script; it ends when dropped.
+pub struct Served {
+    pub address: SocketAddr,
+    child: Child,
+}
+
+/// Starts a server, which prints its address; `None`, with a word, if its package is missing.
+pub fn serve(script: &str, package: &str) -> Option<Served> {
+    let mut command = python(script);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = piped.spawn() else {
+        println!("skipped: {}", needed(package));
+        return None;
+    };
+    let mut address = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    if address.is_empty() {
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, Some(MISSING), "{script} could not start");
+        println!("skipped: {}", needed(package));
+        return None;
+    }
+    Some(Served { address: address.trim().parse().unwrap(), child })
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Fails unless the request log tells each call as its client saw it, and the metrics tell the same.
+/// Calls are told in the order in which they were made, or by their `trace_id`. Gives the log's lines in
+/// the clients' order.
+pub fn hold(gauge: &Gauge, told: &[Value]) -> Vec<Value> {
+    let mut lines = gauge.requests_when(told.len());
+    // The log has them as they ended.
+    lines.sort_by_key(|line| line["time"].to_string());
+    assert_eq!(lines.len(), told.len(), "calls");
+    let line_of = |(at, told): (usize, &Value)| {
+        let trace = told.get("trace_id");
+        let traced = |line: &&Value| trace.is_some_and(|trace| line["trace_id"] == *trace);
+        let line = if trace.is_some() { lines.iter().find(traced) } else { lines.get(at) };
+        line.unwrap_or_else(|| panic!("no line of the log for {told}")).clone()
+    };
+    let ordered: Vec<Value> = told.iter().enumerate().map(line_of).collect();
+    let mut differences = String::new();
+    for (line, told) in ordered.iter().zip(told) {
+        let found = differ(line, told);
+        if !found.is_empty() {
+            differences += &format!("{}: {}\n  {line}\n", told["case"], found.join(", "));
+        }
+    }
+    assert!(differences.is_empty(), "the request log is not what the clients saw:\n{differences}");
+    assert_metrics(&gauge.scrape(), &ordered, told);
+    ordered
+}
+
+/// Where the line does not say what the client saw, in each fact that the client tells.
+fn differ(line: &Value, told: &Value) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut facts = told.as_object().unwrap().clone();
+    facts.entry("outcome").or_insert_with(|| "ok".into());
+    let seen = facts.remove("seen").unwrap_or_default();
+    for (key, expected) in facts.iter().filter(|(key, _)| *key != "case" && *key != "turns_s") {
+        if line[key] != *expected {
+            differences.push(format!("{key} is {}, and not {expected}", line[key]));
+        }
+    }
+    // The client counts from before its call, and sees everything after the proxy.
+    for (key, seen) in seen.as_object().into_iter().flatten() {
+        let fits = match (line[key].as_f64(), seen.as_f64()) {
+            (Some(measured), Some(seen)) => 0.0 < measured && measured <= seen,
+            (measured, seen) => measured == seen,
+        };
+        if !fits {
+            differences.push(format!("{key} is {}, and {seen} was seen", line[key]));
+        }
+    }
+    differences
+}
+
+/// Fails unless the metrics hold what these lines say.
+fn assert_metrics(scrape: &Scrape, lines: &[Value], told: &[Value]) {
+    scrape.assert_balanced();
+    assert_eq!(scrape.ended(), lines.len() as f64, "requests");
+    let inference: Vec<&Value> = lines.iter().filter(|line| line["operation"] != "other").collect();
+    let sum = |key: &str| inference.iter().filter_map(|line| line[key].as_f64()).sum::<f64>();
+    let output = scrape.sum("streamgauge_tokens_total", &["type=\"output\""]);
+    assert_eq!(output, sum("output_tokens"), "output tokens");
+    let input = scrape.sum("streamgauge_tokens_total", &["type=\"input\""]);
+    assert_eq!(input, sum("input_tokens"), "input tokens");
+    // A session has one for each of its turns, and the log has none of them.
+    let turns = told.iter().filter_map(|told| told["turns_s"].as_array()).flatten();
+    let first = lines.iter().filter_map(|line| line["ttft_s"].as_f64()).count() + turns.count();
+    let counted = scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]);
+    assert_eq!(counted, first as f64, "times to first token");
+    for (direction, key) in [("up", "bytes_up"), ("down", "bytes_down")] {
+        let bytes = scrape.sum("streamgauge_bytes_total", &[&format!("direction=\"{direction}\"")]);
+        let logged: f64 = lines.iter().filter_map(|line| line[key].as_f64()).sum();
+        assert_eq!(bytes, logged, "bytes {direction}");
+        assert!(bytes > 0.0, "bytes {direction}");
+    }
+}
