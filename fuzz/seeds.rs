@@ -42,7 +42,30 @@ fn all() -> Vec<(&'static str, Seeds)> {
         ("chunked", plain(chunked())),
         ("base64_member", plain(base64_member())),
         ("coding", coding()),
+        ("dialects", dialects()),
     ]
+}
+
+/// A small stream for each dialect, with the mode that chooses it left to the fuzzer: it is one byte.
+fn dialects() -> Seeds {
+    let streams: [&str; 12] = [
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"m\"}}\n\nevent: x\ndata: {\"type\":\"response.output_text.delta\",\"item_id\":\"i\",\"output_index\":0,\"content_index\":0,\"delta\":\"Hi\"}\n\ndata: {\"type\":\"response.output_text.done\",\"text\":\"Hi\"}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n",
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":{\"input_tokens\":3,\"cache_read_input_tokens\":2,\"output_tokens\":1}}}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        "{\"model\":\"m\",\"created_at\":\"x\",\"message\":{\"content\":\"Hi\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":[1,\"b\"]}}}]},\"done\":false}\n{\"done\":true,\"done_reason\":\"stop\",\"load_duration\":5,\"eval_count\":2}\n",
+        "data:{\"token\":{\"id\":1,\"text\":\"Hi\",\"special\":false},\"generated_text\":null}\n\ndata:{\"token\":{\"id\":2,\"text\":\"!\"},\"generated_text\":\"Hi!\",\"details\":{\"finish_reason\":\"length\",\"generated_tokens\":2}}\n\n",
+        "data: {\"text\":\"Hi\",\"output_ids\":[1],\"meta_info\":{\"prompt_tokens\":3,\"completion_tokens\":1,\"finish_reason\":null}}\n\ndata: {\"text\":\"Hi!\",\"output_ids\":[1,2],\"meta_info\":{\"completion_tokens\":2,\"finish_reason\":{\"type\":\"stop\"}}}\n\ndata: [DONE]\n\n",
+        "data: {\"content\":\"Hi\",\"stop\":false,\"tokens\":[1]}\n\ndata: {\"content\":\"\",\"stop\":true,\"tokens_predicted\":2,\"timings\":{\"prompt_n\":1,\"prompt_ms\":2.5}}\n\n",
+        "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\",\"thought\":true},{\"functionCall\":{\"name\":\"f\",\"args\":{\"a\":1}}}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":1}}\n,\r\n{}]",
+        "event: content-delta\ndata: {\"type\":\"content-delta\",\"delta\":{\"message\":{\"content\":{\"text\":\"Hi\"}}}}\n\nevent: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"COMPLETE\",\"usage\":{\"tokens\":{\"input_tokens\":3,\"output_tokens\":2}}}}\n\ndata: [DONE]\n\n",
+        "{\"text\":[\"prompt Hi\"]}\0{\"text\":[\"prompt Hi!\"]}\0",
+        "data: {\"model_name\":\"m\",\"text_output\":\"Hi\"}\n\ndata: {\"error\":\"boom\"}\n\n",
+        "event: output\ndata: Hi\n\nevent: done\ndata: {}\n\n",
+        "\0\0\0\0\x0d\x0a\x0b\x0a\x02\x05\x06\x10\x03\x18\x02\x38\x01\x20\x00",
+    ];
+    let each = |(at, stream): (usize, &&str)| (7 * at as u8, stream.as_bytes().to_vec());
+    let more = streams.iter().enumerate().map(each);
+    let chat = sse().into_iter().chain(lines()).chain(json_array()).chain(aws_event_stream());
+    more.chain(chat.map(|stream| (2, stream))).collect()
 }
 
 fn sse() -> Vec<Vec<u8>> {

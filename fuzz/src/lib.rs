@@ -4,6 +4,10 @@
 //! is split. Every target reads that rest three times: whole, in these pieces, and byte by byte.
 
 // Not through the crate: its other parts, which are most of it, would be built for nothing.
+#[path = "../../src/dialect/mod.rs"]
+pub mod dialect;
+#[path = "../../src/meter/mod.rs"]
+pub mod meter;
 #[path = "../../src/wire/mod.rs"]
 pub mod wire;
 

@@ -1,0 +1,56 @@
+#![no_main]
+
+//! Every dialect, in every framing that its content type may announce: what the meter makes of a response
+//! is the same in any split of it.
+
+use fuzz::agree;
+use fuzz::dialect::Dialect;
+use fuzz::dialect::route::{ROUTES, Route};
+use fuzz::meter::{Arrival, Meter, Record, Sample};
+use libfuzzer_sys::fuzz_target;
+use std::time::Duration;
+
+const TYPES: [&str; 7] = [
+    "text/event-stream",
+    "application/json",
+    "application/x-ndjson",
+    "application/vnd.amazon.eventstream",
+    "application/grpc",
+    "",
+    "websocket",
+];
+
+const ARRIVAL: Arrival = Arrival {
+    at: Duration::ZERO,
+    read: 0,
+    after: Duration::ZERO,
+    late: Duration::ZERO,
+    stamped: true,
+};
+
+fn meter(dialect: &'static Dialect, kind: &str, deflate: bool) -> Meter {
+    if kind == "websocket" {
+        return Meter::session(dialect, deflate);
+    }
+    let Ok(meter) = Meter::new(dialect, kind.as_bytes(), b"") else { panic!("{kind} is not read") };
+    meter
+}
+
+fuzz_target!(|input: &[u8]| {
+    let dialects: Vec<&'static Dialect> = ROUTES.iter().filter_map(Route::dialect).collect();
+    let kind = TYPES[usize::from(input.get(1).copied().unwrap_or(0)) % TYPES.len()];
+    let read = |mode: u8, pieces: &[&[u8]]| {
+        let dialect = dialects[usize::from(mode) % dialects.len()];
+        let mut meter = meter(dialect, kind, mode & 0x80 != 0);
+        let mut told = Vec::new();
+        let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
+        pieces.iter().for_each(|piece| meter.push(ARRIVAL, piece, &mut sink));
+        meter.end(true, &mut sink);
+        let tally = meter.tally();
+        let (complete, error) = (tally.complete(), tally.error);
+        let mut record = Record::default();
+        record.measured(tally, meter.is_stream(), Duration::ZERO);
+        (serde_json::to_string(&record).unwrap(), meter.dialect(), complete, error, told)
+    };
+    agree(input, read);
+});
