@@ -53,7 +53,9 @@ class Seen:
 
     def tell(self, **facts):
         """Tells just this. `seen` are times since the call, which Streamgauge's are not above."""
-        print(json.dumps({**self.facts, **facts}), flush=True)
+        # In one piece: calls may tell at once.
+        sys.stdout.write(json.dumps({**self.facts, **facts}) + "\n")
+        sys.stdout.flush()
 
 
 def compact(value):
