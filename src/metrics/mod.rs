@@ -11,11 +11,13 @@ mod labels;
 mod series;
 pub mod table;
 mod text;
+mod upstream;
 
 pub use cells::claim_cells;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
-pub use series::{ArrivalSeries, Phase, Series, SeriesKey, UpstreamSeries};
+pub use series::{Series, SeriesKey};
 pub use text::Gathered;
+pub use upstream::{ArrivalSeries, Phase, UpstreamSeries};
 
 use crate::dialect::route::Operation;
 use families::Families;

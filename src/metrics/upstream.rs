@@ -1,0 +1,157 @@
+//! Handles of an upstream, for what is measured before or without a request's model.
+
+use super::cells::{Count, Samples};
+use super::families::Families;
+use crate::dialect::{Unparsed, route::Operation};
+use crate::meter::Clock;
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The phase of a request in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The request's body is on its way.
+    Sending,
+    /// For the first output of a stream, or the first byte of another body.
+    Waiting,
+    Streaming,
+}
+
+impl Phase {
+    pub(super) const ALL: [Self; 3] = [Self::Sending, Self::Waiting, Self::Streaming];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Waiting => "waiting",
+            Self::Streaming => "streaming",
+        }
+    }
+}
+
+/// The handles for requests before their model is known, of one upstream and what is behind it.
+pub struct ArrivalSeries {
+    families: Arc<Families>,
+    upstream: Arc<str>,
+    /// The value of `gen_ai_provider_name`.
+    provider: Arc<str>,
+    /// In the order of [`Operation::ALL`]; an operation that was never asked for has no series.
+    operations: [OnceLock<OperationSeries>; Operation::ALL.len()],
+}
+
+#[derive(Debug)]
+struct OperationSeries {
+    arrivals: IntCounter,
+    in_flight: [IntGauge; Phase::ALL.len()],
+}
+
+impl std::fmt::Debug for ArrivalSeries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArrivalSeries").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+impl ArrivalSeries {
+    pub(super) fn new(families: Arc<Families>, upstream: &Arc<str>, provider: &str) -> Self {
+        let (upstream, provider) = (Arc::clone(upstream), provider.into());
+        Self { families, upstream, provider, operations: Default::default() }
+    }
+
+    /// The value of `gen_ai_provider_name` for these requests, to their end.
+    pub fn provider(&self) -> &Arc<str> {
+        &self.provider
+    }
+
+    /// A request arrived.
+    pub fn arrived(&self, operation: Operation) {
+        if let Some(series) = self.of(operation) {
+            series.arrivals.inc();
+        }
+    }
+
+    /// The gauge of requests in flight in this phase.
+    pub fn in_flight(&self, operation: Operation, phase: Phase) -> Option<&IntGauge> {
+        self.of(operation)?.in_flight.get(phase as usize)
+    }
+
+    fn of(&self, operation: Operation) -> Option<&OperationSeries> {
+        let Self { families, upstream, provider, operations } = self;
+        let labels = [operation.label(), provider, upstream];
+        let new = || OperationSeries {
+            arrivals: families.arrivals.with_label_values(&labels),
+            in_flight: Phase::ALL.map(|phase| {
+                let [operation, provider, upstream] = labels;
+                families.in_flight.with_label_values(&[
+                    operation,
+                    provider,
+                    upstream,
+                    phase.label(),
+                ])
+            }),
+        };
+        Some(operations.get(operation as usize)?.get_or_init(new))
+    }
+}
+
+/// The handles of one upstream, for what is measured without a request's labels.
+#[derive(Debug)]
+pub struct UpstreamSeries {
+    pub bytes_up: Arc<Count>,
+    pub bytes_down: Arc<Count>,
+    pub resends: IntCounter,
+    connect: Histogram,
+    forwarding_delay: Arc<Samples>,
+    unparsed: [IntCounter; Unparsed::ALL.len()],
+    name: String,
+    clocks: IntGaugeVec,
+    /// In the order of [`Clock::ALL`]: a clock that never told an instant has no series.
+    known_clocks: [AtomicBool; Clock::ALL.len()],
+}
+
+impl UpstreamSeries {
+    pub(super) fn new(families: &Families, upstream: &str) -> Self {
+        Self {
+            bytes_up: families.bytes.with_label_values(&[upstream, "up"]),
+            bytes_down: families.bytes.with_label_values(&[upstream, "down"]),
+            resends: families.resends.with_label_values(&[upstream]),
+            connect: families.connect.with_label_values(&[upstream]),
+            forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
+            unparsed: Unparsed::ALL
+                .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()])),
+            name: upstream.to_owned(),
+            clocks: families.clock_info.clone(),
+            known_clocks: Default::default(),
+        }
+    }
+
+    /// A new connection is ready after this long.
+    pub fn connected(&self, after: Duration) {
+        self.connect.observe(after.as_secs_f64());
+    }
+
+    /// Frames were written this long after their read.
+    pub fn forwarded(&self, delay: Duration, frames: u64) {
+        self.forwarding_delay.observe_many(delay.as_secs_f64(), frames);
+    }
+
+    /// The instants of the newest request were told by this clock.
+    pub fn told_by(&self, clock: Clock) {
+        for (one, known) in Clock::ALL.into_iter().zip(&self.known_clocks) {
+            known.fetch_or(one == clock, Relaxed);
+            if known.load(Relaxed) {
+                let gauge = self.clocks.with_label_values(&[&*self.name, one.label()]);
+                gauge.set(i64::from(one == clock));
+            }
+        }
+    }
+
+    /// Something could not be measured.
+    pub fn unparsed(&self, reason: Unparsed) {
+        let at = Unparsed::ALL.iter().position(|one| *one == reason);
+        if let Some(counter) = at.and_then(|at| self.unparsed.get(at)) {
+            counter.inc();
+        }
+    }
+}
