@@ -109,6 +109,12 @@ def documents(body):
         return [json.loads(line) for line in lines if line.startswith(b"{")]
 
 
+def apart(place, name):
+    """What Anthropic's input leaves out."""
+    parts = ("cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(place.get(part) or 0 for part in parts) if name == "input_tokens" else 0
+
+
 def counted(events):
     """Tokens as a server's own words have them: the last count of each prompt, added up."""
     prompts = {}
@@ -118,7 +124,7 @@ def counted(events):
         places = [usage or {}, event.get("usage") or {}, event.get("meta_info") or {}, event.get("details") or {}, event]
         for kind, names in (("input", ("prompt_tokens", "input_tokens", "tokens_evaluated", "prompt_eval_count", "input_length")),
                             ("output", ("completion_tokens", "output_tokens", "tokens_predicted", "eval_count", "generated_tokens"))):
-            found = [place[name] for place in places for name in names if place.get(name)]
+            found = [place[name] + apart(place, name) for place in places for name in names if place.get(name)]
             if found:
                 prompts[kind, event.get("index") if "tokens_evaluated" in event else 0] = found[0]
     return [sum(n for (kind, _), n in prompts.items() if kind == wanted) or None for wanted in ("input", "output")]
