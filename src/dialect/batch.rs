@@ -6,6 +6,7 @@ use super::reading::Memory;
 const INPUT: u64 = 1;
 const OUTPUT: u64 = 2;
 const CACHED: u64 = 3;
+const REASONING: u64 = 4;
 
 /// The key of what is remembered of one prompt.
 pub fn key(what: u64, index: u64) -> u64 {
@@ -23,6 +24,16 @@ pub fn add_up(draft: &mut Draft, memory: &mut Memory) {
     for (what, count) in counts {
         *count = count.and_then(|count| sum(memory, what, index, count));
     }
+}
+
+/// The output of all choices, of which this one counts so much now.
+pub fn all_output(memory: &mut Memory, index: u32, count: Option<u64>) -> Option<u64> {
+    sum(memory, OUTPUT, u64::from(index), count?)
+}
+
+/// The same of reasoning.
+pub fn all_reasoning(memory: &mut Memory, index: u32, count: Option<u64>) -> Option<u64> {
+    sum(memory, REASONING, u64::from(index), count?)
 }
 
 /// The sum over all prompts, this one now counting `count`; `None` if there are too many.

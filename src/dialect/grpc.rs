@@ -8,11 +8,12 @@
 //! generate token ids, with running counts beside: here the ids *are* the output, since there is no
 //! text. The last message repeats all ids; they are not counted again.
 
+use super::batch;
 use super::draft::Draft;
 use super::engine::Engine;
 use super::reading::Memory;
 use super::tag::{Count, Message, Tag};
-use super::{Dialect, plain};
+use super::{Dialect, Facts, plain};
 
 /// KServe's `ModelInfer` and `ModelStreamInfer`.
 pub static KSERVE_STREAM: Dialect = Dialect::protobuf("kserve", &STREAMED_INFER, plain);
@@ -102,9 +103,15 @@ static MLX_COMPLETE: Message = Message::message(
 );
 
 /// Where nothing but token ids is generated, they are the output.
-fn generate(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    for choice in &mut draft.facts.choices {
+fn generate(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
+    let Facts { choices, engine, .. } = &mut draft.facts;
+    for choice in choices {
         choice.answers |= choice.token_ids > 0;
+        // Each choice counts its own.
+        if let Some(counts) = engine {
+            counts.output = batch::all_output(memory, choice.index, counts.output);
+            counts.reasoning = batch::all_reasoning(memory, choice.index, counts.reasoning);
+        }
     }
 }
 

@@ -107,6 +107,21 @@ fn the_last_message_repeats_and_finishes() {
 }
 
 #[test]
+fn each_choice_counts_its_own() {
+    let mut reading = Reading::new(&VLLM);
+    let mut tell = |index: u8, tokens: u8| {
+        let ids = bytes(1, &[1, 2]);
+        let chunk = [ids, number(2, 7), number(3, tokens), number(7, index)].concat();
+        reading.data(&bytes(1, &chunk));
+        let output = reading.end(b"").engine.unwrap().all_output();
+        reading.next();
+        output
+    };
+    let told = [tell(0, 2), tell(1, 2), tell(0, 4), tell(1, 4)];
+    assert_eq!(told, [Some(2), Some(4), Some(6), Some(8)]);
+}
+
+#[test]
 fn embeddings_tell_their_input() {
     assert_eq!(facts(&VLLM_EMBED, &number(2, 9)).engine.unwrap().input, Some(9));
     assert_eq!(facts(&SGLANG_EMBED, &number(6, 9)).engine.unwrap().input, Some(9));

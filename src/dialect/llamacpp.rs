@@ -9,7 +9,7 @@
 use super::batch;
 use super::draft::Draft;
 use super::engine::Engine;
-use super::openai_chat::{CHOICE, ERROR, USAGE};
+use super::openai_chat::{CHOICE, ERROR, GROQ, METRICS, TIME_INFO, USAGE};
 use super::reading::Memory;
 use super::tag::{Count, Form, Shape, Stage, Tag, Unit, time};
 use super::{Dialect, Ending};
@@ -37,6 +37,20 @@ static TIMINGS: Shape = Shape::object(
         ("predicted_ms", &DECODE),
     ],
 );
+/// Whose counts these are is known only once the event is over: at llama.cpp's own route the counts beside
+/// them are meant.
+static EITHER_TIMINGS: Shape = Shape::object(
+    Tag::Sign(Engine::LlamaCpp),
+    &[
+        ("prompt_n", &Shape::scalar(Tag::Place(PROMPT))),
+        ("predicted_n", &Shape::scalar(Tag::Place(PREDICTED))),
+        ("cache_n", &Shape::scalar(Tag::EngineCount(Count::Cached))),
+        ("prompt_ms", &PREFILL),
+        ("predicted_ms", &DECODE),
+    ],
+);
+const PROMPT: usize = 0;
+const PREDICTED: usize = 1;
 static ITEM_TIMINGS: Shape = Shape::object(
     Tag::Sign(Engine::LlamaCpp),
     &[
@@ -83,6 +97,9 @@ static EITHER: Shape = Shape {
             ("choices", &Shape::array(Tag::Form(Form::OpenAi), &CHOICE)),
             ("usage", &USAGE),
             ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
+            ("metrics", &METRICS),
+            ("x_groq", &GROQ),
+            ("time_info", &TIME_INFO),
             ("content", &CONTENT),
             ("index", &INDEX),
             ("tokens", &TOKENS),
@@ -91,7 +108,7 @@ static EITHER: Shape = Shape {
             ("model", &MODEL),
             ("tokens_predicted", &OUTPUT),
             ("tokens_evaluated", &INPUT),
-            ("timings", &TIMINGS),
+            ("timings", &EITHER_TIMINGS),
             ("error", &ERROR),
         ],
     )
@@ -112,6 +129,11 @@ fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
 
 fn conclude_either(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
     if draft.form == Some(Form::OpenAi) {
+        if let [Some(prompt), Some(predicted), _] = draft.places {
+            let counts = draft.facts.engine.get_or_insert_default();
+            (counts.input, counts.output) = (Some(prompt), Some(predicted));
+            counts.cache_apart = true;
+        }
         return draft.conclude();
     }
     if draft.pieces > 0 || !draft.facts.choices.is_empty() {

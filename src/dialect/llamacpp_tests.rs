@@ -99,3 +99,24 @@ fn completions_are_either() {
     assert_eq!(events[2].usage.unwrap().output, Some(10));
     assert!(events[3].error);
 }
+
+/// The counts and times that servers give at OpenAI's route, whose shape is read beside llama.cpp's own.
+#[test]
+fn completions_tell_counts_and_times() {
+    let (facts, name) = stream(
+        &OR_OPENAI,
+        &[
+            r#"{"choices":[{"text":"","index":0,"finish_reason":"stop"}],"timings":{"cache_n":2,"prompt_n":3,"prompt_ms":3.5,"predicted_n":8,"predicted_ms":9}}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":8},"metrics":{"queue_time_ms":4,"time_to_first_token_ms":6}}"#,
+        ],
+    );
+    let [llama, vllm] = facts.as_slice() else { panic!("{facts:?}") };
+    let counts = llama.engine.unwrap();
+    assert_eq!(
+        (counts.all_input(), counts.all_output(), counts.cached),
+        (Some(5), Some(8), Some(2))
+    );
+    let timings = vllm.timings.unwrap();
+    assert_eq!((timings.queue, timings.prefill), (Some(0.004), Some(0.006)));
+    assert_eq!(name, "openai-completions");
+}

@@ -130,7 +130,7 @@ pub(super) static USAGE: Shape = Shape::object(
     ],
 );
 /// Cerebras.
-static TIME_INFO: Shape = Shape::object(
+pub(super) static TIME_INFO: Shape = Shape::object(
     Tag::Sign(Engine::Cerebras),
     &[
         ("queue_time", &time(Stage::Queue, Unit::Seconds)),
@@ -163,6 +163,8 @@ pub(super) static TIMINGS: Shape = Shape::object(
 /// What says that a chunk is one, in every API but llama-swap's own.
 static IDENTITY: Shape = Shape::scalar(Tag::Echo);
 pub(super) static ERROR: Shape = Shape::scalar(Tag::Error);
+pub(super) static GROQ: Shape =
+    Shape::object(Tag::Sign(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]);
 static ROOT: Shape = Shape::object(
     Tag::Path,
     &[
@@ -176,10 +178,7 @@ static ROOT: Shape = Shape::object(
         ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
         ("prompt_filter_results", &Shape::scalar(Tag::Sign(Engine::AzureOpenAi))),
         ("p", &Shape::scalar(Tag::Sign(Engine::Mistral))),
-        (
-            "x_groq",
-            &Shape::object(Tag::Sign(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]),
-        ),
+        ("x_groq", &GROQ),
         ("time_info", &TIME_INFO),
         ("metrics", &METRICS),
         ("timings", &TIMINGS),

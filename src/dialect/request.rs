@@ -5,7 +5,7 @@ use super::form::Form;
 use crate::wire::json::{Node, Scanner, Token};
 
 /// Longest model name that is kept, in bytes; it is cut again where it becomes a label.
-const MAX_MODEL: usize = 256;
+pub(super) const MAX_MODEL: usize = 256;
 
 /// What a request's body says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Which request is which operation, and in which dialect it is answered.
 
+use super::request::MAX_MODEL;
 use super::{
     Dialect, anthropic, bedrock, cohere, gemini, gemini_interactions, generate, grpc, llamacpp,
     ollama, openai_assistants, openai_chat, openai_media, openai_pooling, openai_responses,
@@ -281,7 +282,7 @@ impl Route {
         }
         let path = path.strip_suffix('/').unwrap_or(path);
         let model = matches(self.ends, path)??;
-        Some(percent_decoded(model).into_owned())
+        Some(cut(percent_decoded(model)))
     }
 
     /// The model that the query of a session's request names: there is no body that could.
@@ -290,7 +291,7 @@ impl Route {
         let value = |pair: &'_ str| {
             let (key, value) = pair.split_once('=')?;
             let is_model = matches!(key, "model" | "deployment") && !value.is_empty();
-            is_model.then(|| percent_decoded(value).into_owned())
+            is_model.then(|| cut(percent_decoded(value)))
         };
         pairs.find_map(value)
     }
@@ -333,6 +334,11 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
     }
     // A segment begins where its slash is.
     segments.next().map(|_| model)
+}
+
+/// A model's name, cut to what is kept.
+fn cut(name: Cow<'_, str>) -> String {
+    name.get(..name.floor_char_boundary(MAX_MODEL)).unwrap_or(&name).to_owned()
 }
 
 /// The text that a path's segment stands for (RFC 3986, section 2.1).
@@ -480,5 +486,7 @@ mod tests {
             assert_eq!(model(path).as_deref(), Some("gemini-2.5-flash"));
         }
         assert_eq!(percent_decoded("a%3Ab%zz%"), "a:b%zz%");
+        let long = format!("/openai/deployments/{}/chat/completions", "%E2%82%AC".repeat(9_000));
+        assert_eq!(model(&long).map(|model| model.len()), Some(255));
     }
 }

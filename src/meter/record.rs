@@ -81,8 +81,10 @@ impl Tokens {
             .then_some((tally.output_events, TokenSource::Events));
         let ids = (tally.token_ids > 0).then_some(tally.token_ids);
         let output = reported(usage.all_output(), engine.all_output().or(ids)).or(events);
-        let unseen = match (usage.reasoning.or(engine.reasoning), tally.reasoning_chars) {
-            (Some(reasoning), 0) => reasoning,
+        // Listed ids were streamed, whatever they stand for.
+        let is_unseen = tally.reasoning_chars == 0 && tally.token_ids == 0;
+        let unseen = match usage.reasoning.or(engine.reasoning) {
+            Some(reasoning) if is_unseen => reasoning,
             _ => 0,
         };
         Self {

@@ -30,8 +30,10 @@ enum Body {
     /// The first byte will tell.
     Unseen,
     Framed(Framer),
-    /// Nothing that is read.
-    Foreign,
+    /// Nothing that is read, or not any more.
+    Foreign {
+        is_stream: bool,
+    },
 }
 
 impl Meter {
@@ -82,7 +84,16 @@ impl Meter {
 
     /// Whether the body is a stream of events, as far as is known.
     pub fn is_stream(&self) -> bool {
-        matches!(&self.body, Body::Framed(framer) if framer.is_stream())
+        match &self.body {
+            Body::Unseen => false,
+            Body::Framed(framer) => framer.is_stream(),
+            Body::Foreign { is_stream } => *is_stream,
+        }
+    }
+
+    /// Whether all of the body could be read so far.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.body, Body::Foreign { .. })
     }
 
     /// Whether only an event can complete the body, and not its end alone. A session may end between two
@@ -90,7 +101,10 @@ impl Meter {
     pub fn needs_terminator(&self) -> bool {
         match &self.session {
             Some(session) => session.is_running(),
-            None => self.is_stream() && self.reading.dialect().ending == Ending::Told,
+            // What could not be read may have been what completes it.
+            None => {
+                self.is_stream() && self.is_whole() && self.reading.dialect().ending == Ending::Told
+            }
         }
     }
 
@@ -116,7 +130,7 @@ impl Meter {
             Ok(()) => self.decoder = Some(decoder),
             Err(_) => {
                 self.tally.cannot(Unparsed::Encoding, sink);
-                self.body = Body::Foreign;
+                self.body = Body::Foreign { is_stream: self.is_stream() };
             }
         }
     }
@@ -131,7 +145,7 @@ impl Meter {
                 Some(framing) => Body::Framed(Framer::new(reading.dialect().framing(framing))),
                 None => {
                     tally.cannot(Unparsed::ContentType, sink);
-                    Body::Foreign
+                    Body::Foreign { is_stream: false }
                 }
             };
         }

@@ -327,3 +327,43 @@ fn a_last_output_that_was_read_late_with_the_end_of_its_stream_is_marked() {
     assert!(!degraded(5, &[&[&one], &[&together.concat()]]), "sent as one");
     assert!(!degraded(5, &[&[&one, FINISH], &[&two]]), "not the last output after all");
 }
+
+/// A coding that breaks off in the middle costs what comes after, and what it said before stands.
+#[test]
+fn a_stream_whose_coding_breaks_stays_a_stream() {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(text("Hi").as_bytes()).unwrap();
+    gzip.flush().unwrap();
+    let front = gzip.get_ref().clone();
+    let mut meter = Meter::new(&CHAT, b"text/event-stream", b"gzip").unwrap();
+    let mut told = Vec::new();
+    for (read, bytes) in [front.as_slice(), b"this is no deflate at all"].into_iter().enumerate() {
+        let (at, read) = (ms(10 * read as u64), read as u64);
+        let arrival =
+            Arrival { at, read, after: Duration::ZERO, late: Duration::ZERO, stamped: true };
+        meter.push(arrival, bytes, &mut |sample| told.push(format!("{sample:?}")));
+    }
+    meter.end(true, &mut |_| {});
+    assert!(told.contains(&"Unparsed(Encoding)".to_owned()), "{told:?}");
+    assert_eq!(
+        (meter.is_stream(), meter.is_whole(), meter.needs_terminator()),
+        (true, false, false)
+    );
+    let record = record(&meter, 0);
+    assert_eq!((record.output_events, record.output_tokens), (Some(1), Some(1)));
+}
+
+/// Reasoning that was counted but sent as token ids was sent.
+#[test]
+fn listed_ids_are_streamed_tokens() {
+    let chunk = |ids: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"x\"}},\"token_ids\":[{ids}]}}]}}\n\n"
+        )
+    };
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":5,\"completion_tokens_details\":{\"reasoning_tokens\":4}}}\n\n";
+    let (meter, _) = run(&[(0, &chunk("1,2,3")), (400, &chunk("4,5")), (500, usage), (501, DONE)]);
+    assert_eq!(record(&meter, 0).tpot_s, Some(0.1));
+}

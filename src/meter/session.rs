@@ -32,6 +32,8 @@ pub struct Session {
     announced: bool,
     /// It is known when the one under way was asked for.
     timed: bool,
+    /// The client has closed the session.
+    closed: bool,
 }
 
 impl Session {
@@ -45,6 +47,7 @@ impl Session {
             overlap: false,
             announced: false,
             timed: false,
+            closed: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Session {
                 messages.end();
             }
         });
+        self.closed |= closed;
         closed
     }
 
@@ -98,8 +102,8 @@ impl Session {
         };
         tally.event(arrival, facts, told);
         // It was a response that ended, and not the session.
-        (tally.done, tally.error) = (false, had_failed || failed);
-        if facts.error {
+        (tally.done, tally.error) = (self.closed, had_failed || failed);
+        if facts.error || facts.done && self.running == 0 {
             self.asked = None;
         }
         if facts.done || ends_unannounced {

@@ -182,6 +182,11 @@ impl Upstream {
         {
             return Err(error);
         }
+        if protocol == Protocol::Negotiated && self.chose_http1.load(Relaxed) {
+            // Nobody shares what is opened now.
+            drop(failed);
+            return self.open(protocol).await;
+        }
         let opened = self.open(protocol).await;
         *failed = opened.as_ref().err().map(|error| (Instant::now(), *error));
         opened

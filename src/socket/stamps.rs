@@ -32,7 +32,7 @@ pub struct Stamps {
     handed_since: AtomicU64,
     handed: AtomicU64,
     /// Who waits for all of them to be written.
-    waiting: Mutex<Option<Waker>>,
+    waiting: Mutex<Vec<Waker>>,
     is_waiting: AtomicBool,
     reset: AtomicBool,
 }
@@ -100,7 +100,11 @@ impl Stamps {
         if self.handed.load(Relaxed) == 0 {
             return Poll::Ready(());
         }
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        drop(waiting);
         self.is_waiting.store(true, Relaxed);
         Poll::Pending
     }
@@ -155,11 +159,12 @@ impl Stamps {
             return None;
         }
         self.handed.store(0, Relaxed);
-        if self.is_waiting.load(Relaxed)
-            && let Some(waker) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
-            self.is_waiting.store(false, Relaxed);
-            waker.wake();
+        if self.is_waiting.swap(false, Relaxed) {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let wakers = std::mem::take(&mut *waiting);
+            // Outside the lock: a waker may run anything.
+            drop(waiting);
+            wakers.into_iter().for_each(Waker::wake);
         }
         let written = self.last_write()?;
         Some((

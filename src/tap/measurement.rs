@@ -8,7 +8,7 @@ use crate::dialect::route::{Operation, Route};
 use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
-use crate::wire::framing::Framing;
+use crate::wire::framing::{Announced, Framing};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -41,7 +41,8 @@ struct State {
     start: Duration,
     /// Since when the response is measured: the same, but in a session, which has many.
     asked: Duration,
-    stalled_before: Duration,
+    /// `None` where other requests share the socket.
+    stalled_before: Option<Duration>,
     /// The same since 1970.
     time: Duration,
     method: String,
@@ -84,7 +85,7 @@ impl Measurement {
             route,
             start,
             asked: start,
-            stalled_before: client.stalled(),
+            stalled_before: (head.version != Version::HTTP_2).then(|| client.stalled()),
             time: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed),
             method: head.method.as_str().chars().take(32).collect(),
             trace_id: trace_id(&head.headers),
@@ -336,7 +337,7 @@ impl State {
             series.counted(&tokens, tally.live_tokens);
             engine = tally.made_by.or(engine);
             // A session is no response, and has no latency.
-            if outcome == Outcome::Ok && !meter.is_session() {
+            if outcome == Outcome::Ok && !meter.is_session() && meter.is_whole() {
                 let rate = meter::characters_per_second(tally);
                 series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
             }
@@ -374,7 +375,9 @@ impl State {
     fn record(&self, outcome: Outcome, now: Duration) -> Record {
         let since = |at: Duration| at.saturating_sub(self.start).as_secs_f64();
         let facts = self.side.facts();
-        let stalled = self.client.stalled().saturating_sub(self.stalled_before);
+        let stalled = self
+            .stalled_before
+            .map_or(Duration::ZERO, |before| self.client.stalled().saturating_sub(before));
         Record {
             time: self.time,
             id: self.tap.next_id(),
@@ -405,7 +408,7 @@ impl State {
 
 /// Whether a message of this content type is gRPC's.
 fn is_grpc(content_type: &[u8]) -> bool {
-    content_type.get(..16).is_some_and(|front| front.eq_ignore_ascii_case(b"application/grpc"))
+    Framing::announced(content_type) == Announced::Framing(Framing::LengthPrefixed)
 }
 
 /// What these headers tell, if anything.
