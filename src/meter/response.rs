@@ -136,11 +136,12 @@ impl Meter {
     }
 
     /// Reads the next bytes of the body as it is without codings.
-    fn read(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
+    fn read(&mut self, arrival: Arrival, mut bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
         let Self { body, reading, tally, session, .. } = self;
-        if let Body::Unseen = body
-            && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
-        {
+        if let Body::Unseen = body {
+            // Blanks before the first byte that tells are of no framing.
+            bytes = bytes.trim_ascii_start();
+            let Some(first) = bytes.first() else { return };
             *body = match Framing::shown(*first, reading.dialect().json) {
                 Some(framing) => Body::Framed(Framer::new(reading.dialect().framing(framing))),
                 None => {

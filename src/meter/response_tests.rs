@@ -367,3 +367,26 @@ fn listed_ids_are_streamed_tokens() {
     let (meter, _) = run(&[(0, &chunk("1,2,3")), (400, &chunk("4,5")), (500, usage), (501, DONE)]);
     assert_eq!(record(&meter, 0).tpot_s, Some(0.1));
 }
+
+/// Found by fuzzing: a blank before the byte that tells the framing was framed, or not, by how it came.
+#[test]
+fn blanks_before_a_framing_that_must_be_seen_are_of_none() {
+    let unparsed = |pieces: &[&[u8]]| {
+        let mut meter = Meter::new(&CHAT, b"", b"").unwrap();
+        let arrival = Arrival {
+            at: Duration::ZERO,
+            read: 0,
+            after: Duration::ZERO,
+            late: Duration::ZERO,
+            stamped: true,
+        };
+        pieces.iter().for_each(|piece| meter.push(arrival, piece, &mut |_| {}));
+        meter.end(true, &mut |_| {});
+        (meter.tally().unparsed, meter.tally().events)
+    };
+    let stream = [b"\n\0", &[0, 0, 107, 0, 0, 0, 90][..]].concat();
+    let single: Vec<&[u8]> = stream.chunks(1).collect();
+    assert_eq!(unparsed(&[&stream]), unparsed(&single));
+    let events = format!(" \n{}", text("Hi"));
+    assert_eq!(unparsed(&[events.as_bytes()]), (0, 1));
+}
