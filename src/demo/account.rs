@@ -52,7 +52,7 @@ pub(super) struct Account {
     pub tpot: Durations,
     /// Of all requests whose answer told them.
     pub input_tokens: f64,
-    /// Of all requests, as far as they were sent.
+    /// Of all requests: what the answer told, else its output events, each as one token.
     pub output_tokens: f64,
 }
 
@@ -93,16 +93,29 @@ impl Account {
             End::Cancelled => &mut self.left,
             End::Errored | End::Broken => &mut self.broken,
         } += 1.0;
-        self.output_tokens += f64::from(record.output_tokens);
+        self.output_tokens += f64::from(countable_output(record));
         self.input_tokens += f64::from(record.reported.input_tokens.unwrap_or_default());
         if record.stream {
             self.ttft.add(record.ttft_s);
         }
         if record.end == End::Finished && record.stream {
             self.latency.add(record.latency_s);
-            self.tpot.add(record.tpot_s);
+            self.tpot.add(tpot(record));
         }
     }
+}
+
+/// The output tokens that can be known at the wire: where no count was told, as none is in a stream that
+/// was left, each output event stands for one.
+fn countable_output(record: &TruthRecord) -> u32 {
+    record.reported.output_tokens.unwrap_or(record.output_events)
+}
+
+/// By the same count. Output in one event has no time between tokens.
+fn tpot(record: &TruthRecord) -> Option<f64> {
+    let (first, last) = record.first_sent.zip(record.last_sent)?;
+    let later = countable_output(record).checked_sub(1).filter(|later| *later > 0)?;
+    (record.choices == 1 && record.output_events >= 2).then(|| (last - first) / f64::from(later))
 }
 
 impl AddAssign<Durations> for Durations {

@@ -63,29 +63,51 @@ mod tests {
     use super::*;
     use crate::sim::{End, Reported};
 
+    /// Four tokens in two events, from 2 to 5, and their count told.
     fn record() -> TruthRecord {
-        let reported = Reported { input_tokens: Some(10), ..Reported::default() };
-        TruthRecord { reported, prompt_tokens: 10, ..TruthRecord::example() }
+        let reported =
+            Reported { input_tokens: Some(10), output_tokens: Some(4), ..Reported::default() };
+        TruthRecord { reported, prompt_tokens: 10, output_events: 2, ..TruthRecord::example() }
     }
 
     #[test]
     fn true_sums_follow_the_definitions() {
         type Change = fn(&mut TruthRecord);
         // What is counted: ok, refused, left, broken, TTFT, latency, TPOT, input and output tokens.
-        let table: [(&str, Change, [f64; 9]); 6] = [
+        let table: [(&str, Change, [f64; 9]); 9] = [
             ("finished", |_| (), [1., 0., 0., 0., 1., 1., 1., 10., 4.]),
             (
                 "no usage",
                 |r| r.reported = Reported::default(),
-                [1., 0., 0., 0., 1., 1., 1., 0., 4.],
+                [1., 0., 0., 0., 1., 1., 1., 0., 2.],
             ),
-            ("no stream", |r| r.stream = false, [1., 0., 0., 0., 0., 0., 0., 10., 4.]),
-            ("left", |r| r.end = End::Cancelled, [0., 0., 1., 0., 1., 0., 0., 10., 4.]),
+            ("one event", |r| r.output_events = 1, [1., 0., 0., 0., 1., 1., 0., 10., 4.]),
+            ("two choices", |r| r.choices = 2, [1., 0., 0., 0., 1., 1., 0., 10., 4.]),
+            (
+                "no stream",
+                |r| (r.stream, r.output_events) = (false, 0),
+                [1., 0., 0., 0., 0., 0., 0., 10., 4.],
+            ),
+            (
+                "no stream, no usage",
+                |r| {
+                    (r.stream, r.output_events) = (false, 0);
+                    r.reported = Reported::default();
+                },
+                [1., 0., 0., 0., 0., 0., 0., 0., 0.],
+            ),
+            // As Anthropic's streams do, it told the input at its start.
+            (
+                "left",
+                |r| (r.end, r.reported.output_tokens) = (End::Cancelled, None),
+                [0., 0., 1., 0., 1., 0., 0., 10., 2.],
+            ),
             ("broken", |r| r.end = End::Broken, [0., 0., 0., 1., 1., 0., 0., 10., 4.]),
             (
                 "refused",
                 |r| {
-                    (r.end, r.ttft_s, r.output_tokens) = (End::Rejected, None, 0);
+                    (r.end, r.ttft_s) = (End::Rejected, None);
+                    (r.output_tokens, r.output_events) = (0, 0);
                     r.reported = Reported::default();
                 },
                 [0., 1., 0., 0., 0., 0., 0., 0., 0.],
@@ -93,7 +115,7 @@ mod tests {
         ];
         for (name, change, expected) in table {
             let mut record = record();
-            (record.ttft_s, record.latency_s, record.tpot_s) = (Some(1.0), Some(4.0), Some(1.0));
+            (record.ttft_s, record.latency_s) = (Some(1.0), Some(4.0));
             change(&mut record);
             let mut ledger = Ledger::default();
             ledger.absorb(&[record]);
@@ -104,6 +126,17 @@ mod tests {
             let found = [&found[..], &[input, output]].concat();
             assert_eq!(found, expected, "{name}");
             assert_eq!(ledger.requests(), 1.0);
+        }
+    }
+
+    #[test]
+    fn true_tpot_is_by_the_count_that_is_known() {
+        let told = record();
+        let untold = TruthRecord { reported: Reported::default(), ..record() };
+        for (record, tpot) in [(told, 1.0), (untold, 3.0)] {
+            let mut ledger = Ledger::default();
+            ledger.absorb(&[record]);
+            assert_eq!(ledger.all().tpot.seconds, tpot);
         }
     }
 

@@ -18,8 +18,9 @@ requests   beside a mean: how many it covers, measured / true
 TTFT       of streams that sent a token, also of those that were left afterwards
 latency    and TPOT: of streams that ended ok
 by         the API that the clients spoke
-tokens     of input: of answers that told them; of output: of all, but of a stream that was left the
-           server may have sent a token more than arrived
+tokens     of input: of answers that told them; of output: of all, by the count that the answer
+           told. Requests without a told count, as of streams that were left, are counted by events
+           on both sides, each as one token; the server may have sent one more than arrived
 other      what no 2xx answer confirmed a model for: refusals, and who left before the head";
 
 /// The summary's lines. `clients` is their own account.
