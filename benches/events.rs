@@ -7,33 +7,26 @@
 //! and the texts differ from one event to the next, as those of a model do.
 
 use allocation_counter::measure;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
 use streamgauge::dialect::route::{self, Operation};
 use streamgauge::meter::{Arrival, Meter};
 use streamgauge::metrics::{Metrics, MetricsConfig};
 
+#[path = "events/shapes.rs"]
+mod shapes;
+use shapes::{Framing, SHAPES, Shape};
+
 /// Events of one stream, of which the first few do not count.
 const EVENTS: usize = 2_000;
 const WARM_UP: usize = 50;
+/// The same where each event repeats all text so far.
+const CUMULATIVE_EVENTS: usize = 250;
 /// Streams that are read one after the other.
 const ROUNDS: usize = 101;
 
 const WORDS: [&str; 8] = [" the", " of", "ing", " latency", "\\n\\n", " \u{e9}t\u{e9}", " 42", "."];
-
-/// The name of a dialect, its content type, and an event of it, with `@` for the text and `#` for a running
-/// number.
-const SHAPES: &[(&str, &str, &str)] = &[
-    (
-        "openai-chat",
-        "text/event-stream",
-        "data: {\"id\":\"chatcmpl-bcfbe349402eb3d2\",\"object\":\"chat.completion.chunk\",\"created\":1786479604,\"model\":\"meta-llama/Llama-3.3-70B-Instruct\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"@\"},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}]}\n\n",
-    ),
-    (
-        "openai-completions",
-        "text/event-stream",
-        "data: {\"id\":\"cmpl-bcfbe349402eb3d2\",\"object\":\"text_completion\",\"created\":1786479604,\"model\":\"meta-llama/Llama-3.3-70B-Instruct\",\"choices\":[{\"index\":0,\"text\":\"@\",\"logprobs\":null,\"finish_reason\":null,\"stop_reason\":null}],\"usage\":null}\n\n",
-    ),
-];
 
 fn main() {
     let config = MetricsConfig { max_models: 50, models: Vec::new(), buckets: Default::default() };
@@ -41,13 +34,15 @@ fn main() {
     let series =
         metrics.series(&"upstream".into(), &"engine".into(), Operation::Chat, &"model".into());
     println!("{:<22} {:>22} {:>12}", "dialect", "ns an event", "allocations");
-    for (name, content_type, shape) in SHAPES {
-        let dialect = route::dialect(name).expect("a route has the dialect");
-        let events: Vec<Vec<u8>> = (0..EVENTS).map(|at| event(shape, at)).collect();
+    for shape in SHAPES {
+        let name = format!("{} {}", shape.dialect, shape.which);
+        let is_cumulative = shape.event.contains('%');
+        let count = if is_cumulative { CUMULATIVE_EVENTS } else { EVENTS };
+        let events: Vec<Vec<u8>> = (0..count).map(|at| event(shape, at)).collect();
         let mut times = Vec::new();
         let mut allocations = 0;
         for _ in 0..ROUNDS {
-            let mut meter = Meter::new(dialect, content_type.as_bytes(), b"").expect("it is read");
+            let mut meter = meter(shape);
             let mut read = |at: usize, bytes: &[u8]| {
                 let arrival = Arrival {
                     at: Duration::from_millis(20 * at as u64),
@@ -68,20 +63,86 @@ fn main() {
             });
             allocations = counted.count_total;
             times.push(took.as_secs_f64() * 1e9 / rest.len() as f64);
-            assert_eq!(
-                meter.tally().output_events as usize,
-                EVENTS,
-                "{name}: each event is output"
-            );
+            assert_eq!(meter.tally().output_events as usize, count, "{name}: each event is output");
+            assert_eq!(meter.tally().unparsed, 0, "{name}: each event is read");
         }
         times.sort_by(f64::total_cmp);
         let (least, median, most) = (times[0], times[ROUNDS / 2], times[ROUNDS - 1]);
-        let each = allocations as f64 / (EVENTS - WARM_UP) as f64;
+        let each = allocations as f64 / (count - WARM_UP) as f64;
         println!("{name:<22} {median:>6.0} ({least:.0} to {most:.0}) {each:>12.3}");
     }
 }
 
+/// A meter at the start of a stream of such events.
+fn meter(shape: &Shape) -> Meter {
+    let dialect = route::dialect(shape.dialect).expect("a route has the dialect");
+    let content_type = match shape.framing {
+        Framing::Sse => "text/event-stream",
+        Framing::Lines => "application/x-ndjson",
+        Framing::Aws(_) | Framing::AwsChunks => "application/vnd.amazon.eventstream",
+        Framing::Grpc => "application/grpc",
+        Framing::WebSocket => return Meter::session(dialect, false),
+    };
+    Meter::new(dialect, content_type.as_bytes(), b"").expect("it is read")
+}
+
 /// Event `at` of a stream.
-fn event(shape: &str, at: usize) -> Vec<u8> {
-    shape.replace('@', WORDS[at % WORDS.len()]).replace('#', &at.to_string()).into_bytes()
+fn event(shape: &Shape, at: usize) -> Vec<u8> {
+    let word = |at: usize| WORDS[at % WORDS.len()];
+    let mut event = shape.event.replace('@', word(at)).replace('#', &(at + 1).to_string());
+    if event.contains('%') {
+        event = event.replace('%', &(0..=at).map(word).collect::<String>());
+        let numbers: Vec<String> = (1..=at + 1).map(|number| number.to_string()).collect();
+        event = event.replace('^', &numbers.join(","));
+    }
+    match shape.framing {
+        Framing::Sse => format!("data: {event}\n\n").into_bytes(),
+        Framing::Lines => format!("{event}\n").into_bytes(),
+        Framing::Aws(kind) => aws_message(kind, event.as_bytes()),
+        Framing::AwsChunks => {
+            let data = BASE64_STANDARD.encode(event);
+            aws_message("chunk", format!(r#"{{"bytes":"{data}","p":"abcdefgh"}}"#).as_bytes())
+        }
+        Framing::Grpc => {
+            let digits: Vec<u8> = event.bytes().map(hexadecimal).collect();
+            let message: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+            [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
+        }
+        Framing::WebSocket => {
+            let len = event.len() as u16;
+            // A text message in one frame, its length in two bytes.
+            [&[0x81, 126], &len.to_be_bytes()[..], event.as_bytes()].concat()
+        }
+    }
+}
+
+fn hexadecimal(digit: u8) -> u8 {
+    char::from(digit).to_digit(16).expect("a digit") as u8
+}
+
+/// A message of Amazon's event stream.
+fn aws_message(kind: &str, payload: &[u8]) -> Vec<u8> {
+    let header = |name: &str, value: &str| {
+        let mut header = vec![name.len() as u8];
+        header.extend_from_slice(name.as_bytes());
+        // A string.
+        header.push(7);
+        header.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        header.extend_from_slice(value.as_bytes());
+        header
+    };
+    let headers = [
+        header(":event-type", kind),
+        header(":content-type", "application/json"),
+        header(":message-type", "event"),
+    ]
+    .concat();
+    let len = 16 + headers.len() + payload.len();
+    let mut message = (len as u32).to_be_bytes().to_vec();
+    message.extend_from_slice(&(headers.len() as u32).to_be_bytes());
+    message.extend_from_slice(&crc32fast::hash(&message).to_be_bytes());
+    message.extend_from_slice(&headers);
+    message.extend_from_slice(payload);
+    message.extend_from_slice(&crc32fast::hash(&message).to_be_bytes());
+    message
 }

@@ -5,23 +5,53 @@ mod support;
 
 use std::fmt::Write;
 use std::time::Duration;
-use streamgauge::dialect::route::{Answer, Route};
-use streamgauge::meter::{Arrival, Meter, Record, TokenSource, Tokens};
+use streamgauge::dialect::head::HeadFacts;
+use streamgauge::dialect::route::{Answer, ROUTES, Route};
+use streamgauge::meter::{Arrival, Meter, Record, Sample as Telling, TokenSource, Tokens};
 use support::assert_golden;
 
+#[path = "formats/bedrock.rs"]
+mod bedrock;
+#[path = "formats/chat.rs"]
+mod chat;
+#[path = "formats/engines.rs"]
+mod engines;
+#[path = "formats/openai.rs"]
+mod openai;
 #[path = "formats/samples.rs"]
 mod samples;
-use samples::{SAMPLES, Sample};
+#[path = "formats/vendors.rs"]
+mod vendors;
+use samples::{Framing, Sample};
 
-/// What the meter makes of a sample's body, read event by event.
-fn measure(sample: &Sample) -> (Record, Tokens, &'static Route, bool) {
+const SAMPLES: [&[Sample]; 5] =
+    [openai::SAMPLES, chat::SAMPLES, vendors::SAMPLES, bedrock::SAMPLES, engines::SAMPLES];
+
+/// What the meter makes of a sample.
+struct Measured {
+    record: Record,
+    tokens: Tokens,
+    route: &'static Route,
+    is_stream: bool,
+    has_first: bool,
+}
+
+/// Reads a sample's events, each in a read of its own.
+fn measure(sample: &Sample) -> Measured {
+    let name = format!("{} {}", sample.server, sample.path);
     let route = Route::of(sample.method, sample.path);
-    let Answer::Dialect(dialect) = route.answer else {
-        return (Record::default(), Tokens::default(), route, false);
+    let dialect = route.dialect().unwrap_or_else(|| panic!("{name}: not read"));
+    let content_type = sample.framing.content_type().as_bytes();
+    let mut meter = match sample.framing {
+        Framing::WebSocket => Meter::session(dialect, false),
+        _ => Meter::new(dialect, content_type, b"").unwrap(),
     };
-    let mut meter = Meter::new(dialect, sample.content_type.as_bytes(), b"")
-        .unwrap_or_else(|_| panic!("{} {}: not read", sample.server, sample.path));
-    for (read, piece) in sample.body.iter().enumerate() {
+    if sample.framing == Framing::WebSocket {
+        meter.client(Duration::ZERO, &asking());
+    }
+    let mut has_first = false;
+    let sink = &mut |it: Telling<'_>| has_first |= matches!(it, Telling::First(_));
+    for (read, event) in sample.events.iter().enumerate() {
         let arrival = Arrival {
             at: Duration::from_millis(10 * read as u64 + 10),
             read: read as u64,
@@ -29,27 +59,31 @@ fn measure(sample: &Sample) -> (Record, Tokens, &'static Route, bool) {
             late: Duration::ZERO,
             stamped: true,
         };
-        meter.push(arrival, piece, &mut |_| {});
+        meter.push(arrival, &sample.framing.wrap(event), sink);
     }
-    meter.end(true, &mut |_| {});
+    meter.end(true, sink);
+    let mut head = HeadFacts::default();
+    sample.head.iter().for_each(|(name, value)| head.note(name, value.as_bytes()));
+    meter.head(&head);
     let tally = meter.tally();
-    assert!(
-        !meter.needs_terminator() || tally.complete(),
-        "{} {}: not complete",
-        sample.server,
-        sample.path
-    );
-    assert_eq!(tally.unparsed, 0, "{} {}: not read to its end", sample.server, sample.path);
+    assert!(!meter.needs_terminator() || tally.complete(), "{name}: not complete");
+    assert_eq!((tally.unparsed, tally.error), (0, false), "{name}: not read to its end");
     let mut record = Record::default();
     record.measured(tally, meter.is_stream(), Duration::ZERO);
     record.dialect = Some(meter.dialect());
     let tokens = Tokens::of(tally, meter.is_stream());
-    (record, tokens, route, meter.is_stream())
+    Measured { tokens, route, is_stream: meter.is_stream(), has_first, record }
+}
+
+/// A message of a session's client that asks for a response, in one frame that a key of zeros masks.
+fn asking() -> Vec<u8> {
+    let message = br#"{"type":"input_audio_buffer.commit"}"#;
+    [&[0x81, 0x80 | u8::try_from(message.len()).unwrap(), 0, 0, 0, 0], &message[..]].concat()
 }
 
 /// What a row says of a sample, as far as the meter says so too.
 fn row(sample: &Sample) -> String {
-    let (record, tokens, route, is_stream) = measure(sample);
+    let Measured { record, tokens, route, is_stream, has_first } = measure(sample);
     let name = format!("{} {}", sample.server, sample.path);
     let says = |text: &str, is_told: bool, what: &str| {
         assert_eq!(!text.is_empty(), is_told, "{name}: {what}");
@@ -69,19 +103,21 @@ fn row(sample: &Sample) -> String {
     let queue = says(sample.queue, record.queue_s.is_some(), "queue time");
     let load = says(sample.load, record.engine_load_s.is_some(), "load time");
     let prefill = says(sample.first, record.engine_ttft_s.is_some(), "the engine's first token");
-    let measured = match (is_stream, record.ttft_s.is_some()) {
-        (true, true) if record.answer_chars.is_some_and(|chars| chars > 0) => {
-            "TTFT, TPOT, ITL, latency, characters"
-        }
-        (true, true) => "TTFT, TPOT, ITL, latency",
-        (true, false) => "duration",
-        (false, _) if record.answer_chars.is_some_and(|chars| chars > 0) => "duration, characters",
-        (false, _) => "duration",
+    let is_session = sample.framing == Framing::WebSocket;
+    assert!(is_session || !is_stream || record.ttft_s.is_some() == has_first, "{name}: TTFT");
+    let times = match (is_session, is_stream && has_first) {
+        (true, true) => "per response: TTFT, ITL",
+        (false, true) => "TTFT, TPOT, ITL, latency",
+        (_, false) => "duration",
     };
+    let has_text = record.answer_chars.is_some_and(|chars| chars > 0);
+    let characters = if has_text { ", characters" } else { "" };
     let dialect = record.dialect.unwrap_or("-");
     format!(
-        "| {} | `{}` | {} | `{dialect}` | {measured} | {tokens_from} | {queue} | {load} | {prefill} |",
-        sample.server, route.path, sample.framing
+        "| {} | `{}` | {} | `{dialect}` | {times}{characters} | {tokens_from} | {queue} | {load} | {prefill} |",
+        sample.server,
+        route.path,
+        sample.framing.words()
     )
 }
 
@@ -96,7 +132,7 @@ count in the response, output events stand in (`events`, an approximation). Queu
 the server itself says; `-` is what it does not say. They become `queue_s`, `engine_load_s` and `engine_ttft_s` in
 the request log.
 
-A path is matched by its end, so prefixes (`/openai/v1`, `/api`) do not matter. What is on no row is forwarded
+A path is matched by its end, so prefixes (`/openai/v1`, `/api`) do not matter. What is nowhere here is forwarded
 all the same and counted in requests and bytes, as operation `other`.
 
 | server | endpoint | framing | dialect | measured | tokens from | queue from | load from | first token from |
@@ -106,14 +142,23 @@ all the same and counted in requests and bytes, as operation `other`.
 #[test]
 fn each_row_is_what_the_meter_measures() {
     let mut page = HEAD.to_owned();
-    for sample in SAMPLES {
+    for sample in SAMPLES.concat() {
         assert_ne!(Route::of(sample.method, sample.path).path, "other", "{}", sample.path);
-        writeln!(page, "{}", row(sample)).unwrap();
+        writeln!(page, "{}", row(&sample)).unwrap();
+    }
+    page.push_str("\nEndpoints whose answers are read like those above:\n\n");
+    for route in ROUTES {
+        let has_row = |sample: &Sample| Route::of(sample.method, sample.path) == route;
+        if let Some(dialect) = route.dialect()
+            && !SAMPLES.iter().copied().flatten().any(has_row)
+        {
+            writeln!(page, "- `{} {}` as `{}`", route.method, route.path, dialect.name).unwrap();
+        }
     }
     page.push_str(
         "\nEndpoints whose answers are not read (their head, first byte, duration and bytes are measured):\n\n",
     );
-    for route in streamgauge::dialect::route::ROUTES {
+    for route in ROUTES {
         if route.answer == Answer::Opaque {
             writeln!(page, "- `{} {}` ({})", route.method, route.path, route.operation.label())
                 .unwrap();

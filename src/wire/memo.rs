@@ -94,11 +94,20 @@ pub struct Memo<T: Copy + PartialEq + 'static> {
     behind: Option<Arc<Findings<T>>>,
     /// Documents in a row that began unlike the one before.
     misses: u8,
+    /// The same of those that ended unlike it.
+    misses_behind: u8,
 }
 
 impl<T: Copy + PartialEq + 'static> Default for Memo<T> {
     fn default() -> Self {
-        Self { bytes: Vec::new(), split: 0, before: None, behind: None, misses: 0 }
+        Self {
+            bytes: Vec::new(),
+            split: 0,
+            before: None,
+            behind: None,
+            misses: 0,
+            misses_behind: 0,
+        }
     }
 }
 
@@ -209,11 +218,17 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
         if let Some(behind) = &memo.behind
             && memo.bytes.get(memo.split..) == Some(rest)
         {
+            memo.misses_behind = 0;
             behind.replay(sink);
             scanner.jump(&behind.end);
             return;
         }
         memo.forget_behind();
+        // Some servers count up behind the text: there is nothing to remember.
+        if memo.misses_behind == PATIENCE {
+            scanner.push(rest, sink);
+            return;
+        }
         draft.clear();
         scanner.push(rest, &mut |tag, token| {
             draft.note(tag, token);
@@ -221,6 +236,7 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
         });
         // What goes on in another piece would not be compared as a whole.
         if memo.before.is_some() && scanner.position().is_done() {
+            memo.misses_behind += 1;
             memo.behind = self.found(rest);
             if memo.behind.is_some() {
                 memo.keep(rest);
@@ -317,6 +333,26 @@ mod tests {
             assert_eq!(memo.misses, 0);
         }
         assert_eq!(scanner.known.len(), 2, "what two streams found is kept once");
+    }
+
+    #[test]
+    fn what_always_changes_is_not_remembered() {
+        let document =
+            |text: &str, number: u8| format!(r#"{{"l":[{{"t":"{text}","n":{number}}}]}}"#);
+        let changing: Vec<String> = (0..40).map(|at| document("a", at)).collect();
+        assert_eq!(memo(&changing, usize::MAX), plain(&changing, usize::MAX));
+        let mut scanner = MemoScanner::new(&ROOT);
+        let mut memo = Memo::default();
+        let mut known = Vec::new();
+        for document in &changing {
+            scanner.push(&mut memo, document.as_bytes(), &mut |_, _| {});
+            scanner.end(&mut |_, _| {}).unwrap();
+            known.push((memo.behind.is_some(), scanner.known.len()));
+        }
+        let patience = usize::from(PATIENCE);
+        assert!(known[..patience].iter().all(|(is_kept, _)| *is_kept));
+        assert!(known[patience..].iter().all(|rest| *rest == (false, 1 + patience)));
+        assert!(memo.before.is_some(), "what does not change still is");
     }
 
     fn any_document() -> impl Strategy<Value = String> {

@@ -1,0 +1,166 @@
+//! The APIs of Anthropic, Google, Cohere and Replicate.
+
+use super::samples::{Framing, NONE, Sample};
+
+pub const SAMPLES: &[Sample] = &[
+    Sample {
+        server: "Anthropic, and vLLM, SGLang, llama.cpp, Ollama in its shape",
+        path: "/v1/messages",
+        tokens: "`usage` of `message_start` (input) and `message_delta`",
+        events: &[
+            br#"{"type":"message_start","message":{"model":"claude","content":[],"usage":{"input_tokens":9,"output_tokens":1}}}"#,
+            br#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+            br#"{"type":"ping"}"#,
+            br#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#,
+            br#"{"type":"content_block_stop","index":0}"#,
+            br#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}"#,
+            br#"{"type":"message_stop"}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Anthropic, not streamed",
+        path: "/v1/messages",
+        framing: Framing::Document,
+        tokens: "`usage`",
+        events: &[
+            br#"{"type":"message","role":"assistant","model":"claude","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":9,"output_tokens":2}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Anthropic",
+        path: "/v1/complete",
+        events: &[
+            br#"{"type":"completion","completion":" Light","stop_reason":null,"model":"claude-2.1"}"#,
+            br#"{"type":"completion","completion":"","stop_reason":"stop_sequence","model":"claude-2.1"}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Gemini, `alt=sse`",
+        path: "/v1beta/models/m:streamGenerateContent",
+        tokens: "`usageMetadata`: `candidatesTokenCount` + `thoughtsTokenCount`",
+        events: &[
+            br#"{"candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}"#,
+            br#"{"candidates":[{"content":{"parts":[{"text":"!"}],"role":"model"},"index":0,"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Gemini",
+        path: "/v1beta/models/m:streamGenerateContent",
+        framing: Framing::JsonArray,
+        tokens: "`usageMetadata`: `candidatesTokenCount` + `thoughtsTokenCount`",
+        events: &[
+            br#"[{"candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}"#,
+            br#", {"candidates":[{"content":{"parts":[{"text":"!"}],"role":"model"},"index":0,"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}"#,
+            b"]",
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Gemini, not streamed",
+        path: "/v1beta/models/m:generateContent",
+        framing: Framing::Document,
+        tokens: "`usageMetadata`: `candidatesTokenCount` + `thoughtsTokenCount`",
+        events: &[
+            br#"{"candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"},"index":0,"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Gemini",
+        path: "/v1beta/models/m:embedContent",
+        framing: Framing::Document,
+        tokens: "`usageMetadata.promptTokenCount`: input only",
+        events: &[
+            br#"{"embedding":{"values":[0.1]},"usageMetadata":{"promptTokenCount":3}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Gemini",
+        path: "/v1beta/interactions",
+        tokens: "`usage` of the last event: `total_output_tokens` + `total_thought_tokens`",
+        events: &[
+            br#"{"event_type":"interaction.created","interaction":{"object":"interaction","status":"in_progress"}}"#,
+            br#"{"event_type":"step.delta","index":0,"delta":{"type":"text","text":"Hi"}}"#,
+            br#"{"event_type":"interaction.completed","interaction":{"status":"completed","usage":{"total_input_tokens":9,"total_output_tokens":2,"total_thought_tokens":3}}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Gemini, not streamed",
+        path: "/v1beta/interactions",
+        framing: Framing::Document,
+        tokens: "`usage`",
+        events: &[
+            br#"{"object":"interaction","status":"completed","steps":[{"type":"model_output","content":[{"type":"text","text":"Hi"}]}],"usage":{"total_input_tokens":9,"total_output_tokens":2,"total_thought_tokens":3}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Cohere",
+        path: "/v2/chat",
+        tokens: "`delta.usage.tokens` of `message-end`",
+        events: &[
+            br#"{"type":"message-start","delta":{"message":{"role":"assistant","content":[]}}}"#,
+            br#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"Hi"}}}}"#,
+            br#"{"type":"message-end","delta":{"finish_reason":"COMPLETE","usage":{"billed_units":{"input_tokens":5,"output_tokens":2},"tokens":{"input_tokens":9,"output_tokens":2}}}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Cohere, not streamed",
+        path: "/v2/chat",
+        framing: Framing::Document,
+        tokens: "`usage.tokens`",
+        events: &[
+            br#"{"finish_reason":"COMPLETE","message":{"role":"assistant","content":[{"type":"text","text":"Hi"}]},"usage":{"billed_units":{"input_tokens":5,"output_tokens":2},"tokens":{"input_tokens":9,"output_tokens":2}}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Cohere",
+        path: "/v1/chat",
+        framing: Framing::Lines,
+        tokens: "`response.meta.tokens` of `stream-end`",
+        events: &[
+            br#"{"event_type":"stream-start","is_finished":false}"#,
+            br#"{"event_type":"text-generation","is_finished":false,"text":"Hi"}"#,
+            br#"{"event_type":"stream-end","is_finished":true,"finish_reason":"COMPLETE","response":{"text":"Hi","finish_reason":"COMPLETE","meta":{"billed_units":{"input_tokens":5,"output_tokens":2},"tokens":{"input_tokens":9,"output_tokens":2}}}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Cohere, not streamed",
+        path: "/v1/chat",
+        framing: Framing::Document,
+        tokens: "`meta.tokens`, else `meta.billed_units`",
+        events: &[
+            br#"{"text":"Hi","finish_reason":"COMPLETE","meta":{"billed_units":{"input_tokens":7,"output_tokens":2}}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Cohere",
+        path: "/v2/embed",
+        framing: Framing::Document,
+        tokens: "`meta.billed_units`: input only",
+        events: &[
+            br#"{"embeddings":{"float":[[0.1]]},"meta":{"billed_units":{"input_tokens":2}}}"#,
+        ],
+        ..NONE
+    },
+    Sample {
+        server: "Replicate",
+        method: "GET",
+        path: "/v1/streams/s",
+        events: &[
+            b"event: output\ndata: Hi",
+            b"event: done\ndata: {}",
+        ],
+        ..NONE
+    },
+];
