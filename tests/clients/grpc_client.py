@@ -1,9 +1,11 @@
-"""Calls gRPC inference services with grpcio's client: KServe's v2 protocol and vLLM's engine service."""
+"""Calls gRPC inference services with grpcio's client: KServe's v2 protocol and the engines' services."""
 
+import struct
 import sys
 import threading
 
-from protobuf import field, message, numbers, packed, read
+from engines import ENGINES
+from protobuf import field, get, message, numbers, packed, put, read
 from seen import Seen, missing
 
 try:
@@ -14,7 +16,6 @@ except ImportError as error:
 channel = grpc.insecure_channel(sys.argv[1])
 infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
 stream_infer = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
-generate = channel.unary_stream("/vllm.grpc.engine.VllmEngine/Generate")
 live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
 TEXT = b"one whole answer, " * 20
 ANSWER = len(TEXT).to_bytes(4, "little") + TEXT
@@ -36,9 +37,16 @@ def infer_request(model="llama", **parameters):
     return message(field(1, model), field(3, "a"), *values, tensor, field(7, b"\x02\0\0\0Hi"))
 
 
-def generate_request(length):
-    prompt = field(2, message(field(1, "Tell me"), packed(2, [15, 16, 17])))
-    return message(field(1, "a request"), prompt, field(3, field(8, length)), field(5, 1))
+def prompt(engine):
+    """The start of a request: its id, and the prompt in three tokens."""
+    *way, ids = engine.prompt
+    return message(field(1, "a request"), put(way, packed(ids, [15, 16, 17])))
+
+
+def generate(engine, length, choices=1, **options):
+    asked = put(engine.choices, choices) if choices > 1 else b""
+    request = message(prompt(engine), put(engine.length, length), asked)
+    return channel.unary_stream(f"/{engine.service}/Generate")(request, **options)
 
 
 def kserve(case, requests, **facts):
@@ -55,26 +63,49 @@ def kserve(case, requests, **facts):
     seen.tell(stream=True, events=events, output_events=outputs, answer_chars=0, **facts, seen=seen.times())
 
 
-def vllm(case, length, **facts):
+def told(kind, data):
+    """The fields of a response of this kind by name, if it is of this kind."""
+    number, fields = kind
+    found = get(data, (number,))
+    return found and {name: get(found, (field,)) for name, field in fields.items()}
+
+
+def generated(case, name, length, choices=1, **facts):
+    """A stream of tokens. Each choice counts its own, and by those counts none is lost or there twice."""
     options, trace = traced()
-    seen = Seen(case, "text_completion", dialect="vllm-grpc", engine="vllm", **trace)
-    ids, last, finishes, failure = 0, {}, [], None
+    engine, path = ENGINES[name], f"/{ENGINES[name].service}/Generate"
+    seen = Seen(f"{name}: {case}", "text_completion", dialect=f"{name}-grpc", path=path, **trace)
+    ids, finishes, count, failure = [0] * choices, [], {"input_tokens": None}, None
     try:
-        for response in map(read, generate(generate_request(length), **options)):
-            if 1 in response:
-                last = read(response[1][0])
-                ids += (new := len(numbers(last[1][0])))
+        for data in generate(engine, length, choices, **options):
+            if chunk := told(engine.chunk, data):
+                index = chunk["index"] or 0
+                ids[index] += (new := len(numbers(chunk["ids"])))
+                assert chunk["output"] == ids[index], chunk
+                count = {"input_tokens": chunk["input"], "cached_tokens": chunk["cached"]}
                 seen.output(name="tokens" if new else "")
             else:
-                finishes = [read(response[2][0])[2][0].decode()]
+                last = told(engine.complete, data)
+                assert last["output"] == ids[last["index"] or 0], last
+                finishes.append(last["finish"].decode())
     except grpc.RpcError as error:
         failure = error.code()
-    count = {"input_tokens": last[2][0], "cached_tokens": last[4][0]} if last else {"input_tokens": None}
-    assert not last or last[3][0] == ids, last
     facts.setdefault("outcome", "ok")
     assert (failure is None) == (facts["outcome"] == "ok"), failure
-    seen.tell(output_events=seen.output_events, output_tokens=ids or None, finish_reasons=finishes, **count, **facts,
-              seen=seen.times())
+    if failure is None:
+        assert ids == list(range(length, length + choices)), ids
+    seen.tell(output_events=seen.output_events, output_tokens=sum(ids) or None, finish_reasons=finishes, **count,
+              **facts, seen=seen.times())
+
+
+def embed(name):
+    options, trace = traced()
+    engine = ENGINES[name]
+    seen = Seen(f"{name}: embed", "embeddings", dialect=f"{name}-grpc", path=f"/{engine.service}/Embed", **trace)
+    answer = channel.unary_unary(f"/{engine.service}/Embed")(prompt(engine), **options)
+    embedding, input_tokens = (get(answer, (number,)) for number in engine.embedded)
+    assert struct.unpack("<4f", embedding) == (0.5, 0.25, 0, 1) and input_tokens == 3, answer
+    seen.tell(events=1, input_tokens=input_tokens, output_tokens=None, unparsed=0)
 
 
 options, trace = traced()
@@ -94,10 +125,15 @@ except grpc.RpcError as error:
 kserve("stream of one request", [infer_request(responses=5)])
 kserve("stream of three requests", [infer_request(responses=count) for count in (2, 3, 1)])
 kserve("stream with an error", [infer_request(responses=5, fails_after=3)], outcome="stream_error")
-vllm("generate", 11)
-vllm("generate one token", 1)
-vllm("generate for a full queue", 999, outcome="rejected", status=200)
-vllm("generate, until the engine dies", 7, outcome="stream_error", status=200)
+for name, engine in ENGINES.items():
+    generated("generate", name, 11)
+    if engine.choices:
+        generated("generate two choices", name, 4, choices=2)
+    if engine.embedded:
+        embed(name)
+generated("generate one token", "vllm", 1)
+generated("generate for a full queue", "vllm", 999, outcome="rejected", status=200)
+generated("generate, until the engine dies", "vllm", 7, outcome="stream_error", status=200)
 
 # Compressed messages are not read, which is told; that they are there is seen.
 options, trace = traced()
@@ -107,7 +143,8 @@ assert answer[6] == [ANSWER], answer
 seen.tell(events=1, unparsed=1)
 
 # On one connection at once.
-threads = [threading.Thread(target=vllm, args=(f"generate, one of {count}", count)) for count in (3, 4, 8, 9, 20)]
+together = [(f"generate, one of {count}", "vllm", count) for count in (3, 4, 8, 9, 20)]
+threads = [threading.Thread(target=generated, args=args) for args in together]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -115,7 +152,7 @@ for thread in threads:
 
 options, trace = traced()
 seen = Seen("a call that is left", "text_completion", outcome="client_gone_mid_stream", **trace)
-call = generate(generate_request(500), **options)
+call = generate(ENGINES["vllm"], 500, **options)
 next(call)
 call.cancel()
 seen.tell()

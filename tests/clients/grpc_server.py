@@ -1,16 +1,21 @@
-"""A small gRPC server: KServe's v2 protocol, as Triton streams it, and the engine service of `vllm serve --grpc`.
+"""A small gRPC server: KServe's v2 protocol, as Triton streams it, and the engines' services.
 Prints its address and serves until its input ends. What it answers is in the request: how many responses, and
 where it fails.
 
-KServe's fields are those of `grpc_service.proto` (triton-inference-server/common), vLLM's those of
-`vllm_engine.proto` (smg-grpc-proto 0.4.28). The pace is `PAUSE` a response.
+KServe's fields are those of `grpc_service.proto` (triton-inference-server/common), the engines' those of
+`engines.py`. Each engine here counts up from chunk to chunk ("cumulative counts" in `sglang_scheduler.proto`), in
+each choice by itself. vLLM's servicer in smg-grpc-servicer 0.14.1 tells the tokens of just the chunk, which this
+server does not do. The pace is `PAUSE` a response.
 """
 
+import struct
 import sys
 import time
 from concurrent import futures
+from functools import partial
 
-from protobuf import field, message, packed, read
+from engines import ENGINES
+from protobuf import field, get, message, numbers, packed, read
 from seen import missing
 
 try:
@@ -63,27 +68,51 @@ def model_stream_infer(requests, context):
             yield field(2, infer_response(request, None))
 
 
-def generate(data, context):
-    """`GenerateRequest`: `tokenized` (2) with `input_ids` (2), and how long by `max_tokens` (8) of `sampling_params`."""
-    request = read(data)
-    prompt, length = request[2][0], read(request[3][0])[8][0]
-    prompt_tokens = len(read(prompt)[2][0])
+def response(kind, **values):
+    """`GenerateResponse`, of a kind that the table has the numbers of."""
+    number, fields = kind
+    parts = [(packed if name == "ids" else field)(fields[name], value) for name, value in values.items()]
+    return field(number, message(*parts))
+
+
+def generate(engine, data, context):
+    """`Generate`: two tokens a chunk, in turns where there are several choices, each one token longer than the last."""
+    counts = {"input": len(numbers(get(data, engine.prompt))), "cached": 1}
+    length = get(data, engine.length)
+    choices = engine.choices and get(data, engine.choices) or 1
     if length == 999:
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
-    ids = list(range(1000, 1000 + length))
-    for first in range(0, length, 2):
-        time.sleep(PAUSE)
-        counts = field(2, prompt_tokens), field(3, min(first + 2, length)), field(4, 1)
-        yield field(1, message(packed(1, ids[first:first + 2]), *counts))
+    for first in range(0, length + choices - 1, 2):
+        for index in range(choices):
+            ids = list(range(1000, 1000 + length + index))
+            now = min(first + 2, len(ids))
+            if first >= now:
+                continue
+            time.sleep(PAUSE)
+            yield response(engine.chunk, ids=ids[first:now], output=now, index=index, **counts)
+            if now == len(ids):
+                # A choice's last message repeats all ids.
+                yield response(engine.complete, ids=ids, output=now, index=index, finish="length", **counts)
         if length == 7 and first == 2:
             context.abort(grpc.StatusCode.INTERNAL, "the engine died")
-    # The last message repeats all ids.
-    counts = field(3, prompt_tokens), field(4, length), field(5, 1)
-    yield field(2, message(packed(1, ids), field(2, "length"), *counts))
+
+
+def embed(engine, data, context):
+    """`Embed`: four numbers, whatever the prompt."""
+    embedding, input_tokens = engine.embedded
+    count = len(numbers(get(data, engine.prompt)))
+    return message(field(embedding, struct.pack("<4f", 0.5, 0.25, 0, 1)), field(input_tokens, count))
 
 
 def service(name, **methods):
     return grpc.method_handlers_generic_handler(name, methods)
+
+
+def engine_service(engine):
+    methods = {"Generate": grpc.unary_stream_rpc_method_handler(partial(generate, engine))}
+    if engine.embedded:
+        methods["Embed"] = grpc.unary_unary_rpc_method_handler(partial(embed, engine))
+    return service(engine.service, **methods)
 
 
 server = grpc.server(futures.ThreadPoolExecutor(16))
@@ -93,7 +122,7 @@ server.add_generic_rpc_handlers([
         ModelInfer=grpc.unary_unary_rpc_method_handler(model_infer),
         ModelStreamInfer=grpc.stream_stream_rpc_method_handler(model_stream_infer),
     ),
-    service("vllm.grpc.engine.VllmEngine", Generate=grpc.unary_stream_rpc_method_handler(generate)),
+    *map(engine_service, ENGINES.values()),
 ])
 port = server.add_insecure_port("127.0.0.1:0")
 server.start()

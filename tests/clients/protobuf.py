@@ -26,6 +26,13 @@ def message(*fields):
     return b"".join(fields)
 
 
+def put(path, value):
+    """A field inside of messages, by the numbers on the way to it. A message may be written in parts."""
+    for number in reversed(path):
+        value = field(number, value)
+    return value
+
+
 def numbers(data):
     """The numbers of a field of many."""
     values, value, shift = [], 0, 0
@@ -57,3 +64,11 @@ def read(data):
             at, value = at + value, data[at:at + value]
         fields.setdefault(key >> 3, []).append(value)
     return fields
+
+
+def get(data, path):
+    """What `put` wrote, or nothing."""
+    for number in path:
+        values = read(data or b"").get(number, [None])
+        data = b"".join(values) if isinstance(values[0], bytes) else values[-1]
+    return data
