@@ -7,6 +7,7 @@ const INPUT: u64 = 1;
 const OUTPUT: u64 = 2;
 const CACHED: u64 = 3;
 const REASONING: u64 = 4;
+const LISTED: u64 = 5;
 
 /// The key of what is remembered of one prompt.
 pub fn key(what: u64, index: u64) -> u64 {
@@ -24,6 +25,13 @@ pub fn add_up(draft: &mut Draft, memory: &mut Memory) {
     for (what, count) in counts {
         *count = count.and_then(|count| sum(memory, what, index, count));
     }
+}
+
+/// The ids that were listed of this choice so far, `more` with this event; `None` if there are none.
+pub fn listed(memory: &mut Memory, index: u32, more: u64) -> Option<u64> {
+    let ids = memory.part(key(LISTED, u64::from(index)))?;
+    *ids = ids.saturating_add(more);
+    Some(*ids).filter(|ids| *ids > 0)
 }
 
 /// The output of all choices, of which this one counts so much now.

@@ -107,9 +107,12 @@ fn generate(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
     let Facts { choices, engine, .. } = &mut draft.facts;
     for choice in choices {
         choice.answers |= choice.token_ids > 0;
-        // Each choice counts its own.
+        // Each choice counts its own. vLLM's servicer tells what came with the message, against its
+        // `.proto`: never less than the ids so far.
+        let listed = batch::listed(memory, choice.index, choice.token_ids);
         if let Some(counts) = engine {
-            counts.output = batch::all_output(memory, choice.index, counts.output);
+            let output = counts.output.max(listed);
+            counts.output = batch::all_output(memory, choice.index, output);
             counts.reasoning = batch::all_reasoning(memory, choice.index, counts.reasoning);
         }
     }

@@ -121,6 +121,25 @@ fn each_choice_counts_its_own() {
     assert_eq!(told, [Some(2), Some(4), Some(6), Some(8)]);
 }
 
+/// `smg-grpc-servicer` 0.14.1 tells for vLLM what came with each message, also with the last one.
+#[test]
+fn a_count_is_never_less_than_the_ids() {
+    let mut reading = Reading::new(&VLLM);
+    let mut tell = |message: Vec<u8>| {
+        reading.data(&message);
+        let output = reading.end(b"").engine.unwrap().all_output();
+        reading.next();
+        output
+    };
+    let chunk = || bytes(1, &[bytes(1, &[1, 2]), number(2, 7), number(3, 2)].concat());
+    let last =
+        bytes(2, &[bytes(1, &[1, 2]), bytes(2, b"stop"), number(3, 7), number(4, 2)].concat());
+    assert_eq!([tell(chunk()), tell(chunk()), tell(last)], [Some(2), Some(4), Some(4)]);
+    let whole =
+        bytes(2, &[bytes(1, &[1, 2]), bytes(2, b"stop"), number(3, 7), number(4, 2)].concat());
+    assert_eq!(facts(&VLLM, &whole).engine.unwrap().output, Some(2));
+}
+
 #[test]
 fn embeddings_tell_their_input() {
     assert_eq!(facts(&VLLM_EMBED, &number(2, 9)).engine.unwrap().input, Some(9));
