@@ -81,7 +81,11 @@ impl Account {
                 assert!(name.len() <= 64, "a long name");
                 Told::End(name.to_vec())
             }
-            Piece::Broken => Told::Broken,
+            Piece::Broken => {
+                // How much was handed over of what is thrown away may depend on the split.
+                self.told.pop_if(|told| matches!(told, Told::Data(_)));
+                Told::Broken
+            }
         };
         self.told.push(told);
     }

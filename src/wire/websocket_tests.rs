@@ -175,6 +175,12 @@ fn a_bomb_is_stopped() {
     assert_eq!((given, ends), (64 << 20, vec!["Broken".to_owned()]));
 }
 
+/// How much was handed over of what is thrown away may depend on the split: an inflater gives in blocks.
+fn settled(messages: Vec<Message>) -> Vec<Message> {
+    let settle = |message| if let Message::Broken(_) = message { broken("") } else { message };
+    messages.into_iter().map(settle).collect()
+}
+
 proptest! {
     #[test]
     fn any_split_gives_the_same(
@@ -204,10 +210,11 @@ proptest! {
         }
         prop_assert_eq!(&parse(true, &[&stream]), &expected);
         stream.extend(rest);
-        let whole = parse(true, &[&stream]);
+        let whole = settled(parse(true, &[&stream]));
         prop_assert!(whole.starts_with(&expected));
-        prop_assert_eq!(&parse(true, &cut(&stream, &cuts)), &whole);
-        prop_assert_eq!(&parse(true, &stream.chunks(1).collect::<Vec<_>>()), &whole);
+        prop_assert_eq!(&settled(parse(true, &cut(&stream, &cuts))), &whole);
+        let single = parse(true, &stream.chunks(1).collect::<Vec<_>>());
+        prop_assert_eq!(&settled(single), &whole);
     }
 
     #[test]
