@@ -3,7 +3,9 @@
 //! One file per API. [`Api`] is the table of them; a [`Writer`] writes one response. The shapes are those of
 //! the real servers, as read in their source or in what was recorded of them.
 
+mod agent;
 mod anthropic;
+mod assistants;
 mod audio;
 mod bedrock;
 mod chat;
@@ -12,8 +14,10 @@ mod documents;
 mod event_stream;
 mod flavored;
 mod gemini;
+mod interactions;
 mod llamacpp;
 mod ollama;
+mod replicate;
 mod responses;
 mod route;
 mod sglang;
@@ -42,6 +46,8 @@ pub(super) enum Api {
     Completions,
     /// OpenAI `/v1/responses`.
     Responses,
+    /// OpenAI `/v1/threads/runs`, `/v1/threads/ID/runs`.
+    Assistants,
     /// OpenAI `/v1/audio/transcriptions`.
     Transcriptions,
     /// OpenAI `/v1/audio/speech`.
@@ -76,10 +82,16 @@ pub(super) enum Api {
     CohereV2,
     /// Gemini `:generateContent`, `:streamGenerateContent`.
     Gemini,
+    /// Gemini `/v1beta/interactions`.
+    Interactions,
+    /// Replicate `/v1/streams/ID`.
+    Replicate,
     /// Bedrock `/model/ID/converse`, `/converse-stream`.
     Converse,
     /// Bedrock `/model/ID/invoke`, `/invoke-with-response-stream`.
     Invoke,
+    /// Bedrock `/agents/ID/agentAliases/ID/sessions/ID/text`.
+    Agent,
 }
 
 /// All that a writer may want to know of the request that it answers.
@@ -193,6 +205,7 @@ impl Api {
             Self::Chat => chat::CHAT,
             Self::Completions => chat::COMPLETIONS,
             Self::Responses => responses::FIELDS,
+            Self::Assistants => assistants::FIELDS,
             Self::Transcriptions => audio::TRANSCRIPTIONS,
             Self::Speech => audio::SPEECH,
             Self::Document(document) => document.fields(),
@@ -210,7 +223,10 @@ impl Api {
             Self::CohereV1 => cohere::V1,
             Self::CohereV2 => cohere::V2,
             Self::Gemini => gemini::FIELDS,
+            Self::Interactions => interactions::FIELDS,
+            Self::Replicate => replicate::FIELDS,
             Self::Converse => bedrock::CONVERSE,
+            Self::Agent => agent::FIELDS,
         }
     }
 
@@ -220,6 +236,7 @@ impl Api {
             Self::Chat => "openai-chat",
             Self::Completions => "openai-completions",
             Self::Responses => "openai-responses",
+            Self::Assistants => "openai-assistants",
             Self::Document(Document::Embeddings) => "openai-embeddings",
             Self::Messages => "anthropic-messages",
             Self::Complete => "anthropic-complete",
@@ -233,8 +250,11 @@ impl Api {
             Self::CohereV1 => "cohere-v1",
             Self::CohereV2 => "cohere-v2",
             Self::Gemini => "gemini",
+            Self::Interactions => "gemini-interactions",
+            Self::Replicate => "replicate",
             Self::Converse => "bedrock-converse",
             Self::Invoke => "bedrock-invoke",
+            Self::Agent => "bedrock-agent",
             Self::Transcriptions | Self::Speech | Self::Document(_) | Self::OllamaEmbed => {
                 return None;
             }
@@ -249,6 +269,7 @@ impl Api {
             },
             Self::Completions => Box::new(chat::Chat::new(case)),
             Self::Responses => Box::new(responses::Responses::new(case)),
+            Self::Assistants => Box::new(assistants::Assistants::new(case)),
             Self::Transcriptions => Box::new(audio::Transcription::default()),
             Self::Speech => Box::new(audio::Speech::new(case)),
             Self::Document(document) => Box::new(documents::Documents::new(document, case)),
@@ -266,8 +287,11 @@ impl Api {
             Self::CohereV1 => Box::new(cohere::CohereV1::new(case)),
             Self::CohereV2 => Box::new(cohere::Cohere::new(case)),
             Self::Gemini => Box::new(gemini::Gemini::new(case)),
+            Self::Interactions => Box::new(interactions::Interactions::new(case)),
+            Self::Replicate => Box::new(replicate::Replicate::new(case)),
             Self::Converse => Box::new(bedrock::Converse::new(case)),
             Self::Invoke => Box::new(bedrock::Invoke::new(case)),
+            Self::Agent => Box::new(agent::Agent::new(case)),
         }
     }
 
@@ -279,8 +303,9 @@ impl Api {
             Self::Tgi => tgi::refusal(refusal),
             Self::Triton => triton::refusal(refusal),
             Self::CohereV1 | Self::CohereV2 => cohere::refusal(refusal),
-            Self::Gemini => gemini::refusal(refusal),
-            Self::Converse | Self::Invoke => bedrock::refusal(refusal),
+            Self::Gemini | Self::Interactions => gemini::refusal(refusal),
+            Self::Replicate => replicate::refusal(refusal),
+            Self::Converse | Self::Invoke | Self::Agent => bedrock::refusal(refusal),
             _ => openai_refusal(refusal),
         }
     }

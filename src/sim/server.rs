@@ -38,6 +38,7 @@ use super::truth::TruthLog;
 /// | `/v1/chat/completions` | vLLM, or the server that the script's `flavor` names |
 /// | `/v1/completions`, `/inference/v1/generate`, `/generate` (`prompt`) | vLLM |
 /// | `/v1/responses` | vLLM, OpenAI |
+/// | `/v1/threads/runs`, `/v1/threads/ID/runs` | OpenAI, always as a stream |
 /// | `/v1/embeddings`, `/v1/rerank`, `/v1/score`, `/v1/classify`, `/tokenize` | vLLM |
 /// | `/v1/moderations`, `/v1/images/generations`, `/v1/audio/transcriptions`, `/v1/audio/speech` | OpenAI |
 /// | `/v1/messages`, `/v1/messages/count_tokens`, `/v1/complete` | Anthropic |
@@ -48,10 +49,13 @@ use super::truth::TruthLog;
 /// | `/v2/models/NAME/generate`, `/v2/models/NAME/generate_stream` | Triton |
 /// | `/v2/chat`, `/v1/chat`, `/v2/embed` | Cohere |
 /// | `/v1beta/models/NAME:generateContent`, `:streamGenerateContent` | Gemini |
+/// | `/v1beta/interactions` | Gemini, always as a stream |
 /// | `/model/NAME/converse`, `/converse-stream`, `/invoke`, `/invoke-with-response-stream` | Bedrock |
+/// | `/agents/ID/agentAliases/ID/sessions/ID/text` | Bedrock |
 ///
 /// | `GET` | |
 /// |---|---|
+/// | `/v1/streams/ID` | Replicate; the script is `sim` in the query |
 /// | `/v1/models` | the engines |
 /// | `/health` | 200, or 503 while any engine loads |
 ///

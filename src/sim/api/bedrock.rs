@@ -26,7 +26,7 @@ pub(super) const CONVERSE: Fields = Fields {
     ..Fields::PLAIN
 };
 
-const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
+pub(super) const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
 const USAGE: &str = r#""usage":{"inputTokens":$fresh,"outputTokens":$output,"totalTokens":$total,"cacheReadInputTokens":$cached,"cacheWriteInputTokens":$written},"metrics":{"latencyMs":$total_whole_ms}"#;
 const STOP: &str = r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":$input,"outputTokenCount":$output,"invocationLatency":$total_whole_ms,"firstByteLatency":$ttft_whole_ms}}"#;
 const HEADERS: [(&str, &str); 3] = [

@@ -20,18 +20,24 @@ pub(in crate::sim) struct Route {
 impl Route {
     /// The route of an inference request; `None` if it is none.
     pub(in crate::sim) fn of(method: &Method, uri: &Uri) -> Option<Self> {
-        if method != Method::POST {
-            return None;
-        }
         let path = uri.path();
-        let (api, model, stream) = match by_whole_path(path) {
+        let (api, model, stream) = match by_whole_path(path).or_else(|| by_ids_in_path(path)) {
             Some((api, stream)) => (api, None, stream),
             None => {
                 let (api, model, stream) = by_model_in_path(path)?;
                 (api, Some(unescaped(model)), Some(stream))
             }
         };
-        Some(Self { api, model, stream, query: uri.query().unwrap_or_default().to_owned() })
+        let expected = if api == Api::Replicate { Method::GET } else { Method::POST };
+        let query = uri.query().unwrap_or_default().to_owned();
+        (*method == expected).then_some(Self { api, model, stream, query })
+    }
+
+    /// What stands for the body of a request that has none: the script, if the query has it as `sim`.
+    pub(in crate::sim) fn body(&self) -> Option<String> {
+        let script = self.query.split('&').find_map(|pair| pair.strip_prefix("sim="));
+        let script = script.map_or_else(|| "{}".to_owned(), unescaped);
+        (self.api == Api::Replicate).then(|| format!(r#"{{"sim":{script}}}"#))
     }
 
     /// Decides what only the body can tell: three servers have a `/generate`.
@@ -79,6 +85,19 @@ fn by_whole_path(path: &str) -> Option<(Api, Option<bool>)> {
         _ => return None,
     };
     Some((api, None))
+}
+
+/// The same where a thing's id is in the path. These are always streams here.
+fn by_ids_in_path(path: &str) -> Option<(Api, Option<bool>)> {
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let api = match parts.as_slice() {
+        ["v1", "threads", "runs"] | ["v1", "threads", _, "runs"] => Api::Assistants,
+        ["v1beta", "interactions"] => Api::Interactions,
+        ["v1", "streams", _] => Api::Replicate,
+        ["agents", _, "agentAliases", _, "sessions", _, "text"] => Api::Agent,
+        _ => return None,
+    };
+    Some((api, Some(true)))
 }
 
 /// The API, the model as it stands in the path, and whether it is a stream.
@@ -152,6 +171,20 @@ mod tests {
             assert_eq!(Route::of(&Method::POST, &path.parse().unwrap()), None, "{path}");
         }
         assert_eq!(Route::of(&Method::GET, &"/v1/completions".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn only_a_stream_of_a_prediction_has_no_body() {
+        let of = |method, path: &str| Route::of(&method, &path.parse().unwrap());
+        let streams = of(Method::GET, "/v1/streams/p?a=1&sim=%7B%22no_done%22:true%7D").unwrap();
+        assert_eq!((streams.api, streams.stream), (Api::Replicate, Some(true)));
+        assert_eq!(streams.body().as_deref(), Some(r#"{"sim":{"no_done":true}}"#));
+        let streams = of(Method::GET, "/v1/streams/p").unwrap();
+        assert_eq!(streams.body().as_deref(), Some(r#"{"sim":{}}"#));
+        assert_eq!(of(Method::POST, "/v1/streams/p"), None);
+        assert_eq!(of(Method::POST, "/v1/threads/t/runs?sim=1").unwrap().body(), None);
+        assert_eq!(of(Method::GET, "/v1/threads/t/runs"), None);
+        assert_eq!(of(Method::POST, "/v1/threads/t/messages"), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
@@ -39,6 +40,7 @@ pub(super) async fn answer(
         Ok(body) => body.to_bytes(),
         Err(error) => return refuse(ticket, route.api, &Refusal::Malformed(error.to_string())),
     };
+    let body = route.body().map_or(body, Bytes::from);
     let ask = match Ask::read(&body, content_type.as_deref()) {
         Ok(ask) if has_strange_flavor(&ask.script) => {
             return refuse(ticket, route.api, &Refusal::Malformed("sim: flavor".to_owned()));

@@ -6,5 +6,6 @@ mod engines;
 mod flavors;
 mod openai;
 mod rig;
+mod streamed;
 mod streams;
 mod vendors;
