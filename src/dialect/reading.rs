@@ -131,6 +131,19 @@ fn is_compressed(events: Events, name: &[u8]) -> bool {
     matches!(events, Events::Protobuf(_)) && name == b"compressed"
 }
 
+/// The reader of the current event.
+fn at_hand<'a>(
+    reader: &'a mut Option<Box<Reader>>,
+    dialect: &Dialect,
+    memory: &Memory,
+) -> &'a mut Reader {
+    reader.get_or_insert_with(|| {
+        let mut reader = Reader::spare(dialect.events);
+        reader.draft.knows_model = memory.knows_model;
+        reader
+    })
+}
+
 /// The events of one response, read one after the other.
 #[derive(Debug)]
 pub struct Reading {
@@ -159,25 +172,22 @@ impl Reading {
 
     /// Reads the next part of the current event's data.
     pub fn data(&mut self, bytes: &[u8]) {
-        self.reader();
-        if let Some(reader) = &mut self.reader {
-            reader.data(self.dialect.events, &mut self.memo, bytes);
-        }
+        let Self { dialect, memo, memory, reader } = self;
+        at_hand(reader, dialect, memory).data(dialect.events, memo, bytes);
     }
 
     /// The event says outside of its data that it is an error.
     pub fn error_field(&mut self) {
-        self.reader().draft.facts.error = true;
+        let Self { dialect, memory, reader, .. } = self;
+        at_hand(reader, dialect, memory).draft.facts.error = true;
     }
 
     /// The event is complete. `name` is its `event` field.
     pub fn end(&mut self, name: &[u8]) -> &Facts {
-        self.reader();
         let Self { dialect, memory, reader, .. } = self;
-        // There is always one here.
-        let reader = reader.get_or_insert_with(|| Reader::spare(dialect.events));
+        let reader = at_hand(reader, dialect, memory);
         let end = reader.end(dialect.events);
-        let Reader { draft, len, head, .. } = &mut **reader;
+        let Reader { draft, len, head, .. } = reader;
         if head.get(..*len).unwrap_or_default().trim_ascii() == b"[DONE]" {
             draft.clear();
             draft.facts.done = true;
@@ -201,14 +211,5 @@ impl Reading {
             reader.len = 0;
             SPARE.set(Some(reader));
         }
-    }
-
-    fn reader(&mut self) -> &mut Reader {
-        let Self { dialect, memory, reader, .. } = self;
-        reader.get_or_insert_with(|| {
-            let mut reader = Reader::spare(dialect.events);
-            reader.draft.knows_model = memory.knows_model;
-            reader
-        })
     }
 }
