@@ -66,7 +66,8 @@ fn exposition() -> String {
 fn without_times(text: &str) -> String {
     let mut stable = String::new();
     // What the kernel tells of our control group, it does not tell everywhere.
-    let untold = ["streamgauge_throttled_", "streamgauge_cpu_pressure_"];
+    // Nor does every kernel stamp what it receives, or the first of it.
+    let untold = ["streamgauge_throttled_", "streamgauge_cpu_pressure_", "streamgauge_clock_info{"];
     for line in text.lines().filter(|line| !untold.iter().any(|name| line.contains(name))) {
         let series = line.rsplit_once(' ').map_or(line, |(series, _)| series);
         let name = series.split('{').next().unwrap_or_default();
@@ -88,8 +89,6 @@ fn without_times(text: &str) -> String {
             || chance.iter().any(|part| name.contains(part));
         let version = env!("CARGO_PKG_VERSION");
         let line = line.replace(&format!("version=\"{version}\""), "version=\"_\"");
-        // Not every kernel stamps what it receives.
-        let line = line.replace("clock_info{source=\"program\"", "clock_info{source=\"kernel\"");
         if varies && !line.starts_with('#') {
             let _ = writeln!(stable, "{series} _");
         } else {
