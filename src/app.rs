@@ -84,27 +84,20 @@ impl App {
             move |source| AppError::Bind { address, what, source }
         };
         let upstreams = config.proxies.iter().map(|proxy| {
-            let ProxyConfig { name, upstream, .. } = proxy;
-            (name.clone(), upstream.address.clone())
+            let ProxyConfig { tap, upstream, .. } = proxy;
+            (tap.name.clone(), upstream.address.clone())
         });
         let upstreams = upstreams.collect();
         let mut proxies = Vec::new();
         for config in config.proxies {
             let (connector, tls) = prepare_tls(&config)?;
-            let error = bind_error(config.listen, &config.name);
+            let error = bind_error(config.listen, &config.tap.name);
             let bound = Listener::bind(config.listen, config.upstream.kernel_stamps)
                 .and_then(|one| Ok((one.local_addr()?, one)));
             let (address, listener) = bound.map_err(error)?;
             let (metrics, log) = (Arc::clone(&metrics), log.clone());
-            let tap = Tap::new(&config.name, &config.engine, metrics, log, faults.clone());
-            proxies.push(Bound {
-                name: config.name,
-                connector,
-                tls,
-                listener,
-                address,
-                tap: Arc::new(tap),
-            });
+            let tap = Tap::new(&config.tap, metrics, log, faults.clone());
+            proxies.push(Bound { name: config.tap.name, connector, tls, listener, address, tap });
         }
         let bound = admin::bind(config.admin).and_then(|one| Ok((one.local_addr()?, one)));
         let (admin_address, admin) = bound.map_err(bind_error(config.admin, "admin"))?;

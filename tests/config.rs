@@ -151,7 +151,7 @@ fn flag_over_environment_over_file_over_default() {
         flags: vec![("log_level", "debug".into())],
     };
     let config = load(&sources).unwrap();
-    assert_eq!(config.proxies[0].engine, "environment");
+    assert_eq!(config.proxies[0].tap.engine, "environment");
     assert_eq!(config.log_level, tracing::Level::DEBUG);
     assert_eq!(config.metrics.models, ["a", "b"]);
     assert_eq!(config.shown["shutdown_grace_seconds"], 30.0);

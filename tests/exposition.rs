@@ -79,6 +79,7 @@ fn without_times(text: &str) -> String {
             "forwarding_delay",
             "event_loop_lag",
             "upstream_connect",
+            "upstream_idle",
             "inter_chunk",
             "inter_token",
             "characters_per_second",

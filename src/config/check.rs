@@ -7,6 +7,7 @@ use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
 use crate::metrics::MetricsConfig;
 use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
+use crate::tap::TapConfig;
 use config::{Map, Value, ValueKind};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -155,11 +156,10 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         _ => "unknown".into(),
     };
     Some(ProxyConfig {
-        name: name.unwrap_or_else(|| upstream.address.to_string()),
+        tap: TapConfig { name: name.unwrap_or_else(|| upstream.address.to_string()), engine },
         listen: address(values, "listen")?,
         tls: file("tls_cert").zip(file("tls_key")).map(|(cert, key)| TlsFiles { cert, key }),
         upstream,
-        engine,
     })
 }
 
@@ -260,10 +260,10 @@ impl Reader {
         }
         let mut names = HashSet::new();
         for proxy in &proxies {
-            if !names.insert(proxy.name.clone()) {
+            if !names.insert(proxy.tap.name.clone()) {
                 self.problem(
                     "proxies[].name",
-                    &proxy.name,
+                    &proxy.tap.name,
                     "two proxies have this name; each needs its own",
                 );
             }

@@ -18,6 +18,7 @@ pub use load::{ConfigError, Sources, load};
 
 use crate::metrics::MetricsConfig;
 use crate::proxy::{TlsFiles, UpstreamConfig};
+use crate::tap::TapConfig;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,14 +26,11 @@ use std::time::Duration;
 /// One proxy: a listener and its upstream.
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
-    /// The value of the label `upstream`.
-    pub name: String,
+    pub tap: TapConfig,
     pub listen: SocketAddr,
     /// Clients must speak TLS.
     pub tls: Option<TlsFiles>,
     pub upstream: UpstreamConfig,
-    /// The engine or vendor: the value of `gen_ai_provider_name`.
-    pub engine: String,
 }
 
 /// How log lines are written.

@@ -38,7 +38,7 @@ pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Val
             } = &proxy.upstream;
             let (cert, key) = proxy.tls.as_ref().map(|files| (&files.cert, &files.key)).unzip();
             json!({
-                "name": proxy.name,
+                "name": proxy.tap.name,
                 "listen": proxy.listen.to_string(),
                 "upstream": proxy.upstream.url(),
                 "http2": http2.word(),
@@ -47,7 +47,7 @@ pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Val
                 "tls_key": key,
                 "clock": if *kernel_stamps { "kernel" } else { "program" },
                 "host": if *rewrite_host { "upstream" } else { "keep" },
-                "engine": proxy.engine,
+                "engine": proxy.tap.engine,
                 "connect_timeout_seconds": connect_timeout.as_secs_f64(),
                 "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
             })

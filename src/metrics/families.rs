@@ -3,8 +3,8 @@
 use super::cells::{Count, Family, Samples};
 use super::table::{self, Metric, Type};
 use prometheus::{
-    CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, Result,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
+    Opts, Registry, Result,
 };
 use std::collections::HashMap;
 
@@ -41,6 +41,7 @@ pub(super) struct Families {
     pub throttled: CounterVec,
     pub pressure: CounterVec,
     pub upstream_info: IntGaugeVec,
+    pub idle: GaugeVec,
     pub resends: IntCounterVec,
     pub unparsed: IntCounterVec,
     pub label_overflow: IntCounterVec,
@@ -89,6 +90,10 @@ impl Families {
             let family = IntGaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
+        let measure = |metric: &Metric| {
+            let family = GaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
         Ok(Self {
             ttft: histogram(&table::TTFT)?,
             tpot: histogram(&table::TPOT)?,
@@ -121,6 +126,7 @@ impl Families {
             throttled: seconds(&table::THROTTLED)?,
             pressure: seconds(&table::PRESSURE)?,
             upstream_info: gauge(&table::UPSTREAM_INFO)?,
+            idle: measure(&table::IDLE)?,
             resends: counter(&table::RESENDS)?,
             unparsed: counter(&table::UNPARSED)?,
             label_overflow: counter(&table::LABEL_OVERFLOW)?,

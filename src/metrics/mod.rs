@@ -36,6 +36,8 @@ pub struct Metrics {
     families: Arc<Families>,
     models: ModelLabels,
     host: Host,
+    /// What is asked for values that nobody moves in between.
+    on_gather: RwLock<Vec<Box<dyn Fn() + Send + Sync>>>,
     /// Few upstreams, operations and capped models: this map is as bounded as they are.
     series: RwLock<HashMap<SeriesKey, Arc<Series>>>,
 }
@@ -81,13 +83,21 @@ impl Metrics {
             host,
             families,
             models: ModelLabels::new(config.max_models, &config.models, overflow),
+            on_gather: RwLock::default(),
             series: RwLock::default(),
         })
+    }
+
+    /// Calls `refresh` before each scrape, to set gauges that change with time alone.
+    pub fn on_gather(&self, refresh: impl Fn() + Send + Sync + 'static) {
+        self.on_gather.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
     /// What is exported, as it is now. It holds up nobody: what a token moves is behind no lock.
     pub fn gather(&self) -> Gathered {
         self.host.read();
+        let refresh = self.on_gather.read().unwrap_or_else(PoisonError::into_inner);
+        refresh.iter().for_each(|refresh| refresh());
         Gathered(self.registry.gather())
     }
 

@@ -225,6 +225,9 @@ metrics! {
     UPSTREAM_INFO: "streamgauge_upstream_info", Type::Gauge, labels!("upstream", "engine"),
         "1, with the engine or vendor behind the upstream: as configured, else as recognised by what it writes.",
         "From the start if configured, else once it is recognised.";
+    IDLE: "streamgauge_upstream_idle_seconds", Type::Gauge, labels!("upstream"),
+        "Time since the last inference request left, 0 while one is in flight: what scaling to zero goes by.",
+        "When scraped; before the first request since our own start.";
     RESENDS: "streamgauge_upstream_resends_total", Type::Counter, labels!("upstream"),
         "Requests sent again because their pooled connection was dead before one byte was written.",
         "When it happens.";

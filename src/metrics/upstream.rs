@@ -4,7 +4,7 @@ use super::cells::{Count, Samples};
 use super::families::Families;
 use crate::dialect::{Unparsed, route::Operation};
 use crate::meter::Clock;
-use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -101,6 +101,7 @@ pub struct UpstreamSeries {
     pub bytes_up: Arc<Count>,
     pub bytes_down: Arc<Count>,
     pub resends: IntCounter,
+    idle: Gauge,
     connect: Histogram,
     forwarding_delay: Arc<Samples>,
     unparsed: [IntCounter; Unparsed::ALL.len()],
@@ -116,6 +117,7 @@ impl UpstreamSeries {
             bytes_up: families.bytes.with_label_values(&[upstream, "up"]),
             bytes_down: families.bytes.with_label_values(&[upstream, "down"]),
             resends: families.resends.with_label_values(&[upstream]),
+            idle: families.idle.with_label_values(&[upstream]),
             connect: families.connect.with_label_values(&[upstream]),
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
             unparsed: Unparsed::ALL
@@ -124,6 +126,11 @@ impl UpstreamSeries {
             clocks: families.clock_info.clone(),
             known_clocks: Default::default(),
         }
+    }
+
+    /// The upstream has had nothing to do for this long.
+    pub fn idle(&self, time: Duration) {
+        self.idle.set(time.as_secs_f64());
     }
 
     /// A new connection is ready after this long.

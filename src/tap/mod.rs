@@ -4,6 +4,7 @@
 //! the request, then with the body of its response (a [`MeteredBody`] where hyper carries it), and which
 //! records its end exactly once, however that end comes.
 
+mod activity;
 mod measurement;
 mod request_body;
 mod request_side;
@@ -18,9 +19,11 @@ pub use response_body::MeteredBody;
 use crate::dialect::engine::Engine;
 use crate::metrics::{ArrivalSeries, Metrics, UpstreamSeries};
 use crate::request_log::RequestLog;
-use crate::socket::OnForwarded;
+use crate::socket::{self, OnForwarded};
+use activity::Activity;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The engine that is recognised by what it writes.
 pub const AUTO: &str = "auto";
@@ -46,6 +49,16 @@ impl Faults {
     }
 }
 
+/// What of the measuring can be configured for an upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TapConfig {
+    /// The value of the label `upstream`.
+    pub name: String,
+    /// The engine or vendor behind it: the value of `gen_ai_provider_name`; [`AUTO`] leaves it to be
+    /// recognised.
+    pub engine: String,
+}
+
 /// What the measurements of one upstream share.
 #[derive(Debug)]
 pub struct Tap {
@@ -55,6 +68,7 @@ pub struct Tap {
     /// Requests after that; the first engine that is recognised stands for the upstream.
     known: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
+    activity: Activity,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
@@ -64,16 +78,26 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// The tap of the upstream of this name. `engine` is the engine or vendor behind it; [`AUTO`] leaves
-    /// it to be recognised.
+    /// The tap of an upstream. Each scrape asks it for what changes with time alone.
     pub fn new(
-        upstream: &str,
-        engine: &str,
+        config: &TapConfig,
         metrics: Arc<Metrics>,
         log: RequestLog,
         faults: Faults,
-    ) -> Self {
-        let upstream: Arc<str> = upstream.into();
+    ) -> Arc<Self> {
+        let tap = Arc::new(Self::of(config, Arc::clone(&metrics), log, faults));
+        let scraped = Arc::downgrade(&tap);
+        metrics.on_gather(move || {
+            if let Some(tap) = scraped.upgrade() {
+                tap.refresh(socket::now());
+            }
+        });
+        tap
+    }
+
+    fn of(config: &TapConfig, metrics: Arc<Metrics>, log: RequestLog, faults: Faults) -> Self {
+        let TapConfig { name, engine } = config;
+        let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
         let first = metrics.arrivals(&upstream, if is_auto { UNKNOWN } else { engine });
@@ -87,7 +111,13 @@ impl Tap {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
-        Self { upstream, first, known, series, metrics, log, faults, cutting, ids }
+        let activity = Activity::new(socket::now());
+        Self { upstream, first, known, series, activity, metrics, log, faults, cutting, ids }
+    }
+
+    /// Sets the gauges that change with time alone.
+    fn refresh(&self, now: Duration) {
+        self.series.idle(self.activity.idle(now));
     }
 
     /// The handles of this upstream.

@@ -4,7 +4,7 @@ use super::Tap;
 use crate::dialect::request::{RequestFacts, RequestPeek};
 use crate::dialect::route::Operation;
 use crate::metrics::{ArrivalSeries, Phase};
-use crate::socket::Stamps;
+use crate::socket::{self, Stamps};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -62,6 +62,9 @@ impl RequestSide {
             sent: OnceLock::new(),
         };
         side.count(Phase::Sending, 1);
+        if operation.is_inference() {
+            side.tap.activity.enter();
+        }
         side
     }
 
@@ -87,6 +90,9 @@ impl RequestSide {
     pub fn leave(&self) {
         if let Some(phase) = lock(&self.phase).take() {
             self.count(phase, -1);
+            if self.operation.is_inference() {
+                self.tap.activity.leave(socket::now());
+            }
         }
     }
 
