@@ -18,6 +18,7 @@ pub mod memo;
 mod messages;
 mod piece;
 pub mod protobuf;
+pub mod request_start;
 mod shape;
 pub mod sse;
 pub mod utf8;

@@ -1,0 +1,136 @@
+//! `X-Request-Start` and `X-Queue-Start`: when a proxy before us got the request, by its clock.
+//!
+//! | who writes it | form |
+//! |---|---|
+//! | nginx, `t=${msec}` | `t=1700000000.123`: seconds |
+//! | Heroku's router | `1700000000123`: milliseconds |
+//! | Apache, `t=%t`, maybe with `D=%D` beside it | `t=1700000000123456`: microseconds |
+//! | others | nanoseconds |
+//!
+//! The unit is told by the magnitude: the four of one moment lie a thousandfold apart, until the year 5138.
+
+use std::time::Duration;
+
+/// What is further from the arrival is no time of this request.
+const FURTHEST: Duration = Duration::from_secs(3600);
+
+/// What the headers of a request say of the wait before it reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EdgeWait {
+    Waited(Duration),
+    /// The request began in the future: the clocks differ.
+    Negative,
+    /// No value is a time within an hour of the arrival.
+    Unreadable,
+}
+
+impl EdgeWait {
+    /// The wait before a request that reached us at `arrival`, a time since 1970. Of several values the
+    /// earliest counts, since that is the first hop's. `None` without any.
+    pub fn of<'a>(values: impl Iterator<Item = &'a [u8]>, arrival: Duration) -> Option<Self> {
+        let mut is_told = false;
+        let values = values.inspect(|_| is_told = true);
+        let instants = values.flat_map(instants).filter(|at| at.abs_diff(arrival) <= FURTHEST);
+        let first = instants.min();
+        Some(match first {
+            Some(at) if at > arrival => Self::Negative,
+            Some(at) => Self::Waited(arrival.saturating_sub(at)),
+            None if is_told => Self::Unreadable,
+            None => return None,
+        })
+    }
+}
+
+/// The times since 1970 in a header's value, which may hold other fields beside them, or several.
+fn instants(value: &[u8]) -> impl Iterator<Item = Duration> {
+    let parts = value.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';'));
+    parts.filter_map(|part| instant(part.strip_prefix(b"t=").unwrap_or(part)))
+}
+
+fn instant(number: &[u8]) -> Option<Duration> {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let text = std::str::from_utf8(number).ok()?;
+    let number: f64 = number.iter().all(is_digit).then(|| text.parse().ok())??;
+    let unit = match number {
+        ..1e11 => 1.0,
+        ..1e14 => 1e3,
+        ..1e17 => 1e6,
+        _ => 1e9,
+    };
+    // In microseconds, as exact as such a number can be; what is absurd becomes the largest there is.
+    Some(Duration::from_micros((number / unit * 1e6).round() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EdgeWait::{Negative, Unreadable, Waited};
+    use super::*;
+
+    /// 1700000000.5
+    const ARRIVAL: Duration = Duration::from_millis(1_700_000_000_500);
+
+    fn of(values: &[&str]) -> Option<EdgeWait> {
+        EdgeWait::of(values.iter().map(|value| value.as_bytes()), ARRIVAL)
+    }
+
+    #[test]
+    fn every_form_of_one_moment() {
+        let forms = [
+            "1700000000.123",
+            "1700000000123",
+            "1700000000123000",
+            "1700000000123000000",
+            "1700000000123.000",
+        ];
+        for form in forms {
+            for value in [form.to_owned(), format!("t={form}"), format!(" t={form} ")] {
+                assert_eq!(of(&[&value]), Some(Waited(Duration::from_millis(377))), "{value}");
+            }
+        }
+        assert_eq!(of(&["t=1700000000"]), Some(Waited(Duration::from_millis(500))));
+        let apache = of(&["D=3775428 t=1700000000250000"]);
+        assert_eq!(apache, Some(Waited(Duration::from_millis(250))));
+        assert_eq!(of(&["web1 t=1700000000250"]), Some(Waited(Duration::from_millis(250))));
+    }
+
+    #[test]
+    fn the_first_hop_counts() {
+        let wait = |millis| Some(Waited(Duration::from_millis(millis)));
+        assert_eq!(of(&["t=1700000000400", "t=1700000000100"]), wait(400));
+        assert_eq!(of(&["t=1700000000400, t=1700000000000"]), wait(500));
+        assert_eq!(
+            of(&["t=1700000000400", "t=5", "nonsense"]),
+            wait(100),
+            "what is absurd is none"
+        );
+        assert_eq!(of(&["1700000000600", "1700000000400"]), wait(100));
+    }
+
+    #[test]
+    fn what_is_no_wait() {
+        let cases = [
+            ("t=1700000000501", Some(Negative)),
+            ("1700000000500", Some(Waited(Duration::ZERO))),
+            ("1700003600.5", Some(Negative)),
+            ("1700003601", Some(Unreadable)),
+            ("1699996400.5", Some(Waited(FURTHEST))),
+            ("1699996400", Some(Unreadable)),
+            ("", Some(Unreadable)),
+            ("t=", Some(Unreadable)),
+            ("now", Some(Unreadable)),
+            ("0", Some(Unreadable)),
+            ("-1700000000", Some(Unreadable)),
+            ("1e9", Some(Unreadable)),
+            ("inf", Some(Unreadable)),
+            ("NaN", Some(Unreadable)),
+            ("1.7.0", Some(Unreadable)),
+            (".", Some(Unreadable)),
+            ("99999999999999999999999999999999999999999", Some(Unreadable)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(of(&[value]), expected, "{value:?}");
+        }
+        assert_eq!(of(&[]), None);
+        assert_eq!(EdgeWait::of([&b"t=\xff"[..]].into_iter(), ARRIVAL), Some(Unreadable));
+    }
+}
