@@ -6,7 +6,7 @@ use crate::metrics::{Metrics, MetricsError, claim_cells};
 use crate::proxy::{self, Connector, Listener, TlsError, TlsFiles, Upstream};
 use crate::request_log::{RequestLog, RequestLogWriter};
 use crate::socket;
-use crate::tap::{Faults, Tap};
+use crate::tap::{Faults, SharedTraces, Tap};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -89,6 +89,7 @@ impl App {
         });
         let upstreams = upstreams.collect();
         let mut proxies = Vec::new();
+        let traces = SharedTraces::default();
         for config in config.proxies {
             let (connector, tls) = prepare_tls(&config)?;
             let error = bind_error(config.listen, &config.tap.name);
@@ -96,7 +97,7 @@ impl App {
                 .and_then(|one| Ok((one.local_addr()?, one)));
             let (address, listener) = bound.map_err(error)?;
             let (metrics, log) = (Arc::clone(&metrics), log.clone());
-            let tap = Tap::new(&config.tap, metrics, log, faults.clone());
+            let tap = Tap::new(&config.tap, metrics, log, Arc::clone(&traces), faults.clone());
             proxies.push(Bound { name: config.tap.name, connector, tls, listener, address, tap });
         }
         let bound = admin::bind(config.admin).and_then(|one| Ok((one.local_addr()?, one)));

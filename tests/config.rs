@@ -124,6 +124,10 @@ fn proxies_and_what_is_wrong_with_them() {
         ("[[proxies]]\nname = 'a'\n".into(), "proxies[0].upstream: required"),
         (proxy("a", 1, 2) + "tls_cert = 'c.pem'\n", "proxies[0].tls_key: required beside tls_cert"),
         (proxy("a", 1, 2) + "http2 = 'yes'\n", "proxies[0].http2 = \"yes\": not allowed"),
+        (
+            proxy("a", 1, 2) + "trust_request_start = 'yes'\n",
+            "proxies[0].trust_request_start = \"yes\": not allowed; allowed: true or false",
+        ),
         (proxy("a", 9464, 2), "listen = 127.0.0.1:9464: the address is admin's already"),
         (proxy("a b", 1, 2), "proxies[0].name = \"a b\": not allowed"),
         ("proxies = 7\n".into(), "proxies: must be [[proxies]] tables"),
@@ -144,6 +148,7 @@ fn flag_over_environment_over_file_over_default() {
         ("STREAMGAUGE__ENGINE", "environment"),
         ("STREAMGAUGE__LOG_LEVEL", "error"),
         ("STREAMGAUGE__MODELS", "a, b"),
+        ("STREAMGAUGE__TRUST_REQUEST_START", "true"),
     ];
     let sources = Sources {
         file: Some(file.0.clone()),
@@ -152,6 +157,7 @@ fn flag_over_environment_over_file_over_default() {
     };
     let config = load(&sources).unwrap();
     assert_eq!(config.proxies[0].tap.engine, "environment");
+    assert!(config.proxies[0].tap.trust_request_start);
     assert_eq!(config.log_level, tracing::Level::DEBUG);
     assert_eq!(config.metrics.models, ["a", "b"]);
     assert_eq!(config.shown["shutdown_grace_seconds"], 30.0);

@@ -7,7 +7,9 @@ use std::fmt::Write;
 use std::time::Duration;
 use streamgauge::dialect::head::HeadFacts;
 use streamgauge::dialect::route::{Answer, ROUTES, Route};
-use streamgauge::meter::{Arrival, Meter, Record, Sample as Telling, TokenSource, Tokens};
+use streamgauge::meter::{
+    Arrival, Meter, QueueWait, Record, Sample as Telling, TokenSource, Tokens,
+};
 use support::assert_golden;
 
 #[path = "formats/bedrock.rs"]
@@ -70,6 +72,7 @@ fn measure(sample: &Sample) -> Measured {
     assert_eq!((tally.unparsed, tally.error), (0, false), "{name}: not read to its end");
     let mut record = Record::default();
     record.measured(tally, meter.is_stream(), Duration::ZERO);
+    record.waited(QueueWait::of(tally, None));
     record.dialect = Some(meter.dialect());
     let tokens = Tokens::of(tally, meter.is_stream());
     Measured { tokens, route, is_stream: meter.is_stream(), has_first, record }
@@ -129,7 +132,8 @@ and holds each row against what came of it. Where a server has two shapes, it ha
 
 *Tokens from* names the field, and in brackets the `source` that the metrics and the request log give; without a
 count in the response, output events stand in (`events`, an approximation). Queue, load and first token are what
-the server itself says; `-` is what it does not say. They become `queue_s`, `engine_load_s` and `engine_ttft_s` in
+the server itself says; `-` is what it does not say (llama.cpp shows its queue by when the head of a stream comes:
+[definitions.md](definitions.md#queue-wait)). They become `queue_s`, `engine_load_s` and `engine_ttft_s` in
 the request log.
 
 A path is matched by its end, so prefixes (`/openai/v1`, `/api`) do not matter. What is nowhere here is forwarded

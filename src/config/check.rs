@@ -156,7 +156,14 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         _ => "unknown".into(),
     };
     Some(ProxyConfig {
-        tap: TapConfig { name: name.unwrap_or_else(|| upstream.address.to_string()), engine },
+        tap: TapConfig {
+            name: name.unwrap_or_else(|| upstream.address.to_string()),
+            engine,
+            trust_request_start: matches!(
+                values.get("trust_request_start"),
+                Some(Read::Flag(true))
+            ),
+        },
         listen: address(values, "listen")?,
         tls: file("tls_cert").zip(file("tls_key")).map(|(cert, key)| TlsFiles { cert, key }),
         upstream,

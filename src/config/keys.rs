@@ -17,6 +17,8 @@ pub enum Kind {
     Secret,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
     /// A whole number within these bounds.
     Count(u64, u64),
     /// Seconds within these bounds.
@@ -43,6 +45,7 @@ impl Kind {
             Self::Name => "1 to 64 letters, digits or any of . _ - : /".into(),
             Self::Secret => "a text that is not empty".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Flag => "true or false".into(),
             Self::Count(least, most) => format!("a whole number from {least} to {most}"),
             Self::Seconds(least, most) => format!("seconds, from {least} to {most}"),
             Self::Texts => "a list of texts".into(),
@@ -88,6 +91,7 @@ pub const KEYS: &[Key] = &[
     proxy_key("engine", Kind::Name, Some("\"auto\"")),
     proxy_key("connect_timeout_seconds", Kind::Seconds(0.001, 3600.0), Some("10.0")),
     proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
+    proxy_key("trust_request_start", Kind::Flag, Some("false")),
     proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),
     key("admin", Kind::Address, Some("\"127.0.0.1:9464\"")),
     key("admin_token", Kind::Secret, None),

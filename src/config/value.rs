@@ -16,6 +16,7 @@ pub(super) enum Read {
     Text(String),
     Address(SocketAddr),
     Upstream(UpstreamUrl),
+    Flag(bool),
     Count(u64),
     Seconds(f64),
     Texts(Vec<String>),
@@ -29,6 +30,9 @@ pub(super) fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
     }
     if let Kind::Buckets = kind {
         return buckets(value).map(Read::Buckets).map_err(Some);
+    }
+    if let Kind::Flag = kind {
+        return flag(value).map(Read::Flag).ok_or(None);
     }
     if matches!(
         value.kind,
@@ -59,6 +63,15 @@ pub(super) fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
             text.parse().ok().filter(|s| (least..=most).contains(s)).map(Read::Seconds).ok_or(None)
         }
         _ => Err(None),
+    }
+}
+
+fn flag(value: Value) -> Option<bool> {
+    match value.kind {
+        ValueKind::Boolean(flag) => Some(flag),
+        // From the environment.
+        ValueKind::String(text) => text.parse().ok(),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The event that is being read: what its places say, added up.
 
-use super::engine::Engine;
+use super::engine::{self, Engine};
 use super::facts::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, TokenCounts, Unparsed, finish_reason,
 };
@@ -218,6 +218,7 @@ impl Draft {
                 if let Some(engine) = Engine::of_fingerprint(text) {
                     self.facts.made_by = Some(engine);
                 }
+                self.facts.head_at_slot = engine::head_at_slot(text).or(self.facts.head_at_slot);
             }
             _ => self.output(tag, token),
         }

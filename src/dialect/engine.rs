@@ -80,11 +80,7 @@ impl Engine {
         if text.starts_with(b"vllm-") {
             return Some(Self::Vllm);
         }
-        let (build, _) = text
-            .strip_prefix(b"b")?
-            .split_at_checked(text.iter().skip(1).position(|byte| *byte == b'-')?)?;
-        let is_build = !build.is_empty() && build.iter().all(u8::is_ascii_digit);
-        is_build.then_some(Self::LlamaCpp)
+        llama_cpp_build(text).map(|_| Self::LlamaCpp)
     }
 
     /// Who sends a response with this header. Names are in lower case.
@@ -99,6 +95,25 @@ impl Engine {
             _ => None,
         }
     }
+}
+
+/// The first build of llama.cpp of which it is sure that a stream's head is sent when a slot takes the request.
+/// The change (ggml-org/llama.cpp#23884) was made on b9417 and merged soon after; master grows by about ten
+/// builds a day, so this one came more than two weeks later. b10499 was seen to do it.
+const FIRST_HEAD_AT_SLOT: u64 = 9600;
+
+/// Whether a server with this `system_fingerprint` sends a stream's head when a slot takes the request; `None`
+/// if it does not tell.
+pub fn head_at_slot(fingerprint: &[u8]) -> Option<bool> {
+    llama_cpp_build(fingerprint).map(|build| build >= FIRST_HEAD_AT_SLOT)
+}
+
+/// The number in `b10499-6d05498`.
+fn llama_cpp_build(fingerprint: &[u8]) -> Option<u64> {
+    let mut parts = fingerprint.strip_prefix(b"b")?.split(|byte| *byte == b'-');
+    let build = parts.next().filter(|build| build.iter().all(u8::is_ascii_digit))?;
+    parts.next()?;
+    std::str::from_utf8(build).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -119,6 +134,21 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(Engine::of_fingerprint(text), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn builds_of_llama_cpp_that_send_the_head_when_a_slot_is_taken() {
+        let cases: [(&[u8], Option<bool>); 6] = [
+            (b"b10499-6d05498", Some(true)),
+            (b"b9600-6d05498", Some(true)),
+            (b"b9417-b5f52280f", Some(false)),
+            (b"b99999999999999999999-x", None),
+            (b"fp_ollama", None),
+            (b"vllm-0.24.0-tp4-6d31f84d", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(head_at_slot(text), expected, "{}", text.escape_ascii());
         }
     }
 

@@ -204,13 +204,15 @@ pub enum Unparsed {
     Encoding,
     /// An inference response in a content type that no dialect claims.
     ContentType,
+    /// A header that says when the request began and is no time, or one more than an hour away.
+    RequestStart,
     /// The meter failed on this response and was taken out of its way.
     Panic,
 }
 
 impl Unparsed {
     /// Every reason, for the table of metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Json,
         Self::Depth,
         Self::Utf8,
@@ -218,6 +220,7 @@ impl Unparsed {
         Self::Framing,
         Self::Encoding,
         Self::ContentType,
+        Self::RequestStart,
         Self::Panic,
     ];
 
@@ -231,6 +234,7 @@ impl Unparsed {
             Self::Framing => "framing",
             Self::Encoding => "encoding",
             Self::ContentType => "content_type",
+            Self::RequestStart => "request_start",
             Self::Panic => "panic",
         }
     }
@@ -251,6 +255,8 @@ pub struct Facts {
     pub model: Option<String>,
     /// The engine or vendor that writes like this.
     pub made_by: Option<Engine>,
+    /// The server sends a stream's head when a slot takes the request, or is known not to.
+    pub head_at_slot: Option<bool>,
     /// A response begins, in a session of many.
     pub begun: bool,
     /// The event reports an error.
@@ -269,6 +275,7 @@ impl Facts {
         self.timings = None;
         self.model = None;
         self.made_by = None;
+        self.head_at_slot = None;
         self.begun = false;
         self.error = false;
         self.done = false;

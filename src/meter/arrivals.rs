@@ -4,8 +4,30 @@
 //! divided over all of them; those of the first read give no sample. Therefore the sum of all samples
 //! of a choice is the time from its first to its last output, exactly as TPOT has it.
 
-use super::tally::Arrival;
 use std::time::Duration;
+
+/// When bytes arrived: the instant and the running number of the socket read that brought them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    pub at: Duration,
+    pub read: u64,
+    /// The read before: nothing of this one had arrived then. `at` is when the last byte of it did.
+    pub after: Duration,
+    /// How long after `at` we got them.
+    pub late: Duration,
+    /// Whether the kernel told `at`; else it is when we got the bytes.
+    pub stamped: bool,
+}
+
+impl Arrival {
+    /// Whether what arrived first of this read may have arrived earlier by more than [`BLUR`].
+    pub(super) fn is_blurred(&self) -> bool {
+        self.at.saturating_sub(self.after) > BLUR
+    }
+}
+
+/// An uncertainty that a measured interval would show.
+const BLUR: Duration = Duration::from_millis(1);
 
 /// What the shares of a gap stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

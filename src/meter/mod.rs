@@ -1,20 +1,27 @@
 //! What the bytes of a response amount to: pure, on instants that are handed in.
 //!
 //! [`Meter`] reads the response of one request and keeps its [`Tally`]; [`session`] tells apart the many
-//! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`outcome`] says how a request ended; [`Record`] is the finished account, one line of
-//! the request log. An instant is a [`Duration`] since some start that all instants share.
+//! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`queue_wait`] picks the best source of a
+//! wait; [`trace`] joins the calls of a trace; [`outcome`] says how a request ended; [`Record`] is the finished
+//! account, one line of the request log. An instant is a [`Duration`] since some start that all instants share.
 //!
 //! [`Duration`]: std::time::Duration
 
 mod arrivals;
+mod interval;
 mod outcome;
+mod queue_wait;
 mod record;
 mod response;
 mod session;
 mod tally;
+mod trace;
 
-pub use arrivals::Basis;
+pub use arrivals::{Arrival, Basis};
+pub use interval::Interval;
 pub use outcome::{CallStatus, End, Ended, Outcome};
+pub use queue_wait::{QueueSource, QueueWait};
 pub use record::{Clock, Record, TokenSource, Tokens, characters_per_second};
 pub use response::Meter;
-pub use tally::{Arrival, Kind, Sample, Tally, Told};
+pub use tally::{Kind, Sample, Tally, Told};
+pub use trace::Traces;

@@ -1,5 +1,6 @@
 //! The finished account of one request: one line of the request log.
 
+use super::queue_wait::{self, QueueWait};
 use super::tally::Tally;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -126,11 +127,15 @@ pub struct Record {
     /// The status that the client got.
     pub status: Option<u16>,
     pub outcome: &'static str,
+    /// Before the request reached us, by its headers.
+    pub edge_wait_s: Option<f64>,
     pub connect_s: Option<f64>,
     pub sent_s: Option<f64>,
     pub head_s: Option<f64>,
     pub first_byte_s: Option<f64>,
     pub ttft_s: Option<f64>,
+    /// From the first request of the trace, if that was another, to this one's first output.
+    pub trace_ttft_s: Option<f64>,
     pub answer_s: Option<f64>,
     pub latency_s: Option<f64>,
     pub duration_s: f64,
@@ -181,14 +186,18 @@ fn hexadecimal<S: Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Record {
+    /// Fills in the wait in the server's queue.
+    pub fn waited(&mut self, wait: Option<QueueWait>) {
+        self.queue_s = wait.map(|wait| wait.seconds);
+        self.queue_source = wait.map(|wait| wait.source.label());
+    }
+
     /// Fills in what the body's account says. `start` is the instant of the request's first byte.
     pub fn measured(&mut self, tally: &Tally, stream: bool, start: Duration) {
         let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
         let tokens = Tokens::of(tally, stream);
         self.response_model.clone_from(&tally.model);
-        let timings = tally.told().timings;
-        self.queue_s = timings.queue;
-        self.queue_source = timings.queue.map(|_| "reported");
+        let timings = queue_wait::timings(tally);
         self.engine_ttft_s = timings.time_to_first_token();
         self.engine_load_s = timings.load;
         self.engine_prefill_s = timings.prefill;

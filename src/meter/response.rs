@@ -1,7 +1,8 @@
 //! Reads one response: framing, dialect and tally in a row.
 
+use super::arrivals::Arrival;
 use super::session::Session;
-use super::tally::{Arrival, Sample, Tally};
+use super::tally::{Sample, Tally};
 use crate::dialect::head::HeadFacts;
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
 use crate::wire::Piece;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dialect::openai_chat::CHAT;
-use crate::meter::{Basis, Kind, TokenSource, Tokens, record::Record};
+use crate::meter::{Basis, Kind, QueueSource, QueueWait, TokenSource, Tokens, record::Record};
 use std::time::Duration;
 
 const fn ms(ms: u64) -> Duration {
@@ -180,7 +180,8 @@ fn what_the_head_told_fills_in() {
     let told = record(&meter, 0);
     assert_eq!((told.input_tokens, told.output_tokens), (Some(3), Some(9)));
     assert_eq!(told.output_tokens_source, Some(TokenSource::Engine));
-    assert_eq!((told.queue_s, told.queue_source), (Some(0.25), Some("reported")));
+    let wait = QueueWait::of(meter.tally(), Some(1.0)).map(|wait| (wait.seconds, wait.source));
+    assert_eq!(wait, Some((0.25, QueueSource::Reported)));
     let (mut meter, _) = run(&[(0, &text("a")), (1, &usage(4, 5)), (2, DONE)]);
     meter.head(&head);
     assert_eq!(Tokens::of(meter.tally(), true).output, Some((5, TokenSource::Usage)));

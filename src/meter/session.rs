@@ -10,7 +10,8 @@
 //! Output of two responses at a time is told apart by nothing that is read here. While they overlap no
 //! time is told; what they generate is counted.
 
-use super::tally::{Arrival, Sample, Tally};
+use super::arrivals::Arrival;
+use super::tally::{Sample, Tally};
 use crate::dialect::realtime::ClientMessages;
 use crate::dialect::{ChoiceFacts, Facts};
 use crate::wire::Piece;

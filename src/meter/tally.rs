@@ -1,35 +1,12 @@
 //! The running account of one response.
 
-use super::arrivals::{Arrivals, Basis, SharedGap};
+use super::arrivals::{Arrival, Arrivals, Basis, SharedGap};
 use crate::dialect::engine::Engine;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, Unparsed,
 };
 use std::time::Duration;
-
-/// When bytes arrived: the instant and the running number of the socket read that brought them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
-    pub at: Duration,
-    pub read: u64,
-    /// The read before: nothing of this one had arrived then. `at` is when the last byte of it did.
-    pub after: Duration,
-    /// How long after `at` we got them.
-    pub late: Duration,
-    /// Whether the kernel told `at`; else it is when we got the bytes.
-    pub stamped: bool,
-}
-
-impl Arrival {
-    /// Whether what arrived first of this read may have arrived earlier by more than [`BLUR`].
-    fn is_blurred(&self) -> bool {
-        self.at.saturating_sub(self.after) > BLUR
-    }
-}
-
-/// An uncertainty that a measured interval would show.
-const BLUR: Duration = Duration::from_millis(1);
 
 /// A read that came so long after what it brought came late: one in time takes a fraction of it.
 const LATE: Duration = Duration::from_micros(250);
@@ -143,6 +120,10 @@ pub struct Tally {
     pub trailed: bool,
     /// An arrival's instant is when we got it.
     pub unstamped: bool,
+    /// When the event arrived that told how long the whole request took.
+    pub timed: Option<Duration>,
+    /// The server sends a stream's head when a slot takes the request, or is known not to.
+    pub head_at_slot: Option<bool>,
     /// Output tokens told by [`Sample::OutputTokens`] so far.
     pub live_tokens: u64,
     choices: Vec<Choice>,
@@ -195,6 +176,9 @@ impl Tally {
         let index = self.events;
         self.events += 1;
         self.said(facts, sink);
+        if facts.timings.is_some_and(|timings| timings.total.is_some()) {
+            self.timed = Some(arrival.at);
+        }
         if facts.choices.iter().any(ChoiceFacts::is_output) {
             self.output_event(index, arrival, facts, sink);
         } else if let Some(last) = self.last
@@ -273,6 +257,7 @@ impl Tally {
         self.error |= facts.error;
         self.done |= facts.done;
         self.made_by = facts.made_by.or(self.made_by);
+        self.head_at_slot = facts.head_at_slot.or(self.head_at_slot);
         if facts.usage.is_some() || facts.engine.is_some() || facts.timings.is_some() {
             self.tell(facts);
         }

@@ -4,6 +4,7 @@
 //! [`table`] defines every family; [`Metrics`] holds them; [`Series`] are the handles of one upstream,
 //! operation and model, resolved once per request, so that a token costs no look-up.
 
+mod before;
 mod cells;
 mod families;
 mod host;

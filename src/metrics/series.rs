@@ -1,12 +1,15 @@
 //! Handles, resolved once.
 
+use super::before::Before;
 use super::cells::{self, Count, Family, Samples};
 use super::families::Families;
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
 use super::upstream::Phase;
 use crate::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
-use crate::meter::{Basis, Clock, Kind, Outcome, Record, Sample, TokenSource, Tokens};
+use crate::meter::{
+    Basis, Clock, Interval, Kind, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
+};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -83,7 +86,7 @@ impl<K: PartialEq, M: Clone> Known<K, M> {
 /// The handles of one upstream, operation and model. Each series comes to be when it is first needed,
 /// so that what is never measured does not show as 0.
 pub struct Series {
-    families: Arc<Families>,
+    pub(super) families: Arc<Families>,
     key: SeriesKey,
     ttft: OnceLock<Histogram>,
     answer: OnceLock<Histogram>,
@@ -101,6 +104,7 @@ pub struct Series {
     tpot: Known<TokenSource, Histogram>,
     queue_wait: Known<&'static str, Histogram>,
     engine_residual: OnceLock<Histogram>,
+    pub(super) before: Before,
     latency: OnceLock<Histogram>,
     normalized: OnceLock<Histogram>,
     character_rate: OnceLock<Histogram>,
@@ -134,6 +138,7 @@ impl Series {
             tpot: Known::default(),
             queue_wait: Known::default(),
             engine_residual: OnceLock::new(),
+            before: Before::default(),
             latency: OnceLock::new(),
             normalized: OnceLock::new(),
             character_rate: OnceLock::new(),
@@ -149,7 +154,11 @@ impl Series {
         labels
     }
 
-    fn histogram<const OWN: usize>(&self, family: &HistogramVec, own: [&str; OWN]) -> Histogram {
+    pub(super) fn histogram<const OWN: usize>(
+        &self,
+        family: &HistogramVec,
+        own: [&str; OWN],
+    ) -> Histogram {
         family.with_label_values(&self.labels(own))
     }
 
@@ -258,6 +267,7 @@ impl Series {
             if let Some(stall) = record.client_stall_s {
                 self.histogram(&self.families.client_stall, []).observe(stall);
             }
+            self.waited_before(record);
             self.told_by_server(record);
         }
     }
@@ -359,7 +369,7 @@ pub(super) fn worst_case(
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
         "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
-        "source" if metric.name == table::QUEUE_WAIT.name => 1,
+        "source" if metric.name == table::QUEUE_WAIT.name => QueueSource::ALL.len(),
         "source" => TokenSource::ALL.len(),
         "reason" if metric.name == table::UNPARSED.name => Unparsed::ALL.len(),
         // And `other`.
@@ -367,6 +377,7 @@ pub(super) fn worst_case(
         "outcome" | "error_type" => Outcome::ALL.len() + CODES,
         // Each code belongs to few outcomes, which were counted.
         "code" => 1,
+        "interval" => Interval::ALL.len(),
         // stream, reported, direction, type, subset: two each.
         _ => 2,
     };

@@ -166,8 +166,14 @@ metrics! {
         "Unicode scalar values of output after the first arrival over the time from the first to the last.",
         "At the end of a stream with outcome ok and output in two or more reads.";
     QUEUE_WAIT: "streamgauge_queue_wait_seconds", Type::Histogram(LATENCY), labels!(common, "source"),
-        "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word.",
+        "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word, header is when its response head came.",
         "At the end of an inference request whose wait is known, whatever its outcome.";
+    EDGE_WAIT: "streamgauge_edge_wait_seconds", Type::Histogram(LATENCY), labels!(common),
+        "Time from the instant in X-Request-Start or X-Queue-Start to the request's first byte: what came before us.",
+        "At the end of an inference request that says so, if trust_request_start is true, whatever its outcome.";
+    TRACE_TTFT: "streamgauge_trace_time_to_first_token_seconds", Type::Histogram(FIRST), labels!(common),
+        "Time from the first inference request of a trace (traceparent) to the first output of a later one.",
+        "When the first output event arrives; streams of a trace in which another request came before.";
     ENGINE_RESIDUAL: "streamgauge_engine_residual_seconds", Type::Histogram(LATENCY), labels!(common),
         "TTFT at the wire minus what the server says its first token took: front end, network and queues that it does not count.",
         "At the end of a stream whose server tells its times, whatever its outcome.";
@@ -232,7 +238,10 @@ metrics! {
         "Requests sent again because their pooled connection was dead before one byte was written.",
         "When it happens.";
     UNPARSED: "streamgauge_unparsed_total", Type::Counter, labels!("upstream", "reason"),
-        "Events and bodies that could not be measured, by why. Their bytes were forwarded.",
+        "Events, bodies and headers that could not be measured, by why. Their bytes were forwarded.",
+        "When it happens.";
+    CLAMPED: "streamgauge_clamped_total", Type::Counter, labels!("upstream", "interval"),
+        "Intervals that came out negative, since two clocks differ, and are told as 0.",
         "When it happens.";
     LABEL_OVERFLOW: "streamgauge_label_overflow_total", Type::Counter, labels!("label"),
         "Times that a label's value was replaced by other, since its label has too many.",

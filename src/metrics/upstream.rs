@@ -3,7 +3,7 @@
 use super::cells::{Count, Samples};
 use super::families::Families;
 use crate::dialect::{Unparsed, route::Operation};
-use crate::meter::Clock;
+use crate::meter::{Clock, Interval};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -105,6 +105,7 @@ pub struct UpstreamSeries {
     connect: Histogram,
     forwarding_delay: Arc<Samples>,
     unparsed: [IntCounter; Unparsed::ALL.len()],
+    clamped: [IntCounter; Interval::ALL.len()],
     name: String,
     clocks: IntGaugeVec,
     /// In the order of [`Clock::ALL`]: a clock that never told an instant has no series.
@@ -122,6 +123,8 @@ impl UpstreamSeries {
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
             unparsed: Unparsed::ALL
                 .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()])),
+            clamped: Interval::ALL
+                .map(|interval| families.clamped.with_label_values(&[upstream, interval.label()])),
             name: upstream.to_owned(),
             clocks: families.clock_info.clone(),
             known_clocks: Default::default(),
@@ -158,6 +161,13 @@ impl UpstreamSeries {
     pub fn unparsed(&self, reason: Unparsed) {
         let at = Unparsed::ALL.iter().position(|one| *one == reason);
         if let Some(counter) = at.and_then(|at| self.unparsed.get(at)) {
+            counter.inc();
+        }
+    }
+
+    /// An interval came out negative.
+    pub fn clamped(&self, interval: Interval) {
+        if let Some(counter) = self.clamped.get(interval as usize) {
             counter.inc();
         }
     }

@@ -1,21 +1,24 @@
 //! The account of one request, from its arrival to its one end.
 
+use super::before::Before;
+use super::headers::{content_encoding, is_deflated, is_grpc, told_by};
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
+use crate::dialect::engine::Engine;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::route::{Operation, Route};
-use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
+use crate::meter::{
+    self, CallStatus, Clock, End, Ended, Interval, Meter, Outcome, QueueWait, Record, Sample,
+    Tokens,
+};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
-use crate::wire::framing::{Announced, Framing};
+use crate::wire::framing::Framing;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
-};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,7 +49,7 @@ struct State {
     /// The same since 1970.
     time: Duration,
     method: String,
-    trace_id: Option<String>,
+    before: Before,
     connect: Option<Duration>,
     head: Option<Duration>,
     first_byte: Option<Duration>,
@@ -77,6 +80,7 @@ impl Measurement {
             _ => client.head_began(),
         };
         let elapsed = socket::now().saturating_sub(start);
+        let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed);
         let state = State {
             side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
             tap: Arc::clone(tap),
@@ -86,9 +90,9 @@ impl Measurement {
             start,
             asked: start,
             stalled_before: (head.version != Version::HTTP_2).then(|| client.stalled()),
-            time: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed),
+            time,
             method: head.method.as_str().chars().take(32).collect(),
-            trace_id: trace_id(&head.headers),
+            before: Before::of(tap, route.operation, &head.headers, start, time),
             connect: None,
             head: None,
             first_byte: None,
@@ -269,7 +273,7 @@ impl State {
                 self.side.enter(Phase::Streaming);
             }
         }
-        let Self { tap, meter, series, asked, side, .. } = self;
+        let Self { tap, meter, series, asked, side, before, .. } = self;
         let (Some(meter), Some(series)) = (meter, series) else { return };
         let read = AssertUnwindSafe(|| {
             tap.faults.strike(bytes);
@@ -277,10 +281,9 @@ impl State {
                 match sample {
                     Sample::Asked(at) => *asked = at,
                     Sample::First(_) => side.enter(Phase::Streaming),
-                    Sample::Unparsed(reason) => tap.series.unparsed(reason),
                     _ => {}
                 }
-                series.observe(&sample, *asked);
+                tap.told(&sample, series, *asked, before.trace_began);
             });
         });
         if catch_unwind(read).is_err() {
@@ -308,13 +311,10 @@ impl State {
                 self.status.is_some_and(|status| matches!(status, 101 | 200..300))
             }));
         if let Some(open) = &mut meter {
-            let Self { tap, asked, told, .. } = &self;
+            let Self { tap, asked, told, before, .. } = &self;
             let close = AssertUnwindSafe(|| {
                 open.end(end == End::Complete, &mut |sample| {
-                    if let Sample::Unparsed(reason) = sample {
-                        tap.series.unparsed(reason);
-                    }
-                    series.observe(&sample, *asked);
+                    tap.told(&sample, &series, *asked, before.trace_began);
                 });
                 if let Some(told) = told {
                     open.head(told);
@@ -328,6 +328,7 @@ impl State {
         let mut engine = self.told.as_ref().and_then(|told| told.engine);
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
+        self.before.record(meter.as_ref().map(Meter::tally), &mut record);
         if let Some(meter) = &meter {
             record.stream |= meter.is_stream();
             record.dialect = Some(meter.dialect());
@@ -336,6 +337,12 @@ impl State {
             let tokens = Tokens::of(tally, meter.is_stream());
             series.counted(&tokens, tally.live_tokens);
             engine = tally.made_by.or(engine);
+            // Here is where a request gets its one queue wait, of whatever source.
+            let wait = QueueWait::of(tally, self.until_slot(meter, engine));
+            if wait.is_some_and(|wait| wait.clamped) {
+                self.tap.series.clamped(Interval::QueueWait);
+            }
+            record.waited(wait);
             // A session is no response, and has no latency.
             if outcome == Outcome::Ok && !meter.is_session() && meter.is_whole() {
                 let rate = meter::characters_per_second(tally);
@@ -352,6 +359,27 @@ impl State {
         self.tap.series.told_by(record.clock);
         series.ended(&record, outcome);
         self.tap.log.write(record);
+    }
+
+    /// From the last byte of the request to the head of a stream, in seconds, of a server that sends it when a
+    /// slot takes the request. llama.cpp tells its build in OpenAI's shape alone, so what it told there counts
+    /// for its other routes. A head that came with the first output was held back, by a gateway between us.
+    fn until_slot(&self, meter: &Meter, engine: Option<Engine>) -> Option<f64> {
+        let known = &self.tap.head_at_slot;
+        let told = meter.tally().head_at_slot;
+        if let Some(told) = told {
+            known.store(told, Relaxed);
+        }
+        let is_llama_cpp = engine == Some(Engine::LlamaCpp);
+        if !told.unwrap_or_else(|| is_llama_cpp && known.load(Relaxed))
+            || !meter.is_stream()
+            || meter.is_session()
+        {
+            return None;
+        }
+        let (head, sent) = (self.head?, self.side.sent()?);
+        let is_apart = meter.tally().first.is_none_or(|first| first.at > head);
+        is_apart.then_some(head.as_secs_f64() - sent.as_secs_f64())
     }
 
     fn ended(&self, end: End, meter: Option<&Meter>) -> Ended {
@@ -381,7 +409,6 @@ impl State {
         Record {
             time: self.time,
             id: self.tap.next_id(),
-            trace_id: self.trace_id.clone(),
             upstream: Arc::clone(&self.tap.upstream),
             method: self.method.clone(),
             path: self.route.path,
@@ -404,45 +431,4 @@ impl State {
             ..Record::default()
         }
     }
-}
-
-/// Whether a message of this content type is gRPC's.
-fn is_grpc(content_type: &[u8]) -> bool {
-    Framing::announced(content_type) == Announced::Framing(Framing::LengthPrefixed)
-}
-
-/// What these headers tell, if anything.
-fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
-    let mut told = HeadFacts::default();
-    headers.iter().for_each(|(name, value)| told.note(name.as_str(), value.as_bytes()));
-    (told != HeadFacts::default()).then(|| Box::new(told))
-}
-
-/// The content codings of the body, in the order in which they were applied.
-fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
-    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-    match (values.next(), values.next()) {
-        (None, _) => Cow::Borrowed(b""),
-        (Some(only), None) => Cow::Borrowed(only),
-        _ => {
-            let all = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-            Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
-        }
-    }
-}
-
-/// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
-fn is_deflated(headers: &HeaderMap) -> bool {
-    headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
-        let mut extensions = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
-        extensions.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate"))
-    })
-}
-
-/// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let id = value.split('-').nth(1)?;
-    let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
 }

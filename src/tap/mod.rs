@@ -5,6 +5,8 @@
 //! records its end exactly once, however that end comes.
 
 mod activity;
+mod before;
+mod headers;
 mod measurement;
 mod request_body;
 mod request_side;
@@ -17,12 +19,13 @@ pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::dialect::engine::Engine;
-use crate::metrics::{ArrivalSeries, Metrics, UpstreamSeries};
+use crate::meter::{Sample, Traces};
+use crate::metrics::{ArrivalSeries, Metrics, Series, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::Activity;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// The engine that is recognised by what it writes.
@@ -57,7 +60,12 @@ pub struct TapConfig {
     /// The engine or vendor behind it: the value of `gen_ai_provider_name`; [`AUTO`] leaves it to be
     /// recognised.
     pub engine: String,
+    /// `X-Request-Start` and `X-Queue-Start` are believed.
+    pub trust_request_start: bool,
 }
+
+/// The traces that pass through all proxies of the process.
+pub type SharedTraces = Arc<Mutex<Traces>>;
 
 /// What the measurements of one upstream share.
 #[derive(Debug)]
@@ -72,6 +80,10 @@ pub struct Tap {
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
+    trust_request_start: bool,
+    traces: SharedTraces,
+    /// The server has told a build that sends a stream's head when a slot takes the request.
+    head_at_slot: AtomicBool,
     /// Our shutdown cuts what still runs.
     cutting: AtomicBool,
     ids: AtomicU64,
@@ -83,9 +95,10 @@ impl Tap {
         config: &TapConfig,
         metrics: Arc<Metrics>,
         log: RequestLog,
+        traces: SharedTraces,
         faults: Faults,
     ) -> Arc<Self> {
-        let tap = Arc::new(Self::of(config, Arc::clone(&metrics), log, faults));
+        let tap = Arc::new(Self::of(config, Arc::clone(&metrics), log, traces, faults));
         let scraped = Arc::downgrade(&tap);
         metrics.on_gather(move || {
             if let Some(tap) = scraped.upgrade() {
@@ -95,8 +108,14 @@ impl Tap {
         tap
     }
 
-    fn of(config: &TapConfig, metrics: Arc<Metrics>, log: RequestLog, faults: Faults) -> Self {
-        let TapConfig { name, engine } = config;
+    fn of(
+        config: &TapConfig,
+        metrics: Arc<Metrics>,
+        log: RequestLog,
+        traces: SharedTraces,
+        faults: Faults,
+    ) -> Self {
+        let TapConfig { name, engine, trust_request_start } = config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
@@ -112,7 +131,21 @@ impl Tap {
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
         let activity = Activity::new(socket::now());
-        Self { upstream, first, known, series, activity, metrics, log, faults, cutting, ids }
+        Self {
+            upstream,
+            first,
+            known,
+            series,
+            activity,
+            metrics,
+            log,
+            faults,
+            trust_request_start: *trust_request_start,
+            traces,
+            head_at_slot: AtomicBool::new(false),
+            cutting,
+            ids,
+        }
     }
 
     /// Sets the gauges that change with time alone.
@@ -128,6 +161,18 @@ impl Tap {
     /// The handles for a request that arrives now.
     fn arrivals(&self) -> &Arc<ArrivalSeries> {
         self.known.get().unwrap_or(&self.first)
+    }
+
+    /// A response told this. It was asked for at `asked`, and its trace, if others were before it, at `began`.
+    fn told(&self, sample: &Sample<'_>, series: &Series, asked: Duration, began: Option<Duration>) {
+        match (sample, began) {
+            (Sample::Unparsed(reason), _) => self.series.unparsed(*reason),
+            (Sample::First(at), Some(began)) => {
+                series.trace_first_token(at.saturating_sub(began));
+            }
+            _ => {}
+        }
+        series.observe(sample, asked);
     }
 
     /// An answer of the upstream was written by this engine.

@@ -2,18 +2,22 @@
 
 use super::samples::{Framing, NONE, Sample};
 
+const OLLAMA_QUEUE: &str =
+    "what load, `prompt_eval_duration` and the lines leave of `total_duration`";
+
 pub const SAMPLES: &[Sample] = &[
     Sample {
         server: "Ollama",
         path: "/api/chat",
         framing: Framing::Lines,
         tokens: "`eval_count`, `prompt_eval_count`",
+        queue: OLLAMA_QUEUE,
         load: "`load_duration`",
-        first: "load + `prompt_eval_duration`",
+        first: "queue + load + `prompt_eval_duration`",
         events: &[
             br#"{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}"#,
             br#"{"model":"m","message":{"role":"assistant","content":"!"},"done":false}"#,
-            br#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":4852334875,"load_duration":55301250,"prompt_eval_count":9,"prompt_eval_duration":99508167,"eval_count":2,"eval_duration":4388903630}"#,
+            br#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":4852334875,"load_duration":55301250,"prompt_eval_count":9,"prompt_eval_duration":99508167,"eval_count":2,"eval_duration":18903630}"#,
         ],
         ..NONE
     },
@@ -34,11 +38,12 @@ pub const SAMPLES: &[Sample] = &[
         path: "/api/generate",
         framing: Framing::Lines,
         tokens: "`eval_count`, `prompt_eval_count`",
+        queue: OLLAMA_QUEUE,
         load: "`load_duration`",
-        first: "load + `prompt_eval_duration`",
+        first: "queue + load + `prompt_eval_duration`",
         events: &[
             br#"{"model":"m","response":"Hi","done":false}"#,
-            br#"{"model":"m","response":"","done":true,"done_reason":"stop","total_duration":4852334875,"load_duration":55301250,"prompt_eval_count":9,"prompt_eval_duration":99508167,"eval_count":2,"eval_duration":4388903630}"#,
+            br#"{"model":"m","response":"","done":true,"done_reason":"stop","total_duration":4852334875,"load_duration":55301250,"prompt_eval_count":9,"prompt_eval_duration":99508167,"eval_count":2,"eval_duration":8903630}"#,
         ],
         ..NONE
     },

@@ -1,0 +1,23 @@
+//! Intervals that can come out negative, though no wait is: they are the difference of two clocks, or of what
+//! one of them told and what we saw.
+
+/// An interval that is told as 0 where it comes out negative, and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interval {
+    /// From the instant in a header to ours.
+    EdgeWait,
+    QueueWait,
+}
+
+impl Interval {
+    /// Every interval, each at its own index.
+    pub const ALL: [Self; 2] = [Self::EdgeWait, Self::QueueWait];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::EdgeWait => "edge_wait",
+            Self::QueueWait => "queue_wait",
+        }
+    }
+}
