@@ -10,7 +10,7 @@ A, B           over the same classes of request size, weighted alike on both sid
 B / A          with its 95 % interval; B - A (with a sign) where a side may be 0
 p90, p10       the slow end: one request in ten is slower
 requests       of A and of B that tell it
-each line      errs by itself with 5 % at most: of twenty lines on equal servers one may differ by chance";
+each line      errs by itself in about 5 %: of twenty lines on equal servers one may differ by chance";
 
 impl Display for Report {
     fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
