@@ -96,6 +96,7 @@ fn streamed(series: &Series, scale: f64) {
         ttft_s: Some(0.211 * scale),
         latency_s: Some(1.3107 * scale),
         tpot_s: Some(0.01107 * scale),
+        characters_per_second: Some(391.7 / scale),
         duration_s: 1.3119 * scale,
         ..Record::default()
     };
@@ -111,7 +112,7 @@ fn streamed(series: &Series, scale: f64) {
     }
     series.observe(&Sample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO);
     series.counted(&tokens, 99);
-    series.completed(&record, &tokens, Some(391.7 / scale));
+    series.completed(&record, &tokens);
     series.ended(&record, Outcome::Ok);
 }
 

@@ -26,6 +26,8 @@ pub enum Command {
     CheckConfig(RunArgs),
     /// Ask a running Streamgauge whether it is ready: exit code 0 if so (for containers without a shell)
     Healthcheck(RunArgs),
+    /// Compare two servers, or two models, by their request logs: like with like
+    Compare(CompareArgs),
 }
 
 /// The configuration. A flag outweighs the environment (STREAMGAUGE__LISTEN and so on), which
@@ -73,6 +75,29 @@ pub struct DemoArgs {
     /// Where Prometheus scrapes; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     pub admin: String,
+}
+
+/// What to compare. A log is what --request-log wrote; the same one may stand for both.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// The request log to compare with
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// The request log to compare
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// Only this model; given twice, the first is A's and the second B's
+    #[arg(long, value_name = "MODEL")]
+    pub model: Vec<String>,
+    /// Only this upstream; given twice, the first is A's and the second B's
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Vec<String>,
+    /// Only this operation, such as chat
+    #[arg(long, value_name = "OPERATION")]
+    pub operation: Option<String>,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl RunArgs {

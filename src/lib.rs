@@ -31,6 +31,7 @@
 //! shows them on a port, thread and runtime of its own. [`config`] holds the table of keys. [`app`]
 //! binds all of it together and is the only place that sees everything. [`sim`] is a simulated
 //! inference server, which knows the truth that the meter is held against; [`demo`] shows both at work.
+//! [`compare`] reads two request logs.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -40,6 +41,7 @@
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod demo;
 pub mod dialect;

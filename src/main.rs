@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use streamgauge::app::{self, App};
 use streamgauge::cli::{Cli, Command, RunArgs, warnings};
 use streamgauge::config::{Config, LogFormat, load};
-use streamgauge::{demo, healthcheck, metrics};
+use streamgauge::{compare, demo, healthcheck, metrics};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
@@ -29,6 +29,13 @@ fn main() -> ExitCode {
             configured(&args, |config| done(healthcheck::ask(&config)))
         }
         Some(Command::Demo(args)) => done(demo::run(&args)),
+        Some(Command::Compare(args)) => match compare::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("streamgauge: {error}");
+                ExitCode::from(USAGE)
+            }
+        },
     }
 }
 

@@ -140,6 +140,8 @@ pub struct Record {
     pub latency_s: Option<f64>,
     pub duration_s: f64,
     pub tpot_s: Option<f64>,
+    /// Of complete streams.
+    pub characters_per_second: Option<f64>,
     pub max_gap_s: Option<f64>,
     pub client_stall_s: Option<f64>,
     /// In the server's queue.

@@ -309,8 +309,8 @@ impl Series {
         self.token_source.get((kind, source), new)
     }
 
-    /// What only a complete response gives (outcome ok). `characters_per_second` is of its output.
-    pub fn completed(&self, record: &Record, tokens: &Tokens, characters_per_second: Option<f64>) {
+    /// What only a complete response gives (outcome ok).
+    pub fn completed(&self, record: &Record, tokens: &Tokens) {
         let families = &*self.families;
         let reported = tokens.output.is_some_and(|(_, source)| source != TokenSource::Events);
         let new = || {
@@ -330,7 +330,7 @@ impl Series {
             let new = || self.histogram(&families.normalized, []);
             self.normalized.get_or_init(new).observe(record.duration_s / count as f64);
         }
-        if let Some(rate) = characters_per_second {
+        if let Some(rate) = record.characters_per_second {
             let new = || self.histogram(&families.character_rate, []);
             self.character_rate.get_or_init(new).observe(rate);
         }

@@ -346,7 +346,8 @@ impl State {
             // A session is no response, and has no latency.
             if outcome == Outcome::Ok && !meter.is_session() && meter.is_whole() {
                 let rate = meter::characters_per_second(tally);
-                series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
+                record.characters_per_second = rate.filter(|_| meter.is_stream());
+                series.completed(&record, &tokens);
             }
         }
         if let Some(engine) = engine {

@@ -6,6 +6,7 @@ pub mod client;
 pub mod corpus;
 pub mod exchange;
 pub mod http2;
+pub mod logs;
 pub mod outcome;
 pub mod pattern;
 pub mod process;

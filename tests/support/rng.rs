@@ -20,4 +20,13 @@ impl Rng {
     pub fn up_to(&mut self, most: usize) -> usize {
         (self.next() % most as u64) as usize + 1
     }
+    /// Uniform in `[0, 1)`.
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Close to the standard normal: the sum of twelve uniforms, less its mean.
+    pub fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+    }
 }

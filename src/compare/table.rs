@@ -1,0 +1,204 @@
+//! The report as text.
+
+use super::quantity::Unit;
+use super::report::{Change, Comparison, LogSummary, Report, Row};
+use std::fmt::{self, Display, Formatter};
+
+const LEGEND: &str = "\
+*              the line to look at, if only one: speed that is the same for every tokenizer
+A, B           over the same classes of request size, weighted alike on both sides
+B / A          with its 95 % interval; B - A (with a sign) where a side may be 0
+p90, p10       the slow end: one request in ten is slower
+requests       of A and of B that tell it
+each line      errs by itself in about 5 %: of twenty lines on equal servers one may differ by chance";
+
+impl Display for Report {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        log(to, "A", &self.a)?;
+        log(to, "B", &self.b)?;
+        for comparison in &self.comparisons {
+            writeln!(to)?;
+            of_kind(to, comparison)?;
+        }
+        writeln!(
+            to,
+            "\n{LEGEND}\n\nWhat is not comparable, was left out, or is to be borne in mind:"
+        )?;
+        self.notes.iter().try_for_each(|note| paragraph(to, note))
+    }
+}
+
+fn log(to: &mut Formatter<'_>, name: &str, log: &LogSummary) -> fmt::Result {
+    let names = |names: &[String]| match names {
+        [] => "unknown".to_owned(),
+        [first, second, third, _, ..] => {
+            format!("{first}, {second}, {third} and {} more", names.len() - 3)
+        }
+        few => few.join(", "),
+    };
+    writeln!(to, "{name}  {}: {} requests", log.file, count(log.requests))?;
+    if let (Some(from), Some(until), Some(in_flight)) = (&log.from, &log.to, log.in_flight) {
+        writeln!(to, "   {from} to {until}, {} in flight on average", digits(in_flight))?;
+    }
+    writeln!(
+        to,
+        "   model {}; upstream {}; engine {}",
+        names(&log.models),
+        names(&log.upstreams),
+        names(&log.engines)
+    )
+}
+
+fn of_kind(to: &mut Formatter<'_>, comparison: &Comparison) -> fmt::Result {
+    let [a, b] = comparison.compared;
+    let kind = if comparison.stream { "streamed" } else { "not streamed" };
+    writeln!(
+        to,
+        "{}, {kind}: {a} of A's complete requests beside {b} of B's, in {} classes of size\n",
+        comparison.operation, comparison.strata
+    )?;
+    let head = ["", "", "A", "B", "B / A", "95 % interval", "requests", ""].map(String::from);
+    let mut rows = vec![head];
+    let mut before = "";
+    for row in &comparison.rows {
+        rows.push(cells(row, before));
+        before = row.quantity;
+    }
+    lay_out(to, &rows)
+}
+
+fn cells(row: &Row, before: &str) -> [String; 8] {
+    let text =
+        |value: Option<f64>| value.map_or_else(|| "-".into(), |value| value_text(value, row.unit));
+    let (change, interval) = match row.change {
+        None => ("-".into(), String::new()),
+        Some(Change::Difference(of)) if of.low == 0.0 && of.high == 0.0 => {
+            ("=".into(), String::new())
+        }
+        Some(Change::Ratio(of)) => {
+            (format!("{:.3}", of.value), format!("{:.3} to {:.3}", of.low, of.high))
+        }
+        Some(Change::Difference(of)) => {
+            let [value, low, high] = [of.value, of.low, of.high].map(|value| {
+                let text = value_text(value.abs(), row.unit);
+                if value < 0.0 { format!("-{text}") } else { format!("+{text}") }
+            });
+            (value, format!("{low} to {high}"))
+        }
+    };
+    let name = if row.quantity == before { "" } else { row.quantity };
+    let mark = if row.headline { "* " } else { "  " };
+    let [a, b] = row.requests;
+    [
+        format!("{mark}{name}"),
+        row.statistic.label().into(),
+        text(row.a),
+        text(row.b),
+        change,
+        interval,
+        format!("{a} / {b}"),
+        row.words.clone(),
+    ]
+}
+
+/// Columns as wide as their widest cell: words to the left, numbers to the right.
+fn lay_out(to: &mut Formatter<'_>, rows: &[[String; 8]]) -> fmt::Result {
+    let mut widths = [0; 8];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            line.push_str(&match at {
+                0 | 1 | 7 => format!("{cell:<width$}  "),
+                _ => format!("{cell:>width$}  "),
+            });
+        }
+        writeln!(to, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A note, in lines of at most 110 characters.
+fn paragraph(to: &mut Formatter<'_>, text: &str) -> fmt::Result {
+    let mut line = "-".to_owned();
+    for word in text.split(' ') {
+        if line.chars().count() + word.chars().count() + 1 > 110 {
+            writeln!(to, "{line}")?;
+            line = " ".into();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    writeln!(to, "{line}")
+}
+
+/// A value with its unit, in about three digits.
+pub(super) fn value_text(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Seconds if value == 0.0 => "0 s".into(),
+        Unit::Seconds if value < 0.9995 => digits(value * 1e3) + " ms",
+        Unit::Seconds => digits(value) + " s",
+        Unit::PerSecond => digits(value) + " /s",
+        Unit::Number => digits(value),
+        Unit::Share => percent(value) + " %",
+    }
+}
+
+/// A share of 1 in percent, without the sign.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1}", share * 100.0)
+}
+
+/// A number that is not negative in at least three digits, its thousands apart.
+pub(super) fn digits(value: f64) -> String {
+    if value < 0.9995 {
+        return format!("{value:.3}");
+    }
+    if value < 9.995 {
+        return format!("{value:.2}");
+    }
+    if value < 99.95 {
+        return format!("{value:.1}");
+    }
+    count(value.round() as u64)
+}
+
+/// A whole number, its thousands apart.
+pub(super) fn count(count: u64) -> String {
+    let whole = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        for (value, unit, expected) in [
+            (0.0, Unit::Seconds, "0 s"),
+            (0.000_123_4, Unit::Seconds, "0.123 ms"),
+            (0.012_34, Unit::Seconds, "12.3 ms"),
+            (0.2344, Unit::Seconds, "234 ms"),
+            (0.9996, Unit::Seconds, "1.00 s"),
+            (12.34, Unit::Seconds, "12.3 s"),
+            (12_345.6, Unit::Number, "12,346"),
+            (999.4, Unit::Number, "999"),
+            (231.7, Unit::PerSecond, "232 /s"),
+            (0.0213, Unit::Share, "2.1 %"),
+        ] {
+            assert_eq!(value_text(value, unit), expected);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Request logs of simulated servers, on virtual time: what the meter would have written of them.
+
+use super::rng::Rng;
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::time::Duration;
+use streamgauge::meter::{Record, TokenSource};
+use streamgauge::sim::EngineSpec;
+use streamgauge::sim::model::{Emission, EmissionKind, Engine, Job, JobId};
+
+/// A server and what is asked of it. Its users don't know tokens: they ask in characters and read characters.
+#[derive(Clone)]
+pub struct Server {
+    pub model: &'static str,
+    pub characters_per_token: f64,
+    /// Milliseconds that a character of output takes, alone on the server.
+    pub ms_per_character: f64,
+    /// Of the natural logarithm of a prompt's bytes: its mean.
+    pub prompt: f64,
+    pub requests: usize,
+    /// Per second; in bursts, three times as many for a while and then none.
+    pub rate: f64,
+    pub bursts: bool,
+    pub seed: u64,
+}
+
+/// A server to start from.
+pub const SERVER: Server = Server {
+    model: "alpha",
+    characters_per_token: 4.0,
+    ms_per_character: 2.0,
+    prompt: 7.5,
+    requests: 300,
+    rate: 2.0,
+    bursts: false,
+    seed: 1,
+};
+
+/// A request on its way.
+struct Open {
+    record: Record,
+    arrival: Duration,
+    first: Option<(Duration, u64)>,
+    last: Duration,
+    characters: u64,
+    characters_per_token: f64,
+    tokens: u64,
+    numbers: Rng,
+}
+
+impl Server {
+    fn engine(&self) -> EngineSpec {
+        let ms = |ms: f64| Duration::from_secs_f64(ms * self.characters_per_token / 1e3);
+        EngineSpec {
+            slots: 8,
+            prefill_per_token: ms(0.02),
+            decode_base: ms(self.ms_per_character * 0.95),
+            decode_per_running: ms(self.ms_per_character * 0.05),
+            jitter: 0.15,
+            seed: self.seed,
+            ..EngineSpec::new(self.model)
+        }
+    }
+
+    /// The records, in the order of their ends.
+    pub fn records(&self) -> Vec<Record> {
+        let mut rng = Rng::new(self.seed);
+        let mut engine = Engine::new(self.engine());
+        let (mut open, mut done) = (BTreeMap::new(), Vec::new());
+        let mut now = Duration::ZERO;
+        for number in 0..self.requests {
+            let gap = -(1.0 - rng.unit()).ln() / self.rate;
+            now += Duration::from_secs_f64(if self.bursts { gap / 3.0 } else { gap });
+            if self.bursts && number % 20 == 19 {
+                now += Duration::from_secs_f64(13.0 / self.rate);
+            }
+            engine.advance(now, &mut |emission| note(&emission, &mut open, &mut done));
+            let bytes = (self.prompt + rng.normal()).exp();
+            let characters = 200.0 * (0.5 * rng.normal()).exp();
+            let job = Job {
+                prompt_tokens: (bytes / self.characters_per_token) as u32 + 1,
+                reasoning_tokens: 0,
+                output_tokens: (characters / self.characters_per_token) as u32 + 2,
+                choices: 1,
+            };
+            let id = engine.submit(now, job).unwrap();
+            let record = Record {
+                time: Duration::from_secs(1_764_028_800) + now,
+                upstream: "gpu".into(),
+                method: "POST".into(),
+                operation: "chat",
+                model: Some(self.model.into()),
+                stream: true,
+                status: Some(200),
+                outcome: "ok",
+                input_tokens: Some(u64::from(job.prompt_tokens)),
+                bytes_up: bytes as u64 + 150,
+                ..Record::default()
+            };
+            let numbers = Rng::new(rng.next());
+            let new = Open {
+                record,
+                arrival: now,
+                first: None,
+                last: now,
+                characters: 0,
+                characters_per_token: self.characters_per_token,
+                tokens: 0,
+                numbers,
+            };
+            open.insert(id, new);
+        }
+        while let Some(next) = engine.next_event() {
+            engine.advance(next, &mut |emission| note(&emission, &mut open, &mut done));
+        }
+        done
+    }
+
+    /// The log that a Streamgauge before it would have written.
+    pub fn log(&self) -> String {
+        lines(&self.records())
+    }
+}
+
+/// Records as a request log has them.
+pub fn lines(records: &[Record]) -> String {
+    records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect()
+}
+
+/// A log as something to read, with a name.
+pub fn named(name: &str, log: &str) -> (String, Cursor<Vec<u8>>) {
+    (name.to_owned(), Cursor::new(log.as_bytes().to_vec()))
+}
+
+fn note(emission: &Emission, open: &mut BTreeMap<JobId, Open>, done: &mut Vec<Record>) {
+    let at = emission.at;
+    match emission.kind {
+        EmissionKind::Started { queue_wait, .. } => {
+            let record = &mut open.get_mut(&emission.job).unwrap().record;
+            record.queue_s = Some(queue_wait.as_secs_f64());
+            record.queue_source = Some("reported");
+        }
+        EmissionKind::Token { .. } => {
+            let it = open.get_mut(&emission.job).unwrap();
+            // One and up to twice the rest of the mean, rounded up or down by chance.
+            let more = it.numbers.unit() * 2.0 * (it.characters_per_token - 1.0);
+            it.characters += 1 + (more + it.numbers.unit()) as u64;
+            it.tokens += 1;
+            if it.first.is_none() {
+                it.first = Some((at, it.characters));
+            } else {
+                let gap = (at - it.last).as_secs_f64();
+                it.record.max_gap_s = Some(it.record.max_gap_s.unwrap_or(0.0).max(gap));
+            }
+            it.last = at;
+        }
+        EmissionKind::Finished => done.push(open.remove(&emission.job).unwrap().record(at)),
+    }
+}
+
+impl Open {
+    fn record(self, end: Duration) -> Record {
+        let (first, first_characters) = self.first.unwrap();
+        let span = (self.last - first).as_secs_f64();
+        let since = |at: Duration| (at - self.arrival).as_secs_f64();
+        Record {
+            ttft_s: Some(since(first)),
+            answer_s: Some(since(first)),
+            latency_s: Some(since(self.last)),
+            duration_s: since(end),
+            tpot_s: Some(span / (self.tokens - 1) as f64),
+            characters_per_second: Some((self.characters - first_characters) as f64 / span),
+            output_tokens: Some(self.tokens),
+            output_tokens_source: Some(TokenSource::Usage),
+            answer_chars: Some(self.characters),
+            reasoning_chars: Some(0),
+            tool_chars: Some(0),
+            ..self.record
+        }
+    }
+}
