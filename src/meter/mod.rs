@@ -1,8 +1,8 @@
 //! What the bytes of a response amount to: pure, on instants that are handed in.
 //!
 //! [`Meter`] reads the response of one request and keeps its [`Tally`]; [`session`] tells apart the many
-//! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`outcome`] says how a request ended; [`Record`] is the finished account, one line of
-//! the request log. An instant is a [`Duration`] since some start that all instants share.
+//! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`outcome`] says how a request ended and
+//! [`slo`] whether it met its targets; [`Record`] is the finished account, one line of the request log. An instant is a [`Duration`] since some start that all instants share.
 //!
 //! [`Duration`]: std::time::Duration
 
@@ -11,10 +11,12 @@ mod outcome;
 mod record;
 mod response;
 mod session;
+mod slo;
 mod tally;
 
 pub use arrivals::Basis;
 pub use outcome::{CallStatus, End, Ended, Outcome};
 pub use record::{Clock, Record, TokenSource, Tokens, characters_per_second};
 pub use response::Meter;
+pub use slo::{Limits, Met, SizeLimits, SloClass, SloClasses, Target};
 pub use tally::{Arrival, Kind, Sample, Tally, Told};

@@ -350,6 +350,7 @@ impl State {
             record.degraded |= socket::lagged_since(self.start);
         }
         self.tap.series.told_by(record.clock);
+        record.slo = self.tap.slo.judge(&record, outcome);
         series.ended(&record, outcome);
         self.tap.log.write(record);
     }

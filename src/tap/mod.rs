@@ -17,6 +17,7 @@ pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::dialect::engine::Engine;
+use crate::meter::SloClasses;
 use crate::metrics::{ArrivalSeries, Metrics, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
@@ -57,6 +58,8 @@ pub struct TapConfig {
     /// The engine or vendor behind it: the value of `gen_ai_provider_name`; [`AUTO`] leaves it to be
     /// recognised.
     pub engine: String,
+    /// The classes that its requests are judged by.
+    pub slo: SloClasses,
 }
 
 /// What the measurements of one upstream share.
@@ -70,6 +73,7 @@ pub struct Tap {
     series: UpstreamSeries,
     activity: Activity,
     metrics: Arc<Metrics>,
+    slo: SloClasses,
     log: RequestLog,
     faults: Faults,
     /// Our shutdown cuts what still runs.
@@ -96,7 +100,8 @@ impl Tap {
     }
 
     fn of(config: &TapConfig, metrics: Arc<Metrics>, log: RequestLog, faults: Faults) -> Self {
-        let TapConfig { name, engine } = config;
+        let TapConfig { name, engine, slo } = config;
+        let slo = slo.clone();
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
@@ -112,7 +117,7 @@ impl Tap {
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
         let activity = Activity::new(socket::now());
-        Self { upstream, first, known, series, activity, metrics, log, faults, cutting, ids }
+        Self { upstream, first, known, series, activity, metrics, slo, log, faults, cutting, ids }
     }
 
     /// Sets the gauges that change with time alone.
