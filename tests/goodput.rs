@@ -113,7 +113,7 @@ fn scripted() -> Upstream {
                 "429" | "rejected" => refused(wire, "429 Too Many Requests"),
                 "400" => refused(wire, "400 Bad Request"),
                 // For clients that leave.
-                "no-head" => {
+                "no-head" | "unasked" => {
                     wire.gone();
                     false
                 }
@@ -153,10 +153,10 @@ fn patient(gauge: SocketAddr, request: Vec<u8>) -> JoinHandle<()> {
 }
 
 /// A client that leaves after this many milliseconds.
-fn leaving(gauge: SocketAddr, model: &'static str, after: u64) -> JoinHandle<()> {
+fn leaving(gauge: SocketAddr, request: Vec<u8>, after: u64) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut wire = Wire::connect(gauge);
-        wire.send(request("/v1/chat/completions", model, true));
+        wire.send(request);
         pause(after);
     })
 }
@@ -320,9 +320,13 @@ fn count_over_the_log() {
         clients.push(patient(script, request));
     }
     for model in ["no-head", "no-token", "no-end"] {
-        clients.push(leaving(script, model, 120));
-        clients.push(leaving(script, model, 900));
+        for after in [120, 900] {
+            clients.push(leaving(script, request("/v1/chat/completions", model, true), after));
+        }
     }
+    // Ollama streams unasked.
+    let unasked = chat::post("/api/chat", "", br#"{"model":"unasked"}"#);
+    clients.push(leaving(script, unasked, 900));
     clients.push(patient(nobody, request("/v1/chat/completions", "good", true)));
     // No inference.
     clients.push(patient(script, request("/v1/nothing", "good", true)));
@@ -384,6 +388,7 @@ fn count_over_the_log() {
     assert_eq!(unreachable["outcome"], "upstream_unreachable");
     assert_eq!(unreachable["slo"], json!({"chat": false, "whole": false}));
     assert_eq!(one("good", "scripted")["slo"], json!({"chat": true, "whole": true}));
+    assert_eq!(one("unasked", "scripted")["slo"]["chat"], false);
     assert_eq!(one("slow-document", "scripted")["slo"]["whole"], false);
     // Three input tokens: the first token in 133 ms; ten between two of them.
     assert_eq!(one("long", "scripted")["slo"]["long-models"], true);
