@@ -29,7 +29,12 @@ const ROUNDS: usize = 101;
 const WORDS: [&str; 8] = [" the", " of", "ing", " latency", "\\n\\n", " \u{e9}t\u{e9}", " 42", "."];
 
 fn main() {
-    let config = MetricsConfig { max_models: 50, models: Vec::new(), buckets: Default::default() };
+    let config = MetricsConfig {
+        max_models: 50,
+        models: Vec::new(),
+        buckets: Default::default(),
+        slo: Default::default(),
+    };
     let metrics = Metrics::new(&config, 1).expect("the table of metrics is sound");
     let series =
         metrics.series(&"upstream".into(), &"engine".into(), Operation::Chat, &"model".into());

@@ -97,8 +97,9 @@ impl App {
                 .and_then(|one| Ok((one.local_addr()?, one)));
             let (address, listener) = bound.map_err(error)?;
             let (metrics, log) = (Arc::clone(&metrics), log.clone());
-            let tap = Tap::new(&config.tap, metrics, log, Arc::clone(&traces), faults.clone());
-            proxies.push(Bound { name: config.tap.name, connector, tls, listener, address, tap });
+            let name = config.tap.name.clone();
+            let tap = Tap::new(config.tap, metrics, log, Arc::clone(&traces), faults.clone());
+            proxies.push(Bound { name, connector, tls, listener, address, tap });
         }
         let bound = admin::bind(config.admin).and_then(|one| Ok((one.local_addr()?, one)));
         let (admin_address, admin) = bound.map_err(bind_error(config.admin, "admin"))?;

@@ -1,7 +1,7 @@
 //! The configuration: the documented file, and what is said of wrong ones.
 
 use std::path::PathBuf;
-use streamgauge::config::keys::KEYS;
+use streamgauge::config::keys::{KEYS, SLO_KEYS};
 use streamgauge::config::{ConfigError, Sources, load};
 
 const DOCUMENTED: &str = include_str!("../config/streamgauge.toml");
@@ -64,13 +64,23 @@ fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
         })
         .flat_map(|line| [line, "\n"])
         .collect();
-    let (top, proxies) = uncommented.split_once("\n[[proxies]]\n").unwrap();
+    let (top, slo) = uncommented.split_once("\n[[slo]]\n").unwrap();
+    let (slo, proxies) = slo.split_once("\n[[proxies]]\n").unwrap();
     let (proxies, buckets) = proxies.split_once("\n[buckets]\n").unwrap();
     let without_proxies = format!("{top}\n[buckets]{buckets}");
     let shown = Temporary::new("examples", &without_proxies).load(Vec::new()).unwrap();
     for set in streamgauge::metrics::table::BUCKETS {
         assert_eq!(shown["buckets"][set.name], serde_json::json!(set.edges), "{}", set.name);
     }
+    let file = format!("upstream = 'http://127.0.0.1:1'\n[[slo]]\n{slo}");
+    let shown = Temporary::new("slo", &file).load(Vec::new()).unwrap();
+    let Some([class]) = shown["slo"].as_array().map(Vec::as_slice) else { panic!("{shown}") };
+    for key in SLO_KEYS {
+        assert!(!class[key.name].is_null(), "no example of {} in {class}", key.name);
+    }
+    assert_eq!(class["operations"], serde_json::json!(["chat", "text_completion"]));
+    assert_eq!(class["sizes"][1]["latency_seconds"], 20.0);
+    assert_eq!(class["sizes"][0]["latency_seconds"], serde_json::Value::Null);
     let proxies = format!("[[proxies]]\n{proxies}");
     let shown = Temporary::new("proxies", &proxies).load(Vec::new()).unwrap();
     assert_eq!(shown["proxies"][0]["name"], "chat");
@@ -136,6 +146,90 @@ fn proxies_and_what_is_wrong_with_them() {
         let found = problems("proxies-wrong", &text);
         assert!(found.iter().any(|line| line.starts_with(expected)), "{text}\n{found:#?}");
     }
+}
+
+#[test]
+fn objectives_and_what_is_wrong_with_them() {
+    let slo = |text: &str| format!("upstream = 'http://127.0.0.1:8000'\n{text}");
+    let cases: [(&str, &[&str]); 8] = [
+        ("slo = 'off'\n", &["slo = \"off\": not allowed; allowed: a list of tables"]),
+        ("slo = [7]\n", &["slo[0]: must be a table"]),
+        (
+            "[[slo]]\n",
+            &[
+                "slo[0].name: required",
+                "slo[0]: has no target; at least one of ttft_seconds, tpot_seconds, latency_seconds, \
+                 max_gap_seconds, normalized_seconds",
+            ],
+        ),
+        (
+            "[[slo]]\nname = 'a b'\nttft = 1\nttft_seconds = -1\ntpot_seconds = 'fast'\nmodels = 7\n\
+             operations = ['chat', 'other']\nupstreams = ['gpu', '127.0.0.1:8000']\n",
+            &[
+                "slo[0].models = 7: not allowed; allowed: a list of texts",
+                "slo[0].name = \"a b\": not allowed; allowed: 1 to 64 letters, digits or any of . _ - : /",
+                "slo[0].tpot_seconds = \"fast\": not allowed; allowed: seconds, from 0.000001 to 86400",
+                "slo[0].ttft: unknown key; the known ones are name, models, operations, upstreams, ttft_seconds, \
+                 tpot_seconds, latency_seconds, max_gap_seconds, normalized_seconds, sizes",
+                "slo[0].ttft_seconds = -1: not allowed; allowed: seconds, from 0.000001 to 86400",
+                "slo[0].operations = other: there is none; allowed: chat, text_completion, generate_content, \
+                 embeddings, rerank, score, classify, tokenize, moderation, transcription, speech, image, realtime, \
+                 infer",
+                "slo[0].upstreams = gpu: there is none; allowed: 127.0.0.1:8000",
+            ],
+        ),
+        (
+            "[[slo]]\nname = 'a'\nttft_seconds = 1\n[[slo]]\nname = 'a'\nttft_seconds = 1\n",
+            &["slo[1].name = a: two classes have this name; each needs its own"],
+        ),
+        (
+            "[[slo]]\nname = 'a'\nttft_seconds = 1\nsizes = [{}, {up_to_tokens = 0, tpot_seconds = 1}, \
+             {up_to_tokens = 9, tpot_seconds = 1}, {up_to_tokens = 9, tpot_seconds = 2}, 7]\n",
+            &[
+                "slo[0].sizes[0]: has no target; at least one of ttft_seconds, tpot_seconds, latency_seconds, \
+                 max_gap_seconds, normalized_seconds",
+                "slo[0].sizes[0].up_to_tokens: required",
+                "slo[0].sizes[1].up_to_tokens = 0: not allowed; allowed: a whole number from 1 to 1000000000",
+                "slo[0].sizes[3].up_to_tokens = 9: two sizes of the class end there",
+                "slo[0].sizes[4]: must be a table",
+            ],
+        ),
+        (
+            &(0..9).fold(String::new(), |text, i| {
+                text + &format!("[[slo]]\nname = 's{i}'\nlatency_seconds = 1\n")
+            }),
+            &["slo = 9 tables: too many classes; allowed: at most 8"],
+        ),
+        (
+            &(1..9).fold("[[slo]]\nname = 'a'\nttft_seconds = 9\n".to_owned(), |text, i| {
+                text + &format!("[[slo.sizes]]\nup_to_tokens = {i}\nttft_seconds = {i}\n")
+            }),
+            &[
+                "slo[].ttft_seconds = 9: too many different limits in all classes and sizes, since each is a bucket \
+               edge; allowed: at most 8",
+            ],
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(problems("slo-wrong", &slo(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn objectives_can_be_replaced_and_turned_off() {
+    let of = |text: &str| {
+        let text = format!("upstream = 'http://127.0.0.1:8000'\n{text}");
+        Temporary::new("slo-off", &text).load(Vec::new()).unwrap()["slo"].clone()
+    };
+    let default = of("");
+    assert_eq!(default[0]["name"], "interactive");
+    assert_eq!(
+        (&default[0]["ttft_seconds"], &default[0]["tpot_seconds"]),
+        (&5.0.into(), &0.1.into())
+    );
+    assert_eq!(of("slo = []\n"), serde_json::json!([]));
+    let replaced = of("[[slo]]\nname = 'batch'\nlatency_seconds = 600\n");
+    assert_eq!((replaced.as_array().unwrap().len(), &replaced[0]["name"]), (1, &"batch".into()));
 }
 
 #[test]

@@ -134,7 +134,8 @@ fn the_documentation_is_the_table() {
         text.push('\n');
     }
     text.push_str(
-        "## Bucket edges\n\nEach set can be replaced in the configuration, under `[buckets]`.\n\n",
+        "## Bucket edges\n\nEach set can be replaced in the configuration, under `[buckets]`. The limits of `[[slo]]` \
+         are added to the edges of what they limit: TTFT, TPOT, latency and request duration, normalised time.\n\n",
     );
     for set in BUCKETS {
         let edges: Vec<String> = set.edges.iter().map(ToString::to_string).collect();

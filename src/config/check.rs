@@ -5,6 +5,7 @@ use super::load::default_value;
 use super::shown::shown;
 use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
+use crate::meter::SloClasses;
 use crate::metrics::MetricsConfig;
 use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
 use crate::tap::TapConfig;
@@ -43,8 +44,8 @@ impl fmt::Display for Problem {
 }
 
 /// Where values are read from, and where what is wrong with them goes.
-struct Reader {
-    problems: Vec<Problem>,
+pub(super) struct Reader {
+    pub problems: Vec<Problem>,
 }
 
 /// The values of one table, by key.
@@ -63,15 +64,17 @@ pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>>
             values.insert(key.name, read);
         }
     }
-    let proxies = match proxies {
+    let mut proxies = match proxies {
         Some(list) => reader.proxies(list, &values, &given),
         None => reader.single(&values),
     };
+    let slo = reader.slo(&values, &proxies);
+    proxies.iter_mut().for_each(|proxy| proxy.tap.slo.clone_from(&slo));
     reader.check_listeners(&proxies, &values);
     if !reader.problems.is_empty() {
         return Err(reader.problems);
     }
-    let shown = shown(&values, &proxies);
+    let shown = shown(&values, &proxies, &slo);
     let text = |name: &str| match values.get(name) {
         Some(Read::Text(text)) => Some(text.clone()),
         _ => None,
@@ -107,6 +110,7 @@ pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>>
                 Some(Read::Buckets(buckets)) => buckets,
                 _ => HashMap::new(),
             },
+            slo,
         },
         shutdown_grace: seconds(&values, "shutdown_grace_seconds"),
         shown,
@@ -163,6 +167,7 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
                 values.get("trust_request_start"),
                 Some(Read::Flag(true))
             ),
+            slo: SloClasses::default(),
         },
         listen: address(values, "listen")?,
         tls: file("tls_cert").zip(file("tls_key")).map(|(cert, key)| TlsFiles { cert, key }),
@@ -171,12 +176,12 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
 }
 
 impl Reader {
-    fn problem(&mut self, key: &str, value: &str, why: impl Into<String>) {
+    pub fn problem(&mut self, key: &str, value: &str, why: impl Into<String>) {
         self.problems.push(Problem { key: key.into(), value: value.into(), why: why.into() });
     }
 
     /// Reads the keys of one table; `at` is what stands before their names in messages.
-    fn table(&mut self, at: &str, raw: Map<String, Value>, known: &[&'static Key]) -> Values {
+    pub fn table(&mut self, at: &str, raw: Map<String, Value>, known: &[&'static Key]) -> Values {
         let mut values = Values::new();
         let mut names: Vec<_> = raw.into_iter().collect();
         names.sort_by(|a, b| a.0.cmp(&b.0));

@@ -27,6 +27,8 @@ pub enum Kind {
     Texts,
     /// A table of bucket edges by the names of their sets.
     Buckets,
+    /// A list of tables, each with keys of its own.
+    Tables,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Count(least, most) => format!("a whole number from {least} to {most}"),
             Self::Seconds(least, most) => format!("seconds, from {least} to {most}"),
             Self::Texts => "a list of texts".into(),
+            Self::Tables => "a list of tables".into(),
             Self::Buckets => {
                 "a table of sets of bucket edges, each an ascending list of numbers".into()
             }
@@ -102,7 +105,39 @@ pub const KEYS: &[Key] = &[
     key("log_format", Kind::Word(&["text", "json"]), Some("\"text\"")),
     key("max_models", Kind::Count(0, 10000), Some("50")),
     key("models", Kind::Texts, Some("[]")),
+    key(
+        "slo",
+        Kind::Tables,
+        Some("[{ name = \"interactive\", ttft_seconds = 5.0, tpot_seconds = 0.1 }]"),
+    ),
     key("buckets", Kind::Buckets, Some("{}")),
+];
+
+/// A limit of a target: a request of a day is of no interactive use any more.
+const LIMIT: Kind = Kind::Seconds(0.000_001, 86400.0);
+
+/// The keys of one class of `[[slo]]`.
+pub const SLO_KEYS: &[Key] = &[
+    NAME,
+    key("models", Kind::Texts, None),
+    key("operations", Kind::Texts, None),
+    key("upstreams", Kind::Texts, None),
+    key("ttft_seconds", LIMIT, None),
+    key("tpot_seconds", LIMIT, None),
+    key("latency_seconds", LIMIT, None),
+    key("max_gap_seconds", LIMIT, None),
+    key("normalized_seconds", LIMIT, None),
+    key("sizes", Kind::Tables, None),
+];
+
+/// The keys of one of `[[slo.sizes]]`.
+pub const SLO_SIZE_KEYS: &[Key] = &[
+    key("up_to_tokens", Kind::Count(1, 1_000_000_000), None),
+    key("ttft_seconds", LIMIT, None),
+    key("tpot_seconds", LIMIT, None),
+    key("latency_seconds", LIMIT, None),
+    key("max_gap_seconds", LIMIT, None),
+    key("normalized_seconds", LIMIT, None),
 ];
 
 /// The name of a proxy, which only stands in `[[proxies]]`.

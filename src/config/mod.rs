@@ -9,6 +9,7 @@ mod environment;
 pub mod keys;
 mod load;
 mod shown;
+mod slo;
 mod upstream_url;
 mod value;
 

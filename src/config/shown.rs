@@ -1,14 +1,19 @@
 //! The configuration in force, for those who ask.
 
-use super::ProxyConfig;
 use super::check::{Values, default_workers};
 use super::keys::{KEYS, Kind};
 use super::value::Read;
+use super::{ProxyConfig, slo};
+use crate::meter::SloClasses;
 use crate::proxy::UpstreamConfig;
 use serde_json::{Value as Json, json};
 
 /// The configuration in force, as `GET /config` shows it.
-pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Value {
+pub(super) fn shown(
+    values: &Values,
+    proxies: &[ProxyConfig],
+    classes: &SloClasses,
+) -> serde_json::Value {
     let mut shown = serde_json::Map::new();
     for key in KEYS.iter().filter(|key| !key.per_proxy) {
         let value = match values.get(key.name) {
@@ -20,6 +25,7 @@ pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Val
             Some(Read::Seconds(seconds)) => json!(seconds),
             Some(Read::Texts(texts)) => json!(texts),
             Some(Read::Buckets(sets)) => json!(sets),
+            Some(Read::Tables(_)) => slo::shown(classes),
             None if key.name == "workers" => json!(default_workers()),
             Some(Read::Upstream(..)) | None => Json::Null,
         };

@@ -21,12 +21,20 @@ pub(super) enum Read {
     Seconds(f64),
     Texts(Vec<String>),
     Buckets(HashMap<String, Vec<f64>>),
+    /// As they are: each has keys of its own.
+    Tables(Vec<Value>),
 }
 
 /// Reads one value. An error says more than "not allowed" where there is more to say.
 pub(super) fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
     if let Kind::Texts = kind {
         return texts(value).map(Read::Texts).ok_or(None);
+    }
+    if let Kind::Tables = kind {
+        return match value.kind {
+            ValueKind::Array(list) => Ok(Read::Tables(list)),
+            _ => Err(None),
+        };
     }
     if let Kind::Buckets = kind {
         return buckets(value).map(Read::Buckets).map_err(Some);

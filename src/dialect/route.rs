@@ -296,6 +296,12 @@ impl Route {
         pairs.find_map(value)
     }
 
+    /// Whether its answer is a stream if the request's body does not say: the path does, or it is Ollama's.
+    pub fn streams(&self) -> bool {
+        let is_ollama = [&ollama::CHAT, &ollama::GENERATE].map(Some).contains(&self.dialect());
+        is_ollama || self.ends.contains("stream") || self.ends.contains("Stream")
+    }
+
     /// The dialect of its answers; `None` if they are not read.
     pub fn dialect(&self) -> Option<&'static Dialect> {
         match self.answer {
@@ -467,6 +473,21 @@ mod tests {
         }
         assert_eq!(reads("/v1/chat/completions", b"text/plain"), Some("openai-chat"));
         assert_eq!(reads("/tokenize", b"application/json"), None);
+    }
+
+    #[test]
+    fn what_streams_unasked() {
+        for (path, expected) in [
+            ("/api/chat", true),
+            ("/api/generate", true),
+            ("/api/embed", false),
+            ("/v1beta/models/gemini:streamGenerateContent", true),
+            ("/v1beta/models/gemini:generateContent", false),
+            ("/inference.GRPCInferenceService/ModelStreamInfer", true),
+            ("/v1/chat/completions", false),
+        ] {
+            assert_eq!(Route::of("POST", path).streams(), expected, "{path}");
+        }
     }
 
     #[test]

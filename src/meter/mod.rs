@@ -2,8 +2,9 @@
 //!
 //! [`Meter`] reads the response of one request and keeps its [`Tally`]; [`session`] tells apart the many
 //! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`queue_wait`] picks the best source of a
-//! wait; [`trace`] joins the calls of a trace; [`outcome`] says how a request ended; [`Record`] is the finished
-//! account, one line of the request log. An instant is a [`Duration`] since some start that all instants share.
+//! wait; [`trace`] joins the calls of a trace; [`outcome`] says how a request ended and [`slo`] whether it met its
+//! targets; [`Record`] is the finished account, one line of the request log. An instant is a [`Duration`] since
+//! some start that all instants share.
 //!
 //! [`Duration`]: std::time::Duration
 
@@ -14,6 +15,7 @@ mod queue_wait;
 mod record;
 mod response;
 mod session;
+mod slo;
 mod tally;
 mod trace;
 
@@ -23,5 +25,6 @@ pub use outcome::{CallStatus, End, Ended, Outcome};
 pub use queue_wait::{QueueSource, QueueWait};
 pub use record::{Clock, Record, TokenSource, Tokens, characters_per_second};
 pub use response::Meter;
+pub use slo::{Limits, Met, SizeLimits, SloClass, SloClasses, Target};
 pub use tally::{Kind, Sample, Tally, Told};
 pub use trace::Traces;

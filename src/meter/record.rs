@@ -1,6 +1,7 @@
 //! The finished account of one request: one line of the request log.
 
 use super::queue_wait::{self, QueueWait};
+use super::slo::Met;
 use super::tally::Tally;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -169,6 +170,9 @@ pub struct Record {
     pub reasoning_chars: Option<u64>,
     pub tool_chars: Option<u64>,
     pub finish_reasons: Vec<String>,
+    /// By the name of each class that is of the request, whether it met the targets. Told as an object.
+    #[serde(serialize_with = "by_name")]
+    pub slo: Vec<(Arc<str>, Met)>,
     pub bytes_up: u64,
     pub bytes_down: u64,
     /// Events or bodies of this response that could not be measured.
@@ -185,6 +189,10 @@ fn rfc3339<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
 
 fn hexadecimal<S: Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&format_args!("{id:016x}"))
+}
+
+fn by_name<S: Serializer>(slo: &[(Arc<str>, Met)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(slo.iter().map(|(name, met)| (name, met)))
 }
 
 impl Record {

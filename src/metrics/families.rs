@@ -1,12 +1,13 @@
 //! The families of the table, registered.
 
+use super::MetricsConfig;
 use super::cells::{Count, Family, Samples};
+use super::edges::edges;
 use super::table::{self, Metric, Type};
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
     Opts, Registry, Result,
 };
-use std::collections::HashMap;
 
 /// One field for each row of the table.
 pub(super) struct Families {
@@ -34,6 +35,8 @@ pub(super) struct Families {
     pub finish_reasons: IntCounterVec,
     pub in_flight: IntGaugeVec,
     pub usage_coverage: IntCounterVec,
+    pub slo_requests: IntCounterVec,
+    pub slo_tokens: IntCounterVec,
     pub bytes: Family<Count>,
     pub connect: HistogramVec,
     pub client_stall: HistogramVec,
@@ -54,21 +57,15 @@ pub(super) struct Families {
 
 impl Families {
     /// Registers them all; those that move with every token have cells for this many workers.
-    pub fn new(
-        registry: &Registry,
-        edges: &HashMap<String, Vec<f64>>,
-        workers: usize,
-    ) -> Result<Self> {
-        let edges_of = |metric: &Metric| {
-            let Type::Histogram(set) = metric.kind else {
-                return Err(wrong_type(metric));
-            };
-            Ok(edges.get(set.name).map_or(set.edges, Vec::as_slice))
+    pub fn new(registry: &Registry, config: &MetricsConfig, workers: usize) -> Result<Self> {
+        let edges_of = |metric: &Metric| match metric.kind {
+            Type::Histogram(set) => Ok(edges(metric, set, config)),
+            Type::Counter | Type::Gauge => Err(wrong_type(metric)),
         };
         let samples = |metric: &Metric| {
             let edges = edges_of(metric)?;
             let family =
-                Family::histograms(metric.name, metric.help, metric.labels, edges, workers)?;
+                Family::histograms(metric.name, metric.help, metric.labels, &edges, workers)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let count = |metric: &Metric| {
@@ -77,7 +74,7 @@ impl Families {
         };
         let histogram = |metric: &Metric| {
             let edges = edges_of(metric)?;
-            let opts = HistogramOpts::new(metric.name, metric.help).buckets(edges.to_vec());
+            let opts = HistogramOpts::new(metric.name, metric.help).buckets(edges);
             let family = HistogramVec::new(opts, metric.labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
@@ -122,6 +119,8 @@ impl Families {
             finish_reasons: counter(&table::FINISH_REASONS)?,
             in_flight: gauge(&table::IN_FLIGHT)?,
             usage_coverage: counter(&table::USAGE_COVERAGE)?,
+            slo_requests: counter(&table::SLO_REQUESTS)?,
+            slo_tokens: counter(&table::SLO_TOKENS)?,
             bytes: count(&table::BYTES)?,
             connect: histogram(&table::CONNECTED)?,
             client_stall: histogram(&table::CLIENT_STALL)?,

@@ -6,7 +6,9 @@
 
 mod before;
 mod cells;
+mod edges;
 mod families;
+mod goodput;
 mod host;
 mod labels;
 mod series;
@@ -21,6 +23,7 @@ pub use text::Gathered;
 pub use upstream::{ArrivalSeries, Phase, UpstreamSeries};
 
 use crate::dialect::route::Operation;
+use crate::meter::SloClasses;
 use families::Families;
 use host::Host;
 use prometheus::Registry;
@@ -63,6 +66,8 @@ pub struct MetricsConfig {
     pub models: Vec<String>,
     /// Bucket edges by the name of their set, where they differ from the default.
     pub buckets: HashMap<String, Vec<f64>>,
+    /// The classes that requests are judged by.
+    pub slo: SloClasses,
 }
 
 impl Metrics {
@@ -72,7 +77,7 @@ impl Metrics {
     /// If bucket edges are not ascending.
     pub fn new(config: &MetricsConfig, workers: usize) -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let families = Arc::new(Families::new(&registry, &config.buckets, workers)?);
+        let families = Arc::new(Families::new(&registry, config, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // `process_*` come with the library; they read /proc when scraped.
         #[cfg(target_os = "linux")]
@@ -161,8 +166,5 @@ impl Metrics {
 /// that can occur, with the buckets, sum and count of histograms. `process_*` are not counted.
 pub fn worst_case_series(upstreams: usize, config: &MetricsConfig) -> u64 {
     let models = config.max_models + config.models.len() + 1;
-    table::ALL
-        .iter()
-        .map(|metric| series::worst_case(metric, upstreams, models, &config.buckets))
-        .sum()
+    table::ALL.iter().map(|metric| series::worst_case(metric, upstreams, models, config)).sum()
 }

@@ -1,17 +1,19 @@
 //! Handles, resolved once.
 
+use super::MetricsConfig;
 use super::before::Before;
 use super::cells::{self, Count, Family, Samples};
+use super::edges::edges;
 use super::families::Families;
+use super::goodput::Goodput;
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
 use super::upstream::Phase;
 use crate::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
 use crate::meter::{
-    Basis, Clock, Interval, Kind, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
+    Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
 };
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -58,7 +60,7 @@ impl Settled {
 /// Handles of one family by what tells them apart, which are few: a look is cheaper than the hash of all
 /// labels.
 #[derive(Debug)]
-struct Known<K, M>(RwLock<Vec<(K, M)>>);
+pub(super) struct Known<K, M>(RwLock<Vec<(K, M)>>);
 
 impl<K, M> Default for Known<K, M> {
     fn default() -> Self {
@@ -67,7 +69,7 @@ impl<K, M> Default for Known<K, M> {
 }
 
 impl<K: PartialEq, M: Clone> Known<K, M> {
-    fn get(&self, key: K, new: impl FnOnce() -> M) -> M {
+    pub(super) fn get(&self, key: K, new: impl FnOnce() -> M) -> M {
         let find = |known: &Vec<(K, M)>| {
             known.iter().find(|(known, _)| *known == key).map(|(_, handle)| handle.clone())
         };
@@ -109,6 +111,7 @@ pub struct Series {
     normalized: OnceLock<Histogram>,
     character_rate: OnceLock<Histogram>,
     token_usage: Known<&'static str, Histogram>,
+    goodput: Goodput,
 }
 
 impl std::fmt::Debug for Series {
@@ -143,6 +146,7 @@ impl Series {
             normalized: OnceLock::new(),
             character_rate: OnceLock::new(),
             token_usage: Known::default(),
+            goodput: Goodput::default(),
         }
     }
 
@@ -269,6 +273,7 @@ impl Series {
             }
             self.waited_before(record);
             self.told_by_server(record);
+            self.goodput.judged(&self.families, record, |family, own| self.counter(family, own));
         }
     }
 
@@ -354,7 +359,7 @@ pub(super) fn worst_case(
     metric: &Metric,
     upstreams: usize,
     models: usize,
-    edges: &HashMap<String, Vec<f64>>,
+    config: &MetricsConfig,
 ) -> u64 {
     // Registered status codes, and `other`; a status that is no success has no model.
     const CODES: usize = 64;
@@ -365,6 +370,8 @@ pub(super) fn worst_case(
         "version" | "label" | "start" | "engine" => 1,
         "gen_ai_request_model" => models,
         "upstream" => upstreams,
+        "slo" => config.slo.len(),
+        "met" => Met::ALL.len(),
         "basis" => Basis::ALL.len(),
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
@@ -383,7 +390,7 @@ pub(super) fn worst_case(
     };
     let labels: usize = metric.labels.iter().map(of_label).product();
     let each = match metric.kind {
-        Type::Histogram(set) => edges.get(set.name).map_or(set.edges.len(), Vec::len) + 3,
+        Type::Histogram(set) => edges(metric, set, config).len() + 3,
         Type::Counter | Type::Gauge => 1,
     };
     (labels * each) as u64

@@ -204,6 +204,12 @@ metrics! {
     USAGE_COVERAGE: "streamgauge_usage_coverage_total", Type::Counter, labels!(common, "reported"),
         "Complete inference responses by whether the server reported their token counts.",
         "At the end of an inference request with outcome ok.";
+    SLO_REQUESTS: "streamgauge_slo_requests_total", Type::Counter, labels!(common, "slo", "met"),
+        "Inference requests by whether they met all targets of an SLO class; undecided if the client is to blame or left while all held.",
+        "At the end of every inference request that a class of [[slo]] is of, whatever its outcome.";
+    SLO_TOKENS: "streamgauge_slo_tokens_total", Type::Counter, labels!(common, "slo", "met"),
+        "Output tokens of those requests.",
+        "At the end of such a request whose output tokens are known.";
     BYTES: "streamgauge_bytes_total", Type::Counter, labels!("upstream", "direction"),
         "Bytes of bodies: up is from the client to the upstream, down the other way.",
         "As they pass.";

@@ -33,7 +33,7 @@ impl Before {
         let is_call = operation.is_inference() && operation != Operation::Realtime;
         let joined = trace_id.as_deref().filter(|_| is_call);
         let trace_began = joined.and_then(|id| join(tap, id, start));
-        let is_trusted = tap.trust_request_start && operation.is_inference();
+        let is_trusted = tap.config.trust_request_start && operation.is_inference();
         let edge_wait = is_trusted.then(|| edge_wait(headers, time)).flatten();
         match edge_wait {
             Some(EdgeWait::Negative) => tap.series.clamped(Interval::EdgeWait),

@@ -358,6 +358,7 @@ impl State {
             record.degraded |= socket::lagged_since(self.start);
         }
         self.tap.series.told_by(record.clock);
+        record.slo = self.tap.config.slo.judge(&record, outcome);
         series.ended(&record, outcome);
         self.tap.log.write(record);
     }
@@ -416,7 +417,7 @@ impl State {
             operation: self.route.operation.label(),
             dialect: self.route.dialect().map(|dialect| dialect.name),
             model: facts.model,
-            stream: self.stream.or(facts.stream).unwrap_or(false),
+            stream: self.stream.or(facts.stream).unwrap_or_else(|| self.route.streams()),
             status: self.status,
             outcome: outcome.label(),
             connect_s: self.connect.map(|after| after.as_secs_f64()),

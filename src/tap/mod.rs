@@ -19,7 +19,7 @@ pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::dialect::engine::Engine;
-use crate::meter::{Sample, Traces};
+use crate::meter::{Sample, SloClasses, Traces};
 use crate::metrics::{ArrivalSeries, Metrics, Series, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
@@ -62,6 +62,8 @@ pub struct TapConfig {
     pub engine: String,
     /// `X-Request-Start` and `X-Queue-Start` are believed.
     pub trust_request_start: bool,
+    /// The classes that its requests are judged by.
+    pub slo: SloClasses,
 }
 
 /// The traces that pass through all proxies of the process.
@@ -70,6 +72,7 @@ pub type SharedTraces = Arc<Mutex<Traces>>;
 /// What the measurements of one upstream share.
 #[derive(Debug)]
 pub struct Tap {
+    config: TapConfig,
     upstream: Arc<str>,
     /// Requests until it is known what is behind the upstream.
     first: Arc<ArrivalSeries>,
@@ -80,7 +83,6 @@ pub struct Tap {
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
-    trust_request_start: bool,
     traces: SharedTraces,
     /// The server has told a build that sends a stream's head when a slot takes the request.
     head_at_slot: AtomicBool,
@@ -92,7 +94,7 @@ pub struct Tap {
 impl Tap {
     /// The tap of an upstream. Each scrape asks it for what changes with time alone.
     pub fn new(
-        config: &TapConfig,
+        config: TapConfig,
         metrics: Arc<Metrics>,
         log: RequestLog,
         traces: SharedTraces,
@@ -109,13 +111,13 @@ impl Tap {
     }
 
     fn of(
-        config: &TapConfig,
+        config: TapConfig,
         metrics: Arc<Metrics>,
         log: RequestLog,
         traces: SharedTraces,
         faults: Faults,
     ) -> Self {
-        let TapConfig { name, engine, trust_request_start } = config;
+        let TapConfig { name, engine, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
@@ -140,11 +142,11 @@ impl Tap {
             metrics,
             log,
             faults,
-            trust_request_start: *trust_request_start,
             traces,
             head_at_slot: AtomicBool::new(false),
             cutting,
             ids,
+            config,
         }
     }
 

@@ -1,0 +1,262 @@
+//! Goodput: whether a request met the targets of a service-level objective.
+//!
+//! Targets are met jointly, per request, which no set of histograms can tell afterwards. A target holds as
+//! long as its quantity, as far as it is known, is no more than its limit: the limit itself is met, as it
+//! is by a histogram's bucket of that edge. What is still open when a request ends counts with the time
+//! that it has taken so far: a client that waited six seconds for a first token saw five seconds missed.
+
+use super::outcome::Outcome;
+use super::record::Record;
+use crate::dialect::route::Operation;
+use serde::{Serialize, Serializer};
+use std::sync::Arc;
+
+/// What a target is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Time to first token; of streams.
+    Ttft,
+    /// Time per output token, where it is defined.
+    Tpot,
+    /// Time to the last output of a stream; to the end of any other answer, which is when it is there.
+    Latency,
+    /// The longest gap between two outputs of a stream.
+    MaxGap,
+    /// Request duration over output tokens, where their number is known.
+    Normalized,
+}
+
+impl Target {
+    /// Every target.
+    pub const ALL: [Self; 5] =
+        [Self::Ttft, Self::Tpot, Self::Latency, Self::MaxGap, Self::Normalized];
+
+    /// The key of its limit in the configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Ttft => "ttft_seconds",
+            Self::Tpot => "tpot_seconds",
+            Self::Latency => "latency_seconds",
+            Self::MaxGap => "max_gap_seconds",
+            Self::Normalized => "normalized_seconds",
+        }
+    }
+}
+
+/// The limits of the targets, in seconds; a target without one is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limits([Option<f64>; Target::ALL.len()]);
+
+impl Limits {
+    /// The limits that `limit` gives.
+    pub fn of(limit: impl Fn(Target) -> Option<f64>) -> Self {
+        Self(Target::ALL.map(limit))
+    }
+
+    /// The limit of this target, in seconds.
+    pub fn get(&self, target: Target) -> Option<f64> {
+        self.0.get(target as usize).copied().flatten()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// These, and where there is none the other's.
+    fn or(&self, other: &Self) -> Self {
+        Self::of(|target| self.get(target).or(other.get(target)))
+    }
+}
+
+/// Limits for requests of at most so many input tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SizeLimits {
+    pub up_to_tokens: u64,
+    pub limits: Limits,
+}
+
+/// A service-level objective, and the requests that it is of: inference, and of each list either one of
+/// its entries or, if it is empty, any.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SloClass {
+    /// The value of the label `slo`.
+    pub name: Arc<str>,
+    /// Models, as they are asked for.
+    pub models: Vec<String>,
+    pub operations: Vec<Operation>,
+    /// Names of upstreams.
+    pub upstreams: Vec<String>,
+    pub limits: Limits,
+    /// Limits that go before those, in ascending order of sizes.
+    pub sizes: Vec<SizeLimits>,
+}
+
+/// Whether a request met all targets of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Met {
+    True,
+    False,
+    /// Nobody can say: the client is to blame, left while all of them held, or the answer could not be read.
+    Undecided,
+}
+
+impl Met {
+    /// Every judgement.
+    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Undecided];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// In the request log: true, false, or null for undecided.
+impl Serialize for Met {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::True => to.serialize_bool(true),
+            Self::False => to.serialize_bool(false),
+            Self::Undecided => to.serialize_unit(),
+        }
+    }
+}
+
+impl SloClass {
+    /// Whether the class is of this request.
+    pub fn is_of(&self, record: &Record) -> bool {
+        let fits = |names: &[String], name: Option<&str>| {
+            names.is_empty() || name.is_some_and(|name| names.iter().any(|one| one == name))
+        };
+        let operations = &self.operations;
+        record.operation != Operation::Other.label()
+            && (operations.is_empty()
+                || operations.iter().any(|one| one.label() == record.operation))
+            && fits(&self.models, record.model.as_deref())
+            && fits(&self.upstreams, Some(&record.upstream))
+    }
+
+    /// The limits for a request of so many input tokens: those of the smallest size that holds it, and the
+    /// class's own where that has none or the number is not known.
+    fn limits(&self, input_tokens: Option<u64>) -> Limits {
+        let fits = |size: &&SizeLimits| input_tokens.is_some_and(|n| n <= size.up_to_tokens);
+        let size = self.sizes.iter().find(fits);
+        size.map_or(self.limits, |size| size.limits.or(&self.limits))
+    }
+
+    /// Whether a request that ended met the targets. A target that does not apply to it holds.
+    pub fn judge(&self, record: &Record, outcome: Outcome) -> Met {
+        let if_all_hold = match outcome {
+            Outcome::Ok => Met::True,
+            Outcome::ClientGoneBeforeHead
+            | Outcome::ClientGoneBeforeToken
+            | Outcome::ClientGoneMidStream => Met::Undecided,
+            Outcome::ClientError => return Met::Undecided,
+            Outcome::Rejected
+            | Outcome::ServerError
+            | Outcome::StreamError
+            | Outcome::Truncated
+            | Outcome::UpstreamUnreachable
+            | Outcome::Timeout
+            | Outcome::ProxyRejected
+            | Outcome::ProxyShutdown
+            | Outcome::Internal => return Met::False,
+        };
+        if is_unread(record) {
+            return Met::Undecided;
+        }
+        let limits = self.limits(record.input_tokens);
+        let is_missed = |target: Target| {
+            let taken = taken(target, record, outcome == Outcome::Ok);
+            limits.get(target).zip(taken).is_some_and(|(limit, taken)| taken > limit)
+        };
+        if Target::ALL.into_iter().any(is_missed) { Met::False } else { if_all_hold }
+    }
+}
+
+/// A session holds many responses, and its duration is the user's: only its gaps and its outcome count.
+fn is_session(record: &Record) -> bool {
+    record.operation == Operation::Realtime.label()
+}
+
+/// Whether this is a stream of which no output was read and something could not be: its output may have
+/// come in time.
+fn is_unread(record: &Record) -> bool {
+    record.stream && record.ttft_s.is_none() && record.unparsed > 0 && !is_session(record)
+}
+
+/// What a request took of what is limited, in seconds; `None` where that does not apply. Of one that is not
+/// `whole`, since its client left, what it had taken by then.
+fn taken(target: Target, record: &Record, whole: bool) -> Option<f64> {
+    let duration = record.duration_s;
+    match target {
+        // Without an output it is not there yet, or never will be.
+        Target::Ttft if record.stream && !is_session(record) => {
+            Some(record.ttft_s.unwrap_or(duration))
+        }
+        Target::Tpot => record.tpot_s,
+        Target::Latency if !is_session(record) => {
+            Some(record.latency_s.filter(|_| whole).unwrap_or(duration))
+        }
+        Target::MaxGap => {
+            let open = record.latency_s.filter(|_| !whole).map(|last| duration - last);
+            [record.max_gap_s, open].into_iter().flatten().reduce(f64::max)
+        }
+        // It falls with each token: before the end it says nothing.
+        Target::Normalized if whole && !is_session(record) => {
+            record.output_tokens.filter(|n| *n > 0).map(|n| duration / n as f64)
+        }
+        Target::Ttft | Target::Latency | Target::Normalized => None,
+    }
+}
+
+/// All classes. Clones share them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SloClasses(Arc<[SloClass]>);
+
+impl SloClasses {
+    /// These classes.
+    pub fn new(classes: Vec<SloClass>) -> Self {
+        Self(classes.into())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The classes.
+    pub fn iter(&self) -> impl Iterator<Item = &SloClass> {
+        self.0.iter()
+    }
+
+    /// The different limits that any class and size sets for this target, in seconds and ascending order.
+    pub fn limits_of(&self, target: Target) -> Vec<f64> {
+        let own = self.0.iter().map(|class| &class.limits);
+        let of_sizes = self.0.iter().flat_map(|class| &class.sizes).map(|size| &size.limits);
+        let mut limits: Vec<f64> =
+            own.chain(of_sizes).filter_map(|limits| limits.get(target)).collect();
+        limits.sort_by(f64::total_cmp);
+        limits.dedup();
+        limits
+    }
+
+    /// By the name of each class that is of the request, whether it met the targets.
+    pub fn judge(&self, record: &Record, outcome: Outcome) -> Vec<(Arc<str>, Met)> {
+        let of_it = self.0.iter().filter(|class| class.is_of(record));
+        of_it.map(|class| (Arc::clone(&class.name), class.judge(record, outcome))).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "slo_tests.rs"]
+mod tests;

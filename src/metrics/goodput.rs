@@ -1,0 +1,33 @@
+//! Goodput: requests and tokens by whether they met their targets.
+
+use super::families::Families;
+use super::series::Known;
+use crate::meter::{Met, Record};
+use prometheus::{IntCounter, IntCounterVec};
+use std::sync::Arc;
+
+/// The handles of one upstream, operation and model, by class and judgement.
+#[derive(Debug, Default)]
+pub(super) struct Goodput {
+    requests: Known<(Arc<str>, Met), IntCounter>,
+    tokens: Known<(Arc<str>, Met), IntCounter>,
+}
+
+impl Goodput {
+    /// A request ended, and was judged. `counter` gives the series of a family with these labels of its own.
+    pub fn judged(
+        &self,
+        families: &Families,
+        record: &Record,
+        counter: impl Fn(&IntCounterVec, [&str; 2]) -> IntCounter,
+    ) {
+        for (slo, met) in &record.slo {
+            let key = || (Arc::clone(slo), *met);
+            let series = |family| counter(family, [slo, met.label()]);
+            self.requests.get(key(), || series(&families.slo_requests)).inc();
+            if let Some(tokens) = record.output_tokens {
+                self.tokens.get(key(), || series(&families.slo_tokens)).inc_by(tokens);
+            }
+        }
+    }
+}
