@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
 use streamgauge::dialect::route::{self, Operation};
-use streamgauge::meter::{Arrival, Meter};
+use streamgauge::meter::{Arrival, Flow, Meter};
 use streamgauge::metrics::{Metrics, MetricsConfig};
 
 #[path = "events/shapes.rs"]
@@ -29,7 +29,13 @@ const ROUNDS: usize = 101;
 const WORDS: [&str; 8] = [" the", " of", "ing", " latency", "\\n\\n", " \u{e9}t\u{e9}", " 42", "."];
 
 fn main() {
-    let config = MetricsConfig { max_models: 50, models: Vec::new(), buckets: Default::default() };
+    let config = MetricsConfig {
+        max_models: 50,
+        models: Vec::new(),
+        buckets: Default::default(),
+        ttft_by_input_size: false,
+        constant_labels: Vec::new(),
+    };
     let metrics = Metrics::new(&config, 1).expect("the table of metrics is sound");
     let series =
         metrics.series(&"upstream".into(), &"engine".into(), Operation::Chat, &"model".into());
@@ -42,7 +48,7 @@ fn main() {
         let mut times = Vec::new();
         let mut allocations = 0;
         for _ in 0..ROUNDS {
-            let mut meter = meter(shape);
+            let (mut meter, mut flow) = (meter(shape), Flow::default());
             let mut read = |at: usize, bytes: &[u8]| {
                 let arrival = Arrival {
                     at: Duration::from_millis(20 * at as u64),
@@ -52,6 +58,7 @@ fn main() {
                     stamped: true,
                 };
                 meter.push(arrival, bytes, &mut |sample| series.observe(&sample, Duration::ZERO));
+                flow.read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
             };
             let (first, rest) = events.split_at(WARM_UP);
             first.iter().enumerate().for_each(|(at, bytes)| read(at, bytes));

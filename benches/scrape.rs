@@ -62,7 +62,13 @@ fn series(text: &str) -> usize {
 
 /// Metrics with at least so many series: as many models as that takes, each with a day's streams.
 fn filled(least: usize) -> Metrics {
-    let config = MetricsConfig { max_models: 50, models: Vec::new(), buckets: Default::default() };
+    let config = MetricsConfig {
+        max_models: 50,
+        models: Vec::new(),
+        buckets: Default::default(),
+        ttft_by_input_size: false,
+        constant_labels: Vec::new(),
+    };
     let metrics = Metrics::new(&config, 2).unwrap();
     let (upstream, provider): (Arc<str>, Arc<str>) =
         ("gpu-0.inference.svc:8000".into(), "vllm".into());

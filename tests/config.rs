@@ -45,7 +45,7 @@ fn the_documented_file_holds_the_defaults() {
     assert_eq!(file.load(upstream()).unwrap(), defaults.shown);
     for key in KEYS {
         let line = match key.default {
-            Some("{}") => "[buckets]".into(),
+            Some("{}") => format!("[{}]", key.name),
             Some(default) => format!("{} = {default}", key.name),
             None => format!("#{} = ", key.name),
         };

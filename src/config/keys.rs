@@ -1,5 +1,10 @@
 //! The one table of configuration keys. The documented file, `docs` and the checks follow it.
 
+use crate::metrics::MAX_LABEL;
+
+/// Most constant labels, of all upstreams.
+pub const MAX_LABELS: usize = 8;
+
 /// What a key's value must be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -21,8 +26,12 @@ pub enum Kind {
     Count(u64, u64),
     /// Seconds within these bounds.
     Seconds(f64, f64),
+    /// `true` or `false`.
+    Bool,
     /// A list of texts, in the environment separated by commas.
     Texts,
+    /// A table of constant labels: names and values.
+    Labels,
     /// A table of bucket edges by the names of their sets.
     Buckets,
 }
@@ -45,7 +54,12 @@ impl Kind {
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Count(least, most) => format!("a whole number from {least} to {most}"),
             Self::Seconds(least, most) => format!("seconds, from {least} to {most}"),
+            Self::Bool => "true or false".into(),
             Self::Texts => "a list of texts".into(),
+            Self::Labels => format!(
+                "a table of at most {MAX_LABELS} labels: names of letters, digits and _ that Prometheus and \
+                 Streamgauge do not use themselves, and texts of at most {MAX_LABEL} bytes"
+            ),
             Self::Buckets => {
                 "a table of sets of bucket edges, each an ascending list of numbers".into()
             }
@@ -89,6 +103,8 @@ pub const KEYS: &[Key] = &[
     proxy_key("connect_timeout_seconds", Kind::Seconds(0.001, 3600.0), Some("10.0")),
     proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
     proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),
+    proxy_key("stall_seconds", Kind::Seconds(0.1, 3600.0), Some("2.0")),
+    proxy_key("labels", Kind::Labels, Some("{}")),
     key("admin", Kind::Address, Some("\"127.0.0.1:9464\"")),
     key("admin_token", Kind::Secret, None),
     key("request_log", Kind::Path, None),
@@ -98,6 +114,7 @@ pub const KEYS: &[Key] = &[
     key("log_format", Kind::Word(&["text", "json"]), Some("\"text\"")),
     key("max_models", Kind::Count(0, 10000), Some("50")),
     key("models", Kind::Texts, Some("[]")),
+    key("ttft_by_input_size", Kind::Bool, Some("false")),
     key("buckets", Kind::Buckets, Some("{}")),
 ];
 

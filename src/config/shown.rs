@@ -17,6 +17,8 @@ pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Val
             Some(Read::Address(address)) => json!(address.to_string()),
             Some(Read::Count(count)) => json!(count),
             Some(Read::Seconds(seconds)) => json!(seconds),
+            Some(Read::Bool(set)) => json!(set),
+            Some(Read::Labels(labels)) => json!(labels),
             Some(Read::Texts(texts)) => json!(texts),
             Some(Read::Buckets(sets)) => json!(sets),
             None if key.name == "workers" => json!(default_workers()),
@@ -48,6 +50,8 @@ pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Val
                 "clock": if *kernel_stamps { "kernel" } else { "program" },
                 "host": if *rewrite_host { "upstream" } else { "keep" },
                 "engine": proxy.tap.engine,
+                "stall_seconds": proxy.tap.stall.as_secs_f64(),
+                "labels": proxy.tap.labels,
                 "connect_timeout_seconds": connect_timeout.as_secs_f64(),
                 "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
             })

@@ -6,6 +6,7 @@
 
 mod cells;
 mod families;
+mod flow;
 mod host;
 mod labels;
 mod series;
@@ -14,6 +15,7 @@ mod text;
 mod upstream;
 
 pub use cells::claim_cells;
+pub use flow::StallCounter;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use series::{Series, SeriesKey};
 pub use text::Gathered;
@@ -23,7 +25,7 @@ use crate::dialect::route::Operation;
 use families::Families;
 use host::Host;
 use prometheus::Registry;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 pub struct Metrics {
     registry: Registry,
     families: Arc<Families>,
+    constant_labels: Vec<String>,
     models: ModelLabels,
     host: Host,
     /// What is asked for values that nobody moves in between.
@@ -62,6 +65,10 @@ pub struct MetricsConfig {
     pub models: Vec<String>,
     /// Bucket edges by the name of their set, where they differ from the default.
     pub buckets: HashMap<String, Vec<f64>>,
+    /// Whether TTFT is also told by the class of the input.
+    pub ttft_by_input_size: bool,
+    /// The names of the labels that the configuration gives to upstreams, of all of them.
+    pub constant_labels: Vec<String>,
 }
 
 impl Metrics {
@@ -71,7 +78,7 @@ impl Metrics {
     /// If bucket edges are not ascending.
     pub fn new(config: &MetricsConfig, workers: usize) -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let families = Arc::new(Families::new(&registry, &config.buckets, workers)?);
+        let families = Arc::new(Families::new(&registry, config, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // `process_*` come with the library; they read /proc when scraped.
         #[cfg(target_os = "linux")]
@@ -82,6 +89,7 @@ impl Metrics {
             registry,
             host,
             families,
+            constant_labels: config.constant_labels.clone(),
             models: ModelLabels::new(config.max_models, &config.models, overflow),
             on_gather: RwLock::default(),
             series: RwLock::default(),
@@ -111,9 +119,12 @@ impl Metrics {
         ArrivalSeries::new(Arc::clone(&self.families), upstream, provider)
     }
 
-    /// This engine or vendor is behind the upstream.
-    pub fn upstream_is(&self, upstream: &str, engine: &str) {
-        self.families.upstream_info.with_label_values(&[upstream, engine]).set(1);
+    /// This engine or vendor is behind the upstream, which has these constant labels.
+    pub fn upstream_is(&self, upstream: &str, engine: &str, labels: &BTreeMap<String, String>) {
+        let value = |name| labels.get(name).map_or("", String::as_str);
+        let own = self.constant_labels.iter().map(value);
+        let values: Vec<&str> = [upstream, engine].into_iter().chain(own).collect();
+        self.families.upstream_info.with_label_values(&values).set(1);
     }
 
     /// The label of a model that a 2xx response was asked for.
@@ -162,6 +173,7 @@ pub fn worst_case_series(upstreams: usize, config: &MetricsConfig) -> u64 {
     let models = config.max_models + config.models.len() + 1;
     table::ALL
         .iter()
+        .filter(|metric| config.ttft_by_input_size || metric.name != table::TTFT_BY_INPUT.name)
         .map(|metric| series::worst_case(metric, upstreams, models, &config.buckets))
         .sum()
 }

@@ -2,6 +2,7 @@
 
 use super::cells::{self, Count, Family, Samples};
 use super::families::Families;
+use super::flow::{self, FlowHandles};
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
 use super::upstream::Phase;
@@ -55,7 +56,7 @@ impl Settled {
 /// Handles of one family by what tells them apart, which are few: a look is cheaper than the hash of all
 /// labels.
 #[derive(Debug)]
-struct Known<K, M>(RwLock<Vec<(K, M)>>);
+pub(super) struct Known<K, M>(RwLock<Vec<(K, M)>>);
 
 impl<K, M> Default for Known<K, M> {
     fn default() -> Self {
@@ -64,7 +65,7 @@ impl<K, M> Default for Known<K, M> {
 }
 
 impl<K: PartialEq, M: Clone> Known<K, M> {
-    fn get(&self, key: K, new: impl FnOnce() -> M) -> M {
+    pub(super) fn get(&self, key: K, new: impl FnOnce() -> M) -> M {
         let find = |known: &Vec<(K, M)>| {
             known.iter().find(|(known, _)| *known == key).map(|(_, handle)| handle.clone())
         };
@@ -83,7 +84,7 @@ impl<K: PartialEq, M: Clone> Known<K, M> {
 /// The handles of one upstream, operation and model. Each series comes to be when it is first needed,
 /// so that what is never measured does not show as 0.
 pub struct Series {
-    families: Arc<Families>,
+    pub(super) families: Arc<Families>,
     key: SeriesKey,
     ttft: OnceLock<Histogram>,
     answer: OnceLock<Histogram>,
@@ -105,6 +106,7 @@ pub struct Series {
     normalized: OnceLock<Histogram>,
     character_rate: OnceLock<Histogram>,
     token_usage: Known<&'static str, Histogram>,
+    pub(super) flow: FlowHandles,
 }
 
 impl std::fmt::Debug for Series {
@@ -138,6 +140,7 @@ impl Series {
             normalized: OnceLock::new(),
             character_rate: OnceLock::new(),
             token_usage: Known::default(),
+            flow: FlowHandles::default(),
         }
     }
 
@@ -149,11 +152,19 @@ impl Series {
         labels
     }
 
-    fn histogram<const OWN: usize>(&self, family: &HistogramVec, own: [&str; OWN]) -> Histogram {
+    pub(super) fn histogram<const OWN: usize>(
+        &self,
+        family: &HistogramVec,
+        own: [&str; OWN],
+    ) -> Histogram {
         family.with_label_values(&self.labels(own))
     }
 
-    fn counter<const OWN: usize>(&self, family: &IntCounterVec, own: [&str; OWN]) -> IntCounter {
+    pub(super) fn counter<const OWN: usize>(
+        &self,
+        family: &IntCounterVec,
+        own: [&str; OWN],
+    ) -> IntCounter {
         family.with_label_values(&self.labels(own))
     }
 
@@ -259,6 +270,8 @@ impl Series {
                 self.histogram(&self.families.client_stall, []).observe(stall);
             }
             self.told_by_server(record);
+            self.flowed(record);
+            self.left(record, outcome);
         }
     }
 
@@ -301,6 +314,7 @@ impl Series {
 
     /// What only a complete response gives (outcome ok). `characters_per_second` is of its output.
     pub fn completed(&self, record: &Record, tokens: &Tokens, characters_per_second: Option<f64>) {
+        self.pieced(record, tokens);
         let families = &*self.families;
         let reported = tokens.output.is_some_and(|(_, source)| source != TokenSource::Events);
         let new = || {
@@ -358,6 +372,7 @@ pub(super) fn worst_case(
         "basis" => Basis::ALL.len(),
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
+        "input_size" => flow::INPUT_SIZES.len() + 2,
         "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
         "source" if metric.name == table::QUEUE_WAIT.name => 1,
         "source" => TokenSource::ALL.len(),

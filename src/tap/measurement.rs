@@ -1,5 +1,7 @@
 //! The account of one request, from its arrival to its one end.
 
+use super::heads::{content_encoding, is_deflated, is_grpc, told_by, trace_id};
+use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
@@ -8,14 +10,11 @@ use crate::dialect::route::{Operation, Route};
 use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
-use crate::wire::framing::{Announced, Framing};
+use crate::wire::framing::Framing;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
-};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -61,6 +60,8 @@ struct State {
     call: Option<CallStatus>,
     meter: Option<Meter>,
     series: Option<Arc<Series>>,
+    /// Of a stream, from its first output on.
+    watch: Option<Box<Watch>>,
     bytes_down: u64,
     unparsed: u64,
 }
@@ -99,6 +100,7 @@ impl Measurement {
             call: None,
             meter: None,
             series: None,
+            watch: None,
             bytes_down: 0,
             unparsed: 0,
         };
@@ -269,7 +271,7 @@ impl State {
                 self.side.enter(Phase::Streaming);
             }
         }
-        let Self { tap, meter, series, asked, side, .. } = self;
+        let Self { tap, meter, series, asked, side, watch, client, start, .. } = self;
         let (Some(meter), Some(series)) = (meter, series) else { return };
         let read = AssertUnwindSafe(|| {
             tap.faults.strike(bytes);
@@ -282,9 +284,16 @@ impl State {
                 }
                 series.observe(&sample, *asked);
             });
+            if watch.is_none() && meter.is_stream() && meter.tally().first.is_some() {
+                *watch = Some(tap.pulses.watch(client, series));
+            }
+            if let Some(watch) = watch {
+                watch.read(meter.tally(), arrival, *start);
+            }
         });
         if catch_unwind(read).is_err() {
             self.meter = None;
+            self.watch = None;
             self.unparsed(Unparsed::Panic);
         }
     }
@@ -334,6 +343,13 @@ impl State {
             let tally = meter.tally();
             record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
+            if let Some(mut watch) = self.watch.take() {
+                watch.end(now);
+                record.max_gap_s = watch.flow.max_gap().map(|gap| gap.as_secs_f64());
+                let is_whole = outcome == Outcome::Ok && !meter.is_session();
+                let ratio = watch.flow.burst_ratio(tally, self.start);
+                record.burst_ratio = ratio.filter(|_| is_whole);
+            }
             series.counted(&tokens, tally.live_tokens);
             engine = tally.made_by.or(engine);
             // A session is no response, and has no latency.
@@ -404,45 +420,4 @@ impl State {
             ..Record::default()
         }
     }
-}
-
-/// Whether a message of this content type is gRPC's.
-fn is_grpc(content_type: &[u8]) -> bool {
-    Framing::announced(content_type) == Announced::Framing(Framing::LengthPrefixed)
-}
-
-/// What these headers tell, if anything.
-fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
-    let mut told = HeadFacts::default();
-    headers.iter().for_each(|(name, value)| told.note(name.as_str(), value.as_bytes()));
-    (told != HeadFacts::default()).then(|| Box::new(told))
-}
-
-/// The content codings of the body, in the order in which they were applied.
-fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
-    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-    match (values.next(), values.next()) {
-        (None, _) => Cow::Borrowed(b""),
-        (Some(only), None) => Cow::Borrowed(only),
-        _ => {
-            let all = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-            Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
-        }
-    }
-}
-
-/// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
-fn is_deflated(headers: &HeaderMap) -> bool {
-    headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
-        let mut extensions = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
-        extensions.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate"))
-    })
-}
-
-/// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let id = value.split('-').nth(1)?;
-    let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
 }

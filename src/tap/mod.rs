@@ -5,7 +5,9 @@
 //! records its end exactly once, however that end comes.
 
 mod activity;
+mod heads;
 mod measurement;
+mod pulse;
 mod request_body;
 mod request_side;
 mod response_body;
@@ -21,6 +23,8 @@ use crate::metrics::{ArrivalSeries, Metrics, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::Activity;
+use pulse::Pulses;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -57,6 +61,10 @@ pub struct TapConfig {
     /// The engine or vendor behind it: the value of `gen_ai_provider_name`; [`AUTO`] leaves it to be
     /// recognised.
     pub engine: String,
+    /// A gap without output that is longer is a stall.
+    pub stall: Duration,
+    /// Labels that the configuration gives to the upstream.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What the measurements of one upstream share.
@@ -69,6 +77,8 @@ pub struct Tap {
     known: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
     activity: Activity,
+    pulses: Arc<Pulses>,
+    labels: BTreeMap<String, String>,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
@@ -96,14 +106,14 @@ impl Tap {
     }
 
     fn of(config: &TapConfig, metrics: Arc<Metrics>, log: RequestLog, faults: Faults) -> Self {
-        let TapConfig { name, engine } = config;
+        let TapConfig { name, engine, stall, labels } = config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
         let first = metrics.arrivals(&upstream, if is_auto { UNKNOWN } else { engine });
         let (first, known) = (Arc::new(first), OnceLock::new());
         if !is_auto {
-            metrics.upstream_is(&upstream, engine);
+            metrics.upstream_is(&upstream, engine, labels);
             // It is empty.
             let _ = known.set(Arc::clone(&first));
         }
@@ -111,13 +121,31 @@ impl Tap {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
-        let activity = Activity::new(socket::now());
-        Self { upstream, first, known, series, activity, metrics, log, faults, cutting, ids }
+        Self {
+            upstream,
+            first,
+            known,
+            series,
+            activity: Activity::new(socket::now()),
+            pulses: Arc::new(Pulses::new(*stall)),
+            labels: labels.clone(),
+            metrics,
+            log,
+            faults,
+            cutting,
+            ids,
+        }
     }
 
     /// Sets the gauges that change with time alone.
     fn refresh(&self, now: Duration) {
         self.series.idle(self.activity.idle(now));
+        self.series.oldest_silent(self.pulses.sweep(now));
+    }
+
+    /// Counts the stalls of running streams; to be called again and again.
+    pub fn sweep(&self) {
+        self.pulses.sweep(socket::now());
     }
 
     /// The handles of this upstream.
@@ -133,7 +161,7 @@ impl Tap {
     /// An answer of the upstream was written by this engine.
     fn recognised(&self, engine: Engine) {
         self.known.get_or_init(|| {
-            self.metrics.upstream_is(&self.upstream, engine.label());
+            self.metrics.upstream_is(&self.upstream, engine.label(), &self.labels);
             Arc::new(self.metrics.arrivals(&self.upstream, engine.label()))
         });
     }
