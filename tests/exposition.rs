@@ -83,6 +83,8 @@ fn without_times(text: &str) -> String {
             "inter_chunk",
             "inter_token",
             "characters_per_second",
+            "burst_ratio",
+            "max_gap",
         ];
         let varies = timed && is_part
             || name.starts_with("process_")
