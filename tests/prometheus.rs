@@ -106,7 +106,7 @@ fn leave(gauge: SocketAddr) {
     )
     .unwrap();
     let mut got = Vec::new();
-    while memchr::memmem::find(&got, b"content").is_none() {
+    while memchr::memmem::find(&got, b"content\":\"").is_none() {
         let mut piece = [0; 4096];
         let count = socket.read(&mut piece).unwrap();
         assert!(count > 0, "the stream ended before its output");
