@@ -46,6 +46,8 @@ pub struct Flow {
     /// The first `known` of these, in the order of time.
     slots: [Slot; SLOTS],
     known: usize,
+    /// When the next slot may begin.
+    next: Duration,
 }
 
 impl Flow {
@@ -108,10 +110,10 @@ impl Flow {
         if chars == before {
             return;
         }
-        let newest = self.known.checked_sub(1).and_then(|at| self.slots.get(at));
-        if newest.is_some_and(|slot| elapsed.saturating_sub(slot.from) < elapsed / RESOLUTION) {
+        if elapsed < self.next {
             return;
         }
+        self.next = elapsed + elapsed / RESOLUTION;
         if self.known == SLOTS {
             // Whenever the stream ends, what is older than this is no part of its last tenth.
             let edge = elapsed.mul_f64(1.0 - BURST);
