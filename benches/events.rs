@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
 use streamgauge::dialect::route::{self, Operation};
-use streamgauge::meter::{Arrival, Meter};
+use streamgauge::meter::{Arrival, Flow, Meter};
 use streamgauge::metrics::{Metrics, MetricsConfig};
 
 #[path = "events/shapes.rs"]
@@ -34,6 +34,8 @@ fn main() {
         models: Vec::new(),
         buckets: Default::default(),
         slo: Default::default(),
+        ttft_by_input_size: false,
+        constant_labels: Vec::new(),
     };
     let metrics = Metrics::new(&config, 1).expect("the table of metrics is sound");
     let series =
@@ -47,7 +49,7 @@ fn main() {
         let mut times = Vec::new();
         let mut allocations = 0;
         for _ in 0..ROUNDS {
-            let mut meter = meter(shape);
+            let (mut meter, mut flow) = (meter(shape), Flow::default());
             let mut read = |at: usize, bytes: &[u8]| {
                 let arrival = Arrival {
                     at: Duration::from_millis(20 * at as u64),
@@ -57,6 +59,7 @@ fn main() {
                     stamped: true,
                 };
                 meter.push(arrival, bytes, &mut |sample| series.observe(&sample, Duration::ZERO));
+                flow.read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
             };
             let (first, rest) = events.split_at(WARM_UP);
             first.iter().enumerate().for_each(|(at, bytes)| read(at, bytes));

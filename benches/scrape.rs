@@ -67,6 +67,8 @@ fn filled(least: usize) -> Metrics {
         models: Vec::new(),
         buckets: Default::default(),
         slo: Default::default(),
+        ttft_by_input_size: false,
+        constant_labels: Vec::new(),
     };
     let metrics = Metrics::new(&config, 2).unwrap();
     let (upstream, provider): (Arc<str>, Arc<str>) =

@@ -15,7 +15,11 @@ use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ServerConfig;
+
+/// How often running streams are looked at for stalls.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// Why Streamgauge cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +141,10 @@ impl App {
         let (stop_admin, admin_stopping) = watch::channel(false);
         let (ended, mut ends) = mpsc::unbounded_channel();
         let page = Arc::clone(&shared);
+        let taps: Vec<_> = proxies.iter().map(|bound| Arc::clone(&bound.tap)).collect();
         let admin = spawn("admin".into(), ended.clone(), async move {
+            // It ends with the runtime.
+            tokio::spawn(sweep(taps));
             admin::serve(admin, page, admin_stopping).await
         })?;
         let heart = socket::heart().map_err(AppError::Thread)?;
@@ -189,6 +196,16 @@ impl App {
             writer.join();
         }
         result
+    }
+}
+
+/// Counts stalls as they become such; never ends.
+async fn sweep(taps: Vec<Arc<Tap>>) {
+    let mut timer = tokio::time::interval(SWEEP);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        taps.iter().for_each(|tap| tap.sweep());
     }
 }
 

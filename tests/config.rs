@@ -45,7 +45,7 @@ fn the_documented_file_holds_the_defaults() {
     assert_eq!(file.load(upstream()).unwrap(), defaults.shown);
     for key in KEYS {
         let line = match key.default {
-            Some("{}") => "[buckets]".into(),
+            Some("{}") => format!("[{}]", key.name),
             Some(default) => format!("{} = {default}", key.name),
             None => format!("#{} = ", key.name),
         };
@@ -98,7 +98,7 @@ fn all_errors_are_told_at_once() {
     let expected = [
         "admin_token = (masked): not allowed; allowed: a text that is not empty",
         "buckets = {...}: there is no set ttft; the sets are first_token, per_token, gap, duration, latency, \
-         connect, tokens, characters_per_second, own_cost; allowed: a table of sets of bucket edges, each an \
+         connect, tokens, characters_per_second, tokens_per_chunk, burst_ratio, own_cost; allowed: a table of sets of bucket edges, each an \
          ascending list of numbers",
         "host = \"both\": not allowed; allowed: one of keep, upstream",
         "listen = \"localhost\": not allowed; allowed: an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080",
@@ -230,6 +230,54 @@ fn objectives_can_be_replaced_and_turned_off() {
     assert_eq!(of("slo = []\n"), serde_json::json!([]));
     let replaced = of("[[slo]]\nname = 'batch'\nlatency_seconds = 600\n");
     assert_eq!((replaced.as_array().unwrap().len(), &replaced[0]["name"]), (1, &"batch".into()));
+}
+
+#[test]
+fn labels_and_what_is_wrong_with_them() {
+    let top = "upstream = 'http://127.0.0.1:1'\n[labels]\n";
+    let many: String = (0..9).map(|i| format!("l{i} = 'x'\n")).collect();
+    let cases = [
+        ("gpu-count = '2'\n".to_owned(), "\"gpu-count\" is no name of a label"),
+        ("2gpu = 'x'\n".into(), "\"2gpu\" is no name of a label"),
+        ("__gpu = 'x'\n".into(), "\"__gpu\" is used already"),
+        ("upstream = 'x'\n".into(), "\"upstream\" is used already"),
+        ("instance = 'x'\n".into(), "\"instance\" is used already"),
+        ("gpu = ['x']\n".into(), "gpu is no text"),
+        (format!("gpu = '{}'\n", "x".repeat(129)), "gpu has 129 bytes"),
+        (many.clone(), "9 labels"),
+    ];
+    for (text, expected) in cases {
+        let found = problems("labels", &(top.to_owned() + &text));
+        let expected =
+            format!("labels = {{...}}: {expected}; allowed: a table of at most 8 labels");
+        assert!(found.len() == 1 && found[0].starts_with(&expected), "{text}\n{found:#?}");
+    }
+    // The names of all proxies share a family.
+    let proxy = |name: &str, port: u16, labels: &str| {
+        format!(
+            "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:{port}'\nupstream = 'http://127.0.0.1:1'\n\
+             [proxies.labels]\n{labels}"
+        )
+    };
+    let (few, more) = many.split_at(many.len() / 3);
+    let file =
+        format!("[labels]\nl0 = 'all'\nzone = 'z'\n{}{}", proxy("a", 3, few), proxy("b", 4, more));
+    let found = problems("labels", &file);
+    assert_eq!(found, ["proxies[].labels: 10 names; allowed: at most 8 in all"]);
+    let file =
+        format!("[labels]\nl0 = 'all'\nzone = 'z'\n{}{}", proxy("a", 3, few), proxy("b", 4, ""));
+    let shown = Temporary::new("labels", &file).load(Vec::new()).unwrap();
+    let expected = serde_json::json!({"l0": "x", "l1": "x", "l2": "x", "zone": "z"});
+    assert_eq!(
+        shown["proxies"][0]["labels"], expected,
+        "a proxy's own label is the one that counts"
+    );
+    let expected = serde_json::json!({"l0": "all", "zone": "z"});
+    assert_eq!(shown["proxies"][1]["labels"], expected);
+    assert_eq!(
+        problems("switch", "upstream = 'http://127.0.0.1:1'\nttft_by_input_size = 'maybe'\n"),
+        ["ttft_by_input_size = \"maybe\": not allowed; allowed: true or false"]
+    );
 }
 
 #[test]

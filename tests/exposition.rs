@@ -83,6 +83,8 @@ fn without_times(text: &str) -> String {
             "inter_chunk",
             "inter_token",
             "characters_per_second",
+            "burst_ratio",
+            "max_gap",
         ];
         let varies = timed && is_part
             || name.starts_with("process_")
@@ -135,7 +137,7 @@ fn the_documentation_is_the_table() {
     }
     text.push_str(
         "## Bucket edges\n\nEach set can be replaced in the configuration, under `[buckets]`. The limits of `[[slo]]` \
-         are added to the edges of what they limit: TTFT, TPOT, latency and request duration, normalised time.\n\n",
+         are added to the edges of what they limit: TTFT, TPOT, latency and request duration, max gap, normalised time.\n\n",
     );
     for set in BUCKETS {
         let edges: Vec<String> = set.edges.iter().map(ToString::to_string).collect();

@@ -94,6 +94,26 @@ fn stall(gauge: SocketAddr) {
     std::io::copy(&mut socket, &mut std::io::sink()).unwrap();
 }
 
+/// A client that leaves with the first piece of its answer.
+fn leave(gauge: SocketAddr) {
+    let mut socket = TcpStream::connect(gauge).unwrap();
+    let sim = json!({"output_tokens": 1000});
+    let body = json!({"model": "sim", "stream": true, "messages": [], "sim": sim}).to_string();
+    write!(
+        socket,
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut got = Vec::new();
+    while memchr::memmem::find(&got, b"content\":\"").is_none() {
+        let mut piece = [0; 4096];
+        let count = socket.read(&mut piece).unwrap();
+        assert!(count > 0, "the stream ended before its output");
+        got.extend_from_slice(&piece[..count]);
+    }
+}
+
 /// An upstream that answers each request with more than sockets buffer.
 fn flood() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -172,6 +192,7 @@ fn quantiles_and_every_panel() {
         })
     };
     stall(gauge.proxies[1]);
+    leave(gauge.proxies[0]);
     let start = Instant::now();
     let mut i = 0;
     while start.elapsed() < TRAFFIC {
@@ -185,7 +206,8 @@ fn quantiles_and_every_panel() {
         i += 4;
     }
     stall(gauge.proxies[1]);
-    let lines = gauge.requests_when(i + 2);
+    leave(gauge.proxies[0]);
+    let lines = gauge.requests_when(i + 4);
     let mut ttft: Vec<f64> = lines
         .iter()
         .filter(|line| line["upstream"] == "sim")

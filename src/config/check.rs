@@ -1,6 +1,6 @@
 //! Reads the merged raw table against the table of keys; tells everything that is wrong with it.
 
-use super::keys::{KEYS, Key, Kind, NAME};
+use super::keys::{KEYS, Key, Kind, MAX_LABELS, NAME};
 use super::load::default_value;
 use super::shown::shown;
 use super::value::{Read, read};
@@ -10,7 +10,7 @@ use crate::metrics::MetricsConfig;
 use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
 use crate::tap::TapConfig;
 use config::{Map, Value, ValueKind};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,6 +71,7 @@ pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>>
     let slo = reader.slo(&values, &proxies);
     proxies.iter_mut().for_each(|proxy| proxy.tap.slo.clone_from(&slo));
     reader.check_listeners(&proxies, &values);
+    let constant_labels = reader.label_names(&proxies);
     if !reader.problems.is_empty() {
         return Err(reader.problems);
     }
@@ -111,6 +112,8 @@ pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>>
                 _ => HashMap::new(),
             },
             slo,
+            ttft_by_input_size: matches!(values.get("ttft_by_input_size"), Some(Read::Flag(true))),
+            constant_labels,
         },
         shutdown_grace: seconds(&values, "shutdown_grace_seconds"),
         shown,
@@ -133,6 +136,13 @@ fn address(values: &Values, name: &str) -> Option<SocketAddr> {
     match values.get(name) {
         Some(Read::Address(address)) => Some(*address),
         _ => None,
+    }
+}
+
+fn labels(values: &Values) -> BTreeMap<String, String> {
+    match values.get("labels") {
+        Some(Read::Labels(labels)) => labels.clone(),
+        _ => BTreeMap::new(),
     }
 }
 
@@ -168,6 +178,8 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
                 Some(Read::Flag(true))
             ),
             slo: SloClasses::default(),
+            stall: seconds(values, "stall_seconds"),
+            labels: labels(values),
         },
         listen: address(values, "listen")?,
         tls: file("tls_cert").zip(file("tls_key")).map(|(cert, key)| TlsFiles { cert, key }),
@@ -263,6 +275,10 @@ impl Reader {
                     values.entry(key.name).or_insert_with(|| default.clone());
                 }
             }
+            // Each label has a default of its own.
+            let own = labels(&values);
+            let all = labels(defaults).into_iter().chain(own).collect();
+            values.insert("labels", Read::Labels(all));
             self.check_tls(&at, &values);
             let name = match values.get("name") {
                 Some(Read::Text(name)) => Some(name.clone()),
@@ -290,6 +306,17 @@ impl Reader {
                 self.problem(&format!("{at}{other}"), "", format!("required beside {one}"));
             }
         }
+    }
+
+    /// The names of the constant labels of all proxies, which share a family.
+    fn label_names(&mut self, proxies: &[ProxyConfig]) -> Vec<String> {
+        let names: BTreeSet<&String> =
+            proxies.iter().flat_map(|proxy| proxy.tap.labels.keys()).collect();
+        if names.len() > MAX_LABELS {
+            let why = format!("{} names; allowed: at most {MAX_LABELS} in all", names.len());
+            self.problem("proxies[].labels", "", why);
+        }
+        names.into_iter().cloned().collect()
     }
 
     fn check_listeners(&mut self, proxies: &[ProxyConfig], values: &Values) {

@@ -1,5 +1,10 @@
 //! The one table of configuration keys. The documented file, `docs` and the checks follow it.
 
+use crate::metrics::MAX_LABEL;
+
+/// Most constant labels, of all upstreams.
+pub const MAX_LABELS: usize = 8;
+
 /// What a key's value must be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -25,6 +30,8 @@ pub enum Kind {
     Seconds(f64, f64),
     /// A list of texts, in the environment separated by commas.
     Texts,
+    /// A table of constant labels: names and values.
+    Labels,
     /// A table of bucket edges by the names of their sets.
     Buckets,
     /// A list of tables, each with keys of its own.
@@ -52,6 +59,10 @@ impl Kind {
             Self::Seconds(least, most) => format!("seconds, from {least} to {most}"),
             Self::Texts => "a list of texts".into(),
             Self::Tables => "a list of tables".into(),
+            Self::Labels => format!(
+                "a table of at most {MAX_LABELS} labels: names of letters, digits and _ that Prometheus and \
+                 Streamgauge do not use themselves, and texts of at most {MAX_LABEL} bytes"
+            ),
             Self::Buckets => {
                 "a table of sets of bucket edges, each an ascending list of numbers".into()
             }
@@ -96,6 +107,8 @@ pub const KEYS: &[Key] = &[
     proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
     proxy_key("trust_request_start", Kind::Flag, Some("false")),
     proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),
+    proxy_key("stall_seconds", Kind::Seconds(0.1, 3600.0), Some("2.0")),
+    proxy_key("labels", Kind::Labels, Some("{}")),
     key("admin", Kind::Address, Some("\"127.0.0.1:9464\"")),
     key("admin_token", Kind::Secret, None),
     key("request_log", Kind::Path, None),
@@ -110,6 +123,7 @@ pub const KEYS: &[Key] = &[
         Kind::Tables,
         Some("[{ name = \"interactive\", ttft_seconds = 5.0, tpot_seconds = 0.1 }]"),
     ),
+    key("ttft_by_input_size", Kind::Flag, Some("false")),
     key("buckets", Kind::Buckets, Some("{}")),
 ];
 

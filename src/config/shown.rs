@@ -23,6 +23,7 @@ pub(super) fn shown(
             Some(Read::Flag(flag)) => json!(flag),
             Some(Read::Count(count)) => json!(count),
             Some(Read::Seconds(seconds)) => json!(seconds),
+            Some(Read::Labels(labels)) => json!(labels),
             Some(Read::Texts(texts)) => json!(texts),
             Some(Read::Buckets(sets)) => json!(sets),
             Some(Read::Tables(_)) => slo::shown(classes),
@@ -56,6 +57,8 @@ pub(super) fn shown(
                 "clock": if *kernel_stamps { "kernel" } else { "program" },
                 "host": if *rewrite_host { "upstream" } else { "keep" },
                 "engine": proxy.tap.engine,
+                "stall_seconds": proxy.tap.stall.as_secs_f64(),
+                "labels": proxy.tap.labels,
                 "connect_timeout_seconds": connect_timeout.as_secs_f64(),
                 "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
             })

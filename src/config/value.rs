@@ -1,10 +1,11 @@
 //! Reads one raw value as its key wants it.
 
-use super::keys::Kind;
+use super::keys::{Kind, MAX_LABELS};
 use super::upstream_url::{self, UpstreamUrl};
-use crate::metrics::table::BUCKETS;
+use crate::metrics::MAX_LABEL;
+use crate::metrics::table::{self, BUCKETS};
 use config::{Value, ValueKind};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 /// Most bucket edges of a set.
@@ -20,6 +21,7 @@ pub(super) enum Read {
     Count(u64),
     Seconds(f64),
     Texts(Vec<String>),
+    Labels(BTreeMap<String, String>),
     Buckets(HashMap<String, Vec<f64>>),
     /// As they are: each has keys of its own.
     Tables(Vec<Value>),
@@ -35,6 +37,9 @@ pub(super) fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
             ValueKind::Array(list) => Ok(Read::Tables(list)),
             _ => Err(None),
         };
+    }
+    if let Kind::Labels = kind {
+        return labels(value).map(Read::Labels).map_err(Some);
     }
     if let Kind::Buckets = kind {
         return buckets(value).map(Read::Buckets).map_err(Some);
@@ -102,6 +107,35 @@ fn texts(value: Value) -> Option<Vec<String>> {
             .collect(),
         _ => None,
     }
+}
+
+fn labels(value: Value) -> Result<BTreeMap<String, String>, String> {
+    let ValueKind::Table(table) = value.kind else { return Err("not a table".into()) };
+    let mut labels = BTreeMap::new();
+    for (name, value) in table {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !name.chars().all(good) || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(format!("{name:?} is no name of a label"));
+        }
+        let ours = table::ALL.iter().flat_map(|metric| metric.labels);
+        let mut taken = ours.chain(&["job", "instance", "le", "server"]);
+        if name.is_empty() || name.starts_with("__") || taken.any(|taken| *taken == name) {
+            return Err(format!("{name:?} is used already"));
+        }
+        let text = match value.kind {
+            ValueKind::String(text) => text,
+            ValueKind::I64(_) | ValueKind::Float(_) | ValueKind::Boolean(_) => value.to_string(),
+            _ => return Err(format!("{name} is no text")),
+        };
+        if text.len() > MAX_LABEL {
+            return Err(format!("{name} has {} bytes", text.len()));
+        }
+        labels.insert(name, text);
+    }
+    if labels.len() > MAX_LABELS {
+        return Err(format!("{} labels", labels.len()));
+    }
+    Ok(labels)
 }
 
 fn buckets(value: Value) -> Result<HashMap<String, Vec<f64>>, String> {

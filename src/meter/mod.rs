@@ -1,14 +1,15 @@
 //! What the bytes of a response amount to: pure, on instants that are handed in.
 //!
 //! [`Meter`] reads the response of one request and keeps its [`Tally`]; [`session`] tells apart the many
-//! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`queue_wait`] picks the best source of a
-//! wait; [`trace`] joins the calls of a trace; [`outcome`] says how a request ended and [`slo`] whether it met its
-//! targets; [`Record`] is the finished account, one line of the request log. An instant is a [`Duration`] since
-//! some start that all instants share.
+//! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`Flow`] tells how evenly output comes;
+//! [`queue_wait`] picks the best source of a wait; [`trace`] joins the calls of a trace; [`outcome`] says how a
+//! request ended and [`slo`] whether it met its targets; [`Record`] is the finished account, one line of the
+//! request log. An instant is a [`Duration`] since some start that all instants share.
 //!
 //! [`Duration`]: std::time::Duration
 
 mod arrivals;
+mod flow;
 mod interval;
 mod outcome;
 mod queue_wait;
@@ -20,6 +21,7 @@ mod tally;
 mod trace;
 
 pub use arrivals::{Arrival, Basis};
+pub use flow::{Flow, Heard};
 pub use interval::Interval;
 pub use outcome::{CallStatus, End, Ended, Outcome};
 pub use queue_wait::{QueueSource, QueueWait};

@@ -144,6 +144,8 @@ pub struct Record {
     /// Of complete streams.
     pub characters_per_second: Option<f64>,
     pub max_gap_s: Option<f64>,
+    /// The share of output characters that came in the last tenth of the request's time.
+    pub burst_ratio: Option<f64>,
     pub client_stall_s: Option<f64>,
     /// In the server's queue.
     pub queue_s: Option<f64>,
@@ -217,7 +219,6 @@ impl Record {
         self.answer_s = tally.answer.map(since);
         self.latency_s = tally.last.map(|last| since(last.at));
         self.tpot_s = time_per_output_token(tally, &tokens);
-        self.max_gap_s = tally.max_gap.map(|gap| gap.as_secs_f64());
         self.input_tokens = tokens.input.map(|(count, _)| count);
         self.output_tokens = tokens.output.map(|(count, _)| count);
         self.output_tokens_source = tokens.output.map(|(_, source)| source);
@@ -257,7 +258,6 @@ fn time_per_output_token(tally: &Tally, tokens: &Tokens) -> Option<f64> {
 /// the first to the last. Absent where all output came in one read.
 pub fn characters_per_second(tally: &Tally) -> Option<f64> {
     let span = tally.last?.at.saturating_sub(tally.first?.at);
-    let chars = tally.answer_chars + tally.reasoning_chars + tally.tool_chars;
     (tally.chunks >= 2 && !span.is_zero())
-        .then(|| (chars - tally.first_chars) as f64 / span.as_secs_f64())
+        .then(|| (tally.chars() - tally.first_chars) as f64 / span.as_secs_f64())
 }

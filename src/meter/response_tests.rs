@@ -71,7 +71,6 @@ fn the_role_is_not_the_first_token() {
     assert_eq!(record.answer_s, Some(0.4));
     assert_eq!(record.latency_s, Some(0.5));
     assert_eq!(record.tpot_s, Some(0.2 / 3.0));
-    assert_eq!(record.max_gap_s, Some(0.1));
     assert_eq!((record.events, record.output_events, record.chunks), (Some(7), Some(3), Some(3)));
     assert_eq!((record.first_output_event, record.last_output_event), (Some(1), Some(3)));
     assert_eq!((record.answer_chars, record.reasoning_chars), (Some(5), Some(2)));

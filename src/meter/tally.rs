@@ -94,8 +94,6 @@ pub struct Tally {
     pub first: Option<Arrival>,
     pub answer: Option<Duration>,
     pub last: Option<Arrival>,
-    /// The longest gap between two arrivals of output.
-    pub max_gap: Option<Duration>,
     pub answer_chars: u64,
     pub reasoning_chars: u64,
     pub tool_chars: u64,
@@ -145,6 +143,11 @@ impl Tally {
     /// The account of a session of many responses.
     pub fn of_session() -> Self {
         Self { is_session: true, ..Self::default() }
+    }
+
+    /// Characters of output, of all kinds.
+    pub fn chars(&self) -> u64 {
+        self.answer_chars + self.reasoning_chars + self.tool_chars
     }
 
     /// How many choices the response has.
@@ -317,10 +320,8 @@ impl Tally {
                 self.blurred |= is_boundary && is_apart && arrival.is_blurred();
             }
             Some(last) => {
-                let gap = arrival.at.saturating_sub(last.at);
-                self.max_gap = self.max_gap.max(Some(gap));
                 self.chunks += 1;
-                sink(Sample::ChunkGap(gap));
+                sink(Sample::ChunkGap(arrival.at.saturating_sub(last.at)));
             }
             None => self.chunks += 1,
         }

@@ -10,6 +10,7 @@ const TARGETS: &[(&Metric, Target)] = &[
     (&table::TPOT, Target::Tpot),
     (&table::STREAM_LATENCY, Target::Latency),
     (&table::REQUEST_DURATION, Target::Latency),
+    (&table::STREAM_MAX_GAP, Target::MaxGap),
     (&table::NORMALIZED, Target::Normalized),
 ];
 

@@ -12,6 +12,7 @@ use prometheus::{
 /// One field for each row of the table.
 pub(super) struct Families {
     pub ttft: HistogramVec,
+    pub ttft_by_input: HistogramVec,
     pub tpot: HistogramVec,
     pub request_duration: HistogramVec,
     pub token_usage: HistogramVec,
@@ -22,6 +23,11 @@ pub(super) struct Families {
     pub latency: HistogramVec,
     pub normalized: HistogramVec,
     pub character_rate: HistogramVec,
+    pub max_gap: HistogramVec,
+    pub stalls: IntCounterVec,
+    pub oldest_silent: GaugeVec,
+    pub tokens_per_chunk: HistogramVec,
+    pub burst_ratio: HistogramVec,
     pub queue_wait: HistogramVec,
     pub edge_wait: HistogramVec,
     pub trace_ttft: HistogramVec,
@@ -40,6 +46,8 @@ pub(super) struct Families {
     pub bytes: Family<Count>,
     pub connect: HistogramVec,
     pub client_stall: HistogramVec,
+    pub abandoned: HistogramVec,
+    pub wasted: IntCounterVec,
     pub forwarding_delay: Family<Samples>,
     pub event_loop_lag: HistogramVec,
     pub clock_info: IntGaugeVec,
@@ -53,6 +61,8 @@ pub(super) struct Families {
     pub label_overflow: IntCounterVec,
     pub request_log_dropped: IntCounter,
     pub build_info: IntGaugeVec,
+    /// Whether TTFT is also told by the class of the input.
+    pub by_input_size: bool,
 }
 
 impl Families {
@@ -90,12 +100,19 @@ impl Families {
             let family = IntGaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
+        let info = |metric: &Metric| {
+            let own = config.constant_labels.iter().map(String::as_str);
+            let labels: Vec<&str> = metric.labels.iter().copied().chain(own).collect();
+            let family = IntGaugeVec::new(Opts::new(metric.name, metric.help), &labels)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
         let measure = |metric: &Metric| {
             let family = GaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         Ok(Self {
             ttft: histogram(&table::TTFT)?,
+            ttft_by_input: histogram(&table::TTFT_BY_INPUT)?,
             tpot: histogram(&table::TPOT)?,
             request_duration: histogram(&table::REQUEST_DURATION)?,
             token_usage: histogram(&table::TOKEN_USAGE)?,
@@ -106,6 +123,11 @@ impl Families {
             latency: histogram(&table::STREAM_LATENCY)?,
             normalized: histogram(&table::NORMALIZED)?,
             character_rate: histogram(&table::CHARACTER_RATE)?,
+            max_gap: histogram(&table::STREAM_MAX_GAP)?,
+            stalls: counter(&table::STALLS)?,
+            oldest_silent: measure(&table::OLDEST_SILENT)?,
+            tokens_per_chunk: histogram(&table::TOKENS_PER_CHUNK)?,
+            burst_ratio: histogram(&table::BURST_RATIO)?,
             queue_wait: histogram(&table::QUEUE_WAIT)?,
             edge_wait: histogram(&table::EDGE_WAIT)?,
             trace_ttft: histogram(&table::TRACE_TTFT)?,
@@ -124,12 +146,14 @@ impl Families {
             bytes: count(&table::BYTES)?,
             connect: histogram(&table::CONNECTED)?,
             client_stall: histogram(&table::CLIENT_STALL)?,
+            abandoned: histogram(&table::ABANDONED)?,
+            wasted: counter(&table::WASTED_TOKENS)?,
             forwarding_delay: samples(&table::FORWARDING_DELAY)?,
             event_loop_lag: histogram(&table::EVENT_LOOP_LAG)?,
             clock_info: gauge(&table::CLOCK_INFO)?,
             throttled: seconds(&table::THROTTLED)?,
             pressure: seconds(&table::PRESSURE)?,
-            upstream_info: gauge(&table::UPSTREAM_INFO)?,
+            upstream_info: info(&table::UPSTREAM_INFO)?,
             idle: measure(&table::IDLE)?,
             resends: counter(&table::RESENDS)?,
             unparsed: counter(&table::UNPARSED)?,
@@ -138,6 +162,7 @@ impl Families {
             request_log_dropped: counter(&table::REQUEST_LOG_DROPPED)?
                 .with_label_values::<&str>(&[]),
             build_info: gauge(&table::BUILD_INFO)?,
+            by_input_size: config.ttft_by_input_size,
         })
     }
 }

@@ -8,6 +8,7 @@ mod before;
 mod cells;
 mod edges;
 mod families;
+mod flow;
 mod goodput;
 mod host;
 mod labels;
@@ -17,6 +18,7 @@ mod text;
 mod upstream;
 
 pub use cells::claim_cells;
+pub use flow::StallCounter;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use series::{Series, SeriesKey};
 pub use text::Gathered;
@@ -27,7 +29,7 @@ use crate::meter::SloClasses;
 use families::Families;
 use host::Host;
 use prometheus::Registry;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 pub struct Metrics {
     registry: Registry,
     families: Arc<Families>,
+    constant_labels: Vec<String>,
     models: ModelLabels,
     host: Host,
     /// What is asked for values that nobody moves in between.
@@ -68,6 +71,10 @@ pub struct MetricsConfig {
     pub buckets: HashMap<String, Vec<f64>>,
     /// The classes that requests are judged by.
     pub slo: SloClasses,
+    /// Whether TTFT is also told by the class of the input.
+    pub ttft_by_input_size: bool,
+    /// The names of the labels that the configuration gives to upstreams, of all of them.
+    pub constant_labels: Vec<String>,
 }
 
 impl Metrics {
@@ -88,6 +95,7 @@ impl Metrics {
             registry,
             host,
             families,
+            constant_labels: config.constant_labels.clone(),
             models: ModelLabels::new(config.max_models, &config.models, overflow),
             on_gather: RwLock::default(),
             series: RwLock::default(),
@@ -117,9 +125,12 @@ impl Metrics {
         ArrivalSeries::new(Arc::clone(&self.families), upstream, provider)
     }
 
-    /// This engine or vendor is behind the upstream.
-    pub fn upstream_is(&self, upstream: &str, engine: &str) {
-        self.families.upstream_info.with_label_values(&[upstream, engine]).set(1);
+    /// This engine or vendor is behind the upstream, which has these constant labels.
+    pub fn upstream_is(&self, upstream: &str, engine: &str, labels: &BTreeMap<String, String>) {
+        let value = |name| labels.get(name).map_or("", String::as_str);
+        let own = self.constant_labels.iter().map(value);
+        let values: Vec<&str> = [upstream, engine].into_iter().chain(own).collect();
+        self.families.upstream_info.with_label_values(&values).set(1);
     }
 
     /// The label of a model that a 2xx response was asked for.
@@ -166,5 +177,9 @@ impl Metrics {
 /// that can occur, with the buckets, sum and count of histograms. `process_*` are not counted.
 pub fn worst_case_series(upstreams: usize, config: &MetricsConfig) -> u64 {
     let models = config.max_models + config.models.len() + 1;
-    table::ALL.iter().map(|metric| series::worst_case(metric, upstreams, models, config)).sum()
+    table::ALL
+        .iter()
+        .filter(|metric| config.ttft_by_input_size || metric.name != table::TTFT_BY_INPUT.name)
+        .map(|metric| series::worst_case(metric, upstreams, models, config))
+        .sum()
 }

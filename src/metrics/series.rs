@@ -5,6 +5,7 @@ use super::before::Before;
 use super::cells::{self, Count, Family, Samples};
 use super::edges::edges;
 use super::families::Families;
+use super::flow::{self, FlowHandles};
 use super::goodput::Goodput;
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
@@ -112,6 +113,7 @@ pub struct Series {
     character_rate: OnceLock<Histogram>,
     token_usage: Known<&'static str, Histogram>,
     goodput: Goodput,
+    pub(super) flow: FlowHandles,
 }
 
 impl std::fmt::Debug for Series {
@@ -147,6 +149,7 @@ impl Series {
             character_rate: OnceLock::new(),
             token_usage: Known::default(),
             goodput: Goodput::default(),
+            flow: FlowHandles::default(),
         }
     }
 
@@ -166,7 +169,11 @@ impl Series {
         family.with_label_values(&self.labels(own))
     }
 
-    fn counter<const OWN: usize>(&self, family: &IntCounterVec, own: [&str; OWN]) -> IntCounter {
+    pub(super) fn counter<const OWN: usize>(
+        &self,
+        family: &IntCounterVec,
+        own: [&str; OWN],
+    ) -> IntCounter {
         family.with_label_values(&self.labels(own))
     }
 
@@ -274,6 +281,8 @@ impl Series {
             self.waited_before(record);
             self.told_by_server(record);
             self.goodput.judged(&self.families, record, |family, own| self.counter(family, own));
+            self.flowed(record);
+            self.left(record, outcome);
         }
     }
 
@@ -316,6 +325,7 @@ impl Series {
 
     /// What only a complete response gives (outcome ok).
     pub fn completed(&self, record: &Record, tokens: &Tokens) {
+        self.pieced(record, tokens);
         let families = &*self.families;
         let reported = tokens.output.is_some_and(|(_, source)| source != TokenSource::Events);
         let new = || {
@@ -375,6 +385,7 @@ pub(super) fn worst_case(
         "basis" => Basis::ALL.len(),
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
+        "input_size" => flow::INPUT_SIZES.len() + 2,
         "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
         "source" if metric.name == table::QUEUE_WAIT.name => QueueSource::ALL.len(),
         "source" => TokenSource::ALL.len(),

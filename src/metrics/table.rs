@@ -107,6 +107,12 @@ const CHARACTERS: Buckets = Buckets {
     name: "characters_per_second",
     edges: &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0],
 };
+const CHUNK: Buckets = Buckets {
+    name: "tokens_per_chunk",
+    edges: &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0],
+};
+const SHARE: Buckets =
+    Buckets { name: "burst_ratio", edges: &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0] };
 const OWN_COST: Buckets = Buckets {
     name: "own_cost",
     edges: &[
@@ -115,8 +121,9 @@ const OWN_COST: Buckets = Buckets {
 };
 
 /// Every set of bucket edges.
-pub const BUCKETS: &[Buckets] =
-    &[FIRST, PER_TOKEN, GAP, DURATION, LATENCY, CONNECT, TOKENS, CHARACTERS, OWN_COST];
+pub const BUCKETS: &[Buckets] = &[
+    FIRST, PER_TOKEN, GAP, DURATION, LATENCY, CONNECT, TOKENS, CHARACTERS, CHUNK, SHARE, OWN_COST,
+];
 
 /// Declares the families as constants and lists them.
 macro_rules! metrics {
@@ -135,6 +142,9 @@ metrics! {
     TTFT: "gen_ai_server_time_to_first_token_seconds", Type::Histogram(FIRST), labels!(common, "start"),
         "Time from the request's first byte to the first event that carries generated output.",
         "When the first output event arrives; streams, whatever their outcome.";
+    TTFT_BY_INPUT: "streamgauge_time_to_first_token_by_input_seconds", Type::Histogram(FIRST), labels!(common, "input_size"),
+        "Time to first token by the class of input that the request belongs to: at most so many input tokens as the server counted them.",
+        "At the end of a stream that had output, whatever its outcome, if ttft_by_input_size is set; unknown where the server does not tell its count.";
     TPOT: "gen_ai_server_time_per_output_token_seconds", Type::Histogram(PER_TOKEN), labels!(common, "source"),
         "Time from the first to the last output event over the output tokens after the first.",
         "At the end of a stream with outcome ok, one choice, two or more tokens, and output in two or more reads.";
@@ -165,6 +175,21 @@ metrics! {
     CHARACTER_RATE: "streamgauge_output_characters_per_second", Type::Histogram(CHARACTERS), labels!(common),
         "Unicode scalar values of output after the first arrival over the time from the first to the last.",
         "At the end of a stream with outcome ok and output in two or more reads.";
+    STREAM_MAX_GAP: "streamgauge_stream_max_gap_seconds", Type::Histogram(GAP), labels!(common),
+        "The longest gap of a stream without an output event after its first one, the one at its end included; without time in which the client took no bytes.",
+        "At the end of a stream that had output and did not end with its first read, whatever its outcome.";
+    STALLS: "streamgauge_stalls_total", Type::Counter, labels!(common),
+        "Gaps without an output event that were longer than stall_seconds; pings and comments do not hide one, and time in which the client took no bytes is not counted.",
+        "Within half a second of the moment at which a gap becomes so long; 0 from the first stream with output on.";
+    OLDEST_SILENT: "streamgauge_oldest_silent_stream_seconds", Type::Gauge, labels!("upstream"),
+        "Of the running streams that had output, the longest time without any since: 0 if there is none.",
+        "When scraped.";
+    TOKENS_PER_CHUNK: "streamgauge_tokens_per_chunk", Type::Histogram(CHUNK), labels!(common),
+        "Output tokens that were streamed over output events: how many tokens come at a time.",
+        "At the end of a stream with outcome ok whose server told its count.";
+    BURST_RATIO: "streamgauge_burst_ratio", Type::Histogram(SHARE), labels!(common),
+        "Share of output characters that came in the last tenth of the request's duration: 1 is fake streaming, or prefill that took more than nine tenths.",
+        "At the end of a stream with outcome ok and 20 or more characters.";
     QUEUE_WAIT: "streamgauge_queue_wait_seconds", Type::Histogram(LATENCY), labels!(common, "source"),
         "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word, header is when its response head came.",
         "At the end of an inference request whose wait is known, whatever its outcome.";
@@ -219,6 +244,12 @@ metrics! {
     CLIENT_STALL: "streamgauge_client_stall_seconds", Type::Histogram(GAP), labels!(common),
         "Time in which bytes were ready and the client's socket took none.",
         "At the end of an inference request in which that happened.";
+    ABANDONED: "streamgauge_abandoned_seconds", Type::Histogram(LATENCY), labels!(common, "phase"),
+        "Time from the request's first byte to the client's leaving; phase is what it had got: before_head, before_token, mid_stream.",
+        "At the end of an inference request whose outcome is client_gone_*.";
+    WASTED_TOKENS: "streamgauge_wasted_output_tokens_total", Type::Counter, labels!(common),
+        "Output tokens that were generated for a client that left, as far as they had come.",
+        "At the end of an inference request whose outcome is client_gone_*.";
     FORWARDING_DELAY: "streamgauge_forwarding_delay_seconds", Type::Histogram(OWN_COST), labels!("upstream"),
         "Time from the read of a response's frame to the completed write of it: our own cost.",
         "When a frame is written.";
@@ -235,7 +266,7 @@ metrics! {
         "Time in which a task of our control group waited for a processor (PSI, some).",
         "When scraped; absent where the kernel does not say.";
     UPSTREAM_INFO: "streamgauge_upstream_info", Type::Gauge, labels!("upstream", "engine"),
-        "1, with the engine or vendor behind the upstream: as configured, else as recognised by what it writes.",
+        "1, with the engine or vendor behind the upstream: as configured, else as recognised by what it writes; and the configured [labels], which stand on no other family.",
         "From the start if configured, else once it is recognised.";
     IDLE: "streamgauge_upstream_idle_seconds", Type::Gauge, labels!("upstream"),
         "Time since the last inference request left, 0 while one is in flight: what scaling to zero goes by.",

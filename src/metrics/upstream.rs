@@ -102,6 +102,7 @@ pub struct UpstreamSeries {
     pub bytes_down: Arc<Count>,
     pub resends: IntCounter,
     idle: Gauge,
+    oldest_silent: Gauge,
     connect: Histogram,
     forwarding_delay: Arc<Samples>,
     unparsed: [IntCounter; Unparsed::ALL.len()],
@@ -119,6 +120,7 @@ impl UpstreamSeries {
             bytes_down: families.bytes.with_label_values(&[upstream, "down"]),
             resends: families.resends.with_label_values(&[upstream]),
             idle: families.idle.with_label_values(&[upstream]),
+            oldest_silent: families.oldest_silent.with_label_values(&[upstream]),
             connect: families.connect.with_label_values(&[upstream]),
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
             unparsed: Unparsed::ALL
@@ -134,6 +136,11 @@ impl UpstreamSeries {
     /// The upstream has had nothing to do for this long.
     pub fn idle(&self, time: Duration) {
         self.idle.set(time.as_secs_f64());
+    }
+
+    /// The stream of the upstream that has been silent longest has been so for this long.
+    pub fn oldest_silent(&self, time: Duration) {
+        self.oldest_silent.set(time.as_secs_f64());
     }
 
     /// A new connection is ready after this long.

@@ -2,6 +2,7 @@
 
 use super::before::Before;
 use super::headers::{content_encoding, is_deflated, is_grpc, told_by};
+use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
@@ -64,6 +65,8 @@ struct State {
     call: Option<CallStatus>,
     meter: Option<Meter>,
     series: Option<Arc<Series>>,
+    /// Of a stream, from its first output on.
+    watch: Option<Box<Watch>>,
     bytes_down: u64,
     unparsed: u64,
 }
@@ -103,6 +106,7 @@ impl Measurement {
             call: None,
             meter: None,
             series: None,
+            watch: None,
             bytes_down: 0,
             unparsed: 0,
         };
@@ -273,7 +277,7 @@ impl State {
                 self.side.enter(Phase::Streaming);
             }
         }
-        let Self { tap, meter, series, asked, side, before, .. } = self;
+        let Self { tap, meter, series, asked, side, before, watch, client, start, .. } = self;
         let (Some(meter), Some(series)) = (meter, series) else { return };
         let read = AssertUnwindSafe(|| {
             tap.faults.strike(bytes);
@@ -285,9 +289,16 @@ impl State {
                 }
                 tap.told(&sample, series, *asked, before.trace_began);
             });
+            if watch.is_none() && meter.is_stream() && meter.tally().first.is_some() {
+                *watch = Some(tap.pulses.watch(client, series));
+            }
+            if let Some(watch) = watch {
+                watch.read(meter.tally(), arrival, *start);
+            }
         });
         if catch_unwind(read).is_err() {
             self.meter = None;
+            self.watch = None;
             self.unparsed(Unparsed::Panic);
         }
     }
@@ -335,6 +346,13 @@ impl State {
             let tally = meter.tally();
             record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
+            if let Some(mut watch) = self.watch.take() {
+                watch.end(now);
+                record.max_gap_s = watch.flow.max_gap().map(|gap| gap.as_secs_f64());
+                let is_whole = outcome == Outcome::Ok && !meter.is_session();
+                let ratio = watch.flow.burst_ratio(tally, self.start);
+                record.burst_ratio = ratio.filter(|_| is_whole);
+            }
             series.counted(&tokens, tally.live_tokens);
             engine = tally.made_by.or(engine);
             // Here is where a request gets its one queue wait, of whatever source.

@@ -8,6 +8,7 @@ mod activity;
 mod before;
 mod headers;
 mod measurement;
+mod pulse;
 mod request_body;
 mod request_side;
 mod response_body;
@@ -24,6 +25,8 @@ use crate::metrics::{ArrivalSeries, Metrics, Series, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::Activity;
+use pulse::Pulses;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -64,6 +67,10 @@ pub struct TapConfig {
     pub trust_request_start: bool,
     /// The classes that its requests are judged by.
     pub slo: SloClasses,
+    /// A gap without output that is longer is a stall.
+    pub stall: Duration,
+    /// Labels that the configuration gives to the upstream.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The traces that pass through all proxies of the process.
@@ -80,6 +87,7 @@ pub struct Tap {
     known: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
     activity: Activity,
+    pulses: Arc<Pulses>,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
@@ -117,14 +125,14 @@ impl Tap {
         traces: SharedTraces,
         faults: Faults,
     ) -> Self {
-        let TapConfig { name, engine, .. } = &config;
+        let TapConfig { name, engine, stall, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
         let first = metrics.arrivals(&upstream, if is_auto { UNKNOWN } else { engine });
         let (first, known) = (Arc::new(first), OnceLock::new());
         if !is_auto {
-            metrics.upstream_is(&upstream, engine);
+            metrics.upstream_is(&upstream, engine, &config.labels);
             // It is empty.
             let _ = known.set(Arc::clone(&first));
         }
@@ -132,13 +140,13 @@ impl Tap {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
-        let activity = Activity::new(socket::now());
         Self {
             upstream,
             first,
             known,
             series,
-            activity,
+            activity: Activity::new(socket::now()),
+            pulses: Arc::new(Pulses::new(*stall)),
             metrics,
             log,
             faults,
@@ -153,6 +161,12 @@ impl Tap {
     /// Sets the gauges that change with time alone.
     fn refresh(&self, now: Duration) {
         self.series.idle(self.activity.idle(now));
+        self.series.oldest_silent(self.pulses.sweep(now));
+    }
+
+    /// Counts the stalls of running streams; to be called again and again.
+    pub fn sweep(&self) {
+        self.pulses.sweep(socket::now());
     }
 
     /// The handles of this upstream.
@@ -180,7 +194,7 @@ impl Tap {
     /// An answer of the upstream was written by this engine.
     fn recognised(&self, engine: Engine) {
         self.known.get_or_init(|| {
-            self.metrics.upstream_is(&self.upstream, engine.label());
+            self.metrics.upstream_is(&self.upstream, engine.label(), &self.config.labels);
             Arc::new(self.metrics.arrivals(&self.upstream, engine.label()))
         });
     }
