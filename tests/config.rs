@@ -124,6 +124,10 @@ fn proxies_and_what_is_wrong_with_them() {
         ("[[proxies]]\nname = 'a'\n".into(), "proxies[0].upstream: required"),
         (proxy("a", 1, 2) + "tls_cert = 'c.pem'\n", "proxies[0].tls_key: required beside tls_cert"),
         (proxy("a", 1, 2) + "http2 = 'yes'\n", "proxies[0].http2 = \"yes\": not allowed"),
+        (
+            proxy("a", 1, 2) + "health_path = 'health'\n",
+            "proxies[0].health_path = \"health\": not allowed",
+        ),
         (proxy("a", 9464, 2), "listen = 127.0.0.1:9464: the address is admin's already"),
         (proxy("a b", 1, 2), "proxies[0].name = \"a b\": not allowed"),
         ("proxies = 7\n".into(), "proxies: must be [[proxies]] tables"),

@@ -5,6 +5,7 @@ use super::load::default_value;
 use super::shown::shown;
 use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
+use crate::meter::cold::ColdConfig;
 use crate::metrics::MetricsConfig;
 use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
 use crate::tap::TapConfig;
@@ -136,10 +137,11 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
     let Some(Read::Upstream(url)) = values.get("upstream") else { return None };
     let is =
         |key: &str, word: &str| matches!(values.get(key), Some(Read::Text(text)) if text == word);
-    let file = |key: &str| match values.get(key) {
-        Some(Read::Text(path)) => Some(PathBuf::from(path)),
+    let text = |key: &str| match values.get(key) {
+        Some(Read::Text(text)) => Some(text.clone()),
         _ => None,
     };
+    let file = |key: &str| text(key).map(PathBuf::from);
     let http2 = [Http2::Always, Http2::Never].into_iter().find(|mode| is("http2", mode.word()));
     let upstream = UpstreamConfig {
         address: url.address.clone(),
@@ -150,13 +152,19 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         kernel_stamps: is("clock", "kernel"),
         connect_timeout: seconds(values, "connect_timeout_seconds"),
         idle_timeout: seconds(values, "pool_idle_timeout_seconds"),
+        health_path: text("health_path"),
     };
     let engine = match values.get("engine") {
         Some(Read::Text(engine)) => engine.clone(),
         _ => "unknown".into(),
     };
+    let cold = ColdConfig {
+        idle: seconds(values, "cold_idle_seconds"),
+        outage: seconds(values, "outage_seconds"),
+        has_health: upstream.health_path.is_some(),
+    };
     Some(ProxyConfig {
-        tap: TapConfig { name: name.unwrap_or_else(|| upstream.address.to_string()), engine },
+        tap: TapConfig { name: name.unwrap_or_else(|| upstream.address.to_string()), engine, cold },
         listen: address(values, "listen")?,
         tls: file("tls_cert").zip(file("tls_key")).map(|(cert, key)| TlsFiles { cert, key }),
         upstream,
@@ -352,6 +360,7 @@ mod tests {
             kernel_stamps: true,
             connect_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            health_path: None,
         };
         let listen: SocketAddr = "0.0.0.0:8080".parse().unwrap();
         for (host, expected) in [

@@ -34,6 +34,7 @@ pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Val
                 kernel_stamps,
                 connect_timeout,
                 idle_timeout,
+                health_path,
                 ..
             } = &proxy.upstream;
             let (cert, key) = proxy.tls.as_ref().map(|files| (&files.cert, &files.key)).unzip();
@@ -48,6 +49,9 @@ pub(super) fn shown(values: &Values, proxies: &[ProxyConfig]) -> serde_json::Val
                 "clock": if *kernel_stamps { "kernel" } else { "program" },
                 "host": if *rewrite_host { "upstream" } else { "keep" },
                 "engine": proxy.tap.engine,
+                "health_path": health_path,
+                "cold_idle_seconds": proxy.tap.cold.idle.as_secs_f64(),
+                "outage_seconds": proxy.tap.cold.outage.as_secs_f64(),
                 "connect_timeout_seconds": connect_timeout.as_secs_f64(),
                 "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
             })

@@ -253,6 +253,8 @@ pub struct Facts {
     pub made_by: Option<Engine>,
     /// A response begins, in a session of many.
     pub begun: bool,
+    /// The event says that the model is being loaded.
+    pub loading: bool,
     /// The event reports an error.
     pub error: bool,
     /// The event ends the stream (`[DONE]`, `message_stop`, `"done":true`, ...).
@@ -270,6 +272,7 @@ impl Facts {
         self.model = None;
         self.made_by = None;
         self.begun = false;
+        self.loading = false;
         self.error = false;
         self.done = false;
         self.unparsed = None;

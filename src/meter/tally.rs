@@ -62,6 +62,8 @@ impl Kind {
 pub enum Sample<'a> {
     /// A response of a session was asked for: what is told from here on is measured from then.
     Asked(Duration),
+    /// The server said instead of output that it loads the model.
+    Loading,
     /// The first output event arrived.
     First(Duration),
     /// The first output event that is not reasoning arrived.
@@ -195,6 +197,9 @@ impl Tally {
         let index = self.events;
         self.events += 1;
         self.said(facts, sink);
+        if facts.loading {
+            sink(Sample::Loading);
+        }
         if facts.choices.iter().any(ChoiceFacts::is_output) {
             self.output_event(index, arrival, facts, sink);
         } else if let Some(last) = self.last

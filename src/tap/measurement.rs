@@ -1,21 +1,20 @@
 //! The account of one request, from its arrival to its one end.
 
+use super::cold_request::ColdRequest;
+use super::fields::{content_encoding, is_deflated, is_grpc, told_by, trace_id};
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::route::{Operation, Route};
 use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
-use crate::metrics::{Phase, Series};
+use crate::metrics::{Phase, Series, Start};
 use crate::socket::{self, Stamps};
-use crate::wire::framing::{Announced, Framing};
+use crate::wire::framing::Framing;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
-};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -60,6 +59,8 @@ struct State {
     /// How the gRPC call that this is ends.
     call: Option<CallStatus>,
     meter: Option<Meter>,
+    /// Of an inference request.
+    cold: Option<ColdRequest>,
     series: Option<Arc<Series>>,
     bytes_down: u64,
     unparsed: u64,
@@ -77,7 +78,9 @@ impl Measurement {
             _ => client.head_began(),
         };
         let elapsed = socket::now().saturating_sub(start);
+        let is_inference = route.operation.is_inference();
         let state = State {
+            cold: is_inference.then(|| ColdRequest::arrived(tap, start)),
             side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
@@ -216,6 +219,9 @@ impl State {
             return;
         }
         series.head(at.saturating_sub(self.start));
+        if let Some(cold) = &mut self.cold {
+            cold.status(head.status.as_u16());
+        }
         self.told = told_by(&head.headers);
         let Some(dialect) = self.route.read_as(content_type) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
@@ -267,20 +273,36 @@ impl State {
             self.first_byte = Some(arrival.at);
             if !self.meter.as_ref().is_some_and(Meter::is_stream) {
                 self.side.enter(Phase::Streaming);
+                if let (Some(cold), Some(200..300)) = (&mut self.cold, self.status) {
+                    let tells_load = self.meter.as_ref().is_some_and(Meter::tells_load);
+                    cold.output(&self.tap, &self.side, arrival.at, false, tells_load);
+                }
             }
         }
-        let Self { tap, meter, series, asked, side, .. } = self;
+        let Self { tap, meter, series, asked, side, cold, .. } = self;
+        if let Some(cold) = cold {
+            cold.data(tap, side, arrival.at, bytes);
+        }
         let (Some(meter), Some(series)) = (meter, series) else { return };
         let read = AssertUnwindSafe(|| {
             tap.faults.strike(bytes);
+            let (tells_load, is_session) = (meter.tells_load(), meter.is_session());
             meter.push(arrival, bytes, &mut |sample| {
-                match sample {
-                    Sample::Asked(at) => *asked = at,
-                    Sample::First(_) => side.enter(Phase::Streaming),
-                    Sample::Unparsed(reason) => tap.series.unparsed(reason),
+                match (&sample, &mut *cold) {
+                    (Sample::Asked(at), _) => *asked = *at,
+                    (Sample::First(at), cold) => {
+                        side.enter(Phase::Streaming);
+                        if let Some(cold) = cold {
+                            cold.output(tap, side, *at, !is_session, tells_load);
+                        }
+                    }
+                    (Sample::Loading, Some(cold)) => cold.loading(tap, side, arrival.at),
+                    (Sample::Unparsed(reason), _) => tap.series.unparsed(*reason),
                     _ => {}
                 }
-                series.observe(&sample, *asked);
+                // The session's own beginning says nothing of a response in it.
+                let cold = cold.as_ref().filter(|_| !is_session);
+                series.observe(&sample, *asked, cold.map_or(Start::Warm, ColdRequest::start));
             });
         });
         if catch_unwind(read).is_err() {
@@ -308,13 +330,14 @@ impl State {
                 self.status.is_some_and(|status| matches!(status, 101 | 200..300))
             }));
         if let Some(open) = &mut meter {
-            let Self { tap, asked, told, .. } = &self;
+            let Self { tap, asked, told, cold, .. } = &self;
+            let start = cold.as_ref().map_or(Start::Warm, ColdRequest::start);
             let close = AssertUnwindSafe(|| {
                 open.end(end == End::Complete, &mut |sample| {
                     if let Sample::Unparsed(reason) = sample {
                         tap.series.unparsed(reason);
                     }
-                    series.observe(&sample, *asked);
+                    series.observe(&sample, *asked, start);
                 });
                 if let Some(told) = told {
                     open.head(told);
@@ -331,8 +354,13 @@ impl State {
         if let Some(meter) = &meter {
             record.stream |= meter.is_stream();
             record.dialect = Some(meter.dialect());
+            record.measured(meter.tally(), meter.is_stream(), self.start);
+        }
+        if let Some(cold) = self.cold.take() {
+            cold.finish(&self.tap, (end, outcome), now, &series, &mut record);
+        }
+        if let Some(meter) = &meter {
             let tally = meter.tally();
-            record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
             series.counted(&tokens, tally.live_tokens);
             engine = tally.made_by.or(engine);
@@ -404,45 +432,4 @@ impl State {
             ..Record::default()
         }
     }
-}
-
-/// Whether a message of this content type is gRPC's.
-fn is_grpc(content_type: &[u8]) -> bool {
-    Framing::announced(content_type) == Announced::Framing(Framing::LengthPrefixed)
-}
-
-/// What these headers tell, if anything.
-fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
-    let mut told = HeadFacts::default();
-    headers.iter().for_each(|(name, value)| told.note(name.as_str(), value.as_bytes()));
-    (told != HeadFacts::default()).then(|| Box::new(told))
-}
-
-/// The content codings of the body, in the order in which they were applied.
-fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
-    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-    match (values.next(), values.next()) {
-        (None, _) => Cow::Borrowed(b""),
-        (Some(only), None) => Cow::Borrowed(only),
-        _ => {
-            let all = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-            Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
-        }
-    }
-}
-
-/// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
-fn is_deflated(headers: &HeaderMap) -> bool {
-    headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
-        let mut extensions = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
-        extensions.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate"))
-    })
-}
-
-/// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let id = value.split('-').nth(1)?;
-    let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
 }

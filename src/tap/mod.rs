@@ -5,11 +5,15 @@
 //! records its end exactly once, however that end comes.
 
 mod activity;
+mod cold;
+mod cold_request;
+mod fields;
 mod measurement;
 mod request_body;
 mod request_side;
 mod response_body;
 
+pub(crate) use cold::ColdWatch;
 pub use measurement::Measurement;
 pub use request_body::PeekBody;
 pub use request_side::RequestFault;
@@ -17,6 +21,7 @@ pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::dialect::engine::Engine;
+use crate::meter::cold::{ColdConfig, Expected};
 use crate::metrics::{ArrivalSeries, Metrics, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
@@ -57,6 +62,8 @@ pub struct TapConfig {
     /// The engine or vendor behind it: the value of `gen_ai_provider_name`; [`AUTO`] leaves it to be
     /// recognised.
     pub engine: String,
+    /// What a cold start is.
+    pub cold: ColdConfig,
 }
 
 /// What the measurements of one upstream share.
@@ -69,6 +76,7 @@ pub struct Tap {
     known: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
     activity: Activity,
+    cold: ColdWatch,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
@@ -96,7 +104,7 @@ impl Tap {
     }
 
     fn of(config: &TapConfig, metrics: Arc<Metrics>, log: RequestLog, faults: Faults) -> Self {
-        let TapConfig { name, engine } = config;
+        let TapConfig { name, engine, cold } = config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
@@ -111,13 +119,27 @@ impl Tap {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
-        let activity = Activity::new(socket::now());
-        Self { upstream, first, known, series, activity, metrics, log, faults, cutting, ids }
+        let now = socket::now();
+        let activity = Activity::new(now);
+        let cold = ColdWatch::new(&upstream, *cold, now, Arc::clone(&metrics));
+        Self { upstream, first, known, series, activity, cold, metrics, log, faults, cutting, ids }
     }
 
     /// Sets the gauges that change with time alone.
     fn refresh(&self, now: Duration) {
         self.series.idle(self.activity.idle(now));
+        self.cold.refresh(now);
+    }
+
+    /// What finds cold starts.
+    pub(crate) fn cold(&self) -> &ColdWatch {
+        &self.cold
+    }
+
+    /// What a request to a warm and idle server would take. The baseline of the queue's estimator tells it;
+    /// without one, slowness after idleness is not judged.
+    fn expected(&self, _model: &str, _bytes: u64) -> Option<Expected> {
+        None
     }
 
     /// The handles of this upstream.

@@ -83,7 +83,7 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColdStart {
     pub reason: Reason,
-    /// The model whose output ended it; `None` if the server got ready and nobody waited.
+    /// The model whose output ended it; `None` if it ended without any.
     pub model: Option<String>,
     pub began: Duration,
     pub ended: Duration,
@@ -275,12 +275,7 @@ impl ColdStarts {
             // Who is in flight may be waiting for the model.
             return server;
         }
-        server.or_else(|| {
-            self.models.iter_mut().find_map(|(name, model)| {
-                let ended = model.tick(now)?;
-                Some(ColdStart { model: Some(name.clone()), ..ended })
-            })
-        })
+        server.or_else(|| self.models.values_mut().find_map(|model| model.tick(now)))
     }
 
     /// When the next probe is due; `None` while nothing is to be found out.
@@ -288,10 +283,10 @@ impl ColdStarts {
         self.server.probe_due()
     }
 
-    /// Whether the server accepts connections (or says on its health path that it is ready), as far as is
-    /// known.
-    pub fn is_up(&self) -> bool {
-        self.server.is_up()
+    /// Whether the server accepts connections (or says on its health path that it is ready) as far as is
+    /// known; `None` until the first probe has come back.
+    pub fn is_up(&self) -> Option<bool> {
+        (!self.server.is_starting()).then(|| self.server.is_up())
     }
 
     /// Since when the server has been away for longer than any cold start takes, told once.
@@ -306,8 +301,11 @@ impl ColdStarts {
 
     /// What the requests in flight tell of a server that is away; nothing of one that is there.
     fn in_flight(&self) -> InFlight {
+        if self.server.is_up() {
+            return InFlight::default();
+        }
         let unready = self.server.unready();
-        let asks = || self.asks.values().copied().filter(|_| !self.server.is_up());
+        let asks = || self.asks.values().copied();
         InFlight {
             waits: asks().any(|asked| asked <= unready),
             accepted: asks().filter(|asked| *asked > unready).min(),

@@ -40,7 +40,7 @@ pub struct Ladder {
 }
 
 /// The requests in flight, as far as they tell when a server that was away is ready again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct InFlight {
     /// Some came before the last probe that failed, and are still there: they wait.
     pub waits: bool,
@@ -280,8 +280,9 @@ impl Server {
         if found != Probe::Ready {
             self.unready = asked;
         }
-        // What has failed since the probe went out, it says nothing of.
-        let suspicion = self.suspicion.take_if(|suspicion| suspicion.raised <= asked);
+        // That it was ready when the probe went out says nothing of what has failed since.
+        let is_answered = |one: &mut Suspicion| found != Probe::Ready || one.raised <= asked;
+        let suspicion = self.suspicion.take_if(is_answered);
         match (&mut self.state, found) {
             (State::Starting, Probe::Ready) => self.state = State::Ready,
             (State::Starting, found) => {
@@ -389,6 +390,10 @@ impl Server {
             (_, Some(suspicion)) => Some(suspicion.raised),
             (_, None) => None,
         }
+    }
+
+    pub fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting)
     }
 
     pub fn is_up(&self) -> bool {

@@ -221,6 +221,23 @@ fn restarted_under_load() {
 }
 
 #[test]
+fn a_restart_that_breaks_before_it_refuses() {
+    each_seed(|rng, seed| {
+        let mut world = World::new(Up::Ready, false);
+        world.ask(9.0, JOB);
+        world.break_one(10.0);
+        // The probe that follows finds it listening still.
+        world.become_(10.2, Up::Down, false);
+        let asked = rng.between(10.3, 14.0);
+        world.ask(asked, JOB);
+        world.become_(40.0, Up::Ready, false);
+        world.ask(60.0, JOB);
+        world.run(100.0);
+        world.assert_found(seed, &[(Reason::Restarted, secs(asked), secs(40.0))]);
+    });
+}
+
+#[test]
 fn a_restart_that_lets_streams_finish() {
     each_seed(|rng, seed| {
         let (stop, away) = (rng.between(10.0, 30.0), rng.between(5.0, 100.0));
@@ -265,10 +282,10 @@ fn an_outage_is_no_cold_start() {
     world.run(3700.0);
     assert_eq!(world.cold.outage(secs(3700.0)), Some(secs(11.0)));
     assert_eq!(world.cold.outage(secs(3701.0)), None, "told once");
-    assert!(!world.cold.is_up());
+    assert_eq!(world.cold.is_up(), Some(false));
     world.run(5000.0);
     world.assert_found("", &[]);
-    assert!(world.cold.is_up());
+    assert_eq!(world.cold.is_up(), Some(true));
 }
 
 #[test]
@@ -304,7 +321,7 @@ fn overload() {
         }
         world.run(1000.0);
         world.assert_found(seed, &[]);
-        assert!(world.cold.is_up());
+        assert_eq!(world.cold.is_up(), Some(true));
         assert_eq!(world.cold_ones(), 0);
     });
 }

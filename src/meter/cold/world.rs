@@ -117,6 +117,7 @@ pub struct World {
     /// `t_req` of those that were refused.
     pub refused: Vec<Duration>,
     pub probes: usize,
+    under_way: Option<(Duration, Duration, Probe)>,
 }
 
 impl World {
@@ -134,6 +135,7 @@ impl World {
             served: Vec::new(),
             refused: Vec::new(),
             probes: 0,
+            under_way: None,
         }
     }
 
@@ -176,22 +178,32 @@ impl World {
     }
 
     fn probe_until(&mut self, to: Duration) {
-        while let Some(due) = self.cold.probe_due().map(|due| due.max(self.now)) {
-            let (found, after) = match self.up {
-                Up::Down => (Probe::Refused, 0.0002),
-                Up::Loading | Up::Holding if self.cold.config.has_health => (Probe::Open, 0.001),
-                Up::Loading | Up::Holding | Up::Ready => (Probe::Ready, 0.0005),
-                Up::Silent => (Probe::Silent, 1.0),
-            };
-            let back = due + secs(after);
+        loop {
+            let probe = self.under_way.take().or_else(|| {
+                let due = self.cold.probe_due()?.max(self.now);
+                (due <= to).then(|| self.probe(due))
+            });
+            let Some((asked, back, found)) = probe else { return };
             if back > to {
+                self.under_way = probe;
                 return;
             }
             self.now = back;
             self.probes += 1;
-            let ended = self.cold.probed(due, back, found);
+            let ended = self.cold.probed(asked, back, found);
             self.found.extend(ended);
         }
+    }
+
+    /// A probe that goes out at this instant: when it comes back, and with what.
+    fn probe(&self, at: Duration) -> (Duration, Duration, Probe) {
+        let (found, after) = match self.up {
+            Up::Down => (Probe::Refused, 0.0002),
+            Up::Loading | Up::Holding if self.cold.config.has_health => (Probe::Open, 0.001),
+            Up::Loading | Up::Holding | Up::Ready => (Probe::Ready, 0.0005),
+            Up::Silent => (Probe::Silent, 1.0),
+        };
+        (at, at + secs(after), found)
     }
 
     fn happen(&mut self, event: Event) {

@@ -1,0 +1,47 @@
+//! What is read of header fields.
+
+use crate::dialect::head::HeadFacts;
+use crate::wire::framing::{Announced, Framing};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
+use std::borrow::Cow;
+
+/// Whether a message of this content type is gRPC's.
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
+    Framing::announced(content_type) == Announced::Framing(Framing::LengthPrefixed)
+}
+
+/// What these headers tell, if anything.
+pub(super) fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
+    let mut told = HeadFacts::default();
+    headers.iter().for_each(|(name, value)| told.note(name.as_str(), value.as_bytes()));
+    (told != HeadFacts::default()).then(|| Box::new(told))
+}
+
+/// The content codings of the body, in the order in which they were applied.
+pub(super) fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    match (values.next(), values.next()) {
+        (None, _) => Cow::Borrowed(b""),
+        (Some(only), None) => Cow::Borrowed(only),
+        _ => {
+            let all = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+            Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
+        }
+    }
+}
+
+/// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
+pub(super) fn is_deflated(headers: &HeaderMap) -> bool {
+    headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
+        let mut extensions = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
+        extensions.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate"))
+    })
+}
+
+/// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
+pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let id = value.split('-').nth(1)?;
+    let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
+}
