@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
 use streamgauge::dialect::route::{self, Operation};
 use streamgauge::meter::{Arrival, Flow, Meter};
-use streamgauge::metrics::{Metrics, MetricsConfig};
+use streamgauge::metrics::{Metrics, MetricsConfig, Start};
 
 #[path = "events/shapes.rs"]
 mod shapes;
@@ -58,7 +58,9 @@ fn main() {
                     late: Duration::ZERO,
                     stamped: true,
                 };
-                meter.push(arrival, bytes, &mut |sample| series.observe(&sample, Duration::ZERO));
+                meter.push(arrival, bytes, &mut |sample| {
+                    series.observe(&sample, Duration::ZERO, Start::Warm);
+                });
                 flow.read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
             };
             let (first, rest) = events.split_at(WARM_UP);

@@ -156,14 +156,23 @@ impl App {
                 let upstream = Upstream::new(bound.connector.clone(), Arc::clone(&bound.tap));
                 listeners.push((listener, bound.tls.clone(), Arc::new(upstream)));
             }
+            // One worker looks after what is probed, which is little.
+            let watched: Vec<_> = proxies
+                .iter()
+                .filter(|_| worker == 0)
+                .map(|bound| (bound.connector.clone(), Arc::clone(&bound.tap)))
+                .collect();
             let stopping = stopping.clone();
             let beats = heart.clone();
             let observe_lag = shared.metrics.event_loop_lag();
             threads.push(spawn(format!("proxy-{worker}"), ended.clone(), async move {
                 claim_cells(worker);
                 let mut serving = tokio::task::JoinSet::new();
-                // Beside the others, not among them: it ends with the runtime.
+                // Beside the others, not among them: they end with the runtime.
                 tokio::spawn(socket::watch_lag(beats, observe_lag));
+                for (connector, tap) in watched {
+                    tokio::spawn(proxy::watch(connector, tap));
+                }
                 for (listener, tls, upstream) in listeners {
                     let stopping = stopping.clone();
                     serving.spawn(proxy::serve(listener, tls, upstream, stopping, grace));

@@ -138,6 +138,10 @@ fn proxies_and_what_is_wrong_with_them() {
             proxy("a", 1, 2) + "trust_request_start = 'yes'\n",
             "proxies[0].trust_request_start = \"yes\": not allowed; allowed: true or false",
         ),
+        (
+            proxy("a", 1, 2) + "health_path = 'health'\n",
+            "proxies[0].health_path = \"health\": not allowed",
+        ),
         (proxy("a", 9464, 2), "listen = 127.0.0.1:9464: the address is admin's already"),
         (proxy("a b", 1, 2), "proxies[0].name = \"a b\": not allowed"),
         ("proxies = 7\n".into(), "proxies: must be [[proxies]] tables"),

@@ -121,7 +121,10 @@ fn flood() -> SocketAddr {
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let mut socket = socket.unwrap();
-            let _ = socket.read(&mut [0; 4096]).unwrap();
+            if socket.read(&mut [0; 4096]).unwrap() == 0 {
+                // A probe.
+                continue;
+            }
             let _ = socket.write_all(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n",
             );

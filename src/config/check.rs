@@ -6,6 +6,7 @@ use super::shown::shown;
 use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
 use crate::meter::SloClasses;
+use crate::meter::cold::ColdConfig;
 use crate::metrics::MetricsConfig;
 use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
 use crate::tap::TapConfig;
@@ -150,10 +151,11 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
     let Some(Read::Upstream(url)) = values.get("upstream") else { return None };
     let is =
         |key: &str, word: &str| matches!(values.get(key), Some(Read::Text(text)) if text == word);
-    let file = |key: &str| match values.get(key) {
-        Some(Read::Text(path)) => Some(PathBuf::from(path)),
+    let text = |key: &str| match values.get(key) {
+        Some(Read::Text(text)) => Some(text.clone()),
         _ => None,
     };
+    let file = |key: &str| text(key).map(PathBuf::from);
     let http2 = [Http2::Always, Http2::Never].into_iter().find(|mode| is("http2", mode.word()));
     let upstream = UpstreamConfig {
         address: url.address.clone(),
@@ -164,10 +166,16 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         kernel_stamps: is("clock", "kernel"),
         connect_timeout: seconds(values, "connect_timeout_seconds"),
         idle_timeout: seconds(values, "pool_idle_timeout_seconds"),
+        health_path: text("health_path"),
     };
     let engine = match values.get("engine") {
         Some(Read::Text(engine)) => engine.clone(),
         _ => "unknown".into(),
+    };
+    let cold = ColdConfig {
+        idle: seconds(values, "cold_idle_seconds"),
+        outage: seconds(values, "outage_seconds"),
+        has_health: upstream.health_path.is_some(),
     };
     Some(ProxyConfig {
         tap: TapConfig {
@@ -179,6 +187,7 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
             ),
             slo: SloClasses::default(),
             stall: seconds(values, "stall_seconds"),
+            cold,
             labels: labels(values),
         },
         listen: address(values, "listen")?,
@@ -391,6 +400,7 @@ mod tests {
             kernel_stamps: true,
             connect_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            health_path: None,
         };
         let listen: SocketAddr = "0.0.0.0:8080".parse().unwrap();
         for (host, expected) in [

@@ -16,6 +16,8 @@ pub enum Kind {
     Path,
     /// The path of a file to read.
     File,
+    /// A path of the server's, which begins with `/`.
+    UrlPath,
     /// Text that becomes a label: letters, digits, `.`, `_`, `-`, `:` and `/`, at most 64.
     Name,
     /// Any text that is not empty; never shown.
@@ -51,6 +53,7 @@ impl Kind {
             }
             Self::Path => "a file's path, or - for standard output".into(),
             Self::File => "a file's path".into(),
+            Self::UrlPath => "a path, such as /health, of printable ASCII characters".into(),
             Self::Name => "1 to 64 letters, digits or any of . _ - : /".into(),
             Self::Secret => "a text that is not empty".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
@@ -106,6 +109,9 @@ pub const KEYS: &[Key] = &[
     proxy_key("connect_timeout_seconds", Kind::Seconds(0.001, 3600.0), Some("10.0")),
     proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
     proxy_key("trust_request_start", Kind::Flag, Some("false")),
+    proxy_key("health_path", Kind::UrlPath, None),
+    proxy_key("cold_idle_seconds", Kind::Seconds(1.0, 86400.0), Some("60.0")),
+    proxy_key("outage_seconds", Kind::Seconds(1.0, 604_800.0), Some("3600.0")),
     proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),
     proxy_key("stall_seconds", Kind::Seconds(0.1, 3600.0), Some("2.0")),
     proxy_key("labels", Kind::Labels, Some("{}")),

@@ -42,6 +42,7 @@ pub(super) fn shown(
                 kernel_stamps,
                 connect_timeout,
                 idle_timeout,
+                health_path,
                 ..
             } = &proxy.upstream;
             let (cert, key) = proxy.tls.as_ref().map(|files| (&files.cert, &files.key)).unzip();
@@ -59,6 +60,9 @@ pub(super) fn shown(
                 "engine": proxy.tap.engine,
                 "stall_seconds": proxy.tap.stall.as_secs_f64(),
                 "labels": proxy.tap.labels,
+                "health_path": health_path,
+                "cold_idle_seconds": proxy.tap.cold.idle.as_secs_f64(),
+                "outage_seconds": proxy.tap.cold.outage.as_secs_f64(),
                 "connect_timeout_seconds": connect_timeout.as_secs_f64(),
                 "pool_idle_timeout_seconds": idle_timeout.as_secs_f64(),
             })

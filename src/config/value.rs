@@ -62,6 +62,10 @@ pub(super) fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
         Kind::Address => text.parse().map(Read::Address).map_err(|_| None),
         Kind::Url => upstream_url::parse(&text).map(Read::Upstream).map_err(Some),
         Kind::Path | Kind::File | Kind::Secret if !text.is_empty() => Ok(Read::Text(text)),
+        Kind::UrlPath => {
+            let good = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+            good.then_some(Read::Text(text)).ok_or(None)
+        }
         Kind::Name => {
             let good = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
             ((1..=64).contains(&text.len()) && text.chars().all(good))

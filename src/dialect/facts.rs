@@ -259,6 +259,8 @@ pub struct Facts {
     pub head_at_slot: Option<bool>,
     /// A response begins, in a session of many.
     pub begun: bool,
+    /// The event says that the model is being loaded.
+    pub loading: bool,
     /// The event reports an error.
     pub error: bool,
     /// The event ends the stream (`[DONE]`, `message_stop`, `"done":true`, ...).
@@ -277,6 +279,7 @@ impl Facts {
         self.made_by = None;
         self.head_at_slot = None;
         self.begun = false;
+        self.loading = false;
         self.error = false;
         self.done = false;
         self.unparsed = None;

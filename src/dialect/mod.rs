@@ -6,7 +6,8 @@
 //! bytes, and gives [`Facts`]. It knows no transport, no clock and no metrics.
 //!
 //! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
-//! request, [`engine`] recognises who answers, [`head`] reads what a response's head tells.
+//! request, [`engine`] recognises who answers, [`head`] reads what a response's head tells, [`loading`]
+//! finds in a refusal that the model is being loaded.
 
 pub mod anthropic;
 pub mod bedrock;
@@ -18,6 +19,7 @@ pub mod generate;
 pub mod grpc;
 pub mod head;
 pub mod llamacpp;
+pub mod loading;
 pub mod ollama;
 pub mod openai_assistants;
 pub mod openai_chat;
@@ -66,6 +68,8 @@ pub struct Dialect {
     pub json: Framing,
     /// In Amazon's event stream, the data of each event is base64 inside of its message.
     in_chunks: bool,
+    /// The end of a response tells how long its model was loaded.
+    pub tells_load: bool,
 }
 
 /// What is left to say of an event once its places are read. It is given the event's `event` field.
@@ -80,7 +84,7 @@ impl Dialect {
         ending: Ending,
     ) -> Self {
         let (events, json) = (Events::Json(shape), Framing::Document);
-        Self { name, events, conclude, ending, json, in_chunks: false }
+        Self { name, events, conclude, ending, json, in_chunks: false, tells_load: false }
     }
 
     /// The same dialect where JSON that may be a stream is framed like this.
@@ -101,7 +105,8 @@ impl Dialect {
     /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.
     const fn protobuf(name: &'static str, message: &'static Message, conclude: Conclude) -> Self {
         let (events, json) = (Events::Protobuf(message), Framing::Document);
-        Self { name, events, conclude, ending: Ending::Body, json, in_chunks: false }
+        let (ending, in_chunks, tells_load) = (Ending::Body, false, false);
+        Self { name, events, conclude, ending, json, in_chunks, tells_load }
     }
 
     /// A dialect whose events are bare text, framed as server-sent events or in chunks.
@@ -112,12 +117,17 @@ impl Dialect {
         ending: Ending,
     ) -> Self {
         let (events, json) = (Events::Text(shape), Framing::Document);
-        Self { name, events, conclude, ending, json, in_chunks: false }
+        Self { name, events, conclude, ending, json, in_chunks: false, tells_load: false }
     }
 
     /// The same dialect, wrapped in the messages of Amazon's event stream.
     const fn in_chunks(self) -> Self {
         Self { in_chunks: true, ..self }
+    }
+
+    /// The same dialect where the end of a response tells how long its model was loaded.
+    const fn telling_load(self) -> Self {
+        Self { tells_load: true, ..self }
     }
 
     /// The framing of a body whose content type announces this one.

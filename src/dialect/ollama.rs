@@ -12,13 +12,14 @@ use super::{Dialect, Ending};
 
 /// `/api/chat`.
 pub static CHAT: Dialect =
-    Dialect::streamed_as_lines("ollama-chat", &CHAT_LINE, conclude, Ending::Told);
+    Dialect::streamed_as_lines("ollama-chat", &CHAT_LINE, conclude, Ending::Told).telling_load();
 /// `/api/generate`.
 pub static GENERATE: Dialect =
-    Dialect::streamed_as_lines("ollama-generate", &GENERATE_LINE, conclude, Ending::Told);
+    Dialect::streamed_as_lines("ollama-generate", &GENERATE_LINE, conclude, Ending::Told)
+        .telling_load();
 /// `/api/embed` and the older `/api/embeddings`.
 pub static EMBED: Dialect =
-    Dialect::streamed_as_sse("ollama-embed", &EMBEDDED, conclude, Ending::Told);
+    Dialect::streamed_as_sse("ollama-embed", &EMBEDDED, conclude, Ending::Told).telling_load();
 
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static THINKING: Shape = Shape::scalar(Tag::Reasoning(0));

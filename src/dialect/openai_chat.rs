@@ -196,6 +196,7 @@ fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
         && choice.finish.is_none()
     {
         draft.facts.choices.clear();
+        draft.facts.loading = true;
     }
     draft.conclude();
 }

@@ -295,7 +295,8 @@ fn what_servers_say_of_their_own_time() {
 #[test]
 fn text_that_no_model_wrote() {
     let outputs = |data: &str| facts(data).choices.iter().filter(|c| c.is_output()).count();
-    assert_eq!(outputs(r#"{"choices":[{"delta":{"reasoning_content":"loading model"}}]}"#), 0);
+    let shown = r#"{"choices":[{"delta":{"reasoning_content":"loading model"}}]}"#;
+    assert_eq!((outputs(shown), facts(shown).loading), (0, true));
     for real in [
         r#"{"id":"chatcmpl-1","choices":[{"delta":{"reasoning_content":"We"}}]}"#,
         r#"{"object":"chat.completion.chunk","choices":[{"delta":{"reasoning_content":"We"}}]}"#,
@@ -303,7 +304,7 @@ fn text_that_no_model_wrote() {
         r#"{"choices":[{"delta":{"content":"We"}}]}"#,
         r#"{"choices":[{"delta":{"reasoning_content":"We","content":"We"}}]}"#,
     ] {
-        assert_eq!(outputs(real), 1, "{real}");
+        assert_eq!((outputs(real), facts(real).loading), (1, false), "{real}");
     }
 }
 

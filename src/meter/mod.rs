@@ -4,11 +4,12 @@
 //! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`Flow`] tells how evenly output comes;
 //! [`queue_wait`] picks the best source of a wait; [`trace`] joins the calls of a trace; [`outcome`] says how a
 //! request ended and [`slo`] whether it met its targets; [`Record`] is the finished account, one line of the
-//! request log. An instant is a [`Duration`] since some start that all instants share.
+//! request log. [`cold`] finds cold starts. An instant is a [`Duration`] since some start that all instants share.
 //!
 //! [`Duration`]: std::time::Duration
 
 mod arrivals;
+pub mod cold;
 mod flow;
 mod interval;
 mod outcome;

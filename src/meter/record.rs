@@ -157,6 +157,10 @@ pub struct Record {
     pub engine_prefill_s: Option<f64>,
     pub engine_decode_s: Option<f64>,
     pub engine_total_s: Option<f64>,
+    /// It waited for a server or a model that was not ready; absent without output.
+    pub cold: Option<bool>,
+    /// Why that was.
+    pub cold_reason: Option<&'static str>,
     pub input_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub output_tokens_source: Option<TokenSource>,

@@ -109,6 +109,11 @@ impl Meter {
         }
     }
 
+    /// Whether the end of the response may tell how long its model was loaded.
+    pub fn tells_load(&self) -> bool {
+        self.reading.dialect().tells_load
+    }
+
     /// The name of the dialect that the response is in.
     pub fn dialect(&self) -> &'static str {
         self.reading.name()

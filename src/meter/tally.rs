@@ -39,6 +39,8 @@ impl Kind {
 pub enum Sample<'a> {
     /// A response of a session was asked for: what is told from here on is measured from then.
     Asked(Duration),
+    /// The server said instead of output that it loads the model.
+    Loading,
     /// The first output event arrived.
     First(Duration),
     /// The first output event that is not reasoning arrived.
@@ -181,6 +183,9 @@ impl Tally {
         self.said(facts, sink);
         if facts.timings.is_some_and(|timings| timings.total.is_some()) {
             self.timed = Some(arrival.at);
+        }
+        if facts.loading {
+            sink(Sample::Loading);
         }
         if facts.choices.iter().any(ChoiceFacts::is_output) {
             self.output_event(index, arrival, facts, sink);

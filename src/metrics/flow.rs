@@ -56,8 +56,8 @@ impl Series {
             let new = || self.histogram(&self.families.max_gap, []);
             self.flow.max_gap.get_or_init(new).observe(gap);
         }
-        // Of warm requests only.
         if self.families.by_input_size
+            && record.cold != Some(true)
             && let Some(ttft) = record.ttft_s
         {
             let size = input_size(record.input_tokens);

@@ -6,6 +6,7 @@
 
 mod before;
 mod cells;
+mod cold;
 mod edges;
 mod families;
 mod flow;
@@ -18,9 +19,10 @@ mod text;
 mod upstream;
 
 pub use cells::claim_cells;
+pub use cold::ColdSeries;
 pub use flow::StallCounter;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
-pub use series::{Series, SeriesKey};
+pub use series::{Series, SeriesKey, Start};
 pub use text::Gathered;
 pub use upstream::{ArrivalSeries, Phase, UpstreamSeries};
 
@@ -118,6 +120,11 @@ impl Metrics {
     /// The handles of an upstream that need no request's labels.
     pub fn upstream(&self, name: &str) -> UpstreamSeries {
         UpstreamSeries::new(&self.families, name)
+    }
+
+    /// The handles of an upstream for its cold starts.
+    pub fn cold(&self, upstream: &str) -> ColdSeries {
+        ColdSeries::new(Arc::clone(&self.families), upstream)
     }
 
     /// The handles for requests to this upstream, behind which is this engine or vendor.

@@ -3,6 +3,7 @@
 use super::MetricsConfig;
 use super::before::Before;
 use super::cells::{self, Count, Family, Samples};
+use super::cold::STAGES;
 use super::edges::edges;
 use super::families::Families;
 use super::flow::{self, FlowHandles};
@@ -11,6 +12,7 @@ use super::labels::OTHER;
 use super::table::{self, Metric, Type};
 use super::upstream::Phase;
 use crate::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
+use crate::meter::cold::Reason;
 use crate::meter::{
     Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
 };
@@ -26,6 +28,15 @@ pub struct SeriesKey {
     pub provider: Arc<str>,
     pub operation: Operation,
     pub model: Arc<str>,
+}
+
+/// Whether a request met the server ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Warm,
+    Cold,
+    /// Only the end of its response tells.
+    Untold,
 }
 
 /// A counter that never falls: what was counted too much is a debt, which later increments pay.
@@ -91,7 +102,8 @@ impl<K: PartialEq, M: Clone> Known<K, M> {
 pub struct Series {
     pub(super) families: Arc<Families>,
     key: SeriesKey,
-    ttft: OnceLock<Histogram>,
+    /// Of a warm start, and of a cold one.
+    ttft: [OnceLock<Histogram>; 2],
     answer: OnceLock<Histogram>,
     head: OnceLock<Histogram>,
     chunk_gap: OnceLock<Arc<Samples>>,
@@ -127,7 +139,7 @@ impl Series {
         Self {
             families,
             key,
-            ttft: OnceLock::new(),
+            ttft: Default::default(),
             answer: OnceLock::new(),
             head: OnceLock::new(),
             chunk_gap: OnceLock::new(),
@@ -191,20 +203,34 @@ impl Series {
         self.head.get_or_init(new).observe(after.as_secs_f64());
     }
 
-    /// What a response told while it runs. `start` is the instant of the request's first byte; in a session,
+    /// The first output of a stream came this long (in seconds) after its request. A start that is untold
+    /// is to be told later.
+    pub fn first(&self, after: f64, start: Start) {
+        let [warm, cold] = &self.ttft;
+        let (cell, label) = match start {
+            Start::Warm => (warm, "warm"),
+            Start::Cold => (cold, "cold"),
+            Start::Untold => return,
+        };
+        cell.get_or_init(|| self.histogram(&self.families.ttft, [label])).observe(after);
+    }
+
+    /// The same of its first output that is not reasoning, which is not measured of a cold start.
+    pub fn first_answer(&self, after: f64, start: Start) {
+        if start == Start::Warm {
+            let new = || self.histogram(&self.families.answer, []);
+            self.answer.get_or_init(new).observe(after);
+        }
+    }
+
+    /// What a response told while it runs. `asked` is the instant of the request's first byte; in a session,
     /// that at which the response was asked for.
-    pub fn observe(&self, sample: &Sample<'_>, start: Duration) {
-        let Families { ttft, answer, chunk_gap, itl, .. } = &*self.families;
-        let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
+    pub fn observe(&self, sample: &Sample<'_>, asked: Duration, start: Start) {
+        let Families { chunk_gap, itl, .. } = &*self.families;
+        let since = |at: Duration| at.saturating_sub(asked).as_secs_f64();
         match *sample {
-            Sample::First(at) => {
-                let new = || self.histogram(ttft, ["warm"]);
-                self.ttft.get_or_init(new).observe(since(at));
-            }
-            Sample::FirstAnswer(at) => {
-                let new = || self.histogram(answer, []);
-                self.answer.get_or_init(new).observe(since(at));
-            }
+            Sample::First(at) => self.first(since(at), start),
+            Sample::FirstAnswer(at) => self.first_answer(since(at), start),
             Sample::ChunkGap(gap) => {
                 let new = || self.cells(chunk_gap, []);
                 self.chunk_gap.get_or_init(new).observe(gap.as_secs_f64());
@@ -220,7 +246,7 @@ impl Series {
             Sample::OutputTokens(count) => self.output_tokens().add(count),
             Sample::Characters(kind, count) => self.characters(kind).inc_by(count),
             Sample::Finished(reason) => self.finished(reason),
-            Sample::Asked(_) | Sample::Unparsed(_) => {}
+            Sample::Asked(_) | Sample::Loading | Sample::Unparsed(_) => {}
         }
     }
 
@@ -288,6 +314,9 @@ impl Series {
 
     /// What the server says of its own time.
     fn told_by_server(&self, record: &Record) {
+        if record.cold == Some(true) {
+            return;
+        }
         if let (Some(wait), Some(source)) = (record.queue_s, record.queue_source) {
             let new = || self.histogram(&self.families.queue_wait, [source]);
             self.queue_wait.get(source, new).observe(wait);
@@ -333,6 +362,9 @@ impl Series {
             self.counter(&families.usage_coverage, [reported])
         };
         self.usage_coverage.get(reported, new).inc();
+        if record.cold == Some(true) {
+            return;
+        }
         if let (Some(tpot), Some((_, source))) = (record.tpot_s, tokens.output) {
             let new = || self.histogram(&families.tpot, [source.label()]);
             self.tpot.get(source, new).observe(tpot);
@@ -377,7 +409,7 @@ pub(super) fn worst_case(
         "gen_ai_operation_name" => Operation::ALL.len(),
         // One for each upstream, or `unknown` until it is recognised; with both, the upstreams are counted.
         "gen_ai_provider_name" => 2,
-        "version" | "label" | "start" | "engine" => 1,
+        "version" | "label" | "engine" => 1,
         "gen_ai_request_model" => models,
         "upstream" => upstreams,
         "slo" => config.slo.len(),
@@ -391,12 +423,14 @@ pub(super) fn worst_case(
         "source" => TokenSource::ALL.len(),
         "reason" if metric.name == table::UNPARSED.name => Unparsed::ALL.len(),
         // And `other`.
-        "reason" => USUAL_REASONS.len() + 1,
+        "reason" if metric.name == table::FINISH_REASONS.name => USUAL_REASONS.len() + 1,
+        "reason" => Reason::ALL.len(),
         "outcome" | "error_type" => Outcome::ALL.len() + CODES,
         // Each code belongs to few outcomes, which were counted.
         "code" => 1,
         "interval" => Interval::ALL.len(),
-        // stream, reported, direction, type, subset: two each.
+        "stage" => STAGES.len(),
+        // start, stream, reported, direction, type, subset: two each.
         _ => 2,
     };
     let labels: usize = metric.labels.iter().map(of_label).product();

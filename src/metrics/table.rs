@@ -141,10 +141,10 @@ macro_rules! metrics {
 metrics! {
     TTFT: "gen_ai_server_time_to_first_token_seconds", Type::Histogram(FIRST), labels!(common, "start"),
         "Time from the request's first byte to the first event that carries generated output.",
-        "When the first output event arrives; streams, whatever their outcome.";
+        "When the first output event arrives, or at the end if only that tells whether the start was cold; streams, whatever their outcome.";
     TTFT_BY_INPUT: "streamgauge_time_to_first_token_by_input_seconds", Type::Histogram(FIRST), labels!(common, "input_size"),
         "Time to first token by the class of input that the request belongs to: at most so many input tokens as the server counted them.",
-        "At the end of a stream that had output, whatever its outcome, if ttft_by_input_size is set; unknown where the server does not tell its count.";
+        "At the end of a stream that had output and a warm start, whatever its outcome, if ttft_by_input_size is set; unknown where the server does not tell its count.";
     TPOT: "gen_ai_server_time_per_output_token_seconds", Type::Histogram(PER_TOKEN), labels!(common, "source"),
         "Time from the first to the last output event over the output tokens after the first.",
         "At the end of a stream with outcome ok, one choice, two or more tokens, and output in two or more reads.";
@@ -271,6 +271,18 @@ metrics! {
     IDLE: "streamgauge_upstream_idle_seconds", Type::Gauge, labels!("upstream"),
         "Time since the last inference request left, 0 while one is in flight: what scaling to zero goes by.",
         "When scraped; before the first request since our own start.";
+    UP: "streamgauge_upstream_up", Type::Gauge, labels!("upstream"),
+        "1 if the upstream accepts connections, or says on health_path that it is ready, as far as is known; else 0.",
+        "When scraped; once the first probe has come back.";
+    COLD_STARTS: "streamgauge_cold_starts_total", Type::Counter, labels!("upstream", "gen_ai_request_model", "reason"),
+        "Cold starts, by the model whose output ended them (other if there was none) and why: boot, restarted, unreachable, loading, reported_load, idle.",
+        "When one has ended; an outage is none.";
+    COLD_START: "streamgauge_cold_start_seconds", Type::Histogram(LATENCY), labels!("upstream", "gen_ai_request_model", "reason"),
+        "Time from the first demand that met the server not ready (boot: from our own start) to the first output after it, or to readiness if nobody waited.",
+        "When it has ended.";
+    BOOT: "streamgauge_boot_seconds", Type::Gauge, labels!("upstream", "stage"),
+        "Time from our own start until the upstream's port was open (port_open), health_path said ready (healthy), the first output came (first_token).",
+        "When each is reached; absent if the upstream was there before us.";
     RESENDS: "streamgauge_upstream_resends_total", Type::Counter, labels!("upstream"),
         "Requests sent again because their pooled connection was dead before one byte was written.",
         "When it happens.";

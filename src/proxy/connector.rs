@@ -48,6 +48,9 @@ pub(super) enum ConnectError {
     Timeout,
     /// Nobody listens there.
     Unreachable,
+    /// We have nothing left to connect with, or a Unix socket has no room for one more: it says nothing of
+    /// whether the server is ready.
+    Exhausted,
     /// TLS failed: the server does not speak it, or is not trusted.
     Tls,
     /// The server does not speak HTTP/2.
@@ -126,5 +129,13 @@ impl Connector {
 
 fn failed(error: io::Error) -> ConnectError {
     tracing::debug!(%error, "cannot connect to the upstream");
-    if tls::is_tls(&error) { ConnectError::Tls } else { ConnectError::Unreachable }
+    // A process's and a system's limit of open files; the same errnos on all that we run on.
+    const NO_FILES: [i32; 2] = [24, 23];
+    let is_out = error.raw_os_error().is_some_and(|errno| NO_FILES.contains(&errno));
+    match error.kind() {
+        _ if tls::is_tls(&error) => ConnectError::Tls,
+        io::ErrorKind::WouldBlock | io::ErrorKind::AddrNotAvailable => ConnectError::Exhausted,
+        _ if is_out => ConnectError::Exhausted,
+        _ => ConnectError::Unreachable,
+    }
 }

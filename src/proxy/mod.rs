@@ -14,6 +14,7 @@ mod listener;
 mod multiplex;
 mod opening;
 mod pool;
+mod probe;
 mod relay;
 mod request;
 mod service;
@@ -27,6 +28,7 @@ pub use address::Address;
 pub use connector::{Connector, Http2};
 pub use listener::{Listener, serve};
 pub use pool::{Upstream, UpstreamConfig};
+pub use probe::watch;
 pub use tls::{TlsError, TlsFiles};
 
 use bytes::Bytes;

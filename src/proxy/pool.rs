@@ -38,6 +38,8 @@ pub struct UpstreamConfig {
     pub kernel_stamps: bool,
     /// Idle connections are closed after this.
     pub idle_timeout: Duration,
+    /// What probes ask to see whether the server is ready; without it they only connect.
+    pub health_path: Option<String>,
 }
 
 impl UpstreamConfig {

@@ -13,6 +13,7 @@ fn config(http2: Http2, tls: bool) -> UpstreamConfig {
         connect_timeout: Duration::ZERO,
         kernel_stamps: true,
         idle_timeout: Duration::ZERO,
+        health_path: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The account of one request, from its arrival to its one end.
 
 use super::before::Before;
+use super::cold_request::ColdRequest;
 use super::headers::{content_encoding, is_deflated, is_grpc, told_by};
 use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
@@ -13,7 +14,7 @@ use crate::meter::{
     self, CallStatus, Clock, End, Ended, Interval, Meter, Outcome, QueueWait, Record, Sample,
     Tokens,
 };
-use crate::metrics::{Phase, Series};
+use crate::metrics::{Phase, Series, Start};
 use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
 use hyper::StatusCode;
@@ -64,6 +65,8 @@ struct State {
     /// How the gRPC call that this is ends.
     call: Option<CallStatus>,
     meter: Option<Meter>,
+    /// Of an inference request.
+    cold: Option<ColdRequest>,
     series: Option<Arc<Series>>,
     /// Of a stream, from its first output on.
     watch: Option<Box<Watch>>,
@@ -84,7 +87,9 @@ impl Measurement {
         };
         let elapsed = socket::now().saturating_sub(start);
         let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed);
+        let is_inference = route.operation.is_inference();
         let state = State {
+            cold: is_inference.then(|| ColdRequest::arrived(tap, start)),
             side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
@@ -224,6 +229,9 @@ impl State {
             return;
         }
         series.head(at.saturating_sub(self.start));
+        if let Some(cold) = &mut self.cold {
+            cold.status(head.status.as_u16());
+        }
         self.told = told_by(&head.headers);
         let Some(dialect) = self.route.read_as(content_type) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
@@ -275,19 +283,36 @@ impl State {
             self.first_byte = Some(arrival.at);
             if !self.meter.as_ref().is_some_and(Meter::is_stream) {
                 self.side.enter(Phase::Streaming);
+                if let (Some(cold), Some(200..300)) = (&mut self.cold, self.status) {
+                    let tells_load = self.meter.as_ref().is_some_and(Meter::tells_load);
+                    cold.output(&self.tap, &self.side, arrival.at, false, tells_load);
+                }
             }
         }
-        let Self { tap, meter, series, asked, side, before, watch, client, start, .. } = self;
+        let Self { tap, meter, series, asked, side, before, watch, client, start, cold, .. } = self;
+        if let Some(cold) = cold {
+            cold.data(tap, side, arrival.at, bytes);
+        }
         let (Some(meter), Some(series)) = (meter, series) else { return };
         let read = AssertUnwindSafe(|| {
             tap.faults.strike(bytes);
+            let (tells_load, is_session) = (meter.tells_load(), meter.is_session());
             meter.push(arrival, bytes, &mut |sample| {
-                match sample {
-                    Sample::Asked(at) => *asked = at,
-                    Sample::First(_) => side.enter(Phase::Streaming),
+                match (&sample, &mut *cold) {
+                    (Sample::Asked(at), _) => *asked = *at,
+                    (Sample::First(at), cold) => {
+                        side.enter(Phase::Streaming);
+                        if let Some(cold) = cold {
+                            cold.output(tap, side, *at, !is_session, tells_load);
+                        }
+                    }
+                    (Sample::Loading, Some(cold)) => cold.loading(tap, side, arrival.at),
                     _ => {}
                 }
-                tap.told(&sample, series, *asked, before.trace_began);
+                // The session's own beginning says nothing of a response in it.
+                let cold = cold.as_ref().filter(|_| !is_session);
+                let start = cold.map_or(Start::Warm, ColdRequest::start);
+                tap.told(&sample, series, *asked, start, before.trace_began);
             });
             if watch.is_none() && meter.is_stream() && meter.tally().first.is_some() {
                 *watch = Some(tap.pulses.watch(client, series));
@@ -322,10 +347,11 @@ impl State {
                 self.status.is_some_and(|status| matches!(status, 101 | 200..300))
             }));
         if let Some(open) = &mut meter {
-            let Self { tap, asked, told, before, .. } = &self;
+            let Self { tap, asked, told, before, cold, .. } = &self;
+            let start = cold.as_ref().map_or(Start::Warm, ColdRequest::start);
             let close = AssertUnwindSafe(|| {
                 open.end(end == End::Complete, &mut |sample| {
-                    tap.told(&sample, &series, *asked, before.trace_began);
+                    tap.told(&sample, &series, *asked, start, before.trace_began);
                 });
                 if let Some(told) = told {
                     open.head(told);
@@ -343,8 +369,13 @@ impl State {
         if let Some(meter) = &meter {
             record.stream |= meter.is_stream();
             record.dialect = Some(meter.dialect());
+            record.measured(meter.tally(), meter.is_stream(), self.start);
+        }
+        if let Some(cold) = self.cold.take() {
+            cold.finish(&self.tap, (end, outcome), now, &series, &mut record);
+        }
+        if let Some(meter) = &meter {
             let tally = meter.tally();
-            record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
             if let Some(mut watch) = self.watch.take() {
                 watch.end(now);

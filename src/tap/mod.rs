@@ -6,6 +6,8 @@
 
 mod activity;
 mod before;
+mod cold;
+mod cold_request;
 mod headers;
 mod measurement;
 mod pulse;
@@ -13,6 +15,7 @@ mod request_body;
 mod request_side;
 mod response_body;
 
+pub(crate) use cold::ColdWatch;
 pub use measurement::Measurement;
 pub use request_body::PeekBody;
 pub use request_side::RequestFault;
@@ -20,8 +23,9 @@ pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::dialect::engine::Engine;
+use crate::meter::cold::{ColdConfig, Expected};
 use crate::meter::{Sample, SloClasses, Traces};
-use crate::metrics::{ArrivalSeries, Metrics, Series, UpstreamSeries};
+use crate::metrics::{ArrivalSeries, Metrics, Series, Start, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::Activity;
@@ -69,6 +73,8 @@ pub struct TapConfig {
     pub slo: SloClasses,
     /// A gap without output that is longer is a stall.
     pub stall: Duration,
+    /// What a cold start is.
+    pub cold: ColdConfig,
     /// Labels that the configuration gives to the upstream.
     pub labels: BTreeMap<String, String>,
 }
@@ -88,6 +94,7 @@ pub struct Tap {
     series: UpstreamSeries,
     activity: Activity,
     pulses: Arc<Pulses>,
+    cold: ColdWatch,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
@@ -125,7 +132,7 @@ impl Tap {
         traces: SharedTraces,
         faults: Faults,
     ) -> Self {
-        let TapConfig { name, engine, stall, .. } = &config;
+        let TapConfig { name, engine, stall, cold, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream(&upstream);
         let is_auto = engine == AUTO;
@@ -140,12 +147,14 @@ impl Tap {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
+        let now = socket::now();
         Self {
+            cold: ColdWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
             upstream,
             first,
             known,
             series,
-            activity: Activity::new(socket::now()),
+            activity: Activity::new(now),
             pulses: Arc::new(Pulses::new(*stall)),
             metrics,
             log,
@@ -162,11 +171,23 @@ impl Tap {
     fn refresh(&self, now: Duration) {
         self.series.idle(self.activity.idle(now));
         self.series.oldest_silent(self.pulses.sweep(now));
+        self.cold.refresh(now);
     }
 
     /// Counts the stalls of running streams; to be called again and again.
     pub fn sweep(&self) {
         self.pulses.sweep(socket::now());
+    }
+
+    /// What finds cold starts.
+    pub(crate) fn cold(&self) -> &ColdWatch {
+        &self.cold
+    }
+
+    /// What a request to a warm and idle server would take. The baseline of the queue's estimator tells it;
+    /// without one, slowness after idleness is not judged.
+    fn expected(&self, _model: &str, _bytes: u64) -> Option<Expected> {
+        None
     }
 
     /// The handles of this upstream.
@@ -180,7 +201,14 @@ impl Tap {
     }
 
     /// A response told this. It was asked for at `asked`, and its trace, if others were before it, at `began`.
-    fn told(&self, sample: &Sample<'_>, series: &Series, asked: Duration, began: Option<Duration>) {
+    fn told(
+        &self,
+        sample: &Sample<'_>,
+        series: &Series,
+        asked: Duration,
+        start: Start,
+        began: Option<Duration>,
+    ) {
         match (sample, began) {
             (Sample::Unparsed(reason), _) => self.series.unparsed(*reason),
             (Sample::First(at), Some(began)) => {
@@ -188,7 +216,7 @@ impl Tap {
             }
             _ => {}
         }
-        series.observe(sample, asked);
+        series.observe(sample, asked, start);
     }
 
     /// An answer of the upstream was written by this engine.

@@ -64,8 +64,14 @@ impl H2Upstream {
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((socket, _)) = listener.accept().await {
-                    let number = ours.fetch_add(1, SeqCst);
-                    tokio::spawn(connection(socket, number, habits, Arc::clone(&script)));
+                    let (ours, script) = (Arc::clone(&ours), Arc::clone(&script));
+                    tokio::spawn(async move {
+                        // One that says nothing is a probe.
+                        if !matches!(socket.peek(&mut [0]).await, Ok(0)) {
+                            let number = ours.fetch_add(1, SeqCst);
+                            connection(socket, number, habits, script).await;
+                        }
+                    });
                 }
             });
         });

@@ -18,15 +18,25 @@ pub struct Upstream {
 #[derive(Default)]
 struct Shared {
     connections: AtomicUsize,
+    probes: AtomicUsize,
     /// What each finished connection had received.
     received: Mutex<Vec<Vec<u8>>>,
     stop: AtomicBool,
 }
 
 impl Upstream {
-    /// Runs `script` with each connection and its number, from 0.
+    /// Runs `script` with each connection and its number, from 0. Connections that say nothing are probes,
+    /// and do not count.
     pub fn each(script: impl Fn(usize, &mut Wire) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// At this address.
+    pub fn at(
+        address: SocketAddr,
+        script: impl Fn(usize, &mut Wire) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Shared>::default();
         let (ours, script): (_, Arc<Script>) = (Arc::clone(&shared), Arc::new(script));
@@ -36,8 +46,12 @@ impl Upstream {
                     return;
                 }
                 let (ours, script) = (Arc::clone(&ours), Arc::clone(&script));
-                let number = ours.connections.fetch_add(1, SeqCst);
                 std::thread::spawn(move || {
+                    if matches!(socket.peek(&mut [0]), Ok(0)) {
+                        ours.probes.fetch_add(1, SeqCst);
+                        return;
+                    }
+                    let number = ours.connections.fetch_add(1, SeqCst);
                     let mut wire = Wire::of(socket);
                     script(number, &mut wire);
                     let received = std::mem::take(&mut wire.received);
@@ -65,6 +79,11 @@ impl Upstream {
     /// How many connections were accepted.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)
+    }
+
+    /// How many connections were closed without a word.
+    pub fn probes(&self) -> usize {
+        self.shared.probes.load(SeqCst)
     }
 
     /// What the finished connections had received.

@@ -1,0 +1,340 @@
+//! Finds cold starts: when the server, or a model of it, was not ready for those who asked.
+//!
+//! [`ColdStarts`] is the detector of one upstream. It is told what happens to inference requests and what
+//! probes find, each with its instant, and tells each cold start once, when it ends:
+//!
+//! - [`server`]: nobody accepted connections. A demand that failed only raises a suspicion; a probe confirms
+//!   it or not, so that an overloaded server, which drops connections too, is never taken for a cold one.
+//! - [`model`]: a model said that it loads, or how long it loaded, or was slow after a time without requests.
+//!
+//! A cold start begins with the first demand that met the server not ready (`boot`: with our own start). It
+//! ends with the first output after that, or when the server is ready if nobody waits then.
+
+mod model;
+mod server;
+mod tail;
+
+pub use server::{Ladder, Probe};
+
+use model::{Model, Waited};
+use server::{InFlight, Server};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Most models that are told apart; of more, those that were asked for longest ago are forgotten. Each takes
+/// some 3 KiB, and 32 bytes for each of its requests in flight.
+const MAX_MODELS: usize = 64;
+/// Longest name of a model that is kept, in bytes.
+const MAX_NAME: usize = 128;
+
+/// What can be configured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColdConfig {
+    /// After so long without a request in flight, the next one may find a model that was unloaded.
+    pub idle: Duration,
+    /// A server that stays away for longer has an outage, which is no cold start.
+    pub outage: Duration,
+    /// Probes ask a path of the server's that says whether it is ready; else they only connect.
+    pub has_health: bool,
+}
+
+/// Why a start was cold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Not ready since our own start beside it.
+    Boot,
+    /// It was ready, and what it was at broke just before it refused connections.
+    Restarted,
+    /// It was ready, and refused connections without having broken any: scaled to zero and back.
+    Unreachable,
+    /// It said that it loads.
+    Loading,
+    /// It told of a request how long it loaded, which was longer than a warm model takes.
+    ReportedLoad,
+    /// The first request after a time without any took far longer than its model's own baseline.
+    Idle,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Boot,
+        Self::Restarted,
+        Self::Unreachable,
+        Self::Loading,
+        Self::ReportedLoad,
+        Self::Idle,
+    ];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Restarted => "restarted",
+            Self::Unreachable => "unreachable",
+            Self::Loading => "loading",
+            Self::ReportedLoad => "reported_load",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// A cold start that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColdStart {
+    pub reason: Reason,
+    /// The model whose output ended it; `None` if it ended without any.
+    pub model: Option<String>,
+    pub began: Duration,
+    pub ended: Duration,
+}
+
+impl ColdStart {
+    /// How long it took.
+    pub fn length(&self) -> Duration {
+        self.ended.saturating_sub(self.began)
+    }
+}
+
+/// When the last cold start was, for those who waited on it too.
+#[derive(Debug, Clone, Copy)]
+struct Past {
+    reason: Reason,
+    ended: Duration,
+}
+
+impl Past {
+    /// The reason, if a request that came at `asked` and had output at `first` was waiting when it ended.
+    fn held_up(self, asked: Duration, first: Duration) -> Option<Reason> {
+        (asked < self.ended && first >= self.ended).then_some(self.reason)
+    }
+}
+
+/// An inference request in flight, as the detector knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    id: u64,
+    /// `t_req`.
+    at: Duration,
+    /// For how long nothing was in flight before; `None` if something was.
+    idle: Option<Duration>,
+}
+
+/// What a request would take on a warm and idle server, by the baseline of its model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// The time to its first token.
+    pub ttft: Duration,
+    /// A robust standard deviation of `ln(TTFT / expected)` over the requests that the baseline is of.
+    pub log_spread: f64,
+    /// How many those were.
+    pub samples: usize,
+    /// The largest request among them, in bytes of its body.
+    pub largest_bytes: u64,
+}
+
+/// The first output of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a> {
+    pub at: Duration,
+    /// The model asked for; empty if none was named.
+    pub model: &'a str,
+    /// Of the request's body.
+    pub bytes: u64,
+    /// `None` if there is no baseline, or the response is no stream.
+    pub expected: Option<Expected>,
+    /// The end of the response may tell how long its model was loaded: [`ColdStarts::told`] comes then, and
+    /// what the first output alone shows is not judged before.
+    pub tells_load: bool,
+}
+
+/// What one call has shown.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why the request was held up by a cold start, if it was.
+    pub cold: Option<Reason>,
+    /// The cold start that has ended.
+    pub ended: Option<ColdStart>,
+}
+
+/// The detector of one upstream. Instants are told in about the order in which they were.
+#[derive(Debug)]
+pub struct ColdStarts {
+    config: ColdConfig,
+    server: Server,
+    models: HashMap<String, Model>,
+    /// The requests in flight, and the `t_req` of each.
+    asks: HashMap<u64, Duration>,
+    /// When the last request left; our own start before that.
+    left: Duration,
+    ids: u64,
+}
+
+impl ColdStarts {
+    /// A detector that starts now, and wants a [probe](Self::probe_due) at once.
+    pub fn new(config: ColdConfig, now: Duration) -> Self {
+        let server = Server::new(config, now);
+        Self { config, server, models: HashMap::new(), asks: HashMap::new(), left: now, ids: 0 }
+    }
+
+    /// An inference request arrived; `at` is its `t_req`.
+    pub fn arrived(&mut self, at: Duration) -> Ask {
+        let idle = self.asks.is_empty().then(|| at.saturating_sub(self.left));
+        self.ids += 1;
+        self.asks.insert(self.ids, at);
+        Ask { id: self.ids, at, idle }
+    }
+
+    /// A request got no connection: refused, or not in time. Only a probe shows what that means.
+    pub fn unreachable(&mut self, ask: Ask, at: Duration) {
+        self.server.suspect(ask.at, at, false);
+    }
+
+    /// What the server was at broke off: a request that it had taken, or its response.
+    pub fn broke(&mut self, at: Duration) {
+        // Not since `t_req`: until now the server was there, and may have worked on it for long.
+        self.server.suspect(at, at, true);
+    }
+
+    /// The server said of a request that its model loads.
+    pub fn loading(&mut self, ask: Ask, at: Duration, model: &str) {
+        if !self.server.loading(ask.at, at) {
+            self.model(model, at).loading(ask.at, at);
+        }
+    }
+
+    /// The first output of a request; of one that is no stream, the first byte of its body.
+    pub fn output(&mut self, ask: Ask, output: &Output<'_>) -> Verdict {
+        let Output { at, model: name, .. } = *output;
+        let in_flight = self.in_flight();
+        let server = self.server.output(ask.at, at, in_flight);
+        let (past, idle) = (self.server.past(), self.config.idle);
+        let model = self.model(name, at);
+        let loaded = model.output(ask, at);
+        let cold = past.and_then(|past| past.held_up(ask.at, at)).or(model.held_up(ask.at, at));
+        // What loaded while the server got ready is part of that.
+        let ended = server.or(loaded);
+        let (cold, slow) = match cold {
+            None if !output.tells_load => model.judge(ask, output, idle).unzip(),
+            cold => (cold, None),
+        };
+        let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
+        Verdict { cold, ended: ended.or(slow).map(named) }
+    }
+
+    /// The end of a request whose [output](Output::tells_load) was not judged: its server told how long it
+    /// loaded (in seconds), or did not. `cold` is what is known of the request so far.
+    pub fn told(
+        &mut self,
+        ask: Ask,
+        output: &Output<'_>,
+        load: Option<f64>,
+        cold: Option<Reason>,
+    ) -> Verdict {
+        let Output { at, model: name, .. } = *output;
+        let (past, idle) = (self.server.past(), self.config.idle);
+        let model = self.model(name, at);
+        let held_up = || past.and_then(|past| past.held_up(ask.at, at));
+        let cold = cold.or_else(held_up);
+        let verdict = match load {
+            Some(load) => model.told(Waited { asked: ask.at, first: at }, load, cold),
+            None if cold.is_none() => model.judge(ask, output, idle).unzip(),
+            None => (cold, None),
+        };
+        let (cold, ended) = verdict;
+        let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
+        Verdict { cold, ended: ended.map(named) }
+    }
+
+    /// A request left. `model` is as its output had it.
+    pub fn left(&mut self, ask: Ask, model: &str, at: Duration) -> Option<ColdStart> {
+        self.asks.remove(&ask.id);
+        self.left = self.left.max(at);
+        if let Some(model) = self.models.get_mut(key(model)) {
+            model.left(ask);
+        }
+        if self.asks.is_empty() { self.server.nobody_waits() } else { None }
+    }
+
+    /// A probe that began at `asked` has found this.
+    pub fn probed(&mut self, asked: Duration, at: Duration, found: Probe) -> Option<ColdStart> {
+        let was_loading = self.server.suspects_loading();
+        let in_flight = self.in_flight();
+        let ended = self.server.probed(asked, at, found, in_flight);
+        if was_loading && !self.server.is_up() {
+            // It is the server that loads, and not one of its models.
+            self.models.values_mut().for_each(Model::forget_loading);
+        }
+        ended
+    }
+
+    /// Time passes: what nobody has contradicted for long enough is taken for true.
+    pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
+        let server = self.server.tick(now);
+        if !self.asks.is_empty() {
+            // Who is in flight may be waiting for the model.
+            return server;
+        }
+        server.or_else(|| self.models.values_mut().find_map(|model| model.tick(now)))
+    }
+
+    /// When the next probe is due; `None` while nothing is to be found out.
+    pub fn probe_due(&self) -> Option<Duration> {
+        self.server.probe_due()
+    }
+
+    /// Whether the server accepts connections (or says on its health path that it is ready) as far as is
+    /// known; `None` until the first probe has come back.
+    pub fn is_up(&self) -> Option<bool> {
+        (!self.server.is_starting()).then(|| self.server.is_up())
+    }
+
+    /// Since when the server has been away for longer than any cold start takes, told once.
+    pub fn outage(&mut self, now: Duration) -> Option<Duration> {
+        self.server.outage(now)
+    }
+
+    /// How far the server came since our own start.
+    pub fn ladder(&self) -> Ladder {
+        self.server.ladder()
+    }
+
+    /// What the requests in flight tell of a server that is away; nothing of one that is there.
+    fn in_flight(&self) -> InFlight {
+        if self.server.is_up() {
+            return InFlight::default();
+        }
+        let unready = self.server.unready();
+        let asks = || self.asks.values().copied();
+        InFlight {
+            waits: asks().any(|asked| asked <= unready),
+            accepted: asks().filter(|asked| *asked > unready).min(),
+        }
+    }
+
+    /// What is known of a model.
+    fn model(&mut self, name: &str, now: Duration) -> &mut Model {
+        let name = key(name);
+        if !self.models.contains_key(name) && self.models.len() >= MAX_MODELS {
+            let oldest = self.models.iter().min_by_key(|(_, model)| model.used);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.models.remove(&oldest);
+            }
+        }
+        let model = self.models.entry(name.to_owned()).or_default();
+        model.used = now;
+        model
+    }
+}
+
+/// The front of a model's name.
+fn key(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod situations;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,415 @@
+//! Whether the server is there at all.
+
+use super::{ColdConfig, ColdStart, Past, Reason};
+use std::time::Duration;
+
+/// The pause between two probes: this part of the time since the server was found away, within these bounds.
+/// So the end of a cold start is found within 4 %, or 50 ms.
+const PROBE_PART: f64 = 0.04;
+const PROBE_LEAST: Duration = Duration::from_millis(50);
+const PROBE_MOST: Duration = Duration::from_secs(2);
+/// Refusals that come so soon after a break are of the same restart: a process that dies breaks what it was
+/// at, and may accept connections for a moment longer.
+const JUST_BEFORE: Duration = Duration::from_secs(5);
+/// How long a port that has opened is not yet taken for a server that is ready, where nothing but the port
+/// tells and nobody asks: some servers open it first and load then, and say so to the next who asks.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// What a probe has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// It accepts connections, and its health path, if one is configured, says that it is ready.
+    Ready,
+    /// It accepts connections, and its health path does not say so.
+    Open,
+    /// Nobody listens.
+    Refused,
+    /// No answer in time: it may be busy, or nobody is there.
+    Silent,
+}
+
+/// How far the server came since our own start, if it was not there before us.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ladder {
+    /// Its port was open.
+    pub port_open: Option<Duration>,
+    /// Its health path said that it is ready; `None` without such a path.
+    pub healthy: Option<Duration>,
+    /// The first output for somebody who waited.
+    pub first_token: Option<Duration>,
+}
+
+/// The requests in flight, as far as they tell when a server that was away is ready again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InFlight {
+    /// Some came before the last probe that failed, and are still there: they wait.
+    pub waits: bool,
+    /// `t_req` of the first that came after it. It was not refused, so the server was there by then.
+    pub accepted: Option<Duration>,
+}
+
+/// The server as a whole.
+#[derive(Debug)]
+pub(super) struct Server {
+    config: ColdConfig,
+    start: Duration,
+    state: State,
+    /// A demand failed, and no probe has told yet what that means.
+    suspicion: Option<Suspicion>,
+    /// When something broke last.
+    broke: Option<Duration>,
+    /// When the last probe came back.
+    probed: Option<Duration>,
+    /// When the last one began that did not find the server ready.
+    unready: Duration,
+    past: Option<Past>,
+    ladder: Ladder,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is known: we have just started.
+    Starting,
+    Ready,
+    Away(Episode),
+    /// Its port is open again. `waited`: somebody has been waiting since, and the first output ends it.
+    Back {
+        episode: Episode,
+        since: Duration,
+        waited: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    /// The first demand that failed.
+    since: Duration,
+    /// When the latest one did.
+    raised: Duration,
+    broke: bool,
+    loading: bool,
+    /// A probe has come back since, silent.
+    probed: bool,
+}
+
+/// A time in which the server was not ready.
+#[derive(Debug, Clone, Copy)]
+struct Episode {
+    began: Duration,
+    reason: Reason,
+    /// When it last said that it loads.
+    loading: Option<Duration>,
+    /// It lasts too long to be a cold start, and that was told.
+    outage: bool,
+}
+
+impl Episode {
+    fn new(began: Duration, reason: Reason) -> Self {
+        Self { began, reason, loading: None, outage: false }
+    }
+}
+
+/// When an episode ended that only those who ask could tell the end of: when a request that came at `asked`
+/// had output (`at`); but if it had not waited, and nobody had asked for most of the time, when the server
+/// last said that it is `loading`. A client that doubles its pauses asks again after half of the time, so
+/// where three quarters went by unasked nobody waited.
+pub(super) fn end_as_asked(
+    began: Duration,
+    loading: Duration,
+    asked: Duration,
+    at: Duration,
+) -> Duration {
+    let (unasked, whole) = (at.saturating_sub(loading), at.saturating_sub(began));
+    if asked > loading && unasked > whole.mul_f64(0.75) { loading } else { at }
+}
+
+/// Whether nobody has asked for so long that an episode like this has ended unseen.
+pub(super) fn is_forgotten(began: Duration, loading: Duration, now: Duration) -> bool {
+    let patience = loading.saturating_sub(began).saturating_mul(3).max(SETTLING);
+    now.saturating_sub(loading) > patience
+}
+
+impl Server {
+    pub fn new(config: ColdConfig, now: Duration) -> Self {
+        Self {
+            config,
+            start: now,
+            state: State::Starting,
+            suspicion: None,
+            broke: None,
+            probed: None,
+            unready: now,
+            past: None,
+            ladder: Ladder::default(),
+        }
+    }
+
+    /// A demand failed that met the server at `since`: to be probed at once.
+    pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool) {
+        self.raise(Suspicion { since, raised: at, broke, loading: false, probed: false });
+        if broke {
+            self.broke = self.broke.max(Some(at));
+        }
+    }
+
+    fn raise(&mut self, new: Suspicion) {
+        if let State::Ready | State::Back { .. } = self.state {
+            let old = self.suspicion.unwrap_or(new);
+            self.suspicion = Some(Suspicion {
+                since: old.since.min(new.since),
+                raised: old.raised.max(new.raised),
+                broke: old.broke || new.broke,
+                loading: old.loading || new.loading,
+                probed: false,
+            });
+        }
+    }
+
+    /// The server told a request that came at `asked` that it loads. Gives whether that is part of a time
+    /// in which the server as a whole is not ready; else it is a matter of the model.
+    pub fn loading(&mut self, asked: Duration, at: Duration) -> bool {
+        match &mut self.state {
+            State::Away(episode) => {
+                episode.loading = episode.loading.max(Some(at));
+                true
+            }
+            State::Back { episode, since, waited } => {
+                // Open is not ready.
+                episode.loading = episode.loading.max(Some(at));
+                *since = at.max(*since);
+                *waited = false;
+                true
+            }
+            State::Starting | State::Ready => {
+                if self.config.has_health {
+                    self.raise(Suspicion {
+                        since: asked,
+                        raised: at,
+                        broke: false,
+                        loading: true,
+                        probed: false,
+                    });
+                }
+                false
+            }
+        }
+    }
+
+    /// The server says on its own that it loads: that is to be probed.
+    pub fn suspects_loading(&self) -> bool {
+        self.suspicion.is_some_and(|suspicion| suspicion.loading)
+    }
+
+    /// A request that came at `asked` has its first output.
+    pub fn output(
+        &mut self,
+        asked: Duration,
+        at: Duration,
+        in_flight: InFlight,
+    ) -> Option<ColdStart> {
+        if self.has_booted() {
+            self.ladder.first_token.get_or_insert(at.saturating_sub(self.start));
+        }
+        // It was accepted since.
+        if self.suspicion.is_some_and(|suspicion| asked > suspicion.since && !suspicion.loading) {
+            self.suspicion = None;
+        }
+        match self.state {
+            State::Ready => None,
+            State::Starting => {
+                self.state = State::Ready;
+                None
+            }
+            // What was under way when the server stopped to listen may still go on.
+            State::Away(episode) if asked < episode.began => None,
+            State::Away(episode) => {
+                let ended = if in_flight.waits { at } else { in_flight.accepted.unwrap_or(at) };
+                if episode.reason == Reason::Boot {
+                    self.ready(ended);
+                }
+                self.end(episode, self.as_asked(episode, asked, at).unwrap_or(ended))
+            }
+            State::Back { since, .. } if at < since => None,
+            State::Back { episode, since, waited } => {
+                let ended = if waited { at } else { since };
+                self.end(episode, self.as_asked(episode, asked, at).unwrap_or(ended))
+            }
+        }
+    }
+
+    fn as_asked(&self, episode: Episode, asked: Duration, at: Duration) -> Option<Duration> {
+        episode.loading.map(|loading| end_as_asked(episode.began, loading, asked, at))
+    }
+
+    fn end(&mut self, episode: Episode, ended: Duration) -> Option<ColdStart> {
+        let Episode { began, reason, outage, .. } = episode;
+        self.state = State::Ready;
+        self.suspicion = None;
+        let is_cold_start = !outage && ended.saturating_sub(began) <= self.config.outage;
+        is_cold_start.then(|| {
+            self.past = Some(Past { reason, ended });
+            ColdStart { reason, model: None, began, ended }
+        })
+    }
+
+    /// The last request that was in flight has left.
+    pub fn nobody_waits(&mut self) -> Option<ColdStart> {
+        let State::Back { episode, since, waited } = &mut self.state else { return None };
+        *waited = false;
+        let (episode, since) = (*episode, *since);
+        if self.config.has_health { self.end(episode, since) } else { None }
+    }
+
+    /// Whether the server was not there before us.
+    fn has_booted(&self) -> bool {
+        let is_booting = matches!(&self.state, State::Away(episode) | State::Back { episode, .. } if episode.reason == Reason::Boot);
+        is_booting || self.ladder.port_open.is_some()
+    }
+
+    /// A probe that began at `asked` has come back.
+    pub fn probed(
+        &mut self,
+        asked: Duration,
+        at: Duration,
+        found: Probe,
+        in_flight: InFlight,
+    ) -> Option<ColdStart> {
+        self.probed = Some(at);
+        let waited = in_flight.waits;
+        let since = in_flight.accepted.unwrap_or(at);
+        if found != Probe::Ready {
+            self.unready = asked;
+        }
+        // That it was ready when the probe went out says nothing of what has failed since.
+        let is_answered = |one: &mut Suspicion| found != Probe::Ready || one.raised <= asked;
+        let suspicion = self.suspicion.take_if(is_answered);
+        match (&mut self.state, found) {
+            (State::Starting, Probe::Ready) => self.state = State::Ready,
+            (State::Starting, found) => {
+                self.state = State::Away(Episode::new(self.start, Reason::Boot));
+                if found == Probe::Open {
+                    self.open_port(at);
+                }
+            }
+            (State::Away(episode), Probe::Ready) => {
+                let episode = *episode;
+                if episode.reason == Reason::Boot {
+                    self.ready(since);
+                }
+                if self.config.has_health && !waited {
+                    return self.end(episode, since);
+                }
+                self.state = State::Back { episode, since, waited };
+            }
+            (State::Away(episode), Probe::Open) if episode.reason == Reason::Boot => {
+                self.open_port(at);
+            }
+            (State::Away(_), _) => {}
+            (State::Ready, found) => {
+                if let Some(suspicion) = suspicion {
+                    self.decide(suspicion, found);
+                }
+            }
+            (State::Back { episode, .. }, found) => {
+                let episode = *episode;
+                match (suspicion, found) {
+                    (Some(_), Probe::Refused | Probe::Open) => self.state = State::Away(episode),
+                    (Some(suspicion), Probe::Silent) => self.still(suspicion),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// What a probe has made of a suspicion.
+    fn decide(&mut self, suspicion: Suspicion, found: Probe) {
+        let Suspicion { since, broke, loading, .. } = suspicion;
+        let broke_before = self
+            .broke
+            .is_some_and(|broke| broke <= since && since.saturating_sub(broke) <= JUST_BEFORE);
+        let reason = match (loading, broke || broke_before) {
+            (_, true) => Reason::Restarted,
+            (true, false) => Reason::Loading,
+            (false, false) => Reason::Unreachable,
+        };
+        match found {
+            Probe::Ready => {}
+            Probe::Refused => self.state = State::Away(Episode::new(since, reason)),
+            // A health path that fails under load is no cold start, unless the server says so too.
+            Probe::Open if loading => self.state = State::Away(Episode::new(since, reason)),
+            Probe::Open => {}
+            Probe::Silent => self.still(suspicion),
+        }
+    }
+
+    /// Nothing is known yet: to be probed again.
+    fn still(&mut self, suspicion: Suspicion) {
+        self.suspicion = Some(Suspicion { probed: true, ..suspicion });
+    }
+
+    fn open_port(&mut self, at: Duration) {
+        self.ladder.port_open.get_or_insert(at.saturating_sub(self.start));
+    }
+
+    /// The server is ready for the first time.
+    fn ready(&mut self, at: Duration) {
+        self.open_port(at);
+        if self.config.has_health {
+            self.ladder.healthy.get_or_insert(at.saturating_sub(self.start));
+        }
+    }
+
+    pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
+        let State::Back { episode, since, waited: false } = self.state else { return None };
+        let is_settled = match episode.loading {
+            Some(loading) => is_forgotten(episode.began, loading, now),
+            None => now.saturating_sub(since) > SETTLING,
+        };
+        if is_settled { self.end(episode, since) } else { None }
+    }
+
+    pub fn outage(&mut self, now: Duration) -> Option<Duration> {
+        let most = self.config.outage;
+        let State::Away(episode) = &mut self.state else { return None };
+        let is_new = !episode.outage && now.saturating_sub(episode.began) > most;
+        episode.outage |= is_new;
+        is_new.then_some(episode.began)
+    }
+
+    pub fn probe_due(&self) -> Option<Duration> {
+        let after = |began: Duration| {
+            let Some(last) = self.probed else { return began };
+            let pause = last.saturating_sub(began).mul_f64(PROBE_PART);
+            last + pause.clamp(PROBE_LEAST, PROBE_MOST)
+        };
+        match (&self.state, self.suspicion) {
+            (State::Starting, _) => Some(self.start),
+            (State::Away(episode), _) => Some(after(episode.began)),
+            (_, Some(Suspicion { since, probed: true, .. })) => Some(after(since)),
+            (_, Some(suspicion)) => Some(suspicion.raised),
+            (_, None) => None,
+        }
+    }
+
+    pub fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting)
+    }
+
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Ready | State::Back { .. })
+    }
+
+    /// When the last probe began that did not find the server ready.
+    pub fn unready(&self) -> Duration {
+        self.unready
+    }
+
+    pub fn past(&self) -> Option<Past> {
+        self.past
+    }
+
+    pub fn ladder(&self) -> Ladder {
+        self.ladder
+    }
+}

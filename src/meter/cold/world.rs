@@ -1,0 +1,343 @@
+//! A server, its clients and a prober on virtual time, to hold the detector against.
+
+use super::*;
+use std::collections::BTreeMap;
+
+pub fn secs(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+/// SplitMix64.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.unit()
+    }
+
+    pub fn exponential(&mut self) -> f64 {
+        -(1.0 - self.unit()).ln()
+    }
+
+    /// Box and Muller's.
+    pub fn normal(&mut self) -> f64 {
+        (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
+/// What the server does with those who come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Up {
+    /// It refuses connections.
+    Down,
+    /// It refuses requests, with a 503 that says that it loads; so does its health path.
+    Loading,
+    /// It takes requests and holds them until it is ready; its health path says that it is not.
+    Holding,
+    Ready,
+    /// It accepts nothing, and refuses nothing.
+    Silent,
+}
+
+/// A request. Times in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Job {
+    pub model: &'static str,
+    /// From its start in the server.
+    pub ttft: f64,
+    pub decode: f64,
+    pub bytes: u64,
+    pub expected: Option<Expected>,
+    /// The end tells a load time; that of a warm model is this.
+    pub tells: Option<f64>,
+    /// The model loads for it, for so long.
+    pub load: f64,
+    /// While the model loads, text says so (llama-swap).
+    pub says: bool,
+    /// Asked again so long after it was refused.
+    pub again: Option<f64>,
+}
+
+pub const JOB: Job = Job {
+    model: "m",
+    ttft: 0.3,
+    decode: 2.0,
+    bytes: 1000,
+    expected: None,
+    tells: None,
+    load: 0.0,
+    says: false,
+    again: None,
+};
+
+enum Event {
+    Ask(Job),
+    Says(u64),
+    Output(u64),
+    End(u64),
+    Become(Up, bool),
+    Broke,
+}
+
+struct Running {
+    ask: Ask,
+    job: Job,
+    at: Duration,
+    first: Option<Duration>,
+    cold: Option<Reason>,
+}
+
+impl Running {
+    fn output(&self, first: Duration) -> Output<'static> {
+        let Job { model, bytes, expected, tells, .. } = self.job;
+        Output { at: first, model, bytes, expected, tells_load: tells.is_some() }
+    }
+}
+
+pub struct World {
+    pub cold: ColdStarts,
+    now: Duration,
+    up: Up,
+    events: BTreeMap<(Duration, u64), Event>,
+    serial: u64,
+    running: BTreeMap<u64, Running>,
+    /// Which model is loaded until when.
+    loaded: BTreeMap<&'static str, Duration>,
+    pub found: Vec<ColdStart>,
+    /// The requests that had output: `t_req`, `t_first`, and whether they were called cold.
+    pub served: Vec<(Duration, Duration, Option<Reason>)>,
+    /// `t_req` of those that were refused.
+    pub refused: Vec<Duration>,
+    pub probes: usize,
+    under_way: Option<(Duration, Duration, Probe)>,
+}
+
+impl World {
+    pub fn new(up: Up, has_health: bool) -> Self {
+        let config = ColdConfig { idle: secs(60.0), outage: secs(3600.0), has_health };
+        Self {
+            cold: ColdStarts::new(config, Duration::ZERO),
+            now: Duration::ZERO,
+            up,
+            events: BTreeMap::new(),
+            serial: 0,
+            running: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            found: Vec::new(),
+            served: Vec::new(),
+            refused: Vec::new(),
+            probes: 0,
+            under_way: None,
+        }
+    }
+
+    fn plan(&mut self, at: Duration, event: Event) {
+        self.serial += 1;
+        self.events.insert((at, self.serial), event);
+    }
+
+    pub fn ask(&mut self, at: f64, job: Job) {
+        self.plan(secs(at), Event::Ask(job));
+    }
+
+    /// From then on the server is like this, and what it was at goes on, or breaks.
+    pub fn become_(&mut self, at: f64, up: Up, breaks: bool) {
+        self.plan(secs(at), Event::Become(up, breaks));
+    }
+
+    /// One of the requests in flight breaks, and the server is well.
+    pub fn break_one(&mut self, at: f64) {
+        self.plan(secs(at), Event::Broke);
+    }
+
+    /// Lets time pass until `to`.
+    pub fn run(&mut self, to: f64) {
+        while let Some(((at, _), event)) = self.events.pop_first() {
+            if at > secs(to) {
+                self.plan(at, event);
+                break;
+            }
+            self.probe_until(at);
+            self.now = at;
+            let ended = self.cold.tick(at);
+            self.found.extend(ended);
+            self.happen(event);
+        }
+        self.probe_until(secs(to));
+        self.now = secs(to);
+        let ended = self.cold.tick(self.now);
+        self.found.extend(ended);
+    }
+
+    fn probe_until(&mut self, to: Duration) {
+        loop {
+            let probe = self.under_way.take().or_else(|| {
+                let due = self.cold.probe_due()?.max(self.now);
+                (due <= to).then(|| self.probe(due))
+            });
+            let Some((asked, back, found)) = probe else { return };
+            if back > to {
+                self.under_way = probe;
+                return;
+            }
+            self.now = back;
+            self.probes += 1;
+            let ended = self.cold.probed(asked, back, found);
+            self.found.extend(ended);
+        }
+    }
+
+    /// A probe that goes out at this instant: when it comes back, and with what.
+    fn probe(&self, at: Duration) -> (Duration, Duration, Probe) {
+        let (found, after) = match self.up {
+            Up::Down => (Probe::Refused, 0.0002),
+            Up::Loading | Up::Holding if self.cold.config.has_health => (Probe::Open, 0.001),
+            Up::Loading | Up::Holding | Up::Ready => (Probe::Ready, 0.0005),
+            Up::Silent => (Probe::Silent, 1.0),
+        };
+        (at, at + secs(after), found)
+    }
+
+    fn happen(&mut self, event: Event) {
+        let at = self.now;
+        match event {
+            Event::Ask(job) => self.arrive(job),
+            Event::Says(id) => {
+                if let Some(one) = self.running.get(&id) {
+                    self.cold.loading(one.ask, at, one.job.model);
+                    if one.first.is_none() && one.at + secs(one.job.load) > at + secs(0.75) {
+                        self.plan(at + secs(0.75), Event::Says(id));
+                    }
+                }
+            }
+            Event::Output(id) => {
+                if let Some(one) = self.running.get_mut(&id) {
+                    one.first = Some(at);
+                    let output = one.output(at);
+                    let Verdict { cold, ended } = self.cold.output(one.ask, &output);
+                    one.cold = cold;
+                    let decode = secs(one.job.decode);
+                    self.found.extend(ended);
+                    self.plan(at + decode, Event::End(id));
+                }
+            }
+            Event::End(id) => self.end(id),
+            Event::Become(up, breaks) => {
+                self.up = up;
+                if breaks {
+                    let ids: Vec<u64> = self.running.keys().copied().collect();
+                    ids.into_iter().for_each(|id| self.broke(id));
+                }
+                if up == Up::Ready {
+                    let held = self.running.iter().filter(|(_, one)| one.first.is_none());
+                    let held: Vec<_> = held.map(|(id, one)| (*id, one.job.ttft)).collect();
+                    for (id, ttft) in held {
+                        self.plan(at + secs(ttft), Event::Output(id));
+                    }
+                }
+            }
+            Event::Broke => {
+                if let Some((id, _)) = self.running.first_key_value() {
+                    self.broke(*id);
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, job: Job) {
+        let at = self.now;
+        let ask = self.cold.arrived(at);
+        let refuse = |world: &mut Self| {
+            world.refused.push(at);
+            let ended = world.cold.left(ask, job.model, at + secs(0.0003));
+            world.found.extend(ended);
+            if let Some(pause) = job.again {
+                world.plan(at + secs(pause), Event::Ask(job));
+            }
+        };
+        match self.up {
+            Up::Down | Up::Silent => {
+                self.cold.unreachable(ask, at + secs(0.0002));
+                refuse(self);
+            }
+            Up::Loading => {
+                self.cold.loading(ask, at + secs(0.001), job.model);
+                refuse(self);
+            }
+            Up::Holding | Up::Ready => {
+                let id = ask.id;
+                let one = Running { ask, job, at, first: None, cold: None };
+                self.running.insert(id, one);
+                if self.up == Up::Ready {
+                    // Who comes while it loads waits for the rest of it.
+                    let loaded = self.loaded.entry(job.model).or_default();
+                    *loaded = if job.load > 0.0 { at + secs(job.load) } else { *loaded };
+                    let first = loaded.max(&mut { at }).to_owned() + secs(job.ttft);
+                    self.plan(first, Event::Output(id));
+                    if job.says {
+                        self.plan(at + secs(0.01), Event::Says(id));
+                    }
+                }
+            }
+        }
+    }
+
+    fn broke(&mut self, id: u64) {
+        if let Some(one) = self.running.remove(&id) {
+            self.cold.broke(self.now);
+            let ended = self.cold.left(one.ask, one.job.model, self.now);
+            self.found.extend(ended);
+            if let Some(pause) = one.job.again {
+                self.plan(self.now + secs(pause), Event::Ask(one.job));
+            }
+        }
+    }
+
+    fn end(&mut self, id: u64) {
+        let Some(mut one) = self.running.remove(&id) else { return };
+        let Some(first) = one.first else { return };
+        if let Some(warm) = one.job.tells {
+            let waited = first.saturating_sub(one.at).as_secs_f64() - one.job.ttft;
+            let verdict =
+                self.cold.told(one.ask, &one.output(first), Some(waited.max(0.0) + warm), one.cold);
+            one.cold = verdict.cold;
+            self.found.extend(verdict.ended);
+        }
+        self.served.push((one.at, first, one.cold));
+        let ended = self.cold.left(one.ask, one.job.model, self.now);
+        self.found.extend(ended);
+    }
+
+    /// Fails unless these cold starts were found and no others, each within 5 % or 50 ms.
+    pub fn assert_found(&self, what: &str, truth: &[(Reason, Duration, Duration)]) {
+        let found: Vec<_> =
+            self.found.iter().map(|one| (one.reason, one.began, one.ended)).collect();
+        assert_eq!(found.len(), truth.len(), "{what}: {found:?}, in truth {truth:?}");
+        for (found, truth) in found.iter().zip(truth) {
+            let length =
+                |one: &(Reason, Duration, Duration)| (one.2.saturating_sub(one.1)).as_secs_f64();
+            let (found_length, true_length) = (length(found), length(truth));
+            let off = (found_length - true_length).abs();
+            let is_right = found.0 == truth.0 && off <= f64::max(0.05, 0.05 * true_length);
+            assert!(is_right, "{what}: {found:?}, in truth {truth:?}");
+        }
+    }
+
+    /// The first output at or after this instant.
+    pub fn output_after(&self, at: f64) -> Duration {
+        self.served.iter().map(|one| one.1).filter(|first| *first >= secs(at)).min().unwrap()
+    }
+
+    /// The requests that were called cold.
+    pub fn cold_ones(&self) -> usize {
+        self.served.iter().filter(|one| one.2.is_some()).count()
+    }
+}

@@ -1,0 +1,50 @@
+//! Handles of an upstream for its cold starts, which are rare: each looks its series up.
+
+use super::families::Families;
+use crate::meter::cold::{Ladder, Reason};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The stages of a boot.
+pub(super) const STAGES: [&str; 3] = ["port_open", "healthy", "first_token"];
+
+/// The handles of one upstream.
+pub struct ColdSeries {
+    families: Arc<Families>,
+    upstream: String,
+}
+
+impl std::fmt::Debug for ColdSeries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ColdSeries").field("upstream", &self.upstream).finish_non_exhaustive()
+    }
+}
+
+impl ColdSeries {
+    pub(super) fn new(families: Arc<Families>, upstream: &str) -> Self {
+        Self { families, upstream: upstream.to_owned() }
+    }
+
+    /// A cold start has ended; `model` is the label of the model whose output ended it.
+    pub fn ended(&self, model: &str, reason: Reason, length: Duration) {
+        let labels = [&*self.upstream, model, reason.label()];
+        self.families.cold_starts.with_label_values(&labels).inc();
+        self.families.cold_start.with_label_values(&labels).observe(length.as_secs_f64());
+    }
+
+    /// Whether the upstream is ready.
+    pub fn up(&self, is_up: bool) {
+        self.families.up.with_label_values(&[&self.upstream]).set(i64::from(is_up));
+    }
+
+    /// How far the upstream came since our own start.
+    pub fn boot(&self, ladder: Ladder) {
+        let Ladder { port_open, healthy, first_token } = ladder;
+        for (stage, after) in STAGES.into_iter().zip([port_open, healthy, first_token]) {
+            if let Some(after) = after {
+                let gauge = self.families.boot.with_label_values(&[&*self.upstream, stage]);
+                gauge.set(after.as_secs_f64());
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The cold starts of an upstream: its detector, and who is told of what it finds.
+
+use crate::meter::cold::{Ask, ColdConfig, ColdStart, ColdStarts, Output, Probe, Reason, Verdict};
+use crate::metrics::{ColdSeries, Metrics};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The detector of one upstream. Its lock is taken a few times per request.
+#[derive(Debug)]
+pub(crate) struct ColdWatch {
+    upstream: Arc<str>,
+    detector: Mutex<ColdStarts>,
+    /// A probe may be due earlier than it was.
+    wake: Notify,
+    series: ColdSeries,
+    metrics: Arc<Metrics>,
+}
+
+impl ColdWatch {
+    pub fn new(
+        upstream: &Arc<str>,
+        config: ColdConfig,
+        now: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            upstream: Arc::clone(upstream),
+            detector: Mutex::new(ColdStarts::new(config, now)),
+            wake: Notify::new(),
+            series: metrics.cold(upstream),
+            metrics,
+        }
+    }
+
+    fn detector(&self) -> MutexGuard<'_, ColdStarts> {
+        // A panic of the detector's leaves a state that is at worst wrong about one cold start.
+        self.detector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the next probe is due; `None` while none is wanted.
+    pub fn probe_due(&self) -> Option<Duration> {
+        self.detector().probe_due()
+    }
+
+    /// Waits until [`probe_due`](Self::probe_due) may say something else.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// A probe that began at `asked` has found this.
+    pub fn probed(&self, asked: Duration, at: Duration, found: Probe) {
+        let ended = self.detector().probed(asked, at, found);
+        self.tell(ended);
+        self.look_for_outage(at);
+    }
+
+    /// Sets the gauges, and tells what time alone has decided.
+    pub fn refresh(&self, now: Duration) {
+        let (ended, is_up, ladder) = {
+            let mut detector = self.detector();
+            (detector.tick(now), detector.is_up(), detector.ladder())
+        };
+        self.tell(ended);
+        self.look_for_outage(now);
+        if let Some(is_up) = is_up {
+            self.series.up(is_up);
+        }
+        self.series.boot(ladder);
+    }
+
+    fn look_for_outage(&self, now: Duration) {
+        let since = self.detector().outage(now);
+        if let Some(since) = since {
+            let seconds = now.saturating_sub(since).as_secs();
+            tracing::warn!(upstream = &*self.upstream, seconds, "away for so long: an outage");
+        }
+    }
+
+    fn tell(&self, ended: Option<ColdStart>) {
+        if let Some(start) = ended {
+            let model = self.metrics.model_label(start.model.as_deref());
+            self.series.ended(&model, start.reason, start.length());
+            let (reason, seconds) = (start.reason.label(), start.length().as_secs_f64());
+            tracing::info!(upstream = &*self.upstream, reason, seconds, "a cold start has ended");
+        }
+    }
+
+    pub fn arrived(&self, at: Duration) -> Ask {
+        self.detector().arrived(at)
+    }
+
+    pub fn unreachable(&self, ask: Ask, at: Duration) {
+        self.detector().unreachable(ask, at);
+        self.wake.notify_one();
+    }
+
+    pub fn broke(&self, at: Duration) {
+        self.detector().broke(at);
+        self.wake.notify_one();
+    }
+
+    pub fn loading(&self, ask: Ask, at: Duration, model: &str) {
+        self.detector().loading(ask, at, model);
+        self.wake.notify_one();
+    }
+
+    pub fn output(&self, ask: Ask, output: &Output<'_>) -> Option<Reason> {
+        let Verdict { cold, ended } = self.detector().output(ask, output);
+        self.tell(ended);
+        cold
+    }
+
+    pub fn told(
+        &self,
+        ask: Ask,
+        output: &Output<'_>,
+        load: Option<f64>,
+        cold: Option<Reason>,
+    ) -> Option<Reason> {
+        let Verdict { cold, ended } = self.detector().told(ask, output, load, cold);
+        self.tell(ended);
+        cold
+    }
+
+    pub fn left(&self, ask: Ask, model: &str, at: Duration) {
+        let ended = self.detector().left(ask, model, at);
+        self.tell(ended);
+    }
+}

@@ -1,0 +1,128 @@
+//! What one inference request shows of cold starts.
+
+use super::Tap;
+use super::request_side::RequestSide;
+use crate::dialect::loading::Refusal;
+use crate::meter::cold::{Ask, Expected, Output, Reason};
+use crate::meter::{End, Outcome, Record};
+use crate::metrics::{Series, Start};
+use std::time::Duration;
+
+/// An inference request, for the detector of its upstream.
+#[derive(Debug)]
+pub(super) struct ColdRequest {
+    ask: Ask,
+    /// The body of a 503, until it has said that the model is being loaded.
+    refusal: Option<Refusal>,
+    first: Option<First>,
+    reason: Option<Reason>,
+}
+
+/// The first output.
+#[derive(Debug)]
+struct First {
+    at: Duration,
+    model: String,
+    bytes: u64,
+    expected: Option<Expected>,
+    tells_load: bool,
+}
+
+impl First {
+    fn output(&self) -> Output<'_> {
+        let Self { at, model, bytes, expected, tells_load } = self;
+        let (at, bytes, expected, tells_load) = (*at, *bytes, *expected, *tells_load);
+        Output { at, model, bytes, expected, tells_load }
+    }
+}
+
+impl ColdRequest {
+    /// A request arrived; `at` is its `t_req`.
+    pub fn arrived(tap: &Tap, at: Duration) -> Self {
+        Self { ask: tap.cold.arrived(at), refusal: None, first: None, reason: None }
+    }
+
+    /// The upstream's head has this status.
+    pub fn status(&mut self, status: u16) {
+        self.refusal = (status == 503).then(Refusal::default);
+    }
+
+    /// The next bytes of the response's body.
+    pub fn data(&mut self, tap: &Tap, side: &RequestSide, at: Duration, bytes: &[u8]) {
+        if let Some(refusal) = &mut self.refusal
+            && refusal.says_loading(bytes)
+        {
+            self.refusal = None;
+            self.loading(tap, side, at);
+        }
+    }
+
+    /// The server says that it loads the model.
+    pub fn loading(&self, tap: &Tap, side: &RequestSide, at: Duration) {
+        tap.cold.loading(self.ask, at, side.facts().model.as_deref().unwrap_or_default());
+    }
+
+    /// The first output, or the first byte of a body that is no stream; later ones do not count.
+    /// `tells_load`: the end of the response may tell how long its model was loaded.
+    pub fn output(
+        &mut self,
+        tap: &Tap,
+        side: &RequestSide,
+        at: Duration,
+        stream: bool,
+        tells_load: bool,
+    ) {
+        if self.first.is_none() {
+            let model = side.facts().model.unwrap_or_default();
+            let bytes = side.bytes();
+            let expected = if stream { tap.expected(&model, bytes) } else { None };
+            let first = First { at, model, bytes, expected, tells_load };
+            self.reason = tap.cold.output(self.ask, &first.output());
+            self.first = Some(first);
+        }
+    }
+
+    /// Whether the request met its model ready, as far as is known.
+    pub fn start(&self) -> Start {
+        match &self.first {
+            _ if self.reason.is_some() => Start::Cold,
+            Some(First { tells_load: true, .. }) => Start::Untold,
+            _ => Start::Warm,
+        }
+    }
+
+    /// The end of the request, of which the record holds the times. Fills in whether it met the server
+    /// ready, and observes what waited for that.
+    pub fn finish(
+        mut self,
+        tap: &Tap,
+        (end, outcome): (End, Outcome),
+        now: Duration,
+        series: &Series,
+        record: &mut Record,
+    ) {
+        let was_told = self.start() != Start::Untold;
+        if let Some(first) = self.first.as_ref().filter(|first| first.tells_load) {
+            let load = record.engine_load_s;
+            self.reason = tap.cold.told(self.ask, &first.output(), load, self.reason);
+        }
+        match (outcome, end) {
+            (Outcome::UpstreamUnreachable | Outcome::Timeout, End::Answered(_)) => {
+                tap.cold.unreachable(self.ask, now);
+            }
+            (Outcome::Truncated, End::Broken | End::Answered(_)) => tap.cold.broke(now),
+            _ => {}
+        }
+        let model = self.first.as_ref().map_or("", |first| &*first.model);
+        tap.cold.left(self.ask, model, now);
+        record.cold = self.first.map(|_| self.reason.is_some());
+        record.cold_reason = self.reason.map(Reason::label);
+        let start = if self.reason.is_some() { Start::Cold } else { Start::Warm };
+        if let Some(after) = record.ttft_s.filter(|_| !was_told) {
+            series.first(after, start);
+        }
+        if let Some(after) = record.answer_s.filter(|_| !was_told) {
+            series.first_answer(after, start);
+        }
+    }
+}
