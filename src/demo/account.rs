@@ -46,9 +46,9 @@ pub(super) struct Account {
     pub broken: f64,
     /// Of streams that sent a token, whatever came then.
     pub ttft: Durations,
-    /// Of streams that are ok.
+    /// Of streams that are ok and met their model loaded.
     pub latency: Durations,
-    /// Of streams that are ok, of one choice and two tokens at least.
+    /// Of those, of one choice and two tokens at least.
     pub tpot: Durations,
     /// Of all requests whose answer told them.
     pub input_tokens: f64,
@@ -98,11 +98,17 @@ impl Account {
         if record.stream {
             self.ttft.add(record.ttft_s);
         }
-        if record.end == End::Finished && record.stream {
+        if record.end == End::Finished && record.stream && !waited_for_load(record) {
             self.latency.add(record.latency_s);
             self.tpot.add(tpot(record));
         }
     }
+}
+
+/// Whether its model was loaded for it, and its answer says so, as Ollama's do: a cold start.
+fn waited_for_load(record: &TruthRecord) -> bool {
+    let is_told = record.dialect.as_deref().is_some_and(|dialect| dialect.starts_with("ollama"));
+    is_told && record.load_s.is_some_and(|load| load > 0.5)
 }
 
 /// The output tokens that can be known at the wire: where no count was told, as none is in a stream that
