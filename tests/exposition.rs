@@ -83,6 +83,9 @@ fn without_times(text: &str) -> String {
             "inter_chunk",
             "inter_token",
             "characters_per_second",
+            "queue_baseline_seconds",
+            "queue_baseline_age",
+            "queue_baseline_spread",
         ];
         let varies = timed && is_part
             || name.starts_with("process_")

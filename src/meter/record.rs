@@ -181,6 +181,13 @@ fn hexadecimal<S: Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Record {
+    /// Takes an estimate of the seconds in the server's queue, where nothing better is known.
+    pub fn waited(&mut self, estimate: Option<f64>) {
+        if self.queue_s.is_none() && estimate.is_some() {
+            (self.queue_s, self.queue_source) = (estimate, Some("estimated"));
+        }
+    }
+
     /// Fills in what the body's account says. `start` is the instant of the request's first byte.
     pub fn measured(&mut self, tally: &Tally, stream: bool, start: Duration) {
         let since = |at: Duration| at.saturating_sub(start).as_secs_f64();

@@ -8,6 +8,7 @@ mod cells;
 mod families;
 mod host;
 mod labels;
+mod queue;
 mod series;
 pub mod table;
 mod text;
@@ -15,6 +16,7 @@ mod upstream;
 
 pub use cells::claim_cells;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
+pub use queue::QueueSeries;
 pub use series::{Series, SeriesKey};
 pub use text::Gathered;
 pub use upstream::{ArrivalSeries, Phase, UpstreamSeries};
@@ -104,6 +106,11 @@ impl Metrics {
     /// The handles of an upstream that need no request's labels.
     pub fn upstream(&self, name: &str) -> UpstreamSeries {
         UpstreamSeries::new(&self.families, name)
+    }
+
+    /// The gauges of an upstream's queues.
+    pub fn queue(&self, upstream: &Arc<str>) -> QueueSeries {
+        QueueSeries::new(Arc::clone(&self.families), upstream)
     }
 
     /// The handles for requests to this upstream, behind which is this engine or vendor.

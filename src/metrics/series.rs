@@ -359,7 +359,9 @@ pub(super) fn worst_case(
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
         "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
-        "source" if metric.name == table::QUEUE_WAIT.name => 1,
+        // Reported, header, estimated.
+        "source" if metric.name == table::QUEUE_WAIT.name => 3,
+        "input_size" => crate::meter::queue::SIZES.len(),
         "source" => TokenSource::ALL.len(),
         "reason" if metric.name == table::UNPARSED.name => Unparsed::ALL.len(),
         // And `other`.

@@ -1,7 +1,8 @@
 //! The account of one request, from its arrival to its one end.
 
+use super::codings::{content_encoding, is_deflated};
 use super::request_side::{RequestFault, RequestSide};
-use super::{PeekBody, Tap};
+use super::{PeekBody, Tap, queue};
 use crate::dialect::Unparsed;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::route::{Operation, Route};
@@ -11,11 +12,8 @@ use crate::socket::{self, Stamps};
 use crate::wire::framing::{Announced, Framing};
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
-};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -276,7 +274,7 @@ impl State {
             meter.push(arrival, bytes, &mut |sample| {
                 match sample {
                     Sample::Asked(at) => *asked = at,
-                    Sample::First(_) => side.enter(Phase::Streaming),
+                    Sample::First(at) => side.first_output(at),
                     Sample::Unparsed(reason) => tap.series.unparsed(reason),
                     _ => {}
                 }
@@ -325,6 +323,7 @@ impl State {
                 self.unparsed(Unparsed::Panic);
             }
         }
+        let mut served = None;
         let mut engine = self.told.as_ref().and_then(|told| told.engine);
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
@@ -335,6 +334,7 @@ impl State {
             record.measured(tally, meter.is_stream(), self.start);
             let tokens = Tokens::of(tally, meter.is_stream());
             series.counted(&tokens, tally.live_tokens);
+            served = queue::served(meter, &tokens);
             engine = tally.made_by.or(engine);
             // A session is no response, and has no latency.
             if outcome == Outcome::Ok && !meter.is_session() && meter.is_whole() {
@@ -342,6 +342,9 @@ impl State {
                 series.completed(&record, &tokens, rate.filter(|_| meter.is_stream()));
             }
         }
+        let read = self.upstream.as_ref().filter(|_| end == End::Complete);
+        let left = read.map_or(now, |upstream| upstream.last_read().at);
+        record.waited(self.side.leave_queue(left, served));
         if let Some(engine) = engine {
             self.tap.recognised(engine);
         }
@@ -416,27 +419,6 @@ fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
     let mut told = HeadFacts::default();
     headers.iter().for_each(|(name, value)| told.note(name.as_str(), value.as_bytes()));
     (told != HeadFacts::default()).then(|| Box::new(told))
-}
-
-/// The content codings of the body, in the order in which they were applied.
-fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
-    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-    match (values.next(), values.next()) {
-        (None, _) => Cow::Borrowed(b""),
-        (Some(only), None) => Cow::Borrowed(only),
-        _ => {
-            let all = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-            Cow::Owned(all.collect::<Vec<_>>().join(&b","[..]))
-        }
-    }
-}
-
-/// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
-fn is_deflated(headers: &HeaderMap) -> bool {
-    headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
-        let mut extensions = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
-        extensions.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate"))
-    })
 }
 
 /// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.

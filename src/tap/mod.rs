@@ -5,7 +5,9 @@
 //! records its end exactly once, however that end comes.
 
 mod activity;
+mod codings;
 mod measurement;
+mod queue;
 mod request_body;
 mod request_side;
 mod response_body;
@@ -17,7 +19,7 @@ pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::dialect::engine::Engine;
-use crate::metrics::{ArrivalSeries, Metrics, UpstreamSeries};
+use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::Activity;
@@ -69,6 +71,8 @@ pub struct Tap {
     known: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
     activity: Activity,
+    queues: queue::Queues,
+    queue_series: QueueSeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
@@ -112,12 +116,33 @@ impl Tap {
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
         let activity = Activity::new(socket::now());
-        Self { upstream, first, known, series, activity, metrics, log, faults, cutting, ids }
+        let (queues, queue_series) = (queue::Queues::default(), metrics.queue(&upstream));
+        Self {
+            upstream,
+            first,
+            known,
+            series,
+            activity,
+            queues,
+            queue_series,
+            metrics,
+            log,
+            faults,
+            cutting,
+            ids,
+        }
     }
 
     /// Sets the gauges that change with time alone.
     fn refresh(&self, now: Duration) {
         self.series.idle(self.activity.idle(now));
+        self.queues.each(|model, estimator| {
+            // A baseline comes of successes, so the model may be a label.
+            if estimator.baseline().is_some() {
+                let model = self.metrics.model_label(Some(model));
+                self.queue_series.set(&model, estimator, now);
+            }
+        });
     }
 
     /// The handles of this upstream.

@@ -14,8 +14,9 @@ const ENOUGH: usize = 32;
 /// The newest of those that were alone, which must agree with the older ones.
 const NEWEST: usize = 8;
 /// Standard errors by which the time to the first output must grow with the load, if load is to matter.
-const LADEN: f64 = 2.0;
-/// Share of the samples that are within the band.
+const LADEN: f64 = 3.0;
+/// Share of the samples that are within the band: a few of them may have waited, or met a server that was not
+/// ready.
 const WITHIN: f64 = 0.95;
 /// What the band has beside: the samples are few.
 const MARGIN: f64 = 0.1;
@@ -90,45 +91,58 @@ pub(super) fn beside(
     slots: &Slots,
     window: &VecDeque<Observation>,
     releases: &Both<Releases>,
-) -> Vec<Sample> {
+) -> Option<Baseline> {
     let sample = |request| Sample::of(request, slots.begin(request, releases)?);
-    window.iter().filter_map(sample).collect()
+    Baseline::of(&window.iter().filter_map(sample).collect::<Vec<_>>())
 }
 
 /// Requests that did not wait, where nothing is known of slots: those that arrived with nothing else in flight,
 /// or if they are too few the least laden quarter of all. But if those that found many others took no longer
-/// than those that found few, nobody waits, and all of them are.
+/// than those that found few, nobody waits and all of them are; only what takes longer than every one of the
+/// less laden half did has waited then.
 pub(super) fn unladen(
     alone: &mut VecDeque<Observation>,
     window: &VecDeque<Observation>,
-) -> Vec<Sample> {
+) -> Option<Baseline> {
     forget_what_has_changed(alone);
-    let all_of = |request: &Observation| Sample::of(request, request.arrived);
-    let before =
-        alone.iter().filter(|one| window.front().is_none_or(|front| one.number < front.number));
-    let all: Vec<&Observation> = before.chain(window).collect();
-    if all.len() >= ENOUGH {
-        let samples: Vec<Sample> = all.iter().filter_map(|one| all_of(one)).collect();
-        if let Some(baseline) = Baseline::of_samples(&samples) {
-            let ratio = |one: &&Observation| {
-                Some((one.ahead.answer as f64, (one.first? - one.arrived) / baseline.of(one)))
-            };
-            let pairs: Vec<(f64, f64)> = all.iter().filter_map(ratio).collect();
-            if rank_correlation(&pairs) < LADEN {
-                return samples;
-            }
-        }
+    let is_before =
+        |one: &&Observation| window.front().is_none_or(|front| one.number < front.number);
+    let all: Vec<&Observation> = alone.iter().filter(is_before).chain(window).collect();
+    if all.len() >= ENOUGH
+        && let Some(baseline) = of_all(all.iter().copied())
+        && !is_laden(&baseline, &all)
+    {
+        let half = least_laden(&all, 0.5).filter_map(|one| baseline.ratio(one));
+        let band = half.fold(0.0, f64::max) + MARGIN;
+        return Some(Baseline { band, ..baseline });
     }
     if alone.len() >= FEWEST {
-        return alone.iter().filter_map(all_of).collect();
+        return of_all(alone.iter());
     }
-    if window.len() < ENOUGH {
-        return Vec::new();
-    }
-    let mut ahead: Vec<f64> = window.iter().map(|one| one.ahead.answer as f64).collect();
-    let quarter = quantile(&mut ahead, 0.25).unwrap_or(0.0);
-    let is_unladen = |one: &&Observation| one.ahead.answer as f64 <= quarter;
-    window.iter().filter(is_unladen).filter_map(all_of).collect()
+    let window: Vec<&Observation> = window.iter().collect();
+    of_all(least_laden(&window, 0.25)).filter(|_| window.len() >= ENOUGH)
+}
+
+/// This share of the requests: those that found the fewest others.
+fn least_laden<'a>(
+    requests: &[&'a Observation],
+    share: f64,
+) -> impl Iterator<Item = &'a Observation> {
+    let mut ahead: Vec<f64> = requests.iter().map(|one| one.ahead.answer as f64).collect();
+    let most = quantile(&mut ahead, share).unwrap_or(0.0);
+    requests.iter().copied().filter(move |one| one.ahead.answer as f64 <= most)
+}
+
+/// Of requests that began as they came.
+fn of_all<'a>(requests: impl Iterator<Item = &'a Observation>) -> Option<Baseline> {
+    let samples = requests.filter_map(|one| Sample::of(one, one.arrived));
+    Baseline::of(&samples.collect::<Vec<_>>())
+}
+
+/// Whether requests that found more others took longer.
+fn is_laden(baseline: &Baseline, requests: &[&Observation]) -> bool {
+    let pair = |one: &&Observation| Some((one.ahead.answer as f64, baseline.ratio(one)?));
+    rank_correlation(&requests.iter().filter_map(pair).collect::<Vec<_>>()) >= LADEN
 }
 
 /// Another model or machine: the newest requests are all slower than nearly all of the older ones, or faster.
@@ -136,11 +150,8 @@ fn forget_what_has_changed(alone: &mut VecDeque<Observation>) {
     let Some(older) = alone.len().checked_sub(NEWEST).filter(|older| *older >= NEWEST) else {
         return;
     };
-    let all_of = |request: &Observation| Sample::of(request, request.arrived);
-    let samples: Vec<Sample> = alone.iter().take(older).filter_map(all_of).collect();
-    let Some(before) = Baseline::of_samples(&samples) else { return };
-    let ratio = |one: &Observation| Some(((one.first? - one.arrived) / before.of(one)).ln());
-    let ratios = || alone.iter().skip(older).filter_map(ratio);
+    let Some(before) = of_all(alone.iter().take(older)) else { return };
+    let ratios = || alone.iter().skip(older).filter_map(|one| before.ratio(one));
     let far = 2.0 * before.log_spread.max(MARGIN);
     if ratios().all(|ratio| ratio > far) || ratios().all(|ratio| ratio < -far) {
         alone.drain(..older);
@@ -148,7 +159,7 @@ fn forget_what_has_changed(alone: &mut VecDeque<Observation>) {
 }
 
 impl Baseline {
-    pub(super) fn of_samples(samples: &[Sample]) -> Option<Self> {
+    fn of(samples: &[Sample]) -> Option<Self> {
         if samples.len() < FEWEST {
             return None;
         }
@@ -183,11 +194,14 @@ impl Baseline {
         Some(baseline)
     }
 
-    pub(super) fn of(&self, request: &Observation) -> f64 {
-        self.expect(request.bytes, request.tokens)
+    /// The logarithm of what a request took over what was expected of it.
+    fn ratio(&self, request: &Observation) -> Option<f64> {
+        let taken = (request.first? - request.arrived).max(1e-6);
+        Some((taken / self.expect(request.bytes, request.tokens)).ln())
     }
 
-    fn expect(&self, bytes: u64, tokens: Option<u64>) -> f64 {
+    /// Seconds to the first output of a request of this size.
+    pub(super) fn expect(&self, bytes: u64, tokens: Option<u64>) -> f64 {
         let counted = self.by_tokens.zip(tokens);
         let (line, size) = counted.map_or((self.by_bytes, bytes), |(line, tokens)| (line, tokens));
         line.at(size as f64).max(1e-6)

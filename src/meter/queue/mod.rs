@@ -194,7 +194,7 @@ impl QueueEstimator {
     /// within a factor of `e^band`.
     fn excess(&self, request: &Observation, band: f64) -> Option<f64> {
         let taken = request.first? - request.arrived;
-        let expected = self.baseline.as_ref()?.of(request);
+        let expected = self.baseline.as_ref()?.expect(request.bytes, request.tokens);
         Some(if taken > expected * band.exp() { taken - expected } else { 0.0 })
     }
 
@@ -206,11 +206,11 @@ impl QueueEstimator {
         }
         (self.unfitted, self.fitted) = (0, now);
         self.slots = slots::select(self.slots.take(), &self.window, &self.releases);
-        let samples = match &self.slots {
+        let baseline = match &self.slots {
             Some(slots) => baseline::beside(slots, &self.window, &self.releases),
             None => baseline::unladen(&mut self.alone, &self.window),
         };
-        self.baseline = Baseline::of_samples(&samples).or(self.baseline.take());
+        self.baseline = baseline.or(self.baseline.take());
     }
 }
 

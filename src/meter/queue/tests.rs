@@ -83,6 +83,42 @@ fn what_takes_longer_than_alone_has_waited() {
 }
 
 #[test]
+fn one_slot_is_found_and_tells_what_would_be_waited() {
+    let mut estimator = QueueEstimator::default();
+    let mut serve = |at: f64| {
+        // 20 ms to the first output, 1 s in all; the second comes 0.1 s after the first, and a third gives up.
+        let tickets = [0.0, 0.1].map(|after| estimator.arrive(seconds(at + after), 100));
+        let third = estimator.arrive(seconds(at + 0.2), 100);
+        assert_eq!(estimator.leave(third, seconds(at + 0.5), None), None);
+        let mut waits = Vec::new();
+        for (mut ticket, begin) in tickets.into_iter().zip([at, at + 1.0]) {
+            estimator.first_output(&mut ticket, seconds(begin + 0.02));
+            waits.push(estimator.leave(ticket, seconds(begin + 1.0), WARM));
+        }
+        waits
+    };
+    let mut waits = Vec::new();
+    for i in 0..60 {
+        waits = serve(3.0 * f64::from(i));
+    }
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
+    assert_eq!(waits[0], Some(0.0));
+    near(waits[1].unwrap(), 0.9);
+    let Slots { held, count, holding } = *estimator.slots().unwrap();
+    assert_eq!((held, count), (Held::Answer, 1));
+    near(holding, 1.0);
+    near(estimator.wait_now().unwrap(), 0.0);
+    let not_streamed = [0.0, 0.1].map(|after| estimator.arrive(seconds(200.0 + after), 100));
+    near(estimator.wait_now().unwrap(), 2.0);
+    let waits = not_streamed.map(|one| {
+        let left = 201.0 + one.0.number as f64 % 2.0;
+        estimator.leave(one, seconds(left), WARM).unwrap()
+    });
+    near(waits[0], 0.0);
+    near(waits[1], 0.9);
+}
+
+#[test]
 fn a_slower_machine_is_learned() {
     let mut estimator = QueueEstimator::default();
     for i in 0..40 {
