@@ -10,11 +10,12 @@ mod cell;
 #[path = "queue_wait/plot.rs"]
 mod plot;
 #[path = "../src/sim/rng.rs"]
-#[allow(dead_code, reason = "the evaluation uses its part")]
+#[allow(dead_code, unused_imports, reason = "the evaluation uses its part")]
 mod rng;
 
 use batching::Batching;
 use cell::{Behaviour, Cell, Waits, capacity, is_within, run, summary, watch};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -59,19 +60,26 @@ fn between(page: &str, name: &str, part: &str) -> String {
     format!("{before}{begin}{part}{end}{after}")
 }
 
-const HEAD: &str = "mean, true | mean, estimated | p95, true | p95, estimated | within |\n";
+const HEAD: &str =
+    "mean, true | mean, estimated | p95, true | p95, estimated | slots found | within |\n";
 
 /// One row: of several seeds, the means of what is told, and how many are within the tolerance.
 fn row(table: &mut String, what: &str, runs: &[Waits]) -> usize {
     let mean = |of: fn(&Waits) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64 * 1e3;
+    let found: BTreeSet<Option<usize>> = runs.iter().map(|waits| waits.slots).collect();
+    let found: Vec<String> = found
+        .iter()
+        .map(|slots| slots.map_or_else(|| "none".into(), |slots| slots.to_string()))
+        .collect();
     let within = runs.iter().filter(|waits| is_within(waits)).count();
     let _ = writeln!(
         table,
-        "| {what} | {:.1} | {:.1} | {:.1} | {:.1} | {within} of {} |",
+        "| {what} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {within} of {} |",
         mean(|waits| summary(&waits.truth).0),
         mean(|waits| summary(&waits.estimate).0),
         mean(|waits| summary(&waits.truth).1),
         mean(|waits| summary(&waits.estimate).1),
+        found.join(", "),
         runs.len(),
     );
     within
@@ -83,7 +91,7 @@ fn arrivals(is_bursty: bool) -> &'static str {
 
 fn simulated() -> String {
     let mut table = format!("| slots | utilisation | arrivals | server | {HEAD}");
-    table.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    table.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
     let (mut within, mut all) = (0, 0);
     for slots in SLOTS {
         for utilisation in UTILISATIONS {
@@ -121,7 +129,7 @@ fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -
         utilisation,
         is_bursty,
         behaviour: Behaviour::Plain,
-        tells_usage: seed % 2 == 0,
+        tells_usage: seed.is_multiple_of(2),
         seed,
     };
     let requests = cell.traffic(capacity(|all| server.serve(all), seed));
@@ -130,7 +138,7 @@ fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -
 
 fn batching() -> String {
     let mut table = format!("| at most | utilisation | arrivals | {HEAD}");
-    table.push_str("|---|---|---|---|---|---|---|---|\n");
+    table.push_str("|---|---|---|---|---|---|---|---|---|\n");
     let (mut within, mut all) = (0, 0);
     for most_running in [2, 8, 16] {
         for utilisation in UTILISATIONS {

@@ -7,7 +7,7 @@ mod support;
 #[allow(dead_code, reason = "the evaluation uses all of it")]
 mod cell;
 #[path = "../src/sim/rng.rs"]
-#[allow(dead_code, reason = "the evaluation uses its part")]
+#[allow(dead_code, unused_imports, reason = "the evaluation uses its part")]
 mod rng;
 
 use cell::{Behaviour, Cell, Request, WARM_UP, Waits, capacity, is_within, simulate, summary};

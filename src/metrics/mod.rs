@@ -128,6 +128,11 @@ impl Metrics {
         self.models.label(model)
     }
 
+    /// The label of a model that has one already.
+    pub fn known_model(&self, model: &str) -> Option<Arc<str>> {
+        self.models.known(model)
+    }
+
     /// The handles for requests of these labels.
     pub fn series(
         &self,

@@ -137,9 +137,8 @@ impl Tap {
     fn refresh(&self, now: Duration) {
         self.series.idle(self.activity.idle(now));
         self.queues.each(|model, estimator| {
-            // A baseline comes of successes, so the model may be a label.
-            if estimator.baseline().is_some() {
-                let model = self.metrics.model_label(Some(model));
+            // A model becomes a label by its successes, as a baseline does.
+            if let Some(model) = self.metrics.known_model(model) {
                 self.queue_series.set(&model, estimator, now);
             }
         });

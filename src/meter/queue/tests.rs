@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "the evaluation uses all of it")]
 mod cell;
 #[path = "../../sim/rng.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the evaluation uses its part")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "its own is the simulator's alone")]
 mod rng;
 
 use super::*;
