@@ -38,6 +38,10 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+// The evaluations of `benches` run in unit tests too, and name the crate as they do from outside.
+#[cfg(test)]
+extern crate self as streamgauge;
+
 pub mod admin;
 pub mod app;
 pub mod cli;

@@ -85,6 +85,9 @@ fn without_times(text: &str) -> String {
             "characters_per_second",
             "burst_ratio",
             "max_gap",
+            "queue_baseline_seconds",
+            "queue_baseline_age",
+            "queue_baseline_spread",
         ];
         let varies = timed && is_part
             || name.starts_with("process_")

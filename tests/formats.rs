@@ -72,7 +72,7 @@ fn measure(sample: &Sample) -> Measured {
     assert_eq!((tally.unparsed, tally.error), (0, false), "{name}: not read to its end");
     let mut record = Record::default();
     record.measured(tally, meter.is_stream(), Duration::ZERO);
-    record.waited(QueueWait::of(tally, None));
+    record.waited(QueueWait::of(Some(tally), None, None), None);
     record.dialect = Some(meter.dialect());
     let tokens = Tokens::of(tally, meter.is_stream());
     Measured { tokens, route, is_stream: meter.is_stream(), has_first, record }

@@ -2,9 +2,10 @@
 //!
 //! [`Meter`] reads the response of one request and keeps its [`Tally`]; [`session`] tells apart the many
 //! responses of a WebSocket; [`arrivals`] shares gaps out over tokens; [`Flow`] tells how evenly output comes;
-//! [`queue_wait`] picks the best source of a wait; [`trace`] joins the calls of a trace; [`outcome`] says how a
-//! request ended and [`slo`] whether it met its targets; [`Record`] is the finished account, one line of the
-//! request log. [`cold`] finds cold starts. An instant is a [`Duration`] since some start that all instants share.
+//! [`queue`] estimates a wait in the server, and [`queue_wait`] picks its best source; [`trace`] joins the calls of
+//! a trace; [`outcome`] says how a request ended and [`slo`] whether it met its targets; [`Record`] is the finished
+//! account, one line of the request log. [`cold`] finds cold starts. An instant is a [`Duration`] since some start
+//! that all instants share.
 //!
 //! [`Duration`]: std::time::Duration
 
@@ -13,6 +14,7 @@ pub mod cold;
 mod flow;
 mod interval;
 mod outcome;
+pub mod queue;
 mod queue_wait;
 mod record;
 mod response;

@@ -12,17 +12,20 @@ pub enum QueueSource {
     Reported,
     /// When the head came, of a server that sends it when a slot takes the request.
     Header,
+    /// [Learned](super::queue) from when requests come and go.
+    Estimated,
 }
 
 impl QueueSource {
     /// Every source.
-    pub const ALL: [Self; 2] = [Self::Reported, Self::Header];
+    pub const ALL: [Self; 3] = [Self::Reported, Self::Header, Self::Estimated];
 
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
             Self::Reported => "reported",
             Self::Header => "header",
+            Self::Estimated => "estimated",
         }
     }
 }
@@ -37,17 +40,18 @@ pub struct QueueWait {
 }
 
 impl QueueWait {
-    /// The wait of a request whose response told this, and whose head came after `header` seconds in a queue,
-    /// if that is what it came after.
-    pub fn of(tally: &Tally, header: Option<f64>) -> Option<Self> {
-        Self::best(timings(tally).queue, header)
+    /// The wait of a request whose response told this, whose head came after `header` seconds in a queue, if that
+    /// is what it came after, and which is estimated to have waited for so many seconds.
+    pub fn of(tally: Option<&Tally>, header: Option<f64>, estimate: Option<f64>) -> Option<Self> {
+        Self::best(tally.and_then(|tally| timings(tally).queue), header, estimate)
     }
 
     /// The best of what is known, in seconds: each source that knows the wait beats those after it.
-    fn best(reported: Option<f64>, header: Option<f64>) -> Option<Self> {
+    fn best(reported: Option<f64>, header: Option<f64>, estimate: Option<f64>) -> Option<Self> {
         let reported = reported.map(|seconds| (seconds, QueueSource::Reported));
         let header = header.map(|seconds| (seconds, QueueSource::Header));
-        let (seconds, source) = reported.or(header)?;
+        let estimated = estimate.map(|seconds| (seconds, QueueSource::Estimated));
+        let (seconds, source) = reported.or(header).or(estimated)?;
         Some(Self { seconds: seconds.max(0.0), source, clamped: seconds < 0.0 })
     }
 }
@@ -90,14 +94,15 @@ mod tests {
     #[test]
     fn the_more_trusted_source_is_told() {
         let best = |reported, header| {
-            QueueWait::best(reported, header)
+            QueueWait::best(reported, header, Some(0.125))
                 .map(|wait| (wait.source.label(), wait.seconds, wait.clamped))
         };
         assert_eq!(best(Some(0.5), Some(0.25)), Some(("reported", 0.5, false)));
         assert_eq!(best(Some(0.0), Some(0.25)), Some(("reported", 0.0, false)));
         assert_eq!(best(None, Some(0.25)), Some(("header", 0.25, false)));
         assert_eq!(best(None, Some(-0.25)), Some(("header", 0.0, true)));
-        assert_eq!(best(None, None), None);
+        assert_eq!(best(None, None), Some(("estimated", 0.125, false)));
+        assert_eq!(QueueWait::best(None, None, None), None);
     }
 
     /// A stream of Ollama's as it was recorded, but for the total, and for when its lines arrived.

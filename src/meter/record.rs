@@ -151,6 +151,8 @@ pub struct Record {
     pub queue_s: Option<f64>,
     /// Where `queue_s` comes from.
     pub queue_source: Option<&'static str>,
+    /// The estimate, also where a better source is told.
+    pub queue_estimate_s: Option<f64>,
     /// What the server says of its own time: from the request to the first token, then stage by stage.
     pub engine_ttft_s: Option<f64>,
     pub engine_load_s: Option<f64>,
@@ -202,10 +204,11 @@ fn by_name<S: Serializer>(slo: &[(Arc<str>, Met)], to: S) -> Result<S::Ok, S::Er
 }
 
 impl Record {
-    /// Fills in the wait in the server's queue.
-    pub fn waited(&mut self, wait: Option<QueueWait>) {
+    /// Fills in the wait in the server's queue, and what it is estimated to be, which that may be.
+    pub fn waited(&mut self, wait: Option<QueueWait>, estimate: Option<f64>) {
         self.queue_s = wait.map(|wait| wait.seconds);
         self.queue_source = wait.map(|wait| wait.source.label());
+        self.queue_estimate_s = estimate;
     }
 
     /// Fills in what the body's account says. `start` is the instant of the request's first byte.

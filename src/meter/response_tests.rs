@@ -179,7 +179,8 @@ fn what_the_head_told_fills_in() {
     let told = record(&meter, 0);
     assert_eq!((told.input_tokens, told.output_tokens), (Some(3), Some(9)));
     assert_eq!(told.output_tokens_source, Some(TokenSource::Engine));
-    let wait = QueueWait::of(meter.tally(), Some(1.0)).map(|wait| (wait.seconds, wait.source));
+    let wait =
+        QueueWait::of(Some(meter.tally()), Some(1.0), None).map(|wait| (wait.seconds, wait.source));
     assert_eq!(wait, Some((0.25, QueueSource::Reported)));
     let (mut meter, _) = run(&[(0, &text("a")), (1, &usage(4, 5)), (2, DONE)]);
     meter.head(&head);

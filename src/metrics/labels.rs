@@ -25,6 +25,15 @@ impl ModelLabels {
         Self { cap, pinned: known.len(), known: RwLock::new(known), other: OTHER.into(), overflow }
     }
 
+    /// The label of this model if it has one already: for what is told beside its requests.
+    pub fn known(&self, model: &str) -> Option<Arc<str>> {
+        let model = cut(model);
+        if model.is_empty() || model == OTHER {
+            return Some(Arc::clone(&self.other));
+        }
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
+    }
+
     /// The label of this model.
     pub fn label(&self, model: Option<&str>) -> Arc<str> {
         let Some(model) = model.map(cut).filter(|model| !model.is_empty()) else {
@@ -71,6 +80,9 @@ mod tests {
         assert_eq!(overflow.get(), 10_000);
         assert_eq!(&*labels.label(Some("a")), "a");
         assert_eq!(&*labels.label(Some("pinned")), "pinned");
+        assert_eq!(labels.known("b").as_deref(), Some("b"));
+        assert_eq!((labels.known("m0"), labels.known("").as_deref()), (None, Some(OTHER)));
+        assert_eq!(overflow.get(), 10_000, "asking is no use of a label");
     }
 
     #[test]

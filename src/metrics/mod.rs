@@ -13,6 +13,7 @@ mod flow;
 mod goodput;
 mod host;
 mod labels;
+mod queue;
 mod series;
 pub mod table;
 mod text;
@@ -22,6 +23,7 @@ pub use cells::claim_cells;
 pub use cold::ColdSeries;
 pub use flow::StallCounter;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
+pub use queue::QueueSeries;
 pub use series::{Series, SeriesKey, Start};
 pub use text::Gathered;
 pub use upstream::{ArrivalSeries, Phase, UpstreamSeries};
@@ -127,6 +129,11 @@ impl Metrics {
         ColdSeries::new(Arc::clone(&self.families), upstream)
     }
 
+    /// The gauges of an upstream's queues.
+    pub fn queue(&self, upstream: &Arc<str>) -> QueueSeries {
+        QueueSeries::new(Arc::clone(&self.families), upstream)
+    }
+
     /// The handles for requests to this upstream, behind which is this engine or vendor.
     pub fn arrivals(&self, upstream: &Arc<str>, provider: &str) -> ArrivalSeries {
         ArrivalSeries::new(Arc::clone(&self.families), upstream, provider)
@@ -143,6 +150,11 @@ impl Metrics {
     /// The label of a model that a 2xx response was asked for.
     pub fn model_label(&self, model: Option<&str>) -> Arc<str> {
         self.models.label(model)
+    }
+
+    /// The label of a model that has one already.
+    pub fn known_model(&self, model: &str) -> Option<Arc<str>> {
+        self.models.known(model)
     }
 
     /// The handles for requests of these labels.

@@ -13,6 +13,7 @@ use super::table::{self, Metric, Type};
 use super::upstream::Phase;
 use crate::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
 use crate::meter::cold::Reason;
+use crate::meter::queue;
 use crate::meter::{
     Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
 };
@@ -417,7 +418,8 @@ pub(super) fn worst_case(
         "basis" => Basis::ALL.len(),
         "kind" => Kind::ALL.len(),
         "phase" => Phase::ALL.len(),
-        "input_size" => flow::INPUT_SIZES.len() + 2,
+        "input_size" if metric.name == table::TTFT_BY_INPUT.name => flow::INPUT_SIZES.len() + 2,
+        "input_size" => queue::SIZES.len(),
         "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
         "source" if metric.name == table::QUEUE_WAIT.name => QueueSource::ALL.len(),
         "source" => TokenSource::ALL.len(),

@@ -191,8 +191,26 @@ metrics! {
         "Share of output characters that came in the last tenth of the request's duration: 1 is fake streaming, or prefill that took more than nine tenths.",
         "At the end of a stream with outcome ok and 20 or more characters.";
     QUEUE_WAIT: "streamgauge_queue_wait_seconds", Type::Histogram(LATENCY), labels!(common, "source"),
-        "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word, header is when its response head came.",
+        "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word, header is when its response head came, estimated is learned from when requests come and go.",
         "At the end of an inference request whose wait is known, whatever its outcome.";
+    ESTIMATED_WAIT: "streamgauge_estimated_wait_seconds", Type::Gauge, labels!("gen_ai_request_model", "upstream"),
+        "Time that a request which arrived now would wait in the server, as estimated: what scaling goes by.",
+        "When scraped; absent until there is a baseline.";
+    QUEUE_BASELINE: "streamgauge_queue_baseline_seconds", Type::Gauge, labels!("gen_ai_request_model", "upstream", "input_size"),
+        "Median time from the request wholly sent to the first output of requests that did not wait, by the size of the request's body, up to that.",
+        "When scraped; sizes of which there are samples.";
+    QUEUE_BASELINE_SAMPLES: "streamgauge_queue_baseline_samples", Type::Gauge, labels!("gen_ai_request_model", "upstream", "input_size"),
+        "Requests that the baseline is learned from.",
+        "When scraped; sizes of which there are samples.";
+    QUEUE_BASELINE_SPREAD: "streamgauge_queue_baseline_spread_ratio", Type::Gauge, labels!("gen_ai_request_model", "upstream"),
+        "Robust standard deviation of the logarithm of a sample over the baseline at its size: 0.1 is about 10 %.",
+        "When scraped; absent until there is a baseline.";
+    QUEUE_BASELINE_AGE: "streamgauge_queue_baseline_age_seconds", Type::Gauge, labels!("gen_ai_request_model", "upstream"),
+        "Time since the newest request that the baseline is learned from ended.",
+        "When scraped; absent until there is a baseline.";
+    QUEUE_SLOTS: "streamgauge_queue_slots", Type::Gauge, labels!("gen_ai_request_model", "upstream"),
+        "Requests that the server works on at a time, as inferred.",
+        "When scraped; absent where no such number explains what is seen.";
     EDGE_WAIT: "streamgauge_edge_wait_seconds", Type::Histogram(LATENCY), labels!(common),
         "Time from the instant in X-Request-Start or X-Queue-Start to the request's first byte: what came before us.",
         "At the end of an inference request that says so, if trust_request_start is true, whatever its outcome.";

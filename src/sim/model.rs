@@ -12,12 +12,15 @@
 //!    `s_j = max(a_j, the earliest instant at which a slot is free and every earlier job has started)`.
 //!    For one slot this is Lindley's recursion `s_j = max(a_j, f_(j-1))`, with `f` the finish.
 //!    A job that would have to wait while `queue_limit` jobs wait already is refused.
-//! 2. **Prefill.** The first token is ready at `t_j1 = s_j + (prefill_base + prefill_per_token * p_j) * J`.
-//!    The prefill of one slot does **not** hold up the decoding of others, as it would without chunked
-//!    prefill, but a slot in prefill counts as running in 3.
-//! 3. **Decode.** `t_jk = t_j(k-1) + (decode_base + decode_per_running * R) * J`, with `R` the number of taken
-//!    slots at `t_j(k-1)`, this job's included: a step gets slower as the batch grows, and once a step is
-//!    scheduled it is not changed. All choices of a job make their token `k` at the same instant.
+//! 2. **Prefill.** The first token is ready at
+//!    `t_j1 = s_j + (prefill_base + prefill_per_token * p_j * (1 - cached_share * H_j)) * J`, with `H_j = 1` for
+//!    the share `cache_hits` of the jobs, drawn for each from a stream of its own, else 0: a prefix that was
+//!    cached. No answer tells of it. The prefill of one slot does **not** hold up the decoding of others, as it
+//!    would without chunked prefill, but a slot in prefill counts as running in 3.
+//! 3. **Decode.** `t_jk = t_j(k-1) + (decode_base + decode_per_running * R + decode_per_prefilling * P) * J`,
+//!    with `R` the number of taken slots at `t_j(k-1)`, this job's included, and `P` the number of those in
+//!    prefill: a step gets slower as the batch grows, and slower still by the chunks of prompts that share it.
+//!    Once a step is scheduled it is not changed. All choices of a job make their token `k` at the same instant.
 //! 4. **Finish.** `f_j = t_jn`; the slot is free at that instant. With `n_j = 0`, at the end of the prefill.
 //! 5. **Jitter.** Each `J = 1 + jitter * Z`, with `Z` near normal and within 3.47, and `J` kept in
 //!    `[0.05, 20]`; drawn from a stream of numbers of the job's own (seed, job number).
@@ -54,6 +57,12 @@ pub struct EngineSpec {
     pub decode_base: Duration,
     /// Part of a decode step for each running job.
     pub decode_per_running: Duration,
+    /// Part of a decode step for each job in prefill: chunked prefill steals decode time.
+    pub decode_per_prefilling: Duration,
+    /// Share of the jobs whose prompt begins with what is cached, 0 to 1.
+    pub cache_hits: f64,
+    /// Share of such a prompt that is cached, 0 to 1.
+    pub cached_share: f64,
     /// Relative standard deviation of each prefill and each step; 0 for none.
     pub jitter: f64,
     /// Seed of the jitter and of the texts.
@@ -68,7 +77,7 @@ pub struct EngineSpec {
 
 impl EngineSpec {
     /// A plain engine to start from: 4 slots, no queue limit, prefill 20 ms + 50 us a token, decode
-    /// 10 ms + 0.5 ms a running job, no jitter, nothing to load.
+    /// 10 ms + 0.5 ms a running job, no jitter, no cache, nothing to load.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -78,6 +87,9 @@ impl EngineSpec {
             prefill_per_token: Duration::from_micros(50),
             decode_base: Duration::from_millis(10),
             decode_per_running: Duration::from_micros(500),
+            decode_per_prefilling: Duration::ZERO,
+            cache_hits: 0.0,
+            cached_share: 0.0,
             jitter: 0.0,
             seed: 1,
             load_time: Duration::ZERO,

@@ -3,7 +3,8 @@
 use super::Tap;
 use super::request_side::RequestSide;
 use crate::dialect::loading::Refusal;
-use crate::meter::cold::{Ask, Expected, Output, Reason};
+use crate::meter::cold::{Ask, Output, Reason};
+use crate::meter::queue::Expected;
 use crate::meter::{End, Outcome, Record};
 use crate::metrics::{Series, Start};
 use std::time::Duration;

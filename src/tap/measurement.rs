@@ -1,5 +1,7 @@
 //! The account of one request, from its arrival to its one end.
 
+mod queue_wait;
+
 use super::before::Before;
 use super::cold_request::ColdRequest;
 use super::headers::{content_encoding, is_deflated, is_grpc, told_by};
@@ -7,13 +9,9 @@ use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
-use crate::dialect::engine::Engine;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::route::{Operation, Route};
-use crate::meter::{
-    self, CallStatus, Clock, End, Ended, Interval, Meter, Outcome, QueueWait, Record, Sample,
-    Tokens,
-};
+use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
 use crate::metrics::{Phase, Series, Start};
 use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
@@ -301,7 +299,7 @@ impl State {
                 match (&sample, &mut *cold) {
                     (Sample::Asked(at), _) => *asked = *at,
                     (Sample::First(at), cold) => {
-                        side.enter(Phase::Streaming);
+                        side.first_output(*at);
                         if let Some(cold) = cold {
                             cold.output(tap, side, *at, !is_session, tells_load);
                         }
@@ -386,12 +384,6 @@ impl State {
             }
             series.counted(&tokens, tally.live_tokens);
             engine = tally.made_by.or(engine);
-            // Here is where a request gets its one queue wait, of whatever source.
-            let wait = QueueWait::of(tally, self.until_slot(meter, engine));
-            if wait.is_some_and(|wait| wait.clamped) {
-                self.tap.series.clamped(Interval::QueueWait);
-            }
-            record.waited(wait);
             // A session is no response, and has no latency.
             if outcome == Outcome::Ok && !meter.is_session() && meter.is_whole() {
                 let rate = meter::characters_per_second(tally);
@@ -399,6 +391,7 @@ impl State {
                 series.completed(&record, &tokens);
             }
         }
+        self.queue_wait(meter.as_ref(), (end, now), engine, &mut record);
         if let Some(engine) = engine {
             self.tap.recognised(engine);
         }
@@ -410,27 +403,6 @@ impl State {
         record.slo = self.tap.config.slo.judge(&record, outcome);
         series.ended(&record, outcome);
         self.tap.log.write(record);
-    }
-
-    /// From the last byte of the request to the head of a stream, in seconds, of a server that sends it when a
-    /// slot takes the request. llama.cpp tells its build in OpenAI's shape alone, so what it told there counts
-    /// for its other routes. A head that came with the first output was held back, by a gateway between us.
-    fn until_slot(&self, meter: &Meter, engine: Option<Engine>) -> Option<f64> {
-        let known = &self.tap.head_at_slot;
-        let told = meter.tally().head_at_slot;
-        if let Some(told) = told {
-            known.store(told, Relaxed);
-        }
-        let is_llama_cpp = engine == Some(Engine::LlamaCpp);
-        if !told.unwrap_or_else(|| is_llama_cpp && known.load(Relaxed))
-            || !meter.is_stream()
-            || meter.is_session()
-        {
-            return None;
-        }
-        let (head, sent) = (self.head?, self.side.sent()?);
-        let is_apart = meter.tally().first.is_none_or(|first| first.at > head);
-        is_apart.then_some(head.as_secs_f64() - sent.as_secs_f64())
     }
 
     fn ended(&self, end: End, meter: Option<&Meter>) -> Ended {

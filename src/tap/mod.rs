@@ -11,6 +11,7 @@ mod cold_request;
 mod headers;
 mod measurement;
 mod pulse;
+mod queue;
 mod request_body;
 mod request_side;
 mod response_body;
@@ -23,9 +24,10 @@ pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
 use crate::dialect::engine::Engine;
-use crate::meter::cold::{ColdConfig, Expected};
+use crate::meter::cold::ColdConfig;
+use crate::meter::queue::Expected;
 use crate::meter::{Sample, SloClasses, Traces};
-use crate::metrics::{ArrivalSeries, Metrics, Series, Start, UpstreamSeries};
+use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, Series, Start, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::Activity;
@@ -95,6 +97,8 @@ pub struct Tap {
     activity: Activity,
     pulses: Arc<Pulses>,
     cold: ColdWatch,
+    queues: queue::Queues,
+    queue_series: QueueSeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: Faults,
@@ -150,6 +154,8 @@ impl Tap {
         let now = socket::now();
         Self {
             cold: ColdWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
+            queues: queue::Queues::default(),
+            queue_series: metrics.queue(&upstream),
             upstream,
             first,
             known,
@@ -172,6 +178,12 @@ impl Tap {
         self.series.idle(self.activity.idle(now));
         self.series.oldest_silent(self.pulses.sweep(now));
         self.cold.refresh(now);
+        self.queues.each(|model, estimator| {
+            // A model becomes a label by its successes, as a baseline does.
+            if let Some(model) = self.metrics.known_model(model) {
+                self.queue_series.set(&model, estimator, now);
+            }
+        });
     }
 
     /// Counts the stalls of running streams; to be called again and again.
@@ -184,10 +196,9 @@ impl Tap {
         &self.cold
     }
 
-    /// What a request to a warm and idle server would take. The baseline of the queue's estimator tells it;
-    /// without one, slowness after idleness is not judged.
-    fn expected(&self, _model: &str, _bytes: u64) -> Option<Expected> {
-        None
+    /// What a request would take that does not wait; `None` until the queue's baseline is learned.
+    fn expected(&self, model: &str, bytes: u64) -> Option<Expected> {
+        self.queues.expected(model, bytes)
     }
 
     /// The handles of this upstream.

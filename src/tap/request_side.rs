@@ -1,8 +1,10 @@
 //! What the two bodies of a request share.
 
 use super::Tap;
+use super::queue::{Place, has_queue};
 use crate::dialect::request::{RequestFacts, RequestPeek};
 use crate::dialect::route::Operation;
+use crate::meter::queue::Served;
 use crate::metrics::{ArrivalSeries, Phase};
 use crate::socket::{self, Stamps};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -37,6 +39,17 @@ pub(crate) struct RequestSide {
     read: AtomicBool,
     /// When all of the request was written to the upstream's socket.
     sent: OnceLock<Duration>,
+    queue: Mutex<Queueing>,
+}
+
+/// Where a request is, as the estimate of its wait goes.
+#[derive(Debug)]
+enum Queueing {
+    /// Not wholly sent.
+    Before,
+    In(Place),
+    /// Over, whatever is still written.
+    Left,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,6 +73,7 @@ impl RequestSide {
             fault: OnceLock::new(),
             read: AtomicBool::new(false),
             sent: OnceLock::new(),
+            queue: Mutex::new(Queueing::Before),
         };
         side.count(Phase::Sending, 1);
         if operation.is_inference() {
@@ -121,7 +135,35 @@ impl RequestSide {
             && let Some(at) = upstream.last_write()
         {
             // The first flush after the end is the one that tells.
-            let _ = self.sent.set(at);
+            if self.sent.set(at).is_ok() && has_queue(self.operation) {
+                self.join_queue(at);
+            }
+        }
+    }
+
+    fn join_queue(&self, at: Duration) {
+        let mut queue = lock(&self.queue);
+        // An answer may be over before the request is.
+        if matches!(*queue, Queueing::Before) {
+            let model = self.facts().model;
+            *queue = Queueing::In(self.tap.queues.arrive(model.as_deref(), at, self.bytes()));
+        }
+    }
+
+    /// The first output of a stream arrived.
+    pub fn first_output(&self, at: Duration) {
+        self.enter(Phase::Streaming);
+        if let Queueing::In(place) = &mut *lock(&self.queue) {
+            place.first_output(at);
+        }
+    }
+
+    /// The response is over; `served` is what it says of the request, if it was a success. Gives the seconds
+    /// that the request is estimated to have waited in the server.
+    pub fn leave_queue(&self, at: Duration, served: Option<Served>) -> Option<f64> {
+        match std::mem::replace(&mut *lock(&self.queue), Queueing::Left) {
+            Queueing::In(place) => place.leave(at, served),
+            Queueing::Before | Queueing::Left => None,
         }
     }
 
@@ -157,5 +199,12 @@ impl RequestSide {
     /// The value of `gen_ai_provider_name` for this request.
     pub fn provider(&self) -> &Arc<str> {
         self.arrivals.provider()
+    }
+}
+
+impl Drop for RequestSide {
+    fn drop(&mut self) {
+        // If our own record of the end failed, the queue must not go on waiting for it.
+        self.leave_queue(socket::now(), None);
     }
 }

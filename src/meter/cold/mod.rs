@@ -16,6 +16,7 @@ mod tail;
 
 pub use server::{Ladder, Probe};
 
+use super::queue::Expected;
 use model::{Model, Waited};
 use server::{InFlight, Server};
 use std::collections::HashMap;
@@ -118,19 +119,6 @@ pub struct Ask {
     at: Duration,
     /// For how long nothing was in flight before; `None` if something was.
     idle: Option<Duration>,
-}
-
-/// What a request would take on a warm and idle server, by the baseline of its model.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expected {
-    /// The time to its first token.
-    pub ttft: Duration,
-    /// A robust standard deviation of `ln(TTFT / expected)` over the requests that the baseline is of.
-    pub log_spread: f64,
-    /// How many those were.
-    pub samples: usize,
-    /// The largest request among them, in bytes of its body.
-    pub largest_bytes: u64,
 }
 
 /// The first output of a request.

@@ -19,6 +19,8 @@ pub struct Engine {
     /// When the model will be unloaded, while it is loaded and idle.
     unload_at: Option<Duration>,
     running: usize,
+    /// Those of them that have no token yet.
+    prefilling: usize,
     jobs: HashMap<JobId, Live>,
     waiting: VecDeque<JobId>,
     /// The next event of each running job. The serial number settles ties, so that equal instants come out in
@@ -45,6 +47,8 @@ struct Live {
     running: bool,
     /// Whether the start was told.
     announced: bool,
+    /// Whether its first token is still to come.
+    in_prefill: bool,
     /// Decode steps done.
     steps: u32,
 }
@@ -57,6 +61,7 @@ impl Engine {
             now: Duration::ZERO,
             unload_at: None,
             running: 0,
+            prefilling: 0,
             jobs: HashMap::new(),
             waiting: VecDeque::new(),
             agenda: BinaryHeap::new(),
@@ -95,6 +100,7 @@ impl Engine {
             load_wait,
             running: false,
             announced: false,
+            in_prefill: true,
             steps: 0,
         };
         self.jobs.insert(id, live);
@@ -112,6 +118,7 @@ impl Engine {
         };
         if live.running {
             self.running -= 1;
+            self.prefilling -= usize::from(live.in_prefill);
         } else {
             self.waiting.retain(|waiting| *waiting != id);
         }
@@ -192,6 +199,7 @@ impl Engine {
                 if let Some(live) = self.jobs.get_mut(&id) {
                     live.running = true;
                     self.running += 1;
+                    self.prefilling += 1;
                     self.schedule(self.now, id);
                 }
             }
@@ -226,12 +234,13 @@ impl Engine {
                     load_wait: live.load_wait,
                 },
             });
-            let prefill =
-                self.spec.prefill_base + self.spec.prefill_per_token * live.job.prompt_tokens;
+            let prompt = self.spec.prefill_per_token * live.job.prompt_tokens;
+            let prefill = self.spec.prefill_base + prompt - prompt.mul_f64(cached(&self.spec, id));
             let first = at + prefill.mul_f64(factor(&mut live.rng, self.spec.jitter));
             self.schedule(first, id);
             return;
         }
+        self.prefilling -= usize::from(std::mem::take(&mut live.in_prefill));
         let total = live.job.reasoning_tokens.saturating_add(live.job.output_tokens);
         if live.steps < total {
             let index = live.steps;
@@ -243,7 +252,10 @@ impl Engine {
         }
         if live.steps < total {
             let batch = u32::try_from(self.running).unwrap_or(u32::MAX);
-            let decode = self.spec.decode_base + self.spec.decode_per_running * batch;
+            let prompts = u32::try_from(self.prefilling).unwrap_or(u32::MAX);
+            let decode = self.spec.decode_base
+                + self.spec.decode_per_running * batch
+                + self.spec.decode_per_prefilling * prompts;
             let next = at + decode.mul_f64(factor(&mut live.rng, self.spec.jitter));
             self.schedule(next, id);
         } else {
@@ -263,6 +275,13 @@ impl Engine {
             self.agenda.pop();
         }
     }
+}
+
+/// The share of a job's prompt that is cached.
+fn cached(spec: &EngineSpec, id: JobId) -> f64 {
+    // A stream of its own, so that the cache leaves the jitter as it was.
+    let hit = spec.cache_hits > 0.0 && Rng::for_item(!spec.seed, id.0).unit() < spec.cache_hits;
+    if hit { spec.cached_share.clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// The jitter of one interval.

@@ -254,3 +254,25 @@ fn the_seed_decides_everything() {
     assert_eq!(few(9), few(9));
     assert_ne!(few(9), few(10));
 }
+
+#[test]
+fn prompts_steal_decode_time() {
+    let spec = EngineSpec { slots: 2, decode_per_prefilling: ms(100), ..spec() };
+    // The second is in prefill from 12 to 42: of the first's steps, only that scheduled at 16 meets it.
+    let account = play(spec, &[(0, job(0, 3)), (12, job(20, 2))]);
+    assert_eq!(account.of(0).last_token, Some(ms(10 + 6 + 5 + 2 + 100)));
+    assert_eq!(account.of(1).last_token, Some(ms(42 + 7)));
+}
+
+#[test]
+fn a_cached_prefix_costs_no_prefill() {
+    let cached = |hits| EngineSpec { slots: 500, cache_hits: hits, cached_share: 0.75, ..spec() };
+    let hit_count = |hits| {
+        let account = play(cached(hits), &vec![(0, job(100, 1)); 400]);
+        let firsts = account.jobs.values().map(|truth| truth.first_token.unwrap());
+        assert!(firsts.clone().all(|first| first == ms(110) || first == ms(35)));
+        firsts.filter(|first| *first == ms(35)).count()
+    };
+    assert_eq!((hit_count(0.0), hit_count(1.0)), (0, 400));
+    assert!((160..240).contains(&hit_count(0.5)));
+}

@@ -1,0 +1,258 @@
+//! How long requests wait in a server that does not tell: an estimate from what a proxy sees.
+//!
+//! Pure: instants, sizes and counts in, waits out. The method, its formulas and its bounds are in
+//! `docs/queue-wait.md`. In short:
+//!
+//! * **Slots.** Servers take requests in the order of their arrival into a number of slots. With `c` slots a
+//!   request begins at the later of its arrival and the instant at which fewer than `c` earlier ones are left:
+//!   that follows from arrivals and ends alone, whatever a prompt costs. [`slots`] finds the number, and whether
+//!   there is one, by which beginnings explain best when the first output came.
+//! * **Baseline.** Until that is known: the time to the first output over that of a request which does not
+//!   wait ([`baseline`]).
+//!
+//! All memory is bounded by the constants of this folder, whatever the traffic.
+
+mod baseline;
+mod line;
+mod releases;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+pub use baseline::{Baseline, Expected, SIZES, Stratum};
+pub use slots::{Held, Slots};
+
+use releases::Releases;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Requests that the fits look back on.
+const WINDOW: usize = 256;
+/// Requests with nothing else in flight that are remembered beyond that.
+const ALONE: usize = 64;
+/// New requests before the next fit.
+const REFIT_EVERY: usize = 16;
+/// Seconds before the next fit.
+const REFIT_AFTER: f64 = 0.25;
+/// Waits that the live estimate without slots looks back on.
+const RECENT: usize = 16;
+
+/// The queue of one upstream and model, as seen from before it.
+#[derive(Debug, Default)]
+pub struct QueueEstimator {
+    arrivals: u64,
+    /// Requests that have not yet given back what they hold, by [`Held`].
+    open: Both<usize>,
+    releases: Both<Releases>,
+    window: VecDeque<Observation>,
+    alone: VecDeque<Observation>,
+    slots: Option<Slots>,
+    baseline: Option<Baseline>,
+    recent: VecDeque<f64>,
+    unfitted: usize,
+    fitted: f64,
+}
+
+/// A request that was sent to the server and has not left yet.
+#[derive(Debug, Clone)]
+pub struct Ticket(Observation);
+
+/// What is known of a request that the server has served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Tokens of its prompt that were not cached, as the server counted them.
+    pub tokens: Option<u64>,
+    /// The server was ready for it: what a cold one took says nothing of the next.
+    pub is_warm: bool,
+}
+
+/// One request. Instants are seconds of the caller's clock.
+#[derive(Debug, Clone, Copy)]
+struct Observation {
+    /// Its number in the order of arrival.
+    number: u64,
+    arrived: f64,
+    /// Absent where the answer is not streamed.
+    first: Option<f64>,
+    left: f64,
+    bytes: u64,
+    tokens: Option<u64>,
+    /// Earlier requests that it found open, and releases before it, by [`Held`].
+    ahead: Both<usize>,
+    after: Both<u64>,
+}
+
+impl QueueEstimator {
+    /// A request of so many bytes is wholly sent to the server.
+    pub fn arrive(&mut self, at: Duration, bytes: u64) -> Ticket {
+        let number = self.arrivals;
+        self.arrivals += 1;
+        let ahead = self.open;
+        self.open = Both { prefill: ahead.prefill + 1, answer: ahead.answer + 1 };
+        let Both { prefill, answer } = &self.releases;
+        let after = Both { prefill: prefill.count(), answer: answer.count() };
+        let arrived = at.as_secs_f64();
+        Ticket(Observation {
+            number,
+            arrived,
+            first: None,
+            left: arrived,
+            bytes,
+            tokens: None,
+            ahead,
+            after,
+        })
+    }
+
+    /// The first output of a stream; only the first call counts.
+    pub fn first_output(&mut self, ticket: &mut Ticket, at: Duration) {
+        let Ticket(request) = ticket;
+        if request.first.is_none() {
+            let at = at.as_secs_f64().max(request.arrived);
+            request.first = Some(at);
+            self.release(Held::Prefill, request.number, at);
+        }
+    }
+
+    /// A request is over. `served` is what is known of one whose turn has surely come: absent for those that
+    /// failed, and for those that were given up before. Gives its estimated wait in seconds.
+    pub fn leave(&mut self, ticket: Ticket, at: Duration, served: Option<Served>) -> Option<f64> {
+        let Ticket(mut request) = ticket;
+        request.left = at.as_secs_f64().max(request.arrived);
+        if request.first.is_none() {
+            self.release(Held::Prefill, request.number, request.left);
+        }
+        self.release(Held::Answer, request.number, request.left);
+        let served = served.filter(|served| served.is_warm)?;
+        request.tokens = served.tokens;
+        let wait = self.wait(&request);
+        if let Some(wait) = wait {
+            push(&mut self.recent, wait, RECENT);
+        }
+        if request.first.is_some() {
+            push(&mut self.window, request, WINDOW);
+            if request.is_alone() {
+                push(&mut self.alone, request, ALONE);
+            }
+            self.unfitted += 1;
+            self.fit(request.left);
+        }
+        wait
+    }
+
+    /// What a request of so many bytes takes to its first output if it does not wait.
+    pub fn expected(&self, bytes: u64) -> Option<Expected> {
+        self.baseline.as_ref()?.expected(bytes)
+    }
+
+    /// Seconds that a request would wait which arrives now; absent until there is a baseline.
+    pub fn wait_now(&self) -> Option<f64> {
+        self.baseline.as_ref()?;
+        let Some(slots) = &self.slots else {
+            // Without slots nothing says how the queue moves: it is taken to be as it has been of late.
+            let sum: f64 = self.recent.iter().sum();
+            let is_idle = self.open.answer == 0;
+            return Some(if is_idle { 0.0 } else { sum / self.recent.len().max(1) as f64 });
+        };
+        let must_leave = (self.open.of(slots.held) + 1).saturating_sub(slots.count);
+        Some(must_leave as f64 * slots.holding / slots.count as f64)
+    }
+
+    /// The slots, if there is a number of them that explains what is seen.
+    pub fn slots(&self) -> Option<&Slots> {
+        self.slots.as_ref()
+    }
+
+    /// What requests take that do not wait, once there are enough of them.
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
+    /// Nothing was learned and nothing is in flight.
+    pub fn is_unused(&self) -> bool {
+        self.window.is_empty() && self.open.answer == 0
+    }
+
+    fn release(&mut self, held: Held, number: u64, at: f64) {
+        let open = self.open.of_mut(held);
+        *open = open.saturating_sub(1);
+        self.releases.of_mut(held).push(number, at);
+    }
+
+    fn wait(&self, request: &Observation) -> Option<f64> {
+        let wait = match &self.slots {
+            Some(slots) => match slots.begin(request, &self.releases) {
+                Some(begin) => begin - request.arrived,
+                None => self.excess(request, 0.0)?,
+            },
+            None => self.excess(request, self.baseline.as_ref()?.band)?,
+        };
+        Some(wait.max(0.0))
+    }
+
+    /// The time to the first output over that of a request which does not wait; nothing where the two are
+    /// within a factor of `e^band`.
+    fn excess(&self, request: &Observation, band: f64) -> Option<f64> {
+        let taken = request.first? - request.arrived;
+        let expected = self.baseline.as_ref()?.expect(request.bytes, request.tokens);
+        Some(if taken > expected * band.exp() { taken - expected } else { 0.0 })
+    }
+
+    fn fit(&mut self, now: f64) {
+        let is_first = self.baseline.is_none() && self.window.len() >= baseline::FEWEST;
+        let is_due = self.unfitted >= REFIT_EVERY && now - self.fitted >= REFIT_AFTER;
+        if !is_first && !is_due {
+            return;
+        }
+        (self.unfitted, self.fitted) = (0, now);
+        self.slots = slots::select(self.slots.take(), &self.window, &self.releases);
+        let baseline = match &self.slots {
+            Some(slots) => baseline::beside(slots, &self.window, &self.releases),
+            None => baseline::unladen(&mut self.alone, &self.window),
+        };
+        self.baseline = baseline.or(self.baseline.take());
+    }
+}
+
+impl Observation {
+    fn is_alone(&self) -> bool {
+        self.ahead.answer == 0
+    }
+
+    /// Its prompt's size, in tokens or in bytes.
+    fn size(&self, in_tokens: bool) -> Option<f64> {
+        let size = if in_tokens { self.tokens } else { Some(self.bytes) };
+        size.map(|size| size as f64)
+    }
+}
+
+/// One of each [`Held`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Both<T> {
+    prefill: T,
+    answer: T,
+}
+
+impl<T> Both<T> {
+    fn of(&self, held: Held) -> &T {
+        match held {
+            Held::Prefill => &self.prefill,
+            Held::Answer => &self.answer,
+        }
+    }
+
+    fn of_mut(&mut self, held: Held) -> &mut T {
+        match held {
+            Held::Prefill => &mut self.prefill,
+            Held::Answer => &mut self.answer,
+        }
+    }
+}
+
+/// The last value is the newest, and there are no more than this many.
+fn push<T>(values: &mut VecDeque<T>, value: T, most: usize) {
+    if values.len() >= most {
+        values.pop_front();
+    }
+    values.push_back(value);
+}

@@ -1,0 +1,224 @@
+//! How many requests the server works on at a time, found by what that would explain.
+
+use super::line::{Line, quantile};
+use super::releases::Releases;
+use super::{Both, Observation};
+use std::collections::VecDeque;
+
+/// What a request holds of the server until it lets go of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Until its first output: prompts are worked through one after the other, what follows side by side.
+    Prefill,
+    /// A slot, until the end of its answer.
+    Answer,
+}
+
+/// A number of slots that explains what is seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slots {
+    /// Until when a slot is held.
+    pub held: Held,
+    /// How many there are.
+    pub count: usize,
+    /// For how many seconds a request holds one, on average.
+    pub holding: f64,
+}
+
+/// Requests that must differ between two explanations before one is preferred.
+const FEWEST: usize = 5;
+/// Share of the error without slots that slots may leave.
+const CLEARLY: f64 = 0.8;
+/// Standard errors by which the mean error must be less.
+const SURELY: f64 = 3.0;
+/// Share of the error that another number of slots must leave to be taken instead.
+const BETTER: f64 = 0.95;
+/// Numbers of slots that are tried below and above the most requests that were seen in service.
+const BELOW: usize = 4;
+const ABOVE: usize = 8;
+/// Prompts at a time.
+const MOST_PREFILLS: usize = 4;
+
+impl Slots {
+    /// When this request's turn came. `None` if slots can't tell: it had output before, or it is too long ago.
+    pub(super) fn begin(&self, request: &Observation, releases: &Both<Releases>) -> Option<f64> {
+        let Some(others) = request.ahead.of(self.held).checked_sub(self.count) else {
+            return Some(request.arrived);
+        };
+        let until = request.first.unwrap_or(request.left);
+        releases.of(self.held).before(request, self.held, until)?.nth(others)
+    }
+}
+
+/// The slots that explain these requests best, if they do so surely better than no wait at all. `known` is
+/// what was found before: it stays until something is better.
+pub(super) fn select(
+    known: Option<Slots>,
+    window: &VecDeque<Observation>,
+    releases: &Both<Releases>,
+) -> Option<Slots> {
+    let evidence = Evidence::of(window, releases);
+    let Some(without) = evidence.errors(Held::Answer, usize::MAX) else { return known };
+    let most = evidence.most_in_service().unwrap_or(1);
+    let answers = (most.saturating_sub(BELOW).max(1)..=most + ABOVE).map(|n| (Held::Answer, n));
+    let prefills = (1..=MOST_PREFILLS).map(|n| (Held::Prefill, n));
+    let best = answers
+        .chain(prefills)
+        .filter_map(|(held, count)| Some((held, count, evidence.errors(held, count)?)))
+        .min_by(|(_, _, a), (_, _, b)| a.total.total_cmp(&b.total));
+    let held_on = known.and_then(|known| {
+        let errors = evidence.errors(known.held, known.count)?;
+        (!errors.is_worse_than(&without)).then_some((known.held, known.count, errors))
+    });
+    let sure = best.filter(|(_, _, errors)| errors.is_surely_better_than(&without));
+    let (held, count, errors) = match (held_on, sure) {
+        (Some(known), Some(best)) if best.2.total < known.2.total * BETTER => best,
+        (Some(known), _) => known,
+        (None, best) => best?,
+    };
+    Some(Slots { held, count, holding: errors.holding })
+}
+
+/// The requests looked back on, with what each may have waited for.
+struct Evidence {
+    /// In the order of their sizes.
+    requests: Vec<Request>,
+    /// The releases between their arrivals and first outputs, of one request after the other.
+    waited_for: Both<Vec<f64>>,
+}
+
+struct Request {
+    size: f64,
+    arrived: f64,
+    first: f64,
+    left: f64,
+    ahead: Both<usize>,
+    /// Where its releases are, and where they end.
+    from: Both<usize>,
+    to: Both<usize>,
+}
+
+/// How far the first outputs are from where an explanation has them.
+struct Errors {
+    /// Seconds by request; and whether it waited, by the explanation.
+    each: Vec<(f64, bool)>,
+    total: f64,
+    /// Mean seconds that a slot is held.
+    holding: f64,
+}
+
+impl Evidence {
+    fn of(window: &VecDeque<Observation>, releases: &Both<Releases>) -> Self {
+        let by_tokens = are_counted(window.iter().map(|one| one.tokens));
+        let mut all: Vec<(f64, &Observation)> =
+            window.iter().filter_map(|one| Some((one.size(by_tokens)?, one))).collect();
+        all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let mut evidence = Self { requests: Vec::new(), waited_for: Both::default() };
+        for (size, one) in all {
+            let Some(first) = one.first else { continue };
+            let waited_for = &mut evidence.waited_for;
+            let from = Both { prefill: waited_for.prefill.len(), answer: waited_for.answer.len() };
+            let mut note = |held: Held| {
+                let before = releases.of(held).before(one, held, first)?;
+                waited_for.of_mut(held).extend(before);
+                Some(())
+            };
+            if note(Held::Prefill).and_then(|()| note(Held::Answer)).is_none() {
+                continue;
+            }
+            let to = Both { prefill: waited_for.prefill.len(), answer: waited_for.answer.len() };
+            let Observation { arrived, left, ahead, .. } = *one;
+            evidence.requests.push(Request { size, arrived, first, left, ahead, from, to });
+        }
+        evidence
+    }
+
+    /// Requests that were in service at once, but for a few that came in another order than was seen.
+    fn most_in_service(&self) -> Option<usize> {
+        let mut in_service: Vec<f64> = self.requests.iter().map(Request::in_service).collect();
+        quantile(&mut in_service, 0.98).map(|most| most as usize)
+    }
+
+    /// `None` if slots of this number can't be: most requests had output before their turn.
+    fn errors(&self, held: Held, count: usize) -> Option<Errors> {
+        let waited_for = self.waited_for.of(held);
+        let begin = |request: &Request| match request.ahead.of(held).checked_sub(count) {
+            None => Some((request.arrived, false)),
+            Some(others) => {
+                let releases = waited_for.get(*request.from.of(held)..*request.to.of(held))?;
+                releases.get(others).map(|at| (*at, true))
+            }
+        };
+        let begins: Vec<Option<(f64, bool)>> = self.requests.iter().map(begin).collect();
+        let mut points = Vec::with_capacity(begins.len());
+        let mut held_for = 0.0;
+        for (request, begin) in self.requests.iter().zip(&begins) {
+            if let Some((at, _)) = begin {
+                points.push((request.size, request.first - at));
+                let until = if held == Held::Answer { request.left } else { request.first };
+                held_for += until - at;
+            }
+        }
+        if points.len() * 2 < begins.len() {
+            return None;
+        }
+        let line = Line::through(&points, &mut Vec::with_capacity(points.len()))?;
+        let error = |(request, begin): (&Request, &Option<(f64, bool)>)| {
+            let expected = line.at(request.size);
+            match begin {
+                Some((at, waited)) => ((request.first - at - expected).abs(), *waited),
+                // It had output before it could begin: worse than a begin at that very moment.
+                None => (2.0 * expected, true),
+            }
+        };
+        let each: Vec<(f64, bool)> = self.requests.iter().zip(&begins).map(error).collect();
+        let total = each.iter().map(|(error, _)| error).sum();
+        Some(Errors { each, total, holding: held_for / points.len().max(1) as f64 })
+    }
+}
+
+impl Request {
+    /// Earlier requests that were left when it had its first output, and itself.
+    fn in_service(&self) -> f64 {
+        let gone = self.to.answer - self.from.answer;
+        (self.ahead.answer.saturating_sub(gone) + 1) as f64
+    }
+}
+
+impl Errors {
+    /// The differences of the errors of those that waited: their number, mean, standard error, and the sums.
+    fn against(&self, without: &Self) -> (usize, f64, f64, f64, f64) {
+        let pairs = || {
+            let both = self.each.iter().zip(&without.each);
+            both.filter(|((_, waited), _)| *waited)
+                .map(|((with, _), (without, _))| (*with, *without))
+        };
+        let n = pairs().count();
+        let (with, without) =
+            pairs().fold((0.0, 0.0), |(a, b), (with, without)| (a + with, b + without));
+        let mean = (without - with) / n.max(1) as f64;
+        let squares: f64 = pairs().map(|(with, without)| (without - with - mean).powi(2)).sum();
+        let deviation = (squares / n.saturating_sub(1).max(1) as f64).sqrt();
+        (n, mean, deviation / (n.max(1) as f64).sqrt(), with, without)
+    }
+
+    fn is_surely_better_than(&self, other: &Self) -> bool {
+        let (n, mean, error, with, without) = self.against(other);
+        n >= FEWEST && with < CLEARLY * without && mean > SURELY * error
+    }
+
+    fn is_worse_than(&self, other: &Self) -> bool {
+        let (n, mean, ..) = self.against(other);
+        n >= FEWEST && mean < 0.0
+    }
+}
+
+/// Whether nearly all of them have their tokens counted.
+pub(super) fn are_counted(tokens: impl Iterator<Item = Option<u64>>) -> bool {
+    let (mut counted, mut all) = (0, 0);
+    for tokens in tokens {
+        all += 1;
+        counted += usize::from(tokens.is_some());
+    }
+    counted * 10 >= all * 9
+}

@@ -1,0 +1,159 @@
+//! The estimate against the truth, on virtual time, and the estimator's small print.
+
+#[path = "../../../benches/queue_wait/cell.rs"]
+#[allow(dead_code, reason = "the evaluation uses all of it")]
+mod cell;
+#[path = "../../sim/rng.rs"]
+#[allow(dead_code, clippy::duplicate_mod, reason = "its own is the simulator's alone")]
+mod rng;
+
+use super::*;
+use cell::{Behaviour, Cell, is_within, summary};
+
+fn seconds(at: f64) -> Duration {
+    Duration::from_secs_f64(at)
+}
+
+const WARM: Option<Served> = Some(Served { tokens: None, is_warm: true });
+
+/// One request after the other has left: the estimate for one that takes so long to its first output.
+fn one(estimator: &mut QueueEstimator, at: f64, bytes: u64, ttft: f64) -> Option<f64> {
+    let mut ticket = estimator.arrive(seconds(at), bytes);
+    estimator.first_output(&mut ticket, seconds(at + ttft));
+    estimator.leave(ticket, seconds(at + ttft + 0.1), WARM)
+}
+
+#[test]
+fn near_the_truth_on_servers_of_any_number_of_slots() {
+    let cell = |slots, utilisation, is_bursty, behaviour, tells_usage| Cell {
+        slots,
+        utilisation,
+        is_bursty,
+        behaviour,
+        tells_usage,
+        seed: 11,
+    };
+    let cells = [
+        cell(1, 0.2, false, Behaviour::Plain, true),
+        cell(1, 0.95, true, Behaviour::Both, false),
+        cell(4, 0.5, true, Behaviour::Cache, false),
+        cell(4, 0.9, false, Behaviour::Chunked, true),
+        cell(16, 0.2, false, Behaviour::Both, false),
+        cell(16, 0.5, false, Behaviour::Both, true),
+        cell(16, 0.95, false, Behaviour::Both, false),
+    ];
+    for cell in cells {
+        let waits = cell::run(&cell);
+        let (truth, estimate) = (summary(&waits.truth), summary(&waits.estimate));
+        assert!(is_within(&waits), "{cell:?}: {estimate:?} for {truth:?}, {waits:?}");
+        if cell.utilisation == 0.2 && cell.slots == 16 {
+            assert!(estimate.0 < 0.005, "a wait was made up: {estimate:?}");
+        }
+        if cell.utilisation >= 0.9 {
+            assert_eq!(waits.slots, Some(cell.slots), "{cell:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_told_before_there_is_a_baseline() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..5 {
+        assert_eq!((estimator.wait_now(), estimator.expected(100)), (None, None));
+        assert_eq!(one(&mut estimator, f64::from(i), 100, 0.05), None);
+    }
+    assert_eq!(one(&mut estimator, 5.0, 100, 0.05), Some(0.0));
+    assert_eq!(estimator.wait_now(), Some(0.0));
+    let expected = estimator.expected(100).unwrap();
+    assert!((expected.ttft.as_secs_f64() - 0.05).abs() < 1e-6, "{expected:?}");
+    assert_eq!((expected.samples, expected.largest_bytes), (5, 100));
+}
+
+#[test]
+fn what_takes_longer_than_alone_has_waited() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..20_u32 {
+        // 20 ms, and 1 ms for each 100 bytes.
+        let bytes = u64::from(i) * 100;
+        one(&mut estimator, f64::from(i), bytes, 0.02 + f64::from(i) * 1e-3);
+    }
+    let wait = one(&mut estimator, 30.0, 1000, 0.03 + 0.5).unwrap();
+    assert!((wait - 0.5).abs() < 0.002, "{wait}");
+    assert_eq!(one(&mut estimator, 40.0, 1000, 0.0305), Some(0.0), "that is noise");
+}
+
+#[test]
+fn one_slot_is_found_and_tells_what_would_be_waited() {
+    let mut estimator = QueueEstimator::default();
+    let mut serve = |at: f64| {
+        // 20 ms to the first output, 1 s in all; the second comes 0.1 s after the first, and a third gives up.
+        let tickets = [0.0, 0.1].map(|after| estimator.arrive(seconds(at + after), 100));
+        let third = estimator.arrive(seconds(at + 0.2), 100);
+        assert_eq!(estimator.leave(third, seconds(at + 0.5), None), None);
+        let mut waits = Vec::new();
+        for (mut ticket, begin) in tickets.into_iter().zip([at, at + 1.0]) {
+            estimator.first_output(&mut ticket, seconds(begin + 0.02));
+            waits.push(estimator.leave(ticket, seconds(begin + 1.0), WARM));
+        }
+        waits
+    };
+    let mut waits = Vec::new();
+    for i in 0..60 {
+        waits = serve(3.0 * f64::from(i));
+    }
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
+    assert_eq!(waits[0], Some(0.0));
+    near(waits[1].unwrap(), 0.9);
+    let Slots { held, count, holding } = *estimator.slots().unwrap();
+    assert_eq!((held, count), (Held::Answer, 1));
+    near(holding, 1.0);
+    near(estimator.wait_now().unwrap(), 0.0);
+    let not_streamed = [0.0, 0.1].map(|after| estimator.arrive(seconds(200.0 + after), 100));
+    near(estimator.wait_now().unwrap(), 2.0);
+    let waits = not_streamed.map(|one| {
+        let left = 201.0 + one.0.number as f64 % 2.0;
+        estimator.leave(one, seconds(left), WARM).unwrap()
+    });
+    near(waits[0], 0.0);
+    near(waits[1], 0.9);
+}
+
+#[test]
+fn a_slower_machine_is_learned() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..40 {
+        one(&mut estimator, f64::from(i), 100, 0.02 + 1e-4 * f64::from(i % 7));
+    }
+    for i in 40..60 {
+        one(&mut estimator, f64::from(i), 100, 0.2 + 1e-4 * f64::from(i % 7));
+    }
+    for i in 60..90 {
+        one(&mut estimator, f64::from(i), 100, 0.2 + 1e-4 * f64::from(i % 7));
+    }
+    assert_eq!(one(&mut estimator, 99.0, 100, 0.2), Some(0.0));
+}
+
+#[test]
+fn cold_and_failed_requests_teach_nothing() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..20 {
+        let mut ticket = estimator.arrive(seconds(f64::from(i)), 100);
+        estimator.first_output(&mut ticket, seconds(f64::from(i) + 30.0));
+        let served = (i % 2 == 0).then_some(Served { tokens: None, is_warm: false });
+        assert_eq!(estimator.leave(ticket, seconds(f64::from(i) + 31.0), served), None);
+    }
+    assert!(estimator.baseline().is_none() && estimator.is_unused());
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..20_000 {
+        one(&mut estimator, f64::from(i), 100, 0.02);
+    }
+    assert_eq!((estimator.window.len(), estimator.alone.len()), (WINDOW, ALONE));
+    let bytes = (WINDOW + ALONE) * size_of::<Observation>()
+        + 2 * releases::REMEMBERED * size_of::<(f64, u64)>()
+        + size_of::<QueueEstimator>();
+    assert!(bytes < 72 * 1024, "{bytes} bytes, as the documentation has it");
+}

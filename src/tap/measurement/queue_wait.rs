@@ -1,0 +1,64 @@
+//! The one wait in the server's queue that a request is told to have had.
+
+use super::State;
+use crate::dialect::engine::Engine;
+use crate::meter::queue::Served;
+use crate::meter::{End, Interval, Meter, QueueWait, Record, Tokens};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+impl State {
+    /// Leaves the queue, and fills in the wait there, of the best source that there is. `end` is how and when
+    /// the request ended.
+    pub(super) fn queue_wait(
+        &self,
+        meter: Option<&Meter>,
+        end: (End, Duration),
+        engine: Option<Engine>,
+        record: &mut Record,
+    ) {
+        let (end, now) = end;
+        let is_warm = record.cold != Some(true);
+        let read = self.upstream.as_ref().filter(|_| end == End::Complete);
+        let left = read.map_or(now, |upstream| upstream.last_read().at);
+        let served = meter.and_then(|meter| served(meter, is_warm));
+        // What held up a cold request is no queue.
+        let estimate = self.side.leave_queue(left, served).filter(|_| is_warm);
+        let header = meter.and_then(|meter| self.until_slot(meter, engine));
+        let wait = QueueWait::of(meter.map(Meter::tally), header, estimate);
+        if wait.is_some_and(|wait| wait.clamped) {
+            self.tap.series.clamped(Interval::QueueWait);
+        }
+        record.waited(wait, estimate);
+    }
+
+    /// From the last byte of the request to the head of a stream, in seconds, of a server that sends it when a
+    /// slot takes the request. llama.cpp tells its build in OpenAI's shape alone, so what it told there counts
+    /// for its other routes. A head that came with the first output was held back, by a gateway between us.
+    fn until_slot(&self, meter: &Meter, engine: Option<Engine>) -> Option<f64> {
+        let known = &self.tap.head_at_slot;
+        let told = meter.tally().head_at_slot;
+        if let Some(told) = told {
+            known.store(told, Relaxed);
+        }
+        let is_llama_cpp = engine == Some(Engine::LlamaCpp);
+        if !told.unwrap_or_else(|| is_llama_cpp && known.load(Relaxed))
+            || !meter.is_stream()
+            || meter.is_session()
+        {
+            return None;
+        }
+        let (head, sent) = (self.head?, self.side.sent()?);
+        let is_apart = meter.tally().first.is_none_or(|first| first.at > head);
+        is_apart.then_some(head.as_secs_f64() - sent.as_secs_f64())
+    }
+}
+
+/// What a successful response says of its request; `None` while its turn may not have come.
+fn served(meter: &Meter, is_warm: bool) -> Option<Served> {
+    let has_output = meter.is_stream() && meter.tally().first.is_some();
+    let counts = Tokens::of(meter.tally(), meter.is_stream());
+    let cached = counts.cached.unwrap_or(0);
+    let tokens = counts.input.map(|(count, _)| count.saturating_sub(cached));
+    (has_output || meter.is_whole()).then_some(Served { tokens, is_warm })
+}

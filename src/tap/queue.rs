@@ -1,0 +1,104 @@
+//! The queues of an upstream: an estimator for each model, and a request's place in one.
+
+use crate::dialect::route::Operation;
+use crate::meter::queue::{Expected, QueueEstimator, Served, Ticket};
+use crate::metrics::OTHER;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Models with an estimator of their own; further ones share one.
+const MODELS: usize = 64;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic between two lines of ours leaves nothing half-done that matters.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The estimators of one upstream, by the model asked for.
+#[derive(Debug, Default)]
+pub(super) struct Queues(Mutex<HashMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
+
+impl Queues {
+    /// A request is wholly sent to the upstream.
+    pub fn arrive(&self, model: Option<&str>, at: Duration, bytes: u64) -> Place {
+        let estimator = self.of(model.unwrap_or(""));
+        let ticket = lock(&estimator).arrive(at, bytes);
+        Place { estimator, ticket }
+    }
+
+    fn of(&self, model: &str) -> Arc<Mutex<QueueEstimator>> {
+        let mut queues = lock(&self.0);
+        if let Some(known) = queues.get(model) {
+            return Arc::clone(known);
+        }
+        if queues.len() >= MODELS {
+            // Names that were asked for and never served must not keep others out.
+            queues.retain(|_, estimator| !lock(estimator).is_unused());
+        }
+        let model = if queues.len() < MODELS { model } else { OTHER };
+        Arc::clone(queues.entry(model.into()).or_default())
+    }
+
+    /// What a request of so many bytes to this model would take that does not wait.
+    pub fn expected(&self, model: &str, bytes: u64) -> Option<Expected> {
+        let queues = lock(&self.0);
+        let estimator = queues.get(model).or_else(|| queues.get(OTHER)).map(Arc::clone)?;
+        drop(queues);
+        lock(&estimator).expected(bytes)
+    }
+
+    /// What is known of each model.
+    pub fn each(&self, mut show: impl FnMut(&str, &QueueEstimator)) {
+        let queues: Vec<_> =
+            lock(&self.0).iter().map(|(model, one)| (Arc::clone(model), Arc::clone(one))).collect();
+        queues.iter().for_each(|(model, estimator)| show(model, &lock(estimator)));
+    }
+}
+
+/// A request that was sent, in its queue or in service.
+#[derive(Debug)]
+pub(super) struct Place {
+    estimator: Arc<Mutex<QueueEstimator>>,
+    ticket: Ticket,
+}
+
+impl Place {
+    /// The first output of its stream arrived.
+    pub fn first_output(&mut self, at: Duration) {
+        lock(&self.estimator).first_output(&mut self.ticket, at);
+    }
+
+    /// It is over; gives the seconds that it is estimated to have waited.
+    pub fn leave(self, at: Duration, served: Option<Served>) -> Option<f64> {
+        lock(&self.estimator).leave(self.ticket, at, served)
+    }
+}
+
+/// Whether requests of this operation wait for slots in which tokens are generated.
+pub(super) fn has_queue(operation: Operation) -> bool {
+    use Operation::{Chat, GenerateContent, Infer, TextCompletion};
+    matches!(operation, Chat | TextCompletion | GenerateContent | Infer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_that_were_never_served_keep_nobody_out() {
+        let queues = Queues::default();
+        for i in 0..10_000 {
+            let place = queues.arrive(Some(&format!("wrong-{i}")), Duration::ZERO, 1);
+            assert_eq!(place.leave(Duration::ZERO, None), None);
+        }
+        assert!(lock(&queues.0).len() <= MODELS);
+        let in_flight: Vec<Place> = (0..MODELS + 10)
+            .map(|i| queues.arrive(Some(&format!("m{i}")), Duration::ZERO, 1))
+            .collect();
+        let known: Vec<Arc<str>> = lock(&queues.0).keys().cloned().collect();
+        assert_eq!(known.len(), MODELS + 1, "and one for all others");
+        assert!(known.iter().any(|model| &**model == OTHER));
+        drop(in_flight);
+    }
+}
