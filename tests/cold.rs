@@ -344,3 +344,41 @@ fn overload_is_no_cold_start() {
     assert_eq!(scrape.sum("streamgauge_upstream_up", &[]), 1.0);
     assert_eq!(scrape.sum(TTFT, &["start=\"cold\""]), 0.0);
 }
+
+#[test]
+fn a_model_that_was_unloaded_while_idle() {
+    against_the_clock(|| {
+        let load_time = Duration::from_millis(900);
+        let spec = EngineSpec {
+            load_time,
+            idle_unload: Some(Duration::from_millis(700)),
+            prefill_base: Duration::from_millis(15),
+            ..EngineSpec::new("m")
+        };
+        let (server, _) = simulate(spec);
+        let gauge = Gauge::with(server, &[("cold_idle_seconds", "1")], Faults::default());
+        wait_for("the model", || {
+            let health = ask(&gauge, b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n");
+            (health.status() == 200).then_some(())
+        });
+        let body =
+            json!({"model": "m", "messages": [], "stream": true, "sim": {"output_tokens": 2}});
+        let request = chat::post("/v1/chat/completions", "", body.to_string().as_bytes());
+        // The estimator of the queue learns from these what a request takes.
+        const WARM: usize = 40;
+        (0..WARM).for_each(|_| assert_eq!(ask(&gauge, &request).status(), 200));
+        std::thread::sleep(Duration::from_millis(1300));
+        ask(&gauge, &request);
+        ask(&gauge, &request);
+        let records = wait_for("requests in the log", || {
+            let mut records = gauge.requests();
+            records.retain(|record| record["operation"] == "chat");
+            (records.len() == WARM + 2).then_some(records)
+        });
+        assert_cold(&records[WARM], Some("idle"));
+        assert_cold(&records[WARM + 1], None);
+        let took = load_time + Duration::from_millis(15);
+        let scrape = assert_one(&gauge, "idle", "m", took);
+        assert_eq!(scrape.sum(TTFT, &["start=\"warm\""]), WARM as f64 + 1.0);
+    });
+}
