@@ -93,8 +93,8 @@ def truths(lines, slots):
     known = {}
     if all(line["queue_source"] == "reported" for line in lines):
         known["reported"] = [line["queue_s"] for line in lines]
-    if all(line["queue_source"] == "header" for line in lines):
-        known["response head"] = [line["queue_s"] for line in lines]
+    if all(line["engine"] == "llama.cpp" for line in lines):
+        known["response head"] = [line["head_s"] - line["sent_s"] for line in lines]
     if all(line["engine_prefill_s"] is not None for line in lines) and "reported" not in known:
         known["TTFT less prefill"] = [line["ttft_s"] - line["sent_s"] - line["engine_prefill_s"] for line in lines]
     if slots:

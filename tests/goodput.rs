@@ -199,18 +199,13 @@ fn judged(class: &str, line: &Value) -> Option<Option<bool>> {
     if stream && number("ttft_s").is_none() && line["unparsed"] != 0 {
         return Some(None);
     }
-    let longest = |one: Option<f64>, other: Option<f64>| match (one, other) {
-        (Some(one), Some(other)) => Some(one.max(other)),
-        (one, other) => one.or(other),
-    };
     let took = |what: &str| match what {
         "ttft" if !stream => None,
         "ttft" => number("ttft_s").or(Some(duration)),
         "tpot" => number("tpot_s"),
         "latency" if ok => number("latency_s").or(Some(duration)),
         "latency" => Some(duration),
-        "max_gap" if ok => number("max_gap_s"),
-        "max_gap" => longest(number("max_gap_s"), number("latency_s").map(|last| duration - last)),
+        "max_gap" => number("max_gap_s"),
         "normalized" if ok => number("output_tokens").filter(|n| *n > 0.0).map(|n| duration / n),
         _ => None,
     };

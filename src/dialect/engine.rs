@@ -108,12 +108,12 @@ pub fn head_at_slot(fingerprint: &[u8]) -> Option<bool> {
     llama_cpp_build(fingerprint).map(|build| build >= FIRST_HEAD_AT_SLOT)
 }
 
-/// The number in `b10499-6d05498`.
+/// The number in `b10499-6d05498`; who builds it without Git has `b0-unknown`, which tells nothing.
 fn llama_cpp_build(fingerprint: &[u8]) -> Option<u64> {
     let mut parts = fingerprint.strip_prefix(b"b")?.split(|byte| *byte == b'-');
     let build = parts.next().filter(|build| build.iter().all(u8::is_ascii_digit))?;
     parts.next()?;
-    std::str::from_utf8(build).ok()?.parse().ok()
+    std::str::from_utf8(build).ok()?.parse().ok().filter(|build| *build > 0)
 }
 
 #[cfg(test)]
@@ -139,11 +139,12 @@ mod tests {
 
     #[test]
     fn builds_of_llama_cpp_that_send_the_head_when_a_slot_is_taken() {
-        let cases: [(&[u8], Option<bool>); 6] = [
+        let cases: [(&[u8], Option<bool>); 7] = [
             (b"b10499-6d05498", Some(true)),
             (b"b9600-6d05498", Some(true)),
             (b"b9417-b5f52280f", Some(false)),
             (b"b99999999999999999999-x", None),
+            (b"b0-unknown", None),
             (b"fp_ollama", None),
             (b"vllm-0.24.0-tp4-6d31f84d", None),
         ];

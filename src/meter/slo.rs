@@ -183,10 +183,11 @@ fn is_session(record: &Record) -> bool {
     record.operation == Operation::Realtime.label()
 }
 
-/// Whether this is a stream of which no output was read and something could not be: its output may have
-/// come in time.
+/// Whether this is a stream of which no output was read, because something could not be or nobody reads what
+/// this route answers: its output may have come in time.
 fn is_unread(record: &Record) -> bool {
-    record.stream && record.ttft_s.is_none() && record.unparsed > 0 && !is_session(record)
+    let is_unread = record.unparsed > 0 || record.dialect.is_none();
+    record.stream && record.ttft_s.is_none() && is_unread && !is_session(record)
 }
 
 /// What a request took of what is limited, in seconds; `None` where that does not apply. Of one that is not
@@ -202,10 +203,7 @@ fn taken(target: Target, record: &Record, whole: bool) -> Option<f64> {
         Target::Latency if !is_session(record) => {
             Some(record.latency_s.filter(|_| whole).unwrap_or(duration))
         }
-        Target::MaxGap => {
-            let open = record.latency_s.filter(|_| !whole).map(|last| duration - last);
-            [record.max_gap_s, open].into_iter().flatten().reduce(f64::max)
-        }
+        Target::MaxGap => record.max_gap_s,
         // It falls with each token: before the end it says nothing.
         Target::Normalized if whole && !is_session(record) => {
             record.output_tokens.filter(|n| *n > 0).map(|n| duration / n as f64)

@@ -20,6 +20,7 @@ fn of(limits: &[(Target, f64)]) -> Limits {
 fn stream() -> Record {
     Record {
         operation: "chat",
+        dialect: Some("openai-chat"),
         upstream: "gpu".into(),
         model: Some("m".into()),
         stream: true,
@@ -142,9 +143,9 @@ fn clients_that_left() {
         (left(3.1), ClientGoneMidStream, Tpot, 0.09, Met::False),
         // The last output came after 3 s, and the next one had not come when it left.
         (left(3.4), ClientGoneMidStream, Latency, 3.3, Met::False),
-        (left(3.4), ClientGoneMidStream, MaxGap, 0.5, Met::Undecided),
-        (left(3.6), ClientGoneMidStream, MaxGap, 0.5, Met::False),
-        (left(3.1), ClientGoneMidStream, MaxGap, 0.15, Met::False),
+        // The longest gap holds the one that was open then, but for the time in which the client took nothing.
+        (left(9.0), ClientGoneMidStream, MaxGap, 0.25, Met::Undecided),
+        (left(9.0), ClientGoneMidStream, MaxGap, 0.15, Met::False),
         // It would have fallen.
         (left(3.4), ClientGoneMidStream, Normalized, 0.01, Met::Undecided),
         // It did not ask for a stream, and the answer is not there yet.
@@ -167,6 +168,12 @@ fn what_could_not_be_read_is_undecided() {
         class.judge(&unread, Outcome::Truncated),
         Met::False,
         "that it broke off is certain"
+    );
+    let opaque = Record { ttft_s: None, dialect: None, duration_s: 60.0, ..stream() };
+    assert_eq!(
+        class.judge(&opaque, Outcome::Ok),
+        Met::Undecided,
+        "nobody reads what its route answers"
     );
     let in_part = Record { unparsed: 1, ..stream() };
     assert_eq!(class.judge(&in_part, Outcome::Ok), Met::True);
@@ -236,6 +243,7 @@ prop_compose! {
         let latency_s = ttft_s.map(|first: f64| first + after);
         Record {
             operation: if session { "realtime" } else { "chat" },
+            dialect: Some("openai-chat"),
             duration_s: latency_s.unwrap_or(0.0) + more,
             stream, ttft_s, tpot_s, latency_s, max_gap_s, unparsed, output_tokens, input_tokens,
             ..Record::default()

@@ -76,7 +76,8 @@ impl Series {
         };
         let new = || self.histogram(&self.families.abandoned, [phase]);
         self.flow.abandoned.get(outcome, new).observe(record.duration_s);
-        if let Some(tokens) = record.output_tokens {
+        // A session's tokens were for the client while it was there.
+        if let Some(tokens) = record.output_tokens.filter(|_| !self.is_of_sessions()) {
             let new = || self.counter(&self.families.wasted, []);
             self.flow.wasted.get_or_init(new).inc_by(tokens);
         }

@@ -166,6 +166,11 @@ impl Series {
         }
     }
 
+    /// Whether requests of these labels are sessions of many responses.
+    pub(super) fn is_of_sessions(&self) -> bool {
+        self.key.operation == Operation::Realtime
+    }
+
     fn labels<'a, const OWN: usize>(&'a self, own: [&'a str; OWN]) -> Vec<&'a str> {
         let SeriesKey { upstream, provider, operation, model } = &self.key;
         let mut labels = Vec::with_capacity(4 + OWN);

@@ -3,15 +3,18 @@
 use super::clock::instant_of;
 use super::now;
 use crate::meter::Arrival;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Instants and counts of one socket, shared between its wrapper and the request that runs on it.
 ///
-/// One task drives both, so the atomics are plain loads and stores; they are atomics only because the
-/// task may move between threads. 0 means "not yet".
+/// One task drives both, so the atomics are plain loads and stores; they are atomics because the task may
+/// move between threads, and because another thread looks for stalls. 0 means "not yet".
 #[derive(Debug, Default)]
 pub struct Stamps {
     reads: AtomicU64,
@@ -84,8 +87,9 @@ impl Stamps {
 
     /// For how long, in all, bytes were ready and the peer took none.
     pub fn stalled(&self) -> Duration {
-        let ongoing = instant(&self.stalled_since).map(|since| now().saturating_sub(since));
-        Duration::from_nanos(self.stalled.load(Relaxed)) + ongoing.unwrap_or_default()
+        let since = Duration::from_nanos(self.stalled_since.load(Acquire));
+        let ongoing = if since.is_zero() { since } else { now().saturating_sub(since) };
+        Duration::from_nanos(self.stalled.load(Acquire)) + ongoing
     }
 
     /// A frame that arrived at `at` was handed over to be written.
@@ -140,8 +144,10 @@ impl Stamps {
         let at = now();
         self.written_at.store(nanos(at), Relaxed);
         if let Some(since) = instant(&self.stalled_since) {
-            self.stalled_since.store(0, Relaxed);
-            add(&self.stalled, nanos(at.saturating_sub(since)));
+            // In this order: whoever reads in between counts a stall twice for a moment, and never misses one.
+            self.stalled
+                .store(self.stalled.load(Relaxed) + nanos(at.saturating_sub(since)), Release);
+            self.stalled_since.store(0, Release);
         }
     }
 

@@ -49,8 +49,7 @@ impl Before {
         match self.edge_wait {
             Some(EdgeWait::Waited(wait)) => record.edge_wait_s = Some(wait.as_secs_f64()),
             Some(EdgeWait::Negative) => record.edge_wait_s = Some(0.0),
-            Some(EdgeWait::Unreadable) => record.unparsed += 1,
-            None => {}
+            Some(EdgeWait::Unreadable) | None => {}
         }
         let first = tally.and_then(|tally| tally.first).zip(self.trace_began);
         record.trace_ttft_s =

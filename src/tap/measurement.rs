@@ -1,5 +1,6 @@
 //! The account of one request, from its arrival to its one end.
 
+mod hearing;
 mod queue_wait;
 
 use super::before::Before;
@@ -11,8 +12,8 @@ use super::{PeekBody, Tap};
 use crate::dialect::Unparsed;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::route::{Operation, Route};
-use crate::meter::{self, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Sample, Tokens};
-use crate::metrics::{Phase, Series, Start};
+use crate::meter::{self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Tokens};
+use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
 use hyper::StatusCode;
@@ -277,6 +278,15 @@ impl State {
         self.client.handed_over(arrival.at);
         self.bytes_down += bytes.len() as u64;
         self.tap.series.bytes_down.inc_by(bytes.len() as u64);
+        let read = AssertUnwindSafe(|| self.read(arrival, bytes));
+        if catch_unwind(read).is_err() {
+            self.meter = None;
+            self.watch = None;
+            self.unparsed(Unparsed::Panic);
+        }
+    }
+
+    fn read(&mut self, arrival: Arrival, bytes: &[u8]) {
         if self.first_byte.is_none() && !bytes.is_empty() {
             self.first_byte = Some(arrival.at);
             if !self.meter.as_ref().is_some_and(Meter::is_stream) {
@@ -287,42 +297,21 @@ impl State {
                 }
             }
         }
-        let Self { tap, meter, series, asked, side, before, watch, client, start, cold, .. } = self;
-        if let Some(cold) = cold {
-            cold.data(tap, side, arrival.at, bytes);
+        if let Some(cold) = &mut self.cold {
+            cold.data(&self.tap, &self.side, arrival.at, bytes);
         }
-        let (Some(meter), Some(series)) = (meter, series) else { return };
-        let read = AssertUnwindSafe(|| {
-            tap.faults.strike(bytes);
-            let (tells_load, is_session) = (meter.tells_load(), meter.is_session());
-            meter.push(arrival, bytes, &mut |sample| {
-                match (&sample, &mut *cold) {
-                    (Sample::Asked(at), _) => *asked = *at,
-                    (Sample::First(at), cold) => {
-                        side.first_output(*at);
-                        if let Some(cold) = cold {
-                            cold.output(tap, side, *at, !is_session, tells_load);
-                        }
-                    }
-                    (Sample::Loading, Some(cold)) => cold.loading(tap, side, arrival.at),
-                    _ => {}
-                }
-                // The session's own beginning says nothing of a response in it.
-                let cold = cold.as_ref().filter(|_| !is_session);
-                let start = cold.map_or(Start::Warm, ColdRequest::start);
-                tap.told(&sample, series, *asked, start, before.trace_began);
-            });
-            if watch.is_none() && meter.is_stream() && meter.tally().first.is_some() {
-                *watch = Some(tap.pulses.watch(client, series));
-            }
-            if let Some(watch) = watch {
-                watch.read(meter.tally(), arrival, *start);
-            }
-        });
-        if catch_unwind(read).is_err() {
-            self.meter = None;
-            self.watch = None;
-            self.unparsed(Unparsed::Panic);
+        let Some((meter, mut hearing)) = self.hearing() else { return };
+        hearing.strike(bytes);
+        meter.push(arrival, bytes, &mut |sample| hearing.hear(arrival.at, &sample));
+        let Self { tap, meter: Some(meter), series: Some(series), watch, client, start, .. } = self
+        else {
+            return;
+        };
+        if watch.is_none() && meter.is_stream() && meter.tally().first.is_some() {
+            *watch = Some(tap.pulses.watch(client, series));
+        }
+        if let Some(watch) = watch {
+            watch.read(meter.tally(), arrival, *start);
         }
     }
 
@@ -339,28 +328,25 @@ impl State {
     fn finish(mut self, end: End) {
         self.side.leave();
         let now = socket::now();
-        let mut meter = self.meter.take();
         let series =
             self.resolve(self.head.is_some_and(|_| {
                 self.status.is_some_and(|status| matches!(status, 101 | 200..300))
             }));
-        if let Some(open) = &mut meter {
-            let Self { tap, asked, told, before, cold, .. } = &self;
-            let start = cold.as_ref().map_or(Start::Warm, ColdRequest::start);
-            let close = AssertUnwindSafe(|| {
-                open.end(end == End::Complete, &mut |sample| {
-                    tap.told(&sample, &series, *asked, start, before.trace_began);
-                });
-                if let Some(told) = told {
-                    open.head(told);
+        let told = self.told.take();
+        let close = AssertUnwindSafe(|| {
+            if let Some((meter, mut hearing)) = self.hearing() {
+                meter.end(end == End::Complete, &mut |sample| hearing.hear(now, &sample));
+                if let Some(told) = &told {
+                    meter.head(told);
                 }
-            });
-            if catch_unwind(close).is_err() {
-                meter = None;
-                self.unparsed(Unparsed::Panic);
             }
+        });
+        if catch_unwind(close).is_err() {
+            self.meter = None;
+            self.unparsed(Unparsed::Panic);
         }
-        let mut engine = self.told.as_ref().and_then(|told| told.engine);
+        let meter = self.meter.take();
+        let mut engine = told.as_ref().and_then(|told| told.engine);
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
         self.before.record(meter.as_ref().map(Meter::tally), &mut record);
