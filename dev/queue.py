@@ -106,7 +106,7 @@ def plot(path, title, points):
     """Estimate over truth, both in seconds."""
     side, most = 320, max(max(point) for point in points) * 1.05 or 1
     at = lambda value: 40 + value / most * side
-    dots = "".join(f'<circle cx="{at(x):.1f}" cy="{side + 60 - at(y) + 40 - 60:.1f}" r="2"/>' for x, y in points)
+    dots = "".join(f'<circle cx="{at(x):.1f}" cy="{side + 40 - at(y):.1f}" r="2"/>' for x, y in points)
     with open(path, "w") as file:
         file.write(f"""<svg xmlns="http://www.w3.org/2000/svg" width="{side + 60}" height="{side + 60}" role="img">
 <title>{title}</title><style>text{{font:12px system-ui,sans-serif;fill:#59636e}}circle{{fill:#0072b2;opacity:.5}}line{{stroke:#b4bcc5}}</style>
@@ -143,6 +143,8 @@ def main():
         print(f"| {name} | {len(pairs)} | " + " | ".join(f"{value * 1e3:.1f}" for value in ms) + " |")
         if args.svg:
             plot(args.svg, name, pairs)
+            # The first is the one that knows best.
+            args.svg = None
     if not known:
         print("| none known: give --slots | | | | | | |")
 
