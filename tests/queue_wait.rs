@@ -12,10 +12,15 @@ mod rng;
 
 use cell::{Behaviour, Cell, Request, WARM_UP, Waits, capacity, is_within, simulate, summary};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use streamgauge::sim::model::EngineSpec;
 use streamgauge::tap::Faults;
+use support::chat::{DONE, LAST, STREAM, finish, post, word};
 use support::sim::{ask, simulate as serve};
+use support::upstream::Upstream;
+use support::wire::{Wire, chunk};
 use support::{Gauge, against_the_clock, wait_for};
 
 /// Requests of a cell.
@@ -159,4 +164,58 @@ fn heavy_load() {
             cell(16, 0.9, true, Behaviour::Plain),
         ]);
     });
+}
+
+/// Sends a chat request, the last byte only once there is output if `is_early`, and takes the answer.
+fn ask_for_words(proxy: SocketAddr, is_early: bool) {
+    let header = if is_early { "X-Early: yes\r\n" } else { "" };
+    let request = post("/v1/chat/completions", header, br#"{"model": "m", "stream": true}"#);
+    let (last, all_but_last) = request.split_last().unwrap();
+    let mut client = Wire::connect(proxy);
+    if is_early {
+        client.send(all_but_last);
+        client.until(b"early").unwrap();
+        client.send([*last]);
+    } else {
+        client.send(&request);
+    }
+    client.until(LAST.as_bytes()).unwrap();
+}
+
+/// Where slots are known, one that found a free slot waited 0; one that was answered before it was sent is not
+/// known to have found one.
+#[test]
+fn an_answer_before_the_end_of_its_request_has_no_estimate() {
+    let slot = Mutex::new(());
+    let upstream = Upstream::each(move |_, wire| {
+        while let Some(head) = wire.head() {
+            let early = [STREAM.as_bytes(), &chunk(word("early"))].concat();
+            if !head.header("x-early").is_empty() {
+                wire.send(early);
+                wire.until(b"}").unwrap();
+            } else {
+                wire.until(b"}").unwrap();
+                let _slot = slot.lock().unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+                wire.send(early);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            wire.send([&chunk(finish())[..], &chunk(DONE), LAST.as_bytes()].concat());
+        }
+    });
+    let gauge = Gauge::new(upstream.address);
+    let proxy = gauge.proxy;
+    let mut sent = 0;
+    wait_for("the slot to be found", || {
+        let other = std::thread::spawn(move || ask_for_words(proxy, false));
+        ask_for_words(proxy, false);
+        other.join().unwrap();
+        sent += 2;
+        (gauge.scrape().sum("streamgauge_queue_slots", &[]) == 1.0).then_some(())
+    });
+    ask_for_words(proxy, false);
+    ask_for_words(proxy, true);
+    let lines = gauge.requests_when(sent + 2);
+    let early: Vec<_> = lines.iter().skip(sent).map(|line| &line["queue_estimate_s"]).collect();
+    assert!(early[0].is_number() && early[1].is_null(), "{early:?}");
 }

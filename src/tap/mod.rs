@@ -179,9 +179,10 @@ impl Tap {
         self.series.oldest_silent(self.pulses.sweep(now));
         self.cold.refresh(now);
         self.queues.each(|model, estimator| {
-            // A model becomes a label by its successes, as a baseline does.
-            if let Some(model) = self.metrics.known_model(model) {
-                self.queue_series.set(&model, estimator, now);
+            // A model becomes a label by its successes, as a baseline does. Names that are cut to the same label
+            // would overwrite each other.
+            if let Some(label) = self.metrics.known_model(model).filter(|label| **label == *model) {
+                self.queue_series.set(&label, estimator, now);
             }
         });
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Models with an estimator of their own; further ones share one.
+/// Models with an estimator of their own; further ones share one, with requests that name none.
 const MODELS: usize = 64;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -22,7 +22,7 @@ pub(super) struct Queues(Mutex<HashMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
 impl Queues {
     /// A request is wholly sent to the upstream.
     pub fn arrive(&self, model: Option<&str>, at: Duration, bytes: u64) -> Place {
-        let estimator = self.of(model.unwrap_or(""));
+        let estimator = self.of(model.filter(|model| !model.is_empty()).unwrap_or(OTHER));
         let ticket = lock(&estimator).arrive(at, bytes);
         Place { estimator, ticket }
     }
@@ -100,5 +100,16 @@ mod tests {
         assert_eq!(known.len(), MODELS + 1, "and one for all others");
         assert!(known.iter().any(|model| &**model == OTHER));
         drop(in_flight);
+    }
+    #[test]
+    fn requests_that_name_no_model_share_one() {
+        let queues = Queues::default();
+        let places = [None, Some(""), Some(OTHER), Some("m")]
+            .map(|model| queues.arrive(model, Duration::ZERO, 1));
+        let mut known = Vec::new();
+        queues.each(|model, _| known.push(model.to_owned()));
+        known.sort();
+        assert_eq!(known, ["m", OTHER]);
+        drop(places);
     }
 }

@@ -48,7 +48,7 @@ enum Queueing {
     /// Not wholly sent.
     Before,
     In(Place),
-    /// Over, whatever is still written.
+    /// Over, or past its queue, whatever is still written.
     Left,
 }
 
@@ -153,13 +153,17 @@ impl RequestSide {
     /// The first output of a stream arrived.
     pub fn first_output(&self, at: Duration) {
         self.enter(Phase::Streaming);
-        if let Queueing::In(place) = &mut *lock(&self.queue) {
-            place.first_output(at);
+        let mut queue = lock(&self.queue);
+        match &mut *queue {
+            Queueing::In(place) => place.first_output(at),
+            // Its turn came before it was wholly sent: how long it waited can't be told.
+            Queueing::Before => *queue = Queueing::Left,
+            Queueing::Left => {}
         }
     }
 
-    /// The response is over; `served` is what it says of the request, if it was a success. Gives the seconds
-    /// that the request is estimated to have waited in the server.
+    /// The response is over; `served` is what it says of the request, if it began as a success. Gives the
+    /// seconds that the request is estimated to have waited in the server.
     pub fn leave_queue(&self, at: Duration, served: Option<Served>) -> Option<f64> {
         match std::mem::replace(&mut *lock(&self.queue), Queueing::Left) {
             Queueing::In(place) => place.leave(at, served),

@@ -2,8 +2,8 @@
 
 use super::line::{Line, quantile, rank_correlation};
 use super::releases::Releases;
-use super::slots::{Slots, are_counted};
-use super::{Both, Observation};
+use super::slots::{REACH, Slots, are_counted};
+use super::{Both, Observation, REFIT_EVERY};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub(super) const FEWEST: usize = 5;
 const ENOUGH: usize = 32;
 /// The newest of those that were alone, which must agree with the older ones.
 const NEWEST: usize = 8;
+/// Those of them that may be of the other server: those that were too few at the last fit, and those since.
+const UNSURE: usize = NEWEST + REFIT_EVERY;
 /// Standard errors by which the time to the first output must grow with the load, if load is to matter.
 const LADEN: f64 = 3.0;
 /// Share of the samples that are within the band: a few of them may have waited, or met a server that was not
@@ -92,7 +94,7 @@ pub(super) fn beside(
     window: &VecDeque<Observation>,
     releases: &Both<Releases>,
 ) -> Option<Baseline> {
-    let sample = |request| Sample::of(request, slots.begin(request, releases)?);
+    let sample = |request| Sample::of(request, slots.begin(request, releases, REACH)?);
     Baseline::of(&window.iter().filter_map(sample).collect::<Vec<_>>())
 }
 
@@ -102,12 +104,14 @@ pub(super) fn beside(
 /// less laden half did has waited then.
 pub(super) fn unladen(
     alone: &mut VecDeque<Observation>,
-    window: &VecDeque<Observation>,
+    window: &mut VecDeque<Observation>,
 ) -> Option<Baseline> {
-    forget_what_has_changed(alone);
+    if let Some(since) = forget_what_has_changed(alone) {
+        window.retain(|one| one.number >= since);
+    }
     let is_before =
         |one: &&Observation| window.front().is_none_or(|front| one.number < front.number);
-    let all: Vec<&Observation> = alone.iter().filter(is_before).chain(window).collect();
+    let all: Vec<&Observation> = alone.iter().filter(is_before).chain(&*window).collect();
     if all.len() >= ENOUGH
         && let Some(baseline) = of_all(all.iter().copied())
         && !is_laden(&baseline, &all)
@@ -146,16 +150,25 @@ fn is_laden(baseline: &Baseline, requests: &[&Observation]) -> bool {
 }
 
 /// Another model or machine: the newest requests are all slower than nearly all of the older ones, or faster.
-fn forget_what_has_changed(alone: &mut VecDeque<Observation>) {
-    let Some(older) = alone.len().checked_sub(NEWEST).filter(|older| *older >= NEWEST) else {
-        return;
-    };
-    let Some(before) = of_all(alone.iter().take(older)) else { return };
-    let ratios = || alone.iter().skip(older).filter_map(|one| before.ratio(one));
-    let far = 2.0 * before.log_spread.max(MARGIN);
-    if ratios().all(|ratio| ratio > far) || ratios().all(|ratio| ratio < -far) {
-        alone.drain(..older);
+/// Gives the number of the first that is kept then.
+fn forget_what_has_changed(alone: &mut VecDeque<Observation>) -> Option<u64> {
+    if alone.len() < 2 * NEWEST {
+        return None;
     }
+    // What may be of the other server would widen the spread that it is judged by.
+    let older = alone.len().saturating_sub(UNSURE).max(NEWEST);
+    let before = of_all(alone.iter().take(older))?;
+    let far = 2.0 * before.log_spread.max(MARGIN);
+    let newest = |is_far: fn(f64, f64) -> bool| {
+        let is_far = |one: &&Observation| before.ratio(one).is_some_and(|ratio| is_far(ratio, far));
+        alone.iter().skip(older).rev().take_while(is_far).count()
+    };
+    let changed = newest(|ratio, far| ratio > far).max(newest(|ratio, far| ratio < -far));
+    if changed < NEWEST {
+        return None;
+    }
+    alone.drain(..alone.len() - changed);
+    alone.front().map(|first| first.number)
 }
 
 impl Baseline {

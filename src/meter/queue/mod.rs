@@ -80,6 +80,9 @@ struct Observation {
     /// Earlier requests that it found open, and releases before it, by [`Held`].
     ahead: Both<usize>,
     after: Both<u64>,
+    /// Earlier requests that were still open at its first output, or when it left without one. Absent until
+    /// then, and where too much has happened since it came.
+    still: Option<Both<usize>>,
 }
 
 impl QueueEstimator {
@@ -101,6 +104,7 @@ impl QueueEstimator {
             tokens: None,
             ahead,
             after,
+            still: None,
         })
     }
 
@@ -114,8 +118,9 @@ impl QueueEstimator {
         }
     }
 
-    /// A request is over. `served` is what is known of one whose turn has surely come: absent for those that
-    /// failed, and for those that were given up before. Gives its estimated wait in seconds.
+    /// A request is over, however it ended. `served` is what is known of it, absent if the server did not begin
+    /// to answer it: then it only makes room. Gives its estimated wait in seconds, absent where it can't be known
+    /// that its turn had come.
     pub fn leave(&mut self, ticket: Ticket, at: Duration, served: Option<Served>) -> Option<f64> {
         let Ticket(mut request) = ticket;
         request.left = at.as_secs_f64().max(request.arrived);
@@ -125,6 +130,7 @@ impl QueueEstimator {
         self.release(Held::Answer, request.number, request.left);
         let served = served.filter(|served| served.is_warm)?;
         request.tokens = served.tokens;
+        request.still = self.still(&request);
         let wait = self.wait(&request);
         if let Some(wait) = wait {
             push(&mut self.recent, wait, RECENT);
@@ -179,9 +185,17 @@ impl QueueEstimator {
         self.releases.of_mut(held).push(number, at);
     }
 
+    fn still(&self, request: &Observation) -> Option<Both<usize>> {
+        let still = |held| {
+            let gone = self.releases.of(held).gone(request, held, request.until())?;
+            Some(request.ahead.of(held).saturating_sub(gone))
+        };
+        Some(Both { prefill: still(Held::Prefill)?, answer: still(Held::Answer)? })
+    }
+
     fn wait(&self, request: &Observation) -> Option<f64> {
         let wait = match &self.slots {
-            Some(slots) => match slots.begin(request, &self.releases) {
+            Some(slots) => match slots.begin(request, &self.releases, usize::MAX) {
                 Some(begin) => begin - request.arrived,
                 None => self.excess(request, 0.0)?,
             },
@@ -208,7 +222,7 @@ impl QueueEstimator {
         self.slots = slots::select(self.slots.take(), &self.window, &self.releases);
         let baseline = match &self.slots {
             Some(slots) => baseline::beside(slots, &self.window, &self.releases),
-            None => baseline::unladen(&mut self.alone, &self.window),
+            None => baseline::unladen(&mut self.alone, &mut self.window),
         };
         self.baseline = baseline.or(self.baseline.take());
     }
@@ -217,6 +231,11 @@ impl QueueEstimator {
 impl Observation {
     fn is_alone(&self) -> bool {
         self.ahead.answer == 0
+    }
+
+    /// Its turn came before this.
+    fn until(&self) -> f64 {
+        self.first.unwrap_or(self.left)
     }
 
     /// Its prompt's size, in tokens or in bytes.

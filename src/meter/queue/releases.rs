@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 /// waited for.
 pub(super) const REMEMBERED: usize = 1024;
 
-/// The newest releases, in order.
+/// The newest releases, in the order of their instants.
 #[derive(Debug, Default)]
 pub(super) struct Releases {
     /// The instant, and the number of the request.
@@ -21,7 +21,9 @@ impl Releases {
             self.newest.pop_front();
             self.forgotten += 1;
         }
-        self.newest.push_back((at, number));
+        // An end that was read from a socket is noted a little after its instant, one that is ours at once.
+        let later = self.newest.iter().rev().take_while(|(other, _)| *other > at).count();
+        self.newest.insert(self.newest.len() - later, (at, number));
     }
 
     /// How many there were.
@@ -29,19 +31,73 @@ impl Releases {
         self.forgotten + self.newest.len() as u64
     }
 
-    /// The instants at which requests that arrived before this one let go, from its arrival to `until`. `None`
-    /// if they are forgotten.
-    pub fn before(
+    /// How many requests that arrived before this one let go between its arrival and `until`. `None` if some of
+    /// them are forgotten.
+    pub fn gone(&self, request: &Observation, held: Held, until: f64) -> Option<usize> {
+        // A release that was noted after the arrival, for an instant before it, moves another over this place:
+        // the number stays right.
+        let from = usize::try_from(request.after.of(held).checked_sub(self.forgotten)?).ok()?;
+        let to = self.to(until);
+        let since = self.newest.range(from.min(to)..to);
+        Some(since.filter(|(_, other)| *other < request.number).count())
+    }
+
+    /// The instants at which requests that arrived before this one let go, the last before `until` first.
+    /// It looks through no more than `reach` releases.
+    pub fn back_from(
         &self,
-        request: &Observation,
-        held: Held,
         until: f64,
-    ) -> Option<impl Iterator<Item = f64>> {
-        let after = request.after.of(held);
-        let skipped = usize::try_from(after.checked_sub(self.forgotten)?).ok()?;
-        let number = request.number;
-        let since = self.newest.range(skipped.min(self.newest.len())..);
-        let until = since.take_while(move |(at, _)| *at <= until);
-        Some(until.filter(move |(_, other)| *other < number).map(|(at, _)| *at))
+        request: &Observation,
+        reach: usize,
+    ) -> impl Iterator<Item = f64> {
+        let Observation { number, arrived, .. } = *request;
+        let back = self.newest.range(..self.to(until)).rev().take(reach);
+        back.filter(move |(_, other)| *other < number).map(move |(at, _)| at.max(arrived))
+    }
+
+    fn to(&self, until: f64) -> usize {
+        self.newest.partition_point(|(at, _)| *at <= until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::QueueEstimator;
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn releases_are_in_the_order_of_their_instants() {
+        let at = Duration::from_millis;
+        let mut estimator = QueueEstimator::default();
+        let [a, b, c] = [0, 100, 200].map(|after| estimator.arrive(at(after), 1));
+        // Noted in another order than they were.
+        assert_eq!(estimator.leave(b, at(5000), None), None);
+        assert_eq!(estimator.leave(a, at(4900), None), None);
+        let releases = &estimator.releases.answer;
+        assert_eq!(releases.gone(&c.0, Held::Answer, 4.95), Some(1));
+        assert_eq!(releases.gone(&c.0, Held::Answer, 5.0), Some(2));
+        let back = |until, reach| releases.back_from(until, &c.0, reach).collect::<Vec<_>>();
+        assert_eq!(
+            (back(4.95, 9), back(5.0, 9), back(5.0, 1)),
+            (vec![4.9], vec![5.0, 4.9], vec![5.0])
+        );
+        let late = estimator.arrive(at(6000), 1);
+        assert_eq!(estimator.leave(c, at(4950), None), None);
+        let releases = &estimator.releases.answer;
+        assert_eq!(releases.gone(&late.0, Held::Answer, 7.0), Some(1), "c, which it found open");
+        assert_eq!(releases.back_from(7.0, &late.0, 9).next(), Some(6.0), "not before it came");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_counted() {
+        let mut estimator = QueueEstimator::default();
+        let early = estimator.arrive(Duration::ZERO, 1);
+        for i in 0..=REMEMBERED {
+            let one = estimator.arrive(Duration::ZERO, 1);
+            estimator.leave(one, Duration::from_secs(i as u64), None);
+        }
+        assert_eq!(estimator.releases.answer.newest.len(), REMEMBERED);
+        assert_eq!(estimator.releases.answer.gone(&early.0, Held::Answer, 1e9), None);
     }
 }

@@ -38,15 +38,25 @@ const BELOW: usize = 4;
 const ABOVE: usize = 8;
 /// Prompts at a time.
 const MOST_PREFILLS: usize = 4;
+/// Releases that a fit looks through for each request; where they are not enough the request says nothing.
+pub(super) const REACH: usize = 64;
 
 impl Slots {
-    /// When this request's turn came. `None` if slots can't tell: it had output before, or it is too long ago.
-    pub(super) fn begin(&self, request: &Observation, releases: &Both<Releases>) -> Option<f64> {
-        let Some(others) = request.ahead.of(self.held).checked_sub(self.count) else {
+    /// When this request's turn came. `None` if slots can't tell: it had output before, it is too long ago, or
+    /// `reach` is not enough.
+    pub(super) fn begin(
+        &self,
+        request: &Observation,
+        releases: &Both<Releases>,
+        reach: usize,
+    ) -> Option<f64> {
+        if *request.ahead.of(self.held) < self.count {
             return Some(request.arrived);
-        };
-        let until = request.first.unwrap_or(request.left);
-        releases.of(self.held).before(request, self.held, until)?.nth(others)
+        }
+        // It was its turn when so many of the earlier ones were left.
+        let left = request.still?.of(self.held) + 1;
+        let back = self.count.checked_sub(left)?;
+        releases.of(self.held).back_from(request.until(), request, reach).nth(back)
     }
 }
 
@@ -57,9 +67,9 @@ pub(super) fn select(
     window: &VecDeque<Observation>,
     releases: &Both<Releases>,
 ) -> Option<Slots> {
-    let evidence = Evidence::of(window, releases);
+    let most = most_in_service(window).unwrap_or(1);
+    let evidence = Evidence::of(window, releases, known, most);
     let Some(without) = evidence.errors(Held::Answer, usize::MAX) else { return known };
-    let most = evidence.most_in_service().unwrap_or(1);
     let answers = (most.saturating_sub(BELOW).max(1)..=most + ABOVE).map(|n| (Held::Answer, n));
     let prefills = (1..=MOST_PREFILLS).map(|n| (Held::Prefill, n));
     let best = answers
@@ -83,7 +93,8 @@ pub(super) fn select(
 struct Evidence {
     /// In the order of their sizes.
     requests: Vec<Request>,
-    /// The releases between their arrivals and first outputs, of one request after the other.
+    /// The last releases before their first outputs, as far back as an explanation needs, of one request after
+    /// the other.
     waited_for: Both<Vec<f64>>,
 }
 
@@ -93,9 +104,9 @@ struct Request {
     first: f64,
     left: f64,
     ahead: Both<usize>,
-    /// Where its releases are, and where they end.
+    still: Both<usize>,
+    /// Where its releases are.
     from: Both<usize>,
-    to: Both<usize>,
 }
 
 /// How far the first outputs are from where an explanation has them.
@@ -107,47 +118,59 @@ struct Errors {
     holding: f64,
 }
 
+/// Requests that were in service at once, but for a few that came in another order than was seen.
+fn most_in_service(window: &VecDeque<Observation>) -> Option<usize> {
+    let in_service = |one: &Observation| Some((one.still?.answer + 1) as f64);
+    let mut in_service: Vec<f64> = window.iter().filter_map(in_service).collect();
+    quantile(&mut in_service, 0.98).map(|most| most as usize)
+}
+
 impl Evidence {
-    fn of(window: &VecDeque<Observation>, releases: &Both<Releases>) -> Self {
+    fn of(
+        window: &VecDeque<Observation>,
+        releases: &Both<Releases>,
+        known: Option<Slots>,
+        most: usize,
+    ) -> Self {
+        let known = known.map_or(0, |known| known.count);
+        let candidates = Both { prefill: MOST_PREFILLS, answer: known.max(most + ABOVE) };
         let by_tokens = are_counted(window.iter().map(|one| one.tokens));
         let mut all: Vec<(f64, &Observation)> =
             window.iter().filter_map(|one| Some((one.size(by_tokens)?, one))).collect();
         all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let mut evidence = Self { requests: Vec::new(), waited_for: Both::default() };
         for (size, one) in all {
-            let Some(first) = one.first else { continue };
+            let (Some(first), Some(still)) = (one.first, one.still) else { continue };
             let waited_for = &mut evidence.waited_for;
             let from = Both { prefill: waited_for.prefill.len(), answer: waited_for.answer.len() };
-            let mut note = |held: Held| {
-                let before = releases.of(held).before(one, held, first)?;
-                waited_for.of_mut(held).extend(before);
-                Some(())
+            let mut has_all = |held: Held| {
+                let most = *candidates.of(held).min(one.ahead.of(held));
+                let needed = most.saturating_sub(*still.of(held));
+                if needed > REACH {
+                    return false;
+                }
+                let back = releases.of(held).back_from(first, one, REACH).take(needed);
+                waited_for.of_mut(held).extend(back);
+                waited_for.of(held).len() - from.of(held) == needed
             };
-            if note(Held::Prefill).and_then(|()| note(Held::Answer)).is_none() {
-                continue;
+            if has_all(Held::Prefill) && has_all(Held::Answer) {
+                let Observation { arrived, left, ahead, .. } = *one;
+                let request = Request { size, arrived, first, left, ahead, still, from };
+                evidence.requests.push(request);
             }
-            let to = Both { prefill: waited_for.prefill.len(), answer: waited_for.answer.len() };
-            let Observation { arrived, left, ahead, .. } = *one;
-            evidence.requests.push(Request { size, arrived, first, left, ahead, from, to });
         }
         evidence
-    }
-
-    /// Requests that were in service at once, but for a few that came in another order than was seen.
-    fn most_in_service(&self) -> Option<usize> {
-        let mut in_service: Vec<f64> = self.requests.iter().map(Request::in_service).collect();
-        quantile(&mut in_service, 0.98).map(|most| most as usize)
     }
 
     /// `None` if slots of this number can't be: most requests had output before their turn.
     fn errors(&self, held: Held, count: usize) -> Option<Errors> {
         let waited_for = self.waited_for.of(held);
-        let begin = |request: &Request| match request.ahead.of(held).checked_sub(count) {
-            None => Some((request.arrived, false)),
-            Some(others) => {
-                let releases = waited_for.get(*request.from.of(held)..*request.to.of(held))?;
-                releases.get(others).map(|at| (*at, true))
+        let begin = |request: &Request| {
+            if *request.ahead.of(held) < count {
+                return Some((request.arrived, false));
             }
+            let back = count.checked_sub(request.still.of(held) + 1)?;
+            waited_for.get(request.from.of(held) + back).map(|at| (*at, true))
         };
         let begins: Vec<Option<(f64, bool)>> = self.requests.iter().map(begin).collect();
         let mut points = Vec::with_capacity(begins.len());
@@ -174,14 +197,6 @@ impl Evidence {
         let each: Vec<(f64, bool)> = self.requests.iter().zip(&begins).map(error).collect();
         let total = each.iter().map(|(error, _)| error).sum();
         Some(Errors { each, total, holding: held_for / points.len().max(1) as f64 })
-    }
-}
-
-impl Request {
-    /// Earlier requests that were left when it had its first output, and itself.
-    fn in_service(&self) -> f64 {
-        let gone = self.to.answer - self.from.answer;
-        (self.ahead.answer.saturating_sub(gone) + 1) as f64
     }
 }
 

@@ -120,17 +120,51 @@ fn one_slot_is_found_and_tells_what_would_be_waited() {
 
 #[test]
 fn a_slower_machine_is_learned() {
+    // Eight requests show it, at the next fit: whatever number of them the fit before has seen.
+    const SHOWN: u32 = 8 + 15;
+    for (before, after) in [(0.02, 0.2), (0.2, 0.02)] {
+        for known in (16..48).chain(280..296) {
+            let mut estimator = QueueEstimator::default();
+            let noise = |i: u32| 1.0 + 0.005 * f64::from(i % 7);
+            for i in 0..known {
+                one(&mut estimator, f64::from(i), 100, before * noise(i));
+            }
+            for i in known..known + SHOWN {
+                one(&mut estimator, f64::from(i), 100, after * noise(i));
+            }
+            let expected = estimator.expected(100).unwrap().ttft.as_secs_f64();
+            assert!((expected / after - 1.0).abs() < 0.05, "{expected} for {after}, {known} known");
+            assert_eq!(one(&mut estimator, 999.0, 100, after), Some(0.0));
+            let wait = one(&mut estimator, 1010.0, 100, 2.0 * after).unwrap();
+            assert!((wait / after - 1.0).abs() < 0.05, "{wait} for {after}");
+        }
+    }
+}
+
+#[test]
+fn a_deep_queue_makes_no_large_fit() {
     let mut estimator = QueueEstimator::default();
-    for i in 0..40 {
-        one(&mut estimator, f64::from(i), 100, 0.02 + 1e-4 * f64::from(i % 7));
+    let mut open = VecDeque::new();
+    // One slot, held for about a second, and as many come as go.
+    let left = |i: u32| f64::from(i) + 0.8 + 0.04 * f64::from(i % 5);
+    for i in 0..3000 {
+        open.push_back(estimator.arrive(seconds(f64::from(i)), 100));
+        if open.len() < 900 {
+            continue;
+        }
+        let mut ticket = open.pop_front().unwrap();
+        estimator.first_output(&mut ticket, seconds(left(i - 1) + 0.25));
+        let mut wait = None;
+        let counted = allocation_counter::measure(|| {
+            wait = estimator.leave(ticket, seconds(left(i)), WARM);
+        });
+        assert!(counted.bytes_max < 100 * 1024, "{counted:?}");
+        if i > 2000 {
+            let truth = left(i - 1) - f64::from(i - 899);
+            assert!((wait.unwrap() - truth).abs() < 1e-6, "{wait:?} for {truth}");
+        }
     }
-    for i in 40..60 {
-        one(&mut estimator, f64::from(i), 100, 0.2 + 1e-4 * f64::from(i % 7));
-    }
-    for i in 60..90 {
-        one(&mut estimator, f64::from(i), 100, 0.2 + 1e-4 * f64::from(i % 7));
-    }
-    assert_eq!(one(&mut estimator, 99.0, 100, 0.2), Some(0.0));
+    assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
 }
 
 #[test]

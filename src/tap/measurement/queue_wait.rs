@@ -22,8 +22,7 @@ impl State {
         let read = self.upstream.as_ref().filter(|_| end == End::Complete);
         let left = read.map_or(now, |upstream| upstream.last_read().at);
         let served = meter.and_then(|meter| served(meter, is_warm));
-        // What held up a cold request is no queue.
-        let estimate = self.side.leave_queue(left, served).filter(|_| is_warm);
+        let estimate = self.side.leave_queue(left, served);
         let header = meter.and_then(|meter| self.until_slot(meter, engine));
         let wait = QueueWait::of(meter.map(Meter::tally), header, estimate);
         if wait.is_some_and(|wait| wait.clamped) {
@@ -54,7 +53,8 @@ impl State {
     }
 }
 
-/// What a successful response says of its request; `None` while its turn may not have come.
+/// What a response that began as a success says of its request, whole or not; `None` where nothing of it could
+/// be read.
 fn served(meter: &Meter, is_warm: bool) -> Option<Served> {
     let has_output = meter.is_stream() && meter.tally().first.is_some();
     let counts = Tokens::of(meter.tally(), meter.is_stream());
