@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::Duration;
 use streamgauge::compare::{Comparison, Finding, Report, Row, Selection, Statistic, compare};
 use streamgauge::meter::{Record, TokenSource};
 use streamgauge::sim::EngineSpec;
@@ -157,21 +158,21 @@ fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
     assert_said(&fewer, "too little is known of the characters per token");
 }
 
-/// Records of a server that embeds.
-fn embeddings(durations: impl Fn(usize) -> f64) -> String {
-    let record = |(at, record): (usize, Record)| Record {
-        time: record.time,
-        upstream: "gpu".into(),
-        operation: "embeddings",
-        model: Some("embed".into()),
-        outcome: "ok",
-        duration_s: durations(at),
-        input_tokens: Some(200),
-        bytes_up: 1_000,
-        ..Record::default()
+/// The log of a server that embeds, from the size and the duration of each request.
+fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
+    let record = |at: usize| {
+        let (bytes_up, duration_s) = of(at);
+        Record {
+            time: Duration::from_secs(1_764_028_800 + at as u64),
+            operation: "embeddings",
+            outcome: "ok",
+            duration_s,
+            input_tokens: Some(200),
+            bytes_up,
+            ..Record::default()
+        }
     };
-    let records = Server { requests: 20, ..SERVER }.records();
-    lines(&records.into_iter().enumerate().map(record).collect::<Vec<_>>())
+    lines(&(0..requests).map(record).collect::<Vec<_>>())
 }
 
 #[test]
@@ -180,16 +181,21 @@ fn a_line_of_context_is_never_the_one_to_look_at() {
         let rows = &report.comparisons[0].rows;
         rows.iter().find(|row| row.headline).map(|row| row.quantity)
     };
-    let steady = embeddings(|at| 0.1 + 0.001 * (at * 7 % 20) as f64);
+    let steady = embeddings(20, |at| (1_000, 0.1 + 0.001 * (at * 7 % 20) as f64));
     let report = compared(&steady, &steady);
     assert_eq!(mark(&report), Some("request duration"));
     assert!(report.to_string().contains("no tokenizer changes"));
 
-    // First all fast and then all slow: such blocks tell no quantile.
-    let slowing = embeddings(|at| if at < 10 { 0.1 } else { 1.0 } + 0.001 * at as f64);
-    let report = compared(&slowing, &slowing);
+    // Half of A's weight lies on five requests, two fast ones and then three slow ones: no quantile of times.
+    let a = embeddings(40, |at| match at {
+        0..2 => (1_000, 0.1),
+        2..37 => (2_000, 0.2 + 0.001 * at as f64),
+        _ => (1_000, 1.0 + 0.1 * at as f64),
+    });
+    let b = embeddings(105, |at| (if at < 100 { 1_000 } else { 2_000 }, 0.1 + 0.001 * at as f64));
+    let report = compared(&a, &b);
     assert_eq!(median(&report, "request duration").finding, Finding::TooFew);
-    assert_eq!(median(&report, "bytes of the request").finding, Finding::NoDifferenceShown);
+    assert_ne!(median(&report, "bytes of the request").finding, Finding::TooFew);
     assert_eq!(mark(&report), None);
     assert!(!report.to_string().contains("* "), "no mark, and no legend of it: {report}");
 }
@@ -307,7 +313,7 @@ fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
     let report = compared(&told, &lines(&records));
     assert_said(&report, "B: of 10 complete requests the log does not say whether a cold start");
     // An answer that is not streamed is its own output.
-    let untold = embeddings(|at| 0.1 + 0.001 * at as f64);
+    let untold = embeddings(20, |at| (1_000, 0.1 + 0.001 * at as f64));
     let report = compared(&untold, &untold);
     assert_said(&report, "A and B: of all complete requests the log does not say whether");
 }
