@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::Duration;
 use streamgauge::compare::{Comparison, Finding, Report, Row, Selection, Statistic, compare};
 use streamgauge::meter::{Record, TokenSource};
 use streamgauge::sim::EngineSpec;
@@ -123,6 +124,83 @@ fn ten_percent_are_found_across_tokenizers() {
 }
 
 #[test]
+fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
+    const BY_TOKENS: [&str; 4] =
+        ["time per output token", "output tokens per second", "output tokens", "input tokens"];
+    let are_compared = |report: &Report| {
+        let is =
+            BY_TOKENS.map(|quantity| median(report, quantity).finding != Finding::NotComparable);
+        assert!(is.iter().all(|other| *other == is[0]), "{is:?}");
+        is[0]
+    };
+    // All of one size, so that each side has all its requests to tell.
+    let log = |model: &'static str, requests: usize, seed: u64| {
+        let mut records = Server { model, requests, seed, ..SERVER }.records();
+        records.iter_mut().for_each(|record| record.bytes_up = 1_000);
+        lines(&records)
+    };
+    let many = compared(&log("alpha", 300, 1), &log("beta", 300, 2));
+    assert!(are_compared(&many));
+    assert_said(&many, "about as many characters, so tokens are compared");
+
+    let few = compared(&log("alpha", 24, 1), &log("beta", 24, 2));
+    println!("{few}");
+    let known = median(&few, "characters per token");
+    assert_eq!(known.finding, Finding::NoDifferenceShown, "not shown, and not shown to be alike");
+    assert!(!are_compared(&few));
+    let words = "not comparable: too little is known of the tokenizers";
+    assert_eq!(median(&few, "output tokens").words, words);
+    assert_said(&few, "to take the tokens of two models for alike");
+
+    assert!(are_compared(&compared(&log("alpha", 24, 1), &log("alpha", 24, 2))), "one model");
+    let fewer = compared(&log("alpha", 10, 1), &log("beta", 10, 2));
+    assert!(!are_compared(&fewer), "nothing is known");
+    assert_said(&fewer, "too little is known of the characters per token");
+}
+
+/// The log of a server that embeds, from the size and the duration of each request.
+fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
+    let record = |at: usize| {
+        let (bytes_up, duration_s) = of(at);
+        Record {
+            time: Duration::from_secs(1_764_028_800 + at as u64),
+            operation: "embeddings",
+            outcome: "ok",
+            duration_s,
+            input_tokens: Some(200),
+            bytes_up,
+            ..Record::default()
+        }
+    };
+    lines(&(0..requests).map(record).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_line_of_context_is_never_the_one_to_look_at() {
+    let mark = |report: &Report| {
+        let rows = &report.comparisons[0].rows;
+        rows.iter().find(|row| row.headline).map(|row| row.quantity)
+    };
+    let steady = embeddings(20, |at| (1_000, 0.1 + 0.001 * (at * 7 % 20) as f64));
+    let report = compared(&steady, &steady);
+    assert_eq!(mark(&report), Some("request duration"));
+    assert!(report.to_string().contains("no tokenizer changes"));
+
+    // Half of A's weight lies on five requests, two fast ones and then three slow ones: no quantile of times.
+    let a = embeddings(40, |at| match at {
+        0..2 => (1_000, 0.1),
+        2..37 => (2_000, 0.2 + 0.001 * at as f64),
+        _ => (1_000, 1.0 + 0.1 * at as f64),
+    });
+    let b = embeddings(105, |at| (if at < 100 { 1_000 } else { 2_000 }, 0.1 + 0.001 * at as f64));
+    let report = compared(&a, &b);
+    assert_eq!(median(&report, "request duration").finding, Finding::TooFew);
+    assert_ne!(median(&report, "bytes of the request").finding, Finding::TooFew);
+    assert_eq!(mark(&report), None);
+    assert!(!report.to_string().contains("* "), "no mark, and no legend of it: {report}");
+}
+
+#[test]
 fn the_table() {
     let report = compared(&SERVER.log(), &Server { seed: 2, ..FASTER }.log());
     assert_golden("tests/golden/compare.txt", &report.to_string());
@@ -210,6 +288,34 @@ fn cold_requests_are_left_out() {
     assert!(!report.notes.iter().any(|note| note.contains("does not say whether a cold")));
     let tail = row(&report.comparisons[0], "time to first token", Statistic::P90);
     assert!(tail.a.unwrap() < 1.0, "{tail:?}");
+}
+
+#[test]
+fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
+    let mut records = SERVER.records();
+    for (at, record) in records.iter_mut().enumerate() {
+        record.cold = Some(false);
+        match at {
+            0..10 => record.outcome = "rejected",
+            10..20 => record.outcome = "client_gone_before_token",
+            // It answered, with nothing.
+            20..30 => (),
+            _ => continue,
+        }
+        (record.cold, record.ttft_s) = (None, None);
+    }
+    let told = lines(&records);
+    let report = compared(&told, &told);
+    let is_said = |report: &Report| report.notes.iter().any(|note| note.contains("cold start"));
+    assert!(!is_said(&report), "{:#?}", report.notes);
+
+    records.iter_mut().skip(290).for_each(|record| record.cold = None);
+    let report = compared(&told, &lines(&records));
+    assert_said(&report, "B: of 10 complete requests the log does not say whether a cold start");
+    // An answer that is not streamed is its own output.
+    let untold = embeddings(20, |at| (1_000, 0.1 + 0.001 * at as f64));
+    let report = compared(&untold, &untold);
+    assert_said(&report, "A and B: of all complete requests the log does not say whether");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use streamgauge::metrics::table::{TTFT, Type};
 use streamgauge::sim::model::EngineSpec;
 use streamgauge::tap::Faults;
 use support::sim::{ask, simulate};
-use support::{Gauge, wait_for};
+use support::{Gauge, Upstream, chat, wait_for};
 
 /// How long the traffic runs: enough scrapes for a rate.
 const TRAFFIC: Duration = Duration::from_secs(4);
@@ -136,6 +136,22 @@ fn flood() -> SocketAddr {
     address
 }
 
+/// A server that is asked before it is there, and again once it is: a cold start. It lives with the result.
+fn start_cold(proxy: SocketAddr, address: SocketAddr) -> Upstream {
+    let request = json!({"model": "late", "stream": true, "messages": []});
+    assert!(ask(proxy, &request).starts_with("HTTP/1.1 502"));
+    let answer = chat::stream(&[chat::word("Hello"), chat::finish(), chat::DONE.into()]);
+    let server =
+        Upstream::at(
+            address,
+            move |_, wire| {
+                while wire.try_message().is_some() && wire.try_send(&answer) {}
+            },
+        );
+    assert!(ask(proxy, &request).contains("Hello"));
+    server
+}
+
 /// Every expression of the dashboard, with its variables filled in.
 fn expressions() -> Vec<String> {
     fn collect(panels: &Value, found: &mut Vec<String>) {
@@ -176,7 +192,10 @@ fn quantiles_and_every_panel() {
             "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n"
         )
     };
-    std::fs::write(&file, proxy("sim", server) + &proxy("flood", flood())).unwrap();
+    // An IP address of its own: no other test is given its port meanwhile.
+    let late = TcpListener::bind("127.0.0.77:0").unwrap().local_addr().unwrap();
+    let proxies = proxy("sim", server) + &proxy("flood", flood()) + &proxy("late", late);
+    std::fs::write(&file, proxies).unwrap();
     let sources = streamgauge::config::Sources {
         file: Some(file.clone()),
         flags: vec![("admin", "127.0.0.1:0".into())],
@@ -196,6 +215,7 @@ fn quantiles_and_every_panel() {
     };
     stall(gauge.proxies[1]);
     leave(gauge.proxies[0]);
+    let _late = start_cold(gauge.proxies[2], late);
     let start = Instant::now();
     let mut i = 0;
     while start.elapsed() < TRAFFIC {
@@ -210,7 +230,7 @@ fn quantiles_and_every_panel() {
     }
     stall(gauge.proxies[1]);
     leave(gauge.proxies[0]);
-    let lines = gauge.requests_when(i + 4);
+    let lines = gauge.requests_when(i + 6);
     let mut ttft: Vec<f64> = lines
         .iter()
         .filter(|line| line["upstream"] == "sim")
@@ -249,5 +269,5 @@ fn quantiles_and_every_panel() {
         })
         .collect();
     assert!(empty.is_empty(), "no data for {empty:#?}");
-    assert!(expressions().len() > 40);
+    assert!(expressions().len() > 70);
 }

@@ -175,6 +175,10 @@ pub(super) struct Log {
     pub cached_tokens: u64,
     /// Complete requests whose tokens the server did not count.
     pub uncounted: u64,
+    /// Complete requests that had output.
+    pub answered: u64,
+    /// Of them, those whose line does not tell whether they met a cold server.
+    pub untold: u64,
     /// Of the selected requests; of all, if none is.
     pub names: Names,
 }
@@ -255,6 +259,10 @@ impl Log {
                 self.cached_tokens = self.cached_tokens.saturating_add(cached);
             }
             self.uncounted += u64::from(line.output_tokens.is_some() && line.counted().is_none());
+            // What is not streamed is its own output.
+            let is_answered = !line.stream || line.ttft_s.is_some();
+            self.answered += u64::from(is_answered);
+            self.untold += u64::from(is_answered && line.cold.is_none());
         }
         let is_on_stride = |stride| (self.selected - 1).is_multiple_of(stride);
         if self.requests.len() == kept && is_on_stride(self.stride) {

@@ -2,7 +2,7 @@
 
 use super::log::{Kind, Log, Names};
 use super::quantity::{CHARACTERS, CHARACTERS_PER_TOKEN, TABLE};
-use super::report::{Change, Comparison, Finding, Row};
+use super::report::{Change, Comparison, Finding, Row, Tokens};
 use super::table::{count, digits, percent};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,9 +63,8 @@ fn of_comparison(comparison: &Comparison) -> Vec<String> {
             notes.push(format!("{cold} of {name}'s requests waited for a cold start: left out"));
         }
     }
-    if let Some(row) = find(CHARACTERS_PER_TOKEN) {
-        notes.extend(tokenizers(row, comparison));
-    }
+    let change = find(CHARACTERS_PER_TOKEN).and_then(|row| row.change);
+    notes.extend(tokenizers(comparison, change));
     if let Some(Row { finding: Finding::Different, change: Some(change), .. }) = find(CHARACTERS) {
         let longer = if change.is_more() { "longer" } else { "shorter" };
         notes.push(format!(
@@ -98,25 +97,30 @@ fn of_comparison(comparison: &Comparison) -> Vec<String> {
     notes
 }
 
-fn tokenizers(row: &Row, comparison: &Comparison) -> Option<String> {
-    let by_tokens = comparison
-        .rows
-        .iter()
-        .any(|row| TABLE.iter().any(|known| known.by_tokens && known.name == row.quantity));
-    let is_not = comparison.rows.iter().any(|row| row.finding == Finding::NotComparable);
-    Some(match row.change {
-        Some(Change::Ratio(ratio)) if is_not => format!(
+/// Whether tokens are compared, if there are lines on them. `change` is that of characters per token.
+fn tokenizers(comparison: &Comparison, change: Option<Change>) -> Option<String> {
+    let is_by_tokens =
+        |row: &Row| TABLE.iter().any(|known| known.by_tokens && known.name == row.quantity);
+    if !comparison.rows.iter().any(is_by_tokens) {
+        return None;
+    }
+    match (comparison.tokens, change) {
+        (Tokens::Differ, Some(Change::Ratio(ratio))) => Some(format!(
             "the tokenizers differ: a token of B's is {} % {} characters than one of A's, so tokens, tokens per \
              second and time per token are not comparable; characters per second are",
             percent((ratio.value - 1.0).abs()),
             if ratio.value > 1.0 { "more" } else { "fewer" },
+        )),
+        (Tokens::Alike, Some(_)) => Some(
+            "the tokens of both stand for about as many characters, so tokens are compared".into(),
         ),
-        _ if is_not => "too little is known of the characters per token to compare tokens; characters per second \
-                        are comparable"
-            .into(),
-        _ if by_tokens => "the tokens of both stand for about as many characters, so tokens are compared".into(),
-        _ => return None,
-    })
+        (Tokens::Unknown, _) => Some(
+            "too little is known of the characters per token to take the tokens of two models for alike, so lines \
+             on tokens are not comparable"
+                .into(),
+        ),
+        _ => None,
+    }
 }
 
 /// The sources of one side's queue waits.
@@ -167,11 +171,10 @@ fn of_log(log: &Log) -> Vec<String> {
             log.stride
         ));
     }
-    let unknown = log.requests.iter().filter(|request| request.cold.is_none()).count();
-    if unknown > 0 {
+    if log.untold > 0 {
         notes.push(format!(
-            "of {} requests the log does not say whether a cold start held them up: they count as warm",
-            if unknown == log.requests.len() { "all".into() } else { unknown.to_string() }
+            "of {} complete requests the log does not say whether a cold start held them up: they count as warm",
+            if log.untold == log.answered { "all".into() } else { count(log.untold) }
         ));
     }
     if log.uncounted > 0 {

@@ -54,7 +54,7 @@ pub(super) const FIRST_ANSWER: &str = "time to first answer";
 /// What a request was answered with: a difference makes whole durations incomparable.
 pub(super) const CHARACTERS: &str = "characters of the answer";
 
-/// Every quantity. The first that both sides have is the headline.
+/// Every quantity. The headline is the first that is no context, not by tokens, and that both sides have enough of.
 pub(super) static TABLE: [Quantity; 16] = [
     Quantity {
         name: "characters per second",

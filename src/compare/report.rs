@@ -47,7 +47,17 @@ pub struct Comparison {
     pub cold: [usize; 2],
     /// Classes of request size that count.
     pub strata: usize,
+    #[serde(skip)]
+    pub(super) tokens: Tokens,
     pub rows: Vec<Row>,
+}
+
+/// Whether tokens of the two sides are the same thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tokens {
+    Alike,
+    Differ,
+    Unknown,
 }
 
 /// One line of the table.

@@ -2,13 +2,15 @@
 
 use super::log::{Ending, Kind, Log, Request};
 use super::quantity::{Better, CHARACTERS_PER_TOKEN, FIRST_ANSWER, Quantity, TABLE, Unit};
-use super::report::{Change, Comparison, Finding, Row, Statistic};
+use super::report::{Change, Comparison, Finding, Row, Statistic, Tokens};
 use super::statistics::{self, LEAST, Observation, Side, standardise};
 use super::table::{percent, value_text};
 use std::collections::BTreeSet;
 
 /// From this difference in characters per token on, tokens are not the same thing.
 const OTHER_TOKENS: f64 = 0.02;
+/// Of other models, tokens are alike if the interval of that difference stays within it.
+const LIKE_TOKENS: f64 = 0.05;
 
 /// A comparison for each kind of request that both logs have.
 pub(super) fn comparisons(a: &Log, b: &Log) -> Vec<Comparison> {
@@ -45,14 +47,22 @@ fn comparison(kind: Kind, a: &[&Request], b: &[&Request], same_models: bool) -> 
         .filter(|(at, quantity)| quantity.name != FIRST_ANSWER || reasons(*at, &a, &b))
         .flat_map(|(at, quantity)| of_quantity(at, quantity, &a, &b))
         .collect();
-    if !tokens_are_alike(&rows, same_models) {
-        for row in rows.iter_mut().filter(|row| is_by_tokens(row.quantity)) {
+    let tokens = tokens(&rows, same_models);
+    let why = match tokens {
+        Tokens::Alike => None,
+        Tokens::Differ => Some("not comparable: the tokenizers differ"),
+        Tokens::Unknown => Some("not comparable: too little is known of the tokenizers"),
+    };
+    if let Some(why) = why {
+        for row in rows.iter_mut().filter(|row| known(row).is_some_and(|known| known.by_tokens)) {
             row.finding = Finding::NotComparable;
-            row.words = "not comparable: the tokenizers differ".into();
+            row.words = why.into();
         }
     }
-    let is_headline =
-        |row: &&mut Row| !matches!(row.finding, Finding::TooFew | Finding::NotComparable);
+    let is_headline = |row: &&mut Row| {
+        row.finding != Finding::TooFew
+            && known(row).is_some_and(|known| !known.by_tokens && known.better != Better::Context)
+    };
     if let Some(row) = rows.iter_mut().find(is_headline) {
         row.headline = true;
     }
@@ -64,6 +74,7 @@ fn comparison(kind: Kind, a: &[&Request], b: &[&Request], same_models: bool) -> 
         unmatched: [a.len() - compared[0], b.len() - compared[1]],
         cold,
         strata: matched_a.strata(),
+        tokens,
         rows,
     }
 }
@@ -76,19 +87,29 @@ fn reasons(answer: usize, a: &[&Request], b: &[&Request]) -> bool {
     })
 }
 
-/// Whether a token of one stands for about as many characters as one of the other, as far as is known.
-fn tokens_are_alike(rows: &[Row], same_models: bool) -> bool {
+/// Whether a token of one stands for about as many characters as one of the other. That no difference is shown
+/// is enough where the model is the same; of other models likeness has to be shown.
+fn tokens(rows: &[Row], same_models: bool) -> Tokens {
     let row = rows.iter().find(|row| row.quantity == CHARACTERS_PER_TOKEN);
     match row.and_then(|row| row.change) {
-        Some(Change::Ratio(ratio)) => {
-            !Change::Ratio(ratio).is_shown() || (ratio.value - 1.0).abs() < OTHER_TOKENS
+        Some(change @ Change::Ratio(ratio))
+            if change.is_shown() && (ratio.value - 1.0).abs() >= OTHER_TOKENS =>
+        {
+            Tokens::Differ
         }
-        _ => same_models,
+        _ if same_models => Tokens::Alike,
+        Some(Change::Ratio(ratio))
+            if ratio.low >= 1.0 - LIKE_TOKENS && ratio.high <= 1.0 + LIKE_TOKENS =>
+        {
+            Tokens::Alike
+        }
+        _ => Tokens::Unknown,
     }
 }
 
-fn is_by_tokens(name: &str) -> bool {
-    TABLE.iter().any(|quantity| quantity.by_tokens && quantity.name == name)
+/// The quantity of a line.
+fn known(row: &Row) -> Option<&'static Quantity> {
+    TABLE.iter().find(|quantity| quantity.name == row.quantity)
 }
 
 /// The lines of the quantity at this place of the table; none if no side has it.

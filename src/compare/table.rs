@@ -4,8 +4,9 @@ use super::quantity::Unit;
 use super::report::{Change, Comparison, LogSummary, Report, Row};
 use std::fmt::{self, Display, Formatter};
 
+const HEADLINE: &str = "\
+*              the line to look at, if only one: the first that enough requests tell and no tokenizer changes";
 const LEGEND: &str = "\
-*              the line to look at, if only one: speed that is the same for every tokenizer
 A, B           over the same classes of request size, weighted alike on both sides
 B / A          with its 95 % interval; B - A (with a sign) where a side may be 0
 p90, p10       the slow end: one request in ten is slower
@@ -20,9 +21,14 @@ impl Display for Report {
             writeln!(to)?;
             of_kind(to, comparison)?;
         }
+        writeln!(to)?;
+        let mut rows = self.comparisons.iter().flat_map(|comparison| &comparison.rows);
+        if rows.any(|row| row.headline) {
+            writeln!(to, "{HEADLINE}")?;
+        }
         writeln!(
             to,
-            "\n{LEGEND}\n\nWhat is not comparable, was left out, or is to be borne in mind:"
+            "{LEGEND}\n\nWhat is not comparable, was left out, or is to be borne in mind:"
         )?;
         self.notes.iter().try_for_each(|note| paragraph(to, note))
     }
