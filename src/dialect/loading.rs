@@ -21,29 +21,61 @@ const WORDS: [&str; 9] = [
     "warming up",
     "starting up",
 ];
-/// What stands before such words where the load has failed.
-const FAILED: [&str; 6] = ["error ", "failed ", "failure ", "fail ", "exception ", "problem "];
+/// What is written with such words where the load has failed, in lower case.
+const FAILED: [&str; 10] = [
+    "error",
+    "fail",
+    "exception",
+    "problem",
+    "unable",
+    "cannot",
+    "could not",
+    "out of memory",
+    "abort",
+    "timed out",
+];
 
 /// The front of a body.
 #[derive(Debug, Default)]
 pub struct Refusal(Vec<u8>);
 
 impl Refusal {
-    /// The next bytes of the body. Gives whether what came so far says that the model is being loaded.
+    /// The next bytes of the body. Gives whether what came so far says that the model is being loaded: in a
+    /// string that has ended, for the rest of it may say that the load has failed.
     pub fn says_loading(&mut self, bytes: &[u8]) -> bool {
         let free = LOOKED_AT.saturating_sub(self.0.len());
         if free == 0 {
             return false;
         }
         self.0.extend(bytes.iter().take(free).map(u8::to_ascii_lowercase));
-        WORDS.iter().any(|words| {
-            let mut found = memchr::memmem::find_iter(&self.0, words);
-            found.any(|at| {
-                let before = self.0.get(..at).unwrap_or_default();
-                !FAILED.iter().any(|failed| before.ends_with(failed.as_bytes()))
-            })
-        })
+        self.says(false)
     }
+
+    /// Whether the body, which is over, says so.
+    pub fn said_loading(&self) -> bool {
+        self.says(true)
+    }
+
+    fn says(&self, is_over: bool) -> bool {
+        let mut strings = strings(&self.0).peekable();
+        std::iter::from_fn(|| strings.next().map(|string| (string, strings.peek().is_some())))
+            .filter(|(_, has_ended)| is_over || *has_ended)
+            .any(|(string, _)| has(string, &WORDS) && !has(string, &FAILED))
+    }
+}
+
+fn has(string: &[u8], words: &[&str]) -> bool {
+    words.iter().any(|words| memchr::memmem::find(string, words.as_bytes()).is_some())
+}
+
+/// What stands between double quotes, and between those strings; a body that is no JSON is one string.
+fn strings(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_escaped = false;
+    body.split(move |byte| {
+        let is_quote = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_quote
+    })
 }
 
 #[cfg(test)]
@@ -70,16 +102,23 @@ mod tests {
                 r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
                 false,
             ),
+            ("Loading model", true),
+            (r#"{"error":"the model \"a\" is loading"}"#, true),
             (r#"{"error":"Error loading model: out of memory"}"#, false),
+            (r#"{"error":"Model loading failed: out of memory"}"#, false),
+            (r#"{"error":{"message":"Failed while loading model","code":503}}"#, false),
+            (r#"{"error":"Error: loading model"}"#, false),
+            (r#"{"error":"\"a\" is loading, and has failed"}"#, false),
+            ("Model loading failed", false),
             ("upstream connect error or disconnect/reset before headers", false),
             ("", false),
         ];
         for (body, expected) in cases {
             for size in 1..=body.len().max(1) {
                 let mut refusal = Refusal::default();
-                let pieces = body.as_bytes().chunks(size);
-                let found = pieces.fold(false, |_, piece| refusal.says_loading(piece));
-                assert_eq!(found, expected, "{body} by {size}");
+                let mut pieces = body.as_bytes().chunks(size);
+                let is_found = pieces.any(|piece| refusal.says_loading(piece));
+                assert_eq!(is_found || refusal.said_loading(), expected, "{body} by {size}");
             }
         }
     }
@@ -88,7 +127,8 @@ mod tests {
     fn only_the_front_is_looked_at() {
         let mut refusal = Refusal::default();
         assert!(!refusal.says_loading(&vec![b'x'; 5000]));
-        assert!(!refusal.says_loading(b"Loading model"));
+        assert!(!refusal.says_loading(b"\"Loading model\""));
+        assert!(!refusal.said_loading());
         assert_eq!(refusal.0.len(), LOOKED_AT);
     }
 }

@@ -48,8 +48,9 @@ pub(super) enum ConnectError {
     Timeout,
     /// Nobody listens there.
     Unreachable,
-    /// We have nothing left to connect with, or a Unix socket has no room for one more: it says nothing of
-    /// whether the server is ready.
+    /// No connection, which says nothing of whether the server is ready: we have nothing left to connect
+    /// with, or a Unix socket has no room for one more; the name does not resolve, there is no way to its
+    /// network, we may not connect, or the handshake of TLS was broken off.
     Exhausted,
     /// TLS failed: the server does not speak it, or is not trusted.
     Tls,
@@ -129,13 +130,46 @@ impl Connector {
 
 fn failed(error: io::Error) -> ConnectError {
     tracing::debug!(%error, "cannot connect to the upstream");
-    // A process's and a system's limit of open files; the same errnos on all that we run on.
-    const NO_FILES: [i32; 2] = [24, 23];
-    let is_out = error.raw_os_error().is_some_and(|errno| NO_FILES.contains(&errno));
+    if tls::is_tls(&error) {
+        return ConnectError::Tls;
+    }
+    let is_of_the_system = error.raw_os_error().is_some();
     match error.kind() {
-        _ if tls::is_tls(&error) => ConnectError::Tls,
-        io::ErrorKind::WouldBlock | io::ErrorKind::AddrNotAvailable => ConnectError::Exhausted,
-        _ if is_out => ConnectError::Exhausted,
-        _ => ConnectError::Unreachable,
+        // A Unix socket that is not there, or a host. A name that does not resolve has no number of an error.
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::HostUnreachable
+            if is_of_the_system =>
+        {
+            ConnectError::Unreachable
+        }
+        _ => ConnectError::Exhausted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_refuses_is_taken_for_a_server_that_is_away() {
+        let missing = std::os::unix::net::UnixStream::connect("/no/such/socket").unwrap_err();
+        assert_eq!(failed(missing), ConnectError::Unreachable);
+        // ECONNREFUSED and EHOSTUNREACH; ENETUNREACH and ECONNRESET.
+        let (refused, undecided) =
+            if cfg!(target_os = "linux") { ([111, 113], [101, 104]) } else { ([61, 65], [51, 54]) };
+        for errno in refused {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(failed(error), ConnectError::Unreachable, "{errno}");
+        }
+        // EPERM, ENFILE and EMFILE are the same everywhere.
+        for errno in undecided.into_iter().chain([1, 23, 24]) {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(failed(error), ConnectError::Exhausted, "{errno}");
+        }
+        for kind in [io::ErrorKind::Other, io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof] {
+            let error = io::Error::new(kind, "no such name, or a handshake that ends");
+            assert_eq!(failed(error), ConnectError::Exhausted, "{kind}");
+        }
     }
 }

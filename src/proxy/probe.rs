@@ -25,12 +25,13 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// Probes an upstream whenever its tap wants it; never ends.
 pub async fn watch(connector: Connector, tap: Arc<Tap>) {
+    let mut was_odd = false;
     loop {
         let wait = tap.cold().probe_due().map(|due| due.saturating_sub(socket::now()));
         match wait {
             Some(Duration::ZERO) => {
                 let asked = socket::now();
-                let found = probe(&connector).await;
+                let found = probe(&connector, &mut was_odd).await;
                 tap.cold().probed(asked, socket::now(), found);
             }
             Some(wait) => tokio::select! {
@@ -42,19 +43,26 @@ pub async fn watch(connector: Connector, tap: Arc<Tap>) {
     }
 }
 
-async fn probe(connector: &Connector) -> Probe {
+/// `was_odd`: that the health path says nothing was told.
+async fn probe(connector: &Connector, was_odd: &mut bool) -> Probe {
     let config = connector.config();
     let protocol = if config.http2 == Http2::Always { Protocol::Http2 } else { Protocol::Http1 };
     let connected = match timeout(CONNECT, connector.connect(protocol)).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(ConnectError::Unreachable)) => return Probe::Refused,
-        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return Probe::Open,
+        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return Probe::Unclear,
         Ok(Err(ConnectError::Timeout | ConnectError::Exhausted)) | Err(_) => return Probe::Silent,
     };
     let Some(path) = &config.health_path else { return Probe::Ready };
     match timeout(ANSWER, ask(connected, path, &config.authority(), config.scheme())).await {
         Ok(Some(status)) if status.is_success() => Probe::Ready,
-        Ok(_) => Probe::Open,
+        Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => Probe::Open,
+        Ok(status) => {
+            if let Some(status) = status.filter(|_| !std::mem::replace(was_odd, true)) {
+                tracing::warn!(path, %status, "neither 2xx nor 503: is health_path right?");
+            }
+            Probe::Unclear
+        }
         Err(_) => Probe::Silent,
     }
 }

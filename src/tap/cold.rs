@@ -1,6 +1,8 @@
 //! The cold starts of an upstream: its detector, and who is told of what it finds.
 
-use crate::meter::cold::{Ask, ColdConfig, ColdStart, ColdStarts, Output, Probe, Reason, Verdict};
+use crate::meter::cold::{
+    Ask, ColdConfig, ColdStart, ColdStarts, Output, Probe, Reason, Told, Verdict,
+};
 use crate::metrics::{ColdSeries, Metrics};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,20 +107,21 @@ impl ColdWatch {
         self.wake.notify_one();
     }
 
-    pub fn output(&self, ask: Ask, output: &Output<'_>) -> Option<Reason> {
-        let Verdict { cold, ended } = self.detector().output(ask, output);
+    /// Gives why the request is cold, and whether only its end can tell.
+    pub fn output(&self, ask: Ask, output: &Output<'_>) -> (Option<Reason>, bool) {
+        let Verdict { later, cold, ended } = self.detector().output(ask, output);
         self.tell(ended);
-        cold
+        (cold, later)
     }
 
     pub fn told(
         &self,
         ask: Ask,
         output: &Output<'_>,
-        load: Option<f64>,
+        told: Told,
         cold: Option<Reason>,
     ) -> Option<Reason> {
-        let Verdict { cold, ended } = self.detector().told(ask, output, load, cold);
+        let Verdict { cold, ended, .. } = self.detector().told(ask, output, told, cold);
         self.tell(ended);
         cold
     }

@@ -3,16 +3,20 @@
 use super::Tap;
 use super::request_side::RequestSide;
 use crate::dialect::loading::Refusal;
-use crate::meter::cold::{Ask, Output, Reason};
+use crate::meter::cold::{Ask, Output, Reason, Told};
 use crate::meter::queue::Expected;
 use crate::meter::{End, Outcome, Record};
 use crate::metrics::{Series, Start};
+use crate::socket;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An inference request, for the detector of its upstream.
 #[derive(Debug)]
 pub(super) struct ColdRequest {
+    tap: Arc<Tap>,
     ask: Ask,
+    has_left: bool,
     /// The body of a 503, until it has said that the model is being loaded.
     refusal: Option<Refusal>,
     first: Option<First>,
@@ -23,24 +27,34 @@ pub(super) struct ColdRequest {
 #[derive(Debug)]
 struct First {
     at: Duration,
+    sent: Option<Duration>,
     model: String,
     bytes: u64,
     expected: Option<Expected>,
     tells_load: bool,
+    /// Only the end of the response tells whether the request was cold.
+    later: bool,
 }
 
 impl First {
     fn output(&self) -> Output<'_> {
-        let Self { at, model, bytes, expected, tells_load } = self;
-        let (at, bytes, expected, tells_load) = (*at, *bytes, *expected, *tells_load);
-        Output { at, model, bytes, expected, tells_load }
+        let Self { at, sent, model, bytes, expected, tells_load, .. } = self;
+        let (at, sent, bytes) = (*at, *sent, *bytes);
+        Output { at, sent, model, bytes, expected: *expected, tells_load: *tells_load }
     }
 }
 
 impl ColdRequest {
     /// A request arrived; `at` is its `t_req`.
-    pub fn arrived(tap: &Tap, at: Duration) -> Self {
-        Self { ask: tap.cold.arrived(at), refusal: None, first: None, reason: None }
+    pub fn arrived(tap: &Arc<Tap>, at: Duration) -> Self {
+        Self {
+            tap: Arc::clone(tap),
+            ask: tap.cold.arrived(at),
+            has_left: false,
+            refusal: None,
+            first: None,
+            reason: None,
+        }
     }
 
     /// The upstream's head has this status.
@@ -77,8 +91,9 @@ impl ColdRequest {
             let model = side.facts().model.unwrap_or_default();
             let bytes = side.bytes();
             let expected = if stream { tap.expected(&model, bytes) } else { None };
-            let first = First { at, model, bytes, expected, tells_load };
-            self.reason = tap.cold.output(self.ask, &first.output());
+            let sent = side.sent();
+            let mut first = First { at, sent, model, bytes, expected, tells_load, later: false };
+            (self.reason, first.later) = tap.cold.output(self.ask, &first.output());
             self.first = Some(first);
         }
     }
@@ -87,7 +102,7 @@ impl ColdRequest {
     pub fn start(&self) -> Start {
         match &self.first {
             _ if self.reason.is_some() => Start::Cold,
-            Some(First { tells_load: true, .. }) => Start::Untold,
+            Some(First { later: true, .. }) => Start::Untold,
             _ => Start::Warm,
         }
     }
@@ -103,9 +118,14 @@ impl ColdRequest {
         record: &mut Record,
     ) {
         let was_told = self.start() != Start::Untold;
-        if let Some(first) = self.first.as_ref().filter(|first| first.tells_load) {
-            let load = record.engine_load_s;
-            self.reason = tap.cold.told(self.ask, &first.output(), load, self.reason);
+        if let Some(first) = &self.first {
+            let told = Told { load: record.engine_load_s, prefill: record.engine_prefill_s };
+            self.reason = tap.cold.told(self.ask, &first.output(), told, self.reason);
+        }
+        if let Some(refusal) = self.refusal.take()
+            && refusal.said_loading()
+        {
+            tap.cold.loading(self.ask, now, record.model.as_deref().unwrap_or_default());
         }
         match (outcome, end) {
             (Outcome::UpstreamUnreachable | Outcome::Timeout, End::Answered(_)) => {
@@ -114,9 +134,8 @@ impl ColdRequest {
             (Outcome::Truncated, End::Broken | End::Answered(_)) => tap.cold.broke(now),
             _ => {}
         }
-        let model = self.first.as_ref().map_or("", |first| &*first.model);
-        tap.cold.left(self.ask, model, now);
-        record.cold = self.first.map(|_| self.reason.is_some());
+        self.leave(now);
+        record.cold = self.first.as_ref().map(|_| self.reason.is_some());
         record.cold_reason = self.reason.map(Reason::label);
         let start = if self.reason.is_some() { Start::Cold } else { Start::Warm };
         if let Some(after) = record.ttft_s.filter(|_| !was_told) {
@@ -125,5 +144,19 @@ impl ColdRequest {
         if let Some(after) = record.answer_s.filter(|_| !was_told) {
             series.first_answer(after, start);
         }
+    }
+
+    fn leave(&mut self, now: Duration) {
+        if !std::mem::replace(&mut self.has_left, true) {
+            let model = self.first.as_ref().map_or("", |first| &*first.model);
+            self.tap.cold.left(self.ask, model, now);
+        }
+    }
+}
+
+impl Drop for ColdRequest {
+    fn drop(&mut self) {
+        // If our own record of the end failed, the detector must not take it for one in flight.
+        self.leave(socket::now());
     }
 }

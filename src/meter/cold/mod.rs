@@ -127,6 +127,8 @@ pub struct Output<'a> {
     pub at: Duration,
     /// The model asked for; empty if none was named.
     pub model: &'a str,
+    /// When all of the request was sent; `None` if that is not known.
+    pub sent: Option<Duration>,
     /// Of the request's body.
     pub bytes: u64,
     /// `None` if there is no baseline, or the response is no stream.
@@ -136,9 +138,20 @@ pub struct Output<'a> {
     pub tells_load: bool,
 }
 
+/// What the end of a response tells of its time in the server, in seconds.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Told {
+    /// How long its model was loaded.
+    pub load: Option<f64>,
+    /// How long its prompt was worked on.
+    pub prefill: Option<f64>,
+}
+
 /// What one call has shown.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Verdict {
+    /// Only the [end](ColdStarts::told) of the response shows whether the request was held up.
+    pub later: bool,
     /// Why the request was held up by a cold start, if it was.
     pub cold: Option<Reason>,
     /// The cold start that has ended.
@@ -151,8 +164,9 @@ pub struct ColdStarts {
     config: ColdConfig,
     server: Server,
     models: HashMap<String, Model>,
-    /// The requests in flight, and the `t_req` of each.
-    asks: HashMap<u64, Duration>,
+    in_flight: usize,
+    /// Those of them that have no output, and the `t_req` of each.
+    waiting: HashMap<u64, Duration>,
     /// When the last request left; our own start before that.
     left: Duration,
     ids: u64,
@@ -162,14 +176,18 @@ impl ColdStarts {
     /// A detector that starts now, and wants a [probe](Self::probe_due) at once.
     pub fn new(config: ColdConfig, now: Duration) -> Self {
         let server = Server::new(config, now);
-        Self { config, server, models: HashMap::new(), asks: HashMap::new(), left: now, ids: 0 }
+        let (models, waiting) = (HashMap::new(), HashMap::new());
+        Self { config, server, models, in_flight: 0, waiting, left: now, ids: 0 }
     }
 
     /// An inference request arrived; `at` is its `t_req`.
     pub fn arrived(&mut self, at: Duration) -> Ask {
-        let idle = self.asks.is_empty().then(|| at.saturating_sub(self.left));
+        let is_idle = self.in_flight == 0;
+        let idle = is_idle.then(|| at.saturating_sub(self.left));
+        self.server.arrived(at, is_idle);
         self.ids += 1;
-        self.asks.insert(self.ids, at);
+        self.in_flight += 1;
+        self.waiting.insert(self.ids, at);
         Ask { id: self.ids, at, idle }
     }
 
@@ -195,6 +213,7 @@ impl ColdStarts {
     pub fn output(&mut self, ask: Ask, output: &Output<'_>) -> Verdict {
         let Output { at, model: name, .. } = *output;
         let in_flight = self.in_flight();
+        self.waiting.remove(&ask.id);
         let server = self.server.output(ask.at, at, in_flight);
         let (past, idle) = (self.server.past(), self.config.idle);
         let model = self.model(name, at);
@@ -202,46 +221,58 @@ impl ColdStarts {
         let cold = past.and_then(|past| past.held_up(ask.at, at)).or(model.held_up(ask.at, at));
         // What loaded while the server got ready is part of that.
         let ended = server.or(loaded);
+        let later = output.tells_load || (cold.is_none() && model.wants_prefill(ask, output, idle));
         let (cold, slow) = match cold {
-            None if !output.tells_load => model.judge(ask, output, idle).unzip(),
+            None if !later => model.judge(ask, output, idle, None).unzip(),
             cold => (cold, None),
         };
+        if later {
+            model.judged_later(ask);
+        }
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
-        Verdict { cold, ended: ended.or(slow).map(named) }
+        Verdict { later, cold, ended: ended.or(slow).map(named) }
     }
 
-    /// The end of a request whose [output](Output::tells_load) was not judged: its server told how long it
-    /// loaded (in seconds), or did not. `cold` is what is known of the request so far.
+    /// The end of a request that had output, and what it tells. `cold` is what is known of the request so
+    /// far; it is judged now if it was to be judged [later](Verdict::later).
     pub fn told(
         &mut self,
         ask: Ask,
         output: &Output<'_>,
-        load: Option<f64>,
+        told: Told,
         cold: Option<Reason>,
     ) -> Verdict {
+        let Told { load, prefill } = told;
         let Output { at, model: name, .. } = *output;
         let (past, idle) = (self.server.past(), self.config.idle);
         let model = self.model(name, at);
+        if prefill.is_some() {
+            model.tells_prefill();
+        }
+        if !model.is_judged_later(ask) {
+            return Verdict { cold, ..Verdict::default() };
+        }
         let held_up = || past.and_then(|past| past.held_up(ask.at, at));
-        let cold = cold.or_else(held_up);
+        let cold = cold.or_else(held_up).or_else(|| model.held_up(ask.at, at));
         let verdict = match load {
             Some(load) => model.told(Waited { asked: ask.at, first: at }, load, cold),
-            None if cold.is_none() => model.judge(ask, output, idle).unzip(),
+            None if cold.is_none() => model.judge(ask, output, idle, prefill).unzip(),
             None => (cold, None),
         };
         let (cold, ended) = verdict;
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
-        Verdict { cold, ended: ended.map(named) }
+        Verdict { later: false, cold, ended: ended.map(named) }
     }
 
     /// A request left. `model` is as its output had it.
     pub fn left(&mut self, ask: Ask, model: &str, at: Duration) -> Option<ColdStart> {
-        self.asks.remove(&ask.id);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.waiting.remove(&ask.id);
         self.left = self.left.max(at);
         if let Some(model) = self.models.get_mut(key(model)) {
             model.left(ask);
         }
-        if self.asks.is_empty() { self.server.nobody_waits() } else { None }
+        if self.waiting.is_empty() { self.server.nobody_waits() } else { None }
     }
 
     /// A probe that began at `asked` has found this.
@@ -259,7 +290,7 @@ impl ColdStarts {
     /// Time passes: what nobody has contradicted for long enough is taken for true.
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
         let server = self.server.tick(now);
-        if !self.asks.is_empty() {
+        if self.in_flight > 0 {
             // Who is in flight may be waiting for the model.
             return server;
         }
@@ -268,11 +299,11 @@ impl ColdStarts {
 
     /// When the next probe is due; `None` while nothing is to be found out.
     pub fn probe_due(&self) -> Option<Duration> {
-        self.server.probe_due()
+        self.server.probe_due(self.in_flight == 0)
     }
 
     /// Whether the server accepts connections (or says on its health path that it is ready) as far as is
-    /// known; `None` until the first probe has come back.
+    /// known; `None` until a probe, or an output, has told.
     pub fn is_up(&self) -> Option<bool> {
         (!self.server.is_starting()).then(|| self.server.is_up())
     }
@@ -293,7 +324,7 @@ impl ColdStarts {
             return InFlight::default();
         }
         let unready = self.server.unready();
-        let asks = || self.asks.values().copied();
+        let asks = || self.waiting.values().copied();
         InFlight {
             waits: asks().any(|asked| asked <= unready),
             accepted: asks().filter(|asked| *asked > unready).min(),

@@ -22,6 +22,8 @@ const SLACK: Duration = Duration::from_millis(50);
 const TIMES: f64 = 5.0;
 const SPREADS: f64 = 8.0;
 const EXCESS: Duration = Duration::from_millis(500);
+/// The part of its time that a prompt without a cached prefix takes at least, where the server tells that.
+const PREFILL_PART: f64 = 0.5;
 
 /// What is known of a model.
 #[derive(Debug, Default)]
@@ -34,9 +36,19 @@ pub(super) struct Model {
     loads: VecDeque<f64>,
     /// Of requests that met it loaded and the server idle: those after idleness are of their kind.
     residuals: Residuals,
+    /// The ends of its responses tell how long the prompt was worked on.
+    tells_prefill: bool,
     past: Option<Past>,
     /// Requests in flight that have output.
-    open: Vec<(Ask, Waited)>,
+    open: Vec<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    id: u64,
+    waited: Waited,
+    /// It is judged by what its end tells.
+    later: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +78,11 @@ impl Model {
 
     /// A request has output. Ends a time of loading.
     pub fn output(&mut self, ask: Ask, at: Duration) -> Option<ColdStart> {
-        self.open.push((ask, Waited { asked: ask.at, first: at }));
+        self.open.push(Open {
+            id: ask.id,
+            waited: Waited { asked: ask.at, first: at },
+            later: false,
+        });
         // What was under way before may still go on.
         let is_over = |loading: &mut Loading| ask.at >= loading.began && at >= loading.last;
         let Loading { began, last } = self.loading.take_if(is_over)?;
@@ -75,7 +91,31 @@ impl Model {
 
     /// A request left.
     pub fn left(&mut self, ask: Ask) {
-        self.open.retain(|(open, _)| open.id != ask.id);
+        self.open.retain(|open| open.id != ask.id);
+    }
+
+    /// The end of this request, which has output, shows whether it was held up.
+    pub fn judged_later(&mut self, ask: Ask) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.id == ask.id) {
+            open.later = true;
+        }
+    }
+
+    pub fn is_judged_later(&self, ask: Ask) -> bool {
+        self.open.iter().any(|open| open.id == ask.id && open.later)
+    }
+
+    pub fn tells_prefill(&mut self) {
+        self.tells_prefill = true;
+    }
+
+    /// Whether this request, or one that it waited with, seems to have met its model unloaded, and its end
+    /// will tell whether it was only its prompt that took so long.
+    pub fn wants_prefill(&self, ask: Ask, output: &Output<'_>, cold_idle: Duration) -> bool {
+        let waited_with =
+            |open: &Open| open.id != ask.id && open.later && ask.at < open.waited.first;
+        let is_slow = || self.slowness(ask, output, cold_idle).is_some_and(|slow| slow.is_cold);
+        self.tells_prefill && (is_slow() || self.open.iter().any(waited_with))
     }
 
     /// A cold start of this model has ended.
@@ -124,7 +164,7 @@ impl Model {
         // Who waited at its end waited on the same load; the first output after it ended it.
         let loaded = asked + length;
         let (mut began, mut ended) = (asked, first);
-        for (_, other) in &self.open {
+        for Open { waited: other, .. } in &self.open {
             if other.asked < loaded && other.first >= loaded {
                 began = began.min(other.asked);
                 ended = ended.min(other.first);
@@ -142,34 +182,57 @@ impl Model {
     }
 
     /// Whether a request that nothing held up, as far as anybody said, was so slow after idleness that its
-    /// model must have been unloaded.
+    /// model must have been unloaded. `prefill` is what its end tells of its prompt, in seconds.
     pub fn judge(
         &mut self,
         ask: Ask,
         output: &Output<'_>,
         cold_idle: Duration,
+        prefill: Option<f64>,
     ) -> Option<(Reason, ColdStart)> {
-        let (idle, expected) = (ask.idle?, output.expected?);
-        let mut warm = expected.ttft.as_secs_f64();
-        if warm <= 0.0 {
+        let Slowness { ttft, residual, is_cold } = self.slowness(ask, output, cold_idle)?;
+        if !is_cold {
+            self.residuals.push(residual);
             return None;
         }
+        if prefill.is_some_and(|prefill| prefill >= PREFILL_PART * ttft) {
+            // Longer than any that found its prefix cached; none of those is like it.
+            return None;
+        }
+        if prefill.is_none() {
+            self.residuals.push_cold(residual);
+        }
+        Some((Reason::Idle, self.end(Reason::Idle, ask.at, output.at)))
+    }
+
+    /// How slow a request was that met the server idle; `None` if there is no measure of it.
+    fn slowness(&self, ask: Ask, output: &Output<'_>, cold_idle: Duration) -> Option<Slowness> {
+        let (idle, expected) = (ask.idle?, output.expected?);
+        let mut warm = expected.ttft.as_secs_f64();
         // Attention is quadratic in the prompt, where the baseline has not been yet.
         let longer = output.bytes as f64 / expected.largest_bytes.max(1) as f64;
         warm *= longer.max(1.0).powi(2);
-        let ttft = output.at.saturating_sub(ask.at).as_secs_f64();
+        // As the baseline has it: what the client took to send its request is not the model's time.
+        let ttft = output.at.checked_sub(output.sent?)?.as_secs_f64();
+        if warm <= 0.0 || ttft <= 0.0 {
+            return None;
+        }
         let residual = (ttft / warm).ln();
         let is_cold = idle >= cold_idle
             && expected.samples >= LEAST
             && ttft - warm >= EXCESS.as_secs_f64()
             && residual > TIMES.ln().max(SPREADS * expected.log_spread)
             && self.residuals.limit().is_some_and(|limit| residual > limit);
-        if !is_cold {
-            if residual.is_finite() {
-                self.residuals.push(residual);
-            }
-            return None;
-        }
-        Some((Reason::Idle, self.end(Reason::Idle, ask.at, output.at)))
+        Some(Slowness { ttft, residual, is_cold })
     }
+}
+
+/// How slow a request was.
+struct Slowness {
+    /// From the request wholly sent to its first output, in seconds.
+    ttft: f64,
+    /// Logarithm of `ttft` over what was expected.
+    residual: f64,
+    /// Its model seems to have been unloaded.
+    is_cold: bool,
 }

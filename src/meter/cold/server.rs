@@ -14,14 +14,21 @@ const JUST_BEFORE: Duration = Duration::from_secs(5);
 /// How long a port that has opened is not yet taken for a server that is ready, where nothing but the port
 /// tells and nobody asks: some servers open it first and load then, and say so to the next who asks.
 const SETTLING: Duration = Duration::from_secs(30);
+/// How long a server that answers nothing, and refuses nothing, is probed while nobody asks.
+const SILENCE: Duration = Duration::from_secs(60);
+/// A boot, or an outage, in which nobody asked for so long is of no concern to the next who asks.
+const UNASKED: Duration = Duration::from_secs(600);
 
 /// What a probe has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
     /// It accepts connections, and its health path, if one is configured, says that it is ready.
     Ready,
-    /// It accepts connections, and its health path does not say so.
+    /// It accepts connections, and its health path says that it is not ready (503).
     Open,
+    /// It accepts connections, and says nothing of whether it is ready: its health path answers something
+    /// else, or it speaks no HTTP, or no TLS.
+    Unclear,
     /// Nobody listens.
     Refused,
     /// No answer in time: it may be busy, or nobody is there.
@@ -58,6 +65,8 @@ pub(super) struct Server {
     suspicion: Option<Suspicion>,
     /// When something broke last.
     broke: Option<Duration>,
+    /// When somebody last asked, or failed; our own start before that.
+    demand: Duration,
     /// When the last probe came back.
     probed: Option<Duration>,
     /// When the last one began that did not find the server ready.
@@ -101,11 +110,18 @@ struct Episode {
     loading: Option<Duration>,
     /// It lasts too long to be a cold start, and that was told.
     outage: bool,
+    /// Nobody had asked for so long that the next refusal begins another.
+    unasked: bool,
 }
 
 impl Episode {
     fn new(began: Duration, reason: Reason) -> Self {
-        Self { began, reason, loading: None, outage: false }
+        Self { began, reason, loading: None, outage: false, unasked: false }
+    }
+
+    /// Whether nobody wants to know of it, if nobody asked since `demand`.
+    fn is_unasked(&self, demand: Duration, now: Duration) -> bool {
+        (self.reason == Reason::Boot || self.outage) && now.saturating_sub(demand) > UNASKED
     }
 }
 
@@ -137,6 +153,7 @@ impl Server {
             state: State::Starting,
             suspicion: None,
             broke: None,
+            demand: now,
             probed: None,
             unready: now,
             past: None,
@@ -144,8 +161,24 @@ impl Server {
         }
     }
 
+    /// Somebody asks; `is_idle`: nobody else does.
+    pub fn arrived(&mut self, at: Duration, is_idle: bool) {
+        if let State::Away(episode) = &mut self.state {
+            episode.unasked |= episode.is_unasked(self.demand, at);
+        }
+        self.suspicion.take_if(|one| one.probed && is_idle && at > self.demand + SILENCE);
+        self.demand = self.demand.max(at);
+    }
+
     /// A demand failed that met the server at `since`: to be probed at once.
     pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool) {
+        self.demand = self.demand.max(at);
+        if let State::Away(episode) = &mut self.state
+            && episode.unasked
+            && !broke
+        {
+            *episode = Episode::new(since, Reason::Unreachable);
+        }
         self.raise(Suspicion { since, raised: at, broke, loading: false, probed: false });
         if broke {
             self.broke = self.broke.max(Some(at));
@@ -170,6 +203,9 @@ impl Server {
     pub fn loading(&mut self, asked: Duration, at: Duration) -> bool {
         match &mut self.state {
             State::Away(episode) => {
+                if episode.unasked {
+                    *episode = Episode::new(asked, Reason::Loading);
+                }
                 episode.loading = episode.loading.max(Some(at));
                 true
             }
@@ -284,7 +320,8 @@ impl Server {
         let is_answered = |one: &mut Suspicion| found != Probe::Ready || one.raised <= asked;
         let suspicion = self.suspicion.take_if(is_answered);
         match (&mut self.state, found) {
-            (State::Starting, Probe::Ready) => self.state = State::Ready,
+            (State::Starting, Probe::Ready | Probe::Unclear) => self.state = State::Ready,
+            (State::Starting, Probe::Silent) => {}
             (State::Starting, found) => {
                 self.state = State::Away(Episode::new(self.start, Reason::Boot));
                 if found == Probe::Open {
@@ -301,7 +338,9 @@ impl Server {
                 }
                 self.state = State::Back { episode, since, waited };
             }
-            (State::Away(episode), Probe::Open) if episode.reason == Reason::Boot => {
+            (State::Away(episode), Probe::Open | Probe::Unclear)
+                if episode.reason == Reason::Boot =>
+            {
                 self.open_port(at);
             }
             (State::Away(_), _) => {}
@@ -338,7 +377,7 @@ impl Server {
             Probe::Refused => self.state = State::Away(Episode::new(since, reason)),
             // A health path that fails under load is no cold start, unless the server says so too.
             Probe::Open if loading => self.state = State::Away(Episode::new(since, reason)),
-            Probe::Open => {}
+            Probe::Open | Probe::Unclear => {}
             Probe::Silent => self.still(suspicion),
         }
     }
@@ -372,22 +411,29 @@ impl Server {
     pub fn outage(&mut self, now: Duration) -> Option<Duration> {
         let most = self.config.outage;
         let State::Away(episode) = &mut self.state else { return None };
-        let is_new = !episode.outage && now.saturating_sub(episode.began) > most;
+        let is_long = now.saturating_sub(episode.began) > most;
+        let is_new = !episode.outage && is_long && !episode.is_unasked(self.demand, now);
         episode.outage |= is_new;
         is_new.then_some(episode.began)
     }
 
-    pub fn probe_due(&self) -> Option<Duration> {
+    /// When the next probe is due; `is_idle`: nobody is in flight.
+    pub fn probe_due(&self, is_idle: bool) -> Option<Duration> {
         let after = |began: Duration| {
             let Some(last) = self.probed else { return began };
             let pause = last.saturating_sub(began).mul_f64(PROBE_PART);
             last + pause.clamp(PROBE_LEAST, PROBE_MOST)
         };
+        // Silence while nobody asks is not worth to be asked about for ever.
+        let wanted = |due: &Duration| !is_idle || *due <= self.demand + SILENCE;
         match (&self.state, self.suspicion) {
-            (State::Starting, _) => Some(self.start),
+            (State::Starting, _) => Some(after(self.start)).filter(wanted),
             (State::Away(episode), _) => Some(after(episode.began)),
-            (_, Some(Suspicion { since, probed: true, .. })) => Some(after(since)),
-            (_, Some(suspicion)) => Some(suspicion.raised),
+            (_, Some(Suspicion { since, probed: true, .. })) => Some(after(since)).filter(wanted),
+            (_, Some(suspicion)) => {
+                let rested = self.probed.map(|last| last + PROBE_LEAST);
+                Some(suspicion.raised).max(rested)
+            }
             (_, None) => None,
         }
     }

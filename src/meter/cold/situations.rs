@@ -253,6 +253,115 @@ fn a_restart_that_lets_streams_finish() {
 }
 
 #[test]
+fn a_stream_that_outlasts_a_restart_does_not_wait_for_it() {
+    for has_health in [false, true] {
+        let mut world = World::new(Up::Ready, has_health);
+        world.ask(5.0, Job { decode: 200.0, ..JOB });
+        world.become_(10.0, Up::Down, false);
+        world.ask(11.0, JOB);
+        world.become_(40.0, Up::Ready, false);
+        world.ask(100.0, JOB);
+        world.run(300.0);
+        world.assert_found("", &[(Reason::Unreachable, secs(11.0), secs(40.0))]);
+        assert_eq!(world.cold_ones(), 0);
+    }
+}
+
+#[test]
+fn a_boot_that_nobody_asked_for_is_not_that_of_who_asks_later() {
+    each_seed(|rng, seed| {
+        for (idle, away) in [(2400.0, 120.0), (4000.0, 30.0)] {
+            let asked = idle + rng.between(0.0, 10.0);
+            let mut world = World::new(Up::Down, false);
+            world.ask(asked, Job { again: Some(3.0), ..JOB });
+            world.become_(asked + away, Up::Ready, false);
+            world.run(asked);
+            assert_eq!(world.cold.outage(secs(asked)), None, "{seed}: nobody missed it");
+            world.run(asked + 1000.0);
+            let truth = [(Reason::Unreachable, secs(asked), secs(asked + away))];
+            world.assert_found(seed, &truth);
+        }
+    });
+}
+
+#[test]
+fn an_outage_that_everybody_left_is_over() {
+    let mut world = World::new(Up::Ready, false);
+    world.become_(10.0, Up::Down, false);
+    world.ask(11.0, JOB);
+    world.run(3700.0);
+    assert_eq!(world.cold.outage(secs(3700.0)), Some(secs(11.0)));
+    world.ask(5000.0, JOB);
+    world.become_(5060.0, Up::Ready, false);
+    world.run(6000.0);
+    world.assert_found("", &[(Reason::Unreachable, secs(5000.0), secs(5060.0))]);
+}
+
+#[test]
+fn silence_at_our_start_is_no_boot() {
+    for (becomes, truth) in
+        [(Up::Ready, vec![]), (Up::Down, vec![(Reason::Boot, secs(0.0), secs(50.0))])]
+    {
+        let mut world = World::new(Up::Silent, false);
+        world.run(4.0);
+        assert_eq!(world.cold.is_up(), None);
+        assert!(world.probes > 2);
+        world.become_(20.0, becomes, false);
+        world.become_(50.0, Up::Ready, false);
+        world.run(200.0);
+        world.assert_found("", &truth);
+        assert_eq!(world.cold.is_up(), Some(true));
+    }
+}
+
+#[test]
+fn a_silent_server_is_not_probed_while_nobody_asks() {
+    // From our start on, and after a demand.
+    for before in [Up::Silent, Up::Ready] {
+        let mut world = World::new(before, false);
+        world.become_(5.0, Up::Silent, false);
+        world.ask(10.0, JOB);
+        world.run(100.0);
+        let probes = world.probes;
+        world.run(10_000.0);
+        assert_eq!(world.probes, probes);
+        assert!(probes > 20);
+        // The next to ask is no more of that.
+        world.become_(10_000.0, Up::Down, false);
+        world.ask(10_001.0, JOB);
+        world.become_(10_031.0, Up::Ready, false);
+        world.run(10_100.0);
+        let (reason, began) = match before {
+            Up::Ready => (Reason::Unreachable, 10_001.0),
+            _ => (Reason::Boot, 0.0),
+        };
+        let is_outage = before != Up::Ready;
+        let truth = [(reason, secs(began), secs(10_031.0))];
+        world.assert_found("", if is_outage { &[] } else { &truth });
+    }
+}
+
+#[test]
+fn a_health_path_that_is_wrong_is_no_boot() {
+    let mut world = World::new(Up::Odd, true);
+    world.ask(5.0, JOB);
+    world.run(200.0);
+    world.assert_found("", &[]);
+    assert_eq!((world.probes, world.cold.ladder()), (1, Ladder::default()));
+}
+
+#[test]
+fn probes_rest_between_demands_that_fail() {
+    let mut world = World::new(Up::Ready, false);
+    for at in 0..1000 {
+        world.ask(10.0 + 0.001 * f64::from(at), Job { ttft: 0.0002, decode: 0.0004, ..JOB });
+        world.break_one(10.0003 + 0.001 * f64::from(at));
+    }
+    world.run(100.0);
+    assert!((15..=25).contains(&world.probes), "{} in a second", world.probes);
+}
+
+#[test]
 fn scaled_to_zero_and_back() {
     each_seed(|rng, seed| {
         for again in [None, Some(0.7)] {
@@ -286,6 +395,56 @@ fn an_outage_is_no_cold_start() {
     world.run(5000.0);
     world.assert_found("", &[]);
     assert_eq!(world.cold.is_up(), Some(true));
+}
+
+#[test]
+fn a_slow_upload_is_not_the_models() {
+    each_seed(|rng, seed| {
+        let job = Job { expected: baseline(0.3), ..JOB };
+        let mut world = World::new(Up::Ready, false);
+        let at = one_by_one(&mut world, rng, 5.0, 40, job) + 100.0;
+        let upload = rng.between(5.0, 60.0);
+        world.ask(at, Job { upload, ttft: upload + 0.3, ..job });
+        world.run(5000.0);
+        world.assert_found(seed, &[]);
+    });
+}
+
+#[test]
+fn a_prompt_without_a_cached_prefix_is_told_by_its_prefill() {
+    each_seed(|rng, seed| {
+        let job = Job { expected: baseline(0.3), prefill: Some(0.25), ..JOB };
+        let mut world = World::new(Up::Ready, false);
+        let mut at = one_by_one(&mut world, rng, 5.0, 40, job) + 100.0;
+        for _ in 0..5 {
+            let ttft = rng.between(5.0, 30.0);
+            world.ask(at, Job { ttft, prefill: Some(0.9 * ttft), ..job });
+            at += 1000.0;
+        }
+        // A load is none of the prompt; who waits for it too is known if that one has ended.
+        let load = rng.between(5.0, 60.0);
+        world.ask(at, Job { load, decode: 1.0, ..job });
+        world.ask(at + 0.5 * load, Job { decode: 2.0, ..job });
+        world.run(10_000.0);
+        world.assert_found(seed, &[(Reason::Idle, secs(at), world.output_after(at))]);
+        assert_eq!(world.cold_ones(), 2, "{seed}");
+    });
+}
+
+#[test]
+fn what_is_slow_again_and_again_is_unlearned() {
+    each_seed(|rng, seed| {
+        let job = Job { expected: baseline(0.3), ..JOB };
+        let mut world = World::new(Up::Ready, false);
+        let mut at = one_by_one(&mut world, rng, 5.0, 40, job);
+        for _ in 0..10 {
+            at += 100.0;
+            world.ask(at, Job { ttft: rng.between(5.0, 10.0), ..job });
+            at = one_by_one(&mut world, rng, at + 20.0, 5, job);
+        }
+        world.run(at + 100.0);
+        assert_eq!(world.found.len(), 2, "{seed}: {:?}", world.found);
+    });
 }
 
 #[test]

@@ -13,14 +13,30 @@ const CHANCE: f64 = 1e-7;
 
 /// How far requests of a warm model were off its baseline: `ln(TTFT / expected)`.
 #[derive(Debug, Default)]
-pub(super) struct Residuals(VecDeque<f32>);
+pub(super) struct Residuals {
+    kept: VecDeque<f32>,
+    pushed: usize,
+    /// What `pushed` was when one was last taken for cold.
+    cold: Option<usize>,
+}
 
 impl Residuals {
     pub fn push(&mut self, residual: f64) {
-        if self.0.len() >= KEPT {
-            self.0.pop_front();
+        if self.kept.len() >= KEPT {
+            self.kept.pop_front();
         }
-        self.0.push_back(residual as f32);
+        self.kept.push_back(residual as f32);
+        self.pushed += 1;
+    }
+
+    /// This one was taken for cold. The first is not remembered, so that one load does not hide the next; but
+    /// what comes again, among as many as are remembered, is usual: a prompt that finds nothing cached where
+    /// most do takes as long.
+    pub fn push_cold(&mut self, residual: f64) {
+        if self.cold.is_some_and(|at| self.pushed.saturating_sub(at) < KEPT) {
+            self.push(residual);
+        }
+        self.cold = Some(self.pushed);
     }
 
     /// What no warm request passes, or one in ten million does; `None` while too few are known.
@@ -30,11 +46,11 @@ impl Residuals {
     /// law of TTFT; its index is Hill's estimate, 1975, and the limit Weissman's, 1978). For times that
     /// scatter little, as those of one idle server do, both are small.
     pub fn limit(&self) -> Option<f64> {
-        let count = self.0.len();
+        let count = self.kept.len();
         if count < LEAST {
             return None;
         }
-        let mut sorted: Vec<f64> = self.0.iter().map(|residual| f64::from(*residual)).collect();
+        let mut sorted: Vec<f64> = self.kept.iter().map(|residual| f64::from(*residual)).collect();
         sorted.sort_by(|a, b| b.total_cmp(a));
         let largest = *sorted.first()?;
         let tail = ((count as f64 * TAIL) as usize).max(5);

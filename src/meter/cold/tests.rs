@@ -58,14 +58,15 @@ fn memory_is_bounded() {
         let at = Duration::from_secs(number.into());
         let model = format!("{number}{}", "\u{20ac}".repeat(200));
         let ask = cold.arrived(at);
-        let output = Output { at, model: &model, bytes: 1, expected: None, tells_load: true };
+        let output =
+            Output { at, sent: None, model: &model, bytes: 1, expected: None, tells_load: true };
         cold.output(ask, &output);
-        cold.told(ask, &output, Some(0.1), None);
+        cold.told(ask, &output, Told { load: Some(0.1), prefill: None }, None);
         cold.left(ask, &model, at);
     }
     assert_eq!(cold.models.len(), MAX_MODELS);
     assert!(cold.models.keys().all(|name| name.len() <= MAX_NAME));
-    assert!(cold.asks.is_empty());
+    assert!(cold.waiting.is_empty() && cold.in_flight == 0);
 }
 
 #[test]
@@ -74,10 +75,12 @@ fn a_load_that_no_wait_holds_is_none() {
     let mut cold = ColdStarts::new(config, Duration::ZERO);
     for load in [5.0, f64::NAN, -1.0, 1e300] {
         let ask = cold.arrived(secs(1.0));
+        let at = secs(1.4);
         let output =
-            Output { at: secs(1.4), model: "m", bytes: 1, expected: None, tells_load: true };
+            Output { at, sent: None, model: "m", bytes: 1, expected: None, tells_load: true };
         cold.output(ask, &output);
-        assert_eq!(cold.told(ask, &output, Some(load), None), Verdict::default(), "{load}");
+        let told = Told { load: Some(load), prefill: None };
+        assert_eq!(cold.told(ask, &output, told, None), Verdict::default(), "{load}");
         cold.left(ask, "m", secs(2.0));
     }
 }

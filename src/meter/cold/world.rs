@@ -45,6 +45,8 @@ pub enum Up {
     Ready,
     /// It accepts nothing, and refuses nothing.
     Silent,
+    /// It is ready, and its health path answers 404.
+    Odd,
 }
 
 /// A request. Times in seconds.
@@ -58,6 +60,10 @@ pub struct Job {
     pub expected: Option<Expected>,
     /// The end tells a load time; that of a warm model is this.
     pub tells: Option<f64>,
+    /// The end tells this as the time of its prompt.
+    pub prefill: Option<f64>,
+    /// What the client takes to send it; a part of `ttft`.
+    pub upload: f64,
     /// The model loads for it, for so long.
     pub load: f64,
     /// While the model loads, text says so (llama-swap).
@@ -73,6 +79,8 @@ pub const JOB: Job = Job {
     bytes: 1000,
     expected: None,
     tells: None,
+    prefill: None,
+    upload: 0.0,
     load: 0.0,
     says: false,
     again: None,
@@ -97,8 +105,9 @@ struct Running {
 
 impl Running {
     fn output(&self, first: Duration) -> Output<'static> {
-        let Job { model, bytes, expected, tells, .. } = self.job;
-        Output { at: first, model, bytes, expected, tells_load: tells.is_some() }
+        let Job { model, bytes, expected, tells, upload, .. } = self.job;
+        let sent = Some(self.at + secs(upload));
+        Output { at: first, sent, model, bytes, expected, tells_load: tells.is_some() }
     }
 }
 
@@ -200,7 +209,8 @@ impl World {
         let (found, after) = match self.up {
             Up::Down => (Probe::Refused, 0.0002),
             Up::Loading | Up::Holding if self.cold.config.has_health => (Probe::Open, 0.001),
-            Up::Loading | Up::Holding | Up::Ready => (Probe::Ready, 0.0005),
+            Up::Odd if self.cold.config.has_health => (Probe::Unclear, 0.001),
+            Up::Loading | Up::Holding | Up::Ready | Up::Odd => (Probe::Ready, 0.0005),
             Up::Silent => (Probe::Silent, 1.0),
         };
         (at, at + secs(after), found)
@@ -222,7 +232,7 @@ impl World {
                 if let Some(one) = self.running.get_mut(&id) {
                     one.first = Some(at);
                     let output = one.output(at);
-                    let Verdict { cold, ended } = self.cold.output(one.ask, &output);
+                    let Verdict { cold, ended, .. } = self.cold.output(one.ask, &output);
                     one.cold = cold;
                     let decode = secs(one.job.decode);
                     self.found.extend(ended);
@@ -272,11 +282,11 @@ impl World {
                 self.cold.loading(ask, at + secs(0.001), job.model);
                 refuse(self);
             }
-            Up::Holding | Up::Ready => {
+            Up::Holding | Up::Ready | Up::Odd => {
                 let id = ask.id;
                 let one = Running { ask, job, at, first: None, cold: None };
                 self.running.insert(id, one);
-                if self.up == Up::Ready {
+                if self.up != Up::Holding {
                     // Who comes while it loads waits for the rest of it.
                     let loaded = self.loaded.entry(job.model).or_default();
                     *loaded = if job.load > 0.0 { at + secs(job.load) } else { *loaded };
@@ -304,13 +314,12 @@ impl World {
     fn end(&mut self, id: u64) {
         let Some(mut one) = self.running.remove(&id) else { return };
         let Some(first) = one.first else { return };
-        if let Some(warm) = one.job.tells {
-            let waited = first.saturating_sub(one.at).as_secs_f64() - one.job.ttft;
-            let verdict =
-                self.cold.told(one.ask, &one.output(first), Some(waited.max(0.0) + warm), one.cold);
-            one.cold = verdict.cold;
-            self.found.extend(verdict.ended);
-        }
+        let waited = first.saturating_sub(one.at).as_secs_f64() - one.job.ttft;
+        let load = one.job.tells.map(|warm| waited.max(0.0) + warm);
+        let told = Told { load, prefill: one.job.prefill };
+        let verdict = self.cold.told(one.ask, &one.output(first), told, one.cold);
+        one.cold = verdict.cold;
+        self.found.extend(verdict.ended);
         self.served.push((one.at, first, one.cold));
         let ended = self.cold.left(one.ask, one.job.model, self.now);
         self.found.extend(ended);
