@@ -10,6 +10,7 @@
 //! A cold start begins with the first demand that met the server not ready (`boot`: with our own start). It
 //! ends with the first output after that, or when the server is ready if nobody waits then.
 
+mod episode;
 mod model;
 mod server;
 mod tail;

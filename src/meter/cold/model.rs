@@ -1,6 +1,6 @@
 //! Whether a model of a server that is there was loaded.
 
-use super::server::{end_as_asked, is_forgotten};
+use super::episode::{end_as_asked, is_forgotten};
 use super::tail::{LEAST, Residuals};
 use super::{Ask, ColdStart, Output, Past, Reason};
 use std::collections::VecDeque;

@@ -1,5 +1,6 @@
 //! Whether the server is there at all.
 
+use super::episode::{Episode, SETTLING, end_as_asked, is_forgotten};
 use super::{ColdConfig, ColdStart, Past, Reason};
 use std::time::Duration;
 
@@ -11,13 +12,8 @@ const PROBE_MOST: Duration = Duration::from_secs(2);
 /// Refusals that come so soon after a break are of the same restart: a process that dies breaks what it was
 /// at, and may accept connections for a moment longer.
 const JUST_BEFORE: Duration = Duration::from_secs(5);
-/// How long a port that has opened is not yet taken for a server that is ready, where nothing but the port
-/// tells and nobody asks: some servers open it first and load then, and say so to the next who asks.
-const SETTLING: Duration = Duration::from_secs(30);
 /// How long a server that answers nothing, and refuses nothing, is probed while nobody asks.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A boot, or an outage, in which nobody asked for so long is of no concern to the next who asks.
-const UNASKED: Duration = Duration::from_secs(600);
 
 /// What a probe has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,50 +95,6 @@ struct Suspicion {
     loading: bool,
     /// A probe has come back since, silent.
     probed: bool,
-}
-
-/// A time in which the server was not ready.
-#[derive(Debug, Clone, Copy)]
-struct Episode {
-    began: Duration,
-    reason: Reason,
-    /// When it last said that it loads.
-    loading: Option<Duration>,
-    /// It lasts too long to be a cold start, and that was told.
-    outage: bool,
-    /// Nobody had asked for so long that the next refusal begins another.
-    unasked: bool,
-}
-
-impl Episode {
-    fn new(began: Duration, reason: Reason) -> Self {
-        Self { began, reason, loading: None, outage: false, unasked: false }
-    }
-
-    /// Whether nobody wants to know of it, if nobody asked since `demand`.
-    fn is_unasked(&self, demand: Duration, now: Duration) -> bool {
-        (self.reason == Reason::Boot || self.outage) && now.saturating_sub(demand) > UNASKED
-    }
-}
-
-/// When an episode ended that only those who ask could tell the end of: when a request that came at `asked`
-/// had output (`at`); but if it had not waited, and nobody had asked for most of the time, when the server
-/// last said that it is `loading`. A client that doubles its pauses asks again after half of the time, so
-/// where three quarters went by unasked nobody waited.
-pub(super) fn end_as_asked(
-    began: Duration,
-    loading: Duration,
-    asked: Duration,
-    at: Duration,
-) -> Duration {
-    let (unasked, whole) = (at.saturating_sub(loading), at.saturating_sub(began));
-    if asked > loading && unasked > whole.mul_f64(0.75) { loading } else { at }
-}
-
-/// Whether nobody has asked for so long that an episode like this has ended unseen.
-pub(super) fn is_forgotten(began: Duration, loading: Duration, now: Duration) -> bool {
-    let patience = loading.saturating_sub(began).saturating_mul(3).max(SETTLING);
-    now.saturating_sub(loading) > patience
 }
 
 impl Server {

@@ -84,3 +84,67 @@ fn a_load_that_no_wait_holds_is_none() {
         cold.left(ask, "m", secs(2.0));
     }
 }
+
+#[test]
+fn silence_at_our_start_is_no_boot() {
+    for (becomes, truth) in
+        [(Up::Ready, vec![]), (Up::Down, vec![(Reason::Boot, secs(0.0), secs(50.0))])]
+    {
+        let mut world = World::new(Up::Silent, false);
+        world.run(4.0);
+        assert_eq!(world.cold.is_up(), None);
+        assert!(world.probes > 2);
+        world.become_(20.0, becomes, false);
+        world.become_(50.0, Up::Ready, false);
+        world.run(200.0);
+        world.assert_found("", &truth);
+        assert_eq!(world.cold.is_up(), Some(true));
+    }
+}
+
+#[test]
+fn a_silent_server_is_not_probed_while_nobody_asks() {
+    // From our start on, and after a demand.
+    for before in [Up::Silent, Up::Ready] {
+        let mut world = World::new(before, false);
+        world.become_(5.0, Up::Silent, false);
+        world.ask(10.0, JOB);
+        world.run(100.0);
+        let probes = world.probes;
+        world.run(10_000.0);
+        assert_eq!(world.probes, probes);
+        assert!(probes > 20);
+        // The next to ask is no more of that.
+        world.become_(10_000.0, Up::Down, false);
+        world.ask(10_001.0, JOB);
+        world.become_(10_031.0, Up::Ready, false);
+        world.run(10_100.0);
+        let (reason, began) = match before {
+            Up::Ready => (Reason::Unreachable, 10_001.0),
+            _ => (Reason::Boot, 0.0),
+        };
+        let is_outage = before != Up::Ready;
+        let truth = [(reason, secs(began), secs(10_031.0))];
+        world.assert_found("", if is_outage { &[] } else { &truth });
+    }
+}
+
+#[test]
+fn a_health_path_that_is_wrong_is_no_boot() {
+    let mut world = World::new(Up::Odd, true);
+    world.ask(5.0, JOB);
+    world.run(200.0);
+    world.assert_found("", &[]);
+    assert_eq!((world.probes, world.cold.ladder()), (1, Ladder::default()));
+}
+
+#[test]
+fn probes_rest_between_demands_that_fail() {
+    let mut world = World::new(Up::Ready, false);
+    for at in 0..1000 {
+        world.ask(10.0 + 0.001 * f64::from(at), Job { ttft: 0.0002, decode: 0.0004, ..JOB });
+        world.break_one(10.0003 + 0.001 * f64::from(at));
+    }
+    world.run(100.0);
+    assert!((15..=25).contains(&world.probes), "{} in a second", world.probes);
+}
