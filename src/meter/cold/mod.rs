@@ -102,13 +102,16 @@ impl ColdStart {
 #[derive(Debug, Clone, Copy)]
 struct Past {
     reason: Reason,
+    /// When the server was last known not to be ready: who came later may have met it ready.
+    unready: Duration,
     ended: Duration,
 }
 
 impl Past {
     /// The reason, if a request that came at `asked` and had output at `first` was waiting when it ended.
     fn held_up(self, asked: Duration, first: Duration) -> Option<Reason> {
-        (asked < self.ended && first >= self.ended).then_some(self.reason)
+        let Self { reason, unready, ended } = self;
+        (asked <= unready && asked < ended && first >= ended).then_some(reason)
     }
 }
 

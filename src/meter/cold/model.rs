@@ -86,7 +86,7 @@ impl Model {
         // What was under way before may still go on.
         let is_over = |loading: &mut Loading| ask.at >= loading.began && at >= loading.last;
         let Loading { began, last } = self.loading.take_if(is_over)?;
-        Some(self.end(Reason::Loading, began, end_as_asked(began, last, ask.at, at)))
+        Some(self.loaded(began, last, end_as_asked(began, last, ask.at, at)))
     }
 
     /// A request left.
@@ -120,7 +120,14 @@ impl Model {
 
     /// A cold start of this model has ended.
     fn end(&mut self, reason: Reason, began: Duration, ended: Duration) -> ColdStart {
-        self.past = Some(Past { reason, ended });
+        self.past = Some(Past { reason, unready: ended, ended });
+        ColdStart { reason, model: None, began, ended }
+    }
+
+    /// A time of loading has ended, of which the server told last at `last`.
+    fn loaded(&mut self, began: Duration, last: Duration, ended: Duration) -> ColdStart {
+        let reason = Reason::Loading;
+        self.past = Some(Past { reason, unready: last, ended });
         ColdStart { reason, model: None, began, ended }
     }
 
@@ -132,7 +139,7 @@ impl Model {
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
         let forgotten = |loading: &mut Loading| is_forgotten(loading.began, loading.last, now);
         let Loading { began, last } = self.loading.take_if(forgotten)?;
-        Some(self.end(Reason::Loading, began, last))
+        Some(self.loaded(began, last, last))
     }
 
     /// The server told how many seconds it loaded for a request. `cold` is what held it up already.

@@ -235,7 +235,7 @@ impl Server {
         self.suspicion = None;
         let is_cold_start = !outage && ended.saturating_sub(began) <= self.config.outage;
         is_cold_start.then(|| {
-            self.past = Some(Past { reason, ended });
+            self.past = Some(Past { reason, unready: ended, ended });
             ColdStart { reason, model: None, began, ended }
         })
     }

@@ -8,6 +8,8 @@ const KEPT: usize = 256;
 pub(super) const LEAST: usize = 20;
 /// The part of the values that is taken for their tail.
 const TAIL: f64 = 0.2;
+/// So many of those taken for cold are unusual; a server that is scaled to zero at night has one a day.
+const UNUSUAL: usize = 16;
 /// How seldom the limit is to be passed by chance.
 const CHANCE: f64 = 1e-7;
 
@@ -16,8 +18,8 @@ const CHANCE: f64 = 1e-7;
 pub(super) struct Residuals {
     kept: VecDeque<f32>,
     pushed: usize,
-    /// What `pushed` was when one was last taken for cold.
-    cold: Option<usize>,
+    /// What `pushed` was when those came that were taken for cold.
+    cold: VecDeque<usize>,
 }
 
 impl Residuals {
@@ -29,14 +31,16 @@ impl Residuals {
         self.pushed += 1;
     }
 
-    /// This one was taken for cold. The first is not remembered, so that one load does not hide the next; but
-    /// what comes again, among as many as are remembered, is usual: a prompt that finds nothing cached where
-    /// most do takes as long.
+    /// This one was taken for cold, and is not remembered: one load must not hide the next. But what comes again
+    /// and again among as many as are remembered is usual: a prompt that finds nothing cached where most do takes as
+    /// long.
     pub fn push_cold(&mut self, residual: f64) {
-        if self.cold.is_some_and(|at| self.pushed.saturating_sub(at) < KEPT) {
+        self.cold.retain(|at| self.pushed.saturating_sub(*at) < KEPT);
+        if self.cold.len() >= UNUSUAL {
             self.push(residual);
+        } else {
+            self.cold.push_back(self.pushed);
         }
-        self.cold = Some(self.pushed);
     }
 
     /// What no warm request passes, or one in ten million does; `None` while too few are known.
