@@ -1,0 +1,138 @@
+use super::*;
+
+#[test]
+fn table() {
+    let cases = [
+        ("POST", "/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/chat/completions", "/v1/chat/completions"),
+        (
+            "POST",
+            "/openai/deployments/gpt/chat/completions/",
+            "/openai/deployments/{model}/chat/completions",
+        ),
+        ("POST", "/api/v1/completions", "/v1/completions"),
+        ("POST", "/v1/messages", "/v1/messages"),
+        ("POST", "/api/anthropic/v1/messages", "/v1/messages"),
+        ("POST", "/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+        // OpenAI's assistants.
+        ("POST", "/v1/threads/thread_1/messages", "other"),
+        ("POST", "/cohere/v2/chat", "/v2/chat"),
+        ("POST", "/models/chat/completions", "/v1/chat/completions"),
+        ("POST", "/serving-endpoints/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/models/m/completions", "/v1/models/{model}/completions"),
+        ("POST", "/v1/fim/completions", "/v1/completions"),
+        ("POST", "/v1/agents/completions", "/v1/agents/completions"),
+        ("POST", "/backend-api/codex/responses", "/v1/responses"),
+        ("GET", "/v1/responses/resp_1", "other"),
+        ("POST", "/v1/responses/resp_1/cancel", "other"),
+        ("POST", "/v1/threads/t/runs", "/v1/threads/*/runs"),
+        ("POST", "/v1/threads", "other"),
+        ("POST", "/v2/rerank", "/v1/rerank"),
+        ("POST", "/openai/v1/audio/speech", "/v1/audio/speech"),
+        ("GET", "/v1/streams/abc", "/v1/streams/*"),
+        ("GET", "/v1/chat/completions", "other"),
+        ("POST", "/xcompletions", "other"),
+        ("POST", "/completions.html", "other"),
+        ("GET", "/v1/models", "other"),
+        ("POST", "/ollama/api/chat", "/api/chat"),
+        ("POST", "/api/generate", "/api/generate"),
+        ("POST", "/generate", "/generate"),
+        ("POST", "/inference/v1/generate", "/inference/v1/generate"),
+        ("POST", "/v2/models/llama/generate", "/v2/models/{model}/generate"),
+        (
+            "POST",
+            "/v2/models/llama/versions/1/generate_stream",
+            "/v2/models/{model}/versions/*/generate_stream",
+        ),
+        ("POST", "/v2/models/llama/infer", "/v2/models/{model}/infer"),
+        ("POST", "/completion", "/completion"),
+        ("POST", "/completions", "/v1/completions"),
+        ("GET", "/", "other"),
+        ("POST", "/", "/"),
+        ("POST", "", "other"),
+        ("OPTIONS", "*", "other"),
+    ];
+    for (method, path, expected) in cases {
+        assert_eq!(Route::of(method, path).path, expected, "{method} {path}");
+    }
+}
+
+/// A path that tells who published the model tells how it answers.
+#[test]
+fn publishers() {
+    let cases = [
+        ("anthropic/models/claude-sonnet-4@20250514:streamRawPredict", "anthropic-messages"),
+        ("anthropic/models/claude-sonnet-4@20250514:rawPredict", "anthropic-messages"),
+        ("mistralai/models/codestral:streamRawPredict", "openai-chat"),
+        ("google/models/gemini-2.5-flash:streamGenerateContent", "gemini"),
+    ];
+    for (path, expected) in cases {
+        let path = format!("/v1/projects/p/locations/l/publishers/{path}");
+        let dialect = Route::of("POST", &path).dialect();
+        assert_eq!(dialect.map(|dialect| dialect.name), Some(expected), "{path}");
+    }
+    let count = "/publishers/anthropic/models/count-tokens:rawPredict";
+    assert_eq!(Route::of("POST", count).operation, Operation::Tokenize);
+}
+
+#[test]
+fn no_route_hides_another() {
+    for (at, route) in ROUTES.iter().enumerate() {
+        let path = format!("/x{}", route.ends.replace("{model}", "m").replace('*', "x"));
+        let path = if route.ends == "/" { "/" } else { &path };
+        let found = Route::of(route.method, path);
+        assert_eq!(found, route, "{} is never reached ({at})", route.path);
+    }
+}
+
+#[test]
+fn some_answers_are_read_only_if_announced() {
+    let reads = |path: &str, content_type: &[u8]| {
+        Route::of("POST", path).read_as(content_type).map(|dialect| dialect.name)
+    };
+    let transcription = Some("openai-transcription");
+    assert_eq!(reads("/v1/audio/transcriptions", b"application/json"), transcription);
+    assert_eq!(reads("/v1/audio/transcriptions", b"text/event-stream"), transcription);
+    for content_type in [&b"text/plain"[..], b"text/vtt", b"audio/mpeg", b""] {
+        assert_eq!(reads("/v1/audio/transcriptions", content_type), None);
+        assert_eq!(reads("/v1/audio/speech", content_type), None);
+    }
+    assert_eq!(reads("/v1/chat/completions", b"text/plain"), Some("openai-chat"));
+    assert_eq!(reads("/tokenize", b"application/json"), None);
+}
+
+#[test]
+fn what_streams_unasked() {
+    for (path, expected) in [
+        ("/api/chat", true),
+        ("/api/generate", true),
+        ("/api/embed", false),
+        ("/v1beta/models/gemini:streamGenerateContent", true),
+        ("/v1beta/models/gemini:generateContent", false),
+        ("/inference.GRPCInferenceService/ModelStreamInfer", true),
+        ("/v1/chat/completions", false),
+    ] {
+        assert_eq!(Route::of("POST", path).streams(), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_model_in_the_path() {
+    let model = |path: &str| Route::of("POST", path).model(path);
+    assert_eq!(model("/openai/deployments/gpt%2D4/chat/completions").as_deref(), Some("gpt-4"));
+    assert_eq!(model("/v1/chat/completions"), None);
+    let session = |query| Route::of("GET", "/openai/v1/realtime").model_in_query(query);
+    assert_eq!(session(Some("intent=x&model=gpt%2Drealtime")).as_deref(), Some("gpt-realtime"));
+    assert_eq!(session(Some("deployment=d")).as_deref(), Some("d"));
+    assert_eq!((session(Some("model=")), session(None)), (None, None));
+    assert_eq!(Route::of("POST", "/v1/chat/completions").model_in_query(Some("model=m")), None);
+    for path in [
+        "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+        "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash:generateContent",
+    ] {
+        assert_eq!(model(path).as_deref(), Some("gemini-2.5-flash"));
+    }
+    assert_eq!(percent_decoded("a%3Ab%zz%"), "a:b%zz%");
+    let long = format!("/openai/deployments/{}/chat/completions", "%E2%82%AC".repeat(9_000));
+    assert_eq!(model(&long).map(|model| model.len()), Some(255));
+}
