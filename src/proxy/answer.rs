@@ -34,7 +34,7 @@ impl From<ConnectError> for Refusal {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Timeout => Self::ConnectTimeout,
-            ConnectError::Unreachable | ConnectError::Exhausted => Self::Unreachable,
+            ConnectError::Unreachable | ConnectError::Undecided => Self::Unreachable,
             ConnectError::Tls => Self::Tls,
             ConnectError::NotHttp2 => Self::NotHttp2,
         }

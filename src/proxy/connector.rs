@@ -51,7 +51,7 @@ pub(super) enum ConnectError {
     /// No connection, which says nothing of whether the server is ready: we have nothing left to connect
     /// with, or a Unix socket has no room for one more; the name does not resolve, there is no way to its
     /// network, we may not connect, or the handshake of TLS was broken off.
-    Exhausted,
+    Undecided,
     /// TLS failed: the server does not speak it, or is not trusted.
     Tls,
     /// The server does not speak HTTP/2.
@@ -143,7 +143,7 @@ fn failed(error: io::Error) -> ConnectError {
         {
             ConnectError::Unreachable
         }
-        _ => ConnectError::Exhausted,
+        _ => ConnectError::Undecided,
     }
 }
 
@@ -165,11 +165,11 @@ mod tests {
         // EPERM, ENFILE and EMFILE are the same everywhere.
         for errno in undecided.into_iter().chain([1, 23, 24]) {
             let error = io::Error::from_raw_os_error(errno);
-            assert_eq!(failed(error), ConnectError::Exhausted, "{errno}");
+            assert_eq!(failed(error), ConnectError::Undecided, "{errno}");
         }
         for kind in [io::ErrorKind::Other, io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof] {
             let error = io::Error::new(kind, "no such name, or a handshake that ends");
-            assert_eq!(failed(error), ConnectError::Exhausted, "{kind}");
+            assert_eq!(failed(error), ConnectError::Undecided, "{kind}");
         }
     }
 }

@@ -51,7 +51,7 @@ async fn probe(connector: &Connector, was_odd: &mut bool) -> Probe {
         Ok(Ok(connected)) => connected,
         Ok(Err(ConnectError::Unreachable)) => return Probe::Refused,
         Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return Probe::Unclear,
-        Ok(Err(ConnectError::Timeout | ConnectError::Exhausted)) | Err(_) => return Probe::Silent,
+        Ok(Err(ConnectError::Timeout | ConnectError::Undecided)) | Err(_) => return Probe::Silent,
     };
     let Some(path) = &config.health_path else { return Probe::Ready };
     match timeout(ANSWER, ask(connected, path, &config.authority(), config.scheme())).await {

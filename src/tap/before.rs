@@ -1,13 +1,12 @@
 //! What came before a request: the way to us, and the other requests of its trace.
 
-use super::Tap;
 use super::headers::{edge_wait, trace_id};
+use super::{Tap, lock};
 use crate::dialect::Unparsed;
 use crate::dialect::route::Operation;
 use crate::meter::{Interval, Record, Tally};
 use crate::wire::request_start::EdgeWait;
 use hyper::header::HeaderMap;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 /// What the head of a request tells of it.
@@ -60,6 +59,5 @@ impl Before {
 /// A request of this trace arrived: when the first one did, if that was another.
 fn join(tap: &Tap, trace: &str, at: Duration) -> Option<Duration> {
     let trace = u128::from_str_radix(trace, 16).ok()?;
-    // A panic in there leaves a table that is whole.
-    tap.traces.lock().unwrap_or_else(PoisonError::into_inner).arrive(trace, at)
+    lock(&tap.traces).arrive(trace, at)
 }

@@ -1,10 +1,11 @@
 //! The cold starts of an upstream: its detector, and who is told of what it finds.
 
+use super::lock;
 use crate::meter::cold::{
     Ask, ColdConfig, ColdStart, ColdStarts, Output, Probe, Reason, Told, Verdict,
 };
 use crate::metrics::{ColdSeries, Metrics};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -37,7 +38,7 @@ impl ColdWatch {
 
     fn detector(&self) -> MutexGuard<'_, ColdStarts> {
         // A panic of the detector's leaves a state that is at worst wrong about one cold start.
-        self.detector.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.detector)
     }
 
     /// When the next probe is due; `None` while none is wanted.

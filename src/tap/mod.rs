@@ -34,13 +34,18 @@ use activity::Activity;
 use pulse::Pulses;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The engine that is recognised by what it writes.
 pub const AUTO: &str = "auto";
 /// `gen_ai_provider_name` of requests that came before the engine was recognised.
 const UNKNOWN: &str = "unknown";
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic between two lines of ours leaves nothing half-done that matters.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Faults that tests put into the meter.
 #[doc(hidden)]

@@ -1,11 +1,12 @@
 //! The streams that run, and how long each has been silent: what a stall is counted by while it lasts.
 
+use super::lock;
 use crate::meter::{Arrival, Flow, Heard, Tally};
 use crate::metrics::{Series, StallCounter};
 use crate::socket::Stamps;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What output may be late by, on its way from the kernel to us, and yet end a gap before it is counted.
@@ -67,8 +68,7 @@ impl Pulses {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
-        // A panic between two lines of ours leaves nothing half-done that matters.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 }
 

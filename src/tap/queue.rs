@@ -1,19 +1,15 @@
 //! The queues of an upstream: an estimator for each model, and a request's place in one.
 
+use super::lock;
 use crate::dialect::route::Operation;
 use crate::meter::queue::{Expected, QueueEstimator, Served, Ticket};
 use crate::metrics::OTHER;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Models with an estimator of their own; further ones share one, with requests that name none.
 const MODELS: usize = 64;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic between two lines of ours leaves nothing half-done that matters.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The estimators of one upstream, by the model asked for.
 #[derive(Debug, Default)]

@@ -1,14 +1,14 @@
 //! What the two bodies of a request share.
 
-use super::Tap;
 use super::queue::{Place, has_queue};
+use super::{Tap, lock};
 use crate::dialect::request::{RequestFacts, RequestPeek};
 use crate::dialect::route::Operation;
 use crate::meter::queue::Served;
 use crate::metrics::{ArrivalSeries, Phase};
 use crate::socket::{self, Stamps};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// Why a request's body could not be read to its end.
@@ -50,11 +50,6 @@ enum Queueing {
     In(Place),
     /// Over, or past its queue, whatever is still written.
     Left,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic between two lines of ours leaves nothing half-done that matters.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RequestSide {

@@ -3,7 +3,7 @@
 use super::State;
 use crate::dialect::engine::Engine;
 use crate::meter::queue::Served;
-use crate::meter::{End, Interval, Meter, QueueWait, Record, Tokens};
+use crate::meter::{End, Interval, Meter, QueueWait, Record};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -18,10 +18,9 @@ impl State {
         record: &mut Record,
     ) {
         let (end, now) = end;
-        let is_warm = record.cold != Some(true);
         let read = self.upstream.as_ref().filter(|_| end == End::Complete);
         let left = read.map_or(now, |upstream| upstream.last_read().at);
-        let served = meter.and_then(|meter| served(meter, is_warm));
+        let served = meter.and_then(|meter| served(meter, record));
         let estimate = self.side.leave_queue(left, served);
         let header = meter.and_then(|meter| self.until_slot(meter, engine));
         let wait = QueueWait::of(meter.map(Meter::tally), header, estimate);
@@ -55,10 +54,10 @@ impl State {
 
 /// What a response that began as a success says of its request, whole or not; `None` where nothing of it could
 /// be read.
-fn served(meter: &Meter, is_warm: bool) -> Option<Served> {
+fn served(meter: &Meter, record: &Record) -> Option<Served> {
     let has_output = meter.is_stream() && meter.tally().first.is_some();
-    let counts = Tokens::of(meter.tally(), meter.is_stream());
-    let cached = counts.cached.unwrap_or(0);
-    let tokens = counts.input.map(|(count, _)| count.saturating_sub(cached));
+    let cached = record.cached_tokens.unwrap_or(0);
+    let tokens = record.input_tokens.map(|count| count.saturating_sub(cached));
+    let is_warm = record.cold != Some(true);
     (has_output || meter.is_whole()).then_some(Served { tokens, is_warm })
 }
