@@ -161,8 +161,7 @@ pub(super) static TIMINGS: Shape = Shape::object(
     ],
 );
 /// What says that a chunk is one, in every API but llama-swap's own.
-// Kept, not counted: what is counted is taken for the text that changes from event to event.
-static IDENTITY: Shape = Shape::text(Tag::Echo);
+static IDENTITY: Shape = Shape::constant(Tag::Echo);
 pub(super) static ERROR: Shape = Shape::scalar(Tag::Error);
 pub(super) static GROQ: Shape =
     Shape::object(Tag::Sign(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]);

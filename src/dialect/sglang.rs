@@ -17,12 +17,15 @@ use super::engine::Engine;
 use super::reading::Memory;
 use super::tag::{Count, Form, Shape, Stage, Tag, Unit, time};
 use super::{Dialect, Ending};
+use crate::wire::json::Strings;
 
 /// `/encode`; `/generate` is shared with others.
 pub static SGLANG: Dialect = Dialect::streamed_as_sse("sglang", &ROOT, conclude, Ending::Told);
 
-static FINISH_REASON: Shape =
-    Shape { keep: true, ..Shape::object(Tag::Finish, &[("type", &Shape::text(Tag::Finish))]) };
+static FINISH_REASON: Shape = Shape {
+    strings: Strings::Kept,
+    ..Shape::object(Tag::Finish, &[("type", &Shape::text(Tag::Finish))])
+};
 static QUEUE: Shape = time(Stage::Queue, Unit::Seconds);
 static TOTAL: Shape = time(Stage::Total, Unit::Seconds);
 pub(super) static META_INFO: Shape = Shape::object(

@@ -26,6 +26,19 @@ impl Arrival {
     }
 }
 
+/// What is kept of an arrival: its instant and its read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadAt {
+    pub at: Duration,
+    pub read: u64,
+}
+
+impl From<Arrival> for ReadAt {
+    fn from(Arrival { at, read, .. }: Arrival) -> Self {
+        Self { at, read }
+    }
+}
+
 /// An uncertainty that a measured interval would show.
 const BLUR: Duration = Duration::from_millis(1);
 
@@ -62,7 +75,7 @@ pub struct SharedGap {
 /// The output of one read.
 #[derive(Debug, Clone, Copy)]
 struct Group {
-    arrival: Arrival,
+    read: ReadAt,
     events: u64,
     /// The stream's own running count of output tokens at its end.
     tokens: Option<u64>,
@@ -81,28 +94,28 @@ impl Arrivals {
     /// one. Returns the gap before the previous read, now that it is known to be complete.
     pub fn output(&mut self, arrival: Arrival, tokens: Option<u64>) -> Option<SharedGap> {
         if let Some(group) = &mut self.current
-            && group.arrival.read == arrival.read
+            && group.read.read == arrival.read
         {
             group.events += 1;
             group.tokens = tokens.or(group.tokens);
             return None;
         }
         let done = self.close();
-        self.current = Some(Group { arrival, events: 1, tokens });
+        self.current = Some(Group { read: arrival.into(), events: 1, tokens });
         done
     }
 
     /// No more output comes, or none may: the gap before the last read.
     pub fn close(&mut self) -> Option<SharedGap> {
         let group = self.current.take()?;
-        let before = self.before.replace((group.arrival.at, group.tokens));
+        let before = self.before.replace((group.read.at, group.tokens));
         let (at, tokens) = before?;
         let new = group.tokens.zip(tokens).map(|(now, then)| now.saturating_sub(then));
         let (shares, basis) = match new {
             Some(new) if new > 0 => (new, Basis::Token),
             _ => (group.events, Basis::Event),
         };
-        Some(SharedGap { gap: group.arrival.at.saturating_sub(at), shares, basis })
+        Some(SharedGap { gap: group.read.at.saturating_sub(at), shares, basis })
     }
 }
 

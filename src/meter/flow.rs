@@ -8,18 +8,18 @@ use std::time::Duration;
 const BURST: f64 = 0.1;
 /// The window of a burst is known to this part of the time so far.
 const RESOLUTION: u32 = 200;
-/// Slots of that size, of which the last tenth of any time holds at most 23.
+/// Slots of that size; the last tenth of any time holds at most 23.
 const SLOTS: usize = 24;
 /// Fewer characters than this make no burst: one word comes at once everywhere.
 const LEAST_CHARS: u64 = 20;
 
-/// Output that came within one slot of time.
+/// Output that came within one slot of time, told as finely as its share needs.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
-    /// Since the request's first byte.
-    from: Duration,
+    /// Since the request's first byte, seconds.
+    from: f32,
     /// All characters before.
-    before: u64,
+    before: u32,
 }
 
 /// What a read means for the silence of a stream.
@@ -36,6 +36,7 @@ pub struct Heard {
 /// Gaps are told on a clock that stands still while the client takes no bytes: then nothing is read from the
 /// server, and its silence is not its own.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Flow {
     /// The read that brought output, or the end, last.
     read: u64,
@@ -44,11 +45,12 @@ pub struct Flow {
     /// When what completes the stream arrived.
     ended: Option<Duration>,
     chars: u64,
-    /// The first `known` of these, in the order of time.
-    slots: [Slot; SLOTS],
-    known: usize,
     /// When the next slot may begin.
     next: Duration,
+    /// Slots so far. The last [`SLOTS`] of them are kept, in a ring: behind so many there is nothing that
+    /// could be part of the last tenth, whenever the stream ends.
+    known: usize,
+    slots: [Slot; SLOTS],
 }
 
 impl Flow {
@@ -98,32 +100,24 @@ impl Flow {
     /// Absent before the end, and of fewer than 20 characters.
     pub fn burst_ratio(&self, tally: &Tally, start: Duration) -> Option<f64> {
         let all = tally.chars();
-        let edge = self.ended?.saturating_sub(start).mul_f64(1.0 - BURST);
-        let slots = self.slots.get(..self.known)?;
-        let before =
-            slots.iter().find(|slot| slot.from > edge).map_or(self.chars, |one| one.before);
+        let edge = self.ended?.saturating_sub(start).mul_f64(1.0 - BURST).as_secs_f32();
+        let first = self.known.saturating_sub(SLOTS);
+        let mut slots = (first..self.known).filter_map(|at| self.slots.get(at % SLOTS));
+        let before = slots.find(|slot| slot.from > edge).map(|slot| u64::from(slot.before));
+        let before = before.unwrap_or(self.chars);
         (all >= LEAST_CHARS).then(|| all.saturating_sub(before) as f64 / all as f64)
     }
 
     /// So many characters are there, this long after the request's first byte.
     fn note(&mut self, chars: u64, elapsed: Duration) {
         let before = std::mem::replace(&mut self.chars, chars);
-        if chars == before {
-            return;
-        }
-        if elapsed < self.next {
+        if chars == before || elapsed < self.next {
             return;
         }
         self.next = elapsed + elapsed / RESOLUTION;
-        if self.known == SLOTS {
-            // Whenever the stream ends, what is older than this is no part of its last tenth.
-            let edge = elapsed.mul_f64(1.0 - BURST);
-            let old = self.slots.iter().take_while(|slot| slot.from <= edge).count().max(1);
-            self.slots.copy_within(old.., 0);
-            self.known -= old;
-        }
-        if let Some(slot) = self.slots.get_mut(self.known) {
-            *slot = Slot { from: elapsed, before };
+        if let Some(slot) = self.slots.get_mut(self.known % SLOTS) {
+            let before = u32::try_from(before).unwrap_or(u32::MAX);
+            *slot = Slot { from: elapsed.as_secs_f32(), before };
             self.known += 1;
         }
     }
@@ -233,7 +227,6 @@ mod tests {
             for (at, more) in outputs {
                 chars += more;
                 flow.note(chars, ms(*at));
-                assert!(flow.known <= SLOTS);
             }
             tally.answer_chars = chars;
             flow.end(ms(end), ms(0));

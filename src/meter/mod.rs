@@ -23,7 +23,7 @@ mod slo;
 mod tally;
 mod trace;
 
-pub use arrivals::{Arrival, Basis};
+pub use arrivals::{Arrival, Basis, ReadAt};
 pub use flow::{Flow, Heard};
 pub use interval::Interval;
 pub use outcome::{CallStatus, End, Ended, Outcome};

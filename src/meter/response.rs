@@ -11,18 +11,19 @@ use crate::wire::framing::{Announced, Framer, Framing};
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
 
-/// The meter of one response.
+/// The meter of one response. Its fields are in the order in which a read touches them.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Meter {
     /// Undoes the body's content codings, on a copy.
     decoder: Option<Box<Decoder>>,
+    /// Of a connection that has switched to WebSocket.
+    session: Option<Box<Session>>,
+    /// Of the bytes read last.
+    arrival: Option<Arrival>,
     body: Body,
     reading: Reading,
     tally: Tally,
-    /// Of the bytes read last.
-    arrival: Option<Arrival>,
-    /// Of a connection that has switched to WebSocket.
-    session: Option<Box<Session>>,
 }
 
 /// What is known of the body's framing.

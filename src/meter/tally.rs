@@ -1,6 +1,6 @@
 //! The running account of one response.
 
-use super::arrivals::{Arrival, Arrivals, Basis, SharedGap};
+use super::arrivals::{Arrival, Arrivals, Basis, ReadAt, SharedGap};
 use crate::dialect::engine::Engine;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::{
@@ -83,36 +83,37 @@ pub struct Told {
 }
 
 /// The account so far. Counts are of this response; instants share the meter's start.
+///
+/// What each event touches comes first, side by side: with a thousand open streams an account has left the
+/// processor's cache when its next event comes.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Tally {
     /// Events of the response's own format, dispatched.
     pub events: u64,
     pub output_events: u64,
-    /// 0-based indexes over dispatched events.
-    pub first_output_event: Option<u64>,
-    pub last_output_event: Option<u64>,
     /// Reads that brought output.
     pub chunks: u64,
-    pub first: Option<Arrival>,
-    pub answer: Option<Duration>,
-    pub last: Option<Arrival>,
+    /// Output tokens told by [`Sample::OutputTokens`] so far.
+    pub live_tokens: u64,
+    /// Tokens whose ids the stream lists.
+    pub token_ids: u64,
     pub answer_chars: u64,
     pub reasoning_chars: u64,
     pub tool_chars: u64,
-    /// Characters that came with the first read that had output.
-    pub first_chars: u64,
-    /// What the server has told of counts and times, once it has.
-    told: Option<Box<Told>>,
-    /// Tokens whose ids the stream lists.
-    pub token_ids: u64,
-    /// The engine or vendor that writes like this.
-    pub made_by: Option<Engine>,
-    pub model: Option<String>,
-    /// Of each choice that has ended, in the order of their ends; of a session, the first 128.
-    pub finish_reasons: Vec<FinishReason>,
+    /// Pieces that the body came in so far, as the server framed them, and the one of the last output.
+    pieces: u64,
+    last_piece: u64,
+    choices: Vec<Choice>,
+    /// The read that brought the first output, and the last one.
+    pub first: Option<ReadAt>,
+    pub last: Option<ReadAt>,
+    pub answer: Option<Duration>,
+    /// 0-based indexes over dispatched events.
+    pub first_output_event: Option<u64>,
+    pub last_output_event: Option<u64>,
     pub error: bool,
     pub done: bool,
-    pub unparsed: u64,
     /// The first output, or the first of the answer, was read together with later output that was sent
     /// apart from it: it may have arrived earlier than that read says, had we not been late.
     pub blurred: bool,
@@ -120,20 +121,24 @@ pub struct Tally {
     pub trailed: bool,
     /// An arrival's instant is when we got it.
     pub unstamped: bool,
-    /// When the event arrived that told how long the whole request took.
-    pub timed: Option<Duration>,
-    /// The server sends a stream's head when a slot takes the request, or is known not to.
-    pub head_at_slot: Option<bool>,
-    /// Output tokens told by [`Sample::OutputTokens`] so far.
-    pub live_tokens: u64,
-    choices: Vec<Choice>,
-    /// Pieces that the body came in so far, as the server framed them, and the one of the last output.
-    pieces: u64,
-    last_piece: u64,
     /// The server reports usage once per choice, so the reports add up.
     usage_per_choice: bool,
     /// The account is of a session: each report of usage is of another response.
     is_session: bool,
+    /// The server sends a stream's head when a slot takes the request, or is known not to.
+    pub head_at_slot: Option<bool>,
+    /// The engine or vendor that writes like this.
+    pub made_by: Option<Engine>,
+    /// Characters that came with the first read that had output.
+    pub first_chars: u64,
+    pub unparsed: u64,
+    /// What the server has told of counts and times, once it has.
+    told: Option<Box<Told>>,
+    /// When the event arrived that told how long the whole request took.
+    pub timed: Option<Duration>,
+    pub model: Option<String>,
+    /// Of each choice that has ended, in the order of their ends; of a session, the first 128.
+    pub finish_reasons: Vec<FinishReason>,
 }
 
 impl Tally {
@@ -312,7 +317,7 @@ impl Tally {
         self.last_output_event = Some(index);
         let first = *self.first.get_or_insert_with(|| {
             sink(Sample::First(arrival.at));
-            arrival
+            arrival.into()
         });
         if self.answer.is_none() && facts.choices.iter().any(|choice| choice.answers) {
             self.answer = Some(arrival.at);
@@ -330,7 +335,7 @@ impl Tally {
             }
             None => self.chunks += 1,
         }
-        self.last = Some(arrival);
+        self.last = Some(arrival.into());
         self.last_piece = self.pieces;
         self.trailed = false;
         for choice in &facts.choices {

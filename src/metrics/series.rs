@@ -231,18 +231,17 @@ impl Series {
 
     /// What a response told while it runs. `asked` is the instant of the request's first byte; in a session,
     /// that at which the response was asked for.
-    pub fn observe(&self, sample: &Sample<'_>, asked: Duration, start: Start) {
-        let Families { chunk_gap, itl, .. } = &*self.families;
+    pub fn observe(&self, sample: &Sample<'_>, asked: Duration, start: impl Fn() -> Start) {
         let since = |at: Duration| at.saturating_sub(asked).as_secs_f64();
         match *sample {
-            Sample::First(at) => self.first(since(at), start),
-            Sample::FirstAnswer(at) => self.first_answer(since(at), start),
+            Sample::First(at) => self.first(since(at), start()),
+            Sample::FirstAnswer(at) => self.first_answer(since(at), start()),
             Sample::ChunkGap(gap) => {
-                let new = || self.cells(chunk_gap, []);
+                let new = || self.cells(&self.families.chunk_gap, []);
                 self.chunk_gap.get_or_init(new).observe(gap.as_secs_f64());
             }
             Sample::TokenGap { gap, shares, basis } => {
-                let new = || self.cells(itl, [basis.label()]);
+                let new = || self.cells(&self.families.itl, [basis.label()]);
                 let [token, event] = &self.token_gap;
                 let cell = if basis == Basis::Token { token } else { event };
                 let histogram = cell.get_or_init(new);

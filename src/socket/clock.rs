@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a known difference between the wall's clock and ours is used before it is taken again.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
-/// A stamp this much older than now may tell of a delay, or of a clock that was set: look again.
+/// A stamp this much older than now may tell of a delay, or of a clock that was set: look at it.
 const DOUBTFUL: Duration = Duration::from_millis(1);
 /// What two looks at the same difference may differ by.
 const PRECISION: Duration = Duration::from_micros(20);
@@ -48,6 +48,13 @@ impl Epoch {
         let [first, ..] = looks;
         looks.into_iter().fold(first, |best, one| if one.0 < best.0 { one } else { best }).1
     }
+
+    /// Whether the wall's clock shows what it should, one look at it tells, right after `now` was read.
+    /// Where we are behind all stamps are old, and taking the epoch again for each costs nine readings.
+    fn holds(&self, now: Duration) -> bool {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        wall.abs_diff(self.wall + now) <= PRECISION
+    }
 }
 
 /// The instant on our clock of a stamp by the wall's clock, which is a time since 1970 not later than
@@ -59,7 +66,7 @@ pub(super) fn instant_of(stamp: Duration, now: Duration) -> Option<Duration> {
     let before = EPOCH.get();
     if let Some(epoch) = before.filter(|epoch| now.saturating_sub(epoch.taken) < KNOWN_FOR) {
         let at = stamp.saturating_sub(epoch.wall);
-        if at >= epoch.trusted_from && at <= now && now - at < DOUBTFUL {
+        if at >= epoch.trusted_from && at <= now && (now - at < DOUBTFUL || epoch.holds(now)) {
             return Some(at);
         }
     }
@@ -76,6 +83,19 @@ pub(super) fn instant_of(stamp: Duration, now: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_epoch_holds_until_the_clock_is_set() {
+        // A look that is interrupted between its readings says no, which costs time and no truth.
+        let looks = |off: Duration| {
+            (0..20).any(|_| {
+                let epoch = Epoch::take();
+                Epoch { wall: epoch.wall + off, ..epoch }.holds(now())
+            })
+        };
+        assert!(looks(Duration::ZERO));
+        assert!(!looks(Duration::from_millis(1)), "it was set back");
+    }
 
     #[test]
     fn a_stamp_of_the_wall_is_an_instant_of_ours() {

@@ -15,17 +15,21 @@ use std::time::Duration;
 ///
 /// One task drives both, so the atomics are plain loads and stores; they are atomics because the task may
 /// move between threads, and because another thread looks for stalls. 0 means "not yet".
+/// What each read touches is side by side, and what each write does.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Stamps {
     reads: AtomicU64,
     read_at: AtomicU64,
-    /// The first read since [`expect_head`](Self::expect_head).
-    head_at: AtomicU64,
     /// When we got what the latest read brought, and the one before.
     taken_at: AtomicU64,
     after: AtomicU64,
+    /// The first read since [`expect_head`](Self::expect_head).
+    head_at: AtomicU64,
     /// The kernel did not say when it received what the latest read brought.
     unstamped: AtomicBool,
+    is_waiting: AtomicBool,
+    reset: AtomicBool,
     written_at: AtomicU64,
     /// Since when the peer has taken no byte that was offered.
     stalled_since: AtomicU64,
@@ -36,8 +40,6 @@ pub struct Stamps {
     handed: AtomicU64,
     /// Who waits for all of them to be written.
     waiting: Mutex<Vec<Waker>>,
-    is_waiting: AtomicBool,
-    reset: AtomicBool,
 }
 
 /// Adds without the price of an atomic addition: only one task writes.

@@ -11,16 +11,17 @@ use crate::socket;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An inference request, for the detector of its upstream.
+/// An inference request, for the detector of its upstream. What each read looks at comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct ColdRequest {
-    tap: Arc<Tap>,
-    ask: Ask,
-    has_left: bool,
     /// The body of a 503, until it has said that the model is being loaded.
     refusal: Option<Refusal>,
-    first: Option<First>,
     reason: Option<Reason>,
+    has_left: bool,
+    ask: Ask,
+    tap: Arc<Tap>,
+    first: Option<First>,
 }
 
 /// The first output.

@@ -26,8 +26,8 @@ pub use response_body::MeteredBody;
 use crate::dialect::engine::Engine;
 use crate::meter::cold::ColdConfig;
 use crate::meter::queue::Expected;
-use crate::meter::{Sample, SloClasses, Traces};
-use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, Series, Start, UpstreamSeries};
+use crate::meter::{SloClasses, Traces};
+use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::Activity;
@@ -215,25 +215,6 @@ impl Tap {
     /// The handles for a request that arrives now.
     fn arrivals(&self) -> &Arc<ArrivalSeries> {
         self.known.get().unwrap_or(&self.first)
-    }
-
-    /// A response told this. It was asked for at `asked`, and its trace, if others were before it, at `began`.
-    fn told(
-        &self,
-        sample: &Sample<'_>,
-        series: &Series,
-        asked: Duration,
-        start: Start,
-        began: Option<Duration>,
-    ) {
-        match (sample, began) {
-            (Sample::Unparsed(reason), _) => self.series.unparsed(*reason),
-            (Sample::First(at), Some(began)) => {
-                series.trace_first_token(at.saturating_sub(began));
-            }
-            _ => {}
-        }
-        series.observe(sample, asked, start);
     }
 
     /// An answer of the upstream was written by this engine.

@@ -10,7 +10,7 @@ mod text;
 
 use super::utf8::ScalarCount;
 
-pub use super::shape::{Malformed, Node, Token};
+pub use super::shape::{Malformed, Node, Strings, Token};
 
 /// Longest text that is kept of one string.
 pub const MAX_TEXT: usize = 4096;
@@ -133,7 +133,7 @@ impl<T: Copy + 'static> Scanner<T> {
         }
     }
 
-    /// Scans until a wanted string begins that is counted, not kept. Gives what follows its quote;
+    /// Scans until a wanted string begins that changes from document to document. Gives what follows its quote;
     /// empty if there is none.
     pub(super) fn push_until_text<'a>(
         &mut self,
@@ -161,9 +161,10 @@ impl<T: Copy + 'static> Scanner<T> {
         bytes
     }
 
-    /// Whether the scanner is at the first byte of a wanted string that is counted.
+    /// Whether the scanner is at the first byte of a wanted string that changes from document to document.
     pub(super) fn is_in_text(&self) -> bool {
-        self.at.state == State::InString && self.at.node.is_some_and(|node| !node.keep)
+        let changes = |node: &Node<T>| node.strings == Strings::Counted;
+        self.at.state == State::InString && self.at.node.is_some_and(changes)
     }
 
     pub(super) fn position(&self) -> &Position<T> {

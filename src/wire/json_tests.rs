@@ -18,7 +18,7 @@ static DEEP: Node<Tag> = Node::object(Tag::Deep, &[("a", &A)]);
 static A: Node<Tag> = Node::scalar(Tag::A);
 static KEPT: Node<Tag> = Node::text(Tag::Kept);
 static ITEM: Node<Tag> =
-    Node { tag: Tag::Item, keep: true, raw: false, keys: &[("a", &A)], items: Some(&A) };
+    Node { strings: Strings::Kept, items: Some(&A), ..Node::object(Tag::Item, &[("a", &A)]) };
 static LIST: Node<Tag> = Node::array(Tag::List, &ITEM);
 static ROOT: Node<Tag> = Node::object(
     Tag::Root,

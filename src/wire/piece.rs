@@ -21,9 +21,11 @@ pub enum Piece<'a> {
 
 /// A message's name as it comes in, cut to what is kept.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub(super) struct Name {
-    bytes: [u8; MAX_NAME],
+    // Before the bytes, which most streams never touch.
     length: usize,
+    bytes: [u8; MAX_NAME],
 }
 
 impl Default for Name {

@@ -5,8 +5,8 @@
 pub struct Node<T: 'static> {
     /// What the reports call this place.
     pub tag: T,
-    /// Whether a string's text is kept (at most [`MAX_TEXT`](super::json::MAX_TEXT) bytes) or only counted.
-    pub keep: bool,
+    /// What is told of a string that stands here.
+    pub strings: Strings,
     /// Whether an object or array is counted as a whole; then nothing in it is wanted beside.
     pub raw: bool,
     /// The wanted members, if an object stands here.
@@ -15,30 +15,46 @@ pub struct Node<T: 'static> {
     pub items: Option<&'static Node<T>>,
 }
 
+/// What is told of a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strings {
+    /// Its length: it is what changes from one document to the next.
+    Counted,
+    /// Its length: it is the same in all documents of a stream.
+    Constant,
+    /// Its text too, of at most [`MAX_TEXT`](super::json::MAX_TEXT) bytes.
+    Kept,
+}
+
 impl<T: Copy> Node<T> {
     /// A scalar whose text is counted but not kept.
     pub const fn scalar(tag: T) -> Self {
-        Self { tag, keep: false, raw: false, keys: &[], items: None }
+        Self { tag, strings: Strings::Counted, raw: false, keys: &[], items: None }
+    }
+
+    /// A scalar whose text is the same in all documents of a stream, and counted but not kept.
+    pub const fn constant(tag: T) -> Self {
+        Self { strings: Strings::Constant, ..Self::scalar(tag) }
     }
 
     /// A scalar whose text is kept.
     pub const fn text(tag: T) -> Self {
-        Self { tag, keep: true, raw: false, keys: &[], items: None }
+        Self { strings: Strings::Kept, ..Self::scalar(tag) }
     }
 
     /// A string that is counted, or an object or array that is counted as a whole.
     pub const fn raw(tag: T) -> Self {
-        Self { tag, keep: false, raw: true, keys: &[], items: None }
+        Self { raw: true, ..Self::scalar(tag) }
     }
 
     /// An object with wanted members.
     pub const fn object(tag: T, keys: &'static [(&'static str, &'static Node<T>)]) -> Self {
-        Self { tag, keep: false, raw: false, keys, items: None }
+        Self { keys, ..Self::scalar(tag) }
     }
 
     /// An array with wanted elements.
     pub const fn array(tag: T, items: &'static Node<T>) -> Self {
-        Self { tag, keep: false, raw: false, keys: &[], items: Some(items) }
+        Self { items: Some(items), ..Self::scalar(tag) }
     }
 }
 

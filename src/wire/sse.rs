@@ -34,8 +34,9 @@ enum State {
 
 const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// An incremental parser of one event stream.
+/// An incremental parser of one event stream. The name, which is long and seldom there, comes last.
 #[derive(Debug)]
+#[repr(C)]
 pub struct SseFramer {
     state: State,
     /// The last byte was a CR, so an LF right behind it belongs to the same line ending.

@@ -1,5 +1,6 @@
 //! Who hears what a response tells while it runs.
 
+use super::super::before::Before;
 use super::super::cold_request::ColdRequest;
 use super::super::request_side::RequestSide;
 use super::{State, Tap};
@@ -14,7 +15,7 @@ pub(super) struct Hearing<'a> {
     series: &'a Series,
     cold: &'a mut Option<ColdRequest>,
     asked: &'a mut Duration,
-    trace_began: Option<Duration>,
+    before: &'a Before,
     tells_load: bool,
     is_session: bool,
 }
@@ -25,11 +26,7 @@ impl State {
         let Self { tap, side, series, cold, asked, before, meter, .. } = self;
         let (meter, series) = (meter.as_mut()?, series.as_deref()?);
         let (tells_load, is_session) = (meter.tells_load(), meter.is_session());
-        let trace_began = before.trace_began;
-        Some((
-            meter,
-            Hearing { tap, side, series, cold, asked, trace_began, tells_load, is_session },
-        ))
+        Some((meter, Hearing { tap, side, series, cold, asked, before, tells_load, is_session }))
     }
 }
 
@@ -41,21 +38,35 @@ impl Hearing<'_> {
 
     /// The response told this, with what arrived at `at`.
     pub fn hear(&mut self, at: Duration, sample: &Sample<'_>) {
-        let Self { tap, side, series, cold, asked, trace_began, tells_load, is_session } = self;
-        match (sample, &mut **cold) {
-            (Sample::Asked(at), _) => **asked = *at,
-            (Sample::First(at), cold) => {
-                side.first_output(*at);
-                if let Some(cold) = cold {
-                    cold.output(tap, side, *at, !*is_session, *tells_load);
+        match sample {
+            Sample::Asked(at) => *self.asked = *at,
+            Sample::First(at) => self.first(*at),
+            Sample::Loading => {
+                if let Some(cold) = self.cold {
+                    cold.loading(self.tap, self.side, at);
                 }
             }
-            (Sample::Loading, Some(cold)) => cold.loading(tap, side, at),
+            Sample::Unparsed(reason) => self.tap.series.unparsed(*reason),
             _ => {}
         }
-        // The session's own beginning says nothing of a response in it.
-        let cold = cold.as_ref().filter(|_| !*is_session);
-        let start = cold.map_or(Start::Warm, ColdRequest::start);
-        tap.told(sample, series, **asked, start, *trace_began);
+        self.series.observe(sample, *self.asked, || self.start());
+    }
+
+    /// The first output arrived.
+    fn first(&mut self, at: Duration) {
+        let Self { tap, side, series, cold, before, tells_load, is_session, .. } = self;
+        side.first_output(at);
+        if let Some(cold) = cold {
+            cold.output(tap, side, at, !*is_session, *tells_load);
+        }
+        if let Some(began) = before.trace_began {
+            series.trace_first_token(at.saturating_sub(began));
+        }
+    }
+
+    /// Whether the response met its model ready. A session's own beginning says nothing of a response in it.
+    fn start(&self) -> Start {
+        let cold = self.cold.as_ref().filter(|_| !self.is_session);
+        cold.map_or(Start::Warm, ColdRequest::start)
     }
 }

@@ -1,6 +1,6 @@
 //! The inside of strings: counted, and kept where they are wanted; escapes undone.
 
-use super::{MAX_TEXT, Malformed, Node, Scanner, State, Token};
+use super::{MAX_TEXT, Malformed, Node, Scanner, State, Strings, Token};
 
 impl<T: Copy + 'static> Scanner<T> {
     pub(super) fn push_string<'a>(
@@ -39,7 +39,7 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     fn keep_text(&mut self, node: &Node<T>, part: &[u8]) {
-        if node.keep {
+        if node.strings == Strings::Kept {
             let room = MAX_TEXT.saturating_sub(self.text.len());
             self.text.extend_from_slice(part.get(..room).unwrap_or(part));
         }
