@@ -387,6 +387,8 @@ impl Tally {
             self.cannot(Unparsed::Choice, sink);
             return None;
         }
+        // Nearly all responses have one, and a vector that grows makes room for four.
+        self.choices.reserve_exact(usize::from(self.choices.is_empty()));
         self.choices.push(Choice {
             index,
             arrivals: Arrivals::default(),
