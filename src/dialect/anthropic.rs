@@ -24,27 +24,21 @@ static MODEL: Shape = Shape::text(Tag::Model);
 static STOP_REASON: Shape = Shape::text(Tag::Finish);
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static THINKING: Shape = Shape::scalar(Tag::Reasoning(0));
-static BLOCK: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text", &ANSWER),
-        ("thinking", &THINKING),
-        ("name", &Shape::scalar(Tag::ToolName)),
-        ("input", &Shape::raw(Tag::ToolArguments)),
-    ],
-);
-static BLOCKS: Shape = Shape::array(Tag::Path, &BLOCK);
-static DELTA: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text", &ANSWER),
-        ("thinking", &THINKING),
-        ("partial_json", &Shape::scalar(Tag::ToolArguments)),
-        // The summary that takes the place of a long conversation.
-        ("content", &ANSWER),
-        ("stop_reason", &STOP_REASON),
-    ],
-);
+static BLOCK: Shape = Shape::path(&[
+    ("text", &ANSWER),
+    ("thinking", &THINKING),
+    ("name", &Shape::scalar(Tag::ToolName)),
+    ("input", &Shape::raw(Tag::ToolArguments)),
+]);
+static BLOCKS: Shape = Shape::list(&BLOCK);
+static DELTA: Shape = Shape::path(&[
+    ("text", &ANSWER),
+    ("thinking", &THINKING),
+    ("partial_json", &Shape::scalar(Tag::ToolArguments)),
+    // The summary that takes the place of a long conversation.
+    ("content", &ANSWER),
+    ("stop_reason", &STOP_REASON),
+]);
 /// The input is what neither came from the cache nor went to it.
 static INPUT: Shape = counted(Count::FreshInput);
 static CACHED: Shape = counted(Count::Cached);
@@ -56,10 +50,7 @@ static USAGE: Shape = Shape::object(
         ("cache_read_input_tokens", &CACHED),
         ("cache_creation_input_tokens", &WRITTEN),
         ("output_tokens", &counted(Count::Output)),
-        (
-            "output_tokens_details",
-            &Shape::object(Tag::Path, &[("thinking_tokens", &counted(Count::Reasoning))]),
-        ),
+        ("output_tokens_details", &Shape::path(&[("thinking_tokens", &counted(Count::Reasoning))])),
     ],
 );
 /// At the start, the output is some small number that counts nothing: of a stream that breaks off, it
@@ -72,40 +63,31 @@ static USAGE_AT_START: Shape = Shape::object(
         ("cache_creation_input_tokens", &WRITTEN),
     ],
 );
-static MESSAGE: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("model", &MODEL),
-        ("content", &BLOCKS),
-        ("stop_reason", &STOP_REASON),
-        ("usage", &USAGE_AT_START),
-    ],
-);
-static MESSAGES_ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &KIND),
-        ("delta", &DELTA),
-        ("content_block", &BLOCK),
-        ("message", &MESSAGE),
-        ("usage", &USAGE),
-        ("error", &ERROR),
-        // A message that is not streamed.
-        ("model", &MODEL),
-        ("content", &BLOCKS),
-        ("stop_reason", &STOP_REASON),
-    ],
-);
-static COMPLETE_ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &KIND),
-        ("completion", &ANSWER),
-        ("stop_reason", &STOP_REASON),
-        ("model", &MODEL),
-        ("error", &ERROR),
-    ],
-);
+static MESSAGE: Shape = Shape::path(&[
+    ("model", &MODEL),
+    ("content", &BLOCKS),
+    ("stop_reason", &STOP_REASON),
+    ("usage", &USAGE_AT_START),
+]);
+static MESSAGES_ROOT: Shape = Shape::path(&[
+    ("type", &KIND),
+    ("delta", &DELTA),
+    ("content_block", &BLOCK),
+    ("message", &MESSAGE),
+    ("usage", &USAGE),
+    ("error", &ERROR),
+    // A message that is not streamed.
+    ("model", &MODEL),
+    ("content", &BLOCKS),
+    ("stop_reason", &STOP_REASON),
+]);
+static COMPLETE_ROOT: Shape = Shape::path(&[
+    ("type", &KIND),
+    ("completion", &ANSWER),
+    ("stop_reason", &STOP_REASON),
+    ("model", &MODEL),
+    ("error", &ERROR),
+]);
 
 fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
     draft.facts.done |= draft.kind() == b"message_stop";

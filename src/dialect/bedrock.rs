@@ -28,7 +28,7 @@ pub static INVOKE: Dialect =
 pub static AGENT: Dialect =
     Dialect::text("bedrock-agent", &NO_SHAPE, conclude_text, Ending::Body).in_chunks();
 
-static NO_SHAPE: Shape = Shape::scalar(Tag::Path);
+static NO_SHAPE: Shape = Shape::path(&[]);
 
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static FINISH: Shape = Shape::text(Tag::Finish);
@@ -38,34 +38,25 @@ static OUTPUT: Shape = counted(Count::Output);
 static CACHED: Shape = counted(Count::Cached);
 static WRITTEN: Shape = counted(Count::Written);
 
-static TOOL_USE: Shape = Shape::object(Tag::Path, &[("name", &TOOL_NAME), ("input", &ARGUMENTS)]);
+static TOOL_USE: Shape = Shape::path(&[("name", &TOOL_NAME), ("input", &ARGUMENTS)]);
 static THOUGHT: Shape = Shape::scalar(Tag::Reasoning(0));
 /// Streamed, the text stands in it; whole, in its `reasoningText`.
-static REASONING: Shape = Shape::object(
-    Tag::Path,
-    &[("text", &THOUGHT), ("reasoningText", &Shape::object(Tag::Path, &[("text", &THOUGHT)]))],
-);
-static IMAGE: Shape = Shape::object(
-    Tag::Path,
-    &[("source", &Shape::object(Tag::Path, &[("bytes", &Shape::scalar(Tag::Media))]))],
-);
+static REASONING: Shape =
+    Shape::path(&[("text", &THOUGHT), ("reasoningText", &Shape::path(&[("text", &THOUGHT)]))]);
+static IMAGE: Shape =
+    Shape::path(&[("source", &Shape::path(&[("bytes", &Shape::scalar(Tag::Media))]))]);
 /// A content block, its start, or a delta of it.
-static BLOCK: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text", &ANSWER),
-        ("toolUse", &TOOL_USE),
-        ("reasoningContent", &REASONING),
-        ("image", &IMAGE),
-    ],
-);
-static MESSAGE: Shape = Shape::object(
-    Tag::Path,
-    &[("message", &Shape::object(Tag::Path, &[("content", &Shape::array(Tag::Path, &BLOCK))]))],
-);
-static BLOCK_START: Shape = Shape::object(Tag::Path, &[("start", &BLOCK)]);
-static BLOCK_DELTA: Shape = Shape::object(Tag::Path, &[("delta", &BLOCK)]);
-static MESSAGE_STOP: Shape = Shape::object(Tag::Path, &[("stopReason", &FINISH)]);
+static BLOCK: Shape = Shape::path(&[
+    ("text", &ANSWER),
+    ("toolUse", &TOOL_USE),
+    ("reasoningContent", &REASONING),
+    ("image", &IMAGE),
+]);
+static MESSAGE: Shape =
+    Shape::path(&[("message", &Shape::path(&[("content", &Shape::list(&BLOCK))]))]);
+static BLOCK_START: Shape = Shape::path(&[("start", &BLOCK)]);
+static BLOCK_DELTA: Shape = Shape::path(&[("delta", &BLOCK)]);
+static MESSAGE_STOP: Shape = Shape::path(&[("stopReason", &FINISH)]);
 static CONVERSE_USAGE: Shape = Shape::object(
     Tag::Usage,
     &[
@@ -78,31 +69,25 @@ static CONVERSE_USAGE: Shape = Shape::object(
 static METRICS: Shape =
     Shape::object(Tag::Sign(Engine::Bedrock), &[("latencyMs", &time(Stage::Total, Unit::Millis))]);
 
-static CONVERSE_ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("start", &BLOCK),
-        ("delta", &BLOCK),
-        ("stopReason", &FINISH),
-        ("usage", &CONVERSE_USAGE),
-        ("metrics", &METRICS),
-        // Whole.
-        ("output", &MESSAGE),
-        // With the kind around the event.
-        ("contentBlockStart", &BLOCK_START),
-        ("contentBlockDelta", &BLOCK_DELTA),
-        ("messageStop", &MESSAGE_STOP),
-        (
-            "metadata",
-            &Shape::object(Tag::Path, &[("usage", &CONVERSE_USAGE), ("metrics", &METRICS)]),
-        ),
-        ("internalServerException", &ERROR),
-        ("modelStreamErrorException", &ERROR),
-        ("serviceUnavailableException", &ERROR),
-        ("throttlingException", &ERROR),
-        ("validationException", &ERROR),
-    ],
-);
+static CONVERSE_ROOT: Shape = Shape::path(&[
+    ("start", &BLOCK),
+    ("delta", &BLOCK),
+    ("stopReason", &FINISH),
+    ("usage", &CONVERSE_USAGE),
+    ("metrics", &METRICS),
+    // Whole.
+    ("output", &MESSAGE),
+    // With the kind around the event.
+    ("contentBlockStart", &BLOCK_START),
+    ("contentBlockDelta", &BLOCK_DELTA),
+    ("messageStop", &MESSAGE_STOP),
+    ("metadata", &Shape::path(&[("usage", &CONVERSE_USAGE), ("metrics", &METRICS)])),
+    ("internalServerException", &ERROR),
+    ("modelStreamErrorException", &ERROR),
+    ("serviceUnavailableException", &ERROR),
+    ("throttlingException", &ERROR),
+    ("validationException", &ERROR),
+]);
 
 /// Ranks of the numbers that Nova tells of its cache.
 const CACHE_READ: usize = 0;
@@ -125,10 +110,10 @@ static INVOKE_USAGE: Shape = Shape::object(
         // Those that write as OpenAI does.
         ("prompt_tokens", &counted(Count::Input)),
         ("completion_tokens", &OUTPUT),
-        ("prompt_tokens_details", &Shape::object(Tag::Path, &[("cached_tokens", &CACHED)])),
+        ("prompt_tokens_details", &Shape::path(&[("cached_tokens", &CACHED)])),
         (
             "completion_tokens_details",
-            &Shape::object(Tag::Path, &[("reasoning_tokens", &counted(Count::Reasoning))]),
+            &Shape::path(&[("reasoning_tokens", &counted(Count::Reasoning))]),
         ),
     ],
 );
@@ -143,17 +128,14 @@ static INVOCATION: Shape = Shape::object(
     ],
 );
 /// A content block of Claude's, its start, or a delta of it or of the message.
-static CLAUDE: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text", &ANSWER),
-        ("thinking", &THOUGHT),
-        ("name", &TOOL_NAME),
-        ("input", &ARGUMENTS),
-        ("partial_json", &ARGUMENTS),
-        ("stop_reason", &FINISH),
-    ],
-);
+static CLAUDE: Shape = Shape::path(&[
+    ("text", &ANSWER),
+    ("thinking", &THOUGHT),
+    ("name", &TOOL_NAME),
+    ("input", &ARGUMENTS),
+    ("partial_json", &ARGUMENTS),
+    ("stop_reason", &FINISH),
+]);
 /// OpenAI's, and what Mistral and DeepSeek make of it.
 static CHOICE: Shape = Shape::object(
     Tag::Choice,
@@ -167,22 +149,18 @@ static CHOICE: Shape = Shape::object(
     ],
 );
 /// Titan's, Mistral's, Cohere's and Jurassic's, whole or in part.
-static RESULT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text", &ANSWER),
-        ("stop_reason", &FINISH),
-        ("finish_reason", &FINISH),
-        ("outputText", &ANSWER),
-        ("tokenCount", &OUTPUT),
-        ("completionReason", &FINISH),
-        ("data", &Shape::object(Tag::Path, &[("text", &ANSWER)])),
-        ("finishReason", &Shape::object(Tag::Path, &[("reason", &FINISH)])),
-    ],
-);
-static RESULTS: Shape = Shape::array(Tag::Path, &RESULT);
-static COHERE_CALL: Shape =
-    Shape::object(Tag::Path, &[("name", &TOOL_NAME), ("parameters", &ARGUMENTS)]);
+static RESULT: Shape = Shape::path(&[
+    ("text", &ANSWER),
+    ("stop_reason", &FINISH),
+    ("finish_reason", &FINISH),
+    ("outputText", &ANSWER),
+    ("tokenCount", &OUTPUT),
+    ("completionReason", &FINISH),
+    ("data", &Shape::path(&[("text", &ANSWER)])),
+    ("finishReason", &Shape::path(&[("reason", &FINISH)])),
+]);
+static RESULTS: Shape = Shape::list(&RESULT);
+static COHERE_CALL: Shape = Shape::path(&[("name", &TOOL_NAME), ("parameters", &ARGUMENTS)]);
 
 /// Titan and Llama tell their counts at the top, so all of it is usage.
 static INVOKE_ROOT: Shape = Shape::object(
@@ -194,23 +172,17 @@ static INVOKE_ROOT: Shape = Shape::object(
         ("model", &Shape::text(Tag::Model)),
         ("type", &Shape::text(Tag::Kind)),
         // Claude.
-        (
-            "message",
-            &Shape::object(
-                Tag::Path,
-                &[("model", &Shape::text(Tag::Model)), ("usage", &INVOKE_USAGE)],
-            ),
-        ),
+        ("message", &Shape::path(&[("model", &Shape::text(Tag::Model)), ("usage", &INVOKE_USAGE)])),
         ("content_block", &CLAUDE),
         ("delta", &CLAUDE),
-        ("content", &Shape::array(Tag::Path, &CLAUDE)),
+        ("content", &Shape::list(&CLAUDE)),
         ("stop_reason", &FINISH),
         ("completion", &ANSWER),
         // Nova.
         ("contentBlockStart", &BLOCK_START),
         ("contentBlockDelta", &BLOCK_DELTA),
         ("messageStop", &MESSAGE_STOP),
-        ("metadata", &Shape::object(Tag::Path, &[("usage", &INVOKE_USAGE)])),
+        ("metadata", &Shape::path(&[("usage", &INVOKE_USAGE)])),
         ("output", &MESSAGE),
         ("stopReason", &FINISH),
         // Titan.
@@ -224,14 +196,14 @@ static INVOKE_ROOT: Shape = Shape::object(
         ("prompt_token_count", &counted(Count::Input)),
         ("generation_token_count", &OUTPUT),
         // Mistral, DeepSeek, Jamba, gpt-oss, Qwen.
-        ("choices", &Shape::array(Tag::Path, &CHOICE)),
+        ("choices", &Shape::list(&CHOICE)),
         ("outputs", &RESULTS),
         // Cohere.
         ("event_type", &Shape::text(Tag::Kind)),
         ("text", &ANSWER),
         ("finish_reason", &FINISH),
         ("generations", &RESULTS),
-        ("tool_calls", &Shape::array(Tag::Path, &COHERE_CALL)),
+        ("tool_calls", &Shape::list(&COHERE_CALL)),
         ("tool_call_delta", &COHERE_CALL),
         // Jurassic.
         ("completions", &RESULTS),

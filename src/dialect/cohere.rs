@@ -28,24 +28,18 @@ static USAGE: Shape = Shape::object(
     &[
         (
             "tokens",
-            &Shape::object(
-                Tag::Path,
-                &[
-                    ("input_tokens", &counted(Count::Input)),
-                    ("output_tokens", &counted(Count::Output)),
-                    ("reasoning_tokens", &counted(Count::Reasoning)),
-                ],
-            ),
+            &Shape::path(&[
+                ("input_tokens", &counted(Count::Input)),
+                ("output_tokens", &counted(Count::Output)),
+                ("reasoning_tokens", &counted(Count::Reasoning)),
+            ]),
         ),
         (
             "billed_units",
-            &Shape::object(
-                Tag::Path,
-                &[
-                    ("input_tokens", &Shape::scalar(Tag::EngineCount(Count::Input))),
-                    ("output_tokens", &Shape::scalar(Tag::EngineCount(Count::Output))),
-                ],
-            ),
+            &Shape::path(&[
+                ("input_tokens", &Shape::scalar(Tag::EngineCount(Count::Input))),
+                ("output_tokens", &Shape::scalar(Tag::EngineCount(Count::Output))),
+            ]),
         ),
         ("cached_tokens", &counted(Count::Cached)),
     ],
@@ -53,64 +47,54 @@ static USAGE: Shape = Shape::object(
 
 const PART: &[(&str, &Shape)] = &[("text", &ANSWER), ("thinking", &REASONING)];
 /// Streamed, there is one part or tool call at a time; whole, a list of them.
-static PARTS: Shape =
-    Shape { items: Some(&Shape::object(Tag::Path, PART)), ..Shape::object(Tag::Path, PART) };
-static TOOL_CALLS: Shape =
-    Shape { items: Some(&TOOL_CALL), ..Shape::object(Tag::Path, TOOL_CALL.keys) };
-static MESSAGE: Shape = Shape::object(
-    Tag::Path,
-    &[("content", &PARTS), ("tool_plan", &REASONING), ("tool_calls", &TOOL_CALLS)],
-);
-static DELTA: Shape = Shape::object(
-    Tag::Path,
-    &[("message", &MESSAGE), ("finish_reason", &FINISH), ("usage", &USAGE), ("error", &ERROR)],
-);
-static V2_ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &KIND),
-        ("delta", &DELTA),
-        ("error", &ERROR),
-        // An answer that is not streamed.
-        ("message", &MESSAGE),
-        ("finish_reason", &FINISH),
-        ("usage", &USAGE),
-        // Embeddings.
-        ("meta", &USAGE),
-    ],
-);
+static PARTS: Shape = Shape { items: Some(&Shape::path(PART)), ..Shape::path(PART) };
+static TOOL_CALLS: Shape = Shape { items: Some(&TOOL_CALL), ..Shape::path(TOOL_CALL.keys) };
+static MESSAGE: Shape =
+    Shape::path(&[("content", &PARTS), ("tool_plan", &REASONING), ("tool_calls", &TOOL_CALLS)]);
+static DELTA: Shape = Shape::path(&[
+    ("message", &MESSAGE),
+    ("finish_reason", &FINISH),
+    ("usage", &USAGE),
+    ("error", &ERROR),
+]);
+static V2_ROOT: Shape = Shape::path(&[
+    ("type", &KIND),
+    ("delta", &DELTA),
+    ("error", &ERROR),
+    // An answer that is not streamed.
+    ("message", &MESSAGE),
+    ("finish_reason", &FINISH),
+    ("usage", &USAGE),
+    // Embeddings.
+    ("meta", &USAGE),
+]);
 
 /// A tool call of the first version. Streamed, its parameters are text.
-static V1_TOOL_CALL: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("name", &Shape::scalar(Tag::ToolName)),
-        ("parameters", &Shape::raw(Tag::ToolArguments)),
-        // The plan.
-        ("text", &REASONING),
-    ],
-);
-static RESPONSE: Shape = Shape::object(
-    Tag::Path,
-    &[("text", &Shape::scalar(Tag::Echo)), ("finish_reason", &FINISH), ("meta", &USAGE)],
-);
-static V1_ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("event_type", &KIND),
-        ("text", &ANSWER),
-        ("tool_call_delta", &V1_TOOL_CALL),
-        ("tool_calls", &Shape::array(Tag::Path, &V1_TOOL_CALL)),
-        ("finish_reason", &FINISH),
-        ("response", &RESPONSE),
-        ("meta", &USAGE),
-        // OpenAI's.
-        ("choices", &Shape::array(Tag::Path, &CHOICE)),
-        ("model", &Shape::text(Tag::Model)),
-        ("usage", &openai_chat::USAGE),
-        ("error", &ERROR),
-    ],
-);
+static V1_TOOL_CALL: Shape = Shape::path(&[
+    ("name", &Shape::scalar(Tag::ToolName)),
+    ("parameters", &Shape::raw(Tag::ToolArguments)),
+    // The plan.
+    ("text", &REASONING),
+]);
+static RESPONSE: Shape = Shape::path(&[
+    ("text", &Shape::scalar(Tag::Echo)),
+    ("finish_reason", &FINISH),
+    ("meta", &USAGE),
+]);
+static V1_ROOT: Shape = Shape::path(&[
+    ("event_type", &KIND),
+    ("text", &ANSWER),
+    ("tool_call_delta", &V1_TOOL_CALL),
+    ("tool_calls", &Shape::list(&V1_TOOL_CALL)),
+    ("finish_reason", &FINISH),
+    ("response", &RESPONSE),
+    ("meta", &USAGE),
+    // OpenAI's.
+    ("choices", &Shape::list(&CHOICE)),
+    ("model", &Shape::text(Tag::Model)),
+    ("usage", &openai_chat::USAGE),
+    ("error", &ERROR),
+]);
 
 fn conclude_v2(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
     draft.facts.error |= failed(draft);

@@ -146,9 +146,6 @@ impl Draft {
 
     /// Takes note of what stands at a place.
     pub fn note(&mut self, tag: Tag, token: Token<'_>) {
-        if tag == Tag::Path {
-            return;
-        }
         if let Token::Text { valid: false, .. } = token {
             self.facts.unparsed = Some(Unparsed::Utf8);
         }

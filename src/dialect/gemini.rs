@@ -20,33 +20,27 @@ pub static STREAM: Dialect = GEMINI.with_json(Framing::JsonArray);
 pub static WHOLE: Dialect = GEMINI;
 
 static ARGUMENTS: Shape = Shape::raw(Tag::ToolArguments);
-static FUNCTION_CALL: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("name", &Shape::scalar(Tag::ToolName)),
-        ("args", &ARGUMENTS),
-        // Vertex AI, where arguments are asked for as a stream.
-        (
-            "partialArgs",
-            &Shape::array(Tag::Path, &Shape::object(Tag::Path, &[("stringValue", &ARGUMENTS)])),
-        ),
-    ],
-);
+static FUNCTION_CALL: Shape = Shape::path(&[
+    ("name", &Shape::scalar(Tag::ToolName)),
+    ("args", &ARGUMENTS),
+    // Vertex AI, where arguments are asked for as a stream.
+    ("partialArgs", &Shape::list(&Shape::path(&[("stringValue", &ARGUMENTS)]))),
+]);
 static PART: Shape = Shape::object(
     Tag::Part,
     &[
         ("text", &Shape::scalar(Tag::PartText)),
         ("thought", &Shape::scalar(Tag::Thought)),
         ("functionCall", &FUNCTION_CALL),
-        ("executableCode", &Shape::object(Tag::Path, &[("code", &ARGUMENTS)])),
-        ("inlineData", &Shape::object(Tag::Path, &[("data", &Shape::scalar(Tag::Media))])),
+        ("executableCode", &Shape::path(&[("code", &ARGUMENTS)])),
+        ("inlineData", &Shape::path(&[("data", &Shape::scalar(Tag::Media))])),
     ],
 );
 static CANDIDATE: Shape = Shape::object(
     Tag::Choice,
     &[
         ("index", &Shape::scalar(Tag::Index)),
-        ("content", &Shape::object(Tag::Path, &[("parts", &Shape::array(Tag::Path, &PART))])),
+        ("content", &Shape::path(&[("parts", &Shape::list(&PART))])),
         ("finishReason", &Shape::text(Tag::Finish)),
     ],
 );
@@ -60,15 +54,12 @@ static USAGE: Shape = Shape::object(
         ("thoughtsTokenCount", &counted(Count::Reasoning)),
     ],
 );
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("candidates", &Shape::array(Tag::Sign(Engine::Gemini), &CANDIDATE)),
-        ("usageMetadata", &USAGE),
-        ("modelVersion", &Shape::text(Tag::Model)),
-        ("error", &ERROR),
-    ],
-);
+static ROOT: Shape = Shape::path(&[
+    ("candidates", &Shape::array(Tag::Sign(Engine::Gemini), &CANDIDATE)),
+    ("usageMetadata", &USAGE),
+    ("modelVersion", &Shape::text(Tag::Model)),
+    ("error", &ERROR),
+]);
 
 fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
     if let Some(usage) = &mut draft.facts.usage {

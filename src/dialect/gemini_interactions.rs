@@ -17,37 +17,31 @@ pub static INTERACTIONS: Dialect =
     Dialect::streamed_as_sse("gemini-interactions", &ROOT, conclude, Ending::Told);
 
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
-static THOUGHT: Shape = Shape::object(Tag::Path, &[("text", &Shape::scalar(Tag::Reasoning(0)))]);
+static THOUGHT: Shape = Shape::path(&[("text", &Shape::scalar(Tag::Reasoning(0)))]);
 static TOOL_NAME: Shape = Shape::scalar(Tag::ToolName);
 static ARGUMENTS: Shape = Shape::raw(Tag::ToolArguments);
 static MEDIA: Shape = Shape::scalar(Tag::Media);
 static OBJECT: Shape = Shape::scalar(Tag::Sign(Engine::Gemini));
 static MODEL: Shape = Shape::text(Tag::Model);
 static STATUS: Shape = Shape::text(Tag::Finish);
-static CONTENT: Shape = Shape::object(Tag::Path, &[("text", &ANSWER), ("data", &MEDIA)]);
+static CONTENT: Shape = Shape::path(&[("text", &ANSWER), ("data", &MEDIA)]);
 /// A delta's `content` is a part of a summary.
-static DELTA: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text", &ANSWER),
-        ("content", &THOUGHT),
-        ("name", &TOOL_NAME),
-        ("arguments", &ARGUMENTS),
-        ("data", &MEDIA),
-    ],
-);
+static DELTA: Shape = Shape::path(&[
+    ("text", &ANSWER),
+    ("content", &THOUGHT),
+    ("name", &TOOL_NAME),
+    ("arguments", &ARGUMENTS),
+    ("data", &MEDIA),
+]);
 /// A step, or an output, or the start of either.
-static STEP: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text", &ANSWER),
-        ("content", &Shape::array(Tag::Path, &CONTENT)),
-        ("summary", &Shape::array(Tag::Path, &THOUGHT)),
-        ("name", &TOOL_NAME),
-        ("arguments", &ARGUMENTS),
-        ("data", &MEDIA),
-    ],
-);
+static STEP: Shape = Shape::path(&[
+    ("text", &ANSWER),
+    ("content", &Shape::list(&CONTENT)),
+    ("summary", &Shape::list(&THOUGHT)),
+    ("name", &TOOL_NAME),
+    ("arguments", &ARGUMENTS),
+    ("data", &MEDIA),
+]);
 static USAGE: Shape = Shape::object(
     Tag::Usage,
     &[
@@ -60,30 +54,25 @@ static USAGE: Shape = Shape::object(
     ],
 );
 /// What an event says of the interaction as a whole. Its steps came before.
-static INTERACTION: Shape = Shape::object(
-    Tag::Path,
-    &[("object", &OBJECT), ("model", &MODEL), ("status", &STATUS), ("usage", &USAGE)],
-);
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("event_type", &Shape::text(Tag::Kind)),
-        ("delta", &DELTA),
-        ("step", &STEP),
-        ("interaction", &INTERACTION),
-        ("metadata", &Shape::object(Tag::Path, &[("total_usage", &USAGE)])),
-        ("error", &ERROR),
-        // The start of an output.
-        ("content", &STEP),
-        // An interaction that is not streamed.
-        ("object", &OBJECT),
-        ("model", &MODEL),
-        ("status", &STATUS),
-        ("steps", &Shape::array(Tag::Path, &STEP)),
-        ("outputs", &Shape::array(Tag::Path, &STEP)),
-        ("usage", &USAGE),
-    ],
-);
+static INTERACTION: Shape =
+    Shape::path(&[("object", &OBJECT), ("model", &MODEL), ("status", &STATUS), ("usage", &USAGE)]);
+static ROOT: Shape = Shape::path(&[
+    ("event_type", &Shape::text(Tag::Kind)),
+    ("delta", &DELTA),
+    ("step", &STEP),
+    ("interaction", &INTERACTION),
+    ("metadata", &Shape::path(&[("total_usage", &USAGE)])),
+    ("error", &ERROR),
+    // The start of an output.
+    ("content", &STEP),
+    // An interaction that is not streamed.
+    ("object", &OBJECT),
+    ("model", &MODEL),
+    ("status", &STATUS),
+    ("steps", &Shape::list(&STEP)),
+    ("outputs", &Shape::list(&STEP)),
+    ("usage", &USAGE),
+]);
 
 fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
     let status = draft.choice.finish.as_deref();

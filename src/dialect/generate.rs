@@ -32,47 +32,41 @@ static ITEM: Shape = Shape::object(
 );
 static GENERATED: Shape = Shape {
     items: Some(&ITEM),
-    ..Shape::object(
-        Tag::Path,
-        &[
-            ("token", &tgi::TOKEN),
-            ("generated_text", &tgi::GENERATED),
-            ("details", &tgi::DETAILS),
-            ("finished", &DONE),
-            ("finish_reason", &tgi::FINISH),
-            ("count_output_tokens", &tgi::OUTPUT),
-            ("prompt_tokens", &tgi::INPUT),
-            ("text", &vllm_generate::TEXT),
-            ("usage", &USAGE),
-            ("output_ids", &sglang::OUTPUT_IDS),
-            ("meta_info", &sglang::META_INFO),
-            ("index", &INDEX),
-            ("error", &ERROR),
-        ],
-    )
+    ..Shape::path(&[
+        ("token", &tgi::TOKEN),
+        ("generated_text", &tgi::GENERATED),
+        ("details", &tgi::DETAILS),
+        ("finished", &DONE),
+        ("finish_reason", &tgi::FINISH),
+        ("count_output_tokens", &tgi::OUTPUT),
+        ("prompt_tokens", &tgi::INPUT),
+        ("text", &vllm_generate::TEXT),
+        ("usage", &USAGE),
+        ("output_ids", &sglang::OUTPUT_IDS),
+        ("meta_info", &sglang::META_INFO),
+        ("index", &INDEX),
+        ("error", &ERROR),
+    ])
 };
 static INVOKED: Shape = Shape {
     items: Some(&ITEM),
-    ..Shape::object(
-        Tag::Path,
-        &[
-            ("object", &Shape::text(Tag::Kind)),
-            ("choices", &Shape::array(Tag::Form(Form::OpenAi), &CHOICE)),
-            ("model", &Shape::text(Tag::Model)),
-            ("usage", &USAGE),
-            ("metrics", &METRICS),
-            ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
-            ("token", &tgi::TOKEN),
-            ("generated_text", &tgi::GENERATED),
-            ("details", &tgi::DETAILS),
-            ("finish_reason", &tgi::FINISH),
-            ("text", &vllm_generate::TEXT),
-            ("output_ids", &sglang::OUTPUT_IDS),
-            ("meta_info", &sglang::META_INFO),
-            ("index", &INDEX),
-            ("error", &ERROR),
-        ],
-    )
+    ..Shape::path(&[
+        ("object", &Shape::text(Tag::Kind)),
+        ("choices", &Shape::array(Tag::Form(Form::OpenAi), &CHOICE)),
+        ("model", &Shape::text(Tag::Model)),
+        ("usage", &USAGE),
+        ("metrics", &METRICS),
+        ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
+        ("token", &tgi::TOKEN),
+        ("generated_text", &tgi::GENERATED),
+        ("details", &tgi::DETAILS),
+        ("finish_reason", &tgi::FINISH),
+        ("text", &vllm_generate::TEXT),
+        ("output_ids", &sglang::OUTPUT_IDS),
+        ("meta_info", &sglang::META_INFO),
+        ("index", &INDEX),
+        ("error", &ERROR),
+    ])
 };
 
 fn conclude(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {

@@ -43,13 +43,11 @@ static TOKEN: Message = Message::number(Tag::TokenId);
 // A message with outputs: the tensors' own (5), or raw ones (6). Triton's empty final response has none.
 static OUTPUTS: Message = Message::message(Tag::Media, &[]);
 static RAW: Message = Message::bytes(Tag::Media);
-static INFER: Message =
-    Message::message(Tag::Path, &[(1, &Message::text(Tag::Model)), (5, &OUTPUTS), (6, &RAW)]);
-static STREAMED_INFER: Message =
-    Message::message(Tag::Path, &[(1, &Message::text(Tag::Error)), (2, &INFER)]);
+static INFER: Message = Message::path(&[(1, &Message::text(Tag::Model)), (5, &OUTPUTS), (6, &RAW)]);
+static STREAMED_INFER: Message = Message::path(&[(1, &Message::text(Tag::Error)), (2, &INFER)]);
 
 // vLLM: the chunk is field 1, the completion 2.
-static VLLM_ROOT: Message = Message::message(Tag::Path, &[(1, &VLLM_CHUNK), (2, &VLLM_COMPLETE)]);
+static VLLM_ROOT: Message = Message::path(&[(1, &VLLM_CHUNK), (2, &VLLM_COMPLETE)]);
 static VLLM_CHUNK: Message = Message::message(
     Tag::Choice,
     &[(1, &TOKEN), (2, &INPUT), (3, &OUTPUT), (4, &CACHED), (7, &INDEX)],
@@ -58,11 +56,10 @@ static VLLM_COMPLETE: Message = Message::message(
     Tag::Choice,
     &[(2, &FINISH), (3, &INPUT), (4, &OUTPUT), (5, &CACHED), (8, &INDEX)],
 );
-static VLLM_EMBEDDED: Message = Message::message(Tag::Path, &[(2, &INPUT)]);
+static VLLM_EMBEDDED: Message = Message::path(&[(2, &INPUT)]);
 
 // SGLang: the request's id is field 1, the chunk 2, the completion 3.
-static SGLANG_ROOT: Message =
-    Message::message(Tag::Path, &[(2, &SGLANG_CHUNK), (3, &SGLANG_COMPLETE)]);
+static SGLANG_ROOT: Message = Message::path(&[(2, &SGLANG_CHUNK), (3, &SGLANG_COMPLETE)]);
 static SGLANG_CHUNK: Message = Message::message(
     Tag::Choice,
     &[(1, &TOKEN), (2, &INPUT), (3, &OUTPUT), (4, &CACHED), (8, &INDEX), (9, &REASONING)],
@@ -71,10 +68,9 @@ static SGLANG_COMPLETE: Message = Message::message(
     Tag::Choice,
     &[(2, &FINISH), (3, &INPUT), (4, &OUTPUT), (5, &CACHED), (11, &INDEX), (12, &REASONING)],
 );
-static SGLANG_EMBEDDED: Message = Message::message(Tag::Path, &[(6, &INPUT)]);
+static SGLANG_EMBEDDED: Message = Message::path(&[(6, &INPUT)]);
 
-static TRTLLM_ROOT: Message =
-    Message::message(Tag::Path, &[(2, &TRTLLM_CHUNK), (3, &TRTLLM_COMPLETE)]);
+static TRTLLM_ROOT: Message = Message::path(&[(2, &TRTLLM_CHUNK), (3, &TRTLLM_COMPLETE)]);
 static TRTLLM_CHUNK: Message = Message::message(
     Tag::Choice,
     &[(1, &TOKEN), (2, &INDEX), (3, &INPUT), (4, &OUTPUT), (5, &CACHED)],
@@ -85,7 +81,7 @@ static TRTLLM_COMPLETE: Message = Message::message(
 );
 
 static TOKENSPEED_ROOT: Message =
-    Message::message(Tag::Path, &[(2, &TOKENSPEED_CHUNK), (3, &TOKENSPEED_COMPLETE)]);
+    Message::path(&[(2, &TOKENSPEED_CHUNK), (3, &TOKENSPEED_COMPLETE)]);
 static TOKENSPEED_CHUNK: Message = Message::message(
     Tag::Choice,
     &[(1, &TOKEN), (2, &INPUT), (3, &OUTPUT), (4, &CACHED), (6, &INDEX)],
@@ -95,8 +91,7 @@ static TOKENSPEED_COMPLETE: Message = Message::message(
     &[(2, &FINISH), (3, &INPUT), (4, &OUTPUT), (5, &CACHED), (9, &INDEX)],
 );
 
-static MLX_ROOT: Message =
-    Message::message(Tag::Path, &[(1, &TOKENSPEED_CHUNK), (2, &MLX_COMPLETE)]);
+static MLX_ROOT: Message = Message::path(&[(1, &TOKENSPEED_CHUNK), (2, &MLX_COMPLETE)]);
 static MLX_COMPLETE: Message = Message::message(
     Tag::Choice,
     &[(2, &FINISH), (3, &INPUT), (4, &OUTPUT), (5, &CACHED), (7, &INDEX)],

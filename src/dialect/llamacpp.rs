@@ -24,7 +24,7 @@ static INDEX: Shape = Shape::scalar(Tag::Index);
 static MODEL: Shape = Shape::text(Tag::Model);
 static DONE: Shape = Shape::scalar(Tag::Done);
 static STOP_TYPE: Shape = Shape::text(Tag::Finish);
-static TOKENS: Shape = Shape::array(Tag::Path, &Shape::scalar(Tag::TokenId));
+static TOKENS: Shape = Shape::list(&Shape::scalar(Tag::TokenId));
 static INPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Input));
 static OUTPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Output));
 static PREFILL: Shape = time(Stage::Prefill, Unit::Millis);
@@ -73,45 +73,39 @@ static ITEM: Shape = Shape::object(
 );
 static ROOT: Shape = Shape {
     items: Some(&ITEM),
-    ..Shape::object(
-        Tag::Path,
-        &[
-            ("content", &CONTENT),
-            ("index", &INDEX),
-            ("tokens", &TOKENS),
-            ("stop", &DONE),
-            ("stop_type", &STOP_TYPE),
-            ("model", &MODEL),
-            ("tokens_predicted", &OUTPUT),
-            ("tokens_evaluated", &INPUT),
-            ("timings", &TIMINGS),
-            ("error", &ERROR),
-        ],
-    )
+    ..Shape::path(&[
+        ("content", &CONTENT),
+        ("index", &INDEX),
+        ("tokens", &TOKENS),
+        ("stop", &DONE),
+        ("stop_type", &STOP_TYPE),
+        ("model", &MODEL),
+        ("tokens_predicted", &OUTPUT),
+        ("tokens_evaluated", &INPUT),
+        ("timings", &TIMINGS),
+        ("error", &ERROR),
+    ])
 };
 static EITHER: Shape = Shape {
     items: Some(&ITEM),
-    ..Shape::object(
-        Tag::Path,
-        &[
-            ("choices", &Shape::array(Tag::Form(Form::OpenAi), &CHOICE)),
-            ("usage", &USAGE),
-            ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
-            ("metrics", &METRICS),
-            ("x_groq", &GROQ),
-            ("time_info", &TIME_INFO),
-            ("content", &CONTENT),
-            ("index", &INDEX),
-            ("tokens", &TOKENS),
-            ("stop", &DONE),
-            ("stop_type", &STOP_TYPE),
-            ("model", &MODEL),
-            ("tokens_predicted", &OUTPUT),
-            ("tokens_evaluated", &INPUT),
-            ("timings", &EITHER_TIMINGS),
-            ("error", &ERROR),
-        ],
-    )
+    ..Shape::path(&[
+        ("choices", &Shape::array(Tag::Form(Form::OpenAi), &CHOICE)),
+        ("usage", &USAGE),
+        ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
+        ("metrics", &METRICS),
+        ("x_groq", &GROQ),
+        ("time_info", &TIME_INFO),
+        ("content", &CONTENT),
+        ("index", &INDEX),
+        ("tokens", &TOKENS),
+        ("stop", &DONE),
+        ("stop_type", &STOP_TYPE),
+        ("model", &MODEL),
+        ("tokens_predicted", &OUTPUT),
+        ("tokens_evaluated", &INPUT),
+        ("timings", &EITHER_TIMINGS),
+        ("error", &ERROR),
+    ])
 };
 
 fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {

@@ -24,21 +24,17 @@ pub static EMBED: Dialect =
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static THINKING: Shape = Shape::scalar(Tag::Reasoning(0));
 static IMAGE: Shape = Shape::array(Tag::Media, &Shape::scalar(Tag::Media));
-static FUNCTION: Shape = Shape::object(
-    Tag::Path,
-    &[("name", &Shape::scalar(Tag::ToolName)), ("arguments", &Shape::raw(Tag::ToolArguments))],
-);
-static TOOL_CALLS: Shape =
-    Shape::array(Tag::Path, &Shape::object(Tag::Path, &[("function", &FUNCTION)]));
-static MESSAGE: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("content", &ANSWER),
-        ("thinking", &THINKING),
-        ("tool_calls", &TOOL_CALLS),
-        ("images", &IMAGE),
-    ],
-);
+static FUNCTION: Shape = Shape::path(&[
+    ("name", &Shape::scalar(Tag::ToolName)),
+    ("arguments", &Shape::raw(Tag::ToolArguments)),
+]);
+static TOOL_CALLS: Shape = Shape::list(&Shape::path(&[("function", &FUNCTION)]));
+static MESSAGE: Shape = Shape::path(&[
+    ("content", &ANSWER),
+    ("thinking", &THINKING),
+    ("tool_calls", &TOOL_CALLS),
+    ("images", &IMAGE),
+]);
 
 static MODEL: Shape = Shape::text(Tag::Model);
 static ERROR: Shape = Shape::scalar(Tag::Error);
@@ -51,51 +47,42 @@ static LOAD: Shape = time(Stage::Load, Unit::Nanos);
 static PREFILL: Shape = time(Stage::Prefill, Unit::Nanos);
 static DECODE: Shape = time(Stage::Decode, Unit::Nanos);
 
-static CHAT_LINE: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("message", &MESSAGE),
-        ("model", &MODEL),
-        ("error", &ERROR),
-        ("done", &DONE),
-        ("done_reason", &DONE_REASON),
-        ("prompt_eval_count", &INPUT),
-        ("eval_count", &OUTPUT),
-        ("total_duration", &TOTAL),
-        ("load_duration", &LOAD),
-        ("prompt_eval_duration", &PREFILL),
-        ("eval_duration", &DECODE),
-    ],
-);
-static GENERATE_LINE: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("response", &ANSWER),
-        ("thinking", &THINKING),
-        ("tool_calls", &TOOL_CALLS),
-        ("image", &IMAGE),
-        ("model", &MODEL),
-        ("error", &ERROR),
-        ("done", &DONE),
-        ("done_reason", &DONE_REASON),
-        ("prompt_eval_count", &INPUT),
-        ("eval_count", &OUTPUT),
-        ("total_duration", &TOTAL),
-        ("load_duration", &LOAD),
-        ("prompt_eval_duration", &PREFILL),
-        ("eval_duration", &DECODE),
-    ],
-);
-static EMBEDDED: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("model", &MODEL),
-        ("error", &ERROR),
-        ("prompt_eval_count", &INPUT),
-        ("total_duration", &TOTAL),
-        ("load_duration", &LOAD),
-    ],
-);
+static CHAT_LINE: Shape = Shape::path(&[
+    ("message", &MESSAGE),
+    ("model", &MODEL),
+    ("error", &ERROR),
+    ("done", &DONE),
+    ("done_reason", &DONE_REASON),
+    ("prompt_eval_count", &INPUT),
+    ("eval_count", &OUTPUT),
+    ("total_duration", &TOTAL),
+    ("load_duration", &LOAD),
+    ("prompt_eval_duration", &PREFILL),
+    ("eval_duration", &DECODE),
+]);
+static GENERATE_LINE: Shape = Shape::path(&[
+    ("response", &ANSWER),
+    ("thinking", &THINKING),
+    ("tool_calls", &TOOL_CALLS),
+    ("image", &IMAGE),
+    ("model", &MODEL),
+    ("error", &ERROR),
+    ("done", &DONE),
+    ("done_reason", &DONE_REASON),
+    ("prompt_eval_count", &INPUT),
+    ("eval_count", &OUTPUT),
+    ("total_duration", &TOTAL),
+    ("load_duration", &LOAD),
+    ("prompt_eval_duration", &PREFILL),
+    ("eval_duration", &DECODE),
+]);
+static EMBEDDED: Shape = Shape::path(&[
+    ("model", &MODEL),
+    ("error", &ERROR),
+    ("prompt_eval_count", &INPUT),
+    ("total_duration", &TOTAL),
+    ("load_duration", &LOAD),
+]);
 
 /// Servers that speak Ollama's API without being it tell no durations.
 fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {

@@ -13,50 +13,31 @@ use super::{Dialect, Ending, finish_reason};
 pub static RUNS: Dialect =
     Dialect::streamed_as_sse("openai-assistants", &ROOT, conclude, Ending::Told);
 
-static CONTENT: Shape = Shape::array(
-    Tag::Path,
-    &Shape::object(
-        Tag::Path,
-        &[
-            ("text", &Shape::object(Tag::Path, &[("value", &Shape::scalar(Tag::Answer))])),
-            ("refusal", &Shape::scalar(Tag::Answer)),
-        ],
+static CONTENT: Shape = Shape::list(&Shape::path(&[
+    ("text", &Shape::path(&[("value", &Shape::scalar(Tag::Answer))])),
+    ("refusal", &Shape::scalar(Tag::Answer)),
+]));
+static TOOL_CALL: Shape = Shape::path(&[
+    (
+        "function",
+        &Shape::path(&[
+            ("name", &Shape::scalar(Tag::ToolName)),
+            ("arguments", &Shape::scalar(Tag::ToolArguments)),
+        ]),
     ),
-);
-static TOOL_CALL: Shape = Shape::object(
-    Tag::Path,
-    &[
-        (
-            "function",
-            &Shape::object(
-                Tag::Path,
-                &[
-                    ("name", &Shape::scalar(Tag::ToolName)),
-                    ("arguments", &Shape::scalar(Tag::ToolArguments)),
-                ],
-            ),
-        ),
-        (
-            "code_interpreter",
-            &Shape::object(Tag::Path, &[("input", &Shape::scalar(Tag::ToolArguments))]),
-        ),
-    ],
-);
-static STEP: Shape =
-    Shape::object(Tag::Path, &[("tool_calls", &Shape::array(Tag::Path, &TOOL_CALL))]);
-static DELTA: Shape = Shape::object(Tag::Path, &[("content", &CONTENT), ("step_details", &STEP)]);
+    ("code_interpreter", &Shape::path(&[("input", &Shape::scalar(Tag::ToolArguments))])),
+]);
+static STEP: Shape = Shape::path(&[("tool_calls", &Shape::list(&TOOL_CALL))]);
+static DELTA: Shape = Shape::path(&[("content", &CONTENT), ("step_details", &STEP)]);
 /// An event, or a run that is not streamed, which has no output.
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("delta", &DELTA),
-        ("content", &CONTENT),
-        ("incomplete_details", &Shape::object(Tag::Path, &[("reason", &Shape::text(Tag::Finish))])),
-        ("usage", &USAGE),
-        ("model", &Shape::text(Tag::Model)),
-        ("error", &ERROR),
-    ],
-);
+static ROOT: Shape = Shape::path(&[
+    ("delta", &DELTA),
+    ("content", &CONTENT),
+    ("incomplete_details", &Shape::path(&[("reason", &Shape::text(Tag::Finish))])),
+    ("usage", &USAGE),
+    ("model", &Shape::text(Tag::Model)),
+    ("error", &ERROR),
+]);
 
 /// Where the memory keeps who told the message at hand.
 const MESSAGE: u64 = 0;

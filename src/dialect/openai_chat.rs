@@ -26,12 +26,11 @@ pub static COMPLETIONS: Dialect =
 
 static ANSWER: Shape = Shape::scalar(Tag::Answer);
 static MEDIA: Shape = Shape::scalar(Tag::Media);
-static SOUND: Shape = Shape::object(Tag::Path, &[("data", &MEDIA), ("transcript", &MEDIA)]);
-static IMAGE: Shape =
-    Shape::object(Tag::Path, &[("image_url", &Shape::object(Tag::Path, &[("url", &MEDIA)]))]);
+static SOUND: Shape = Shape::path(&[("data", &MEDIA), ("transcript", &MEDIA)]);
+static IMAGE: Shape = Shape::path(&[("image_url", &Shape::path(&[("url", &MEDIA)]))]);
 static PART_THOUGHT: Shape = Shape::scalar(Tag::Reasoning(0));
 static PART_THINKING: Shape = Shape {
-    items: Some(&Shape::object(Tag::Path, &[("text", &PART_THOUGHT)])),
+    items: Some(&Shape::path(&[("text", &PART_THOUGHT)])),
     ..Shape::object(Tag::Reasoning(0), &[("text", &PART_THOUGHT)])
 };
 static CONTENT_PART: Shape = Shape::object(
@@ -45,23 +44,19 @@ static CONTENT_PART: Shape = Shape::object(
     ],
 );
 static CONTENT_OR_PARTS: Shape = Shape::array(Tag::Answer, &CONTENT_PART);
-static FUNCTION: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("name", &Shape::scalar(Tag::ToolName)),
-        ("arguments", &Shape::raw(Tag::ToolArguments)),
-        ("input", &Shape::raw(Tag::ToolArguments)),
-    ],
-);
-pub(super) static TOOL_CALL: Shape =
-    Shape::object(Tag::Path, &[("function", &FUNCTION), ("custom", &FUNCTION)]);
+static FUNCTION: Shape = Shape::path(&[
+    ("name", &Shape::scalar(Tag::ToolName)),
+    ("arguments", &Shape::raw(Tag::ToolArguments)),
+    ("input", &Shape::raw(Tag::ToolArguments)),
+]);
+pub(super) static TOOL_CALL: Shape = Shape::path(&[("function", &FUNCTION), ("custom", &FUNCTION)]);
 /// `reasoning` is text with most servers, an object with `content` with some.
 static REASONING: Shape =
     Shape::object(Tag::Reasoning(2), &[("content", &Shape::scalar(Tag::Reasoning(2)))]);
-static REASONING_DETAIL: Shape = Shape::object(
-    Tag::Path,
-    &[("text", &Shape::scalar(Tag::Reasoning(4))), ("summary", &Shape::scalar(Tag::Reasoning(4)))],
-);
+static REASONING_DETAIL: Shape = Shape::path(&[
+    ("text", &Shape::scalar(Tag::Reasoning(4))),
+    ("summary", &Shape::scalar(Tag::Reasoning(4))),
+]);
 
 pub(super) const BODY: &[(&str, &Shape)] = &[
     ("content", &CONTENT_OR_PARTS),
@@ -70,13 +65,13 @@ pub(super) const BODY: &[(&str, &Shape)] = &[
     ("thinking", &Shape::scalar(Tag::Reasoning(3))),
     // GitHub Copilot.
     ("reasoning_text", &Shape::scalar(Tag::Reasoning(3))),
-    ("reasoning_details", &Shape::array(Tag::Path, &REASONING_DETAIL)),
+    ("reasoning_details", &Shape::list(&REASONING_DETAIL)),
     ("refusal", &ANSWER),
-    ("tool_calls", &Shape::array(Tag::Path, &TOOL_CALL)),
+    ("tool_calls", &Shape::list(&TOOL_CALL)),
     ("function_call", &FUNCTION),
     ("audio", &SOUND),
     // OpenRouter.
-    ("images", &Shape::array(Tag::Path, &IMAGE)),
+    ("images", &Shape::list(&IMAGE)),
 ];
 pub(super) static CHOICE: Shape = Shape::object(
     Tag::Choice,
@@ -104,11 +99,8 @@ pub(super) static USAGE: Shape = Shape::object(
         ("cache_read_input_tokens", &CACHED),
         ("cached_tokens", &CACHED),
         ("reasoning_tokens", &REASONED),
-        ("prompt_tokens_details", &Shape::object(Tag::Path, &[("cached_tokens", &CACHED)])),
-        (
-            "completion_tokens_details",
-            &Shape::object(Tag::Path, &[("reasoning_tokens", &REASONED)]),
-        ),
+        ("prompt_tokens_details", &Shape::path(&[("cached_tokens", &CACHED)])),
+        ("completion_tokens_details", &Shape::path(&[("reasoning_tokens", &REASONED)])),
         // Groq.
         ("queue_time", &time(Stage::Queue, Unit::Seconds)),
         ("prompt_time", &time(Stage::Prefill, Unit::Seconds)),
@@ -123,10 +115,7 @@ pub(super) static USAGE: Shape = Shape::object(
         ("timing_prompt_processing", &time(Stage::Prefill, Unit::Millis)),
         ("timing_token_generation", &time(Stage::Decode, Unit::Millis)),
         // MLC.
-        (
-            "extra",
-            &Shape::object(Tag::Path, &[("ttft_s", &time(Stage::FirstToken, Unit::Seconds))]),
-        ),
+        ("extra", &Shape::path(&[("ttft_s", &time(Stage::FirstToken, Unit::Seconds))])),
     ],
 );
 /// Cerebras.
@@ -140,15 +129,12 @@ pub(super) static TIME_INFO: Shape = Shape::object(
     ],
 );
 /// vLLM. Its time to the first token begins when the request is scheduled: it is the prefill.
-pub(super) static METRICS: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("queue_time_ms", &time(Stage::Queue, Unit::Millis)),
-        ("time_to_first_token_ms", &time(Stage::Prefill, Unit::Millis)),
-        ("generation_time_ms", &time(Stage::Decode, Unit::Millis)),
-        ("mean_itl_ms", &Shape::scalar(Tag::Sign(Engine::Vllm))),
-    ],
-);
+pub(super) static METRICS: Shape = Shape::path(&[
+    ("queue_time_ms", &time(Stage::Queue, Unit::Millis)),
+    ("time_to_first_token_ms", &time(Stage::Prefill, Unit::Millis)),
+    ("generation_time_ms", &time(Stage::Decode, Unit::Millis)),
+    ("mean_itl_ms", &Shape::scalar(Tag::Sign(Engine::Vllm))),
+]);
 /// llama.cpp. `prompt_n` is what had to be processed; what its cache held comes apart.
 pub(super) static TIMINGS: Shape = Shape::object(
     Tag::Sign(Engine::LlamaCpp),
@@ -165,25 +151,22 @@ static IDENTITY: Shape = Shape::constant(Tag::Echo);
 pub(super) static ERROR: Shape = Shape::scalar(Tag::Error);
 pub(super) static GROQ: Shape =
     Shape::object(Tag::Sign(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]);
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("id", &IDENTITY),
-        ("object", &IDENTITY),
-        ("choices", &Shape::array(Tag::Path, &CHOICE)),
-        ("model", &Shape::text(Tag::Model)),
-        ("usage", &USAGE),
-        ("error", &ERROR),
-        ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
-        ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
-        ("prompt_filter_results", &Shape::scalar(Tag::Sign(Engine::AzureOpenAi))),
-        ("p", &Shape::scalar(Tag::Sign(Engine::Mistral))),
-        ("x_groq", &GROQ),
-        ("time_info", &TIME_INFO),
-        ("metrics", &METRICS),
-        ("timings", &TIMINGS),
-    ],
-);
+static ROOT: Shape = Shape::path(&[
+    ("id", &IDENTITY),
+    ("object", &IDENTITY),
+    ("choices", &Shape::list(&CHOICE)),
+    ("model", &Shape::text(Tag::Model)),
+    ("usage", &USAGE),
+    ("error", &ERROR),
+    ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
+    ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
+    ("prompt_filter_results", &Shape::scalar(Tag::Sign(Engine::AzureOpenAi))),
+    ("p", &Shape::scalar(Tag::Sign(Engine::Mistral))),
+    ("x_groq", &GROQ),
+    ("time_info", &TIME_INFO),
+    ("metrics", &METRICS),
+    ("timings", &TIMINGS),
+]);
 
 /// What llama-swap makes up is reasoning and nothing else, not even an index.
 fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {

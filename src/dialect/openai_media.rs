@@ -41,36 +41,24 @@ static CHUNK: Shape = Shape::object(
         ("finish_reason", &Shape::text(Tag::Finish)),
     ],
 );
-static TRANSCRIBED: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &KIND),
-        ("delta", &Shape::scalar(Tag::Answer)),
-        ("text", &Shape::scalar(Tag::Answer)),
-        ("choices", &Shape::array(Tag::Path, &CHUNK)),
-        ("model", &Shape::text(Tag::Model)),
-        ("usage", &USAGE),
-        ("error", &ERROR),
-    ],
-);
+static TRANSCRIBED: Shape = Shape::path(&[
+    ("type", &KIND),
+    ("delta", &Shape::scalar(Tag::Answer)),
+    ("text", &Shape::scalar(Tag::Answer)),
+    ("choices", &Shape::list(&CHUNK)),
+    ("model", &Shape::text(Tag::Model)),
+    ("usage", &USAGE),
+    ("error", &ERROR),
+]);
 /// Sound and images.
-static DRAWN: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &KIND),
-        ("audio", &MEDIA),
-        ("b64_json", &MEDIA),
-        (
-            "data",
-            &Shape::array(
-                Tag::Path,
-                &Shape::object(Tag::Path, &[("b64_json", &MEDIA), ("url", &MEDIA)]),
-            ),
-        ),
-        ("usage", &USAGE),
-        ("error", &ERROR),
-    ],
-);
+static DRAWN: Shape = Shape::path(&[
+    ("type", &KIND),
+    ("audio", &MEDIA),
+    ("b64_json", &MEDIA),
+    ("data", &Shape::list(&Shape::path(&[("b64_json", &MEDIA), ("url", &MEDIA)]))),
+    ("usage", &USAGE),
+    ("error", &ERROR),
+]);
 
 /// Who may tell the same text.
 const DELTA: u64 = 1;

@@ -14,20 +14,17 @@ pub static EMBEDDINGS: Dialect =
 pub static POOLING: Dialect = Dialect::streamed_as_sse("pooling", &ROOT, plain, Ending::Body);
 
 static INPUT: Shape = counted(Count::Input);
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("model", &Shape::text(Tag::Model)),
-        (
-            "usage",
-            &Shape::object(
-                Tag::Usage,
-                &[("prompt_tokens", &INPUT), ("input_tokens", &INPUT), ("total_tokens", &INPUT)],
-            ),
+static ROOT: Shape = Shape::path(&[
+    ("model", &Shape::text(Tag::Model)),
+    (
+        "usage",
+        &Shape::object(
+            Tag::Usage,
+            &[("prompt_tokens", &INPUT), ("input_tokens", &INPUT), ("total_tokens", &INPUT)],
         ),
-        ("error", &ERROR),
-    ],
-);
+    ),
+    ("error", &ERROR),
+]);
 
 #[cfg(test)]
 #[path = "openai_pooling_tests.rs"]

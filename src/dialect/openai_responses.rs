@@ -34,41 +34,32 @@ static PART: Shape = Shape::object(
         ("refusal", &Shape::scalar(Tag::PartText)),
     ],
 );
-static CONTENT: Shape = Shape::array(Tag::Path, &PART);
+static CONTENT: Shape = Shape::list(&PART);
 /// One item of an event: what its own conclusion needs stays apart.
-static ITEM: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &Shape::text(Tag::PartKind)),
-        ("content", &CONTENT),
-        ("summary", &CONTENT),
-        ("name", &NAME),
-        ("arguments", &ARGUMENTS),
-        ("input", &ARGUMENTS),
-        ("operation", &ARGUMENTS),
-        ("code", &Shape::raw(Tag::Echo)),
-        ("action", &Shape::raw(Tag::Echo)),
-        ("result", &PIECE),
-    ],
-);
+static ITEM: Shape = Shape::path(&[
+    ("type", &Shape::text(Tag::PartKind)),
+    ("content", &CONTENT),
+    ("summary", &CONTENT),
+    ("name", &NAME),
+    ("arguments", &ARGUMENTS),
+    ("input", &ARGUMENTS),
+    ("operation", &ARGUMENTS),
+    ("code", &Shape::raw(Tag::Echo)),
+    ("action", &Shape::raw(Tag::Echo)),
+    ("result", &PIECE),
+]);
 /// All items at once.
-static OUTPUT: Shape = Shape::array(
-    Tag::Path,
-    &Shape::object(
-        Tag::Path,
-        &[
-            ("content", &CONTENT),
-            ("summary", &CONTENT),
-            ("name", &NAME),
-            ("arguments", &ARGUMENTS),
-            ("input", &ARGUMENTS),
-            ("operation", &ARGUMENTS),
-            ("code", &ARGUMENTS),
-            ("result", &MEDIA),
-        ],
-    ),
-);
-static INCOMPLETE: Shape = Shape::object(Tag::Path, &[("reason", &Shape::text(Tag::Finish))]);
+static OUTPUT: Shape = Shape::list(&Shape::path(&[
+    ("content", &CONTENT),
+    ("summary", &CONTENT),
+    ("name", &NAME),
+    ("arguments", &ARGUMENTS),
+    ("input", &ARGUMENTS),
+    ("operation", &ARGUMENTS),
+    ("code", &ARGUMENTS),
+    ("result", &MEDIA),
+]));
+static INCOMPLETE: Shape = Shape::path(&[("reason", &Shape::text(Tag::Finish))]);
 static MODEL: Shape = Shape::text(Tag::Model);
 static USAGE: Shape = Shape::object(
     Tag::Usage,
@@ -76,64 +67,55 @@ static USAGE: Shape = Shape::object(
         ("input_tokens", &counted(Count::Input)),
         ("output_tokens", &counted(Count::Output)),
         ("total_tokens", &counted(Count::Total)),
-        (
-            "input_tokens_details",
-            &Shape::object(Tag::Path, &[("cached_tokens", &counted(Count::Cached))]),
-        ),
+        ("input_tokens_details", &Shape::path(&[("cached_tokens", &counted(Count::Cached))])),
         (
             "output_tokens_details",
-            &Shape::object(Tag::Path, &[("reasoning_tokens", &counted(Count::Reasoning))]),
+            &Shape::path(&[("reasoning_tokens", &counted(Count::Reasoning))]),
         ),
     ],
 );
 /// Azure tells of its filters in the response, vLLM of the messages that it made of the input.
 static AZURE: Shape = Shape::scalar(Tag::Sign(Engine::AzureOpenAi));
 static VLLM: Shape = Shape::scalar(Tag::Sign(Engine::Vllm));
-static RESPONSE: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("model", &MODEL),
-        ("output", &OUTPUT),
-        ("incomplete_details", &INCOMPLETE),
-        ("usage", &USAGE),
-        ("error", &ERROR),
-        ("metrics", &METRICS),
-        ("timings", &TIMINGS),
-        ("content_filters", &AZURE),
-        ("input_messages", &VLLM),
-    ],
-);
+static RESPONSE: Shape = Shape::path(&[
+    ("model", &MODEL),
+    ("output", &OUTPUT),
+    ("incomplete_details", &INCOMPLETE),
+    ("usage", &USAGE),
+    ("error", &ERROR),
+    ("metrics", &METRICS),
+    ("timings", &TIMINGS),
+    ("content_filters", &AZURE),
+    ("input_messages", &VLLM),
+]);
 /// An event, or a response that is not streamed; that says what became of it where an event has its
 /// type.
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &KIND),
-        ("output_index", &Shape::scalar(Tag::Place(0))),
-        ("delta", &PIECE),
-        ("text", &PIECE),
-        ("refusal", &PIECE),
-        ("arguments", &PIECE),
-        ("input", &PIECE),
-        ("code", &PIECE),
-        ("diff", &PIECE),
-        ("partial_image_b64", &MEDIA),
-        ("part", &PART),
-        ("item", &ITEM),
-        ("response", &RESPONSE),
-        ("error", &ERROR),
-        ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
-        ("status", &KIND),
-        ("model", &MODEL),
-        ("output", &OUTPUT),
-        ("incomplete_details", &INCOMPLETE),
-        ("usage", &USAGE),
-        ("metrics", &METRICS),
-        ("timings", &TIMINGS),
-        ("content_filters", &AZURE),
-        ("input_messages", &VLLM),
-    ],
-);
+static ROOT: Shape = Shape::path(&[
+    ("type", &KIND),
+    ("output_index", &Shape::scalar(Tag::Place(0))),
+    ("delta", &PIECE),
+    ("text", &PIECE),
+    ("refusal", &PIECE),
+    ("arguments", &PIECE),
+    ("input", &PIECE),
+    ("code", &PIECE),
+    ("diff", &PIECE),
+    ("partial_image_b64", &MEDIA),
+    ("part", &PART),
+    ("item", &ITEM),
+    ("response", &RESPONSE),
+    ("error", &ERROR),
+    ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
+    ("status", &KIND),
+    ("model", &MODEL),
+    ("output", &OUTPUT),
+    ("incomplete_details", &INCOMPLETE),
+    ("usage", &USAGE),
+    ("metrics", &METRICS),
+    ("timings", &TIMINGS),
+    ("content_filters", &AZURE),
+    ("input_messages", &VLLM),
+]);
 
 /// Who may tell the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,8 +69,8 @@ thread_local! {
 
 impl Reader {
     fn spare(events: Events) -> Box<Self> {
-        static NO_SHAPE: Shape = Shape::scalar(Tag::Path);
-        static NO_MESSAGE: Message = Message::message(Tag::Path, &[]);
+        static NO_SHAPE: Shape = Shape::path(&[]);
+        static NO_MESSAGE: Message = Message::path(&[]);
         let new = || Self {
             json: MemoScanner::new(&NO_SHAPE),
             protobuf: Scanner::new(&NO_MESSAGE),

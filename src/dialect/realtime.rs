@@ -28,40 +28,28 @@ static RESPONSE_USAGE: Shape = Shape::object(
     &[
         ("input_tokens", &counted(Count::Input)),
         ("output_tokens", &counted(Count::Output)),
-        (
-            "input_token_details",
-            &Shape::object(Tag::Path, &[("cached_tokens", &counted(Count::Cached))]),
-        ),
+        ("input_token_details", &Shape::path(&[("cached_tokens", &counted(Count::Cached))])),
         // vLLM's.
         ("prompt_tokens", &counted(Count::Input)),
         ("completion_tokens", &counted(Count::Output)),
     ],
 );
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("type", &Shape::text(Tag::Kind)),
-        ("delta", &PIECE),
-        ("transcript", &ECHO),
-        ("item", &Shape::object(Tag::Path, &[("name", &ECHO)])),
-        ("usage", &RESPONSE_USAGE),
-        (
-            "response",
-            &Shape::object(
-                Tag::Path,
-                &[("status", &Shape::text(Tag::Finish)), ("usage", &RESPONSE_USAGE)],
-            ),
-        ),
-        // What kind of session it is stands where its end would.
-        (
-            "session",
-            &Shape::object(
-                Tag::Path,
-                &[("type", &Shape::text(Tag::Finish)), ("model", &Shape::text(Tag::Model))],
-            ),
-        ),
-    ],
-);
+static ROOT: Shape = Shape::path(&[
+    ("type", &Shape::text(Tag::Kind)),
+    ("delta", &PIECE),
+    ("transcript", &ECHO),
+    ("item", &Shape::path(&[("name", &ECHO)])),
+    ("usage", &RESPONSE_USAGE),
+    (
+        "response",
+        &Shape::path(&[("status", &Shape::text(Tag::Finish)), ("usage", &RESPONSE_USAGE)]),
+    ),
+    // What kind of session it is stands where its end would.
+    (
+        "session",
+        &Shape::path(&[("type", &Shape::text(Tag::Finish)), ("model", &Shape::text(Tag::Model))]),
+    ),
+]);
 
 /// The part that is being transcribed.
 const ITEM: u64 = 0;
@@ -131,15 +119,14 @@ pub struct ClientMessages {
 
 #[derive(Debug, Clone, Copy)]
 enum ClientTag {
-    Root,
     Type,
     Final,
 }
 
-static CLIENT_ROOT: Node<ClientTag> = Node::object(
-    ClientTag::Root,
-    &[("type", &Node::text(ClientTag::Type)), ("final", &Node::scalar(ClientTag::Final))],
-);
+static CLIENT_ROOT: Node<ClientTag> = Node::path(&[
+    ("type", &Node::text(ClientTag::Type)),
+    ("final", &Node::scalar(ClientTag::Final)),
+]);
 
 impl Default for ClientMessages {
     fn default() -> Self {

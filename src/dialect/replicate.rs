@@ -9,7 +9,7 @@ use super::{Dialect, Ending, finish_reason};
 pub static STREAM: Dialect = Dialect::text("replicate", &ROOT, conclude, Ending::Told);
 
 /// Only the end is JSON, and says why if the reason is an unusual one.
-static ROOT: Shape = Shape::object(Tag::Path, &[("reason", &Shape::text(Tag::Finish))]);
+static ROOT: Shape = Shape::path(&[("reason", &Shape::text(Tag::Finish))]);
 
 fn conclude(draft: &mut Draft, _: &mut Memory, name: &[u8]) {
     let reason = draft.choice.finish.take();

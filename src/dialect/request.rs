@@ -22,23 +22,19 @@ pub struct RequestFacts {
 
 #[derive(Debug, Clone, Copy)]
 enum Tag {
-    Root,
     Model,
     Stream,
     MaxTokens,
     Choices,
 }
 
-static ROOT: Node<Tag> = Node::object(
-    Tag::Root,
-    &[
-        ("model", &Node::text(Tag::Model)),
-        ("stream", &Node::scalar(Tag::Stream)),
-        ("max_tokens", &Node::scalar(Tag::MaxTokens)),
-        ("max_completion_tokens", &Node::scalar(Tag::MaxTokens)),
-        ("n", &Node::scalar(Tag::Choices)),
-    ],
-);
+static ROOT: Node<Tag> = Node::path(&[
+    ("model", &Node::text(Tag::Model)),
+    ("stream", &Node::scalar(Tag::Stream)),
+    ("max_tokens", &Node::scalar(Tag::MaxTokens)),
+    ("max_completion_tokens", &Node::scalar(Tag::MaxTokens)),
+    ("n", &Node::scalar(Tag::Choices)),
+]);
 
 /// Reads a request body in any split: JSON, or a form.
 #[derive(Debug, Default)]

@@ -41,7 +41,7 @@ pub(super) static META_INFO: Shape = Shape::object(
         ("completion_tokens_wo_jump_forward", &Shape::scalar(Tag::Sign(Engine::Sglang))),
     ],
 );
-pub(super) static OUTPUT_IDS: Shape = Shape::array(Tag::Path, &Shape::scalar(Tag::TokenId));
+pub(super) static OUTPUT_IDS: Shape = Shape::list(&Shape::scalar(Tag::TokenId));
 pub(super) static ITEM_META_INFO: Shape = Shape::object(
     Tag::Form(Form::Sglang),
     &[
@@ -60,16 +60,13 @@ static ITEM: Shape = Shape::object(
 );
 static ROOT: Shape = Shape {
     items: Some(&ITEM),
-    ..Shape::object(
-        Tag::Path,
-        &[
-            ("text", &Shape::scalar(Tag::Piece)),
-            ("output_ids", &OUTPUT_IDS),
-            ("meta_info", &META_INFO),
-            ("index", &Shape::scalar(Tag::Index)),
-            ("error", &Shape::scalar(Tag::Error)),
-        ],
-    )
+    ..Shape::path(&[
+        ("text", &Shape::scalar(Tag::Piece)),
+        ("output_ids", &OUTPUT_IDS),
+        ("meta_info", &META_INFO),
+        ("index", &Shape::scalar(Tag::Index)),
+        ("error", &Shape::scalar(Tag::Error)),
+    ])
 };
 
 // What is remembered of each prompt: how long its text is so far, and all events' texts together, and

@@ -10,9 +10,6 @@ use crate::wire::protobuf::Field;
 /// A place's meaning.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tag {
-    /// An object or array that only leads to others.
-    Path,
-
     /// What kind of event it is, in the API's words (`type`); kept for the dialect's conclusion.
     Kind,
     /// The same of the part that the event is about, where it has one.

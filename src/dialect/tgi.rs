@@ -30,41 +30,32 @@ pub(super) static TOKEN: Shape = Shape::object(
 /// LightLLM's stands in an array.
 pub(super) static GENERATED: Shape = Shape::array(Tag::Echo, &Shape::scalar(Tag::Echo));
 /// `input_length` is TGI's, `prompt_tokens` LoRAX's.
-pub(super) static DETAILS: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("finish_reason", &FINISH),
-        ("generated_tokens", &OUTPUT),
-        ("input_length", &INPUT),
-        ("prompt_tokens", &INPUT),
-    ],
-);
-pub(super) static ITEM_DETAILS: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("finish_reason", &FINISH),
-        ("generated_tokens", &Shape::scalar(Tag::ElementCount(Count::Output))),
-    ],
-);
+pub(super) static DETAILS: Shape = Shape::path(&[
+    ("finish_reason", &FINISH),
+    ("generated_tokens", &OUTPUT),
+    ("input_length", &INPUT),
+    ("prompt_tokens", &INPUT),
+]);
+pub(super) static ITEM_DETAILS: Shape = Shape::path(&[
+    ("finish_reason", &FINISH),
+    ("generated_tokens", &Shape::scalar(Tag::ElementCount(Count::Output))),
+]);
 static ITEM: Shape = Shape::object(
     Tag::Choice,
     &[("generated_text", &Shape::scalar(Tag::Answer)), ("details", &ITEM_DETAILS)],
 );
 static ROOT: Shape = Shape {
     items: Some(&ITEM),
-    ..Shape::object(
-        Tag::Path,
-        &[
-            ("token", &TOKEN),
-            ("generated_text", &GENERATED),
-            ("details", &DETAILS),
-            ("error", &Shape::scalar(Tag::Error)),
-            ("finished", &Shape::scalar(Tag::Done)),
-            ("finish_reason", &FINISH),
-            ("count_output_tokens", &OUTPUT),
-            ("prompt_tokens", &INPUT),
-        ],
-    )
+    ..Shape::path(&[
+        ("token", &TOKEN),
+        ("generated_text", &GENERATED),
+        ("details", &DETAILS),
+        ("error", &Shape::scalar(Tag::Error)),
+        ("finished", &Shape::scalar(Tag::Done)),
+        ("finish_reason", &FINISH),
+        ("count_output_tokens", &OUTPUT),
+        ("prompt_tokens", &INPUT),
+    ])
 };
 
 /// The key of the text that tokens brought.

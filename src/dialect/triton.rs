@@ -13,14 +13,11 @@ use super::{Dialect, Ending};
 
 pub static TRITON: Dialect = Dialect::streamed_as_sse("triton", &ROOT, conclude, Ending::Body);
 
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("text_output", &Shape::array(Tag::Answer, &Shape::scalar(Tag::Answer))),
-        ("model_name", &Shape::text(Tag::Model)),
-        ("error", &Shape::scalar(Tag::Error)),
-    ],
-);
+static ROOT: Shape = Shape::path(&[
+    ("text_output", &Shape::array(Tag::Answer, &Shape::scalar(Tag::Answer))),
+    ("model_name", &Shape::text(Tag::Model)),
+    ("error", &Shape::scalar(Tag::Error)),
+]);
 
 fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
     if draft.facts.model.is_some() {

@@ -29,16 +29,13 @@ static CHOICE: Shape = Shape::object(
 );
 /// One text, or one for each sample.
 pub(super) static TEXT: Shape = Shape::array(Tag::Piece, &Shape::scalar(Tag::Piece));
-static ROOT: Shape = Shape::object(
-    Tag::Path,
-    &[
-        ("choices", &Shape::array(Tag::Path, &CHOICE)),
-        ("text", &TEXT),
-        ("model", &Shape::text(Tag::Model)),
-        ("usage", &USAGE),
-        ("error", &ERROR),
-    ],
-);
+static ROOT: Shape = Shape::path(&[
+    ("choices", &Shape::list(&CHOICE)),
+    ("text", &TEXT),
+    ("model", &Shape::text(Tag::Model)),
+    ("usage", &USAGE),
+    ("error", &ERROR),
+]);
 
 /// The key of the text that was told so far, with the prompt.
 const TEXT_SO_FAR: u64 = 0;

@@ -279,7 +279,7 @@ impl<T: Copy + 'static> Scanner<T> {
             return;
         }
         if let Some(node) = self.at.node {
-            sink(node.tag, Token::Open);
+            node.tell(Token::Open, sink);
         }
         if let Some(slot) = self.at.path.get_mut(self.at.depth) {
             *slot = self.at.node;
@@ -305,9 +305,9 @@ impl<T: Copy + 'static> Scanner<T> {
         if let Some(node) = self.container() {
             if self.at.raw_depth == self.at.depth {
                 self.at.raw_depth = 0;
-                sink(node.tag, Token::Raw { chars: self.raw_chars });
+                node.tell(Token::Raw { chars: self.raw_chars }, sink);
             }
-            sink(node.tag, Token::Close);
+            node.tell(Token::Close, sink);
         }
         self.at.depth -= 1;
         self.at.objects >>= 1;
@@ -395,7 +395,7 @@ impl<T: Copy + 'static> Scanner<T> {
                 _ => Token::Null,
             },
         };
-        sink(node.tag, token);
+        node.tell(token, sink);
     }
 }
 

@@ -14,8 +14,8 @@ const MAX_DEPTH: usize = 8;
 /// A place in a message.
 #[derive(Debug)]
 pub struct Field<T: 'static> {
-    /// What the reports call this place.
-    pub tag: T,
+    /// What the reports call this place; of one that only leads to others, nothing is reported.
+    pub tag: Option<T>,
     pub kind: Kind,
     /// The wanted fields, if a message stands here.
     pub fields: &'static [(u64, &'static Self)],
@@ -38,27 +38,39 @@ pub enum Kind {
 impl<T: Copy> Field<T> {
     /// An integer, or many.
     pub const fn number(tag: T) -> Self {
-        Self { tag, kind: Kind::Number, fields: &[] }
+        Self { tag: Some(tag), kind: Kind::Number, fields: &[] }
     }
 
     /// A bool.
     pub const fn bool(tag: T) -> Self {
-        Self { tag, kind: Kind::Bool, fields: &[] }
+        Self { tag: Some(tag), kind: Kind::Bool, fields: &[] }
     }
 
     /// A string.
     pub const fn text(tag: T) -> Self {
-        Self { tag, kind: Kind::Text, fields: &[] }
+        Self { tag: Some(tag), kind: Kind::Text, fields: &[] }
     }
 
     /// Bytes.
     pub const fn bytes(tag: T) -> Self {
-        Self { tag, kind: Kind::Bytes, fields: &[] }
+        Self { tag: Some(tag), kind: Kind::Bytes, fields: &[] }
     }
 
     /// A message with wanted fields.
     pub const fn message(tag: T, fields: &'static [(u64, &'static Self)]) -> Self {
-        Self { tag, kind: Kind::Message, fields }
+        Self { tag: Some(tag), ..Self::path(fields) }
+    }
+
+    /// A message that only leads to its fields.
+    pub const fn path(fields: &'static [(u64, &'static Self)]) -> Self {
+        Self { tag: None, kind: Kind::Message, fields }
+    }
+
+    /// Reports what stands here.
+    fn tell(&self, token: Token<'_>, sink: &mut impl FnMut(T, Token<'_>)) {
+        if let Some(tag) = self.tag {
+            sink(tag, token);
+        }
     }
 }
 
@@ -199,8 +211,10 @@ impl<T: Copy + 'static> Scanner<T> {
 
     fn number(&self, value: u64, sink: &mut impl FnMut(T, Token<'_>)) {
         match self.field {
-            Some(Field { tag, kind: Kind::Bool, .. }) => sink(*tag, Token::Bool(value != 0)),
-            Some(Field { tag, kind: Kind::Number, .. }) => sink(*tag, Token::Number(value as f64)),
+            Some(field) if field.kind == Kind::Bool => field.tell(Token::Bool(value != 0), sink),
+            Some(field) if field.kind == Kind::Number => {
+                field.tell(Token::Number(value as f64), sink);
+            }
             _ => {}
         }
     }
@@ -226,8 +240,8 @@ impl<T: Copy + 'static> Scanner<T> {
             self.state = State::Failed(Malformed::Syntax);
             return;
         };
-        if let Some(Field { tag, kind: Kind::Bytes, .. }) = self.field {
-            sink(*tag, Token::Raw { chars: length });
+        if let Some(field) = self.field.filter(|field| field.kind == Kind::Bytes) {
+            field.tell(Token::Raw { chars: length }, sink);
         }
         match self.field {
             Some(field) if field.kind == Kind::Message => {
@@ -235,7 +249,7 @@ impl<T: Copy + 'static> Scanner<T> {
                     self.state = State::Failed(Malformed::TooDeep);
                     return;
                 }
-                sink(field.tag, Token::Open);
+                field.tell(Token::Open, sink);
                 self.open.push(Level { field, end });
                 self.end_value(sink);
             }
@@ -281,7 +295,7 @@ impl<T: Copy + 'static> Scanner<T> {
         self.count.end();
         if let Some(field) = self.field {
             let (chars, valid) = (self.count.chars(), !self.count.invalid());
-            sink(field.tag, Token::Text { chars, text: &self.text, valid });
+            field.tell(Token::Text { chars, text: &self.text, valid }, sink);
         }
         self.end_value(sink);
     }
@@ -297,7 +311,7 @@ impl<T: Copy + 'static> Scanner<T> {
                 self.state = State::Failed(Malformed::Syntax);
                 return;
             }
-            sink(field.tag, Token::Close);
+            field.tell(Token::Close, sink);
             self.open.pop();
         }
     }

@@ -3,8 +3,8 @@
 /// A place in the document. The same node may meet a scalar, an object or an array there.
 #[derive(Debug)]
 pub struct Node<T: 'static> {
-    /// What the reports call this place.
-    pub tag: T,
+    /// What the reports call this place; of one that only leads to others, nothing is reported.
+    pub tag: Option<T>,
     /// What is told of a string that stands here.
     pub strings: Strings,
     /// Whether an object or array is counted as a whole; then nothing in it is wanted beside.
@@ -27,9 +27,19 @@ pub enum Strings {
 }
 
 impl<T: Copy> Node<T> {
+    /// An object that only leads to its members.
+    pub const fn path(keys: &'static [(&'static str, &'static Self)]) -> Self {
+        Self { tag: None, strings: Strings::Counted, raw: false, keys, items: None }
+    }
+
+    /// An array that only leads to its elements.
+    pub const fn list(items: &'static Self) -> Self {
+        Self { items: Some(items), ..Self::path(&[]) }
+    }
+
     /// A scalar whose text is counted but not kept.
     pub const fn scalar(tag: T) -> Self {
-        Self { tag, strings: Strings::Counted, raw: false, keys: &[], items: None }
+        Self { tag: Some(tag), ..Self::path(&[]) }
     }
 
     /// A scalar whose text is the same in all documents of a stream, and counted but not kept.
@@ -55,6 +65,13 @@ impl<T: Copy> Node<T> {
     /// An array with wanted elements.
     pub const fn array(tag: T, items: &'static Node<T>) -> Self {
         Self { items: Some(items), ..Self::scalar(tag) }
+    }
+
+    /// Reports what stands here.
+    pub(super) fn tell(&self, token: Token<'_>, sink: &mut impl FnMut(T, Token<'_>)) {
+        if let Some(tag) = self.tag {
+            sink(tag, token);
+        }
     }
 }
 

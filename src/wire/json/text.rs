@@ -25,7 +25,7 @@ impl<T: Copy + 'static> Scanner<T> {
                 } else if let Some(node) = self.at.node {
                     self.count.end();
                     let (chars, valid) = (self.count.chars(), !self.count.invalid());
-                    sink(node.tag, Token::Text { chars, text: &self.text, valid });
+                    node.tell(Token::Text { chars, text: &self.text, valid }, sink);
                 }
                 self.end_value();
                 rest
