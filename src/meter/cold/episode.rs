@@ -7,7 +7,7 @@ use std::time::Duration;
 /// tells and nobody asks: some servers open it first and load then, and say so to the next who asks.
 pub(super) const SETTLING: Duration = Duration::from_secs(30);
 /// A boot, or an outage, in which nobody asked for so long is of no concern to the next who asks.
-const UNASKED: Duration = Duration::from_secs(600);
+pub(super) const UNASKED: Duration = Duration::from_secs(600);
 
 /// A time in which the server was not ready.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Whether the server is there at all.
 
-use super::episode::{Episode, SETTLING, end_as_asked, is_forgotten};
+use super::episode::{Episode, SETTLING, UNASKED, end_as_asked, is_forgotten};
 use super::{ColdConfig, ColdStart, Past, Reason};
 use std::time::Duration;
 
@@ -73,8 +73,11 @@ pub(super) struct Server {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing is known: we have just started.
-    Starting,
+    /// Nothing is known: we have just started, or nothing has answered since. `unasked`: nobody had asked for
+    /// so long that what the next to ask meets began with that.
+    Starting {
+        unasked: bool,
+    },
     Ready,
     Away(Episode),
     /// Its port is open again. `waited`: somebody has been waiting since, and the first output ends it.
@@ -102,7 +105,7 @@ impl Server {
         Self {
             config,
             start: now,
-            state: State::Starting,
+            state: State::Starting { unasked: false },
             suspicion: None,
             broke: None,
             demand: now,
@@ -115,8 +118,10 @@ impl Server {
 
     /// Somebody asks; `is_idle`: nobody else does.
     pub fn arrived(&mut self, at: Duration, is_idle: bool) {
-        if let State::Away(episode) = &mut self.state {
-            episode.unasked |= episode.is_unasked(self.demand, at);
+        match &mut self.state {
+            State::Away(episode) => episode.unasked |= episode.is_unasked(self.demand, at),
+            State::Starting { unasked } => *unasked |= at.saturating_sub(self.demand) > UNASKED,
+            State::Ready | State::Back { .. } => {}
         }
         self.suspicion.take_if(|one| one.probed && is_idle && at > self.demand + SILENCE);
         self.demand = self.demand.max(at);
@@ -138,7 +143,7 @@ impl Server {
     }
 
     fn raise(&mut self, new: Suspicion) {
-        if let State::Ready | State::Back { .. } = self.state {
+        if let State::Ready | State::Back { .. } | State::Starting { unasked: true } = self.state {
             let old = self.suspicion.unwrap_or(new);
             self.suspicion = Some(Suspicion {
                 since: old.since.min(new.since),
@@ -168,7 +173,7 @@ impl Server {
                 *waited = false;
                 true
             }
-            State::Starting | State::Ready => {
+            State::Starting { .. } | State::Ready => {
                 if self.config.has_health {
                     self.raise(Suspicion {
                         since: asked,
@@ -204,7 +209,7 @@ impl Server {
         }
         match self.state {
             State::Ready => None,
-            State::Starting => {
+            State::Starting { .. } => {
                 self.state = State::Ready;
                 None
             }
@@ -272,9 +277,19 @@ impl Server {
         let is_answered = |one: &mut Suspicion| found != Probe::Ready || one.raised <= asked;
         let suspicion = self.suspicion.take_if(is_answered);
         match (&mut self.state, found) {
-            (State::Starting, Probe::Ready | Probe::Unclear) => self.state = State::Ready,
-            (State::Starting, Probe::Silent) => {}
-            (State::Starting, found) => {
+            (State::Starting { .. }, Probe::Ready | Probe::Unclear) => self.state = State::Ready,
+            (State::Starting { .. }, Probe::Silent) => {
+                if let Some(suspicion) = suspicion {
+                    self.still(suspicion);
+                }
+            }
+            (State::Starting { unasked: true }, found) => {
+                if let Some(suspicion) = suspicion {
+                    self.state = State::Ready;
+                    self.decide(suspicion, found);
+                }
+            }
+            (State::Starting { unasked: false }, found) => {
                 self.state = State::Away(Episode::new(self.start, Reason::Boot));
                 if found == Probe::Open {
                     self.open_port(at);
@@ -379,7 +394,7 @@ impl Server {
         // Silence while nobody asks is not worth to be asked about for ever.
         let wanted = |due: &Duration| !is_idle || *due <= self.demand + SILENCE;
         match (&self.state, self.suspicion) {
-            (State::Starting, _) => Some(after(self.start)).filter(wanted),
+            (State::Starting { .. }, _) => Some(after(self.start)).filter(wanted),
             (State::Away(episode), _) => Some(after(episode.began)),
             (_, Some(Suspicion { since, probed: true, .. })) => Some(after(since)).filter(wanted),
             (_, Some(suspicion)) => {
@@ -391,7 +406,7 @@ impl Server {
     }
 
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, State::Starting)
+        matches!(self.state, State::Starting { .. })
     }
 
     pub fn is_up(&self) -> bool {
