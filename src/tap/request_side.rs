@@ -116,6 +116,11 @@ impl RequestSide {
     /// The next bytes of the body.
     pub fn data(&self, bytes: &[u8]) {
         self.passed(bytes.len());
+        self.peek(bytes);
+    }
+
+    /// The same, of a body that goes nowhere.
+    pub fn peek(&self, bytes: &[u8]) {
         if let Some(peek) = lock(&self.peek).as_mut() {
             peek.push(bytes);
         }
