@@ -20,11 +20,13 @@ pub(super) struct Episode {
     pub outage: bool,
     /// Nobody had asked for so long that the next refusal begins another.
     pub unasked: bool,
+    /// It began while others were served: what waits for nobody to ask did not scale to zero.
+    pub in_use: bool,
 }
 
 impl Episode {
     pub fn new(began: Duration, reason: Reason) -> Self {
-        Self { began, reason, loading: None, outage: false, unasked: false }
+        Self { began, reason, loading: None, outage: false, unasked: false, in_use: false }
     }
 
     /// Whether nobody wants to know of it, if nobody asked since `demand`.

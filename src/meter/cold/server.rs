@@ -68,6 +68,9 @@ pub(super) struct Server {
     /// When the last one began that did not find the server ready.
     unready: Duration,
     past: Option<Past>,
+    /// When it was last away, whatever that was, and whether that began while it was in use.
+    away_until: Option<Duration>,
+    was_in_use: bool,
     ladder: Ladder,
 }
 
@@ -98,6 +101,8 @@ struct Suspicion {
     loading: bool,
     /// A probe has come back since, silent.
     probed: bool,
+    /// All demands that failed came while others were served, or soon after.
+    in_use: bool,
 }
 
 impl Server {
@@ -112,6 +117,8 @@ impl Server {
             probed: None,
             unready: now,
             past: None,
+            away_until: None,
+            was_in_use: false,
             ladder: Ladder::default(),
         }
     }
@@ -127,16 +134,18 @@ impl Server {
         self.demand = self.demand.max(at);
     }
 
-    /// A demand failed that met the server at `since`: to be probed at once.
-    pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool) {
+    /// A demand failed that met the server at `since`: to be probed at once. `in_use`: others were served then, or
+    /// had been not long before.
+    pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool, in_use: bool) {
         self.demand = self.demand.max(at);
         if let State::Away(episode) = &mut self.state
             && episode.unasked
             && !broke
         {
-            *episode = Episode::new(since, Reason::Unreachable);
+            *episode = Episode { in_use, ..Episode::new(since, Reason::Unreachable) };
         }
-        self.raise(Suspicion { since, raised: at, broke, loading: false, probed: false });
+        let (loading, probed) = (false, false);
+        self.raise(Suspicion { since, raised: at, broke, loading, probed, in_use });
         if broke {
             self.broke = self.broke.max(Some(at));
         }
@@ -151,6 +160,7 @@ impl Server {
                 broke: old.broke || new.broke,
                 loading: old.loading || new.loading,
                 probed: false,
+                in_use: old.in_use && new.in_use,
             });
         }
     }
@@ -181,6 +191,7 @@ impl Server {
                         broke: false,
                         loading: true,
                         probed: false,
+                        in_use: false,
                     });
                 }
                 false
@@ -235,13 +246,15 @@ impl Server {
     }
 
     fn end(&mut self, episode: Episode, ended: Duration) -> Option<ColdStart> {
-        let Episode { began, reason, outage, .. } = episode;
+        let Episode { began, reason, outage, in_use, .. } = episode;
         self.state = State::Ready;
         self.suspicion = None;
+        self.away_until = Some(ended);
+        self.was_in_use = in_use;
         let is_cold_start = !outage && ended.saturating_sub(began) <= self.config.outage;
         is_cold_start.then(|| {
             self.past = Some(Past { reason, unready: ended, ended });
-            ColdStart { reason, model: None, began, ended }
+            ColdStart { reason, model: None, began: Some(began), ended }
         })
     }
 
@@ -330,7 +343,7 @@ impl Server {
 
     /// What a probe has made of a suspicion.
     fn decide(&mut self, suspicion: Suspicion, found: Probe) {
-        let Suspicion { since, broke, loading, .. } = suspicion;
+        let Suspicion { since, broke, loading, in_use, .. } = suspicion;
         let broke_before = self
             .broke
             .is_some_and(|broke| broke <= since && since.saturating_sub(broke) <= JUST_BEFORE);
@@ -339,11 +352,12 @@ impl Server {
             (true, false) => Reason::Loading,
             (false, false) => Reason::Unreachable,
         };
+        let away = State::Away(Episode { in_use, ..Episode::new(since, reason) });
         match found {
             Probe::Ready => {}
-            Probe::Refused => self.state = State::Away(Episode::new(since, reason)),
+            Probe::Refused => self.state = away,
             // A health path that fails under load is no cold start, unless the server says so too.
-            Probe::Open if loading => self.state = State::Away(Episode::new(since, reason)),
+            Probe::Open if loading => self.state = away,
             Probe::Open | Probe::Unclear => {}
             Probe::Silent => self.still(suspicion),
         }
@@ -403,6 +417,21 @@ impl Server {
             }
             (_, None) => None,
         }
+    }
+
+    /// It is there, and was not away just before.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// When it was last away, if it was: as a cold start, or an outage.
+    pub fn away_until(&self) -> Option<Duration> {
+        self.away_until
+    }
+
+    /// Whether it was in use when it was last away: others were served as that began, or had been not long before.
+    pub fn was_in_use(&self) -> bool {
+        self.was_in_use
     }
 
     pub fn is_starting(&self) -> bool {

@@ -52,8 +52,7 @@ fn none_is_invented_where_times_have_a_power_law() {
 
 #[test]
 fn memory_is_bounded() {
-    let config = ColdConfig { idle: secs(60.0), outage: secs(3600.0), has_health: false };
-    let mut cold = ColdStarts::new(config, Duration::ZERO);
+    let mut cold = World::new(Up::Ready, false).cold;
     for number in 0..10_000u32 {
         let at = Duration::from_secs(number.into());
         let model = format!("{number}{}", "\u{20ac}".repeat(200));
@@ -71,8 +70,7 @@ fn memory_is_bounded() {
 
 #[test]
 fn a_load_that_no_wait_holds_is_none() {
-    let config = ColdConfig { idle: secs(60.0), outage: secs(3600.0), has_health: false };
-    let mut cold = ColdStarts::new(config, Duration::ZERO);
+    let mut cold = World::new(Up::Ready, false).cold;
     for load in [5.0, f64::NAN, -1.0, 1e300] {
         let ask = cold.arrived(secs(1.0));
         let at = secs(1.4);
