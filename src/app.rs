@@ -171,6 +171,9 @@ impl App {
                 // Beside the others, not among them: they end with the runtime.
                 tokio::spawn(socket::watch_lag(beats, observe_lag));
                 for (connector, tap) in watched {
+                    if let Some(pages) = proxy::watch_pages(&connector, &tap) {
+                        tokio::spawn(pages);
+                    }
                     tokio::spawn(proxy::watch(connector, tap));
                 }
                 for (listener, tls, upstream) in listeners {

@@ -143,7 +143,9 @@ fn an_upstream_that_is_not_there() {
     client.send(chat::request());
     assert_ours(&client.message(), 502, "upstream_unreachable");
     let record = gauge.assert_one("upstream_unreachable");
-    assert_eq!((&record["model"], &record["head_s"]), (&Value::Null, &Value::Null));
+    // What of its body had come tells the model, and none of it went up.
+    assert_eq!((&record["model"], &record["bytes_up"]), (&"m".into(), &0.into()));
+    assert_eq!(record["head_s"], Value::Null);
     assert_eq!(gauge.scrape().sum("streamgauge_time_to_response_head_seconds_count", &[]), 0.0);
 }
 

@@ -322,7 +322,7 @@ fn count_over_the_log() {
     // Ollama streams unasked.
     let unasked = chat::post("/api/chat", "", br#"{"model":"unasked"}"#);
     clients.push(leaving(script, unasked, 900));
-    clients.push(patient(nobody, request("/v1/chat/completions", "good", true)));
+    clients.push(patient(nobody, request("/v1/chat/completions", "rejected", true)));
     // No inference.
     clients.push(patient(script, request("/v1/nothing", "good", true)));
     for i in 0..24 {
@@ -365,7 +365,7 @@ fn count_over_the_log() {
     assert_eq!(judged("whole"), scrape.sum("streamgauge_arrivals_total", &inference));
     assert_eq!(judged("whole"), (count - 1) as f64, "all but what is no inference");
     assert_eq!(judged("chat"), (count - 1 - 8) as f64, "nor what goes to the other upstream");
-    assert_eq!(judged("long-models"), 2.0);
+    assert_eq!(judged("long-models"), 3.0);
 
     let one = |model: &str, upstream: &str| {
         let found = lines.iter().find(|line| {
@@ -378,10 +378,11 @@ fn count_over_the_log() {
         let told = serde_json::from_value::<Option<bool>>(line["slo"]["chat"].clone()).unwrap();
         assert_eq!(label(told), met, "{line}");
     }
-    // We answered before its body told a model.
+    // Nobody got its body, in which the model is.
     let unreachable = lines.iter().find(|line| line["upstream"] == "nobody").unwrap();
     assert_eq!(unreachable["outcome"], "upstream_unreachable");
-    assert_eq!(unreachable["slo"], json!({"chat": false, "whole": false}));
+    assert_eq!(unreachable["slo"], json!({"chat": false, "long-models": false, "whole": false}));
+    assert_eq!((&unreachable["model"], &unreachable["bytes_up"]), (&"rejected".into(), &0.into()));
     assert_eq!(one("good", "scripted")["slo"], json!({"chat": true, "whole": true}));
     assert_eq!(one("unasked", "scripted")["slo"]["chat"], false);
     assert_eq!(one("slow-document", "scripted")["slo"]["whole"], false);
@@ -404,6 +405,53 @@ fn count_over_the_log() {
     let in_flight = scrape.sum("streamgauge_in_flight_requests", &inference);
     let judged = scrape.sum("streamgauge_slo_requests_total", &["slo=\"whole\""]);
     assert_eq!((arrived, in_flight), (judged + in_flight, 1.0));
+}
+
+#[test]
+fn what_a_refused_request_had_sent_tells_its_model() {
+    let upstreams = [("scripted", nobody()), ("sim", nobody()), ("nobody", nobody())];
+    let gauge = with_classes("refused", &upstreams);
+    let body = |prompt: usize| {
+        let messages = json!([{"role": "user", "content": "x".repeat(prompt)}]);
+        // As OpenAI's client writes it: the model comes last.
+        format!(r#"{{"messages":{messages},"model":"long"}}"#).into_bytes()
+    };
+    let ask = |request: &[u8], rest: &[u8], number: usize| {
+        let mut client = Wire::connect(gauge.proxy);
+        client.send(request);
+        let answer = client.message();
+        client.try_send(rest);
+        let line = gauge.requests_when(number).pop().unwrap();
+        assert_eq!(line["outcome"], "upstream_unreachable");
+        (answer, line["model"].clone(), line["slo"]["long-models"].clone())
+    };
+    let small = chat::post("/v1/chat/completions", "", &body(10));
+    let (answer, model, met) = ask(&small, b"", 1);
+    assert_eq!((answer.status(), model, met), (502, json!("long"), json!(false)));
+    // What has not come is not waited for.
+    let front = &small[..small.len() - 10];
+    let (answer, model, met) = ask(front, &small[small.len() - 10..], 2);
+    assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
+    // Nor is it asked for: the first answer is the last.
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\nExpect: 100-continue\r\n\r\n";
+    let (answer, model, met) = ask(head.as_bytes(), b"", 3);
+    assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
+    // One after the other on a connection: each began with its own first byte.
+    let mut client = Wire::connect(gauge.proxy);
+    for number in [4, 5] {
+        client.send(&small);
+        assert_eq!(client.message().status(), 502);
+        let line = gauge.requests_when(number).pop().unwrap();
+        assert!(line["duration_s"].as_f64() < Some(0.4), "{line}");
+        assert_eq!(line["model"], "long");
+        pause(500);
+    }
+    // More than is read.
+    let large = chat::post("/v1/chat/completions", "", &body(4_000_000));
+    let mut client = Wire::connect(gauge.proxy);
+    client.try_send(&large);
+    let line = gauge.requests_when(6).pop().unwrap();
+    assert_eq!((&line["outcome"], &line["model"]), (&"upstream_unreachable".into(), &Value::Null));
 }
 
 #[test]

@@ -5,11 +5,12 @@ mod support;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::io::Write;
+use streamgauge::config::Sources;
 use streamgauge::tap::Faults;
 use support::rng::Rng;
 use support::text_format::parse;
 use support::wire::chunk;
-use support::{Gauge, Scrape, Upstream, Wire, chat, scrape};
+use support::{Gauge, Scrape, Upstream, Wire, chat, scrape, wait_for};
 
 /// Sends `answer` through a proxy; fails unless its body arrives as it was sent, and `reason` alone is
 /// counted as not measured. Gives the scrape and the line of the log.
@@ -56,6 +57,73 @@ fn a_fault_in_the_meter() {
     let (scrape, record) = passes(&answer, Some("panic"), faults);
     assert_eq!(scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]), 1.0);
     assert_eq!((&record["outcome"], &record["status"]), (&"ok".into(), &200.into()));
+}
+
+/// Sends a request twice on one connection through a meter that panics on `boom`; fails unless both get the
+/// answer, and each costs one panic. Gives the scrape, and the line of the first.
+fn survives(request: &[u8], answer: &[u8]) -> (Scrape, Value) {
+    let upstream = Upstream::answering(answer);
+    let faults = Faults { panic_on: Some(b"boom".to_vec()) };
+    let gauge = Gauge::with(upstream.address, &[], faults);
+    let mut client = Wire::connect(gauge.proxy);
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let (head, body) = answer.split_at(end);
+    let sent = support::Message { head: head.to_vec(), body: body.to_vec() };
+    for _ in 0..2 {
+        client.send(request);
+        let got = client.message();
+        assert_eq!((&got.head, got.data()), (&sent.head, sent.data()));
+    }
+    let record = gauge.requests_when(2).remove(0);
+    assert_eq!((&record["outcome"], &record["status"]), (&"ok".into(), &200.into()));
+    let scrape = gauge.scrape();
+    scrape.assert_balanced();
+    assert_eq!(scrape.sum("streamgauge_unparsed_total", &["reason=\"panic\""]), 2.0);
+    assert_eq!(scrape.sum("streamgauge_unparsed_total", &[]), 2.0);
+    (scrape, record)
+}
+
+#[test]
+fn a_fault_at_the_heads_and_in_the_queue() {
+    const TTFT: &str = "gen_ai_server_time_to_first_token_seconds_count";
+    let answer = chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]);
+    let body = br#"{"model":"m","stream":true,"messages":[]}"#;
+    // It is not known what was asked for.
+    let (scrape, record) = survives(&chat::post("/boom/v1/chat/completions", "", body), &answer);
+    assert_eq!((&record["operation"], &record["path"]), (&"other".into(), &"other".into()));
+    assert_eq!(record["bytes_up"], json!(body.len()));
+    assert!(!scrape.has(TTFT));
+    // The stream is measured, and its wait is not estimated.
+    let (scrape, record) = survives(&chat::request_for("boom"), &answer);
+    assert_eq!((scrape.sum(TTFT, &[]), &record["model"]), (2.0, &"boom".into()));
+    assert_eq!(record["queue_s"], Value::Null);
+    // The answer is not read.
+    let text = String::from_utf8(answer).unwrap();
+    let answer = text.replace("text/event-stream", "text/event-stream; boom=1").into_bytes();
+    let (scrape, record) = survives(&chat::request(), &answer);
+    assert_eq!((&record["operation"], &record["ttft_s"]), (&"chat".into(), &Value::Null));
+    assert!(!scrape.has(TTFT));
+}
+
+#[test]
+fn a_fault_where_streams_are_looked_at() {
+    let upstream = Upstream::answering("");
+    let name = format!("streamgauge-{}-boom.toml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    let text = format!(
+        "[[proxies]]\nname = 'boom'\nlisten = '127.0.0.1:0'\nupstream = 'http://{}'\n",
+        upstream.address
+    );
+    std::fs::write(&file, text).unwrap();
+    let flags = vec![("admin", "127.0.0.1:0".to_owned())];
+    let sources = Sources { file: Some(file.clone()), flags, ..Sources::default() };
+    let gauge = Gauge::start(&sources, Faults { panic_on: Some(b"boom".to_vec()) });
+    std::fs::remove_file(file).unwrap();
+    // The next look comes, whatever became of the one before.
+    wait_for("the second fault", || {
+        let panics = gauge.scrape().sum("streamgauge_unparsed_total", &["reason=\"panic\""]);
+        (panics >= 2.0).then_some(())
+    });
 }
 
 #[test]

@@ -167,6 +167,7 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         connect_timeout: seconds(values, "connect_timeout_seconds"),
         idle_timeout: seconds(values, "pool_idle_timeout_seconds"),
         health_path: text("health_path"),
+        metrics_path: text("server_metrics_path"),
     };
     let engine = match values.get("engine") {
         Some(Read::Text(engine)) => engine.clone(),
@@ -176,6 +177,7 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         idle: seconds(values, "cold_idle_seconds"),
         outage: seconds(values, "outage_seconds"),
         has_health: upstream.health_path.is_some(),
+        has_page: upstream.metrics_path.is_some(),
     };
     Some(ProxyConfig {
         tap: TapConfig {
@@ -401,6 +403,7 @@ mod tests {
             connect_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             health_path: None,
+            metrics_path: None,
         };
         let listen: SocketAddr = "0.0.0.0:8080".parse().unwrap();
         for (host, expected) in [

@@ -110,6 +110,7 @@ pub const KEYS: &[Key] = &[
     proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
     proxy_key("trust_request_start", Kind::Flag, Some("false")),
     proxy_key("health_path", Kind::UrlPath, None),
+    proxy_key("server_metrics_path", Kind::UrlPath, None),
     proxy_key("cold_idle_seconds", Kind::Seconds(1.0, 86400.0), Some("60.0")),
     proxy_key("outage_seconds", Kind::Seconds(1.0, 604_800.0), Some("3600.0")),
     proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),

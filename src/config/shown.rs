@@ -43,6 +43,7 @@ pub(super) fn shown(
                 connect_timeout,
                 idle_timeout,
                 health_path,
+                metrics_path,
                 ..
             } = &proxy.upstream;
             let (cert, key) = proxy.tls.as_ref().map(|files| (&files.cert, &files.key)).unzip();
@@ -61,6 +62,7 @@ pub(super) fn shown(
                 "stall_seconds": proxy.tap.stall.as_secs_f64(),
                 "labels": proxy.tap.labels,
                 "health_path": health_path,
+                "server_metrics_path": metrics_path,
                 "cold_idle_seconds": proxy.tap.cold.idle.as_secs_f64(),
                 "outage_seconds": proxy.tap.cold.outage.as_secs_f64(),
                 "connect_timeout_seconds": connect_timeout.as_secs_f64(),

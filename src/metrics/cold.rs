@@ -25,16 +25,24 @@ impl ColdSeries {
         Self { families, upstream: upstream.to_owned() }
     }
 
-    /// A cold start has ended; `model` is the label of the model whose output ended it.
-    pub fn ended(&self, model: &str, reason: Reason, length: Duration) {
+    /// A cold start has ended; `model` is the label of the model whose output ended it. `length`: `None` if that
+    /// cannot be known.
+    pub fn ended(&self, model: &str, reason: Reason, length: Option<Duration>) {
         let labels = [&*self.upstream, model, reason.label()];
         self.families.cold_starts.with_label_values(&labels).inc();
-        self.families.cold_start.with_label_values(&labels).observe(length.as_secs_f64());
+        if let Some(length) = length {
+            self.families.cold_start.with_label_values(&labels).observe(length.as_secs_f64());
+        }
     }
 
     /// Whether the upstream is ready.
     pub fn up(&self, is_up: bool) {
         self.families.up.with_label_values(&[&self.upstream]).set(i64::from(is_up));
+    }
+
+    /// The upstream's process tells that it started then, in seconds since 1970.
+    pub fn started(&self, at: f64) {
+        self.families.started.with_label_values(&[&self.upstream]).set(at);
     }
 
     /// How far the upstream came since our own start.

@@ -294,13 +294,16 @@ metrics! {
         "When scraped; once the first probe has come back.";
     COLD_STARTS: "streamgauge_cold_starts_total", Type::Counter, labels!("upstream", "gen_ai_request_model", "reason"),
         "Cold starts, by the model whose output ended them (other if there was none) and why: boot, restarted, unreachable, loading, reported_load, idle.",
-        "When one has ended; an outage is none.";
+        "When one has ended; an outage is none. A restart that only server_metrics_path tells of: when the page came.";
     COLD_START: "streamgauge_cold_start_seconds", Type::Histogram(LATENCY), labels!("upstream", "gen_ai_request_model", "reason"),
         "Time from the first demand that met the server not ready (boot: from our own start) to the first output after it, or to readiness if nobody waited.",
-        "When it has ended.";
+        "When it has ended; not for a restart that only server_metrics_path tells of: nobody met it, and its time is not known.";
     BOOT: "streamgauge_boot_seconds", Type::Gauge, labels!("upstream", "stage"),
         "Time from our own start until the upstream's port was open (port_open), health_path said ready (healthy), the first output came (first_token).",
         "When each is reached; absent if the upstream was there before us.";
+    STARTED: "streamgauge_upstream_start_time_seconds", Type::Gauge, labels!("upstream"),
+        "Start time of the upstream's process, in seconds since 1970 by its own clock, as its page of metrics tells it (process_start_time_seconds).",
+        "With server_metrics_path only: when a page that tells it has come.";
     RESENDS: "streamgauge_upstream_resends_total", Type::Counter, labels!("upstream"),
         "Requests sent again because their pooled connection was dead before one byte was written.",
         "When it happens.";

@@ -40,6 +40,8 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
     /// What probes ask to see whether the server is ready; without it they only connect.
     pub health_path: Option<String>,
+    /// The server's own page of metrics, which is asked for now and then; without it nothing is.
+    pub metrics_path: Option<String>,
 }
 
 impl UpstreamConfig {

@@ -14,6 +14,7 @@ fn config(http2: Http2, tls: bool) -> UpstreamConfig {
         kernel_stamps: true,
         idle_timeout: Duration::ZERO,
         health_path: None,
+        metrics_path: None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::socket::Stamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::{request, response};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::convert::Infallible;
@@ -192,6 +192,8 @@ fn may_leave(measurement: &Measurement, exchange: &Exchange) -> bool {
 
 /// Answers in the upstream's place.
 fn refuse(refusal: Refusal, mut measurement: Measurement) -> Response<ProxyBody> {
+    // Nobody may have read all of this request: on its connection the next begins with what comes after.
+    measurement.client().expect_head();
     match measurement.request_fault() {
         Some(RequestFault::Framing) => {
             Refusal::BadRequest("the request's body is broken: its framing is wrong")
@@ -231,7 +233,14 @@ async fn send(
     };
     let mut request = Request::from_parts(head, body);
     loop {
-        let Taken { carrier, after } = upstream.connection(prepared.protocol).await?;
+        let Taken { carrier, after } = match upstream.connection(prepared.protocol).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                let is_held = request.headers().contains_key(EXPECT);
+                request.into_body().refuse(is_held).await;
+                return Err(error.into());
+            }
+        };
         let is_new = after.is_some();
         if let Some(after) = after {
             measurement.connected(after);

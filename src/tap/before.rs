@@ -10,7 +10,7 @@ use hyper::header::HeaderMap;
 use std::time::Duration;
 
 /// What the head of a request tells of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Before {
     trace_id: Option<String>,
     /// When the first request of the trace arrived, if that was another.

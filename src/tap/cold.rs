@@ -2,7 +2,7 @@
 
 use super::lock;
 use crate::meter::cold::{
-    Ask, ColdConfig, ColdStart, ColdStarts, Output, Probe, Reason, Told, Verdict,
+    Ask, ColdConfig, ColdStart, ColdStarts, Output, Page, Probe, Reason, Told, Verdict,
 };
 use crate::metrics::{ColdSeries, Metrics};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -58,6 +58,27 @@ impl ColdWatch {
         self.look_for_outage(at);
     }
 
+    /// When the next page of the server's metrics is due; `None` while none is wanted.
+    pub fn page_due(&self) -> Option<Duration> {
+        self.detector().page_due()
+    }
+
+    /// A page that was asked for at `asked` has come back, and tells this of its process, or nothing.
+    pub fn paged(&self, asked: Duration, at: Duration, page: Option<Page>) {
+        let (ended, has_several) = {
+            let mut detector = self.detector();
+            (detector.paged(asked, at, page), detector.sees_several())
+        };
+        if let Some(page) = page {
+            self.series.started(page.started);
+        }
+        if has_several {
+            let upstream = &*self.upstream;
+            tracing::warn!(upstream, "server_metrics_path is of no use: several processes answer");
+        }
+        self.tell(ended);
+    }
+
     /// Sets the gauges, and tells what time alone has decided.
     pub fn refresh(&self, now: Duration) {
         let (ended, is_up, ladder) = {
@@ -84,7 +105,8 @@ impl ColdWatch {
         if let Some(start) = ended {
             let model = self.metrics.model_label(start.model.as_deref());
             self.series.ended(&model, start.reason, start.length());
-            let (reason, seconds) = (start.reason.label(), start.length().as_secs_f64());
+            let reason = start.reason.label();
+            let seconds = start.length().map(|length| length.as_secs_f64());
             tracing::info!(upstream = &*self.upstream, reason, seconds, "a cold start has ended");
         }
     }

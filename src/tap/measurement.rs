@@ -1,5 +1,6 @@
 //! The account of one request, from its arrival to its one end.
 
+mod asked;
 mod hearing;
 mod queue_wait;
 
@@ -16,6 +17,7 @@ use crate::meter::{self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome,
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
 use crate::wire::framing::Framing;
+use asked::{Arrived, Asked};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
@@ -23,7 +25,7 @@ use hyper::http::{Version, request, response};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The account of one request. Dropping it records an end, if none was recorded: the client left, or
 /// our shutdown cut it.
@@ -79,43 +81,16 @@ struct State {
 impl Measurement {
     /// A request arrived on a client's socket.
     pub fn arrive(tap: &Arc<Tap>, client: &Arc<Stamps>, head: &request::Parts) -> Self {
-        let path = head.uri.path();
-        let route = Route::of(head.method.as_str(), path);
-        let model = route.model(path).or_else(|| route.model_in_query(head.uri.query()));
-        let start = match head.version {
-            // Other requests are on the connection, so that only the latest read is surely of this one.
-            Version::HTTP_2 => client.last_read().at,
-            _ => client.head_began(),
-        };
-        let elapsed = socket::now().saturating_sub(start);
-        let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed);
-        let is_inference = route.operation.is_inference();
-        let state = State {
-            cold: is_inference.then(|| ColdRequest::arrived(tap, start)),
-            side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
-            tap: Arc::clone(tap),
-            client: Arc::clone(client),
-            upstream: None,
-            route,
-            start,
-            asked: start,
-            stalled_before: (head.version != Version::HTTP_2).then(|| client.stalled()),
-            time,
-            method: head.method.as_str().chars().take(32).collect(),
-            before: Before::of(tap, route.operation, &head.headers, start, time),
-            connect: None,
-            head: None,
-            first_byte: None,
-            status: None,
-            unstamped: !client.last_read().stamped,
-            stream: None,
-            told: None,
-            call: None,
-            meter: None,
-            series: None,
-            watch: None,
-            bytes_down: 0,
-            unparsed: 0,
+        let arrived = Arrived::now(client, head.version);
+        // A fault of ours here costs what the request is, and it is still forwarded and counted.
+        let look = AssertUnwindSafe(|| Asked::of(tap, head, &arrived));
+        let state = match catch_unwind(look) {
+            Ok(asked) => State::new(tap, client, head, arrived, asked),
+            Err(_) => {
+                let mut state = State::new(tap, client, head, arrived, Asked::unknown());
+                state.unparsed(Unparsed::Panic);
+                state
+            }
         };
         Self { client: Arc::clone(client), state: Some(Box::new(state)) }
     }
@@ -151,8 +126,11 @@ impl Measurement {
 
     /// The upstream's head arrived, on a socket with these stamps.
     pub fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
-        if let Some(state) = &mut self.state {
-            state.head(head, upstream);
+        if let Some(state) = &mut self.state
+            && catch_unwind(AssertUnwindSafe(|| state.head(head, upstream))).is_err()
+        {
+            state.meter = None;
+            state.unparsed(Unparsed::Panic);
         }
     }
 
@@ -210,6 +188,44 @@ impl Drop for Measurement {
 }
 
 impl State {
+    fn new(
+        tap: &Arc<Tap>,
+        client: &Arc<Stamps>,
+        head: &request::Parts,
+        arrived: Arrived,
+        asked: Asked,
+    ) -> Self {
+        let Arrived { start, time } = arrived;
+        let Asked { route, model, before, cold } = asked;
+        Self {
+            cold,
+            side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
+            tap: Arc::clone(tap),
+            client: Arc::clone(client),
+            upstream: None,
+            route,
+            start,
+            asked: start,
+            stalled_before: (head.version != Version::HTTP_2).then(|| client.stalled()),
+            time,
+            method: head.method.as_str().chars().take(32).collect(),
+            before,
+            connect: None,
+            head: None,
+            first_byte: None,
+            status: None,
+            unstamped: !client.last_read().stamped,
+            stream: None,
+            told: None,
+            call: None,
+            meter: None,
+            series: None,
+            watch: None,
+            bytes_down: 0,
+            unparsed: 0,
+        }
+    }
+
     fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
         let arrival = upstream.last_read();
         let at = arrival.at;
@@ -234,6 +250,7 @@ impl State {
         if let Some(cold) = &mut self.cold {
             cold.status(head.status.as_u16());
         }
+        self.tap.faults.strike(content_type);
         self.told = told_by(&head.headers);
         let Some(dialect) = self.route.read_as(content_type) else { return };
         if has_switched && self.route.operation == Operation::Realtime {

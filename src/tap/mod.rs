@@ -23,6 +23,7 @@ pub use request_side::RequestFault;
 pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
+use crate::dialect::Unparsed;
 use crate::dialect::engine::Engine;
 use crate::meter::cold::ColdConfig;
 use crate::meter::queue::Expected;
@@ -33,6 +34,7 @@ use crate::socket::{self, OnForwarded};
 use activity::Activity;
 use pulse::Pulses;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -51,7 +53,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    /// The meter panics on a frame that contains this.
+    /// The meter panics on a frame that contains this; on such a path of a request, model in its queue, content
+    /// type of an answer, or name of an upstream whose streams are looked at.
     pub panic_on: Option<Vec<u8>>,
 }
 
@@ -194,7 +197,14 @@ impl Tap {
 
     /// Counts the stalls of running streams; to be called again and again.
     pub fn sweep(&self) {
-        self.pulses.sweep(socket::now());
+        let look = || {
+            self.faults.strike(self.upstream.as_bytes());
+            self.pulses.sweep(socket::now());
+        };
+        if catch_unwind(AssertUnwindSafe(look)).is_err() {
+            // The next one may do better, and other upstreams have theirs.
+            self.series.unparsed(Unparsed::Panic);
+        }
     }
 
     /// What finds cold starts.

@@ -5,11 +5,15 @@ use crate::metrics::Phase;
 use crate::socket::Stamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+/// Most bytes that are read of a body that goes nowhere.
+const MAX_PEEK: usize = 256 * 1024;
 
 /// Forwards a request's body and shows it to the measurement.
 #[derive(Debug)]
@@ -26,6 +30,35 @@ impl PeekBody {
             this.complete();
         }
         this
+    }
+
+    /// Its request goes nowhere. Reads what of it has arrived by now, since its model may be in it: nothing is
+    /// waited for that the client has yet to send, nor asked for where it waits for that (`is_held`).
+    pub async fn refuse(mut self, is_held: bool) {
+        let (mut read, mut was_pending) = (0, false);
+        poll_fn(|cx| {
+            while !is_held && read < MAX_PEEK {
+                match Pin::new(&mut self.body).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        was_pending = false;
+                        if let Some(data) = frame.data_ref() {
+                            read += data.len();
+                            let _ = catch_unwind(AssertUnwindSafe(|| self.side.peek(data)));
+                        }
+                    }
+                    Poll::Pending if !was_pending => {
+                        // hyper reads a body when it is asked for, in the task that this is: at its next turn
+                        // what it holds, or the socket, is there.
+                        was_pending = true;
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    _ => break,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// The request's side of the measurement.

@@ -2,11 +2,13 @@
 
 use super::queue::{Place, has_queue};
 use super::{Tap, lock};
+use crate::dialect::Unparsed;
 use crate::dialect::request::{RequestFacts, RequestPeek};
 use crate::dialect::route::Operation;
 use crate::meter::queue::Served;
 use crate::metrics::{ArrivalSeries, Phase};
 use crate::socket::{self, Stamps};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -114,6 +116,11 @@ impl RequestSide {
     /// The next bytes of the body.
     pub fn data(&self, bytes: &[u8]) {
         self.passed(bytes.len());
+        self.peek(bytes);
+    }
+
+    /// The same, of a body that goes nowhere.
+    pub fn peek(&self, bytes: &[u8]) {
         if let Some(peek) = lock(&self.peek).as_mut() {
             peek.push(bytes);
         }
@@ -130,8 +137,12 @@ impl RequestSide {
             && let Some(at) = upstream.last_write()
         {
             // The first flush after the end is the one that tells.
-            if self.sent.set(at).is_ok() && has_queue(self.operation) {
-                self.join_queue(at);
+            if self.sent.set(at).is_ok()
+                && has_queue(self.operation)
+                && catch_unwind(AssertUnwindSafe(|| self.join_queue(at))).is_err()
+            {
+                // A fault of the estimate costs the estimate.
+                self.tap.series.unparsed(Unparsed::Panic);
             }
         }
     }
@@ -141,6 +152,7 @@ impl RequestSide {
         // An answer may be over before the request is.
         if matches!(*queue, Queueing::Before) {
             let model = self.facts().model;
+            self.tap.faults.strike(model.as_deref().unwrap_or_default().as_bytes());
             *queue = Queueing::In(self.tap.queues.arrive(model.as_deref(), at, self.bytes()));
         }
     }

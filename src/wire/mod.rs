@@ -21,6 +21,7 @@ pub mod protobuf;
 pub mod request_start;
 mod shape;
 pub mod sse;
+pub mod start_time;
 pub mod utf8;
 pub mod websocket;
 

@@ -3,6 +3,7 @@
 
 pub mod chat;
 pub mod client;
+pub mod cold;
 pub mod corpus;
 pub mod exchange;
 pub mod http2;

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// tells and nobody asks: some servers open it first and load then, and say so to the next who asks.
 pub(super) const SETTLING: Duration = Duration::from_secs(30);
 /// A boot, or an outage, in which nobody asked for so long is of no concern to the next who asks.
-const UNASKED: Duration = Duration::from_secs(600);
+pub(super) const UNASKED: Duration = Duration::from_secs(600);
 
 /// A time in which the server was not ready.
 #[derive(Debug, Clone, Copy)]
@@ -20,11 +20,13 @@ pub(super) struct Episode {
     pub outage: bool,
     /// Nobody had asked for so long that the next refusal begins another.
     pub unasked: bool,
+    /// It began while others were served: what waits for nobody to ask did not scale to zero.
+    pub in_use: bool,
 }
 
 impl Episode {
     pub fn new(began: Duration, reason: Reason) -> Self {
-        Self { began, reason, loading: None, outage: false, unasked: false }
+        Self { began, reason, loading: None, outage: false, unasked: false, in_use: false }
     }
 
     /// Whether nobody wants to know of it, if nobody asked since `demand`.

@@ -6,19 +6,23 @@
 //! - [`server`]: nobody accepted connections. A demand that failed only raises a suspicion; a probe confirms
 //!   it or not, so that an overloaded server, which drops connections too, is never taken for a cold one.
 //! - [`model`]: a model said that it loads, or how long it loaded, or was slow after a time without requests.
+//! - [`restart`]: the server's own page of metrics, where that is asked for, tells of another process.
 //!
 //! A cold start begins with the first demand that met the server not ready (`boot`: with our own start). It
 //! ends with the first output after that, or when the server is ready if nobody waits then.
 
 mod episode;
 mod model;
+mod restart;
 mod server;
 mod tail;
 
+pub use restart::Page;
 pub use server::{Ladder, Probe};
 
 use super::queue::Expected;
 use model::{Model, Waited};
+use restart::Restarts;
 use server::{InFlight, Server};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -38,6 +42,8 @@ pub struct ColdConfig {
     pub outage: Duration,
     /// Probes ask a path of the server's that says whether it is ready; else they only connect.
     pub has_health: bool,
+    /// The server's own page of metrics is asked for.
+    pub has_page: bool,
 }
 
 /// Why a start was cold.
@@ -45,7 +51,8 @@ pub struct ColdConfig {
 pub enum Reason {
     /// Not ready since our own start beside it.
     Boot,
-    /// It was ready, and what it was at broke just before it refused connections.
+    /// It was ready, and what it was at broke just before it refused connections; or its own page of metrics tells
+    /// of another process.
     Restarted,
     /// It was ready, and refused connections without having broken any: scaled to zero and back.
     Unreachable,
@@ -87,14 +94,15 @@ pub struct ColdStart {
     pub reason: Reason,
     /// The model whose output ended it; `None` if it ended without any.
     pub model: Option<String>,
-    pub began: Duration,
+    /// `None` if nobody met it: a restart of which only the server's page tells.
+    pub began: Option<Duration>,
     pub ended: Duration,
 }
 
 impl ColdStart {
-    /// How long it took.
-    pub fn length(&self) -> Duration {
-        self.ended.saturating_sub(self.began)
+    /// How long it took, if that is known.
+    pub fn length(&self) -> Option<Duration> {
+        self.began.map(|began| self.ended.saturating_sub(began))
     }
 }
 
@@ -167,6 +175,8 @@ pub struct Verdict {
 pub struct ColdStarts {
     config: ColdConfig,
     server: Server,
+    /// `None` where its page is not asked for.
+    restarts: Option<Restarts>,
     models: HashMap<String, Model>,
     in_flight: usize,
     /// Those of them that have no output, and the `t_req` of each.
@@ -180,8 +190,9 @@ impl ColdStarts {
     /// A detector that starts now, and wants a [probe](Self::probe_due) at once.
     pub fn new(config: ColdConfig, now: Duration) -> Self {
         let server = Server::new(config, now);
+        let restarts = config.has_page.then(|| Restarts::new(config.idle));
         let (models, waiting) = (HashMap::new(), HashMap::new());
-        Self { config, server, models, in_flight: 0, waiting, left: now, ids: 0 }
+        Self { config, server, restarts, models, in_flight: 0, waiting, left: now, ids: 0 }
     }
 
     /// An inference request arrived; `at` is its `t_req`.
@@ -189,6 +200,11 @@ impl ColdStarts {
         let is_idle = self.in_flight == 0;
         let idle = is_idle.then(|| at.saturating_sub(self.left));
         self.server.arrived(at, is_idle);
+        if let Some(restarts) = &mut self.restarts
+            && idle >= Some(self.config.idle)
+        {
+            restarts.was_idle();
+        }
         self.ids += 1;
         self.in_flight += 1;
         self.waiting.insert(self.ids, at);
@@ -197,13 +213,14 @@ impl ColdStarts {
 
     /// A request got no connection: refused, or not in time. Only a probe shows what that means.
     pub fn unreachable(&mut self, ask: Ask, at: Duration) {
-        self.server.suspect(ask.at, at, false);
+        let in_use = ask.idle.is_none_or(|idle| idle < self.config.idle);
+        self.server.suspect(ask.at, at, false, in_use);
     }
 
     /// What the server was at broke off: a request that it had taken, or its response.
     pub fn broke(&mut self, at: Duration) {
         // Not since `t_req`: until now the server was there, and may have worked on it for long.
-        self.server.suspect(at, at, true);
+        self.server.suspect(at, at, true, true);
     }
 
     /// The server said of a request that its model loads.
@@ -234,7 +251,8 @@ impl ColdStarts {
             model.judged_later(ask);
         }
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
-        Verdict { later, cold, ended: ended.or(slow).map(named) }
+        let ended = self.settled(ended.or(slow).map(named));
+        Verdict { later, cold, ended }
     }
 
     /// The end of a request that had output, and what it tells. `cold` is what is known of the request so
@@ -265,7 +283,7 @@ impl ColdStarts {
         };
         let (cold, ended) = verdict;
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
-        Verdict { later: false, cold, ended: ended.map(named) }
+        Verdict { later: false, cold, ended: self.settled(ended.map(named)) }
     }
 
     /// A request left. `model` is as its output had it.
@@ -276,7 +294,8 @@ impl ColdStarts {
         if let Some(model) = self.models.get_mut(key(model)) {
             model.left(ask);
         }
-        if self.waiting.is_empty() { self.server.nobody_waits() } else { None }
+        let ended = if self.waiting.is_empty() { self.server.nobody_waits() } else { None };
+        self.settled(ended)
     }
 
     /// A probe that began at `asked` has found this.
@@ -288,17 +307,52 @@ impl ColdStarts {
             // It is the server that loads, and not one of its models.
             self.models.values_mut().for_each(Model::forget_loading);
         }
-        ended
+        self.settled(ended)
+    }
+
+    /// A page of the server's metrics that was asked for at `asked` has come back, with what it tells of its
+    /// process, or did not come or tells nothing.
+    pub fn paged(
+        &mut self,
+        asked: Duration,
+        at: Duration,
+        page: Option<Page>,
+    ) -> Option<ColdStart> {
+        let is_met = !self.server.is_ready() || self.models.values().any(Model::is_loading);
+        let restarts = self.restarts.as_mut()?;
+        if let Some(until) = self.server.away_until() {
+            restarts.met(until);
+        }
+        restarts.paged(asked, at, page, is_met)
+    }
+
+    /// When the next page of the server's metrics is due; `None` while none is wanted.
+    pub fn page_due(&self) -> Option<Duration> {
+        let restarts = self.restarts.as_ref().filter(|_| self.is_up() == Some(true))?;
+        restarts.due(if self.in_flight > 0 { Duration::MAX } else { self.left })
+    }
+
+    /// Several processes have written pages in turns: they tell nothing, and none is asked for any more.
+    pub fn sees_several(&self) -> bool {
+        self.restarts.as_ref().is_some_and(Restarts::sees_several)
+    }
+
+    /// A cold start that has ended, once it is known what it was.
+    fn settled(&mut self, ended: Option<ColdStart>) -> Option<ColdStart> {
+        match &mut self.restarts {
+            Some(restarts) => restarts.ended(ended?, self.server.was_in_use()),
+            None => ended,
+        }
     }
 
     /// Time passes: what nobody has contradicted for long enough is taken for true.
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
-        let server = self.server.tick(now);
-        if self.in_flight > 0 {
-            // Who is in flight may be waiting for the model.
-            return server;
+        let mut ended = self.server.tick(now);
+        // Who is in flight may be waiting for the model.
+        if self.in_flight == 0 && ended.is_none() {
+            ended = self.models.values_mut().find_map(|model| model.tick(now));
         }
-        server.or_else(|| self.models.values_mut().find_map(|model| model.tick(now)))
+        self.settled(ended)
     }
 
     /// When the next probe is due; `None` while nothing is to be found out.
@@ -355,6 +409,8 @@ fn key(name: &str) -> &str {
     name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or(name)
 }
 
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod situations;
 #[cfg(test)]

@@ -72,6 +72,11 @@ impl Model {
         loading.last = loading.last.max(at);
     }
 
+    /// It said that it loads, and had no output since.
+    pub fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
     pub fn forget_loading(&mut self) {
         self.loading = None;
     }
@@ -121,14 +126,14 @@ impl Model {
     /// A cold start of this model has ended.
     fn end(&mut self, reason: Reason, began: Duration, ended: Duration) -> ColdStart {
         self.past = Some(Past { reason, unready: ended, ended });
-        ColdStart { reason, model: None, began, ended }
+        ColdStart { reason, model: None, began: Some(began), ended }
     }
 
     /// A time of loading has ended, of which the server told last at `last`.
     fn loaded(&mut self, began: Duration, last: Duration, ended: Duration) -> ColdStart {
         let reason = Reason::Loading;
         self.past = Some(Past { reason, unready: last, ended });
-        ColdStart { reason, model: None, began, ended }
+        ColdStart { reason, model: None, began: Some(began), ended }
     }
 
     /// The reason, if the last cold start held up this request.

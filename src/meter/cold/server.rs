@@ -1,6 +1,6 @@
 //! Whether the server is there at all.
 
-use super::episode::{Episode, SETTLING, end_as_asked, is_forgotten};
+use super::episode::{Episode, SETTLING, UNASKED, end_as_asked, is_forgotten};
 use super::{ColdConfig, ColdStart, Past, Reason};
 use std::time::Duration;
 
@@ -68,13 +68,19 @@ pub(super) struct Server {
     /// When the last one began that did not find the server ready.
     unready: Duration,
     past: Option<Past>,
+    /// When it was last away, whatever that was, and whether that began while it was in use.
+    away_until: Option<Duration>,
+    was_in_use: bool,
     ladder: Ladder,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing is known: we have just started.
-    Starting,
+    /// Nothing is known: we have just started, or nothing has answered since. `unasked`: nobody had asked for
+    /// so long that what the next to ask meets began with that.
+    Starting {
+        unasked: bool,
+    },
     Ready,
     Away(Episode),
     /// Its port is open again. `waited`: somebody has been waiting since, and the first output ends it.
@@ -95,6 +101,8 @@ struct Suspicion {
     loading: bool,
     /// A probe has come back since, silent.
     probed: bool,
+    /// All demands that failed came while others were served, or soon after.
+    in_use: bool,
 }
 
 impl Server {
@@ -102,43 +110,49 @@ impl Server {
         Self {
             config,
             start: now,
-            state: State::Starting,
+            state: State::Starting { unasked: false },
             suspicion: None,
             broke: None,
             demand: now,
             probed: None,
             unready: now,
             past: None,
+            away_until: None,
+            was_in_use: false,
             ladder: Ladder::default(),
         }
     }
 
     /// Somebody asks; `is_idle`: nobody else does.
     pub fn arrived(&mut self, at: Duration, is_idle: bool) {
-        if let State::Away(episode) = &mut self.state {
-            episode.unasked |= episode.is_unasked(self.demand, at);
+        match &mut self.state {
+            State::Away(episode) => episode.unasked |= episode.is_unasked(self.demand, at),
+            State::Starting { unasked } => *unasked |= at.saturating_sub(self.demand) > UNASKED,
+            State::Ready | State::Back { .. } => {}
         }
         self.suspicion.take_if(|one| one.probed && is_idle && at > self.demand + SILENCE);
         self.demand = self.demand.max(at);
     }
 
-    /// A demand failed that met the server at `since`: to be probed at once.
-    pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool) {
+    /// A demand failed that met the server at `since`: to be probed at once. `in_use`: others were served then, or
+    /// had been not long before.
+    pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool, in_use: bool) {
         self.demand = self.demand.max(at);
         if let State::Away(episode) = &mut self.state
             && episode.unasked
             && !broke
         {
-            *episode = Episode::new(since, Reason::Unreachable);
+            *episode = Episode { in_use, ..Episode::new(since, Reason::Unreachable) };
         }
-        self.raise(Suspicion { since, raised: at, broke, loading: false, probed: false });
+        let (loading, probed) = (false, false);
+        self.raise(Suspicion { since, raised: at, broke, loading, probed, in_use });
         if broke {
             self.broke = self.broke.max(Some(at));
         }
     }
 
     fn raise(&mut self, new: Suspicion) {
-        if let State::Ready | State::Back { .. } = self.state {
+        if let State::Ready | State::Back { .. } | State::Starting { unasked: true } = self.state {
             let old = self.suspicion.unwrap_or(new);
             self.suspicion = Some(Suspicion {
                 since: old.since.min(new.since),
@@ -146,6 +160,7 @@ impl Server {
                 broke: old.broke || new.broke,
                 loading: old.loading || new.loading,
                 probed: false,
+                in_use: old.in_use && new.in_use,
             });
         }
     }
@@ -168,7 +183,7 @@ impl Server {
                 *waited = false;
                 true
             }
-            State::Starting | State::Ready => {
+            State::Starting { .. } | State::Ready => {
                 if self.config.has_health {
                     self.raise(Suspicion {
                         since: asked,
@@ -176,6 +191,7 @@ impl Server {
                         broke: false,
                         loading: true,
                         probed: false,
+                        in_use: false,
                     });
                 }
                 false
@@ -204,7 +220,7 @@ impl Server {
         }
         match self.state {
             State::Ready => None,
-            State::Starting => {
+            State::Starting { .. } => {
                 self.state = State::Ready;
                 None
             }
@@ -230,13 +246,15 @@ impl Server {
     }
 
     fn end(&mut self, episode: Episode, ended: Duration) -> Option<ColdStart> {
-        let Episode { began, reason, outage, .. } = episode;
+        let Episode { began, reason, outage, in_use, .. } = episode;
         self.state = State::Ready;
         self.suspicion = None;
+        self.away_until = Some(ended);
+        self.was_in_use = in_use;
         let is_cold_start = !outage && ended.saturating_sub(began) <= self.config.outage;
         is_cold_start.then(|| {
             self.past = Some(Past { reason, unready: ended, ended });
-            ColdStart { reason, model: None, began, ended }
+            ColdStart { reason, model: None, began: Some(began), ended }
         })
     }
 
@@ -272,9 +290,19 @@ impl Server {
         let is_answered = |one: &mut Suspicion| found != Probe::Ready || one.raised <= asked;
         let suspicion = self.suspicion.take_if(is_answered);
         match (&mut self.state, found) {
-            (State::Starting, Probe::Ready | Probe::Unclear) => self.state = State::Ready,
-            (State::Starting, Probe::Silent) => {}
-            (State::Starting, found) => {
+            (State::Starting { .. }, Probe::Ready | Probe::Unclear) => self.state = State::Ready,
+            (State::Starting { .. }, Probe::Silent) => {
+                if let Some(suspicion) = suspicion {
+                    self.still(suspicion);
+                }
+            }
+            (State::Starting { unasked: true }, found) => {
+                if let Some(suspicion) = suspicion {
+                    self.state = State::Ready;
+                    self.decide(suspicion, found);
+                }
+            }
+            (State::Starting { unasked: false }, found) => {
                 self.state = State::Away(Episode::new(self.start, Reason::Boot));
                 if found == Probe::Open {
                     self.open_port(at);
@@ -315,7 +343,7 @@ impl Server {
 
     /// What a probe has made of a suspicion.
     fn decide(&mut self, suspicion: Suspicion, found: Probe) {
-        let Suspicion { since, broke, loading, .. } = suspicion;
+        let Suspicion { since, broke, loading, in_use, .. } = suspicion;
         let broke_before = self
             .broke
             .is_some_and(|broke| broke <= since && since.saturating_sub(broke) <= JUST_BEFORE);
@@ -324,11 +352,12 @@ impl Server {
             (true, false) => Reason::Loading,
             (false, false) => Reason::Unreachable,
         };
+        let away = State::Away(Episode { in_use, ..Episode::new(since, reason) });
         match found {
             Probe::Ready => {}
-            Probe::Refused => self.state = State::Away(Episode::new(since, reason)),
+            Probe::Refused => self.state = away,
             // A health path that fails under load is no cold start, unless the server says so too.
-            Probe::Open if loading => self.state = State::Away(Episode::new(since, reason)),
+            Probe::Open if loading => self.state = away,
             Probe::Open | Probe::Unclear => {}
             Probe::Silent => self.still(suspicion),
         }
@@ -379,7 +408,7 @@ impl Server {
         // Silence while nobody asks is not worth to be asked about for ever.
         let wanted = |due: &Duration| !is_idle || *due <= self.demand + SILENCE;
         match (&self.state, self.suspicion) {
-            (State::Starting, _) => Some(after(self.start)).filter(wanted),
+            (State::Starting { .. }, _) => Some(after(self.start)).filter(wanted),
             (State::Away(episode), _) => Some(after(episode.began)),
             (_, Some(Suspicion { since, probed: true, .. })) => Some(after(since)).filter(wanted),
             (_, Some(suspicion)) => {
@@ -390,8 +419,23 @@ impl Server {
         }
     }
 
+    /// It is there, and was not away just before.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// When it was last away, if it was: as a cold start, or an outage.
+    pub fn away_until(&self) -> Option<Duration> {
+        self.away_until
+    }
+
+    /// Whether it was in use when it was last away: others were served as that began, or had been not long before.
+    pub fn was_in_use(&self) -> bool {
+        self.was_in_use
+    }
+
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, State::Starting)
+        matches!(self.state, State::Starting { .. })
     }
 
     pub fn is_up(&self) -> bool {

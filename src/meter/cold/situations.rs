@@ -4,12 +4,12 @@ use super::world::{JOB, Job, Rng, Up, World, secs};
 use super::*;
 
 /// Runs a situation with twenty seeds.
-fn each_seed(situation: impl Fn(&mut Rng, &str)) {
+pub(super) fn each_seed(situation: impl Fn(&mut Rng, &str)) {
     (0..20).for_each(|seed| situation(&mut Rng(seed * 7919 + 1), &format!("seed {seed}")));
 }
 
 /// Clients of a server that come by chance, some two a second, and ask again when refused.
-fn crowd(world: &mut World, rng: &mut Rng, from: f64, to: f64, job: Job) {
+pub(super) fn crowd(world: &mut World, rng: &mut Rng, from: f64, to: f64, job: Job) {
     let mut at = from;
     loop {
         at += rng.exponential() * 0.5;
@@ -28,7 +28,13 @@ fn baseline(ttft: f64) -> Option<Expected> {
 }
 
 /// Warm requests one by one, ten seconds apart.
-fn one_by_one(world: &mut World, rng: &mut Rng, from: f64, count: usize, job: Job) -> f64 {
+pub(super) fn one_by_one(
+    world: &mut World,
+    rng: &mut Rng,
+    from: f64,
+    count: usize,
+    job: Job,
+) -> f64 {
     for at in 0..count {
         let ttft = job.ttft * (0.1 * rng.normal()).exp();
         world.ask(from + 10.0 * at as f64, Job { ttft, ..job });

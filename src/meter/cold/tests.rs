@@ -52,8 +52,7 @@ fn none_is_invented_where_times_have_a_power_law() {
 
 #[test]
 fn memory_is_bounded() {
-    let config = ColdConfig { idle: secs(60.0), outage: secs(3600.0), has_health: false };
-    let mut cold = ColdStarts::new(config, Duration::ZERO);
+    let mut cold = World::new(Up::Ready, false).cold;
     for number in 0..10_000u32 {
         let at = Duration::from_secs(number.into());
         let model = format!("{number}{}", "\u{20ac}".repeat(200));
@@ -71,8 +70,7 @@ fn memory_is_bounded() {
 
 #[test]
 fn a_load_that_no_wait_holds_is_none() {
-    let config = ColdConfig { idle: secs(60.0), outage: secs(3600.0), has_health: false };
-    let mut cold = ColdStarts::new(config, Duration::ZERO);
+    let mut cold = World::new(Up::Ready, false).cold;
     for load in [5.0, f64::NAN, -1.0, 1e300] {
         let ask = cold.arrived(secs(1.0));
         let at = secs(1.4);
@@ -119,13 +117,28 @@ fn a_silent_server_is_not_probed_while_nobody_asks() {
         world.ask(10_001.0, JOB);
         world.become_(10_031.0, Up::Ready, false);
         world.run(10_100.0);
-        let (reason, began) = match before {
-            Up::Ready => (Reason::Unreachable, 10_001.0),
-            _ => (Reason::Boot, 0.0),
-        };
-        let is_outage = before != Up::Ready;
-        let truth = [(reason, secs(began), secs(10_031.0))];
-        world.assert_found("", if is_outage { &[] } else { &truth });
+        // Of what was before nothing is known, and it is nobody's.
+        let truth = [(Reason::Unreachable, secs(10_001.0), secs(10_031.0))];
+        world.assert_found("", &truth);
+    }
+}
+
+#[test]
+fn silence_from_our_start_until_somebody_is_refused() {
+    // Soon after our start it is that boot; hours later nobody knows since when, and it is of who asks.
+    for (asked, truth) in [
+        (300.0, (Reason::Boot, secs(0.0), secs(330.0))),
+        (20_000.0, (Reason::Unreachable, secs(20_000.0), secs(20_030.0))),
+    ] {
+        let mut world = World::new(Up::Silent, false);
+        world.become_(asked - 1.0, Up::Down, false);
+        world.ask(asked, JOB);
+        world.become_(asked + 30.0, Up::Ready, false);
+        world.run(asked + 5.0);
+        assert_eq!(world.cold.outage(secs(asked + 5.0)), None);
+        world.run(asked + 100.0);
+        world.assert_found("", &[truth]);
+        assert_eq!(world.cold.is_up(), Some(true));
     }
 }
 

@@ -93,6 +93,31 @@ enum Event {
     End(u64),
     Become(Up, bool),
     Broke,
+    Renew,
+}
+
+/// The server's wall clock, which is none of ours, and what its page of metrics tells by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// In seconds since 1970, at our start.
+    pub ahead: f64,
+    pub rate: f64,
+    /// The page tells when the process started.
+    pub tells: bool,
+    /// Two servers take turns, of which one started so much earlier.
+    pub other: Option<f64>,
+}
+
+impl Clock {
+    /// One that tells, and differs from ours.
+    pub fn new(rng: &mut Rng) -> Self {
+        let ahead = 1.7e9 + rng.between(-1e7, 1e7);
+        Self { ahead, rate: rng.between(0.9998, 1.0002), tells: true, other: None }
+    }
+
+    fn at(self, now: Duration) -> f64 {
+        self.ahead + self.rate * now.as_secs_f64()
+    }
 }
 
 struct Running {
@@ -127,11 +152,22 @@ pub struct World {
     pub refused: Vec<Duration>,
     pub probes: usize,
     under_way: Option<(Duration, Duration, Probe)>,
+    /// `None` where no page is asked for.
+    pub clock: Option<Clock>,
+    /// When the server's process started.
+    started: Duration,
+    pub pages: usize,
+    page_under_way: Option<(Duration, Duration, Option<Page>)>,
 }
 
 impl World {
     pub fn new(up: Up, has_health: bool) -> Self {
-        let config = ColdConfig { idle: secs(60.0), outage: secs(3600.0), has_health };
+        Self::with_pages(up, has_health, None)
+    }
+
+    pub fn with_pages(up: Up, has_health: bool, clock: Option<Clock>) -> Self {
+        let (idle, outage, has_page) = (secs(60.0), secs(3600.0), clock.is_some());
+        let config = ColdConfig { idle, outage, has_health, has_page };
         Self {
             cold: ColdStarts::new(config, Duration::ZERO),
             now: Duration::ZERO,
@@ -145,6 +181,10 @@ impl World {
             refused: Vec::new(),
             probes: 0,
             under_way: None,
+            clock,
+            started: Duration::ZERO,
+            pages: 0,
+            page_under_way: None,
         }
     }
 
@@ -167,6 +207,11 @@ impl World {
         self.plan(secs(at), Event::Broke);
     }
 
+    /// Another process takes the server's place, before anybody can meet that.
+    pub fn renew(&mut self, at: f64) {
+        self.plan(secs(at), Event::Renew);
+    }
+
     /// Lets time pass until `to`.
     pub fn run(&mut self, to: f64) {
         while let Some(((at, _), event)) = self.events.pop_first() {
@@ -186,22 +231,47 @@ impl World {
         self.found.extend(ended);
     }
 
+    /// Lets probes and pages go out and come back.
     fn probe_until(&mut self, to: Duration) {
         loop {
-            let probe = self.under_way.take().or_else(|| {
-                let due = self.cold.probe_due()?.max(self.now);
-                (due <= to).then(|| self.probe(due))
-            });
-            let Some((asked, back, found)) = probe else { return };
-            if back > to {
-                self.under_way = probe;
-                return;
+            let out = |under_way: bool, due: Option<Duration>| due.filter(|_| !under_way);
+            let probe_out = out(self.under_way.is_some(), self.cold.probe_due());
+            let page_out = out(self.page_under_way.is_some(), self.cold.page_due());
+            let probe_back = self.under_way.map(|probe| probe.1);
+            let page_back = self.page_under_way.map(|page| page.1);
+            let [probe_out, page_out] =
+                [probe_out, page_out].map(|at| at.map(|at| at.max(self.now)));
+            let next = [probe_back, page_back, probe_out, page_out].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= to) else { return };
+            self.now = next;
+            if probe_back == Some(next) {
+                let Some((asked, back, found)) = self.under_way.take() else { return };
+                self.probes += 1;
+                let ended = self.cold.probed(asked, back, found);
+                self.found.extend(ended);
+            } else if page_back == Some(next) {
+                let Some((asked, back, page)) = self.page_under_way.take() else { return };
+                self.pages += 1;
+                let ended = self.cold.paged(asked, back, page);
+                self.found.extend(ended);
+            } else if probe_out == Some(next) {
+                self.under_way = Some(self.probe(next));
+            } else {
+                self.page_under_way = Some((next, next + secs(0.02), self.page(next)));
             }
-            self.now = back;
-            self.probes += 1;
-            let ended = self.cold.probed(asked, back, found);
-            self.found.extend(ended);
         }
+    }
+
+    /// What a page tells that is written at this instant; `Date` is in whole seconds, and an old one at times.
+    fn page(&self, at: Duration) -> Option<Page> {
+        let is_there = matches!(self.up, Up::Ready | Up::Holding | Up::Odd);
+        let clock = self.clock.filter(|clock| clock.tells && is_there)?;
+        let (mut started, now) =
+            (clock.at(self.started), clock.at(at).floor() - (at.as_millis() % 2) as f64);
+        if let Some(earlier) = clock.other.filter(|_| self.pages % 2 == 1) {
+            started -= earlier;
+        }
+        Some(Page { started: (started * 100.0).floor() / 100.0, now })
     }
 
     /// A probe that goes out at this instant: when it comes back, and with what.
@@ -240,7 +310,11 @@ impl World {
                 }
             }
             Event::End(id) => self.end(id),
+            Event::Renew => self.started = at,
             Event::Become(up, breaks) => {
+                if self.up == Up::Down {
+                    self.started = at;
+                }
                 self.up = up;
                 if breaks {
                     let ids: Vec<u64> = self.running.keys().copied().collect();
@@ -325,10 +399,10 @@ impl World {
         self.found.extend(ended);
     }
 
-    /// Fails unless these cold starts were found and no others, each within 5 % or 50 ms.
+    /// Fails unless these cold starts were met and found, and no others, each within 5 % or 50 ms.
     pub fn assert_found(&self, what: &str, truth: &[(Reason, Duration, Duration)]) {
-        let found: Vec<_> =
-            self.found.iter().map(|one| (one.reason, one.began, one.ended)).collect();
+        let met = self.found.iter().filter_map(|one| Some((one.reason, one.began?, one.ended)));
+        let found: Vec<_> = met.collect();
         assert_eq!(found.len(), truth.len(), "{what}: {found:?}, in truth {truth:?}");
         for (found, truth) in found.iter().zip(truth) {
             let length =
@@ -338,6 +412,12 @@ impl World {
             let is_right = found.0 == truth.0 && off <= f64::max(0.05, 0.05 * true_length);
             assert!(is_right, "{what}: {found:?}, in truth {truth:?}");
         }
+    }
+
+    /// Restarts that nobody met.
+    pub fn unmet(&self) -> usize {
+        let unmet = self.found.iter().filter(|one| one.began.is_none());
+        unmet.map(|one| assert_eq!(one.reason, Reason::Restarted)).count()
     }
 
     /// The first output at or after this instant.

@@ -1,0 +1,59 @@
+//! What is known of a request by its head.
+
+use super::super::before::Before;
+use super::super::cold_request::ColdRequest;
+use super::Tap;
+use crate::dialect::route::{OTHER, Route};
+use crate::socket::{self, Stamps};
+use hyper::http::{Version, request};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// When a request arrived.
+pub(super) struct Arrived {
+    /// The first byte of its head.
+    pub start: Duration,
+    /// The same since 1970.
+    pub time: Duration,
+}
+
+impl Arrived {
+    pub fn now(client: &Stamps, version: Version) -> Self {
+        let start = match version {
+            // Other requests are on the connection, so that only the latest read is surely of this one.
+            Version::HTTP_2 => client.last_read().at,
+            _ => client.head_began(),
+        };
+        let elapsed = socket::now().saturating_sub(start);
+        let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed);
+        Self { start, time }
+    }
+}
+
+/// What the head of a request tells.
+pub(super) struct Asked {
+    pub route: &'static Route,
+    /// The model that its target names.
+    pub model: Option<String>,
+    pub before: Before,
+    pub cold: Option<ColdRequest>,
+}
+
+impl Asked {
+    pub fn of(tap: &Arc<Tap>, head: &request::Parts, arrived: &Arrived) -> Self {
+        let path = head.uri.path();
+        tap.faults.strike(path.as_bytes());
+        let route = Route::of(head.method.as_str(), path);
+        let model = route.model(path).or_else(|| route.model_in_query(head.uri.query()));
+        let Arrived { start, time } = *arrived;
+        let before = Before::of(tap, route.operation, &head.headers, start, time);
+        let is_inference = route.operation.is_inference();
+        let cold = is_inference.then(|| ColdRequest::arrived(tap, start));
+        Self { route, model, before, cold }
+    }
+
+    /// What is no known request is forwarded as any other.
+    pub fn unknown() -> Self {
+        Self { route: &OTHER, model: None, before: Before::default(), cold: None }
+    }
+}
