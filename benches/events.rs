@@ -59,7 +59,7 @@ fn main() {
                     stamped: true,
                 };
                 meter.push(arrival, bytes, &mut |sample| {
-                    series.observe(&sample, Duration::ZERO, Start::Warm);
+                    series.observe(&sample, Duration::ZERO, || Start::Warm);
                 });
                 flow.read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
             };

@@ -108,20 +108,22 @@ fn streamed(series: &Series, scale: f64) {
         ..Record::default()
     };
     series.head(seconds(0.0107));
-    series.observe(&Sample::First(seconds(0.211)), Duration::ZERO, Start::Warm);
-    series.observe(&Sample::FirstAnswer(seconds(0.211)), Duration::ZERO, Start::Warm);
+    series.observe(&Sample::First(seconds(0.211)), Duration::ZERO, || Start::Warm);
+    series.observe(&Sample::FirstAnswer(seconds(0.211)), Duration::ZERO, || Start::Warm);
     for token in 1..100 {
         let gap = seconds(0.0111 * (0.5 + f64::from(token) / 100.0));
-        series.observe(&Sample::ChunkGap(gap), Duration::ZERO, Start::Warm);
+        series.observe(&Sample::ChunkGap(gap), Duration::ZERO, || Start::Warm);
         series.observe(
             &Sample::TokenGap { gap, shares: 1, basis: Basis::Token },
             Duration::ZERO,
-            Start::Warm,
+            || Start::Warm,
         );
-        series.observe(&Sample::OutputTokens(1), Duration::ZERO, Start::Warm);
-        series.observe(&Sample::Characters(Kind::Answer, 4), Duration::ZERO, Start::Warm);
+        series.observe(&Sample::OutputTokens(1), Duration::ZERO, || Start::Warm);
+        series.observe(&Sample::Characters(Kind::Answer, 4), Duration::ZERO, || Start::Warm);
     }
-    series.observe(&Sample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO, Start::Warm);
+    series.observe(&Sample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO, || {
+        Start::Warm
+    });
     series.counted(&tokens, 99);
     series.completed(&record, &tokens);
     series.ended(&record, Outcome::Ok);
