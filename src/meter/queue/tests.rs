@@ -191,3 +191,30 @@ fn memory_is_bounded() {
         + size_of::<QueueEstimator>();
     assert!(bytes < 72 * 1024, "{bytes} bytes, as the documentation has it");
 }
+
+#[test]
+fn of_two_that_come_at_once_either_may_be_first() {
+    let mut estimator = QueueEstimator::default();
+    // One slot, 20 ms to the first output, 1 s in all. Two more come while it is taken, nearly at once; the
+    // server takes the later one first each other time.
+    let mut waits = [None, None];
+    for i in 0..60 {
+        let at = 4.0 * f64::from(i);
+        let [mut first, a, b] =
+            [0.0, 0.1, 0.1002].map(|after| estimator.arrive(seconds(at + after), 100));
+        estimator.first_output(&mut first, seconds(at + 0.02));
+        estimator.leave(first, seconds(at + 1.0), WARM);
+        let order = if i % 2 == 0 { [a, b] } else { [b, a] };
+        let mut begin = at + 1.0;
+        waits = order.map(|mut ticket| {
+            estimator.first_output(&mut ticket, seconds(begin + 0.02));
+            begin += 1.0;
+            estimator.leave(ticket, seconds(begin), WARM)
+        });
+    }
+    for (wait, expected) in waits.into_iter().zip([0.8998, 1.9]) {
+        let wait = wait.unwrap();
+        assert!((wait - expected).abs() < 1e-6, "{wait} for {expected}");
+    }
+    assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
+}
