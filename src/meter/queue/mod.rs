@@ -229,11 +229,21 @@ impl QueueEstimator {
     }
 
     /// The time to the first output over that of a request which does not wait; nothing where the two are
-    /// within a factor of `e^band`.
+    /// within a factor of `e^band`. Where another request left at about that moment, its turn came then: what
+    /// its prompt takes is known less well than when others left.
     fn excess(&self, request: &Observation, band: f64) -> Option<f64> {
         let taken = request.first? - request.arrived;
-        let expected = self.baseline.as_ref()?.expect(request.bytes, request.tokens);
-        Some(if taken > expected * band.exp() { taken - expected } else { 0.0 })
+        let baseline = self.baseline.as_ref()?;
+        let expected = baseline.expect(request.bytes, request.tokens);
+        if taken <= expected * band.exp() {
+            return Some(0.0);
+        }
+        let excess = taken - expected;
+        let off = |wait: &f64| (wait - excess).abs();
+        let noise = expected * (baseline.band.exp() - 1.0);
+        let releases = self.releases.answer.back_from(request.until(), request, slots::REACH);
+        let turns = releases.map(|at| at - request.arrived).filter(|wait| off(wait) <= noise);
+        Some(turns.min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(excess))
     }
 
     fn fit(&mut self, now: f64) {

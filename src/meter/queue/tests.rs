@@ -218,3 +218,21 @@ fn of_two_that_come_at_once_either_may_be_first() {
     }
     assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
 }
+
+#[test]
+fn a_turn_comes_when_another_leaves() {
+    // 50 ms to the first output, or 20 ms less or more: who knows of which prompts the beginning was cached?
+    for (left, expected) in [(31.0, 0.5), (30.8, 0.48)] {
+        let mut estimator = QueueEstimator::default();
+        for i in 0..21_u32 {
+            one(&mut estimator, f64::from(i), 100, 0.03 + 0.02 * f64::from(i % 3));
+        }
+        let other = estimator.arrive(seconds(30.0), 100);
+        let mut ticket = estimator.arrive(seconds(30.5), 100);
+        estimator.leave(other, seconds(left), WARM);
+        estimator.first_output(&mut ticket, seconds(31.03));
+        let wait = estimator.leave(ticket, seconds(32.0), WARM).unwrap();
+        assert!((wait - expected).abs() < 1e-6, "{wait} where another left at {left}");
+        assert!(estimator.slots().is_none(), "one wait shows no slots");
+    }
+}
