@@ -185,7 +185,8 @@ impl QueueEstimator {
             return Some(if is_idle { 0.0 } else { sum / self.recent.len().max(1) as f64 });
         };
         let must_leave = (self.open.of(slots.held) + 1).saturating_sub(slots.count);
-        Some(must_leave as f64 * slots.holding / slots.count as f64)
+        let wait = must_leave as f64 * slots.holding / slots.count as f64;
+        Some((wait - slots.overlap).max(0.0))
     }
 
     /// The slots, if there is a number of them that explains what is seen.

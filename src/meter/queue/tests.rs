@@ -104,7 +104,7 @@ fn one_slot_is_found_and_tells_what_would_be_waited() {
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
     assert_eq!(waits[0], Some(0.0));
     near(waits[1].unwrap(), 0.9);
-    let Slots { held, count, holding } = *estimator.slots().unwrap();
+    let Slots { held, count, holding, .. } = *estimator.slots().unwrap();
     assert_eq!((held, count), (Held::Answer, 1));
     near(holding, 1.0);
     near(estimator.wait_now().unwrap(), 0.0);
@@ -235,4 +235,23 @@ fn a_turn_comes_when_another_leaves() {
         assert!((wait - expected).abs() < 1e-6, "{wait} where another left at {left}");
         assert!(estimator.slots().is_none(), "one wait shows no slots");
     }
+}
+
+#[test]
+fn the_way_into_the_server_and_out_of_it_is_no_wait() {
+    let cell = Cell {
+        slots: 2,
+        utilisation: 0.5,
+        is_bursty: false,
+        behaviour: Behaviour::Plain,
+        tells_usage: false,
+        seed: 11,
+    };
+    let waits = cell::run_behind(&cell, 0.015, 0.01);
+    let (truth, estimate) = (summary(&waits.truth), summary(&waits.estimate));
+    let is_near = |told: f64, truth: f64| (told - truth).abs() < 0.006;
+    assert!(
+        is_near(estimate.0, truth.0) && is_near(estimate.1, truth.1),
+        "{estimate:?} for {truth:?}"
+    );
 }
