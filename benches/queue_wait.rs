@@ -14,7 +14,7 @@ mod plot;
 mod rng;
 
 use batching::Batching;
-use cell::{Behaviour, Cell, Waits, capacity, is_within, run, summary, watch};
+use cell::{Behaviour, Cell, Waits, capacity, is_within, run, run_behind, summary, watch};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -30,7 +30,8 @@ fn main() {
     let page = docs.join("queue-wait.md");
     let old = std::fs::read_to_string(&page).expect("docs/queue-wait.md");
     let new = between(&old, "simulated", &simulated());
-    let new = between(&new, "batching", &batching());
+    let new = between(&new, "batching", &other("batching", in_steps));
+    let new = between(&new, "front end", &other("front end", behind_a_front_end));
     std::fs::write(&page, new).expect("docs/queue-wait.md");
     for slots in SLOTS {
         let cell = Cell {
@@ -63,26 +64,63 @@ fn between(page: &str, name: &str, part: &str) -> String {
 const HEAD: &str =
     "mean, true | mean, estimated | p95, true | p95, estimated | slots found | within |\n";
 
-/// One row: of several seeds, the means of what is told, and how many are within the tolerance.
-fn row(table: &mut String, what: &str, runs: &[Waits]) -> usize {
+/// Rows of a table, and how many runs, and rows with their runs taken together, are within the tolerance.
+#[derive(Default)]
+struct Table {
+    rows: String,
+    runs: usize,
+    runs_within: usize,
+    count: usize,
+    within: usize,
+}
+
+impl Table {
+    /// One row: the means over several runs.
+    fn row(&mut self, what: &str, runs: &[Waits]) {
+        let within = runs.iter().filter(|waits| is_within(waits)).count();
+        let together = Waits {
+            truth: runs.iter().flat_map(|waits| &waits.truth).copied().collect(),
+            estimate: runs.iter().flat_map(|waits| &waits.estimate).copied().collect(),
+            missing: runs.iter().map(|waits| waits.missing).sum(),
+            slots: None,
+        };
+        self.runs += runs.len();
+        self.runs_within += within;
+        self.count += 1;
+        self.within += usize::from(is_within(&together));
+        let _ = writeln!(self.rows, "{} {within} of {} |", means(what, runs), runs.len());
+    }
+
+    fn under(self, name: &str, head: &str) -> String {
+        let Self { rows, runs, runs_within, count, within } = self;
+        println!(
+            "{name}: {runs_within} of {runs} runs within the tolerance, {within} of {count} rows"
+        );
+        let columns = head.matches('|').count() + HEAD.matches('|').count() - 1;
+        format!(
+            "{runs_within} of {runs} runs are within the tolerance, and {within} of {count} rows if the requests of \
+             all their runs are taken together. Milliseconds:\n\n{head}{HEAD}|{}\n{rows}",
+            "---|".repeat(columns),
+        )
+    }
+}
+
+/// Of several runs, the means of what is told.
+fn means(what: &str, runs: &[Waits]) -> String {
     let mean = |of: fn(&Waits) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64 * 1e3;
     let found: BTreeSet<Option<usize>> = runs.iter().map(|waits| waits.slots).collect();
     let found: Vec<String> = found
         .iter()
         .map(|slots| slots.map_or_else(|| "none".into(), |slots| slots.to_string()))
         .collect();
-    let within = runs.iter().filter(|waits| is_within(waits)).count();
-    let _ = writeln!(
-        table,
-        "| {what} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {within} of {} |",
+    format!(
+        "| {what} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
         mean(|waits| summary(&waits.truth).0),
         mean(|waits| summary(&waits.estimate).0),
         mean(|waits| summary(&waits.truth).1),
         mean(|waits| summary(&waits.estimate).1),
         found.join(", "),
-        runs.len(),
-    );
-    within
+    )
 }
 
 fn arrivals(is_bursty: bool) -> &'static str {
@@ -90,9 +128,7 @@ fn arrivals(is_bursty: bool) -> &'static str {
 }
 
 fn simulated() -> String {
-    let mut table = format!("| slots | utilisation | arrivals | server | {HEAD}");
-    table.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
-    let (mut within, mut all) = (0, 0);
+    let mut table = Table::default();
     for slots in SLOTS {
         for utilisation in UTILISATIONS {
             for is_bursty in [false, true] {
@@ -112,47 +148,44 @@ fn simulated() -> String {
                         arrivals(is_bursty),
                         behaviour.label()
                     );
-                    within += row(&mut table, &what, &runs);
-                    all += runs.len();
+                    table.row(&what, &runs);
                 }
             }
         }
     }
-    println!("simulated: {within} of {all} within the tolerance");
-    format!("{within} of {all} runs are within the tolerance. Milliseconds:\n\n{table}")
+    table.under("simulated", "| slots | utilisation | arrivals | server | ")
+}
+
+/// A cell of the tables of servers of other makes.
+fn plain(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Cell {
+    let tells_usage = seed.is_multiple_of(2);
+    Cell { slots, utilisation, is_bursty, behaviour: Behaviour::Plain, tells_usage, seed }
 }
 
 fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Waits {
     let server = Batching { most_running, budget: 2048, base: 0.012, per_token: 40e-6, seed };
-    let cell = Cell {
-        slots: most_running,
-        utilisation,
-        is_bursty,
-        behaviour: Behaviour::Plain,
-        tells_usage: seed.is_multiple_of(2),
-        seed,
-    };
+    let cell = plain(most_running, utilisation, is_bursty, seed);
     let requests = cell.traffic(capacity(|all| server.serve(all), seed));
     watch(&requests, &server.serve(&requests), cell.tells_usage, seed)
 }
 
-fn batching() -> String {
-    let mut table = format!("| at most | utilisation | arrivals | {HEAD}");
-    table.push_str("|---|---|---|---|---|---|---|---|---|\n");
-    let (mut within, mut all) = (0, 0);
-    for most_running in [2, 8, 16] {
+fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Waits {
+    run_behind(&plain(slots, utilisation, is_bursty, seed), 0.01, 0.01)
+}
+
+fn other(name: &str, run: fn(usize, f64, bool, u64) -> Waits) -> String {
+    let mut table = Table::default();
+    for slots in [2, 8, 16] {
         for utilisation in UTILISATIONS {
             for is_bursty in [false, true] {
-                let of = |seed| in_steps(most_running, utilisation, is_bursty, seed);
+                let of = |seed| run(slots, utilisation, is_bursty, seed);
                 let runs: Vec<Waits> = (1..=SEEDS).map(of).collect();
-                let what = format!("{most_running} | {utilisation} | {}", arrivals(is_bursty));
-                within += row(&mut table, &what, &runs);
-                all += runs.len();
+                let what = format!("{slots} | {utilisation} | {}", arrivals(is_bursty));
+                table.row(&what, &runs);
             }
         }
     }
-    println!("batching: {within} of {all} within the tolerance");
-    format!("{within} of {all} runs are within the tolerance. Milliseconds:\n\n{table}")
+    table.under(name, "| at most | utilisation | arrivals | ")
 }
 
 /// What the estimator costs for each request, all fits included.

@@ -227,6 +227,23 @@ pub fn run(cell: &Cell) -> Waits {
     watch(&requests, &simulate(&spec, &requests), cell.tells_usage, cell.seed)
 }
 
+/// The cell behind a front end: a request reaches the engine `way_in` seconds after it was sent, and what the
+/// engine makes comes out `way_out` seconds later, or up to a quarter less or more. The wait is the engine's.
+pub fn run_behind(cell: &Cell, way_in: f64, way_out: f64) -> Waits {
+    let spec = cell.engine();
+    let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
+    let late = |request: &Request| Request { at: request.at + way_in, ..*request };
+    let mut truth = simulate(&spec, &requests.iter().map(late).collect::<Vec<_>>());
+    let mut rng = Rng::new(cell.seed ^ 0xBAC);
+    for one in &mut truth {
+        let way_out = way_out * (0.75 + 0.5 * rng.unit());
+        one.start -= way_in;
+        one.first += way_out;
+        one.finish += way_out;
+    }
+    watch(&requests, &truth, cell.tells_usage, cell.seed)
+}
+
 /// Mean and 95th percentile, in seconds.
 pub fn summary(waits: &[f64]) -> (f64, f64) {
     let mut sorted = waits.to_vec();

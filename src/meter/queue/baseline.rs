@@ -117,7 +117,8 @@ pub(super) fn unladen(
         && !is_laden(&baseline, &all)
     {
         let half = least_laden(&all, 0.5).filter_map(|one| baseline.ratio(one));
-        let band = half.fold(0.0, f64::max) + MARGIN;
+        // The greatest of a few is less than the greatest of many, the more so the wider they are spread.
+        let band = half.fold(0.0, f64::max) + MARGIN.max(baseline.log_spread / 2.0);
         return Some(Baseline { band, ..baseline });
     }
     if alone.len() >= FEWEST {

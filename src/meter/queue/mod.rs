@@ -34,6 +34,8 @@ const ALONE: usize = 64;
 const REFIT_EVERY: usize = 16;
 /// Seconds before the next fit.
 const REFIT_AFTER: f64 = 0.25;
+/// Seconds within which the server may have taken requests in another order than they were sent in.
+const TIE: f64 = 0.0005;
 /// Waits that the live estimate without slots looks back on.
 const RECENT: usize = 16;
 
@@ -41,6 +43,8 @@ const RECENT: usize = 16;
 #[derive(Debug, Default)]
 pub struct QueueEstimator {
     arrivals: u64,
+    /// The newest request's.
+    last: Option<Place>,
     /// Requests that have not yet given back what they hold, by [`Held`].
     open: Both<usize>,
     releases: Both<Releases>,
@@ -66,10 +70,21 @@ pub struct Served {
     pub is_warm: bool,
 }
 
+/// A place in the order of arrival. Requests that came at the same time have the same, that of the first.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    arrived: f64,
+    /// In the order of arrival.
+    number: u64,
+    /// Earlier requests that it found open, and releases before it, by [`Held`].
+    ahead: Both<usize>,
+    after: Both<u64>,
+}
+
 /// One request. Instants are seconds of the caller's clock.
 #[derive(Debug, Clone, Copy)]
 struct Observation {
-    /// Its number in the order of arrival.
+    /// As in its [`Place`].
     number: u64,
     arrived: f64,
     /// Absent where the answer is not streamed.
@@ -77,7 +92,7 @@ struct Observation {
     left: f64,
     bytes: u64,
     tokens: Option<u64>,
-    /// Earlier requests that it found open, and releases before it, by [`Held`].
+    /// As in its place, but those of the same place that had output before it are earlier ones, too.
     ahead: Both<usize>,
     after: Both<u64>,
     /// Earlier requests that were still open at its first output, or when it left without one. Absent until
@@ -88,13 +103,19 @@ struct Observation {
 impl QueueEstimator {
     /// A request of so many bytes is wholly sent to the server.
     pub fn arrive(&mut self, at: Duration, bytes: u64) -> Ticket {
-        let number = self.arrivals;
-        self.arrivals += 1;
-        let ahead = self.open;
-        self.open = Both { prefill: ahead.prefill + 1, answer: ahead.answer + 1 };
-        let Both { prefill, answer } = &self.releases;
-        let after = Both { prefill: prefill.count(), answer: answer.count() };
         let arrived = at.as_secs_f64();
+        let Both { prefill, answer } = &self.releases;
+        let new = Place {
+            arrived,
+            number: self.arrivals,
+            ahead: self.open,
+            after: Both { prefill: prefill.count(), answer: answer.count() },
+        };
+        let place = self.last.filter(|last| (arrived - last.arrived).abs() <= TIE).unwrap_or(new);
+        self.last = Some(place);
+        self.arrivals += 1;
+        self.open = Both { prefill: self.open.prefill + 1, answer: self.open.answer + 1 };
+        let Place { number, ahead, after, .. } = place;
         Ticket(Observation {
             number,
             arrived,
@@ -130,6 +151,9 @@ impl QueueEstimator {
         self.release(Held::Answer, request.number, request.left);
         let served = served.filter(|served| served.is_warm)?;
         request.tokens = served.tokens;
+        let before = self.releases.prefill.before_of_its_place(&request);
+        request.ahead.prefill += before;
+        request.ahead.answer += before;
         request.still = self.still(&request);
         let wait = self.wait(&request);
         if let Some(wait) = wait {
@@ -161,7 +185,8 @@ impl QueueEstimator {
             return Some(if is_idle { 0.0 } else { sum / self.recent.len().max(1) as f64 });
         };
         let must_leave = (self.open.of(slots.held) + 1).saturating_sub(slots.count);
-        Some(must_leave as f64 * slots.holding / slots.count as f64)
+        let wait = must_leave as f64 * slots.holding / slots.count as f64;
+        Some((wait - slots.overlap).max(0.0))
     }
 
     /// The slots, if there is a number of them that explains what is seen.
@@ -205,11 +230,21 @@ impl QueueEstimator {
     }
 
     /// The time to the first output over that of a request which does not wait; nothing where the two are
-    /// within a factor of `e^band`.
+    /// within a factor of `e^band`. Where another request left at about that moment, its turn came then: what
+    /// its prompt takes is known less well than when others left.
     fn excess(&self, request: &Observation, band: f64) -> Option<f64> {
         let taken = request.first? - request.arrived;
-        let expected = self.baseline.as_ref()?.expect(request.bytes, request.tokens);
-        Some(if taken > expected * band.exp() { taken - expected } else { 0.0 })
+        let baseline = self.baseline.as_ref()?;
+        let expected = baseline.expect(request.bytes, request.tokens);
+        if taken <= expected * band.exp() {
+            return Some(0.0);
+        }
+        let excess = taken - expected;
+        let off = |wait: &f64| (wait - excess).abs();
+        let noise = expected * (baseline.band.exp() - 1.0);
+        let releases = self.releases.answer.back_from(request.until(), request, slots::REACH);
+        let turns = releases.map(|at| at - request.arrived).filter(|wait| off(wait) <= noise);
+        Some(turns.min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(excess))
     }
 
     fn fit(&mut self, now: f64) {

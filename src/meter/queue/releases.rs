@@ -2,6 +2,7 @@
 
 use super::{Held, Observation};
 use std::collections::VecDeque;
+use std::collections::vec_deque::Iter;
 
 /// Releases that are remembered: those of the requests looked back on, and of the ones before them that they
 /// waited for.
@@ -31,15 +32,18 @@ impl Releases {
         self.forgotten + self.newest.len() as u64
     }
 
+    /// How many requests of the same place in the order of arrival had output before this one.
+    pub fn before_of_its_place(&self, request: &Observation) -> usize {
+        let before = self.newest.partition_point(|(at, _)| *at < request.until());
+        let since = self.since(request, Held::Prefill, before);
+        since.map_or(0, |since| since.filter(|(_, other)| *other == request.number).count())
+    }
+
     /// How many requests that arrived before this one let go between its arrival and `until`. `None` if some of
     /// them are forgotten.
     pub fn gone(&self, request: &Observation, held: Held, until: f64) -> Option<usize> {
-        // A release that was noted after the arrival, for an instant before it, moves another over this place:
-        // the number stays right.
-        let from = usize::try_from(request.after.of(held).checked_sub(self.forgotten)?).ok()?;
-        let to = self.to(until);
-        let since = self.newest.range(from.min(to)..to);
-        Some(since.filter(|(_, other)| *other < request.number).count())
+        let since = self.since(request, held, self.to(until))?;
+        Some(since.filter(|release| is_earlier(release, request)).count())
     }
 
     /// The instants at which requests that arrived before this one let go, the last before `until` first.
@@ -50,14 +54,29 @@ impl Releases {
         request: &Observation,
         reach: usize,
     ) -> impl Iterator<Item = f64> {
-        let Observation { number, arrived, .. } = *request;
         let back = self.newest.range(..self.to(until)).rev().take(reach);
-        back.filter(move |(_, other)| *other < number).map(move |(at, _)| at.max(arrived))
+        let request = *request;
+        back.filter(move |release| is_earlier(release, &request))
+            .map(move |(at, _)| at.max(request.arrived))
+    }
+
+    /// The releases from its arrival up to this place among all. `None` if some of them are forgotten.
+    fn since(&self, request: &Observation, held: Held, to: usize) -> Option<Iter<'_, (f64, u64)>> {
+        // A release that was noted after the arrival, for an instant before it, moves another over this place:
+        // the number stays right.
+        let from = usize::try_from(request.after.of(held).checked_sub(self.forgotten)?).ok()?;
+        Some(self.newest.range(from.min(to)..to))
     }
 
     fn to(&self, until: f64) -> usize {
         self.newest.partition_point(|(at, _)| *at <= until)
     }
+}
+
+/// Whether a request comes before this one that let go then: the server's order is that of the arrivals, and where
+/// these are at the same time that of the first outputs.
+fn is_earlier((at, other): &(f64, u64), request: &Observation) -> bool {
+    *other < request.number || *other == request.number && *at < request.until()
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ fn one_slot_is_found_and_tells_what_would_be_waited() {
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
     assert_eq!(waits[0], Some(0.0));
     near(waits[1].unwrap(), 0.9);
-    let Slots { held, count, holding } = *estimator.slots().unwrap();
+    let Slots { held, count, holding, .. } = *estimator.slots().unwrap();
     assert_eq!((held, count), (Held::Answer, 1));
     near(holding, 1.0);
     near(estimator.wait_now().unwrap(), 0.0);
@@ -190,4 +190,68 @@ fn memory_is_bounded() {
         + 2 * releases::REMEMBERED * size_of::<(f64, u64)>()
         + size_of::<QueueEstimator>();
     assert!(bytes < 72 * 1024, "{bytes} bytes, as the documentation has it");
+}
+
+#[test]
+fn of_two_that_come_at_once_either_may_be_first() {
+    let mut estimator = QueueEstimator::default();
+    // One slot, 20 ms to the first output, 1 s in all. Two more come while it is taken, nearly at once; the
+    // server takes the later one first each other time.
+    let mut waits = [None, None];
+    for i in 0..60 {
+        let at = 4.0 * f64::from(i);
+        let [mut first, a, b] =
+            [0.0, 0.1, 0.1002].map(|after| estimator.arrive(seconds(at + after), 100));
+        estimator.first_output(&mut first, seconds(at + 0.02));
+        estimator.leave(first, seconds(at + 1.0), WARM);
+        let order = if i % 2 == 0 { [a, b] } else { [b, a] };
+        let mut begin = at + 1.0;
+        waits = order.map(|mut ticket| {
+            estimator.first_output(&mut ticket, seconds(begin + 0.02));
+            begin += 1.0;
+            estimator.leave(ticket, seconds(begin), WARM)
+        });
+    }
+    for (wait, expected) in waits.into_iter().zip([0.8998, 1.9]) {
+        let wait = wait.unwrap();
+        assert!((wait - expected).abs() < 1e-6, "{wait} for {expected}");
+    }
+    assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
+}
+
+#[test]
+fn a_turn_comes_when_another_leaves() {
+    // 50 ms to the first output, or 20 ms less or more: who knows of which prompts the beginning was cached?
+    for (left, expected) in [(31.0, 0.5), (30.8, 0.48)] {
+        let mut estimator = QueueEstimator::default();
+        for i in 0..21_u32 {
+            one(&mut estimator, f64::from(i), 100, 0.03 + 0.02 * f64::from(i % 3));
+        }
+        let other = estimator.arrive(seconds(30.0), 100);
+        let mut ticket = estimator.arrive(seconds(30.5), 100);
+        estimator.leave(other, seconds(left), WARM);
+        estimator.first_output(&mut ticket, seconds(31.03));
+        let wait = estimator.leave(ticket, seconds(32.0), WARM).unwrap();
+        assert!((wait - expected).abs() < 1e-6, "{wait} where another left at {left}");
+        assert!(estimator.slots().is_none(), "one wait shows no slots");
+    }
+}
+
+#[test]
+fn the_way_into_the_server_and_out_of_it_is_no_wait() {
+    let cell = Cell {
+        slots: 2,
+        utilisation: 0.5,
+        is_bursty: false,
+        behaviour: Behaviour::Plain,
+        tells_usage: false,
+        seed: 11,
+    };
+    let waits = cell::run_behind(&cell, 0.015, 0.01);
+    let (truth, estimate) = (summary(&waits.truth), summary(&waits.estimate));
+    let is_near = |told: f64, truth: f64| (told - truth).abs() < 0.006;
+    assert!(
+        is_near(estimate.0, truth.0) && is_near(estimate.1, truth.1),
+        "{estimate:?} for {truth:?}"
+    );
 }
