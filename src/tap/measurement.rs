@@ -5,7 +5,7 @@ mod queue_wait;
 
 use super::before::Before;
 use super::cold_request::ColdRequest;
-use super::headers::{content_encoding, is_deflated, is_grpc, told_by};
+use super::headers::{content_encoding, is_deflated, told_by};
 use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
@@ -15,15 +15,18 @@ use crate::dialect::route::{Operation, Route};
 use crate::meter::{self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
-use crate::wire::framing::Framing;
-use hyper::StatusCode;
+use crate::wire::framing::{Announced, Framing};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
+use hyper::{Method, StatusCode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
+
+/// Longest name of a method that is kept.
+const MAX_METHOD: usize = 32;
 
 /// The account of one request. Dropping it records an end, if none was recorded: the client left, or
 /// our shutdown cut it.
@@ -49,7 +52,7 @@ struct State {
     stalled_before: Option<Duration>,
     /// The same since 1970.
     time: Duration,
-    method: String,
+    method: Method,
     before: Before,
     connect: Option<Duration>,
     head: Option<Duration>,
@@ -98,7 +101,7 @@ impl Measurement {
             asked: start,
             stalled_before: (head.version != Version::HTTP_2).then(|| client.stalled()),
             time,
-            method: head.method.as_str().chars().take(32).collect(),
+            method: head.method.clone(),
             before: Before::of(tap, route.operation, &head.headers, start, time),
             connect: None,
             head: None,
@@ -217,11 +220,12 @@ impl State {
         self.side.enter(Phase::Waiting);
         let content_type =
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        if is_grpc(content_type) {
+        let announced = Framing::announced(content_type);
+        if announced == Announced::Framing(Framing::LengthPrefixed) {
             self.call = Some(CallStatus::Missing);
             self.call_status(&head.headers);
         }
-        self.stream = Some(Framing::announced(content_type).is_stream());
+        self.stream = Some(announced.is_stream());
         let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let series = self.resolve(head.status.is_success() || has_switched);
         if !self.route.operation.is_inference() {
@@ -232,7 +236,7 @@ impl State {
             cold.status(head.status.as_u16());
         }
         self.told = told_by(&head.headers);
-        let Some(dialect) = self.route.read_as(content_type) else { return };
+        let Some(dialect) = self.route.read_as(announced) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
             self.stream = Some(true);
             self.meter = Some(Meter::session(dialect, is_deflated(&head.headers)));
@@ -260,8 +264,7 @@ impl State {
             return Arc::clone(series);
         }
         let Tap { metrics, upstream, .. } = &*self.tap;
-        let facts = self.side.facts();
-        let model = metrics.model_label(facts.model.as_deref().filter(|_| success));
+        let model = self.side.with_model(|model| metrics.model_label(model.filter(|_| success)));
         let series = metrics.series(upstream, self.side.provider(), self.route.operation, &model);
         self.series = Some(Arc::clone(&series));
         series
@@ -325,7 +328,7 @@ impl State {
         }
     }
 
-    fn finish(mut self, end: End) {
+    fn finish(mut self: Box<Self>, end: End) {
         self.side.leave();
         let now = socket::now();
         let series =
@@ -419,7 +422,7 @@ impl State {
             time: self.time,
             id: self.tap.next_id(),
             upstream: Arc::clone(&self.tap.upstream),
-            method: self.method.clone(),
+            method: name(&self.method),
             path: self.route.path,
             operation: self.route.operation.label(),
             dialect: self.route.dialect().map(|dialect| dialect.name),
@@ -440,4 +443,10 @@ impl State {
             ..Record::default()
         }
     }
+}
+
+/// The name of a method, cut to what is kept. All of it is ASCII.
+fn name(method: &Method) -> String {
+    let name = method.as_str();
+    name.get(..MAX_METHOD).unwrap_or(name).to_owned()
 }
