@@ -6,7 +6,7 @@ use super::{
     ollama, openai_assistants, openai_chat, openai_media, openai_pooling, openai_responses,
     realtime, replicate, sglang, tgi, triton, vllm_generate,
 };
-use crate::wire::framing::{Announced, Framing};
+use crate::wire::framing::Announced;
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -277,9 +277,6 @@ impl Route {
 
     /// The model that a path of this route names.
     pub fn model(&self, path: &str) -> Option<String> {
-        if !self.ends.contains("{model}") {
-            return None;
-        }
         let path = path.strip_suffix('/').unwrap_or(path);
         let model = matches(self.ends, path)??;
         Some(cut(percent_decoded(model)))
@@ -310,36 +307,39 @@ impl Route {
         }
     }
 
-    /// The dialect in which an answer of this content type is to be read, if it is.
-    pub fn read_as(&self, content_type: &[u8]) -> Option<&'static Dialect> {
-        let is_announced = || matches!(Framing::announced(content_type), Announced::Framing(_));
-        match self.answer {
-            Answer::IfAnnounced(_) if !is_announced() => None,
+    /// The dialect in which an answer is to be read whose content type announces this, if it is.
+    pub fn read_as(&self, announced: Announced) -> Option<&'static Dialect> {
+        match (self.answer, announced) {
+            (Answer::IfAnnounced(_), Announced::Nothing | Announced::Foreign) => None,
             _ => self.dialect(),
         }
     }
 }
 
 /// Whether the path ends as the pattern says, and what stands for its `{model}`.
-fn matches<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
+fn matches<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> {
     if pattern == "/" {
         return (path == "/").then_some(None);
     }
     let mut model = None;
-    let mut segments = path.rsplit('/');
-    // The pattern begins with a slash: what is before it is empty, and any prefix fits.
-    for wanted in pattern.trim_start_matches('/').rsplit('/') {
-        let segment = segments.next()?;
-        if let Some(suffix) = wanted.strip_prefix("{model}") {
-            model = Some(segment.strip_suffix(suffix).filter(|name| !name.is_empty())?);
-        } else if let Some(suffix) = wanted.strip_prefix('*') {
-            segment.strip_suffix(suffix).filter(|name| !name.is_empty())?;
-        } else if wanted != segment {
-            return None;
+    loop {
+        // From the end, up to a wildcard.
+        let is_same = |(wanted, byte): &(u8, u8)| wanted == byte && !matches!(wanted, b'}' | b'*');
+        let same = pattern.bytes().rev().zip(path.bytes().rev()).take_while(is_same).count();
+        pattern = pattern.get(..pattern.len() - same)?;
+        path = path.get(..path.len() - same)?;
+        if pattern.is_empty() {
+            return Some(model);
+        }
+        // The wildcard stands for what is left of its segment.
+        let is_model = pattern.ends_with("{model}");
+        pattern = pattern.strip_suffix("{model}").or_else(|| pattern.strip_suffix('*'))?;
+        let name = path.rsplit('/').next().filter(|name| !name.is_empty())?;
+        path = path.get(..path.len() - name.len())?;
+        if is_model {
+            model = Some(name);
         }
     }
-    // A segment begins where its slash is.
-    segments.next().map(|_| model)
 }
 
 /// A model's name, cut to what is kept.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::framing::Framing;
 
 #[test]
 fn table() {
@@ -88,7 +89,8 @@ fn no_route_hides_another() {
 #[test]
 fn some_answers_are_read_only_if_announced() {
     let reads = |path: &str, content_type: &[u8]| {
-        Route::of("POST", path).read_as(content_type).map(|dialect| dialect.name)
+        let announced = Framing::announced(content_type);
+        Route::of("POST", path).read_as(announced).map(|dialect| dialect.name)
     };
     let transcription = Some("openai-transcription");
     assert_eq!(reads("/v1/audio/transcriptions", b"application/json"), transcription);
@@ -132,6 +134,11 @@ fn a_model_in_the_path() {
     ] {
         assert_eq!(model(path).as_deref(), Some("gemini-2.5-flash"));
     }
+    for (name, expected) in [("a}b*", Some("a}b*")), ("x/y", None), ("", None)] {
+        let path = format!("/openai/deployments/{name}/chat/completions");
+        assert_eq!(model(&path).as_deref(), expected, "{path}");
+    }
+    assert_eq!(model("/models/m:predict:predict").as_deref(), Some("m:predict"));
     assert_eq!(percent_decoded("a%3Ab%zz%"), "a:b%zz%");
     let long = format!("/openai/deployments/{}/chat/completions", "%E2%82%AC".repeat(9_000));
     assert_eq!(model(&long).map(|model| model.len()), Some(255));

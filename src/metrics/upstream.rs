@@ -5,7 +5,6 @@ use super::families::Families;
 use crate::dialect::{Unparsed, route::Operation};
 use crate::meter::{Clock, Interval};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -108,9 +107,9 @@ pub struct UpstreamSeries {
     unparsed: [IntCounter; Unparsed::ALL.len()],
     clamped: [IntCounter; Interval::ALL.len()],
     name: String,
-    clocks: IntGaugeVec,
+    clock_info: IntGaugeVec,
     /// In the order of [`Clock::ALL`]: a clock that never told an instant has no series.
-    known_clocks: [AtomicBool; Clock::ALL.len()],
+    clocks: [OnceLock<IntGauge>; Clock::ALL.len()],
 }
 
 impl UpstreamSeries {
@@ -128,8 +127,8 @@ impl UpstreamSeries {
             clamped: Interval::ALL
                 .map(|interval| families.clamped.with_label_values(&[upstream, interval.label()])),
             name: upstream.to_owned(),
-            clocks: families.clock_info.clone(),
-            known_clocks: Default::default(),
+            clock_info: families.clock_info.clone(),
+            clocks: Default::default(),
         }
     }
 
@@ -155,11 +154,12 @@ impl UpstreamSeries {
 
     /// The instants of the newest request were told by this clock.
     pub fn told_by(&self, clock: Clock) {
-        for (one, known) in Clock::ALL.into_iter().zip(&self.known_clocks) {
-            known.fetch_or(one == clock, Relaxed);
-            if known.load(Relaxed) {
-                let gauge = self.clocks.with_label_values(&[&*self.name, one.label()]);
-                gauge.set(i64::from(one == clock));
+        for (one, gauge) in Clock::ALL.into_iter().zip(&self.clocks) {
+            if one == clock {
+                let new = || self.clock_info.with_label_values(&[&*self.name, one.label()]);
+                gauge.get_or_init(new).set(1);
+            } else if let Some(gauge) = gauge.get() {
+                gauge.set(0);
             }
         }
     }

@@ -17,7 +17,6 @@ use crate::socket::StampedIo;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,8 +42,8 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
 
 /// hyper's part.
-type Http1 = http1::Connection<ClientIo, TowerToHyperService<Proxy>>;
-type Http2 = http2::Connection<ClientIo, TowerToHyperService<Proxy>, TokioExecutor>;
+type Http1 = http1::Connection<ClientIo, Proxy>;
+type Http2 = http2::Connection<ClientIo, Proxy, TokioExecutor>;
 
 /// A client's connection, to be driven to its end.
 pub(super) struct Client {
@@ -147,13 +146,13 @@ impl Client {
         Phase::Http2(Box::new(http))
     }
 
-    fn serve(&self, io: StampedIo, ahead: Bytes) -> (ClientIo, TowerToHyperService<Proxy>) {
+    fn serve(&self, io: StampedIo, ahead: Bytes) -> (ClientIo, Proxy) {
         let proxy = Proxy {
             upstream: Arc::clone(&self.upstream),
             client: Arc::clone(io.stamps()),
             handover: Arc::clone(&self.handover),
         };
-        (ClientIo::new(io, ahead, &self.handover), TowerToHyperService::new(proxy))
+        (ClientIo::new(io, ahead, &self.handover), proxy)
     }
 }
 

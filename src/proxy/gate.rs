@@ -165,13 +165,13 @@ impl Write for Gate {
 /// to the head, but for 101, behind which the protocol is another one.
 #[derive(Debug, Default)]
 struct HeadEnd {
-    /// The front of the status line, as far as it tells the class of the status.
+    /// The front of the first line, as far as it tells the class of the status.
     status_line: [u8; STATUS_LINE],
-    status_length: usize,
     /// The status line is complete.
     in_fields: bool,
-    /// Bytes of the current line, without one CR at its end.
+    /// Bytes of the current line so far.
     line: usize,
+    /// The last of them is a CR.
     after_cr: bool,
     over: bool,
 }
@@ -186,42 +186,41 @@ impl HeadEnd {
 
     /// How many of the next bytes belong to the head.
     fn push(&mut self, bytes: &[u8]) -> usize {
-        for (at, &byte) in bytes.iter().enumerate() {
-            self.byte(byte);
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, behind) = rest.split_at(end);
+            rest = behind.get(1..).unwrap_or_default();
+            self.go_on(line);
+            self.end_line();
             if self.over {
-                return at + 1;
+                return bytes.len() - rest.len();
             }
         }
+        self.go_on(rest);
         bytes.len()
     }
 
-    fn byte(&mut self, byte: u8) {
-        if std::mem::replace(&mut self.after_cr, byte == b'\r') && byte != b'\n' {
-            // That CR ended no line.
-            self.line += 1;
+    /// More of the current line.
+    fn go_on(&mut self, part: &[u8]) {
+        if !self.in_fields
+            && let Some(free) = self.status_line.get_mut(self.line..)
+        {
+            free.iter_mut().zip(part).for_each(|(slot, byte)| *slot = *byte);
         }
-        match byte {
-            b'\n' if !self.in_fields => {
-                // Empty lines before a status line are skipped.
-                self.in_fields = self.line > 0;
-                self.line = 0;
-            }
-            b'\n' if self.line == 0 => {
-                let is_interim = self.status_line.get(9) == Some(&b'1')
-                    && self.status_line.get(9..) != Some(b"101");
-                *self = Self { over: !is_interim, ..Self::default() };
-            }
-            b'\n' => self.line = 0,
-            b'\r' => {}
-            byte => {
-                if !self.in_fields
-                    && let Some(slot) = self.status_line.get_mut(self.status_length)
-                {
-                    *slot = byte;
-                    self.status_length += 1;
-                }
-                self.line += 1;
-            }
+        self.line += part.len();
+        self.after_cr = part.last().map_or(self.after_cr, |last| *last == b'\r');
+    }
+
+    fn end_line(&mut self) {
+        let is_empty = self.line == usize::from(self.after_cr);
+        (self.line, self.after_cr) = (0, false);
+        if !self.in_fields {
+            // Empty lines before a status line are skipped.
+            self.in_fields = !is_empty;
+        } else if is_empty {
+            let is_interim =
+                self.status_line.get(9) == Some(&b'1') && self.status_line.get(9..) != Some(b"101");
+            *self = Self { over: !is_interim, ..Self::default() };
         }
     }
 }

@@ -19,15 +19,16 @@ use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::{request, response};
+use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 /// The proxy as a service, one for each client connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Proxy {
     pub upstream: Arc<Upstream>,
     /// Of the client's socket.
@@ -36,20 +37,16 @@ pub(super) struct Proxy {
     pub handover: Arc<Handover>,
 }
 
-impl tower::Service<Request<Incoming>> for Proxy {
+impl Service<Request<Incoming>> for Proxy {
     type Response = Response<ProxyBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let Self { upstream, client, handover } = self.clone();
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
-        let measurement = Measurement::arrive(upstream.tap(), &client, &head);
+        let measurement = Measurement::arrive(self.upstream.tap(), &self.client, &head);
         let asker = Asker::of(&head);
+        let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
         Box::pin(async move {
             let (mut measurement, asker) = (measurement, asker);
             let answered = ask(&upstream, &mut measurement, head, body).await;

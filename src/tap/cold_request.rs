@@ -75,7 +75,7 @@ impl ColdRequest {
 
     /// The server says that it loads the model.
     pub fn loading(&self, tap: &Tap, side: &RequestSide, at: Duration) {
-        tap.cold.loading(self.ask, at, side.facts().model.as_deref().unwrap_or_default());
+        side.with_model(|model| tap.cold.loading(self.ask, at, model.unwrap_or_default()));
     }
 
     /// The first output, or the first byte of a body that is no stream; later ones do not count.
@@ -148,16 +148,17 @@ impl ColdRequest {
     }
 
     fn leave(&mut self, now: Duration) {
-        if !std::mem::replace(&mut self.has_left, true) {
-            let model = self.first.as_ref().map_or("", |first| &*first.model);
-            self.tap.cold.left(self.ask, model, now);
-        }
+        self.has_left = true;
+        let model = self.first.as_ref().map_or("", |first| &*first.model);
+        self.tap.cold.left(self.ask, model, now);
     }
 }
 
 impl Drop for ColdRequest {
     fn drop(&mut self) {
         // If our own record of the end failed, the detector must not take it for one in flight.
-        self.leave(socket::now());
+        if !self.has_left {
+            self.leave(socket::now());
+        }
     }
 }

@@ -1,16 +1,14 @@
 //! What the headers of a request and of its response say to the measurement.
 
 use crate::dialect::head::HeadFacts;
-use crate::wire::framing::{Announced, Framing};
 use crate::wire::request_start::EdgeWait;
-use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
+use hyper::header::{
+    CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
+};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Whether a message of this content type is gRPC's.
-pub(super) fn is_grpc(content_type: &[u8]) -> bool {
-    Framing::announced(content_type) == Announced::Framing(Framing::LengthPrefixed)
-}
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What these headers tell, if anything.
 pub(super) fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
@@ -42,7 +40,7 @@ pub(super) fn is_deflated(headers: &HeaderMap) -> bool {
 
 /// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
 pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
+    let value = headers.get(&TRACEPARENT)?.to_str().ok()?;
     let id = value.split('-').nth(1)?;
     let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())

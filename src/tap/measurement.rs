@@ -6,7 +6,7 @@ mod queue_wait;
 
 use super::before::Before;
 use super::cold_request::ColdRequest;
-use super::headers::{content_encoding, is_deflated, is_grpc, told_by};
+use super::headers::{content_encoding, is_deflated, told_by};
 use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
@@ -16,16 +16,19 @@ use crate::dialect::route::{Operation, Route};
 use crate::meter::{self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
-use crate::wire::framing::Framing;
+use crate::wire::framing::{Announced, Framing};
 use asked::{Arrived, Asked};
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
+use hyper::{Method, StatusCode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+
+/// Longest name of a method that is kept.
+const MAX_METHOD: usize = 32;
 
 /// The account of one request. Dropping it records an end, if none was recorded: the client left, or
 /// our shutdown cut it.
@@ -67,7 +70,7 @@ struct State {
     stalled_before: Option<Duration>,
     /// [`start`](Self::start) as a time since 1970.
     time: Duration,
-    method: String,
+    method: Method,
     before: Before,
     connect: Option<Duration>,
     head: Option<Duration>,
@@ -208,7 +211,7 @@ impl State {
             asked: start,
             stalled_before: (head.version != Version::HTTP_2).then(|| client.stalled()),
             time,
-            method: head.method.as_str().chars().take(32).collect(),
+            method: head.method.clone(),
             before,
             connect: None,
             head: None,
@@ -236,11 +239,12 @@ impl State {
         self.side.enter(Phase::Waiting);
         let content_type =
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        if is_grpc(content_type) {
+        let announced = Framing::announced(content_type);
+        if announced == Announced::Framing(Framing::LengthPrefixed) {
             self.call = Some(CallStatus::Missing);
             self.call_status(&head.headers);
         }
-        self.stream = Some(Framing::announced(content_type).is_stream());
+        self.stream = Some(announced.is_stream());
         let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let series = self.resolve(head.status.is_success() || has_switched);
         if !self.route.operation.is_inference() {
@@ -252,7 +256,7 @@ impl State {
         }
         self.tap.faults.strike(content_type);
         self.told = told_by(&head.headers);
-        let Some(dialect) = self.route.read_as(content_type) else { return };
+        let Some(dialect) = self.route.read_as(announced) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
             self.stream = Some(true);
             self.meter = Some(Meter::session(dialect, is_deflated(&head.headers)));
@@ -280,8 +284,7 @@ impl State {
             return Arc::clone(series);
         }
         let Tap { metrics, upstream, .. } = &*self.tap;
-        let facts = self.side.facts();
-        let model = metrics.model_label(facts.model.as_deref().filter(|_| success));
+        let model = self.side.with_model(|model| metrics.model_label(model.filter(|_| success)));
         let series = metrics.series(upstream, self.side.provider(), self.route.operation, &model);
         self.series = Some(Arc::clone(&series));
         series
@@ -345,7 +348,7 @@ impl State {
         }
     }
 
-    fn finish(mut self, end: End) {
+    fn finish(mut self: Box<Self>, end: End) {
         self.side.leave();
         let now = socket::now();
         let series =
@@ -439,7 +442,7 @@ impl State {
             time: self.time,
             id: self.tap.next_id(),
             upstream: Arc::clone(&self.tap.upstream),
-            method: self.method.clone(),
+            method: name(&self.method),
             path: self.route.path,
             operation: self.route.operation.label(),
             dialect: self.route.dialect().map(|dialect| dialect.name),
@@ -460,4 +463,10 @@ impl State {
             ..Record::default()
         }
     }
+}
+
+/// The name of a method, cut to what is kept. All of it is ASCII.
+fn name(method: &Method) -> String {
+    let name = method.as_str();
+    name.get(..MAX_METHOD).unwrap_or(name).to_owned()
 }

@@ -10,7 +10,7 @@ use crate::metrics::{ArrivalSeries, Phase};
 use crate::socket::{self, Stamps};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Why a request's body could not be read to its end.
@@ -151,9 +151,10 @@ impl RequestSide {
         let mut queue = lock(&self.queue);
         // An answer may be over before the request is.
         if matches!(*queue, Queueing::Before) {
-            let model = self.facts().model;
-            self.tap.faults.strike(model.as_deref().unwrap_or_default().as_bytes());
-            *queue = Queueing::In(self.tap.queues.arrive(model.as_deref(), at, self.bytes()));
+            *queue = Queueing::In(self.with_model(|model| {
+                self.tap.faults.strike(model.unwrap_or_default().as_bytes());
+                self.tap.queues.arrive(model, at, self.bytes())
+            }));
         }
     }
 
@@ -197,6 +198,13 @@ impl RequestSide {
         self.bytes.load(Relaxed)
     }
 
+    /// Tells `use_it` the model asked for, as far as it is known.
+    pub fn with_model<R>(&self, use_it: impl FnOnce(Option<&str>) -> R) -> R {
+        let peek = lock(&self.peek);
+        let said = peek.as_ref().and_then(|peek| peek.facts().model.as_deref());
+        use_it(said.or(self.model.as_deref()))
+    }
+
     /// What the body has said so far.
     pub fn facts(&self) -> RequestFacts {
         let peeked = lock(&self.peek).as_ref().map(|peek| peek.facts().clone());
@@ -216,6 +224,9 @@ impl RequestSide {
 impl Drop for RequestSide {
     fn drop(&mut self) {
         // If our own record of the end failed, the queue must not go on waiting for it.
-        self.leave_queue(socket::now(), None);
+        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Queueing::In(place) = std::mem::replace(queue, Queueing::Left) {
+            place.leave(socket::now(), None);
+        }
     }
 }

@@ -4,7 +4,9 @@
 //! behind it is the same, byte for byte, event after event, and scanning it again finds the same. So
 //! the bytes up to the first string that changes are kept, with what was found in them and where that led,
 //! and so are those behind it; a document that begins (or ends) with the same bytes is compared in
-//! place of being scanned. A document that does not is scanned, and remembered in its place.
+//! place of being scanned. A document that does not is scanned, and remembered in its place. The first
+//! one is only scanned: an answer that is no stream has no other, and streams often begin with one unlike
+//! the rest.
 //!
 //! What is reported is exactly what [`Scanner`] reports.
 //!
@@ -92,6 +94,8 @@ pub struct Memo<T: Copy + PartialEq + 'static> {
     split: usize,
     before: Option<Arc<Findings<T>>>,
     behind: Option<Arc<Findings<T>>>,
+    /// A document was there.
+    has_begun: bool,
     /// Documents in a row that began unlike the one before.
     misses: u8,
     /// The same of those that ended unlike it.
@@ -105,6 +109,7 @@ impl<T: Copy + PartialEq + 'static> Default for Memo<T> {
             split: 0,
             before: None,
             behind: None,
+            has_begun: false,
             misses: 0,
             misses_behind: 0,
         }
@@ -166,7 +171,7 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
             before.replay(sink);
             self.scanner.jump(&before.end);
             self.push_behind(memo, rest, sink);
-        } else if memo.misses < PATIENCE {
+        } else if std::mem::replace(&mut memo.has_begun, true) && memo.misses < PATIENCE {
             memo.misses += 1;
             self.learn(memo, bytes, sink);
         } else {
@@ -329,7 +334,7 @@ mod tests {
     fn what_two_streams_found_is_kept_once() {
         let mut scanner = MemoScanner::new(&ROOT);
         let mut streams = [Memo::default(), Memo::default()];
-        for (memo, id) in [(0, "one"), (1, "two"), (0, "one"), (1, "two")] {
+        for (memo, id) in [(0, "one"), (1, "two")].repeat(3) {
             let document = format!(r#"{{"i":"{id}","k":"same","l":[{{"t":"new","n":0}}]}}"#);
             scanner.push(&mut streams[memo], document.as_bytes(), &mut |_, _| {});
             scanner.end(&mut |_, _| {}).unwrap();
@@ -355,6 +360,8 @@ mod tests {
             scanner.end(&mut |_, _| {}).unwrap();
             known.push((memo.behind.is_some(), scanner.known.len()));
         }
+        let (first, known) = known.split_first().unwrap();
+        assert_eq!(*first, (false, 0), "what comes alone is not worth it");
         let patience = usize::from(PATIENCE);
         assert!(known[..patience].iter().all(|(is_kept, _)| *is_kept));
         assert!(known[patience..].iter().all(|rest| *rest == (false, 1 + patience)));

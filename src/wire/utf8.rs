@@ -1,5 +1,8 @@
 //! Counts Unicode scalar values in UTF-8 that arrives in pieces.
 
+/// The bits of eight bytes that none of ASCII has.
+const NOT_ASCII: u64 = 0x8080_8080_8080_8080;
+
 /// A running count of the scalar values in a UTF-8 text, in any split of its bytes.
 ///
 /// Bytes that are no UTF-8 are counted as one replacement character per maximal broken part (the
@@ -18,15 +21,16 @@ pub struct ScalarCount {
 impl ScalarCount {
     /// Counts the scalar values that begin in `bytes`.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.pending == 0
-            && let Ok(text) = std::str::from_utf8(bytes)
-        {
-            self.chars += text.chars().count() as u64;
-            return;
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            // Eight bytes of ASCII are eight characters.
+            if self.pending == 0 && u64::from_ne_bytes(*word) & NOT_ASCII == 0 {
+                self.chars += 8;
+            } else {
+                word.iter().for_each(|byte| self.push_byte(*byte));
+            }
         }
-        for &byte in bytes {
-            self.push_byte(byte);
-        }
+        rest.iter().for_each(|byte| self.push_byte(*byte));
     }
 
     /// Adds scalar values that were written in another way, as JSON's `\u` escapes are.
@@ -69,17 +73,19 @@ impl ScalarCount {
         }
         // Each lead byte counts, so the scalar is counted when it begins.
         self.chars += 1;
-        (self.low, self.high) = (0x80, 0xBF);
-        match byte {
-            0x00..=0x7F => {}
-            0xC2..=0xDF => self.pending = 1,
-            0xE0 => (self.pending, self.low) = (2, 0xA0),
-            0xED => (self.pending, self.high) = (2, 0x9F),
-            0xE1..=0xEF => self.pending = 2,
-            0xF0 => (self.pending, self.low) = (3, 0x90),
-            0xF4 => (self.pending, self.high) = (3, 0x8F),
-            0xF1..=0xF3 => self.pending = 3,
-            _ => self.invalid = true,
+        (self.pending, self.low, self.high) = match byte {
+            0x00..=0x7F => return,
+            0xC2..=0xDF => (1, 0x80, 0xBF),
+            0xE0 => (2, 0xA0, 0xBF),
+            0xED => (2, 0x80, 0x9F),
+            0xE1..=0xEF => (2, 0x80, 0xBF),
+            0xF0 => (3, 0x90, 0xBF),
+            0xF4 => (3, 0x80, 0x8F),
+            0xF1..=0xF3 => (3, 0x80, 0xBF),
+            _ => {
+                self.invalid = true;
+                return;
+            }
         }
     }
 }

@@ -267,7 +267,10 @@ impl ColdStarts {
         let Told { load, prefill } = told;
         let Output { at, model: name, .. } = *output;
         let (past, idle) = (self.server.past(), self.config.idle);
-        let model = self.model(name, at);
+        let Some(model) = self.models.get_mut(key(name)) else {
+            // Others took its place.
+            return Verdict { cold, ..Verdict::default() };
+        };
         if prefill.is_some() {
             model.tells_prefill();
         }

@@ -32,7 +32,10 @@ impl<T: Copy + 'static> Scanner<T> {
             }
             Some((_, rest)) => {
                 self.at.state = State::InEscape;
-                rest
+                rest.split_first().map_or(rest, |(byte, rest)| {
+                    self.escape(*byte);
+                    rest
+                })
             }
             None => rest,
         }
