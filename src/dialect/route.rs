@@ -277,6 +277,9 @@ impl Route {
 
     /// The model that a path of this route names.
     pub fn model(&self, path: &str) -> Option<String> {
+        if !self.ends.contains('{') {
+            return None;
+        }
         let path = path.strip_suffix('/').unwrap_or(path);
         let model = matches(self.ends, path)??;
         Some(cut(percent_decoded(model)))

@@ -349,8 +349,8 @@ impl State {
     }
 
     fn finish(mut self: Box<Self>, end: End) {
-        self.side.leave();
         let now = socket::now();
+        self.side.leave(now);
         let series =
             self.resolve(self.head.is_some_and(|_| {
                 self.status.is_some_and(|status| matches!(status, 101 | 200..300))

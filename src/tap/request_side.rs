@@ -97,12 +97,12 @@ impl RequestSide {
         }
     }
 
-    /// The request has ended.
-    pub fn leave(&self) {
+    /// The request has ended, at `now`.
+    pub fn leave(&self, now: Duration) {
         if let Some(phase) = lock(&self.phase).take() {
             self.count(phase, -1);
             if self.operation.is_inference() {
-                self.tap.activity.leave(socket::now());
+                self.tap.activity.leave(now);
             }
         }
     }
