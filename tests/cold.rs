@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use streamgauge::sim::model::EngineSpec;
 use streamgauge::tap::Faults;
-use support::cold::{TTFT, ask, assert_one, reserved, wait_until_up, words};
+use support::cold::{TTFT, ask, assert_one, refused, reserved, wait_until_up, words};
 use support::sim::simulate;
 use support::{Gauge, Upstream, Wire, against_the_clock, chat, wait_for};
 
@@ -207,12 +207,7 @@ fn scaled_to_zero_and_back() {
         drop(server);
         wait_for("the listener's end", || std::net::TcpStream::connect(address).err());
         assert_eq!(gauge.scrape().sum("streamgauge_upstream_up", &[]), 1.0, "nobody has asked");
-        // The connection that was kept is dead by then.
-        let mut start = Instant::now();
-        wait_for("a refusal", || {
-            start = Instant::now();
-            (ask(&gauge, &chat::request()).status() == 502).then_some(())
-        });
+        let start = refused(&gauge);
         wait_until_up(&gauge, 0.0);
         std::thread::sleep(Duration::from_millis(500));
         let _server = serve(address);

@@ -5,9 +5,9 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use streamgauge::tap::Faults;
-use support::cold::{TTFT, ask, assert_one, cold_starts, reserved, wait_until_up, words};
+use support::cold::{TTFT, ask, assert_one, cold_starts, refused, reserved, wait_until_up, words};
 use support::wire::chunk;
 use support::{Gauge, Upstream, against_the_clock, chat, wait_for};
 
@@ -128,12 +128,7 @@ fn a_restart_that_is_met_and_told() {
             ask(&gauge, &chat::request());
             drop(server);
             wait_for("the listener's end", || std::net::TcpStream::connect(address).err());
-            // The connection that was kept is dead by then.
-            let mut start = Instant::now();
-            wait_for("a refusal", || {
-                start = Instant::now();
-                (ask(&gauge, &chat::request()).status() == 502).then_some(())
-            });
+            let start = refused(&gauge);
             wait_until_up(&gauge, 0.0);
             std::thread::sleep(Duration::from_millis(500));
             let started = server_clock();

@@ -129,11 +129,8 @@ impl Measurement {
 
     /// The upstream's head arrived, on a socket with these stamps.
     pub fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
-        if let Some(state) = &mut self.state
-            && catch_unwind(AssertUnwindSafe(|| state.head(head, upstream))).is_err()
-        {
-            state.meter = None;
-            state.unparsed(Unparsed::Panic);
+        if let Some(state) = &mut self.state {
+            state.guarded(|state| state.head(head, upstream));
         }
     }
 
@@ -301,8 +298,12 @@ impl State {
         self.client.handed_over(arrival.at);
         self.bytes_down += bytes.len() as u64;
         self.tap.series.bytes_down.inc_by(bytes.len() as u64);
-        let read = AssertUnwindSafe(|| self.read(arrival, bytes));
-        if catch_unwind(read).is_err() {
+        self.guarded(|state| state.read(arrival, bytes));
+    }
+
+    /// Measures. A fault of ours in it costs the measurement and never the client's bytes.
+    fn guarded(&mut self, measure: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| measure(self))).is_err() {
             self.meter = None;
             self.watch = None;
             self.unparsed(Unparsed::Panic);
@@ -341,11 +342,11 @@ impl State {
     fn client_data(&mut self, bytes: &[u8]) {
         self.side.passed(bytes.len());
         let at = self.client.last_read().at;
-        let Some(meter) = &mut self.meter else { return };
-        if catch_unwind(AssertUnwindSafe(|| meter.client(at, bytes))).is_err() {
-            self.meter = None;
-            self.unparsed(Unparsed::Panic);
-        }
+        self.guarded(|state| {
+            if let Some(meter) = &mut state.meter {
+                meter.client(at, bytes);
+            }
+        });
     }
 
     fn finish(mut self: Box<Self>, end: End) {
@@ -356,18 +357,14 @@ impl State {
                 self.status.is_some_and(|status| matches!(status, 101 | 200..300))
             }));
         let told = self.told.take();
-        let close = AssertUnwindSafe(|| {
-            if let Some((meter, mut hearing)) = self.hearing() {
+        self.guarded(|state| {
+            if let Some((meter, mut hearing)) = state.hearing() {
                 meter.end(end == End::Complete, &mut |sample| hearing.hear(now, &sample));
                 if let Some(told) = &told {
                     meter.head(told);
                 }
             }
         });
-        if catch_unwind(close).is_err() {
-            self.meter = None;
-            self.unparsed(Unparsed::Panic);
-        }
         let meter = self.meter.take();
         let mut engine = told.as_ref().and_then(|told| told.engine);
         let outcome = self.ended(end, meter.as_ref()).outcome();

@@ -3,7 +3,7 @@
 use super::{Gauge, Message, Scrape, Wire, chat, wait_for};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const TTFT: &str = "gen_ai_server_time_to_first_token_seconds_count";
 
@@ -29,6 +29,15 @@ pub fn ask(gauge: &Gauge, request: &[u8]) -> Message {
     let mut client = Wire::connect(gauge.proxy);
     client.send(request);
     client.message()
+}
+
+/// Asks until the server refuses: a connection that was kept may have to be found dead first. Gives when the request
+/// that it refused was sent.
+pub fn refused(gauge: &Gauge) -> Instant {
+    wait_for("a refusal", || {
+        let start = Instant::now();
+        (ask(gauge, &chat::request()).status() == 502).then_some(start)
+    })
 }
 
 /// The cold starts of this reason.
