@@ -47,8 +47,8 @@ pub(super) enum Progress {
 pub(super) struct StreamBody {
     /// `None` once the body is over, or broke.
     io: Option<StampedIo>,
-    /// What was read together with the head.
-    first: BytesMut,
+    /// What was read together with the head, until it is shown.
+    first: Option<Box<BytesMut>>,
     /// `None` for a body that ends with its connection.
     chunked: Option<Chunked>,
     /// The server keeps the connection.
@@ -67,8 +67,7 @@ impl StreamBody {
     ) -> Self {
         let chunked = is_chunked(&head.headers).then(Chunked::default);
         let reusable = !headers::closes(&head.headers);
-        // An empty buffer must not hold the memory that it once had.
-        let first = if first.is_empty() { BytesMut::new() } else { first };
+        let first = (!first.is_empty()).then(|| Box::new(first));
         Self { io, first, chunked, reusable, upstream }
     }
 
@@ -94,7 +93,9 @@ impl StreamBody {
         let Self { io, first, chunked, .. } = self;
         let Some(open) = io else { return Poll::Ready(Err(StreamError::Incomplete)) };
         let mut left = Ok(None);
-        if first.is_empty() {
+        if let Some(first) = first.take() {
+            left = decode(chunked, &first, &mut sink);
+        } else {
             let mut take = |bytes: &[u8]| left = decode(chunked, bytes, &mut sink);
             if ready!(open.poll_receive(cx, MAX_READ, &mut take))? == 0 {
                 return Poll::Ready(match chunked {
@@ -105,8 +106,6 @@ impl StreamBody {
                     }
                 });
             }
-        } else {
-            left = decode(chunked, &std::mem::take(first), &mut sink);
         }
         Poll::Ready(match left? {
             None => Ok(Progress::Open),

@@ -2,6 +2,8 @@
 
 /// Most bytes of chunk extensions that a body may have, all together.
 const MAX_EXTENSIONS: usize = 16 * 1024;
+/// Most digits of a size that is read at a glance.
+const MAX_DIGITS: usize = 8;
 /// Most bytes of trailer fields.
 const MAX_TRAILERS: usize = 64 * 1024;
 
@@ -72,12 +74,21 @@ impl Chunked {
     /// # Errors
     /// If this is no chunked coding.
     pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, Step), ChunkError> {
-        for (at, &byte) in bytes.iter().enumerate() {
+        let mut rest = bytes;
+        while let Some((&byte, behind)) = rest.split_first() {
+            let at = bytes.len() - rest.len();
             match self.state {
-                State::Data => return Ok((at, Step::Data(self.take(bytes.len() - at)))),
+                State::Data => return Ok((at, Step::Data(self.take(rest.len())))),
                 State::Over => return Ok((at, Step::End)),
-                _ => self.framing(byte)?,
+                _ => {}
             }
+            rest = match self.plain_framing(rest) {
+                Some(behind) => behind,
+                None => {
+                    self.framing(byte)?;
+                    behind
+                }
+            };
         }
         let step = if self.state == State::Over { Step::End } else { Step::More };
         Ok((bytes.len(), step))
@@ -95,6 +106,24 @@ impl Chunked {
             self.state = State::DataCr;
         }
         taken
+    }
+
+    /// Takes a size or the end of a chunk that is here as a whole and has nothing else, as nearly all are. Gives
+    /// what follows it.
+    fn plain_framing<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        match self.state {
+            State::Size(false) => {
+                let (size, behind) = plain_size(bytes)?;
+                (self.state, self.left) = (State::Data, size);
+                Some(behind)
+            }
+            State::DataCr => {
+                let behind = bytes.strip_prefix(b"\r\n")?;
+                self.state = State::Size(false);
+                Some(behind)
+            }
+            _ => None,
+        }
     }
 
     fn framing(&mut self, byte: u8) -> Result<(), ChunkError> {
@@ -133,6 +162,22 @@ impl Chunked {
         };
         Ok(())
     }
+}
+
+/// The size of a chunk with data whose line is here to its end, and has nothing else; and what follows it.
+fn plain_size(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut size = 0;
+    let mut rest = bytes;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let Some(digit) = char::from(byte).to_digit(16) else { break };
+        // As many digits as have room; longer ones take the long way.
+        if bytes.len() - rest.len() == MAX_DIGITS {
+            return None;
+        }
+        size = size << 4 | u64::from(digit);
+        rest = behind;
+    }
+    Some((size, rest.strip_prefix(b"\r\n")?)).filter(|(size, _)| *size > 0)
 }
 
 #[cfg(test)]
