@@ -3,7 +3,7 @@
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
 use crate::metrics::{Metrics, MetricsError, claim_cells};
-use crate::proxy::{self, Connector, Listener, TlsError, TlsFiles, Upstream};
+use crate::proxy::{self, Connector, Listener, Timers, TlsError, TlsFiles, Upstream};
 use crate::request_log::{RequestLog, RequestLogWriter};
 use crate::socket;
 use crate::tap::{Faults, SharedTraces, Tap};
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ServerConfig;
@@ -138,44 +139,41 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self { proxies, admin, shared, writer, workers, grace, .. } = self;
         let (stop_proxies, stopping) = watch::channel(false);
-        let (stop_admin, admin_stopping) = watch::channel(false);
+        let (stop_others, others_stopping) = watch::channel(false);
         let (ended, mut ends) = mpsc::unbounded_channel();
         let page = Arc::clone(&shared);
-        let taps: Vec<_> = proxies.iter().map(|bound| Arc::clone(&bound.tap)).collect();
-        let admin = spawn("admin".into(), ended.clone(), async move {
-            // It ends with the runtime.
-            tokio::spawn(sweep(taps));
-            admin::serve(admin, page, admin_stopping).await
+        let stopping_admin = others_stopping.clone();
+        let admin = spawn("admin".into(), timed()?, ended.clone(), async move {
+            admin::serve(admin, page, stopping_admin).await
         })?;
+        let clock = timed()?;
+        let timers = Timers::of(clock.handle().clone());
+        let watched = proxies.iter().map(|bound| (bound.connector.clone(), Arc::clone(&bound.tap)));
+        let clock = spawn(
+            "clock".into(),
+            clock,
+            ended.clone(),
+            keep_time(watched.collect(), others_stopping),
+        )?;
         let heart = socket::heart().map_err(AppError::Thread)?;
         let mut threads = Vec::new();
         for worker in 0..workers {
             let mut listeners = Vec::new();
             for bound in &proxies {
                 let listener = bound.listener.try_clone().map_err(AppError::Thread)?;
-                let upstream = Upstream::new(bound.connector.clone(), Arc::clone(&bound.tap));
+                let (connector, tap) = (bound.connector.clone(), Arc::clone(&bound.tap));
+                let upstream = Upstream::new(connector, tap, timers.clone());
                 listeners.push((listener, bound.tls.clone(), Arc::new(upstream)));
             }
-            // One worker looks after what is probed, which is little.
-            let watched: Vec<_> = proxies
-                .iter()
-                .filter(|_| worker == 0)
-                .map(|bound| (bound.connector.clone(), Arc::clone(&bound.tap)))
-                .collect();
             let stopping = stopping.clone();
             let beats = heart.clone();
             let observe_lag = shared.metrics.event_loop_lag();
-            threads.push(spawn(format!("proxy-{worker}"), ended.clone(), async move {
+            let runtime = untimed()?;
+            threads.push(spawn(format!("proxy-{worker}"), runtime, ended.clone(), async move {
                 claim_cells(worker);
                 let mut serving = tokio::task::JoinSet::new();
-                // Beside the others, not among them: they end with the runtime.
+                // Beside the others, not among them: it ends with the runtime.
                 tokio::spawn(socket::watch_lag(beats, observe_lag));
-                for (connector, tap) in watched {
-                    if let Some(pages) = proxy::watch_pages(&connector, &tap) {
-                        tokio::spawn(pages);
-                    }
-                    tokio::spawn(proxy::watch(connector, tap));
-                }
                 for (listener, tls, upstream) in listeners {
                     let stopping = stopping.clone();
                     serving.spawn(proxy::serve(listener, tls, upstream, stopping, grace));
@@ -197,18 +195,35 @@ impl App {
         };
         shared.drain();
         stop_proxies.send_replace(true);
-        let mut left = threads.len();
-        while left > 0 && ends.recv().await.is_some_and(|name| name != "admin") {
-            left -= 1;
-        }
-        stop_admin.send_replace(true);
-        threads.into_iter().chain([admin]).for_each(join);
+        // Not here: whoever runs us may have one thread, and other things to do.
+        let workers_end = tokio::task::spawn_blocking(|| threads.into_iter().for_each(join));
+        workers_end.await.map_err(|error| AppError::Thread(io::Error::other(error)))?;
+        stop_others.send_replace(true);
+        [admin, clock].into_iter().for_each(join);
         drop(shared);
         if let Some(writer) = writer {
             writer.join();
         }
         result
     }
+}
+
+/// Runs until `stopping` holds `true` what goes by the clock and not by the traffic: looks for stalls, and looks
+/// after the upstreams.
+async fn keep_time(
+    watched: Vec<(Connector, Arc<Tap>)>,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    tokio::spawn(sweep(watched.iter().map(|(_, tap)| Arc::clone(tap)).collect()));
+    for (connector, tap) in watched {
+        if let Some(pages) = proxy::watch_pages(&connector, &tap) {
+            tokio::spawn(pages);
+        }
+        tokio::spawn(proxy::watch(connector, tap));
+    }
+    // A sender that is gone says stop too. What was spawned ends with the runtime.
+    let _ = stopping.wait_for(|stop| *stop).await;
+    Ok(())
 }
 
 /// Counts stalls as they become such; never ends.
@@ -239,14 +254,23 @@ pub fn check_files(config: &Config) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Runs a future on a thread and a runtime of its own; tells its name when it ends.
+/// A runtime for one thread, with timers.
+fn timed() -> Result<Runtime, AppError> {
+    runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Thread)
+}
+
+/// One without: see [`Timers`].
+fn untimed() -> Result<Runtime, AppError> {
+    runtime::Builder::new_current_thread().enable_io().build().map_err(AppError::Thread)
+}
+
+/// Runs a future on a runtime, on a thread of its own; tells its name when it ends.
 fn spawn(
     name: String,
+    runtime: Runtime,
     ended: mpsc::UnboundedSender<String>,
     future: impl Future<Output = io::Result<()>> + Send + 'static,
 ) -> Result<JoinHandle<()>, AppError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(AppError::Thread)?;
     let thread = Builder::new().name(name.clone()).spawn(move || {
         // Said when the thread ends, by a panic too.
         let _ended = Ended(name, ended);

@@ -16,7 +16,7 @@ use super::tunnel::Tunnel;
 use crate::socket::StampedIo;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl Client {
     fn http2(&self, io: StampedIo, ahead: Bytes) -> Phase {
         let (io, service) = self.serve(io, ahead);
         let http = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
+            .timer(self.upstream.timers().clone())
             .auto_date_header(false)
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(MAX_HEADER_LIST)
@@ -177,9 +177,10 @@ impl Future for Client {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match &mut self.phase {
+            let Self { phase, upstream, .. } = &mut *self;
+            match phase {
                 Phase::Opening(opening) => {
-                    let speaks = ready!(opening.poll(cx));
+                    let speaks = ready!(opening.poll(upstream.timers(), cx));
                     self.open(speaks);
                 }
                 Phase::Http1(http) => {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -78,6 +77,7 @@ pub async fn serve(
     grace: Duration,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
+    let timers = upstream.timers().clone();
     let clients = Clients { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
     // A sender that is gone says stop too.
     let mut stop = pin!(async {
@@ -91,7 +91,7 @@ pub async fn serve(
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept clients: are there file descriptors left?");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    timers.sleep(ACCEPT_PAUSE).await;
                 }
             },
             () = &mut reap => {}
@@ -99,7 +99,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if timeout(grace, clients.drain.all()).await.is_err() {
+    if timers.timeout(grace, clients.drain.all()).await.is_err() {
         // The worker ends now, and with it the tasks of these connections.
         clients.upstream.tap().cut();
     }
@@ -129,7 +129,8 @@ impl Clients {
             return;
         };
         tokio::spawn(async move {
-            match timeout(TLS_HANDSHAKE, io.accept_tls(&tls)).await {
+            let accepted = upstream.timers().timeout(TLS_HANDSHAKE, io.accept_tls(&tls));
+            match accepted.await {
                 Ok(Ok(io)) => drain.run(Client::new(io, upstream)).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a client failed to speak TLS"),
                 Err(_) => tracing::debug!("a client took too long to begin with TLS"),

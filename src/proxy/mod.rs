@@ -21,6 +21,7 @@ mod relay;
 mod request;
 mod service;
 mod stream_body;
+mod timers;
 mod tls;
 mod tunnel;
 mod upgrade;
@@ -32,6 +33,7 @@ pub use listener::{Listener, serve};
 pub use page::watch_pages;
 pub use pool::{Upstream, UpstreamConfig};
 pub use probe::watch;
+pub use timers::Timers;
 pub use tls::{TlsError, TlsFiles};
 
 use bytes::Bytes;

@@ -1,12 +1,13 @@
 //! The first bytes of a client's connection: which HTTP it speaks.
 
+use super::timers::Timers;
 use crate::socket::StampedIo;
 use bytes::{Bytes, BytesMut};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Sleep;
 
 /// What a client that speaks HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,7 +39,7 @@ impl Opening {
     }
 
     /// Decides with the first byte that differs from HTTP/2's preface.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Speaks> {
+    pub fn poll(&mut self, timers: &Timers, cx: &mut Context<'_>) -> Poll<Speaks> {
         loop {
             let Self { io, read, deadline } = self;
             let received = io.poll_receive(cx, MAX_READ, |bytes| read.extend_from_slice(bytes));
@@ -58,7 +59,7 @@ impl Opening {
             if common == PREFACE.len() {
                 return Poll::Ready(Speaks::Http2);
             }
-            deadline.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+            deadline.get_or_insert_with(|| Box::pin(timers.sleep(PATIENCE)));
         }
     }
 

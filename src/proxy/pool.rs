@@ -6,6 +6,7 @@ use super::address::Address;
 use super::connector::{ConnectError, Connected, Connector, Http2, Protocol};
 use super::exchange::Connection;
 use super::multiplex::{Lease, Multiplex};
+use super::timers::Timers;
 use crate::tap::Tap;
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Most idle connections that are kept.
 const MAX_IDLE: usize = 1024;
@@ -74,6 +75,7 @@ impl UpstreamConfig {
 pub struct Upstream {
     connector: Connector,
     tap: Arc<Tap>,
+    timers: Timers,
     /// The one used last is at the end, and used again first: the others grow old and are closed.
     idle: Mutex<Vec<Idle>>,
     multiplex: Multiplex,
@@ -113,10 +115,11 @@ impl Idle {
 
 impl Upstream {
     /// An upstream without connections.
-    pub fn new(connector: Connector, tap: Arc<Tap>) -> Self {
+    pub fn new(connector: Connector, tap: Arc<Tap>, timers: Timers) -> Self {
         Self {
             connector,
             tap,
+            timers,
             idle: Mutex::default(),
             multiplex: Multiplex::default(),
             opening: tokio::sync::Mutex::default(),
@@ -132,6 +135,11 @@ impl Upstream {
     /// The tap that measures it.
     pub fn tap(&self) -> &Arc<Tap> {
         &self.tap
+    }
+
+    /// What times whatever goes on here.
+    pub(super) fn timers(&self) -> &Timers {
+        &self.timers
     }
 
     /// An idle connection that is still alive, as far as the socket says.
@@ -208,7 +216,7 @@ impl Upstream {
                 false => Carrier::Http1(Connection::Socket(io)),
             })
         };
-        let opened = timeout(self.config().connect_timeout, opening).await;
+        let opened = self.timers.timeout(self.config().connect_timeout, opening).await;
         let carrier = opened.map_err(|_| ConnectError::Timeout)??;
         Ok(Taken { carrier, after: Some(start.elapsed()) })
     }
@@ -224,8 +232,8 @@ impl Upstream {
 
     /// Closes idle connections as they grow too old; runs until dropped.
     pub async fn reap(&self) {
-        let mut tick =
-            tokio::time::interval((self.config().idle_timeout / 2).max(Duration::from_millis(50)));
+        let period = (self.config().idle_timeout / 2).max(Duration::from_millis(50));
+        let mut tick = self.timers.interval(period);
         loop {
             tick.tick().await;
             self.multiplex.reap(self.config().idle_timeout);
