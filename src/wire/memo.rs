@@ -10,90 +10,32 @@
 //!
 //! What is reported is exactly what [`Scanner`] reports.
 //!
-//! A stream keeps a [`Memo`], which is little more than those bytes. All else is in the
-//! [`MemoScanner`], which streams can share as long as each brings whole documents: what was found is
-//! the same for all streams of a server, and kept once.
+//! All that streams have in common is kept once for them, in the [`MemoScanner`] (see [`Form`]): what is found in
+//! the events of a server, and nearly all of their bytes. A stream's [`Memo`] is little more than what only its
+//! own events have: an id, a time. Streams can share a scanner as long as each brings whole documents.
 
-use super::json::{Malformed, Node, Position, Scanner, Token};
+mod form;
+
+use super::json::{Malformed, Node, Scanner, Token};
+use form::{Findings, Form};
 use std::sync::Arc;
 
 /// Longest run of bytes that is remembered.
 const MAX_BYTES: usize = 512;
-/// Most reports that are remembered of one run.
-const MAX_TOKENS: usize = 32;
 /// After this many documents that were not like the one before, in a row, no more are remembered.
 const PATIENCE: u8 = 16;
-/// Most findings that are kept to be shared; streams may hold on to others.
+/// Most forms that are kept to be shared; streams may hold on to others.
 const MAX_KNOWN: usize = 32;
-
-/// A report without a borrowed text: that stands in the findings' own buffer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Found {
-    Plain(Token<'static>),
-    Text { chars: u64, start: usize, len: usize, valid: bool },
-}
-
-/// What was found in a run of bytes, and where it led.
-#[derive(Debug, Clone, PartialEq)]
-struct Findings<T: Copy + PartialEq + 'static> {
-    found: Vec<(T, Found)>,
-    texts: Vec<u8>,
-    end: Position<T>,
-    /// There was too much to remember.
-    overflown: bool,
-}
-
-impl<T: Copy + PartialEq + 'static> Findings<T> {
-    fn clear(&mut self) {
-        self.found.clear();
-        self.texts.clear();
-        self.overflown = false;
-    }
-
-    fn note(&mut self, tag: T, token: Token<'_>) {
-        if self.found.len() == MAX_TOKENS {
-            self.overflown = true;
-            return;
-        }
-        let found = match token {
-            Token::Text { chars, text, valid } => {
-                let start = self.texts.len();
-                self.texts.extend_from_slice(text);
-                self.overflown |= self.texts.len() > MAX_BYTES;
-                Found::Text { chars, start, len: text.len(), valid }
-            }
-            Token::Open => Found::Plain(Token::Open),
-            Token::Close => Found::Plain(Token::Close),
-            Token::Raw { chars } => Found::Plain(Token::Raw { chars }),
-            Token::Number(number) => Found::Plain(Token::Number(number)),
-            Token::Bool(yes) => Found::Plain(Token::Bool(yes)),
-            Token::Null => Found::Plain(Token::Null),
-        };
-        self.found.push((tag, found));
-    }
-
-    fn replay(&self, sink: &mut impl FnMut(T, Token<'_>)) {
-        for (tag, found) in &self.found {
-            match *found {
-                Found::Plain(token) => sink(*tag, token),
-                Found::Text { chars, start, len, valid } => {
-                    let text = self.texts.get(start..start + len).unwrap_or_default();
-                    sink(*tag, Token::Text { chars, text, valid });
-                }
-            }
-        }
-    }
-}
 
 /// What one stream remembers of its documents.
 #[derive(Debug)]
 pub struct Memo<T: Copy + PartialEq + 'static> {
-    /// The first `split` bytes go from the document's start to the first string that changes, its quote
-    /// included; the rest from the end of that string to the document's end.
-    bytes: Vec<u8>,
-    split: usize,
-    before: Option<Arc<Findings<T>>>,
-    behind: Option<Arc<Findings<T>>>,
+    /// What only this stream's runs have, of the one before and then of the one behind.
+    own: Box<[u8]>,
+    /// From the document's start to the first string that changes, its quote included.
+    before: Option<Arc<Form<T>>>,
+    /// From the end of that string to the document's end.
+    behind: Option<Arc<Form<T>>>,
     /// A document was there.
     has_begun: bool,
     /// Documents in a row that began unlike the one before.
@@ -105,8 +47,7 @@ pub struct Memo<T: Copy + PartialEq + 'static> {
 impl<T: Copy + PartialEq + 'static> Default for Memo<T> {
     fn default() -> Self {
         Self {
-            bytes: Vec::new(),
-            split: 0,
+            own: Box::default(),
             before: None,
             behind: None,
             has_begun: false,
@@ -118,19 +59,24 @@ impl<T: Copy + PartialEq + 'static> Default for Memo<T> {
 
 impl<T: Copy + PartialEq + 'static> Memo<T> {
     fn forget(&mut self) {
-        (self.before, self.split) = (None, 0);
-        self.forget_behind();
+        (self.before, self.behind) = (None, None);
     }
 
-    fn forget_behind(&mut self) {
-        self.bytes.truncate(self.split);
-        self.behind = None;
+    /// Its own bytes, of the run before and of the one behind.
+    fn own(&self) -> (&[u8], &[u8]) {
+        let before = self.before.as_ref().map_or(0, |form| form.own_len());
+        self.own.split_at_checked(before).unwrap_or_default()
     }
 
-    /// Adds bytes to those of the memo, with no more room than they need.
-    fn keep(&mut self, bytes: &[u8]) {
-        self.bytes.reserve_exact(bytes.len());
-        self.bytes.extend_from_slice(bytes);
+    /// Remembers this form of the run before, in place of all else.
+    fn keep_before(&mut self, form: Arc<Form<T>>, own: &[u8]) {
+        (self.own, self.before, self.behind) = (own.into(), Some(form), None);
+    }
+
+    /// Remembers this form of the run behind.
+    fn keep_behind(&mut self, form: Arc<Form<T>>, own: &[u8]) {
+        let (before, _) = self.own();
+        (self.own, self.behind) = ([before, own].concat().into(), Some(form));
     }
 }
 
@@ -143,15 +89,14 @@ pub struct MemoScanner<T: Copy + PartialEq + 'static> {
     at_start: bool,
     /// What is being found.
     draft: Findings<T>,
-    known: Vec<Arc<Findings<T>>>,
+    known: Vec<Arc<Form<T>>>,
 }
 
 impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
     /// A scanner; the first document has this shape.
     pub fn new(root: &'static Node<T>) -> Self {
         let scanner = Scanner::new(root);
-        let end = *scanner.position();
-        let draft = Findings { found: Vec::new(), texts: Vec::new(), end, overflown: false };
+        let draft = Findings::new(*scanner.position());
         Self { scanner, at_start: true, draft, known: Vec::new() }
     }
 
@@ -165,11 +110,12 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
         if !std::mem::take(&mut self.at_start) {
             self.scanner.push(bytes, sink);
         } else if let Some(before) = &memo.before
-            && let Some(rest) = memo.bytes.get(..memo.split).and_then(|run| bytes.strip_prefix(run))
+            && let Some(rest) = before.strip_from(bytes, memo.own().0)
         {
             memo.misses = 0;
-            before.replay(sink);
-            self.scanner.jump(&before.end);
+            let findings = before.findings();
+            findings.replay(sink);
+            self.scanner.jump(findings.end());
             self.push_behind(memo, rest, sink);
         } else if std::mem::replace(&mut memo.has_begun, true) && memo.misses < PATIENCE {
             memo.misses += 1;
@@ -201,9 +147,8 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
             return;
         }
         let (run, _) = bytes.split_at(bytes.len() - rest.len());
-        if let Some(before) = self.found(run) {
-            memo.keep(run);
-            (memo.before, memo.split) = (Some(before), run.len());
+        if let Some((form, own)) = self.form(run) {
+            memo.keep_before(form, &own);
         }
         self.push_behind(memo, rest, sink);
     }
@@ -221,14 +166,15 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
             return;
         }
         if let Some(behind) = &memo.behind
-            && memo.bytes.get(memo.split..) == Some(rest)
+            && behind.strip_from(rest, memo.own().1).is_some_and(<[u8]>::is_empty)
         {
             memo.misses_behind = 0;
-            behind.replay(sink);
-            scanner.jump(&behind.end);
+            let findings = behind.findings();
+            findings.replay(sink);
+            scanner.jump(findings.end());
             return;
         }
-        memo.forget_behind();
+        memo.behind = None;
         // Some servers count up behind the text: there is nothing to remember.
         if memo.misses_behind == PATIENCE {
             scanner.push(rest, sink);
@@ -242,29 +188,35 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
         // What goes on in another piece would not be compared as a whole.
         if memo.before.is_some() && scanner.position().is_done() {
             memo.misses_behind += 1;
-            memo.behind = self.found(rest);
-            if memo.behind.is_some() {
-                memo.keep(rest);
+            if let Some((form, own)) = self.form(rest) {
+                memo.keep_behind(form, &own);
             }
         }
     }
 
-    /// What was found in this run, to be kept; `None` if it is too much.
-    fn found(&mut self, run: &[u8]) -> Option<Arc<Findings<T>>> {
+    /// The form to keep of this run, in which the draft was found, and what of the run is not in it; `None` if
+    /// it is too much.
+    fn form(&mut self, run: &[u8]) -> Option<(Arc<Form<T>>, Vec<u8>)> {
         let Self { scanner, draft, known, .. } = self;
-        if draft.overflown || run.len() > MAX_BYTES {
+        if run.len() > MAX_BYTES || !draft.conclude(*scanner.position()) {
             return None;
         }
-        draft.end = *scanner.position();
-        if let Some(same) = known.iter().find(|one| ***one == *draft) {
-            return Some(Arc::clone(same));
+        // The latest are those that know best in what the streams of today differ.
+        let mut alike = known.iter().rev().filter(|form| *form.findings() == *draft).peekable();
+        let latest = alike.peek().copied();
+        if let Some(fit) = alike.find_map(|form| Some((Arc::clone(form), form.own_of(run)?))) {
+            return Some(fit);
         }
+        let (form, own) = match latest {
+            Some(latest) => latest.widened(run),
+            None => (Form::new(run, Arc::new(draft.clone())), Vec::new()),
+        };
+        let form = Arc::new(form);
         if known.len() == MAX_KNOWN {
             known.remove(0);
         }
-        let new = Arc::new(draft.clone());
-        known.push(Arc::clone(&new));
-        Some(new)
+        known.push(Arc::clone(&form));
+        Some((form, own))
     }
 }
 
@@ -343,7 +295,11 @@ mod tests {
             assert!(memo.before.is_some() && memo.behind.is_some());
             assert_eq!(memo.misses, 0);
         }
-        assert_eq!(scanner.known.len(), 2);
+        // What is before the text with and without a place for the id, and what is behind.
+        assert_eq!(scanner.known.len(), 3);
+        let [one, two] = &streams;
+        assert!(one.own.is_empty(), "it was alone when it learned");
+        assert_eq!(&*two.own, b"two");
     }
 
     #[test]
@@ -358,13 +314,14 @@ mod tests {
         for document in &changing {
             scanner.push(&mut memo, document.as_bytes(), &mut |_, _| {});
             scanner.end(&mut |_, _| {}).unwrap();
-            known.push((memo.behind.is_some(), scanner.known.len()));
+            known.push(memo.behind.is_some());
         }
         let (first, known) = known.split_first().unwrap();
-        assert_eq!(*first, (false, 0), "what comes alone is not worth it");
+        assert!(!first, "what comes alone is not worth it");
         let patience = usize::from(PATIENCE);
-        assert!(known[..patience].iter().all(|(is_kept, _)| *is_kept));
-        assert!(known[patience..].iter().all(|rest| *rest == (false, 1 + patience)));
+        assert!(known[..patience].iter().all(|is_kept| *is_kept));
+        assert!(known[patience..].iter().all(|is_kept| !is_kept));
+        assert!(scanner.known.len() <= 1 + patience);
         assert!(memo.before.is_some(), "what does not change still is");
     }
 
