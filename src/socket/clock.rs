@@ -1,8 +1,10 @@
 //! The one monotonic clock, and how the kernel's stamps are told on it.
 
+use nix::sys::time::TimeSpec;
+use nix::time::ClockId;
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a known difference between the wall's clock and ours is used before it is taken again.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
@@ -11,10 +13,16 @@ const DOUBTFUL: Duration = Duration::from_millis(1);
 /// What two looks at the same difference may differ by.
 const PRECISION: Duration = Duration::from_micros(20);
 
-/// Time since the process first asked. Never 0, so that 0 can mean "not yet" in an atomic.
+/// Time since an instant shortly before the process first asked (`CLOCK_MONOTONIC`, clock_gettime(2)). Never 0, so
+/// that 0 can mean "not yet" in an atomic.
 pub fn now() -> Duration {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed() + Duration::from_nanos(1)
+    /// A whole second, so that nothing is carried.
+    static START: OnceLock<i64> = OnceLock::new();
+    // It cannot fail: the clock is there.
+    let now = ClockId::CLOCK_MONOTONIC.now().unwrap_or(TimeSpec::new(0, 0));
+    let start = *START.get_or_init(|| now.tv_sec() - 1);
+    let seconds = u64::try_from(now.tv_sec() - start).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec()).unwrap_or_default())
 }
 
 /// What the wall's clock shows when ours shows 0, as far as it was known at `taken`. It changes only

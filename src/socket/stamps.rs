@@ -54,8 +54,8 @@ fn instant(nanos: &AtomicU64) -> Option<Duration> {
 }
 
 fn nanos(instant: Duration) -> u64 {
-    // 584 years of nanoseconds.
-    u64::try_from(instant.as_nanos()).unwrap_or(u64::MAX)
+    // There is room for 584 years.
+    instant.as_secs().saturating_mul(1_000_000_000).saturating_add(instant.subsec_nanos().into())
 }
 
 impl Stamps {
