@@ -146,20 +146,33 @@ impl Draft {
 
     /// Takes note of what stands at a place.
     pub fn note(&mut self, tag: Tag, token: Token<'_>) {
+        match (tag, token) {
+            // What stands in nearly every event, so that no more than this is looked through for it.
+            (Tag::Choice, Token::Open) => self.choice = Choice::default(),
+            (Tag::Choice, Token::Close) => self.end_choice(),
+            (Tag::Delta, Token::Open) => self.choice.delta.seen = true,
+            (Tag::Delta, Token::Close) | (Tag::Finish, Token::Null) => {}
+            (Tag::Index, Token::Number(n)) => {
+                (self.choice.index, self.is_indexed) = (count(n), true);
+            }
+            (Tag::Echo, Token::Text { chars, valid: true, .. }) => self.echo += chars,
+            (Tag::Answer, Token::Text { chars, valid: true, .. }) => {
+                self.choice.body().answer += chars;
+            }
+            _ => self.note_seldom(tag, token),
+        }
+    }
+
+    #[inline(never)]
+    fn note_seldom(&mut self, tag: Tag, token: Token<'_>) {
         if let Token::Text { valid: false, .. } = token {
             self.facts.unparsed = Some(Unparsed::Utf8);
         }
         match (tag, token) {
-            (Tag::Choice, Token::Open) => self.choice = Choice::default(),
-            (Tag::Choice, Token::Close) => self.end_choice(),
-            (Tag::Delta | Tag::Message, Token::Open) => {
-                self.choice.in_message = tag == Tag::Message;
-                self.choice.body().seen = true;
+            (Tag::Message, Token::Open) => {
+                (self.choice.in_message, self.choice.message.seen) = (true, true);
             }
-            (Tag::Delta | Tag::Message, Token::Close) => self.choice.in_message = false,
-            (Tag::Index, Token::Number(n)) => {
-                (self.choice.index, self.is_indexed) = (count(n), true);
-            }
+            (Tag::Message, Token::Close) => self.choice.in_message = false,
             (Tag::Finish, Token::Text { text, .. }) if !text.is_empty() => {
                 self.choice.finish = Some(finish_reason(text));
             }

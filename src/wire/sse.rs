@@ -93,6 +93,11 @@ impl SseFramer {
                         self.dispatch(sink);
                         self.after_cr = byte == b'\r';
                         bytes = rest;
+                    } else if let Some(value) = bytes.strip_prefix(b"data: ") {
+                        // As nearly all lines begin.
+                        self.begin_value(Field::Data, sink);
+                        self.state = State::Value(Field::Data);
+                        bytes = value;
                     } else {
                         self.begin_name();
                     }

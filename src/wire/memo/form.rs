@@ -88,6 +88,8 @@ pub(super) struct Form<T: Copy + PartialEq + 'static> {
     /// The run of the stream that had it first.
     sample: Box<[u8]>,
     parts: Box<[Part]>,
+    /// How many bytes of a run are of its stream's own.
+    own: usize,
     findings: Arc<Findings<T>>,
 }
 
@@ -102,7 +104,7 @@ impl<T: Copy + PartialEq + 'static> Form<T> {
     /// The form of a run in which this was found, all of it shared.
     pub fn new(run: &[u8], findings: Arc<Findings<T>>) -> Self {
         let parts = [Part { shared: run.len(), own: 0 }].into();
-        Self { sample: run.into(), parts, findings }
+        Self { sample: run.into(), parts, own: 0, findings }
     }
 
     /// What is found in a run of this form.
@@ -112,7 +114,7 @@ impl<T: Copy + PartialEq + 'static> Form<T> {
 
     /// How many bytes of a run are of its stream's own.
     pub fn own_len(&self) -> usize {
-        self.parts.iter().map(|part| part.own).sum()
+        self.own
     }
 
     /// What follows the run of this form and these own bytes that `bytes` begins with, if they do.
@@ -153,7 +155,8 @@ impl<T: Copy + PartialEq + 'static> Form<T> {
             *is_own |= one != other;
         }
         widen_to_words(run, &mut is_own);
-        let form = Self { sample: run.into(), parts: parts(&is_own), findings };
+        let own = is_own.iter().filter(|is_own| **is_own).count();
+        let form = Self { sample: run.into(), parts: parts(&is_own), own, findings };
         let own = form.own_of(run).unwrap_or_default();
         (form, own)
     }
