@@ -4,7 +4,7 @@ use super::lock;
 use crate::dialect::route::Operation;
 use crate::meter::queue::{Expected, QueueEstimator, Served, Ticket};
 use crate::metrics::OTHER;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const MODELS: usize = 64;
 
 /// The estimators of one upstream, by the model asked for.
 #[derive(Debug, Default)]
-pub(super) struct Queues(Mutex<HashMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
+pub(super) struct Queues(Mutex<BTreeMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
 
 impl Queues {
     /// A request is wholly sent to the upstream.
