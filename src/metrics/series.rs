@@ -173,6 +173,11 @@ impl Series {
         }
     }
 
+    /// Whether these are its operation and its model.
+    pub(super) fn is_of(&self, operation: Operation, model: &str) -> bool {
+        self.key.operation == operation && *self.key.model == *model
+    }
+
     /// Whether requests of these labels are sessions of many responses.
     pub(super) fn is_of_sessions(&self) -> bool {
         self.key.operation == Operation::Realtime

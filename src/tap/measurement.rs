@@ -280,9 +280,10 @@ impl State {
         if let Some(series) = &self.series {
             return Arc::clone(series);
         }
-        let Tap { metrics, upstream, .. } = &*self.tap;
-        let model = self.side.with_model(|model| metrics.model_label(model.filter(|_| success)));
-        let series = metrics.series(upstream, self.side.provider(), self.route.operation, &model);
+        let (arrivals, operation) = (self.side.arrivals(), self.route.operation);
+        let series = self.side.with_model(|model| {
+            self.tap.metrics.series(arrivals, operation, model.filter(|_| success))
+        });
         self.series = Some(Arc::clone(&series));
         series
     }

@@ -215,9 +215,9 @@ impl RequestSide {
         facts
     }
 
-    /// The value of `gen_ai_provider_name` for this request.
-    pub fn provider(&self) -> &Arc<str> {
-        self.arrivals.provider()
+    /// The handles for requests that arrived when this one did.
+    pub fn arrivals(&self) -> &ArrivalSeries {
+        &self.arrivals
     }
 }
 
