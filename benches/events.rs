@@ -38,8 +38,8 @@ fn main() {
         constant_labels: Vec::new(),
     };
     let metrics = Metrics::new(&config, 1).expect("the table of metrics is sound");
-    let series =
-        metrics.series(&"upstream".into(), &"engine".into(), Operation::Chat, &"model".into());
+    let arrivals = metrics.arrivals(&"upstream".into(), "engine");
+    let series = metrics.series(&arrivals, Operation::Chat, Some("model"));
     println!("{:<22} {:>22} {:>12}", "dialect", "ns an event", "allocations");
     for shape in SHAPES {
         let name = format!("{} {}", shape.dialect, shape.which);

@@ -63,7 +63,7 @@ fn series(text: &str) -> usize {
 /// Metrics with at least so many series: as many models as that takes, each with a day's streams.
 fn filled(least: usize) -> Metrics {
     let config = MetricsConfig {
-        max_models: 50,
+        max_models: usize::MAX,
         models: Vec::new(),
         buckets: Default::default(),
         slo: Default::default(),
@@ -71,16 +71,15 @@ fn filled(least: usize) -> Metrics {
         constant_labels: Vec::new(),
     };
     let metrics = Metrics::new(&config, 2).unwrap();
-    let (upstream, provider): (Arc<str>, Arc<str>) =
-        ("gpu-0.inference.svc:8000".into(), "vllm".into());
+    let upstream: Arc<str> = "gpu-0.inference.svc:8000".into();
     metrics.upstream(&upstream);
-    metrics.arrivals(&upstream, &provider);
+    let arrivals = metrics.arrivals(&upstream, "vllm");
     for model in 0_u32.. {
         if series(&metrics.gather().text()) >= least {
             break;
         }
-        let name = format!("meta-llama/Llama-3.1-8B-Instruct-{model}").into();
-        let series = metrics.series(&upstream, &provider, Operation::Chat, &name);
+        let name = format!("meta-llama/Llama-3.1-8B-Instruct-{model}");
+        let series = metrics.series(&arrivals, Operation::Chat, Some(&name));
         for stream in 0..200 {
             streamed(&series, f64::from(model + 1) * 1.37 + f64::from(stream) * 0.0713);
         }

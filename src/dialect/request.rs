@@ -1,8 +1,8 @@
 //! What is wanted of an inference request: a peek at its body as it passes.
 
-use super::draft::count;
 use super::form::Form;
 use crate::wire::json::{Node, Scanner, Token};
+use std::sync::Arc;
 
 /// Longest model name that is kept, in bytes; it is cut again where it becomes a label.
 pub(super) const MAX_MODEL: usize = 256;
@@ -11,30 +11,19 @@ pub(super) const MAX_MODEL: usize = 256;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The model asked for.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// Whether a stream was asked for; `None` if the body does not say.
     pub stream: Option<bool>,
-    /// The most tokens that may be generated.
-    pub max_tokens: Option<u64>,
-    /// How many choices were asked for.
-    pub choices: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Tag {
     Model,
     Stream,
-    MaxTokens,
-    Choices,
 }
 
-static ROOT: Node<Tag> = Node::path(&[
-    ("model", &Node::text(Tag::Model)),
-    ("stream", &Node::scalar(Tag::Stream)),
-    ("max_tokens", &Node::scalar(Tag::MaxTokens)),
-    ("max_completion_tokens", &Node::scalar(Tag::MaxTokens)),
-    ("n", &Node::scalar(Tag::Choices)),
-]);
+static ROOT: Node<Tag> =
+    Node::path(&[("model", &Node::text(Tag::Model)), ("stream", &Node::scalar(Tag::Stream))]);
 
 /// Reads a request body in any split: JSON, or a form.
 #[derive(Debug, Default)]
@@ -49,7 +38,9 @@ enum Body {
     #[default]
     Unseen,
     Json(Box<Scanner<Tag>>),
-    Form(Form),
+    Form(Box<Form>),
+    /// Nothing of it is read any more: what it said may be kept for long.
+    Over,
 }
 
 impl RequestPeek {
@@ -58,12 +49,12 @@ impl RequestPeek {
         let Self { body, facts } = self;
         if let (Body::Unseen, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
             *body = match first {
-                b'-' => Body::Form(Form::default()),
+                b'-' => Body::Form(Box::default()),
                 _ => Body::Json(Box::new(Scanner::new(&ROOT))),
             };
         }
         match body {
-            Body::Unseen => {}
+            Body::Unseen | Body::Over => {}
             Body::Json(scanner) => scanner.push(bytes, &mut |tag, token| note(facts, tag, token)),
             Body::Form(form) => form.push(bytes, &mut |name, value| match name {
                 b"model" => facts.model = name_in(value),
@@ -73,6 +64,11 @@ impl RequestPeek {
         }
     }
 
+    /// The body is over.
+    pub fn end(&mut self) {
+        self.body = Body::Over;
+    }
+
     /// What the body has said so far. A body that is broken or cut short has said what came before.
     pub fn facts(&self) -> &RequestFacts {
         &self.facts
@@ -80,17 +76,15 @@ impl RequestPeek {
 }
 
 /// The name of a model in this text, cut to what is kept; none if it is empty.
-fn name_in(text: &[u8]) -> Option<String> {
+fn name_in(text: &[u8]) -> Option<Arc<str>> {
     let text = text.get(..MAX_MODEL).unwrap_or(text);
-    (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+    (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
 
 fn note(facts: &mut RequestFacts, tag: Tag, token: Token<'_>) {
     match (tag, token) {
         (Tag::Model, Token::Text { text, .. }) if !text.is_empty() => facts.model = name_in(text),
         (Tag::Stream, Token::Bool(stream)) => facts.stream = Some(stream),
-        (Tag::MaxTokens, Token::Number(n)) => facts.max_tokens = count(n),
-        (Tag::Choices, Token::Number(n)) => facts.choices = count(n),
         _ => {}
     }
 }
@@ -111,19 +105,23 @@ mod tests {
             r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","model":"no"}],
                 "model":"m\u0031","stream":true,"max_completion_tokens":64,"n":2}"#,
         );
-        let expected = RequestFacts {
-            model: Some("m1".into()),
-            stream: Some(true),
-            max_tokens: Some(64),
-            choices: Some(2),
-        };
+        let expected = RequestFacts { model: Some("m1".into()), stream: Some(true) };
         assert_eq!(facts, expected);
     }
 
     #[test]
+    fn what_was_said_outlasts_the_body() {
+        let mut peek = RequestPeek::default();
+        peek.push(br#"{"model":"m","stream":true}"#);
+        peek.end();
+        peek.push(br#"{"model":"other"}"#);
+        let expected = RequestFacts { model: Some("m".into()), stream: Some(true) };
+        assert_eq!(*peek.facts(), expected);
+    }
+
+    #[test]
     fn odd_bodies_say_nothing() {
-        for body in ["", "not json", "[]", r#"{"model":7,"stream":"yes","n":1.5,"max_tokens":-1}"#]
-        {
+        for body in ["", "not json", "[]", r#"{"model":7,"stream":"yes"}"#] {
             assert_eq!(peek(body), RequestFacts::default(), "{body}");
         }
         assert_eq!(

@@ -66,7 +66,7 @@ impl QueueWait {
 pub(super) fn timings(tally: &Tally) -> Timings {
     let mut timings = tally.told().timings;
     if tally.made_by == Some(Engine::Ollama)
-        && let (Some(first), Some(end), Some(total)) = (tally.first, tally.timed, timings.total)
+        && let (Some(first), Some(end), Some(total)) = (tally.first, tally.timed(), timings.total)
     {
         let decode = end.saturating_sub(first.at);
         if !is_held_back(timings.decode, decode) {

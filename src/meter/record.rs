@@ -3,7 +3,9 @@
 use super::queue_wait::{self, QueueWait};
 use super::slo::Met;
 use super::tally::Tally;
+use crate::dialect::FinishReason;
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -113,7 +115,7 @@ pub struct Record {
     pub trace_id: Option<String>,
     /// The configured name.
     pub upstream: Arc<str>,
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// A known route, or `other`.
     pub path: &'static str,
     pub operation: &'static str,
@@ -121,9 +123,9 @@ pub struct Record {
     /// The engine or vendor that answered, as configured or recognised.
     pub engine: Option<Arc<str>>,
     /// The model asked for.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// The model that answered.
-    pub response_model: Option<String>,
+    pub response_model: Option<Arc<str>>,
     pub stream: bool,
     /// The status that the client got.
     pub status: Option<u16>,
@@ -177,7 +179,7 @@ pub struct Record {
     pub answer_chars: Option<u64>,
     pub reasoning_chars: Option<u64>,
     pub tool_chars: Option<u64>,
-    pub finish_reasons: Vec<String>,
+    pub finish_reasons: Vec<FinishReason>,
     /// By the name of each class that is of the request, whether it met the targets. Told as an object.
     #[serde(serialize_with = "by_name")]
     pub slo: Vec<(Arc<str>, Met)>,
@@ -211,8 +213,9 @@ impl Record {
         self.queue_estimate_s = estimate;
     }
 
-    /// Fills in what the body's account says. `start` is the instant of the request's first byte.
-    pub fn measured(&mut self, tally: &Tally, stream: bool, start: Duration) {
+    /// Fills in what the body's account says, and gives the counts in it. `start` is the instant of the request's
+    /// first byte.
+    pub fn measured(&mut self, tally: &Tally, stream: bool, start: Duration) -> Tokens {
         let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
         let tokens = Tokens::of(tally, stream);
         self.response_model.clone_from(&tally.model);
@@ -234,19 +237,20 @@ impl Record {
         if stream {
             self.events = Some(tally.events);
             self.output_events = Some(tally.output_events);
-            self.first_output_event = tally.first_output_event;
-            self.last_output_event = tally.last_output_event;
+            self.first_output_event = tally.first_output_event();
+            self.last_output_event = tally.last_output_event();
             self.chunks = Some(tally.chunks);
         }
         self.answer_chars = Some(tally.answer_chars);
         self.reasoning_chars = Some(tally.reasoning_chars);
         self.tool_chars = Some(tally.tool_chars);
-        self.finish_reasons = tally.finish_reasons.iter().map(ToString::to_string).collect();
+        self.finish_reasons = tally.finish_reasons().to_vec();
         self.unparsed += tally.unparsed;
         self.degraded |= tally.blurred || tally.trailed;
         if tally.unstamped {
             self.clock = Clock::Program;
         }
+        tokens
     }
 }
 

@@ -49,7 +49,19 @@ impl Meter {
         content_type: &[u8],
         content_encoding: &[u8],
     ) -> Result<Self, Unparsed> {
-        let body = match Framing::announced(content_type) {
+        Self::announced(dialect, Framing::announced(content_type), content_encoding)
+    }
+
+    /// The same, of a body whose `Content-Type` announces this.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn announced(
+        dialect: &'static Dialect,
+        announced: Announced,
+        content_encoding: &[u8],
+    ) -> Result<Self, Unparsed> {
+        let body = match announced {
             Announced::Framing(framing) => Body::Framed(Framer::new(dialect.framing(framing))),
             Announced::Nothing => Body::Unseen,
             Announced::Foreign => return Err(Unparsed::ContentType),

@@ -6,6 +6,7 @@ use crate::dialect::head::HeadFacts;
 use crate::dialect::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, Unparsed,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A read that came so long after what it brought came late: one in time takes a fraction of it.
@@ -71,7 +72,7 @@ struct Choice {
     finished: bool,
 }
 
-/// What a server tells of counts and times: most do at the end only, so an open stream has no room for it.
+/// What a server tells of counts and times.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Told {
     /// What the API reports, where it does.
@@ -109,9 +110,9 @@ pub struct Tally {
     pub first: Option<ReadAt>,
     pub last: Option<ReadAt>,
     pub answer: Option<Duration>,
-    /// 0-based indexes over dispatched events.
-    pub first_output_event: Option<u64>,
-    pub last_output_event: Option<u64>,
+    /// 0-based indexes over dispatched events, once there was output.
+    first_output_event: u64,
+    last_output_event: u64,
     pub error: bool,
     pub done: bool,
     /// The first output, or the first of the answer, was read together with later output that was sent
@@ -132,19 +133,43 @@ pub struct Tally {
     /// Characters that came with the first read that had output.
     pub first_chars: u64,
     pub unparsed: u64,
-    /// What the server has told of counts and times, once it has.
-    told: Option<Box<Told>>,
+    at_end: Option<Box<AtEnd>>,
+    pub model: Option<Arc<str>>,
+}
+
+/// What most servers tell at the end only, once anything of it was told: an open stream has no room for it.
+#[derive(Debug, Default)]
+struct AtEnd {
+    told: Told,
     /// When the event arrived that told how long the whole request took.
-    pub timed: Option<Duration>,
-    pub model: Option<String>,
-    /// Of each choice that has ended, in the order of their ends; of a session, the first 128.
-    pub finish_reasons: Vec<FinishReason>,
+    timed: Option<Duration>,
+    finish_reasons: Vec<FinishReason>,
 }
 
 impl Tally {
     /// What the server has told of counts and times so far.
     pub fn told(&self) -> Told {
-        self.told.as_deref().copied().unwrap_or_default()
+        self.at_end.as_ref().map(|end| end.told).unwrap_or_default()
+    }
+
+    /// When the event arrived that told how long the whole request took.
+    pub fn timed(&self) -> Option<Duration> {
+        self.at_end.as_ref()?.timed
+    }
+
+    /// Of each choice that has ended, in the order of their ends; of a session, the first 128.
+    pub fn finish_reasons(&self) -> &[FinishReason] {
+        self.at_end.as_ref().map_or(&[], |end| &end.finish_reasons)
+    }
+
+    /// The 0-based index of the first event with output, over all that were dispatched.
+    pub fn first_output_event(&self) -> Option<u64> {
+        (self.output_events > 0).then_some(self.first_output_event)
+    }
+
+    /// That of the last one.
+    pub fn last_output_event(&self) -> Option<u64> {
+        (self.output_events > 0).then_some(self.last_output_event)
     }
 
     /// The account of a session of many responses.
@@ -187,7 +212,7 @@ impl Tally {
         self.events += 1;
         self.said(facts, sink);
         if facts.timings.is_some_and(|timings| timings.total.is_some()) {
-            self.timed = Some(arrival.at);
+            self.at_end.get_or_insert_default().timed = Some(arrival.at);
         }
         if facts.loading {
             sink(Sample::Loading);
@@ -243,7 +268,7 @@ impl Tally {
 
     /// The response's head told this; what the body told beats it.
     pub fn head(&mut self, head: &HeadFacts, stream: bool) {
-        let told = self.told.get_or_insert_default();
+        let told = &mut self.at_end.get_or_insert_default().told;
         if let Some(mut counts) = head.counts {
             counts.update(told.engine.unwrap_or_default());
             told.engine = Some(counts);
@@ -265,7 +290,7 @@ impl Tally {
         if let Some(model) = &facts.model
             && self.model.is_none()
         {
-            self.model = Some(model.clone());
+            self.model = Some(model.as_str().into());
         }
         self.error |= facts.error;
         self.done |= facts.done;
@@ -284,7 +309,7 @@ impl Tally {
             && facts.choices.iter().all(|choice| choice.finish.is_some());
         let is_apart = (facts.choices.is_empty() || is_end) && others_run && self.choices() > 1;
         self.usage_per_choice |= facts.usage.is_some() && is_apart;
-        let told = self.told.get_or_insert_default();
+        let told = &mut self.at_end.get_or_insert_default().told;
         if let Some(timings) = facts.timings {
             told.timings.update(timings);
         }
@@ -312,9 +337,11 @@ impl Tally {
         facts: &Facts,
         sink: &mut impl FnMut(Sample<'_>),
     ) {
+        if self.output_events == 0 {
+            self.first_output_event = index;
+        }
         self.output_events += 1;
-        self.first_output_event.get_or_insert(index);
-        self.last_output_event = Some(index);
+        self.last_output_event = index;
         let first = *self.first.get_or_insert_with(|| {
             sink(Sample::First(arrival.at));
             arrival.into()
@@ -426,8 +453,9 @@ impl Tally {
             && !std::mem::replace(&mut choice.finished, true)
         {
             sink(Sample::Finished(reason));
-            if self.finish_reasons.len() < MAX_CHOICES {
-                self.finish_reasons.push(reason.clone());
+            let reasons = &mut self.at_end.get_or_insert_default().finish_reasons;
+            if reasons.len() < MAX_CHOICES {
+                reasons.push(reason.clone());
             }
         }
     }

@@ -157,17 +157,37 @@ impl Metrics {
         self.models.known(model)
     }
 
-    /// The handles for requests of these labels.
+    /// The handles for requests that arrived as these did, of a model that becomes a label.
     pub fn series(
         &self,
-        upstream: &Arc<str>,
-        provider: &Arc<str>,
+        arrivals: &ArrivalSeries,
+        operation: Operation,
+        model: Option<&str>,
+    ) -> Arc<Series> {
+        // A model that is called as what stands for all others is one that takes a label.
+        let can_keep = model != Some(OTHER);
+        let at_hand = || arrivals.at_hand(operation, model.unwrap_or(OTHER));
+        if let Some(series) = can_keep.then(at_hand).flatten() {
+            return series;
+        }
+        let label = self.model_label(model);
+        let series = self.labelled(arrivals, operation, &label);
+        // What has no label of its own is to be counted as that each time.
+        if can_keep && model.is_none_or(|model| *model == *label) {
+            arrivals.keep(&series);
+        }
+        series
+    }
+
+    fn labelled(
+        &self,
+        arrivals: &ArrivalSeries,
         operation: Operation,
         model: &Arc<str>,
     ) -> Arc<Series> {
         let key = SeriesKey {
-            upstream: Arc::clone(upstream),
-            provider: Arc::clone(provider),
+            upstream: Arc::clone(arrivals.upstream()),
+            provider: Arc::clone(arrivals.provider()),
             operation,
             model: Arc::clone(model),
         };

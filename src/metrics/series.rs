@@ -19,7 +19,7 @@ use crate::meter::{
 };
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The labels that most series of a request share.
@@ -71,30 +71,37 @@ impl Settled {
 }
 
 /// Handles of one family by what tells them apart, which are few: a look is cheaper than the hash of all
-/// labels.
+/// labels. A list that only grows, so that no look takes a lock.
 #[derive(Debug)]
-pub(super) struct Known<K, M>(RwLock<Vec<(K, M)>>);
+pub(super) struct Known<K, M>(OnceLock<Box<Entry<K, M>>>);
+
+#[derive(Debug)]
+struct Entry<K, M> {
+    key: K,
+    handle: M,
+    others: Known<K, M>,
+}
 
 impl<K, M> Default for Known<K, M> {
     fn default() -> Self {
-        Self(RwLock::default())
+        Self(OnceLock::new())
     }
 }
 
-impl<K: PartialEq, M: Clone> Known<K, M> {
-    pub(super) fn get(&self, key: K, new: impl FnOnce() -> M) -> M {
-        let find = |known: &Vec<(K, M)>| {
-            known.iter().find(|(known, _)| *known == key).map(|(_, handle)| handle.clone())
-        };
-        // A poisoned lock means that a thread panicked between two lines of ours; the list is whole.
-        let known = find(&self.0.read().unwrap_or_else(PoisonError::into_inner));
-        known.unwrap_or_else(|| {
-            let handle = new();
-            // Two threads may come at once: both handles are of the same series.
-            let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            known.push((key, handle.clone()));
-            handle
-        })
+impl<K: PartialEq + Clone, M> Known<K, M> {
+    pub(super) fn get(&self, key: K, new: impl Fn() -> M) -> &M {
+        let mut list = self;
+        loop {
+            // Two threads may come at once: whose entry is second goes behind the other's.
+            let entry = list.0.get_or_init(|| {
+                let (key, others) = (key.clone(), Self::default());
+                Box::new(Entry { key, handle: new(), others })
+            });
+            if entry.key == key {
+                return &entry.handle;
+            }
+            list = &entry.others;
+        }
     }
 }
 
@@ -164,6 +171,11 @@ impl Series {
             goodput: Goodput::default(),
             flow: FlowHandles::default(),
         }
+    }
+
+    /// Whether these are its operation and its model.
+    pub(super) fn is_of(&self, operation: Operation, model: &str) -> bool {
+        self.key.operation == operation && *self.key.model == *model
     }
 
     /// Whether requests of these labels are sessions of many responses.
@@ -353,7 +365,7 @@ impl Series {
         }
     }
 
-    fn token_source(&self, kind: &'static str, source: TokenSource) -> IntCounter {
+    fn token_source(&self, kind: &'static str, source: TokenSource) -> &IntCounter {
         let new = || self.counter(&self.families.token_source, [kind, source.label()]);
         self.token_source.get((kind, source), new)
     }

@@ -2,11 +2,15 @@
 
 use super::cells::{Count, Samples};
 use super::families::Families;
+use super::series::Series;
 use crate::dialect::{Unparsed, route::Operation};
 use crate::meter::{Clock, Interval};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
+
+/// Handles that are looked through: most servers have one model, and few operations of it are used.
+const AT_HAND: usize = 16;
 
 /// The phase of a request in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub struct ArrivalSeries {
     provider: Arc<str>,
     /// In the order of [`Operation::ALL`]; an operation that was never asked for has no series.
     operations: [OnceLock<OperationSeries>; Operation::ALL.len()],
+    /// The first [`AT_HAND`] of those that its requests have come to: a look through them is cheaper than the
+    /// hash of all labels.
+    at_hand: RwLock<Vec<Arc<Series>>>,
 }
 
 #[derive(Debug)]
@@ -55,12 +62,32 @@ impl std::fmt::Debug for ArrivalSeries {
 impl ArrivalSeries {
     pub(super) fn new(families: Arc<Families>, upstream: &Arc<str>, provider: &str) -> Self {
         let (upstream, provider) = (Arc::clone(upstream), provider.into());
-        Self { families, upstream, provider, operations: Default::default() }
+        let (operations, at_hand) = (Default::default(), RwLock::default());
+        Self { families, upstream, provider, operations, at_hand }
+    }
+
+    pub(super) fn upstream(&self) -> &Arc<str> {
+        &self.upstream
     }
 
     /// The value of `gen_ai_provider_name` for these requests, to their end.
     pub fn provider(&self) -> &Arc<str> {
         &self.provider
+    }
+
+    /// The handles for those of them that have these labels, if they are at hand.
+    pub(super) fn at_hand(&self, operation: Operation, model: &str) -> Option<Arc<Series>> {
+        // A poisoned lock means that a thread panicked between two lines of ours; the list is whole.
+        let at_hand = self.at_hand.read().unwrap_or_else(PoisonError::into_inner);
+        at_hand.iter().find(|series| series.is_of(operation, model)).cloned()
+    }
+
+    /// Has these handles at hand, if there is room.
+    pub(super) fn keep(&self, series: &Arc<Series>) {
+        let mut at_hand = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
+        if at_hand.len() < AT_HAND {
+            at_hand.push(Arc::clone(series));
+        }
     }
 
     /// A request arrived.
@@ -76,7 +103,7 @@ impl ArrivalSeries {
     }
 
     fn of(&self, operation: Operation) -> Option<&OperationSeries> {
-        let Self { families, upstream, provider, operations } = self;
+        let Self { families, upstream, provider, operations, .. } = self;
         let labels = [operation.label(), provider, upstream];
         let new = || OperationSeries {
             arrivals: families.arrivals.with_label_values(&labels),

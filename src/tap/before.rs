@@ -10,7 +10,7 @@ use hyper::header::HeaderMap;
 use std::time::Duration;
 
 /// What the head of a request tells of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Before {
     trace_id: Option<String>,
     /// When the first request of the trace arrived, if that was another.
@@ -19,14 +19,14 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// Of a request that arrived at `start`, which is `time` since 1970.
+    /// Of a request that arrived at `start`, which is `time` since 1970; the heads of most tell nothing.
     pub fn of(
         tap: &Tap,
         operation: Operation,
         headers: &HeaderMap,
         start: Duration,
         time: Duration,
-    ) -> Self {
+    ) -> Option<Box<Self>> {
         let trace_id = trace_id(headers);
         // A session is no call of a pipeline: its user is there all the time.
         let is_call = operation.is_inference() && operation != Operation::Realtime;
@@ -39,12 +39,13 @@ impl Before {
             Some(EdgeWait::Unreadable) => tap.series.unparsed(Unparsed::RequestStart),
             Some(EdgeWait::Waited(_)) | None => {}
         }
-        Self { trace_id, trace_began, edge_wait }
+        let is_told = trace_id.is_some() || edge_wait.is_some();
+        is_told.then(|| Box::new(Self { trace_id, trace_began, edge_wait }))
     }
 
     /// Fills in what it is in the request log.
-    pub fn record(&self, tally: Option<&Tally>, record: &mut Record) {
-        record.trace_id.clone_from(&self.trace_id);
+    pub fn record(self, tally: Option<&Tally>, record: &mut Record) {
+        record.trace_id = self.trace_id;
         match self.edge_wait {
             Some(EdgeWait::Waited(wait)) => record.edge_wait_s = Some(wait.as_secs_f64()),
             Some(EdgeWait::Negative) => record.edge_wait_s = Some(0.0),

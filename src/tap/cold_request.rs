@@ -29,7 +29,7 @@ pub(super) struct ColdRequest {
 struct First {
     at: Duration,
     sent: Option<Duration>,
-    model: String,
+    model: Option<Arc<str>>,
     bytes: u64,
     expected: Option<Expected>,
     tells_load: bool,
@@ -39,9 +39,13 @@ struct First {
 
 impl First {
     fn output(&self) -> Output<'_> {
-        let Self { at, sent, model, bytes, expected, tells_load, .. } = self;
-        let (at, sent, bytes) = (*at, *sent, *bytes);
-        Output { at, sent, model, bytes, expected: *expected, tells_load: *tells_load }
+        let Self { at, sent, bytes, expected, tells_load, .. } = *self;
+        Output { at, sent, model: self.model(), bytes, expected, tells_load }
+    }
+
+    /// The model asked for; empty if none was named.
+    fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or_default()
     }
 }
 
@@ -75,7 +79,7 @@ impl ColdRequest {
 
     /// The server says that it loads the model.
     pub fn loading(&self, tap: &Tap, side: &RequestSide, at: Duration) {
-        side.with_model(|model| tap.cold.loading(self.ask, at, model.unwrap_or_default()));
+        tap.cold.loading(self.ask, at, side.model().as_deref().unwrap_or_default());
     }
 
     /// The first output, or the first byte of a body that is no stream; later ones do not count.
@@ -89,9 +93,9 @@ impl ColdRequest {
         tells_load: bool,
     ) {
         if self.first.is_none() {
-            let model = side.facts().model.unwrap_or_default();
-            let bytes = side.bytes();
-            let expected = if stream { tap.expected(&model, bytes) } else { None };
+            let (model, bytes) = (side.model(), side.bytes());
+            let name = model.as_deref().unwrap_or_default();
+            let expected = if stream { tap.expected(name, bytes) } else { None };
             let sent = side.sent();
             let mut first = First { at, sent, model, bytes, expected, tells_load, later: false };
             (self.reason, first.later) = tap.cold.output(self.ask, &first.output());
@@ -149,7 +153,7 @@ impl ColdRequest {
 
     fn leave(&mut self, now: Duration) {
         self.has_left = true;
-        let model = self.first.as_ref().map_or("", |first| &*first.model);
+        let model = self.first.as_ref().map_or("", First::model);
         self.tap.cold.left(self.ask, model, now);
     }
 }

@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
 use hyper::{Method, StatusCode};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -71,7 +72,7 @@ struct State {
     /// [`start`](Self::start) as a time since 1970.
     time: Duration,
     method: Method,
-    before: Before,
+    before: Option<Box<Before>>,
     connect: Option<Duration>,
     head: Option<Duration>,
     /// What the response's head tells; those of most tell nothing.
@@ -260,7 +261,7 @@ impl State {
             // It is not the server that is waited for between two responses.
             self.side.enter(Phase::Streaming);
         } else if head.status.is_success() {
-            match Meter::new(dialect, content_type, &content_encoding(&head.headers)) {
+            match Meter::announced(dialect, announced, &content_encoding(&head.headers)) {
                 Ok(meter) => self.meter = Some(meter),
                 Err(reason) => self.unparsed(reason),
             }
@@ -280,9 +281,9 @@ impl State {
         if let Some(series) = &self.series {
             return Arc::clone(series);
         }
-        let Tap { metrics, upstream, .. } = &*self.tap;
-        let model = self.side.with_model(|model| metrics.model_label(model.filter(|_| success)));
-        let series = metrics.series(upstream, self.side.provider(), self.route.operation, &model);
+        let model = self.side.model().filter(|_| success);
+        let (arrivals, operation) = (self.side.arrivals(), self.route.operation);
+        let series = self.tap.metrics.series(arrivals, operation, model.as_deref());
         self.series = Some(Arc::clone(&series));
         series
     }
@@ -369,18 +370,20 @@ impl State {
         let mut engine = told.as_ref().and_then(|told| told.engine);
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
-        self.before.record(meter.as_ref().map(Meter::tally), &mut record);
+        if let Some(before) = self.before.take() {
+            before.record(meter.as_ref().map(Meter::tally), &mut record);
+        }
+        let mut tokens = Tokens::default();
         if let Some(meter) = &meter {
             record.stream |= meter.is_stream();
             record.dialect = Some(meter.dialect());
-            record.measured(meter.tally(), meter.is_stream(), self.start);
+            tokens = record.measured(meter.tally(), meter.is_stream(), self.start);
         }
         if let Some(cold) = self.cold.take() {
             cold.finish(&self.tap, (end, outcome), now, &series, &mut record);
         }
         if let Some(meter) = &meter {
             let tally = meter.tally();
-            let tokens = Tokens::of(tally, meter.is_stream());
             if let Some(mut watch) = self.watch.take() {
                 watch.end(now);
                 record.max_gap_s = watch.flow.max_gap().map(|gap| gap.as_secs_f64());
@@ -431,7 +434,6 @@ impl State {
 
     fn record(&self, outcome: Outcome, now: Duration) -> Record {
         let since = |at: Duration| at.saturating_sub(self.start).as_secs_f64();
-        let facts = self.side.facts();
         let stalled = self
             .stalled_before
             .map_or(Duration::ZERO, |before| self.client.stalled().saturating_sub(before));
@@ -443,8 +445,11 @@ impl State {
             path: self.route.path,
             operation: self.route.operation.label(),
             dialect: self.route.dialect().map(|dialect| dialect.name),
-            model: facts.model,
-            stream: self.stream.or(facts.stream).unwrap_or_else(|| self.route.streams()),
+            model: self.side.model(),
+            stream: self
+                .stream
+                .or_else(|| self.side.asks_stream())
+                .unwrap_or_else(|| self.route.streams()),
             status: self.status,
             outcome: outcome.label(),
             connect_s: self.connect.map(|after| after.as_secs_f64()),
@@ -463,7 +468,11 @@ impl State {
 }
 
 /// The name of a method, cut to what is kept. All of it is ASCII.
-fn name(method: &Method) -> String {
+fn name(method: &Method) -> Cow<'static, str> {
+    static USUAL: [Method; 3] = [Method::POST, Method::GET, Method::OPTIONS];
+    if let Some(usual) = USUAL.iter().find(|usual| *usual == method) {
+        return Cow::Borrowed(usual.as_str());
+    }
     let name = method.as_str();
-    name.get(..MAX_METHOD).unwrap_or(name).to_owned()
+    Cow::Owned(name.get(..MAX_METHOD).unwrap_or(name).to_owned())
 }

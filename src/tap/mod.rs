@@ -237,10 +237,14 @@ impl Tap {
 
     /// The engine or vendor that wrote an answer, which `shows` itself or not.
     fn engine(&self, shows: Option<Engine>) -> Option<Arc<str>> {
-        let known = self.known.get().map(|known| Arc::clone(known.provider()));
+        let known = self.known.get().map(|known| known.provider());
         // What is configured outweighs what shows.
         let shows = shows.filter(|_| &**self.first.provider() == UNKNOWN);
-        shows.map(|engine| engine.label().into()).or(known)
+        match (shows.map(Engine::label), known) {
+            (Some(shows), Some(known)) if **known == *shows => Some(Arc::clone(known)),
+            (Some(shows), _) => Some(shows.into()),
+            (None, known) => known.cloned(),
+        }
     }
 
     /// From now on a request that is dropped was cut by our shutdown.

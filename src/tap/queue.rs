@@ -4,7 +4,7 @@ use super::lock;
 use crate::dialect::route::Operation;
 use crate::meter::queue::{Expected, QueueEstimator, Served, Ticket};
 use crate::metrics::OTHER;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ const MODELS: usize = 64;
 
 /// The estimators of one upstream, by the model asked for.
 #[derive(Debug, Default)]
-pub(super) struct Queues(Mutex<HashMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
+pub(super) struct Queues(Mutex<BTreeMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
 
 impl Queues {
-    /// A request is wholly sent to the upstream.
-    pub fn arrive(&self, model: Option<&str>, at: Duration, bytes: u64) -> Place {
-        let estimator = self.of(model.filter(|model| !model.is_empty()).unwrap_or(OTHER));
+    /// A request is wholly sent to the upstream; `model` is empty if it names none.
+    pub fn arrive(&self, model: &str, at: Duration, bytes: u64) -> Place {
+        let estimator = self.of(if model.is_empty() { OTHER } else { model });
         let ticket = lock(&estimator).arrive(at, bytes);
         Place { estimator, ticket }
     }
@@ -85,13 +85,12 @@ mod tests {
     fn models_that_were_never_served_keep_nobody_out() {
         let queues = Queues::default();
         for i in 0..10_000 {
-            let place = queues.arrive(Some(&format!("wrong-{i}")), Duration::ZERO, 1);
+            let place = queues.arrive(&format!("wrong-{i}"), Duration::ZERO, 1);
             assert_eq!(place.leave(Duration::ZERO, None), None);
         }
         assert!(lock(&queues.0).len() <= MODELS);
-        let in_flight: Vec<Place> = (0..MODELS + 10)
-            .map(|i| queues.arrive(Some(&format!("m{i}")), Duration::ZERO, 1))
-            .collect();
+        let in_flight: Vec<Place> =
+            (0..MODELS + 10).map(|i| queues.arrive(&format!("m{i}"), Duration::ZERO, 1)).collect();
         let known: Vec<Arc<str>> = lock(&queues.0).keys().cloned().collect();
         assert_eq!(known.len(), MODELS + 1, "and one for all others");
         assert!(known.iter().any(|model| &**model == OTHER));
@@ -100,8 +99,7 @@ mod tests {
     #[test]
     fn requests_that_name_no_model_share_one() {
         let queues = Queues::default();
-        let places = [None, Some(""), Some(OTHER), Some("m")]
-            .map(|model| queues.arrive(model, Duration::ZERO, 1));
+        let places = ["", OTHER, "m"].map(|model| queues.arrive(model, Duration::ZERO, 1));
         let mut known = Vec::new();
         queues.each(|model, _| known.push(model.to_owned()));
         known.sort();

@@ -1,7 +1,6 @@
 //! The request's body, read as it passes.
 
 use super::request_side::{RequestFault, RequestSide};
-use crate::metrics::Phase;
 use crate::socket::Stamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -68,7 +67,6 @@ impl PeekBody {
 
     /// All of the request was read: what the client sends next is another one.
     fn complete(&self) {
-        self.side.enter(Phase::Waiting);
         self.side.read();
         self.client.expect_head();
     }

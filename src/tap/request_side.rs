@@ -3,14 +3,14 @@
 use super::queue::{Place, has_queue};
 use super::{Tap, lock};
 use crate::dialect::Unparsed;
-use crate::dialect::request::{RequestFacts, RequestPeek};
+use crate::dialect::request::RequestPeek;
 use crate::dialect::route::Operation;
 use crate::meter::queue::Served;
 use crate::metrics::{ArrivalSeries, Phase};
 use crate::socket::{self, Stamps};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Why a request's body could not be read to its end.
@@ -28,20 +28,26 @@ pub enum RequestFault {
 pub(crate) struct RequestSide {
     tap: Arc<Tap>,
     arrivals: Arc<ArrivalSeries>,
-    operation: Operation,
     /// The model that the path names.
-    model: Option<String>,
-    /// `None` once the request has ended. The lock is taken a few times per request, not per token.
-    phase: Mutex<Option<Phase>>,
-    /// `None` where the body says nothing that is wanted.
-    peek: Mutex<Option<RequestPeek>>,
+    model: Option<Arc<str>>,
     bytes: AtomicU64,
-    fault: OnceLock<RequestFault>,
+    operation: Operation,
+    /// The lock is taken a few times per request, not per token.
+    progress: Mutex<Progress>,
+}
+
+/// How far a request has come.
+#[derive(Debug)]
+struct Progress {
+    /// `None` once the request has ended.
+    phase: Option<Phase>,
+    peek: RequestPeek,
+    fault: Option<RequestFault>,
     /// All of the body was handed to the upstream's connection.
-    read: AtomicBool,
+    is_read: bool,
     /// When all of the request was written to the upstream's socket.
-    sent: OnceLock<Duration>,
-    queue: Mutex<Queueing>,
+    sent: Option<Duration>,
+    queue: Queueing,
 }
 
 /// Where a request is, as the estimate of its wait goes.
@@ -56,27 +62,37 @@ enum Queueing {
 
 impl RequestSide {
     pub fn new(tap: Arc<Tap>, operation: Operation, model: Option<String>) -> Self {
-        let peek = operation.is_inference().then(RequestPeek::default);
         let arrivals = Arc::clone(tap.arrivals());
         arrivals.arrived(operation);
+        let mut peek = RequestPeek::default();
+        if operation.is_inference() {
+            tap.activity.enter();
+        } else {
+            // Its body says nothing that is wanted.
+            peek.end();
+        }
+        let progress = Progress {
+            phase: Some(Phase::Sending),
+            peek,
+            fault: None,
+            is_read: false,
+            sent: None,
+            queue: Queueing::Before,
+        };
         let side = Self {
             tap,
             arrivals,
-            operation,
-            model,
-            phase: Mutex::new(Some(Phase::Sending)),
-            peek: Mutex::new(peek),
+            model: model.map(Arc::from),
             bytes: AtomicU64::new(0),
-            fault: OnceLock::new(),
-            read: AtomicBool::new(false),
-            sent: OnceLock::new(),
-            queue: Mutex::new(Queueing::Before),
+            operation,
+            progress: Mutex::new(progress),
         };
         side.count(Phase::Sending, 1);
-        if operation.is_inference() {
-            side.tap.activity.enter();
-        }
         side
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        lock(&self.progress)
     }
 
     fn count(&self, phase: Phase, difference: i64) {
@@ -87,11 +103,14 @@ impl RequestSide {
 
     /// The request is now in this phase; phases never go back.
     pub fn enter(&self, phase: Phase) {
-        let mut current = lock(&self.phase);
-        if let Some(before) = *current
+        self.advance(&mut self.progress(), phase);
+    }
+
+    fn advance(&self, progress: &mut Progress, phase: Phase) {
+        if let Some(before) = progress.phase
             && (before as u8) < phase as u8
         {
-            *current = Some(phase);
+            progress.phase = Some(phase);
             self.count(before, -1);
             self.count(phase, 1);
         }
@@ -99,7 +118,7 @@ impl RequestSide {
 
     /// The request has ended, at `now`.
     pub fn leave(&self, now: Duration) {
-        if let Some(phase) = lock(&self.phase).take() {
+        if let Some(phase) = self.progress().phase.take() {
             self.count(phase, -1);
             if self.operation.is_inference() {
                 self.tap.activity.leave(now);
@@ -121,25 +140,28 @@ impl RequestSide {
 
     /// The same, of a body that goes nowhere.
     pub fn peek(&self, bytes: &[u8]) {
-        if let Some(peek) = lock(&self.peek).as_mut() {
-            peek.push(bytes);
-        }
+        self.progress().peek.push(bytes);
     }
 
     /// All of the body was handed to the upstream's connection.
     pub fn read(&self) {
-        self.read.store(true, Relaxed);
+        let mut progress = self.progress();
+        self.advance(&mut progress, Phase::Waiting);
+        progress.is_read = true;
+        progress.peek.end();
     }
 
     /// All that the upstream's connection was handed is written to its socket, with these stamps.
     pub fn flushed(&self, upstream: &Stamps) {
-        if self.read.load(Relaxed)
+        let mut progress = self.progress();
+        // The first flush after the end is the one that tells.
+        if progress.is_read
+            && progress.sent.is_none()
             && let Some(at) = upstream.last_write()
         {
-            // The first flush after the end is the one that tells.
-            if self.sent.set(at).is_ok()
-                && has_queue(self.operation)
-                && catch_unwind(AssertUnwindSafe(|| self.join_queue(at))).is_err()
+            progress.sent = Some(at);
+            if has_queue(self.operation)
+                && catch_unwind(AssertUnwindSafe(|| self.join_queue(&mut progress, at))).is_err()
             {
                 // A fault of the estimate costs the estimate.
                 self.tap.series.unparsed(Unparsed::Panic);
@@ -147,25 +169,23 @@ impl RequestSide {
         }
     }
 
-    fn join_queue(&self, at: Duration) {
-        let mut queue = lock(&self.queue);
+    fn join_queue(&self, progress: &mut Progress, at: Duration) {
         // An answer may be over before the request is.
-        if matches!(*queue, Queueing::Before) {
-            *queue = Queueing::In(self.with_model(|model| {
-                self.tap.faults.strike(model.unwrap_or_default().as_bytes());
-                self.tap.queues.arrive(model, at, self.bytes())
-            }));
+        if matches!(progress.queue, Queueing::Before) {
+            let model = self.model_of(progress).map_or("", |model| &**model);
+            self.tap.faults.strike(model.as_bytes());
+            progress.queue = Queueing::In(self.tap.queues.arrive(model, at, self.bytes()));
         }
     }
 
     /// The first output of a stream arrived.
     pub fn first_output(&self, at: Duration) {
-        self.enter(Phase::Streaming);
-        let mut queue = lock(&self.queue);
-        match &mut *queue {
+        let mut progress = self.progress();
+        self.advance(&mut progress, Phase::Streaming);
+        match &mut progress.queue {
             Queueing::In(place) => place.first_output(at),
             // Its turn came before it was wholly sent: how long it waited can't be told.
-            Queueing::Before => *queue = Queueing::Left,
+            queue @ Queueing::Before => *queue = Queueing::Left,
             Queueing::Left => {}
         }
     }
@@ -173,7 +193,8 @@ impl RequestSide {
     /// The response is over; `served` is what it says of the request, if it began as a success. Gives the
     /// seconds that the request is estimated to have waited in the server.
     pub fn leave_queue(&self, at: Duration, served: Option<Served>) -> Option<f64> {
-        match std::mem::replace(&mut *lock(&self.queue), Queueing::Left) {
+        let queue = std::mem::replace(&mut self.progress().queue, Queueing::Left);
+        match queue {
             Queueing::In(place) => place.leave(at, served),
             Queueing::Before | Queueing::Left => None,
         }
@@ -181,51 +202,48 @@ impl RequestSide {
 
     /// When all of the request was written to the upstream's socket.
     pub fn sent(&self) -> Option<Duration> {
-        self.sent.get().copied()
+        self.progress().sent
     }
 
     /// The body could not be read to its end.
     pub fn broke(&self, fault: RequestFault) {
         // The first fault is the one that ended it.
-        let _ = self.fault.set(fault);
+        self.progress().fault.get_or_insert(fault);
     }
 
     pub fn fault(&self) -> Option<RequestFault> {
-        self.fault.get().copied()
+        self.progress().fault
     }
 
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// Tells `use_it` the model asked for, as far as it is known.
-    pub fn with_model<R>(&self, use_it: impl FnOnce(Option<&str>) -> R) -> R {
-        let peek = lock(&self.peek);
-        let said = peek.as_ref().and_then(|peek| peek.facts().model.as_deref());
-        use_it(said.or(self.model.as_deref()))
+    /// The model asked for, as far as it is known.
+    pub fn model(&self) -> Option<Arc<str>> {
+        self.model_of(&self.progress()).cloned()
     }
 
-    /// What the body has said so far.
-    pub fn facts(&self) -> RequestFacts {
-        let peeked = lock(&self.peek).as_ref().map(|peek| peek.facts().clone());
-        let mut facts = peeked.unwrap_or_default();
-        if facts.model.is_none() {
-            facts.model.clone_from(&self.model);
-        }
-        facts
+    fn model_of<'a>(&'a self, progress: &'a Progress) -> Option<&'a Arc<str>> {
+        progress.peek.facts().model.as_ref().or(self.model.as_ref())
     }
 
-    /// The value of `gen_ai_provider_name` for this request.
-    pub fn provider(&self) -> &Arc<str> {
-        self.arrivals.provider()
+    /// Whether the body asks for a stream, if it has said so.
+    pub fn asks_stream(&self) -> Option<bool> {
+        self.progress().peek.facts().stream
+    }
+
+    /// The handles for requests that arrived when this one did.
+    pub fn arrivals(&self) -> &ArrivalSeries {
+        &self.arrivals
     }
 }
 
 impl Drop for RequestSide {
     fn drop(&mut self) {
         // If our own record of the end failed, the queue must not go on waiting for it.
-        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Queueing::In(place) = std::mem::replace(queue, Queueing::Left) {
+        let progress = self.progress.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Queueing::In(place) = std::mem::replace(&mut progress.queue, Queueing::Left) {
             place.leave(socket::now(), None);
         }
     }

@@ -24,7 +24,7 @@ use super::queue::Expected;
 use model::{Model, Waited};
 use restart::Restarts;
 use server::{InFlight, Server};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Most models that are told apart; of more, those that were asked for longest ago are forgotten. Each takes
@@ -177,10 +177,10 @@ pub struct ColdStarts {
     server: Server,
     /// `None` where its page is not asked for.
     restarts: Option<Restarts>,
-    models: HashMap<String, Model>,
+    models: BTreeMap<String, Model>,
     in_flight: usize,
     /// Those of them that have no output, and the `t_req` of each.
-    waiting: HashMap<u64, Duration>,
+    waiting: BTreeMap<u64, Duration>,
     /// When the last request left; our own start before that.
     left: Duration,
     ids: u64,
@@ -191,7 +191,7 @@ impl ColdStarts {
     pub fn new(config: ColdConfig, now: Duration) -> Self {
         let server = Server::new(config, now);
         let restarts = config.has_page.then(|| Restarts::new(config.idle));
-        let (models, waiting) = (HashMap::new(), HashMap::new());
+        let (models, waiting) = (BTreeMap::new(), BTreeMap::new());
         Self { config, server, restarts, models, in_flight: 0, waiting, left: now, ids: 0 }
     }
 
@@ -395,7 +395,7 @@ impl ColdStarts {
     /// What is known of a model.
     fn model(&mut self, name: &str, now: Duration) -> &mut Model {
         let name = key(name);
-        if !self.models.contains_key(name) && self.models.len() >= MAX_MODELS {
+        if self.models.len() >= MAX_MODELS && !self.models.contains_key(name) {
             let oldest = self.models.iter().min_by_key(|(_, model)| model.used);
             if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                 self.models.remove(&oldest);

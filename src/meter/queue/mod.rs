@@ -59,7 +59,12 @@ pub struct QueueEstimator {
 
 /// A request that was sent to the server and has not left yet.
 #[derive(Debug, Clone)]
-pub struct Ticket(Observation);
+pub struct Ticket {
+    place: Place,
+    bytes: u64,
+    /// When its first output came, once it has.
+    first: Option<f64>,
+}
 
 /// What is known of a request that the server has served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,27 +120,17 @@ impl QueueEstimator {
         self.last = Some(place);
         self.arrivals += 1;
         self.open = Both { prefill: self.open.prefill + 1, answer: self.open.answer + 1 };
-        let Place { number, ahead, after, .. } = place;
-        Ticket(Observation {
-            number,
-            arrived,
-            first: None,
-            left: arrived,
-            bytes,
-            tokens: None,
-            ahead,
-            after,
-            still: None,
-        })
+        // It has come when it has, whoever came at the same time.
+        Ticket { place: Place { arrived, ..place }, bytes, first: None }
     }
 
     /// The first output of a stream; only the first call counts.
     pub fn first_output(&mut self, ticket: &mut Ticket, at: Duration) {
-        let Ticket(request) = ticket;
-        if request.first.is_none() {
-            let at = at.as_secs_f64().max(request.arrived);
-            request.first = Some(at);
-            self.release(Held::Prefill, request.number, at);
+        let Ticket { place, first, .. } = ticket;
+        if first.is_none() {
+            let at = at.as_secs_f64().max(place.arrived);
+            *first = Some(at);
+            self.release(Held::Prefill, place.number, at);
         }
     }
 
@@ -143,13 +138,16 @@ impl QueueEstimator {
     /// to answer it: then it only makes room. Gives its estimated wait in seconds, absent where it can't be known
     /// that its turn had come.
     pub fn leave(&mut self, ticket: Ticket, at: Duration, served: Option<Served>) -> Option<f64> {
-        let Ticket(mut request) = ticket;
-        request.left = at.as_secs_f64().max(request.arrived);
+        let mut request = ticket.left(at.as_secs_f64());
         if request.first.is_none() {
             self.release(Held::Prefill, request.number, request.left);
         }
         self.release(Held::Answer, request.number, request.left);
         let served = served.filter(|served| served.is_warm)?;
+        if request.first.is_none() && self.slots.is_none() {
+            // Only a first output tells of a wait where no slots are known.
+            return None;
+        }
         request.tokens = served.tokens;
         let before = self.releases.prefill.before_of_its_place(&request);
         request.ahead.prefill += before;
@@ -260,6 +258,16 @@ impl QueueEstimator {
             None => baseline::unladen(&mut self.alone, &mut self.window),
         };
         self.baseline = baseline.or(self.baseline.take());
+    }
+}
+
+impl Ticket {
+    /// Its request, which left at this moment.
+    fn left(&self, at: f64) -> Observation {
+        let Self { place: Place { arrived, number, ahead, after }, bytes, first } = *self;
+        let left = at.max(arrived);
+        let (tokens, still) = (None, None);
+        Observation { number, arrived, first, left, bytes, tokens, ahead, after, still }
     }
 }
 

@@ -94,9 +94,10 @@ mod tests {
         assert_eq!(estimator.leave(b, at(5000), None), None);
         assert_eq!(estimator.leave(a, at(4900), None), None);
         let releases = &estimator.releases.answer;
-        assert_eq!(releases.gone(&c.0, Held::Answer, 4.95), Some(1));
-        assert_eq!(releases.gone(&c.0, Held::Answer, 5.0), Some(2));
-        let back = |until, reach| releases.back_from(until, &c.0, reach).collect::<Vec<_>>();
+        assert_eq!(releases.gone(&c.left(0.0), Held::Answer, 4.95), Some(1));
+        assert_eq!(releases.gone(&c.left(0.0), Held::Answer, 5.0), Some(2));
+        let back =
+            |until, reach| releases.back_from(until, &c.left(0.0), reach).collect::<Vec<_>>();
         assert_eq!(
             (back(4.95, 9), back(5.0, 9), back(5.0, 1)),
             (vec![4.9], vec![5.0, 4.9], vec![5.0])
@@ -104,8 +105,16 @@ mod tests {
         let late = estimator.arrive(at(6000), 1);
         assert_eq!(estimator.leave(c, at(4950), None), None);
         let releases = &estimator.releases.answer;
-        assert_eq!(releases.gone(&late.0, Held::Answer, 7.0), Some(1), "c, which it found open");
-        assert_eq!(releases.back_from(7.0, &late.0, 9).next(), Some(6.0), "not before it came");
+        assert_eq!(
+            releases.gone(&late.left(0.0), Held::Answer, 7.0),
+            Some(1),
+            "c, which it found open"
+        );
+        assert_eq!(
+            releases.back_from(7.0, &late.left(0.0), 9).next(),
+            Some(6.0),
+            "not before it came"
+        );
     }
 
     #[test]
@@ -117,6 +126,6 @@ mod tests {
             estimator.leave(one, Duration::from_secs(i as u64), None);
         }
         assert_eq!(estimator.releases.answer.newest.len(), REMEMBERED);
-        assert_eq!(estimator.releases.answer.gone(&early.0, Held::Answer, 1e9), None);
+        assert_eq!(estimator.releases.answer.gone(&early.left(0.0), Held::Answer, 1e9), None);
     }
 }

@@ -111,7 +111,7 @@ fn one_slot_is_found_and_tells_what_would_be_waited() {
     let not_streamed = [0.0, 0.1].map(|after| estimator.arrive(seconds(200.0 + after), 100));
     near(estimator.wait_now().unwrap(), 2.0);
     let waits = not_streamed.map(|one| {
-        let left = 201.0 + one.0.number as f64 % 2.0;
+        let left = 201.0 + one.place.number as f64 % 2.0;
         estimator.leave(one, seconds(left), WARM).unwrap()
     });
     near(waits[0], 0.0);

@@ -35,7 +35,7 @@ pub(super) struct Asked {
     pub route: &'static Route,
     /// The model that its target names.
     pub model: Option<String>,
-    pub before: Before,
+    pub before: Option<Box<Before>>,
     pub cold: Option<ColdRequest>,
 }
 
@@ -54,6 +54,6 @@ impl Asked {
 
     /// What is no known request is forwarded as any other.
     pub fn unknown() -> Self {
-        Self { route: &OTHER, model: None, before: Before::default(), cold: None }
+        Self { route: &OTHER, model: None, before: None, cold: None }
     }
 }

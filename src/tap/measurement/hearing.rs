@@ -15,7 +15,7 @@ pub(super) struct Hearing<'a> {
     series: &'a Series,
     cold: &'a mut Option<ColdRequest>,
     asked: &'a mut Duration,
-    before: &'a Before,
+    before: Option<&'a Before>,
     tells_load: bool,
     is_session: bool,
 }
@@ -25,6 +25,7 @@ impl State {
     pub(super) fn hearing(&mut self) -> Option<(&mut Meter, Hearing<'_>)> {
         let Self { tap, side, series, cold, asked, before, meter, .. } = self;
         let (meter, series) = (meter.as_mut()?, series.as_deref()?);
+        let before = before.as_deref();
         let (tells_load, is_session) = (meter.tells_load(), meter.is_session());
         Some((meter, Hearing { tap, side, series, cold, asked, before, tells_load, is_session }))
     }
@@ -61,7 +62,7 @@ impl Hearing<'_> {
         if let Some(cold) = cold {
             cold.output(tap, side, at, !*is_session, *tells_load);
         }
-        if let Some(began) = before.trace_began {
+        if let Some(began) = before.and_then(|before| before.trace_began) {
             series.trace_first_token(at.saturating_sub(began));
         }
     }
