@@ -110,6 +110,31 @@ fn malformed() {
 }
 
 #[test]
+fn numbers() {
+    let digits = |count: usize| "1234567890".repeat(5)[..count].to_owned();
+    let cases = [
+        ("007".to_owned(), Some(7.0)),
+        ("-0".to_owned(), Some(-0.0)),
+        ("+5".to_owned(), Some(5.0)),
+        (digits(15), Some(123_456_789_012_345.0)),
+        (digits(16), Some(1_234_567_890_123_456.0)),
+        (digits(40), Some(1.234_567_890_123_456_8e39)),
+        // Too long to be a count.
+        (digits(41), None),
+        ("1e999".to_owned(), None),
+        ("1x".to_owned(), None),
+    ];
+    for (number, value) in cases {
+        let document = format!(r#"{{"list":[true],"a":{number}}}"#);
+        let value = value.map_or(Token::Null, Token::Number);
+        for size in 1..document.len() {
+            let pieces: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
+            assert_eq!(scan(&pieces).0[4], format!("A={value:?}"), "{number} in pieces of {size}");
+        }
+    }
+}
+
+#[test]
 fn broken_utf8_is_counted_and_told() {
     let (found, end) = scan(&[b"{\"a\":\"x\xff\xe2\x82\",\"kept\":\"ok\"}"]);
     assert_eq!(end, Ok(()));
@@ -155,9 +180,69 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
+fn any_cuts() -> impl Strategy<Value = Vec<usize>> {
+    proptest::collection::vec(any::<usize>(), 0..8)
+}
+
+/// What may stand between two quotes, sound or not.
+fn any_text() -> impl Strategy<Value = Vec<u8>> {
+    const PARTS: [&[u8]; 24] = [
+        b"a",
+        b"words of ASCII, more than eight",
+        "\u{e9}".as_bytes(),
+        "\u{5b66}\u{4e60}".as_bytes(),
+        "\u{1f600}".as_bytes(),
+        b"\\n",
+        b"\\\"",
+        b"\\\\",
+        b"\\/",
+        b"\\u00e9",
+        b"\\u0007",
+        b"\\ud83d\\ude00",
+        b"\\ud83d",
+        b"\\ude00",
+        b"\\ud83d\\n",
+        b"{}[]:,",
+        b"\x00\x7f",
+        b"\xe2\x82",
+        b"\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\\x",
+        b"\\u12G4",
+        b"\"",
+    ];
+    // Those at the end break the document.
+    let (good, bad) = PARTS.split_at(17);
+    let good = proptest::sample::select(good);
+    let part = prop_oneof![20 => good, 1 => proptest::sample::select(bad)];
+    proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+}
+
+/// In these pieces and byte by byte, where no two bytes are looked at together, the same is found.
+fn agree_in_any_split(
+    document: &[u8],
+    cuts: &[usize],
+    whole: &(Vec<String>, Result<(), Malformed>),
+) -> Result<(), TestCaseError> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (document.len() + 1)).collect();
+    cuts.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for cut in cuts {
+        pieces.push(&document[from..cut]);
+        from = cut;
+    }
+    pieces.push(&document[from..]);
+    prop_assert_eq!(&scan(&pieces), whole);
+    let bytes: Vec<&[u8]> = document.chunks(1).collect();
+    prop_assert_eq!(&scan(&bytes), whole);
+    Ok(())
+}
+
 proptest! {
     #[test]
-    fn any_document_in_any_split(json in any_json(), cuts in proptest::collection::vec(any::<usize>(), 0..8)) {
+    fn any_document_in_any_split(json in any_json(), cuts in any_cuts()) {
         let document = json.to_string().into_bytes();
         let whole = scan(&[&document]);
         prop_assert_eq!(whole.1, Ok(()));
@@ -165,18 +250,28 @@ proptest! {
             let expected = format!("Kept={}:{text}", text.chars().count());
             prop_assert!(whole.0.contains(&expected), "{:?} lacks {}", whole.0, expected);
         }
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (document.len() + 1)).collect();
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut from = 0;
-        for cut in cuts {
-            pieces.push(&document[from..cut]);
-            from = cut;
+        agree_in_any_split(&document, &cuts, &whole)?;
+    }
+
+    #[test]
+    fn any_text_in_any_split(key in any_text(), text in any_text(), behind in any_text(), cuts in any_cuts()) {
+        let document = [b"{\"kept\":\"", &text[..], b"\",\"", &key, b"\":\"", &text, b"\",\"list\":[\"", &behind,
+            b"\"],\"whole\":{\"", &key, b"\":\"", &text, b"\"},\"a\":\"", &text, b"\"}"].concat();
+        let whole = scan(&[&document]);
+        agree_in_any_split(&document, &cuts, &whole)?;
+        let quoted = [b"\"", &text[..], b"\""].concat();
+        if let Ok(text) = serde_json::from_slice::<String>(&quoted) {
+            let chars = text.chars().count();
+            prop_assert_eq!(&whole.0[1], &format!("Kept={chars}:{text}"));
         }
-        pieces.push(&document[from..]);
-        prop_assert_eq!(&scan(&pieces), &whole);
-        let bytes: Vec<&[u8]> = document.chunks(1).collect();
-        prop_assert_eq!(&scan(&bytes), &whole);
+    }
+
+    #[test]
+    fn broken_in_any_split(json in any_json(), at in any::<usize>(), put in any_text(), cut in 0usize..4, cuts in any_cuts()) {
+        let mut document = json.to_string().into_bytes();
+        let at = at % (document.len() + 1);
+        document.splice(at..document.len().min(at + cut), put);
+        agree_in_any_split(&document, &cuts, &scan(&[&document]))?;
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod json;
 pub mod json_array;
 pub mod length_prefixed;
 pub mod lines;
+mod mark;
 pub mod memo;
 #[cfg(test)]
 mod messages;

@@ -1,44 +1,74 @@
 //! The inside of strings: counted, and kept where they are wanted; escapes undone.
 
-use super::{MAX_TEXT, Malformed, Node, Scanner, State, Strings, Token};
+use super::{MAX_TEXT, Malformed, Node, Scanner, State, Strings, Token, mark};
 
 impl<T: Copy + 'static> Scanner<T> {
-    pub(super) fn push_string<'a>(
+    /// Scans to the end of the string that the scanner is in. Gives what follows; empty if the
+    /// string goes on.
+    pub(in super::super) fn push_text<'a>(
         &mut self,
-        bytes: &'a [u8],
+        mut bytes: &'a [u8],
         sink: &mut impl FnMut(T, Token<'_>),
     ) -> &'a [u8] {
-        let end = memchr::memchr2(b'"', b'\\', bytes);
-        let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        if self.is_counted() && !part.is_empty() {
-            self.high_surrogate = None;
-            self.count.push(part);
-            if let Some(node) = self.at.node {
-                self.keep_text(node, part);
+        let is_counted = self.is_counted();
+        while !bytes.is_empty() {
+            bytes = match self.at.state {
+                State::InString => {
+                    let rest =
+                        if is_counted { self.push_counted(bytes) } else { behind_plain(bytes) };
+                    match rest.split_first() {
+                        Some((b'"', rest)) => {
+                            self.end_string(sink);
+                            return rest;
+                        }
+                        Some((_, rest)) => {
+                            self.at.state = State::InEscape;
+                            rest
+                        }
+                        None => rest,
+                    }
+                }
+                State::InEscape => self.push_escape(bytes),
+                State::InUnicode(left) => self.push_unicode(left, bytes),
+                _ => return bytes,
             }
         }
-        match rest.split_first() {
-            Some((b'"', rest)) => {
-                if self.at.raw_depth > 0 {
-                    self.count.end();
-                    self.raw_chars += self.count.chars() + 2;
-                } else if let Some(node) = self.at.node {
-                    self.count.end();
-                    let (chars, valid) = (self.count.chars(), !self.count.invalid());
-                    node.tell(Token::Text { chars, text: &self.text, valid }, sink);
-                }
-                self.end_value();
+        bytes
+    }
+
+    /// Counts what stands before the quote, and keeps it if it is wanted. Gives the rest; it may begin with
+    /// an escape.
+    fn push_counted<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let rest = match self.at.node {
+            Some(node) if node.strings == Strings::Kept => {
+                let (rest, _) = self.count.push_string(bytes, |_| None);
+                let (part, _) = bytes.split_at(bytes.len() - rest.len());
+                self.keep_text(node, part);
                 rest
             }
-            Some((_, rest)) => {
-                self.at.state = State::InEscape;
-                rest.split_first().map_or(rest, |(byte, rest)| {
-                    self.escape(*byte);
-                    rest
-                })
+            _ => {
+                let short = |bytes: &[u8]| is_short_escape(bytes).then_some(2);
+                let (rest, escapes) = self.count.push_string(bytes, short);
+                self.raw_chars += escapes;
+                rest
             }
-            None => rest,
+        };
+        if rest.len() < bytes.len() {
+            self.high_surrogate = None;
         }
+        rest
+    }
+
+    fn end_string(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
+        if self.at.raw_depth > 0 {
+            self.count.end();
+            self.raw_chars += self.count.chars() + 2;
+        } else if let Some(node) = self.at.node {
+            self.count.end();
+            let (chars, valid) = (self.count.chars(), !self.count.invalid());
+            node.tell(Token::Text { chars, text: &self.text, valid }, sink);
+        }
+        self.end_value();
     }
 
     fn keep_text(&mut self, node: &Node<T>, part: &[u8]) {
@@ -48,42 +78,53 @@ impl<T: Copy + 'static> Scanner<T> {
         }
     }
 
-    pub(super) fn escape(&mut self, byte: u8) {
+    fn push_escape<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let Some((byte, rest)) = bytes.split_first() else { return bytes };
         let plain = match byte {
             b'u' => {
                 self.unicode = 0;
                 self.at.state = State::InUnicode(4);
-                return;
+                return rest;
             }
             b'b' => 0x08,
             b'f' => 0x0C,
             b'n' => b'\n',
             b'r' => b'\r',
             b't' => b'\t',
-            b'"' | b'\\' | b'/' => byte,
+            b'"' | b'\\' | b'/' => *byte,
             _ => {
                 self.at.state = State::Failed(Malformed::Syntax);
-                return;
+                return rest;
             }
         };
         self.at.state = State::InString;
         self.high_surrogate = None;
         // All of these but the slash are written with an escape again.
-        self.raw_chars += u64::from(byte != b'/');
+        self.raw_chars += u64::from(*byte != b'/');
         self.unescaped(&[plain], 1);
+        rest
     }
 
-    pub(super) fn unicode_digit(&mut self, left: u8, byte: u8) {
-        let Some(digit) = char::from(byte).to_digit(16) else {
-            self.at.state = State::Failed(Malformed::Syntax);
-            return;
-        };
-        self.unicode = self.unicode << 4 | u16::try_from(digit).unwrap_or_default();
-        if left > 1 {
-            self.at.state = State::InUnicode(left - 1);
-            return;
+    /// Reads the digits of a `\u` escape, of which `left` are still expected.
+    fn push_unicode<'a>(&mut self, left: u8, bytes: &'a [u8]) -> &'a [u8] {
+        let mut bytes = bytes.iter();
+        for left in (1..=left).rev() {
+            let Some(byte) = bytes.next() else {
+                self.at.state = State::InUnicode(left);
+                return &[];
+            };
+            let Some(digit) = char::from(*byte).to_digit(16) else {
+                self.at.state = State::Failed(Malformed::Syntax);
+                return &[];
+            };
+            self.unicode = self.unicode << 4 | u16::try_from(digit).unwrap_or_default();
         }
         self.at.state = State::InString;
+        self.end_unicode();
+        bytes.as_slice()
+    }
+
+    fn end_unicode(&mut self) {
         let (high, unit) = (self.high_surrogate.take(), self.unicode);
         let mut utf8 = [0; 4];
         match (high, unit) {
@@ -105,12 +146,26 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     fn unescaped(&mut self, utf8: &[u8], chars: u64) {
-        if self.is_counted() {
-            self.count.add(chars);
-            if let Some(node) = self.at.node {
-                self.keep_text(node, utf8);
-            }
+        self.count.add(chars);
+        if let Some(node) = self.at.node {
+            self.keep_text(node, utf8);
         }
+    }
+}
+
+/// Whether an escape begins here that is one letter, and is written so again. (The slash needs none.)
+fn is_short_escape(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'\\', b'n' | b'"' | b'\\' | b't' | b'r' | b'b' | b'f', ..])
+}
+
+/// What there is from the quote on, or from an escape that is not a short one.
+fn behind_plain(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        bytes = bytes.split_at(mark::plain(bytes)).1;
+        if !is_short_escape(bytes) {
+            return bytes;
+        }
+        bytes = bytes.get(2..).unwrap_or_default();
     }
 }
 
