@@ -243,7 +243,6 @@ impl Series {
 
     /// What a response told while it runs. `asked` is the instant of the request's first byte; in a session,
     /// that at which the response was asked for.
-    #[inline(always)]
     pub fn observe(&self, sample: &Sample<'_>, asked: Duration, start: impl Fn() -> Start) {
         let since = |at: Duration| at.saturating_sub(asked).as_secs_f64();
         match *sample {

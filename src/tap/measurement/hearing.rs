@@ -37,9 +37,7 @@ impl Hearing<'_> {
         self.tap.faults.strike(bytes);
     }
 
-    /// The response told this, with what arrived at `at`. Where it is told it is known what it is, so that little
-    /// is left of this there.
-    #[inline(always)]
+    /// The response told this, with what arrived at `at`.
     pub fn hear(&mut self, at: Duration, sample: &Sample<'_>) {
         match sample {
             Sample::Asked(at) => *self.asked = *at,
