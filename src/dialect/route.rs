@@ -324,6 +324,9 @@ fn matches<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> 
     if pattern == "/" {
         return (path == "/").then_some(None);
     }
+    if !pattern.bytes().any(|byte| matches!(byte, b'{' | b'*')) {
+        return path.ends_with(pattern).then_some(None);
+    }
     let mut model = None;
     loop {
         // From the end, up to a wildcard.
