@@ -16,6 +16,14 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// would forget the body of a GET, and what else the body is encoded with. A `Content-Length` beside
 /// it says nothing (RFC 9112, section 6.3), and goes.
 pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
+    let ends_here = |name: &HeaderName| {
+        [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &UPGRADE, &HTTP2_SETTINGS]
+            .contains(&name)
+    };
+    // Nearly all heads have none of these.
+    if !headers.keys().any(|name| ends_here(name) || *name == TRANSFER_ENCODING) {
+        return headers;
+    }
     let nominated: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -25,10 +33,7 @@ pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
         .collect();
     let has_coding = headers.contains_key(TRANSFER_ENCODING);
     let hop_by_hop = |name: &HeaderName| {
-        [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &UPGRADE, &HTTP2_SETTINGS]
-            .contains(&name)
-            || nominated.contains(name)
-            || has_coding && *name == CONTENT_LENGTH
+        ends_here(name) || nominated.contains(name) || has_coding && *name == CONTENT_LENGTH
     };
     without(headers, hop_by_hop)
 }
