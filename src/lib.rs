@@ -28,10 +28,11 @@
 //! tokio, no prometheus and no clock.
 //!
 //! [`metrics`] holds the table of metrics and is the only place that names `prometheus`; [`admin`]
-//! shows them on a port, thread and runtime of its own. [`config`] holds the table of keys. [`app`]
-//! binds all of it together and is the only place that sees everything. [`sim`] is a simulated
-//! inference server, which knows the truth that the meter is held against; [`demo`] shows both at work.
-//! [`compare`] reads two request logs.
+//! shows them on a port, thread and runtime of its own. What goes by the clock and not by the
+//! traffic has another: probes, the look for stalls, and the timers of the workers, which have none
+//! of their own. [`config`] holds the table of keys. [`app`] binds all of it together and is the
+//! only place that sees everything. [`sim`] is a simulated inference server, which knows the truth
+//! that the meter is held against; [`demo`] shows both at work. [`compare`] reads two request logs.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
