@@ -82,11 +82,16 @@ impl ArrivalSeries {
         at_hand.iter().find(|series| series.is_of(operation, model)).cloned()
     }
 
-    /// Has these handles at hand, if there is room.
+    /// Has these handles at hand, if there is room. Each request comes here whose handles are not: where there is none,
+    /// it locks nobody out.
     pub(super) fn keep(&self, series: &Arc<Series>) {
-        let mut at_hand = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
-        if at_hand.len() < AT_HAND {
-            at_hand.push(Arc::clone(series));
+        let has_room = |at_hand: &Vec<_>| at_hand.len() < AT_HAND;
+        if has_room(&self.at_hand.read().unwrap_or_else(PoisonError::into_inner)) {
+            let mut at_hand = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
+            // Two threads may come at once.
+            if has_room(&at_hand) && !at_hand.iter().any(|known| Arc::ptr_eq(known, series)) {
+                at_hand.push(Arc::clone(series));
+            }
         }
     }
 

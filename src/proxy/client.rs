@@ -96,14 +96,14 @@ impl Client {
                 Handed::Stream(stream) => {
                     // hyper also closes for reasons of its own, and says so.
                     let closes = says_close(&head);
-                    let mut relay = Relay::new(io, &head, &rest, stream);
+                    let mut relay = Relay::new(io, head, rest, stream);
                     if self.is_closing || closes {
                         relay.close_behind();
                     }
                     Phase::Stream(Box::new(relay))
                 }
                 Handed::Tunnel(switched) => {
-                    Phase::Tunnel(Box::new(Tunnel::new(io, &head, rest, switched)))
+                    Phase::Tunnel(Box::new(Tunnel::new(io, head, rest, switched)))
                 }
             };
         }

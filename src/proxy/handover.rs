@@ -3,7 +3,7 @@
 use super::relay::Stream;
 use super::tunnel::Switched;
 use crate::socket::StampedIo;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::convert::Infallible;
@@ -83,13 +83,13 @@ pub(super) struct ClientIo {
     /// What was read already, and hyper has not seen yet.
     pub ahead: Bytes,
     /// The head that is kept for what comes behind it.
-    pub head: Vec<u8>,
+    pub head: BytesMut,
     handover: Arc<Handover>,
 }
 
 impl ClientIo {
     pub fn new(io: StampedIo, ahead: Bytes, handover: &Arc<Handover>) -> Self {
-        Self { io, ahead, head: Vec::new(), handover: Arc::clone(handover) }
+        Self { io, ahead, head: BytesMut::new(), handover: Arc::clone(handover) }
     }
 }
 

@@ -2,7 +2,7 @@
 //! task and through buffers that all streams of the thread use in turn.
 
 use super::headers;
-use super::stream_body::{Progress, StreamBody};
+use super::stream_body::{Progress, Spare, StreamBody, spare};
 use crate::meter::End;
 use crate::socket::StampedIo;
 use crate::tap::Measurement;
@@ -90,13 +90,6 @@ pub(super) struct Relay {
     whole: Option<bool>,
 }
 
-/// Bytes where there are seldom any; `None` if there are none.
-type Spare = Option<Box<BytesMut>>;
-
-fn spare(bytes: &[u8]) -> Spare {
-    (!bytes.is_empty()).then(|| Box::new(BytesMut::from(bytes)))
-}
-
 /// How a relay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relayed {
@@ -108,7 +101,7 @@ pub(super) enum Relayed {
 
 impl Relay {
     /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
-    pub fn new(io: StampedIo, head: &[u8], ahead: &[u8], stream: Stream) -> Self {
+    pub fn new(io: StampedIo, head: BytesMut, ahead: BytesMut, stream: Stream) -> Self {
         let (head, ahead) = (spare(head), spare(ahead));
         Self { io, stream, unsent: None, head, ahead, held: false, watched: false, whole: None }
     }
@@ -207,7 +200,7 @@ impl Relay {
                 Poll::Pending => 0,
             };
             match out.get(sent..) {
-                Some(rest) if !rest.is_empty() => self.unsent = spare(rest),
+                Some(rest) if !rest.is_empty() => self.unsent = spare(rest.into()),
                 _ => self.held = self.io.poll_sent(cx)?.is_pending(),
             }
         }
@@ -221,7 +214,7 @@ impl Relay {
         if ahead.is_some() {
             return false;
         }
-        let take = |bytes: &[u8]| *ahead = spare(bytes);
+        let take = |bytes: &[u8]| *ahead = spare(bytes.into());
         matches!(io.poll_watched(cx, watched, MAX_AHEAD, take), Poll::Ready(Ok(0) | Err(_)))
     }
 }

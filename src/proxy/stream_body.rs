@@ -20,6 +20,14 @@ const MAX_READ: usize = 64 * 1024;
 /// Most trailer fields.
 const MAX_TRAILERS: usize = 128;
 
+/// Bytes where there are seldom any; `None` if there are none.
+pub(super) type Spare = Option<Box<BytesMut>>;
+
+/// These, if there are any.
+pub(super) fn spare(bytes: BytesMut) -> Spare {
+    (!bytes.is_empty()).then(|| Box::new(bytes))
+}
+
 /// A stream that broke off.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StreamError {
@@ -48,7 +56,7 @@ pub(super) struct StreamBody {
     /// `None` once the body is over, or broke.
     io: Option<StampedIo>,
     /// What was read together with the head, until it is shown.
-    first: Option<Box<BytesMut>>,
+    first: Spare,
     /// `None` for a body that ends with its connection.
     chunked: Option<Chunked>,
     /// The server keeps the connection.
@@ -67,7 +75,7 @@ impl StreamBody {
     ) -> Self {
         let chunked = is_chunked(&head.headers).then(Chunked::default);
         let reusable = !headers::closes(&head.headers);
-        let first = (!first.is_empty()).then(|| Box::new(first));
+        let first = spare(first);
         Self { io, first, chunked, reusable, upstream }
     }
 

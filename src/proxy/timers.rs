@@ -23,30 +23,31 @@ impl Timers {
     }
 
     pub(super) fn sleep(&self, duration: Duration) -> Sleep {
-        let _there = self.0.enter();
-        sleep(duration)
+        self.there(|| sleep(duration))
     }
 
     pub(super) fn timeout<F: Future>(&self, most: Duration, future: F) -> Timeout<F> {
-        let _there = self.0.enter();
-        timeout(most, future)
+        self.there(|| timeout(most, future))
     }
 
     pub(super) fn interval(&self, period: Duration) -> Interval {
+        self.there(|| interval(period))
+    }
+
+    /// Makes a timer of that runtime, whichever runtime waits for it.
+    fn there<T>(&self, make: impl FnOnce() -> T) -> T {
         let _there = self.0.enter();
-        interval(period)
+        make()
     }
 }
 
 /// For hyper.
 impl Timer for Timers {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn HyperSleep>> {
-        let _there = self.0.enter();
-        TokioTimer::new().sleep(duration)
+        self.there(|| TokioTimer::new().sleep(duration))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
-        let _there = self.0.enter();
-        TokioTimer::new().sleep_until(deadline)
+        self.there(|| TokioTimer::new().sleep_until(deadline))
     }
 }

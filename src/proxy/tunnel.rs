@@ -54,9 +54,9 @@ enum Broken {
 
 impl Tunnel {
     /// Sends `head` to the client, and goes on with what it has sent behind its request.
-    pub fn new(client: StampedIo, head: &[u8], ahead: BytesMut, switched: Switched) -> Self {
+    pub fn new(client: StampedIo, head: BytesMut, ahead: BytesMut, switched: Switched) -> Self {
         let Switched { io: upstream, first, mut measurement } = switched;
-        let mut unsent = BytesMut::from(head);
+        let mut unsent = head;
         if !first.is_empty() {
             measurement.data(&first);
             unsent.extend_from_slice(&first);

@@ -10,7 +10,7 @@
 //!
 //! What is reported is exactly what [`Scanner`] reports.
 //!
-//! All that streams have in common is kept once for them, in the [`MemoScanner`] (see [`Form`]): what is found in
+//! All that streams have in common is kept once for them, in the [`MemoScanner`] (see `Form`): what is found in
 //! the events of a server, and nearly all of their bytes. A stream's [`Memo`] is little more than what only its
 //! own events have: an id, a time. Streams can share a scanner as long as each brings whole documents.
 
