@@ -30,7 +30,7 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 # Cargo would take the cached program for this one.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=streamgauge-target-${TARGETARCH},sharing=locked \
-    find src -name '*.rs' -exec touch {} + \
+    find src crates -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin streamgauge --target "$(cat /triple)" \
     && install "target/$(cat /triple)/release/streamgauge" /streamgauge
 

@@ -10,9 +10,9 @@ use allocation_counter::measure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
-use streamgauge::dialect::route::{self, Operation};
-use streamgauge::meter::{Arrival, Flow, Meter};
 use streamgauge::metrics::{Metrics, MetricsConfig, Start};
+use streamgauge_core::dialect::route::{self, Operation};
+use streamgauge_core::meter::{Arrival, Flow, Meter};
 
 #[path = "events/shapes.rs"]
 mod shapes;

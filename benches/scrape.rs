@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use streamgauge::admin::{self, Admin};
-use streamgauge::dialect::{FinishReason, route::Operation};
-use streamgauge::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
 use streamgauge::metrics::{Metrics, MetricsConfig, Series, Start};
 use streamgauge::request_log::RequestLog;
+use streamgauge_core::dialect::{FinishReason, route::Operation};
+use streamgauge_core::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
 
 /// Scrapes of each kind, after some that do not count.
 const SCRAPES: usize = 200;

@@ -20,6 +20,7 @@ pub struct Cli {
 /// What to do, if not to run the proxy.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[cfg(feature = "demo")]
     /// Show it at work: a simulated inference server, the proxy, and traffic
     Demo(DemoArgs),
     /// Check a configuration and say what it comes to
@@ -61,6 +62,7 @@ pub struct RunArgs {
 }
 
 /// How the demo runs.
+#[cfg(feature = "demo")]
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
     /// End after this many seconds, with a summary

@@ -23,15 +23,15 @@
 //! [`tap::Measurement`] and shows it the response's bytes, the one stop that is ours on a chunk's way.
 //! One task does all of it: no channel, no hop, no allocation.
 //!
-//! Below that stop all is pure: [`wire`] finds events in bytes, [`dialect`] says what an event means,
-//! [`meter`] keeps the account. They take instants and slices and give facts, and know no hyper, no
+//! Below that stop all is pure: [`wire`](streamgauge_core::wire) finds events in bytes, [`dialect`](streamgauge_core::dialect) says what an event means,
+//! [`meter`](streamgauge_core::meter) keeps the account. They take instants and slices and give facts, and know no hyper, no
 //! tokio, no prometheus and no clock.
 //!
 //! [`metrics`] holds the table of metrics and is the only place that names `prometheus`; [`admin`]
 //! shows them on a port, thread and runtime of its own. What goes by the clock and not by the
 //! traffic has another: probes, the look for stalls, and the timers of the workers, which have none
 //! of their own. [`config`] holds the table of keys. [`app`] binds all of it together and is the
-//! only place that sees everything. [`sim`] is a simulated inference server, which knows the truth
+//! only place that sees everything. [`sim`](streamgauge_sim) is a simulated inference server, which knows the truth
 //! that the meter is held against; [`demo`] shows both at work. [`compare`] reads two request logs.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -39,23 +39,16 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-// The evaluations of `benches` run in unit tests too, and name the crate as they do from outside.
-#[cfg(test)]
-extern crate self as streamgauge;
-
 pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod compare;
 pub mod config;
+#[cfg(feature = "demo")]
 pub mod demo;
-pub mod dialect;
 pub mod healthcheck;
-pub mod meter;
 pub mod metrics;
 pub mod proxy;
 pub mod request_log;
-pub mod sim;
 pub mod socket;
 pub mod tap;
-pub mod wire;

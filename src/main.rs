@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use streamgauge::app::{self, App};
 use streamgauge::cli::{Cli, Command, RunArgs, warnings};
 use streamgauge::config::{Config, LogFormat, load};
-use streamgauge::{compare, demo, healthcheck, metrics};
+#[cfg(feature = "demo")]
+use streamgauge::demo;
+use streamgauge::{compare, healthcheck, metrics};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some(Command::Healthcheck(args)) => {
             configured(&args, |config| done(healthcheck::ask(&config)))
         }
+        #[cfg(feature = "demo")]
         Some(Command::Demo(args)) => done(demo::run(&args)),
         Some(Command::Compare(args)) => match compare::run(&args) {
             Ok(()) => ExitCode::SUCCESS,

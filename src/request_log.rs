@@ -4,7 +4,6 @@
 //! A full queue or a file that cannot be written loses lines, which are counted, and never holds up a
 //! request. The newest lines are also kept in memory, for `GET /requests`.
 
-use crate::meter::Record;
 use crate::metrics::Metrics;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -15,6 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use streamgauge_core::meter::Record;
 
 /// Lines that are kept in memory.
 pub const KEPT: usize = 1000;

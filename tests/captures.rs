@@ -9,9 +9,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use streamgauge::dialect::Dialect;
-use streamgauge::dialect::route::Route;
-use streamgauge::meter::{Arrival, Meter, Record};
+use streamgauge_core::dialect::Dialect;
+use streamgauge_core::dialect::route::Route;
+use streamgauge_core::meter::{Arrival, Meter, Record};
 use support::wire::dechunk;
 
 /// One request and its answer.

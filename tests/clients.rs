@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::json;
 use std::process::Command;
-use streamgauge::sim::model::EngineSpec;
+use streamgauge_sim::model::EngineSpec;
 use support::Gauge;
 use support::client::{ask, hold, run};
 use support::sim::simulate;

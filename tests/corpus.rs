@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use streamgauge::dialect::Ending;
-use streamgauge::meter::{Arrival, Meter, Record};
+use streamgauge_core::dialect::Ending;
+use streamgauge_core::meter::{Arrival, Meter, Record};
 use support::corpus::{Stream, streams};
 
 /// Streams that may disagree with their label, each with the reason.

@@ -5,8 +5,8 @@ mod support;
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use streamgauge::sim::End;
-use streamgauge::sim::model::EngineSpec;
+use streamgauge_sim::End;
+use streamgauge_sim::model::EngineSpec;
 use support::sim::simulate;
 use support::{Gauge, Wire, wait_for};
 

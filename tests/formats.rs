@@ -5,9 +5,9 @@ mod support;
 
 use std::fmt::Write;
 use std::time::Duration;
-use streamgauge::dialect::head::HeadFacts;
-use streamgauge::dialect::route::{Answer, ROUTES, Route};
-use streamgauge::meter::{
+use streamgauge_core::dialect::head::HeadFacts;
+use streamgauge_core::dialect::route::{Answer, ROUTES, Route};
+use streamgauge_core::meter::{
     Arrival, Meter, QueueWait, Record, Sample as Telling, TokenSource, Tokens,
 };
 use support::assert_golden;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use streamgauge::metrics::table::{TTFT, Type};
-use streamgauge::sim::model::EngineSpec;
 use streamgauge::tap::Faults;
+use streamgauge_sim::model::EngineSpec;
 use support::sim::{ask, simulate};
 use support::{Gauge, Upstream, chat, wait_for};
 

@@ -3,20 +3,17 @@
 
 mod support;
 
-#[path = "../benches/queue_wait/cell.rs"]
+#[path = "../crates/core/benches/queue_wait/cell.rs"]
 #[allow(dead_code, reason = "the evaluation uses all of it")]
 mod cell;
-#[path = "../src/sim/rng.rs"]
-#[allow(dead_code, unused_imports, reason = "the evaluation uses its part")]
-mod rng;
 
 use cell::{Behaviour, Cell, Request, WARM_UP, Waits, capacity, is_within, simulate, summary};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use streamgauge::sim::model::EngineSpec;
 use streamgauge::tap::Faults;
+use streamgauge_sim::model::EngineSpec;
 use support::chat::{DONE, LAST, STREAM, finish, post, word};
 use support::sim::{ask, simulate as serve};
 use support::upstream::Upstream;

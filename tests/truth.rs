@@ -5,9 +5,9 @@ mod support;
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use streamgauge::sim::model::EngineSpec;
-use streamgauge::sim::{End, TruthRecord};
 use streamgauge::tap::Faults;
+use streamgauge_sim::model::EngineSpec;
+use streamgauge_sim::{End, TruthRecord};
 use support::sim::{ask, simulate};
 use support::{Gauge, Scrape, against_the_clock, wait_for};
 

@@ -3,16 +3,8 @@
 //! An input's first byte chooses among what the target can be told to do, the next two say how the rest
 //! is split. Every target reads that rest three times: whole, in these pieces, and byte by byte.
 
-// Not through the crate: its other parts, which are most of it, would be built for nothing.
-#[path = "../../src/dialect/mod.rs"]
-pub mod dialect;
-#[path = "../../src/meter/mod.rs"]
-pub mod meter;
-#[path = "../../src/wire/mod.rs"]
-pub mod wire;
-
 use std::fmt::Debug;
-use wire::Piece;
+use streamgauge_core::wire::Piece;
 
 /// Bytes of an input before the stream itself.
 pub const HEAD: usize = 3;

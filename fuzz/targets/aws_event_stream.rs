@@ -1,6 +1,6 @@
 #![no_main]
 
-use fuzz::wire::{Piece, aws_event_stream::AwsEventStreamFramer};
+use streamgauge_core::wire::{Piece, aws_event_stream::AwsEventStreamFramer};
 use fuzz::{Account, agree};
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,7 @@
 #![no_main]
 
 use fuzz::agree;
-use fuzz::wire::base64::{Base64Member, Found};
+use streamgauge_core::wire::base64::{Base64Member, Found};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

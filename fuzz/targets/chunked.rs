@@ -1,7 +1,7 @@
 #![no_main]
 
 use fuzz::agree;
-use fuzz::wire::chunked::{ChunkError, Chunked, Step};
+use streamgauge_core::wire::chunked::{ChunkError, Chunked, Step};
 use libfuzzer_sys::fuzz_target;
 
 /// What came out of a body, whether it is over, and how many bytes it took.

@@ -1,7 +1,7 @@
 #![no_main]
 
 use fuzz::agree;
-use fuzz::wire::coding::{CodingError, Decoder, windows_in_use};
+use streamgauge_core::wire::coding::{CodingError, Decoder, windows_in_use};
 use libfuzzer_sys::fuzz_target;
 
 const NAMES: [&[u8]; 8] = [

@@ -4,9 +4,9 @@
 //! is the same in any split of it.
 
 use fuzz::agree;
-use fuzz::dialect::Dialect;
-use fuzz::dialect::route::{ROUTES, Route};
-use fuzz::meter::{Arrival, Meter, Record, Sample};
+use streamgauge_core::dialect::Dialect;
+use streamgauge_core::dialect::route::{ROUTES, Route};
+use streamgauge_core::meter::{Arrival, Meter, Record, Sample};
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 #![no_main]
 
-use fuzz::wire::{Piece, json_array::JsonArrayFramer};
+use streamgauge_core::wire::{Piece, json_array::JsonArrayFramer};
 use fuzz::{Account, agree};
 use libfuzzer_sys::fuzz_target;
 

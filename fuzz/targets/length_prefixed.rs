@@ -1,6 +1,6 @@
 #![no_main]
 
-use fuzz::wire::{Piece, length_prefixed::LengthPrefixedFramer};
+use streamgauge_core::wire::{Piece, length_prefixed::LengthPrefixedFramer};
 use fuzz::{Account, agree};
 use libfuzzer_sys::fuzz_target;
 

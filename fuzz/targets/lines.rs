@@ -1,6 +1,6 @@
 #![no_main]
 
-use fuzz::wire::{Piece, lines::LineFramer};
+use streamgauge_core::wire::{Piece, lines::LineFramer};
 use fuzz::{Account, agree};
 use libfuzzer_sys::fuzz_target;
 

@@ -1,6 +1,6 @@
 #![no_main]
 
-use fuzz::wire::{Piece, sse::SseFramer};
+use streamgauge_core::wire::{Piece, sse::SseFramer};
 use fuzz::{Account, agree};
 use libfuzzer_sys::fuzz_target;
 

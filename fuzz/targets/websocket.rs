@@ -1,7 +1,7 @@
 #![no_main]
 
-use fuzz::wire::coding::windows_in_use;
-use fuzz::wire::{Piece, websocket::WebSocketFramer};
+use streamgauge_core::wire::coding::windows_in_use;
+use streamgauge_core::wire::{Piece, websocket::WebSocketFramer};
 use fuzz::{Account, Told, agree};
 use libfuzzer_sys::fuzz_target;
 

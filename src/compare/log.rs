@@ -1,12 +1,12 @@
 //! Reads a request log: what a comparison needs of each line, in bounded memory.
 
 use super::quantity::TABLE;
-use crate::dialect::route::Operation;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
 use std::time::SystemTime;
+use streamgauge_core::dialect::route::Operation;
 
 /// Most requests kept of a log, some 50 MB: of more, every second one is let go, as often as it takes.
 const KEPT: usize = 1 << 18;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::meter::Record;
 use std::time::Duration;
+use streamgauge_core::meter::Record;
 
 fn record(second: u64) -> Record {
     Record {
@@ -33,7 +33,7 @@ fn every_quantity_comes_from_a_field_that_the_log_has() {
         queue_s: Some(1.0),
         input_tokens: Some(1),
         output_tokens: Some(1),
-        output_tokens_source: Some(crate::meter::TokenSource::Engine),
+        output_tokens_source: Some(streamgauge_core::meter::TokenSource::Engine),
         answer_chars: Some(1),
         ..record(0)
     };
@@ -98,7 +98,7 @@ fn classes_of_size() {
 
 #[test]
 fn every_outcome_ends_as_something() {
-    use crate::meter::Outcome;
+    use streamgauge_core::meter::Outcome;
     let of = |ending| {
         let is = |outcome: &&Outcome| Ending::of(outcome.label()) == ending;
         Outcome::ALL.iter().filter(is).count()

@@ -5,8 +5,6 @@ use super::load::default_value;
 use super::shown::shown;
 use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
-use crate::meter::SloClasses;
-use crate::meter::cold::ColdConfig;
 use crate::metrics::MetricsConfig;
 use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
 use crate::tap::TapConfig;
@@ -16,6 +14,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use streamgauge_core::meter::SloClasses;
+use streamgauge_core::meter::cold::ColdConfig;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use super::check::{Values, default_workers};
 use super::keys::{KEYS, Kind};
 use super::value::Read;
 use super::{ProxyConfig, slo};
-use crate::meter::SloClasses;
 use crate::proxy::UpstreamConfig;
 use serde_json::{Value as Json, json};
+use streamgauge_core::meter::SloClasses;
 
 /// The configuration in force, as `GET /config` shows it.
 pub(super) fn shown(

@@ -4,10 +4,10 @@ use super::ProxyConfig;
 use super::check::{Reader, Values};
 use super::keys::{Key, SLO_KEYS, SLO_SIZE_KEYS};
 use super::value::Read;
-use crate::dialect::route::Operation;
-use crate::meter::{Limits, SizeLimits, SloClass, SloClasses, Target};
 use config::{Value, ValueKind};
 use serde_json::{Value as Json, json};
+use streamgauge_core::dialect::route::Operation;
+use streamgauge_core::meter::{Limits, SizeLimits, SloClass, SloClasses, Target};
 
 /// Most classes, and most different limits of a target: each is a bucket edge of its histograms.
 const MOST: usize = 8;

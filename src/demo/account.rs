@@ -2,8 +2,8 @@
 
 use super::scrape::{Labels, Scrape};
 use crate::metrics::table;
-use crate::sim::{End, TruthRecord};
 use std::ops::AddAssign;
+use streamgauge_sim::{End, TruthRecord};
 
 /// A sum of seconds and of how many durations it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

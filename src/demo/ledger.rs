@@ -3,8 +3,8 @@
 
 use super::account::Account;
 use crate::metrics::OTHER;
-use crate::sim::TruthRecord;
 use std::collections::{BTreeMap, BTreeSet};
+use streamgauge_sim::TruthRecord;
 
 /// The simulated server's own record, by what the gauge's label for the model must be.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::{End, Reported};
+    use streamgauge_sim::{End, Reported};
 
     /// Four tokens in two events, from 2 to 5, and their count told.
     fn record() -> TruthRecord {

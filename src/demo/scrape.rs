@@ -1,7 +1,6 @@
 //! One scrape of `/metrics`, by HTTP and in the text format, as Prometheus makes it.
 
 use super::quantile::Buckets;
-use crate::dialect::route::Operation;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -12,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use streamgauge_core::dialect::route::Operation;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

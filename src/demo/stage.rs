@@ -5,11 +5,11 @@ use super::DemoError;
 use crate::app::{App, AppError};
 use crate::cli::DemoArgs;
 use crate::config::{Sources, load};
-use crate::sim::{SimServer, Traffic, TrafficSummary, TruthLog, demo_engines};
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use streamgauge_sim::{SimServer, Traffic, TrafficSummary, TruthLog, demo_engines};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 

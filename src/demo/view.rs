@@ -174,7 +174,7 @@ fn own_cost(window: &Window) -> String {
 mod tests {
     use super::*;
     use crate::demo::scrape::Scrape;
-    use crate::sim::TruthRecord;
+    use streamgauge_sim::TruthRecord;
     use tokio::time::Instant;
 
     #[test]

@@ -1,10 +1,10 @@
 //! Handles for what came before a request: the way to us, and the other requests of its trace.
 
 use super::series::Series;
-use crate::meter::Record;
 use prometheus::Histogram;
 use std::sync::OnceLock;
 use std::time::Duration;
+use streamgauge_core::meter::Record;
 
 /// Each comes to be when it is first needed.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 //! Handles of an upstream for its cold starts, which are rare: each looks its series up.
 
 use super::families::Families;
-use crate::meter::cold::{Ladder, Reason};
 use std::sync::Arc;
 use std::time::Duration;
+use streamgauge_core::meter::cold::{Ladder, Reason};
 
 /// The stages of a boot.
 pub(super) const STAGES: [&str; 3] = ["port_open", "healthy", "first_token"];

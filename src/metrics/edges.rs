@@ -2,7 +2,7 @@
 
 use super::MetricsConfig;
 use super::table::{self, Buckets, Metric};
-use crate::meter::Target;
+use streamgauge_core::meter::Target;
 
 /// Which histograms measure what a target is of: its limits are edges of theirs.
 const TARGETS: &[(&Metric, Target)] = &[

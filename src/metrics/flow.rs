@@ -1,9 +1,9 @@
 //! Handles for how evenly streams come, and for clients that left.
 
 use super::series::{Known, Series};
-use crate::meter::{Outcome, Record, TokenSource, Tokens};
 use prometheus::{Histogram, IntCounter};
 use std::sync::OnceLock;
+use streamgauge_core::meter::{Outcome, Record, TokenSource, Tokens};
 
 /// The classes of input, each with the most tokens that it holds; beside them are `more` and `unknown`.
 pub(super) const INPUT_SIZES: [(u64, &str); 5] =

@@ -2,9 +2,9 @@
 
 use super::families::Families;
 use super::series::Known;
-use crate::meter::{Met, Record};
 use prometheus::{IntCounter, IntCounterVec};
 use std::sync::Arc;
+use streamgauge_core::meter::{Met, Record};
 
 /// The handles of one upstream, operation and model, by class and judgement.
 #[derive(Debug, Default)]

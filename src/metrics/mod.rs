@@ -28,14 +28,14 @@ pub use series::{Series, SeriesKey, Start};
 pub use text::Gathered;
 pub use upstream::{ArrivalSeries, Phase, UpstreamSeries};
 
-use crate::dialect::route::Operation;
-use crate::meter::SloClasses;
 use families::Families;
 use host::Host;
 use prometheus::Registry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use streamgauge_core::dialect::route::Operation;
+use streamgauge_core::meter::SloClasses;
 
 /// The content type of [`Gathered::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

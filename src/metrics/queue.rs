@@ -1,9 +1,9 @@
 //! Handles for what is estimated of a server's queues.
 
 use super::families::Families;
-use crate::meter::queue::{QueueEstimator, SIZES, Stratum};
 use std::sync::Arc;
 use std::time::Duration;
+use streamgauge_core::meter::queue::{QueueEstimator, SIZES, Stratum};
 
 /// The gauges of one upstream's queues, which only a scrape sets.
 pub struct QueueSeries {

@@ -11,16 +11,16 @@ use super::goodput::Goodput;
 use super::labels::OTHER;
 use super::table::{self, Metric, Type};
 use super::upstream::Phase;
-use crate::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
-use crate::meter::cold::Reason;
-use crate::meter::queue;
-use crate::meter::{
-    Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
-};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use streamgauge_core::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
+use streamgauge_core::meter::cold::Reason;
+use streamgauge_core::meter::queue;
+use streamgauge_core::meter::{
+    Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
+};
 
 /// The labels that most series of a request share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

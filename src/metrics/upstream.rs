@@ -3,11 +3,11 @@
 use super::cells::{Count, Samples};
 use super::families::Families;
 use super::series::Series;
-use crate::dialect::{Unparsed, route::Operation};
-use crate::meter::{Clock, Interval};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
+use streamgauge_core::dialect::{Unparsed, route::Operation};
+use streamgauge_core::meter::{Clock, Interval};
 
 /// Handles that are looked through: most servers have one model, and few operations of it are used.
 const AT_HAND: usize = 16;

@@ -2,13 +2,13 @@
 
 use super::ProxyBody;
 use super::connector::ConnectError;
-use crate::meter::Outcome;
 use crate::tap::Measurement;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use streamgauge_core::meter::Outcome;
 
 /// Why we answer in the upstream's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

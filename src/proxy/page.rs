@@ -4,10 +4,8 @@
 use super::connector::Connector;
 use super::get::{get, own_protocol};
 use super::probe::CONNECT;
-use crate::meter::cold::Page;
 use crate::socket;
 use crate::tap::Tap;
-use crate::wire::start_time::StartTime;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::DATE;
@@ -15,6 +13,8 @@ use hyper::{Response, StatusCode};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use streamgauge_core::meter::cold::Page;
+use streamgauge_core::wire::start_time::StartTime;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often it is looked whether a page is due.

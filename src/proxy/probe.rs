@@ -5,12 +5,12 @@
 
 use super::connector::{ConnectError, Connector};
 use super::get::{get, own_protocol};
-use crate::meter::cold::Probe;
 use crate::socket;
 use crate::tap::Tap;
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
+use streamgauge_core::meter::cold::Probe;
 use tokio::time::{sleep, timeout};
 
 /// How long a connection may take, and how long an answer.

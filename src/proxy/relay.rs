@@ -3,7 +3,6 @@
 
 use super::headers;
 use super::stream_body::{Progress, Spare, StreamBody, spare};
-use crate::meter::End;
 use crate::socket::StampedIo;
 use crate::tap::Measurement;
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,6 +12,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use streamgauge_core::meter::End;
 
 /// Most bytes of a next request that are read while a stream is written.
 const MAX_AHEAD: usize = 8 * 1024;

@@ -12,7 +12,6 @@ use super::tunnel::Switched;
 use super::upgrade::{self, Switch};
 use super::upstream_body::{Source, UpstreamBody};
 use super::{ProxyBody, headers};
-use crate::meter::End;
 use crate::socket::Stamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
@@ -26,6 +25,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use streamgauge_core::meter::End;
 
 /// The proxy as a service, one for each client connection.
 #[derive(Debug)]

@@ -7,13 +7,13 @@
 use super::exchange::Connection;
 use super::{headers, pool::Upstream};
 use crate::socket::StampedIo;
-use crate::wire::chunked::{ChunkError, Chunked, Step};
 use bytes::BytesMut;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::response;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use streamgauge_core::wire::chunked::{ChunkError, Chunked, Step};
 
 /// Most bytes of one read.
 const MAX_READ: usize = 64 * 1024;

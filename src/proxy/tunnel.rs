@@ -1,6 +1,5 @@
 //! A connection that has switched to another protocol: bytes, in both directions, until both have ended.
 
-use crate::meter::End;
 use crate::socket::StampedIo;
 use crate::tap::Measurement;
 use bytes::{Buf, BytesMut};
@@ -8,6 +7,7 @@ use hyper::rt::Write;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use streamgauge_core::meter::End;
 
 /// Most bytes of a direction that wait to be written; nothing more is read meanwhile.
 const MAX_UNSENT: usize = 64 * 1024;

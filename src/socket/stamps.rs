@@ -2,7 +2,6 @@
 
 use super::clock::instant_of;
 use super::now;
-use crate::meter::Arrival;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -10,6 +9,7 @@ use std::sync::atomic::{
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use streamgauge_core::meter::Arrival;
 
 /// Instants and counts of one socket, shared between its wrapper and the request that runs on it.
 ///

@@ -2,12 +2,12 @@
 
 use super::headers::{edge_wait, trace_id};
 use super::{Tap, lock};
-use crate::dialect::Unparsed;
-use crate::dialect::route::Operation;
-use crate::meter::{Interval, Record, Tally};
-use crate::wire::request_start::EdgeWait;
 use hyper::header::HeaderMap;
 use std::time::Duration;
+use streamgauge_core::dialect::Unparsed;
+use streamgauge_core::dialect::route::Operation;
+use streamgauge_core::meter::{Interval, Record, Tally};
+use streamgauge_core::wire::request_start::EdgeWait;
 
 /// What the head of a request tells of it.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! The cold starts of an upstream: its detector, and who is told of what it finds.
 
 use super::lock;
-use crate::meter::cold::{
-    Ask, ColdConfig, ColdStart, ColdStarts, Output, Page, Probe, Reason, Told, Verdict,
-};
 use crate::metrics::{ColdSeries, Metrics};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use streamgauge_core::meter::cold::{
+    Ask, ColdConfig, ColdStart, ColdStarts, Output, Page, Probe, Reason, Told, Verdict,
+};
 use tokio::sync::Notify;
 
 /// The detector of one upstream. Its lock is taken a few times per request.

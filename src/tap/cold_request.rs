@@ -2,14 +2,14 @@
 
 use super::Tap;
 use super::request_side::RequestSide;
-use crate::dialect::loading::Refusal;
-use crate::meter::cold::{Ask, Output, Reason, Told};
-use crate::meter::queue::Expected;
-use crate::meter::{End, Outcome, Record};
 use crate::metrics::{Series, Start};
 use crate::socket;
 use std::sync::Arc;
 use std::time::Duration;
+use streamgauge_core::dialect::loading::Refusal;
+use streamgauge_core::meter::cold::{Ask, Output, Reason, Told};
+use streamgauge_core::meter::queue::Expected;
+use streamgauge_core::meter::{End, Outcome, Record};
 
 /// An inference request, for the detector of its upstream. What each read looks at comes first.
 #[derive(Debug)]

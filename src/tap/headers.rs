@@ -1,12 +1,12 @@
 //! What the headers of a request and of its response say to the measurement.
 
-use crate::dialect::head::HeadFacts;
-use crate::wire::request_start::EdgeWait;
 use hyper::header::{
     CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
 };
 use std::borrow::Cow;
 use std::time::Duration;
+use streamgauge_core::dialect::head::HeadFacts;
+use streamgauge_core::wire::request_start::EdgeWait;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 

@@ -10,13 +10,8 @@ use super::headers::{content_encoding, is_deflated, told_by};
 use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
-use crate::dialect::Unparsed;
-use crate::dialect::head::HeadFacts;
-use crate::dialect::route::{Operation, Route};
-use crate::meter::{self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Tokens};
 use crate::metrics::{Phase, Series};
 use crate::socket::{self, Stamps};
-use crate::wire::framing::{Announced, Framing};
 use asked::{Arrived, Asked};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
@@ -27,6 +22,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use streamgauge_core::dialect::Unparsed;
+use streamgauge_core::dialect::head::HeadFacts;
+use streamgauge_core::dialect::route::{Operation, Route};
+use streamgauge_core::meter::{
+    self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Tokens,
+};
+use streamgauge_core::wire::framing::{Announced, Framing};
 
 /// Longest name of a method that is kept.
 const MAX_METHOD: usize = 32;

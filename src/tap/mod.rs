@@ -23,11 +23,6 @@ pub use request_side::RequestFault;
 pub(crate) use request_side::RequestSide;
 pub use response_body::MeteredBody;
 
-use crate::dialect::Unparsed;
-use crate::dialect::engine::Engine;
-use crate::meter::cold::ColdConfig;
-use crate::meter::queue::Expected;
-use crate::meter::{SloClasses, Traces};
 use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
@@ -38,6 +33,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use streamgauge_core::dialect::Unparsed;
+use streamgauge_core::dialect::engine::Engine;
+use streamgauge_core::meter::cold::ColdConfig;
+use streamgauge_core::meter::queue::Expected;
+use streamgauge_core::meter::{SloClasses, Traces};
 
 /// The engine that is recognised by what it writes.
 pub const AUTO: &str = "auto";

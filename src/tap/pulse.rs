@@ -1,13 +1,13 @@
 //! The streams that run, and how long each has been silent: what a stall is counted by while it lasts.
 
 use super::lock;
-use crate::meter::{Arrival, Flow, Heard, Tally};
 use crate::metrics::{Series, StallCounter};
 use crate::socket::Stamps;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use streamgauge_core::meter::{Arrival, Flow, Heard, Tally};
 
 /// What output may be late by, on its way from the kernel to us, and yet end a gap before it is counted.
 const GRACE: Duration = Duration::from_millis(100);

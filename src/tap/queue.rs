@@ -1,12 +1,12 @@
 //! The queues of an upstream: an estimator for each model, and a request's place in one.
 
 use super::lock;
-use crate::dialect::route::Operation;
-use crate::meter::queue::{Expected, QueueEstimator, Served, Ticket};
 use crate::metrics::OTHER;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use streamgauge_core::dialect::route::Operation;
+use streamgauge_core::meter::queue::{Expected, QueueEstimator, Served, Ticket};
 
 /// Models with an estimator of their own; further ones share one, with requests that name none.
 const MODELS: usize = 64;

@@ -2,16 +2,16 @@
 
 use super::queue::{Place, has_queue};
 use super::{Tap, lock};
-use crate::dialect::Unparsed;
-use crate::dialect::request::RequestPeek;
-use crate::dialect::route::Operation;
-use crate::meter::queue::Served;
 use crate::metrics::{ArrivalSeries, Phase};
 use crate::socket::{self, Stamps};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use streamgauge_core::dialect::Unparsed;
+use streamgauge_core::dialect::request::RequestPeek;
+use streamgauge_core::dialect::route::Operation;
+use streamgauge_core::meter::queue::Served;
 
 /// Why a request's body could not be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! The wrapper of a body that hyper carries: where a chunk is stamped, read, and handed on.
 
 use super::Measurement;
-use crate::meter::End;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use streamgauge_core::meter::End;
 
 pin_project! {
     /// Forwards a response's body frame by frame and measures it.

@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use streamgauge::dialect::Dialect;
-use streamgauge::dialect::route::{self, Route};
+use streamgauge_core::dialect::Dialect;
+use streamgauge_core::dialect::route::{self, Route};
 
 /// Where they are, if this machine has them; says so if not.
 pub fn file() -> Option<PathBuf> {

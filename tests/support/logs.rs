@@ -4,9 +4,9 @@ use super::rng::Rng;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::time::Duration;
-use streamgauge::meter::{Record, TokenSource};
-use streamgauge::sim::EngineSpec;
-use streamgauge::sim::model::{Emission, EmissionKind, Engine, Job, JobId};
+use streamgauge_core::meter::{Record, TokenSource};
+use streamgauge_sim::EngineSpec;
+use streamgauge_sim::model::{Emission, EmissionKind, Engine, Job, JobId};
 
 /// A server and what is asked of it. Its users don't know tokens: they ask in characters and read characters.
 #[derive(Clone)]

@@ -4,8 +4,8 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-use streamgauge::sim::model::EngineSpec;
-use streamgauge::sim::{SimServer, TruthLog};
+use streamgauge_sim::model::EngineSpec;
+use streamgauge_sim::{SimServer, TruthLog};
 
 /// A simulated server on a thread of its own.
 pub fn simulate(engine: EngineSpec) -> (SocketAddr, TruthLog) {

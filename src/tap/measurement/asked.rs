@@ -3,11 +3,11 @@
 use super::super::before::Before;
 use super::super::cold_request::ColdRequest;
 use super::Tap;
-use crate::dialect::route::{OTHER, Route};
 use crate::socket::{self, Stamps};
 use hyper::http::{Version, request};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use streamgauge_core::dialect::route::{OTHER, Route};
 
 /// When a request arrived.
 pub(super) struct Arrived {

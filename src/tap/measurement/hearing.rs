@@ -4,9 +4,9 @@ use super::super::before::Before;
 use super::super::cold_request::ColdRequest;
 use super::super::request_side::RequestSide;
 use super::{State, Tap};
-use crate::meter::{Meter, Sample};
 use crate::metrics::{Series, Start};
 use std::time::Duration;
+use streamgauge_core::meter::{Meter, Sample};
 
 /// What of the measurement takes part in what its meter tells.
 pub(super) struct Hearing<'a> {

@@ -1,11 +1,11 @@
 //! The one wait in the server's queue that a request is told to have had.
 
 use super::State;
-use crate::dialect::engine::Engine;
-use crate::meter::queue::Served;
-use crate::meter::{End, Interval, Meter, QueueWait, Record};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use streamgauge_core::dialect::engine::Engine;
+use streamgauge_core::meter::queue::Served;
+use streamgauge_core::meter::{End, Interval, Meter, QueueWait, Record};
 
 impl State {
     /// Leaves the queue, and fills in the wait there, of the best source that there is. `end` is how and when

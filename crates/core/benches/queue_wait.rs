@@ -1,0 +1,205 @@
+//! How near the estimated queue wait comes to the truth, on virtual time:
+//! `cargo bench --bench queue_wait` writes the table and the plots of `docs/queue-wait.md`.
+//!
+//! Seeded: the same on every machine, but for the cost.
+
+#[path = "queue_wait/batching.rs"]
+mod batching;
+#[path = "queue_wait/cell.rs"]
+mod cell;
+#[path = "queue_wait/plot.rs"]
+mod plot;
+
+use batching::Batching;
+use cell::{Behaviour, Cell, Waits, capacity, is_within, run, run_behind, summary, watch};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use streamgauge_core::meter::queue::{QueueEstimator, Served};
+
+const SEEDS: u64 = 5;
+const SLOTS: [usize; 3] = [1, 4, 16];
+const UTILISATIONS: [f64; 5] = [0.2, 0.5, 0.8, 0.9, 0.95];
+
+fn main() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let page = docs.join("queue-wait.md");
+    let old = std::fs::read_to_string(&page).expect("docs/queue-wait.md");
+    let new = between(&old, "simulated", &simulated());
+    let new = between(&new, "batching", &other("batching", in_steps));
+    let new = between(&new, "front end", &other("front end", behind_a_front_end));
+    std::fs::write(&page, new).expect("docs/queue-wait.md");
+    for slots in SLOTS {
+        let cell = Cell {
+            slots,
+            utilisation: 0.8,
+            is_bursty: true,
+            behaviour: Behaviour::Both,
+            tells_usage: false,
+            seed: 1,
+        };
+        let title =
+            format!("Slots: {slots}, utilisation 0.8, bursty, hidden hits, chunked prefill");
+        let file = docs.join(format!("plots/queue-wait-{slots}.svg"));
+        std::fs::write(file, plot::scatter(&title, &run(&cell))).expect("a plot");
+    }
+    let title = "Steps: at most 8 requests at a time, utilisation 0.8, bursty";
+    let file = docs.join("plots/queue-wait-steps.svg");
+    std::fs::write(file, plot::scatter(title, &in_steps(8, 0.8, true, 1))).expect("a plot");
+    println!("{:.1} us a request, in the estimator", cost().as_secs_f64() * 1e6);
+}
+
+/// The page with the part between two markers replaced.
+fn between(page: &str, name: &str, part: &str) -> String {
+    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
+    let (before, rest) = page.split_once(&begin).expect("a begin marker");
+    let (_, after) = rest.split_once(&end).expect("an end marker");
+    format!("{before}{begin}{part}{end}{after}")
+}
+
+const HEAD: &str =
+    "mean, true | mean, estimated | p95, true | p95, estimated | slots found | within |\n";
+
+/// Rows of a table, and how many runs, and rows with their runs taken together, are within the tolerance.
+#[derive(Default)]
+struct Table {
+    rows: String,
+    runs: usize,
+    runs_within: usize,
+    count: usize,
+    within: usize,
+}
+
+impl Table {
+    /// One row: the means over several runs.
+    fn row(&mut self, what: &str, runs: &[Waits]) {
+        let within = runs.iter().filter(|waits| is_within(waits)).count();
+        let together = Waits {
+            truth: runs.iter().flat_map(|waits| &waits.truth).copied().collect(),
+            estimate: runs.iter().flat_map(|waits| &waits.estimate).copied().collect(),
+            missing: runs.iter().map(|waits| waits.missing).sum(),
+            slots: None,
+        };
+        self.runs += runs.len();
+        self.runs_within += within;
+        self.count += 1;
+        self.within += usize::from(is_within(&together));
+        let _ = writeln!(self.rows, "{} {within} of {} |", means(what, runs), runs.len());
+    }
+
+    fn under(self, name: &str, head: &str) -> String {
+        let Self { rows, runs, runs_within, count, within } = self;
+        println!(
+            "{name}: {runs_within} of {runs} runs within the tolerance, {within} of {count} rows"
+        );
+        let columns = head.matches('|').count() + HEAD.matches('|').count() - 1;
+        format!(
+            "{runs_within} of {runs} runs are within the tolerance, and {within} of {count} rows if the requests of \
+             all their runs are taken together. Milliseconds:\n\n{head}{HEAD}|{}\n{rows}",
+            "---|".repeat(columns),
+        )
+    }
+}
+
+/// Of several runs, the means of what is told.
+fn means(what: &str, runs: &[Waits]) -> String {
+    let mean = |of: fn(&Waits) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64 * 1e3;
+    let found: BTreeSet<Option<usize>> = runs.iter().map(|waits| waits.slots).collect();
+    let found: Vec<String> = found
+        .iter()
+        .map(|slots| slots.map_or_else(|| "none".into(), |slots| slots.to_string()))
+        .collect();
+    format!(
+        "| {what} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+        mean(|waits| summary(&waits.truth).0),
+        mean(|waits| summary(&waits.estimate).0),
+        mean(|waits| summary(&waits.truth).1),
+        mean(|waits| summary(&waits.estimate).1),
+        found.join(", "),
+    )
+}
+
+fn arrivals(is_bursty: bool) -> &'static str {
+    if is_bursty { "bursty" } else { "Poisson" }
+}
+
+fn simulated() -> String {
+    let mut table = Table::default();
+    for slots in SLOTS {
+        for utilisation in UTILISATIONS {
+            for is_bursty in [false, true] {
+                for behaviour in Behaviour::ALL {
+                    let of = |tells_usage, seed| Cell {
+                        slots,
+                        utilisation,
+                        is_bursty,
+                        behaviour,
+                        tells_usage,
+                        seed,
+                    };
+                    let seeds = (1..=SEEDS).flat_map(|seed| [of(true, seed), of(false, seed)]);
+                    let runs: Vec<Waits> = seeds.map(|cell| run(&cell)).collect();
+                    let what = format!(
+                        "{slots} | {utilisation} | {} | {}",
+                        arrivals(is_bursty),
+                        behaviour.label()
+                    );
+                    table.row(&what, &runs);
+                }
+            }
+        }
+    }
+    table.under("simulated", "| slots | utilisation | arrivals | server | ")
+}
+
+/// A cell of the tables of servers of other makes.
+fn plain(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Cell {
+    let tells_usage = seed.is_multiple_of(2);
+    Cell { slots, utilisation, is_bursty, behaviour: Behaviour::Plain, tells_usage, seed }
+}
+
+fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Waits {
+    let server = Batching { most_running, budget: 2048, base: 0.012, per_token: 40e-6, seed };
+    let cell = plain(most_running, utilisation, is_bursty, seed);
+    let requests = cell.traffic(capacity(|all| server.serve(all), seed));
+    watch(&requests, &server.serve(&requests), cell.tells_usage, seed)
+}
+
+fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Waits {
+    run_behind(&plain(slots, utilisation, is_bursty, seed), 0.01, 0.01)
+}
+
+fn other(name: &str, run: fn(usize, f64, bool, u64) -> Waits) -> String {
+    let mut table = Table::default();
+    for slots in [2, 8, 16] {
+        for utilisation in UTILISATIONS {
+            for is_bursty in [false, true] {
+                let of = |seed| run(slots, utilisation, is_bursty, seed);
+                let runs: Vec<Waits> = (1..=SEEDS).map(of).collect();
+                let what = format!("{slots} | {utilisation} | {}", arrivals(is_bursty));
+                table.row(&what, &runs);
+            }
+        }
+    }
+    table.under(name, "| at most | utilisation | arrivals | ")
+}
+
+/// What the estimator costs for each request, all fits included.
+fn cost() -> Duration {
+    const REQUESTS: u32 = 20_000;
+    let mut estimator = QueueEstimator::default();
+    let mut open = std::collections::VecDeque::new();
+    let began = Instant::now();
+    for i in 0..REQUESTS {
+        let at = Duration::from_millis(u64::from(i) * 20);
+        open.push_back(estimator.arrive(at, 1000 + u64::from(i % 97) * 50));
+        if open.len() > 20 {
+            let mut ticket = open.pop_front().expect("some are open");
+            estimator.first_output(&mut ticket, at + Duration::from_millis(5));
+            let served = Served { tokens: None, is_warm: true };
+            estimator.leave(ticket, at + Duration::from_millis(15), Some(served));
+        }
+    }
+    began.elapsed() / REQUESTS
+}

@@ -1,0 +1,83 @@
+//! A server of another make: continuous batching in steps, as vLLM does it.
+//!
+//! Time goes in steps. At the beginning of each the server admits those that wait, first come, first served,
+//! while it has fewer than `most_running` and the step has tokens left; a step works on one token for each
+//! request that decodes and on chunks of prompts, up to `budget` tokens in all; it takes `base` and
+//! `per_token` of each. So prompts slow the answers of others, and answers the prompts; what comes within a
+//! step waits for its end.
+
+use super::cell::{Request, Truth};
+use std::collections::VecDeque;
+use streamgauge_sim::rng::Rng;
+
+/// Its constants.
+#[derive(Debug, Clone, Copy)]
+pub struct Batching {
+    pub most_running: usize,
+    /// Tokens of a step.
+    pub budget: u32,
+    /// Seconds of a step.
+    pub base: f64,
+    /// And for each token of it.
+    pub per_token: f64,
+    pub seed: u64,
+}
+
+struct Running {
+    request: usize,
+    prompt_left: u32,
+    output_left: u32,
+}
+
+impl Batching {
+    /// Serves these requests.
+    pub fn serve(&self, requests: &[Request]) -> Vec<Truth> {
+        let mut truth = vec![Truth::default(); requests.len()];
+        let mut rng = Rng::new(self.seed);
+        let mut waiting: VecDeque<usize> = VecDeque::new();
+        let mut running: Vec<Running> = Vec::new();
+        let (mut next, mut now) = (0, 0.0_f64);
+        while next < requests.len() || !waiting.is_empty() || !running.is_empty() {
+            while next < requests.len() && requests[next].at <= now {
+                waiting.push_back(next);
+                next += 1;
+            }
+            if waiting.is_empty() && running.is_empty() {
+                now = requests[next].at;
+                continue;
+            }
+            let mut budget = self.budget;
+            let mut chunks = vec![0; running.len()];
+            for (one, chunk) in running.iter().zip(&mut chunks) {
+                *chunk = one.prompt_left.clamp(1, budget.max(1));
+                budget = budget.saturating_sub(*chunk);
+            }
+            while running.len() < self.most_running && budget > 0 {
+                let Some(request) = waiting.pop_front() else { break };
+                truth[request].start = now;
+                let Request { prompt, output, .. } = requests[request];
+                let chunk = prompt.min(budget);
+                budget -= chunk;
+                running.push(Running { request, prompt_left: prompt, output_left: output });
+                chunks.push(chunk);
+            }
+            let tokens: u32 = chunks.iter().sum();
+            let jitter = (1.0 + 0.1 * rng.normal()).max(0.3);
+            now += (self.base + self.per_token * f64::from(tokens)) * jitter;
+            for (one, chunk) in running.iter_mut().zip(chunks) {
+                if one.prompt_left > chunk {
+                    one.prompt_left -= chunk;
+                    continue;
+                }
+                if one.prompt_left > 0 {
+                    one.prompt_left = 0;
+                    truth[one.request].first = now;
+                }
+                one.output_left -= 1;
+                truth[one.request].finish = now;
+            }
+            running.retain(|one| one.output_left > 0);
+        }
+        truth
+    }
+}

@@ -1,0 +1,263 @@
+//! One cell of the evaluation: a server, its traffic, and how near the estimate comes to the truth.
+
+use std::time::Duration;
+use streamgauge_core::meter::queue::{QueueEstimator, Served};
+use streamgauge_sim::model::{Emission, EmissionKind, Engine, EngineSpec, Job};
+
+use streamgauge_sim::rng::Rng;
+
+/// Requests from which the estimator may learn before it is judged.
+pub const WARM_UP: usize = 200;
+/// Requests that it is judged by.
+pub const JUDGED: usize = 800;
+
+/// A request as it comes: open loop, whatever the server does.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// Seconds.
+    pub at: f64,
+    pub bytes: u64,
+    pub prompt: u32,
+    pub output: u32,
+}
+
+/// What truly became of it, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Truth {
+    pub start: f64,
+    pub first: f64,
+    pub finish: f64,
+}
+
+/// What of a server the estimator was not written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    Plain,
+    /// Prefix-cache hits that nobody reports.
+    Cache,
+    /// Chunked prefill that steals decode time.
+    Chunked,
+    Both,
+}
+
+impl Behaviour {
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Cache, Self::Chunked, Self::Both];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Cache => "hidden cache hits",
+            Self::Chunked => "chunked prefill",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// A server and its traffic.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell {
+    pub slots: usize,
+    /// Arrivals over what the server could do.
+    pub utilisation: f64,
+    pub is_bursty: bool,
+    pub behaviour: Behaviour,
+    /// The server tells its token counts.
+    pub tells_usage: bool,
+    pub seed: u64,
+}
+
+impl Cell {
+    /// The simulated engine of this cell.
+    pub fn engine(&self) -> EngineSpec {
+        let has = |one| self.behaviour == one || self.behaviour == Behaviour::Both;
+        let mut spec = EngineSpec {
+            slots: self.slots,
+            jitter: 0.15,
+            seed: self.seed,
+            ..EngineSpec::new("sim")
+        };
+        if has(Behaviour::Cache) {
+            (spec.cache_hits, spec.cached_share) = (0.5, 0.8);
+        }
+        if has(Behaviour::Chunked) {
+            spec.decode_per_prefilling = Duration::from_millis(8);
+        }
+        spec
+    }
+
+    /// The traffic of this cell, by how many requests a second the server could do.
+    pub fn traffic(&self, capacity: f64) -> Vec<Request> {
+        let rate = capacity * self.utilisation;
+        let mut rng = Rng::new(self.seed ^ 0x5EED);
+        let mut at = 0.0;
+        let mut burst = 0;
+        (0..WARM_UP + JUDGED)
+            .map(|_| {
+                at += if !self.is_bursty {
+                    rng.exponential() / rate
+                } else if burst > 0 {
+                    burst -= 1;
+                    rng.exponential() * 0.004
+                } else {
+                    // Of four requests on average.
+                    burst = (rng.exponential() / (4.0_f64 / 3.0).ln()) as u32;
+                    4.0 * rng.exponential() / rate
+                };
+                request(&mut rng, at)
+            })
+            .collect()
+    }
+}
+
+/// Lognormal prompts and answers; about four bytes a token.
+fn request(rng: &mut Rng, at: f64) -> Request {
+    let mut lognormal = |median: f64, sigma: f64, most: f64| {
+        ((median * (sigma * rng.normal()).exp()).min(most) as u32).max(1)
+    };
+    let prompt = lognormal(400.0, 1.0, 8000.0);
+    let output = lognormal(60.0, 0.7, 600.0);
+    let bytes = 200 + (f64::from(prompt) * (3.6 + 0.8 * rng.unit())) as u64;
+    Request { at, bytes, prompt, output }
+}
+
+/// Requests a second that a server can do: all come at once.
+pub fn capacity(serve: impl Fn(&[Request]) -> Vec<Truth>, seed: u64) -> f64 {
+    let mut rng = Rng::new(seed);
+    let all: Vec<Request> = (0..600).map(|_| request(&mut rng, 0.0)).collect();
+    let truth = serve(&all);
+    // Without the end, at which slots are empty.
+    let starts: Vec<f64> = truth.iter().map(|one| one.start).collect();
+    starts.len() as f64 / starts.iter().copied().fold(0.0, f64::max)
+}
+
+/// The simulated engine serves these requests, on virtual time.
+pub fn simulate(spec: &EngineSpec, requests: &[Request]) -> Vec<Truth> {
+    let mut engine = Engine::new(spec.clone());
+    let mut truth = vec![Truth::default(); requests.len()];
+    let mut note = |emission: Emission| {
+        let one = &mut truth[emission.job.0 as usize];
+        let at = emission.at.as_secs_f64();
+        match emission.kind {
+            EmissionKind::Started { .. } => one.start = at,
+            EmissionKind::Token { index: 0, .. } => one.first = at,
+            EmissionKind::Token { .. } => {}
+            EmissionKind::Finished => one.finish = at,
+        }
+    };
+    for request in requests {
+        let at = Duration::from_secs_f64(request.at);
+        engine.advance(at, &mut note);
+        let job = Job {
+            prompt_tokens: request.prompt,
+            reasoning_tokens: 0,
+            output_tokens: request.output,
+            choices: 1,
+        };
+        engine.submit(at, job).expect("no limit");
+    }
+    while let Some(at) = engine.next_event() {
+        engine.advance(at, &mut note);
+    }
+    truth
+}
+
+/// Waits of the requests that the estimator is judged by.
+#[derive(Debug, Clone, Default)]
+pub struct Waits {
+    pub truth: Vec<f64>,
+    /// 0 where there was no estimate.
+    pub estimate: Vec<f64>,
+    pub missing: usize,
+    /// As the estimator has it in the end.
+    pub slots: Option<usize>,
+}
+
+/// Feeds the estimator with what a proxy sees of it: each instant off by up to half a millisecond.
+pub fn watch(requests: &[Request], truth: &[Truth], tells_usage: bool, seed: u64) -> Waits {
+    #[derive(Clone, Copy)]
+    enum Seen {
+        Arrival,
+        First,
+        Left,
+    }
+    let mut rng = Rng::new(seed ^ 0xF00D);
+    let mut seen: Vec<(f64, usize, Seen)> = Vec::with_capacity(3 * requests.len());
+    for (i, (request, truth)) in requests.iter().zip(truth).enumerate() {
+        let mut late = |at: f64| at + 0.001 + 0.0005 * rng.unit();
+        let first = late(truth.first);
+        seen.push((request.at + 0.0005 * rng.unit(), i, Seen::Arrival));
+        seen.push((first, i, Seen::First));
+        seen.push((late_after(&mut rng, truth.finish).max(first), i, Seen::Left));
+    }
+    seen.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    let mut estimator = QueueEstimator::default();
+    let mut tickets = vec![None; requests.len()];
+    let mut waits = vec![None; requests.len()];
+    for (at, i, what) in seen {
+        let at = Duration::from_secs_f64(at);
+        match what {
+            Seen::Arrival => tickets[i] = Some(estimator.arrive(at, requests[i].bytes)),
+            Seen::First => {
+                estimator.first_output(tickets[i].as_mut().expect("it arrived"), at);
+            }
+            Seen::Left => {
+                let tokens = tells_usage.then_some(u64::from(requests[i].prompt));
+                let ticket = tickets[i].take().expect("it arrived");
+                waits[i] = estimator.leave(ticket, at, Some(Served { tokens, is_warm: true }));
+            }
+        }
+    }
+    let judged = || truth.iter().zip(requests).zip(&waits).skip(WARM_UP);
+    Waits {
+        truth: judged().map(|((truth, request), _)| truth.start - request.at).collect(),
+        estimate: judged().map(|(_, wait)| wait.unwrap_or(0.0)).collect(),
+        missing: judged().filter(|(_, wait)| wait.is_none()).count(),
+        slots: estimator.slots().map(|slots| slots.count),
+    }
+}
+
+fn late_after(rng: &mut Rng, at: f64) -> f64 {
+    at + 0.001 + 0.0005 * rng.unit()
+}
+
+/// The cell, on the simulated engine.
+pub fn run(cell: &Cell) -> Waits {
+    let spec = cell.engine();
+    let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
+    watch(&requests, &simulate(&spec, &requests), cell.tells_usage, cell.seed)
+}
+
+/// The cell behind a front end: a request reaches the engine `way_in` seconds after it was sent, and what the
+/// engine makes comes out `way_out` seconds later, or up to a quarter less or more. The wait is the engine's.
+pub fn run_behind(cell: &Cell, way_in: f64, way_out: f64) -> Waits {
+    let spec = cell.engine();
+    let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
+    let late = |request: &Request| Request { at: request.at + way_in, ..*request };
+    let mut truth = simulate(&spec, &requests.iter().map(late).collect::<Vec<_>>());
+    let mut rng = Rng::new(cell.seed ^ 0xBAC);
+    for one in &mut truth {
+        let way_out = way_out * (0.75 + 0.5 * rng.unit());
+        one.start -= way_in;
+        one.first += way_out;
+        one.finish += way_out;
+    }
+    watch(&requests, &truth, cell.tells_usage, cell.seed)
+}
+
+/// Mean and 95th percentile, in seconds.
+pub fn summary(waits: &[f64]) -> (f64, f64) {
+    let mut sorted = waits.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let mean = sorted.iter().sum::<f64>() / sorted.len().max(1) as f64;
+    let at = (sorted.len() as f64 * 0.95).ceil() as usize;
+    (mean, sorted.get(at.max(1) - 1).copied().unwrap_or(0.0))
+}
+
+/// Whether the estimate is good enough: its mean within 10 % or 5 ms of the truth, its 95th percentile within
+/// 15 % or 10 ms, and no request without one.
+pub fn is_within(waits: &Waits) -> bool {
+    let ((mean, p95), (told, told_p95)) = (summary(&waits.truth), summary(&waits.estimate));
+    (told - mean).abs() <= (mean * 0.1).max(0.005)
+        && (told_p95 - p95).abs() <= (p95 * 0.15).max(0.01)
+        && waits.missing == 0
+}

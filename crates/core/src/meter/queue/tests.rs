@@ -1,0 +1,254 @@
+//! The estimate against the truth, on virtual time, and the estimator's small print.
+
+#[path = "../../../benches/queue_wait/cell.rs"]
+#[allow(dead_code, reason = "the evaluation uses all of it")]
+mod cell;
+
+use super::*;
+use cell::{Behaviour, Cell, is_within, summary};
+
+fn seconds(at: f64) -> Duration {
+    Duration::from_secs_f64(at)
+}
+
+const WARM: Option<Served> = Some(Served { tokens: None, is_warm: true });
+
+/// One request after the other has left: the estimate for one that takes so long to its first output.
+fn one(estimator: &mut QueueEstimator, at: f64, bytes: u64, ttft: f64) -> Option<f64> {
+    let mut ticket = estimator.arrive(seconds(at), bytes);
+    estimator.first_output(&mut ticket, seconds(at + ttft));
+    estimator.leave(ticket, seconds(at + ttft + 0.1), WARM)
+}
+
+#[test]
+fn near_the_truth_on_servers_of_any_number_of_slots() {
+    let cell = |slots, utilisation, is_bursty, behaviour, tells_usage| Cell {
+        slots,
+        utilisation,
+        is_bursty,
+        behaviour,
+        tells_usage,
+        seed: 11,
+    };
+    let cells = [
+        cell(1, 0.2, false, Behaviour::Plain, true),
+        cell(1, 0.95, true, Behaviour::Both, false),
+        cell(4, 0.5, true, Behaviour::Cache, false),
+        cell(4, 0.9, false, Behaviour::Chunked, true),
+        cell(16, 0.2, false, Behaviour::Both, false),
+        cell(16, 0.5, false, Behaviour::Both, true),
+        cell(16, 0.95, false, Behaviour::Both, false),
+    ];
+    for cell in cells {
+        let waits = cell::run(&cell);
+        let (truth, estimate) = (summary(&waits.truth), summary(&waits.estimate));
+        assert!(is_within(&waits), "{cell:?}: {estimate:?} for {truth:?}, {waits:?}");
+        if cell.utilisation == 0.2 && cell.slots == 16 {
+            assert!(estimate.0 < 0.005, "a wait was made up: {estimate:?}");
+        }
+        if cell.utilisation >= 0.9 {
+            assert_eq!(waits.slots, Some(cell.slots), "{cell:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_told_before_there_is_a_baseline() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..5 {
+        assert_eq!((estimator.wait_now(), estimator.expected(100)), (None, None));
+        assert_eq!(one(&mut estimator, f64::from(i), 100, 0.05), None);
+    }
+    assert_eq!(one(&mut estimator, 5.0, 100, 0.05), Some(0.0));
+    assert_eq!(estimator.wait_now(), Some(0.0));
+    let expected = estimator.expected(100).unwrap();
+    assert!((expected.ttft.as_secs_f64() - 0.05).abs() < 1e-6, "{expected:?}");
+    assert_eq!((expected.samples, expected.largest_bytes), (5, 100));
+}
+
+#[test]
+fn what_takes_longer_than_alone_has_waited() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..20_u32 {
+        // 20 ms, and 1 ms for each 100 bytes.
+        let bytes = u64::from(i) * 100;
+        one(&mut estimator, f64::from(i), bytes, 0.02 + f64::from(i) * 1e-3);
+    }
+    let wait = one(&mut estimator, 30.0, 1000, 0.03 + 0.5).unwrap();
+    assert!((wait - 0.5).abs() < 0.002, "{wait}");
+    assert_eq!(one(&mut estimator, 40.0, 1000, 0.0305), Some(0.0), "that is noise");
+}
+
+#[test]
+fn one_slot_is_found_and_tells_what_would_be_waited() {
+    let mut estimator = QueueEstimator::default();
+    let mut serve = |at: f64| {
+        // 20 ms to the first output, 1 s in all; the second comes 0.1 s after the first, and a third gives up.
+        let tickets = [0.0, 0.1].map(|after| estimator.arrive(seconds(at + after), 100));
+        let third = estimator.arrive(seconds(at + 0.2), 100);
+        assert_eq!(estimator.leave(third, seconds(at + 0.5), None), None);
+        let mut waits = Vec::new();
+        for (mut ticket, begin) in tickets.into_iter().zip([at, at + 1.0]) {
+            estimator.first_output(&mut ticket, seconds(begin + 0.02));
+            waits.push(estimator.leave(ticket, seconds(begin + 1.0), WARM));
+        }
+        waits
+    };
+    let mut waits = Vec::new();
+    for i in 0..60 {
+        waits = serve(3.0 * f64::from(i));
+    }
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
+    assert_eq!(waits[0], Some(0.0));
+    near(waits[1].unwrap(), 0.9);
+    let Slots { held, count, holding, .. } = *estimator.slots().unwrap();
+    assert_eq!((held, count), (Held::Answer, 1));
+    near(holding, 1.0);
+    near(estimator.wait_now().unwrap(), 0.0);
+    let not_streamed = [0.0, 0.1].map(|after| estimator.arrive(seconds(200.0 + after), 100));
+    near(estimator.wait_now().unwrap(), 2.0);
+    let waits = not_streamed.map(|one| {
+        let left = 201.0 + one.place.number as f64 % 2.0;
+        estimator.leave(one, seconds(left), WARM).unwrap()
+    });
+    near(waits[0], 0.0);
+    near(waits[1], 0.9);
+}
+
+#[test]
+fn a_slower_machine_is_learned() {
+    // Eight requests show it, at the next fit: whatever number of them the fit before has seen.
+    const SHOWN: u32 = 8 + 15;
+    for (before, after) in [(0.02, 0.2), (0.2, 0.02)] {
+        for known in (16..48).chain(280..296) {
+            let mut estimator = QueueEstimator::default();
+            let noise = |i: u32| 1.0 + 0.005 * f64::from(i % 7);
+            for i in 0..known {
+                one(&mut estimator, f64::from(i), 100, before * noise(i));
+            }
+            for i in known..known + SHOWN {
+                one(&mut estimator, f64::from(i), 100, after * noise(i));
+            }
+            let expected = estimator.expected(100).unwrap().ttft.as_secs_f64();
+            assert!((expected / after - 1.0).abs() < 0.05, "{expected} for {after}, {known} known");
+            assert_eq!(one(&mut estimator, 999.0, 100, after), Some(0.0));
+            let wait = one(&mut estimator, 1010.0, 100, 2.0 * after).unwrap();
+            assert!((wait / after - 1.0).abs() < 0.05, "{wait} for {after}");
+        }
+    }
+}
+
+#[test]
+fn a_deep_queue_makes_no_large_fit() {
+    let mut estimator = QueueEstimator::default();
+    let mut open = VecDeque::new();
+    // One slot, held for about a second, and as many come as go.
+    let left = |i: u32| f64::from(i) + 0.8 + 0.04 * f64::from(i % 5);
+    for i in 0..3000 {
+        open.push_back(estimator.arrive(seconds(f64::from(i)), 100));
+        if open.len() < 900 {
+            continue;
+        }
+        let mut ticket = open.pop_front().unwrap();
+        estimator.first_output(&mut ticket, seconds(left(i - 1) + 0.25));
+        let mut wait = None;
+        let counted = allocation_counter::measure(|| {
+            wait = estimator.leave(ticket, seconds(left(i)), WARM);
+        });
+        assert!(counted.bytes_max < 100 * 1024, "{counted:?}");
+        if i > 2000 {
+            let truth = left(i - 1) - f64::from(i - 899);
+            assert!((wait.unwrap() - truth).abs() < 1e-6, "{wait:?} for {truth}");
+        }
+    }
+    assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
+}
+
+#[test]
+fn cold_and_failed_requests_teach_nothing() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..20 {
+        let mut ticket = estimator.arrive(seconds(f64::from(i)), 100);
+        estimator.first_output(&mut ticket, seconds(f64::from(i) + 30.0));
+        let served = (i % 2 == 0).then_some(Served { tokens: None, is_warm: false });
+        assert_eq!(estimator.leave(ticket, seconds(f64::from(i) + 31.0), served), None);
+    }
+    assert!(estimator.baseline().is_none() && estimator.is_unused());
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..20_000 {
+        one(&mut estimator, f64::from(i), 100, 0.02);
+    }
+    assert_eq!((estimator.window.len(), estimator.alone.len()), (WINDOW, ALONE));
+    let bytes = (WINDOW + ALONE) * size_of::<Observation>()
+        + 2 * releases::REMEMBERED * size_of::<(f64, u64)>()
+        + size_of::<QueueEstimator>();
+    assert!(bytes < 72 * 1024, "{bytes} bytes, as the documentation has it");
+}
+
+#[test]
+fn of_two_that_come_at_once_either_may_be_first() {
+    let mut estimator = QueueEstimator::default();
+    // One slot, 20 ms to the first output, 1 s in all. Two more come while it is taken, nearly at once; the
+    // server takes the later one first each other time.
+    let mut waits = [None, None];
+    for i in 0..60 {
+        let at = 4.0 * f64::from(i);
+        let [mut first, a, b] =
+            [0.0, 0.1, 0.1002].map(|after| estimator.arrive(seconds(at + after), 100));
+        estimator.first_output(&mut first, seconds(at + 0.02));
+        estimator.leave(first, seconds(at + 1.0), WARM);
+        let order = if i % 2 == 0 { [a, b] } else { [b, a] };
+        let mut begin = at + 1.0;
+        waits = order.map(|mut ticket| {
+            estimator.first_output(&mut ticket, seconds(begin + 0.02));
+            begin += 1.0;
+            estimator.leave(ticket, seconds(begin), WARM)
+        });
+    }
+    for (wait, expected) in waits.into_iter().zip([0.8998, 1.9]) {
+        let wait = wait.unwrap();
+        assert!((wait - expected).abs() < 1e-6, "{wait} for {expected}");
+    }
+    assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
+}
+
+#[test]
+fn a_turn_comes_when_another_leaves() {
+    // 50 ms to the first output, or 20 ms less or more: who knows of which prompts the beginning was cached?
+    for (left, expected) in [(31.0, 0.5), (30.8, 0.48)] {
+        let mut estimator = QueueEstimator::default();
+        for i in 0..21_u32 {
+            one(&mut estimator, f64::from(i), 100, 0.03 + 0.02 * f64::from(i % 3));
+        }
+        let other = estimator.arrive(seconds(30.0), 100);
+        let mut ticket = estimator.arrive(seconds(30.5), 100);
+        estimator.leave(other, seconds(left), WARM);
+        estimator.first_output(&mut ticket, seconds(31.03));
+        let wait = estimator.leave(ticket, seconds(32.0), WARM).unwrap();
+        assert!((wait - expected).abs() < 1e-6, "{wait} where another left at {left}");
+        assert!(estimator.slots().is_none(), "one wait shows no slots");
+    }
+}
+
+#[test]
+fn the_way_into_the_server_and_out_of_it_is_no_wait() {
+    let cell = Cell {
+        slots: 2,
+        utilisation: 0.5,
+        is_bursty: false,
+        behaviour: Behaviour::Plain,
+        tells_usage: false,
+        seed: 11,
+    };
+    let waits = cell::run_behind(&cell, 0.015, 0.01);
+    let (truth, estimate) = (summary(&waits.truth), summary(&waits.estimate));
+    let is_near = |told: f64, truth: f64| (told - truth).abs() < 0.006;
+    assert!(
+        is_near(estimate.0, truth.0) && is_near(estimate.1, truth.1),
+        "{estimate:?} for {truth:?}"
+    );
+}

@@ -1,0 +1,169 @@
+//! The content of an answer: which token is reasoning, which is text, which belongs to a tool call.
+
+use std::borrow::Cow;
+
+use super::request::Plan;
+use super::text::{self, json_inner, piece};
+
+/// What a token belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Reasoning,
+    Text,
+    /// The head of a tool call; the token is the function's name.
+    ToolName,
+    ToolArguments,
+}
+
+impl Part {
+    /// Whether it belongs to a tool call.
+    pub(super) fn is_tool(self) -> bool {
+        matches!(self, Self::ToolName | Self::ToolArguments)
+    }
+}
+
+/// One token of an answer.
+pub(super) struct Said {
+    pub(super) part: Part,
+    /// As it stands inside the quotes of a JSON string.
+    pub(super) json: Cow<'static, str>,
+    pub(super) chars: u32,
+}
+
+/// The whole answer, any token of which can be asked for.
+#[derive(Debug)]
+pub(super) struct Answer {
+    seed: u64,
+    reasoning: u32,
+    output: u32,
+    tool: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn new(seed: u64, plan: &Plan) -> Self {
+        Self {
+            seed,
+            reasoning: plan.job.reasoning_tokens,
+            output: plan.job.output_tokens,
+            tool: plan.tool.clone(),
+        }
+    }
+
+    /// Token `index` of choice `choice`.
+    pub(super) fn token(&self, choice: u32, index: u32) -> Said {
+        let part = match (&self.tool, index.checked_sub(self.reasoning)) {
+            (_, None) => Part::Reasoning,
+            (None, Some(_)) => Part::Text,
+            (Some(name), Some(0)) => {
+                return Said {
+                    part: Part::ToolName,
+                    json: Cow::Owned(json_inner(name)),
+                    chars: text::chars(name),
+                };
+            }
+            (Some(_), Some(at)) => return self.argument(choice, at),
+        };
+        let piece = piece(self.seed, choice, index);
+        Said { part, json: Cow::Borrowed(&piece.json), chars: piece.chars }
+    }
+
+    /// Fragment `at` (from 1) of the arguments; all of them together are one JSON object.
+    fn argument(&self, choice: u32, at: u32) -> Said {
+        let last = self.output.saturating_sub(1);
+        let word = &piece(self.seed, choice, at).json;
+        let fragment = match (at == 1, at == last) {
+            (true, true) => r#"{"query":"all"}"#.to_owned(),
+            (true, false) => r#"{"query":""#.to_owned(),
+            (false, true) => r#""}"#.to_owned(),
+            (false, false) => word.clone(),
+        };
+        Said {
+            part: Part::ToolArguments,
+            chars: text::chars(&fragment),
+            json: Cow::Owned(json_inner(&fragment)),
+        }
+    }
+}
+
+/// The texts of one choice so far; as they stand inside the quotes of a JSON string.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts {
+    pub(super) text: String,
+    pub(super) reasoning: String,
+    pub(super) tool_name: String,
+    pub(super) tool_arguments: String,
+}
+
+impl Texts {
+    pub(super) fn push(&mut self, part: Part, json: &str) {
+        let place = match part {
+            Part::Text => &mut self.text,
+            Part::Reasoning => &mut self.reasoning,
+            Part::ToolName => &mut self.tool_name,
+            Part::ToolArguments => &mut self.tool_arguments,
+        };
+        place.push_str(json);
+    }
+
+    /// The arguments as the JSON object that they are; an empty one before they are complete.
+    pub(super) fn arguments_object(&self) -> String {
+        let text: String =
+            serde_json::from_str(&format!("\"{}\"", self.tool_arguments)).unwrap_or_default();
+        let whole = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        if whole { text } else { "{}".to_owned() }
+    }
+}
+
+/// Numbers of tokens from this one on, as they stand inside the brackets of a JSON array.
+pub(super) fn token_ids(first: u32, count: u32) -> String {
+    let ids: Vec<String> =
+        (first..first + count).map(|index| token_id(index).to_string()).collect();
+    ids.join(",")
+}
+
+/// The number in the vocabulary of a token at this place.
+pub(super) fn token_id(index: u32) -> u32 {
+    1000 + index.wrapping_mul(7919) % 30_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Api;
+    use crate::request::Ask;
+
+    fn answer(output: u32, tool: bool) -> Answer {
+        let tools = if tool { r#""tools":[{"function":{"name":"get_weather"}}],"# } else { "" };
+        let body = format!(r#"{{{tools}"sim":{{"reasoning_tokens":2,"output_tokens":{output}}}}}"#);
+        let plan = Ask::read(body.as_bytes(), None).unwrap().plan(&Api::Chat.fields()).unwrap();
+        Answer::new(5, &plan)
+    }
+
+    fn read(said: &Said) -> String {
+        let text: String = serde_json::from_str(&format!("\"{}\"", said.json)).unwrap();
+        assert_eq!(text.chars().count(), said.chars as usize);
+        text
+    }
+
+    #[test]
+    fn reasoning_comes_before_the_text() {
+        let answer = answer(2, false);
+        let parts: Vec<_> = (0..4).map(|i| answer.token(0, i).part).collect();
+        assert_eq!(parts, [Part::Reasoning, Part::Reasoning, Part::Text, Part::Text]);
+    }
+
+    #[test]
+    fn tool_arguments_are_json_whatever_their_number() {
+        for output in 2..60 {
+            let answer = answer(output, true);
+            assert_eq!(read(&answer.token(0, 2)), "get_weather");
+            let arguments: String = (3..2 + output)
+                .map(|i| answer.token(0, i))
+                .inspect(|said| assert_eq!(said.part, Part::ToolArguments))
+                .map(|said| read(&said))
+                .collect();
+            let parsed: serde_json::Value = serde_json::from_str(&arguments).unwrap();
+            assert!(parsed["query"].is_string(), "{output}: {arguments}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Anthropic's `/v1/messages` and the older `/v1/complete`.
+//!
+//! Shapes: recordings of api.anthropic.com. Events are padded with blanks before their last brace, and
+//! `message_start` tells a small number of output tokens that is no count of anything yet.
+
+use serde_json::{Value, json};
+
+use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
+use crate::account::Account;
+use crate::answer::{Part, Texts};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish};
+use crate::text::json_inner;
+use crate::truth::Reported;
+
+pub(super) const MESSAGES: Fields = Fields {
+    prompt: &["/system", "/messages"],
+    tool: &["/tools/0/name", "/tools/0"],
+    reasons: true,
+    ..Fields::PLAIN
+};
+
+pub(super) const COMPLETE: Fields = Fields { limit: &["/max_tokens_to_sample"], ..Fields::PLAIN };
+
+const START: &str = r#"{"type":"message_start","message":{"model":"$model","id":"msg_$id","type":"message","role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":$fresh,"cache_creation_input_tokens":$written,"cache_read_input_tokens":$cached,"output_tokens":3,"service_tier":"standard"}}}"#;
+const DELTA: &str = r#"{"type":"message_delta","delta":{"stop_reason":"$reason","stop_sequence":null},"usage":{"input_tokens":$fresh,"cache_creation_input_tokens":$written,"cache_read_input_tokens":$cached,"output_tokens":$output}}"#;
+const STOP: &str = r#"{"type":"message_stop"}"#;
+const ERROR: &str =
+    r#"{"type":"error","error":{"type":"overloaded_error","message":"scripted error"}}"#;
+const WHOLE: &str = r#"{"model":"$model","id":"msg_$id","type":"message","role":"assistant","content":[$content],"stop_reason":"$reason","stop_sequence":null,"usage":{"input_tokens":$fresh,"cache_creation_input_tokens":$written,"cache_read_input_tokens":$cached,"output_tokens":$output,"service_tier":"standard"}}"#;
+
+/// The events of one message, whatever they are wrapped into.
+#[derive(Debug)]
+pub(super) struct Message {
+    id: String,
+    model: String,
+    reason: &'static str,
+    /// The block that is open, and its index.
+    block: Option<(Part, u32)>,
+    blocks: u32,
+}
+
+/// One event: its name, its JSON, whether it carries output, and what it tells.
+pub(super) struct Event {
+    pub(super) name: &'static str,
+    pub(super) json: String,
+    pub(super) is_output: bool,
+    pub(super) told: Option<Reported>,
+}
+
+impl Event {
+    fn plain(name: &'static str, json: impl Into<String>) -> Self {
+        Self { name, json: json.into(), is_output: false, told: None }
+    }
+
+    fn output(name: &'static str, json: impl Into<String>) -> Self {
+        Self { is_output: true, ..Self::plain(name, json) }
+    }
+}
+
+impl Message {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            id: json_inner(case.id),
+            model: json_inner(case.model),
+            reason: match case.plan.finish {
+                Finish::Stop => "end_turn",
+                Finish::Length => "max_tokens",
+                Finish::Tool => "tool_use",
+            },
+            block: None,
+            blocks: 0,
+        }
+    }
+
+    fn texts(&self) -> [(&str, &str); 3] {
+        [("id", &self.id), ("model", &self.model), ("reason", self.reason)]
+    }
+
+    pub(super) fn start(&self, account: &Account) -> Event {
+        let (json, told) = account.fill(START, &self.texts());
+        Event { told: Some(told), ..Event::plain("message_start", json) }
+    }
+
+    /// The deltas, and what closes and opens blocks before them.
+    pub(super) fn output(&mut self, output: &Output<'_>) -> Vec<Event> {
+        let Output { part, json, .. } = *output;
+        let mut events = Vec::new();
+        let same = |open: Part| open == part || open.is_tool() && part.is_tool();
+        if !self.block.is_some_and(|(open, _)| same(open)) {
+            events.extend(self.close());
+            self.block = Some((part, self.blocks));
+            self.blocks += 1;
+            let index = self.blocks - 1;
+            let head = r#"{"type":"content_block_start","index":"#;
+            let start = "content_block_start";
+            events.push(match part {
+                Part::Text => Event::plain(
+                    start,
+                    format!(r#"{head}{index},"content_block":{{"type":"text","text":""}}}}"#),
+                ),
+                Part::Reasoning => Event::plain(
+                    start,
+                    format!(
+                        r#"{head}{index},"content_block":{{"type":"thinking","thinking":"","signature":""}}}}"#
+                    ),
+                ),
+                Part::ToolName | Part::ToolArguments => Event::output(
+                    start,
+                    format!(
+                        r#"{head}{index},"content_block":{{"type":"tool_use","id":"toolu_{}","name":"{json}","input":{{}}}}}}"#,
+                        self.id
+                    ),
+                ),
+            });
+        }
+        let index = self.blocks.saturating_sub(1);
+        let delta = |kind: &str, key: &str, json: &str| {
+            format!(
+                r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{key}":"{json}"}}}}"#
+            )
+        };
+        events.push(match part {
+            Part::Text => Event::output("content_block_delta", delta("text_delta", "text", json)),
+            Part::Reasoning => {
+                Event::output("content_block_delta", delta("thinking_delta", "thinking", json))
+            }
+            // The name is in the start; what follows is an empty first piece of its arguments.
+            Part::ToolName => {
+                Event::plain("content_block_delta", delta("input_json_delta", "partial_json", ""))
+            }
+            Part::ToolArguments => Event::output(
+                "content_block_delta",
+                delta("input_json_delta", "partial_json", json),
+            ),
+        });
+        events
+    }
+
+    fn close(&mut self) -> Vec<Event> {
+        let Some((part, index)) = self.block.take() else {
+            return Vec::new();
+        };
+        let mut events = Vec::new();
+        if part == Part::Reasoning {
+            let json = format!(
+                r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"signature_delta","signature":"EuoCCkYICBgCKkDP=="}}}}"#
+            );
+            events.push(Event::plain("content_block_delta", json));
+        }
+        let json = format!(r#"{{"type":"content_block_stop","index":{index}}}"#);
+        events.push(Event::plain("content_block_stop", json));
+        events
+    }
+
+    /// All that follows the last delta, but for `message_stop`.
+    pub(super) fn finish(&mut self, account: &Account) -> Vec<Event> {
+        let mut events = self.close();
+        let (json, told) = account.fill(DELTA, &self.texts());
+        events.push(Event { told: Some(told), ..Event::plain("message_delta", json) });
+        events
+    }
+
+    pub(super) fn whole(&self, texts: &Texts, account: &Account) -> (String, Reported) {
+        let mut content = Vec::new();
+        if !texts.reasoning.is_empty() {
+            let thinking = &texts.reasoning;
+            content.push(format!(
+                r#"{{"type":"thinking","thinking":"{thinking}","signature":"EuoCCkYICBgCKkDP=="}}"#
+            ));
+        }
+        if texts.tool_name.is_empty() {
+            content.push(format!(r#"{{"type":"text","text":"{}"}}"#, texts.text));
+        } else {
+            let (id, name, input) = (&self.id, &texts.tool_name, texts.arguments_object());
+            content.push(format!(
+                r#"{{"type":"tool_use","id":"toolu_{id}","name":"{name}","input":{input}}}"#
+            ));
+        }
+        let content = content.join(",");
+        let [id, model, reason] = self.texts();
+        account.fill(WHOLE, &[id, model, reason, ("content", &content)])
+    }
+}
+
+/// `/v1/messages`.
+#[derive(Debug)]
+pub(super) struct Messages {
+    message: Message,
+    pinged: bool,
+    keep_alives: u32,
+    events: usize,
+}
+
+impl Messages {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            message: Message::new(case),
+            pinged: false,
+            keep_alives: case.plan.script.keep_alives,
+            events: 0,
+        }
+    }
+
+    fn send(&mut self, event: Event, out: &mut Frames) {
+        let Event { name, json, is_output, told } = event;
+        told.into_iter().for_each(|told| out.report(told));
+        let bytes = sse(name, &self.padded(&json));
+        if is_output { out.output(bytes) } else { out.plain(bytes) }
+    }
+
+    fn padded(&mut self, json: &str) -> String {
+        self.events += 1;
+        padded(json, self.events)
+    }
+}
+
+fn sse(name: &str, json: &str) -> String {
+    format!("event: {name}\ndata: {json}\n\n")
+}
+
+/// With blanks before the last brace, as many as befit event `nth`.
+fn padded(json: &str, nth: usize) -> String {
+    let Some(open) = json.strip_suffix('}') else {
+        return json.to_owned();
+    };
+    format!("{open}{}}}", " ".repeat(nth * 7 % 16))
+}
+
+fn ping() -> String {
+    sse("ping", r#"{"type": "ping"}"#)
+}
+
+impl Writer for Messages {
+    fn started(&mut self, account: &Account, out: &mut Frames) {
+        let start = self.message.start(account);
+        self.send(start, out);
+        for _ in 0..self.keep_alives {
+            out.plain(ping());
+        }
+    }
+
+    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+        for event in self.message.output(output) {
+            self.send(event, out);
+            if !self.pinged {
+                self.pinged = true;
+                out.plain(ping());
+            }
+        }
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        for event in self.message.finish(account) {
+            self.send(event, out);
+        }
+        let stop = self.padded(STOP);
+        out.done(sse("message_stop", &stop));
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        out.plain(sse("error", ERROR));
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        self.message.whole(choices.first().unwrap_or(&Texts::default()), account).into()
+    }
+}
+
+/// `/v1/complete`, which tells no usage.
+#[derive(Debug)]
+pub(super) struct Complete {
+    id: String,
+    model: String,
+    finish: Finish,
+    events: usize,
+}
+
+impl Complete {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            id: json_inner(case.id),
+            model: json_inner(case.model),
+            finish: case.plan.finish,
+            events: 0,
+        }
+    }
+
+    fn json(&self, text: &str, ends: bool) -> String {
+        let Self { id, model, .. } = self;
+        let (reason, stop) = match (ends, self.finish) {
+            (false, _) => ("null", "null"),
+            (true, Finish::Length) => ("\"max_tokens\"", "null"),
+            (true, _) => ("\"stop_sequence\"", r#""\n\nHuman:""#),
+        };
+        format!(
+            r#"{{"type":"completion","id":"compl_{id}","completion":"{text}","stop_reason":{reason},"model":"{model}","stop":{stop},"log_id":"compl_{id}"}}"#
+        )
+    }
+
+    fn event(&mut self, text: &str, ends: bool) -> String {
+        self.events += 1;
+        sse("completion", &padded(&self.json(text, ends), self.events))
+    }
+}
+
+impl Writer for Complete {
+    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+        out.output(self.event(output.json, false));
+        if self.events == 1 {
+            out.plain(ping());
+        }
+    }
+
+    fn finish(&mut self, _: &Account, out: &mut Frames) {
+        out.done(self.event("", true));
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        out.plain(sse("error", ERROR));
+    }
+
+    fn whole(&mut self, choices: &[Texts], _: &Account) -> Whole {
+        let text = choices.first().map_or("", |texts| texts.text.as_str());
+        (self.json(text, true), Reported::default()).into()
+    }
+}
+
+pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+    let (status, kind, message) = match refusal {
+        Refusal::Malformed(message) => (400, "invalid_request_error", message.clone()),
+        Refusal::NoModel(name) => (404, "not_found_error", format!("model: {name}")),
+        Refusal::QueueFull => (529, "overloaded_error", "Overloaded".to_owned()),
+        Refusal::Loading => (503, "api_error", "Loading model".to_owned()),
+        Refusal::Failed => (500, "api_error", FAILURE.to_owned()),
+    };
+    (status, json!({"type": "error", "error": {"type": kind, "message": message}}))
+}

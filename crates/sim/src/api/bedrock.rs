@@ -1,0 +1,238 @@
+//! Amazon Bedrock: `/model/ID/converse`, `/invoke`, and their streams.
+//!
+//! Streams are binary frames. `invoke` passes a model's own API through, here Anthropic's: each frame has one of its
+//! events in base64, the last with Bedrock's own counts. Payloads are padded with `p`. Shapes: recordings of
+//! bedrock-runtime.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::anthropic::{Event, Message};
+use super::event_stream::{event, exception};
+use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
+use crate::account::Account;
+use crate::answer::{Part, Texts};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish};
+use crate::text::json_inner;
+use crate::truth::Reported;
+
+pub(super) const CONVERSE: Fields = Fields {
+    prompt: &["/system", "/messages"],
+    limit: &["/inferenceConfig/maxTokens"],
+    tool: &["/toolConfig/tools/0/toolSpec/name", "/toolConfig/tools/0"],
+    reasons: true,
+    ..Fields::PLAIN
+};
+
+pub(super) const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
+const USAGE: &str = r#""usage":{"inputTokens":$fresh,"outputTokens":$output,"totalTokens":$total,"cacheReadInputTokens":$cached,"cacheWriteInputTokens":$written},"metrics":{"latencyMs":$total_whole_ms}"#;
+const STOP: &str = r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":$input,"outputTokenCount":$output,"invocationLatency":$total_whole_ms,"firstByteLatency":$ttft_whole_ms}}"#;
+const HEADERS: [(&str, &str); 3] = [
+    ("x-amzn-bedrock-invocation-latency", "$total_whole_ms"),
+    ("x-amzn-bedrock-input-token-count", "$input"),
+    ("x-amzn-bedrock-output-token-count", "$output"),
+];
+const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/// The padding of frame `nth`.
+fn padding(nth: usize) -> &'static str {
+    ALPHABET.get(..nth * 37 % ALPHABET.len() + 1).unwrap_or(ALPHABET)
+}
+
+#[derive(Debug)]
+pub(super) struct Converse {
+    id: String,
+    reason: &'static str,
+    /// The block that is open, and its index.
+    block: Option<(Part, u32)>,
+    blocks: u32,
+    frames: usize,
+}
+
+impl Converse {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            id: json_inner(case.id),
+            reason: match case.plan.finish {
+                Finish::Stop => "end_turn",
+                Finish::Length => "max_tokens",
+                Finish::Tool => "tool_use",
+            },
+            block: None,
+            blocks: 0,
+            frames: 0,
+        }
+    }
+
+    /// A frame of these fields.
+    fn event(&mut self, kind: &str, fields: &str) -> Vec<u8> {
+        self.frames += 1;
+        event(kind, &format!(r#"{{{fields},"p":"{}"}}"#, padding(self.frames)))
+    }
+
+    fn close(&mut self, out: &mut Frames) {
+        if let Some((_, index)) = self.block.take() {
+            let fields = format!(r#""contentBlockIndex":{index}"#);
+            out.plain(self.event("contentBlockStop", &fields));
+        }
+    }
+}
+
+impl Writer for Converse {
+    fn content_type(&self) -> &'static str {
+        CONTENT_TYPE
+    }
+
+    fn started(&mut self, _: &Account, out: &mut Frames) {
+        out.plain(self.event("messageStart", r#""role":"assistant""#));
+    }
+
+    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+        let Output { part, json, .. } = *output;
+        let same = |open: Part| open == part || open.is_tool() && part.is_tool();
+        if !self.block.is_some_and(|(open, _)| same(open)) {
+            self.close(out);
+            self.block = Some((part, self.blocks));
+            self.blocks += 1;
+        }
+        let index = self.blocks.saturating_sub(1);
+        let delta = match part {
+            Part::Text => format!(r#""text":"{json}""#),
+            Part::Reasoning => format!(r#""reasoningContent":{{"text":"{json}"}}"#),
+            Part::ToolArguments => format!(r#""toolUse":{{"input":"{json}"}}"#),
+            Part::ToolName => {
+                let id = &self.id;
+                let fields = format!(
+                    r#""contentBlockIndex":{index},"start":{{"toolUse":{{"name":"{json}","toolUseId":"tooluse_{id}"}}}}"#
+                );
+                return out.output(self.event("contentBlockStart", &fields));
+            }
+        };
+        let fields = format!(r#""contentBlockIndex":{index},"delta":{{{delta}}}"#);
+        out.output(self.event("contentBlockDelta", &fields));
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        self.close(out);
+        let stop = format!(r#""stopReason":"{}""#, self.reason);
+        out.done(self.event("messageStop", &stop));
+        let (usage, told) = account.fill(USAGE, &[]);
+        out.report(told);
+        out.done(self.event("metadata", &usage));
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        out.plain(failure());
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        let empty = Texts::default();
+        let texts = choices.first().unwrap_or(&empty);
+        let mut content = Vec::new();
+        if !texts.reasoning.is_empty() {
+            let text = &texts.reasoning;
+            content.push(format!(
+                r#"{{"reasoningContent":{{"reasoningText":{{"text":"{text}","signature":"Eu=="}}}}}}"#
+            ));
+        }
+        if texts.tool_name.is_empty() {
+            content.push(format!(r#"{{"text":"{}"}}"#, texts.text));
+        } else {
+            let (id, name, input) = (&self.id, &texts.tool_name, texts.arguments_object());
+            content.push(format!(
+                r#"{{"toolUse":{{"toolUseId":"tooluse_{id}","name":"{name}","input":{input}}}}}"#
+            ));
+        }
+        let (usage, told) = account.fill(USAGE, &[]);
+        let (content, reason) = (content.join(","), self.reason);
+        let whole = format!(
+            r#"{{"output":{{"message":{{"role":"assistant","content":[{content}]}}}},"stopReason":"{reason}",{usage}}}"#
+        );
+        (whole, told).into()
+    }
+}
+
+/// `invoke` of a model of Anthropic's.
+#[derive(Debug)]
+pub(super) struct Invoke {
+    message: Message,
+    frames: usize,
+}
+
+impl Invoke {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self { message: Message::new(case), frames: 0 }
+    }
+
+    fn chunk(&mut self, json: &str) -> Vec<u8> {
+        self.frames += 1;
+        let (bytes, p) = (STANDARD.encode(json), padding(self.frames));
+        event("chunk", &format!(r#"{{"bytes":"{bytes}","p":"{p}"}}"#))
+    }
+
+    fn send(&mut self, event: Event, out: &mut Frames) {
+        event.told.into_iter().for_each(|told| out.report(told));
+        let bytes = self.chunk(&event.json);
+        if event.is_output { out.output(bytes) } else { out.plain(bytes) }
+    }
+}
+
+impl Writer for Invoke {
+    fn content_type(&self) -> &'static str {
+        CONTENT_TYPE
+    }
+
+    fn started(&mut self, account: &Account, out: &mut Frames) {
+        let start = self.message.start(account);
+        self.send(start, out);
+    }
+
+    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+        for event in self.message.output(output) {
+            self.send(event, out);
+        }
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        for event in self.message.finish(account) {
+            self.send(event, out);
+        }
+        let (stop, told) = account.fill(STOP, &[]);
+        out.report(told);
+        out.done(self.chunk(&stop));
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        out.plain(failure());
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        let empty = Texts::default();
+        let (json, mut reported): (String, Reported) =
+            self.message.whole(choices.first().unwrap_or(&empty), account);
+        let mut headers = Vec::new();
+        for (name, template) in HEADERS {
+            let (value, told) = account.fill(template, &[]);
+            reported.update(&told);
+            headers.push((name, value));
+        }
+        Whole { bytes: json.into(), headers, reported }
+    }
+}
+
+fn failure() -> Vec<u8> {
+    exception("modelStreamErrorException", &json!({"message": FAILURE}).to_string())
+}
+
+pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+    let (status, message) = match refusal {
+        Refusal::Malformed(message) => (400, message.clone()),
+        Refusal::NoModel(_) => (400, "The provided model identifier is invalid.".to_owned()),
+        Refusal::QueueFull => (429, "Too many requests, please wait.".to_owned()),
+        Refusal::Loading => (503, "Loading model".to_owned()),
+        Refusal::Failed => (500, FAILURE.to_owned()),
+    };
+    (status, json!({"message": message}))
+}

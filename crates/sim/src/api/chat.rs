@@ -1,0 +1,254 @@
+//! OpenAI's chat and completions, in the shape that vLLM writes.
+//!
+//! What is the same in every chunk of a response is put together once; a chunk is then a few copies.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+
+use super::{Api, Case, Output, Refusal, Whole, Writer, openai_refusal};
+use crate::account::Account;
+use crate::answer::{Part, Texts};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish, UsagePlace};
+use crate::text::json_inner;
+use crate::truth::Reported;
+
+pub(super) const CHAT: Fields = Fields {
+    prompt: &["/messages"],
+    limit: &["/max_completion_tokens", "/max_tokens"],
+    choices: Some("/n"),
+    tool: &["/tools/0/function/name", "/tools/0"],
+    reasons: true,
+    ..Fields::PLAIN
+};
+
+pub(super) const COMPLETIONS: Fields = Fields { choices: Some("/n"), ..Fields::PLAIN };
+
+/// The terminator of a stream.
+pub(super) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+
+const USAGE: &str = r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output,"prompt_tokens_details":{"cached_tokens":$cached}}"#;
+const USAGE_WITH_REASONING: &str = r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output,"prompt_tokens_details":{"cached_tokens":$cached},"completion_tokens_details":{"reasoning_tokens":$reasoning}}"#;
+/// vLLM's `--enable-per-request-metrics`: its "time to first token" begins when the request is scheduled.
+const METRICS: &str = r#","metrics":{"time_to_first_token_ms":$prefill_ms,"generation_time_ms":$decode_ms,"queue_time_ms":$queue_ms,"mean_itl_ms":$pace_ms,"tokens_per_second":$per_s}"#;
+
+/// The words for the end of a choice.
+pub(super) fn finish_reason(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::Tool => "tool_calls",
+    }
+}
+
+/// Where a stream is to tell its usage, by its options and the script.
+pub(super) fn usage_place(case: &Case<'_>) -> UsagePlace {
+    let asked = case.ask.flag("/stream_options/include_usage").unwrap_or(false);
+    let asked = if asked { UsagePlace::Trailing } else { UsagePlace::None };
+    case.plan.script.usage.unwrap_or(asked)
+}
+
+/// An error in the middle of a stream.
+pub(super) fn error_event() -> String {
+    let (_, error) = openai_refusal(&Refusal::Failed);
+    format!("data: {error}\n\n")
+}
+
+/// Writes one response.
+#[derive(Debug)]
+pub(super) struct Chat {
+    api: Api,
+    /// From `data: ` to the opening bracket of `choices`.
+    prefix: String,
+    /// The same of a response that is not streamed.
+    whole_prefix: String,
+    /// Of the tool call, if one is made.
+    call_id: String,
+    choices: u32,
+    finish: &'static str,
+    usage: UsagePlace,
+    /// Running usage in every chunk.
+    continuous: bool,
+    metrics: bool,
+    keep_alives: u32,
+}
+
+impl Chat {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        let api = case.route.api;
+        let (id, object, whole) = match api {
+            Api::Completions => ("cmpl", "text_completion", "text_completion"),
+            _ => ("chatcmpl", "chat.completion.chunk", "chat.completion"),
+        };
+        let (id, model) = (format!("{id}-{}", json_inner(case.id)), json_inner(case.model));
+        let prefix = |object| {
+            let created = case.created;
+            format!(
+                r#"{{"id":"{id}","object":"{object}","created":{created},"model":"{model}","choices":["#
+            )
+        };
+        let include_usage = case.ask.flag("/stream_options/include_usage").unwrap_or(false);
+        let continuous = case.ask.flag("/stream_options/continuous_usage_stats").unwrap_or(false);
+        Self {
+            api,
+            prefix: format!("data: {}", prefix(object)),
+            whole_prefix: prefix(whole),
+            call_id: format!("chatcmpl-tool-{id}"),
+            choices: case.plan.job.choices,
+            finish: finish_reason(case.plan.finish),
+            usage: usage_place(case),
+            // vLLM heeds the running usage only together with include_usage.
+            continuous: include_usage && continuous,
+            // With several choices there are none.
+            metrics: case.plan.script.metrics && case.plan.job.choices == 1,
+            keep_alives: case.plan.script.keep_alives,
+        }
+    }
+
+    /// One chunk; with `usage`, also that.
+    fn chunk(
+        &self,
+        choice: u32,
+        usage: Option<&Account>,
+        fill: impl FnOnce(&mut String),
+    ) -> (Bytes, Option<Reported>) {
+        // Room for the fixed parts and a short text, so that a usual chunk is one allocation.
+        let mut out = String::with_capacity(self.prefix.len() + 160);
+        out.push_str(&self.prefix);
+        let _ = write!(out, r#"{{"index":{choice},"#);
+        fill(&mut out);
+        out.push_str("}]");
+        let told = usage.map(|account| {
+            let (usage, told) = usage_json(account);
+            let _ = write!(out, r#","usage":{usage}"#);
+            told
+        });
+        out.push_str("}\n\n");
+        (Bytes::from(out), told)
+    }
+
+    fn choice(&self, index: usize, texts: &Texts) -> String {
+        let Texts { text, reasoning, tool_name, tool_arguments } = texts;
+        let finish = self.finish;
+        if self.api == Api::Completions {
+            return format!(
+                r#"{{"index":{index},"text":"{text}","logprobs":null,"finish_reason":"{finish}"}}"#
+            );
+        }
+        let reasoning =
+            if reasoning.is_empty() { "null".to_owned() } else { format!("\"{reasoning}\"") };
+        let content = if tool_name.is_empty() {
+            format!(r#""content":"{text}","tool_calls":[]"#)
+        } else {
+            format!(
+                r#""content":null,"tool_calls":[{{"id":"chatcmpl-tool-{index}","type":"function","function":{{"name":"{tool_name}","arguments":"{tool_arguments}"}}}}]"#
+            )
+        };
+        format!(
+            r#"{{"index":{index},"message":{{"role":"assistant","reasoning_content":{reasoning},{content}}},"logprobs":null,"finish_reason":"{finish}"}}"#
+        )
+    }
+}
+
+fn usage_json(account: &Account) -> (String, Reported) {
+    account.fill(if account.reasoning > 0 { USAGE_WITH_REASONING } else { USAGE }, &[])
+}
+
+impl Writer for Chat {
+    fn admitted(&mut self, out: &mut Frames) {
+        for _ in 0..self.keep_alives {
+            out.plain(": keep-alive\n\n");
+        }
+    }
+
+    /// The chunks that open the choices and carry no output; chat only.
+    fn opened(&mut self, account: &Account, out: &mut Frames) {
+        if self.api == Api::Completions {
+            return;
+        }
+        for choice in 0..self.choices {
+            let usage = self.continuous.then_some(account);
+            let (chunk, told) = self.chunk(choice, usage, |out| {
+                out.push_str(
+                    r#""delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null"#,
+                );
+            });
+            told.into_iter().for_each(|told| out.report(told));
+            out.plain(chunk);
+        }
+    }
+
+    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+        let Output { choice, part, json, .. } = *output;
+        let (before, after) = match (self.api, part) {
+            (Api::Completions, _) => (r#""text":""#, r#"","#),
+            (_, Part::Text) => (r#""delta":{"content":""#, r#""},"#),
+            (_, Part::Reasoning) => (r#""delta":{"reasoning_content":""#, r#""},"#),
+            (_, Part::ToolName) => (r#""name":""#, r#"","arguments":""}}]},"#),
+            (_, Part::ToolArguments) => {
+                (r#""delta":{"tool_calls":[{"index":0,"function":{"arguments":""#, r#""}}]},"#)
+            }
+        };
+        let usage = self.continuous.then_some(account);
+        let (chunk, told) = self.chunk(choice, usage, |out| {
+            if part == Part::ToolName {
+                let _ = write!(
+                    out,
+                    r#""delta":{{"tool_calls":[{{"id":"{}-{choice}","type":"function","index":0,"function":{{"#,
+                    self.call_id
+                );
+            }
+            out.push_str(before);
+            out.push_str(json);
+            out.push_str(after);
+            out.push_str(r#""logprobs":null,"finish_reason":null"#);
+        });
+        told.into_iter().for_each(|told| out.report(told));
+        out.output(chunk);
+    }
+
+    /// The chunks that end the choices, the one without choices that tells the usage, and the terminator.
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        let empty = match self.api {
+            Api::Completions => r#""text":"""#,
+            _ => r#""delta":{}"#,
+        };
+        for choice in 0..self.choices {
+            let in_last = self.usage.in_finish() && choice + 1 == self.choices;
+            let usage = (in_last || self.continuous).then_some(account);
+            let (chunk, told) = self.chunk(choice, usage, |out| {
+                let finish = self.finish;
+                let _ = write!(
+                    out,
+                    r#"{empty},"logprobs":null,"finish_reason":"{finish}","stop_reason":null"#
+                );
+            });
+            told.into_iter().for_each(|told| out.report(told));
+            out.plain(chunk);
+        }
+        if self.usage.trails() {
+            let (usage, told) = usage_json(account);
+            out.report(told);
+            let (metrics, told) = account.fill(if self.metrics { METRICS } else { "" }, &[]);
+            out.report(told);
+            out.plain(format!("{}],\"usage\":{usage}{metrics}}}\n\n", self.prefix));
+        }
+        out.done(DONE);
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        out.plain(error_event());
+        out.done(DONE);
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        let choices: Vec<String> =
+            choices.iter().enumerate().map(|(index, texts)| self.choice(index, texts)).collect();
+        let (usage, mut told) = usage_json(account);
+        let (metrics, times) = account.fill(if self.metrics { METRICS } else { "" }, &[]);
+        told.update(&times);
+        let (prefix, choices) = (&self.whole_prefix, choices.join(","));
+        (format!(r#"{prefix}{choices}],"usage":{usage}{metrics}}}"#), told).into()
+    }
+}

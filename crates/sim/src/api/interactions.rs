@@ -1,0 +1,145 @@
+//! Gemini's `/v1beta/interactions`. Always streamed.
+//!
+//! Steps begin, go on by deltas and stop, one after the other; the last event has the usage, where thoughts are
+//! counted apart from what is put out. Shapes: Google's "Interactions API", and the types of google-genai 3.6.
+
+use super::{Case, FAILURE, Output, Whole, Writer};
+use crate::account::Account;
+use crate::answer::{Part, Texts};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish};
+use crate::text::json_inner;
+
+pub(super) const FIELDS: Fields = Fields {
+    prompt: &["/system_instruction", "/input"],
+    limit: &["/generation_config/max_output_tokens"],
+    tool: &["/tools/0/name", "/tools/0"],
+    reasons: true,
+    ..Fields::PLAIN
+};
+
+const INTERACTION: &str = r#""interaction":{"id":"v1_$id","model":"$model","object":"interaction","status":"$status"$usage}"#;
+const USAGE: &str = r#","usage":{"total_cached_tokens":$cached,"total_input_tokens":$input,"total_output_tokens":$answer,"total_thought_tokens":$reasoning,"total_tokens":$total,"total_tool_use_tokens":0}"#;
+
+#[derive(Debug)]
+pub(super) struct Interactions {
+    id: String,
+    model: String,
+    status: &'static str,
+    /// What the open step is of.
+    open: Option<Part>,
+    /// Steps begun.
+    steps: u32,
+}
+
+impl Interactions {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            id: json_inner(case.id),
+            model: json_inner(case.model),
+            status: match case.plan.finish {
+                Finish::Stop => "completed",
+                Finish::Length => "incomplete",
+                Finish::Tool => "requires_action",
+            },
+            open: None,
+            steps: 0,
+        }
+    }
+
+    fn interaction(&self, status: &str, usage: &str) -> String {
+        let texts = [
+            ("id", self.id.as_str()),
+            ("model", &self.model),
+            ("status", status),
+            ("usage", usage),
+        ];
+        Account::default().fill(INTERACTION, &texts).0
+    }
+
+    /// An event of the step that is open.
+    fn step_event(&self, kind: &str, field: &str) -> String {
+        let index = self.steps.saturating_sub(1);
+        event(kind, &format!(r#""index":{index}{field}"#))
+    }
+
+    fn delta(&self, delta: &str) -> String {
+        self.step_event("step.delta", &format!(r#","delta":{{{delta}}}"#))
+    }
+
+    fn start(&mut self, part: Part, step: &str) -> String {
+        self.open = Some(part);
+        self.steps += 1;
+        self.step_event("step.start", &format!(r#","step":{{{step}}}"#))
+    }
+
+    fn stop(&mut self, out: &mut Frames) {
+        match self.open.take() {
+            None => return,
+            Some(Part::Reasoning) => {
+                out.plain(self.delta(r#""type":"thought_signature","signature":"EpYSCpMS""#));
+            }
+            Some(_) => {}
+        }
+        out.plain(self.step_event("step.stop", ""));
+    }
+}
+
+fn event(kind: &str, fields: &str) -> String {
+    format!("event: {kind}\ndata: {{\"event_type\":\"{kind}\",{fields}}}\n\n")
+}
+
+impl Writer for Interactions {
+    fn admitted(&mut self, out: &mut Frames) {
+        out.plain(event("interaction.created", &self.interaction("in_progress", "")));
+    }
+
+    fn started(&mut self, _: &Account, out: &mut Frames) {
+        let id = &self.id;
+        let fields = format!(r#""interaction_id":"v1_{id}","status":"in_progress""#);
+        out.plain(event("interaction.status_update", &fields));
+    }
+
+    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+        let Output { part, json, .. } = *output;
+        let delta = match part {
+            Part::ToolName => {
+                self.stop(out);
+                let id = &self.id;
+                let step = format!(
+                    r#""type":"function_call","id":"call_{id}","name":"{json}","arguments":{{}}"#
+                );
+                return out.output(self.start(part, &step));
+            }
+            Part::ToolArguments => format!(r#""type":"arguments_delta","arguments":"{json}""#),
+            Part::Text => format!(r#""type":"text","text":"{json}""#),
+            Part::Reasoning => {
+                format!(r#""type":"thought_summary","content":{{"type":"text","text":"{json}"}}"#)
+            }
+        };
+        if !part.is_tool() && self.open != Some(part) {
+            self.stop(out);
+            let thinks = part == Part::Reasoning;
+            let kind = if thinks { r#""type":"thought""# } else { r#""type":"model_output""# };
+            out.plain(self.start(part, kind));
+        }
+        out.output(self.delta(&delta));
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        self.stop(out);
+        let (usage, told) = account.fill(USAGE, &[]);
+        out.report(told);
+        out.done(event("interaction.completed", &self.interaction(self.status, &usage)));
+        out.done("event: done\ndata: [DONE]\n\n");
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        let error = format!(r#""error":{{"code":"internal","message":"{FAILURE}"}}"#);
+        out.plain(event("error", &error));
+    }
+
+    fn whole(&mut self, _: &[Texts], _: &Account) -> Whole {
+        Whole::default()
+    }
+}

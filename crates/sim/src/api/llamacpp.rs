@@ -1,0 +1,112 @@
+//! llama.cpp's own `/completion` and `/infill`.
+//!
+//! The head goes out when the request gets its slot. The last event has `"stop":true` and the timings; there is no
+//! `[DONE]`. Shapes: recorded from llama-server, and its `server-task.cpp`.
+
+use super::{Case, HeadAt, Output, Refusal, Whole, Writer, openai_refusal};
+use crate::account::Account;
+use crate::answer::{Texts, token_ids};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish};
+use crate::text::json_inner;
+
+pub(super) const FIELDS: Fields = Fields {
+    prompt: &["/prompt", "/input_prefix", "/input_suffix"],
+    limit: &["/n_predict", "/max_tokens"],
+    ..Fields::PLAIN
+};
+
+/// Milliseconds; the pace is over all tokens but the first, which is the prefill's.
+pub(super) const TIMINGS: &str = r#","timings":{"cache_n":$cached,"prompt_n":$fresh,"prompt_ms":$prefill_ms,"prompt_per_token_ms":$prefill_pace_ms,"prompt_per_second":$prefill_per_s,"predicted_n":$output,"predicted_ms":$decode_ms,"predicted_per_token_ms":$pace_ms,"predicted_per_second":$decode_per_s}"#;
+const TOKEN: &str = r#"data: {"index":0,"content":"$text","tokens":[$ids],"stop":false,"id_slot":-1,"tokens_predicted":$output,"tokens_evaluated":$input"#;
+const PROGRESS: &str = r#"data: {"index":0,"content":"","tokens":[],"stop":false,"id_slot":-1,"tokens_predicted":0,"tokens_evaluated":$all,"prompt_progress":{"total":$all,"cache":0,"processed":$done,"time_ms":$ms}}"#;
+const LAST: &str = r#"{"index":0,"content":"$text","tokens":[],"id_slot":0,"stop":true,"model":"$model","tokens_predicted":$output,"tokens_evaluated":$input,"generation_settings":{"seed":1,"stream":$stream},"prompt":"","has_new_line":false,"truncated":false,"stop_type":"$reason","stopping_word":"","tokens_cached":$total"#;
+
+#[derive(Debug)]
+pub(super) struct LlamaCpp {
+    model: String,
+    reason: &'static str,
+    timings_per_token: bool,
+    progress: bool,
+    keep_alives: u32,
+}
+
+impl LlamaCpp {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            model: json_inner(case.model),
+            reason: if case.plan.finish == Finish::Length { "limit" } else { "eos" },
+            timings_per_token: case.ask.flag("/timings_per_token").unwrap_or(false),
+            progress: case.ask.flag("/return_progress").unwrap_or(false),
+            keep_alives: case.plan.script.keep_alives,
+        }
+    }
+
+    fn progressed(&self, account: &Account, done: u32, out: &mut Frames) {
+        if self.progress {
+            let (all, done) = (account.input.to_string(), done.to_string());
+            let ms = account.times.prefill.as_millis().to_string();
+            let texts = [("all", all.as_str()), ("done", &done), ("ms", &ms)];
+            out.plain(account.fill(PROGRESS, &texts).0 + "\n\n");
+        }
+    }
+
+    fn last(&self, text: &str, stream: bool, account: &Account) -> Whole {
+        let stream = if stream { "true" } else { "false" };
+        let texts =
+            [("text", text), ("model", &self.model), ("reason", self.reason), ("stream", stream)];
+        account.fill(&format!("{LAST}{TIMINGS}}}"), &texts).into()
+    }
+}
+
+impl Writer for LlamaCpp {
+    fn head_at(&self) -> HeadAt {
+        HeadAt::Start
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        headers()
+    }
+
+    fn started(&mut self, account: &Account, out: &mut Frames) {
+        self.progressed(account, 0, out);
+        for _ in 0..self.keep_alives {
+            out.plain(":\n\n");
+        }
+    }
+
+    fn opened(&mut self, account: &Account, out: &mut Frames) {
+        self.progressed(account, account.input, out);
+    }
+
+    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+        let timings = if self.timings_per_token { TIMINGS } else { "" };
+        // Of several tokens told together it has only the last one's id.
+        let ids = token_ids(output.first + output.tokens.saturating_sub(1), 1);
+        let texts = [("text", output.json), ("ids", &ids)];
+        let (event, told) = account.fill(&format!("{TOKEN}{timings}}}\n\n"), &texts);
+        out.report(told);
+        out.output(event);
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        let Whole { bytes, reported, .. } = self.last("", true, account);
+        out.report(reported);
+        out.done([b"data: ", bytes.as_ref(), b"\n\n"].concat());
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        let (_, error) = openai_refusal(&Refusal::Failed);
+        out.plain(format!("data: {error}\n\n"));
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        let text = choices.first().map_or("", |texts| texts.text.as_str());
+        Whole { headers: headers(), ..self.last(text, false, account) }
+    }
+}
+
+/// What its HTTP library says of itself, by which it can be told from others.
+pub(super) fn headers() -> Vec<(&'static str, String)> {
+    vec![("server", "llama.cpp".to_owned()), ("x-accel-buffering", "no".to_owned())]
+}

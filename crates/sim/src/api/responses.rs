@@ -1,0 +1,247 @@
+//! OpenAI's `/v1/responses`: typed events, numbered; no `[DONE]`.
+//!
+//! The first two events come at once, before the engine has done anything, and each `.done` repeats what its deltas
+//! said. Shapes: vLLM 0.33 as recorded, and recordings of api.openai.com for calls of functions and errors.
+
+use super::{Case, FAILURE, Output, Whole, Writer};
+use crate::account::Account;
+use crate::answer::{Part, Texts};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish};
+use crate::text::json_inner;
+
+pub(super) const FIELDS: Fields = Fields {
+    prompt: &["/instructions", "/input"],
+    limit: &["/max_output_tokens"],
+    tool: &["/tools/0/name", "/tools/0"],
+    reasons: true,
+    ..Fields::PLAIN
+};
+
+const RESPONSE: &str = r#"{"id":"resp_$id","created_at":$created,"incomplete_details":$incomplete,"error":$error,"instructions":null,"metadata":null,"model":"$model","object":"response","output":[$items],"parallel_tool_calls":true,"temperature":1.0,"tool_choice":"auto","tools":[],"top_p":1.0,"status":"$status","usage":$usage}"#;
+const USAGE: &str = r#"{"input_tokens":$input,"input_tokens_details":{"cached_tokens":$cached},"output_tokens":$output,"output_tokens_details":{"reasoning_tokens":$reasoning},"total_tokens":$total}"#;
+/// As in vLLM's chat: milliseconds.
+const METRICS: &str = r#","metrics":{"time_to_first_token_ms":$prefill_ms,"generation_time_ms":$decode_ms,"queue_time_ms":$queue_ms,"mean_itl_ms":$pace_ms,"tokens_per_second":$per_s}"#;
+
+#[derive(Debug)]
+pub(super) struct Responses {
+    id: String,
+    model: String,
+    created: String,
+    incomplete: bool,
+    metrics: bool,
+    /// Number of the next event.
+    sequence: u32,
+    /// The item that is open.
+    open: Option<Part>,
+    /// What is said in it.
+    texts: Texts,
+    /// The items that are done.
+    items: Vec<String>,
+}
+
+impl Responses {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            id: json_inner(case.id),
+            model: json_inner(case.model),
+            created: case.created.to_string(),
+            incomplete: case.plan.finish == Finish::Length,
+            metrics: case.plan.script.metrics,
+            sequence: 0,
+            open: None,
+            texts: Texts::default(),
+            items: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, kind: &str, fields: &str) -> String {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        format!(
+            "event: {kind}\ndata: {{{fields},\"sequence_number\":{sequence},\"type\":\"{kind}\"}}\n\n"
+        )
+    }
+
+    /// The response as it stands.
+    fn response(&self, status: &str, error: &str, account: Option<&Account>) -> Whole {
+        let items = self.items.join(",");
+        let incomplete = match status {
+            "incomplete" => r#"{"reason":"max_output_tokens"}"#,
+            _ => "null",
+        };
+        let metrics = if self.metrics { METRICS } else { "" };
+        let usage = account.map_or("null".to_owned(), |_| format!("{USAGE}{metrics}"));
+        let template = RESPONSE.replace("$usage", &usage);
+        let texts = [
+            ("id", self.id.as_str()),
+            ("created", &self.created),
+            ("model", &self.model),
+            ("items", &items),
+            ("incomplete", incomplete),
+            ("error", error),
+            ("status", status),
+        ];
+        account.copied().unwrap_or_default().fill(&template, &texts).into()
+    }
+
+    fn respond(
+        &mut self,
+        kind: &str,
+        status: &str,
+        error: &str,
+        account: Option<&Account>,
+    ) -> String {
+        let Whole { bytes, .. } = self.response(status, error, account);
+        let response = String::from_utf8_lossy(&bytes).into_owned();
+        self.event(kind, &format!("\"response\":{response}"))
+    }
+
+    /// The place of an item, and of a part in it.
+    fn place(&self) -> String {
+        let (item, index) = (self.item_id(), self.items.len());
+        format!(r#""content_index":0,"item_id":"{item}","output_index":{index}"#)
+    }
+
+    fn item_id(&self) -> String {
+        let prefix = match self.open {
+            Some(Part::Reasoning) => "rs",
+            Some(Part::ToolName | Part::ToolArguments) => "fc",
+            _ => "msg",
+        };
+        format!("{prefix}_{}_{}", self.id, self.items.len())
+    }
+
+    /// The open item, with all that is said in it so far.
+    fn item(&self, status: &str) -> String {
+        let (id, Texts { text, reasoning, tool_name, tool_arguments }) =
+            (self.item_id(), &self.texts);
+        match self.open {
+            Some(Part::Reasoning) => format!(
+                r#"{{"id":"{id}","summary":[],"type":"reasoning","content":[{}],"encrypted_content":null,"status":"{status}"}}"#,
+                unless_empty(
+                    reasoning,
+                    &format!(r#"{{"text":"{reasoning}","type":"reasoning_text"}}"#)
+                )
+            ),
+            Some(Part::ToolName | Part::ToolArguments) => format!(
+                r#"{{"id":"{id}","type":"function_call","status":"{status}","arguments":"{tool_arguments}","call_id":"call_{id}","name":"{tool_name}"}}"#
+            ),
+            _ => format!(
+                r#"{{"id":"{id}","content":[{}],"role":"assistant","status":"{status}","type":"message","phase":null}}"#,
+                unless_empty(text, &part(text))
+            ),
+        }
+    }
+
+    fn open(&mut self, output: &Output<'_>, out: &mut Frames) {
+        self.close(out);
+        self.open = Some(output.part);
+        if output.part == Part::ToolName {
+            self.texts.push(output.part, output.json);
+        }
+        let (item, index) = (self.item("in_progress"), self.items.len());
+        let fields = format!(r#""item":{item},"output_index":{index}"#);
+        let added = self.event("response.output_item.added", &fields);
+        if output.part == Part::ToolName {
+            out.output(added)
+        } else {
+            out.plain(added)
+        }
+        if output.part == Part::Text {
+            let fields = format!(r#"{},"part":{}"#, self.place(), part(""));
+            out.plain(self.event("response.content_part.added", &fields));
+        }
+    }
+
+    /// The echoes that end the open item.
+    fn close(&mut self, out: &mut Frames) {
+        let Some(open) = self.open else {
+            return;
+        };
+        let place = self.place();
+        let Texts { text, reasoning, tool_arguments, .. } = self.texts.clone();
+        let (kind, fields) = match open {
+            Part::Text => ("output_text", format!(r#"{place},"logprobs":[],"text":"{text}""#)),
+            Part::Reasoning => ("reasoning_text", format!(r#"{place},"text":"{reasoning}""#)),
+            Part::ToolName | Part::ToolArguments => {
+                ("function_call_arguments", format!(r#"{place},"arguments":"{tool_arguments}""#))
+            }
+        };
+        out.plain(self.event(&format!("response.{kind}.done"), &fields));
+        if open == Part::Text {
+            let fields = format!(r#"{place},"part":{}"#, part(&text));
+            out.plain(self.event("response.content_part.done", &fields));
+        }
+        let (item, index) = (self.item("completed"), self.items.len());
+        let fields = format!(r#""item":{item},"output_index":{index}"#);
+        out.plain(self.event("response.output_item.done", &fields));
+        self.items.push(item);
+        self.texts = Texts::default();
+        self.open = None;
+    }
+}
+
+fn part(text: &str) -> String {
+    format!(r#"{{"annotations":[],"text":"{text}","type":"output_text","logprobs":[]}}"#)
+}
+
+fn unless_empty<'a>(text: &str, wrapped: &'a str) -> &'a str {
+    if text.is_empty() { "" } else { wrapped }
+}
+
+impl Writer for Responses {
+    fn admitted(&mut self, out: &mut Frames) {
+        out.plain(self.respond("response.created", "in_progress", "null", None));
+        out.plain(self.respond("response.in_progress", "in_progress", "null", None));
+    }
+
+    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+        let Output { part, json, .. } = *output;
+        let same = |open: Part| open == part || open.is_tool() && part.is_tool();
+        if !self.open.is_some_and(same) {
+            self.open(output, out);
+        }
+        let kind = match part {
+            Part::Text => "output_text",
+            Part::Reasoning => "reasoning_text",
+            Part::ToolArguments => "function_call_arguments",
+            // It is in the item.
+            Part::ToolName => return,
+        };
+        self.texts.push(part, json);
+        let fields = format!(r#"{},"delta":"{json}","logprobs":[]"#, self.place());
+        out.output(self.event(&format!("response.{kind}.delta"), &fields));
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        self.close(out);
+        let status = if self.incomplete { "incomplete" } else { "completed" };
+        out.report(self.response(status, "null", Some(account)).reported);
+        let kind = format!("response.{status}");
+        out.done(self.respond(&kind, status, "null", Some(account)));
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        let error = format!(r#"{{"code":"server_error","message":"{FAILURE}"}}"#);
+        out.plain(self.event("error", &format!(r#""error":{error}"#)));
+        out.done(self.respond("response.failed", "failed", &error, None));
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        let texts = choices.first().cloned().unwrap_or_default();
+        let tool = !texts.tool_name.is_empty();
+        let parts = [
+            (Part::Reasoning, !texts.reasoning.is_empty()),
+            (Part::ToolName, tool),
+            (Part::Text, !tool),
+        ];
+        self.texts = texts;
+        for (part, _) in parts.iter().filter(|(_, there)| *there) {
+            self.open = Some(*part);
+            self.items.push(self.item("completed"));
+        }
+        let status = if self.incomplete { "incomplete" } else { "completed" };
+        self.response(status, "null", Some(account))
+    }
+}

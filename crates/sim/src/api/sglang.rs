@@ -1,0 +1,100 @@
+//! SGLang's own `/generate`.
+//!
+//! Each event repeats the whole text and all token ids so far, with exact counts in `meta_info`. Shapes: SGLang's
+//! `tokenizer_manager.py` and `http_server.py`.
+
+use serde_json::json;
+
+use super::chat::DONE;
+use super::{Case, FAILURE, Output, Whole, Writer};
+use crate::account::Account;
+use crate::answer::{Texts, token_ids};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish};
+use crate::text::json_inner;
+use crate::truth::Reported;
+
+pub(super) const FIELDS: Fields = Fields {
+    prompt: &["/text", "/input_ids"],
+    limit: &["/sampling_params/max_new_tokens"],
+    ..Fields::PLAIN
+};
+
+const SO_FAR: &str = r#"{"text":"$text","output_ids":[$ids],"meta_info":{"id":"$id","finish_reason":$reason,"prompt_tokens":$input,"weight_version":"default","total_retractions":0,"completion_tokens":$output,"cached_tokens":$cached$times}}"#;
+/// With `--enable-metrics`: seconds.
+const QUEUE: &str = r#","queue_time":$queue_s"#;
+const LATENCY: &str = r#","e2e_latency":$total_s"#;
+const MORE: &str = r#","first_token_latency":$ttft_s,"decode_throughput":$per_s"#;
+
+#[derive(Debug)]
+pub(super) struct Sglang {
+    id: String,
+    finish: Finish,
+    metrics: bool,
+    last: u32,
+    text: String,
+}
+
+impl Sglang {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            id: json_inner(case.id),
+            finish: case.plan.finish,
+            metrics: case.plan.script.metrics,
+            last: case.plan.job.output_tokens,
+            text: String::new(),
+        }
+    }
+
+    /// The answer so far; the whole of it if it `ends`.
+    fn so_far(&self, text: &str, ends: bool, account: &Account) -> (String, Reported) {
+        let reason = match (ends, self.finish) {
+            (false, _) => "null".to_owned(),
+            (true, Finish::Length) => format!(r#"{{"type":"length","length":{}}}"#, self.last),
+            (true, _) => r#"{"type":"stop","matched":2}"#.to_owned(),
+        };
+        let times = match (ends, self.metrics) {
+            (false, false) => String::new(),
+            (false, true) => QUEUE.to_owned(),
+            (true, false) => LATENCY.to_owned(),
+            (true, true) => [QUEUE, LATENCY, MORE].concat(),
+        };
+        let ids = token_ids(0, account.output);
+        let template = SO_FAR.replace("$times", &times);
+        account.fill(
+            &template,
+            &[("text", text), ("ids", &ids), ("id", &self.id), ("reason", &reason)],
+        )
+    }
+}
+
+impl Writer for Sglang {
+    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+        self.text.push_str(output.json);
+        let ends = output.first + output.tokens == self.last;
+        let (event, told) = self.so_far(&self.text, ends, account);
+        out.report(told);
+        out.output(format!("data: {event}\n\n"));
+    }
+
+    fn finish(&mut self, _: &Account, out: &mut Frames) {
+        out.done(DONE);
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        out.plain(error_event(500, FAILURE));
+        out.done(DONE);
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        let text = choices.first().map_or("", |texts| texts.text.as_str());
+        self.so_far(text, true, account).into()
+    }
+}
+
+/// An error as an event: its refusals too are found in a stream, under a 200.
+pub(super) fn error_event(code: u16, message: &str) -> String {
+    let error =
+        json!({"message": message, "type": "internal_error", "code": code, "retryable": false});
+    format!("data: {}\n\n", json!({"error": error}))
+}

@@ -1,0 +1,171 @@
+//! Hugging Face's Text Generation Inference: `/generate`, `/generate_stream`, and `/`, where `stream` decides.
+//!
+//! One event per token; the last one also has the whole text, and the connection's end is the end. A stream has its
+//! head out before anything is looked at, so a refusal is an event in it. Times are told in headers, in whole
+//! milliseconds, and not of streams. Shapes: the router's `server.rs` and `lib.rs`.
+
+use serde_json::{Value, json};
+
+use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
+use crate::account::Account;
+use crate::answer::{Texts, token_id};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish};
+use crate::truth::Reported;
+
+pub(super) const FIELDS: Fields =
+    Fields { prompt: &["/inputs"], limit: &["/parameters/max_new_tokens"], ..Fields::PLAIN };
+
+const DETAILS: &str =
+    r#"{"finish_reason":"$reason","generated_tokens":$output,"input_length":$input,"seed":null}"#;
+const DETAILS_OF_WHOLE: &str = r#"{"finish_reason":"$reason","generated_tokens":$output,"seed":null,"prefill":[],"tokens":[]}"#;
+const HEADERS: [(&str, &str); 8] = [
+    ("x-compute-time", "$total_s"),
+    ("x-total-time", "$total_whole_ms"),
+    ("x-validation-time", "0"),
+    ("x-queue-time", "$queue_whole_ms"),
+    ("x-inference-time", "$inference"),
+    ("x-time-per-token", "$pertoken"),
+    ("x-prompt-tokens", "$input"),
+    ("x-generated-tokens", "$output"),
+];
+
+#[derive(Debug)]
+pub(super) struct Tgi {
+    reason: &'static str,
+    details: bool,
+    /// `/`, whose whole answer is in an array.
+    in_array: bool,
+    characters: u32,
+    field: &'static str,
+    keep_alives: u32,
+    /// Number of the last token; none if the script leaves the end out.
+    last: Option<u32>,
+    text: String,
+}
+
+impl Tgi {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        let script = &case.plan.script;
+        Self {
+            reason: if case.plan.finish == Finish::Length { "length" } else { "eos_token" },
+            details: case.ask.flag("/parameters/details").unwrap_or(false),
+            in_array: case.route.stream.is_none(),
+            characters: case.ask.text("/inputs").map_or(0, crate::text::chars),
+            field: if script.no_blank { "data:" } else { "data: " },
+            keep_alives: script.keep_alives,
+            last: (!script.no_done).then_some(case.plan.job.output_tokens),
+            text: String::new(),
+        }
+    }
+
+    /// The event of a token; with an account, the last of all.
+    fn event(&self, index: u32, text: &str, end: Option<&Account>) -> (String, Reported) {
+        let Self { field, .. } = self;
+        let id = token_id(index);
+        let mut told = Reported::default();
+        let (whole, details) = match end {
+            Some(account) if self.details => {
+                let (details, all) = account.fill(DETAILS, &[("reason", self.reason)]);
+                told = all;
+                (format!("\"{}\"", self.text), details)
+            }
+            Some(_) => (format!("\"{}\"", self.text), "null".to_owned()),
+            None => ("null".to_owned(), "null".to_owned()),
+        };
+        let event = format!(
+            r#"{field}{{"index":{index},"token":{{"id":{id},"text":"{text}","logprob":-0.6196289,"special":false}},"generated_text":{whole},"details":{details}}}"#
+        );
+        (event + "\n\n", told)
+    }
+}
+
+impl Writer for Tgi {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("x-compute-type", COMPUTE_TYPE.to_owned()),
+            ("x-compute-characters", self.characters.to_string()),
+            ("x-accel-buffering", "no".to_owned()),
+        ]
+    }
+
+    fn admitted(&mut self, out: &mut Frames) {
+        for _ in 0..self.keep_alives {
+            out.plain(":\n\n");
+        }
+    }
+
+    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+        self.text.push_str(output.json);
+        // The index counts the prefill too.
+        let index = output.first + output.tokens;
+        let end = (self.last == Some(index)).then_some(account);
+        let (event, told) = self.event(index, output.json, end);
+        out.report(told);
+        out.output(event);
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        // With no token there was no last one.
+        if self.last == Some(0) {
+            let (event, told) = self.event(1, "", Some(account));
+            out.report(told);
+            out.plain(event);
+        }
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        let (_, error) = refusal(&Refusal::Failed);
+        out.plain(format!("{}{error}\n\n", self.field));
+    }
+
+    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+        let text = choices.first().map_or("", |texts| texts.text.as_str());
+        let (details, mut reported) = if self.details {
+            let (details, told) = account.fill(DETAILS_OF_WHOLE, &[("reason", self.reason)]);
+            (format!(r#","details":{details}"#), told)
+        } else {
+            (String::new(), Reported::default())
+        };
+        let inference = account.times.prefill + account.times.decode;
+        let per_token = inference.checked_div(account.output).unwrap_or_default();
+        let (inference, per_token) =
+            (inference.as_millis().to_string(), per_token.as_millis().to_string());
+        let mut headers = vec![
+            ("x-compute-type", COMPUTE_TYPE.to_owned()),
+            ("x-compute-characters", self.characters.to_string()),
+        ];
+        for (name, template) in HEADERS {
+            let texts = [("inference", inference.as_str()), ("pertoken", &per_token)];
+            let (value, told) = account.fill(template, &texts);
+            reported.update(&told);
+            headers.push((name, value));
+        }
+        let document = format!(r#"{{"generated_text":"{text}"{details}}}"#);
+        let document = if self.in_array { format!("[{document}]") } else { document };
+        Whole { bytes: document.into(), headers, reported }
+    }
+}
+
+const COMPUTE_TYPE: &str = "1-nvidia-a10g";
+
+/// A refusal as an event of a stream.
+pub(super) fn refusal_event(refused: &Refusal) -> String {
+    let (_, error) = refusal(refused);
+    format!("data: {error}\n\n")
+}
+
+pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+    let (status, kind, message) = match refusal {
+        Refusal::Malformed(message) => {
+            (422, "validation", format!("Input validation error: {message}"))
+        }
+        Refusal::NoModel(name) => (404, "validation", format!("no adapter {name}")),
+        Refusal::QueueFull => (429, "overloaded", "Model is overloaded".to_owned()),
+        Refusal::Loading => (503, "unhealthy", "Loading model".to_owned()),
+        Refusal::Failed => {
+            (424, "generation", format!("Request failed during generation: {FAILURE}"))
+        }
+    };
+    (status, json!({"error": message, "error_type": kind}))
+}

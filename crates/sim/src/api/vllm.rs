@@ -1,0 +1,152 @@
+//! What vLLM has beside other people's APIs: `/inference/v1/generate`, of token ids in and out, and the `/generate` of
+//! its first server.
+//!
+//! Shapes: vLLM's `entrypoints/serve/disagg/protocol.py` and `serving.py`, and `entrypoints/api_server.py` before its
+//! removal: no content type, each chunk the text so far with the prompt in front, ended by NUL in the oldest releases
+//! and by a newline later.
+
+use super::chat::{DONE, error_event, finish_reason, usage_place};
+use super::{Case, Output, Whole, Writer};
+use crate::account::Account;
+use crate::answer::{Texts, token_ids};
+use crate::frames::Frames;
+use crate::request::{Fields, Finish, UsagePlace};
+use crate::text::json_inner;
+use crate::truth::Reported;
+
+pub(super) const TOKENS: Fields = Fields {
+    prompt: &["/token_ids"],
+    limit: &["/sampling_params/max_tokens"],
+    choices: Some("/sampling_params/n"),
+    shows: false,
+    ..Fields::PLAIN
+};
+
+pub(super) const LEGACY: Fields = Fields::PLAIN;
+
+const USAGE: &str = r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output}"#;
+
+/// Token ids out.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    id: String,
+    finish: Finish,
+    choices: u32,
+    last: u32,
+    usage: UsagePlace,
+    continuous: bool,
+}
+
+impl Tokens {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        let continuous = case.ask.flag("/stream_options/continuous_usage_stats").unwrap_or(false);
+        let usage = usage_place(case);
+        Self {
+            id: json_inner(case.id),
+            finish: case.plan.finish,
+            choices: case.plan.job.choices,
+            last: case.plan.job.output_tokens,
+            usage,
+            continuous: continuous && usage.trails(),
+        }
+    }
+}
+
+impl Writer for Tokens {
+    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+        let Output { choice, first, tokens, .. } = *output;
+        let reason = if first + tokens == self.last {
+            format!("\"{}\"", finish_reason(self.finish))
+        } else {
+            "null".to_owned()
+        };
+        let usage = if self.continuous {
+            // Of this choice alone.
+            let one = Account { output: first + tokens, ..*account };
+            one.fill(USAGE, &[]).0
+        } else {
+            "null".to_owned()
+        };
+        let (id, ids) = (&self.id, token_ids(first, tokens));
+        out.numbers(format!(
+            "data: {{\"request_id\":\"generate-tokens-{id}\",\"choices\":[{{\"index\":{choice},\"logprobs\":null,\
+             \"finish_reason\":{reason},\"token_ids\":[{ids}],\"routed_experts\":null}}],\"usage\":{usage}}}\n\n"
+        ));
+    }
+
+    fn finish(&mut self, account: &Account, out: &mut Frames) {
+        if self.usage.trails() {
+            let (usage, told) = account.fill(USAGE, &[]);
+            out.report(told);
+            let id = &self.id;
+            out.plain(format!(
+                "data: {{\"request_id\":\"generate-tokens-{id}\",\"choices\":[],\"usage\":{usage}}}\n\n"
+            ));
+        }
+        out.done(DONE);
+    }
+
+    fn fail(&mut self, out: &mut Frames) {
+        out.plain(error_event());
+        out.done(DONE);
+    }
+
+    /// Without usage: the response's model has no field for it.
+    fn whole(&mut self, _: &[Texts], account: &Account) -> Whole {
+        let ids = token_ids(0, account.output / self.choices.max(1));
+        let (id, reason) = (&self.id, finish_reason(self.finish));
+        let choice = |index: u32| {
+            format!(
+                r#"{{"index":{index},"logprobs":null,"finish_reason":"{reason}","token_ids":[{ids}],"routed_experts":null}}"#
+            )
+        };
+        let choices: Vec<String> = (0..self.choices).map(choice).collect();
+        let choices = choices.join(",");
+        let whole = format!(
+            r#"{{"request_id":"generate-tokens-{id}","choices":[{choices}],"prompt_logprobs":null,"kv_transfer_params":null}}"#
+        );
+        (whole, Reported::default()).into()
+    }
+}
+
+/// The first `/generate`.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    /// The prompt, and the answer so far.
+    text: String,
+    end: char,
+}
+
+impl Legacy {
+    pub(super) fn new(case: &Case<'_>) -> Self {
+        Self {
+            text: json_inner(case.ask.text("/prompt").unwrap_or_default()),
+            end: if case.plan.script.nul { '\0' } else { '\n' },
+        }
+    }
+
+    fn json(&self) -> String {
+        format!(r#"{{"text":["{}"]}}"#, self.text)
+    }
+}
+
+impl Writer for Legacy {
+    fn content_type(&self) -> &'static str {
+        ""
+    }
+
+    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+        self.text.push_str(output.json);
+        out.output(format!("{}{}", self.json(), self.end));
+    }
+
+    fn finish(&mut self, _: &Account, _: &mut Frames) {}
+
+    /// It has no way to tell: the stream is over.
+    fn fail(&mut self, _: &mut Frames) {}
+
+    fn whole(&mut self, choices: &[Texts], _: &Account) -> Whole {
+        self.text.push_str(choices.first().map_or("", |texts| texts.text.as_str()));
+        (self.json(), Reported::default()).into()
+    }
+}

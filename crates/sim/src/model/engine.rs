@@ -1,0 +1,294 @@
+//! The engine itself: an agenda of one entry per running job, a queue, and the state of the load.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::{Emission, EmissionKind, EngineSpec, Job, JobId, Rejected};
+use crate::rng::Rng;
+
+/// One engine on virtual time; the model is in the [module docs](super).
+///
+/// The caller brings the time: call [`advance`](Self::advance) to `now` before [`submit`](Self::submit) or
+/// [`cancel`](Self::cancel) at `now`. Time never goes back: an earlier `now` counts as the latest one seen.
+#[derive(Debug)]
+pub struct Engine {
+    spec: EngineSpec,
+    now: Duration,
+    load: Load,
+    /// When the model will be unloaded, while it is loaded and idle.
+    unload_at: Option<Duration>,
+    running: usize,
+    /// Those of them that have no token yet.
+    prefilling: usize,
+    jobs: HashMap<JobId, Live>,
+    waiting: VecDeque<JobId>,
+    /// The next event of each running job. The serial number settles ties, so that equal instants come out in
+    /// the order in which they were scheduled. Entries of cancelled jobs stay until they surface.
+    agenda: BinaryHeap<Reverse<(Duration, u64, JobId)>>,
+    serial: u64,
+    next_job: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Unloaded,
+    Loading { until: Duration },
+    Ready,
+}
+
+#[derive(Debug)]
+struct Live {
+    job: Job,
+    rng: Rng,
+    arrival: Duration,
+    load_wait: Duration,
+    /// Whether it holds a slot.
+    running: bool,
+    /// Whether the start was told.
+    announced: bool,
+    /// Whether its first token is still to come.
+    in_prefill: bool,
+    /// Decode steps done.
+    steps: u32,
+}
+
+impl Engine {
+    /// An engine at time 0; it begins to load there.
+    pub fn new(spec: EngineSpec) -> Self {
+        let mut engine = Self {
+            load: Load::Unloaded,
+            now: Duration::ZERO,
+            unload_at: None,
+            running: 0,
+            prefilling: 0,
+            jobs: HashMap::new(),
+            waiting: VecDeque::new(),
+            agenda: BinaryHeap::new(),
+            serial: 0,
+            next_job: 0,
+            spec,
+        };
+        engine.begin_load();
+        engine
+    }
+
+    /// Offers a job at `now`. What follows from it, its start included, comes out of
+    /// [`advance`](Self::advance).
+    pub fn submit(&mut self, now: Duration, job: Job) -> Result<JobId, Rejected> {
+        self.now = self.now.max(now);
+        if self.load == Load::Unloaded {
+            self.begin_load();
+        }
+        let load_wait = match self.load {
+            Load::Loading { .. } if self.spec.refuse_while_loading => {
+                return Err(Rejected::Loading);
+            }
+            Load::Loading { until } => until.saturating_sub(self.now),
+            Load::Unloaded | Load::Ready => Duration::ZERO,
+        };
+        let must_wait = self.load != Load::Ready || self.running >= self.slots();
+        if must_wait && self.spec.queue_limit.is_some_and(|limit| self.waiting.len() >= limit) {
+            return Err(Rejected::QueueFull);
+        }
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        let live = Live {
+            job,
+            rng: Rng::for_item(self.spec.seed, id.0),
+            arrival: self.now,
+            load_wait,
+            running: false,
+            announced: false,
+            in_prefill: true,
+            steps: 0,
+        };
+        self.jobs.insert(id, live);
+        self.waiting.push_back(id);
+        self.settle();
+        Ok(id)
+    }
+
+    /// Takes a job back at `now`, waiting or running; its slot is free at once. False if it was not there
+    /// (any more).
+    pub fn cancel(&mut self, now: Duration, id: JobId) -> bool {
+        self.now = self.now.max(now);
+        let Some(live) = self.jobs.remove(&id) else {
+            return false;
+        };
+        if live.running {
+            self.running -= 1;
+            self.prefilling -= usize::from(live.in_prefill);
+        } else {
+            self.waiting.retain(|waiting| *waiting != id);
+        }
+        self.settle();
+        self.drop_stale();
+        true
+    }
+
+    /// When something happens next, if nothing else is submitted or cancelled.
+    pub fn next_event(&self) -> Option<Duration> {
+        let agenda = self.agenda.peek().map(|Reverse((at, _, _))| *at);
+        [self.ready_at(), agenda, self.unload_at].into_iter().flatten().min()
+    }
+
+    /// Lets time pass until `to`, inclusive, and tells what happened in order.
+    pub fn advance(&mut self, to: Duration, emit: &mut impl FnMut(Emission)) {
+        while let Some(at) = self.next_event().filter(|at| *at <= to) {
+            self.now = self.now.max(at);
+            if self.ready_at() == Some(at) {
+                self.load = Load::Ready;
+                self.settle();
+            } else if self.agenda.peek().is_some_and(|Reverse((due, _, _))| *due == at) {
+                if let Some(Reverse((_, _, id))) = self.agenda.pop() {
+                    self.step(at, id, emit);
+                }
+            } else {
+                self.load = Load::Unloaded;
+                self.unload_at = None;
+            }
+            self.drop_stale();
+        }
+        self.now = self.now.max(to);
+    }
+
+    /// Jobs in slots.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Jobs that wait for a slot or for a load.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether the model is being loaded. An engine that is unloaded for idleness is not loading.
+    pub fn is_loading(&self) -> bool {
+        self.ready_at().is_some()
+    }
+
+    fn ready_at(&self) -> Option<Duration> {
+        match self.load {
+            Load::Loading { until } => Some(until),
+            Load::Unloaded | Load::Ready => None,
+        }
+    }
+
+    fn slots(&self) -> usize {
+        self.spec.slots.max(1)
+    }
+
+    fn begin_load(&mut self) {
+        if self.spec.load_time.is_zero() {
+            self.load = Load::Ready;
+        } else {
+            let until = self.now + self.spec.load_time;
+            self.load = Load::Loading { until };
+        }
+        self.settle();
+    }
+
+    /// Gives free slots to those who wait, and sets or clears the idle timer.
+    fn settle(&mut self) {
+        if self.load == Load::Ready {
+            while self.running < self.slots() {
+                let Some(id) = self.waiting.pop_front() else {
+                    break;
+                };
+                if let Some(live) = self.jobs.get_mut(&id) {
+                    live.running = true;
+                    self.running += 1;
+                    self.prefilling += 1;
+                    self.schedule(self.now, id);
+                }
+            }
+        }
+        let idle = self.load == Load::Ready && self.running == 0 && self.waiting.is_empty();
+        self.unload_at = match (idle, self.unload_at) {
+            // A timer that runs goes on: cancelling nothing must not prolong the idleness.
+            (true, Some(at)) => Some(at),
+            (true, None) => self.spec.idle_unload.map(|after| self.now + after),
+            (false, _) => None,
+        };
+    }
+
+    fn schedule(&mut self, at: Duration, id: JobId) {
+        self.agenda.push(Reverse((at, self.serial, id)));
+        self.serial += 1;
+    }
+
+    /// The event of one job: its start, or one decode step of all its choices (the first is the prefill's).
+    fn step(&mut self, at: Duration, id: JobId, emit: &mut impl FnMut(Emission)) {
+        let Some(live) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if !live.announced {
+            live.announced = true;
+            let wait = at.saturating_sub(live.arrival);
+            emit(Emission {
+                job: id,
+                at,
+                kind: EmissionKind::Started {
+                    queue_wait: wait.saturating_sub(live.load_wait),
+                    load_wait: live.load_wait,
+                },
+            });
+            let prompt = self.spec.prefill_per_token * live.job.prompt_tokens;
+            let prefill = self.spec.prefill_base + prompt - prompt.mul_f64(cached(&self.spec, id));
+            let first = at + prefill.mul_f64(factor(&mut live.rng, self.spec.jitter));
+            self.schedule(first, id);
+            return;
+        }
+        self.prefilling -= usize::from(std::mem::take(&mut live.in_prefill));
+        let total = live.job.reasoning_tokens.saturating_add(live.job.output_tokens);
+        if live.steps < total {
+            let index = live.steps;
+            live.steps += 1;
+            for choice in 0..live.job.choices.max(1) {
+                let kind = EmissionKind::Token { choice, index };
+                emit(Emission { job: id, at, kind });
+            }
+        }
+        if live.steps < total {
+            let batch = u32::try_from(self.running).unwrap_or(u32::MAX);
+            let prompts = u32::try_from(self.prefilling).unwrap_or(u32::MAX);
+            let decode = self.spec.decode_base
+                + self.spec.decode_per_running * batch
+                + self.spec.decode_per_prefilling * prompts;
+            let next = at + decode.mul_f64(factor(&mut live.rng, self.spec.jitter));
+            self.schedule(next, id);
+        } else {
+            self.jobs.remove(&id);
+            self.running -= 1;
+            emit(Emission { job: id, at, kind: EmissionKind::Finished });
+            self.settle();
+        }
+    }
+
+    /// Clears entries of cancelled jobs off the top, so that [`next_event`](Self::next_event) names a real one.
+    fn drop_stale(&mut self) {
+        while let Some(Reverse((_, _, id))) = self.agenda.peek() {
+            if self.jobs.contains_key(id) {
+                break;
+            }
+            self.agenda.pop();
+        }
+    }
+}
+
+/// The share of a job's prompt that is cached.
+fn cached(spec: &EngineSpec, id: JobId) -> f64 {
+    // A stream of its own, so that the cache leaves the jitter as it was.
+    let hit = spec.cache_hits > 0.0 && Rng::for_item(!spec.seed, id.0).unit() < spec.cache_hits;
+    if hit { spec.cached_share.clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// The jitter of one interval.
+fn factor(rng: &mut Rng, jitter: f64) -> f64 {
+    if jitter == 0.0 {
+        return 1.0;
+    }
+    let factor = 1.0 + jitter * rng.normal();
+    if factor.is_finite() { factor.clamp(0.05, 20.0) } else { 1.0 }
+}

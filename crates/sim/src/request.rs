@@ -1,0 +1,232 @@
+//! What a request asks for: the fields that its API has for it, and the script in `sim`.
+
+mod form;
+mod script;
+
+use serde_json::Value;
+
+pub(super) use script::{Script, UsagePlace};
+
+use super::model::Job;
+
+/// Where an API keeps what the model needs to know: JSON pointers, the first that is there counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields {
+    /// The prompt; all of them count together.
+    pub(super) prompt: &'static [&'static str],
+    /// Most tokens to generate.
+    pub(super) limit: &'static [&'static str],
+    /// Choices to generate; none if the API has no such thing.
+    pub(super) choices: Option<&'static str>,
+    /// Name of the first tool.
+    pub(super) tool: &'static [&'static str],
+    /// Whether there is a place for reasoning in an answer.
+    pub(super) reasons: bool,
+    /// Whether it is a stream if `stream` does not say so.
+    pub(super) streams: bool,
+    /// Whether tokens are generated at all.
+    pub(super) generates: bool,
+    /// Whether their text is shown.
+    pub(super) shows: bool,
+}
+
+impl Fields {
+    /// An API that generates text from `prompt`, and no more than that.
+    pub(super) const PLAIN: Self = Self {
+        prompt: &["/prompt"],
+        limit: &["/max_tokens"],
+        choices: None,
+        tool: &[],
+        reasons: false,
+        streams: false,
+        generates: true,
+        shows: true,
+    };
+
+    /// One whose answer is a JSON document of no tokens.
+    pub(super) const DOCUMENT: Self =
+        Self { generates: false, prompt: &["/input"], shows: false, ..Self::PLAIN };
+}
+
+/// A request as sent. Fields that nobody asks about are ignored, as the real servers do.
+#[derive(Debug, Default)]
+pub(super) struct Ask {
+    body: Value,
+    pub(super) script: Script,
+}
+
+/// Why an answer ends, by the script; each API has its own word for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    Stop,
+    Length,
+    Tool,
+}
+
+/// A request with everything decided.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) job: Job,
+    pub(super) stream: bool,
+    /// Name of the function to call, if the answer is to be a tool call.
+    pub(super) tool: Option<String>,
+    pub(super) finish: Finish,
+    pub(super) script: Script,
+}
+
+impl Ask {
+    /// Reads a body, of JSON or a form by its content type.
+    ///
+    /// # Errors
+    /// If it is neither, or the script has a key that is none.
+    pub(super) fn read(bytes: &[u8], content_type: Option<&str>) -> Result<Self, String> {
+        let body = match content_type.and_then(form::boundary) {
+            Some(boundary) => form::read(bytes, boundary),
+            None => serde_json::from_slice(bytes).map_err(|error| error.to_string())?,
+        };
+        // Ollama's clients have no place for a field that they don't know but its options.
+        let script = match body.get("sim").or_else(|| body.pointer("/options/sim")) {
+            // In a form the script is a text.
+            Some(Value::String(text)) => serde_json::from_str(text),
+            Some(script) => serde_json::from_value(script.clone()),
+            None => Ok(Script::default()),
+        };
+        Ok(Self { script: script.map_err(|error| format!("sim: {error}"))?, body })
+    }
+
+    /// The model asked for.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.text("/model")
+    }
+
+    pub(super) fn get(&self, pointer: &str) -> Option<&Value> {
+        self.body.pointer(pointer).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn text(&self, pointer: &str) -> Option<&str> {
+        self.get(pointer)?.as_str()
+    }
+
+    /// Whether a field is true, also as the text of a form.
+    pub(super) fn flag(&self, pointer: &str) -> Option<bool> {
+        match self.get(pointer)? {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => Some(text.eq_ignore_ascii_case("true")),
+            _ => None,
+        }
+    }
+
+    fn count(&self, pointer: &str) -> Option<u32> {
+        self.get(pointer)?.as_u64().map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn is_stream(&self, fields: &Fields) -> bool {
+        fields.generates && self.flag("/stream").unwrap_or(fields.streams)
+    }
+
+    /// Decides everything.
+    ///
+    /// # Errors
+    /// If the prompt is none.
+    pub(super) fn plan(&self, fields: &Fields) -> Result<Plan, String> {
+        const DEFAULT_MAX_TOKENS: u32 = 64;
+        const MAX_CHOICES: u32 = 128;
+        let mut characters = 0;
+        for pointer in fields.prompt {
+            match self.get(pointer) {
+                Some(Value::Number(_) | Value::Bool(_)) => {
+                    return Err(format!("{pointer}: no prompt"));
+                }
+                prompt => characters += prompt.map_or(0, count_characters),
+            }
+        }
+        let prompt_tokens = u32::try_from(characters / 4).unwrap_or(u32::MAX).max(1);
+        let script = self.script.clone();
+        let limit = fields.limit.iter().find_map(|pointer| self.count(pointer));
+        let tools = fields.tool.iter().find_map(|pointer| self.get(pointer));
+        let tool = tools.map(|name| name.as_str().unwrap_or("lookup").to_owned());
+        let finish = if tool.is_some() {
+            Finish::Tool
+        } else if script.output_tokens.is_none() && limit.is_some() {
+            Finish::Length
+        } else {
+            Finish::Stop
+        };
+        let output_tokens = script.output_tokens.or(limit).unwrap_or(DEFAULT_MAX_TOKENS);
+        let choices = fields.choices.and_then(|pointer| self.count(pointer)).unwrap_or(1);
+        Ok(Plan {
+            job: Job {
+                prompt_tokens: script.prompt_tokens.unwrap_or(prompt_tokens),
+                reasoning_tokens: if fields.reasons { script.reasoning_tokens } else { 0 },
+                output_tokens: if fields.generates { output_tokens } else { 0 },
+                choices: choices.clamp(1, MAX_CHOICES),
+            },
+            stream: self.is_stream(fields),
+            tool,
+            finish,
+            script,
+        })
+    }
+}
+
+/// Characters in the strings of a prompt or a message, however nested; a bare token id counts as one token.
+fn count_characters(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.chars().count(),
+        Value::Array(items) => items.iter().map(count_characters).sum(),
+        Value::Object(part) => ["content", "text", "parts"]
+            .iter()
+            .filter_map(|key| part.get(*key))
+            .map(count_characters)
+            .sum(),
+        Value::Number(_) => 4,
+        Value::Null | Value::Bool(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Api;
+
+    fn plan(api: Api, body: &str) -> Plan {
+        Ask::read(body.as_bytes(), None).unwrap().plan(&api.fields()).unwrap()
+    }
+
+    #[test]
+    fn prompts_are_counted() {
+        let table = [
+            (Api::Chat, r#"{"messages":[{"content":"12345678"},{"content":null}]}"#, 2),
+            (Api::Chat, r#"{"messages":[{"content":[{"type":"text","text":"123456789012"}]}]}"#, 3),
+            (Api::Chat, r#"{"prompt":"not looked at in chat"}"#, 1),
+            (Api::Completions, r#"{"prompt":[1,2,3,4,5]}"#, 5),
+            (Api::Completions, r#"{"prompt":["1234","5678"]}"#, 2),
+            (Api::Completions, r#"{"prompt":"x","sim":{"prompt_tokens":900}}"#, 900),
+        ];
+        for (api, body, expected) in table {
+            assert_eq!(plan(api, body).job.prompt_tokens, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn lengths_and_reasons() {
+        let table = [
+            (r#"{}"#, 64, Finish::Stop),
+            (r#"{"max_tokens":9}"#, 9, Finish::Length),
+            (r#"{"max_tokens":9,"sim":{"output_tokens":3}}"#, 3, Finish::Stop),
+            (r#"{"max_completion_tokens":5,"max_tokens":9}"#, 5, Finish::Length),
+            (r#"{"tools":[{"function":{"name":"f"}}]}"#, 64, Finish::Tool),
+            (r#"{"options":{"sim":{"output_tokens":3}}}"#, 3, Finish::Stop),
+        ];
+        for (body, tokens, reason) in table {
+            let plan = plan(Api::Chat, body);
+            assert_eq!((plan.job.output_tokens, plan.finish), (tokens, reason), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_script_is_an_error() {
+        assert!(Ask::read(br#"{"sim":{"eror_after":1}}"#, None).is_err());
+        assert!(Ask::read(br#"{"temperature":1}"#, None).is_ok());
+    }
+}
