@@ -3,7 +3,7 @@
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
 use crate::metrics::{Metrics, MetricsError, claim_cells};
-use crate::proxy::{self, Connector, Listener, Timers, TlsError, TlsFiles, Upstream};
+use crate::proxy::{self, Connector, Listener, Timers, TlsError, TlsFiles, UpstreamPool};
 use crate::request_log::{RequestLog, RequestLogWriter};
 use crate::socket;
 use crate::tap::{Faults, SharedTraces, Tap};
@@ -147,7 +147,7 @@ impl App {
             admin::serve(admin, page, stopping_admin).await
         })?;
         let clock = timed()?;
-        let timers = Timers::of(clock.handle().clone());
+        let timers = Timers::new(clock.handle().clone());
         let watched = proxies.iter().map(|bound| (bound.connector.clone(), Arc::clone(&bound.tap)));
         let clock = spawn(
             "clock".into(),
@@ -155,14 +155,14 @@ impl App {
             ended.clone(),
             keep_time(watched.collect(), others_stopping),
         )?;
-        let heart = socket::heart().map_err(AppError::Thread)?;
+        let heart = socket::start_heartbeat().map_err(AppError::Thread)?;
         let mut threads = Vec::new();
         for worker in 0..workers {
             let mut listeners = Vec::new();
             for bound in &proxies {
                 let listener = bound.listener.try_clone().map_err(AppError::Thread)?;
                 let (connector, tap) = (bound.connector.clone(), Arc::clone(&bound.tap));
-                let upstream = Upstream::new(connector, tap, timers.clone());
+                let upstream = UpstreamPool::new(connector, tap, timers.clone());
                 listeners.push((listener, bound.tls.clone(), Arc::new(upstream)));
             }
             let stopping = stopping.clone();
@@ -216,10 +216,10 @@ async fn keep_time(
 ) -> io::Result<()> {
     tokio::spawn(sweep(watched.iter().map(|(_, tap)| Arc::clone(tap)).collect()));
     for (connector, tap) in watched {
-        if let Some(pages) = proxy::watch_pages(&connector, &tap) {
+        if let Some(pages) = proxy::watch_start_time(&connector, &tap) {
             tokio::spawn(pages);
         }
-        tokio::spawn(proxy::watch(connector, tap));
+        tokio::spawn(proxy::watch_readiness(connector, tap));
     }
     // A sender that is gone says stop too. What was spawned ends with the runtime.
     let _ = stopping.wait_for(|stop| *stop).await;

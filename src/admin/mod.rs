@@ -6,7 +6,7 @@
 mod pages;
 
 use crate::metrics::Metrics;
-use crate::proxy::Address;
+use crate::proxy::UpstreamAddress;
 use crate::request_log::RequestLog;
 use hyper::Response;
 use hyper::StatusCode;
@@ -40,7 +40,7 @@ pub struct Admin {
     /// What opens the closed pages.
     pub token: Option<String>,
     /// Names and addresses of the upstreams, for `/readyz?upstream=1`.
-    pub upstreams: Vec<(String, Address)>,
+    pub upstreams: Vec<(String, UpstreamAddress)>,
     /// We were told to stop.
     pub draining: AtomicBool,
     /// Whether the listener's address is loopback, which opens every page.

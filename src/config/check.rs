@@ -6,7 +6,7 @@ use super::shown::shown;
 use super::value::{Read, read};
 use super::{Config, LogFormat, ProxyConfig};
 use crate::metrics::MetricsConfig;
-use crate::proxy::{Address, Http2, TlsFiles, UpstreamConfig};
+use crate::proxy::{Http2Mode, TlsFiles, UpstreamAddress, UpstreamConfig};
 use crate::tap::TapConfig;
 use config::{Map, Value, ValueKind};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -156,7 +156,8 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         _ => None,
     };
     let file = |key: &str| text(key).map(PathBuf::from);
-    let http2 = [Http2::Always, Http2::Never].into_iter().find(|mode| is("http2", mode.word()));
+    let http2 =
+        [Http2Mode::Always, Http2Mode::Never].into_iter().find(|mode| is("http2", mode.as_str()));
     let upstream = UpstreamConfig {
         address: url.address.clone(),
         tls: url.tls,
@@ -357,7 +358,7 @@ impl Reader {
 
 /// Whether this upstream is our own listener.
 fn is_loop(listen: SocketAddr, upstream: &UpstreamConfig) -> bool {
-    let Address::Tcp { host, port } = &upstream.address else { return false };
+    let UpstreamAddress::Tcp { host, port } = &upstream.address else { return false };
     if listen.port() == 0 || listen.port() != *port {
         return false;
     }
@@ -394,10 +395,10 @@ mod tests {
     #[test]
     fn loops() {
         let upstream = |host: &str| UpstreamConfig {
-            address: Address::Tcp { host: host.into(), port: 8080 },
+            address: UpstreamAddress::Tcp { host: host.into(), port: 8080 },
             tls: false,
             ca_file: None,
-            http2: Http2::Auto,
+            http2: Http2Mode::Auto,
             rewrite_host: false,
             kernel_stamps: true,
             connect_timeout: Duration::ZERO,

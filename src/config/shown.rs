@@ -51,7 +51,7 @@ pub(super) fn shown(
                 "name": proxy.tap.name,
                 "listen": proxy.listen.to_string(),
                 "upstream": proxy.upstream.url(),
-                "http2": http2.word(),
+                "http2": http2.as_str(),
                 "ca_file": ca_file,
                 "tls_cert": cert,
                 "tls_key": key,

@@ -1,12 +1,12 @@
 //! Where the upstream is, from its URL.
 
-use crate::proxy::Address;
+use crate::proxy::UpstreamAddress;
 use hyper::Uri;
 
 /// What an upstream's URL says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UpstreamUrl {
-    pub address: Address,
+    pub address: UpstreamAddress,
     pub tls: bool,
 }
 
@@ -20,7 +20,7 @@ pub(super) fn parse(url: &str) -> Result<UpstreamUrl, String> {
         if !path.starts_with('/') {
             return Err("a socket's path must be absolute".into());
         }
-        return Ok(UpstreamUrl { address: Address::Unix(path.into()), tls: false });
+        return Ok(UpstreamUrl { address: UpstreamAddress::Unix(path.into()), tls: false });
     }
     let uri: Uri = url.parse().map_err(|error| format!("it is no URL ({error})"))?;
     let tls = match uri.scheme_str() {
@@ -48,7 +48,7 @@ pub(super) fn parse(url: &str) -> Result<UpstreamUrl, String> {
         "" => 80,
         port => port.trim_start_matches(':').parse().map_err(|_| "its port is none")?,
     };
-    Ok(UpstreamUrl { address: Address::Tcp { host: host.to_owned(), port }, tls })
+    Ok(UpstreamUrl { address: UpstreamAddress::Tcp { host: host.to_owned(), port }, tls })
 }
 
 #[cfg(test)]
@@ -65,11 +65,11 @@ mod tests {
             ("https://h:8443/", "h", 8443, true),
         ];
         for (url, host, port, tls) in good {
-            let address = Address::Tcp { host: host.to_owned(), port };
+            let address = UpstreamAddress::Tcp { host: host.to_owned(), port };
             assert_eq!(parse(url), Ok(UpstreamUrl { address, tls }), "{url}");
         }
         for url in ["unix:/run/vllm.sock", "unix:///run/vllm.sock"] {
-            let address = Address::Unix("/run/vllm.sock".into());
+            let address = UpstreamAddress::Unix("/run/vllm.sock".into());
             assert_eq!(parse(url), Ok(UpstreamUrl { address, tls: false }), "{url}");
         }
         for url in [

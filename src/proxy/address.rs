@@ -8,12 +8,12 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// The address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub enum UpstreamAddress {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
 }
 
-impl Address {
+impl UpstreamAddress {
     /// Opens a connection.
     ///
     /// # Errors
@@ -29,7 +29,7 @@ impl Address {
 }
 
 /// `host:port` or `unix:/path`.
-impl fmt::Display for Address {
+impl fmt::Display for UpstreamAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),

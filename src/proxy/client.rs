@@ -9,11 +9,11 @@
 use super::drain::Graceful;
 use super::handover::{ClientIo, Handed, Handover};
 use super::opening::{Opening, Speaks};
-use super::pool::Upstream;
+use super::pool::UpstreamPool;
 use super::relay::{Relay, Relayed};
 use super::service::Proxy;
 use super::tunnel::Tunnel;
-use crate::socket::StampedIo;
+use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
@@ -47,7 +47,7 @@ type Http2 = http2::Connection<ClientIo, Proxy, TokioExecutor>;
 
 /// A client's connection, to be driven to its end.
 pub(super) struct Client {
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamPool>,
     handover: Arc<Handover>,
     phase: Phase,
     /// No request is taken any more.
@@ -67,7 +67,7 @@ enum Phase {
 
 impl Client {
     /// A connection without a request.
-    pub fn new(io: StampedIo, upstream: Arc<Upstream>) -> Self {
+    pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>) -> Self {
         let phase = Phase::Opening(Box::new(Opening::new(io)));
         Self { upstream, handover: Arc::default(), phase, is_closing: false }
     }
@@ -118,7 +118,7 @@ impl Client {
         }
     }
 
-    fn http1(&self, io: StampedIo, ahead: Bytes) -> Phase {
+    fn http1(&self, io: TimestampedIo, ahead: Bytes) -> Phase {
         let (io, service) = self.serve(io, ahead);
         let http = http1::Builder::new()
             .preserve_header_case(true)
@@ -130,7 +130,7 @@ impl Client {
         Phase::Http1(Box::new(http))
     }
 
-    fn http2(&self, io: StampedIo, ahead: Bytes) -> Phase {
+    fn http2(&self, io: TimestampedIo, ahead: Bytes) -> Phase {
         let (io, service) = self.serve(io, ahead);
         let http = http2::Builder::new(TokioExecutor::new())
             .timer(self.upstream.timers().clone())
@@ -146,7 +146,7 @@ impl Client {
         Phase::Http2(Box::new(http))
     }
 
-    fn serve(&self, io: StampedIo, ahead: Bytes) -> (ClientIo, Proxy) {
+    fn serve(&self, io: TimestampedIo, ahead: Bytes) -> (ClientIo, Proxy) {
         let proxy = Proxy {
             upstream: Arc::clone(&self.upstream),
             client: Arc::clone(io.stamps()),

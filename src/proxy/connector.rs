@@ -1,9 +1,9 @@
 //! Opens connections to the upstream.
 
 use super::UpstreamConfig;
-use super::address::Address;
+use super::address::UpstreamAddress;
 use super::tls::{self, TlsError};
-use crate::socket::StampedIo;
+use crate::socket::TimestampedIo;
 use std::io;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -14,7 +14,7 @@ pub(super) const HTTP_2: &[u8] = b"h2";
 
 /// Which requests go to an upstream by HTTP/2.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Http2 {
+pub enum Http2Mode {
     /// With TLS what the server chooses; without, gRPC, which nothing else can carry.
     #[default]
     Auto,
@@ -22,9 +22,9 @@ pub enum Http2 {
     Never,
 }
 
-impl Http2 {
+impl Http2Mode {
     /// The value of the key `http2`.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Always => "always",
@@ -61,7 +61,7 @@ pub(super) enum ConnectError {
 /// A connection on which nothing was said yet.
 #[derive(Debug)]
 pub(super) struct Connected {
-    pub io: StampedIo,
+    pub io: TimestampedIo,
     pub is_http2: bool,
 }
 
@@ -91,7 +91,7 @@ impl Connector {
     /// If a file of certificates cannot be used.
     pub fn new(config: UpstreamConfig) -> Result<Self, TlsError> {
         let tls = match &config.address {
-            Address::Tcp { host, .. } if config.tls => {
+            UpstreamAddress::Tcp { host, .. } if config.tls => {
                 let name = tls::server_name(host)?;
                 let connector = TlsConnector::from(tls::client_config(config.ca_file.as_deref())?);
                 Some(Tls { connector, name })
@@ -109,7 +109,7 @@ impl Connector {
     /// Opens a connection for this protocol, however long that takes.
     pub(super) async fn connect(&self, protocol: Protocol) -> Result<Connected, ConnectError> {
         let socket = self.config.address.connect().await.map_err(failed)?;
-        let io = StampedIo::connected(socket, self.config.kernel_stamps);
+        let io = TimestampedIo::connected(socket, self.config.kernel_stamps);
         let Some(Tls { connector, name }) = &self.tls else {
             return Ok(Connected { io, is_http2: protocol == Protocol::Http2 });
         };

@@ -5,7 +5,7 @@
 //! it: no hop, and the latest read of the socket is the one that the frame at hand came with.
 
 use super::gate::{Gate, Pass};
-use crate::socket::{StampedIo, Stamps};
+use crate::socket::{SocketTimestamps, TimestampedIo};
 use crate::tap::PeekBody;
 use bytes::BytesMut;
 use hyper::body::Incoming;
@@ -25,7 +25,7 @@ type Driver = http1::Connection<Gate, PeekBody>;
 #[derive(Debug)]
 pub(super) enum Connection {
     /// A new one, or one that a stream came on.
-    Socket(StampedIo),
+    Socket(TimestampedIo),
     /// One on which hyper has carried all so far.
     Http(Exchange),
 }
@@ -48,7 +48,7 @@ impl Connection {
 pub(super) struct Exchange {
     sender: SendRequest<PeekBody>,
     driving: Driving,
-    stamps: Arc<Stamps>,
+    stamps: Arc<SocketTimestamps>,
     pass: Arc<Pass>,
 }
 
@@ -107,7 +107,7 @@ impl Exchange {
         answered.map(|response| (response, this))
     }
 
-    async fn handshake(io: StampedIo) -> hyper::Result<Self> {
+    async fn handshake(io: TimestampedIo) -> hyper::Result<Self> {
         let stamps = Arc::clone(io.stamps());
         let gate = Gate::new(io);
         let pass = gate.pass();
@@ -160,7 +160,7 @@ impl Exchange {
         .await
     }
 
-    pub fn stamps(&self) -> &Arc<Stamps> {
+    pub fn stamps(&self) -> &Arc<SocketTimestamps> {
         &self.stamps
     }
 
@@ -180,7 +180,7 @@ impl Exchange {
     }
 
     /// The socket, and what was read from it but not handed to hyper; `None` once it was closed.
-    pub fn into_parts(self) -> Option<(StampedIo, BytesMut)> {
+    pub fn into_parts(self) -> Option<(TimestampedIo, BytesMut)> {
         let parts = self.driving.driver?.into_parts();
         parts.read_buf.is_empty().then(|| parts.io.into_parts())
     }

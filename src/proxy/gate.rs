@@ -4,7 +4,7 @@
 //! without it (see [`StreamBody`](super::stream_body::StreamBody)), so hyper must not have begun to.
 //! The gate closes anew with each request on its connection.
 
-use crate::socket::StampedIo;
+use crate::socket::TimestampedIo;
 use crate::tap::RequestSide;
 use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 /// The socket of a connection, as hyper sees it.
 #[derive(Debug)]
 pub(super) struct Gate {
-    io: StampedIo,
+    io: TimestampedIo,
     pass: Arc<Pass>,
     /// The request that the following is of.
     request: u64,
@@ -64,7 +64,7 @@ impl Pass {
 }
 
 impl Gate {
-    pub(super) fn new(io: StampedIo) -> Self {
+    pub(super) fn new(io: TimestampedIo) -> Self {
         let (head, rest) = (HeadEnd::default(), BytesMut::new());
         Self { io, pass: Arc::default(), request: 0, side: None, head, rest, written: false }
     }
@@ -75,7 +75,7 @@ impl Gate {
     }
 
     /// The socket, and what of the body was read from it.
-    pub(super) fn into_parts(self) -> (StampedIo, BytesMut) {
+    pub(super) fn into_parts(self) -> (TimestampedIo, BytesMut) {
         (self.io, self.rest)
     }
 

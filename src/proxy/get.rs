@@ -1,7 +1,7 @@
 //! A request of our own to the upstream, on a connection of its own.
 
 use super::UpstreamConfig;
-use super::connector::{Connected, Http2, Protocol};
+use super::connector::{Connected, Http2Mode, Protocol};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -14,7 +14,7 @@ use std::pin::pin;
 
 /// By what a request of our own goes.
 pub(super) fn own_protocol(config: &UpstreamConfig) -> Protocol {
-    if config.http2 == Http2::Always { Protocol::Http2 } else { Protocol::Http1 }
+    if config.http2 == Http2Mode::Always { Protocol::Http2 } else { Protocol::Http1 }
 }
 
 /// Asks for this path: what `read` makes of the answer; `None` if there is none, or none that is HTTP.

@@ -2,7 +2,7 @@
 
 use super::relay::Stream;
 use super::tunnel::Switched;
-use crate::socket::StampedIo;
+use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -79,7 +79,7 @@ impl Body for HandedOver {
 
 /// The client's socket, as hyper sees it.
 pub(super) struct ClientIo {
-    pub io: StampedIo,
+    pub io: TimestampedIo,
     /// What was read already, and hyper has not seen yet.
     pub ahead: Bytes,
     /// The head that is kept for what comes behind it.
@@ -88,7 +88,7 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub fn new(io: StampedIo, ahead: Bytes, handover: &Arc<Handover>) -> Self {
+    pub fn new(io: TimestampedIo, ahead: Bytes, handover: &Arc<Handover>) -> Self {
         Self { io, ahead, head: BytesMut::new(), handover: Arc::clone(handover) }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::client::Client;
 use super::drain::Drain;
-use super::pool::Upstream;
-use crate::socket::{StampedIo, prepare};
+use super::pool::UpstreamPool;
+use crate::socket::{TimestampedIo, set_socket_options};
 use nix::sys::socket::{Backlog, listen};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -36,7 +36,7 @@ impl Listener {
     pub fn bind(address: SocketAddr, kernel_stamps: bool) -> io::Result<Self> {
         let listener = StdListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        prepare(&listener, kernel_stamps);
+        set_socket_options(&listener, kernel_stamps);
         listen(&listener, Backlog::new(BACKLOG)?)?;
         Ok(Self(listener))
     }
@@ -72,7 +72,7 @@ impl Listener {
 pub async fn serve(
     listener: Listener,
     tls: Option<Arc<ServerConfig>>,
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamPool>,
     mut shutdown: watch::Receiver<bool>,
     grace: Duration,
 ) -> io::Result<()> {
@@ -115,7 +115,7 @@ fn is_of_one_client(error: &io::Error) -> bool {
 /// What the clients of one worker's listener share.
 struct Clients {
     tls: Option<TlsAcceptor>,
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamPool>,
     drain: Arc<Drain>,
 }
 
@@ -123,7 +123,7 @@ impl Clients {
     fn spawn(&self, socket: TcpStream) {
         let upstream = Arc::clone(&self.upstream);
         let drain = Arc::clone(&self.drain);
-        let io = StampedIo::accepted(socket, upstream.tap().on_forwarded());
+        let io = TimestampedIo::accepted(socket, upstream.tap().on_forwarded());
         let Some(tls) = self.tls.clone() else {
             tokio::spawn(drain.run(Client::new(io, upstream)));
             return;

@@ -27,12 +27,12 @@ mod tunnel;
 mod upgrade;
 mod upstream_body;
 
-pub use address::Address;
-pub use connector::{Connector, Http2};
+pub use address::UpstreamAddress;
+pub use connector::{Connector, Http2Mode};
 pub use listener::{Listener, serve};
-pub use page::watch_pages;
-pub use pool::{Upstream, UpstreamConfig};
-pub use probe::watch;
+pub use page::watch_start_time;
+pub use pool::{UpstreamConfig, UpstreamPool};
+pub use probe::watch_readiness;
 pub use timers::Timers;
 pub use tls::{TlsError, TlsFiles};
 

@@ -1,7 +1,7 @@
 //! HTTP/2 to the upstream: connections that carry many requests at once, each driven by a task of its own.
 
 use super::connector::ConnectError;
-use crate::socket::{StampedIo, Stamps};
+use crate::socket::{SocketTimestamps, TimestampedIo};
 use crate::tap::{PeekBody, RequestSide};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -49,7 +49,7 @@ struct Shared {
 /// What the connection's socket and its requests share.
 #[derive(Debug)]
 struct Line {
-    stamps: Arc<Stamps>,
+    stamps: Arc<SocketTimestamps>,
     /// Requests that are on it.
     open: AtomicUsize,
     idle_since: Mutex<Instant>,
@@ -83,7 +83,7 @@ impl Multiplex {
     }
 
     /// Begins with HTTP/2 on a new connection, and waits for the server to do so too.
-    pub async fn begin(&self, io: StampedIo) -> Result<Lease, ConnectError> {
+    pub async fn begin(&self, io: TimestampedIo) -> Result<Lease, ConnectError> {
         let line = Arc::new(Line {
             stamps: Arc::clone(io.stamps()),
             open: AtomicUsize::new(0),
@@ -168,7 +168,7 @@ impl Lease {
         sender.try_send_request(request).await
     }
 
-    pub fn stamps(&self) -> &Arc<Stamps> {
+    pub fn stamps(&self) -> &Arc<SocketTimestamps> {
         &self.0.line.stamps
     }
 }
@@ -217,7 +217,7 @@ impl Line {
 /// The connection's socket, as hyper sees it.
 #[derive(Debug)]
 struct SharedIo {
-    io: StampedIo,
+    io: TimestampedIo,
     line: Arc<Line>,
 }
 

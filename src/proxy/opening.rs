@@ -1,7 +1,7 @@
 //! The first bytes of a client's connection: which HTTP it speaks.
 
 use super::timers::Timers;
-use crate::socket::StampedIo;
+use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ const MAX_READ: usize = 16 * 1024;
 /// A connection whose client has not yet said what it speaks.
 #[derive(Debug)]
 pub(super) struct Opening {
-    io: StampedIo,
+    io: TimestampedIo,
     read: BytesMut,
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -34,7 +34,7 @@ pub(super) enum Speaks {
 }
 
 impl Opening {
-    pub fn new(io: StampedIo) -> Self {
+    pub fn new(io: TimestampedIo) -> Self {
         Self { io, read: BytesMut::new(), deadline: None }
     }
 
@@ -64,7 +64,7 @@ impl Opening {
     }
 
     /// The connection, and what was read from it.
-    pub fn into_parts(self) -> (StampedIo, Bytes) {
+    pub fn into_parts(self) -> (TimestampedIo, Bytes) {
         (self.io, self.read.freeze())
     }
 }

@@ -24,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const MAX_PAGE: usize = 8 * 1024 * 1024;
 
 /// Asks for pages whenever the tap wants one; never ends. `None` if no page is configured.
-pub fn watch_pages(
+pub fn watch_start_time(
     connector: &Connector,
     tap: &Arc<Tap>,
 ) -> Option<impl Future<Output = ()> + use<>> {

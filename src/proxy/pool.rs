@@ -2,8 +2,8 @@
 //!
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
-use super::address::Address;
-use super::connector::{ConnectError, Connected, Connector, Http2, Protocol};
+use super::address::UpstreamAddress;
+use super::connector::{ConnectError, Connected, Connector, Http2Mode, Protocol};
 use super::exchange::Connection;
 use super::multiplex::{Lease, Multiplex};
 use super::timers::Timers;
@@ -26,12 +26,12 @@ const REST: Duration = Duration::from_millis(50);
 /// Where the upstream is and how to connect to it.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
-    pub address: Address,
+    pub address: UpstreamAddress,
     /// Speak TLS.
     pub tls: bool,
     /// A file of certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
-    pub http2: Http2,
+    pub http2: Http2Mode,
     /// Send the upstream's own name as `Host`, in place of the client's.
     pub rewrite_host: bool,
     pub connect_timeout: Duration,
@@ -50,17 +50,19 @@ impl UpstreamConfig {
     pub fn authority(&self) -> String {
         let usual = if self.tls { 443 } else { 80 };
         match &self.address {
-            Address::Tcp { host, port } if *port == usual && !host.contains(':') => host.clone(),
-            Address::Tcp { .. } => self.address.to_string(),
-            Address::Unix(_) => "localhost".into(),
+            UpstreamAddress::Tcp { host, port } if *port == usual && !host.contains(':') => {
+                host.clone()
+            }
+            UpstreamAddress::Tcp { .. } => self.address.to_string(),
+            UpstreamAddress::Unix(_) => "localhost".into(),
         }
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
         match &self.address {
-            Address::Tcp { .. } => format!("{}://{}", self.scheme(), self.authority()),
-            Address::Unix(_) => self.address.to_string(),
+            UpstreamAddress::Tcp { .. } => format!("{}://{}", self.scheme(), self.authority()),
+            UpstreamAddress::Unix(_) => self.address.to_string(),
         }
     }
 
@@ -72,7 +74,7 @@ impl UpstreamConfig {
 
 /// One worker's view of an upstream.
 #[derive(Debug)]
-pub struct Upstream {
+pub struct UpstreamPool {
     connector: Connector,
     tap: Arc<Tap>,
     timers: Timers,
@@ -113,7 +115,7 @@ impl Idle {
     }
 }
 
-impl Upstream {
+impl UpstreamPool {
     /// An upstream without connections.
     pub fn new(connector: Connector, tap: Arc<Tap>, timers: Timers) -> Self {
         Self {

@@ -18,7 +18,7 @@ pub(super) const CONNECT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Probes an upstream whenever its tap wants it; never ends.
-pub async fn watch(connector: Connector, tap: Arc<Tap>) {
+pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
     let mut was_odd = false;
     loop {
         let wait = tap.cold().probe_due().map(|due| due.saturating_sub(socket::now()));

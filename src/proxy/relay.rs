@@ -3,7 +3,7 @@
 
 use super::headers;
 use super::stream_body::{Progress, Spare, StreamBody, spare};
-use crate::socket::StampedIo;
+use crate::socket::TimestampedIo;
 use crate::tap::Measurement;
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::header::HeaderMap;
@@ -74,7 +74,7 @@ impl Framing {
 /// a relay has left the processor's cache when its next token comes.
 #[derive(Debug)]
 pub(super) struct Relay {
-    io: StampedIo,
+    io: TimestampedIo,
     stream: Stream,
     /// What the client's socket did not take. Nothing more is read from the upstream meanwhile.
     unsent: Spare,
@@ -84,7 +84,7 @@ pub(super) struct Relay {
     ahead: Spare,
     /// All was sent, and part of it waits above the socket (TLS).
     held: bool,
-    /// See [`StampedIo::poll_watched`].
+    /// See [`TimestampedIo::poll_watched`].
     watched: bool,
     /// The body is over, and came whole or not.
     whole: Option<bool>,
@@ -101,7 +101,7 @@ pub(super) enum Relayed {
 
 impl Relay {
     /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
-    pub fn new(io: StampedIo, head: BytesMut, ahead: BytesMut, stream: Stream) -> Self {
+    pub fn new(io: TimestampedIo, head: BytesMut, ahead: BytesMut, stream: Stream) -> Self {
         let (head, ahead) = (spare(head), spare(ahead));
         Self { io, stream, unsent: None, head, ahead, held: false, watched: false, whole: None }
     }
@@ -123,7 +123,7 @@ impl Relay {
     /// The client's socket, and what was read from it already, if it takes another request behind a
     /// stream that is whole. Else it is closed: in good order, so that what the client has sent and
     /// nobody reads does not make it a reset.
-    pub fn into_kept(mut self, cx: &mut Context<'_>) -> Option<(StampedIo, Bytes)> {
+    pub fn into_kept(mut self, cx: &mut Context<'_>) -> Option<(TimestampedIo, Bytes)> {
         if self.stream.keeps && self.stream.framing != Framing::Close {
             return Some((self.io, self.ahead.map(|ahead| ahead.freeze()).unwrap_or_default()));
         }

@@ -1,7 +1,7 @@
 //! The head of a request: what of it goes on, and how.
 
 use super::answer::Refusal;
-use super::connector::{Http2, Protocol};
+use super::connector::{Http2Mode, Protocol};
 use super::headers;
 use super::pool::UpstreamConfig;
 use super::upgrade::Upgrade;
@@ -33,15 +33,15 @@ pub(super) fn prepare(
     let host = host(head, config)?;
     let is_grpc = is_http2 && is_grpc(&head.headers);
     let protocol = match (config.http2, config.tls) {
-        (Http2::Never, _) => Protocol::Http1,
-        (Http2::Always, _) => Protocol::Http2,
-        (Http2::Auto, true) => Protocol::Negotiated,
-        (Http2::Auto, false) if is_grpc => Protocol::Http2,
-        (Http2::Auto, false) => Protocol::Http1,
+        (Http2Mode::Never, _) => Protocol::Http1,
+        (Http2Mode::Always, _) => Protocol::Http2,
+        (Http2Mode::Auto, true) => Protocol::Negotiated,
+        (Http2Mode::Auto, false) if is_grpc => Protocol::Http2,
+        (Http2Mode::Auto, false) => Protocol::Http1,
     };
     // HTTP/2 has no such thing, and a server that is to get nothing but HTTP/2 gets an ordinary request.
     let upgrade = match config.http2 {
-        Http2::Always => None,
+        Http2Mode::Always => None,
         _ => Upgrade::asked_for(head),
     };
     let takes_trailers = headers::takes_trailers(&head.headers);

@@ -1,11 +1,11 @@
 use super::*;
-use crate::proxy::Address;
+use crate::proxy::UpstreamAddress;
 use hyper::Request;
 use std::time::Duration;
 
-fn config(http2: Http2, tls: bool) -> UpstreamConfig {
+fn config(http2: Http2Mode, tls: bool) -> UpstreamConfig {
     UpstreamConfig {
-        address: Address::Tcp { host: "vllm".into(), port: 8000 },
+        address: UpstreamAddress::Tcp { host: "vllm".into(), port: 8000 },
         tls,
         ca_file: None,
         http2,
@@ -28,7 +28,7 @@ fn head(version: Version, uri: &str, lines: &[(&str, &str)]) -> request::Parts {
 
 fn refused(version: Version, uri: &str, lines: &[(&str, &str)]) -> bool {
     let mut head = head(version, uri, lines);
-    let prepared = prepare(&mut head, false, &config(Http2::Auto, false));
+    let prepared = prepare(&mut head, false, &config(Http2Mode::Auto, false));
     matches!(prepared, Err(Refusal::BadRequest(_)))
 }
 
@@ -41,7 +41,7 @@ fn lines(head: &request::Parts) -> Vec<String> {
 fn a_request_by_http2_becomes_one_by_http1() {
     let given = [("cookie", "a=1"), ("x", "1"), ("te", "trailers"), ("cookie", "b=2")];
     let mut head = head(Version::HTTP_2, "http://vllm.test/v1?q", &given);
-    prepare(&mut head, true, &config(Http2::Auto, false)).unwrap();
+    prepare(&mut head, true, &config(Http2Mode::Auto, false)).unwrap();
     assert_eq!((head.version, head.uri.to_string()), (Version::HTTP_11, "/v1?q".into()));
     let expected = [
         "cookie: a=1; b=2",
@@ -65,7 +65,7 @@ fn and_one_by_http1_becomes_one_by_http2() {
         ("a", "1"),
     ];
     let mut head = head(Version::HTTP_11, "/v1?q", &given);
-    let config = config(Http2::Always, true);
+    let config = config(Http2Mode::Always, true);
     assert_eq!(prepare(&mut head, true, &config).unwrap().protocol, Protocol::Http2);
     to_http2(&mut head, &config).unwrap();
     assert_eq!(head.uri.to_string(), "https://h:1/v1?q");
@@ -78,13 +78,13 @@ fn which_protocol() {
     let json = ("content-type", "application/json");
     let web = ("content-type", "application/grpc-web+proto");
     let cases = [
-        (Http2::Auto, false, Version::HTTP_2, json, Protocol::Http1),
-        (Http2::Auto, false, Version::HTTP_2, grpc, Protocol::Http2),
-        (Http2::Auto, false, Version::HTTP_2, web, Protocol::Http1),
-        (Http2::Auto, false, Version::HTTP_11, grpc, Protocol::Http1),
-        (Http2::Auto, true, Version::HTTP_11, json, Protocol::Negotiated),
-        (Http2::Always, false, Version::HTTP_11, json, Protocol::Http2),
-        (Http2::Never, true, Version::HTTP_2, grpc, Protocol::Http1),
+        (Http2Mode::Auto, false, Version::HTTP_2, json, Protocol::Http1),
+        (Http2Mode::Auto, false, Version::HTTP_2, grpc, Protocol::Http2),
+        (Http2Mode::Auto, false, Version::HTTP_2, web, Protocol::Http1),
+        (Http2Mode::Auto, false, Version::HTTP_11, grpc, Protocol::Http1),
+        (Http2Mode::Auto, true, Version::HTTP_11, json, Protocol::Negotiated),
+        (Http2Mode::Always, false, Version::HTTP_11, json, Protocol::Http2),
+        (Http2Mode::Never, true, Version::HTTP_2, grpc, Protocol::Http1),
     ];
     for (http2, tls, version, kind, expected) in cases {
         let mut head = head(version, "http://h/", &[kind, ("host", "h")]);
@@ -96,7 +96,9 @@ fn which_protocol() {
 #[test]
 fn an_upgrade_goes_by_http1() {
     let given = [("host", "h"), ("connection", "Upgrade"), ("upgrade", "websocket")];
-    for (http2, upgrades) in [(Http2::Auto, true), (Http2::Never, true), (Http2::Always, false)] {
+    for (http2, upgrades) in
+        [(Http2Mode::Auto, true), (Http2Mode::Never, true), (Http2Mode::Always, false)]
+    {
         let mut head = head(Version::HTTP_11, "/", &given);
         let prepared = prepare(&mut head, false, &config(http2, true)).unwrap();
         assert_eq!(prepared.upgrade.is_some(), upgrades);

@@ -4,7 +4,7 @@ use super::answer::Refusal;
 use super::connector::Protocol;
 use super::exchange::{Exchange, SendError};
 use super::handover::{Handed, Handover};
-use super::pool::{Carrier, Taken, Upstream};
+use super::pool::{Carrier, Taken, UpstreamPool};
 use super::relay::{Framing, Stream};
 use super::request::{Prepared, prepare, to_http2};
 use super::stream_body::StreamBody;
@@ -12,7 +12,7 @@ use super::tunnel::Switched;
 use super::upgrade::{self, Switch};
 use super::upstream_body::{Source, UpstreamBody};
 use super::{ProxyBody, headers};
-use crate::socket::Stamps;
+use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
@@ -30,9 +30,9 @@ use streamgauge_core::meter::End;
 /// The proxy as a service, one for each client connection.
 #[derive(Debug)]
 pub(super) struct Proxy {
-    pub upstream: Arc<Upstream>,
+    pub upstream: Arc<UpstreamPool>,
     /// Of the client's socket.
-    pub client: Arc<Stamps>,
+    pub client: Arc<SocketTimestamps>,
     /// Takes what goes on without hyper.
     pub handover: Arc<Handover>,
 }
@@ -89,7 +89,7 @@ struct Answer {
 
 /// Sends a request on, and waits for the head of its answer.
 async fn ask(
-    upstream: &Upstream,
+    upstream: &UpstreamPool,
     measurement: &mut Measurement,
     mut head: request::Parts,
     body: Incoming,
@@ -118,7 +118,7 @@ impl Answer {
     /// Makes it the client's.
     async fn forward(
         self,
-        upstream: Arc<Upstream>,
+        upstream: Arc<UpstreamPool>,
         handover: &Handover,
         mut measurement: Measurement,
         asker: Asker,
@@ -217,7 +217,7 @@ fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
 /// Sends the request on a connection that is there or a new one. It is sent again only if the one that
 /// was there turned out dead before one byte was written.
 async fn send(
-    upstream: &Upstream,
+    upstream: &UpstreamPool,
     measurement: &mut Measurement,
     prepared: &Prepared,
     head: request::Parts,

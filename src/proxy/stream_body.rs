@@ -5,8 +5,8 @@
 //! hyper's it would cost its state machine, a channel and 16 KiB of buffers beside.
 
 use super::exchange::Connection;
-use super::{headers, pool::Upstream};
-use crate::socket::StampedIo;
+use super::{headers, pool::UpstreamPool};
+use crate::socket::TimestampedIo;
 use bytes::BytesMut;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::response;
@@ -54,14 +54,14 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct StreamBody {
     /// `None` once the body is over, or broke.
-    io: Option<StampedIo>,
+    io: Option<TimestampedIo>,
     /// What was read together with the head, until it is shown.
     first: Spare,
     /// `None` for a body that ends with its connection.
     chunked: Option<Chunked>,
     /// The server keeps the connection.
     reusable: bool,
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamPool>,
 }
 
 impl StreamBody {
@@ -69,9 +69,9 @@ impl StreamBody {
     /// `first` is what was read of it together with the head; without `io`, the connection has broken.
     pub fn new(
         head: &response::Parts,
-        io: Option<StampedIo>,
+        io: Option<TimestampedIo>,
         first: BytesMut,
-        upstream: Arc<Upstream>,
+        upstream: Arc<UpstreamPool>,
     ) -> Self {
         let chunked = is_chunked(&head.headers).then(Chunked::default);
         let reusable = !headers::closes(&head.headers);

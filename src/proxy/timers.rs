@@ -18,7 +18,7 @@ pub struct Timers(Handle);
 
 impl Timers {
     /// The timers of this runtime.
-    pub fn of(runtime: Handle) -> Self {
+    pub fn new(runtime: Handle) -> Self {
         Self(runtime)
     }
 

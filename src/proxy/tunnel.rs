@@ -1,6 +1,6 @@
 //! A connection that has switched to another protocol: bytes, in both directions, until both have ended.
 
-use crate::socket::StampedIo;
+use crate::socket::TimestampedIo;
 use crate::tap::Measurement;
 use bytes::{Buf, BytesMut};
 use hyper::rt::Write;
@@ -17,7 +17,7 @@ const TURNS: usize = 16;
 /// The upstream's side of a connection that has switched.
 #[derive(Debug)]
 pub(super) struct Switched {
-    pub io: StampedIo,
+    pub io: TimestampedIo,
     /// What was read behind the head of its 101.
     pub first: BytesMut,
     pub measurement: Measurement,
@@ -26,8 +26,8 @@ pub(super) struct Switched {
 /// Carries bytes between a client and the upstream.
 #[derive(Debug)]
 pub(super) struct Tunnel {
-    client: StampedIo,
-    upstream: StampedIo,
+    client: TimestampedIo,
+    upstream: TimestampedIo,
     down: Flow,
     up: Flow,
     measurement: Measurement,
@@ -54,7 +54,7 @@ enum Broken {
 
 impl Tunnel {
     /// Sends `head` to the client, and goes on with what it has sent behind its request.
-    pub fn new(client: StampedIo, head: BytesMut, ahead: BytesMut, switched: Switched) -> Self {
+    pub fn new(client: TimestampedIo, head: BytesMut, ahead: BytesMut, switched: Switched) -> Self {
         let Switched { io: upstream, first, mut measurement } = switched;
         let mut unsent = head;
         if !first.is_empty() {
@@ -108,8 +108,8 @@ impl Flow {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut StampedIo,
-        to: &mut StampedIo,
+        from: &mut TimestampedIo,
+        to: &mut TimestampedIo,
         mut show: impl FnMut(&[u8]),
     ) -> Result<Poll<()>, Broken> {
         thread_local! {
@@ -154,7 +154,11 @@ impl Flow {
         })
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, to: &mut StampedIo) -> Result<Poll<()>, Broken> {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut TimestampedIo,
+    ) -> Result<Poll<()>, Broken> {
         let sent = self.poll_unsent(cx, to).map(|sent| sent.map_err(|_| Broken::Receiver));
         match sent {
             Poll::Ready(Err(broken)) => Err(broken),
@@ -166,7 +170,7 @@ impl Flow {
     fn poll_unsent(
         &mut self,
         cx: &mut Context<'_>,
-        to: &mut StampedIo,
+        to: &mut TimestampedIo,
     ) -> Poll<std::io::Result<()>> {
         while !self.unsent.is_empty() {
             let sent = ready!(to.poll_send(cx, &self.unsent))?;

@@ -5,8 +5,8 @@
 use super::exchange::{Connection, Exchange};
 use super::headers;
 use super::multiplex::Lease;
-use super::pool::Upstream;
-use crate::socket::Stamps;
+use super::pool::UpstreamPool;
+use crate::socket::SocketTimestamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 pub(crate) struct UpstreamBody {
     body: Incoming,
     source: Option<Source>,
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamPool>,
     has_length: bool,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Source {
 
 impl Source {
     /// Of the socket.
-    pub fn stamps(&self) -> &Arc<Stamps> {
+    pub fn stamps(&self) -> &Arc<SocketTimestamps> {
         match self {
             Self::Http1(exchange) => exchange.stamps(),
             Self::Http2(lease) => lease.stamps(),
@@ -41,7 +41,7 @@ impl Source {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(body: Incoming, source: Source, upstream: Arc<Upstream>) -> Self {
+    pub(super) fn new(body: Incoming, source: Source, upstream: Arc<UpstreamPool>) -> Self {
         if let Source::Http1(exchange) = &source {
             exchange.pass().open();
         }

@@ -4,7 +4,7 @@
 //! completed its record.
 
 use super::raw::{RawIo, Socket};
-use super::{Stamps, prepare};
+use super::{SocketTimestamps, set_socket_options};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::cell::RefCell;
 use std::fmt;
@@ -26,9 +26,9 @@ const MAX_DECRYPTED: usize = 16 * 1024;
 pub type OnForwarded = Arc<dyn Fn(Duration, u64) + Send + Sync>;
 
 /// A connection that stamps its reads and writes.
-pub struct StampedIo {
+pub struct TimestampedIo {
     layer: Layer,
-    stamps: Arc<Stamps>,
+    stamps: Arc<SocketTimestamps>,
     on_forwarded: Option<OnForwarded>,
 }
 
@@ -38,17 +38,17 @@ enum Layer {
     Tls(Box<TlsStream<RawIo>>),
 }
 
-impl fmt::Debug for StampedIo {
+impl fmt::Debug for TimestampedIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StampedIo")
+        f.debug_struct("TimestampedIo")
             .field("layer", &self.layer)
             .field("stamps", &self.stamps)
             .finish_non_exhaustive()
     }
 }
 
-impl StampedIo {
-    /// Wraps a client's socket, accepted from a listener that was [`prepared`](prepare). `on_forwarded`
+impl TimestampedIo {
+    /// Wraps a client's socket, accepted from a listener that was [`prepared`](set_socket_options). `on_forwarded`
     /// is told what forwarding took.
     pub fn accepted(io: TcpStream, on_forwarded: OnForwarded) -> Self {
         Self::new(RawIo::new(Socket::Tcp(io)), Some(on_forwarded))
@@ -57,7 +57,7 @@ impl StampedIo {
     /// Wraps a socket that we connected; `stamps` asks the kernel to stamp what it receives.
     pub fn connected(socket: Socket, stamps: bool) -> Self {
         if let Socket::Tcp(io) = &socket {
-            prepare(io, stamps);
+            set_socket_options(io, stamps);
         }
         Self::new(RawIo::new(socket), None)
     }
@@ -96,7 +96,7 @@ impl StampedIo {
 
     fn secured(
         stream: TlsStream<RawIo>,
-        stamps: Arc<Stamps>,
+        stamps: Arc<SocketTimestamps>,
         on_forwarded: Option<OnForwarded>,
     ) -> Self {
         // What was read so far is the handshake's.
@@ -113,7 +113,7 @@ impl StampedIo {
     }
 
     /// The socket's stamps.
-    pub fn stamps(&self) -> &Arc<Stamps> {
+    pub fn stamps(&self) -> &Arc<SocketTimestamps> {
         &self.stamps
     }
 
@@ -202,7 +202,7 @@ fn poll_decrypted(
     })
 }
 
-impl Read for StampedIo {
+impl Read for TimestampedIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -213,7 +213,7 @@ impl Read for StampedIo {
     }
 }
 
-impl Write for StampedIo {
+impl Write for TimestampedIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -24,7 +24,7 @@ pub fn lagged_since(start: Duration) -> bool {
 }
 
 /// The number of a beat, and the instant at which it was due.
-pub type Beat = (u64, Duration);
+pub type Heartbeat = (u64, Duration);
 
 /// Most beats that were missed in a row and are told.
 const MOST_MISSED: u64 = 1200;
@@ -34,7 +34,7 @@ const MOST_MISSED: u64 = 1200;
 ///
 /// # Errors
 /// If there can be no more threads.
-pub fn heart() -> io::Result<watch::Receiver<Beat>> {
+pub fn start_heartbeat() -> io::Result<watch::Receiver<Heartbeat>> {
     let (beat, beats) = watch::channel((0, Duration::ZERO));
     thread::Builder::new().name("heart".into()).spawn(move || {
         for number in 1.. {
@@ -50,7 +50,7 @@ pub fn heart() -> io::Result<watch::Receiver<Beat>> {
 
 /// Tells `observe` at each beat how late this event loop got to it: what a socket waits too. Ends with
 /// the heart.
-pub async fn watch_lag(mut beats: watch::Receiver<Beat>, observe: impl Fn(Duration)) {
+pub async fn watch_lag(mut beats: watch::Receiver<Heartbeat>, observe: impl Fn(Duration)) {
     let (mut seen, _) = *beats.borrow_and_update();
     while beats.changed().await.is_ok() {
         let at = now();
@@ -75,7 +75,7 @@ mod tests {
     #[tokio::test]
     async fn a_loop_that_is_busy_is_late_for_each_beat() {
         let lags = Arc::<Mutex<Vec<Duration>>>::default();
-        let (beats, ours) = (heart().unwrap(), Arc::clone(&lags));
+        let (beats, ours) = (start_heartbeat().unwrap(), Arc::clone(&lags));
         let watching = tokio::spawn(watch_lag(beats, move |lag| ours.lock().unwrap().push(lag)));
         tokio::time::sleep(Duration::from_millis(120)).await;
         let start = now();

@@ -1,6 +1,6 @@
 //! A socket whose reads and writes are stamped.
 
-use super::Stamps;
+use super::SocketTimestamps;
 use super::receive::{Received, receive};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
@@ -47,7 +47,7 @@ impl AsRawFd for Socket {
 #[derive(Debug)]
 pub(super) struct RawIo {
     socket: Socket,
-    pub stamps: Arc<Stamps>,
+    pub stamps: Arc<SocketTimestamps>,
 }
 
 impl RawIo {

@@ -33,7 +33,7 @@ pub(super) struct Received {
 /// Prepares a socket, or with a listening socket all that it accepts (Linux has them inherit it): tokens
 /// must not wait for Nagle's algorithm, and with `stamps` the kernel is asked to stamp what arrives
 /// (`SO_TIMESTAMPNS`, socket(7)). Where it refuses, reads have no stamp.
-pub fn prepare(socket: &impl AsFd, stamps: bool) {
+pub fn set_socket_options(socket: &impl AsFd, stamps: bool) {
     // A socket that was reset in the meantime refuses; its first read will say so.
     let _ = setsockopt(socket, TcpNoDelay, &true);
     if stamps {

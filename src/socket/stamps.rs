@@ -18,7 +18,7 @@ use streamgauge_core::meter::Arrival;
 /// What each read touches is side by side, and what each write does.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub struct Stamps {
+pub struct SocketTimestamps {
     reads: AtomicU64,
     read_at: AtomicU64,
     /// When we got what the latest read brought, and the one before.
@@ -58,7 +58,7 @@ fn nanos(instant: Duration) -> u64 {
     instant.as_secs().saturating_mul(1_000_000_000).saturating_add(instant.subsec_nanos().into())
 }
 
-impl Stamps {
+impl SocketTimestamps {
     /// The latest read.
     pub fn last_read(&self) -> Arrival {
         let (at, taken) = (self.read_at.load(Relaxed), self.taken_at.load(Relaxed));
@@ -83,26 +83,26 @@ impl Stamps {
 
     /// When the first byte of the current head was read. Bytes that were read together with the
     /// message before (a pipelined request) arrived with the latest read.
-    pub fn head_began(&self) -> Duration {
+    pub fn head_arrived_at(&self) -> Duration {
         instant(&self.head_at).unwrap_or_else(|| self.last_read().at)
     }
 
     /// For how long, in all, bytes were ready and the peer took none.
-    pub fn stalled(&self) -> Duration {
+    pub fn stall_time(&self) -> Duration {
         let since = Duration::from_nanos(self.stalled_since.load(Acquire));
         let ongoing = if since.is_zero() { since } else { now().saturating_sub(since) };
         Duration::from_nanos(self.stalled.load(Acquire)) + ongoing
     }
 
     /// A frame that arrived at `at` was handed over to be written.
-    pub fn handed_over(&self, at: Duration) {
+    pub fn frame_queued(&self, at: Duration) {
         if add(&self.handed, 1) == 0 {
             self.handed_since.store(nanos(at), Relaxed);
         }
     }
 
     /// Ready once all that was handed over is written to the socket.
-    pub fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+    pub fn poll_all_written(&self, cx: &Context<'_>) -> Poll<()> {
         if self.handed.load(Relaxed) == 0 {
             return Poll::Ready(());
         }

@@ -11,7 +11,7 @@ use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
 use super::{PeekBody, Tap};
 use crate::metrics::{Phase, Series};
-use crate::socket::{self, Stamps};
+use crate::socket::{self, SocketTimestamps};
 use asked::{Arrived, Asked};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
@@ -37,7 +37,7 @@ const MAX_METHOD: usize = 32;
 /// our shutdown cut it.
 #[derive(Debug)]
 pub struct Measurement {
-    client: Arc<Stamps>,
+    client: Arc<SocketTimestamps>,
     /// `None` once the end was recorded.
     state: Option<Box<State>>,
 }
@@ -47,8 +47,8 @@ pub struct Measurement {
 #[derive(Debug)]
 #[repr(C)]
 struct State {
-    client: Arc<Stamps>,
-    upstream: Option<Arc<Stamps>>,
+    client: Arc<SocketTimestamps>,
+    upstream: Option<Arc<SocketTimestamps>>,
     tap: Arc<Tap>,
     side: Arc<RequestSide>,
     series: Option<Arc<Series>>,
@@ -86,7 +86,7 @@ struct State {
 
 impl Measurement {
     /// A request arrived on a client's socket.
-    pub fn arrive(tap: &Arc<Tap>, client: &Arc<Stamps>, head: &request::Parts) -> Self {
+    pub fn arrive(tap: &Arc<Tap>, client: &Arc<SocketTimestamps>, head: &request::Parts) -> Self {
         let arrived = Arrived::now(client, head.version);
         // A fault of ours here costs what the request is, and it is still forwarded and counted.
         let look = AssertUnwindSafe(|| Asked::of(tap, head, &arrived));
@@ -102,7 +102,7 @@ impl Measurement {
     }
 
     /// The stamps of the client's socket.
-    pub fn client(&self) -> &Arc<Stamps> {
+    pub fn client(&self) -> &Arc<SocketTimestamps> {
         &self.client
     }
 
@@ -131,7 +131,7 @@ impl Measurement {
     }
 
     /// The upstream's head arrived, on a socket with these stamps.
-    pub fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
+    pub fn head(&mut self, head: &response::Parts, upstream: &Arc<SocketTimestamps>) {
         if let Some(state) = &mut self.state {
             state.guarded(|state| state.head(head, upstream));
         }
@@ -193,7 +193,7 @@ impl Drop for Measurement {
 impl State {
     fn new(
         tap: &Arc<Tap>,
-        client: &Arc<Stamps>,
+        client: &Arc<SocketTimestamps>,
         head: &request::Parts,
         arrived: Arrived,
         asked: Asked,
@@ -209,7 +209,7 @@ impl State {
             route,
             start,
             asked: start,
-            stalled_before: (head.version != Version::HTTP_2).then(|| client.stalled()),
+            stalled_before: (head.version != Version::HTTP_2).then(|| client.stall_time()),
             time,
             method: head.method.clone(),
             before,
@@ -229,7 +229,7 @@ impl State {
         }
     }
 
-    fn head(&mut self, head: &response::Parts, upstream: &Arc<Stamps>) {
+    fn head(&mut self, head: &response::Parts, upstream: &Arc<SocketTimestamps>) {
         let arrival = upstream.last_read();
         let at = arrival.at;
         self.unstamped |= !arrival.stamped;
@@ -298,7 +298,7 @@ impl State {
     fn data(&mut self, bytes: &[u8]) {
         let Some(upstream) = &self.upstream else { return };
         let arrival = upstream.last_read();
-        self.client.handed_over(arrival.at);
+        self.client.frame_queued(arrival.at);
         self.bytes_down += bytes.len() as u64;
         self.tap.series.bytes_down.inc_by(bytes.len() as u64);
         self.guarded(|state| state.read(arrival, bytes));
@@ -438,7 +438,7 @@ impl State {
         let since = |at: Duration| at.saturating_sub(self.start).as_secs_f64();
         let stalled = self
             .stalled_before
-            .map_or(Duration::ZERO, |before| self.client.stalled().saturating_sub(before));
+            .map_or(Duration::ZERO, |before| self.client.stall_time().saturating_sub(before));
         Record {
             time: self.time,
             id: self.tap.next_id(),

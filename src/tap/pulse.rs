@@ -2,7 +2,7 @@
 
 use super::lock;
 use crate::metrics::{Series, StallCounter};
-use crate::socket::Stamps;
+use crate::socket::SocketTimestamps;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,7 +31,7 @@ struct Pulse {
     /// nothing; 0 if none is. The lowest bit is [`COUNTED`], so that who counts a gap and who ends it
     /// cannot miss each other.
     awaited: AtomicU64,
-    client: Arc<Stamps>,
+    client: Arc<SocketTimestamps>,
     stalls: StallCounter,
 }
 
@@ -50,7 +50,7 @@ impl Pulses {
     }
 
     /// Watches a stream to this client, which has its first output.
-    pub fn watch(self: &Arc<Self>, client: &Arc<Stamps>, series: &Series) -> Box<Watch> {
+    pub fn watch(self: &Arc<Self>, client: &Arc<SocketTimestamps>, series: &Series) -> Box<Watch> {
         let pulse = Arc::new(Pulse {
             awaited: AtomicU64::new(0),
             client: Arc::clone(client),
@@ -79,7 +79,7 @@ impl Pulse {
         if seen == 0 {
             return Duration::ZERO;
         }
-        let now = now.saturating_sub(self.client.stalled());
+        let now = now.saturating_sub(self.client.stall_time());
         let silence = now.saturating_sub(Duration::from_nanos(seen));
         let is_new = seen & COUNTED == 0 && silence > threshold + GRACE;
         // Output that has come meanwhile says for itself what gap it ended.
@@ -103,7 +103,7 @@ impl Pulse {
 impl Watch {
     /// A read was accounted for.
     pub fn read(&mut self, tally: &Tally, arrival: Arrival, start: Duration) {
-        let held = self.pulse.client.stalled();
+        let held = self.pulse.client.stall_time();
         if let Some(Heard { gap, awaited }) = self.flow.read(tally, arrival, start, held) {
             self.pulse.beat(gap, awaited, self.pulses.threshold);
         }
@@ -111,7 +111,7 @@ impl Watch {
 
     /// The stream has ended.
     pub fn end(&mut self, now: Duration) {
-        let gap = self.flow.end(now, self.pulse.client.stalled());
+        let gap = self.flow.end(now, self.pulse.client.stall_time());
         self.pulse.beat(gap, None, self.pulses.threshold);
     }
 }

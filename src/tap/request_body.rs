@@ -1,7 +1,7 @@
 //! The request's body, read as it passes.
 
 use super::request_side::{RequestFault, RequestSide};
-use crate::socket::Stamps;
+use crate::socket::SocketTimestamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::future::poll_fn;
@@ -19,11 +19,15 @@ const MAX_PEEK: usize = 256 * 1024;
 pub struct PeekBody {
     body: Incoming,
     side: Arc<RequestSide>,
-    client: Arc<Stamps>,
+    client: Arc<SocketTimestamps>,
 }
 
 impl PeekBody {
-    pub(super) fn new(body: Incoming, side: Arc<RequestSide>, client: Arc<Stamps>) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        side: Arc<RequestSide>,
+        client: Arc<SocketTimestamps>,
+    ) -> Self {
         let this = Self { body, side, client };
         if this.body.is_end_stream() {
             this.complete();

@@ -3,7 +3,7 @@
 use super::queue::{Place, has_queue};
 use super::{Tap, lock};
 use crate::metrics::{ArrivalSeries, Phase};
-use crate::socket::{self, Stamps};
+use crate::socket::{self, SocketTimestamps};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -152,7 +152,7 @@ impl RequestSide {
     }
 
     /// All that the upstream's connection was handed is written to its socket, with these stamps.
-    pub fn flushed(&self, upstream: &Stamps) {
+    pub fn flushed(&self, upstream: &SocketTimestamps) {
         let mut progress = self.progress();
         // The first flush after the end is the one that tells.
         if progress.is_read

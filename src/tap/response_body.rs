@@ -71,7 +71,7 @@ impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
                 }
             }
         }
-        ready!(this.measurement.client().poll_written(cx));
+        ready!(this.measurement.client().poll_all_written(cx));
         Poll::Ready(this.error.take().map(Err))
     }
 

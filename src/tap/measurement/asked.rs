@@ -3,7 +3,7 @@
 use super::super::before::Before;
 use super::super::cold_request::ColdRequest;
 use super::Tap;
-use crate::socket::{self, Stamps};
+use crate::socket::{self, SocketTimestamps};
 use hyper::http::{Version, request};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,11 +18,11 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    pub fn now(client: &Stamps, version: Version) -> Self {
+    pub fn now(client: &SocketTimestamps, version: Version) -> Self {
         let start = match version {
             // Other requests are on the connection, so that only the latest read is surely of this one.
             Version::HTTP_2 => client.last_read().at,
-            _ => client.head_began(),
+            _ => client.head_arrived_at(),
         };
         let elapsed = socket::now().saturating_sub(start);
         let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed);
