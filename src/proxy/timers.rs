@@ -22,15 +22,15 @@ impl Timers {
         Self(runtime)
     }
 
-    pub(super) fn sleep(&self, duration: Duration) -> Sleep {
+    pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
         self.there(|| sleep(duration))
     }
 
-    pub(super) fn timeout<F: Future>(&self, most: Duration, future: F) -> Timeout<F> {
+    pub(crate) fn timeout<F: Future>(&self, most: Duration, future: F) -> Timeout<F> {
         self.there(|| timeout(most, future))
     }
 
-    pub(super) fn interval(&self, period: Duration) -> Interval {
+    pub(crate) fn interval(&self, period: Duration) -> Interval {
         self.there(|| interval(period))
     }
 

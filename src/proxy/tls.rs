@@ -1,6 +1,6 @@
 //! TLS: what is trusted, and what we show.
 
-use super::connector::{HTTP_1, HTTP_2};
+use super::upstream::{ALPN_HTTP_1, ALPN_HTTP_2};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl TlsFiles {
             .with_no_client_auth()
             .with_single_cert(certs, private);
         let mut config = config.map_err(|error| TlsError::of(key, error))?;
-        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
+        config.alpn_protocols = vec![ALPN_HTTP_2.to_vec(), ALPN_HTTP_1.to_vec()];
         Ok(Arc::new(config))
     }
 }
@@ -64,7 +64,7 @@ impl TlsFiles {
 ///
 /// # Errors
 /// If the file cannot be used, or nothing is trusted in the end.
-pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -89,7 +89,7 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
 }
 
 /// The name that the server's certificate must be for.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     ServerName::try_from(host.to_owned()).map_err(|error| TlsError::of(Path::new(host), error))
 }
 
@@ -110,6 +110,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 /// Whether this is TLS' own complaint, and not the connection's.
-pub(super) fn is_tls(error: &io::Error) -> bool {
+pub(crate) fn is_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
 }

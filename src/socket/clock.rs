@@ -28,14 +28,14 @@ pub fn now() -> Duration {
 /// What the wall's clock shows when ours shows 0, as far as it was known at `taken`. It changes only
 /// when the wall's clock is set: what adjusts its speed adjusts the monotonic clock alike.
 #[derive(Debug, Clone, Copy)]
-struct Epoch {
+struct WallClockOffset {
     wall: Duration,
     taken: Duration,
     /// The wall's clock was set before this: stamps from then cannot be placed.
     trusted_from: Duration,
 }
 
-impl Epoch {
+impl WallClockOffset {
     /// Reads both clocks; of three looks, the one with the least time between its readings.
     fn take() -> Self {
         let look = || {
@@ -69,7 +69,7 @@ impl Epoch {
 /// `now`. `None` if the wall's clock was set since the stamp, so that nobody knows.
 pub(super) fn instant_of(stamp: Duration, now: Duration) -> Option<Duration> {
     thread_local! {
-        static EPOCH: Cell<Option<Epoch>> = const { Cell::new(None) };
+        static EPOCH: Cell<Option<WallClockOffset>> = const { Cell::new(None) };
     }
     let before = EPOCH.get();
     if let Some(epoch) = before.filter(|epoch| now.saturating_sub(epoch.taken) < KNOWN_FOR) {
@@ -78,7 +78,7 @@ pub(super) fn instant_of(stamp: Duration, now: Duration) -> Option<Duration> {
             return Some(at);
         }
     }
-    let mut epoch = Epoch::take();
+    let mut epoch = WallClockOffset::take();
     if let Some(before) = before {
         let was_set = before.wall.abs_diff(epoch.wall) > PRECISION;
         epoch.trusted_from = if was_set { epoch.taken } else { before.trusted_from };
@@ -97,8 +97,8 @@ mod tests {
         // A look that is interrupted between its readings says no, which costs time and no truth.
         let looks = |off: Duration| {
             (0..20).any(|_| {
-                let epoch = Epoch::take();
-                Epoch { wall: epoch.wall + off, ..epoch }.holds(now())
+                let epoch = WallClockOffset::take();
+                WallClockOffset { wall: epoch.wall + off, ..epoch }.holds(now())
             })
         };
         assert!(looks(Duration::ZERO));

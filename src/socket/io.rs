@@ -27,13 +27,13 @@ pub type OnForwarded = Arc<dyn Fn(Duration, u64) + Send + Sync>;
 
 /// A connection that stamps its reads and writes.
 pub struct TimestampedIo {
-    layer: Layer,
+    layer: IoLayer,
     stamps: Arc<SocketTimestamps>,
     on_forwarded: Option<OnForwarded>,
 }
 
 #[derive(Debug)]
-enum Layer {
+enum IoLayer {
     Plain(RawIo),
     Tls(Box<TlsStream<RawIo>>),
 }
@@ -64,7 +64,7 @@ impl TimestampedIo {
 
     fn new(raw: RawIo, on_forwarded: Option<OnForwarded>) -> Self {
         let stamps = Arc::clone(&raw.stamps);
-        Self { layer: Layer::Plain(raw), stamps, on_forwarded }
+        Self { layer: IoLayer::Plain(raw), stamps, on_forwarded }
     }
 
     /// Speaks TLS from here on, with a client.
@@ -73,7 +73,7 @@ impl TimestampedIo {
     /// If the client does not, or not as it should.
     pub async fn accept_tls(self, tls: &TlsAcceptor) -> io::Result<Self> {
         let Self { layer, stamps, on_forwarded } = self;
-        let Layer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let IoLayer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
         let stream = tls.accept(raw).await?;
         Ok(Self::secured(stream.into(), stamps, on_forwarded))
     }
@@ -89,7 +89,7 @@ impl TimestampedIo {
         protocols: Vec<Vec<u8>>,
     ) -> io::Result<Self> {
         let Self { layer, stamps, on_forwarded } = self;
-        let Layer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let IoLayer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
         let stream = tls.with_alpn(protocols).connect(name, raw).await?;
         Ok(Self::secured(stream.into(), stamps, on_forwarded))
     }
@@ -101,14 +101,14 @@ impl TimestampedIo {
     ) -> Self {
         // What was read so far is the handshake's.
         stamps.expect_head();
-        Self { layer: Layer::Tls(Box::new(stream)), stamps, on_forwarded }
+        Self { layer: IoLayer::Tls(Box::new(stream)), stamps, on_forwarded }
     }
 
     /// The protocol that TLS has agreed on.
     pub fn protocol(&self) -> Option<&[u8]> {
         match &self.layer {
-            Layer::Plain(_) => None,
-            Layer::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            IoLayer::Plain(_) => None,
+            IoLayer::Tls(stream) => stream.get_ref().1.alpn_protocol(),
         }
     }
 
@@ -126,8 +126,8 @@ impl TimestampedIo {
         take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         match &mut self.layer {
-            Layer::Plain(raw) => raw.poll_receive(cx, most, take),
-            Layer::Tls(stream) => poll_decrypted(stream, cx, most, take),
+            IoLayer::Plain(raw) => raw.poll_receive(cx, most, take),
+            IoLayer::Tls(stream) => poll_decrypted(stream, cx, most, take),
         }
     }
 
@@ -141,7 +141,7 @@ impl TimestampedIo {
         most: usize,
         take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
-        if let Layer::Plain(raw) = &self.layer {
+        if let IoLayer::Plain(raw) = &self.layer {
             let is_ready = raw.is_readable();
             if *watched && !is_ready {
                 return Poll::Pending;
@@ -156,15 +156,15 @@ impl TimestampedIo {
     /// Writes what the connection takes of `bytes`; see [`poll_sent`](Self::poll_sent).
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.layer {
-            Layer::Plain(raw) => raw.poll_send(cx, bytes),
-            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            IoLayer::Plain(raw) => raw.poll_send(cx, bytes),
+            IoLayer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
     /// To be called when [`poll_send`](Self::poll_send) has taken all: ready once the socket has it too,
     /// which without TLS is at once.
     pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Layer::Tls(stream) = &mut self.layer {
+        if let IoLayer::Tls(stream) = &mut self.layer {
             ready!(Pin::new(&mut **stream).poll_flush(cx))?;
         }
         self.forwarded();
@@ -220,8 +220,8 @@ impl Write for TimestampedIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.layer {
-            Layer::Plain(raw) => Pin::new(raw).poll_write(cx, buf),
-            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
+            IoLayer::Plain(raw) => Pin::new(raw).poll_write(cx, buf),
+            IoLayer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
@@ -231,15 +231,15 @@ impl Write for TimestampedIo {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.layer {
-            Layer::Plain(raw) => Pin::new(raw).poll_write_vectored(cx, bufs),
-            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
+            IoLayer::Plain(raw) => Pin::new(raw).poll_write_vectored(cx, bufs),
+            IoLayer::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.layer {
-            Layer::Plain(raw) => raw.is_write_vectored(),
-            Layer::Tls(stream) => stream.is_write_vectored(),
+            IoLayer::Plain(raw) => raw.is_write_vectored(),
+            IoLayer::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -250,8 +250,8 @@ impl Write for TimestampedIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.layer {
-            Layer::Plain(raw) => Pin::new(raw).poll_shutdown(cx),
-            Layer::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            IoLayer::Plain(raw) => Pin::new(raw).poll_shutdown(cx),
+            IoLayer::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A socket whose reads and writes are stamped.
 
 use super::SocketTimestamps;
-use super::receive::{Received, receive};
+use super::receive::{SocketRead, receive};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
@@ -66,7 +66,7 @@ impl RawIo {
             ready!(either!(&self.socket, io => io.poll_read_ready(cx)))?;
             let mut received = None;
             let read = || {
-                let Received { bytes, drained } = receive(&self.socket, most, |bytes, stamp| {
+                let SocketRead { bytes, drained } = receive(&self.socket, most, |bytes, stamp| {
                     if !bytes.is_empty() {
                         self.stamps.note_read(stamp);
                         take(bytes);

@@ -17,14 +17,14 @@ const CONTROL: usize = 64;
 /// A buffer that all sockets of a thread read into, so that none needs one of its own while it is
 /// silent. Aligned as control messages are.
 #[repr(align(16))]
-struct Scratch {
+struct ReadScratch {
     control: [u8; CONTROL],
     data: [u8; MAX_READ],
 }
 
 /// What a read brought.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Received {
+pub(super) struct SocketRead {
     pub bytes: usize,
     /// The socket held no more than this.
     pub drained: bool,
@@ -48,13 +48,13 @@ pub(super) fn receive(
     socket: &impl AsRawFd,
     most: usize,
     take: impl FnOnce(&[u8], Option<Duration>),
-) -> io::Result<Received> {
+) -> io::Result<SocketRead> {
     thread_local! {
-        static SCRATCH: RefCell<Box<Scratch>> =
-            RefCell::new(Box::new(Scratch { control: [0; CONTROL], data: [0; MAX_READ] }));
+        static SCRATCH: RefCell<Box<ReadScratch>> =
+            RefCell::new(Box::new(ReadScratch { control: [0; CONTROL], data: [0; MAX_READ] }));
     }
     SCRATCH.with_borrow_mut(|scratch| {
-        let Scratch { control, data } = &mut **scratch;
+        let ReadScratch { control, data } = &mut **scratch;
         let most = most.min(MAX_READ);
         let (data, _) = data.split_at_mut(most);
         let mut slices = [IoSliceMut::new(data)];
@@ -64,7 +64,7 @@ pub(super) fn receive(
         let stamp = message.cmsgs().ok().and_then(|mut messages| messages.find_map(stamp_of));
         take(data.get(..bytes).unwrap_or_default(), stamp);
         // A read of a stream that fills less than its buffer has emptied the socket (epoll(7)).
-        Ok(Received { bytes, drained: bytes > 0 && bytes < most })
+        Ok(SocketRead { bytes, drained: bytes > 0 && bytes < most })
     })
 }
 

@@ -22,7 +22,6 @@ pub mod protobuf;
 pub mod request_start;
 mod shape;
 pub mod sse;
-pub mod start_time;
 pub mod utf8;
 pub mod websocket;
 

@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// A connection that can be told to end after its current request.
-pub(super) trait Graceful: Future {
+pub(crate) trait Graceful: Future {
     fn shut_down(self: Pin<&mut Self>);
 }
 
 /// The open connections of one worker's listener. A connection that runs looks at a flag, and at
 /// nothing else: hyper-util's `GracefulShutdown` looks at a channel with a lock each time.
 #[derive(Debug, Default)]
-pub(super) struct Drain {
+pub(crate) struct Drain {
     begun: AtomicBool,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenConnections {
     /// The task of each connection.
     tasks: HashMap<u64, Waker>,
     next: u64,
@@ -37,7 +37,7 @@ impl Drain {
         let mut told = false;
         poll_fn(move |cx| {
             if guest.is_none() {
-                guest = Some(Guest::new(Arc::clone(&self), cx));
+                guest = Some(RegisteredConnection::new(Arc::clone(&self), cx));
             }
             if !told && self.begun.load(Relaxed) {
                 told = true;
@@ -65,18 +65,18 @@ impl Drain {
         .await;
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An open connection's entry, from its first poll on: a task keeps its waker.
-struct Guest {
+struct RegisteredConnection {
     drain: Arc<Drain>,
     id: u64,
 }
 
-impl Guest {
+impl RegisteredConnection {
     fn new(drain: Arc<Drain>, cx: &Context<'_>) -> Self {
         let id = {
             let mut open = drain.open();
@@ -89,7 +89,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for RegisteredConnection {
     fn drop(&mut self) {
         let waiting = {
             let mut open = self.drain.open();

@@ -1,7 +1,7 @@
 //! A request of our own to the upstream, on a connection of its own.
 
-use super::UpstreamConfig;
-use super::connector::{Connected, Http2Mode, Protocol};
+use crate::proxy::upstream::UpstreamConfig;
+use crate::proxy::upstream::{Http2Mode, NewConnection, UpstreamProtocol};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -13,13 +13,17 @@ use std::future::Future;
 use std::pin::pin;
 
 /// By what a request of our own goes.
-pub(super) fn own_protocol(config: &UpstreamConfig) -> Protocol {
-    if config.http2 == Http2Mode::Always { Protocol::Http2 } else { Protocol::Http1 }
+pub(crate) fn own_protocol(config: &UpstreamConfig) -> UpstreamProtocol {
+    if config.http2 == Http2Mode::Always {
+        UpstreamProtocol::Http2
+    } else {
+        UpstreamProtocol::Http1
+    }
 }
 
 /// Asks for this path: what `read` makes of the answer; `None` if there is none, or none that is HTTP.
-pub(super) async fn get<T, F>(
-    connected: Connected,
+pub(crate) async fn get<T, F>(
+    connected: NewConnection,
     path: &str,
     config: &UpstreamConfig,
     read: impl FnOnce(Response<Incoming>) -> F,
@@ -27,7 +31,7 @@ pub(super) async fn get<T, F>(
 where
     F: Future<Output = Option<T>>,
 {
-    let Connected { io, is_http2 } = connected;
+    let NewConnection { io, is_http2 } = connected;
     if is_http2 {
         let request = Request::get(format!("{}://{}{path}", config.scheme(), config.authority()));
         let request = request.version(Version::HTTP_2).body(Empty::<Bytes>::new()).ok()?;

@@ -2,10 +2,10 @@
 //! request is still being sent on the same connection, one by HTTP/2, and all that go to a client by
 //! HTTP/2. Other streams have a shorter way (see [`Relay`](super::relay::Relay)).
 
-use super::exchange::{Connection, Exchange};
-use super::headers;
-use super::multiplex::Lease;
-use super::pool::UpstreamPool;
+use crate::proxy::forward::headers;
+use crate::proxy::handover::{UpstreamConnection, UpstreamExchange};
+use crate::proxy::upstream::Http2Slot;
+use crate::proxy::upstream::UpstreamPool;
 use crate::socket::SocketTimestamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -18,19 +18,19 @@ use std::task::{Context, Poll, ready};
 #[derive(Debug)]
 pub(crate) struct UpstreamBody {
     body: Incoming,
-    source: Option<Source>,
+    source: Option<BodySource>,
     upstream: Arc<UpstreamPool>,
     has_length: bool,
 }
 
 /// What an answer comes by.
 #[derive(Debug)]
-pub(super) enum Source {
-    Http1(Exchange),
-    Http2(Lease),
+pub(crate) enum BodySource {
+    Http1(UpstreamExchange),
+    Http2(Http2Slot),
 }
 
-impl Source {
+impl BodySource {
     /// Of the socket.
     pub fn stamps(&self) -> &Arc<SocketTimestamps> {
         match self {
@@ -41,8 +41,8 @@ impl Source {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(body: Incoming, source: Source, upstream: Arc<UpstreamPool>) -> Self {
-        if let Source::Http1(exchange) = &source {
+    pub(crate) fn new(body: Incoming, source: BodySource, upstream: Arc<UpstreamPool>) -> Self {
+        if let BodySource::Http1(exchange) = &source {
             exchange.pass().open();
         }
         let has_length = body.size_hint().exact().is_some();
@@ -50,12 +50,12 @@ impl UpstreamBody {
     }
 
     /// Keeps the connection if the body is over and the connection can take another request.
-    pub(super) fn release(&mut self, cx: &mut Context<'_>) {
-        if let Some(Source::Http1(mut exchange)) = self.source.take() {
+    pub(crate) fn release(&mut self, cx: &mut Context<'_>) {
+        if let Some(BodySource::Http1(mut exchange)) = self.source.take() {
             // A connection cannot be kept while the request is still being sent.
             exchange.drive(cx);
             if exchange.is_ready() {
-                self.upstream.give_back(Connection::Http(exchange), !self.has_length);
+                self.upstream.give_back(UpstreamConnection::Http(exchange), !self.has_length);
             }
         }
     }
@@ -72,7 +72,7 @@ impl Body for UpstreamBody {
         let Self { body, source, .. } = &mut *self;
         let mut frame = Pin::new(&mut *body).poll_frame(cx);
         if frame.is_pending()
-            && let Some(Source::Http1(exchange)) = source
+            && let Some(BodySource::Http1(exchange)) = source
         {
             exchange.drive(cx);
             frame = Pin::new(&mut *body).poll_frame(cx);

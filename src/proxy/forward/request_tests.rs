@@ -29,7 +29,7 @@ fn head(version: Version, uri: &str, lines: &[(&str, &str)]) -> request::Parts {
 fn refused(version: Version, uri: &str, lines: &[(&str, &str)]) -> bool {
     let mut head = head(version, uri, lines);
     let prepared = prepare(&mut head, false, &config(Http2Mode::Auto, false));
-    matches!(prepared, Err(Refusal::BadRequest(_)))
+    matches!(prepared, Err(ErrorResponse::BadRequest(_)))
 }
 
 fn lines(head: &request::Parts) -> Vec<String> {
@@ -66,7 +66,7 @@ fn and_one_by_http1_becomes_one_by_http2() {
     ];
     let mut head = head(Version::HTTP_11, "/v1?q", &given);
     let config = config(Http2Mode::Always, true);
-    assert_eq!(prepare(&mut head, true, &config).unwrap().protocol, Protocol::Http2);
+    assert_eq!(prepare(&mut head, true, &config).unwrap().protocol, UpstreamProtocol::Http2);
     to_http2(&mut head, &config).unwrap();
     assert_eq!(head.uri.to_string(), "https://h:1/v1?q");
     assert_eq!(lines(&head), ["a: 1", "te: trailers"]);
@@ -78,13 +78,13 @@ fn which_protocol() {
     let json = ("content-type", "application/json");
     let web = ("content-type", "application/grpc-web+proto");
     let cases = [
-        (Http2Mode::Auto, false, Version::HTTP_2, json, Protocol::Http1),
-        (Http2Mode::Auto, false, Version::HTTP_2, grpc, Protocol::Http2),
-        (Http2Mode::Auto, false, Version::HTTP_2, web, Protocol::Http1),
-        (Http2Mode::Auto, false, Version::HTTP_11, grpc, Protocol::Http1),
-        (Http2Mode::Auto, true, Version::HTTP_11, json, Protocol::Negotiated),
-        (Http2Mode::Always, false, Version::HTTP_11, json, Protocol::Http2),
-        (Http2Mode::Never, true, Version::HTTP_2, grpc, Protocol::Http1),
+        (Http2Mode::Auto, false, Version::HTTP_2, json, UpstreamProtocol::Http1),
+        (Http2Mode::Auto, false, Version::HTTP_2, grpc, UpstreamProtocol::Http2),
+        (Http2Mode::Auto, false, Version::HTTP_2, web, UpstreamProtocol::Http1),
+        (Http2Mode::Auto, false, Version::HTTP_11, grpc, UpstreamProtocol::Http1),
+        (Http2Mode::Auto, true, Version::HTTP_11, json, UpstreamProtocol::Negotiated),
+        (Http2Mode::Always, false, Version::HTTP_11, json, UpstreamProtocol::Http2),
+        (Http2Mode::Never, true, Version::HTTP_2, grpc, UpstreamProtocol::Http1),
     ];
     for (http2, tls, version, kind, expected) in cases {
         let mut head = head(version, "http://h/", &[kind, ("host", "h")]);
@@ -102,7 +102,7 @@ fn an_upgrade_goes_by_http1() {
         let mut head = head(Version::HTTP_11, "/", &given);
         let prepared = prepare(&mut head, false, &config(http2, true)).unwrap();
         assert_eq!(prepared.upgrade.is_some(), upgrades);
-        assert_eq!(prepared.protocol == Protocol::Http1, upgrades);
+        assert_eq!(prepared.protocol == UpstreamProtocol::Http1, upgrades);
         assert_eq!(head.headers.contains_key("upgrade"), upgrades);
     }
 }

@@ -1,7 +1,7 @@
 //! How a client's connection passes from hyper to what carries on without it: a stream, or a tunnel.
 
-use super::relay::Stream;
-use super::tunnel::Switched;
+use crate::proxy::body::StreamResponse;
+use crate::proxy::body::UpgradedUpstream;
 use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
@@ -15,32 +15,32 @@ use std::task::{Context, Poll};
 
 /// What goes on without hyper behind the head of an answer.
 #[derive(Debug)]
-pub(super) enum Handed {
-    Stream(Stream),
-    Tunnel(Switched),
+pub(crate) enum Takeover {
+    Stream(StreamResponse),
+    Tunnel(UpgradedUpstream),
 }
 
 /// Where it waits until hyper has written that head.
 #[derive(Debug, Default)]
-pub(super) struct Handover {
-    handed: Mutex<Option<Handed>>,
+pub(crate) struct ResponseHandover {
+    handed: Mutex<Option<Takeover>>,
     /// There is one: what hyper writes from now on is its head, and kept for it.
     begun: AtomicBool,
     /// hyper has written all of the head.
     ready: AtomicBool,
 }
 
-impl Handover {
+impl ResponseHandover {
     /// The body to give to hyper in the place of this.
-    pub fn hand_over(&self, handed: Handed) -> HandedOver {
-        let is_tunnel = matches!(handed, Handed::Tunnel(_));
+    pub fn hand_over(&self, handed: Takeover) -> DetachedBody {
+        let is_tunnel = matches!(handed, Takeover::Tunnel(_));
         *self.handed() = Some(handed);
         self.begun.store(true, Relaxed);
-        HandedOver { is_tunnel }
+        DetachedBody { is_tunnel }
     }
 
     /// What goes on, once its head is written.
-    pub fn take(&self) -> Option<Handed> {
+    pub fn take(&self) -> Option<Takeover> {
         if !self.ready.swap(false, Relaxed) {
             return None;
         }
@@ -48,7 +48,7 @@ impl Handover {
         self.handed().take()
     }
 
-    fn handed(&self) -> MutexGuard<'_, Option<Handed>> {
+    fn handed(&self) -> MutexGuard<'_, Option<Takeover>> {
         self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,12 +56,12 @@ impl Handover {
 /// A body of which hyper gets to see nothing: by the time that it is wanted, hyper has written the head,
 /// and gives up the connection.
 #[derive(Debug)]
-pub(crate) struct HandedOver {
+pub(crate) struct DetachedBody {
     /// Behind a 101 there is no body.
     is_tunnel: bool,
 }
 
-impl Body for HandedOver {
+impl Body for DetachedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -78,17 +78,17 @@ impl Body for HandedOver {
 }
 
 /// The client's socket, as hyper sees it.
-pub(super) struct ClientIo {
+pub(crate) struct ClientIo {
     pub io: TimestampedIo,
     /// What was read already, and hyper has not seen yet.
     pub ahead: Bytes,
     /// The head that is kept for what comes behind it.
     pub head: BytesMut,
-    handover: Arc<Handover>,
+    handover: Arc<ResponseHandover>,
 }
 
 impl ClientIo {
-    pub fn new(io: TimestampedIo, ahead: Bytes, handover: &Arc<Handover>) -> Self {
+    pub fn new(io: TimestampedIo, ahead: Bytes, handover: &Arc<ResponseHandover>) -> Self {
         Self { io, ahead, head: BytesMut::new(), handover: Arc::clone(handover) }
     }
 }

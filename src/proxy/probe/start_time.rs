@@ -7,7 +7,7 @@ const MAX_LINE: usize = 1024;
 
 /// Looks for the start time in a page, split at any byte.
 #[derive(Debug, Default)]
-pub struct StartTime {
+pub struct StartTimeScanner {
     /// The front of the current line.
     line: Vec<u8>,
     /// It is longer than [`MAX_LINE`].
@@ -17,7 +17,7 @@ pub struct StartTime {
     differs: bool,
 }
 
-impl StartTime {
+impl StartTimeScanner {
     /// The next bytes of the page.
     pub fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn told(pieces: &[&[u8]]) -> Option<f64> {
-        let mut start = StartTime::default();
+        let mut start = StartTimeScanner::default();
         pieces.iter().for_each(|piece| start.push(piece));
         start.end()
     }
@@ -138,7 +138,7 @@ mod tests {
             let page = page.as_bytes();
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(page.len())).collect();
             cuts.sort_unstable();
-            let mut start = StartTime::default();
+            let mut start = StartTimeScanner::default();
             let mut from = 0;
             for cut in cuts {
                 start.push(&page[from..cut]);

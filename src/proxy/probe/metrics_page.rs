@@ -1,9 +1,10 @@
 //! Asks for the upstream's own page of metrics, now and then while the upstream is used, if that is configured:
 //! since when its process runs shows a restart.
 
-use super::connector::Connector;
 use super::get::{get, own_protocol};
-use super::probe::CONNECT;
+use super::readiness::CONNECT;
+use super::start_time::StartTimeScanner;
+use crate::proxy::upstream::Connector;
 use crate::socket;
 use crate::tap::Tap;
 use http_body_util::BodyExt;
@@ -14,7 +15,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use streamgauge_core::meter::cold::Page;
-use streamgauge_core::wire::start_time::StartTime;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often it is looked whether a page is due.
@@ -69,7 +69,7 @@ async fn read(response: Response<Incoming>) -> Option<Page> {
     let date = response.headers().get(DATE)?.to_str().ok()?;
     let now = httpdate::parse_http_date(date).ok()?;
     let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
-    let (mut body, mut start, mut length) = (response.into_body(), StartTime::default(), 0);
+    let (mut body, mut start, mut length) = (response.into_body(), StartTimeScanner::default(), 0);
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame.ok()?.data_ref() {
             length += data.len();

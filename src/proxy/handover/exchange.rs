@@ -4,7 +4,7 @@
 //! gets a task of its own, and frames cross between two tasks. Here whoever waits for an answer drives
 //! it: no hop, and the latest read of the socket is the one that the frame at hand came with.
 
-use super::gate::{Gate, Pass};
+use super::head_gate::{HeadGate, HeadGateControl};
 use crate::socket::{SocketTimestamps, TimestampedIo};
 use crate::tap::PeekBody;
 use bytes::BytesMut;
@@ -19,18 +19,18 @@ use std::task::{Context, Poll};
 /// Most header lines that an answer may have.
 const MAX_HEADERS: usize = 256;
 
-type Driver = http1::Connection<Gate, PeekBody>;
+type HyperClient = http1::Connection<HeadGate, PeekBody>;
 
 /// A connection to the upstream on which there is no exchange.
 #[derive(Debug)]
-pub(super) enum Connection {
+pub(crate) enum UpstreamConnection {
     /// A new one, or one that a stream came on.
     Socket(TimestampedIo),
     /// One on which hyper has carried all so far.
-    Http(Exchange),
+    Http(UpstreamExchange),
 }
 
-impl Connection {
+impl UpstreamConnection {
     /// Whether the server neither closed it nor sent anything since, as far as the socket says.
     pub fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
@@ -45,24 +45,24 @@ impl Connection {
 
 /// An exchange on a connection to the upstream.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(crate) struct UpstreamExchange {
     sender: SendRequest<PeekBody>,
-    driving: Driving,
+    driving: ConnectionDriver,
     stamps: Arc<SocketTimestamps>,
-    pass: Arc<Pass>,
+    pass: Arc<HeadGateControl>,
 }
 
 /// hyper's future for the connection.
 #[derive(Debug)]
-struct Driving {
+struct ConnectionDriver {
     /// `None` once it has ended.
-    driver: Option<Box<Driver>>,
+    driver: Option<Box<HyperClient>>,
     /// It stays when it has ended: its socket is wanted.
     keeps_socket: bool,
     ended: bool,
 }
 
-impl Driving {
+impl ConnectionDriver {
     /// Does what I/O can be done now.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(running) = &mut self.driver
@@ -80,23 +80,23 @@ impl Driving {
 
 /// A request got no answer.
 #[derive(Debug)]
-pub(super) struct SendError {
+pub(crate) struct SendError {
     pub error: hyper::Error,
     /// The request, if not one byte of it was written.
     pub unsent: Option<Box<Request<PeekBody>>>,
 }
 
-impl Exchange {
+impl UpstreamExchange {
     /// Sends a request and waits for the head of its answer. `may_switch` says that the request asks for
     /// another protocol: a switch to it is hyper's end of the connection, and its socket is kept.
     pub async fn send(
-        connection: Connection,
+        connection: UpstreamConnection,
         request: Request<PeekBody>,
         may_switch: bool,
     ) -> Result<(Response<Incoming>, Self), SendError> {
         let mut this = match connection {
-            Connection::Http(exchange) => exchange,
-            Connection::Socket(io) => match Self::handshake(io).await {
+            UpstreamConnection::Http(exchange) => exchange,
+            UpstreamConnection::Socket(io) => match Self::handshake(io).await {
                 Ok(exchange) => exchange,
                 Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
             },
@@ -109,7 +109,7 @@ impl Exchange {
 
     async fn handshake(io: TimestampedIo) -> hyper::Result<Self> {
         let stamps = Arc::clone(io.stamps());
-        let gate = Gate::new(io);
+        let gate = HeadGate::new(io);
         let pass = gate.pass();
         let (sender, driver) = http1::Builder::new()
             .preserve_header_case(true)
@@ -119,7 +119,7 @@ impl Exchange {
             .handshake(gate)
             .await?;
         let driver = Some(Box::new(driver));
-        let driving = Driving { driver, keeps_socket: false, ended: false };
+        let driving = ConnectionDriver { driver, keeps_socket: false, ended: false };
         Ok(Self { sender, driving, stamps, pass })
     }
 
@@ -165,7 +165,7 @@ impl Exchange {
     }
 
     /// What lets hyper read the answer's body too, as far as [`drive`](Self::drive) is called.
-    pub fn pass(&self) -> &Pass {
+    pub fn pass(&self) -> &HeadGateControl {
         &self.pass
     }
 

@@ -29,38 +29,38 @@ const MAX_HEADERS: u32 = 128 * 1024;
 /// The frame that a server begins with (RFC 9113, section 3.4 and 6.5).
 const SETTINGS: u8 = 4;
 
-type Driver = http2::Connection<SharedIo, PeekBody, TokioExecutor>;
+type HyperHttp2Client = http2::Connection<Http2Io, PeekBody, TokioExecutor>;
 
 /// The HTTP/2 connections of one worker to an upstream.
 #[derive(Debug, Default)]
-pub(super) struct Multiplex {
-    connections: Mutex<Vec<Shared>>,
+pub(crate) struct Http2Pool {
+    connections: Mutex<Vec<Http2Connection>>,
 }
 
 /// A connection.
 #[derive(Debug, Clone)]
-struct Shared {
+struct Http2Connection {
     sender: SendRequest<PeekBody>,
     /// `None` once it has ended.
-    driver: Arc<Mutex<Option<Driver>>>,
-    line: Arc<Line>,
+    driver: Arc<Mutex<Option<HyperHttp2Client>>>,
+    line: Arc<Http2ConnectionState>,
 }
 
 /// What the connection's socket and its requests share.
 #[derive(Debug)]
-struct Line {
+struct Http2ConnectionState {
     stamps: Arc<SocketTimestamps>,
     /// Requests that are on it.
     open: AtomicUsize,
     idle_since: Mutex<Instant>,
     /// Requests that are not yet written in full, with the latest write when they began.
     sending: Mutex<Vec<(Option<Duration>, Arc<RequestSide>)>>,
-    greeting: Mutex<Greeting>,
+    greeting: Mutex<ServerPreface>,
 }
 
 /// What the server has said first.
 #[derive(Debug, Default)]
-struct Greeting {
+struct ServerPreface {
     /// It speaks HTTP/2, or something else, or has left.
     is_http2: Option<bool>,
     waiting: Option<Waker>,
@@ -72,26 +72,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The right to send one request on a connection.
 #[derive(Debug)]
-pub(super) struct Lease(Shared);
+pub(crate) struct Http2Slot(Http2Connection);
 
-impl Multiplex {
+impl Http2Pool {
     /// A connection that can take one more request at once.
-    pub fn lease(&self) -> Option<Lease> {
+    pub fn lease(&self) -> Option<Http2Slot> {
         let mut connections = lock(&self.connections);
         connections.retain(|one| !one.is_closed());
-        connections.iter().find(|one| one.has_room()).map(Shared::lease)
+        connections.iter().find(|one| one.has_room()).map(Http2Connection::lease)
     }
 
     /// Begins with HTTP/2 on a new connection, and waits for the server to do so too.
-    pub async fn begin(&self, io: TimestampedIo) -> Result<Lease, ConnectError> {
-        let line = Arc::new(Line {
+    pub async fn begin(&self, io: TimestampedIo) -> Result<Http2Slot, ConnectError> {
+        let line = Arc::new(Http2ConnectionState {
             stamps: Arc::clone(io.stamps()),
             open: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             sending: Mutex::default(),
             greeting: Mutex::default(),
         });
-        let io = SharedIo { io, line: Arc::clone(&line) };
+        let io = Http2Io { io, line: Arc::clone(&line) };
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -106,7 +106,7 @@ impl Multiplex {
         if !poll_fn(|cx| line.poll_greeted(cx)).await {
             return Err(ConnectError::NotHttp2);
         }
-        let shared = Shared { sender, driver, line };
+        let shared = Http2Connection { sender, driver, line };
         let lease = shared.lease();
         lock(&self.connections).push(shared);
         Ok(lease)
@@ -114,7 +114,7 @@ impl Multiplex {
 
     /// Closes what is closed by the other side, or was without a request for so long.
     pub fn reap(&self, idle_timeout: Duration) {
-        let is_idle = |line: &Line| {
+        let is_idle = |line: &Http2ConnectionState| {
             line.open.load(Relaxed) == 0 && lock(&line.idle_since).elapsed() >= idle_timeout
         };
         lock(&self.connections).retain(|one| !one.is_closed() && !is_idle(&one.line));
@@ -122,7 +122,7 @@ impl Multiplex {
 }
 
 /// Runs a connection to its end.
-async fn drive(driver: Arc<Mutex<Option<Driver>>>) {
+async fn drive(driver: Arc<Mutex<Option<HyperHttp2Client>>>) {
     let ended = poll_fn(|cx| {
         let mut driver = lock(&driver);
         let Some(running) = &mut *driver else { return Poll::Ready(Ok(())) };
@@ -139,30 +139,31 @@ async fn drive(driver: Arc<Mutex<Option<Driver>>>) {
     }
 }
 
-impl Shared {
+impl Http2Connection {
     fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
     /// Whether the server takes one more request now.
     fn has_room(&self) -> bool {
-        let most = lock(&self.driver).as_ref().map_or(0, Driver::current_max_send_streams);
+        let most =
+            lock(&self.driver).as_ref().map_or(0, HyperHttp2Client::current_max_send_streams);
         self.line.open.load(Relaxed) < most
     }
 
-    fn lease(&self) -> Lease {
+    fn lease(&self) -> Http2Slot {
         self.line.open.fetch_add(1, Relaxed);
-        Lease(self.clone())
+        Http2Slot(self.clone())
     }
 }
 
-impl Lease {
+impl Http2Slot {
     /// Sends a request and waits for the head of its answer. Dropped, it takes the request back.
     pub async fn send(
         &mut self,
         request: Request<PeekBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<PeekBody>>> {
-        let Shared { sender, line, .. } = &mut self.0;
+        let Http2Connection { sender, line, .. } = &mut self.0;
         let side = request.body().side();
         lock(&line.sending).push((line.stamps.last_write(), side));
         sender.try_send_request(request).await
@@ -173,7 +174,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Http2Slot {
     fn drop(&mut self) {
         let line = &self.0.line;
         if line.open.fetch_sub(1, Relaxed) == 1 {
@@ -182,7 +183,7 @@ impl Drop for Lease {
     }
 }
 
-impl Line {
+impl Http2ConnectionState {
     /// Whether the server speaks HTTP/2, once it has said something.
     fn poll_greeted(&self, cx: &Context<'_>) -> Poll<bool> {
         let mut greeting = lock(&self.greeting);
@@ -216,18 +217,18 @@ impl Line {
 
 /// The connection's socket, as hyper sees it.
 #[derive(Debug)]
-struct SharedIo {
+struct Http2Io {
     io: TimestampedIo,
-    line: Arc<Line>,
+    line: Arc<Http2ConnectionState>,
 }
 
-impl Drop for SharedIo {
+impl Drop for Http2Io {
     fn drop(&mut self) {
         self.line.greet(false);
     }
 }
 
-impl Read for SharedIo {
+impl Read for Http2Io {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -247,7 +248,7 @@ impl Read for SharedIo {
     }
 }
 
-impl Write for SharedIo {
+impl Write for Http2Io {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

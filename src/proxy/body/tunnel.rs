@@ -16,7 +16,7 @@ const TURNS: usize = 16;
 
 /// The upstream's side of a connection that has switched.
 #[derive(Debug)]
-pub(super) struct Switched {
+pub(crate) struct UpgradedUpstream {
     pub io: TimestampedIo,
     /// What was read behind the head of its 101.
     pub first: BytesMut,
@@ -25,17 +25,17 @@ pub(super) struct Switched {
 
 /// Carries bytes between a client and the upstream.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub(crate) struct Tunnel {
     client: TimestampedIo,
     upstream: TimestampedIo,
-    down: Flow,
-    up: Flow,
+    down: TunnelDirection,
+    up: TunnelDirection,
     measurement: Measurement,
 }
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Flow {
+struct TunnelDirection {
     unsent: BytesMut,
     /// All was sent, and part of it may wait above the socket (TLS).
     held: bool,
@@ -47,15 +47,20 @@ struct Flow {
 
 /// Which side of a direction broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Broken {
+enum BrokenSide {
     Sender,
     Receiver,
 }
 
 impl Tunnel {
     /// Sends `head` to the client, and goes on with what it has sent behind its request.
-    pub fn new(client: TimestampedIo, head: BytesMut, ahead: BytesMut, switched: Switched) -> Self {
-        let Switched { io: upstream, first, mut measurement } = switched;
+    pub fn new(
+        client: TimestampedIo,
+        head: BytesMut,
+        ahead: BytesMut,
+        switched: UpgradedUpstream,
+    ) -> Self {
+        let UpgradedUpstream { io: upstream, first, mut measurement } = switched;
         let mut unsent = head;
         if !first.is_empty() {
             measurement.data(&first);
@@ -64,8 +69,8 @@ impl Tunnel {
         if !ahead.is_empty() {
             measurement.client_data(&ahead);
         }
-        let down = Flow { unsent, ..Flow::default() };
-        let up = Flow { unsent: ahead, ..Flow::default() };
+        let down = TunnelDirection { unsent, ..TunnelDirection::default() };
+        let up = TunnelDirection { unsent: ahead, ..TunnelDirection::default() };
         Self { client, upstream, down, up, measurement }
     }
 
@@ -75,12 +80,12 @@ impl Tunnel {
         for _ in 0..TURNS {
             let downward = down.poll(cx, upstream, client, |bytes| measurement.data(bytes));
             let mut upward = up.poll(cx, client, upstream, |bytes| measurement.client_data(bytes));
-            if upward == Err(Broken::Receiver) && down.ended {
+            if upward == Err(BrokenSide::Receiver) && down.ended {
                 // It has said all, and listens no more.
                 up.closed = true;
                 upward = Ok(Poll::Ready(()));
             }
-            if downward == Err(Broken::Sender) || upward == Err(Broken::Receiver) {
+            if downward == Err(BrokenSide::Sender) || upward == Err(BrokenSide::Receiver) {
                 measurement.finish(End::Broken);
                 client.stamps().reset_on_close(true);
                 return Poll::Ready(());
@@ -102,7 +107,7 @@ impl Tunnel {
     }
 }
 
-impl Flow {
+impl TunnelDirection {
     /// Sends what is left, or reads once and sends that. Pending if neither can be done now, or nothing is
     /// left to do.
     fn poll(
@@ -111,7 +116,7 @@ impl Flow {
         from: &mut TimestampedIo,
         to: &mut TimestampedIo,
         mut show: impl FnMut(&[u8]),
-    ) -> Result<Poll<()>, Broken> {
+    ) -> Result<Poll<()>, BrokenSide> {
         thread_local! {
             static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -137,7 +142,7 @@ impl Flow {
             });
             match received {
                 Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Err(_)) => return Err(Broken::Sender),
+                Poll::Ready(Err(_)) => return Err(BrokenSide::Sender),
                 Poll::Ready(Ok(0)) => {
                     self.ended = true;
                     return Ok(Poll::Ready(()));
@@ -145,7 +150,7 @@ impl Flow {
                 Poll::Ready(Ok(_)) => {}
             }
             let sent = match to.poll_send(cx, out) {
-                Poll::Ready(sent) => sent.map_err(|_| Broken::Receiver)?,
+                Poll::Ready(sent) => sent.map_err(|_| BrokenSide::Receiver)?,
                 Poll::Pending => 0,
             };
             self.unsent.extend_from_slice(out.get(sent..).unwrap_or_default());
@@ -158,8 +163,8 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         to: &mut TimestampedIo,
-    ) -> Result<Poll<()>, Broken> {
-        let sent = self.poll_unsent(cx, to).map(|sent| sent.map_err(|_| Broken::Receiver));
+    ) -> Result<Poll<()>, BrokenSide> {
+        let sent = self.poll_unsent(cx, to).map(|sent| sent.map_err(|_| BrokenSide::Receiver));
         match sent {
             Poll::Ready(Err(broken)) => Err(broken),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),

@@ -7,9 +7,9 @@ use hyper::{StatusCode, Version};
 
 /// The protocols that a client asks for, as it asks for them.
 #[derive(Debug, Clone)]
-pub(super) struct Upgrade(Vec<HeaderValue>);
+pub(crate) struct UpgradeRequest(Vec<HeaderValue>);
 
-impl Upgrade {
+impl UpgradeRequest {
     /// What this request asks for. HTTP/2 is not among it: a client that wants it knows, or does without.
     pub fn asked_for(head: &request::Parts) -> Option<Self> {
         let asks = head.version == Version::HTTP_11
@@ -42,7 +42,7 @@ impl Upgrade {
 
 /// What an answer says of a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Switch {
+pub(crate) enum UpgradeOutcome {
     /// There is none: it is an ordinary answer.
     None,
     To(HeaderValue),
@@ -50,8 +50,8 @@ pub(super) enum Switch {
     Unasked,
 }
 
-impl Switch {
-    pub fn of(head: &response::Parts, upgrade: Option<&Upgrade>) -> Self {
+impl UpgradeOutcome {
+    pub fn of(head: &response::Parts, upgrade: Option<&UpgradeRequest>) -> Self {
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Self::None;
         }
@@ -60,7 +60,7 @@ impl Switch {
 }
 
 /// Says to the client that the connection has switched.
-pub(super) fn switched(headers: &mut HeaderMap, protocol: HeaderValue) {
+pub(crate) fn switched(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, protocol);
 }
@@ -70,14 +70,14 @@ mod tests {
     use super::*;
     use hyper::{Request, Response};
 
-    fn asked(version: Version, connection: &str, upgrade: &str) -> Option<Upgrade> {
+    fn asked(version: Version, connection: &str, upgrade: &str) -> Option<UpgradeRequest> {
         let request = Request::builder()
             .version(version)
             .header(CONNECTION, connection)
             .header(UPGRADE, upgrade)
             .body(())
             .unwrap();
-        Upgrade::asked_for(&request.into_parts().0)
+        UpgradeRequest::asked_for(&request.into_parts().0)
     }
 
     #[test]
@@ -92,21 +92,21 @@ mod tests {
     #[test]
     fn only_what_was_asked_for_is_switched_to() {
         let upgrade = asked(Version::HTTP_11, "upgrade", "foo/2, WebSocket").unwrap();
-        let switch = |status: u16, protocols: &[&str], upgrade: Option<&Upgrade>| {
+        let switch = |status: u16, protocols: &[&str], upgrade: Option<&UpgradeRequest>| {
             let mut response = Response::builder().status(status);
             for protocol in protocols {
                 response = response.header(UPGRADE, *protocol);
             }
-            Switch::of(&response.body(()).unwrap().into_parts().0, upgrade)
+            UpgradeOutcome::of(&response.body(()).unwrap().into_parts().0, upgrade)
         };
-        let to = |name| Switch::To(HeaderValue::from_static(name));
+        let to = |name| UpgradeOutcome::To(HeaderValue::from_static(name));
         assert_eq!(switch(101, &["websocket"], Some(&upgrade)), to("websocket"));
         assert_eq!(switch(101, &["foo/2"], Some(&upgrade)), to("foo/2"));
-        assert_eq!(switch(200, &["websocket"], Some(&upgrade)), Switch::None);
-        assert_eq!(switch(101, &["other"], Some(&upgrade)), Switch::Unasked);
-        assert_eq!(switch(101, &[], Some(&upgrade)), Switch::Unasked);
-        assert_eq!(switch(101, &["websocket", "foo/2"], Some(&upgrade)), Switch::Unasked);
-        assert_eq!(switch(101, &["websocket"], None), Switch::Unasked);
-        assert_eq!(switch(200, &[], None), Switch::None);
+        assert_eq!(switch(200, &["websocket"], Some(&upgrade)), UpgradeOutcome::None);
+        assert_eq!(switch(101, &["other"], Some(&upgrade)), UpgradeOutcome::Unasked);
+        assert_eq!(switch(101, &[], Some(&upgrade)), UpgradeOutcome::Unasked);
+        assert_eq!(switch(101, &["websocket", "foo/2"], Some(&upgrade)), UpgradeOutcome::Unasked);
+        assert_eq!(switch(101, &["websocket"], None), UpgradeOutcome::Unasked);
+        assert_eq!(switch(200, &[], None), UpgradeOutcome::None);
     }
 }

@@ -4,8 +4,8 @@
 //! one read, into a buffer that all sockets of the thread use in turn; through a client connection of
 //! hyper's it would cost its state machine, a channel and 16 KiB of buffers beside.
 
-use super::exchange::Connection;
-use super::{headers, pool::UpstreamPool};
+use crate::proxy::handover::UpstreamConnection;
+use crate::proxy::{forward::headers, upstream::UpstreamPool};
 use crate::socket::TimestampedIo;
 use bytes::BytesMut;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -21,16 +21,16 @@ const MAX_READ: usize = 64 * 1024;
 const MAX_TRAILERS: usize = 128;
 
 /// Bytes where there are seldom any; `None` if there are none.
-pub(super) type Spare = Option<Box<BytesMut>>;
+pub(crate) type RareBuffer = Option<Box<BytesMut>>;
 
 /// These, if there are any.
-pub(super) fn spare(bytes: BytesMut) -> Spare {
+pub(crate) fn spare(bytes: BytesMut) -> RareBuffer {
     (!bytes.is_empty()).then(|| Box::new(bytes))
 }
 
 /// A stream that broke off.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StreamError {
+pub(crate) enum StreamError {
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
     #[error("the connection ended before the body did")]
@@ -43,7 +43,7 @@ pub(super) enum StreamError {
 
 /// What a read of the body has shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum ReadProgress {
     /// There may be more to come.
     Open,
     /// The body is over; these are its trailers.
@@ -52,11 +52,11 @@ pub(super) enum Progress {
 
 /// A body without a declared length.
 #[derive(Debug)]
-pub(super) struct StreamBody {
+pub(crate) struct StreamReader {
     /// `None` once the body is over, or broke.
     io: Option<TimestampedIo>,
     /// What was read together with the head, until it is shown.
-    first: Spare,
+    first: RareBuffer,
     /// `None` for a body that ends with its connection.
     chunked: Option<Chunked>,
     /// The server keeps the connection.
@@ -64,7 +64,7 @@ pub(super) struct StreamBody {
     upstream: Arc<UpstreamPool>,
 }
 
-impl StreamBody {
+impl StreamReader {
     /// The body behind this head, which hyper has accepted and found to be of no declared length.
     /// `first` is what was read of it together with the head; without `io`, the connection has broken.
     pub fn new(
@@ -85,7 +85,7 @@ impl StreamBody {
         &mut self,
         cx: &mut Context<'_>,
         sink: impl FnMut(&[u8]),
-    ) -> Poll<Result<Progress, StreamError>> {
+    ) -> Poll<Result<ReadProgress, StreamError>> {
         let read = ready!(self.poll_progress(cx, sink));
         if read.is_err() {
             self.io = None;
@@ -97,7 +97,7 @@ impl StreamBody {
         &mut self,
         cx: &mut Context<'_>,
         mut sink: impl FnMut(&[u8]),
-    ) -> Poll<Result<Progress, StreamError>> {
+    ) -> Poll<Result<ReadProgress, StreamError>> {
         let Self { io, first, chunked, .. } = self;
         let Some(open) = io else { return Poll::Ready(Err(StreamError::Incomplete)) };
         let mut left = Ok(None);
@@ -110,14 +110,14 @@ impl StreamBody {
                     Some(_) => Err(StreamError::Incomplete),
                     None => {
                         *io = None;
-                        Ok(Progress::Over(HeaderMap::new()))
+                        Ok(ReadProgress::Over(HeaderMap::new()))
                     }
                 });
             }
         }
         Poll::Ready(match left? {
-            None => Ok(Progress::Open),
-            Some(left) => self.finish(left).map(Progress::Over),
+            None => Ok(ReadProgress::Open),
+            Some(left) => self.finish(left).map(ReadProgress::Over),
         })
     }
 
@@ -130,7 +130,7 @@ impl StreamBody {
             && self.reusable
             && left == 0
         {
-            self.upstream.give_back(Connection::Socket(io), true);
+            self.upstream.give_back(UpstreamConnection::Socket(io), true);
         }
         Ok(trailers)
     }

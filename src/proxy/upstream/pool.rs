@@ -3,10 +3,10 @@
 //! Each worker has its own, so nothing is shared between threads while requests run.
 
 use super::address::UpstreamAddress;
-use super::connector::{ConnectError, Connected, Connector, Http2Mode, Protocol};
-use super::exchange::Connection;
-use super::multiplex::{Lease, Multiplex};
-use super::timers::Timers;
+use super::connector::{ConnectError, Connector, Http2Mode, NewConnection, UpstreamProtocol};
+use super::http2::{Http2Pool, Http2Slot};
+use crate::proxy::handover::UpstreamConnection;
+use crate::proxy::timers::Timers;
 use crate::tap::Tap;
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub struct UpstreamConfig {
     pub connect_timeout: Duration,
     /// Ask the kernel when bytes arrived, of both sockets.
     pub kernel_stamps: bool,
-    /// Idle connections are closed after this.
+    /// IdleConnection connections are closed after this.
     pub idle_timeout: Duration,
     /// What probes ask to see whether the server is ready; without it they only connect.
     pub health_path: Option<String>,
@@ -67,7 +67,7 @@ impl UpstreamConfig {
     }
 
     /// `http` or `https`.
-    pub(super) fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
 }
@@ -79,8 +79,8 @@ pub struct UpstreamPool {
     tap: Arc<Tap>,
     timers: Timers,
     /// The one used last is at the end, and used again first: the others grow old and are closed.
-    idle: Mutex<Vec<Idle>>,
-    multiplex: Multiplex,
+    idle: Mutex<Vec<IdleConnection>>,
+    multiplex: Http2Pool,
     /// Held while a connection is opened that others may share; the latest failure.
     opening: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
     /// The server, having the choice, has chosen HTTP/1.1.
@@ -89,27 +89,27 @@ pub struct UpstreamPool {
 
 /// A connection that can take a request.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub carrier: Carrier,
+pub(crate) struct Checkout {
+    pub carrier: PooledConnection,
     /// How long it took to open it; `None` if it was there.
     pub after: Option<Duration>,
 }
 
 #[derive(Debug)]
-pub(super) enum Carrier {
-    Http1(Connection),
-    Http2(Lease),
+pub(crate) enum PooledConnection {
+    Http1(UpstreamConnection),
+    Http2(Http2Slot),
 }
 
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
+struct IdleConnection {
+    connection: UpstreamConnection,
     since: Instant,
     /// It was used for a body without a declared length.
     rests: bool,
 }
 
-impl Idle {
+impl IdleConnection {
     fn is_rested(&self) -> bool {
         !self.rests || self.since.elapsed() >= REST
     }
@@ -123,7 +123,7 @@ impl UpstreamPool {
             tap,
             timers,
             idle: Mutex::default(),
-            multiplex: Multiplex::default(),
+            multiplex: Http2Pool::default(),
             opening: tokio::sync::Mutex::default(),
             chose_http1: AtomicBool::new(false),
         }
@@ -140,16 +140,16 @@ impl UpstreamPool {
     }
 
     /// What times whatever goes on here.
-    pub(super) fn timers(&self) -> &Timers {
+    pub(crate) fn timers(&self) -> &Timers {
         &self.timers
     }
 
     /// An idle connection that is still alive, as far as the socket says.
-    async fn take_idle(&self) -> Option<Connection> {
+    async fn take_idle(&self) -> Option<UpstreamConnection> {
         loop {
-            let Idle { mut connection, since, .. } = {
+            let IdleConnection { mut connection, since, .. } = {
                 let mut idle = self.idle();
-                let at = idle.iter().rposition(Idle::is_rested)?;
+                let at = idle.iter().rposition(IdleConnection::is_rested)?;
                 idle.remove(at)
             };
             if since.elapsed() >= self.config().idle_timeout {
@@ -166,21 +166,24 @@ impl UpstreamPool {
     }
 
     /// A connection for a request that is to go by this protocol.
-    pub(super) async fn connection(&self, protocol: Protocol) -> Result<Taken, ConnectError> {
-        if protocol != Protocol::Http1
+    pub(crate) async fn connection(
+        &self,
+        protocol: UpstreamProtocol,
+    ) -> Result<Checkout, ConnectError> {
+        if protocol != UpstreamProtocol::Http1
             && let Some(lease) = self.multiplex.lease()
         {
-            return Ok(Taken { carrier: Carrier::Http2(lease), after: None });
+            return Ok(Checkout { carrier: PooledConnection::Http2(lease), after: None });
         }
-        if protocol != Protocol::Http2
+        if protocol != UpstreamProtocol::Http2
             && let Some(connection) = self.take_idle().await
         {
-            return Ok(Taken { carrier: Carrier::Http1(connection), after: None });
+            return Ok(Checkout { carrier: PooledConnection::Http1(connection), after: None });
         }
         let is_shared = match protocol {
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Negotiated => !self.chose_http1.load(Relaxed),
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Negotiated => !self.chose_http1.load(Relaxed),
         };
         if !is_shared {
             return self.open(protocol).await;
@@ -189,14 +192,14 @@ impl UpstreamPool {
         let asked = Instant::now();
         let mut failed = self.opening.lock().await;
         if let Some(lease) = self.multiplex.lease() {
-            return Ok(Taken { carrier: Carrier::Http2(lease), after: None });
+            return Ok(Checkout { carrier: PooledConnection::Http2(lease), after: None });
         }
         if let Some((at, error)) = *failed
             && at >= asked
         {
             return Err(error);
         }
-        if protocol == Protocol::Negotiated && self.chose_http1.load(Relaxed) {
+        if protocol == UpstreamProtocol::Negotiated && self.chose_http1.load(Relaxed) {
             // Nobody shares what is opened now.
             drop(failed);
             return self.open(protocol).await;
@@ -206,29 +209,29 @@ impl UpstreamPool {
         opened
     }
 
-    async fn open(&self, protocol: Protocol) -> Result<Taken, ConnectError> {
+    async fn open(&self, protocol: UpstreamProtocol) -> Result<Checkout, ConnectError> {
         let start = Instant::now();
         let opening = async {
-            let Connected { io, is_http2 } = self.connector.connect(protocol).await?;
-            if protocol == Protocol::Negotiated {
+            let NewConnection { io, is_http2 } = self.connector.connect(protocol).await?;
+            if protocol == UpstreamProtocol::Negotiated {
                 self.chose_http1.store(!is_http2, Relaxed);
             }
             Ok(match is_http2 {
-                true => Carrier::Http2(self.multiplex.begin(io).await?),
-                false => Carrier::Http1(Connection::Socket(io)),
+                true => PooledConnection::Http2(self.multiplex.begin(io).await?),
+                false => PooledConnection::Http1(UpstreamConnection::Socket(io)),
             })
         };
         let opened = self.timers.timeout(self.config().connect_timeout, opening).await;
         let carrier = opened.map_err(|_| ConnectError::Timeout)??;
-        Ok(Taken { carrier, after: Some(start.elapsed()) })
+        Ok(Checkout { carrier, after: Some(start.elapsed()) })
     }
 
     /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
     /// body without a declared length.
-    pub(super) fn give_back(&self, connection: Connection, rests: bool) {
+    pub(crate) fn give_back(&self, connection: UpstreamConnection, rests: bool) {
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.config().idle_timeout.is_zero() {
-            idle.push(Idle { connection, since: Instant::now(), rests });
+            idle.push(IdleConnection { connection, since: Instant::now(), rests });
         }
     }
 
@@ -243,7 +246,7 @@ impl UpstreamPool {
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
 //! A stream on its way: read from the upstream, measured, and written to the client, in one turn of one
 //! task and through buffers that all streams of the thread use in turn.
 
-use super::headers;
-use super::stream_body::{Progress, Spare, StreamBody, spare};
+use super::stream_reader::{RareBuffer, ReadProgress, StreamReader, spare};
+use crate::proxy::forward::headers;
 use crate::socket::TimestampedIo;
 use crate::tap::Measurement;
 use bytes::{Buf, Bytes, BytesMut};
@@ -21,24 +21,24 @@ const TURNS: usize = 16;
 
 /// The body of an answer that is a stream, and what is known of its client.
 #[derive(Debug)]
-pub(super) struct Stream {
-    pub body: StreamBody,
+pub(crate) struct StreamResponse {
+    pub body: StreamReader,
     pub measurement: Measurement,
-    pub framing: Framing,
+    pub framing: ClientFraming,
     /// The client's connection takes another request behind it.
     pub keeps: bool,
 }
 
 /// How the client learns where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum ClientFraming {
     /// In chunks; whether the client takes trailers.
     Chunked { trailers: bool },
     /// By the end of the connection (HTTP/1.0).
     Close,
 }
 
-impl Framing {
+impl ClientFraming {
     /// Frames the next data of the body.
     fn data(self, data: &[u8], out: &mut Vec<u8>) {
         if self == Self::Close {
@@ -73,15 +73,15 @@ impl Framing {
 /// Carries a stream to a client's socket. What it seldom has anything in costs a pointer: with a thousand streams,
 /// a relay has left the processor's cache when its next token comes.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(crate) struct Relay {
     io: TimestampedIo,
-    stream: Stream,
+    stream: StreamResponse,
     /// What the client's socket did not take. Nothing more is read from the upstream meanwhile.
-    unsent: Spare,
+    unsent: RareBuffer,
     /// The head of the answer, until it is sent together with what is there of the body.
-    head: Spare,
+    head: RareBuffer,
     /// What the client has sent already behind its request.
-    ahead: Spare,
+    ahead: RareBuffer,
     /// All was sent, and part of it waits above the socket (TLS).
     held: bool,
     /// See [`TimestampedIo::poll_watched`].
@@ -92,7 +92,7 @@ pub(super) struct Relay {
 
 /// How a relay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relayed {
+pub(crate) enum RelayEnd {
     /// All of the body is written.
     Whole,
     /// The body broke off, or the client is gone.
@@ -101,7 +101,7 @@ pub(super) enum Relayed {
 
 impl Relay {
     /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
-    pub fn new(io: TimestampedIo, head: BytesMut, ahead: BytesMut, stream: Stream) -> Self {
+    pub fn new(io: TimestampedIo, head: BytesMut, ahead: BytesMut, stream: StreamResponse) -> Self {
         let (head, ahead) = (spare(head), spare(ahead));
         Self { io, stream, unsent: None, head, ahead, held: false, watched: false, whole: None }
     }
@@ -112,11 +112,11 @@ impl Relay {
     }
 
     /// Does what can be done now; not to be called again once it is ready.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         match self.poll_forward(cx) {
-            Poll::Ready(Ok(true)) => Poll::Ready(Relayed::Whole),
+            Poll::Ready(Ok(true)) => Poll::Ready(RelayEnd::Whole),
             Poll::Pending if !self.is_client_gone(cx) => Poll::Pending,
-            _ => Poll::Ready(Relayed::Broken),
+            _ => Poll::Ready(RelayEnd::Broken),
         }
     }
 
@@ -124,7 +124,7 @@ impl Relay {
     /// stream that is whole. Else it is closed: in good order, so that what the client has sent and
     /// nobody reads does not make it a reset.
     pub fn into_kept(mut self, cx: &mut Context<'_>) -> Option<(TimestampedIo, Bytes)> {
-        if self.stream.keeps && self.stream.framing != Framing::Close {
+        if self.stream.keeps && self.stream.framing != ClientFraming::Close {
             return Some((self.io, self.ahead.map(|ahead| ahead.freeze()).unwrap_or_default()));
         }
         // Closing comes next, whatever this says.
@@ -152,7 +152,9 @@ impl Relay {
                 self.held = false;
             }
             if let Some(whole) = self.whole {
-                self.io.stamps().reset_on_close(!whole && self.stream.framing == Framing::Close);
+                self.io
+                    .stamps()
+                    .reset_on_close(!whole && self.stream.framing == ClientFraming::Close);
                 return Poll::Ready(Ok(whole));
             }
             ready!(read);
@@ -166,7 +168,7 @@ impl Relay {
     /// Reads once, and sends what came. Pending if nothing was there; what is left to send is another
     /// matter.
     fn poll_turn(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> io::Result<Poll<()>> {
-        let Stream { body, measurement, framing, .. } = &mut self.stream;
+        let StreamResponse { body, measurement, framing, .. } = &mut self.stream;
         out.clear();
         if let Some(head) = self.head.take() {
             out.extend_from_slice(&head);
@@ -177,13 +179,13 @@ impl Relay {
         });
         let more = match read {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Progress::Open)) => Poll::Ready(()),
-            Poll::Ready(Ok(Progress::Over(trailers))) => {
+            Poll::Ready(Ok(ReadProgress::Open)) => Poll::Ready(()),
+            Poll::Ready(Ok(ReadProgress::Over(trailers))) => {
                 measurement.trailers(&trailers);
                 measurement.complete();
                 framing.end(trailers, out);
                 // Not before all is written is it whole for the client.
-                self.io.stamps().reset_on_close(*framing == Framing::Close);
+                self.io.stamps().reset_on_close(*framing == ClientFraming::Close);
                 self.whole = Some(true);
                 Poll::Ready(())
             }

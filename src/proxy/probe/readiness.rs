@@ -3,8 +3,8 @@
 //!
 //! A probe connects as a client would and closes, or asks the health path that is configured.
 
-use super::connector::{ConnectError, Connector};
 use super::get::{get, own_protocol};
+use crate::proxy::upstream::{ConnectError, Connector};
 use crate::socket;
 use crate::tap::Tap;
 use hyper::StatusCode;
@@ -14,7 +14,7 @@ use streamgauge_core::meter::cold::Probe;
 use tokio::time::{sleep, timeout};
 
 /// How long a connection may take, and how long an answer.
-pub(super) const CONNECT: Duration = Duration::from_secs(1);
+pub(crate) const CONNECT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Probes an upstream whenever its tap wants it; never ends.

@@ -1,10 +1,10 @@
 //! The head of a request: what of it goes on, and how.
 
-use super::answer::Refusal;
-use super::connector::{Http2Mode, Protocol};
+use super::error_response::ErrorResponse;
 use super::headers;
-use super::pool::UpstreamConfig;
-use super::upgrade::Upgrade;
+use super::upgrade::UpgradeRequest;
+use crate::proxy::upstream::UpstreamConfig;
+use crate::proxy::upstream::{Http2Mode, UpstreamProtocol};
 use hyper::header::{
     CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING,
 };
@@ -13,36 +13,36 @@ use hyper::{Method, Uri, Version};
 
 /// What the upstream gets.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub protocol: Protocol,
+pub(crate) struct ForwardPlan {
+    pub protocol: UpstreamProtocol,
     /// What the client asks to switch to.
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: Option<UpgradeRequest>,
 }
 
 /// Makes the client's head the one that goes on by HTTP/1.1.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     head: &mut request::Parts,
     has_body: bool,
     config: &UpstreamConfig,
-) -> Result<Prepared, Refusal> {
+) -> Result<ForwardPlan, ErrorResponse> {
     if head.method == Method::CONNECT {
-        return Err(Refusal::MethodNotAllowed);
+        return Err(ErrorResponse::MethodNotAllowed);
     }
     check_framing(head)?;
     let is_http2 = head.version == Version::HTTP_2;
     let host = host(head, config)?;
     let is_grpc = is_http2 && is_grpc(&head.headers);
     let protocol = match (config.http2, config.tls) {
-        (Http2Mode::Never, _) => Protocol::Http1,
-        (Http2Mode::Always, _) => Protocol::Http2,
-        (Http2Mode::Auto, true) => Protocol::Negotiated,
-        (Http2Mode::Auto, false) if is_grpc => Protocol::Http2,
-        (Http2Mode::Auto, false) => Protocol::Http1,
+        (Http2Mode::Never, _) => UpstreamProtocol::Http1,
+        (Http2Mode::Always, _) => UpstreamProtocol::Http2,
+        (Http2Mode::Auto, true) => UpstreamProtocol::Negotiated,
+        (Http2Mode::Auto, false) if is_grpc => UpstreamProtocol::Http2,
+        (Http2Mode::Auto, false) => UpstreamProtocol::Http1,
     };
     // HTTP/2 has no such thing, and a server that is to get nothing but HTTP/2 gets an ordinary request.
     let upgrade = match config.http2 {
         Http2Mode::Always => None,
-        _ => Upgrade::asked_for(head),
+        _ => UpgradeRequest::asked_for(head),
     };
     let takes_trailers = headers::takes_trailers(&head.headers);
     head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
@@ -67,12 +67,15 @@ pub(super) fn prepare(
     head.version = Version::HTTP_11;
     // An upgrade that hyper has seen is ours to make.
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-    let protocol = if upgrade.is_some() { Protocol::Http1 } else { protocol };
-    Ok(Prepared { protocol, upgrade })
+    let protocol = if upgrade.is_some() { UpstreamProtocol::Http1 } else { protocol };
+    Ok(ForwardPlan { protocol, upgrade })
 }
 
 /// Makes a head that goes by HTTP/1.1 one that goes by HTTP/2 (RFC 9113, section 8.2.2 and 8.3.1).
-pub(super) fn to_http2(head: &mut request::Parts, config: &UpstreamConfig) -> Result<(), Refusal> {
+pub(crate) fn to_http2(
+    head: &mut request::Parts,
+    config: &UpstreamConfig,
+) -> Result<(), ErrorResponse> {
     let authority = match head.headers.get(HOST) {
         Some(host) if !host.is_empty() => host.clone(),
         _ => HeaderValue::from_str(&config.authority()).map_err(|_| BAD_TARGET)?,
@@ -88,18 +91,19 @@ pub(super) fn to_http2(head: &mut request::Parts, config: &UpstreamConfig) -> Re
     Ok(())
 }
 
-const BAD_TARGET: Refusal = Refusal::BadRequest("the request's target has no valid host");
+const BAD_TARGET: ErrorResponse =
+    ErrorResponse::BadRequest("the request's target has no valid host");
 
 /// Refuses what could be read in two ways.
-fn check_framing(head: &request::Parts) -> Result<(), Refusal> {
+fn check_framing(head: &request::Parts) -> Result<(), ErrorResponse> {
     let is_chunked =
         |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
     let codings = head.headers.get_all(TRANSFER_ENCODING);
     if !codings.iter().all(is_chunked) {
-        return Err(Refusal::NotImplemented);
+        return Err(ErrorResponse::NotImplemented);
     }
     if codings.iter().count() > 1 {
-        return Err(Refusal::BadRequest("a request is chunked once (RFC 9112, 6.1)"));
+        return Err(ErrorResponse::BadRequest("a request is chunked once (RFC 9112, 6.1)"));
     }
     if head.version == Version::HTTP_2 {
         // In HTTP/2 frames say where a body ends, so nobody has looked at these.
@@ -108,14 +112,17 @@ fn check_framing(head: &request::Parts) -> Result<(), Refusal> {
             !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
         };
         if !lengths.next().is_none_or(is_number) || lengths.next().is_some() {
-            return Err(Refusal::BadRequest("a request has at most one Content-Length"));
+            return Err(ErrorResponse::BadRequest("a request has at most one Content-Length"));
         }
     }
     Ok(())
 }
 
 /// The `Host` to send in the place of the client's, if that is another one.
-fn host(head: &request::Parts, config: &UpstreamConfig) -> Result<Option<HeaderValue>, Refusal> {
+fn host(
+    head: &request::Parts,
+    config: &UpstreamConfig,
+) -> Result<Option<HeaderValue>, ErrorResponse> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (given, further) = (hosts.next(), hosts.next());
     // The target's own authority outweighs the header (RFC 9112, 3.2.2; RFC 9113, 8.3.1).
@@ -127,16 +134,18 @@ fn host(head: &request::Parts, config: &UpstreamConfig) -> Result<Option<HeaderV
         version => version == Version::HTTP_10,
     };
     if further.is_some() || given.is_none() && !is_named {
-        return Err(Refusal::BadRequest("a request has exactly one Host header (RFC 9112, 3.2)"));
+        return Err(ErrorResponse::BadRequest(
+            "a request has exactly one Host header (RFC 9112, 3.2)",
+        ));
     }
     if !given.is_none_or(is_host) {
-        return Err(Refusal::BadRequest("the Host header is no host (RFC 9112, 3.2)"));
+        return Err(ErrorResponse::BadRequest("the Host header is no host (RFC 9112, 3.2)"));
     }
     if head.version == Version::HTTP_2
         && let (Some(given), Some(authority)) = (given, authority)
         && !given.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
     {
-        return Err(Refusal::BadRequest("Host and :authority differ (RFC 9113, 8.3.1)"));
+        return Err(ErrorResponse::BadRequest("Host and :authority differ (RFC 9113, 8.3.1)"));
     }
     let host = match authority {
         _ if config.rewrite_host => config.authority(),

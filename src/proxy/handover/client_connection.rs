@@ -6,13 +6,13 @@
 //! relay, and behind the stream back to hyper. It is one future, which holds the state of the one or the
 //! other: a stream that is open has no buffers of hyper's.
 
-use super::drain::Graceful;
-use super::handover::{ClientIo, Handed, Handover};
-use super::opening::{Opening, Speaks};
-use super::pool::UpstreamPool;
-use super::relay::{Relay, Relayed};
-use super::service::Proxy;
-use super::tunnel::Tunnel;
+use super::client_io::{ClientIo, ResponseHandover, Takeover};
+use crate::proxy::body::Tunnel;
+use crate::proxy::body::{Relay, RelayEnd};
+use crate::proxy::client::Graceful;
+use crate::proxy::client::{ProtocolSniffer, SniffedProtocol};
+use crate::proxy::forward::ProxyService;
+use crate::proxy::upstream::UpstreamPool;
 use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
@@ -42,68 +42,70 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
 
 /// hyper's part.
-type Http1 = http1::Connection<ClientIo, Proxy>;
-type Http2 = http2::Connection<ClientIo, Proxy, TokioExecutor>;
+type HyperHttp1 = http1::Connection<ClientIo, ProxyService>;
+type HyperHttp2 = http2::Connection<ClientIo, ProxyService, TokioExecutor>;
 
 /// A client's connection, to be driven to its end.
-pub(super) struct Client {
+pub(crate) struct ClientConnection {
     upstream: Arc<UpstreamPool>,
-    handover: Arc<Handover>,
-    phase: Phase,
+    handover: Arc<ResponseHandover>,
+    phase: ClientPhase,
     /// No request is taken any more.
     is_closing: bool,
 }
 
-enum Phase {
+enum ClientPhase {
     /// Nothing was said yet.
-    Opening(Box<Opening>),
+    Sniffing(Box<ProtocolSniffer>),
     /// A request is awaited, or it and its answer are on their way.
-    Http1(Box<Http1>),
-    Http2(Box<Http2>),
+    Http1(Box<HyperHttp1>),
+    Http2(Box<HyperHttp2>),
     Stream(Box<Relay>),
     Tunnel(Box<Tunnel>),
     Over,
 }
 
-impl Client {
+impl ClientConnection {
     /// A connection without a request.
     pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>) -> Self {
-        let phase = Phase::Opening(Box::new(Opening::new(io)));
+        let phase = ClientPhase::Sniffing(Box::new(ProtocolSniffer::new(io)));
         Self { upstream, handover: Arc::default(), phase, is_closing: false }
     }
 
     /// Begins with what the client speaks.
-    fn open(&mut self, speaks: Speaks) {
-        if let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Over) {
+    fn open(&mut self, speaks: SniffedProtocol) {
+        if let ClientPhase::Sniffing(opening) =
+            std::mem::replace(&mut self.phase, ClientPhase::Over)
+        {
             let (io, ahead) = opening.into_parts();
             match speaks {
-                Speaks::Http1 => self.phase = self.http1(io, ahead),
-                Speaks::Http2 => self.phase = self.http2(io, ahead),
-                Speaks::Nothing => {}
+                SniffedProtocol::Http1 => self.phase = self.http1(io, ahead),
+                SniffedProtocol::Http2 => self.phase = self.http2(io, ahead),
+                SniffedProtocol::Nothing => {}
             }
         }
     }
 
     /// Goes on with what hyper has handed over.
-    fn take_over(&mut self, handed: Handed) {
-        if let Phase::Http1(http) = std::mem::replace(&mut self.phase, Phase::Over) {
+    fn take_over(&mut self, handed: Takeover) {
+        if let ClientPhase::Http1(http) = std::mem::replace(&mut self.phase, ClientPhase::Over) {
             let parts = http.into_parts();
             let ClientIo { io, head, ahead, .. } = parts.io;
             // A copy: what is left of a large buffer must not hold the whole.
             let mut rest = BytesMut::from(&*parts.read_buf);
             rest.extend_from_slice(&ahead);
             self.phase = match handed {
-                Handed::Stream(stream) => {
+                Takeover::Stream(stream) => {
                     // hyper also closes for reasons of its own, and says so.
                     let closes = says_close(&head);
                     let mut relay = Relay::new(io, head, rest, stream);
                     if self.is_closing || closes {
                         relay.close_behind();
                     }
-                    Phase::Stream(Box::new(relay))
+                    ClientPhase::Stream(Box::new(relay))
                 }
-                Handed::Tunnel(switched) => {
-                    Phase::Tunnel(Box::new(Tunnel::new(io, head, rest, switched)))
+                Takeover::Tunnel(switched) => {
+                    ClientPhase::Tunnel(Box::new(Tunnel::new(io, head, rest, switched)))
                 }
             };
         }
@@ -111,14 +113,14 @@ impl Client {
 
     /// What comes behind a stream that is whole.
     fn go_on(&mut self, cx: &mut Context<'_>) {
-        if let Phase::Stream(relay) = std::mem::replace(&mut self.phase, Phase::Over)
+        if let ClientPhase::Stream(relay) = std::mem::replace(&mut self.phase, ClientPhase::Over)
             && let Some((io, ahead)) = relay.into_kept(cx)
         {
             self.phase = self.http1(io, ahead);
         }
     }
 
-    fn http1(&self, io: TimestampedIo, ahead: Bytes) -> Phase {
+    fn http1(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
         let (io, service) = self.serve(io, ahead);
         let http = http1::Builder::new()
             .preserve_header_case(true)
@@ -127,10 +129,10 @@ impl Client {
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(io, service);
-        Phase::Http1(Box::new(http))
+        ClientPhase::Http1(Box::new(http))
     }
 
-    fn http2(&self, io: TimestampedIo, ahead: Bytes) -> Phase {
+    fn http2(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
         let (io, service) = self.serve(io, ahead);
         let http = http2::Builder::new(TokioExecutor::new())
             .timer(self.upstream.timers().clone())
@@ -143,11 +145,11 @@ impl Client {
             .keep_alive_interval(PING)
             .keep_alive_timeout(PONG)
             .serve_connection(io, service);
-        Phase::Http2(Box::new(http))
+        ClientPhase::Http2(Box::new(http))
     }
 
-    fn serve(&self, io: TimestampedIo, ahead: Bytes) -> (ClientIo, Proxy) {
-        let proxy = Proxy {
+    fn serve(&self, io: TimestampedIo, ahead: Bytes) -> (ClientIo, ProxyService) {
+        let proxy = ProxyService {
             upstream: Arc::clone(&self.upstream),
             client: Arc::clone(io.stamps()),
             handover: Arc::clone(&self.handover),
@@ -164,26 +166,26 @@ fn says_close(head: &[u8]) -> bool {
 }
 
 /// What is left of hyper when it is done with a connection.
-fn ended(served: hyper::Result<()>) -> Phase {
+fn ended(served: hyper::Result<()>) -> ClientPhase {
     if let Err(error) = served {
         // The request that it concerns has recorded its end.
         tracing::debug!(%error, "a client's connection ended early");
     }
-    Phase::Over
+    ClientPhase::Over
 }
 
-impl Future for Client {
+impl Future for ClientConnection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Self { phase, upstream, .. } = &mut *self;
             match phase {
-                Phase::Opening(opening) => {
+                ClientPhase::Sniffing(opening) => {
                     let speaks = ready!(opening.poll(upstream.timers(), cx));
                     self.open(speaks);
                 }
-                Phase::Http1(http) => {
+                ClientPhase::Http1(http) => {
                     let served = Pin::new(&mut **http).poll(cx);
                     // A switch of protocols is hyper's end of the connection, but not ours.
                     if let Some(handed) = self.handover.take() {
@@ -192,31 +194,33 @@ impl Future for Client {
                         self.phase = ended(ready!(served));
                     }
                 }
-                Phase::Http2(http) => self.phase = ended(ready!(Pin::new(&mut **http).poll(cx))),
-                Phase::Stream(relay) => match ready!(relay.poll(cx)) {
-                    Relayed::Whole => self.go_on(cx),
-                    Relayed::Broken => self.phase = Phase::Over,
-                },
-                Phase::Tunnel(tunnel) => {
-                    ready!(tunnel.poll(cx));
-                    self.phase = Phase::Over;
+                ClientPhase::Http2(http) => {
+                    self.phase = ended(ready!(Pin::new(&mut **http).poll(cx)))
                 }
-                Phase::Over => return Poll::Ready(()),
+                ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
+                    RelayEnd::Whole => self.go_on(cx),
+                    RelayEnd::Broken => self.phase = ClientPhase::Over,
+                },
+                ClientPhase::Tunnel(tunnel) => {
+                    ready!(tunnel.poll(cx));
+                    self.phase = ClientPhase::Over;
+                }
+                ClientPhase::Over => return Poll::Ready(()),
             }
         }
     }
 }
 
-impl Graceful for Client {
+impl Graceful for ClientConnection {
     fn shut_down(mut self: Pin<&mut Self>) {
         self.is_closing = true;
         match &mut self.phase {
-            Phase::Opening(_) => self.phase = Phase::Over,
-            Phase::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
-            Phase::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
-            Phase::Stream(relay) => relay.close_behind(),
+            ClientPhase::Sniffing(_) => self.phase = ClientPhase::Over,
+            ClientPhase::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
+            ClientPhase::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
+            ClientPhase::Stream(relay) => relay.close_behind(),
             // It goes on, as a stream does, until it is cut.
-            Phase::Tunnel(_) | Phase::Over => {}
+            ClientPhase::Tunnel(_) | ClientPhase::Over => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Lets hyper read the head of an answer, and no byte of its body until it may.
 //!
 //! hyper parses heads and decides what they mean. The body of a stream is then read from the socket
-//! without it (see [`StreamBody`](super::stream_body::StreamBody)), so hyper must not have begun to.
+//! without it (see [`StreamReader`](crate::proxy::body::StreamReader)), so hyper must not have begun to.
 //! The gate closes anew with each request on its connection.
 
 use crate::socket::TimestampedIo;
@@ -16,13 +16,13 @@ use std::task::{Context, Poll, ready};
 
 /// The socket of a connection, as hyper sees it.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct HeadGate {
     io: TimestampedIo,
-    pass: Arc<Pass>,
+    pass: Arc<HeadGateControl>,
     /// The request that the following is of.
     request: u64,
     side: Option<Arc<RequestSide>>,
-    head: HeadEnd,
+    head: HeadEndScanner,
     /// What was read with the head and not yet handed over.
     rest: BytesMut,
     /// Something of this request was written.
@@ -31,7 +31,7 @@ pub(super) struct Gate {
 
 /// Whether hyper may read on behind the head.
 #[derive(Debug, Default)]
-pub(super) struct Pass {
+pub(crate) struct HeadGateControl {
     open: AtomicBool,
     held: AtomicBool,
     /// The running number of the request, and its side of the measurement.
@@ -39,7 +39,7 @@ pub(super) struct Pass {
     side: Mutex<Option<Arc<RequestSide>>>,
 }
 
-impl Pass {
+impl HeadGateControl {
     /// From now on hyper may read all that comes. Whoever opens the gate polls hyper afterwards.
     pub fn open(&self) {
         self.open.store(true, Relaxed);
@@ -63,19 +63,19 @@ impl Pass {
     }
 }
 
-impl Gate {
-    pub(super) fn new(io: TimestampedIo) -> Self {
-        let (head, rest) = (HeadEnd::default(), BytesMut::new());
+impl HeadGate {
+    pub(crate) fn new(io: TimestampedIo) -> Self {
+        let (head, rest) = (HeadEndScanner::default(), BytesMut::new());
         Self { io, pass: Arc::default(), request: 0, side: None, head, rest, written: false }
     }
 
     /// What opens and closes the gate, wherever it is by then.
-    pub(super) fn pass(&self) -> Arc<Pass> {
+    pub(crate) fn pass(&self) -> Arc<HeadGateControl> {
         Arc::clone(&self.pass)
     }
 
     /// The socket, and what of the body was read from it.
-    pub(super) fn into_parts(self) -> (TimestampedIo, BytesMut) {
+    pub(crate) fn into_parts(self) -> (TimestampedIo, BytesMut) {
         (self.io, self.rest)
     }
 
@@ -85,13 +85,13 @@ impl Gate {
         if self.request != request {
             self.request = request;
             self.side = self.pass.side.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.head = HeadEnd::default();
+            self.head = HeadEndScanner::default();
             self.written = false;
         }
     }
 }
 
-impl Read for Gate {
+impl Read for HeadGate {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -121,7 +121,7 @@ impl Read for Gate {
     }
 }
 
-impl Write for Gate {
+impl Write for HeadGate {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -164,7 +164,7 @@ impl Write for Gate {
 /// Finds the end of a response's head: the empty line behind it. Heads of interim answers (1xx) belong
 /// to the head, but for 101, behind which the protocol is another one.
 #[derive(Debug, Default)]
-struct HeadEnd {
+struct HeadEndScanner {
     /// The front of the first line, as far as it tells the class of the status.
     status_line: [u8; STATUS_LINE],
     /// The status line is complete.
@@ -179,7 +179,7 @@ struct HeadEnd {
 /// `HTTP/1.1 101`
 const STATUS_LINE: usize = 12;
 
-impl HeadEnd {
+impl HeadEndScanner {
     fn is_over(&self) -> bool {
         self.over
     }
@@ -231,7 +231,7 @@ mod tests {
 
     /// The head that is found with `text` in pieces of `size` bytes.
     fn head(text: &str, size: usize) -> Option<&str> {
-        let mut head = HeadEnd::default();
+        let mut head = HeadEndScanner::default();
         let mut length = 0;
         for piece in text.as_bytes().chunks(size) {
             length += head.push(piece);

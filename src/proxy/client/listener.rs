@@ -1,8 +1,8 @@
 //! Accepts clients.
 
-use super::client::Client;
 use super::drain::Drain;
-use super::pool::UpstreamPool;
+use crate::proxy::handover::ClientConnection;
+use crate::proxy::upstream::UpstreamPool;
 use crate::socket::{TimestampedIo, set_socket_options};
 use nix::sys::socket::{Backlog, listen};
 use std::io;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// Clients that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). std asks for
+/// ClientSpawner that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). std asks for
 /// 128, which a burst overflows: those left out try again after a second.
 const BACKLOG: i32 = 4096;
 /// How long to wait after an accept that failed for lack of resources.
@@ -78,7 +78,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
     let timers = upstream.timers().clone();
-    let clients = Clients { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
+    let clients =
+        ClientSpawner { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
     // A sender that is gone says stop too.
     let mut stop = pin!(async {
         let _ = shutdown.wait_for(|stop| *stop).await;
@@ -113,25 +114,25 @@ fn is_of_one_client(error: &io::Error) -> bool {
 }
 
 /// What the clients of one worker's listener share.
-struct Clients {
+struct ClientSpawner {
     tls: Option<TlsAcceptor>,
     upstream: Arc<UpstreamPool>,
     drain: Arc<Drain>,
 }
 
-impl Clients {
+impl ClientSpawner {
     fn spawn(&self, socket: TcpStream) {
         let upstream = Arc::clone(&self.upstream);
         let drain = Arc::clone(&self.drain);
         let io = TimestampedIo::accepted(socket, upstream.tap().on_forwarded());
         let Some(tls) = self.tls.clone() else {
-            tokio::spawn(drain.run(Client::new(io, upstream)));
+            tokio::spawn(drain.run(ClientConnection::new(io, upstream)));
             return;
         };
         tokio::spawn(async move {
             let accepted = upstream.timers().timeout(TLS_HANDSHAKE, io.accept_tls(&tls));
             match accepted.await {
-                Ok(Ok(io)) => drain.run(Client::new(io, upstream)).await,
+                Ok(Ok(io)) => drain.run(ClientConnection::new(io, upstream)).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a client failed to speak TLS"),
                 Err(_) => tracing::debug!("a client took too long to begin with TLS"),
             }

@@ -1,7 +1,7 @@
 //! The proxy's own answers, told apart from the server's.
 
-use super::ProxyBody;
-use super::connector::ConnectError;
+use crate::proxy::ProxyBody;
+use crate::proxy::upstream::ConnectError;
 use crate::tap::Measurement;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -12,7 +12,7 @@ use streamgauge_core::meter::Outcome;
 
 /// Why we answer in the upstream's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum ErrorResponse {
     /// The request breaks HTTP's rules for a request to a proxy.
     BadRequest(&'static str),
     MethodNotAllowed,
@@ -30,7 +30,7 @@ pub(super) enum Refusal {
     Invalid,
 }
 
-impl From<ConnectError> for Refusal {
+impl From<ConnectError> for ErrorResponse {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Timeout => Self::ConnectTimeout,
@@ -41,7 +41,7 @@ impl From<ConnectError> for Refusal {
     }
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// The value of `x-streamgauge-error`.
     fn kind(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ impl Refusal {
     }
 
     /// The answer, with the end recorded. The body has OpenAI's error shape.
-    pub fn answer(self, mut measurement: Measurement) -> Response<ProxyBody> {
+    pub fn into_response(self, mut measurement: Measurement) -> Response<ProxyBody> {
         let status = self.status();
         measurement.answered(self.outcome(), status.as_u16());
         let kind = self.kind();

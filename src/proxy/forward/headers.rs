@@ -15,7 +15,7 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// `Transfer-Encoding` stays: hyper undoes the chunks and makes them anew, and without the header it
 /// would forget the body of a GET, and what else the body is encoded with. A `Content-Length` beside
 /// it says nothing (RFC 9112, section 6.3), and goes.
-pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
+pub(crate) fn end_to_end(headers: HeaderMap) -> HeaderMap {
     let ends_here = |name: &HeaderName| {
         [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &UPGRADE, &HTTP2_SETTINGS]
             .contains(&name)
@@ -40,12 +40,12 @@ pub(super) fn end_to_end(headers: HeaderMap) -> HeaderMap {
 
 /// Takes out what frames a message of HTTP/1.1: frames of HTTP/2 do that themselves (RFC 9113, section
 /// 8.2.2).
-pub(super) fn unframed(headers: HeaderMap) -> HeaderMap {
+pub(crate) fn unframed(headers: HeaderMap) -> HeaderMap {
     without(headers, |name| [CONNECTION, TRANSFER_ENCODING].contains(name))
 }
 
 /// Takes out these, and leaves the rest in its order. Taking them out of the map would change it.
-pub(super) fn without(headers: HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+pub(crate) fn without(headers: HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     if !headers.keys().any(&unwanted) {
         return headers;
     }
@@ -64,12 +64,12 @@ pub(super) fn without(headers: HeaderMap, unwanted: impl Fn(&HeaderName) -> bool
 }
 
 /// Whether the sender of these headers closes the connection behind the message.
-pub(super) fn closes(headers: &HeaderMap) -> bool {
+pub(crate) fn closes(headers: &HeaderMap) -> bool {
     names(headers, CONNECTION, b"close")
 }
 
 /// Whether this word is in the list that is a header's value.
-pub(super) fn names(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
+pub(crate) fn names(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
     let is_it = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(word);
     let mut values = headers.get_all(name).iter();
     values.any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_it))
@@ -77,7 +77,7 @@ pub(super) fn names(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool 
 
 /// Takes out of trailers what concerns one connection only, and what frames or routes a message (RFC
 /// 9110, section 6.5.1).
-pub(super) fn trailers(fields: HeaderMap) -> HeaderMap {
+pub(crate) fn trailers(fields: HeaderMap) -> HeaderMap {
     let mut fields = end_to_end(fields);
     for name in [TRANSFER_ENCODING, CONTENT_LENGTH, HOST, TRAILER] {
         fields.remove(name);
@@ -86,12 +86,12 @@ pub(super) fn trailers(fields: HeaderMap) -> HeaderMap {
 }
 
 /// Whether the sender of these headers takes trailers.
-pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
     names(headers, TE, b"trailers")
 }
 
 /// Says to the upstream that its trailers are forwarded.
-pub(super) fn take_trailers(headers: &mut HeaderMap) {
+pub(crate) fn take_trailers(headers: &mut HeaderMap) {
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert(CONNECTION, HeaderValue::from_static("te"));
 }

@@ -1,6 +1,6 @@
 //! The first bytes of a client's connection: which HTTP it speaks.
 
-use super::timers::Timers;
+use crate::proxy::timers::Timers;
 use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
 use std::future::Future;
@@ -18,7 +18,7 @@ const MAX_READ: usize = 16 * 1024;
 
 /// A connection whose client has not yet said what it speaks.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(crate) struct ProtocolSniffer {
     io: TimestampedIo,
     read: BytesMut,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -26,20 +26,20 @@ pub(super) struct Opening {
 
 /// What the client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speaks {
+pub(crate) enum SniffedProtocol {
     Http1,
     Http2,
     /// It left, or took too long.
     Nothing,
 }
 
-impl Opening {
+impl ProtocolSniffer {
     pub fn new(io: TimestampedIo) -> Self {
         Self { io, read: BytesMut::new(), deadline: None }
     }
 
     /// Decides with the first byte that differs from HTTP/2's preface.
-    pub fn poll(&mut self, timers: &Timers, cx: &mut Context<'_>) -> Poll<Speaks> {
+    pub fn poll(&mut self, timers: &Timers, cx: &mut Context<'_>) -> Poll<SniffedProtocol> {
         loop {
             let Self { io, read, deadline } = self;
             let received = io.poll_receive(cx, MAX_READ, |bytes| read.extend_from_slice(bytes));
@@ -47,17 +47,17 @@ impl Opening {
                 && let Some(deadline) = deadline
             {
                 ready!(deadline.as_mut().poll(cx));
-                return Poll::Ready(Speaks::Nothing);
+                return Poll::Ready(SniffedProtocol::Nothing);
             }
             if !matches!(ready!(received), Ok(1..)) {
-                return Poll::Ready(Speaks::Nothing);
+                return Poll::Ready(SniffedProtocol::Nothing);
             }
             let common = read.len().min(PREFACE.len());
             if read.get(..common) != PREFACE.get(..common) {
-                return Poll::Ready(Speaks::Http1);
+                return Poll::Ready(SniffedProtocol::Http1);
             }
             if common == PREFACE.len() {
-                return Poll::Ready(Speaks::Http2);
+                return Poll::Ready(SniffedProtocol::Http2);
             }
             deadline.get_or_insert_with(|| Box::pin(timers.sleep(PATIENCE)));
         }

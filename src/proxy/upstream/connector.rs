@@ -2,15 +2,15 @@
 
 use super::UpstreamConfig;
 use super::address::UpstreamAddress;
-use super::tls::{self, TlsError};
+use crate::proxy::tls::{self, TlsError};
 use crate::socket::TimestampedIo;
 use std::io;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The names of the protocols in TLS (ALPN, RFC 7301).
-pub(super) const HTTP_1: &[u8] = b"http/1.1";
-pub(super) const HTTP_2: &[u8] = b"h2";
+pub(crate) const ALPN_HTTP_1: &[u8] = b"http/1.1";
+pub(crate) const ALPN_HTTP_2: &[u8] = b"h2";
 
 /// Which requests go to an upstream by HTTP/2.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Http2Mode {
 
 /// By which protocol a request is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(crate) enum UpstreamProtocol {
     Http1,
     Http2,
     /// By what the server chooses in TLS.
@@ -44,7 +44,7 @@ pub(super) enum Protocol {
 
 /// No connection could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     Timeout,
     /// Nobody listens there.
     Unreachable,
@@ -60,7 +60,7 @@ pub(super) enum ConnectError {
 
 /// A connection on which nothing was said yet.
 #[derive(Debug)]
-pub(super) struct Connected {
+pub(crate) struct NewConnection {
     pub io: TimestampedIo,
     pub is_http2: bool,
 }
@@ -69,18 +69,18 @@ pub(super) struct Connected {
 #[derive(Debug, Clone)]
 pub struct Connector {
     config: UpstreamConfig,
-    tls: Option<Tls>,
+    tls: Option<UpstreamTls>,
 }
 
 #[derive(Clone)]
-struct Tls {
+struct UpstreamTls {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl std::fmt::Debug for Tls {
+impl std::fmt::Debug for UpstreamTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("UpstreamTls").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -94,7 +94,7 @@ impl Connector {
             UpstreamAddress::Tcp { host, .. } if config.tls => {
                 let name = tls::server_name(host)?;
                 let connector = TlsConnector::from(tls::client_config(config.ca_file.as_deref())?);
-                Some(Tls { connector, name })
+                Some(UpstreamTls { connector, name })
             }
             _ => None,
         };
@@ -102,28 +102,31 @@ impl Connector {
     }
 
     /// What it was made from.
-    pub(super) fn config(&self) -> &UpstreamConfig {
+    pub(crate) fn config(&self) -> &UpstreamConfig {
         &self.config
     }
 
     /// Opens a connection for this protocol, however long that takes.
-    pub(super) async fn connect(&self, protocol: Protocol) -> Result<Connected, ConnectError> {
+    pub(crate) async fn connect(
+        &self,
+        protocol: UpstreamProtocol,
+    ) -> Result<NewConnection, ConnectError> {
         let socket = self.config.address.connect().await.map_err(failed)?;
         let io = TimestampedIo::connected(socket, self.config.kernel_stamps);
-        let Some(Tls { connector, name }) = &self.tls else {
-            return Ok(Connected { io, is_http2: protocol == Protocol::Http2 });
+        let Some(UpstreamTls { connector, name }) = &self.tls else {
+            return Ok(NewConnection { io, is_http2: protocol == UpstreamProtocol::Http2 });
         };
         let protocols: &[&[u8]] = match protocol {
-            Protocol::Http1 => &[HTTP_1],
-            Protocol::Http2 => &[HTTP_2],
-            Protocol::Negotiated => &[HTTP_2, HTTP_1],
+            UpstreamProtocol::Http1 => &[ALPN_HTTP_1],
+            UpstreamProtocol::Http2 => &[ALPN_HTTP_2],
+            UpstreamProtocol::Negotiated => &[ALPN_HTTP_2, ALPN_HTTP_1],
         };
         let protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let io = io.connect_tls(connector, name.clone(), protocols).await.map_err(failed)?;
-        let is_http2 = io.protocol() == Some(HTTP_2);
+        let is_http2 = io.protocol() == Some(ALPN_HTTP_2);
         match protocol {
-            Protocol::Http2 if !is_http2 => Err(ConnectError::NotHttp2),
-            _ => Ok(Connected { io, is_http2 }),
+            UpstreamProtocol::Http2 if !is_http2 => Err(ConnectError::NotHttp2),
+            _ => Ok(NewConnection { io, is_http2 }),
         }
     }
 }

@@ -1,17 +1,18 @@
 //! What happens to one request.
 
-use super::answer::Refusal;
-use super::connector::Protocol;
-use super::exchange::{Exchange, SendError};
-use super::handover::{Handed, Handover};
-use super::pool::{Carrier, Taken, UpstreamPool};
-use super::relay::{Framing, Stream};
-use super::request::{Prepared, prepare, to_http2};
-use super::stream_body::StreamBody;
-use super::tunnel::Switched;
-use super::upgrade::{self, Switch};
-use super::upstream_body::{Source, UpstreamBody};
-use super::{ProxyBody, headers};
+use super::error_response::ErrorResponse;
+use super::headers;
+use super::request::{ForwardPlan, prepare, to_http2};
+use super::upgrade::{self, UpgradeOutcome};
+use crate::proxy::ProxyBody;
+use crate::proxy::body::StreamReader;
+use crate::proxy::body::UpgradedUpstream;
+use crate::proxy::body::{BodySource, UpstreamBody};
+use crate::proxy::body::{ClientFraming, StreamResponse};
+use crate::proxy::handover::{ResponseHandover, Takeover};
+use crate::proxy::handover::{SendError, UpstreamExchange};
+use crate::proxy::upstream::UpstreamProtocol;
+use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool};
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
@@ -29,15 +30,15 @@ use streamgauge_core::meter::End;
 
 /// The proxy as a service, one for each client connection.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub(crate) struct ProxyService {
     pub upstream: Arc<UpstreamPool>,
     /// Of the client's socket.
     pub client: Arc<SocketTimestamps>,
     /// Takes what goes on without hyper.
-    pub handover: Arc<Handover>,
+    pub handover: Arc<ResponseHandover>,
 }
 
-impl Service<Request<Incoming>> for Proxy {
+impl Service<Request<Incoming>> for ProxyService {
     type Response = Response<ProxyBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -45,7 +46,7 @@ impl Service<Request<Incoming>> for Proxy {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         let measurement = Measurement::arrive(self.upstream.tap(), &self.client, &head);
-        let asker = Asker::of(&head);
+        let asker = ResponseContext::of(&head);
         let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
         Box::pin(async move {
             let (mut measurement, asker) = (measurement, asker);
@@ -60,7 +61,7 @@ impl Service<Request<Incoming>> for Proxy {
 
 /// What the answer depends on in its request.
 #[derive(Debug, Clone, Copy)]
-struct Asker {
+struct ResponseContext {
     version: Version,
     is_head: bool,
     takes_trailers: bool,
@@ -68,7 +69,7 @@ struct Asker {
     keeps: bool,
 }
 
-impl Asker {
+impl ResponseContext {
     fn of(head: &request::Parts) -> Self {
         Self {
             version: head.version,
@@ -80,11 +81,11 @@ impl Asker {
 }
 
 /// The upstream's answer.
-struct Answer {
+struct UpstreamResponse {
     head: response::Parts,
     body: Incoming,
-    source: Source,
-    switch: Switch,
+    source: BodySource,
+    switch: UpgradeOutcome,
 }
 
 /// Sends a request on, and waits for the head of its answer.
@@ -93,18 +94,18 @@ async fn ask(
     measurement: &mut Measurement,
     mut head: request::Parts,
     body: Incoming,
-) -> Result<Answer, Refusal> {
+) -> Result<UpstreamResponse, ErrorResponse> {
     let is_http2 = head.version == Version::HTTP_2;
     let prepared = prepare(&mut head, !body.is_end_stream(), upstream.config())?;
-    let body = measurement.request_body(body).ok_or(Refusal::Closed)?;
+    let body = measurement.request_body(body).ok_or(ErrorResponse::Closed)?;
     let (response, source) = send(upstream, measurement, &prepared, head, body).await?;
     let (head, body) = response.into_parts();
-    let switch = Switch::of(&head, prepared.upgrade.as_ref());
-    let is_early = switch != Switch::None && !measurement.is_sent();
-    if switch == Switch::Unasked || is_early || is_http2 && !is_plain(&head) {
-        return Err(Refusal::Invalid);
+    let switch = UpgradeOutcome::of(&head, prepared.upgrade.as_ref());
+    let is_early = switch != UpgradeOutcome::None && !measurement.is_sent();
+    if switch == UpgradeOutcome::Unasked || is_early || is_http2 && !is_plain(&head) {
+        return Err(ErrorResponse::Invalid);
     }
-    Ok(Answer { head, body, source, switch })
+    Ok(UpstreamResponse { head, body, source, switch })
 }
 
 /// Whether the body is in no coding that would be lost with the chunks.
@@ -114,47 +115,47 @@ fn is_plain(head: &response::Parts) -> bool {
     head.headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked)
 }
 
-impl Answer {
+impl UpstreamResponse {
     /// Makes it the client's.
     async fn forward(
         self,
         upstream: Arc<UpstreamPool>,
-        handover: &Handover,
+        handover: &ResponseHandover,
         mut measurement: Measurement,
-        asker: Asker,
+        asker: ResponseContext,
     ) -> Response<ProxyBody> {
         let Self { mut head, body, source, switch } = self;
         measurement.head(&head, source.stamps());
         let is_sized = body.size_hint().exact().is_some();
         if asker.version == Version::HTTP_10 && !is_sized {
             // The end of the connection will be the end of the body: only a reset can tell that
-            // it is not. Taken back when the body has come to its end.
+            // it is not. Checkout back when the body has come to its end.
             measurement.client().reset_on_close(true);
         }
         let is_http2 = asker.version == Version::HTTP_2;
         let body = match (source, &switch) {
-            (Source::Http1(exchange), Switch::To(_)) => {
+            (BodySource::Http1(exchange), UpgradeOutcome::To(_)) => {
                 drop(body);
                 match exchange.into_parts() {
                     Some((io, first)) => {
-                        let switched = Switched { io, first, measurement };
-                        Either::Right(Either::Right(handover.hand_over(Handed::Tunnel(switched))))
+                        let switched = UpgradedUpstream { io, first, measurement };
+                        Either::Right(Either::Right(handover.hand_over(Takeover::Tunnel(switched))))
                     }
-                    None => return Refusal::Closed.answer(measurement),
+                    None => return ErrorResponse::Closed.into_response(measurement),
                 }
             }
-            (Source::Http1(exchange), _)
+            (BodySource::Http1(exchange), _)
                 if !is_sized && !is_http2 && may_leave(&measurement, &exchange) =>
             {
                 drop(body);
                 let (io, first) = exchange.into_parts().unzip();
-                let body = StreamBody::new(&head, io, first.unwrap_or_default(), upstream);
+                let body = StreamReader::new(&head, io, first.unwrap_or_default(), upstream);
                 let framing = match asker.version {
-                    Version::HTTP_10 => Framing::Close,
-                    _ => Framing::Chunked { trailers: asker.takes_trailers },
+                    Version::HTTP_10 => ClientFraming::Close,
+                    _ => ClientFraming::Chunked { trailers: asker.takes_trailers },
                 };
-                let stream = Stream { body, measurement, framing, keeps: asker.keeps };
-                Either::Right(Either::Right(handover.hand_over(Handed::Stream(stream))))
+                let stream = StreamResponse { body, measurement, framing, keeps: asker.keeps };
+                Either::Right(Either::Right(handover.hand_over(Takeover::Stream(stream))))
             }
             (source, _) => {
                 let mut body = UpstreamBody::new(body, source, upstream);
@@ -174,7 +175,7 @@ impl Answer {
         if is_http2 {
             head.headers = headers::unframed(std::mem::take(&mut head.headers));
         }
-        if let Switch::To(protocol) = switch {
+        if let UpgradeOutcome::To(protocol) = switch {
             upgrade::switched(&mut head.headers, protocol);
         }
         head.version = Version::HTTP_11;
@@ -183,26 +184,26 @@ impl Answer {
 }
 
 /// Whether hyper may be left behind: it has sent all of the request, and nothing of the body was read.
-fn may_leave(measurement: &Measurement, exchange: &Exchange) -> bool {
+fn may_leave(measurement: &Measurement, exchange: &UpstreamExchange) -> bool {
     measurement.is_sent() && !exchange.pass().is_open()
 }
 
 /// Answers in the upstream's place.
-fn refuse(refusal: Refusal, mut measurement: Measurement) -> Response<ProxyBody> {
+fn refuse(refusal: ErrorResponse, mut measurement: Measurement) -> Response<ProxyBody> {
     // Nobody may have read all of this request: on its connection the next begins with what comes after.
     measurement.client().expect_head();
     match measurement.request_fault() {
         Some(RequestFault::Framing) => {
-            Refusal::BadRequest("the request's body is broken: its framing is wrong")
-                .answer(measurement)
+            ErrorResponse::BadRequest("the request's body is broken: its framing is wrong")
+                .into_response(measurement)
         }
         Some(RequestFault::Left) => {
             // Recorded as what it is; the answer is for a client that still listens.
             measurement.finish(End::Dropped);
-            Refusal::BadRequest("the request ended before all of its body had come")
-                .answer(measurement)
+            ErrorResponse::BadRequest("the request ended before all of its body had come")
+                .into_response(measurement)
         }
-        None => refusal.answer(measurement),
+        None => refusal.into_response(measurement),
     }
 }
 
@@ -219,18 +220,18 @@ fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
 async fn send(
     upstream: &UpstreamPool,
     measurement: &mut Measurement,
-    prepared: &Prepared,
+    prepared: &ForwardPlan,
     head: request::Parts,
     body: PeekBody,
-) -> Result<(Response<Incoming>, Source), Refusal> {
+) -> Result<(Response<Incoming>, BodySource), ErrorResponse> {
     // What goes by HTTP/1.1 takes the head along, and gives it back.
     let kept = match prepared.protocol {
-        Protocol::Http1 => None,
+        UpstreamProtocol::Http1 => None,
         _ => Some(head.clone()),
     };
     let mut request = Request::from_parts(head, body);
     loop {
-        let Taken { carrier, after } = match upstream.connection(prepared.protocol).await {
+        let Checkout { carrier, after } = match upstream.connection(prepared.protocol).await {
             Ok(taken) => taken,
             Err(error) => {
                 let is_held = request.headers().contains_key(EXPECT);
@@ -243,18 +244,18 @@ async fn send(
             measurement.connected(after);
         }
         let (error, unsent) = match carrier {
-            Carrier::Http1(connection) => {
+            PooledConnection::Http1(connection) => {
                 let switches = prepared.upgrade.is_some();
-                match Exchange::send(connection, request, switches).await {
-                    Ok((response, exchange)) => return Ok((response, Source::Http1(exchange))),
+                match UpstreamExchange::send(connection, request, switches).await {
+                    Ok((response, exchange)) => return Ok((response, BodySource::Http1(exchange))),
                     Err(SendError { error, unsent }) => (error, unsent.map(|unsent| *unsent)),
                 }
             }
-            Carrier::Http2(mut lease) => {
+            PooledConnection::Http2(mut lease) => {
                 let (mut head, body) = request.into_parts();
                 to_http2(&mut head, upstream.config())?;
                 match lease.send(Request::from_parts(head, body)).await {
-                    Ok(response) => return Ok((response, Source::Http2(lease))),
+                    Ok(response) => return Ok((response, BodySource::Http2(lease))),
                     Err(mut failed) => {
                         let unsent = failed.take_message();
                         (failed.into_error(), unsent)
@@ -270,7 +271,11 @@ async fn send(
             }
             _ => {
                 tracing::debug!(%error, "no answer from the upstream");
-                return Err(if error.is_parse() { Refusal::Invalid } else { Refusal::Closed });
+                return Err(if error.is_parse() {
+                    ErrorResponse::Invalid
+                } else {
+                    ErrorResponse::Closed
+                });
             }
         }
     }

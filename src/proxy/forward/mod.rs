@@ -1,0 +1,9 @@
+//! Forwarding of one request: headers, upgrades, and responses that the proxy generates itself.
+
+mod error_response;
+pub(crate) mod headers;
+mod request;
+mod service;
+mod upgrade;
+
+pub(crate) use service::ProxyService;

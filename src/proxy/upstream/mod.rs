@@ -1,0 +1,16 @@
+//! Upstream side: address, new connections, and the pool of idle and shared ones.
+
+mod address;
+mod connector;
+mod http2;
+mod pool;
+
+pub use address::UpstreamAddress;
+pub use connector::{Connector, Http2Mode};
+pub use pool::{UpstreamConfig, UpstreamPool};
+
+pub(crate) use connector::{
+    ALPN_HTTP_1, ALPN_HTTP_2, ConnectError, NewConnection, UpstreamProtocol,
+};
+pub(crate) use http2::Http2Slot;
+pub(crate) use pool::{Checkout, PooledConnection};
