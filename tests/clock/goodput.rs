@@ -1,0 +1,493 @@
+//! Goodput: what is counted is what anyone would count who has the request log.
+
+use crate::support::sim::{ask, simulate};
+use crate::support::upstream::nobody;
+use crate::support::wire::chunk;
+use crate::support::{Gauge, Scrape, Upstream, Wire, against_the_clock, chat, wait_for};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use streamgauge::config::Sources;
+use streamgauge::tap::Faults;
+use streamgauge_sim::model::EngineSpec;
+
+/// Limits far from what the scripts take, on either side.
+const CLASSES: &str = "
+[[slo]]
+name = 'chat'
+operations = ['chat']
+upstreams = ['scripted', 'sim', 'nobody']
+ttft_seconds = 0.25
+tpot_seconds = 0.06
+max_gap_seconds = 0.3
+[[slo]]
+name = 'whole'
+latency_seconds = 0.55
+normalized_seconds = 0.2
+[[slo]]
+name = 'long-models'
+models = ['long', 'rejected']
+tpot_seconds = 0.05
+[[slo.sizes]]
+up_to_tokens = 3
+ttft_seconds = 0.133
+[[slo.sizes]]
+up_to_tokens = 100
+ttft_seconds = 20.0
+";
+
+fn pause(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// An upstream whose answer is in the model's name, as the test needs it.
+fn scripted() -> Upstream {
+    Upstream::each(|_, wire| {
+        while let Some(message) = wire.try_message() {
+            let body: Value = serde_json::from_slice(&message.body).unwrap();
+            let send = |wire: &mut Wire, pieces: &[String], milliseconds| {
+                pieces.iter().all(|piece| {
+                    pause(milliseconds);
+                    wire.try_send(chunk(piece))
+                })
+            };
+            let words: Vec<String> = (0..6).map(|i| chat::word(&format!("w{i}"))).collect();
+            let end = [chat::finish(), chat::usage(6), chat::DONE.into()].concat();
+            let whole = |wire: &mut Wire, first, each| {
+                wire.try_send(chat::STREAM);
+                pause(first);
+                let all = send(wire, &words, each);
+                all && wire.try_send([chunk(&end), chat::LAST.into()].concat())
+            };
+            let refused = |wire: &mut Wire, status| {
+                let body = br#"{"error":{"message":"no"}}"#;
+                wire.try_send(chat::answer(status, "application/json", body))
+            };
+            let goes_on = match body["model"].as_str().unwrap() {
+                "good" | "long" => whole(wire, 0, 10),
+                "slow-first" => whole(wire, 400, 10),
+                "slow-tokens" => whole(wire, 0, 100),
+                "empty" => {
+                    wire.try_send(chat::STREAM);
+                    pause(400);
+                    wire.try_send([chunk(&end), chat::LAST.into()].concat())
+                }
+                "document" | "slow-document" => {
+                    pause(if body["model"] == "document" { 0 } else { 800 });
+                    let answer = br#"{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}],
+                                      "usage":{"prompt_tokens":3,"completion_tokens":7}}"#;
+                    wire.try_send(chat::answer("200 OK", "application/json", answer))
+                }
+                "gap" => {
+                    wire.try_send(chat::STREAM);
+                    send(wire, &words, 5);
+                    pause(500);
+                    // Pings do not end a gap.
+                    send(wire, &[": ping\n\n".into()], 0);
+                    send(wire, &words, 5);
+                    wire.try_send([chunk(&end), chat::LAST.into()].concat())
+                }
+                "unreadable" => {
+                    let head =
+                        chat::STREAM.replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n");
+                    wire.try_send(head);
+                    send(wire, &["this is no gzip".into()], 400);
+                    wire.try_send(chat::LAST)
+                }
+                "truncated" => {
+                    wire.try_send(chat::STREAM);
+                    send(wire, &words, 5);
+                    false
+                }
+                "error" => {
+                    wire.try_send(chat::STREAM);
+                    send(wire, &words, 5);
+                    send(wire, &["data: {\"error\":{\"message\":\"no\"}}\n\n".into()], 5);
+                    wire.try_send(chat::LAST)
+                }
+                "500" => refused(wire, "500 Internal Server Error"),
+                "503" => refused(wire, "503 Service Unavailable"),
+                "429" | "rejected" => refused(wire, "429 Too Many Requests"),
+                "400" => refused(wire, "400 Bad Request"),
+                // For clients that leave.
+                "no-head" | "unasked" => {
+                    wire.gone();
+                    false
+                }
+                "no-token" => {
+                    wire.try_send(chat::STREAM);
+                    wire.gone();
+                    false
+                }
+                "no-end" => {
+                    wire.try_send(chat::STREAM);
+                    send(wire, &words, 5);
+                    wire.gone();
+                    false
+                }
+                other => panic!("no script {other}"),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    })
+}
+
+fn request(path: &str, model: &str, stream: bool) -> Vec<u8> {
+    let body = json!({"model": model, "stream": stream, "messages": []}).to_string();
+    chat::post(path, "", body.as_bytes())
+}
+
+/// A client that reads the answer to its end.
+fn patient(gauge: SocketAddr, request: Vec<u8>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut wire = Wire::connect(gauge);
+        wire.send(request);
+        // Some answers break off.
+        drop(wire.try_message());
+    })
+}
+
+/// A client that leaves after this many milliseconds.
+fn leaving(gauge: SocketAddr, request: Vec<u8>, after: u64) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut wire = Wire::connect(gauge);
+        wire.send(request);
+        pause(after);
+    })
+}
+
+/// Whether a request met a class, from the log's raw fields. This is the definition of docs/goodput.md once
+/// more, in other words: limits as a table and each rule by itself.
+fn judged(class: &str, line: &Value) -> Option<Option<bool>> {
+    let text = |key: &str| line[key].as_str().unwrap_or("");
+    let number = |key: &str| line[key].as_f64();
+    let duration = number("duration_s").unwrap();
+    let (inference, ok) = (text("operation") != "other", text("outcome") == "ok");
+    let (is_of, limits): (bool, Vec<(&str, f64)>) = match class {
+        "chat" => (
+            text("operation") == "chat" && text("upstream") != "else",
+            vec![("ttft", 0.25), ("tpot", 0.06), ("max_gap", 0.3)],
+        ),
+        "whole" => (true, vec![("latency", 0.55), ("normalized", 0.2)]),
+        "long-models" => {
+            let mut limits = vec![("tpot", 0.05)];
+            match line["input_tokens"].as_u64() {
+                Some(0..=3) => limits.push(("ttft", 0.133)),
+                Some(4..=100) => limits.push(("ttft", 20.0)),
+                _ => {}
+            }
+            (["long", "rejected"].contains(&text("model")), limits)
+        }
+        other => panic!("no class {other}"),
+    };
+    if !is_of || !inference {
+        return None;
+    }
+    let left = text("outcome").starts_with("client_gone");
+    if text("outcome") == "client_error" {
+        return Some(None);
+    }
+    if !ok && !left {
+        return Some(Some(false));
+    }
+    let stream = line["stream"] == true;
+    if stream && number("ttft_s").is_none() && line["unparsed"] != 0 {
+        return Some(None);
+    }
+    let took = |what: &str| match what {
+        "ttft" if !stream => None,
+        "ttft" => number("ttft_s").or(Some(duration)),
+        "tpot" => number("tpot_s"),
+        "latency" if ok => number("latency_s").or(Some(duration)),
+        "latency" => Some(duration),
+        "max_gap" => number("max_gap_s"),
+        "normalized" if ok => number("output_tokens").filter(|n| *n > 0.0).map(|n| duration / n),
+        _ => None,
+    };
+    let missed = limits.iter().any(|(what, limit)| took(what).is_some_and(|took| took > *limit));
+    Some(if missed {
+        Some(false)
+    } else if left {
+        None
+    } else {
+        Some(true)
+    })
+}
+
+fn label(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "true",
+        Some(false) => "false",
+        None => "undecided",
+    }
+}
+
+/// Fails unless the counters are what the lines of the log add up to.
+fn hold(scrape: &Scrape, lines: &[Value]) {
+    for class in ["chat", "whole", "long-models"] {
+        let mut all = 0;
+        for met in [Some(true), Some(false), None] {
+            let of_it: Vec<&Value> =
+                lines.iter().filter(|line| judged(class, line) == Some(met)).collect();
+            let told: Vec<&Value> = lines
+                .iter()
+                .filter(|line| line["slo"].get(class).is_some_and(|told| *told == json!(met)))
+                .collect();
+            let ids = |lines: &[&Value]| -> Vec<String> {
+                lines.iter().map(|line| format!("{} {}", line["id"], line["model"])).collect()
+            };
+            assert_eq!(ids(&told), ids(&of_it), "{class}, {met:?}: what the log says itself");
+            let labels = [&*format!("slo=\"{class}\""), &*format!("met=\"{}\"", label(met))];
+            let counted = scrape.sum("streamgauge_slo_requests_total", &labels);
+            assert_eq!(counted, of_it.len() as f64, "{class}, {met:?}: requests");
+            let tokens: f64 = of_it.iter().filter_map(|line| line["output_tokens"].as_f64()).sum();
+            let counted = scrape.sum("streamgauge_slo_tokens_total", &labels);
+            assert_eq!(counted, tokens, "{class}, {met:?}: tokens");
+            all += of_it.len();
+        }
+        println!("{class}: {all} of {} requests", lines.len());
+    }
+}
+
+/// A Streamgauge with this file, whose name is the test's.
+fn start(name: &str, file: &str) -> Gauge {
+    let path = format!("streamgauge-{}-goodput-{name}.toml", std::process::id());
+    let path = std::env::temp_dir().join(path);
+    std::fs::write(&path, file).unwrap();
+    let flags = vec![("admin", "127.0.0.1:0".into())];
+    let sources = Sources { file: Some(path.clone()), flags, ..Sources::default() };
+    let gauge = Gauge::start(&sources, Faults::default());
+    std::fs::remove_file(path).unwrap();
+    gauge
+}
+
+/// Before these upstreams, with the classes.
+fn with_classes(name: &str, upstreams: &[(&str, SocketAddr)]) -> Gauge {
+    let proxies: String = upstreams
+        .iter()
+        .map(|(name, address)| {
+            format!("[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{address}'\n")
+        })
+        .collect();
+    start(name, &format!("{CLASSES}{proxies}"))
+}
+
+#[test]
+fn counters_are_a_brute_force_count_over_the_log() {
+    against_the_clock(count_over_the_log);
+}
+
+fn count_over_the_log() {
+    let scripted = scripted();
+    let (sim, _) = simulate(EngineSpec::new("sim"));
+    let upstreams =
+        [("scripted", scripted.address), ("sim", sim), ("nobody", nobody()), ("else", sim)];
+    let gauge = with_classes("log", &upstreams);
+    let [script, sim, nobody, other] = gauge.proxies[..] else { panic!("four proxies") };
+
+    // What each of these must be in the class `chat`, so that the count below is not of nothing.
+    let expected = [
+        ("good", "true"),
+        ("long", "true"),
+        ("document", "true"),
+        ("slow-document", "true"),
+        ("slow-first", "false"),
+        ("slow-tokens", "false"),
+        ("empty", "false"),
+        ("gap", "false"),
+        ("truncated", "false"),
+        ("error", "false"),
+        ("500", "false"),
+        ("503", "false"),
+        ("429", "false"),
+        ("rejected", "false"),
+        ("400", "undecided"),
+        ("unreadable", "undecided"),
+    ];
+    let mut clients: Vec<JoinHandle<()>> = Vec::new();
+    for (model, _) in expected {
+        let request = request("/v1/chat/completions", model, !model.ends_with("document"));
+        clients.push(patient(script, request));
+    }
+    for model in ["no-head", "no-token", "no-end"] {
+        for after in [120, 900] {
+            clients.push(leaving(script, request("/v1/chat/completions", model, true), after));
+        }
+    }
+    // Ollama streams unasked.
+    let unasked = chat::post("/api/chat", "", br#"{"model":"unasked"}"#);
+    clients.push(leaving(script, unasked, 900));
+    clients.push(patient(nobody, request("/v1/chat/completions", "rejected", true)));
+    // No inference.
+    clients.push(patient(script, request("/v1/nothing", "good", true)));
+    for i in 0..24 {
+        let proxy = if i % 3 == 0 { other } else { sim };
+        let mut asked = json!({
+            "model": if i % 8 == 7 { "unknown" } else { "sim" }, "stream": i % 5 != 4, "messages": [],
+            "stream_options": {"include_usage": true},
+            "sim": {"prompt_tokens": 20 * i, "output_tokens": 2 + i},
+        });
+        match i % 7 {
+            5 => asked["sim"]["break_after"] = json!(2),
+            6 => asked["sim"]["error_after"] = json!(1),
+            _ => {}
+        }
+        clients.push(thread::spawn(move || drop(ask(proxy, &asked))));
+    }
+    let count = clients.len();
+    // While they run: no request is counted before its end, and none twice.
+    let inference = ["gen_ai_operation_name=\"chat\""];
+    loop {
+        let scrape = gauge.scrape();
+        let arrived = scrape.sum("streamgauge_arrivals_total", &inference);
+        let judged = scrape.sum("streamgauge_slo_requests_total", &["slo=\"whole\""]);
+        assert!(judged <= arrived);
+        if clients.iter().all(JoinHandle::is_finished) {
+            break;
+        }
+        pause(50);
+    }
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let lines = gauge.requests_when(count);
+    assert_eq!(lines.len(), count);
+    let scrape = gauge.scrape();
+    scrape.assert_balanced();
+    hold(&scrape, &lines);
+
+    // Arrivals are what was judged and what is in flight, which is nothing.
+    let judged =
+        |class: &str| scrape.sum("streamgauge_slo_requests_total", &[&format!("slo=\"{class}\"")]);
+    assert_eq!(judged("whole"), scrape.sum("streamgauge_arrivals_total", &inference));
+    assert_eq!(judged("whole"), (count - 1) as f64, "all but what is no inference");
+    assert_eq!(judged("chat"), (count - 1 - 8) as f64, "nor what goes to the other upstream");
+    assert_eq!(judged("long-models"), 3.0);
+
+    let one = |model: &str, upstream: &str| {
+        let found = lines.iter().find(|line| {
+            line["model"] == model && line["upstream"] == upstream && line["path"] != "other"
+        });
+        found.unwrap_or_else(|| panic!("no line of {model}")).clone()
+    };
+    for (model, met) in expected {
+        let line = one(model, "scripted");
+        let told = serde_json::from_value::<Option<bool>>(line["slo"]["chat"].clone()).unwrap();
+        assert_eq!(label(told), met, "{line}");
+    }
+    // Nobody got its body, in which the model is.
+    let unreachable = lines.iter().find(|line| line["upstream"] == "nobody").unwrap();
+    assert_eq!(unreachable["outcome"], "upstream_unreachable");
+    assert_eq!(unreachable["slo"], json!({"chat": false, "long-models": false, "whole": false}));
+    assert_eq!((&unreachable["model"], &unreachable["bytes_up"]), (&"rejected".into(), &0.into()));
+    assert_eq!(one("good", "scripted")["slo"], json!({"chat": true, "whole": true}));
+    assert_eq!(one("unasked", "scripted")["slo"]["chat"], false);
+    assert_eq!(one("slow-document", "scripted")["slo"]["whole"], false);
+    // Three input tokens: the first token in 133 ms; ten between two of them.
+    assert_eq!(one("long", "scripted")["slo"]["long-models"], true);
+    for model in ["no-head", "no-token", "no-end"] {
+        let of_it = lines.iter().filter(|line| line["model"] == model);
+        let mut met: Vec<_> = of_it.map(|line| line["slo"]["chat"].to_string()).collect();
+        met.sort();
+        assert_eq!(met, ["false", "null"], "{model}: the limits are 250 and 300 ms");
+    }
+    let none = lines.iter().find(|line| line["path"] == "other").unwrap();
+    assert_eq!(none["slo"], json!({}));
+
+    let mut open = Wire::connect(script);
+    open.send(request("/v1/chat/completions", "no-end", true));
+    wait_for("an open stream", || (gauge.scrape().in_phase("streaming") == 1.0).then_some(()));
+    let scrape = gauge.scrape();
+    let arrived = scrape.sum("streamgauge_arrivals_total", &inference);
+    let in_flight = scrape.sum("streamgauge_in_flight_requests", &inference);
+    let judged = scrape.sum("streamgauge_slo_requests_total", &["slo=\"whole\""]);
+    assert_eq!((arrived, in_flight), (judged + in_flight, 1.0));
+}
+
+#[test]
+fn what_a_refused_request_had_sent_tells_its_model() {
+    let upstreams = [("scripted", nobody()), ("sim", nobody()), ("nobody", nobody())];
+    let gauge = with_classes("refused", &upstreams);
+    let body = |prompt: usize| {
+        let messages = json!([{"role": "user", "content": "x".repeat(prompt)}]);
+        // As OpenAI's client writes it: the model comes last.
+        format!(r#"{{"messages":{messages},"model":"long"}}"#).into_bytes()
+    };
+    let ask = |request: &[u8], rest: &[u8], number: usize| {
+        let mut client = Wire::connect(gauge.proxy);
+        client.send(request);
+        let answer = client.message();
+        client.try_send(rest);
+        let line = gauge.requests_when(number).pop().unwrap();
+        assert_eq!(line["outcome"], "upstream_unreachable");
+        (answer, line["model"].clone(), line["slo"]["long-models"].clone())
+    };
+    let small = chat::post("/v1/chat/completions", "", &body(10));
+    let (answer, model, met) = ask(&small, b"", 1);
+    assert_eq!((answer.status(), model, met), (502, json!("long"), json!(false)));
+    // What has not come is not waited for.
+    let front = &small[..small.len() - 10];
+    let (answer, model, met) = ask(front, &small[small.len() - 10..], 2);
+    assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
+    // Nor is it asked for: the first answer is the last.
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\nExpect: 100-continue\r\n\r\n";
+    let (answer, model, met) = ask(head.as_bytes(), b"", 3);
+    assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
+    // One after the other on a connection: each began with its own first byte.
+    let mut client = Wire::connect(gauge.proxy);
+    for number in [4, 5] {
+        client.send(&small);
+        assert_eq!(client.message().status(), 502);
+        let line = gauge.requests_when(number).pop().unwrap();
+        assert!(line["duration_s"].as_f64() < Some(0.4), "{line}");
+        assert_eq!(line["model"], "long");
+        pause(500);
+    }
+    // More than is read.
+    let large = chat::post("/v1/chat/completions", "", &body(4_000_000));
+    let mut client = Wire::connect(gauge.proxy);
+    client.try_send(&large);
+    let line = gauge.requests_when(6).pop().unwrap();
+    assert_eq!((&line["outcome"], &line["model"]), (&"upstream_unreachable".into(), &Value::Null));
+}
+
+#[test]
+fn a_limit_is_an_edge_of_what_it_limits() {
+    let scripted = scripted();
+    let upstreams = [("scripted", scripted.address), ("sim", nobody()), ("nobody", nobody())];
+    let gauge = with_classes("edges", &upstreams);
+    patient(gauge.proxy, request("/v1/chat/completions", "good", true)).join().unwrap();
+    gauge.requests_when(1);
+    let scrape = gauge.scrape();
+    let edge = |name: &str, edge: &str| {
+        let bucket = format!("{name}_bucket");
+        let label = format!("le=\"{edge}\"");
+        scrape.0.keys().any(|series| series.starts_with(&bucket) && series.contains(&label))
+    };
+    for (name, edges) in [
+        ("gen_ai_server_time_to_first_token_seconds", &["0.25", "0.133", "20"][..]),
+        ("gen_ai_server_time_per_output_token_seconds", &["0.06", "0.05"]),
+        ("streamgauge_latency_seconds", &["0.55"]),
+        ("gen_ai_server_request_duration_seconds", &["0.55"]),
+        ("streamgauge_normalized_time_per_output_token_seconds", &["0.2"]),
+    ] {
+        for one in edges {
+            assert!(edge(name, one), "{name} has no edge {one}");
+        }
+    }
+    // Only what they limit: these share the sets of those.
+    assert!(!edge("streamgauge_time_to_first_answer_seconds", "0.133"));
+    assert!(!edge("streamgauge_normalized_time_per_output_token_seconds", "0.06"));
+}
+
+#[test]
+fn turned_off_it_counts_nothing() {
+    let scripted = scripted();
+    let upstream = scripted.address;
+    let file = format!("slo = []\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n");
+    let gauge = start("off", &file);
+    patient(gauge.proxy, request("/v1/chat/completions", "good", true)).join().unwrap();
+    assert_eq!(gauge.requests_when(1)[0]["slo"], json!({}));
+    assert!(!gauge.scrape().has("streamgauge_slo_requests_total"));
+}

@@ -1,0 +1,216 @@
+//! The estimated queue wait through the real app, in front of a simulated server that reports nothing: cells
+//! of the table in `docs/queue-wait.md`, on faster servers, in real time.
+
+#[path = "../../crates/core/benches/queue_wait/cell.rs"]
+#[allow(dead_code, reason = "the evaluation uses all of it")]
+mod cell;
+
+use crate::support::chat::{DONE, LAST, STREAM, finish, post, word};
+use crate::support::sim::{ask, simulate as serve};
+use crate::support::upstream::Upstream;
+use crate::support::wire::{Wire, chunk};
+use crate::support::{Gauge, against_the_clock, wait_for};
+use cell::{Behaviour, Cell, Request, WARM_UP, Waits, capacity, is_within, simulate, summary};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use streamgauge::tap::Faults;
+use streamgauge_sim::model::EngineSpec;
+
+/// Requests of a cell.
+const REQUESTS: usize = WARM_UP + 150;
+
+/// About 15, 35 and 120 ms of service with 1, 4 and 16 slots; less where little comes.
+fn engine(cell: &Cell) -> EngineSpec {
+    let decode = match cell.slots {
+        1 if cell.utilisation < 0.5 => Duration::from_micros(400),
+        1 => Duration::from_millis(1),
+        4 => Duration::from_millis(3),
+        _ => Duration::from_millis(12),
+    };
+    let plain = cell.engine();
+    let steals = !plain.decode_per_prefilling.is_zero();
+    EngineSpec {
+        prefill_base: Duration::from_millis(3),
+        prefill_per_token: Duration::from_micros(5),
+        decode_base: decode,
+        decode_per_running: Duration::ZERO,
+        decode_per_prefilling: if steals { decode / 2 } else { Duration::ZERO },
+        ..plain
+    }
+}
+
+/// With answers of a few events.
+fn short(requests: &[Request]) -> Vec<Request> {
+    let short = |request: &Request| Request { output: request.output / 8 + 1, ..*request };
+    requests.iter().map(short).collect()
+}
+
+fn body(cell: &Cell, request: &Request) -> Value {
+    let mut body = json!({
+        "model": "sim", "stream": true,
+        "messages": [{"role": "user", "content": "x".repeat(request.bytes as usize)}],
+        "sim": {"prompt_tokens": request.prompt, "output_tokens": request.output},
+    });
+    if cell.tells_usage {
+        body["stream_options"] = json!({"include_usage": true});
+    } else {
+        body["sim"]["usage"] = "none".into();
+    }
+    body
+}
+
+/// Runs the cell in real time: the waits of all but the first 200 requests, by the server and by the gauge.
+fn through_the_app(cell: Cell) -> Waits {
+    let spec = engine(&cell);
+    let capacity = capacity(|all| simulate(&spec, &short(all)), cell.seed);
+    let requests = short(&cell.traffic(capacity));
+    let (server, truth) = serve(spec);
+    let gauge = Gauge::with(server, &[("workers", "1")], Faults::default());
+    let proxy = gauge.proxy;
+    let start = Instant::now();
+    let clients: Vec<_> = requests[..REQUESTS]
+        .iter()
+        .map(|request| {
+            let body = body(&cell, request);
+            let due = Duration::from_secs_f64(request.at);
+            std::thread::sleep(due.saturating_sub(start.elapsed()));
+            let client = std::thread::Builder::new().stack_size(128 * 1024);
+            client.spawn(move || ask(proxy, &body)).unwrap()
+        })
+        .collect();
+    clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+    let mut lines = gauge.requests_when(REQUESTS);
+    let mut truth = wait_for("the truth", || {
+        let truth = truth.snapshot();
+        (truth.len() == REQUESTS).then_some(truth)
+    });
+    lines.sort_by_key(|line| line["time"].as_str().unwrap().to_owned());
+    truth.sort_by(|a, b| a.received.total_cmp(&b.received));
+    let scrape = gauge.scrape();
+    let count = scrape.sum("streamgauge_queue_wait_seconds_count", &[r#"source="estimated""#]);
+    let known = lines.iter().filter(|line| line["queue_source"] == "estimated").count();
+    assert_eq!(count, known as f64, "one value for each request that has an estimate");
+    assert!(scrape.sum("streamgauge_queue_baseline_samples", &[r#"upstream="#]) >= 5.0);
+    let slots = scrape.sum("streamgauge_queue_slots", &[]);
+    let judged = &lines[WARM_UP..];
+    Waits {
+        truth: truth[WARM_UP..].iter().map(|one| one.queue_s.unwrap()).collect(),
+        estimate: judged.iter().map(|line| line["queue_s"].as_f64().unwrap_or(0.0)).collect(),
+        missing: judged.iter().filter(|line| line["queue_source"] != "estimated").count(),
+        slots: (slots > 0.0).then_some(slots as usize),
+    }
+}
+
+fn assert_within(cells: &[Cell]) {
+    let cells: Vec<_> = cells
+        .iter()
+        .map(|cell| {
+            let cell = *cell;
+            (cell, std::thread::spawn(move || through_the_app(cell)))
+        })
+        .collect();
+    let mut wrong = Vec::new();
+    for (cell, waits) in cells {
+        let waits = waits.join().unwrap();
+        let ((mean, p95), (told, told_p95)) = (summary(&waits.truth), summary(&waits.estimate));
+        println!(
+            "{cell:?}: mean {:.1} ms for {:.1}, p95 {:.1} for {:.1}, {} missing, slots {:?}",
+            told * 1e3,
+            mean * 1e3,
+            told_p95 * 1e3,
+            p95 * 1e3,
+            waits.missing,
+            waits.slots,
+        );
+        if !is_within(&waits) {
+            wrong.push(cell);
+        }
+    }
+    assert!(wrong.is_empty(), "not within the tolerance: {wrong:?}");
+}
+
+fn cell(slots: usize, utilisation: f64, is_bursty: bool, behaviour: Behaviour) -> Cell {
+    // Of every other cell the server tells the tokens.
+    let tells_usage = is_bursty == (slots == 4);
+    Cell { slots, utilisation, is_bursty, behaviour, tells_usage, seed: 5 }
+}
+
+#[test]
+fn light_load() {
+    against_the_clock(|| {
+        assert_within(&[
+            cell(1, 0.2, false, Behaviour::Plain),
+            cell(4, 0.5, true, Behaviour::Cache),
+            cell(16, 0.2, false, Behaviour::Both),
+            cell(16, 0.5, false, Behaviour::Chunked),
+        ]);
+    });
+}
+
+#[test]
+fn heavy_load() {
+    against_the_clock(|| {
+        assert_within(&[
+            cell(1, 0.8, true, Behaviour::Cache),
+            cell(1, 0.95, false, Behaviour::Both),
+            cell(4, 0.9, false, Behaviour::Chunked),
+            cell(16, 0.9, true, Behaviour::Plain),
+        ]);
+    });
+}
+
+/// Sends a chat request, the last byte only once there is output if `is_early`, and takes the answer.
+fn ask_for_words(proxy: SocketAddr, is_early: bool) {
+    let header = if is_early { "X-Early: yes\r\n" } else { "" };
+    let request = post("/v1/chat/completions", header, br#"{"model": "m", "stream": true}"#);
+    let (last, all_but_last) = request.split_last().unwrap();
+    let mut client = Wire::connect(proxy);
+    if is_early {
+        client.send(all_but_last);
+        client.until(b"early").unwrap();
+        client.send([*last]);
+    } else {
+        client.send(&request);
+    }
+    client.until(LAST.as_bytes()).unwrap();
+}
+
+/// Where slots are known, one that found a free slot waited 0; one that was answered before it was sent is not
+/// known to have found one.
+#[test]
+fn an_answer_before_the_end_of_its_request_has_no_estimate() {
+    let slot = Mutex::new(());
+    let upstream = Upstream::each(move |_, wire| {
+        while let Some(head) = wire.head() {
+            let early = [STREAM.as_bytes(), &chunk(word("early"))].concat();
+            if !head.header("x-early").is_empty() {
+                wire.send(early);
+                wire.until(b"}").unwrap();
+            } else {
+                wire.until(b"}").unwrap();
+                let _slot = slot.lock().unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+                wire.send(early);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            wire.send([&chunk(finish())[..], &chunk(DONE), LAST.as_bytes()].concat());
+        }
+    });
+    let gauge = Gauge::new(upstream.address);
+    let proxy = gauge.proxy;
+    let mut sent = 0;
+    wait_for("the slot to be found", || {
+        let other = std::thread::spawn(move || ask_for_words(proxy, false));
+        ask_for_words(proxy, false);
+        other.join().unwrap();
+        sent += 2;
+        (gauge.scrape().sum("streamgauge_queue_slots", &[]) == 1.0).then_some(())
+    });
+    ask_for_words(proxy, false);
+    ask_for_words(proxy, true);
+    let lines = gauge.requests_when(sent + 2);
+    let early: Vec<_> = lines.iter().skip(sent).map(|line| &line["queue_estimate_s"]).collect();
+    assert!(early[0].is_number() && early[1].is_null(), "{early:?}");
+}

@@ -1,0 +1,216 @@
+//! Queue waits that the server tells, in words or by when its head comes: through the real app, against the
+//! simulated server's own record.
+
+use crate::support::sim::simulate;
+use crate::support::wire::chunk;
+use crate::support::{Gauge, Scrape, Upstream, Wire, against_the_clock, chat, wait_for};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
+use streamgauge_sim::model::EngineSpec;
+use streamgauge_sim::{End, TruthRecord};
+
+/// Requests of each kind, at once, to a server with one slot.
+const AT_ONCE: usize = 4;
+
+fn post(proxy: SocketAddr, path: &str, body: &Value) {
+    let mut client = Wire::connect(proxy);
+    client.send(chat::post(path, "", body.to_string().as_bytes()));
+    assert_eq!(client.message().status(), 200, "{path}");
+}
+
+/// Sends these requests at once; gives the log's lines and the truth, both in the order of the waits.
+fn queued(path: &'static str, body: &Value) -> (Vec<Value>, Vec<TruthRecord>, Scrape) {
+    let (server, truth) = simulate(EngineSpec { slots: 1, ..EngineSpec::new("sim") });
+    let gauge = Gauge::new(server);
+    if path == "/completion" {
+        // It is known by what it tells elsewhere.
+        post(gauge.proxy, "/v1/chat/completions", &streamed(json!({"flavor": "llamacpp"})));
+        wait_for("the record", || truth.take().pop());
+    }
+    let before = gauge.requests().len();
+    let clients: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let (proxy, body) = (gauge.proxy, body.clone());
+            std::thread::spawn(move || post(proxy, path, &body))
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let mut lines = gauge.requests_when(before + AT_ONCE).split_off(before);
+    let mut truth = wait_for("the truth", || {
+        let truth = truth.snapshot();
+        (truth.len() == AT_ONCE).then_some(truth)
+    });
+    assert!(truth.iter().all(|one| one.end == End::Finished), "{path}");
+    lines.sort_by(|a, b| queue(a).total_cmp(&queue(b)));
+    truth.sort_by(|a, b| a.queue_s.unwrap().total_cmp(&b.queue_s.unwrap()));
+    (lines, truth, gauge.scrape())
+}
+
+fn streamed(sim: Value) -> Value {
+    let mut sim = sim;
+    sim["output_tokens"] = json!(6);
+    json!({"model": "sim", "stream": true, "stream_options": {"include_usage": true}, "sim": sim})
+}
+
+fn whole(sim: Value) -> Value {
+    let mut body = streamed(sim);
+    body["stream"] = json!(false);
+    body
+}
+
+fn with(mut body: Value, key: &str, value: Value) -> Value {
+    body[key] = value;
+    body
+}
+
+fn queue(line: &Value) -> f64 {
+    line["queue_s"].as_f64().unwrap_or(f64::NAN)
+}
+
+fn samples(scrape: &Scrape, source: &str) -> f64 {
+    let source = format!("source=\"{source}\"");
+    scrape.sum("streamgauge_queue_wait_seconds_count", &[&source])
+}
+
+#[test]
+fn what_is_reported_is_told() {
+    let chat = "/v1/chat/completions";
+    let metrics = || json!({"metrics": true});
+    let flavor = |name: &str| json!({"flavor": name});
+    let cases = [
+        ("vLLM", chat, streamed(metrics())),
+        ("vLLM, not streamed", chat, whole(metrics())),
+        ("vLLM", "/v1/completions", streamed(metrics())),
+        ("vLLM", "/v1/responses", streamed(metrics())),
+        ("vLLM, not streamed", "/v1/responses", whole(metrics())),
+        ("SGLang", "/generate", with(streamed(metrics()), "text", json!("Hi"))),
+        ("SGLang, not streamed", "/generate", with(whole(metrics()), "text", json!("Hi"))),
+        ("TGI, not streamed", "/generate", with(whole(json!({})), "inputs", json!("Hi"))),
+        ("Groq", chat, streamed(flavor("groq"))),
+        ("Groq, not streamed", chat, whole(flavor("groq"))),
+        ("Cerebras", chat, streamed(flavor("cerebras"))),
+        ("Cerebras, not streamed", chat, whole(flavor("cerebras"))),
+    ];
+    for (server, path, body) in cases {
+        let (lines, truth, scrape) = queued(path, &body);
+        for (line, one) in lines.iter().zip(&truth) {
+            let reported = one.reported.queue_s.unwrap_or_else(|| panic!("{server}: {one:?}"));
+            assert!((queue(line) - reported).abs() < 1e-6, "{server}: {reported}, {line}");
+            assert_eq!(line["queue_source"], "reported", "{server}");
+        }
+        assert!(queue(&lines[AT_ONCE - 1]) > 0.1, "{server}: nobody had to wait");
+        assert_eq!(samples(&scrape, "reported"), AT_ONCE as f64, "{server}");
+        assert_eq!(samples(&scrape, ""), 0.0, "{server}");
+    }
+}
+
+/// Fails if a wait of the log differs from the truth by more than the timers of the two programs do.
+fn assert_true(server: &str, source: &str, path: &'static str, body: &Value) {
+    let (lines, truth, scrape) = queued(path, body);
+    for (line, one) in lines.iter().zip(&truth) {
+        let (told, wait) = (queue(line), one.queue_s.unwrap());
+        println!("{server}: told {:.2} ms, true {:.2} ms", told * 1e3, wait * 1e3);
+        assert!((told - wait).abs() < 0.005, "{server}: true {wait}: {line}");
+        assert_eq!(line["queue_source"], source, "{server}");
+    }
+    assert!(queue(&lines[AT_ONCE - 1]) > 0.1, "{server}: nobody had to wait");
+    let requests = AT_ONCE + usize::from(path == "/completion");
+    assert_eq!(samples(&scrape, source), requests as f64, "{server}");
+    assert_eq!(scrape.sum("streamgauge_queue_wait_seconds_count", &[]), samples(&scrape, source));
+}
+
+#[test]
+fn what_the_times_of_ollama_leave() {
+    against_the_clock(|| {
+        for path in ["/api/chat", "/api/generate"] {
+            assert_true("Ollama", "reported", path, &streamed(json!({})));
+        }
+    });
+    // What is left there is a part of what its decoding takes.
+    let (lines, _, scrape) = queued("/api/chat", &whole(json!({})));
+    assert!(lines.iter().all(|line| line["queue_source"] != "header"), "{lines:?}");
+    assert!(!scrape.has("streamgauge_queue_wait_seconds_count"));
+}
+
+/// A tool call is one line once it is whole: when its first token came is seen nowhere.
+#[test]
+fn what_ollama_holds_back_tells_no_wait() {
+    let tools = json!([{"type": "function", "function": {"name": "look"}}]);
+    let (lines, _, _) = queued("/api/chat", &with(streamed(json!({})), "tools", tools));
+    assert!(lines.iter().all(|line| line["ttft_s"].is_f64()), "{lines:?}");
+    assert!(lines.iter().all(|line| line["queue_source"] != "header"), "{lines:?}");
+}
+
+#[test]
+fn when_the_head_of_llama_cpp_comes() {
+    against_the_clock(|| {
+        let body = streamed(json!({"flavor": "llamacpp"}));
+        assert_true("llama.cpp", "header", "/v1/chat/completions", &body);
+        let body = with(streamed(json!({})), "prompt", json!("Hi"));
+        assert_true("llama.cpp, its own", "header", "/completion", &body);
+    });
+    // Of a document the head comes last.
+    let (lines, _, _) = queued("/v1/chat/completions", &whole(json!({"flavor": "llamacpp"})));
+    assert!(lines.iter().all(|line| line["queue_source"] != "header"), "{lines:?}");
+}
+
+/// One event with this fingerprint and one word, behind a head that comes so long before.
+fn event(fingerprint: &str) -> Vec<u8> {
+    let event = json!({"system_fingerprint": fingerprint, "choices": [{"index": 0,
+        "delta": {"content": "Hi"}, "finish_reason": "stop"}]});
+    chunk(format!("data: {event}\n\n"))
+}
+
+#[test]
+fn only_of_builds_that_send_it_then() {
+    let fingerprints = ["b9417-b5f52280f", "vllm-0.24.0-tp4-6d31f84d", "fp_de604bd877"];
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nServer: llama.cpp\r\n\
+        Transfer-Encoding: chunked\r\n\r\n";
+    let own = r#"data: {"index":0,"content":"Hi","stop":true,"stop_type":"eos","timings":{}}"#;
+    let upstream = Upstream::each(move |_, wire| {
+        while let Some(request) = wire.try_message() {
+            let text = request.text();
+            let is_held = text.contains("held");
+            let event = match fingerprints.iter().find(|known| text.contains(**known)) {
+                Some(fingerprint) => event(fingerprint),
+                None if text.contains("/completion ") => chunk(format!("{own}\n\n")),
+                None => event("b10499-6d05498"),
+            };
+            let rest = [event, chat::LAST.into()].concat();
+            if is_held {
+                wire.send([head.as_bytes(), &rest].concat());
+            } else {
+                wire.send(head);
+                // The prefill.
+                std::thread::sleep(Duration::from_millis(20));
+                wire.send(rest);
+            }
+        }
+    });
+    let gauge = Gauge::new(upstream.address);
+    let chat = "/v1/chat/completions";
+    let cases = [
+        // What never told its build is not known.
+        ("/completion", "", false),
+        (chat, "", true),
+        ("/completion", "", true),
+        (chat, "held", false),
+        (chat, "vllm-0.24.0-tp4-6d31f84d", false),
+        (chat, "fp_de604bd877", true),
+        // An older one took its place.
+        (chat, "b9417-b5f52280f", false),
+        ("/completion", "", false),
+    ];
+    for (number, (path, prompt, is_told)) in cases.into_iter().enumerate() {
+        post(gauge.proxy, path, &json!({"stream": true, "prompt": prompt}));
+        let line = gauge.requests_when(number + 1).remove(number);
+        assert_eq!(line["outcome"], "ok", "case {number}: {line}");
+        assert_eq!(line["queue_source"] == "header", is_told, "case {number}: {line}");
+        if is_told {
+            let wait = line["queue_s"].as_f64().unwrap();
+            let (head, sent) = (line["head_s"].as_f64().unwrap(), line["sent_s"].as_f64().unwrap());
+            assert!((wait - (head - sent).max(0.0)).abs() < 1e-6, "case {number}: {line}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Raw responses of real servers, as the proxy would read them.
+//!
+//! They lie beside the corpus, in `captures/SERVER/CASE.raw` (the bytes of the socket) and `CASE.req` (the
+//! request, as a command line of curl or as it was sent).
+
+use crate::support::wire::dechunk;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use streamgauge_core::dialect::Dialect;
+use streamgauge_core::dialect::route::Route;
+use streamgauge_core::meter::{Arrival, Meter, Record};
+
+/// One request and its answer.
+struct Capture {
+    name: String,
+    method: String,
+    path: String,
+    status: u16,
+    content_type: String,
+    body: Vec<u8>,
+    /// The body's last chunk came, or all of its declared length.
+    is_whole: bool,
+}
+
+impl Capture {
+    fn read(raw: &Path) -> Self {
+        let request = fs::read_to_string(raw.with_extension("req")).unwrap();
+        let (method, path) = asked(&request);
+        let bytes = fs::read(raw).unwrap();
+        let (head, body) = answer(&bytes);
+        let field = |name: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+            let found = lines.find(|(field, _)| field.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.trim().to_owned())
+        };
+        let is_chunked = field("transfer-encoding").is_some();
+        let length = field("content-length").map(|length| length.parse::<usize>().unwrap());
+        Self {
+            name: format!(
+                "{}/{}",
+                raw.parent().unwrap().file_name().unwrap().display(),
+                raw.file_stem().unwrap().display()
+            ),
+            method,
+            path,
+            status: head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0),
+            content_type: field("content-type").unwrap_or_default(),
+            is_whole: if is_chunked {
+                body.ends_with(b"0\r\n\r\n")
+            } else {
+                length.is_none_or(|length| length == body.len())
+            },
+            body: if is_chunked { dechunk(body) } else { body.to_vec() },
+        }
+    }
+
+    fn dialect(&self) -> Option<&'static Dialect> {
+        let dialect = Route::of(&self.method, &self.path).dialect();
+        dialect.filter(|_| self.status == 200)
+    }
+
+    fn meter(&self, dialect: &'static Dialect) -> Meter {
+        let mut meter = Meter::new(dialect, self.content_type.as_bytes(), b"").unwrap();
+        for (read, piece) in self.body.chunks(900).enumerate() {
+            let at = Duration::from_millis(read as u64);
+            let arrival = Arrival {
+                at,
+                read: read as u64,
+                after: Duration::ZERO,
+                late: Duration::ZERO,
+                stamped: true,
+            };
+            meter.push(arrival, piece, &mut |_| {});
+        }
+        meter.end(self.is_whole, &mut |_| {});
+        meter
+    }
+
+    /// The body's JSON documents.
+    fn documents(&self) -> Vec<Value> {
+        let text = String::from_utf8_lossy(&self.body).into_owned();
+        match serde_json::from_str(&text) {
+            Ok(document) => vec![document],
+            Err(_) => {
+                let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+                data.filter_map(|data| serde_json::from_str(data).ok()).collect()
+            }
+        }
+    }
+
+    /// Output tokens that the body tells, as the last event that does has them, or each choice of it.
+    fn told(&self) -> Option<u64> {
+        let documents = self.documents();
+        let places =
+            ["/usage/completion_tokens", "/usage/output_tokens", "/response/usage/output_tokens"];
+        let counts = |place: &str| {
+            let mut found = documents
+                .iter()
+                .filter_map(|event| event.pointer(place)?.as_u64())
+                .collect::<Vec<_>>();
+            // llama.cpp tells them choice by choice, each once; others tell the sum, more than once.
+            let each = self.name.starts_with("llama.cpp") && self.path.ends_with("/completions");
+            if each { Some(found.iter().sum()).filter(|sum| *sum > 0) } else { found.pop() }
+        };
+        places.iter().find_map(|place| counts(place)).or_else(|| {
+            let last =
+                |place| documents.iter().rev().find_map(|event| event.pointer(place)?.as_u64());
+            last("/tokens_predicted").or(last("/timings/predicted_n"))
+        })
+    }
+}
+
+/// Method and path of a request.
+fn asked(request: &str) -> (String, String) {
+    let mut words = request.split_whitespace();
+    if words.next() != Some("curl") {
+        let mut words = request.split(' ');
+        let mut word = || words.next().unwrap().to_owned();
+        return (word(), word());
+    }
+    let url = request.split_whitespace().rfind(|word| word.starts_with("http://")).unwrap();
+    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    let method = words.skip_while(|word| *word != "-X").nth(1).unwrap_or("GET");
+    (method.to_owned(), format!("/{path}"))
+}
+
+/// The head and the body of the final response.
+fn answer(bytes: &[u8]) -> (String, &[u8]) {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, body) = bytes.split_at(end.map_or(bytes.len(), |at| at + 4));
+    if head.starts_with(b"HTTP/1.1 1") {
+        answer(body)
+    } else {
+        (String::from_utf8_lossy(head).into_owned(), body)
+    }
+}
+
+fn captures() -> Option<Vec<Capture>> {
+    let folder: PathBuf = crate::support::corpus::file()?.parent()?.parent()?.join("captures");
+    let Ok(servers) = fs::read_dir(&folder) else {
+        println!("skipped: there is no {}", folder.display());
+        return None;
+    };
+    let files =
+        servers.flatten().filter_map(|server| fs::read_dir(server.path()).ok()).flatten().flatten();
+    let mut raw: Vec<PathBuf> = files
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "raw"))
+        .collect();
+    raw.sort();
+    Some(raw.iter().map(|path| Capture::read(path)).collect())
+}
+
+#[test]
+fn captured_answers_are_what_they_say() {
+    let Some(captures) = captures() else { return };
+    let mut read = 0;
+    for capture in &captures {
+        let name = &capture.name;
+        let Some(dialect) = capture.dialect() else {
+            println!("{name}: {} {}, not read", capture.status, capture.path);
+            continue;
+        };
+        read += 1;
+        let meter = capture.meter(dialect);
+        let tally = meter.tally();
+        let mut record = Record::default();
+        record.measured(tally, meter.is_stream(), Duration::ZERO);
+        println!(
+            "{name}: {}, first output {:?} of {:?}, {:?} + {:?} tokens, {:?}",
+            meter.dialect(),
+            record.first_output_event,
+            record.events,
+            record.input_tokens,
+            record.output_tokens,
+            record.finish_reasons,
+        );
+        assert_eq!(record.unparsed, 0, "{name}");
+        assert!(!tally.error, "{name}");
+        if meter.is_stream() {
+            assert!(!capture.is_whole || tally.complete(), "{name} was cut off");
+        }
+        if meter.is_stream() && capture.is_whole {
+            assert!(tally.first.is_some(), "{name} has no output");
+        }
+        if let Some(told) = capture.told() {
+            assert_eq!(record.output_tokens, Some(told), "{name}");
+        }
+    }
+    println!("{read} of {} captures were read", captures.len());
+    assert!(read > 50, "only {read} were read");
+}

@@ -1,0 +1,101 @@
+//! A session over a WebSocket through the proxy: what its two sides send arrives, and its responses are
+//! measured one by one.
+
+use crate::support::{Gauge, Upstream, Wire};
+use std::time::Duration;
+
+/// OpenAI's own, as of its Realtime API reference.
+const ASK: &str = "GET /v1/realtime?model=gpt%2Drealtime HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n\
+                   Upgrade: websocket\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                      Connection: Upgrade\r\nSec-WebSocket-Accept: def\r\n\r\n";
+const CREATE: &str = r#"{"type":"response.create"}"#;
+
+/// A frame of the server's.
+fn frame(opcode: u8, payload: &str) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        length @ ..126 => frame.push(length as u8),
+        length => {
+            frame.push(126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+    }
+    frame.extend(payload.as_bytes());
+    frame
+}
+
+fn text(message: &str) -> Vec<u8> {
+    frame(1, message)
+}
+
+/// A frame of the client's, which is masked, with a payload of at most 125 bytes.
+fn masked(opcode: u8, payload: &str) -> Vec<u8> {
+    let mask = [1, 2, 3, 4];
+    let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8];
+    frame.extend(mask);
+    frame.extend(payload.bytes().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+fn response(wire: &mut Wire) {
+    wire.exactly(masked(1, CREATE).len()).unwrap();
+    wire.send(text(r#"{"type":"response.created","response":{"status":"in_progress"}}"#));
+    std::thread::sleep(Duration::from_millis(50));
+    for word in ["Good", " day"] {
+        wire.send(text(&format!(r#"{{"type":"response.output_text.delta","delta":"{word}"}}"#)));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    wire.send(text(
+        r#"{"type":"response.done","response":{"status":"completed","usage":
+            {"total_tokens":15,"input_tokens":10,"output_tokens":5,"input_token_details":{"cached_tokens":4}}}}"#,
+    ));
+}
+
+#[test]
+fn each_response_has_its_time_to_the_first_token() {
+    let upstream = Upstream::each(|_, wire| {
+        wire.head();
+        let created =
+            r#"{"type":"session.created","session":{"type":"realtime","model":"gpt-realtime-1"}}"#;
+        wire.send([SWITCH.as_bytes(), &text(created)].concat());
+        response(wire);
+        response(wire);
+        wire.gone();
+    });
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(ASK);
+    client.head().unwrap();
+    for _ in 0..2 {
+        // The user thinks.
+        std::thread::sleep(Duration::from_millis(300));
+        client.send(masked(1, CREATE));
+        client.until(b"cached_tokens\":4}}}}").unwrap();
+    }
+    client.send(masked(8, ""));
+    drop(client);
+    let record = gauge.requests_when(1).remove(0);
+    let expected = serde_json::json!({
+        "outcome": "ok", "status": 101, "operation": "realtime", "path": "/v1/realtime", "stream": true,
+        "dialect": "openai-realtime", "model": "gpt-realtime", "response_model": "gpt-realtime-1",
+        "events": 9, "output_events": 4, "chunks": 4, "answer_chars": 16, "input_tokens": 20,
+        "output_tokens": 10, "output_tokens_source": "usage", "cached_tokens": 8,
+        "finish_reasons": ["completed", "completed"], "ttft_s": null, "latency_s": null, "tpot_s": null,
+        "unparsed": 0,
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(record[key], *value, "{key}: {record}");
+    }
+    let scrape = gauge.scrape();
+    let model = &["gen_ai_request_model=\"gpt-realtime\""];
+    let sum = |name: &str| scrape.sum(name, model);
+    assert_eq!(sum("gen_ai_server_time_to_first_token_seconds_count"), 2.0);
+    let ttft = sum("gen_ai_server_time_to_first_token_seconds_sum");
+    assert!((0.1..0.3).contains(&ttft), "two waits of 50 ms, and none of 300 ms: {ttft}");
+    assert_eq!(sum("streamgauge_inter_token_latency_seconds_count"), 2.0, "one gap a response");
+    assert_eq!(sum("streamgauge_tokens_total"), 30.0);
+    assert_eq!(sum("streamgauge_latency_seconds_count"), 0.0);
+    assert_eq!(sum("gen_ai_server_request_duration_seconds_count"), 1.0);
+    scrape.assert_balanced();
+}

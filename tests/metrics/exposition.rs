@@ -1,0 +1,148 @@
+//! What `/metrics` says: all of it, pinned, and valid for Prometheus' own tools.
+
+use crate::support::sim::{ask, simulate};
+use crate::support::text_format::{parse, promtool};
+use crate::support::{Gauge, assert_golden, scrape};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::time::Duration;
+use streamgauge::metrics::table::{ALL, BUCKETS, Metric, Type};
+use streamgauge::tap::Faults;
+use streamgauge_sim::model::EngineSpec;
+
+/// A scrape after requests of several kinds.
+fn exposition() -> String {
+    let (server, _) =
+        simulate(EngineSpec { prefill_base: Duration::from_millis(60), ..EngineSpec::new("sim") });
+    let file =
+        std::env::temp_dir().join(format!("streamgauge-{}-exposition.toml", std::process::id()));
+    std::fs::write(
+        &file,
+        format!("[[proxies]]\nname = 'gpu'\nlisten = '127.0.0.1:0'\nupstream = 'http://{server}'\nengine = 'sim'\n"),
+    )
+    .unwrap();
+    let sources = streamgauge::config::Sources {
+        file: Some(file.clone()),
+        flags: vec![("admin", "127.0.0.1:0".into())],
+        ..Default::default()
+    };
+    let gauge = Gauge::start(&sources, Faults::default());
+    std::fs::remove_file(file).unwrap();
+    let sim = json!({"prompt_tokens": 10, "output_tokens": 8, "reasoning_tokens": 3});
+    let plain = json!({"model": "sim", "messages": [], "sim": sim});
+    let streamed = |more: serde_json::Value| {
+        let mut request = plain.clone();
+        let object = request.as_object_mut().unwrap();
+        object.extend([
+            ("stream".to_owned(), json!(true)),
+            ("stream_options".to_owned(), json!({"include_usage": true})),
+        ]);
+        object.extend(more.as_object().unwrap().clone());
+        request
+    };
+    let requests = [
+        plain.clone(),
+        streamed(json!({})),
+        streamed(
+            json!({"stream_options": {"include_usage": true, "continuous_usage_stats": true}}),
+        ),
+        streamed(json!({"stream_options": null})),
+        streamed(json!({"model": "unknown"})),
+        streamed(json!({"sim": {"output_tokens": 4, "error_after": 2}})),
+        streamed(json!({"sim": {"output_tokens": 4, "break_after": 2}})),
+    ];
+    for (i, request) in requests.iter().enumerate() {
+        ask(gauge.proxy, request);
+        gauge.requests_when(i + 1);
+    }
+    let text = scrape::get(gauge.admin, "/metrics");
+    gauge.stop();
+    text
+}
+
+/// Replaces the values that depend on time by `_`; what is counted stays.
+fn without_times(text: &str) -> String {
+    let mut stable = String::new();
+    // What the kernel tells of our control group, it does not tell everywhere.
+    // Nor does every kernel stamp what it receives, or the first of it.
+    let untold = ["streamgauge_throttled_", "streamgauge_cpu_pressure_", "streamgauge_clock_info{"];
+    for line in text.lines().filter(|line| !untold.iter().any(|name| line.contains(name))) {
+        let series = line.rsplit_once(' ').map_or(line, |(series, _)| series);
+        let name = series.split('{').next().unwrap_or_default();
+        let timed = name.contains("_seconds") || name.contains("_per_second");
+        let is_part =
+            name.ends_with("_sum") || name.ends_with("_bucket") && !series.contains("le=\"+Inf\"");
+        // How many frames are written together, and reads bring several events, is chance.
+        let chance = [
+            "forwarding_delay",
+            "event_loop_lag",
+            "upstream_connect",
+            "upstream_idle",
+            "inter_chunk",
+            "inter_token",
+            "characters_per_second",
+            "burst_ratio",
+            "max_gap",
+            "queue_baseline_seconds",
+            "queue_baseline_age",
+            "queue_baseline_spread",
+        ];
+        let varies = timed && is_part
+            || name.starts_with("process_")
+            || name == "streamgauge_bytes_total"
+            || chance.iter().any(|part| name.contains(part));
+        let version = env!("CARGO_PKG_VERSION");
+        let line = line.replace(&format!("version=\"{version}\""), "version=\"_\"");
+        if varies && !line.starts_with('#') {
+            let _ = writeln!(stable, "{series} _");
+        } else {
+            let _ = writeln!(stable, "{line}");
+        }
+    }
+    stable
+}
+
+#[test]
+fn all_of_it_is_as_pinned() {
+    let text = exposition();
+    assert_golden("tests/golden/metrics.txt", &without_times(&text));
+    parse(&text);
+    promtool(&["check", "metrics"], &text);
+}
+
+fn row(metric: &Metric) -> String {
+    let kind = match metric.kind {
+        Type::Counter => "counter".into(),
+        Type::Gauge => "gauge".into(),
+        Type::Histogram(set) => format!("histogram, edges `{}`", set.name),
+    };
+    let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    let labels = if labels.is_empty() { "none".into() } else { labels.join(", ") };
+    format!(
+        "### `{}`\n\n{}\n\n- Type: {kind}\n- Labels: {labels}\n- Measured: {}\n",
+        metric.name, metric.help, metric.when
+    )
+}
+
+#[test]
+fn the_documentation_is_the_table() {
+    let mut text = String::from(
+        "# Metrics\n\nMade from the table in `src/metrics/table.rs`; a test holds the two together \
+         (`STREAMGAUGE_BLESS=1 cargo test --test metrics` writes this page).\n\nBeside these, \
+         `process_*` (CPU, memory, file descriptors, start time) have their usual meaning. The terms \
+         (TTFT, TPOT, ITL, outcome, ...) are defined in [definitions.md](definitions.md).\n\n## Families\n\n",
+    );
+    for metric in ALL {
+        text.push_str(&row(metric));
+        text.push('\n');
+    }
+    text.push_str(
+        "## Bucket edges\n\nEach set can be replaced in the configuration, under `[buckets]`. The limits of `[[slo]]` \
+         are added to the edges of what they limit: TTFT, TPOT, latency and request duration, max gap, normalised time.\n\n",
+    );
+    for set in BUCKETS {
+        let edges: Vec<String> = set.edges.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "- `{}`: {}", set.name, edges.join(" "));
+    }
+    assert_golden("docs/metrics.md", &text);
+}

@@ -1,0 +1,120 @@
+//! Model names are chosen by clients: they neither break `/metrics` nor make it grow without bound.
+
+use crate::support::text_format::{parse, promtool};
+use crate::support::{Gauge, Upstream, Wire, chat, scrape};
+use std::collections::BTreeSet;
+use streamgauge::tap::Faults;
+
+/// The values of a label that are exported.
+fn values(metrics: &str, label: &str) -> BTreeSet<String> {
+    let samples = parse(metrics);
+    samples.keys().filter_map(|(_, labels)| labels.get(label).cloned()).collect()
+}
+
+#[test]
+fn odd_model_names_are_escaped() {
+    let answer = chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]);
+    let upstream = Upstream::answering(answer);
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    let long = "l".repeat(10_000);
+    let names = [
+        "quote\"} 1\nevil{x=\"",
+        "back\\slash\\",
+        "\\",
+        "line\nbreak\r\n# HELP evil",
+        "control\u{0}\u{1}\u{7f}\u{9b}",
+        "sp ace, comma}",
+        "\u{1f600} \u{20ac}\u{202e}",
+        "=\"\"",
+        long.as_str(),
+    ];
+    for name in names {
+        client.send(chat::request_for(name));
+        assert_eq!(client.message().status(), 200);
+    }
+    let metrics = scrape::get(gauge.admin, "/metrics");
+    let found = values(&metrics, "gen_ai_request_model");
+    for name in &names[..8] {
+        assert!(found.contains(*name), "{name:?} is not in {found:?}");
+    }
+    assert!(found.contains(&long[..128]) && found.iter().all(|name| name.len() <= 128));
+    assert_eq!(found.len(), names.len());
+    promtool(&["check", "metrics"], &metrics);
+    // In the log they are whole, up to a bound.
+    let records = gauge.requests_when(names.len());
+    assert_eq!(records[0]["model"], names[0]);
+    assert!(records[8]["model"].as_str().is_none_or(|model| model.len() <= 4096));
+}
+
+#[test]
+fn ten_thousand_models_are_a_few_series() {
+    const MODELS: usize = 10_000;
+    let upstream = Upstream::answering(chat::answer("200 OK", "application/json", b"{}"));
+    let gauge = Gauge::with(upstream.address, &[("max_models", "20")], Faults::default());
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            let proxy = gauge.proxy;
+            scope.spawn(move || {
+                let mut client = Wire::connect(proxy);
+                for i in (part..MODELS).step_by(4) {
+                    client.send(chat::request_for(&format!("model-{i}")));
+                    assert_eq!(client.message().status(), 200);
+                    client.received.clear();
+                }
+            });
+        }
+    });
+    let metrics = scrape::get(gauge.admin, "/metrics");
+    let found = values(&metrics, "gen_ai_request_model");
+    assert_eq!(found.len(), 21, "twenty and other: {found:?}");
+    assert!(metrics.len() < 1_000_000, "{} bytes", metrics.len());
+    let scrape = gauge.scrape();
+    assert_eq!(scrape.ended() as usize, MODELS);
+    let overflow = scrape.sum("streamgauge_label_overflow_total", &[]);
+    assert_eq!(overflow as usize, MODELS - 20);
+}
+
+#[test]
+fn a_model_is_a_label_only_after_success() {
+    for status in ["404 Not Found", "400 Bad Request", "500 Internal Server Error", "302 Found"] {
+        let upstream = Upstream::answering(chat::answer(status, "application/json", b"{}"));
+        let gauge = Gauge::new(upstream.address);
+        let mut client = Wire::connect(gauge.proxy);
+        client.send(chat::request_for("ghost"));
+        client.message();
+        let metrics = scrape::get(gauge.admin, "/metrics");
+        assert!(!metrics.contains("ghost"), "{status}");
+        assert_eq!(values(&metrics, "gen_ai_request_model"), BTreeSet::from(["other".to_owned()]));
+        // The log has it, for whoever looks for the caller.
+        assert_eq!(gauge.requests_when(1)[0]["model"], "ghost");
+    }
+    let gauge = Gauge::new(crate::support::upstream::nobody());
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(chat::request_for("ghost"));
+    client.message();
+    assert!(!scrape::get(gauge.admin, "/metrics").contains("ghost"));
+}
+
+#[test]
+fn raw_paths_methods_and_statuses_are_no_labels() {
+    let upstream = Upstream::each(|number, wire| {
+        while wire.try_message().is_some() {
+            wire.send(chat::answer(&format!("{} Odd", 700 + number % 2), "text/plain", b""));
+        }
+    });
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    for i in 0..50 {
+        client.send(format!("X-{i} /path-{i}?key=value-{i} HTTP/1.1\r\nHost: host-{i}\r\n\r\n"));
+        client.message();
+    }
+    let metrics = scrape::get(gauge.admin, "/metrics");
+    for ((name, labels), _) in parse(&metrics) {
+        let has = |value: &String| {
+            ["path-", "value-", "host-", "X-"].iter().any(|text| value.contains(text))
+        };
+        assert!(!labels.values().any(has), "{name} {labels:?}");
+    }
+    assert_eq!(values(&metrics, "code"), BTreeSet::from(["other".to_owned()]));
+}

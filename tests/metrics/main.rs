@@ -1,0 +1,17 @@
+//! The measurements: dialects, labels and the text of `/metrics`. None of these tests depends on time.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod captures;
+mod dialects_bedrock;
+mod dialects_engines;
+mod dialects_openai;
+mod dialects_realtime;
+mod dialects_simulated;
+mod dialects_vendors;
+mod edge_wait;
+mod exposition;
+mod formats;
+mod hostile_labels;
+mod recordings;

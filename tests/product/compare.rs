@@ -1,0 +1,494 @@
+//! `streamgauge compare`: what it finds, what it does not, and what it says of logs that it cannot use.
+
+use crate::support::logs::{SERVER, Server, lines, named};
+use crate::support::process::command;
+use crate::support::sim::{ask, simulate};
+use crate::support::{Gauge, TemporaryLog, assert_golden, wait_for};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
+use streamgauge::compare::{Comparison, Finding, Report, Row, Selection, Statistic, compare};
+use streamgauge::tap::Faults;
+use streamgauge_core::meter::{Record, TokenSource};
+use streamgauge_sim::EngineSpec;
+
+/// As fast, but its tokens are shorter.
+const OTHER_TOKENIZER: Server = Server { model: "beta", characters_per_token: 3.2, ..SERVER };
+const FASTER: Server =
+    Server { ms_per_character: SERVER.ms_per_character / 1.1, ..OTHER_TOKENIZER };
+
+fn try_compare(a: &str, b: &str) -> Result<Report, String> {
+    let all = Selection::default();
+    compare(named("a.jsonl", a), &all, named("b.jsonl", b), &all).map_err(|error| error.to_string())
+}
+
+fn compared(a: &str, b: &str) -> Report {
+    try_compare(a, b).unwrap()
+}
+
+fn row<'a>(comparison: &'a Comparison, quantity: &str, statistic: Statistic) -> &'a Row {
+    let is = |row: &&Row| row.quantity == quantity && row.statistic == statistic;
+    comparison.rows.iter().find(is).unwrap_or_else(|| panic!("no {quantity} in {comparison:#?}"))
+}
+
+fn median<'a>(report: &'a Report, quantity: &str) -> &'a Row {
+    row(&report.comparisons[0], quantity, Statistic::Median)
+}
+
+#[track_caller]
+fn assert_said(report: &Report, words: &str) {
+    assert!(report.notes.iter().any(|note| note.contains(words)), "{words}: {:#?}", report.notes);
+}
+
+/// A hundred reports on pairs of logs of these servers, each with seeds of its own.
+fn hundred(a: &Server, b: &Server) -> Vec<Report> {
+    let pair = |seed: u64| {
+        let a = Server { seed: 2 * seed + 1, ..a.clone() };
+        let b = Server { seed: 2 * seed + 2, ..b.clone() };
+        compared(&a.log(), &b.log())
+    };
+    (0..100).map(pair).collect()
+}
+
+/// Fails if any line of the hundred calls one of two equal servers better more often than chance has it.
+#[track_caller]
+fn assert_equal(name: &str, a: &Server, b: &Server) {
+    let reports = hundred(a, b);
+    for (at, line) in reports[0].comparisons[0].rows.iter().enumerate() {
+        let is_called = |report: &&Report| {
+            let row = &report.comparisons[0].rows[at];
+            assert_eq!((row.quantity, row.statistic), (line.quantity, line.statistic));
+            matches!(row.finding, Finding::Better | Finding::Worse)
+        };
+        let called = reports.iter().filter(is_called).count();
+        println!("{name}: {} {}: {called} of 100", line.quantity, line.statistic.label());
+        // At 5 %, more than 10 of 100 has a probability of 1.1 %.
+        assert!(called <= 10, "{name}: {} differs in {called} of 100", line.quantity);
+    }
+}
+
+#[test]
+fn equal_servers_are_not_called_different() {
+    assert_equal("steady", &SERVER, &SERVER);
+    // Neighbours share the load, and so are not independent.
+    let busy = Server { rate: 8.0, ..SERVER };
+    assert_equal("busy", &busy, &busy);
+    let bursts = Server { bursts: true, ..SERVER };
+    assert_equal("bursts", &bursts, &bursts);
+    assert_equal("prompts of twice the size", &SERVER, &Server { prompt: 8.2, ..SERVER });
+}
+
+#[test]
+fn another_tokenizer_is_no_other_speed() {
+    let reports = hundred(&SERVER, &OTHER_TOKENIZER);
+    let headline = |report: &&Report| {
+        let row = median(report, "characters per second");
+        assert!(row.headline);
+        row.finding != Finding::NoDifferenceShown
+    };
+    let called = reports.iter().filter(headline).count();
+    println!("{called} of 100");
+    assert!(called <= 10, "{called} of 100");
+    for report in &reports {
+        for quantity in ["time per output token", "output tokens per second", "output tokens"] {
+            assert_eq!(median(report, quantity).finding, Finding::NotComparable);
+        }
+        assert_said(report, "the tokenizers differ");
+    }
+}
+
+#[test]
+fn ten_percent_are_found_across_tokenizers() {
+    let reports = hundred(&SERVER, &FASTER);
+    let found = |quantity| {
+        let is = |report: &&Report| median(report, quantity).finding == Finding::Better;
+        reports.iter().filter(is).count()
+    };
+    let (rate, duration) = (found("characters per second"), found("duration per character"));
+    println!("characters per second: {rate} of 100; duration per character: {duration} of 100");
+    assert!(rate >= 99, "{rate} of 100");
+    let mut ratios: Vec<f64> = reports
+        .iter()
+        .map(|report| {
+            let row = median(report, "characters per second");
+            row.b.unwrap() / row.a.unwrap()
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    println!("{:.3} to {:.3}, half of them below {:.3}", ratios[0], ratios[99], ratios[50]);
+    // The faster one has fewer requests beside each other too, which is worth half a percent.
+    assert!((ratios[50] - 1.105).abs() < 0.01, "{}", ratios[50]);
+    assert!(ratios[0] > 1.05 && ratios[99] < 1.16, "{ratios:?}");
+}
+
+#[test]
+fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
+    const BY_TOKENS: [&str; 4] =
+        ["time per output token", "output tokens per second", "output tokens", "input tokens"];
+    let are_compared = |report: &Report| {
+        let is =
+            BY_TOKENS.map(|quantity| median(report, quantity).finding != Finding::NotComparable);
+        assert!(is.iter().all(|other| *other == is[0]), "{is:?}");
+        is[0]
+    };
+    // All of one size, so that each side has all its requests to tell.
+    let log = |model: &'static str, requests: usize, seed: u64| {
+        let mut records = Server { model, requests, seed, ..SERVER }.records();
+        records.iter_mut().for_each(|record| record.bytes_up = 1_000);
+        lines(&records)
+    };
+    let many = compared(&log("alpha", 300, 1), &log("beta", 300, 2));
+    assert!(are_compared(&many));
+    assert_said(&many, "about as many characters, so tokens are compared");
+
+    let few = compared(&log("alpha", 24, 1), &log("beta", 24, 2));
+    println!("{few}");
+    let known = median(&few, "characters per token");
+    assert_eq!(known.finding, Finding::NoDifferenceShown, "not shown, and not shown to be alike");
+    assert!(!are_compared(&few));
+    let words = "not comparable: too little is known of the tokenizers";
+    assert_eq!(median(&few, "output tokens").words, words);
+    assert_said(&few, "to take the tokens of two models for alike");
+
+    assert!(are_compared(&compared(&log("alpha", 24, 1), &log("alpha", 24, 2))), "one model");
+    let fewer = compared(&log("alpha", 10, 1), &log("beta", 10, 2));
+    assert!(!are_compared(&fewer), "nothing is known");
+    assert_said(&fewer, "too little is known of the characters per token");
+}
+
+/// The log of a server that embeds, from the size and the duration of each request.
+fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
+    let record = |at: usize| {
+        let (bytes_up, duration_s) = of(at);
+        Record {
+            time: Duration::from_secs(1_764_028_800 + at as u64),
+            operation: "embeddings",
+            outcome: "ok",
+            duration_s,
+            input_tokens: Some(200),
+            bytes_up,
+            ..Record::default()
+        }
+    };
+    lines(&(0..requests).map(record).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_line_of_context_is_never_the_one_to_look_at() {
+    let mark = |report: &Report| {
+        let rows = &report.comparisons[0].rows;
+        rows.iter().find(|row| row.headline).map(|row| row.quantity)
+    };
+    let steady = embeddings(20, |at| (1_000, 0.1 + 0.001 * (at * 7 % 20) as f64));
+    let report = compared(&steady, &steady);
+    assert_eq!(mark(&report), Some("request duration"));
+    assert!(report.to_string().contains("no tokenizer changes"));
+
+    // Half of A's weight lies on five requests, two fast ones and then three slow ones: no quantile of times.
+    let a = embeddings(40, |at| match at {
+        0..2 => (1_000, 0.1),
+        2..37 => (2_000, 0.2 + 0.001 * at as f64),
+        _ => (1_000, 1.0 + 0.1 * at as f64),
+    });
+    let b = embeddings(105, |at| (if at < 100 { 1_000 } else { 2_000 }, 0.1 + 0.001 * at as f64));
+    let report = compared(&a, &b);
+    assert_eq!(median(&report, "request duration").finding, Finding::TooFew);
+    assert_ne!(median(&report, "bytes of the request").finding, Finding::TooFew);
+    assert_eq!(mark(&report), None);
+    assert!(!report.to_string().contains("* "), "no mark, and no legend of it: {report}");
+}
+
+#[test]
+fn the_table() {
+    let report = compared(&SERVER.log(), &Server { seed: 2, ..FASTER }.log());
+    assert_golden("tests/golden/compare.txt", &report.to_string());
+}
+
+#[test]
+fn the_same_log_twice_has_no_difference_at_all() {
+    let log = SERVER.log();
+    let report = compared(&log, &log);
+    for row in &report.comparisons[0].rows {
+        assert_eq!(row.finding, Finding::NoDifferenceShown, "{row:?}");
+        assert_eq!(row.a, row.b);
+    }
+    assert_said(&report, "about as many characters");
+}
+
+#[test]
+fn what_is_not_alike_is_left_out_and_told() {
+    let (mut a, mut b) = (SERVER.records(), Server { seed: 2, ..SERVER }.records());
+    for (at, record) in a.iter_mut().enumerate() {
+        record.cached_tokens = record.input_tokens;
+        match at {
+            0..20 => record.outcome = "server_error",
+            20..50 => record.outcome = "client_gone_before_token",
+            50..100 => record.stream = false,
+            100..130 => record.queue_source = Some("estimated"),
+            130..140 => record.operation = "other",
+            140..150 => record.operation = "embeddings",
+            150..200 => record.output_tokens_source = Some(TokenSource::Events),
+            200..250 => record.degraded = true,
+            _ => {}
+        }
+    }
+    for record in &mut b {
+        record.queue_source = Some("estimated");
+        record.duration_s += 1.0;
+        record.answer_chars = record.answer_chars.map(|chars| 2 * chars);
+    }
+    let report = compared(&lines(&a), &lines(&b));
+    assert_eq!(report.comparisons.len(), 1, "only streamed chats are on both sides");
+    let comparison = &report.comparisons[0];
+    let [of_a, of_b] = [0, 1].map(|at| comparison.compared[at] + comparison.unmatched[at]);
+    assert_eq!((of_a, of_b), (180, 300));
+    let left = row(comparison, "left by the client", Statistic::Share);
+    assert_eq!((left.requests, left.finding), ([230, 300], Finding::Better));
+    assert!((left.a.unwrap() - 30.0 / 230.0).abs() < 1e-9 && left.b == Some(0.0));
+    assert!(median(&report, "time per output token").requests[0] <= 130);
+    assert_eq!(median(&report, "queue wait, reported").finding, Finding::TooFew);
+    for words in [
+        "only A has chat, not streamed (50), embeddings, streamed (10): not compared",
+        "A: 10 requests are no inference",
+        "A: 50 requests had no count of tokens from the server",
+        "A: 17.2 % of the requests are degraded",
+        "A's queue wait is reported and estimated, B's estimated",
+        "the load differs",
+        "of A's input tokens came from a cache, and 0.0 % of B's",
+        "that their clients left differ",
+        "B's answers are longer",
+        "the log does not say whether a cold start",
+        "What no request log says",
+    ] {
+        assert_said(&report, words);
+    }
+}
+
+/// The records as a version writes them that tells cold starts.
+fn with_cold(records: &[Record], is_cold: impl Fn(usize) -> bool) -> String {
+    let line = |(at, line): (usize, &str)| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line["cold"] = json!(is_cold(at));
+        line.to_string() + "\n"
+    };
+    lines(records).lines().enumerate().map(line).collect()
+}
+
+#[test]
+fn cold_requests_are_left_out() {
+    let mut a = SERVER.records();
+    a.iter_mut().take(30).for_each(|record| record.ttft_s = Some(60.0));
+    let a = with_cold(&a, |at| at < 30);
+    let b = with_cold(&Server { seed: 2, ..SERVER }.records(), |_| false);
+    let report = compared(&a, &b);
+    assert_eq!(report.comparisons[0].cold, [30, 0]);
+    assert_said(&report, "30 of A's requests waited for a cold start: left out");
+    assert!(!report.notes.iter().any(|note| note.contains("does not say whether a cold")));
+    let tail = row(&report.comparisons[0], "time to first token", Statistic::P90);
+    assert!(tail.a.unwrap() < 1.0, "{tail:?}");
+}
+
+#[test]
+fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
+    let mut records = SERVER.records();
+    for (at, record) in records.iter_mut().enumerate() {
+        record.cold = Some(false);
+        match at {
+            0..10 => record.outcome = "rejected",
+            10..20 => record.outcome = "client_gone_before_token",
+            // It answered, with nothing.
+            20..30 => (),
+            _ => continue,
+        }
+        (record.cold, record.ttft_s) = (None, None);
+    }
+    let told = lines(&records);
+    let report = compared(&told, &told);
+    let is_said = |report: &Report| report.notes.iter().any(|note| note.contains("cold start"));
+    assert!(!is_said(&report), "{:#?}", report.notes);
+
+    records.iter_mut().skip(290).for_each(|record| record.cold = None);
+    let report = compared(&told, &lines(&records));
+    assert_said(&report, "B: of 10 complete requests the log does not say whether a cold start");
+    // An answer that is not streamed is its own output.
+    let untold = embeddings(20, |at| (1_000, 0.1 + 0.001 * at as f64));
+    let report = compared(&untold, &untold);
+    assert_said(&report, "A and B: of all complete requests the log does not say whether");
+}
+
+#[test]
+fn a_log_of_an_older_version_has_less_to_tell() {
+    let fields =
+        ["time", "operation", "outcome", "stream", "duration_s", "bytes_up", "ttft_s", "model"];
+    let older: String = SERVER
+        .log()
+        .lines()
+        .map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            line.as_object_mut().unwrap().retain(|key, _| fields.contains(&key.as_str()));
+            line.to_string() + "\n"
+        })
+        .collect();
+    let report = compared(&older, &Server { seed: 2, ..SERVER }.log());
+    assert_eq!(median(&report, "characters per second").finding, Finding::TooFew);
+    let ttft = median(&report, "time to first token");
+    assert_eq!((ttft.finding, ttft.headline), (Finding::NoDifferenceShown, true));
+    assert_eq!(report.a.bad_lines, 0);
+}
+
+#[test]
+fn a_selection_for_each_side() {
+    let both = SERVER.log() + &FASTER.log();
+    let of = |model: &str| Selection { model: Some(model.into()), ..Selection::default() };
+    let compare = |a: &str, b: &str| {
+        compare(named("both.jsonl", &both), &of(a), named("both.jsonl", &both), &of(b))
+    };
+    let report = compare("alpha", "beta").unwrap();
+    assert_eq!((report.a.requests, report.b.requests), (300, 300));
+    assert_eq!(median(&report, "characters per second").finding, Finding::Better);
+    assert_said(&report, "A and B: 300 requests are not selected");
+    let error = compare("alpha", "gamma").unwrap_err().to_string();
+    let expected = "no request of both.jsonl is selected: it holds the models alpha, beta; \
+                    the upstreams gpu; the operations chat";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn bad_lines_are_told_and_cost_no_more_than_themselves() {
+    let log = SERVER.log();
+    let mut lines: Vec<&str> = log.lines().collect();
+    let long = format!("{{\"time\":\"{}\"}}", "x".repeat(3 << 20));
+    lines.insert(7, "{\"time\":\"2026-01-01T00:00:00Z\",\"operation\":");
+    lines.insert(8, "");
+    lines.insert(9, "{\"time\":\"2026-01-01T00:00:00Z\",\"operation\":\"chat\"}");
+    lines.insert(10, &long);
+    let report = compared(&lines.join("\n"), &log);
+    assert_eq!((report.a.bad_lines, report.a.lines, report.a.requests), (3, 303, 300));
+    assert_said(
+        &report,
+        "A: 3 of 303 lines are no request, and left out; the first is line 8: EOF while parsing a value",
+    );
+}
+
+#[test]
+fn what_cannot_be_compared_says_why() {
+    let log = SERVER.log();
+    let other = log.replace("\"chat\"", "\"embeddings\"");
+    let probes = log.replace("\"chat\"", "\"other\"");
+    for (a, b, expected) in [
+        ("", &*log, "a.jsonl holds no inference request (it is empty): give a file that"),
+        (
+            &log,
+            "hello\n",
+            "b.jsonl holds no inference request (1 of its 1 lines are no request; line 1: expected value, at column 1)",
+        ),
+        (&log, "{}\n", "line 1: missing field `time`"),
+        (&probes, &log, "a.jsonl holds no inference request: give"),
+        (
+            &log,
+            &other,
+            "nothing alike: a.jsonl has chat, streamed (300); b.jsonl has embeddings, streamed (300)",
+        ),
+    ] {
+        let error = try_compare(a, b).unwrap_err();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    // Nothing of one size is an answer, not an error.
+    let small = Server { prompt: 1.0, ..SERVER }.log();
+    let report = compared(&Server { prompt: 12.0, requests: 30, ..SERVER }.log(), &small);
+    assert_said(&report, "send both the same prompts");
+    assert_eq!(median(&report, "time to first token").finding, Finding::TooFew);
+}
+
+#[test]
+fn the_program_says_what_is_wrong_with_its_arguments() {
+    let log = TemporaryLog::new("arguments");
+    std::fs::write(log.path(), SERVER.log()).unwrap();
+    let log = log.path();
+    for (arguments, expected) in [
+        (&["compare"][..], "<A>"),
+        (&["compare", log], "<B>"),
+        (&["compare", log, "/nowhere/b.jsonl"], "cannot read /nowhere/b.jsonl: No such file"),
+        (&["compare", log, "/"], "cannot read /: "),
+        (&["compare", log, "/dev/null"], "/dev/null holds no inference request (it is empty)"),
+        (
+            &["compare", log, log, "--model", "a", "--model", "b", "--model", "c"],
+            "--model may be given once for both logs, or twice",
+        ),
+        (&["compare", log, log, "--operation", "embeddings"], "the operations chat"),
+    ] {
+        let output = command(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{expected}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+/// Sends some requests, a few at a time.
+fn drive(proxy: SocketAddr, requests: usize) {
+    let body = |number: usize| {
+        let content = "x".repeat(500 + number % 7 * 20);
+        json!({
+            "model": "sim", "stream": true, "stream_options": {"include_usage": true},
+            "messages": [{"role": "user", "content": content}],
+            "sim": {"output_tokens": 25 + number % 5},
+        })
+    };
+    std::thread::scope(|scope| {
+        for client in 0..3 {
+            scope.spawn(move || {
+                for number in 0..requests / 3 {
+                    let answer = ask(proxy, &body(3 * number + client));
+                    assert!(answer.contains("[DONE]"), "{answer}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn through_the_proxy_and_the_program() {
+    let logs = [TemporaryLog::new("compare-a"), TemporaryLog::new("compare-b")];
+    std::thread::scope(|scope| {
+        for (log, step) in logs.iter().zip([6.0, 4.0]) {
+            scope.spawn(move || {
+                let decode_base = std::time::Duration::from_secs_f64(step / 1e3);
+                let (server, _) = simulate(EngineSpec { decode_base, ..EngineSpec::new("sim") });
+                let gauge = Gauge::with(server, &[("request_log", log.path())], Faults::default());
+                drive(gauge.proxy, 60);
+                wait_for("the log", || (log.records().len() == 60).then_some(()));
+                let rates = log
+                    .records()
+                    .into_iter()
+                    .map(|record| record["characters_per_second"].as_f64().unwrap());
+                let logged: f64 = rates.sum();
+                let name = "streamgauge_output_characters_per_second_sum";
+                let observed = gauge.scrape().sum(name, &[]);
+                assert!((logged / observed - 1.0).abs() < 1e-9, "{logged} {observed}");
+            });
+        }
+    });
+    let records = logs[0].records();
+    for record in &records {
+        let number = |key: &str| record[key].as_f64().unwrap();
+        let all = number("answer_chars") / (number("latency_s") - number("ttft_s"));
+        let rate = number("characters_per_second");
+        assert!(rate < all && rate > 0.8 * all, "without the first characters: {record}");
+    }
+    let [a, b] = [logs[0].path(), logs[1].path()];
+    let output = command(&["compare", a, b, "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["comparisons"][0]["rows"].as_array().unwrap();
+    let headline = rows.iter().find(|row| row["headline"] == true).unwrap();
+    assert_eq!(headline["quantity"], "characters per second");
+    assert_eq!(headline["finding"], "better", "{headline}");
+    assert_eq!(headline["requests"], json!([60, 60]));
+    let ratio = headline["change"]["ratio"]["value"].as_f64().unwrap();
+    assert!(ratio > 1.2 && ratio < 1.6, "{headline}");
+    let output = command(&["compare", a, b]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    println!("{text}");
+    assert!(text.contains("* characters per second") && text.contains("B is faster by"));
+}

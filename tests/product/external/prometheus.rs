@@ -1,0 +1,271 @@
+//! A real Prometheus scrapes a real Streamgauge: its quantiles are those of the request log, and every
+//! expression of the dashboard has data.
+
+use crate::support::sim::{ask, simulate};
+use crate::support::{Gauge, Upstream, chat, wait_for};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use streamgauge::metrics::table::{TTFT, Type};
+use streamgauge::tap::Faults;
+use streamgauge_sim::model::EngineSpec;
+
+/// How long the traffic runs: enough scrapes for a rate.
+const TRAFFIC: Duration = Duration::from_secs(4);
+
+/// A Prometheus that scrapes this address every 200 ms.
+struct Prometheus {
+    process: Child,
+    folder: PathBuf,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    fn start(target: SocketAddr) -> Option<Self> {
+        let folder =
+            std::env::temp_dir().join(format!("streamgauge-{}-prometheus", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let configuration = format!(
+            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
+             scrape_configs: [{{job_name: streamgauge, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        );
+        std::fs::write(folder.join("prometheus.yml"), configuration).unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let process = Command::new("prometheus")
+            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--log.level=error"])
+            .stdout(Stdio::null())
+            .spawn();
+        let Ok(process) = process else {
+            println!("skipped: there is no prometheus (Debian's package prometheus has it)");
+            let _ = std::fs::remove_dir_all(folder);
+            return None;
+        };
+        Some(Self { process, folder, address })
+    }
+
+    /// The value of an instant query, and the samples that it gives.
+    fn query(&self, expression: &str) -> Option<Vec<f64>> {
+        let encoded: String = expression
+            .bytes()
+            .map(|byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            })
+            .collect();
+        let mut socket = TcpStream::connect(self.address).ok()?;
+        write!(socket, "GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: prometheus\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        let body: Value = serde_json::from_str(body).ok()?;
+        assert_eq!(body["status"], "success", "{expression}: {body}");
+        let value =
+            |sample: &Value| sample["value"][1].as_str().and_then(|value| value.parse().ok());
+        body["data"]["result"].as_array()?.iter().map(value).collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A client that does not read: the socket's buffers fill, and the stream stalls.
+fn stall(gauge: SocketAddr) {
+    let mut socket = TcpStream::connect(gauge).unwrap();
+    let body = json!({"model": "sim", "stream": true}).to_string();
+    write!(socket, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    std::io::copy(&mut socket, &mut std::io::sink()).unwrap();
+}
+
+/// A client that leaves with the first piece of its answer.
+fn leave(gauge: SocketAddr) {
+    let mut socket = TcpStream::connect(gauge).unwrap();
+    let sim = json!({"output_tokens": 1000});
+    let body = json!({"model": "sim", "stream": true, "messages": [], "sim": sim}).to_string();
+    write!(
+        socket,
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut got = Vec::new();
+    while memchr::memmem::find(&got, b"content\":\"").is_none() {
+        let mut piece = [0; 4096];
+        let count = socket.read(&mut piece).unwrap();
+        assert!(count > 0, "the stream ended before its output");
+        got.extend_from_slice(&piece[..count]);
+    }
+}
+
+/// An upstream that answers each request with more than sockets buffer.
+fn flood() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            if socket.read(&mut [0; 4096]).unwrap() == 0 {
+                // A probe.
+                continue;
+            }
+            let _ = socket.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n",
+            );
+            let filler = format!(": {}\n\n", "x".repeat(1 << 20));
+            (0..24).for_each(|_| drop(socket.write_all(filler.as_bytes())));
+            let _ = socket.write_all(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
+        }
+    });
+    address
+}
+
+/// A server that is asked before it is there, and again once it is: a cold start. It lives with the result.
+fn start_cold(proxy: SocketAddr, address: SocketAddr) -> Upstream {
+    let request = json!({"model": "late", "stream": true, "messages": []});
+    assert!(ask(proxy, &request).starts_with("HTTP/1.1 502"));
+    let answer = chat::stream(&[chat::word("Hello"), chat::finish(), chat::DONE.into()]);
+    let server =
+        Upstream::at(
+            address,
+            move |_, wire| {
+                while wire.try_message().is_some() && wire.try_send(&answer) {}
+            },
+        );
+    assert!(ask(proxy, &request).contains("Hello"));
+    server
+}
+
+/// Every expression of the dashboard, with its variables filled in.
+fn expressions() -> Vec<String> {
+    fn collect(panels: &Value, found: &mut Vec<String>) {
+        for panel in panels.as_array().into_iter().flatten() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                found.push(target["expr"].as_str().unwrap().to_owned());
+            }
+            collect(&panel["panels"], found);
+        }
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana/streamgauge.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let mut found = Vec::new();
+    collect(&dashboard["panels"], &mut found);
+    let fill = |expression: &String| {
+        expression
+            .replace("$__rate_interval", "20s")
+            .replace("$instance", ".*")
+            .replace("$upstream", ".*")
+            .replace("$model", ".*")
+    };
+    found.iter().map(fill).collect()
+}
+
+/// The edges of the bucket that holds `value`.
+fn bucket(value: f64) -> (f64, f64) {
+    let Type::Histogram(set) = TTFT.kind else { panic!("TTFT is a histogram") };
+    let at = set.edges.partition_point(|edge| *edge < value);
+    (at.checked_sub(1).map_or(0.0, |below| set.edges[below]), set.edges[at])
+}
+
+#[test]
+fn quantiles_and_every_panel() {
+    let (server, _) = simulate(EngineSpec::new("sim"));
+    let file = std::env::temp_dir().join(format!("streamgauge-{}-panels.toml", std::process::id()));
+    let proxy = |name: &str, upstream: SocketAddr| {
+        format!(
+            "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n"
+        )
+    };
+    // An IP address of its own: no other test is given its port meanwhile.
+    let late = TcpListener::bind("127.0.0.77:0").unwrap().local_addr().unwrap();
+    let proxies = proxy("sim", server) + &proxy("flood", flood()) + &proxy("late", late);
+    std::fs::write(&file, proxies).unwrap();
+    let sources = streamgauge::config::Sources {
+        file: Some(file.clone()),
+        flags: vec![("admin", "127.0.0.1:0".into())],
+        ..Default::default()
+    };
+    let gauge = Gauge::start(&sources, Faults::default());
+    std::fs::remove_file(file).unwrap();
+    let Some(prometheus) = Prometheus::start(gauge.admin) else { return };
+    wait_for("the first scrape", || prometheus.query("up == 1").filter(|up| up.len() == 1));
+
+    // A histogram that begins within the range has no rate before its second scrape.
+    let request = |i: usize| {
+        json!({
+            "model": "sim", "stream": !i.is_multiple_of(5), "messages": [], "stream_options": {"include_usage": true},
+            "sim": {"prompt_tokens": 100 * (i % 20), "output_tokens": 6, "reasoning_tokens": 2},
+        })
+    };
+    stall(gauge.proxies[1]);
+    leave(gauge.proxies[0]);
+    let _late = start_cold(gauge.proxies[2], late);
+    let start = Instant::now();
+    let mut i = 0;
+    while start.elapsed() < TRAFFIC {
+        let clients: Vec<_> = (i..i + 4)
+            .map(|i| {
+                let (proxy, request) = (gauge.proxies[0], request(i));
+                std::thread::spawn(move || ask(proxy, &request))
+            })
+            .collect();
+        clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+        i += 4;
+    }
+    stall(gauge.proxies[1]);
+    leave(gauge.proxies[0]);
+    let lines = gauge.requests_when(i + 6);
+    let mut ttft: Vec<f64> = lines
+        .iter()
+        .filter(|line| line["upstream"] == "sim")
+        .filter_map(|line| line["ttft_s"].as_f64())
+        .collect();
+    ttft.sort_by(f64::total_cmp);
+    let scraped = format!(
+        "sum(gen_ai_server_time_to_first_token_seconds_count{{upstream='sim'}}) == {}",
+        ttft.len()
+    );
+    wait_for("the last scrape", || prometheus.query(&scraped).filter(|found| !found.is_empty()));
+
+    for quantile in [0.5, 0.9, 0.99] {
+        let expression = format!(
+            "histogram_quantile({quantile}, sum by (le) (gen_ai_server_time_to_first_token_seconds_bucket{{upstream='sim'}}))"
+        );
+        let found = prometheus.query(&expression).unwrap()[0];
+        let rank = (quantile * ttft.len() as f64).ceil() as usize - 1;
+        let (low, high) = bucket(ttft[rank]);
+        println!(
+            "TTFT p{}: Prometheus {found:.4}, request log {:.4}",
+            quantile * 100.0,
+            ttft[rank]
+        );
+        assert!(
+            (low..=high).contains(&found),
+            "p{quantile}: {found} is not within {low} to {high}"
+        );
+    }
+    // Panels look at the last minutes: two more scrapes make sure of rates.
+    std::thread::sleep(Duration::from_millis(500));
+    let empty: Vec<String> = expressions()
+        .into_iter()
+        .filter(|expression| {
+            prometheus.query(expression).unwrap().iter().all(|value| value.is_nan())
+        })
+        .collect();
+    assert!(empty.is_empty(), "no data for {empty:#?}");
+    assert!(expressions().len() > 70);
+}

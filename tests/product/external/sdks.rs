@@ -1,0 +1,75 @@
+//! Real clients work through the proxy as they are: the SDKs of the APIs, and `curl`. What they made of the
+//! answers is held against the request log and the metrics.
+
+use crate::support::Gauge;
+use crate::support::client::{ask, hold, run};
+use crate::support::sim::simulate;
+use serde_json::json;
+use std::process::Command;
+use streamgauge_sim::model::EngineSpec;
+
+/// Asks the simulated server through the proxy.
+fn through(script: &str, package: &str, path: &str) {
+    let engine = EngineSpec::new("sim");
+    let prefill = engine.prefill_base.as_secs_f64();
+    let (server, _) = simulate(engine);
+    let gauge = Gauge::new(server);
+    let server = format!("http://{}{path}", gauge.proxy);
+    let Some(told) = ask(script, package, &server) else { return };
+    for line in hold(&gauge, &told) {
+        let (first, answer) = (line["ttft_s"].as_f64(), line["answer_s"].as_f64());
+        assert!(first.is_none_or(|first| first >= prefill), "{line}");
+        let thought = line["reasoning_chars"].as_u64() > Some(0);
+        assert!(first.is_none() || thought == (answer > first), "{line}");
+    }
+}
+
+#[test]
+fn openai() {
+    through("openai_sdk.py", "openai", "/v1");
+}
+
+#[test]
+fn anthropic() {
+    through("anthropic_sdk.py", "anthropic", "");
+}
+
+#[test]
+fn ollama() {
+    through("ollama_sdk.py", "ollama", "");
+}
+
+#[test]
+fn gemini() {
+    through("gemini_sdk.py", "google-genai", "");
+}
+
+#[test]
+fn cohere() {
+    through("cohere_sdk.py", "cohere", "");
+}
+
+#[test]
+fn curl() {
+    let (server, _) = simulate(EngineSpec::new("sim"));
+    let gauge = Gauge::new(server);
+    let body = json!({"model": "sim", "stream": true, "messages": [], "max_tokens": 5}).to_string();
+    let mut command = Command::new("curl");
+    command.args([
+        "--silent",
+        "--show-error",
+        "--no-buffer",
+        "--fail",
+        "--max-time",
+        "20",
+        "--data",
+        &body,
+    ]);
+    command.args(["--header", "Content-Type: application/json"]);
+    command.arg(format!("http://{}/v1/chat/completions", gauge.proxy));
+    let Some(told) = run(&mut command, "curl") else { return };
+    assert!(told.ends_with("data: [DONE]\n\n"), "{told}");
+    let line = &gauge.requests_when(1)[0];
+    assert_eq!((&line["outcome"], &line["output_tokens"]), (&json!("ok"), &json!(5)));
+    assert_eq!(line["events"], told.matches("data: ").count());
+}

@@ -1,0 +1,11 @@
+//! The program as users run it: command line, configuration, admin port, and real clients and servers.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod compare;
+mod config;
+mod demo;
+mod external;
+mod process;

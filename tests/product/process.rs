@@ -1,0 +1,171 @@
+//! The program: its signals, its exit codes, and what it says of a wrong configuration.
+
+use crate::support::process::{Process, command};
+use crate::support::wire::chunk;
+use crate::support::{Gauge, Scrape, TemporaryLog, Upstream, Wire, chat, scrape, wait_for};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Output;
+use std::time::{Duration, Instant};
+use streamgauge::tap::Faults;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn ask(proxy: SocketAddr) {
+    let mut client = Wire::connect(proxy);
+    client.send(chat::request());
+    assert_eq!(client.message().status(), 200);
+}
+
+#[test]
+fn the_request_log_is_opened_anew_after_a_rename() {
+    let upstream = Upstream::answering(OK);
+    let (log, moved) = (TemporaryLog::new("rotated"), TemporaryLog::new("rotated-1"));
+    let process = Process::start(upstream.address, &["--request-log", log.path()]);
+    ask(process.proxy);
+    wait_for("the first line", || (log.records().len() == 1).then_some(()));
+    std::fs::rename(log.path(), moved.path()).unwrap();
+    ask(process.proxy);
+    wait_for("the second line", || (moved.records().len() == 2).then_some(()));
+    process.signal("HUP");
+    wait_for("the new file", || std::path::Path::new(log.path()).exists().then_some(()));
+    ask(process.proxy);
+    wait_for("the third line", || (log.records().len() == 1).then_some(()));
+    assert_eq!(moved.records().len(), 2);
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_nothing_else() {
+    if !std::path::Path::new("/dev/full").exists() {
+        println!("skipped: there is no /dev/full");
+        return;
+    }
+    let upstream = Upstream::answering(OK);
+    let gauge = Gauge::with(upstream.address, &[("request_log", "/dev/full")], Faults::default());
+    for _ in 0..50 {
+        ask(gauge.proxy);
+    }
+    wait_for("the drops to be counted", || {
+        let dropped = gauge.scrape().sum("streamgauge_request_log_dropped_total", &[]);
+        (dropped == 50.0).then_some(())
+    });
+    assert_eq!(gauge.requests().len(), 50, "in memory they are all there");
+}
+
+#[test]
+fn a_first_signal_drains_and_a_second_ends_it() {
+    let upstream = Upstream::each(|_, wire| {
+        wire.message();
+        wire.send([chat::STREAM.as_bytes(), &chunk(chat::word("Hi"))].concat());
+        wire.gone();
+    });
+    let mut process = Process::start(upstream.address, &[]);
+    let mut client = Wire::connect(process.proxy);
+    client.send(chat::request());
+    client.head().unwrap();
+    process.signal("TERM");
+    let draining = || Wire::connect(process.admin);
+    wait_for("the drain", || {
+        let mut asking = draining();
+        asking.send("GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n");
+        (asking.message().status() == 503).then_some(())
+    });
+    let metrics = Scrape::parse(&scrape::get(process.admin, "/metrics"));
+    assert_eq!(metrics.in_phase("streaming"), 1.0, "metrics are served until the end");
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(1));
+    // With nothing to wait for, it ends in order at once.
+    let mut process = Process::start(upstream.address, &[]);
+    let start = Instant::now();
+    process.signal("INT");
+    assert_eq!(process.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// Runs `check-config` with this file and environment.
+fn check(name: &str, file: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let path = std::env::temp_dir().join(format!("streamgauge-{}-{name}.toml", std::process::id()));
+    std::fs::write(&path, file).unwrap();
+    let mut command = command(&["check-config", "--config", path.to_str().unwrap()]);
+    let Output { status, stderr, .. } = command.envs(environment.iter().copied()).output().unwrap();
+    std::fs::remove_file(path).unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn all_errors_are_told_at_once_and_the_code_says_whose_they_are() {
+    let file =
+        "upstream = 'ftp://x'\nworkers = 0\nlisten = 'here'\nlisen = 'x'\nadmin_token = ''\n";
+    let (code, said) = check(
+        "wrong",
+        file,
+        &[("STREAMGAUGE__MAX_MODELZ", "1"), ("STREAMGAUGE__LOG_LEVEL", "loud")],
+    );
+    assert_eq!(code, Some(64), "{said}");
+    for key in [
+        "upstream = ",
+        "workers = ",
+        "listen = ",
+        "lisen: ",
+        "admin_token = (masked)",
+        "max_modelz: ",
+        "log_level = ",
+    ] {
+        assert_eq!(said.matches(&format!("\n  {key}")).count(), 1, "{key}: {said}");
+    }
+    let (code, said) = check("right", "upstream = 'http://127.0.0.1:8000'\n", &[]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn variables_that_look_like_ours_are_warned_of() {
+    let environment = [
+        ("STREAMGAUGE_LISTEN", "127.0.0.1:1"),
+        ("STREAMGAUGE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("STREAMGAUGE__WORKERS", "1"),
+    ];
+    let (code, said) = check("warned", "upstream = 'http://127.0.0.1:8000'\n", &environment);
+    assert_eq!(code, Some(0));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("STREAMGAUGE_LISTEN is not read: did you mean STREAMGAUGE__LISTEN?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn wrong_arguments_and_taken_addresses() {
+    for arguments in [&["--lisen", "x"][..], &[], &["--upstream", "http://127.0.0.1:8000/v1"]] {
+        let output = command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(!output.stderr.is_empty());
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let arguments =
+        ["--upstream", "http://127.0.0.1:8000", "--listen", &address, "--admin", "127.0.0.1:0"];
+    let output = command(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
+}
+
+#[test]
+fn an_upstream_that_does_not_accept_is_a_timeout() {
+    // A listener whose queue is full answers nothing to who wants to connect.
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = full.local_addr().unwrap();
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let waiting: Vec<_> = (0..4200).map_while(connect).collect();
+    if waiting.len() == 4200 {
+        println!("skipped: the queue of a listener does not fill up");
+        return;
+    }
+    let keys = [("connect_timeout_seconds", "0.1")];
+    let gauge = Gauge::with(address, &keys, Faults::default());
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(chat::request());
+    let answer = client.message();
+    let kind = vec!["upstream_connect_timeout".to_owned()];
+    assert_eq!((answer.status(), answer.header("x-streamgauge-error")), (504, kind));
+    let record = gauge.assert_one("timeout");
+    assert!(record["duration_s"].as_f64().unwrap() >= 0.1);
+}

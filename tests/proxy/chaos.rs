@@ -1,0 +1,147 @@
+//! Hundreds of requests with faults on both sides: whatever happens, the books balance.
+
+use crate::support::rng::Rng;
+use crate::support::wire::chunk;
+use crate::support::{Gauge, Upstream, Wire, chat, wait_for};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use streamgauge::tap::Faults;
+
+const CLIENTS: u64 = 12;
+const REQUESTS: u64 = 40;
+
+/// One of the many things that a server may do; `false` if the connection is over after it.
+fn serve(wire: &mut Wire, rng: &mut Rng) -> bool {
+    let words: Vec<String> = (0..rng.up_to(6)).map(|i| chat::word(&format!("w{i}"))).collect();
+    let count = words.len() as u64;
+    let whole =
+        [words.clone(), vec![chat::finish(), chat::usage(count + 3), chat::DONE.into()]].concat();
+    let cut = rng.up_to(whole.len()) - 1;
+    let part: Vec<u8> = whole[..cut].iter().flat_map(chunk).collect();
+    let (answer, is_kept) = match rng.up_to(12) {
+        1 => (Vec::new(), false),
+        2 => (b"HTTP/1.1 200 OK\r\nConte".to_vec(), false),
+        3 => (b"no HTTP at all\r\n\r\n".to_vec(), false),
+        4 => ([chat::STREAM.as_bytes(), &part].concat(), false),
+        5 => (chat::answer("429 Too Many Requests", "application/json", b"{}"), true),
+        6 => (chat::answer("500 Internal Server Error", "text/plain", b"oops"), true),
+        7 => (chat::stream(&whole[..cut]), true),
+        8 => {
+            let error = "data: {\"error\":{\"message\":\"no\"}}\n\n".to_owned();
+            (chat::stream(&[words, vec![error]].concat()), true)
+        }
+        9 => ([chat::STREAM.as_bytes(), &part, b"zz\r\nbroken chunk"].concat(), false),
+        _ => (chat::stream(&whole), true),
+    };
+    let (first, rest) = answer.split_at(rng.up_to(answer.len() + 1) - 1);
+    let first = wire.try_send(first);
+    std::thread::sleep(Duration::from_micros(rng.up_to(2000) as u64));
+    first && wire.try_send(rest) && is_kept
+}
+
+/// One of the many things that a client may do; `false` if it needs another connection after it.
+fn ask(wire: &mut Wire, rng: &mut Rng) -> bool {
+    let request = chat::request_for(["a", "b"][rng.up_to(2) - 1]);
+    match rng.up_to(8) {
+        1 => {
+            wire.try_send(&request[..rng.up_to(request.len()) - 1]);
+            false
+        }
+        2 => {
+            wire.try_send(&request);
+            std::thread::sleep(Duration::from_micros(rng.up_to(3000) as u64));
+            false
+        }
+        3 => {
+            wire.try_send(&request);
+            wire.head();
+            false
+        }
+        4 => {
+            let head =
+                "POST /v1/completions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+            wire.try_send(format!("{head}zz\r\n"));
+            wire.head();
+            false
+        }
+        _ => {
+            wire.try_send(&request)
+                && wire.try_message().is_some_and(|answer| answer.header("connection").is_empty())
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_books_balance() {
+    let upstream = Upstream::each(|number, wire| {
+        let mut rng = Rng::new(1_000_000 + number as u64);
+        while wire.try_message().is_some() && serve(wire, &mut rng) {}
+        if rng.up_to(2) == 1
+            && let Ok(socket) = wire.socket.try_clone()
+        {
+            Wire::of(socket).reset();
+        }
+    });
+    let gauge = Gauge::with(upstream.address, &[], Faults::default());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let proxy = gauge.proxy;
+                scope.spawn(move || {
+                    let mut rng = Rng::new(client);
+                    let mut wire = Wire::connect(proxy);
+                    for _ in 0..REQUESTS {
+                        if !ask(&mut wire, &mut rng) {
+                            let old = std::mem::replace(&mut wire, Wire::connect(proxy));
+                            if rng.up_to(2) == 1 {
+                                old.reset();
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            let mut before = gauge.scrape();
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                let now = gauge.scrape();
+                now.assert_not_below(&before);
+                before = now;
+            }
+        });
+        let results: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(results.iter().all(Result::is_ok), "a client panicked");
+    });
+    let scrape = wait_for("the end of every request", || {
+        let scrape = gauge.scrape();
+        (scrape.sum("streamgauge_in_flight_requests", &[]) == 0.0).then_some(scrape)
+    });
+    scrape.assert_balanced();
+    let records = gauge.requests_when(scrape.ended() as usize);
+    let mut outcomes = BTreeMap::<&str, usize>::new();
+    for record in &records {
+        *outcomes.entry(record["outcome"].as_str().unwrap()).or_default() += 1;
+    }
+    println!("{} requests: {outcomes:?}", records.len());
+    assert!(records.len() as f64 == scrape.ended() && records.len() > 200);
+    for (outcome, count) in &outcomes {
+        let label = format!("outcome=\"{outcome}\"");
+        assert_eq!(scrape.sum("streamgauge_requests_total", &[&label]) as usize, *count, "{label}");
+    }
+    for expected in ["ok", "truncated", "stream_error", "rejected", "server_error", "client_error"]
+    {
+        assert!(outcomes.contains_key(expected), "no request was {expected}");
+    }
+    assert!(!outcomes.contains_key("internal"));
+    let logged = |key: &str| records.iter().filter_map(|record| record[key].as_u64()).sum::<u64>();
+    let counted = |labels: &[&str]| scrape.sum("streamgauge_tokens_total", labels) as u64;
+    assert_eq!(counted(&["type=\"output\""]), logged("output_tokens"));
+    assert_eq!(counted(&["type=\"input\""]), logged("input_tokens"));
+    let bytes = |direction: &str| scrape.sum("streamgauge_bytes_total", &[direction]) as u64;
+    assert_eq!(bytes("direction=\"down\""), logged("bytes_down"));
+    let ttft = scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]) as usize;
+    assert_eq!(ttft, records.iter().filter(|record| record["ttft_s"] != Value::Null).count());
+}

@@ -1,0 +1,214 @@
+//! However a response ends, it is recorded once, for what it was.
+
+use crate::support::upstream::nobody;
+use crate::support::wire::chunk;
+use crate::support::{Ending, Gauge, Message, Upstream, Wire, chat};
+use serde_json::Value;
+
+/// Sends a chat request through a proxy to an upstream with this script. Gives what the client got, and
+/// the line of the request log.
+fn ended(outcome: &str, script: impl Fn(&mut Wire) + Send + Sync + 'static) -> (Message, Value) {
+    let upstream = Upstream::each(move |_, wire| {
+        wire.message();
+        script(wire);
+    });
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(chat::request());
+    let answer = client.message();
+    (answer, gauge.assert_one(outcome))
+}
+
+/// An upstream that sends this and keeps the connection.
+fn sent(outcome: &str, answer: impl Into<Vec<u8>>) -> (Message, Value) {
+    let answer = answer.into();
+    ended(outcome, move |wire| {
+        wire.send(&answer);
+        wire.gone();
+    })
+}
+
+fn words() -> Vec<String> {
+    vec![chat::word("Hello"), chat::word(" world"), chat::finish(), chat::DONE.into()]
+}
+
+#[test]
+fn finished_at_the_head() {
+    let (_, record) = sent("ok", "HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(record["bytes_down"], 0);
+    sent("ok", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    sent("client_error", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    // A stream that is announced and has no byte is no complete stream.
+    let empty = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n";
+    sent("truncated", empty);
+}
+
+#[test]
+fn the_last_chunk() {
+    let (answer, record) = sent("ok", chat::stream(&words()));
+    assert_eq!(answer.data(), words().concat().into_bytes());
+    assert_eq!(record["output_tokens"], 2);
+    assert_eq!(record["finish_reasons"], serde_json::json!(["stop"]));
+}
+
+#[test]
+fn trailers() {
+    let trailers = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n";
+    let chunks: Vec<u8> = words().iter().flat_map(chunk).collect();
+    let (_, record) = sent("ok", [trailers.as_bytes(), &chunks, b"0\r\nx-sum: 1\r\n\r\n"].concat());
+    assert_eq!(record["output_tokens"], 2);
+}
+
+#[test]
+fn a_frame_after_which_nothing_is_left() {
+    // With a Content-Length hyper asks for nothing after the last byte.
+    let (answer, record) =
+        sent("ok", chat::answer("200 OK", "text/event-stream", words().concat().as_bytes()));
+    assert_eq!(answer.body, words().concat().into_bytes());
+    assert_eq!(record["output_tokens"], 2);
+    let body = br#"{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}],
+                   "usage":{"prompt_tokens":3,"completion_tokens":7}}"#;
+    let (_, record) = sent("ok", chat::answer("200 OK", "application/json", body));
+    assert_eq!((&record["output_tokens"], &record["ttft_s"]), (&7.into(), &Value::Null));
+}
+
+#[test]
+fn the_end_of_the_connection() {
+    let (answer, record) = ended("ok", |wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+        wire.send(words().concat());
+    });
+    assert_eq!(answer.data(), words().concat().into_bytes());
+    assert_eq!(record["output_tokens"], 2);
+}
+
+#[test]
+fn what_completes_a_stream() {
+    let without_done = words()[..3].to_vec();
+    sent("ok", chat::stream(&without_done));
+    let without_finish = vec![chat::word("Hi"), chat::DONE.into()];
+    sent("ok", chat::stream(&without_finish));
+    let without_either = vec![chat::word("Hi"), chat::word("!")];
+    let (_, record) = sent("truncated", chat::stream(&without_either));
+    assert_eq!(record["output_tokens"], 2);
+}
+
+#[test]
+fn an_error_in_the_stream() {
+    let error = "data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n".to_owned();
+    let (_, record) = sent("stream_error", chat::stream(&[chat::word("Hi"), error.clone()]));
+    assert_eq!((&record["status"], &record["output_tokens"]), (&200.into(), &1.into()));
+    sent("stream_error", chat::stream(&[error, chat::DONE.into()]));
+}
+
+#[test]
+fn statuses() {
+    for (status, outcome) in [
+        ("400 Bad Request", "client_error"),
+        ("404 Not Found", "client_error"),
+        ("429 Too Many Requests", "rejected"),
+        ("503 Service Unavailable", "rejected"),
+        ("500 Internal Server Error", "server_error"),
+        ("502 Bad Gateway", "server_error"),
+        ("307 Temporary Redirect", "ok"),
+    ] {
+        let body = br#"{"error":{"message":"no"}}"#;
+        let (answer, record) = sent(outcome, chat::answer(status, "application/json", body));
+        assert_eq!(answer.data(), body);
+        assert!(answer.header("x-streamgauge-error").is_empty(), "it is the server's own answer");
+        assert_eq!(record["status"].to_string(), status[..3]);
+    }
+}
+
+/// Our own answer in place of one that cannot be had.
+fn assert_ours(answer: &Message, status: u16, kind: &str) {
+    assert_eq!(
+        (answer.status(), answer.header("x-streamgauge-error")),
+        (status, vec![kind.into()])
+    );
+    let body: Value = serde_json::from_slice(&answer.data()).unwrap();
+    assert_eq!(
+        (&body["error"]["code"], &body["error"]["type"]),
+        (&kind.into(), &"streamgauge_error".into())
+    );
+    assert!(body["error"]["message"].is_string() && body["error"]["param"].is_null());
+}
+
+#[test]
+fn an_upstream_that_is_not_there() {
+    let gauge = Gauge::new(nobody());
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(chat::request());
+    assert_ours(&client.message(), 502, "upstream_unreachable");
+    let record = gauge.assert_one("upstream_unreachable");
+    // What of its body had come tells the model, and none of it went up.
+    assert_eq!((&record["model"], &record["bytes_up"]), (&"m".into(), &0.into()));
+    assert_eq!(record["head_s"], Value::Null);
+    assert_eq!(gauge.scrape().sum("streamgauge_time_to_response_head_seconds_count", &[]), 0.0);
+}
+
+#[test]
+fn an_upstream_that_closes_without_an_answer() {
+    let (answer, _) = ended("truncated", |_| ());
+    assert_ours(&answer, 502, "upstream_closed");
+    let (answer, _) = ended("truncated", |wire| wire.send("HTTP/1.1 200 OK\r\nContent-"));
+    assert_ours(&answer, 502, "upstream_closed");
+    let (answer, _) = ended("truncated", |wire| wire.send("SSH-2.0-OpenSSH_9\r\n\r\n"));
+    assert_ours(&answer, 502, "upstream_invalid");
+}
+
+/// What the client got of a body that the upstream broke off after `body`, and how it ended.
+fn broken(head: &str, body: &[u8], reset: bool, request: &[u8]) -> (Vec<u8>, Ending, Gauge) {
+    let scripted = [head.as_bytes(), body].concat();
+    let upstream = Upstream::each(move |_, wire| {
+        wire.message();
+        wire.send(&scripted);
+        // What was sent must have arrived before the break does.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        if reset {
+            Wire::of(wire.socket.try_clone().unwrap()).reset();
+        }
+    });
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(request);
+    client.head().unwrap();
+    let (got, ending) = client.rest();
+    (got, ending, gauge)
+}
+
+#[test]
+fn an_upstream_that_breaks_off_is_seen_to() {
+    let events = [chat::word("Hello"), chat::word(" world")].concat();
+    let chunks = chunk(&events);
+    for reset in [false, true] {
+        let (got, _, gauge) = broken(chat::STREAM, &chunks, reset, &chat::request());
+        // All that came before the break, and no last chunk.
+        assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&chunks));
+        let record = gauge.assert_one("truncated");
+        assert_eq!(record["output_tokens"], 2);
+        let head =
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100000\r\n\r\n";
+        let (got, _, gauge) = broken(head, events.as_bytes(), reset, &chat::request());
+        assert_eq!(got, events.as_bytes());
+        gauge.assert_one("truncated");
+    }
+    // A break after what completes the stream takes nothing from it.
+    let (got, _, gauge) = broken(chat::STREAM, &chunk(words().concat()), false, &chat::request());
+    assert_eq!(got, chunk(words().concat()));
+    gauge.assert_one("ok");
+}
+
+#[test]
+fn a_client_that_reads_to_the_end_of_the_connection_sees_the_break() {
+    let events = [chat::word("Hello"), chat::word(" world")].concat();
+    let request = String::from_utf8(chat::request()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+    let (_, ending, gauge) = broken(chat::STREAM, &chunk(&events), false, request.as_bytes());
+    assert_eq!(ending, Ending::Reset);
+    gauge.assert_one("truncated");
+    // Where nothing breaks, the connection ends in order.
+    let whole = [chunk(words().concat()), chat::LAST.into()].concat();
+    let (got, ending, gauge) = broken(chat::STREAM, &whole, false, request.as_bytes());
+    assert_eq!((got, ending), (words().concat().into_bytes(), Ending::Closed));
+    gauge.assert_one("ok");
+}

@@ -1,0 +1,258 @@
+//! Whatever a server sends, the client gets it unharmed, and what could not be measured is counted.
+
+use crate::support::rng::Rng;
+use crate::support::text_format::parse;
+use crate::support::wire::chunk;
+use crate::support::{Gauge, Scrape, Upstream, Wire, chat, scrape, wait_for};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use std::io::Write;
+use streamgauge::config::Sources;
+use streamgauge::tap::Faults;
+
+/// Sends `answer` through a proxy; fails unless its body arrives as it was sent, and `reason` alone is
+/// counted as not measured. Gives the scrape and the line of the log.
+fn passes(answer: &[u8], reason: Option<&str>, faults: Faults) -> (Scrape, Value) {
+    let upstream = Upstream::answering(answer);
+    let gauge = Gauge::with(upstream.address, &[], faults);
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(chat::request());
+    let got = client.message();
+    let (head, _) = answer.split_at(answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4);
+    assert_eq!(got.head, head);
+    let sent = crate::support::Message { head: head.to_vec(), body: answer[head.len()..].to_vec() };
+    assert!(got.data() == sent.data(), "the body was changed");
+    let record = gauge.requests_when(1).remove(0);
+    let scrape = gauge.scrape();
+    scrape.assert_balanced();
+    let all = scrape.sum("streamgauge_unparsed_total", &[]);
+    let label = reason.map(|reason| format!("reason=\"{reason}\""));
+    match label {
+        Some(label) => {
+            let of_it = scrape.sum("streamgauge_unparsed_total", &[&label]);
+            assert!(of_it >= 1.0 && of_it == all, "{label}: {of_it} of {all}");
+            assert_eq!(record["unparsed"], json!(all as u64));
+        }
+        None => assert_eq!(all, 0.0),
+    }
+    parse(&scrape::get(gauge.admin, "/metrics"));
+    // And the next request is served.
+    client.send(chat::request());
+    assert!(client.message().data() == sent.data());
+    (scrape, record)
+}
+
+fn stream_of(body: &[u8]) -> Vec<u8> {
+    let chunks: Vec<u8> = body.chunks(10_000).flat_map(chunk).collect();
+    [chat::STREAM.as_bytes(), &chunks, chat::LAST.as_bytes()].concat()
+}
+
+#[test]
+fn a_fault_in_the_meter() {
+    let words = ["one", "boom", "three"].map(chat::word);
+    let answer = chat::stream(&[&words[..], &[chat::DONE.into()]].concat());
+    let faults = Faults { panic_on: Some(b"boom".to_vec()) };
+    let (scrape, record) = passes(&answer, Some("panic"), faults);
+    assert_eq!(scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]), 1.0);
+    assert_eq!((&record["outcome"], &record["status"]), (&"ok".into(), &200.into()));
+}
+
+/// Sends a request twice on one connection through a meter that panics on `boom`; fails unless both get the
+/// answer, and each costs one panic. Gives the scrape, and the line of the first.
+fn survives(request: &[u8], answer: &[u8]) -> (Scrape, Value) {
+    let upstream = Upstream::answering(answer);
+    let faults = Faults { panic_on: Some(b"boom".to_vec()) };
+    let gauge = Gauge::with(upstream.address, &[], faults);
+    let mut client = Wire::connect(gauge.proxy);
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let (head, body) = answer.split_at(end);
+    let sent = crate::support::Message { head: head.to_vec(), body: body.to_vec() };
+    for _ in 0..2 {
+        client.send(request);
+        let got = client.message();
+        assert_eq!((&got.head, got.data()), (&sent.head, sent.data()));
+    }
+    let record = gauge.requests_when(2).remove(0);
+    assert_eq!((&record["outcome"], &record["status"]), (&"ok".into(), &200.into()));
+    let scrape = gauge.scrape();
+    scrape.assert_balanced();
+    assert_eq!(scrape.sum("streamgauge_unparsed_total", &["reason=\"panic\""]), 2.0);
+    assert_eq!(scrape.sum("streamgauge_unparsed_total", &[]), 2.0);
+    (scrape, record)
+}
+
+#[test]
+fn a_fault_at_the_heads_and_in_the_queue() {
+    const TTFT: &str = "gen_ai_server_time_to_first_token_seconds_count";
+    let answer = chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]);
+    let body = br#"{"model":"m","stream":true,"messages":[]}"#;
+    // It is not known what was asked for.
+    let (scrape, record) = survives(&chat::post("/boom/v1/chat/completions", "", body), &answer);
+    assert_eq!((&record["operation"], &record["path"]), (&"other".into(), &"other".into()));
+    assert_eq!(record["bytes_up"], json!(body.len()));
+    assert!(!scrape.has(TTFT));
+    // The stream is measured, and its wait is not estimated.
+    let (scrape, record) = survives(&chat::request_for("boom"), &answer);
+    assert_eq!((scrape.sum(TTFT, &[]), &record["model"]), (2.0, &"boom".into()));
+    assert_eq!(record["queue_s"], Value::Null);
+    // The answer is not read.
+    let text = String::from_utf8(answer).unwrap();
+    let answer = text.replace("text/event-stream", "text/event-stream; boom=1").into_bytes();
+    let (scrape, record) = survives(&chat::request(), &answer);
+    assert_eq!((&record["operation"], &record["ttft_s"]), (&"chat".into(), &Value::Null));
+    assert!(!scrape.has(TTFT));
+}
+
+#[test]
+fn a_fault_where_streams_are_looked_at() {
+    let upstream = Upstream::answering("");
+    let name = format!("streamgauge-{}-boom.toml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    let text = format!(
+        "[[proxies]]\nname = 'boom'\nlisten = '127.0.0.1:0'\nupstream = 'http://{}'\n",
+        upstream.address
+    );
+    std::fs::write(&file, text).unwrap();
+    let flags = vec![("admin", "127.0.0.1:0".to_owned())];
+    let sources = Sources { file: Some(file.clone()), flags, ..Sources::default() };
+    let gauge = Gauge::start(&sources, Faults { panic_on: Some(b"boom".to_vec()) });
+    std::fs::remove_file(file).unwrap();
+    // The next look comes, whatever became of the one before.
+    wait_for("the second fault", || {
+        let panics = gauge.scrape().sum("streamgauge_unparsed_total", &["reason=\"panic\""]);
+        (panics >= 2.0).then_some(())
+    });
+}
+
+#[test]
+fn an_event_of_ten_megabytes() {
+    let text = "ab\u{e9}\n".repeat(2_500_000);
+    let body = [chat::word(&text), chat::word("!"), chat::DONE.into()].concat();
+    let (_, record) = passes(&stream_of(body.as_bytes()), None, Faults::default());
+    assert_eq!(
+        (&record["answer_chars"], &record["output_tokens"]),
+        (&10_000_001.into(), &2.into())
+    );
+}
+
+#[test]
+fn a_document_of_ten_megabytes() {
+    let body = json!({
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "x".repeat(10_000_000)}}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 9},
+    });
+    let answer = chat::answer("200 OK", "application/json", body.to_string().as_bytes());
+    let (_, record) = passes(&answer, None, Faults::default());
+    assert_eq!(
+        (&record["answer_chars"], &record["output_tokens"]),
+        (&10_000_000.into(), &9.into())
+    );
+}
+
+#[test]
+fn text_that_is_no_utf8() {
+    let mut body = chat::word("ok").into_bytes();
+    body.extend(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xff\xc3(\"}}]}\n\n");
+    body.extend(chat::DONE.as_bytes());
+    let (_, record) = passes(&stream_of(&body), Some("utf8"), Faults::default());
+    assert_eq!((&record["outcome"], &record["output_events"]), (&"ok".into(), &2.into()));
+}
+
+#[test]
+fn events_that_are_no_json() {
+    let body = [
+        chat::word("ok"),
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\n\n".into(),
+        "data: <html>\n\n".into(),
+        chat::word("still measured"),
+        chat::DONE.into(),
+    ];
+    let (_, record) = passes(&chat::stream(&body), Some("json"), Faults::default());
+    assert_eq!((&record["unparsed"], &record["output_events"]), (&2.into(), &2.into()));
+    let document = chat::answer("200 OK", "application/json", b"{\"choices\": [}");
+    passes(&document, Some("json"), Faults::default());
+    let empty = chat::answer("200 OK", "application/json", b"");
+    let (_, record) = passes(&empty, None, Faults::default());
+    assert_eq!(record["outcome"], "ok");
+}
+
+#[test]
+fn json_that_nests_too_deeply() {
+    let deep = format!("data: {}\n\n", "[".repeat(100_000));
+    passes(&chat::stream(&[deep, chat::DONE.into()]), Some("depth"), Faults::default());
+}
+
+#[test]
+fn more_choices_than_are_told_apart() {
+    let choice = |i: u32| {
+        format!("data: {{\"choices\":[{{\"index\":{i},\"delta\":{{\"content\":\"x\"}}}}]}}\n\n")
+    };
+    let events: Vec<String> = (0..200).map(choice).chain([chat::DONE.into()]).collect();
+    passes(&chat::stream(&events), Some("choice"), Faults::default());
+}
+
+#[test]
+fn garbage_that_calls_itself_a_stream() {
+    let mut rng = Rng::new(7);
+    let garbage: Vec<u8> = (0..125_000).flat_map(|_| rng.next().to_le_bytes()).collect();
+    let (scrape, record) = passes(&stream_of(&garbage), None, Faults::default());
+    assert_eq!(
+        (&record["outcome"], &record["bytes_down"]),
+        (&"truncated".into(), &1_000_000.into())
+    );
+    assert_eq!(scrape.sum("streamgauge_tokens_total", &[]), 0.0);
+    let garbage = [b"data: ", garbage.as_slice(), b"\n\n"].concat();
+    passes(&stream_of(&garbage), Some("json"), Faults::default());
+}
+
+/// A stream whose answer is said to be in this coding.
+fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
+    let kind = format!("text/event-stream\r\nContent-Encoding: {coding}");
+    chat::answer("200 OK", &kind, body)
+}
+
+#[test]
+fn codings_that_are_undone_on_a_copy() {
+    let plain = format!("{}{}", chat::word("Hi"), chat::DONE);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(plain.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let (scrape, record) = passes(&coded("gzip", &gzip), None, Faults::default());
+    assert_eq!((&record["outcome"], &record["answer_chars"]), (&"ok".into(), &2.into()));
+    assert_eq!(record["bytes_down"], json!(gzip.len()));
+    assert_eq!(scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]), 1.0);
+    let (_, record) = passes(&coded("identity", plain.as_bytes()), None, Faults::default());
+    assert_eq!(record["answer_chars"], json!(2));
+}
+
+#[test]
+fn codings_and_content_types_that_are_not_read() {
+    for (coding, body) in
+        [("gzip", &b"not packed at all"[..]), ("aes128gcm", b"\0"), ("br", b"\x1f")]
+    {
+        let (scrape, record) = passes(&coded(coding, body), Some("encoding"), Faults::default());
+        assert_eq!((&record["outcome"], &record["ttft_s"]), (&"ok".into(), &Value::Null));
+        assert_eq!(scrape.sum("gen_ai_server_request_duration_seconds_count", &[]), 1.0);
+    }
+    // A type that says something else is not looked into.
+    for kind in ["text/html", "image/png", "\u{fc}"] {
+        let answer = chat::answer("200 OK", kind, b"data: x\n\n");
+        passes(&answer, Some("content_type"), Faults::default());
+    }
+    // One that says nothing is, and this is neither JSON nor events.
+    for kind in ["text/plain", "application/octet-stream", ""] {
+        let answer = chat::answer("200 OK", kind, b"<p>");
+        passes(&answer, Some("content_type"), Faults::default());
+        let events = format!("{}{}", chat::word("Hi"), chat::DONE);
+        let answer = chat::answer("200 OK", kind, events.as_bytes());
+        let (_, record) = passes(&answer, None, Faults::default());
+        assert_eq!((&record["stream"], &record["answer_chars"]), (&true.into(), &2.into()));
+    }
+    // What is no inference is not expected to be in a dialect.
+    let upstream = Upstream::answering(chat::answer("200 OK", "text/html", b"<p>"));
+    let gauge = Gauge::new(upstream.address);
+    let mut client = Wire::connect(gauge.proxy);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.message();
+    assert_eq!(gauge.scrape().sum("streamgauge_unparsed_total", &[]), 0.0);
+}

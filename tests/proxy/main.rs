@@ -1,0 +1,18 @@
+//! The proxy: it forwards every byte unchanged, over HTTP/1.1, HTTP/2 and TLS, however a request ends.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chaos;
+mod client_disconnects;
+mod connections;
+mod endings;
+mod harmless;
+mod http2;
+mod http2_upstream;
+mod tls;
+mod transparency_bodies;
+mod transparency_framing;
+mod transparency_headers;
+mod transparency_recordings;
+mod upgrade;

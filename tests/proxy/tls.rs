@@ -1,0 +1,290 @@
+//! TLS on both sides, and servers behind a Unix socket.
+
+use crate::support::http2::{Client, post};
+use crate::support::tls::Certificate;
+use crate::support::wire::{Ending, chunk, dechunk};
+use crate::support::{Gauge, Upstream, Wire, against_the_clock, chat};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+use streamgauge::app::App;
+use streamgauge::config::{Sources, load};
+use streamgauge::tap::Faults;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn words() -> Vec<String> {
+    vec![chat::word("Hello"), chat::word(" world"), chat::finish(), chat::DONE.into()]
+}
+
+/// A proxy whose clients speak TLS.
+fn secured(upstream: std::net::SocketAddr, certificate: &Certificate) -> Gauge {
+    Gauge::with(upstream, &certificate.keys(), Faults::default())
+}
+
+/// A proxy whose server is that other proxy, by TLS.
+fn in_front(of: &Gauge, host: &str, keys: &[(&'static str, &str)]) -> Gauge {
+    let url = format!("https://{host}:{}", of.proxy.port());
+    let keys: Vec<_> =
+        keys.iter().copied().chain([("upstream", &*url), ("workers", "1")]).collect();
+    Gauge::with(of.proxy, &keys, Faults::default())
+}
+
+/// All that comes until the connection ends.
+async fn rest(mut from: impl AsyncReadExt + Unpin) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).await.unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_by_both_protocols() {
+    let certificate = Certificate::of("both", &["localhost"]);
+    let scripted = chat::stream(&words());
+    let upstream = Upstream::answering(scripted.clone());
+    let gauge = secured(upstream.address, &certificate);
+    let mut client = certificate.connect(gauge.proxy, &["http/1.1"]).await.unwrap();
+    assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let request = String::from_utf8(chat::request()).unwrap();
+    let request = request.replace("Host: test", "Host: test\r\nConnection: close");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let head = chat::STREAM.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    let expected = String::from_utf8(scripted).unwrap().replace(chat::STREAM, &head);
+    assert_eq!(String::from_utf8(rest(client).await).unwrap(), expected);
+
+    let client = certificate.connect(gauge.proxy, &["h2", "http/1.1"]).await.unwrap();
+    assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut client = Client::over(client).await;
+    let request = post("https://test/v1/chat/completions", "application/json");
+    let answer = client.ask(request, r#"{"model":"m","stream":true}"#).await;
+    assert_eq!(answer.body, words().concat().into_bytes());
+    for record in gauge.requests_when(2) {
+        assert_eq!((&record["outcome"], &record["output_tokens"]), (&"ok".into(), &2.into()));
+    }
+    drop(client);
+    // TLS does not take the kernel's stamps away.
+    let plain = Gauge::new(upstream.address);
+    let mut client = Wire::connect(plain.proxy);
+    client.send(chat::request());
+    client.message();
+    let clock = plain.requests_when(1)[0]["clock"].clone();
+    assert!(gauge.requests().iter().all(|record| record["clock"] == clock), "{clock}");
+}
+
+/// More than any buffer holds, to a client that takes its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_stream_to_a_slow_client() {
+    let certificate = Certificate::of("slow", &["localhost"]);
+    let pieces: Vec<String> = (0..3000).map(|i| format!("{i} {}", "x".repeat(i))).collect();
+    let whole = pieces.concat();
+    let upstream = Upstream::each(move |_, wire| {
+        wire.message();
+        wire.send(chat::STREAM);
+        for piece in &pieces {
+            wire.send(chunk(piece));
+        }
+        wire.send(chat::LAST);
+        wire.gone();
+    });
+    let gauge = secured(upstream.address, &certificate);
+    let mut client = certificate.connect(gauge.proxy, &[]).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut got = Vec::new();
+    while client.read_buf(&mut got).await.unwrap() > 0 {
+        if got.len() % 7 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let at = got.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    assert!(dechunk(&got[at..]) == whole.as_bytes(), "the bytes differ");
+    assert!(got.ends_with(b"\r\n0\r\n\r\n"));
+    gauge.assert_one("ok");
+}
+
+#[test]
+fn a_client_that_does_not_speak_tls() {
+    let certificate = Certificate::of("plain", &["localhost"]);
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let gauge = secured(upstream.address, &certificate);
+    let mut client = Wire::connect(gauge.proxy);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let (bytes, _) = client.rest();
+    assert!(!bytes.starts_with(b"HTTP"), "{bytes:?}");
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(gauge.scrape().ended(), 0.0);
+}
+
+/// The server's choice, ours, and what each takes.
+#[test]
+fn an_upstream_by_https() {
+    let certificate = Certificate::of("upstream", &["localhost"]);
+    let upstream = Upstream::answering(chat::stream(&words()));
+    let far = secured(upstream.address, &certificate);
+    for (http2, one_connection) in [("auto", true), ("always", true), ("never", false)] {
+        let near = in_front(&far, "localhost", &[("ca_file", &certificate.cert), ("http2", http2)]);
+        let mut clients: Vec<Wire> = (0..3).map(|_| Wire::connect(near.proxy)).collect();
+        for client in &mut clients {
+            client.send(chat::request());
+            let answer = client.message();
+            assert_eq!(answer.data(), words().concat().into_bytes(), "{http2}");
+            assert_eq!(answer.head, if one_connection {
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            } else {
+                chat::STREAM
+            }.as_bytes());
+        }
+        for record in near.requests_when(3) {
+            assert_eq!((&record["outcome"], &record["output_tokens"]), (&"ok".into(), &2.into()));
+        }
+        let connects = near.scrape().sum("streamgauge_upstream_connect_seconds_count", &[]);
+        // Streams by HTTP/1.1 let their connection rest.
+        assert_eq!(connects == 1.0, one_connection, "{http2}: {connects}");
+        near.scrape().assert_balanced();
+    }
+    assert_eq!(far.scrape().sum("streamgauge_requests_total", &["outcome=\"ok\""]), 9.0);
+}
+
+#[test]
+fn a_server_that_is_not_trusted() {
+    let certificate = Certificate::of("trusted", &["localhost"]);
+    let other = Certificate::of("other", &["localhost", "127.0.0.1"]);
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let far = secured(upstream.address, &certificate);
+    // Of another root, and of the right one for another name.
+    for (host, root) in [("localhost", &other), ("127.0.0.1", &certificate)] {
+        let near = in_front(&far, host, &[("ca_file", &root.cert)]);
+        let mut client = Wire::connect(near.proxy);
+        client.send(chat::request());
+        let answer = client.message();
+        assert_eq!(
+            (answer.status(), answer.header("x-streamgauge-error")),
+            (502, vec!["upstream_tls".into()])
+        );
+        near.assert_one("upstream_unreachable");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn an_upgrade_through_tls() {
+    let certificate = Certificate::of("upgrade", &["localhost"]);
+    let upstream = Upstream::each(|_, wire| {
+        wire.head();
+        wire.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
+        );
+        while let Some(bytes) = wire.exactly(1000) {
+            wire.send(bytes);
+        }
+    });
+    let far = secured(upstream.address, &certificate);
+    // HTTP/2 is the server's choice, but nothing that this can go by.
+    let near = in_front(&far, "localhost", &[("ca_file", &certificate.cert)]);
+    let mut client = Wire::connect(near.proxy);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(client.head().unwrap().status(), 101);
+    let bytes: Vec<u8> = (0..200_000_u32).map(|i| ((i * 7) >> 3) as u8).collect();
+    client.send(&bytes);
+    assert!(client.exactly(bytes.len()).unwrap() == bytes, "the bytes differ");
+    client.half_close();
+    assert_eq!(client.rest(), (Vec::new(), Ending::Closed));
+    near.assert_one("ok");
+    far.assert_one("ok");
+}
+
+#[test]
+fn instants_through_tls() {
+    against_the_clock(|| {
+        let certificate = Certificate::of("instants", &["localhost"]);
+        let upstream = Upstream::each(|_, wire| {
+            wire.message();
+            wire.send(chat::STREAM);
+            for word in ["a", "b", "c"] {
+                std::thread::sleep(Duration::from_millis(50));
+                wire.send(chunk(chat::word(word)));
+            }
+            wire.send([&chunk(chat::DONE), chat::LAST.as_bytes()].concat());
+            wire.gone();
+        });
+        let far = secured(upstream.address, &certificate);
+        for http2 in ["never", "always"] {
+            let keys = [("ca_file", &*certificate.cert), ("http2", http2)];
+            let near = in_front(&far, "localhost", &keys);
+            let mut client = Wire::connect(near.proxy);
+            client.send(chat::request());
+            client.message();
+            let record = near.requests_when(1).remove(0);
+            let second = |name: &str| record[name].as_f64().unwrap();
+            let (connect, ttft) = (second("connect_s"), second("ttft_s"));
+            assert!((0.049..0.075).contains(&(ttft - connect)), "{record}");
+            assert!((0.048..0.06).contains(&second("tpot_s")), "{record}");
+        }
+    });
+}
+
+#[test]
+fn files_that_cannot_be_used() {
+    let certificate = Certificate::of("files", &["localhost"]);
+    let (cert, key) = (&*certificate.cert, &*certificate.key);
+    let cases = [
+        (
+            [("tls_cert", "/nonexistent.crt"), ("tls_key", key)],
+            "cannot use /nonexistent.crt: No such file",
+        ),
+        ([("tls_cert", key), ("tls_key", key)], "it holds none in PEM format"),
+        ([("tls_cert", cert), ("tls_key", cert)], "it holds none in PEM format"),
+        ([("upstream", "https://localhost"), ("ca_file", key)], "it holds none in PEM format"),
+    ];
+    for (keys, expected) in cases {
+        let mut flags = vec![
+            ("upstream", "http://127.0.0.1:1".to_owned()),
+            ("listen", "127.0.0.1:0".into()),
+            ("admin", "127.0.0.1:0".into()),
+        ];
+        for (name, value) in keys {
+            flags.retain(|(other, _)| *other != name);
+            flags.push((name, value.to_owned()));
+        }
+        let config = load(&Sources { flags, ..Sources::default() }).unwrap();
+        let error = App::bind(config).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_server_behind_a_unix_socket() {
+    let path = std::env::temp_dir().join(format!("streamgauge-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let scripted = chat::stream(&words());
+    let server = std::thread::spawn(move || {
+        // One that says nothing is a probe.
+        let (mut socket, mut got) = loop {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut first = [0];
+            if socket.read(&mut first).unwrap() == 1 {
+                break (socket, first.to_vec());
+            }
+        };
+        while !got.ends_with(b"}") {
+            let mut piece = [0; 4096];
+            let count = socket.read(&mut piece).unwrap();
+            got.extend_from_slice(&piece[..count]);
+        }
+        socket.write_all(&scripted).unwrap();
+        String::from_utf8(got).unwrap()
+    });
+    let url = format!("unix:{}", path.display());
+    let gauge = Gauge::with(([127, 0, 0, 1], 1).into(), &[("upstream", &url)], Faults::default());
+    let mut client = Wire::connect(gauge.proxy);
+    client.send(chat::request());
+    assert_eq!(client.message().data(), words().concat().into_bytes());
+    assert_eq!(server.join().unwrap().as_bytes(), chat::request());
+    let record = gauge.assert_one("ok");
+    // The kernel stamps no such socket.
+    assert_eq!((&record["upstream"], &record["clock"]), (&url.into(), &"program".into()));
+    assert_eq!(record["output_tokens"], 2);
+    let _ = std::fs::remove_file(&path);
+    client.send(chat::request());
+    assert_eq!(client.message().status(), 502);
+}
