@@ -26,10 +26,10 @@ fn main() {
         let metrics = Arc::new(filled(least));
         let admin = serve(Arc::clone(&metrics));
         let (plain, packed) = (get(admin, "identity"), get(admin, "gzip"));
-        let series = series(&metrics.gather().text());
+        let series = series(&metrics.gather().to_text());
         println!("{series} series, {} KiB, packed {} KiB", plain / 1024, packed / 1024);
         print("gather", || drop(metrics.gather()));
-        print("gather and write", || drop(metrics.gather().text()));
+        print("gather and write", || drop(metrics.gather().to_text()));
         print("HTTP", || assert!(get(admin, "identity") >= plain / 2));
         print("HTTP, gzip", || assert!(get(admin, "gzip") >= packed / 2));
     }
@@ -75,7 +75,7 @@ fn filled(least: usize) -> Metrics {
     metrics.upstream(&upstream);
     let arrivals = metrics.arrivals(&upstream, "vllm");
     for model in 0_u32.. {
-        if series(&metrics.gather().text()) >= least {
+        if series(&metrics.gather().to_text()) >= least {
             break;
         }
         let name = format!("meta-llama/Llama-3.1-8B-Instruct-{model}");

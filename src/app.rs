@@ -2,11 +2,11 @@
 
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
-use crate::metrics::{Metrics, MetricsError, claim_cells};
+use crate::metrics::{Metrics, MetricsError, claim_shard};
 use crate::proxy::{self, Connector, Listener, Timers, TlsError, TlsFiles, UpstreamPool};
 use crate::request_log::{RequestLog, RequestLogWriter};
 use crate::socket;
-use crate::tap::{Faults, SharedTraces, Tap};
+use crate::tap::{FaultInjection, SharedTraces, Tap};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -68,11 +68,11 @@ impl App {
     /// # Errors
     /// If an address is taken, the request log cannot be opened, or bucket edges are wrong.
     pub fn bind(config: Config) -> Result<Self, AppError> {
-        Self::bind_with(config, Faults::default())
+        Self::bind_with(config, FaultInjection::default())
     }
 
     #[doc(hidden)]
-    pub fn bind_with(config: Config, faults: Faults) -> Result<Self, AppError> {
+    pub fn bind_with(config: Config, faults: FaultInjection) -> Result<Self, AppError> {
         let metrics = Arc::new(Metrics::new(&config.metrics, config.workers)?);
         let (log, writer) = match &config.request_log {
             None => (RequestLog::in_memory(Arc::clone(&metrics)), None),
@@ -167,10 +167,10 @@ impl App {
             }
             let stopping = stopping.clone();
             let beats = heart.clone();
-            let observe_lag = shared.metrics.event_loop_lag();
+            let observe_lag = shared.metrics.event_loop_lag_observer();
             let runtime = untimed()?;
             threads.push(spawn(format!("proxy-{worker}"), runtime, ended.clone(), async move {
-                claim_cells(worker);
+                claim_shard(worker);
                 let mut serving = tokio::task::JoinSet::new();
                 // Beside the others, not among them: it ends with the runtime.
                 tokio::spawn(socket::watch_lag(beats, observe_lag));
@@ -232,7 +232,7 @@ async fn sweep(taps: Vec<Arc<Tap>>) {
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
-        taps.iter().for_each(|tap| tap.sweep());
+        taps.iter().for_each(|tap| tap.count_stalls());
     }
 }
 

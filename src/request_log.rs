@@ -79,7 +79,7 @@ impl RequestLog {
         if let Some(queue) = &self.queue
             && queue.try_send(record).is_err()
         {
-            self.metrics.request_log_dropped(1);
+            self.metrics.count_dropped_log_lines(1);
         }
     }
 
@@ -191,7 +191,7 @@ impl Writer {
         match mended.and_then(|()| self.target.write(batch)) {
             Ok(()) => self.torn = false,
             Err(error) => {
-                self.metrics.request_log_dropped(count);
+                self.metrics.count_dropped_log_lines(count);
                 if !self.torn {
                     tracing::error!(
                         %error, path = %self.path.display(),

@@ -59,7 +59,7 @@ impl Page {
         }
         match self {
             Self::Index => text(StatusCode::OK, INDEX),
-            Self::Metrics => page(StatusCode::OK, METRICS_TEXT, admin.metrics.gather().text()),
+            Self::Metrics => page(StatusCode::OK, METRICS_TEXT, admin.metrics.gather().to_text()),
             Self::Health => text(StatusCode::OK, "ok\n"),
             Self::Ready => ready(admin, request.uri().query()).await,
             Self::Config => {

@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// Gives this thread the cells of this worker, from 0. No other thread may have them.
-pub fn claim_cells(worker: usize) {
+pub fn claim_shard(worker: usize) {
     OWN.set(worker + 1);
 }
 
@@ -284,7 +284,7 @@ mod tests {
                 scope.spawn(move || {
                     // Two workers, and two threads without cells of their own.
                     if thread < 2 {
-                        claim_cells(thread);
+                        claim_shard(thread);
                     }
                     for _ in 0..10_000 {
                         count.inc_by(3);

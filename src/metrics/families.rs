@@ -3,7 +3,7 @@
 use super::MetricsConfig;
 use super::cells::{Count, Family, Samples};
 use super::edges::edges;
-use super::table::{self, Metric, Type};
+use super::table::{self, Metric, MetricKind};
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
     Opts, Registry, Result,
@@ -80,8 +80,8 @@ impl Families {
     /// Registers them all; those that move with every token have cells for this many workers.
     pub fn new(registry: &Registry, config: &MetricsConfig, workers: usize) -> Result<Self> {
         let edges_of = |metric: &Metric| match metric.kind {
-            Type::Histogram(set) => Ok(edges(metric, set, config)),
-            Type::Counter | Type::Gauge => Err(wrong_type(metric)),
+            MetricKind::Histogram(set) => Ok(edges(metric, set, config)),
+            MetricKind::Counter | MetricKind::Gauge => Err(wrong_type(metric)),
         };
         let samples = |metric: &Metric| {
             let edges = edges_of(metric)?;

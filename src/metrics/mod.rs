@@ -19,7 +19,7 @@ pub mod table;
 mod text;
 mod upstream;
 
-pub use cells::claim_cells;
+pub use cells::claim_shard;
 pub use cold::ColdSeries;
 pub use flow::StallCounter;
 pub use labels::{MAX_LABEL, ModelLabels, OTHER};
@@ -82,7 +82,7 @@ pub struct MetricsConfig {
 }
 
 impl Metrics {
-    /// Sets up every family of the table. Each worker [claims its cells](claim_cells).
+    /// Sets up every family of the table. Each worker [claims its cells](claim_shard).
     ///
     /// # Errors
     /// If bucket edges are not ascending.
@@ -201,13 +201,13 @@ impl Metrics {
     }
 
     /// Observes how late a worker's event loop is.
-    pub fn event_loop_lag(&self) -> impl Fn(Duration) + Send + use<> {
+    pub fn event_loop_lag_observer(&self) -> impl Fn(Duration) + Send + use<> {
         let histogram = self.families.event_loop_lag.with_label_values::<&str>(&[]);
         move |lag| histogram.observe(lag.as_secs_f64())
     }
 
     /// Lines of the request log that were dropped.
-    pub fn request_log_dropped(&self, lines: u64) {
+    pub fn count_dropped_log_lines(&self, lines: u64) {
         self.families.request_log_dropped.inc_by(lines);
     }
 }

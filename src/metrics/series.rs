@@ -9,7 +9,7 @@ use super::families::Families;
 use super::flow::{self, FlowHandles};
 use super::goodput::Goodput;
 use super::labels::OTHER;
-use super::table::{self, Metric, Type};
+use super::table::{self, Metric, MetricKind};
 use super::upstream::Phase;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -453,8 +453,8 @@ pub(super) fn worst_case(
     };
     let labels: usize = metric.labels.iter().map(of_label).product();
     let each = match metric.kind {
-        Type::Histogram(set) => edges(metric, set, config).len() + 3,
-        Type::Counter | Type::Gauge => 1,
+        MetricKind::Histogram(set) => edges(metric, set, config).len() + 3,
+        MetricKind::Counter | MetricKind::Gauge => 1,
     };
     (labels * each) as u64
 }

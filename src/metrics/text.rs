@@ -12,7 +12,7 @@ pub struct Gathered(pub(super) Vec<MetricFamily>);
 
 impl Gathered {
     /// All of it in the text format.
-    pub fn text(&self) -> String {
+    pub fn to_text(&self) -> String {
         let mut writer = Writer { text: String::with_capacity(64 * 1024), labels: String::new() };
         self.0.iter().for_each(|family| writer.family(family));
         writer.text
@@ -148,7 +148,7 @@ mod tests {
             }
             let gathered = Gathered(registry.gather());
             let theirs = TextEncoder::new().encode_to_string(&gathered.0).unwrap();
-            assert_eq!(gathered.text(), theirs);
+            assert_eq!(gathered.to_text(), theirs);
         }
     }
 }

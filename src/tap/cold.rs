@@ -47,24 +47,24 @@ impl ColdWatch {
     }
 
     /// Waits until [`probe_due`](Self::probe_due) may say something else.
-    pub async fn woken(&self) {
+    pub async fn schedule_changed(&self) {
         self.wake.notified().await;
     }
 
     /// A probe that began at `asked` has found this.
-    pub fn probed(&self, asked: Duration, at: Duration, found: Probe) {
+    pub fn record_probe(&self, asked: Duration, at: Duration, found: Probe) {
         let ended = self.detector().probed(asked, at, found);
         self.tell(ended);
         self.look_for_outage(at);
     }
 
     /// When the next page of the server's metrics is due; `None` while none is wanted.
-    pub fn page_due(&self) -> Option<Duration> {
+    pub fn metrics_page_due(&self) -> Option<Duration> {
         self.detector().page_due()
     }
 
     /// A page that was asked for at `asked` has come back, and tells this of its process, or nothing.
-    pub fn paged(&self, asked: Duration, at: Duration, page: Option<Page>) {
+    pub fn record_metrics_page(&self, asked: Duration, at: Duration, page: Option<Page>) {
         let (ended, has_several) = {
             let mut detector = self.detector();
             (detector.paged(asked, at, page), detector.sees_several())

@@ -86,7 +86,7 @@ struct State {
 
 impl Measurement {
     /// A request arrived on a client's socket.
-    pub fn arrive(tap: &Arc<Tap>, client: &Arc<SocketTimestamps>, head: &request::Parts) -> Self {
+    pub fn start(tap: &Arc<Tap>, client: &Arc<SocketTimestamps>, head: &request::Parts) -> Self {
         let arrived = Arrived::now(client, head.version);
         // A fault of ours here costs what the request is, and it is still forwarded and counted.
         let look = AssertUnwindSafe(|| Asked::of(tap, head, &arrived));
@@ -102,7 +102,7 @@ impl Measurement {
     }
 
     /// The stamps of the client's socket.
-    pub fn client(&self) -> &Arc<SocketTimestamps> {
+    pub fn client_stamps(&self) -> &Arc<SocketTimestamps> {
         &self.client
     }
 
@@ -118,12 +118,12 @@ impl Measurement {
     }
 
     /// Whether all of the request was written to the upstream's socket.
-    pub fn is_sent(&self) -> bool {
+    pub fn is_request_sent(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.side.sent().is_some())
     }
 
     /// A new connection to the upstream is ready, after this long.
-    pub fn connected(&mut self, after: Duration) {
+    pub fn on_connected(&mut self, after: Duration) {
         if let Some(state) = &mut self.state {
             state.tap.series.connected(after);
             state.connect = Some(after);
@@ -131,14 +131,14 @@ impl Measurement {
     }
 
     /// The upstream's head arrived, on a socket with these stamps.
-    pub fn head(&mut self, head: &response::Parts, upstream: &Arc<SocketTimestamps>) {
+    pub fn on_response_head(&mut self, head: &response::Parts, upstream: &Arc<SocketTimestamps>) {
         if let Some(state) = &mut self.state {
             state.guarded(|state| state.head(head, upstream));
         }
     }
 
     /// The next bytes of the response's body, which arrived with the upstream's latest read.
-    pub fn data(&mut self, bytes: &[u8]) {
+    pub fn on_response_data(&mut self, bytes: &[u8]) {
         if let Some(state) = &mut self.state {
             state.data(bytes);
         }
@@ -146,21 +146,21 @@ impl Measurement {
 
     /// The next bytes that the client sent behind a switch of protocols, which arrived with its latest
     /// read.
-    pub fn client_data(&mut self, bytes: &[u8]) {
+    pub fn on_client_data(&mut self, bytes: &[u8]) {
         if let Some(state) = &mut self.state {
             state.client_data(bytes);
         }
     }
 
     /// The trailers of the response's body, which is over with them.
-    pub fn trailers(&mut self, fields: &HeaderMap) {
+    pub fn on_trailers(&mut self, fields: &HeaderMap) {
         if let Some(state) = &mut self.state {
             state.call_status(fields);
         }
     }
 
     /// We answer in the upstream's place, with this status.
-    pub fn answered(&mut self, outcome: Outcome, status: u16) {
+    pub fn finish_with_own_response(&mut self, outcome: Outcome, status: u16) {
         if let Some(state) = &mut self.state {
             state.status = Some(status);
         }

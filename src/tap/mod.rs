@@ -49,16 +49,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Faults that tests put into the meter.
+/// FaultInjection that tests put into the meter.
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
-pub struct Faults {
+pub struct FaultInjection {
     /// The meter panics on a frame that contains this; on such a path of a request, model in its queue, content
     /// type of an answer, or name of an upstream whose streams are looked at.
     pub panic_on: Option<Vec<u8>>,
 }
 
-impl Faults {
+impl FaultInjection {
     #[allow(clippy::panic, reason = "that is what it is for")]
     fn strike(&self, bytes: &[u8]) {
         if let Some(needle) = &self.panic_on
@@ -109,7 +109,7 @@ pub struct Tap {
     queue_series: QueueSeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
-    faults: Faults,
+    faults: FaultInjection,
     traces: SharedTraces,
     /// The server has told a build that sends a stream's head when a slot takes the request.
     head_at_slot: AtomicBool,
@@ -125,7 +125,7 @@ impl Tap {
         metrics: Arc<Metrics>,
         log: RequestLog,
         traces: SharedTraces,
-        faults: Faults,
+        faults: FaultInjection,
     ) -> Arc<Self> {
         let tap = Arc::new(Self::of(config, Arc::clone(&metrics), log, traces, faults));
         let scraped = Arc::downgrade(&tap);
@@ -142,7 +142,7 @@ impl Tap {
         metrics: Arc<Metrics>,
         log: RequestLog,
         traces: SharedTraces,
-        faults: Faults,
+        faults: FaultInjection,
     ) -> Self {
         let TapConfig { name, engine, stall, cold, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
@@ -196,7 +196,7 @@ impl Tap {
     }
 
     /// Counts the stalls of running streams; to be called again and again.
-    pub fn sweep(&self) {
+    pub fn count_stalls(&self) {
         let look = || {
             self.faults.strike(self.upstream.as_bytes());
             self.pulses.sweep(socket::now());
@@ -208,7 +208,7 @@ impl Tap {
     }
 
     /// What finds cold starts.
-    pub(crate) fn cold(&self) -> &ColdWatch {
+    pub(crate) fn cold_starts(&self) -> &ColdWatch {
         &self.cold
     }
 
@@ -218,7 +218,7 @@ impl Tap {
     }
 
     /// The handles of this upstream.
-    pub fn series(&self) -> &UpstreamSeries {
+    pub fn upstream_series(&self) -> &UpstreamSeries {
         &self.series
     }
 
@@ -248,7 +248,7 @@ impl Tap {
     }
 
     /// From now on a request that is dropped was cut by our shutdown.
-    pub fn cut(&self) {
+    pub fn begin_shutdown(&self) {
         self.cutting.store(true, Relaxed);
     }
 

@@ -37,7 +37,7 @@ impl PeekBody {
 
     /// Its request goes nowhere. Reads what of it has arrived by now, since its model may be in it: nothing is
     /// waited for that the client has yet to send, nor asked for where it waits for that (`is_held`).
-    pub async fn refuse(mut self, is_held: bool) {
+    pub async fn peek_without_forwarding(mut self, is_held: bool) {
         let (mut read, mut was_pending) = (0, false);
         poll_fn(|cx| {
             while !is_held && read < MAX_PEEK {
@@ -65,7 +65,7 @@ impl PeekBody {
     }
 
     /// The request's side of the measurement.
-    pub(crate) fn side(&self) -> Arc<RequestSide> {
+    pub(crate) fn request_side(&self) -> Arc<RequestSide> {
         Arc::clone(&self.side)
     }
 
@@ -81,7 +81,7 @@ fn fault_of(error: &hyper::Error) -> RequestFault {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     match source.map(io::Error::kind) {
         Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => RequestFault::Framing,
-        _ => RequestFault::Left,
+        _ => RequestFault::ClientGone,
     }
 }
 

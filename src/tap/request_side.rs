@@ -19,7 +19,7 @@ pub enum RequestFault {
     /// Its framing is wrong.
     Framing,
     /// The client left before it had sent all of it.
-    Left,
+    ClientGone,
 }
 
 /// The request's side of a measurement: its body is read by the upstream's connection while the
@@ -152,7 +152,7 @@ impl RequestSide {
     }
 
     /// All that the upstream's connection was handed is written to its socket, with these stamps.
-    pub fn flushed(&self, upstream: &SocketTimestamps) {
+    pub fn on_upstream_flush(&self, upstream: &SocketTimestamps) {
         let mut progress = self.progress();
         // The first flush after the end is the one that tells.
         if progress.is_read

@@ -51,10 +51,10 @@ impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
             match ready!(this.body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
-                        this.measurement.data(data);
+                        this.measurement.on_response_data(data);
                     }
                     if let Some(fields) = frame.trailers_ref() {
-                        this.measurement.trailers(fields);
+                        this.measurement.on_trailers(fields);
                     }
                     if frame.is_trailers() || this.body.is_end_stream() {
                         this.measurement.complete();
@@ -71,7 +71,7 @@ impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
                 }
             }
         }
-        ready!(this.measurement.client().poll_all_written(cx));
+        ready!(this.measurement.client_stamps().poll_all_written(cx));
         Poll::Ready(this.error.take().map(Err))
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// A server that answers every request with a stream.
@@ -59,7 +59,7 @@ fn a_health_path_tells_when_a_server_is_ready_that_nobody_asks() {
     against_the_clock(|| {
         let address = reserved();
         let is_healthy = Arc::new(AtomicBool::new(false));
-        let gauge = Gauge::with(address, &[("health_path", "/health")], Faults::default());
+        let gauge = Gauge::with(address, &[("health_path", "/health")], FaultInjection::default());
         let start = Instant::now();
         wait_until_up(&gauge, 0.0);
         let healthy = Arc::clone(&is_healthy);
@@ -297,7 +297,7 @@ fn a_model_that_was_unloaded_while_idle() {
             ..EngineSpec::new("m")
         };
         let (server, _) = simulate(spec);
-        let gauge = Gauge::with(server, &[("cold_idle_seconds", "1")], Faults::default());
+        let gauge = Gauge::with(server, &[("cold_idle_seconds", "1")], FaultInjection::default());
         wait_for("the model", || {
             let health = ask(&gauge, b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n");
             (health.status() == 200).then_some(())

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use streamgauge::config::Sources;
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// Limits far from what the scripts take, on either side.
@@ -259,7 +259,7 @@ fn start(name: &str, file: &str) -> Gauge {
     std::fs::write(&path, file).unwrap();
     let flags = vec![("admin", "127.0.0.1:0".into())];
     let sources = Sources { file: Some(path.clone()), flags, ..Sources::default() };
-    let gauge = Gauge::start(&sources, Faults::default());
+    let gauge = Gauge::start(&sources, FaultInjection::default());
     std::fs::remove_file(path).unwrap();
     gauge
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// Requests of a cell.
@@ -67,7 +67,7 @@ fn through_the_app(cell: Cell) -> Waits {
     let capacity = capacity(|all| simulate(&spec, &short(all)), cell.seed);
     let requests = short(&cell.traffic(capacity));
     let (server, truth) = serve(spec);
-    let gauge = Gauge::with(server, &[("workers", "1")], Faults::default());
+    let gauge = Gauge::with(server, &[("workers", "1")], FaultInjection::default());
     let proxy = gauge.proxy;
     let start = Instant::now();
     let clients: Vec<_> = requests[..REQUESTS]

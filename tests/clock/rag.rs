@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use streamgauge::config::Sources;
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const TRACE_TTFT: &str = "streamgauge_trace_time_to_first_token_seconds";
 const GENERATE: &str = "/v1/chat/completions";
@@ -103,7 +103,7 @@ fn through_two_proxies() {
         std::fs::write(&file, proxy("models", &models) + &proxy("llm", &llm)).unwrap();
         let flags = vec![("admin", "127.0.0.1:0".into())];
         let sources = Sources { file: Some(file.clone()), flags, ..Sources::default() };
-        let gauge = Gauge::start(&sources, Faults::default());
+        let gauge = Gauge::start(&sources, FaultInjection::default());
         std::fs::remove_file(file).unwrap();
         let [models, llm] = *gauge.proxies else { panic!("not two proxies") };
         assert_joined(&gauge, [models, models, llm], &first);

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 /// A server's process: when it started, by a clock that is an hour ahead of ours.
 fn process(started: u64) -> Arc<AtomicU64> {
@@ -74,7 +74,7 @@ fn a_restart_that_only_the_servers_page_tells() {
         let (server, asked) = serve_with_page(reserved(), Arc::clone(&started));
         // Pages are then a second apart.
         let keys = [("server_metrics_path", "/metrics"), ("cold_idle_seconds", "1")];
-        let gauge = Gauge::with(server.address, &keys, Faults::default());
+        let gauge = Gauge::with(server.address, &keys, FaultInjection::default());
         wait_for("the first page", || start_time(&gauge));
         assert_eq!(start_time(&gauge), Some(before as f64));
         let use_it = || {
@@ -119,7 +119,7 @@ fn a_restart_that_is_met_and_told() {
             let started = server_clock() - 1000;
             let (server, asked) = serve_with_page(address, process(started));
             let keys = path.map(|path| ("server_metrics_path", path));
-            let gauge = Gauge::with(address, keys.as_slice(), Faults::default());
+            let gauge = Gauge::with(address, keys.as_slice(), FaultInjection::default());
             wait_until_up(&gauge, 1.0);
             match path {
                 Some(_) => assert_eq!(wait_for("a page", || start_time(&gauge)), started as f64),
@@ -152,7 +152,7 @@ fn a_page_without_a_start_time_tells_nothing() {
         // The second has no `Date`.
         let server = Upstream::answering(chat::answer("200 OK", "text/plain", page.as_bytes()));
         let keys = [("server_metrics_path", "/stats/prometheus?x=y")];
-        let gauge = Gauge::with(server.address, &keys, Faults::default());
+        let gauge = Gauge::with(server.address, &keys, FaultInjection::default());
         wait_until_up(&gauge, 1.0);
         wait_for("the page", || {
             let asked = server.received();

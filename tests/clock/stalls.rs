@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const STALLS: &str = "streamgauge_stalls_total";
 const OLDEST: &str = "streamgauge_oldest_silent_stream_seconds";
@@ -26,7 +26,7 @@ fn assert_near(what: &str, measured: f64, truth: f64) {
 }
 
 fn with(upstream: &Upstream, keys: &[(&'static str, &str)]) -> Gauge {
-    Gauge::with(upstream.address, keys, Faults::default())
+    Gauge::with(upstream.address, keys, FaultInjection::default())
 }
 
 /// One request whose answer is these events, each after so many milliseconds, to its end.
@@ -291,7 +291,7 @@ fn constant_labels_of_upstreams() {
         flags: vec![("admin", "127.0.0.1:0".into())],
         ..Default::default()
     };
-    let gauge = Gauge::start(&sources, Faults::default());
+    let gauge = Gauge::start(&sources, FaultInjection::default());
     std::fs::remove_file(file).unwrap();
     let scrape = gauge.scrape();
     let found: Vec<_> =

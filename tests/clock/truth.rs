@@ -5,7 +5,7 @@ use crate::support::sim::{ask, simulate};
 use crate::support::{Gauge, Scrape, against_the_clock, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 use streamgauge_sim::{End, TruthRecord};
 
@@ -69,7 +69,7 @@ fn means_and_counts_of_200_concurrent_streams() {
 fn means_and_counts() {
     let engine = EngineSpec { slots: STREAMS, ..EngineSpec::new("sim") };
     let (server, truth) = simulate(engine);
-    let gauge = Gauge::with(server, &[("workers", "1")], Faults::default());
+    let gauge = Gauge::with(server, &[("workers", "1")], FaultInjection::default());
     let proxy = gauge.proxy;
     // Each thread is one client; the arrivals are spread so that the clients do not queue for the CPU.
     let clients: Vec<_> = (0..STREAMS)

@@ -3,7 +3,7 @@
 use crate::support::{Gauge, Upstream, Wire, chat};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const WAIT: &str = "streamgauge_edge_wait_seconds";
 
@@ -24,7 +24,7 @@ fn ask(gauge: &Gauge, path: &str, headers: &str) {
 }
 
 fn trusting(upstream: &Upstream) -> Gauge {
-    Gauge::with(upstream.address, &[("trust_request_start", "true")], Faults::default())
+    Gauge::with(upstream.address, &[("trust_request_start", "true")], FaultInjection::default())
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn unless_trusted_it_is_only_forwarded() {
 #[test]
 fn whatever_its_outcome() {
     let nobody = crate::support::upstream::nobody();
-    let gauge = Gauge::with(nobody, &[("trust_request_start", "true")], Faults::default());
+    let gauge = Gauge::with(nobody, &[("trust_request_start", "true")], FaultInjection::default());
     let mut client = Wire::connect(gauge.proxy);
     let header = format!("X-Request-Start: t={:.3}\r\n", ago(2.0));
     client.send(chat::post("/v1/chat/completions", &header, b"{}"));

@@ -6,8 +6,8 @@ use crate::support::{Gauge, assert_golden, scrape};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::time::Duration;
-use streamgauge::metrics::table::{ALL, BUCKETS, Metric, Type};
-use streamgauge::tap::Faults;
+use streamgauge::metrics::table::{ALL, BUCKETS, Metric, MetricKind};
+use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// A scrape after requests of several kinds.
@@ -26,7 +26,7 @@ fn exposition() -> String {
         flags: vec![("admin", "127.0.0.1:0".into())],
         ..Default::default()
     };
-    let gauge = Gauge::start(&sources, Faults::default());
+    let gauge = Gauge::start(&sources, FaultInjection::default());
     std::fs::remove_file(file).unwrap();
     let sim = json!({"prompt_tokens": 10, "output_tokens": 8, "reasoning_tokens": 3});
     let plain = json!({"model": "sim", "messages": [], "sim": sim});
@@ -112,9 +112,9 @@ fn all_of_it_is_as_pinned() {
 
 fn row(metric: &Metric) -> String {
     let kind = match metric.kind {
-        Type::Counter => "counter".into(),
-        Type::Gauge => "gauge".into(),
-        Type::Histogram(set) => format!("histogram, edges `{}`", set.name),
+        MetricKind::Counter => "counter".into(),
+        MetricKind::Gauge => "gauge".into(),
+        MetricKind::Histogram(set) => format!("histogram, edges `{}`", set.name),
     };
     let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
     let labels = if labels.is_empty() { "none".into() } else { labels.join(", ") };

@@ -3,7 +3,7 @@
 use crate::support::text_format::{parse, promtool};
 use crate::support::{Gauge, Upstream, Wire, chat, scrape};
 use std::collections::BTreeSet;
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 /// The values of a label that are exported.
 fn values(metrics: &str, label: &str) -> BTreeSet<String> {
@@ -51,7 +51,7 @@ fn odd_model_names_are_escaped() {
 fn ten_thousand_models_are_a_few_series() {
     const MODELS: usize = 10_000;
     let upstream = Upstream::answering(chat::answer("200 OK", "application/json", b"{}"));
-    let gauge = Gauge::with(upstream.address, &[("max_models", "20")], Faults::default());
+    let gauge = Gauge::with(upstream.address, &[("max_models", "20")], FaultInjection::default());
     std::thread::scope(|scope| {
         for part in 0..4 {
             let proxy = gauge.proxy;

@@ -5,7 +5,7 @@ use crate::support::{Gauge, Message, TemporaryLog, Upstream, Wire, chat, wait_fo
 use flate2::read::GzDecoder;
 use std::io::Read;
 use std::net::SocketAddr;
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -60,7 +60,7 @@ fn off_loopback_only_counters_are_open() {
     let open = ["/metrics", "/healthz", "/readyz"];
     let closed = ["/", "/config", "/requests", "/requests?last=5"];
     let loopback = |gauge: &Gauge| SocketAddr::from(([127, 0, 0, 1], gauge.admin.port()));
-    let gauge = Gauge::with(upstream.address, &[("admin", "0.0.0.0:0")], Faults::default());
+    let gauge = Gauge::with(upstream.address, &[("admin", "0.0.0.0:0")], FaultInjection::default());
     let admin = loopback(&gauge);
     for path in open {
         assert_eq!(ask(admin, path, "").status(), 200, "{path}");
@@ -72,7 +72,7 @@ fn off_loopback_only_counters_are_open() {
         }
     }
     let keys = [("admin", "0.0.0.0:0"), ("admin_token", "open sesame")];
-    let gauge = Gauge::with(upstream.address, &keys, Faults::default());
+    let gauge = Gauge::with(upstream.address, &keys, FaultInjection::default());
     let admin = loopback(&gauge);
     for path in open {
         assert_eq!(ask(admin, path, "").status(), 200, "{path}");

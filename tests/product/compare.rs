@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 use streamgauge::compare::{Comparison, Finding, Report, Row, Selection, Statistic, compare};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 use streamgauge_core::meter::{Record, TokenSource};
 use streamgauge_sim::EngineSpec;
 
@@ -455,7 +455,8 @@ fn through_the_proxy_and_the_program() {
             scope.spawn(move || {
                 let decode_base = std::time::Duration::from_secs_f64(step / 1e3);
                 let (server, _) = simulate(EngineSpec { decode_base, ..EngineSpec::new("sim") });
-                let gauge = Gauge::with(server, &[("request_log", log.path())], Faults::default());
+                let gauge =
+                    Gauge::with(server, &[("request_log", log.path())], FaultInjection::default());
                 drive(gauge.proxy, 60);
                 wait_for("the log", || (log.records().len() == 60).then_some(()));
                 let rates = log

@@ -6,7 +6,7 @@ use crate::support::{Gauge, Scrape, TemporaryLog, Upstream, Wire, chat, scrape, 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -40,7 +40,8 @@ fn a_full_disk_costs_lines_and_nothing_else() {
         return;
     }
     let upstream = Upstream::answering(OK);
-    let gauge = Gauge::with(upstream.address, &[("request_log", "/dev/full")], Faults::default());
+    let gauge =
+        Gauge::with(upstream.address, &[("request_log", "/dev/full")], FaultInjection::default());
     for _ in 0..50 {
         ask(gauge.proxy);
     }
@@ -160,7 +161,7 @@ fn an_upstream_that_does_not_accept_is_a_timeout() {
         return;
     }
     let keys = [("connect_timeout_seconds", "0.1")];
-    let gauge = Gauge::with(address, &keys, Faults::default());
+    let gauge = Gauge::with(address, &keys, FaultInjection::default());
     let mut client = Wire::connect(gauge.proxy);
     client.send(chat::request());
     let answer = client.message();

@@ -6,7 +6,7 @@ use crate::support::{Gauge, Upstream, Wire, chat, wait_for};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const CLIENTS: u64 = 12;
 const REQUESTS: u64 = 40;
@@ -83,7 +83,7 @@ fn whatever_happens_the_books_balance() {
             Wire::of(socket).reset();
         }
     });
-    let gauge = Gauge::with(upstream.address, &[], Faults::default());
+    let gauge = Gauge::with(upstream.address, &[], FaultInjection::default());
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)

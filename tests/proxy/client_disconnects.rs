@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 /// A stream that stands still where the test wants it to: the upstream has sent `pieces` and then
 /// waits for its connection to end.
@@ -35,7 +35,7 @@ impl Still {
             }
             tell(&sender, wire.gone());
         });
-        let gauge = Gauge::with(upstream.address, keys, Faults::default());
+        let gauge = Gauge::with(upstream.address, keys, FaultInjection::default());
         let mut client = Wire::connect(gauge.proxy);
         client.send(chat::request());
         assert_eq!(client.exactly(expected.len()).unwrap(), expected);
@@ -194,7 +194,8 @@ fn a_drain_lets_a_running_stream_finish() {
         wire.gone();
     });
     let log = TemporaryLog::new("drained");
-    let gauge = Gauge::with(upstream.address, &[("request_log", log.path())], Faults::default());
+    let gauge =
+        Gauge::with(upstream.address, &[("request_log", log.path())], FaultInjection::default());
     let mut client = Wire::connect(gauge.proxy);
     let mut idle = Wire::connect(gauge.proxy);
     client.send(chat::request());

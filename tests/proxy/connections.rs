@@ -6,14 +6,14 @@ use crate::support::{Gauge, Upstream, Wire, chat};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// One worker, so that there is one pool.
 fn one_worker(upstream: &Upstream, keys: &[(&'static str, &str)]) -> Gauge {
     let keys: Vec<_> = keys.iter().copied().chain([("workers", "1")]).collect();
-    Gauge::with(upstream.address, &keys, Faults::default())
+    Gauge::with(upstream.address, &keys, FaultInjection::default())
 }
 
 #[test]

@@ -8,11 +8,11 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::io::Write;
 use streamgauge::config::Sources;
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 /// Sends `answer` through a proxy; fails unless its body arrives as it was sent, and `reason` alone is
 /// counted as not measured. Gives the scrape and the line of the log.
-fn passes(answer: &[u8], reason: Option<&str>, faults: Faults) -> (Scrape, Value) {
+fn passes(answer: &[u8], reason: Option<&str>, faults: FaultInjection) -> (Scrape, Value) {
     let upstream = Upstream::answering(answer);
     let gauge = Gauge::with(upstream.address, &[], faults);
     let mut client = Wire::connect(gauge.proxy);
@@ -51,7 +51,7 @@ fn stream_of(body: &[u8]) -> Vec<u8> {
 fn a_fault_in_the_meter() {
     let words = ["one", "boom", "three"].map(chat::word);
     let answer = chat::stream(&[&words[..], &[chat::DONE.into()]].concat());
-    let faults = Faults { panic_on: Some(b"boom".to_vec()) };
+    let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
     let (scrape, record) = passes(&answer, Some("panic"), faults);
     assert_eq!(scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]), 1.0);
     assert_eq!((&record["outcome"], &record["status"]), (&"ok".into(), &200.into()));
@@ -61,7 +61,7 @@ fn a_fault_in_the_meter() {
 /// answer, and each costs one panic. Gives the scrape, and the line of the first.
 fn survives(request: &[u8], answer: &[u8]) -> (Scrape, Value) {
     let upstream = Upstream::answering(answer);
-    let faults = Faults { panic_on: Some(b"boom".to_vec()) };
+    let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
     let gauge = Gauge::with(upstream.address, &[], faults);
     let mut client = Wire::connect(gauge.proxy);
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
@@ -115,7 +115,7 @@ fn a_fault_where_streams_are_looked_at() {
     std::fs::write(&file, text).unwrap();
     let flags = vec![("admin", "127.0.0.1:0".to_owned())];
     let sources = Sources { file: Some(file.clone()), flags, ..Sources::default() };
-    let gauge = Gauge::start(&sources, Faults { panic_on: Some(b"boom".to_vec()) });
+    let gauge = Gauge::start(&sources, FaultInjection { panic_on: Some(b"boom".to_vec()) });
     std::fs::remove_file(file).unwrap();
     // The next look comes, whatever became of the one before.
     wait_for("the second fault", || {
@@ -128,7 +128,7 @@ fn a_fault_where_streams_are_looked_at() {
 fn an_event_of_ten_megabytes() {
     let text = "ab\u{e9}\n".repeat(2_500_000);
     let body = [chat::word(&text), chat::word("!"), chat::DONE.into()].concat();
-    let (_, record) = passes(&stream_of(body.as_bytes()), None, Faults::default());
+    let (_, record) = passes(&stream_of(body.as_bytes()), None, FaultInjection::default());
     assert_eq!(
         (&record["answer_chars"], &record["output_tokens"]),
         (&10_000_001.into(), &2.into())
@@ -142,7 +142,7 @@ fn a_document_of_ten_megabytes() {
         "usage": {"prompt_tokens": 5, "completion_tokens": 9},
     });
     let answer = chat::answer("200 OK", "application/json", body.to_string().as_bytes());
-    let (_, record) = passes(&answer, None, Faults::default());
+    let (_, record) = passes(&answer, None, FaultInjection::default());
     assert_eq!(
         (&record["answer_chars"], &record["output_tokens"]),
         (&10_000_000.into(), &9.into())
@@ -154,7 +154,7 @@ fn text_that_is_no_utf8() {
     let mut body = chat::word("ok").into_bytes();
     body.extend(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xff\xc3(\"}}]}\n\n");
     body.extend(chat::DONE.as_bytes());
-    let (_, record) = passes(&stream_of(&body), Some("utf8"), Faults::default());
+    let (_, record) = passes(&stream_of(&body), Some("utf8"), FaultInjection::default());
     assert_eq!((&record["outcome"], &record["output_events"]), (&"ok".into(), &2.into()));
 }
 
@@ -167,19 +167,19 @@ fn events_that_are_no_json() {
         chat::word("still measured"),
         chat::DONE.into(),
     ];
-    let (_, record) = passes(&chat::stream(&body), Some("json"), Faults::default());
+    let (_, record) = passes(&chat::stream(&body), Some("json"), FaultInjection::default());
     assert_eq!((&record["unparsed"], &record["output_events"]), (&2.into(), &2.into()));
     let document = chat::answer("200 OK", "application/json", b"{\"choices\": [}");
-    passes(&document, Some("json"), Faults::default());
+    passes(&document, Some("json"), FaultInjection::default());
     let empty = chat::answer("200 OK", "application/json", b"");
-    let (_, record) = passes(&empty, None, Faults::default());
+    let (_, record) = passes(&empty, None, FaultInjection::default());
     assert_eq!(record["outcome"], "ok");
 }
 
 #[test]
 fn json_that_nests_too_deeply() {
     let deep = format!("data: {}\n\n", "[".repeat(100_000));
-    passes(&chat::stream(&[deep, chat::DONE.into()]), Some("depth"), Faults::default());
+    passes(&chat::stream(&[deep, chat::DONE.into()]), Some("depth"), FaultInjection::default());
 }
 
 #[test]
@@ -188,21 +188,21 @@ fn more_choices_than_are_told_apart() {
         format!("data: {{\"choices\":[{{\"index\":{i},\"delta\":{{\"content\":\"x\"}}}}]}}\n\n")
     };
     let events: Vec<String> = (0..200).map(choice).chain([chat::DONE.into()]).collect();
-    passes(&chat::stream(&events), Some("choice"), Faults::default());
+    passes(&chat::stream(&events), Some("choice"), FaultInjection::default());
 }
 
 #[test]
 fn garbage_that_calls_itself_a_stream() {
     let mut rng = Rng::new(7);
     let garbage: Vec<u8> = (0..125_000).flat_map(|_| rng.next().to_le_bytes()).collect();
-    let (scrape, record) = passes(&stream_of(&garbage), None, Faults::default());
+    let (scrape, record) = passes(&stream_of(&garbage), None, FaultInjection::default());
     assert_eq!(
         (&record["outcome"], &record["bytes_down"]),
         (&"truncated".into(), &1_000_000.into())
     );
     assert_eq!(scrape.sum("streamgauge_tokens_total", &[]), 0.0);
     let garbage = [b"data: ", garbage.as_slice(), b"\n\n"].concat();
-    passes(&stream_of(&garbage), Some("json"), Faults::default());
+    passes(&stream_of(&garbage), Some("json"), FaultInjection::default());
 }
 
 /// A stream whose answer is said to be in this coding.
@@ -217,11 +217,11 @@ fn codings_that_are_undone_on_a_copy() {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(plain.as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
-    let (scrape, record) = passes(&coded("gzip", &gzip), None, Faults::default());
+    let (scrape, record) = passes(&coded("gzip", &gzip), None, FaultInjection::default());
     assert_eq!((&record["outcome"], &record["answer_chars"]), (&"ok".into(), &2.into()));
     assert_eq!(record["bytes_down"], json!(gzip.len()));
     assert_eq!(scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]), 1.0);
-    let (_, record) = passes(&coded("identity", plain.as_bytes()), None, Faults::default());
+    let (_, record) = passes(&coded("identity", plain.as_bytes()), None, FaultInjection::default());
     assert_eq!(record["answer_chars"], json!(2));
 }
 
@@ -230,22 +230,23 @@ fn codings_and_content_types_that_are_not_read() {
     for (coding, body) in
         [("gzip", &b"not packed at all"[..]), ("aes128gcm", b"\0"), ("br", b"\x1f")]
     {
-        let (scrape, record) = passes(&coded(coding, body), Some("encoding"), Faults::default());
+        let (scrape, record) =
+            passes(&coded(coding, body), Some("encoding"), FaultInjection::default());
         assert_eq!((&record["outcome"], &record["ttft_s"]), (&"ok".into(), &Value::Null));
         assert_eq!(scrape.sum("gen_ai_server_request_duration_seconds_count", &[]), 1.0);
     }
     // A type that says something else is not looked into.
     for kind in ["text/html", "image/png", "\u{fc}"] {
         let answer = chat::answer("200 OK", kind, b"data: x\n\n");
-        passes(&answer, Some("content_type"), Faults::default());
+        passes(&answer, Some("content_type"), FaultInjection::default());
     }
     // One that says nothing is, and this is neither JSON nor events.
     for kind in ["text/plain", "application/octet-stream", ""] {
         let answer = chat::answer("200 OK", kind, b"<p>");
-        passes(&answer, Some("content_type"), Faults::default());
+        passes(&answer, Some("content_type"), FaultInjection::default());
         let events = format!("{}{}", chat::word("Hi"), chat::DONE);
         let answer = chat::answer("200 OK", kind, events.as_bytes());
-        let (_, record) = passes(&answer, None, Faults::default());
+        let (_, record) = passes(&answer, None, FaultInjection::default());
         assert_eq!((&record["stream"], &record["answer_chars"]), (&true.into(), &2.into()));
     }
     // What is no inference is not expected to be in a dialect.

@@ -9,7 +9,7 @@ use h2::Reason;
 use hyper::Request;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const CHAT: &str = "http://test.example/v1/chat/completions?a=b";
 const BODY: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
@@ -120,7 +120,7 @@ async fn answers_without_a_body() {
         }
         wire.gone();
     });
-    let gauge = Gauge::with(upstream.address, &[("workers", "1")], Faults::default());
+    let gauge = Gauge::with(upstream.address, &[("workers", "1")], FaultInjection::default());
     let mut client = Client::connect(gauge.proxy).await;
     for (status, length) in [(204, None), (304, Some("9")), (200, Some("5"))] {
         let request = Request::builder().method("HEAD").uri("http://h/").body(()).unwrap();
@@ -313,7 +313,7 @@ async fn streams_end_with_us() {
         });
         let log = crate::support::TemporaryLog::new(&format!("http2-{outcome}"));
         let keys = [("shutdown_grace_seconds", seconds), ("request_log", log.path())];
-        let gauge = Gauge::with(upstream.address, &keys, Faults::default());
+        let gauge = Gauge::with(upstream.address, &keys, FaultInjection::default());
         let mut client = Client::connect(gauge.proxy).await;
         let answer = client.send(post(CHAT, "application/json"), BODY).await.await.unwrap();
         let mut body = answer.into_body();

@@ -11,14 +11,14 @@ use hyper::{Request, Response};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const INFER: &str = "http://triton.example/inference.GRPCInferenceService/ModelStreamInfer";
 const ALWAYS: (&str, &str) = ("http2", "always");
 
 fn one_worker(upstream: &H2Upstream, keys: &[(&'static str, &str)]) -> Gauge {
     let keys: Vec<_> = keys.iter().copied().chain([("workers", "1")]).collect();
-    Gauge::with(upstream.address, &keys, Faults::default())
+    Gauge::with(upstream.address, &keys, FaultInjection::default())
 }
 
 fn grpc() -> Request<()> {
@@ -332,7 +332,7 @@ fn a_server_that_does_not_speak_it() {
             wire.until(b"SM\r\n\r\n");
             wire.try_send(answer);
         });
-        let gauge = Gauge::with(upstream.address, &[ALWAYS], Faults::default());
+        let gauge = Gauge::with(upstream.address, &[ALWAYS], FaultInjection::default());
         let mut client = Wire::connect(gauge.proxy);
         client.send(chat::request());
         let answer = client.message();
@@ -347,7 +347,7 @@ fn a_server_that_does_not_speak_it() {
         wire.gone();
     });
     let keys = [ALWAYS, ("connect_timeout_seconds", "0.3")];
-    let gauge = Gauge::with(upstream.address, &keys, Faults::default());
+    let gauge = Gauge::with(upstream.address, &keys, FaultInjection::default());
     let mut client = Wire::connect(gauge.proxy);
     client.send(chat::request());
     assert_eq!(client.message().status(), 504);

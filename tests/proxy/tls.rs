@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 use streamgauge::app::App;
 use streamgauge::config::{Sources, load};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn words() -> Vec<String> {
@@ -18,7 +18,7 @@ fn words() -> Vec<String> {
 
 /// A proxy whose clients speak TLS.
 fn secured(upstream: std::net::SocketAddr, certificate: &Certificate) -> Gauge {
-    Gauge::with(upstream, &certificate.keys(), Faults::default())
+    Gauge::with(upstream, &certificate.keys(), FaultInjection::default())
 }
 
 /// A proxy whose server is that other proxy, by TLS.
@@ -26,7 +26,7 @@ fn in_front(of: &Gauge, host: &str, keys: &[(&'static str, &str)]) -> Gauge {
     let url = format!("https://{host}:{}", of.proxy.port());
     let keys: Vec<_> =
         keys.iter().copied().chain([("upstream", &*url), ("workers", "1")]).collect();
-    Gauge::with(of.proxy, &keys, Faults::default())
+    Gauge::with(of.proxy, &keys, FaultInjection::default())
 }
 
 /// All that comes until the connection ends.
@@ -275,7 +275,8 @@ fn a_server_behind_a_unix_socket() {
         String::from_utf8(got).unwrap()
     });
     let url = format!("unix:{}", path.display());
-    let gauge = Gauge::with(([127, 0, 0, 1], 1).into(), &[("upstream", &url)], Faults::default());
+    let gauge =
+        Gauge::with(([127, 0, 0, 1], 1).into(), &[("upstream", &url)], FaultInjection::default());
     let mut client = Wire::connect(gauge.proxy);
     client.send(chat::request());
     assert_eq!(client.message().data(), words().concat().into_bytes());

@@ -7,7 +7,7 @@ use crate::support::{Gauge, Message, TemporaryLog, Upstream, Wire, chat};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 const ASK: &str = "GET /v1/realtime HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n\
                    Upgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n";
@@ -107,7 +107,7 @@ fn a_refusal_is_an_ordinary_answer() {
         wire.send(chat::stream(&[chat::DONE.into()]));
         wire.gone();
     });
-    let gauge = Gauge::with(upstream.address, &[("workers", "1")], Faults::default());
+    let gauge = Gauge::with(upstream.address, &[("workers", "1")], FaultInjection::default());
     let mut client = Wire::connect(gauge.proxy);
     client.send([ASK, "GET /next HTTP/1.1\r\nHost: h\r\n\r\n"].concat());
     let answer = client.message();
@@ -203,7 +203,7 @@ fn the_end_of_the_grace_cuts_a_tunnel() {
     });
     let log = TemporaryLog::new("upgrade");
     let keys = [("shutdown_grace_seconds", "0.3"), ("request_log", log.path())];
-    let gauge = Gauge::with(upstream.address, &keys, Faults::default());
+    let gauge = Gauge::with(upstream.address, &keys, FaultInjection::default());
     let (mut client, _) = asked(&gauge);
     gauge.tell_to_stop();
     std::thread::sleep(Duration::from_millis(50));

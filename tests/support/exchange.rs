@@ -3,7 +3,7 @@
 use super::upstream::Upstream;
 use super::wire::Wire;
 use super::{Gauge, wait_for};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 
 /// What the upstream got of the request and the client of the answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub fn exchange_with(keys: &[(&'static str, &str)], request: &[u8], answer: &[u8
     let upstream = Upstream::each(move |_, wire| {
         while wire.try_message().is_some() && wire.try_send(&scripted) && !until_close {}
     });
-    let gauge = Gauge::with(upstream.address, keys, Faults::default());
+    let gauge = Gauge::with(upstream.address, keys, FaultInjection::default());
     let mut client = Wire::connect(gauge.proxy);
     client.send(request);
     let got =

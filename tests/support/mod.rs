@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use streamgauge::app::{App, AppError};
 use streamgauge::config::{Sources, load};
-use streamgauge::tap::Faults;
+use streamgauge::tap::FaultInjection;
 use tokio::sync::oneshot;
 
 pub use outcome::TemporaryLog;
@@ -47,11 +47,15 @@ pub struct Gauge {
 impl Gauge {
     /// In front of this upstream, with all defaults.
     pub fn new(upstream: SocketAddr) -> Self {
-        Self::with(upstream, &[], Faults::default())
+        Self::with(upstream, &[], FaultInjection::default())
     }
 
     /// With these keys and faults beside.
-    pub fn with(upstream: SocketAddr, keys: &[(&'static str, &str)], faults: Faults) -> Self {
+    pub fn with(
+        upstream: SocketAddr,
+        keys: &[(&'static str, &str)],
+        faults: FaultInjection,
+    ) -> Self {
         let upstream = format!("http://{upstream}");
         let mut flags: Vec<(&'static str, String)> = vec![
             ("listen", "127.0.0.1:0".into()),
@@ -66,7 +70,7 @@ impl Gauge {
     }
 
     /// With the configuration that these sources hold.
-    pub fn start(sources: &Sources, faults: Faults) -> Self {
+    pub fn start(sources: &Sources, faults: FaultInjection) -> Self {
         let app = App::bind_with(load(sources).unwrap(), faults).unwrap();
         let proxies: Vec<SocketAddr> =
             app.addresses().iter().map(|(_, address)| *address).collect();

@@ -174,14 +174,14 @@ impl Relay {
             out.extend_from_slice(&head);
         }
         let read = body.poll_read(cx, |data| {
-            measurement.data(data);
+            measurement.on_response_data(data);
             framing.data(data, out);
         });
         let more = match read {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(ReadProgress::Open)) => Poll::Ready(()),
             Poll::Ready(Ok(ReadProgress::Over(trailers))) => {
-                measurement.trailers(&trailers);
+                measurement.on_trailers(&trailers);
                 measurement.complete();
                 framing.end(trailers, out);
                 // Not before all is written is it whole for the client.

@@ -63,11 +63,11 @@ impl Tunnel {
         let UpgradedUpstream { io: upstream, first, mut measurement } = switched;
         let mut unsent = head;
         if !first.is_empty() {
-            measurement.data(&first);
+            measurement.on_response_data(&first);
             unsent.extend_from_slice(&first);
         }
         if !ahead.is_empty() {
-            measurement.client_data(&ahead);
+            measurement.on_client_data(&ahead);
         }
         let down = TunnelDirection { unsent, ..TunnelDirection::default() };
         let up = TunnelDirection { unsent: ahead, ..TunnelDirection::default() };
@@ -78,8 +78,8 @@ impl Tunnel {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { client, upstream, down, up, measurement } = self;
         for _ in 0..TURNS {
-            let downward = down.poll(cx, upstream, client, |bytes| measurement.data(bytes));
-            let mut upward = up.poll(cx, client, upstream, |bytes| measurement.client_data(bytes));
+            let downward = down.poll(cx, upstream, client, |bytes| measurement.on_response_data(bytes));
+            let mut upward = up.poll(cx, client, upstream, |bytes| measurement.on_client_data(bytes));
             if upward == Err(BrokenSide::Receiver) && down.ended {
                 // It has said all, and listens no more.
                 up.closed = true;

@@ -102,7 +102,7 @@ pub async fn serve(
     drop(listener);
     if timers.timeout(grace, clients.drain.all()).await.is_err() {
         // The worker ends now, and with it the tasks of these connections.
-        clients.upstream.tap().cut();
+        clients.upstream.tap().begin_shutdown();
     }
     Ok(())
 }

@@ -107,7 +107,7 @@ impl ErrorResponse {
     /// The answer, with the end recorded. The body has OpenAI's error shape.
     pub fn into_response(self, mut measurement: Measurement) -> Response<ProxyBody> {
         let status = self.status();
-        measurement.answered(self.outcome(), status.as_u16());
+        measurement.finish_with_own_response(self.outcome(), status.as_u16());
         let kind = self.kind();
         let error = json!({"message": self.message(), "type": "streamgauge_error", "param": null, "code": kind});
         let body = json!({ "error": error }).to_string();

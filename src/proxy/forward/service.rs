@@ -45,7 +45,7 @@ impl Service<Request<Incoming>> for ProxyService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
-        let measurement = Measurement::arrive(self.upstream.tap(), &self.client, &head);
+        let measurement = Measurement::start(self.upstream.tap(), &self.client, &head);
         let asker = ResponseContext::of(&head);
         let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
         Box::pin(async move {
@@ -101,7 +101,7 @@ async fn ask(
     let (response, source) = send(upstream, measurement, &prepared, head, body).await?;
     let (head, body) = response.into_parts();
     let switch = UpgradeOutcome::of(&head, prepared.upgrade.as_ref());
-    let is_early = switch != UpgradeOutcome::None && !measurement.is_sent();
+    let is_early = switch != UpgradeOutcome::None && !measurement.is_request_sent();
     if switch == UpgradeOutcome::Unasked || is_early || is_http2 && !is_plain(&head) {
         return Err(ErrorResponse::Invalid);
     }
@@ -125,12 +125,12 @@ impl UpstreamResponse {
         asker: ResponseContext,
     ) -> Response<ProxyBody> {
         let Self { mut head, body, source, switch } = self;
-        measurement.head(&head, source.stamps());
+        measurement.on_response_head(&head, source.stamps());
         let is_sized = body.size_hint().exact().is_some();
         if asker.version == Version::HTTP_10 && !is_sized {
             // The end of the connection will be the end of the body: only a reset can tell that
             // it is not. Checkout back when the body has come to its end.
-            measurement.client().reset_on_close(true);
+            measurement.client_stamps().reset_on_close(true);
         }
         let is_http2 = asker.version == Version::HTTP_2;
         let body = match (source, &switch) {
@@ -185,19 +185,19 @@ impl UpstreamResponse {
 
 /// Whether hyper may be left behind: it has sent all of the request, and nothing of the body was read.
 fn may_leave(measurement: &Measurement, exchange: &UpstreamExchange) -> bool {
-    measurement.is_sent() && !exchange.pass().is_open()
+    measurement.is_request_sent() && !exchange.pass().is_open()
 }
 
 /// Answers in the upstream's place.
 fn refuse(refusal: ErrorResponse, mut measurement: Measurement) -> Response<ProxyBody> {
     // Nobody may have read all of this request: on its connection the next begins with what comes after.
-    measurement.client().expect_head();
+    measurement.client_stamps().expect_head();
     match measurement.request_fault() {
         Some(RequestFault::Framing) => {
             ErrorResponse::BadRequest("the request's body is broken: its framing is wrong")
                 .into_response(measurement)
         }
-        Some(RequestFault::Left) => {
+        Some(RequestFault::ClientGone) => {
             // Recorded as what it is; the answer is for a client that still listens.
             measurement.finish(End::Dropped);
             ErrorResponse::BadRequest("the request ended before all of its body had come")
@@ -235,13 +235,13 @@ async fn send(
             Ok(taken) => taken,
             Err(error) => {
                 let is_held = request.headers().contains_key(EXPECT);
-                request.into_body().refuse(is_held).await;
+                request.into_body().peek_without_forwarding(is_held).await;
                 return Err(error.into());
             }
         };
         let is_new = after.is_some();
         if let Some(after) = after {
-            measurement.connected(after);
+            measurement.on_connected(after);
         }
         let (error, unsent) = match carrier {
             PooledConnection::Http1(connection) => {
@@ -265,7 +265,7 @@ async fn send(
         };
         match unsent {
             Some(unsent) if !is_new => {
-                upstream.tap().series().resends.inc();
+                upstream.tap().upstream_series().resends.inc();
                 let (head, body) = unsent.into_parts();
                 request = Request::from_parts(kept.clone().unwrap_or(head), body);
             }

@@ -102,7 +102,7 @@ impl UpstreamExchange {
             },
         };
         this.driving.keeps_socket = may_switch;
-        this.pass.begin(request.body().side());
+        this.pass.begin(request.body().request_side());
         let answered = this.request(request).await;
         answered.map(|response| (response, this))
     }

@@ -151,7 +151,7 @@ impl Write for HeadGate {
         if self.written
             && let Some(side) = &self.side
         {
-            side.flushed(self.io.stamps());
+            side.on_upstream_flush(self.io.stamps());
         }
         Pin::new(&mut self.io).poll_flush(cx)
     }

@@ -37,9 +37,9 @@ pub fn watch_start_time(
         loop {
             timer.tick().await;
             let asked = socket::now();
-            if tap.cold().page_due().is_some_and(|due| due <= asked) {
+            if tap.cold_starts().metrics_page_due().is_some_and(|due| due <= asked) {
                 let page = timeout(ANSWER, page(&connector, &path, &mut was_odd)).await;
-                tap.cold().paged(asked, socket::now(), page.ok().flatten());
+                tap.cold_starts().record_metrics_page(asked, socket::now(), page.ok().flatten());
             }
         }
     })

@@ -21,18 +21,18 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
     let mut was_odd = false;
     loop {
-        let wait = tap.cold().probe_due().map(|due| due.saturating_sub(socket::now()));
+        let wait = tap.cold_starts().probe_due().map(|due| due.saturating_sub(socket::now()));
         match wait {
             Some(Duration::ZERO) => {
                 let asked = socket::now();
                 let found = probe(&connector, &mut was_odd).await;
-                tap.cold().probed(asked, socket::now(), found);
+                tap.cold_starts().record_probe(asked, socket::now(), found);
             }
             Some(wait) => tokio::select! {
                 () = sleep(wait) => {}
-                () = tap.cold().woken() => {}
+                () = tap.cold_starts().schedule_changed() => {}
             },
-            None => tap.cold().woken().await,
+            None => tap.cold_starts().schedule_changed().await,
         }
     }
 }

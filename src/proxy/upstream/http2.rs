@@ -164,7 +164,7 @@ impl Http2Slot {
         request: Request<PeekBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<PeekBody>>> {
         let Http2Connection { sender, line, .. } = &mut self.0;
-        let side = request.body().side();
+        let side = request.body().request_side();
         lock(&line.sending).push((line.stamps.last_write(), side));
         sender.try_send_request(request).await
     }
@@ -208,7 +208,7 @@ impl Http2ConnectionState {
         let latest = self.stamps.last_write();
         lock(&self.sending).retain(|(before, side)| {
             if latest != *before {
-                side.flushed(&self.stamps);
+                side.on_upstream_flush(&self.stamps);
             }
             side.sent().is_none() && Arc::strong_count(side) > 1
         });

@@ -9,8 +9,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use streamgauge::metrics::table::{TTFT, Type};
-use streamgauge::tap::Faults;
+use streamgauge::metrics::table::{MetricKind, TTFT};
+use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// How long the traffic runs: enough scrapes for a rate.
@@ -176,7 +176,7 @@ fn expressions() -> Vec<String> {
 
 /// The edges of the bucket that holds `value`.
 fn bucket(value: f64) -> (f64, f64) {
-    let Type::Histogram(set) = TTFT.kind else { panic!("TTFT is a histogram") };
+    let MetricKind::Histogram(set) = TTFT.kind else { panic!("TTFT is a histogram") };
     let at = set.edges.partition_point(|edge| *edge < value);
     (at.checked_sub(1).map_or(0.0, |below| set.edges[below]), set.edges[at])
 }
@@ -199,7 +199,7 @@ fn quantiles_and_every_panel() {
         flags: vec![("admin", "127.0.0.1:0".into())],
         ..Default::default()
     };
-    let gauge = Gauge::start(&sources, Faults::default());
+    let gauge = Gauge::start(&sources, FaultInjection::default());
     std::fs::remove_file(file).unwrap();
     let Some(prometheus) = Prometheus::start(gauge.admin) else { return };
     wait_for("the first scrape", || prometheus.query("up == 1").filter(|up| up.len() == 1));
