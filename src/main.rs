@@ -72,7 +72,7 @@ fn check(config: Config) -> ExitCode {
         return done(Err(error));
     }
     println!("{:#}", config.shown);
-    let series = metrics::worst_case_series(config.proxies.len(), &config.metrics);
+    let series = metrics::estimate_series(config.proxies.len(), &config.metrics).worst_case;
     println!("The configuration is good. At worst it comes to {series} series.");
     ExitCode::SUCCESS
 }

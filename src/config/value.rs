@@ -121,9 +121,9 @@ fn labels(value: Value) -> Result<BTreeMap<String, String>, String> {
         if !name.chars().all(good) || name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(format!("{name:?} is no name of a label"));
         }
-        let ours = table::ALL.iter().flat_map(|metric| metric.labels);
-        let mut taken = ours.chain(&["job", "instance", "le", "server"]);
-        if name.is_empty() || name.starts_with("__") || taken.any(|taken| *taken == name) {
+        let ours = table::ALL.iter().flat_map(|metric| metric.label_names());
+        let mut taken = ours.chain(["job", "instance", "le", "server"]);
+        if name.is_empty() || name.starts_with("__") || taken.any(|taken| taken == name) {
             return Err(format!("{name:?} is used already"));
         }
         let text = match value.kind {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use streamgauge_core::meter::cold::{Ladder, Reason};
 
 /// The stages of a boot.
-pub(super) const STAGES: [&str; 3] = ["port_open", "healthy", "first_token"];
+pub(super) const BOOT_STAGES: [&str; 3] = ["port_open", "healthy", "first_token"];
 
 /// The handles of one upstream.
 pub struct ColdSeries {
@@ -48,7 +48,7 @@ impl ColdSeries {
     /// How far the upstream came since our own start.
     pub fn boot(&self, ladder: Ladder) {
         let Ladder { port_open, healthy, first_token } = ladder;
-        for (stage, after) in STAGES.into_iter().zip([port_open, healthy, first_token]) {
+        for (stage, after) in BOOT_STAGES.into_iter().zip([port_open, healthy, first_token]) {
             if let Some(after) = after {
                 let gauge = self.families.boot.with_label_values(&[&*self.upstream, stage]);
                 gauge.set(after.as_secs_f64());

@@ -1,8 +1,8 @@
 //! The families of the table, registered.
 
 use super::MetricsConfig;
+use super::bucket_edges::bucket_edges;
 use super::cells::{Count, Family, Samples};
-use super::edges::edges;
 use super::table::{self, Metric, MetricKind};
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
@@ -80,45 +80,54 @@ impl Families {
     /// Registers them all; those that move with every token have cells for this many workers.
     pub fn new(registry: &Registry, config: &MetricsConfig, workers: usize) -> Result<Self> {
         let edges_of = |metric: &Metric| match metric.kind {
-            MetricKind::Histogram(set) => Ok(edges(metric, set, config)),
+            MetricKind::Histogram(set) => Ok(bucket_edges(metric, set, config)),
             MetricKind::Counter | MetricKind::Gauge => Err(wrong_type(metric)),
         };
         let samples = |metric: &Metric| {
             let edges = edges_of(metric)?;
-            let family =
-                Family::histograms(metric.name, metric.help, metric.labels, &edges, workers)?;
+            let family = Family::histograms(
+                metric.name,
+                metric.help,
+                &metric.label_names(),
+                &edges,
+                workers,
+            )?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let count = |metric: &Metric| {
-            let family = Family::counters(metric.name, metric.help, metric.labels, workers)?;
+            let family =
+                Family::counters(metric.name, metric.help, &metric.label_names(), workers)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let histogram = |metric: &Metric| {
             let edges = edges_of(metric)?;
             let opts = HistogramOpts::new(metric.name, metric.help).buckets(edges);
-            let family = HistogramVec::new(opts, metric.labels)?;
+            let family = HistogramVec::new(opts, &metric.label_names())?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let counter = |metric: &Metric| {
-            let family = IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            let family =
+                IntCounterVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let seconds = |metric: &Metric| {
-            let family = CounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            let family =
+                CounterVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let gauge = |metric: &Metric| {
-            let family = IntGaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            let family =
+                IntGaugeVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let info = |metric: &Metric| {
             let own = config.constant_labels.iter().map(String::as_str);
-            let labels: Vec<&str> = metric.labels.iter().copied().chain(own).collect();
+            let labels: Vec<&str> = metric.label_names().into_iter().chain(own).collect();
             let family = IntGaugeVec::new(Opts::new(metric.name, metric.help), &labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let measure = |metric: &Metric| {
-            let family = GaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            let family = GaugeVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         Ok(Self {

@@ -6,8 +6,15 @@ use std::sync::OnceLock;
 use streamgauge_core::meter::{Outcome, Record, TokenSource, Tokens};
 
 /// The classes of input, each with the most tokens that it holds; beside them are `more` and `unknown`.
-pub(super) const INPUT_SIZES: [(u64, &str); 5] =
+const INPUT_SIZES: [(u64, &str); 5] =
     [(256, "256"), (1024, "1024"), (4096, "4096"), (16384, "16384"), (65536, "65536")];
+
+/// How far a request had come when its client disconnected, by outcome.
+pub(super) const ABANDON_PHASES: [(Outcome, &str); 3] = [
+    (Outcome::ClientGoneBeforeHead, "before_head"),
+    (Outcome::ClientGoneBeforeToken, "before_token"),
+    (Outcome::ClientGoneMidStream, "mid_stream"),
+];
 
 /// Part of [`Series`].
 #[derive(Default)]
@@ -68,12 +75,8 @@ impl Series {
 
     /// A client has left, if this outcome says so.
     pub(super) fn left(&self, record: &Record, outcome: Outcome) {
-        let phase = match outcome {
-            Outcome::ClientGoneBeforeHead => "before_head",
-            Outcome::ClientGoneBeforeToken => "before_token",
-            Outcome::ClientGoneMidStream => "mid_stream",
-            _ => return,
-        };
+        let phase = ABANDON_PHASES.iter().find(|(one, _)| *one == outcome);
+        let Some((_, phase)) = phase else { return };
         let new = || self.histogram(&self.families.abandoned, [phase]);
         self.flow.abandoned.get(outcome, new).observe(record.duration_s);
         // A session's tokens were for the client while it was there.
@@ -98,6 +101,11 @@ impl Series {
             self.flow.burst_ratio.get_or_init(new).observe(ratio);
         }
     }
+}
+
+/// Every value of the label `input_size` of TTFT.
+pub(super) fn input_size_labels() -> Vec<&'static str> {
+    INPUT_SIZES.iter().map(|(_, class)| *class).chain(["more", "unknown"]).collect()
 }
 
 /// The class of an input of so many tokens, as the server told them.

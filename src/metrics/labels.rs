@@ -1,94 +1,163 @@
-//! Caps on the values of labels that clients choose.
+//! Labels of the table, each with the values that it can take.
 
-use prometheus::IntCounter;
-use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use super::cold::BOOT_STAGES;
+use super::flow::{ABANDON_PHASES, input_size_labels};
+use super::model_labels::OTHER;
+use super::series::{error_types, status_codes};
+use super::upstream::Phase;
+use streamgauge_core::dialect::{USUAL_REASONS, Unparsed, route::Operation};
+use streamgauge_core::meter::cold::Reason;
+use streamgauge_core::meter::queue;
+use streamgauge_core::meter::{
+    Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, TokenSource,
+};
 
-/// The value that stands for all that is not told apart.
-pub const OTHER: &str = "other";
-/// Longest value of a label, in bytes.
-pub const MAX_LABEL: usize = 128;
-
-/// The model names that are labels: the first ones seen up to a cap, and those of the configuration.
-#[derive(Debug)]
-pub struct ModelLabels {
-    cap: usize,
-    pinned: usize,
-    known: RwLock<HashSet<Arc<str>>>,
-    other: Arc<str>,
-    overflow: IntCounter,
+/// A label of a family.
+#[derive(Debug, Clone, Copy)]
+pub struct Label {
+    pub name: &'static str,
+    pub values: LabelValues,
 }
 
-impl ModelLabels {
-    pub(super) fn new(cap: usize, pinned: &[String], overflow: IntCounter) -> Self {
-        let known: HashSet<Arc<str>> = pinned.iter().map(|name| Arc::from(cut(name))).collect();
-        Self { cap, pinned: known.len(), known: RwLock::new(known), other: OTHER.into(), overflow }
-    }
+/// Values that a label can take.
+#[derive(Debug, Clone, Copy)]
+pub enum LabelValues {
+    /// A closed set.
+    Closed(fn() -> Vec<String>),
+    /// A closed set that depends on the response. Only a request that was answered with 101 or 2xx can have a model
+    /// name other than `other`.
+    ByResponse {
+        /// Values next to a model name.
+        with_model: fn() -> Vec<String>,
+        /// Values next to the model name `other`: all of them.
+        without_model: fn() -> Vec<String>,
+    },
+    /// Names of the configured proxies.
+    Upstream,
+    /// `unknown` until the engine of an upstream is detected, then the engine: two at most for each upstream.
+    Provider,
+    /// The engine of an upstream, as configured or detected: one for each upstream.
+    Engine,
+    /// Model names: the first `max_models` that a 2xx response was returned for, those in `models`, and `other`.
+    Model,
+    /// Names of the `[[slo]]` classes.
+    SloClass,
+    /// Version of Streamgauge.
+    Version,
+}
 
-    /// The label of this model if it has one already: for what is told beside its requests.
-    pub fn known(&self, model: &str) -> Option<Arc<str>> {
-        let model = cut(model);
-        if model.is_empty() || model == OTHER {
-            return Some(Arc::clone(&self.other));
+impl LabelValues {
+    /// The values, if they are a closed set.
+    pub fn closed(self) -> Option<Vec<String>> {
+        match self {
+            Self::Closed(values) | Self::ByResponse { without_model: values, .. } => Some(values()),
+            _ => None,
         }
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
-    }
-
-    /// The label of this model.
-    pub fn label(&self, model: Option<&str>) -> Arc<str> {
-        let Some(model) = model.map(cut).filter(|model| !model.is_empty()) else {
-            return Arc::clone(&self.other);
-        };
-        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(model) {
-            return Arc::clone(known);
-        }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(model) {
-            return Arc::clone(known);
-        }
-        if known.len() - self.pinned >= self.cap {
-            self.overflow.inc();
-            return Arc::clone(&self.other);
-        }
-        let label: Arc<str> = model.into();
-        known.insert(Arc::clone(&label));
-        label
     }
 }
 
-/// Cuts a value to [`MAX_LABEL`] bytes, between characters.
-fn cut(value: &str) -> &str {
-    value.get(..value.floor_char_boundary(MAX_LABEL)).unwrap_or(value)
+/// Lists the label values of every variant of an enum.
+macro_rules! variants {
+    ($type:ty) => {
+        LabelValues::Closed(|| <$type>::ALL.iter().map(|one| one.label().to_owned()).collect())
+    };
 }
+
+/// Lists label values that are not an enum's.
+macro_rules! fixed {
+    ($($value:literal),*) => { LabelValues::Closed(|| strings(&[$($value),*])) };
+}
+
+fn strings(values: &[&str]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+/// Declares a label as a constant.
+macro_rules! label {
+    ($ident:ident, $name:literal, $values:expr) => {
+        pub(super) const $ident: Label = Label { name: $name, values: $values };
+    };
+}
+
+label!(OPERATION, "gen_ai_operation_name", variants!(Operation));
+label!(
+    INFERENCE_OPERATION,
+    "gen_ai_operation_name",
+    LabelValues::Closed(|| {
+        let inference = Operation::ALL.iter().filter(|operation| operation.is_inference());
+        inference.map(|operation| operation.label().to_owned()).collect()
+    })
+);
+label!(PROVIDER, "gen_ai_provider_name", LabelValues::Provider);
+label!(MODEL, "gen_ai_request_model", LabelValues::Model);
+label!(UPSTREAM, "upstream", LabelValues::Upstream);
+label!(ENGINE, "engine", LabelValues::Engine);
+label!(VERSION, "version", LabelValues::Version);
+label!(SLO, "slo", LabelValues::SloClass);
+label!(MET, "met", variants!(Met));
+label!(START, "start", fixed!("warm", "cold"));
+label!(BASIS, "basis", variants!(Basis));
+label!(KIND, "kind", variants!(Kind));
+label!(PHASE, "phase", variants!(Phase));
+label!(
+    ABANDON_PHASE,
+    "phase",
+    LabelValues::Closed(|| strings(&ABANDON_PHASES.map(|(_, phase)| phase)))
+);
+label!(INPUT_SIZE, "input_size", LabelValues::Closed(|| strings(&input_size_labels())));
+label!(
+    BODY_SIZE,
+    "input_size",
+    LabelValues::Closed(|| strings(&queue::SIZES.map(|(_, size)| size)))
+);
+label!(CLOCK, "source", variants!(Clock));
+label!(QUEUE_SOURCE, "source", variants!(QueueSource));
+label!(TOKEN_SOURCE, "source", variants!(TokenSource));
+label!(TYPE, "type", fixed!("input", "output"));
+label!(GEN_AI_TOKEN_TYPE, "gen_ai_token_type", fixed!("input", "output"));
+label!(SUBSET, "subset", fixed!("cached_input", "reasoning"));
+label!(STREAM, "stream", fixed!("true", "false"));
+label!(REPORTED, "reported", fixed!("true", "false"));
+label!(DIRECTION, "direction", fixed!("up", "down"));
+label!(CAPPED_LABEL, "label", fixed!("gen_ai_request_model"));
+label!(UNPARSED_REASON, "reason", variants!(Unparsed));
+label!(
+    FINISH_REASON,
+    "reason",
+    LabelValues::Closed(|| {
+        let mut reasons = strings(&USUAL_REASONS);
+        reasons.push(OTHER.to_owned());
+        reasons
+    })
+);
+label!(COLD_REASON, "reason", variants!(Reason));
+label!(OUTCOME, "outcome", variants!(Outcome));
+label!(CODE, "code", LabelValues::Closed(status_codes));
+label!(
+    ERROR_TYPE,
+    "error_type",
+    LabelValues::ByResponse {
+        with_model: || error_types(|_| false),
+        without_model: || error_types(|status| status >= 400),
+    }
+);
+label!(INTERVAL, "interval", variants!(Interval));
+label!(STAGE, "stage", LabelValues::Closed(|| strings(&BOOT_STAGES)));
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::table::ALL;
 
     #[test]
-    fn capped_pinned_and_cut() {
-        let overflow = IntCounter::new("overflow", "h").unwrap();
-        let labels = ModelLabels::new(2, &["pinned".into()], overflow.clone());
-        assert_eq!(&*labels.label(None), OTHER);
-        assert_eq!(&*labels.label(Some("")), OTHER);
-        assert_eq!(&*labels.label(Some("a")), "a");
-        assert_eq!(&*labels.label(Some("b")), "b");
-        assert_eq!(overflow.get(), 0);
-        for i in 0..10_000 {
-            assert_eq!(&*labels.label(Some(&format!("m{i}"))), OTHER);
+    fn closed_sets_have_no_duplicates_and_are_not_empty() {
+        for metric in ALL {
+            for label in metric.labels {
+                let Some(mut values) = label.values.closed() else { continue };
+                let count = values.len();
+                values.sort_unstable();
+                values.dedup();
+                assert!(count > 0 && values.len() == count, "{} of {}", label.name, metric.name);
+            }
         }
-        assert_eq!(overflow.get(), 10_000);
-        assert_eq!(&*labels.label(Some("a")), "a");
-        assert_eq!(&*labels.label(Some("pinned")), "pinned");
-        assert_eq!(labels.known("b").as_deref(), Some("b"));
-        assert_eq!((labels.known("m0"), labels.known("").as_deref()), (None, Some(OTHER)));
-        assert_eq!(overflow.get(), 10_000, "asking is no use of a label");
-    }
-
-    #[test]
-    fn long_names_are_cut_between_characters() {
-        assert_eq!(cut(&"x".repeat(10_000)).len(), MAX_LABEL);
-        assert_eq!(cut(&"\u{20ac}".repeat(100)).len(), 126);
-        assert_eq!(cut("short"), "short");
     }
 }

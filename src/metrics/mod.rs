@@ -5,24 +5,27 @@
 //! operation and model, resolved once per request, so that a token costs no look-up.
 
 mod before;
+mod bucket_edges;
+mod cardinality;
 mod cells;
 mod cold;
-mod edges;
 mod families;
 mod flow;
 mod goodput;
 mod host;
-mod labels;
+pub mod labels;
+mod model_labels;
 mod queue;
 mod series;
 pub mod table;
 mod text;
 mod upstream;
 
+pub use cardinality::{SeriesEstimate, estimate_series};
 pub use cells::claim_shard;
 pub use cold::ColdSeries;
 pub use flow::StallCounter;
-pub use labels::{MAX_LABEL, ModelLabels, OTHER};
+pub use model_labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use queue::QueueSeries;
 pub use series::{Series, SeriesKey, Start};
 pub use text::Gathered;
@@ -210,15 +213,4 @@ impl Metrics {
     pub fn count_dropped_log_lines(&self, lines: u64) {
         self.families.request_log_dropped.inc_by(lines);
     }
-}
-
-/// The most series that this configuration can come to: every combination of the labels of the table
-/// that can occur, with the buckets, sum and count of histograms. `process_*` are not counted.
-pub fn worst_case_series(upstreams: usize, config: &MetricsConfig) -> u64 {
-    let models = config.max_models + config.models.len() + 1;
-    table::ALL
-        .iter()
-        .filter(|metric| config.ttft_by_input_size || metric.name != table::TTFT_BY_INPUT.name)
-        .map(|metric| series::worst_case(metric, upstreams, models, config))
-        .sum()
 }

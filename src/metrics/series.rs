@@ -1,26 +1,19 @@
 //! Handles, resolved once.
 
-use super::MetricsConfig;
 use super::before::Before;
 use super::cells::{self, Count, Family, Samples};
-use super::cold::STAGES;
-use super::edges::edges;
 use super::families::Families;
-use super::flow::{self, FlowHandles};
+use super::flow::FlowHandles;
 use super::goodput::Goodput;
-use super::labels::OTHER;
-use super::table::{self, Metric, MetricKind};
-use super::upstream::Phase;
+use super::model_labels::OTHER;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use std::collections::BTreeSet;
+use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use streamgauge_core::dialect::{FinishReason, USUAL_REASONS, Unparsed, route::Operation};
-use streamgauge_core::meter::cold::Reason;
-use streamgauge_core::meter::queue;
-use streamgauge_core::meter::{
-    Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, Record, Sample, TokenSource, Tokens,
-};
+use streamgauge_core::dialect::{FinishReason, route::Operation};
+use streamgauge_core::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
 
 /// The labels that most series of a request share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -407,56 +400,29 @@ impl Series {
     }
 }
 
-/// A status as a label: what is not registered is `other`, since servers can make up 500 of them.
+/// Label value of a status. Codes that are not registered are `other`: a server can invent 500 of them.
 fn code_label(status: u16) -> String {
     let known = hyper::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason());
     known.map_or_else(|| OTHER.to_owned(), |_| status.to_string())
 }
 
-/// The most series of one family.
-pub(super) fn worst_case(
-    metric: &Metric,
-    upstreams: usize,
-    models: usize,
-    config: &MetricsConfig,
-) -> u64 {
-    // Registered status codes, and `other`; a status that is no success has no model.
-    const CODES: usize = 64;
-    let of_label = |label: &&str| match *label {
-        "gen_ai_operation_name" => Operation::ALL.len(),
-        // One for each upstream, or `unknown` until it is recognised; with both, the upstreams are counted.
-        "gen_ai_provider_name" => 2,
-        "version" | "label" | "engine" => 1,
-        "gen_ai_request_model" => models,
-        "upstream" => upstreams,
-        "slo" => config.slo.len(),
-        "met" => Met::ALL.len(),
-        "basis" => Basis::ALL.len(),
-        "kind" => Kind::ALL.len(),
-        "phase" => Phase::ALL.len(),
-        "input_size" if metric.name == table::TTFT_BY_INPUT.name => flow::INPUT_SIZES.len() + 2,
-        "input_size" => queue::SIZES.len(),
-        "source" if metric.name == table::CLOCK_INFO.name => Clock::ALL.len(),
-        "source" if metric.name == table::QUEUE_WAIT.name => QueueSource::ALL.len(),
-        "source" => TokenSource::ALL.len(),
-        "reason" if metric.name == table::UNPARSED.name => Unparsed::ALL.len(),
-        // And `other`.
-        "reason" if metric.name == table::FINISH_REASONS.name => USUAL_REASONS.len() + 1,
-        "reason" => Reason::ALL.len(),
-        "outcome" | "error_type" => Outcome::ALL.len() + CODES,
-        // Each code belongs to few outcomes, which were counted.
-        "code" => 1,
-        "interval" => Interval::ALL.len(),
-        "stage" => STAGES.len(),
-        // start, stream, reported, direction, type, subset: two each.
-        _ => 2,
-    };
-    let labels: usize = metric.labels.iter().map(of_label).product();
-    let each = match metric.kind {
-        MetricKind::Histogram(set) => edges(metric, set, config).len() + 3,
-        MetricKind::Counter | MetricKind::Gauge => 1,
-    };
-    (labels * each) as u64
+/// Every value of the label `code`: registered codes, `other`, and the empty string without a status.
+pub(super) fn status_codes() -> Vec<String> {
+    iter::once(String::new()).chain(code_labels(|_| true)).collect()
+}
+
+/// Every value of the label `error_type` for responses with such statuses: the empty string, what went wrong without
+/// a status of 400 or more, and those codes.
+pub(super) fn error_types(has_status: impl Fn(u16) -> bool) -> Vec<String> {
+    let failures = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Ok);
+    iter::once(String::new())
+        .chain(failures.map(|outcome| outcome.label().to_owned()))
+        .chain(code_labels(has_status))
+        .collect()
+}
+
+fn code_labels(has_status: impl Fn(u16) -> bool) -> BTreeSet<String> {
+    (100..1000).filter(|status| has_status(*status)).map(code_label).collect()
 }
 
 #[cfg(test)]

@@ -3,15 +3,21 @@
 //! The registry, `docs/metrics.md`, the golden file and the dashboard are made from this table or
 //! tested against it.
 
-/// The label sets that most families share.
+use super::labels;
+pub use super::labels::Label;
+
+/// Declares the labels of a family. `common` and `arrival` stand for the labels that most families share.
 macro_rules! labels {
-    (common $(, $own:literal)*) => {
-        &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "upstream" $(, $own)*]
+    (common $(, $own:ident)*) => {
+        &[labels::INFERENCE_OPERATION, labels::PROVIDER, labels::MODEL, labels::UPSTREAM $(, labels::$own)*]
     };
-    (arrival $(, $own:literal)*) => {
-        &["gen_ai_operation_name", "gen_ai_provider_name", "upstream" $(, $own)*]
+    (request $(, $own:ident)*) => {
+        &[labels::OPERATION, labels::PROVIDER, labels::MODEL, labels::UPSTREAM $(, labels::$own)*]
     };
-    ($($own:literal),*) => { &[$($own),*] };
+    (arrival $(, $own:ident)*) => {
+        &[labels::OPERATION, labels::PROVIDER, labels::UPSTREAM $(, labels::$own)*]
+    };
+    ($($own:ident),*) => { &[$(labels::$own),*] };
 }
 
 /// A set of bucket edges, which the configuration can replace under its name.
@@ -31,15 +37,22 @@ pub enum MetricKind {
 }
 
 /// One family.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Metric {
     pub name: &'static str,
     pub kind: MetricKind,
-    pub labels: &'static [&'static str],
+    pub labels: &'static [Label],
     /// What it is; the exported help text.
     pub help: &'static str,
     /// When, and for which requests, it is measured.
     pub when: &'static str,
+}
+
+impl Metric {
+    /// Names of the labels, in the order of their values in the registry.
+    pub fn label_names(&self) -> Vec<&'static str> {
+        self.labels.iter().map(|label| label.name).collect()
+    }
 }
 
 const FIRST: BucketSet = BucketSet {
@@ -139,22 +152,22 @@ macro_rules! metrics {
 }
 
 metrics! {
-    TTFT: "gen_ai_server_time_to_first_token_seconds", MetricKind::Histogram(FIRST), labels!(common, "start"),
+    TTFT: "gen_ai_server_time_to_first_token_seconds", MetricKind::Histogram(FIRST), labels!(common, START),
         "Time from the request's first byte to the first event that carries generated output.",
         "When the first output event arrives, or at the end if only that tells whether the start was cold; streams, whatever their outcome.";
-    TTFT_BY_INPUT: "streamgauge_time_to_first_token_by_input_seconds", MetricKind::Histogram(FIRST), labels!(common, "input_size"),
+    TTFT_BY_INPUT: "streamgauge_time_to_first_token_by_input_seconds", MetricKind::Histogram(FIRST), labels!(common, INPUT_SIZE),
         "Time to first token by the class of input that the request belongs to: at most so many input tokens as the server counted them.",
         "At the end of a stream that had output and a warm start, whatever its outcome, if ttft_by_input_size is set; unknown where the server does not tell its count.";
-    TPOT: "gen_ai_server_time_per_output_token_seconds", MetricKind::Histogram(PER_TOKEN), labels!(common, "source"),
+    TPOT: "gen_ai_server_time_per_output_token_seconds", MetricKind::Histogram(PER_TOKEN), labels!(common, TOKEN_SOURCE),
         "Time from the first to the last output event over the output tokens after the first.",
         "At the end of a stream with outcome ok, one choice, two or more tokens, and output in two or more reads.";
-    REQUEST_DURATION: "gen_ai_server_request_duration_seconds", MetricKind::Histogram(DURATION), labels!(common, "error_type"),
+    REQUEST_DURATION: "gen_ai_server_request_duration_seconds", MetricKind::Histogram(DURATION), labels!(common, ERROR_TYPE),
         "Time from the request's first byte to the end of the response's body.",
         "At the end of every inference request.";
-    TOKEN_USAGE: "gen_ai_client_token_usage", MetricKind::Histogram(TOKENS), labels!(common, "gen_ai_token_type"),
+    TOKEN_USAGE: "gen_ai_client_token_usage", MetricKind::Histogram(TOKENS), labels!(common, GEN_AI_TOKEN_TYPE),
         "Tokens per request as the server counted them.",
         "At the end of an inference request with outcome ok whose server told its count; never guessed.";
-    ITL: "streamgauge_inter_token_latency_seconds", MetricKind::Histogram(GAP), labels!(common, "basis"),
+    ITL: "streamgauge_inter_token_latency_seconds", MetricKind::Histogram(GAP), labels!(common, BASIS),
         "Per choice, the gap between two arrivals of output, shared by the tokens (or events) of the later one; one sample each.",
         "While a stream runs; the last gap at its end.";
     CHUNK_GAP: "streamgauge_inter_chunk_latency_seconds", MetricKind::Histogram(GAP), labels!(common),
@@ -181,7 +194,7 @@ metrics! {
     STALLS: "streamgauge_stalls_total", MetricKind::Counter, labels!(common),
         "Gaps without an output event that were longer than stall_seconds; pings and comments do not hide one, and time in which the client took no bytes is not counted.",
         "Within half a second of the moment at which a gap becomes so long; 0 from the first stream with output on.";
-    OLDEST_SILENT: "streamgauge_oldest_silent_stream_seconds", MetricKind::Gauge, labels!("upstream"),
+    OLDEST_SILENT: "streamgauge_oldest_silent_stream_seconds", MetricKind::Gauge, labels!(UPSTREAM),
         "Of the running streams that had output, the longest time without any since: 0 if there is none.",
         "When scraped.";
     TOKENS_PER_CHUNK: "streamgauge_tokens_per_chunk", MetricKind::Histogram(CHUNK), labels!(common),
@@ -190,25 +203,25 @@ metrics! {
     BURST_RATIO: "streamgauge_burst_ratio", MetricKind::Histogram(SHARE), labels!(common),
         "Share of output characters that came in the last tenth of the request's duration: 1 is fake streaming, or prefill that took more than nine tenths.",
         "At the end of a stream with outcome ok and 20 or more characters.";
-    QUEUE_WAIT: "streamgauge_queue_wait_seconds", MetricKind::Histogram(LATENCY), labels!(common, "source"),
+    QUEUE_WAIT: "streamgauge_queue_wait_seconds", MetricKind::Histogram(LATENCY), labels!(common, QUEUE_SOURCE),
         "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word, header is when its response head came, estimated is learned from when requests come and go.",
         "At the end of an inference request whose wait is known, whatever its outcome.";
-    ESTIMATED_WAIT: "streamgauge_estimated_wait_seconds", MetricKind::Gauge, labels!("gen_ai_request_model", "upstream"),
+    ESTIMATED_WAIT: "streamgauge_estimated_wait_seconds", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
         "Time that a request which arrived now would wait in the server, as estimated: what scaling goes by.",
         "When scraped; absent until there is a baseline.";
-    QUEUE_BASELINE: "streamgauge_queue_baseline_seconds", MetricKind::Gauge, labels!("gen_ai_request_model", "upstream", "input_size"),
+    QUEUE_BASELINE: "streamgauge_queue_baseline_seconds", MetricKind::Gauge, labels!(MODEL, UPSTREAM, BODY_SIZE),
         "Median time from the request wholly sent to the first output of requests that did not wait, by the size of the request's body, up to that.",
         "When scraped; sizes of which there are samples.";
-    QUEUE_BASELINE_SAMPLES: "streamgauge_queue_baseline_samples", MetricKind::Gauge, labels!("gen_ai_request_model", "upstream", "input_size"),
+    QUEUE_BASELINE_SAMPLES: "streamgauge_queue_baseline_samples", MetricKind::Gauge, labels!(MODEL, UPSTREAM, BODY_SIZE),
         "Requests that the baseline is learned from.",
         "When scraped; sizes of which there are samples.";
-    QUEUE_BASELINE_SPREAD: "streamgauge_queue_baseline_spread_ratio", MetricKind::Gauge, labels!("gen_ai_request_model", "upstream"),
+    QUEUE_BASELINE_SPREAD: "streamgauge_queue_baseline_spread_ratio", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
         "Robust standard deviation of the logarithm of a sample over the baseline at its size: 0.1 is about 10 %.",
         "When scraped; absent until there is a baseline.";
-    QUEUE_BASELINE_AGE: "streamgauge_queue_baseline_age_seconds", MetricKind::Gauge, labels!("gen_ai_request_model", "upstream"),
+    QUEUE_BASELINE_AGE: "streamgauge_queue_baseline_age_seconds", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
         "Time since the newest request that the baseline is learned from ended.",
         "When scraped; absent until there is a baseline.";
-    QUEUE_SLOTS: "streamgauge_queue_slots", MetricKind::Gauge, labels!("gen_ai_request_model", "upstream"),
+    QUEUE_SLOTS: "streamgauge_queue_slots", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
         "Requests that the server works on at a time, as inferred.",
         "When scraped; absent where no such number explains what is seen.";
     EDGE_WAIT: "streamgauge_edge_wait_seconds", MetricKind::Histogram(LATENCY), labels!(common),
@@ -220,61 +233,61 @@ metrics! {
     ENGINE_RESIDUAL: "streamgauge_engine_residual_seconds", MetricKind::Histogram(LATENCY), labels!(common),
         "TTFT at the wire minus what the server says its first token took: front end, network and queues that it does not count.",
         "At the end of a stream whose server tells its times, whatever its outcome.";
-    TOKENS_TOTAL: "streamgauge_tokens_total", MetricKind::Counter, labels!(common, "type"),
+    TOKENS_TOTAL: "streamgauge_tokens_total", MetricKind::Counter, labels!(common, TYPE),
         "Tokens: input as the server counted them, output per event while the stream runs, set right by the server's count at its end.",
         "Output while a stream runs, the rest at the end of every inference request.";
-    TOKEN_SOURCE: "streamgauge_token_source_total", MetricKind::Counter, labels!(common, "type", "source"),
+    TOKEN_SOURCE: "streamgauge_token_source_total", MetricKind::Counter, labels!(common, TYPE, TOKEN_SOURCE),
         "Requests by where their token count came from: usage and engine are the server's, events are output events counted.",
         "At the end of an inference request that has a count.";
-    TOKEN_SUBSET: "streamgauge_token_subset_total", MetricKind::Counter, labels!(common, "subset"),
+    TOKEN_SUBSET: "streamgauge_token_subset_total", MetricKind::Counter, labels!(common, SUBSET),
         "Tokens that are part of others: cached_input of input, reasoning of output.",
         "At the end of an inference request whose server told them.";
-    CHARACTERS_TOTAL: "streamgauge_output_characters_total", MetricKind::Counter, labels!(common, "kind"),
+    CHARACTERS_TOTAL: "streamgauge_output_characters_total", MetricKind::Counter, labels!(common, KIND),
         "Unicode scalar values of output: answer (with refusals), reasoning, tool (arguments of tool calls).",
         "While a stream runs; at the end of a response that is not streamed.";
     ARRIVALS: "streamgauge_arrivals_total", MetricKind::Counter, labels!(arrival),
         "Requests that arrived. The model is not known yet then, so it is no label.",
         "When a request's head was read.";
-    REQUESTS: "streamgauge_requests_total", MetricKind::Counter, labels!(common, "outcome", "code", "stream"),
+    REQUESTS: "streamgauge_requests_total", MetricKind::Counter, labels!(request, OUTCOME, CODE, STREAM),
         "Requests that ended, by their one outcome and the status sent to the client (empty if none was).",
         "At the end of every request.";
-    FINISH_REASONS: "streamgauge_finish_reasons_total", MetricKind::Counter, labels!(common, "reason"),
+    FINISH_REASONS: "streamgauge_finish_reasons_total", MetricKind::Counter, labels!(common, FINISH_REASON),
         "Choices by why the server ended them; unusual reasons are other.",
         "When a choice ends.";
-    IN_FLIGHT: "streamgauge_in_flight_requests", MetricKind::Gauge, labels!(arrival, "phase"),
+    IN_FLIGHT: "streamgauge_in_flight_requests", MetricKind::Gauge, labels!(arrival, PHASE),
         "Requests in flight: sending (the request's body), waiting (for the first output, or the body if it is no stream), streaming.",
         "Always.";
-    USAGE_COVERAGE: "streamgauge_usage_coverage_total", MetricKind::Counter, labels!(common, "reported"),
+    USAGE_COVERAGE: "streamgauge_usage_coverage_total", MetricKind::Counter, labels!(common, REPORTED),
         "Complete inference responses by whether the server reported their token counts.",
         "At the end of an inference request with outcome ok.";
-    SLO_REQUESTS: "streamgauge_slo_requests_total", MetricKind::Counter, labels!(common, "slo", "met"),
+    SLO_REQUESTS: "streamgauge_slo_requests_total", MetricKind::Counter, labels!(common, SLO, MET),
         "Inference requests by whether they met all targets of an SLO class; undecided if the client is to blame or left while all held.",
         "At the end of every inference request that a class of [[slo]] is of, whatever its outcome.";
-    SLO_TOKENS: "streamgauge_slo_tokens_total", MetricKind::Counter, labels!(common, "slo", "met"),
+    SLO_TOKENS: "streamgauge_slo_tokens_total", MetricKind::Counter, labels!(common, SLO, MET),
         "Output tokens of those requests.",
         "At the end of such a request whose output tokens are known.";
-    BYTES: "streamgauge_bytes_total", MetricKind::Counter, labels!("upstream", "direction"),
+    BYTES: "streamgauge_bytes_total", MetricKind::Counter, labels!(UPSTREAM, DIRECTION),
         "Bytes of bodies: up is from the client to the upstream, down the other way.",
         "As they pass.";
-    CONNECTED: "streamgauge_upstream_connect_seconds", MetricKind::Histogram(CONNECT), labels!("upstream"),
+    CONNECTED: "streamgauge_upstream_connect_seconds", MetricKind::Histogram(CONNECT), labels!(UPSTREAM),
         "Time to open a connection to the upstream.",
         "When a new connection is ready; pooled ones need none.";
     CLIENT_STALL: "streamgauge_client_stall_seconds", MetricKind::Histogram(GAP), labels!(common),
         "Time in which bytes were ready and the client's socket took none.",
         "At the end of an inference request in which that happened.";
-    ABANDONED: "streamgauge_abandoned_seconds", MetricKind::Histogram(LATENCY), labels!(common, "phase"),
+    ABANDONED: "streamgauge_abandoned_seconds", MetricKind::Histogram(LATENCY), labels!(common, ABANDON_PHASE),
         "Time from the request's first byte to the client's leaving; phase is what it had got: before_head, before_token, mid_stream.",
         "At the end of an inference request whose outcome is client_gone_*.";
     WASTED_TOKENS: "streamgauge_wasted_output_tokens_total", MetricKind::Counter, labels!(common),
         "Output tokens that were generated for a client that left, as far as they had come.",
         "At the end of an inference request whose outcome is client_gone_*.";
-    FORWARDING_DELAY: "streamgauge_forwarding_delay_seconds", MetricKind::Histogram(OWN_COST), labels!("upstream"),
+    FORWARDING_DELAY: "streamgauge_forwarding_delay_seconds", MetricKind::Histogram(OWN_COST), labels!(UPSTREAM),
         "Time from the read of a response's frame to the completed write of it: our own cost.",
         "When a frame is written.";
     EVENT_LOOP_LAG: "streamgauge_event_loop_lag_seconds", MetricKind::Histogram(OWN_COST), labels!(),
         "How late a worker's event loop got to a heartbeat of another thread: what a socket waits too.",
         "Each heartbeat, which is every 50 ms, by each worker.";
-    CLOCK_INFO: "streamgauge_clock_info", MetricKind::Gauge, labels!("upstream", "source"),
+    CLOCK_INFO: "streamgauge_clock_info", MetricKind::Gauge, labels!(UPSTREAM, CLOCK),
         "1 for what told the instants of the newest request: kernel (its stamp of each receipt) or program (our clock when we read it).",
         "When a request ends.";
     THROTTLED: "streamgauge_throttled_seconds_total", MetricKind::Counter, labels!(),
@@ -283,43 +296,43 @@ metrics! {
     PRESSURE: "streamgauge_cpu_pressure_seconds_total", MetricKind::Counter, labels!(),
         "Time in which a task of our control group waited for a processor (PSI, some).",
         "When scraped; absent where the kernel does not say.";
-    UPSTREAM_INFO: "streamgauge_upstream_info", MetricKind::Gauge, labels!("upstream", "engine"),
+    UPSTREAM_INFO: "streamgauge_upstream_info", MetricKind::Gauge, labels!(UPSTREAM, ENGINE),
         "1, with the engine or vendor behind the upstream: as configured, else as recognised by what it writes; and the configured [labels], which stand on no other family.",
         "From the start if configured, else once it is recognised.";
-    IDLE: "streamgauge_upstream_idle_seconds", MetricKind::Gauge, labels!("upstream"),
+    IDLE: "streamgauge_upstream_idle_seconds", MetricKind::Gauge, labels!(UPSTREAM),
         "Time since the last inference request left, 0 while one is in flight: what scaling to zero goes by.",
         "When scraped; before the first request since our own start.";
-    UP: "streamgauge_upstream_up", MetricKind::Gauge, labels!("upstream"),
+    UP: "streamgauge_upstream_up", MetricKind::Gauge, labels!(UPSTREAM),
         "1 if the upstream accepts connections, or says on health_path that it is ready, as far as is known; else 0.",
         "When scraped; once the first probe has come back.";
-    COLD_STARTS: "streamgauge_cold_starts_total", MetricKind::Counter, labels!("upstream", "gen_ai_request_model", "reason"),
+    COLD_STARTS: "streamgauge_cold_starts_total", MetricKind::Counter, labels!(UPSTREAM, MODEL, COLD_REASON),
         "Cold starts, by the model whose output ended them (other if there was none) and why: boot, restarted, unreachable, loading, reported_load, idle.",
         "When one has ended; an outage is none. A restart that only server_metrics_path tells of: when the page came.";
-    COLD_START: "streamgauge_cold_start_seconds", MetricKind::Histogram(LATENCY), labels!("upstream", "gen_ai_request_model", "reason"),
+    COLD_START: "streamgauge_cold_start_seconds", MetricKind::Histogram(LATENCY), labels!(UPSTREAM, MODEL, COLD_REASON),
         "Time from the first demand that met the server not ready (boot: from our own start) to the first output after it, or to readiness if nobody waited.",
         "When it has ended; not for a restart that only server_metrics_path tells of: nobody met it, and its time is not known.";
-    BOOT: "streamgauge_boot_seconds", MetricKind::Gauge, labels!("upstream", "stage"),
+    BOOT: "streamgauge_boot_seconds", MetricKind::Gauge, labels!(UPSTREAM, STAGE),
         "Time from our own start until the upstream's port was open (port_open), health_path said ready (healthy), the first output came (first_token).",
         "When each is reached; absent if the upstream was there before us.";
-    STARTED: "streamgauge_upstream_start_time_seconds", MetricKind::Gauge, labels!("upstream"),
+    STARTED: "streamgauge_upstream_start_time_seconds", MetricKind::Gauge, labels!(UPSTREAM),
         "Start time of the upstream's process, in seconds since 1970 by its own clock, as its page of metrics tells it (process_start_time_seconds).",
         "With server_metrics_path only: when a page that tells it has come.";
-    RESENDS: "streamgauge_upstream_resends_total", MetricKind::Counter, labels!("upstream"),
+    RESENDS: "streamgauge_upstream_resends_total", MetricKind::Counter, labels!(UPSTREAM),
         "Requests sent again because their pooled connection was dead before one byte was written.",
         "When it happens.";
-    UNPARSED: "streamgauge_unparsed_total", MetricKind::Counter, labels!("upstream", "reason"),
+    UNPARSED: "streamgauge_unparsed_total", MetricKind::Counter, labels!(UPSTREAM, UNPARSED_REASON),
         "Events, bodies and headers that could not be measured, by why. Their bytes were forwarded.",
         "When it happens.";
-    CLAMPED: "streamgauge_clamped_total", MetricKind::Counter, labels!("upstream", "interval"),
+    CLAMPED: "streamgauge_clamped_total", MetricKind::Counter, labels!(UPSTREAM, INTERVAL),
         "Intervals that came out negative, since two clocks differ, and are told as 0.",
         "When it happens.";
-    LABEL_OVERFLOW: "streamgauge_label_overflow_total", MetricKind::Counter, labels!("label"),
+    LABEL_OVERFLOW: "streamgauge_label_overflow_total", MetricKind::Counter, labels!(CAPPED_LABEL),
         "Times that a label's value was replaced by other, since its label has too many.",
         "When a response's labels are chosen.";
     REQUEST_LOG_DROPPED: "streamgauge_request_log_dropped_total", MetricKind::Counter, labels!(),
         "Lines of the request log that were lost: its queue was full or its file could not be written.",
         "When it happens.";
-    BUILD_INFO: "streamgauge_build_info", MetricKind::Gauge, labels!("version"),
+    BUILD_INFO: "streamgauge_build_info", MetricKind::Gauge, labels!(VERSION),
         "1, with the version of this Streamgauge.",
         "Always.";
 }

@@ -25,7 +25,7 @@ pub enum Phase {
 impl Phase {
     pub(super) const ALL: [Self; 3] = [Self::Sending, Self::Waiting, Self::Streaming];
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Sending => "sending",
             Self::Waiting => "waiting",

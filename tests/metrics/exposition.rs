@@ -116,7 +116,8 @@ fn row(metric: &Metric) -> String {
         MetricKind::Gauge => "gauge".into(),
         MetricKind::Histogram(set) => format!("histogram, edges `{}`", set.name),
     };
-    let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    let labels: Vec<String> =
+        metric.label_names().iter().map(|label| format!("`{label}`")).collect();
     let labels = if labels.is_empty() { "none".into() } else { labels.join(", ") };
     format!(
         "### `{}`\n\n{}\n\n- Type: {kind}\n- Labels: {labels}\n- Measured: {}\n",

@@ -16,7 +16,7 @@ const TARGETS: &[(&Metric, Target)] = &[
 
 /// The edges of a histogram in ascending order: those of its set, as configured, and the limits of what it
 /// measures, so that the share of requests within a limit is exact.
-pub(super) fn edges(metric: &Metric, set: BucketSet, config: &MetricsConfig) -> Vec<f64> {
+pub(super) fn bucket_edges(metric: &Metric, set: BucketSet, config: &MetricsConfig) -> Vec<f64> {
     let mut edges = config.buckets.get(set.name).map_or(set.edges, Vec::as_slice).to_vec();
     let targets = TARGETS.iter().filter(|(one, _)| one.name == metric.name);
     edges.extend(targets.flat_map(|(_, target)| config.slo.limits_of(*target)));
