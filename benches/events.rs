@@ -10,7 +10,7 @@ use allocation_counter::measure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
-use streamgauge::metrics::{Metrics, MetricsConfig, Start};
+use streamgauge::metrics::{Metrics, MetricsConfig, StartKind};
 use streamgauge_core::dialect::route::{self, Operation};
 use streamgauge_core::meter::{Arrival, Flow, Meter};
 
@@ -59,7 +59,7 @@ fn main() {
                     stamped: true,
                 };
                 meter.push(arrival, bytes, &mut |sample| {
-                    series.observe(&sample, Duration::ZERO, || Start::Warm);
+                    series.observe(&sample, Duration::ZERO, || StartKind::Warm);
                 });
                 flow.read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
             };

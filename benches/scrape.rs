@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use streamgauge::admin::{self, Admin};
-use streamgauge::metrics::{Metrics, MetricsConfig, Series, Start};
+use streamgauge::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
 use streamgauge::request_log::RequestLog;
 use streamgauge_core::dialect::{FinishReason, route::Operation};
 use streamgauge_core::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
@@ -88,7 +88,7 @@ fn filled(least: usize) -> Metrics {
 }
 
 /// A stream of 100 tokens whose times are all `scale` times something.
-fn streamed(series: &Series, scale: f64) {
+fn streamed(series: &RequestSeries, scale: f64) {
     let seconds = |seconds: f64| Duration::from_secs_f64(seconds * scale);
     let tokens = Tokens {
         input: Some(((700.0 * scale) as u64, TokenSource::Usage)),
@@ -107,21 +107,21 @@ fn streamed(series: &Series, scale: f64) {
         ..Record::default()
     };
     series.head(seconds(0.0107));
-    series.observe(&Sample::First(seconds(0.211)), Duration::ZERO, || Start::Warm);
-    series.observe(&Sample::FirstAnswer(seconds(0.211)), Duration::ZERO, || Start::Warm);
+    series.observe(&Sample::First(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
+    series.observe(&Sample::FirstAnswer(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
     for token in 1..100 {
         let gap = seconds(0.0111 * (0.5 + f64::from(token) / 100.0));
-        series.observe(&Sample::ChunkGap(gap), Duration::ZERO, || Start::Warm);
+        series.observe(&Sample::ChunkGap(gap), Duration::ZERO, || StartKind::Warm);
         series.observe(
             &Sample::TokenGap { gap, shares: 1, basis: Basis::Token },
             Duration::ZERO,
-            || Start::Warm,
+            || StartKind::Warm,
         );
-        series.observe(&Sample::OutputTokens(1), Duration::ZERO, || Start::Warm);
-        series.observe(&Sample::Characters(Kind::Answer, 4), Duration::ZERO, || Start::Warm);
+        series.observe(&Sample::OutputTokens(1), Duration::ZERO, || StartKind::Warm);
+        series.observe(&Sample::Characters(Kind::Answer, 4), Duration::ZERO, || StartKind::Warm);
     }
     series.observe(&Sample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO, || {
-        Start::Warm
+        StartKind::Warm
     });
     series.counted(&tokens, 99);
     series.completed(&record, &tokens);

@@ -2,7 +2,7 @@
 
 use super::MetricsConfig;
 use super::bucket_edges::bucket_edges;
-use super::cells::{Count, Family, Samples};
+use super::sharded::{ShardedCounter, ShardedFamily, ShardedHistogram};
 use super::table::{self, Metric, MetricKind};
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
@@ -10,14 +10,14 @@ use prometheus::{
 };
 
 /// One field for each row of the table.
-pub(super) struct Families {
+pub(super) struct MetricFamilies {
     pub ttft: HistogramVec,
     pub ttft_by_input: HistogramVec,
     pub tpot: HistogramVec,
     pub request_duration: HistogramVec,
     pub token_usage: HistogramVec,
-    pub itl: Family<Samples>,
-    pub chunk_gap: Family<Samples>,
+    pub itl: ShardedFamily<ShardedHistogram>,
+    pub chunk_gap: ShardedFamily<ShardedHistogram>,
     pub answer: HistogramVec,
     pub head: HistogramVec,
     pub latency: HistogramVec,
@@ -38,10 +38,10 @@ pub(super) struct Families {
     pub baseline_age: GaugeVec,
     pub queue_slots: GaugeVec,
     pub engine_residual: HistogramVec,
-    pub tokens: Family<Count>,
+    pub tokens: ShardedFamily<ShardedCounter>,
     pub token_source: IntCounterVec,
     pub token_subset: IntCounterVec,
-    pub characters: Family<Count>,
+    pub characters: ShardedFamily<ShardedCounter>,
     pub arrivals: IntCounterVec,
     pub requests: IntCounterVec,
     pub finish_reasons: IntCounterVec,
@@ -49,12 +49,12 @@ pub(super) struct Families {
     pub usage_coverage: IntCounterVec,
     pub slo_requests: IntCounterVec,
     pub slo_tokens: IntCounterVec,
-    pub bytes: Family<Count>,
+    pub bytes: ShardedFamily<ShardedCounter>,
     pub connect: HistogramVec,
     pub client_stall: HistogramVec,
     pub abandoned: HistogramVec,
     pub wasted: IntCounterVec,
-    pub forwarding_delay: Family<Samples>,
+    pub forwarding_delay: ShardedFamily<ShardedHistogram>,
     pub event_loop_lag: HistogramVec,
     pub clock_info: IntGaugeVec,
     pub throttled: CounterVec,
@@ -76,7 +76,7 @@ pub(super) struct Families {
     pub by_input_size: bool,
 }
 
-impl Families {
+impl MetricFamilies {
     /// Registers them all; those that move with every token have cells for this many workers.
     pub fn new(registry: &Registry, config: &MetricsConfig, workers: usize) -> Result<Self> {
         let edges_of = |metric: &Metric| match metric.kind {
@@ -85,7 +85,7 @@ impl Families {
         };
         let samples = |metric: &Metric| {
             let edges = edges_of(metric)?;
-            let family = Family::histograms(
+            let family = ShardedFamily::histograms(
                 metric.name,
                 metric.help,
                 &metric.label_names(),
@@ -96,7 +96,7 @@ impl Families {
         };
         let count = |metric: &Metric| {
             let family =
-                Family::counters(metric.name, metric.help, &metric.label_names(), workers)?;
+                ShardedFamily::counters(metric.name, metric.help, &metric.label_names(), workers)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
         let histogram = |metric: &Metric| {

@@ -1,23 +1,23 @@
-//! Goodput: requests and tokens by whether they met their targets.
+//! GoodputHandles: requests and tokens by whether they met their targets.
 
-use super::families::Families;
-use super::series::Known;
+use super::families::MetricFamilies;
+use super::request_series::HandleCache;
 use prometheus::{IntCounter, IntCounterVec};
 use std::sync::Arc;
 use streamgauge_core::meter::{Met, Record};
 
 /// The handles of one upstream, operation and model, by class and judgement.
 #[derive(Debug, Default)]
-pub(super) struct Goodput {
-    requests: Known<(Arc<str>, Met), IntCounter>,
-    tokens: Known<(Arc<str>, Met), IntCounter>,
+pub(super) struct GoodputHandles {
+    requests: HandleCache<(Arc<str>, Met), IntCounter>,
+    tokens: HandleCache<(Arc<str>, Met), IntCounter>,
 }
 
-impl Goodput {
+impl GoodputHandles {
     /// A request ended, and was judged. `counter` gives the series of a family with these labels of its own.
     pub fn judged(
         &self,
-        families: &Families,
+        families: &MetricFamilies,
         record: &Record,
         counter: impl Fn(&IntCounterVec, [&str; 2]) -> IntCounter,
     ) {

@@ -1,10 +1,10 @@
 //! Labels of the table, each with the values that it can take.
 
-use super::cold::BOOT_STAGES;
-use super::flow::{ABANDON_PHASES, input_size_labels};
+use super::cold_starts::BOOT_STAGES;
 use super::model_labels::OTHER;
-use super::series::{error_types, status_codes};
-use super::upstream::Phase;
+use super::request_series::{error_types, status_codes};
+use super::stream_flow::{ABANDON_PHASES, input_size_labels};
+use super::upstream::RequestPhase;
 use streamgauge_core::dialect::{USUAL_REASONS, Unparsed, route::Operation};
 use streamgauge_core::meter::cold::Reason;
 use streamgauge_core::meter::queue;
@@ -98,7 +98,7 @@ label!(MET, "met", variants!(Met));
 label!(START, "start", fixed!("warm", "cold"));
 label!(BASIS, "basis", variants!(Basis));
 label!(KIND, "kind", variants!(Kind));
-label!(PHASE, "phase", variants!(Phase));
+label!(PHASE, "phase", variants!(RequestPhase));
 label!(
     ABANDON_PHASE,
     "phase",

@@ -1,38 +1,38 @@
 //! The metrics: their table, the registry, the caps on labels. The only place that names
 //! `prometheus`.
 //!
-//! [`table`] defines every family; [`Metrics`] holds them; [`Series`] are the handles of one upstream,
+//! [`table`] defines every family; [`Metrics`] holds them; [`RequestSeries`] are the handles of one upstream,
 //! operation and model, resolved once per request, so that a token costs no look-up.
 
-mod before;
 mod bucket_edges;
 mod cardinality;
-mod cells;
-mod cold;
+mod cgroup;
+mod cold_starts;
+mod edge_and_trace;
+mod exposition;
 mod families;
-mod flow;
 mod goodput;
-mod host;
 pub mod labels;
 mod model_labels;
 mod queue;
-mod series;
+mod request_series;
+mod sharded;
+mod stream_flow;
 pub mod table;
-mod text;
 mod upstream;
 
 pub use cardinality::{SeriesEstimate, estimate_series};
-pub use cells::claim_shard;
-pub use cold::ColdSeries;
-pub use flow::StallCounter;
+pub use cold_starts::ColdStartSeries;
+pub use exposition::MetricsSnapshot;
 pub use model_labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use queue::QueueSeries;
-pub use series::{Series, SeriesKey, Start};
-pub use text::Gathered;
-pub use upstream::{ArrivalSeries, Phase, UpstreamSeries};
+pub use request_series::{RequestLabels, RequestSeries, StartKind};
+pub use sharded::claim_shard;
+pub use stream_flow::StallCounter;
+pub use upstream::{ArrivalSeries, RequestPhase, UpstreamSeries};
 
-use families::Families;
-use host::Host;
+use cgroup::CgroupCounters;
+use families::MetricFamilies;
 use prometheus::Registry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -40,20 +40,20 @@ use std::time::Duration;
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::SloClasses;
 
-/// The content type of [`Gathered::text`].
+/// The content type of [`MetricsSnapshot::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Everything that is exported.
 pub struct Metrics {
     registry: Registry,
-    families: Arc<Families>,
+    families: Arc<MetricFamilies>,
     constant_labels: Vec<String>,
     models: ModelLabels,
-    host: Host,
+    host: CgroupCounters,
     /// What is asked for values that nobody moves in between.
     on_gather: RwLock<Vec<Box<dyn Fn() + Send + Sync>>>,
     /// Few upstreams, operations and capped models: this map is as bounded as they are.
-    series: RwLock<HashMap<SeriesKey, Arc<Series>>>,
+    series: RwLock<HashMap<RequestLabels, Arc<RequestSeries>>>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -91,13 +91,13 @@ impl Metrics {
     /// If bucket edges are not ascending.
     pub fn new(config: &MetricsConfig, workers: usize) -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let families = Arc::new(Families::new(&registry, config, workers)?);
+        let families = Arc::new(MetricFamilies::new(&registry, config, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // `process_*` come with the library; they read /proc when scraped.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let overflow = families.label_overflow.with_label_values(&["gen_ai_request_model"]);
-        let host = Host::new(families.throttled.clone(), families.pressure.clone());
+        let host = CgroupCounters::new(families.throttled.clone(), families.pressure.clone());
         Ok(Self {
             registry,
             host,
@@ -115,11 +115,11 @@ impl Metrics {
     }
 
     /// What is exported, as it is now. It holds up nobody: what a token moves is behind no lock.
-    pub fn gather(&self) -> Gathered {
+    pub fn gather(&self) -> MetricsSnapshot {
         self.host.read();
         let refresh = self.on_gather.read().unwrap_or_else(PoisonError::into_inner);
         refresh.iter().for_each(|refresh| refresh());
-        Gathered(self.registry.gather())
+        MetricsSnapshot(self.registry.gather())
     }
 
     /// The handles of an upstream that need no request's labels.
@@ -128,8 +128,8 @@ impl Metrics {
     }
 
     /// The handles of an upstream for its cold starts.
-    pub fn cold(&self, upstream: &str) -> ColdSeries {
-        ColdSeries::new(Arc::clone(&self.families), upstream)
+    pub fn cold(&self, upstream: &str) -> ColdStartSeries {
+        ColdStartSeries::new(Arc::clone(&self.families), upstream)
     }
 
     /// The gauges of an upstream's queues.
@@ -166,7 +166,7 @@ impl Metrics {
         arrivals: &ArrivalSeries,
         operation: Operation,
         model: Option<&str>,
-    ) -> Arc<Series> {
+    ) -> Arc<RequestSeries> {
         // A model that is called as what stands for all others is one that takes a label.
         let can_keep = model != Some(OTHER);
         let at_hand = || arrivals.at_hand(operation, model.unwrap_or(OTHER));
@@ -187,8 +187,8 @@ impl Metrics {
         arrivals: &ArrivalSeries,
         operation: Operation,
         model: &Arc<str>,
-    ) -> Arc<Series> {
-        let key = SeriesKey {
+    ) -> Arc<RequestSeries> {
+        let key = RequestLabels {
             upstream: Arc::clone(arrivals.upstream()),
             provider: Arc::clone(arrivals.provider()),
             operation,
@@ -198,7 +198,7 @@ impl Metrics {
         let known = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         known.unwrap_or_else(|| {
             let mut map = self.series.write().unwrap_or_else(PoisonError::into_inner);
-            let new = || Arc::new(Series::new(Arc::clone(&self.families), key.clone()));
+            let new = || Arc::new(RequestSeries::new(Arc::clone(&self.families), key.clone()));
             Arc::clone(map.entry(key.clone()).or_insert_with(new))
         })
     }

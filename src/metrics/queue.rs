@@ -1,13 +1,13 @@
 //! Handles for what is estimated of a server's queues.
 
-use super::families::Families;
+use super::families::MetricFamilies;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::meter::queue::{QueueEstimator, SIZES, Stratum};
 
 /// The gauges of one upstream's queues, which only a scrape sets.
 pub struct QueueSeries {
-    families: Arc<Families>,
+    families: Arc<MetricFamilies>,
     upstream: Arc<str>,
 }
 
@@ -18,7 +18,7 @@ impl std::fmt::Debug for QueueSeries {
 }
 
 impl QueueSeries {
-    pub(super) fn new(families: Arc<Families>, upstream: &Arc<str>) -> Self {
+    pub(super) fn new(families: Arc<MetricFamilies>, upstream: &Arc<str>) -> Self {
         Self { families, upstream: Arc::clone(upstream) }
     }
 

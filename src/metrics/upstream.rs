@@ -1,8 +1,8 @@
 //! Handles of an upstream, for what is measured before or without a request's model.
 
-use super::cells::{Count, Samples};
-use super::families::Families;
-use super::series::Series;
+use super::families::MetricFamilies;
+use super::request_series::RequestSeries;
+use super::sharded::{ShardedCounter, ShardedHistogram};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const AT_HAND: usize = 16;
 
 /// The phase of a request in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum RequestPhase {
     /// The request's body is on its way.
     Sending,
     /// For the first output of a stream, or the first byte of another body.
@@ -22,7 +22,7 @@ pub enum Phase {
     Streaming,
 }
 
-impl Phase {
+impl RequestPhase {
     pub(super) const ALL: [Self; 3] = [Self::Sending, Self::Waiting, Self::Streaming];
 
     pub(super) fn label(self) -> &'static str {
@@ -36,7 +36,7 @@ impl Phase {
 
 /// The handles for requests before their model is known, of one upstream and what is behind it.
 pub struct ArrivalSeries {
-    families: Arc<Families>,
+    families: Arc<MetricFamilies>,
     upstream: Arc<str>,
     /// The value of `gen_ai_provider_name`.
     provider: Arc<str>,
@@ -44,13 +44,13 @@ pub struct ArrivalSeries {
     operations: [OnceLock<OperationSeries>; Operation::ALL.len()],
     /// The first [`AT_HAND`] of those that its requests have come to: a look through them is cheaper than the
     /// hash of all labels.
-    at_hand: RwLock<Vec<Arc<Series>>>,
+    at_hand: RwLock<Vec<Arc<RequestSeries>>>,
 }
 
 #[derive(Debug)]
 struct OperationSeries {
     arrivals: IntCounter,
-    in_flight: [IntGauge; Phase::ALL.len()],
+    in_flight: [IntGauge; RequestPhase::ALL.len()],
 }
 
 impl std::fmt::Debug for ArrivalSeries {
@@ -60,7 +60,7 @@ impl std::fmt::Debug for ArrivalSeries {
 }
 
 impl ArrivalSeries {
-    pub(super) fn new(families: Arc<Families>, upstream: &Arc<str>, provider: &str) -> Self {
+    pub(super) fn new(families: Arc<MetricFamilies>, upstream: &Arc<str>, provider: &str) -> Self {
         let (upstream, provider) = (Arc::clone(upstream), provider.into());
         let (operations, at_hand) = (Default::default(), RwLock::default());
         Self { families, upstream, provider, operations, at_hand }
@@ -76,7 +76,7 @@ impl ArrivalSeries {
     }
 
     /// The handles for those of them that have these labels, if they are at hand.
-    pub(super) fn at_hand(&self, operation: Operation, model: &str) -> Option<Arc<Series>> {
+    pub(super) fn at_hand(&self, operation: Operation, model: &str) -> Option<Arc<RequestSeries>> {
         // A poisoned lock means that a thread panicked between two lines of ours; the list is whole.
         let at_hand = self.at_hand.read().unwrap_or_else(PoisonError::into_inner);
         at_hand.iter().find(|series| series.is_of(operation, model)).cloned()
@@ -84,7 +84,7 @@ impl ArrivalSeries {
 
     /// Has these handles at hand, if there is room. Each request comes here whose handles are not: where there is none,
     /// it locks nobody out.
-    pub(super) fn keep(&self, series: &Arc<Series>) {
+    pub(super) fn keep(&self, series: &Arc<RequestSeries>) {
         let has_room = |at_hand: &Vec<_>| at_hand.len() < AT_HAND;
         if has_room(&self.at_hand.read().unwrap_or_else(PoisonError::into_inner)) {
             let mut at_hand = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +103,7 @@ impl ArrivalSeries {
     }
 
     /// The gauge of requests in flight in this phase.
-    pub fn in_flight(&self, operation: Operation, phase: Phase) -> Option<&IntGauge> {
+    pub fn in_flight(&self, operation: Operation, phase: RequestPhase) -> Option<&IntGauge> {
         self.of(operation)?.in_flight.get(phase as usize)
     }
 
@@ -112,7 +112,7 @@ impl ArrivalSeries {
         let labels = [operation.label(), provider, upstream];
         let new = || OperationSeries {
             arrivals: families.arrivals.with_label_values(&labels),
-            in_flight: Phase::ALL.map(|phase| {
+            in_flight: RequestPhase::ALL.map(|phase| {
                 let [operation, provider, upstream] = labels;
                 families.in_flight.with_label_values(&[
                     operation,
@@ -129,13 +129,13 @@ impl ArrivalSeries {
 /// The handles of one upstream, for what is measured without a request's labels.
 #[derive(Debug)]
 pub struct UpstreamSeries {
-    pub bytes_up: Arc<Count>,
-    pub bytes_down: Arc<Count>,
+    pub bytes_up: Arc<ShardedCounter>,
+    pub bytes_down: Arc<ShardedCounter>,
     pub resends: IntCounter,
     idle: Gauge,
     oldest_silent: Gauge,
     connect: Histogram,
-    forwarding_delay: Arc<Samples>,
+    forwarding_delay: Arc<ShardedHistogram>,
     unparsed: [IntCounter; Unparsed::ALL.len()],
     clamped: [IntCounter; Interval::ALL.len()],
     name: String,
@@ -145,7 +145,7 @@ pub struct UpstreamSeries {
 }
 
 impl UpstreamSeries {
-    pub(super) fn new(families: &Families, upstream: &str) -> Self {
+    pub(super) fn new(families: &MetricFamilies, upstream: &str) -> Self {
         Self {
             bytes_up: families.bytes.with_label_values(&[upstream, "up"]),
             bytes_down: families.bytes.with_label_values(&[upstream, "down"]),

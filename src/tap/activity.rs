@@ -5,13 +5,13 @@ use std::time::Duration;
 
 /// The inference requests in flight, and when the last one left. No lock: it is touched twice a request.
 #[derive(Debug)]
-pub(crate) struct Activity {
+pub(crate) struct UpstreamActivity {
     in_flight: AtomicU64,
     /// In nanoseconds of the clock that all instants share.
     left: AtomicU64,
 }
 
-impl Activity {
+impl UpstreamActivity {
     /// Idle since this instant: nothing was ever asked for.
     pub fn new(now: Duration) -> Self {
         Self { in_flight: AtomicU64::new(0), left: AtomicU64::new(nanos(now)) }
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn idle_from_the_last_that_left() {
         let at = Duration::from_secs;
-        let activity = Activity::new(at(1));
+        let activity = UpstreamActivity::new(at(1));
         assert_eq!(activity.idle(at(5)), at(4));
         activity.enter();
         activity.enter();

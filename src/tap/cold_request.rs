@@ -2,7 +2,7 @@
 
 use super::Tap;
 use super::request_side::RequestSide;
-use crate::metrics::{Series, Start};
+use crate::metrics::{RequestSeries, StartKind};
 use crate::socket;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ pub(super) struct ColdRequest {
     has_left: bool,
     ask: Ask,
     tap: Arc<Tap>,
-    first: Option<First>,
+    first: Option<FirstOutputState>,
 }
 
 /// The first output.
 #[derive(Debug)]
-struct First {
+struct FirstOutputState {
     at: Duration,
     sent: Option<Duration>,
     model: Option<Arc<str>>,
@@ -37,7 +37,7 @@ struct First {
     later: bool,
 }
 
-impl First {
+impl FirstOutputState {
     fn output(&self) -> Output<'_> {
         let Self { at, sent, bytes, expected, tells_load, .. } = *self;
         Output { at, sent, model: self.model(), bytes, expected, tells_load }
@@ -97,18 +97,19 @@ impl ColdRequest {
             let name = model.as_deref().unwrap_or_default();
             let expected = if stream { tap.expected(name, bytes) } else { None };
             let sent = side.sent();
-            let mut first = First { at, sent, model, bytes, expected, tells_load, later: false };
+            let mut first =
+                FirstOutputState { at, sent, model, bytes, expected, tells_load, later: false };
             (self.reason, first.later) = tap.cold.output(self.ask, &first.output());
             self.first = Some(first);
         }
     }
 
     /// Whether the request met its model ready, as far as is known.
-    pub fn start(&self) -> Start {
+    pub fn start(&self) -> StartKind {
         match &self.first {
-            _ if self.reason.is_some() => Start::Cold,
-            Some(First { later: true, .. }) => Start::Untold,
-            _ => Start::Warm,
+            _ if self.reason.is_some() => StartKind::Cold,
+            Some(FirstOutputState { later: true, .. }) => StartKind::Undetermined,
+            _ => StartKind::Warm,
         }
     }
 
@@ -119,10 +120,10 @@ impl ColdRequest {
         tap: &Tap,
         (end, outcome): (End, Outcome),
         now: Duration,
-        series: &Series,
+        series: &RequestSeries,
         record: &mut Record,
     ) {
-        let was_told = self.start() != Start::Untold;
+        let was_told = self.start() != StartKind::Undetermined;
         if let Some(first) = &self.first {
             let told = Told { load: record.engine_load_s, prefill: record.engine_prefill_s };
             self.reason = tap.cold.told(self.ask, &first.output(), told, self.reason);
@@ -142,7 +143,7 @@ impl ColdRequest {
         self.leave(now);
         record.cold = self.first.as_ref().map(|_| self.reason.is_some());
         record.cold_reason = self.reason.map(Reason::label);
-        let start = if self.reason.is_some() { Start::Cold } else { Start::Warm };
+        let start = if self.reason.is_some() { StartKind::Cold } else { StartKind::Warm };
         if let Some(after) = record.ttft_s.filter(|_| !was_told) {
             series.first(after, start);
         }
@@ -153,7 +154,7 @@ impl ColdRequest {
 
     fn leave(&mut self, now: Duration) {
         self.has_left = true;
-        let model = self.first.as_ref().map_or("", First::model);
+        let model = self.first.as_ref().map_or("", FirstOutputState::model);
         self.tap.cold.left(self.ask, model, now);
     }
 }

@@ -1,22 +1,22 @@
 //! The account of one request, from its arrival to its one end.
 
-mod asked;
-mod hearing;
+mod on_sample;
 mod queue_wait;
+mod request_head;
 
-use super::before::Before;
 use super::cold_request::ColdRequest;
+use super::edge_and_trace::EdgeAndTrace;
 use super::headers::{content_encoding, is_deflated, told_by};
-use super::pulse::Watch;
 use super::request_side::{RequestFault, RequestSide};
+use super::stall_watch::StallWatch;
 use super::{PeekBody, Tap};
-use crate::metrics::{Phase, Series};
+use crate::metrics::{RequestPhase, RequestSeries};
 use crate::socket::{self, SocketTimestamps};
-use asked::{Arrived, Asked};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
 use hyper::{Method, StatusCode};
+use request_head::{ArrivalTime, RequestHead};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -39,21 +39,21 @@ const MAX_METHOD: usize = 32;
 pub struct Measurement {
     client: Arc<SocketTimestamps>,
     /// `None` once the end was recorded.
-    state: Option<Box<State>>,
+    state: Option<Box<RequestState>>,
 }
 
 /// What each read of a stream touches comes first, side by side: with a thousand open streams a state has left
 /// the processor's cache when its next read comes.
 #[derive(Debug)]
 #[repr(C)]
-struct State {
+struct RequestState {
     client: Arc<SocketTimestamps>,
     upstream: Option<Arc<SocketTimestamps>>,
     tap: Arc<Tap>,
     side: Arc<RequestSide>,
-    series: Option<Arc<Series>>,
+    series: Option<Arc<RequestSeries>>,
     /// Of a stream, from its first output on.
-    watch: Option<Box<Watch>>,
+    watch: Option<Box<StallWatch>>,
     bytes_down: u64,
     /// The first byte of the request's head.
     start: Duration,
@@ -74,7 +74,7 @@ struct State {
     /// [`start`](Self::start) as a time since 1970.
     time: Duration,
     method: Method,
-    before: Option<Box<Before>>,
+    before: Option<Box<EdgeAndTrace>>,
     connect: Option<Duration>,
     head: Option<Duration>,
     /// What the response's head tells; those of most tell nothing.
@@ -87,13 +87,14 @@ struct State {
 impl Measurement {
     /// A request arrived on a client's socket.
     pub fn start(tap: &Arc<Tap>, client: &Arc<SocketTimestamps>, head: &request::Parts) -> Self {
-        let arrived = Arrived::now(client, head.version);
+        let arrived = ArrivalTime::now(client, head.version);
         // A fault of ours here costs what the request is, and it is still forwarded and counted.
-        let look = AssertUnwindSafe(|| Asked::of(tap, head, &arrived));
+        let look = AssertUnwindSafe(|| RequestHead::read(tap, head, &arrived));
         let state = match catch_unwind(look) {
-            Ok(asked) => State::new(tap, client, head, arrived, asked),
+            Ok(asked) => RequestState::new(tap, client, head, arrived, asked),
             Err(_) => {
-                let mut state = State::new(tap, client, head, arrived, Asked::unknown());
+                let mut state =
+                    RequestState::new(tap, client, head, arrived, RequestHead::unknown());
                 state.unparsed(Unparsed::Panic);
                 state
             }
@@ -184,22 +185,22 @@ impl Measurement {
 
 impl Drop for Measurement {
     fn drop(&mut self) {
-        let cut = |state: &State| state.tap.cutting.load(Relaxed);
+        let cut = |state: &RequestState| state.tap.cutting.load(Relaxed);
         let end = if self.state.as_deref().is_some_and(cut) { End::Shutdown } else { End::Dropped };
         self.finish(end);
     }
 }
 
-impl State {
+impl RequestState {
     fn new(
         tap: &Arc<Tap>,
         client: &Arc<SocketTimestamps>,
         head: &request::Parts,
-        arrived: Arrived,
-        asked: Asked,
+        arrived: ArrivalTime,
+        asked: RequestHead,
     ) -> Self {
-        let Arrived { start, time } = arrived;
-        let Asked { route, model, before, cold } = asked;
+        let ArrivalTime { start, time } = arrived;
+        let RequestHead { route, model, before, cold } = asked;
         Self {
             cold,
             side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
@@ -236,7 +237,7 @@ impl State {
         self.head = Some(at);
         self.upstream = Some(Arc::clone(upstream));
         self.status = Some(head.status.as_u16());
-        self.side.enter(Phase::Waiting);
+        self.side.enter(RequestPhase::Waiting);
         let content_type =
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let announced = Framing::announced(content_type);
@@ -261,7 +262,7 @@ impl State {
             self.stream = Some(true);
             self.meter = Some(Meter::session(dialect, is_deflated(&head.headers)));
             // It is not the server that is waited for between two responses.
-            self.side.enter(Phase::Streaming);
+            self.side.enter(RequestPhase::Streaming);
         } else if head.status.is_success() {
             match Meter::announced(dialect, announced, &content_encoding(&head.headers)) {
                 Ok(meter) => self.meter = Some(meter),
@@ -279,7 +280,7 @@ impl State {
     }
 
     /// The handles for this request's labels. A model is a label only after a 2xx answer.
-    fn resolve(&mut self, success: bool) -> Arc<Series> {
+    fn resolve(&mut self, success: bool) -> Arc<RequestSeries> {
         if let Some(series) = &self.series {
             return Arc::clone(series);
         }
@@ -317,7 +318,7 @@ impl State {
         if self.first_byte.is_none() && !bytes.is_empty() {
             self.first_byte = Some(arrival.at);
             if !self.meter.as_ref().is_some_and(Meter::is_stream) {
-                self.side.enter(Phase::Streaming);
+                self.side.enter(RequestPhase::Streaming);
                 if let (Some(cold), Some(200..300)) = (&mut self.cold, self.status) {
                     let tells_load = self.meter.as_ref().is_some_and(Meter::tells_load);
                     cold.output(&self.tap, &self.side, arrival.at, false, tells_load);

@@ -5,18 +5,18 @@
 //! records its end exactly once, however that end comes.
 
 mod activity;
-mod before;
-mod cold;
 mod cold_request;
+mod cold_starts;
+mod edge_and_trace;
 mod headers;
 mod measurement;
-mod pulse;
 mod queue;
 mod request_body;
 mod request_side;
 mod response_body;
+mod stall_watch;
 
-pub(crate) use cold::ColdWatch;
+pub(crate) use cold_starts::ColdStartWatch;
 pub use measurement::Measurement;
 pub use request_body::PeekBody;
 pub use request_side::RequestFault;
@@ -26,8 +26,8 @@ pub use response_body::MeteredBody;
 use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
-use activity::Activity;
-use pulse::Pulses;
+use activity::UpstreamActivity;
+use stall_watch::RunningStreams;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -102,10 +102,10 @@ pub struct Tap {
     /// Requests after that; the first engine that is recognised stands for the upstream.
     known: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
-    activity: Activity,
-    pulses: Arc<Pulses>,
-    cold: ColdWatch,
-    queues: queue::Queues,
+    activity: UpstreamActivity,
+    pulses: Arc<RunningStreams>,
+    cold: ColdStartWatch,
+    queues: queue::UpstreamQueues,
     queue_series: QueueSeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
@@ -161,15 +161,15 @@ impl Tap {
         let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
         let now = socket::now();
         Self {
-            cold: ColdWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
-            queues: queue::Queues::default(),
+            cold: ColdStartWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
+            queues: queue::UpstreamQueues::default(),
             queue_series: metrics.queue(&upstream),
             upstream,
             first,
             known,
             series,
-            activity: Activity::new(now),
-            pulses: Arc::new(Pulses::new(*stall)),
+            activity: UpstreamActivity::new(now),
+            pulses: Arc::new(RunningStreams::new(*stall)),
             metrics,
             log,
             faults,
@@ -208,7 +208,7 @@ impl Tap {
     }
 
     /// What finds cold starts.
-    pub(crate) fn cold_starts(&self) -> &ColdWatch {
+    pub(crate) fn cold_starts(&self) -> &ColdStartWatch {
         &self.cold
     }
 

@@ -13,14 +13,14 @@ const MODELS: usize = 64;
 
 /// The estimators of one upstream, by the model asked for.
 #[derive(Debug, Default)]
-pub(super) struct Queues(Mutex<BTreeMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
+pub(super) struct UpstreamQueues(Mutex<BTreeMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
 
-impl Queues {
+impl UpstreamQueues {
     /// A request is wholly sent to the upstream; `model` is empty if it names none.
-    pub fn arrive(&self, model: &str, at: Duration, bytes: u64) -> Place {
+    pub fn arrive(&self, model: &str, at: Duration, bytes: u64) -> QueuePosition {
         let estimator = self.of(if model.is_empty() { OTHER } else { model });
         let ticket = lock(&estimator).arrive(at, bytes);
-        Place { estimator, ticket }
+        QueuePosition { estimator, ticket }
     }
 
     fn of(&self, model: &str) -> Arc<Mutex<QueueEstimator>> {
@@ -54,12 +54,12 @@ impl Queues {
 
 /// A request that was sent, in its queue or in service.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct QueuePosition {
     estimator: Arc<Mutex<QueueEstimator>>,
     ticket: Ticket,
 }
 
-impl Place {
+impl QueuePosition {
     /// The first output of its stream arrived.
     pub fn first_output(&mut self, at: Duration) {
         lock(&self.estimator).first_output(&mut self.ticket, at);
@@ -83,13 +83,13 @@ mod tests {
 
     #[test]
     fn models_that_were_never_served_keep_nobody_out() {
-        let queues = Queues::default();
+        let queues = UpstreamQueues::default();
         for i in 0..10_000 {
             let place = queues.arrive(&format!("wrong-{i}"), Duration::ZERO, 1);
             assert_eq!(place.leave(Duration::ZERO, None), None);
         }
         assert!(lock(&queues.0).len() <= MODELS);
-        let in_flight: Vec<Place> =
+        let in_flight: Vec<QueuePosition> =
             (0..MODELS + 10).map(|i| queues.arrive(&format!("m{i}"), Duration::ZERO, 1)).collect();
         let known: Vec<Arc<str>> = lock(&queues.0).keys().cloned().collect();
         assert_eq!(known.len(), MODELS + 1, "and one for all others");
@@ -98,7 +98,7 @@ mod tests {
     }
     #[test]
     fn requests_that_name_no_model_share_one() {
-        let queues = Queues::default();
+        let queues = UpstreamQueues::default();
         let places = ["", OTHER, "m"].map(|model| queues.arrive(model, Duration::ZERO, 1));
         let mut known = Vec::new();
         queues.each(|model, _| known.push(model.to_owned()));

@@ -1,8 +1,8 @@
 //! What the two bodies of a request share.
 
-use super::queue::{Place, has_queue};
+use super::queue::{QueuePosition, has_queue};
 use super::{Tap, lock};
-use crate::metrics::{ArrivalSeries, Phase};
+use crate::metrics::{ArrivalSeries, RequestPhase};
 use crate::socket::{self, SocketTimestamps};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,29 +33,29 @@ pub(crate) struct RequestSide {
     bytes: AtomicU64,
     operation: Operation,
     /// The lock is taken a few times per request, not per token.
-    progress: Mutex<Progress>,
+    progress: Mutex<RequestProgress>,
 }
 
 /// How far a request has come.
 #[derive(Debug)]
-struct Progress {
+struct RequestProgress {
     /// `None` once the request has ended.
-    phase: Option<Phase>,
+    phase: Option<RequestPhase>,
     peek: RequestPeek,
     fault: Option<RequestFault>,
     /// All of the body was handed to the upstream's connection.
     is_read: bool,
     /// When all of the request was written to the upstream's socket.
     sent: Option<Duration>,
-    queue: Queueing,
+    queue: QueueState,
 }
 
 /// Where a request is, as the estimate of its wait goes.
 #[derive(Debug)]
-enum Queueing {
+enum QueueState {
     /// Not wholly sent.
-    Before,
-    In(Place),
+    NotSent,
+    In(QueuePosition),
     /// Over, or past its queue, whatever is still written.
     Left,
 }
@@ -71,13 +71,13 @@ impl RequestSide {
             // Its body says nothing that is wanted.
             peek.end();
         }
-        let progress = Progress {
-            phase: Some(Phase::Sending),
+        let progress = RequestProgress {
+            phase: Some(RequestPhase::Sending),
             peek,
             fault: None,
             is_read: false,
             sent: None,
-            queue: Queueing::Before,
+            queue: QueueState::NotSent,
         };
         let side = Self {
             tap,
@@ -87,26 +87,26 @@ impl RequestSide {
             operation,
             progress: Mutex::new(progress),
         };
-        side.count(Phase::Sending, 1);
+        side.count(RequestPhase::Sending, 1);
         side
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    fn progress(&self) -> MutexGuard<'_, RequestProgress> {
         lock(&self.progress)
     }
 
-    fn count(&self, phase: Phase, difference: i64) {
+    fn count(&self, phase: RequestPhase, difference: i64) {
         if let Some(gauge) = self.arrivals.in_flight(self.operation, phase) {
             gauge.add(difference);
         }
     }
 
     /// The request is now in this phase; phases never go back.
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: RequestPhase) {
         self.advance(&mut self.progress(), phase);
     }
 
-    fn advance(&self, progress: &mut Progress, phase: Phase) {
+    fn advance(&self, progress: &mut RequestProgress, phase: RequestPhase) {
         if let Some(before) = progress.phase
             && (before as u8) < phase as u8
         {
@@ -146,7 +146,7 @@ impl RequestSide {
     /// All of the body was handed to the upstream's connection.
     pub fn read(&self) {
         let mut progress = self.progress();
-        self.advance(&mut progress, Phase::Waiting);
+        self.advance(&mut progress, RequestPhase::Waiting);
         progress.is_read = true;
         progress.peek.end();
     }
@@ -169,34 +169,34 @@ impl RequestSide {
         }
     }
 
-    fn join_queue(&self, progress: &mut Progress, at: Duration) {
+    fn join_queue(&self, progress: &mut RequestProgress, at: Duration) {
         // An answer may be over before the request is.
-        if matches!(progress.queue, Queueing::Before) {
+        if matches!(progress.queue, QueueState::NotSent) {
             let model = self.model_of(progress).map_or("", |model| &**model);
             self.tap.faults.strike(model.as_bytes());
-            progress.queue = Queueing::In(self.tap.queues.arrive(model, at, self.bytes()));
+            progress.queue = QueueState::In(self.tap.queues.arrive(model, at, self.bytes()));
         }
     }
 
     /// The first output of a stream arrived.
     pub fn first_output(&self, at: Duration) {
         let mut progress = self.progress();
-        self.advance(&mut progress, Phase::Streaming);
+        self.advance(&mut progress, RequestPhase::Streaming);
         match &mut progress.queue {
-            Queueing::In(place) => place.first_output(at),
+            QueueState::In(place) => place.first_output(at),
             // Its turn came before it was wholly sent: how long it waited can't be told.
-            queue @ Queueing::Before => *queue = Queueing::Left,
-            Queueing::Left => {}
+            queue @ QueueState::NotSent => *queue = QueueState::Left,
+            QueueState::Left => {}
         }
     }
 
     /// The response is over; `served` is what it says of the request, if it began as a success. Gives the
     /// seconds that the request is estimated to have waited in the server.
     pub fn leave_queue(&self, at: Duration, served: Option<Served>) -> Option<f64> {
-        let queue = std::mem::replace(&mut self.progress().queue, Queueing::Left);
+        let queue = std::mem::replace(&mut self.progress().queue, QueueState::Left);
         match queue {
-            Queueing::In(place) => place.leave(at, served),
-            Queueing::Before | Queueing::Left => None,
+            QueueState::In(place) => place.leave(at, served),
+            QueueState::NotSent | QueueState::Left => None,
         }
     }
 
@@ -224,7 +224,7 @@ impl RequestSide {
         self.model_of(&self.progress()).cloned()
     }
 
-    fn model_of<'a>(&'a self, progress: &'a Progress) -> Option<&'a Arc<str>> {
+    fn model_of<'a>(&'a self, progress: &'a RequestProgress) -> Option<&'a Arc<str>> {
         progress.peek.facts().model.as_ref().or(self.model.as_ref())
     }
 
@@ -243,7 +243,7 @@ impl Drop for RequestSide {
     fn drop(&mut self) {
         // If our own record of the end failed, the queue must not go on waiting for it.
         let progress = self.progress.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Queueing::In(place) = std::mem::replace(&mut progress.queue, Queueing::Left) {
+        if let QueueState::In(place) = std::mem::replace(&mut progress.queue, QueueState::Left) {
             place.leave(socket::now(), None);
         }
     }

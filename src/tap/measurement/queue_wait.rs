@@ -1,13 +1,13 @@
 //! The one wait in the server's queue that a request is told to have had.
 
-use super::State;
+use super::RequestState;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use streamgauge_core::dialect::engine::Engine;
 use streamgauge_core::meter::queue::Served;
 use streamgauge_core::meter::{End, Interval, Meter, QueueWait, Record};
 
-impl State {
+impl RequestState {
     /// Leaves the queue, and fills in the wait there, of the best source that there is. `end` is how and when
     /// the request ended.
     pub(super) fn queue_wait(

@@ -11,14 +11,14 @@ use streamgauge_core::wire::request_start::EdgeWait;
 
 /// What the head of a request tells of it.
 #[derive(Debug)]
-pub(super) struct Before {
+pub(super) struct EdgeAndTrace {
     trace_id: Option<String>,
     /// When the first request of the trace arrived, if that was another.
     pub trace_began: Option<Duration>,
     edge_wait: Option<EdgeWait>,
 }
 
-impl Before {
+impl EdgeAndTrace {
     /// Of a request that arrived at `start`, which is `time` since 1970; the heads of most tell nothing.
     pub fn of(
         tap: &Tap,

@@ -1,7 +1,7 @@
 //! The cold starts of an upstream: its detector, and who is told of what it finds.
 
 use super::lock;
-use crate::metrics::{ColdSeries, Metrics};
+use crate::metrics::{ColdStartSeries, Metrics};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use streamgauge_core::meter::cold::{
@@ -11,16 +11,16 @@ use tokio::sync::Notify;
 
 /// The detector of one upstream. Its lock is taken a few times per request.
 #[derive(Debug)]
-pub(crate) struct ColdWatch {
+pub(crate) struct ColdStartWatch {
     upstream: Arc<str>,
     detector: Mutex<ColdStarts>,
     /// A probe may be due earlier than it was.
     wake: Notify,
-    series: ColdSeries,
+    series: ColdStartSeries,
     metrics: Arc<Metrics>,
 }
 
-impl ColdWatch {
+impl ColdStartWatch {
     pub fn new(
         upstream: &Arc<str>,
         config: ColdConfig,

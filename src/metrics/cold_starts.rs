@@ -1,6 +1,6 @@
 //! Handles of an upstream for its cold starts, which are rare: each looks its series up.
 
-use super::families::Families;
+use super::families::MetricFamilies;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::meter::cold::{Ladder, Reason};
@@ -9,19 +9,19 @@ use streamgauge_core::meter::cold::{Ladder, Reason};
 pub(super) const BOOT_STAGES: [&str; 3] = ["port_open", "healthy", "first_token"];
 
 /// The handles of one upstream.
-pub struct ColdSeries {
-    families: Arc<Families>,
+pub struct ColdStartSeries {
+    families: Arc<MetricFamilies>,
     upstream: String,
 }
 
-impl std::fmt::Debug for ColdSeries {
+impl std::fmt::Debug for ColdStartSeries {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ColdSeries").field("upstream", &self.upstream).finish_non_exhaustive()
+        f.debug_struct("ColdStartSeries").field("upstream", &self.upstream).finish_non_exhaustive()
     }
 }
 
-impl ColdSeries {
-    pub(super) fn new(families: Arc<Families>, upstream: &str) -> Self {
+impl ColdStartSeries {
+    pub(super) fn new(families: Arc<MetricFamilies>, upstream: &str) -> Self {
         Self { families, upstream: upstream.to_owned() }
     }
 

@@ -7,19 +7,19 @@ use std::sync::{Mutex, PoisonError};
 
 /// Counters that the kernel keeps for our control group. A file that cannot be read gives no series.
 #[derive(Debug)]
-pub(super) struct Host {
-    throttled: Kept,
-    pressure: Kept,
+pub(super) struct CgroupCounters {
+    throttled: MonotonicCounter,
+    pressure: MonotonicCounter,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct MonotonicCounter {
     family: CounterVec,
     /// What the kernel's counter showed last, in seconds.
     shown: Mutex<f64>,
 }
 
-impl Kept {
+impl MonotonicCounter {
     fn new(family: CounterVec) -> Self {
         Self { family, shown: Mutex::new(0.0) }
     }
@@ -32,9 +32,12 @@ impl Kept {
     }
 }
 
-impl Host {
+impl CgroupCounters {
     pub fn new(throttled: CounterVec, pressure: CounterVec) -> Self {
-        Self { throttled: Kept::new(throttled), pressure: Kept::new(pressure) }
+        Self {
+            throttled: MonotonicCounter::new(throttled),
+            pressure: MonotonicCounter::new(pressure),
+        }
     }
 
     /// Brings the counters up to date.
@@ -97,7 +100,7 @@ mod tests {
             let metrics = gathered.first().map(|family| family.get_metric().to_vec());
             metrics.unwrap_or_default().first().map(|metric| metric.get_counter().get_value())
         };
-        let kept = Kept::new(family.clone());
+        let kept = MonotonicCounter::new(family.clone());
         kept.set(None);
         assert_eq!(series(&family), None);
         kept.set(Some(2.0));

@@ -23,9 +23,9 @@ pub fn claim_shard(worker: usize) {
 
 /// The sets of cells of one metric: one that is shared, and one for each worker.
 #[derive(Debug)]
-struct Sets<C>(Box<[C]>);
+struct Shards<C>(Box<[C]>);
 
-impl<C> Sets<C> {
+impl<C> Shards<C> {
     fn new(workers: usize, new: impl Fn() -> C) -> Self {
         Self((0..=workers).map(|_| new()).collect())
     }
@@ -44,13 +44,13 @@ fn add_alone(cell: &AtomicU64, count: u64) {
 
 /// A counter.
 #[derive(Debug)]
-pub struct Count(Sets<CountCell>);
+pub struct ShardedCounter(Shards<CounterShard>);
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct CountCell(AtomicU64);
+struct CounterShard(AtomicU64);
 
-impl Count {
+impl ShardedCounter {
     pub fn inc_by(&self, count: u64) {
         match self.0.here() {
             Ok(own) => add_alone(&own.0, count),
@@ -68,21 +68,21 @@ impl Count {
 
 /// A histogram.
 #[derive(Debug)]
-pub struct Samples {
+pub struct ShardedHistogram {
     edges: Arc<[f64]>,
-    sets: Sets<SampleCells>,
+    sets: Shards<HistogramShard>,
 }
 
 #[derive(Debug)]
 #[repr(align(64))]
-struct SampleCells {
+struct HistogramShard {
     /// The bits of an `f64`.
     sum: AtomicU64,
     /// One for each edge, and one for what is beyond the last.
     buckets: Box<[AtomicU64]>,
 }
 
-impl Samples {
+impl ShardedHistogram {
     pub fn observe(&self, value: f64) {
         self.observe_many(value, 1);
     }
@@ -93,13 +93,13 @@ impl Samples {
         let at = self.edges.partition_point(|edge| *edge < value);
         let more = value * count as f64;
         match self.sets.here() {
-            Ok(SampleCells { sum, buckets }) => {
+            Ok(HistogramShard { sum, buckets }) => {
                 sum.store((f64::from_bits(sum.load(Relaxed)) + more).to_bits(), Relaxed);
                 if let Some(bucket) = buckets.get(at) {
                     add_alone(bucket, count);
                 }
             }
-            Err(Some(SampleCells { sum, buckets })) => {
+            Err(Some(HistogramShard { sum, buckets })) => {
                 let add = |sum| Some((f64::from_bits(sum) + more).to_bits());
                 // The closure always gives a value, so this is never an error.
                 let _ = sum.fetch_update(Relaxed, Relaxed, add);
@@ -113,14 +113,14 @@ impl Samples {
 }
 
 /// What a family has for each combination of its labels.
-pub trait Metric: Send + Sync {
+pub trait ShardedMetric: Send + Sync {
     const TYPE: MetricType;
 
     /// What is shown now.
     fn show(&self) -> proto::Metric;
 }
 
-impl Metric for Count {
+impl ShardedMetric for ShardedCounter {
     const TYPE: MetricType = MetricType::COUNTER;
 
     fn show(&self) -> proto::Metric {
@@ -132,7 +132,7 @@ impl Metric for Count {
     }
 }
 
-impl Metric for Samples {
+impl ShardedMetric for ShardedHistogram {
     const TYPE: MetricType = MetricType::HISTOGRAM;
 
     fn show(&self) -> proto::Metric {
@@ -161,29 +161,31 @@ impl Metric for Samples {
 }
 
 /// All metrics of one name.
-pub struct Family<M>(Arc<Inner<M>>);
+pub struct ShardedFamily<M>(Arc<FamilyData<M>>);
 
-struct Inner<M> {
+struct FamilyData<M> {
     desc: Desc,
     new: Box<dyn Fn() -> M + Send + Sync>,
     /// By the values of the labels, in the order of the labels.
     made: RwLock<BTreeMap<Vec<String>, Arc<M>>>,
 }
 
-impl<M> Clone for Family<M> {
+impl<M> Clone for ShardedFamily<M> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl Family<Count> {
+impl ShardedFamily<ShardedCounter> {
     /// A family of counters.
     pub fn counters(name: &str, help: &str, labels: &[&str], workers: usize) -> Result<Self> {
-        Self::new(name, help, labels, move || Count(Sets::new(workers, CountCell::default)))
+        Self::new(name, help, labels, move || {
+            ShardedCounter(Shards::new(workers, CounterShard::default))
+        })
     }
 }
 
-impl Family<Samples> {
+impl ShardedFamily<ShardedHistogram> {
     /// A family of histograms with these edges, which ascend.
     pub fn histograms(
         name: &str,
@@ -198,16 +200,16 @@ impl Family<Samples> {
         let edges: Arc<[f64]> = edges.into();
         Self::new(name, help, labels, move || {
             let buckets = edges.len() + 1;
-            let cells = || SampleCells {
+            let cells = || HistogramShard {
                 sum: AtomicU64::new(0),
                 buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
             };
-            Samples { edges: Arc::clone(&edges), sets: Sets::new(workers, cells) }
+            ShardedHistogram { edges: Arc::clone(&edges), sets: Shards::new(workers, cells) }
         })
     }
 }
 
-impl<M: Metric> Family<M> {
+impl<M: ShardedMetric> ShardedFamily<M> {
     fn new(
         name: &str,
         help: &str,
@@ -216,12 +218,12 @@ impl<M: Metric> Family<M> {
     ) -> Result<Self> {
         let labels = labels.iter().map(ToString::to_string).collect();
         let desc = Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())?;
-        Ok(Self(Arc::new(Inner { desc, new: Box::new(new), made: RwLock::default() })))
+        Ok(Self(Arc::new(FamilyData { desc, new: Box::new(new), made: RwLock::default() })))
     }
 
     /// The metric with these labels' values, made when it is first asked for.
     pub fn with_label_values(&self, values: &[&str]) -> Arc<M> {
-        let Inner { new, made, .. } = &*self.0;
+        let FamilyData { new, made, .. } = &*self.0;
         // A poisoned lock means that a thread panicked between two lines of ours; the map is whole.
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
         let known = made.read().unwrap_or_else(PoisonError::into_inner).get(&values).cloned();
@@ -232,13 +234,13 @@ impl<M: Metric> Family<M> {
     }
 }
 
-impl<M: Metric> Collector for Family<M> {
+impl<M: ShardedMetric> Collector for ShardedFamily<M> {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.0.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Inner { desc, made, .. } = &*self.0;
+        let FamilyData { desc, made, .. } = &*self.0;
         let show = |(values, metric): (&Vec<String>, &Arc<M>)| {
             let pair = |(name, value): (&String, &String)| {
                 let mut pair = LabelPair::default();
@@ -275,8 +277,8 @@ mod tests {
 
     #[test]
     fn workers_add_up_and_nothing_is_lost() {
-        let count = Family::counters("a_total", "h", &["l"], 2).unwrap();
-        let samples = Family::histograms("b", "h", &[], &[1.0, 2.0], 2).unwrap();
+        let count = ShardedFamily::counters("a_total", "h", &["l"], 2).unwrap();
+        let samples = ShardedFamily::histograms("b", "h", &[], &[1.0, 2.0], 2).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let (count, samples) =
@@ -301,7 +303,7 @@ mod tests {
     #[test]
     fn a_histogram_says_what_the_librarys_own_says() {
         let edges = [0.1, 1.0, 2.5];
-        let ours = Family::histograms("b", "h", &["z", "a"], &edges, 1).unwrap();
+        let ours = ShardedFamily::histograms("b", "h", &["z", "a"], &edges, 1).unwrap();
         let opts = HistogramOpts::new("b", "h").buckets(edges.to_vec());
         let theirs = HistogramVec::new(opts, &["z", "a"]).unwrap();
         for (values, value) in
@@ -313,6 +315,6 @@ mod tests {
         ours.with_label_values(&["1", "2"]).observe_many(2.5, 3);
         (0..3).for_each(|_| theirs.with_label_values(&["1", "2"]).observe(2.5));
         assert_eq!(text(ours), text(theirs));
-        assert!(Family::histograms("b", "h", &[], &[2.0, 1.0], 1).is_err());
+        assert!(ShardedFamily::histograms("b", "h", &[], &[2.0, 1.0], 1).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Handles for how evenly streams come, and for clients that left.
 
-use super::series::{Known, Series};
+use super::request_series::{HandleCache, RequestSeries};
 use prometheus::{Histogram, IntCounter};
 use std::sync::OnceLock;
 use streamgauge_core::meter::{Outcome, Record, TokenSource, Tokens};
@@ -16,16 +16,16 @@ pub(super) const ABANDON_PHASES: [(Outcome, &str); 3] = [
     (Outcome::ClientGoneMidStream, "mid_stream"),
 ];
 
-/// Part of [`Series`].
+/// Part of [`RequestSeries`].
 #[derive(Default)]
-pub(super) struct FlowHandles {
+pub(super) struct StreamFlowHandles {
     max_gap: OnceLock<Histogram>,
     stalls: OnceLock<IntCounter>,
     tokens_per_chunk: OnceLock<Histogram>,
     burst_ratio: OnceLock<Histogram>,
-    abandoned: Known<Outcome, Histogram>,
+    abandoned: HandleCache<Outcome, Histogram>,
     wasted: OnceLock<IntCounter>,
-    ttft_by_input: Known<&'static str, Histogram>,
+    ttft_by_input: HandleCache<&'static str, Histogram>,
 }
 
 /// Counts the stalls of streams with the same labels.
@@ -50,7 +50,7 @@ impl StallCounter {
     }
 }
 
-impl Series {
+impl RequestSeries {
     /// The counter of stalls, which is there from the first stream with output on.
     pub fn stalls(&self) -> StallCounter {
         let new = || self.counter(&self.families.stalls, []);

@@ -8,24 +8,25 @@ use std::fmt::{Display, Write as _};
 
 /// Every series with its value of one moment.
 #[derive(Debug)]
-pub struct Gathered(pub(super) Vec<MetricFamily>);
+pub struct MetricsSnapshot(pub(super) Vec<MetricFamily>);
 
-impl Gathered {
+impl MetricsSnapshot {
     /// All of it in the text format.
     pub fn to_text(&self) -> String {
-        let mut writer = Writer { text: String::with_capacity(64 * 1024), labels: String::new() };
+        let mut writer =
+            ExpositionWriter { text: String::with_capacity(64 * 1024), labels: String::new() };
         self.0.iter().for_each(|family| writer.family(family));
         writer.text
     }
 }
 
-struct Writer {
+struct ExpositionWriter {
     text: String,
     /// Those of the metric in hand, without the closing brace: `{name="value",other="value"`; empty if it has none.
     labels: String,
 }
 
-impl Writer {
+impl ExpositionWriter {
     fn family(&mut self, family: &MetricFamily) {
         let (name, kind) = (family.name(), family.get_field_type());
         let kind_name = match kind {
@@ -146,7 +147,7 @@ mod tests {
                     gauges.with_label_values(&of).set(*value);
                 }
             }
-            let gathered = Gathered(registry.gather());
+            let gathered = MetricsSnapshot(registry.gather());
             let theirs = TextEncoder::new().encode_to_string(&gathered.0).unwrap();
             assert_eq!(gathered.to_text(), theirs);
         }

@@ -1,6 +1,6 @@
 //! Handles for what came before a request: the way to us, and the other requests of its trace.
 
-use super::series::Series;
+use super::request_series::RequestSeries;
 use prometheus::Histogram;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use streamgauge_core::meter::Record;
 
 /// Each comes to be when it is first needed.
 #[derive(Debug, Default)]
-pub(super) struct Before {
+pub(super) struct EdgeAndTraceHandles {
     edge_wait: OnceLock<Histogram>,
     trace_ttft: OnceLock<Histogram>,
 }
 
-impl Series {
+impl RequestSeries {
     /// The request ended: what it waited before it reached us.
     pub(super) fn waited_before(&self, record: &Record) {
         if let Some(wait) = record.edge_wait_s {

@@ -1,37 +1,40 @@
 //! Who hears what a response tells while it runs.
 
-use super::super::before::Before;
 use super::super::cold_request::ColdRequest;
+use super::super::edge_and_trace::EdgeAndTrace;
 use super::super::request_side::RequestSide;
-use super::{State, Tap};
-use crate::metrics::{Series, Start};
+use super::{RequestState, Tap};
+use crate::metrics::{RequestSeries, StartKind};
 use std::time::Duration;
 use streamgauge_core::meter::{Meter, Sample};
 
 /// What of the measurement takes part in what its meter tells.
-pub(super) struct Hearing<'a> {
+pub(super) struct SampleObserver<'a> {
     tap: &'a Tap,
     side: &'a RequestSide,
-    series: &'a Series,
+    series: &'a RequestSeries,
     cold: &'a mut Option<ColdRequest>,
     asked: &'a mut Duration,
-    before: Option<&'a Before>,
+    before: Option<&'a EdgeAndTrace>,
     tells_load: bool,
     is_session: bool,
 }
 
-impl State {
+impl RequestState {
     /// The meter, while it is there, and who hears it.
-    pub(super) fn hearing(&mut self) -> Option<(&mut Meter, Hearing<'_>)> {
+    pub(super) fn hearing(&mut self) -> Option<(&mut Meter, SampleObserver<'_>)> {
         let Self { tap, side, series, cold, asked, before, meter, .. } = self;
         let (meter, series) = (meter.as_mut()?, series.as_deref()?);
         let before = before.as_deref();
         let (tells_load, is_session) = (meter.tells_load(), meter.is_session());
-        Some((meter, Hearing { tap, side, series, cold, asked, before, tells_load, is_session }))
+        Some((
+            meter,
+            SampleObserver { tap, side, series, cold, asked, before, tells_load, is_session },
+        ))
     }
 }
 
-impl Hearing<'_> {
+impl SampleObserver<'_> {
     /// Panics if a test put a fault into the meter that these bytes bring out.
     pub fn strike(&self, bytes: &[u8]) {
         self.tap.faults.strike(bytes);
@@ -66,8 +69,8 @@ impl Hearing<'_> {
     }
 
     /// Whether the response met its model ready. A session's own beginning says nothing of a response in it.
-    fn start(&self) -> Start {
+    fn start(&self) -> StartKind {
         let cold = self.cold.as_ref().filter(|_| !self.is_session);
-        cold.map_or(Start::Warm, ColdRequest::start)
+        cold.map_or(StartKind::Warm, ColdRequest::start)
     }
 }

@@ -1,7 +1,7 @@
 //! The streams that run, and how long each has been silent: what a stall is counted by while it lasts.
 
 use super::lock;
-use crate::metrics::{Series, StallCounter};
+use crate::metrics::{RequestSeries, StallCounter};
 use crate::socket::SocketTimestamps;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,22 +11,22 @@ use streamgauge_core::meter::{Arrival, Flow, Heard, Tally};
 
 /// What output may be late by, on its way from the kernel to us, and yet end a gap before it is counted.
 const GRACE: Duration = Duration::from_millis(100);
-/// In [`Pulse::awaited`]: this gap is counted.
+/// In [`StreamSilence::awaited`]: this gap is counted.
 const COUNTED: u64 = 1;
 
 /// The running streams of one upstream. The lock is taken at a stream's first output and its end, and to
 /// look at them all.
 #[derive(Debug)]
-pub(super) struct Pulses {
+pub(super) struct RunningStreams {
     /// A silence longer than this is a stall.
     threshold: Duration,
-    running: Mutex<HashMap<u64, Arc<Pulse>>>,
+    running: Mutex<HashMap<u64, Arc<StreamSilence>>>,
     ids: AtomicU64,
 }
 
 /// What is shared of a running stream.
 #[derive(Debug)]
-struct Pulse {
+struct StreamSilence {
     /// Since when output is awaited, in nanoseconds of the clock that stands still while the client takes
     /// nothing; 0 if none is. The lowest bit is [`COUNTED`], so that who counts a gap and who ends it
     /// cannot miss each other.
@@ -37,28 +37,32 @@ struct Pulse {
 
 /// The silence of one running stream, watched until this is dropped.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct StallWatch {
     pub flow: Flow,
-    pulse: Arc<Pulse>,
+    pulse: Arc<StreamSilence>,
     id: u64,
-    pulses: Arc<Pulses>,
+    pulses: Arc<RunningStreams>,
 }
 
-impl Pulses {
+impl RunningStreams {
     pub fn new(threshold: Duration) -> Self {
         Self { threshold, running: Mutex::default(), ids: AtomicU64::new(0) }
     }
 
     /// Watches a stream to this client, which has its first output.
-    pub fn watch(self: &Arc<Self>, client: &Arc<SocketTimestamps>, series: &Series) -> Box<Watch> {
-        let pulse = Arc::new(Pulse {
+    pub fn watch(
+        self: &Arc<Self>,
+        client: &Arc<SocketTimestamps>,
+        series: &RequestSeries,
+    ) -> Box<StallWatch> {
+        let pulse = Arc::new(StreamSilence {
             awaited: AtomicU64::new(0),
             client: Arc::clone(client),
             stalls: series.stalls(),
         });
         let id = self.ids.fetch_add(1, Relaxed);
         self.lock().insert(id, Arc::clone(&pulse));
-        Box::new(Watch { flow: Flow::default(), pulse, id, pulses: Arc::clone(self) })
+        Box::new(StallWatch { flow: Flow::default(), pulse, id, pulses: Arc::clone(self) })
     }
 
     /// Counts the gaps that have become stalls; gives the longest silence there is now.
@@ -67,12 +71,12 @@ impl Pulses {
         running.values().map(|pulse| pulse.look(now, self.threshold)).max().unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<StreamSilence>>> {
         lock(&self.running)
     }
 }
 
-impl Pulse {
+impl StreamSilence {
     /// For how long the stream has been silent; a stall is counted once.
     fn look(&self, now: Duration, threshold: Duration) -> Duration {
         let seen = self.awaited.load(Relaxed);
@@ -100,7 +104,7 @@ impl Pulse {
     }
 }
 
-impl Watch {
+impl StallWatch {
     /// A read was accounted for.
     pub fn read(&mut self, tally: &Tally, arrival: Arrival, start: Duration) {
         let held = self.pulse.client.stall_time();
@@ -116,7 +120,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for StallWatch {
     fn drop(&mut self) {
         self.pulses.lock().remove(&self.id);
     }
@@ -136,8 +140,11 @@ mod tests {
         let at = Duration::from_secs;
         let stalls = StallCounter::alone();
         let threshold = at(2);
-        let pulse =
-            Pulse { awaited: AtomicU64::new(0), client: Arc::default(), stalls: stalls.clone() };
+        let pulse = StreamSilence {
+            awaited: AtomicU64::new(0),
+            client: Arc::default(),
+            stalls: stalls.clone(),
+        };
         assert_eq!(pulse.look(at(9), threshold), Duration::ZERO, "nothing is awaited");
         pulse.beat(None, Some(at(10)), threshold);
         let told = |counted: u64| assert_eq!(stalls.get(), counted);

@@ -1,11 +1,11 @@
 //! Handles, resolved once.
 
-use super::before::Before;
-use super::cells::{self, Count, Family, Samples};
-use super::families::Families;
-use super::flow::FlowHandles;
-use super::goodput::Goodput;
+use super::edge_and_trace::EdgeAndTraceHandles;
+use super::families::MetricFamilies;
+use super::goodput::GoodputHandles;
 use super::model_labels::OTHER;
+use super::sharded::{self, ShardedCounter, ShardedFamily, ShardedHistogram};
+use super::stream_flow::StreamFlowHandles;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use std::collections::BTreeSet;
 use std::iter;
@@ -17,7 +17,7 @@ use streamgauge_core::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource,
 
 /// The labels that most series of a request share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SeriesKey {
+pub struct RequestLabels {
     pub upstream: Arc<str>,
     pub provider: Arc<str>,
     pub operation: Operation,
@@ -26,21 +26,21 @@ pub struct SeriesKey {
 
 /// Whether a request met the server ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum StartKind {
     Warm,
     Cold,
     /// Only the end of its response tells.
-    Untold,
+    Undetermined,
 }
 
 /// A counter that never falls: what was counted too much is a debt, which later increments pay.
 #[derive(Debug)]
-struct Settled {
-    counter: Arc<Count>,
+struct ReconciledCounter {
+    counter: Arc<ShardedCounter>,
     debt: AtomicU64,
 }
 
-impl Settled {
+impl ReconciledCounter {
     fn add(&self, count: u64) {
         if self.debt.load(Relaxed) == 0 {
             self.counter.inc_by(count);
@@ -66,29 +66,29 @@ impl Settled {
 /// Handles of one family by what tells them apart, which are few: a look is cheaper than the hash of all
 /// labels. A list that only grows, so that no look takes a lock.
 #[derive(Debug)]
-pub(super) struct Known<K, M>(OnceLock<Box<Entry<K, M>>>);
+pub(super) struct HandleCache<K, M>(OnceLock<Box<CachedHandle<K, M>>>);
 
 #[derive(Debug)]
-struct Entry<K, M> {
+struct CachedHandle<K, M> {
     key: K,
     handle: M,
-    others: Known<K, M>,
+    others: HandleCache<K, M>,
 }
 
-impl<K, M> Default for Known<K, M> {
+impl<K, M> Default for HandleCache<K, M> {
     fn default() -> Self {
         Self(OnceLock::new())
     }
 }
 
-impl<K: PartialEq + Clone, M> Known<K, M> {
+impl<K: PartialEq + Clone, M> HandleCache<K, M> {
     pub(super) fn get(&self, key: K, new: impl Fn() -> M) -> &M {
         let mut list = self;
         loop {
             // Two threads may come at once: whose entry is second goes behind the other's.
             let entry = list.0.get_or_init(|| {
                 let (key, others) = (key.clone(), Self::default());
-                Box::new(Entry { key, handle: new(), others })
+                Box::new(CachedHandle { key, handle: new(), others })
             });
             if entry.key == key {
                 return &entry.handle;
@@ -100,43 +100,43 @@ impl<K: PartialEq + Clone, M> Known<K, M> {
 
 /// The handles of one upstream, operation and model. Each series comes to be when it is first needed,
 /// so that what is never measured does not show as 0.
-pub struct Series {
-    pub(super) families: Arc<Families>,
-    key: SeriesKey,
+pub struct RequestSeries {
+    pub(super) families: Arc<MetricFamilies>,
+    key: RequestLabels,
     /// Of a warm start, and of a cold one.
     ttft: [OnceLock<Histogram>; 2],
     answer: OnceLock<Histogram>,
     head: OnceLock<Histogram>,
-    chunk_gap: OnceLock<Arc<Samples>>,
-    token_gap: [OnceLock<Arc<Samples>>; Basis::ALL.len()],
-    output_tokens: OnceLock<Settled>,
-    characters: [OnceLock<Arc<Count>>; Kind::ALL.len()],
-    requests: Known<(Outcome, Option<u16>, bool), IntCounter>,
-    request_duration: Known<(Outcome, Option<u16>), Histogram>,
-    finish_reasons: Known<&'static str, IntCounter>,
-    input_tokens: OnceLock<Arc<Count>>,
-    token_source: Known<(&'static str, TokenSource), IntCounter>,
-    usage_coverage: Known<bool, IntCounter>,
-    tpot: Known<TokenSource, Histogram>,
-    queue_wait: Known<&'static str, Histogram>,
+    chunk_gap: OnceLock<Arc<ShardedHistogram>>,
+    token_gap: [OnceLock<Arc<ShardedHistogram>>; Basis::ALL.len()],
+    output_tokens: OnceLock<ReconciledCounter>,
+    characters: [OnceLock<Arc<ShardedCounter>>; Kind::ALL.len()],
+    requests: HandleCache<(Outcome, Option<u16>, bool), IntCounter>,
+    request_duration: HandleCache<(Outcome, Option<u16>), Histogram>,
+    finish_reasons: HandleCache<&'static str, IntCounter>,
+    input_tokens: OnceLock<Arc<ShardedCounter>>,
+    token_source: HandleCache<(&'static str, TokenSource), IntCounter>,
+    usage_coverage: HandleCache<bool, IntCounter>,
+    tpot: HandleCache<TokenSource, Histogram>,
+    queue_wait: HandleCache<&'static str, Histogram>,
     engine_residual: OnceLock<Histogram>,
-    pub(super) before: Before,
+    pub(super) before: EdgeAndTraceHandles,
     latency: OnceLock<Histogram>,
     normalized: OnceLock<Histogram>,
     character_rate: OnceLock<Histogram>,
-    token_usage: Known<&'static str, Histogram>,
-    goodput: Goodput,
-    pub(super) flow: FlowHandles,
+    token_usage: HandleCache<&'static str, Histogram>,
+    goodput: GoodputHandles,
+    pub(super) flow: StreamFlowHandles,
 }
 
-impl std::fmt::Debug for Series {
+impl std::fmt::Debug for RequestSeries {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Series").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("RequestSeries").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
-impl Series {
-    pub(super) fn new(families: Arc<Families>, key: SeriesKey) -> Self {
+impl RequestSeries {
+    pub(super) fn new(families: Arc<MetricFamilies>, key: RequestLabels) -> Self {
         Self {
             families,
             key,
@@ -147,22 +147,22 @@ impl Series {
             token_gap: Default::default(),
             output_tokens: OnceLock::new(),
             characters: Default::default(),
-            requests: Known::default(),
-            request_duration: Known::default(),
-            finish_reasons: Known::default(),
+            requests: HandleCache::default(),
+            request_duration: HandleCache::default(),
+            finish_reasons: HandleCache::default(),
             input_tokens: OnceLock::new(),
-            token_source: Known::default(),
-            usage_coverage: Known::default(),
-            tpot: Known::default(),
-            queue_wait: Known::default(),
+            token_source: HandleCache::default(),
+            usage_coverage: HandleCache::default(),
+            tpot: HandleCache::default(),
+            queue_wait: HandleCache::default(),
             engine_residual: OnceLock::new(),
-            before: Before::default(),
+            before: EdgeAndTraceHandles::default(),
             latency: OnceLock::new(),
             normalized: OnceLock::new(),
             character_rate: OnceLock::new(),
-            token_usage: Known::default(),
-            goodput: Goodput::default(),
-            flow: FlowHandles::default(),
+            token_usage: HandleCache::default(),
+            goodput: GoodputHandles::default(),
+            flow: StreamFlowHandles::default(),
         }
     }
 
@@ -177,7 +177,7 @@ impl Series {
     }
 
     fn labels<'a, const OWN: usize>(&'a self, own: [&'a str; OWN]) -> Vec<&'a str> {
-        let SeriesKey { upstream, provider, operation, model } = &self.key;
+        let RequestLabels { upstream, provider, operation, model } = &self.key;
         let mut labels = Vec::with_capacity(4 + OWN);
         labels.extend([operation.label(), provider, model, upstream]);
         labels.extend(own);
@@ -200,9 +200,9 @@ impl Series {
         family.with_label_values(&self.labels(own))
     }
 
-    fn cells<M: cells::Metric, const OWN: usize>(
+    fn cells<M: sharded::ShardedMetric, const OWN: usize>(
         &self,
-        family: &Family<M>,
+        family: &ShardedFamily<M>,
         own: [&str; OWN],
     ) -> Arc<M> {
         family.with_label_values(&self.labels(own))
@@ -216,19 +216,19 @@ impl Series {
 
     /// The first output of a stream came this long (in seconds) after its request. A start that is untold
     /// is to be told later.
-    pub fn first(&self, after: f64, start: Start) {
+    pub fn first(&self, after: f64, start: StartKind) {
         let [warm, cold] = &self.ttft;
         let (cell, label) = match start {
-            Start::Warm => (warm, "warm"),
-            Start::Cold => (cold, "cold"),
-            Start::Untold => return,
+            StartKind::Warm => (warm, "warm"),
+            StartKind::Cold => (cold, "cold"),
+            StartKind::Undetermined => return,
         };
         cell.get_or_init(|| self.histogram(&self.families.ttft, [label])).observe(after);
     }
 
     /// The same of its first output that is not reasoning, which is not measured of a cold start.
-    pub fn first_answer(&self, after: f64, start: Start) {
-        if start == Start::Warm {
+    pub fn first_answer(&self, after: f64, start: StartKind) {
+        if start == StartKind::Warm {
             let new = || self.histogram(&self.families.answer, []);
             self.answer.get_or_init(new).observe(after);
         }
@@ -236,7 +236,7 @@ impl Series {
 
     /// What a response told while it runs. `asked` is the instant of the request's first byte; in a session,
     /// that at which the response was asked for.
-    pub fn observe(&self, sample: &Sample<'_>, asked: Duration, start: impl Fn() -> Start) {
+    pub fn observe(&self, sample: &Sample<'_>, asked: Duration, start: impl Fn() -> StartKind) {
         let since = |at: Duration| at.saturating_sub(asked).as_secs_f64();
         match *sample {
             Sample::First(at) => self.first(since(at), start()),
@@ -260,14 +260,14 @@ impl Series {
         }
     }
 
-    fn output_tokens(&self) -> &Settled {
-        self.output_tokens.get_or_init(|| Settled {
+    fn output_tokens(&self) -> &ReconciledCounter {
+        self.output_tokens.get_or_init(|| ReconciledCounter {
             counter: self.cells(&self.families.tokens, ["output"]),
             debt: AtomicU64::new(0),
         })
     }
 
-    fn characters(&self, kind: Kind) -> &Count {
+    fn characters(&self, kind: Kind) -> &ShardedCounter {
         let [answer, reasoning, tool] = &self.characters;
         let cell = match kind {
             Kind::Answer => answer,
@@ -341,7 +341,7 @@ impl Series {
     /// The token counts of a response that ended, whatever its outcome. `live` is what was counted of
     /// its output while it ran.
     pub fn counted(&self, tokens: &Tokens, live: u64) {
-        let Families { tokens: total, token_subset, .. } = &*self.families;
+        let MetricFamilies { tokens: total, token_subset, .. } = &*self.families;
         if let Some((count, source)) = tokens.input {
             self.input_tokens.get_or_init(|| self.cells(total, ["input"])).inc_by(count);
             self.token_source("input", source).inc();
@@ -431,9 +431,9 @@ mod tests {
 
     #[test]
     fn a_debt_is_paid_by_what_comes_next() {
-        let family = Family::counters("tokens_total", "h", &[], 1).unwrap();
+        let family = ShardedFamily::counters("tokens_total", "h", &[], 1).unwrap();
         let counter = family.with_label_values(&[]);
-        let settled = Settled { counter: Arc::clone(&counter), debt: AtomicU64::new(0) };
+        let settled = ReconciledCounter { counter: Arc::clone(&counter), debt: AtomicU64::new(0) };
         settled.add(10);
         settled.settle(10, 12);
         assert_eq!(counter.get(), 12);
