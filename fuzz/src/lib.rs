@@ -4,7 +4,7 @@
 //! is split. Every target reads that rest three times: whole, in these pieces, and byte by byte.
 
 use std::fmt::Debug;
-use streamgauge_core::wire::Piece;
+use streamgauge_core::wire::FrameEvent;
 
 /// Bytes of an input before the stream itself.
 pub const HEAD: usize = 3;
@@ -44,7 +44,7 @@ fn split(stream: &[u8], seed: u16) -> Vec<&[u8]> {
 
 /// One thing that a framer told; the pieces of data are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum CollectedItem {
     Data(Vec<u8>),
     Error,
     End(Vec<u8>),
@@ -53,30 +53,30 @@ pub enum Told {
 
 /// All that a framer told.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    pub told: Vec<Told>,
+pub struct EventLog {
+    pub told: Vec<CollectedItem>,
 }
 
-impl Account {
+impl EventLog {
     /// Notes a piece.
-    pub fn add(&mut self, piece: Piece<'_>) {
+    pub fn add(&mut self, piece: FrameEvent<'_>) {
         let told = match piece {
-            Piece::Data(data) => {
+            FrameEvent::Data(data) => {
                 assert!(!data.is_empty(), "an empty piece");
-                if let Some(Told::Data(before)) = self.told.last_mut() {
+                if let Some(CollectedItem::Data(before)) = self.told.last_mut() {
                     return before.extend_from_slice(data);
                 }
-                Told::Data(data.to_vec())
+                CollectedItem::Data(data.to_vec())
             }
-            Piece::ErrorField => Told::Error,
-            Piece::End { name } => {
+            FrameEvent::ErrorField => CollectedItem::Error,
+            FrameEvent::End { name } => {
                 assert!(name.len() <= 64, "a long name");
-                Told::End(name.to_vec())
+                CollectedItem::End(name.to_vec())
             }
-            Piece::Broken => {
+            FrameEvent::Broken => {
                 // How much was handed over of what is thrown away may depend on the split.
-                self.told.pop_if(|told| matches!(told, Told::Data(_)));
-                Told::Broken
+                self.told.pop_if(|told| matches!(told, CollectedItem::Data(_)));
+                CollectedItem::Broken
             }
         };
         self.told.push(told);
@@ -84,18 +84,23 @@ impl Account {
 
     /// Every message must have had its end, and there can't be more of anything than there were bytes.
     pub fn check(&self, stream: &[u8]) {
-        let length = |told: &Told| if let Told::Data(data) = told { data.len() } else { 0 };
+        let length = |told: &CollectedItem| {
+            if let CollectedItem::Data(data) = told { data.len() } else { 0 }
+        };
         let data: usize = self.told.iter().map(length).sum();
         assert!(data <= stream.len(), "more data than there was");
         assert!(self.told.len() <= stream.len() + 1, "more was told than there was");
         let last = self.told.last();
-        assert!(matches!(last, None | Some(Told::End(_) | Told::Broken)), "no end: {last:?}");
+        assert!(
+            matches!(last, None | Some(CollectedItem::End(_) | CollectedItem::Broken)),
+            "no end: {last:?}"
+        );
     }
 
     /// The same, of a framer that can't go on after what is broken.
     pub fn check_silence(&self, stream: &[u8]) {
         self.check(stream);
-        let broken = self.told.iter().filter(|told| **told == Told::Broken).count();
-        assert!(broken == 0 || (broken == 1 && self.told.last() == Some(&Told::Broken)));
+        let broken = self.told.iter().filter(|told| **told == CollectedItem::Broken).count();
+        assert!(broken == 0 || (broken == 1 && self.told.last() == Some(&CollectedItem::Broken)));
     }
 }

@@ -1,8 +1,8 @@
 #![no_main]
 
 use fuzz::agree;
-use streamgauge_core::wire::base64::{Base64Member, Found};
 use libfuzzer_sys::fuzz_target;
+use streamgauge_core::wire::base64::{Base64Member, Base64Outcome};
 
 fuzz_target!(|input: &[u8]| {
     let read = |_, pieces: &[&[u8]]| {
@@ -14,11 +14,11 @@ fuzz_target!(|input: &[u8]| {
             });
         }
         let found = member.end();
-        assert_eq!(member.end(), Found::Absent, "what came before is not forgotten");
+        assert_eq!(member.end(), Base64Outcome::Absent, "what came before is not forgotten");
         (found, decoded)
     };
     if let Some((stream, (found, decoded))) = agree(input, read) {
         assert!(decoded.len() <= stream.len() * 3 / 4);
-        assert!(found != Found::Absent || decoded.is_empty());
+        assert!(found != Base64Outcome::Absent || decoded.is_empty());
     }
 });

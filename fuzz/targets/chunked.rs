@@ -1,8 +1,8 @@
 #![no_main]
 
 use fuzz::agree;
-use streamgauge_core::wire::chunked::{ChunkError, Chunked, Step};
 use libfuzzer_sys::fuzz_target;
+use streamgauge_core::wire::chunked::{ChunkError, ChunkStep, ChunkedDecoder};
 
 /// What came out of a body, whether it is over, and how many bytes it took.
 type Decoded = (Vec<u8>, Vec<u8>, bool, usize);
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn decode(pieces: &[&[u8]]) -> Result<Decoded, ChunkError> {
-    let (mut chunked, mut data, mut taken) = (Chunked::default(), Vec::new(), 0);
+    let (mut chunked, mut data, mut taken) = (ChunkedDecoder::default(), Vec::new(), 0);
     for piece in pieces {
         let mut rest = *piece;
         while !rest.is_empty() {
@@ -24,14 +24,14 @@ fn decode(pieces: &[&[u8]]) -> Result<Decoded, ChunkError> {
             taken += framing;
             rest = &rest[framing..];
             match step {
-                Step::Data(length) => {
+                ChunkStep::Data(length) => {
                     assert!(length > 0);
                     data.extend_from_slice(&rest[..length]);
                     taken += length;
                     rest = &rest[length..];
                 }
-                Step::More => assert!(rest.is_empty()),
-                Step::End => return Ok((data, chunked.trailers().to_vec(), true, taken)),
+                ChunkStep::More => assert!(rest.is_empty()),
+                ChunkStep::End => return Ok((data, chunked.trailers().to_vec(), true, taken)),
             }
         }
     }

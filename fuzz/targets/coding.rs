@@ -1,8 +1,8 @@
 #![no_main]
 
 use fuzz::agree;
-use streamgauge_core::wire::coding::{CodingError, Decoder, windows_in_use};
 use libfuzzer_sys::fuzz_target;
+use streamgauge_core::wire::coding::{CodingError, ContentDecoder, windows_in_use};
 
 const NAMES: [&[u8]; 8] = [
     b"gzip",
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
 /// What came out (its length and checksum) and whether the end was proper. Of what fails only that it
 /// does, since what comes out before depends on the split.
 fn decode(names: &[u8], pieces: &[&[u8]]) -> Option<(usize, u32, bool)> {
-    let mut decoder = Decoder::new(names).unwrap().unwrap();
+    let mut decoder = ContentDecoder::new(names).unwrap().unwrap();
     let (mut length, mut checksum, mut taken) = (0, crc32fast::Hasher::new(), 0);
     for piece in pieces {
         taken += piece.len();

@@ -4,11 +4,11 @@
 //! is the same in any split of it.
 
 use fuzz::agree;
+use libfuzzer_sys::fuzz_target;
+use std::time::Duration;
 use streamgauge_core::dialect::Dialect;
 use streamgauge_core::dialect::route::{ROUTES, Route};
 use streamgauge_core::meter::{Arrival, Meter, Record, Sample};
-use libfuzzer_sys::fuzz_target;
-use std::time::Duration;
 
 const TYPES: [&str; 7] = [
     "text/event-stream",

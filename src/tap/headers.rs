@@ -50,5 +50,5 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
 pub(super) fn edge_wait(headers: &HeaderMap, arrival: Duration) -> Option<EdgeWait> {
     let names = ["x-request-start", "x-queue-start"];
     let values = names.iter().flat_map(|name| headers.get_all(*name));
-    EdgeWait::of(values.map(HeaderValue::as_bytes), arrival)
+    EdgeWait::from_headers(values.map(HeaderValue::as_bytes), arrival)
 }

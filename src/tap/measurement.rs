@@ -28,7 +28,7 @@ use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::meter::{
     self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Tokens,
 };
-use streamgauge_core::wire::framing::{Announced, Framing};
+use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 
 /// Longest name of a method that is kept.
 const MAX_METHOD: usize = 32;
@@ -240,8 +240,8 @@ impl RequestState {
         self.side.enter(RequestPhase::Waiting);
         let content_type =
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let announced = Framing::announced(content_type);
-        if announced == Announced::Framing(Framing::LengthPrefixed) {
+        let announced = Framing::from_content_type(content_type);
+        if announced == DeclaredFraming::Known(Framing::LengthPrefixed) {
             self.call = Some(CallStatus::Missing);
             self.call_status(&head.headers);
         }

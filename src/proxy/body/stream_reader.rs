@@ -13,7 +13,7 @@ use hyper::http::response;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use streamgauge_core::wire::chunked::{ChunkError, Chunked, Step};
+use streamgauge_core::wire::chunked::{ChunkError, ChunkStep, ChunkedDecoder};
 
 /// Most bytes of one read.
 const MAX_READ: usize = 64 * 1024;
@@ -58,7 +58,7 @@ pub(crate) struct StreamReader {
     /// What was read together with the head, until it is shown.
     first: RareBuffer,
     /// `None` for a body that ends with its connection.
-    chunked: Option<Chunked>,
+    chunked: Option<ChunkedDecoder>,
     /// The server keeps the connection.
     reusable: bool,
     upstream: Arc<UpstreamPool>,
@@ -73,7 +73,7 @@ impl StreamReader {
         first: BytesMut,
         upstream: Arc<UpstreamPool>,
     ) -> Self {
-        let chunked = is_chunked(&head.headers).then(Chunked::default);
+        let chunked = is_chunked(&head.headers).then(ChunkedDecoder::default);
         let reusable = !headers::closes(&head.headers);
         let first = spare(first);
         Self { io, first, chunked, reusable, upstream }
@@ -124,7 +124,7 @@ impl StreamReader {
     /// The body is over, and so many bytes were read behind it: keeps the connection if it can take
     /// another request. Gives the trailers.
     fn finish(&mut self, left: usize) -> Result<HeaderMap, StreamError> {
-        let lines = self.chunked.as_ref().map_or(&b""[..], Chunked::trailers);
+        let lines = self.chunked.as_ref().map_or(&b""[..], ChunkedDecoder::trailers);
         let trailers = trailers(lines)?;
         if let Some(io) = self.io.take()
             && self.reusable
@@ -138,7 +138,7 @@ impl StreamReader {
 
 /// Shows the data in these bytes of a body. Once the body is over, gives how many bytes lie behind it.
 fn decode(
-    chunked: &mut Option<Chunked>,
+    chunked: &mut Option<ChunkedDecoder>,
     mut bytes: &[u8],
     sink: &mut impl FnMut(&[u8]),
 ) -> Result<Option<usize>, ChunkError> {
@@ -150,13 +150,13 @@ fn decode(
         let (framing, step) = chunked.next(bytes)?;
         bytes = bytes.get(framing..).unwrap_or_default();
         match step {
-            Step::More => return Ok(None),
-            Step::Data(length) => {
+            ChunkStep::More => return Ok(None),
+            ChunkStep::Data(length) => {
                 let (data, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
                 sink(data);
                 bytes = rest;
             }
-            Step::End => return Ok(Some(bytes.len())),
+            ChunkStep::End => return Ok(Some(bytes.len())),
         }
     }
 }

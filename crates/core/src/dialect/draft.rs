@@ -5,7 +5,7 @@ use super::facts::{
     ChoiceFacts, Facts, FinishReason, MAX_CHOICES, TokenCounts, Unparsed, finish_reason,
 };
 use super::tag::{Count, Form, Stage, Tag};
-use crate::wire::json::{Malformed, Token};
+use crate::wire::json::{ScanError, ScanEvent};
 
 /// Fields that servers put reasoning text in.
 pub const REASONING_FIELDS: usize = 5;
@@ -127,12 +127,12 @@ impl Draft {
 
     /// What could not be scanned to its end says nothing, except that it is an error: those come in
     /// plain words too.
-    pub fn skip(&mut self, why: Malformed) {
+    pub fn skip(&mut self, why: ScanError) {
         let error = self.facts.error;
         self.clear();
         self.facts.error = error;
         if !error {
-            let reason = if why == Malformed::TooDeep { Unparsed::Depth } else { Unparsed::Json };
+            let reason = if why == ScanError::TooDeep { Unparsed::Depth } else { Unparsed::Json };
             self.facts.unparsed = Some(reason);
         }
     }
@@ -145,18 +145,18 @@ impl Draft {
     }
 
     /// Takes note of what stands at a place.
-    pub fn note(&mut self, tag: Tag, token: Token<'_>) {
+    pub fn note(&mut self, tag: Tag, token: ScanEvent<'_>) {
         match (tag, token) {
             // What stands in nearly every event, so that no more than this is looked through for it.
-            (Tag::Choice, Token::Open) => self.choice = Choice::default(),
-            (Tag::Choice, Token::Close) => self.end_choice(),
-            (Tag::Delta, Token::Open) => self.choice.delta.seen = true,
-            (Tag::Delta, Token::Close) | (Tag::Finish, Token::Null) => {}
-            (Tag::Index, Token::Number(n)) => {
+            (Tag::Choice, ScanEvent::Open) => self.choice = Choice::default(),
+            (Tag::Choice, ScanEvent::Close) => self.end_choice(),
+            (Tag::Delta, ScanEvent::Open) => self.choice.delta.seen = true,
+            (Tag::Delta, ScanEvent::Close) | (Tag::Finish, ScanEvent::Null) => {}
+            (Tag::Index, ScanEvent::Number(n)) => {
                 (self.choice.index, self.is_indexed) = (count(n), true);
             }
-            (Tag::Echo, Token::Text { chars, valid: true, .. }) => self.echo += chars,
-            (Tag::Answer, Token::Text { chars, valid: true, .. }) => {
+            (Tag::Echo, ScanEvent::Text { chars, valid: true, .. }) => self.echo += chars,
+            (Tag::Answer, ScanEvent::Text { chars, valid: true, .. }) => {
                 self.choice.body().answer += chars;
             }
             _ => self.note_seldom(tag, token),
@@ -164,67 +164,69 @@ impl Draft {
     }
 
     #[inline(never)]
-    fn note_seldom(&mut self, tag: Tag, token: Token<'_>) {
-        if let Token::Text { valid: false, .. } = token {
+    fn note_seldom(&mut self, tag: Tag, token: ScanEvent<'_>) {
+        if let ScanEvent::Text { valid: false, .. } = token {
             self.facts.unparsed = Some(Unparsed::Utf8);
         }
         match (tag, token) {
-            (Tag::Message, Token::Open) => {
+            (Tag::Message, ScanEvent::Open) => {
                 (self.choice.in_message, self.choice.message.seen) = (true, true);
             }
-            (Tag::Message, Token::Close) => self.choice.in_message = false,
-            (Tag::Finish, Token::Text { text, .. }) if !text.is_empty() => {
+            (Tag::Message, ScanEvent::Close) => self.choice.in_message = false,
+            (Tag::Finish, ScanEvent::Text { text, .. }) if !text.is_empty() => {
                 self.choice.finish = Some(finish_reason(text));
             }
-            (Tag::Text, Token::Text { chars, .. }) => self.choice.text = chars,
-            (Tag::TokenId, Token::Number(_)) => self.choice.token_ids += 1,
-            (Tag::Part, Token::Open) => (self.part, self.is_thought) = (0, false),
-            (Tag::Part, Token::Close) => self.end_part(),
-            (Tag::PartText, Token::Text { chars, .. }) => self.part += chars,
-            (Tag::Thought, Token::Bool(yes)) => self.is_thought = yes,
-            (Tag::Thought, Token::Text { text, .. }) => {
+            (Tag::Text, ScanEvent::Text { chars, .. }) => self.choice.text = chars,
+            (Tag::TokenId, ScanEvent::Number(_)) => self.choice.token_ids += 1,
+            (Tag::Part, ScanEvent::Open) => (self.part, self.is_thought) = (0, false),
+            (Tag::Part, ScanEvent::Close) => self.end_part(),
+            (Tag::PartText, ScanEvent::Text { chars, .. }) => self.part += chars,
+            (Tag::Thought, ScanEvent::Bool(yes)) => self.is_thought = yes,
+            (Tag::Thought, ScanEvent::Text { text, .. }) => {
                 self.is_thought = matches!(text, b"reasoning_text" | b"summary_text");
             }
-            (Tag::Piece, Token::Text { chars, .. }) => {
+            (Tag::Piece, ScanEvent::Text { chars, .. }) => {
                 self.piece += chars;
                 self.pieces += 1;
             }
-            (Tag::Special, Token::Bool(yes)) => self.is_special = yes,
+            (Tag::Special, ScanEvent::Bool(yes)) => self.is_special = yes,
             (Tag::Form(form), _) => self.form = Some(form),
-            (Tag::Echo, Token::Text { chars, .. } | Token::Raw { chars }) => self.echo += chars,
-            (Tag::Place(rank), Token::Number(n)) => {
+            (Tag::Echo, ScanEvent::Text { chars, .. } | ScanEvent::Raw { chars }) => {
+                self.echo += chars
+            }
+            (Tag::Place(rank), ScanEvent::Number(n)) => {
                 if let Some(place) = self.places.get_mut(rank) {
                     *place = count(n);
                 }
             }
-            (Tag::Kind, Token::Text { text, .. }) => self.kind.write(text),
-            (Tag::PartKind, Token::Text { text, .. }) => self.part_kind.write(text),
-            (Tag::Model, Token::Text { text, .. }) if !text.is_empty() && !self.knows_model => {
+            (Tag::Kind, ScanEvent::Text { text, .. }) => self.kind.write(text),
+            (Tag::PartKind, ScanEvent::Text { text, .. }) => self.part_kind.write(text),
+            (Tag::Model, ScanEvent::Text { text, .. }) if !text.is_empty() && !self.knows_model => {
                 self.knows_model = true;
                 self.facts.model = Some(String::from_utf8_lossy(text).into_owned());
             }
-            (Tag::Error, Token::Text { chars, .. }) => self.facts.error |= chars > 0,
-            (Tag::Error, Token::Open | Token::Bool(true) | Token::Number(_)) => {
+            (Tag::Error, ScanEvent::Text { chars, .. }) => self.facts.error |= chars > 0,
+            (Tag::Error, ScanEvent::Open | ScanEvent::Bool(true) | ScanEvent::Number(_)) => {
                 self.facts.error = true;
             }
-            (Tag::Done, Token::Bool(yes)) => self.facts.done |= yes,
-            (Tag::DoneText, Token::Text { .. }) => self.facts.done = true,
-            (Tag::Usage, Token::Open) => {
+            (Tag::Done, ScanEvent::Bool(yes)) => self.facts.done |= yes,
+            (Tag::DoneText, ScanEvent::Text { .. }) => self.facts.done = true,
+            (Tag::Usage, ScanEvent::Open) => {
                 self.usage = TokenCounts::default();
                 self.total = None;
             }
-            (Tag::Usage, Token::Close) => self.end_usage(),
-            (Tag::Count(Count::Total), Token::Number(n)) => self.total = count(n),
-            (Tag::Count(what), Token::Number(n)) => tell(&mut self.usage, what, count(n)),
-            (Tag::EngineCount(what), Token::Number(n)) => {
+            (Tag::Usage, ScanEvent::Close) => self.end_usage(),
+            (Tag::Count(Count::Total), ScanEvent::Number(n)) => self.total = count(n),
+            (Tag::Count(what), ScanEvent::Number(n)) => tell(&mut self.usage, what, count(n)),
+            (Tag::EngineCount(what), ScanEvent::Number(n)) => {
                 tell(self.facts.engine.get_or_insert_default(), what, count(n));
             }
-            (Tag::ElementCount(what), Token::Number(n)) => {
+            (Tag::ElementCount(what), ScanEvent::Number(n)) => {
                 add(self.facts.engine.get_or_insert_default(), what, count(n));
             }
-            (Tag::Time(stage, unit), Token::Number(n)) => self.took(stage, unit.seconds(n)),
+            (Tag::Time(stage, unit), ScanEvent::Number(n)) => self.took(stage, unit.seconds(n)),
             (Tag::Sign(engine), _) => self.facts.made_by = Some(engine),
-            (Tag::Fingerprint, Token::Text { text, .. }) => {
+            (Tag::Fingerprint, ScanEvent::Text { text, .. }) => {
                 if let Some(engine) = Engine::of_fingerprint(text) {
                     self.facts.made_by = Some(engine);
                 }
@@ -234,18 +236,20 @@ impl Draft {
         }
     }
 
-    fn output(&mut self, tag: Tag, token: Token<'_>) {
+    fn output(&mut self, tag: Tag, token: ScanEvent<'_>) {
         let body = self.choice.body();
         match (tag, token) {
-            (Tag::Answer, Token::Text { chars, .. }) => body.answer += chars,
-            (Tag::Media | Tag::ToolName, Token::Text { chars, .. }) => body.wordless |= chars > 0,
+            (Tag::Answer, ScanEvent::Text { chars, .. }) => body.answer += chars,
+            (Tag::Media | Tag::ToolName, ScanEvent::Text { chars, .. }) => {
+                body.wordless |= chars > 0
+            }
             // A tensor.
-            (Tag::Media, Token::Open) => body.wordless = true,
-            (Tag::Media, Token::Raw { chars }) => body.wordless |= chars > 0,
-            (Tag::ToolArguments, Token::Text { chars, .. }) => body.tool += chars,
+            (Tag::Media, ScanEvent::Open) => body.wordless = true,
+            (Tag::Media, ScanEvent::Raw { chars }) => body.wordless |= chars > 0,
+            (Tag::ToolArguments, ScanEvent::Text { chars, .. }) => body.tool += chars,
             // An object, as it would be written without blanks; an empty one says nothing.
-            (Tag::ToolArguments, Token::Raw { chars }) if chars > 2 => body.tool += chars,
-            (Tag::Reasoning(field), Token::Text { chars, .. }) => {
+            (Tag::ToolArguments, ScanEvent::Raw { chars }) if chars > 2 => body.tool += chars,
+            (Tag::Reasoning(field), ScanEvent::Text { chars, .. }) => {
                 if let Some(reasoning) = body.reasoning.get_mut(field) {
                     *reasoning += chars;
                 }

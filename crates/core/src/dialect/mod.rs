@@ -134,7 +134,7 @@ impl Dialect {
     pub fn framing(&self, announced: Framing) -> Framing {
         match announced {
             Framing::Document if self.json == Framing::JsonArray => self.json,
-            Framing::AwsEventStream if self.in_chunks => Framing::AwsChunks,
+            Framing::AwsEventStream if self.in_chunks => Framing::AwsBase64,
             announced => announced,
         }
     }

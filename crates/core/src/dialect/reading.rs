@@ -3,9 +3,9 @@
 use super::draft::Draft;
 use super::tag::{Message, Shape, Tag};
 use super::{Dialect, Events, Facts};
-use crate::wire::json::{Malformed, Token};
+use crate::wire::json::{ScanError, ScanEvent};
 use crate::wire::memo::{Memo, MemoScanner};
-use crate::wire::protobuf::Scanner;
+use crate::wire::protobuf::ProtobufScanner;
 use crate::wire::utf8::ScalarCount;
 use std::cell::Cell;
 
@@ -54,7 +54,7 @@ impl Memory {
 #[derive(Debug)]
 struct Reader {
     json: MemoScanner<Tag>,
-    protobuf: Scanner<Tag>,
+    protobuf: ProtobufScanner<Tag>,
     text: ScalarCount,
     draft: Draft,
     /// Bytes of data, and the first of them: enough to know `[DONE]`.
@@ -73,7 +73,7 @@ impl Reader {
         static NO_MESSAGE: Message = Message::path(&[]);
         let new = || Self {
             json: MemoScanner::new(&NO_SHAPE),
-            protobuf: Scanner::new(&NO_MESSAGE),
+            protobuf: ProtobufScanner::new(&NO_MESSAGE),
             text: ScalarCount::default(),
             draft: Draft::default(),
             len: 0,
@@ -97,7 +97,7 @@ impl Reader {
             free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         }
         *len = len.saturating_add(bytes.len());
-        let sink = &mut |tag, token: Token<'_>| draft.note(tag, token);
+        let sink = &mut |tag, token: ScanEvent<'_>| draft.note(tag, token);
         match events {
             Events::Json(_) => json.push(memo, bytes, sink),
             Events::Protobuf(_) => protobuf.push(bytes, sink),
@@ -109,7 +109,7 @@ impl Reader {
     }
 
     /// The event is over; whether it was whole.
-    fn end(&mut self, events: Events) -> Result<(), Malformed> {
+    fn end(&mut self, events: Events) -> Result<(), ScanError> {
         let Self { json, protobuf, text, draft, .. } = self;
         match events {
             Events::Json(_) => json.end(&mut |tag, token| draft.note(tag, token)),
@@ -119,7 +119,7 @@ impl Reader {
                 let _ = json.end(&mut |tag, token| draft.note(tag, token));
                 text.end();
                 let (chars, valid) = (text.chars(), !text.invalid());
-                draft.note(Tag::Piece, Token::Text { chars, text: b"", valid });
+                draft.note(Tag::Piece, ScanEvent::Text { chars, text: b"", valid });
                 Ok(())
             }
         }

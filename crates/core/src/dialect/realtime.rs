@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::reading::Memory;
 use super::tag::{Count, Shape, Tag, counted};
 use super::{Dialect, Ending};
-use crate::wire::json::{Node, Scanner, Token};
+use crate::wire::json::{JsonNode, JsonScanner, ScanEvent};
 
 /// Speech, and text, in sessions of many responses.
 pub static REALTIME: Dialect =
@@ -112,7 +112,7 @@ fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
 /// Reads the client's messages of a session, one after the other.
 #[derive(Debug)]
 pub struct ClientMessages {
-    scanner: Scanner<ClientTag>,
+    scanner: JsonScanner<ClientTag>,
     asks: bool,
     is_final: bool,
 }
@@ -123,14 +123,14 @@ enum ClientTag {
     Final,
 }
 
-static CLIENT_ROOT: Node<ClientTag> = Node::path(&[
-    ("type", &Node::text(ClientTag::Type)),
-    ("final", &Node::scalar(ClientTag::Final)),
+static CLIENT_ROOT: JsonNode<ClientTag> = JsonNode::path(&[
+    ("type", &JsonNode::text(ClientTag::Type)),
+    ("final", &JsonNode::scalar(ClientTag::Final)),
 ]);
 
 impl Default for ClientMessages {
     fn default() -> Self {
-        Self { scanner: Scanner::new(&CLIENT_ROOT), asks: false, is_final: false }
+        Self { scanner: JsonScanner::new(&CLIENT_ROOT), asks: false, is_final: false }
     }
 }
 
@@ -139,10 +139,10 @@ impl ClientMessages {
     pub fn data(&mut self, bytes: &[u8]) {
         let Self { scanner, asks, is_final } = self;
         scanner.push(bytes, &mut |tag, token| match (tag, token) {
-            (ClientTag::Type, Token::Text { text, .. }) => {
+            (ClientTag::Type, ScanEvent::Text { text, .. }) => {
                 *asks = matches!(text, b"response.create" | b"input_audio_buffer.commit");
             }
-            (ClientTag::Final, Token::Bool(yes)) => *is_final = yes,
+            (ClientTag::Final, ScanEvent::Bool(yes)) => *is_final = yes,
             _ => {}
         });
     }

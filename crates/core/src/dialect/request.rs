@@ -1,7 +1,7 @@
 //! What is wanted of an inference request: a peek at its body as it passes.
 
 use super::form::Form;
-use crate::wire::json::{Node, Scanner, Token};
+use crate::wire::json::{JsonNode, JsonScanner, ScanEvent};
 use std::sync::Arc;
 
 /// Longest model name that is kept, in bytes; it is cut again where it becomes a label.
@@ -22,8 +22,10 @@ enum Tag {
     Stream,
 }
 
-static ROOT: Node<Tag> =
-    Node::path(&[("model", &Node::text(Tag::Model)), ("stream", &Node::scalar(Tag::Stream))]);
+static ROOT: JsonNode<Tag> = JsonNode::path(&[
+    ("model", &JsonNode::text(Tag::Model)),
+    ("stream", &JsonNode::scalar(Tag::Stream)),
+]);
 
 /// Reads a request body in any split: JSON, or a form.
 #[derive(Debug, Default)]
@@ -37,7 +39,7 @@ enum Body {
     /// The first byte will tell.
     #[default]
     Unseen,
-    Json(Box<Scanner<Tag>>),
+    Json(Box<JsonScanner<Tag>>),
     Form(Box<Form>),
     /// Nothing of it is read any more: what it said may be kept for long.
     Over,
@@ -50,7 +52,7 @@ impl RequestPeek {
         if let (Body::Unseen, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
             *body = match first {
                 b'-' => Body::Form(Box::default()),
-                _ => Body::Json(Box::new(Scanner::new(&ROOT))),
+                _ => Body::Json(Box::new(JsonScanner::new(&ROOT))),
             };
         }
         match body {
@@ -81,10 +83,12 @@ fn name_in(text: &[u8]) -> Option<Arc<str>> {
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
 
-fn note(facts: &mut RequestFacts, tag: Tag, token: Token<'_>) {
+fn note(facts: &mut RequestFacts, tag: Tag, token: ScanEvent<'_>) {
     match (tag, token) {
-        (Tag::Model, Token::Text { text, .. }) if !text.is_empty() => facts.model = name_in(text),
-        (Tag::Stream, Token::Bool(stream)) => facts.stream = Some(stream),
+        (Tag::Model, ScanEvent::Text { text, .. }) if !text.is_empty() => {
+            facts.model = name_in(text)
+        }
+        (Tag::Stream, ScanEvent::Bool(stream)) => facts.stream = Some(stream),
         _ => {}
     }
 }

@@ -6,7 +6,7 @@ use super::{
     ollama, openai_assistants, openai_chat, openai_media, openai_pooling, openai_responses,
     realtime, replicate, sglang, tgi, triton, vllm_generate,
 };
-use crate::wire::framing::Announced;
+use crate::wire::framing::DeclaredFraming;
 use std::borrow::Cow;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
@@ -311,9 +311,12 @@ impl Route {
     }
 
     /// The dialect in which an answer is to be read whose content type announces this, if it is.
-    pub fn read_as(&self, announced: Announced) -> Option<&'static Dialect> {
+    pub fn read_as(&self, announced: DeclaredFraming) -> Option<&'static Dialect> {
         match (self.answer, announced) {
-            (Answer::IfAnnounced(_), Announced::Nothing | Announced::Foreign) => None,
+            (
+                Answer::IfAnnounced(_),
+                DeclaredFraming::Unspecified | DeclaredFraming::Unsupported,
+            ) => None,
             _ => self.dialect(),
         }
     }

@@ -89,7 +89,7 @@ fn no_route_hides_another() {
 #[test]
 fn some_answers_are_read_only_if_announced() {
     let reads = |path: &str, content_type: &[u8]| {
-        let announced = Framing::announced(content_type);
+        let announced = Framing::from_content_type(content_type);
         Route::of("POST", path).read_as(announced).map(|dialect| dialect.name)
     };
     let transcription = Some("openai-transcription");

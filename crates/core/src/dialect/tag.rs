@@ -4,8 +4,8 @@
 //! up what stands there.
 
 use super::engine::Engine;
-use crate::wire::json::Node;
-use crate::wire::protobuf::Field;
+use crate::wire::json::JsonNode;
+use crate::wire::protobuf::ProtobufField;
 
 /// A place's meaning.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -130,10 +130,10 @@ impl Unit {
 }
 
 /// A place in an event.
-pub type Shape = Node<Tag>;
+pub type Shape = JsonNode<Tag>;
 
 /// A place in an event that is a protobuf message.
-pub type Message = Field<Tag>;
+pub type Message = ProtobufField<Tag>;
 
 /// A number that says how long a stage took.
 pub const fn time(stage: Stage, unit: Unit) -> Shape {

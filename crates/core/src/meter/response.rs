@@ -5,9 +5,9 @@ use super::session::Session;
 use super::tally::{Sample, Tally};
 use crate::dialect::head::HeadFacts;
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
-use crate::wire::Piece;
-use crate::wire::coding::Decoder;
-use crate::wire::framing::{Announced, Framer, Framing};
+use crate::wire::FrameEvent;
+use crate::wire::coding::ContentDecoder;
+use crate::wire::framing::{DeclaredFraming, Framer, Framing};
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 #[repr(C)]
 pub struct Meter {
     /// Undoes the body's content codings, on a copy.
-    decoder: Option<Box<Decoder>>,
+    decoder: Option<Box<ContentDecoder>>,
     /// Of a connection that has switched to WebSocket.
     session: Option<Box<Session>>,
     /// Of the bytes read last.
@@ -49,7 +49,7 @@ impl Meter {
         content_type: &[u8],
         content_encoding: &[u8],
     ) -> Result<Self, Unparsed> {
-        Self::announced(dialect, Framing::announced(content_type), content_encoding)
+        Self::announced(dialect, Framing::from_content_type(content_type), content_encoding)
     }
 
     /// The same, of a body whose `Content-Type` announces this.
@@ -58,15 +58,15 @@ impl Meter {
     /// As of [`new`](Self::new).
     pub fn announced(
         dialect: &'static Dialect,
-        announced: Announced,
+        announced: DeclaredFraming,
         content_encoding: &[u8],
     ) -> Result<Self, Unparsed> {
         let body = match announced {
-            Announced::Framing(framing) => Body::Framed(Framer::new(dialect.framing(framing))),
-            Announced::Nothing => Body::Unseen,
-            Announced::Foreign => return Err(Unparsed::ContentType),
+            DeclaredFraming::Known(framing) => Body::Framed(Framer::new(dialect.framing(framing))),
+            DeclaredFraming::Unspecified => Body::Unseen,
+            DeclaredFraming::Unsupported => return Err(Unparsed::ContentType),
         };
-        let decoder = Decoder::new(content_encoding).map_err(|_| Unparsed::Encoding)?;
+        let decoder = ContentDecoder::new(content_encoding).map_err(|_| Unparsed::Encoding)?;
         Ok(Self {
             decoder: decoder.map(Box::new),
             body,
@@ -161,7 +161,7 @@ impl Meter {
             // Blanks before the first byte that tells are of no framing.
             bytes = bytes.trim_ascii_start();
             let Some(first) = bytes.first() else { return };
-            *body = match Framing::shown(*first, reading.dialect().json) {
+            *body = match Framing::detect(*first, reading.dialect().json) {
                 Some(framing) => Body::Framed(Framer::new(reading.dialect().framing(framing))),
                 None => {
                     tally.cannot(Unparsed::ContentType, sink);
@@ -210,7 +210,7 @@ impl Meter {
 }
 
 fn read(
-    piece: Piece<'_>,
+    piece: FrameEvent<'_>,
     arrival: Arrival,
     is_stream: bool,
     reading: &mut Reading,
@@ -218,9 +218,9 @@ fn read(
     sink: &mut impl FnMut(Sample<'_>),
 ) {
     match piece {
-        Piece::Data(data) => reading.data(data),
-        Piece::ErrorField => reading.error_field(),
-        Piece::End { name } => {
+        FrameEvent::Data(data) => reading.data(data),
+        FrameEvent::ErrorField => reading.error_field(),
+        FrameEvent::End { name } => {
             let facts = reading.end(name);
             if is_stream {
                 tally.event(arrival, facts, sink);
@@ -229,7 +229,7 @@ fn read(
             }
             reading.next();
         }
-        Piece::Broken => {
+        FrameEvent::Broken => {
             reading.next();
             tally.cannot(Unparsed::Framing, sink);
         }
@@ -238,7 +238,7 @@ fn read(
 
 /// As [`read`], of a session: its text messages are events.
 fn converse(
-    piece: Piece<'_>,
+    piece: FrameEvent<'_>,
     arrival: Arrival,
     reading: &mut Reading,
     session: &mut Session,
@@ -246,9 +246,9 @@ fn converse(
     sink: &mut impl FnMut(Sample<'_>),
 ) {
     match piece {
-        Piece::End { name: b"text" } => session.event(arrival, reading.end(b""), tally, sink),
-        Piece::End { name: b"close" } => tally.done |= !session.is_running(),
-        Piece::End { .. } => {}
+        FrameEvent::End { name: b"text" } => session.event(arrival, reading.end(b""), tally, sink),
+        FrameEvent::End { name: b"close" } => tally.done |= !session.is_running(),
+        FrameEvent::End { .. } => {}
         piece => return read(piece, arrival, true, reading, tally, sink),
     }
     reading.next();

@@ -14,7 +14,7 @@ use super::arrivals::Arrival;
 use super::tally::{Sample, Tally};
 use crate::dialect::realtime::ClientMessages;
 use crate::dialect::{ChoiceFacts, Facts};
-use crate::wire::Piece;
+use crate::wire::FrameEvent;
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
 
@@ -62,16 +62,16 @@ impl Session {
         let Self { framer, messages, asked, running, .. } = self;
         let mut closed = false;
         framer.push(bytes, &mut |piece| match piece {
-            Piece::Data(data) => messages.data(data),
-            Piece::ErrorField => {}
-            Piece::End { name } => {
+            FrameEvent::Data(data) => messages.data(data),
+            FrameEvent::ErrorField => {}
+            FrameEvent::End { name } => {
                 // Servers refuse to begin another meanwhile.
                 if messages.end() && name == b"text" && *running == 0 {
                     *asked = Some(at);
                 }
                 closed |= name == b"close";
             }
-            Piece::Broken => {
+            FrameEvent::Broken => {
                 messages.end();
             }
         });

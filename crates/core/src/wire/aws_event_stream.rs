@@ -6,7 +6,7 @@
 //! be so only at its end: it is told as broken, and the next one is read. If the first checksum is
 //! wrong, or a length is out of reason, no further message can be found.
 
-use super::piece::{Name, Piece};
+use super::frame_event::{EventName, FrameEvent};
 
 /// Bytes of a message around its headers and payload.
 const AROUND: u32 = 16;
@@ -17,27 +17,27 @@ const MAX_HEADERS: u32 = 128 * 1024;
 
 /// A header that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum HeaderRole {
     /// What the message is: an event, an exception or an error.
-    Kind,
+    MessageType,
     /// What it is called.
-    Name,
+    EventName,
     Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum AwsState {
     /// Bytes of the prelude seen so far.
     Prelude(u8),
     /// At the length of a header's name.
     NameLength,
     /// In a header's name: bytes still to come.
     Name(u8),
-    ValueType(Wanted),
+    ValueType(HeaderRole),
     /// At the first byte of the length of a value.
-    LengthHigh(Wanted),
-    LengthLow(Wanted, u8),
-    Value(Wanted, u16),
+    LengthHigh(HeaderRole),
+    LengthLow(HeaderRole, u8),
+    Value(HeaderRole, u16),
     /// In headers that are not what the format says; their end is known all the same.
     BadHeaders,
     Payload,
@@ -49,15 +49,15 @@ enum State {
 /// An incremental parser of one event stream.
 #[derive(Debug)]
 pub struct AwsEventStreamFramer {
-    state: State,
+    state: AwsState,
     crc: crc32fast::Hasher,
     /// The prelude, then the message's checksum.
     word: [u8; 12],
     headers_left: u32,
     payload_left: u32,
     /// The current header's name or kind.
-    header: Name,
-    name: Name,
+    header: EventName,
+    name: EventName,
     error: bool,
     bad_headers: bool,
 }
@@ -65,13 +65,13 @@ pub struct AwsEventStreamFramer {
 impl Default for AwsEventStreamFramer {
     fn default() -> Self {
         Self {
-            state: State::Prelude(0),
+            state: AwsState::Prelude(0),
             crc: crc32fast::Hasher::new(),
             word: [0; 12],
             headers_left: 0,
             payload_left: 0,
-            header: Name::default(),
-            name: Name::default(),
+            header: EventName::default(),
+            name: EventName::default(),
             error: false,
             bad_headers: false,
         }
@@ -80,16 +80,16 @@ impl Default for AwsEventStreamFramer {
 
 impl AwsEventStreamFramer {
     /// Parses the next bytes of the stream.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match self.state {
-                State::Failed => return,
-                State::Prelude(seen) => {
+                AwsState::Failed => return,
+                AwsState::Prelude(seen) => {
                     self.prelude(seen, byte, sink);
                     rest
                 }
-                State::Payload => self.payload(bytes, sink),
-                State::Checksum(seen) => {
+                AwsState::Payload => self.payload(bytes, sink),
+                AwsState::Checksum(seen) => {
                     self.checksum(seen, byte, sink);
                     rest
                 }
@@ -99,18 +99,18 @@ impl AwsEventStreamFramer {
     }
 
     /// The stream has ended: a message that is not complete is broken.
-    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
-        if !matches!(self.state, State::Prelude(0) | State::Failed) {
-            sink(Piece::Broken);
+    pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        if !matches!(self.state, AwsState::Prelude(0) | AwsState::Failed) {
+            sink(FrameEvent::Broken);
         }
-        self.state = State::Failed;
+        self.state = AwsState::Failed;
     }
 
-    fn prelude(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(Piece<'_>)) {
+    fn prelude(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if let Some(slot) = self.word.get_mut(usize::from(seen)) {
             *slot = byte;
         }
-        self.state = State::Prelude(seen + 1);
+        self.state = AwsState::Prelude(seen + 1);
         if seen + 1 < 12 {
             return;
         }
@@ -129,14 +129,14 @@ impl AwsEventStreamFramer {
                 self.bad_headers = false;
                 self.headers_left = headers;
                 self.payload_left = payload;
-                self.state = State::NameLength;
+                self.state = AwsState::NameLength;
                 if headers == 0 {
                     self.end_headers();
                 }
             }
             _ => {
-                self.state = State::Failed;
-                sink(Piece::Broken);
+                self.state = AwsState::Failed;
+                sink(FrameEvent::Broken);
             }
         }
     }
@@ -149,20 +149,23 @@ impl AwsEventStreamFramer {
         self.headers_left -= u32::try_from(here).unwrap_or(self.headers_left);
         while let Some((&byte, behind)) = headers.split_first() {
             headers = match self.state {
-                State::Name(left) => {
+                AwsState::Name(left) => {
                     let (name, behind) = headers.split_at(headers.len().min(left.into()));
                     self.header.push(name);
                     let left = left - u8::try_from(name.len()).unwrap_or(left);
-                    self.state =
-                        if left == 0 { State::ValueType(self.wanted()) } else { State::Name(left) };
+                    self.state = if left == 0 {
+                        AwsState::ValueType(self.wanted())
+                    } else {
+                        AwsState::Name(left)
+                    };
                     behind
                 }
-                State::Value(wanted, left) => {
+                AwsState::Value(wanted, left) => {
                     let (value, behind) = headers.split_at(headers.len().min(left.into()));
                     match wanted {
-                        Wanted::Kind => self.header.push(value),
-                        Wanted::Name => self.name.push(value),
-                        Wanted::Other => {}
+                        HeaderRole::MessageType => self.header.push(value),
+                        HeaderRole::EventName => self.name.push(value),
+                        HeaderRole::Other => {}
                     }
                     self.value(wanted, left - u16::try_from(value.len()).unwrap_or(left));
                     behind
@@ -181,95 +184,97 @@ impl AwsEventStreamFramer {
 
     fn header_byte(&mut self, byte: u8) {
         match self.state {
-            State::NameLength => {
+            AwsState::NameLength => {
                 self.header.clear();
-                self.state = if byte == 0 { State::BadHeaders } else { State::Name(byte) };
+                self.state = if byte == 0 { AwsState::BadHeaders } else { AwsState::Name(byte) };
             }
-            State::ValueType(wanted) => {
+            AwsState::ValueType(wanted) => {
                 self.header.clear();
                 match byte {
                     // True and false.
-                    0 | 1 => self.state = State::NameLength,
+                    0 | 1 => self.state = AwsState::NameLength,
                     // A byte, and integers of two, four and eight bytes.
-                    2 => self.value(Wanted::Other, 1),
-                    3 => self.value(Wanted::Other, 2),
-                    4 => self.value(Wanted::Other, 4),
+                    2 => self.value(HeaderRole::Other, 1),
+                    3 => self.value(HeaderRole::Other, 2),
+                    4 => self.value(HeaderRole::Other, 4),
                     // A timestamp is the other one of eight.
-                    5 | 8 => self.value(Wanted::Other, 8),
-                    6 => self.state = State::LengthHigh(Wanted::Other),
+                    5 | 8 => self.value(HeaderRole::Other, 8),
+                    6 => self.state = AwsState::LengthHigh(HeaderRole::Other),
                     // Only a string says what is asked for.
-                    7 => self.state = State::LengthHigh(wanted),
+                    7 => self.state = AwsState::LengthHigh(wanted),
                     // A UUID.
-                    9 => self.value(Wanted::Other, 16),
-                    _ => self.state = State::BadHeaders,
+                    9 => self.value(HeaderRole::Other, 16),
+                    _ => self.state = AwsState::BadHeaders,
                 }
             }
-            State::LengthHigh(wanted) => {
-                if wanted == Wanted::Name {
+            AwsState::LengthHigh(wanted) => {
+                if wanted == HeaderRole::EventName {
                     self.name.clear();
                 }
-                self.state = State::LengthLow(wanted, byte);
+                self.state = AwsState::LengthLow(wanted, byte);
             }
-            State::LengthLow(wanted, high) => self.value(wanted, u16::from_be_bytes([high, byte])),
-            _ => self.state = State::BadHeaders,
+            AwsState::LengthLow(wanted, high) => {
+                self.value(wanted, u16::from_be_bytes([high, byte]))
+            }
+            _ => self.state = AwsState::BadHeaders,
         }
     }
 
     /// So much of a value is still to come.
-    fn value(&mut self, wanted: Wanted, left: u16) {
-        self.state = State::Value(wanted, left);
+    fn value(&mut self, wanted: HeaderRole, left: u16) {
+        self.state = AwsState::Value(wanted, left);
         if left == 0 {
-            if wanted == Wanted::Kind {
+            if wanted == HeaderRole::MessageType {
                 self.error = matches!(self.header.get(), b"exception" | b"error");
             }
-            self.state = State::NameLength;
+            self.state = AwsState::NameLength;
         }
     }
 
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self) -> HeaderRole {
         match self.header.get() {
-            b":message-type" => Wanted::Kind,
-            b":event-type" | b":exception-type" | b":error-code" => Wanted::Name,
-            _ => Wanted::Other,
+            b":message-type" => HeaderRole::MessageType,
+            b":event-type" | b":exception-type" | b":error-code" => HeaderRole::EventName,
+            _ => HeaderRole::Other,
         }
     }
 
     fn end_headers(&mut self) {
         // The last header must be complete where the headers end.
-        self.bad_headers = self.state != State::NameLength;
-        self.state = if self.payload_left == 0 { State::Checksum(0) } else { State::Payload };
+        self.bad_headers = self.state != AwsState::NameLength;
+        self.state = if self.payload_left == 0 { AwsState::Checksum(0) } else { AwsState::Payload };
     }
 
-    fn payload<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
+    fn payload<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(FrameEvent<'_>)) -> &'a [u8] {
         let here = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
         let (payload, rest) = bytes.split_at(here);
         self.crc.update(payload);
-        sink(Piece::Data(payload));
+        sink(FrameEvent::Data(payload));
         self.payload_left -= u32::try_from(here).unwrap_or(self.payload_left);
         if self.payload_left == 0 {
-            self.state = State::Checksum(0);
+            self.state = AwsState::Checksum(0);
         }
         rest
     }
 
-    fn checksum(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(Piece<'_>)) {
+    fn checksum(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if let Some(slot) = self.word.get_mut(usize::from(seen)) {
             *slot = byte;
         }
-        self.state = State::Checksum(seen + 1);
+        self.state = AwsState::Checksum(seen + 1);
         if seen + 1 < 4 {
             return;
         }
-        self.state = State::Prelude(0);
+        self.state = AwsState::Prelude(0);
         let [c0, c1, c2, c3, ..] = self.word;
         let right = self.crc.clone().finalize() == u32::from_be_bytes([c0, c1, c2, c3]);
         if !right || self.bad_headers {
-            return sink(Piece::Broken);
+            return sink(FrameEvent::Broken);
         }
         if self.error {
-            sink(Piece::ErrorField);
+            sink(FrameEvent::ErrorField);
         }
-        sink(Piece::End { name: self.name.get() });
+        sink(FrameEvent::End { name: self.name.get() });
     }
 }
 

@@ -1,10 +1,10 @@
-use super::super::messages::*;
+use super::super::test_messages::*;
 use super::*;
 use proptest::prelude::*;
 
-fn parse(pieces: &[&[u8]]) -> Vec<Message> {
-    let (mut framer, mut messages) = (AwsEventStreamFramer::default(), Messages::default());
-    let mut sink = |piece: Piece<'_>| messages.add(piece);
+fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+    let (mut framer, mut messages) = (AwsEventStreamFramer::default(), FrameCollector::default());
+    let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
     pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
     framer.end(&mut sink);
     messages.done()
@@ -38,8 +38,8 @@ fn event(name: &str, payload: &str) -> Vec<u8> {
     message(&headers, payload.as_bytes())
 }
 
-fn whole(name: &str, data: &str) -> Message {
-    Message::Whole(name.into(), data.into())
+fn whole(name: &str, data: &str) -> CollectedEvent {
+    CollectedEvent::Whole(name.into(), data.into())
 }
 
 /// Two of the messages that Amazon's SDKs are tested with, an empty one and a payload alone (aws-sdk-go,
@@ -72,8 +72,11 @@ fn events_and_exceptions() {
     ];
     let expected = [
         whole("messageStart", "{\"role\":\"assistant\"}"),
-        Message::Error("throttlingException".into(), "{\"message\":\"Too many requests\"}".into()),
-        Message::Error("InternalError".into(), "".into()),
+        CollectedEvent::Error(
+            "throttlingException".into(),
+            "{\"message\":\"Too many requests\"}".into(),
+        ),
+        CollectedEvent::Error("InternalError".into(), "".into()),
         whole("messageStop", "{}"),
     ];
     assert_eq!(parse(&[&stream.concat()]), expected);
@@ -104,7 +107,7 @@ fn headers_of_every_type_are_stepped_over() {
 
 #[test]
 fn a_broken_message_does_not_hide_the_next() {
-    let broken = |data: &str| [Message::Broken(data.into()), whole("a", "next")];
+    let broken = |data: &str| [CollectedEvent::Broken(data.into()), whole("a", "next")];
     let next = event("a", "next");
     let mut wrong = event("chunk", "{\"bytes\":\"\"}");
     *wrong.last_mut().unwrap() ^= 1;
@@ -143,10 +146,10 @@ fn nothing_follows_a_wrong_prelude() {
         prelude(u32::MAX, u32::MAX),
     ] {
         let stream = [event("a", "x"), wrong, event("b", "y")].concat();
-        assert_eq!(parse(&[&stream]), [whole("a", "x"), Message::Broken("".into())]);
+        assert_eq!(parse(&[&stream]), [whole("a", "x"), CollectedEvent::Broken("".into())]);
     }
     // The longest that is let through.
-    assert_eq!(parse(&[&prelude(24 * mib, 128 * 1024)]), [Message::Broken("".into())]);
+    assert_eq!(parse(&[&prelude(24 * mib, 128 * 1024)]), [CollectedEvent::Broken("".into())]);
     let mut framer = AwsEventStreamFramer::default();
     framer.push(&prelude(24 * mib, 128 * 1024), &mut |piece| panic!("{piece:?}"));
 }
@@ -156,21 +159,21 @@ fn a_message_that_broke_off_is_broken() {
     let stream = event("a", "payload");
     for length in 1..stream.len() {
         let found = parse(&[&stream[..length]]);
-        assert!(matches!(&found[..], [Message::Broken(_)]), "{length}: {found:?}");
+        assert!(matches!(&found[..], [CollectedEvent::Broken(_)]), "{length}: {found:?}");
     }
 }
 
 #[test]
 fn recorded_streams_have_as_many_events_as_their_label_says() {
-    let streams = crate::wire::messages::recorded("aws-eventstream");
+    let streams = crate::wire::test_messages::recorded("aws-eventstream");
     for (id, body, events) in streams {
         for size in [1, 7, 1000, body.len()] {
             let mut found = 0;
             let mut framer = AwsEventStreamFramer::default();
-            let mut sink = |piece: Piece<'_>| match piece {
-                Piece::Data(_) | Piece::ErrorField => {}
-                Piece::End { .. } => found += 1,
-                Piece::Broken => panic!("{id}: a broken message"),
+            let mut sink = |piece: FrameEvent<'_>| match piece {
+                FrameEvent::Data(_) | FrameEvent::ErrorField => {}
+                FrameEvent::End { .. } => found += 1,
+                FrameEvent::Broken => panic!("{id}: a broken message"),
             };
             body.chunks(size).for_each(|part| framer.push(part, &mut sink));
             framer.end(&mut sink);

@@ -11,17 +11,17 @@ const PIECE: usize = 768;
 
 /// What became of the member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum Base64Outcome {
     /// There is none, or it is no string.
     Absent,
     /// It was handed on, to its end.
-    Whole,
+    Complete,
     /// It broke off, or is no base64: what was handed on is not all of it.
     Broken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Base64State {
     /// Outside of strings.
     Outside,
     /// In a string that matters only if it becomes the member's key.
@@ -33,12 +33,12 @@ enum State {
     /// In the value's `\u`: its digits so far, and what they make.
     Unicode(u8, u32),
     /// Nothing more is wanted.
-    Over(Found),
+    Over(Base64Outcome),
 }
 
 /// What the last top-level token leads up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Member {
+enum MemberPosition {
     /// A key, or nothing of interest.
     Key,
     /// Right behind the wanted key: a colon must follow.
@@ -52,9 +52,9 @@ enum Member {
 /// An incremental decoder of one such object after another.
 #[derive(Debug)]
 pub struct Base64Member {
-    state: State,
+    state: Base64State,
     depth: u64,
-    member: Member,
+    member: MemberPosition,
     /// Bytes of the current string that agree with [`MEMBER`], or more than it has if one does not.
     agree: usize,
     /// Bits that make no byte yet, and how many they are.
@@ -67,9 +67,9 @@ pub struct Base64Member {
 impl Default for Base64Member {
     fn default() -> Self {
         Self {
-            state: State::Outside,
+            state: Base64State::Outside,
             depth: 0,
-            member: Member::Key,
+            member: MemberPosition::Key,
             agree: 0,
             bits: 0,
             held: 0,
@@ -83,27 +83,31 @@ impl Base64Member {
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(&[u8])) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match self.state {
-                State::Over(_) => return,
-                State::Outside => {
+                Base64State::Over(_) => return,
+                Base64State::Outside => {
                     self.outside(byte);
                     rest
                 }
-                State::Text => self.text(bytes),
-                State::Escape => {
-                    self.state = State::Text;
+                Base64State::Text => self.text(bytes),
+                Base64State::Escape => {
+                    self.state = Base64State::Text;
                     rest
                 }
-                State::Value | State::ValueEscape | State::Unicode(..) => self.value(bytes, sink),
+                Base64State::Value | Base64State::ValueEscape | Base64State::Unicode(..) => {
+                    self.value(bytes, sink)
+                }
             };
         }
     }
 
     /// The object is over: tells what became of the member, and begins anew.
-    pub fn end(&mut self) -> Found {
+    pub fn end(&mut self) -> Base64Outcome {
         let found = match self.state {
-            State::Over(found) => found,
-            State::Outside | State::Text | State::Escape => Found::Absent,
-            State::Value | State::ValueEscape | State::Unicode(..) => Found::Broken,
+            Base64State::Over(found) => found,
+            Base64State::Outside | Base64State::Text | Base64State::Escape => Base64Outcome::Absent,
+            Base64State::Value | Base64State::ValueEscape | Base64State::Unicode(..) => {
+                Base64Outcome::Broken
+            }
         };
         *self = Self::default();
         found
@@ -112,22 +116,27 @@ impl Base64Member {
     fn outside(&mut self, byte: u8) {
         match (byte, self.depth) {
             (b' ' | b'\t' | b'\r' | b'\n', _) => {}
-            (b'"', 1) if self.member == Member::Value => self.state = State::Value,
+            (b'"', 1) if self.member == MemberPosition::Value => self.state = Base64State::Value,
             (b'"', _) => {
                 self.agree = 0;
-                self.state = State::Text;
+                self.state = Base64State::Text;
             }
-            (b':', 1) if self.member == Member::Colon => self.member = Member::Value,
-            (b',', 1) => self.member = Member::Key,
+            (b':', 1) if self.member == MemberPosition::Colon => {
+                self.member = MemberPosition::Value
+            }
+            (b',', 1) => self.member = MemberPosition::Key,
             (b'{' | b'[', _) => {
                 // Only an object has members.
-                self.member =
-                    if self.depth == 0 && byte == b'{' { Member::Key } else { Member::Other };
+                self.member = if self.depth == 0 && byte == b'{' {
+                    MemberPosition::Key
+                } else {
+                    MemberPosition::Other
+                };
                 self.depth = self.depth.saturating_add(1);
             }
-            (b'}' | b']', 0 | 1) => self.state = State::Over(Found::Absent),
+            (b'}' | b']', 0 | 1) => self.state = Base64State::Over(Base64Outcome::Absent),
             (b'}' | b']', _) => self.depth -= 1,
-            (_, 1) => self.member = Member::Other,
+            (_, 1) => self.member = MemberPosition::Other,
             _ => {}
         }
     }
@@ -143,17 +152,18 @@ impl Base64Member {
         }
         match rest.split_first() {
             Some((b'"', rest)) => {
-                self.state = State::Outside;
+                self.state = Base64State::Outside;
                 if self.depth == 1 {
-                    let wanted = self.member == Member::Key && self.agree == MEMBER.len();
-                    self.member = if wanted { Member::Colon } else { Member::Other };
+                    let wanted = self.member == MemberPosition::Key && self.agree == MEMBER.len();
+                    self.member =
+                        if wanted { MemberPosition::Colon } else { MemberPosition::Other };
                 }
                 rest
             }
             Some((_, rest)) => {
                 // The wanted key needs no escape.
                 self.agree = MEMBER.len() + 1;
-                self.state = State::Escape;
+                self.state = Base64State::Escape;
                 rest
             }
             None => rest,
@@ -169,38 +179,38 @@ impl Base64Member {
             let Some(slot) = decoded.get_mut(length) else { break };
             rest = behind;
             let letter = match (self.state, byte) {
-                (State::Value, b'"') => {
+                (Base64State::Value, b'"') => {
                     self.end_value();
                     break;
                 }
-                (State::Value, b'\\') => {
-                    self.state = State::ValueEscape;
+                (Base64State::Value, b'\\') => {
+                    self.state = Base64State::ValueEscape;
                     continue;
                 }
-                (State::ValueEscape, b'u') => {
-                    self.state = State::Unicode(0, 0);
+                (Base64State::ValueEscape, b'u') => {
+                    self.state = Base64State::Unicode(0, 0);
                     continue;
                 }
-                (State::ValueEscape, b'n' | b'r') => b'\n',
-                (State::ValueEscape, b'/') => b'/',
-                (State::ValueEscape, _) => 0,
-                (State::Unicode(seen, code), _) => {
+                (Base64State::ValueEscape, b'n' | b'r') => b'\n',
+                (Base64State::ValueEscape, b'/') => b'/',
+                (Base64State::ValueEscape, _) => 0,
+                (Base64State::Unicode(seen, code), _) => {
                     let digit = char::from(byte).to_digit(16).unwrap_or(u32::from(u16::MAX));
                     let code = code.saturating_mul(16).saturating_add(digit);
                     if seen < 3 {
-                        self.state = State::Unicode(seen + 1, code);
+                        self.state = Base64State::Unicode(seen + 1, code);
                         continue;
                     }
                     u8::try_from(code).unwrap_or_default()
                 }
                 _ => byte,
             };
-            self.state = State::Value;
+            self.state = Base64State::Value;
             if let Some(byte) = self.letter(letter) {
                 *slot = byte;
                 length += 1;
             }
-            if self.state != State::Value {
+            if self.state != Base64State::Value {
                 break;
             }
         }
@@ -225,12 +235,12 @@ impl Base64Member {
             // Some encoders break lines.
             b'\n' => return None,
             _ => {
-                self.state = State::Over(Found::Broken);
+                self.state = Base64State::Over(Base64Outcome::Broken);
                 return None;
             }
         };
         if self.padded {
-            self.state = State::Over(Found::Broken);
+            self.state = Base64State::Over(Base64Outcome::Broken);
             return None;
         }
         self.bits = self.bits << 6 | u32::from(bits);
@@ -247,7 +257,8 @@ impl Base64Member {
     fn end_value(&mut self) {
         // Six bits over are a letter of which nothing can be made, and others are padding only if zero.
         let whole = self.held < 6 && self.bits == 0;
-        self.state = State::Over(if whole { Found::Whole } else { Found::Broken });
+        self.state =
+            Base64State::Over(if whole { Base64Outcome::Complete } else { Base64Outcome::Broken });
     }
 }
 

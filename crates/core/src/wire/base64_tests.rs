@@ -1,12 +1,12 @@
-use super::super::messages::*;
+use super::super::test_messages::*;
 use super::*;
 use proptest::prelude::*;
 
-fn decode(pieces: &[&[u8]]) -> (Found, Vec<u8>) {
+fn decode(pieces: &[&[u8]]) -> (Base64Outcome, Vec<u8>) {
     let (mut member, mut decoded) = (Base64Member::default(), Vec::new());
     // What came before must not matter.
     member.push(b"{\"bytes\":\"QQ", &mut |_| {});
-    assert_eq!(member.end(), Found::Broken);
+    assert_eq!(member.end(), Base64Outcome::Broken);
     for piece in pieces {
         member.push(piece, &mut |part| decoded.extend_from_slice(part));
     }
@@ -35,7 +35,7 @@ fn table() {
         (r#"{"bytes":"Zm9v\nYmFy\r\n"}"#, "foobar"),
     ];
     for (object, expected) in whole {
-        let expected = (Found::Whole, expected.as_bytes().to_vec());
+        let expected = (Base64Outcome::Complete, expected.as_bytes().to_vec());
         assert_eq!(decode(&[object.as_bytes()]), expected, "{object}");
     }
     let absent = [
@@ -54,7 +54,7 @@ fn table() {
         "\"bytes\":\"QQ==\"",
     ];
     for object in absent {
-        assert_eq!(decode(&[object.as_bytes()]), (Found::Absent, vec![]), "{object}");
+        assert_eq!(decode(&[object.as_bytes()]), (Base64Outcome::Absent, vec![]), "{object}");
     }
     let broken = [
         (r#"{"bytes":"Zm9v"#, "foo"),
@@ -69,23 +69,25 @@ fn table() {
         (r#"{"bytes":"Zm9v\tbtA"}"#, "foo"),
     ];
     for (object, expected) in broken {
-        let expected = (Found::Broken, expected.as_bytes().to_vec());
+        let expected = (Base64Outcome::Broken, expected.as_bytes().to_vec());
         assert_eq!(decode(&[object.as_bytes()]), expected, "{object}");
     }
 }
 
 #[test]
 fn the_recorded_chunks_hold_whole_documents() {
-    use crate::wire::Piece;
+    use crate::wire::FrameEvent;
     use crate::wire::aws_event_stream::AwsEventStreamFramer;
     let mut chunks = 0;
     for (id, body, _) in recorded("aws-eventstream") {
         let mut framer = AwsEventStreamFramer::default();
         let (mut member, mut document) = (Base64Member::default(), Vec::new());
         framer.push(&body, &mut |piece| match piece {
-            Piece::Data(data) => member.push(data, &mut |part| document.extend_from_slice(part)),
-            Piece::End { name: b"chunk" } if id.starts_with("bedrock-invoke") => {
-                assert_eq!(member.end(), Found::Whole, "{id}");
+            FrameEvent::Data(data) => {
+                member.push(data, &mut |part| document.extend_from_slice(part))
+            }
+            FrameEvent::End { name: b"chunk" } if id.starts_with("bedrock-invoke") => {
+                assert_eq!(member.end(), Base64Outcome::Complete, "{id}");
                 serde_json::from_slice::<serde_json::Value>(&std::mem::take(&mut document))
                     .unwrap_or_else(|error| panic!("{id}: {error}"));
                 chunks += 1;
@@ -116,7 +118,7 @@ proptest! {
     ) {
         prop_assume!(!before.contains("\"bytes\":"));
         let object = format!("{{{before}\"bytes\":\"{}\"}}", encode(&bytes)).into_bytes();
-        let expected = (Found::Whole, bytes);
+        let expected = (Base64Outcome::Complete, bytes);
         prop_assert_eq!(&decode(&cut(&object, &cuts)), &expected);
         prop_assert_eq!(&decode(&object.chunks(1).collect::<Vec<_>>()), &expected);
     }

@@ -9,7 +9,7 @@ const MAX_TRAILERS: usize = 64 * 1024;
 
 /// What comes next in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum ChunkStep {
     /// This many bytes are data.
     Data(usize),
     /// All bytes were framing, and there is more to come.
@@ -32,7 +32,7 @@ pub enum ChunkError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChunkedState {
     /// At a chunk's size; whether a digit of it was seen.
     Size(bool),
     /// Blanks between the size and what follows it.
@@ -53,33 +53,33 @@ enum State {
 
 /// Finds the data in a chunked body, in any split.
 #[derive(Debug)]
-pub struct Chunked {
-    state: State,
+pub struct ChunkedDecoder {
+    state: ChunkedState,
     /// What is left of the current chunk, once its size is read.
     left: u64,
     extensions: usize,
     trailers: Vec<u8>,
 }
 
-impl Default for Chunked {
+impl Default for ChunkedDecoder {
     fn default() -> Self {
-        Self { state: State::Size(false), left: 0, extensions: 0, trailers: Vec::new() }
+        Self { state: ChunkedState::Size(false), left: 0, extensions: 0, trailers: Vec::new() }
     }
 }
 
-impl Chunked {
+impl ChunkedDecoder {
     /// Looks at the next bytes of the body: how many of them are framing, and what follows those. Data
     /// counts as taken, and must not be shown again.
     ///
     /// # Errors
     /// If this is no chunked coding.
-    pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, Step), ChunkError> {
+    pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, ChunkStep), ChunkError> {
         let mut rest = bytes;
         while let Some((&byte, behind)) = rest.split_first() {
             let at = bytes.len() - rest.len();
             match self.state {
-                State::Data => return Ok((at, Step::Data(self.take(rest.len())))),
-                State::Over => return Ok((at, Step::End)),
+                ChunkedState::Data => return Ok((at, ChunkStep::Data(self.take(rest.len())))),
+                ChunkedState::Over => return Ok((at, ChunkStep::End)),
                 _ => {}
             }
             rest = match self.plain_framing(rest) {
@@ -90,7 +90,7 @@ impl Chunked {
                 }
             };
         }
-        let step = if self.state == State::Over { Step::End } else { Step::More };
+        let step = if self.state == ChunkedState::Over { ChunkStep::End } else { ChunkStep::More };
         Ok((bytes.len(), step))
     }
 
@@ -103,7 +103,7 @@ impl Chunked {
         let taken = usize::try_from(self.left).map_or(most, |left| left.min(most));
         self.left -= taken as u64;
         if self.left == 0 {
-            self.state = State::DataCr;
+            self.state = ChunkedState::DataCr;
         }
         taken
     }
@@ -112,14 +112,14 @@ impl Chunked {
     /// what follows it.
     fn plain_framing<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         match self.state {
-            State::Size(false) => {
+            ChunkedState::Size(false) => {
                 let (size, behind) = plain_size(bytes)?;
-                (self.state, self.left) = (State::Data, size);
+                (self.state, self.left) = (ChunkedState::Data, size);
                 Some(behind)
             }
-            State::DataCr => {
+            ChunkedState::DataCr => {
                 let behind = bytes.strip_prefix(b"\r\n")?;
-                self.state = State::Size(false);
+                self.state = ChunkedState::Size(false);
                 Some(behind)
             }
             _ => None,
@@ -128,36 +128,40 @@ impl Chunked {
 
     fn framing(&mut self, byte: u8) -> Result<(), ChunkError> {
         self.state = match (self.state, byte) {
-            (State::Size(_), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+            (ChunkedState::Size(_), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 let left = self.left.checked_mul(16).ok_or(ChunkError::Size)?;
                 self.left = left + u64::from(digit);
-                State::Size(true)
+                ChunkedState::Size(true)
             }
-            (State::Size(true) | State::Blank, b' ' | b'\t') => State::Blank,
-            (State::Size(true) | State::Blank, b';') => State::Extension,
-            (State::Size(true) | State::Blank | State::Extension, b'\r') => State::SizeLf,
-            (State::Extension, byte) if byte != b'\n' => {
+            (ChunkedState::Size(true) | ChunkedState::Blank, b' ' | b'\t') => ChunkedState::Blank,
+            (ChunkedState::Size(true) | ChunkedState::Blank, b';') => ChunkedState::Extension,
+            (ChunkedState::Size(true) | ChunkedState::Blank | ChunkedState::Extension, b'\r') => {
+                ChunkedState::SizeLf
+            }
+            (ChunkedState::Extension, byte) if byte != b'\n' => {
                 self.extensions += 1;
                 if self.extensions > MAX_EXTENSIONS {
                     return Err(ChunkError::Extensions);
                 }
-                State::Extension
+                ChunkedState::Extension
             }
-            (State::SizeLf, b'\n') if self.left == 0 => State::LastLine,
-            (State::SizeLf, b'\n') => State::Data,
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size(false),
-            (State::LastLine, b'\r') => State::LastLf,
-            (State::LastLf, b'\n') => State::Over,
-            (State::LastLine | State::Trailer, byte) => {
+            (ChunkedState::SizeLf, b'\n') if self.left == 0 => ChunkedState::LastLine,
+            (ChunkedState::SizeLf, b'\n') => ChunkedState::Data,
+            (ChunkedState::DataCr, b'\r') => ChunkedState::DataLf,
+            (ChunkedState::DataLf, b'\n') => ChunkedState::Size(false),
+            (ChunkedState::LastLine, b'\r') => ChunkedState::LastLf,
+            (ChunkedState::LastLf, b'\n') => ChunkedState::Over,
+            (ChunkedState::LastLine | ChunkedState::Trailer, byte) => {
                 if self.trailers.len() == MAX_TRAILERS {
                     return Err(ChunkError::Trailers);
                 }
                 self.trailers.push(byte);
-                if byte == b'\n' { State::LastLine } else { State::Trailer }
+                if byte == b'\n' { ChunkedState::LastLine } else { ChunkedState::Trailer }
             }
-            (State::DataCr | State::DataLf | State::LastLf, _) => return Err(ChunkError::LineEnd),
+            (ChunkedState::DataCr | ChunkedState::DataLf | ChunkedState::LastLf, _) => {
+                return Err(ChunkError::LineEnd);
+            }
             _ => return Err(ChunkError::Size),
         };
         Ok(())
@@ -186,11 +190,11 @@ mod tests {
     use proptest::prelude::*;
 
     /// Data, trailers, and the bytes left behind the end.
-    type Decoded = (Vec<u8>, Vec<u8>, Option<usize>);
+    type DecodedBody = (Vec<u8>, Vec<u8>, Option<usize>);
 
     /// Decodes `body`, cut at these places.
-    fn decode(body: &[u8], cuts: &[usize]) -> Result<Decoded, ChunkError> {
-        let mut chunked = Chunked::default();
+    fn decode(body: &[u8], cuts: &[usize]) -> Result<DecodedBody, ChunkError> {
+        let mut chunked = ChunkedDecoder::default();
         let mut data = Vec::new();
         let mut from = 0;
         for to in cuts.iter().copied().chain([body.len()]) {
@@ -199,12 +203,12 @@ mod tests {
                 let (framing, step) = chunked.next(bytes)?;
                 bytes = &bytes[framing..];
                 match step {
-                    Step::Data(length) => {
+                    ChunkStep::Data(length) => {
                         data.extend_from_slice(&bytes[..length]);
                         bytes = &bytes[length..];
                     }
-                    Step::More => break,
-                    Step::End => {
+                    ChunkStep::More => break,
+                    ChunkStep::End => {
                         let left = bytes.len() + body.len() - to;
                         return Ok((data, chunked.trailers().to_vec(), Some(left)));
                     }

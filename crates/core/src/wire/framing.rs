@@ -1,8 +1,8 @@
 //! Which framing a body has, and the framer for it.
 
-use super::Piece;
+use super::FrameEvent;
 use super::aws_event_stream::AwsEventStreamFramer;
-use super::base64::{Base64Member, Found};
+use super::base64::{Base64Member, Base64Outcome};
 use super::json_array::JsonArrayFramer;
 use super::length_prefixed::LengthPrefixedFramer;
 use super::lines::LineFramer;
@@ -32,7 +32,7 @@ pub enum Framing {
     /// Amazon's binary event stream.
     AwsEventStream,
     /// The same, each payload an object whose member `bytes` holds the data in base64.
-    AwsChunks,
+    AwsBase64,
     /// gRPC's messages.
     LengthPrefixed,
     /// One JSON document: one event.
@@ -41,30 +41,30 @@ pub enum Framing {
 
 impl Framing {
     /// The framing that a `Content-Type` announces, if it is one that is read. One that says nothing (none
-    /// at all, `text/plain`, `application/octet-stream`) is [`Announced::Nothing`].
-    pub fn announced(content_type: &[u8]) -> Announced {
+    /// at all, `text/plain`, `application/octet-stream`) is [`DeclaredFraming::Unspecified`].
+    pub fn from_content_type(content_type: &[u8]) -> DeclaredFraming {
         let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
         if is("text/event-stream") {
-            Announced::Framing(Self::Sse)
+            DeclaredFraming::Known(Self::Sse)
         } else if is("application/vnd.amazon.eventstream") {
-            Announced::Framing(Self::AwsEventStream)
+            DeclaredFraming::Known(Self::AwsEventStream)
         } else if is("application/grpc") || is("application/grpc+proto") {
-            Announced::Framing(Self::LengthPrefixed)
+            DeclaredFraming::Known(Self::LengthPrefixed)
         } else if LINES.iter().any(|name| is(name)) {
-            Announced::Framing(Self::Lines)
+            DeclaredFraming::Known(Self::Lines)
         } else if is("application/json") || kind.to_ascii_lowercase().ends_with(b"+json") {
-            Announced::Framing(Self::Document)
+            DeclaredFraming::Known(Self::Document)
         } else if kind.is_empty() || is("text/plain") || is("application/octet-stream") {
-            Announced::Nothing
+            DeclaredFraming::Unspecified
         } else {
-            Announced::Foreign
+            DeclaredFraming::Unsupported
         }
     }
 
     /// The framing that the first bytes of a body show; `None` if they show none. `json` is how JSON is
     /// framed that may be a stream.
-    pub fn shown(first: u8, json: Self) -> Option<Self> {
+    pub fn detect(first: u8, json: Self) -> Option<Self> {
         match first {
             b'{' | b'[' => Some(json),
             // Fields and comments of SSE, and the byte order mark.
@@ -78,17 +78,19 @@ impl Framing {
 
 /// What a `Content-Type` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announced {
-    Framing(Framing),
-    Nothing,
+pub enum DeclaredFraming {
+    /// One of the framings that are read.
+    Known(Framing),
+    /// No type, or a generic one that any framing may have.
+    Unspecified,
     /// A type that is not read.
-    Foreign,
+    Unsupported,
 }
 
-impl Announced {
+impl DeclaredFraming {
     /// Whether the body is a stream of events for certain.
     pub fn is_stream(self) -> bool {
-        matches!(self, Self::Framing(framing) if framing != Framing::Document)
+        matches!(self, Self::Known(framing) if framing != Framing::Document)
     }
 }
 
@@ -100,7 +102,7 @@ pub enum Framer {
     JsonArray(JsonArrayFramer),
     // Boxed, since it is large and rare.
     AwsEventStream(Box<AwsEventStreamFramer>),
-    AwsChunks(Box<AwsEventStreamFramer>, Base64Member),
+    AwsBase64(Box<AwsEventStreamFramer>, Base64Member),
     LengthPrefixed(LengthPrefixedFramer),
     /// One direction of a connection that has switched to WebSocket.
     WebSocket(Box<WebSocketFramer>),
@@ -117,7 +119,7 @@ impl Framer {
             Framing::Lines => Self::Lines(LineFramer::default()),
             Framing::JsonArray => Self::JsonArray(JsonArrayFramer::default()),
             Framing::AwsEventStream => Self::AwsEventStream(Box::default()),
-            Framing::AwsChunks => Self::AwsChunks(Box::default(), Base64Member::default()),
+            Framing::AwsBase64 => Self::AwsBase64(Box::default(), Base64Member::default()),
             Framing::LengthPrefixed => Self::LengthPrefixed(LengthPrefixedFramer::default()),
             Framing::Document => Self::Document { has_data: false },
         }
@@ -129,36 +131,36 @@ impl Framer {
     }
 
     /// Frames the next bytes of the body.
-    pub fn push(&mut self, bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         match self {
             Self::Sse(framer) => framer.push(bytes, sink),
             Self::Lines(framer) => framer.push(bytes, sink),
             Self::JsonArray(framer) => framer.push(bytes, sink),
             Self::AwsEventStream(framer) => framer.push(bytes, sink),
-            Self::AwsChunks(framer, chunk) => {
+            Self::AwsBase64(framer, chunk) => {
                 framer.push(bytes, &mut |piece| unwrap(chunk, piece, sink));
             }
             Self::LengthPrefixed(framer) => framer.push(bytes, sink),
             Self::WebSocket(framer) => framer.push(bytes, sink),
             Self::Document { has_data } => {
                 *has_data |= !bytes.is_empty();
-                sink(Piece::Data(bytes));
+                sink(FrameEvent::Data(bytes));
             }
         }
     }
 
     /// The body has ended.
-    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         match self {
             Self::Sse(framer) => framer.end(sink),
             Self::Lines(framer) => framer.end(sink),
             Self::JsonArray(framer) => framer.end(sink),
-            Self::AwsEventStream(framer) | Self::AwsChunks(framer, _) => framer.end(sink),
+            Self::AwsEventStream(framer) | Self::AwsBase64(framer, _) => framer.end(sink),
             Self::LengthPrefixed(framer) => framer.end(sink),
             Self::WebSocket(framer) => framer.end(sink),
             Self::Document { has_data } => {
                 if std::mem::take(has_data) {
-                    sink(Piece::End { name: b"" });
+                    sink(FrameEvent::End { name: b"" });
                 }
             }
         }
@@ -167,13 +169,13 @@ impl Framer {
 
 /// Tells the data inside of the payloads in place of the payloads. One that holds none (an exception, a
 /// trace) is a message without data.
-fn unwrap(chunk: &mut Base64Member, piece: Piece<'_>, sink: &mut impl FnMut(Piece<'_>)) {
+fn unwrap(chunk: &mut Base64Member, piece: FrameEvent<'_>, sink: &mut impl FnMut(FrameEvent<'_>)) {
     match piece {
-        Piece::Data(payload) => chunk.push(payload, &mut |data| sink(Piece::Data(data))),
-        Piece::ErrorField => sink(piece),
-        Piece::End { .. } if chunk.end() == Found::Broken => sink(Piece::Broken),
-        Piece::End { .. } => sink(piece),
-        Piece::Broken => {
+        FrameEvent::Data(payload) => chunk.push(payload, &mut |data| sink(FrameEvent::Data(data))),
+        FrameEvent::ErrorField => sink(piece),
+        FrameEvent::End { .. } if chunk.end() == Base64Outcome::Broken => sink(FrameEvent::Broken),
+        FrameEvent::End { .. } => sink(piece),
+        FrameEvent::Broken => {
             chunk.end();
             sink(piece);
         }

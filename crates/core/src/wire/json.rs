@@ -1,22 +1,22 @@
 //! Picks wanted values out of a JSON document that arrives in pieces.
 //!
-//! A [`Node`] tree, usually a `static`, names the paths that matter. The scanner walks the document
+//! A [`JsonNode`] tree, usually a `static`, names the paths that matter. The scanner walks the document
 //! once, keeps a state of a few hundred bytes whatever the document's size, and reports the wanted
 //! values; all else is stepped over. Where a member of an object lies in one piece, one step takes it
 //! whole; where a piece ends within, the state says how to go on. It checks the grammar as far as that
 //! walk needs it: brackets, commas, colons and strings must be right, the inside of numbers and
 //! literals that nobody wants is not looked at (Python's `NaN` and `-Infinity` pass).
 
+pub(super) mod scan;
 mod text;
 
-use super::mark;
 use super::utf8::ScalarCount;
 
-pub use super::shape::{Malformed, Node, Strings, Token};
+pub use super::shape::{JsonNode, ScanError, ScanEvent, Strings};
 
 /// Longest text that is kept of one string.
 pub const MAX_TEXT: usize = 4096;
-/// Deepest nesting that is followed; deeper documents are reported as [`Malformed::TooDeep`].
+/// Deepest nesting that is followed; deeper documents are reported as [`ScanError::TooDeep`].
 const MAX_DEPTH: usize = 128;
 /// Longest wanted path.
 const MAX_PATH: usize = 12;
@@ -24,7 +24,7 @@ const MAX_PATH: usize = 12;
 const MAX_WORD: usize = 40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum JsonState {
     Value,
     ValueOrEnd,
     KeyOrEnd,
@@ -39,28 +39,28 @@ enum State {
     InUnicode(u8),
     InLiteral,
     Done,
-    Failed(Malformed),
+    Failed(ScanError),
 }
 
 /// Where in a document the scanner is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position<T: Copy + 'static> {
-    state: State,
+    state: JsonState,
     /// One bit per open container: set for objects.
     objects: u128,
     depth: usize,
     /// How deep the inside of a container is that is counted as a whole; 0 outside of any.
     raw_depth: usize,
     /// The nodes of the open containers, as deep as any is wanted.
-    path: [Option<&'static Node<T>>; MAX_PATH],
+    path: [Option<&'static JsonNode<T>>; MAX_PATH],
     /// The node of the value that comes next or is being read.
-    node: Option<&'static Node<T>>,
+    node: Option<&'static JsonNode<T>>,
 }
 
 impl<T: Copy + 'static> PartialEq for Position<T> {
     /// Nodes are the same if they are the same place of the tree.
     fn eq(&self, other: &Self) -> bool {
-        let node = |node: Option<&'static Node<T>>| node.map(std::ptr::from_ref);
+        let node = |node: Option<&'static JsonNode<T>>| node.map(std::ptr::from_ref);
         let Self { state, objects, depth, raw_depth, .. } = *self;
         (state, objects, depth, raw_depth)
             == (other.state, other.objects, other.depth, other.raw_depth)
@@ -71,8 +71,8 @@ impl<T: Copy + 'static> PartialEq for Position<T> {
 
 /// The scanner of one document after another.
 #[derive(Debug)]
-pub struct Scanner<T: Copy + 'static> {
-    root: &'static Node<T>,
+pub struct JsonScanner<T: Copy + 'static> {
+    root: &'static JsonNode<T>,
     at: Position<T>,
     /// The current key, number or literal, as far as it came in pieces that are gone.
     word: [u8; MAX_WORD],
@@ -87,9 +87,9 @@ pub struct Scanner<T: Copy + 'static> {
 }
 
 impl<T: Copy + 'static> Position<T> {
-    fn start(root: &'static Node<T>) -> Self {
+    fn start(root: &'static JsonNode<T>) -> Self {
         Self {
-            state: State::Value,
+            state: JsonState::Value,
             objects: 0,
             depth: 0,
             raw_depth: 0,
@@ -100,13 +100,13 @@ impl<T: Copy + 'static> Position<T> {
 
     /// Whether the document is complete here.
     pub(super) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == JsonState::Done
     }
 }
 
-impl<T: Copy + 'static> Scanner<T> {
+impl<T: Copy + 'static> JsonScanner<T> {
     /// A scanner for documents of this shape.
-    pub fn new(root: &'static Node<T>) -> Self {
+    pub fn new(root: &'static JsonNode<T>) -> Self {
         Self {
             root,
             at: Position::start(root),
@@ -121,13 +121,13 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     /// The next document has this shape. To be told between two documents.
-    pub fn begin(&mut self, root: &'static Node<T>) {
+    pub fn begin(&mut self, root: &'static JsonNode<T>) {
         self.root = root;
         self.at = Position::start(root);
     }
 
     /// Scans the next bytes of the document.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         while !bytes.is_empty() {
             bytes = self.advance(bytes, sink);
         }
@@ -138,7 +138,7 @@ impl<T: Copy + 'static> Scanner<T> {
     pub(super) fn push_until_text<'a>(
         &mut self,
         mut bytes: &'a [u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         while !bytes.is_empty() && !self.is_in_text() {
             bytes = self.advance(bytes, sink);
@@ -148,8 +148,8 @@ impl<T: Copy + 'static> Scanner<T> {
 
     /// Whether the scanner is at the first byte of a wanted string that changes from document to document.
     pub(super) fn is_in_text(&self) -> bool {
-        let changes = |node: &Node<T>| node.strings == Strings::Counted;
-        self.at.state == State::InString && self.at.node.is_some_and(changes)
+        let changes = |node: &JsonNode<T>| node.strings == Strings::Counted;
+        self.at.state == JsonState::InString && self.at.node.is_some_and(changes)
     }
 
     pub(super) fn position(&self) -> &Position<T> {
@@ -166,18 +166,24 @@ impl<T: Copy + 'static> Scanner<T> {
     /// behind its last quote. Each state's function ends with the call of another or with what it gives, so
     /// that a step is a few jumps.
     #[inline(always)]
-    fn advance<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(T, Token<'_>)) -> &'a [u8] {
+    fn advance<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
+    ) -> &'a [u8] {
         match self.at.state {
-            State::Value | State::ValueOrEnd => self.push_value(bytes, sink),
-            State::Key | State::KeyOrEnd => self.push_key_or_end(bytes, sink),
-            State::InKey => self.push_key(bytes, sink),
-            State::InKeyEscape => self.push_key_escape(bytes),
-            State::Colon => self.push_colon(bytes, sink),
-            State::AfterValue => self.push_after_value(bytes, sink),
-            State::InString | State::InEscape | State::InUnicode(_) => self.push_text(bytes, sink),
-            State::InLiteral => self.push_literal(bytes, sink),
-            State::Done => self.push_blanks(bytes),
-            State::Failed(_) => &[],
+            JsonState::Value | JsonState::ValueOrEnd => self.push_value(bytes, sink),
+            JsonState::Key | JsonState::KeyOrEnd => self.push_key_or_end(bytes, sink),
+            JsonState::InKey => self.push_key(bytes, sink),
+            JsonState::InKeyEscape => self.push_key_escape(bytes),
+            JsonState::Colon => self.push_colon(bytes, sink),
+            JsonState::AfterValue => self.push_after_value(bytes, sink),
+            JsonState::InString | JsonState::InEscape | JsonState::InUnicode(_) => {
+                self.push_text(bytes, sink)
+            }
+            JsonState::InLiteral => self.push_literal(bytes, sink),
+            JsonState::Done => self.push_blanks(bytes),
+            JsonState::Failed(_) => &[],
         }
     }
 
@@ -185,15 +191,15 @@ impl<T: Copy + 'static> Scanner<T> {
     ///
     /// # Errors
     /// Says why the document could not be scanned; what was reported before that stands.
-    pub fn end(&mut self, sink: &mut impl FnMut(T, Token<'_>)) -> Result<(), Malformed> {
-        if self.at.state == State::InLiteral && self.at.depth == 0 {
+    pub fn end(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) -> Result<(), ScanError> {
+        if self.at.state == JsonState::InLiteral && self.at.depth == 0 {
             self.end_literal(&[], sink);
         }
         let state = std::mem::replace(&mut self.at, Position::start(self.root)).state;
         match state {
-            State::Done => Ok(()),
-            State::Failed(why) => Err(why),
-            _ => Err(Malformed::Incomplete),
+            JsonState::Done => Ok(()),
+            JsonState::Failed(why) => Err(why),
+            _ => Err(ScanError::Incomplete),
         }
     }
 
@@ -202,16 +208,20 @@ impl<T: Copy + 'static> Scanner<T> {
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         let end = bytes.iter().position(|byte| !is_blank(byte)).unwrap_or(bytes.len());
         if end == 0 {
-            self.at.state = State::Failed(Malformed::Syntax);
+            self.at.state = JsonState::Failed(ScanError::Syntax);
         }
         bytes.split_at(end).1
     }
 
-    fn push_value<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(T, Token<'_>)) -> &'a [u8] {
+    fn push_value<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
+    ) -> &'a [u8] {
         let Some((byte, rest)) = bytes.split_first() else { return bytes };
         match byte {
             b'"' => {
-                self.at.state = State::InString;
+                self.at.state = JsonState::InString;
                 if !self.is_counted() {
                     return self.push_text(rest, sink);
                 }
@@ -220,11 +230,11 @@ impl<T: Copy + 'static> Scanner<T> {
             b'{' => return self.open(true, rest, sink),
             b'[' => return self.open(false, rest, sink),
             b'-' | b'+' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                self.at.state = State::InLiteral;
+                self.at.state = JsonState::InLiteral;
                 self.word_len = 0;
                 return self.push_literal(bytes, sink);
             }
-            b']' if self.at.state == State::ValueOrEnd => return self.close(rest, sink),
+            b']' if self.at.state == JsonState::ValueOrEnd => return self.close(rest, sink),
             _ => return self.push_blanks(bytes),
         }
         rest
@@ -233,18 +243,18 @@ impl<T: Copy + 'static> Scanner<T> {
     fn push_after_value<'a>(
         &mut self,
         bytes: &'a [u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         let Some((byte, rest)) = bytes.split_first() else { return bytes };
         match byte {
             b',' if self.in_object() => {
                 self.raw_chars += 1;
-                self.at.state = State::Key;
+                self.at.state = JsonState::Key;
                 if let [b'"', ..] = rest { self.push_key_or_end(rest, sink) } else { rest }
             }
             b',' => {
                 self.raw_chars += 1;
-                self.at.state = State::Value;
+                self.at.state = JsonState::Value;
                 self.at.node = self.container().and_then(|node| node.items);
                 rest
             }
@@ -257,7 +267,7 @@ impl<T: Copy + 'static> Scanner<T> {
     fn push_key_or_end<'a>(
         &mut self,
         bytes: &'a [u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         let Some((byte, rest)) = bytes.split_first() else { return bytes };
         match byte {
@@ -266,16 +276,20 @@ impl<T: Copy + 'static> Scanner<T> {
                 if self.at.raw_depth > 0 {
                     self.begin_string();
                 }
-                self.at.state = State::InKey;
+                self.at.state = JsonState::InKey;
                 self.push_key(rest, sink)
             }
-            b'}' if self.at.state == State::KeyOrEnd => self.close(rest, sink),
+            b'}' if self.at.state == JsonState::KeyOrEnd => self.close(rest, sink),
             _ => self.push_blanks(bytes),
         }
     }
 
-    fn push_key<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(T, Token<'_>)) -> &'a [u8] {
-        let (part, rest) = bytes.split_at(mark::plain(bytes));
+    fn push_key<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
+    ) -> &'a [u8] {
+        let (part, rest) = bytes.split_at(scan::plain_len(bytes));
         let wanted = self.container().map_or(&[][..], |node| node.keys);
         if wanted.is_empty() && self.at.raw_depth > 0 {
             self.count.push(part);
@@ -288,12 +302,12 @@ impl<T: Copy + 'static> Scanner<T> {
                 if self.at.raw_depth > 0 {
                     self.raw_chars += self.count.chars() + 2;
                 }
-                self.at.state = State::Colon;
+                self.at.state = JsonState::Colon;
                 // It follows at once, as a rule.
                 if let [b':', ..] = rest { self.push_colon(rest, sink) } else { rest }
             }
             Some((_, rest)) => {
-                self.at.state = State::InKeyEscape;
+                self.at.state = JsonState::InKeyEscape;
                 rest
             }
             None => {
@@ -307,14 +321,18 @@ impl<T: Copy + 'static> Scanner<T> {
         // A wanted key written with escapes is not recognised: no server does that.
         self.word_len = MAX_WORD + 1;
         self.raw_chars += 2;
-        self.at.state = State::InKey;
+        self.at.state = JsonState::InKey;
         bytes.split_first().map_or(bytes, |(_, rest)| rest)
     }
 
-    fn push_colon<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(T, Token<'_>)) -> &'a [u8] {
+    fn push_colon<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
+    ) -> &'a [u8] {
         let Some(rest) = bytes.strip_prefix(b":") else { return self.push_blanks(bytes) };
         self.raw_chars += 1;
-        self.at.state = State::Value;
+        self.at.state = JsonState::Value;
         self.push_value(rest, sink)
     }
 
@@ -335,14 +353,14 @@ impl<T: Copy + 'static> Scanner<T> {
         &mut self,
         object: bool,
         rest: &'a [u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         if self.at.depth == MAX_DEPTH {
-            self.at.state = State::Failed(Malformed::TooDeep);
+            self.at.state = JsonState::Failed(ScanError::TooDeep);
             return rest;
         }
         if let Some(node) = self.at.node {
-            node.tell(Token::Open, sink);
+            node.tell(ScanEvent::Open, sink);
         }
         if let Some(slot) = self.at.path.get_mut(self.at.depth) {
             *slot = self.at.node;
@@ -356,23 +374,23 @@ impl<T: Copy + 'static> Scanner<T> {
             self.raw_chars = 1;
         }
         if object {
-            self.at.state = State::KeyOrEnd;
+            self.at.state = JsonState::KeyOrEnd;
         } else {
-            self.at.state = State::ValueOrEnd;
+            self.at.state = JsonState::ValueOrEnd;
             self.at.node = self.container().and_then(|node| node.items);
         }
         rest
     }
 
     #[inline(never)]
-    fn close<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(T, Token<'_>)) -> &'a [u8] {
+    fn close<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(T, ScanEvent<'_>)) -> &'a [u8] {
         self.raw_chars += 1;
         if let Some(node) = self.container() {
             if self.at.raw_depth == self.at.depth {
                 self.at.raw_depth = 0;
-                node.tell(Token::Raw { chars: self.raw_chars }, sink);
+                node.tell(ScanEvent::Raw { chars: self.raw_chars }, sink);
             }
-            node.tell(Token::Close, sink);
+            node.tell(ScanEvent::Close, sink);
         }
         self.at.depth -= 1;
         self.at.objects >>= 1;
@@ -381,7 +399,7 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     fn end_value(&mut self) {
-        self.at.state = if self.at.depth == 0 { State::Done } else { State::AfterValue };
+        self.at.state = if self.at.depth == 0 { JsonState::Done } else { JsonState::AfterValue };
     }
 
     fn in_object(&self) -> bool {
@@ -389,7 +407,7 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     /// The node of the innermost open container.
-    fn container(&self) -> Option<&'static Node<T>> {
+    fn container(&self) -> Option<&'static JsonNode<T>> {
         self.at.path.get(self.at.depth.checked_sub(1)?).copied().flatten()
     }
 
@@ -415,7 +433,7 @@ impl<T: Copy + 'static> Scanner<T> {
     fn push_literal<'a>(
         &mut self,
         bytes: &'a [u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         let is_inside = |byte: &u8| LITERAL.get(usize::from(*byte)) == Some(&true);
         match bytes.iter().position(|byte| !is_inside(byte)) {
@@ -431,12 +449,12 @@ impl<T: Copy + 'static> Scanner<T> {
         }
     }
 
-    fn end_literal(&mut self, part: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+    fn end_literal(&mut self, part: &[u8], sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         self.end_value();
         self.raw_chars += (self.word_len + part.len()) as u64;
         if let Some(node) = self.at.node {
             // What is longer is no count.
-            let token = self.word(part).map_or(Token::Null, literal);
+            let token = self.word(part).map_or(ScanEvent::Null, literal);
             node.tell(token, sink);
         }
     }
@@ -455,18 +473,18 @@ const LITERAL: [bool; 256] = {
 };
 
 /// What a number or literal means.
-fn literal(word: &[u8]) -> Token<'static> {
+fn literal(word: &[u8]) -> ScanEvent<'static> {
     if let Some(number) = whole_number(word) {
-        return Token::Number(number);
+        return ScanEvent::Number(number);
     }
     match word {
-        b"null" => Token::Null,
-        b"true" => Token::Bool(true),
-        b"false" => Token::Bool(false),
+        b"null" => ScanEvent::Null,
+        b"true" => ScanEvent::Bool(true),
+        b"false" => ScanEvent::Bool(false),
         _ => match std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()) {
-            Some(number) if f64::is_finite(number) => Token::Number(number),
+            Some(number) if f64::is_finite(number) => ScanEvent::Number(number),
             // Python's NaN.
-            _ => Token::Null,
+            _ => ScanEvent::Null,
         },
     }
 }

@@ -5,10 +5,10 @@
 //! it is proper JSON is for its reader to say. An object in the array's place is one message: that is
 //! how a server tells an error.
 
-use super::piece::Piece;
+use super::frame_event::FrameEvent;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ArrayState {
     /// Before the array or the object: bytes of a byte order mark seen so far.
     Start(u8),
     /// In the array, between two elements.
@@ -30,7 +30,7 @@ const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 /// An incremental parser of one array.
 #[derive(Debug)]
 pub struct JsonArrayFramer {
-    state: State,
+    state: ArrayState,
     /// Brackets that are open within the element.
     depth: u64,
     /// The element is the document itself.
@@ -39,34 +39,39 @@ pub struct JsonArrayFramer {
 
 impl Default for JsonArrayFramer {
     fn default() -> Self {
-        Self { state: State::Start(0), depth: 0, lone: false }
+        Self { state: ArrayState::Start(0), depth: 0, lone: false }
     }
 }
 
 impl JsonArrayFramer {
     /// Parses the next bytes of the document.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match self.state {
-                State::Over => return,
-                State::Start(0 | 3) | State::Between if byte.is_ascii_whitespace() => rest,
-                State::Start(seen) => {
+                ArrayState::Over => return,
+                ArrayState::Start(0 | 3) | ArrayState::Between if byte.is_ascii_whitespace() => {
+                    rest
+                }
+                ArrayState::Start(seen) => {
                     self.start(seen, byte, sink);
                     if self.lone { bytes } else { rest }
                 }
-                State::Between => {
+                ArrayState::Between => {
                     if self.between(byte, sink) {
                         rest
                     } else {
                         bytes
                     }
                 }
-                State::Nested | State::Text { .. } | State::Escape { .. } | State::Scalar => {
+                ArrayState::Nested
+                | ArrayState::Text { .. }
+                | ArrayState::Escape { .. }
+                | ArrayState::Scalar => {
                     let (data, rest) = bytes.split_at(self.element(bytes));
                     if !data.is_empty() {
-                        sink(Piece::Data(data));
+                        sink(FrameEvent::Data(data));
                     }
-                    if self.state == State::Between {
+                    if self.state == ArrayState::Between {
                         self.end_element(sink);
                     }
                     rest
@@ -76,39 +81,41 @@ impl JsonArrayFramer {
     }
 
     /// The stream has ended: an element that is not complete is broken.
-    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
-        if !matches!(self.state, State::Start(_) | State::Between | State::Over) {
-            sink(Piece::Broken);
+    pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        if !matches!(self.state, ArrayState::Start(_) | ArrayState::Between | ArrayState::Over) {
+            sink(FrameEvent::Broken);
         }
-        self.state = State::Over;
+        self.state = ArrayState::Over;
     }
 
-    fn start(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(Piece<'_>)) {
+    fn start(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         match (seen, byte) {
-            (0 | 3, b'[') => self.state = State::Between,
+            (0 | 3, b'[') => self.state = ArrayState::Between,
             (0 | 3, b'{') => {
                 self.lone = true;
-                self.state = State::Nested;
+                self.state = ArrayState::Nested;
             }
-            _ if MARK.get(usize::from(seen)) == Some(&byte) => self.state = State::Start(seen + 1),
+            _ if MARK.get(usize::from(seen)) == Some(&byte) => {
+                self.state = ArrayState::Start(seen + 1)
+            }
             _ => self.fail(sink),
         }
     }
 
     /// Looks at a byte between two elements. Whether it is no part of one.
-    fn between(&mut self, byte: u8, sink: &mut impl FnMut(Piece<'_>)) -> bool {
+    fn between(&mut self, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) -> bool {
         match byte {
             b',' => return true,
-            b']' => self.state = State::Over,
+            b']' => self.state = ArrayState::Over,
             b'}' => self.fail(sink),
             b'{' | b'[' | b'"' => {
                 // The element's first byte is taken when its data is.
                 self.depth = 0;
-                self.state = State::Nested;
+                self.state = ArrayState::Nested;
                 return false;
             }
             _ => {
-                self.state = State::Scalar;
+                self.state = ArrayState::Scalar;
                 return false;
             }
         }
@@ -120,38 +127,38 @@ impl JsonArrayFramer {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let found = match self.state {
-                State::Nested => {
+                ArrayState::Nested => {
                     rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))
                 }
-                State::Text { .. } => memchr::memchr2(b'"', b'\\', rest),
-                State::Scalar => rest.iter().position(|byte| {
+                ArrayState::Text { .. } => memchr::memchr2(b'"', b'\\', rest),
+                ArrayState::Scalar => rest.iter().position(|byte| {
                     matches!(byte, b',' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')
                 }),
-                State::Escape { .. } => Some(0),
-                State::Start(_) | State::Between | State::Over => return at,
+                ArrayState::Escape { .. } => Some(0),
+                ArrayState::Start(_) | ArrayState::Between | ArrayState::Over => return at,
             };
             let Some(found) = found else { return bytes.len() };
             let Some(&byte) = rest.get(found) else { return bytes.len() };
             at += found;
             self.state = match (self.state, byte) {
-                (State::Scalar, _) => {
+                (ArrayState::Scalar, _) => {
                     // What ends a scalar is not of it.
-                    self.state = State::Between;
+                    self.state = ArrayState::Between;
                     return at;
                 }
-                (State::Nested, b'"') => State::Text { whole: self.depth == 0 },
-                (State::Nested, b'{' | b'[') => {
+                (ArrayState::Nested, b'"') => ArrayState::Text { whole: self.depth == 0 },
+                (ArrayState::Nested, b'{' | b'[') => {
                     self.depth = self.depth.saturating_add(1);
-                    State::Nested
+                    ArrayState::Nested
                 }
-                (State::Nested, _) => {
+                (ArrayState::Nested, _) => {
                     self.depth = self.depth.saturating_sub(1);
-                    if self.depth == 0 { State::Between } else { State::Nested }
+                    if self.depth == 0 { ArrayState::Between } else { ArrayState::Nested }
                 }
-                (State::Text { whole }, b'\\') => State::Escape { whole },
-                (State::Text { whole: true }, _) => State::Between,
-                (State::Text { whole: false }, _) => State::Nested,
-                (State::Escape { whole }, _) => State::Text { whole },
+                (ArrayState::Text { whole }, b'\\') => ArrayState::Escape { whole },
+                (ArrayState::Text { whole: true }, _) => ArrayState::Between,
+                (ArrayState::Text { whole: false }, _) => ArrayState::Nested,
+                (ArrayState::Escape { whole }, _) => ArrayState::Text { whole },
                 (state, _) => state,
             };
             at += 1;
@@ -159,28 +166,28 @@ impl JsonArrayFramer {
         bytes.len()
     }
 
-    fn end_element(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
-        sink(Piece::End { name: b"" });
+    fn end_element(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        sink(FrameEvent::End { name: b"" });
         if self.lone {
-            self.state = State::Over;
+            self.state = ArrayState::Over;
         }
     }
 
-    fn fail(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
-        self.state = State::Over;
-        sink(Piece::Broken);
+    fn fail(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        self.state = ArrayState::Over;
+        sink(FrameEvent::Broken);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::*;
+    use super::super::test_messages::*;
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<Message> {
-        let (mut framer, mut messages) = (JsonArrayFramer::default(), Messages::default());
-        let mut sink = |piece: Piece<'_>| messages.add(piece);
+    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+        let (mut framer, mut messages) = (JsonArrayFramer::default(), FrameCollector::default());
+        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
         pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
         framer.end(&mut sink);
         messages.done()
@@ -228,7 +235,7 @@ mod tests {
         ];
         for (stream, whole, broken) in cases {
             let mut expected: Vec<_> = whole.iter().map(|data| plain(data)).collect();
-            expected.push(Message::Broken((*broken).into()));
+            expected.push(CollectedEvent::Broken((*broken).into()));
             assert_eq!(parse(&[stream.as_bytes()]), expected, "{stream:?}");
         }
     }
@@ -239,7 +246,7 @@ mod tests {
             for size in [1, 7, body.len()] {
                 let found = parse(&body.chunks(size).collect::<Vec<_>>());
                 assert_eq!(found.len() as u64, messages, "{id} in pieces of {size}");
-                let broken = found.iter().find(|one| !matches!(one, Message::Whole(..)));
+                let broken = found.iter().find(|one| !matches!(one, CollectedEvent::Whole(..)));
                 assert_eq!(broken, None, "{id}");
             }
         }

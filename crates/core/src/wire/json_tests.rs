@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Tag {
+enum TestTag {
     Root,
     A,
     List,
@@ -14,29 +14,32 @@ enum Tag {
     Whole,
 }
 
-static DEEP: Node<Tag> = Node::object(Tag::Deep, &[("a", &A)]);
-static A: Node<Tag> = Node::scalar(Tag::A);
-static KEPT: Node<Tag> = Node::text(Tag::Kept);
-static ITEM: Node<Tag> =
-    Node { strings: Strings::Kept, items: Some(&A), ..Node::object(Tag::Item, &[("a", &A)]) };
-static LIST: Node<Tag> = Node::array(Tag::List, &ITEM);
-static ROOT: Node<Tag> = Node::object(
-    Tag::Root,
+static DEEP: JsonNode<TestTag> = JsonNode::object(TestTag::Deep, &[("a", &A)]);
+static A: JsonNode<TestTag> = JsonNode::scalar(TestTag::A);
+static KEPT: JsonNode<TestTag> = JsonNode::text(TestTag::Kept);
+static ITEM: JsonNode<TestTag> = JsonNode {
+    strings: Strings::Kept,
+    items: Some(&A),
+    ..JsonNode::object(TestTag::Item, &[("a", &A)])
+};
+static LIST: JsonNode<TestTag> = JsonNode::array(TestTag::List, &ITEM);
+static ROOT: JsonNode<TestTag> = JsonNode::object(
+    TestTag::Root,
     &[
         ("a", &A),
         ("list", &LIST),
         ("kept", &KEPT),
         ("deep", &DEEP),
-        ("whole", &Node::raw(Tag::Whole)),
+        ("whole", &JsonNode::raw(TestTag::Whole)),
     ],
 );
 
-fn scan(pieces: &[&[u8]]) -> (Vec<String>, Result<(), Malformed>) {
-    let mut scanner = Scanner::new(&ROOT);
+fn scan(pieces: &[&[u8]]) -> (Vec<String>, Result<(), ScanError>) {
+    let mut scanner = JsonScanner::new(&ROOT);
     let mut found = Vec::new();
-    let mut sink = |tag: Tag, token: Token<'_>| {
+    let mut sink = |tag: TestTag, token: ScanEvent<'_>| {
         found.push(match token {
-            Token::Text { chars, text, valid } => {
+            ScanEvent::Text { chars, text, valid } => {
                 let (text, broken) = (String::from_utf8_lossy(text), if valid { "" } else { "!" });
                 format!("{tag:?}={chars}{broken}:{text}")
             }
@@ -90,19 +93,19 @@ fn wanted_values() {
 fn malformed() {
     let deep = "[".repeat(MAX_DEPTH + 1);
     let cases = [
-        ("", Malformed::Incomplete),
-        ("{", Malformed::Incomplete),
-        (r#"{"a":1"#, Malformed::Incomplete),
-        (r#"{"a":"x"#, Malformed::Incomplete),
-        (r#"{"a"}"#, Malformed::Syntax),
-        (r#"{"a":1]"#, Malformed::Syntax),
-        (r#"{"a":1,}"#, Malformed::Syntax),
-        (r#"{a:1}"#, Malformed::Syntax),
-        (r#"{"a":1}x"#, Malformed::Syntax),
-        (r#"{"a":"\x"}"#, Malformed::Syntax),
-        (r#"{"a":"\u12G4"}"#, Malformed::Syntax),
-        (r#"{"a":1}{"a":2}"#, Malformed::Syntax),
-        (&deep, Malformed::TooDeep),
+        ("", ScanError::Incomplete),
+        ("{", ScanError::Incomplete),
+        (r#"{"a":1"#, ScanError::Incomplete),
+        (r#"{"a":"x"#, ScanError::Incomplete),
+        (r#"{"a"}"#, ScanError::Syntax),
+        (r#"{"a":1]"#, ScanError::Syntax),
+        (r#"{"a":1,}"#, ScanError::Syntax),
+        (r#"{a:1}"#, ScanError::Syntax),
+        (r#"{"a":1}x"#, ScanError::Syntax),
+        (r#"{"a":"\x"}"#, ScanError::Syntax),
+        (r#"{"a":"\u12G4"}"#, ScanError::Syntax),
+        (r#"{"a":1}{"a":2}"#, ScanError::Syntax),
+        (&deep, ScanError::TooDeep),
     ];
     for (document, expected) in cases {
         assert_eq!(scan(&[document.as_bytes()]).1, Err(expected), "{document}");
@@ -126,7 +129,7 @@ fn numbers() {
     ];
     for (number, value) in cases {
         let document = format!(r#"{{"list":[true],"a":{number}}}"#);
-        let value = value.map_or(Token::Null, Token::Number);
+        let value = value.map_or(ScanEvent::Null, ScanEvent::Number);
         for size in 1..document.len() {
             let pieces: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
             assert_eq!(scan(&pieces).0[4], format!("A={value:?}"), "{number} in pieces of {size}");
@@ -150,13 +153,13 @@ fn a_long_text_is_counted_whole_and_kept_in_part() {
 
 #[test]
 fn reusable_after_any_document() {
-    let mut scanner = Scanner::new(&ROOT);
+    let mut scanner = JsonScanner::new(&ROOT);
     for broken in ["{\"list\":[[", "{\"a\":\"x", "}", "{\"a\":1}"] {
         scanner.push(broken.as_bytes(), &mut |_, _| {});
         let _ = scanner.end(&mut |_, _| {});
         let mut count = 0;
         scanner.push(b"{\"a\":7}", &mut |tag, token| {
-            count += usize::from(tag == Tag::A && token == Token::Number(7.0));
+            count += usize::from(tag == TestTag::A && token == ScanEvent::Number(7.0));
         });
         assert_eq!(scanner.end(&mut |_, _| {}), Ok(()), "after {broken}");
         assert_eq!(count, 1, "after {broken}");
@@ -223,7 +226,7 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
 fn agree_in_any_split(
     document: &[u8],
     cuts: &[usize],
-    whole: &(Vec<String>, Result<(), Malformed>),
+    whole: &(Vec<String>, Result<(), ScanError>),
 ) -> Result<(), TestCaseError> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (document.len() + 1)).collect();
     cuts.sort_unstable();

@@ -1,16 +1,16 @@
 //! gRPC's length-prefixed messages, split at any byte.
 //!
 //! A message is one byte that says whether it is compressed, four bytes of length, and its data (gRPC
-//! over HTTP/2, "Length-Prefixed-Message"). What a compressed message holds is not told; that it came
+//! over HTTP/2, "Length-Prefixed-CollectedEvent"). What a compressed message holds is not told; that it came
 //! is, by its name.
 
-use super::piece::Piece;
+use super::frame_event::FrameEvent;
 
 /// Longest message.
 const MAX_MESSAGE: u32 = 1 << 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum PrefixState {
     /// Bytes of the prefix seen so far.
     Prefix(u8),
     Data {
@@ -23,31 +23,31 @@ enum State {
 /// An incremental parser of one direction of a gRPC call.
 #[derive(Debug)]
 pub struct LengthPrefixedFramer {
-    state: State,
+    state: PrefixState,
     prefix: [u8; 5],
 }
 
 impl Default for LengthPrefixedFramer {
     fn default() -> Self {
-        Self { state: State::Prefix(0), prefix: [0; 5] }
+        Self { state: PrefixState::Prefix(0), prefix: [0; 5] }
     }
 }
 
 impl LengthPrefixedFramer {
     /// Parses the next bytes of the stream.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.state {
-                State::Failed => return,
-                State::Prefix(seen) => {
+                PrefixState::Failed => return,
+                PrefixState::Prefix(seen) => {
                     self.prefix(seen, byte, sink);
                     bytes = rest;
                 }
-                State::Data { left, compressed } => {
+                PrefixState::Data { left, compressed } => {
                     let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     let (data, rest) = bytes.split_at(here);
                     if !compressed {
-                        sink(Piece::Data(data));
+                        sink(FrameEvent::Data(data));
                     }
                     self.data(left - u32::try_from(here).unwrap_or(left), compressed, sink);
                     bytes = rest;
@@ -57,49 +57,50 @@ impl LengthPrefixedFramer {
     }
 
     /// The stream has ended: a message that is not complete is broken.
-    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
-        if !matches!(self.state, State::Prefix(0) | State::Failed) {
-            sink(Piece::Broken);
+    pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        if !matches!(self.state, PrefixState::Prefix(0) | PrefixState::Failed) {
+            sink(FrameEvent::Broken);
         }
-        self.state = State::Failed;
+        self.state = PrefixState::Failed;
     }
 
-    fn prefix(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(Piece<'_>)) {
+    fn prefix(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if let Some(slot) = self.prefix.get_mut(usize::from(seen)) {
             *slot = byte;
         }
-        self.state = State::Prefix(seen + 1);
+        self.state = PrefixState::Prefix(seen + 1);
         if seen + 1 < 5 {
             return;
         }
         let [flag, l0, l1, l2, l3] = self.prefix;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
         if flag > 1 || length > MAX_MESSAGE {
-            self.state = State::Failed;
-            return sink(Piece::Broken);
+            self.state = PrefixState::Failed;
+            return sink(FrameEvent::Broken);
         }
         self.data(length, flag == 1, sink);
     }
 
     /// So much of a message's data is still to come.
-    fn data(&mut self, left: u32, compressed: bool, sink: &mut impl FnMut(Piece<'_>)) {
-        self.state = State::Data { left, compressed };
+    fn data(&mut self, left: u32, compressed: bool, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        self.state = PrefixState::Data { left, compressed };
         if left == 0 {
-            self.state = State::Prefix(0);
-            sink(Piece::End { name: if compressed { b"compressed" } else { b"" } });
+            self.state = PrefixState::Prefix(0);
+            sink(FrameEvent::End { name: if compressed { b"compressed" } else { b"" } });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::*;
+    use super::super::test_messages::*;
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<Message> {
-        let (mut framer, mut messages) = (LengthPrefixedFramer::default(), Messages::default());
-        let mut sink = |piece: Piece<'_>| messages.add(piece);
+    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+        let (mut framer, mut messages) =
+            (LengthPrefixedFramer::default(), FrameCollector::default());
+        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
         pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
         framer.end(&mut sink);
         messages.done()
@@ -109,13 +110,13 @@ mod tests {
         [&[flag], &(data.len() as u32).to_be_bytes()[..], data].concat()
     }
 
-    fn broken(data: &str) -> Message {
-        Message::Broken(data.into())
+    fn broken(data: &str) -> CollectedEvent {
+        CollectedEvent::Broken(data.into())
     }
 
     #[test]
     fn table() {
-        let compressed = Message::Whole("compressed".into(), "".into());
+        let compressed = CollectedEvent::Whole("compressed".into(), "".into());
         let stream = [message(0, b"one"), message(0, b""), message(1, b"zzz"), message(0, b"two")];
         let expected = [plain("one"), plain(""), compressed, plain("two")];
         assert_eq!(parse(&[&stream.concat()]), expected);

@@ -4,10 +4,10 @@
 //! before either is dropped, as are blanks at the start of a line, so that a line of blanks is none.
 //! The last line needs no end.
 
-use super::piece::Piece;
+use super::frame_event::FrameEvent;
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LineState {
     /// At the start of a line, of which only blanks have come.
     #[default]
     Start,
@@ -19,33 +19,33 @@ enum State {
 /// An incremental parser of one stream of lines.
 #[derive(Debug, Default)]
 pub struct LineFramer {
-    state: State,
+    state: LineState,
 }
 
 impl LineFramer {
     /// Parses the next bytes of the stream.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match (self.state, byte) {
-                (State::Start, b'\n' | b'\r' | b'\0' | b' ' | b'\t') => bytes = rest,
-                (State::Cr | State::Line, b'\n' | b'\0') => {
-                    self.state = State::Start;
-                    sink(Piece::End { name: b"" });
+                (LineState::Start, b'\n' | b'\r' | b'\0' | b' ' | b'\t') => bytes = rest,
+                (LineState::Cr | LineState::Line, b'\n' | b'\0') => {
+                    self.state = LineState::Start;
+                    sink(FrameEvent::End { name: b"" });
                     bytes = rest;
                 }
-                (State::Line, b'\r') => {
-                    self.state = State::Cr;
+                (LineState::Line, b'\r') => {
+                    self.state = LineState::Cr;
                     bytes = rest;
                 }
-                (State::Cr, _) => {
-                    self.state = State::Line;
-                    sink(Piece::Data(b"\r"));
+                (LineState::Cr, _) => {
+                    self.state = LineState::Line;
+                    sink(FrameEvent::Data(b"\r"));
                 }
-                (State::Start | State::Line, _) => {
-                    self.state = State::Line;
+                (LineState::Start | LineState::Line, _) => {
+                    self.state = LineState::Line;
                     let end = memchr::memchr3(b'\n', b'\r', b'\0', bytes).unwrap_or(bytes.len());
                     let (data, rest) = bytes.split_at(end);
-                    sink(Piece::Data(data));
+                    sink(FrameEvent::Data(data));
                     bytes = rest;
                 }
             }
@@ -53,23 +53,23 @@ impl LineFramer {
     }
 
     /// The stream has ended: dispatches a last line that lacks its end.
-    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
-        if self.state != State::Start {
-            self.state = State::Start;
-            sink(Piece::End { name: b"" });
+    pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        if self.state != LineState::Start {
+            self.state = LineState::Start;
+            sink(FrameEvent::End { name: b"" });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::*;
+    use super::super::test_messages::*;
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<Message> {
-        let (mut framer, mut messages) = (LineFramer::default(), Messages::default());
-        let mut sink = |piece: Piece<'_>| messages.add(piece);
+    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+        let (mut framer, mut messages) = (LineFramer::default(), FrameCollector::default());
+        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
         pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
         framer.end(&mut sink);
         messages.done()

@@ -8,7 +8,7 @@
 //! one is only scanned: an answer that is no stream has no other, and streams often begin with one unlike
 //! the rest.
 //!
-//! What is reported is exactly what [`Scanner`] reports.
+//! What is reported is exactly what [`JsonScanner`] reports.
 //!
 //! All that streams have in common is kept once for them, in the [`MemoScanner`] (see `Form`): what is found in
 //! the events of a server, and nearly all of their bytes. A stream's [`Memo`] is little more than what only its
@@ -16,7 +16,7 @@
 
 mod form;
 
-use super::json::{Malformed, Node, Scanner, Token};
+use super::json::{JsonNode, JsonScanner, ScanError, ScanEvent};
 use form::{Findings, Form};
 use std::sync::Arc;
 
@@ -80,11 +80,11 @@ impl<T: Copy + PartialEq + 'static> Memo<T> {
     }
 }
 
-/// A [`Scanner`] that uses memos. One document after the other is scanned with it, each with the memo
+/// A [`JsonScanner`] that uses memos. One document after the other is scanned with it, each with the memo
 /// of its stream.
 #[derive(Debug)]
 pub struct MemoScanner<T: Copy + PartialEq + 'static> {
-    scanner: Scanner<T>,
+    scanner: JsonScanner<T>,
     /// Nothing of the document was seen yet.
     at_start: bool,
     /// What is being found.
@@ -94,19 +94,24 @@ pub struct MemoScanner<T: Copy + PartialEq + 'static> {
 
 impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
     /// A scanner; the first document has this shape.
-    pub fn new(root: &'static Node<T>) -> Self {
-        let scanner = Scanner::new(root);
+    pub fn new(root: &'static JsonNode<T>) -> Self {
+        let scanner = JsonScanner::new(root);
         let draft = Findings::new(*scanner.position());
         Self { scanner, at_start: true, draft, known: Vec::new() }
     }
 
     /// The next document has this shape. To be told between two documents.
-    pub fn begin(&mut self, root: &'static Node<T>) {
+    pub fn begin(&mut self, root: &'static JsonNode<T>) {
         self.scanner.begin(root);
     }
 
     /// Scans the next bytes of the document.
-    pub fn push(&mut self, memo: &mut Memo<T>, bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+    pub fn push(
+        &mut self,
+        memo: &mut Memo<T>,
+        bytes: &[u8],
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
+    ) {
         if !std::mem::take(&mut self.at_start) {
             self.scanner.push(bytes, sink);
         } else if let Some(before) = &memo.before
@@ -128,14 +133,14 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
     /// The document ends here. Ready for the next one afterwards.
     ///
     /// # Errors
-    /// As [`Scanner::end`].
-    pub fn end(&mut self, sink: &mut impl FnMut(T, Token<'_>)) -> Result<(), Malformed> {
+    /// As [`JsonScanner::end`].
+    pub fn end(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) -> Result<(), ScanError> {
         self.at_start = true;
         self.scanner.end(sink)
     }
 
     /// Scans a document, and remembers it as far as it is here.
-    fn learn(&mut self, memo: &mut Memo<T>, bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+    fn learn(&mut self, memo: &mut Memo<T>, bytes: &[u8], sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         let Self { scanner, draft, .. } = self;
         memo.forget();
         draft.clear();
@@ -158,7 +163,7 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
         &mut self,
         memo: &mut Memo<T>,
         bytes: &[u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) {
         let Self { scanner, draft, .. } = self;
         let rest = scanner.push_text(bytes, sink);
@@ -225,20 +230,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    static TEXT: Node<u8> = Node::scalar(1);
-    static KEPT: Node<u8> = Node::text(2);
-    static ITEM: Node<u8> = Node::object(3, &[("t", &TEXT), ("k", &KEPT), ("n", &Node::scalar(4))]);
-    static ID: Node<u8> = Node::constant(6);
-    static ROOT: Node<u8> =
-        Node::object(0, &[("i", &ID), ("l", &Node::array(5, &ITEM)), ("t", &TEXT), ("k", &KEPT)]);
+    static TEXT: JsonNode<u8> = JsonNode::scalar(1);
+    static KEPT: JsonNode<u8> = JsonNode::text(2);
+    static ITEM: JsonNode<u8> =
+        JsonNode::object(3, &[("t", &TEXT), ("k", &KEPT), ("n", &JsonNode::scalar(4))]);
+    static ID: JsonNode<u8> = JsonNode::constant(6);
+    static ROOT: JsonNode<u8> = JsonNode::object(
+        0,
+        &[("i", &ID), ("l", &JsonNode::array(5, &ITEM)), ("t", &TEXT), ("k", &KEPT)],
+    );
 
-    type Reports = (Vec<String>, Result<(), Malformed>);
+    type Reports = (Vec<String>, Result<(), ScanError>);
 
     fn plain(documents: &[String], size: usize) -> Vec<Reports> {
-        let mut scanner = Scanner::new(&ROOT);
+        let mut scanner = JsonScanner::new(&ROOT);
         let scan = |document: &String| {
             let mut found = Vec::new();
-            let mut sink = |tag: u8, token: Token<'_>| found.push(format!("{tag} {token:?}"));
+            let mut sink = |tag: u8, token: ScanEvent<'_>| found.push(format!("{tag} {token:?}"));
             document.as_bytes().chunks(size).for_each(|part| scanner.push(part, &mut sink));
             let end = scanner.end(&mut sink);
             (found, end)
@@ -251,7 +259,7 @@ mod tests {
         let mut memo = Memo::default();
         let scan = |document: &String| {
             let mut found = Vec::new();
-            let mut sink = |tag: u8, token: Token<'_>| found.push(format!("{tag} {token:?}"));
+            let mut sink = |tag: u8, token: ScanEvent<'_>| found.push(format!("{tag} {token:?}"));
             document
                 .as_bytes()
                 .chunks(size)

@@ -8,21 +8,20 @@ pub mod aws_event_stream;
 pub mod base64;
 pub mod chunked;
 pub mod coding;
+mod frame_event;
 pub mod framing;
 pub mod json;
 pub mod json_array;
 pub mod length_prefixed;
 pub mod lines;
-mod mark;
 pub mod memo;
-#[cfg(test)]
-mod messages;
-mod piece;
 pub mod protobuf;
 pub mod request_start;
 mod shape;
 pub mod sse;
+#[cfg(test)]
+mod test_messages;
 pub mod utf8;
 pub mod websocket;
 
-pub use piece::Piece;
+pub use frame_event::FrameEvent;

@@ -1,11 +1,11 @@
 //! Picks wanted values out of a protobuf message that arrives in pieces, without its schema.
 //!
-//! A [`Field`] tree names the numbers that matter; all else is stepped over by its wire type
+//! A [`ProtobufField`] tree names the numbers that matter; all else is stepped over by its wire type
 //! (protobuf's encoding: varint, fixed, length-delimited). What is found is told in the scanner's words
-//! for JSON ([`Token`]), so that the same dialects can read both. A message field opens and closes, as an
+//! for JSON ([`ScanEvent`]), so that the same dialects can read both. A message field opens and closes, as an
 //! object does; a repeated one does so each time.
 
-use super::json::{MAX_TEXT, Malformed, Token};
+use super::json::{MAX_TEXT, ScanError, ScanEvent};
 use super::utf8::ScalarCount;
 
 /// Deepest nesting of wanted messages; all wanted ones are shallower.
@@ -13,47 +13,47 @@ const MAX_DEPTH: usize = 8;
 
 /// A place in a message.
 #[derive(Debug)]
-pub struct Field<T: 'static> {
+pub struct ProtobufField<T: 'static> {
     /// What the reports call this place; of one that only leads to others, nothing is reported.
     pub tag: Option<T>,
-    pub kind: Kind,
+    pub kind: ProtobufType,
     /// The wanted fields, if a message stands here.
     pub fields: &'static [(u64, &'static Self)],
 }
 
 /// What stands at a place: the wire does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProtobufType {
     /// An integer, an enum or a bool, or many of them (packed).
     Number,
     /// A bool, told as one.
     Bool,
     /// A string; its text is told.
     Text,
-    /// Bytes, of which the length is told ([`Token::Raw`]).
+    /// Bytes, of which the length is told ([`ScanEvent::Raw`]).
     Bytes,
     Message,
 }
 
-impl<T: Copy> Field<T> {
+impl<T: Copy> ProtobufField<T> {
     /// An integer, or many.
     pub const fn number(tag: T) -> Self {
-        Self { tag: Some(tag), kind: Kind::Number, fields: &[] }
+        Self { tag: Some(tag), kind: ProtobufType::Number, fields: &[] }
     }
 
     /// A bool.
     pub const fn bool(tag: T) -> Self {
-        Self { tag: Some(tag), kind: Kind::Bool, fields: &[] }
+        Self { tag: Some(tag), kind: ProtobufType::Bool, fields: &[] }
     }
 
     /// A string.
     pub const fn text(tag: T) -> Self {
-        Self { tag: Some(tag), kind: Kind::Text, fields: &[] }
+        Self { tag: Some(tag), kind: ProtobufType::Text, fields: &[] }
     }
 
     /// Bytes.
     pub const fn bytes(tag: T) -> Self {
-        Self { tag: Some(tag), kind: Kind::Bytes, fields: &[] }
+        Self { tag: Some(tag), kind: ProtobufType::Bytes, fields: &[] }
     }
 
     /// A message with wanted fields.
@@ -63,11 +63,11 @@ impl<T: Copy> Field<T> {
 
     /// A message that only leads to its fields.
     pub const fn path(fields: &'static [(u64, &'static Self)]) -> Self {
-        Self { tag: None, kind: Kind::Message, fields }
+        Self { tag: None, kind: ProtobufType::Message, fields }
     }
 
     /// Reports what stands here.
-    fn tell(&self, token: Token<'_>, sink: &mut impl FnMut(T, Token<'_>)) {
+    fn tell(&self, token: ScanEvent<'_>, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         if let Some(tag) = self.tag {
             sink(tag, token);
         }
@@ -75,7 +75,7 @@ impl<T: Copy> Field<T> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ProtobufState {
     /// At a field's number and wire type.
     Key,
     Varint,
@@ -87,26 +87,26 @@ enum State {
     Skip(u64),
     Text(u64),
     Packed(u64),
-    Failed(Malformed),
+    Failed(ScanError),
 }
 
 /// A message that is open, and where it ends.
 #[derive(Debug)]
-struct Level<T: 'static> {
-    field: &'static Field<T>,
+struct OpenMessage<T: 'static> {
+    field: &'static ProtobufField<T>,
     end: u64,
 }
 
 /// The scanner of one message after another.
 #[derive(Debug)]
-pub struct Scanner<T: Copy + 'static> {
-    root: &'static Field<T>,
-    state: State,
+pub struct ProtobufScanner<T: Copy + 'static> {
+    root: &'static ProtobufField<T>,
+    state: ProtobufState,
     /// Bytes of the message so far.
     at: u64,
-    open: Vec<Level<T>>,
+    open: Vec<OpenMessage<T>>,
     /// The field whose value is being read, if it is wanted.
-    field: Option<&'static Field<T>>,
+    field: Option<&'static ProtobufField<T>>,
     /// The varint that is being read.
     value: u64,
     shift: u32,
@@ -114,12 +114,12 @@ pub struct Scanner<T: Copy + 'static> {
     count: ScalarCount,
 }
 
-impl<T: Copy + 'static> Scanner<T> {
+impl<T: Copy + 'static> ProtobufScanner<T> {
     /// A scanner for messages of this shape.
-    pub fn new(root: &'static Field<T>) -> Self {
+    pub fn new(root: &'static ProtobufField<T>) -> Self {
         Self {
             root,
-            state: State::Key,
+            state: ProtobufState::Key,
             at: 0,
             open: Vec::with_capacity(MAX_DEPTH),
             field: None,
@@ -131,27 +131,30 @@ impl<T: Copy + 'static> Scanner<T> {
     }
 
     /// The next message has this shape. To be told between two messages.
-    pub fn begin(&mut self, root: &'static Field<T>) {
+    pub fn begin(&mut self, root: &'static ProtobufField<T>) {
         self.root = root;
         self.open.clear();
-        (self.state, self.at, self.value, self.shift) = (State::Key, 0, 0, 0);
+        (self.state, self.at, self.value, self.shift) = (ProtobufState::Key, 0, 0, 0);
     }
 
     /// Scans the next bytes of the message.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, Token<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match self.state {
-                State::Failed(_) => return,
-                State::Skip(end) | State::Text(end) => self.take(end, bytes, sink),
-                State::Fixed(left) => {
+                ProtobufState::Failed(_) => return,
+                ProtobufState::Skip(end) | ProtobufState::Text(end) => self.take(end, bytes, sink),
+                ProtobufState::Fixed(left) => {
                     self.at += 1;
-                    self.state = State::Fixed(left - 1);
+                    self.state = ProtobufState::Fixed(left - 1);
                     if left == 1 {
                         self.end_value(sink);
                     }
                     rest
                 }
-                State::Key | State::Varint | State::Length | State::Packed(_) => {
+                ProtobufState::Key
+                | ProtobufState::Varint
+                | ProtobufState::Length
+                | ProtobufState::Packed(_) => {
                     self.at += 1;
                     self.digit(byte, sink);
                     rest
@@ -164,21 +167,21 @@ impl<T: Copy + 'static> Scanner<T> {
     ///
     /// # Errors
     /// Says why the message could not be scanned; what was reported before that stands.
-    pub fn end(&mut self) -> Result<(), Malformed> {
-        let is_whole = self.state == State::Key && self.shift == 0 && self.open.is_empty();
+    pub fn end(&mut self) -> Result<(), ScanError> {
+        let is_whole = self.state == ProtobufState::Key && self.shift == 0 && self.open.is_empty();
         let state = self.state;
         self.begin(self.root);
         match state {
-            State::Failed(why) => Err(why),
+            ProtobufState::Failed(why) => Err(why),
             _ if is_whole => Ok(()),
-            _ => Err(Malformed::Incomplete),
+            _ => Err(ScanError::Incomplete),
         }
     }
 
     /// The next seven bits of a varint.
-    fn digit(&mut self, byte: u8, sink: &mut impl FnMut(T, Token<'_>)) {
+    fn digit(&mut self, byte: u8, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         if self.shift > 63 {
-            self.state = State::Failed(Malformed::Syntax);
+            self.state = ProtobufState::Failed(ScanError::Syntax);
             return;
         }
         self.value |= u64::from(byte & 0x7F) << self.shift;
@@ -190,14 +193,14 @@ impl<T: Copy + 'static> Scanner<T> {
         }
     }
 
-    fn varint(&mut self, value: u64, sink: &mut impl FnMut(T, Token<'_>)) {
+    fn varint(&mut self, value: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         match self.state {
-            State::Key => self.key(value),
-            State::Length => self.length(value, sink),
-            State::Packed(end) => {
+            ProtobufState::Key => self.key(value),
+            ProtobufState::Length => self.length(value, sink),
+            ProtobufState::Packed(end) => {
                 self.number(value, sink);
                 if self.at > end {
-                    self.state = State::Failed(Malformed::Syntax);
+                    self.state = ProtobufState::Failed(ScanError::Syntax);
                 } else if self.at == end {
                     self.end_value(sink);
                 }
@@ -209,11 +212,13 @@ impl<T: Copy + 'static> Scanner<T> {
         }
     }
 
-    fn number(&self, value: u64, sink: &mut impl FnMut(T, Token<'_>)) {
+    fn number(&self, value: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         match self.field {
-            Some(field) if field.kind == Kind::Bool => field.tell(Token::Bool(value != 0), sink),
-            Some(field) if field.kind == Kind::Number => {
-                field.tell(Token::Number(value as f64), sink);
+            Some(field) if field.kind == ProtobufType::Bool => {
+                field.tell(ScanEvent::Bool(value != 0), sink)
+            }
+            Some(field) if field.kind == ProtobufType::Number => {
+                field.tell(ScanEvent::Number(value as f64), sink);
             }
             _ => {}
         }
@@ -224,45 +229,47 @@ impl<T: Copy + 'static> Scanner<T> {
         let wanted = self.open.last().map_or(self.root, |level| level.field).fields;
         self.field = wanted.iter().find(|(known, _)| *known == number).map(|(_, field)| *field);
         self.state = match key & 7 {
-            _ if number == 0 => State::Failed(Malformed::Syntax),
-            0 => State::Varint,
-            1 => State::Fixed(8),
-            2 => State::Length,
-            5 => State::Fixed(4),
+            _ if number == 0 => ProtobufState::Failed(ScanError::Syntax),
+            0 => ProtobufState::Varint,
+            1 => ProtobufState::Fixed(8),
+            2 => ProtobufState::Length,
+            5 => ProtobufState::Fixed(4),
             // Groups are long gone.
-            _ => State::Failed(Malformed::Syntax),
+            _ => ProtobufState::Failed(ScanError::Syntax),
         };
     }
 
-    fn length(&mut self, length: u64, sink: &mut impl FnMut(T, Token<'_>)) {
+    fn length(&mut self, length: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         let room = self.open.last().map_or(u64::MAX, |level| level.end);
         let Some(end) = self.at.checked_add(length).filter(|end| *end <= room) else {
-            self.state = State::Failed(Malformed::Syntax);
+            self.state = ProtobufState::Failed(ScanError::Syntax);
             return;
         };
-        if let Some(field) = self.field.filter(|field| field.kind == Kind::Bytes) {
-            field.tell(Token::Raw { chars: length }, sink);
+        if let Some(field) = self.field.filter(|field| field.kind == ProtobufType::Bytes) {
+            field.tell(ScanEvent::Raw { chars: length }, sink);
         }
         match self.field {
-            Some(field) if field.kind == Kind::Message => {
+            Some(field) if field.kind == ProtobufType::Message => {
                 if self.open.len() == MAX_DEPTH {
-                    self.state = State::Failed(Malformed::TooDeep);
+                    self.state = ProtobufState::Failed(ScanError::TooDeep);
                     return;
                 }
-                field.tell(Token::Open, sink);
-                self.open.push(Level { field, end });
+                field.tell(ScanEvent::Open, sink);
+                self.open.push(OpenMessage { field, end });
                 self.end_value(sink);
             }
-            Some(Field { kind: Kind::Text, .. }) => {
+            Some(ProtobufField { kind: ProtobufType::Text, .. }) => {
                 self.text.clear();
                 self.count = ScalarCount::default();
-                self.state = State::Text(end);
+                self.state = ProtobufState::Text(end);
                 if length == 0 {
                     self.end_text(sink);
                 }
             }
-            Some(Field { kind: Kind::Number, .. }) if length > 0 => self.state = State::Packed(end),
-            _ if length > 0 => self.state = State::Skip(end),
+            Some(ProtobufField { kind: ProtobufType::Number, .. }) if length > 0 => {
+                self.state = ProtobufState::Packed(end)
+            }
+            _ if length > 0 => self.state = ProtobufState::Skip(end),
             _ => self.end_value(sink),
         }
     }
@@ -272,46 +279,46 @@ impl<T: Copy + 'static> Scanner<T> {
         &mut self,
         end: u64,
         bytes: &'a [u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         let left = usize::try_from(end - self.at).unwrap_or(usize::MAX);
         let (part, rest) = bytes.split_at(left.min(bytes.len()));
         self.at += part.len() as u64;
-        if let State::Text(_) = self.state {
+        if let ProtobufState::Text(_) = self.state {
             self.count.push(part);
             let room = MAX_TEXT.saturating_sub(self.text.len());
             self.text.extend_from_slice(part.get(..room).unwrap_or(part));
         }
         if self.at == end {
             match self.state {
-                State::Text(_) => self.end_text(sink),
+                ProtobufState::Text(_) => self.end_text(sink),
                 _ => self.end_value(sink),
             }
         }
         rest
     }
 
-    fn end_text(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
+    fn end_text(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         self.count.end();
         if let Some(field) = self.field {
             let (chars, valid) = (self.count.chars(), !self.count.invalid());
-            field.tell(Token::Text { chars, text: &self.text, valid }, sink);
+            field.tell(ScanEvent::Text { chars, text: &self.text, valid }, sink);
         }
         self.end_value(sink);
     }
 
     /// A value is over, and with it each message that ends here.
-    fn end_value(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
-        self.state = State::Key;
-        while let Some(Level { field, end }) = self.open.last() {
+    fn end_value(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
+        self.state = ProtobufState::Key;
+        while let Some(OpenMessage { field, end }) = self.open.last() {
             if self.at < *end {
                 return;
             }
             if self.at > *end {
-                self.state = State::Failed(Malformed::Syntax);
+                self.state = ProtobufState::Failed(ScanError::Syntax);
                 return;
             }
-            field.tell(Token::Close, sink);
+            field.tell(ScanEvent::Close, sink);
             self.open.pop();
         }
     }
@@ -322,24 +329,31 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    static ID: Field<u8> = Field::number(1);
-    static NAME: Field<u8> = Field::text(2);
-    static INNER: Field<u8> = Field::message(3, &[(1, &ID), (2, &NAME), (4, &INNER)]);
-    static ROOT: Field<u8> = Field::message(
+    static ID: ProtobufField<u8> = ProtobufField::number(1);
+    static NAME: ProtobufField<u8> = ProtobufField::text(2);
+    static INNER: ProtobufField<u8> =
+        ProtobufField::message(3, &[(1, &ID), (2, &NAME), (4, &INNER)]);
+    static ROOT: ProtobufField<u8> = ProtobufField::message(
         0,
-        &[(1, &ID), (2, &NAME), (4, &INNER), (5, &Field::bool(5)), (6, &Field::bytes(6))],
+        &[
+            (1, &ID),
+            (2, &NAME),
+            (4, &INNER),
+            (5, &ProtobufField::bool(5)),
+            (6, &ProtobufField::bytes(6)),
+        ],
     );
 
-    fn scan(pieces: &[&[u8]]) -> (String, Result<(), Malformed>) {
-        let mut scanner = Scanner::new(&ROOT);
+    fn scan(pieces: &[&[u8]]) -> (String, Result<(), ScanError>) {
+        let mut scanner = ProtobufScanner::new(&ROOT);
         let mut found = Vec::new();
         for piece in pieces {
             scanner.push(piece, &mut |tag, token| {
                 found.push(match token {
-                    Token::Text { chars, text, .. } => {
+                    ScanEvent::Text { chars, text, .. } => {
                         format!("{tag}={chars}:{}", String::from_utf8_lossy(text))
                     }
-                    Token::Number(number) => format!("{tag}={number}"),
+                    ScanEvent::Number(number) => format!("{tag}={number}"),
                     token => format!("{tag}={token:?}"),
                 });
             });
@@ -380,14 +394,14 @@ mod tests {
 
     #[test]
     fn what_is_no_message() {
-        let cases: [(&[u8], Malformed); 7] = [
-            (b"\x08", Malformed::Incomplete),
-            (b"\x12\x05ab", Malformed::Incomplete),
-            (b"\x22\x02\x12\x05", Malformed::Syntax),
-            (b"\x0b", Malformed::Syntax),
-            (b"\x00\x01", Malformed::Syntax),
-            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", Malformed::Syntax),
-            (b"\x0a\x01\x96\x01", Malformed::Syntax),
+        let cases: [(&[u8], ScanError); 7] = [
+            (b"\x08", ScanError::Incomplete),
+            (b"\x12\x05ab", ScanError::Incomplete),
+            (b"\x22\x02\x12\x05", ScanError::Syntax),
+            (b"\x0b", ScanError::Syntax),
+            (b"\x00\x01", ScanError::Syntax),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", ScanError::Syntax),
+            (b"\x0a\x01\x96\x01", ScanError::Syntax),
         ];
         for (message, expected) in cases {
             assert_eq!(scan(&[message]).1, Err(expected), "{}", message.escape_ascii());
@@ -396,7 +410,7 @@ mod tests {
         for _ in 0..12 {
             deep = [&[0x22, deep.len() as u8], &deep[..]].concat();
         }
-        assert_eq!(scan(&[&deep]).1, Err(Malformed::TooDeep));
+        assert_eq!(scan(&[&deep]).1, Err(ScanError::TooDeep));
     }
 
     proptest! {

@@ -27,7 +27,10 @@ pub enum EdgeWait {
 impl EdgeWait {
     /// The wait before a request that reached us at `arrival`, a time since 1970. Of several values the
     /// earliest counts, since that is the first hop's. `None` without any.
-    pub fn of<'a>(values: impl Iterator<Item = &'a [u8]>, arrival: Duration) -> Option<Self> {
+    pub fn from_headers<'a>(
+        values: impl Iterator<Item = &'a [u8]>,
+        arrival: Duration,
+    ) -> Option<Self> {
         let mut is_told = false;
         let values = values.inspect(|_| is_told = true);
         let instants = values.flat_map(instants).filter(|at| at.abs_diff(arrival) <= FURTHEST);
@@ -70,7 +73,7 @@ mod tests {
     const ARRIVAL: Duration = Duration::from_millis(1_700_000_000_500);
 
     fn of(values: &[&str]) -> Option<EdgeWait> {
-        EdgeWait::of(values.iter().map(|value| value.as_bytes()), ARRIVAL)
+        EdgeWait::from_headers(values.iter().map(|value| value.as_bytes()), ARRIVAL)
     }
 
     #[test]
@@ -131,6 +134,6 @@ mod tests {
             assert_eq!(of(&[value]), expected, "{value:?}");
         }
         assert_eq!(of(&[]), None);
-        assert_eq!(EdgeWait::of([&b"t=\xff"[..]].into_iter(), ARRIVAL), Some(Unreadable));
+        assert_eq!(EdgeWait::from_headers([&b"t=\xff"[..]].into_iter(), ARRIVAL), Some(Unreadable));
     }
 }

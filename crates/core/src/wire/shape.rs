@@ -2,7 +2,7 @@
 
 /// A place in the document. The same node may meet a scalar, an object or an array there.
 #[derive(Debug)]
-pub struct Node<T: 'static> {
+pub struct JsonNode<T: 'static> {
     /// What the reports call this place; of one that only leads to others, nothing is reported.
     pub tag: Option<T>,
     /// What is told of a string that stands here.
@@ -10,9 +10,9 @@ pub struct Node<T: 'static> {
     /// Whether an object or array is counted as a whole; then nothing in it is wanted beside.
     pub raw: bool,
     /// The wanted members, if an object stands here.
-    pub keys: &'static [(&'static str, &'static Node<T>)],
+    pub keys: &'static [(&'static str, &'static JsonNode<T>)],
     /// The elements, if an array stands here.
-    pub items: Option<&'static Node<T>>,
+    pub items: Option<&'static JsonNode<T>>,
 }
 
 /// What is told of a string.
@@ -26,7 +26,7 @@ pub enum Strings {
     Kept,
 }
 
-impl<T: Copy> Node<T> {
+impl<T: Copy> JsonNode<T> {
     /// An object that only leads to its members.
     pub const fn path(keys: &'static [(&'static str, &'static Self)]) -> Self {
         Self { tag: None, strings: Strings::Counted, raw: false, keys, items: None }
@@ -58,17 +58,17 @@ impl<T: Copy> Node<T> {
     }
 
     /// An object with wanted members.
-    pub const fn object(tag: T, keys: &'static [(&'static str, &'static Node<T>)]) -> Self {
+    pub const fn object(tag: T, keys: &'static [(&'static str, &'static JsonNode<T>)]) -> Self {
         Self { keys, ..Self::scalar(tag) }
     }
 
     /// An array with wanted elements.
-    pub const fn array(tag: T, items: &'static Node<T>) -> Self {
+    pub const fn array(tag: T, items: &'static JsonNode<T>) -> Self {
         Self { items: Some(items), ..Self::scalar(tag) }
     }
 
     /// Reports what stands here.
-    pub(super) fn tell(&self, token: Token<'_>, sink: &mut impl FnMut(T, Token<'_>)) {
+    pub(super) fn tell(&self, token: ScanEvent<'_>, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         if let Some(tag) = self.tag {
             sink(tag, token);
         }
@@ -77,7 +77,7 @@ impl<T: Copy> Node<T> {
 
 /// What was found at a wanted place.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Token<'a> {
+pub enum ScanEvent<'a> {
     /// An object or an array begins.
     Open,
     /// It ends.
@@ -101,7 +101,7 @@ pub enum Token<'a> {
 
 /// Why a document cannot be scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
+pub enum ScanError {
     /// It breaks JSON's grammar.
     Syntax,
     /// It ended in the middle.

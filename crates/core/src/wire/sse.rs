@@ -9,10 +9,10 @@
 //!
 //! Nothing is buffered: data is handed on in the pieces in which it arrives, whatever its size.
 
-use super::piece::{Name, Piece};
+use super::frame_event::{EventName, FrameEvent};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+enum SseField {
     Data,
     Event,
     Error,
@@ -20,7 +20,7 @@ enum Field {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SseState {
     /// Inside the byte order mark, which may only open the stream: bytes of it seen so far.
     Mark(u8),
     /// At the first byte of a line.
@@ -28,8 +28,8 @@ enum State {
     /// Inside a field's name.
     Name,
     /// Right behind the colon, where one blank is dropped.
-    ValueStart(Field),
-    Value(Field),
+    ValueStart(SseField),
+    Value(SseField),
 }
 
 const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
@@ -38,7 +38,7 @@ const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 #[derive(Debug)]
 #[repr(C)]
 pub struct SseFramer {
-    state: State,
+    state: SseState,
     /// The last byte was a CR, so an LF right behind it belongs to the same line ending.
     after_cr: bool,
     has_data: bool,
@@ -46,26 +46,26 @@ pub struct SseFramer {
     /// The start of the current line's field name; longer ones are no field that matters.
     field: [u8; 8],
     field_len: u8,
-    name: Name,
+    name: EventName,
 }
 
 impl Default for SseFramer {
     fn default() -> Self {
         Self {
-            state: State::Mark(0),
+            state: SseState::Mark(0),
             after_cr: false,
             has_data: false,
             has_error: false,
             field: [0; 8],
             field_len: 0,
-            name: Name::default(),
+            name: EventName::default(),
         }
     }
 }
 
 impl SseFramer {
     /// Parses the next bytes of the stream.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.after_cr {
                 self.after_cr = false;
@@ -75,63 +75,67 @@ impl SseFramer {
                 }
             }
             match self.state {
-                State::Mark(seen) => {
+                SseState::Mark(seen) => {
                     if MARK.get(usize::from(seen)) == Some(&byte) {
                         self.state =
-                            if seen == 2 { State::LineStart } else { State::Mark(seen + 1) };
+                            if seen == 2 { SseState::LineStart } else { SseState::Mark(seen + 1) };
                         bytes = rest;
                     } else if seen == 0 {
-                        self.state = State::LineStart;
+                        self.state = SseState::LineStart;
                     } else {
                         // Part of a mark and then something else: an unknown field's name.
                         self.begin_name();
                         self.field_len = u8::MAX;
                     }
                 }
-                State::LineStart => {
+                SseState::LineStart => {
                     if byte == b'\n' || byte == b'\r' {
                         self.dispatch(sink);
                         self.after_cr = byte == b'\r';
                         bytes = rest;
                     } else if let Some(value) = bytes.strip_prefix(b"data: ") {
                         // As nearly all lines begin.
-                        self.begin_value(Field::Data, sink);
-                        self.state = State::Value(Field::Data);
+                        self.begin_value(SseField::Data, sink);
+                        self.state = SseState::Value(SseField::Data);
                         bytes = value;
                     } else {
                         self.begin_name();
                     }
                 }
-                State::Name => bytes = self.push_name(bytes, sink),
-                State::ValueStart(field) => {
+                SseState::Name => bytes = self.push_name(bytes, sink),
+                SseState::ValueStart(field) => {
                     self.begin_value(field, sink);
-                    self.state = State::Value(field);
+                    self.state = SseState::Value(field);
                     if byte == b' ' {
                         bytes = rest;
                     }
                 }
-                State::Value(field) => bytes = self.push_value(field, bytes, sink),
+                SseState::Value(field) => bytes = self.push_value(field, bytes, sink),
             }
         }
     }
 
     /// The stream has ended: dispatches a last message that lacks its blank line.
-    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         match self.state {
-            State::Name => self.end_bare_name(sink),
-            State::ValueStart(field) => self.begin_value(field, sink),
-            State::Mark(_) | State::LineStart | State::Value(_) => {}
+            SseState::Name => self.end_bare_name(sink),
+            SseState::ValueStart(field) => self.begin_value(field, sink),
+            SseState::Mark(_) | SseState::LineStart | SseState::Value(_) => {}
         }
-        self.state = State::LineStart;
+        self.state = SseState::LineStart;
         self.dispatch(sink);
     }
 
     fn begin_name(&mut self) {
-        self.state = State::Name;
+        self.state = SseState::Name;
         self.field_len = 0;
     }
 
-    fn push_name<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
+    fn push_name<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> &'a [u8] {
         let end = bytes.iter().position(|b| matches!(b, b':' | b'\n' | b'\r'));
         let (name, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
         for &byte in name {
@@ -145,7 +149,7 @@ impl SseFramer {
         };
         if stop == b':' {
             // An empty name is a comment, which is a field that nobody asks for.
-            self.state = State::ValueStart(self.field());
+            self.state = SseState::ValueStart(self.field());
         } else {
             self.end_bare_name(sink);
             self.end_line(stop);
@@ -154,47 +158,47 @@ impl SseFramer {
     }
 
     /// A line that is only a field's name: the field with an empty value.
-    fn end_bare_name(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+    fn end_bare_name(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         self.begin_value(self.field(), sink);
     }
 
-    fn field(&self) -> Field {
+    fn field(&self) -> SseField {
         match self.field.get(..usize::from(self.field_len)) {
-            Some(b"data") => Field::Data,
-            Some(b"event") => Field::Event,
-            Some(b"error") => Field::Error,
-            _ => Field::Other,
+            Some(b"data") => SseField::Data,
+            Some(b"event") => SseField::Event,
+            Some(b"error") => SseField::Error,
+            _ => SseField::Other,
         }
     }
 
-    fn begin_value(&mut self, field: Field, sink: &mut impl FnMut(Piece<'_>)) {
+    fn begin_value(&mut self, field: SseField, sink: &mut impl FnMut(FrameEvent<'_>)) {
         match field {
-            Field::Data => {
+            SseField::Data => {
                 if self.has_data {
-                    sink(Piece::Data(b"\n"));
+                    sink(FrameEvent::Data(b"\n"));
                 }
                 self.has_data = true;
             }
-            Field::Event => self.name.clear(),
-            Field::Error => {
+            SseField::Event => self.name.clear(),
+            SseField::Error => {
                 self.has_error = true;
-                sink(Piece::ErrorField);
+                sink(FrameEvent::ErrorField);
             }
-            Field::Other => {}
+            SseField::Other => {}
         }
     }
 
     fn push_value<'a>(
         &mut self,
-        field: Field,
+        field: SseField,
         bytes: &'a [u8],
-        sink: &mut impl FnMut(Piece<'_>),
+        sink: &mut impl FnMut(FrameEvent<'_>),
     ) -> &'a [u8] {
         let end = memchr::memchr2(b'\n', b'\r', bytes);
         let (value, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
         match field {
-            Field::Data if !value.is_empty() => sink(Piece::Data(value)),
-            Field::Event => self.name.push(value),
+            SseField::Data if !value.is_empty() => sink(FrameEvent::Data(value)),
+            SseField::Event => self.name.push(value),
             _ => {}
         }
         match rest.split_first() {
@@ -207,13 +211,13 @@ impl SseFramer {
     }
 
     fn end_line(&mut self, stop: u8) {
-        self.state = State::LineStart;
+        self.state = SseState::LineStart;
         self.after_cr = stop == b'\r';
     }
 
-    fn dispatch(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+    fn dispatch(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if self.has_data || self.has_error {
-            sink(Piece::End { name: self.name.get() });
+            sink(FrameEvent::End { name: self.name.get() });
         }
         self.has_data = false;
         self.has_error = false;
@@ -223,13 +227,13 @@ impl SseFramer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::*;
+    use super::super::test_messages::*;
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<Message> {
-        let (mut framer, mut messages) = (SseFramer::default(), Messages::default());
-        let mut sink = |piece: Piece<'_>| messages.add(piece);
+    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+        let (mut framer, mut messages) = (SseFramer::default(), FrameCollector::default());
+        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
         pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
         framer.end(&mut sink);
         messages.done()
@@ -237,8 +241,8 @@ mod tests {
 
     fn datas(stream: &[u8]) -> Vec<String> {
         let data = |message| match message {
-            Message::Whole(_, data) | Message::Error(_, data) => data,
-            Message::Broken(_) => panic!("{message:?}"),
+            CollectedEvent::Whole(_, data) | CollectedEvent::Error(_, data) => data,
+            CollectedEvent::Broken(_) => panic!("{message:?}"),
         };
         parse(&[stream]).into_iter().map(data).collect()
     }
@@ -273,14 +277,17 @@ mod tests {
     #[test]
     fn names_and_error_fields() {
         let found = parse(&[b"event: error\ndata: {}\n\nerror: boom\n\ndata: x\n\n"]);
-        let error = Message::Whole("error".into(), "{}".into());
-        assert_eq!(found, [error, Message::Error("".into(), "".into()), plain("x")]);
+        let error = CollectedEvent::Whole("error".into(), "{}".into());
+        assert_eq!(found, [error, CollectedEvent::Error("".into(), "".into()), plain("x")]);
     }
 
     #[test]
     fn a_long_name_is_cut() {
         let stream = format!("event: {}\ndata: x\n\n", "n".repeat(1000));
-        assert_eq!(parse(&[stream.as_bytes()]), [Message::Whole("n".repeat(64), "x".into())]);
+        assert_eq!(
+            parse(&[stream.as_bytes()]),
+            [CollectedEvent::Whole("n".repeat(64), "x".into())]
+        );
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! Counts Unicode scalar values in UTF-8 that arrives in pieces.
 
-use super::mark::Word;
+use super::json::scan::Word;
 
 /// A running count of the scalar values in a UTF-8 text, in any split of its bytes.
 ///

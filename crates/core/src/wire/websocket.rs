@@ -4,8 +4,8 @@
 //! fragments. With permessage-deflate (RFC 7692) compressed messages are inflated. What breaks the
 //! protocol ends the reading: where the next frame begins can't be known then.
 
-use super::coding::{Growth, Inflater, Progress, Sink, WINDOWS};
-use super::piece::Piece;
+use super::coding::{DecodedSink, ExpansionLimit, InflateProgress, Inflater, WINDOWS};
+use super::frame_event::FrameEvent;
 
 /// Bytes that are unmasked at once.
 const UNMASKED: usize = 4096;
@@ -28,13 +28,13 @@ const PONG: u8 = 10;
 
 /// A message that has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Open {
+struct FragmentedMessage {
     text: bool,
     compressed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum WebSocketState {
     /// Bytes of the frame's head seen so far.
     Head(usize),
     Payload,
@@ -45,7 +45,7 @@ enum State {
 /// An incremental parser of one direction.
 #[derive(Debug)]
 pub struct WebSocketFramer {
-    state: State,
+    state: WebSocketState,
     /// The longest head: two bytes, eight of length, four of mask.
     head: [u8; 14],
     left: u64,
@@ -53,21 +53,21 @@ pub struct WebSocketFramer {
     /// Payload bytes of the frame so far, modulo the mask's length.
     masked: usize,
     /// The message whose fragments come.
-    open: Option<Open>,
+    open: Option<FragmentedMessage>,
     deflate: bool,
     /// From the first compressed message on, as one may refer to those before it.
     inflater: Option<Inflater>,
-    growth: Growth,
+    growth: ExpansionLimit,
 }
 
 /// Something that the protocol does not allow.
-struct Wrong;
+struct ProtocolViolation;
 
 impl WebSocketFramer {
     /// A parser; `deflate`: permessage-deflate was agreed on.
     pub fn new(deflate: bool) -> Self {
         Self {
-            state: State::Head(0),
+            state: WebSocketState::Head(0),
             head: [0; 14],
             left: 0,
             mask: [0; 4],
@@ -75,20 +75,20 @@ impl WebSocketFramer {
             open: None,
             deflate,
             inflater: None,
-            growth: Growth::default(),
+            growth: ExpansionLimit::default(),
         }
     }
 
     /// Parses the next bytes of the stream.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             let step = match self.state {
-                State::Over => return,
-                State::Head(seen) => {
+                WebSocketState::Over => return,
+                WebSocketState::Head(seen) => {
                     bytes = rest;
                     self.head(seen, byte, sink)
                 }
-                State::Payload => {
+                WebSocketState::Payload => {
                     let here = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
                     let (payload, rest) = bytes.split_at(here);
                     bytes = rest;
@@ -98,37 +98,37 @@ impl WebSocketFramer {
                 }
             };
             if step.is_err() {
-                self.state = State::Over;
+                self.state = WebSocketState::Over;
                 self.inflater = None;
-                sink(Piece::Broken);
+                sink(FrameEvent::Broken);
             }
         }
     }
 
     /// The stream has ended: a message that is not complete is broken.
-    pub fn end(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
-        let unfinished = self.state != State::Head(0) || self.open.is_some();
-        if unfinished && self.state != State::Over {
-            sink(Piece::Broken);
+    pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+        let unfinished = self.state != WebSocketState::Head(0) || self.open.is_some();
+        if unfinished && self.state != WebSocketState::Over {
+            sink(FrameEvent::Broken);
         }
-        self.state = State::Over;
+        self.state = WebSocketState::Over;
     }
 
     fn head(
         &mut self,
         seen: usize,
         byte: u8,
-        sink: &mut impl FnMut(Piece<'_>),
-    ) -> Result<(), Wrong> {
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> Result<(), ProtocolViolation> {
         if let Some(slot) = self.head.get_mut(seen) {
             *slot = byte;
         }
-        self.state = State::Head(seen + 1);
+        self.state = WebSocketState::Head(seen + 1);
         let [first, second, rest @ ..] = self.head;
         match seen + 1 {
             1 => return self.first_byte(first),
             2 if self.is_control() && u64::from(second & !MASKED) > MAX_CONTROL => {
-                return Err(Wrong);
+                return Err(ProtocolViolation);
             }
             _ => {}
         }
@@ -146,7 +146,7 @@ impl WebSocketFramer {
         // A length must be written in as few bytes as it needs.
         let fewest = if length > u64::from(u16::MAX) { 8 } else { 2 * usize::from(length > 125) };
         if extended != fewest || length > i64::MAX as u64 {
-            return Err(Wrong);
+            return Err(ProtocolViolation);
         }
         self.left = length;
         self.masked = 0;
@@ -154,11 +154,11 @@ impl WebSocketFramer {
         if let (4, Some(mask)) = (mask, rest.get(extended..extended + 4)) {
             self.mask.copy_from_slice(mask);
         }
-        self.state = State::Payload;
+        self.state = WebSocketState::Payload;
         if length == 0 { self.end_frame(sink) } else { Ok(()) }
     }
 
-    fn first_byte(&mut self, first: u8) -> Result<(), Wrong> {
+    fn first_byte(&mut self, first: u8) -> Result<(), ProtocolViolation> {
         let compressed = first & COMPRESSED != 0;
         let allowed = match (first & 0x0f, self.open) {
             (CONTINUATION, Some(_)) => !compressed,
@@ -167,11 +167,11 @@ impl WebSocketFramer {
             _ => false,
         };
         if !allowed || first & RESERVED != 0 {
-            return Err(Wrong);
+            return Err(ProtocolViolation);
         }
         if let opcode @ (TEXT | BINARY) = first & 0x0f {
-            self.open = Some(Open { text: opcode == TEXT, compressed });
-            self.growth = Growth::default();
+            self.open = Some(FragmentedMessage { text: opcode == TEXT, compressed });
+            self.growth = ExpansionLimit::default();
         }
         Ok(())
     }
@@ -185,8 +185,13 @@ impl WebSocketFramer {
         self.opcode() >= CLOSE
     }
 
-    fn payload(&mut self, payload: &[u8], sink: &mut impl FnMut(Piece<'_>)) -> Result<(), Wrong> {
-        let Some(Open { compressed, .. }) = self.open.filter(|_| !self.is_control()) else {
+    fn payload(
+        &mut self,
+        payload: &[u8],
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> Result<(), ProtocolViolation> {
+        let Some(FragmentedMessage { compressed, .. }) = self.open.filter(|_| !self.is_control())
+        else {
             return Ok(());
         };
         if self.mask == [0; 4] {
@@ -208,55 +213,64 @@ impl WebSocketFramer {
         &mut self,
         data: &[u8],
         compressed: bool,
-        sink: &mut impl FnMut(Piece<'_>),
-    ) -> Result<(), Wrong> {
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> Result<(), ProtocolViolation> {
         if compressed {
             return self.inflate(data, sink);
         }
-        sink(Piece::Data(data));
+        sink(FrameEvent::Data(data));
         Ok(())
     }
 
-    fn inflate(&mut self, mut data: &[u8], sink: &mut impl FnMut(Piece<'_>)) -> Result<(), Wrong> {
+    fn inflate(
+        &mut self,
+        mut data: &[u8],
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> Result<(), ProtocolViolation> {
         let Self { inflater, growth, .. } = self;
         let inflater = match inflater {
             Some(inflater) => inflater,
-            None => inflater.insert(Inflater::new(false, &WINDOWS).map_err(|_| Wrong)?),
+            None => inflater.insert(Inflater::new(false, &WINDOWS).map_err(|_| ProtocolViolation)?),
         };
-        growth.take(data);
-        let sink: &mut Sink<'_> = &mut |part| {
-            growth.give(part)?;
-            sink(Piece::Data(part));
+        growth.add_input(data);
+        let sink: &mut DecodedSink<'_> = &mut |part| {
+            growth.add_output(part)?;
+            sink(FrameEvent::Data(part));
             Ok(())
         };
         // A sender may end its stream within a message, and then begins another (section 7.2.3.5).
-        while let Progress::Over(taken) = inflater.push(data, sink).map_err(|_| Wrong)? {
+        while let InflateProgress::Over(taken) =
+            inflater.push(data, sink).map_err(|_| ProtocolViolation)?
+        {
             inflater.reset(false);
             data = data.get(taken..).unwrap_or_default();
         }
         Ok(())
     }
 
-    fn end_frame(&mut self, sink: &mut impl FnMut(Piece<'_>)) -> Result<(), Wrong> {
-        self.state = State::Head(0);
+    fn end_frame(
+        &mut self,
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> Result<(), ProtocolViolation> {
+        self.state = WebSocketState::Head(0);
         let [first, ..] = self.head;
         match self.opcode() {
             PING | PONG => {}
             CLOSE => {
-                self.state = State::Over;
+                self.state = WebSocketState::Over;
                 self.inflater = None;
                 if self.open.take().is_some() {
-                    sink(Piece::Broken);
+                    sink(FrameEvent::Broken);
                 }
-                sink(Piece::End { name: b"close" });
+                sink(FrameEvent::End { name: b"close" });
             }
             _ if first & FIN == 0 => {}
             _ => {
-                if let Some(Open { compressed: true, .. }) = self.open {
+                if let Some(FragmentedMessage { compressed: true, .. }) = self.open {
                     self.inflate(&DEFLATE_END, sink)?;
                 }
-                if let Some(Open { text, .. }) = self.open.take() {
-                    sink(Piece::End { name: if text { b"text" } else { b"binary" } });
+                if let Some(FragmentedMessage { text, .. }) = self.open.take() {
+                    sink(FrameEvent::End { name: if text { b"text" } else { b"binary" } });
                 }
             }
         }

@@ -1,11 +1,11 @@
-use super::super::messages::*;
+use super::super::test_messages::*;
 use super::*;
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
 
-fn parse(deflate: bool, pieces: &[&[u8]]) -> Vec<Message> {
-    let (mut framer, mut messages) = (WebSocketFramer::new(deflate), Messages::default());
-    let mut sink = |piece: Piece<'_>| messages.add(piece);
+fn parse(deflate: bool, pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+    let (mut framer, mut messages) = (WebSocketFramer::new(deflate), FrameCollector::default());
+    let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
     pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
     framer.end(&mut sink);
     messages.done()
@@ -30,26 +30,26 @@ fn frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     frame
 }
 
-fn text(data: &str) -> Message {
-    Message::Whole("text".into(), data.into())
+fn text(data: &str) -> CollectedEvent {
+    CollectedEvent::Whole("text".into(), data.into())
 }
 
-fn binary(data: &str) -> Message {
-    Message::Whole("binary".into(), data.into())
+fn binary(data: &str) -> CollectedEvent {
+    CollectedEvent::Whole("binary".into(), data.into())
 }
 
-fn close() -> Message {
-    Message::Whole("close".into(), "".into())
+fn close() -> CollectedEvent {
+    CollectedEvent::Whole("close".into(), "".into())
 }
 
-fn broken(data: &str) -> Message {
-    Message::Broken(data.into())
+fn broken(data: &str) -> CollectedEvent {
+    CollectedEvent::Broken(data.into())
 }
 
 /// The examples of RFC 6455, section 5.7.
 #[test]
 fn examples_of_the_rfc() {
-    let cases: &[(&[u8], &[Message])] = &[
+    let cases: &[(&[u8], &[CollectedEvent])] = &[
         (b"\x81\x05Hello", &[text("Hello")]),
         (b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[text("Hello")]),
         (b"\x01\x03Hel\x80\x02lo", &[text("Hello")]),
@@ -120,7 +120,7 @@ fn what_broke_off_is_broken() {
     let stream = [frame(0x01, b"one", None), frame(0x80, &[b'x'; 200], Some([7; 4]))].concat();
     for length in 1..stream.len() {
         let found = parse(false, &[&stream[..length]]);
-        assert!(matches!(&found[..], [Message::Broken(_)]), "{length}: {found:?}");
+        assert!(matches!(&found[..], [CollectedEvent::Broken(_)]), "{length}: {found:?}");
     }
     assert_eq!(parse(false, &[]), []);
 }
@@ -165,8 +165,8 @@ fn a_bomb_is_stopped() {
     let bomb = compress(&mut sender, &vec![b'x'; 65 << 20]);
     let mut framer = WebSocketFramer::new(true);
     let (mut given, mut ends) = (0, Vec::new());
-    let mut sink = |piece: Piece<'_>| match piece {
-        Piece::Data(data) => given += data.len(),
+    let mut sink = |piece: FrameEvent<'_>| match piece {
+        FrameEvent::Data(data) => given += data.len(),
         other => ends.push(format!("{other:?}")),
     };
     framer.push(&frame(0xc1, &bomb, None), &mut sink);
@@ -176,8 +176,9 @@ fn a_bomb_is_stopped() {
 }
 
 /// How much was handed over of what is thrown away may depend on the split: an inflater gives in blocks.
-fn settled(messages: Vec<Message>) -> Vec<Message> {
-    let settle = |message| if let Message::Broken(_) = message { broken("") } else { message };
+fn settled(messages: Vec<CollectedEvent>) -> Vec<CollectedEvent> {
+    let settle =
+        |message| if let CollectedEvent::Broken(_) = message { broken("") } else { message };
     messages.into_iter().map(settle).collect()
 }
 

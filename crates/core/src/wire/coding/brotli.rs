@@ -3,36 +3,43 @@
 //! What is charged is the window. A stream's tables come beside it: tens of KiB as encoders write them, 3 MiB
 //! if all of the 256 trees that the format allows of each kind are there.
 
-use super::window::{Budget, Window};
-use super::{CodingError, Sink, WINDOW_BITS, with_scratch};
+use super::window::{WindowBudget, WindowReservation};
+use super::{CodingError, DecodedSink, WINDOW_BITS, with_scratch};
 use brotli_decompressor::{
     BrotliDecompressStream, BrotliResult, BrotliState, SliceWrapper, StandardAlloc,
 };
 use std::fmt;
 
-type State = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
+type BrotliInner = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
 /// A decoder of one stream.
-pub(super) struct Brotli {
+pub(super) struct BrotliDecoder {
     /// Allocated with the first byte.
-    state: Option<Box<State>>,
-    window: Window,
+    state: Option<Box<BrotliInner>>,
+    window: WindowReservation,
     /// Behind the end; what follows is not looked at.
     over: bool,
 }
 
-impl fmt::Debug for Brotli {
+impl fmt::Debug for BrotliDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Brotli").field("window", &self.window).field("over", &self.over).finish()
+        f.debug_struct("BrotliDecoder")
+            .field("window", &self.window)
+            .field("over", &self.over)
+            .finish()
     }
 }
 
-impl Brotli {
-    pub(super) fn new(budget: &'static Budget) -> Self {
-        Self { state: None, window: Window::new(budget), over: false }
+impl BrotliDecoder {
+    pub(super) fn new(budget: &'static WindowBudget) -> Self {
+        Self { state: None, window: WindowReservation::new(budget), over: false }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), CodingError> {
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut DecodedSink<'_>,
+    ) -> Result<(), CodingError> {
         let Self { state, window, over } = self;
         let Some(&first) = bytes.first().filter(|_| !*over) else { return Ok(()) };
         if state.is_none() {
@@ -40,7 +47,7 @@ impl Brotli {
         }
         let state = state.get_or_insert_with(|| {
             let alloc = StandardAlloc::default;
-            Box::new(State::new_strict(alloc(), alloc(), alloc()))
+            Box::new(BrotliInner::new_strict(alloc(), alloc(), alloc()))
         });
         with_scratch(|buffer| {
             let (mut left, mut from, mut total) = (bytes.len(), 0, 0);

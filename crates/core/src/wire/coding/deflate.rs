@@ -1,11 +1,11 @@
 //! The coding `deflate`: zlib's format, and the bare one that some servers send under this name.
 
-use super::inflate::{Inflater, Progress};
-use super::window::Budget;
-use super::{CodingError, Sink};
+use super::inflate::{InflateProgress, Inflater};
+use super::window::WindowBudget;
+use super::{CodingError, DecodedSink};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DeflateState {
     Start,
     /// The first byte may be one of zlib's header: the second tells.
     First(u8),
@@ -16,50 +16,50 @@ enum State {
 
 /// A decoder of one stream.
 #[derive(Debug)]
-pub(super) struct Deflate {
-    state: State,
+pub(super) struct DeflateDecoder {
+    state: DeflateState,
     inflater: Inflater,
 }
 
-impl Deflate {
-    pub(super) fn new(budget: &'static Budget) -> Result<Self, CodingError> {
-        Ok(Self { state: State::Start, inflater: Inflater::new(true, budget)? })
+impl DeflateDecoder {
+    pub(super) fn new(budget: &'static WindowBudget) -> Result<Self, CodingError> {
+        Ok(Self { state: DeflateState::Start, inflater: Inflater::new(true, budget)? })
     }
 
     pub(super) fn push(
         &mut self,
         mut bytes: &[u8],
-        sink: &mut Sink<'_>,
+        sink: &mut DecodedSink<'_>,
     ) -> Result<(), CodingError> {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.state {
-                State::Over => return Ok(()),
-                State::Start if is_method(byte) => {
-                    self.state = State::First(byte);
+                DeflateState::Over => return Ok(()),
+                DeflateState::Start if is_method(byte) => {
+                    self.state = DeflateState::First(byte);
                     bytes = rest;
                 }
-                State::Start => {
+                DeflateState::Start => {
                     self.inflater.reset(false);
-                    self.state = State::Data;
+                    self.state = DeflateState::Data;
                 }
-                State::First(first) => {
+                DeflateState::First(first) => {
                     self.inflater.reset(is_header(first, byte));
-                    self.state = State::Data;
+                    self.state = DeflateState::Data;
                     self.inflate(&[first], sink)?;
                 }
-                State::Data => return self.inflate(bytes, sink),
+                DeflateState::Data => return self.inflate(bytes, sink),
             }
         }
         Ok(())
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Start | State::Over)
+        matches!(self.state, DeflateState::Start | DeflateState::Over)
     }
 
-    fn inflate(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), CodingError> {
-        if let Progress::Over(_) = self.inflater.push(bytes, sink)? {
-            self.state = State::Over;
+    fn inflate(&mut self, bytes: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), CodingError> {
+        if let InflateProgress::Over(_) = self.inflater.push(bytes, sink)? {
+            self.state = DeflateState::Over;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The gzip format (RFC 1952): members, each with a header, DEFLATE data, a checksum and a length.
 
-use super::inflate::{Inflater, Progress};
-use super::window::Budget;
-use super::{CodingError, Sink};
+use super::inflate::{InflateProgress, Inflater};
+use super::window::WindowBudget;
+use super::{CodingError, DecodedSink};
 
 const HEADER_CRC: u8 = 1 << 1;
 const EXTRA: u8 = 1 << 2;
@@ -11,7 +11,7 @@ const COMMENT: u8 = 1 << 4;
 const RESERVED: u8 = 0b1110_0000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum GzipState {
     /// Bytes of the fixed header seen so far.
     Header(u8),
     /// The length of the extra field: bytes seen so far, and the first.
@@ -32,8 +32,8 @@ enum State {
 
 /// A decoder of one gzip file.
 #[derive(Debug)]
-pub(super) struct Gzip {
-    state: State,
+pub(super) struct GzipDecoder {
+    state: GzipState,
     flags: u8,
     inflater: Inflater,
     crc: crc32fast::Hasher,
@@ -43,10 +43,10 @@ pub(super) struct Gzip {
     empty: bool,
 }
 
-impl Gzip {
-    pub(super) fn new(budget: &'static Budget) -> Result<Self, CodingError> {
+impl GzipDecoder {
+    pub(super) fn new(budget: &'static WindowBudget) -> Result<Self, CodingError> {
         Ok(Self {
-            state: State::Header(0),
+            state: GzipState::Header(0),
             flags: 0,
             inflater: Inflater::new(false, budget)?,
             crc: crc32fast::Hasher::new(),
@@ -59,13 +59,13 @@ impl Gzip {
     pub(super) fn push(
         &mut self,
         mut bytes: &[u8],
-        sink: &mut Sink<'_>,
+        sink: &mut DecodedSink<'_>,
     ) -> Result<(), CodingError> {
         while let Some((&byte, rest)) = bytes.split_first() {
             self.empty = false;
             bytes = match self.state {
-                State::Ignored => return Ok(()),
-                State::Data => self.data(bytes, sink)?,
+                GzipState::Ignored => return Ok(()),
+                GzipState::Data => self.data(bytes, sink)?,
                 _ => {
                     self.byte(byte)?;
                     rest
@@ -76,69 +76,75 @@ impl Gzip {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.empty || matches!(self.state, State::Between | State::Ignored)
+        self.empty || matches!(self.state, GzipState::Between | GzipState::Ignored)
     }
 
     /// Takes a byte around the data.
     fn byte(&mut self, byte: u8) -> Result<(), CodingError> {
         self.state = match self.state {
-            State::Between if byte != 0x1f => State::Ignored,
-            State::Header(0) | State::Between => Self::check(byte == 0x1f, State::Header(1))?,
-            State::Header(1) => Self::check(byte == 0x8b, State::Header(2))?,
+            GzipState::Between if byte != 0x1f => GzipState::Ignored,
+            GzipState::Header(0) | GzipState::Between => {
+                Self::check(byte == 0x1f, GzipState::Header(1))?
+            }
+            GzipState::Header(1) => Self::check(byte == 0x8b, GzipState::Header(2))?,
             // The only method there is.
-            State::Header(2) => Self::check(byte == 8, State::Header(3))?,
-            State::Header(3) => {
+            GzipState::Header(2) => Self::check(byte == 8, GzipState::Header(3))?,
+            GzipState::Header(3) => {
                 self.flags = byte;
-                Self::check(byte & RESERVED == 0, State::Header(4))?
+                Self::check(byte & RESERVED == 0, GzipState::Header(4))?
             }
             // The time, how hard it was compressed, and where.
-            State::Header(seen @ 4..=8) => State::Header(seen + 1),
-            State::Header(_) => self.behind_header(),
-            State::ExtraLength(0, _) => State::ExtraLength(1, byte),
-            State::ExtraLength(_, low) => match u16::from_le_bytes([low, byte]) {
+            GzipState::Header(seen @ 4..=8) => GzipState::Header(seen + 1),
+            GzipState::Header(_) => self.behind_header(),
+            GzipState::ExtraLength(0, _) => GzipState::ExtraLength(1, byte),
+            GzipState::ExtraLength(_, low) => match u16::from_le_bytes([low, byte]) {
                 0 => self.behind_extra(),
-                length => State::Extra(length),
+                length => GzipState::Extra(length),
             },
-            State::Extra(1) => self.behind_extra(),
-            State::Extra(left) => State::Extra(left - 1),
-            State::Name if byte == 0 => self.behind_name(),
-            State::Comment if byte == 0 => self.behind_comment(),
-            State::HeaderCrc(0) => State::HeaderCrc(1),
-            State::HeaderCrc(_) => self.begin_data(),
-            State::Trailer(seen) => self.trailer(seen, byte)?,
+            GzipState::Extra(1) => self.behind_extra(),
+            GzipState::Extra(left) => GzipState::Extra(left - 1),
+            GzipState::Name if byte == 0 => self.behind_name(),
+            GzipState::Comment if byte == 0 => self.behind_comment(),
+            GzipState::HeaderCrc(0) => GzipState::HeaderCrc(1),
+            GzipState::HeaderCrc(_) => self.begin_data(),
+            GzipState::Trailer(seen) => self.trailer(seen, byte)?,
             other => other,
         };
         Ok(())
     }
 
-    fn check(right: bool, next: State) -> Result<State, CodingError> {
+    fn check(right: bool, next: GzipState) -> Result<GzipState, CodingError> {
         if right { Ok(next) } else { Err(CodingError::Malformed) }
     }
 
-    fn behind_header(&mut self) -> State {
-        if self.flags & EXTRA != 0 { State::ExtraLength(0, 0) } else { self.behind_extra() }
+    fn behind_header(&mut self) -> GzipState {
+        if self.flags & EXTRA != 0 { GzipState::ExtraLength(0, 0) } else { self.behind_extra() }
     }
 
-    fn behind_extra(&mut self) -> State {
-        if self.flags & NAME != 0 { State::Name } else { self.behind_name() }
+    fn behind_extra(&mut self) -> GzipState {
+        if self.flags & NAME != 0 { GzipState::Name } else { self.behind_name() }
     }
 
-    fn behind_name(&mut self) -> State {
-        if self.flags & COMMENT != 0 { State::Comment } else { self.behind_comment() }
+    fn behind_name(&mut self) -> GzipState {
+        if self.flags & COMMENT != 0 { GzipState::Comment } else { self.behind_comment() }
     }
 
-    fn behind_comment(&mut self) -> State {
-        if self.flags & HEADER_CRC != 0 { State::HeaderCrc(0) } else { self.begin_data() }
+    fn behind_comment(&mut self) -> GzipState {
+        if self.flags & HEADER_CRC != 0 { GzipState::HeaderCrc(0) } else { self.begin_data() }
     }
 
-    fn begin_data(&mut self) -> State {
+    fn begin_data(&mut self) -> GzipState {
         self.inflater.reset(false);
         self.crc = crc32fast::Hasher::new();
         self.length = 0;
-        State::Data
+        GzipState::Data
     }
 
-    fn data<'a>(&mut self, bytes: &'a [u8], sink: &mut Sink<'_>) -> Result<&'a [u8], CodingError> {
+    fn data<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut DecodedSink<'_>,
+    ) -> Result<&'a [u8], CodingError> {
         let Self { inflater, crc, length, state, .. } = self;
         let progress = inflater.push(bytes, &mut |part| {
             crc.update(part);
@@ -147,24 +153,24 @@ impl Gzip {
             sink(part)
         })?;
         Ok(match progress {
-            Progress::More => &[],
-            Progress::Over(taken) => {
-                *state = State::Trailer(0);
+            InflateProgress::More => &[],
+            InflateProgress::Over(taken) => {
+                *state = GzipState::Trailer(0);
                 bytes.get(taken..).unwrap_or_default()
             }
         })
     }
 
-    fn trailer(&mut self, seen: u8, byte: u8) -> Result<State, CodingError> {
+    fn trailer(&mut self, seen: u8, byte: u8) -> Result<GzipState, CodingError> {
         if let Some(slot) = self.trailer.get_mut(usize::from(seen)) {
             *slot = byte;
         }
         if seen < 7 {
-            return Ok(State::Trailer(seen + 1));
+            return Ok(GzipState::Trailer(seen + 1));
         }
         let [c0, c1, c2, c3, l0, l1, l2, l3] = self.trailer;
         let crc = self.crc.clone().finalize() == u32::from_le_bytes([c0, c1, c2, c3]);
         let length = self.length == u32::from_le_bytes([l0, l1, l2, l3]);
-        Self::check(crc && length, State::Between)
+        Self::check(crc && length, GzipState::Between)
     }
 }

@@ -1,7 +1,7 @@
 //! The DEFLATE format (RFC 1951), alone or within zlib's (RFC 1950).
 
-use super::window::{Budget, Window};
-use super::{CodingError, Sink, with_scratch};
+use super::window::{WindowBudget, WindowReservation};
+use super::{CodingError, DecodedSink, with_scratch};
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// Its window, always allocated whole.
@@ -11,12 +11,12 @@ const WINDOW: usize = 32 * 1024;
 #[derive(Debug)]
 pub(in crate::wire) struct Inflater {
     inner: Decompress,
-    _window: Window,
+    _window: WindowReservation,
 }
 
 /// How far a push came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::wire) enum Progress {
+pub(in crate::wire) enum InflateProgress {
     /// All bytes were taken, and there is more to come.
     More,
     /// The stream is over; this many bytes were of it.
@@ -26,8 +26,11 @@ pub(in crate::wire) enum Progress {
 impl Inflater {
     /// # Errors
     /// If the budget has no window left.
-    pub(in crate::wire) fn new(zlib: bool, budget: &'static Budget) -> Result<Self, CodingError> {
-        let mut window = Window::new(budget);
+    pub(in crate::wire) fn new(
+        zlib: bool,
+        budget: &'static WindowBudget,
+    ) -> Result<Self, CodingError> {
+        let mut window = WindowReservation::new(budget);
         window.resize(WINDOW)?;
         Ok(Self { inner: Decompress::new(zlib), _window: window })
     }
@@ -41,8 +44,8 @@ impl Inflater {
     pub(in crate::wire) fn push(
         &mut self,
         bytes: &[u8],
-        sink: &mut Sink<'_>,
-    ) -> Result<Progress, CodingError> {
+        sink: &mut DecodedSink<'_>,
+    ) -> Result<InflateProgress, CodingError> {
         with_scratch(|buffer| {
             let mut taken = 0;
             loop {
@@ -60,11 +63,11 @@ impl Inflater {
                     sink(part)?;
                 }
                 if status == Status::StreamEnd {
-                    return Ok(Progress::Over(taken));
+                    return Ok(InflateProgress::Over(taken));
                 }
                 // With all taken there may be more to give, whether the buffer was full or not.
                 if took + gave == 0 {
-                    return Ok(Progress::More);
+                    return Ok(InflateProgress::More);
                 }
             }
         })

@@ -7,7 +7,7 @@
 //! - A window has at most 4 MiB. The default encoders of br and zstd declare 4 and 2 MiB, however short
 //!   the stream: a lower bound would leave most of such streams unmeasured. Memory is taken as the
 //!   format lets it: br's window grows with what was sent, zstd's is as large as declared.
-//! - All windows of the process have at most 64 MiB ([`Budget`]).
+//! - All windows of the process have at most 64 MiB ([`WindowBudget`]).
 //! - Output goes through one buffer for each thread.
 //! - What grows beyond 64 MiB at more than 200 to 1 is a bomb.
 
@@ -18,15 +18,15 @@ mod inflate;
 mod window;
 mod zstd;
 
-use brotli::Brotli;
-use deflate::Deflate;
-use gzip::Gzip;
+use brotli::BrotliDecoder;
+use deflate::DeflateDecoder;
+use gzip::GzipDecoder;
 use std::cell::Cell;
-use zstd::Zstd;
+use zstd::ZstdDecoder;
 
-pub(super) use inflate::{Inflater, Progress};
+pub(super) use inflate::{InflateProgress, Inflater};
 pub(super) use window::WINDOWS;
-pub use window::{Budget, windows_in_use};
+pub use window::{WindowBudget, windows_in_use};
 
 /// Largest window of one stream, as a power of two.
 const WINDOW_BITS: u8 = 22;
@@ -53,16 +53,16 @@ pub enum CodingError {
 }
 
 /// Where decoded bytes go; what it fails with ends the decoding.
-pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), CodingError> + 'a;
+pub(super) type DecodedSink<'a> = dyn FnMut(&[u8]) -> Result<(), CodingError> + 'a;
 
 /// Undoes the codings of one body.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct ContentDecoder {
     /// In the order in which they are undone. Given up at the first error.
-    stages: Result<(Stage, Option<Stage>), CodingError>,
+    stages: Result<(DecoderStage, Option<DecoderStage>), CodingError>,
 }
 
-impl Decoder {
+impl ContentDecoder {
     /// A decoder for a body with this `Content-Encoding`. `None` if it has no coding.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Decoder {
     }
 
     fn within(
-        budget: &'static Budget,
+        budget: &'static WindowBudget,
         content_encoding: &[u8],
     ) -> Result<Option<Self>, CodingError> {
         let names = content_encoding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -80,8 +80,8 @@ impl Decoder {
             names.rev().filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
         let Some(last) = names.next() else { return Ok(None) };
         let stages = (
-            Stage::new(last, budget)?,
-            names.next().map(|name| Stage::new(name, budget)).transpose()?,
+            DecoderStage::new(last, budget)?,
+            names.next().map(|name| DecoderStage::new(name, budget)).transpose()?,
         );
         if names.next().is_some() {
             return Err(CodingError::Unknown);
@@ -114,7 +114,9 @@ impl Decoder {
     /// bytes has it.
     pub fn end(&self) -> bool {
         match &self.stages {
-            Ok((outer, inner)) => outer.is_over() && inner.as_ref().is_none_or(Stage::is_over),
+            Ok((outer, inner)) => {
+                outer.is_over() && inner.as_ref().is_none_or(DecoderStage::is_over)
+            }
             Err(_) => false,
         }
     }
@@ -122,41 +124,41 @@ impl Decoder {
 
 #[derive(Debug)]
 enum Coding {
-    Gzip(Gzip),
-    Deflate(Deflate),
-    Brotli(Brotli),
-    Zstd(Zstd),
+    Gzip(GzipDecoder),
+    Deflate(DeflateDecoder),
+    Brotli(BrotliDecoder),
+    Zstd(ZstdDecoder),
 }
 
 /// One coding, and what goes through it.
 #[derive(Debug)]
-struct Stage {
+struct DecoderStage {
     coding: Coding,
-    growth: Growth,
+    growth: ExpansionLimit,
 }
 
-impl Stage {
-    fn new(name: &[u8], budget: &'static Budget) -> Result<Self, CodingError> {
+impl DecoderStage {
+    fn new(name: &[u8], budget: &'static WindowBudget) -> Result<Self, CodingError> {
         let is = |coding: &[u8]| name.eq_ignore_ascii_case(coding);
         let coding = if is(b"gzip") || is(b"x-gzip") {
-            Coding::Gzip(Gzip::new(budget)?)
+            Coding::Gzip(GzipDecoder::new(budget)?)
         } else if is(b"deflate") {
-            Coding::Deflate(Deflate::new(budget)?)
+            Coding::Deflate(DeflateDecoder::new(budget)?)
         } else if is(b"br") {
-            Coding::Brotli(Brotli::new(budget))
+            Coding::Brotli(BrotliDecoder::new(budget))
         } else if is(b"zstd") {
-            Coding::Zstd(Zstd::new(budget))
+            Coding::Zstd(ZstdDecoder::new(budget))
         } else {
             return Err(CodingError::Unknown);
         };
-        Ok(Self { coding, growth: Growth::default() })
+        Ok(Self { coding, growth: ExpansionLimit::default() })
     }
 
-    fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), CodingError> {
+    fn push(&mut self, bytes: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), CodingError> {
         let Self { coding, growth } = self;
-        growth.take(bytes);
+        growth.add_input(bytes);
         let mut sink = |part: &[u8]| {
-            growth.give(part)?;
+            growth.add_output(part)?;
             sink(part)
         };
         match coding {
@@ -179,17 +181,17 @@ impl Stage {
 
 /// How much was taken and given, which tells a bomb.
 #[derive(Debug, Default)]
-pub(super) struct Growth {
+pub(super) struct ExpansionLimit {
     taken: u64,
     given: u64,
 }
 
-impl Growth {
-    pub(super) fn take(&mut self, bytes: &[u8]) {
+impl ExpansionLimit {
+    pub(super) fn add_input(&mut self, bytes: &[u8]) {
         self.taken = self.taken.saturating_add(bytes.len() as u64);
     }
 
-    pub(super) fn give(&mut self, bytes: &[u8]) -> Result<(), CodingError> {
+    pub(super) fn add_output(&mut self, bytes: &[u8]) -> Result<(), CodingError> {
         self.given = self.given.saturating_add(bytes.len() as u64);
         if self.given > ALWAYS_GIVEN && self.given / MAX_RATIO >= self.taken {
             return Err(CodingError::Bomb);

@@ -1,4 +1,4 @@
-use super::super::messages::{cut, cuts};
+use super::super::test_messages::{cut, cuts};
 use super::*;
 use ::brotli::CompressorWriter;
 use flate2::Compression;
@@ -88,30 +88,34 @@ fn encoded(coding: (&str, bool), text: &[u8]) -> Vec<u8> {
 }
 
 /// How decoding went, what came out, and whether the end was a proper one.
-type Decoded = (Result<(), CodingError>, Vec<u8>, bool);
+type DecodeResult = (Result<(), CodingError>, Vec<u8>, bool);
 
-fn decode(names: &str, pieces: &[&[u8]]) -> Decoded {
-    let mut decoder = Decoder::new(names.as_bytes()).unwrap().unwrap();
+fn decode(names: &str, pieces: &[&[u8]]) -> DecodeResult {
+    let mut decoder = ContentDecoder::new(names.as_bytes()).unwrap().unwrap();
     let mut out = Vec::new();
     let mut push = |piece: &&[u8]| decoder.push(piece, &mut |part| out.extend_from_slice(part));
     let done = pieces.iter().try_for_each(&mut push);
     (done, out, decoder.end())
 }
 
-fn good(text: &[u8]) -> Decoded {
+fn good(text: &[u8]) -> DecodeResult {
     (Ok(()), text.to_vec(), true)
 }
 
 #[test]
 fn names() {
     for none in ["", "identity", " Identity , ,identity"] {
-        assert!(Decoder::new(none.as_bytes()).unwrap().is_none(), "{none}");
+        assert!(ContentDecoder::new(none.as_bytes()).unwrap().is_none(), "{none}");
     }
     for known in ["gzip", "GZip", "x-gzip", "deflate", "br", " zstd ", "identity, br", "gzip,br"] {
-        assert!(Decoder::new(known.as_bytes()).unwrap().is_some(), "{known}");
+        assert!(ContentDecoder::new(known.as_bytes()).unwrap().is_some(), "{known}");
     }
     for unknown in ["compress", "gzip br", "gzip, dcb", "br,gzip,zstd", "aes128gcm"] {
-        assert_eq!(Decoder::new(unknown.as_bytes()).err(), Some(CodingError::Unknown), "{unknown}");
+        assert_eq!(
+            ContentDecoder::new(unknown.as_bytes()).err(),
+            Some(CodingError::Unknown),
+            "{unknown}"
+        );
     }
 }
 
@@ -126,7 +130,7 @@ fn what_was_flushed_comes_out_at_once() {
         .collect();
     let parts: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
     for coding in ALL {
-        let mut decoder = Decoder::new(coding.0.as_bytes()).unwrap().unwrap();
+        let mut decoder = ContentDecoder::new(coding.0.as_bytes()).unwrap().unwrap();
         for (at, (sent, event)) in flushed(coding, &parts).iter().zip(&parts).enumerate() {
             assert!(!sent.is_empty());
             let mut out = Vec::new();
@@ -222,7 +226,7 @@ fn two_codings_are_undone_in_reverse_order() {
 #[test]
 fn what_is_malformed_stays_so() {
     for coding in ALL {
-        let mut decoder = Decoder::new(coding.0.as_bytes()).unwrap().unwrap();
+        let mut decoder = ContentDecoder::new(coding.0.as_bytes()).unwrap().unwrap();
         // br's first byte declares a window of 4 MiB.
         let junk = [&[0x1b; 1][..], &[0xff; 64]].concat();
         assert_eq!(decoder.push(&junk, &mut |_| {}), Err(CodingError::Malformed), "{coding:?}");
@@ -260,8 +264,8 @@ fn windows_are_as_large_as_encoders_make_them_and_no_larger() {
 #[test]
 fn windows_are_charged_as_they_are_and_given_back() {
     const MIB: usize = 1024 * 1024;
-    static BUDGET: Budget = Budget::new(8 * MIB);
-    let decoder = |name: &str| Decoder::within(&BUDGET, name.as_bytes()).map(Option::unwrap);
+    static BUDGET: WindowBudget = WindowBudget::new(8 * MIB);
+    let decoder = |name: &str| ContentDecoder::within(&BUDGET, name.as_bytes()).map(Option::unwrap);
     let mut used = 0;
     let mut took = || BUDGET.used() - std::mem::replace(&mut used, BUDGET.used());
     let ignore = &mut |_: &[u8]| {};
@@ -305,8 +309,8 @@ fn windows_are_charged_as_they_are_and_given_back() {
 
 #[test]
 fn an_error_gives_the_window_back() {
-    static BUDGET: Budget = Budget::new(1 << 20);
-    let mut decoder = Decoder::within(&BUDGET, b"gzip").unwrap().unwrap();
+    static BUDGET: WindowBudget = WindowBudget::new(1 << 20);
+    let mut decoder = ContentDecoder::within(&BUDGET, b"gzip").unwrap().unwrap();
     assert_eq!(BUDGET.used(), 32 * 1024);
     decoder.push(b"x", &mut |_| {}).unwrap_err();
     assert_eq!(BUDGET.used(), 0);
@@ -318,7 +322,7 @@ fn a_bomb_is_stopped() {
     for coding in ALL {
         let sent = flushed(coding, &[&mib[..]; 65]).concat();
         let mut given = 0;
-        let mut decoder = Decoder::new(coding.0.as_bytes()).unwrap().unwrap();
+        let mut decoder = ContentDecoder::new(coding.0.as_bytes()).unwrap().unwrap();
         let done = decoder.push(&sent, &mut |part| given += part.len());
         assert_eq!((done, given), (Err(CodingError::Bomb), 64 << 20), "{coding:?}");
     }
@@ -337,7 +341,7 @@ fn much_is_no_bomb() {
     let mut writer = GzEncoder::new(Vec::new(), Compression::none());
     (0..65).for_each(|_| writer.write_all(&noise).unwrap());
     let body = writer.finish().unwrap();
-    let mut decoder = Decoder::new(b"gzip").unwrap().unwrap();
+    let mut decoder = ContentDecoder::new(b"gzip").unwrap().unwrap();
     let mut given = 0;
     for piece in body.chunks(100_000) {
         decoder.push(piece, &mut |part| given += part.len()).unwrap();
@@ -348,7 +352,7 @@ fn much_is_no_bomb() {
 #[test]
 fn a_decoder_may_go_from_thread_to_thread() {
     fn is_send<T: Send>() {}
-    is_send::<Decoder>();
+    is_send::<ContentDecoder>();
 }
 
 proptest! {

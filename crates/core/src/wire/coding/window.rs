@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Memory for windows, shared by the streams that need one.
 #[derive(Debug)]
-pub struct Budget {
+pub struct WindowBudget {
     used: AtomicUsize,
     limit: usize,
 }
 
 /// The process's budget.
-pub static WINDOWS: Budget = Budget::new(64 * 1024 * 1024);
+pub static WINDOWS: WindowBudget = WindowBudget::new(64 * 1024 * 1024);
 
 /// Bytes that the windows of all streams take now.
 pub fn windows_in_use() -> usize {
     WINDOWS.used()
 }
 
-impl Budget {
+impl WindowBudget {
     /// A budget of so many bytes.
     pub const fn new(limit: usize) -> Self {
         Self { used: AtomicUsize::new(0), limit }
@@ -33,21 +33,21 @@ impl Budget {
 
 /// What one decoder takes of a budget; given back when dropped.
 #[derive(Debug)]
-pub(in crate::wire) struct Window {
-    budget: &'static Budget,
+pub(in crate::wire) struct WindowReservation {
+    budget: &'static WindowBudget,
     bytes: usize,
 }
 
-impl Window {
+impl WindowReservation {
     /// None yet.
-    pub(in crate::wire) fn new(budget: &'static Budget) -> Self {
+    pub(in crate::wire) fn new(budget: &'static WindowBudget) -> Self {
         Self { budget, bytes: 0 }
     }
 
     /// The window has this size now. Some libraries tell it only once they have allocated it: until the
     /// decoder is dropped for the error, memory exceeds the budget by that one window.
     pub(in crate::wire) fn resize(&mut self, bytes: usize) -> Result<(), CodingError> {
-        let Budget { used, limit } = self.budget;
+        let WindowBudget { used, limit } = self.budget;
         if bytes > self.bytes {
             let more = bytes - self.bytes;
             used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
@@ -62,7 +62,7 @@ impl Window {
     }
 }
 
-impl Drop for Window {
+impl Drop for WindowReservation {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn what_is_taken_comes_back() {
-        static BUDGET: Budget = Budget::new(100);
-        let (mut one, mut two) = (Window::new(&BUDGET), Window::new(&BUDGET));
+        static BUDGET: WindowBudget = WindowBudget::new(100);
+        let (mut one, mut two) = (WindowReservation::new(&BUDGET), WindowReservation::new(&BUDGET));
         assert_eq!(one.resize(60), Ok(()));
         assert_eq!(two.resize(41), Err(CodingError::Budget));
         assert_eq!(BUDGET.used(), 60);

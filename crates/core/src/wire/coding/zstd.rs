@@ -1,33 +1,37 @@
 //! The coding `zstd` (RFC 8878).
 
-use super::window::{Budget, Window};
-use super::{CodingError, Sink, WINDOW_BITS, with_scratch};
+use super::window::{WindowBudget, WindowReservation};
+use super::{CodingError, DecodedSink, WINDOW_BITS, with_scratch};
 use std::fmt;
 use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, is_error_kind};
 
 /// A decoder of one stream of frames.
-pub(super) struct Zstd {
+pub(super) struct ZstdDecoder {
     /// Allocated with the first byte.
     context: Option<DCtx<'static>>,
-    window: Window,
+    window: WindowReservation,
     /// Behind a frame, or before the first. Another may follow.
     between: bool,
 }
 
-impl fmt::Debug for Zstd {
+impl fmt::Debug for ZstdDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { context: _, window, between } = self;
-        f.debug_struct("Zstd").field("window", window).field("between", between).finish()
+        f.debug_struct("ZstdDecoder").field("window", window).field("between", between).finish()
     }
 }
 
-impl Zstd {
-    pub(super) fn new(budget: &'static Budget) -> Self {
-        Self { context: None, window: Window::new(budget), between: true }
+impl ZstdDecoder {
+    pub(super) fn new(budget: &'static WindowBudget) -> Self {
+        Self { context: None, window: WindowReservation::new(budget), between: true }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), CodingError> {
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut DecodedSink<'_>,
+    ) -> Result<(), CodingError> {
         let Self { context, window, between } = self;
         if bytes.is_empty() {
             return Ok(());

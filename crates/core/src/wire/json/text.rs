@@ -1,19 +1,19 @@
 //! The inside of strings: counted, and kept where they are wanted; escapes undone.
 
-use super::{MAX_TEXT, Malformed, Node, Scanner, State, Strings, Token, mark};
+use super::{JsonNode, JsonScanner, JsonState, MAX_TEXT, ScanError, ScanEvent, Strings, scan};
 
-impl<T: Copy + 'static> Scanner<T> {
+impl<T: Copy + 'static> JsonScanner<T> {
     /// Scans to the end of the string that the scanner is in. Gives what follows; empty if the
     /// string goes on.
     pub(in super::super) fn push_text<'a>(
         &mut self,
         mut bytes: &'a [u8],
-        sink: &mut impl FnMut(T, Token<'_>),
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         let is_counted = self.is_counted();
         while !bytes.is_empty() {
             bytes = match self.at.state {
-                State::InString => {
+                JsonState::InString => {
                     let rest =
                         if is_counted { self.push_counted(bytes) } else { behind_plain(bytes) };
                     match rest.split_first() {
@@ -22,14 +22,14 @@ impl<T: Copy + 'static> Scanner<T> {
                             return rest;
                         }
                         Some((_, rest)) => {
-                            self.at.state = State::InEscape;
+                            self.at.state = JsonState::InEscape;
                             rest
                         }
                         None => rest,
                     }
                 }
-                State::InEscape => self.push_escape(bytes),
-                State::InUnicode(left) => self.push_unicode(left, bytes),
+                JsonState::InEscape => self.push_escape(bytes),
+                JsonState::InUnicode(left) => self.push_unicode(left, bytes),
                 _ => return bytes,
             }
         }
@@ -59,19 +59,19 @@ impl<T: Copy + 'static> Scanner<T> {
         rest
     }
 
-    fn end_string(&mut self, sink: &mut impl FnMut(T, Token<'_>)) {
+    fn end_string(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         if self.at.raw_depth > 0 {
             self.count.end();
             self.raw_chars += self.count.chars() + 2;
         } else if let Some(node) = self.at.node {
             self.count.end();
             let (chars, valid) = (self.count.chars(), !self.count.invalid());
-            node.tell(Token::Text { chars, text: &self.text, valid }, sink);
+            node.tell(ScanEvent::Text { chars, text: &self.text, valid }, sink);
         }
         self.end_value();
     }
 
-    fn keep_text(&mut self, node: &Node<T>, part: &[u8]) {
+    fn keep_text(&mut self, node: &JsonNode<T>, part: &[u8]) {
         if node.strings == Strings::Kept {
             let room = MAX_TEXT.saturating_sub(self.text.len());
             self.text.extend_from_slice(part.get(..room).unwrap_or(part));
@@ -83,7 +83,7 @@ impl<T: Copy + 'static> Scanner<T> {
         let plain = match byte {
             b'u' => {
                 self.unicode = 0;
-                self.at.state = State::InUnicode(4);
+                self.at.state = JsonState::InUnicode(4);
                 return rest;
             }
             b'b' => 0x08,
@@ -93,11 +93,11 @@ impl<T: Copy + 'static> Scanner<T> {
             b't' => b'\t',
             b'"' | b'\\' | b'/' => *byte,
             _ => {
-                self.at.state = State::Failed(Malformed::Syntax);
+                self.at.state = JsonState::Failed(ScanError::Syntax);
                 return rest;
             }
         };
-        self.at.state = State::InString;
+        self.at.state = JsonState::InString;
         self.high_surrogate = None;
         // All of these but the slash are written with an escape again.
         self.raw_chars += u64::from(*byte != b'/');
@@ -110,16 +110,16 @@ impl<T: Copy + 'static> Scanner<T> {
         let mut bytes = bytes.iter();
         for left in (1..=left).rev() {
             let Some(byte) = bytes.next() else {
-                self.at.state = State::InUnicode(left);
+                self.at.state = JsonState::InUnicode(left);
                 return &[];
             };
             let Some(digit) = char::from(*byte).to_digit(16) else {
-                self.at.state = State::Failed(Malformed::Syntax);
+                self.at.state = JsonState::Failed(ScanError::Syntax);
                 return &[];
             };
             self.unicode = self.unicode << 4 | u16::try_from(digit).unwrap_or_default();
         }
-        self.at.state = State::InString;
+        self.at.state = JsonState::InString;
         self.end_unicode();
         bytes.as_slice()
     }
@@ -161,7 +161,7 @@ fn is_short_escape(bytes: &[u8]) -> bool {
 /// What there is from the quote on, or from an escape that is not a short one.
 fn behind_plain(mut bytes: &[u8]) -> &[u8] {
     loop {
-        bytes = bytes.split_at(mark::plain(bytes)).1;
+        bytes = bytes.split_at(scan::plain_len(bytes)).1;
         if !is_short_escape(bytes) {
             return bytes;
         }

@@ -1,7 +1,7 @@
 //! Runs of bytes that come again and again, and what is found in them.
 
 use super::MAX_BYTES;
-use crate::wire::json::{Position, Token};
+use crate::wire::json::{Position, ScanEvent};
 use std::sync::Arc;
 
 /// Most reports that are remembered of one run.
@@ -10,7 +10,7 @@ const MAX_TOKENS: usize = 32;
 /// A report without a borrowed text: that stands in the findings' own buffer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Found {
-    Plain(Token<'static>),
+    Plain(ScanEvent<'static>),
     Text { chars: u64, start: usize, len: usize, valid: bool },
 }
 
@@ -35,24 +35,24 @@ impl<T: Copy + PartialEq + 'static> Findings<T> {
         self.overflown = false;
     }
 
-    pub fn note(&mut self, tag: T, token: Token<'_>) {
+    pub fn note(&mut self, tag: T, token: ScanEvent<'_>) {
         if self.found.len() == MAX_TOKENS {
             self.overflown = true;
             return;
         }
         let found = match token {
-            Token::Text { chars, text, valid } => {
+            ScanEvent::Text { chars, text, valid } => {
                 let start = self.texts.len();
                 self.texts.extend_from_slice(text);
                 self.overflown |= self.texts.len() > MAX_BYTES;
                 Found::Text { chars, start, len: text.len(), valid }
             }
-            Token::Open => Found::Plain(Token::Open),
-            Token::Close => Found::Plain(Token::Close),
-            Token::Raw { chars } => Found::Plain(Token::Raw { chars }),
-            Token::Number(number) => Found::Plain(Token::Number(number)),
-            Token::Bool(yes) => Found::Plain(Token::Bool(yes)),
-            Token::Null => Found::Plain(Token::Null),
+            ScanEvent::Open => Found::Plain(ScanEvent::Open),
+            ScanEvent::Close => Found::Plain(ScanEvent::Close),
+            ScanEvent::Raw { chars } => Found::Plain(ScanEvent::Raw { chars }),
+            ScanEvent::Number(number) => Found::Plain(ScanEvent::Number(number)),
+            ScanEvent::Bool(yes) => Found::Plain(ScanEvent::Bool(yes)),
+            ScanEvent::Null => Found::Plain(ScanEvent::Null),
         };
         self.found.push((tag, found));
     }
@@ -68,13 +68,13 @@ impl<T: Copy + PartialEq + 'static> Findings<T> {
         &self.end
     }
 
-    pub fn replay(&self, sink: &mut impl FnMut(T, Token<'_>)) {
+    pub fn replay(&self, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         for (tag, found) in &self.found {
             match *found {
                 Found::Plain(token) => sink(*tag, token),
                 Found::Text { chars, start, len, valid } => {
                     let text = self.texts.get(start..start + len).unwrap_or_default();
-                    sink(*tag, Token::Text { chars, text, valid });
+                    sink(*tag, ScanEvent::Text { chars, text, valid });
                 }
             }
         }
@@ -207,14 +207,14 @@ fn parts(is_own: &[bool]) -> Box<[Part]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::json::{Node, Scanner};
+    use super::super::super::json::{JsonNode, JsonScanner};
     use super::*;
     use proptest::prelude::*;
 
-    static ROOT: Node<u8> = Node::scalar(1);
+    static ROOT: JsonNode<u8> = JsonNode::scalar(1);
 
     fn form(run: &str) -> Form<u8> {
-        let findings = Findings::new(*Scanner::new(&ROOT).position());
+        let findings = Findings::new(*JsonScanner::new(&ROOT).position());
         Form::new(run.as_bytes(), Arc::new(findings))
     }
 

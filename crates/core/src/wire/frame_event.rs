@@ -5,7 +5,7 @@ const MAX_NAME: usize = 64;
 
 /// What a framer found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum FrameEvent<'a> {
     /// A part of the current message's data.
     Data(&'a [u8]),
     /// The current message has an `error` field (SSE), or is an exception (AWS).
@@ -22,19 +22,19 @@ pub enum Piece<'a> {
 /// A message's name as it comes in, cut to what is kept.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(super) struct Name {
+pub(super) struct EventName {
     // Before the bytes, which most streams never touch.
     length: usize,
     bytes: [u8; MAX_NAME],
 }
 
-impl Default for Name {
+impl Default for EventName {
     fn default() -> Self {
         Self { bytes: [0; MAX_NAME], length: 0 }
     }
 }
 
-impl Name {
+impl EventName {
     pub(super) fn clear(&mut self) {
         self.length = 0;
     }

@@ -43,7 +43,7 @@ fn first(bits: u64) -> Option<usize> {
 }
 
 /// How many bytes there are before the first mark.
-pub fn plain(bytes: &[u8]) -> usize {
+pub fn plain_len(bytes: &[u8]) -> usize {
     let (words, _) = bytes.as_chunks();
     // Keys are short, and many strings.
     for (at, word) in words.iter().take(SHORT).enumerate() {
@@ -69,7 +69,7 @@ mod tests {
         ) {
             let is_mark = |byte: &u8| matches!(byte, b'"' | b'\\');
             let expected = bytes.iter().position(is_mark).unwrap_or(bytes.len());
-            prop_assert_eq!(plain(&bytes), expected);
+            prop_assert_eq!(plain_len(&bytes), expected);
             if let Some(word) = bytes.first_chunk() {
                 let either = word.iter().position(|byte| is_mark(byte) || !byte.is_ascii());
                 prop_assert_eq!(Word::new(*word).mark(), word.iter().position(is_mark));

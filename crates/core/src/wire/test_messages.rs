@@ -1,6 +1,6 @@
 //! What the framers' tests compare.
 
-use super::Piece;
+use super::FrameEvent;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// One message as it was told, its pieces joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
+pub enum CollectedEvent {
     /// Its name and its data.
     Whole(String, String),
     /// The same, with an error field.
@@ -20,36 +20,36 @@ pub enum Message {
 
 /// Puts pieces together again.
 #[derive(Debug, Default)]
-pub struct Messages {
-    pub found: Vec<Message>,
+pub struct FrameCollector {
+    pub found: Vec<CollectedEvent>,
     data: Vec<u8>,
     error: bool,
 }
 
-impl Messages {
-    pub fn add(&mut self, piece: Piece<'_>) {
+impl FrameCollector {
+    pub fn add(&mut self, piece: FrameEvent<'_>) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match piece {
-            Piece::Data(part) => {
+            FrameEvent::Data(part) => {
                 assert!(!part.is_empty(), "an empty piece");
                 self.data.extend_from_slice(part);
             }
-            Piece::ErrorField => self.error = true,
-            Piece::End { name } => {
+            FrameEvent::ErrorField => self.error = true,
+            FrameEvent::End { name } => {
                 let data = text(&std::mem::take(&mut self.data));
                 let error = std::mem::take(&mut self.error);
-                let kind = if error { Message::Error } else { Message::Whole };
+                let kind = if error { CollectedEvent::Error } else { CollectedEvent::Whole };
                 self.found.push(kind(text(name), data));
             }
-            Piece::Broken => {
+            FrameEvent::Broken => {
                 self.error = false;
-                self.found.push(Message::Broken(text(&std::mem::take(&mut self.data))));
+                self.found.push(CollectedEvent::Broken(text(&std::mem::take(&mut self.data))));
             }
         }
     }
 
     /// Every message must have had its end.
-    pub fn done(self) -> Vec<Message> {
+    pub fn done(self) -> Vec<CollectedEvent> {
         assert!(self.data.is_empty() && !self.error, "data without an end: {:?}", self.data);
         self.found
     }
@@ -90,8 +90,8 @@ fn base64(text: &[u8]) -> Vec<u8> {
 }
 
 /// A message without a name.
-pub fn plain(data: &str) -> Message {
-    Message::Whole(String::new(), data.into())
+pub fn plain(data: &str) -> CollectedEvent {
+    CollectedEvent::Whole(String::new(), data.into())
 }
 
 /// Places to cut a stream at, for [`cut`].
