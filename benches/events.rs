@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
 use streamgauge::metrics::{Metrics, MetricsConfig, StartKind};
 use streamgauge_core::dialect::route::{self, Operation};
-use streamgauge_core::meter::{Arrival, Flow, Meter};
+use streamgauge_core::meter::{Arrival, OutputFlow, ResponseMeter};
 
 #[path = "events/shapes.rs"]
 mod shapes;
@@ -49,19 +49,13 @@ fn main() {
         let mut times = Vec::new();
         let mut allocations = 0;
         for _ in 0..ROUNDS {
-            let (mut meter, mut flow) = (meter(shape), Flow::default());
+            let (mut meter, mut flow) = (meter(shape), OutputFlow::default());
             let mut read = |at: usize, bytes: &[u8]| {
-                let arrival = Arrival {
-                    at: Duration::from_millis(20 * at as u64),
-                    read: at as u64,
-                    after: Duration::ZERO,
-                    late: Duration::ZERO,
-                    stamped: true,
-                };
+                let arrival = Arrival::on_time(Duration::from_millis(20 * at as u64), at as u64);
                 meter.push(arrival, bytes, &mut |sample| {
                     series.observe(&sample, Duration::ZERO, || StartKind::Warm);
                 });
-                flow.read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
+                flow.on_read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
             };
             let (first, rest) = events.split_at(WARM_UP);
             first.iter().enumerate().for_each(|(at, bytes)| read(at, bytes));
@@ -84,16 +78,16 @@ fn main() {
 }
 
 /// A meter at the start of a stream of such events.
-fn meter(shape: &Shape) -> Meter {
+fn meter(shape: &Shape) -> ResponseMeter {
     let dialect = route::dialect(shape.dialect).expect("a route has the dialect");
     let content_type = match shape.framing {
         Framing::Sse => "text/event-stream",
         Framing::Lines => "application/x-ndjson",
         Framing::Aws(_) | Framing::AwsChunks => "application/vnd.amazon.eventstream",
         Framing::Grpc => "application/grpc",
-        Framing::WebSocket => return Meter::session(dialect, false),
+        Framing::WebSocket => return ResponseMeter::for_websocket(dialect, false),
     };
-    Meter::new(dialect, content_type.as_bytes(), b"").expect("it is read")
+    ResponseMeter::new(dialect, content_type.as_bytes(), b"").expect("it is read")
 }
 
 /// Event `at` of a stream.

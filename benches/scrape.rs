@@ -15,7 +15,9 @@ use streamgauge::admin::{self, Admin};
 use streamgauge::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
 use streamgauge::request_log::RequestLog;
 use streamgauge_core::dialect::{FinishReason, route::Operation};
-use streamgauge_core::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
+use streamgauge_core::meter::{
+    GapBasis, LiveSample, Outcome, OutputKind, RequestRecord, ResponseTokens, TokenSource,
+};
 
 /// Scrapes of each kind, after some that do not count.
 const SCRAPES: usize = 200;
@@ -90,13 +92,13 @@ fn filled(least: usize) -> Metrics {
 /// A stream of 100 tokens whose times are all `scale` times something.
 fn streamed(series: &RequestSeries, scale: f64) {
     let seconds = |seconds: f64| Duration::from_secs_f64(seconds * scale);
-    let tokens = Tokens {
+    let tokens = ResponseTokens {
         input: Some(((700.0 * scale) as u64, TokenSource::Usage)),
         output: Some((100, TokenSource::Usage)),
         streamed: Some(100),
-        ..Tokens::default()
+        ..ResponseTokens::default()
     };
-    let record = Record {
+    let record = RequestRecord {
         stream: true,
         status: Some(200),
         ttft_s: Some(0.211 * scale),
@@ -104,23 +106,25 @@ fn streamed(series: &RequestSeries, scale: f64) {
         tpot_s: Some(0.01107 * scale),
         characters_per_second: Some(391.7 / scale),
         duration_s: 1.3119 * scale,
-        ..Record::default()
+        ..RequestRecord::default()
     };
     series.head(seconds(0.0107));
-    series.observe(&Sample::First(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
-    series.observe(&Sample::FirstAnswer(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
+    series.observe(&LiveSample::FirstOutput(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
+    series.observe(&LiveSample::FirstAnswer(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
     for token in 1..100 {
         let gap = seconds(0.0111 * (0.5 + f64::from(token) / 100.0));
-        series.observe(&Sample::ChunkGap(gap), Duration::ZERO, || StartKind::Warm);
+        series.observe(&LiveSample::ChunkGap(gap), Duration::ZERO, || StartKind::Warm);
         series.observe(
-            &Sample::TokenGap { gap, shares: 1, basis: Basis::Token },
+            &LiveSample::TokenGap { gap, shares: 1, basis: GapBasis::Token },
             Duration::ZERO,
             || StartKind::Warm,
         );
-        series.observe(&Sample::OutputTokens(1), Duration::ZERO, || StartKind::Warm);
-        series.observe(&Sample::Characters(Kind::Answer, 4), Duration::ZERO, || StartKind::Warm);
+        series.observe(&LiveSample::OutputTokens(1), Duration::ZERO, || StartKind::Warm);
+        series.observe(&LiveSample::Characters(OutputKind::Answer, 4), Duration::ZERO, || {
+            StartKind::Warm
+        });
     }
-    series.observe(&Sample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO, || {
+    series.observe(&LiveSample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO, || {
         StartKind::Warm
     });
     series.counted(&tokens, 99);

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use streamgauge_core::meter::Record;
+use streamgauge_core::meter::RequestRecord;
 
 /// Lines that are kept in memory.
 pub const KEPT: usize = 1000;
@@ -28,8 +28,8 @@ const IDLE: Duration = Duration::from_millis(200);
 /// Where lines go. Clones share it.
 #[derive(Debug, Clone)]
 pub struct RequestLog {
-    kept: Arc<Mutex<VecDeque<Arc<Record>>>>,
-    queue: Option<SyncSender<Arc<Record>>>,
+    kept: Arc<Mutex<VecDeque<Arc<RequestRecord>>>>,
+    queue: Option<SyncSender<Arc<RequestRecord>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -67,7 +67,7 @@ impl RequestLog {
     }
 
     /// A request has ended.
-    pub fn write(&self, record: Record) {
+    pub fn write(&self, record: RequestRecord) {
         let record = Arc::new(record);
         let old = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ impl RequestLog {
 
     /// The newest lines, oldest of them first; at most [`KEPT`].
     pub fn last(&self, count: usize) -> Vec<u8> {
-        let records: Vec<Arc<Record>> = {
+        let records: Vec<Arc<RequestRecord>> = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.iter().skip(kept.len().saturating_sub(count)).cloned().collect()
         };
@@ -96,7 +96,7 @@ impl RequestLog {
 }
 
 /// Appends the line of a record.
-fn append(record: &Record, lines: &mut Vec<u8>) {
+fn append(record: &RequestRecord, lines: &mut Vec<u8>) {
     let before = lines.len();
     // A record of numbers and strings always has a JSON form.
     match serde_json::to_writer(&mut *lines, record) {
@@ -156,7 +156,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, records: &Receiver<Arc<Record>>) {
+    fn run(mut self, records: &Receiver<Arc<RequestRecord>>) {
         let mut batch = Vec::new();
         loop {
             let first = records.recv_timeout(IDLE);

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
 use streamgauge_core::dialect::Dialect;
 use streamgauge_core::dialect::route::{ROUTES, Route};
-use streamgauge_core::meter::{Arrival, Meter, Record, Sample};
+use streamgauge_core::meter::{Arrival, ResponseMeter, RequestRecord, LiveSample};
 
 const TYPES: [&str; 7] = [
     "text/event-stream",
@@ -20,19 +20,13 @@ const TYPES: [&str; 7] = [
     "websocket",
 ];
 
-const ARRIVAL: Arrival = Arrival {
-    at: Duration::ZERO,
-    read: 0,
-    after: Duration::ZERO,
-    late: Duration::ZERO,
-    stamped: true,
-};
+const ARRIVAL: Arrival = Arrival::on_time(Duration::ZERO, 0);
 
-fn meter(dialect: &'static Dialect, kind: &str, deflate: bool) -> Meter {
+fn meter(dialect: &'static Dialect, kind: &str, deflate: bool) -> ResponseMeter {
     if kind == "websocket" {
-        return Meter::session(dialect, deflate);
+        return ResponseMeter::for_websocket(dialect, deflate);
     }
-    let Ok(meter) = Meter::new(dialect, kind.as_bytes(), b"") else { panic!("{kind} is not read") };
+    let Ok(meter) = ResponseMeter::new(dialect, kind.as_bytes(), b"") else { panic!("{kind} is not read") };
     meter
 }
 
@@ -43,13 +37,13 @@ fuzz_target!(|input: &[u8]| {
         let dialect = dialects[usize::from(mode) % dialects.len()];
         let mut meter = meter(dialect, kind, mode & 0x80 != 0);
         let mut told = Vec::new();
-        let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
+        let mut sink = |sample: LiveSample<'_>| told.push(format!("{sample:?}"));
         pieces.iter().for_each(|piece| meter.push(ARRIVAL, piece, &mut sink));
-        meter.end(true, &mut sink);
+        meter.finish(true, &mut sink);
         let tally = meter.tally();
-        let (complete, error) = (tally.complete(), tally.error);
-        let mut record = Record::default();
-        record.measured(tally, meter.is_stream(), Duration::ZERO);
+        let (complete, error) = (tally.is_complete(), tally.has_error);
+        let mut record = RequestRecord::default();
+        record.fill_from_response(tally, meter.is_stream(), Duration::ZERO);
         (serde_json::to_string(&record).unwrap(), meter.dialect(), complete, error, told)
     };
     agree(input, read);

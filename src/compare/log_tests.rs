@@ -1,20 +1,20 @@
 use super::*;
 use std::time::Duration;
-use streamgauge_core::meter::Record;
+use streamgauge_core::meter::RequestRecord;
 
-fn record(second: u64) -> Record {
-    Record {
+fn record(second: u64) -> RequestRecord {
+    RequestRecord {
         time: Duration::from_secs(1_764_028_800 + second),
         operation: "chat",
         outcome: "ok",
         stream: true,
         duration_s: 2.0,
         bytes_up: 1000,
-        ..Record::default()
+        ..RequestRecord::default()
     }
 }
 
-fn lines(records: &[Record]) -> String {
+fn lines(records: &[RequestRecord]) -> String {
     records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect()
 }
 
@@ -24,7 +24,7 @@ fn read(kept: usize, text: &str) -> Log {
 
 #[test]
 fn every_quantity_comes_from_a_field_that_the_log_has() {
-    let full = Record {
+    let full = RequestRecord {
         characters_per_second: Some(1.0),
         ttft_s: Some(1.0),
         answer_s: Some(1.0),
@@ -40,9 +40,9 @@ fn every_quantity_comes_from_a_field_that_the_log_has() {
     for (at, quantity) in TABLE.iter().enumerate() {
         let source = quantity.name.strip_prefix("queue wait, ");
         let queue_source = source.or(Some("none"));
-        let log = read(10, &lines(&[Record { queue_source, ..full.clone() }]));
+        let log = read(10, &lines(&[RequestRecord { queue_source, ..full.clone() }]));
         assert!(log.requests[0].value(at).is_some(), "{}", quantity.name);
-        let log = read(10, &lines(&[Record { outcome: "ok", ..record(0) }]));
+        let log = read(10, &lines(&[RequestRecord { outcome: "ok", ..record(0) }]));
         let always = ["request duration", "bytes of the request"].contains(&quantity.name);
         assert_eq!(log.requests[0].value(at).is_some(), always, "{}", quantity.name);
     }
@@ -50,7 +50,7 @@ fn every_quantity_comes_from_a_field_that_the_log_has() {
 
 #[test]
 fn a_long_log_is_thinned_evenly() {
-    let records: Vec<Record> = (0..1000).map(record).collect();
+    let records: Vec<RequestRecord> = (0..1000).map(record).collect();
     for (kept, stride, left) in [(1000, 1, 1000), (999, 2, 500), (100, 16, 63), (64, 16, 63)] {
         let log = read(kept, &lines(&records));
         assert_eq!((log.stride, log.requests.len()), (stride, left), "{kept}");

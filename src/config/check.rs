@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use streamgauge_core::meter::SloClasses;
-use streamgauge_core::meter::cold::ColdConfig;
+use streamgauge_core::meter::cold::ColdStartConfig;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,11 +174,11 @@ fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
         Some(Read::Text(engine)) => engine.clone(),
         _ => "unknown".into(),
     };
-    let cold = ColdConfig {
+    let cold = ColdStartConfig {
         idle: seconds(values, "cold_idle_seconds"),
         outage: seconds(values, "outage_seconds"),
         has_health: upstream.health_path.is_some(),
-        has_page: upstream.metrics_path.is_some(),
+        has_metrics_page: upstream.metrics_path.is_some(),
     };
     Some(ProxyConfig {
         tap: TapConfig {

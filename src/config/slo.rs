@@ -7,7 +7,7 @@ use super::value::Read;
 use config::{Value, ValueKind};
 use serde_json::{Value as Json, json};
 use streamgauge_core::dialect::route::Operation;
-use streamgauge_core::meter::{Limits, SizeLimits, SloClass, SloClasses, Target};
+use streamgauge_core::meter::{InputSizeLimits, SloClass, SloClasses, SloLimits, SloTarget};
 
 /// Most classes, and most different limits of a target: each is a bucket edge of its histograms.
 const MOST: usize = 8;
@@ -34,8 +34,8 @@ impl Reader {
             classes.push(class);
         }
         let classes = SloClasses::new(classes);
-        for target in Target::ALL {
-            let count = classes.limits_of(target).len();
+        for target in SloTarget::ALL {
+            let count = classes.distinct_limits(target).len();
             if count > MOST {
                 let why = "too many different limits in all classes and sizes, since each is a bucket edge";
                 let key = format!("slo[].{}", target.key());
@@ -83,23 +83,23 @@ impl Reader {
     }
 
     /// The limits of a table, which must have one.
-    fn limits(&mut self, at: &str, values: &Values) -> Limits {
-        let limits = Limits::of(|target| match values.get(target.key()) {
+    fn limits(&mut self, at: &str, values: &Values) -> SloLimits {
+        let limits = SloLimits::from_fn(|target| match values.get(target.key()) {
             Some(Read::Seconds(limit)) => Some(*limit),
             _ => None,
         });
-        let is_told = Target::ALL.iter().any(|target| self.has_problem(at, target.key()));
+        let is_told = SloTarget::ALL.iter().any(|target| self.has_problem(at, target.key()));
         if limits.is_empty() && !is_told {
-            let keys: Vec<_> = Target::ALL.into_iter().map(Target::key).collect();
+            let keys: Vec<_> = SloTarget::ALL.into_iter().map(SloTarget::key).collect();
             let at = at.trim_end_matches('.');
             self.problem(at, "", format!("has no target; at least one of {}", keys.join(", ")));
         }
         limits
     }
 
-    fn sizes(&mut self, at: &str, values: &Values) -> Vec<SizeLimits> {
+    fn sizes(&mut self, at: &str, values: &Values) -> Vec<InputSizeLimits> {
         let Some(Read::Tables(list)) = values.get("sizes") else { return Vec::new() };
-        let mut sizes: Vec<SizeLimits> = Vec::new();
+        let mut sizes: Vec<InputSizeLimits> = Vec::new();
         for (index, item) in list.iter().enumerate() {
             let at = format!("{at}sizes[{index}].");
             let Some(values) = self.keys_of(&at, item, SLO_SIZE_KEYS) else { continue };
@@ -112,7 +112,7 @@ impl Reader {
                     self.problem(&key, &tokens.to_string(), "two sizes of the class end there");
                 }
                 Some(Read::Count(tokens)) => {
-                    sizes.push(SizeLimits { up_to_tokens: *tokens, limits });
+                    sizes.push(InputSizeLimits { up_to_tokens: *tokens, limits });
                 }
                 _ if !self.has_problem(&at, "up_to_tokens") => self.problem(&key, "", "required"),
                 _ => {}
@@ -147,8 +147,8 @@ fn texts(values: &Values, key: &str) -> Vec<String> {
 
 /// The classes in force, as `GET /config` shows them.
 pub(super) fn shown(classes: &SloClasses) -> Json {
-    let limits = |table: &mut serde_json::Map<String, Json>, limits: &Limits| {
-        for target in Target::ALL {
+    let limits = |table: &mut serde_json::Map<String, Json>, limits: &SloLimits| {
+        for target in SloTarget::ALL {
             table.insert(target.key().into(), json!(limits.get(target)));
         }
     };
@@ -160,7 +160,7 @@ pub(super) fn shown(classes: &SloClasses) -> Json {
         table.insert("operations".into(), json!(operations));
         table.insert("upstreams".into(), json!(class.upstreams));
         limits(&mut table, &class.limits);
-        let size = |size: &SizeLimits| {
+        let size = |size: &InputSizeLimits| {
             let mut table = serde_json::Map::new();
             table.insert("up_to_tokens".into(), json!(size.up_to_tokens));
             limits(&mut table, &size.limits);

@@ -3,7 +3,7 @@
 use super::families::MetricFamilies;
 use std::sync::Arc;
 use std::time::Duration;
-use streamgauge_core::meter::cold::{Ladder, Reason};
+use streamgauge_core::meter::cold::{BootTimes, ColdReason};
 
 /// The stages of a boot.
 pub(super) const BOOT_STAGES: [&str; 3] = ["port_open", "healthy", "first_token"];
@@ -27,7 +27,7 @@ impl ColdStartSeries {
 
     /// A cold start has ended; `model` is the label of the model whose output ended it. `length`: `None` if that
     /// cannot be known.
-    pub fn ended(&self, model: &str, reason: Reason, length: Option<Duration>) {
+    pub fn ended(&self, model: &str, reason: ColdReason, length: Option<Duration>) {
         let labels = [&*self.upstream, model, reason.label()];
         self.families.cold_starts.with_label_values(&labels).inc();
         if let Some(length) = length {
@@ -46,8 +46,8 @@ impl ColdStartSeries {
     }
 
     /// How far the upstream came since our own start.
-    pub fn boot(&self, ladder: Ladder) {
-        let Ladder { port_open, healthy, first_token } = ladder;
+    pub fn boot(&self, ladder: BootTimes) {
+        let BootTimes { port_open, healthy, first_token } = ladder;
         for (stage, after) in BOOT_STAGES.into_iter().zip([port_open, healthy, first_token]) {
             if let Some(after) = after {
                 let gauge = self.families.boot.with_label_values(&[&*self.upstream, stage]);

@@ -4,7 +4,7 @@ use super::request_series::RequestSeries;
 use prometheus::Histogram;
 use std::sync::OnceLock;
 use std::time::Duration;
-use streamgauge_core::meter::Record;
+use streamgauge_core::meter::RequestRecord;
 
 /// Each comes to be when it is first needed.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct EdgeAndTraceHandles {
 
 impl RequestSeries {
     /// The request ended: what it waited before it reached us.
-    pub(super) fn waited_before(&self, record: &Record) {
+    pub(super) fn waited_before(&self, record: &RequestRecord) {
         if let Some(wait) = record.edge_wait_s {
             let new = || self.histogram(&self.families.edge_wait, []);
             self.before.edge_wait.get_or_init(new).observe(wait);

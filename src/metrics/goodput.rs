@@ -4,13 +4,13 @@ use super::families::MetricFamilies;
 use super::request_series::HandleCache;
 use prometheus::{IntCounter, IntCounterVec};
 use std::sync::Arc;
-use streamgauge_core::meter::{Met, Record};
+use streamgauge_core::meter::{RequestRecord, SloVerdict};
 
 /// The handles of one upstream, operation and model, by class and judgement.
 #[derive(Debug, Default)]
 pub(super) struct GoodputHandles {
-    requests: HandleCache<(Arc<str>, Met), IntCounter>,
-    tokens: HandleCache<(Arc<str>, Met), IntCounter>,
+    requests: HandleCache<(Arc<str>, SloVerdict), IntCounter>,
+    tokens: HandleCache<(Arc<str>, SloVerdict), IntCounter>,
 }
 
 impl GoodputHandles {
@@ -18,7 +18,7 @@ impl GoodputHandles {
     pub fn judged(
         &self,
         families: &MetricFamilies,
-        record: &Record,
+        record: &RequestRecord,
         counter: impl Fn(&IntCounterVec, [&str; 2]) -> IntCounter,
     ) {
         for (slo, met) in &record.slo {

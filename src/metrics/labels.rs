@@ -6,10 +6,11 @@ use super::request_series::{error_types, status_codes};
 use super::stream_flow::{ABANDON_PHASES, input_size_labels};
 use super::upstream::RequestPhase;
 use streamgauge_core::dialect::{USUAL_REASONS, Unparsed, route::Operation};
-use streamgauge_core::meter::cold::Reason;
+use streamgauge_core::meter::cold::ColdReason;
 use streamgauge_core::meter::queue;
 use streamgauge_core::meter::{
-    Basis, Clock, Interval, Kind, Met, Outcome, QueueSource, TokenSource,
+    ClampedInterval, GapBasis, Outcome, OutputKind, QueueWaitSource, SloVerdict, TimestampSource,
+    TokenSource,
 };
 
 /// A label of a family.
@@ -94,10 +95,10 @@ label!(UPSTREAM, "upstream", LabelValues::Upstream);
 label!(ENGINE, "engine", LabelValues::Engine);
 label!(VERSION, "version", LabelValues::Version);
 label!(SLO, "slo", LabelValues::SloClass);
-label!(MET, "met", variants!(Met));
+label!(MET, "met", variants!(SloVerdict));
 label!(START, "start", fixed!("warm", "cold"));
-label!(BASIS, "basis", variants!(Basis));
-label!(KIND, "kind", variants!(Kind));
+label!(BASIS, "basis", variants!(GapBasis));
+label!(KIND, "kind", variants!(OutputKind));
 label!(PHASE, "phase", variants!(RequestPhase));
 label!(
     ABANDON_PHASE,
@@ -108,10 +109,10 @@ label!(INPUT_SIZE, "input_size", LabelValues::Closed(|| strings(&input_size_labe
 label!(
     BODY_SIZE,
     "input_size",
-    LabelValues::Closed(|| strings(&queue::SIZES.map(|(_, size)| size)))
+    LabelValues::Closed(|| strings(&queue::SIZE_CLASSES.map(|(_, size)| size)))
 );
-label!(CLOCK, "source", variants!(Clock));
-label!(QUEUE_SOURCE, "source", variants!(QueueSource));
+label!(CLOCK, "source", variants!(TimestampSource));
+label!(QUEUE_SOURCE, "source", variants!(QueueWaitSource));
 label!(TOKEN_SOURCE, "source", variants!(TokenSource));
 label!(TYPE, "type", fixed!("input", "output"));
 label!(GEN_AI_TOKEN_TYPE, "gen_ai_token_type", fixed!("input", "output"));
@@ -130,7 +131,7 @@ label!(
         reasons
     })
 );
-label!(COLD_REASON, "reason", variants!(Reason));
+label!(COLD_REASON, "reason", variants!(ColdReason));
 label!(OUTCOME, "outcome", variants!(Outcome));
 label!(CODE, "code", LabelValues::Closed(status_codes));
 label!(
@@ -141,7 +142,7 @@ label!(
         without_model: || error_types(|status| status >= 400),
     }
 );
-label!(INTERVAL, "interval", variants!(Interval));
+label!(INTERVAL, "interval", variants!(ClampedInterval));
 label!(STAGE, "stage", LabelValues::Closed(|| strings(&BOOT_STAGES)));
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::families::MetricFamilies;
 use std::sync::Arc;
 use std::time::Duration;
-use streamgauge_core::meter::queue::{QueueEstimator, SIZES, Stratum};
+use streamgauge_core::meter::queue::{QueueEstimator, SIZE_CLASSES, SizeClassStats};
 
 /// The gauges of one upstream's queues, which only a scrape sets.
 pub struct QueueSeries {
@@ -26,10 +26,10 @@ impl QueueSeries {
     pub fn set(&self, model: &str, estimator: &QueueEstimator, now: Duration) {
         let Self { families, upstream } = self;
         let labels = [model, upstream];
-        if let Some(wait) = estimator.wait_now() {
+        if let Some(wait) = estimator.current_wait() {
             families.estimated_wait.with_label_values(&labels).set(wait);
         }
-        match estimator.slots() {
+        match estimator.slot_model() {
             Some(slots) => {
                 families.queue_slots.with_label_values(&labels).set(slots.count as f64);
             }
@@ -40,10 +40,10 @@ impl QueueSeries {
         families.baseline_spread.with_label_values(&labels).set(baseline.log_spread);
         let age = now.saturating_sub(baseline.newest);
         families.baseline_age.with_label_values(&labels).set(age.as_secs_f64());
-        for ((_, size), stratum) in SIZES.iter().zip(&baseline.strata) {
+        for ((_, size), stratum) in SIZE_CLASSES.iter().zip(&baseline.strata) {
             let labels = [model, upstream, size];
             match stratum {
-                Some(Stratum { median, samples }) => {
+                Some(SizeClassStats { median, samples }) => {
                     families.baseline.with_label_values(&labels).set(*median);
                     families.baseline_samples.with_label_values(&labels).set(*samples as f64);
                 }

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use streamgauge_core::dialect::{FinishReason, route::Operation};
-use streamgauge_core::meter::{Basis, Kind, Outcome, Record, Sample, TokenSource, Tokens};
+use streamgauge_core::meter::{
+    GapBasis, LiveSample, Outcome, OutputKind, RequestRecord, ResponseTokens, TokenSource,
+};
 
 /// The labels that most series of a request share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -108,9 +110,9 @@ pub struct RequestSeries {
     answer: OnceLock<Histogram>,
     head: OnceLock<Histogram>,
     chunk_gap: OnceLock<Arc<ShardedHistogram>>,
-    token_gap: [OnceLock<Arc<ShardedHistogram>>; Basis::ALL.len()],
+    token_gap: [OnceLock<Arc<ShardedHistogram>>; GapBasis::ALL.len()],
     output_tokens: OnceLock<ReconciledCounter>,
-    characters: [OnceLock<Arc<ShardedCounter>>; Kind::ALL.len()],
+    characters: [OnceLock<Arc<ShardedCounter>>; OutputKind::ALL.len()],
     requests: HandleCache<(Outcome, Option<u16>, bool), IntCounter>,
     request_duration: HandleCache<(Outcome, Option<u16>), Histogram>,
     finish_reasons: HandleCache<&'static str, IntCounter>,
@@ -236,27 +238,29 @@ impl RequestSeries {
 
     /// What a response told while it runs. `asked` is the instant of the request's first byte; in a session,
     /// that at which the response was asked for.
-    pub fn observe(&self, sample: &Sample<'_>, asked: Duration, start: impl Fn() -> StartKind) {
+    pub fn observe(&self, sample: &LiveSample<'_>, asked: Duration, start: impl Fn() -> StartKind) {
         let since = |at: Duration| at.saturating_sub(asked).as_secs_f64();
         match *sample {
-            Sample::First(at) => self.first(since(at), start()),
-            Sample::FirstAnswer(at) => self.first_answer(since(at), start()),
-            Sample::ChunkGap(gap) => {
+            LiveSample::FirstOutput(at) => self.first(since(at), start()),
+            LiveSample::FirstAnswer(at) => self.first_answer(since(at), start()),
+            LiveSample::ChunkGap(gap) => {
                 let new = || self.cells(&self.families.chunk_gap, []);
                 self.chunk_gap.get_or_init(new).observe(gap.as_secs_f64());
             }
-            Sample::TokenGap { gap, shares, basis } => {
+            LiveSample::TokenGap { gap, shares, basis } => {
                 let new = || self.cells(&self.families.itl, [basis.label()]);
                 let [token, event] = &self.token_gap;
-                let cell = if basis == Basis::Token { token } else { event };
+                let cell = if basis == GapBasis::Token { token } else { event };
                 let histogram = cell.get_or_init(new);
                 let share = gap.as_secs_f64() / shares.max(1) as f64;
                 histogram.observe_many(share, shares);
             }
-            Sample::OutputTokens(count) => self.output_tokens().add(count),
-            Sample::Characters(kind, count) => self.characters(kind).inc_by(count),
-            Sample::Finished(reason) => self.finished(reason),
-            Sample::Asked(_) | Sample::Loading | Sample::Unparsed(_) => {}
+            LiveSample::OutputTokens(count) => self.output_tokens().add(count),
+            LiveSample::Characters(kind, count) => self.characters(kind).inc_by(count),
+            LiveSample::Finished(reason) => self.finished(reason),
+            LiveSample::ResponseRequested(_)
+            | LiveSample::ModelLoading
+            | LiveSample::Unparsed(_) => {}
         }
     }
 
@@ -267,12 +271,12 @@ impl RequestSeries {
         })
     }
 
-    fn characters(&self, kind: Kind) -> &ShardedCounter {
+    fn characters(&self, kind: OutputKind) -> &ShardedCounter {
         let [answer, reasoning, tool] = &self.characters;
         let cell = match kind {
-            Kind::Answer => answer,
-            Kind::Reasoning => reasoning,
-            Kind::Tool => tool,
+            OutputKind::Answer => answer,
+            OutputKind::Reasoning => reasoning,
+            OutputKind::Tool => tool,
         };
         cell.get_or_init(|| self.cells(&self.families.characters, [kind.label()]))
     }
@@ -288,7 +292,7 @@ impl RequestSeries {
     }
 
     /// The request's end, which every request has once.
-    pub fn ended(&self, record: &Record, outcome: Outcome) {
+    pub fn ended(&self, record: &RequestRecord, outcome: Outcome) {
         let status = record.status;
         let code = || status.map(code_label).unwrap_or_default();
         let new = || {
@@ -323,7 +327,7 @@ impl RequestSeries {
     }
 
     /// What the server says of its own time.
-    fn told_by_server(&self, record: &Record) {
+    fn told_by_server(&self, record: &RequestRecord) {
         if record.cold == Some(true) {
             return;
         }
@@ -340,7 +344,7 @@ impl RequestSeries {
 
     /// The token counts of a response that ended, whatever its outcome. `live` is what was counted of
     /// its output while it ran.
-    pub fn counted(&self, tokens: &Tokens, live: u64) {
+    pub fn counted(&self, tokens: &ResponseTokens, live: u64) {
         let MetricFamilies { tokens: total, token_subset, .. } = &*self.families;
         if let Some((count, source)) = tokens.input {
             self.input_tokens.get_or_init(|| self.cells(total, ["input"])).inc_by(count);
@@ -363,7 +367,7 @@ impl RequestSeries {
     }
 
     /// What only a complete response gives (outcome ok).
-    pub fn completed(&self, record: &Record, tokens: &Tokens) {
+    pub fn completed(&self, record: &RequestRecord, tokens: &ResponseTokens) {
         self.pieced(record, tokens);
         let families = &*self.families;
         let reported = tokens.output.is_some_and(|(_, source)| source != TokenSource::Events);

@@ -3,7 +3,7 @@
 use super::request_series::{HandleCache, RequestSeries};
 use prometheus::{Histogram, IntCounter};
 use std::sync::OnceLock;
-use streamgauge_core::meter::{Outcome, Record, TokenSource, Tokens};
+use streamgauge_core::meter::{Outcome, RequestRecord, ResponseTokens, TokenSource};
 
 /// The classes of input, each with the most tokens that it holds; beside them are `more` and `unknown`.
 const INPUT_SIZES: [(u64, &str); 5] =
@@ -58,7 +58,7 @@ impl RequestSeries {
     }
 
     /// A stream has ended, whatever its outcome, with this longest gap.
-    pub(super) fn flowed(&self, record: &Record) {
+    pub(super) fn flowed(&self, record: &RequestRecord) {
         if let Some(gap) = record.max_gap_s {
             let new = || self.histogram(&self.families.max_gap, []);
             self.flow.max_gap.get_or_init(new).observe(gap);
@@ -74,7 +74,7 @@ impl RequestSeries {
     }
 
     /// A client has left, if this outcome says so.
-    pub(super) fn left(&self, record: &Record, outcome: Outcome) {
+    pub(super) fn left(&self, record: &RequestRecord, outcome: Outcome) {
         let phase = ABANDON_PHASES.iter().find(|(one, _)| *one == outcome);
         let Some((_, phase)) = phase else { return };
         let new = || self.histogram(&self.families.abandoned, [phase]);
@@ -87,7 +87,7 @@ impl RequestSeries {
     }
 
     /// What only a complete stream gives.
-    pub(super) fn pieced(&self, record: &Record, tokens: &Tokens) {
+    pub(super) fn pieced(&self, record: &RequestRecord, tokens: &ResponseTokens) {
         let is_told = matches!(tokens.output, Some((_, TokenSource::Usage | TokenSource::Engine)));
         if let (true, Some(tokens), Some(events)) = (is_told, tokens.streamed, record.output_events)
             && events > 0

@@ -7,7 +7,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use streamgauge_core::dialect::{Unparsed, route::Operation};
-use streamgauge_core::meter::{Clock, Interval};
+use streamgauge_core::meter::{ClampedInterval, TimestampSource};
 
 /// Handles that are looked through: most servers have one model, and few operations of it are used.
 const AT_HAND: usize = 16;
@@ -137,11 +137,11 @@ pub struct UpstreamSeries {
     connect: Histogram,
     forwarding_delay: Arc<ShardedHistogram>,
     unparsed: [IntCounter; Unparsed::ALL.len()],
-    clamped: [IntCounter; Interval::ALL.len()],
+    clamped: [IntCounter; ClampedInterval::ALL.len()],
     name: String,
     clock_info: IntGaugeVec,
-    /// In the order of [`Clock::ALL`]: a clock that never told an instant has no series.
-    clocks: [OnceLock<IntGauge>; Clock::ALL.len()],
+    /// In the order of [`TimestampSource::ALL`]: a clock that never told an instant has no series.
+    clocks: [OnceLock<IntGauge>; TimestampSource::ALL.len()],
 }
 
 impl UpstreamSeries {
@@ -156,7 +156,7 @@ impl UpstreamSeries {
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
             unparsed: Unparsed::ALL
                 .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()])),
-            clamped: Interval::ALL
+            clamped: ClampedInterval::ALL
                 .map(|interval| families.clamped.with_label_values(&[upstream, interval.label()])),
             name: upstream.to_owned(),
             clock_info: families.clock_info.clone(),
@@ -185,8 +185,8 @@ impl UpstreamSeries {
     }
 
     /// The instants of the newest request were told by this clock.
-    pub fn told_by(&self, clock: Clock) {
-        for (one, gauge) in Clock::ALL.into_iter().zip(&self.clocks) {
+    pub fn told_by(&self, clock: TimestampSource) {
+        for (one, gauge) in TimestampSource::ALL.into_iter().zip(&self.clocks) {
             if one == clock {
                 let new = || self.clock_info.with_label_values(&[&*self.name, one.label()]);
                 gauge.get_or_init(new).set(1);
@@ -205,7 +205,7 @@ impl UpstreamSeries {
     }
 
     /// An interval came out negative.
-    pub fn clamped(&self, interval: Interval) {
+    pub fn clamped(&self, interval: ClampedInterval) {
         if let Some(counter) = self.clamped.get(interval as usize) {
             counter.inc();
         }

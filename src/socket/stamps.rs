@@ -65,9 +65,9 @@ impl SocketTimestamps {
         Arrival {
             at: Duration::from_nanos(at),
             read: self.reads.load(Relaxed),
-            after: Duration::from_nanos(self.after.load(Relaxed)),
-            late: Duration::from_nanos(taken.saturating_sub(at)),
-            stamped: !self.unstamped.load(Relaxed),
+            not_before: Duration::from_nanos(self.after.load(Relaxed)),
+            read_delay: Duration::from_nanos(taken.saturating_sub(at)),
+            is_stamped: !self.unstamped.load(Relaxed),
         }
     }
 

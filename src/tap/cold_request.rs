@@ -7,9 +7,9 @@ use crate::socket;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::dialect::loading::Refusal;
-use streamgauge_core::meter::cold::{Ask, Output, Reason, Told};
-use streamgauge_core::meter::queue::Expected;
-use streamgauge_core::meter::{End, Outcome, Record};
+use streamgauge_core::meter::cold::{ColdReason, FirstOutput, ReportedTimes, RequestId};
+use streamgauge_core::meter::queue::ExpectedTtft;
+use streamgauge_core::meter::{EndCause, Outcome, RequestRecord};
 
 /// An inference request, for the detector of its upstream. What each read looks at comes first.
 #[derive(Debug)]
@@ -17,9 +17,9 @@ use streamgauge_core::meter::{End, Outcome, Record};
 pub(super) struct ColdRequest {
     /// The body of a 503, until it has said that the model is being loaded.
     refusal: Option<Refusal>,
-    reason: Option<Reason>,
+    reason: Option<ColdReason>,
     has_left: bool,
-    ask: Ask,
+    ask: RequestId,
     tap: Arc<Tap>,
     first: Option<FirstOutputState>,
 }
@@ -31,16 +31,16 @@ struct FirstOutputState {
     sent: Option<Duration>,
     model: Option<Arc<str>>,
     bytes: u64,
-    expected: Option<Expected>,
+    expected: Option<ExpectedTtft>,
     tells_load: bool,
     /// Only the end of the response tells whether the request was cold.
     later: bool,
 }
 
 impl FirstOutputState {
-    fn output(&self) -> Output<'_> {
+    fn output(&self) -> FirstOutput<'_> {
         let Self { at, sent, bytes, expected, tells_load, .. } = *self;
-        Output { at, sent, model: self.model(), bytes, expected, tells_load }
+        FirstOutput { at, sent, model: self.model(), bytes, expected, tells_load }
     }
 
     /// The model asked for; empty if none was named.
@@ -118,14 +118,15 @@ impl ColdRequest {
     pub fn finish(
         mut self,
         tap: &Tap,
-        (end, outcome): (End, Outcome),
+        (end, outcome): (EndCause, Outcome),
         now: Duration,
         series: &RequestSeries,
-        record: &mut Record,
+        record: &mut RequestRecord,
     ) {
         let was_told = self.start() != StartKind::Undetermined;
         if let Some(first) = &self.first {
-            let told = Told { load: record.engine_load_s, prefill: record.engine_prefill_s };
+            let told =
+                ReportedTimes { load: record.engine_load_s, prefill: record.engine_prefill_s };
             self.reason = tap.cold.told(self.ask, &first.output(), told, self.reason);
         }
         if let Some(refusal) = self.refusal.take()
@@ -134,15 +135,17 @@ impl ColdRequest {
             tap.cold.loading(self.ask, now, record.model.as_deref().unwrap_or_default());
         }
         match (outcome, end) {
-            (Outcome::UpstreamUnreachable | Outcome::Timeout, End::Answered(_)) => {
+            (Outcome::UpstreamUnreachable | Outcome::Timeout, EndCause::LocalResponse(_)) => {
                 tap.cold.unreachable(self.ask, now);
             }
-            (Outcome::Truncated, End::Broken | End::Answered(_)) => tap.cold.broke(now),
+            (Outcome::Truncated, EndCause::UpstreamFailed | EndCause::LocalResponse(_)) => {
+                tap.cold.broke(now)
+            }
             _ => {}
         }
         self.leave(now);
         record.cold = self.first.as_ref().map(|_| self.reason.is_some());
-        record.cold_reason = self.reason.map(Reason::label);
+        record.cold_reason = self.reason.map(ColdReason::label);
         let start = if self.reason.is_some() { StartKind::Cold } else { StartKind::Warm };
         if let Some(after) = record.ttft_s.filter(|_| !was_told) {
             series.first(after, start);

@@ -6,7 +6,7 @@ use hyper::header::HeaderMap;
 use std::time::Duration;
 use streamgauge_core::dialect::Unparsed;
 use streamgauge_core::dialect::route::Operation;
-use streamgauge_core::meter::{Interval, Record, Tally};
+use streamgauge_core::meter::{ClampedInterval, RequestRecord, ResponseTally};
 use streamgauge_core::wire::request_start::EdgeWait;
 
 /// What the head of a request tells of it.
@@ -35,7 +35,7 @@ impl EdgeAndTrace {
         let is_trusted = tap.config.trust_request_start && operation.is_inference();
         let edge_wait = is_trusted.then(|| edge_wait(headers, time)).flatten();
         match edge_wait {
-            Some(EdgeWait::Negative) => tap.series.clamped(Interval::EdgeWait),
+            Some(EdgeWait::Negative) => tap.series.clamped(ClampedInterval::EdgeWait),
             Some(EdgeWait::Unreadable) => tap.series.unparsed(Unparsed::RequestStart),
             Some(EdgeWait::Waited(_)) | None => {}
         }
@@ -44,14 +44,14 @@ impl EdgeAndTrace {
     }
 
     /// Fills in what it is in the request log.
-    pub fn record(self, tally: Option<&Tally>, record: &mut Record) {
+    pub fn record(self, tally: Option<&ResponseTally>, record: &mut RequestRecord) {
         record.trace_id = self.trace_id;
         match self.edge_wait {
             Some(EdgeWait::Waited(wait)) => record.edge_wait_s = Some(wait.as_secs_f64()),
             Some(EdgeWait::Negative) => record.edge_wait_s = Some(0.0),
             Some(EdgeWait::Unreadable) | None => {}
         }
-        let first = tally.and_then(|tally| tally.first).zip(self.trace_began);
+        let first = tally.and_then(|tally| tally.first_output).zip(self.trace_began);
         record.trace_ttft_s =
             first.map(|(first, began)| first.at.saturating_sub(began).as_secs_f64());
     }
@@ -60,5 +60,5 @@ impl EdgeAndTrace {
 /// A request of this trace arrived: when the first one did, if that was another.
 fn join(tap: &Tap, trace: &str, at: Duration) -> Option<Duration> {
     let trace = u128::from_str_radix(trace, 16).ok()?;
-    lock(&tap.traces).arrive(trace, at)
+    lock(&tap.traces).record_request(trace, at)
 }

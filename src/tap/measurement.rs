@@ -26,7 +26,8 @@ use streamgauge_core::dialect::Unparsed;
 use streamgauge_core::dialect::head::HeadFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::meter::{
-    self, Arrival, CallStatus, Clock, End, Ended, Meter, Outcome, Record, Tokens,
+    self, Arrival, EndCause, EndedRequest, GrpcStatus, Outcome, RequestRecord, ResponseMeter,
+    ResponseTokens, TimestampSource,
 };
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 
@@ -62,7 +63,7 @@ struct RequestState {
     first_byte: Option<Duration>,
     /// Of an inference request.
     cold: Option<ColdRequest>,
-    meter: Option<Meter>,
+    meter: Option<ResponseMeter>,
     status: Option<u16>,
     /// The kernel did not say when the request's or the response's head arrived.
     unstamped: bool,
@@ -80,7 +81,7 @@ struct RequestState {
     /// What the response's head tells; those of most tell nothing.
     told: Option<Box<HeadFacts>>,
     /// How the gRPC call that this is ends.
-    call: Option<CallStatus>,
+    call: Option<GrpcStatus>,
     unparsed: u64,
 }
 
@@ -165,17 +166,17 @@ impl Measurement {
         if let Some(state) = &mut self.state {
             state.status = Some(status);
         }
-        self.finish(End::Answered(outcome));
+        self.finish(EndCause::LocalResponse(outcome));
     }
 
     /// The response's body has come to its end.
     pub fn complete(&mut self) {
         self.client.reset_on_close(false);
-        self.finish(End::Complete);
+        self.finish(EndCause::Complete);
     }
 
     /// The request has ended; only the first call counts.
-    pub fn finish(&mut self, end: End) {
+    pub fn finish(&mut self, end: EndCause) {
         if let Some(state) = self.state.take() {
             // A fault of ours here costs one record and never the client's bytes.
             let _ = catch_unwind(AssertUnwindSafe(|| state.finish(end)));
@@ -186,7 +187,11 @@ impl Measurement {
 impl Drop for Measurement {
     fn drop(&mut self) {
         let cut = |state: &RequestState| state.tap.cutting.load(Relaxed);
-        let end = if self.state.as_deref().is_some_and(cut) { End::Shutdown } else { End::Dropped };
+        let end = if self.state.as_deref().is_some_and(cut) {
+            EndCause::Shutdown
+        } else {
+            EndCause::Dropped
+        };
         self.finish(end);
     }
 }
@@ -218,7 +223,7 @@ impl RequestState {
             head: None,
             first_byte: None,
             status: None,
-            unstamped: !client.last_read().stamped,
+            unstamped: !client.last_read().is_stamped,
             stream: None,
             told: None,
             call: None,
@@ -233,7 +238,7 @@ impl RequestState {
     fn head(&mut self, head: &response::Parts, upstream: &Arc<SocketTimestamps>) {
         let arrival = upstream.last_read();
         let at = arrival.at;
-        self.unstamped |= !arrival.stamped;
+        self.unstamped |= !arrival.is_stamped;
         self.head = Some(at);
         self.upstream = Some(Arc::clone(upstream));
         self.status = Some(head.status.as_u16());
@@ -242,7 +247,7 @@ impl RequestState {
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let announced = Framing::from_content_type(content_type);
         if announced == DeclaredFraming::Known(Framing::LengthPrefixed) {
-            self.call = Some(CallStatus::Missing);
+            self.call = Some(GrpcStatus::Missing);
             self.call_status(&head.headers);
         }
         self.stream = Some(announced.is_stream());
@@ -260,11 +265,12 @@ impl RequestState {
         let Some(dialect) = self.route.read_as(announced) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
             self.stream = Some(true);
-            self.meter = Some(Meter::session(dialect, is_deflated(&head.headers)));
+            self.meter = Some(ResponseMeter::for_websocket(dialect, is_deflated(&head.headers)));
             // It is not the server that is waited for between two responses.
             self.side.enter(RequestPhase::Streaming);
         } else if head.status.is_success() {
-            match Meter::announced(dialect, announced, &content_encoding(&head.headers)) {
+            match ResponseMeter::with_framing(dialect, announced, &content_encoding(&head.headers))
+            {
                 Ok(meter) => self.meter = Some(meter),
                 Err(reason) => self.unparsed(reason),
             }
@@ -273,7 +279,7 @@ impl RequestState {
 
     /// How a gRPC call ended, if these headers or trailers say so.
     fn call_status(&mut self, fields: &HeaderMap) {
-        let told = fields.get("grpc-status").and_then(|value| CallStatus::of(value.as_bytes()));
+        let told = fields.get("grpc-status").and_then(|value| GrpcStatus::parse(value.as_bytes()));
         if self.call.is_some() {
             self.call = told.or(self.call);
         }
@@ -317,10 +323,11 @@ impl RequestState {
     fn read(&mut self, arrival: Arrival, bytes: &[u8]) {
         if self.first_byte.is_none() && !bytes.is_empty() {
             self.first_byte = Some(arrival.at);
-            if !self.meter.as_ref().is_some_and(Meter::is_stream) {
+            if !self.meter.as_ref().is_some_and(ResponseMeter::is_stream) {
                 self.side.enter(RequestPhase::Streaming);
                 if let (Some(cold), Some(200..300)) = (&mut self.cold, self.status) {
-                    let tells_load = self.meter.as_ref().is_some_and(Meter::tells_load);
+                    let tells_load =
+                        self.meter.as_ref().is_some_and(ResponseMeter::reports_load_time);
                     cold.output(&self.tap, &self.side, arrival.at, false, tells_load);
                 }
             }
@@ -335,7 +342,7 @@ impl RequestState {
         else {
             return;
         };
-        if watch.is_none() && meter.is_stream() && meter.tally().first.is_some() {
+        if watch.is_none() && meter.is_stream() && meter.tally().first_output.is_some() {
             *watch = Some(tap.pulses.watch(client, series));
         }
         if let Some(watch) = watch {
@@ -348,12 +355,12 @@ impl RequestState {
         let at = self.client.last_read().at;
         self.guarded(|state| {
             if let Some(meter) = &mut state.meter {
-                meter.client(at, bytes);
+                meter.push_client(at, bytes);
             }
         });
     }
 
-    fn finish(mut self: Box<Self>, end: End) {
+    fn finish(mut self: Box<Self>, end: EndCause) {
         let now = socket::now();
         self.side.leave(now);
         let series =
@@ -363,9 +370,9 @@ impl RequestState {
         let told = self.told.take();
         self.guarded(|state| {
             if let Some((meter, mut hearing)) = state.hearing() {
-                meter.end(end == End::Complete, &mut |sample| hearing.hear(now, &sample));
+                meter.finish(end == EndCause::Complete, &mut |sample| hearing.hear(now, &sample));
                 if let Some(told) = &told {
-                    meter.head(told);
+                    meter.set_header_facts(told);
                 }
             }
         });
@@ -374,13 +381,13 @@ impl RequestState {
         let outcome = self.ended(end, meter.as_ref()).outcome();
         let mut record = self.record(outcome, now);
         if let Some(before) = self.before.take() {
-            before.record(meter.as_ref().map(Meter::tally), &mut record);
+            before.record(meter.as_ref().map(ResponseMeter::tally), &mut record);
         }
-        let mut tokens = Tokens::default();
+        let mut tokens = ResponseTokens::default();
         if let Some(meter) = &meter {
             record.stream |= meter.is_stream();
             record.dialect = Some(meter.dialect());
-            tokens = record.measured(meter.tally(), meter.is_stream(), self.start);
+            tokens = record.fill_from_response(meter.tally(), meter.is_stream(), self.start);
         }
         if let Some(cold) = self.cold.take() {
             cold.finish(&self.tap, (end, outcome), now, &series, &mut record);
@@ -395,9 +402,9 @@ impl RequestState {
                 record.burst_ratio = ratio.filter(|_| is_whole);
             }
             series.counted(&tokens, tally.live_tokens);
-            engine = tally.made_by.or(engine);
+            engine = tally.engine.or(engine);
             // A session is no response, and has no latency.
-            if outcome == Outcome::Ok && !meter.is_session() && meter.is_whole() {
+            if outcome == Outcome::Ok && !meter.is_session() && meter.is_fully_read() {
                 let rate = meter::characters_per_second(tally);
                 record.characters_per_second = rate.filter(|_| meter.is_stream());
                 series.completed(&record, &tokens);
@@ -408,39 +415,39 @@ impl RequestState {
             self.tap.recognised(engine);
         }
         record.engine = self.tap.engine(engine);
-        if record.clock == Clock::Program {
+        if record.clock == TimestampSource::Program {
             record.degraded |= socket::lagged_since(self.start);
         }
         self.tap.series.told_by(record.clock);
-        record.slo = self.tap.config.slo.judge(&record, outcome);
+        record.slo = self.tap.config.slo.evaluate(&record, outcome);
         series.ended(&record, outcome);
         self.tap.log.write(record);
     }
 
-    fn ended(&self, end: End, meter: Option<&Meter>) -> Ended {
-        let tally = meter.map(Meter::tally);
-        let is_stream = meter.is_some_and(Meter::is_stream);
-        Ended {
-            end,
+    fn ended(&self, end: EndCause, meter: Option<&ResponseMeter>) -> EndedRequest {
+        let tally = meter.map(ResponseMeter::tally);
+        let is_stream = meter.is_some_and(ResponseMeter::is_stream);
+        EndedRequest {
+            cause: end,
             status: self.head.and(self.status),
-            output: if is_stream && !meter.is_some_and(Meter::is_session) {
-                tally.is_some_and(|tally| tally.first.is_some())
+            has_output: if is_stream && !meter.is_some_and(ResponseMeter::is_session) {
+                tally.is_some_and(|tally| tally.first_output.is_some())
             } else {
                 self.first_byte.is_some()
             },
-            error: tally.is_some_and(|tally| tally.error),
-            complete: is_stream && tally.is_some_and(meter::Tally::complete),
-            needs_terminator: meter.is_some_and(Meter::needs_terminator),
-            call: self.call,
+            has_error: tally.is_some_and(|tally| tally.has_error),
+            is_complete: is_stream && tally.is_some_and(meter::ResponseTally::is_complete),
+            needs_terminator: meter.is_some_and(ResponseMeter::needs_terminator),
+            grpc_status: self.call,
         }
     }
 
-    fn record(&self, outcome: Outcome, now: Duration) -> Record {
+    fn record(&self, outcome: Outcome, now: Duration) -> RequestRecord {
         let since = |at: Duration| at.saturating_sub(self.start).as_secs_f64();
         let stalled = self
             .stalled_before
             .map_or(Duration::ZERO, |before| self.client.stall_time().saturating_sub(before));
-        Record {
+        RequestRecord {
             time: self.time,
             id: self.tap.next_id(),
             upstream: Arc::clone(&self.tap.upstream),
@@ -464,8 +471,8 @@ impl RequestState {
             bytes_up: self.side.bytes(),
             bytes_down: self.bytes_down,
             unparsed: self.unparsed,
-            clock: if self.unstamped { Clock::Program } else { Clock::Kernel },
-            ..Record::default()
+            clock: if self.unstamped { TimestampSource::Program } else { TimestampSource::Kernel },
+            ..RequestRecord::default()
         }
     }
 }

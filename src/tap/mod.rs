@@ -35,8 +35,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use streamgauge_core::dialect::Unparsed;
 use streamgauge_core::dialect::engine::Engine;
-use streamgauge_core::meter::cold::ColdConfig;
-use streamgauge_core::meter::queue::Expected;
+use streamgauge_core::meter::cold::ColdStartConfig;
+use streamgauge_core::meter::queue::ExpectedTtft;
 use streamgauge_core::meter::{SloClasses, Traces};
 
 /// The engine that is recognised by what it writes.
@@ -84,7 +84,7 @@ pub struct TapConfig {
     /// A gap without output that is longer is a stall.
     pub stall: Duration,
     /// What a cold start is.
-    pub cold: ColdConfig,
+    pub cold: ColdStartConfig,
     /// Labels that the configuration gives to the upstream.
     pub labels: BTreeMap<String, String>,
 }
@@ -213,7 +213,7 @@ impl Tap {
     }
 
     /// What a request would take that does not wait; `None` until the queue's baseline is learned.
-    fn expected(&self, model: &str, bytes: u64) -> Option<Expected> {
+    fn expected(&self, model: &str, bytes: u64) -> Option<ExpectedTtft> {
         self.queues.expected(model, bytes)
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgauge_core::dialect::route::Operation;
-use streamgauge_core::meter::queue::{Expected, QueueEstimator, Served, Ticket};
+use streamgauge_core::meter::queue::{ExpectedTtft, QueueEntry, QueueEstimator, ServedRequest};
 
 /// Models with an estimator of their own; further ones share one, with requests that name none.
 const MODELS: usize = 64;
@@ -37,11 +37,11 @@ impl UpstreamQueues {
     }
 
     /// What a request of so many bytes to this model would take that does not wait.
-    pub fn expected(&self, model: &str, bytes: u64) -> Option<Expected> {
+    pub fn expected(&self, model: &str, bytes: u64) -> Option<ExpectedTtft> {
         let queues = lock(&self.0);
         let estimator = queues.get(model).or_else(|| queues.get(OTHER)).map(Arc::clone)?;
         drop(queues);
-        lock(&estimator).expected(bytes)
+        lock(&estimator).expected_ttft(bytes)
     }
 
     /// What is known of each model.
@@ -56,7 +56,7 @@ impl UpstreamQueues {
 #[derive(Debug)]
 pub(super) struct QueuePosition {
     estimator: Arc<Mutex<QueueEstimator>>,
-    ticket: Ticket,
+    ticket: QueueEntry,
 }
 
 impl QueuePosition {
@@ -66,8 +66,8 @@ impl QueuePosition {
     }
 
     /// It is over; gives the seconds that it is estimated to have waited.
-    pub fn leave(self, at: Duration, served: Option<Served>) -> Option<f64> {
-        lock(&self.estimator).leave(self.ticket, at, served)
+    pub fn leave(self, at: Duration, served: Option<ServedRequest>) -> Option<f64> {
+        lock(&self.estimator).finish(self.ticket, at, served)
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use streamgauge_core::dialect::Unparsed;
 use streamgauge_core::dialect::request::RequestPeek;
 use streamgauge_core::dialect::route::Operation;
-use streamgauge_core::meter::queue::Served;
+use streamgauge_core::meter::queue::ServedRequest;
 
 /// Why a request's body could not be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl RequestSide {
 
     /// The response is over; `served` is what it says of the request, if it began as a success. Gives the
     /// seconds that the request is estimated to have waited in the server.
-    pub fn leave_queue(&self, at: Duration, served: Option<Served>) -> Option<f64> {
+    pub fn leave_queue(&self, at: Duration, served: Option<ServedRequest>) -> Option<f64> {
         let queue = std::mem::replace(&mut self.progress().queue, QueueState::Left);
         match queue {
             QueueState::In(place) => place.leave(at, served),

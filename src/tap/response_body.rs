@@ -6,7 +6,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use streamgauge_core::meter::End;
+use streamgauge_core::meter::EndCause;
 
 pin_project! {
     /// Forwards a response's body frame by frame and measures it.
@@ -62,7 +62,7 @@ impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => {
-                    this.measurement.finish(End::Broken);
+                    this.measurement.finish(EndCause::UpstreamFailed);
                     *this.error = Some(error);
                 }
                 None => {

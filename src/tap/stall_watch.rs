@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use streamgauge_core::meter::{Arrival, Flow, Heard, Tally};
+use streamgauge_core::meter::{Arrival, GapUpdate, OutputFlow, ResponseTally};
 
 /// What output may be late by, on its way from the kernel to us, and yet end a gap before it is counted.
 const GRACE: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ struct StreamSilence {
 /// The silence of one running stream, watched until this is dropped.
 #[derive(Debug)]
 pub(super) struct StallWatch {
-    pub flow: Flow,
+    pub flow: OutputFlow,
     pulse: Arc<StreamSilence>,
     id: u64,
     pulses: Arc<RunningStreams>,
@@ -62,7 +62,7 @@ impl RunningStreams {
         });
         let id = self.ids.fetch_add(1, Relaxed);
         self.lock().insert(id, Arc::clone(&pulse));
-        Box::new(StallWatch { flow: Flow::default(), pulse, id, pulses: Arc::clone(self) })
+        Box::new(StallWatch { flow: OutputFlow::default(), pulse, id, pulses: Arc::clone(self) })
     }
 
     /// Counts the gaps that have become stalls; gives the longest silence there is now.
@@ -106,16 +106,18 @@ impl StreamSilence {
 
 impl StallWatch {
     /// A read was accounted for.
-    pub fn read(&mut self, tally: &Tally, arrival: Arrival, start: Duration) {
+    pub fn read(&mut self, tally: &ResponseTally, arrival: Arrival, start: Duration) {
         let held = self.pulse.client.stall_time();
-        if let Some(Heard { gap, awaited }) = self.flow.read(tally, arrival, start, held) {
-            self.pulse.beat(gap, awaited, self.pulses.threshold);
+        if let Some(GapUpdate { ended_gap, waiting_since }) =
+            self.flow.on_read(tally, arrival, start, held)
+        {
+            self.pulse.beat(ended_gap, waiting_since, self.pulses.threshold);
         }
     }
 
     /// The stream has ended.
     pub fn end(&mut self, now: Duration) {
-        let gap = self.flow.end(now, self.pulse.client.stall_time());
+        let gap = self.flow.finish(now, self.pulse.client.stall_time());
         self.pulse.beat(gap, None, self.pulses.threshold);
     }
 }

@@ -10,7 +10,10 @@ use crate::support::sim::{ask, simulate as serve};
 use crate::support::upstream::Upstream;
 use crate::support::wire::{Wire, chunk};
 use crate::support::{Gauge, against_the_clock, wait_for};
-use cell::{Behaviour, Cell, Request, WARM_UP, Waits, capacity, is_within, simulate, summary};
+use cell::{
+    EngineBehaviour, EvalCell, EvalRequest, EvalWaits, WARM_UP, capacity, is_within, simulate,
+    summary,
+};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -22,7 +25,7 @@ use streamgauge_sim::model::EngineSpec;
 const REQUESTS: usize = WARM_UP + 150;
 
 /// About 15, 35 and 120 ms of service with 1, 4 and 16 slots; less where little comes.
-fn engine(cell: &Cell) -> EngineSpec {
+fn engine(cell: &EvalCell) -> EngineSpec {
     let decode = match cell.slots {
         1 if cell.utilisation < 0.5 => Duration::from_micros(400),
         1 => Duration::from_millis(1),
@@ -42,12 +45,12 @@ fn engine(cell: &Cell) -> EngineSpec {
 }
 
 /// With answers of a few events.
-fn short(requests: &[Request]) -> Vec<Request> {
-    let short = |request: &Request| Request { output: request.output / 8 + 1, ..*request };
+fn short(requests: &[EvalRequest]) -> Vec<EvalRequest> {
+    let short = |request: &EvalRequest| EvalRequest { output: request.output / 8 + 1, ..*request };
     requests.iter().map(short).collect()
 }
 
-fn body(cell: &Cell, request: &Request) -> Value {
+fn body(cell: &EvalCell, request: &EvalRequest) -> Value {
     let mut body = json!({
         "model": "sim", "stream": true,
         "messages": [{"role": "user", "content": "x".repeat(request.bytes as usize)}],
@@ -62,7 +65,7 @@ fn body(cell: &Cell, request: &Request) -> Value {
 }
 
 /// Runs the cell in real time: the waits of all but the first 200 requests, by the server and by the gauge.
-fn through_the_app(cell: Cell) -> Waits {
+fn through_the_app(cell: EvalCell) -> EvalWaits {
     let spec = engine(&cell);
     let capacity = capacity(|all| simulate(&spec, &short(all)), cell.seed);
     let requests = short(&cell.traffic(capacity));
@@ -95,7 +98,7 @@ fn through_the_app(cell: Cell) -> Waits {
     assert!(scrape.sum("streamgauge_queue_baseline_samples", &[r#"upstream="#]) >= 5.0);
     let slots = scrape.sum("streamgauge_queue_slots", &[]);
     let judged = &lines[WARM_UP..];
-    Waits {
+    EvalWaits {
         truth: truth[WARM_UP..].iter().map(|one| one.queue_s.unwrap()).collect(),
         estimate: judged.iter().map(|line| line["queue_s"].as_f64().unwrap_or(0.0)).collect(),
         missing: judged.iter().filter(|line| line["queue_source"] != "estimated").count(),
@@ -103,7 +106,7 @@ fn through_the_app(cell: Cell) -> Waits {
     }
 }
 
-fn assert_within(cells: &[Cell]) {
+fn assert_within(cells: &[EvalCell]) {
     let cells: Vec<_> = cells
         .iter()
         .map(|cell| {
@@ -131,20 +134,20 @@ fn assert_within(cells: &[Cell]) {
     assert!(wrong.is_empty(), "not within the tolerance: {wrong:?}");
 }
 
-fn cell(slots: usize, utilisation: f64, is_bursty: bool, behaviour: Behaviour) -> Cell {
+fn cell(slots: usize, utilisation: f64, is_bursty: bool, behaviour: EngineBehaviour) -> EvalCell {
     // Of every other cell the server tells the tokens.
     let tells_usage = is_bursty == (slots == 4);
-    Cell { slots, utilisation, is_bursty, behaviour, tells_usage, seed: 5 }
+    EvalCell { slots, utilisation, is_bursty, behaviour, tells_usage, seed: 5 }
 }
 
 #[test]
 fn light_load() {
     against_the_clock(|| {
         assert_within(&[
-            cell(1, 0.2, false, Behaviour::Plain),
-            cell(4, 0.5, true, Behaviour::Cache),
-            cell(16, 0.2, false, Behaviour::Both),
-            cell(16, 0.5, false, Behaviour::Chunked),
+            cell(1, 0.2, false, EngineBehaviour::Plain),
+            cell(4, 0.5, true, EngineBehaviour::Cache),
+            cell(16, 0.2, false, EngineBehaviour::All),
+            cell(16, 0.5, false, EngineBehaviour::Chunked),
         ]);
     });
 }
@@ -153,10 +156,10 @@ fn light_load() {
 fn heavy_load() {
     against_the_clock(|| {
         assert_within(&[
-            cell(1, 0.8, true, Behaviour::Cache),
-            cell(1, 0.95, false, Behaviour::Both),
-            cell(4, 0.9, false, Behaviour::Chunked),
-            cell(16, 0.9, true, Behaviour::Plain),
+            cell(1, 0.8, true, EngineBehaviour::Cache),
+            cell(1, 0.95, false, EngineBehaviour::All),
+            cell(4, 0.9, false, EngineBehaviour::Chunked),
+            cell(16, 0.9, true, EngineBehaviour::Plain),
         ]);
     });
 }

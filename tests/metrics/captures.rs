@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use streamgauge_core::dialect::Dialect;
 use streamgauge_core::dialect::route::Route;
-use streamgauge_core::meter::{Arrival, Meter, Record};
+use streamgauge_core::meter::{Arrival, RequestRecord, ResponseMeter};
 
 /// One request and its answer.
 struct Capture {
@@ -61,20 +61,14 @@ impl Capture {
         dialect.filter(|_| self.status == 200)
     }
 
-    fn meter(&self, dialect: &'static Dialect) -> Meter {
-        let mut meter = Meter::new(dialect, self.content_type.as_bytes(), b"").unwrap();
+    fn meter(&self, dialect: &'static Dialect) -> ResponseMeter {
+        let mut meter = ResponseMeter::new(dialect, self.content_type.as_bytes(), b"").unwrap();
         for (read, piece) in self.body.chunks(900).enumerate() {
             let at = Duration::from_millis(read as u64);
-            let arrival = Arrival {
-                at,
-                read: read as u64,
-                after: Duration::ZERO,
-                late: Duration::ZERO,
-                stamped: true,
-            };
+            let arrival = Arrival::on_time(at, read as u64);
             meter.push(arrival, piece, &mut |_| {});
         }
-        meter.end(self.is_whole, &mut |_| {});
+        meter.finish(self.is_whole, &mut |_| {});
         meter
     }
 
@@ -166,8 +160,8 @@ fn captured_answers_are_what_they_say() {
         read += 1;
         let meter = capture.meter(dialect);
         let tally = meter.tally();
-        let mut record = Record::default();
-        record.measured(tally, meter.is_stream(), Duration::ZERO);
+        let mut record = RequestRecord::default();
+        record.fill_from_response(tally, meter.is_stream(), Duration::ZERO);
         println!(
             "{name}: {}, first output {:?} of {:?}, {:?} + {:?} tokens, {:?}",
             meter.dialect(),
@@ -178,12 +172,12 @@ fn captured_answers_are_what_they_say() {
             record.finish_reasons,
         );
         assert_eq!(record.unparsed, 0, "{name}");
-        assert!(!tally.error, "{name}");
+        assert!(!tally.has_error, "{name}");
         if meter.is_stream() {
-            assert!(!capture.is_whole || tally.complete(), "{name} was cut off");
+            assert!(!capture.is_whole || tally.is_complete(), "{name} was cut off");
         }
         if meter.is_stream() && capture.is_whole {
-            assert!(tally.first.is_some(), "{name} has no output");
+            assert!(tally.first_output.is_some(), "{name} has no output");
         }
         if let Some(told) = capture.told() {
             assert_eq!(record.output_tokens, Some(told), "{name}");

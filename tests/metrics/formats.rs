@@ -7,7 +7,7 @@ use std::time::Duration;
 use streamgauge_core::dialect::head::HeadFacts;
 use streamgauge_core::dialect::route::{Answer, ROUTES, Route};
 use streamgauge_core::meter::{
-    Arrival, Meter, QueueWait, Record, Sample as Telling, TokenSource, Tokens,
+    Arrival, LiveSample, QueueWait, RequestRecord, ResponseMeter, ResponseTokens, TokenSource,
 };
 
 mod bedrock;
@@ -23,8 +23,8 @@ const SAMPLES: [&[Sample]; 5] =
 
 /// What the meter makes of a sample.
 struct Measured {
-    record: Record,
-    tokens: Tokens,
+    record: RequestRecord,
+    tokens: ResponseTokens,
     route: &'static Route,
     is_stream: bool,
     has_first: bool,
@@ -37,36 +37,30 @@ fn measure(sample: &Sample) -> Measured {
     let dialect = route.dialect().unwrap_or_else(|| panic!("{name}: not read"));
     let content_type = sample.framing.content_type().as_bytes();
     let mut meter = match sample.framing {
-        Framing::WebSocket => Meter::session(dialect, false),
-        _ => Meter::new(dialect, content_type, b"").unwrap(),
+        Framing::WebSocket => ResponseMeter::for_websocket(dialect, false),
+        _ => ResponseMeter::new(dialect, content_type, b"").unwrap(),
     };
     if sample.framing == Framing::WebSocket {
-        meter.client(Duration::ZERO, &asking());
+        meter.push_client(Duration::ZERO, &asking());
     }
     let mut has_first = false;
-    let sink = &mut |it: Telling<'_>| has_first |= matches!(it, Telling::First(_));
+    let sink = &mut |it: LiveSample<'_>| has_first |= matches!(it, LiveSample::FirstOutput(_));
     for (read, event) in sample.events.iter().enumerate() {
-        let arrival = Arrival {
-            at: Duration::from_millis(10 * read as u64 + 10),
-            read: read as u64,
-            after: Duration::ZERO,
-            late: Duration::ZERO,
-            stamped: true,
-        };
+        let arrival = Arrival::on_time(Duration::from_millis(10 * read as u64 + 10), read as u64);
         meter.push(arrival, &sample.framing.wrap(event), sink);
     }
-    meter.end(true, sink);
+    meter.finish(true, sink);
     let mut head = HeadFacts::default();
     sample.head.iter().for_each(|(name, value)| head.note(name, value.as_bytes()));
-    meter.head(&head);
+    meter.set_header_facts(&head);
     let tally = meter.tally();
-    assert!(!meter.needs_terminator() || tally.complete(), "{name}: not complete");
-    assert_eq!((tally.unparsed, tally.error), (0, false), "{name}: not read to its end");
-    let mut record = Record::default();
-    record.measured(tally, meter.is_stream(), Duration::ZERO);
-    record.waited(QueueWait::of(Some(tally), None, None), None);
+    assert!(!meter.needs_terminator() || tally.is_complete(), "{name}: not complete");
+    assert_eq!((tally.unparsed, tally.has_error), (0, false), "{name}: not read to its end");
+    let mut record = RequestRecord::default();
+    record.fill_from_response(tally, meter.is_stream(), Duration::ZERO);
+    record.set_queue_wait(QueueWait::from_best_source(Some(tally), None, None), None);
     record.dialect = Some(meter.dialect());
-    let tokens = Tokens::of(tally, meter.is_stream());
+    let tokens = ResponseTokens::from_tally(tally, meter.is_stream());
     Measured { tokens, route, is_stream: meter.is_stream(), has_first, record }
 }
 

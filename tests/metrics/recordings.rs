@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use streamgauge_core::dialect::Ending;
-use streamgauge_core::meter::{Arrival, Meter, Record};
+use streamgauge_core::meter::{Arrival, RequestRecord, ResponseMeter};
 
 /// Streams that may disagree with their label, each with the reason.
 const EXCUSED: &[(&str, &str)] = &[
@@ -19,8 +19,9 @@ const EXCUSED: &[(&str, &str)] = &[
 
 /// What the request log would say of the stream, read in pieces of these sizes over and over, and whether
 /// the meter saw an error in it.
-fn measure(stream: &Stream, sizes: &[usize]) -> Option<(Record, bool)> {
-    let mut meter = Meter::new(stream.route()?, stream.content_type.as_bytes(), b"").ok()?;
+fn measure(stream: &Stream, sizes: &[usize]) -> Option<(RequestRecord, bool)> {
+    let mut meter =
+        ResponseMeter::new(stream.route()?, stream.content_type.as_bytes(), b"").ok()?;
     let mut rest = stream.body.as_slice();
     for (read, size) in sizes.iter().cycle().enumerate() {
         let Some((piece, behind)) = rest.split_at_checked((*size).min(rest.len())) else { break };
@@ -28,19 +29,13 @@ fn measure(stream: &Stream, sizes: &[usize]) -> Option<(Record, bool)> {
             break;
         }
         rest = behind;
-        let arrival = Arrival {
-            at: Duration::from_millis(read as u64),
-            read: read as u64,
-            after: Duration::ZERO,
-            late: Duration::ZERO,
-            stamped: true,
-        };
+        let arrival = Arrival::on_time(Duration::from_millis(read as u64), read as u64);
         meter.push(arrival, piece, &mut |_| {});
     }
-    meter.end(true, &mut |_| {});
-    let mut record = Record::default();
-    record.measured(meter.tally(), true, Duration::ZERO);
-    Some((record, meter.tally().error))
+    meter.finish(true, &mut |_| {});
+    let mut record = RequestRecord::default();
+    record.fill_from_response(meter.tally(), true, Duration::ZERO);
+    Some((record, meter.tally().has_error))
 }
 
 /// The facts of a stream that the labels know, under the labels' names.
@@ -165,17 +160,15 @@ fn recorded_ends_complete_a_stream() {
         if dialect.ending == Ending::Body || stream.label["terminal_seen"] != true {
             continue;
         }
-        let mut meter = Meter::new(dialect, stream.content_type.as_bytes(), b"").unwrap();
-        let arrival = Arrival {
-            at: Duration::ZERO,
-            read: 0,
-            after: Duration::ZERO,
-            late: Duration::ZERO,
-            stamped: true,
-        };
+        let mut meter = ResponseMeter::new(dialect, stream.content_type.as_bytes(), b"").unwrap();
+        let arrival = Arrival::on_time(Duration::ZERO, 0);
         meter.push(arrival, &stream.body, &mut |_| {});
-        meter.end(true, &mut |_| {});
+        meter.finish(true, &mut |_| {});
         let tally = meter.tally();
-        assert!(tally.complete() || tally.error, "{} was cut off, says the meter", stream.id);
+        assert!(
+            tally.is_complete() || tally.has_error,
+            "{} was cut off, says the meter",
+            stream.id
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use streamgauge::compare::{Comparison, Finding, Report, Row, Selection, Statistic, compare};
 use streamgauge::tap::FaultInjection;
-use streamgauge_core::meter::{Record, TokenSource};
+use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
 
 /// As fast, but its tokens are shorter.
@@ -160,14 +160,14 @@ fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
 fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
     let record = |at: usize| {
         let (bytes_up, duration_s) = of(at);
-        Record {
+        RequestRecord {
             time: Duration::from_secs(1_764_028_800 + at as u64),
             operation: "embeddings",
             outcome: "ok",
             duration_s,
             input_tokens: Some(200),
             bytes_up,
-            ..Record::default()
+            ..RequestRecord::default()
         }
     };
     lines(&(0..requests).map(record).collect::<Vec<_>>())
@@ -265,7 +265,7 @@ fn what_is_not_alike_is_left_out_and_told() {
 }
 
 /// The records as a version writes them that tells cold starts.
-fn with_cold(records: &[Record], is_cold: impl Fn(usize) -> bool) -> String {
+fn with_cold(records: &[RequestRecord], is_cold: impl Fn(usize) -> bool) -> String {
     let line = |(at, line): (usize, &str)| {
         let mut line: Value = serde_json::from_str(line).unwrap();
         line["cold"] = json!(is_cold(at));

@@ -4,7 +4,7 @@ use super::rng::Rng;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::time::Duration;
-use streamgauge_core::meter::{Record, TokenSource};
+use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, Job, JobId};
 
@@ -38,7 +38,7 @@ pub const SERVER: Server = Server {
 
 /// A request on its way.
 struct Open {
-    record: Record,
+    record: RequestRecord,
     arrival: Duration,
     first: Option<(Duration, u64)>,
     last: Duration,
@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// The records, in the order of their ends.
-    pub fn records(&self) -> Vec<Record> {
+    pub fn records(&self) -> Vec<RequestRecord> {
         let mut rng = Rng::new(self.seed);
         let mut engine = Engine::new(self.engine());
         let (mut open, mut done) = (BTreeMap::new(), Vec::new());
@@ -84,7 +84,7 @@ impl Server {
                 choices: 1,
             };
             let id = engine.submit(now, job).unwrap();
-            let record = Record {
+            let record = RequestRecord {
                 time: Duration::from_secs(1_764_028_800) + now,
                 upstream: "gpu".into(),
                 method: "POST".into(),
@@ -95,7 +95,7 @@ impl Server {
                 outcome: "ok",
                 input_tokens: Some(u64::from(job.prompt_tokens)),
                 bytes_up: bytes as u64 + 150,
-                ..Record::default()
+                ..RequestRecord::default()
             };
             let numbers = Rng::new(rng.next());
             let new = Open {
@@ -123,7 +123,7 @@ impl Server {
 }
 
 /// Records as a request log has them.
-pub fn lines(records: &[Record]) -> String {
+pub fn lines(records: &[RequestRecord]) -> String {
     records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect()
 }
 
@@ -132,7 +132,7 @@ pub fn named(name: &str, log: &str) -> (String, Cursor<Vec<u8>>) {
     (name.to_owned(), Cursor::new(log.as_bytes().to_vec()))
 }
 
-fn note(emission: &Emission, open: &mut BTreeMap<JobId, Open>, done: &mut Vec<Record>) {
+fn note(emission: &Emission, open: &mut BTreeMap<JobId, Open>, done: &mut Vec<RequestRecord>) {
     let at = emission.at;
     match emission.kind {
         EmissionKind::Started { queue_wait, .. } => {
@@ -159,11 +159,11 @@ fn note(emission: &Emission, open: &mut BTreeMap<JobId, Open>, done: &mut Vec<Re
 }
 
 impl Open {
-    fn record(self, end: Duration) -> Record {
+    fn record(self, end: Duration) -> RequestRecord {
         let (first, first_characters) = self.first.unwrap();
         let span = (self.last - first).as_secs_f64();
         let since = |at: Duration| (at - self.arrival).as_secs_f64();
-        Record {
+        RequestRecord {
             ttft_s: Some(since(first)),
             answer_s: Some(since(first)),
             latency_s: Some(since(self.last)),

@@ -10,13 +10,15 @@ mod cell;
 #[path = "queue_wait/plot.rs"]
 mod plot;
 
-use batching::Batching;
-use cell::{Behaviour, Cell, Waits, capacity, is_within, run, run_behind, summary, watch};
+use batching::BatchingServer;
+use cell::{
+    EngineBehaviour, EvalCell, EvalWaits, capacity, is_within, run, run_behind, summary, watch,
+};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use streamgauge_core::meter::queue::{QueueEstimator, Served};
+use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
 
 const SEEDS: u64 = 5;
 const SLOTS: [usize; 3] = [1, 4, 16];
@@ -31,11 +33,11 @@ fn main() {
     let new = between(&new, "front end", &other("front end", behind_a_front_end));
     std::fs::write(&page, new).expect("docs/queue-wait.md");
     for slots in SLOTS {
-        let cell = Cell {
+        let cell = EvalCell {
             slots,
             utilisation: 0.8,
             is_bursty: true,
-            behaviour: Behaviour::Both,
+            behaviour: EngineBehaviour::All,
             tells_usage: false,
             seed: 1,
         };
@@ -73,9 +75,9 @@ struct Table {
 
 impl Table {
     /// One row: the means over several runs.
-    fn row(&mut self, what: &str, runs: &[Waits]) {
+    fn row(&mut self, what: &str, runs: &[EvalWaits]) {
         let within = runs.iter().filter(|waits| is_within(waits)).count();
-        let together = Waits {
+        let together = EvalWaits {
             truth: runs.iter().flat_map(|waits| &waits.truth).copied().collect(),
             estimate: runs.iter().flat_map(|waits| &waits.estimate).copied().collect(),
             missing: runs.iter().map(|waits| waits.missing).sum(),
@@ -103,8 +105,9 @@ impl Table {
 }
 
 /// Of several runs, the means of what is told.
-fn means(what: &str, runs: &[Waits]) -> String {
-    let mean = |of: fn(&Waits) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64 * 1e3;
+fn means(what: &str, runs: &[EvalWaits]) -> String {
+    let mean =
+        |of: fn(&EvalWaits) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64 * 1e3;
     let found: BTreeSet<Option<usize>> = runs.iter().map(|waits| waits.slots).collect();
     let found: Vec<String> = found
         .iter()
@@ -129,8 +132,8 @@ fn simulated() -> String {
     for slots in SLOTS {
         for utilisation in UTILISATIONS {
             for is_bursty in [false, true] {
-                for behaviour in Behaviour::ALL {
-                    let of = |tells_usage, seed| Cell {
+                for behaviour in EngineBehaviour::ALL {
+                    let of = |tells_usage, seed| EvalCell {
                         slots,
                         utilisation,
                         is_bursty,
@@ -139,7 +142,7 @@ fn simulated() -> String {
                         seed,
                     };
                     let seeds = (1..=SEEDS).flat_map(|seed| [of(true, seed), of(false, seed)]);
-                    let runs: Vec<Waits> = seeds.map(|cell| run(&cell)).collect();
+                    let runs: Vec<EvalWaits> = seeds.map(|cell| run(&cell)).collect();
                     let what = format!(
                         "{slots} | {utilisation} | {} | {}",
                         arrivals(is_bursty),
@@ -154,29 +157,29 @@ fn simulated() -> String {
 }
 
 /// A cell of the tables of servers of other makes.
-fn plain(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Cell {
+fn plain(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalCell {
     let tells_usage = seed.is_multiple_of(2);
-    Cell { slots, utilisation, is_bursty, behaviour: Behaviour::Plain, tells_usage, seed }
+    EvalCell { slots, utilisation, is_bursty, behaviour: EngineBehaviour::Plain, tells_usage, seed }
 }
 
-fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Waits {
-    let server = Batching { most_running, budget: 2048, base: 0.012, per_token: 40e-6, seed };
+fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
+    let server = BatchingServer { most_running, budget: 2048, base: 0.012, per_token: 40e-6, seed };
     let cell = plain(most_running, utilisation, is_bursty, seed);
     let requests = cell.traffic(capacity(|all| server.serve(all), seed));
     watch(&requests, &server.serve(&requests), cell.tells_usage, seed)
 }
 
-fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> Waits {
+fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
     run_behind(&plain(slots, utilisation, is_bursty, seed), 0.01, 0.01)
 }
 
-fn other(name: &str, run: fn(usize, f64, bool, u64) -> Waits) -> String {
+fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
     let mut table = Table::default();
     for slots in [2, 8, 16] {
         for utilisation in UTILISATIONS {
             for is_bursty in [false, true] {
                 let of = |seed| run(slots, utilisation, is_bursty, seed);
-                let runs: Vec<Waits> = (1..=SEEDS).map(of).collect();
+                let runs: Vec<EvalWaits> = (1..=SEEDS).map(of).collect();
                 let what = format!("{slots} | {utilisation} | {}", arrivals(is_bursty));
                 table.row(&what, &runs);
             }
@@ -197,8 +200,8 @@ fn cost() -> Duration {
         if open.len() > 20 {
             let mut ticket = open.pop_front().expect("some are open");
             estimator.first_output(&mut ticket, at + Duration::from_millis(5));
-            let served = Served { tokens: None, is_warm: true };
-            estimator.leave(ticket, at + Duration::from_millis(15), Some(served));
+            let served = ServedRequest { prompt_tokens: None, is_warm: true };
+            estimator.finish(ticket, at + Duration::from_millis(15), Some(served));
         }
     }
     began.elapsed() / REQUESTS

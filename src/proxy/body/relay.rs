@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use streamgauge_core::meter::End;
+use streamgauge_core::meter::EndCause;
 
 /// Most bytes of a next request that are read while a stream is written.
 const MAX_AHEAD: usize = 8 * 1024;
@@ -191,7 +191,7 @@ impl Relay {
             }
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "a stream broke off");
-                measurement.finish(End::Broken);
+                measurement.finish(EndCause::UpstreamFailed);
                 self.whole = Some(false);
                 Poll::Ready(())
             }

@@ -7,7 +7,7 @@ use hyper::rt::Write;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use streamgauge_core::meter::End;
+use streamgauge_core::meter::EndCause;
 
 /// Most bytes of a direction that wait to be written; nothing more is read meanwhile.
 const MAX_UNSENT: usize = 64 * 1024;
@@ -88,7 +88,7 @@ impl Tunnel {
                 upward = Ok(Poll::Ready(()));
             }
             if downward == Err(BrokenSide::Sender) || upward == Err(BrokenSide::Receiver) {
-                measurement.finish(End::Broken);
+                measurement.finish(EndCause::UpstreamFailed);
                 client.stamps().reset_on_close(true);
                 return Poll::Ready(());
             }

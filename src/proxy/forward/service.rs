@@ -26,7 +26,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use streamgauge_core::meter::End;
+use streamgauge_core::meter::EndCause;
 
 /// The proxy as a service, one for each client connection.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ fn refuse(refusal: ErrorResponse, mut measurement: Measurement) -> Response<Prox
         }
         Some(RequestFault::ClientGone) => {
             // Recorded as what it is; the answer is for a client that still listens.
-            measurement.finish(End::Dropped);
+            measurement.finish(EndCause::Dropped);
             ErrorResponse::BadRequest("the request ended before all of its body had come")
                 .into_response(measurement)
         }

@@ -14,7 +14,7 @@ use hyper::{Response, StatusCode};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use streamgauge_core::meter::cold::Page;
+use streamgauge_core::meter::cold::ProcessTimes;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often it is looked whether a page is due.
@@ -46,7 +46,7 @@ pub fn watch_start_time(
 }
 
 /// What the page tells. `was_odd`: that it tells nothing was told.
-async fn page(connector: &Connector, path: &str, was_odd: &mut bool) -> Option<Page> {
+async fn page(connector: &Connector, path: &str, was_odd: &mut bool) -> Option<ProcessTimes> {
     let config = connector.config();
     let connected = timeout(CONNECT, connector.connect(own_protocol(config))).await.ok()?.ok()?;
     let answer = get(connected, path, config, async |response| {
@@ -62,7 +62,7 @@ async fn page(connector: &Connector, path: &str, was_odd: &mut bool) -> Option<P
     page
 }
 
-async fn read(response: Response<Incoming>) -> Option<Page> {
+async fn read(response: Response<Incoming>) -> Option<ProcessTimes> {
     if !response.status().is_success() {
         return None;
     }
@@ -79,5 +79,5 @@ async fn read(response: Response<Incoming>) -> Option<Page> {
             return None;
         }
     }
-    Some(Page { started: start.end()?, now })
+    Some(ProcessTimes { started: start.end()?, now })
 }

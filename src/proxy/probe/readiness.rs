@@ -10,7 +10,7 @@ use crate::tap::Tap;
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
-use streamgauge_core::meter::cold::Probe;
+use streamgauge_core::meter::cold::ProbeResult;
 use tokio::time::{sleep, timeout};
 
 /// How long a connection may take, and how long an answer.
@@ -38,25 +38,27 @@ pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
 }
 
 /// `was_odd`: that the health path says nothing was told.
-async fn probe(connector: &Connector, was_odd: &mut bool) -> Probe {
+async fn probe(connector: &Connector, was_odd: &mut bool) -> ProbeResult {
     let config = connector.config();
     let connected = match timeout(CONNECT, connector.connect(own_protocol(config))).await {
         Ok(Ok(connected)) => connected,
-        Ok(Err(ConnectError::Unreachable)) => return Probe::Refused,
-        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return Probe::Unclear,
-        Ok(Err(ConnectError::Timeout | ConnectError::Undecided)) | Err(_) => return Probe::Silent,
+        Ok(Err(ConnectError::Unreachable)) => return ProbeResult::Refused,
+        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return ProbeResult::Unclear,
+        Ok(Err(ConnectError::Timeout | ConnectError::Undecided)) | Err(_) => {
+            return ProbeResult::TimedOut;
+        }
     };
-    let Some(path) = &config.health_path else { return Probe::Ready };
+    let Some(path) = &config.health_path else { return ProbeResult::Ready };
     let status = get(connected, path, config, async |response| Some(response.status()));
     match timeout(ANSWER, status).await {
-        Ok(Some(status)) if status.is_success() => Probe::Ready,
-        Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => Probe::Open,
+        Ok(Some(status)) if status.is_success() => ProbeResult::Ready,
+        Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => ProbeResult::NotReady,
         Ok(status) => {
             if let Some(status) = status.filter(|_| !std::mem::replace(was_odd, true)) {
                 tracing::warn!(path, %status, "neither 2xx nor 503: is health_path right?");
             }
-            Probe::Unclear
+            ProbeResult::Unclear
         }
-        Err(_) => Probe::Silent,
+        Err(_) => ProbeResult::TimedOut,
     }
 }

@@ -6,7 +6,7 @@ use super::super::request_side::RequestSide;
 use super::{RequestState, Tap};
 use crate::metrics::{RequestSeries, StartKind};
 use std::time::Duration;
-use streamgauge_core::meter::{Meter, Sample};
+use streamgauge_core::meter::{LiveSample, ResponseMeter};
 
 /// What of the measurement takes part in what its meter tells.
 pub(super) struct SampleObserver<'a> {
@@ -22,11 +22,11 @@ pub(super) struct SampleObserver<'a> {
 
 impl RequestState {
     /// The meter, while it is there, and who hears it.
-    pub(super) fn hearing(&mut self) -> Option<(&mut Meter, SampleObserver<'_>)> {
+    pub(super) fn hearing(&mut self) -> Option<(&mut ResponseMeter, SampleObserver<'_>)> {
         let Self { tap, side, series, cold, asked, before, meter, .. } = self;
         let (meter, series) = (meter.as_mut()?, series.as_deref()?);
         let before = before.as_deref();
-        let (tells_load, is_session) = (meter.tells_load(), meter.is_session());
+        let (tells_load, is_session) = (meter.reports_load_time(), meter.is_session());
         Some((
             meter,
             SampleObserver { tap, side, series, cold, asked, before, tells_load, is_session },
@@ -41,16 +41,16 @@ impl SampleObserver<'_> {
     }
 
     /// The response told this, with what arrived at `at`.
-    pub fn hear(&mut self, at: Duration, sample: &Sample<'_>) {
+    pub fn hear(&mut self, at: Duration, sample: &LiveSample<'_>) {
         match sample {
-            Sample::Asked(at) => *self.asked = *at,
-            Sample::First(at) => self.first(*at),
-            Sample::Loading => {
+            LiveSample::ResponseRequested(at) => *self.asked = *at,
+            LiveSample::FirstOutput(at) => self.first(*at),
+            LiveSample::ModelLoading => {
                 if let Some(cold) = self.cold {
                     cold.loading(self.tap, self.side, at);
                 }
             }
-            Sample::Unparsed(reason) => self.tap.series.unparsed(*reason),
+            LiveSample::Unparsed(reason) => self.tap.series.unparsed(*reason),
             _ => {}
         }
         self.series.observe(sample, *self.asked, || self.start());

@@ -6,13 +6,13 @@
 //! `per_token` of each. So prompts slow the answers of others, and answers the prompts; what comes within a
 //! step waits for its end.
 
-use super::cell::{Request, Truth};
+use super::cell::{EvalRequest, TrueTimes};
 use std::collections::VecDeque;
 use streamgauge_sim::rng::Rng;
 
 /// Its constants.
 #[derive(Debug, Clone, Copy)]
-pub struct Batching {
+pub struct BatchingServer {
     pub most_running: usize,
     /// Tokens of a step.
     pub budget: u32,
@@ -23,19 +23,19 @@ pub struct Batching {
     pub seed: u64,
 }
 
-struct Running {
+struct BatchedRequest {
     request: usize,
     prompt_left: u32,
     output_left: u32,
 }
 
-impl Batching {
+impl BatchingServer {
     /// Serves these requests.
-    pub fn serve(&self, requests: &[Request]) -> Vec<Truth> {
-        let mut truth = vec![Truth::default(); requests.len()];
+    pub fn serve(&self, requests: &[EvalRequest]) -> Vec<TrueTimes> {
+        let mut truth = vec![TrueTimes::default(); requests.len()];
         let mut rng = Rng::new(self.seed);
         let mut waiting: VecDeque<usize> = VecDeque::new();
-        let mut running: Vec<Running> = Vec::new();
+        let mut running: Vec<BatchedRequest> = Vec::new();
         let (mut next, mut now) = (0, 0.0_f64);
         while next < requests.len() || !waiting.is_empty() || !running.is_empty() {
             while next < requests.len() && requests[next].at <= now {
@@ -55,10 +55,10 @@ impl Batching {
             while running.len() < self.most_running && budget > 0 {
                 let Some(request) = waiting.pop_front() else { break };
                 truth[request].start = now;
-                let Request { prompt, output, .. } = requests[request];
+                let EvalRequest { prompt, output, .. } = requests[request];
                 let chunk = prompt.min(budget);
                 budget -= chunk;
-                running.push(Running { request, prompt_left: prompt, output_left: output });
+                running.push(BatchedRequest { request, prompt_left: prompt, output_left: output });
                 chunks.push(chunk);
             }
             let tokens: u32 = chunks.iter().sum();

@@ -1,7 +1,7 @@
 //! One cell of the evaluation: a server, its traffic, and how near the estimate comes to the truth.
 
 use std::time::Duration;
-use streamgauge_core::meter::queue::{QueueEstimator, Served};
+use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, EngineSpec, Job};
 
 use streamgauge_sim::rng::Rng;
@@ -13,7 +13,7 @@ pub const JUDGED: usize = 800;
 
 /// A request as it comes: open loop, whatever the server does.
 #[derive(Debug, Clone, Copy)]
-pub struct Request {
+pub struct EvalRequest {
     /// Seconds.
     pub at: f64,
     pub bytes: u64,
@@ -23,7 +23,7 @@ pub struct Request {
 
 /// What truly became of it, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Truth {
+pub struct TrueTimes {
     pub start: f64,
     pub first: f64,
     pub finish: f64,
@@ -31,62 +31,62 @@ pub struct Truth {
 
 /// What of a server the estimator was not written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behaviour {
+pub enum EngineBehaviour {
     Plain,
     /// Prefix-cache hits that nobody reports.
     Cache,
     /// Chunked prefill that steals decode time.
     Chunked,
-    Both,
+    All,
 }
 
-impl Behaviour {
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Cache, Self::Chunked, Self::Both];
+impl EngineBehaviour {
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Cache, Self::Chunked, Self::All];
 
     pub fn label(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Cache => "hidden cache hits",
             Self::Chunked => "chunked prefill",
-            Self::Both => "both",
+            Self::All => "both",
         }
     }
 }
 
 /// A server and its traffic.
 #[derive(Debug, Clone, Copy)]
-pub struct Cell {
+pub struct EvalCell {
     pub slots: usize,
     /// Arrivals over what the server could do.
     pub utilisation: f64,
     pub is_bursty: bool,
-    pub behaviour: Behaviour,
+    pub behaviour: EngineBehaviour,
     /// The server tells its token counts.
     pub tells_usage: bool,
     pub seed: u64,
 }
 
-impl Cell {
+impl EvalCell {
     /// The simulated engine of this cell.
     pub fn engine(&self) -> EngineSpec {
-        let has = |one| self.behaviour == one || self.behaviour == Behaviour::Both;
+        let has = |one| self.behaviour == one || self.behaviour == EngineBehaviour::All;
         let mut spec = EngineSpec {
             slots: self.slots,
             jitter: 0.15,
             seed: self.seed,
             ..EngineSpec::new("sim")
         };
-        if has(Behaviour::Cache) {
+        if has(EngineBehaviour::Cache) {
             (spec.cache_hits, spec.cached_share) = (0.5, 0.8);
         }
-        if has(Behaviour::Chunked) {
+        if has(EngineBehaviour::Chunked) {
             spec.decode_per_prefilling = Duration::from_millis(8);
         }
         spec
     }
 
     /// The traffic of this cell, by how many requests a second the server could do.
-    pub fn traffic(&self, capacity: f64) -> Vec<Request> {
+    pub fn traffic(&self, capacity: f64) -> Vec<EvalRequest> {
         let rate = capacity * self.utilisation;
         let mut rng = Rng::new(self.seed ^ 0x5EED);
         let mut at = 0.0;
@@ -110,20 +110,20 @@ impl Cell {
 }
 
 /// Lognormal prompts and answers; about four bytes a token.
-fn request(rng: &mut Rng, at: f64) -> Request {
+fn request(rng: &mut Rng, at: f64) -> EvalRequest {
     let mut lognormal = |median: f64, sigma: f64, most: f64| {
         ((median * (sigma * rng.normal()).exp()).min(most) as u32).max(1)
     };
     let prompt = lognormal(400.0, 1.0, 8000.0);
     let output = lognormal(60.0, 0.7, 600.0);
     let bytes = 200 + (f64::from(prompt) * (3.6 + 0.8 * rng.unit())) as u64;
-    Request { at, bytes, prompt, output }
+    EvalRequest { at, bytes, prompt, output }
 }
 
 /// Requests a second that a server can do: all come at once.
-pub fn capacity(serve: impl Fn(&[Request]) -> Vec<Truth>, seed: u64) -> f64 {
+pub fn capacity(serve: impl Fn(&[EvalRequest]) -> Vec<TrueTimes>, seed: u64) -> f64 {
     let mut rng = Rng::new(seed);
-    let all: Vec<Request> = (0..600).map(|_| request(&mut rng, 0.0)).collect();
+    let all: Vec<EvalRequest> = (0..600).map(|_| request(&mut rng, 0.0)).collect();
     let truth = serve(&all);
     // Without the end, at which slots are empty.
     let starts: Vec<f64> = truth.iter().map(|one| one.start).collect();
@@ -131,9 +131,9 @@ pub fn capacity(serve: impl Fn(&[Request]) -> Vec<Truth>, seed: u64) -> f64 {
 }
 
 /// The simulated engine serves these requests, on virtual time.
-pub fn simulate(spec: &EngineSpec, requests: &[Request]) -> Vec<Truth> {
+pub fn simulate(spec: &EngineSpec, requests: &[EvalRequest]) -> Vec<TrueTimes> {
     let mut engine = Engine::new(spec.clone());
-    let mut truth = vec![Truth::default(); requests.len()];
+    let mut truth = vec![TrueTimes::default(); requests.len()];
     let mut note = |emission: Emission| {
         let one = &mut truth[emission.job.0 as usize];
         let at = emission.at.as_secs_f64();
@@ -161,9 +161,9 @@ pub fn simulate(spec: &EngineSpec, requests: &[Request]) -> Vec<Truth> {
     truth
 }
 
-/// Waits of the requests that the estimator is judged by.
+/// EvalWaits of the requests that the estimator is judged by.
 #[derive(Debug, Clone, Default)]
-pub struct Waits {
+pub struct EvalWaits {
     pub truth: Vec<f64>,
     /// 0 where there was no estimate.
     pub estimate: Vec<f64>,
@@ -173,21 +173,26 @@ pub struct Waits {
 }
 
 /// Feeds the estimator with what a proxy sees of it: each instant off by up to half a millisecond.
-pub fn watch(requests: &[Request], truth: &[Truth], tells_usage: bool, seed: u64) -> Waits {
+pub fn watch(
+    requests: &[EvalRequest],
+    truth: &[TrueTimes],
+    tells_usage: bool,
+    seed: u64,
+) -> EvalWaits {
     #[derive(Clone, Copy)]
-    enum Seen {
+    enum ObservedEvent {
         Arrival,
         First,
         Left,
     }
     let mut rng = Rng::new(seed ^ 0xF00D);
-    let mut seen: Vec<(f64, usize, Seen)> = Vec::with_capacity(3 * requests.len());
+    let mut seen: Vec<(f64, usize, ObservedEvent)> = Vec::with_capacity(3 * requests.len());
     for (i, (request, truth)) in requests.iter().zip(truth).enumerate() {
         let mut late = |at: f64| at + 0.001 + 0.0005 * rng.unit();
         let first = late(truth.first);
-        seen.push((request.at + 0.0005 * rng.unit(), i, Seen::Arrival));
-        seen.push((first, i, Seen::First));
-        seen.push((late_after(&mut rng, truth.finish).max(first), i, Seen::Left));
+        seen.push((request.at + 0.0005 * rng.unit(), i, ObservedEvent::Arrival));
+        seen.push((first, i, ObservedEvent::First));
+        seen.push((late_after(&mut rng, truth.finish).max(first), i, ObservedEvent::Left));
     }
     seen.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
     let mut estimator = QueueEstimator::default();
@@ -196,23 +201,27 @@ pub fn watch(requests: &[Request], truth: &[Truth], tells_usage: bool, seed: u64
     for (at, i, what) in seen {
         let at = Duration::from_secs_f64(at);
         match what {
-            Seen::Arrival => tickets[i] = Some(estimator.arrive(at, requests[i].bytes)),
-            Seen::First => {
+            ObservedEvent::Arrival => tickets[i] = Some(estimator.arrive(at, requests[i].bytes)),
+            ObservedEvent::First => {
                 estimator.first_output(tickets[i].as_mut().expect("it arrived"), at);
             }
-            Seen::Left => {
+            ObservedEvent::Left => {
                 let tokens = tells_usage.then_some(u64::from(requests[i].prompt));
                 let ticket = tickets[i].take().expect("it arrived");
-                waits[i] = estimator.leave(ticket, at, Some(Served { tokens, is_warm: true }));
+                waits[i] = estimator.finish(
+                    ticket,
+                    at,
+                    Some(ServedRequest { prompt_tokens: tokens, is_warm: true }),
+                );
             }
         }
     }
     let judged = || truth.iter().zip(requests).zip(&waits).skip(WARM_UP);
-    Waits {
+    EvalWaits {
         truth: judged().map(|((truth, request), _)| truth.start - request.at).collect(),
         estimate: judged().map(|(_, wait)| wait.unwrap_or(0.0)).collect(),
         missing: judged().filter(|(_, wait)| wait.is_none()).count(),
-        slots: estimator.slots().map(|slots| slots.count),
+        slots: estimator.slot_model().map(|slots| slots.count),
     }
 }
 
@@ -221,7 +230,7 @@ fn late_after(rng: &mut Rng, at: f64) -> f64 {
 }
 
 /// The cell, on the simulated engine.
-pub fn run(cell: &Cell) -> Waits {
+pub fn run(cell: &EvalCell) -> EvalWaits {
     let spec = cell.engine();
     let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
     watch(&requests, &simulate(&spec, &requests), cell.tells_usage, cell.seed)
@@ -229,10 +238,10 @@ pub fn run(cell: &Cell) -> Waits {
 
 /// The cell behind a front end: a request reaches the engine `way_in` seconds after it was sent, and what the
 /// engine makes comes out `way_out` seconds later, or up to a quarter less or more. The wait is the engine's.
-pub fn run_behind(cell: &Cell, way_in: f64, way_out: f64) -> Waits {
+pub fn run_behind(cell: &EvalCell, way_in: f64, way_out: f64) -> EvalWaits {
     let spec = cell.engine();
     let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
-    let late = |request: &Request| Request { at: request.at + way_in, ..*request };
+    let late = |request: &EvalRequest| EvalRequest { at: request.at + way_in, ..*request };
     let mut truth = simulate(&spec, &requests.iter().map(late).collect::<Vec<_>>());
     let mut rng = Rng::new(cell.seed ^ 0xBAC);
     for one in &mut truth {
@@ -255,7 +264,7 @@ pub fn summary(waits: &[f64]) -> (f64, f64) {
 
 /// Whether the estimate is good enough: its mean within 10 % or 5 ms of the truth, its 95th percentile within
 /// 15 % or 10 ms, and no request without one.
-pub fn is_within(waits: &Waits) -> bool {
+pub fn is_within(waits: &EvalWaits) -> bool {
     let ((mean, p95), (told, told_p95)) = (summary(&waits.truth), summary(&waits.estimate));
     (told - mean).abs() <= (mean * 0.1).max(0.005)
         && (told_p95 - p95).abs() <= (p95 * 0.15).max(0.01)

@@ -1,6 +1,6 @@
 //! A plot of estimates against the truth: one point for each request.
 
-use super::cell::Waits;
+use super::cell::EvalWaits;
 use std::fmt::Write as _;
 
 const SIDE: f64 = 420.0;
@@ -13,7 +13,7 @@ const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:13px;fill:#
 .grid{stroke:#2b323a}circle{fill:#56b4e9}}";
 
 /// The estimated wait over the true one, in seconds, with the line on which they are equal.
-pub fn scatter(title: &str, waits: &Waits) -> String {
+pub fn scatter(title: &str, waits: &EvalWaits) -> String {
     let most = waits.truth.iter().chain(&waits.estimate).copied().fold(0.001, f64::max);
     let step = nice(most / 4.0);
     let end = (most / step).ceil() * step;

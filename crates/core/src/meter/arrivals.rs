@@ -12,46 +12,51 @@ pub struct Arrival {
     pub at: Duration,
     pub read: u64,
     /// The read before: nothing of this one had arrived then. `at` is when the last byte of it did.
-    pub after: Duration,
+    pub not_before: Duration,
     /// How long after `at` we got them.
-    pub late: Duration,
+    pub read_delay: Duration,
     /// Whether the kernel told `at`; else it is when we got the bytes.
-    pub stamped: bool,
+    pub is_stamped: bool,
 }
 
 impl Arrival {
-    /// Whether what arrived first of this read may have arrived earlier by more than [`BLUR`].
-    pub(super) fn is_blurred(&self) -> bool {
-        self.at.saturating_sub(self.after) > BLUR
+    /// An arrival with a kernel timestamp, read without delay.
+    pub const fn on_time(at: Duration, read: u64) -> Self {
+        Self { at, read, not_before: Duration::ZERO, read_delay: Duration::ZERO, is_stamped: true }
+    }
+
+    /// Whether what arrived first of this read may have arrived earlier by more than [`TOLERANCE`].
+    pub(super) fn may_be_earlier(&self) -> bool {
+        self.at.saturating_sub(self.not_before) > TOLERANCE
     }
 }
 
 /// What is kept of an arrival: its instant and its read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadAt {
+pub struct ReadInstant {
     pub at: Duration,
     pub read: u64,
 }
 
-impl From<Arrival> for ReadAt {
+impl From<Arrival> for ReadInstant {
     fn from(Arrival { at, read, .. }: Arrival) -> Self {
         Self { at, read }
     }
 }
 
 /// An uncertainty that a measured interval would show.
-const BLUR: Duration = Duration::from_millis(1);
+const TOLERANCE: Duration = Duration::from_millis(1);
 
 /// What the shares of a gap stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Basis {
-    /// Tokens: the stream carries a running count.
+pub enum GapBasis {
+    /// ResponseTokens: the stream carries a running count.
     Token,
     /// Output events, which may hold several tokens or a part of one.
     Event,
 }
 
-impl Basis {
+impl GapBasis {
     /// Both bases.
     pub const ALL: [Self; 2] = [Self::Token, Self::Event];
 
@@ -69,13 +74,13 @@ impl Basis {
 pub struct SharedGap {
     pub gap: Duration,
     pub shares: u64,
-    pub basis: Basis,
+    pub basis: GapBasis,
 }
 
 /// The output of one read.
 #[derive(Debug, Clone, Copy)]
-struct Group {
-    read: ReadAt,
+struct ReadGroup {
+    read: ReadInstant,
     events: u64,
     /// The stream's own running count of output tokens at its end.
     tokens: Option<u64>,
@@ -83,13 +88,13 @@ struct Group {
 
 /// The arrivals of one choice.
 #[derive(Debug, Default)]
-pub struct Arrivals {
+pub struct ChoiceArrivals {
     /// The read before the current one: its instant and running count.
     before: Option<(Duration, Option<u64>)>,
-    current: Option<Group>,
+    current: Option<ReadGroup>,
 }
 
-impl Arrivals {
+impl ChoiceArrivals {
     /// An output event arrived. `tokens` is the stream's running count of output tokens, where it has
     /// one. Returns the gap before the previous read, now that it is known to be complete.
     pub fn output(&mut self, arrival: Arrival, tokens: Option<u64>) -> Option<SharedGap> {
@@ -101,7 +106,7 @@ impl Arrivals {
             return None;
         }
         let done = self.close();
-        self.current = Some(Group { read: arrival.into(), events: 1, tokens });
+        self.current = Some(ReadGroup { read: arrival.into(), events: 1, tokens });
         done
     }
 
@@ -112,8 +117,8 @@ impl Arrivals {
         let (at, tokens) = before?;
         let new = group.tokens.zip(tokens).map(|(now, then)| now.saturating_sub(then));
         let (shares, basis) = match new {
-            Some(new) if new > 0 => (new, Basis::Token),
-            _ => (group.events, Basis::Event),
+            Some(new) if new > 0 => (new, GapBasis::Token),
+            _ => (group.events, GapBasis::Event),
         };
         Some(SharedGap { gap: group.read.at.saturating_sub(at), shares, basis })
     }
@@ -124,21 +129,12 @@ mod tests {
     use super::*;
 
     /// Feeds (milliseconds, read, running count) and gives (gap in ms, shares, basis).
-    fn gaps(outputs: &[(u64, u64, Option<u64>)]) -> Vec<(u128, u64, Basis)> {
-        let mut arrivals = Arrivals::default();
+    fn gaps(outputs: &[(u64, u64, Option<u64>)]) -> Vec<(u128, u64, GapBasis)> {
+        let mut arrivals = ChoiceArrivals::default();
         let mut found: Vec<SharedGap> = outputs
             .iter()
             .filter_map(|&(ms, read, tokens)| {
-                arrivals.output(
-                    Arrival {
-                        at: Duration::from_millis(ms),
-                        read,
-                        after: Duration::ZERO,
-                        late: Duration::ZERO,
-                        stamped: true,
-                    },
-                    tokens,
-                )
+                arrivals.output(Arrival::on_time(Duration::from_millis(ms), read), tokens)
             })
             .collect();
         found.extend(arrivals.close());
@@ -148,7 +144,7 @@ mod tests {
 
     #[test]
     fn table() {
-        use Basis::{Event, Token};
+        use GapBasis::{Event, Token};
         assert_eq!(gaps(&[]), []);
         assert_eq!(gaps(&[(5, 1, None)]), []);
         assert_eq!(gaps(&[(5, 1, None), (5, 1, None)]), []);

@@ -1,7 +1,7 @@
 //! How evenly a stream's output comes: the silence between outputs, and how much came at its very end.
 
 use super::arrivals::Arrival;
-use super::tally::Tally;
+use super::tally::ResponseTally;
 use std::time::Duration;
 
 /// The part of a request's time whose output is its last burst.
@@ -15,7 +15,7 @@ const LEAST_CHARS: u64 = 20;
 
 /// Output that came within one slot of time, told as finely as its share needs.
 #[derive(Debug, Clone, Copy, Default)]
-struct Slot {
+struct OutputSlot {
     /// Since the request's first byte, seconds.
     from: f32,
     /// All characters before.
@@ -24,11 +24,11 @@ struct Slot {
 
 /// What a read means for the silence of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct GapUpdate {
     /// The silence that it has ended.
-    pub gap: Option<Duration>,
+    pub ended_gap: Option<Duration>,
     /// Since when output is awaited from here on; `None` if none is.
-    pub awaited: Option<Duration>,
+    pub waiting_since: Option<Duration>,
 }
 
 /// The flow of one stream, from its first output on; of fixed size.
@@ -37,7 +37,7 @@ pub struct Heard {
 /// server, and its silence is not its own.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub struct Flow {
+pub struct OutputFlow {
     /// The read that brought output, or the end, last.
     read: u64,
     last: Option<Duration>,
@@ -50,22 +50,22 @@ pub struct Flow {
     /// Slots so far. The last [`SLOTS`] of them are kept, in a ring: behind so many there is nothing that
     /// could be part of the last tenth, whenever the stream ends.
     known: usize,
-    slots: [Slot; SLOTS],
+    slots: [OutputSlot; SLOTS],
 }
 
-impl Flow {
+impl OutputFlow {
     /// A read has been accounted for in `tally`. `start` is the request's first byte; `held` is for how long,
     /// in all, the client took no bytes. `None` if the read had neither output nor the end.
-    pub fn read(
+    pub fn on_read(
         &mut self,
-        tally: &Tally,
+        tally: &ResponseTally,
         arrival: Arrival,
         start: Duration,
         held: Duration,
-    ) -> Option<Heard> {
-        let is_output = tally.last.is_some_and(|last| last.read == arrival.read);
-        let is_over = tally.complete();
-        let is_turn = tally.last.is_none();
+    ) -> Option<GapUpdate> {
+        let is_output = tally.last_output.is_some_and(|last| last.read == arrival.read);
+        let is_over = tally.is_complete();
+        let is_turn = tally.last_output.is_none();
         if !is_output && (self.ended.is_some() || self.last.is_none() || !is_over && !is_turn) {
             return None;
         }
@@ -77,12 +77,12 @@ impl Flow {
         self.last = (!is_turn).then_some(at);
         self.ended = is_over.then_some(self.ended.unwrap_or(arrival.at));
         self.note(tally.chars(), arrival.at.saturating_sub(start));
-        Some(Heard { gap, awaited: self.last.filter(|_| !is_over) })
+        Some(GapUpdate { ended_gap: gap, waiting_since: self.last.filter(|_| !is_over) })
     }
 
     /// The stream has ended, at this instant if nothing has completed it before. Gives the silence that
     /// was open.
-    pub fn end(&mut self, now: Duration, held: Duration) -> Option<Duration> {
+    pub fn finish(&mut self, now: Duration, held: Duration) -> Option<Duration> {
         let last = self.last.filter(|_| self.ended.is_none());
         self.ended.get_or_insert(now);
         let gap = last.map(|last| now.saturating_sub(held).saturating_sub(last));
@@ -98,7 +98,7 @@ impl Flow {
 
     /// The share of output characters that came in the last tenth of the time from `start` to the end.
     /// Absent before the end, and of fewer than 20 characters.
-    pub fn burst_ratio(&self, tally: &Tally, start: Duration) -> Option<f64> {
+    pub fn burst_ratio(&self, tally: &ResponseTally, start: Duration) -> Option<f64> {
         let all = tally.chars();
         let edge = self.ended?.saturating_sub(start).mul_f64(1.0 - BURST).as_secs_f32();
         let first = self.known.saturating_sub(SLOTS);
@@ -117,7 +117,7 @@ impl Flow {
         self.next = elapsed + elapsed / RESOLUTION;
         if let Some(slot) = self.slots.get_mut(self.known % SLOTS) {
             let before = u32::try_from(before).unwrap_or(u32::MAX);
-            *slot = Slot { from: elapsed.as_secs_f32(), before };
+            *slot = OutputSlot { from: elapsed.as_secs_f32(), before };
             self.known += 1;
         }
     }
@@ -127,7 +127,7 @@ impl Flow {
 mod tests {
     use super::*;
     use crate::dialect::route;
-    use crate::meter::Meter;
+    use crate::meter::ResponseMeter;
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -135,7 +135,7 @@ mod tests {
 
     fn arrival(at: u64, read: u64) -> Arrival {
         let at = ms(at);
-        Arrival { at, read, after: Duration::ZERO, late: Duration::ZERO, stamped: true }
+        Arrival::on_time(at, read)
     }
 
     fn word(text: &str) -> String {
@@ -143,20 +143,22 @@ mod tests {
     }
 
     /// The gap that a read has ended, and since when output is awaited, in milliseconds.
-    type Times = (Option<u64>, Option<u64>);
+    type GapTimes = (Option<u64>, Option<u64>);
 
     /// A stream of which each read is (milliseconds, held so far, bytes); gives the flow, its account and
     /// what each read was heard as.
-    fn flow(reads: &[(u64, u64, &str)]) -> (Flow, Meter, Vec<Times>) {
+    fn flow(reads: &[(u64, u64, &str)]) -> (OutputFlow, ResponseMeter, Vec<GapTimes>) {
         let chat = route::dialect("openai-chat").unwrap();
-        let mut meter = Meter::new(chat, b"text/event-stream", b"").unwrap();
-        let (mut flow, mut heard) = (Flow::default(), Vec::new());
+        let mut meter = ResponseMeter::new(chat, b"text/event-stream", b"").unwrap();
+        let (mut flow, mut heard) = (OutputFlow::default(), Vec::new());
         let whole = |time: Duration| u64::try_from(time.as_millis()).unwrap();
         for (read, (at, held, bytes)) in (1..).zip(reads) {
             let arrival = arrival(*at, read);
             meter.push(arrival, bytes.as_bytes(), &mut |_| {});
-            let one = flow.read(meter.tally(), arrival, ms(0), ms(*held));
-            heard.extend(one.map(|Heard { gap, awaited }| (gap.map(whole), awaited.map(whole))));
+            let one = flow.on_read(meter.tally(), arrival, ms(0), ms(*held));
+            heard.extend(one.map(|GapUpdate { ended_gap, waiting_since }| {
+                (ended_gap.map(whole), waiting_since.map(whole))
+            }));
         }
         (flow, meter, heard)
     }
@@ -177,7 +179,7 @@ mod tests {
             (2000, 0, PING),
         ]);
         assert_eq!(heard, [(None, Some(200)), (Some(300), Some(500)), (Some(400), None)]);
-        assert_eq!(flow.end(ms(9000), ms(0)), None, "it was complete long before");
+        assert_eq!(flow.finish(ms(9000), ms(0)), None, "it was complete long before");
         assert_eq!(flow.max_gap(), Some(ms(400)));
     }
 
@@ -185,14 +187,14 @@ mod tests {
     fn what_breaks_off_was_silent_until_then() {
         let (a, b) = (word("a"), word("b"));
         let (mut flow, ..) = flow(&[(200, 0, &a), (500, 0, &b)]);
-        assert_eq!(flow.end(ms(1500), ms(0)), Some(ms(1000)));
+        assert_eq!(flow.finish(ms(1500), ms(0)), Some(ms(1000)));
         assert_eq!(flow.max_gap(), Some(ms(1000)));
     }
 
     #[test]
     fn what_came_in_one_read_has_no_gap() {
         let (mut flow, ..) = flow(&[(200, 0, &(word("a") + &word("b") + DONE))]);
-        assert_eq!(flow.end(ms(1500), ms(0)), None);
+        assert_eq!(flow.finish(ms(1500), ms(0)), None);
         assert_eq!(flow.max_gap(), None);
     }
 
@@ -204,7 +206,7 @@ mod tests {
             flow(&[(1000, 0, &a), (2500, 2000, &b), (4000, 2000, &c), (5000, 2100, DONE)]);
         assert_eq!(heard[1].0, Some(0));
         assert_eq!((heard[2].0, heard[3].0), (Some(1500), Some(900)));
-        flow.end(ms(5000), ms(2100));
+        flow.finish(ms(5000), ms(2100));
         assert_eq!(flow.max_gap(), Some(ms(1500)));
     }
 
@@ -222,14 +224,14 @@ mod tests {
         let early: Vec<(u64, u64)> = (1..=100).map(|i| (50 + i, 4)).collect();
         let growing: Vec<(u64, u64)> = (1..=3000).map(|i| (i * i / 100 + 500, i % 9)).collect();
         for (outputs, end) in [(&even, 5000), (&late, 5101), (&early, 5000), (&growing, 95_000)] {
-            let (mut flow, mut chars) = (Flow::default(), 0);
-            let mut tally = Tally::default();
+            let (mut flow, mut chars) = (OutputFlow::default(), 0);
+            let mut tally = ResponseTally::default();
             for (at, more) in outputs {
                 chars += more;
                 flow.note(chars, ms(*at));
             }
             tally.answer_chars = chars;
-            flow.end(ms(end), ms(0));
+            flow.finish(ms(end), ms(0));
             let found = flow.burst_ratio(&tally, ms(0)).unwrap();
             // A slot at the edge may fall to either side.
             let end = end as f64;
@@ -241,10 +243,10 @@ mod tests {
     #[test]
     fn a_word_is_no_burst() {
         let (mut short, meter, _) = flow(&[(200, 0, &(word("Yes.") + DONE))]);
-        short.end(ms(200), ms(0));
+        short.finish(ms(200), ms(0));
         assert_eq!(short.burst_ratio(meter.tally(), ms(0)), None);
         let (mut long, meter, _) = flow(&[(200, 0, &(word("An answer of 24 letters.") + DONE))]);
-        long.end(ms(9000), ms(0));
+        long.finish(ms(9000), ms(0));
         assert_eq!(long.burst_ratio(meter.tally(), ms(0)), Some(1.0), "all of it came at the end");
     }
 }

@@ -3,13 +3,13 @@
 
 /// An interval that is told as 0 where it comes out negative, and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interval {
+pub enum ClampedInterval {
     /// From the instant in a header to ours.
     EdgeWait,
     QueueWait,
 }
 
-impl Interval {
+impl ClampedInterval {
     /// Every interval, each at its own index.
     pub const ALL: [Self; 2] = [Self::EdgeWait, Self::QueueWait];
 

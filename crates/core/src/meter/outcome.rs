@@ -70,13 +70,13 @@ impl Outcome {
 
 /// What ended a request, as the data plane saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum EndCause {
     /// The upstream's body ended as HTTP says it must.
     Complete,
     /// The upstream broke off: before the head, or in the body.
-    Broken,
+    UpstreamFailed,
     /// We answered in the upstream's place.
-    Answered(Outcome),
+    LocalResponse(Outcome),
     /// Our shutdown cut it.
     Shutdown,
     /// The request was dropped and nobody had said why: the client left.
@@ -85,15 +85,15 @@ pub enum End {
 
 /// How a gRPC call ended, by its `grpc-status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallStatus {
+pub enum GrpcStatus {
     Code(u32),
     /// The server did not say.
     Missing,
 }
 
-impl CallStatus {
+impl GrpcStatus {
     /// The status in these bytes of a header or trailer.
-    pub fn of(value: &[u8]) -> Option<Self> {
+    pub fn parse(value: &[u8]) -> Option<Self> {
         std::str::from_utf8(value).ok()?.trim().parse().ok().map(Self::Code)
     }
 
@@ -120,27 +120,27 @@ impl CallStatus {
 
 /// What is known of a request at its end.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended {
-    pub end: End,
+pub struct EndedRequest {
+    pub cause: EndCause,
     /// The upstream's status, once its head arrived.
     pub status: Option<u16>,
     /// The first output event arrived (streams), or the first byte of the body (all others).
-    pub output: bool,
+    pub has_output: bool,
     /// The body held an error.
-    pub error: bool,
+    pub has_error: bool,
     /// The body held what completes it, whatever HTTP said of its end.
-    pub complete: bool,
+    pub is_complete: bool,
     /// The body is a stream that something must complete; the clean end of HTTP is not enough.
     pub needs_terminator: bool,
     /// Of a gRPC call.
-    pub call: Option<CallStatus>,
+    pub grpc_status: Option<GrpcStatus>,
 }
 
-impl Ended {
+impl EndedRequest {
     /// The outcome. Where several would fit, the first of these decides: our own answer, the status,
     /// an error in the body, what completes the stream, and then who broke off.
     pub fn outcome(self) -> Outcome {
-        if let End::Answered(outcome) = self.end {
+        if let EndCause::LocalResponse(outcome) = self.cause {
             return outcome;
         }
         match self.status {
@@ -149,24 +149,28 @@ impl Ended {
             Some(500..) => return Outcome::ServerError,
             _ => {}
         }
-        if let Some(outcome) = self.call.and_then(|call| call.outcome(self.output, self.error)) {
+        if let Some(outcome) =
+            self.grpc_status.and_then(|call| call.outcome(self.has_output, self.has_error))
+        {
             return outcome;
         }
-        if self.error {
+        if self.has_error {
             return Outcome::StreamError;
         }
-        if self.complete {
+        if self.is_complete {
             return Outcome::Ok;
         }
-        match self.end {
-            End::Complete if self.needs_terminator || self.call.is_some() => Outcome::Truncated,
-            End::Complete => Outcome::Ok,
-            End::Broken => Outcome::Truncated,
-            End::Shutdown => Outcome::ProxyShutdown,
-            End::Dropped if self.status.is_none() => Outcome::ClientGoneBeforeHead,
-            End::Dropped if self.output => Outcome::ClientGoneMidStream,
-            End::Dropped => Outcome::ClientGoneBeforeToken,
-            End::Answered(outcome) => outcome,
+        match self.cause {
+            EndCause::Complete if self.needs_terminator || self.grpc_status.is_some() => {
+                Outcome::Truncated
+            }
+            EndCause::Complete => Outcome::Ok,
+            EndCause::UpstreamFailed => Outcome::Truncated,
+            EndCause::Shutdown => Outcome::ProxyShutdown,
+            EndCause::Dropped if self.status.is_none() => Outcome::ClientGoneBeforeHead,
+            EndCause::Dropped if self.has_output => Outcome::ClientGoneMidStream,
+            EndCause::Dropped => Outcome::ClientGoneBeforeToken,
+            EndCause::LocalResponse(outcome) => outcome,
         }
     }
 }
@@ -177,61 +181,128 @@ mod tests {
 
     #[test]
     fn a_status_is_a_number() {
-        assert_eq!(CallStatus::of(b"14"), Some(CallStatus::Code(14)));
-        assert_eq!(CallStatus::of(b"x"), None);
+        assert_eq!(GrpcStatus::parse(b"14"), Some(GrpcStatus::Code(14)));
+        assert_eq!(GrpcStatus::parse(b"x"), None);
     }
 
     #[test]
     fn table() {
         use Outcome::*;
-        let stream = Ended {
-            end: End::Complete,
+        let stream = EndedRequest {
+            cause: EndCause::Complete,
             status: Some(200),
-            output: true,
-            error: false,
-            complete: true,
+            has_output: true,
+            has_error: false,
+            is_complete: true,
             needs_terminator: true,
-            call: None,
+            grpc_status: None,
         };
-        let body = Ended { complete: false, needs_terminator: false, ..stream };
-        let none = Ended { status: None, output: false, complete: false, ..stream };
+        let body = EndedRequest { is_complete: false, needs_terminator: false, ..stream };
+        let none = EndedRequest { status: None, has_output: false, is_complete: false, ..stream };
         let cases = [
             (stream, Ok),
-            (Ended { end: End::Dropped, ..stream }, Ok),
-            (Ended { end: End::Broken, ..stream }, Ok),
-            (Ended { complete: false, ..stream }, Truncated),
-            (Ended { complete: false, end: End::Broken, ..stream }, Truncated),
-            (Ended { complete: false, end: End::Dropped, ..stream }, ClientGoneMidStream),
+            (EndedRequest { cause: EndCause::Dropped, ..stream }, Ok),
+            (EndedRequest { cause: EndCause::UpstreamFailed, ..stream }, Ok),
+            (EndedRequest { is_complete: false, ..stream }, Truncated),
             (
-                Ended { complete: false, end: End::Dropped, output: false, ..stream },
+                EndedRequest { is_complete: false, cause: EndCause::UpstreamFailed, ..stream },
+                Truncated,
+            ),
+            (
+                EndedRequest { is_complete: false, cause: EndCause::Dropped, ..stream },
+                ClientGoneMidStream,
+            ),
+            (
+                EndedRequest {
+                    is_complete: false,
+                    cause: EndCause::Dropped,
+                    has_output: false,
+                    ..stream
+                },
                 ClientGoneBeforeToken,
             ),
-            (Ended { complete: false, end: End::Shutdown, ..stream }, ProxyShutdown),
-            (Ended { error: true, ..stream }, StreamError),
-            (Ended { error: true, complete: false, end: End::Dropped, ..stream }, StreamError),
-            (body, Ok),
-            (Ended { status: Some(302), ..body }, Ok),
-            (Ended { end: End::Broken, ..body }, Truncated),
-            (Ended { status: Some(404), ..body }, ClientError),
-            (Ended { status: Some(429), ..body }, Rejected),
-            (Ended { status: Some(503), end: End::Dropped, ..body }, Rejected),
-            (Ended { status: Some(500), error: true, ..body }, ServerError),
-            (Ended { call: Some(CallStatus::Code(0)), complete: false, ..stream }, Ok),
-            (Ended { call: Some(CallStatus::Code(0)), error: true, ..stream }, StreamError),
-            (Ended { call: Some(CallStatus::Code(13)), ..stream }, StreamError),
-            (Ended { call: Some(CallStatus::Code(13)), output: false, ..stream }, ServerError),
-            (Ended { call: Some(CallStatus::Code(14)), output: false, ..stream }, Rejected),
-            (Ended { call: Some(CallStatus::Code(4)), output: false, ..stream }, Timeout),
-            (Ended { call: Some(CallStatus::Code(3)), output: false, ..stream }, ClientError),
-            (Ended { call: Some(CallStatus::Missing), ..body }, Truncated),
             (
-                Ended { call: Some(CallStatus::Missing), end: End::Dropped, ..body },
+                EndedRequest { is_complete: false, cause: EndCause::Shutdown, ..stream },
+                ProxyShutdown,
+            ),
+            (EndedRequest { has_error: true, ..stream }, StreamError),
+            (
+                EndedRequest {
+                    has_error: true,
+                    is_complete: false,
+                    cause: EndCause::Dropped,
+                    ..stream
+                },
+                StreamError,
+            ),
+            (body, Ok),
+            (EndedRequest { status: Some(302), ..body }, Ok),
+            (EndedRequest { cause: EndCause::UpstreamFailed, ..body }, Truncated),
+            (EndedRequest { status: Some(404), ..body }, ClientError),
+            (EndedRequest { status: Some(429), ..body }, Rejected),
+            (EndedRequest { status: Some(503), cause: EndCause::Dropped, ..body }, Rejected),
+            (EndedRequest { status: Some(500), has_error: true, ..body }, ServerError),
+            (
+                EndedRequest {
+                    grpc_status: Some(GrpcStatus::Code(0)),
+                    is_complete: false,
+                    ..stream
+                },
+                Ok,
+            ),
+            (
+                EndedRequest { grpc_status: Some(GrpcStatus::Code(0)), has_error: true, ..stream },
+                StreamError,
+            ),
+            (EndedRequest { grpc_status: Some(GrpcStatus::Code(13)), ..stream }, StreamError),
+            (
+                EndedRequest {
+                    grpc_status: Some(GrpcStatus::Code(13)),
+                    has_output: false,
+                    ..stream
+                },
+                ServerError,
+            ),
+            (
+                EndedRequest {
+                    grpc_status: Some(GrpcStatus::Code(14)),
+                    has_output: false,
+                    ..stream
+                },
+                Rejected,
+            ),
+            (
+                EndedRequest {
+                    grpc_status: Some(GrpcStatus::Code(4)),
+                    has_output: false,
+                    ..stream
+                },
+                Timeout,
+            ),
+            (
+                EndedRequest {
+                    grpc_status: Some(GrpcStatus::Code(3)),
+                    has_output: false,
+                    ..stream
+                },
+                ClientError,
+            ),
+            (EndedRequest { grpc_status: Some(GrpcStatus::Missing), ..body }, Truncated),
+            (
+                EndedRequest {
+                    grpc_status: Some(GrpcStatus::Missing),
+                    cause: EndCause::Dropped,
+                    ..body
+                },
                 ClientGoneMidStream,
             ),
             (none, Truncated),
-            (Ended { end: End::Dropped, ..none }, ClientGoneBeforeHead),
-            (Ended { end: End::Broken, ..none }, Truncated),
-            (Ended { end: End::Answered(UpstreamUnreachable), ..none }, UpstreamUnreachable),
+            (EndedRequest { cause: EndCause::Dropped, ..none }, ClientGoneBeforeHead),
+            (EndedRequest { cause: EndCause::UpstreamFailed, ..none }, Truncated),
+            (
+                EndedRequest { cause: EndCause::LocalResponse(UpstreamUnreachable), ..none },
+                UpstreamUnreachable,
+            ),
         ];
         for (ended, expected) in cases {
             assert_eq!(ended.outcome(), expected, "{ended:?}");

@@ -1,13 +1,13 @@
 //! How long a request waited in the server's queue, by the best source that there is.
 
-use super::tally::Tally;
+use super::tally::ResponseTally;
 use crate::dialect::Timings;
 use crate::dialect::engine::Engine;
 use std::time::Duration;
 
 /// Where a queue wait comes from, in this order of trust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum QueueSource {
+pub enum QueueWaitSource {
     /// The server's own word, or what the times that it tells leave.
     Reported,
     /// When the head came, of a server that sends it when a slot takes the request.
@@ -16,7 +16,7 @@ pub enum QueueSource {
     Estimated,
 }
 
-impl QueueSource {
+impl QueueWaitSource {
     /// Every source.
     pub const ALL: [Self; 3] = [Self::Reported, Self::Header, Self::Estimated];
 
@@ -34,7 +34,7 @@ impl QueueSource {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueueWait {
     pub seconds: f64,
-    pub source: QueueSource,
+    pub source: QueueWaitSource,
     /// It came out negative, and is told as 0.
     pub clamped: bool,
 }
@@ -42,15 +42,19 @@ pub struct QueueWait {
 impl QueueWait {
     /// The wait of a request whose response told this, whose head came after `header` seconds in a queue, if that
     /// is what it came after, and which is estimated to have waited for so many seconds.
-    pub fn of(tally: Option<&Tally>, header: Option<f64>, estimate: Option<f64>) -> Option<Self> {
+    pub fn from_best_source(
+        tally: Option<&ResponseTally>,
+        header: Option<f64>,
+        estimate: Option<f64>,
+    ) -> Option<Self> {
         Self::best(tally.and_then(|tally| timings(tally).queue), header, estimate)
     }
 
     /// The best of what is known, in seconds: each source that knows the wait beats those after it.
     fn best(reported: Option<f64>, header: Option<f64>, estimate: Option<f64>) -> Option<Self> {
-        let reported = reported.map(|seconds| (seconds, QueueSource::Reported));
-        let header = header.map(|seconds| (seconds, QueueSource::Header));
-        let estimated = estimate.map(|seconds| (seconds, QueueSource::Estimated));
+        let reported = reported.map(|seconds| (seconds, QueueWaitSource::Reported));
+        let header = header.map(|seconds| (seconds, QueueWaitSource::Header));
+        let estimated = estimate.map(|seconds| (seconds, QueueWaitSource::Estimated));
         let (seconds, source) = reported.or(header).or(estimated)?;
         Some(Self { seconds: seconds.max(0.0), source, clamped: seconds < 0.0 })
     }
@@ -63,10 +67,11 @@ impl QueueWait {
 /// The rest is what its handler does beside, 1 to 9 ms when warm. It tells how long decoding took too, but
 /// less than it does, by 4 to 12 %, so its end is taken from the wire. May be negative, by what the network
 /// did to the two arrivals.
-pub(super) fn timings(tally: &Tally) -> Timings {
+pub(super) fn timings(tally: &ResponseTally) -> Timings {
     let mut timings = tally.told().timings;
-    if tally.made_by == Some(Engine::Ollama)
-        && let (Some(first), Some(end), Some(total)) = (tally.first, tally.timed(), timings.total)
+    if tally.engine == Some(Engine::Ollama)
+        && let (Some(first), Some(end), Some(total)) =
+            (tally.first_output, tally.timed(), timings.total)
     {
         let decode = end.saturating_sub(first.at);
         if !is_held_back(timings.decode, decode) {
@@ -89,7 +94,7 @@ fn is_held_back(told: Option<f64>, seen: Duration) -> bool {
 mod tests {
     use super::*;
     use crate::dialect::ollama;
-    use crate::meter::{Arrival, Meter};
+    use crate::meter::{Arrival, ResponseMeter};
 
     #[test]
     fn the_more_trusted_source_is_told() {
@@ -112,10 +117,9 @@ mod tests {
         let last_line = format!(
             r#"{{"model":"q","message":{{"role":"assistant","content":""}},"done":true,"done_reason":"length","total_duration":{total},"load_duration":58436917,"prompt_eval_count":18,"prompt_eval_duration":17853083,"eval_count":64,"eval_duration":810829670}}"#
         );
-        let mut meter = Meter::new(&ollama::CHAT, b"application/x-ndjson", b"").unwrap();
+        let mut meter = ResponseMeter::new(&ollama::CHAT, b"application/x-ndjson", b"").unwrap();
         for (read, at, line) in [(1, first, &first_line[..]), (2, end, last_line.as_bytes())] {
-            let (after, late) = (at, Duration::ZERO);
-            let arrival = Arrival { at, read, after, late, stamped: true };
+            let arrival = Arrival::on_time(at, read);
             meter.push(arrival, &[line, b"\n"].concat(), &mut |_| {});
         }
         timings(meter.tally()).queue

@@ -1,8 +1,8 @@
 //! The finished account of one request: one line of the request log.
 
 use super::queue_wait::{self, QueueWait};
-use super::slo::Met;
-use super::tally::Tally;
+use super::slo::SloVerdict;
+use super::tally::ResponseTally;
 use crate::dialect::FinishReason;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
@@ -38,7 +38,7 @@ impl TokenSource {
 /// What tells when bytes arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Clock {
+pub enum TimestampSource {
     /// The kernel's stamp of their receipt.
     #[default]
     Kernel,
@@ -46,7 +46,7 @@ pub enum Clock {
     Program,
 }
 
-impl Clock {
+impl TimestampSource {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Kernel, Self::Program];
 
@@ -61,7 +61,7 @@ impl Clock {
 
 /// The token counts of a finished response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tokens {
+pub struct ResponseTokens {
     pub input: Option<(u64, TokenSource)>,
     pub output: Option<(u64, TokenSource)>,
     /// Part of the input that came from a cache.
@@ -72,9 +72,9 @@ pub struct Tokens {
     pub streamed: Option<u64>,
 }
 
-impl Tokens {
+impl ResponseTokens {
     /// The best counts that a tally has. Output events stand in only for streams.
-    pub fn of(tally: &Tally, stream: bool) -> Self {
+    pub fn from_tally(tally: &ResponseTally, stream: bool) -> Self {
         let told = tally.told();
         let (usage, engine) = (told.usage.unwrap_or_default(), told.engine.unwrap_or_default());
         let reported = |usage: Option<u64>, engine: Option<u64>| {
@@ -104,7 +104,7 @@ impl Tokens {
 /// The finished account. Absent is `None`, never 0. All `_s` are seconds since the request's first
 /// byte, or lengths, as the definitions of the metrics have them.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Record {
+pub struct RequestRecord {
     /// When the first byte of the request arrived, as a time since 1970. Told as RFC 3339 has it, in UTC.
     #[serde(serialize_with = "rfc3339")]
     pub time: Duration,
@@ -182,13 +182,13 @@ pub struct Record {
     pub finish_reasons: Vec<FinishReason>,
     /// By the name of each class that is of the request, whether it met the targets. Told as an object.
     #[serde(serialize_with = "by_name")]
-    pub slo: Vec<(Arc<str>, Met)>,
+    pub slo: Vec<(Arc<str>, SloVerdict)>,
     pub bytes_up: u64,
     pub bytes_down: u64,
     /// Events or bodies of this response that could not be measured.
     pub unparsed: u64,
     /// What told the instants of this line.
-    pub clock: Clock,
+    pub clock: TimestampSource,
     /// A delay of our own could have touched a number of this line.
     pub degraded: bool,
 }
@@ -201,13 +201,13 @@ fn hexadecimal<S: Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&format_args!("{id:016x}"))
 }
 
-fn by_name<S: Serializer>(slo: &[(Arc<str>, Met)], to: S) -> Result<S::Ok, S::Error> {
+fn by_name<S: Serializer>(slo: &[(Arc<str>, SloVerdict)], to: S) -> Result<S::Ok, S::Error> {
     to.collect_map(slo.iter().map(|(name, met)| (name, met)))
 }
 
-impl Record {
+impl RequestRecord {
     /// Fills in the wait in the server's queue, and what it is estimated to be, which that may be.
-    pub fn waited(&mut self, wait: Option<QueueWait>, estimate: Option<f64>) {
+    pub fn set_queue_wait(&mut self, wait: Option<QueueWait>, estimate: Option<f64>) {
         self.queue_s = wait.map(|wait| wait.seconds);
         self.queue_source = wait.map(|wait| wait.source.label());
         self.queue_estimate_s = estimate;
@@ -215,9 +215,14 @@ impl Record {
 
     /// Fills in what the body's account says, and gives the counts in it. `start` is the instant of the request's
     /// first byte.
-    pub fn measured(&mut self, tally: &Tally, stream: bool, start: Duration) -> Tokens {
+    pub fn fill_from_response(
+        &mut self,
+        tally: &ResponseTally,
+        stream: bool,
+        start: Duration,
+    ) -> ResponseTokens {
         let since = |at: Duration| at.saturating_sub(start).as_secs_f64();
-        let tokens = Tokens::of(tally, stream);
+        let tokens = ResponseTokens::from_tally(tally, stream);
         self.response_model.clone_from(&tally.model);
         let timings = queue_wait::timings(tally);
         self.engine_ttft_s = timings.time_to_first_token();
@@ -225,9 +230,9 @@ impl Record {
         self.engine_prefill_s = timings.prefill;
         self.engine_decode_s = timings.decode;
         self.engine_total_s = timings.total;
-        self.ttft_s = tally.first.map(|first| since(first.at));
-        self.answer_s = tally.answer.map(since);
-        self.latency_s = tally.last.map(|last| since(last.at));
+        self.ttft_s = tally.first_output.map(|first| since(first.at));
+        self.answer_s = tally.first_answer.map(since);
+        self.latency_s = tally.last_output.map(|last| since(last.at));
         self.tpot_s = time_per_output_token(tally, &tokens);
         self.input_tokens = tokens.input.map(|(count, _)| count);
         self.output_tokens = tokens.output.map(|(count, _)| count);
@@ -248,7 +253,7 @@ impl Record {
         self.unparsed += tally.unparsed;
         self.degraded |= tally.blurred || tally.trailed;
         if tally.unstamped {
-            self.clock = Clock::Program;
+            self.clock = TimestampSource::Program;
         }
         tokens
     }
@@ -256,19 +261,19 @@ impl Record {
 
 /// TPOT in seconds: `(t_last - t_first) / (n - 1)`, n the tokens that were streamed. Absent unless
 /// n >= 2, there is one choice, and output came in at least two reads.
-fn time_per_output_token(tally: &Tally, tokens: &Tokens) -> Option<f64> {
+fn time_per_output_token(tally: &ResponseTally, tokens: &ResponseTokens) -> Option<f64> {
     let n = tokens.streamed.filter(|n| *n >= 2)?;
     if tally.choices() != 1 || tally.chunks < 2 {
         return None;
     }
-    let span = tally.last?.at.saturating_sub(tally.first?.at);
+    let span = tally.last_output?.at.saturating_sub(tally.first_output?.at);
     Some(span.as_secs_f64() / (n - 1) as f64)
 }
 
 /// Characters per second of a request: text after the first arrival of output, over the time from
 /// the first to the last. Absent where all output came in one read.
-pub fn characters_per_second(tally: &Tally) -> Option<f64> {
-    let span = tally.last?.at.saturating_sub(tally.first?.at);
+pub fn characters_per_second(tally: &ResponseTally) -> Option<f64> {
+    let span = tally.last_output?.at.saturating_sub(tally.first_output?.at);
     (tally.chunks >= 2 && !span.is_zero())
         .then(|| (tally.chars() - tally.first_chars) as f64 / span.as_secs_f64())
 }

@@ -1,8 +1,8 @@
 //! Reads one response: framing, dialect and tally in a row.
 
 use super::arrivals::Arrival;
-use super::session::Session;
-use super::tally::{Sample, Tally};
+use super::session::RealtimeSession;
+use super::tally::{LiveSample, ResponseTally};
 use crate::dialect::head::HeadFacts;
 use crate::dialect::{Dialect, Ending, Reading, Unparsed};
 use crate::wire::FrameEvent;
@@ -14,31 +14,31 @@ use std::time::Duration;
 /// The meter of one response. Its fields are in the order in which a read touches them.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Meter {
+pub struct ResponseMeter {
     /// Undoes the body's content codings, on a copy.
     decoder: Option<Box<ContentDecoder>>,
     /// Of a connection that has switched to WebSocket.
-    session: Option<Box<Session>>,
+    session: Option<Box<RealtimeSession>>,
     /// Of the bytes read last.
     arrival: Option<Arrival>,
-    body: Body,
+    body: BodyState,
     reading: Reading,
-    tally: Tally,
+    tally: ResponseTally,
 }
 
 /// What is known of the body's framing.
 #[derive(Debug)]
-enum Body {
+enum BodyState {
     /// The first byte will tell.
-    Unseen,
+    Undetected,
     Framed(Framer),
     /// Nothing that is read, or not any more.
-    Foreign {
+    Unreadable {
         is_stream: bool,
     },
 }
 
-impl Meter {
+impl ResponseMeter {
     /// A meter for the body of a response in this dialect, with these values of its `Content-Type` and
     /// `Content-Encoding`.
     ///
@@ -49,21 +49,23 @@ impl Meter {
         content_type: &[u8],
         content_encoding: &[u8],
     ) -> Result<Self, Unparsed> {
-        Self::announced(dialect, Framing::from_content_type(content_type), content_encoding)
+        Self::with_framing(dialect, Framing::from_content_type(content_type), content_encoding)
     }
 
     /// The same, of a body whose `Content-Type` announces this.
     ///
     /// # Errors
     /// As of [`new`](Self::new).
-    pub fn announced(
+    pub fn with_framing(
         dialect: &'static Dialect,
         announced: DeclaredFraming,
         content_encoding: &[u8],
     ) -> Result<Self, Unparsed> {
         let body = match announced {
-            DeclaredFraming::Known(framing) => Body::Framed(Framer::new(dialect.framing(framing))),
-            DeclaredFraming::Unspecified => Body::Unseen,
+            DeclaredFraming::Known(framing) => {
+                BodyState::Framed(Framer::new(dialect.framing(framing)))
+            }
+            DeclaredFraming::Unspecified => BodyState::Undetected,
             DeclaredFraming::Unsupported => return Err(Unparsed::ContentType),
         };
         let decoder = ContentDecoder::new(content_encoding).map_err(|_| Unparsed::Encoding)?;
@@ -71,7 +73,7 @@ impl Meter {
             decoder: decoder.map(Box::new),
             body,
             reading: Reading::new(dialect),
-            tally: Tally::default(),
+            tally: ResponseTally::default(),
             arrival: None,
             session: None,
         })
@@ -79,15 +81,15 @@ impl Meter {
 
     /// A meter for a connection that has switched to WebSocket, of which the server's messages are events
     /// in this dialect. `deflate`: permessage-deflate was agreed on.
-    pub fn session(dialect: &'static Dialect, deflate: bool) -> Self {
+    pub fn for_websocket(dialect: &'static Dialect, deflate: bool) -> Self {
         let framer = Framer::WebSocket(Box::new(WebSocketFramer::new(deflate)));
         Self {
             decoder: None,
-            body: Body::Framed(framer),
+            body: BodyState::Framed(framer),
             reading: Reading::new(dialect),
-            tally: Tally::of_session(),
+            tally: ResponseTally::of_session(),
             arrival: None,
-            session: Some(Box::new(Session::new(deflate))),
+            session: Some(Box::new(RealtimeSession::new(deflate))),
         }
     }
 
@@ -99,15 +101,15 @@ impl Meter {
     /// Whether the body is a stream of events, as far as is known.
     pub fn is_stream(&self) -> bool {
         match &self.body {
-            Body::Unseen => false,
-            Body::Framed(framer) => framer.is_stream(),
-            Body::Foreign { is_stream } => *is_stream,
+            BodyState::Undetected => false,
+            BodyState::Framed(framer) => framer.is_stream(),
+            BodyState::Unreadable { is_stream } => *is_stream,
         }
     }
 
     /// Whether all of the body could be read so far.
-    pub fn is_whole(&self) -> bool {
-        !matches!(self.body, Body::Foreign { .. })
+    pub fn is_fully_read(&self) -> bool {
+        !matches!(self.body, BodyState::Unreadable { .. })
     }
 
     /// Whether only an event can complete the body, and not its end alone. A session may end between two
@@ -117,13 +119,15 @@ impl Meter {
             Some(session) => session.is_running(),
             // What could not be read may have been what completes it.
             None => {
-                self.is_stream() && self.is_whole() && self.reading.dialect().ending == Ending::Told
+                self.is_stream()
+                    && self.is_fully_read()
+                    && self.reading.dialect().ending == Ending::Told
             }
         }
     }
 
     /// Whether the end of the response may tell how long its model was loaded.
-    pub fn tells_load(&self) -> bool {
+    pub fn reports_load_time(&self) -> bool {
         self.reading.dialect().tells_load
     }
 
@@ -133,12 +137,12 @@ impl Meter {
     }
 
     /// The account so far.
-    pub fn tally(&self) -> &Tally {
+    pub fn tally(&self) -> &ResponseTally {
         &self.tally
     }
 
     /// Reads the next bytes of the body, all of one arrival.
-    pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
         self.arrival = Some(arrival);
         self.tally.piece(arrival);
         let Some(mut decoder) = self.decoder.take() else {
@@ -149,27 +153,27 @@ impl Meter {
             Ok(()) => self.decoder = Some(decoder),
             Err(_) => {
                 self.tally.cannot(Unparsed::Encoding, sink);
-                self.body = Body::Foreign { is_stream: self.is_stream() };
+                self.body = BodyState::Unreadable { is_stream: self.is_stream() };
             }
         }
     }
 
     /// Reads the next bytes of the body as it is without codings.
-    fn read(&mut self, arrival: Arrival, mut bytes: &[u8], sink: &mut impl FnMut(Sample<'_>)) {
+    fn read(&mut self, arrival: Arrival, mut bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
         let Self { body, reading, tally, session, .. } = self;
-        if let Body::Unseen = body {
+        if let BodyState::Undetected = body {
             // Blanks before the first byte that tells are of no framing.
             bytes = bytes.trim_ascii_start();
             let Some(first) = bytes.first() else { return };
             *body = match Framing::detect(*first, reading.dialect().json) {
-                Some(framing) => Body::Framed(Framer::new(reading.dialect().framing(framing))),
+                Some(framing) => BodyState::Framed(Framer::new(reading.dialect().framing(framing))),
                 None => {
                     tally.cannot(Unparsed::ContentType, sink);
-                    Body::Foreign { is_stream: false }
+                    BodyState::Unreadable { is_stream: false }
                 }
             };
         }
-        if let Body::Framed(framer) = body {
+        if let BodyState::Framed(framer) = body {
             let is_stream = framer.is_stream();
             framer.push(bytes, &mut |piece| match session {
                 Some(session) => converse(piece, arrival, reading, session, tally, sink),
@@ -179,7 +183,7 @@ impl Meter {
     }
 
     /// Reads the next bytes that the client sent in a session, all of one arrival.
-    pub fn client(&mut self, at: Duration, bytes: &[u8]) {
+    pub fn push_client(&mut self, at: Duration, bytes: &[u8]) {
         if let Some(session) = &mut self.session
             && session.client(at, bytes)
         {
@@ -189,19 +193,19 @@ impl Meter {
     }
 
     /// What the response's head told, once the body has told all it will.
-    pub fn head(&mut self, head: &HeadFacts) {
+    pub fn set_header_facts(&mut self, head: &HeadFacts) {
         let is_stream = self.is_stream();
         self.tally.head(head, is_stream);
     }
 
     /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is
     /// a last message without its blank line, and not one that broke off.
-    pub fn end(&mut self, clean: bool, sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn finish(&mut self, clean: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
         let Self { body, reading, tally, arrival, session, .. } = self;
         if let Some(session) = session {
             return session.end(tally, sink);
         }
-        if let (true, Some(arrival), Body::Framed(framer)) = (clean, *arrival, body) {
+        if let (true, Some(arrival), BodyState::Framed(framer)) = (clean, *arrival, body) {
             let is_stream = framer.is_stream();
             framer.end(&mut |piece| read(piece, arrival, is_stream, reading, tally, sink));
         }
@@ -214,8 +218,8 @@ fn read(
     arrival: Arrival,
     is_stream: bool,
     reading: &mut Reading,
-    tally: &mut Tally,
-    sink: &mut impl FnMut(Sample<'_>),
+    tally: &mut ResponseTally,
+    sink: &mut impl FnMut(LiveSample<'_>),
 ) {
     match piece {
         FrameEvent::Data(data) => reading.data(data),
@@ -241,9 +245,9 @@ fn converse(
     piece: FrameEvent<'_>,
     arrival: Arrival,
     reading: &mut Reading,
-    session: &mut Session,
-    tally: &mut Tally,
-    sink: &mut impl FnMut(Sample<'_>),
+    session: &mut RealtimeSession,
+    tally: &mut ResponseTally,
+    sink: &mut impl FnMut(LiveSample<'_>),
 ) {
     match piece {
         FrameEvent::End { name: b"text" } => session.event(arrival, reading.end(b""), tally, sink),

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::dialect::openai_chat::CHAT;
-use crate::meter::{Basis, Kind, QueueSource, QueueWait, TokenSource, Tokens, record::Record};
+use crate::meter::{
+    GapBasis, OutputKind, QueueWait, QueueWaitSource, ResponseTokens, TokenSource,
+    record::RequestRecord,
+};
 use std::time::Duration;
 
 const fn ms(ms: u64) -> Duration {
@@ -28,28 +31,22 @@ const FINISH: &str =
 const DONE: &str = "data: [DONE]\n\n";
 
 /// Runs reads of (milliseconds, bytes) and gives the meter and what it told.
-fn run(reads: &[(u64, &str)]) -> (Meter, Vec<String>) {
-    let mut meter = Meter::new(&CHAT, b"text/event-stream", b"").unwrap();
+fn run(reads: &[(u64, &str)]) -> (ResponseMeter, Vec<String>) {
+    let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"").unwrap();
     let mut told = Vec::new();
-    let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
+    let mut sink = |sample: LiveSample<'_>| told.push(format!("{sample:?}"));
     for (read, (at, bytes)) in reads.iter().enumerate() {
-        let arrival = Arrival {
-            at: ms(*at),
-            read: read as u64,
-            after: Duration::ZERO,
-            late: Duration::ZERO,
-            stamped: true,
-        };
+        let arrival = Arrival::on_time(ms(*at), read as u64);
         // Frames of one read come one by one.
         bytes.as_bytes().chunks(7).for_each(|frame| meter.push(arrival, frame, &mut sink));
     }
-    meter.end(true, &mut sink);
+    meter.finish(true, &mut sink);
     (meter, told)
 }
 
-fn record(meter: &Meter, start: u64) -> Record {
-    let mut record = Record::default();
-    record.measured(meter.tally(), true, ms(start));
+fn record(meter: &ResponseMeter, start: u64) -> RequestRecord {
+    let mut record = RequestRecord::default();
+    record.fill_from_response(meter.tally(), true, ms(start));
     record
 }
 
@@ -75,21 +72,21 @@ fn the_role_is_not_the_first_token() {
     assert_eq!((record.first_output_event, record.last_output_event), (Some(1), Some(3)));
     assert_eq!((record.answer_chars, record.reasoning_chars), (Some(5), Some(2)));
     assert_eq!(record.finish_reasons, ["stop"]);
-    assert!(meter.tally().complete());
+    assert!(meter.tally().is_complete());
     let expected = [
-        Sample::First(ms(400)),
-        Sample::Characters(Kind::Reasoning, 2),
-        Sample::OutputTokens(1),
-        Sample::FirstAnswer(ms(500)),
-        Sample::ChunkGap(ms(100)),
-        Sample::Characters(Kind::Answer, 2),
-        Sample::OutputTokens(1),
-        Sample::ChunkGap(ms(100)),
-        Sample::Characters(Kind::Answer, 3),
-        Sample::OutputTokens(1),
-        Sample::TokenGap { gap: ms(100), shares: 1, basis: Basis::Event },
-        Sample::Finished(&"stop".into()),
-        Sample::TokenGap { gap: ms(100), shares: 1, basis: Basis::Event },
+        LiveSample::FirstOutput(ms(400)),
+        LiveSample::Characters(OutputKind::Reasoning, 2),
+        LiveSample::OutputTokens(1),
+        LiveSample::FirstAnswer(ms(500)),
+        LiveSample::ChunkGap(ms(100)),
+        LiveSample::Characters(OutputKind::Answer, 2),
+        LiveSample::OutputTokens(1),
+        LiveSample::ChunkGap(ms(100)),
+        LiveSample::Characters(OutputKind::Answer, 3),
+        LiveSample::OutputTokens(1),
+        LiveSample::TokenGap { gap: ms(100), shares: 1, basis: GapBasis::Event },
+        LiveSample::Finished(&"stop".into()),
+        LiveSample::TokenGap { gap: ms(100), shares: 1, basis: GapBasis::Event },
     ];
     assert_eq!(told, expected.map(|sample| format!("{sample:?}")));
 }
@@ -99,7 +96,7 @@ fn tokens_by_their_source() {
     let (a, b) = (text("a"), text("b"));
     let tokens = |tail: &str| {
         let (meter, _) = run(&[(1, &a), (2, &b), (3, tail)]);
-        Tokens::of(meter.tally(), true)
+        ResponseTokens::from_tally(meter.tally(), true)
     };
     let timings = "data: {\"choices\":[],\"timings\":{\"prompt_n\":3,\"predicted_n\":6}}\n\n";
     assert_eq!(tokens(DONE).output, Some((2, TokenSource::Events)));
@@ -134,7 +131,7 @@ fn usage_once_per_choice_adds_up() {
     let reads: Vec<_> =
         stream.iter().enumerate().map(|(i, bytes)| (i as u64, bytes.as_str())).collect();
     let (meter, _) = run(&reads);
-    let tokens = Tokens::of(meter.tally(), true);
+    let tokens = ResponseTokens::from_tally(meter.tally(), true);
     assert_eq!(
         (tokens.input, tokens.output),
         (Some((28, TokenSource::Usage)), Some((16, TokenSource::Usage)))
@@ -160,10 +157,16 @@ fn usage_beside_each_end_adds_up() {
     };
     let (meter, _) =
         run(&[(0, &word(1)), (1, &word(0)), (2, &end(0, 5)), (3, &end(1, 10)), (4, DONE)]);
-    assert_eq!(Tokens::of(meter.tally(), true).output, Some((15, TokenSource::Usage)));
+    assert_eq!(
+        ResponseTokens::from_tally(meter.tally(), true).output,
+        Some((15, TokenSource::Usage))
+    );
     // Alone, it is the count of all.
     let (meter, _) = run(&[(0, &word(0)), (1, &end(0, 5)), (2, &usage(3, 5)), (3, DONE)]);
-    assert_eq!(Tokens::of(meter.tally(), true).output, Some((5, TokenSource::Usage)));
+    assert_eq!(
+        ResponseTokens::from_tally(meter.tally(), true).output,
+        Some((5, TokenSource::Usage))
+    );
 }
 
 #[test]
@@ -175,16 +178,19 @@ fn what_the_head_told_fills_in() {
         head.note(name, value.as_bytes());
     }
     let (mut meter, _) = run(&[(0, &text("a")), (1, DONE)]);
-    meter.head(&head);
+    meter.set_header_facts(&head);
     let told = record(&meter, 0);
     assert_eq!((told.input_tokens, told.output_tokens), (Some(3), Some(9)));
     assert_eq!(told.output_tokens_source, Some(TokenSource::Engine));
-    let wait =
-        QueueWait::of(Some(meter.tally()), Some(1.0), None).map(|wait| (wait.seconds, wait.source));
-    assert_eq!(wait, Some((0.25, QueueSource::Reported)));
+    let wait = QueueWait::from_best_source(Some(meter.tally()), Some(1.0), None)
+        .map(|wait| (wait.seconds, wait.source));
+    assert_eq!(wait, Some((0.25, QueueWaitSource::Reported)));
     let (mut meter, _) = run(&[(0, &text("a")), (1, &usage(4, 5)), (2, DONE)]);
-    meter.head(&head);
-    assert_eq!(Tokens::of(meter.tally(), true).output, Some((5, TokenSource::Usage)));
+    meter.set_header_facts(&head);
+    assert_eq!(
+        ResponseTokens::from_tally(meter.tally(), true).output,
+        Some((5, TokenSource::Usage))
+    );
 }
 
 #[test]
@@ -202,7 +208,7 @@ fn a_running_count_is_exact() {
         (60, &counted("e", 6)),
     ]);
     let gap = |gap, shares| {
-        let gap = Sample::TokenGap { gap: ms(gap), shares, basis: Basis::Token };
+        let gap = LiveSample::TokenGap { gap: ms(gap), shares, basis: GapBasis::Token };
         format!("{gap:?}")
     };
     let gaps: Vec<_> = told.iter().filter(|sample| sample.starts_with("TokenGap")).collect();
@@ -223,14 +229,14 @@ fn tpot_is_absent_where_it_means_nothing() {
 #[test]
 fn what_completes_a_stream() {
     let a = text("a");
-    let complete = |tail: &str| run(&[(1, &a), (2, tail)]).0.tally().complete();
+    let complete = |tail: &str| run(&[(1, &a), (2, tail)]).0.tally().is_complete();
     assert!(!complete(""));
     assert!(complete(DONE));
     assert!(complete(FINISH));
     assert!(complete("data: [DONE]"), "a tail without its blank line");
     assert!(!complete(&usage(1, 1)));
     let error = run(&[(1, &a), (2, "data: {\"error\":{\"message\":\"boom\"}}\n\n")]).0;
-    assert!(error.tally().error && !error.tally().complete());
+    assert!(error.tally().has_error && !error.tally().is_complete());
 }
 
 #[test]
@@ -238,62 +244,42 @@ fn a_broken_event_costs_itself_only() {
     let (meter, told) =
         run(&[(1, &text("a")), (2, "data: {\"choices\":[{]}\n\n"), (3, &text("b"))]);
     assert_eq!((meter.tally().output_events, meter.tally().unparsed), (2, 1));
-    assert!(told.contains(&format!("{:?}", Sample::Unparsed(Unparsed::Json))));
+    assert!(told.contains(&format!("{:?}", LiveSample::Unparsed(Unparsed::Json))));
 }
 
 #[test]
 fn a_stream_that_breaks_off_keeps_what_it_earned() {
-    let mut meter = Meter::new(&CHAT, b"text/event-stream", b"").unwrap();
+    let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"").unwrap();
     let mut gaps = 0;
     let mut sink =
-        |sample: Sample<'_>| gaps += u64::from(matches!(sample, Sample::TokenGap { .. }));
+        |sample: LiveSample<'_>| gaps += u64::from(matches!(sample, LiveSample::TokenGap { .. }));
     for read in 1..=3 {
-        meter.push(
-            Arrival {
-                at: ms(read),
-                read,
-                after: Duration::ZERO,
-                late: Duration::ZERO,
-                stamped: true,
-            },
-            text("a").as_bytes(),
-            &mut sink,
-        );
+        meter.push(Arrival::on_time(ms(read), read), text("a").as_bytes(), &mut sink);
     }
     meter.push(
-        Arrival { at: ms(4), read: 4, after: Duration::ZERO, late: Duration::ZERO, stamped: true },
+        Arrival::on_time(ms(4), 4),
         b"data: {\"choices\":[{\"delta\":{\"content\":\"cut",
         &mut sink,
     );
-    meter.end(false, &mut sink);
+    meter.finish(false, &mut sink);
     assert_eq!(gaps, 2);
     assert_eq!((meter.tally().output_events, meter.tally().unparsed), (3, 0));
 }
 
 #[test]
 fn a_whole_document_has_counts_but_no_times() {
-    let mut meter = Meter::new(&CHAT, b"application/json; charset=utf-8", b"").unwrap();
+    let mut meter = ResponseMeter::new(&CHAT, b"application/json; charset=utf-8", b"").unwrap();
     let body = r#" {"model":"m","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"length"}],
         "usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
     let mut told = Vec::new();
-    let mut sink = |sample: Sample<'_>| told.push(format!("{sample:?}"));
-    body.as_bytes().chunks(9).for_each(|part| {
-        meter.push(
-            Arrival {
-                at: ms(5),
-                read: 0,
-                after: Duration::ZERO,
-                late: Duration::ZERO,
-                stamped: true,
-            },
-            part,
-            &mut sink,
-        )
-    });
-    meter.end(true, &mut sink);
+    let mut sink = |sample: LiveSample<'_>| told.push(format!("{sample:?}"));
+    body.as_bytes()
+        .chunks(9)
+        .for_each(|part| meter.push(Arrival::on_time(ms(5), 0), part, &mut sink));
+    meter.finish(true, &mut sink);
     assert_eq!(told, ["Characters(Answer, 5)", "Finished(\"length\")"]);
-    let mut record = Record::default();
-    record.measured(meter.tally(), false, ms(0));
+    let mut record = RequestRecord::default();
+    record.fill_from_response(meter.tally(), false, ms(0));
     assert_eq!(
         (record.ttft_s, record.latency_s, record.tpot_s, record.events),
         (None, None, None, None)
@@ -306,18 +292,18 @@ fn a_whole_document_has_counts_but_no_times() {
 #[test]
 fn a_last_output_that_was_read_late_with_the_end_of_its_stream_is_marked() {
     let degraded = |late: u64, pieces: &[&[&str]]| {
-        let mut meter = Meter::new(&CHAT, b"text/event-stream", b"").unwrap();
+        let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"").unwrap();
         for (read, pieces) in pieces.iter().enumerate() {
             let arrival = Arrival {
                 at: ms(100 * (read as u64 + 1)),
                 read: read as u64,
-                after: ms(100 * read as u64),
-                late: ms(late),
-                stamped: true,
+                not_before: ms(100 * read as u64),
+                read_delay: ms(late),
+                is_stamped: true,
             };
             pieces.iter().for_each(|piece| meter.push(arrival, piece.as_bytes(), &mut |_| {}));
         }
-        meter.end(true, &mut |_| {});
+        meter.finish(true, &mut |_| {});
         record(&meter, 0).degraded
     };
     let (one, two) = (text("a"), text("b"));
@@ -338,18 +324,17 @@ fn a_stream_whose_coding_breaks_stays_a_stream() {
     gzip.write_all(text("Hi").as_bytes()).unwrap();
     gzip.flush().unwrap();
     let front = gzip.get_ref().clone();
-    let mut meter = Meter::new(&CHAT, b"text/event-stream", b"gzip").unwrap();
+    let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"gzip").unwrap();
     let mut told = Vec::new();
     for (read, bytes) in [front.as_slice(), b"this is no deflate at all"].into_iter().enumerate() {
         let (at, read) = (ms(10 * read as u64), read as u64);
-        let arrival =
-            Arrival { at, read, after: Duration::ZERO, late: Duration::ZERO, stamped: true };
+        let arrival = Arrival::on_time(at, read);
         meter.push(arrival, bytes, &mut |sample| told.push(format!("{sample:?}")));
     }
-    meter.end(true, &mut |_| {});
+    meter.finish(true, &mut |_| {});
     assert!(told.contains(&"Unparsed(Encoding)".to_owned()), "{told:?}");
     assert_eq!(
-        (meter.is_stream(), meter.is_whole(), meter.needs_terminator()),
+        (meter.is_stream(), meter.is_fully_read(), meter.needs_terminator()),
         (true, false, false)
     );
     let record = record(&meter, 0);
@@ -373,16 +358,10 @@ fn listed_ids_are_streamed_tokens() {
 #[test]
 fn blanks_before_a_framing_that_must_be_seen_are_of_none() {
     let unparsed = |pieces: &[&[u8]]| {
-        let mut meter = Meter::new(&CHAT, b"", b"").unwrap();
-        let arrival = Arrival {
-            at: Duration::ZERO,
-            read: 0,
-            after: Duration::ZERO,
-            late: Duration::ZERO,
-            stamped: true,
-        };
+        let mut meter = ResponseMeter::new(&CHAT, b"", b"").unwrap();
+        let arrival = Arrival::on_time(Duration::ZERO, 0);
         pieces.iter().for_each(|piece| meter.push(arrival, piece, &mut |_| {}));
-        meter.end(true, &mut |_| {});
+        meter.finish(true, &mut |_| {});
         (meter.tally().unparsed, meter.tally().events)
     };
     let stream = [b"\n\0", &[0, 0, 107, 0, 0, 0, 90][..]].concat();

@@ -11,7 +11,7 @@
 //! time is told; what they generate is counted.
 
 use super::arrivals::Arrival;
-use super::tally::{Sample, Tally};
+use super::tally::{LiveSample, ResponseTally};
 use crate::dialect::realtime::ClientMessages;
 use crate::dialect::{ChoiceFacts, Facts};
 use crate::wire::FrameEvent;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// What is known of a session beside its tally.
 #[derive(Debug)]
-pub struct Session {
+pub struct RealtimeSession {
     framer: WebSocketFramer,
     messages: ClientMessages,
     /// When the response was asked for that has not begun yet.
@@ -37,7 +37,7 @@ pub struct Session {
     closed: bool,
 }
 
-impl Session {
+impl RealtimeSession {
     /// A session; `deflate`: permessage-deflate was agreed on.
     pub fn new(deflate: bool) -> Self {
         Self {
@@ -84,8 +84,8 @@ impl Session {
         &mut self,
         arrival: Arrival,
         facts: &Facts,
-        tally: &mut Tally,
-        sink: &mut impl FnMut(Sample<'_>),
+        tally: &mut ResponseTally,
+        sink: &mut impl FnMut(LiveSample<'_>),
     ) {
         let is_output = facts.choices.iter().any(ChoiceFacts::is_output);
         if facts.begun || is_output && self.running == 0 {
@@ -94,16 +94,16 @@ impl Session {
         // Other errors answer the client's other messages, and the session goes on.
         let ends_unannounced = facts.error && self.running > 0 && !self.announced;
         let failed = facts.error && (facts.done || self.asked.is_some()) || ends_unannounced;
-        let had_failed = tally.error;
+        let had_failed = tally.has_error;
         let (overlap, timed) = (self.overlap, self.timed);
-        let told = &mut |sample: Sample<'_>| match sample {
-            Sample::First(_) | Sample::FirstAnswer(_) if overlap || !timed => {}
-            Sample::ChunkGap(_) | Sample::TokenGap { .. } if overlap => {}
+        let told = &mut |sample: LiveSample<'_>| match sample {
+            LiveSample::FirstOutput(_) | LiveSample::FirstAnswer(_) if overlap || !timed => {}
+            LiveSample::ChunkGap(_) | LiveSample::TokenGap { .. } if overlap => {}
             sample => sink(sample),
         };
         tally.event(arrival, facts, told);
         // It was a response that ended, and not the session.
-        (tally.done, tally.error) = (self.closed, had_failed || failed);
+        (tally.done, tally.has_error) = (self.closed, had_failed || failed);
         if facts.error || facts.done && self.running == 0 {
             self.asked = None;
         }
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, arrival: Arrival, announced: bool, sink: &mut impl FnMut(Sample<'_>)) {
+    fn begin(&mut self, arrival: Arrival, announced: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
         self.running += 1;
         let asked = self.asked.take().or(announced.then_some(arrival.at));
         if self.running > 1 {
@@ -125,15 +125,15 @@ impl Session {
         }
         (self.announced, self.timed) = (announced, asked.is_some());
         if let Some(asked) = asked {
-            sink(Sample::Asked(asked));
+            sink(LiveSample::ResponseRequested(asked));
         }
     }
 
     /// The session has ended, maybe within a response.
-    pub fn end(&mut self, tally: &mut Tally, sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn end(&mut self, tally: &mut ResponseTally, sink: &mut impl FnMut(LiveSample<'_>)) {
         let overlap = self.overlap;
-        tally.turn(&mut |sample: Sample<'_>| match sample {
-            Sample::TokenGap { .. } if overlap => {}
+        tally.turn(&mut |sample: LiveSample<'_>| match sample {
+            LiveSample::TokenGap { .. } if overlap => {}
             sample => sink(sample),
         });
     }

@@ -1,7 +1,7 @@
 //! Scripted sessions against the definitions.
 
 use crate::dialect::realtime::REALTIME;
-use crate::meter::{Arrival, Basis, Meter, Record, Sample, TokenSource};
+use crate::meter::{Arrival, GapBasis, LiveSample, RequestRecord, ResponseMeter, TokenSource};
 use std::time::Duration;
 
 const fn ms(ms: u64) -> Duration {
@@ -26,11 +26,11 @@ fn frame(opcode: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Who sends, when, and what: a text message, or `close`.
-enum Step<'a> {
+enum SessionStep<'a> {
     Server(u64, &'a str),
     Client(u64, &'a str),
 }
-use Step::{Client, Server};
+use SessionStep::{Client, Server};
 
 fn bytes(mask: Option<[u8; 4]>, message: &str) -> Vec<u8> {
     match message {
@@ -41,17 +41,17 @@ fn bytes(mask: Option<[u8; 4]>, message: &str) -> Vec<u8> {
 }
 
 /// Runs a session and gives the meter and the times that it told, an `asked` before each first output.
-fn run(steps: &[Step<'_>]) -> (Meter, Vec<String>) {
-    let mut meter = Meter::session(&REALTIME, false);
+fn run(steps: &[SessionStep<'_>]) -> (ResponseMeter, Vec<String>) {
+    let mut meter = ResponseMeter::for_websocket(&REALTIME, false);
     let mut told = Vec::new();
     let mut asked = Duration::ZERO;
-    let mut sink = |sample: Sample<'_>| match sample {
-        Sample::Asked(at) => asked = at,
-        Sample::First(at) => told.push(format!("first {}", (at - asked).as_millis())),
-        Sample::FirstAnswer(at) => told.push(format!("answer {}", (at - asked).as_millis())),
-        Sample::ChunkGap(gap) => told.push(format!("chunk {}", gap.as_millis())),
-        Sample::TokenGap { gap, shares, basis } => {
-            assert_eq!(basis, Basis::Event);
+    let mut sink = |sample: LiveSample<'_>| match sample {
+        LiveSample::ResponseRequested(at) => asked = at,
+        LiveSample::FirstOutput(at) => told.push(format!("first {}", (at - asked).as_millis())),
+        LiveSample::FirstAnswer(at) => told.push(format!("answer {}", (at - asked).as_millis())),
+        LiveSample::ChunkGap(gap) => told.push(format!("chunk {}", gap.as_millis())),
+        LiveSample::TokenGap { gap, shares, basis } => {
+            assert_eq!(basis, GapBasis::Event);
             told.push(format!("token {} / {shares}", gap.as_millis()));
         }
         _ => {}
@@ -61,29 +61,23 @@ fn run(steps: &[Step<'_>]) -> (Meter, Vec<String>) {
             Client(at, message) => {
                 bytes(Some([7, 0, 255, 9]), message)
                     .chunks(5)
-                    .for_each(|part| meter.client(ms(*at), part));
+                    .for_each(|part| meter.push_client(ms(*at), part));
             }
             Server(at, message) => {
-                let arrival = Arrival {
-                    at: ms(*at),
-                    read: read as u64,
-                    after: Duration::ZERO,
-                    late: Duration::ZERO,
-                    stamped: true,
-                };
+                let arrival = Arrival::on_time(ms(*at), read as u64);
                 bytes(None, message)
                     .chunks(7)
                     .for_each(|part| meter.push(arrival, part, &mut sink));
             }
         }
     }
-    meter.end(true, &mut sink);
+    meter.finish(true, &mut sink);
     (meter, told)
 }
 
-fn record(meter: &Meter) -> Record {
-    let mut record = Record::default();
-    record.measured(meter.tally(), meter.is_stream(), Duration::ZERO);
+fn record(meter: &ResponseMeter) -> RequestRecord {
+    let mut record = RequestRecord::default();
+    record.fill_from_response(meter.tally(), meter.is_stream(), Duration::ZERO);
     record
 }
 
@@ -140,7 +134,7 @@ fn each_response_is_measured_for_itself() {
     assert_eq!(record.finish_reasons, ["completed", "completed"]);
     let none = [record.ttft_s, record.answer_s, record.latency_s, record.tpot_s];
     assert_eq!(none, [None; 4], "a session has no such times");
-    assert!(meter.tally().complete());
+    assert!(meter.tally().is_complete());
     assert_eq!(meter.tally().live_tokens, 6, "counters do not wait for the end of the session");
 }
 
@@ -154,7 +148,7 @@ fn what_is_asked_for_is_what_the_response_answers() {
     let steps = [Client(0, ASK), Server(10, ERROR), Server(1000, CREATED), Server(1005, WORD)];
     let (meter, told) = run(&steps);
     assert_eq!(told, ["first 5", "answer 5"]);
-    assert!(meter.tally().error, "a response that was asked for failed");
+    assert!(meter.tally().has_error, "a response that was asked for failed");
     // Nor is what is asked for while a response is under way.
     let (meter, told) = run(&[
         Server(0, CREATED),
@@ -167,7 +161,7 @@ fn what_is_asked_for_is_what_the_response_answers() {
         Server(102, &two),
     ]);
     assert_eq!(told, ["first 3", "answer 3", "first 1", "answer 1"]);
-    assert!(!meter.tally().error, "the session went on");
+    assert!(!meter.tally().has_error, "the session went on");
 }
 
 #[test]
@@ -203,7 +197,7 @@ fn transcription_as_vllm_has_it() {
     assert_eq!(told, expected);
     let record = record(&meter);
     assert_eq!((record.input_tokens, record.output_tokens), (Some(6), Some(10)));
-    assert!(meter.tally().error);
+    assert!(meter.tally().has_error);
 }
 
 #[test]
@@ -228,9 +222,9 @@ fn responses_that_overlap_are_counted_and_not_timed() {
 #[test]
 fn how_a_session_ends() {
     /// Whether it was closed, and whether the end of the connection would cut it off.
-    fn ended(steps: &[Step<'_>]) -> (bool, bool) {
+    fn ended(steps: &[SessionStep<'_>]) -> (bool, bool) {
         let (meter, _) = run(steps);
-        (meter.tally().complete(), meter.needs_terminator())
+        (meter.tally().is_complete(), meter.needs_terminator())
     }
     let (failed, whole) = (done("failed", 0), done("completed", 1));
     assert_eq!(ended(&[]), (false, false), "nothing was asked");
@@ -240,11 +234,10 @@ fn how_a_session_ends() {
     assert_eq!(ended(&[Server(0, CREATED), Server(1, &whole), Server(2, "close")]), (true, false));
     assert!(ended(&[Server(0, CREATED), Server(1, WORD), Client(2, "close")]).0);
     let (meter, _) = run(&[Server(0, CREATED), Server(1, &failed)]);
-    assert!(meter.tally().error && meter.is_session() && meter.is_stream());
+    assert!(meter.tally().has_error && meter.is_session() && meter.is_stream());
     // Audio that comes in binary messages is no event.
-    let mut meter = Meter::session(&REALTIME, false);
-    let arrival =
-        Arrival { at: ms(0), read: 0, after: Duration::ZERO, late: Duration::ZERO, stamped: true };
+    let mut meter = ResponseMeter::for_websocket(&REALTIME, false);
+    let arrival = Arrival::on_time(ms(0), 0);
     meter.push(arrival, &frame(2, None, b"\0\x01audio"), &mut |_| {});
     meter.push(arrival, &frame(1, None, b"no json"), &mut |_| {});
     meter.push(arrival, &[0xFF], &mut |_| {});

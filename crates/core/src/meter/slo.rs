@@ -6,14 +6,14 @@
 //! that it has taken so far: a client that waited six seconds for a first token saw five seconds missed.
 
 use super::outcome::Outcome;
-use super::record::Record;
+use super::record::RequestRecord;
 use crate::dialect::route::Operation;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
 /// What a target is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub enum SloTarget {
     /// Time to first token; of streams.
     Ttft,
     /// Time per output token, where it is defined.
@@ -26,7 +26,7 @@ pub enum Target {
     Normalized,
 }
 
-impl Target {
+impl SloTarget {
     /// Every target.
     pub const ALL: [Self; 5] =
         [Self::Ttft, Self::Tpot, Self::Latency, Self::MaxGap, Self::Normalized];
@@ -45,16 +45,16 @@ impl Target {
 
 /// The limits of the targets, in seconds; a target without one is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Limits([Option<f64>; Target::ALL.len()]);
+pub struct SloLimits([Option<f64>; SloTarget::ALL.len()]);
 
-impl Limits {
+impl SloLimits {
     /// The limits that `limit` gives.
-    pub fn of(limit: impl Fn(Target) -> Option<f64>) -> Self {
-        Self(Target::ALL.map(limit))
+    pub fn from_fn(limit: impl Fn(SloTarget) -> Option<f64>) -> Self {
+        Self(SloTarget::ALL.map(limit))
     }
 
     /// The limit of this target, in seconds.
-    pub fn get(&self, target: Target) -> Option<f64> {
+    pub fn get(&self, target: SloTarget) -> Option<f64> {
         self.0.get(target as usize).copied().flatten()
     }
 
@@ -65,15 +65,15 @@ impl Limits {
 
     /// These, and where there is none the other's.
     fn or(&self, other: &Self) -> Self {
-        Self::of(|target| self.get(target).or(other.get(target)))
+        Self::from_fn(|target| self.get(target).or(other.get(target)))
     }
 }
 
-/// Limits for requests of at most so many input tokens.
+/// SloLimits for requests of at most so many input tokens.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SizeLimits {
+pub struct InputSizeLimits {
     pub up_to_tokens: u64,
-    pub limits: Limits,
+    pub limits: SloLimits,
 }
 
 /// A service-level objective, and the requests that it is of: inference, and of each list either one of
@@ -87,40 +87,40 @@ pub struct SloClass {
     pub operations: Vec<Operation>,
     /// Names of upstreams.
     pub upstreams: Vec<String>,
-    pub limits: Limits,
-    /// Limits that go before those, in ascending order of sizes.
-    pub sizes: Vec<SizeLimits>,
+    pub limits: SloLimits,
+    /// SloLimits that go before those, in ascending order of sizes.
+    pub sizes: Vec<InputSizeLimits>,
 }
 
 /// Whether a request met all targets of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Met {
-    True,
-    False,
+pub enum SloVerdict {
+    Met,
+    Missed,
     /// Nobody can say: the client is to blame, left while all of them held, or the answer could not be read.
     Undecided,
 }
 
-impl Met {
+impl SloVerdict {
     /// Every judgement.
-    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Undecided];
+    pub const ALL: [Self; 3] = [Self::Met, Self::Missed, Self::Undecided];
 
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
-            Self::True => "true",
-            Self::False => "false",
+            Self::Met => "true",
+            Self::Missed => "false",
             Self::Undecided => "undecided",
         }
     }
 }
 
 /// In the request log: true, false, or null for undecided.
-impl Serialize for Met {
+impl Serialize for SloVerdict {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::True => to.serialize_bool(true),
-            Self::False => to.serialize_bool(false),
+            Self::Met => to.serialize_bool(true),
+            Self::Missed => to.serialize_bool(false),
             Self::Undecided => to.serialize_unit(),
         }
     }
@@ -128,7 +128,7 @@ impl Serialize for Met {
 
 impl SloClass {
     /// Whether the class is of this request.
-    pub fn is_of(&self, record: &Record) -> bool {
+    pub fn matches(&self, record: &RequestRecord) -> bool {
         let fits = |names: &[String], name: Option<&str>| {
             names.is_empty() || name.is_some_and(|name| names.iter().any(|one| one == name))
         };
@@ -142,20 +142,20 @@ impl SloClass {
 
     /// The limits for a request of so many input tokens: those of the smallest size that holds it, and the
     /// class's own where that has none or the number is not known.
-    fn limits(&self, input_tokens: Option<u64>) -> Limits {
-        let fits = |size: &&SizeLimits| input_tokens.is_some_and(|n| n <= size.up_to_tokens);
+    fn limits(&self, input_tokens: Option<u64>) -> SloLimits {
+        let fits = |size: &&InputSizeLimits| input_tokens.is_some_and(|n| n <= size.up_to_tokens);
         let size = self.sizes.iter().find(fits);
         size.map_or(self.limits, |size| size.limits.or(&self.limits))
     }
 
     /// Whether a request that ended met the targets. A target that does not apply to it holds.
-    pub fn judge(&self, record: &Record, outcome: Outcome) -> Met {
+    pub fn evaluate(&self, record: &RequestRecord, outcome: Outcome) -> SloVerdict {
         let if_all_hold = match outcome {
-            Outcome::Ok => Met::True,
+            Outcome::Ok => SloVerdict::Met,
             Outcome::ClientGoneBeforeHead
             | Outcome::ClientGoneBeforeToken
-            | Outcome::ClientGoneMidStream => Met::Undecided,
-            Outcome::ClientError => return Met::Undecided,
+            | Outcome::ClientGoneMidStream => SloVerdict::Undecided,
+            Outcome::ClientError => return SloVerdict::Undecided,
             Outcome::Rejected
             | Outcome::ServerError
             | Outcome::StreamError
@@ -164,51 +164,51 @@ impl SloClass {
             | Outcome::Timeout
             | Outcome::ProxyRejected
             | Outcome::ProxyShutdown
-            | Outcome::Internal => return Met::False,
+            | Outcome::Internal => return SloVerdict::Missed,
         };
         if is_unread(record) {
-            return Met::Undecided;
+            return SloVerdict::Undecided;
         }
         let limits = self.limits(record.input_tokens);
-        let is_missed = |target: Target| {
+        let is_missed = |target: SloTarget| {
             let taken = taken(target, record, outcome == Outcome::Ok);
             limits.get(target).zip(taken).is_some_and(|(limit, taken)| taken > limit)
         };
-        if Target::ALL.into_iter().any(is_missed) { Met::False } else { if_all_hold }
+        if SloTarget::ALL.into_iter().any(is_missed) { SloVerdict::Missed } else { if_all_hold }
     }
 }
 
 /// A session holds many responses, and its duration is the user's: only its gaps and its outcome count.
-fn is_session(record: &Record) -> bool {
+fn is_session(record: &RequestRecord) -> bool {
     record.operation == Operation::Realtime.label()
 }
 
 /// Whether this is a stream of which no output was read, because something could not be or nobody reads what
 /// this route answers: its output may have come in time.
-fn is_unread(record: &Record) -> bool {
+fn is_unread(record: &RequestRecord) -> bool {
     let is_unread = record.unparsed > 0 || record.dialect.is_none();
     record.stream && record.ttft_s.is_none() && is_unread && !is_session(record)
 }
 
 /// What a request took of what is limited, in seconds; `None` where that does not apply. Of one that is not
 /// `whole`, since its client left, what it had taken by then.
-fn taken(target: Target, record: &Record, whole: bool) -> Option<f64> {
+fn taken(target: SloTarget, record: &RequestRecord, whole: bool) -> Option<f64> {
     let duration = record.duration_s;
     match target {
         // Without an output it is not there yet, or never will be.
-        Target::Ttft if record.stream && !is_session(record) => {
+        SloTarget::Ttft if record.stream && !is_session(record) => {
             Some(record.ttft_s.unwrap_or(duration))
         }
-        Target::Tpot => record.tpot_s,
-        Target::Latency if !is_session(record) => {
+        SloTarget::Tpot => record.tpot_s,
+        SloTarget::Latency if !is_session(record) => {
             Some(record.latency_s.filter(|_| whole).unwrap_or(duration))
         }
-        Target::MaxGap => record.max_gap_s,
+        SloTarget::MaxGap => record.max_gap_s,
         // It falls with each token: before the end it says nothing.
-        Target::Normalized if whole && !is_session(record) => {
+        SloTarget::Normalized if whole && !is_session(record) => {
             record.output_tokens.filter(|n| *n > 0).map(|n| duration / n as f64)
         }
-        Target::Ttft | Target::Latency | Target::Normalized => None,
+        SloTarget::Ttft | SloTarget::Latency | SloTarget::Normalized => None,
     }
 }
 
@@ -238,7 +238,7 @@ impl SloClasses {
     }
 
     /// The different limits that any class and size sets for this target, in seconds and ascending order.
-    pub fn limits_of(&self, target: Target) -> Vec<f64> {
+    pub fn distinct_limits(&self, target: SloTarget) -> Vec<f64> {
         let own = self.0.iter().map(|class| &class.limits);
         let of_sizes = self.0.iter().flat_map(|class| &class.sizes).map(|size| &size.limits);
         let mut limits: Vec<f64> =
@@ -249,9 +249,13 @@ impl SloClasses {
     }
 
     /// By the name of each class that is of the request, whether it met the targets.
-    pub fn judge(&self, record: &Record, outcome: Outcome) -> Vec<(Arc<str>, Met)> {
-        let of_it = self.0.iter().filter(|class| class.is_of(record));
-        of_it.map(|class| (Arc::clone(&class.name), class.judge(record, outcome))).collect()
+    pub fn evaluate(
+        &self,
+        record: &RequestRecord,
+        outcome: Outcome,
+    ) -> Vec<(Arc<str>, SloVerdict)> {
+        let of_it = self.0.iter().filter(|class| class.matches(record));
+        of_it.map(|class| (Arc::clone(&class.name), class.evaluate(record, outcome))).collect()
     }
 }
 

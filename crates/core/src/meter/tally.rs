@@ -1,6 +1,6 @@
 //! The running account of one response.
 
-use super::arrivals::{Arrival, Arrivals, Basis, ReadAt, SharedGap};
+use super::arrivals::{Arrival, ChoiceArrivals, GapBasis, ReadInstant, SharedGap};
 use crate::dialect::engine::Engine;
 use crate::dialect::head::HeadFacts;
 use crate::dialect::{
@@ -14,14 +14,14 @@ const LATE: Duration = Duration::from_micros(250);
 
 /// What output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum OutputKind {
     Answer,
     Reasoning,
     /// Arguments of tool calls.
     Tool,
 }
 
-impl Kind {
+impl OutputKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Answer, Self::Reasoning, Self::Tool];
 
@@ -37,13 +37,13 @@ impl Kind {
 
 /// What is told while a response runs.
 #[derive(Debug, PartialEq)]
-pub enum Sample<'a> {
+pub enum LiveSample<'a> {
     /// A response of a session was asked for: what is told from here on is measured from then.
-    Asked(Duration),
+    ResponseRequested(Duration),
     /// The server said instead of output that it loads the model.
-    Loading,
+    ModelLoading,
     /// The first output event arrived.
-    First(Duration),
+    FirstOutput(Duration),
     /// The first output event that is not reasoning arrived.
     FirstAnswer(Duration),
     /// A gap between two arrivals of output, of any choice.
@@ -52,29 +52,29 @@ pub enum Sample<'a> {
     TokenGap {
         gap: Duration,
         shares: u64,
-        basis: Basis,
+        basis: GapBasis,
     },
     /// Output tokens, as far as they can be told at this moment.
     OutputTokens(u64),
     /// Output text, in Unicode scalar values.
-    Characters(Kind, u64),
+    Characters(OutputKind, u64),
     Finished(&'a FinishReason),
     Unparsed(Unparsed),
 }
 
 /// One choice of the response.
 #[derive(Debug)]
-struct Choice {
+struct ChoiceTally {
     index: u32,
-    arrivals: Arrivals,
-    /// Tokens whose ids the stream lists.
+    arrivals: ChoiceArrivals,
+    /// ResponseTokens whose ids the stream lists.
     token_ids: u64,
     finished: bool,
 }
 
 /// What a server tells of counts and times.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Told {
+pub struct ServerReport {
     /// What the API reports, where it does.
     pub usage: Option<TokenCounts>,
     /// What a field of the engine's own reports.
@@ -89,15 +89,15 @@ pub struct Told {
 /// processor's cache when its next event comes.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub struct Tally {
+pub struct ResponseTally {
     /// Events of the response's own format, dispatched.
     pub events: u64,
     pub output_events: u64,
     /// Reads that brought output.
     pub chunks: u64,
-    /// Output tokens told by [`Sample::OutputTokens`] so far.
+    /// Output tokens told by [`LiveSample::OutputTokens`] so far.
     pub live_tokens: u64,
-    /// Tokens whose ids the stream lists.
+    /// ResponseTokens whose ids the stream lists.
     pub token_ids: u64,
     pub answer_chars: u64,
     pub reasoning_chars: u64,
@@ -105,15 +105,15 @@ pub struct Tally {
     /// Pieces that the body came in so far, as the server framed them, and the one of the last output.
     pieces: u64,
     last_piece: u64,
-    choices: Vec<Choice>,
+    choices: Vec<ChoiceTally>,
     /// The read that brought the first output, and the last one.
-    pub first: Option<ReadAt>,
-    pub last: Option<ReadAt>,
-    pub answer: Option<Duration>,
+    pub first_output: Option<ReadInstant>,
+    pub last_output: Option<ReadInstant>,
+    pub first_answer: Option<Duration>,
     /// 0-based indexes over dispatched events, once there was output.
     first_output_event: u64,
     last_output_event: u64,
-    pub error: bool,
+    pub has_error: bool,
     pub done: bool,
     /// The first output, or the first of the answer, was read together with later output that was sent
     /// apart from it: it may have arrived earlier than that read says, had we not been late.
@@ -129,26 +129,26 @@ pub struct Tally {
     /// The server sends a stream's head when a slot takes the request, or is known not to.
     pub head_at_slot: Option<bool>,
     /// The engine or vendor that writes like this.
-    pub made_by: Option<Engine>,
+    pub engine: Option<Engine>,
     /// Characters that came with the first read that had output.
     pub first_chars: u64,
     pub unparsed: u64,
-    at_end: Option<Box<AtEnd>>,
+    at_end: Option<Box<EndReport>>,
     pub model: Option<Arc<str>>,
 }
 
 /// What most servers tell at the end only, once anything of it was told: an open stream has no room for it.
 #[derive(Debug, Default)]
-struct AtEnd {
-    told: Told,
+struct EndReport {
+    told: ServerReport,
     /// When the event arrived that told how long the whole request took.
     timed: Option<Duration>,
     finish_reasons: Vec<FinishReason>,
 }
 
-impl Tally {
+impl ResponseTally {
     /// What the server has told of counts and times so far.
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> ServerReport {
         self.at_end.as_ref().map(|end| end.told).unwrap_or_default()
     }
 
@@ -188,26 +188,31 @@ impl Tally {
     }
 
     /// Whether the stream holds what completes it.
-    pub fn complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         let has_finished =
             !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished);
         self.done || has_finished && !self.is_session
     }
 
     /// Something of the body could not be read.
-    pub fn cannot(&mut self, reason: Unparsed, sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn cannot(&mut self, reason: Unparsed, sink: &mut impl FnMut(LiveSample<'_>)) {
         self.unparsed += 1;
-        sink(Sample::Unparsed(reason));
+        sink(LiveSample::Unparsed(reason));
     }
 
     /// Another piece of the body arrived: what its server sent as one chunk.
     pub fn piece(&mut self, arrival: Arrival) {
         self.pieces += 1;
-        self.unstamped |= !arrival.stamped;
+        self.unstamped |= !arrival.is_stamped;
     }
 
     /// An event of a stream arrived.
-    pub fn event(&mut self, arrival: Arrival, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn event(
+        &mut self,
+        arrival: Arrival,
+        facts: &Facts,
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
         let index = self.events;
         self.events += 1;
         self.said(facts, sink);
@@ -215,17 +220,17 @@ impl Tally {
             self.at_end.get_or_insert_default().timed = Some(arrival.at);
         }
         if facts.loading {
-            sink(Sample::Loading);
+            sink(LiveSample::ModelLoading);
         }
         if facts.choices.iter().any(ChoiceFacts::is_output) {
             self.output_event(index, arrival, facts, sink);
-        } else if let Some(last) = self.last
+        } else if let Some(last) = self.last_output
             && last.read == arrival.read
             && self.last_piece != self.pieces
         {
             // What ends a stream is often sent right behind the last output, and read together with it
             // by a reader that is in time.
-            self.trailed = arrival.is_blurred() && arrival.late > LATE;
+            self.trailed = arrival.may_be_earlier() && arrival.read_delay > LATE;
         }
         for choice in &facts.choices {
             if let Some(at) = self.find_choice(choice.index, sink) {
@@ -236,7 +241,7 @@ impl Tally {
     }
 
     /// The response is one document: it has no first and no later token, only counts and text.
-    pub fn document(&mut self, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn document(&mut self, facts: &Facts, sink: &mut impl FnMut(LiveSample<'_>)) {
         self.said(facts, sink);
         for choice in &facts.choices {
             self.characters(choice, sink);
@@ -247,22 +252,22 @@ impl Tally {
     }
 
     /// The response ended: the samples that were still owed.
-    pub fn end(&mut self, sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn end(&mut self, sink: &mut impl FnMut(LiveSample<'_>)) {
         for gap in self.choices.iter_mut().filter_map(|choice| choice.arrivals.close()) {
             sink(token_gap(gap));
         }
     }
 
     /// A response of a session is over: the next one is measured for itself, while counts add up.
-    pub fn turn(&mut self, sink: &mut impl FnMut(Sample<'_>)) {
+    pub fn turn(&mut self, sink: &mut impl FnMut(LiveSample<'_>)) {
         self.end(sink);
         self.choices.clear();
-        (self.first, self.answer, self.last) = (None, None, None);
+        (self.first_output, self.first_answer, self.last_output) = (None, None, None);
         // A session may last for hours: what its events did not tell is not left to its end.
         let told = self.told().usage.and_then(|usage| usage.all_output()).unwrap_or(0);
         if let Some(more) = told.checked_sub(self.live_tokens).filter(|more| *more > 0) {
             self.live_tokens = told;
-            sink(Sample::OutputTokens(more));
+            sink(LiveSample::OutputTokens(more));
         }
     }
 
@@ -279,11 +284,11 @@ impl Tally {
         }
         timings.update(told.timings);
         told.timings = timings;
-        self.made_by = self.made_by.or(head.engine);
+        self.engine = self.engine.or(head.engine);
     }
 
     /// What an event says beside its output.
-    fn said(&mut self, facts: &Facts, sink: &mut impl FnMut(Sample<'_>)) {
+    fn said(&mut self, facts: &Facts, sink: &mut impl FnMut(LiveSample<'_>)) {
         if let Some(reason) = facts.unparsed {
             self.cannot(reason, sink);
         }
@@ -292,9 +297,9 @@ impl Tally {
         {
             self.model = Some(model.as_str().into());
         }
-        self.error |= facts.error;
+        self.has_error |= facts.error;
         self.done |= facts.done;
-        self.made_by = facts.made_by.or(self.made_by);
+        self.engine = facts.made_by.or(self.engine);
         self.head_at_slot = facts.head_at_slot.or(self.head_at_slot);
         if facts.usage.is_some() || facts.engine.is_some() || facts.timings.is_some() {
             self.tell(facts);
@@ -305,7 +310,7 @@ impl Tally {
         // llama.cpp reports each choice of several apart: in a report without choices, or beside its end,
         // that comes while another choice still runs.
         let others_run = self.choices.iter().any(|choice| !choice.finished);
-        let is_end = self.made_by == Some(Engine::LlamaCpp)
+        let is_end = self.engine == Some(Engine::LlamaCpp)
             && facts.choices.iter().all(|choice| choice.finish.is_some());
         let is_apart = (facts.choices.is_empty() || is_end) && others_run && self.choices() > 1;
         self.usage_per_choice |= facts.usage.is_some() && is_apart;
@@ -335,34 +340,34 @@ impl Tally {
         index: u64,
         arrival: Arrival,
         facts: &Facts,
-        sink: &mut impl FnMut(Sample<'_>),
+        sink: &mut impl FnMut(LiveSample<'_>),
     ) {
         if self.output_events == 0 {
             self.first_output_event = index;
         }
         self.output_events += 1;
         self.last_output_event = index;
-        let first = *self.first.get_or_insert_with(|| {
-            sink(Sample::First(arrival.at));
+        let first = *self.first_output.get_or_insert_with(|| {
+            sink(LiveSample::FirstOutput(arrival.at));
             arrival.into()
         });
-        if self.answer.is_none() && facts.choices.iter().any(|choice| choice.answers) {
-            self.answer = Some(arrival.at);
-            sink(Sample::FirstAnswer(arrival.at));
+        if self.first_answer.is_none() && facts.choices.iter().any(|choice| choice.answers) {
+            self.first_answer = Some(arrival.at);
+            sink(LiveSample::FirstAnswer(arrival.at));
         }
-        match self.last {
+        match self.last_output {
             Some(last) if last.read == arrival.read => {
-                let is_boundary = first.read == arrival.read || self.answer == Some(last.at);
+                let is_boundary = first.read == arrival.read || self.first_answer == Some(last.at);
                 let is_apart = self.last_piece != self.pieces;
-                self.blurred |= is_boundary && is_apart && arrival.is_blurred();
+                self.blurred |= is_boundary && is_apart && arrival.may_be_earlier();
             }
             Some(last) => {
                 self.chunks += 1;
-                sink(Sample::ChunkGap(arrival.at.saturating_sub(last.at)));
+                sink(LiveSample::ChunkGap(arrival.at.saturating_sub(last.at)));
             }
             None => self.chunks += 1,
         }
-        self.last = Some(arrival.into());
+        self.last_output = Some(arrival.into());
         self.last_piece = self.pieces;
         self.trailed = false;
         for choice in &facts.choices {
@@ -382,30 +387,30 @@ impl Tally {
         };
         if new > 0 {
             self.live_tokens += new;
-            sink(Sample::OutputTokens(new));
+            sink(LiveSample::OutputTokens(new));
         }
     }
 
     /// Adds up the text of one choice; gives how much it was.
-    fn characters(&mut self, choice: &ChoiceFacts, sink: &mut impl FnMut(Sample<'_>)) -> u64 {
+    fn characters(&mut self, choice: &ChoiceFacts, sink: &mut impl FnMut(LiveSample<'_>)) -> u64 {
         let kinds = [
-            (Kind::Answer, choice.answer_chars, &mut self.answer_chars),
-            (Kind::Reasoning, choice.reasoning_chars, &mut self.reasoning_chars),
-            (Kind::Tool, choice.tool_chars, &mut self.tool_chars),
+            (OutputKind::Answer, choice.answer_chars, &mut self.answer_chars),
+            (OutputKind::Reasoning, choice.reasoning_chars, &mut self.reasoning_chars),
+            (OutputKind::Tool, choice.tool_chars, &mut self.tool_chars),
         ];
         let mut all = 0;
         for (kind, chars, sum) in kinds {
             if chars > 0 {
                 *sum += chars;
                 all += chars;
-                sink(Sample::Characters(kind, chars));
+                sink(LiveSample::Characters(kind, chars));
             }
         }
         all
     }
 
     /// Where the choice of this index is kept; `None` when there are too many.
-    fn find_choice(&mut self, index: u32, sink: &mut impl FnMut(Sample<'_>)) -> Option<usize> {
+    fn find_choice(&mut self, index: u32, sink: &mut impl FnMut(LiveSample<'_>)) -> Option<usize> {
         let known = self.choices.iter().position(|choice| choice.index == index);
         if known.is_some() {
             return known;
@@ -416,9 +421,9 @@ impl Tally {
         }
         // Nearly all responses have one, and a vector that grows makes room for four.
         self.choices.reserve_exact(usize::from(self.choices.is_empty()));
-        self.choices.push(Choice {
+        self.choices.push(ChoiceTally {
             index,
-            arrivals: Arrivals::default(),
+            arrivals: ChoiceArrivals::default(),
             token_ids: 0,
             finished: false,
         });
@@ -431,7 +436,7 @@ impl Tally {
         arrival: Arrival,
         said: &ChoiceFacts,
         facts: &Facts,
-        sink: &mut impl FnMut(Sample<'_>),
+        sink: &mut impl FnMut(LiveSample<'_>),
     ) {
         // A count over all choices says nothing about one of several.
         let counted = running(facts).filter(|_| self.choices.len() == 1);
@@ -446,13 +451,13 @@ impl Tally {
         }
     }
 
-    fn finish(&mut self, at: usize, facts: &ChoiceFacts, sink: &mut impl FnMut(Sample<'_>)) {
+    fn finish(&mut self, at: usize, facts: &ChoiceFacts, sink: &mut impl FnMut(LiveSample<'_>)) {
         // Some gateways say it twice.
         if let Some(reason) = &facts.finish
             && let Some(choice) = self.choices.get_mut(at)
             && !std::mem::replace(&mut choice.finished, true)
         {
-            sink(Sample::Finished(reason));
+            sink(LiveSample::Finished(reason));
             let reasons = &mut self.at_end.get_or_insert_default().finish_reasons;
             if reasons.len() < MAX_CHOICES {
                 reasons.push(reason.clone());
@@ -467,7 +472,7 @@ fn running(facts: &Facts) -> Option<u64> {
     of(facts.usage).or(of(facts.engine))
 }
 
-fn token_gap(gap: SharedGap) -> Sample<'static> {
+fn token_gap(gap: SharedGap) -> LiveSample<'static> {
     let SharedGap { gap, shares, basis } = gap;
-    Sample::TokenGap { gap, shares, basis }
+    LiveSample::TokenGap { gap, shares, basis }
 }

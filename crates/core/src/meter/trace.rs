@@ -19,7 +19,7 @@ pub struct Traces {
 
 impl Traces {
     /// A request of this trace arrived. Gives the instant of the trace's first request, if that was another.
-    pub fn arrive(&mut self, trace: u128, at: Duration) -> Option<Duration> {
+    pub fn record_request(&mut self, trace: u128, at: Duration) -> Option<Duration> {
         self.forget(at);
         let first = self.first.get(&trace).copied();
         if first.is_none() {
@@ -53,33 +53,36 @@ mod tests {
     #[test]
     fn later_requests_are_told_when_the_first_came() {
         let mut traces = Traces::default();
-        assert_eq!(traces.arrive(1, at(10)), None);
-        assert_eq!(traces.arrive(2, at(20)), None, "another trace");
-        assert_eq!(traces.arrive(1, at(30)), Some(at(10)));
-        assert_eq!(traces.arrive(1, at(40)), Some(at(10)), "each later one");
-        assert_eq!(traces.arrive(2, at(50)), Some(at(20)));
+        assert_eq!(traces.record_request(1, at(10)), None);
+        assert_eq!(traces.record_request(2, at(20)), None, "another trace");
+        assert_eq!(traces.record_request(1, at(30)), Some(at(10)));
+        assert_eq!(traces.record_request(1, at(40)), Some(at(10)), "each later one");
+        assert_eq!(traces.record_request(2, at(50)), Some(at(20)));
     }
 
     #[test]
     fn a_trace_is_forgotten_ten_minutes_after_it_began() {
         let mut traces = Traces::default();
-        traces.arrive(1, at(0));
-        assert_eq!(traces.arrive(1, AGE), Some(at(0)), "just in time");
-        assert_eq!(traces.arrive(1, AGE + at(1)), None, "it begins anew");
-        assert_eq!(traces.arrive(1, AGE + at(2)), Some(AGE + at(1)));
+        traces.record_request(1, at(0));
+        assert_eq!(traces.record_request(1, AGE), Some(at(0)), "just in time");
+        assert_eq!(traces.record_request(1, AGE + at(1)), None, "it begins anew");
+        assert_eq!(traces.record_request(1, AGE + at(2)), Some(AGE + at(1)));
     }
 
     #[test]
     fn the_oldest_make_room() {
         let mut traces = Traces::default();
         for trace in 0..100_000_u128 {
-            traces.arrive(trace, at(trace as u64 / 1000));
+            traces.record_request(trace, at(trace as u64 / 1000));
             assert!(traces.first.len() <= MOST);
             assert_eq!(traces.first.len(), traces.order.len());
         }
         let oldest = 100_000 - MOST as u128;
-        assert_eq!(traces.arrive(oldest + 1, at(200)), Some(at((oldest as u64 + 1) / 1000)));
-        assert_eq!(traces.arrive(oldest - 1, at(200)), None);
+        assert_eq!(
+            traces.record_request(oldest + 1, at(200)),
+            Some(at((oldest as u64 + 1) / 1000))
+        );
+        assert_eq!(traces.record_request(oldest - 1, at(200)), None);
         // The map has a byte for each place, and leaves one of eight free.
         let places = traces.first.capacity() * 8 / 7;
         let map = places * (size_of::<(u128, Duration)>() + 1);

@@ -1,6 +1,6 @@
 //! A time in which the server, or a model of it, was not ready.
 
-use super::Reason;
+use super::ColdReason;
 use std::time::Duration;
 
 /// How long a port that has opened is not yet taken for a server that is ready, where nothing but the port
@@ -11,9 +11,9 @@ pub(super) const UNASKED: Duration = Duration::from_secs(600);
 
 /// A time in which the server was not ready.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Episode {
+pub(super) struct UnreadyPeriod {
     pub began: Duration,
-    pub reason: Reason,
+    pub reason: ColdReason,
     /// When it last said that it loads.
     pub loading: Option<Duration>,
     /// It lasts too long to be a cold start, and that was told.
@@ -24,14 +24,14 @@ pub(super) struct Episode {
     pub in_use: bool,
 }
 
-impl Episode {
-    pub fn new(began: Duration, reason: Reason) -> Self {
+impl UnreadyPeriod {
+    pub fn new(began: Duration, reason: ColdReason) -> Self {
         Self { began, reason, loading: None, outage: false, unasked: false, in_use: false }
     }
 
     /// Whether nobody wants to know of it, if nobody asked since `demand`.
     pub fn is_unasked(&self, demand: Duration, now: Duration) -> bool {
-        (self.reason == Reason::Boot || self.outage) && now.saturating_sub(demand) > UNASKED
+        (self.reason == ColdReason::Boot || self.outage) && now.saturating_sub(demand) > UNASKED
     }
 }
 

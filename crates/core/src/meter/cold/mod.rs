@@ -1,6 +1,6 @@
 //! Finds cold starts: when the server, or a model of it, was not ready for those who asked.
 //!
-//! [`ColdStarts`] is the detector of one upstream. It is told what happens to inference requests and what
+//! [`ColdStartDetector`] is the detector of one upstream. It is told what happens to inference requests and what
 //! probes find, each with its instant, and tells each cold start once, when it ends:
 //!
 //! - [`server`]: nobody accepted connections. A demand that failed only raises a suspicion; a probe confirms
@@ -17,13 +17,13 @@ mod restart;
 mod server;
 mod tail;
 
-pub use restart::Page;
-pub use server::{Ladder, Probe};
+pub use restart::ProcessTimes;
+pub use server::{BootTimes, ProbeResult};
 
-use super::queue::Expected;
-use model::{Model, Waited};
-use restart::Restarts;
-use server::{InFlight, Server};
+use super::queue::ExpectedTtft;
+use model::{ModelTracker, WaitPeriod};
+use restart::RestartDetector;
+use server::{InFlightHints, ServerTracker};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ const MAX_NAME: usize = 128;
 
 /// What can be configured.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ColdConfig {
+pub struct ColdStartConfig {
     /// After so long without a request in flight, the next one may find a model that was unloaded.
     pub idle: Duration,
     /// A server that stays away for longer has an outage, which is no cold start.
@@ -43,12 +43,12 @@ pub struct ColdConfig {
     /// Probes ask a path of the server's that says whether it is ready; else they only connect.
     pub has_health: bool,
     /// The server's own page of metrics is asked for.
-    pub has_page: bool,
+    pub has_metrics_page: bool,
 }
 
 /// Why a start was cold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum ColdReason {
     /// Not ready since our own start beside it.
     Boot,
     /// It was ready, and what it was at broke just before it refused connections; or its own page of metrics tells
@@ -64,7 +64,7 @@ pub enum Reason {
     Idle,
 }
 
-impl Reason {
+impl ColdReason {
     /// Every reason.
     pub const ALL: [Self; 6] = [
         Self::Boot,
@@ -91,7 +91,7 @@ impl Reason {
 /// A cold start that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColdStart {
-    pub reason: Reason,
+    pub reason: ColdReason,
     /// The model whose output ended it; `None` if it ended without any.
     pub model: Option<String>,
     /// `None` if nobody met it: a restart of which only the server's page tells.
@@ -101,23 +101,23 @@ pub struct ColdStart {
 
 impl ColdStart {
     /// How long it took, if that is known.
-    pub fn length(&self) -> Option<Duration> {
+    pub fn duration(&self) -> Option<Duration> {
         self.began.map(|began| self.ended.saturating_sub(began))
     }
 }
 
 /// When the last cold start was, for those who waited on it too.
 #[derive(Debug, Clone, Copy)]
-struct Past {
-    reason: Reason,
+struct LastColdStart {
+    reason: ColdReason,
     /// When the server was last known not to be ready: who came later may have met it ready.
     unready: Duration,
     ended: Duration,
 }
 
-impl Past {
+impl LastColdStart {
     /// The reason, if a request that came at `asked` and had output at `first` was waiting when it ended.
-    fn held_up(self, asked: Duration, first: Duration) -> Option<Reason> {
+    fn held_up(self, asked: Duration, first: Duration) -> Option<ColdReason> {
         let Self { reason, unready, ended } = self;
         (asked <= unready && asked < ended && first >= ended).then_some(reason)
     }
@@ -125,7 +125,7 @@ impl Past {
 
 /// An inference request in flight, as the detector knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct RequestId {
     id: u64,
     /// `t_req`.
     at: Duration,
@@ -135,7 +135,7 @@ pub struct Ask {
 
 /// The first output of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Output<'a> {
+pub struct FirstOutput<'a> {
     pub at: Duration,
     /// The model asked for; empty if none was named.
     pub model: &'a str,
@@ -144,15 +144,15 @@ pub struct Output<'a> {
     /// Of the request's body.
     pub bytes: u64,
     /// `None` if there is no baseline, or the response is no stream.
-    pub expected: Option<Expected>,
-    /// The end of the response may tell how long its model was loaded: [`ColdStarts::told`] comes then, and
+    pub expected: Option<ExpectedTtft>,
+    /// The end of the response may tell how long its model was loaded: [`ColdStartDetector::told`] comes then, and
     /// what the first output alone shows is not judged before.
     pub tells_load: bool,
 }
 
 /// What the end of a response tells of its time in the server, in seconds.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Told {
+pub struct ReportedTimes {
     /// How long its model was loaded.
     pub load: Option<f64>,
     /// How long its prompt was worked on.
@@ -161,23 +161,23 @@ pub struct Told {
 
 /// What one call has shown.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// Only the [end](ColdStarts::told) of the response shows whether the request was held up.
-    pub later: bool,
+pub struct ColdVerdict {
+    /// Only the [end](ColdStartDetector::told) of the response shows whether the request was held up.
+    pub needs_end: bool,
     /// Why the request was held up by a cold start, if it was.
-    pub cold: Option<Reason>,
+    pub reason: Option<ColdReason>,
     /// The cold start that has ended.
     pub ended: Option<ColdStart>,
 }
 
 /// The detector of one upstream. Instants are told in about the order in which they were.
 #[derive(Debug)]
-pub struct ColdStarts {
-    config: ColdConfig,
-    server: Server,
+pub struct ColdStartDetector {
+    config: ColdStartConfig,
+    server: ServerTracker,
     /// `None` where its page is not asked for.
-    restarts: Option<Restarts>,
-    models: BTreeMap<String, Model>,
+    restarts: Option<RestartDetector>,
+    models: BTreeMap<String, ModelTracker>,
     in_flight: usize,
     /// Those of them that have no output, and the `t_req` of each.
     waiting: BTreeMap<u64, Duration>,
@@ -186,17 +186,17 @@ pub struct ColdStarts {
     ids: u64,
 }
 
-impl ColdStarts {
+impl ColdStartDetector {
     /// A detector that starts now, and wants a [probe](Self::probe_due) at once.
-    pub fn new(config: ColdConfig, now: Duration) -> Self {
-        let server = Server::new(config, now);
-        let restarts = config.has_page.then(|| Restarts::new(config.idle));
+    pub fn new(config: ColdStartConfig, now: Duration) -> Self {
+        let server = ServerTracker::new(config, now);
+        let restarts = config.has_metrics_page.then(|| RestartDetector::new(config.idle));
         let (models, waiting) = (BTreeMap::new(), BTreeMap::new());
         Self { config, server, restarts, models, in_flight: 0, waiting, left: now, ids: 0 }
     }
 
     /// An inference request arrived; `at` is its `t_req`.
-    pub fn arrived(&mut self, at: Duration) -> Ask {
+    pub fn on_request(&mut self, at: Duration) -> RequestId {
         let is_idle = self.in_flight == 0;
         let idle = is_idle.then(|| at.saturating_sub(self.left));
         self.server.arrived(at, is_idle);
@@ -208,31 +208,31 @@ impl ColdStarts {
         self.ids += 1;
         self.in_flight += 1;
         self.waiting.insert(self.ids, at);
-        Ask { id: self.ids, at, idle }
+        RequestId { id: self.ids, at, idle }
     }
 
     /// A request got no connection: refused, or not in time. Only a probe shows what that means.
-    pub fn unreachable(&mut self, ask: Ask, at: Duration) {
+    pub fn on_connect_failure(&mut self, ask: RequestId, at: Duration) {
         let in_use = ask.idle.is_none_or(|idle| idle < self.config.idle);
         self.server.suspect(ask.at, at, false, in_use);
     }
 
     /// What the server was at broke off: a request that it had taken, or its response.
-    pub fn broke(&mut self, at: Duration) {
+    pub fn on_broken_connection(&mut self, at: Duration) {
         // Not since `t_req`: until now the server was there, and may have worked on it for long.
         self.server.suspect(at, at, true, true);
     }
 
     /// The server said of a request that its model loads.
-    pub fn loading(&mut self, ask: Ask, at: Duration, model: &str) {
+    pub fn on_model_loading(&mut self, ask: RequestId, at: Duration, model: &str) {
         if !self.server.loading(ask.at, at) {
             self.model(model, at).loading(ask.at, at);
         }
     }
 
     /// The first output of a request; of one that is no stream, the first byte of its body.
-    pub fn output(&mut self, ask: Ask, output: &Output<'_>) -> Verdict {
-        let Output { at, model: name, .. } = *output;
+    pub fn on_first_output(&mut self, ask: RequestId, output: &FirstOutput<'_>) -> ColdVerdict {
+        let FirstOutput { at, model: name, .. } = *output;
         let in_flight = self.in_flight();
         self.waiting.remove(&ask.id);
         let server = self.server.output(ask.at, at, in_flight);
@@ -252,45 +252,50 @@ impl ColdStarts {
         }
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
         let ended = self.settled(ended.or(slow).map(named));
-        Verdict { later, cold, ended }
+        ColdVerdict { needs_end: later, reason: cold, ended }
     }
 
     /// The end of a request that had output, and what it tells. `cold` is what is known of the request so
-    /// far; it is judged now if it was to be judged [later](Verdict::later).
-    pub fn told(
+    /// far; it is judged now if it was to be judged [later](ColdVerdict::later).
+    pub fn on_response_end(
         &mut self,
-        ask: Ask,
-        output: &Output<'_>,
-        told: Told,
-        cold: Option<Reason>,
-    ) -> Verdict {
-        let Told { load, prefill } = told;
-        let Output { at, model: name, .. } = *output;
+        ask: RequestId,
+        output: &FirstOutput<'_>,
+        told: ReportedTimes,
+        cold: Option<ColdReason>,
+    ) -> ColdVerdict {
+        let ReportedTimes { load, prefill } = told;
+        let FirstOutput { at, model: name, .. } = *output;
         let (past, idle) = (self.server.past(), self.config.idle);
         let Some(model) = self.models.get_mut(key(name)) else {
             // Others took its place.
-            return Verdict { cold, ..Verdict::default() };
+            return ColdVerdict { reason: cold, ..ColdVerdict::default() };
         };
         if prefill.is_some() {
             model.tells_prefill();
         }
         if !model.is_judged_later(ask) {
-            return Verdict { cold, ..Verdict::default() };
+            return ColdVerdict { reason: cold, ..ColdVerdict::default() };
         }
         let held_up = || past.and_then(|past| past.held_up(ask.at, at));
         let cold = cold.or_else(held_up).or_else(|| model.held_up(ask.at, at));
         let verdict = match load {
-            Some(load) => model.told(Waited { asked: ask.at, first: at }, load, cold),
+            Some(load) => model.told(WaitPeriod { asked: ask.at, first: at }, load, cold),
             None if cold.is_none() => model.judge(ask, output, idle, prefill).unzip(),
             None => (cold, None),
         };
         let (cold, ended) = verdict;
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
-        Verdict { later: false, cold, ended: self.settled(ended.map(named)) }
+        ColdVerdict { needs_end: false, reason: cold, ended: self.settled(ended.map(named)) }
     }
 
     /// A request left. `model` is as its output had it.
-    pub fn left(&mut self, ask: Ask, model: &str, at: Duration) -> Option<ColdStart> {
+    pub fn on_request_end(
+        &mut self,
+        ask: RequestId,
+        model: &str,
+        at: Duration,
+    ) -> Option<ColdStart> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.waiting.remove(&ask.id);
         self.left = self.left.max(at);
@@ -302,26 +307,31 @@ impl ColdStarts {
     }
 
     /// A probe that began at `asked` has found this.
-    pub fn probed(&mut self, asked: Duration, at: Duration, found: Probe) -> Option<ColdStart> {
+    pub fn on_probe_result(
+        &mut self,
+        asked: Duration,
+        at: Duration,
+        found: ProbeResult,
+    ) -> Option<ColdStart> {
         let was_loading = self.server.suspects_loading();
         let in_flight = self.in_flight();
         let ended = self.server.probed(asked, at, found, in_flight);
         if was_loading && !self.server.is_up() {
             // It is the server that loads, and not one of its models.
-            self.models.values_mut().for_each(Model::forget_loading);
+            self.models.values_mut().for_each(ModelTracker::forget_loading);
         }
         self.settled(ended)
     }
 
     /// A page of the server's metrics that was asked for at `asked` has come back, with what it tells of its
     /// process, or did not come or tells nothing.
-    pub fn paged(
+    pub fn on_process_times(
         &mut self,
         asked: Duration,
         at: Duration,
-        page: Option<Page>,
+        page: Option<ProcessTimes>,
     ) -> Option<ColdStart> {
-        let is_met = !self.server.is_ready() || self.models.values().any(Model::is_loading);
+        let is_met = !self.server.is_ready() || self.models.values().any(ModelTracker::is_loading);
         let restarts = self.restarts.as_mut()?;
         if let Some(until) = self.server.away_until() {
             restarts.met(until);
@@ -330,14 +340,14 @@ impl ColdStarts {
     }
 
     /// When the next page of the server's metrics is due; `None` while none is wanted.
-    pub fn page_due(&self) -> Option<Duration> {
+    pub fn metrics_page_due(&self) -> Option<Duration> {
         let restarts = self.restarts.as_ref().filter(|_| self.is_up() == Some(true))?;
         restarts.due(if self.in_flight > 0 { Duration::MAX } else { self.left })
     }
 
     /// Several processes have written pages in turns: they tell nothing, and none is asked for any more.
-    pub fn sees_several(&self) -> bool {
-        self.restarts.as_ref().is_some_and(Restarts::sees_several)
+    pub fn has_several_processes(&self) -> bool {
+        self.restarts.as_ref().is_some_and(RestartDetector::sees_several)
     }
 
     /// A cold start that has ended, once it is known what it was.
@@ -375,25 +385,25 @@ impl ColdStarts {
     }
 
     /// How far the server came since our own start.
-    pub fn ladder(&self) -> Ladder {
+    pub fn boot_times(&self) -> BootTimes {
         self.server.ladder()
     }
 
     /// What the requests in flight tell of a server that is away; nothing of one that is there.
-    fn in_flight(&self) -> InFlight {
+    fn in_flight(&self) -> InFlightHints {
         if self.server.is_up() {
-            return InFlight::default();
+            return InFlightHints::default();
         }
         let unready = self.server.unready();
         let asks = || self.waiting.values().copied();
-        InFlight {
+        InFlightHints {
             waits: asks().any(|asked| asked <= unready),
             accepted: asks().filter(|asked| *asked > unready).min(),
         }
     }
 
     /// What is known of a model.
-    fn model(&mut self, name: &str, now: Duration) -> &mut Model {
+    fn model(&mut self, name: &str, now: Duration) -> &mut ModelTracker {
         let name = key(name);
         if self.models.len() >= MAX_MODELS && !self.models.contains_key(name) {
             let oldest = self.models.iter().min_by_key(|(_, model)| model.used);

@@ -1,8 +1,8 @@
 //! Whether a model of a server that is there was loaded.
 
 use super::episode::{end_as_asked, is_forgotten};
-use super::tail::{LEAST, Residuals};
-use super::{Ask, ColdStart, Output, Past, Reason};
+use super::tail::{LEAST, TtftResiduals};
+use super::{ColdReason, ColdStart, FirstOutput, LastColdStart, RequestId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -27,47 +27,47 @@ const PREFILL_PART: f64 = 0.5;
 
 /// What is known of a model.
 #[derive(Debug, Default)]
-pub(super) struct Model {
+pub(super) struct ModelTracker {
     /// When it was asked for last.
     pub used: Duration,
     /// It said that it loads, and had no output since.
-    loading: Option<Loading>,
+    loading: Option<LoadingPeriod>,
     /// Of requests that met it loaded, in seconds.
     loads: VecDeque<f64>,
     /// Of requests that met it loaded and the server idle: those after idleness are of their kind.
-    residuals: Residuals,
+    residuals: TtftResiduals,
     /// The ends of its responses tell how long the prompt was worked on.
     tells_prefill: bool,
-    past: Option<Past>,
+    past: Option<LastColdStart>,
     /// Requests in flight that have output.
-    open: Vec<Open>,
+    open: Vec<OpenRequest>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenRequest {
     id: u64,
-    waited: Waited,
+    waited: WaitPeriod,
     /// It is judged by what its end tells.
     later: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Loading {
+struct LoadingPeriod {
     began: Duration,
     last: Duration,
 }
 
 /// From when to when a request waited for its first output.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waited {
+pub(super) struct WaitPeriod {
     pub asked: Duration,
     pub first: Duration,
 }
 
-impl Model {
+impl ModelTracker {
     /// It said of a request that came at `asked` that it loads.
     pub fn loading(&mut self, asked: Duration, at: Duration) {
-        let loading = self.loading.get_or_insert(Loading { began: asked, last: at });
+        let loading = self.loading.get_or_insert(LoadingPeriod { began: asked, last: at });
         loading.began = loading.began.min(asked);
         loading.last = loading.last.max(at);
     }
@@ -82,31 +82,31 @@ impl Model {
     }
 
     /// A request has output. Ends a time of loading.
-    pub fn output(&mut self, ask: Ask, at: Duration) -> Option<ColdStart> {
-        self.open.push(Open {
+    pub fn output(&mut self, ask: RequestId, at: Duration) -> Option<ColdStart> {
+        self.open.push(OpenRequest {
             id: ask.id,
-            waited: Waited { asked: ask.at, first: at },
+            waited: WaitPeriod { asked: ask.at, first: at },
             later: false,
         });
         // What was under way before may still go on.
-        let is_over = |loading: &mut Loading| ask.at >= loading.began && at >= loading.last;
-        let Loading { began, last } = self.loading.take_if(is_over)?;
+        let is_over = |loading: &mut LoadingPeriod| ask.at >= loading.began && at >= loading.last;
+        let LoadingPeriod { began, last } = self.loading.take_if(is_over)?;
         Some(self.loaded(began, last, end_as_asked(began, last, ask.at, at)))
     }
 
     /// A request left.
-    pub fn left(&mut self, ask: Ask) {
+    pub fn left(&mut self, ask: RequestId) {
         self.open.retain(|open| open.id != ask.id);
     }
 
     /// The end of this request, which has output, shows whether it was held up.
-    pub fn judged_later(&mut self, ask: Ask) {
+    pub fn judged_later(&mut self, ask: RequestId) {
         if let Some(open) = self.open.iter_mut().find(|open| open.id == ask.id) {
             open.later = true;
         }
     }
 
-    pub fn is_judged_later(&self, ask: Ask) -> bool {
+    pub fn is_judged_later(&self, ask: RequestId) -> bool {
         self.open.iter().any(|open| open.id == ask.id && open.later)
     }
 
@@ -116,45 +116,51 @@ impl Model {
 
     /// Whether this request, or one that it waited with, seems to have met its model unloaded, and its end
     /// will tell whether it was only its prompt that took so long.
-    pub fn wants_prefill(&self, ask: Ask, output: &Output<'_>, cold_idle: Duration) -> bool {
+    pub fn wants_prefill(
+        &self,
+        ask: RequestId,
+        output: &FirstOutput<'_>,
+        cold_idle: Duration,
+    ) -> bool {
         let waited_with =
-            |open: &Open| open.id != ask.id && open.later && ask.at < open.waited.first;
+            |open: &OpenRequest| open.id != ask.id && open.later && ask.at < open.waited.first;
         let is_slow = || self.slowness(ask, output, cold_idle).is_some_and(|slow| slow.is_cold);
         self.tells_prefill && (is_slow() || self.open.iter().any(waited_with))
     }
 
     /// A cold start of this model has ended.
-    fn end(&mut self, reason: Reason, began: Duration, ended: Duration) -> ColdStart {
-        self.past = Some(Past { reason, unready: ended, ended });
+    fn end(&mut self, reason: ColdReason, began: Duration, ended: Duration) -> ColdStart {
+        self.past = Some(LastColdStart { reason, unready: ended, ended });
         ColdStart { reason, model: None, began: Some(began), ended }
     }
 
     /// A time of loading has ended, of which the server told last at `last`.
     fn loaded(&mut self, began: Duration, last: Duration, ended: Duration) -> ColdStart {
-        let reason = Reason::Loading;
-        self.past = Some(Past { reason, unready: last, ended });
+        let reason = ColdReason::Loading;
+        self.past = Some(LastColdStart { reason, unready: last, ended });
         ColdStart { reason, model: None, began: Some(began), ended }
     }
 
     /// The reason, if the last cold start held up this request.
-    pub fn held_up(&self, asked: Duration, first: Duration) -> Option<Reason> {
+    pub fn held_up(&self, asked: Duration, first: Duration) -> Option<ColdReason> {
         self.past.and_then(|past| past.held_up(asked, first))
     }
 
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
-        let forgotten = |loading: &mut Loading| is_forgotten(loading.began, loading.last, now);
-        let Loading { began, last } = self.loading.take_if(forgotten)?;
+        let forgotten =
+            |loading: &mut LoadingPeriod| is_forgotten(loading.began, loading.last, now);
+        let LoadingPeriod { began, last } = self.loading.take_if(forgotten)?;
         Some(self.loaded(began, last, last))
     }
 
     /// The server told how many seconds it loaded for a request. `cold` is what held it up already.
     pub fn told(
         &mut self,
-        waited: Waited,
+        waited: WaitPeriod,
         load: f64,
-        cold: Option<Reason>,
-    ) -> (Option<Reason>, Option<ColdStart>) {
-        let Waited { asked, first } = waited;
+        cold: Option<ColdReason>,
+    ) -> (Option<ColdReason>, Option<ColdStart>) {
+        let WaitPeriod { asked, first } = waited;
         let Ok(length) = Duration::try_from_secs_f64(load) else { return (cold, None) };
         if cold.is_some() || length > first.saturating_sub(asked) + SLACK {
             return (cold, None);
@@ -176,13 +182,13 @@ impl Model {
         // Who waited at its end waited on the same load; the first output after it ended it.
         let loaded = asked + length;
         let (mut began, mut ended) = (asked, first);
-        for Open { waited: other, .. } in &self.open {
+        for OpenRequest { waited: other, .. } in &self.open {
             if other.asked < loaded && other.first >= loaded {
                 began = began.min(other.asked);
                 ended = ended.min(other.first);
             }
         }
-        let reason = Reason::ReportedLoad;
+        let reason = ColdReason::ReportedLoad;
         (Some(reason), Some(self.end(reason, began, ended)))
     }
 
@@ -197,11 +203,11 @@ impl Model {
     /// model must have been unloaded. `prefill` is what its end tells of its prompt, in seconds.
     pub fn judge(
         &mut self,
-        ask: Ask,
-        output: &Output<'_>,
+        ask: RequestId,
+        output: &FirstOutput<'_>,
         cold_idle: Duration,
         prefill: Option<f64>,
-    ) -> Option<(Reason, ColdStart)> {
+    ) -> Option<(ColdReason, ColdStart)> {
         let Slowness { ttft, residual, is_cold } = self.slowness(ask, output, cold_idle)?;
         if !is_cold {
             self.residuals.push(residual);
@@ -214,11 +220,16 @@ impl Model {
         if prefill.is_none() {
             self.residuals.push_cold(residual);
         }
-        Some((Reason::Idle, self.end(Reason::Idle, ask.at, output.at)))
+        Some((ColdReason::Idle, self.end(ColdReason::Idle, ask.at, output.at)))
     }
 
     /// How slow a request was that met the server idle; `None` if there is no measure of it.
-    fn slowness(&self, ask: Ask, output: &Output<'_>, cold_idle: Duration) -> Option<Slowness> {
+    fn slowness(
+        &self,
+        ask: RequestId,
+        output: &FirstOutput<'_>,
+        cold_idle: Duration,
+    ) -> Option<Slowness> {
         let (idle, expected) = (ask.idle?, output.expected?);
         let mut warm = expected.ttft.as_secs_f64();
         // Attention is quadratic in the prompt, where the baseline has not been yet.

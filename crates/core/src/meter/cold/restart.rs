@@ -6,9 +6,9 @@
 //! another.
 //!
 //! That a process is new does not tell why: a server that scaled to zero and came back has a new one too. What
-//! nobody asked of for [as long as such a server waits](super::ColdConfig::idle) is not taken for a restart.
+//! nobody asked of for [as long as such a server waits](super::ColdStartConfig::idle) is not taken for a restart.
 
-use super::{ColdStart, Reason};
+use super::{ColdReason, ColdStart};
 use std::time::Duration;
 
 /// The pause between two pages, at most.
@@ -19,7 +19,7 @@ const ROUNDING: f64 = 3.0;
 
 /// What a page tells of the process that wrote it, in seconds of its own wall clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Page {
+pub struct ProcessTimes {
     /// When the process started.
     pub started: f64,
     /// When it wrote the page.
@@ -28,7 +28,7 @@ pub struct Page {
 
 /// What pages have told.
 #[derive(Debug)]
-pub(super) struct Restarts {
+pub(super) struct RestartDetector {
     period: Duration,
     /// When the last page was asked for.
     asked: Option<Duration>,
@@ -46,7 +46,7 @@ pub(super) struct Restarts {
     several: bool,
 }
 
-impl Restarts {
+impl RestartDetector {
     /// `idle`: after so long without a request a server may scale to zero.
     pub fn new(idle: Duration) -> Self {
         Self {
@@ -85,11 +85,11 @@ impl Restarts {
     /// it began while others were served, so that nothing scaled to zero.
     pub fn ended(&mut self, start: ColdStart, in_use: bool) -> Option<ColdStart> {
         self.met(start.ended);
-        let is_doubtful = start.reason == Reason::Unreachable && in_use;
+        let is_doubtful = start.reason == ColdReason::Unreachable && in_use;
         if !is_doubtful || self.known.is_none() || self.several {
             Some(start)
         } else if self.renewed >= start.began {
-            Some(ColdStart { reason: Reason::Restarted, ..start })
+            Some(ColdStart { reason: ColdReason::Restarted, ..start })
         } else {
             self.held.replace(start)
         }
@@ -101,7 +101,7 @@ impl Restarts {
         &mut self,
         asked: Duration,
         at: Duration,
-        page: Option<Page>,
+        page: Option<ProcessTimes>,
         is_met: bool,
     ) -> Option<ColdStart> {
         self.asked = Some(asked);
@@ -114,16 +114,17 @@ impl Restarts {
         // Of a page that went out before the end nothing follows for what was held then.
         let is_last = is_new || self.several;
         if let Some(held) = self.held.take_if(|held| is_last || asked >= held.ended) {
-            let reason = if is_new { Reason::Restarted } else { held.reason };
+            let reason = if is_new { ColdReason::Restarted } else { held.reason };
             return Some(ColdStart { reason, ..held });
         }
         let is_met = is_met || self.met >= before.map(|(_, last)| last);
         // Nobody can tell how long it took: between two pages nobody asked in vain.
-        let unmet = ColdStart { reason: Reason::Restarted, model: None, began: None, ended: at };
+        let unmet =
+            ColdStart { reason: ColdReason::Restarted, model: None, began: None, ended: at };
         (is_new && !is_met && !was_idle).then_some(unmet)
     }
 
-    fn is_new(&mut self, asked: Duration, at: Duration, page: Page) -> bool {
+    fn is_new(&mut self, asked: Duration, at: Duration, page: ProcessTimes) -> bool {
         let Some((started, last)) = self.known.replace((page.started, asked)) else { return false };
         if (page.started - started).abs() <= ROUNDING {
             return false;

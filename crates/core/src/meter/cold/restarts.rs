@@ -1,13 +1,13 @@
 //! Situations in which the server's own page of metrics is asked for: each restart is found once, whoever met it.
 
 use super::situations::{crowd, each_seed, one_by_one};
-use super::world::{Clock, JOB, Job, Rng, Up, World, secs};
+use super::world::{JOB, Rng, ScriptedRequest, ServerClock, SimulatedState, SimulatedWorld, secs};
 use super::*;
 
 /// A server that is up, whose page tells.
-fn world(rng: &mut Rng, has_health: bool) -> World {
-    let clock = Clock::new(rng);
-    World::with_pages(Up::Ready, has_health, Some(clock))
+fn world(rng: &mut Rng, has_health: bool) -> SimulatedWorld {
+    let clock = ServerClock::new(rng);
+    SimulatedWorld::with_pages(SimulatedState::Ready, has_health, Some(clock))
 }
 
 #[test]
@@ -19,8 +19,8 @@ fn a_restart_that_nobody_met() {
             // Between a request that is over and the next.
             let from = 5.0 + 10.0 * rng.between(3.0, 9.0).floor();
             let (down, up) = (from + rng.between(4.0, 6.0), from + rng.between(6.5, 9.5));
-            world.become_(down, Up::Down, false);
-            world.become_(up, Up::Ready, false);
+            world.become_(down, SimulatedState::Down, false);
+            world.become_(up, SimulatedState::Ready, false);
             world.run(down);
             assert_eq!(world.unmet(), 0);
             world.run(up + 30.0);
@@ -39,7 +39,7 @@ fn a_restart_that_is_over_before_any_probe() {
         let mut world = world(rng, false);
         crowd(&mut world, rng, 1.0, 100.0, JOB);
         let at = rng.between(20.0, 80.0);
-        world.ask(at - 0.2, Job { again: Some(0.5), ..JOB });
+        world.ask(at - 0.2, ScriptedRequest { again: Some(0.5), ..JOB });
         world.renew(at);
         world.break_one(at);
         world.run(200.0);
@@ -57,13 +57,13 @@ fn a_restart_that_lets_streams_finish_is_told_by_the_page() {
                 world.clock.as_mut().unwrap().tells = tells;
                 let (stop, away) = (rng.between(10.0, 30.0), rng.between(5.0, 100.0));
                 crowd(&mut world, rng, 1.0, stop + away + 60.0, JOB);
-                world.ask(stop - 0.1, Job { ttft: 4.0, ..JOB });
-                world.become_(stop, Up::Down, false);
-                world.become_(stop + away, Up::Ready, false);
+                world.ask(stop - 0.1, ScriptedRequest { ttft: 4.0, ..JOB });
+                world.become_(stop, SimulatedState::Down, false);
+                world.become_(stop + away, SimulatedState::Ready, false);
                 world.run(stop + away + 100.0);
                 let began = world.refused.iter().copied().min().unwrap();
                 // A page that does not tell changes nothing.
-                let reason = if tells { Reason::Restarted } else { Reason::Unreachable };
+                let reason = if tells { ColdReason::Restarted } else { ColdReason::Unreachable };
                 world.assert_found(seed, &[(reason, began, secs(stop + away))]);
                 assert_eq!(world.unmet(), 0, "{seed}: once");
             }
@@ -78,11 +78,11 @@ fn a_restart_under_load_is_counted_once() {
         let (crash, away) = (rng.between(10.0, 30.0), rng.between(1.0, 200.0));
         let ready = crash + away;
         crowd(&mut world, rng, 1.0, ready + 60.0, JOB);
-        world.ask(crash - 0.2, Job { again: Some(0.5), ..JOB });
-        world.become_(crash, Up::Down, true);
-        world.become_(ready, Up::Ready, false);
+        world.ask(crash - 0.2, ScriptedRequest { again: Some(0.5), ..JOB });
+        world.become_(crash, SimulatedState::Down, true);
+        world.become_(ready, SimulatedState::Ready, false);
         world.run(ready + 100.0);
-        world.assert_found(seed, &[(Reason::Restarted, secs(crash), secs(ready))]);
+        world.assert_found(seed, &[(ColdReason::Restarted, secs(crash), secs(ready))]);
         assert_eq!(world.unmet(), 0, "{seed}");
     });
 }
@@ -97,15 +97,15 @@ fn scaled_to_zero_and_back_is_no_restart_and_no_page_prevents_it() {
             world.run(100.0);
             let pages = world.pages;
             assert!((3..=6).contains(&pages), "{seed}: {pages}");
-            world.become_(200.0, Up::Down, false);
+            world.become_(200.0, SimulatedState::Down, false);
             let asked = 200.0 + idle;
-            world.ask(asked, Job { again, ..JOB });
-            world.become_(asked + away, Up::Ready, false);
+            world.ask(asked, ScriptedRequest { again, ..JOB });
+            world.become_(asked + away, SimulatedState::Ready, false);
             world.run(asked - 1.0);
             assert_eq!(world.pages, pages, "{seed}: an idle server is not asked");
             world.ask(asked + away + 100.0, JOB);
             world.run(asked + away + 200.0);
-            let truth = [(Reason::Unreachable, secs(asked), secs(asked + away))];
+            let truth = [(ColdReason::Unreachable, secs(asked), secs(asked + away))];
             world.assert_found(seed, &truth);
             assert_eq!(world.unmet(), 0, "{seed}");
         }
@@ -118,10 +118,10 @@ fn an_activator_that_holds_requests_is_no_restart() {
         let mut world = world(rng, false);
         crowd(&mut world, rng, 1.0, 50.0, JOB);
         let asked = rng.between(120.0, 1000.0);
-        world.become_(asked - 0.2, Up::Holding, false);
+        world.become_(asked - 0.2, SimulatedState::Holding, false);
         world.renew(asked - 0.1);
         world.ask(asked, JOB);
-        world.become_(asked + 20.0, Up::Ready, false);
+        world.become_(asked + 20.0, SimulatedState::Ready, false);
         crowd(&mut world, rng, asked + 30.0, asked + 90.0, JOB);
         world.run(asked + 200.0);
         world.assert_found(seed, &[]);
@@ -134,18 +134,18 @@ fn an_outage_or_a_boot_is_no_restart() {
     each_seed(|rng, seed| {
         let mut out = world(rng, false);
         crowd(&mut out, rng, 1.0, 9.0, JOB);
-        out.become_(10.0, Up::Down, true);
-        out.ask(11.0, Job { again: Some(5.0), ..JOB });
-        out.become_(4000.0, Up::Ready, false);
+        out.become_(10.0, SimulatedState::Down, true);
+        out.ask(11.0, ScriptedRequest { again: Some(5.0), ..JOB });
+        out.become_(4000.0, SimulatedState::Ready, false);
         out.run(5000.0);
         out.assert_found(seed, &[]);
         assert_eq!(out.unmet(), 0, "{seed}");
-        let clock = Clock::new(rng);
-        let mut boot = World::with_pages(Up::Down, false, Some(clock));
+        let clock = ServerClock::new(rng);
+        let mut boot = SimulatedWorld::with_pages(SimulatedState::Down, false, Some(clock));
         crowd(&mut boot, rng, 1.0, 100.0, JOB);
-        boot.become_(20.0, Up::Ready, false);
+        boot.become_(20.0, SimulatedState::Ready, false);
         boot.run(200.0);
-        boot.assert_found(seed, &[(Reason::Boot, secs(0.0), secs(20.0))]);
+        boot.assert_found(seed, &[(ColdReason::Boot, secs(0.0), secs(20.0))]);
         assert_eq!(boot.unmet(), 0, "{seed}");
     });
 }
@@ -157,15 +157,15 @@ fn several_servers_at_one_address_tell_nothing() {
         world.clock.as_mut().unwrap().other = Some(rng.between(60.0, 1e5));
         crowd(&mut world, rng, 1.0, 300.0, JOB);
         world.run(400.0);
-        assert_eq!((world.unmet(), world.cold.sees_several()), (0, true), "{seed}");
+        assert_eq!((world.unmet(), world.cold.has_several_processes()), (0, true), "{seed}");
         assert_eq!(world.pages, 2, "{seed}: none is asked for any more");
         // What is met is found as without pages.
         crowd(&mut world, rng, 401.0, 500.0, JOB);
-        world.become_(430.0, Up::Down, false);
-        world.become_(450.0, Up::Ready, false);
+        world.become_(430.0, SimulatedState::Down, false);
+        world.become_(450.0, SimulatedState::Ready, false);
         world.run(600.0);
         let began = world.refused.iter().copied().min().unwrap();
-        world.assert_found(seed, &[(Reason::Unreachable, began, secs(450.0))]);
+        world.assert_found(seed, &[(ColdReason::Unreachable, began, secs(450.0))]);
     });
 }
 

@@ -1,7 +1,7 @@
 //! Whether the server is there at all.
 
-use super::episode::{Episode, SETTLING, UNASKED, end_as_asked, is_forgotten};
-use super::{ColdConfig, ColdStart, Past, Reason};
+use super::episode::{SETTLING, UNASKED, UnreadyPeriod, end_as_asked, is_forgotten};
+use super::{ColdReason, ColdStart, ColdStartConfig, LastColdStart};
 use std::time::Duration;
 
 /// The pause between two probes: this part of the time since the server was found away, within these bounds.
@@ -17,23 +17,23 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// What a probe has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probe {
+pub enum ProbeResult {
     /// It accepts connections, and its health path, if one is configured, says that it is ready.
     Ready,
     /// It accepts connections, and its health path says that it is not ready (503).
-    Open,
+    NotReady,
     /// It accepts connections, and says nothing of whether it is ready: its health path answers something
     /// else, or it speaks no HTTP, or no TLS.
     Unclear,
     /// Nobody listens.
     Refused,
     /// No answer in time: it may be busy, or nobody is there.
-    Silent,
+    TimedOut,
 }
 
 /// How far the server came since our own start, if it was not there before us.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ladder {
+pub struct BootTimes {
     /// Its port was open.
     pub port_open: Option<Duration>,
     /// Its health path said that it is ready; `None` without such a path.
@@ -44,7 +44,7 @@ pub struct Ladder {
 
 /// The requests in flight, as far as they tell when a server that was away is ready again.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct InFlight {
+pub(super) struct InFlightHints {
     /// Some came before the last probe that failed, and are still there: they wait.
     pub waits: bool,
     /// `t_req` of the first that came after it. It was not refused, so the server was there by then.
@@ -53,12 +53,12 @@ pub(super) struct InFlight {
 
 /// The server as a whole.
 #[derive(Debug)]
-pub(super) struct Server {
-    config: ColdConfig,
+pub(super) struct ServerTracker {
+    config: ColdStartConfig,
     start: Duration,
-    state: State,
+    state: ServerState,
     /// A demand failed, and no probe has told yet what that means.
-    suspicion: Option<Suspicion>,
+    suspicion: Option<SuspectedFailure>,
     /// When something broke last.
     broke: Option<Duration>,
     /// When somebody last asked, or failed; our own start before that.
@@ -67,32 +67,32 @@ pub(super) struct Server {
     probed: Option<Duration>,
     /// When the last one began that did not find the server ready.
     unready: Duration,
-    past: Option<Past>,
+    past: Option<LastColdStart>,
     /// When it was last away, whatever that was, and whether that began while it was in use.
     away_until: Option<Duration>,
     was_in_use: bool,
-    ladder: Ladder,
+    ladder: BootTimes,
 }
 
 #[derive(Debug)]
-enum State {
+enum ServerState {
     /// Nothing is known: we have just started, or nothing has answered since. `unasked`: nobody had asked for
     /// so long that what the next to ask meets began with that.
     Starting {
         unasked: bool,
     },
     Ready,
-    Away(Episode),
+    Away(UnreadyPeriod),
     /// Its port is open again. `waited`: somebody has been waiting since, and the first output ends it.
     Back {
-        episode: Episode,
+        episode: UnreadyPeriod,
         since: Duration,
         waited: bool,
     },
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Suspicion {
+struct SuspectedFailure {
     /// The first demand that failed.
     since: Duration,
     /// When the latest one did.
@@ -105,12 +105,12 @@ struct Suspicion {
     in_use: bool,
 }
 
-impl Server {
-    pub fn new(config: ColdConfig, now: Duration) -> Self {
+impl ServerTracker {
+    pub fn new(config: ColdStartConfig, now: Duration) -> Self {
         Self {
             config,
             start: now,
-            state: State::Starting { unasked: false },
+            state: ServerState::Starting { unasked: false },
             suspicion: None,
             broke: None,
             demand: now,
@@ -119,16 +119,18 @@ impl Server {
             past: None,
             away_until: None,
             was_in_use: false,
-            ladder: Ladder::default(),
+            ladder: BootTimes::default(),
         }
     }
 
     /// Somebody asks; `is_idle`: nobody else does.
     pub fn arrived(&mut self, at: Duration, is_idle: bool) {
         match &mut self.state {
-            State::Away(episode) => episode.unasked |= episode.is_unasked(self.demand, at),
-            State::Starting { unasked } => *unasked |= at.saturating_sub(self.demand) > UNASKED,
-            State::Ready | State::Back { .. } => {}
+            ServerState::Away(episode) => episode.unasked |= episode.is_unasked(self.demand, at),
+            ServerState::Starting { unasked } => {
+                *unasked |= at.saturating_sub(self.demand) > UNASKED
+            }
+            ServerState::Ready | ServerState::Back { .. } => {}
         }
         self.suspicion.take_if(|one| one.probed && is_idle && at > self.demand + SILENCE);
         self.demand = self.demand.max(at);
@@ -138,23 +140,27 @@ impl Server {
     /// had been not long before.
     pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool, in_use: bool) {
         self.demand = self.demand.max(at);
-        if let State::Away(episode) = &mut self.state
+        if let ServerState::Away(episode) = &mut self.state
             && episode.unasked
             && !broke
         {
-            *episode = Episode { in_use, ..Episode::new(since, Reason::Unreachable) };
+            *episode =
+                UnreadyPeriod { in_use, ..UnreadyPeriod::new(since, ColdReason::Unreachable) };
         }
         let (loading, probed) = (false, false);
-        self.raise(Suspicion { since, raised: at, broke, loading, probed, in_use });
+        self.raise(SuspectedFailure { since, raised: at, broke, loading, probed, in_use });
         if broke {
             self.broke = self.broke.max(Some(at));
         }
     }
 
-    fn raise(&mut self, new: Suspicion) {
-        if let State::Ready | State::Back { .. } | State::Starting { unasked: true } = self.state {
+    fn raise(&mut self, new: SuspectedFailure) {
+        if let ServerState::Ready
+        | ServerState::Back { .. }
+        | ServerState::Starting { unasked: true } = self.state
+        {
             let old = self.suspicion.unwrap_or(new);
-            self.suspicion = Some(Suspicion {
+            self.suspicion = Some(SuspectedFailure {
                 since: old.since.min(new.since),
                 raised: old.raised.max(new.raised),
                 broke: old.broke || new.broke,
@@ -169,23 +175,23 @@ impl Server {
     /// in which the server as a whole is not ready; else it is a matter of the model.
     pub fn loading(&mut self, asked: Duration, at: Duration) -> bool {
         match &mut self.state {
-            State::Away(episode) => {
+            ServerState::Away(episode) => {
                 if episode.unasked {
-                    *episode = Episode::new(asked, Reason::Loading);
+                    *episode = UnreadyPeriod::new(asked, ColdReason::Loading);
                 }
                 episode.loading = episode.loading.max(Some(at));
                 true
             }
-            State::Back { episode, since, waited } => {
+            ServerState::Back { episode, since, waited } => {
                 // Open is not ready.
                 episode.loading = episode.loading.max(Some(at));
                 *since = at.max(*since);
                 *waited = false;
                 true
             }
-            State::Starting { .. } | State::Ready => {
+            ServerState::Starting { .. } | ServerState::Ready => {
                 if self.config.has_health {
-                    self.raise(Suspicion {
+                    self.raise(SuspectedFailure {
                         since: asked,
                         raised: at,
                         broke: false,
@@ -209,7 +215,7 @@ impl Server {
         &mut self,
         asked: Duration,
         at: Duration,
-        in_flight: InFlight,
+        in_flight: InFlightHints,
     ) -> Option<ColdStart> {
         if self.has_booted() {
             self.ladder.first_token.get_or_insert(at.saturating_sub(self.start));
@@ -219,48 +225,48 @@ impl Server {
             self.suspicion = None;
         }
         match self.state {
-            State::Ready => None,
-            State::Starting { .. } => {
-                self.state = State::Ready;
+            ServerState::Ready => None,
+            ServerState::Starting { .. } => {
+                self.state = ServerState::Ready;
                 None
             }
             // What was under way when the server stopped to listen may still go on.
-            State::Away(episode) if asked < episode.began => None,
-            State::Away(episode) => {
+            ServerState::Away(episode) if asked < episode.began => None,
+            ServerState::Away(episode) => {
                 let ended = if in_flight.waits { at } else { in_flight.accepted.unwrap_or(at) };
-                if episode.reason == Reason::Boot {
+                if episode.reason == ColdReason::Boot {
                     self.ready(ended);
                 }
                 self.end(episode, self.as_asked(episode, asked, at).unwrap_or(ended))
             }
-            State::Back { since, .. } if at < since => None,
-            State::Back { episode, since, waited } => {
+            ServerState::Back { since, .. } if at < since => None,
+            ServerState::Back { episode, since, waited } => {
                 let ended = if waited { at } else { since };
                 self.end(episode, self.as_asked(episode, asked, at).unwrap_or(ended))
             }
         }
     }
 
-    fn as_asked(&self, episode: Episode, asked: Duration, at: Duration) -> Option<Duration> {
+    fn as_asked(&self, episode: UnreadyPeriod, asked: Duration, at: Duration) -> Option<Duration> {
         episode.loading.map(|loading| end_as_asked(episode.began, loading, asked, at))
     }
 
-    fn end(&mut self, episode: Episode, ended: Duration) -> Option<ColdStart> {
-        let Episode { began, reason, outage, in_use, .. } = episode;
-        self.state = State::Ready;
+    fn end(&mut self, episode: UnreadyPeriod, ended: Duration) -> Option<ColdStart> {
+        let UnreadyPeriod { began, reason, outage, in_use, .. } = episode;
+        self.state = ServerState::Ready;
         self.suspicion = None;
         self.away_until = Some(ended);
         self.was_in_use = in_use;
         let is_cold_start = !outage && ended.saturating_sub(began) <= self.config.outage;
         is_cold_start.then(|| {
-            self.past = Some(Past { reason, unready: ended, ended });
+            self.past = Some(LastColdStart { reason, unready: ended, ended });
             ColdStart { reason, model: None, began: Some(began), ended }
         })
     }
 
     /// The last request that was in flight has left.
     pub fn nobody_waits(&mut self) -> Option<ColdStart> {
-        let State::Back { episode, since, waited } = &mut self.state else { return None };
+        let ServerState::Back { episode, since, waited } = &mut self.state else { return None };
         *waited = false;
         let (episode, since) = (*episode, *since);
         if self.config.has_health { self.end(episode, since) } else { None }
@@ -268,7 +274,7 @@ impl Server {
 
     /// Whether the server was not there before us.
     fn has_booted(&self) -> bool {
-        let is_booting = matches!(&self.state, State::Away(episode) | State::Back { episode, .. } if episode.reason == Reason::Boot);
+        let is_booting = matches!(&self.state, ServerState::Away(episode) | ServerState::Back { episode, .. } if episode.reason == ColdReason::Boot);
         is_booting || self.ladder.port_open.is_some()
     }
 
@@ -277,63 +283,68 @@ impl Server {
         &mut self,
         asked: Duration,
         at: Duration,
-        found: Probe,
-        in_flight: InFlight,
+        found: ProbeResult,
+        in_flight: InFlightHints,
     ) -> Option<ColdStart> {
         self.probed = Some(at);
         let waited = in_flight.waits;
         let since = in_flight.accepted.unwrap_or(at);
-        if found != Probe::Ready {
+        if found != ProbeResult::Ready {
             self.unready = asked;
         }
         // That it was ready when the probe went out says nothing of what has failed since.
-        let is_answered = |one: &mut Suspicion| found != Probe::Ready || one.raised <= asked;
+        let is_answered =
+            |one: &mut SuspectedFailure| found != ProbeResult::Ready || one.raised <= asked;
         let suspicion = self.suspicion.take_if(is_answered);
         match (&mut self.state, found) {
-            (State::Starting { .. }, Probe::Ready | Probe::Unclear) => self.state = State::Ready,
-            (State::Starting { .. }, Probe::Silent) => {
+            (ServerState::Starting { .. }, ProbeResult::Ready | ProbeResult::Unclear) => {
+                self.state = ServerState::Ready
+            }
+            (ServerState::Starting { .. }, ProbeResult::TimedOut) => {
                 if let Some(suspicion) = suspicion {
                     self.still(suspicion);
                 }
             }
-            (State::Starting { unasked: true }, found) => {
+            (ServerState::Starting { unasked: true }, found) => {
                 if let Some(suspicion) = suspicion {
-                    self.state = State::Ready;
+                    self.state = ServerState::Ready;
                     self.decide(suspicion, found);
                 }
             }
-            (State::Starting { unasked: false }, found) => {
-                self.state = State::Away(Episode::new(self.start, Reason::Boot));
-                if found == Probe::Open {
+            (ServerState::Starting { unasked: false }, found) => {
+                self.state = ServerState::Away(UnreadyPeriod::new(self.start, ColdReason::Boot));
+                if found == ProbeResult::NotReady {
                     self.open_port(at);
                 }
             }
-            (State::Away(episode), Probe::Ready) => {
+            (ServerState::Away(episode), ProbeResult::Ready) => {
                 let episode = *episode;
-                if episode.reason == Reason::Boot {
+                if episode.reason == ColdReason::Boot {
                     self.ready(since);
                 }
                 if self.config.has_health && !waited {
                     return self.end(episode, since);
                 }
-                self.state = State::Back { episode, since, waited };
+                self.state = ServerState::Back { episode, since, waited };
             }
-            (State::Away(episode), Probe::Open | Probe::Unclear)
-                if episode.reason == Reason::Boot =>
+            (ServerState::Away(episode), ProbeResult::NotReady | ProbeResult::Unclear)
+                if episode.reason == ColdReason::Boot =>
             {
                 self.open_port(at);
             }
-            (State::Away(_), _) => {}
-            (State::Ready, found) => {
+            (ServerState::Away(_), _) => {}
+            (ServerState::Ready, found) => {
                 if let Some(suspicion) = suspicion {
                     self.decide(suspicion, found);
                 }
             }
-            (State::Back { episode, .. }, found) => {
+            (ServerState::Back { episode, .. }, found) => {
                 let episode = *episode;
                 match (suspicion, found) {
-                    (Some(_), Probe::Refused | Probe::Open) => self.state = State::Away(episode),
-                    (Some(suspicion), Probe::Silent) => self.still(suspicion),
+                    (Some(_), ProbeResult::Refused | ProbeResult::NotReady) => {
+                        self.state = ServerState::Away(episode)
+                    }
+                    (Some(suspicion), ProbeResult::TimedOut) => self.still(suspicion),
                     _ => {}
                 }
             }
@@ -342,30 +353,30 @@ impl Server {
     }
 
     /// What a probe has made of a suspicion.
-    fn decide(&mut self, suspicion: Suspicion, found: Probe) {
-        let Suspicion { since, broke, loading, in_use, .. } = suspicion;
+    fn decide(&mut self, suspicion: SuspectedFailure, found: ProbeResult) {
+        let SuspectedFailure { since, broke, loading, in_use, .. } = suspicion;
         let broke_before = self
             .broke
             .is_some_and(|broke| broke <= since && since.saturating_sub(broke) <= JUST_BEFORE);
         let reason = match (loading, broke || broke_before) {
-            (_, true) => Reason::Restarted,
-            (true, false) => Reason::Loading,
-            (false, false) => Reason::Unreachable,
+            (_, true) => ColdReason::Restarted,
+            (true, false) => ColdReason::Loading,
+            (false, false) => ColdReason::Unreachable,
         };
-        let away = State::Away(Episode { in_use, ..Episode::new(since, reason) });
+        let away = ServerState::Away(UnreadyPeriod { in_use, ..UnreadyPeriod::new(since, reason) });
         match found {
-            Probe::Ready => {}
-            Probe::Refused => self.state = away,
+            ProbeResult::Ready => {}
+            ProbeResult::Refused => self.state = away,
             // A health path that fails under load is no cold start, unless the server says so too.
-            Probe::Open if loading => self.state = away,
-            Probe::Open | Probe::Unclear => {}
-            Probe::Silent => self.still(suspicion),
+            ProbeResult::NotReady if loading => self.state = away,
+            ProbeResult::NotReady | ProbeResult::Unclear => {}
+            ProbeResult::TimedOut => self.still(suspicion),
         }
     }
 
     /// Nothing is known yet: to be probed again.
-    fn still(&mut self, suspicion: Suspicion) {
-        self.suspicion = Some(Suspicion { probed: true, ..suspicion });
+    fn still(&mut self, suspicion: SuspectedFailure) {
+        self.suspicion = Some(SuspectedFailure { probed: true, ..suspicion });
     }
 
     fn open_port(&mut self, at: Duration) {
@@ -381,7 +392,7 @@ impl Server {
     }
 
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
-        let State::Back { episode, since, waited: false } = self.state else { return None };
+        let ServerState::Back { episode, since, waited: false } = self.state else { return None };
         let is_settled = match episode.loading {
             Some(loading) => is_forgotten(episode.began, loading, now),
             None => now.saturating_sub(since) > SETTLING,
@@ -391,7 +402,7 @@ impl Server {
 
     pub fn outage(&mut self, now: Duration) -> Option<Duration> {
         let most = self.config.outage;
-        let State::Away(episode) = &mut self.state else { return None };
+        let ServerState::Away(episode) = &mut self.state else { return None };
         let is_long = now.saturating_sub(episode.began) > most;
         let is_new = !episode.outage && is_long && !episode.is_unasked(self.demand, now);
         episode.outage |= is_new;
@@ -408,9 +419,11 @@ impl Server {
         // Silence while nobody asks is not worth to be asked about for ever.
         let wanted = |due: &Duration| !is_idle || *due <= self.demand + SILENCE;
         match (&self.state, self.suspicion) {
-            (State::Starting { .. }, _) => Some(after(self.start)).filter(wanted),
-            (State::Away(episode), _) => Some(after(episode.began)),
-            (_, Some(Suspicion { since, probed: true, .. })) => Some(after(since)).filter(wanted),
+            (ServerState::Starting { .. }, _) => Some(after(self.start)).filter(wanted),
+            (ServerState::Away(episode), _) => Some(after(episode.began)),
+            (_, Some(SuspectedFailure { since, probed: true, .. })) => {
+                Some(after(since)).filter(wanted)
+            }
             (_, Some(suspicion)) => {
                 let rested = self.probed.map(|last| last + PROBE_LEAST);
                 Some(suspicion.raised).max(rested)
@@ -421,7 +434,7 @@ impl Server {
 
     /// It is there, and was not away just before.
     pub fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready)
+        matches!(self.state, ServerState::Ready)
     }
 
     /// When it was last away, if it was: as a cold start, or an outage.
@@ -435,11 +448,11 @@ impl Server {
     }
 
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, State::Starting { .. })
+        matches!(self.state, ServerState::Starting { .. })
     }
 
     pub fn is_up(&self) -> bool {
-        matches!(self.state, State::Ready | State::Back { .. })
+        matches!(self.state, ServerState::Ready | ServerState::Back { .. })
     }
 
     /// When the last probe began that did not find the server ready.
@@ -447,11 +460,11 @@ impl Server {
         self.unready
     }
 
-    pub fn past(&self) -> Option<Past> {
+    pub fn past(&self) -> Option<LastColdStart> {
         self.past
     }
 
-    pub fn ladder(&self) -> Ladder {
+    pub fn ladder(&self) -> BootTimes {
         self.ladder
     }
 }

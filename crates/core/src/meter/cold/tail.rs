@@ -15,14 +15,14 @@ const CHANCE: f64 = 1e-7;
 
 /// How far requests of a warm model were off its baseline: `ln(TTFT / expected)`.
 #[derive(Debug, Default)]
-pub(super) struct Residuals {
+pub(super) struct TtftResiduals {
     kept: VecDeque<f32>,
     pushed: usize,
     /// What `pushed` was when those came that were taken for cold.
     cold: VecDeque<usize>,
 }
 
-impl Residuals {
+impl TtftResiduals {
     pub fn push(&mut self, residual: f64) {
         if self.kept.len() >= KEPT {
             self.kept.pop_front();
@@ -71,12 +71,12 @@ mod tests {
 
     #[test]
     fn little_scatter_has_a_near_limit_and_much_a_far_one() {
-        let mut residuals = Residuals::default();
+        let mut residuals = TtftResiduals::default();
         assert_eq!(residuals.limit(), None);
         (0..LEAST).for_each(|_| residuals.push(0.0));
         assert_eq!(residuals.limit(), Some(3f64.ln()));
         // Exponential with mean 0.1: all quantiles of it.
-        let mut residuals = Residuals::default();
+        let mut residuals = TtftResiduals::default();
         (1..=KEPT).for_each(|at| residuals.push(-0.1 * (at as f64 / 257.0).ln()));
         let limit = residuals.limit().unwrap();
         let exact = -0.1 * CHANCE.ln();

@@ -1,18 +1,22 @@
 //! None is invented, and memory is bounded.
 
-use super::world::{JOB, Job, Rng, Up, World, secs};
+use super::world::{JOB, Rng, ScriptedRequest, SimulatedState, SimulatedWorld, secs};
 use super::*;
 
 /// Warm requests whose TTFT has this distribution around 0.3 s, some after a pause that would let a model be
 /// unloaded, with refusals, breaks and timeouts between them.
 fn warm(seed: u64, requests: usize, ttft: impl Fn(&mut Rng) -> f64, log_spread: f64) {
     let mut rng = Rng(seed);
-    let mut world = World::new(Up::Ready, false);
+    let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     let mut at = 1.0;
     let mut pauses = 0;
     for number in 0..requests {
-        let expected =
-            Expected { ttft: secs(0.3), log_spread, samples: number.min(400), largest_bytes: 2000 };
+        let expected = ExpectedTtft {
+            ttft: secs(0.3),
+            log_spread,
+            samples: number.min(400),
+            largest_bytes: 2000,
+        };
         let ttft = 0.3 * ttft(&mut rng);
         at += rng.exponential() * 0.4;
         if rng.unit() < 0.02 {
@@ -23,11 +27,11 @@ fn warm(seed: u64, requests: usize, ttft: impl Fn(&mut Rng) -> f64, log_spread: 
             world.break_one(at);
         }
         if rng.unit() < 0.001 {
-            world.become_(at, Up::Silent, false);
-            world.become_(at + 3.0, Up::Ready, false);
+            world.become_(at, SimulatedState::Silent, false);
+            world.become_(at + 3.0, SimulatedState::Ready, false);
         }
         let decode = rng.exponential();
-        world.ask(at, Job { ttft, decode, expected: Some(expected), ..JOB });
+        world.ask(at, ScriptedRequest { ttft, decode, expected: Some(expected), ..JOB });
         if number % 1000 == 0 {
             world.run(at);
         }
@@ -52,16 +56,22 @@ fn none_is_invented_where_times_have_a_power_law() {
 
 #[test]
 fn memory_is_bounded() {
-    let mut cold = World::new(Up::Ready, false).cold;
+    let mut cold = SimulatedWorld::new(SimulatedState::Ready, false).cold;
     for number in 0..10_000u32 {
         let at = Duration::from_secs(number.into());
         let model = format!("{number}{}", "\u{20ac}".repeat(200));
-        let ask = cold.arrived(at);
-        let output =
-            Output { at, sent: None, model: &model, bytes: 1, expected: None, tells_load: true };
-        cold.output(ask, &output);
-        cold.told(ask, &output, Told { load: Some(0.1), prefill: None }, None);
-        cold.left(ask, &model, at);
+        let ask = cold.on_request(at);
+        let output = FirstOutput {
+            at,
+            sent: None,
+            model: &model,
+            bytes: 1,
+            expected: None,
+            tells_load: true,
+        };
+        cold.on_first_output(ask, &output);
+        cold.on_response_end(ask, &output, ReportedTimes { load: Some(0.1), prefill: None }, None);
+        cold.on_request_end(ask, &model, at);
     }
     assert_eq!(cold.models.len(), MAX_MODELS);
     assert!(cold.models.keys().all(|name| name.len() <= MAX_NAME));
@@ -70,30 +80,35 @@ fn memory_is_bounded() {
 
 #[test]
 fn a_load_that_no_wait_holds_is_none() {
-    let mut cold = World::new(Up::Ready, false).cold;
+    let mut cold = SimulatedWorld::new(SimulatedState::Ready, false).cold;
     for load in [5.0, f64::NAN, -1.0, 1e300] {
-        let ask = cold.arrived(secs(1.0));
+        let ask = cold.on_request(secs(1.0));
         let at = secs(1.4);
         let output =
-            Output { at, sent: None, model: "m", bytes: 1, expected: None, tells_load: true };
-        cold.output(ask, &output);
-        let told = Told { load: Some(load), prefill: None };
-        assert_eq!(cold.told(ask, &output, told, None), Verdict::default(), "{load}");
-        cold.left(ask, "m", secs(2.0));
+            FirstOutput { at, sent: None, model: "m", bytes: 1, expected: None, tells_load: true };
+        cold.on_first_output(ask, &output);
+        let told = ReportedTimes { load: Some(load), prefill: None };
+        assert_eq!(
+            cold.on_response_end(ask, &output, told, None),
+            ColdVerdict::default(),
+            "{load}"
+        );
+        cold.on_request_end(ask, "m", secs(2.0));
     }
 }
 
 #[test]
 fn silence_at_our_start_is_no_boot() {
-    for (becomes, truth) in
-        [(Up::Ready, vec![]), (Up::Down, vec![(Reason::Boot, secs(0.0), secs(50.0))])]
-    {
-        let mut world = World::new(Up::Silent, false);
+    for (becomes, truth) in [
+        (SimulatedState::Ready, vec![]),
+        (SimulatedState::Down, vec![(ColdReason::Boot, secs(0.0), secs(50.0))]),
+    ] {
+        let mut world = SimulatedWorld::new(SimulatedState::Silent, false);
         world.run(4.0);
         assert_eq!(world.cold.is_up(), None);
         assert!(world.probes > 2);
         world.become_(20.0, becomes, false);
-        world.become_(50.0, Up::Ready, false);
+        world.become_(50.0, SimulatedState::Ready, false);
         world.run(200.0);
         world.assert_found("", &truth);
         assert_eq!(world.cold.is_up(), Some(true));
@@ -103,9 +118,9 @@ fn silence_at_our_start_is_no_boot() {
 #[test]
 fn a_silent_server_is_not_probed_while_nobody_asks() {
     // From our start on, and after a demand.
-    for before in [Up::Silent, Up::Ready] {
-        let mut world = World::new(before, false);
-        world.become_(5.0, Up::Silent, false);
+    for before in [SimulatedState::Silent, SimulatedState::Ready] {
+        let mut world = SimulatedWorld::new(before, false);
+        world.become_(5.0, SimulatedState::Silent, false);
         world.ask(10.0, JOB);
         world.run(100.0);
         let probes = world.probes;
@@ -113,12 +128,12 @@ fn a_silent_server_is_not_probed_while_nobody_asks() {
         assert_eq!(world.probes, probes);
         assert!(probes > 20);
         // The next to ask is no more of that.
-        world.become_(10_000.0, Up::Down, false);
+        world.become_(10_000.0, SimulatedState::Down, false);
         world.ask(10_001.0, JOB);
-        world.become_(10_031.0, Up::Ready, false);
+        world.become_(10_031.0, SimulatedState::Ready, false);
         world.run(10_100.0);
         // Of what was before nothing is known, and it is nobody's.
-        let truth = [(Reason::Unreachable, secs(10_001.0), secs(10_031.0))];
+        let truth = [(ColdReason::Unreachable, secs(10_001.0), secs(10_031.0))];
         world.assert_found("", &truth);
     }
 }
@@ -127,13 +142,13 @@ fn a_silent_server_is_not_probed_while_nobody_asks() {
 fn silence_from_our_start_until_somebody_is_refused() {
     // Soon after our start it is that boot; hours later nobody knows since when, and it is of who asks.
     for (asked, truth) in [
-        (300.0, (Reason::Boot, secs(0.0), secs(330.0))),
-        (20_000.0, (Reason::Unreachable, secs(20_000.0), secs(20_030.0))),
+        (300.0, (ColdReason::Boot, secs(0.0), secs(330.0))),
+        (20_000.0, (ColdReason::Unreachable, secs(20_000.0), secs(20_030.0))),
     ] {
-        let mut world = World::new(Up::Silent, false);
-        world.become_(asked - 1.0, Up::Down, false);
+        let mut world = SimulatedWorld::new(SimulatedState::Silent, false);
+        world.become_(asked - 1.0, SimulatedState::Down, false);
         world.ask(asked, JOB);
-        world.become_(asked + 30.0, Up::Ready, false);
+        world.become_(asked + 30.0, SimulatedState::Ready, false);
         world.run(asked + 5.0);
         assert_eq!(world.cold.outage(secs(asked + 5.0)), None);
         world.run(asked + 100.0);
@@ -144,18 +159,21 @@ fn silence_from_our_start_until_somebody_is_refused() {
 
 #[test]
 fn a_health_path_that_is_wrong_is_no_boot() {
-    let mut world = World::new(Up::Odd, true);
+    let mut world = SimulatedWorld::new(SimulatedState::Odd, true);
     world.ask(5.0, JOB);
     world.run(200.0);
     world.assert_found("", &[]);
-    assert_eq!((world.probes, world.cold.ladder()), (1, Ladder::default()));
+    assert_eq!((world.probes, world.cold.boot_times()), (1, BootTimes::default()));
 }
 
 #[test]
 fn probes_rest_between_demands_that_fail() {
-    let mut world = World::new(Up::Ready, false);
+    let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     for at in 0..1000 {
-        world.ask(10.0 + 0.001 * f64::from(at), Job { ttft: 0.0002, decode: 0.0004, ..JOB });
+        world.ask(
+            10.0 + 0.001 * f64::from(at),
+            ScriptedRequest { ttft: 0.0002, decode: 0.0004, ..JOB },
+        );
         world.break_one(10.0003 + 0.001 * f64::from(at));
     }
     world.run(100.0);

@@ -2,14 +2,14 @@
 
 /// `y = base + slope * x`, the slope never negative.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Line {
+pub(super) struct ResistantLine {
     pub base: f64,
     pub slope: f64,
     /// No sample was below it, and so is no value.
     pub least: f64,
 }
 
-impl Line {
+impl ResistantLine {
     /// Tukey's resistant line through points that are sorted by `x` (Exploratory Data Analysis, 1977, chapter
     /// 10): the slope between the medians of the outer thirds, the base the median of what is left. A sixth
     /// of the points may lie anywhere.
@@ -84,11 +84,11 @@ mod tests {
             (0..30).map(|i| (f64::from(i), 2.0 + 0.5 * f64::from(i))).collect();
         points[3].1 = 900.0;
         points[28].1 = 900.0;
-        let line = Line::through(&points, &mut Vec::new()).unwrap();
+        let line = ResistantLine::through(&points, &mut Vec::new()).unwrap();
         assert!((line.at(10.0) - 7.0).abs() < 0.2, "{line:?}");
         assert_eq!(line.at(-100.0), 2.0, "nothing is faster than the fastest");
-        assert_eq!(Line::through(&[], &mut Vec::new()), None);
-        let level = Line::through(&[(1.0, 3.0); 5], &mut Vec::new()).unwrap();
+        assert_eq!(ResistantLine::through(&[], &mut Vec::new()), None);
+        let level = ResistantLine::through(&[(1.0, 3.0); 5], &mut Vec::new()).unwrap();
         assert_eq!((level.slope, level.at(9.0)), (0.0, 3.0), "no slope without a run");
     }
 

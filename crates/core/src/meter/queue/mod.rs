@@ -3,11 +3,11 @@
 //! Pure: instants, sizes and counts in, waits out. The method, its formulas and its bounds are in
 //! `docs/queue-wait.md`. In short:
 //!
-//! * **Slots.** Servers take requests in the order of their arrival into a number of slots. With `c` slots a
+//! * **SlotModel.** Servers take requests in the order of their arrival into a number of slots. With `c` slots a
 //!   request begins at the later of its arrival and the instant at which fewer than `c` earlier ones are left:
 //!   that follows from arrivals and ends alone, whatever a prompt costs. [`slots`] finds the number, and whether
 //!   there is one, by which beginnings explain best when the first output came.
-//! * **Baseline.** Until that is known: the time to the first output over that of a request which does not
+//! * **TtftBaseline.** Until that is known: the time to the first output over that of a request which does not
 //!   wait ([`baseline`]).
 //!
 //! All memory is bounded by the constants of this folder, whatever the traffic.
@@ -19,8 +19,8 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use baseline::{Baseline, Expected, SIZES, Stratum};
-pub use slots::{Held, Slots};
+pub use baseline::{ExpectedTtft, SIZE_CLASSES, SizeClassStats, TtftBaseline};
+pub use slots::{SlotModel, SlotSpan};
 
 use releases::Releases;
 use std::collections::VecDeque;
@@ -44,14 +44,14 @@ const RECENT: usize = 16;
 pub struct QueueEstimator {
     arrivals: u64,
     /// The newest request's.
-    last: Option<Place>,
-    /// Requests that have not yet given back what they hold, by [`Held`].
-    open: Both<usize>,
-    releases: Both<Releases>,
-    window: VecDeque<Observation>,
-    alone: VecDeque<Observation>,
-    slots: Option<Slots>,
-    baseline: Option<Baseline>,
+    last: Option<QueuePosition>,
+    /// Requests that have not yet given back what they hold, by [`SlotSpan`].
+    open: PerSpan<usize>,
+    releases: PerSpan<Releases>,
+    window: VecDeque<ObservedRequest>,
+    alone: VecDeque<ObservedRequest>,
+    slots: Option<SlotModel>,
+    baseline: Option<TtftBaseline>,
     recent: VecDeque<f64>,
     unfitted: usize,
     fitted: f64,
@@ -59,8 +59,8 @@ pub struct QueueEstimator {
 
 /// A request that was sent to the server and has not left yet.
 #[derive(Debug, Clone)]
-pub struct Ticket {
-    place: Place,
+pub struct QueueEntry {
+    place: QueuePosition,
     bytes: u64,
     /// When its first output came, once it has.
     first: Option<f64>,
@@ -68,28 +68,28 @@ pub struct Ticket {
 
 /// What is known of a request that the server has served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Served {
+pub struct ServedRequest {
     /// Tokens of its prompt that were not cached, as the server counted them.
-    pub tokens: Option<u64>,
+    pub prompt_tokens: Option<u64>,
     /// The server was ready for it: what a cold one took says nothing of the next.
     pub is_warm: bool,
 }
 
 /// A place in the order of arrival. Requests that came at the same time have the same, that of the first.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct QueuePosition {
     arrived: f64,
     /// In the order of arrival.
     number: u64,
-    /// Earlier requests that it found open, and releases before it, by [`Held`].
-    ahead: Both<usize>,
-    after: Both<u64>,
+    /// Earlier requests that it found open, and releases before it, by [`SlotSpan`].
+    ahead: PerSpan<usize>,
+    after: PerSpan<u64>,
 }
 
 /// One request. Instants are seconds of the caller's clock.
 #[derive(Debug, Clone, Copy)]
-struct Observation {
-    /// As in its [`Place`].
+struct ObservedRequest {
+    /// As in its [`QueuePosition`].
     number: u64,
     arrived: f64,
     /// Absent where the answer is not streamed.
@@ -98,57 +98,62 @@ struct Observation {
     bytes: u64,
     tokens: Option<u64>,
     /// As in its place, but those of the same place that had output before it are earlier ones, too.
-    ahead: Both<usize>,
-    after: Both<u64>,
+    ahead: PerSpan<usize>,
+    after: PerSpan<u64>,
     /// Earlier requests that were still open at its first output, or when it left without one. Absent until
     /// then, and where too much has happened since it came.
-    still: Option<Both<usize>>,
+    still: Option<PerSpan<usize>>,
 }
 
 impl QueueEstimator {
     /// A request of so many bytes is wholly sent to the server.
-    pub fn arrive(&mut self, at: Duration, bytes: u64) -> Ticket {
+    pub fn arrive(&mut self, at: Duration, bytes: u64) -> QueueEntry {
         let arrived = at.as_secs_f64();
-        let Both { prefill, answer } = &self.releases;
-        let new = Place {
+        let PerSpan { prefill, answer } = &self.releases;
+        let new = QueuePosition {
             arrived,
             number: self.arrivals,
             ahead: self.open,
-            after: Both { prefill: prefill.count(), answer: answer.count() },
+            after: PerSpan { prefill: prefill.count(), answer: answer.count() },
         };
         let place = self.last.filter(|last| (arrived - last.arrived).abs() <= TIE).unwrap_or(new);
         self.last = Some(place);
         self.arrivals += 1;
-        self.open = Both { prefill: self.open.prefill + 1, answer: self.open.answer + 1 };
+        self.open = PerSpan { prefill: self.open.prefill + 1, answer: self.open.answer + 1 };
         // It has come when it has, whoever came at the same time.
-        Ticket { place: Place { arrived, ..place }, bytes, first: None }
+        QueueEntry { place: QueuePosition { arrived, ..place }, bytes, first: None }
     }
 
     /// The first output of a stream; only the first call counts.
-    pub fn first_output(&mut self, ticket: &mut Ticket, at: Duration) {
-        let Ticket { place, first, .. } = ticket;
+    pub fn first_output(&mut self, ticket: &mut QueueEntry, at: Duration) {
+        let QueueEntry { place, first, .. } = ticket;
         if first.is_none() {
             let at = at.as_secs_f64().max(place.arrived);
             *first = Some(at);
-            self.release(Held::Prefill, place.number, at);
+            self.release(SlotSpan::Prefill, place.number, at);
         }
     }
 
     /// A request is over, however it ended. `served` is what is known of it, absent if the server did not begin
     /// to answer it: then it only makes room. Gives its estimated wait in seconds, absent where it can't be known
     /// that its turn had come.
-    pub fn leave(&mut self, ticket: Ticket, at: Duration, served: Option<Served>) -> Option<f64> {
+    pub fn finish(
+        &mut self,
+        ticket: QueueEntry,
+        at: Duration,
+        served: Option<ServedRequest>,
+    ) -> Option<f64> {
         let mut request = ticket.left(at.as_secs_f64());
         if request.first.is_none() {
-            self.release(Held::Prefill, request.number, request.left);
+            self.release(SlotSpan::Prefill, request.number, request.left);
         }
-        self.release(Held::Answer, request.number, request.left);
+        self.release(SlotSpan::Response, request.number, request.left);
         let served = served.filter(|served| served.is_warm)?;
         if request.first.is_none() && self.slots.is_none() {
             // Only a first output tells of a wait where no slots are known.
             return None;
         }
-        request.tokens = served.tokens;
+        request.tokens = served.prompt_tokens;
         let before = self.releases.prefill.before_of_its_place(&request);
         request.ahead.prefill += before;
         request.ahead.answer += before;
@@ -169,12 +174,12 @@ impl QueueEstimator {
     }
 
     /// What a request of so many bytes takes to its first output if it does not wait.
-    pub fn expected(&self, bytes: u64) -> Option<Expected> {
+    pub fn expected_ttft(&self, bytes: u64) -> Option<ExpectedTtft> {
         self.baseline.as_ref()?.expected(bytes)
     }
 
     /// Seconds that a request would wait which arrives now; absent until there is a baseline.
-    pub fn wait_now(&self) -> Option<f64> {
+    pub fn current_wait(&self) -> Option<f64> {
         self.baseline.as_ref()?;
         let Some(slots) = &self.slots else {
             // Without slots nothing says how the queue moves: it is taken to be as it has been of late.
@@ -188,12 +193,12 @@ impl QueueEstimator {
     }
 
     /// The slots, if there is a number of them that explains what is seen.
-    pub fn slots(&self) -> Option<&Slots> {
+    pub fn slot_model(&self) -> Option<&SlotModel> {
         self.slots.as_ref()
     }
 
     /// What requests take that do not wait, once there are enough of them.
-    pub fn baseline(&self) -> Option<&Baseline> {
+    pub fn baseline(&self) -> Option<&TtftBaseline> {
         self.baseline.as_ref()
     }
 
@@ -202,21 +207,21 @@ impl QueueEstimator {
         self.window.is_empty() && self.open.answer == 0
     }
 
-    fn release(&mut self, held: Held, number: u64, at: f64) {
+    fn release(&mut self, held: SlotSpan, number: u64, at: f64) {
         let open = self.open.of_mut(held);
         *open = open.saturating_sub(1);
         self.releases.of_mut(held).push(number, at);
     }
 
-    fn still(&self, request: &Observation) -> Option<Both<usize>> {
+    fn still(&self, request: &ObservedRequest) -> Option<PerSpan<usize>> {
         let still = |held| {
             let gone = self.releases.of(held).gone(request, held, request.until())?;
             Some(request.ahead.of(held).saturating_sub(gone))
         };
-        Some(Both { prefill: still(Held::Prefill)?, answer: still(Held::Answer)? })
+        Some(PerSpan { prefill: still(SlotSpan::Prefill)?, answer: still(SlotSpan::Response)? })
     }
 
-    fn wait(&self, request: &Observation) -> Option<f64> {
+    fn wait(&self, request: &ObservedRequest) -> Option<f64> {
         let wait = match &self.slots {
             Some(slots) => match slots.begin(request, &self.releases, usize::MAX) {
                 Some(begin) => begin - request.arrived,
@@ -230,7 +235,7 @@ impl QueueEstimator {
     /// The time to the first output over that of a request which does not wait; nothing where the two are
     /// within a factor of `e^band`. Where another request left at about that moment, its turn came then: what
     /// its prompt takes is known less well than when others left.
-    fn excess(&self, request: &Observation, band: f64) -> Option<f64> {
+    fn excess(&self, request: &ObservedRequest, band: f64) -> Option<f64> {
         let taken = request.first? - request.arrived;
         let baseline = self.baseline.as_ref()?;
         let expected = baseline.expect(request.bytes, request.tokens);
@@ -261,17 +266,17 @@ impl QueueEstimator {
     }
 }
 
-impl Ticket {
+impl QueueEntry {
     /// Its request, which left at this moment.
-    fn left(&self, at: f64) -> Observation {
-        let Self { place: Place { arrived, number, ahead, after }, bytes, first } = *self;
+    fn left(&self, at: f64) -> ObservedRequest {
+        let Self { place: QueuePosition { arrived, number, ahead, after }, bytes, first } = *self;
         let left = at.max(arrived);
         let (tokens, still) = (None, None);
-        Observation { number, arrived, first, left, bytes, tokens, ahead, after, still }
+        ObservedRequest { number, arrived, first, left, bytes, tokens, ahead, after, still }
     }
 }
 
-impl Observation {
+impl ObservedRequest {
     fn is_alone(&self) -> bool {
         self.ahead.answer == 0
     }
@@ -288,25 +293,25 @@ impl Observation {
     }
 }
 
-/// One of each [`Held`].
+/// One of each [`SlotSpan`].
 #[derive(Debug, Clone, Copy, Default)]
-struct Both<T> {
+struct PerSpan<T> {
     prefill: T,
     answer: T,
 }
 
-impl<T> Both<T> {
-    fn of(&self, held: Held) -> &T {
+impl<T> PerSpan<T> {
+    fn of(&self, held: SlotSpan) -> &T {
         match held {
-            Held::Prefill => &self.prefill,
-            Held::Answer => &self.answer,
+            SlotSpan::Prefill => &self.prefill,
+            SlotSpan::Response => &self.answer,
         }
     }
 
-    fn of_mut(&mut self, held: Held) -> &mut T {
+    fn of_mut(&mut self, held: SlotSpan) -> &mut T {
         match held {
-            Held::Prefill => &mut self.prefill,
-            Held::Answer => &mut self.answer,
+            SlotSpan::Prefill => &mut self.prefill,
+            SlotSpan::Response => &mut self.answer,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! When requests gave back what they held.
 
-use super::{Held, Observation};
+use super::{ObservedRequest, SlotSpan};
 use std::collections::VecDeque;
 use std::collections::vec_deque::Iter;
 
@@ -33,15 +33,15 @@ impl Releases {
     }
 
     /// How many requests of the same place in the order of arrival had output before this one.
-    pub fn before_of_its_place(&self, request: &Observation) -> usize {
+    pub fn before_of_its_place(&self, request: &ObservedRequest) -> usize {
         let before = self.newest.partition_point(|(at, _)| *at < request.until());
-        let since = self.since(request, Held::Prefill, before);
+        let since = self.since(request, SlotSpan::Prefill, before);
         since.map_or(0, |since| since.filter(|(_, other)| *other == request.number).count())
     }
 
     /// How many requests that arrived before this one let go between its arrival and `until`. `None` if some of
     /// them are forgotten.
-    pub fn gone(&self, request: &Observation, held: Held, until: f64) -> Option<usize> {
+    pub fn gone(&self, request: &ObservedRequest, held: SlotSpan, until: f64) -> Option<usize> {
         let since = self.since(request, held, self.to(until))?;
         Some(since.filter(|release| is_earlier(release, request)).count())
     }
@@ -51,7 +51,7 @@ impl Releases {
     pub fn back_from(
         &self,
         until: f64,
-        request: &Observation,
+        request: &ObservedRequest,
         reach: usize,
     ) -> impl Iterator<Item = f64> {
         let back = self.newest.range(..self.to(until)).rev().take(reach);
@@ -61,7 +61,12 @@ impl Releases {
     }
 
     /// The releases from its arrival up to this place among all. `None` if some of them are forgotten.
-    fn since(&self, request: &Observation, held: Held, to: usize) -> Option<Iter<'_, (f64, u64)>> {
+    fn since(
+        &self,
+        request: &ObservedRequest,
+        held: SlotSpan,
+        to: usize,
+    ) -> Option<Iter<'_, (f64, u64)>> {
         // A release that was noted after the arrival, for an instant before it, moves another over this place:
         // the number stays right.
         let from = usize::try_from(request.after.of(held).checked_sub(self.forgotten)?).ok()?;
@@ -75,7 +80,7 @@ impl Releases {
 
 /// Whether a request comes before this one that let go then: the server's order is that of the arrivals, and where
 /// these are at the same time that of the first outputs.
-fn is_earlier((at, other): &(f64, u64), request: &Observation) -> bool {
+fn is_earlier((at, other): &(f64, u64), request: &ObservedRequest) -> bool {
     *other < request.number || *other == request.number && *at < request.until()
 }
 
@@ -91,11 +96,11 @@ mod tests {
         let mut estimator = QueueEstimator::default();
         let [a, b, c] = [0, 100, 200].map(|after| estimator.arrive(at(after), 1));
         // Noted in another order than they were.
-        assert_eq!(estimator.leave(b, at(5000), None), None);
-        assert_eq!(estimator.leave(a, at(4900), None), None);
+        assert_eq!(estimator.finish(b, at(5000), None), None);
+        assert_eq!(estimator.finish(a, at(4900), None), None);
         let releases = &estimator.releases.answer;
-        assert_eq!(releases.gone(&c.left(0.0), Held::Answer, 4.95), Some(1));
-        assert_eq!(releases.gone(&c.left(0.0), Held::Answer, 5.0), Some(2));
+        assert_eq!(releases.gone(&c.left(0.0), SlotSpan::Response, 4.95), Some(1));
+        assert_eq!(releases.gone(&c.left(0.0), SlotSpan::Response, 5.0), Some(2));
         let back =
             |until, reach| releases.back_from(until, &c.left(0.0), reach).collect::<Vec<_>>();
         assert_eq!(
@@ -103,10 +108,10 @@ mod tests {
             (vec![4.9], vec![5.0, 4.9], vec![5.0])
         );
         let late = estimator.arrive(at(6000), 1);
-        assert_eq!(estimator.leave(c, at(4950), None), None);
+        assert_eq!(estimator.finish(c, at(4950), None), None);
         let releases = &estimator.releases.answer;
         assert_eq!(
-            releases.gone(&late.left(0.0), Held::Answer, 7.0),
+            releases.gone(&late.left(0.0), SlotSpan::Response, 7.0),
             Some(1),
             "c, which it found open"
         );
@@ -123,9 +128,9 @@ mod tests {
         let early = estimator.arrive(Duration::ZERO, 1);
         for i in 0..=REMEMBERED {
             let one = estimator.arrive(Duration::ZERO, 1);
-            estimator.leave(one, Duration::from_secs(i as u64), None);
+            estimator.finish(one, Duration::from_secs(i as u64), None);
         }
         assert_eq!(estimator.releases.answer.newest.len(), REMEMBERED);
-        assert_eq!(estimator.releases.answer.gone(&early.left(0.0), Held::Answer, 1e9), None);
+        assert_eq!(estimator.releases.answer.gone(&early.left(0.0), SlotSpan::Response, 1e9), None);
     }
 }

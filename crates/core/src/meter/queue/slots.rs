@@ -1,24 +1,24 @@
 //! How many requests the server works on at a time, found by what that would explain.
 
-use super::line::{Line, quantile};
+use super::line::{ResistantLine, quantile};
 use super::releases::Releases;
-use super::{Both, Observation};
+use super::{ObservedRequest, PerSpan};
 use std::collections::VecDeque;
 
 /// What a request holds of the server until it lets go of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum SlotSpan {
     /// Until its first output: prompts are worked through one after the other, what follows side by side.
     Prefill,
     /// A slot, until the end of its answer.
-    Answer,
+    Response,
 }
 
 /// A number of slots that explains what is seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Slots {
+pub struct SlotModel {
     /// Until when a slot is held.
-    pub held: Held,
+    pub held: SlotSpan,
     /// How many there are.
     pub count: usize,
     /// For how many seconds a request holds one, on average.
@@ -44,13 +44,13 @@ const MOST_PREFILLS: usize = 4;
 /// Releases that a fit looks through for each request; where they are not enough the request says nothing.
 pub(super) const REACH: usize = 64;
 
-impl Slots {
+impl SlotModel {
     /// When this request's turn came. `None` if slots can't tell: it had output before, it is too long ago, or
     /// `reach` is not enough.
     pub(super) fn begin(
         &self,
-        request: &Observation,
-        releases: &Both<Releases>,
+        request: &ObservedRequest,
+        releases: &PerSpan<Releases>,
         reach: usize,
     ) -> Option<f64> {
         if *request.ahead.of(self.held) < self.count {
@@ -67,15 +67,16 @@ impl Slots {
 /// The slots that explain these requests best, if they do so surely better than no wait at all. `known` is
 /// what was found before: it stays until something is better.
 pub(super) fn select(
-    known: Option<Slots>,
-    window: &VecDeque<Observation>,
-    releases: &Both<Releases>,
-) -> Option<Slots> {
+    known: Option<SlotModel>,
+    window: &VecDeque<ObservedRequest>,
+    releases: &PerSpan<Releases>,
+) -> Option<SlotModel> {
     let most = most_in_service(window).unwrap_or(1);
-    let evidence = Evidence::of(window, releases, known, most);
-    let Some(without) = evidence.errors(Held::Answer, usize::MAX) else { return known };
-    let answers = (most.saturating_sub(BELOW).max(1)..=most + ABOVE).map(|n| (Held::Answer, n));
-    let prefills = (1..=MOST_PREFILLS).map(|n| (Held::Prefill, n));
+    let evidence = SlotFitData::of(window, releases, known, most);
+    let Some(without) = evidence.errors(SlotSpan::Response, usize::MAX) else { return known };
+    let answers =
+        (most.saturating_sub(BELOW).max(1)..=most + ABOVE).map(|n| (SlotSpan::Response, n));
+    let prefills = (1..=MOST_PREFILLS).map(|n| (SlotSpan::Prefill, n));
     let best = answers
         .chain(prefills)
         .filter_map(|(held, count)| Some((held, count, evidence.errors(held, count)?)))
@@ -91,33 +92,33 @@ pub(super) fn select(
         (None, best) => best?,
     };
     let overlap = evidence.overlap(&errors);
-    Some(Slots { held, count, holding: errors.holding, overlap })
+    Some(SlotModel { held, count, holding: errors.holding, overlap })
 }
 
 /// The requests looked back on, with what each may have waited for.
-struct Evidence {
+struct SlotFitData {
     /// In the order of their sizes.
-    requests: Vec<Request>,
+    requests: Vec<FitRequest>,
     /// The last releases before their first outputs, as far back as an explanation needs, of one request after
     /// the other.
-    waited_for: Both<Vec<f64>>,
+    waited_for: PerSpan<Vec<f64>>,
 }
 
-struct Request {
+struct FitRequest {
     size: f64,
     arrived: f64,
     first: f64,
     left: f64,
-    ahead: Both<usize>,
-    still: Both<usize>,
+    ahead: PerSpan<usize>,
+    still: PerSpan<usize>,
     /// Where its releases are.
-    from: Both<usize>,
+    from: PerSpan<usize>,
 }
 
 /// How far the first outputs are from where an explanation has them.
-struct Errors {
+struct FitErrors {
     /// By request.
-    each: Vec<Error>,
+    each: Vec<FitError>,
     total: f64,
     /// Mean seconds that a slot is held.
     holding: f64,
@@ -125,7 +126,7 @@ struct Errors {
 
 /// How far one first output is from there.
 #[derive(Clone, Copy)]
-struct Error {
+struct FitError {
     /// Seconds after it, or before it if negative.
     late: f64,
     /// The request waited, by the explanation.
@@ -133,31 +134,32 @@ struct Error {
 }
 
 /// Requests that were in service at once, but for a few that came in another order than was seen.
-fn most_in_service(window: &VecDeque<Observation>) -> Option<usize> {
-    let in_service = |one: &Observation| Some((one.still?.answer + 1) as f64);
+fn most_in_service(window: &VecDeque<ObservedRequest>) -> Option<usize> {
+    let in_service = |one: &ObservedRequest| Some((one.still?.answer + 1) as f64);
     let mut in_service: Vec<f64> = window.iter().filter_map(in_service).collect();
     quantile(&mut in_service, 0.98).map(|most| most as usize)
 }
 
-impl Evidence {
+impl SlotFitData {
     fn of(
-        window: &VecDeque<Observation>,
-        releases: &Both<Releases>,
-        known: Option<Slots>,
+        window: &VecDeque<ObservedRequest>,
+        releases: &PerSpan<Releases>,
+        known: Option<SlotModel>,
         most: usize,
     ) -> Self {
         let known = known.map_or(0, |known| known.count);
-        let candidates = Both { prefill: MOST_PREFILLS, answer: known.max(most + ABOVE) };
+        let candidates = PerSpan { prefill: MOST_PREFILLS, answer: known.max(most + ABOVE) };
         let by_tokens = are_counted(window.iter().map(|one| one.tokens));
-        let mut all: Vec<(f64, &Observation)> =
+        let mut all: Vec<(f64, &ObservedRequest)> =
             window.iter().filter_map(|one| Some((one.size(by_tokens)?, one))).collect();
         all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let mut evidence = Self { requests: Vec::new(), waited_for: Both::default() };
+        let mut evidence = Self { requests: Vec::new(), waited_for: PerSpan::default() };
         for (size, one) in all {
             let (Some(first), Some(still)) = (one.first, one.still) else { continue };
             let waited_for = &mut evidence.waited_for;
-            let from = Both { prefill: waited_for.prefill.len(), answer: waited_for.answer.len() };
-            let mut has_all = |held: Held| {
+            let from =
+                PerSpan { prefill: waited_for.prefill.len(), answer: waited_for.answer.len() };
+            let mut has_all = |held: SlotSpan| {
                 let most = *candidates.of(held).min(one.ahead.of(held));
                 let needed = most.saturating_sub(*still.of(held));
                 if needed > REACH {
@@ -167,9 +169,9 @@ impl Evidence {
                 waited_for.of_mut(held).extend(back);
                 waited_for.of(held).len() - from.of(held) == needed
             };
-            if has_all(Held::Prefill) && has_all(Held::Answer) {
-                let Observation { arrived, left, ahead, .. } = *one;
-                let request = Request { size, arrived, first, left, ahead, still, from };
+            if has_all(SlotSpan::Prefill) && has_all(SlotSpan::Response) {
+                let ObservedRequest { arrived, left, ahead, .. } = *one;
+                let request = FitRequest { size, arrived, first, left, ahead, still, from };
                 evidence.requests.push(request);
             }
         }
@@ -177,9 +179,9 @@ impl Evidence {
     }
 
     /// `None` if slots of this number can't be: most requests had output before their turn.
-    fn errors(&self, held: Held, count: usize) -> Option<Errors> {
+    fn errors(&self, held: SlotSpan, count: usize) -> Option<FitErrors> {
         let waited_for = self.waited_for.of(held);
-        let begin = |request: &Request| {
+        let begin = |request: &FitRequest| {
             if *request.ahead.of(held) < count {
                 return Some((request.arrived, false));
             }
@@ -192,33 +194,33 @@ impl Evidence {
         for (request, begin) in self.requests.iter().zip(&begins) {
             if let Some((at, _)) = begin {
                 points.push((request.size, request.first - at));
-                let until = if held == Held::Answer { request.left } else { request.first };
+                let until = if held == SlotSpan::Response { request.left } else { request.first };
                 held_for += until - at;
             }
         }
         if points.len() * 2 < begins.len() {
             return None;
         }
-        let line = Line::through(&points, &mut Vec::with_capacity(points.len()))?;
-        let error = |(request, begin): (&Request, &Option<(f64, bool)>)| {
+        let line = ResistantLine::through(&points, &mut Vec::with_capacity(points.len()))?;
+        let error = |(request, begin): (&FitRequest, &Option<(f64, bool)>)| {
             let expected = line.at(request.size);
             match begin {
                 Some((at, waited)) => {
-                    Error { late: request.first - at - expected, waited: *waited }
+                    FitError { late: request.first - at - expected, waited: *waited }
                 }
                 // It had output before it could begin: worse than a begin at that very moment.
-                None => Error { late: -2.0 * expected, waited: true },
+                None => FitError { late: -2.0 * expected, waited: true },
             }
         };
-        let each: Vec<Error> = self.requests.iter().zip(&begins).map(error).collect();
+        let each: Vec<FitError> = self.requests.iter().zip(&begins).map(error).collect();
         let total = each.iter().map(|error| error.late.abs()).sum();
-        Some(Errors { each, total, holding: held_for / points.len().max(1) as f64 })
+        Some(FitErrors { each, total, holding: held_for / points.len().max(1) as f64 })
     }
 
     /// How much sooner first outputs come after a release than after an arrival at an idle server, if that is
     /// sure by the median test (A. M. Mood, Introduction to the Theory of Statistics, 1950).
-    fn overlap(&self, errors: &Errors) -> f64 {
-        let late = |is_in: fn(&Request, &Error) -> bool| -> Vec<f64> {
+    fn overlap(&self, errors: &FitErrors) -> f64 {
+        let late = |is_in: fn(&FitRequest, &FitError) -> bool| -> Vec<f64> {
             let both = self.requests.iter().zip(&errors.each);
             both.filter(|(request, error)| is_in(request, error))
                 .map(|(_, error)| error.late)
@@ -242,7 +244,7 @@ impl Evidence {
     }
 }
 
-impl Errors {
+impl FitErrors {
     /// The differences of the errors of those that waited: their number, mean, standard error, and the sums.
     fn against(&self, without: &Self) -> (usize, f64, f64, f64, f64) {
         let pairs = || {

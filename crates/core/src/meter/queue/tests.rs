@@ -5,24 +5,24 @@
 mod cell;
 
 use super::*;
-use cell::{Behaviour, Cell, is_within, summary};
+use cell::{EngineBehaviour, EvalCell, is_within, summary};
 
 fn seconds(at: f64) -> Duration {
     Duration::from_secs_f64(at)
 }
 
-const WARM: Option<Served> = Some(Served { tokens: None, is_warm: true });
+const WARM: Option<ServedRequest> = Some(ServedRequest { prompt_tokens: None, is_warm: true });
 
 /// One request after the other has left: the estimate for one that takes so long to its first output.
 fn one(estimator: &mut QueueEstimator, at: f64, bytes: u64, ttft: f64) -> Option<f64> {
     let mut ticket = estimator.arrive(seconds(at), bytes);
     estimator.first_output(&mut ticket, seconds(at + ttft));
-    estimator.leave(ticket, seconds(at + ttft + 0.1), WARM)
+    estimator.finish(ticket, seconds(at + ttft + 0.1), WARM)
 }
 
 #[test]
 fn near_the_truth_on_servers_of_any_number_of_slots() {
-    let cell = |slots, utilisation, is_bursty, behaviour, tells_usage| Cell {
+    let cell = |slots, utilisation, is_bursty, behaviour, tells_usage| EvalCell {
         slots,
         utilisation,
         is_bursty,
@@ -31,13 +31,13 @@ fn near_the_truth_on_servers_of_any_number_of_slots() {
         seed: 11,
     };
     let cells = [
-        cell(1, 0.2, false, Behaviour::Plain, true),
-        cell(1, 0.95, true, Behaviour::Both, false),
-        cell(4, 0.5, true, Behaviour::Cache, false),
-        cell(4, 0.9, false, Behaviour::Chunked, true),
-        cell(16, 0.2, false, Behaviour::Both, false),
-        cell(16, 0.5, false, Behaviour::Both, true),
-        cell(16, 0.95, false, Behaviour::Both, false),
+        cell(1, 0.2, false, EngineBehaviour::Plain, true),
+        cell(1, 0.95, true, EngineBehaviour::All, false),
+        cell(4, 0.5, true, EngineBehaviour::Cache, false),
+        cell(4, 0.9, false, EngineBehaviour::Chunked, true),
+        cell(16, 0.2, false, EngineBehaviour::All, false),
+        cell(16, 0.5, false, EngineBehaviour::All, true),
+        cell(16, 0.95, false, EngineBehaviour::All, false),
     ];
     for cell in cells {
         let waits = cell::run(&cell);
@@ -56,12 +56,12 @@ fn near_the_truth_on_servers_of_any_number_of_slots() {
 fn nothing_is_told_before_there_is_a_baseline() {
     let mut estimator = QueueEstimator::default();
     for i in 0..5 {
-        assert_eq!((estimator.wait_now(), estimator.expected(100)), (None, None));
+        assert_eq!((estimator.current_wait(), estimator.expected_ttft(100)), (None, None));
         assert_eq!(one(&mut estimator, f64::from(i), 100, 0.05), None);
     }
     assert_eq!(one(&mut estimator, 5.0, 100, 0.05), Some(0.0));
-    assert_eq!(estimator.wait_now(), Some(0.0));
-    let expected = estimator.expected(100).unwrap();
+    assert_eq!(estimator.current_wait(), Some(0.0));
+    let expected = estimator.expected_ttft(100).unwrap();
     assert!((expected.ttft.as_secs_f64() - 0.05).abs() < 1e-6, "{expected:?}");
     assert_eq!((expected.samples, expected.largest_bytes), (5, 100));
 }
@@ -86,11 +86,11 @@ fn one_slot_is_found_and_tells_what_would_be_waited() {
         // 20 ms to the first output, 1 s in all; the second comes 0.1 s after the first, and a third gives up.
         let tickets = [0.0, 0.1].map(|after| estimator.arrive(seconds(at + after), 100));
         let third = estimator.arrive(seconds(at + 0.2), 100);
-        assert_eq!(estimator.leave(third, seconds(at + 0.5), None), None);
+        assert_eq!(estimator.finish(third, seconds(at + 0.5), None), None);
         let mut waits = Vec::new();
         for (mut ticket, begin) in tickets.into_iter().zip([at, at + 1.0]) {
             estimator.first_output(&mut ticket, seconds(begin + 0.02));
-            waits.push(estimator.leave(ticket, seconds(begin + 1.0), WARM));
+            waits.push(estimator.finish(ticket, seconds(begin + 1.0), WARM));
         }
         waits
     };
@@ -101,15 +101,15 @@ fn one_slot_is_found_and_tells_what_would_be_waited() {
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
     assert_eq!(waits[0], Some(0.0));
     near(waits[1].unwrap(), 0.9);
-    let Slots { held, count, holding, .. } = *estimator.slots().unwrap();
-    assert_eq!((held, count), (Held::Answer, 1));
+    let SlotModel { held, count, holding, .. } = *estimator.slot_model().unwrap();
+    assert_eq!((held, count), (SlotSpan::Response, 1));
     near(holding, 1.0);
-    near(estimator.wait_now().unwrap(), 0.0);
+    near(estimator.current_wait().unwrap(), 0.0);
     let not_streamed = [0.0, 0.1].map(|after| estimator.arrive(seconds(200.0 + after), 100));
-    near(estimator.wait_now().unwrap(), 2.0);
+    near(estimator.current_wait().unwrap(), 2.0);
     let waits = not_streamed.map(|one| {
         let left = 201.0 + one.place.number as f64 % 2.0;
-        estimator.leave(one, seconds(left), WARM).unwrap()
+        estimator.finish(one, seconds(left), WARM).unwrap()
     });
     near(waits[0], 0.0);
     near(waits[1], 0.9);
@@ -129,7 +129,7 @@ fn a_slower_machine_is_learned() {
             for i in known..known + SHOWN {
                 one(&mut estimator, f64::from(i), 100, after * noise(i));
             }
-            let expected = estimator.expected(100).unwrap().ttft.as_secs_f64();
+            let expected = estimator.expected_ttft(100).unwrap().ttft.as_secs_f64();
             assert!((expected / after - 1.0).abs() < 0.05, "{expected} for {after}, {known} known");
             assert_eq!(one(&mut estimator, 999.0, 100, after), Some(0.0));
             let wait = one(&mut estimator, 1010.0, 100, 2.0 * after).unwrap();
@@ -153,7 +153,7 @@ fn a_deep_queue_makes_no_large_fit() {
         estimator.first_output(&mut ticket, seconds(left(i - 1) + 0.25));
         let mut wait = None;
         let counted = allocation_counter::measure(|| {
-            wait = estimator.leave(ticket, seconds(left(i)), WARM);
+            wait = estimator.finish(ticket, seconds(left(i)), WARM);
         });
         assert!(counted.bytes_max < 100 * 1024, "{counted:?}");
         if i > 2000 {
@@ -161,7 +161,10 @@ fn a_deep_queue_makes_no_large_fit() {
             assert!((wait.unwrap() - truth).abs() < 1e-6, "{wait:?} for {truth}");
         }
     }
-    assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
+    assert_eq!(
+        estimator.slot_model().map(|slots| (slots.held, slots.count)),
+        Some((SlotSpan::Response, 1))
+    );
 }
 
 #[test]
@@ -170,8 +173,8 @@ fn cold_and_failed_requests_teach_nothing() {
     for i in 0..20 {
         let mut ticket = estimator.arrive(seconds(f64::from(i)), 100);
         estimator.first_output(&mut ticket, seconds(f64::from(i) + 30.0));
-        let served = (i % 2 == 0).then_some(Served { tokens: None, is_warm: false });
-        assert_eq!(estimator.leave(ticket, seconds(f64::from(i) + 31.0), served), None);
+        let served = (i % 2 == 0).then_some(ServedRequest { prompt_tokens: None, is_warm: false });
+        assert_eq!(estimator.finish(ticket, seconds(f64::from(i) + 31.0), served), None);
     }
     assert!(estimator.baseline().is_none() && estimator.is_unused());
 }
@@ -183,7 +186,7 @@ fn memory_is_bounded() {
         one(&mut estimator, f64::from(i), 100, 0.02);
     }
     assert_eq!((estimator.window.len(), estimator.alone.len()), (WINDOW, ALONE));
-    let bytes = (WINDOW + ALONE) * size_of::<Observation>()
+    let bytes = (WINDOW + ALONE) * size_of::<ObservedRequest>()
         + 2 * releases::REMEMBERED * size_of::<(f64, u64)>()
         + size_of::<QueueEstimator>();
     assert!(bytes < 72 * 1024, "{bytes} bytes, as the documentation has it");
@@ -200,20 +203,23 @@ fn of_two_that_come_at_once_either_may_be_first() {
         let [mut first, a, b] =
             [0.0, 0.1, 0.1002].map(|after| estimator.arrive(seconds(at + after), 100));
         estimator.first_output(&mut first, seconds(at + 0.02));
-        estimator.leave(first, seconds(at + 1.0), WARM);
+        estimator.finish(first, seconds(at + 1.0), WARM);
         let order = if i % 2 == 0 { [a, b] } else { [b, a] };
         let mut begin = at + 1.0;
         waits = order.map(|mut ticket| {
             estimator.first_output(&mut ticket, seconds(begin + 0.02));
             begin += 1.0;
-            estimator.leave(ticket, seconds(begin), WARM)
+            estimator.finish(ticket, seconds(begin), WARM)
         });
     }
     for (wait, expected) in waits.into_iter().zip([0.8998, 1.9]) {
         let wait = wait.unwrap();
         assert!((wait - expected).abs() < 1e-6, "{wait} for {expected}");
     }
-    assert_eq!(estimator.slots().map(|slots| (slots.held, slots.count)), Some((Held::Answer, 1)));
+    assert_eq!(
+        estimator.slot_model().map(|slots| (slots.held, slots.count)),
+        Some((SlotSpan::Response, 1))
+    );
 }
 
 #[test]
@@ -226,21 +232,21 @@ fn a_turn_comes_when_another_leaves() {
         }
         let other = estimator.arrive(seconds(30.0), 100);
         let mut ticket = estimator.arrive(seconds(30.5), 100);
-        estimator.leave(other, seconds(left), WARM);
+        estimator.finish(other, seconds(left), WARM);
         estimator.first_output(&mut ticket, seconds(31.03));
-        let wait = estimator.leave(ticket, seconds(32.0), WARM).unwrap();
+        let wait = estimator.finish(ticket, seconds(32.0), WARM).unwrap();
         assert!((wait - expected).abs() < 1e-6, "{wait} where another left at {left}");
-        assert!(estimator.slots().is_none(), "one wait shows no slots");
+        assert!(estimator.slot_model().is_none(), "one wait shows no slots");
     }
 }
 
 #[test]
 fn the_way_into_the_server_and_out_of_it_is_no_wait() {
-    let cell = Cell {
+    let cell = EvalCell {
         slots: 2,
         utilisation: 0.5,
         is_bursty: false,
-        behaviour: Behaviour::Plain,
+        behaviour: EngineBehaviour::Plain,
         tells_usage: false,
         seed: 11,
     };
