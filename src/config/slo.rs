@@ -8,6 +8,7 @@ use config::{Value, ValueKind};
 use serde_json::{Value as Json, json};
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{InputSizeLimits, SloClass, SloClasses, SloLimits, SloTarget};
+use strum::VariantArray;
 
 /// Most classes, and most different limits of a target: each is a bucket edge of its histograms.
 const MOST: usize = 8;
@@ -34,7 +35,7 @@ impl Reader {
             classes.push(class);
         }
         let classes = SloClasses::new(classes);
-        for target in SloTarget::ALL {
+        for &target in SloTarget::VARIANTS {
             let count = classes.distinct_limits(target).len();
             if count > MOST {
                 let why = "too many different limits in all classes and sizes, since each is a bucket edge";
@@ -88,9 +89,9 @@ impl Reader {
             Some(Read::Seconds(limit)) => Some(*limit),
             _ => None,
         });
-        let is_told = SloTarget::ALL.iter().any(|target| self.has_problem(at, target.key()));
+        let is_told = SloTarget::VARIANTS.iter().any(|target| self.has_problem(at, target.key()));
         if limits.is_empty() && !is_told {
-            let keys: Vec<_> = SloTarget::ALL.into_iter().map(SloTarget::key).collect();
+            let keys: Vec<_> = SloTarget::VARIANTS.iter().map(|target| target.key()).collect();
             let at = at.trim_end_matches('.');
             self.problem(at, "", format!("has no target; at least one of {}", keys.join(", ")));
         }
@@ -148,7 +149,7 @@ fn texts(values: &Values, key: &str) -> Vec<String> {
 /// The classes in force, as `GET /config` shows them.
 pub(super) fn shown(classes: &SloClasses) -> Json {
     let limits = |table: &mut serde_json::Map<String, Json>, limits: &SloLimits| {
-        for target in SloTarget::ALL {
+        for &target in SloTarget::VARIANTS {
             table.insert(target.key().into(), json!(limits.get(target)));
         }
     };

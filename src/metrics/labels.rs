@@ -12,6 +12,7 @@ use streamgauge_core::meter::{
     ClampedInterval, GapBasis, Outcome, OutputKind, QueueWaitSource, SloVerdict, TimestampSource,
     TokenSource,
 };
+use strum::VariantArray;
 
 /// A label of a family.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +61,13 @@ impl LabelValues {
 /// Lists the label values of every variant of an enum.
 macro_rules! variants {
     ($type:ty) => {
+        LabelValues::Closed(|| <$type>::VARIANTS.iter().map(|one| one.label().to_owned()).collect())
+    };
+}
+
+/// The same for an enum that lists its variants by hand.
+macro_rules! listed {
+    ($type:ty) => {
         LabelValues::Closed(|| <$type>::ALL.iter().map(|one| one.label().to_owned()).collect())
     };
 }
@@ -80,7 +88,7 @@ macro_rules! label {
     };
 }
 
-label!(OPERATION, "gen_ai_operation_name", variants!(Operation));
+label!(OPERATION, "gen_ai_operation_name", listed!(Operation));
 label!(
     INFERENCE_OPERATION,
     "gen_ai_operation_name",
@@ -99,7 +107,7 @@ label!(MET, "met", variants!(SloVerdict));
 label!(START, "start", fixed!("warm", "cold"));
 label!(BASIS, "basis", variants!(GapBasis));
 label!(KIND, "kind", variants!(OutputKind));
-label!(PHASE, "phase", variants!(RequestPhase));
+label!(PHASE, "phase", listed!(RequestPhase));
 label!(
     ABANDON_PHASE,
     "phase",
@@ -121,7 +129,7 @@ label!(STREAM, "stream", fixed!("true", "false"));
 label!(REPORTED, "reported", fixed!("true", "false"));
 label!(DIRECTION, "direction", fixed!("up", "down"));
 label!(CAPPED_LABEL, "label", fixed!("gen_ai_request_model"));
-label!(UNPARSED_REASON, "reason", variants!(Unparsed));
+label!(UNPARSED_REASON, "reason", listed!(Unparsed));
 label!(
     FINISH_REASON,
     "reason",

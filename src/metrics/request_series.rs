@@ -16,6 +16,7 @@ use streamgauge_core::dialect::{FinishReason, route::Operation};
 use streamgauge_core::meter::{
     GapBasis, LiveSample, Outcome, OutputKind, RequestRecord, ResponseTokens, TokenSource,
 };
+use strum::VariantArray;
 
 /// The labels that most series of a request share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -110,9 +111,9 @@ pub struct RequestSeries {
     answer: OnceLock<Histogram>,
     head: OnceLock<Histogram>,
     chunk_gap: OnceLock<Arc<ShardedHistogram>>,
-    token_gap: [OnceLock<Arc<ShardedHistogram>>; GapBasis::ALL.len()],
+    token_gap: [OnceLock<Arc<ShardedHistogram>>; GapBasis::VARIANTS.len()],
     output_tokens: OnceLock<ReconciledCounter>,
-    characters: [OnceLock<Arc<ShardedCounter>>; OutputKind::ALL.len()],
+    characters: [OnceLock<Arc<ShardedCounter>>; OutputKind::VARIANTS.len()],
     requests: HandleCache<(Outcome, Option<u16>, bool), IntCounter>,
     request_duration: HandleCache<(Outcome, Option<u16>), Histogram>,
     finish_reasons: HandleCache<&'static str, IntCounter>,
@@ -418,7 +419,7 @@ pub(super) fn status_codes() -> Vec<String> {
 /// Every value of the label `error_type` for responses with such statuses: the empty string, what went wrong without
 /// a status of 400 or more, and those codes.
 pub(super) fn error_types(has_status: impl Fn(u16) -> bool) -> Vec<String> {
-    let failures = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Ok);
+    let failures = Outcome::VARIANTS.iter().filter(|outcome| **outcome != Outcome::Ok);
     iter::once(String::new())
         .chain(failures.map(|outcome| outcome.label().to_owned()))
         .chain(code_labels(has_status))

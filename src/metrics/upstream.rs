@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use streamgauge_core::dialect::{Unparsed, route::Operation};
 use streamgauge_core::meter::{ClampedInterval, TimestampSource};
+use strum::VariantArray;
 
 /// Handles that are looked through: most servers have one model, and few operations of it are used.
 const AT_HAND: usize = 16;
@@ -137,11 +138,11 @@ pub struct UpstreamSeries {
     connect: Histogram,
     forwarding_delay: Arc<ShardedHistogram>,
     unparsed: [IntCounter; Unparsed::ALL.len()],
-    clamped: [IntCounter; ClampedInterval::ALL.len()],
+    clamped: Vec<IntCounter>,
     name: String,
     clock_info: IntGaugeVec,
-    /// In the order of [`TimestampSource::ALL`]: a clock that never told an instant has no series.
-    clocks: [OnceLock<IntGauge>; TimestampSource::ALL.len()],
+    /// In the order of [`TimestampSource::VARIANTS`]: a clock that never told an instant has no series.
+    clocks: [OnceLock<IntGauge>; TimestampSource::VARIANTS.len()],
 }
 
 impl UpstreamSeries {
@@ -156,8 +157,10 @@ impl UpstreamSeries {
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
             unparsed: Unparsed::ALL
                 .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()])),
-            clamped: ClampedInterval::ALL
-                .map(|interval| families.clamped.with_label_values(&[upstream, interval.label()])),
+            clamped: ClampedInterval::VARIANTS
+                .iter()
+                .map(|interval| families.clamped.with_label_values(&[upstream, interval.label()]))
+                .collect(),
             name: upstream.to_owned(),
             clock_info: families.clock_info.clone(),
             clocks: Default::default(),
@@ -186,7 +189,7 @@ impl UpstreamSeries {
 
     /// The instants of the newest request were told by this clock.
     pub fn told_by(&self, clock: TimestampSource) {
-        for (one, gauge) in TimestampSource::ALL.into_iter().zip(&self.clocks) {
+        for (one, gauge) in TimestampSource::VARIANTS.iter().copied().zip(&self.clocks) {
             if one == clock {
                 let new = || self.clock_info.with_label_values(&[&*self.name, one.label()]);
                 gauge.get_or_init(new).set(1);

@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
+use strum::VariantArray;
 
 const SEEDS: u64 = 5;
 const SLOTS: [usize; 3] = [1, 4, 16];
@@ -132,7 +133,7 @@ fn simulated() -> String {
     for slots in SLOTS {
         for utilisation in UTILISATIONS {
             for is_bursty in [false, true] {
-                for behaviour in EngineBehaviour::ALL {
+                for &behaviour in EngineBehaviour::VARIANTS {
                     let of = |tells_usage, seed| EvalCell {
                         slots,
                         utilisation,

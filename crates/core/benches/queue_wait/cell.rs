@@ -5,6 +5,7 @@ use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, EngineSpec, Job};
 
 use streamgauge_sim::rng::Rng;
+use strum::VariantArray;
 
 /// Requests from which the estimator may learn before it is judged.
 pub const WARM_UP: usize = 200;
@@ -30,7 +31,7 @@ pub struct TrueTimes {
 }
 
 /// What of a server the estimator was not written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum EngineBehaviour {
     Plain,
     /// Prefix-cache hits that nobody reports.
@@ -41,8 +42,6 @@ pub enum EngineBehaviour {
 }
 
 impl EngineBehaviour {
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Cache, Self::Chunked, Self::All];
-
     pub fn label(self) -> &'static str {
         match self {
             Self::Plain => "plain",

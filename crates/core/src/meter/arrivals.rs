@@ -5,6 +5,7 @@
 //! of a choice is the time from its first to its last output, exactly as TPOT has it.
 
 use std::time::Duration;
+use strum::VariantArray;
 
 /// When bytes arrived: the instant and the running number of the socket read that brought them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl From<Arrival> for ReadInstant {
 const TOLERANCE: Duration = Duration::from_millis(1);
 
 /// What the shares of a gap stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum GapBasis {
     /// ResponseTokens: the stream carries a running count.
     Token,
@@ -57,9 +58,6 @@ pub enum GapBasis {
 }
 
 impl GapBasis {
-    /// Both bases.
-    pub const ALL: [Self; 2] = [Self::Token, Self::Event];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {

@@ -1,8 +1,10 @@
 //! Intervals that can come out negative, though no wait is: they are the difference of two clocks, or of what
 //! one of them told and what we saw.
 
+use strum::VariantArray;
+
 /// An interval that is told as 0 where it comes out negative, and counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum ClampedInterval {
     /// From the instant in a header to ours.
     EdgeWait,
@@ -10,9 +12,6 @@ pub enum ClampedInterval {
 }
 
 impl ClampedInterval {
-    /// Every interval, each at its own index.
-    pub const ALL: [Self; 2] = [Self::EdgeWait, Self::QueueWait];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {

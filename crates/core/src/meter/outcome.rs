@@ -1,7 +1,9 @@
 //! How a request ended: one of a closed list.
 
+use strum::VariantArray;
+
 /// The one terminal outcome of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Outcome {
     /// 2xx, 3xx or 101, and complete.
     Ok,
@@ -29,24 +31,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 14] = [
-        Self::Ok,
-        Self::ClientError,
-        Self::Rejected,
-        Self::ServerError,
-        Self::StreamError,
-        Self::Truncated,
-        Self::UpstreamUnreachable,
-        Self::Timeout,
-        Self::ProxyRejected,
-        Self::ProxyShutdown,
-        Self::ClientGoneBeforeHead,
-        Self::ClientGoneBeforeToken,
-        Self::ClientGoneMidStream,
-        Self::Internal,
-    ];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {

@@ -4,9 +4,10 @@ use super::tally::ResponseTally;
 use crate::dialect::Timings;
 use crate::dialect::engine::Engine;
 use std::time::Duration;
+use strum::VariantArray;
 
 /// Where a queue wait comes from, in this order of trust.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum QueueWaitSource {
     /// The server's own word, or what the times that it tells leave.
     Reported,
@@ -17,9 +18,6 @@ pub enum QueueWaitSource {
 }
 
 impl QueueWaitSource {
-    /// Every source.
-    pub const ALL: [Self; 3] = [Self::Reported, Self::Header, Self::Estimated];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {

@@ -8,9 +8,10 @@ use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use strum::VariantArray;
 
 /// Where a count of output tokens comes from, in this order of trust.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, VariantArray)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenSource {
     /// The server's own count, where the API has a place for it.
@@ -22,9 +23,6 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
-    /// Every source.
-    pub const ALL: [Self; 3] = [Self::Usage, Self::Engine, Self::Events];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
@@ -36,7 +34,7 @@ impl TokenSource {
 }
 
 /// What tells when bytes arrived.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, VariantArray)]
 #[serde(rename_all = "lowercase")]
 pub enum TimestampSource {
     /// The kernel's stamp of their receipt.
@@ -47,9 +45,6 @@ pub enum TimestampSource {
 }
 
 impl TimestampSource {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Kernel, Self::Program];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {

@@ -10,9 +10,10 @@ use super::record::RequestRecord;
 use crate::dialect::route::Operation;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
+use strum::VariantArray;
 
 /// What a target is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum SloTarget {
     /// Time to first token; of streams.
     Ttft,
@@ -27,10 +28,6 @@ pub enum SloTarget {
 }
 
 impl SloTarget {
-    /// Every target.
-    pub const ALL: [Self; 5] =
-        [Self::Ttft, Self::Tpot, Self::Latency, Self::MaxGap, Self::Normalized];
-
     /// The key of its limit in the configuration.
     pub fn key(self) -> &'static str {
         match self {
@@ -45,12 +42,16 @@ impl SloTarget {
 
 /// The limits of the targets, in seconds; a target without one is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct SloLimits([Option<f64>; SloTarget::ALL.len()]);
+pub struct SloLimits([Option<f64>; SloTarget::VARIANTS.len()]);
 
 impl SloLimits {
     /// The limits that `limit` gives.
     pub fn from_fn(limit: impl Fn(SloTarget) -> Option<f64>) -> Self {
-        Self(SloTarget::ALL.map(limit))
+        let mut limits = Self::default();
+        for (slot, target) in limits.0.iter_mut().zip(SloTarget::VARIANTS) {
+            *slot = limit(*target);
+        }
+        limits
     }
 
     /// The limit of this target, in seconds.
@@ -93,7 +94,7 @@ pub struct SloClass {
 }
 
 /// Whether a request met all targets of a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum SloVerdict {
     Met,
     Missed,
@@ -102,9 +103,6 @@ pub enum SloVerdict {
 }
 
 impl SloVerdict {
-    /// Every judgement.
-    pub const ALL: [Self; 3] = [Self::Met, Self::Missed, Self::Undecided];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
@@ -174,7 +172,11 @@ impl SloClass {
             let taken = taken(target, record, outcome == Outcome::Ok);
             limits.get(target).zip(taken).is_some_and(|(limit, taken)| taken > limit)
         };
-        if SloTarget::ALL.into_iter().any(is_missed) { SloVerdict::Missed } else { if_all_hold }
+        if SloTarget::VARIANTS.iter().copied().any(is_missed) {
+            SloVerdict::Missed
+        } else {
+            if_all_hold
+        }
     }
 }
 

@@ -8,12 +8,13 @@ use crate::dialect::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use strum::VariantArray;
 
 /// A read that came so long after what it brought came late: one in time takes a fraction of it.
 const LATE: Duration = Duration::from_micros(250);
 
 /// What output is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum OutputKind {
     Answer,
     Reasoning,
@@ -22,9 +23,6 @@ pub enum OutputKind {
 }
 
 impl OutputKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Answer, Self::Reasoning, Self::Tool];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {

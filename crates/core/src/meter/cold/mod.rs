@@ -26,6 +26,7 @@ use restart::RestartDetector;
 use server::{InFlightHints, ServerTracker};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use strum::VariantArray;
 
 /// Most models that are told apart; of more, those that were asked for longest ago are forgotten. Each takes
 /// some 3 KiB, and 32 bytes for each of its requests in flight.
@@ -47,7 +48,7 @@ pub struct ColdStartConfig {
 }
 
 /// Why a start was cold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum ColdReason {
     /// Not ready since our own start beside it.
     Boot,
@@ -65,16 +66,6 @@ pub enum ColdReason {
 }
 
 impl ColdReason {
-    /// Every reason.
-    pub const ALL: [Self; 6] = [
-        Self::Boot,
-        Self::Restarted,
-        Self::Unreachable,
-        Self::Loading,
-        Self::ReportedLoad,
-        Self::Idle,
-    ];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
