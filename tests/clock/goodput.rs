@@ -1,15 +1,15 @@
 //! Goodput: what is counted is what anyone would count who has the request log.
 
+use crate::support::connection::chunk;
 use crate::support::sim::{ask, simulate};
-use crate::support::upstream::nobody;
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Scrape, Upstream, Wire, against_the_clock, chat, wait_for};
+use crate::support::upstream::unused_address;
+use crate::support::{
+    Disturbance, MetricsScrape, RawConnection, ScriptedUpstream, Streamgauge, chat, wait_for,
+};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use streamgauge::config::Sources;
-use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// Limits far from what the scripts take, on either side.
@@ -42,88 +42,89 @@ fn pause(milliseconds: u64) {
 }
 
 /// An upstream whose answer is in the model's name, as the test needs it.
-fn scripted() -> Upstream {
-    Upstream::each(|_, wire| {
-        while let Some(message) = wire.try_message() {
+fn scripted() -> ScriptedUpstream {
+    ScriptedUpstream::with_script(|_, connection| {
+        while let Some(message) = connection.try_read_message() {
             let body: Value = serde_json::from_slice(&message.body).unwrap();
-            let send = |wire: &mut Wire, pieces: &[String], milliseconds| {
+            let send = |connection: &mut RawConnection, pieces: &[String], milliseconds| {
                 pieces.iter().all(|piece| {
                     pause(milliseconds);
-                    wire.try_send(chunk(piece))
+                    connection.try_send(chunk(piece))
                 })
             };
-            let words: Vec<String> = (0..6).map(|i| chat::word(&format!("w{i}"))).collect();
-            let end = [chat::finish(), chat::usage(6), chat::DONE.into()].concat();
-            let whole = |wire: &mut Wire, first, each| {
-                wire.try_send(chat::STREAM);
+            let words: Vec<String> =
+                (0..6).map(|i| chat::content_event(&format!("w{i}"))).collect();
+            let end = [chat::finish_event(), chat::usage_event(6), chat::DONE.into()].concat();
+            let whole = |connection: &mut RawConnection, first, each| {
+                connection.try_send(chat::STREAM_HEAD);
                 pause(first);
-                let all = send(wire, &words, each);
-                all && wire.try_send([chunk(&end), chat::LAST.into()].concat())
+                let all = send(connection, &words, each);
+                all && connection.try_send([chunk(&end), chat::LAST_CHUNK.into()].concat())
             };
-            let refused = |wire: &mut Wire, status| {
+            let refused = |connection: &mut RawConnection, status| {
                 let body = br#"{"error":{"message":"no"}}"#;
-                wire.try_send(chat::answer(status, "application/json", body))
+                connection.try_send(chat::response(status, "application/json", body))
             };
             let goes_on = match body["model"].as_str().unwrap() {
-                "good" | "long" => whole(wire, 0, 10),
-                "slow-first" => whole(wire, 400, 10),
-                "slow-tokens" => whole(wire, 0, 100),
+                "good" | "long" => whole(connection, 0, 10),
+                "slow-first" => whole(connection, 400, 10),
+                "slow-tokens" => whole(connection, 0, 100),
                 "empty" => {
-                    wire.try_send(chat::STREAM);
+                    connection.try_send(chat::STREAM_HEAD);
                     pause(400);
-                    wire.try_send([chunk(&end), chat::LAST.into()].concat())
+                    connection.try_send([chunk(&end), chat::LAST_CHUNK.into()].concat())
                 }
                 "document" | "slow-document" => {
                     pause(if body["model"] == "document" { 0 } else { 800 });
                     let answer = br#"{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}],
                                       "usage":{"prompt_tokens":3,"completion_tokens":7}}"#;
-                    wire.try_send(chat::answer("200 OK", "application/json", answer))
+                    connection.try_send(chat::response("200 OK", "application/json", answer))
                 }
                 "gap" => {
-                    wire.try_send(chat::STREAM);
-                    send(wire, &words, 5);
+                    connection.try_send(chat::STREAM_HEAD);
+                    send(connection, &words, 5);
                     pause(500);
                     // Pings do not end a gap.
-                    send(wire, &[": ping\n\n".into()], 0);
-                    send(wire, &words, 5);
-                    wire.try_send([chunk(&end), chat::LAST.into()].concat())
+                    send(connection, &[": ping\n\n".into()], 0);
+                    send(connection, &words, 5);
+                    connection.try_send([chunk(&end), chat::LAST_CHUNK.into()].concat())
                 }
                 "unreadable" => {
                     let head =
-                        chat::STREAM.replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n");
-                    wire.try_send(head);
-                    send(wire, &["this is no gzip".into()], 400);
-                    wire.try_send(chat::LAST)
+                        chat::STREAM_HEAD.replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n");
+                    connection.try_send(head);
+                    send(connection, &["this is no gzip".into()], 400);
+                    connection.try_send(chat::LAST_CHUNK)
                 }
                 "truncated" => {
-                    wire.try_send(chat::STREAM);
-                    send(wire, &words, 5);
+                    connection.try_send(chat::STREAM_HEAD);
+                    send(connection, &words, 5);
                     false
                 }
                 "error" => {
-                    wire.try_send(chat::STREAM);
-                    send(wire, &words, 5);
-                    send(wire, &["data: {\"error\":{\"message\":\"no\"}}\n\n".into()], 5);
-                    wire.try_send(chat::LAST)
+                    connection.try_send(chat::STREAM_HEAD);
+                    send(connection, &words, 5);
+                    send(connection, &["data: {\"error\":{\"message\":\"no\"}}\n\n".into()], 5);
+                    connection.try_send(chat::LAST_CHUNK)
                 }
-                "500" => refused(wire, "500 Internal Server Error"),
-                "503" => refused(wire, "503 Service Unavailable"),
-                "429" | "rejected" => refused(wire, "429 Too Many Requests"),
-                "400" => refused(wire, "400 Bad Request"),
+                "500" => refused(connection, "500 Internal Server Error"),
+                "503" => refused(connection, "503 Service Unavailable"),
+                "429" | "rejected" => refused(connection, "429 Too Many Requests"),
+                "400" => refused(connection, "400 Bad Request"),
                 // For clients that leave.
                 "no-head" | "unasked" => {
-                    wire.gone();
+                    connection.wait_for_close();
                     false
                 }
                 "no-token" => {
-                    wire.try_send(chat::STREAM);
-                    wire.gone();
+                    connection.try_send(chat::STREAM_HEAD);
+                    connection.wait_for_close();
                     false
                 }
                 "no-end" => {
-                    wire.try_send(chat::STREAM);
-                    send(wire, &words, 5);
-                    wire.gone();
+                    connection.try_send(chat::STREAM_HEAD);
+                    send(connection, &words, 5);
+                    connection.wait_for_close();
                     false
                 }
                 other => panic!("no script {other}"),
@@ -143,18 +144,18 @@ fn request(path: &str, model: &str, stream: bool) -> Vec<u8> {
 /// A client that reads the answer to its end.
 fn patient(gauge: SocketAddr, request: Vec<u8>) -> JoinHandle<()> {
     thread::spawn(move || {
-        let mut wire = Wire::connect(gauge);
-        wire.send(request);
+        let mut connection = RawConnection::connect(gauge);
+        connection.send(request);
         // Some answers break off.
-        drop(wire.try_message());
+        drop(connection.try_read_message());
     })
 }
 
 /// A client that leaves after this many milliseconds.
 fn leaving(gauge: SocketAddr, request: Vec<u8>, after: u64) -> JoinHandle<()> {
     thread::spawn(move || {
-        let mut wire = Wire::connect(gauge);
-        wire.send(request);
+        let mut connection = RawConnection::connect(gauge);
+        connection.send(request);
         pause(after);
     })
 }
@@ -226,7 +227,7 @@ fn label(met: Option<bool>) -> &'static str {
 }
 
 /// Fails unless the counters are what the lines of the log add up to.
-fn hold(scrape: &Scrape, lines: &[Value]) {
+fn hold(scrape: &MetricsScrape, lines: &[Value]) {
     for class in ["chat", "whole", "long-models"] {
         let mut all = 0;
         for met in [Some(true), Some(false), None] {
@@ -252,40 +253,25 @@ fn hold(scrape: &Scrape, lines: &[Value]) {
     }
 }
 
-/// A Streamgauge with this file, whose name is the test's.
-fn start(name: &str, file: &str) -> Gauge {
-    let path = format!("streamgauge-{}-goodput-{name}.toml", std::process::id());
-    let path = std::env::temp_dir().join(path);
-    std::fs::write(&path, file).unwrap();
-    let flags = vec![("admin", "127.0.0.1:0".into())];
-    let sources = Sources { file: Some(path.clone()), flags, ..Sources::default() };
-    let gauge = Gauge::start(&sources, FaultInjection::default());
-    std::fs::remove_file(path).unwrap();
-    gauge
-}
-
-/// Before these upstreams, with the classes.
-fn with_classes(name: &str, upstreams: &[(&str, SocketAddr)]) -> Gauge {
+/// Starts Streamgauge with the classes, in front of these upstreams.
+fn with_classes(upstreams: &[(&str, SocketAddr)]) -> Streamgauge {
     let proxies: String = upstreams
         .iter()
         .map(|(name, address)| {
             format!("[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{address}'\n")
         })
         .collect();
-    start(name, &format!("{CLASSES}{proxies}"))
+    Streamgauge::with_file(&format!("{CLASSES}{proxies}"))
 }
 
 #[test]
-fn counters_are_a_brute_force_count_over_the_log() {
-    against_the_clock(count_over_the_log);
-}
-
-fn count_over_the_log() {
+fn counters_equal_a_count_over_the_log() {
+    let disturbance = Disturbance::watch_alone();
     let scripted = scripted();
     let (sim, _) = simulate(EngineSpec::new("sim"));
     let upstreams =
-        [("scripted", scripted.address), ("sim", sim), ("nobody", nobody()), ("else", sim)];
-    let gauge = with_classes("log", &upstreams);
+        [("scripted", scripted.address), ("sim", sim), ("nobody", unused_address()), ("else", sim)];
+    let gauge = with_classes(&upstreams);
     let [script, sim, nobody, other] = gauge.proxies[..] else { panic!("four proxies") };
 
     // What each of these must be in the class `chat`, so that the count below is not of nothing.
@@ -371,31 +357,40 @@ fn count_over_the_log() {
         });
         found.unwrap_or_else(|| panic!("no line of {model}")).clone()
     };
+    // The scripts keep 80 ms away from the limits.
+    let is_disturbed = || disturbance.worst() > Duration::from_millis(25);
     for (model, met) in expected {
         let line = one(model, "scripted");
         let told = serde_json::from_value::<Option<bool>>(line["slo"]["chat"].clone()).unwrap();
-        assert_eq!(label(told), met, "{line}");
+        // A delay can only make a request slower, so it never turns a missed objective into a met one.
+        assert!(label(told) == met || met == "true" && is_disturbed(), "{line}");
     }
-    // Nobody got its body, in which the model is.
+    // The upstream never received the body, which names the model.
     let unreachable = lines.iter().find(|line| line["upstream"] == "nobody").unwrap();
     assert_eq!(unreachable["outcome"], "upstream_unreachable");
     assert_eq!(unreachable["slo"], json!({"chat": false, "long-models": false, "whole": false}));
     assert_eq!((&unreachable["model"], &unreachable["bytes_up"]), (&"rejected".into(), &0.into()));
-    assert_eq!(one("good", "scripted")["slo"], json!({"chat": true, "whole": true}));
+    let good = &one("good", "scripted")["slo"];
+    assert!(*good == json!({"chat": true, "whole": true}) || is_disturbed(), "{good}");
     assert_eq!(one("unasked", "scripted")["slo"]["chat"], false);
     assert_eq!(one("slow-document", "scripted")["slo"]["whole"], false);
     // Three input tokens: the first token in 133 ms; ten between two of them.
-    assert_eq!(one("long", "scripted")["slo"]["long-models"], true);
+    let long = &one("long", "scripted")["slo"]["long-models"];
+    assert!(*long == true || is_disturbed(), "{long}");
     for model in ["no-head", "no-token", "no-end"] {
         let of_it = lines.iter().filter(|line| line["model"] == model);
         let mut met: Vec<_> = of_it.map(|line| line["slo"]["chat"].to_string()).collect();
         met.sort();
-        assert_eq!(met, ["false", "null"], "{model}: the limits are 250 and 300 ms");
+        let expected = ["false", "null"];
+        assert!(
+            met == expected || is_disturbed(),
+            "{model}: {met:?}, and the limits are 250 and 300 ms"
+        );
     }
     let none = lines.iter().find(|line| line["path"] == "other").unwrap();
     assert_eq!(none["slo"], json!({}));
 
-    let mut open = Wire::connect(script);
+    let mut open = RawConnection::connect(script);
     open.send(request("/v1/chat/completions", "no-end", true));
     wait_for("an open stream", || (gauge.scrape().in_phase("streaming") == 1.0).then_some(()));
     let scrape = gauge.scrape();
@@ -407,17 +402,19 @@ fn count_over_the_log() {
 
 #[test]
 fn what_a_refused_request_had_sent_tells_its_model() {
-    let upstreams = [("scripted", nobody()), ("sim", nobody()), ("nobody", nobody())];
-    let gauge = with_classes("refused", &upstreams);
+    let upstreams =
+        [("scripted", unused_address()), ("sim", unused_address()), ("nobody", unused_address())];
+    let disturbance = Disturbance::watch();
+    let gauge = with_classes(&upstreams);
     let body = |prompt: usize| {
         let messages = json!([{"role": "user", "content": "x".repeat(prompt)}]);
         // As OpenAI's client writes it: the model comes last.
         format!(r#"{{"messages":{messages},"model":"long"}}"#).into_bytes()
     };
     let ask = |request: &[u8], rest: &[u8], number: usize| {
-        let mut client = Wire::connect(gauge.proxy);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(request);
-        let answer = client.message();
+        let answer = client.read_message();
         client.try_send(rest);
         let line = gauge.requests_when(number).pop().unwrap();
         assert_eq!(line["outcome"], "upstream_unreachable");
@@ -435,18 +432,18 @@ fn what_a_refused_request_had_sent_tells_its_model() {
     let (answer, model, met) = ask(head.as_bytes(), b"", 3);
     assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
     // One after the other on a connection: each began with its own first byte.
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     for number in [4, 5] {
         client.send(&small);
-        assert_eq!(client.message().status(), 502);
+        assert_eq!(client.read_message().status(), 502);
         let line = gauge.requests_when(number).pop().unwrap();
-        assert!(line["duration_s"].as_f64() < Some(0.4), "{line}");
+        assert!(line["duration_s"].as_f64().unwrap() < disturbance.allow(0.4), "{line}");
         assert_eq!(line["model"], "long");
         pause(500);
     }
     // More than is read.
     let large = chat::post("/v1/chat/completions", "", &body(4_000_000));
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.try_send(&large);
     let line = gauge.requests_when(6).pop().unwrap();
     assert_eq!((&line["outcome"], &line["model"]), (&"upstream_unreachable".into(), &Value::Null));
@@ -455,8 +452,9 @@ fn what_a_refused_request_had_sent_tells_its_model() {
 #[test]
 fn a_limit_is_an_edge_of_what_it_limits() {
     let scripted = scripted();
-    let upstreams = [("scripted", scripted.address), ("sim", nobody()), ("nobody", nobody())];
-    let gauge = with_classes("edges", &upstreams);
+    let upstreams =
+        [("scripted", scripted.address), ("sim", unused_address()), ("nobody", unused_address())];
+    let gauge = with_classes(&upstreams);
     patient(gauge.proxy, request("/v1/chat/completions", "good", true)).join().unwrap();
     gauge.requests_when(1);
     let scrape = gauge.scrape();
@@ -486,7 +484,7 @@ fn turned_off_it_counts_nothing() {
     let scripted = scripted();
     let upstream = scripted.address;
     let file = format!("slo = []\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n");
-    let gauge = start("off", &file);
+    let gauge = Streamgauge::with_file(&file);
     patient(gauge.proxy, request("/v1/chat/completions", "good", true)).join().unwrap();
     assert_eq!(gauge.requests_when(1)[0]["slo"], json!({}));
     assert!(!gauge.scrape().has("streamgauge_slo_requests_total"));

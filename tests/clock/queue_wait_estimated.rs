@@ -5,14 +5,13 @@
 #[allow(dead_code, reason = "the evaluation uses all of it")]
 mod cell;
 
-use crate::support::chat::{DONE, LAST, STREAM, finish, post, word};
+use crate::support::chat::{DONE, LAST_CHUNK, STREAM_HEAD, content_event, finish_event, post};
+use crate::support::connection::{RawConnection, chunk};
 use crate::support::sim::{ask, simulate as serve};
-use crate::support::upstream::Upstream;
-use crate::support::wire::{Wire, chunk};
-use crate::support::{Gauge, against_the_clock, wait_for};
+use crate::support::upstream::ScriptedUpstream;
+use crate::support::{Disturbance, Streamgauge, wait_for};
 use cell::{
-    EngineBehaviour, EvalCell, EvalRequest, EvalWaits, WARM_UP, capacity, is_within, simulate,
-    summary,
+    EngineBehaviour, EvalCell, EvalRequest, EvalWaits, WARM_UP, capacity, simulate, summary,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -70,7 +69,7 @@ fn through_the_app(cell: EvalCell) -> EvalWaits {
     let capacity = capacity(|all| simulate(&spec, &short(all)), cell.seed);
     let requests = short(&cell.traffic(capacity));
     let (server, truth) = serve(spec);
-    let gauge = Gauge::with(server, &[("workers", "1")], FaultInjection::default());
+    let gauge = Streamgauge::with(server, &[("workers", "1")], FaultInjection::default());
     let proxy = gauge.proxy;
     let start = Instant::now();
     let clients: Vec<_> = requests[..REQUESTS]
@@ -106,7 +105,10 @@ fn through_the_app(cell: EvalCell) -> EvalWaits {
     }
 }
 
-fn assert_within(cells: &[EvalCell]) {
+/// Runs the cells side by side. Fails unless each estimate is as close to the truth as the evaluation on virtual time
+/// demands. A disturbed machine widens the bounds.
+fn assert_cells_within(cells: &[EvalCell]) {
+    let disturbance = Disturbance::watch_alone();
     let cells: Vec<_> = cells
         .iter()
         .map(|cell| {
@@ -117,17 +119,23 @@ fn assert_within(cells: &[EvalCell]) {
     let mut wrong = Vec::new();
     for (cell, waits) in cells {
         let waits = waits.join().unwrap();
-        let ((mean, p95), (told, told_p95)) = (summary(&waits.truth), summary(&waits.estimate));
+        let ((mean, p95), (estimate, estimate_p95)) =
+            (summary(&waits.truth), summary(&waits.estimate));
         println!(
             "{cell:?}: mean {:.1} ms for {:.1}, p95 {:.1} for {:.1}, {} missing, slots {:?}",
-            told * 1e3,
+            estimate * 1e3,
             mean * 1e3,
-            told_p95 * 1e3,
+            estimate_p95 * 1e3,
             p95 * 1e3,
             waits.missing,
             waits.slots,
         );
-        if !is_within(&waits) {
+        let mean_error = (estimate - mean).abs();
+        let p95_error = (estimate_p95 - p95).abs();
+        let is_within = waits.missing == 0
+            && mean_error <= disturbance.allow_in_mean((mean * 0.1).max(0.005))
+            && p95_error <= disturbance.allow((p95 * 0.15).max(0.01));
+        if !is_within {
             wrong.push(cell);
         }
     }
@@ -142,26 +150,22 @@ fn cell(slots: usize, utilisation: f64, is_bursty: bool, behaviour: EngineBehavi
 
 #[test]
 fn light_load() {
-    against_the_clock(|| {
-        assert_within(&[
-            cell(1, 0.2, false, EngineBehaviour::Plain),
-            cell(4, 0.5, true, EngineBehaviour::Cache),
-            cell(16, 0.2, false, EngineBehaviour::All),
-            cell(16, 0.5, false, EngineBehaviour::Chunked),
-        ]);
-    });
+    assert_cells_within(&[
+        cell(1, 0.2, false, EngineBehaviour::Plain),
+        cell(4, 0.5, true, EngineBehaviour::Cache),
+        cell(16, 0.2, false, EngineBehaviour::All),
+        cell(16, 0.5, false, EngineBehaviour::Chunked),
+    ]);
 }
 
 #[test]
 fn heavy_load() {
-    against_the_clock(|| {
-        assert_within(&[
-            cell(1, 0.8, true, EngineBehaviour::Cache),
-            cell(1, 0.95, false, EngineBehaviour::All),
-            cell(4, 0.9, false, EngineBehaviour::Chunked),
-            cell(16, 0.9, true, EngineBehaviour::Plain),
-        ]);
-    });
+    assert_cells_within(&[
+        cell(1, 0.8, true, EngineBehaviour::Cache),
+        cell(1, 0.95, false, EngineBehaviour::All),
+        cell(4, 0.9, false, EngineBehaviour::Chunked),
+        cell(16, 0.9, true, EngineBehaviour::Plain),
+    ]);
 }
 
 /// Sends a chat request, the last byte only once there is output if `is_early`, and takes the answer.
@@ -169,15 +173,15 @@ fn ask_for_words(proxy: SocketAddr, is_early: bool) {
     let header = if is_early { "X-Early: yes\r\n" } else { "" };
     let request = post("/v1/chat/completions", header, br#"{"model": "m", "stream": true}"#);
     let (last, all_but_last) = request.split_last().unwrap();
-    let mut client = Wire::connect(proxy);
+    let mut client = RawConnection::connect(proxy);
     if is_early {
         client.send(all_but_last);
-        client.until(b"early").unwrap();
+        client.read_until(b"early").unwrap();
         client.send([*last]);
     } else {
         client.send(&request);
     }
-    client.until(LAST.as_bytes()).unwrap();
+    client.read_until(LAST_CHUNK.as_bytes()).unwrap();
 }
 
 /// Where slots are known, one that found a free slot waited 0; one that was answered before it was sent is not
@@ -185,23 +189,24 @@ fn ask_for_words(proxy: SocketAddr, is_early: bool) {
 #[test]
 fn an_answer_before_the_end_of_its_request_has_no_estimate() {
     let slot = Mutex::new(());
-    let upstream = Upstream::each(move |_, wire| {
-        while let Some(head) = wire.head() {
-            let early = [STREAM.as_bytes(), &chunk(word("early"))].concat();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        while let Some(head) = connection.read_head() {
+            let early = [STREAM_HEAD.as_bytes(), &chunk(content_event("early"))].concat();
             if !head.header("x-early").is_empty() {
-                wire.send(early);
-                wire.until(b"}").unwrap();
+                connection.send(early);
+                connection.read_until(b"}").unwrap();
             } else {
-                wire.until(b"}").unwrap();
+                connection.read_until(b"}").unwrap();
                 let _slot = slot.lock().unwrap();
                 std::thread::sleep(Duration::from_millis(10));
-                wire.send(early);
+                connection.send(early);
                 std::thread::sleep(Duration::from_millis(20));
             }
-            wire.send([&chunk(finish())[..], &chunk(DONE), LAST.as_bytes()].concat());
+            connection
+                .send([&chunk(finish_event())[..], &chunk(DONE), LAST_CHUNK.as_bytes()].concat());
         }
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let proxy = gauge.proxy;
     let mut sent = 0;
     wait_for("the slot to be found", || {

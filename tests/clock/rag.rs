@@ -1,51 +1,50 @@
 //! The calls of one trace: embed, rerank and generate, and what the user at the end of them waits.
 
-use crate::support::upstream::Moment;
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, Wire, against_the_clock, chat};
+use crate::support::clock::assert_within;
+use crate::support::connection::chunk;
+use crate::support::upstream::EventReceiver;
+use crate::support::{Bracket, Disturbance, RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-use streamgauge::config::Sources;
-use streamgauge::tap::FaultInjection;
+use std::time::Duration;
 
 const TRACE_TTFT: &str = "streamgauge_trace_time_to_first_token_seconds";
 const GENERATE: &str = "/v1/chat/completions";
 const TRACE: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
 const OTHER: &str = "traceparent: 00-00000000000000000000000000000001-00f067aa0ba902b7-01\r\n";
 
-/// A server of all three; it tells when it sent the first word of each generation.
-fn server() -> (Upstream, Moment) {
-    let (tell, first) = Moment::pair();
-    let upstream = Upstream::each(move |_, wire| {
-        while let Some(request) = wire.try_message() {
+/// A server of all three operations. It reports when it sends the first output of each generation.
+fn server() -> (ScriptedUpstream, EventReceiver<Bracket>) {
+    let (report, first) = EventReceiver::channel();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        while let Some(request) = connection.try_read_message() {
             std::thread::sleep(Duration::from_millis(30));
             if request.text().contains(GENERATE) {
-                wire.send(chat::STREAM);
+                connection.send(chat::STREAM_HEAD);
                 std::thread::sleep(Duration::from_millis(20));
-                tell(Instant::now());
-                wire.send(chunk(chat::word("Hi")));
+                let event = chunk(chat::content_event("Hi"));
+                report(Bracket::around(|| connection.send(event)).1);
                 std::thread::sleep(Duration::from_millis(20));
-                let rest = chat::finish() + chat::DONE;
-                wire.send([chunk(rest), chat::LAST.into()].concat());
+                let rest = chat::finish_event() + chat::DONE;
+                connection.send([chunk(rest), chat::LAST_CHUNK.into()].concat());
             } else {
                 let body =
                     br#"{"object":"list","data":[],"results":[],"usage":{"total_tokens":3}}"#;
-                wire.send(chat::answer("200 OK", "application/json", body));
+                connection.send(chat::response("200 OK", "application/json", body));
             }
         }
     });
     (upstream, first)
 }
 
-/// Sends one request and reads its answer; says when it was sent.
-fn call(proxy: SocketAddr, path: &str, trace: &str) -> Instant {
+/// Sends one request, reads the response, and returns when the request was sent.
+fn call(proxy: SocketAddr, path: &str, trace: &str) -> Bracket {
     let stream = path == GENERATE;
     let body = json!({"model": "m", "stream": stream, "input": "x", "query": "x", "documents": []});
-    let mut client = Wire::connect(proxy);
-    let sent = Instant::now();
-    client.send(chat::post(path, trace, body.to_string().as_bytes()));
-    assert_eq!(client.message().status(), 200, "{path}");
+    let mut client = RawConnection::connect(proxy);
+    let request = chat::post(path, trace, body.to_string().as_bytes());
+    let ((), sent) = Bracket::around(|| client.send(request));
+    assert_eq!(client.read_message().status(), 200, "{path}");
     sent
 }
 
@@ -53,22 +52,24 @@ fn trace_ttft(line: &Value) -> f64 {
     line["trace_ttft_s"].as_f64().unwrap_or_else(|| panic!("none in {line}"))
 }
 
-fn assert_near(told: f64, truth: Duration) {
-    let truth = truth.as_secs_f64();
-    println!("told {:.2} ms, true {:.2} ms", told * 1e3, truth * 1e3);
-    assert!((told - truth).abs() < 0.003, "told {told}, true {truth}");
-}
-
-/// Runs the pipeline over these proxies, which must be of one process.
-fn assert_joined(gauge: &Gauge, [embed, rerank, generate]: [SocketAddr; 3], first: &Moment) {
+/// Runs the pipeline through these proxies of one Streamgauge.
+fn assert_joined(
+    gauge: &Streamgauge,
+    [embed, rerank, generate]: [SocketAddr; 3],
+    first: &EventReceiver<Bracket>,
+    disturbance: &Disturbance,
+) {
     let began = call(embed, "/v1/embeddings", TRACE);
     call(rerank, "/v1/rerank", TRACE);
     call(generate, GENERATE, TRACE);
-    let truth = first.wait() - began;
+    let truth = first.wait().since(began);
     let lines = gauge.requests_when(3);
-    assert_near(trace_ttft(&lines[2]), truth);
+    assert_within("trace TTFT", trace_ttft(&lines[2]), truth, disturbance.allow(0.002));
     let ttft = lines[2]["ttft_s"].as_f64().unwrap();
-    assert!(trace_ttft(&lines[2]) > ttft + 0.06, "the two calls before took 30 ms each: {lines:?}");
+    assert!(
+        trace_ttft(&lines[2]) > ttft + 0.06,
+        "the two earlier calls took 30 ms each: {lines:?}"
+    );
     assert!(lines[..2].iter().all(|line| line["trace_ttft_s"].is_null()), "{lines:?}");
     assert!(lines.iter().all(|line| line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"));
     let scrape = gauge.scrape();
@@ -80,60 +81,51 @@ fn assert_joined(gauge: &Gauge, [embed, rerank, generate]: [SocketAddr; 3], firs
 
 #[test]
 fn from_the_first_call_to_the_first_token() {
-    against_the_clock(|| {
-        let (upstream, first) = server();
-        let gauge = Gauge::new(upstream.address);
-        assert_joined(&gauge, [gauge.proxy; 3], &first);
-    });
+    let disturbance = Disturbance::watch();
+    let (upstream, first) = server();
+    let gauge = Streamgauge::new(upstream.address);
+    assert_joined(&gauge, [gauge.proxy; 3], &first, &disturbance);
 }
 
 #[test]
 fn through_two_proxies() {
-    against_the_clock(|| {
-        let (models, _) = server();
-        let (llm, first) = server();
-        let file =
-            std::env::temp_dir().join(format!("streamgauge-{}-rag.toml", std::process::id()));
-        let proxy = |name: &str, upstream: &Upstream| {
-            let address = upstream.address;
-            format!(
-                "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{address}'\n"
-            )
-        };
-        std::fs::write(&file, proxy("models", &models) + &proxy("llm", &llm)).unwrap();
-        let flags = vec![("admin", "127.0.0.1:0".into())];
-        let sources = Sources { file: Some(file.clone()), flags, ..Sources::default() };
-        let gauge = Gauge::start(&sources, FaultInjection::default());
-        std::fs::remove_file(file).unwrap();
-        let [models, llm] = *gauge.proxies else { panic!("not two proxies") };
-        assert_joined(&gauge, [models, models, llm], &first);
-        let count = format!("{TRACE_TTFT}_count");
-        assert_eq!(gauge.scrape().sum(&count, &["upstream=\"llm\""]), 1.0);
-    });
+    let disturbance = Disturbance::watch();
+    let (models, _) = server();
+    let (llm, first) = server();
+    let proxy = |name: &str, upstream: &ScriptedUpstream| {
+        let address = upstream.address;
+        format!(
+            "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{address}'\n"
+        )
+    };
+    let gauge = Streamgauge::with_file(&(proxy("models", &models) + &proxy("llm", &llm)));
+    let [models, llm] = *gauge.proxies else { panic!("not two proxies") };
+    assert_joined(&gauge, [models, models, llm], &first, &disturbance);
+    let count = format!("{TRACE_TTFT}_count");
+    assert_eq!(gauge.scrape().sum(&count, &["upstream=\"llm\""]), 1.0);
 }
 
 #[test]
 fn each_later_generation_and_no_other() {
-    against_the_clock(|| {
-        let (upstream, first) = server();
-        let gauge = Gauge::new(upstream.address);
-        let began = call(gauge.proxy, GENERATE, TRACE);
-        first.wait();
-        // What is no inference, and what is of another trace or of none, is no call of it.
-        call(gauge.proxy, "/health", OTHER);
-        let mut truth = Vec::new();
-        for trace in [OTHER, "", TRACE, TRACE] {
-            call(gauge.proxy, GENERATE, trace);
-            truth.push(first.wait() - began);
-        }
-        let lines = gauge.requests_when(6);
-        for line in [&lines[0], &lines[2], &lines[3]] {
-            assert!(line["trace_ttft_s"].is_null(), "{line}");
-        }
-        assert_near(trace_ttft(&lines[4]), truth[2]);
-        assert_near(trace_ttft(&lines[5]), truth[3]);
-        assert_eq!(gauge.scrape().sum(&format!("{TRACE_TTFT}_count"), &[]), 2.0);
-    });
+    let disturbance = Disturbance::watch();
+    let (upstream, first) = server();
+    let gauge = Streamgauge::new(upstream.address);
+    let began = call(gauge.proxy, GENERATE, TRACE);
+    first.wait();
+    // What is no inference, and what is of another trace or of none, is no call of it.
+    call(gauge.proxy, "/health", OTHER);
+    let mut truth = Vec::new();
+    for trace in [OTHER, "", TRACE, TRACE] {
+        call(gauge.proxy, GENERATE, trace);
+        truth.push(first.wait().since(began));
+    }
+    let lines = gauge.requests_when(6);
+    for line in [&lines[0], &lines[2], &lines[3]] {
+        assert!(line["trace_ttft_s"].is_null(), "{line}");
+    }
+    assert_within("second generation", trace_ttft(&lines[4]), truth[2], disturbance.allow(0.002));
+    assert_within("third generation", trace_ttft(&lines[5]), truth[3], disturbance.allow(0.002));
+    assert_eq!(gauge.scrape().sum(&format!("{TRACE_TTFT}_count"), &[]), 2.0);
 }
 
 /// A session's user is there all the time: it begins no trace, and is no end of one.
@@ -145,24 +137,28 @@ fn no_session() {
     );
     let event = r#"{"type":"response.output_text.delta","delta":"Hi"}"#;
     let delta = [&[0x81, u8::try_from(event.len()).unwrap()], event.as_bytes()].concat();
-    let upstream = Upstream::each(move |_, wire| {
-        while let Some(request) = wire.try_message() {
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        while let Some(request) = connection.try_read_message() {
             if request.text().contains("websocket") {
-                wire.send(
+                connection.send(
                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                      Sec-WebSocket-Accept: def\r\n\r\n",
                 );
-                wire.send(&delta);
+                connection.send(&delta);
                 return;
             }
-            wire.send(chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]));
+            connection.send(chat::stream_response(&[
+                chat::content_event("Hi"),
+                chat::finish_event(),
+                chat::DONE.into(),
+            ]));
         }
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let session = |count: usize| {
-        let mut client = Wire::connect(gauge.proxy);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(&ask);
-        client.rest();
+        client.read_to_end();
         drop(client);
         gauge.requests_when(count)
     };

@@ -1,10 +1,11 @@
 //! Restarts that the server's own page of metrics tells, through the real app.
 
-use crate::support::cold::{
-    TTFT, ask, assert_one, cold_starts, refused, reserved, wait_until_up, words,
+use crate::support::cold_start::{
+    TTFT, answer_events, assert_one_cold_start, cold_starts, reserve_address, send,
+    wait_until_refused, wait_until_up,
 };
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, against_the_clock, chat, wait_for};
+use crate::support::connection::chunk;
+use crate::support::{Disturbance, ScriptedUpstream, Streamgauge, chat, wait_for};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -23,14 +24,17 @@ fn server_clock() -> u64 {
 }
 
 /// A server whose page of metrics tells when its process started, and which counts those who ask for it.
-fn serve_with_page(address: SocketAddr, started: Arc<AtomicU64>) -> (Upstream, Arc<AtomicU32>) {
-    let answer = chat::stream(&words());
+fn serve_with_page(
+    address: SocketAddr,
+    started: Arc<AtomicU64>,
+) -> (ScriptedUpstream, Arc<AtomicU32>) {
+    let answer = chat::stream_response(&answer_events());
     let (asked, counted) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
     let seen = Arc::clone(&counted);
-    let server = Upstream::at(address, move |_, wire| {
-        while let Some(request) = wire.try_message() {
+    let server = ScriptedUpstream::at(address, move |_, connection| {
+        while let Some(request) = connection.try_read_message() {
             if !request.head.starts_with(b"GET /metrics HTTP/1.1\r\n") {
-                wire.try_send(&answer);
+                connection.try_send(&answer);
                 continue;
             }
             assert!(request.header("accept-encoding").is_empty());
@@ -49,18 +53,18 @@ fn serve_with_page(address: SocketAddr, started: Arc<AtomicU64>) -> (Upstream, A
                 true => format!("Content-Length: {}\r\n\r\n{page}", page.len()).into_bytes(),
                 false => {
                     let chunks = [front, back].map(chunk).concat();
-                    [b"Transfer-Encoding: chunked\r\n\r\n", &*chunks, chat::LAST.as_bytes()]
+                    [b"Transfer-Encoding: chunked\r\n\r\n", &*chunks, chat::LAST_CHUNK.as_bytes()]
                         .concat()
                 }
             };
-            wire.try_send([head.as_bytes(), &rest].concat());
+            connection.try_send([head.as_bytes(), &rest].concat());
         }
     });
     (server, counted)
 }
 
 /// When the server's process started, as the gauge has it.
-fn start_time(gauge: &Gauge) -> Option<f64> {
+fn start_time(gauge: &Streamgauge) -> Option<f64> {
     let scrape = gauge.scrape();
     let name = "streamgauge_upstream_start_time_seconds";
     scrape.has(name).then(|| scrape.sum(name, &[]))
@@ -68,81 +72,78 @@ fn start_time(gauge: &Gauge) -> Option<f64> {
 
 #[test]
 fn a_restart_that_only_the_servers_page_tells() {
-    against_the_clock(|| {
-        let before = server_clock() - 1000;
-        let started = process(before);
-        let (server, asked) = serve_with_page(reserved(), Arc::clone(&started));
-        // Pages are then a second apart.
-        let keys = [("server_metrics_path", "/metrics"), ("cold_idle_seconds", "1")];
-        let gauge = Gauge::with(server.address, &keys, FaultInjection::default());
-        wait_for("the first page", || start_time(&gauge));
-        assert_eq!(start_time(&gauge), Some(before as f64));
-        let use_it = || {
-            ask(&gauge, &chat::request());
-            std::thread::sleep(Duration::from_millis(100));
-        };
-        (0..15).for_each(|_| use_it());
-        assert!(asked.load(SeqCst) >= 2, "again and again while it is used");
-        assert!(!gauge.scrape().has("streamgauge_cold_starts_total"));
-        let after = server_clock();
-        started.store(after, SeqCst);
-        wait_for("the restart", || {
-            use_it();
-            (cold_starts(&gauge.scrape(), "restarted") == 1.0).then_some(())
-        });
-        assert_eq!(start_time(&gauge), Some(after as f64));
-        (0..15).for_each(|_| use_it());
-        let scrape = gauge.scrape();
-        assert_eq!(cold_starts(&scrape, "restarted"), 1.0, "counted once");
-        assert_eq!(scrape.sum("streamgauge_cold_starts_total", &[]), 1.0);
-        assert!(!scrape.has("streamgauge_cold_start_seconds_count"), "nobody knows how long");
-        assert_eq!(scrape.sum(TTFT, &["start=\"cold\""]), 0.0);
-        // An idle server is left alone, but for one page after the last request.
-        std::thread::sleep(Duration::from_millis(1500));
-        let pages = asked.load(SeqCst);
-        std::thread::sleep(Duration::from_millis(2500));
-        assert_eq!(asked.load(SeqCst), pages);
-        // What happens then is of no use that would be broken off: it may have scaled to zero.
-        started.store(server_clock() + 5, SeqCst);
-        ask(&gauge, &chat::request());
-        wait_for("a page", || (asked.load(SeqCst) > pages).then_some(()));
-        wait_for("the new process", || (start_time(&gauge) > Some(after as f64)).then_some(()));
-        assert_eq!(gauge.scrape().sum("streamgauge_cold_starts_total", &[]), 1.0);
+    let before = server_clock() - 1000;
+    let started = process(before);
+    let (server, asked) = serve_with_page(reserve_address(), Arc::clone(&started));
+    // Pages are then a second apart.
+    let keys = [("server_metrics_path", "/metrics"), ("cold_idle_seconds", "1")];
+    let gauge = Streamgauge::with(server.address, &keys, FaultInjection::default());
+    wait_for("the first page", || start_time(&gauge));
+    assert_eq!(start_time(&gauge), Some(before as f64));
+    let use_it = || {
+        send(&gauge, &chat::request());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    (0..15).for_each(|_| use_it());
+    assert!(asked.load(SeqCst) >= 2, "again and again while it is used");
+    assert!(!gauge.scrape().has("streamgauge_cold_starts_total"));
+    let after = server_clock();
+    started.store(after, SeqCst);
+    wait_for("the restart", || {
+        use_it();
+        (cold_starts(&gauge.scrape(), "restarted") == 1.0).then_some(())
     });
+    assert_eq!(start_time(&gauge), Some(after as f64));
+    (0..15).for_each(|_| use_it());
+    let scrape = gauge.scrape();
+    assert_eq!(cold_starts(&scrape, "restarted"), 1.0, "counted once");
+    assert_eq!(scrape.sum("streamgauge_cold_starts_total", &[]), 1.0);
+    assert!(!scrape.has("streamgauge_cold_start_seconds_count"), "nobody knows how long");
+    assert_eq!(scrape.sum(TTFT, &["start=\"cold\""]), 0.0);
+    // An idle server is left alone, but for one page after the last request.
+    std::thread::sleep(Duration::from_millis(1500));
+    let pages = asked.load(SeqCst);
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(asked.load(SeqCst), pages);
+    // What happens then is of no use that would be broken off: it may have scaled to zero.
+    started.store(server_clock() + 5, SeqCst);
+    send(&gauge, &chat::request());
+    wait_for("a page", || (asked.load(SeqCst) > pages).then_some(()));
+    wait_for("the new process", || (start_time(&gauge) > Some(after as f64)).then_some(()));
+    assert_eq!(gauge.scrape().sum("streamgauge_cold_starts_total", &[]), 1.0);
 }
 
 #[test]
 fn a_restart_that_is_met_and_told() {
     for (path, reason) in [(Some("/metrics"), "restarted"), (None, "unreachable")] {
-        against_the_clock(|| {
-            let address = reserved();
-            let started = server_clock() - 1000;
-            let (server, asked) = serve_with_page(address, process(started));
-            let keys = path.map(|path| ("server_metrics_path", path));
-            let gauge = Gauge::with(address, keys.as_slice(), FaultInjection::default());
-            wait_until_up(&gauge, 1.0);
-            match path {
-                Some(_) => assert_eq!(wait_for("a page", || start_time(&gauge)), started as f64),
-                None => std::thread::sleep(Duration::from_millis(600)),
-            }
-            ask(&gauge, &chat::request());
-            drop(server);
-            wait_for("the listener's end", || std::net::TcpStream::connect(address).err());
-            let start = refused(&gauge);
-            wait_until_up(&gauge, 0.0);
-            std::thread::sleep(Duration::from_millis(500));
-            let started = server_clock();
-            let (_server, again) = serve_with_page(address, process(started));
-            let took = start.elapsed();
-            wait_until_up(&gauge, 1.0);
-            ask(&gauge, &chat::request());
-            // One, and as what it was: nothing broke that would have shown it.
-            assert_one(&gauge, reason, "m", took);
-            std::thread::sleep(Duration::from_millis(600));
-            assert_one(&gauge, reason, "m", took);
-            let pages = asked.load(SeqCst) + again.load(SeqCst);
-            assert_eq!((pages > 0, start_time(&gauge).is_some()), (path.is_some(), path.is_some()));
-        });
+        let disturbance = Disturbance::watch();
+        let address = reserve_address();
+        let started = server_clock() - 1000;
+        let (server, asked) = serve_with_page(address, process(started));
+        let keys = path.map(|path| ("server_metrics_path", path));
+        let gauge = Streamgauge::with(address, keys.as_slice(), FaultInjection::default());
+        wait_until_up(&gauge, 1.0);
+        match path {
+            Some(_) => assert_eq!(wait_for("a page", || start_time(&gauge)), started as f64),
+            None => std::thread::sleep(Duration::from_millis(600)),
+        }
+        send(&gauge, &chat::request());
+        drop(server);
+        wait_for("the listener's end", || std::net::TcpStream::connect(address).err());
+        let start = wait_until_refused(&gauge);
+        wait_until_up(&gauge, 0.0);
+        std::thread::sleep(Duration::from_millis(500));
+        let started = server_clock();
+        let (_server, again) = serve_with_page(address, process(started));
+        let took = start.elapsed();
+        wait_until_up(&gauge, 1.0);
+        send(&gauge, &chat::request());
+        // One, and as what it was: nothing broke that would have shown it.
+        assert_one_cold_start(&gauge, reason, "m", took, &disturbance);
+        std::thread::sleep(Duration::from_millis(600));
+        assert_one_cold_start(&gauge, reason, "m", took, &disturbance);
+        let pages = asked.load(SeqCst) + again.load(SeqCst);
+        assert_eq!((pages > 0, start_time(&gauge).is_some()), (path.is_some(), path.is_some()));
     }
 }
 
@@ -150,9 +151,13 @@ fn a_restart_that_is_met_and_told() {
 fn a_page_without_a_start_time_tells_nothing() {
     for page in ["up 1\n", "process_start_time_seconds 17\n"] {
         // The second has no `Date`.
-        let server = Upstream::answering(chat::answer("200 OK", "text/plain", page.as_bytes()));
+        let server = ScriptedUpstream::responding_with(chat::response(
+            "200 OK",
+            "text/plain",
+            page.as_bytes(),
+        ));
         let keys = [("server_metrics_path", "/stats/prometheus?x=y")];
-        let gauge = Gauge::with(server.address, &keys, FaultInjection::default());
+        let gauge = Streamgauge::with(server.address, &keys, FaultInjection::default());
         wait_until_up(&gauge, 1.0);
         wait_for("the page", || {
             let asked = server.received();

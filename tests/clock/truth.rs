@@ -1,8 +1,9 @@
 //! The metrics against the simulated server's own record of what it sent and when: 200 streams at
 //! once.
 
+use crate::support::clock::assert_within;
 use crate::support::sim::{ask, simulate};
-use crate::support::{Gauge, Scrape, against_the_clock, wait_for};
+use crate::support::{Disturbance, MetricsScrape, Streamgauge, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
 use streamgauge::tap::FaultInjection;
@@ -19,7 +20,7 @@ fn request(i: usize) -> Value {
 }
 
 /// Of a histogram: its mean, and how many samples it has.
-fn mean(scrape: &Scrape, name: &str, labels: &[&str]) -> (f64, f64) {
+fn mean(scrape: &MetricsScrape, name: &str, labels: &[&str]) -> (f64, f64) {
     let count = scrape.sum(&format!("{name}_count"), labels);
     (scrape.sum(&format!("{name}_sum"), labels) / count, count)
 }
@@ -29,14 +30,10 @@ fn average(values: impl Iterator<Item = f64>) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Within 1 % or this much, whichever is more.
-fn assert_near(what: &str, measured: f64, truth: f64, at_least: f64) {
-    println!("{what}: measured {:.3} ms, true {:.3} ms", measured * 1e3, truth * 1e3);
-    let allowed = (truth * 0.01).max(at_least);
-    assert!(
-        (measured - truth).abs() <= allowed,
-        "{what}: measured {measured}, true {truth}, allowed {allowed}"
-    );
+/// Fails unless a mean is within 1 % or `at_least` seconds of the truth, whichever is more.
+fn assert_mean(disturbance: &Disturbance, what: &str, mean: f64, truth: f64, at_least: f64) {
+    let allowed = disturbance.allow_in_mean((truth * 0.01).max(at_least));
+    assert_within(what, mean, (truth, truth), allowed);
 }
 
 fn number(line: &Value, key: &str) -> f64 {
@@ -62,14 +59,11 @@ fn assert_consistent(line: &Value) {
 }
 
 #[test]
-fn means_and_counts_of_200_concurrent_streams() {
-    against_the_clock(means_and_counts);
-}
-
-fn means_and_counts() {
+fn means_and_counts_of_200_concurrent_streams_are_true() {
+    let disturbance = Disturbance::watch_alone();
     let engine = EngineSpec { slots: STREAMS, ..EngineSpec::new("sim") };
     let (server, truth) = simulate(engine);
-    let gauge = Gauge::with(server, &[("workers", "1")], FaultInjection::default());
+    let gauge = Streamgauge::with(server, &[("workers", "1")], FaultInjection::default());
     let proxy = gauge.proxy;
     // Each thread is one client; the arrivals are spread so that the clients do not queue for the CPU.
     let clients: Vec<_> = (0..STREAMS)
@@ -107,17 +101,35 @@ fn means_and_counts() {
     let scrape = gauge.scrape();
     let (ttft, count) = mean(&scrape, "gen_ai_server_time_to_first_token_seconds", &[]);
     assert_eq!(count, STREAMS as f64);
-    assert_near("TTFT", ttft, average(truth.iter().filter_map(|one| one.ttft_s)), 1e-3);
+    assert_mean(
+        &disturbance,
+        "TTFT",
+        ttft,
+        average(truth.iter().filter_map(|one| one.ttft_s)),
+        1e-3,
+    );
     let (latency, _) = mean(&scrape, "streamgauge_latency_seconds", &[]);
-    assert_near("latency", latency, average(truth.iter().filter_map(|one| one.latency_s)), 1e-3);
+    assert_mean(
+        &disturbance,
+        "latency",
+        latency,
+        average(truth.iter().filter_map(|one| one.latency_s)),
+        1e-3,
+    );
     let (tpot, _) =
         mean(&scrape, "gen_ai_server_time_per_output_token_seconds", &[r#"source="usage""#]);
-    assert_near("TPOT", tpot, average(truth.iter().filter_map(|one| one.tpot_s)), 50e-6);
+    assert_mean(
+        &disturbance,
+        "TPOT",
+        tpot,
+        average(truth.iter().filter_map(|one| one.tpot_s)),
+        50e-6,
+    );
     let (itl, samples) = mean(&scrape, "streamgauge_inter_token_latency_seconds", &[]);
     let gaps = truth.iter().map(|one| f64::from(one.output_events - 1)).sum::<f64>();
     let spans =
         truth.iter().map(|one| one.last_sent.unwrap() - one.first_sent.unwrap()).sum::<f64>();
-    assert_near("ITL", itl, spans / gaps, 50e-6);
+    assert_mean(&disturbance, "ITL", itl, spans / gaps, 50e-6);
 
     let tokens: f64 = truth.iter().map(|one| f64::from(one.output_tokens)).sum();
     assert_eq!(scrape.sum("streamgauge_tokens_total", &[r#"type="output""#]), tokens);
@@ -139,8 +151,10 @@ fn means_and_counts() {
     assert!((sum - spans).abs() < 1e-6 * spans, "sum of ITL {sum}, of spans {spans}");
     let events: f64 = lines.iter().map(|line| number(line, "output_events")).sum();
     let first_reads = events - STREAMS as f64 - samples;
+    // A proxy that wakes late reads more events at once. The second comes about 20 ms after the first.
+    let most_in_first_read = 0.02 + disturbance.worst().as_secs_f64() / 0.02;
     assert!(
-        (0.0..=events * 0.02).contains(&first_reads),
+        (0.0..=events * most_in_first_read).contains(&first_reads),
         "{first_reads} events came with the first read"
     );
 }
@@ -148,7 +162,7 @@ fn means_and_counts() {
 #[test]
 fn other_requests_count_exactly() {
     let (server, truth) = simulate(EngineSpec::new("sim"));
-    let gauge = Gauge::new(server);
+    let gauge = Streamgauge::new(server);
     let with = |request: Value, more: Value| {
         let mut request = request;
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

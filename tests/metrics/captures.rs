@@ -3,7 +3,7 @@
 //! They lie beside the corpus, in `captures/SERVER/CASE.raw` (the bytes of the socket) and `CASE.req` (the
 //! request, as a command line of curl or as it was sent).
 
-use crate::support::wire::dechunk;
+use crate::support::connection::dechunk;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::{Arrival, RequestRecord, ResponseMeter};
 
 /// One request and its answer.
-struct Capture {
+struct CapturedResponse {
     name: String,
     method: String,
     path: String,
@@ -24,7 +24,7 @@ struct Capture {
     is_whole: bool,
 }
 
-impl Capture {
+impl CapturedResponse {
     fn read(raw: &Path) -> Self {
         let request = fs::read_to_string(raw.with_extension("req")).unwrap();
         let (method, path) = asked(&request);
@@ -131,10 +131,10 @@ fn answer(bytes: &[u8]) -> (String, &[u8]) {
     }
 }
 
-fn captures() -> Option<Vec<Capture>> {
+fn captures() -> Option<Vec<CapturedResponse>> {
     let folder: PathBuf = crate::support::corpus::file()?.parent()?.parent()?.join("captures");
     let Ok(servers) = fs::read_dir(&folder) else {
-        println!("skipped: there is no {}", folder.display());
+        crate::support::skip(&format!("there is no {}", folder.display()));
         return None;
     };
     let files =
@@ -144,7 +144,7 @@ fn captures() -> Option<Vec<Capture>> {
         .filter(|path| path.extension().is_some_and(|e| e == "raw"))
         .collect();
     raw.sort();
-    Some(raw.iter().map(|path| Capture::read(path)).collect())
+    Some(raw.iter().map(|path| CapturedResponse::read(path)).collect())
 }
 
 #[test]

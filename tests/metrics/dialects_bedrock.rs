@@ -1,8 +1,8 @@
 //! Amazon Bedrock through the proxy: what is signed arrives as it was, and its streams are measured.
 
+use crate::support::connection::chunk;
 use crate::support::exchange::exchange;
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
@@ -59,17 +59,17 @@ fn logged(path: &str, content_type: &str, body: &[u8]) -> Value {
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
-    let upstream = Upstream::each(move |_, wire| {
-        wire.message();
-        wire.send(&head);
-        sent.chunks(37).for_each(|part| wire.send(chunk(part)));
-        wire.send(chat::LAST);
-        wire.gone();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        connection.send(&head);
+        sent.chunks(37).for_each(|part| connection.send(chunk(part)));
+        connection.send(chat::LAST_CHUNK);
+        connection.wait_for_close();
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post(path, "", br#"{"messages":[]}"#));
-    assert_eq!(client.message().data(), body, "the client got what was sent");
+    assert_eq!(client.read_message().data(), body, "the client got what was sent");
     gauge.requests_when(1).remove(0)
 }
 

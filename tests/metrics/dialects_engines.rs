@@ -1,7 +1,7 @@
 //! The engines' own APIs through the real app: what is in the request log in the end.
 
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::connection::chunk;
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 
 const SSE: &str = "text/event-stream";
@@ -13,12 +13,12 @@ const JSON: &str = "application/json";
 fn logged(path: &str, headers: &str, body: &str) -> Value {
     let chunks: Vec<u8> = body.as_bytes().chunks(17).flat_map(chunk).collect();
     let head = format!("HTTP/1.1 200 OK\r\n{headers}Transfer-Encoding: chunked\r\n\r\n");
-    let answer = [head.as_bytes(), &chunks, chat::LAST.as_bytes()].concat();
-    let upstream = Upstream::answering(answer);
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let answer = [head.as_bytes(), &chunks, chat::LAST_CHUNK.as_bytes()].concat();
+    let upstream = ScriptedUpstream::responding_with(answer);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post(path, "", br#"{"inputs":"Hi"}"#));
-    assert_eq!(String::from_utf8_lossy(&client.message().data()), body, "{path}");
+    assert_eq!(String::from_utf8_lossy(&client.read_message().data()), body, "{path}");
     gauge.requests_when(1).remove(0)
 }
 

@@ -1,7 +1,7 @@
 //! What the request log says of OpenAI's APIs beside chat, however the bytes are cut.
 
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::connection::chunk;
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 
 const SSE: &str = "text/event-stream; charset=utf-8";
@@ -13,17 +13,17 @@ fn recorded(request: &str, content_type: &str, body: &str) -> Value {
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
-    let answer = [head.as_bytes(), &chunks, chat::LAST.as_bytes()].concat();
-    let upstream = Upstream::answering(answer);
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let answer = [head.as_bytes(), &chunks, chat::LAST_CHUNK.as_bytes()].concat();
+    let upstream = ScriptedUpstream::responding_with(answer);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     match request.split_once(' ') {
         Some(("GET", path)) => client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")),
         _ => client.send(chat::post(request, "", b"{\"model\":\"m\"}")),
     }
-    let message = client.message();
+    let message = client.read_message();
     assert_eq!(message.data(), body.as_bytes(), "{request}");
-    gauge.assert_one("ok")
+    gauge.assert_single_request("ok")
 }
 
 /// Events without their `event` field.

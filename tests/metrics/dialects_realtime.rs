@@ -1,7 +1,7 @@
 //! A session over a WebSocket through the proxy: what its two sides send arrives, and its responses are
 //! measured one by one.
 
-use crate::support::{Gauge, Upstream, Wire};
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge};
 use std::time::Duration;
 
 /// OpenAI's own, as of its Realtime API reference.
@@ -38,15 +38,16 @@ fn masked(opcode: u8, payload: &str) -> Vec<u8> {
     frame
 }
 
-fn response(wire: &mut Wire) {
-    wire.exactly(masked(1, CREATE).len()).unwrap();
-    wire.send(text(r#"{"type":"response.created","response":{"status":"in_progress"}}"#));
+fn response(connection: &mut RawConnection) {
+    connection.read_exactly(masked(1, CREATE).len()).unwrap();
+    connection.send(text(r#"{"type":"response.created","response":{"status":"in_progress"}}"#));
     std::thread::sleep(Duration::from_millis(50));
     for word in ["Good", " day"] {
-        wire.send(text(&format!(r#"{{"type":"response.output_text.delta","delta":"{word}"}}"#)));
+        connection
+            .send(text(&format!(r#"{{"type":"response.output_text.delta","delta":"{word}"}}"#)));
         std::thread::sleep(Duration::from_millis(20));
     }
-    wire.send(text(
+    connection.send(text(
         r#"{"type":"response.done","response":{"status":"completed","usage":
             {"total_tokens":15,"input_tokens":10,"output_tokens":5,"input_token_details":{"cached_tokens":4}}}}"#,
     ));
@@ -54,24 +55,24 @@ fn response(wire: &mut Wire) {
 
 #[test]
 fn each_response_has_its_time_to_the_first_token() {
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
         let created =
             r#"{"type":"session.created","session":{"type":"realtime","model":"gpt-realtime-1"}}"#;
-        wire.send([SWITCH.as_bytes(), &text(created)].concat());
-        response(wire);
-        response(wire);
-        wire.gone();
+        connection.send([SWITCH.as_bytes(), &text(created)].concat());
+        response(connection);
+        response(connection);
+        connection.wait_for_close();
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(ASK);
-    client.head().unwrap();
+    client.read_head().unwrap();
     for _ in 0..2 {
         // The user thinks.
         std::thread::sleep(Duration::from_millis(300));
         client.send(masked(1, CREATE));
-        client.until(b"cached_tokens\":4}}}}").unwrap();
+        client.read_until(b"cached_tokens\":4}}}}").unwrap();
     }
     client.send(masked(8, ""));
     drop(client);

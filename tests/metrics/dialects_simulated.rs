@@ -2,7 +2,7 @@
 //! against the server's own record.
 
 use crate::support::sim::simulate;
-use crate::support::{Gauge, Wire, wait_for};
+use crate::support::{RawConnection, Streamgauge, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
 use streamgauge_sim::End;
@@ -58,11 +58,11 @@ fn request(line: &str, more: &str) -> String {
 fn the_log_is_what_the_sender_says() {
     let engine = EngineSpec { prefill_base: Duration::from_millis(5), ..EngineSpec::new("m") };
     let (server, truth) = simulate(engine);
-    let gauge = Gauge::new(server);
+    let gauge = Streamgauge::new(server);
     for (i, (dialect, line, more)) in STREAMS.into_iter().enumerate() {
-        let mut client = Wire::connect(gauge.proxy);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(request(line, more).as_bytes());
-        client.message();
+        client.read_message();
         let lines = gauge.requests_when(i + 1);
         let (log, name) = (&lines[i], format!("{dialect}, {line}"));
         let one = wait_for("the record", || truth.take().pop());

@@ -1,8 +1,8 @@
 //! The APIs of Anthropic, Cohere and Google through the whole of the program, their bodies cut at odd
 //! places.
 
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::connection::chunk;
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 
 /// What the request log says of a POST to `path` that was answered with `body`.
@@ -11,13 +11,13 @@ fn measured(path: &str, content_type: &str, body: &str, outcome: &str) -> Value 
         "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     let chunks: Vec<u8> = body.as_bytes().chunks(37).flat_map(chunk).collect();
-    let answer = [head.as_bytes(), &chunks, chat::LAST.as_bytes()].concat();
-    let upstream = Upstream::answering(answer);
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let answer = [head.as_bytes(), &chunks, chat::LAST_CHUNK.as_bytes()].concat();
+    let upstream = ScriptedUpstream::responding_with(answer);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post(path, "", br#"{"messages":[]}"#));
-    assert_eq!(client.message().data(), body.as_bytes());
-    gauge.assert_one(outcome)
+    assert_eq!(client.read_message().data(), body.as_bytes());
+    gauge.assert_single_request(outcome)
 }
 
 fn assert_measured(path: &str, content_type: &str, body: &str, outcome: &str, expected: Value) {
@@ -132,7 +132,7 @@ fn cohere() {
         "dialect": "cohere-v1", "stream": true, "answer_chars": 3, "output_tokens": 9, "events": 3,
     });
     assert_measured("/v1/chat", "application/stream+json", &body, "ok", expected);
-    let body = [chat::word("Hé!"), chat::finish(), chat::DONE.into()].concat();
+    let body = [chat::content_event("Hé!"), chat::finish_event(), chat::DONE.into()].concat();
     let expected = json!({"dialect": "openai-chat", "answer_chars": 3, "output_events": 1});
     assert_measured("/v1/chat", SSE, &body, "ok", expected);
 

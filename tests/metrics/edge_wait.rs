@@ -1,14 +1,18 @@
 //! The wait before a request reached us, as the headers of those before us tell it.
 
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use streamgauge::tap::FaultInjection;
 
 const WAIT: &str = "streamgauge_edge_wait_seconds";
 
-fn answering() -> Upstream {
-    Upstream::answering(chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]))
+fn answering() -> ScriptedUpstream {
+    ScriptedUpstream::responding_with(chat::stream_response(&[
+        chat::content_event("Hi"),
+        chat::finish_event(),
+        chat::DONE.into(),
+    ]))
 }
 
 /// So many seconds ago, as a time since 1970.
@@ -17,14 +21,18 @@ fn ago(seconds: f64) -> f64 {
 }
 
 /// Sends a chat request with these header lines beside.
-fn ask(gauge: &Gauge, path: &str, headers: &str) {
-    let mut client = Wire::connect(gauge.proxy);
+fn ask(gauge: &Streamgauge, path: &str, headers: &str) {
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post(path, headers, br#"{"model":"m","stream":true}"#));
-    assert_eq!(client.message().status(), 200);
+    assert_eq!(client.read_message().status(), 200);
 }
 
-fn trusting(upstream: &Upstream) -> Gauge {
-    Gauge::with(upstream.address, &[("trust_request_start", "true")], FaultInjection::default())
+fn trusting(upstream: &ScriptedUpstream) -> Streamgauge {
+    Streamgauge::with(
+        upstream.address,
+        &[("trust_request_start", "true")],
+        FaultInjection::default(),
+    )
 }
 
 #[test]
@@ -88,7 +96,7 @@ fn unless_trusted_it_is_only_forwarded() {
     let upstream = answering();
     let header = format!("X-Request-Start: t={:.3}", ago(2.0));
     {
-        let gauge = Gauge::new(upstream.address);
+        let gauge = Streamgauge::new(upstream.address);
         ask(&gauge, "/v1/chat/completions", &format!("{header}\r\n"));
         assert_eq!(gauge.requests_when(1)[0]["edge_wait_s"], Value::Null);
         assert!(!gauge.scrape().has(&format!("{WAIT}_count")));
@@ -110,12 +118,13 @@ fn unless_trusted_it_is_only_forwarded() {
 /// A client that never got a head waited all the same.
 #[test]
 fn whatever_its_outcome() {
-    let nobody = crate::support::upstream::nobody();
-    let gauge = Gauge::with(nobody, &[("trust_request_start", "true")], FaultInjection::default());
-    let mut client = Wire::connect(gauge.proxy);
+    let nobody = crate::support::upstream::unused_address();
+    let gauge =
+        Streamgauge::with(nobody, &[("trust_request_start", "true")], FaultInjection::default());
+    let mut client = RawConnection::connect(gauge.proxy);
     let header = format!("X-Request-Start: t={:.3}\r\n", ago(2.0));
     client.send(chat::post("/v1/chat/completions", &header, b"{}"));
-    client.message();
+    client.read_message();
     let line = gauge.requests_when(1).remove(0);
     assert_eq!(line["outcome"], "upstream_unreachable");
     let wait = Duration::from_secs_f64(line["edge_wait_s"].as_f64().unwrap());

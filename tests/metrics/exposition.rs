@@ -2,32 +2,20 @@
 
 use crate::support::sim::{ask, simulate};
 use crate::support::text_format::{parse, promtool};
-use crate::support::{Gauge, assert_golden, scrape};
+use crate::support::{Streamgauge, assert_golden, scrape};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::time::Duration;
 use streamgauge::metrics::table::{ALL, BUCKETS, Metric, MetricKind};
-use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// A scrape after requests of several kinds.
 fn exposition() -> String {
     let (server, _) =
         simulate(EngineSpec { prefill_base: Duration::from_millis(60), ..EngineSpec::new("sim") });
-    let file =
-        std::env::temp_dir().join(format!("streamgauge-{}-exposition.toml", std::process::id()));
-    std::fs::write(
-        &file,
-        format!("[[proxies]]\nname = 'gpu'\nlisten = '127.0.0.1:0'\nupstream = 'http://{server}'\nengine = 'sim'\n"),
-    )
-    .unwrap();
-    let sources = streamgauge::config::Sources {
-        file: Some(file.clone()),
-        flags: vec![("admin", "127.0.0.1:0".into())],
-        ..Default::default()
-    };
-    let gauge = Gauge::start(&sources, FaultInjection::default());
-    std::fs::remove_file(file).unwrap();
+    let gauge = Streamgauge::with_file(&format!(
+        "[[proxies]]\nname = 'gpu'\nlisten = '127.0.0.1:0'\nupstream = 'http://{server}'\nengine = 'sim'\n"
+    ));
     let sim = json!({"prompt_tokens": 10, "output_tokens": 8, "reasoning_tokens": 3});
     let plain = json!({"model": "sim", "messages": [], "sim": sim});
     let streamed = |more: serde_json::Value| {

@@ -16,13 +16,13 @@ mod engines;
 mod openai;
 mod samples;
 mod vendors;
-use samples::{Framing, Sample};
+use samples::{FormatSample, SampleFraming};
 
-const SAMPLES: [&[Sample]; 5] =
+const SAMPLES: [&[FormatSample]; 5] =
     [openai::SAMPLES, chat::SAMPLES, vendors::SAMPLES, bedrock::SAMPLES, engines::SAMPLES];
 
 /// What the meter makes of a sample.
-struct Measured {
+struct MeasuredSample {
     record: RequestRecord,
     tokens: ResponseTokens,
     route: &'static Route,
@@ -31,16 +31,16 @@ struct Measured {
 }
 
 /// Reads a sample's events, each in a read of its own.
-fn measure(sample: &Sample) -> Measured {
+fn measure(sample: &FormatSample) -> MeasuredSample {
     let name = format!("{} {}", sample.server, sample.path);
     let route = Route::of(sample.method, sample.path);
     let dialect = route.dialect().unwrap_or_else(|| panic!("{name}: not read"));
     let content_type = sample.framing.content_type().as_bytes();
     let mut meter = match sample.framing {
-        Framing::WebSocket => ResponseMeter::for_websocket(dialect, false),
+        SampleFraming::WebSocket => ResponseMeter::for_websocket(dialect, false),
         _ => ResponseMeter::new(dialect, content_type, b"").unwrap(),
     };
-    if sample.framing == Framing::WebSocket {
+    if sample.framing == SampleFraming::WebSocket {
         meter.push_client(Duration::ZERO, &asking());
     }
     let mut has_first = false;
@@ -61,7 +61,7 @@ fn measure(sample: &Sample) -> Measured {
     record.set_queue_wait(QueueWait::from_best_source(Some(tally), None, None), None);
     record.dialect = Some(meter.dialect());
     let tokens = ResponseTokens::from_tally(tally, meter.is_stream());
-    Measured { tokens, route, is_stream: meter.is_stream(), has_first, record }
+    MeasuredSample { tokens, route, is_stream: meter.is_stream(), has_first, record }
 }
 
 /// A message of a session's client that asks for a response, in one frame that a key of zeros masks.
@@ -71,8 +71,8 @@ fn asking() -> Vec<u8> {
 }
 
 /// What a row says of a sample, as far as the meter says so too.
-fn row(sample: &Sample) -> String {
-    let Measured { record, tokens, route, is_stream, has_first } = measure(sample);
+fn row(sample: &FormatSample) -> String {
+    let MeasuredSample { record, tokens, route, is_stream, has_first } = measure(sample);
     let name = format!("{} {}", sample.server, sample.path);
     let says = |text: &str, is_told: bool, what: &str| {
         assert_eq!(!text.is_empty(), is_told, "{name}: {what}");
@@ -92,7 +92,7 @@ fn row(sample: &Sample) -> String {
     let queue = says(sample.queue, record.queue_s.is_some(), "queue time");
     let load = says(sample.load, record.engine_load_s.is_some(), "load time");
     let prefill = says(sample.first, record.engine_ttft_s.is_some(), "the engine's first token");
-    let is_session = sample.framing == Framing::WebSocket;
+    let is_session = sample.framing == SampleFraming::WebSocket;
     assert!(is_session || !is_stream || record.ttft_s.is_some() == has_first, "{name}: TTFT");
     let times = match (is_session, is_stream && has_first) {
         (true, true) => "per response: TTFT, ITL",
@@ -138,7 +138,7 @@ fn each_row_is_what_the_meter_measures() {
     }
     page.push_str("\nEndpoints whose answers are read like those above:\n\n");
     for route in ROUTES {
-        let has_row = |sample: &Sample| Route::of(sample.method, sample.path) == route;
+        let has_row = |sample: &FormatSample| Route::of(sample.method, sample.path) == route;
         if let Some(dialect) = route.dialect()
             && !SAMPLES.iter().copied().flatten().any(has_row)
         {

@@ -1,7 +1,7 @@
 //! Model names are chosen by clients: they neither break `/metrics` nor make it grow without bound.
 
 use crate::support::text_format::{parse, promtool};
-use crate::support::{Gauge, Upstream, Wire, chat, scrape};
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, scrape};
 use std::collections::BTreeSet;
 use streamgauge::tap::FaultInjection;
 
@@ -13,10 +13,14 @@ fn values(metrics: &str, label: &str) -> BTreeSet<String> {
 
 #[test]
 fn odd_model_names_are_escaped() {
-    let answer = chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]);
-    let upstream = Upstream::answering(answer);
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let answer = chat::stream_response(&[
+        chat::content_event("Hi"),
+        chat::finish_event(),
+        chat::DONE.into(),
+    ]);
+    let upstream = ScriptedUpstream::responding_with(answer);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     let long = "l".repeat(10_000);
     let names = [
         "quote\"} 1\nevil{x=\"",
@@ -31,7 +35,7 @@ fn odd_model_names_are_escaped() {
     ];
     for name in names {
         client.send(chat::request_for(name));
-        assert_eq!(client.message().status(), 200);
+        assert_eq!(client.read_message().status(), 200);
     }
     let metrics = scrape::get(gauge.admin, "/metrics");
     let found = values(&metrics, "gen_ai_request_model");
@@ -50,16 +54,18 @@ fn odd_model_names_are_escaped() {
 #[test]
 fn ten_thousand_models_are_a_few_series() {
     const MODELS: usize = 10_000;
-    let upstream = Upstream::answering(chat::answer("200 OK", "application/json", b"{}"));
-    let gauge = Gauge::with(upstream.address, &[("max_models", "20")], FaultInjection::default());
+    let upstream =
+        ScriptedUpstream::responding_with(chat::response("200 OK", "application/json", b"{}"));
+    let gauge =
+        Streamgauge::with(upstream.address, &[("max_models", "20")], FaultInjection::default());
     std::thread::scope(|scope| {
         for part in 0..4 {
             let proxy = gauge.proxy;
             scope.spawn(move || {
-                let mut client = Wire::connect(proxy);
+                let mut client = RawConnection::connect(proxy);
                 for i in (part..MODELS).step_by(4) {
                     client.send(chat::request_for(&format!("model-{i}")));
-                    assert_eq!(client.message().status(), 200);
+                    assert_eq!(client.read_message().status(), 200);
                     client.received.clear();
                 }
             });
@@ -78,36 +84,41 @@ fn ten_thousand_models_are_a_few_series() {
 #[test]
 fn a_model_is_a_label_only_after_success() {
     for status in ["404 Not Found", "400 Bad Request", "500 Internal Server Error", "302 Found"] {
-        let upstream = Upstream::answering(chat::answer(status, "application/json", b"{}"));
-        let gauge = Gauge::new(upstream.address);
-        let mut client = Wire::connect(gauge.proxy);
+        let upstream =
+            ScriptedUpstream::responding_with(chat::response(status, "application/json", b"{}"));
+        let gauge = Streamgauge::new(upstream.address);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(chat::request_for("ghost"));
-        client.message();
+        client.read_message();
         let metrics = scrape::get(gauge.admin, "/metrics");
         assert!(!metrics.contains("ghost"), "{status}");
         assert_eq!(values(&metrics, "gen_ai_request_model"), BTreeSet::from(["other".to_owned()]));
         // The log has it, for whoever looks for the caller.
         assert_eq!(gauge.requests_when(1)[0]["model"], "ghost");
     }
-    let gauge = Gauge::new(crate::support::upstream::nobody());
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(crate::support::upstream::unused_address());
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request_for("ghost"));
-    client.message();
+    client.read_message();
     assert!(!scrape::get(gauge.admin, "/metrics").contains("ghost"));
 }
 
 #[test]
 fn raw_paths_methods_and_statuses_are_no_labels() {
-    let upstream = Upstream::each(|number, wire| {
-        while wire.try_message().is_some() {
-            wire.send(chat::answer(&format!("{} Odd", 700 + number % 2), "text/plain", b""));
+    let upstream = ScriptedUpstream::with_script(|number, connection| {
+        while connection.try_read_message().is_some() {
+            connection.send(chat::response(
+                &format!("{} Odd", 700 + number % 2),
+                "text/plain",
+                b"",
+            ));
         }
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     for i in 0..50 {
         client.send(format!("X-{i} /path-{i}?key=value-{i} HTTP/1.1\r\nHost: host-{i}\r\n\r\n"));
-        client.message();
+        client.read_message();
     }
     let metrics = scrape::get(gauge.admin, "/metrics");
     for ((name, labels), _) in parse(&metrics) {

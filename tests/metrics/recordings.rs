@@ -2,7 +2,7 @@
 //!
 //! `STREAMGAUGE_CORPUS_DIALECT=NAME` looks at one dialect only.
 
-use crate::support::corpus::{Stream, streams};
+use crate::support::corpus::{RecordedStream, streams};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const EXCUSED: &[(&str, &str)] = &[
 
 /// What the request log would say of the stream, read in pieces of these sizes over and over, and whether
 /// the meter saw an error in it.
-fn measure(stream: &Stream, sizes: &[usize]) -> Option<(RequestRecord, bool)> {
+fn measure(stream: &RecordedStream, sizes: &[usize]) -> Option<(RequestRecord, bool)> {
     let mut meter =
         ResponseMeter::new(stream.route()?, stream.content_type.as_bytes(), b"").ok()?;
     let mut rest = stream.body.as_slice();
@@ -39,7 +39,7 @@ fn measure(stream: &Stream, sizes: &[usize]) -> Option<(RequestRecord, bool)> {
 }
 
 /// The facts of a stream that the labels know, under the labels' names.
-fn found(stream: &Stream, sizes: &[usize]) -> BTreeMap<&'static str, Value> {
+fn found(stream: &RecordedStream, sizes: &[usize]) -> BTreeMap<&'static str, Value> {
     let Some((record, has_error)) = measure(stream, sizes) else {
         return BTreeMap::from([("n_events", json!("not read at all"))]);
     };

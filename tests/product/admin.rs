@@ -1,7 +1,9 @@
 //! The admin port: what it shows, to whom, and that no secret gets out.
 
-use crate::support::process::Process;
-use crate::support::{Gauge, Message, TemporaryLog, Upstream, Wire, chat, wait_for};
+use crate::support::process::StreamgaugeProcess;
+use crate::support::{
+    RawConnection, RawMessage, ScriptedUpstream, Streamgauge, TemporaryLog, chat, wait_for,
+};
 use flate2::read::GzDecoder;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -10,16 +12,16 @@ use streamgauge::tap::FaultInjection;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// Asks for a page with these header lines beside.
-fn ask(admin: SocketAddr, path: &str, headers: &str) -> Message {
-    let mut client = Wire::connect(admin);
+fn ask(admin: SocketAddr, path: &str, headers: &str) -> RawMessage {
+    let mut client = RawConnection::connect(admin);
     client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"));
-    client.message()
+    client.read_message()
 }
 
 #[test]
 fn metrics_are_compressed_if_asked_for() {
-    let upstream = Upstream::answering(OK);
-    let gauge = Gauge::new(upstream.address);
+    let upstream = ScriptedUpstream::responding_with(OK);
+    let gauge = Streamgauge::new(upstream.address);
     let plain = ask(gauge.admin, "/metrics", "");
     assert!(plain.header("content-encoding").is_empty());
     assert_eq!(plain.header("content-type"), ["text/plain; version=0.0.4"]);
@@ -33,22 +35,22 @@ fn metrics_are_compressed_if_asked_for() {
 
 #[test]
 fn pages_that_are_not_there_and_methods_that_are_none() {
-    let upstream = Upstream::answering(OK);
-    let gauge = Gauge::new(upstream.address);
+    let upstream = ScriptedUpstream::responding_with(OK);
+    let gauge = Streamgauge::new(upstream.address);
     assert_eq!(ask(gauge.admin, "/nothing", "").status(), 404);
     assert_eq!(ask(gauge.admin, "/requests?last=many", "").status(), 400);
     for path in ["/", "/healthz", "/readyz", "/readyz?upstream=1", "/config", "/requests"] {
         assert_eq!(ask(gauge.admin, path, "").status(), 200, "{path}");
     }
-    let mut client = Wire::connect(gauge.admin);
+    let mut client = RawConnection::connect(gauge.admin);
     client.send("POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
-    let answer = client.message();
+    let answer = client.read_message();
     assert_eq!((answer.status(), answer.header("allow")), (405, vec!["GET, HEAD".to_owned()]));
 }
 
 #[test]
 fn readiness_can_ask_for_the_server() {
-    let gauge = Gauge::new(crate::support::upstream::nobody());
+    let gauge = Streamgauge::new(crate::support::upstream::unused_address());
     assert_eq!(ask(gauge.admin, "/readyz", "").status(), 200);
     assert_eq!(ask(gauge.admin, "/readyz?upstream=1", "").status(), 503);
     assert_eq!(ask(gauge.admin, "/healthz", "").status(), 200);
@@ -56,11 +58,12 @@ fn readiness_can_ask_for_the_server() {
 
 #[test]
 fn off_loopback_only_counters_are_open() {
-    let upstream = Upstream::answering(OK);
+    let upstream = ScriptedUpstream::responding_with(OK);
     let open = ["/metrics", "/healthz", "/readyz"];
     let closed = ["/", "/config", "/requests", "/requests?last=5"];
-    let loopback = |gauge: &Gauge| SocketAddr::from(([127, 0, 0, 1], gauge.admin.port()));
-    let gauge = Gauge::with(upstream.address, &[("admin", "0.0.0.0:0")], FaultInjection::default());
+    let loopback = |gauge: &Streamgauge| SocketAddr::from(([127, 0, 0, 1], gauge.admin.port()));
+    let gauge =
+        Streamgauge::with(upstream.address, &[("admin", "0.0.0.0:0")], FaultInjection::default());
     let admin = loopback(&gauge);
     for path in open {
         assert_eq!(ask(admin, path, "").status(), 200, "{path}");
@@ -72,7 +75,7 @@ fn off_loopback_only_counters_are_open() {
         }
     }
     let keys = [("admin", "0.0.0.0:0"), ("admin_token", "open sesame")];
-    let gauge = Gauge::with(upstream.address, &keys, FaultInjection::default());
+    let gauge = Streamgauge::with(upstream.address, &keys, FaultInjection::default());
     let admin = loopback(&gauge);
     for path in open {
         assert_eq!(ask(admin, path, "").status(), 200, "{path}");
@@ -105,28 +108,29 @@ fn off_loopback_only_counters_are_open() {
 
 #[test]
 fn secrets_stay_inside() {
-    let stream = [chat::word("COMPLETION-SECRET"), chat::finish(), chat::DONE.into()];
-    let answer = String::from_utf8(chat::stream(&stream)).unwrap();
+    let stream =
+        [chat::content_event("COMPLETION-SECRET"), chat::finish_event(), chat::DONE.into()];
+    let answer = String::from_utf8(chat::stream_response(&stream)).unwrap();
     let answer = answer.replace("\r\nTransfer", "\r\nSet-Cookie: COOKIE-SECRET\r\nTransfer");
     let answers = [answer.clone(), "SSH-2.0-SERVER-SECRET\r\n\r\n".into(), answer];
-    let upstream = Upstream::each(move |number, wire| {
-        while wire.try_message().is_some() {
-            wire.try_send(&answers[number.min(2)]);
+    let upstream = ScriptedUpstream::with_script(move |number, connection| {
+        while connection.try_read_message().is_some() {
+            connection.try_send(&answers[number.min(2)]);
         }
     });
-    let log = TemporaryLog::new("secrets");
+    let log = TemporaryLog::default();
     let arguments = ["--log-level", "trace", "--request-log", log.path(), "--workers", "1"];
-    let process = Process::start(upstream.address, &arguments);
+    let process = StreamgaugeProcess::start(upstream.address, &arguments);
     for _ in 0..4 {
         let body = br#"{"model":"m","stream":true,"user":"USER-SECRET","messages":[{"role":"user","content":"PROMPT-SECRET"}]}"#;
         let headers = "Authorization: Bearer KEY-SECRET\r\nCookie: a=COOKIE-SECRET\r\nApi-Key: KEY-SECRET\r\n";
-        let mut client = Wire::connect(process.proxy);
+        let mut client = RawConnection::connect(process.proxy);
         client.send(chat::post("/v1/chat/completions?key=QUERY-SECRET", headers, body));
-        client.message();
+        client.read_message();
         // One that breaks, and one that is unknown.
-        let mut client = Wire::connect(process.proxy);
+        let mut client = RawConnection::connect(process.proxy);
         client.send(format!("POST /PATH-SECRET HTTP/1.1\r\nHost: HOST-SECRET\r\n{headers}Transfer-Encoding: chunked\r\n\r\nzz\r\n"));
-        client.message();
+        client.read_message();
     }
     let lines =
         wait_for("the request log", || Some(log.records()).filter(|lines| lines.len() == 8));

@@ -1,9 +1,9 @@
 //! `streamgauge compare`: what it finds, what it does not, and what it says of logs that it cannot use.
 
-use crate::support::logs::{SERVER, Server, lines, named};
 use crate::support::process::command;
 use crate::support::sim::{ask, simulate};
-use crate::support::{Gauge, TemporaryLog, assert_golden, wait_for};
+use crate::support::simulated_log::{BASE_SCENARIO, LogScenario, named_reader, to_lines};
+use crate::support::{Streamgauge, TemporaryLog, assert_golden, wait_for};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
 
 /// As fast, but its tokens are shorter.
-const OTHER_TOKENIZER: Server = Server { model: "beta", characters_per_token: 3.2, ..SERVER };
-const FASTER: Server =
-    Server { ms_per_character: SERVER.ms_per_character / 1.1, ..OTHER_TOKENIZER };
+const OTHER_TOKENIZER: LogScenario =
+    LogScenario { model: "beta", characters_per_token: 3.2, ..BASE_SCENARIO };
+const FASTER: LogScenario =
+    LogScenario { ms_per_character: BASE_SCENARIO.ms_per_character / 1.1, ..OTHER_TOKENIZER };
 
 fn try_compare(a: &str, b: &str) -> Result<Report, String> {
     let all = Selection::default();
-    compare(named("a.jsonl", a), &all, named("b.jsonl", b), &all).map_err(|error| error.to_string())
+    compare(named_reader("a.jsonl", a), &all, named_reader("b.jsonl", b), &all)
+        .map_err(|error| error.to_string())
 }
 
 fn compared(a: &str, b: &str) -> Report {
@@ -41,10 +43,10 @@ fn assert_said(report: &Report, words: &str) {
 }
 
 /// A hundred reports on pairs of logs of these servers, each with seeds of its own.
-fn hundred(a: &Server, b: &Server) -> Vec<Report> {
+fn hundred(a: &LogScenario, b: &LogScenario) -> Vec<Report> {
     let pair = |seed: u64| {
-        let a = Server { seed: 2 * seed + 1, ..a.clone() };
-        let b = Server { seed: 2 * seed + 2, ..b.clone() };
+        let a = LogScenario { seed: 2 * seed + 1, ..a.clone() };
+        let b = LogScenario { seed: 2 * seed + 2, ..b.clone() };
         compared(&a.log(), &b.log())
     };
     (0..100).map(pair).collect()
@@ -52,7 +54,7 @@ fn hundred(a: &Server, b: &Server) -> Vec<Report> {
 
 /// Fails if any line of the hundred calls one of two equal servers better more often than chance has it.
 #[track_caller]
-fn assert_equal(name: &str, a: &Server, b: &Server) {
+fn assert_equal(name: &str, a: &LogScenario, b: &LogScenario) {
     let reports = hundred(a, b);
     for (at, line) in reports[0].comparisons[0].rows.iter().enumerate() {
         let is_called = |report: &&Report| {
@@ -69,18 +71,22 @@ fn assert_equal(name: &str, a: &Server, b: &Server) {
 
 #[test]
 fn equal_servers_are_not_called_different() {
-    assert_equal("steady", &SERVER, &SERVER);
+    assert_equal("steady", &BASE_SCENARIO, &BASE_SCENARIO);
     // Neighbours share the load, and so are not independent.
-    let busy = Server { rate: 8.0, ..SERVER };
+    let busy = LogScenario { rate: 8.0, ..BASE_SCENARIO };
     assert_equal("busy", &busy, &busy);
-    let bursts = Server { bursts: true, ..SERVER };
+    let bursts = LogScenario { bursts: true, ..BASE_SCENARIO };
     assert_equal("bursts", &bursts, &bursts);
-    assert_equal("prompts of twice the size", &SERVER, &Server { prompt: 8.2, ..SERVER });
+    assert_equal(
+        "prompts of twice the size",
+        &BASE_SCENARIO,
+        &LogScenario { prompt: 8.2, ..BASE_SCENARIO },
+    );
 }
 
 #[test]
 fn another_tokenizer_is_no_other_speed() {
-    let reports = hundred(&SERVER, &OTHER_TOKENIZER);
+    let reports = hundred(&BASE_SCENARIO, &OTHER_TOKENIZER);
     let headline = |report: &&Report| {
         let row = median(report, "characters per second");
         assert!(row.headline);
@@ -99,7 +105,7 @@ fn another_tokenizer_is_no_other_speed() {
 
 #[test]
 fn ten_percent_are_found_across_tokenizers() {
-    let reports = hundred(&SERVER, &FASTER);
+    let reports = hundred(&BASE_SCENARIO, &FASTER);
     let found = |quantity| {
         let is = |report: &&Report| median(report, quantity).finding == Finding::Better;
         reports.iter().filter(is).count()
@@ -133,9 +139,9 @@ fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
     };
     // All of one size, so that each side has all its requests to tell.
     let log = |model: &'static str, requests: usize, seed: u64| {
-        let mut records = Server { model, requests, seed, ..SERVER }.records();
+        let mut records = LogScenario { model, requests, seed, ..BASE_SCENARIO }.records();
         records.iter_mut().for_each(|record| record.bytes_up = 1_000);
-        lines(&records)
+        to_lines(&records)
     };
     let many = compared(&log("alpha", 300, 1), &log("beta", 300, 2));
     assert!(are_compared(&many));
@@ -170,7 +176,7 @@ fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
             ..RequestRecord::default()
         }
     };
-    lines(&(0..requests).map(record).collect::<Vec<_>>())
+    to_lines(&(0..requests).map(record).collect::<Vec<_>>())
 }
 
 #[test]
@@ -200,13 +206,13 @@ fn a_line_of_context_is_never_the_one_to_look_at() {
 
 #[test]
 fn the_table() {
-    let report = compared(&SERVER.log(), &Server { seed: 2, ..FASTER }.log());
+    let report = compared(&BASE_SCENARIO.log(), &LogScenario { seed: 2, ..FASTER }.log());
     assert_golden("tests/golden/compare.txt", &report.to_string());
 }
 
 #[test]
 fn the_same_log_twice_has_no_difference_at_all() {
-    let log = SERVER.log();
+    let log = BASE_SCENARIO.log();
     let report = compared(&log, &log);
     for row in &report.comparisons[0].rows {
         assert_eq!(row.finding, Finding::NoDifferenceShown, "{row:?}");
@@ -217,7 +223,8 @@ fn the_same_log_twice_has_no_difference_at_all() {
 
 #[test]
 fn what_is_not_alike_is_left_out_and_told() {
-    let (mut a, mut b) = (SERVER.records(), Server { seed: 2, ..SERVER }.records());
+    let (mut a, mut b) =
+        (BASE_SCENARIO.records(), LogScenario { seed: 2, ..BASE_SCENARIO }.records());
     for (at, record) in a.iter_mut().enumerate() {
         record.cached_tokens = record.input_tokens;
         match at {
@@ -237,7 +244,7 @@ fn what_is_not_alike_is_left_out_and_told() {
         record.duration_s += 1.0;
         record.answer_chars = record.answer_chars.map(|chars| 2 * chars);
     }
-    let report = compared(&lines(&a), &lines(&b));
+    let report = compared(&to_lines(&a), &to_lines(&b));
     assert_eq!(report.comparisons.len(), 1, "only streamed chats are on both sides");
     let comparison = &report.comparisons[0];
     let [of_a, of_b] = [0, 1].map(|at| comparison.compared[at] + comparison.unmatched[at]);
@@ -271,15 +278,15 @@ fn with_cold(records: &[RequestRecord], is_cold: impl Fn(usize) -> bool) -> Stri
         line["cold"] = json!(is_cold(at));
         line.to_string() + "\n"
     };
-    lines(records).lines().enumerate().map(line).collect()
+    to_lines(records).lines().enumerate().map(line).collect()
 }
 
 #[test]
 fn cold_requests_are_left_out() {
-    let mut a = SERVER.records();
+    let mut a = BASE_SCENARIO.records();
     a.iter_mut().take(30).for_each(|record| record.ttft_s = Some(60.0));
     let a = with_cold(&a, |at| at < 30);
-    let b = with_cold(&Server { seed: 2, ..SERVER }.records(), |_| false);
+    let b = with_cold(&LogScenario { seed: 2, ..BASE_SCENARIO }.records(), |_| false);
     let report = compared(&a, &b);
     assert_eq!(report.comparisons[0].cold, [30, 0]);
     assert_said(&report, "30 of A's requests waited for a cold start: left out");
@@ -290,7 +297,7 @@ fn cold_requests_are_left_out() {
 
 #[test]
 fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
-    let mut records = SERVER.records();
+    let mut records = BASE_SCENARIO.records();
     for (at, record) in records.iter_mut().enumerate() {
         record.cold = Some(false);
         match at {
@@ -302,13 +309,13 @@ fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
         }
         (record.cold, record.ttft_s) = (None, None);
     }
-    let told = lines(&records);
+    let told = to_lines(&records);
     let report = compared(&told, &told);
     let is_said = |report: &Report| report.notes.iter().any(|note| note.contains("cold start"));
     assert!(!is_said(&report), "{:#?}", report.notes);
 
     records.iter_mut().skip(290).for_each(|record| record.cold = None);
-    let report = compared(&told, &lines(&records));
+    let report = compared(&told, &to_lines(&records));
     assert_said(&report, "B: of 10 complete requests the log does not say whether a cold start");
     // An answer that is not streamed is its own output.
     let untold = embeddings(20, |at| (1_000, 0.1 + 0.001 * at as f64));
@@ -320,7 +327,7 @@ fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
 fn a_log_of_an_older_version_has_less_to_tell() {
     let fields =
         ["time", "operation", "outcome", "stream", "duration_s", "bytes_up", "ttft_s", "model"];
-    let older: String = SERVER
+    let older: String = BASE_SCENARIO
         .log()
         .lines()
         .map(|line| {
@@ -329,7 +336,7 @@ fn a_log_of_an_older_version_has_less_to_tell() {
             line.to_string() + "\n"
         })
         .collect();
-    let report = compared(&older, &Server { seed: 2, ..SERVER }.log());
+    let report = compared(&older, &LogScenario { seed: 2, ..BASE_SCENARIO }.log());
     assert_eq!(median(&report, "characters per second").finding, Finding::TooFew);
     let ttft = median(&report, "time to first token");
     assert_eq!((ttft.finding, ttft.headline), (Finding::NoDifferenceShown, true));
@@ -338,10 +345,15 @@ fn a_log_of_an_older_version_has_less_to_tell() {
 
 #[test]
 fn a_selection_for_each_side() {
-    let both = SERVER.log() + &FASTER.log();
+    let both = BASE_SCENARIO.log() + &FASTER.log();
     let of = |model: &str| Selection { model: Some(model.into()), ..Selection::default() };
     let compare = |a: &str, b: &str| {
-        compare(named("both.jsonl", &both), &of(a), named("both.jsonl", &both), &of(b))
+        compare(
+            named_reader("both.jsonl", &both),
+            &of(a),
+            named_reader("both.jsonl", &both),
+            &of(b),
+        )
     };
     let report = compare("alpha", "beta").unwrap();
     assert_eq!((report.a.requests, report.b.requests), (300, 300));
@@ -355,7 +367,7 @@ fn a_selection_for_each_side() {
 
 #[test]
 fn bad_lines_are_told_and_cost_no_more_than_themselves() {
-    let log = SERVER.log();
+    let log = BASE_SCENARIO.log();
     let mut lines: Vec<&str> = log.lines().collect();
     let long = format!("{{\"time\":\"{}\"}}", "x".repeat(3 << 20));
     lines.insert(7, "{\"time\":\"2026-01-01T00:00:00Z\",\"operation\":");
@@ -372,7 +384,7 @@ fn bad_lines_are_told_and_cost_no_more_than_themselves() {
 
 #[test]
 fn what_cannot_be_compared_says_why() {
-    let log = SERVER.log();
+    let log = BASE_SCENARIO.log();
     let other = log.replace("\"chat\"", "\"embeddings\"");
     let probes = log.replace("\"chat\"", "\"other\"");
     for (a, b, expected) in [
@@ -394,16 +406,17 @@ fn what_cannot_be_compared_says_why() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
     // Nothing of one size is an answer, not an error.
-    let small = Server { prompt: 1.0, ..SERVER }.log();
-    let report = compared(&Server { prompt: 12.0, requests: 30, ..SERVER }.log(), &small);
+    let small = LogScenario { prompt: 1.0, ..BASE_SCENARIO }.log();
+    let report =
+        compared(&LogScenario { prompt: 12.0, requests: 30, ..BASE_SCENARIO }.log(), &small);
     assert_said(&report, "send both the same prompts");
     assert_eq!(median(&report, "time to first token").finding, Finding::TooFew);
 }
 
 #[test]
 fn the_program_says_what_is_wrong_with_its_arguments() {
-    let log = TemporaryLog::new("arguments");
-    std::fs::write(log.path(), SERVER.log()).unwrap();
+    let log = TemporaryLog::default();
+    std::fs::write(log.path(), BASE_SCENARIO.log()).unwrap();
     let log = log.path();
     for (arguments, expected) in [
         (&["compare"][..], "<A>"),
@@ -449,14 +462,17 @@ fn drive(proxy: SocketAddr, requests: usize) {
 
 #[test]
 fn through_the_proxy_and_the_program() {
-    let logs = [TemporaryLog::new("compare-a"), TemporaryLog::new("compare-b")];
+    let logs = [TemporaryLog::default(), TemporaryLog::default()];
     std::thread::scope(|scope| {
         for (log, step) in logs.iter().zip([6.0, 4.0]) {
             scope.spawn(move || {
                 let decode_base = std::time::Duration::from_secs_f64(step / 1e3);
                 let (server, _) = simulate(EngineSpec { decode_base, ..EngineSpec::new("sim") });
-                let gauge =
-                    Gauge::with(server, &[("request_log", log.path())], FaultInjection::default());
+                let gauge = Streamgauge::with(
+                    server,
+                    &[("request_log", log.path())],
+                    FaultInjection::default(),
+                );
                 drive(gauge.proxy, 60);
                 wait_for("the log", || (log.records().len() == 60).then_some(()));
                 let rates = log

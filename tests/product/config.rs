@@ -1,6 +1,6 @@
 //! The configuration: the documented file, and what is said of wrong ones.
 
-use std::path::PathBuf;
+use crate::support::TemporaryFile;
 use streamgauge::config::keys::{KEYS, SLO_KEYS};
 use streamgauge::config::{ConfigError, Sources, load};
 
@@ -10,39 +10,25 @@ fn upstream() -> Vec<(&'static str, String)> {
     vec![("upstream", "http://127.0.0.1:8000".into())]
 }
 
-/// A file with this text, which lives as long as the guard.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str, text: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("streamgauge-{}-{name}.toml", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn load(&self, flags: Vec<(&'static str, String)>) -> Result<serde_json::Value, ConfigError> {
-        let sources = Sources { file: Some(self.0.clone()), flags, ..Sources::default() };
-        load(&sources).map(|config| config.shown)
-    }
+/// Loads a file with this text and returns the configuration as `/config` shows it.
+fn load_file(
+    text: &str,
+    flags: Vec<(&'static str, String)>,
+) -> Result<serde_json::Value, ConfigError> {
+    let file = TemporaryFile::new("toml", text);
+    let sources = Sources { file: Some(file.path().into()), flags, ..Sources::default() };
+    load(&sources).map(|config| config.shown)
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn problems(name: &str, text: &str) -> Vec<String> {
-    let error = Temporary::new(name, text).load(Vec::new()).unwrap_err();
+fn problems(text: &str) -> Vec<String> {
+    let error = load_file(text, Vec::new()).unwrap_err();
     error.0.iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn the_documented_file_holds_the_defaults() {
-    let file = Temporary::new("documented", DOCUMENTED);
     let defaults = load(&Sources { flags: upstream(), ..Sources::default() }).unwrap();
-    assert_eq!(file.load(upstream()).unwrap(), defaults.shown);
+    assert_eq!(load_file(DOCUMENTED, upstream()).unwrap(), defaults.shown);
     for key in KEYS {
         let line = match key.default {
             Some("{}") => format!("[{}]", key.name),
@@ -68,12 +54,12 @@ fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
     let (slo, proxies) = slo.split_once("\n[[proxies]]\n").unwrap();
     let (proxies, buckets) = proxies.split_once("\n[buckets]\n").unwrap();
     let without_proxies = format!("{top}\n[buckets]{buckets}");
-    let shown = Temporary::new("examples", &without_proxies).load(Vec::new()).unwrap();
+    let shown = load_file(&without_proxies, Vec::new()).unwrap();
     for set in streamgauge::metrics::table::BUCKETS {
         assert_eq!(shown["buckets"][set.name], serde_json::json!(set.edges), "{}", set.name);
     }
     let file = format!("upstream = 'http://127.0.0.1:1'\n[[slo]]\n{slo}");
-    let shown = Temporary::new("slo", &file).load(Vec::new()).unwrap();
+    let shown = load_file(&file, Vec::new()).unwrap();
     let Some([class]) = shown["slo"].as_array().map(Vec::as_slice) else { panic!("{shown}") };
     for key in SLO_KEYS {
         assert!(!class[key.name].is_null(), "no example of {} in {class}", key.name);
@@ -82,7 +68,7 @@ fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
     assert_eq!(class["sizes"][1]["latency_seconds"], 20.0);
     assert_eq!(class["sizes"][0]["latency_seconds"], serde_json::Value::Null);
     let proxies = format!("[[proxies]]\n{proxies}");
-    let shown = Temporary::new("proxies", &proxies).load(Vec::new()).unwrap();
+    let shown = load_file(&proxies, Vec::new()).unwrap();
     assert_eq!(shown["proxies"][0]["name"], "chat");
     assert_eq!(shown["proxies"][0]["http2"], "auto");
     assert_eq!(shown["proxies"][0]["pool_idle_timeout_seconds"], 3.0);
@@ -91,7 +77,6 @@ fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
 #[test]
 fn all_errors_are_told_at_once() {
     let found = problems(
-        "wrong",
         "listen = \"localhost\"\nupstream = \"https://api.example.com/v1\"\nworkers = 0\nhost = 'both'\n\
          max_models = \"many\"\nlisten_adress = 1\nadmin_token = ''\n[buckets]\nttft = [1]\n",
     );
@@ -147,7 +132,7 @@ fn proxies_and_what_is_wrong_with_them() {
         ("proxies = 7\n".into(), "proxies: must be [[proxies]] tables"),
     ];
     for (text, expected) in cases {
-        let found = problems("proxies-wrong", &text);
+        let found = problems(&text);
         assert!(found.iter().any(|line| line.starts_with(expected)), "{text}\n{found:#?}");
     }
 }
@@ -215,7 +200,7 @@ fn objectives_and_what_is_wrong_with_them() {
         ),
     ];
     for (text, expected) in cases {
-        assert_eq!(problems("slo-wrong", &slo(text)), expected, "{text}");
+        assert_eq!(problems(&slo(text)), expected, "{text}");
     }
 }
 
@@ -223,7 +208,7 @@ fn objectives_and_what_is_wrong_with_them() {
 fn objectives_can_be_replaced_and_turned_off() {
     let of = |text: &str| {
         let text = format!("upstream = 'http://127.0.0.1:8000'\n{text}");
-        Temporary::new("slo-off", &text).load(Vec::new()).unwrap()["slo"].clone()
+        load_file(&text, Vec::new()).unwrap()["slo"].clone()
     };
     let default = of("");
     assert_eq!(default[0]["name"], "interactive");
@@ -251,7 +236,7 @@ fn labels_and_what_is_wrong_with_them() {
         (many.clone(), "9 labels"),
     ];
     for (text, expected) in cases {
-        let found = problems("labels", &(top.to_owned() + &text));
+        let found = problems(&(top.to_owned() + &text));
         let expected =
             format!("labels = {{...}}: {expected}; allowed: a table of at most 8 labels");
         assert!(found.len() == 1 && found[0].starts_with(&expected), "{text}\n{found:#?}");
@@ -266,11 +251,11 @@ fn labels_and_what_is_wrong_with_them() {
     let (few, more) = many.split_at(many.len() / 3);
     let file =
         format!("[labels]\nl0 = 'all'\nzone = 'z'\n{}{}", proxy("a", 3, few), proxy("b", 4, more));
-    let found = problems("labels", &file);
+    let found = problems(&file);
     assert_eq!(found, ["proxies[].labels: 10 names; allowed: at most 8 in all"]);
     let file =
         format!("[labels]\nl0 = 'all'\nzone = 'z'\n{}{}", proxy("a", 3, few), proxy("b", 4, ""));
-    let shown = Temporary::new("labels", &file).load(Vec::new()).unwrap();
+    let shown = load_file(&file, Vec::new()).unwrap();
     let expected = serde_json::json!({"l0": "x", "l1": "x", "l2": "x", "zone": "z"});
     assert_eq!(
         shown["proxies"][0]["labels"], expected,
@@ -279,15 +264,15 @@ fn labels_and_what_is_wrong_with_them() {
     let expected = serde_json::json!({"l0": "all", "zone": "z"});
     assert_eq!(shown["proxies"][1]["labels"], expected);
     assert_eq!(
-        problems("switch", "upstream = 'http://127.0.0.1:1'\nttft_by_input_size = 'maybe'\n"),
+        problems("upstream = 'http://127.0.0.1:1'\nttft_by_input_size = 'maybe'\n"),
         ["ttft_by_input_size = \"maybe\": not allowed; allowed: true or false"]
     );
 }
 
 #[test]
 fn flag_over_environment_over_file_over_default() {
-    let file = Temporary::new(
-        "order",
+    let file = TemporaryFile::new(
+        "toml",
         "upstream = 'http://127.0.0.1:1'\nengine = 'file'\nlog_level = 'warn'\n",
     );
     let environment = [
@@ -297,7 +282,7 @@ fn flag_over_environment_over_file_over_default() {
         ("STREAMGAUGE__TRUST_REQUEST_START", "true"),
     ];
     let sources = Sources {
-        file: Some(file.0.clone()),
+        file: Some(file.path().into()),
         environment: environment.map(|(name, value)| (name.into(), value.into())).to_vec(),
         flags: vec![("log_level", "debug".into())],
     };
@@ -326,5 +311,5 @@ fn a_file_that_is_missing_or_no_toml() {
             .to_string()
             .contains("config = /nonexistent.toml: it cannot be read")
     );
-    assert!(problems("broken", "listen = \n")[0].contains("TOML parse error"));
+    assert!(problems("listen = \n")[0].contains("TOML parse error"));
 }

@@ -1,8 +1,11 @@
 //! The program: its signals, its exit codes, and what it says of a wrong configuration.
 
-use crate::support::process::{Process, command};
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Scrape, TemporaryLog, Upstream, Wire, chat, scrape, wait_for};
+use crate::support::connection::chunk;
+use crate::support::process::{StreamgaugeProcess, command};
+use crate::support::{
+    MetricsScrape, RawConnection, ScriptedUpstream, Streamgauge, TemporaryFile, TemporaryLog, chat,
+    scrape, wait_for,
+};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -11,16 +14,16 @@ use streamgauge::tap::FaultInjection;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn ask(proxy: SocketAddr) {
-    let mut client = Wire::connect(proxy);
+    let mut client = RawConnection::connect(proxy);
     client.send(chat::request());
-    assert_eq!(client.message().status(), 200);
+    assert_eq!(client.read_message().status(), 200);
 }
 
 #[test]
 fn the_request_log_is_opened_anew_after_a_rename() {
-    let upstream = Upstream::answering(OK);
-    let (log, moved) = (TemporaryLog::new("rotated"), TemporaryLog::new("rotated-1"));
-    let process = Process::start(upstream.address, &["--request-log", log.path()]);
+    let upstream = ScriptedUpstream::responding_with(OK);
+    let (log, moved) = (TemporaryLog::default(), TemporaryLog::default());
+    let process = StreamgaugeProcess::start(upstream.address, &["--request-log", log.path()]);
     ask(process.proxy);
     wait_for("the first line", || (log.records().len() == 1).then_some(()));
     std::fs::rename(log.path(), moved.path()).unwrap();
@@ -36,12 +39,15 @@ fn the_request_log_is_opened_anew_after_a_rename() {
 #[test]
 fn a_full_disk_costs_lines_and_nothing_else() {
     if !std::path::Path::new("/dev/full").exists() {
-        println!("skipped: there is no /dev/full");
+        crate::support::skip("there is no /dev/full");
         return;
     }
-    let upstream = Upstream::answering(OK);
-    let gauge =
-        Gauge::with(upstream.address, &[("request_log", "/dev/full")], FaultInjection::default());
+    let upstream = ScriptedUpstream::responding_with(OK);
+    let gauge = Streamgauge::with(
+        upstream.address,
+        &[("request_log", "/dev/full")],
+        FaultInjection::default(),
+    );
     for _ in 0..50 {
         ask(gauge.proxy);
     }
@@ -54,28 +60,28 @@ fn a_full_disk_costs_lines_and_nothing_else() {
 
 #[test]
 fn a_first_signal_drains_and_a_second_ends_it() {
-    let upstream = Upstream::each(|_, wire| {
-        wire.message();
-        wire.send([chat::STREAM.as_bytes(), &chunk(chat::word("Hi"))].concat());
-        wire.gone();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_message();
+        connection.send([chat::STREAM_HEAD.as_bytes(), &chunk(chat::content_event("Hi"))].concat());
+        connection.wait_for_close();
     });
-    let mut process = Process::start(upstream.address, &[]);
-    let mut client = Wire::connect(process.proxy);
+    let mut process = StreamgaugeProcess::start(upstream.address, &[]);
+    let mut client = RawConnection::connect(process.proxy);
     client.send(chat::request());
-    client.head().unwrap();
+    client.read_head().unwrap();
     process.signal("TERM");
-    let draining = || Wire::connect(process.admin);
+    let draining = || RawConnection::connect(process.admin);
     wait_for("the drain", || {
         let mut asking = draining();
         asking.send("GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n");
-        (asking.message().status() == 503).then_some(())
+        (asking.read_message().status() == 503).then_some(())
     });
-    let metrics = Scrape::parse(&scrape::get(process.admin, "/metrics"));
+    let metrics = MetricsScrape::parse(&scrape::get(process.admin, "/metrics"));
     assert_eq!(metrics.in_phase("streaming"), 1.0, "metrics are served until the end");
     process.signal("TERM");
     assert_eq!(process.wait().code(), Some(1));
     // With nothing to wait for, it ends in order at once.
-    let mut process = Process::start(upstream.address, &[]);
+    let mut process = StreamgaugeProcess::start(upstream.address, &[]);
     let start = Instant::now();
     process.signal("INT");
     assert_eq!(process.wait().code(), Some(0));
@@ -83,12 +89,10 @@ fn a_first_signal_drains_and_a_second_ends_it() {
 }
 
 /// Runs `check-config` with this file and environment.
-fn check(name: &str, file: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
-    let path = std::env::temp_dir().join(format!("streamgauge-{}-{name}.toml", std::process::id()));
-    std::fs::write(&path, file).unwrap();
-    let mut command = command(&["check-config", "--config", path.to_str().unwrap()]);
+fn check(file: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let file = TemporaryFile::new("toml", file);
+    let mut command = command(&["check-config", "--config", file.path()]);
     let Output { status, stderr, .. } = command.envs(environment.iter().copied()).output().unwrap();
-    std::fs::remove_file(path).unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
@@ -96,11 +100,8 @@ fn check(name: &str, file: &str, environment: &[(&str, &str)]) -> (Option<i32>, 
 fn all_errors_are_told_at_once_and_the_code_says_whose_they_are() {
     let file =
         "upstream = 'ftp://x'\nworkers = 0\nlisten = 'here'\nlisen = 'x'\nadmin_token = ''\n";
-    let (code, said) = check(
-        "wrong",
-        file,
-        &[("STREAMGAUGE__MAX_MODELZ", "1"), ("STREAMGAUGE__LOG_LEVEL", "loud")],
-    );
+    let (code, said) =
+        check(file, &[("STREAMGAUGE__MAX_MODELZ", "1"), ("STREAMGAUGE__LOG_LEVEL", "loud")]);
     assert_eq!(code, Some(64), "{said}");
     for key in [
         "upstream = ",
@@ -113,7 +114,7 @@ fn all_errors_are_told_at_once_and_the_code_says_whose_they_are() {
     ] {
         assert_eq!(said.matches(&format!("\n  {key}")).count(), 1, "{key}: {said}");
     }
-    let (code, said) = check("right", "upstream = 'http://127.0.0.1:8000'\n", &[]);
+    let (code, said) = check("upstream = 'http://127.0.0.1:8000'\n", &[]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
 }
 
@@ -124,7 +125,7 @@ fn variables_that_look_like_ours_are_warned_of() {
         ("STREAMGAUGE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
         ("STREAMGAUGE__WORKERS", "1"),
     ];
-    let (code, said) = check("warned", "upstream = 'http://127.0.0.1:8000'\n", &environment);
+    let (code, said) = check("upstream = 'http://127.0.0.1:8000'\n", &environment);
     assert_eq!(code, Some(0));
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(
@@ -157,16 +158,16 @@ fn an_upstream_that_does_not_accept_is_a_timeout() {
     let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
     let waiting: Vec<_> = (0..4200).map_while(connect).collect();
     if waiting.len() == 4200 {
-        println!("skipped: the queue of a listener does not fill up");
+        crate::support::skip("the queue of a listener does not fill up");
         return;
     }
     let keys = [("connect_timeout_seconds", "0.1")];
-    let gauge = Gauge::with(address, &keys, FaultInjection::default());
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::with(address, &keys, FaultInjection::default());
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    let answer = client.message();
+    let answer = client.read_message();
     let kind = vec!["upstream_connect_timeout".to_owned()];
     assert_eq!((answer.status(), answer.header("x-streamgauge-error")), (504, kind));
-    let record = gauge.assert_one("timeout");
+    let record = gauge.assert_single_request("timeout");
     assert!(record["duration_s"].as_f64().unwrap() >= 0.1);
 }

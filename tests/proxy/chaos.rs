@@ -1,89 +1,95 @@
 //! Hundreds of requests with faults on both sides: whatever happens, the books balance.
 
-use crate::support::rng::Rng;
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, Wire, chat, wait_for};
+use crate::support::connection::chunk;
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, one_to, wait_for};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use streamgauge::tap::FaultInjection;
+use streamgauge_sim::rng::Rng;
 
 const CLIENTS: u64 = 12;
 const REQUESTS: u64 = 40;
 
 /// One of the many things that a server may do; `false` if the connection is over after it.
-fn serve(wire: &mut Wire, rng: &mut Rng) -> bool {
-    let words: Vec<String> = (0..rng.up_to(6)).map(|i| chat::word(&format!("w{i}"))).collect();
+fn serve(connection: &mut RawConnection, rng: &mut Rng) -> bool {
+    let words: Vec<String> =
+        (0..one_to(rng, 6)).map(|i| chat::content_event(&format!("w{i}"))).collect();
     let count = words.len() as u64;
-    let whole =
-        [words.clone(), vec![chat::finish(), chat::usage(count + 3), chat::DONE.into()]].concat();
-    let cut = rng.up_to(whole.len()) - 1;
+    let whole = [
+        words.clone(),
+        vec![chat::finish_event(), chat::usage_event(count + 3), chat::DONE.into()],
+    ]
+    .concat();
+    let cut = one_to(rng, whole.len()) - 1;
     let part: Vec<u8> = whole[..cut].iter().flat_map(chunk).collect();
-    let (answer, is_kept) = match rng.up_to(12) {
+    let (answer, is_kept) = match one_to(rng, 12) {
         1 => (Vec::new(), false),
         2 => (b"HTTP/1.1 200 OK\r\nConte".to_vec(), false),
         3 => (b"no HTTP at all\r\n\r\n".to_vec(), false),
-        4 => ([chat::STREAM.as_bytes(), &part].concat(), false),
-        5 => (chat::answer("429 Too Many Requests", "application/json", b"{}"), true),
-        6 => (chat::answer("500 Internal Server Error", "text/plain", b"oops"), true),
-        7 => (chat::stream(&whole[..cut]), true),
+        4 => ([chat::STREAM_HEAD.as_bytes(), &part].concat(), false),
+        5 => (chat::response("429 Too Many Requests", "application/json", b"{}"), true),
+        6 => (chat::response("500 Internal Server Error", "text/plain", b"oops"), true),
+        7 => (chat::stream_response(&whole[..cut]), true),
         8 => {
             let error = "data: {\"error\":{\"message\":\"no\"}}\n\n".to_owned();
-            (chat::stream(&[words, vec![error]].concat()), true)
+            (chat::stream_response(&[words, vec![error]].concat()), true)
         }
-        9 => ([chat::STREAM.as_bytes(), &part, b"zz\r\nbroken chunk"].concat(), false),
-        _ => (chat::stream(&whole), true),
+        9 => ([chat::STREAM_HEAD.as_bytes(), &part, b"zz\r\nbroken chunk"].concat(), false),
+        _ => (chat::stream_response(&whole), true),
     };
-    let (first, rest) = answer.split_at(rng.up_to(answer.len() + 1) - 1);
-    let first = wire.try_send(first);
-    std::thread::sleep(Duration::from_micros(rng.up_to(2000) as u64));
-    first && wire.try_send(rest) && is_kept
+    let (first, rest) = answer.split_at(one_to(rng, answer.len() + 1) - 1);
+    let first = connection.try_send(first);
+    std::thread::sleep(Duration::from_micros(one_to(rng, 2000) as u64));
+    first && connection.try_send(rest) && is_kept
 }
 
 /// One of the many things that a client may do; `false` if it needs another connection after it.
-fn ask(wire: &mut Wire, rng: &mut Rng) -> bool {
-    let request = chat::request_for(["a", "b"][rng.up_to(2) - 1]);
-    match rng.up_to(8) {
+fn ask(connection: &mut RawConnection, rng: &mut Rng) -> bool {
+    let request = chat::request_for(["a", "b"][one_to(rng, 2) - 1]);
+    match one_to(rng, 8) {
         1 => {
-            wire.try_send(&request[..rng.up_to(request.len()) - 1]);
+            connection.try_send(&request[..one_to(rng, request.len()) - 1]);
             false
         }
         2 => {
-            wire.try_send(&request);
-            std::thread::sleep(Duration::from_micros(rng.up_to(3000) as u64));
+            connection.try_send(&request);
+            std::thread::sleep(Duration::from_micros(one_to(rng, 3000) as u64));
             false
         }
         3 => {
-            wire.try_send(&request);
-            wire.head();
+            connection.try_send(&request);
+            connection.read_head();
             false
         }
         4 => {
             let head =
                 "POST /v1/completions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
-            wire.try_send(format!("{head}zz\r\n"));
-            wire.head();
+            connection.try_send(format!("{head}zz\r\n"));
+            connection.read_head();
             false
         }
         _ => {
-            wire.try_send(&request)
-                && wire.try_message().is_some_and(|answer| answer.header("connection").is_empty())
+            connection.try_send(&request)
+                && connection
+                    .try_read_message()
+                    .is_some_and(|answer| answer.header("connection").is_empty())
         }
     }
 }
 
 #[test]
 fn whatever_happens_the_books_balance() {
-    let upstream = Upstream::each(|number, wire| {
+    let upstream = ScriptedUpstream::with_script(|number, connection| {
         let mut rng = Rng::new(1_000_000 + number as u64);
-        while wire.try_message().is_some() && serve(wire, &mut rng) {}
-        if rng.up_to(2) == 1
-            && let Ok(socket) = wire.socket.try_clone()
+        while connection.try_read_message().is_some() && serve(connection, &mut rng) {}
+        if one_to(&mut rng, 2) == 1
+            && let Ok(socket) = connection.socket.try_clone()
         {
-            Wire::of(socket).reset();
+            RawConnection::from_socket(socket).reset();
         }
     });
-    let gauge = Gauge::with(upstream.address, &[], FaultInjection::default());
+    let gauge = Streamgauge::with(upstream.address, &[], FaultInjection::default());
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
@@ -91,11 +97,12 @@ fn whatever_happens_the_books_balance() {
                 let proxy = gauge.proxy;
                 scope.spawn(move || {
                     let mut rng = Rng::new(client);
-                    let mut wire = Wire::connect(proxy);
+                    let mut connection = RawConnection::connect(proxy);
                     for _ in 0..REQUESTS {
-                        if !ask(&mut wire, &mut rng) {
-                            let old = std::mem::replace(&mut wire, Wire::connect(proxy));
-                            if rng.up_to(2) == 1 {
+                        if !ask(&mut connection, &mut rng) {
+                            let old =
+                                std::mem::replace(&mut connection, RawConnection::connect(proxy));
+                            if one_to(&mut rng, 2) == 1 {
                                 old.reset();
                             }
                         }

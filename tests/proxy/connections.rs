@@ -1,8 +1,8 @@
 //! Connections on both sides: kept, reused, and given up.
 
-use crate::support::upstream::Moment;
-use crate::support::wire::{Ending, chunk, dechunk};
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::connection::{ConnectionEnd, chunk, dechunk};
+use crate::support::upstream::EventReceiver;
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -11,40 +11,44 @@ use streamgauge::tap::FaultInjection;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// One worker, so that there is one pool.
-fn one_worker(upstream: &Upstream, keys: &[(&'static str, &str)]) -> Gauge {
+fn one_worker(upstream: &ScriptedUpstream, keys: &[(&'static str, &str)]) -> Streamgauge {
     let keys: Vec<_> = keys.iter().copied().chain([("workers", "1")]).collect();
-    Gauge::with(upstream.address, &keys, FaultInjection::default())
+    Streamgauge::with(upstream.address, &keys, FaultInjection::default())
 }
 
 #[test]
 fn one_upstream_connection_serves_one_request_after_the_other() {
-    let stream = chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]);
+    let stream = chat::stream_response(&[
+        chat::content_event("Hi"),
+        chat::finish_event(),
+        chat::DONE.into(),
+    ]);
     let answers = [
         stream.clone(),
         OK.into(),
         b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
         b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n".to_vec(),
-        chat::answer("500 Internal Server Error", "text/plain", b"oops"),
+        chat::response("500 Internal Server Error", "text/plain", b"oops"),
         stream,
         OK.into(),
     ];
     let scripted = answers.clone();
-    let upstream = Upstream::each(move |_, wire| {
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
         for answer in &scripted {
-            wire.message();
-            wire.send(answer);
+            connection.read_message();
+            connection.send(answer);
         }
-        wire.gone();
+        connection.wait_for_close();
     });
     let gauge = one_worker(&upstream, &[]);
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     for (i, answer) in answers.iter().enumerate() {
         if i == 4 {
             // Another client gets the same upstream connection.
-            client = Wire::connect(gauge.proxy);
+            client = RawConnection::connect(gauge.proxy);
         }
         client.send(chat::request());
-        let got = client.message();
+        let got = client.read_message();
         assert_eq!(got.text(), String::from_utf8_lossy(answer), "answer {i}");
         if got.is_chunked() {
             // After a body without a declared length the pool lets a connection rest for 50 ms.
@@ -59,15 +63,15 @@ fn one_upstream_connection_serves_one_request_after_the_other() {
 #[test]
 fn a_connection_that_the_server_closed_is_not_used() {
     // Each connection takes one request and says nothing of its end.
-    let upstream = Upstream::each(|_, wire| {
-        wire.message();
-        wire.send(OK);
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_message();
+        connection.send(OK);
     });
     let gauge = one_worker(&upstream, &[]);
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     for i in 1..=10 {
         client.send(chat::request());
-        assert_eq!(client.message().text(), OK);
+        assert_eq!(client.read_message().text(), OK);
         crate::support::wait_for("the upstream's close", || {
             (upstream.received().len() == i).then_some(())
         });
@@ -78,31 +82,32 @@ fn a_connection_that_the_server_closed_is_not_used() {
 
 #[test]
 fn a_connection_that_the_server_will_close_is_not_kept() {
-    let upstream =
-        Upstream::answering("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    let upstream = ScriptedUpstream::responding_with(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+    );
     let gauge = one_worker(&upstream, &[]);
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     for _ in 0..3 {
         client.send(chat::request());
-        assert_eq!(client.message().text(), OK, "the client's connection stays");
+        assert_eq!(client.read_message().text(), OK, "the client's connection stays");
     }
     assert_eq!(upstream.connections(), 3);
 }
 
 #[test]
 fn idle_connections_are_closed_in_time() {
-    let (tell, closed) = Moment::pair();
-    let upstream = Upstream::each(move |_, wire| {
-        wire.message();
-        wire.send(OK);
-        tell(wire.gone());
+    let (tell, closed) = EventReceiver::channel();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        connection.send(OK);
+        tell(connection.wait_for_close());
     });
     for (seconds, least) in [("0.2", Duration::from_millis(150)), ("0", Duration::ZERO)] {
         let gauge = one_worker(&upstream, &[("pool_idle_timeout_seconds", seconds)]);
-        let mut client = Wire::connect(gauge.proxy);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(chat::request());
         let start = Instant::now();
-        client.message();
+        client.read_message();
         let idle = closed.wait() - start;
         assert!(idle >= least && idle < Duration::from_secs(2), "{seconds}: {idle:?}");
     }
@@ -111,25 +116,25 @@ fn idle_connections_are_closed_in_time() {
 /// Answers of a declared length, streams, and both in turn.
 #[test]
 fn pipelined_requests_are_answered_in_their_order() {
-    let upstream = Upstream::each(|_, wire| {
-        while let Some(request) = wire.try_message() {
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        while let Some(request) = connection.try_read_message() {
             let path = request.text().split(' ').nth(1).unwrap().to_owned();
             let number: usize = path[1..].parse().unwrap();
             if number < 5 || number > 10 && number.is_multiple_of(2) {
-                wire.send(chat::answer("200 OK", "text/plain", path.as_bytes()));
+                connection.send(chat::response("200 OK", "text/plain", path.as_bytes()));
             } else {
-                let body = [chunk(&path), chat::LAST.into()].concat();
-                wire.send([chat::STREAM.as_bytes(), &body].concat());
+                let body = [chunk(&path), chat::LAST_CHUNK.into()].concat();
+                connection.send([chat::STREAM_HEAD.as_bytes(), &body].concat());
             }
         }
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     let requests: Vec<u8> =
         (0..20).flat_map(|i| chat::post(&format!("/{i}"), "", b"body")).collect();
     client.send(requests);
     for i in 0..20 {
-        let answer = client.message();
+        let answer = client.read_message();
         let is_stream = !answer.header("transfer-encoding").is_empty();
         let body = if is_stream { dechunk(&answer.body) } else { answer.body };
         assert_eq!(body, format!("/{i}").into_bytes());
@@ -138,24 +143,26 @@ fn pipelined_requests_are_answered_in_their_order() {
 
 #[test]
 fn the_clients_wish_to_close_is_its_own() {
-    let upstream = Upstream::answering(OK);
+    let upstream = ScriptedUpstream::responding_with(OK);
     let gauge = one_worker(&upstream, &[]);
     for _ in 0..3 {
-        let mut client = Wire::connect(gauge.proxy);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-        let answer = client.message();
+        let answer = client.read_message();
         assert_eq!(answer.header("connection"), ["close"]);
-        assert_eq!(client.rest().0, b"", "and it is closed");
+        assert_eq!(client.read_to_end().0, b"", "and it is closed");
     }
     assert_eq!(upstream.connections(), 1);
 }
 
 /// A server that answers each request with a stream of its path.
-fn streaming() -> Upstream {
-    Upstream::each(|_, wire| {
-        while let Some(request) = wire.try_message() {
+fn streaming() -> ScriptedUpstream {
+    ScriptedUpstream::with_script(|_, connection| {
+        while let Some(request) = connection.try_read_message() {
             let path = request.text().split(' ').nth(1).unwrap().to_owned();
-            wire.send([chat::STREAM.as_bytes(), &chunk(&path), chat::LAST.as_bytes()].concat());
+            connection.send(
+                [chat::STREAM_HEAD.as_bytes(), &chunk(&path), chat::LAST_CHUNK.as_bytes()].concat(),
+            );
         }
     })
 }
@@ -164,13 +171,13 @@ fn streaming() -> Upstream {
 #[test]
 fn nothing_is_lost_of_what_is_pipelined_behind_streams() {
     let upstream = streaming();
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     let large = chat::post("/0", "", &[b'x'; 200_000]);
     let small = (1..100).flat_map(|i| chat::post(&format!("/{i}"), "", &[b'y'; 300]));
     client.send(large.into_iter().chain(small).collect::<Vec<u8>>());
     for i in 0..100 {
-        assert_eq!(dechunk(&client.message().body), format!("/{i}").into_bytes());
+        assert_eq!(dechunk(&client.read_message().body), format!("/{i}").into_bytes());
     }
 }
 
@@ -178,16 +185,16 @@ fn nothing_is_lost_of_what_is_pipelined_behind_streams() {
 #[test]
 fn a_connection_that_is_said_to_close_closes_behind_a_stream() {
     let upstream = streaming();
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(
         "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
          0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
     );
-    let answer = client.message();
+    let answer = client.read_message();
     assert_eq!(answer.header("connection"), ["close"]);
     assert_eq!(dechunk(&answer.body), b"/a");
-    assert!(client.rest().0.is_empty());
+    assert!(client.read_to_end().0.is_empty());
     assert_eq!(upstream.connections(), 1);
 }
 
@@ -196,26 +203,26 @@ fn a_connection_that_is_said_to_close_closes_behind_a_stream() {
 fn a_whole_stream_ends_in_good_order() {
     let (go, wait) = channel::<()>();
     let wait = Mutex::new(wait);
-    let upstream = Upstream::each(move |_, wire| {
-        wire.message();
-        wire.send([chat::STREAM.as_bytes(), &chunk("a")].concat());
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        connection.send([chat::STREAM_HEAD.as_bytes(), &chunk("a")].concat());
         wait.lock().unwrap().recv().unwrap();
-        wire.send([&chunk("b"), chat::LAST.as_bytes()].concat());
+        connection.send([&chunk("b"), chat::LAST_CHUNK.as_bytes()].concat());
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     for request in
         ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"]
     {
-        let mut client = Wire::connect(gauge.proxy);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(request);
-        client.head().unwrap();
+        client.read_head().unwrap();
         for _ in 0..2 {
             client.send("\r\n");
             std::thread::sleep(Duration::from_millis(20));
         }
         go.send(()).unwrap();
-        let (rest, ending) = client.rest();
-        assert_eq!(ending, Ending::Closed, "{request:?}");
+        let (rest, ending) = client.read_to_end();
+        assert_eq!(ending, ConnectionEnd::Closed, "{request:?}");
         assert!(rest.windows(1).any(|byte| byte == b"b"));
     }
 }

@@ -1,35 +1,45 @@
 //! However a response ends, it is recorded once, for what it was.
 
-use crate::support::upstream::nobody;
-use crate::support::wire::chunk;
-use crate::support::{Ending, Gauge, Message, Upstream, Wire, chat};
+use crate::support::connection::chunk;
+use crate::support::upstream::unused_address;
+use crate::support::{
+    ConnectionEnd, RawConnection, RawMessage, ScriptedUpstream, Streamgauge, chat,
+};
 use serde_json::Value;
 
 /// Sends a chat request through a proxy to an upstream with this script. Gives what the client got, and
 /// the line of the request log.
-fn ended(outcome: &str, script: impl Fn(&mut Wire) + Send + Sync + 'static) -> (Message, Value) {
-    let upstream = Upstream::each(move |_, wire| {
-        wire.message();
-        script(wire);
+fn ended(
+    outcome: &str,
+    script: impl Fn(&mut RawConnection) + Send + Sync + 'static,
+) -> (RawMessage, Value) {
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        script(connection);
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    let answer = client.message();
-    (answer, gauge.assert_one(outcome))
+    let answer = client.read_message();
+    (answer, gauge.assert_single_request(outcome))
 }
 
 /// An upstream that sends this and keeps the connection.
-fn sent(outcome: &str, answer: impl Into<Vec<u8>>) -> (Message, Value) {
+fn sent(outcome: &str, answer: impl Into<Vec<u8>>) -> (RawMessage, Value) {
     let answer = answer.into();
-    ended(outcome, move |wire| {
-        wire.send(&answer);
-        wire.gone();
+    ended(outcome, move |connection| {
+        connection.send(&answer);
+        connection.wait_for_close();
     })
 }
 
 fn words() -> Vec<String> {
-    vec![chat::word("Hello"), chat::word(" world"), chat::finish(), chat::DONE.into()]
+    vec![
+        chat::content_event("Hello"),
+        chat::content_event(" world"),
+        chat::finish_event(),
+        chat::DONE.into(),
+    ]
 }
 
 #[test]
@@ -45,7 +55,7 @@ fn finished_at_the_head() {
 
 #[test]
 fn the_last_chunk() {
-    let (answer, record) = sent("ok", chat::stream(&words()));
+    let (answer, record) = sent("ok", chat::stream_response(&words()));
     assert_eq!(answer.data(), words().concat().into_bytes());
     assert_eq!(record["output_tokens"], 2);
     assert_eq!(record["finish_reasons"], serde_json::json!(["stop"]));
@@ -63,20 +73,20 @@ fn trailers() {
 fn a_frame_after_which_nothing_is_left() {
     // With a Content-Length hyper asks for nothing after the last byte.
     let (answer, record) =
-        sent("ok", chat::answer("200 OK", "text/event-stream", words().concat().as_bytes()));
+        sent("ok", chat::response("200 OK", "text/event-stream", words().concat().as_bytes()));
     assert_eq!(answer.body, words().concat().into_bytes());
     assert_eq!(record["output_tokens"], 2);
     let body = br#"{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}],
                    "usage":{"prompt_tokens":3,"completion_tokens":7}}"#;
-    let (_, record) = sent("ok", chat::answer("200 OK", "application/json", body));
+    let (_, record) = sent("ok", chat::response("200 OK", "application/json", body));
     assert_eq!((&record["output_tokens"], &record["ttft_s"]), (&7.into(), &Value::Null));
 }
 
 #[test]
 fn the_end_of_the_connection() {
-    let (answer, record) = ended("ok", |wire| {
-        wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
-        wire.send(words().concat());
+    let (answer, record) = ended("ok", |connection| {
+        connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+        connection.send(words().concat());
     });
     assert_eq!(answer.data(), words().concat().into_bytes());
     assert_eq!(record["output_tokens"], 2);
@@ -85,20 +95,21 @@ fn the_end_of_the_connection() {
 #[test]
 fn what_completes_a_stream() {
     let without_done = words()[..3].to_vec();
-    sent("ok", chat::stream(&without_done));
-    let without_finish = vec![chat::word("Hi"), chat::DONE.into()];
-    sent("ok", chat::stream(&without_finish));
-    let without_either = vec![chat::word("Hi"), chat::word("!")];
-    let (_, record) = sent("truncated", chat::stream(&without_either));
+    sent("ok", chat::stream_response(&without_done));
+    let without_finish = vec![chat::content_event("Hi"), chat::DONE.into()];
+    sent("ok", chat::stream_response(&without_finish));
+    let without_either = vec![chat::content_event("Hi"), chat::content_event("!")];
+    let (_, record) = sent("truncated", chat::stream_response(&without_either));
     assert_eq!(record["output_tokens"], 2);
 }
 
 #[test]
 fn an_error_in_the_stream() {
     let error = "data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n".to_owned();
-    let (_, record) = sent("stream_error", chat::stream(&[chat::word("Hi"), error.clone()]));
+    let (_, record) =
+        sent("stream_error", chat::stream_response(&[chat::content_event("Hi"), error.clone()]));
     assert_eq!((&record["status"], &record["output_tokens"]), (&200.into(), &1.into()));
-    sent("stream_error", chat::stream(&[error, chat::DONE.into()]));
+    sent("stream_error", chat::stream_response(&[error, chat::DONE.into()]));
 }
 
 #[test]
@@ -113,7 +124,7 @@ fn statuses() {
         ("307 Temporary Redirect", "ok"),
     ] {
         let body = br#"{"error":{"message":"no"}}"#;
-        let (answer, record) = sent(outcome, chat::answer(status, "application/json", body));
+        let (answer, record) = sent(outcome, chat::response(status, "application/json", body));
         assert_eq!(answer.data(), body);
         assert!(answer.header("x-streamgauge-error").is_empty(), "it is the server's own answer");
         assert_eq!(record["status"].to_string(), status[..3]);
@@ -121,7 +132,7 @@ fn statuses() {
 }
 
 /// Our own answer in place of one that cannot be had.
-fn assert_ours(answer: &Message, status: u16, kind: &str) {
+fn assert_ours(answer: &RawMessage, status: u16, kind: &str) {
     assert_eq!(
         (answer.status(), answer.header("x-streamgauge-error")),
         (status, vec![kind.into()])
@@ -136,11 +147,11 @@ fn assert_ours(answer: &Message, status: u16, kind: &str) {
 
 #[test]
 fn an_upstream_that_is_not_there() {
-    let gauge = Gauge::new(nobody());
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(unused_address());
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    assert_ours(&client.message(), 502, "upstream_unreachable");
-    let record = gauge.assert_one("upstream_unreachable");
+    assert_ours(&client.read_message(), 502, "upstream_unreachable");
+    let record = gauge.assert_single_request("upstream_unreachable");
     // What of its body had come tells the model, and none of it went up.
     assert_eq!((&record["model"], &record["bytes_up"]), (&"m".into(), &0.into()));
     assert_eq!(record["head_s"], Value::Null);
@@ -151,64 +162,71 @@ fn an_upstream_that_is_not_there() {
 fn an_upstream_that_closes_without_an_answer() {
     let (answer, _) = ended("truncated", |_| ());
     assert_ours(&answer, 502, "upstream_closed");
-    let (answer, _) = ended("truncated", |wire| wire.send("HTTP/1.1 200 OK\r\nContent-"));
+    let (answer, _) =
+        ended("truncated", |connection| connection.send("HTTP/1.1 200 OK\r\nContent-"));
     assert_ours(&answer, 502, "upstream_closed");
-    let (answer, _) = ended("truncated", |wire| wire.send("SSH-2.0-OpenSSH_9\r\n\r\n"));
+    let (answer, _) = ended("truncated", |connection| connection.send("SSH-2.0-OpenSSH_9\r\n\r\n"));
     assert_ours(&answer, 502, "upstream_invalid");
 }
 
 /// What the client got of a body that the upstream broke off after `body`, and how it ended.
-fn broken(head: &str, body: &[u8], reset: bool, request: &[u8]) -> (Vec<u8>, Ending, Gauge) {
+fn broken(
+    head: &str,
+    body: &[u8],
+    reset: bool,
+    request: &[u8],
+) -> (Vec<u8>, ConnectionEnd, Streamgauge) {
     let scripted = [head.as_bytes(), body].concat();
-    let upstream = Upstream::each(move |_, wire| {
-        wire.message();
-        wire.send(&scripted);
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        connection.send(&scripted);
         // What was sent must have arrived before the break does.
         std::thread::sleep(std::time::Duration::from_millis(30));
         if reset {
-            Wire::of(wire.socket.try_clone().unwrap()).reset();
+            RawConnection::from_socket(connection.socket.try_clone().unwrap()).reset();
         }
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(request);
-    client.head().unwrap();
-    let (got, ending) = client.rest();
+    client.read_head().unwrap();
+    let (got, ending) = client.read_to_end();
     (got, ending, gauge)
 }
 
 #[test]
 fn an_upstream_that_breaks_off_is_seen_to() {
-    let events = [chat::word("Hello"), chat::word(" world")].concat();
+    let events = [chat::content_event("Hello"), chat::content_event(" world")].concat();
     let chunks = chunk(&events);
     for reset in [false, true] {
-        let (got, _, gauge) = broken(chat::STREAM, &chunks, reset, &chat::request());
+        let (got, _, gauge) = broken(chat::STREAM_HEAD, &chunks, reset, &chat::request());
         // All that came before the break, and no last chunk.
         assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&chunks));
-        let record = gauge.assert_one("truncated");
+        let record = gauge.assert_single_request("truncated");
         assert_eq!(record["output_tokens"], 2);
         let head =
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100000\r\n\r\n";
         let (got, _, gauge) = broken(head, events.as_bytes(), reset, &chat::request());
         assert_eq!(got, events.as_bytes());
-        gauge.assert_one("truncated");
+        gauge.assert_single_request("truncated");
     }
     // A break after what completes the stream takes nothing from it.
-    let (got, _, gauge) = broken(chat::STREAM, &chunk(words().concat()), false, &chat::request());
+    let (got, _, gauge) =
+        broken(chat::STREAM_HEAD, &chunk(words().concat()), false, &chat::request());
     assert_eq!(got, chunk(words().concat()));
-    gauge.assert_one("ok");
+    gauge.assert_single_request("ok");
 }
 
 #[test]
 fn a_client_that_reads_to_the_end_of_the_connection_sees_the_break() {
-    let events = [chat::word("Hello"), chat::word(" world")].concat();
+    let events = [chat::content_event("Hello"), chat::content_event(" world")].concat();
     let request = String::from_utf8(chat::request()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
-    let (_, ending, gauge) = broken(chat::STREAM, &chunk(&events), false, request.as_bytes());
-    assert_eq!(ending, Ending::Reset);
-    gauge.assert_one("truncated");
+    let (_, ending, gauge) = broken(chat::STREAM_HEAD, &chunk(&events), false, request.as_bytes());
+    assert_eq!(ending, ConnectionEnd::Reset);
+    gauge.assert_single_request("truncated");
     // Where nothing breaks, the connection ends in order.
-    let whole = [chunk(words().concat()), chat::LAST.into()].concat();
-    let (got, ending, gauge) = broken(chat::STREAM, &whole, false, request.as_bytes());
-    assert_eq!((got, ending), (words().concat().into_bytes(), Ending::Closed));
-    gauge.assert_one("ok");
+    let whole = [chunk(words().concat()), chat::LAST_CHUNK.into()].concat();
+    let (got, ending, gauge) = broken(chat::STREAM_HEAD, &whole, false, request.as_bytes());
+    assert_eq!((got, ending), (words().concat().into_bytes(), ConnectionEnd::Closed));
+    gauge.assert_single_request("ok");
 }

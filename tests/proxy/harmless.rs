@@ -1,26 +1,28 @@
 //! Whatever a server sends, the client gets it unharmed, and what could not be measured is counted.
 
-use crate::support::rng::Rng;
+use crate::support::connection::chunk;
 use crate::support::text_format::parse;
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Scrape, Upstream, Wire, chat, scrape, wait_for};
+use crate::support::{
+    MetricsScrape, RawConnection, ScriptedUpstream, Streamgauge, chat, scrape, wait_for,
+};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::io::Write;
-use streamgauge::config::Sources;
 use streamgauge::tap::FaultInjection;
+use streamgauge_sim::rng::Rng;
 
 /// Sends `answer` through a proxy; fails unless its body arrives as it was sent, and `reason` alone is
 /// counted as not measured. Gives the scrape and the line of the log.
-fn passes(answer: &[u8], reason: Option<&str>, faults: FaultInjection) -> (Scrape, Value) {
-    let upstream = Upstream::answering(answer);
-    let gauge = Gauge::with(upstream.address, &[], faults);
-    let mut client = Wire::connect(gauge.proxy);
+fn passes(answer: &[u8], reason: Option<&str>, faults: FaultInjection) -> (MetricsScrape, Value) {
+    let upstream = ScriptedUpstream::responding_with(answer);
+    let gauge = Streamgauge::with(upstream.address, &[], faults);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    let got = client.message();
+    let got = client.read_message();
     let (head, _) = answer.split_at(answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4);
     assert_eq!(got.head, head);
-    let sent = crate::support::Message { head: head.to_vec(), body: answer[head.len()..].to_vec() };
+    let sent =
+        crate::support::RawMessage { head: head.to_vec(), body: answer[head.len()..].to_vec() };
     assert!(got.data() == sent.data(), "the body was changed");
     let record = gauge.requests_when(1).remove(0);
     let scrape = gauge.scrape();
@@ -38,19 +40,19 @@ fn passes(answer: &[u8], reason: Option<&str>, faults: FaultInjection) -> (Scrap
     parse(&scrape::get(gauge.admin, "/metrics"));
     // And the next request is served.
     client.send(chat::request());
-    assert!(client.message().data() == sent.data());
+    assert!(client.read_message().data() == sent.data());
     (scrape, record)
 }
 
 fn stream_of(body: &[u8]) -> Vec<u8> {
     let chunks: Vec<u8> = body.chunks(10_000).flat_map(chunk).collect();
-    [chat::STREAM.as_bytes(), &chunks, chat::LAST.as_bytes()].concat()
+    [chat::STREAM_HEAD.as_bytes(), &chunks, chat::LAST_CHUNK.as_bytes()].concat()
 }
 
 #[test]
 fn a_fault_in_the_meter() {
-    let words = ["one", "boom", "three"].map(chat::word);
-    let answer = chat::stream(&[&words[..], &[chat::DONE.into()]].concat());
+    let words = ["one", "boom", "three"].map(chat::content_event);
+    let answer = chat::stream_response(&[&words[..], &[chat::DONE.into()]].concat());
     let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
     let (scrape, record) = passes(&answer, Some("panic"), faults);
     assert_eq!(scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]), 1.0);
@@ -59,17 +61,17 @@ fn a_fault_in_the_meter() {
 
 /// Sends a request twice on one connection through a meter that panics on `boom`; fails unless both get the
 /// answer, and each costs one panic. Gives the scrape, and the line of the first.
-fn survives(request: &[u8], answer: &[u8]) -> (Scrape, Value) {
-    let upstream = Upstream::answering(answer);
+fn survives(request: &[u8], answer: &[u8]) -> (MetricsScrape, Value) {
+    let upstream = ScriptedUpstream::responding_with(answer);
     let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
-    let gauge = Gauge::with(upstream.address, &[], faults);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::with(upstream.address, &[], faults);
+    let mut client = RawConnection::connect(gauge.proxy);
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     let (head, body) = answer.split_at(end);
-    let sent = crate::support::Message { head: head.to_vec(), body: body.to_vec() };
+    let sent = crate::support::RawMessage { head: head.to_vec(), body: body.to_vec() };
     for _ in 0..2 {
         client.send(request);
-        let got = client.message();
+        let got = client.read_message();
         assert_eq!((&got.head, got.data()), (&sent.head, sent.data()));
     }
     let record = gauge.requests_when(2).remove(0);
@@ -84,7 +86,11 @@ fn survives(request: &[u8], answer: &[u8]) -> (Scrape, Value) {
 #[test]
 fn a_fault_at_the_heads_and_in_the_queue() {
     const TTFT: &str = "gen_ai_server_time_to_first_token_seconds_count";
-    let answer = chat::stream(&[chat::word("Hi"), chat::finish(), chat::DONE.into()]);
+    let answer = chat::stream_response(&[
+        chat::content_event("Hi"),
+        chat::finish_event(),
+        chat::DONE.into(),
+    ]);
     let body = br#"{"model":"m","stream":true,"messages":[]}"#;
     // It is not known what was asked for.
     let (scrape, record) = survives(&chat::post("/boom/v1/chat/completions", "", body), &answer);
@@ -105,18 +111,13 @@ fn a_fault_at_the_heads_and_in_the_queue() {
 
 #[test]
 fn a_fault_where_streams_are_looked_at() {
-    let upstream = Upstream::answering("");
-    let name = format!("streamgauge-{}-boom.toml", std::process::id());
-    let file = std::env::temp_dir().join(name);
+    let upstream = ScriptedUpstream::responding_with("");
     let text = format!(
         "[[proxies]]\nname = 'boom'\nlisten = '127.0.0.1:0'\nupstream = 'http://{}'\n",
         upstream.address
     );
-    std::fs::write(&file, text).unwrap();
-    let flags = vec![("admin", "127.0.0.1:0".to_owned())];
-    let sources = Sources { file: Some(file.clone()), flags, ..Sources::default() };
-    let gauge = Gauge::start(&sources, FaultInjection { panic_on: Some(b"boom".to_vec()) });
-    std::fs::remove_file(file).unwrap();
+    let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
+    let gauge = Streamgauge::with_file_and_faults(&text, faults);
     // The next look comes, whatever became of the one before.
     wait_for("the second fault", || {
         let panics = gauge.scrape().sum("streamgauge_unparsed_total", &["reason=\"panic\""]);
@@ -127,7 +128,7 @@ fn a_fault_where_streams_are_looked_at() {
 #[test]
 fn an_event_of_ten_megabytes() {
     let text = "ab\u{e9}\n".repeat(2_500_000);
-    let body = [chat::word(&text), chat::word("!"), chat::DONE.into()].concat();
+    let body = [chat::content_event(&text), chat::content_event("!"), chat::DONE.into()].concat();
     let (_, record) = passes(&stream_of(body.as_bytes()), None, FaultInjection::default());
     assert_eq!(
         (&record["answer_chars"], &record["output_tokens"]),
@@ -141,7 +142,7 @@ fn a_document_of_ten_megabytes() {
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "x".repeat(10_000_000)}}],
         "usage": {"prompt_tokens": 5, "completion_tokens": 9},
     });
-    let answer = chat::answer("200 OK", "application/json", body.to_string().as_bytes());
+    let answer = chat::response("200 OK", "application/json", body.to_string().as_bytes());
     let (_, record) = passes(&answer, None, FaultInjection::default());
     assert_eq!(
         (&record["answer_chars"], &record["output_tokens"]),
@@ -151,7 +152,7 @@ fn a_document_of_ten_megabytes() {
 
 #[test]
 fn text_that_is_no_utf8() {
-    let mut body = chat::word("ok").into_bytes();
+    let mut body = chat::content_event("ok").into_bytes();
     body.extend(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xff\xc3(\"}}]}\n\n");
     body.extend(chat::DONE.as_bytes());
     let (_, record) = passes(&stream_of(&body), Some("utf8"), FaultInjection::default());
@@ -161,17 +162,18 @@ fn text_that_is_no_utf8() {
 #[test]
 fn events_that_are_no_json() {
     let body = [
-        chat::word("ok"),
+        chat::content_event("ok"),
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\n\n".into(),
         "data: <html>\n\n".into(),
-        chat::word("still measured"),
+        chat::content_event("still measured"),
         chat::DONE.into(),
     ];
-    let (_, record) = passes(&chat::stream(&body), Some("json"), FaultInjection::default());
+    let (_, record) =
+        passes(&chat::stream_response(&body), Some("json"), FaultInjection::default());
     assert_eq!((&record["unparsed"], &record["output_events"]), (&2.into(), &2.into()));
-    let document = chat::answer("200 OK", "application/json", b"{\"choices\": [}");
+    let document = chat::response("200 OK", "application/json", b"{\"choices\": [}");
     passes(&document, Some("json"), FaultInjection::default());
-    let empty = chat::answer("200 OK", "application/json", b"");
+    let empty = chat::response("200 OK", "application/json", b"");
     let (_, record) = passes(&empty, None, FaultInjection::default());
     assert_eq!(record["outcome"], "ok");
 }
@@ -179,7 +181,11 @@ fn events_that_are_no_json() {
 #[test]
 fn json_that_nests_too_deeply() {
     let deep = format!("data: {}\n\n", "[".repeat(100_000));
-    passes(&chat::stream(&[deep, chat::DONE.into()]), Some("depth"), FaultInjection::default());
+    passes(
+        &chat::stream_response(&[deep, chat::DONE.into()]),
+        Some("depth"),
+        FaultInjection::default(),
+    );
 }
 
 #[test]
@@ -188,13 +194,13 @@ fn more_choices_than_are_told_apart() {
         format!("data: {{\"choices\":[{{\"index\":{i},\"delta\":{{\"content\":\"x\"}}}}]}}\n\n")
     };
     let events: Vec<String> = (0..200).map(choice).chain([chat::DONE.into()]).collect();
-    passes(&chat::stream(&events), Some("choice"), FaultInjection::default());
+    passes(&chat::stream_response(&events), Some("choice"), FaultInjection::default());
 }
 
 #[test]
 fn garbage_that_calls_itself_a_stream() {
     let mut rng = Rng::new(7);
-    let garbage: Vec<u8> = (0..125_000).flat_map(|_| rng.next().to_le_bytes()).collect();
+    let garbage: Vec<u8> = (0..125_000).flat_map(|_| rng.next_u64().to_le_bytes()).collect();
     let (scrape, record) = passes(&stream_of(&garbage), None, FaultInjection::default());
     assert_eq!(
         (&record["outcome"], &record["bytes_down"]),
@@ -208,12 +214,12 @@ fn garbage_that_calls_itself_a_stream() {
 /// A stream whose answer is said to be in this coding.
 fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
     let kind = format!("text/event-stream\r\nContent-Encoding: {coding}");
-    chat::answer("200 OK", &kind, body)
+    chat::response("200 OK", &kind, body)
 }
 
 #[test]
 fn codings_that_are_undone_on_a_copy() {
-    let plain = format!("{}{}", chat::word("Hi"), chat::DONE);
+    let plain = format!("{}{}", chat::content_event("Hi"), chat::DONE);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(plain.as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
@@ -237,23 +243,23 @@ fn codings_and_content_types_that_are_not_read() {
     }
     // A type that says something else is not looked into.
     for kind in ["text/html", "image/png", "\u{fc}"] {
-        let answer = chat::answer("200 OK", kind, b"data: x\n\n");
+        let answer = chat::response("200 OK", kind, b"data: x\n\n");
         passes(&answer, Some("content_type"), FaultInjection::default());
     }
     // One that says nothing is, and this is neither JSON nor events.
     for kind in ["text/plain", "application/octet-stream", ""] {
-        let answer = chat::answer("200 OK", kind, b"<p>");
+        let answer = chat::response("200 OK", kind, b"<p>");
         passes(&answer, Some("content_type"), FaultInjection::default());
-        let events = format!("{}{}", chat::word("Hi"), chat::DONE);
-        let answer = chat::answer("200 OK", kind, events.as_bytes());
+        let events = format!("{}{}", chat::content_event("Hi"), chat::DONE);
+        let answer = chat::response("200 OK", kind, events.as_bytes());
         let (_, record) = passes(&answer, None, FaultInjection::default());
         assert_eq!((&record["stream"], &record["answer_chars"]), (&true.into(), &2.into()));
     }
     // What is no inference is not expected to be in a dialect.
-    let upstream = Upstream::answering(chat::answer("200 OK", "text/html", b"<p>"));
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let upstream = ScriptedUpstream::responding_with(chat::response("200 OK", "text/html", b"<p>"));
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    client.message();
+    client.read_message();
     assert_eq!(gauge.scrape().sum("streamgauge_unparsed_total", &[]), 0.0);
 }

@@ -1,9 +1,11 @@
 //! HTTP/2 to the server: gRPC, and all else where it is asked for.
 
-use crate::support::http2::{Answer, Asked, Client, H2Upstream, Habits, all, next, post};
-use crate::support::upstream::Moment;
-use crate::support::wire::{chunk, dechunk};
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::connection::{chunk, dechunk};
+use crate::support::http2::{
+    H2Behavior, H2Client, H2Request, H2Response, H2Upstream, all, next, post,
+};
+use crate::support::upstream::EventReceiver;
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use bytes::Bytes;
 use h2::Reason;
 use hyper::http::HeaderMap;
@@ -16,9 +18,9 @@ use streamgauge::tap::FaultInjection;
 const INFER: &str = "http://triton.example/inference.GRPCInferenceService/ModelStreamInfer";
 const ALWAYS: (&str, &str) = ("http2", "always");
 
-fn one_worker(upstream: &H2Upstream, keys: &[(&'static str, &str)]) -> Gauge {
+fn one_worker(upstream: &H2Upstream, keys: &[(&'static str, &str)]) -> Streamgauge {
     let keys: Vec<_> = keys.iter().copied().chain([("workers", "1")]).collect();
-    Gauge::with(upstream.address, &keys, FaultInjection::default())
+    Streamgauge::with(upstream.address, &keys, FaultInjection::default())
 }
 
 fn grpc() -> Request<()> {
@@ -38,19 +40,19 @@ fn status(code: &str) -> HeaderMap {
 }
 
 /// Sends back each message as it comes; the trailers say how it went.
-async fn echo(mut asked: Asked) {
-    let mut sender = asked.respond.send_response(ok(), false).unwrap();
-    while let Some(data) = next(&mut asked.body).await {
+async fn echo(mut request: H2Request) {
+    let mut sender = request.respond.send_response(ok(), false).unwrap();
+    while let Some(data) = next(&mut request.body).await {
         sender.send_data(data, false).unwrap();
     }
     sender.send_trailers(status("0")).unwrap();
 }
 
 /// Answers with the whole of the body, of a declared length.
-async fn answer(mut asked: Asked) {
-    let body = all(&mut asked.body).await;
+async fn answer(mut request: H2Request) {
+    let body = all(&mut request.body).await;
     let head = Response::builder().header("content-length", body.len()).body(()).unwrap();
-    let mut sender = asked.respond.send_response(head, false).unwrap();
+    let mut sender = request.respond.send_response(head, false).unwrap();
     sender.send_data(body.into(), true).unwrap();
 }
 
@@ -59,17 +61,17 @@ async fn answer(mut asked: Asked) {
 async fn grpc_in_both_directions_at_once() {
     let seen = Arc::<Mutex<Vec<String>>>::default();
     let ours = Arc::clone(&seen);
-    let upstream = H2Upstream::each(move |asked| {
+    let upstream = H2Upstream::with_script(move |request| {
         let mut seen = ours.lock().unwrap();
-        seen.push(format!("{} {}", asked.head.method, asked.head.uri));
+        seen.push(format!("{} {}", request.head.method, request.head.uri));
         let line = |(name, value): (_, &hyper::http::HeaderValue)| {
             format!("{name}: {}", value.to_str().unwrap())
         };
-        seen.extend(asked.head.headers.iter().map(line));
-        echo(asked)
+        seen.extend(request.head.headers.iter().map(line));
+        echo(request)
     });
     let gauge = one_worker(&upstream, &[]);
-    let mut client = Client::connect(gauge.proxy).await;
+    let mut client = H2Client::connect(gauge.proxy).await;
     let (answer, mut sender) = client.begin(grpc()).await;
     let answer = tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap().unwrap();
     assert_eq!(answer.headers()["content-type"], "application/grpc");
@@ -83,7 +85,7 @@ async fn grpc_in_both_directions_at_once() {
     sender.send_data(Bytes::new(), true).unwrap();
     assert!(next(&mut body).await.is_none());
     assert_eq!(body.trailers().await.unwrap().unwrap(), status("0"));
-    let record = gauge.assert_one("ok");
+    let record = gauge.assert_single_request("ok");
     assert_eq!((&record["bytes_up"], &record["bytes_down"]), (&190.into(), &190.into()));
     assert!(record["sent_s"].is_number() && record["connect_s"].is_number(), "{record}");
     let expected = [
@@ -99,46 +101,46 @@ async fn grpc_in_both_directions_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_all_trailers() {
-    let upstream = H2Upstream::each(|mut asked| async move {
+    let upstream = H2Upstream::with_script(|mut request| async move {
         let mut head = ok();
         head.headers_mut().extend(status("14"));
-        asked.respond.send_response(head, true).unwrap();
+        request.respond.send_response(head, true).unwrap();
     });
     let gauge = one_worker(&upstream, &[]);
-    let answer = Client::connect(gauge.proxy).await.ask(grpc(), "x").await;
+    let answer = H2Client::connect(gauge.proxy).await.ask(grpc(), "x").await;
     assert_eq!((answer.header("grpc-status"), answer.body.len()), (Some("14"), 0));
     // UNAVAILABLE.
-    gauge.assert_one("rejected");
+    gauge.assert_single_request("rejected");
 }
 
 /// Waits until the client of a request has taken it back.
-async fn reset(mut asked: Asked, with_head: bool) -> Reason {
+async fn reset(mut request: H2Request, with_head: bool) -> Reason {
     if with_head {
-        let mut sender = asked.respond.send_response(ok(), false).unwrap();
+        let mut sender = request.respond.send_response(ok(), false).unwrap();
         sender.send_data("first".into(), false).unwrap();
         return poll_fn(|cx| sender.poll_reset(cx)).await.unwrap();
     }
-    poll_fn(|cx| asked.respond.poll_reset(cx)).await.unwrap()
+    poll_fn(|cx| request.respond.poll_reset(cx)).await.unwrap()
 }
 
 /// Whether or not the request was sent in full, and the answer had begun.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_taken_back_is_reset_at_once() {
     for (with_head, is_whole) in [(true, true), (true, false), (false, true), (false, false)] {
-        let (tell, gone) = Moment::pair();
+        let (tell, gone) = EventReceiver::channel();
         let tell = Arc::new(tell);
-        let upstream = H2Upstream::each(move |asked| {
+        let upstream = H2Upstream::with_script(move |request| {
             let tell = Arc::clone(&tell);
             async move {
-                if asked.head.uri.path() == "/after" {
-                    return answer(asked).await;
+                if request.head.uri.path() == "/after" {
+                    return answer(request).await;
                 }
-                assert_eq!(reset(asked, with_head).await, Reason::CANCEL);
+                assert_eq!(reset(request, with_head).await, Reason::CANCEL);
                 tell(Instant::now());
             }
         });
         let gauge = one_worker(&upstream, &[]);
-        let mut client = Client::connect(gauge.proxy).await;
+        let mut client = H2Client::connect(gauge.proxy).await;
         let (answered, mut sender) = client.begin(grpc()).await;
         sender.send_data("request".into(), is_whole).unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -147,7 +149,7 @@ async fn a_request_that_is_taken_back_is_reset_at_once() {
         let after = gone.wait() - left;
         assert!(after < Duration::from_millis(50), "{with_head} {is_whole}: {after:?}");
         drop(answered);
-        gauge.assert_one(if with_head {
+        gauge.assert_single_request(if with_head {
             "client_gone_before_token"
         } else {
             "client_gone_before_head"
@@ -161,67 +163,67 @@ async fn a_request_that_is_taken_back_is_reset_at_once() {
 /// A client by HTTP/1.1 can only close its connection.
 #[test]
 fn a_client_that_leaves_resets_its_request() {
-    let (tell, gone) = Moment::pair();
+    let (tell, gone) = EventReceiver::channel();
     let tell = Arc::new(tell);
-    let upstream = H2Upstream::each(move |asked| {
+    let upstream = H2Upstream::with_script(move |request| {
         let tell = Arc::clone(&tell);
         async move {
-            reset(asked, true).await;
+            reset(request, true).await;
             tell(Instant::now());
         }
     });
     let gauge = one_worker(&upstream, &[ALWAYS]);
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    client.until(b"first").unwrap();
+    client.read_until(b"first").unwrap();
     let left = Instant::now();
     drop(client);
     let after = gone.wait() - left;
     assert!(after < Duration::from_millis(50), "{after:?}");
-    gauge.assert_one("client_gone_before_token");
+    gauge.assert_single_request("client_gone_before_token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_the_server_resets_is_reset() {
-    let upstream = H2Upstream::each(|mut asked| async move {
-        let mut sender = asked.respond.send_response(ok(), false).unwrap();
+    let upstream = H2Upstream::with_script(|mut request| async move {
+        let mut sender = request.respond.send_response(ok(), false).unwrap();
         sender.send_data("first".into(), false).unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         sender.send_reset(Reason::ENHANCE_YOUR_CALM);
     });
     let gauge = one_worker(&upstream, &[]);
-    let mut client = Client::connect(gauge.proxy).await;
+    let mut client = H2Client::connect(gauge.proxy).await;
     let mut body = client.send(grpc(), "x").await.await.unwrap().into_body();
     assert_eq!(next(&mut body).await.unwrap(), "first");
     let error = body.data().await.unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM), "and for the same reason");
-    gauge.assert_one("truncated");
+    gauge.assert_single_request("truncated");
 }
 
 #[test]
 fn clients_by_http1() {
-    let upstream = H2Upstream::each(|asked| async move {
-        match asked.head.uri.path() {
-            "/sized" => answer(asked).await,
-            _ => echo(asked).await,
+    let upstream = H2Upstream::with_script(|request| async move {
+        match request.head.uri.path() {
+            "/sized" => answer(request).await,
+            _ => echo(request).await,
         }
     });
     let gauge = one_worker(&upstream, &[ALWAYS]);
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post("/sized", "", b"hello"));
-    assert_eq!(client.message().text(), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    assert_eq!(client.read_message().text(), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let head = client.head().unwrap();
+    let head = client.read_head().unwrap();
     assert_eq!(head.header("transfer-encoding"), ["chunked"]);
     for word in ["one", "two", "three"] {
         client.send(chunk(word));
-        assert_eq!(dechunk(&client.exactly(chunk(word).len()).unwrap()), word.as_bytes());
+        assert_eq!(dechunk(&client.read_exactly(chunk(word).len()).unwrap()), word.as_bytes());
     }
-    client.send(chat::LAST);
-    assert_eq!(client.exactly(5).unwrap(), chat::LAST.as_bytes());
+    client.send(chat::LAST_CHUNK);
+    assert_eq!(client.read_exactly(5).unwrap(), chat::LAST_CHUNK.as_bytes());
     client.send("GET /sized HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    assert_eq!(client.message().body, b"");
-    assert_eq!(client.rest().0, b"");
+    assert_eq!(client.read_message().body, b"");
+    assert_eq!(client.read_to_end().0, b"");
     assert_eq!(gauge.requests_when(3).len(), 3);
     assert_eq!(upstream.connections(), 1);
     gauge.scrape().assert_balanced();
@@ -231,15 +233,15 @@ fn clients_by_http1() {
 async fn large_bodies_in_both_directions() {
     let large: Vec<u8> =
         (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let upstream = H2Upstream::each(answer);
+    let upstream = H2Upstream::with_script(answer);
     let gauge = one_worker(&upstream, &[ALWAYS]);
-    let mut client = Client::connect(gauge.proxy).await;
+    let mut client = H2Client::connect(gauge.proxy).await;
     let answer = client.send(post("http://h/", "a/b"), large.clone()).await;
-    let answer = Answer::of(answer.await.unwrap()).await;
+    let answer = H2Response::of(answer.await.unwrap()).await;
     assert!(answer.body == large, "the bytes differ");
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post("/", "", &large));
-    assert!(client.message().body == large, "the bytes differ");
+    assert!(client.read_message().body == large, "the bytes differ");
 }
 
 /// One connection carries them all, unless the server wants fewer on one.
@@ -247,22 +249,22 @@ async fn large_bodies_in_both_directions() {
 async fn requests_share_a_connection_as_far_as_the_server_lets_them() {
     for (max_streams, connections) in [(None, 1), (Some(2), 4)] {
         let all_there = Arc::new(tokio::sync::Barrier::new(8));
-        let habits = Habits { max_streams, ..Habits::default() };
-        let upstream = H2Upstream::with(habits, move |asked| {
+        let behavior = H2Behavior { max_streams, ..H2Behavior::default() };
+        let upstream = H2Upstream::with_behavior(behavior, move |request| {
             let all_there = Arc::clone(&all_there);
             async move {
                 all_there.wait().await;
-                answer(asked).await;
+                answer(request).await;
             }
         });
         let gauge = one_worker(&upstream, &[]);
-        let mut client = Client::connect(gauge.proxy).await;
+        let mut client = H2Client::connect(gauge.proxy).await;
         let mut answers = Vec::new();
         for _ in 0..8 {
             answers.push(client.send(grpc(), "x").await);
         }
         for answer in answers {
-            assert_eq!(Answer::of(answer.await.unwrap()).await.body, b"x");
+            assert_eq!(H2Response::of(answer.await.unwrap()).await.body, b"x");
         }
         assert_eq!(upstream.connections(), connections);
     }
@@ -273,13 +275,13 @@ async fn requests_share_a_connection_as_far_as_the_server_lets_them() {
 async fn a_server_that_says_goodbye_is_asked_anew() {
     let count = Arc::new(Mutex::new(0));
     let ours = Arc::clone(&count);
-    let habits = Habits { goodbye_after: Some(3), ..Habits::default() };
-    let upstream = H2Upstream::with(habits, move |asked| {
+    let behavior = H2Behavior { goaway_after: Some(3), ..H2Behavior::default() };
+    let upstream = H2Upstream::with_behavior(behavior, move |request| {
         *ours.lock().unwrap() += 1;
-        answer(asked)
+        answer(request)
     });
     let gauge = one_worker(&upstream, &[]);
-    let mut client = Client::connect(gauge.proxy).await;
+    let mut client = H2Client::connect(gauge.proxy).await;
     for i in 0..60 {
         let answer = client.ask(grpc(), i.to_string()).await;
         assert_eq!(answer.body, i.to_string().as_bytes());
@@ -290,9 +292,9 @@ async fn a_server_that_says_goodbye_is_asked_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed_in_time() {
-    let upstream = H2Upstream::each(answer);
+    let upstream = H2Upstream::with_script(answer);
     let gauge = one_worker(&upstream, &[("pool_idle_timeout_seconds", "0.2")]);
-    let mut client = Client::connect(gauge.proxy).await;
+    let mut client = H2Client::connect(gauge.proxy).await;
     for connections in 1..=3 {
         client.ask(grpc(), "x").await;
         client.ask(grpc(), "x").await;
@@ -304,22 +306,22 @@ async fn an_idle_connection_is_closed_in_time() {
 /// A client that does not read must not stop those that do, on the same connection to the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_stops_nobody_else() {
-    let upstream = H2Upstream::each(|mut asked| async move {
-        if asked.head.uri.path() == "/small" {
-            return answer(asked).await;
+    let upstream = H2Upstream::with_script(|mut request| async move {
+        if request.head.uri.path() == "/small" {
+            return answer(request).await;
         }
-        let mut sender = asked.respond.send_response(ok(), false).unwrap();
+        let mut sender = request.respond.send_response(ok(), false).unwrap();
         sender.send_data(vec![b'x'; 4_000_000].into(), true).unwrap();
         let _ = poll_fn(|cx| sender.poll_reset(cx)).await;
     });
     let gauge = one_worker(&upstream, &[]);
-    let mut stuck = Client::connect(gauge.proxy).await;
+    let mut stuck = H2Client::connect(gauge.proxy).await;
     let mut answers = Vec::new();
     for _ in 0..30 {
         answers.push(stuck.send(grpc(), "x").await.await.unwrap());
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut client = Client::connect(gauge.proxy).await;
+    let mut client = H2Client::connect(gauge.proxy).await;
     let small = client.ask(post("http://h/small", "application/grpc"), "small");
     let small = tokio::time::timeout(Duration::from_secs(5), small).await.unwrap();
     assert_eq!((small.body, upstream.connections()), (b"small".to_vec(), 1));
@@ -328,28 +330,28 @@ async fn a_client_that_does_not_read_stops_nobody_else() {
 #[test]
 fn a_server_that_does_not_speak_it() {
     for answer in ["HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ""] {
-        let upstream = Upstream::each(move |_, wire| {
-            wire.until(b"SM\r\n\r\n");
-            wire.try_send(answer);
+        let upstream = ScriptedUpstream::with_script(move |_, connection| {
+            connection.read_until(b"SM\r\n\r\n");
+            connection.try_send(answer);
         });
-        let gauge = Gauge::with(upstream.address, &[ALWAYS], FaultInjection::default());
-        let mut client = Wire::connect(gauge.proxy);
+        let gauge = Streamgauge::with(upstream.address, &[ALWAYS], FaultInjection::default());
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(chat::request());
-        let answer = client.message();
+        let answer = client.read_message();
         assert_eq!(
             (answer.status(), answer.header("x-streamgauge-error")),
             (502, vec!["upstream_not_http2".into()])
         );
-        gauge.assert_one("upstream_unreachable");
+        gauge.assert_single_request("upstream_unreachable");
     }
     // One that says nothing at all.
-    let upstream = Upstream::each(|_, wire| {
-        wire.gone();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.wait_for_close();
     });
     let keys = [ALWAYS, ("connect_timeout_seconds", "0.3")];
-    let gauge = Gauge::with(upstream.address, &keys, FaultInjection::default());
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::with(upstream.address, &keys, FaultInjection::default());
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    assert_eq!(client.message().status(), 504);
-    gauge.assert_one("timeout");
+    assert_eq!(client.read_message().status(), 504);
+    gauge.assert_single_request("timeout");
 }

@@ -1,9 +1,11 @@
 //! TLS on both sides, and servers behind a Unix socket.
 
-use crate::support::http2::{Client, post};
-use crate::support::tls::Certificate;
-use crate::support::wire::{Ending, chunk, dechunk};
-use crate::support::{Gauge, Upstream, Wire, against_the_clock, chat};
+use crate::support::clock::assert_within;
+use crate::support::connection::{ConnectionEnd, chunk, dechunk};
+use crate::support::http2::{H2Client, post};
+use crate::support::tls::TestCertificate;
+use crate::support::upstream::EventReceiver;
+use crate::support::{Bracket, Disturbance, RawConnection, ScriptedUpstream, Streamgauge, chat};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -13,20 +15,25 @@ use streamgauge::tap::FaultInjection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn words() -> Vec<String> {
-    vec![chat::word("Hello"), chat::word(" world"), chat::finish(), chat::DONE.into()]
+    vec![
+        chat::content_event("Hello"),
+        chat::content_event(" world"),
+        chat::finish_event(),
+        chat::DONE.into(),
+    ]
 }
 
 /// A proxy whose clients speak TLS.
-fn secured(upstream: std::net::SocketAddr, certificate: &Certificate) -> Gauge {
-    Gauge::with(upstream, &certificate.keys(), FaultInjection::default())
+fn secured(upstream: std::net::SocketAddr, certificate: &TestCertificate) -> Streamgauge {
+    Streamgauge::with(upstream, &certificate.keys(), FaultInjection::default())
 }
 
 /// A proxy whose server is that other proxy, by TLS.
-fn in_front(of: &Gauge, host: &str, keys: &[(&'static str, &str)]) -> Gauge {
+fn in_front(of: &Streamgauge, host: &str, keys: &[(&'static str, &str)]) -> Streamgauge {
     let url = format!("https://{host}:{}", of.proxy.port());
     let keys: Vec<_> =
         keys.iter().copied().chain([("upstream", &*url), ("workers", "1")]).collect();
-    Gauge::with(of.proxy, &keys, FaultInjection::default())
+    Streamgauge::with(of.proxy, &keys, FaultInjection::default())
 }
 
 /// All that comes until the connection ends.
@@ -38,22 +45,22 @@ async fn rest(mut from: impl AsyncReadExt + Unpin) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_by_both_protocols() {
-    let certificate = Certificate::of("both", &["localhost"]);
-    let scripted = chat::stream(&words());
-    let upstream = Upstream::answering(scripted.clone());
+    let certificate = TestCertificate::of("both", &["localhost"]);
+    let scripted = chat::stream_response(&words());
+    let upstream = ScriptedUpstream::responding_with(scripted.clone());
     let gauge = secured(upstream.address, &certificate);
     let mut client = certificate.connect(gauge.proxy, &["http/1.1"]).await.unwrap();
     assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     let request = String::from_utf8(chat::request()).unwrap();
     let request = request.replace("Host: test", "Host: test\r\nConnection: close");
     client.write_all(request.as_bytes()).await.unwrap();
-    let head = chat::STREAM.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
-    let expected = String::from_utf8(scripted).unwrap().replace(chat::STREAM, &head);
+    let head = chat::STREAM_HEAD.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    let expected = String::from_utf8(scripted).unwrap().replace(chat::STREAM_HEAD, &head);
     assert_eq!(String::from_utf8(rest(client).await).unwrap(), expected);
 
     let client = certificate.connect(gauge.proxy, &["h2", "http/1.1"]).await.unwrap();
     assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let mut client = Client::over(client).await;
+    let mut client = H2Client::over(client).await;
     let request = post("https://test/v1/chat/completions", "application/json");
     let answer = client.ask(request, r#"{"model":"m","stream":true}"#).await;
     assert_eq!(answer.body, words().concat().into_bytes());
@@ -62,10 +69,10 @@ async fn clients_by_both_protocols() {
     }
     drop(client);
     // TLS does not take the kernel's stamps away.
-    let plain = Gauge::new(upstream.address);
-    let mut client = Wire::connect(plain.proxy);
+    let plain = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(plain.proxy);
     client.send(chat::request());
-    client.message();
+    client.read_message();
     let clock = plain.requests_when(1)[0]["clock"].clone();
     assert!(gauge.requests().iter().all(|record| record["clock"] == clock), "{clock}");
 }
@@ -73,17 +80,17 @@ async fn clients_by_both_protocols() {
 /// More than any buffer holds, to a client that takes its time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_stream_to_a_slow_client() {
-    let certificate = Certificate::of("slow", &["localhost"]);
+    let certificate = TestCertificate::of("slow", &["localhost"]);
     let pieces: Vec<String> = (0..3000).map(|i| format!("{i} {}", "x".repeat(i))).collect();
     let whole = pieces.concat();
-    let upstream = Upstream::each(move |_, wire| {
-        wire.message();
-        wire.send(chat::STREAM);
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        connection.send(chat::STREAM_HEAD);
         for piece in &pieces {
-            wire.send(chunk(piece));
+            connection.send(chunk(piece));
         }
-        wire.send(chat::LAST);
-        wire.gone();
+        connection.send(chat::LAST_CHUNK);
+        connection.wait_for_close();
     });
     let gauge = secured(upstream.address, &certificate);
     let mut client = certificate.connect(gauge.proxy, &[]).await.unwrap();
@@ -98,17 +105,18 @@ async fn a_long_stream_to_a_slow_client() {
     let at = got.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     assert!(dechunk(&got[at..]) == whole.as_bytes(), "the bytes differ");
     assert!(got.ends_with(b"\r\n0\r\n\r\n"));
-    gauge.assert_one("ok");
+    gauge.assert_single_request("ok");
 }
 
 #[test]
 fn a_client_that_does_not_speak_tls() {
-    let certificate = Certificate::of("plain", &["localhost"]);
-    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let certificate = TestCertificate::of("plain", &["localhost"]);
+    let upstream =
+        ScriptedUpstream::responding_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let gauge = secured(upstream.address, &certificate);
-    let mut client = Wire::connect(gauge.proxy);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    let (bytes, _) = client.rest();
+    let (bytes, _) = client.read_to_end();
     assert!(!bytes.starts_with(b"HTTP"), "{bytes:?}");
     assert_eq!(upstream.connections(), 0);
     assert_eq!(gauge.scrape().ended(), 0.0);
@@ -117,20 +125,21 @@ fn a_client_that_does_not_speak_tls() {
 /// The server's choice, ours, and what each takes.
 #[test]
 fn an_upstream_by_https() {
-    let certificate = Certificate::of("upstream", &["localhost"]);
-    let upstream = Upstream::answering(chat::stream(&words()));
+    let certificate = TestCertificate::of("upstream", &["localhost"]);
+    let upstream = ScriptedUpstream::responding_with(chat::stream_response(&words()));
     let far = secured(upstream.address, &certificate);
     for (http2, one_connection) in [("auto", true), ("always", true), ("never", false)] {
         let near = in_front(&far, "localhost", &[("ca_file", &certificate.cert), ("http2", http2)]);
-        let mut clients: Vec<Wire> = (0..3).map(|_| Wire::connect(near.proxy)).collect();
+        let mut clients: Vec<RawConnection> =
+            (0..3).map(|_| RawConnection::connect(near.proxy)).collect();
         for client in &mut clients {
             client.send(chat::request());
-            let answer = client.message();
+            let answer = client.read_message();
             assert_eq!(answer.data(), words().concat().into_bytes(), "{http2}");
             assert_eq!(answer.head, if one_connection {
                 "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
             } else {
-                chat::STREAM
+                chat::STREAM_HEAD
             }.as_bytes());
         }
         for record in near.requests_when(3) {
@@ -146,85 +155,93 @@ fn an_upstream_by_https() {
 
 #[test]
 fn a_server_that_is_not_trusted() {
-    let certificate = Certificate::of("trusted", &["localhost"]);
-    let other = Certificate::of("other", &["localhost", "127.0.0.1"]);
-    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let certificate = TestCertificate::of("trusted", &["localhost"]);
+    let other = TestCertificate::of("other", &["localhost", "127.0.0.1"]);
+    let upstream =
+        ScriptedUpstream::responding_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let far = secured(upstream.address, &certificate);
     // Of another root, and of the right one for another name.
     for (host, root) in [("localhost", &other), ("127.0.0.1", &certificate)] {
         let near = in_front(&far, host, &[("ca_file", &root.cert)]);
-        let mut client = Wire::connect(near.proxy);
+        let mut client = RawConnection::connect(near.proxy);
         client.send(chat::request());
-        let answer = client.message();
+        let answer = client.read_message();
         assert_eq!(
             (answer.status(), answer.header("x-streamgauge-error")),
             (502, vec!["upstream_tls".into()])
         );
-        near.assert_one("upstream_unreachable");
+        near.assert_single_request("upstream_unreachable");
     }
     assert_eq!(upstream.connections(), 0);
 }
 
 #[test]
 fn an_upgrade_through_tls() {
-    let certificate = Certificate::of("upgrade", &["localhost"]);
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
-        wire.send(
+    let certificate = TestCertificate::of("upgrade", &["localhost"]);
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
+        connection.send(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
         );
-        while let Some(bytes) = wire.exactly(1000) {
-            wire.send(bytes);
+        while let Some(bytes) = connection.read_exactly(1000) {
+            connection.send(bytes);
         }
     });
     let far = secured(upstream.address, &certificate);
     // HTTP/2 is the server's choice, but nothing that this can go by.
     let near = in_front(&far, "localhost", &[("ca_file", &certificate.cert)]);
-    let mut client = Wire::connect(near.proxy);
+    let mut client = RawConnection::connect(near.proxy);
     client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
-    assert_eq!(client.head().unwrap().status(), 101);
+    assert_eq!(client.read_head().unwrap().status(), 101);
     let bytes: Vec<u8> = (0..200_000_u32).map(|i| ((i * 7) >> 3) as u8).collect();
     client.send(&bytes);
-    assert!(client.exactly(bytes.len()).unwrap() == bytes, "the bytes differ");
+    assert!(client.read_exactly(bytes.len()).unwrap() == bytes, "the bytes differ");
     client.half_close();
-    assert_eq!(client.rest(), (Vec::new(), Ending::Closed));
-    near.assert_one("ok");
-    far.assert_one("ok");
+    assert_eq!(client.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
+    near.assert_single_request("ok");
+    far.assert_single_request("ok");
 }
 
 #[test]
-fn instants_through_tls() {
-    against_the_clock(|| {
-        let certificate = Certificate::of("instants", &["localhost"]);
-        let upstream = Upstream::each(|_, wire| {
-            wire.message();
-            wire.send(chat::STREAM);
-            for word in ["a", "b", "c"] {
-                std::thread::sleep(Duration::from_millis(50));
-                wire.send(chunk(chat::word(word)));
-            }
-            wire.send([&chunk(chat::DONE), chat::LAST.as_bytes()].concat());
-            wire.gone();
-        });
-        let far = secured(upstream.address, &certificate);
-        for http2 in ["never", "always"] {
-            let keys = [("ca_file", &*certificate.cert), ("http2", http2)];
-            let near = in_front(&far, "localhost", &keys);
-            let mut client = Wire::connect(near.proxy);
-            client.send(chat::request());
-            client.message();
-            let record = near.requests_when(1).remove(0);
-            let second = |name: &str| record[name].as_f64().unwrap();
-            let (connect, ttft) = (second("connect_s"), second("ttft_s"));
-            assert!((0.049..0.075).contains(&(ttft - connect)), "{record}");
-            assert!((0.048..0.06).contains(&second("tpot_s")), "{record}");
+fn ttft_and_tpot_are_exact_through_tls() {
+    const WORDS: usize = 3;
+    let disturbance = Disturbance::watch();
+    let certificate = TestCertificate::of("instants", &["localhost"]);
+    let (report, sent) = EventReceiver::channel();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        connection.send(chat::STREAM_HEAD);
+        for _ in 0..WORDS {
+            std::thread::sleep(Duration::from_millis(50));
+            let event = chunk(chat::content_event("word"));
+            report(Bracket::around(|| connection.send(event)).1);
         }
+        connection.send([&chunk(chat::DONE), chat::LAST_CHUNK.as_bytes()].concat());
+        connection.wait_for_close();
     });
+    let far = secured(upstream.address, &certificate);
+    for http2 in ["never", "always"] {
+        let keys = [("ca_file", &*certificate.cert), ("http2", http2)];
+        let near = in_front(&far, "localhost", &keys);
+        let mut client = RawConnection::connect(near.proxy);
+        let ((), start) = Bracket::around(|| client.send(chat::request()));
+        client.read_message();
+        let record = near.requests_when(1).remove(0);
+        let seconds = |name: &str| record[name].as_f64().unwrap();
+        let words: Vec<Bracket> = (0..WORDS).map(|_| sent.wait()).collect();
+        // Each word passes the other proxy first.
+        let ttft = words[0].since(start);
+        assert_within("TTFT", seconds("ttft_s"), ttft, disturbance.allow(0.01));
+        let (least, most) = words[WORDS - 1].since(words[0]);
+        let gaps = (WORDS - 1) as f64;
+        let tpot = (least / gaps, most / gaps);
+        assert_within("TPOT", seconds("tpot_s"), tpot, disturbance.allow(0.005));
+    }
 }
 
 #[test]
 fn files_that_cannot_be_used() {
-    let certificate = Certificate::of("files", &["localhost"]);
+    let certificate = TestCertificate::of("files", &["localhost"]);
     let (cert, key) = (&*certificate.cert, &*certificate.key);
     let cases = [
         (
@@ -253,10 +270,10 @@ fn files_that_cannot_be_used() {
 
 #[test]
 fn a_server_behind_a_unix_socket() {
-    let path = std::env::temp_dir().join(format!("streamgauge-{}.sock", std::process::id()));
+    let path = crate::support::temporary::unique_path("sock");
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
-    let scripted = chat::stream(&words());
+    let scripted = chat::stream_response(&words());
     let server = std::thread::spawn(move || {
         // One that says nothing is a probe.
         let (mut socket, mut got) = loop {
@@ -275,17 +292,20 @@ fn a_server_behind_a_unix_socket() {
         String::from_utf8(got).unwrap()
     });
     let url = format!("unix:{}", path.display());
-    let gauge =
-        Gauge::with(([127, 0, 0, 1], 1).into(), &[("upstream", &url)], FaultInjection::default());
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::with(
+        ([127, 0, 0, 1], 1).into(),
+        &[("upstream", &url)],
+        FaultInjection::default(),
+    );
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    assert_eq!(client.message().data(), words().concat().into_bytes());
+    assert_eq!(client.read_message().data(), words().concat().into_bytes());
     assert_eq!(server.join().unwrap().as_bytes(), chat::request());
-    let record = gauge.assert_one("ok");
+    let record = gauge.assert_single_request("ok");
     // The kernel stamps no such socket.
     assert_eq!((&record["upstream"], &record["clock"]), (&url.into(), &"program".into()));
     assert_eq!(record["output_tokens"], 2);
     let _ = std::fs::remove_file(&path);
     client.send(chat::request());
-    assert_eq!(client.message().status(), 502);
+    assert_eq!(client.read_message().status(), 502);
 }

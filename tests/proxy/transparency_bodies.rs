@@ -1,9 +1,9 @@
 //! Bodies pass unchanged at any size, and as they come.
 
-use crate::support::pattern::Pattern;
-use crate::support::process::Process;
-use crate::support::wire::{Chunks, chunk};
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::connection::{ChunkedReader, chunk};
+use crate::support::pattern::PatternBody;
+use crate::support::process::StreamgaugeProcess;
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use std::net::SocketAddr;
 
 const MIB: u64 = 1 << 20;
@@ -12,68 +12,74 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 #[test]
 fn every_chunk_is_forwarded_before_the_next_comes() {
     // Each side sends a piece only once the other side has the piece before.
-    let upstream = Upstream::each(|_, wire| {
-        wire.head().unwrap();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head().unwrap();
         for word in ["one", "two", "three"] {
-            assert_eq!(wire.until(b"\r\n").unwrap(), format!("{:x}\r\n", word.len()).into_bytes());
-            assert_eq!(wire.exactly(word.len() + 2).unwrap(), format!("{word}\r\n").into_bytes());
+            assert_eq!(
+                connection.read_until(b"\r\n").unwrap(),
+                format!("{:x}\r\n", word.len()).into_bytes()
+            );
+            assert_eq!(
+                connection.read_exactly(word.len() + 2).unwrap(),
+                format!("{word}\r\n").into_bytes()
+            );
             if word == "one" {
-                wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
             }
-            wire.send(chunk(word.to_uppercase()));
+            connection.send(chunk(word.to_uppercase()));
         }
-        wire.send("0\r\n\r\n");
-        wire.until(b"0\r\n\r\n");
+        connection.send("0\r\n\r\n");
+        connection.read_until(b"0\r\n\r\n");
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     for (i, word) in ["one", "two", "three"].into_iter().enumerate() {
         client.send(chunk(word));
         if i == 0 {
-            assert_eq!(client.head().unwrap().status(), 200);
+            assert_eq!(client.read_head().unwrap().status(), 200);
         }
         let expected = chunk(word.to_uppercase());
-        assert_eq!(client.exactly(expected.len()).unwrap(), expected);
+        assert_eq!(client.read_exactly(expected.len()).unwrap(), expected);
     }
     client.send("0\r\n\r\n");
-    assert_eq!(client.exactly(5).unwrap(), b"0\r\n\r\n");
+    assert_eq!(client.read_exactly(5).unwrap(), b"0\r\n\r\n");
 }
 
 #[test]
 fn expect_100_continue_works() {
-    let upstream = Upstream::each(|_, wire| {
-        let head = wire.head().unwrap();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        let head = connection.read_head().unwrap();
         assert_eq!(head.header("expect"), ["100-continue"]);
         // The upstream's own 100 must not become a second one.
-        wire.send("HTTP/1.1 100 Continue\r\n\r\n");
-        assert_eq!(wire.exactly(5).unwrap(), b"hello");
-        wire.send(OK);
-        wire.gone();
+        connection.send("HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(connection.read_exactly(5).unwrap(), b"hello");
+        connection.send(OK);
+        connection.wait_for_close();
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-    assert_eq!(client.head().unwrap().text(), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().text(), "HTTP/1.1 100 Continue\r\n\r\n");
     client.send("hello");
-    assert_eq!(client.message().text(), OK);
+    assert_eq!(client.read_message().text(), OK);
 }
 
 #[test]
 fn an_answer_before_the_end_of_the_request_is_delivered() {
-    let refusal = chat::answer("413 Payload Too Large", "text/plain", b"too large");
+    let refusal = chat::response("413 Payload Too Large", "text/plain", b"too large");
     let expected = String::from_utf8(refusal.clone()).unwrap();
-    let upstream = Upstream::each(move |_, wire| {
-        wire.head().unwrap();
-        wire.send(&refusal);
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_head().unwrap();
+        connection.send(&refusal);
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\npart");
-    let answer = client.message();
+    let answer = client.read_message();
     // The rest of the request cannot be told from another one, so the connection has to end.
     assert_eq!(answer.text().replace("connection: close\r\n", ""), expected);
-    client.rest();
+    client.read_to_end();
     let record = &gauge.requests_when(1)[0];
     assert_eq!((&record["outcome"], &record["status"]), (&"client_error".into(), &413.into()));
 }
@@ -88,42 +94,42 @@ fn a_large_head_passes() {
 }
 
 /// Sends a large body on from here, with the head before it that frames it.
-fn send_large(wire: &mut Wire, start: &str, chunked: bool, length: u64) {
-    let pattern = Pattern::default();
+fn send_large(connection: &mut RawConnection, start: &str, chunked: bool, length: u64) {
+    let pattern = PatternBody::default();
     if chunked {
-        wire.send(format!("{start}Transfer-Encoding: chunked\r\n\r\n"));
-        pattern.write_chunked(&mut wire.socket, length);
+        connection.send(format!("{start}Transfer-Encoding: chunked\r\n\r\n"));
+        pattern.write_chunked(&mut connection.socket, length);
     } else {
-        wire.send(format!("{start}Content-Length: {length}\r\n\r\n"));
-        pattern.write(&mut wire.socket, length);
+        connection.send(format!("{start}Content-Length: {length}\r\n\r\n"));
+        pattern.write(&mut connection.socket, length);
     }
 }
 
 /// Reads a message with a large body and compares each byte.
-fn expect_large(wire: &mut Wire, chunked: bool, length: u64) {
-    let head = wire.head().unwrap();
+fn expect_large(connection: &mut RawConnection, chunked: bool, length: u64) {
+    let head = connection.read_head().unwrap();
     assert_eq!(head.is_chunked(), chunked, "{}", head.text());
-    let pattern = Pattern::default();
+    let pattern = PatternBody::default();
     if chunked {
-        let mut chunks = Chunks::of(wire);
+        let mut chunks = ChunkedReader::new(connection);
         pattern.expect(&mut chunks, length);
         assert_eq!(std::io::copy(&mut chunks, &mut std::io::sink()).unwrap(), 0);
     } else {
-        pattern.expect(wire, length);
+        pattern.expect(connection, length);
     }
 }
 
 /// A large body up, and then one down.
-fn up_and_down(proxy: SocketAddr, client: &mut Wire, chunked: bool, length: u64) {
+fn up_and_down(proxy: SocketAddr, client: &mut RawConnection, chunked: bool, length: u64) {
     send_large(client, &format!("POST /v1/files HTTP/1.1\r\nHost: {proxy}\r\n"), chunked, length);
     expect_large(client, chunked, length);
 }
 
-fn mirror(chunked: bool, length: u64) -> Upstream {
-    Upstream::each(move |_, wire| {
-        expect_large(wire, chunked, length);
-        send_large(wire, "HTTP/1.1 200 OK\r\n", chunked, length);
-        wire.gone();
+fn mirror(chunked: bool, length: u64) -> ScriptedUpstream {
+    ScriptedUpstream::with_script(move |_, connection| {
+        expect_large(connection, chunked, length);
+        send_large(connection, "HTTP/1.1 200 OK\r\n", chunked, length);
+        connection.wait_for_close();
     })
 }
 
@@ -131,8 +137,8 @@ fn mirror(chunked: bool, length: u64) -> Upstream {
 fn large_bodies_pass_in_both_framings() {
     for chunked in [false, true] {
         let upstream = mirror(chunked, 64 * MIB);
-        let gauge = Gauge::new(upstream.address);
-        let mut client = Wire::connect(gauge.proxy);
+        let gauge = Streamgauge::new(upstream.address);
+        let mut client = RawConnection::connect(gauge.proxy);
         up_and_down(gauge.proxy, &mut client, chunked, 64 * MIB);
         let record = &gauge.requests_when(1)[0];
         let bytes = serde_json::json!(64 * MIB);
@@ -145,12 +151,12 @@ fn large_bodies_pass_in_both_framings() {
 #[test]
 fn memory_does_not_grow_with_a_body() {
     if !cfg!(target_os = "linux") {
-        println!("skipped: needs /proc");
+        crate::support::skip("needs /proc");
         return;
     }
     let upstream = mirror(false, 1024 * MIB);
-    let process = Process::start(upstream.address, &[]);
-    up_and_down(process.proxy, &mut Wire::connect(process.proxy), false, 1024 * MIB);
+    let process = StreamgaugeProcess::start(upstream.address, &[]);
+    up_and_down(process.proxy, &mut RawConnection::connect(process.proxy), false, 1024 * MIB);
     let peak = process.peak_kib();
     println!("most memory resident: {peak} KiB");
     assert!(peak < 32 * 1024, "{peak} KiB");

@@ -2,18 +2,18 @@
 
 use crate::support::chat;
 use crate::support::exchange::exchange;
-use crate::support::{Gauge, Upstream, Wire};
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Sends a request that must not reach the upstream; gives the answer.
-fn refused(request: &str) -> crate::support::Message {
-    let upstream = Upstream::answering(OK);
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+fn refused(request: &str) -> crate::support::RawMessage {
+    let upstream = ScriptedUpstream::responding_with(OK);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(request);
-    let answer = client.message();
+    let answer = client.read_message();
     drop((client, gauge));
     let reached: Vec<u8> = upstream.received().concat();
     let reached = String::from_utf8_lossy(&reached).into_owned();
@@ -163,28 +163,28 @@ fn answers_that_are_no_http_become_502() {
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nok".into(),
         format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 2\r\n\r\nok"),
     ] {
-        let upstream = Upstream::answering(answer.clone());
-        let gauge = Gauge::new(upstream.address);
-        let mut client = Wire::connect(gauge.proxy);
+        let upstream = ScriptedUpstream::responding_with(answer.clone());
+        let gauge = Streamgauge::new(upstream.address);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(GET);
-        let got = client.message();
+        let got = client.read_message();
         let kind = vec!["upstream_invalid".to_owned()];
         assert_eq!((got.status(), got.header("x-streamgauge-error")), (502, kind), "{answer:.60}");
         // The client's connection is still good.
         client.send(GET);
-        assert_eq!(client.message().status(), 502);
+        assert_eq!(client.read_message().status(), 502);
     }
 }
 
 #[test]
 fn an_answer_without_a_question_is_never_delivered() {
     let surplus = format!("{OK}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
-    let upstream = Upstream::answering(surplus);
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let upstream = ScriptedUpstream::responding_with(surplus);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     for _ in 0..3 {
         client.send(chat::request());
-        assert_eq!(client.message().text(), OK);
+        assert_eq!(client.read_message().text(), OK);
     }
     assert_eq!(upstream.connections(), 3, "each connection with surplus bytes was given up");
 }

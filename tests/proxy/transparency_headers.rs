@@ -1,13 +1,13 @@
 //! The client gets what the server sent and the server what the client sent: heads and framing.
 
-use crate::support::exchange::{Exchange, exchange, exchange_with};
+use crate::support::exchange::{ProxiedExchange, exchange, exchange_with};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Both sides get exactly what the other sent.
 fn unchanged(request: &str, answer: &str) {
-    let expected = Exchange { request: request.into(), answer: answer.into() };
+    let expected = ProxiedExchange { request: request.into(), answer: answer.into() };
     assert_eq!(exchange(request, answer), expected);
 }
 
@@ -140,7 +140,7 @@ fn trailers_are_forwarded() {
     let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
                   2\r\nhi\r\n0\r\nx-sum: 2\r\n\r\n";
     let found = exchange(request, answer);
-    assert_eq!(found, Exchange { request: request.into(), answer: answer.into() });
+    assert_eq!(found, ProxiedExchange { request: request.into(), answer: answer.into() });
     // A client that did not ask for trailers gets none: so RFC 9110, 6.5.1, would have it.
     let found = exchange(GET, answer);
     assert_eq!(found.answer, answer.replace("x-sum: 2\r\n", ""));

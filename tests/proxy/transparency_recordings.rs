@@ -1,15 +1,15 @@
 //! Recorded streams of real servers pass unchanged, however TCP cuts them up.
 
-use crate::support::corpus::{Stream, streams};
-use crate::support::rng::Rng;
-use crate::support::wire::chunk;
-use crate::support::{Gauge, Upstream, Wire, chat};
+use crate::support::connection::chunk;
+use crate::support::corpus::{RecordedStream, streams};
+use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, one_to};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use streamgauge_sim::rng::Rng;
 
 /// Sends a body in chunks, and the chunks in pieces, at random.
-fn send(wire: &mut Wire, stream: &Stream, rng: &mut Rng) {
+fn send(connection: &mut RawConnection, stream: &RecordedStream, rng: &mut Rng) {
     let kind = &stream.content_type;
     let mut message = format!(
         "HTTP/1.1 200 OK\r\n{}Transfer-Encoding: chunked\r\n\r\n",
@@ -21,18 +21,18 @@ fn send(wire: &mut Wire, stream: &Stream, rng: &mut Rng) {
     .into_bytes();
     let mut rest = stream.body.as_slice();
     while !rest.is_empty() {
-        let (piece, tail) = rest.split_at(rng.up_to(4000).min(rest.len()));
+        let (piece, tail) = rest.split_at(one_to(rng, 4000).min(rest.len()));
         message.extend(chunk(piece));
         rest = tail;
     }
-    message.extend(chat::LAST.as_bytes());
+    message.extend(chat::LAST_CHUNK.as_bytes());
     let mut rest = message.as_slice();
     while !rest.is_empty() {
-        let most = [5, 100, 20_000][rng.up_to(3) - 1];
-        let (piece, tail) = rest.split_at(rng.up_to(most).min(rest.len()));
-        wire.send(piece);
-        if rng.up_to(10) == 1 {
-            std::thread::sleep(Duration::from_micros(rng.up_to(1000) as u64));
+        let most = [5, 100, 20_000][one_to(rng, 3) - 1];
+        let (piece, tail) = rest.split_at(one_to(rng, most).min(rest.len()));
+        connection.send(piece);
+        if one_to(rng, 10) == 1 {
+            std::thread::sleep(Duration::from_micros(one_to(rng, 1000) as u64));
         }
         rest = tail;
     }
@@ -43,20 +43,20 @@ fn every_recorded_stream_arrives_as_it_was_sent() {
     let Some(streams) = streams() else { return };
     let streams = Arc::new(streams);
     let scripted = Arc::clone(&streams);
-    let upstream = Upstream::each(move |_, wire| {
-        while let Some(request) = wire.try_message() {
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        while let Some(request) = connection.try_read_message() {
             let text = request.text();
             let number = text.split_once("?stream=").unwrap().1.split(' ').next().unwrap();
             let number: usize = number.parse().unwrap();
-            send(wire, &scripted[number], &mut Rng::new(number as u64));
+            send(connection, &scripted[number], &mut Rng::new(number as u64));
         }
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
-                let mut client = Wire::connect(gauge.proxy);
+                let mut client = RawConnection::connect(gauge.proxy);
                 loop {
                     let number = next.fetch_add(1, Relaxed);
                     let Some(stream) = streams.get(number) else { return };
@@ -64,7 +64,7 @@ fn every_recorded_stream_arrives_as_it_was_sent() {
                     let path = path.split('?').next().unwrap().replace(['<', '>'], "");
                     let path = format!("/{}?stream={number}", path.trim_start_matches('/'));
                     client.send(chat::post(&path, "", b"{\"stream\":true}"));
-                    let arrived = client.message().data() == stream.body;
+                    let arrived = client.read_message().data() == stream.body;
                     assert!(arrived, "{} was changed", stream.id);
                     client.received.clear();
                 }

@@ -1,9 +1,11 @@
 //! `Upgrade`: WebSocket, and whatever else a client and its server agree on.
 
-use crate::support::pattern::Pattern;
-use crate::support::upstream::Moment;
-use crate::support::wire::Ending;
-use crate::support::{Gauge, Message, TemporaryLog, Upstream, Wire, chat};
+use crate::support::connection::ConnectionEnd;
+use crate::support::pattern::PatternBody;
+use crate::support::upstream::EventReceiver;
+use crate::support::{
+    RawConnection, RawMessage, ScriptedUpstream, Streamgauge, TemporaryLog, chat,
+};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -15,38 +17,38 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n
                       Sec-WebSocket-Accept: def\r\n\r\n";
 
 /// A client that has asked, and its answer.
-fn asked(gauge: &Gauge) -> (Wire, Message) {
-    let mut client = Wire::connect(gauge.proxy);
+fn asked(gauge: &Streamgauge) -> (RawConnection, RawMessage) {
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(ASK);
-    let answer = client.head().unwrap();
+    let answer = client.read_head().unwrap();
     (client, answer)
 }
 
 #[test]
 fn bytes_pass_in_both_directions() {
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
-        wire.send([SWITCH.as_bytes(), b"\x81\x05hello"].concat());
-        while let Some(bytes) = wire.exactly(4) {
-            wire.send(bytes.repeat(2));
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
+        connection.send([SWITCH.as_bytes(), b"\x81\x05hello"].concat());
+        while let Some(bytes) = connection.read_exactly(4) {
+            connection.send(bytes.repeat(2));
         }
-        wire.send("bye");
+        connection.send("bye");
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let (mut client, answer) = asked(&gauge);
     let expected = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: def\r\n\
                     Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
     assert_eq!(answer.text(), expected);
-    assert_eq!(client.exactly(7).unwrap(), b"\x81\x05hello");
+    assert_eq!(client.read_exactly(7).unwrap(), b"\x81\x05hello");
     for word in ["ping", "GET ", "\r\n\r\n", "0\r\n\r"] {
         client.send(word);
-        assert_eq!(client.exactly(8).unwrap(), word.repeat(2).into_bytes());
+        assert_eq!(client.read_exactly(8).unwrap(), word.repeat(2).into_bytes());
     }
     assert_eq!(gauge.scrape().in_phase("streaming"), 1.0);
     // One direction ends, and the other goes on.
     client.half_close();
-    assert_eq!(client.rest(), (b"bye".to_vec(), Ending::Closed));
-    let record = gauge.assert_one("ok");
+    assert_eq!(client.read_to_end(), (b"bye".to_vec(), ConnectionEnd::Closed));
+    let record = gauge.assert_single_request("ok");
     assert_eq!((&record["status"], &record["bytes_up"]), (&101.into(), &16.into()));
     assert_eq!(record["bytes_down"], 7 + 32 + 3);
     let got = crate::support::wait_for("the upstream's end", || upstream.received().pop());
@@ -57,18 +59,18 @@ fn bytes_pass_in_both_directions() {
 
 #[test]
 fn the_server_may_end_first() {
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
-        wire.send(SWITCH);
-        wire.half_close();
-        assert_eq!(wire.rest(), (b"last words".to_vec(), Ending::Closed));
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
+        connection.send(SWITCH);
+        connection.half_close();
+        assert_eq!(connection.read_to_end(), (b"last words".to_vec(), ConnectionEnd::Closed));
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let (mut client, _) = asked(&gauge);
-    assert_eq!(client.rest(), (Vec::new(), Ending::Closed));
+    assert_eq!(client.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
     client.send("last words");
     drop(client);
-    gauge.assert_one("ok");
+    gauge.assert_single_request("ok");
     let got = crate::support::wait_for("the upstream's end", || upstream.received().pop());
     assert!(got.ends_with(b"last words"));
 }
@@ -78,41 +80,41 @@ fn the_server_may_end_first() {
 fn nothing_is_tunnelled_before_the_switch() {
     let (early, is_early) = mpsc::channel();
     let early = Mutex::new(early);
-    let upstream = Upstream::each(move |_, wire| {
-        wire.head();
-        wire.socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        early.lock().unwrap().send(wire.socket.peek(&mut [0; 1]).is_ok()).unwrap();
-        wire.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        wire.send(SWITCH);
-        assert_eq!(wire.exactly(5).unwrap(), b"early");
-        wire.send("late");
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_head();
+        connection.socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        early.lock().unwrap().send(connection.socket.peek(&mut [0; 1]).is_ok()).unwrap();
+        connection.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection.send(SWITCH);
+        assert_eq!(connection.read_exactly(5).unwrap(), b"early");
+        connection.send("late");
     });
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send([ASK, "early"].concat());
-    assert_eq!(client.head().unwrap().status(), 101);
-    assert_eq!(client.exactly(4).unwrap(), b"late");
+    assert_eq!(client.read_head().unwrap().status(), 101);
+    assert_eq!(client.read_exactly(4).unwrap(), b"late");
     assert!(!is_early.recv().unwrap());
     drop(client);
-    assert_eq!(gauge.assert_one("ok")["bytes_up"], 5);
+    assert_eq!(gauge.assert_single_request("ok")["bytes_up"], 5);
 }
 
 /// A server that refuses gives an ordinary answer, and what follows is the next request.
 #[test]
 fn a_refusal_is_an_ordinary_answer() {
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
-        wire.send(chat::answer("403 Forbidden", "text/plain", b"no"));
-        assert!(wire.head().unwrap().text().starts_with("GET /next HTTP/1.1\r\n"));
-        wire.send(chat::stream(&[chat::DONE.into()]));
-        wire.gone();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
+        connection.send(chat::response("403 Forbidden", "text/plain", b"no"));
+        assert!(connection.read_head().unwrap().text().starts_with("GET /next HTTP/1.1\r\n"));
+        connection.send(chat::stream_response(&[chat::DONE.into()]));
+        connection.wait_for_close();
     });
-    let gauge = Gauge::with(upstream.address, &[("workers", "1")], FaultInjection::default());
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::with(upstream.address, &[("workers", "1")], FaultInjection::default());
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send([ASK, "GET /next HTTP/1.1\r\nHost: h\r\n\r\n"].concat());
-    let answer = client.message();
+    let answer = client.read_message();
     assert_eq!((answer.status(), answer.body), (403, b"no".to_vec()));
-    assert_eq!(client.message().data(), chat::DONE.as_bytes());
+    assert_eq!(client.read_message().data(), chat::DONE.as_bytes());
     assert_eq!(upstream.connections(), 1);
     let outcomes: Vec<_> = gauge.requests_when(2).iter().map(|r| r["outcome"].clone()).collect();
     assert_eq!(outcomes.len(), 2);
@@ -125,20 +127,21 @@ fn a_switch_that_nobody_asked_for_is_a_bad_answer() {
     let none = SWITCH.replace("Upgrade: WebSocket\r\n", "");
     let plain = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     for (request, answer) in [(plain, SWITCH), (ASK, &*other), (ASK, &*none)] {
-        let upstream = Upstream::each({
+        let upstream = ScriptedUpstream::with_script({
             let answer = answer.to_owned();
-            move |_, wire| {
-                wire.head();
-                wire.send([&*answer, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"].concat());
-                assert_eq!(wire.rest().0, b"", "nothing goes through");
+            move |_, connection| {
+                connection.read_head();
+                connection
+                    .send([&*answer, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"].concat());
+                assert_eq!(connection.read_to_end().0, b"", "nothing goes through");
             }
         });
-        let gauge = Gauge::new(upstream.address);
-        let mut client = Wire::connect(gauge.proxy);
+        let gauge = Streamgauge::new(upstream.address);
+        let mut client = RawConnection::connect(gauge.proxy);
         client.send(
             [request, "GET /smuggled HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"].concat(),
         );
-        let got = client.message();
+        let got = client.read_message();
         assert_eq!(
             (got.status(), got.header("x-streamgauge-error")),
             (502, vec!["upstream_invalid".into()])
@@ -149,14 +152,15 @@ fn a_switch_that_nobody_asked_for_is_a_bad_answer() {
 
 #[test]
 fn http2_is_not_what_a_client_can_switch_to() {
-    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    let gauge = Gauge::new(upstream.address);
-    let mut client = Wire::connect(gauge.proxy);
+    let upstream =
+        ScriptedUpstream::responding_with("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(
         "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
          HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
     );
-    assert_eq!(client.message().body, b"ok");
+    assert_eq!(client.read_message().body, b"ok");
     drop((client, gauge));
     let got = crate::support::wait_for("the upstream's end", || upstream.received().pop());
     assert_eq!(String::from_utf8(got).unwrap(), "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -164,52 +168,52 @@ fn http2_is_not_what_a_client_can_switch_to() {
 
 #[test]
 fn a_side_that_breaks_is_seen_by_the_other() {
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
-        wire.send(SWITCH);
-        wire.exactly(1);
-        Wire::of(wire.socket.try_clone().unwrap()).reset();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
+        connection.send(SWITCH);
+        connection.read_exactly(1);
+        RawConnection::from_socket(connection.socket.try_clone().unwrap()).reset();
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let (mut client, _) = asked(&gauge);
     client.send("x");
-    assert_eq!(client.rest().1, Ending::Reset);
-    gauge.assert_one("truncated");
+    assert_eq!(client.read_to_end().1, ConnectionEnd::Reset);
+    gauge.assert_single_request("truncated");
 
-    let (tell, gone) = Moment::pair();
-    let upstream = Upstream::each(move |_, wire| {
-        wire.head();
-        wire.send([SWITCH, "x"].concat());
-        tell(wire.gone());
+    let (tell, gone) = EventReceiver::channel();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_head();
+        connection.send([SWITCH, "x"].concat());
+        tell(connection.wait_for_close());
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let (mut client, _) = asked(&gauge);
-    client.exactly(1).unwrap();
+    client.read_exactly(1).unwrap();
     let left = Instant::now();
     client.reset();
     let after = gone.wait() - left;
     assert!(after < Duration::from_millis(50), "{after:?}");
-    gauge.assert_one("client_gone_mid_stream");
+    gauge.assert_single_request("client_gone_mid_stream");
 }
 
 #[test]
 fn the_end_of_the_grace_cuts_a_tunnel() {
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
-        wire.send(SWITCH);
-        while let Some(byte) = wire.exactly(1) {
-            wire.send(byte);
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
+        connection.send(SWITCH);
+        while let Some(byte) = connection.read_exactly(1) {
+            connection.send(byte);
         }
     });
-    let log = TemporaryLog::new("upgrade");
+    let log = TemporaryLog::default();
     let keys = [("shutdown_grace_seconds", "0.3"), ("request_log", log.path())];
-    let gauge = Gauge::with(upstream.address, &keys, FaultInjection::default());
+    let gauge = Streamgauge::with(upstream.address, &keys, FaultInjection::default());
     let (mut client, _) = asked(&gauge);
-    gauge.tell_to_stop();
+    gauge.begin_shutdown();
     std::thread::sleep(Duration::from_millis(50));
     client.send("x");
-    assert_eq!(client.exactly(1).unwrap(), b"x", "until then it goes on");
-    client.gone();
+    assert_eq!(client.read_exactly(1).unwrap(), b"x", "until then it goes on");
+    client.wait_for_close();
     gauge.stop();
     assert_eq!(log.records()[0]["outcome"], "proxy_shutdown");
 }
@@ -218,24 +222,24 @@ fn the_end_of_the_grace_cuts_a_tunnel() {
 #[test]
 fn large_amounts_in_both_directions() {
     const LENGTH: u64 = 24_000_000;
-    fn exchange(wire: &mut Wire) {
-        let mut out = wire.socket.try_clone().unwrap();
-        let writer = std::thread::spawn(move || Pattern::default().write(&mut out, LENGTH));
-        Pattern::default().expect(wire, LENGTH);
+    fn exchange(connection: &mut RawConnection) {
+        let mut out = connection.socket.try_clone().unwrap();
+        let writer = std::thread::spawn(move || PatternBody::default().write(&mut out, LENGTH));
+        PatternBody::default().expect(connection, LENGTH);
         writer.join().unwrap();
     }
-    let upstream = Upstream::each(|_, wire| {
-        wire.head();
-        wire.send(SWITCH);
-        exchange(wire);
-        wire.half_close();
-        wire.gone();
+    let upstream = ScriptedUpstream::with_script(|_, connection| {
+        connection.read_head();
+        connection.send(SWITCH);
+        exchange(connection);
+        connection.half_close();
+        connection.wait_for_close();
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let (mut client, _) = asked(&gauge);
     exchange(&mut client);
     drop(client);
-    let record = gauge.assert_one("ok");
+    let record = gauge.assert_single_request("ok");
     assert_eq!((&record["bytes_up"], &record["bytes_down"]), (&LENGTH.into(), &LENGTH.into()));
 }
 
@@ -245,15 +249,15 @@ fn what_is_not_read_is_not_taken() {
     const ALL: u64 = 256_000_000;
     let written = Arc::<AtomicU64>::default();
     let ours = Arc::clone(&written);
-    let upstream = Upstream::each(move |_, wire| {
-        wire.head();
-        wire.send(SWITCH);
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_head();
+        connection.send(SWITCH);
         let piece = [b'x'; 64_000];
-        while ours.load(SeqCst) < ALL && wire.try_send(piece) {
+        while ours.load(SeqCst) < ALL && connection.try_send(piece) {
             ours.fetch_add(piece.len() as u64, SeqCst);
         }
     });
-    let gauge = Gauge::new(upstream.address);
+    let gauge = Streamgauge::new(upstream.address);
     let (client, _) = asked(&gauge);
     let mut before = 0;
     let stopped = crate::support::wait_for("the server to be stopped", || {

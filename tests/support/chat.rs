@@ -1,17 +1,17 @@
 //! Chat requests and streams as OpenAI's API has them, for the scripts.
 
-use super::wire::chunk;
+use super::connection::chunk;
 use serde_json::json;
 
 /// The end of a stream.
 pub const DONE: &str = "data: [DONE]\n\n";
 
 /// The head of a chunked stream.
-pub const STREAM: &str =
+pub const STREAM_HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// The last chunk.
-pub const LAST: &str = "0\r\n\r\n";
+pub const LAST_CHUNK: &str = "0\r\n\r\n";
 
 /// A chat request for a stream.
 pub fn request() -> Vec<u8> {
@@ -35,31 +35,31 @@ pub fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// An event with a piece of the answer.
-pub fn word(text: &str) -> String {
+pub fn content_event(text: &str) -> String {
     let event = json!({"choices": [{"index": 0, "delta": {"content": text}}]});
     format!("data: {event}\n\n")
 }
 
 /// The event that finishes the only choice.
-pub fn finish() -> String {
+pub fn finish_event() -> String {
     let event = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
     format!("data: {event}\n\n")
 }
 
 /// The event with the server's own count.
-pub fn usage(output: u64) -> String {
+pub fn usage_event(output: u64) -> String {
     let event = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": output}});
     format!("data: {event}\n\n")
 }
 
 /// A whole chunked response with these events, each in a chunk of its own.
-pub fn stream(events: &[String]) -> Vec<u8> {
+pub fn stream_response(events: &[String]) -> Vec<u8> {
     let chunks: Vec<u8> = events.iter().flat_map(chunk).collect();
-    [STREAM.as_bytes(), &chunks, LAST.as_bytes()].concat()
+    [STREAM_HEAD.as_bytes(), &chunks, LAST_CHUNK.as_bytes()].concat()
 }
 
 /// A whole response with a `Content-Length`.
-pub fn answer(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+pub fn response(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"

@@ -14,13 +14,13 @@ pub fn file() -> Option<PathBuf> {
     let file =
         folder.map(|folder| folder.join("streams.jsonl.gz")).filter(|file| Path::exists(file));
     if file.is_none() {
-        println!("skipped: STREAMGAUGE_CORPUS names no folder with streams.jsonl.gz");
+        super::skip("STREAMGAUGE_CORPUS names no folder with streams.jsonl.gz");
     }
     file
 }
 
 /// A recorded response.
-pub struct Stream {
+pub struct RecordedStream {
     pub id: String,
     /// As the label names it.
     pub dialect: String,
@@ -32,7 +32,7 @@ pub struct Stream {
     pub label: Value,
 }
 
-impl Stream {
+impl RecordedStream {
     fn new(mut stream: Value) -> Self {
         let text = |key: &str| stream[key].as_str().map(str::to_owned);
         let body = text("body").unwrap();
@@ -88,9 +88,10 @@ fn base64(text: &str) -> Vec<u8> {
 
 /// The recorded streams, if this machine has them: all, or those of the dialect that
 /// `STREAMGAUGE_CORPUS_DIALECT` names.
-pub fn streams() -> Option<Vec<Stream>> {
+pub fn streams() -> Option<Vec<RecordedStream>> {
     let file = BufReader::new(GzDecoder::new(File::open(file()?).unwrap()));
-    let all = file.lines().map(|line| Stream::new(serde_json::from_str(&line.unwrap()).unwrap()));
+    let all =
+        file.lines().map(|line| RecordedStream::new(serde_json::from_str(&line.unwrap()).unwrap()));
     let wanted = std::env::var("STREAMGAUGE_CORPUS_DIALECT").ok();
     Some(all.filter(|stream| wanted.as_ref().is_none_or(|name| *name == stream.dialect)).collect())
 }

@@ -1,39 +1,49 @@
 //! One request and its answer through the proxy: what arrived on either side.
 
-use super::upstream::Upstream;
-use super::wire::Wire;
-use super::{Gauge, wait_for};
+use super::connection::RawConnection;
+use super::upstream::ScriptedUpstream;
+use super::{Streamgauge, wait_for};
 use streamgauge::tap::FaultInjection;
 
 /// What the upstream got of the request and the client of the answer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub struct ProxiedExchange {
     pub request: String,
     pub answer: String,
 }
 
 /// Sends `request` through a proxy with these keys to an upstream that answers with `answer`.
-pub fn exchange_with(keys: &[(&'static str, &str)], request: &[u8], answer: &[u8]) -> Exchange {
+pub fn exchange_with(
+    keys: &[(&'static str, &str)],
+    request: &[u8],
+    answer: &[u8],
+) -> ProxiedExchange {
     let until_close = ends_with_connection(answer);
     let scripted = answer.to_vec();
-    let upstream = Upstream::each(move |_, wire| {
-        while wire.try_message().is_some() && wire.try_send(&scripted) && !until_close {}
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        while connection.try_read_message().is_some()
+            && connection.try_send(&scripted)
+            && !until_close
+        {}
     });
-    let gauge = Gauge::with(upstream.address, keys, FaultInjection::default());
-    let mut client = Wire::connect(gauge.proxy);
+    let gauge = Streamgauge::with(upstream.address, keys, FaultInjection::default());
+    let mut client = RawConnection::connect(gauge.proxy);
     client.send(request);
-    let got =
-        if request.starts_with(b"HEAD ") { client.answer_to_head() } else { client.message() };
+    let got = if request.starts_with(b"HEAD ") {
+        client.read_response_to_head()
+    } else {
+        client.read_message()
+    };
     client.half_close();
-    let (surplus, _) = client.rest();
+    let (surplus, _) = client.read_to_end();
     assert_eq!(String::from_utf8_lossy(&surplus), "", "more than one answer came");
     drop(gauge);
     let received = wait_for("the upstream's end", || upstream.received().pop());
-    Exchange { request: String::from_utf8_lossy(&received).into_owned(), answer: got.text() }
+    ProxiedExchange { request: String::from_utf8_lossy(&received).into_owned(), answer: got.text() }
 }
 
 /// With all defaults.
-pub fn exchange(request: &str, answer: &str) -> Exchange {
+pub fn exchange(request: &str, answer: &str) -> ProxiedExchange {
     exchange_with(&[], request.as_bytes(), answer.as_bytes())
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A request as the upstream sees it.
-pub struct Asked {
+pub struct H2Request {
     pub head: hyper::http::request::Parts,
     pub body: RecvStream,
     pub respond: SendResponse<Bytes>,
@@ -22,7 +22,7 @@ pub struct Asked {
     pub connection: usize,
 }
 
-type Script = dyn Fn(Asked) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+type H2Script = dyn Fn(H2Request) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 /// An upstream that speaks HTTP/2 on a thread of its own, until the test ends.
 pub struct H2Upstream {
@@ -32,27 +32,30 @@ pub struct H2Upstream {
 
 /// What is unusual about it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Habits {
+pub struct H2Behavior {
     /// Most requests at once on a connection.
     pub max_streams: Option<u32>,
     /// Says goodbye after this many requests on a connection.
-    pub goodbye_after: Option<usize>,
+    pub goaway_after: Option<usize>,
 }
 
 impl H2Upstream {
     /// Runs `script` with each request.
-    pub fn each<F>(script: impl Fn(Asked) -> F + Send + Sync + 'static) -> Self
+    pub fn with_script<F>(script: impl Fn(H2Request) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self::with(Habits::default(), script)
+        Self::with_behavior(H2Behavior::default(), script)
     }
 
-    pub fn with<F>(habits: Habits, script: impl Fn(Asked) -> F + Send + Sync + 'static) -> Self
+    pub fn with_behavior<F>(
+        behavior: H2Behavior,
+        script: impl Fn(H2Request) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let script: Arc<Script> = Arc::new(move |asked| Box::pin(script(asked)));
+        let script: Arc<H2Script> = Arc::new(move |request| Box::pin(script(request)));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -69,7 +72,7 @@ impl H2Upstream {
                         // One that says nothing is a probe.
                         if !matches!(socket.peek(&mut [0]).await, Ok(0)) {
                             let number = ours.fetch_add(1, SeqCst);
-                            connection(socket, number, habits, script).await;
+                            connection(socket, number, behavior, script).await;
                         }
                     });
                 }
@@ -84,28 +87,28 @@ impl H2Upstream {
     }
 }
 
-async fn connection(socket: TcpStream, number: usize, habits: Habits, script: Arc<Script>) {
+async fn connection(socket: TcpStream, number: usize, behavior: H2Behavior, script: Arc<H2Script>) {
     socket.set_nodelay(true).unwrap();
     let mut builder = h2::server::Builder::new();
-    if let Some(most) = habits.max_streams {
+    if let Some(most) = behavior.max_streams {
         builder.max_concurrent_streams(most);
     }
     let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else { return };
     let mut requests = 0;
     while let Some(Ok((request, respond))) = connection.accept().await {
         let (head, body) = request.into_parts();
-        tokio::spawn(script(Asked { head, body, respond, connection: number }));
+        tokio::spawn(script(H2Request { head, body, respond, connection: number }));
         requests += 1;
-        if habits.goodbye_after == Some(requests) {
+        if behavior.goaway_after == Some(requests) {
             connection.graceful_shutdown();
         }
     }
 }
 
 /// A client's connection.
-pub struct Client(h2::client::SendRequest<Bytes>);
+pub struct H2Client(h2::client::SendRequest<Bytes>);
 
-impl Client {
+impl H2Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
@@ -149,8 +152,8 @@ impl Client {
     }
 
     /// Sends a request, and waits for all of its answer.
-    pub async fn ask(&mut self, request: Request<()>, body: impl Into<Bytes>) -> Answer {
-        Answer::of(self.send(request, body).await.await.unwrap()).await
+    pub async fn ask(&mut self, request: Request<()>, body: impl Into<Bytes>) -> H2Response {
+        H2Response::of(self.send(request, body).await.await.unwrap()).await
     }
 }
 
@@ -162,13 +165,13 @@ pub fn post(uri: &str, content_type: &str) -> Request<()> {
 
 /// An answer in full.
 #[derive(Debug)]
-pub struct Answer {
+pub struct H2Response {
     pub head: hyper::http::response::Parts,
     pub body: Vec<u8>,
     pub trailers: Option<HeaderMap>,
 }
 
-impl Answer {
+impl H2Response {
     pub async fn of(answer: Response<RecvStream>) -> Self {
         let (head, mut stream) = answer.into_parts();
         let mut body = Vec::new();

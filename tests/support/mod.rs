@@ -1,24 +1,27 @@
-//! What the tests share: the real app on free ports, and a look at what it exports.
-#![allow(dead_code, unused_imports, reason = "each test uses its part")]
+//! Shared by the test binaries: a running Streamgauge on free ports, scripted upstreams, raw clients, and readers of
+//! what Streamgauge exports.
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
+pub mod balance;
 pub mod chat;
-pub mod client;
-pub mod cold;
+pub mod clock;
+pub mod cold_start;
+pub mod connection;
 pub mod corpus;
 pub mod exchange;
+pub mod external;
 pub mod http2;
-pub mod logs;
-pub mod outcome;
 pub mod pattern;
 pub mod process;
-pub mod rng;
 pub mod scrape;
 pub mod sim;
+pub mod simulated_log;
+pub mod temporary;
 pub mod text_format;
 pub mod tls;
 pub mod upstream;
-pub mod wire;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
@@ -27,16 +30,18 @@ use std::time::{Duration, Instant};
 use streamgauge::app::{App, AppError};
 use streamgauge::config::{Sources, load};
 use streamgauge::tap::FaultInjection;
+use streamgauge_sim::rng::Rng;
 use tokio::sync::oneshot;
 
-pub use outcome::TemporaryLog;
-pub use scrape::Scrape;
-pub use upstream::Upstream;
-pub use wire::{Ending, Message, Wire};
+pub use clock::{Bracket, Disturbance};
+pub use connection::{ConnectionEnd, RawConnection, RawMessage};
+pub use scrape::MetricsScrape;
+pub use temporary::{TemporaryFile, TemporaryLog};
+pub use upstream::ScriptedUpstream;
 
-/// A running Streamgauge; it ends when dropped.
-pub struct Gauge {
-    /// The first of them.
+/// A running Streamgauge; it stops when dropped.
+pub struct Streamgauge {
+    /// Address of the first proxy.
     pub proxy: SocketAddr,
     pub proxies: Vec<SocketAddr>,
     pub admin: SocketAddr,
@@ -44,13 +49,13 @@ pub struct Gauge {
     thread: Mutex<Option<JoinHandle<Result<(), AppError>>>>,
 }
 
-impl Gauge {
-    /// In front of this upstream, with all defaults.
+impl Streamgauge {
+    /// Starts with default settings in front of this upstream.
     pub fn new(upstream: SocketAddr) -> Self {
         Self::with(upstream, &[], FaultInjection::default())
     }
 
-    /// With these keys and faults beside.
+    /// Starts with these configuration keys and injected faults.
     pub fn with(
         upstream: SocketAddr,
         keys: &[(&'static str, &str)],
@@ -69,7 +74,22 @@ impl Gauge {
         Self::start(&Sources { flags, ..Sources::default() }, faults)
     }
 
-    /// With the configuration that these sources hold.
+    /// Starts with a configuration file of this text, and the admin port on a free port.
+    pub fn with_file(text: &str) -> Self {
+        Self::with_file_and_faults(text, FaultInjection::default())
+    }
+
+    /// Starts with a configuration file of this text and injected faults.
+    pub fn with_file_and_faults(text: &str, faults: FaultInjection) -> Self {
+        let file = TemporaryFile::new("toml", text);
+        let flags = vec![("admin", "127.0.0.1:0".to_owned())];
+        Self::start(
+            &Sources { file: Some(file.path().into()), flags, ..Sources::default() },
+            faults,
+        )
+    }
+
+    /// Starts with the configuration from these sources.
     pub fn start(sources: &Sources, faults: FaultInjection) -> Self {
         let app = App::bind_with(load(sources).unwrap(), faults).unwrap();
         let proxies: Vec<SocketAddr> =
@@ -92,22 +112,22 @@ impl Gauge {
         }
     }
 
-    /// Tells it to stop, without waiting.
-    pub fn tell_to_stop(&self) {
+    /// Begins the shutdown without waiting for its end.
+    pub fn begin_shutdown(&self) {
         self.stop.lock().unwrap().take();
     }
 
-    /// Tells it to stop and waits until it has.
+    /// Shuts down and waits for the end.
     pub fn stop(&self) {
-        self.tell_to_stop();
+        self.begin_shutdown();
         if let Some(thread) = self.thread.lock().unwrap().take() {
             thread.join().unwrap().unwrap();
         }
     }
 
-    /// `/metrics`, now.
-    pub fn scrape(&self) -> Scrape {
-        Scrape::parse(&scrape::get(self.admin, "/metrics"))
+    /// Scrapes `/metrics`.
+    pub fn scrape(&self) -> MetricsScrape {
+        MetricsScrape::parse(&scrape::get(self.admin, "/metrics"))
     }
 
     /// The newest lines of the request log.
@@ -116,7 +136,7 @@ impl Gauge {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The request log's lines, once there are `count` of them.
+    /// Waits for at least `count` lines of the request log and returns them.
     pub fn requests_when(&self, count: usize) -> Vec<serde_json::Value> {
         wait_for("requests in the log", || {
             let requests = self.requests();
@@ -125,40 +145,43 @@ impl Gauge {
     }
 }
 
-impl Drop for Gauge {
+impl Drop for Streamgauge {
     fn drop(&mut self) {
-        self.tell_to_stop();
+        self.begin_shutdown();
         if let Some(thread) = self.thread.lock().unwrap().take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Runs a test that holds one clock against another: up to three times, since on a machine that gives the
-/// processor to somebody else in between, both are right and differ. What is wrong is wrong three times.
-pub fn against_the_clock(test: impl Fn() + std::panic::RefUnwindSafe) {
-    for attempt in 1..=3 {
-        match std::panic::catch_unwind(&test) {
-            Ok(()) => return,
-            Err(failure) if attempt == 3 => std::panic::resume_unwind(failure),
-            Err(_) => println!("attempt {attempt} of 3 failed"),
-        }
-    }
-}
+/// How long [`wait_for`] polls before the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks until there is an answer; fails after ten seconds.
-pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+/// Calls `poll` until it returns a value. Fails after 20 seconds.
+pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "waited too long for {what}");
+        assert!(start.elapsed() < PATIENCE, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Compares with a file of the repository; writes it instead when STREAMGAUGE_BLESS is set.
+/// Prints that a test is skipped, and what it needs. The line is visible although the test passes: the test harness
+/// captures `println!`, but not a write to standard error.
+pub fn skip(missing: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {missing}");
+}
+
+/// A random number from 1 to `most`.
+pub fn one_to(rng: &mut Rng, most: usize) -> usize {
+    rng.between((1, u32::try_from(most).unwrap())) as usize
+}
+
+/// Compares `text` with a file of the repository. With STREAMGAUGE_BLESS set, writes the file first.
 pub fn assert_golden(path: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("STREAMGAUGE_BLESS").is_some() {
@@ -169,5 +192,5 @@ pub fn assert_golden(path: &str, text: &str) {
         assert_eq!(found, expected, "{} line {}", path.display(), line + 1);
     }
     let (found, expected) = (text.lines().count(), golden.lines().count());
-    assert_eq!(found, expected, "lines of {}; STREAMGAUGE_BLESS=1 writes it anew", path.display());
+    assert_eq!(found, expected, "lines of {}; STREAMGAUGE_BLESS=1 rewrites it", path.display());
 }

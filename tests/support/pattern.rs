@@ -1,22 +1,22 @@
 //! Large bodies that need no memory: a block of prime length over and over, so that a byte that is
 //! lost, doubled or out of place shows.
 
-use super::wire::chunk;
+use super::connection::chunk;
 use std::io::{Read, Write};
 
 const PERIOD: usize = 65_521;
 
 /// The body's bytes from an offset on.
-pub struct Pattern(Vec<u8>);
+pub struct PatternBody(Vec<u8>);
 
-impl Default for Pattern {
+impl Default for PatternBody {
     fn default() -> Self {
         let block = (0..PERIOD).map(|i| ((i * 2_654_435_761) >> 16) as u8).collect::<Vec<_>>();
         Self(block.repeat(2))
     }
 }
 
-impl Pattern {
+impl PatternBody {
     fn at(&self, offset: u64, length: usize) -> &[u8] {
         let start = (offset % PERIOD as u64) as usize;
         &self.0[start..start + length.min(PERIOD)]

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// A running Streamgauge; it is killed when dropped.
-pub struct Process {
+pub struct StreamgaugeProcess {
     child: Child,
     pub proxy: SocketAddr,
     pub admin: SocketAddr,
@@ -26,7 +26,7 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-impl Process {
+impl StreamgaugeProcess {
     /// Starts it in front of an upstream on free ports, and waits until it is bound.
     pub fn start(upstream: SocketAddr, arguments: &[&str]) -> Self {
         let url = format!("http://{upstream}");
@@ -77,7 +77,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for StreamgaugeProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

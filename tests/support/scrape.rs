@@ -29,9 +29,9 @@ pub fn get(address: SocketAddr, path: &str) -> String {
 
 /// The samples of one scrape, by `name{labels}` with the labels sorted.
 #[derive(Debug, Clone, Default)]
-pub struct Scrape(pub BTreeMap<String, f64>);
+pub struct MetricsScrape(pub BTreeMap<String, f64>);
 
-impl Scrape {
+impl MetricsScrape {
     pub fn parse(text: &str) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         Self(

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// A series: its name and labels.
-pub type Series = (String, BTreeMap<String, String>);
+pub type SeriesId = (String, BTreeMap<String, String>);
 
 /// Every sample of an exposition. Fails at the first line that breaks a rule.
-pub fn parse(text: &str) -> BTreeMap<Series, f64> {
+pub fn parse(text: &str) -> BTreeMap<SeriesId, f64> {
     assert!(text.is_empty() || text.ends_with('\n'), "the last line has no end");
     let (mut samples, mut families) = (BTreeMap::new(), BTreeSet::new());
     let (mut family, mut kind) = (String::new(), String::new());
@@ -46,7 +46,7 @@ fn is_name(name: &str, colon: bool) -> bool {
     !name.is_empty() && name.chars().all(good) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn sample(line: &str) -> (Series, f64) {
+fn sample(line: &str) -> (SeriesId, f64) {
     let at = line.find(['{', ' ']).unwrap_or_else(|| panic!("no sample: {line:?}"));
     let (name, mut rest) = line.split_at(at);
     assert!(is_name(name, true), "{line:?}");
@@ -87,8 +87,8 @@ fn quoted<'a>(text: &'a str, line: &str) -> (String, &'a str) {
 }
 
 /// Buckets are cumulative, and the last one is the count.
-fn check_buckets(samples: &BTreeMap<Series, f64>) {
-    let mut histograms = BTreeMap::<Series, Vec<(f64, f64)>>::new();
+fn check_buckets(samples: &BTreeMap<SeriesId, f64>) {
+    let mut histograms = BTreeMap::<SeriesId, Vec<(f64, f64)>>::new();
     for ((name, labels), count) in samples {
         let mut labels = labels.clone();
         if let (Some(family), Some(le)) = (name.strip_suffix("_bucket"), labels.remove("le")) {
@@ -114,7 +114,7 @@ pub fn promtool(arguments: &[&str], input: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut tool) = tool else {
-        println!("skipped: there is no promtool (Debian's package prometheus has it)");
+        super::skip("there is no promtool (Debian's package prometheus has it)");
         return;
     };
     tool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();

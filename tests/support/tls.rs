@@ -11,13 +11,13 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A certificate that signs itself, and its key, as files; they are removed when dropped.
-pub struct Certificate {
+pub struct TestCertificate {
     pub cert: String,
     pub key: String,
     der: CertificateDer<'static>,
 }
 
-impl Certificate {
+impl TestCertificate {
     /// For these names.
     pub fn of(name: &str, names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -58,7 +58,7 @@ impl Certificate {
     }
 }
 
-impl Drop for Certificate {
+impl Drop for TestCertificate {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.cert);
         let _ = std::fs::remove_file(&self.key);

@@ -1,45 +1,45 @@
-//! A scripted upstream: what it does with each connection is a few lines of the test.
+//! A scripted upstream: the test defines what it does with each connection.
 
-use super::wire::Wire;
+use super::connection::RawConnection;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-type Script = dyn Fn(usize, &mut Wire) + Send + Sync;
+type ConnectionScript = dyn Fn(usize, &mut RawConnection) + Send + Sync;
 
-/// A listener whose connections each run a script on a thread of their own. A connection is closed
-/// when its script returns.
-pub struct Upstream {
+/// A listener that runs a script for each connection, on a thread of its own. The connection is closed when its
+/// script returns.
+pub struct ScriptedUpstream {
     pub address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<UpstreamState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct UpstreamState {
     connections: AtomicUsize,
     probes: AtomicUsize,
-    /// What each finished connection had received.
+    /// The bytes that each finished connection received.
     received: Mutex<Vec<Vec<u8>>>,
     stop: AtomicBool,
 }
 
-impl Upstream {
-    /// Runs `script` with each connection and its number, from 0. Connections that say nothing are probes,
-    /// and do not count.
-    pub fn each(script: impl Fn(usize, &mut Wire) + Send + Sync + 'static) -> Self {
+impl ScriptedUpstream {
+    /// Runs `script` with each connection and its number, from 0. Connections without a byte are readiness probes and
+    /// are not counted.
+    pub fn with_script(script: impl Fn(usize, &mut RawConnection) + Send + Sync + 'static) -> Self {
         Self::at("127.0.0.1:0".parse().unwrap(), script)
     }
 
-    /// At this address.
+    /// Listens on this address.
     pub fn at(
         address: SocketAddr,
-        script: impl Fn(usize, &mut Wire) + Send + Sync + 'static,
+        script: impl Fn(usize, &mut RawConnection) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::<Shared>::default();
-        let (ours, script): (_, Arc<Script>) = (Arc::clone(&shared), Arc::new(script));
+        let shared = Arc::<UpstreamState>::default();
+        let (ours, script): (_, Arc<ConnectionScript>) = (Arc::clone(&shared), Arc::new(script));
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 if ours.stop.load(SeqCst) {
@@ -52,11 +52,11 @@ impl Upstream {
                         return;
                     }
                     let number = ours.connections.fetch_add(1, SeqCst);
-                    let mut wire = Wire::of(socket);
-                    script(number, &mut wire);
-                    let received = std::mem::take(&mut wire.received);
-                    // Whoever sees it in the list knows that the connection is closed.
-                    drop(wire);
+                    let mut connection = RawConnection::from_socket(socket);
+                    script(number, &mut connection);
+                    let received = std::mem::take(&mut connection.received);
+                    // Close before the bytes appear in the list: tests wait for that.
+                    drop(connection);
                     ours.received.lock().unwrap().push(received);
                 });
             }
@@ -64,63 +64,67 @@ impl Upstream {
         Self { address, shared }
     }
 
-    /// Answers every request with these bytes, on connections that are kept.
-    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = answer.into();
-        Self::each(move |_, wire| {
-            while wire.try_message().is_some() {
-                if !wire.try_send(&answer) {
+    /// Responds to every request with these bytes and keeps the connections open.
+    pub fn responding_with(response: impl Into<Vec<u8>>) -> Self {
+        let response = response.into();
+        Self::with_script(move |_, connection| {
+            while connection.try_read_message().is_some() {
+                if !connection.try_send(&response) {
                     return;
                 }
             }
         })
     }
 
-    /// How many connections were accepted.
+    /// Number of accepted connections without probes.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)
     }
 
-    /// How many connections were closed without a word.
+    /// Number of connections that were closed without a byte.
     pub fn probes(&self) -> usize {
         self.shared.probes.load(SeqCst)
     }
 
-    /// What the finished connections had received.
+    /// The bytes that each finished connection received.
     pub fn received(&self) -> Vec<Vec<u8>> {
         self.shared.received.lock().unwrap().clone()
     }
 }
 
-impl Drop for Upstream {
+impl Drop for ScriptedUpstream {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
-        // Wakes the accepting thread.
+        // Wake the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// An address on which nobody listens.
-pub fn nobody() -> SocketAddr {
+/// An address that nothing listens on.
+pub fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// An instant that a script passes to its test.
-pub struct Moment(Mutex<mpsc::Receiver<Instant>>);
+/// Receives what a script reports to its test, usually when something happened.
+pub struct EventReceiver<T = Instant>(Mutex<mpsc::Receiver<T>>);
 
-impl Moment {
-    /// The two ends: the script calls the first one with what it waited for.
-    pub fn pair() -> (impl Fn(Instant) + Send + Sync, Self) {
+impl<T: Send + 'static> EventReceiver<T> {
+    /// A function for the script to report with, and the receiver.
+    pub fn channel() -> (impl Fn(T) + Send + Sync, Self) {
         let (sender, receiver) = mpsc::channel();
         let sender = Mutex::new(sender);
-        let tell = move |at| {
-            let _ = sender.lock().unwrap().send(at);
+        let report = move |event| {
+            let _ = sender.lock().unwrap().send(event);
         };
-        (tell, Self(Mutex::new(receiver)))
+        (report, Self(Mutex::new(receiver)))
     }
 
-    /// Waits for it.
-    pub fn wait(&self) -> Instant {
-        self.0.lock().unwrap().recv_timeout(Duration::from_secs(20)).expect("it never happened")
+    /// Waits for the next report.
+    pub fn wait(&self) -> T {
+        self.0
+            .lock()
+            .unwrap()
+            .recv_timeout(Duration::from_secs(20))
+            .expect("the script reported nothing")
     }
 }

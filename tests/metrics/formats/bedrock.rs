@@ -1,12 +1,12 @@
 //! Amazon Bedrock.
 
-use super::samples::{Framing, NONE, Sample};
+use super::samples::{FormatSample, NONE, SampleFraming};
 
-pub const SAMPLES: &[Sample] = &[
-    Sample {
+pub const SAMPLES: &[FormatSample] = &[
+    FormatSample {
         server: "Amazon Bedrock",
         path: "/model/m/converse-stream",
-        framing: Framing::Aws,
+        framing: SampleFraming::Aws,
         tokens: "`usage`",
         events: &[
             b"\x00\x00\x00U\x00\x00\x001\xc4\x0f\x9f\xe8\x0b:event-type\x07\x00\x0cmessageStart\x0d:message-type\x07\x00\x05event{\"role\":\"assistant\"}9)\x1b\xc6",
@@ -16,20 +16,20 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Amazon Bedrock, not streamed",
         path: "/model/m/converse",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`",
         events: &[
             b"{\"metrics\":{\"latencyMs\":40},\"output\":{\"message\":{\"content\":[{\"text\":\"Hi\"}],\"role\":\"assistant\"}},\"stopReason\":\"end_turn\",\"usage\":{\"inputTokens\":9,\"outputTokens\":2,\"totalTokens\":11}}",
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Amazon Bedrock: Claude, Nova, Titan, Llama and all that count",
         path: "/model/m/invoke-with-response-stream",
-        framing: Framing::AwsChunks,
+        framing: SampleFraming::AwsChunks,
         tokens: "the model's own, as `usage`",
         first: "`amazon-bedrock-invocationMetrics.firstByteLatency`",
         events: &[
@@ -40,10 +40,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Amazon Bedrock: Mistral, Cohere and all that don't",
         path: "/model/m/invoke-with-response-stream",
-        framing: Framing::AwsChunks,
+        framing: SampleFraming::AwsChunks,
         tokens: "`amazon-bedrock-invocationMetrics`",
         first: "`amazon-bedrock-invocationMetrics.firstByteLatency`",
         events: &[
@@ -52,30 +52,30 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Amazon Bedrock, not streamed",
         path: "/model/m/invoke",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "the model's own, as `generation_token_count`",
         events: &[
             b"{\"generation\":\"Hi\",\"prompt_token_count\":9,\"generation_token_count\":2,\"stop_reason\":\"stop\"}",
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Amazon Bedrock's agents",
         path: "/agents/a/agentAliases/b/sessions/c/text",
-        framing: Framing::AwsChunks,
+        framing: SampleFraming::AwsChunks,
         events: &[
             b"\x00\x00\x00T\x00\x00\x00*s\x0a\x7f\xb4\x0b:event-type\x07\x00\x05trace\x0d:message-type\x07\x00\x05event{\"agentId\":\"a\",\"trace\":{}}\xc4\x90\xef_",
             b"\x00\x00\x00J\x00\x00\x00*\xac\xdaVW\x0b:event-type\x07\x00\x05chunk\x0d:message-type\x07\x00\x05event{\"bytes\":\"SGk=\"}l\xec\xb5$",
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Amazon Bedrock, not streamed: all that don't count",
         path: "/model/m/invoke",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "head: `x-amzn-bedrock-output-token-count`, `x-amzn-bedrock-input-token-count`",
         head: &[
             ("x-amzn-bedrock-input-token-count", "9"),

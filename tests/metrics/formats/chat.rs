@@ -1,9 +1,9 @@
 //! OpenAI's chat, as others send it: where counts and times stand differs.
 
-use super::samples::{NONE, Sample};
+use super::samples::{FormatSample, NONE};
 
-pub const SAMPLES: &[Sample] = &[
-    Sample {
+pub const SAMPLES: &[FormatSample] = &[
+    FormatSample {
         server: "vLLM",
         path: "/v1/chat/completions",
         tokens: "`usage`",
@@ -18,7 +18,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM, asked for token ids (`return_token_ids`)",
         path: "/v1/chat/completions",
         tokens: "`token_ids`, counted",
@@ -30,7 +30,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "llama.cpp",
         path: "/v1/chat/completions",
         tokens: "`timings.predicted_n`, `prompt_n` + `cache_n`; `usage` if asked for",
@@ -43,7 +43,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "SGLang",
         path: "/v1/chat/completions",
         tokens: "`usage`, if asked for",
@@ -57,7 +57,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Azure OpenAI",
         path: "/openai/deployments/m/chat/completions",
         tokens: "`usage`, if asked for",
@@ -72,7 +72,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Groq",
         path: "/v1/chat/completions",
         tokens: "`x_groq.usage`; `usage` if asked for",
@@ -87,7 +87,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Cerebras",
         path: "/v1/chat/completions",
         tokens: "`usage`, in the last chunk",
@@ -102,7 +102,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "DeepSeek",
         path: "/v1/chat/completions",
         tokens: "`usage`, in the last chunk; `prompt_cache_hit_tokens`",
@@ -115,7 +115,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Mistral",
         path: "/v1/chat/completions",
         tokens: "`usage`, in the last chunk",
@@ -127,7 +127,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "xAI",
         path: "/v1/chat/completions",
         tokens: "`usage`: `completion_tokens` + `reasoning_tokens`, as the total says",
@@ -140,7 +140,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "mistral.rs",
         path: "/v1/chat/completions",
         tokens: "`usage`, in the last chunk",
@@ -152,7 +152,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "MLC",
         path: "/v1/chat/completions",
         tokens: "`usage`",
@@ -165,7 +165,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "transformers serve",
         path: "/v1/chat/completions",
         tokens: "`usage`, in the last chunk",
@@ -177,7 +177,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "LocalAI",
         path: "/v1/chat/completions",
         tokens: "`usage`, if asked for",

@@ -1,15 +1,15 @@
 //! The engines' own APIs.
 
-use super::samples::{Framing, NONE, Sample};
+use super::samples::{FormatSample, NONE, SampleFraming};
 
 const OLLAMA_QUEUE: &str =
     "what load, `prompt_eval_duration` and the lines leave of `total_duration`";
 
-pub const SAMPLES: &[Sample] = &[
-    Sample {
+pub const SAMPLES: &[FormatSample] = &[
+    FormatSample {
         server: "Ollama",
         path: "/api/chat",
-        framing: Framing::Lines,
+        framing: SampleFraming::Lines,
         tokens: "`eval_count`, `prompt_eval_count`",
         queue: OLLAMA_QUEUE,
         load: "`load_duration`",
@@ -21,10 +21,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Ollama, not streamed",
         path: "/api/chat",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`eval_count`, `prompt_eval_count`",
         load: "`load_duration`",
         first: "load + `prompt_eval_duration`",
@@ -33,10 +33,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Ollama",
         path: "/api/generate",
-        framing: Framing::Lines,
+        framing: SampleFraming::Lines,
         tokens: "`eval_count`, `prompt_eval_count`",
         queue: OLLAMA_QUEUE,
         load: "`load_duration`",
@@ -47,10 +47,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Ollama",
         path: "/api/embed",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`prompt_eval_count`: input only",
         load: "`load_duration`",
         events: &[
@@ -58,7 +58,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "TGI",
         path: "/generate_stream",
         tokens: "`details.generated_tokens`, `details.input_length`",
@@ -69,10 +69,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "TGI, not streamed",
         path: "/generate",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "head: `x-generated-tokens`, `x-prompt-tokens`",
         queue: "head: `x-queue-time`",
         head: &[("x-compute-type", "1-nvidia-a10g"), ("x-queue-time", "13"), ("x-total-time", "2484"), ("x-prompt-tokens", "9"), ("x-generated-tokens", "2")],
@@ -81,7 +81,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "TGI, streamed",
         path: "/",
         tokens: "`details.generated_tokens`, `details.input_length`",
@@ -92,10 +92,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "TGI, not streamed",
         path: "/",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "head: `x-generated-tokens`, `x-prompt-tokens`",
         queue: "head: `x-queue-time`",
         head: &[("x-compute-type", "1-nvidia-a10g"), ("x-queue-time", "13"), ("x-total-time", "2484"), ("x-prompt-tokens", "9"), ("x-generated-tokens", "2")],
@@ -104,7 +104,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "LightLLM",
         path: "/generate_stream",
         tokens: "`token.count_output_tokens`, `token.prompt_tokens`",
@@ -114,10 +114,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "SageMaker (LMI)",
         path: "/endpoints/e/invocations",
-        framing: Framing::Lines,
+        framing: SampleFraming::Lines,
         tokens: "`details.generated_tokens`, else token ids, counted",
         events: &[
             br#"{"token":{"id":5,"text":"Hi","log_prob":-0.2}}"#,
@@ -125,7 +125,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "llama.cpp",
         path: "/completion",
         tokens: "`tokens_predicted`, `tokens_evaluated`",
@@ -137,10 +137,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "llama.cpp, not streamed",
         path: "/completion",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`tokens_predicted`, `tokens_evaluated`",
         first: "`timings.prompt_ms`",
         events: &[
@@ -148,7 +148,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "llama.cpp",
         path: "/infill",
         tokens: "`tokens_predicted`, `tokens_evaluated`",
@@ -160,7 +160,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "SGLang",
         path: "/generate",
         tokens: "`meta_info.completion_tokens`, `meta_info.prompt_tokens`",
@@ -172,10 +172,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "SGLang, not streamed",
         path: "/generate",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`meta_info.completion_tokens`, `meta_info.prompt_tokens`",
         queue: "`meta_info.queue_time` (`--enable-metrics`)",
         events: &[
@@ -183,17 +183,17 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "SGLang",
         path: "/encode",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`meta_info.prompt_tokens`: input only",
         events: &[
             br#"{"embedding":[0.1],"meta_info":{"finish_reason":{"type":"stop"},"prompt_tokens":5,"e2e_latency":0.1}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         path: "/inference/v1/generate",
         tokens: "`usage` if asked for, else `token_ids`, counted",
@@ -205,10 +205,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM before 0.10",
         path: "/generate",
-        framing: Framing::Nul,
+        framing: SampleFraming::Nul,
         events: &[
             br#"{"text": ["Once"]}"#,
             br#"{"text": ["Once upon"]}"#,
@@ -216,7 +216,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Triton",
         path: "/v2/models/m/generate_stream",
         events: &[
@@ -225,38 +225,38 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Triton, not streamed",
         path: "/v2/models/m/generate",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         events: &[
             br#"{"model_name":"m","model_version":"1","text_output":"Hi"}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "KServe's protocol (Triton)",
         path: "/inference.GRPCInferenceService/ModelStreamInfer",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         events: &[
             b"\x12\x07\x0a\x01m\x32\x02Hi",
             b"\x12\x06\x0a\x01m\x32\x01!",
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "KServe's protocol",
         path: "/inference.GRPCInferenceService/ModelInfer",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         events: &[
             b"\x0a\x01m\x32\x02Hi",
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         path: "/vllm.grpc.engine.VllmEngine/Generate",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         tokens: "`completion_tokens`, `prompt_tokens`",
         events: &[
             b"\x0a\x07\x0a\x01\x05\x10\x09\x18\x01",
@@ -265,20 +265,20 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         path: "/vllm.grpc.engine.VllmEngine/Embed",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         tokens: "`prompt_tokens`: input only",
         events: &[
             b"\x10\x09",
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "SGLang",
         path: "/sglang.grpc.scheduler.SglangScheduler/Generate",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         tokens: "`completion_tokens`, `prompt_tokens`",
         events: &[
             b"\x0a\x01r\x12\x07\x0a\x01\x05\x10\x09\x18\x01",
@@ -287,20 +287,20 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "SGLang",
         path: "/sglang.grpc.scheduler.SglangScheduler/Embed",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         tokens: "`prompt_tokens`: input only",
         events: &[
             b"\x30\x09",
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "TensorRT-LLM",
         path: "/trtllm.TrtllmService/Generate",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         tokens: "`completion_tokens`, `prompt_tokens`",
         events: &[
             b"\x12\x07\x0a\x01\x05\x18\x09\x20\x01",
@@ -309,10 +309,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "TokenSpeed",
         path: "/tokenspeed.grpc.scheduler.TokenSpeedScheduler/Generate",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         tokens: "`completion_tokens`, `prompt_tokens`",
         events: &[
             b"\x0a\x01r\x12\x07\x0a\x01\x05\x10\x09\x18\x01",
@@ -321,10 +321,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "MLX",
         path: "/mlx.grpc.engine.MlxEngine/Generate",
-        framing: Framing::Grpc,
+        framing: SampleFraming::Grpc,
         tokens: "`completion_tokens`, `prompt_tokens`",
         events: &[
             b"\x0a\x07\x0a\x01\x05\x10\x09\x18\x01",

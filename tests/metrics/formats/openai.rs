@@ -1,9 +1,9 @@
 //! OpenAI's own endpoints, and those of others that are not chat.
 
-use super::samples::{Framing, NONE, Sample};
+use super::samples::{FormatSample, NONE, SampleFraming};
 
-pub const SAMPLES: &[Sample] = &[
-    Sample {
+pub const SAMPLES: &[FormatSample] = &[
+    FormatSample {
         server: "OpenAI",
         path: "/v1/chat/completions",
         tokens: "`usage`, if asked for (`stream_options.include_usage`)",
@@ -17,7 +17,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI, and all in its shape: not asked for usage",
         path: "/v1/chat/completions",
         events: &[
@@ -29,17 +29,17 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI, not streamed",
         path: "/v1/chat/completions",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`",
         events: &[
             br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI, and all in its shape",
         path: "/v1/completions",
         events: &[
@@ -49,7 +49,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI",
         path: "/v1/responses",
         tokens: "`response.usage` of the last event",
@@ -61,17 +61,17 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI, not streamed",
         path: "/v1/responses",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`",
         events: &[
             br#"{"object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],"usage":{"input_tokens":9,"output_tokens":2,"total_tokens":11}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI's assistants",
         path: "/v1/threads/t/runs",
         tokens: "`usage` of the run",
@@ -82,11 +82,11 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI",
         method: "GET",
         path: "/v1/realtime",
-        framing: Framing::WebSocket,
+        framing: SampleFraming::WebSocket,
         tokens: "`response.usage` of each response",
         events: &[
             br#"{"type":"session.created","session":{"type":"realtime","model":"gpt-realtime"}}"#,
@@ -97,11 +97,11 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         method: "GET",
         path: "/v1/realtime",
-        framing: Framing::WebSocket,
+        framing: SampleFraming::WebSocket,
         tokens: "`usage` of `transcription.done`",
         events: &[
             br#"{"type":"session.created"}"#,
@@ -110,7 +110,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI",
         path: "/v1/audio/transcriptions",
         tokens: "`usage` of `transcript.text.done`",
@@ -120,17 +120,17 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI, not streamed",
         path: "/v1/audio/transcriptions",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`",
         events: &[
             br#"{"text":"Hey","usage":{"type":"tokens","input_tokens":14,"output_tokens":45,"total_tokens":59}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         path: "/v1/audio/transcriptions",
         tokens: "`usage`, if asked for",
@@ -142,7 +142,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "transformers serve",
         path: "/v1/audio/transcriptions",
         events: &[
@@ -150,7 +150,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI",
         path: "/v1/audio/speech",
         tokens: "`usage` of `speech.audio.done`",
@@ -160,7 +160,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI",
         path: "/v1/images/generations",
         tokens: "`usage` of `image_generation.completed`",
@@ -170,69 +170,69 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI, not streamed",
         path: "/v1/images/generations",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`",
         events: &[
             br#"{"created":1,"data":[{"b64_json":"iVBO"}],"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI, and all in its shape",
         path: "/v1/embeddings",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`: input only",
         events: &[
             br#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.1]}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "OpenAI",
         path: "/v1/moderations",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         events: &[
             br#"{"model":"omni-moderation-latest","results":[{"flagged":false}]}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM, Jina, Voyage",
         path: "/v1/rerank",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage.total_tokens`: input only",
         events: &[
             br#"{"id":"rerank-1","model":"e","usage":{"total_tokens":56},"results":[{"index":0,"relevance_score":0.9}]}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         path: "/v1/score",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`: input only",
         events: &[
             br#"{"data":[{"score":1}],"model":"e","usage":{"prompt_tokens":14,"total_tokens":14,"completion_tokens":0}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         path: "/v1/classify",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`: input only",
         events: &[
             br#"{"data":[{"index":0,"label":"Default","probs":[0.5]}],"model":"e","usage":{"prompt_tokens":14,"total_tokens":14,"completion_tokens":0}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "vLLM",
         path: "/pooling",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`: input only",
         events: &[
             br#"{"data":[{"index":0,"data":[0.1]}],"model":"e","usage":{"prompt_tokens":14,"total_tokens":14,"completion_tokens":0}}"#,

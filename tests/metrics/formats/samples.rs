@@ -1,11 +1,11 @@
 //! A response in the shape of one server's endpoint, and how it is framed.
 
 #[derive(Clone, Copy)]
-pub struct Sample {
+pub struct FormatSample {
     pub server: &'static str,
     pub method: &'static str,
     pub path: &'static str,
-    pub framing: Framing,
+    pub framing: SampleFraming,
     /// Where its token counts stand; empty if it has none.
     pub tokens: &'static str,
     /// Where its time in the queue stands.
@@ -20,11 +20,11 @@ pub struct Sample {
     pub events: &'static [&'static [u8]],
 }
 
-pub const NONE: Sample = Sample {
+pub const NONE: FormatSample = FormatSample {
     server: "",
     method: "POST",
     path: "",
-    framing: Framing::Sse,
+    framing: SampleFraming::Sse,
     tokens: "",
     queue: "",
     load: "",
@@ -34,7 +34,7 @@ pub const NONE: Sample = Sample {
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub enum SampleFraming {
     Sse,
     Lines,
     /// The documents of vLLM's first API.
@@ -49,7 +49,7 @@ pub enum Framing {
     WebSocket,
 }
 
-impl Framing {
+impl SampleFraming {
     /// Its name on the page.
     pub fn words(self) -> &'static str {
         match self {

@@ -1,9 +1,9 @@
 //! The APIs of Anthropic, Google, Cohere and Replicate.
 
-use super::samples::{Framing, NONE, Sample};
+use super::samples::{FormatSample, NONE, SampleFraming};
 
-pub const SAMPLES: &[Sample] = &[
-    Sample {
+pub const SAMPLES: &[FormatSample] = &[
+    FormatSample {
         server: "Anthropic, and vLLM, SGLang, llama.cpp, Ollama in its shape",
         path: "/v1/messages",
         tokens: "`usage` of `message_start` (input) and `message_delta`",
@@ -18,17 +18,17 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Anthropic, not streamed",
         path: "/v1/messages",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`",
         events: &[
             br#"{"type":"message","role":"assistant","model":"claude","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":9,"output_tokens":2}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Anthropic",
         path: "/v1/complete",
         events: &[
@@ -37,7 +37,7 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Gemini, `alt=sse`",
         path: "/v1beta/models/m:streamGenerateContent",
         tokens: "`usageMetadata`: `candidatesTokenCount` + `thoughtsTokenCount`",
@@ -47,10 +47,10 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Gemini",
         path: "/v1beta/models/m:streamGenerateContent",
-        framing: Framing::JsonArray,
+        framing: SampleFraming::JsonArray,
         tokens: "`usageMetadata`: `candidatesTokenCount` + `thoughtsTokenCount`",
         events: &[
             br#"[{"candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}"#,
@@ -59,27 +59,27 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Gemini, not streamed",
         path: "/v1beta/models/m:generateContent",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usageMetadata`: `candidatesTokenCount` + `thoughtsTokenCount`",
         events: &[
             br#"{"candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"},"index":0,"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Gemini",
         path: "/v1beta/models/m:embedContent",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usageMetadata.promptTokenCount`: input only",
         events: &[
             br#"{"embedding":{"values":[0.1]},"usageMetadata":{"promptTokenCount":3}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Gemini",
         path: "/v1beta/interactions",
         tokens: "`usage` of the last event: `total_output_tokens` + `total_thought_tokens`",
@@ -90,17 +90,17 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Gemini, not streamed",
         path: "/v1beta/interactions",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage`",
         events: &[
             br#"{"object":"interaction","status":"completed","steps":[{"type":"model_output","content":[{"type":"text","text":"Hi"}]}],"usage":{"total_input_tokens":9,"total_output_tokens":2,"total_thought_tokens":3}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Cohere",
         path: "/v2/chat",
         tokens: "`delta.usage.tokens` of `message-end`",
@@ -111,20 +111,20 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Cohere, not streamed",
         path: "/v2/chat",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`usage.tokens`",
         events: &[
             br#"{"finish_reason":"COMPLETE","message":{"role":"assistant","content":[{"type":"text","text":"Hi"}]},"usage":{"billed_units":{"input_tokens":5,"output_tokens":2},"tokens":{"input_tokens":9,"output_tokens":2}}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Cohere",
         path: "/v1/chat",
-        framing: Framing::Lines,
+        framing: SampleFraming::Lines,
         tokens: "`response.meta.tokens` of `stream-end`",
         events: &[
             br#"{"event_type":"stream-start","is_finished":false}"#,
@@ -133,27 +133,27 @@ pub const SAMPLES: &[Sample] = &[
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Cohere, not streamed",
         path: "/v1/chat",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`meta.tokens`, else `meta.billed_units`",
         events: &[
             br#"{"text":"Hi","finish_reason":"COMPLETE","meta":{"billed_units":{"input_tokens":7,"output_tokens":2}}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Cohere",
         path: "/v2/embed",
-        framing: Framing::Document,
+        framing: SampleFraming::Document,
         tokens: "`meta.billed_units`: input only",
         events: &[
             br#"{"embeddings":{"float":[[0.1]]},"meta":{"billed_units":{"input_tokens":2}}}"#,
         ],
         ..NONE
     },
-    Sample {
+    FormatSample {
         server: "Replicate",
         method: "GET",
         path: "/v1/streams/s",

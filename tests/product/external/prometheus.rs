@@ -2,7 +2,7 @@
 //! expression of the dashboard has data.
 
 use crate::support::sim::{ask, simulate};
-use crate::support::{Gauge, Upstream, chat, wait_for};
+use crate::support::{ScriptedUpstream, Streamgauge, chat, wait_for};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use streamgauge::metrics::table::{MetricKind, TTFT};
-use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// How long the traffic runs: enough scrapes for a rate.
@@ -42,7 +41,7 @@ impl Prometheus {
             .stdout(Stdio::null())
             .spawn();
         let Ok(process) = process else {
-            println!("skipped: there is no prometheus (Debian's package prometheus has it)");
+            crate::support::skip("there is no prometheus (Debian's package prometheus has it)");
             let _ = std::fs::remove_dir_all(folder);
             return None;
         };
@@ -135,17 +134,17 @@ fn flood() -> SocketAddr {
 }
 
 /// A server that is asked before it is there, and again once it is: a cold start. It lives with the result.
-fn start_cold(proxy: SocketAddr, address: SocketAddr) -> Upstream {
+fn start_cold(proxy: SocketAddr, address: SocketAddr) -> ScriptedUpstream {
     let request = json!({"model": "late", "stream": true, "messages": []});
     assert!(ask(proxy, &request).starts_with("HTTP/1.1 502"));
-    let answer = chat::stream(&[chat::word("Hello"), chat::finish(), chat::DONE.into()]);
-    let server =
-        Upstream::at(
-            address,
-            move |_, wire| {
-                while wire.try_message().is_some() && wire.try_send(&answer) {}
-            },
-        );
+    let answer = chat::stream_response(&[
+        chat::content_event("Hello"),
+        chat::finish_event(),
+        chat::DONE.into(),
+    ]);
+    let server = ScriptedUpstream::at(address, move |_, connection| {
+        while connection.try_read_message().is_some() && connection.try_send(&answer) {}
+    });
     assert!(ask(proxy, &request).contains("Hello"));
     server
 }
@@ -184,7 +183,6 @@ fn bucket(value: f64) -> (f64, f64) {
 #[test]
 fn quantiles_and_every_panel() {
     let (server, _) = simulate(EngineSpec::new("sim"));
-    let file = std::env::temp_dir().join(format!("streamgauge-{}-panels.toml", std::process::id()));
     let proxy = |name: &str, upstream: SocketAddr| {
         format!(
             "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n"
@@ -193,14 +191,7 @@ fn quantiles_and_every_panel() {
     // An IP address of its own: no other test is given its port meanwhile.
     let late = TcpListener::bind("127.0.0.77:0").unwrap().local_addr().unwrap();
     let proxies = proxy("sim", server) + &proxy("flood", flood()) + &proxy("late", late);
-    std::fs::write(&file, proxies).unwrap();
-    let sources = streamgauge::config::Sources {
-        file: Some(file.clone()),
-        flags: vec![("admin", "127.0.0.1:0".into())],
-        ..Default::default()
-    };
-    let gauge = Gauge::start(&sources, FaultInjection::default());
-    std::fs::remove_file(file).unwrap();
+    let gauge = Streamgauge::with_file(&proxies);
     let Some(prometheus) = Prometheus::start(gauge.admin) else { return };
     wait_for("the first scrape", || prometheus.query("up == 1").filter(|up| up.len() == 1));
 

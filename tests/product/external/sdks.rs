@@ -1,8 +1,8 @@
 //! Real clients work through the proxy as they are: the SDKs of the APIs, and `curl`. What they made of the
 //! answers is held against the request log and the metrics.
 
-use crate::support::Gauge;
-use crate::support::client::{ask, hold, run};
+use crate::support::Streamgauge;
+use crate::support::external::{assert_log_matches, run_client, run_client_script};
 use crate::support::sim::simulate;
 use serde_json::json;
 use std::process::Command;
@@ -13,10 +13,10 @@ fn through(script: &str, package: &str, path: &str) {
     let engine = EngineSpec::new("sim");
     let prefill = engine.prefill_base.as_secs_f64();
     let (server, _) = simulate(engine);
-    let gauge = Gauge::new(server);
+    let gauge = Streamgauge::new(server);
     let server = format!("http://{}{path}", gauge.proxy);
-    let Some(told) = ask(script, package, &server) else { return };
-    for line in hold(&gauge, &told) {
+    let Some(told) = run_client_script(script, package, &server) else { return };
+    for line in assert_log_matches(&gauge, &told) {
         let (first, answer) = (line["ttft_s"].as_f64(), line["answer_s"].as_f64());
         assert!(first.is_none_or(|first| first >= prefill), "{line}");
         let thought = line["reasoning_chars"].as_u64() > Some(0);
@@ -52,7 +52,7 @@ fn cohere() {
 #[test]
 fn curl() {
     let (server, _) = simulate(EngineSpec::new("sim"));
-    let gauge = Gauge::new(server);
+    let gauge = Streamgauge::new(server);
     let body = json!({"model": "sim", "stream": true, "messages": [], "max_tokens": 5}).to_string();
     let mut command = Command::new("curl");
     command.args([
@@ -67,7 +67,7 @@ fn curl() {
     ]);
     command.args(["--header", "Content-Type: application/json"]);
     command.arg(format!("http://{}/v1/chat/completions", gauge.proxy));
-    let Some(told) = run(&mut command, "curl") else { return };
+    let Some(told) = run_client(&mut command, "curl") else { return };
     assert!(told.ends_with("data: [DONE]\n\n"), "{told}");
     let line = &gauge.requests_when(1)[0];
     assert_eq!((&line["outcome"], &line["output_tokens"]), (&json!("ok"), &json!(5)));

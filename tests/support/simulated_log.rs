@@ -1,16 +1,16 @@
 //! Request logs of simulated servers, on virtual time: what the meter would have written of them.
 
-use super::rng::Rng;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::time::Duration;
 use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, Job, JobId};
+use streamgauge_sim::rng::Rng;
 
 /// A server and what is asked of it. Its users don't know tokens: they ask in characters and read characters.
 #[derive(Clone)]
-pub struct Server {
+pub struct LogScenario {
     pub model: &'static str,
     pub characters_per_token: f64,
     /// Milliseconds that a character of output takes, alone on the server.
@@ -25,7 +25,7 @@ pub struct Server {
 }
 
 /// A server to start from.
-pub const SERVER: Server = Server {
+pub const BASE_SCENARIO: LogScenario = LogScenario {
     model: "alpha",
     characters_per_token: 4.0,
     ms_per_character: 2.0,
@@ -37,7 +37,7 @@ pub const SERVER: Server = Server {
 };
 
 /// A request on its way.
-struct Open {
+struct RunningRequest {
     record: RequestRecord,
     arrival: Duration,
     first: Option<(Duration, u64)>,
@@ -48,7 +48,7 @@ struct Open {
     numbers: Rng,
 }
 
-impl Server {
+impl LogScenario {
     fn engine(&self) -> EngineSpec {
         let ms = |ms: f64| Duration::from_secs_f64(ms * self.characters_per_token / 1e3);
         EngineSpec {
@@ -75,8 +75,8 @@ impl Server {
                 now += Duration::from_secs_f64(13.0 / self.rate);
             }
             engine.advance(now, &mut |emission| note(&emission, &mut open, &mut done));
-            let bytes = (self.prompt + rng.normal()).exp();
-            let characters = 200.0 * (0.5 * rng.normal()).exp();
+            let bytes = (self.prompt + normal(&mut rng)).exp();
+            let characters = 200.0 * (0.5 * normal(&mut rng)).exp();
             let job = Job {
                 prompt_tokens: (bytes / self.characters_per_token) as u32 + 1,
                 reasoning_tokens: 0,
@@ -97,8 +97,8 @@ impl Server {
                 bytes_up: bytes as u64 + 150,
                 ..RequestRecord::default()
             };
-            let numbers = Rng::new(rng.next());
-            let new = Open {
+            let numbers = Rng::new(rng.next_u64());
+            let new = RunningRequest {
                 record,
                 arrival: now,
                 first: None,
@@ -118,21 +118,30 @@ impl Server {
 
     /// The log that a Streamgauge before it would have written.
     pub fn log(&self) -> String {
-        lines(&self.records())
+        to_lines(&self.records())
     }
 }
 
 /// Records as a request log has them.
-pub fn lines(records: &[RequestRecord]) -> String {
+pub fn to_lines(records: &[RequestRecord]) -> String {
     records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect()
 }
 
 /// A log as something to read, with a name.
-pub fn named(name: &str, log: &str) -> (String, Cursor<Vec<u8>>) {
+pub fn named_reader(name: &str, log: &str) -> (String, Cursor<Vec<u8>>) {
     (name.to_owned(), Cursor::new(log.as_bytes().to_vec()))
 }
 
-fn note(emission: &Emission, open: &mut BTreeMap<JobId, Open>, done: &mut Vec<RequestRecord>) {
+/// Close to the standard normal distribution: the sum of twelve uniform numbers, less its mean.
+fn normal(rng: &mut Rng) -> f64 {
+    (0..12).map(|_| rng.unit()).sum::<f64>() - 6.0
+}
+
+fn note(
+    emission: &Emission,
+    open: &mut BTreeMap<JobId, RunningRequest>,
+    done: &mut Vec<RequestRecord>,
+) {
     let at = emission.at;
     match emission.kind {
         EmissionKind::Started { queue_wait, .. } => {
@@ -158,7 +167,7 @@ fn note(emission: &Emission, open: &mut BTreeMap<JobId, Open>, done: &mut Vec<Re
     }
 }
 
-impl Open {
+impl RunningRequest {
     fn record(self, end: Duration) -> RequestRecord {
         let (first, first_characters) = self.first.unwrap();
         let span = (self.last - first).as_secs_f64();

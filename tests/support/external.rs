@@ -1,6 +1,6 @@
 //! Real clients, most of them in Python: what they saw of each answer is held against the request log.
 
-use super::{Gauge, Scrape};
+use super::{MetricsScrape, Streamgauge};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// The exit code of a script that finds its package missing.
-const MISSING: i32 = 77;
+const EXIT_PACKAGE_MISSING: i32 = 77;
 
 /// Runs a client; `None`, with a word, if this machine does not have it.
-pub fn run(command: &mut Command, needs: &str) -> Option<String> {
+pub fn run_client(command: &mut Command, needs: &str) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     match command.output() {
-        Ok(output) if output.status.code() == Some(MISSING) => {
-            println!("skipped: {needs}");
+        Ok(output) if output.status.code() == Some(EXIT_PACKAGE_MISSING) => {
+            super::skip(needs);
             None
         }
         Ok(output) => {
@@ -25,7 +25,7 @@ pub fn run(command: &mut Command, needs: &str) -> Option<String> {
             Some(told.into_owned())
         }
         Err(_) => {
-            println!("skipped: {needs}");
+            super::skip(needs);
             None
         }
     }
@@ -40,42 +40,42 @@ fn python(script: &str) -> Command {
     command
 }
 
-fn needed(package: &str) -> String {
+fn requirement(package: &str) -> String {
     format!("the {package} package for Python (name its interpreter in STREAMGAUGE_PYTHON)")
 }
 
 /// What a script saw: one JSON object for each call, in the names of the request log.
-pub fn ask(script: &str, package: &str, server: &str) -> Option<Vec<Value>> {
-    let told = run(python(script).arg(server), &needed(package))?;
+pub fn run_client_script(script: &str, package: &str, server: &str) -> Option<Vec<Value>> {
+    let told = run_client(python(script).arg(server), &requirement(package))?;
     Some(told.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
 /// A server that is a script; it ends when dropped.
-pub struct Served {
+pub struct ScriptServer {
     pub address: SocketAddr,
     child: Child,
 }
 
 /// Starts a server, which prints its address; `None`, with a word, if its package is missing.
-pub fn serve(script: &str, package: &str) -> Option<Served> {
+pub fn start_server_script(script: &str, package: &str) -> Option<ScriptServer> {
     let mut command = python(script);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = piped.spawn() else {
-        println!("skipped: {}", needed(package));
+        super::skip(&requirement(package));
         return None;
     };
     let mut address = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
     if address.is_empty() {
         let code = child.wait().unwrap().code();
-        assert_eq!(code, Some(MISSING), "{script} could not start");
-        println!("skipped: {}", needed(package));
+        assert_eq!(code, Some(EXIT_PACKAGE_MISSING), "{script} could not start");
+        super::skip(&requirement(package));
         return None;
     }
-    Some(Served { address: address.trim().parse().unwrap(), child })
+    Some(ScriptServer { address: address.trim().parse().unwrap(), child })
 }
 
-impl Drop for Served {
+impl Drop for ScriptServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -85,7 +85,7 @@ impl Drop for Served {
 /// Fails unless the request log tells each call as its client saw it, and the metrics tell the same.
 /// Calls are told in the order in which they were made, or by their `trace_id`. Gives the log's lines in
 /// the clients' order.
-pub fn hold(gauge: &Gauge, told: &[Value]) -> Vec<Value> {
+pub fn assert_log_matches(gauge: &Streamgauge, told: &[Value]) -> Vec<Value> {
     let mut lines = gauge.requests_when(told.len());
     // The log has them as they ended.
     lines.sort_by_key(|line| line["time"].to_string());
@@ -134,7 +134,7 @@ fn differ(line: &Value, told: &Value) -> Vec<String> {
 }
 
 /// Fails unless the metrics hold what these lines say.
-fn assert_metrics(scrape: &Scrape, lines: &[Value], told: &[Value]) {
+fn assert_metrics(scrape: &MetricsScrape, lines: &[Value], told: &[Value]) {
     scrape.assert_balanced();
     assert_eq!(scrape.ended(), lines.len() as f64, "requests");
     let inference: Vec<&Value> = lines.iter().filter(|line| line["operation"] != "other").collect();

@@ -1,20 +1,20 @@
-//! What every request must leave behind: one outcome, and books that balance.
+//! Invariants of every request: one outcome, and metrics that add up.
 
-use super::{Gauge, Scrape};
+use super::{MetricsScrape, Streamgauge};
 use serde_json::Value;
 
-impl Scrape {
-    /// Requests that have ended, of all outcomes.
+impl MetricsScrape {
+    /// Number of ended requests of all outcomes.
     pub fn ended(&self) -> f64 {
         self.sum("streamgauge_requests_total", &[])
     }
 
-    /// Requests in flight in a phase.
+    /// Number of requests in flight in a phase.
     pub fn in_phase(&self, phase: &str) -> f64 {
         self.sum("streamgauge_in_flight_requests", &[&format!("phase=\"{phase}\"")])
     }
 
-    /// Fails if arrivals are not the ended requests and those in flight.
+    /// Fails if arrivals differ from the sum of ended requests and requests in flight.
     pub fn assert_balanced(&self) {
         let arrivals = self.sum("streamgauge_arrivals_total", &[]);
         let in_flight = self.sum("streamgauge_in_flight_requests", &[]);
@@ -22,10 +22,10 @@ impl Scrape {
     }
 }
 
-impl Gauge {
-    /// Waits until the only request has ended; fails unless it did so once, in this way, and the
-    /// metrics and the request log say the same. Gives its line of the log.
-    pub fn assert_one(&self, outcome: &str) -> Value {
+impl Streamgauge {
+    /// Waits for the end of the only request and returns its line of the request log. Fails unless the request ended
+    /// once, with this outcome, and the metrics agree with the log.
+    pub fn assert_single_request(&self, outcome: &str) -> Value {
         let record = self.requests_when(1).remove(0);
         assert_eq!(record["outcome"], outcome, "{record}");
         let scrape = self.scrape();
@@ -42,31 +42,5 @@ impl Gauge {
         let tokens = scrape.sum("streamgauge_tokens_total", &["type=\"output\""]);
         assert_eq!(tokens, record["output_tokens"].as_f64().unwrap_or(0.0), "{record}");
         record
-    }
-}
-
-/// A file for a request log; it is removed when dropped.
-pub struct TemporaryLog(String);
-
-impl TemporaryLog {
-    pub fn new(name: &str) -> Self {
-        let name = format!("streamgauge-{}-{name}.jsonl", std::process::id());
-        Self(std::env::temp_dir().join(name).to_str().unwrap().to_owned())
-    }
-
-    pub fn path(&self) -> &str {
-        &self.0
-    }
-
-    /// The lines that are in it.
-    pub fn records(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-impl Drop for TemporaryLog {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the other side ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ConnectionEnd {
     /// An orderly end (FIN).
     Closed,
     /// RST: what was received may not be the whole.
@@ -19,12 +19,12 @@ pub enum Ending {
 
 /// A message as it was received: the head with its blank line, and the body in its framing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct RawMessage {
     pub head: Vec<u8>,
     pub body: Vec<u8>,
 }
 
-impl Message {
+impl RawMessage {
     /// Head and body, for a comparison by eye.
     pub fn text(&self) -> String {
         let bytes: Vec<u8> = self.head.iter().chain(&self.body).copied().collect();
@@ -79,7 +79,7 @@ pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// One end of a connection.
-pub struct Wire {
+pub struct RawConnection {
     pub socket: TcpStream,
     /// Received and not yet taken.
     buffer: Vec<u8>,
@@ -87,12 +87,12 @@ pub struct Wire {
     pub received: Vec<u8>,
 }
 
-impl Wire {
+impl RawConnection {
     pub fn connect(address: SocketAddr) -> Self {
-        Self::of(TcpStream::connect(address).unwrap())
+        Self::from_socket(TcpStream::connect(address).unwrap())
     }
 
-    pub fn of(socket: TcpStream) -> Self {
+    pub fn from_socket(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -109,16 +109,16 @@ impl Wire {
     }
 
     /// Takes in what comes next; tells how the other side ended, if it did.
-    fn more(&mut self) -> Result<(), Ending> {
+    fn more(&mut self) -> Result<(), ConnectionEnd> {
         let mut piece = [0; 64 * 1024];
         match self.socket.read(&mut piece) {
-            Ok(0) => Err(Ending::Closed),
+            Ok(0) => Err(ConnectionEnd::Closed),
             Ok(count) => {
                 self.buffer.extend_from_slice(&piece[..count]);
                 self.received.extend_from_slice(&piece[..count]);
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => Err(Ending::Reset),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Err(ConnectionEnd::Reset),
             Err(error) => panic!("nothing came: {error}; got {:?}", self.show()),
         }
     }
@@ -132,7 +132,7 @@ impl Wire {
     }
 
     /// The next bytes up to and with `end`; `None` if the connection ends before.
-    pub fn until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+    pub fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         let mut looked = 0;
         loop {
             let found = self.buffer[looked..].windows(end.len()).position(|window| window == end);
@@ -145,7 +145,7 @@ impl Wire {
     }
 
     /// The next bytes, this many of them.
-    pub fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub fn read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             self.more().ok()?;
         }
@@ -153,30 +153,30 @@ impl Wire {
     }
 
     /// The next head.
-    pub fn head(&mut self) -> Option<Message> {
-        Some(Message { head: self.until(b"\r\n\r\n")?, body: Vec::new() })
+    pub fn read_head(&mut self) -> Option<RawMessage> {
+        Some(RawMessage { head: self.read_until(b"\r\n\r\n")?, body: Vec::new() })
     }
 
     /// The next message with its body. `no_body`: the answer to a HEAD.
-    fn message_of(&mut self, no_body: bool) -> Option<Message> {
-        let mut message = self.head()?;
+    fn message_of(&mut self, no_body: bool) -> Option<RawMessage> {
+        let mut message = self.read_head()?;
         let is_answer = message.head.starts_with(b"HTTP/");
         if no_body || is_answer && matches!(message.status(), 100..=199 | 204 | 304) {
             return Some(message);
         }
         if message.is_chunked() {
             loop {
-                let line = self.until(b"\r\n")?;
+                let line = self.read_until(b"\r\n")?;
                 let size = std::str::from_utf8(&line).unwrap().trim_end().split(';').next();
                 let size = usize::from_str_radix(size.unwrap(), 16).unwrap();
                 message.body.extend(line);
                 if size == 0 {
                     break;
                 }
-                message.body.extend(self.exactly(size + 2)?);
+                message.body.extend(self.read_exactly(size + 2)?);
             }
             loop {
-                let trailer = self.until(b"\r\n")?;
+                let trailer = self.read_until(b"\r\n")?;
                 let is_last = trailer == b"\r\n";
                 message.body.extend(trailer);
                 if is_last {
@@ -185,31 +185,31 @@ impl Wire {
             }
         }
         match message.header("content-length").first() {
-            Some(length) => message.body = self.exactly(length.parse().unwrap())?,
-            None if is_answer => message.body = self.rest().0,
+            Some(length) => message.body = self.read_exactly(length.parse().unwrap())?,
+            None if is_answer => message.body = self.read_to_end().0,
             None => {}
         }
         Some(message)
     }
 
     /// The next message with its body, if the connection does not end before.
-    pub fn try_message(&mut self) -> Option<Message> {
+    pub fn try_read_message(&mut self) -> Option<RawMessage> {
         self.message_of(false)
     }
 
     /// The next message with its body.
-    pub fn message(&mut self) -> Message {
+    pub fn read_message(&mut self) -> RawMessage {
         let message = self.message_of(false);
         message.unwrap_or_else(|| panic!("no whole message: {:?}", self.show()))
     }
 
     /// The next message, which answers a HEAD.
-    pub fn answer_to_head(&mut self) -> Message {
+    pub fn read_response_to_head(&mut self) -> RawMessage {
         self.message_of(true).unwrap()
     }
 
     /// All that still comes, and how the other side ended.
-    pub fn rest(&mut self) -> (Vec<u8>, Ending) {
+    pub fn read_to_end(&mut self) -> (Vec<u8>, ConnectionEnd) {
         loop {
             if let Err(ending) = self.more() {
                 return (std::mem::take(&mut self.buffer), ending);
@@ -218,8 +218,8 @@ impl Wire {
     }
 
     /// Waits until the other side has ended the connection; says when.
-    pub fn gone(&mut self) -> Instant {
-        self.rest();
+    pub fn wait_for_close(&mut self) -> Instant {
+        self.read_to_end();
         Instant::now()
     }
 
@@ -240,7 +240,7 @@ impl Wire {
 }
 
 /// For large bodies: what is read this way is not kept in `received`.
-impl Read for Wire {
+impl Read for RawConnection {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         if self.buffer.is_empty() {
             return self.socket.read(into);
@@ -252,31 +252,31 @@ impl Read for Wire {
 }
 
 /// Reads the data of a chunked body, up to its last chunk.
-pub struct Chunks<'a> {
-    wire: &'a mut Wire,
+pub struct ChunkedReader<'a> {
+    connection: &'a mut RawConnection,
     left: usize,
     over: bool,
 }
 
-impl<'a> Chunks<'a> {
-    pub fn of(wire: &'a mut Wire) -> Self {
-        Self { wire, left: 0, over: false }
+impl<'a> ChunkedReader<'a> {
+    pub fn new(connection: &'a mut RawConnection) -> Self {
+        Self { connection, left: 0, over: false }
     }
 }
 
-impl Read for Chunks<'_> {
+impl Read for ChunkedReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         if self.left == 0 && !self.over {
-            let line = self.wire.until(b"\r\n").unwrap();
+            let line = self.connection.read_until(b"\r\n").unwrap();
             let size = std::str::from_utf8(&line).unwrap().trim_end();
             self.left = usize::from_str_radix(size, 16).unwrap();
             self.over = self.left == 0;
         }
         let most = self.left.min(into.len());
-        let count = self.wire.read(&mut into[..most])?;
+        let count = self.connection.read(&mut into[..most])?;
         self.left -= count;
         if self.left == 0 {
-            assert_eq!(self.wire.exactly(2).unwrap(), b"\r\n");
+            assert_eq!(self.connection.read_exactly(2).unwrap(), b"\r\n");
         }
         Ok(count)
     }
