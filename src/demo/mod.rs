@@ -1,94 +1,94 @@
-//! `streamgauge demo`: shows the gauge at work, and whether it tells the truth.
+//! `streamgauge demo`: a live demonstration that checks its own numbers.
 //!
-//! A simulated inference server, the real app in front of it and open-loop traffic run side by side.
-//! A live table shows what Prometheus would see: every number comes from `/metrics` by HTTP. At the
-//! end a summary sets what was measured beside the sender's own record of what it did.
+//! A simulated inference server, the real proxy and open-loop traffic run in one process. A live table shows the
+//! numbers that Prometheus would scrape: every one of them comes from `/metrics` over HTTP. At the end, a summary
+//! compares the measured numbers with the simulated server's own record.
 //!
-//! | part | what it is |
+//! | module | responsibility |
 //! |---|---|
-//! | `stage` | starts and stops the server, the app and the traffic |
-//! | `scrape` | `/metrics` by HTTP, and the text format |
+//! | `setup` | starts and stops the server, the proxy and the traffic |
+//! | `scrape` | fetches `/metrics` and parses the text format |
 //! | `quantile` | `histogram_quantile` over buckets |
-//! | `window` | rates over the last seconds |
-//! | `view` | from scrapes to the lines of the live table |
-//! | `account` | the sums of one model, measured or true |
-//! | `ledger` | the true sums of all models |
-//! | `summary` | measured beside true |
-//! | `table` | aligned text |
-//! | `screen` | the terminal |
+//! | `rates` | rates over the last seconds |
+//! | `live` | turns scrapes into the lines of the live table |
+//! | `totals` | the totals of one model, measured or true |
+//! | `truth` | the true totals of all models |
+//! | `summary` | compares measured and true totals |
+//! | `table` | aligns columns and formats numbers |
+//! | `terminal` | draws on the terminal, or prints to a pipe |
 
-mod account;
-mod ledger;
+mod live;
 mod quantile;
+mod rates;
 mod scrape;
-mod screen;
-mod stage;
+mod setup;
 mod summary;
 mod table;
-mod view;
-mod window;
+mod terminal;
+mod totals;
+mod truth;
 
 use crate::app::AppError;
 use crate::cli::DemoArgs;
 use crate::config::ConfigError;
-use ledger::Ledger;
+use live::LiveView;
+use rates::ScrapeWindow;
 use scrape::{Scrape, ScrapeError};
-use screen::Screen;
-use stage::Stage;
+use setup::DemoSetup;
 use std::io;
 use std::time::Duration;
+use terminal::Terminal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use view::View;
-use window::Window;
+use truth::TruthTotals;
 
-/// Most requests per second: beyond, the simulated server itself is what is measured.
+/// Highest accepted `--rate`. Beyond it, the simulated server becomes the bottleneck.
 const MAX_RATE: f64 = 1000.0;
 /// Time between two scrapes.
 const TICK: Duration = Duration::from_secs(1);
-/// Where output is no terminal, only every so manieth table is printed.
+/// Ticks between two printed tables when standard output is not a terminal.
 const TICKS_PER_PRINT: u32 = 5;
-/// How long to wait, at the end, until nothing is in flight and both sides know of every request.
+/// Longest wait at the end for both sides to have recorded every request.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Why the demo cannot run, or had to stop.
+/// Why the demo cannot start, or stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// `--rate` is no rate.
-    #[error("--rate {0}: requests per second, from 0 to {MAX_RATE}")]
+    /// `--rate` is out of range.
+    #[error("--rate {0} is out of range: give requests per second, from 0 to {MAX_RATE}")]
     Rate(f64),
-    /// An address is taken, or not ours.
-    #[error("{source}; {flag} takes another address, and 127.0.0.1:0 any port that is free")]
+    /// An address cannot be bound.
+    #[error("{source}\nUse {flag} to choose another address; port 0 picks any free port.")]
     Bind {
-        /// The flag that names the address.
+        /// The flag that sets the address.
         flag: &'static str,
-        /// What went wrong.
+        /// The error of the listener.
         source: AppError,
     },
-    /// An address is none.
+    /// An address cannot be parsed.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The proxy stopped or could not start.
+    /// The proxy failed.
     #[error(transparent)]
     App(AppError),
-    /// The admin port did not answer as it should.
+    /// The admin port did not return metrics.
     #[error("cannot scrape the admin port: {0}")]
     Scrape(#[from] ScrapeError),
     /// A thread, a socket or the terminal failed.
-    #[error("the demo cannot go on: {0}")]
+    #[error("the demo failed: {0}")]
     Io(#[from] io::Error),
-    /// A part of the demo ended that should not have.
-    #[error("the demo's {0} has stopped by itself")]
+    /// A component of the demo ended unexpectedly.
+    #[error("the demo's {0} stopped unexpectedly")]
     Stopped(&'static str),
-    /// Told twice to stop.
+    /// A second signal arrived before the summary.
     #[error("stopped without a summary")]
     Interrupted,
 }
 
-/// Runs the demo until Ctrl-C or the end of `--seconds`, and then prints the summary.
+/// Runs the demo until Ctrl-C or the end of `--seconds`, then prints the summary.
 ///
 /// # Errors
-/// If an address is taken, or a part of it fails.
+/// If an address cannot be bound, or a component fails.
 pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
     if !(0.0..=MAX_RATE).contains(&args.rate) {
         return Err(DemoError::Rate(args.rate));
@@ -96,75 +96,79 @@ pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
-        let mut stage = Stage::start(args).await?;
-        let mut screen = Screen::of_stdout();
-        let mut ledger = Ledger::default();
+        let mut setup = DemoSetup::start(args).await?;
+        let mut terminal = Terminal::of_stdout();
+        let mut truth = TruthTotals::default();
         let start = Instant::now();
-        watch(args, &mut stage, &mut screen, &mut ledger, &mut stop).await?;
+        show_live_table(args, &mut setup, &mut terminal, &mut truth, &mut stop).await?;
         let ran = start.elapsed();
-        screen.note("\nEnding: no new requests; those that are open in a second are cut.\n")?;
+        terminal
+            .print("\nStopping: no new requests; requests still open in a second are cut.\n")?;
         tokio::select! {
-            ended = end(&mut stage, &mut ledger) => {
-                let (scrape, clients) = ended?;
-                screen.note(&summary::lines(ran, &scrape, &ledger, &clients).join("\n"))?;
+            finished = finish(&mut setup, &mut truth) => {
+                let (scrape, clients) = finished?;
+                terminal.print(&summary::lines(ran, &scrape, &truth, &clients).join("\n"))?;
             }
-            () = stop.told() => return Err(DemoError::Interrupted),
+            () = stop.next() => return Err(DemoError::Interrupted),
         }
-        stage.stop().await
+        setup.stop().await
     })
 }
 
-/// Redraws the table each second, until told to stop or the time is over.
-async fn watch(
+/// Redraws the table each second, until a stop signal or the end of `--seconds`.
+async fn show_live_table(
     args: &DemoArgs,
-    stage: &mut Stage,
-    screen: &mut Screen,
-    ledger: &mut Ledger,
+    setup: &mut DemoSetup,
+    terminal: &mut Terminal,
+    truth: &mut TruthTotals,
     stop: &mut StopSignals,
 ) -> Result<(), DemoError> {
-    let view = View::new(stage.proxy(), stage.admin());
-    if !screen.is_live() {
-        screen.note(&view.introduction().join("\n"))?;
+    let view = LiveView::new(setup.proxy(), setup.admin());
+    if !terminal.is_live() {
+        terminal.print(&view.introduction().join("\n"))?;
     }
-    let over = async {
+    let end = async {
         match args.seconds {
             Some(seconds) => sleep(Duration::from_secs(seconds)).await,
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(over);
+    tokio::pin!(end);
     let start = Instant::now();
-    let mut window = Window::default();
+    let mut window = ScrapeWindow::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 0_u32.. {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = &mut over => break,
-            () = stop.told() => break,
-            failed = stage.failed() => return Err(failed),
+            () = &mut end => break,
+            () = stop.next() => break,
+            failed = setup.failed() => return Err(failed),
         }
-        let scrape = Scrape::of(stage.admin()).await?;
-        ledger.absorb(&stage.truth().take());
+        let scrape = Scrape::fetch(setup.admin()).await?;
+        truth.add(&setup.truth().take());
         window.push(Instant::now(), scrape);
-        if screen.is_live() || tick > 0 && tick.is_multiple_of(TICKS_PER_PRINT) {
-            screen.draw(&view.lines(start.elapsed(), &window, ledger, screen.is_live()))?;
+        if terminal.is_live() || tick > 0 && tick.is_multiple_of(TICKS_PER_PRINT) {
+            terminal.draw(&view.lines(start.elapsed(), &window, truth, terminal.size()))?;
         }
     }
     Ok(())
 }
 
-/// Stops the traffic and waits until both sides have the same requests behind them. What is still
-/// amiss after a while is for the summary to show.
-async fn end(stage: &mut Stage, ledger: &mut Ledger) -> Result<(Scrape, String), DemoError> {
-    let clients = stage.stop_traffic().await?;
+/// Stops the traffic and waits until both sides have recorded the same number of requests. The summary shows a
+/// difference that remains after [`SETTLE`].
+async fn finish(
+    setup: &mut DemoSetup,
+    truth: &mut TruthTotals,
+) -> Result<(Scrape, String), DemoError> {
+    let clients = setup.stop_traffic().await?;
     let deadline = Instant::now() + SETTLE;
     loop {
-        let scrape = Scrape::of(stage.admin()).await?;
-        ledger.absorb(&stage.truth().take());
-        let settled = scrape.sum(view::IN_FLIGHT, &[]) == 0.0
-            && account::measured_requests(&scrape) == ledger.requests();
-        if settled || Instant::now() >= deadline {
+        let scrape = Scrape::fetch(setup.admin()).await?;
+        truth.add(&setup.truth().take());
+        let has_settled = scrape.sum(live::IN_FLIGHT, &[]) == 0.0
+            && totals::measured_requests(&scrape) == truth.requests();
+        if has_settled || Instant::now() >= deadline {
             return Ok((scrape, clients));
         }
         sleep(Duration::from_millis(50)).await;
@@ -185,8 +189,8 @@ impl StopSignals {
         })
     }
 
-    /// Ready at the next of them.
-    async fn told(&mut self) {
+    /// Completes at the next signal.
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

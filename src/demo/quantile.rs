@@ -1,12 +1,11 @@
-//! Quantiles over the buckets of a histogram, exactly as `histogram_quantile` of PromQL has them for
-//! classic histograms: <https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile>.
+//! Quantiles over the buckets of a classic histogram, exactly as PromQL's `histogram_quantile` computes them: <https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile>.
 
-/// Cumulative buckets: ascending upper edges, each with the observations at or below it.
+/// Cumulative buckets: upper bounds in ascending order, with the number of observations at or below each.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Buckets(Vec<(f64, f64)>);
+pub(super) struct HistogramBuckets(Vec<(f64, f64)>);
 
-impl Buckets {
-    /// Adds a count to the bucket with this edge, as `sum by (le)` does.
+impl HistogramBuckets {
+    /// Adds a count to the bucket with this upper bound, as `sum by (le)` does.
     pub fn add(&mut self, edge: f64, count: f64) {
         match self.0.binary_search_by(|(known, _)| known.total_cmp(&edge)) {
             Ok(at) => {
@@ -18,9 +17,9 @@ impl Buckets {
         }
     }
 
-    /// The `q`-quantile, from 0 to 1: linear between the edges of the bucket that it falls into. The
-    /// lowest bucket is taken to begin at 0 (unless its edge is not above it); a quantile that falls
-    /// into the bucket `+Inf` is the highest edge below. `None` where PromQL gives NaN.
+    /// Returns the `q`-quantile (`q` from 0 to 1), interpolated linearly within its bucket. The lowest bucket starts
+    /// at 0, unless its upper bound is 0 or less. A quantile in the `+Inf` bucket is the highest finite bound. `None`
+    /// where PromQL returns NaN.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let (last, all) = *self.0.last()?;
         if self.0.len() < 2 || last != f64::INFINITY || all <= 0.0 || !(0.0..=1.0).contains(&q) {
@@ -53,16 +52,16 @@ mod tests {
 
     const INF: f64 = f64::INFINITY;
 
-    fn of(buckets: &[(f64, f64)]) -> Buckets {
-        let mut all = Buckets::default();
-        // Backwards: their order must not matter.
+    fn of(buckets: &[(f64, f64)]) -> HistogramBuckets {
+        let mut all = HistogramBuckets::default();
+        // In reverse, because the order must not matter.
         buckets.iter().rev().for_each(|&(edge, count)| all.add(edge, count));
         all
     }
 
-    /// What Prometheus' own tests demand (promql/promqltest/testdata/histograms.test).
+    /// Cases of Prometheus' own tests (promql/promqltest/testdata/histograms.test).
     #[test]
-    fn as_prometheus_has_it() {
+    fn quantiles_equal_those_of_prometheus() {
         let positive = of(&[(0.1, 5.0), (0.2, 7.0), (1.0, 11.0), (INF, 12.0)]);
         let negative = of(&[(-0.2, 1.0), (-0.1, 2.0), (0.3, 2.0), (INF, 3.0)]);
         let second = of(&[(0.0, 0.0), (2.0, 1.0), (4.0, 2.0), (6.0, 3.0), (INF, 3.0)]);
@@ -94,21 +93,21 @@ mod tests {
     }
 
     #[test]
-    fn over_several_series_as_sum_by_le() {
+    fn series_are_summed_by_bound() {
         let series = [
             [(0.1, 1.0), (0.2, 3.0), (INF, 4.0)],
             [(0.1, 2.0), (0.2, 5.0), (INF, 6.0)],
             [(0.1, 3.0), (0.2, 4.0), (INF, 6.0)],
             [(0.1, 4.0), (0.2, 7.0), (INF, 9.0)],
         ];
-        let mut all = Buckets::default();
+        let mut all = HistogramBuckets::default();
         series.iter().flatten().for_each(|&(edge, count)| all.add(edge, count));
         assert!((all.quantile(0.3).unwrap() - 0.075).abs() < 1e-12);
         assert!((all.quantile(0.5).unwrap() - 0.127_777_777_777_777_8).abs() < 1e-12);
     }
 
     #[test]
-    fn nothing_where_prometheus_has_nan() {
+    fn no_quantile_where_prometheus_returns_nan() {
         let good = [(0.1, 5.0), (INF, 12.0)];
         assert!(of(&good).quantile(0.5).is_some());
         for q in [-0.1, 1.1, f64::NAN] {

@@ -1,6 +1,6 @@
-//! One scrape of `/metrics`, by HTTP and in the text format, as Prometheus makes it.
+//! Scrapes `/metrics` over HTTP and parses the text format, as Prometheus does.
 
-use super::quantile::Buckets;
+use super::quantile::HistogramBuckets;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -17,62 +17,62 @@ use tokio::time::timeout;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no scrape.
+/// Why a scrape failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
-    /// No connection.
+    /// The connection failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// No answer.
+    /// The HTTP exchange failed.
     #[error("{0}")]
     Http(#[from] hyper::Error),
-    /// The request could not be made.
+    /// The request is invalid.
     #[error("{0}")]
     Request(#[from] hyper::http::Error),
-    /// An answer that is no scrape.
-    #[error("it answered {0}")]
+    /// The response is not a 2xx.
+    #[error("it returned status {0}")]
     Status(StatusCode),
-    /// No answer in time.
-    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    /// The response took too long.
+    #[error("no response within {} s", TIMEOUT.as_secs())]
     Timeout,
 }
 
 /// One sample: a series and its value.
 #[derive(Debug, Clone, PartialEq)]
-struct Sample {
+struct ScrapedSample {
     name: String,
     labels: Vec<(String, String)>,
     value: f64,
 }
 
-/// The samples of one scrape that are about inference: a probe of `/v1/models` is nobody's request here.
+/// The samples of one scrape, without those of other requests than inference (such as `/v1/models`).
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scrape(Vec<Sample>);
+pub(super) struct Scrape(Vec<ScrapedSample>);
 
-/// Labels and the values that they must have.
+/// Label matchers: names and required values.
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Scrape {
     /// Scrapes the admin port.
-    pub async fn of(address: SocketAddr) -> Result<Self, ScrapeError> {
+    pub async fn fetch(address: SocketAddr) -> Result<Self, ScrapeError> {
         let text = timeout(TIMEOUT, get(address)).await.map_err(|_| ScrapeError::Timeout)??;
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
-    /// Reads the text format; what is no sample is passed over.
+    /// Parses the text format and ignores lines that are not samples.
     pub fn parse(text: &str) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(sample);
-        let no_inference =
+        let not_inference =
             ("gen_ai_operation_name".to_owned(), Operation::Other.label().to_owned());
-        Self(samples.filter(|sample| !sample.labels.contains(&no_inference)).collect())
+        Self(samples.filter(|sample| !sample.labels.contains(&not_inference)).collect())
     }
 
-    /// The sum of the series of this name with these labels.
+    /// Sum of the series with this name and these labels.
     pub fn sum(&self, name: &str, labels: Labels<'_>) -> f64 {
         self.select(name, labels).map(|sample| sample.value).sum()
     }
 
-    /// The sums of the series of this name, by the value of one label.
+    /// Sums of the series with this name, by the value of one label.
     pub fn sum_by(&self, name: &str, by: &str, labels: Labels<'_>) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
         for sample in self.select(name, labels) {
@@ -83,9 +83,9 @@ impl Scrape {
         sums
     }
 
-    /// The buckets of a histogram, added up over the series with these labels.
-    pub fn buckets(&self, name: &str, labels: Labels<'_>) -> Buckets {
-        let mut buckets = Buckets::default();
+    /// HistogramBuckets of a histogram, summed over the series with these labels.
+    pub fn buckets(&self, name: &str, labels: Labels<'_>) -> HistogramBuckets {
+        let mut buckets = HistogramBuckets::default();
         for sample in self.select(&format!("{name}_bucket"), labels) {
             if let Some(edge) = sample.label("le").and_then(|edge| edge.parse().ok()) {
                 buckets.add(edge, sample.value);
@@ -94,15 +94,15 @@ impl Scrape {
         buckets
     }
 
-    fn select(&self, name: &str, labels: Labels<'_>) -> impl Iterator<Item = &Sample> {
-        let has = |sample: &Sample| {
+    fn select(&self, name: &str, labels: Labels<'_>) -> impl Iterator<Item = &ScrapedSample> {
+        let has = |sample: &ScrapedSample| {
             labels.iter().all(|(label, value)| sample.label(label) == Some(*value))
         };
         self.0.iter().filter(move |sample| sample.name == name && has(sample))
     }
 }
 
-impl Sample {
+impl ScrapedSample {
     fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
     }
@@ -113,28 +113,28 @@ async fn get(address: SocketAddr) -> Result<Bytes, ScrapeError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     let request = Request::get("/metrics").header(HOST, address.to_string());
     let request = request.body(Empty::<Bytes>::new())?;
-    let talk = async move {
+    let exchange = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         if status.is_success() { Ok(body) } else { Err(ScrapeError::Status(status)) }
     };
-    // The connection ends when `talk` drops its sender.
-    let (body, _) = tokio::join!(talk, connection);
+    // The connection closes when `exchange` drops its sender.
+    let (body, _) = tokio::join!(exchange, connection);
     body
 }
 
-/// `name{label="value",...} value`
-fn sample(line: &str) -> Option<Sample> {
+/// Parses `name{label="value",...} value`.
+fn sample(line: &str) -> Option<ScrapedSample> {
     let end = line.find(['{', ' '])?;
     let (name, rest) = line.split_at_checked(end)?;
     let (labels, rest) = match rest.strip_prefix('{') {
         Some(rest) => labels(rest)?,
         None => (Vec::new(), rest),
     };
-    // A timestamp may follow.
+    // An optional timestamp follows.
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Sample { name: name.to_owned(), labels, value })
+    Some(ScrapedSample { name: name.to_owned(), labels, value })
 }
 
 fn labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
@@ -150,7 +150,7 @@ fn labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     }
 }
 
-/// The text up to the closing quote, and what comes after that.
+/// Splits quoted text at its closing quote and resolves escapes.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.chars();
@@ -171,9 +171,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_samples() {
-        type Parsed = Option<(&'static str, Labels<'static>, f64)>;
-        let table: [(&str, Parsed); 8] = [
+    fn lines_are_parsed_as_samples() {
+        type ExpectedSample = Option<(&'static str, Labels<'static>, f64)>;
+        let table: [(&str, ExpectedSample); 8] = [
             ("up 1", Some(("up", &[], 1.0))),
             ("a{} 2.5", Some(("a", &[], 2.5))),
             (r#"a{b="c",d="e"} 3 1700000000000"#, Some(("a", &[("b", "c"), ("d", "e")], 3.0))),
@@ -184,7 +184,7 @@ mod tests {
             ("nonsense", None),
         ];
         for (line, expected) in table {
-            let expected = expected.map(|(name, labels, value)| Sample {
+            let expected = expected.map(|(name, labels, value)| ScrapedSample {
                 name: name.into(),
                 labels: labels.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
                 value,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn series_are_selected_and_added_up() {
+    fn series_are_selected_and_summed() {
         let scrape = Scrape::parse(
             "# HELP r x\n\
              r{m=\"a\",o=\"ok\"} 1\n\
@@ -207,13 +207,13 @@ mod tests {
              h_bucket{m=\"b\",le=\"0.1\"} 3\n\
              h_bucket{m=\"b\",le=\"+Inf\"} 3\n",
         );
-        assert_eq!(scrape.sum("r", &[]), 7.0, "what is no inference is left out");
+        assert_eq!(scrape.sum("r", &[]), 7.0, "other requests than inference are ignored");
         assert_eq!(scrape.sum("r", &[("m", "a")]), 3.0);
         assert_eq!(scrape.sum("r", &[("m", "a"), ("o", "ok")]), 1.0);
         assert_eq!(scrape.sum("absent", &[]), 0.0);
         let by: Vec<_> = scrape.sum_by("r", "o", &[]).into_iter().collect();
         assert_eq!(by, [("bad".to_owned(), 2.0), ("ok".to_owned(), 5.0)]);
-        let mut expected = Buckets::default();
+        let mut expected = HistogramBuckets::default();
         expected.add(0.1, 4.0);
         expected.add(f64::INFINITY, 5.0);
         assert_eq!(scrape.buckets("h", &[]), expected);

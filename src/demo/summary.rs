@@ -1,86 +1,113 @@
-//! The summary: what was measured beside what truly happened.
+//! The summary: measured numbers beside the simulated server's record.
 
-use super::account::{Account, Durations};
-use super::ledger::Ledger;
+use super::live::{MODEL, in_order};
 use super::scrape::Scrape;
 use super::table::{hundredths, lay_out, whole};
-use super::view::{MODEL, in_order};
+use super::totals::{Durations, ModelTotals};
+use super::truth::TruthTotals;
 use crate::metrics::{OTHER, table};
 use std::time::Duration;
 
-const WIDTHS: [usize; 6] = [24, 14, 14, 14, 11, 15];
+/// Column widths; 80 characters in all, unless a cell needs more.
+const WIDTHS: [usize; 6] = [21, 13, 13, 12, 9, 12];
 
 const NOTES: &str = "\
-measured   what /metrics says: counters, and _sum over _count of histograms
-true       the simulated server's own record, made as it reads a request's head and as it hands over
-           each event; the gauge's clock starts before that, when the client's first byte arrives
-requests   beside a mean: how many it covers, measured / true
-TTFT       of streams that sent a token, also of those that were left afterwards
-latency    and TPOT: of streams that ended ok
-by         the API that the clients spoke
-tokens     of input: of answers that told them; of output: of all, by the count that the answer
-           told. Requests without a told count, as of streams that were left, are counted by events
-           on both sides, each as one token; the server may have sent one more than arrived
-other      what no 2xx answer confirmed a model for: refusals, and who left before the head";
+measured   from /metrics: counters, and _sum / _count of histograms
+true       from the simulated server's own record of each request and event.
+           Streamgauge's clock starts earlier, at the client's first byte.
+requests   in the rows of means: requests covered, measured / true
+TTFT       streams that sent a token, including aborted ones
+latency    and TPOT: streams that ended ok
+API        the dialect of the clients
+tokens     input: responses with usage. Output: all responses; without usage,
+           such as aborted streams, each event counts as one token on both
+           sides, and the server may have sent one more than arrived
+other      requests without a confirmed model: rejected ones, and those whose
+           client disconnected before the response";
 
-/// The summary's lines. `clients` is their own account.
-pub(super) fn lines(ran: Duration, scrape: &Scrape, ledger: &Ledger, clients: &str) -> Vec<String> {
+/// The lines of the summary. `clients` is the clients' own account of their requests.
+pub(super) fn lines(
+    ran: Duration,
+    scrape: &Scrape,
+    truth: &TruthTotals,
+    clients: &str,
+) -> Vec<String> {
     let measured = scrape.sum_by(table::REQUESTS.name, MODEL, &[]);
-    let models = in_order(ledger.models().chain(measured.keys().map(String::as_str)));
+    let models = in_order(truth.models().chain(measured.keys().map(String::as_str)));
     let mut rows = Vec::new();
     let mut counts_agree = true;
-    let mut section = |name: &str, dialects: &str, measured: &Account, truth: &Account| {
+    let mut section = |name: &str, dialects: &str, measured: &ModelTotals, truth: &ModelTotals| {
         if !rows.is_empty() {
             rows.push(Vec::new());
         }
         let heads = ["measured", "true", "difference", "", "requests"];
         rows.push([name].into_iter().chain(heads).map(String::from).collect());
         if !dialects.is_empty() {
-            rows.push(vec![format!("by {dialects}")]);
+            rows.push(vec![format!("API: {dialects}")]);
         }
         rows.extend(compare(measured, truth));
         counts_agree &= agree(measured, truth);
     };
     for &model in &models {
-        let measured = Account::measured(scrape, &[(MODEL, model)]);
-        // Refusals have no model, and are of every API.
-        let dialects = if model == OTHER { String::new() } else { ledger.dialects(model) };
-        section(model, &dialects, &measured, &ledger.of(model));
+        let measured = ModelTotals::measured(scrape, &[(MODEL, model)]);
+        // Rejected requests have no model label and come from every API.
+        let dialects = if model == OTHER { String::new() } else { truth.dialects(model) };
+        section(model, &dialects, &measured, &truth.of(model));
     }
     if models.len() != 1 {
-        section("all models", "", &Account::measured(scrape, &[]), &ledger.all());
+        section("all models", "", &ModelTotals::measured(scrape, &[]), &truth.all());
     }
     let mut lines =
-        vec![format!("Summary of {:.0} s: measured beside true", ran.as_secs_f64()), String::new()];
+        vec![format!("Summary of {:.0} s: measured and true", ran.as_secs_f64()), String::new()];
     lines.extend(lay_out(&rows, &WIDTHS));
     lines.push(String::new());
-    lines.push(clients.to_owned());
-    lines.push(if counts_agree {
-        "Every request is counted on both sides, with the same outcome.".into()
-    } else {
-        "The counts of requests DIFFER: see above.".to_owned()
-    });
+    lines.extend(clients.lines().map(String::from));
+    lines.extend(verdict(counts_agree, truth.foreign_requests()));
     lines.push(String::new());
     lines.extend(NOTES.lines().map(String::from));
     lines
 }
 
-fn agree(measured: &Account, truth: &Account) -> bool {
-    let counts = |account: &Account| {
-        let Account { ok, refused, left, broken, ttft, latency, tpot, .. } = account;
-        [*ok, *refused, *left, *broken, ttft.count, latency.count, tpot.count]
+/// Whether both sides counted the same requests, and how requests of other clients affect that.
+fn verdict(counts_agree: bool, foreign: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    match foreign {
+        0 => {}
+        1 => lines.push("1 request came from another client; both sides include it.".into()),
+        _ => lines
+            .push(format!("{foreign} requests came from other clients; both sides include them.")),
+    }
+    match (counts_agree, foreign) {
+        (true, _) => lines.push("Both sides counted every request with the same outcome.".into()),
+        (false, 0) => lines.push("The counts of requests DIFFER: see above.".into()),
+        (false, _) => lines.extend(
+            [
+                "The counts of requests differ. The requests of other clients can cause this:",
+                "one that waits for a model to load counts as a cold start, without latency",
+                "and TPOT, although its response does not report the load.",
+            ]
+            .map(String::from),
+        ),
+    }
+    lines
+}
+
+fn agree(measured: &ModelTotals, truth: &ModelTotals) -> bool {
+    let counts = |totals: &ModelTotals| {
+        let ModelTotals { ok, rejected, client_gone, failed, ttft, latency, tpot, .. } = totals;
+        [*ok, *rejected, *client_gone, *failed, ttft.count, latency.count, tpot.count]
     };
     counts(measured) == counts(truth)
 }
 
-/// The rows of one model; what neither side has anything of is left out.
-fn compare(measured: &Account, truth: &Account) -> Vec<Vec<String>> {
+/// The rows of one model, without those that are 0 on both sides.
+fn compare(measured: &ModelTotals, truth: &ModelTotals) -> Vec<Vec<String>> {
     let counts = [
         ("requests", measured.requests(), truth.requests()),
         ("  ok", measured.ok, truth.ok),
-        ("  refused", measured.refused, truth.refused),
-        ("  left by the client", measured.left, truth.left),
-        ("  broken off", measured.broken, truth.broken),
+        ("  rejected", measured.rejected, truth.rejected),
+        ("  client gone", measured.client_gone, truth.client_gone),
+        ("  failed", measured.failed, truth.failed),
         ("input tokens", measured.input_tokens, truth.input_tokens),
         ("output tokens", measured.output_tokens, truth.output_tokens),
     ];
@@ -109,7 +136,7 @@ fn difference(measured: f64, truth: f64) -> String {
     }
 }
 
-/// Measured, true, the difference and its share.
+/// Cells of a mean: measured, true, difference, relative difference.
 fn mean(measured: Durations, truth: Durations) -> [String; 4] {
     let ms =
         |mean: Option<f64>| mean.map_or_else(|| "-".into(), |mean| hundredths(mean * 1e3) + " ms");
@@ -125,7 +152,7 @@ fn percent(measured: f64, truth: f64) -> String {
     if truth > 0.0 { signed((measured / truth - 1.0) * 100.0) + " %" } else { String::new() }
 }
 
-/// With its sign and two decimals; what rounds to nothing has no sign.
+/// Formats a number with its sign and two decimals; a number that rounds to 0 has no sign.
 fn signed(number: f64) -> String {
     if number.abs() < 0.005 { "0.00".into() } else { format!("{number:+.2}") }
 }
@@ -135,40 +162,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_shown_where_there_are_any() {
-        let truth = Account {
+    fn rows_show_the_differences() {
+        let truth = ModelTotals {
             ok: 3.0,
-            left: 1.0,
+            client_gone: 1.0,
             ttft: Durations { seconds: 6.0, count: 4.0 },
             output_tokens: 2_000.0,
-            ..Account::default()
+            ..ModelTotals::default()
         };
-        let measured = Account {
+        let measured = ModelTotals {
             ok: 3.0,
-            left: 1.0,
+            client_gone: 1.0,
             ttft: Durations { seconds: 6.01, count: 4.0 },
             output_tokens: 1_999.0,
-            ..Account::default()
+            ..ModelTotals::default()
         };
         let rows = compare(&measured, &truth);
         let rows: Vec<&[String]> = rows.iter().map(Vec::as_slice).collect();
         let expected: [&[&str]; 5] = [
             &["requests", "4", "4", "=", ""],
             &["  ok", "3", "3", "=", ""],
-            &["  left by the client", "1", "1", "=", ""],
+            &["  client gone", "1", "1", "=", ""],
             &["output tokens", "1,999", "2,000", "-1", "-0.05 %"],
             &["mean TTFT", "1,502.50 ms", "1,500.00 ms", "+2.50 ms", "+0.17 %", "4 / 4"],
         ];
         assert_eq!(rows, expected);
-        assert!(agree(&measured, &truth), "a token on its way is no lost request");
-        let lost = Account { left: 0.0, ..measured };
+        assert!(agree(&measured, &truth), "a token still on its way is not a lost request");
+        let lost = ModelTotals { client_gone: 0.0, ..measured };
         assert!(!agree(&lost, &truth));
     }
 
     #[test]
-    fn nothing_at_all_is_a_summary_too() {
-        let lines = lines(Duration::ZERO, &Scrape::default(), &Ledger::default(), "The clients.");
-        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{lines:#?}");
+    fn summary_of_no_requests_fits_80_columns() {
+        let lines =
+            lines(Duration::ZERO, &Scrape::default(), &TruthTotals::default(), "The clients.");
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
         assert!(lines.iter().any(|line| line.starts_with("all models")));
+    }
+
+    #[test]
+    fn verdict_names_the_requests_of_other_clients() {
+        for (counts_agree, foreign, words) in [
+            (true, 0, &["Both sides counted every request"][..]),
+            (true, 1, &["1 request came from another client", "Both sides counted"]),
+            (false, 0, &["The counts of requests DIFFER"]),
+            (false, 2, &["2 requests came from other clients", "other clients can cause this"]),
+        ] {
+            let lines = verdict(counts_agree, foreign).join("\n");
+            assert!(words.iter().all(|words| lines.contains(words)), "{lines}");
+        }
     }
 }

@@ -1,17 +1,16 @@
-//! Aligned text, and numbers as people read them.
+//! Aligned columns and human-readable numbers.
 
-/// Lays rows out in columns: the first to the left, all others to the right. A column is as wide as
-/// `widths` says, so that a table that is drawn again and again stands still, or wider where a cell
-/// needs it.
+/// Aligns rows in columns: the first column to the left, all others to the right. A column has the
+/// given width, so that a redrawn table does not move; it is wider if a cell needs more.
 pub(super) fn lay_out(rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
     let mut widths = widths.to_vec();
     for row in rows {
         for (at, cell) in row.iter().enumerate() {
-            // One space at least before a cell on the right.
-            let wanted = cell.chars().count() + usize::from(at > 0 && !cell.is_empty());
+            // At least one space before a right-aligned cell.
+            let needed = cell.chars().count() + usize::from(at > 0 && !cell.is_empty());
             match widths.get_mut(at) {
-                Some(width) => *width = wanted.max(*width),
-                None => widths.push(wanted),
+                Some(width) => *width = needed.max(*width),
+                None => widths.push(needed),
             }
         }
     }
@@ -28,7 +27,17 @@ pub(super) fn lay_out(rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// A whole number with its thousands apart.
+/// Truncates a line to this many characters; an ellipsis replaces the rest.
+pub(super) fn truncate(text: String, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text;
+    }
+    let Some(kept) = columns.checked_sub(1) else { return String::new() };
+    let kept: String = text.chars().take(kept).collect();
+    format!("{}\u{2026}", kept.trim_end())
+}
+
+/// Formats a number without decimals, with a comma between thousands.
 pub(super) fn whole(number: f64) -> String {
     let digits = format!("{:.0}", number.abs());
     let mut text = String::new();
@@ -41,14 +50,14 @@ pub(super) fn whole(number: f64) -> String {
     if number < 0.0 && digits != "0" { format!("-{text}") } else { text }
 }
 
-/// A number with two decimals and its thousands apart.
+/// Formats a number with two decimals, with a comma between thousands.
 pub(super) fn hundredths(number: f64) -> String {
-    // What is rounded up to the next whole number must be carried over.
+    // Rounds before it splits: 0.999 becomes 1.00.
     let hundredths = (number * 100.0).round();
     format!("{}.{:02}", whole((hundredths / 100.0).trunc()), hundredths.abs() % 100.0)
 }
 
-/// Seconds as milliseconds, with about three digits; `-` if absent.
+/// Formats seconds as milliseconds with about three digits; `-` if absent.
 pub(super) fn milliseconds(seconds: Option<f64>) -> String {
     match seconds.map(|seconds| seconds * 1000.0) {
         None => "-".into(),
@@ -68,7 +77,7 @@ mod tests {
         let rows = [row(&["", "req", "ms"]), row(&["a", "1", ""]), row(&["long", "12,345", "2.0"])];
         let table: [(&[usize], [&str; 3]); 2] = [
             (&[6, 8, 5], ["           req   ms", "a            1", "long    12,345  2.0"]),
-            // Too narrow, and one column too few: as wide as the widest cell.
+            // Widths that are too small or missing grow to the widest cell.
             (&[1, 3], ["        req  ms", "a         1", "long 12,345 2.0"]),
         ];
         for (widths, expected) in table {
@@ -77,7 +86,20 @@ mod tests {
     }
 
     #[test]
-    fn numbers() {
+    fn long_lines_end_with_an_ellipsis() {
+        for (text, columns, expected) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab\u{2026}"),
+            ("a  d", 3, "a\u{2026}"),
+            ("ab", 1, "\u{2026}"),
+            ("a", 0, ""),
+        ] {
+            assert_eq!(truncate(text.to_owned(), columns), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_are_readable() {
         for (number, expected) in [
             (0.0, "0"),
             (-0.2, "0"),

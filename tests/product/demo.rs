@@ -51,14 +51,14 @@ fn the_summary_matches_the_simulated_servers_record() {
         (number(cells[0]), number(cells[1]))
     };
     const CHAT: &str = "llama-3.1-8b-instruct";
-    for name in ["requests", "ok", "left by the client", "input tokens"] {
+    for name in ["requests", "ok", "client gone", "input tokens"] {
         let (measured, truth) = of(CHAT, name);
         assert_eq!(measured, truth, "{name}: {summary}");
         assert!(truth > 0.0, "{name}: {summary}");
     }
     for (section, name, cells) in &rows {
         match *name {
-            "requests" | "ok" | "refused" | "left by the client" | "broken off" => {
+            "requests" | "ok" | "rejected" | "client gone" | "failed" => {
                 assert_eq!(number(cells[0]), number(cells[1]), "{section}, {name}: {summary}");
             }
             "mean TTFT" | "mean latency" | "mean TPOT" => {
@@ -78,8 +78,7 @@ fn the_summary_matches_the_simulated_servers_record() {
         match *name {
             "output tokens" => {
                 // Of a stream that was left, the server may have sent an event or two that never arrived.
-                let left =
-                    rows.iter().find(|row| (row.0, row.1) == (*section, "left by the client"));
+                let left = rows.iter().find(|row| (row.0, row.1) == (*section, "client gone"));
                 let allowed = 2.0 * left.map_or(0.0, |row| number(row.2[1]));
                 assert!(measured <= truth && measured >= truth - allowed, "{section}: {summary}");
             }
@@ -99,7 +98,7 @@ fn the_summary_matches_the_simulated_servers_record() {
     ] {
         let (_, section) = summary.split_once(&format!("\n{model} ")).unwrap();
         let by = section.lines().nth(1).unwrap();
-        assert_eq!(by, format!("by {dialect}"), "{model}: {summary}");
+        assert_eq!(by, format!("API: {dialect}"), "{model}: {summary}");
         // The only one of Ollama's waited for its model, and a cold request has no TPOT.
         let time = if dialect == "ollama-chat" { "mean TTFT" } else { "mean TPOT" };
         for name in ["ok", "output tokens", time] {
@@ -107,9 +106,9 @@ fn the_summary_matches_the_simulated_servers_record() {
         }
     }
     // And a stream of several tokens an event that was cut before its count was told.
-    assert!(of("devstral-24b", "left by the client").0 > 0.0, "{summary}");
-    assert!(summary.contains("without a told count"), "{summary}");
-    assert!(summary.contains("Every request is counted on both sides"), "{summary}");
+    assert!(of("devstral-24b", "client gone").0 > 0.0, "{summary}");
+    assert!(summary.contains("without usage"), "{summary}");
+    assert!(summary.contains("Both sides counted every request"), "{summary}");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! The sums of one model, from either side: as the gauge measured them, and as they truly were.
+//! The totals of one model, as measured by Streamgauge or as recorded by the simulated server.
 
 use super::scrape::{Labels, Scrape};
 use crate::metrics::table;
 use std::ops::AddAssign;
 use streamgauge_sim::{End, TruthRecord};
 
-/// A sum of seconds and of how many durations it is.
+/// Sum and number of durations, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Durations {
     pub seconds: f64,
@@ -13,7 +13,7 @@ pub(super) struct Durations {
 }
 
 impl Durations {
-    /// `None` if there are none.
+    /// Mean duration in seconds; `None` without durations.
     pub fn mean(self) -> Option<f64> {
         (self.count > 0.0).then(|| self.seconds / self.count)
     }
@@ -33,39 +33,39 @@ impl Durations {
     }
 }
 
-/// The sums of one model. Counts are `f64`, since scrapes have no other numbers.
+/// The totals of one model. Counts are `f64`, as in a scrape.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Account {
-    /// Answered, and complete.
+pub(super) struct ModelTotals {
+    /// Requests with a complete response.
     pub ok: f64,
-    /// Answered with a status that says no: 4xx, 503.
-    pub refused: f64,
-    /// The client left before the end.
-    pub left: f64,
-    /// Ended in another way: an error in the stream, a connection that broke off.
-    pub broken: f64,
-    /// Of streams that sent a token, whatever came then.
+    /// Requests rejected by the server, with status 4xx or 503.
+    pub rejected: f64,
+    /// Requests whose client disconnected before the end.
+    pub client_gone: f64,
+    /// Requests that failed: an error in the stream, or a lost connection.
+    pub failed: f64,
+    /// TTFT of streams that sent a token, however they ended.
     pub ttft: Durations,
-    /// Of streams that are ok and met their model loaded.
+    /// Latency of streams that ended ok and did not wait for a model load.
     pub latency: Durations,
-    /// Of those, of one choice and two tokens at least.
+    /// TPOT of those, with one choice and at least two tokens.
     pub tpot: Durations,
-    /// Of all requests whose answer told them.
+    /// Input tokens of all requests whose response reports them.
     pub input_tokens: f64,
-    /// Of all requests: what the answer told, else its output events, each as one token.
+    /// Output tokens of all requests: as reported, else one per output event.
     pub output_tokens: f64,
 }
 
-impl Account {
-    /// All requests.
+impl ModelTotals {
+    /// Number of requests.
     pub fn requests(&self) -> f64 {
-        self.ok + self.refused + self.left + self.broken
+        self.ok + self.rejected + self.client_gone + self.failed
     }
 
-    /// What `/metrics` says of the series with these labels.
+    /// Totals of the series with these labels in a scrape.
     pub fn measured(scrape: &Scrape, labels: Labels<'_>) -> Self {
         let durations = |name| Durations::measured(scrape, name, labels);
-        let mut account = Self {
+        let mut totals = Self {
             ttft: durations(table::TTFT.name),
             latency: durations(table::STREAM_LATENCY.name),
             tpot: durations(table::TPOT.name),
@@ -73,25 +73,25 @@ impl Account {
         };
         for (outcome, count) in scrape.sum_by(table::REQUESTS.name, "outcome", labels) {
             *match outcome.as_str() {
-                "ok" => &mut account.ok,
-                "rejected" | "client_error" => &mut account.refused,
-                left if left.starts_with("client_gone") => &mut account.left,
-                _ => &mut account.broken,
+                "ok" => &mut totals.ok,
+                "rejected" | "client_error" => &mut totals.rejected,
+                gone if gone.starts_with("client_gone") => &mut totals.client_gone,
+                _ => &mut totals.failed,
             } += count;
         }
         let tokens = scrape.sum_by(table::TOKENS_TOTAL.name, "type", labels);
-        account.input_tokens = tokens.get("input").copied().unwrap_or_default();
-        account.output_tokens = tokens.get("output").copied().unwrap_or_default();
-        account
+        totals.input_tokens = tokens.get("input").copied().unwrap_or_default();
+        totals.output_tokens = tokens.get("output").copied().unwrap_or_default();
+        totals
     }
 
-    /// Adds what one request truly did, as the metrics define it.
-    pub fn absorb(&mut self, record: &TruthRecord) {
+    /// Adds the record of one request, by the definitions of the metrics.
+    pub fn add_record(&mut self, record: &TruthRecord) {
         *match record.end {
             End::Finished => &mut self.ok,
-            End::Rejected => &mut self.refused,
-            End::Cancelled => &mut self.left,
-            End::Errored | End::Broken => &mut self.broken,
+            End::Rejected => &mut self.rejected,
+            End::Cancelled => &mut self.client_gone,
+            End::Errored | End::Broken => &mut self.failed,
         } += 1.0;
         self.output_tokens += f64::from(countable_output(record));
         self.input_tokens += f64::from(record.reported.input_tokens.unwrap_or_default());
@@ -105,19 +105,21 @@ impl Account {
     }
 }
 
-/// Whether its model was loaded for it, and its answer says so, as Ollama's do: a cold start.
+/// Whether the request waited for its model to load and the response reports it, as Ollama's do. Streamgauge
+/// then records a cold start.
 fn waited_for_load(record: &TruthRecord) -> bool {
-    let is_told = record.dialect.as_deref().is_some_and(|dialect| dialect.starts_with("ollama"));
-    is_told && record.load_s.is_some_and(|load| load > 0.5)
+    let is_reported =
+        record.dialect.as_deref().is_some_and(|dialect| dialect.starts_with("ollama"));
+    is_reported && record.load_s.is_some_and(|load| load > 0.5)
 }
 
-/// The output tokens that can be known at the wire: where no count was told, as none is in a stream that
-/// was left, each output event stands for one.
+/// Output tokens that are visible at the wire. A response without usage, such as an aborted stream, counts one
+/// token per output event.
 fn countable_output(record: &TruthRecord) -> u32 {
     record.reported.output_tokens.unwrap_or(record.output_events)
 }
 
-/// By the same count. Output in one event has no time between tokens.
+/// TPOT by the same token count. A single output event has no time between tokens.
 fn tpot(record: &TruthRecord) -> Option<f64> {
     let (first, last) = record.first_sent.zip(record.last_sent)?;
     let later = countable_output(record).checked_sub(1).filter(|later| *later > 0)?;
@@ -131,12 +133,12 @@ impl AddAssign<Durations> for Durations {
     }
 }
 
-impl AddAssign<&Self> for Account {
+impl AddAssign<&Self> for ModelTotals {
     fn add_assign(&mut self, other: &Self) {
         self.ok += other.ok;
-        self.refused += other.refused;
-        self.left += other.left;
-        self.broken += other.broken;
+        self.rejected += other.rejected;
+        self.client_gone += other.client_gone;
+        self.failed += other.failed;
         self.ttft += other.ttft;
         self.latency += other.latency;
         self.tpot += other.tpot;
@@ -145,7 +147,7 @@ impl AddAssign<&Self> for Account {
     }
 }
 
-/// The requests that `/metrics` says have ended.
+/// Number of ended requests in a scrape.
 pub(super) fn measured_requests(scrape: &Scrape) -> f64 {
     scrape.sum(table::REQUESTS.name, &[])
 }
@@ -155,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measured_sums() {
+    fn totals_are_read_from_a_scrape() {
         let scrape = Scrape::parse(
             "streamgauge_requests_total{gen_ai_request_model=\"m\",outcome=\"ok\"} 3\n\
              streamgauge_requests_total{gen_ai_request_model=\"m\",outcome=\"client_gone_mid_stream\"} 2\n\
@@ -166,16 +168,16 @@ mod tests {
              gen_ai_server_time_to_first_token_seconds_count{gen_ai_request_model=\"m\"} 3\n\
              streamgauge_tokens_total{gen_ai_request_model=\"m\",type=\"output\"} 70\n",
         );
-        let expected = Account {
+        let expected = ModelTotals {
             ok: 3.0,
-            left: 3.0,
-            broken: 4.0,
+            client_gone: 3.0,
+            failed: 4.0,
             ttft: Durations { seconds: 1.5, count: 3.0 },
             output_tokens: 70.0,
-            ..Account::default()
+            ..ModelTotals::default()
         };
-        assert_eq!(Account::measured(&scrape, &[("gen_ai_request_model", "m")]), expected);
-        assert_eq!(Account::measured(&scrape, &[]).refused, 5.0);
+        assert_eq!(ModelTotals::measured(&scrape, &[("gen_ai_request_model", "m")]), expected);
+        assert_eq!(ModelTotals::measured(&scrape, &[]).rejected, 5.0);
         assert_eq!(measured_requests(&scrape), 15.0);
     }
 }

@@ -1,22 +1,22 @@
-//! The scrapes of the last seconds, for rates.
+//! The scrapes of the last seconds, and rates computed from them.
 
 use super::scrape::{Labels, Scrape};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How far back a rate looks.
+/// Period over which rates are computed.
 pub(super) const LENGTH: Duration = Duration::from_secs(10);
 
-/// The scrapes that lie within [`LENGTH`] of the latest, and the one before them.
+/// The scrapes of the last [`LENGTH`], plus the one before them.
 #[derive(Debug, Default)]
-pub(super) struct Window(VecDeque<(Instant, Scrape)>);
+pub(super) struct ScrapeWindow(VecDeque<(Instant, Scrape)>);
 
-impl Window {
-    /// Adds the latest scrape; what is too old leaves.
+impl ScrapeWindow {
+    /// Adds the latest scrape and removes those that are too old.
     pub fn push(&mut self, at: Instant, scrape: Scrape) {
         self.0.push_back((at, scrape));
-        // The oldest is kept as long as the window would be too short without it.
+        // The oldest scrape stays while the window would be shorter than LENGTH without it.
         while self.0.get(1).is_some_and(|(second, _)| at.duration_since(*second) >= LENGTH) {
             self.0.pop_front();
         }
@@ -27,8 +27,8 @@ impl Window {
         self.0.back().map(|(_, scrape)| scrape)
     }
 
-    /// How fast the counters of this name and these labels rose, per second. A counter that was not
-    /// there yet began at 0, since all of this process' do. `None` with fewer than two scrapes.
+    /// Increase per second of the counters with this name and these labels. A missing counter counts
+    /// as 0, because every counter of this process starts at 0. `None` with fewer than two scrapes.
     pub fn rate(&self, name: &str, labels: Labels<'_>) -> Option<f64> {
         let ((then, first), (now, last)) = (self.0.front()?, self.0.back()?);
         let seconds = now.duration_since(*then).as_secs_f64();
@@ -45,13 +45,13 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_over_the_last_ten_seconds() {
+    fn rates_cover_the_last_ten_seconds() {
         let start = Instant::now();
-        let mut window = Window::default();
+        let mut window = ScrapeWindow::default();
         assert_eq!(window.rate("c", &[]), None);
         window.push(start, Scrape::default());
         assert_eq!(window.rate("c", &[]), None);
-        // 3 a second, and from the tenth second on 7 a second.
+        // The counter rises by 3 per second, and by 7 per second after the tenth second.
         let value = |second: u32| 3 * second + 4 * second.saturating_sub(10);
         for second in 1..=30 {
             window.push(start + Duration::from_secs(second.into()), scrape(value(second)));

@@ -1,5 +1,5 @@
-//! What the demo sets up: the simulated server, the app in front of it, and the traffic; each on
-//! threads of its own, so that none of them waits for another or for the table.
+//! Starts and stops the simulated server, the proxy and the traffic. Each runs on its own thread, so that none of
+//! them waits for another or for the table.
 
 use super::DemoError;
 use crate::app::{App, AppError};
@@ -13,21 +13,22 @@ use streamgauge_sim::{SimServer, Traffic, TrafficSummary, TruthLog, demo_engines
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Between the last new request and the cutting of the open ones, so that none is cut while it is
-/// still on its way to the server, where only one side would know of it.
+/// Time between the last new request and the abort of open requests. A request aborted on its way to the server
+/// would be recorded by one side only.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long the app may take to stop; what is still open then ends with the process.
+/// Longest wait for a component to stop. Open connections end with the process.
 const STOP: Duration = Duration::from_secs(2);
 
-/// A future on a thread of its own.
-struct Actor<T> {
+/// A future that runs on its own thread.
+struct BackgroundTask<T> {
     /// Dropped to stop it.
     stop: Option<oneshot::Sender<()>>,
     result: oneshot::Receiver<T>,
 }
 
-impl<T: Send + 'static> Actor<T> {
-    /// Starts a thread and a runtime for the future that `make` makes of its stop signal.
+impl<T: Send + 'static> BackgroundTask<T> {
+    /// Starts a thread with a runtime for the future that `make` creates. The argument of `make` completes when the
+    /// task is to stop.
     fn spawn<F: Future<Output = T>>(
         name: &str,
         make: impl FnOnce(oneshot::Receiver<()>) -> F + Send + 'static,
@@ -36,40 +37,42 @@ impl<T: Send + 'static> Actor<T> {
         let (stop, stopped) = oneshot::channel();
         let (ended, result) = oneshot::channel();
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Nobody listens once the demo has ended.
+            // The receiver is gone once the demo has ended.
             let _ = ended.send(runtime.block_on(make(stopped)));
         })?;
         Ok(Self { stop: Some(stop), result })
     }
 
-    /// Tells it to stop and waits for its result; `None` if it panicked.
+    /// Stops the task and waits for its result; `None` if it panicked.
     async fn stop(&mut self) -> Option<T> {
         self.stop = None;
         (&mut self.result).await.ok()
     }
 }
 
-/// All that runs.
-pub(super) struct Stage {
-    sim: Actor<io::Result<()>>,
-    app: Actor<Result<(), AppError>>,
-    traffic: Actor<TrafficSummary>,
+/// The running components of the demo.
+pub(super) struct DemoSetup {
+    sim: BackgroundTask<io::Result<()>>,
+    app: BackgroundTask<Result<(), AppError>>,
+    traffic: BackgroundTask<TrafficSummary>,
     truth: TruthLog,
     proxy: SocketAddr,
     admin: SocketAddr,
 }
 
-impl Stage {
-    /// Starts everything.
+impl DemoSetup {
+    /// Starts the components.
     pub async fn start(args: &DemoArgs) -> Result<Self, DemoError> {
         let (bound, binding) = oneshot::channel();
-        let mut sim: Actor<io::Result<()>> = Actor::spawn("sim", move |stopped| async move {
-            let server = SimServer::bind((Ipv4Addr::LOCALHOST, 0).into(), demo_engines()).await?;
-            // Nobody listens if the demo has ended meanwhile.
-            let _ = bound.send((server.local_addr()?, server.truth()));
-            server.run(ready(stopped)).await;
-            Ok(())
-        })?;
+        let mut sim: BackgroundTask<io::Result<()>> =
+            BackgroundTask::spawn("sim", move |stopped| async move {
+                let server =
+                    SimServer::bind((Ipv4Addr::LOCALHOST, 0).into(), demo_engines()).await?;
+                // The receiver is gone if the demo has ended meanwhile.
+                let _ = bound.send((server.local_addr()?, server.truth()));
+                server.run(ready(stopped)).await;
+                Ok(())
+            })?;
         let Ok((upstream, truth)) = binding.await else {
             return Err(match sim.stop().await {
                 Some(Err(error)) => error.into(),
@@ -80,26 +83,25 @@ impl Stage {
         let admin = app.admin_address();
         let proxy = app.addresses().first().map(|(_, address)| *address);
         let proxy = proxy.ok_or(DemoError::Stopped("proxy"))?;
-        let app = Actor::spawn("app", move |stopped| async { app.run(ready(stopped)).await })?;
+        let app =
+            BackgroundTask::spawn("app", move |stopped| async { app.run(ready(stopped)).await })?;
         let traffic = Traffic {
             rate_per_s: args.rate,
             drain: DRAIN,
             ..Traffic::demo_mix(connectable(proxy))
         };
-        let traffic =
-            Actor::spawn(
-                "traffic",
-                move |stopped| async move { traffic.run(ready(stopped)).await },
-            )?;
+        let traffic = BackgroundTask::spawn("traffic", move |stopped| async move {
+            traffic.run(ready(stopped)).await
+        })?;
         Ok(Self { sim, app, traffic, truth, proxy, admin: connectable(admin) })
     }
 
-    /// Where clients connect.
+    /// Address of the proxy.
     pub fn proxy(&self) -> SocketAddr {
         self.proxy
     }
 
-    /// Where to scrape.
+    /// Address of the admin port.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
@@ -109,7 +111,7 @@ impl Stage {
         &self.truth
     }
 
-    /// Ready, with the reason, when a part stops that was not told to.
+    /// Completes when a component stops unexpectedly; returns the reason.
     pub async fn failed(&mut self) -> DemoError {
         tokio::select! {
             ended = &mut self.app.result => match ended {
@@ -124,42 +126,42 @@ impl Stage {
         }
     }
 
-    /// Ends the traffic; gives the clients' own account of it.
+    /// Stops the traffic and returns the clients' own account of it, as text.
     pub async fn stop_traffic(&mut self) -> Result<String, DemoError> {
         let summary = self.traffic.stop().await.ok_or(DemoError::Stopped("traffic"))?;
         let TrafficSummary { sent, finished, aborted, rejected, failed, cut, skipped } = summary;
         let mut account = format!(
-            "The clients: {sent} requests sent; {finished} complete, {aborted} left early as \
-             planned, {rejected} refused, {cut} cut at the end"
+            "The clients sent {sent} requests: {finished} complete, {aborted} aborted as planned,\n\
+             {rejected} rejected, {cut} cut at the end"
         );
         if failed > 0 {
             account.push_str(&format!(", {failed} FAILED"));
         }
         if skipped > 0 {
-            account.push_str(&format!("; {skipped} not sent, since too many were open"));
+            account.push_str(&format!("; {skipped} not sent, because too many were open"));
         }
         account.push('.');
         Ok(account)
     }
 
-    /// Stops the proxy, and then the server behind it.
+    /// Stops the proxy, then the simulated server.
     pub async fn stop(mut self) -> Result<(), DemoError> {
         if let Ok(ended) = timeout(STOP, self.app.stop()).await {
             ended.ok_or(DemoError::Stopped("proxy"))?.map_err(DemoError::App)?;
         }
-        // The process ends now; whether the simulated server is quick about it does not matter.
+        // The process ends now, even if the simulated server does not stop in time.
         let _ = timeout(STOP, self.sim.stop()).await;
         Ok(())
     }
 }
 
-/// Ready when told to stop, or when there is nobody left to tell.
+/// Completes when the sender is dropped.
 async fn ready(stopped: oneshot::Receiver<()>) {
     let _ = stopped.await;
 }
 
-/// The app as it would be configured by flags in front of this upstream; the environment is left out,
-/// since it is meant for another.
+/// Binds the app as configured by flags, in front of this upstream. Environment variables are ignored: they are
+/// meant for a real deployment.
 fn bind(args: &DemoArgs, upstream: SocketAddr) -> Result<App, DemoError> {
     let models: Vec<String> = demo_engines().into_iter().map(|engine| engine.name).collect();
     let flags = vec![
@@ -178,7 +180,7 @@ fn bind(args: &DemoArgs, upstream: SocketAddr) -> Result<App, DemoError> {
     })
 }
 
-/// An address of ours as one to connect to: "any" is no destination.
+/// Replaces an unspecified address (0.0.0.0 or ::), which cannot be connected to, by loopback.
 fn connectable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         let loopback = match address {
