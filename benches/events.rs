@@ -11,7 +11,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
 use streamgauge::metrics::{Metrics, MetricsConfig, StartKind};
-use streamgauge_core::dialect::route::{self, Operation};
+use streamgauge_core::dialect::Dialect;
+use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{Arrival, OutputFlow, ResponseMeter};
 
 #[path = "events/shapes.rs"]
@@ -79,7 +80,7 @@ fn main() {
 
 /// A meter at the start of a stream of such events.
 fn meter(shape: &Shape) -> ResponseMeter {
-    let dialect = route::dialect(shape.dialect).expect("a route has the dialect");
+    let dialect = Dialect::by_name(shape.dialect).expect("a route has the dialect");
     let content_type = match shape.framing {
         Framing::Sse => "text/event-stream",
         Framing::Lines => "application/x-ndjson",

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
 use std::time::SystemTime;
 use streamgauge_core::dialect::route::Operation;
+use strum::VariantArray;
 
 /// Most requests kept of a log, some 50 MB: of more, every second one is let go, as often as it takes.
 const KEPT: usize = 1 << 18;
@@ -231,7 +232,8 @@ impl Log {
             .ok()
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
             .ok_or_else(|| format!("{:?} is no time", line.time))?;
-        let operation = Operation::ALL.into_iter().find(|known| known.label() == line.operation);
+        let operation =
+            Operation::VARIANTS.iter().copied().find(|known| known.label() == line.operation);
         let Some(operation) = operation
             .filter(|operation| operation.is_inference() && *operation != Operation::Realtime)
         else {

@@ -66,7 +66,7 @@ impl Reader {
         let limits = self.limits(at, values);
         let sizes = self.sizes(at, values);
         let operations = texts(values, "operations");
-        let all = Operation::ALL.into_iter().filter(|one| one.is_inference());
+        let all = Operation::VARIANTS.iter().copied().filter(|one| one.is_inference());
         let labels: Vec<&str> = all.clone().map(Operation::label).collect();
         self.all_of(&format!("{at}operations"), &operations, &labels);
         let names = texts(values, "upstreams");

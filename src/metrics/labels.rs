@@ -5,7 +5,7 @@ use super::model_labels::OTHER;
 use super::request_series::{error_types, status_codes};
 use super::stream_flow::{ABANDON_PHASES, input_size_labels};
 use super::upstream::RequestPhase;
-use streamgauge_core::dialect::{USUAL_REASONS, Unparsed, route::Operation};
+use streamgauge_core::dialect::{KNOWN_FINISH_REASONS, UnparsedReason, route::Operation};
 use streamgauge_core::meter::cold::ColdReason;
 use streamgauge_core::meter::queue;
 use streamgauge_core::meter::{
@@ -88,12 +88,12 @@ macro_rules! label {
     };
 }
 
-label!(OPERATION, "gen_ai_operation_name", listed!(Operation));
+label!(OPERATION, "gen_ai_operation_name", variants!(Operation));
 label!(
     INFERENCE_OPERATION,
     "gen_ai_operation_name",
     LabelValues::Closed(|| {
-        let inference = Operation::ALL.iter().filter(|operation| operation.is_inference());
+        let inference = Operation::VARIANTS.iter().filter(|operation| operation.is_inference());
         inference.map(|operation| operation.label().to_owned()).collect()
     })
 );
@@ -129,12 +129,12 @@ label!(STREAM, "stream", fixed!("true", "false"));
 label!(REPORTED, "reported", fixed!("true", "false"));
 label!(DIRECTION, "direction", fixed!("up", "down"));
 label!(CAPPED_LABEL, "label", fixed!("gen_ai_request_model"));
-label!(UNPARSED_REASON, "reason", listed!(Unparsed));
+label!(UNPARSED_REASON, "reason", variants!(UnparsedReason));
 label!(
     FINISH_REASON,
     "reason",
     LabelValues::Closed(|| {
-        let mut reasons = strings(&USUAL_REASONS);
+        let mut reasons = strings(&KNOWN_FINISH_REASONS);
         reasons.push(OTHER.to_owned());
         reasons
     })

@@ -6,7 +6,7 @@ use super::sharded::{ShardedCounter, ShardedHistogram};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
-use streamgauge_core::dialect::{Unparsed, route::Operation};
+use streamgauge_core::dialect::{UnparsedReason, route::Operation};
 use streamgauge_core::meter::{ClampedInterval, TimestampSource};
 use strum::VariantArray;
 
@@ -41,8 +41,8 @@ pub struct ArrivalSeries {
     upstream: Arc<str>,
     /// The value of `gen_ai_provider_name`.
     provider: Arc<str>,
-    /// In the order of [`Operation::ALL`]; an operation that was never asked for has no series.
-    operations: [OnceLock<OperationSeries>; Operation::ALL.len()],
+    /// In the order of [`Operation::VARIANTS`]; an operation that was never asked for has no series.
+    operations: [OnceLock<OperationSeries>; Operation::VARIANTS.len()],
     /// The first [`AT_HAND`] of those that its requests have come to: a look through them is cheaper than the
     /// hash of all labels.
     at_hand: RwLock<Vec<Arc<RequestSeries>>>,
@@ -137,7 +137,8 @@ pub struct UpstreamSeries {
     oldest_silent: Gauge,
     connect: Histogram,
     forwarding_delay: Arc<ShardedHistogram>,
-    unparsed: [IntCounter; Unparsed::ALL.len()],
+    /// In the order of [`UnparsedReason::VARIANTS`].
+    unparsed: Vec<IntCounter>,
     clamped: Vec<IntCounter>,
     name: String,
     clock_info: IntGaugeVec,
@@ -155,8 +156,10 @@ impl UpstreamSeries {
             oldest_silent: families.oldest_silent.with_label_values(&[upstream]),
             connect: families.connect.with_label_values(&[upstream]),
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
-            unparsed: Unparsed::ALL
-                .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()])),
+            unparsed: UnparsedReason::VARIANTS
+                .iter()
+                .map(|reason| families.unparsed.with_label_values(&[upstream, reason.label()]))
+                .collect(),
             clamped: ClampedInterval::VARIANTS
                 .iter()
                 .map(|interval| families.clamped.with_label_values(&[upstream, interval.label()]))
@@ -200,8 +203,8 @@ impl UpstreamSeries {
     }
 
     /// Something could not be measured.
-    pub fn unparsed(&self, reason: Unparsed) {
-        let at = Unparsed::ALL.iter().position(|one| *one == reason);
+    pub fn unparsed(&self, reason: UnparsedReason) {
+        let at = UnparsedReason::VARIANTS.iter().position(|one| *one == reason);
         if let Some(counter) = at.and_then(|at| self.unparsed.get(at)) {
             counter.inc();
         }

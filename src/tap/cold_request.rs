@@ -6,7 +6,7 @@ use crate::metrics::{RequestSeries, StartKind};
 use crate::socket;
 use std::sync::Arc;
 use std::time::Duration;
-use streamgauge_core::dialect::loading::Refusal;
+use streamgauge_core::dialect::loading::LoadingDetector;
 use streamgauge_core::meter::cold::{ColdReason, FirstOutput, ReportedTimes, RequestId};
 use streamgauge_core::meter::queue::ExpectedTtft;
 use streamgauge_core::meter::{EndCause, Outcome, RequestRecord};
@@ -16,7 +16,7 @@ use streamgauge_core::meter::{EndCause, Outcome, RequestRecord};
 #[repr(C)]
 pub(super) struct ColdRequest {
     /// The body of a 503, until it has said that the model is being loaded.
-    refusal: Option<Refusal>,
+    refusal: Option<LoadingDetector>,
     reason: Option<ColdReason>,
     has_left: bool,
     ask: RequestId,
@@ -64,13 +64,13 @@ impl ColdRequest {
 
     /// The upstream's head has this status.
     pub fn status(&mut self, status: u16) {
-        self.refusal = (status == 503).then(Refusal::default);
+        self.refusal = (status == 503).then(LoadingDetector::default);
     }
 
     /// The next bytes of the response's body.
     pub fn data(&mut self, tap: &Tap, side: &RequestSide, at: Duration, bytes: &[u8]) {
         if let Some(refusal) = &mut self.refusal
-            && refusal.says_loading(bytes)
+            && refusal.push(bytes)
         {
             self.refusal = None;
             self.loading(tap, side, at);
@@ -130,7 +130,7 @@ impl ColdRequest {
             self.reason = tap.cold.told(self.ask, &first.output(), told, self.reason);
         }
         if let Some(refusal) = self.refusal.take()
-            && refusal.said_loading()
+            && refusal.finish()
         {
             tap.cold.loading(self.ask, now, record.model.as_deref().unwrap_or_default());
         }

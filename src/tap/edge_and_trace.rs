@@ -4,7 +4,7 @@ use super::headers::{edge_wait, trace_id};
 use super::{Tap, lock};
 use hyper::header::HeaderMap;
 use std::time::Duration;
-use streamgauge_core::dialect::Unparsed;
+use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{ClampedInterval, RequestRecord, ResponseTally};
 use streamgauge_core::wire::request_start::EdgeWait;
@@ -36,7 +36,7 @@ impl EdgeAndTrace {
         let edge_wait = is_trusted.then(|| edge_wait(headers, time)).flatten();
         match edge_wait {
             Some(EdgeWait::Negative) => tap.series.clamped(ClampedInterval::EdgeWait),
-            Some(EdgeWait::Unreadable) => tap.series.unparsed(Unparsed::RequestStart),
+            Some(EdgeWait::Unreadable) => tap.series.unparsed(UnparsedReason::RequestStart),
             Some(EdgeWait::Waited(_)) | None => {}
         }
         let is_told = trace_id.is_some() || edge_wait.is_some();

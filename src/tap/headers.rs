@@ -5,16 +5,16 @@ use hyper::header::{
 };
 use std::borrow::Cow;
 use std::time::Duration;
-use streamgauge_core::dialect::head::HeadFacts;
+use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::wire::request_start::EdgeWait;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What these headers tell, if anything.
-pub(super) fn told_by(headers: &HeaderMap) -> Option<Box<HeadFacts>> {
-    let mut told = HeadFacts::default();
-    headers.iter().for_each(|(name, value)| told.note(name.as_str(), value.as_bytes()));
-    (told != HeadFacts::default()).then(|| Box::new(told))
+pub(super) fn told_by(headers: &HeaderMap) -> Option<Box<HeaderFacts>> {
+    let mut told = HeaderFacts::default();
+    headers.iter().for_each(|(name, value)| told.record_header(name.as_str(), value.as_bytes()));
+    (told != HeaderFacts::default()).then(|| Box::new(told))
 }
 
 /// The content codings of the body, in the order in which they were applied.

@@ -22,8 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use streamgauge_core::dialect::Unparsed;
-use streamgauge_core::dialect::head::HeadFacts;
+use streamgauge_core::dialect::UnparsedReason;
+use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::meter::{
     self, Arrival, EndCause, EndedRequest, GrpcStatus, Outcome, RequestRecord, ResponseMeter,
@@ -79,7 +79,7 @@ struct RequestState {
     connect: Option<Duration>,
     head: Option<Duration>,
     /// What the response's head tells; those of most tell nothing.
-    told: Option<Box<HeadFacts>>,
+    told: Option<Box<HeaderFacts>>,
     /// How the gRPC call that this is ends.
     call: Option<GrpcStatus>,
     unparsed: u64,
@@ -96,7 +96,7 @@ impl Measurement {
             Err(_) => {
                 let mut state =
                     RequestState::new(tap, client, head, arrived, RequestHead::unknown());
-                state.unparsed(Unparsed::Panic);
+                state.unparsed(UnparsedReason::Panic);
                 state
             }
         };
@@ -262,7 +262,7 @@ impl RequestState {
         }
         self.tap.faults.strike(content_type);
         self.told = told_by(&head.headers);
-        let Some(dialect) = self.route.read_as(announced) else { return };
+        let Some(dialect) = self.route.dialect_for(announced) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
             self.stream = Some(true);
             self.meter = Some(ResponseMeter::for_websocket(dialect, is_deflated(&head.headers)));
@@ -297,7 +297,7 @@ impl RequestState {
         series
     }
 
-    fn unparsed(&mut self, reason: Unparsed) {
+    fn unparsed(&mut self, reason: UnparsedReason) {
         self.unparsed += 1;
         self.tap.series.unparsed(reason);
     }
@@ -316,7 +316,7 @@ impl RequestState {
         if catch_unwind(AssertUnwindSafe(|| measure(self))).is_err() {
             self.meter = None;
             self.watch = None;
-            self.unparsed(Unparsed::Panic);
+            self.unparsed(UnparsedReason::Panic);
         }
     }
 
@@ -459,7 +459,7 @@ impl RequestState {
             stream: self
                 .stream
                 .or_else(|| self.side.asks_stream())
-                .unwrap_or_else(|| self.route.streams()),
+                .unwrap_or_else(|| self.route.streams_by_default()),
             status: self.status,
             outcome: outcome.label(),
             connect_s: self.connect.map(|after| after.as_secs_f64()),

@@ -33,7 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use streamgauge_core::dialect::Unparsed;
+use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::engine::Engine;
 use streamgauge_core::meter::cold::ColdStartConfig;
 use streamgauge_core::meter::queue::ExpectedTtft;
@@ -203,7 +203,7 @@ impl Tap {
         };
         if catch_unwind(AssertUnwindSafe(look)).is_err() {
             // The next one may do better, and other upstreams have theirs.
-            self.series.unparsed(Unparsed::Panic);
+            self.series.unparsed(UnparsedReason::Panic);
         }
     }
 

@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use streamgauge_core::dialect::Unparsed;
-use streamgauge_core::dialect::request::RequestPeek;
+use streamgauge_core::dialect::UnparsedReason;
+use streamgauge_core::dialect::request::RequestBodyReader;
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::queue::ServedRequest;
 
@@ -41,7 +41,7 @@ pub(crate) struct RequestSide {
 struct RequestProgress {
     /// `None` once the request has ended.
     phase: Option<RequestPhase>,
-    peek: RequestPeek,
+    peek: RequestBodyReader,
     fault: Option<RequestFault>,
     /// All of the body was handed to the upstream's connection.
     is_read: bool,
@@ -64,7 +64,7 @@ impl RequestSide {
     pub fn new(tap: Arc<Tap>, operation: Operation, model: Option<String>) -> Self {
         let arrivals = Arc::clone(tap.arrivals());
         arrivals.arrived(operation);
-        let mut peek = RequestPeek::default();
+        let mut peek = RequestBodyReader::default();
         if operation.is_inference() {
             tap.activity.enter();
         } else {
@@ -164,7 +164,7 @@ impl RequestSide {
                 && catch_unwind(AssertUnwindSafe(|| self.join_queue(&mut progress, at))).is_err()
             {
                 // A fault of the estimate costs the estimate.
-                self.tap.series.unparsed(Unparsed::Panic);
+                self.tap.series.unparsed(UnparsedReason::Panic);
             }
         }
     }

@@ -57,7 +57,7 @@ impl CapturedResponse {
     }
 
     fn dialect(&self) -> Option<&'static Dialect> {
-        let dialect = Route::of(&self.method, &self.path).dialect();
+        let dialect = Route::find(&self.method, &self.path).dialect();
         dialect.filter(|_| self.status == 200)
     }
 

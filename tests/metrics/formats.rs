@@ -4,8 +4,8 @@
 use crate::support::assert_golden;
 use std::fmt::Write;
 use std::time::Duration;
-use streamgauge_core::dialect::head::HeadFacts;
-use streamgauge_core::dialect::route::{Answer, ROUTES, Route};
+use streamgauge_core::dialect::response_headers::HeaderFacts;
+use streamgauge_core::dialect::route::{ROUTES, ResponseParsing, Route};
 use streamgauge_core::meter::{
     Arrival, LiveSample, QueueWait, RequestRecord, ResponseMeter, ResponseTokens, TokenSource,
 };
@@ -33,7 +33,7 @@ struct MeasuredSample {
 /// Reads a sample's events, each in a read of its own.
 fn measure(sample: &FormatSample) -> MeasuredSample {
     let name = format!("{} {}", sample.server, sample.path);
-    let route = Route::of(sample.method, sample.path);
+    let route = Route::find(sample.method, sample.path);
     let dialect = route.dialect().unwrap_or_else(|| panic!("{name}: not read"));
     let content_type = sample.framing.content_type().as_bytes();
     let mut meter = match sample.framing {
@@ -50,8 +50,8 @@ fn measure(sample: &FormatSample) -> MeasuredSample {
         meter.push(arrival, &sample.framing.wrap(event), sink);
     }
     meter.finish(true, sink);
-    let mut head = HeadFacts::default();
-    sample.head.iter().for_each(|(name, value)| head.note(name, value.as_bytes()));
+    let mut head = HeaderFacts::default();
+    sample.head.iter().for_each(|(name, value)| head.record_header(name, value.as_bytes()));
     meter.set_header_facts(&head);
     let tally = meter.tally();
     assert!(!meter.needs_terminator() || tally.is_complete(), "{name}: not complete");
@@ -133,12 +133,12 @@ all the same and counted in requests and bytes, as operation `other`.
 fn each_row_is_what_the_meter_measures() {
     let mut page = HEAD.to_owned();
     for sample in SAMPLES.concat() {
-        assert_ne!(Route::of(sample.method, sample.path).path, "other", "{}", sample.path);
+        assert_ne!(Route::find(sample.method, sample.path).path, "other", "{}", sample.path);
         writeln!(page, "{}", row(&sample)).unwrap();
     }
     page.push_str("\nEndpoints whose answers are read like those above:\n\n");
     for route in ROUTES {
-        let has_row = |sample: &FormatSample| Route::of(sample.method, sample.path) == route;
+        let has_row = |sample: &FormatSample| Route::find(sample.method, sample.path) == route;
         if let Some(dialect) = route.dialect()
             && !SAMPLES.iter().copied().flatten().any(has_row)
         {
@@ -149,7 +149,7 @@ fn each_row_is_what_the_meter_measures() {
         "\nEndpoints whose answers are not read (their head, first byte, duration and bytes are measured):\n\n",
     );
     for route in ROUTES {
-        if route.answer == Answer::Opaque {
+        if route.response == ResponseParsing::Opaque {
             writeln!(page, "- `{} {}` ({})", route.method, route.path, route.operation.label())
                 .unwrap();
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use streamgauge_core::dialect::Ending;
+use streamgauge_core::dialect::StreamEnd;
 use streamgauge_core::meter::{Arrival, RequestRecord, ResponseMeter};
 
 /// Streams that may disagree with their label, each with the reason.
@@ -157,7 +157,7 @@ fn recorded_ends_complete_a_stream() {
     let Some(streams) = streams() else { return };
     for stream in streams.iter().filter(|stream| stream.is_scored()) {
         let Some(dialect) = stream.route() else { continue };
-        if dialect.ending == Ending::Body || stream.label["terminal_seen"] != true {
+        if dialect.stream_end == StreamEnd::Body || stream.label["terminal_seen"] != true {
             continue;
         }
         let mut meter = ResponseMeter::new(dialect, stream.content_type.as_bytes(), b"").unwrap();

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use streamgauge_core::dialect::Dialect;
-use streamgauge_core::dialect::route::{self, Route};
+use streamgauge_core::dialect::route::Route;
 
 /// Where they are, if this machine has them; says so if not.
 pub fn file() -> Option<PathBuf> {
@@ -63,9 +63,9 @@ impl RecordedStream {
     pub fn route(&self) -> Option<&'static Dialect> {
         let path = self.path.as_ref().map(|path| path.split('?').next().unwrap());
         let by_path = path.and_then(|path| {
-            ["POST", "GET"].into_iter().find_map(|method| Route::of(method, path).dialect())
+            ["POST", "GET"].into_iter().find_map(|method| Route::find(method, path).dialect())
         });
-        by_path.or_else(|| route::dialect(&self.dialect))
+        by_path.or_else(|| Dialect::by_name(&self.dialect))
     }
 }
 

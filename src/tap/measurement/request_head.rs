@@ -43,8 +43,8 @@ impl RequestHead {
     pub fn read(tap: &Arc<Tap>, head: &request::Parts, arrived: &ArrivalTime) -> Self {
         let path = head.uri.path();
         tap.faults.strike(path.as_bytes());
-        let route = Route::of(head.method.as_str(), path);
-        let model = route.model(path).or_else(|| route.model_in_query(head.uri.query()));
+        let route = Route::find(head.method.as_str(), path);
+        let model = route.model(path).or_else(|| route.model_from_query(head.uri.query()));
         let ArrivalTime { start, time } = *arrived;
         let before = EdgeAndTrace::of(tap, route.operation, &head.headers, start, time);
         let is_inference = route.operation.is_inference();

@@ -6,56 +6,59 @@
 //! A block says what it begins with in its `content_block_start`; that is mostly nothing, or a tool's
 //! name. A whole message is a list of such blocks.
 
-use super::draft::Draft;
+use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
-use super::reading::Memory;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd};
 
 /// Messages.
 pub static MESSAGES: Dialect =
-    Dialect::streamed_as_sse("anthropic-messages", &MESSAGES_ROOT, conclude, Ending::Told);
+    Dialect::sse("anthropic-messages", &MESSAGES_ROOT, finish_event, StreamEnd::Event);
 /// Text completions, which have no usage.
 pub static COMPLETE: Dialect =
-    Dialect::streamed_as_sse("anthropic-complete", &COMPLETE_ROOT, conclude, Ending::Told);
+    Dialect::sse("anthropic-complete", &COMPLETE_ROOT, finish_event, StreamEnd::Event);
 
-static KIND: Shape = Shape::text(Tag::Kind);
-static MODEL: Shape = Shape::text(Tag::Model);
-static STOP_REASON: Shape = Shape::text(Tag::Finish);
-static ANSWER: Shape = Shape::scalar(Tag::Answer);
-static THINKING: Shape = Shape::scalar(Tag::Reasoning(0));
-static BLOCK: Shape = Shape::path(&[
+static KIND: JsonShape = JsonShape::text(Tag::EventType);
+static MODEL: JsonShape = JsonShape::text(Tag::Model);
+static STOP_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
+static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
+static THINKING: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
+static BLOCK: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THINKING),
-    ("name", &Shape::scalar(Tag::ToolName)),
-    ("input", &Shape::raw(Tag::ToolArguments)),
+    ("name", &JsonShape::scalar(Tag::ToolName)),
+    ("input", &JsonShape::raw(Tag::ToolArguments)),
 ]);
-static BLOCKS: Shape = Shape::list(&BLOCK);
-static DELTA: Shape = Shape::path(&[
+static BLOCKS: JsonShape = JsonShape::list(&BLOCK);
+static DELTA: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THINKING),
-    ("partial_json", &Shape::scalar(Tag::ToolArguments)),
+    ("partial_json", &JsonShape::scalar(Tag::ToolArguments)),
     // The summary that takes the place of a long conversation.
     ("content", &ANSWER),
     ("stop_reason", &STOP_REASON),
 ]);
 /// The input is what neither came from the cache nor went to it.
-static INPUT: Shape = counted(Count::FreshInput);
-static CACHED: Shape = counted(Count::Cached);
-static WRITTEN: Shape = counted(Count::Written);
-static USAGE: Shape = Shape::object(
+static INPUT: JsonShape = token_count(TokenKind::UncachedInput);
+static CACHED: JsonShape = token_count(TokenKind::CacheRead);
+static WRITTEN: JsonShape = token_count(TokenKind::CacheWritten);
+static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
         ("input_tokens", &INPUT),
         ("cache_read_input_tokens", &CACHED),
         ("cache_creation_input_tokens", &WRITTEN),
-        ("output_tokens", &counted(Count::Output)),
-        ("output_tokens_details", &Shape::path(&[("thinking_tokens", &counted(Count::Reasoning))])),
+        ("output_tokens", &token_count(TokenKind::Output)),
+        (
+            "output_tokens_details",
+            &JsonShape::path(&[("thinking_tokens", &token_count(TokenKind::Reasoning))]),
+        ),
     ],
 );
 /// At the start, the output is some small number that counts nothing: of a stream that breaks off, it
 /// would be the last word.
-static USAGE_AT_START: Shape = Shape::object(
+static USAGE_AT_START: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
         ("input_tokens", &INPUT),
@@ -63,13 +66,13 @@ static USAGE_AT_START: Shape = Shape::object(
         ("cache_creation_input_tokens", &WRITTEN),
     ],
 );
-static MESSAGE: Shape = Shape::path(&[
+static MESSAGE: JsonShape = JsonShape::path(&[
     ("model", &MODEL),
     ("content", &BLOCKS),
     ("stop_reason", &STOP_REASON),
     ("usage", &USAGE_AT_START),
 ]);
-static MESSAGES_ROOT: Shape = Shape::path(&[
+static MESSAGES_ROOT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("delta", &DELTA),
     ("content_block", &BLOCK),
@@ -81,7 +84,7 @@ static MESSAGES_ROOT: Shape = Shape::path(&[
     ("content", &BLOCKS),
     ("stop_reason", &STOP_REASON),
 ]);
-static COMPLETE_ROOT: Shape = Shape::path(&[
+static COMPLETE_ROOT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("completion", &ANSWER),
     ("stop_reason", &STOP_REASON),
@@ -89,10 +92,10 @@ static COMPLETE_ROOT: Shape = Shape::path(&[
     ("error", &ERROR),
 ]);
 
-fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    draft.facts.done |= draft.kind() == b"message_stop";
-    draft.facts.error |= draft.kind() == b"error";
-    draft.conclude();
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    event.facts.done |= event.event_type() == b"message_stop";
+    event.facts.error |= event.event_type() == b"error";
+    event.finish();
 }
 
 #[cfg(test)]

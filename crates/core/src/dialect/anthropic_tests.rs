@@ -1,7 +1,7 @@
-//! Events as Anthropic documents them (docs.anthropic.com, "Streaming messages"), and as other
+//! EventFormat as Anthropic documents them (docs.anthropic.com, "Streaming messages"), and as other
 //! servers send them.
 
-use super::super::said::assert_said;
+use super::super::test_support::assert_said;
 use super::*;
 
 #[test]

@@ -9,67 +9,71 @@
 //! Converse's `inputTokens` leaves out what came from the cache or went to it (AWS's guide, "Prompt
 //! caching for faster model inference"). An exception is an event, with its kind in the header.
 
-use super::draft::Draft;
 use super::engine::Engine;
+use super::event_builder::EventBuilder;
 use super::openai_chat::{BODY, ERROR};
-use super::reading::Memory;
-use super::tag::{Count, Shape, Stage, Tag, Unit, counted, time};
-use super::{Dialect, Ending, plain};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration, token_count};
+use super::{Dialect, StreamEnd, finish_plain};
 
 /// Converse and ConverseStream.
 pub static CONVERSE: Dialect =
-    Dialect::streamed_as_sse("bedrock-converse", &CONVERSE_ROOT, plain, Ending::Told);
+    Dialect::sse("bedrock-converse", &CONVERSE_ROOT, finish_plain, StreamEnd::Event);
 /// InvokeModel and InvokeModelWithResponseStream. What a guardrail blocks has no finish reason, so the
 /// body's end is what all models have.
 pub static INVOKE: Dialect =
-    Dialect::streamed_as_sse("bedrock-invoke", &INVOKE_ROOT, conclude_invoked, Ending::Body)
-        .in_chunks();
+    Dialect::sse("bedrock-invoke", &INVOKE_ROOT, finish_invoked, StreamEnd::Body)
+        .with_base64_chunks();
 /// InvokeAgent.
 pub static AGENT: Dialect =
-    Dialect::text("bedrock-agent", &NO_SHAPE, conclude_text, Ending::Body).in_chunks();
+    Dialect::text("bedrock-agent", &NO_SHAPE, finish_text, StreamEnd::Body).with_base64_chunks();
 
-static NO_SHAPE: Shape = Shape::path(&[]);
+static NO_SHAPE: JsonShape = JsonShape::path(&[]);
 
-static ANSWER: Shape = Shape::scalar(Tag::Answer);
-static FINISH: Shape = Shape::text(Tag::Finish);
-static TOOL_NAME: Shape = Shape::scalar(Tag::ToolName);
-static ARGUMENTS: Shape = Shape::raw(Tag::ToolArguments);
-static OUTPUT: Shape = counted(Count::Output);
-static CACHED: Shape = counted(Count::Cached);
-static WRITTEN: Shape = counted(Count::Written);
+static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
+static FINISH: JsonShape = JsonShape::text(Tag::FinishReason);
+static TOOL_NAME: JsonShape = JsonShape::scalar(Tag::ToolName);
+static ARGUMENTS: JsonShape = JsonShape::raw(Tag::ToolArguments);
+static OUTPUT: JsonShape = token_count(TokenKind::Output);
+static CACHED: JsonShape = token_count(TokenKind::CacheRead);
+static WRITTEN: JsonShape = token_count(TokenKind::CacheWritten);
 
-static TOOL_USE: Shape = Shape::path(&[("name", &TOOL_NAME), ("input", &ARGUMENTS)]);
-static THOUGHT: Shape = Shape::scalar(Tag::Reasoning(0));
+static TOOL_USE: JsonShape = JsonShape::path(&[("name", &TOOL_NAME), ("input", &ARGUMENTS)]);
+static THOUGHT: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
 /// Streamed, the text stands in it; whole, in its `reasoningText`.
-static REASONING: Shape =
-    Shape::path(&[("text", &THOUGHT), ("reasoningText", &Shape::path(&[("text", &THOUGHT)]))]);
-static IMAGE: Shape =
-    Shape::path(&[("source", &Shape::path(&[("bytes", &Shape::scalar(Tag::Media))]))]);
+static REASONING: JsonShape = JsonShape::path(&[
+    ("text", &THOUGHT),
+    ("reasoningText", &JsonShape::path(&[("text", &THOUGHT)])),
+]);
+static IMAGE: JsonShape =
+    JsonShape::path(&[("source", &JsonShape::path(&[("bytes", &JsonShape::scalar(Tag::Media))]))]);
 /// A content block, its start, or a delta of it.
-static BLOCK: Shape = Shape::path(&[
+static BLOCK: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("toolUse", &TOOL_USE),
     ("reasoningContent", &REASONING),
     ("image", &IMAGE),
 ]);
-static MESSAGE: Shape =
-    Shape::path(&[("message", &Shape::path(&[("content", &Shape::list(&BLOCK))]))]);
-static BLOCK_START: Shape = Shape::path(&[("start", &BLOCK)]);
-static BLOCK_DELTA: Shape = Shape::path(&[("delta", &BLOCK)]);
-static MESSAGE_STOP: Shape = Shape::path(&[("stopReason", &FINISH)]);
-static CONVERSE_USAGE: Shape = Shape::object(
+static MESSAGE: JsonShape =
+    JsonShape::path(&[("message", &JsonShape::path(&[("content", &JsonShape::list(&BLOCK))]))]);
+static BLOCK_START: JsonShape = JsonShape::path(&[("start", &BLOCK)]);
+static BLOCK_DELTA: JsonShape = JsonShape::path(&[("delta", &BLOCK)]);
+static MESSAGE_STOP: JsonShape = JsonShape::path(&[("stopReason", &FINISH)]);
+static CONVERSE_USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
-        ("inputTokens", &counted(Count::FreshInput)),
+        ("inputTokens", &token_count(TokenKind::UncachedInput)),
         ("outputTokens", &OUTPUT),
         ("cacheReadInputTokens", &CACHED),
         ("cacheWriteInputTokens", &WRITTEN),
     ],
 );
-static METRICS: Shape =
-    Shape::object(Tag::Sign(Engine::Bedrock), &[("latencyMs", &time(Stage::Total, Unit::Millis))]);
+static METRICS: JsonShape = JsonShape::object(
+    Tag::WrittenBy(Engine::Bedrock),
+    &[("latencyMs", &duration(ServerStage::Total, TimeUnit::Millis))],
+);
 
-static CONVERSE_ROOT: Shape = Shape::path(&[
+static CONVERSE_ROOT: JsonShape = JsonShape::path(&[
     ("start", &BLOCK),
     ("delta", &BLOCK),
     ("stopReason", &FINISH),
@@ -81,7 +85,7 @@ static CONVERSE_ROOT: Shape = Shape::path(&[
     ("contentBlockStart", &BLOCK_START),
     ("contentBlockDelta", &BLOCK_DELTA),
     ("messageStop", &MESSAGE_STOP),
-    ("metadata", &Shape::path(&[("usage", &CONVERSE_USAGE), ("metrics", &METRICS)])),
+    ("metadata", &JsonShape::path(&[("usage", &CONVERSE_USAGE), ("metrics", &METRICS)])),
     ("internalServerException", &ERROR),
     ("modelStreamErrorException", &ERROR),
     ("serviceUnavailableException", &ERROR),
@@ -94,41 +98,41 @@ const CACHE_READ: usize = 0;
 const CACHE_WRITE: usize = 1;
 
 /// `usage` of all models that have one.
-static INVOKE_USAGE: Shape = Shape::object(
+static INVOKE_USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
         // Claude.
-        ("input_tokens", &counted(Count::FreshInput)),
+        ("input_tokens", &token_count(TokenKind::UncachedInput)),
         ("output_tokens", &OUTPUT),
         ("cache_read_input_tokens", &CACHED),
         ("cache_creation_input_tokens", &WRITTEN),
         // Nova.
-        ("inputTokens", &counted(Count::FreshInput)),
+        ("inputTokens", &token_count(TokenKind::UncachedInput)),
         ("outputTokens", &OUTPUT),
-        ("cacheReadInputTokenCount", &Shape::scalar(Tag::Place(CACHE_READ))),
-        ("cacheWriteInputTokenCount", &Shape::scalar(Tag::Place(CACHE_WRITE))),
+        ("cacheReadInputTokenCount", &JsonShape::scalar(Tag::Number(CACHE_READ))),
+        ("cacheWriteInputTokenCount", &JsonShape::scalar(Tag::Number(CACHE_WRITE))),
         // Those that write as OpenAI does.
-        ("prompt_tokens", &counted(Count::Input)),
+        ("prompt_tokens", &token_count(TokenKind::Input)),
         ("completion_tokens", &OUTPUT),
-        ("prompt_tokens_details", &Shape::path(&[("cached_tokens", &CACHED)])),
+        ("prompt_tokens_details", &JsonShape::path(&[("cached_tokens", &CACHED)])),
         (
             "completion_tokens_details",
-            &Shape::path(&[("reasoning_tokens", &counted(Count::Reasoning))]),
+            &JsonShape::path(&[("reasoning_tokens", &token_count(TokenKind::Reasoning))]),
         ),
     ],
 );
 /// Bedrock's own count and times. Its tokens may be those that are billed, so the model's come first.
-static INVOCATION: Shape = Shape::object(
-    Tag::Sign(Engine::Bedrock),
+static INVOCATION: JsonShape = JsonShape::object(
+    Tag::WrittenBy(Engine::Bedrock),
     &[
-        ("inputTokenCount", &Shape::scalar(Tag::EngineCount(Count::Input))),
-        ("outputTokenCount", &Shape::scalar(Tag::EngineCount(Count::Output))),
-        ("firstByteLatency", &time(Stage::FirstToken, Unit::Millis)),
-        ("invocationLatency", &time(Stage::Total, Unit::Millis)),
+        ("inputTokenCount", &JsonShape::scalar(Tag::EngineCount(TokenKind::Input))),
+        ("outputTokenCount", &JsonShape::scalar(Tag::EngineCount(TokenKind::Output))),
+        ("firstByteLatency", &duration(ServerStage::FirstToken, TimeUnit::Millis)),
+        ("invocationLatency", &duration(ServerStage::Total, TimeUnit::Millis)),
     ],
 );
 /// A content block of Claude's, its start, or a delta of it or of the message.
-static CLAUDE: Shape = Shape::path(&[
+static CLAUDE: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THOUGHT),
     ("name", &TOOL_NAME),
@@ -137,105 +141,110 @@ static CLAUDE: Shape = Shape::path(&[
     ("stop_reason", &FINISH),
 ]);
 /// OpenAI's, and what Mistral and DeepSeek make of it.
-static CHOICE: Shape = Shape::object(
+static CHOICE: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
-        ("index", &Shape::scalar(Tag::Index)),
-        ("delta", &Shape::object(Tag::Delta, BODY)),
-        ("message", &Shape::object(Tag::Message, BODY)),
-        ("text", &Shape::scalar(Tag::Text)),
+        ("index", &JsonShape::scalar(Tag::Index)),
+        ("delta", &JsonShape::object(Tag::Delta, BODY)),
+        ("message", &JsonShape::object(Tag::Message, BODY)),
+        ("text", &JsonShape::scalar(Tag::CompletionText)),
         ("finish_reason", &FINISH),
         ("stop_reason", &FINISH),
     ],
 );
 /// Titan's, Mistral's, Cohere's and Jurassic's, whole or in part.
-static RESULT: Shape = Shape::path(&[
+static RESULT: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("stop_reason", &FINISH),
     ("finish_reason", &FINISH),
     ("outputText", &ANSWER),
     ("tokenCount", &OUTPUT),
     ("completionReason", &FINISH),
-    ("data", &Shape::path(&[("text", &ANSWER)])),
-    ("finishReason", &Shape::path(&[("reason", &FINISH)])),
+    ("data", &JsonShape::path(&[("text", &ANSWER)])),
+    ("finishReason", &JsonShape::path(&[("reason", &FINISH)])),
 ]);
-static RESULTS: Shape = Shape::list(&RESULT);
-static COHERE_CALL: Shape = Shape::path(&[("name", &TOOL_NAME), ("parameters", &ARGUMENTS)]);
+static RESULTS: JsonShape = JsonShape::list(&RESULT);
+static COHERE_CALL: JsonShape =
+    JsonShape::path(&[("name", &TOOL_NAME), ("parameters", &ARGUMENTS)]);
 
 /// Titan and Llama tell their counts at the top, so all of it is usage.
-static INVOKE_ROOT: Shape = Shape::object(
+static INVOKE_ROOT: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
         ("amazon-bedrock-invocationMetrics", &INVOCATION),
         ("usage", &INVOKE_USAGE),
         ("error", &ERROR),
-        ("model", &Shape::text(Tag::Model)),
-        ("type", &Shape::text(Tag::Kind)),
+        ("model", &JsonShape::text(Tag::Model)),
+        ("type", &JsonShape::text(Tag::EventType)),
         // Claude.
-        ("message", &Shape::path(&[("model", &Shape::text(Tag::Model)), ("usage", &INVOKE_USAGE)])),
+        (
+            "message",
+            &JsonShape::path(&[("model", &JsonShape::text(Tag::Model)), ("usage", &INVOKE_USAGE)]),
+        ),
         ("content_block", &CLAUDE),
         ("delta", &CLAUDE),
-        ("content", &Shape::list(&CLAUDE)),
+        ("content", &JsonShape::list(&CLAUDE)),
         ("stop_reason", &FINISH),
         ("completion", &ANSWER),
         // Nova.
         ("contentBlockStart", &BLOCK_START),
         ("contentBlockDelta", &BLOCK_DELTA),
         ("messageStop", &MESSAGE_STOP),
-        ("metadata", &Shape::path(&[("usage", &INVOKE_USAGE)])),
+        ("metadata", &JsonShape::path(&[("usage", &INVOKE_USAGE)])),
         ("output", &MESSAGE),
         ("stopReason", &FINISH),
         // Titan.
         ("outputText", &ANSWER),
         ("completionReason", &FINISH),
-        ("inputTextTokenCount", &counted(Count::Input)),
+        ("inputTextTokenCount", &token_count(TokenKind::Input)),
         ("totalOutputTextTokenCount", &OUTPUT),
         ("results", &RESULTS),
         // Llama.
         ("generation", &ANSWER),
-        ("prompt_token_count", &counted(Count::Input)),
+        ("prompt_token_count", &token_count(TokenKind::Input)),
         ("generation_token_count", &OUTPUT),
         // Mistral, DeepSeek, Jamba, gpt-oss, Qwen.
-        ("choices", &Shape::list(&CHOICE)),
+        ("choices", &JsonShape::list(&CHOICE)),
         ("outputs", &RESULTS),
         // Cohere.
-        ("event_type", &Shape::text(Tag::Kind)),
+        ("event_type", &JsonShape::text(Tag::EventType)),
         ("text", &ANSWER),
         ("finish_reason", &FINISH),
         ("generations", &RESULTS),
-        ("tool_calls", &Shape::list(&COHERE_CALL)),
+        ("tool_calls", &JsonShape::list(&COHERE_CALL)),
         ("tool_call_delta", &COHERE_CALL),
         // Jurassic.
         ("completions", &RESULTS),
     ],
 );
 
-fn conclude_invoked(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
-    match draft.kind() {
-        b"message_stop" => draft.facts.done = true,
+fn finish_invoked(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    match event.event_type() {
+        b"message_stop" => event.facts.done = true,
         b"tool-calls-chunk" => {
-            if let Some(streamed) = memory.part(0) {
+            if let Some(streamed) = stream.counter(0) {
                 *streamed += 1;
             }
         }
         // It repeats the calls that were streamed.
-        b"tool-calls-generation" if memory.part(0).is_some_and(|streamed| *streamed > 0) => {
-            (draft.choice.delta.tool, draft.choice.delta.wordless) = (0, false);
+        b"tool-calls-generation" if stream.counter(0).is_some_and(|streamed| *streamed > 0) => {
+            (event.choice.delta.tool, event.choice.delta.has_nontext) = (0, false);
         }
         _ => {}
     }
     // Nova writes 0 where nothing was asked of the cache.
-    let [read, written, _] = draft.places.map(|count| count.filter(|count| *count > 0));
-    if let Some(usage) = &mut draft.facts.usage {
-        (usage.cached, usage.written) = (usage.cached.or(read), usage.written.or(written));
+    let [read, written, _] = event.numbers.map(|count| count.filter(|count| *count > 0));
+    if let Some(usage) = &mut event.facts.usage {
+        (usage.cached, usage.cache_written) =
+            (usage.cached.or(read), usage.cache_written.or(written));
     }
-    draft.conclude();
+    event.finish();
 }
 
 /// All of it is the answer.
-fn conclude_text(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    draft.choice.body().answer = draft.piece;
-    draft.conclude();
+fn finish_text(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    event.choice.output().answer = event.text;
+    event.finish();
 }
 
 #[cfg(test)]

@@ -5,18 +5,18 @@
 //! parameters and response fields for foundation models", model by model, and recorded streams.
 
 use super::*;
-use crate::dialect::{Facts, Reading, TokenCounts};
+use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
 /// The facts of the last of these events.
-fn read(dialect: &'static Dialect, events: &[&str]) -> Facts {
-    let mut reading = Reading::new(dialect);
-    let mut last = Facts::default();
+fn read(dialect: &'static Dialect, events: &[&str]) -> EventFacts {
+    let mut reader = ResponseReader::new(dialect);
+    let mut last = EventFacts::default();
     for data in events {
-        data.as_bytes().chunks(5).for_each(|part| reading.data(part));
-        let facts = reading.end(b"chunk");
+        data.as_bytes().chunks(5).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"chunk");
         assert_eq!(facts.unparsed, None, "{data}");
-        last = Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts };
-        reading.next();
+        last = EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts };
+        reader.clear_event();
     }
     last
 }
@@ -31,7 +31,7 @@ fn said(dialect: &'static Dialect, events: &[&str]) -> Said {
         [] => NOTHING,
         [one] => {
             let finish = one.finish.as_ref().map(ToString::to_string);
-            (one.answer_chars, one.reasoning_chars, one.tool_chars, one.answers, finish)
+            (one.answer_chars, one.reasoning_chars, one.tool_chars, one.has_answer, finish)
         }
         more => panic!("{events:?}: {more:?}"),
     }
@@ -88,9 +88,9 @@ fn what_converse_says_beside() {
         "cacheWriteInputTokens":3,"inputTokens":5,"outputTokens":9,"serverToolUsage":{},"totalTokens":37}}"#;
     let facts = read(&CONVERSE, &[metadata]);
     let usage = facts.usage.unwrap();
-    assert_eq!((usage.all_input(), usage.output, usage.cached), (Some(28), Some(9), Some(20)));
+    assert_eq!((usage.total_input(), usage.output, usage.cached), (Some(28), Some(9), Some(20)));
     assert_eq!(facts.timings.unwrap().total, Some(0.422));
-    assert_eq!(facts.made_by, Some(Engine::Bedrock));
+    assert_eq!(facts.detected_engine, Some(Engine::Bedrock));
     let nested = read(&CONVERSE, &[&format!("{{\"metadata\":{metadata}}}")]);
     assert_eq!(nested, facts);
     // What a guardrail blocks was read by no model.
@@ -256,7 +256,7 @@ fn counts_of_an_invocation() {
     let claude = r#"{"type":"message_start","message":{"usage":{"input_tokens":5,
         "cache_creation_input_tokens":2,"cache_read_input_tokens":0,"output_tokens":1}}}"#;
     let claude = usage(claude).unwrap();
-    assert_eq!((claude.all_input(), claude.cached), (Some(7), Some(0)));
+    assert_eq!((claude.total_input(), claude.cached), (Some(7), Some(0)));
     let nova = |read: u64| {
         usage(&format!(
             r#"{{"metadata":{{"usage":{{"inputTokens":5,"outputTokens":4,"cacheReadInputTokenCount":{read},
@@ -264,41 +264,41 @@ fn counts_of_an_invocation() {
         ))
         .unwrap()
     };
-    assert_eq!((nova(0).all_input(), nova(0).cached), (Some(5), None));
-    assert_eq!((nova(6).all_input(), nova(6).cached), (Some(11), Some(6)));
+    assert_eq!((nova(0).total_input(), nova(0).cached), (Some(5), None));
+    assert_eq!((nova(6).total_input(), nova(6).cached), (Some(11), Some(6)));
     // Bedrock's own count stands beside the model's.
     let last = r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":8,
         "outputTokenCount":94,"invocationLatency":977,"firstByteLatency":97}}"#;
     let facts = read(&INVOKE, &[last]);
-    assert_eq!((facts.usage, facts.engine), (None, Some(counts(Some(8), Some(94)))));
+    assert_eq!((facts.usage, facts.engine_counts), (None, Some(counts(Some(8), Some(94)))));
     let timings = facts.timings.unwrap();
     assert_eq!((timings.total, timings.first_token), (Some(0.977), Some(0.097)));
-    assert_eq!((facts.done, facts.made_by), (true, Some(Engine::Bedrock)));
+    assert_eq!((facts.done, facts.detected_engine), (true, Some(Engine::Bedrock)));
 }
 
 #[test]
 fn an_agent_says_text() {
-    let mut reading = Reading::new(&AGENT);
+    let mut reader = ResponseReader::new(&AGENT);
     // A trace holds no chunk.
-    let facts = reading.end(b"trace");
+    let facts = reader.finish_event(b"trace");
     assert_eq!((facts.choices.len(), facts.unparsed), (0, None));
-    reading.next();
-    "é[DONE]".as_bytes().chunks(1).for_each(|part| reading.data(part));
-    let facts = reading.end(b"chunk");
+    reader.clear_event();
+    "é[DONE]".as_bytes().chunks(1).for_each(|part| reader.push(part));
+    let facts = reader.finish_event(b"chunk");
     assert_eq!((facts.choices[0].answer_chars, facts.done), (7, false));
-    reading.next();
-    assert_eq!(reading.end(b"chunk").choices, []);
+    reader.clear_event();
+    assert_eq!(reader.finish_event(b"chunk").choices, []);
 }
 
 #[test]
 fn an_exception_is_an_error_and_no_riddle() {
     for dialect in [&CONVERSE, &INVOKE, &AGENT] {
-        let mut reading = Reading::new(dialect);
-        reading.error_field();
+        let mut reader = ResponseReader::new(dialect);
+        reader.set_error();
         if dialect == &CONVERSE {
-            reading.data(br#"{"message":"Too many tokens, please wait before trying again."}"#);
+            reader.push(br#"{"message":"Too many tokens, please wait before trying again."}"#);
         }
-        let facts = reading.end(b"throttlingException");
+        let facts = reader.finish_event(b"throttlingException");
         assert_eq!((facts.error, facts.unparsed), (true, None), "{}", dialect.name);
     }
 }

@@ -5,59 +5,61 @@
 //! together: `tokens` is what the model read and wrote, `billed_units` what is paid for. The first
 //! counts; the second stands in where it is alone, as for embeddings.
 
-use super::draft::{Body, Draft};
+use super::event_builder::{EventBuilder, OutputCounts};
 use super::openai_chat::{self, CHOICE, ERROR, TOOL_CALL};
-use super::reading::Memory;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd};
 use crate::wire::framing::Framing;
 
 /// The second version, streamed as server-sent events.
-pub static V2: Dialect = Dialect::streamed_as_sse("cohere-v2", &V2_ROOT, conclude_v2, Ending::Told);
+pub static V2: Dialect = Dialect::sse("cohere-v2", &V2_ROOT, finish_v2, StreamEnd::Event);
 /// The first version, streamed in lines of JSON or as server-sent events. Its path is also that of
 /// servers that answer like OpenAI's chat (Writer).
-pub static V1: Dialect = Dialect::streamed_as_sse("cohere-v1", &V1_ROOT, conclude_v1, Ending::Told)
-    .with_json(Framing::Lines);
+pub static V1: Dialect = Dialect::sse("cohere-v1", &V1_ROOT, finish_v1, StreamEnd::Event)
+    .with_json_framing(Framing::Lines);
 
-static KIND: Shape = Shape::text(Tag::Kind);
-static FINISH: Shape = Shape::text(Tag::Finish);
-static ANSWER: Shape = Shape::scalar(Tag::Answer);
-static REASONING: Shape = Shape::scalar(Tag::Reasoning(0));
-static USAGE: Shape = Shape::object(
+static KIND: JsonShape = JsonShape::text(Tag::EventType);
+static FINISH: JsonShape = JsonShape::text(Tag::FinishReason);
+static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
+static REASONING: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
+static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
         (
             "tokens",
-            &Shape::path(&[
-                ("input_tokens", &counted(Count::Input)),
-                ("output_tokens", &counted(Count::Output)),
-                ("reasoning_tokens", &counted(Count::Reasoning)),
+            &JsonShape::path(&[
+                ("input_tokens", &token_count(TokenKind::Input)),
+                ("output_tokens", &token_count(TokenKind::Output)),
+                ("reasoning_tokens", &token_count(TokenKind::Reasoning)),
             ]),
         ),
         (
             "billed_units",
-            &Shape::path(&[
-                ("input_tokens", &Shape::scalar(Tag::EngineCount(Count::Input))),
-                ("output_tokens", &Shape::scalar(Tag::EngineCount(Count::Output))),
+            &JsonShape::path(&[
+                ("input_tokens", &JsonShape::scalar(Tag::EngineCount(TokenKind::Input))),
+                ("output_tokens", &JsonShape::scalar(Tag::EngineCount(TokenKind::Output))),
             ]),
         ),
-        ("cached_tokens", &counted(Count::Cached)),
+        ("cached_tokens", &token_count(TokenKind::CacheRead)),
     ],
 );
 
-const PART: &[(&str, &Shape)] = &[("text", &ANSWER), ("thinking", &REASONING)];
+const PART: &[(&str, &JsonShape)] = &[("text", &ANSWER), ("thinking", &REASONING)];
 /// Streamed, there is one part or tool call at a time; whole, a list of them.
-static PARTS: Shape = Shape { items: Some(&Shape::path(PART)), ..Shape::path(PART) };
-static TOOL_CALLS: Shape = Shape { items: Some(&TOOL_CALL), ..Shape::path(TOOL_CALL.keys) };
-static MESSAGE: Shape =
-    Shape::path(&[("content", &PARTS), ("tool_plan", &REASONING), ("tool_calls", &TOOL_CALLS)]);
-static DELTA: Shape = Shape::path(&[
+static PARTS: JsonShape =
+    JsonShape { items: Some(&JsonShape::path(PART)), ..JsonShape::path(PART) };
+static TOOL_CALLS: JsonShape =
+    JsonShape { items: Some(&TOOL_CALL), ..JsonShape::path(TOOL_CALL.keys) };
+static MESSAGE: JsonShape =
+    JsonShape::path(&[("content", &PARTS), ("tool_plan", &REASONING), ("tool_calls", &TOOL_CALLS)]);
+static DELTA: JsonShape = JsonShape::path(&[
     ("message", &MESSAGE),
     ("finish_reason", &FINISH),
     ("usage", &USAGE),
     ("error", &ERROR),
 ]);
-static V2_ROOT: Shape = Shape::path(&[
+static V2_ROOT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("delta", &DELTA),
     ("error", &ERROR),
@@ -70,77 +72,79 @@ static V2_ROOT: Shape = Shape::path(&[
 ]);
 
 /// A tool call of the first version. Streamed, its parameters are text.
-static V1_TOOL_CALL: Shape = Shape::path(&[
-    ("name", &Shape::scalar(Tag::ToolName)),
-    ("parameters", &Shape::raw(Tag::ToolArguments)),
+static V1_TOOL_CALL: JsonShape = JsonShape::path(&[
+    ("name", &JsonShape::scalar(Tag::ToolName)),
+    ("parameters", &JsonShape::raw(Tag::ToolArguments)),
     // The plan.
     ("text", &REASONING),
 ]);
-static RESPONSE: Shape = Shape::path(&[
-    ("text", &Shape::scalar(Tag::Echo)),
+static RESPONSE: JsonShape = JsonShape::path(&[
+    ("text", &JsonShape::scalar(Tag::RepeatedText)),
     ("finish_reason", &FINISH),
     ("meta", &USAGE),
 ]);
-static V1_ROOT: Shape = Shape::path(&[
+static V1_ROOT: JsonShape = JsonShape::path(&[
     ("event_type", &KIND),
     ("text", &ANSWER),
     ("tool_call_delta", &V1_TOOL_CALL),
-    ("tool_calls", &Shape::list(&V1_TOOL_CALL)),
+    ("tool_calls", &JsonShape::list(&V1_TOOL_CALL)),
     ("finish_reason", &FINISH),
     ("response", &RESPONSE),
     ("meta", &USAGE),
     // OpenAI's.
-    ("choices", &Shape::list(&CHOICE)),
-    ("model", &Shape::text(Tag::Model)),
+    ("choices", &JsonShape::list(&CHOICE)),
+    ("model", &JsonShape::text(Tag::Model)),
     ("usage", &openai_chat::USAGE),
     ("error", &ERROR),
 ]);
 
-fn conclude_v2(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    draft.facts.error |= failed(draft);
-    draft.conclude();
+fn finish_v2(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    event.facts.error |= failed(event);
+    event.finish();
 }
 
-fn conclude_v1(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
+fn finish_v1(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     /// What of the response has been streamed: its text, its tool calls.
     const TEXT: u64 = 0;
     const TOOLS: u64 = 1;
-    if !draft.facts.choices.is_empty() {
-        memory.spoken = Some(openai_chat::CHAT.name);
+    if !event.facts.choices.is_empty() {
+        stream.detected_dialect = Some(openai_chat::CHAT.name);
     }
     let mut streamed = |what, chars| {
-        let so_far = memory.part(what);
+        let so_far = stream.counter(what);
         so_far.map_or(0, |so_far| {
             *so_far += chars;
             *so_far
         })
     };
-    let body = &draft.choice.delta;
-    match draft.kind() {
-        b"text-generation" => _ = streamed(TEXT, body.answer),
+    let output = &event.choice.delta;
+    match event.event_type() {
+        b"text-generation" => _ = streamed(TEXT, output.answer),
         b"tool-calls-chunk" => {
             streamed(TOOLS, 1);
             // Text in such an event is the plan.
-            let body = &mut draft.choice.delta;
-            body.reasoning[0] += std::mem::take(&mut body.answer);
+            let output = &mut event.choice.delta;
+            output.reasoning[0] += std::mem::take(&mut output.answer);
         }
         // Repeats the chunks, where there were any.
-        b"tool-calls-generation" if streamed(TOOLS, 0) > 0 => draft.choice.delta = Body::default(),
+        b"tool-calls-generation" if streamed(TOOLS, 0) > 0 => {
+            event.choice.delta = OutputCounts::default()
+        }
         b"stream-end" => {
-            draft.facts.done = true;
+            event.facts.done = true;
             if streamed(TEXT, 0) == 0 {
-                draft.choice.delta.answer += draft.echo;
+                event.choice.delta.answer += event.repeated_text;
             }
         }
         _ => {}
     }
-    draft.facts.error |= failed(draft);
-    draft.conclude();
+    event.facts.error |= failed(event);
+    event.finish();
 }
 
 /// Whether the server says that it failed.
-fn failed(draft: &Draft) -> bool {
-    draft.choice.finish.as_deref() == Some("ERROR")
+fn failed(event: &EventBuilder) -> bool {
+    event.choice.finish.as_deref() == Some("ERROR")
 }
 
 #[cfg(test)]

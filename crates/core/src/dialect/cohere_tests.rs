@@ -1,9 +1,9 @@
-//! Events as Cohere documents them (docs.cohere.com, "Streaming" and the references of chat and embed
+//! EventFormat as Cohere documents them (docs.cohere.com, "Streaming" and the references of chat and embed
 //! in both versions), and as other servers send them.
 
-use super::super::said::{assert_said, said};
+use super::super::test_support::{assert_said, said};
 use super::*;
-use crate::dialect::Reading;
+use crate::dialect::ResponseReader;
 
 #[test]
 fn the_second_version() {
@@ -132,11 +132,11 @@ fn tool_calls_of_the_first_version() {
 /// Writer answers at this path like OpenAI.
 #[test]
 fn the_dialect_is_what_the_answer_speaks() {
-    let mut reading = Reading::new(&V1);
-    assert_eq!(reading.name(), "cohere-v1");
-    reading.data(br#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"}}],"model":"palmyra-x4"}"#);
-    let facts = reading.end(b"");
+    let mut reader = ResponseReader::new(&V1);
+    assert_eq!(reader.dialect_name(), "cohere-v1");
+    reader.push(br#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"}}],"model":"palmyra-x4"}"#);
+    let facts = reader.finish_event(b"");
     assert_eq!(facts.choices[0].answer_chars, 2);
     assert_eq!(facts.model.as_deref(), Some("palmyra-x4"));
-    assert_eq!(reading.name(), "openai-chat");
+    assert_eq!(reader.dialect_name(), "openai-chat");
 }

@@ -1,8 +1,10 @@
 //! Which engine or vendor answers, by what it cannot help writing.
 
+use strum::VariantArray;
+
 /// An engine or vendor. The labels are the values of `gen_ai.provider.name` where OpenTelemetry has
 /// one, else the engine's own name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Engine {
     Vllm,
     Sglang,
@@ -25,28 +27,6 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Every engine, each at its own index.
-    pub const ALL: [Self; 18] = [
-        Self::Vllm,
-        Self::Sglang,
-        Self::Tgi,
-        Self::LlamaCpp,
-        Self::Ollama,
-        Self::Triton,
-        Self::TrtLlm,
-        Self::MistralRs,
-        Self::OpenAi,
-        Self::AzureOpenAi,
-        Self::Anthropic,
-        Self::Gemini,
-        Self::Groq,
-        Self::Cerebras,
-        Self::Mistral,
-        Self::DeepSeek,
-        Self::Cohere,
-        Self::Bedrock,
-    ];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
@@ -73,7 +53,7 @@ impl Engine {
 
     /// Who writes a `system_fingerprint` like this: `vllm-0.24.0-tp4-6d31f84d`, `b10499-6d05498`,
     /// `fp_ollama`.
-    pub fn of_fingerprint(text: &[u8]) -> Option<Self> {
+    pub fn from_fingerprint(text: &[u8]) -> Option<Self> {
         if text == b"fp_ollama" {
             return Some(Self::Ollama);
         }
@@ -84,7 +64,7 @@ impl Engine {
     }
 
     /// Who sends a response with this header. Names are in lower case.
-    pub fn of_header(name: &str, value: &[u8]) -> Option<Self> {
+    pub fn from_header(name: &str, value: &[u8]) -> Option<Self> {
         match name {
             "x-compute-type" => Some(Self::Tgi),
             "server" if value == b"llama.cpp" => Some(Self::LlamaCpp),
@@ -104,7 +84,7 @@ const FIRST_HEAD_AT_SLOT: u64 = 9600;
 
 /// Whether a server with this `system_fingerprint` sends a stream's head when a slot takes the request; `None`
 /// if it does not tell.
-pub fn head_at_slot(fingerprint: &[u8]) -> Option<bool> {
+pub fn headers_at_slot(fingerprint: &[u8]) -> Option<bool> {
     llama_cpp_build(fingerprint).map(|build| build >= FIRST_HEAD_AT_SLOT)
 }
 
@@ -133,7 +113,7 @@ mod tests {
             (b"backend-1", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(Engine::of_fingerprint(text), expected, "{}", text.escape_ascii());
+            assert_eq!(Engine::from_fingerprint(text), expected, "{}", text.escape_ascii());
         }
     }
 
@@ -149,13 +129,14 @@ mod tests {
             (b"vllm-0.24.0-tp4-6d31f84d", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(head_at_slot(text), expected, "{}", text.escape_ascii());
+            assert_eq!(headers_at_slot(text), expected, "{}", text.escape_ascii());
         }
     }
 
     #[test]
     fn labels_are_unlike_each_other() {
-        let labels: std::collections::HashSet<_> = Engine::ALL.iter().map(|e| e.label()).collect();
-        assert_eq!(labels.len(), Engine::ALL.len());
+        let labels: std::collections::HashSet<_> =
+            Engine::VARIANTS.iter().map(|e| e.label()).collect();
+        assert_eq!(labels.len(), Engine::VARIANTS.len());
     }
 }

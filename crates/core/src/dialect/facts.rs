@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use std::borrow::Cow;
+use strum::VariantArray;
 
 /// Most choices of one response that are told apart; servers allow far fewer.
 pub const MAX_CHOICES: usize = 128;
@@ -12,7 +13,7 @@ const MAX_REASON: usize = 64;
 pub type FinishReason = Cow<'static, str>;
 
 /// The usual reasons, API by API. They are not allocated, and they alone become labels.
-pub const USUAL_REASONS: [&str; 25] = [
+pub const KNOWN_FINISH_REASONS: [&str; 25] = [
     // OpenAI's, which most others use too, and SGLang's `abort`.
     "stop",
     "length",
@@ -50,7 +51,7 @@ pub const USUAL_REASONS: [&str; 25] = [
 
 /// A finish reason from the wire; the usual ones are not allocated.
 pub fn finish_reason(text: &[u8]) -> FinishReason {
-    match USUAL_REASONS.iter().find(|usual| usual.as_bytes() == text) {
+    match KNOWN_FINISH_REASONS.iter().find(|usual| usual.as_bytes() == text) {
         Some(usual) => Cow::Borrowed(usual),
         None => {
             let text = text.get(..MAX_REASON).unwrap_or(text);
@@ -72,7 +73,7 @@ pub struct ChoiceFacts {
     pub tool_chars: u64,
     /// Whether the event carries generated output that is not reasoning: text, a refusal, audio, a
     /// tool call's name or arguments.
-    pub answers: bool,
+    pub has_answer: bool,
     /// Tokens that came with the event, where it lists their ids.
     pub token_ids: u64,
     pub finish: Option<FinishReason>,
@@ -80,28 +81,28 @@ pub struct ChoiceFacts {
 
 impl ChoiceFacts {
     /// Whether the event carries generated output of this choice.
-    pub fn is_output(&self) -> bool {
-        self.answers || self.reasoning_chars > 0
+    pub fn has_output(&self) -> bool {
+        self.has_answer || self.reasoning_chars > 0
     }
 }
 
 /// Token counts as a server reports them; absent is `None`, never 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenCounts {
-    /// Tokens of the request; see `cache_apart`.
+    /// Tokens of the request; see `input_excludes_cache`.
     pub input: Option<u64>,
-    /// Tokens of the response; see `reasoning_apart`.
+    /// Tokens of the response; see `output_excludes_reasoning`.
     pub output: Option<u64>,
     /// Input tokens that came from a cache.
     pub cached: Option<u64>,
-    /// Input tokens that were written to a cache; told only by APIs that have `cache_apart`.
-    pub written: Option<u64>,
+    /// Input tokens that were written to a cache; told only by APIs that have `input_excludes_cache`.
+    pub cache_written: Option<u64>,
     /// Output tokens that are reasoning.
     pub reasoning: Option<u64>,
     /// `input` leaves out what came from a cache or went to it (Anthropic, llama.cpp).
-    pub cache_apart: bool,
+    pub input_excludes_cache: bool,
     /// `output` leaves out reasoning (Gemini, xAI).
-    pub reasoning_apart: bool,
+    pub output_excludes_reasoning: bool,
 }
 
 impl TokenCounts {
@@ -110,10 +111,10 @@ impl TokenCounts {
         self.input = later.input.or(self.input);
         self.output = later.output.or(self.output);
         self.cached = later.cached.or(self.cached);
-        self.written = later.written.or(self.written);
+        self.cache_written = later.cache_written.or(self.cache_written);
         self.reasoning = later.reasoning.or(self.reasoning);
-        self.cache_apart |= later.cache_apart;
-        self.reasoning_apart |= later.reasoning_apart;
+        self.input_excludes_cache |= later.input_excludes_cache;
+        self.output_excludes_reasoning |= later.output_excludes_reasoning;
     }
 
     /// Adds those of another response.
@@ -124,28 +125,28 @@ impl TokenCounts {
         self.input = sum(self.input, other.input);
         self.output = sum(self.output, other.output);
         self.cached = sum(self.cached, other.cached);
-        self.written = sum(self.written, other.written);
+        self.cache_written = sum(self.cache_written, other.cache_written);
         self.reasoning = sum(self.reasoning, other.reasoning);
-        self.cache_apart |= other.cache_apart;
-        self.reasoning_apart |= other.reasoning_apart;
+        self.input_excludes_cache |= other.input_excludes_cache;
+        self.output_excludes_reasoning |= other.output_excludes_reasoning;
     }
 
     /// All tokens of the request.
-    pub fn all_input(&self) -> Option<u64> {
-        let more = [self.cached, self.written].into_iter().flatten().sum::<u64>();
+    pub fn total_input(&self) -> Option<u64> {
+        let more = [self.cached, self.cache_written].into_iter().flatten().sum::<u64>();
         match self.input {
-            Some(input) if self.cache_apart => Some(input.saturating_add(more)),
+            Some(input) if self.input_excludes_cache => Some(input.saturating_add(more)),
             input => input,
         }
     }
 
     /// All tokens of the response, reasoning included.
-    pub fn all_output(&self) -> Option<u64> {
+    pub fn total_output(&self) -> Option<u64> {
         match self.output {
-            Some(output) if self.reasoning_apart => {
+            Some(output) if self.output_excludes_reasoning => {
                 Some(output.saturating_add(self.reasoning.unwrap_or(0)))
             }
-            None if self.reasoning_apart => self.reasoning,
+            None if self.output_excludes_reasoning => self.reasoning,
             output => output,
         }
     }
@@ -153,10 +154,10 @@ impl TokenCounts {
 
 /// How long the server says that its stages took, in seconds; absent is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Timings {
+pub struct ServerTimings {
     /// In its queue.
     pub queue: Option<f64>,
-    /// Reading the prompt, up to the first token.
+    /// ResponseReader the prompt, up to the first token.
     pub prefill: Option<f64>,
     /// Generating, from the first token on.
     pub decode: Option<f64>,
@@ -168,7 +169,7 @@ pub struct Timings {
     pub total: Option<f64>,
 }
 
-impl Timings {
+impl ServerTimings {
     /// Takes over what `later` knows.
     pub fn update(&mut self, later: Self) {
         self.queue = later.queue.or(self.queue);
@@ -188,8 +189,8 @@ impl Timings {
 }
 
 /// Why something could not be measured. Bytes flow all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unparsed {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
+pub enum UnparsedReason {
     /// An event or body that is no JSON, or no message of its protocol.
     Json,
     /// JSON that nests too deeply.
@@ -210,20 +211,7 @@ pub enum Unparsed {
     Panic,
 }
 
-impl Unparsed {
-    /// Every reason, for the table of metrics.
-    pub const ALL: [Self; 9] = [
-        Self::Json,
-        Self::Depth,
-        Self::Utf8,
-        Self::Choice,
-        Self::Framing,
-        Self::Encoding,
-        Self::ContentType,
-        Self::RequestStart,
-        Self::Panic,
-    ];
-
+impl UnparsedReason {
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
@@ -242,43 +230,43 @@ impl Unparsed {
 
 /// What one event says.
 #[derive(Debug, Default, PartialEq)]
-pub struct Facts {
+pub struct EventFacts {
     /// The choices that the event speaks of, in its order.
     pub choices: Vec<ChoiceFacts>,
     /// Token counts that the API defines, as running totals or the final ones.
     pub usage: Option<TokenCounts>,
     /// Token counts in a field of the engine's own.
-    pub engine: Option<TokenCounts>,
+    pub engine_counts: Option<TokenCounts>,
     /// What the server says of its own time.
-    pub timings: Option<Timings>,
+    pub timings: Option<ServerTimings>,
     /// The model that answered; in the first event that says so.
     pub model: Option<String>,
     /// The engine or vendor that writes like this.
-    pub made_by: Option<Engine>,
+    pub detected_engine: Option<Engine>,
     /// The server sends a stream's head when a slot takes the request, or is known not to.
-    pub head_at_slot: Option<bool>,
+    pub headers_at_slot: Option<bool>,
     /// A response begins, in a session of many.
-    pub begun: bool,
+    pub response_started: bool,
     /// The event says that the model is being loaded.
     pub loading: bool,
     /// The event reports an error.
     pub error: bool,
     /// The event ends the stream (`[DONE]`, `message_stop`, `"done":true`, ...).
     pub done: bool,
-    pub unparsed: Option<Unparsed>,
+    pub unparsed: Option<UnparsedReason>,
 }
 
-impl Facts {
+impl EventFacts {
     pub(super) fn clear(&mut self) {
         // The choices keep their allocation: this runs once per event.
         self.choices.clear();
         self.usage = None;
-        self.engine = None;
+        self.engine_counts = None;
         self.timings = None;
         self.model = None;
-        self.made_by = None;
-        self.head_at_slot = None;
-        self.begun = false;
+        self.detected_engine = None;
+        self.headers_at_slot = None;
+        self.response_started = false;
         self.loading = false;
         self.error = false;
         self.done = false;
@@ -299,27 +287,36 @@ mod tests {
             reasoning: Some(3),
             ..TokenCounts::default()
         };
-        assert_eq!((plain.all_input(), plain.all_output()), (Some(10), Some(5)));
-        let apart = TokenCounts { cache_apart: true, reasoning_apart: true, ..plain };
-        assert_eq!((apart.all_input(), apart.all_output()), (Some(14), Some(8)));
+        assert_eq!((plain.total_input(), plain.total_output()), (Some(10), Some(5)));
+        let apart =
+            TokenCounts { input_excludes_cache: true, output_excludes_reasoning: true, ..plain };
+        assert_eq!((apart.total_input(), apart.total_output()), (Some(14), Some(8)));
         // What has only been thought so far.
-        assert_eq!(TokenCounts { output: None, ..apart }.all_output(), Some(3));
+        assert_eq!(TokenCounts { output: None, ..apart }.total_output(), Some(3));
         let mut later = apart;
-        later.update(TokenCounts { output: Some(9), written: Some(2), ..TokenCounts::default() });
-        assert_eq!((later.all_input(), later.all_output()), (Some(16), Some(12)));
+        later.update(TokenCounts {
+            output: Some(9),
+            cache_written: Some(2),
+            ..TokenCounts::default()
+        });
+        assert_eq!((later.total_input(), later.total_output()), (Some(16), Some(12)));
         assert_eq!(
-            TokenCounts { cached: Some(1), cache_apart: true, ..TokenCounts::default() }
-                .all_input(),
+            TokenCounts { cached: Some(1), input_excludes_cache: true, ..TokenCounts::default() }
+                .total_input(),
             None
         );
     }
 
     #[test]
     fn the_first_token_is_behind_the_stages_before_it() {
-        let stages = Timings { queue: Some(0.5), prefill: Some(0.25), ..Timings::default() };
+        let stages =
+            ServerTimings { queue: Some(0.5), prefill: Some(0.25), ..ServerTimings::default() };
         assert_eq!(stages.time_to_first_token(), Some(0.75));
-        let told = Timings { first_token: Some(0.7), ..stages };
+        let told = ServerTimings { first_token: Some(0.7), ..stages };
         assert_eq!(told.time_to_first_token(), Some(0.7));
-        assert_eq!(Timings { queue: Some(1.0), ..Timings::default() }.time_to_first_token(), None);
+        assert_eq!(
+            ServerTimings { queue: Some(1.0), ..ServerTimings::default() }.time_to_first_token(),
+            None
+        );
     }
 }

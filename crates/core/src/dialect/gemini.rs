@@ -5,68 +5,68 @@
 //! functions, code to be executed, and media; a part whose `thought` is true is reasoning. Counts are
 //! of all so far, and what was thought is counted apart from what was answered.
 
-use super::draft::Draft;
 use super::engine::Engine;
+use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
-use super::reading::Memory;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd};
 use crate::wire::framing::Framing;
 
-const GEMINI: Dialect = Dialect::streamed_as_sse("gemini", &ROOT, conclude, Ending::Body);
+const GEMINI: Dialect = Dialect::sse("gemini", &ROOT, finish_event, StreamEnd::Body);
 /// A response that is asked for as a stream.
-pub static STREAM: Dialect = GEMINI.with_json(Framing::JsonArray);
+pub static STREAM: Dialect = GEMINI.with_json_framing(Framing::JsonArray);
 /// One that is not, and embeddings.
 pub static WHOLE: Dialect = GEMINI;
 
-static ARGUMENTS: Shape = Shape::raw(Tag::ToolArguments);
-static FUNCTION_CALL: Shape = Shape::path(&[
-    ("name", &Shape::scalar(Tag::ToolName)),
+static ARGUMENTS: JsonShape = JsonShape::raw(Tag::ToolArguments);
+static FUNCTION_CALL: JsonShape = JsonShape::path(&[
+    ("name", &JsonShape::scalar(Tag::ToolName)),
     ("args", &ARGUMENTS),
     // Vertex AI, where arguments are asked for as a stream.
-    ("partialArgs", &Shape::list(&Shape::path(&[("stringValue", &ARGUMENTS)]))),
+    ("partialArgs", &JsonShape::list(&JsonShape::path(&[("stringValue", &ARGUMENTS)]))),
 ]);
-static PART: Shape = Shape::object(
+static PART: JsonShape = JsonShape::object(
     Tag::Part,
     &[
-        ("text", &Shape::scalar(Tag::PartText)),
-        ("thought", &Shape::scalar(Tag::Thought)),
+        ("text", &JsonShape::scalar(Tag::PartText)),
+        ("thought", &JsonShape::scalar(Tag::Thought)),
         ("functionCall", &FUNCTION_CALL),
-        ("executableCode", &Shape::path(&[("code", &ARGUMENTS)])),
-        ("inlineData", &Shape::path(&[("data", &Shape::scalar(Tag::Media))])),
+        ("executableCode", &JsonShape::path(&[("code", &ARGUMENTS)])),
+        ("inlineData", &JsonShape::path(&[("data", &JsonShape::scalar(Tag::Media))])),
     ],
 );
-static CANDIDATE: Shape = Shape::object(
+static CANDIDATE: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
-        ("index", &Shape::scalar(Tag::Index)),
-        ("content", &Shape::path(&[("parts", &Shape::list(&PART))])),
-        ("finishReason", &Shape::text(Tag::Finish)),
+        ("index", &JsonShape::scalar(Tag::Index)),
+        ("content", &JsonShape::path(&[("parts", &JsonShape::list(&PART))])),
+        ("finishReason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
 /// What Google's own tools added to the prompt is not counted in it.
-static USAGE: Shape = Shape::object(
+static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
-        ("promptTokenCount", &counted(Count::Input)),
-        ("cachedContentTokenCount", &counted(Count::Cached)),
-        ("candidatesTokenCount", &counted(Count::VisibleOutput)),
-        ("thoughtsTokenCount", &counted(Count::Reasoning)),
+        ("promptTokenCount", &token_count(TokenKind::Input)),
+        ("cachedContentTokenCount", &token_count(TokenKind::CacheRead)),
+        ("candidatesTokenCount", &token_count(TokenKind::VisibleOutput)),
+        ("thoughtsTokenCount", &token_count(TokenKind::Reasoning)),
     ],
 );
-static ROOT: Shape = Shape::path(&[
-    ("candidates", &Shape::array(Tag::Sign(Engine::Gemini), &CANDIDATE)),
+static ROOT: JsonShape = JsonShape::path(&[
+    ("candidates", &JsonShape::array(Tag::WrittenBy(Engine::Gemini), &CANDIDATE)),
     ("usageMetadata", &USAGE),
-    ("modelVersion", &Shape::text(Tag::Model)),
+    ("modelVersion", &JsonShape::text(Tag::Model)),
     ("error", &ERROR),
 ]);
 
-fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    if let Some(usage) = &mut draft.facts.usage {
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    if let Some(usage) = &mut event.facts.usage {
         // While it thinks, there is no count of what it answered.
-        usage.reasoning_apart = true;
+        usage.output_excludes_reasoning = true;
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]

@@ -5,28 +5,28 @@
 //! arguments, media. The results of tools that Google runs are no output. What is thought is counted
 //! apart from what is put out.
 
-use super::draft::Draft;
 use super::engine::Engine;
+use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
-use super::reading::Memory;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd};
 
 /// Interactions.
 pub static INTERACTIONS: Dialect =
-    Dialect::streamed_as_sse("gemini-interactions", &ROOT, conclude, Ending::Told);
+    Dialect::sse("gemini-interactions", &ROOT, finish_event, StreamEnd::Event);
 
-static ANSWER: Shape = Shape::scalar(Tag::Answer);
-static THOUGHT: Shape = Shape::path(&[("text", &Shape::scalar(Tag::Reasoning(0)))]);
-static TOOL_NAME: Shape = Shape::scalar(Tag::ToolName);
-static ARGUMENTS: Shape = Shape::raw(Tag::ToolArguments);
-static MEDIA: Shape = Shape::scalar(Tag::Media);
-static OBJECT: Shape = Shape::scalar(Tag::Sign(Engine::Gemini));
-static MODEL: Shape = Shape::text(Tag::Model);
-static STATUS: Shape = Shape::text(Tag::Finish);
-static CONTENT: Shape = Shape::path(&[("text", &ANSWER), ("data", &MEDIA)]);
+static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
+static THOUGHT: JsonShape = JsonShape::path(&[("text", &JsonShape::scalar(Tag::Reasoning(0)))]);
+static TOOL_NAME: JsonShape = JsonShape::scalar(Tag::ToolName);
+static ARGUMENTS: JsonShape = JsonShape::raw(Tag::ToolArguments);
+static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
+static OBJECT: JsonShape = JsonShape::scalar(Tag::WrittenBy(Engine::Gemini));
+static MODEL: JsonShape = JsonShape::text(Tag::Model);
+static STATUS: JsonShape = JsonShape::text(Tag::FinishReason);
+static CONTENT: JsonShape = JsonShape::path(&[("text", &ANSWER), ("data", &MEDIA)]);
 /// A delta's `content` is a part of a summary.
-static DELTA: Shape = Shape::path(&[
+static DELTA: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("content", &THOUGHT),
     ("name", &TOOL_NAME),
@@ -34,34 +34,38 @@ static DELTA: Shape = Shape::path(&[
     ("data", &MEDIA),
 ]);
 /// A step, or an output, or the start of either.
-static STEP: Shape = Shape::path(&[
+static STEP: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
-    ("content", &Shape::list(&CONTENT)),
-    ("summary", &Shape::list(&THOUGHT)),
+    ("content", &JsonShape::list(&CONTENT)),
+    ("summary", &JsonShape::list(&THOUGHT)),
     ("name", &TOOL_NAME),
     ("arguments", &ARGUMENTS),
     ("data", &MEDIA),
 ]);
-static USAGE: Shape = Shape::object(
+static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
-        ("total_input_tokens", &counted(Count::Input)),
-        ("total_cached_tokens", &counted(Count::Cached)),
-        ("total_output_tokens", &counted(Count::VisibleOutput)),
-        ("total_thought_tokens", &counted(Count::Reasoning)),
+        ("total_input_tokens", &token_count(TokenKind::Input)),
+        ("total_cached_tokens", &token_count(TokenKind::CacheRead)),
+        ("total_output_tokens", &token_count(TokenKind::VisibleOutput)),
+        ("total_thought_tokens", &token_count(TokenKind::Reasoning)),
         // Its name at first.
-        ("total_reasoning_tokens", &counted(Count::Reasoning)),
+        ("total_reasoning_tokens", &token_count(TokenKind::Reasoning)),
     ],
 );
 /// What an event says of the interaction as a whole. Its steps came before.
-static INTERACTION: Shape =
-    Shape::path(&[("object", &OBJECT), ("model", &MODEL), ("status", &STATUS), ("usage", &USAGE)]);
-static ROOT: Shape = Shape::path(&[
-    ("event_type", &Shape::text(Tag::Kind)),
+static INTERACTION: JsonShape = JsonShape::path(&[
+    ("object", &OBJECT),
+    ("model", &MODEL),
+    ("status", &STATUS),
+    ("usage", &USAGE),
+]);
+static ROOT: JsonShape = JsonShape::path(&[
+    ("event_type", &JsonShape::text(Tag::EventType)),
     ("delta", &DELTA),
     ("step", &STEP),
     ("interaction", &INTERACTION),
-    ("metadata", &Shape::path(&[("total_usage", &USAGE)])),
+    ("metadata", &JsonShape::path(&[("total_usage", &USAGE)])),
     ("error", &ERROR),
     // The start of an output.
     ("content", &STEP),
@@ -69,21 +73,21 @@ static ROOT: Shape = Shape::path(&[
     ("object", &OBJECT),
     ("model", &MODEL),
     ("status", &STATUS),
-    ("steps", &Shape::list(&STEP)),
-    ("outputs", &Shape::list(&STEP)),
+    ("steps", &JsonShape::list(&STEP)),
+    ("outputs", &JsonShape::list(&STEP)),
     ("usage", &USAGE),
 ]);
 
-fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    let status = draft.choice.finish.as_deref();
-    draft.facts.error |= status == Some("failed");
-    match draft.kind() {
-        b"interaction.completed" | b"interaction.complete" => draft.facts.done = true,
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    let status = event.choice.finish.as_deref();
+    event.facts.error |= status == Some("failed");
+    match event.event_type() {
+        b"interaction.completed" | b"interaction.complete" => event.facts.done = true,
         b"" if status != Some("in_progress") => {}
         // A status on the way is not how it ends.
-        _ => draft.choice.finish = None,
+        _ => event.choice.finish = None,
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]

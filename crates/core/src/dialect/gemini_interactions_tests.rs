@@ -1,7 +1,7 @@
-//! Events as Google documents them (ai.google.dev, "Interactions API"), and as the types of its Python
+//! EventFormat as Google documents them (ai.google.dev, "Interactions API"), and as the types of its Python
 //! SDK have them (google-genai 3.6, `interactions`; 1.55 for those with outputs).
 
-use super::super::said::{assert_said, said};
+use super::super::test_support::{assert_said, said};
 use super::*;
 
 #[test]
@@ -98,6 +98,7 @@ fn whole_interactions() {
         assert_said(&INTERACTIONS, &[(whole, expected)]);
     }
     // One that runs in the background has not ended.
-    let begun = r#"{"id":"v1_1","object":"interaction","model":"gemini","status":"in_progress"}"#;
-    assert_said(&INTERACTIONS, &[(begun, "model gemini")]);
+    let response_started =
+        r#"{"id":"v1_1","object":"interaction","model":"gemini","status":"in_progress"}"#;
+    assert_said(&INTERACTIONS, &[(response_started, "model gemini")]);
 }

@@ -1,7 +1,7 @@
 //! Responses as Google documents them (ai.google.dev, "GenerateContentResponse", and the pages on
 //! thinking, function calling, code execution and image generation).
 
-use super::super::said::{assert_said, said};
+use super::super::test_support::{assert_said, said};
 use super::*;
 
 /// What one part is.

@@ -5,34 +5,34 @@
 //! SGLang's, a `token` or a `generated_text` TGI's, `choices` OpenAI's; a text without any of them is
 //! what vLLM's first server wrote.
 
-use super::draft::Draft;
+use super::event_builder::EventBuilder;
 use super::openai_chat::{self, CHOICE, ERROR, METRICS, USAGE};
-use super::reading::Memory;
+use super::response_reader::StreamState;
 use super::sglang::{self, SGLANG};
-use super::tag::{Form, Shape, Tag};
+use super::tag::{ApiFormat, JsonShape, Tag};
 use super::tgi::{self, TGI};
 use super::vllm_generate::{self, VLLM_GENERATE};
-use super::{Dialect, Ending};
+use super::{Dialect, StreamEnd};
 
 pub static GENERATE: Dialect =
-    Dialect::streamed_as_lines("generate", &GENERATED, conclude, Ending::Body);
+    Dialect::json_lines("generate", &GENERATED, finish_event, StreamEnd::Body);
 pub static INVOCATIONS: Dialect =
-    Dialect::streamed_as_lines("invocations", &INVOKED, conclude, Ending::Body);
+    Dialect::json_lines("invocations", &INVOKED, finish_event, StreamEnd::Body);
 
-static INDEX: Shape = Shape::scalar(Tag::Index);
-static DONE: Shape = Shape::scalar(Tag::Done);
-static ITEM: Shape = Shape::object(
+static INDEX: JsonShape = JsonShape::scalar(Tag::Index);
+static DONE: JsonShape = JsonShape::scalar(Tag::Done);
+static ITEM: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
-        ("generated_text", &Shape::scalar(Tag::Answer)),
+        ("generated_text", &JsonShape::scalar(Tag::Answer)),
         ("details", &tgi::ITEM_DETAILS),
-        ("text", &Shape::scalar(Tag::Answer)),
+        ("text", &JsonShape::scalar(Tag::Answer)),
         ("meta_info", &sglang::ITEM_META_INFO),
     ],
 );
-static GENERATED: Shape = Shape {
+static GENERATED: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..Shape::path(&[
+    ..JsonShape::path(&[
         ("token", &tgi::TOKEN),
         ("generated_text", &tgi::GENERATED),
         ("details", &tgi::DETAILS),
@@ -48,15 +48,15 @@ static GENERATED: Shape = Shape {
         ("error", &ERROR),
     ])
 };
-static INVOKED: Shape = Shape {
+static INVOKED: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..Shape::path(&[
-        ("object", &Shape::text(Tag::Kind)),
-        ("choices", &Shape::array(Tag::Form(Form::OpenAi), &CHOICE)),
-        ("model", &Shape::text(Tag::Model)),
+    ..JsonShape::path(&[
+        ("object", &JsonShape::text(Tag::EventType)),
+        ("choices", &JsonShape::array(Tag::Api(ApiFormat::OpenAi), &CHOICE)),
+        ("model", &JsonShape::text(Tag::Model)),
         ("usage", &USAGE),
         ("metrics", &METRICS),
-        ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
+        ("system_fingerprint", &JsonShape::text(Tag::Fingerprint)),
         ("token", &tgi::TOKEN),
         ("generated_text", &tgi::GENERATED),
         ("details", &tgi::DETAILS),
@@ -69,18 +69,18 @@ static INVOKED: Shape = Shape {
     ])
 };
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
-    let speaks: &Dialect = match draft.form {
-        Some(Form::OpenAi) if draft.kind().starts_with(b"chat") => &openai_chat::CHAT,
-        Some(Form::OpenAi) => &openai_chat::COMPLETIONS,
-        Some(Form::Sglang) => &SGLANG,
-        Some(Form::Tgi) => &TGI,
-        None if draft.echo > 0 || !draft.facts.choices.is_empty() => &TGI,
-        None if draft.pieces > 0 => &VLLM_GENERATE,
-        None => return draft.conclude(),
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    let speaks: &Dialect = match event.api_format {
+        Some(ApiFormat::OpenAi) if event.event_type().starts_with(b"chat") => &openai_chat::CHAT,
+        Some(ApiFormat::OpenAi) => &openai_chat::COMPLETIONS,
+        Some(ApiFormat::Sglang) => &SGLANG,
+        Some(ApiFormat::Tgi) => &TGI,
+        None if event.repeated_text > 0 || !event.facts.choices.is_empty() => &TGI,
+        None if event.text_count > 0 => &VLLM_GENERATE,
+        None => return event.finish(),
     };
-    memory.spoken = Some(speaks.name);
-    (speaks.conclude)(draft, memory, name);
+    stream.detected_dialect = Some(speaks.name);
+    (speaks.finish_event)(event, stream, name);
 }
 
 #[cfg(test)]

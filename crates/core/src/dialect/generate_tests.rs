@@ -1,7 +1,7 @@
 //! What each server answers at a route that several share.
 
 use super::*;
-use crate::dialect::Reading;
+use crate::dialect::ResponseReader;
 
 #[test]
 fn what_is_seen_decides() {
@@ -45,12 +45,12 @@ fn what_is_seen_decides() {
         (&INVOCATIONS, r#"{"token":{"id":5,"text":"ab","log_prob":-0.2}}"#, "tgi", 2),
     ];
     for (dialect, event, name, chars) in cases {
-        let mut reading = Reading::new(dialect);
-        event.as_bytes().chunks(4).for_each(|part| reading.data(part));
-        let facts = reading.end(b"");
+        let mut reader = ResponseReader::new(dialect);
+        event.as_bytes().chunks(4).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"");
         let found: u64 = facts.choices.iter().map(|choice| choice.answer_chars).sum();
         assert_eq!(found, chars, "{event}");
-        reading.next();
-        assert_eq!(reading.name(), name, "{event}");
+        reader.clear_event();
+        assert_eq!(reader.dialect_name(), name, "{event}");
     }
 }

@@ -1,7 +1,7 @@
 //! Messages as the services' `.proto` files have them, written here by hand.
 
 use super::*;
-use crate::dialect::{Facts, Reading, TokenCounts};
+use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
 /// A field that is a number.
 fn number(field: u8, value: u8) -> Vec<u8> {
@@ -13,11 +13,11 @@ fn bytes(field: u8, bytes: &[u8]) -> Vec<u8> {
     [&[field << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
 }
 
-fn facts(dialect: &'static Dialect, message: &[u8]) -> Facts {
-    let mut reading = Reading::new(dialect);
-    message.chunks(3).for_each(|part| reading.data(part));
-    let facts = reading.end(b"");
-    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
+fn facts(dialect: &'static Dialect, message: &[u8]) -> EventFacts {
+    let mut reader = ResponseReader::new(dialect);
+    message.chunks(3).for_each(|part| reader.push(part));
+    let facts = reader.finish_event(b"");
+    EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn kserve_outputs_are_output() {
     let message = infer(&[bytes(1, b"llama"), tensor, bytes(6, b"\x02\0\0\0hi")]);
     let found = facts(&KSERVE_STREAM, &message);
     assert_eq!(found.model.as_deref(), Some("llama"));
-    assert!(found.choices[0].is_output());
+    assert!(found.choices[0].has_output());
     // Triton's `triton_final_response`, an empty last message.
     let parameter =
         bytes(4, &[bytes(1, b"triton_final_response"), bytes(2, &number(1, 1))].concat());
@@ -36,7 +36,7 @@ fn kserve_outputs_are_output() {
     assert!(facts(&KSERVE_STREAM, &bytes(1, b"no such model")).error);
     assert!(!facts(&KSERVE_STREAM, &bytes(1, b"")).error);
     let one = [bytes(1, b"llama"), bytes(6, b"1234")].concat();
-    assert!(facts(&KSERVE, &one).choices[0].is_output());
+    assert!(facts(&KSERVE, &one).choices[0].has_output());
 }
 
 #[test]
@@ -67,13 +67,13 @@ fn token_ids_are_output_with_exact_counts() {
         let found = facts(dialect, &message);
         let [choice] = found.choices.as_slice() else { panic!("{}: {found:?}", dialect.name) };
         assert_eq!(
-            (choice.index, choice.token_ids, choice.is_output()),
+            (choice.index, choice.token_ids, choice.has_output()),
             (index, 3, true),
             "{}",
             dialect.name
         );
         let counts = TokenCounts { input: Some(7), output: Some(3), ..TokenCounts::default() };
-        assert_eq!(found.engine, Some(counts), "{}", dialect.name);
+        assert_eq!(found.engine_counts, Some(counts), "{}", dialect.name);
     }
 }
 
@@ -100,21 +100,21 @@ fn the_last_message_repeats_and_finishes() {
     for (dialect, message) in cases {
         let found = facts(dialect, &message);
         let [choice] = found.choices.as_slice() else { panic!("{}: {found:?}", dialect.name) };
-        assert_eq!((choice.token_ids, choice.is_output()), (0, false), "{}", dialect.name);
+        assert_eq!((choice.token_ids, choice.has_output()), (0, false), "{}", dialect.name);
         assert_eq!(choice.finish.as_deref(), Some("stop"), "{}", dialect.name);
-        assert_eq!(found.engine.unwrap().output, Some(4), "{}", dialect.name);
+        assert_eq!(found.engine_counts.unwrap().output, Some(4), "{}", dialect.name);
     }
 }
 
 #[test]
 fn each_choice_counts_its_own() {
-    let mut reading = Reading::new(&VLLM);
+    let mut reader = ResponseReader::new(&VLLM);
     let mut tell = |index: u8, tokens: u8| {
         let ids = bytes(1, &[1, 2]);
         let chunk = [ids, number(2, 7), number(3, tokens), number(7, index)].concat();
-        reading.data(&bytes(1, &chunk));
-        let output = reading.end(b"").engine.unwrap().all_output();
-        reading.next();
+        reader.push(&bytes(1, &chunk));
+        let output = reader.finish_event(b"").engine_counts.unwrap().total_output();
+        reader.clear_event();
         output
     };
     let told = [tell(0, 2), tell(1, 2), tell(0, 4), tell(1, 4)];
@@ -124,11 +124,11 @@ fn each_choice_counts_its_own() {
 /// `smg-grpc-servicer` 0.14.1 tells for vLLM what came with each message, also with the last one.
 #[test]
 fn a_count_is_never_less_than_the_ids() {
-    let mut reading = Reading::new(&VLLM);
+    let mut reader = ResponseReader::new(&VLLM);
     let mut tell = |message: Vec<u8>| {
-        reading.data(&message);
-        let output = reading.end(b"").engine.unwrap().all_output();
-        reading.next();
+        reader.push(&message);
+        let output = reader.finish_event(b"").engine_counts.unwrap().total_output();
+        reader.clear_event();
         output
     };
     let chunk = || bytes(1, &[bytes(1, &[1, 2]), number(2, 7), number(3, 2)].concat());
@@ -137,11 +137,11 @@ fn a_count_is_never_less_than_the_ids() {
     assert_eq!([tell(chunk()), tell(chunk()), tell(last)], [Some(2), Some(4), Some(4)]);
     let whole =
         bytes(2, &[bytes(1, &[1, 2]), bytes(2, b"stop"), number(3, 7), number(4, 2)].concat());
-    assert_eq!(facts(&VLLM, &whole).engine.unwrap().output, Some(2));
+    assert_eq!(facts(&VLLM, &whole).engine_counts.unwrap().output, Some(2));
 }
 
 #[test]
 fn embeddings_tell_their_input() {
-    assert_eq!(facts(&VLLM_EMBED, &number(2, 9)).engine.unwrap().input, Some(9));
-    assert_eq!(facts(&SGLANG_EMBED, &number(6, 9)).engine.unwrap().input, Some(9));
+    assert_eq!(facts(&VLLM_EMBED, &number(2, 9)).engine_counts.unwrap().input, Some(9));
+    assert_eq!(facts(&SGLANG_EMBED, &number(6, 9)).engine_counts.unwrap().input, Some(9));
 }

@@ -6,74 +6,74 @@
 //! `prompt_progress` comes without text. Several prompts are told apart by `index`; a document has them
 //! in an array. Builds before 2025 say no `stop_type`.
 
-use super::batch;
-use super::draft::Draft;
+use super::choice_counts;
 use super::engine::Engine;
+use super::event_builder::EventBuilder;
 use super::openai_chat::{CHOICE, ERROR, GROQ, METRICS, TIME_INFO, USAGE};
-use super::reading::Memory;
-use super::tag::{Count, Form, Shape, Stage, Tag, Unit, time};
-use super::{Dialect, Ending};
+use super::response_reader::StreamState;
+use super::tag::{ApiFormat, JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
+use super::{Dialect, StreamEnd};
 
-pub static LLAMACPP: Dialect = Dialect::streamed_as_sse("llamacpp", &ROOT, conclude, Ending::Told);
+pub static LLAMACPP: Dialect = Dialect::sse("llamacpp", &ROOT, finish_event, StreamEnd::Event);
 /// `/completions` is llama.cpp's own route; other servers answer there as at `/v1/completions`.
 pub static OR_OPENAI: Dialect =
-    Dialect::streamed_as_sse("openai-completions", &EITHER, conclude_either, Ending::Told);
+    Dialect::sse("openai-completions", &EITHER, finish_either, StreamEnd::Event);
 
-static CONTENT: Shape = Shape::scalar(Tag::Piece);
-static INDEX: Shape = Shape::scalar(Tag::Index);
-static MODEL: Shape = Shape::text(Tag::Model);
-static DONE: Shape = Shape::scalar(Tag::Done);
-static STOP_TYPE: Shape = Shape::text(Tag::Finish);
-static TOKENS: Shape = Shape::list(&Shape::scalar(Tag::TokenId));
-static INPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Input));
-static OUTPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Output));
-static PREFILL: Shape = time(Stage::Prefill, Unit::Millis);
-static DECODE: Shape = time(Stage::Decode, Unit::Millis);
-static TIMINGS: Shape = Shape::object(
-    Tag::Sign(Engine::LlamaCpp),
+static CONTENT: JsonShape = JsonShape::scalar(Tag::EventText);
+static INDEX: JsonShape = JsonShape::scalar(Tag::Index);
+static MODEL: JsonShape = JsonShape::text(Tag::Model);
+static DONE: JsonShape = JsonShape::scalar(Tag::Done);
+static STOP_TYPE: JsonShape = JsonShape::text(Tag::FinishReason);
+static TOKENS: JsonShape = JsonShape::list(&JsonShape::scalar(Tag::TokenId));
+static INPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Input));
+static OUTPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Output));
+static PREFILL: JsonShape = duration(ServerStage::Prefill, TimeUnit::Millis);
+static DECODE: JsonShape = duration(ServerStage::Decode, TimeUnit::Millis);
+static TIMINGS: JsonShape = JsonShape::object(
+    Tag::WrittenBy(Engine::LlamaCpp),
     &[
-        ("cache_n", &Shape::scalar(Tag::EngineCount(Count::Cached))),
+        ("cache_n", &JsonShape::scalar(Tag::EngineCount(TokenKind::CacheRead))),
         ("prompt_ms", &PREFILL),
         ("predicted_ms", &DECODE),
     ],
 );
 /// Whose counts these are is known only once the event is over: at llama.cpp's own route the counts beside
 /// them are meant.
-static EITHER_TIMINGS: Shape = Shape::object(
-    Tag::Sign(Engine::LlamaCpp),
+static EITHER_TIMINGS: JsonShape = JsonShape::object(
+    Tag::WrittenBy(Engine::LlamaCpp),
     &[
-        ("prompt_n", &Shape::scalar(Tag::Place(PROMPT))),
-        ("predicted_n", &Shape::scalar(Tag::Place(PREDICTED))),
-        ("cache_n", &Shape::scalar(Tag::EngineCount(Count::Cached))),
+        ("prompt_n", &JsonShape::scalar(Tag::Number(PROMPT))),
+        ("predicted_n", &JsonShape::scalar(Tag::Number(PREDICTED))),
+        ("cache_n", &JsonShape::scalar(Tag::EngineCount(TokenKind::CacheRead))),
         ("prompt_ms", &PREFILL),
         ("predicted_ms", &DECODE),
     ],
 );
 const PROMPT: usize = 0;
 const PREDICTED: usize = 1;
-static ITEM_TIMINGS: Shape = Shape::object(
-    Tag::Sign(Engine::LlamaCpp),
+static ITEM_TIMINGS: JsonShape = JsonShape::object(
+    Tag::WrittenBy(Engine::LlamaCpp),
     &[
-        ("cache_n", &Shape::scalar(Tag::ElementCount(Count::Cached))),
+        ("cache_n", &JsonShape::scalar(Tag::ElementCount(TokenKind::CacheRead))),
         ("prompt_ms", &PREFILL),
         ("predicted_ms", &DECODE),
     ],
 );
-static ITEM: Shape = Shape::object(
+static ITEM: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
-        ("content", &Shape::scalar(Tag::Answer)),
+        ("content", &JsonShape::scalar(Tag::Answer)),
         ("index", &INDEX),
         ("model", &MODEL),
         ("stop_type", &STOP_TYPE),
-        ("tokens_predicted", &Shape::scalar(Tag::ElementCount(Count::Output))),
-        ("tokens_evaluated", &Shape::scalar(Tag::ElementCount(Count::Input))),
+        ("tokens_predicted", &JsonShape::scalar(Tag::ElementCount(TokenKind::Output))),
+        ("tokens_evaluated", &JsonShape::scalar(Tag::ElementCount(TokenKind::Input))),
         ("timings", &ITEM_TIMINGS),
     ],
 );
-static ROOT: Shape = Shape {
+static ROOT: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..Shape::path(&[
+    ..JsonShape::path(&[
         ("content", &CONTENT),
         ("index", &INDEX),
         ("tokens", &TOKENS),
@@ -86,12 +86,12 @@ static ROOT: Shape = Shape {
         ("error", &ERROR),
     ])
 };
-static EITHER: Shape = Shape {
+static EITHER: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..Shape::path(&[
-        ("choices", &Shape::array(Tag::Form(Form::OpenAi), &CHOICE)),
+    ..JsonShape::path(&[
+        ("choices", &JsonShape::array(Tag::Api(ApiFormat::OpenAi), &CHOICE)),
         ("usage", &USAGE),
-        ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
+        ("system_fingerprint", &JsonShape::text(Tag::Fingerprint)),
         ("metrics", &METRICS),
         ("x_groq", &GROQ),
         ("time_info", &TIME_INFO),
@@ -108,32 +108,32 @@ static EITHER: Shape = Shape {
     ])
 };
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
-    draft.choice.body().answer += draft.piece;
-    if let Some(counts) = &mut draft.facts.engine {
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    event.choice.output().answer += event.text;
+    if let Some(counts) = &mut event.facts.engine_counts {
         // What is 0 so far is not counted yet.
         counts.output = counts.output.filter(|count| *count > 0);
     }
     // One prompt's end is not the stream's.
-    draft.facts.done &= draft.choice.finish.is_none();
-    batch::add_up(draft, memory);
-    draft.number_choices();
-    draft.conclude();
+    event.facts.done &= event.choice.finish.is_none();
+    choice_counts::add_up(event, stream);
+    event.number_choices();
+    event.finish();
 }
 
-fn conclude_either(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
-    if draft.form == Some(Form::OpenAi) {
-        if let [Some(prompt), Some(predicted), _] = draft.places {
-            let counts = draft.facts.engine.get_or_insert_default();
+fn finish_either(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    if event.api_format == Some(ApiFormat::OpenAi) {
+        if let [Some(prompt), Some(predicted), _] = event.numbers {
+            let counts = event.facts.engine_counts.get_or_insert_default();
             (counts.input, counts.output) = (Some(prompt), Some(predicted));
-            counts.cache_apart = true;
+            counts.input_excludes_cache = true;
         }
-        return draft.conclude();
+        return event.finish();
     }
-    if draft.pieces > 0 || !draft.facts.choices.is_empty() {
-        memory.spoken = Some(LLAMACPP.name);
+    if event.text_count > 0 || !event.facts.choices.is_empty() {
+        stream.detected_dialect = Some(LLAMACPP.name);
     }
-    conclude(draft, memory, name);
+    finish_event(event, stream, name);
 }
 
 #[cfg(test)]

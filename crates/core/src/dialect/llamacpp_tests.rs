@@ -1,19 +1,20 @@
-//! Events as llama.cpp's `tools/server/server-task.cpp` writes them, cut down to what is read.
+//! EventFormat as llama.cpp's `tools/server/server-task.cpp` writes them, cut down to what is read.
 
 use super::*;
-use crate::dialect::{Facts, Reading, TokenCounts};
+use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
-fn stream(dialect: &'static Dialect, events: &[&str]) -> (Vec<Facts>, &'static str) {
-    let mut reading = Reading::new(dialect);
+fn stream(dialect: &'static Dialect, events: &[&str]) -> (Vec<EventFacts>, &'static str) {
+    let mut reader = ResponseReader::new(dialect);
     let read = |event: &&str| {
-        event.as_bytes().chunks(9).for_each(|part| reading.data(part));
-        let facts = reading.end(b"");
+        event.as_bytes().chunks(9).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"");
         assert_eq!(facts.unparsed, None, "{event}");
-        let facts = Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts };
-        reading.next();
+        let facts =
+            EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts };
+        reader.clear_event();
         facts
     };
-    (events.iter().map(read).collect(), reading.name())
+    (events.iter().map(read).collect(), reader.dialect_name())
 }
 
 const STREAM: [&str; 4] = [
@@ -27,18 +28,21 @@ const STREAM: [&str; 4] = [
 fn a_stream() {
     let (events, _) = stream(&LLAMACPP, &STREAM);
     let output: Vec<_> =
-        events.iter().map(|e| e.choices.first().is_some_and(|c| c.is_output())).collect();
+        events.iter().map(|e| e.choices.first().is_some_and(|c| c.has_output())).collect();
     assert_eq!(output, [false, true, false, false]);
     assert_eq!(events[1].choices[0].answer_chars, 6);
-    let output: Vec<_> = events.iter().filter_map(|event| event.engine?.output).collect();
+    let output: Vec<_> = events.iter().filter_map(|event| event.engine_counts?.output).collect();
     assert_eq!(output, [1, 2, 2], "nothing is counted while the prompt is read");
     let last = &events[3];
     let counts =
         TokenCounts { input: Some(5), output: Some(2), cached: Some(2), ..TokenCounts::default() };
-    assert_eq!(last.engine, Some(counts));
-    assert_eq!(last.engine.unwrap().all_input(), Some(5));
+    assert_eq!(last.engine_counts, Some(counts));
+    assert_eq!(last.engine_counts.unwrap().total_input(), Some(5));
     assert_eq!(last.choices[0].finish.as_deref(), Some("eos"));
-    assert_eq!((last.model.as_deref(), last.made_by), (Some("tiny-chat"), Some(Engine::LlamaCpp)));
+    assert_eq!(
+        (last.model.as_deref(), last.detected_engine),
+        (Some("tiny-chat"), Some(Engine::LlamaCpp))
+    );
     let told = last.timings.unwrap();
     assert_eq!((told.prefill, told.decode), (Some(0.0035), Some(0.0038)));
     // Builds before 2025.
@@ -64,9 +68,9 @@ fn several_prompts() {
     let (events, _) = stream(&LLAMACPP, &events.each_ref().map(String::as_str));
     assert!(!events[2].done, "the other prompt still runs");
     let found: Vec<_> =
-        events.iter().map(|e| (e.choices[0].index, e.engine.unwrap().output)).collect();
+        events.iter().map(|e| (e.choices[0].index, e.engine_counts.unwrap().output)).collect();
     assert_eq!(found, [(1, Some(1)), (0, Some(2)), (1, Some(3))]);
-    assert_eq!(events[2].engine.unwrap().input, Some(10));
+    assert_eq!(events[2].engine_counts.unwrap().input, Some(10));
     let (documents, _) = stream(
         &LLAMACPP,
         &[
@@ -76,15 +80,15 @@ fn several_prompts() {
     );
     let chars: Vec<_> = documents[0].choices.iter().map(|c| (c.index, c.answer_chars)).collect();
     assert_eq!(chars, [(0, 2), (1, 3)]);
-    let counts = documents[0].engine.unwrap();
-    assert_eq!((counts.all_input(), counts.output, counts.cached), (Some(7), Some(5), Some(1)));
+    let counts = documents[0].engine_counts.unwrap();
+    assert_eq!((counts.total_input(), counts.output, counts.cached), (Some(7), Some(5), Some(1)));
 }
 
 #[test]
 fn completions_are_either() {
     let (events, name) = stream(&OR_OPENAI, &STREAM);
     assert_eq!((events[1].choices[0].answer_chars, name), (6, "llamacpp"));
-    assert_eq!(events[3].engine.unwrap().output, Some(2));
+    assert_eq!(events[3].engine_counts.unwrap().output, Some(2));
     let (events, name) = stream(
         &OR_OPENAI,
         &[
@@ -111,9 +115,9 @@ fn completions_tell_counts_and_times() {
         ],
     );
     let [llama, vllm] = facts.as_slice() else { panic!("{facts:?}") };
-    let counts = llama.engine.unwrap();
+    let counts = llama.engine_counts.unwrap();
     assert_eq!(
-        (counts.all_input(), counts.all_output(), counts.cached),
+        (counts.total_input(), counts.total_output(), counts.cached),
         (Some(5), Some(8), Some(2))
     );
     let timings = vllm.timings.unwrap();

@@ -30,19 +30,19 @@ const FAILED: [&str; 10] = [
     "unable",
     "cannot",
     "could not",
-    "out of memory",
+    "out of stream",
     "abort",
     "timed out",
 ];
 
 /// The front of a body.
 #[derive(Debug, Default)]
-pub struct Refusal(Vec<u8>);
+pub struct LoadingDetector(Vec<u8>);
 
-impl Refusal {
+impl LoadingDetector {
     /// The next bytes of the body. Gives whether what came so far says that the model is being loaded: in a
     /// string that has ended, for the rest of it may say that the load has failed.
-    pub fn says_loading(&mut self, bytes: &[u8]) -> bool {
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
         let free = LOOKED_AT.saturating_sub(self.0.len());
         if free == 0 {
             return false;
@@ -52,7 +52,7 @@ impl Refusal {
     }
 
     /// Whether the body, which is over, says so.
-    pub fn said_loading(&self) -> bool {
+    pub fn finish(&self) -> bool {
         self.says(true)
     }
 
@@ -104,8 +104,8 @@ mod tests {
             ),
             ("Loading model", true),
             (r#"{"error":"the model \"a\" is loading"}"#, true),
-            (r#"{"error":"Error loading model: out of memory"}"#, false),
-            (r#"{"error":"Model loading failed: out of memory"}"#, false),
+            (r#"{"error":"Error loading model: out of stream"}"#, false),
+            (r#"{"error":"Model loading failed: out of stream"}"#, false),
             (r#"{"error":{"message":"Failed while loading model","code":503}}"#, false),
             (r#"{"error":"Error: loading model"}"#, false),
             (r#"{"error":"\"a\" is loading, and has failed"}"#, false),
@@ -115,20 +115,20 @@ mod tests {
         ];
         for (body, expected) in cases {
             for size in 1..=body.len().max(1) {
-                let mut refusal = Refusal::default();
-                let mut pieces = body.as_bytes().chunks(size);
-                let is_found = pieces.any(|piece| refusal.says_loading(piece));
-                assert_eq!(is_found || refusal.said_loading(), expected, "{body} by {size}");
+                let mut refusal = LoadingDetector::default();
+                let mut text_count = body.as_bytes().chunks(size);
+                let is_found = text_count.any(|piece| refusal.push(piece));
+                assert_eq!(is_found || refusal.finish(), expected, "{body} by {size}");
             }
         }
     }
 
     #[test]
     fn only_the_front_is_looked_at() {
-        let mut refusal = Refusal::default();
-        assert!(!refusal.says_loading(&vec![b'x'; 5000]));
-        assert!(!refusal.says_loading(b"\"Loading model\""));
-        assert!(!refusal.said_loading());
+        let mut refusal = LoadingDetector::default();
+        assert!(!refusal.push(&vec![b'x'; 5000]));
+        assert!(!refusal.push(b"\"Loading model\""));
+        assert!(!refusal.finish());
         assert_eq!(refusal.0.len(), LOOKED_AT);
     }
 }

@@ -1,13 +1,17 @@
-//! What the bytes of one event mean, API by API.
+//! Formats of the APIs: which facts about tokens, text and errors an event holds.
 //!
-//! A [`Dialect`] is a table: which places of an event matter and what stands there
-//! ([`Shape`](tag::Shape), in the vocabulary of [`tag`]), and the few rules that a table cannot hold,
-//! as one function. [`Reading`] reads the events of one response in a dialect, in any split of their
-//! bytes, and gives [`Facts`]. It knows no transport, no clock and no metrics.
+//! A [`Dialect`] describes how one API writes its responses. It is a tree of the fields that matter, each with a
+//! [`Tag`](tag::Tag) for its meaning, and one function for the rules that a tree cannot express. [`ResponseReader`]
+//! parses the events of one response in a dialect, in any split of their bytes, and returns [`EventFacts`].
 //!
-//! [`route`] says which path is which operation and dialect, [`request`] reads what is wanted of a
-//! request, [`engine`] recognises who answers, [`head`] reads what a response's head tells, [`loading`]
-//! finds in a refusal that the model is being loaded.
+//! | module | content |
+//! |---|---|
+//! | [`route`] | which method and path have which operation and dialect |
+//! | [`request`] | model and `stream` flag in a request body |
+//! | [`response_headers`] | token counts and durations in response headers |
+//! | [`engine`] | detection of the server from its responses |
+//! | [`loading`] | detection of "the model is loading" in the body of a 503 |
+//! | [`tag`] | the vocabulary in which dialects are written |
 
 pub mod anthropic;
 pub mod bedrock;
@@ -17,7 +21,6 @@ pub mod gemini;
 pub mod gemini_interactions;
 pub mod generate;
 pub mod grpc;
-pub mod head;
 pub mod llamacpp;
 pub mod loading;
 pub mod ollama;
@@ -29,6 +32,7 @@ pub mod openai_responses;
 pub mod realtime;
 pub mod replicate;
 pub mod request;
+pub mod response_headers;
 pub mod route;
 pub mod sglang;
 pub mod tag;
@@ -36,143 +40,166 @@ pub mod tgi;
 pub mod triton;
 pub mod vllm_generate;
 
-mod batch;
-mod draft;
+mod choice_counts;
+mod event_builder;
 mod facts;
-mod form;
-mod reading;
+mod multipart;
+mod response_reader;
 #[cfg(test)]
-mod said;
+mod test_support;
 
 pub use facts::{
-    ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, USUAL_REASONS, Unparsed,
-    finish_reason,
+    ChoiceFacts, EventFacts, FinishReason, KNOWN_FINISH_REASONS, MAX_CHOICES, ServerTimings,
+    TokenCounts, UnparsedReason, finish_reason,
 };
-pub use reading::Reading;
+pub use response_reader::ResponseReader;
 
 use crate::wire::framing::Framing;
-use draft::Draft;
-use reading::Memory;
+use event_builder::EventBuilder;
+use response_reader::StreamState;
+use route::{ROUTES, Route};
 use std::fmt;
-use tag::{Message, Shape};
+use tag::{JsonShape, ProtobufShape};
 
-/// How an API writes its responses.
+/// Format of an API's responses.
 pub struct Dialect {
-    /// Its name in the request log.
+    /// Name in the request log.
     pub name: &'static str,
-    /// What is wanted of an event. A document that is not streamed is one event.
-    events: Events,
-    conclude: Conclude,
-    pub ending: Ending,
-    /// How JSON is framed where it is no document but a stream.
-    pub json: Framing,
-    /// In Amazon's event stream, the data of each event is base64 inside of its message.
-    in_chunks: bool,
-    /// The end of a response tells how long its model was loaded.
-    pub tells_load: bool,
+    /// Format of an event. A response that is not streamed is one event.
+    format: EventFormat,
+    finish_event: FinishEvent,
+    /// What completes a stream.
+    pub stream_end: StreamEnd,
+    /// Framing of a JSON body that may be a stream.
+    pub json_framing: Framing,
+    /// Messages of Amazon's event stream hold the event in base64.
+    base64_chunks: bool,
+    /// The last event reports how long the model took to load.
+    pub reports_load_time: bool,
 }
 
-/// What is left to say of an event once its places are read. It is given the event's `event` field.
-type Conclude = fn(&mut Draft, &mut Memory, &[u8]);
+/// Function that a dialect runs at the end of each event, once all tagged fields are recorded. It ends with
+/// [`EventBuilder::finish`]. The last argument is the event's type in its framing (`event` of server-sent events).
+type FinishEvent = fn(&mut EventBuilder, &mut StreamState, &[u8]);
 
 impl Dialect {
-    /// A dialect whose streams are server-sent events, and whose JSON is a document.
-    const fn streamed_as_sse(
+    /// Dialect whose streams are server-sent events and whose JSON bodies are single documents.
+    const fn sse(
         name: &'static str,
-        shape: &'static Shape,
-        conclude: Conclude,
-        ending: Ending,
+        shape: &'static JsonShape,
+        finish_event: FinishEvent,
+        stream_end: StreamEnd,
     ) -> Self {
-        let (events, json) = (Events::Json(shape), Framing::Document);
-        Self { name, events, conclude, ending, json, in_chunks: false, tells_load: false }
+        Self {
+            name,
+            format: EventFormat::Json(shape),
+            finish_event,
+            stream_end,
+            json_framing: Framing::Document,
+            base64_chunks: false,
+            reports_load_time: false,
+        }
     }
 
-    /// The same dialect where JSON that may be a stream is framed like this.
-    const fn with_json(self, json: Framing) -> Self {
-        Self { json, ..self }
-    }
-
-    /// A dialect whose streams are server-sent events or JSON documents in lines.
-    const fn streamed_as_lines(
+    /// Dialect whose streams are server-sent events or one JSON document a line.
+    const fn json_lines(
         name: &'static str,
-        shape: &'static Shape,
-        conclude: Conclude,
-        ending: Ending,
+        shape: &'static JsonShape,
+        finish_event: FinishEvent,
+        stream_end: StreamEnd,
     ) -> Self {
-        Self { json: Framing::Lines, ..Self::streamed_as_sse(name, shape, conclude, ending) }
+        Self::sse(name, shape, finish_event, stream_end).with_json_framing(Framing::Lines)
     }
 
-    /// A dialect whose events are protobuf messages, as gRPC's are. A call ends with its status.
-    const fn protobuf(name: &'static str, message: &'static Message, conclude: Conclude) -> Self {
-        let (events, json) = (Events::Protobuf(message), Framing::Document);
-        let (ending, in_chunks, tells_load) = (Ending::Body, false, false);
-        Self { name, events, conclude, ending, json, in_chunks, tells_load }
+    /// Dialect whose events are protobuf messages of a gRPC call. The call's status completes the stream.
+    const fn protobuf(
+        name: &'static str,
+        shape: &'static ProtobufShape,
+        finish_event: FinishEvent,
+    ) -> Self {
+        static NO_JSON: JsonShape = JsonShape::path(&[]);
+        Self {
+            format: EventFormat::Protobuf(shape),
+            ..Self::sse(name, &NO_JSON, finish_event, StreamEnd::Body)
+        }
     }
 
-    /// A dialect whose events are bare text, framed as server-sent events or in chunks.
+    /// Dialect whose events are plain text. JSON in them is parsed too.
     const fn text(
         name: &'static str,
-        shape: &'static Shape,
-        conclude: Conclude,
-        ending: Ending,
+        shape: &'static JsonShape,
+        finish_event: FinishEvent,
+        stream_end: StreamEnd,
     ) -> Self {
-        let (events, json) = (Events::Text(shape), Framing::Document);
-        Self { name, events, conclude, ending, json, in_chunks: false, tells_load: false }
+        Self {
+            format: EventFormat::Text(shape),
+            ..Self::sse(name, shape, finish_event, stream_end)
+        }
     }
 
-    /// The same dialect, wrapped in the messages of Amazon's event stream.
-    const fn in_chunks(self) -> Self {
-        Self { in_chunks: true, ..self }
+    /// Sets the framing of JSON bodies that may be streams.
+    const fn with_json_framing(self, json_framing: Framing) -> Self {
+        Self { json_framing, ..self }
     }
 
-    /// The same dialect where the end of a response tells how long its model was loaded.
-    const fn telling_load(self) -> Self {
-        Self { tells_load: true, ..self }
+    /// Wraps the events in messages of Amazon's event stream, in base64.
+    const fn with_base64_chunks(self) -> Self {
+        Self { base64_chunks: true, ..self }
     }
 
-    /// The framing of a body whose content type announces this one.
+    /// The last event reports how long the model took to load.
+    const fn with_load_time(self) -> Self {
+        Self { reports_load_time: true, ..self }
+    }
+
+    /// Returns the dialect with this name, if a route uses it.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        ROUTES.iter().filter_map(Route::dialect).find(|dialect| dialect.name == name)
+    }
+
+    /// Framing of a body in this dialect whose content type announces `announced`.
     pub fn framing(&self, announced: Framing) -> Framing {
         match announced {
-            Framing::Document if self.json == Framing::JsonArray => self.json,
-            Framing::AwsEventStream if self.in_chunks => Framing::AwsBase64,
+            Framing::Document if self.json_framing == Framing::JsonArray => self.json_framing,
+            Framing::AwsEventStream if self.base64_chunks => Framing::AwsBase64,
             announced => announced,
         }
     }
 }
 
-/// What events are written in, and what is wanted of them.
+/// Format of an event's data, with the fields that matter.
 #[derive(Debug, Clone, Copy)]
-enum Events {
-    Json(&'static Shape),
-    Protobuf(&'static Message),
-    /// Text, told as a piece; where it is JSON too, this is wanted of it.
-    Text(&'static Shape),
+enum EventFormat {
+    Json(&'static JsonShape),
+    Protobuf(&'static ProtobufShape),
+    /// Plain text; JSON in it is parsed too.
+    Text(&'static JsonShape),
 }
 
 /// What completes a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// An event that says so, or the end of every choice; without it, the stream was cut off.
-    Told,
+pub enum StreamEnd {
+    /// A final event, or the end of every choice. A stream without one was truncated.
+    Event,
     /// The end of the body, if HTTP ended cleanly.
     Body,
 }
 
 impl fmt::Debug for Dialect {
-    /// Its tables are long.
+    /// Writes the name only: the field trees are long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Dialect").field(&self.name).finish()
     }
 }
 
 impl PartialEq for Dialect {
-    /// There is one of each.
+    /// Compares addresses: each dialect is one `static`.
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
 }
 
-/// The conclusion of dialects whose table says it all.
-fn plain(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    draft.conclude();
+/// [`FinishEvent`] of dialects without rules of their own.
+fn finish_plain(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    event.finish();
 }

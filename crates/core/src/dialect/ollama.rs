@@ -4,50 +4,50 @@
 //! `load_duration` holds the wait for the scheduler too, and its counts those tokens that no line
 //! showed: with tools, there can be fewer lines than tokens. A field that is 0 is left out.
 
-use super::draft::Draft;
 use super::engine::Engine;
-use super::reading::Memory;
-use super::tag::{Count, Shape, Stage, Tag, Unit, time};
-use super::{Dialect, Ending};
+use super::event_builder::EventBuilder;
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
+use super::{Dialect, StreamEnd};
 
 /// `/api/chat`.
 pub static CHAT: Dialect =
-    Dialect::streamed_as_lines("ollama-chat", &CHAT_LINE, conclude, Ending::Told).telling_load();
+    Dialect::json_lines("ollama-chat", &CHAT_LINE, finish_event, StreamEnd::Event).with_load_time();
 /// `/api/generate`.
 pub static GENERATE: Dialect =
-    Dialect::streamed_as_lines("ollama-generate", &GENERATE_LINE, conclude, Ending::Told)
-        .telling_load();
+    Dialect::json_lines("ollama-generate", &GENERATE_LINE, finish_event, StreamEnd::Event)
+        .with_load_time();
 /// `/api/embed` and the older `/api/embeddings`.
 pub static EMBED: Dialect =
-    Dialect::streamed_as_sse("ollama-embed", &EMBEDDED, conclude, Ending::Told).telling_load();
+    Dialect::sse("ollama-embed", &EMBEDDED, finish_event, StreamEnd::Event).with_load_time();
 
-static ANSWER: Shape = Shape::scalar(Tag::Answer);
-static THINKING: Shape = Shape::scalar(Tag::Reasoning(0));
-static IMAGE: Shape = Shape::array(Tag::Media, &Shape::scalar(Tag::Media));
-static FUNCTION: Shape = Shape::path(&[
-    ("name", &Shape::scalar(Tag::ToolName)),
-    ("arguments", &Shape::raw(Tag::ToolArguments)),
+static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
+static THINKING: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
+static IMAGE: JsonShape = JsonShape::array(Tag::Media, &JsonShape::scalar(Tag::Media));
+static FUNCTION: JsonShape = JsonShape::path(&[
+    ("name", &JsonShape::scalar(Tag::ToolName)),
+    ("arguments", &JsonShape::raw(Tag::ToolArguments)),
 ]);
-static TOOL_CALLS: Shape = Shape::list(&Shape::path(&[("function", &FUNCTION)]));
-static MESSAGE: Shape = Shape::path(&[
+static TOOL_CALLS: JsonShape = JsonShape::list(&JsonShape::path(&[("function", &FUNCTION)]));
+static MESSAGE: JsonShape = JsonShape::path(&[
     ("content", &ANSWER),
     ("thinking", &THINKING),
     ("tool_calls", &TOOL_CALLS),
     ("images", &IMAGE),
 ]);
 
-static MODEL: Shape = Shape::text(Tag::Model);
-static ERROR: Shape = Shape::scalar(Tag::Error);
-static DONE: Shape = Shape::scalar(Tag::Done);
-static DONE_REASON: Shape = Shape::text(Tag::Finish);
-static INPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Input));
-static OUTPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Output));
-static TOTAL: Shape = time(Stage::Total, Unit::Nanos);
-static LOAD: Shape = time(Stage::Load, Unit::Nanos);
-static PREFILL: Shape = time(Stage::Prefill, Unit::Nanos);
-static DECODE: Shape = time(Stage::Decode, Unit::Nanos);
+static MODEL: JsonShape = JsonShape::text(Tag::Model);
+static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
+static DONE: JsonShape = JsonShape::scalar(Tag::Done);
+static DONE_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
+static INPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Input));
+static OUTPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Output));
+static TOTAL: JsonShape = duration(ServerStage::Total, TimeUnit::Nanos);
+static LOAD: JsonShape = duration(ServerStage::Load, TimeUnit::Nanos);
+static PREFILL: JsonShape = duration(ServerStage::Prefill, TimeUnit::Nanos);
+static DECODE: JsonShape = duration(ServerStage::Decode, TimeUnit::Nanos);
 
-static CHAT_LINE: Shape = Shape::path(&[
+static CHAT_LINE: JsonShape = JsonShape::path(&[
     ("message", &MESSAGE),
     ("model", &MODEL),
     ("error", &ERROR),
@@ -60,7 +60,7 @@ static CHAT_LINE: Shape = Shape::path(&[
     ("prompt_eval_duration", &PREFILL),
     ("eval_duration", &DECODE),
 ]);
-static GENERATE_LINE: Shape = Shape::path(&[
+static GENERATE_LINE: JsonShape = JsonShape::path(&[
     ("response", &ANSWER),
     ("thinking", &THINKING),
     ("tool_calls", &TOOL_CALLS),
@@ -76,7 +76,7 @@ static GENERATE_LINE: Shape = Shape::path(&[
     ("prompt_eval_duration", &PREFILL),
     ("eval_duration", &DECODE),
 ]);
-static EMBEDDED: Shape = Shape::path(&[
+static EMBEDDED: JsonShape = JsonShape::path(&[
     ("model", &MODEL),
     ("error", &ERROR),
     ("prompt_eval_count", &INPUT),
@@ -85,11 +85,11 @@ static EMBEDDED: Shape = Shape::path(&[
 ]);
 
 /// Servers that speak Ollama's API without being it tell no durations.
-fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    if draft.facts.timings.is_some() {
-        draft.facts.made_by = Some(Engine::Ollama);
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    if event.facts.timings.is_some() {
+        event.facts.detected_engine = Some(Engine::Ollama);
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]

@@ -1,26 +1,26 @@
 //! Lines as Ollama writes them (`api/types.go` and `server/routes.go`), cut down to what is read.
 
 use super::*;
-use crate::dialect::{Facts, Reading, TokenCounts};
+use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
-fn facts(dialect: &'static Dialect, line: &str) -> Facts {
-    let mut reading = Reading::new(dialect);
-    reading.data(br#"{"model":"left","message":{"content":"left"},"done":true,"eval_count":"#);
-    reading.end(b"");
-    reading.next();
-    line.as_bytes().chunks(5).for_each(|part| reading.data(part));
-    let facts = reading.end(b"");
+fn facts(dialect: &'static Dialect, line: &str) -> EventFacts {
+    let mut reader = ResponseReader::new(dialect);
+    reader.push(br#"{"model":"left","message":{"content":"left"},"done":true,"eval_count":"#);
+    reader.finish_event(b"");
+    reader.clear_event();
+    line.as_bytes().chunks(5).for_each(|part| reader.push(part));
+    let facts = reader.finish_event(b"");
     assert_eq!(facts.unparsed, None, "{line}");
-    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
+    EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
 }
 
 /// (answer, reasoning, tool characters, whether it answers); all nothing if there is no choice.
-fn output(facts: &Facts) -> (u64, u64, u64, bool) {
+fn output(facts: &EventFacts) -> (u64, u64, u64, bool) {
     let [choice] = facts.choices.as_slice() else {
         assert!(facts.choices.is_empty(), "{facts:?}");
         return (0, 0, 0, false);
     };
-    (choice.answer_chars, choice.reasoning_chars, choice.tool_chars, choice.answers)
+    (choice.answer_chars, choice.reasoning_chars, choice.tool_chars, choice.has_answer)
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn output_of_a_line() {
         );
         let found = facts(&CHAT, &line);
         assert_eq!(output(&found), expected, "{message}");
-        assert!(!found.done && found.engine.is_none() && found.timings.is_none());
+        assert!(!found.done && found.engine_counts.is_none() && found.timings.is_none());
         assert_eq!(found.model.as_deref(), Some("m"));
     }
     let generate = [
@@ -61,7 +61,7 @@ fn output_of_a_line() {
     for (fields, expected) in generate {
         let found = facts(&GENERATE, &format!(r#"{{"model":"m",{fields},"done":false}}"#));
         assert_eq!(output(&found), expected, "{fields}");
-        assert_eq!(found.engine.and_then(|counts| counts.output), None);
+        assert_eq!(found.engine_counts.and_then(|counts| counts.output), None);
     }
 }
 
@@ -75,22 +75,22 @@ fn the_last_line_counts_and_times() {
     );
     assert!(last.done && !last.error);
     assert_eq!(last.choices[0].finish.as_deref(), Some("stop"));
-    assert!(!last.choices[0].is_output());
+    assert!(!last.choices[0].has_output());
     let counts = TokenCounts { input: Some(39), output: Some(289), ..TokenCounts::default() };
-    assert_eq!((last.engine, last.usage), (Some(counts), None));
+    assert_eq!((last.engine_counts, last.usage), (Some(counts), None));
     let told = last.timings.unwrap();
     assert_eq!(
         (told.load, told.prefill, told.decode, told.total),
         (Some(0.05530125), Some(0.099508167), Some(4.38890363), Some(4.852334875))
     );
     assert!((told.time_to_first_token().unwrap() - 0.154809417).abs() < 1e-9);
-    assert_eq!(last.made_by, Some(Engine::Ollama));
+    assert_eq!(last.detected_engine, Some(Engine::Ollama));
     // What only loads a model, and a cached prompt: a field that is 0 is left out.
     let load = facts(&GENERATE, r#"{"model":"m","response":"","done":true,"done_reason":"load"}"#);
-    assert!(load.done && load.engine.is_none() && load.timings.is_none());
+    assert!(load.done && load.engine_counts.is_none() && load.timings.is_none());
     assert_eq!(load.choices[0].finish.as_deref(), Some("load"));
     let cached = facts(&GENERATE, r#"{"response":"","done":true,"eval_count":5}"#);
-    assert_eq!(cached.engine.unwrap().input, None);
+    assert_eq!(cached.engine_counts.unwrap().input, None);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn documents() {
         &EMBED,
         r#"{"model":"all-minilm","embeddings":[[0.1,-0.2]],"total_duration":14143917,"load_duration":1019500,"prompt_eval_count":8}"#,
     );
-    assert_eq!(embed.engine.unwrap().input, Some(8));
+    assert_eq!(embed.engine_counts.unwrap().input, Some(8));
     assert_eq!((embed.model.as_deref(), embed.choices.len()), (Some("all-minilm"), 0));
     assert_eq!(embed.timings.unwrap().total, Some(0.014143917));
 }

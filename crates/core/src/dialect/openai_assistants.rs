@@ -3,61 +3,60 @@
 //! The `event` field alone tells an event's kind. A run streams the messages that it writes and its
 //! steps, which call tools. Code that a tool runs is written by the model; what it prints is not.
 
-use super::draft::Draft;
+use super::event_builder::EventBuilder;
 use super::openai_chat::{ERROR, USAGE};
-use super::reading::Memory;
-use super::tag::{Shape, Tag};
-use super::{Dialect, Ending, finish_reason};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag};
+use super::{Dialect, StreamEnd, finish_reason};
 
 /// Runs, and runs in a new thread.
-pub static RUNS: Dialect =
-    Dialect::streamed_as_sse("openai-assistants", &ROOT, conclude, Ending::Told);
+pub static RUNS: Dialect = Dialect::sse("openai-assistants", &ROOT, finish_event, StreamEnd::Event);
 
-static CONTENT: Shape = Shape::list(&Shape::path(&[
-    ("text", &Shape::path(&[("value", &Shape::scalar(Tag::Answer))])),
-    ("refusal", &Shape::scalar(Tag::Answer)),
+static CONTENT: JsonShape = JsonShape::list(&JsonShape::path(&[
+    ("text", &JsonShape::path(&[("value", &JsonShape::scalar(Tag::Answer))])),
+    ("refusal", &JsonShape::scalar(Tag::Answer)),
 ]));
-static TOOL_CALL: Shape = Shape::path(&[
+static TOOL_CALL: JsonShape = JsonShape::path(&[
     (
         "function",
-        &Shape::path(&[
-            ("name", &Shape::scalar(Tag::ToolName)),
-            ("arguments", &Shape::scalar(Tag::ToolArguments)),
+        &JsonShape::path(&[
+            ("name", &JsonShape::scalar(Tag::ToolName)),
+            ("arguments", &JsonShape::scalar(Tag::ToolArguments)),
         ]),
     ),
-    ("code_interpreter", &Shape::path(&[("input", &Shape::scalar(Tag::ToolArguments))])),
+    ("code_interpreter", &JsonShape::path(&[("input", &JsonShape::scalar(Tag::ToolArguments))])),
 ]);
-static STEP: Shape = Shape::path(&[("tool_calls", &Shape::list(&TOOL_CALL))]);
-static DELTA: Shape = Shape::path(&[("content", &CONTENT), ("step_details", &STEP)]);
+static STEP: JsonShape = JsonShape::path(&[("tool_calls", &JsonShape::list(&TOOL_CALL))]);
+static DELTA: JsonShape = JsonShape::path(&[("content", &CONTENT), ("step_details", &STEP)]);
 /// An event, or a run that is not streamed, which has no output.
-static ROOT: Shape = Shape::path(&[
+static ROOT: JsonShape = JsonShape::path(&[
     ("delta", &DELTA),
     ("content", &CONTENT),
-    ("incomplete_details", &Shape::path(&[("reason", &Shape::text(Tag::Finish))])),
+    ("incomplete_details", &JsonShape::path(&[("reason", &JsonShape::text(Tag::FinishReason))])),
     ("usage", &USAGE),
-    ("model", &Shape::text(Tag::Model)),
+    ("model", &JsonShape::text(Tag::Model)),
     ("error", &ERROR),
 ]);
 
-/// Where the memory keeps who told the message at hand.
+/// Where the stream keeps who told the message at hand.
 const MESSAGE: u64 = 0;
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
-    let finish = draft.choice.finish.take();
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    let finish = event.choice.finish.take();
     if name.starts_with(b"thread.message.") {
         // A message that is done repeats what was streamed of it.
         let is_delta = name.ends_with(b".delta");
-        if !is_delta && memory.part(MESSAGE).is_some_and(|chars| std::mem::take(chars) > 0) {
-            draft.choice.body().answer = 0;
+        if !is_delta && stream.counter(MESSAGE).is_some_and(|chars| std::mem::take(chars) > 0) {
+            event.choice.output().answer = 0;
         }
-        if let (true, Some(chars)) = (is_delta, memory.part(MESSAGE)) {
-            *chars += draft.choice.body().answer;
+        if let (true, Some(chars)) = (is_delta, stream.counter(MESSAGE)) {
+            *chars += event.choice.output().answer;
         }
     } else if name.starts_with(b"thread.run.step.") {
         // A step's usage is part of the run's.
-        draft.facts.usage = None;
+        event.facts.usage = None;
     } else if let Some(state) = name.strip_prefix(b"thread.run.") {
-        draft.facts.error |= state == b"failed";
+        event.facts.error |= state == b"failed";
         let is_over = matches!(
             state,
             b"completed"
@@ -68,9 +67,9 @@ fn conclude(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
                 | b"requires_action"
         );
         let reason = finish.filter(|_| state == b"incomplete");
-        draft.choice.finish = is_over.then(|| reason.unwrap_or(finish_reason(state)));
+        event.choice.finish = is_over.then(|| reason.unwrap_or(finish_reason(state)));
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]

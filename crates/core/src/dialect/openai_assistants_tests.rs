@@ -1,7 +1,7 @@
 //! The events of platform.openai.com/docs/api-reference/assistants-streaming, cut down to what is read.
 
 use super::*;
-use crate::dialect::Reading;
+use crate::dialect::ResponseReader;
 
 /// Characters of the answer and of arguments, whether it is output, and why it ended.
 type Told = (u64, u64, bool, Option<&'static str>);
@@ -89,30 +89,30 @@ fn a_run() {
         ),
         ("done", "[DONE]", none),
     ];
-    let mut reading = Reading::new(&RUNS);
+    let mut reader = ResponseReader::new(&RUNS);
     let mut usages = Vec::new();
     for (name, data, expected) in cases {
-        reading.data(data.as_bytes());
-        let facts = reading.end(name.as_bytes());
+        reader.push(data.as_bytes());
+        let facts = reader.finish_event(name.as_bytes());
         assert_eq!(facts.unparsed, None, "{name} {data}");
         let choice = facts.choices.first().cloned().unwrap_or_default();
         let found =
-            (choice.answer_chars, choice.tool_chars, choice.is_output(), choice.finish.as_deref());
+            (choice.answer_chars, choice.tool_chars, choice.has_output(), choice.finish.as_deref());
         assert_eq!(found, expected, "{name} {data}");
         assert_eq!(facts.done, name == "done", "{name}");
         assert_eq!(facts.error, name == "thread.run.failed", "{name}");
         usages.extend(facts.usage.map(|usage| usage.output));
-        reading.next();
+        reader.clear_event();
     }
     assert_eq!(usages, [Some(90)], "a step's usage is part of the run's");
 }
 
-/// Without a stream a run is only begun.
+/// Without a stream a run is only response_started.
 #[test]
 fn a_run_that_is_not_streamed() {
-    let mut reading = Reading::new(&RUNS);
-    reading.data(br#"{"object":"thread.run","status":"queued","model":"gpt-4o","usage":null}"#);
-    let facts = reading.end(b"");
+    let mut reader = ResponseReader::new(&RUNS);
+    reader.push(br#"{"object":"thread.run","status":"queued","model":"gpt-4o","usage":null}"#);
+    let facts = reader.finish_event(b"");
     assert_eq!((facts.choices.len(), facts.model.as_deref()), (0, Some("gpt-4o")));
     assert!(!facts.done && !facts.error);
 }

@@ -12,28 +12,28 @@
 //! What else a chunk tells is told by some servers only: token ids (vLLM), `timings` (llama.cpp),
 //! `metrics` (vLLM), times in or beside `usage` (Groq, Cerebras, mistral.rs, MLC, LocalAI).
 
-use super::draft::Draft;
 use super::engine::Engine;
-use super::reading::Memory;
-use super::tag::{Count, Shape, Stage, Tag, Unit, counted, time};
-use super::{Dialect, Ending};
+use super::event_builder::EventBuilder;
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration, token_count};
+use super::{Dialect, StreamEnd};
 
 /// Chat completions.
-pub static CHAT: Dialect = Dialect::streamed_as_sse("openai-chat", &ROOT, conclude, Ending::Told);
+pub static CHAT: Dialect = Dialect::sse("openai-chat", &ROOT, finish_event, StreamEnd::Event);
 /// Text completions.
 pub static COMPLETIONS: Dialect =
-    Dialect::streamed_as_sse("openai-completions", &ROOT, conclude, Ending::Told);
+    Dialect::sse("openai-completions", &ROOT, finish_event, StreamEnd::Event);
 
-static ANSWER: Shape = Shape::scalar(Tag::Answer);
-static MEDIA: Shape = Shape::scalar(Tag::Media);
-static SOUND: Shape = Shape::path(&[("data", &MEDIA), ("transcript", &MEDIA)]);
-static IMAGE: Shape = Shape::path(&[("image_url", &Shape::path(&[("url", &MEDIA)]))]);
-static PART_THOUGHT: Shape = Shape::scalar(Tag::Reasoning(0));
-static PART_THINKING: Shape = Shape {
-    items: Some(&Shape::path(&[("text", &PART_THOUGHT)])),
-    ..Shape::object(Tag::Reasoning(0), &[("text", &PART_THOUGHT)])
+static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
+static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
+static SOUND: JsonShape = JsonShape::path(&[("data", &MEDIA), ("transcript", &MEDIA)]);
+static IMAGE: JsonShape = JsonShape::path(&[("image_url", &JsonShape::path(&[("url", &MEDIA)]))]);
+static PART_THOUGHT: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
+static PART_THINKING: JsonShape = JsonShape {
+    items: Some(&JsonShape::path(&[("text", &PART_THOUGHT)])),
+    ..JsonShape::object(Tag::Reasoning(0), &[("text", &PART_THOUGHT)])
 };
-static CONTENT_PART: Shape = Shape::object(
+static CONTENT_PART: JsonShape = JsonShape::object(
     Tag::Answer,
     &[
         ("text", &ANSWER),
@@ -43,125 +43,132 @@ static CONTENT_PART: Shape = Shape::object(
         ("summary", &PART_THINKING),
     ],
 );
-static CONTENT_OR_PARTS: Shape = Shape::array(Tag::Answer, &CONTENT_PART);
-static FUNCTION: Shape = Shape::path(&[
-    ("name", &Shape::scalar(Tag::ToolName)),
-    ("arguments", &Shape::raw(Tag::ToolArguments)),
-    ("input", &Shape::raw(Tag::ToolArguments)),
+static CONTENT_OR_PARTS: JsonShape = JsonShape::array(Tag::Answer, &CONTENT_PART);
+static FUNCTION: JsonShape = JsonShape::path(&[
+    ("name", &JsonShape::scalar(Tag::ToolName)),
+    ("arguments", &JsonShape::raw(Tag::ToolArguments)),
+    ("input", &JsonShape::raw(Tag::ToolArguments)),
 ]);
-pub(super) static TOOL_CALL: Shape = Shape::path(&[("function", &FUNCTION), ("custom", &FUNCTION)]);
+pub(super) static TOOL_CALL: JsonShape =
+    JsonShape::path(&[("function", &FUNCTION), ("custom", &FUNCTION)]);
 /// `reasoning` is text with most servers, an object with `content` with some.
-static REASONING: Shape =
-    Shape::object(Tag::Reasoning(2), &[("content", &Shape::scalar(Tag::Reasoning(2)))]);
-static REASONING_DETAIL: Shape = Shape::path(&[
-    ("text", &Shape::scalar(Tag::Reasoning(4))),
-    ("summary", &Shape::scalar(Tag::Reasoning(4))),
+static REASONING: JsonShape =
+    JsonShape::object(Tag::Reasoning(2), &[("content", &JsonShape::scalar(Tag::Reasoning(2)))]);
+static REASONING_DETAIL: JsonShape = JsonShape::path(&[
+    ("text", &JsonShape::scalar(Tag::Reasoning(4))),
+    ("summary", &JsonShape::scalar(Tag::Reasoning(4))),
 ]);
 
-pub(super) const BODY: &[(&str, &Shape)] = &[
+pub(super) const BODY: &[(&str, &JsonShape)] = &[
     ("content", &CONTENT_OR_PARTS),
-    ("reasoning_content", &Shape::scalar(Tag::Reasoning(1))),
+    ("reasoning_content", &JsonShape::scalar(Tag::Reasoning(1))),
     ("reasoning", &REASONING),
-    ("thinking", &Shape::scalar(Tag::Reasoning(3))),
+    ("thinking", &JsonShape::scalar(Tag::Reasoning(3))),
     // GitHub Copilot.
-    ("reasoning_text", &Shape::scalar(Tag::Reasoning(3))),
-    ("reasoning_details", &Shape::list(&REASONING_DETAIL)),
+    ("reasoning_text", &JsonShape::scalar(Tag::Reasoning(3))),
+    ("reasoning_details", &JsonShape::list(&REASONING_DETAIL)),
     ("refusal", &ANSWER),
-    ("tool_calls", &Shape::list(&TOOL_CALL)),
+    ("tool_calls", &JsonShape::list(&TOOL_CALL)),
     ("function_call", &FUNCTION),
     ("audio", &SOUND),
     // OpenRouter.
-    ("images", &Shape::list(&IMAGE)),
+    ("images", &JsonShape::list(&IMAGE)),
 ];
-pub(super) static CHOICE: Shape = Shape::object(
+pub(super) static CHOICE: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
-        ("index", &Shape::scalar(Tag::Index)),
-        ("delta", &Shape::object(Tag::Delta, BODY)),
-        ("message", &Shape::object(Tag::Message, BODY)),
-        ("text", &Shape::scalar(Tag::Text)),
-        ("finish_reason", &Shape::text(Tag::Finish)),
-        ("token_ids", &Shape::array(Tag::Sign(Engine::Vllm), &Shape::scalar(Tag::TokenId))),
-        ("matched_stop", &Shape::scalar(Tag::Sign(Engine::Sglang))),
-        ("avg_decoded_tokens_per_iter", &Shape::scalar(Tag::Sign(Engine::TrtLlm))),
+        ("index", &JsonShape::scalar(Tag::Index)),
+        ("delta", &JsonShape::object(Tag::Delta, BODY)),
+        ("message", &JsonShape::object(Tag::Message, BODY)),
+        ("text", &JsonShape::scalar(Tag::CompletionText)),
+        ("finish_reason", &JsonShape::text(Tag::FinishReason)),
+        (
+            "token_ids",
+            &JsonShape::array(Tag::WrittenBy(Engine::Vllm), &JsonShape::scalar(Tag::TokenId)),
+        ),
+        ("matched_stop", &JsonShape::scalar(Tag::WrittenBy(Engine::Sglang))),
+        ("avg_decoded_tokens_per_iter", &JsonShape::scalar(Tag::WrittenBy(Engine::TrtLlm))),
     ],
 );
 
-static CACHED: Shape = counted(Count::Cached);
-static REASONED: Shape = counted(Count::Reasoning);
-pub(super) static USAGE: Shape = Shape::object(
+static CACHED: JsonShape = token_count(TokenKind::CacheRead);
+static REASONED: JsonShape = token_count(TokenKind::Reasoning);
+pub(super) static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
-        ("prompt_tokens", &counted(Count::Input)),
-        ("completion_tokens", &counted(Count::Output)),
-        ("total_tokens", &counted(Count::Total)),
+        ("prompt_tokens", &token_count(TokenKind::Input)),
+        ("completion_tokens", &token_count(TokenKind::Output)),
+        ("total_tokens", &token_count(TokenKind::Total)),
         ("prompt_cache_hit_tokens", &CACHED),
         ("cache_read_input_tokens", &CACHED),
         ("cached_tokens", &CACHED),
         ("reasoning_tokens", &REASONED),
-        ("prompt_tokens_details", &Shape::path(&[("cached_tokens", &CACHED)])),
-        ("completion_tokens_details", &Shape::path(&[("reasoning_tokens", &REASONED)])),
+        ("prompt_tokens_details", &JsonShape::path(&[("cached_tokens", &CACHED)])),
+        ("completion_tokens_details", &JsonShape::path(&[("reasoning_tokens", &REASONED)])),
         // Groq.
-        ("queue_time", &time(Stage::Queue, Unit::Seconds)),
-        ("prompt_time", &time(Stage::Prefill, Unit::Seconds)),
-        ("completion_time", &time(Stage::Decode, Unit::Seconds)),
-        ("total_time", &time(Stage::Total, Unit::Seconds)),
+        ("queue_time", &duration(ServerStage::Queue, TimeUnit::Seconds)),
+        ("prompt_time", &duration(ServerStage::Prefill, TimeUnit::Seconds)),
+        ("completion_time", &duration(ServerStage::Decode, TimeUnit::Seconds)),
+        ("total_time", &duration(ServerStage::Total, TimeUnit::Seconds)),
         // mistral.rs.
-        ("total_prompt_time_sec", &time(Stage::Prefill, Unit::Seconds)),
-        ("total_completion_time_sec", &time(Stage::Decode, Unit::Seconds)),
-        ("total_time_sec", &time(Stage::Total, Unit::Seconds)),
-        ("avg_compl_tok_per_sec", &Shape::scalar(Tag::Sign(Engine::MistralRs))),
+        ("total_prompt_time_sec", &duration(ServerStage::Prefill, TimeUnit::Seconds)),
+        ("total_completion_time_sec", &duration(ServerStage::Decode, TimeUnit::Seconds)),
+        ("total_time_sec", &duration(ServerStage::Total, TimeUnit::Seconds)),
+        ("avg_compl_tok_per_sec", &JsonShape::scalar(Tag::WrittenBy(Engine::MistralRs))),
         // LocalAI, if asked by `Extra-Usage`.
-        ("timing_prompt_processing", &time(Stage::Prefill, Unit::Millis)),
-        ("timing_token_generation", &time(Stage::Decode, Unit::Millis)),
+        ("timing_prompt_processing", &duration(ServerStage::Prefill, TimeUnit::Millis)),
+        ("timing_token_generation", &duration(ServerStage::Decode, TimeUnit::Millis)),
         // MLC.
-        ("extra", &Shape::path(&[("ttft_s", &time(Stage::FirstToken, Unit::Seconds))])),
+        (
+            "extra",
+            &JsonShape::path(&[("ttft_s", &duration(ServerStage::FirstToken, TimeUnit::Seconds))]),
+        ),
     ],
 );
 /// Cerebras.
-pub(super) static TIME_INFO: Shape = Shape::object(
-    Tag::Sign(Engine::Cerebras),
+pub(super) static TIME_INFO: JsonShape = JsonShape::object(
+    Tag::WrittenBy(Engine::Cerebras),
     &[
-        ("queue_time", &time(Stage::Queue, Unit::Seconds)),
-        ("prompt_time", &time(Stage::Prefill, Unit::Seconds)),
-        ("completion_time", &time(Stage::Decode, Unit::Seconds)),
-        ("total_time", &time(Stage::Total, Unit::Seconds)),
+        ("queue_time", &duration(ServerStage::Queue, TimeUnit::Seconds)),
+        ("prompt_time", &duration(ServerStage::Prefill, TimeUnit::Seconds)),
+        ("completion_time", &duration(ServerStage::Decode, TimeUnit::Seconds)),
+        ("total_time", &duration(ServerStage::Total, TimeUnit::Seconds)),
     ],
 );
 /// vLLM. Its time to the first token begins when the request is scheduled: it is the prefill.
-pub(super) static METRICS: Shape = Shape::path(&[
-    ("queue_time_ms", &time(Stage::Queue, Unit::Millis)),
-    ("time_to_first_token_ms", &time(Stage::Prefill, Unit::Millis)),
-    ("generation_time_ms", &time(Stage::Decode, Unit::Millis)),
-    ("mean_itl_ms", &Shape::scalar(Tag::Sign(Engine::Vllm))),
+pub(super) static METRICS: JsonShape = JsonShape::path(&[
+    ("queue_time_ms", &duration(ServerStage::Queue, TimeUnit::Millis)),
+    ("time_to_first_token_ms", &duration(ServerStage::Prefill, TimeUnit::Millis)),
+    ("generation_time_ms", &duration(ServerStage::Decode, TimeUnit::Millis)),
+    ("mean_itl_ms", &JsonShape::scalar(Tag::WrittenBy(Engine::Vllm))),
 ]);
 /// llama.cpp. `prompt_n` is what had to be processed; what its cache held comes apart.
-pub(super) static TIMINGS: Shape = Shape::object(
-    Tag::Sign(Engine::LlamaCpp),
+pub(super) static TIMINGS: JsonShape = JsonShape::object(
+    Tag::WrittenBy(Engine::LlamaCpp),
     &[
-        ("prompt_n", &Shape::scalar(Tag::EngineCount(Count::FreshInput))),
-        ("cache_n", &Shape::scalar(Tag::EngineCount(Count::Cached))),
-        ("predicted_n", &Shape::scalar(Tag::EngineCount(Count::Output))),
-        ("prompt_ms", &time(Stage::Prefill, Unit::Millis)),
-        ("predicted_ms", &time(Stage::Decode, Unit::Millis)),
+        ("prompt_n", &JsonShape::scalar(Tag::EngineCount(TokenKind::UncachedInput))),
+        ("cache_n", &JsonShape::scalar(Tag::EngineCount(TokenKind::CacheRead))),
+        ("predicted_n", &JsonShape::scalar(Tag::EngineCount(TokenKind::Output))),
+        ("prompt_ms", &duration(ServerStage::Prefill, TimeUnit::Millis)),
+        ("predicted_ms", &duration(ServerStage::Decode, TimeUnit::Millis)),
     ],
 );
 /// What says that a chunk is one, in every API but llama-swap's own.
-static IDENTITY: Shape = Shape::constant(Tag::Echo);
-pub(super) static ERROR: Shape = Shape::scalar(Tag::Error);
-pub(super) static GROQ: Shape =
-    Shape::object(Tag::Sign(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]);
-static ROOT: Shape = Shape::path(&[
+static IDENTITY: JsonShape = JsonShape::constant(Tag::Identity);
+pub(super) static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
+pub(super) static GROQ: JsonShape =
+    JsonShape::object(Tag::WrittenBy(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]);
+static ROOT: JsonShape = JsonShape::path(&[
     ("id", &IDENTITY),
     ("object", &IDENTITY),
-    ("choices", &Shape::list(&CHOICE)),
-    ("model", &Shape::text(Tag::Model)),
+    ("choices", &JsonShape::list(&CHOICE)),
+    ("model", &JsonShape::text(Tag::Model)),
     ("usage", &USAGE),
     ("error", &ERROR),
-    ("system_fingerprint", &Shape::text(Tag::Fingerprint)),
-    ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
-    ("prompt_filter_results", &Shape::scalar(Tag::Sign(Engine::AzureOpenAi))),
-    ("p", &Shape::scalar(Tag::Sign(Engine::Mistral))),
+    ("system_fingerprint", &JsonShape::text(Tag::Fingerprint)),
+    ("obfuscation", &JsonShape::scalar(Tag::WrittenBy(Engine::OpenAi))),
+    ("prompt_filter_results", &JsonShape::scalar(Tag::WrittenBy(Engine::AzureOpenAi))),
+    ("p", &JsonShape::scalar(Tag::WrittenBy(Engine::Mistral))),
     ("x_groq", &GROQ),
     ("time_info", &TIME_INFO),
     ("metrics", &METRICS),
@@ -169,18 +176,18 @@ static ROOT: Shape = Shape::path(&[
 ]);
 
 /// What llama-swap makes up is reasoning and nothing else, not even an index.
-fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    let is_bare = draft.echo == 0 && !draft.is_indexed;
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    let is_bare = !event.has_identity && !event.has_index;
     if is_bare
-        && let [choice] = draft.facts.choices.as_slice()
+        && let [choice] = event.facts.choices.as_slice()
         && choice.reasoning_chars > 0
-        && !choice.answers
+        && !choice.has_answer
         && choice.finish.is_none()
     {
-        draft.facts.choices.clear();
-        draft.facts.loading = true;
+        event.facts.choices.clear();
+        event.facts.loading = true;
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]

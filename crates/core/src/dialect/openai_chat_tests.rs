@@ -1,20 +1,20 @@
 //! Each variant of the wire that OpenAI-shaped servers send, cut down to what is read of it.
 
 use super::*;
-use crate::dialect::{Facts, MAX_CHOICES, Reading, TokenCounts, Unparsed};
+use crate::dialect::{EventFacts, MAX_CHOICES, ResponseReader, TokenCounts, UnparsedReason};
 
-fn facts_of(name: &[u8], data: &str) -> Facts {
-    let mut dialect = Reading::new(&CHAT);
+fn facts_of(name: &[u8], data: &str) -> EventFacts {
+    let mut reader = ResponseReader::new(&CHAT);
     // A leftover of the event before must never show in the next.
-    dialect.data(br#"{"choices":[{"index":3,"delta":{"content":"left"},"finish_reason":"over"#);
-    dialect.end(b"");
-    dialect.next();
-    data.as_bytes().chunks(5).for_each(|part| dialect.data(part));
-    let facts = dialect.end(name);
-    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
+    reader.push(br#"{"choices":[{"index":3,"delta":{"content":"left"},"finish_reason":"over"#);
+    reader.finish_event(b"");
+    reader.clear_event();
+    data.as_bytes().chunks(5).for_each(|part| reader.push(part));
+    let facts = reader.finish_event(name);
+    EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
 }
 
-fn facts(data: &str) -> Facts {
+fn facts(data: &str) -> EventFacts {
     facts_of(b"", data)
 }
 
@@ -24,7 +24,7 @@ fn delta(body: &str) -> (u64, u64, u64, bool) {
         facts(&format!(r#"{{"choices":[{{"index":0,"delta":{body},"finish_reason":null}}]}}"#));
     assert_eq!(facts.unparsed, None, "{body}");
     let [choice] = facts.choices.as_slice() else { panic!("{body}: {facts:?}") };
-    (choice.answer_chars, choice.reasoning_chars, choice.tool_chars, choice.answers)
+    (choice.answer_chars, choice.reasoning_chars, choice.tool_chars, choice.has_answer)
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn usage_wherever_it_stands() {
         (
             r#"{"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":354,"completion_tokens_details":{"reasoning_tokens":340}}}"#,
             counts(12, 2, None, Some(340))
-                .map(|counts| TokenCounts { reasoning_apart: true, ..counts }),
+                .map(|counts| TokenCounts { output_excludes_reasoning: true, ..counts }),
         ),
         (
             r#"{"usage":{"prompt_tokens":12,"completion_tokens":350,"total_tokens":362,"completion_tokens_details":{"reasoning_tokens":340}}}"#,
@@ -183,9 +183,9 @@ fn usage_wherever_it_stands() {
         r#"{"cache_n":27,"predicted_n":8,"prompt_n":1}"#,
         r#"{"prompt_n":1,"predicted_n":8,"cache_n":27}"#,
     ] {
-        let engine = facts(&format!(r#"{{"choices":[],"timings":{timings}}}"#)).engine;
-        let expected =
-            counts(1, 8, Some(27), None).map(|counts| TokenCounts { cache_apart: true, ..counts });
+        let engine = facts(&format!(r#"{{"choices":[],"timings":{timings}}}"#)).engine_counts;
+        let expected = counts(1, 8, Some(27), None)
+            .map(|counts| TokenCounts { input_excludes_cache: true, ..counts });
         assert_eq!(engine, expected, "{timings}");
     }
 }
@@ -209,9 +209,9 @@ fn ends_and_errors() {
         let facts = facts_of(b"error", data);
         assert_eq!((facts.error, facts.unparsed), (true, None), "{data}");
     }
-    let mut dialect = Reading::new(&CHAT);
-    dialect.error_field();
-    assert!(dialect.end(b"").error);
+    let mut reader = ResponseReader::new(&CHAT);
+    reader.set_error();
+    assert!(reader.finish_event(b"").error);
 }
 
 #[test]
@@ -219,22 +219,28 @@ fn azures_first_event_is_no_output() {
     let facts = facts(
         r#"{"choices":[],"created":0,"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}"#,
     );
-    assert_eq!(facts, Facts { made_by: Some(Engine::AzureOpenAi), ..Facts::default() });
+    assert_eq!(
+        facts,
+        EventFacts { detected_engine: Some(Engine::AzureOpenAi), ..EventFacts::default() }
+    );
 }
 
 #[test]
 fn what_cannot_be_scanned_is_skipped() {
     let cut =
         facts(r#"{"model":"m","choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":1,"#);
-    assert_eq!(cut, Facts { unparsed: Some(Unparsed::Json), ..Facts::default() });
-    assert_eq!(facts("{nonsense").unparsed, Some(Unparsed::Json));
-    assert_eq!(facts(&"[".repeat(500)).unparsed, Some(Unparsed::Depth));
+    assert_eq!(cut, EventFacts { unparsed: Some(UnparsedReason::Json), ..EventFacts::default() });
+    assert_eq!(facts("{nonsense").unparsed, Some(UnparsedReason::Json));
+    assert_eq!(facts(&"[".repeat(500)).unparsed, Some(UnparsedReason::Depth));
     let many = format!(r#"{{"choices":[{}{{}}]}}"#, "{},".repeat(MAX_CHOICES));
     assert_eq!(
         (facts(&many).unparsed, facts(&many).choices.len()),
-        (Some(Unparsed::Choice), MAX_CHOICES)
+        (Some(UnparsedReason::Choice), MAX_CHOICES)
     );
-    assert_eq!(facts(r#"{"choices":[{"index":99999999999}]}"#).unparsed, Some(Unparsed::Choice));
+    assert_eq!(
+        facts(r#"{"choices":[{"index":99999999999}]}"#).unparsed,
+        Some(UnparsedReason::Choice)
+    );
 }
 
 #[test]
@@ -294,7 +300,7 @@ fn what_servers_say_of_their_own_time() {
 /// comes behind it is.
 #[test]
 fn text_that_no_model_wrote() {
-    let outputs = |data: &str| facts(data).choices.iter().filter(|c| c.is_output()).count();
+    let outputs = |data: &str| facts(data).choices.iter().filter(|c| c.has_output()).count();
     let shown = r#"{"choices":[{"delta":{"reasoning_content":"loading model"}}]}"#;
     assert_eq!((outputs(shown), facts(shown).loading), (0, true));
     for real in [
@@ -326,7 +332,7 @@ fn who_answers() {
         (r#"{"system_fingerprint":"fp_de604bd877","choices":[]}"#, None),
     ];
     for (data, expected) in cases {
-        assert_eq!(facts(data).made_by, expected, "{data}");
+        assert_eq!(facts(data).detected_engine, expected, "{data}");
     }
 }
 
@@ -335,7 +341,7 @@ fn token_ids_are_counted() {
     let facts = facts(
         r#"{"choices":[{"index":0,"delta":{"content":""},"token_ids":[9906,11,30]},{"index":1,"delta":{"content":"x"},"token_ids":null}]}"#,
     );
-    let ids: Vec<_> = facts.choices.iter().map(|c| (c.token_ids, c.is_output())).collect();
+    let ids: Vec<_> = facts.choices.iter().map(|c| (c.token_ids, c.has_output())).collect();
     assert_eq!(ids, [(3, false), (0, true)]);
-    assert_eq!(facts.made_by, Some(Engine::Vllm));
+    assert_eq!(facts.detected_engine, Some(Engine::Vllm));
 }

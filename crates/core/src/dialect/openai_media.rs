@@ -4,58 +4,58 @@
 //! Transcriptions come in more shapes: vLLM streams them as chunks of a chat, others as bare
 //! `{"text":...}` events without an end.
 
-use super::draft::Draft;
+use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
-use super::reading::Memory;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd};
 
 /// Transcriptions and translations.
 pub static TRANSCRIPTION: Dialect =
-    Dialect::streamed_as_sse("openai-transcription", &TRANSCRIBED, transcribed, Ending::Body);
+    Dialect::sse("openai-transcription", &TRANSCRIBED, transcribed, StreamEnd::Body);
 /// Speech.
-pub static SPEECH: Dialect = Dialect::streamed_as_sse("openai-speech", &DRAWN, drawn, Ending::Told);
+pub static SPEECH: Dialect = Dialect::sse("openai-speech", &DRAWN, drawn, StreamEnd::Event);
 /// Images.
-pub static IMAGES: Dialect = Dialect::streamed_as_sse("openai-images", &DRAWN, drawn, Ending::Told);
+pub static IMAGES: Dialect = Dialect::sse("openai-images", &DRAWN, drawn, StreamEnd::Event);
 
-static KIND: Shape = Shape::text(Tag::Kind);
-static MEDIA: Shape = Shape::scalar(Tag::Media);
-static INPUT: Shape = counted(Count::Input);
-static OUTPUT: Shape = counted(Count::Output);
+static KIND: JsonShape = JsonShape::text(Tag::EventType);
+static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
+static INPUT: JsonShape = token_count(TokenKind::Input);
+static OUTPUT: JsonShape = token_count(TokenKind::Output);
 /// Some count seconds instead of tokens.
-static USAGE: Shape = Shape::object(
+static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
         ("input_tokens", &INPUT),
         ("output_tokens", &OUTPUT),
         ("prompt_tokens", &INPUT),
         ("completion_tokens", &OUTPUT),
-        ("total_tokens", &counted(Count::Total)),
+        ("total_tokens", &token_count(TokenKind::Total)),
     ],
 );
-static CHUNK: Shape = Shape::object(
+static CHUNK: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
-        ("index", &Shape::scalar(Tag::Index)),
-        ("delta", &Shape::object(Tag::Delta, &[("content", &Shape::scalar(Tag::Answer))])),
-        ("finish_reason", &Shape::text(Tag::Finish)),
+        ("index", &JsonShape::scalar(Tag::Index)),
+        ("delta", &JsonShape::object(Tag::Delta, &[("content", &JsonShape::scalar(Tag::Answer))])),
+        ("finish_reason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
-static TRANSCRIBED: Shape = Shape::path(&[
+static TRANSCRIBED: JsonShape = JsonShape::path(&[
     ("type", &KIND),
-    ("delta", &Shape::scalar(Tag::Answer)),
-    ("text", &Shape::scalar(Tag::Answer)),
-    ("choices", &Shape::list(&CHUNK)),
-    ("model", &Shape::text(Tag::Model)),
+    ("delta", &JsonShape::scalar(Tag::Answer)),
+    ("text", &JsonShape::scalar(Tag::Answer)),
+    ("choices", &JsonShape::list(&CHUNK)),
+    ("model", &JsonShape::text(Tag::Model)),
     ("usage", &USAGE),
     ("error", &ERROR),
 ]);
 /// Sound and images.
-static DRAWN: Shape = Shape::path(&[
+static DRAWN: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("audio", &MEDIA),
     ("b64_json", &MEDIA),
-    ("data", &Shape::list(&Shape::path(&[("b64_json", &MEDIA), ("url", &MEDIA)]))),
+    ("data", &JsonShape::list(&JsonShape::path(&[("b64_json", &MEDIA), ("url", &MEDIA)]))),
     ("usage", &USAGE),
     ("error", &ERROR),
 ]);
@@ -67,32 +67,32 @@ const DONE: u64 = 3;
 const UNTYPED: u64 = 4;
 
 /// A delta, a segment that is done, or all of the text: each may tell the same text anew.
-fn transcribed(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
-    let kind = if draft.kind().is_empty() { name } else { draft.kind() };
+fn transcribed(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    let kind = if event.event_type().is_empty() { name } else { event.event_type() };
     let is_error = kind == b"error";
-    let teller = match kind {
+    let source = match kind {
         b"transcript.text.delta" => DELTA,
         b"transcript.text.segment" => SEGMENT,
         b"transcript.text.done" => DONE,
         _ => UNTYPED,
     };
-    draft.facts.error |= is_error;
-    draft.facts.done |= teller == DONE;
-    let body = draft.choice.body();
-    if body.answer > 0 && !memory.hears(0, teller) {
-        body.answer = 0;
+    event.facts.error |= is_error;
+    event.facts.done |= source == DONE;
+    let output = event.choice.output();
+    if output.answer > 0 && !stream.is_first_source(0, source) {
+        output.answer = 0;
     }
-    draft.conclude();
+    event.finish();
 }
 
 /// The last image is not the one that was shown before; what ends speech has no sound.
-fn drawn(draft: &mut Draft, _: &mut Memory, name: &[u8]) {
-    let kind = if draft.kind().is_empty() { name } else { draft.kind() };
+fn drawn(event: &mut EventBuilder, _: &mut StreamState, name: &[u8]) {
+    let kind = if event.event_type().is_empty() { name } else { event.event_type() };
     let is_end = kind.ends_with(b".completed") || kind == b"speech.audio.done";
     let is_error = kind == b"error";
-    draft.facts.error |= is_error;
-    draft.facts.done |= is_end;
-    draft.conclude();
+    event.facts.error |= is_error;
+    event.facts.done |= is_end;
+    event.finish();
 }
 
 #[cfg(test)]

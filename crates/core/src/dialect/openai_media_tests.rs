@@ -1,27 +1,27 @@
 //! Sound and images, cut down to what is read of them.
 
 use super::*;
-use crate::dialect::Reading;
+use crate::dialect::ResponseReader;
 
 /// Of each event: characters of the answer, whether it is output, whether it ends the stream.
 fn told(dialect: &'static Dialect, events: &[&str]) -> Vec<(u64, bool, bool)> {
-    let mut reading = Reading::new(dialect);
+    let mut reader = ResponseReader::new(dialect);
     let mut tell = |data: &&str| {
-        data.as_bytes().chunks(7).for_each(|part| reading.data(part));
-        let facts = reading.end(b"");
+        data.as_bytes().chunks(7).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"");
         assert_eq!((facts.unparsed, facts.error), (None, false), "{data}");
         let choice = facts.choices.first().cloned().unwrap_or_default();
-        let found = (choice.answer_chars, choice.is_output(), facts.done);
-        reading.next();
+        let found = (choice.answer_chars, choice.has_output(), facts.done);
+        reader.clear_event();
         found
     };
     events.iter().map(&mut tell).collect()
 }
 
 fn usage(dialect: &'static Dialect, data: &str) -> Option<(Option<u64>, Option<u64>)> {
-    let mut reading = Reading::new(dialect);
-    reading.data(data.as_bytes());
-    reading.end(b"").usage.map(|usage| (usage.input, usage.output))
+    let mut reader = ResponseReader::new(dialect);
+    reader.push(data.as_bytes());
+    reader.finish_event(b"").usage.map(|usage| (usage.input, usage.output))
 }
 
 /// platform.openai.com/docs/api-reference/audio; the speakers' segments repeat the deltas.
@@ -84,9 +84,9 @@ fn errors() {
             r#"{"type":"error","code":"x","message":"boom"}"#,
             r#"{"error":{"message":"boom"}}"#,
         ] {
-            let mut reading = Reading::new(dialect);
-            reading.data(data.as_bytes());
-            assert!(reading.end(b"").error, "{} {data}", dialect.name);
+            let mut reader = ResponseReader::new(dialect);
+            reader.push(data.as_bytes());
+            assert!(reader.finish_event(b"").error, "{} {data}", dialect.name);
         }
     }
 }

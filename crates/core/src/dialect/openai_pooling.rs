@@ -4,21 +4,21 @@
 //! total that stands alone (Jina, Voyage, vLLM's ranks) is the same count.
 
 use super::openai_chat::ERROR;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending, plain};
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd, finish_plain};
 
 /// Embeddings.
 pub static EMBEDDINGS: Dialect =
-    Dialect::streamed_as_sse("openai-embeddings", &ROOT, plain, Ending::Body);
+    Dialect::sse("openai-embeddings", &ROOT, finish_plain, StreamEnd::Body);
 /// Everything else.
-pub static POOLING: Dialect = Dialect::streamed_as_sse("pooling", &ROOT, plain, Ending::Body);
+pub static POOLING: Dialect = Dialect::sse("pooling", &ROOT, finish_plain, StreamEnd::Body);
 
-static INPUT: Shape = counted(Count::Input);
-static ROOT: Shape = Shape::path(&[
-    ("model", &Shape::text(Tag::Model)),
+static INPUT: JsonShape = token_count(TokenKind::Input);
+static ROOT: JsonShape = JsonShape::path(&[
+    ("model", &JsonShape::text(Tag::Model)),
     (
         "usage",
-        &Shape::object(
+        &JsonShape::object(
             Tag::Usage,
             &[("prompt_tokens", &INPUT), ("input_tokens", &INPUT), ("total_tokens", &INPUT)],
         ),

@@ -1,7 +1,7 @@
 //! Documents of models that do not generate, cut down to what is read of them.
 
 use super::*;
-use crate::dialect::Reading;
+use crate::dialect::ResponseReader;
 
 #[test]
 fn input_is_all_there_is() {
@@ -29,11 +29,11 @@ fn input_is_all_there_is() {
     ];
     for dialect in [&EMBEDDINGS, &POOLING] {
         for (data, expected) in cases {
-            let mut reading = Reading::new(dialect);
-            data.as_bytes().chunks(9).for_each(|part| reading.data(part));
-            let facts = reading.end(b"");
-            assert_eq!(facts.usage.and_then(|usage| usage.all_input()), expected, "{data}");
-            assert_eq!(facts.usage.and_then(|usage| usage.all_output()), None, "{data}");
+            let mut reader = ResponseReader::new(dialect);
+            data.as_bytes().chunks(9).for_each(|part| reader.push(part));
+            let facts = reader.finish_event(b"");
+            assert_eq!(facts.usage.and_then(|usage| usage.total_input()), expected, "{data}");
+            assert_eq!(facts.usage.and_then(|usage| usage.total_output()), None, "{data}");
             assert_eq!((facts.unparsed, facts.choices.len()), (None, 0), "{data}");
             assert_eq!(facts.model.as_deref(), data.contains("model").then_some("e"), "{data}");
         }

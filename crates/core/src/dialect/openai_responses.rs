@@ -9,47 +9,47 @@
 //! Not every server tells an item's rank (llama.cpp tells none), and the rank of a part in its item
 //! can't be trusted (some vLLM builds count it up with each delta).
 
-use super::draft::Draft;
 use super::engine::Engine;
+use super::event_builder::EventBuilder;
 use super::openai_chat::{ERROR, METRICS, TIMINGS};
-use super::reading::Memory;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending, finish_reason};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd, finish_reason};
 
 /// Responses.
 pub static RESPONSES: Dialect =
-    Dialect::streamed_as_sse("openai-responses", &ROOT, conclude, Ending::Told);
+    Dialect::sse("openai-responses", &ROOT, finish_event, StreamEnd::Event);
 
-static PIECE: Shape = Shape::scalar(Tag::Piece);
-static MEDIA: Shape = Shape::scalar(Tag::Media);
-static NAME: Shape = Shape::scalar(Tag::ToolName);
-static ARGUMENTS: Shape = Shape::raw(Tag::ToolArguments);
-static KIND: Shape = Shape::text(Tag::Kind);
+static EVENT_TEXT: JsonShape = JsonShape::scalar(Tag::EventText);
+static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
+static NAME: JsonShape = JsonShape::scalar(Tag::ToolName);
+static ARGUMENTS: JsonShape = JsonShape::raw(Tag::ToolArguments);
+static KIND: JsonShape = JsonShape::text(Tag::EventType);
 
-static PART: Shape = Shape::object(
+static PART: JsonShape = JsonShape::object(
     Tag::Part,
     &[
-        ("type", &Shape::text(Tag::Thought)),
-        ("text", &Shape::scalar(Tag::PartText)),
-        ("refusal", &Shape::scalar(Tag::PartText)),
+        ("type", &JsonShape::text(Tag::Thought)),
+        ("text", &JsonShape::scalar(Tag::PartText)),
+        ("refusal", &JsonShape::scalar(Tag::PartText)),
     ],
 );
-static CONTENT: Shape = Shape::list(&PART);
+static CONTENT: JsonShape = JsonShape::list(&PART);
 /// One item of an event: what its own conclusion needs stays apart.
-static ITEM: Shape = Shape::path(&[
-    ("type", &Shape::text(Tag::PartKind)),
+static ITEM: JsonShape = JsonShape::path(&[
+    ("type", &JsonShape::text(Tag::PartType)),
     ("content", &CONTENT),
     ("summary", &CONTENT),
     ("name", &NAME),
     ("arguments", &ARGUMENTS),
     ("input", &ARGUMENTS),
     ("operation", &ARGUMENTS),
-    ("code", &Shape::raw(Tag::Echo)),
-    ("action", &Shape::raw(Tag::Echo)),
-    ("result", &PIECE),
+    ("code", &JsonShape::raw(Tag::CallInput)),
+    ("action", &JsonShape::raw(Tag::CallInput)),
+    ("result", &EVENT_TEXT),
 ]);
 /// All items at once.
-static OUTPUT: Shape = Shape::list(&Shape::path(&[
+static OUTPUT: JsonShape = JsonShape::list(&JsonShape::path(&[
     ("content", &CONTENT),
     ("summary", &CONTENT),
     ("name", &NAME),
@@ -59,25 +59,28 @@ static OUTPUT: Shape = Shape::list(&Shape::path(&[
     ("code", &ARGUMENTS),
     ("result", &MEDIA),
 ]));
-static INCOMPLETE: Shape = Shape::path(&[("reason", &Shape::text(Tag::Finish))]);
-static MODEL: Shape = Shape::text(Tag::Model);
-static USAGE: Shape = Shape::object(
+static INCOMPLETE: JsonShape = JsonShape::path(&[("reason", &JsonShape::text(Tag::FinishReason))]);
+static MODEL: JsonShape = JsonShape::text(Tag::Model);
+static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
-        ("input_tokens", &counted(Count::Input)),
-        ("output_tokens", &counted(Count::Output)),
-        ("total_tokens", &counted(Count::Total)),
-        ("input_tokens_details", &Shape::path(&[("cached_tokens", &counted(Count::Cached))])),
+        ("input_tokens", &token_count(TokenKind::Input)),
+        ("output_tokens", &token_count(TokenKind::Output)),
+        ("total_tokens", &token_count(TokenKind::Total)),
+        (
+            "input_tokens_details",
+            &JsonShape::path(&[("cached_tokens", &token_count(TokenKind::CacheRead))]),
+        ),
         (
             "output_tokens_details",
-            &Shape::path(&[("reasoning_tokens", &counted(Count::Reasoning))]),
+            &JsonShape::path(&[("reasoning_tokens", &token_count(TokenKind::Reasoning))]),
         ),
     ],
 );
 /// Azure tells of its filters in the response, vLLM of the messages that it made of the input.
-static AZURE: Shape = Shape::scalar(Tag::Sign(Engine::AzureOpenAi));
-static VLLM: Shape = Shape::scalar(Tag::Sign(Engine::Vllm));
-static RESPONSE: Shape = Shape::path(&[
+static AZURE: JsonShape = JsonShape::scalar(Tag::WrittenBy(Engine::AzureOpenAi));
+static VLLM: JsonShape = JsonShape::scalar(Tag::WrittenBy(Engine::Vllm));
+static RESPONSE: JsonShape = JsonShape::path(&[
     ("model", &MODEL),
     ("output", &OUTPUT),
     ("incomplete_details", &INCOMPLETE),
@@ -90,22 +93,22 @@ static RESPONSE: Shape = Shape::path(&[
 ]);
 /// An event, or a response that is not streamed; that says what became of it where an event has its
 /// type.
-static ROOT: Shape = Shape::path(&[
+static ROOT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
-    ("output_index", &Shape::scalar(Tag::Place(0))),
-    ("delta", &PIECE),
-    ("text", &PIECE),
-    ("refusal", &PIECE),
-    ("arguments", &PIECE),
-    ("input", &PIECE),
-    ("code", &PIECE),
-    ("diff", &PIECE),
+    ("output_index", &JsonShape::scalar(Tag::Number(0))),
+    ("delta", &EVENT_TEXT),
+    ("text", &EVENT_TEXT),
+    ("refusal", &EVENT_TEXT),
+    ("arguments", &EVENT_TEXT),
+    ("input", &EVENT_TEXT),
+    ("code", &EVENT_TEXT),
+    ("diff", &EVENT_TEXT),
     ("partial_image_b64", &MEDIA),
     ("part", &PART),
     ("item", &ITEM),
     ("response", &RESPONSE),
     ("error", &ERROR),
-    ("obfuscation", &Shape::scalar(Tag::Sign(Engine::OpenAi))),
+    ("obfuscation", &JsonShape::scalar(Tag::WrittenBy(Engine::OpenAi))),
     ("status", &KIND),
     ("model", &MODEL),
     ("output", &OUTPUT),
@@ -119,7 +122,7 @@ static ROOT: Shape = Shape::path(&[
 
 /// Who may tell the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Teller {
+enum TextSource {
     Delta = 1,
     Text,
     PartAdded,
@@ -129,7 +132,7 @@ enum Teller {
     Response,
 }
 
-impl Teller {
+impl TextSource {
     fn of(kind: &[u8]) -> Self {
         match kind {
             b"response.output_item.added" => Self::ItemAdded,
@@ -145,7 +148,7 @@ impl Teller {
 
 /// What text is; each is told of a part by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Matter {
+enum OutputCategory {
     Answer,
     Reasoning,
     Arguments,
@@ -153,7 +156,7 @@ enum Matter {
     Wordless,
 }
 
-impl Matter {
+impl OutputCategory {
     /// What the text of an event of this kind is.
     fn of(kind: &[u8]) -> Self {
         let has = |word: &[u8]| kind.windows(word.len()).any(|part| part == word);
@@ -170,7 +173,7 @@ impl Matter {
         }
     }
 
-    /// What tells it apart in the memory: of an item, or (`None`) of the response.
+    /// What tells it apart in the stream: of an item, or (`None`) of the response.
     fn key(self, item: Option<u64>) -> u64 {
         let item = item.map_or(u64::MAX >> 2, |rank| rank.min(u64::from(u32::MAX)));
         item << 2 | self as u64
@@ -178,17 +181,25 @@ impl Matter {
 }
 
 /// Whether an event tells something new of an item.
-fn is_new(memory: &mut Memory, matter: Matter, item: u64, teller: Teller) -> bool {
-    let is_first = memory.hears(matter.key(None), teller as u64);
-    match teller {
-        Teller::Response => is_first,
-        _ => memory.hears(matter.key(Some(item)), teller as u64) || teller == Teller::Delta,
+fn is_new(
+    stream: &mut StreamState,
+    category: OutputCategory,
+    item: u64,
+    source: TextSource,
+) -> bool {
+    let is_first = stream.is_first_source(category.key(None), source as u64);
+    match source {
+        TextSource::Response => is_first,
+        _ => {
+            stream.is_first_source(category.key(Some(item)), source as u64)
+                || source == TextSource::Delta
+        }
     }
 }
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
-    let kind = if draft.kind().is_empty() { name } else { draft.kind() };
-    let (teller, matter) = (Teller::of(kind), Matter::of(kind));
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    let kind = if event.event_type().is_empty() { name } else { event.event_type() };
+    let (source, category) = (TextSource::of(kind), OutputCategory::of(kind));
     let end: Option<&[u8]> = match kind.strip_prefix(b"response.").unwrap_or(kind) {
         b"completed" => Some(b"completed"),
         b"incomplete" => Some(b"incomplete"),
@@ -196,46 +207,47 @@ fn conclude(draft: &mut Draft, memory: &mut Memory, name: &[u8]) {
         b"cancelled" => Some(b"cancelled"),
         _ => None,
     };
-    draft.facts.error |= matches!(kind, b"error" | b"response.failed" | b"failed");
-    draft.facts.done |= end.is_some();
+    event.facts.error |= matches!(kind, b"error" | b"response.failed" | b"failed");
+    event.facts.done |= end.is_some();
     // Calls of tools that have no field for arguments of their own.
     let is_call = matches!(
-        draft.part_kind(),
+        event.part_type(),
         b"code_interpreter_call" | b"computer_call" | b"local_shell_call" | b"shell_call"
     );
-    let arguments = if is_call { draft.echo } else { 0 };
+    let arguments = if is_call { event.call_input } else { 0 };
     // The `code` of an error is none that a model wrote.
-    let piece = if teller == Teller::Response { 0 } else { draft.piece };
-    let body = draft.choice.body();
-    body.tool += arguments;
-    match matter {
-        Matter::Answer => body.answer += piece,
-        Matter::Reasoning => body.reasoning[0] += piece,
-        Matter::Arguments => body.tool += piece,
-        Matter::Wordless => body.wordless |= piece > 0,
+    let piece = if source == TextSource::Response { 0 } else { event.text };
+    let output = event.choice.output();
+    output.tool += arguments;
+    match category {
+        OutputCategory::Answer => output.answer += piece,
+        OutputCategory::Reasoning => output.reasoning[0] += piece,
+        OutputCategory::Arguments => output.tool += piece,
+        OutputCategory::Wordless => output.has_nontext |= piece > 0,
     }
-    drop_echoes(draft, memory, teller);
-    draft.choice.finish = end.map(|end| draft.choice.finish.take().unwrap_or(finish_reason(end)));
-    draft.conclude();
+    drop_echoes(event, stream, source);
+    event.choice.finish = end.map(|end| event.choice.finish.take().unwrap_or(finish_reason(end)));
+    event.finish();
 }
 
 /// Drops what was told before.
-fn drop_echoes(draft: &mut Draft, memory: &mut Memory, teller: Teller) {
-    let item = draft.places[0].unwrap_or(0);
-    let is_image = teller == Teller::Item && draft.piece > 0;
-    let body = draft.choice.body();
-    for (matter, chars) in [
-        (Matter::Answer, &mut body.answer),
-        (Matter::Reasoning, &mut body.reasoning[0]),
-        (Matter::Arguments, &mut body.tool),
+fn drop_echoes(event: &mut EventBuilder, stream: &mut StreamState, source: TextSource) {
+    let item = event.numbers[0].unwrap_or(0);
+    let is_image = source == TextSource::Item && event.text > 0;
+    let output = event.choice.output();
+    for (category, chars) in [
+        (OutputCategory::Answer, &mut output.answer),
+        (OutputCategory::Reasoning, &mut output.reasoning[0]),
+        (OutputCategory::Arguments, &mut output.tool),
     ] {
-        if *chars > 0 && !is_new(memory, matter, item, teller) {
+        if *chars > 0 && !is_new(stream, category, item, source) {
             *chars = 0;
         }
     }
     // An image that is done is not the one that was shown before.
-    let teller = if is_image { Teller::Delta } else { teller };
-    body.wordless = body.wordless && is_new(memory, Matter::Wordless, item, teller);
+    let source = if is_image { TextSource::Delta } else { source };
+    output.has_nontext =
+        output.has_nontext && is_new(stream, OutputCategory::Wordless, item, source);
 }
 
 #[cfg(test)]

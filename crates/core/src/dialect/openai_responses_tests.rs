@@ -1,31 +1,31 @@
 //! The events that servers of the responses API send, cut down to what is read of them.
 
 use super::*;
-use crate::dialect::{Facts, Reading, TokenCounts};
+use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
 /// Reads a stream of events; gives of each (answer, reasoning, arguments, whether it is output).
 fn told(events: &[&str]) -> Vec<(u64, u64, u64, bool)> {
-    let mut reading = Reading::new(&RESPONSES);
+    let mut reader = ResponseReader::new(&RESPONSES);
     let mut tell = |data: &&str| {
-        data.as_bytes().chunks(7).for_each(|part| reading.data(part));
-        let facts = reading.end(b"");
+        data.as_bytes().chunks(7).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"");
         assert_eq!(facts.unparsed, None, "{data}");
         let found = match facts.choices.as_slice() {
             [] => (0, 0, 0, false),
-            [one] => (one.answer_chars, one.reasoning_chars, one.tool_chars, one.is_output()),
+            [one] => (one.answer_chars, one.reasoning_chars, one.tool_chars, one.has_output()),
             more => panic!("{data}: {more:?}"),
         };
-        reading.next();
+        reader.clear_event();
         found
     };
     events.iter().map(&mut tell).collect()
 }
 
-fn facts(name: &[u8], data: &str) -> Facts {
-    let mut reading = Reading::new(&RESPONSES);
-    reading.data(data.as_bytes());
-    let facts = reading.end(name);
-    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
+fn facts(name: &[u8], data: &str) -> EventFacts {
+    let mut reader = ResponseReader::new(&RESPONSES);
+    reader.push(data.as_bytes());
+    let facts = reader.finish_event(name);
+    EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
 }
 
 const NOTHING: (u64, u64, u64, bool) = (0, 0, 0, false);
@@ -264,7 +264,7 @@ fn a_whole_response() {
     };
     assert_eq!((facts.usage, facts.model.as_deref()), (Some(usage), Some("m")));
     let queued = self::facts(b"", r#"{"object":"response","status":"queued","output":[]}"#);
-    assert_eq!(queued, Facts::default());
+    assert_eq!(queued, EventFacts::default());
 }
 
 #[test]
@@ -282,12 +282,12 @@ fn who_answers() {
         (r#"{"type":"response.output_text.delta","delta":"a"}"#, None),
     ];
     for (data, expected) in cases {
-        assert_eq!(facts(b"", data).made_by, expected, "{data}");
+        assert_eq!(facts(b"", data).detected_engine, expected, "{data}");
     }
     // vLLM, docs/features/per_request_metrics.md.
     let metrics = r#"{"type":"response.completed","response":{"metrics":{"queue_time_ms":12.5,"time_to_first_token_ms":80,"mean_itl_ms":9.1}}}"#;
     let facts = facts(b"", metrics);
     let timings = facts.timings.unwrap();
     assert_eq!((timings.queue, timings.prefill), (Some(0.0125), Some(0.08)));
-    assert_eq!(facts.made_by, Some(Engine::Vllm));
+    assert_eq!(facts.detected_engine, Some(Engine::Vllm));
 }

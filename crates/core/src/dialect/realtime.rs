@@ -9,111 +9,118 @@
 //!
 //! An `error` need not concern a response: it answers the client's message that it was caused by.
 
-use super::draft::Draft;
-use super::reading::Memory;
-use super::tag::{Count, Shape, Tag, counted};
-use super::{Dialect, Ending};
+use super::event_builder::EventBuilder;
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::{Dialect, StreamEnd};
 use crate::wire::json::{JsonNode, JsonScanner, ScanEvent};
 
 /// Speech, and text, in sessions of many responses.
 pub static REALTIME: Dialect =
-    Dialect::streamed_as_sse("openai-realtime", &ROOT, conclude, Ending::Told);
+    Dialect::sse("openai-realtime", &ROOT, finish_event, StreamEnd::Event);
 /// What it is called in a session for transcription.
 const TRANSCRIPTION: &str = "openai-realtime-transcription";
 
-static PIECE: Shape = Shape::scalar(Tag::Piece);
-static ECHO: Shape = Shape::scalar(Tag::Echo);
-static RESPONSE_USAGE: Shape = Shape::object(
+static EVENT_TEXT: JsonShape = JsonShape::scalar(Tag::EventText);
+static RESPONSE_USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
-        ("input_tokens", &counted(Count::Input)),
-        ("output_tokens", &counted(Count::Output)),
-        ("input_token_details", &Shape::path(&[("cached_tokens", &counted(Count::Cached))])),
+        ("input_tokens", &token_count(TokenKind::Input)),
+        ("output_tokens", &token_count(TokenKind::Output)),
+        (
+            "input_token_details",
+            &JsonShape::path(&[("cached_tokens", &token_count(TokenKind::CacheRead))]),
+        ),
         // vLLM's.
-        ("prompt_tokens", &counted(Count::Input)),
-        ("completion_tokens", &counted(Count::Output)),
+        ("prompt_tokens", &token_count(TokenKind::Input)),
+        ("completion_tokens", &token_count(TokenKind::Output)),
     ],
 );
-static ROOT: Shape = Shape::path(&[
-    ("type", &Shape::text(Tag::Kind)),
-    ("delta", &PIECE),
-    ("transcript", &ECHO),
-    ("item", &Shape::path(&[("name", &ECHO)])),
+static ROOT: JsonShape = JsonShape::path(&[
+    ("type", &JsonShape::text(Tag::EventType)),
+    ("delta", &EVENT_TEXT),
+    ("transcript", &JsonShape::scalar(Tag::RepeatedText)),
+    ("item", &JsonShape::path(&[("name", &JsonShape::scalar(Tag::ItemName))])),
     ("usage", &RESPONSE_USAGE),
     (
         "response",
-        &Shape::path(&[("status", &Shape::text(Tag::Finish)), ("usage", &RESPONSE_USAGE)]),
+        &JsonShape::path(&[
+            ("status", &JsonShape::text(Tag::FinishReason)),
+            ("usage", &RESPONSE_USAGE),
+        ]),
     ),
-    // What kind of session it is stands where its end would.
     (
         "session",
-        &Shape::path(&[("type", &Shape::text(Tag::Finish)), ("model", &Shape::text(Tag::Model))]),
+        &JsonShape::path(&[
+            ("type", &JsonShape::text(Tag::SessionType)),
+            ("model", &JsonShape::text(Tag::Model)),
+        ]),
     ),
 ]);
 
 /// The part that is being transcribed.
 const ITEM: u64 = 0;
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
-    let transcribes = memory.spoken.is_some();
-    let finish = draft.choice.finish.take();
-    let (piece, echo) = (draft.piece, draft.echo);
-    match draft.kind() {
-        b"session.created" | b"session.updated" if finish.as_deref() == Some("transcription") => {
-            memory.spoken = Some(TRANSCRIPTION);
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    let transcribes = stream.detected_dialect.is_some();
+    let finish = event.choice.finish.take();
+    let (text, transcript) = (event.text, event.repeated_text);
+    match event.event_type() {
+        b"session.created" | b"session.updated" if event.is_transcription_session => {
+            stream.detected_dialect = Some(TRANSCRIPTION);
         }
         b"transcription_session.created" | b"transcription_session.updated" => {
-            memory.spoken = Some(TRANSCRIPTION);
+            stream.detected_dialect = Some(TRANSCRIPTION);
         }
-        b"response.created" => draft.facts.begun = true,
+        b"response.created" => event.facts.response_started = true,
         b"response.output_text.delta"
         | b"response.text.delta"
         | b"response.output_audio_transcript.delta"
         | b"response.audio_transcript.delta"
-        | b"transcription.delta" => draft.choice.delta.answer = piece,
+        | b"transcription.delta" => event.choice.delta.answer = text,
         b"response.output_audio.delta" | b"response.audio.delta" => {
-            draft.choice.delta.wordless = piece > 0;
+            event.choice.delta.has_nontext = text > 0;
         }
         b"response.function_call_arguments.delta" | b"response.mcp_call_arguments.delta" => {
-            draft.choice.delta.tool = piece;
+            event.choice.delta.tool = text;
         }
-        b"response.output_item.added" => draft.choice.delta.wordless = echo > 0,
+        b"response.output_item.added" => event.choice.delta.has_nontext = event.has_item_name,
         b"response.done" => {
-            draft.facts.error = finish.as_deref() == Some("failed");
-            draft.choice.finish = finish;
-            draft.facts.done = true;
+            event.facts.error = finish.as_deref() == Some("failed");
+            event.choice.finish = finish;
+            event.facts.done = true;
         }
-        b"transcription.done" => draft.facts.done = true,
+        b"transcription.done" => event.facts.done = true,
         b"conversation.item.input_audio_transcription.delta" if transcribes => {
-            draft.choice.delta.answer = piece;
-            if let Some(chars) = memory.part(ITEM) {
-                *chars += piece;
+            event.choice.delta.answer = text;
+            if let Some(chars) = stream.counter(ITEM) {
+                *chars += text;
             }
         }
         b"conversation.item.input_audio_transcription.completed" if transcribes => {
             // Whisper's comes whole.
-            if memory.part(ITEM).map(std::mem::take) == Some(0) {
-                draft.choice.delta.answer = echo;
+            if stream.counter(ITEM).map(std::mem::take) == Some(0) {
+                event.choice.delta.answer = transcript;
             }
-            draft.facts.done = true;
+            event.facts.done = true;
         }
         b"conversation.item.input_audio_transcription.failed" if transcribes => {
-            memory.part(ITEM).map(std::mem::take);
-            (draft.facts.error, draft.facts.done) = (true, true);
+            stream.counter(ITEM).map(std::mem::take);
+            (event.facts.error, event.facts.done) = (true, true);
         }
         // What the transcription of the user's own words took is no response's.
-        b"conversation.item.input_audio_transcription.completed" => draft.facts.usage = None,
-        b"error" => draft.facts.error = true,
+        b"conversation.item.input_audio_transcription.completed" => event.facts.usage = None,
+        b"error" => event.facts.error = true,
         _ => {}
     }
-    draft.conclude();
+    event.finish();
 }
 
-/// Reads the client's messages of a session, one after the other.
+/// Parser of the client's messages in a session, one after the other.
 #[derive(Debug)]
-pub struct ClientMessages {
+pub struct ClientMessageReader {
     scanner: JsonScanner<ClientTag>,
-    asks: bool,
+    requests_response: bool,
     is_final: bool,
 }
 
@@ -128,31 +135,34 @@ static CLIENT_ROOT: JsonNode<ClientTag> = JsonNode::path(&[
     ("final", &JsonNode::scalar(ClientTag::Final)),
 ]);
 
-impl Default for ClientMessages {
+impl Default for ClientMessageReader {
     fn default() -> Self {
-        Self { scanner: JsonScanner::new(&CLIENT_ROOT), asks: false, is_final: false }
+        Self { scanner: JsonScanner::new(&CLIENT_ROOT), requests_response: false, is_final: false }
     }
 }
 
-impl ClientMessages {
-    /// Reads the next part of the current message.
-    pub fn data(&mut self, bytes: &[u8]) {
-        let Self { scanner, asks, is_final } = self;
+impl ClientMessageReader {
+    /// Parses the next bytes of the current message.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let Self { scanner, requests_response, is_final } = self;
         scanner.push(bytes, &mut |tag, token| match (tag, token) {
             (ClientTag::Type, ScanEvent::Text { text, .. }) => {
-                *asks = matches!(text, b"response.create" | b"input_audio_buffer.commit");
+                *requests_response =
+                    matches!(text, b"response.create" | b"input_audio_buffer.commit");
             }
             (ClientTag::Final, ScanEvent::Bool(yes)) => *is_final = yes,
             _ => {}
         });
     }
 
-    /// The message is complete: tells whether it asks for a response. vLLM's first `commit` does, and
-    /// its last, which is `final`, says that no more audio comes.
-    pub fn end(&mut self) -> bool {
-        let is_whole = self.scanner.end(&mut |_, _| {}).is_ok();
-        let asks = std::mem::take(&mut self.asks) & !std::mem::take(&mut self.is_final);
-        is_whole && asks
+    /// Ends the current message and returns whether it requests a response.
+    ///
+    /// vLLM starts a response at the first `commit`. Its last one has `final` and means that no more audio follows.
+    pub fn finish_message(&mut self) -> bool {
+        let is_complete = self.scanner.end(&mut |_, _| {}).is_ok();
+        let requests_response = std::mem::take(&mut self.requests_response);
+        let is_final = std::mem::take(&mut self.is_final);
+        is_complete && requests_response && !is_final
     }
 }
 

@@ -3,17 +3,18 @@
 //! `vllm/entrypoints/openai/realtime/protocol.py`. SGLang's: its realtime transcription of OpenAI's shape.
 
 use super::*;
-use crate::dialect::{Facts, Reading};
+use crate::dialect::{EventFacts, ResponseReader};
 
 /// The facts of each of these messages.
-fn session(messages: &[&str]) -> Vec<Facts> {
-    let mut reading = Reading::new(&REALTIME);
+fn session(messages: &[&str]) -> Vec<EventFacts> {
+    let mut reader = ResponseReader::new(&REALTIME);
     let read = |message: &&str| {
-        message.as_bytes().chunks(9).for_each(|part| reading.data(part));
-        let facts = reading.end(b"");
+        message.as_bytes().chunks(9).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"");
         assert_eq!(facts.unparsed, None, "{message}");
-        let facts = Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts };
-        reading.next();
+        let facts =
+            EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts };
+        reader.clear_event();
         facts
     };
     messages.iter().map(read).collect()
@@ -23,7 +24,7 @@ fn session(messages: &[&str]) -> Vec<Facts> {
 fn said(messages: &[&str]) -> (u64, u64, bool) {
     match session(messages).last().unwrap().choices.as_slice() {
         [] => (0, 0, false),
-        [one] => (one.answer_chars, one.tool_chars, one.answers),
+        [one] => (one.answer_chars, one.tool_chars, one.has_answer),
         more => panic!("{messages:?}: {more:?}"),
     }
 }
@@ -85,7 +86,7 @@ fn a_response_begins_and_ends() {
         .map(|facts| {
             let finish = facts.choices.first().and_then(|choice| choice.finish.as_deref());
             let usage = facts.usage.map(|usage| (usage.input, usage.output, usage.cached));
-            (facts.begun, facts.done, facts.error, finish, usage)
+            (facts.response_started, facts.done, facts.error, finish, usage)
         })
         .collect();
     let counts = |input, output, cached| Some((Some(input), Some(output), cached));
@@ -125,10 +126,10 @@ fn a_session_for_transcription() {
 
 #[test]
 fn what_the_client_asks() {
-    let mut messages = ClientMessages::default();
+    let mut messages = ClientMessageReader::default();
     let mut asks = |message: &str| {
-        message.as_bytes().chunks(3).for_each(|part| messages.data(part));
-        messages.end()
+        message.as_bytes().chunks(3).for_each(|part| messages.push(part));
+        messages.finish_message()
     };
     assert!(asks(r#"{"type":"response.create","response":{"type":"x"}}"#));
     assert!(asks(r#"{"event_id":"e","type":"input_audio_buffer.commit"}"#));

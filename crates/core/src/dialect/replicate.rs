@@ -1,34 +1,34 @@
 //! Replicate's streams of a prediction's output: each event is bare text, `done` ends them.
 
-use super::draft::Draft;
-use super::reading::Memory;
-use super::tag::{Shape, Tag};
-use super::{Dialect, Ending, finish_reason};
+use super::event_builder::EventBuilder;
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag};
+use super::{Dialect, StreamEnd, finish_reason};
 
 /// Streams of predictions.
-pub static STREAM: Dialect = Dialect::text("replicate", &ROOT, conclude, Ending::Told);
+pub static STREAM: Dialect = Dialect::text("replicate", &ROOT, finish_event, StreamEnd::Event);
 
 /// Only the end is JSON, and says why if the reason is an unusual one.
-static ROOT: Shape = Shape::path(&[("reason", &Shape::text(Tag::Finish))]);
+static ROOT: JsonShape = JsonShape::path(&[("reason", &JsonShape::text(Tag::FinishReason))]);
 
-fn conclude(draft: &mut Draft, _: &mut Memory, name: &[u8]) {
-    let reason = draft.choice.finish.take();
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, name: &[u8]) {
+    let reason = event.choice.finish.take();
     match name {
-        b"output" => draft.choice.body().answer = draft.piece,
+        b"output" => event.choice.output().answer = event.text,
         b"done" => {
-            draft.facts.done = true;
-            draft.facts.error |= reason.as_deref() == Some("error");
-            draft.choice.finish = Some(reason.unwrap_or(finish_reason(name)));
+            event.facts.done = true;
+            event.facts.error |= reason.as_deref() == Some("error");
+            event.choice.finish = Some(reason.unwrap_or(finish_reason(name)));
         }
         _ => {}
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::Reading;
+    use crate::dialect::ResponseReader;
 
     /// Characters of the answer, why it ended, whether it is over, whether it failed.
     type Told = (u64, Option<&'static str>, bool, bool);
@@ -44,13 +44,13 @@ mod tests {
             ("done", &["{}"], (0, Some("done"), true, false)),
             ("done", &[r#"{"reason":"canceled"}"#], (0, Some("canceled"), true, false)),
             ("done", &[r#"{"reason":"error"}"#], (0, Some("error"), true, true)),
-            ("error", &["CUDA out of memory"], (0, None, false, true)),
+            ("error", &["CUDA out of stream"], (0, None, false, true)),
             ("logs", &["loading"], (0, None, false, false)),
         ];
-        let mut reading = Reading::new(&STREAM);
+        let mut reader = ResponseReader::new(&STREAM);
         for (name, data, expected) in cases {
-            data.iter().for_each(|part| reading.data(part.as_bytes()));
-            let facts = reading.end(name.as_bytes());
+            data.iter().for_each(|part| reader.push(part.as_bytes()));
+            let facts = reader.finish_event(name.as_bytes());
             assert_eq!(facts.unparsed, None, "{name} {data:?}");
             let choice = facts.choices.first();
             let found = (
@@ -60,7 +60,7 @@ mod tests {
                 facts.error,
             );
             assert_eq!(found, expected, "{name} {data:?}");
-            reading.next();
+            reader.clear_event();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is wanted of an inference request: a peek at its body as it passes.
 
-use super::form::Form;
+use super::multipart::MultipartReader;
 use crate::wire::json::{JsonNode, JsonScanner, ScanEvent};
 use std::sync::Arc;
 
@@ -17,48 +17,50 @@ pub struct RequestFacts {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Tag {
+enum RequestTag {
     Model,
     Stream,
 }
 
-static ROOT: JsonNode<Tag> = JsonNode::path(&[
-    ("model", &JsonNode::text(Tag::Model)),
-    ("stream", &JsonNode::scalar(Tag::Stream)),
+static ROOT: JsonNode<RequestTag> = JsonNode::path(&[
+    ("model", &JsonNode::text(RequestTag::Model)),
+    ("stream", &JsonNode::scalar(RequestTag::Stream)),
 ]);
 
 /// Reads a request body in any split: JSON, or a form.
 #[derive(Debug, Default)]
-pub struct RequestPeek {
-    body: Body,
+pub struct RequestBodyReader {
+    body: BodyFormat,
     facts: RequestFacts,
 }
 
 #[derive(Debug, Default)]
-enum Body {
+enum BodyFormat {
     /// The first byte will tell.
     #[default]
     Unseen,
-    Json(Box<JsonScanner<Tag>>),
-    Form(Box<Form>),
+    Json(Box<JsonScanner<RequestTag>>),
+    ApiFormat(Box<MultipartReader>),
     /// Nothing of it is read any more: what it said may be kept for long.
     Over,
 }
 
-impl RequestPeek {
+impl RequestBodyReader {
     /// Reads the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self { body, facts } = self;
-        if let (Body::Unseen, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
+        if let (BodyFormat::Unseen, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
             *body = match first {
-                b'-' => Body::Form(Box::default()),
-                _ => Body::Json(Box::new(JsonScanner::new(&ROOT))),
+                b'-' => BodyFormat::ApiFormat(Box::default()),
+                _ => BodyFormat::Json(Box::new(JsonScanner::new(&ROOT))),
             };
         }
         match body {
-            Body::Unseen | Body::Over => {}
-            Body::Json(scanner) => scanner.push(bytes, &mut |tag, token| note(facts, tag, token)),
-            Body::Form(form) => form.push(bytes, &mut |name, value| match name {
+            BodyFormat::Unseen | BodyFormat::Over => {}
+            BodyFormat::Json(scanner) => {
+                scanner.push(bytes, &mut |tag, token| note(facts, tag, token))
+            }
+            BodyFormat::ApiFormat(form) => form.push(bytes, &mut |name, value| match name {
                 b"model" => facts.model = name_in(value),
                 b"stream" => facts.stream = Some(value.eq_ignore_ascii_case(b"true")),
                 _ => {}
@@ -68,7 +70,7 @@ impl RequestPeek {
 
     /// The body is over.
     pub fn end(&mut self) {
-        self.body = Body::Over;
+        self.body = BodyFormat::Over;
     }
 
     /// What the body has said so far. A body that is broken or cut short has said what came before.
@@ -83,12 +85,12 @@ fn name_in(text: &[u8]) -> Option<Arc<str>> {
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
 
-fn note(facts: &mut RequestFacts, tag: Tag, token: ScanEvent<'_>) {
+fn note(facts: &mut RequestFacts, tag: RequestTag, token: ScanEvent<'_>) {
     match (tag, token) {
-        (Tag::Model, ScanEvent::Text { text, .. }) if !text.is_empty() => {
+        (RequestTag::Model, ScanEvent::Text { text, .. }) if !text.is_empty() => {
             facts.model = name_in(text)
         }
-        (Tag::Stream, ScanEvent::Bool(stream)) => facts.stream = Some(stream),
+        (RequestTag::Stream, ScanEvent::Bool(stream)) => facts.stream = Some(stream),
         _ => {}
     }
 }
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     fn peek(body: &str) -> RequestFacts {
-        let mut peek = RequestPeek::default();
+        let mut peek = RequestBodyReader::default();
         body.as_bytes().chunks(3).for_each(|part| peek.push(part));
         peek.facts().clone()
     }
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_was_said_outlasts_the_body() {
-        let mut peek = RequestPeek::default();
+        let mut peek = RequestBodyReader::default();
         peek.push(br#"{"model":"m","stream":true}"#);
         peek.end();
         peek.push(br#"{"model":"other"}"#);

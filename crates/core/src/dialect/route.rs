@@ -8,10 +8,11 @@ use super::{
 };
 use crate::wire::framing::DeclaredFraming;
 use std::borrow::Cow;
+use strum::VariantArray;
 
 /// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
 /// one, with `other` for all that is not inference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Operation {
     Chat,
     TextCompletion,
@@ -33,25 +34,6 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Every operation, each at its own index.
-    pub const ALL: [Self; 15] = [
-        Self::Chat,
-        Self::TextCompletion,
-        Self::GenerateContent,
-        Self::Embeddings,
-        Self::Rerank,
-        Self::Score,
-        Self::Classify,
-        Self::Tokenize,
-        Self::Moderation,
-        Self::Transcription,
-        Self::Speech,
-        Self::Image,
-        Self::Realtime,
-        Self::Infer,
-        Self::Other,
-    ];
-
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
@@ -81,7 +63,7 @@ impl Operation {
 
 /// How the body of a successful answer is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Answer {
+pub enum ResponseParsing {
     /// Its events in a dialect, framed as the content type says.
     Dialect(&'static Dialect),
     /// The same, if the content type announces a framing that is read; else not at all: sound, subtitles.
@@ -100,7 +82,7 @@ pub struct Route {
     /// What stands for the request's path wherever one is shown; raw paths never are.
     pub path: &'static str,
     pub operation: Operation,
-    pub answer: Answer,
+    pub response: ResponseParsing,
 }
 
 /// All that is no known route.
@@ -109,7 +91,7 @@ pub static OTHER: Route = Route {
     ends: "",
     path: "other",
     operation: Operation::Other,
-    answer: Answer::Opaque,
+    response: ResponseParsing::Opaque,
 };
 
 /// A POST to a path that ends like this, after the prefix that it usually has; its answer is not read
@@ -121,18 +103,21 @@ macro_rules! post {
             ends: $ends,
             path: concat!($prefix, $ends),
             operation: Operation::$operation,
-            answer: Answer::Opaque,
+            response: ResponseParsing::Opaque,
         }
     };
     ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
-        Route { answer: Answer::Dialect($dialect), ..post!($prefix, $ends, $operation) }
+        Route { response: ResponseParsing::Dialect($dialect), ..post!($prefix, $ends, $operation) }
     };
 }
 
 /// The same, where the answer may also be of a kind that no dialect reads.
 macro_rules! post_if_announced {
     ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
-        Route { answer: Answer::IfAnnounced($dialect), ..post!($prefix, $ends, $operation) }
+        Route {
+            response: ResponseParsing::IfAnnounced($dialect),
+            ..post!($prefix, $ends, $operation)
+        }
     };
 }
 
@@ -153,14 +138,14 @@ pub static ROUTES: &[Route] = &[
         ends: "/v1/realtime",
         path: "/v1/realtime",
         operation: Operation::Realtime,
-        answer: Answer::Dialect(&realtime::REALTIME),
+        response: ResponseParsing::Dialect(&realtime::REALTIME),
     },
     Route {
         method: "GET",
         ends: "/openai/realtime",
         path: "/openai/realtime",
         operation: Operation::Realtime,
-        answer: Answer::Dialect(&realtime::REALTIME),
+        response: ResponseParsing::Dialect(&realtime::REALTIME),
     },
     // Amazon Bedrock's.
     post!("", "/model/{model}/converse-stream", Chat, &bedrock::CONVERSE),
@@ -262,14 +247,9 @@ pub static ROUTES: &[Route] = &[
     Route { method: "GET", ..post!("/v1", "/streams/*", Infer, &replicate::STREAM) },
 ];
 
-/// The dialect of this name, if any route has it.
-pub fn dialect(name: &str) -> Option<&'static Dialect> {
-    ROUTES.iter().filter_map(Route::dialect).find(|dialect| dialect.name == name)
-}
-
 impl Route {
     /// The route of a request.
-    pub fn of(method: &str, path: &str) -> &'static Self {
+    pub fn find(method: &str, path: &str) -> &'static Self {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
         let fits = |route: &&Self| route.method == method && matches(route.ends, path).is_some();
         ROUTES.iter().find(fits).unwrap_or(&OTHER)
@@ -286,7 +266,7 @@ impl Route {
     }
 
     /// The model that the query of a session's request names: there is no body that could.
-    pub fn model_in_query(&self, query: Option<&str>) -> Option<String> {
+    pub fn model_from_query(&self, query: Option<&str>) -> Option<String> {
         let mut pairs = query.filter(|_| self.operation == Operation::Realtime)?.split('&');
         let value = |pair: &'_ str| {
             let (key, value) = pair.split_once('=')?;
@@ -297,24 +277,26 @@ impl Route {
     }
 
     /// Whether its answer is a stream if the request's body does not say: the path does, or it is Ollama's.
-    pub fn streams(&self) -> bool {
+    pub fn streams_by_default(&self) -> bool {
         let is_ollama = [&ollama::CHAT, &ollama::GENERATE].map(Some).contains(&self.dialect());
         is_ollama || self.ends.contains("stream") || self.ends.contains("Stream")
     }
 
     /// The dialect of its answers; `None` if they are not read.
     pub fn dialect(&self) -> Option<&'static Dialect> {
-        match self.answer {
-            Answer::Dialect(dialect) | Answer::IfAnnounced(dialect) => Some(dialect),
-            Answer::Opaque => None,
+        match self.response {
+            ResponseParsing::Dialect(dialect) | ResponseParsing::IfAnnounced(dialect) => {
+                Some(dialect)
+            }
+            ResponseParsing::Opaque => None,
         }
     }
 
     /// The dialect in which an answer is to be read whose content type announces this, if it is.
-    pub fn read_as(&self, announced: DeclaredFraming) -> Option<&'static Dialect> {
-        match (self.answer, announced) {
+    pub fn dialect_for(&self, announced: DeclaredFraming) -> Option<&'static Dialect> {
+        match (self.response, announced) {
             (
-                Answer::IfAnnounced(_),
+                ResponseParsing::IfAnnounced(_),
                 DeclaredFraming::Unspecified | DeclaredFraming::Unsupported,
             ) => None,
             _ => self.dialect(),

@@ -54,7 +54,7 @@ fn table() {
         ("OPTIONS", "*", "other"),
     ];
     for (method, path, expected) in cases {
-        assert_eq!(Route::of(method, path).path, expected, "{method} {path}");
+        assert_eq!(Route::find(method, path).path, expected, "{method} {path}");
     }
 }
 
@@ -69,11 +69,11 @@ fn publishers() {
     ];
     for (path, expected) in cases {
         let path = format!("/v1/projects/p/locations/l/publishers/{path}");
-        let dialect = Route::of("POST", &path).dialect();
+        let dialect = Route::find("POST", &path).dialect();
         assert_eq!(dialect.map(|dialect| dialect.name), Some(expected), "{path}");
     }
     let count = "/publishers/anthropic/models/count-tokens:rawPredict";
-    assert_eq!(Route::of("POST", count).operation, Operation::Tokenize);
+    assert_eq!(Route::find("POST", count).operation, Operation::Tokenize);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn no_route_hides_another() {
     for (at, route) in ROUTES.iter().enumerate() {
         let path = format!("/x{}", route.ends.replace("{model}", "m").replace('*', "x"));
         let path = if route.ends == "/" { "/" } else { &path };
-        let found = Route::of(route.method, path);
+        let found = Route::find(route.method, path);
         assert_eq!(found, route, "{} is never reached ({at})", route.path);
     }
 }
@@ -90,7 +90,7 @@ fn no_route_hides_another() {
 fn some_answers_are_read_only_if_announced() {
     let reads = |path: &str, content_type: &[u8]| {
         let announced = Framing::from_content_type(content_type);
-        Route::of("POST", path).read_as(announced).map(|dialect| dialect.name)
+        Route::find("POST", path).dialect_for(announced).map(|dialect| dialect.name)
     };
     let transcription = Some("openai-transcription");
     assert_eq!(reads("/v1/audio/transcriptions", b"application/json"), transcription);
@@ -114,20 +114,20 @@ fn what_streams_unasked() {
         ("/inference.GRPCInferenceService/ModelStreamInfer", true),
         ("/v1/chat/completions", false),
     ] {
-        assert_eq!(Route::of("POST", path).streams(), expected, "{path}");
+        assert_eq!(Route::find("POST", path).streams_by_default(), expected, "{path}");
     }
 }
 
 #[test]
 fn a_model_in_the_path() {
-    let model = |path: &str| Route::of("POST", path).model(path);
+    let model = |path: &str| Route::find("POST", path).model(path);
     assert_eq!(model("/openai/deployments/gpt%2D4/chat/completions").as_deref(), Some("gpt-4"));
     assert_eq!(model("/v1/chat/completions"), None);
-    let session = |query| Route::of("GET", "/openai/v1/realtime").model_in_query(query);
+    let session = |query| Route::find("GET", "/openai/v1/realtime").model_from_query(query);
     assert_eq!(session(Some("intent=x&model=gpt%2Drealtime")).as_deref(), Some("gpt-realtime"));
     assert_eq!(session(Some("deployment=d")).as_deref(), Some("d"));
     assert_eq!((session(Some("model=")), session(None)), (None, None));
-    assert_eq!(Route::of("POST", "/v1/chat/completions").model_in_query(Some("model=m")), None);
+    assert_eq!(Route::find("POST", "/v1/chat/completions").model_from_query(Some("model=m")), None);
     for path in [
         "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
         "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash:generateContent",

@@ -11,61 +11,61 @@
 //! output. `reasoning_tokens` are left out: their text is not set apart here. Several prompts, or
 //! samples of one, have an `index`; their counts are added up, the prompt's once per sample.
 
-use super::batch::{self, key};
-use super::draft::Draft;
+use super::choice_counts::{self, key};
 use super::engine::Engine;
-use super::reading::Memory;
-use super::tag::{Count, Form, Shape, Stage, Tag, Unit, time};
-use super::{Dialect, Ending};
+use super::event_builder::EventBuilder;
+use super::response_reader::StreamState;
+use super::tag::{ApiFormat, JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
+use super::{Dialect, StreamEnd};
 use crate::wire::json::Strings;
 
 /// `/encode`; `/generate` is shared with others.
-pub static SGLANG: Dialect = Dialect::streamed_as_sse("sglang", &ROOT, conclude, Ending::Told);
+pub static SGLANG: Dialect = Dialect::sse("sglang", &ROOT, finish_event, StreamEnd::Event);
 
-static FINISH_REASON: Shape = Shape {
+static FINISH_REASON: JsonShape = JsonShape {
     strings: Strings::Kept,
-    ..Shape::object(Tag::Finish, &[("type", &Shape::text(Tag::Finish))])
+    ..JsonShape::object(Tag::FinishReason, &[("type", &JsonShape::text(Tag::FinishReason))])
 };
-static QUEUE: Shape = time(Stage::Queue, Unit::Seconds);
-static TOTAL: Shape = time(Stage::Total, Unit::Seconds);
-pub(super) static META_INFO: Shape = Shape::object(
-    Tag::Form(Form::Sglang),
+static QUEUE: JsonShape = duration(ServerStage::Queue, TimeUnit::Seconds);
+static TOTAL: JsonShape = duration(ServerStage::Total, TimeUnit::Seconds);
+pub(super) static META_INFO: JsonShape = JsonShape::object(
+    Tag::Api(ApiFormat::Sglang),
     &[
         ("finish_reason", &FINISH_REASON),
-        ("prompt_tokens", &Shape::scalar(Tag::EngineCount(Count::Input))),
-        ("completion_tokens", &Shape::scalar(Tag::EngineCount(Count::Output))),
-        ("cached_tokens", &Shape::scalar(Tag::EngineCount(Count::Cached))),
+        ("prompt_tokens", &JsonShape::scalar(Tag::EngineCount(TokenKind::Input))),
+        ("completion_tokens", &JsonShape::scalar(Tag::EngineCount(TokenKind::Output))),
+        ("cached_tokens", &JsonShape::scalar(Tag::EngineCount(TokenKind::CacheRead))),
         ("queue_time", &QUEUE),
         ("e2e_latency", &TOTAL),
-        ("weight_version", &Shape::scalar(Tag::Sign(Engine::Sglang))),
-        ("completion_tokens_wo_jump_forward", &Shape::scalar(Tag::Sign(Engine::Sglang))),
+        ("weight_version", &JsonShape::scalar(Tag::WrittenBy(Engine::Sglang))),
+        ("completion_tokens_wo_jump_forward", &JsonShape::scalar(Tag::WrittenBy(Engine::Sglang))),
     ],
 );
-pub(super) static OUTPUT_IDS: Shape = Shape::list(&Shape::scalar(Tag::TokenId));
-pub(super) static ITEM_META_INFO: Shape = Shape::object(
-    Tag::Form(Form::Sglang),
+pub(super) static OUTPUT_IDS: JsonShape = JsonShape::list(&JsonShape::scalar(Tag::TokenId));
+pub(super) static ITEM_META_INFO: JsonShape = JsonShape::object(
+    Tag::Api(ApiFormat::Sglang),
     &[
         ("finish_reason", &FINISH_REASON),
-        ("prompt_tokens", &Shape::scalar(Tag::ElementCount(Count::Input))),
-        ("completion_tokens", &Shape::scalar(Tag::ElementCount(Count::Output))),
-        ("cached_tokens", &Shape::scalar(Tag::ElementCount(Count::Cached))),
+        ("prompt_tokens", &JsonShape::scalar(Tag::ElementCount(TokenKind::Input))),
+        ("completion_tokens", &JsonShape::scalar(Tag::ElementCount(TokenKind::Output))),
+        ("cached_tokens", &JsonShape::scalar(Tag::ElementCount(TokenKind::CacheRead))),
         ("queue_time", &QUEUE),
         ("e2e_latency", &TOTAL),
-        ("weight_version", &Shape::scalar(Tag::Sign(Engine::Sglang))),
+        ("weight_version", &JsonShape::scalar(Tag::WrittenBy(Engine::Sglang))),
     ],
 );
-static ITEM: Shape = Shape::object(
+static ITEM: JsonShape = JsonShape::object(
     Tag::Choice,
-    &[("text", &Shape::scalar(Tag::Answer)), ("meta_info", &ITEM_META_INFO)],
+    &[("text", &JsonShape::scalar(Tag::Answer)), ("meta_info", &ITEM_META_INFO)],
 );
-static ROOT: Shape = Shape {
+static ROOT: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..Shape::path(&[
-        ("text", &Shape::scalar(Tag::Piece)),
+    ..JsonShape::path(&[
+        ("text", &JsonShape::scalar(Tag::EventText)),
         ("output_ids", &OUTPUT_IDS),
         ("meta_info", &META_INFO),
-        ("index", &Shape::scalar(Tag::Index)),
-        ("error", &Shape::scalar(Tag::Error)),
+        ("index", &JsonShape::scalar(Tag::Index)),
+        ("error", &JsonShape::scalar(Tag::Error)),
     ])
 };
 
@@ -80,28 +80,28 @@ const UNDECIDED: u64 = 0;
 const CUMULATIVE: u64 = 1;
 const DELTAS: u64 = 2;
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
-    draft.number_choices();
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    event.number_choices();
     // A document with several prompts has a choice of each by now.
-    if draft.form == Some(Form::Sglang) && draft.facts.choices.is_empty() {
-        generated(draft, memory);
-        batch::add_up(draft, memory);
+    if event.api_format == Some(ApiFormat::Sglang) && event.facts.choices.is_empty() {
+        generated(event, stream);
+        choice_counts::add_up(event, stream);
     }
-    draft.conclude();
+    event.finish();
 }
 
 /// What an event generated.
-fn generated(draft: &mut Draft, memory: &mut Memory) {
-    let index = draft.choice.index.unwrap_or(0);
-    let ids = std::mem::take(&mut draft.choice.token_ids);
-    let tokens = draft.facts.engine.as_mut().and_then(|counts| {
+fn generated(event: &mut EventBuilder, stream: &mut StreamState) {
+    let index = event.choice.index.unwrap_or(0);
+    let ids = std::mem::take(&mut event.choice.token_ids);
+    let tokens = event.facts.engine_counts.as_mut().and_then(|counts| {
         // What is 0 so far is not counted yet.
         counts.output = counts.output.filter(|count| *count > 0);
         counts.output
     });
     let mut new = ids;
     let mut repeats = UNDECIDED;
-    if let (Some(tokens), Some(before)) = (tokens, memory.part(key(TOKENS, index))) {
+    if let (Some(tokens), Some(before)) = (tokens, stream.counter(key(TOKENS, index))) {
         new = tokens.saturating_sub(*before);
         repeats = match (*before, ids) {
             (0, _) | (_, 0) => UNDECIDED,
@@ -111,26 +111,26 @@ fn generated(draft: &mut Draft, memory: &mut Memory) {
         };
         *before = tokens;
     }
-    let text = new_text(memory, index, draft.piece, repeats).unwrap_or(0);
-    let body = draft.choice.body();
-    body.answer += text;
-    body.wordless |= draft.pieces == 0 && new > 0;
+    let text = new_text(stream, index, event.text, repeats).unwrap_or(0);
+    let output = event.choice.output();
+    output.answer += text;
+    output.has_nontext |= event.text_count == 0 && new > 0;
 }
 
 /// How much of an event's text is new; `None` if there are too many prompts. `repeats` is what its
 /// token ids say.
-fn new_text(memory: &mut Memory, index: u64, piece: u64, repeats: u64) -> Option<u64> {
-    let texts = memory.part(key(TEXTS, index))?;
+fn new_text(stream: &mut StreamState, index: u64, piece: u64, repeats: u64) -> Option<u64> {
+    let texts = stream.counter(key(TEXTS, index))?;
     *texts += piece;
     let texts = *texts;
-    let text = *memory.part(key(TEXT, index))?;
-    let decided = memory.part(REPEATS)?;
+    let text = *stream.counter(key(TEXT, index))?;
+    let decided = stream.counter(REPEATS)?;
     if *decided == UNDECIDED {
         let shrinks = piece > 0 && piece * 2 <= text;
         *decided = if repeats == UNDECIDED && shrinks { DELTAS } else { repeats };
     }
     let now = if *decided == DELTAS { texts } else { text.max(piece) };
-    *memory.part(key(TEXT, index))? = now;
+    *stream.counter(key(TEXT, index))? = now;
     Some(now - text)
 }
 

@@ -1,16 +1,16 @@
-//! Events as SGLang's `output_processor.py` (formerly `tokenizer_manager.py`) writes them.
+//! EventFormat as SGLang's `output_processor.py` (formerly `tokenizer_manager.py`) writes them.
 
 use super::*;
-use crate::dialect::{Facts, Reading, TokenCounts};
+use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
-fn stream(events: &[String]) -> Vec<Facts> {
-    let mut reading = Reading::new(&SGLANG);
+fn stream(events: &[String]) -> Vec<EventFacts> {
+    let mut reader = ResponseReader::new(&SGLANG);
     let read = |event: &String| {
-        event.as_bytes().chunks(7).for_each(|part| reading.data(part));
-        let facts = reading.end(b"");
+        event.as_bytes().chunks(7).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"");
         assert_eq!(facts.unparsed, None, "{event}");
-        let facts = Facts { choices: facts.choices.clone(), model: None, ..*facts };
-        reading.next();
+        let facts = EventFacts { choices: facts.choices.clone(), model: None, ..*facts };
+        reader.clear_event();
         facts
     };
     events.iter().map(read).collect()
@@ -25,10 +25,10 @@ fn event(fields: &str, tokens: u64) -> String {
 }
 
 /// The new characters of each event; `None` if it is no output.
-fn chars(events: &[Facts]) -> Vec<Option<u64>> {
-    let of = |facts: &Facts| {
+fn chars(events: &[EventFacts]) -> Vec<Option<u64>> {
+    let of = |facts: &EventFacts| {
         let choice = facts.choices.first()?;
-        choice.is_output().then_some(choice.answer_chars)
+        choice.has_output().then_some(choice.answer_chars)
     };
     events.iter().map(of).collect()
 }
@@ -92,14 +92,14 @@ fn counts_times_and_ends() {
     let counts = |output: Option<u64>| {
         Some(TokenCounts { input: Some(5), output, cached: Some(2), ..TokenCounts::default() })
     };
-    assert_eq!(events[0].engine, counts(None));
-    assert_eq!(events[1].engine, counts(Some(2)));
-    assert_eq!(events[2].engine, counts(Some(3)), "reasoning is not set apart");
+    assert_eq!(events[0].engine_counts, counts(None));
+    assert_eq!(events[1].engine_counts, counts(Some(2)));
+    assert_eq!(events[2].engine_counts, counts(Some(3)), "reasoning is not set apart");
     let told = events[2].timings.unwrap();
     assert_eq!((told.queue, told.total), (Some(0.25), Some(1.5)));
     assert_eq!(events[2].choices[0].finish.as_deref(), Some("stop"));
     assert!(events[3].done);
-    assert_eq!(events[0].made_by, Some(Engine::Sglang));
+    assert_eq!(events[0].detected_engine, Some(Engine::Sglang));
     // A queue that is full, under a 200.
     let error = stream(&[
         r#"{"error":{"message":"The request queue is full.","type":"ServiceUnavailable","code":503}}"#.into(),
@@ -118,8 +118,10 @@ fn several_prompts() {
     assert_eq!(chars(&events), [Some(1), Some(1), Some(2), Some(3)]);
     let indexes: Vec<_> = events.iter().map(|event| event.choices[0].index).collect();
     assert_eq!(indexes, [0, 1, 0, 1]);
-    let counts: Vec<_> =
-        events.iter().filter_map(|event| event.engine?.input.zip(event.engine?.output)).collect();
+    let counts: Vec<_> = events
+        .iter()
+        .filter_map(|event| event.engine_counts?.input.zip(event.engine_counts?.output))
+        .collect();
     assert_eq!(counts, [(5, 1), (10, 2), (10, 3), (10, 4)]);
 }
 
@@ -138,11 +140,14 @@ fn documents() {
     let found: Vec<_> = two.choices.iter().map(|c| (c.index, c.answer_chars)).collect();
     assert_eq!(found, [(0, 2), (1, 3)]);
     assert_eq!(
-        two.engine.map(|c| (c.input, c.output, c.cached)),
+        two.engine_counts.map(|c| (c.input, c.output, c.cached)),
         Some((Some(10), Some(5), Some(4)))
     );
     let embedding = &stream(&[
         r#"{"embedding":[0.1,0.2],"meta_info":{"id":"5f","finish_reason":{"type":"stop","matched":null},"prompt_tokens":5,"e2e_latency":0.1}}"#.into(),
     ])[0];
-    assert_eq!(embedding.engine.map(|counts| (counts.input, counts.output)), Some((Some(5), None)));
+    assert_eq!(
+        embedding.engine_counts.map(|counts| (counts.input, counts.output)),
+        Some((Some(5), None))
+    );
 }

@@ -1,124 +1,156 @@
-//! What the places of an event mean: the vocabulary in which dialects are written.
+//! Vocabulary of the dialects: the tag of a field says what its value means.
 //!
-//! A dialect is a tree of places ([`Shape`]) whose tags are these; [`Draft`](super::draft::Draft) adds
-//! up what stands there.
+//! A dialect is a tree of fields, a [`JsonShape`] or a [`ProtobufShape`], whose tags are [`Tag`]s. The scanner reports
+//! each tagged value, and [`EventBuilder`](super::event_builder::EventBuilder) adds them up.
 
 use super::engine::Engine;
 use crate::wire::json::JsonNode;
 use crate::wire::protobuf::ProtobufField;
 
-/// A place's meaning.
+/// Fields of a JSON document, each with the meaning of its value.
+pub type JsonShape = JsonNode<Tag>;
+
+/// Fields of a protobuf message, each with the meaning of its value.
+pub type ProtobufShape = ProtobufField<Tag>;
+
+/// Meaning of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tag {
-    /// What kind of event it is, in the API's words (`type`); kept for the dialect's conclusion.
-    Kind,
-    /// The same of the part that the event is about, where it has one.
-    PartKind,
+    /// Type of the event, in the API's words. The dialect's `finish_event` reads it.
+    EventType,
+    /// Type of the content part or item that the event is about. The dialect's `finish_event` reads it.
+    PartType,
+    /// Model that generated the response.
     Model,
-    /// An error, if anything stands here but `null`, `false` and the empty string.
+    /// An error, unless the value is `null`, `false` or an empty string.
     Error,
-    /// The stream is over, if `true` stands here.
+    /// The stream is complete if the value is `true`.
     Done,
-    /// The stream is over, if a text stands here, empty ones too.
+    /// The stream is complete if the value is a string, even an empty one.
     DoneText,
 
-    /// One choice of several; what stands in it is of that choice. What stands in none is of choice 0.
+    /// One of several choices; tags inside of it belong to that choice. Tags outside of any choice belong to choice 0.
     Choice,
+    /// Index of the choice.
     Index,
-    Finish,
-    /// Whose body the following tags belong to: some servers repeat the whole message beside a delta.
+    /// Finish reason of the choice.
+    FinishReason,
+    /// Output that is new with this event.
     Delta,
+    /// The whole message so far. It counts only where the event has no delta: some servers send both.
     Message,
 
     /// Generated text.
     Answer,
-    /// Text of a text completion, which some servers repeat as a chat's.
-    Text,
-    /// Reasoning text, by the field that it stands in: two fields of one event repeat each other.
+    /// Generated text of a text completion. Some servers repeat it as the content of a chat delta.
+    CompletionText,
+    /// Reasoning text, with the number of the field that holds it. Two such fields of one event repeat each other.
     Reasoning(usize),
+    /// Name of a tool that the model calls.
     ToolName,
-    /// A tool call's arguments, as text or as JSON.
+    /// Arguments of a tool call, as text or as JSON.
     ToolArguments,
-    /// Output that is no text: audio, an image.
+    /// Output that is not text: audio or an image.
     Media,
-    /// A part that says of itself what it is: [`PartText`](Self::PartText) is reasoning if
-    /// [`Thought`](Self::Thought) is `true`, or names a kind of reasoning.
+    /// A content part with [`PartText`](Self::PartText), which is reasoning or not as [`Thought`](Self::Thought) says.
     Part,
+    /// Text of the part.
     PartText,
+    /// The part is reasoning if the value is `true`, or the name of a reasoning type.
     Thought,
-    /// Text that the event's kind tells the meaning of.
-    Piece,
-    /// Text that repeats what was streamed before; the event's kind tells the meaning.
-    Echo,
-    /// A number that tells which part of the response is meant, by its rank.
-    Place(usize),
-    /// One of the ids of the tokens that came with the event.
+    /// Text whose meaning depends on the event's type. The dialect's `finish_event` decides.
+    EventText,
+    /// Text that repeats what earlier events carried. It counts only where there was no earlier event.
+    RepeatedText,
+    /// Input of a tool call that has no arguments field, such as code. The dialect's `finish_event` decides.
+    CallInput,
+    /// Name of an output item. It is output if the event adds the item.
+    ItemName,
+    /// Type of the session. One for transcription counts the transcript of the client's audio as output.
+    SessionType,
+    /// Identity of the response, which every genuine chunk has: its id or its object type.
+    Identity,
+    /// A number with a meaning of the dialect's own, in this slot of [`EventBuilder::numbers`].
+    ///
+    /// [`EventBuilder::numbers`]: super::event_builder::EventBuilder::numbers
+    Number(usize),
+    /// Id of a token that came with the event.
     TokenId,
-    /// The piece is a special token's, which is no text, if `true` stands here.
-    Special,
-    /// Whatever stands here, the event has this form, of several that share a route.
-    Form(Form),
+    /// [`EventText`](Self::EventText) is the text of a special token, and not output, if the value is `true`.
+    SpecialToken,
+    /// The event has this format, on a route that several APIs share.
+    Api(ApiFormat),
 
-    /// Counts that the API defines, told together.
+    /// Object with token counts that the API defines.
     Usage,
-    Count(Count),
-    /// A count in a field of the engine's own.
-    EngineCount(Count),
-    /// The same of one of the document's elements: they add up.
-    ElementCount(Count),
-    /// What the server says that a stage took.
-    Time(Stage, Unit),
+    /// Token count inside of [`Usage`](Self::Usage).
+    Count(TokenKind),
+    /// Token count in a field that only this engine has.
+    EngineCount(TokenKind),
+    /// The same in one element of a document, to be added to the counts of the other elements.
+    ElementCount(TokenKind),
+    /// Duration of a stage, as the server reports it.
+    Duration(ServerStage, TimeUnit),
 
-    /// Whoever has this place is this engine, whatever stands there.
-    Sign(Engine),
+    /// A field that only this engine or vendor writes.
+    WrittenBy(Engine),
     /// `system_fingerprint`.
     Fingerprint,
 }
 
-/// The forms of events that share a route.
+/// Format of an event on a route that several APIs share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ApiFormat {
     Tgi,
     Sglang,
     OpenAi,
 }
 
-/// What is counted.
+/// Which tokens a count includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
+pub enum TokenKind {
     Input,
-    /// Input without what came from a cache or went to it.
-    FreshInput,
+    /// Input, except what was read from a cache or written to it.
+    UncachedInput,
     Output,
-    /// Output without reasoning.
+    /// Output, except reasoning.
     VisibleOutput,
+    /// Input and output together.
     Total,
-    Cached,
-    Written,
+    /// Input that was read from a cache.
+    CacheRead,
+    /// Input that was written to a cache.
+    CacheWritten,
     Reasoning,
 }
 
-/// A stage of a request, in the server.
+/// Stage of a request in the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum ServerStage {
+    /// Wait in the server's queue.
     Queue,
+    /// Processing of the prompt, up to the first token.
     Prefill,
+    /// Generation, from the first token on.
     Decode,
+    /// Load of the model.
     Load,
+    /// From the request to the first token.
     FirstToken,
+    /// The whole request.
     Total,
 }
 
-/// What a duration is told in.
+/// Unit of a duration on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum TimeUnit {
     Seconds,
     Millis,
     Nanos,
 }
 
-impl Unit {
-    /// A number of this unit in seconds; `None` for what is no duration.
+impl TimeUnit {
+    /// Converts a number in this unit to seconds; `None` if it is negative or not finite.
     pub fn seconds(self, number: f64) -> Option<f64> {
         let seconds = match self {
             Self::Seconds => number,
@@ -129,18 +161,12 @@ impl Unit {
     }
 }
 
-/// A place in an event.
-pub type Shape = JsonNode<Tag>;
-
-/// A place in an event that is a protobuf message.
-pub type Message = ProtobufField<Tag>;
-
-/// A number that says how long a stage took.
-pub const fn time(stage: Stage, unit: Unit) -> Shape {
-    Shape::scalar(Tag::Time(stage, unit))
+/// Field with the duration of a stage.
+pub const fn duration(stage: ServerStage, unit: TimeUnit) -> JsonShape {
+    JsonShape::scalar(Tag::Duration(stage, unit))
 }
 
-/// A number that is a count of tokens.
-pub const fn counted(count: Count) -> Shape {
-    Shape::scalar(Tag::Count(count))
+/// Field with a token count, inside of [`Tag::Usage`].
+pub const fn token_count(kind: TokenKind) -> JsonShape {
+    JsonShape::scalar(Tag::Count(kind))
 }

@@ -4,54 +4,55 @@
 //! sequence has text and is none). The last event repeats all text as `generated_text`, which counts
 //! only where no token was streamed: in a document. A stream ends with its body.
 
-use super::draft::Draft;
-use super::reading::Memory;
-use super::tag::{Count, Form, Shape, Tag};
-use super::{Dialect, Ending};
+use super::event_builder::EventBuilder;
+use super::response_reader::StreamState;
+use super::tag::{ApiFormat, JsonShape, Tag, TokenKind};
+use super::{Dialect, StreamEnd};
 
 /// `/generate_stream`, and the route at the root, which streams if asked to and else answers with an
 /// array.
-pub static TGI: Dialect = Dialect::streamed_as_lines("tgi", &ROOT, conclude, Ending::Body);
+pub static TGI: Dialect = Dialect::json_lines("tgi", &ROOT, finish_event, StreamEnd::Body);
 
-pub(super) static INPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Input));
-pub(super) static OUTPUT: Shape = Shape::scalar(Tag::EngineCount(Count::Output));
-pub(super) static FINISH: Shape = Shape::text(Tag::Finish);
+pub(super) static INPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Input));
+pub(super) static OUTPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Output));
+pub(super) static FINISH: JsonShape = JsonShape::text(Tag::FinishReason);
 /// LightLLM counts here.
-pub(super) static TOKEN: Shape = Shape::object(
-    Tag::Form(Form::Tgi),
+pub(super) static TOKEN: JsonShape = JsonShape::object(
+    Tag::Api(ApiFormat::Tgi),
     &[
-        ("id", &Shape::scalar(Tag::TokenId)),
-        ("text", &Shape::scalar(Tag::Piece)),
-        ("special", &Shape::scalar(Tag::Special)),
+        ("id", &JsonShape::scalar(Tag::TokenId)),
+        ("text", &JsonShape::scalar(Tag::EventText)),
+        ("special", &JsonShape::scalar(Tag::SpecialToken)),
         ("count_output_tokens", &OUTPUT),
         ("prompt_tokens", &INPUT),
     ],
 );
 /// LightLLM's stands in an array.
-pub(super) static GENERATED: Shape = Shape::array(Tag::Echo, &Shape::scalar(Tag::Echo));
+pub(super) static GENERATED: JsonShape =
+    JsonShape::array(Tag::RepeatedText, &JsonShape::scalar(Tag::RepeatedText));
 /// `input_length` is TGI's, `prompt_tokens` LoRAX's.
-pub(super) static DETAILS: Shape = Shape::path(&[
+pub(super) static DETAILS: JsonShape = JsonShape::path(&[
     ("finish_reason", &FINISH),
     ("generated_tokens", &OUTPUT),
     ("input_length", &INPUT),
     ("prompt_tokens", &INPUT),
 ]);
-pub(super) static ITEM_DETAILS: Shape = Shape::path(&[
+pub(super) static ITEM_DETAILS: JsonShape = JsonShape::path(&[
     ("finish_reason", &FINISH),
-    ("generated_tokens", &Shape::scalar(Tag::ElementCount(Count::Output))),
+    ("generated_tokens", &JsonShape::scalar(Tag::ElementCount(TokenKind::Output))),
 ]);
-static ITEM: Shape = Shape::object(
+static ITEM: JsonShape = JsonShape::object(
     Tag::Choice,
-    &[("generated_text", &Shape::scalar(Tag::Answer)), ("details", &ITEM_DETAILS)],
+    &[("generated_text", &JsonShape::scalar(Tag::Answer)), ("details", &ITEM_DETAILS)],
 );
-static ROOT: Shape = Shape {
+static ROOT: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..Shape::path(&[
+    ..JsonShape::path(&[
         ("token", &TOKEN),
         ("generated_text", &GENERATED),
         ("details", &DETAILS),
-        ("error", &Shape::scalar(Tag::Error)),
-        ("finished", &Shape::scalar(Tag::Done)),
+        ("error", &JsonShape::scalar(Tag::Error)),
+        ("finished", &JsonShape::scalar(Tag::Done)),
         ("finish_reason", &FINISH),
         ("count_output_tokens", &OUTPUT),
         ("prompt_tokens", &INPUT),
@@ -61,18 +62,18 @@ static ROOT: Shape = Shape {
 /// The key of the text that tokens brought.
 const STREAMED: u64 = 0;
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
-    draft.number_choices();
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    event.number_choices();
     // An index says which token it is.
-    draft.choice.index = None;
-    let text = if draft.is_special { 0 } else { draft.piece };
-    let echo = draft.echo;
-    if let Some(streamed) = memory.part(STREAMED) {
+    event.choice.index = None;
+    let text = if event.is_special_token { 0 } else { event.text };
+    let echo = event.repeated_text;
+    if let Some(streamed) = stream.counter(STREAMED) {
         *streamed += text;
-        draft.choice.body().answer += if *streamed == 0 { echo } else { text };
+        event.choice.output().answer += if *streamed == 0 { echo } else { text };
     }
-    draft.facts.done |= echo > 0;
-    draft.conclude();
+    event.facts.done |= echo > 0;
+    event.finish();
 }
 
 #[cfg(test)]

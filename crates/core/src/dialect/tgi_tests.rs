@@ -1,16 +1,16 @@
-//! Events as `StreamResponse` of TGI's router and LightLLM's `api_lightllm.py` have them.
+//! EventFormat as `StreamResponse` of TGI's router and LightLLM's `api_lightllm.py` have them.
 
 use super::*;
-use crate::dialect::{ChoiceFacts, Facts, Reading, TokenCounts};
+use crate::dialect::{ChoiceFacts, EventFacts, ResponseReader, TokenCounts};
 
 /// What each event of a stream says.
-fn stream(events: &[&str]) -> Vec<Facts> {
-    let mut reading = Reading::new(&TGI);
+fn stream(events: &[&str]) -> Vec<EventFacts> {
+    let mut reader = ResponseReader::new(&TGI);
     let read = |event: &&str| {
-        event.as_bytes().chunks(5).for_each(|part| reading.data(part));
-        let facts = reading.end(b"");
-        let facts = Facts { choices: facts.choices.clone(), model: None, ..*facts };
-        reading.next();
+        event.as_bytes().chunks(5).for_each(|part| reader.push(part));
+        let facts = reader.finish_event(b"");
+        let facts = EventFacts { choices: facts.choices.clone(), model: None, ..*facts };
+        reader.clear_event();
         facts
     };
     events.iter().map(read).collect()
@@ -20,7 +20,7 @@ fn counts(input: Option<u64>, output: Option<u64>) -> Option<TokenCounts> {
     Some(TokenCounts { input, output, ..TokenCounts::default() })
 }
 
-fn chars(facts: &Facts) -> Vec<(u64, u64)> {
+fn chars(facts: &EventFacts) -> Vec<(u64, u64)> {
     facts.choices.iter().map(|choice| (choice.answer_chars, choice.token_ids)).collect()
 }
 
@@ -35,13 +35,13 @@ fn an_event_is_a_token() {
     ]);
     let found: Vec<_> = events.iter().map(chars).collect();
     assert_eq!(found, [[(2, 1)], [(0, 1)], [(1, 1)], [(0, 1)]]);
-    let output: Vec<_> = events.iter().map(|event| event.choices[0].is_output()).collect();
+    let output: Vec<_> = events.iter().map(|event| event.choices[0].has_output()).collect();
     assert_eq!(output, [true, false, true, false]);
     assert!(events.iter().all(|event| event.choices[0].index == 0));
     let last = &events[3];
     assert_eq!(last.choices[0].finish.as_deref(), Some("eos_token"));
-    assert_eq!((last.engine, last.done), (counts(Some(12), Some(4)), true));
-    assert!(events[..3].iter().all(|event| event.engine.is_none() && !event.done));
+    assert_eq!((last.engine_counts, last.done), (counts(Some(12), Some(4)), true));
+    assert!(events[..3].iter().all(|event| event.engine_counts.is_none() && !event.done));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn documents() {
     let plain = &stream(&[r#"{"generated_text":" A."}"#])[0];
     assert_eq!(
         plain.choices,
-        [ChoiceFacts { answer_chars: 3, answers: true, ..Default::default() }]
+        [ChoiceFacts { answer_chars: 3, has_answer: true, ..Default::default() }]
     );
     let detailed = &stream(&[
         r#"{"generated_text":" A.","details":{"finish_reason":"length","generated_tokens":2,"seed":null,"prefill":[],
@@ -72,14 +72,14 @@ fn documents() {
     ])[0];
     assert_eq!(chars(detailed), [(3, 0)]);
     assert_eq!(
-        (detailed.engine, detailed.choices[0].finish.as_deref()),
+        (detailed.engine_counts, detailed.choices[0].finish.as_deref()),
         (counts(None, Some(2)), Some("length"))
     );
     // The route at the root.
     let list = &stream(&[
         r#"[{"generated_text":"ab","details":{"finish_reason":"length","generated_tokens":2}}]"#,
     ])[0];
-    assert_eq!((chars(list), list.engine), (vec![(2, 0)], counts(None, Some(2))));
+    assert_eq!((chars(list), list.engine_counts), (vec![(2, 0)], counts(None, Some(2))));
 }
 
 #[test]
@@ -94,11 +94,11 @@ fn lightllm() {
         r#"{"token":{"id":7,"text":"a","logprob":-0.1,"special":false,"count_output_tokens":1,"prompt_tokens":4},"generated_text":null,"finished":false,"finish_reason":null,"details":null}"#,
         r#"{"token":{"id":2,"text":"b","logprob":-0.1,"special":false,"count_output_tokens":2,"prompt_tokens":4},"generated_text":null,"finished":true,"finish_reason":"length","details":null}"#,
     ]);
-    assert_eq!(events[0].engine, counts(Some(4), Some(1)));
+    assert_eq!(events[0].engine_counts, counts(Some(4), Some(1)));
     assert!(!events[0].done && events[1].done);
     assert_eq!(events[1].choices[0].finish.as_deref(), Some("length"));
     let document = &stream(&[
         r#"{"generated_text":["ab"],"count_output_tokens":2,"finish_reason":"length","prompt_tokens":4}"#,
     ])[0];
-    assert_eq!((chars(document), document.engine), (vec![(2, 0)], counts(Some(4), Some(2))));
+    assert_eq!((chars(document), document.engine_counts), (vec![(2, 0)], counts(Some(4), Some(2))));
 }

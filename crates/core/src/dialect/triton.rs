@@ -5,25 +5,25 @@
 //! the model and not told: each event's text is taken as new. Nothing is counted, a stream ends with its
 //! body, and an error can come under a 200.
 
-use super::draft::Draft;
 use super::engine::Engine;
-use super::reading::Memory;
-use super::tag::{Shape, Tag};
-use super::{Dialect, Ending};
+use super::event_builder::EventBuilder;
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag};
+use super::{Dialect, StreamEnd};
 
-pub static TRITON: Dialect = Dialect::streamed_as_sse("triton", &ROOT, conclude, Ending::Body);
+pub static TRITON: Dialect = Dialect::sse("triton", &ROOT, finish_event, StreamEnd::Body);
 
-static ROOT: Shape = Shape::path(&[
-    ("text_output", &Shape::array(Tag::Answer, &Shape::scalar(Tag::Answer))),
-    ("model_name", &Shape::text(Tag::Model)),
-    ("error", &Shape::scalar(Tag::Error)),
+static ROOT: JsonShape = JsonShape::path(&[
+    ("text_output", &JsonShape::array(Tag::Answer, &JsonShape::scalar(Tag::Answer))),
+    ("model_name", &JsonShape::text(Tag::Model)),
+    ("error", &JsonShape::scalar(Tag::Error)),
 ]);
 
-fn conclude(draft: &mut Draft, _: &mut Memory, _: &[u8]) {
-    if draft.facts.model.is_some() {
-        draft.facts.made_by = Some(Engine::Triton);
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    if event.facts.model.is_some() {
+        event.facts.detected_engine = Some(Engine::Triton);
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! Events as Triton's `src/http_server.cc` and its `extension_generate.md` have them.
+//! EventFormat as Triton's `src/http_server.cc` and its `extension_generate.md` have them.
 
 use super::*;
-use crate::dialect::{Facts, Reading};
+use crate::dialect::{EventFacts, ResponseReader};
 
-fn facts(event: &str) -> Facts {
-    let mut reading = Reading::new(&TRITON);
-    reading.data(event.as_bytes());
-    let facts = reading.end(b"");
+fn facts(event: &str) -> EventFacts {
+    let mut reader = ResponseReader::new(&TRITON);
+    reader.push(event.as_bytes());
+    let facts = reader.finish_event(b"");
     assert_eq!(facts.unparsed, None, "{event}");
-    Facts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
+    EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
 }
 
 #[test]
@@ -34,7 +34,10 @@ fn text_output() {
             expected,
             "{event}"
         );
-        assert_eq!((found.model.as_deref(), found.made_by), (Some("gpt2"), Some(Engine::Triton)));
+        assert_eq!(
+            (found.model.as_deref(), found.detected_engine),
+            (Some("gpt2"), Some(Engine::Triton))
+        );
     }
     let error = facts(r#"{"error":"in ensemble 'ensemble', Encountered error"}"#);
     assert!(error.error && error.choices.is_empty());

@@ -8,31 +8,35 @@
 //! does not show, so the text of the first event is not counted; of an answer in one piece, none is.
 //! FastChat's worker and other early servers write like it.
 
-use super::draft::Draft;
 use super::engine::Engine;
+use super::event_builder::EventBuilder;
 use super::openai_chat::{ERROR, USAGE};
-use super::reading::Memory;
-use super::tag::{Shape, Tag};
-use super::{Dialect, Ending};
+use super::response_reader::StreamState;
+use super::tag::{JsonShape, Tag};
+use super::{Dialect, StreamEnd};
 
 /// `/inference/v1/generate`; `/generate` is shared with others.
 pub static VLLM_GENERATE: Dialect =
-    Dialect::streamed_as_lines("vllm-generate", &ROOT, conclude, Ending::Body);
+    Dialect::json_lines("vllm-generate", &ROOT, finish_event, StreamEnd::Body);
 
-static CHOICE: Shape = Shape::object(
+static CHOICE: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
-        ("index", &Shape::scalar(Tag::Index)),
-        ("token_ids", &Shape::array(Tag::Sign(Engine::Vllm), &Shape::scalar(Tag::TokenId))),
-        ("finish_reason", &Shape::text(Tag::Finish)),
+        ("index", &JsonShape::scalar(Tag::Index)),
+        (
+            "token_ids",
+            &JsonShape::array(Tag::WrittenBy(Engine::Vllm), &JsonShape::scalar(Tag::TokenId)),
+        ),
+        ("finish_reason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
 /// One text, or one for each sample.
-pub(super) static TEXT: Shape = Shape::array(Tag::Piece, &Shape::scalar(Tag::Piece));
-static ROOT: Shape = Shape::path(&[
-    ("choices", &Shape::list(&CHOICE)),
+pub(super) static TEXT: JsonShape =
+    JsonShape::array(Tag::EventText, &JsonShape::scalar(Tag::EventText));
+static ROOT: JsonShape = JsonShape::path(&[
+    ("choices", &JsonShape::list(&CHOICE)),
     ("text", &TEXT),
-    ("model", &Shape::text(Tag::Model)),
+    ("model", &JsonShape::text(Tag::Model)),
     ("usage", &USAGE),
     ("error", &ERROR),
 ]);
@@ -40,23 +44,23 @@ static ROOT: Shape = Shape::path(&[
 /// The key of the text that was told so far, with the prompt.
 const TEXT_SO_FAR: u64 = 0;
 
-fn conclude(draft: &mut Draft, memory: &mut Memory, _: &[u8]) {
-    for choice in &mut draft.facts.choices {
-        choice.answers |= choice.token_ids > 0;
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    for choice in &mut event.facts.choices {
+        choice.has_answer |= choice.token_ids > 0;
     }
-    let piece = draft.piece;
+    let piece = event.text;
     if piece > 0
-        && let Some(before) = memory.part(TEXT_SO_FAR)
+        && let Some(before) = stream.counter(TEXT_SO_FAR)
     {
-        let body = draft.choice.body();
+        let output = event.choice.output();
         if *before == 0 {
-            body.wordless = true;
+            output.has_nontext = true;
         } else {
-            body.answer += piece.saturating_sub(*before);
+            output.answer += piece.saturating_sub(*before);
         }
         *before = piece.max(*before);
     }
-    draft.conclude();
+    event.finish();
 }
 
 #[cfg(test)]

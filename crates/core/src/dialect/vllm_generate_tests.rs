@@ -1,15 +1,15 @@
-//! Events as vLLM's `entrypoints/serve/disagg` and its former `entrypoints/api_server.py` write them.
+//! EventFormat as vLLM's `entrypoints/serve/disagg` and its former `entrypoints/api_server.py` write them.
 
 use super::*;
-use crate::dialect::{Facts, Reading};
+use crate::dialect::{EventFacts, ResponseReader};
 
-fn stream(events: &[&str]) -> Vec<Facts> {
-    let mut reading = Reading::new(&VLLM_GENERATE);
+fn stream(events: &[&str]) -> Vec<EventFacts> {
+    let mut reader = ResponseReader::new(&VLLM_GENERATE);
     let read = |event: &&str| {
-        reading.data(event.as_bytes());
-        let facts = reading.end(b"");
-        let facts = Facts { choices: facts.choices.clone(), model: None, ..*facts };
-        reading.next();
+        reader.push(event.as_bytes());
+        let facts = reader.finish_event(b"");
+        let facts = EventFacts { choices: facts.choices.clone(), model: None, ..*facts };
+        reader.clear_event();
         facts
     };
     events.iter().map(read).collect()
@@ -22,16 +22,16 @@ fn token_ids_are_the_output() {
         r#"{"request_id":"generate-tokens-1","choices":[{"index":0,"logprobs":null,"finish_reason":"length","token_ids":[11,30]}]}"#,
         r#"{"request_id":"generate-tokens-1","choices":[],"usage":{"prompt_tokens":4,"total_tokens":7,"completion_tokens":3}}"#,
     ]);
-    let found = |facts: &Facts| facts.choices.first().map(|c| (c.token_ids, c.is_output()));
+    let found = |facts: &EventFacts| facts.choices.first().map(|c| (c.token_ids, c.has_output()));
     assert_eq!(
         events.iter().map(found).collect::<Vec<_>>(),
         [Some((1, true)), Some((2, true)), None]
     );
     assert_eq!(events[1].choices[0].finish.as_deref(), Some("length"));
     assert_eq!(events[2].usage.unwrap().output, Some(3));
-    assert_eq!(events[0].made_by, Some(Engine::Vllm));
+    assert_eq!(events[0].detected_engine, Some(Engine::Vllm));
     let none = &stream(&[r#"{"choices":[{"index":0,"finish_reason":"stop","token_ids":[]}]}"#])[0];
-    assert!(!none.choices[0].is_output());
+    assert!(!none.choices[0].has_output());
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn text_with_its_prompt() {
         r#"{"text": ["Once upon a time"]}"#,
         r#"{"text": ["Once upon a time, \u00e9"]}"#,
     ]);
-    let found = |facts: &Facts| {
-        facts.choices.first().filter(|c| c.is_output()).map(|choice| choice.answer_chars)
+    let found = |facts: &EventFacts| {
+        facts.choices.first().filter(|c| c.has_output()).map(|choice| choice.answer_chars)
     };
     assert_eq!(events.iter().map(found).collect::<Vec<_>>(), [Some(0), Some(5), None, Some(3)]);
     // FastChat's worker.

@@ -126,7 +126,7 @@ impl OutputFlow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::route;
+    use crate::dialect::Dialect;
     use crate::meter::ResponseMeter;
 
     fn ms(ms: u64) -> Duration {
@@ -148,7 +148,7 @@ mod tests {
     /// A stream of which each read is (milliseconds, held so far, bytes); gives the flow, its account and
     /// what each read was heard as.
     fn flow(reads: &[(u64, u64, &str)]) -> (OutputFlow, ResponseMeter, Vec<GapTimes>) {
-        let chat = route::dialect("openai-chat").unwrap();
+        let chat = Dialect::by_name("openai-chat").unwrap();
         let mut meter = ResponseMeter::new(chat, b"text/event-stream", b"").unwrap();
         let (mut flow, mut heard) = (OutputFlow::default(), Vec::new());
         let whole = |time: Duration| u64::try_from(time.as_millis()).unwrap();

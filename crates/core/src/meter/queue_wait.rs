@@ -1,7 +1,7 @@
 //! How long a request waited in the server's queue, by the best source that there is.
 
 use super::tally::ResponseTally;
-use crate::dialect::Timings;
+use crate::dialect::ServerTimings;
 use crate::dialect::engine::Engine;
 use std::time::Duration;
 use strum::VariantArray;
@@ -65,7 +65,7 @@ impl QueueWait {
 /// The rest is what its handler does beside, 1 to 9 ms when warm. It tells how long decoding took too, but
 /// less than it does, by 4 to 12 %, so its end is taken from the wire. May be negative, by what the network
 /// did to the two arrivals.
-pub(super) fn timings(tally: &ResponseTally) -> Timings {
+pub(super) fn timings(tally: &ResponseTally) -> ServerTimings {
     let mut timings = tally.told().timings;
     if tally.engine == Some(Engine::Ollama)
         && let (Some(first), Some(end), Some(total)) =

@@ -79,7 +79,7 @@ impl ResponseTokens {
         let events = (stream && tally.output_events > 0)
             .then_some((tally.output_events, TokenSource::Events));
         let ids = (tally.token_ids > 0).then_some(tally.token_ids);
-        let output = reported(usage.all_output(), engine.all_output().or(ids)).or(events);
+        let output = reported(usage.total_output(), engine.total_output().or(ids)).or(events);
         // Listed ids were streamed, whatever they stand for.
         let is_unseen = tally.reasoning_chars == 0 && tally.token_ids == 0;
         let unseen = match usage.reasoning.or(engine.reasoning) {
@@ -87,7 +87,7 @@ impl ResponseTokens {
             _ => 0,
         };
         Self {
-            input: reported(usage.all_input(), engine.all_input()),
+            input: reported(usage.total_input(), engine.total_input()),
             output,
             cached: usage.cached.or(engine.cached),
             reasoning: usage.reasoning.or(engine.reasoning),

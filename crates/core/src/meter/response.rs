@@ -3,8 +3,8 @@
 use super::arrivals::Arrival;
 use super::session::RealtimeSession;
 use super::tally::{LiveSample, ResponseTally};
-use crate::dialect::head::HeadFacts;
-use crate::dialect::{Dialect, Ending, Reading, Unparsed};
+use crate::dialect::response_headers::HeaderFacts;
+use crate::dialect::{Dialect, ResponseReader, StreamEnd, UnparsedReason};
 use crate::wire::FrameEvent;
 use crate::wire::coding::ContentDecoder;
 use crate::wire::framing::{DeclaredFraming, Framer, Framing};
@@ -22,7 +22,7 @@ pub struct ResponseMeter {
     /// Of the bytes read last.
     arrival: Option<Arrival>,
     body: BodyState,
-    reading: Reading,
+    reader: ResponseReader,
     tally: ResponseTally,
 }
 
@@ -48,7 +48,7 @@ impl ResponseMeter {
         dialect: &'static Dialect,
         content_type: &[u8],
         content_encoding: &[u8],
-    ) -> Result<Self, Unparsed> {
+    ) -> Result<Self, UnparsedReason> {
         Self::with_framing(dialect, Framing::from_content_type(content_type), content_encoding)
     }
 
@@ -60,19 +60,20 @@ impl ResponseMeter {
         dialect: &'static Dialect,
         announced: DeclaredFraming,
         content_encoding: &[u8],
-    ) -> Result<Self, Unparsed> {
+    ) -> Result<Self, UnparsedReason> {
         let body = match announced {
             DeclaredFraming::Known(framing) => {
                 BodyState::Framed(Framer::new(dialect.framing(framing)))
             }
             DeclaredFraming::Unspecified => BodyState::Undetected,
-            DeclaredFraming::Unsupported => return Err(Unparsed::ContentType),
+            DeclaredFraming::Unsupported => return Err(UnparsedReason::ContentType),
         };
-        let decoder = ContentDecoder::new(content_encoding).map_err(|_| Unparsed::Encoding)?;
+        let decoder =
+            ContentDecoder::new(content_encoding).map_err(|_| UnparsedReason::Encoding)?;
         Ok(Self {
             decoder: decoder.map(Box::new),
             body,
-            reading: Reading::new(dialect),
+            reader: ResponseReader::new(dialect),
             tally: ResponseTally::default(),
             arrival: None,
             session: None,
@@ -86,7 +87,7 @@ impl ResponseMeter {
         Self {
             decoder: None,
             body: BodyState::Framed(framer),
-            reading: Reading::new(dialect),
+            reader: ResponseReader::new(dialect),
             tally: ResponseTally::of_session(),
             arrival: None,
             session: Some(Box::new(RealtimeSession::new(deflate))),
@@ -121,19 +122,19 @@ impl ResponseMeter {
             None => {
                 self.is_stream()
                     && self.is_fully_read()
-                    && self.reading.dialect().ending == Ending::Told
+                    && self.reader.dialect().stream_end == StreamEnd::Event
             }
         }
     }
 
     /// Whether the end of the response may tell how long its model was loaded.
     pub fn reports_load_time(&self) -> bool {
-        self.reading.dialect().tells_load
+        self.reader.dialect().reports_load_time
     }
 
     /// The name of the dialect that the response is in.
     pub fn dialect(&self) -> &'static str {
-        self.reading.name()
+        self.reader.dialect_name()
     }
 
     /// The account so far.
@@ -152,7 +153,7 @@ impl ResponseMeter {
         match decoder.push(bytes, &mut |plain| self.read(arrival, plain, sink)) {
             Ok(()) => self.decoder = Some(decoder),
             Err(_) => {
-                self.tally.cannot(Unparsed::Encoding, sink);
+                self.tally.cannot(UnparsedReason::Encoding, sink);
                 self.body = BodyState::Unreadable { is_stream: self.is_stream() };
             }
         }
@@ -160,15 +161,15 @@ impl ResponseMeter {
 
     /// Reads the next bytes of the body as it is without codings.
     fn read(&mut self, arrival: Arrival, mut bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
-        let Self { body, reading, tally, session, .. } = self;
+        let Self { body, reader, tally, session, .. } = self;
         if let BodyState::Undetected = body {
             // Blanks before the first byte that tells are of no framing.
             bytes = bytes.trim_ascii_start();
             let Some(first) = bytes.first() else { return };
-            *body = match Framing::detect(*first, reading.dialect().json) {
-                Some(framing) => BodyState::Framed(Framer::new(reading.dialect().framing(framing))),
+            *body = match Framing::detect(*first, reader.dialect().json_framing) {
+                Some(framing) => BodyState::Framed(Framer::new(reader.dialect().framing(framing))),
                 None => {
-                    tally.cannot(Unparsed::ContentType, sink);
+                    tally.cannot(UnparsedReason::ContentType, sink);
                     BodyState::Unreadable { is_stream: false }
                 }
             };
@@ -176,8 +177,8 @@ impl ResponseMeter {
         if let BodyState::Framed(framer) = body {
             let is_stream = framer.is_stream();
             framer.push(bytes, &mut |piece| match session {
-                Some(session) => converse(piece, arrival, reading, session, tally, sink),
-                None => read(piece, arrival, is_stream, reading, tally, sink),
+                Some(session) => converse(piece, arrival, reader, session, tally, sink),
+                None => read(piece, arrival, is_stream, reader, tally, sink),
             });
         }
     }
@@ -193,7 +194,7 @@ impl ResponseMeter {
     }
 
     /// What the response's head told, once the body has told all it will.
-    pub fn set_header_facts(&mut self, head: &HeadFacts) {
+    pub fn set_header_facts(&mut self, head: &HeaderFacts) {
         let is_stream = self.is_stream();
         self.tally.head(head, is_stream);
     }
@@ -201,13 +202,13 @@ impl ResponseMeter {
     /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is
     /// a last message without its blank line, and not one that broke off.
     pub fn finish(&mut self, clean: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
-        let Self { body, reading, tally, arrival, session, .. } = self;
+        let Self { body, reader, tally, arrival, session, .. } = self;
         if let Some(session) = session {
             return session.end(tally, sink);
         }
         if let (true, Some(arrival), BodyState::Framed(framer)) = (clean, *arrival, body) {
             let is_stream = framer.is_stream();
-            framer.end(&mut |piece| read(piece, arrival, is_stream, reading, tally, sink));
+            framer.end(&mut |piece| read(piece, arrival, is_stream, reader, tally, sink));
         }
         tally.end(sink);
     }
@@ -217,25 +218,25 @@ fn read(
     piece: FrameEvent<'_>,
     arrival: Arrival,
     is_stream: bool,
-    reading: &mut Reading,
+    reader: &mut ResponseReader,
     tally: &mut ResponseTally,
     sink: &mut impl FnMut(LiveSample<'_>),
 ) {
     match piece {
-        FrameEvent::Data(data) => reading.data(data),
-        FrameEvent::ErrorField => reading.error_field(),
+        FrameEvent::Data(data) => reader.push(data),
+        FrameEvent::ErrorField => reader.set_error(),
         FrameEvent::End { name } => {
-            let facts = reading.end(name);
+            let facts = reader.finish_event(name);
             if is_stream {
                 tally.event(arrival, facts, sink);
             } else {
                 tally.document(facts, sink);
             }
-            reading.next();
+            reader.clear_event();
         }
         FrameEvent::Broken => {
-            reading.next();
-            tally.cannot(Unparsed::Framing, sink);
+            reader.clear_event();
+            tally.cannot(UnparsedReason::Framing, sink);
         }
     }
 }
@@ -244,18 +245,20 @@ fn read(
 fn converse(
     piece: FrameEvent<'_>,
     arrival: Arrival,
-    reading: &mut Reading,
+    reader: &mut ResponseReader,
     session: &mut RealtimeSession,
     tally: &mut ResponseTally,
     sink: &mut impl FnMut(LiveSample<'_>),
 ) {
     match piece {
-        FrameEvent::End { name: b"text" } => session.event(arrival, reading.end(b""), tally, sink),
+        FrameEvent::End { name: b"text" } => {
+            session.event(arrival, reader.finish_event(b""), tally, sink)
+        }
         FrameEvent::End { name: b"close" } => tally.done |= !session.is_running(),
         FrameEvent::End { .. } => {}
-        piece => return read(piece, arrival, true, reading, tally, sink),
+        piece => return read(piece, arrival, true, reader, tally, sink),
     }
-    reading.next();
+    reader.clear_event();
 }
 
 #[cfg(test)]

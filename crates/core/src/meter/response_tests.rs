@@ -171,11 +171,11 @@ fn usage_beside_each_end_adds_up() {
 
 #[test]
 fn what_the_head_told_fills_in() {
-    let mut head = HeadFacts::default();
+    let mut head = HeaderFacts::default();
     for (name, value) in
         [("x-prompt-tokens", "3"), ("x-generated-tokens", "9"), ("x-queue-time", "250")]
     {
-        head.note(name, value.as_bytes());
+        head.record_header(name, value.as_bytes());
     }
     let (mut meter, _) = run(&[(0, &text("a")), (1, DONE)]);
     meter.set_header_facts(&head);
@@ -244,7 +244,7 @@ fn a_broken_event_costs_itself_only() {
     let (meter, told) =
         run(&[(1, &text("a")), (2, "data: {\"choices\":[{]}\n\n"), (3, &text("b"))]);
     assert_eq!((meter.tally().output_events, meter.tally().unparsed), (2, 1));
-    assert!(told.contains(&format!("{:?}", LiveSample::Unparsed(Unparsed::Json))));
+    assert!(told.contains(&format!("{:?}", LiveSample::Unparsed(UnparsedReason::Json))));
 }
 
 #[test]

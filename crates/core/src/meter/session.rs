@@ -12,8 +12,8 @@
 
 use super::arrivals::Arrival;
 use super::tally::{LiveSample, ResponseTally};
-use crate::dialect::realtime::ClientMessages;
-use crate::dialect::{ChoiceFacts, Facts};
+use crate::dialect::realtime::ClientMessageReader;
+use crate::dialect::{ChoiceFacts, EventFacts};
 use crate::wire::FrameEvent;
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct RealtimeSession {
     framer: WebSocketFramer,
-    messages: ClientMessages,
+    messages: ClientMessageReader,
     /// When the response was asked for that has not begun yet.
     asked: Option<Duration>,
     /// Responses under way.
@@ -42,7 +42,7 @@ impl RealtimeSession {
     pub fn new(deflate: bool) -> Self {
         Self {
             framer: WebSocketFramer::new(deflate),
-            messages: ClientMessages::default(),
+            messages: ClientMessageReader::default(),
             asked: None,
             running: 0,
             overlap: false,
@@ -62,17 +62,17 @@ impl RealtimeSession {
         let Self { framer, messages, asked, running, .. } = self;
         let mut closed = false;
         framer.push(bytes, &mut |piece| match piece {
-            FrameEvent::Data(data) => messages.data(data),
+            FrameEvent::Data(data) => messages.push(data),
             FrameEvent::ErrorField => {}
             FrameEvent::End { name } => {
                 // Servers refuse to begin another meanwhile.
-                if messages.end() && name == b"text" && *running == 0 {
+                if messages.finish_message() && name == b"text" && *running == 0 {
                     *asked = Some(at);
                 }
                 closed |= name == b"close";
             }
             FrameEvent::Broken => {
-                messages.end();
+                messages.finish_message();
             }
         });
         self.closed |= closed;
@@ -83,13 +83,13 @@ impl RealtimeSession {
     pub fn event(
         &mut self,
         arrival: Arrival,
-        facts: &Facts,
+        facts: &EventFacts,
         tally: &mut ResponseTally,
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
-        let is_output = facts.choices.iter().any(ChoiceFacts::is_output);
-        if facts.begun || is_output && self.running == 0 {
-            self.begin(arrival, facts.begun, sink);
+        let is_output = facts.choices.iter().any(ChoiceFacts::has_output);
+        if facts.response_started || is_output && self.running == 0 {
+            self.begin(arrival, facts.response_started, sink);
         }
         // Other errors answer the client's other messages, and the session goes on.
         let ends_unannounced = facts.error && self.running > 0 && !self.announced;

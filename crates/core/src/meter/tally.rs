@@ -2,9 +2,9 @@
 
 use super::arrivals::{Arrival, ChoiceArrivals, GapBasis, ReadInstant, SharedGap};
 use crate::dialect::engine::Engine;
-use crate::dialect::head::HeadFacts;
+use crate::dialect::response_headers::HeaderFacts;
 use crate::dialect::{
-    ChoiceFacts, Facts, FinishReason, MAX_CHOICES, Timings, TokenCounts, Unparsed,
+    ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, ServerTimings, TokenCounts, UnparsedReason,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub enum LiveSample<'a> {
     /// Output text, in Unicode scalar values.
     Characters(OutputKind, u64),
     Finished(&'a FinishReason),
-    Unparsed(Unparsed),
+    Unparsed(UnparsedReason),
 }
 
 /// One choice of the response.
@@ -78,7 +78,7 @@ pub struct ServerReport {
     /// What a field of the engine's own reports.
     pub engine: Option<TokenCounts>,
     /// What the server says of its own time.
-    pub timings: Timings,
+    pub timings: ServerTimings,
 }
 
 /// The account so far. Counts are of this response; instants share the meter's start.
@@ -193,7 +193,7 @@ impl ResponseTally {
     }
 
     /// Something of the body could not be read.
-    pub fn cannot(&mut self, reason: Unparsed, sink: &mut impl FnMut(LiveSample<'_>)) {
+    pub fn cannot(&mut self, reason: UnparsedReason, sink: &mut impl FnMut(LiveSample<'_>)) {
         self.unparsed += 1;
         sink(LiveSample::Unparsed(reason));
     }
@@ -208,7 +208,7 @@ impl ResponseTally {
     pub fn event(
         &mut self,
         arrival: Arrival,
-        facts: &Facts,
+        facts: &EventFacts,
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
         let index = self.events;
@@ -220,7 +220,7 @@ impl ResponseTally {
         if facts.loading {
             sink(LiveSample::ModelLoading);
         }
-        if facts.choices.iter().any(ChoiceFacts::is_output) {
+        if facts.choices.iter().any(ChoiceFacts::has_output) {
             self.output_event(index, arrival, facts, sink);
         } else if let Some(last) = self.last_output
             && last.read == arrival.read
@@ -239,7 +239,7 @@ impl ResponseTally {
     }
 
     /// The response is one document: it has no first and no later token, only counts and text.
-    pub fn document(&mut self, facts: &Facts, sink: &mut impl FnMut(LiveSample<'_>)) {
+    pub fn document(&mut self, facts: &EventFacts, sink: &mut impl FnMut(LiveSample<'_>)) {
         self.said(facts, sink);
         for choice in &facts.choices {
             self.characters(choice, sink);
@@ -262,7 +262,7 @@ impl ResponseTally {
         self.choices.clear();
         (self.first_output, self.first_answer, self.last_output) = (None, None, None);
         // A session may last for hours: what its events did not tell is not left to its end.
-        let told = self.told().usage.and_then(|usage| usage.all_output()).unwrap_or(0);
+        let told = self.told().usage.and_then(|usage| usage.total_output()).unwrap_or(0);
         if let Some(more) = told.checked_sub(self.live_tokens).filter(|more| *more > 0) {
             self.live_tokens = told;
             sink(LiveSample::OutputTokens(more));
@@ -270,7 +270,7 @@ impl ResponseTally {
     }
 
     /// The response's head told this; what the body told beats it.
-    pub fn head(&mut self, head: &HeadFacts, stream: bool) {
+    pub fn head(&mut self, head: &HeaderFacts, stream: bool) {
         let told = &mut self.at_end.get_or_insert_default().told;
         if let Some(mut counts) = head.counts {
             counts.update(told.engine.unwrap_or_default());
@@ -278,7 +278,7 @@ impl ResponseTally {
         }
         let mut timings = head.timings;
         if !stream {
-            timings.total = timings.total.or(head.until_head);
+            timings.total = timings.total.or(head.until_headers);
         }
         timings.update(told.timings);
         told.timings = timings;
@@ -286,7 +286,7 @@ impl ResponseTally {
     }
 
     /// What an event says beside its output.
-    fn said(&mut self, facts: &Facts, sink: &mut impl FnMut(LiveSample<'_>)) {
+    fn said(&mut self, facts: &EventFacts, sink: &mut impl FnMut(LiveSample<'_>)) {
         if let Some(reason) = facts.unparsed {
             self.cannot(reason, sink);
         }
@@ -297,14 +297,14 @@ impl ResponseTally {
         }
         self.has_error |= facts.error;
         self.done |= facts.done;
-        self.engine = facts.made_by.or(self.engine);
-        self.head_at_slot = facts.head_at_slot.or(self.head_at_slot);
-        if facts.usage.is_some() || facts.engine.is_some() || facts.timings.is_some() {
+        self.engine = facts.detected_engine.or(self.engine);
+        self.head_at_slot = facts.headers_at_slot.or(self.head_at_slot);
+        if facts.usage.is_some() || facts.engine_counts.is_some() || facts.timings.is_some() {
             self.tell(facts);
         }
     }
 
-    fn tell(&mut self, facts: &Facts) {
+    fn tell(&mut self, facts: &EventFacts) {
         // llama.cpp reports each choice of several apart: in a report without choices, or beside its end,
         // that comes while another choice still runs.
         let others_run = self.choices.iter().any(|choice| !choice.finished);
@@ -328,7 +328,7 @@ impl ResponseTally {
             }
             counted.update(usage);
         }
-        if let Some(engine) = facts.engine {
+        if let Some(engine) = facts.engine_counts {
             told.engine.get_or_insert_default().update(engine);
         }
     }
@@ -337,7 +337,7 @@ impl ResponseTally {
         &mut self,
         index: u64,
         arrival: Arrival,
-        facts: &Facts,
+        facts: &EventFacts,
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
         if self.output_events == 0 {
@@ -349,7 +349,7 @@ impl ResponseTally {
             sink(LiveSample::FirstOutput(arrival.at));
             arrival.into()
         });
-        if self.first_answer.is_none() && facts.choices.iter().any(|choice| choice.answers) {
+        if self.first_answer.is_none() && facts.choices.iter().any(|choice| choice.has_answer) {
             self.first_answer = Some(arrival.at);
             sink(LiveSample::FirstAnswer(arrival.at));
         }
@@ -414,7 +414,7 @@ impl ResponseTally {
             return known;
         }
         if self.choices.len() >= MAX_CHOICES {
-            self.cannot(Unparsed::Choice, sink);
+            self.cannot(UnparsedReason::Choice, sink);
             return None;
         }
         // Nearly all responses have one, and a vector that grows makes room for four.
@@ -433,7 +433,7 @@ impl ResponseTally {
         at: usize,
         arrival: Arrival,
         said: &ChoiceFacts,
-        facts: &Facts,
+        facts: &EventFacts,
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
         // A count over all choices says nothing about one of several.
@@ -442,7 +442,7 @@ impl ResponseTally {
         let Some(choice) = self.choices.get_mut(at) else { return };
         choice.token_ids += said.token_ids;
         let listed = (choice.token_ids > 0).then_some(choice.token_ids);
-        if said.is_output()
+        if said.has_output()
             && let Some(gap) = choice.arrivals.output(arrival, counted.or(listed))
         {
             sink(token_gap(gap));
@@ -465,9 +465,9 @@ impl ResponseTally {
 }
 
 /// The running count of output tokens that an event tells, of all choices.
-fn running(facts: &Facts) -> Option<u64> {
-    let of = |counts: Option<TokenCounts>| counts.and_then(|counts| counts.all_output());
-    of(facts.usage).or(of(facts.engine))
+fn running(facts: &EventFacts) -> Option<u64> {
+    let of = |counts: Option<TokenCounts>| counts.and_then(|counts| counts.total_output());
+    of(facts.usage).or(of(facts.engine_counts))
 }
 
 fn token_gap(gap: SharedGap) -> LiveSample<'static> {

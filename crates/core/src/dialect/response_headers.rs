@@ -13,39 +13,39 @@
 //! anything to count. TGI's `x-inference-time` (prefill and decoding in one), `x-validation-time` and
 //! `x-time-per-token` (truncated, with the prefill in it) are no stage that is told anywhere else.
 
-use super::draft::count;
 use super::engine::Engine;
-use super::facts::{Timings, TokenCounts};
-use super::tag::Unit;
+use super::event_builder::parse_count;
+use super::facts::{ServerTimings, TokenCounts};
+use super::tag::TimeUnit;
 
 /// What a head tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct HeadFacts {
+pub struct HeaderFacts {
     /// Who sends such a head.
     pub engine: Option<Engine>,
     /// Counts in fields of the engine's own.
     pub counts: Option<TokenCounts>,
-    pub timings: Timings,
+    pub timings: ServerTimings,
     /// What the server took until it sent the head, in seconds.
-    pub until_head: Option<f64>,
+    pub until_headers: Option<f64>,
 }
 
-impl HeadFacts {
+impl HeaderFacts {
     /// Takes note of a header. Names are in lower case.
-    pub fn note(&mut self, name: &str, value: &[u8]) {
-        self.engine = self.engine.or_else(|| Engine::of_header(name, value));
+    pub fn record_header(&mut self, name: &str, value: &[u8]) {
+        self.engine = self.engine.or_else(|| Engine::from_header(name, value));
         let number = || std::str::from_utf8(value).ok()?.trim().parse().ok();
-        let seconds = |unit: Unit| number().and_then(|number| unit.seconds(number));
-        let tokens = || number().and_then(count);
-        let Timings { queue, first_token, total, .. } = &mut self.timings;
+        let seconds = |unit: TimeUnit| number().and_then(|number| unit.seconds(number));
+        let tokens = || number().and_then(parse_count);
+        let ServerTimings { queue, first_token, total, .. } = &mut self.timings;
         match name {
             // The same as `x-total-time`, and not truncated.
-            "x-compute-time" => *total = seconds(Unit::Seconds).or(*total),
-            "x-total-time" => *total = total.or(seconds(Unit::Millis)),
-            "x-queue-time" => *queue = seconds(Unit::Millis),
-            "openai-processing-ms" => self.until_head = seconds(Unit::Millis),
-            "x-amzn-bedrock-invocation-latency" => *total = seconds(Unit::Millis),
-            "x-amzn-bedrock-first-byte-latency" => *first_token = seconds(Unit::Millis),
+            "x-compute-time" => *total = seconds(TimeUnit::Seconds).or(*total),
+            "x-total-time" => *total = total.or(seconds(TimeUnit::Millis)),
+            "x-queue-time" => *queue = seconds(TimeUnit::Millis),
+            "openai-processing-ms" => self.until_headers = seconds(TimeUnit::Millis),
+            "x-amzn-bedrock-invocation-latency" => *total = seconds(TimeUnit::Millis),
+            "x-amzn-bedrock-first-byte-latency" => *first_token = seconds(TimeUnit::Millis),
             "x-prompt-tokens" | "x-amzn-bedrock-input-token-count" => {
                 self.counts.get_or_insert_default().input = tokens();
             }
@@ -61,9 +61,9 @@ impl HeadFacts {
 mod tests {
     use super::*;
 
-    fn of(headers: &[(&str, &str)]) -> HeadFacts {
-        let mut facts = HeadFacts::default();
-        headers.iter().for_each(|(name, value)| facts.note(name, value.as_bytes()));
+    fn of(headers: &[(&str, &str)]) -> HeaderFacts {
+        let mut facts = HeaderFacts::default();
+        headers.iter().for_each(|(name, value)| facts.record_header(name, value.as_bytes()));
         facts
     }
 
@@ -85,11 +85,15 @@ mod tests {
             ("x-prompt-tokens", "16"),
             ("x-generated-tokens", "75"),
         ];
-        let expected = HeadFacts {
+        let expected = HeaderFacts {
             engine: Some(Engine::Tgi),
             counts: counts(16, 75),
-            timings: Timings { queue: Some(0.013), total: Some(2.484567121), ..Timings::default() },
-            until_head: None,
+            timings: ServerTimings {
+                queue: Some(0.013),
+                total: Some(2.484567121),
+                ..ServerTimings::default()
+            },
+            until_headers: None,
         };
         assert_eq!(of(&headers), expected);
         let mut reversed = headers;
@@ -98,7 +102,7 @@ mod tests {
         assert_eq!(of(&[("x-total-time", "2484")]).timings.total, Some(2.484));
         // A stream's head.
         let stream = of(&[("x-compute-type", "cpu"), ("x-compute-characters", "12")]);
-        assert_eq!(stream, HeadFacts { engine: Some(Engine::Tgi), ..HeadFacts::default() });
+        assert_eq!(stream, HeaderFacts { engine: Some(Engine::Tgi), ..HeaderFacts::default() });
     }
 
     /// The names are those of Amazon's user guide, of `InvokeModel`'s response.
@@ -113,7 +117,7 @@ mod tests {
         assert_eq!((bedrock.engine, bedrock.counts), (Some(Engine::Bedrock), counts(25, 130)));
         assert_eq!((bedrock.timings.first_token, bedrock.timings.total), (Some(0.31), Some(2.04)));
         let openai = of(&[("openai-version", "2020-10-01"), ("openai-processing-ms", "972")]);
-        assert_eq!((openai.engine, openai.until_head), (Some(Engine::OpenAi), Some(0.972)));
+        assert_eq!((openai.engine, openai.until_headers), (Some(Engine::OpenAi), Some(0.972)));
     }
 
     #[test]
@@ -125,8 +129,8 @@ mod tests {
                 ("openai-processing-ms", value),
                 ("x-generated-tokens", value),
             ]);
-            assert_eq!(facts.timings, Timings::default(), "{value:?}");
-            assert_eq!(facts.until_head, None, "{value:?}");
+            assert_eq!(facts.timings, ServerTimings::default(), "{value:?}");
+            assert_eq!(facts.until_headers, None, "{value:?}");
             assert_eq!(facts.counts.and_then(|counts| counts.output), None, "{value:?}");
         }
         assert_eq!(of(&[("x-generated-tokens", "1.5")]).counts, Some(TokenCounts::default()));

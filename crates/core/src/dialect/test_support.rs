@@ -1,14 +1,14 @@
 //! What the dialects' tests compare.
 
-use super::{Dialect, Facts, Reading};
+use super::{Dialect, EventFacts, ResponseReader};
 
 /// What each event of one stream says, in words.
 pub fn said(dialect: &'static Dialect, events: &[&str]) -> Vec<String> {
-    let mut reading = Reading::new(dialect);
+    let mut reader = ResponseReader::new(dialect);
     let one = |event: &&str| {
-        event.as_bytes().chunks(5).for_each(|part| reading.data(part));
-        let words = words(reading.end(b""));
-        reading.next();
+        event.as_bytes().chunks(5).for_each(|part| reader.push(part));
+        let words = words(reader.finish_event(b""));
+        reader.clear_event();
         words
     };
     events.iter().map(one).collect()
@@ -22,7 +22,7 @@ pub fn assert_said(dialect: &'static Dialect, stream: &[(&str, &str)]) {
     }
 }
 
-fn words(facts: &Facts) -> String {
+fn words(facts: &EventFacts) -> String {
     let mut words = Vec::new();
     let mut say = |word: &str, value: Option<&dyn std::fmt::Display>| {
         words.extend(value.map(|value| format!("{word} {value}").trim().to_owned()));
@@ -37,19 +37,19 @@ fn words(facts: &Facts) -> String {
         for (word, chars) in &chars {
             say(word, (*chars > 0).then_some(chars));
         }
-        let is_wordless = choice.answers && choice.answer_chars == 0 && choice.tool_chars == 0;
+        let is_wordless = choice.has_answer && choice.answer_chars == 0 && choice.tool_chars == 0;
         say("", is_wordless.then_some(&"output"));
         say("ends as", choice.finish.as_ref().map(|finish| finish as _));
     }
     let usage = facts.usage.unwrap_or_default();
-    let engine = facts.engine.unwrap_or_default();
+    let engine = facts.engine_counts.unwrap_or_default();
     let counts = [
-        ("input", usage.all_input()),
+        ("input", usage.total_input()),
         ("cached", usage.cached),
-        ("output", usage.all_output()),
+        ("output", usage.total_output()),
         ("reasoned", usage.reasoning),
-        ("engine input", engine.all_input()),
-        ("engine output", engine.all_output()),
+        ("engine input", engine.total_input()),
+        ("engine output", engine.total_output()),
     ];
     for (word, count) in &counts {
         say(word, count.as_ref().map(|count| count as _));

@@ -8,16 +8,16 @@ const MAX_LINE: usize = 512;
 
 /// A reader of a form's short fields, in any split.
 #[derive(Debug)]
-pub struct Form {
+pub struct MultipartReader {
     line: Vec<u8>,
     /// The line is too long to matter.
     is_long: bool,
-    part: Part,
+    part: MultipartState,
 }
 
 /// Where in a part of the form the next line is.
 #[derive(Debug, PartialEq)]
-enum Part {
+enum MultipartState {
     /// In its value, or before the first part.
     Value,
     /// In its headers; its name, once told.
@@ -26,13 +26,13 @@ enum Part {
     FirstLine(Vec<u8>),
 }
 
-impl Default for Form {
+impl Default for MultipartReader {
     fn default() -> Self {
-        Self { line: Vec::new(), is_long: false, part: Part::Value }
+        Self { line: Vec::new(), is_long: false, part: MultipartState::Value }
     }
 }
 
-impl Form {
+impl MultipartReader {
     /// Reads the next bytes; tells the name and value of each field that is one short line.
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(&[u8], &[u8])) {
         while !bytes.is_empty() {
@@ -54,23 +54,25 @@ impl Form {
     fn end_line(&mut self, sink: &mut impl FnMut(&[u8], &[u8])) {
         let is_long = std::mem::take(&mut self.is_long);
         let line = self.line.trim_ascii_end();
-        let part = std::mem::replace(&mut self.part, Part::Value);
+        let part = std::mem::replace(&mut self.part, MultipartState::Value);
         self.part = match part {
             _ if is_long => match part {
-                Part::Headers(name) => Part::Headers(name),
-                _ => Part::Value,
+                MultipartState::Headers(name) => MultipartState::Headers(name),
+                _ => MultipartState::Value,
             },
-            Part::Headers(name) if line.is_empty() => Part::FirstLine(name),
-            Part::Headers(name) => Part::Headers(name_of(line).map_or(name, <[u8]>::to_vec)),
+            MultipartState::Headers(name) if line.is_empty() => MultipartState::FirstLine(name),
+            MultipartState::Headers(name) => {
+                MultipartState::Headers(name_of(line).map_or(name, <[u8]>::to_vec))
+            }
             // A boundary; values that begin like one do no harm, since headers must follow.
-            _ if line.starts_with(b"--") => Part::Headers(Vec::new()),
-            Part::FirstLine(name) => {
+            _ if line.starts_with(b"--") => MultipartState::Headers(Vec::new()),
+            MultipartState::FirstLine(name) => {
                 if !name.is_empty() {
                     sink(&name, line);
                 }
-                Part::Value
+                MultipartState::Value
             }
-            Part::Value => Part::Value,
+            MultipartState::Value => MultipartState::Value,
         };
         self.line.clear();
     }
@@ -105,17 +107,17 @@ mod tests {
         .concat();
         for size in [1, 3, 100, body.len()] {
             let mut found = Vec::new();
-            let mut form = Form::default();
+            let mut reader = MultipartReader::default();
             body.chunks(size).for_each(|part| {
-                form.push(part, &mut |name, value| {
+                reader.push(part, &mut |name, value| {
                     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                     found.push((text(name), text(value)));
                 });
             });
             let expected = [("model", "whisper-1"), ("stream", "true")];
             let expected: Vec<_> = expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
-            assert_eq!(found, expected, "in pieces of {size}");
-            assert!(form.line.capacity() <= 2 * MAX_LINE);
+            assert_eq!(found, expected, "in text_count of {size}");
+            assert!(reader.line.capacity() <= 2 * MAX_LINE);
         }
     }
 }
