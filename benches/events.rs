@@ -39,8 +39,8 @@ fn main() {
         constant_labels: Vec::new(),
     };
     let metrics = Metrics::new(&config, 1).expect("the table of metrics is sound");
-    let arrivals = metrics.arrivals(&"upstream".into(), "engine");
-    let series = metrics.series(&arrivals, Operation::Chat, Some("model"));
+    let arrivals = metrics.arrival_series(&"upstream".into(), "engine");
+    let series = metrics.request_series(&arrivals, Operation::Chat, Some("model"));
     println!("{:<22} {:>22} {:>12}", "dialect", "ns an event", "allocations");
     for shape in SHAPES {
         let name = format!("{} {}", shape.dialect, shape.which);
@@ -54,7 +54,7 @@ fn main() {
             let mut read = |at: usize, bytes: &[u8]| {
                 let arrival = Arrival::on_time(Duration::from_millis(20 * at as u64), at as u64);
                 meter.push(arrival, bytes, &mut |sample| {
-                    series.observe(&sample, Duration::ZERO, || StartKind::Warm);
+                    series.record_live(&sample, Duration::ZERO, || StartKind::Warm);
                 });
                 flow.on_read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
             };

@@ -74,14 +74,14 @@ fn filled(least: usize) -> Metrics {
     };
     let metrics = Metrics::new(&config, 2).unwrap();
     let upstream: Arc<str> = "gpu-0.inference.svc:8000".into();
-    metrics.upstream(&upstream);
-    let arrivals = metrics.arrivals(&upstream, "vllm");
+    metrics.upstream_series(&upstream);
+    let arrivals = metrics.arrival_series(&upstream, "vllm");
     for model in 0_u32.. {
         if series(&metrics.gather().to_text()) >= least {
             break;
         }
         let name = format!("meta-llama/Llama-3.1-8B-Instruct-{model}");
-        let series = metrics.series(&arrivals, Operation::Chat, Some(&name));
+        let series = metrics.request_series(&arrivals, Operation::Chat, Some(&name));
         for stream in 0..200 {
             streamed(&series, f64::from(model + 1) * 1.37 + f64::from(stream) * 0.0713);
         }
@@ -108,28 +108,32 @@ fn streamed(series: &RequestSeries, scale: f64) {
         duration_s: 1.3119 * scale,
         ..RequestRecord::default()
     };
-    series.head(seconds(0.0107));
-    series.observe(&LiveSample::FirstOutput(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
-    series.observe(&LiveSample::FirstAnswer(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
+    series.record_time_to_response_head(seconds(0.0107));
+    series
+        .record_live(&LiveSample::FirstOutput(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
+    series
+        .record_live(&LiveSample::FirstAnswer(seconds(0.211)), Duration::ZERO, || StartKind::Warm);
     for token in 1..100 {
         let gap = seconds(0.0111 * (0.5 + f64::from(token) / 100.0));
-        series.observe(&LiveSample::ChunkGap(gap), Duration::ZERO, || StartKind::Warm);
-        series.observe(
+        series.record_live(&LiveSample::ChunkGap(gap), Duration::ZERO, || StartKind::Warm);
+        series.record_live(
             &LiveSample::TokenGap { gap, shares: 1, basis: GapBasis::Token },
             Duration::ZERO,
             || StartKind::Warm,
         );
-        series.observe(&LiveSample::OutputTokens(1), Duration::ZERO, || StartKind::Warm);
-        series.observe(&LiveSample::Characters(OutputKind::Answer, 4), Duration::ZERO, || {
+        series.record_live(&LiveSample::OutputTokens(1), Duration::ZERO, || StartKind::Warm);
+        series.record_live(&LiveSample::Characters(OutputKind::Answer, 4), Duration::ZERO, || {
             StartKind::Warm
         });
     }
-    series.observe(&LiveSample::Finished(&FinishReason::Borrowed("stop")), Duration::ZERO, || {
-        StartKind::Warm
-    });
-    series.counted(&tokens, 99);
-    series.completed(&record, &tokens);
-    series.ended(&record, Outcome::Ok);
+    series.record_live(
+        &LiveSample::Finished(&FinishReason::Borrowed("stop")),
+        Duration::ZERO,
+        || StartKind::Warm,
+    );
+    series.record_token_counts(&tokens, 99);
+    series.record_complete(&record, &tokens);
+    series.record_end(&record, Outcome::Ok);
 }
 
 /// Starts an admin port, which serves until the program ends.

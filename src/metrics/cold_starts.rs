@@ -1,14 +1,14 @@
-//! Handles of an upstream for its cold starts, which are rare: each looks its series up.
+//! Series of an upstream's cold starts. They are rare, so no handles are kept.
 
 use super::families::MetricFamilies;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::meter::cold::{BootTimes, ColdReason};
 
-/// The stages of a boot.
+/// Stages of a boot: the values of the label `stage`.
 pub(super) const BOOT_STAGES: [&str; 3] = ["port_open", "healthy", "first_token"];
 
-/// The handles of one upstream.
+/// Cold-start series of one upstream.
 pub struct ColdStartSeries {
     families: Arc<MetricFamilies>,
     upstream: String,
@@ -25,9 +25,9 @@ impl ColdStartSeries {
         Self { families, upstream: upstream.to_owned() }
     }
 
-    /// A cold start has ended; `model` is the label of the model whose output ended it. `length`: `None` if that
-    /// cannot be known.
-    pub fn ended(&self, model: &str, reason: ColdReason, length: Option<Duration>) {
+    /// Counts a cold start that has ended, and records its length if that is known. `model` is the label of the model
+    /// whose output ended it.
+    pub fn record_cold_start(&self, model: &str, reason: ColdReason, length: Option<Duration>) {
         let labels = [&*self.upstream, model, reason.label()];
         self.families.cold_starts.with_label_values(&labels).inc();
         if let Some(length) = length {
@@ -35,18 +35,18 @@ impl ColdStartSeries {
         }
     }
 
-    /// Whether the upstream is ready.
-    pub fn up(&self, is_up: bool) {
+    /// Sets whether the upstream is ready.
+    pub fn set_up(&self, is_up: bool) {
         self.families.up.with_label_values(&[&self.upstream]).set(i64::from(is_up));
     }
 
-    /// The upstream's process tells that it started then, in seconds since 1970.
-    pub fn started(&self, at: f64) {
+    /// Sets the start time of the upstream's process, in seconds since 1970, as its own metrics report it.
+    pub fn set_start_time(&self, at: f64) {
         self.families.started.with_label_values(&[&self.upstream]).set(at);
     }
 
-    /// How far the upstream came since our own start.
-    pub fn boot(&self, ladder: BootTimes) {
+    /// Sets the time from Streamgauge's start to each stage that the upstream has reached.
+    pub fn set_boot_times(&self, ladder: BootTimes) {
         let BootTimes { port_open, healthy, first_token } = ladder;
         for (stage, after) in BOOT_STAGES.into_iter().zip([port_open, healthy, first_token]) {
             if let Some(after) = after {

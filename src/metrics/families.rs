@@ -1,9 +1,10 @@
-//! The families of the table, registered.
+//! The metric families of the table, registered.
 
 use super::MetricsConfig;
 use super::bucket_edges::bucket_edges;
 use super::sharded::{ShardedCounter, ShardedFamily, ShardedHistogram};
 use super::table::{self, Metric, MetricKind};
+use prometheus::core::Collector;
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
     Opts, Registry, Result,
@@ -72,63 +73,49 @@ pub(super) struct MetricFamilies {
     pub label_overflow: IntCounterVec,
     pub request_log_dropped: IntCounter,
     pub build_info: IntGaugeVec,
-    /// Whether TTFT is also told by the class of the input.
+    /// Whether TTFT by input size is recorded.
     pub by_input_size: bool,
 }
 
 impl MetricFamilies {
-    /// Registers them all; those that move with every token have cells for this many workers.
+    /// Registers every family. Sharded families get a shard for each worker.
     pub fn new(registry: &Registry, config: &MetricsConfig, workers: usize) -> Result<Self> {
-        let edges_of = |metric: &Metric| match metric.kind {
+        let edges = |metric: &Metric| match metric.kind {
             MetricKind::Histogram(set) => Ok(bucket_edges(metric, set, config)),
-            MetricKind::Counter | MetricKind::Gauge => Err(wrong_type(metric)),
+            MetricKind::Counter | MetricKind::Gauge => Err(not_a_histogram(metric)),
         };
-        let samples = |metric: &Metric| {
-            let edges = edges_of(metric)?;
-            let family = ShardedFamily::histograms(
-                metric.name,
-                metric.help,
-                &metric.label_names(),
-                &edges,
-                workers,
-            )?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+        let opts = |metric: &Metric| Opts::new(metric.name, metric.help);
+        let sharded_histogram = |metric: &Metric| {
+            let (labels, edges) = (metric.label_names(), edges(metric)?);
+            register(
+                registry,
+                ShardedFamily::histograms(metric.name, metric.help, &labels, &edges, workers),
+            )
         };
-        let count = |metric: &Metric| {
-            let family =
-                ShardedFamily::counters(metric.name, metric.help, &metric.label_names(), workers)?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+        let sharded_counter = |metric: &Metric| {
+            let labels = metric.label_names();
+            register(registry, ShardedFamily::counters(metric.name, metric.help, &labels, workers))
         };
         let histogram = |metric: &Metric| {
-            let edges = edges_of(metric)?;
-            let opts = HistogramOpts::new(metric.name, metric.help).buckets(edges);
-            let family = HistogramVec::new(opts, &metric.label_names())?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+            let opts = HistogramOpts::from(opts(metric)).buckets(edges(metric)?);
+            register(registry, HistogramVec::new(opts, &metric.label_names()))
         };
         let counter = |metric: &Metric| {
-            let family =
-                IntCounterVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+            register(registry, IntCounterVec::new(opts(metric), &metric.label_names()))
         };
-        let seconds = |metric: &Metric| {
-            let family =
-                CounterVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+        let float_counter = |metric: &Metric| {
+            register(registry, CounterVec::new(opts(metric), &metric.label_names()))
         };
         let gauge = |metric: &Metric| {
-            let family =
-                IntGaugeVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+            register(registry, IntGaugeVec::new(opts(metric), &metric.label_names()))
         };
-        let info = |metric: &Metric| {
-            let own = config.constant_labels.iter().map(String::as_str);
-            let labels: Vec<&str> = metric.label_names().into_iter().chain(own).collect();
-            let family = IntGaugeVec::new(Opts::new(metric.name, metric.help), &labels)?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+        let float_gauge = |metric: &Metric| {
+            register(registry, GaugeVec::new(opts(metric), &metric.label_names()))
         };
-        let measure = |metric: &Metric| {
-            let family = GaugeVec::new(Opts::new(metric.name, metric.help), &metric.label_names())?;
-            registry.register(Box::new(family.clone())).map(|()| family)
+        let gauge_with_configured_labels = |metric: &Metric| {
+            let configured = config.constant_labels.iter().map(String::as_str);
+            let labels: Vec<&str> = metric.label_names().into_iter().chain(configured).collect();
+            register(registry, IntGaugeVec::new(opts(metric), &labels))
         };
         Ok(Self {
             ttft: histogram(&table::TTFT)?,
@@ -136,8 +123,8 @@ impl MetricFamilies {
             tpot: histogram(&table::TPOT)?,
             request_duration: histogram(&table::REQUEST_DURATION)?,
             token_usage: histogram(&table::TOKEN_USAGE)?,
-            itl: samples(&table::ITL)?,
-            chunk_gap: samples(&table::CHUNK_GAP)?,
+            itl: sharded_histogram(&table::ITL)?,
+            chunk_gap: sharded_histogram(&table::CHUNK_GAP)?,
             answer: histogram(&table::ANSWER)?,
             head: histogram(&table::HEAD)?,
             latency: histogram(&table::STREAM_LATENCY)?,
@@ -145,23 +132,23 @@ impl MetricFamilies {
             character_rate: histogram(&table::CHARACTER_RATE)?,
             max_gap: histogram(&table::STREAM_MAX_GAP)?,
             stalls: counter(&table::STALLS)?,
-            oldest_silent: measure(&table::OLDEST_SILENT)?,
+            oldest_silent: float_gauge(&table::OLDEST_SILENT)?,
             tokens_per_chunk: histogram(&table::TOKENS_PER_CHUNK)?,
             burst_ratio: histogram(&table::BURST_RATIO)?,
             queue_wait: histogram(&table::QUEUE_WAIT)?,
             edge_wait: histogram(&table::EDGE_WAIT)?,
             trace_ttft: histogram(&table::TRACE_TTFT)?,
-            estimated_wait: measure(&table::ESTIMATED_WAIT)?,
-            baseline: measure(&table::QUEUE_BASELINE)?,
-            baseline_samples: measure(&table::QUEUE_BASELINE_SAMPLES)?,
-            baseline_spread: measure(&table::QUEUE_BASELINE_SPREAD)?,
-            baseline_age: measure(&table::QUEUE_BASELINE_AGE)?,
-            queue_slots: measure(&table::QUEUE_SLOTS)?,
+            estimated_wait: float_gauge(&table::ESTIMATED_WAIT)?,
+            baseline: float_gauge(&table::QUEUE_BASELINE)?,
+            baseline_samples: float_gauge(&table::QUEUE_BASELINE_SAMPLES)?,
+            baseline_spread: float_gauge(&table::QUEUE_BASELINE_SPREAD)?,
+            baseline_age: float_gauge(&table::QUEUE_BASELINE_AGE)?,
+            queue_slots: float_gauge(&table::QUEUE_SLOTS)?,
             engine_residual: histogram(&table::ENGINE_RESIDUAL)?,
-            tokens: count(&table::TOKENS_TOTAL)?,
+            tokens: sharded_counter(&table::TOKENS_TOTAL)?,
             token_source: counter(&table::TOKEN_SOURCE)?,
             token_subset: counter(&table::TOKEN_SUBSET)?,
-            characters: count(&table::CHARACTERS_TOTAL)?,
+            characters: sharded_counter(&table::CHARACTERS_TOTAL)?,
             arrivals: counter(&table::ARRIVALS)?,
             requests: counter(&table::REQUESTS)?,
             finish_reasons: counter(&table::FINISH_REASONS)?,
@@ -169,23 +156,23 @@ impl MetricFamilies {
             usage_coverage: counter(&table::USAGE_COVERAGE)?,
             slo_requests: counter(&table::SLO_REQUESTS)?,
             slo_tokens: counter(&table::SLO_TOKENS)?,
-            bytes: count(&table::BYTES)?,
+            bytes: sharded_counter(&table::BYTES)?,
             connect: histogram(&table::CONNECTED)?,
             client_stall: histogram(&table::CLIENT_STALL)?,
             abandoned: histogram(&table::ABANDONED)?,
             wasted: counter(&table::WASTED_TOKENS)?,
-            forwarding_delay: samples(&table::FORWARDING_DELAY)?,
+            forwarding_delay: sharded_histogram(&table::FORWARDING_DELAY)?,
             event_loop_lag: histogram(&table::EVENT_LOOP_LAG)?,
             clock_info: gauge(&table::CLOCK_INFO)?,
-            throttled: seconds(&table::THROTTLED)?,
-            pressure: seconds(&table::PRESSURE)?,
-            upstream_info: info(&table::UPSTREAM_INFO)?,
-            idle: measure(&table::IDLE)?,
+            throttled: float_counter(&table::THROTTLED)?,
+            pressure: float_counter(&table::PRESSURE)?,
+            upstream_info: gauge_with_configured_labels(&table::UPSTREAM_INFO)?,
+            idle: float_gauge(&table::IDLE)?,
             up: gauge(&table::UP)?,
             cold_starts: counter(&table::COLD_STARTS)?,
             cold_start: histogram(&table::COLD_START)?,
-            boot: measure(&table::BOOT)?,
-            started: measure(&table::STARTED)?,
+            boot: float_gauge(&table::BOOT)?,
+            started: float_gauge(&table::STARTED)?,
             resends: counter(&table::RESENDS)?,
             unparsed: counter(&table::UNPARSED)?,
             clamped: counter(&table::CLAMPED)?,
@@ -198,6 +185,12 @@ impl MetricFamilies {
     }
 }
 
-fn wrong_type(metric: &Metric) -> prometheus::Error {
-    prometheus::Error::Msg(format!("{} is no histogram in the table", metric.name))
+fn register<F: Collector + Clone + 'static>(registry: &Registry, family: Result<F>) -> Result<F> {
+    let family = family?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn not_a_histogram(metric: &Metric) -> prometheus::Error {
+    prometheus::Error::Msg(format!("{} is not a histogram in the table of metrics", metric.name))
 }

@@ -1,10 +1,12 @@
 //! Labels of the table, each with the values that it can take.
 
 use super::cold_starts::BOOT_STAGES;
+use super::end::ABANDON_PHASES;
+use super::input_size::input_sizes;
 use super::model_labels::OTHER;
-use super::request_series::{error_types, status_codes};
-use super::stream_flow::{ABANDON_PHASES, input_size_labels};
+use super::request_series::{codes, error_types};
 use super::upstream::RequestPhase;
+use std::iter;
 use streamgauge_core::dialect::{KNOWN_FINISH_REASONS, UnparsedReason, route::Operation};
 use streamgauge_core::meter::cold::ColdReason;
 use streamgauge_core::meter::queue;
@@ -65,13 +67,6 @@ macro_rules! variants {
     };
 }
 
-/// The same for an enum that lists its variants by hand.
-macro_rules! listed {
-    ($type:ty) => {
-        LabelValues::Closed(|| <$type>::ALL.iter().map(|one| one.label().to_owned()).collect())
-    };
-}
-
 /// Lists label values that are not an enum's.
 macro_rules! fixed {
     ($($value:literal),*) => { LabelValues::Closed(|| strings(&[$($value),*])) };
@@ -107,13 +102,13 @@ label!(MET, "met", variants!(SloVerdict));
 label!(START, "start", fixed!("warm", "cold"));
 label!(BASIS, "basis", variants!(GapBasis));
 label!(KIND, "kind", variants!(OutputKind));
-label!(PHASE, "phase", listed!(RequestPhase));
+label!(PHASE, "phase", variants!(RequestPhase));
 label!(
     ABANDON_PHASE,
     "phase",
     LabelValues::Closed(|| strings(&ABANDON_PHASES.map(|(_, phase)| phase)))
 );
-label!(INPUT_SIZE, "input_size", LabelValues::Closed(|| strings(&input_size_labels())));
+label!(INPUT_SIZE, "input_size", LabelValues::Closed(|| strings(&input_sizes())));
 label!(
     BODY_SIZE,
     "input_size",
@@ -141,13 +136,13 @@ label!(
 );
 label!(COLD_REASON, "reason", variants!(ColdReason));
 label!(OUTCOME, "outcome", variants!(Outcome));
-label!(CODE, "code", LabelValues::Closed(status_codes));
+label!(CODE, "code", LabelValues::Closed(codes));
 label!(
     ERROR_TYPE,
     "error_type",
     LabelValues::ByResponse {
-        with_model: || error_types(|_| false),
-        without_model: || error_types(|status| status >= 400),
+        with_model: || error_types(iter::once(101).chain(200..300)),
+        without_model: || error_types(100..1000),
     }
 );
 label!(INTERVAL, "interval", variants!(ClampedInterval));

@@ -1,34 +1,42 @@
-//! The metrics: their table, the registry, the caps on labels. The only place that names
-//! `prometheus`.
+//! Metrics: their table, the registry and the limits on label values. The only module that uses `prometheus`.
 //!
-//! [`table`] defines every family; [`Metrics`] holds them; [`RequestSeries`] are the handles of one upstream,
-//! operation and model, resolved once per request, so that a token costs no look-up.
+//! [`table`] defines every family and [`labels`] every label. [`Metrics`] registers the families. [`RequestSeries`] holds
+//! the series of one upstream, engine, operation and model; it is resolved once per request, so that recording a token
+//! costs no look-up.
+//!
+//! # When each metric is recorded
+//!
+#![doc = include_str!("when_recorded.md")]
 
 mod bucket_edges;
 mod cardinality;
+#[cfg(test)]
+mod cardinality_tests;
 mod cgroup;
 mod cold_starts;
-mod edge_and_trace;
+mod end;
 mod exposition;
 mod families;
-mod goodput;
+mod handle_cache;
+mod input_size;
 pub mod labels;
+mod live;
 mod model_labels;
 mod queue;
+mod reconciled_counter;
 mod request_series;
 mod sharded;
-mod stream_flow;
 pub mod table;
 mod upstream;
 
 pub use cardinality::{SeriesEstimate, estimate_series};
 pub use cold_starts::ColdStartSeries;
 pub use exposition::MetricsSnapshot;
+pub use live::StallCounter;
 pub use model_labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use queue::QueueSeries;
 pub use request_series::{RequestLabels, RequestSeries, StartKind};
 pub use sharded::claim_shard;
-pub use stream_flow::StallCounter;
 pub use upstream::{ArrivalSeries, RequestPhase, UpstreamSeries};
 
 use cgroup::CgroupCounters;
@@ -40,19 +48,19 @@ use std::time::Duration;
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::SloClasses;
 
-/// The content type of [`MetricsSnapshot::text`].
+/// Content type of [`MetricsSnapshot::to_text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// Everything that is exported.
+/// All exported metrics.
 pub struct Metrics {
     registry: Registry,
     families: Arc<MetricFamilies>,
     constant_labels: Vec<String>,
     models: ModelLabels,
-    host: CgroupCounters,
-    /// What is asked for values that nobody moves in between.
+    cgroup: CgroupCounters,
+    /// Called before each scrape, to set gauges that change with time alone.
     on_gather: RwLock<Vec<Box<dyn Fn() + Send + Sync>>>,
-    /// Few upstreams, operations and capped models: this map is as bounded as they are.
+    /// Bounded by the number of upstreams, engines, operations and model labels.
     series: RwLock<HashMap<RequestLabels, Arc<RequestSeries>>>,
 }
 
@@ -62,45 +70,45 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// A family could not be registered: two have one name, or bucket edges are not ascending.
+/// A family could not be registered: two have the same name, or bucket edges do not ascend.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the metrics: {0}")]
 pub struct MetricsError(#[from] prometheus::Error);
 
-/// What of the metrics can be configured.
+/// Configuration of the metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricsConfig {
-    /// How many different model names become labels.
+    /// Number of model names that become label values, beside those in `models`.
     pub max_models: usize,
-    /// Model names that always become labels, beside the others.
+    /// Model names that are always label values.
     pub models: Vec<String>,
-    /// Bucket edges by the name of their set, where they differ from the default.
+    /// Bucket edges that replace the defaults, by the name of the bucket set.
     pub buckets: HashMap<String, Vec<f64>>,
-    /// The classes that requests are judged by.
+    /// SLO classes that requests are judged by.
     pub slo: SloClasses,
-    /// Whether TTFT is also told by the class of the input.
+    /// Whether TTFT is also recorded by input size.
     pub ttft_by_input_size: bool,
-    /// The names of the labels that the configuration gives to upstreams, of all of them.
+    /// Names of all labels that the configuration adds to upstreams.
     pub constant_labels: Vec<String>,
 }
 
 impl Metrics {
-    /// Sets up every family of the table. Each worker [claims its cells](claim_shard).
+    /// Registers every family of the table. Each worker must [claim its shard](claim_shard).
     ///
     /// # Errors
-    /// If bucket edges are not ascending.
+    /// If bucket edges do not ascend.
     pub fn new(config: &MetricsConfig, workers: usize) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let families = Arc::new(MetricFamilies::new(&registry, config, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        // `process_*` come with the library; they read /proc when scraped.
+        // The library's own process_* metrics, read from /proc at each scrape.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let overflow = families.label_overflow.with_label_values(&["gen_ai_request_model"]);
-        let host = CgroupCounters::new(families.throttled.clone(), families.pressure.clone());
+        let cgroup = CgroupCounters::new(families.throttled.clone(), families.pressure.clone());
         Ok(Self {
             registry,
-            host,
+            cgroup,
             families,
             constant_labels: config.constant_labels.clone(),
             models: ModelLabels::new(config.max_models, &config.models, overflow),
@@ -114,75 +122,82 @@ impl Metrics {
         self.on_gather.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
-    /// What is exported, as it is now. It holds up nobody: what a token moves is behind no lock.
+    /// Collects all metrics. Blocks no worker: counters that are updated for every token have no lock.
     pub fn gather(&self) -> MetricsSnapshot {
-        self.host.read();
+        self.cgroup.refresh();
         let refresh = self.on_gather.read().unwrap_or_else(PoisonError::into_inner);
         refresh.iter().for_each(|refresh| refresh());
         MetricsSnapshot(self.registry.gather())
     }
 
-    /// The handles of an upstream that need no request's labels.
-    pub fn upstream(&self, name: &str) -> UpstreamSeries {
-        UpstreamSeries::new(&self.families, name)
+    /// Series of an upstream without request labels.
+    pub fn upstream_series(&self, upstream: &str) -> UpstreamSeries {
+        UpstreamSeries::new(&self.families, upstream)
     }
 
-    /// The handles of an upstream for its cold starts.
-    pub fn cold(&self, upstream: &str) -> ColdStartSeries {
+    /// Series of an upstream's cold starts.
+    pub fn cold_start_series(&self, upstream: &str) -> ColdStartSeries {
         ColdStartSeries::new(Arc::clone(&self.families), upstream)
     }
 
-    /// The gauges of an upstream's queues.
-    pub fn queue(&self, upstream: &Arc<str>) -> QueueSeries {
+    /// Gauges of an upstream's estimated queues.
+    pub fn queue_series(&self, upstream: &Arc<str>) -> QueueSeries {
         QueueSeries::new(Arc::clone(&self.families), upstream)
     }
 
-    /// The handles for requests to this upstream, behind which is this engine or vendor.
-    pub fn arrivals(&self, upstream: &Arc<str>, provider: &str) -> ArrivalSeries {
+    /// Series of requests to this upstream and engine, before their model is known.
+    pub fn arrival_series(&self, upstream: &Arc<str>, provider: &str) -> ArrivalSeries {
         ArrivalSeries::new(Arc::clone(&self.families), upstream, provider)
     }
 
-    /// This engine or vendor is behind the upstream, which has these constant labels.
-    pub fn upstream_is(&self, upstream: &str, engine: &str, labels: &BTreeMap<String, String>) {
+    /// Exports the engine of an upstream, with the labels that the configuration adds.
+    pub fn set_upstream_info(
+        &self,
+        upstream: &str,
+        engine: &str,
+        labels: &BTreeMap<String, String>,
+    ) {
         let value = |name| labels.get(name).map_or("", String::as_str);
-        let own = self.constant_labels.iter().map(value);
-        let values: Vec<&str> = [upstream, engine].into_iter().chain(own).collect();
+        let configured = self.constant_labels.iter().map(value);
+        let values: Vec<&str> = [upstream, engine].into_iter().chain(configured).collect();
         self.families.upstream_info.with_label_values(&values).set(1);
     }
 
-    /// The label of a model that a 2xx response was asked for.
+    /// Returns the label value of a model. Pass the models of successful responses only: each new name uses up one of
+    /// `max_models`.
     pub fn model_label(&self, model: Option<&str>) -> Arc<str> {
         self.models.label(model)
     }
 
-    /// The label of a model that has one already.
-    pub fn known_model(&self, model: &str) -> Option<Arc<str>> {
-        self.models.known(model)
+    /// Returns the label value of a model if it has one, without using up the limit.
+    pub fn existing_model_label(&self, model: &str) -> Option<Arc<str>> {
+        self.models.existing(model)
     }
 
-    /// The handles for requests that arrived as these did, of a model that becomes a label.
-    pub fn series(
+    /// Returns the series for a request of `arrivals` with this model. `model` is `None` unless the response is
+    /// successful.
+    pub fn request_series(
         &self,
         arrivals: &ArrivalSeries,
         operation: Operation,
         model: Option<&str>,
     ) -> Arc<RequestSeries> {
-        // A model that is called as what stands for all others is one that takes a label.
-        let can_keep = model != Some(OTHER);
-        let at_hand = || arrivals.at_hand(operation, model.unwrap_or(OTHER));
-        if let Some(series) = can_keep.then(at_hand).flatten() {
+        // A model named `other` also consumes one label slot, so it must not be found in the cache under that name.
+        let can_cache = model != Some(OTHER);
+        let cached = || arrivals.cached(operation, model.unwrap_or(OTHER));
+        if let Some(series) = can_cache.then(cached).flatten() {
             return series;
         }
         let label = self.model_label(model);
-        let series = self.labelled(arrivals, operation, &label);
-        // What has no label of its own is to be counted as that each time.
-        if can_keep && model.is_none_or(|model| *model == *label) {
-            arrivals.keep(&series);
+        let series = self.labelled_series(arrivals, operation, &label);
+        // A model beyond the limit is not cached: each of its requests counts as an overflow.
+        if can_cache && model.is_none_or(|model| *model == *label) {
+            arrivals.cache(&series);
         }
         series
     }
 
-    fn labelled(
+    fn labelled_series(
         &self,
         arrivals: &ArrivalSeries,
         operation: Operation,
@@ -194,7 +209,7 @@ impl Metrics {
             operation,
             model: Arc::clone(model),
         };
-        // A poisoned lock means that a thread panicked between two lines of ours; the map is whole.
+        // A panic while the lock was held cannot have left the map half-changed.
         let known = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         known.unwrap_or_else(|| {
             let mut map = self.series.write().unwrap_or_else(PoisonError::into_inner);
@@ -203,13 +218,13 @@ impl Metrics {
         })
     }
 
-    /// Observes how late a worker's event loop is.
+    /// Returns a function that records how late a worker's event loop reacted to a heartbeat.
     pub fn event_loop_lag_observer(&self) -> impl Fn(Duration) + Send + use<> {
         let histogram = self.families.event_loop_lag.with_label_values::<&str>(&[]);
         move |lag| histogram.observe(lag.as_secs_f64())
     }
 
-    /// Lines of the request log that were dropped.
+    /// Counts lines of the request log that were lost.
     pub fn count_dropped_log_lines(&self, lines: u64) {
         self.families.request_log_dropped.inc_by(lines);
     }

@@ -1,32 +1,40 @@
-//! Caps on the values of labels that clients choose.
+//! Limit on the number of model names that become label values.
 
 use prometheus::IntCounter;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The value that stands for all that is not told apart.
+/// Label value of everything beyond a limit, and of requests without a value.
 pub const OTHER: &str = "other";
-/// Longest value of a label, in bytes.
+/// Longest label value, in bytes. Longer values are cut.
 pub const MAX_LABEL: usize = 128;
 
-/// The model names that are labels: the first ones seen up to a cap, and those of the configuration.
+/// Model names that are label values: the configured ones, and the first `max_models` others.
+///
+/// Only the model of a successful response is passed here, so clients cannot use up the limit with invented names.
 #[derive(Debug)]
 pub struct ModelLabels {
-    cap: usize,
-    pinned: usize,
+    max_models: usize,
+    configured: usize,
     known: RwLock<HashSet<Arc<str>>>,
     other: Arc<str>,
     overflow: IntCounter,
 }
 
 impl ModelLabels {
-    pub(super) fn new(cap: usize, pinned: &[String], overflow: IntCounter) -> Self {
-        let known: HashSet<Arc<str>> = pinned.iter().map(|name| Arc::from(cut(name))).collect();
-        Self { cap, pinned: known.len(), known: RwLock::new(known), other: OTHER.into(), overflow }
+    pub(super) fn new(max_models: usize, names: &[String], overflow: IntCounter) -> Self {
+        let known: HashSet<Arc<str>> = names.iter().map(|name| Arc::from(cut(name))).collect();
+        Self {
+            max_models,
+            configured: known.len(),
+            known: RwLock::new(known),
+            other: OTHER.into(),
+            overflow,
+        }
     }
 
-    /// The label of this model if it has one already: for what is told beside its requests.
-    pub fn known(&self, model: &str) -> Option<Arc<str>> {
+    /// Returns the label value of this model if it has one. Does not use up the limit.
+    pub fn existing(&self, model: &str) -> Option<Arc<str>> {
         let model = cut(model);
         if model.is_empty() || model == OTHER {
             return Some(Arc::clone(&self.other));
@@ -34,7 +42,7 @@ impl ModelLabels {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
     }
 
-    /// The label of this model.
+    /// Returns the label value of this model: its name, or `other` beyond the limit, which is counted.
     pub fn label(&self, model: Option<&str>) -> Arc<str> {
         let Some(model) = model.map(cut).filter(|model| !model.is_empty()) else {
             return Arc::clone(&self.other);
@@ -46,7 +54,7 @@ impl ModelLabels {
         if let Some(known) = known.get(model) {
             return Arc::clone(known);
         }
-        if known.len() - self.pinned >= self.cap {
+        if known.len() - self.configured >= self.max_models {
             self.overflow.inc();
             return Arc::clone(&self.other);
         }
@@ -56,7 +64,7 @@ impl ModelLabels {
     }
 }
 
-/// Cuts a value to [`MAX_LABEL`] bytes, between characters.
+/// Cuts a value to [`MAX_LABEL`] bytes at a character boundary.
 fn cut(value: &str) -> &str {
     value.get(..value.floor_char_boundary(MAX_LABEL)).unwrap_or(value)
 }
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn capped_pinned_and_cut() {
+    fn names_are_limited_except_configured_ones() {
         let overflow = IntCounter::new("overflow", "h").unwrap();
         let labels = ModelLabels::new(2, &["pinned".into()], overflow.clone());
         assert_eq!(&*labels.label(None), OTHER);
@@ -80,13 +88,13 @@ mod tests {
         assert_eq!(overflow.get(), 10_000);
         assert_eq!(&*labels.label(Some("a")), "a");
         assert_eq!(&*labels.label(Some("pinned")), "pinned");
-        assert_eq!(labels.known("b").as_deref(), Some("b"));
-        assert_eq!((labels.known("m0"), labels.known("").as_deref()), (None, Some(OTHER)));
-        assert_eq!(overflow.get(), 10_000, "asking is no use of a label");
+        assert_eq!(labels.existing("b").as_deref(), Some("b"));
+        assert_eq!((labels.existing("m0"), labels.existing("").as_deref()), (None, Some(OTHER)));
+        assert_eq!(overflow.get(), 10_000, "looking up a name does not use up the limit");
     }
 
     #[test]
-    fn long_names_are_cut_between_characters() {
+    fn long_names_are_cut_at_a_character_boundary() {
         assert_eq!(cut(&"x".repeat(10_000)).len(), MAX_LABEL);
         assert_eq!(cut(&"\u{20ac}".repeat(100)).len(), 126);
         assert_eq!(cut("short"), "short");

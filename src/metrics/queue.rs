@@ -1,11 +1,11 @@
-//! Handles for what is estimated of a server's queues.
+//! Gauges of the estimated queues of an upstream.
 
 use super::families::MetricFamilies;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::meter::queue::{QueueEstimator, SIZE_CLASSES, SizeClassStats};
 
-/// The gauges of one upstream's queues, which only a scrape sets.
+/// Queue gauges of one upstream. They are set at each scrape.
 pub struct QueueSeries {
     families: Arc<MetricFamilies>,
     upstream: Arc<str>,
@@ -22,8 +22,8 @@ impl QueueSeries {
         Self { families, upstream: Arc::clone(upstream) }
     }
 
-    /// What is known of this model's queue now.
-    pub fn set(&self, model: &str, estimator: &QueueEstimator, now: Duration) {
+    /// Sets the gauges of one model's queue. A gauge whose value is no longer known is removed.
+    pub fn set_queue(&self, model: &str, estimator: &QueueEstimator, now: Duration) {
         let Self { families, upstream } = self;
         let labels = [model, upstream];
         if let Some(wait) = estimator.current_wait() {
@@ -33,7 +33,7 @@ impl QueueSeries {
             Some(slots) => {
                 families.queue_slots.with_label_values(&labels).set(slots.count as f64);
             }
-            // What is no longer known must not go on being told; it is an error only if it never was.
+            // Removing a series that was never set is an error, and harmless.
             None => drop(families.queue_slots.remove_label_values(&labels)),
         }
         let Some(baseline) = estimator.baseline() else { return };

@@ -1,7 +1,7 @@
-//! Counters and histograms that move with every token.
+//! Counters and histograms that are updated for every token.
 //!
-//! Each worker has cells of its own, which nobody else writes: a token costs plain loads and stores, no
-//! locked instruction, and no cache line goes from one worker to another. Who scrapes adds them up.
+//! Each worker has a shard of its own, which no other thread writes. A token costs plain loads and stores: no locked
+//! instruction, and no cache line moves between workers. A scrape adds the shards up.
 
 use prometheus::Result;
 use prometheus::core::{Collector, Desc};
@@ -12,16 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 thread_local! {
-    /// 0 is for the threads that have no cells of their own: they share one set.
-    static OWN: Cell<usize> = const { Cell::new(0) };
+    /// Index of this thread's shard. Threads without one share shard 0.
+    static SHARD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Gives this thread the cells of this worker, from 0. No other thread may have them.
+/// Assigns the shard of this worker (counted from 0) to this thread. No two threads may claim the same shard: they would
+/// lose each other's updates.
 pub fn claim_shard(worker: usize) {
-    OWN.set(worker + 1);
+    SHARD.set(worker + 1);
 }
 
-/// The sets of cells of one metric: one that is shared, and one for each worker.
+/// Shards of one metric: a shared one, and one for each worker.
 #[derive(Debug)]
 struct Shards<C>(Box<[C]>);
 
@@ -30,19 +31,19 @@ impl<C> Shards<C> {
         Self((0..=workers).map(|_| new()).collect())
     }
 
-    /// This thread's own cells; else those that are shared.
+    /// Returns this thread's own shard, or else the shared one as the error.
     fn here(&self) -> std::result::Result<&C, Option<&C>> {
-        let own = OWN.get();
+        let own = SHARD.get();
         self.0.get(own).filter(|_| own > 0).ok_or_else(|| self.0.first())
     }
 }
 
 /// Adds to a cell that only this thread writes.
-fn add_alone(cell: &AtomicU64, count: u64) {
+fn add_unshared(cell: &AtomicU64, count: u64) {
     cell.store(cell.load(Relaxed).wrapping_add(count), Relaxed);
 }
 
-/// A counter.
+/// A counter with one shard for each worker.
 #[derive(Debug)]
 pub struct ShardedCounter(Shards<CounterShard>);
 
@@ -53,7 +54,7 @@ struct CounterShard(AtomicU64);
 impl ShardedCounter {
     pub fn inc_by(&self, count: u64) {
         match self.0.here() {
-            Ok(own) => add_alone(&own.0, count),
+            Ok(own) => add_unshared(&own.0, count),
             Err(Some(shared)) => {
                 shared.0.fetch_add(count, Relaxed);
             }
@@ -66,11 +67,11 @@ impl ShardedCounter {
     }
 }
 
-/// A histogram.
+/// A histogram with one shard for each worker.
 #[derive(Debug)]
 pub struct ShardedHistogram {
     edges: Arc<[f64]>,
-    sets: Shards<HistogramShard>,
+    shards: Shards<HistogramShard>,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,7 @@ pub struct ShardedHistogram {
 struct HistogramShard {
     /// The bits of an `f64`.
     sum: AtomicU64,
-    /// One for each edge, and one for what is beyond the last.
+    /// One for each edge, and one above the last edge.
     buckets: Box<[AtomicU64]>,
 }
 
@@ -87,21 +88,21 @@ impl ShardedHistogram {
         self.observe_many(value, 1);
     }
 
-    /// `count` samples of the same value.
+    /// Records the same value `count` times.
     pub fn observe_many(&self, value: f64, count: u64) {
-        // A bucket holds what is not above its edge.
+        // An edge belongs to the bucket below it.
         let at = self.edges.partition_point(|edge| *edge < value);
         let more = value * count as f64;
-        match self.sets.here() {
+        match self.shards.here() {
             Ok(HistogramShard { sum, buckets }) => {
                 sum.store((f64::from_bits(sum.load(Relaxed)) + more).to_bits(), Relaxed);
                 if let Some(bucket) = buckets.get(at) {
-                    add_alone(bucket, count);
+                    add_unshared(bucket, count);
                 }
             }
             Err(Some(HistogramShard { sum, buckets })) => {
                 let add = |sum| Some((f64::from_bits(sum) + more).to_bits());
-                // The closure always gives a value, so this is never an error.
+                // The closure always returns a value, so this is never an error.
                 let _ = sum.fetch_update(Relaxed, Relaxed, add);
                 if let Some(bucket) = buckets.get(at) {
                     bucket.fetch_add(count, Relaxed);
@@ -112,18 +113,18 @@ impl ShardedHistogram {
     }
 }
 
-/// What a family has for each combination of its labels.
+/// A metric of a [`ShardedFamily`].
 pub trait ShardedMetric: Send + Sync {
     const TYPE: MetricType;
 
-    /// What is shown now.
-    fn show(&self) -> proto::Metric;
+    /// Returns the sum over all shards.
+    fn collect(&self) -> proto::Metric;
 }
 
 impl ShardedMetric for ShardedCounter {
     const TYPE: MetricType = MetricType::COUNTER;
 
-    fn show(&self) -> proto::Metric {
+    fn collect(&self) -> proto::Metric {
         let mut counter = proto::Counter::default();
         counter.set_value(self.get() as f64);
         let mut metric = proto::Metric::default();
@@ -135,11 +136,11 @@ impl ShardedMetric for ShardedCounter {
 impl ShardedMetric for ShardedHistogram {
     const TYPE: MetricType = MetricType::HISTOGRAM;
 
-    fn show(&self) -> proto::Metric {
+    fn collect(&self) -> proto::Metric {
         let mut cumulative = 0;
         let mut of = |at: usize| {
-            let cells = self.sets.0.iter().filter_map(|set| set.buckets.get(at));
-            cumulative += cells.map(|cell| cell.load(Relaxed)).sum::<u64>();
+            let shards = self.shards.0.iter().filter_map(|shard| shard.buckets.get(at));
+            cumulative += shards.map(|cell| cell.load(Relaxed)).sum::<u64>();
             cumulative
         };
         let bucket = |(at, edge): (usize, &f64)| {
@@ -152,7 +153,7 @@ impl ShardedMetric for ShardedHistogram {
         let mut histogram = proto::Histogram::default();
         histogram.set_bucket(buckets);
         histogram.set_sample_count(of(self.edges.len()));
-        let sums = self.sets.0.iter().map(|set| f64::from_bits(set.sum.load(Relaxed)));
+        let sums = self.shards.0.iter().map(|shard| f64::from_bits(shard.sum.load(Relaxed)));
         histogram.set_sample_sum(sums.sum());
         let mut metric = proto::Metric::default();
         metric.set_histogram(histogram);
@@ -160,14 +161,14 @@ impl ShardedMetric for ShardedHistogram {
     }
 }
 
-/// All metrics of one name.
+/// All metrics of one name, by label values.
 pub struct ShardedFamily<M>(Arc<FamilyData<M>>);
 
 struct FamilyData<M> {
     desc: Desc,
     new: Box<dyn Fn() -> M + Send + Sync>,
-    /// By the values of the labels, in the order of the labels.
-    made: RwLock<BTreeMap<Vec<String>, Arc<M>>>,
+    /// By the label values, in the order of the labels.
+    metrics: RwLock<BTreeMap<Vec<String>, Arc<M>>>,
 }
 
 impl<M> Clone for ShardedFamily<M> {
@@ -186,7 +187,10 @@ impl ShardedFamily<ShardedCounter> {
 }
 
 impl ShardedFamily<ShardedHistogram> {
-    /// A family of histograms with these edges, which ascend.
+    /// A family of histograms.
+    ///
+    /// # Errors
+    /// If the edges do not ascend.
     pub fn histograms(
         name: &str,
         help: &str,
@@ -195,16 +199,18 @@ impl ShardedFamily<ShardedHistogram> {
         workers: usize,
     ) -> Result<Self> {
         if !edges.is_sorted_by(|a, b| a < b) {
-            return Err(prometheus::Error::Msg(format!("the edges of {name} do not ascend")));
+            return Err(prometheus::Error::Msg(format!(
+                "the bucket edges of {name} do not ascend"
+            )));
         }
         let edges: Arc<[f64]> = edges.into();
         Self::new(name, help, labels, move || {
             let buckets = edges.len() + 1;
-            let cells = || HistogramShard {
+            let shard = || HistogramShard {
                 sum: AtomicU64::new(0),
                 buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
             };
-            ShardedHistogram { edges: Arc::clone(&edges), sets: Shards::new(workers, cells) }
+            ShardedHistogram { edges: Arc::clone(&edges), shards: Shards::new(workers, shard) }
         })
     }
 }
@@ -218,18 +224,18 @@ impl<M: ShardedMetric> ShardedFamily<M> {
     ) -> Result<Self> {
         let labels = labels.iter().map(ToString::to_string).collect();
         let desc = Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())?;
-        Ok(Self(Arc::new(FamilyData { desc, new: Box::new(new), made: RwLock::default() })))
+        Ok(Self(Arc::new(FamilyData { desc, new: Box::new(new), metrics: RwLock::default() })))
     }
 
-    /// The metric with these labels' values, made when it is first asked for.
+    /// Returns the metric with these label values. It is created at first use.
     pub fn with_label_values(&self, values: &[&str]) -> Arc<M> {
-        let FamilyData { new, made, .. } = &*self.0;
-        // A poisoned lock means that a thread panicked between two lines of ours; the map is whole.
+        let FamilyData { new, metrics, .. } = &*self.0;
+        // A panic while the lock was held cannot have left the map half-changed.
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-        let known = made.read().unwrap_or_else(PoisonError::into_inner).get(&values).cloned();
+        let known = metrics.read().unwrap_or_else(PoisonError::into_inner).get(&values).cloned();
         known.unwrap_or_else(|| {
-            let mut made = made.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(made.entry(values).or_insert_with(|| Arc::new(new())))
+            let mut metrics = metrics.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(metrics.entry(values).or_insert_with(|| Arc::new(new())))
         })
     }
 }
@@ -240,7 +246,7 @@ impl<M: ShardedMetric> Collector for ShardedFamily<M> {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let FamilyData { desc, made, .. } = &*self.0;
+        let FamilyData { desc, metrics, .. } = &*self.0;
         let show = |(values, metric): (&Vec<String>, &Arc<M>)| {
             let pair = |(name, value): (&String, &String)| {
                 let mut pair = LabelPair::default();
@@ -250,16 +256,16 @@ impl<M: ShardedMetric> Collector for ShardedFamily<M> {
             };
             let mut pairs: Vec<_> = desc.variable_labels.iter().zip(values).map(pair).collect();
             pairs.sort_by(|one, two| one.name().cmp(two.name()));
-            let mut metric = metric.show();
+            let mut metric = metric.collect();
             metric.set_label(pairs);
             metric
         };
-        let made = made.read().unwrap_or_else(PoisonError::into_inner);
+        let metrics = metrics.read().unwrap_or_else(PoisonError::into_inner);
         let mut family = MetricFamily::default();
         family.set_name(desc.fq_name.clone());
         family.set_help(desc.help.clone());
         family.set_field_type(M::TYPE);
-        family.set_metric(made.iter().map(show).collect());
+        family.set_metric(metrics.iter().map(show).collect());
         vec![family]
     }
 }
@@ -276,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_add_up_and_nothing_is_lost() {
+    fn shards_add_up_without_lost_updates() {
         let count = ShardedFamily::counters("a_total", "h", &["l"], 2).unwrap();
         let samples = ShardedFamily::histograms("b", "h", &[], &[1.0, 2.0], 2).unwrap();
         std::thread::scope(|scope| {
@@ -284,7 +290,7 @@ mod tests {
                 let (count, samples) =
                     (count.with_label_values(&["x"]), samples.with_label_values(&[]));
                 scope.spawn(move || {
-                    // Two workers, and two threads without cells of their own.
+                    // Two workers, and two threads that share a shard.
                     if thread < 2 {
                         claim_shard(thread);
                     }
@@ -301,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_says_what_the_librarys_own_says() {
+    fn a_histogram_equals_that_of_the_prometheus_crate() {
         let edges = [0.1, 1.0, 2.5];
         let ours = ShardedFamily::histograms("b", "h", &["z", "a"], &edges, 1).unwrap();
         let opts = HistogramOpts::new("b", "h").buckets(edges.to_vec());

@@ -1,4 +1,4 @@
-//! Handles of an upstream, for what is measured before or without a request's model.
+//! Series of an upstream: those of requests before their model is known, and those without request labels.
 
 use super::families::MetricFamilies;
 use super::request_series::RequestSeries;
@@ -10,22 +10,21 @@ use streamgauge_core::dialect::{UnparsedReason, route::Operation};
 use streamgauge_core::meter::{ClampedInterval, TimestampSource};
 use strum::VariantArray;
 
-/// Handles that are looked through: most servers have one model, and few operations of it are used.
-const AT_HAND: usize = 16;
+/// Most [`RequestSeries`] that an upstream caches. Most servers have one model, used with few operations.
+const CACHE_SIZE: usize = 16;
 
-/// The phase of a request in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Phase of a request in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum RequestPhase {
-    /// The request's body is on its way.
+    /// The request body is being sent.
     Sending,
-    /// For the first output of a stream, or the first byte of another body.
+    /// Until the first output of a stream, or the first byte of any other body.
     Waiting,
+    /// Until the end of the response body.
     Streaming,
 }
 
 impl RequestPhase {
-    pub(super) const ALL: [Self; 3] = [Self::Sending, Self::Waiting, Self::Streaming];
-
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Sending => "sending",
@@ -35,23 +34,22 @@ impl RequestPhase {
     }
 }
 
-/// The handles for requests before their model is known, of one upstream and what is behind it.
+/// Series of the requests to one upstream and engine whose model is not known yet.
 pub struct ArrivalSeries {
     families: Arc<MetricFamilies>,
     upstream: Arc<str>,
-    /// The value of `gen_ai_provider_name`.
+    /// The engine or vendor: the label `gen_ai_provider_name`.
     provider: Arc<str>,
-    /// In the order of [`Operation::VARIANTS`]; an operation that was never asked for has no series.
+    /// In the order of [`Operation::VARIANTS`]. An operation that was never requested has no series.
     operations: [OnceLock<OperationSeries>; Operation::VARIANTS.len()],
-    /// The first [`AT_HAND`] of those that its requests have come to: a look through them is cheaper than the
-    /// hash of all labels.
-    at_hand: RwLock<Vec<Arc<RequestSeries>>>,
+    /// The first [`CACHE_SIZE`] series of its requests. Searching them is cheaper than hashing all label values.
+    cache: RwLock<Vec<Arc<RequestSeries>>>,
 }
 
 #[derive(Debug)]
 struct OperationSeries {
     arrivals: IntCounter,
-    in_flight: [IntGauge; RequestPhase::ALL.len()],
+    in_flight: Vec<IntGauge>,
 }
 
 impl std::fmt::Debug for ArrivalSeries {
@@ -63,75 +61,77 @@ impl std::fmt::Debug for ArrivalSeries {
 impl ArrivalSeries {
     pub(super) fn new(families: Arc<MetricFamilies>, upstream: &Arc<str>, provider: &str) -> Self {
         let (upstream, provider) = (Arc::clone(upstream), provider.into());
-        let (operations, at_hand) = (Default::default(), RwLock::default());
-        Self { families, upstream, provider, operations, at_hand }
+        let (operations, cache) = (Default::default(), RwLock::default());
+        Self { families, upstream, provider, operations, cache }
     }
 
     pub(super) fn upstream(&self) -> &Arc<str> {
         &self.upstream
     }
 
-    /// The value of `gen_ai_provider_name` for these requests, to their end.
+    /// Value of `gen_ai_provider_name` for these requests, until they end.
     pub fn provider(&self) -> &Arc<str> {
         &self.provider
     }
 
-    /// The handles for those of them that have these labels, if they are at hand.
-    pub(super) fn at_hand(&self, operation: Operation, model: &str) -> Option<Arc<RequestSeries>> {
-        // A poisoned lock means that a thread panicked between two lines of ours; the list is whole.
-        let at_hand = self.at_hand.read().unwrap_or_else(PoisonError::into_inner);
-        at_hand.iter().find(|series| series.is_of(operation, model)).cloned()
+    /// Returns the cached series with these labels.
+    pub(super) fn cached(&self, operation: Operation, model: &str) -> Option<Arc<RequestSeries>> {
+        // A panic while the lock was held cannot have left the list half-changed.
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        cache.iter().find(|series| series.matches(operation, model)).cloned()
     }
 
-    /// Has these handles at hand, if there is room. Each request comes here whose handles are not: where there is none,
-    /// it locks nobody out.
-    pub(super) fn keep(&self, series: &Arc<RequestSeries>) {
-        let has_room = |at_hand: &Vec<_>| at_hand.len() < AT_HAND;
-        if has_room(&self.at_hand.read().unwrap_or_else(PoisonError::into_inner)) {
-            let mut at_hand = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
-            // Two threads may come at once.
-            if has_room(&at_hand) && !at_hand.iter().any(|known| Arc::ptr_eq(known, series)) {
-                at_hand.push(Arc::clone(series));
+    /// Caches these series while there is room. Every request whose series are not cached comes here, so the read lock
+    /// is tried first: a full cache never blocks other workers.
+    pub(super) fn cache(&self, series: &Arc<RequestSeries>) {
+        let has_room = |cache: &Vec<_>| cache.len() < CACHE_SIZE;
+        if has_room(&self.cache.read().unwrap_or_else(PoisonError::into_inner)) {
+            let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+            // Another thread may have added them, or filled the cache, between the two locks.
+            if has_room(&cache) && !cache.iter().any(|known| Arc::ptr_eq(known, series)) {
+                cache.push(Arc::clone(series));
             }
         }
     }
 
-    /// A request arrived.
-    pub fn arrived(&self, operation: Operation) {
-        if let Some(series) = self.of(operation) {
+    /// Counts a request whose headers were read.
+    pub fn count_arrival(&self, operation: Operation) {
+        if let Some(series) = self.operation(operation) {
             series.arrivals.inc();
         }
     }
 
-    /// The gauge of requests in flight in this phase.
+    /// Gauge of requests in flight in this phase.
     pub fn in_flight(&self, operation: Operation, phase: RequestPhase) -> Option<&IntGauge> {
-        self.of(operation)?.in_flight.get(phase as usize)
+        self.operation(operation)?.in_flight.get(phase as usize)
     }
 
-    fn of(&self, operation: Operation) -> Option<&OperationSeries> {
+    fn operation(&self, operation: Operation) -> Option<&OperationSeries> {
         let Self { families, upstream, provider, operations, .. } = self;
         let labels = [operation.label(), provider, upstream];
         let new = || OperationSeries {
             arrivals: families.arrivals.with_label_values(&labels),
-            in_flight: RequestPhase::ALL.map(|phase| {
-                let [operation, provider, upstream] = labels;
-                families.in_flight.with_label_values(&[
-                    operation,
-                    provider,
-                    upstream,
-                    phase.label(),
-                ])
-            }),
+            in_flight: RequestPhase::VARIANTS
+                .iter()
+                .map(|phase| {
+                    let [operation, provider, upstream] = labels;
+                    let labels = [operation, provider, upstream, phase.label()];
+                    families.in_flight.with_label_values(&labels)
+                })
+                .collect(),
         };
         Some(operations.get(operation as usize)?.get_or_init(new))
     }
 }
 
-/// The handles of one upstream, for what is measured without a request's labels.
+/// Series of one upstream without request labels.
 #[derive(Debug)]
 pub struct UpstreamSeries {
+    /// Bytes of bodies from clients to the upstream.
     pub bytes_up: Arc<ShardedCounter>,
+    /// Bytes of bodies from the upstream to clients.
     pub bytes_down: Arc<ShardedCounter>,
+    /// Requests sent again on another connection.
     pub resends: IntCounter,
     idle: Gauge,
     oldest_silent: Gauge,
@@ -142,7 +142,7 @@ pub struct UpstreamSeries {
     clamped: Vec<IntCounter>,
     name: String,
     clock_info: IntGaugeVec,
-    /// In the order of [`TimestampSource::VARIANTS`]: a clock that never told an instant has no series.
+    /// In the order of [`TimestampSource::VARIANTS`]. A clock that was never used has no series.
     clocks: [OnceLock<IntGauge>; TimestampSource::VARIANTS.len()],
 }
 
@@ -170,28 +170,28 @@ impl UpstreamSeries {
         }
     }
 
-    /// The upstream has had nothing to do for this long.
-    pub fn idle(&self, time: Duration) {
+    /// Sets the time since the last inference request ended; zero while one is in flight.
+    pub fn set_idle(&self, time: Duration) {
         self.idle.set(time.as_secs_f64());
     }
 
-    /// The stream of the upstream that has been silent longest has been so for this long.
-    pub fn oldest_silent(&self, time: Duration) {
+    /// Sets the longest current silence of a running stream.
+    pub fn set_oldest_silent(&self, time: Duration) {
         self.oldest_silent.set(time.as_secs_f64());
     }
 
-    /// A new connection is ready after this long.
-    pub fn connected(&self, after: Duration) {
-        self.connect.observe(after.as_secs_f64());
+    /// Records the time to open a connection, when it is ready.
+    pub fn record_connect(&self, elapsed: Duration) {
+        self.connect.observe(elapsed.as_secs_f64());
     }
 
-    /// Frames were written this long after their read.
-    pub fn forwarded(&self, delay: Duration, frames: u64) {
+    /// Records the delay from read to completed write of this many frames, when they are written.
+    pub fn record_forwarding_delay(&self, delay: Duration, frames: u64) {
         self.forwarding_delay.observe_many(delay.as_secs_f64(), frames);
     }
 
-    /// The instants of the newest request were told by this clock.
-    pub fn told_by(&self, clock: TimestampSource) {
+    /// Sets which clock the instants of the newest request come from.
+    pub fn set_clock(&self, clock: TimestampSource) {
         for (one, gauge) in TimestampSource::VARIANTS.iter().copied().zip(&self.clocks) {
             if one == clock {
                 let new = || self.clock_info.with_label_values(&[&*self.name, one.label()]);
@@ -202,16 +202,16 @@ impl UpstreamSeries {
         }
     }
 
-    /// Something could not be measured.
-    pub fn unparsed(&self, reason: UnparsedReason) {
+    /// Counts something that could not be measured.
+    pub fn count_unparsed(&self, reason: UnparsedReason) {
         let at = UnparsedReason::VARIANTS.iter().position(|one| *one == reason);
         if let Some(counter) = at.and_then(|at| self.unparsed.get(at)) {
             counter.inc();
         }
     }
 
-    /// An interval came out negative.
-    pub fn clamped(&self, interval: ClampedInterval) {
+    /// Counts a negative interval that was clamped to 0.
+    pub fn count_clamped(&self, interval: ClampedInterval) {
         if let Some(counter) = self.clamped.get(interval as usize) {
             counter.inc();
         }

@@ -1,43 +1,44 @@
-//! How busy an upstream is with inference, and since when it is not.
+//! Idle time of an upstream.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The inference requests in flight, and when the last one left. No lock: it is touched twice a request.
+/// Inference requests in flight, and the end of the last one. Has no lock: it is updated twice per request.
 #[derive(Debug)]
 pub(crate) struct UpstreamActivity {
     in_flight: AtomicU64,
-    /// In nanoseconds of the clock that all instants share.
-    left: AtomicU64,
+    /// In nanoseconds on the clock that all instants share.
+    last_end: AtomicU64,
 }
 
 impl UpstreamActivity {
-    /// Idle since this instant: nothing was ever asked for.
+    /// An upstream that has been idle since `now`.
     pub fn new(now: Duration) -> Self {
-        Self { in_flight: AtomicU64::new(0), left: AtomicU64::new(nanos(now)) }
+        Self { in_flight: AtomicU64::new(0), last_end: AtomicU64::new(nanos(now)) }
     }
 
     /// An inference request arrived.
-    pub fn enter(&self) {
+    pub fn request_started(&self) {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    /// It left.
-    pub fn leave(&self, now: Duration) {
-        self.left.fetch_max(nanos(now), Relaxed);
+    /// An inference request ended.
+    pub fn request_ended(&self, now: Duration) {
+        // Workers read the clock at slightly different times, so ends may be reported out of order.
+        self.last_end.fetch_max(nanos(now), Relaxed);
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// For how long nothing has been in flight; zero while something is.
-    pub fn idle(&self, now: Duration) -> Duration {
+    /// Time since the last inference request ended; zero while one is in flight.
+    pub fn idle_time(&self, now: Duration) -> Duration {
         if self.in_flight.load(Relaxed) > 0 {
             return Duration::ZERO;
         }
-        now.saturating_sub(Duration::from_nanos(self.left.load(Relaxed)))
+        now.saturating_sub(Duration::from_nanos(self.last_end.load(Relaxed)))
     }
 }
 
-/// Five hundred years fit.
+/// 64 bits hold five hundred years.
 fn nanos(at: Duration) -> u64 {
     u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -47,20 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_from_the_last_that_left() {
+    fn idle_time_counts_from_the_last_end() {
         let at = Duration::from_secs;
         let activity = UpstreamActivity::new(at(1));
-        assert_eq!(activity.idle(at(5)), at(4));
-        activity.enter();
-        activity.enter();
-        assert_eq!(activity.idle(at(6)), Duration::ZERO);
-        activity.leave(at(8));
-        assert_eq!(activity.idle(at(9)), Duration::ZERO);
-        activity.leave(at(7));
-        assert_eq!(
-            activity.idle(at(10)),
-            at(2),
-            "the clocks of two workers may differ by a little"
-        );
+        assert_eq!(activity.idle_time(at(5)), at(4));
+        activity.request_started();
+        activity.request_started();
+        assert_eq!(activity.idle_time(at(6)), Duration::ZERO);
+        activity.request_ended(at(8));
+        assert_eq!(activity.idle_time(at(9)), Duration::ZERO);
+        activity.request_ended(at(7));
+        assert_eq!(activity.idle_time(at(10)), at(2), "ends may be reported out of order");
     }
 }

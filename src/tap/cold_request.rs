@@ -1,4 +1,4 @@
-//! What one inference request shows of cold starts.
+//! What one inference request reveals about cold starts.
 
 use super::Tap;
 use super::request_side::RequestSide;
@@ -11,20 +11,22 @@ use streamgauge_core::meter::cold::{ColdReason, FirstOutput, ReportedTimes, Requ
 use streamgauge_core::meter::queue::ExpectedTtft;
 use streamgauge_core::meter::{EndCause, Outcome, RequestRecord};
 
-/// An inference request, for the detector of its upstream. What each read looks at comes first.
+/// An inference request, as the cold-start detector of its upstream sees it.
+///
+/// The fields that each read uses come first.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct ColdRequest {
-    /// The body of a 503, until it has said that the model is being loaded.
-    refusal: Option<LoadingDetector>,
+    /// Searches the body of a 503 for a "model is loading" message, until it finds one.
+    loading_search: Option<LoadingDetector>,
     reason: Option<ColdReason>,
-    has_left: bool,
-    ask: RequestId,
+    has_ended: bool,
+    id: RequestId,
     tap: Arc<Tap>,
-    first: Option<FirstOutputState>,
+    first_output: Option<FirstOutputState>,
 }
 
-/// The first output.
+/// The first output of a request, kept until its end.
 #[derive(Debug)]
 struct FirstOutputState {
     at: Duration,
@@ -32,89 +34,96 @@ struct FirstOutputState {
     model: Option<Arc<str>>,
     bytes: u64,
     expected: Option<ExpectedTtft>,
-    tells_load: bool,
-    /// Only the end of the response tells whether the request was cold.
-    later: bool,
+    reports_load: bool,
+    /// Only the end of the response determines whether the request was cold.
+    is_undetermined: bool,
 }
 
 impl FirstOutputState {
     fn output(&self) -> FirstOutput<'_> {
-        let Self { at, sent, bytes, expected, tells_load, .. } = *self;
-        FirstOutput { at, sent, model: self.model(), bytes, expected, tells_load }
+        let Self { at, sent, bytes, expected, reports_load, .. } = *self;
+        FirstOutput { at, sent, model: self.model(), bytes, expected, tells_load: reports_load }
     }
 
-    /// The model asked for; empty if none was named.
+    /// The requested model; empty if the request names none.
     fn model(&self) -> &str {
         self.model.as_deref().unwrap_or_default()
     }
 }
 
 impl ColdRequest {
-    /// A request arrived; `at` is its `t_req`.
-    pub fn arrived(tap: &Arc<Tap>, at: Duration) -> Self {
+    /// Registers a request whose first byte arrived at `at`.
+    pub fn start(tap: &Arc<Tap>, at: Duration) -> Self {
         Self {
             tap: Arc::clone(tap),
-            ask: tap.cold.arrived(at),
-            has_left: false,
-            refusal: None,
-            first: None,
+            id: tap.cold_starts.on_request(at),
+            has_ended: false,
+            loading_search: None,
+            first_output: None,
             reason: None,
         }
     }
 
-    /// The upstream's head has this status.
-    pub fn status(&mut self, status: u16) {
-        self.refusal = (status == 503).then(LoadingDetector::default);
+    /// The response headers arrived, with this status.
+    pub fn on_status(&mut self, status: u16) {
+        self.loading_search = (status == 503).then(LoadingDetector::default);
     }
 
-    /// The next bytes of the response's body.
-    pub fn data(&mut self, tap: &Tap, side: &RequestSide, at: Duration, bytes: &[u8]) {
-        if let Some(refusal) = &mut self.refusal
-            && refusal.push(bytes)
+    /// The next bytes of the response body arrived.
+    pub fn on_response_data(&mut self, tap: &Tap, side: &RequestSide, at: Duration, bytes: &[u8]) {
+        if let Some(search) = &mut self.loading_search
+            && search.push(bytes)
         {
-            self.refusal = None;
-            self.loading(tap, side, at);
+            self.loading_search = None;
+            self.on_loading(tap, side, at);
         }
     }
 
-    /// The server says that it loads the model.
-    pub fn loading(&self, tap: &Tap, side: &RequestSide, at: Duration) {
-        tap.cold.loading(self.ask, at, side.model().as_deref().unwrap_or_default());
+    /// The server reported that it is loading the model.
+    pub fn on_loading(&self, tap: &Tap, side: &RequestSide, at: Duration) {
+        tap.cold_starts.on_loading(self.id, at, side.model().as_deref().unwrap_or_default());
     }
 
-    /// The first output, or the first byte of a body that is no stream; later ones do not count.
-    /// `tells_load`: the end of the response may tell how long its model was loaded.
-    pub fn output(
+    /// The first output arrived, or the first byte of a body that is not a stream. Later calls have no effect.
+    /// `reports_load`: the end of the response may report how long the model was loaded.
+    pub fn on_first_output(
         &mut self,
         tap: &Tap,
         side: &RequestSide,
         at: Duration,
-        stream: bool,
-        tells_load: bool,
+        is_stream: bool,
+        reports_load: bool,
     ) {
-        if self.first.is_none() {
+        if self.first_output.is_none() {
             let (model, bytes) = (side.model(), side.bytes());
             let name = model.as_deref().unwrap_or_default();
-            let expected = if stream { tap.expected(name, bytes) } else { None };
-            let sent = side.sent();
-            let mut first =
-                FirstOutputState { at, sent, model, bytes, expected, tells_load, later: false };
-            (self.reason, first.later) = tap.cold.output(self.ask, &first.output());
-            self.first = Some(first);
+            let expected = if is_stream { tap.expected_ttft(name, bytes) } else { None };
+            let mut first = FirstOutputState {
+                at,
+                sent: side.sent(),
+                model,
+                bytes,
+                expected,
+                reports_load,
+                is_undetermined: false,
+            };
+            (self.reason, first.is_undetermined) =
+                tap.cold_starts.on_first_output(self.id, &first.output());
+            self.first_output = Some(first);
         }
     }
 
-    /// Whether the request met its model ready, as far as is known.
-    pub fn start(&self) -> StartKind {
-        match &self.first {
+    /// Whether the server was ready for the request, as far as known.
+    pub fn start_kind(&self) -> StartKind {
+        match &self.first_output {
             _ if self.reason.is_some() => StartKind::Cold,
-            Some(FirstOutputState { later: true, .. }) => StartKind::Undetermined,
+            Some(FirstOutputState { is_undetermined: true, .. }) => StartKind::Undetermined,
             _ => StartKind::Warm,
         }
     }
 
-    /// The end of the request, of which the record holds the times. Fills in whether it met the server
-    /// ready, and observes what waited for that.
+    /// Ends the request. Adds to the record whether the start was cold, and records TTFT and the time to the first answer
+    /// if that had to be known first.
     pub fn finish(
         mut self,
         tap: &Tap,
@@ -123,50 +132,54 @@ impl ColdRequest {
         series: &RequestSeries,
         record: &mut RequestRecord,
     ) {
-        let was_told = self.start() != StartKind::Undetermined;
-        if let Some(first) = &self.first {
-            let told =
+        let was_determined = self.start_kind() != StartKind::Undetermined;
+        if let Some(first) = &self.first_output {
+            let reported =
                 ReportedTimes { load: record.engine_load_s, prefill: record.engine_prefill_s };
-            self.reason = tap.cold.told(self.ask, &first.output(), told, self.reason);
+            self.reason =
+                tap.cold_starts.on_reported_times(self.id, &first.output(), reported, self.reason);
         }
-        if let Some(refusal) = self.refusal.take()
-            && refusal.finish()
+        if let Some(search) = self.loading_search.take()
+            && search.finish()
         {
-            tap.cold.loading(self.ask, now, record.model.as_deref().unwrap_or_default());
+            let model = record.model.as_deref().unwrap_or_default();
+            tap.cold_starts.on_loading(self.id, now, model);
         }
         match (outcome, end) {
             (Outcome::UpstreamUnreachable | Outcome::Timeout, EndCause::LocalResponse(_)) => {
-                tap.cold.unreachable(self.ask, now);
+                tap.cold_starts.on_unreachable(self.id, now);
             }
             (Outcome::Truncated, EndCause::UpstreamFailed | EndCause::LocalResponse(_)) => {
-                tap.cold.broke(now)
+                tap.cold_starts.on_broken_response(now);
             }
             _ => {}
         }
-        self.leave(now);
-        record.cold = self.first.as_ref().map(|_| self.reason.is_some());
+        self.end(now);
+        record.cold = self.first_output.as_ref().map(|_| self.reason.is_some());
         record.cold_reason = self.reason.map(ColdReason::label);
-        let start = if self.reason.is_some() { StartKind::Cold } else { StartKind::Warm };
-        if let Some(after) = record.ttft_s.filter(|_| !was_told) {
-            series.first(after, start);
-        }
-        if let Some(after) = record.answer_s.filter(|_| !was_told) {
-            series.first_answer(after, start);
+        if !was_determined {
+            let start = if self.reason.is_some() { StartKind::Cold } else { StartKind::Warm };
+            if let Some(ttft) = record.ttft_s {
+                series.record_ttft(ttft, start);
+            }
+            if let Some(seconds) = record.answer_s {
+                series.record_time_to_first_answer(seconds, start);
+            }
         }
     }
 
-    fn leave(&mut self, now: Duration) {
-        self.has_left = true;
-        let model = self.first.as_ref().map_or("", FirstOutputState::model);
-        self.tap.cold.left(self.ask, model, now);
+    fn end(&mut self, now: Duration) {
+        self.has_ended = true;
+        let model = self.first_output.as_ref().map_or("", FirstOutputState::model);
+        self.tap.cold_starts.on_request_end(self.id, model, now);
     }
 }
 
 impl Drop for ColdRequest {
     fn drop(&mut self) {
-        // If our own record of the end failed, the detector must not take it for one in flight.
-        if !self.has_left {
-            self.leave(socket::now());
+        // If the end could not be recorded, the detector must not count the request as in flight for ever.
+        if !self.has_ended {
+            self.end(socket::now());
         }
     }
 }

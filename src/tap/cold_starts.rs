@@ -1,4 +1,4 @@
-//! The cold starts of an upstream: its detector, and who is told of what it finds.
+//! Cold starts of an upstream: passes events to the detector, and reports what it finds to metrics and log.
 
 use super::lock;
 use crate::metrics::{ColdStartSeries, Metrics};
@@ -10,13 +10,13 @@ use streamgauge_core::meter::cold::{
 };
 use tokio::sync::Notify;
 
-/// The detector of one upstream. Its lock is taken a few times per request.
+/// The cold-start detector of one upstream. Its lock is taken a few times per request.
 #[derive(Debug)]
 pub(crate) struct ColdStartWatch {
     upstream: Arc<str>,
     detector: Mutex<ColdStartDetector>,
-    /// A probe may be due earlier than it was.
-    wake: Notify,
+    /// Notified when the next probe may be due earlier than before.
+    probe_schedule: Notify,
     series: ColdStartSeries,
     metrics: Arc<Metrics>,
 }
@@ -31,129 +31,151 @@ impl ColdStartWatch {
         Self {
             upstream: Arc::clone(upstream),
             detector: Mutex::new(ColdStartDetector::new(config, now)),
-            wake: Notify::new(),
-            series: metrics.cold(upstream),
+            probe_schedule: Notify::new(),
+            series: metrics.cold_start_series(upstream),
             metrics,
         }
     }
 
     fn detector(&self) -> MutexGuard<'_, ColdStartDetector> {
-        // A panic of the detector's leaves a state that is at worst wrong about one cold start.
         lock(&self.detector)
     }
 
-    /// When the next probe is due; `None` while none is wanted.
+    /// When the next readiness probe is due; `None` while none is needed.
     pub fn probe_due(&self) -> Option<Duration> {
         self.detector().probe_due()
     }
 
-    /// Waits until [`probe_due`](Self::probe_due) may say something else.
+    /// Waits until [`probe_due`](Self::probe_due) may return another instant.
     pub async fn schedule_changed(&self) {
-        self.wake.notified().await;
+        self.probe_schedule.notified().await;
     }
 
-    /// A probe that began at `asked` has found this.
-    pub fn record_probe(&self, asked: Duration, at: Duration, found: ProbeResult) {
-        let ended = self.detector().on_probe_result(asked, at, found);
-        self.tell(ended);
-        self.look_for_outage(at);
+    /// Records the result of a readiness probe that began at `started`.
+    pub fn record_probe(&self, started: Duration, at: Duration, result: ProbeResult) {
+        let ended = self.detector().on_probe_result(started, at, result);
+        self.report(ended);
+        self.report_outage(at);
     }
 
-    /// When the next page of the server's metrics is due; `None` while none is wanted.
+    /// When the next read of the server's own metrics is due; `None` while none is needed.
     pub fn metrics_page_due(&self) -> Option<Duration> {
         self.detector().metrics_page_due()
     }
 
-    /// A page that was asked for at `asked` has come back, and tells this of its process, or nothing.
-    pub fn record_metrics_page(&self, asked: Duration, at: Duration, page: Option<ProcessTimes>) {
+    /// Records the server's own metrics, requested at `requested`: the start time of its process, if they contain it.
+    pub fn record_metrics_page(
+        &self,
+        requested: Duration,
+        at: Duration,
+        page: Option<ProcessTimes>,
+    ) {
         let (ended, has_several) = {
             let mut detector = self.detector();
-            (detector.on_process_times(asked, at, page), detector.has_several_processes())
+            (detector.on_process_times(requested, at, page), detector.has_several_processes())
         };
         if let Some(page) = page {
-            self.series.started(page.started);
+            self.series.set_start_time(page.started);
         }
         if has_several {
             let upstream = &*self.upstream;
-            tracing::warn!(upstream, "server_metrics_path is of no use: several processes answer");
+            tracing::warn!(
+                upstream,
+                "ignoring server_metrics_path: responses come from several processes"
+            );
         }
-        self.tell(ended);
+        self.report(ended);
     }
 
-    /// Sets the gauges, and tells what time alone has decided.
+    /// Sets the gauges, and reports cold starts and outages that follow from the passage of time.
     pub fn refresh(&self, now: Duration) {
         let (ended, is_up, ladder) = {
             let mut detector = self.detector();
             (detector.tick(now), detector.is_up(), detector.boot_times())
         };
-        self.tell(ended);
-        self.look_for_outage(now);
+        self.report(ended);
+        self.report_outage(now);
         if let Some(is_up) = is_up {
-            self.series.up(is_up);
+            self.series.set_up(is_up);
         }
-        self.series.boot(ladder);
+        self.series.set_boot_times(ladder);
     }
 
-    fn look_for_outage(&self, now: Duration) {
+    fn report_outage(&self, now: Duration) {
         let since = self.detector().outage(now);
         if let Some(since) = since {
             let seconds = now.saturating_sub(since).as_secs();
-            tracing::warn!(upstream = &*self.upstream, seconds, "away for so long: an outage");
+            tracing::warn!(
+                upstream = &*self.upstream,
+                seconds,
+                "the upstream has been unreachable for this long: an outage"
+            );
         }
     }
 
-    fn tell(&self, ended: Option<ColdStart>) {
+    fn report(&self, ended: Option<ColdStart>) {
         if let Some(start) = ended {
             let model = self.metrics.model_label(start.model.as_deref());
-            self.series.ended(&model, start.reason, start.duration());
+            self.series.record_cold_start(&model, start.reason, start.duration());
             let reason = start.reason.label();
             let seconds = start.duration().map(|length| length.as_secs_f64());
-            tracing::info!(upstream = &*self.upstream, reason, seconds, "a cold start has ended");
+            tracing::info!(upstream = &*self.upstream, reason, seconds, "cold start ended");
         }
     }
 
-    pub fn arrived(&self, at: Duration) -> RequestId {
+    /// A request arrived.
+    pub fn on_request(&self, at: Duration) -> RequestId {
         self.detector().on_request(at)
     }
 
-    pub fn unreachable(&self, ask: RequestId, at: Duration) {
-        self.detector().on_connect_failure(ask, at);
-        self.wake.notify_one();
+    /// The upstream could not be reached for this request.
+    pub fn on_unreachable(&self, id: RequestId, at: Duration) {
+        self.detector().on_connect_failure(id, at);
+        self.probe_schedule.notify_one();
     }
 
-    pub fn broke(&self, at: Duration) {
+    /// The upstream broke off a response.
+    pub fn on_broken_response(&self, at: Duration) {
         self.detector().on_broken_connection(at);
-        self.wake.notify_one();
+        self.probe_schedule.notify_one();
     }
 
-    pub fn loading(&self, ask: RequestId, at: Duration, model: &str) {
-        self.detector().on_model_loading(ask, at, model);
-        self.wake.notify_one();
+    /// The server reported that it is loading the model.
+    pub fn on_loading(&self, id: RequestId, at: Duration, model: &str) {
+        self.detector().on_model_loading(id, at, model);
+        self.probe_schedule.notify_one();
     }
 
-    /// Gives why the request is cold, and whether only its end can tell.
-    pub fn output(&self, ask: RequestId, output: &FirstOutput<'_>) -> (Option<ColdReason>, bool) {
+    /// The first output of a request arrived. Returns why its start was cold, if it was, and whether only the end of the
+    /// response determines that.
+    pub fn on_first_output(
+        &self,
+        id: RequestId,
+        output: &FirstOutput<'_>,
+    ) -> (Option<ColdReason>, bool) {
         let ColdVerdict { needs_end: later, reason: cold, ended } =
-            self.detector().on_first_output(ask, output);
-        self.tell(ended);
+            self.detector().on_first_output(id, output);
+        self.report(ended);
         (cold, later)
     }
 
-    pub fn told(
+    /// The end of the response reported these times. Returns why its start was cold, if it was.
+    pub fn on_reported_times(
         &self,
-        ask: RequestId,
+        id: RequestId,
         output: &FirstOutput<'_>,
-        told: ReportedTimes,
+        reported: ReportedTimes,
         cold: Option<ColdReason>,
     ) -> Option<ColdReason> {
         let ColdVerdict { reason: cold, ended, .. } =
-            self.detector().on_response_end(ask, output, told, cold);
-        self.tell(ended);
+            self.detector().on_response_end(id, output, reported, cold);
+        self.report(ended);
         cold
     }
 
-    pub fn left(&self, ask: RequestId, model: &str, at: Duration) {
-        let ended = self.detector().on_request_end(ask, model, at);
-        self.tell(ended);
+    /// A request ended.
+    pub fn on_request_end(&self, id: RequestId, model: &str, at: Duration) {
+        let ended = self.detector().on_request_end(id, model, at);
+        self.report(ended);
     }
 }

@@ -1,4 +1,4 @@
-//! What came before a request: the way to us, and the other requests of its trace.
+//! What happened before a request arrived: its wait in a proxy before us, and earlier requests of its trace.
 
 use super::headers::{edge_wait, trace_id};
 use super::{Tap, lock};
@@ -9,18 +9,19 @@ use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{ClampedInterval, RequestRecord, ResponseTally};
 use streamgauge_core::wire::request_start::EdgeWait;
 
-/// What the head of a request tells of it.
+/// Edge wait and trace of a request, from its headers.
 #[derive(Debug)]
 pub(super) struct EdgeAndTrace {
     trace_id: Option<String>,
-    /// When the first request of the trace arrived, if that was another.
+    /// When the first request of the trace arrived. `None` if this request is the first.
     pub trace_began: Option<Duration>,
     edge_wait: Option<EdgeWait>,
 }
 
 impl EdgeAndTrace {
-    /// Of a request that arrived at `start`, which is `time` since 1970; the heads of most tell nothing.
-    pub fn of(
+    /// Reads the headers of a request that arrived at `start`, which is `time` since 1970. Returns `None` if they have
+    /// neither a trace nor an edge wait.
+    pub fn read(
         tap: &Tap,
         operation: Operation,
         headers: &HeaderMap,
@@ -28,23 +29,23 @@ impl EdgeAndTrace {
         time: Duration,
     ) -> Option<Box<Self>> {
         let trace_id = trace_id(headers);
-        // A session is no call of a pipeline: its user is there all the time.
-        let is_call = operation.is_inference() && operation != Operation::Realtime;
-        let joined = trace_id.as_deref().filter(|_| is_call);
-        let trace_began = joined.and_then(|id| join(tap, id, start));
+        // A realtime session is not a step of a pipeline: its user is present all the time.
+        let is_step = operation.is_inference() && operation != Operation::Realtime;
+        let joined = trace_id.as_deref().filter(|_| is_step);
+        let trace_began = joined.and_then(|id| join_trace(tap, id, start));
         let is_trusted = tap.config.trust_request_start && operation.is_inference();
         let edge_wait = is_trusted.then(|| edge_wait(headers, time)).flatten();
         match edge_wait {
-            Some(EdgeWait::Negative) => tap.series.clamped(ClampedInterval::EdgeWait),
-            Some(EdgeWait::Unreadable) => tap.series.unparsed(UnparsedReason::RequestStart),
+            Some(EdgeWait::Negative) => tap.series.count_clamped(ClampedInterval::EdgeWait),
+            Some(EdgeWait::Unreadable) => tap.series.count_unparsed(UnparsedReason::RequestStart),
             Some(EdgeWait::Waited(_)) | None => {}
         }
-        let is_told = trace_id.is_some() || edge_wait.is_some();
-        is_told.then(|| Box::new(Self { trace_id, trace_began, edge_wait }))
+        let is_present = trace_id.is_some() || edge_wait.is_some();
+        is_present.then(|| Box::new(Self { trace_id, trace_began, edge_wait }))
     }
 
-    /// Fills in what it is in the request log.
-    pub fn record(self, tally: Option<&ResponseTally>, record: &mut RequestRecord) {
+    /// Adds the trace and the edge wait to the record.
+    pub fn add_to_record(self, tally: Option<&ResponseTally>, record: &mut RequestRecord) {
         record.trace_id = self.trace_id;
         match self.edge_wait {
             Some(EdgeWait::Waited(wait)) => record.edge_wait_s = Some(wait.as_secs_f64()),
@@ -57,8 +58,8 @@ impl EdgeAndTrace {
     }
 }
 
-/// A request of this trace arrived: when the first one did, if that was another.
-fn join(tap: &Tap, trace: &str, at: Duration) -> Option<Duration> {
+/// Adds a request to its trace. Returns when the first request of the trace arrived, if that was another one.
+fn join_trace(tap: &Tap, trace: &str, at: Duration) -> Option<Duration> {
     let trace = u128::from_str_radix(trace, 16).ok()?;
     lock(&tap.traces).record_request(trace, at)
 }

@@ -1,4 +1,4 @@
-//! What the headers of a request and of its response say to the measurement.
+//! Headers of a request or a response that the measurement uses.
 
 use hyper::header::{
     CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
@@ -10,14 +10,14 @@ use streamgauge_core::wire::request_start::EdgeWait;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What these headers tell, if anything.
-pub(super) fn told_by(headers: &HeaderMap) -> Option<Box<HeaderFacts>> {
-    let mut told = HeaderFacts::default();
-    headers.iter().for_each(|(name, value)| told.record_header(name.as_str(), value.as_bytes()));
-    (told != HeaderFacts::default()).then(|| Box::new(told))
+/// What response headers report about queueing, timings and the engine; `None` if nothing.
+pub(super) fn head_facts(headers: &HeaderMap) -> Option<Box<HeaderFacts>> {
+    let mut facts = HeaderFacts::default();
+    headers.iter().for_each(|(name, value)| facts.record_header(name.as_str(), value.as_bytes()));
+    (facts != HeaderFacts::default()).then(|| Box::new(facts))
 }
 
-/// The content codings of the body, in the order in which they were applied.
+/// Content codings of the body, in the order in which they were applied.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
     let mut values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
     match (values.next(), values.next()) {
@@ -38,7 +38,7 @@ pub(super) fn is_deflated(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The trace's id of W3C's `traceparent`: `00-<32 hex digits>-<16>-<2>`.
+/// Trace id of a W3C `traceparent`: `00-<32 hex digits>-<16>-<2>`.
 pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(&TRACEPARENT)?.to_str().ok()?;
     let id = value.split('-').nth(1)?;
@@ -46,7 +46,7 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
     (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
 }
 
-/// What a proxy before us says of the wait there, of a request that reached us at this time since 1970.
+/// Wait in a proxy before us, as its headers report it. `arrival` is when the request arrived here, since 1970.
 pub(super) fn edge_wait(headers: &HeaderMap, arrival: Duration) -> Option<EdgeWait> {
     let names = ["x-request-start", "x-queue-start"];
     let values = names.iter().flat_map(|name| headers.get_all(*name));

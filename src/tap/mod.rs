@@ -1,8 +1,8 @@
-//! Where the data plane is measured: the account of a request.
+//! Per-request measurement.
 //!
-//! A [`Tap`] belongs to one upstream. It gives each request a [`Measurement`], which lives first with
-//! the request, then with the body of its response (a [`MeteredBody`] where hyper carries it), and which
-//! records its end exactly once, however that end comes.
+//! A [`Tap`] belongs to one upstream. It starts a [`Measurement`] for each request. The measurement follows the request
+//! from its first byte to its end (in a [`MeteredBody`] where hyper carries the response body) and records it exactly
+//! once, however it ends. [`metrics`](crate::metrics) lists when each metric is recorded.
 
 mod activity;
 mod cold_request;
@@ -39,87 +39,87 @@ use streamgauge_core::meter::cold::ColdStartConfig;
 use streamgauge_core::meter::queue::ExpectedTtft;
 use streamgauge_core::meter::{SloClasses, Traces};
 
-/// The engine that is recognised by what it writes.
+/// Value of `engine` in the configuration that means: detect the engine from its responses.
 pub const AUTO: &str = "auto";
-/// `gen_ai_provider_name` of requests that came before the engine was recognised.
+/// `gen_ai_provider_name` of requests that arrived before the engine was detected.
 const UNKNOWN: &str = "unknown";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic between two lines of ours leaves nothing half-done that matters.
+    // A panic while a lock is held leaves a state that is at worst wrong about one request.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// FaultInjection that tests put into the meter.
+/// Faults that tests inject into the measurement.
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct FaultInjection {
-    /// The meter panics on a frame that contains this; on such a path of a request, model in its queue, content
-    /// type of an answer, or name of an upstream whose streams are looked at.
+    /// The measurement panics if one of these contains the bytes: the path of a request, its model (when it joins a
+    /// queue), the content type of a response, a chunk of a response body, the name of an upstream (in the search for
+    /// stalls).
     pub panic_on: Option<Vec<u8>>,
 }
 
 impl FaultInjection {
-    #[allow(clippy::panic, reason = "that is what it is for")]
-    fn strike(&self, bytes: &[u8]) {
+    #[allow(clippy::panic, reason = "a panic is the injected fault")]
+    fn inject(&self, bytes: &[u8]) {
         if let Some(needle) = &self.panic_on
             && memchr::memmem::find(bytes, needle).is_some()
         {
-            panic!("a fault was put into the meter");
+            panic!("a test injected this fault into the measurement");
         }
     }
 }
 
-/// What of the measuring can be configured for an upstream.
+/// Configuration of the measurement of one upstream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TapConfig {
-    /// The value of the label `upstream`.
+    /// Name of the proxy: the label `upstream`.
     pub name: String,
-    /// The engine or vendor behind it: the value of `gen_ai_provider_name`; [`AUTO`] leaves it to be
-    /// recognised.
+    /// Engine or vendor of the upstream: the label `gen_ai_provider_name`. [`AUTO`] detects it.
     pub engine: String,
-    /// `X-Request-Start` and `X-Queue-Start` are believed.
+    /// Whether the headers `X-Request-Start` and `X-Queue-Start` are trusted.
     pub trust_request_start: bool,
-    /// The classes that its requests are judged by.
+    /// SLO classes that its requests are judged by.
     pub slo: SloClasses,
-    /// A gap without output that is longer is a stall.
+    /// A gap without output that is longer than this is a stall.
     pub stall: Duration,
-    /// What a cold start is.
+    /// Thresholds of the cold-start detector.
     pub cold: ColdStartConfig,
-    /// Labels that the configuration gives to the upstream.
+    /// Labels that the configuration adds to the upstream.
     pub labels: BTreeMap<String, String>,
 }
 
-/// The traces that pass through all proxies of the process.
+/// Traces of the requests of all proxies of the process.
 pub type SharedTraces = Arc<Mutex<Traces>>;
 
-/// What the measurements of one upstream share.
+/// State that the measurements of one upstream share.
 #[derive(Debug)]
 pub struct Tap {
     config: TapConfig,
     upstream: Arc<str>,
-    /// Requests until it is known what is behind the upstream.
-    first: Arc<ArrivalSeries>,
-    /// Requests after that; the first engine that is recognised stands for the upstream.
-    known: OnceLock<Arc<ArrivalSeries>>,
+    /// Series of requests that arrive before the engine is detected. Those of the configured engine, if there is one.
+    initial_arrivals: Arc<ArrivalSeries>,
+    /// Series of requests that arrive later. The first engine detected is the engine of the upstream.
+    detected_arrivals: OnceLock<Arc<ArrivalSeries>>,
     series: UpstreamSeries,
     activity: UpstreamActivity,
-    pulses: Arc<RunningStreams>,
-    cold: ColdStartWatch,
+    running_streams: Arc<RunningStreams>,
+    cold_starts: ColdStartWatch,
     queues: queue::UpstreamQueues,
     queue_series: QueueSeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: FaultInjection,
     traces: SharedTraces,
-    /// The server has told a build that sends a stream's head when a slot takes the request.
-    head_at_slot: AtomicBool,
-    /// Our shutdown cuts what still runs.
-    cutting: AtomicBool,
-    ids: AtomicU64,
+    /// The server reported a llama.cpp build that sends the headers of a stream when a slot takes the request.
+    sends_head_at_slot: AtomicBool,
+    /// From now on a dropped request was cut by our shutdown.
+    shutting_down: AtomicBool,
+    next_id: AtomicU64,
 }
 
 impl Tap {
-    /// The tap of an upstream. Each scrape asks it for what changes with time alone.
+    /// The tap of an upstream. Before each scrape it sets the gauges that change with time alone.
     pub fn new(
         config: TapConfig,
         metrics: Arc<Metrics>,
@@ -127,17 +127,17 @@ impl Tap {
         traces: SharedTraces,
         faults: FaultInjection,
     ) -> Arc<Self> {
-        let tap = Arc::new(Self::of(config, Arc::clone(&metrics), log, traces, faults));
+        let tap = Arc::new(Self::build(config, Arc::clone(&metrics), log, traces, faults));
         let scraped = Arc::downgrade(&tap);
         metrics.on_gather(move || {
             if let Some(tap) = scraped.upgrade() {
-                tap.refresh(socket::now());
+                tap.refresh_gauges(socket::now());
             }
         });
         tap
     }
 
-    fn of(
+    fn build(
         config: TapConfig,
         metrics: Arc<Metrics>,
         log: RequestLog,
@@ -146,119 +146,121 @@ impl Tap {
     ) -> Self {
         let TapConfig { name, engine, stall, cold, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
-        let series = metrics.upstream(&upstream);
+        let series = metrics.upstream_series(&upstream);
         let is_auto = engine == AUTO;
-        let first = metrics.arrivals(&upstream, if is_auto { UNKNOWN } else { engine });
-        let (first, known) = (Arc::new(first), OnceLock::new());
+        let arrivals = metrics.arrival_series(&upstream, if is_auto { UNKNOWN } else { engine });
+        let (initial_arrivals, detected_arrivals) = (Arc::new(arrivals), OnceLock::new());
         if !is_auto {
-            metrics.upstream_is(&upstream, engine, &config.labels);
-            // It is empty.
-            let _ = known.set(Arc::clone(&first));
+            metrics.set_upstream_info(&upstream, engine, &config.labels);
+            // The cell is empty, so this cannot fail.
+            let _ = detected_arrivals.set(Arc::clone(&initial_arrivals));
         }
-        // Ids need only differ between the processes of one log; the start's nanoseconds do.
+        // Several processes may write one log, so their ids start at different numbers.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
-        let (cutting, ids) = (AtomicBool::new(false), AtomicU64::new(seed));
         let now = socket::now();
         Self {
-            cold: ColdStartWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
+            cold_starts: ColdStartWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
             queues: queue::UpstreamQueues::default(),
-            queue_series: metrics.queue(&upstream),
+            queue_series: metrics.queue_series(&upstream),
             upstream,
-            first,
-            known,
+            initial_arrivals,
+            detected_arrivals,
             series,
             activity: UpstreamActivity::new(now),
-            pulses: Arc::new(RunningStreams::new(*stall)),
+            running_streams: Arc::new(RunningStreams::new(*stall)),
             metrics,
             log,
             faults,
             traces,
-            head_at_slot: AtomicBool::new(false),
-            cutting,
-            ids,
+            sends_head_at_slot: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
+            next_id: AtomicU64::new(seed),
             config,
         }
     }
 
     /// Sets the gauges that change with time alone.
-    fn refresh(&self, now: Duration) {
-        self.series.idle(self.activity.idle(now));
-        self.series.oldest_silent(self.pulses.sweep(now));
-        self.cold.refresh(now);
-        self.queues.each(|model, estimator| {
-            // A model becomes a label by its successes, as a baseline does. Names that are cut to the same label
-            // would overwrite each other.
-            if let Some(label) = self.metrics.known_model(model).filter(|label| **label == *model) {
-                self.queue_series.set(&label, estimator, now);
+    fn refresh_gauges(&self, now: Duration) {
+        self.series.set_idle(self.activity.idle_time(now));
+        self.series.set_oldest_silent(self.running_streams.count_stalls(now));
+        self.cold_starts.refresh(now);
+        self.queues.for_each(|model, estimator| {
+            // Only models with a label are exported: those with a successful response. A name that was cut is not its own
+            // label; two of them would overwrite each other.
+            let label = self.metrics.existing_model_label(model);
+            if let Some(label) = label.filter(|label| **label == *model) {
+                self.queue_series.set_queue(&label, estimator, now);
             }
         });
     }
 
-    /// Counts the stalls of running streams; to be called again and again.
+    /// Counts the current gaps of running streams that have become stalls. Must be called regularly.
     pub fn count_stalls(&self) {
-        let look = || {
-            self.faults.strike(self.upstream.as_bytes());
-            self.pulses.sweep(socket::now());
+        let count = || {
+            self.faults.inject(self.upstream.as_bytes());
+            self.running_streams.count_stalls(socket::now());
         };
-        if catch_unwind(AssertUnwindSafe(look)).is_err() {
-            // The next one may do better, and other upstreams have theirs.
-            self.series.unparsed(UnparsedReason::Panic);
+        // A panic must not end the task, which also serves the other upstreams.
+        if catch_unwind(AssertUnwindSafe(count)).is_err() {
+            self.series.count_unparsed(UnparsedReason::Panic);
         }
     }
 
-    /// What finds cold starts.
+    /// The cold-start detector.
     pub(crate) fn cold_starts(&self) -> &ColdStartWatch {
-        &self.cold
+        &self.cold_starts
     }
 
-    /// What a request would take that does not wait; `None` until the queue's baseline is learned.
-    fn expected(&self, model: &str, bytes: u64) -> Option<ExpectedTtft> {
-        self.queues.expected(model, bytes)
+    /// TTFT of a request that does not wait in the queue. `None` until the queue's baseline is learned.
+    fn expected_ttft(&self, model: &str, bytes: u64) -> Option<ExpectedTtft> {
+        self.queues.expected_ttft(model, bytes)
     }
 
-    /// The handles of this upstream.
+    /// Series of this upstream without request labels.
     pub fn upstream_series(&self) -> &UpstreamSeries {
         &self.series
     }
 
-    /// The handles for a request that arrives now.
-    fn arrivals(&self) -> &Arc<ArrivalSeries> {
-        self.known.get().unwrap_or(&self.first)
+    /// Series for a request that arrives now.
+    fn arrival_series(&self) -> &Arc<ArrivalSeries> {
+        self.detected_arrivals.get().unwrap_or(&self.initial_arrivals)
     }
 
-    /// An answer of the upstream was written by this engine.
-    fn recognised(&self, engine: Engine) {
-        self.known.get_or_init(|| {
-            self.metrics.upstream_is(&self.upstream, engine.label(), &self.config.labels);
-            Arc::new(self.metrics.arrivals(&self.upstream, engine.label()))
+    /// Stores the engine that a response identified. Only the first one counts.
+    fn set_detected_engine(&self, engine: Engine) {
+        self.detected_arrivals.get_or_init(|| {
+            let engine = engine.label();
+            self.metrics.set_upstream_info(&self.upstream, engine, &self.config.labels);
+            Arc::new(self.metrics.arrival_series(&self.upstream, engine))
         });
     }
 
-    /// The engine or vendor that wrote an answer, which `shows` itself or not.
-    fn engine(&self, shows: Option<Engine>) -> Option<Arc<str>> {
-        let known = self.known.get().map(|known| known.provider());
-        // What is configured outweighs what shows.
-        let shows = shows.filter(|_| &**self.first.provider() == UNKNOWN);
-        match (shows.map(Engine::label), known) {
-            (Some(shows), Some(known)) if **known == *shows => Some(Arc::clone(known)),
-            (Some(shows), _) => Some(shows.into()),
+    /// Returns the engine of a response: the configured one, else the one that this response identifies (`detected`),
+    /// else the one that an earlier response identified.
+    fn engine_of_response(&self, detected: Option<Engine>) -> Option<Arc<str>> {
+        let known = self.detected_arrivals.get().map(|known| known.provider());
+        let is_configured = &**self.initial_arrivals.provider() != UNKNOWN;
+        let detected = detected.filter(|_| !is_configured);
+        match (detected.map(Engine::label), known) {
+            (Some(detected), Some(known)) if **known == *detected => Some(Arc::clone(known)),
+            (Some(detected), _) => Some(detected.into()),
             (None, known) => known.cloned(),
         }
     }
 
-    /// From now on a request that is dropped was cut by our shutdown.
+    /// From now on, requests that are dropped count as cut by our shutdown.
     pub fn begin_shutdown(&self) {
-        self.cutting.store(true, Relaxed);
+        self.shutting_down.store(true, Relaxed);
     }
 
-    /// Observes the forwarding delay of a client's socket.
+    /// Returns a function that records the forwarding delay of a client's socket.
     pub fn on_forwarded(self: &Arc<Self>) -> OnForwarded {
         let tap = Arc::clone(self);
-        Arc::new(move |delay, frames| tap.series.forwarded(delay, frames))
+        Arc::new(move |delay, frames| tap.series.record_forwarding_delay(delay, frames))
     }
 
     fn next_id(&self) -> u64 {
-        self.ids.fetch_add(1, Relaxed)
+        self.next_id.fetch_add(1, Relaxed)
     }
 }

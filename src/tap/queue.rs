@@ -1,4 +1,4 @@
-//! The queues of an upstream: an estimator for each model, and a request's place in one.
+//! Estimated queues of an upstream: one estimator for each model.
 
 use super::lock;
 use crate::metrics::OTHER;
@@ -8,51 +8,51 @@ use std::time::Duration;
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::queue::{ExpectedTtft, QueueEntry, QueueEstimator, ServedRequest};
 
-/// Models with an estimator of their own; further ones share one, with requests that name none.
-const MODELS: usize = 64;
+/// Most models with an estimator of their own. Further models share one with requests that name no model.
+const MAX_MODELS: usize = 64;
 
-/// The estimators of one upstream, by the model asked for.
+/// Queue estimators of one upstream, by requested model.
 #[derive(Debug, Default)]
 pub(super) struct UpstreamQueues(Mutex<BTreeMap<Arc<str>, Arc<Mutex<QueueEstimator>>>>);
 
 impl UpstreamQueues {
-    /// A request is wholly sent to the upstream; `model` is empty if it names none.
-    pub fn arrive(&self, model: &str, at: Duration, bytes: u64) -> QueuePosition {
-        let estimator = self.of(if model.is_empty() { OTHER } else { model });
+    /// Adds a request that was completely sent to the upstream. `model` is empty if it names none.
+    pub fn join(&self, model: &str, at: Duration, bytes: u64) -> QueuePosition {
+        let estimator = self.estimator(if model.is_empty() { OTHER } else { model });
         let ticket = lock(&estimator).arrive(at, bytes);
         QueuePosition { estimator, ticket }
     }
 
-    fn of(&self, model: &str) -> Arc<Mutex<QueueEstimator>> {
+    fn estimator(&self, model: &str) -> Arc<Mutex<QueueEstimator>> {
         let mut queues = lock(&self.0);
         if let Some(known) = queues.get(model) {
             return Arc::clone(known);
         }
-        if queues.len() >= MODELS {
-            // Names that were asked for and never served must not keep others out.
+        if queues.len() >= MAX_MODELS {
+            // Models that were requested and never served must not use up the limit.
             queues.retain(|_, estimator| !lock(estimator).is_unused());
         }
-        let model = if queues.len() < MODELS { model } else { OTHER };
+        let model = if queues.len() < MAX_MODELS { model } else { OTHER };
         Arc::clone(queues.entry(model.into()).or_default())
     }
 
-    /// What a request of so many bytes to this model would take that does not wait.
-    pub fn expected(&self, model: &str, bytes: u64) -> Option<ExpectedTtft> {
+    /// TTFT of a request with this model and size that does not wait in the queue.
+    pub fn expected_ttft(&self, model: &str, bytes: u64) -> Option<ExpectedTtft> {
         let queues = lock(&self.0);
         let estimator = queues.get(model).or_else(|| queues.get(OTHER)).map(Arc::clone)?;
         drop(queues);
         lock(&estimator).expected_ttft(bytes)
     }
 
-    /// What is known of each model.
-    pub fn each(&self, mut show: impl FnMut(&str, &QueueEstimator)) {
+    /// Calls a function with each model and its estimator.
+    pub fn for_each(&self, mut read: impl FnMut(&str, &QueueEstimator)) {
         let queues: Vec<_> =
             lock(&self.0).iter().map(|(model, one)| (Arc::clone(model), Arc::clone(one))).collect();
-        queues.iter().for_each(|(model, estimator)| show(model, &lock(estimator)));
+        queues.iter().for_each(|(model, estimator)| read(model, &lock(estimator)));
     }
 }
 
-/// A request that was sent, in its queue or in service.
+/// A request in a queue, or being served.
 #[derive(Debug)]
 pub(super) struct QueuePosition {
     estimator: Arc<Mutex<QueueEstimator>>,
@@ -60,18 +60,18 @@ pub(super) struct QueuePosition {
 }
 
 impl QueuePosition {
-    /// The first output of its stream arrived.
-    pub fn first_output(&mut self, at: Duration) {
+    /// The first output of the stream arrived.
+    pub fn on_first_output(&mut self, at: Duration) {
         lock(&self.estimator).first_output(&mut self.ticket, at);
     }
 
-    /// It is over; gives the seconds that it is estimated to have waited.
+    /// Removes the request. Returns its estimated queue wait in seconds.
     pub fn leave(self, at: Duration, served: Option<ServedRequest>) -> Option<f64> {
         lock(&self.estimator).finish(self.ticket, at, served)
     }
 }
 
-/// Whether requests of this operation wait for slots in which tokens are generated.
+/// Whether requests of this operation wait for a slot that generates tokens.
 pub(super) fn has_queue(operation: Operation) -> bool {
     use Operation::{Chat, GenerateContent, Infer, TextCompletion};
     matches!(operation, Chat | TextCompletion | GenerateContent | Infer)
@@ -82,28 +82,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_that_were_never_served_keep_nobody_out() {
+    fn models_that_were_never_served_do_not_use_up_the_limit() {
         let queues = UpstreamQueues::default();
         for i in 0..10_000 {
-            let place = queues.arrive(&format!("wrong-{i}"), Duration::ZERO, 1);
-            assert_eq!(place.leave(Duration::ZERO, None), None);
+            let position = queues.join(&format!("wrong-{i}"), Duration::ZERO, 1);
+            assert_eq!(position.leave(Duration::ZERO, None), None);
         }
-        assert!(lock(&queues.0).len() <= MODELS);
-        let in_flight: Vec<QueuePosition> =
-            (0..MODELS + 10).map(|i| queues.arrive(&format!("m{i}"), Duration::ZERO, 1)).collect();
+        assert!(lock(&queues.0).len() <= MAX_MODELS);
+        let in_flight: Vec<QueuePosition> = (0..MAX_MODELS + 10)
+            .map(|i| queues.join(&format!("m{i}"), Duration::ZERO, 1))
+            .collect();
         let known: Vec<Arc<str>> = lock(&queues.0).keys().cloned().collect();
-        assert_eq!(known.len(), MODELS + 1, "and one for all others");
+        assert_eq!(known.len(), MAX_MODELS + 1, "and one for all others");
         assert!(known.iter().any(|model| &**model == OTHER));
         drop(in_flight);
     }
+
     #[test]
-    fn requests_that_name_no_model_share_one() {
+    fn requests_without_a_model_share_one_estimator() {
         let queues = UpstreamQueues::default();
-        let places = ["", OTHER, "m"].map(|model| queues.arrive(model, Duration::ZERO, 1));
+        let positions = ["", OTHER, "m"].map(|model| queues.join(model, Duration::ZERO, 1));
         let mut known = Vec::new();
-        queues.each(|model, _| known.push(model.to_owned()));
+        queues.for_each(|model, _| known.push(model.to_owned()));
         known.sort();
         assert_eq!(known, ["m", OTHER]);
-        drop(places);
+        drop(positions);
     }
 }

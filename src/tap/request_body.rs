@@ -1,4 +1,4 @@
-//! The request's body, read as it passes.
+//! Request bodies: read while they are forwarded.
 
 use super::request_side::{RequestFault, RequestSide};
 use crate::socket::SocketTimestamps;
@@ -11,10 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Most bytes that are read of a body that goes nowhere.
+/// Most bytes that are read of a body that is not forwarded.
 const MAX_PEEK: usize = 256 * 1024;
 
-/// Forwards a request's body and shows it to the measurement.
+/// Forwards a request's body, and passes its bytes to the measurement.
 #[derive(Debug)]
 pub struct PeekBody {
     body: Incoming,
@@ -35,8 +35,9 @@ impl PeekBody {
         this
     }
 
-    /// Its request goes nowhere. Reads what of it has arrived by now, since its model may be in it: nothing is
-    /// waited for that the client has yet to send, nor asked for where it waits for that (`is_held`).
+    /// Reads the part of the body that has already arrived, because the model may be in it. For a request that cannot be
+    /// forwarded. Does not wait for bytes that the client has yet to send. Reads nothing if the client waits for
+    /// `100 Continue` (`is_held`).
     pub async fn peek_without_forwarding(mut self, is_held: bool) {
         let (mut read, mut was_pending) = (0, false);
         poll_fn(|cx| {
@@ -50,8 +51,8 @@ impl PeekBody {
                         }
                     }
                     Poll::Pending if !was_pending => {
-                        // hyper reads a body when it is asked for, in the task that this is: at its next turn
-                        // what it holds, or the socket, is there.
+                        // hyper reads a body on demand, in this same task: bytes in its buffer or the socket are
+                        // available at the next poll.
                         was_pending = true;
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
@@ -69,14 +70,14 @@ impl PeekBody {
         Arc::clone(&self.side)
     }
 
-    /// All of the request was read: what the client sends next is another one.
+    /// The request was read completely: the client's next bytes are another request.
     fn complete(&self) {
-        self.side.read();
+        self.side.on_body_read();
         self.client.expect_head();
     }
 }
 
-/// hyper's decoder says what is wrong with the framing; all else is the end of the connection.
+/// An error of hyper's decoder is wrong framing; every other error is the end of the connection.
 fn fault_of(error: &hyper::Error) -> RequestFault {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     match source.map(io::Error::kind) {
@@ -97,14 +98,14 @@ impl Body for PeekBody {
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    // A fault of the peek costs the peek.
-                    let _ = catch_unwind(AssertUnwindSafe(|| self.side.data(data)));
+                    // A panic of our own code must not stop the request.
+                    let _ = catch_unwind(AssertUnwindSafe(|| self.side.on_request_data(data)));
                 }
                 if self.body.is_end_stream() {
                     self.complete();
                 }
             }
-            Some(Err(error)) => self.side.broke(fault_of(error)),
+            Some(Err(error)) => self.side.set_fault(fault_of(error)),
             None => self.complete(),
         }
         Poll::Ready(frame)

@@ -1,4 +1,4 @@
-//! What the two bodies of a request share.
+//! Request side of a measurement, shared by the request body and the response.
 
 use super::queue::{QueuePosition, has_queue};
 use super::{Tap, lock};
@@ -16,19 +16,19 @@ use streamgauge_core::meter::queue::ServedRequest;
 /// Why a request's body could not be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFault {
-    /// Its framing is wrong.
+    /// Its framing is invalid.
     Framing,
-    /// The client left before it had sent all of it.
+    /// The client disconnected before it had sent all of it.
     ClientGone,
 }
 
-/// The request's side of a measurement: its body is read by the upstream's connection while the
-/// response is on its way.
+/// Request side of a measurement. The connection to the upstream reads the request body, possibly while the response is
+/// already arriving, so this part is shared.
 #[derive(Debug)]
 pub(crate) struct RequestSide {
     tap: Arc<Tap>,
     arrivals: Arc<ArrivalSeries>,
-    /// The model that the path names.
+    /// The model in the path, where the API has it there.
     model: Option<Arc<str>>,
     bytes: AtomicU64,
     operation: Operation,
@@ -36,39 +36,40 @@ pub(crate) struct RequestSide {
     progress: Mutex<RequestProgress>,
 }
 
-/// How far a request has come.
+/// Progress of a request.
 #[derive(Debug)]
 struct RequestProgress {
     /// `None` once the request has ended.
     phase: Option<RequestPhase>,
     peek: RequestBodyReader,
     fault: Option<RequestFault>,
-    /// All of the body was handed to the upstream's connection.
+    /// The body was passed completely to the upstream's connection.
     is_read: bool,
-    /// When all of the request was written to the upstream's socket.
+    /// When the request was completely written to the upstream's socket.
     sent: Option<Duration>,
     queue: QueueState,
 }
 
-/// Where a request is, as the estimate of its wait goes.
+/// State of a request in the estimated queue.
 #[derive(Debug)]
 enum QueueState {
-    /// Not wholly sent.
+    /// Not completely sent.
     NotSent,
-    In(QueuePosition),
-    /// Over, or past its queue, whatever is still written.
+    /// In the queue, or being served.
+    Joined(QueuePosition),
+    /// Ended, or its first output arrived before it was completely sent.
     Left,
 }
 
 impl RequestSide {
     pub fn new(tap: Arc<Tap>, operation: Operation, model: Option<String>) -> Self {
-        let arrivals = Arc::clone(tap.arrivals());
-        arrivals.arrived(operation);
+        let arrivals = Arc::clone(tap.arrival_series());
+        arrivals.count_arrival(operation);
         let mut peek = RequestBodyReader::default();
         if operation.is_inference() {
-            tap.activity.enter();
+            tap.activity.request_started();
         } else {
-            // Its body says nothing that is wanted.
+            // Its body is not needed.
             peek.end();
         }
         let progress = RequestProgress {
@@ -101,7 +102,7 @@ impl RequestSide {
         }
     }
 
-    /// The request is now in this phase; phases never go back.
+    /// Moves the request to this phase. It never moves back.
     pub fn enter(&self, phase: RequestPhase) {
         self.advance(&mut self.progress(), phase);
     }
@@ -116,45 +117,45 @@ impl RequestSide {
         }
     }
 
-    /// The request has ended, at `now`.
-    pub fn leave(&self, now: Duration) {
+    /// The request ended at `now`.
+    pub fn end(&self, now: Duration) {
         if let Some(phase) = self.progress().phase.take() {
             self.count(phase, -1);
             if self.operation.is_inference() {
-                self.tap.activity.leave(now);
+                self.tap.activity.request_ended(now);
             }
         }
     }
 
-    /// So many bytes went up.
-    pub fn passed(&self, bytes: usize) {
+    /// Counts bytes sent to the upstream.
+    pub fn count_bytes(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Relaxed);
         self.tap.series.bytes_up.inc_by(bytes as u64);
     }
 
-    /// The next bytes of the body.
-    pub fn data(&self, bytes: &[u8]) {
-        self.passed(bytes.len());
+    /// The next bytes of the body are forwarded.
+    pub fn on_request_data(&self, bytes: &[u8]) {
+        self.count_bytes(bytes.len());
         self.peek(bytes);
     }
 
-    /// The same, of a body that goes nowhere.
+    /// Reads the next bytes of the body, without counting them as forwarded.
     pub fn peek(&self, bytes: &[u8]) {
         self.progress().peek.push(bytes);
     }
 
-    /// All of the body was handed to the upstream's connection.
-    pub fn read(&self) {
+    /// The body was passed completely to the upstream's connection.
+    pub fn on_body_read(&self) {
         let mut progress = self.progress();
         self.advance(&mut progress, RequestPhase::Waiting);
         progress.is_read = true;
         progress.peek.end();
     }
 
-    /// All that the upstream's connection was handed is written to its socket, with these stamps.
+    /// The upstream's connection has flushed its buffer to the socket with these timestamps.
     pub fn on_upstream_flush(&self, upstream: &SocketTimestamps) {
         let mut progress = self.progress();
-        // The first flush after the end is the one that tells.
+        // The first flush after the last byte was passed is the end of sending.
         if progress.is_read
             && progress.sent.is_none()
             && let Some(at) = upstream.last_write()
@@ -163,77 +164,78 @@ impl RequestSide {
             if has_queue(self.operation)
                 && catch_unwind(AssertUnwindSafe(|| self.join_queue(&mut progress, at))).is_err()
             {
-                // A fault of the estimate costs the estimate.
-                self.tap.series.unparsed(UnparsedReason::Panic);
+                // A panic costs this request's estimate only.
+                self.tap.series.count_unparsed(UnparsedReason::Panic);
             }
         }
     }
 
     fn join_queue(&self, progress: &mut RequestProgress, at: Duration) {
-        // An answer may be over before the request is.
+        // The response may have ended before the request was completely sent.
         if matches!(progress.queue, QueueState::NotSent) {
-            let model = self.model_of(progress).map_or("", |model| &**model);
-            self.tap.faults.strike(model.as_bytes());
-            progress.queue = QueueState::In(self.tap.queues.arrive(model, at, self.bytes()));
+            let model = self.requested_model(progress).map_or("", |model| &**model);
+            self.tap.faults.inject(model.as_bytes());
+            progress.queue = QueueState::Joined(self.tap.queues.join(model, at, self.bytes()));
         }
     }
 
     /// The first output of a stream arrived.
-    pub fn first_output(&self, at: Duration) {
+    pub fn on_first_output(&self, at: Duration) {
         let mut progress = self.progress();
         self.advance(&mut progress, RequestPhase::Streaming);
         match &mut progress.queue {
-            QueueState::In(place) => place.first_output(at),
-            // Its turn came before it was wholly sent: how long it waited can't be told.
+            QueueState::Joined(position) => position.on_first_output(at),
+            // It was served before it was completely sent, so its wait cannot be estimated.
             queue @ QueueState::NotSent => *queue = QueueState::Left,
             QueueState::Left => {}
         }
     }
 
-    /// The response is over; `served` is what it says of the request, if it began as a success. Gives the
-    /// seconds that the request is estimated to have waited in the server.
+    /// The response ended. `served` is `None` unless it was successful. Returns the estimated queue wait in seconds.
     pub fn leave_queue(&self, at: Duration, served: Option<ServedRequest>) -> Option<f64> {
         let queue = std::mem::replace(&mut self.progress().queue, QueueState::Left);
         match queue {
-            QueueState::In(place) => place.leave(at, served),
+            QueueState::Joined(position) => position.leave(at, served),
             QueueState::NotSent | QueueState::Left => None,
         }
     }
 
-    /// When all of the request was written to the upstream's socket.
+    /// When the request was completely written to the upstream's socket.
     pub fn sent(&self) -> Option<Duration> {
         self.progress().sent
     }
 
-    /// The body could not be read to its end.
-    pub fn broke(&self, fault: RequestFault) {
-        // The first fault is the one that ended it.
+    /// The body could not be read completely.
+    pub fn set_fault(&self, fault: RequestFault) {
+        // Later errors are consequences of the first.
         self.progress().fault.get_or_insert(fault);
     }
 
+    /// Why the body could not be read completely, if it could not.
     pub fn fault(&self) -> Option<RequestFault> {
         self.progress().fault
     }
 
+    /// Bytes sent to the upstream.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// The model asked for, as far as it is known.
+    /// The requested model, once it is known.
     pub fn model(&self) -> Option<Arc<str>> {
-        self.model_of(&self.progress()).cloned()
+        self.requested_model(&self.progress()).cloned()
     }
 
-    fn model_of<'a>(&'a self, progress: &'a RequestProgress) -> Option<&'a Arc<str>> {
+    fn requested_model<'a>(&'a self, progress: &'a RequestProgress) -> Option<&'a Arc<str>> {
         progress.peek.facts().model.as_ref().or(self.model.as_ref())
     }
 
-    /// Whether the body asks for a stream, if it has said so.
-    pub fn asks_stream(&self) -> Option<bool> {
+    /// Whether the body requests a stream; `None` while unknown.
+    pub fn requests_stream(&self) -> Option<bool> {
         self.progress().peek.facts().stream
     }
 
-    /// The handles for requests that arrived when this one did.
+    /// Series for requests that arrived when this one did.
     pub fn arrivals(&self) -> &ArrivalSeries {
         &self.arrivals
     }
@@ -241,10 +243,12 @@ impl RequestSide {
 
 impl Drop for RequestSide {
     fn drop(&mut self) {
-        // If our own record of the end failed, the queue must not go on waiting for it.
+        // If the end could not be recorded, the request must not stay in the estimated queue for ever.
         let progress = self.progress.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let QueueState::In(place) = std::mem::replace(&mut progress.queue, QueueState::Left) {
-            place.leave(socket::now(), None);
+        if let QueueState::Joined(position) =
+            std::mem::replace(&mut progress.queue, QueueState::Left)
+        {
+            position.leave(socket::now(), None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The wrapper of a body that hyper carries: where a chunk is stamped, read, and handed on.
+//! Response bodies that hyper carries: measured while they are forwarded.
 
 use super::Measurement;
 use bytes::Bytes;
@@ -11,25 +11,24 @@ use streamgauge_core::meter::EndCause;
 pin_project! {
     /// Forwards a response's body frame by frame and measures it.
     ///
-    /// A body can end in these ways, and each is recorded once: finished at the head; `None`;
-    /// trailers; an error; a data frame after which `is_end_stream()` holds (which is also how all
-    /// declared bytes are handed over, before hyper drops the body); dropped early.
+    /// A body can end in these ways, and each is recorded once: complete with the headers; `None`; trailers; an error; a
+    /// data frame after which `is_end_stream()` is true (also after the last byte of a declared length, before hyper drops
+    /// the body); dropped early.
     #[derive(Debug)]
     pub struct MeteredBody<B: Body> {
         #[pin]
         body: B,
         measurement: Measurement,
-        // An error that waits until the frames before it are written: hyper throws away what it has
-        // buffered when a body fails.
+        // An error is held back until the frames before it are written: hyper discards its buffer when a body
+        // fails.
         error: Option<B::Error>,
-        // The length that the head declares for a body that is never sent (a 304).
+        // Content-Length of a response whose body is not sent (304).
         declared: Option<u64>,
     }
 }
 
 impl<B: Body<Data = Bytes>> MeteredBody<B> {
-    /// Measures `body`. `declared` is the length to announce in its place if it has no body but a
-    /// `Content-Length`.
+    /// Wraps `body`. `declared` is the `Content-Length` to report if there is one without a body.
     pub fn new(body: B, mut measurement: Measurement, declared: Option<u64>) -> Self {
         if body.is_end_stream() {
             measurement.complete();

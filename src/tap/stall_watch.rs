@@ -1,4 +1,4 @@
-//! The streams that run, and how long each has been silent: what a stall is counted by while it lasts.
+//! Running streams and how long each has been without output, so that a stall is counted while it lasts.
 
 use super::lock;
 use crate::metrics::{RequestSeries, StallCounter};
@@ -9,39 +9,40 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use streamgauge_core::meter::{Arrival, GapUpdate, OutputFlow, ResponseTally};
 
-/// What output may be late by, on its way from the kernel to us, and yet end a gap before it is counted.
+/// Longest delay of output between the kernel and us. A gap is counted as a stall from outside only after this much
+/// longer than the threshold.
 const GRACE: Duration = Duration::from_millis(100);
-/// In [`StreamSilence::awaited`]: this gap is counted.
+/// Flag in [`StreamSilence::awaited`]: this gap was counted.
 const COUNTED: u64 = 1;
 
-/// The running streams of one upstream. The lock is taken at a stream's first output and its end, and to
-/// look at them all.
+/// Running streams of one upstream. The lock is taken at the first output and the end of each stream, and to search for
+/// stalls.
 #[derive(Debug)]
 pub(super) struct RunningStreams {
-    /// A silence longer than this is a stall.
+    /// A gap longer than this is a stall.
     threshold: Duration,
     running: Mutex<HashMap<u64, Arc<StreamSilence>>>,
     ids: AtomicU64,
 }
 
-/// What is shared of a running stream.
+/// The current gap of a running stream, shared by the stream and the search for stalls.
 #[derive(Debug)]
 struct StreamSilence {
-    /// Since when output is awaited, in nanoseconds of the clock that stands still while the client takes
-    /// nothing; 0 if none is. The lowest bit is [`COUNTED`], so that who counts a gap and who ends it
-    /// cannot miss each other.
+    /// Start of the current gap in nanoseconds, on a clock that stops while the client accepts no bytes; 0 if no output
+    /// is expected. The lowest bit is [`COUNTED`]: start and flag change in one atomic step, so that a gap that is
+    /// counted and ended at the same time is counted once.
     awaited: AtomicU64,
     client: Arc<SocketTimestamps>,
     stalls: StallCounter,
 }
 
-/// The silence of one running stream, watched until this is dropped.
+/// Watches the gaps of one running stream until it is dropped.
 #[derive(Debug)]
 pub(super) struct StallWatch {
     pub flow: OutputFlow,
-    pulse: Arc<StreamSilence>,
+    silence: Arc<StreamSilence>,
     id: u64,
-    pulses: Arc<RunningStreams>,
+    streams: Arc<RunningStreams>,
 }
 
 impl RunningStreams {
@@ -49,26 +50,30 @@ impl RunningStreams {
         Self { threshold, running: Mutex::default(), ids: AtomicU64::new(0) }
     }
 
-    /// Watches a stream to this client, which has its first output.
+    /// Watches a stream to this client, from its first output on.
     pub fn watch(
         self: &Arc<Self>,
         client: &Arc<SocketTimestamps>,
         series: &RequestSeries,
     ) -> Box<StallWatch> {
-        let pulse = Arc::new(StreamSilence {
+        let silence = Arc::new(StreamSilence {
             awaited: AtomicU64::new(0),
             client: Arc::clone(client),
-            stalls: series.stalls(),
+            stalls: series.stall_counter(),
         });
         let id = self.ids.fetch_add(1, Relaxed);
-        self.lock().insert(id, Arc::clone(&pulse));
-        Box::new(StallWatch { flow: OutputFlow::default(), pulse, id, pulses: Arc::clone(self) })
+        self.lock().insert(id, Arc::clone(&silence));
+        Box::new(StallWatch { flow: OutputFlow::default(), silence, id, streams: Arc::clone(self) })
     }
 
-    /// Counts the gaps that have become stalls; gives the longest silence there is now.
-    pub fn sweep(&self, now: Duration) -> Duration {
+    /// Counts the current gaps that have become stalls. Returns the longest current gap.
+    pub fn count_stalls(&self, now: Duration) -> Duration {
         let running = self.lock();
-        running.values().map(|pulse| pulse.look(now, self.threshold)).max().unwrap_or_default()
+        running
+            .values()
+            .map(|stream| stream.count_stall(now, self.threshold))
+            .max()
+            .unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<StreamSilence>>> {
@@ -77,8 +82,8 @@ impl RunningStreams {
 }
 
 impl StreamSilence {
-    /// For how long the stream has been silent; a stall is counted once.
-    fn look(&self, now: Duration, threshold: Duration) -> Duration {
+    /// Counts the current gap if it has become a stall. Returns its length.
+    fn count_stall(&self, now: Duration, threshold: Duration) -> Duration {
         let seen = self.awaited.load(Relaxed);
         if seen == 0 {
             return Duration::ZERO;
@@ -86,16 +91,17 @@ impl StreamSilence {
         let now = now.saturating_sub(self.client.stall_time());
         let silence = now.saturating_sub(Duration::from_nanos(seen));
         let is_new = seen & COUNTED == 0 && silence > threshold + GRACE;
-        // Output that has come meanwhile says for itself what gap it ended.
+        // If output ended the gap in the meantime, the exchange fails, and `end_gap` has counted it.
         if is_new && self.awaited.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok() {
             self.stalls.inc();
         }
         silence
     }
 
-    /// A gap ended: the next one begins at `awaited`, if one does.
-    fn beat(&self, gap: Option<Duration>, awaited: Option<Duration>, threshold: Duration) {
-        let next = awaited.map_or(0, mark);
+    /// Ends a gap, and counts it if it was a stall that was not counted before. The next gap begins at `awaited`, if output
+    /// is still expected.
+    fn end_gap(&self, gap: Option<Duration>, awaited: Option<Duration>, threshold: Duration) {
+        let next = awaited.map_or(0, gap_start);
         if gap.is_none_or(|gap| gap <= threshold) {
             self.awaited.store(next, Relaxed);
         } else if self.awaited.swap(next, Relaxed) & COUNTED == 0 {
@@ -105,31 +111,31 @@ impl StreamSilence {
 }
 
 impl StallWatch {
-    /// A read was accounted for.
-    pub fn read(&mut self, tally: &ResponseTally, arrival: Arrival, start: Duration) {
-        let held = self.pulse.client.stall_time();
-        if let Some(GapUpdate { ended_gap, waiting_since }) =
+    /// A read was measured.
+    pub fn on_read(&mut self, tally: &ResponseTally, arrival: Arrival, start: Duration) {
+        let held = self.silence.client.stall_time();
+        if let Some(GapUpdate { ended_gap: gap, waiting_since: awaited }) =
             self.flow.on_read(tally, arrival, start, held)
         {
-            self.pulse.beat(ended_gap, waiting_since, self.pulses.threshold);
+            self.silence.end_gap(gap, awaited, self.streams.threshold);
         }
     }
 
     /// The stream has ended.
     pub fn end(&mut self, now: Duration) {
-        let gap = self.flow.finish(now, self.pulse.client.stall_time());
-        self.pulse.beat(gap, None, self.pulses.threshold);
+        let gap = self.flow.finish(now, self.silence.client.stall_time());
+        self.silence.end_gap(gap, None, self.streams.threshold);
     }
 }
 
 impl Drop for StallWatch {
     fn drop(&mut self) {
-        self.pulses.lock().remove(&self.id);
+        self.streams.lock().remove(&self.id);
     }
 }
 
-/// An instant with room for [`COUNTED`]. Five hundred years fit.
-fn mark(at: Duration) -> u64 {
+/// An instant as [`StreamSilence::awaited`] has it. 64 bits hold five hundred years.
+fn gap_start(at: Duration) -> u64 {
     u64::try_from(at.as_nanos()).unwrap_or(u64::MAX).max(2) & !COUNTED
 }
 
@@ -138,33 +144,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_gap_is_counted_once_whoever_sees_it_first() {
+    fn a_stall_is_counted_once_by_the_search_or_by_its_end() {
         let at = Duration::from_secs;
-        let stalls = StallCounter::alone();
+        let stalls = StallCounter::unregistered();
         let threshold = at(2);
-        let pulse = StreamSilence {
+        let silence = StreamSilence {
             awaited: AtomicU64::new(0),
             client: Arc::default(),
             stalls: stalls.clone(),
         };
-        assert_eq!(pulse.look(at(9), threshold), Duration::ZERO, "nothing is awaited");
-        pulse.beat(None, Some(at(10)), threshold);
-        let told = |counted: u64| assert_eq!(stalls.get(), counted);
-        assert_eq!(pulse.look(at(12), threshold), at(2));
-        told(0);
-        pulse.look(at(13), threshold);
-        pulse.look(at(14), threshold);
-        told(1);
-        pulse.beat(Some(at(5)), Some(at(15)), threshold);
-        told(1);
-        pulse.beat(Some(at(2)), Some(at(17)), threshold);
-        told(1);
-        // Nobody looked while this one lasted.
-        pulse.beat(Some(at(3)), Some(at(20)), threshold);
-        told(2);
-        pulse.look(at(23), threshold);
-        pulse.beat(Some(at(4)), None, threshold);
-        pulse.look(at(60), threshold);
-        told(3);
+        assert_eq!(silence.count_stall(at(9), threshold), Duration::ZERO, "no output is expected");
+        silence.end_gap(None, Some(at(10)), threshold);
+        let expect = |counted: u64| assert_eq!(stalls.get(), counted);
+        assert_eq!(silence.count_stall(at(12), threshold), at(2));
+        expect(0);
+        silence.count_stall(at(13), threshold);
+        silence.count_stall(at(14), threshold);
+        expect(1);
+        silence.end_gap(Some(at(5)), Some(at(15)), threshold);
+        expect(1);
+        silence.end_gap(Some(at(2)), Some(at(17)), threshold);
+        expect(1);
+        // No search ran during this gap.
+        silence.end_gap(Some(at(3)), Some(at(20)), threshold);
+        expect(2);
+        silence.count_stall(at(23), threshold);
+        silence.end_gap(Some(at(4)), None, threshold);
+        silence.count_stall(at(60), threshold);
+        expect(3);
     }
 }

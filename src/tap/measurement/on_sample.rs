@@ -1,4 +1,4 @@
-//! Who hears what a response tells while it runs.
+//! Live measurements: what happens with each sample that the meter reports while a response runs.
 
 use super::super::cold_request::ColdRequest;
 use super::super::edge_and_trace::EdgeAndTrace;
@@ -8,69 +8,77 @@ use crate::metrics::{RequestSeries, StartKind};
 use std::time::Duration;
 use streamgauge_core::meter::{LiveSample, ResponseMeter};
 
-/// What of the measurement takes part in what its meter tells.
+/// The parts of a [`RequestState`] that the samples of its meter update.
 pub(super) struct SampleObserver<'a> {
     tap: &'a Tap,
     side: &'a RequestSide,
     series: &'a RequestSeries,
     cold: &'a mut Option<ColdRequest>,
-    asked: &'a mut Duration,
-    before: Option<&'a EdgeAndTrace>,
-    tells_load: bool,
+    requested_at: &'a mut Duration,
+    edge: Option<&'a EdgeAndTrace>,
+    reports_load: bool,
     is_session: bool,
 }
 
 impl RequestState {
-    /// The meter, while it is there, and who hears it.
-    pub(super) fn hearing(&mut self) -> Option<(&mut ResponseMeter, SampleObserver<'_>)> {
-        let Self { tap, side, series, cold, asked, before, meter, .. } = self;
+    /// Returns the meter and the observer of its samples; `None` if the body is not read.
+    pub(super) fn sample_observer(&mut self) -> Option<(&mut ResponseMeter, SampleObserver<'_>)> {
+        let Self { tap, side, series, cold, requested_at, edge, meter, .. } = self;
         let (meter, series) = (meter.as_mut()?, series.as_deref()?);
-        let before = before.as_deref();
-        let (tells_load, is_session) = (meter.reports_load_time(), meter.is_session());
-        Some((
-            meter,
-            SampleObserver { tap, side, series, cold, asked, before, tells_load, is_session },
-        ))
+        let (reports_load, is_session) = (meter.reports_load_time(), meter.is_session());
+        let edge = edge.as_deref();
+        let observer = SampleObserver {
+            tap,
+            side,
+            series,
+            cold,
+            requested_at,
+            edge,
+            reports_load,
+            is_session,
+        };
+        Some((meter, observer))
     }
 }
 
 impl SampleObserver<'_> {
-    /// Panics if a test put a fault into the meter that these bytes bring out.
-    pub fn strike(&self, bytes: &[u8]) {
-        self.tap.faults.strike(bytes);
+    /// Panics if a test injected a fault for these bytes.
+    pub fn inject_fault(&self, bytes: &[u8]) {
+        self.tap.faults.inject(bytes);
     }
 
-    /// The response told this, with what arrived at `at`.
-    pub fn hear(&mut self, at: Duration, sample: &LiveSample<'_>) {
+    /// Handles a sample of a read that arrived at `at`.
+    pub fn on_sample(&mut self, at: Duration, sample: &LiveSample<'_>) {
         match sample {
-            LiveSample::ResponseRequested(at) => *self.asked = *at,
-            LiveSample::FirstOutput(at) => self.first(*at),
+            LiveSample::ResponseRequested(at) => *self.requested_at = *at,
+            LiveSample::FirstOutput(at) => self.on_first_output(*at),
             LiveSample::ModelLoading => {
                 if let Some(cold) = self.cold {
-                    cold.loading(self.tap, self.side, at);
+                    cold.on_loading(self.tap, self.side, at);
                 }
             }
-            LiveSample::Unparsed(reason) => self.tap.series.unparsed(*reason),
+            LiveSample::Unparsed(reason) => self.tap.series.count_unparsed(*reason),
             _ => {}
         }
-        self.series.observe(sample, *self.asked, || self.start());
+        self.series.record_live(sample, *self.requested_at, || self.start_kind());
     }
 
-    /// The first output arrived.
-    fn first(&mut self, at: Duration) {
-        let Self { tap, side, series, cold, before, tells_load, is_session, .. } = self;
-        side.first_output(at);
+    /// Must run before TTFT is recorded: it determines whether the start was cold.
+    fn on_first_output(&mut self, at: Duration) {
+        let Self { tap, side, series, cold, edge, reports_load, is_session, .. } = self;
+        side.on_first_output(at);
         if let Some(cold) = cold {
-            cold.output(tap, side, at, !*is_session, *tells_load);
+            cold.on_first_output(tap, side, at, !*is_session, *reports_load);
         }
-        if let Some(began) = before.and_then(|before| before.trace_began) {
-            series.trace_first_token(at.saturating_sub(began));
+        if let Some(began) = edge.and_then(|edge| edge.trace_began) {
+            series.record_trace_ttft(at.saturating_sub(began));
         }
     }
 
-    /// Whether the response met its model ready. A session's own beginning says nothing of a response in it.
-    fn start(&self) -> StartKind {
+    /// Whether the server was ready for this response. The start of a realtime session does not count for the responses
+    /// in it.
+    fn start_kind(&self) -> StartKind {
         let cold = self.cold.as_ref().filter(|_| !self.is_session);
-        cold.map_or(StartKind::Warm, ColdRequest::start)
+        cold.map_or(StartKind::Warm, ColdRequest::start_kind)
     }
 }

@@ -1,4 +1,4 @@
-//! The one wait in the server's queue that a request is told to have had.
+//! The queue wait of a request, from the best source available.
 
 use super::RequestState;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,9 +8,9 @@ use streamgauge_core::meter::queue::ServedRequest;
 use streamgauge_core::meter::{ClampedInterval, EndCause, QueueWait, RequestRecord, ResponseMeter};
 
 impl RequestState {
-    /// Leaves the queue, and fills in the wait there, of the best source that there is. `end` is how and when
-    /// the request ended.
-    pub(super) fn queue_wait(
+    /// Removes the request from the estimated queue, and adds its queue wait to the record. `end` is how and when the
+    /// request ended.
+    pub(super) fn add_queue_wait(
         &self,
         meter: Option<&ResponseMeter>,
         end: (EndCause, Duration),
@@ -18,42 +18,44 @@ impl RequestState {
         record: &mut RequestRecord,
     ) {
         let (end, now) = end;
-        let read = self.upstream.as_ref().filter(|_| end == EndCause::Complete);
-        let left = read.map_or(now, |upstream| upstream.last_read().at);
+        let upstream = self.upstream.as_ref().filter(|_| end == EndCause::Complete);
+        let ended_at = upstream.map_or(now, |upstream| upstream.last_read().at);
         let served = meter.and_then(|meter| served(meter, record));
-        let estimate = self.side.leave_queue(left, served);
-        let header = meter.and_then(|meter| self.until_slot(meter, engine));
+        let estimate = self.side.leave_queue(ended_at, served);
+        let header = meter.and_then(|meter| self.wait_until_head(meter, engine));
         let wait = QueueWait::from_best_source(meter.map(ResponseMeter::tally), header, estimate);
         if wait.is_some_and(|wait| wait.clamped) {
-            self.tap.series.clamped(ClampedInterval::QueueWait);
+            self.tap.series.count_clamped(ClampedInterval::QueueWait);
         }
         record.set_queue_wait(wait, estimate);
     }
 
-    /// From the last byte of the request to the head of a stream, in seconds, of a server that sends it when a
-    /// slot takes the request. llama.cpp tells its build in OpenAI's shape alone, so what it told there counts
-    /// for its other routes. A head that came with the first output was held back, by a gateway between us.
-    fn until_slot(&self, meter: &ResponseMeter, engine: Option<Engine>) -> Option<f64> {
-        let known = &self.tap.head_at_slot;
-        let told = meter.tally().head_at_slot;
-        if let Some(told) = told {
-            known.store(told, Relaxed);
+    /// Seconds from the last byte of the request to the response headers, if the server sends the headers of a stream
+    /// when a slot takes the request.
+    ///
+    /// llama.cpp reports its build only in responses of its OpenAI routes, so what was learned there also applies to its
+    /// other routes. There is no value if the headers came together with the first output: a gateway between the server
+    /// and us held them back.
+    fn wait_until_head(&self, meter: &ResponseMeter, engine: Option<Engine>) -> Option<f64> {
+        let learned = &self.tap.sends_head_at_slot;
+        let reported = meter.tally().head_at_slot;
+        if let Some(reported) = reported {
+            learned.store(reported, Relaxed);
         }
         let is_llama_cpp = engine == Some(Engine::LlamaCpp);
-        if !told.unwrap_or_else(|| is_llama_cpp && known.load(Relaxed))
+        if !reported.unwrap_or_else(|| is_llama_cpp && learned.load(Relaxed))
             || !meter.is_stream()
             || meter.is_session()
         {
             return None;
         }
         let (head, sent) = (self.head?, self.side.sent()?);
-        let is_apart = meter.tally().first_output.is_none_or(|first| first.at > head);
-        is_apart.then_some(head.as_secs_f64() - sent.as_secs_f64())
+        let is_before_output = meter.tally().first_output.is_none_or(|first| first.at > head);
+        is_before_output.then_some(head.as_secs_f64() - sent.as_secs_f64())
     }
 }
 
-/// What a response that began as a success says of its request, whole or not; `None` where nothing of it could
-/// be read.
+/// What a successful response contributes to the queue estimate, complete or not. `None` if nothing of it could be read.
 fn served(meter: &ResponseMeter, record: &RequestRecord) -> Option<ServedRequest> {
     let has_output = meter.is_stream() && meter.tally().first_output.is_some();
     let cached = record.cached_tokens.unwrap_or(0);

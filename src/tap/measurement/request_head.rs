@@ -1,4 +1,4 @@
-//! What is known of a request by its head.
+//! What the headers of a request contain.
 
 use super::super::cold_request::ColdRequest;
 use super::super::edge_and_trace::EdgeAndTrace;
@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use streamgauge_core::dialect::route::{OTHER, Route};
 
-/// When a request arrived.
+/// When the first byte of a request's headers arrived.
 pub(super) struct ArrivalTime {
-    /// The first byte of its head.
+    /// On the clock that all instants share.
     pub start: Duration,
-    /// The same since 1970.
+    /// Since 1970.
     pub time: Duration,
 }
 
 impl ArrivalTime {
+    /// Arrival time of the request whose headers were just read.
     pub fn now(client: &SocketTimestamps, version: Version) -> Self {
         let start = match version {
-            // Other requests are on the connection, so that only the latest read is surely of this one.
+            // Requests share the connection, so only the latest read is certain to belong to this one.
             Version::HTTP_2 => client.last_read().at,
             _ => client.head_arrived_at(),
         };
@@ -30,30 +31,32 @@ impl ArrivalTime {
     }
 }
 
-/// What the head of a request tells.
+/// What the headers of a request contain.
 pub(super) struct RequestHead {
     pub route: &'static Route,
-    /// The model that its target names.
+    /// The model in the path or the query, where the API has it there.
     pub model: Option<String>,
-    pub before: Option<Box<EdgeAndTrace>>,
+    pub edge: Option<Box<EdgeAndTrace>>,
+    /// Inference requests only.
     pub cold: Option<ColdRequest>,
 }
 
 impl RequestHead {
+    /// Reads the headers of a request, and registers the request with the cold-start detector and its trace.
     pub fn read(tap: &Arc<Tap>, head: &request::Parts, arrived: &ArrivalTime) -> Self {
         let path = head.uri.path();
-        tap.faults.strike(path.as_bytes());
+        tap.faults.inject(path.as_bytes());
         let route = Route::find(head.method.as_str(), path);
         let model = route.model(path).or_else(|| route.model_from_query(head.uri.query()));
         let ArrivalTime { start, time } = *arrived;
-        let before = EdgeAndTrace::of(tap, route.operation, &head.headers, start, time);
+        let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, start, time);
         let is_inference = route.operation.is_inference();
-        let cold = is_inference.then(|| ColdRequest::arrived(tap, start));
-        Self { route, model, before, cold }
+        let cold = is_inference.then(|| ColdRequest::start(tap, start));
+        Self { route, model, edge, cold }
     }
 
-    /// What is no known request is forwarded as any other.
+    /// A request that could not be read. It is forwarded like any other.
     pub fn unknown() -> Self {
-        Self { route: &OTHER, model: None, before: None, cold: None }
+        Self { route: &OTHER, model: None, edge: None, cold: None }
     }
 }

@@ -1,0 +1,243 @@
+//! The end of a request, in three steps:
+//!
+//! 1. [`RequestState::close`] ends what still runs and determines the outcome: a [`ClosedRequest`].
+//! 2. [`ClosedRequest::complete_record`] fills in the record: a [`FinishedRequest`]. The metrics, the SLO verdict and the
+//!    request log are made from the record, so nothing is recorded from it before it is complete.
+//! 3. [`FinishedRequest::publish`] records the metrics and writes the line of the request log.
+
+use super::RequestState;
+use crate::metrics::RequestSeries;
+use crate::socket;
+use hyper::Method;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+use streamgauge_core::dialect::engine::Engine;
+use streamgauge_core::meter::{
+    self, EndCause, EndedRequest, Outcome, RequestRecord, ResponseMeter, ResponseTally,
+    ResponseTokens, TimestampSource,
+};
+
+/// Longest method name in the request log.
+const MAX_METHOD: usize = 32;
+
+/// A request that is over, whose outcome is determined.
+struct ClosedRequest {
+    state: Box<RequestState>,
+    series: Arc<RequestSeries>,
+    /// `None` if the body was not read: another status than 2xx, or not an inference request.
+    meter: Option<ResponseMeter>,
+    /// The engine, if the response headers identify it.
+    head_engine: Option<Engine>,
+    end: EndCause,
+    outcome: Outcome,
+    now: Duration,
+}
+
+/// A request whose record is complete.
+struct FinishedRequest {
+    closed: ClosedRequest,
+    record: RequestRecord,
+    tokens: ResponseTokens,
+}
+
+impl RequestState {
+    pub(super) fn finish(self: Box<Self>, end: EndCause) {
+        self.close(end).complete_record().publish();
+    }
+
+    fn close(mut self: Box<Self>, end: EndCause) -> ClosedRequest {
+        let now = socket::now();
+        self.side.end(now);
+        let is_success = self.head.is_some() && matches!(self.status, Some(101 | 200..300));
+        // The last samples of the meter need the series.
+        let series = self.resolve_series(is_success);
+        let head_facts = self.head_facts.take();
+        self.catch_panic(|state| {
+            if let Some((meter, mut observer)) = state.sample_observer() {
+                meter.finish(end == EndCause::Complete, &mut |sample| {
+                    observer.on_sample(now, &sample)
+                });
+                if let Some(facts) = &head_facts {
+                    meter.set_header_facts(facts);
+                }
+            }
+        });
+        let meter = self.meter.take();
+        let outcome = self.outcome(end, meter.as_ref());
+        let head_engine = head_facts.and_then(|facts| facts.engine);
+        ClosedRequest { state: self, series, meter, head_engine, end, outcome, now }
+    }
+
+    fn outcome(&self, end: EndCause, meter: Option<&ResponseMeter>) -> Outcome {
+        let tally = meter.map(ResponseMeter::tally);
+        let is_stream = meter.is_some_and(ResponseMeter::is_stream);
+        let ended = EndedRequest {
+            cause: end,
+            status: self.head.and(self.status),
+            has_output: if is_stream && !meter.is_some_and(ResponseMeter::is_session) {
+                tally.is_some_and(|tally| tally.first_output.is_some())
+            } else {
+                self.first_byte.is_some()
+            },
+            has_error: tally.is_some_and(|tally| tally.has_error),
+            is_complete: is_stream && tally.is_some_and(ResponseTally::is_complete),
+            needs_terminator: meter.is_some_and(ResponseMeter::needs_terminator),
+            grpc_status: self.call,
+        };
+        ended.outcome()
+    }
+}
+
+impl ClosedRequest {
+    /// Fills in the record. Each step may use what the steps before it filled in; the comments name what it needs.
+    fn complete_record(mut self) -> FinishedRequest {
+        let mut record = self.request_record();
+        self.add_edge_and_trace(&mut record);
+        let tokens = self.add_response(&mut record);
+        // Needs the load and prefill times that the server reported.
+        self.add_cold_start(&mut record);
+        self.add_stream_flow(&mut record);
+        // Needs the input tokens and the cold start: cold requests are not samples of the baseline.
+        self.add_queue_wait(&mut record);
+        self.add_engine(&mut record);
+        self.add_clock_quality(&mut record);
+        // Last, because a target may limit any time above.
+        record.slo = self.state.tap.config.slo.evaluate(&record, self.outcome);
+        FinishedRequest { closed: self, record, tokens }
+    }
+
+    /// Returns a record with what is known without reading the response body.
+    fn request_record(&self) -> RequestRecord {
+        let Self { state, outcome, now, .. } = self;
+        let since = |at: Duration| at.saturating_sub(state.start).as_secs_f64();
+        let stalled = state
+            .stalled_before
+            .map_or(Duration::ZERO, |before| state.client.stall_time().saturating_sub(before));
+        RequestRecord {
+            time: state.time,
+            id: state.tap.next_id(),
+            upstream: Arc::clone(&state.tap.upstream),
+            method: method_name(&state.method),
+            path: state.route.path,
+            operation: state.route.operation.label(),
+            dialect: state.route.dialect().map(|dialect| dialect.name),
+            model: state.side.model(),
+            stream: state
+                .stream
+                .or_else(|| state.side.requests_stream())
+                .unwrap_or_else(|| state.route.streams_by_default()),
+            status: state.status,
+            outcome: outcome.label(),
+            connect_s: state.connect.map(|elapsed| elapsed.as_secs_f64()),
+            sent_s: state.side.sent().map(since),
+            head_s: state.head.map(since),
+            first_byte_s: state.first_byte.map(since),
+            duration_s: since(*now),
+            client_stall_s: (!stalled.is_zero()).then_some(stalled.as_secs_f64()),
+            bytes_up: state.side.bytes(),
+            bytes_down: state.bytes_down,
+            unparsed: state.unparsed,
+            clock: if state.unstamped { TimestampSource::Program } else { TimestampSource::Kernel },
+            ..RequestRecord::default()
+        }
+    }
+
+    fn add_edge_and_trace(&mut self, record: &mut RequestRecord) {
+        if let Some(edge) = self.state.edge.take() {
+            edge.add_to_record(self.meter.as_ref().map(ResponseMeter::tally), record);
+        }
+    }
+
+    /// Adds what the response body contained; returns its token counts.
+    fn add_response(&self, record: &mut RequestRecord) -> ResponseTokens {
+        let Some(meter) = &self.meter else { return ResponseTokens::default() };
+        record.stream |= meter.is_stream();
+        record.dialect = Some(meter.dialect());
+        let tokens = record.fill_from_response(meter.tally(), meter.is_stream(), self.state.start);
+        if meter.is_stream() && self.is_complete() {
+            record.characters_per_second = meter::characters_per_second(meter.tally());
+        }
+        tokens
+    }
+
+    fn add_cold_start(&mut self, record: &mut RequestRecord) {
+        let Self { state, series, end, outcome, now, .. } = self;
+        if let Some(cold) = state.cold.take() {
+            cold.finish(&state.tap, (*end, *outcome), *now, series, record);
+        }
+    }
+
+    /// Adds the longest gap and the burst ratio of a stream, and counts the stall that the end of the request ends.
+    fn add_stream_flow(&mut self, record: &mut RequestRecord) {
+        let (Some(meter), Some(mut stalls)) = (&self.meter, self.state.stalls.take()) else {
+            return;
+        };
+        stalls.end(self.now);
+        record.max_gap_s = stalls.flow.max_gap().map(|gap| gap.as_secs_f64());
+        let is_burst_defined = self.outcome == Outcome::Ok && !meter.is_session();
+        let ratio = stalls.flow.burst_ratio(meter.tally(), self.state.start);
+        record.burst_ratio = ratio.filter(|_| is_burst_defined);
+    }
+
+    fn add_queue_wait(&self, record: &mut RequestRecord) {
+        let (meter, end) = (self.meter.as_ref(), (self.end, self.now));
+        self.state.add_queue_wait(meter, end, self.detected_engine(), record);
+    }
+
+    fn add_engine(&self, record: &mut RequestRecord) {
+        let Self { state, .. } = self;
+        let engine = self.detected_engine();
+        if let Some(engine) = engine {
+            state.tap.set_detected_engine(engine);
+        }
+        record.engine = state.tap.engine_of_response(engine);
+    }
+
+    /// The engine that this response identifies. Its body is more specific than its headers.
+    fn detected_engine(&self) -> Option<Engine> {
+        let in_body = self.meter.as_ref().and_then(|meter| meter.tally().engine);
+        in_body.or(self.head_engine)
+    }
+
+    /// Marks the record if its instants come from our own clock and our own threads were late.
+    fn add_clock_quality(&self, record: &mut RequestRecord) {
+        if record.clock == TimestampSource::Program {
+            record.degraded |= socket::lagged_since(self.state.start);
+        }
+    }
+
+    /// Whether the response has outcome `ok` and was read completely. A realtime session is not a response and has no
+    /// latency.
+    fn is_complete(&self) -> bool {
+        let is_whole = |meter: &ResponseMeter| !meter.is_session() && meter.is_fully_read();
+        self.outcome == Outcome::Ok && self.meter.as_ref().is_some_and(is_whole)
+    }
+}
+
+impl FinishedRequest {
+    /// Records the metrics and writes the request log. The order of the metrics does not matter.
+    fn publish(self) {
+        let Self { closed, record, tokens } = self;
+        let ClosedRequest { state, series, meter, outcome, .. } = &closed;
+        if let Some(meter) = meter {
+            series.record_token_counts(&tokens, meter.tally().live_tokens);
+        }
+        if closed.is_complete() {
+            series.record_complete(&record, &tokens);
+        }
+        series.record_end(&record, *outcome);
+        state.tap.series.set_clock(record.clock);
+        state.tap.log.write(record);
+    }
+}
+
+/// Returns the name of a method, cut to [`MAX_METHOD`]. Method names are ASCII.
+fn method_name(method: &Method) -> Cow<'static, str> {
+    static COMMON: [Method; 3] = [Method::POST, Method::GET, Method::OPTIONS];
+    if let Some(common) = COMMON.iter().find(|common| *common == method) {
+        return Cow::Borrowed(common.as_str());
+    }
+    let name = method.as_str();
+    Cow::Owned(name.get(..MAX_METHOD).unwrap_or(name).to_owned())
+}
