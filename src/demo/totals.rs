@@ -3,7 +3,7 @@
 use super::scrape::{Labels, Scrape};
 use crate::metrics::table;
 use std::ops::AddAssign;
-use streamgauge_sim::{End, TruthRecord};
+use streamgauge_sim::{TruthEnd, TruthRecord};
 
 /// Sum and number of durations, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -88,17 +88,17 @@ impl ModelTotals {
     /// Adds the record of one request, by the definitions of the metrics.
     pub fn add_record(&mut self, record: &TruthRecord) {
         *match record.end {
-            End::Finished => &mut self.ok,
-            End::Rejected => &mut self.rejected,
-            End::Cancelled => &mut self.client_gone,
-            End::Errored | End::Broken => &mut self.failed,
+            TruthEnd::Finished => &mut self.ok,
+            TruthEnd::Rejected => &mut self.rejected,
+            TruthEnd::Cancelled => &mut self.client_gone,
+            TruthEnd::Errored | TruthEnd::Broken => &mut self.failed,
         } += 1.0;
         self.output_tokens += f64::from(countable_output(record));
         self.input_tokens += f64::from(record.reported.input_tokens.unwrap_or_default());
         if record.stream {
             self.ttft.add(record.ttft_s);
         }
-        if record.end == End::Finished && record.stream && !waited_for_load(record) {
+        if record.end == TruthEnd::Finished && record.stream && !waited_for_load(record) {
             self.latency.add(record.latency_s);
             self.tpot.add(tpot(record));
         }

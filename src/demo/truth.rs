@@ -73,12 +73,15 @@ impl TruthTotals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamgauge_sim::{End, Reported};
+    use streamgauge_sim::{ReportedValues, TruthEnd};
 
     /// Four tokens in two events, sent from 2 s to 5 s, with usage.
     fn record() -> TruthRecord {
-        let reported =
-            Reported { input_tokens: Some(10), output_tokens: Some(4), ..Reported::default() };
+        let reported = ReportedValues {
+            input_tokens: Some(10),
+            output_tokens: Some(4),
+            ..ReportedValues::default()
+        };
         TruthRecord { reported, prompt_tokens: 10, output_events: 2, ..TruthRecord::example() }
     }
 
@@ -90,7 +93,7 @@ mod tests {
             ("finished", |_| (), [1., 0., 0., 0., 1., 1., 1., 10., 4.]),
             (
                 "no usage",
-                |r| r.reported = Reported::default(),
+                |r| r.reported = ReportedValues::default(),
                 [1., 0., 0., 0., 1., 1., 1., 0., 2.],
             ),
             ("one event", |r| r.output_events = 1, [1., 0., 0., 0., 1., 1., 0., 10., 4.]),
@@ -104,23 +107,23 @@ mod tests {
                 "no stream, no usage",
                 |r| {
                     (r.stream, r.output_events) = (false, 0);
-                    r.reported = Reported::default();
+                    r.reported = ReportedValues::default();
                 },
                 [1., 0., 0., 0., 0., 0., 0., 0., 0.],
             ),
             // Anthropic's streams report the input tokens at their start.
             (
                 "client gone",
-                |r| (r.end, r.reported.output_tokens) = (End::Cancelled, None),
+                |r| (r.end, r.reported.output_tokens) = (TruthEnd::Cancelled, None),
                 [0., 0., 1., 0., 1., 0., 0., 10., 2.],
             ),
-            ("failed", |r| r.end = End::Broken, [0., 0., 0., 1., 1., 0., 0., 10., 4.]),
+            ("failed", |r| r.end = TruthEnd::Broken, [0., 0., 0., 1., 1., 0., 0., 10., 4.]),
             (
                 "rejected",
                 |r| {
-                    (r.end, r.ttft_s) = (End::Rejected, None);
+                    (r.end, r.ttft_s) = (TruthEnd::Rejected, None);
                     (r.output_tokens, r.output_events) = (0, 0);
-                    r.reported = Reported::default();
+                    r.reported = ReportedValues::default();
                 },
                 [0., 1., 0., 0., 0., 0., 0., 0., 0.],
             ),
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn true_tpot_uses_the_reported_count_else_the_events() {
         let with_usage = record();
-        let without_usage = TruthRecord { reported: Reported::default(), ..record() };
+        let without_usage = TruthRecord { reported: ReportedValues::default(), ..record() };
         for (record, tpot) in [(with_usage, 1.0), (without_usage, 3.0)] {
             let mut truth = TruthTotals::default();
             truth.add(&[record]);

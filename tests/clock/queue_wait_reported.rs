@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 use streamgauge_sim::model::EngineSpec;
-use streamgauge_sim::{End, TruthRecord};
+use streamgauge_sim::{TruthEnd, TruthRecord};
 
 /// Requests of each kind, at once, to a server with one slot.
 const AT_ONCE: usize = 4;
@@ -44,7 +44,7 @@ fn queued(path: &'static str, body: &Value) -> (Vec<Value>, Vec<TruthRecord>, Me
         let truth = truth.snapshot();
         (truth.len() == AT_ONCE).then_some(truth)
     });
-    assert!(truth.iter().all(|one| one.end == End::Finished), "{path}");
+    assert!(truth.iter().all(|one| one.end == TruthEnd::Finished), "{path}");
     lines.sort_by(|a, b| queue(a).total_cmp(&queue(b)));
     truth.sort_by(|a, b| a.queue_s.unwrap().total_cmp(&b.queue_s.unwrap()));
     (lines, truth, gauge.scrape())

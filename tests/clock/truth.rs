@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
-use streamgauge_sim::{End, TruthRecord};
+use streamgauge_sim::{TruthEnd, TruthRecord};
 
 const STREAMS: usize = 200;
 
@@ -94,7 +94,7 @@ fn means_and_counts_of_200_concurrent_streams_are_true() {
         let truth = truth.snapshot();
         (truth.len() == STREAMS).then_some(truth)
     });
-    assert!(truth.iter().all(|one| one.end == End::Finished));
+    assert!(truth.iter().all(|one| one.end == TruthEnd::Finished));
     println!("at most {most} streams at once");
     assert!(most > STREAMS as f64 / 2.0, "only {most} streams at once");
 

@@ -5,7 +5,7 @@ use crate::support::sim::simulate;
 use crate::support::{RawConnection, Streamgauge, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
-use streamgauge_sim::End;
+use streamgauge_sim::TruthEnd;
 use streamgauge_sim::model::EngineSpec;
 
 /// Dialect, request, and what the body has beside the script. Not vLLM's `/inference/v1/generate`, whose
@@ -66,7 +66,11 @@ fn the_log_is_what_the_sender_says() {
         let lines = gauge.requests_when(i + 1);
         let (log, name) = (&lines[i], format!("{dialect}, {line}"));
         let one = wait_for("the record", || truth.take().pop());
-        assert_eq!((one.end, one.dialect.as_deref()), (End::Finished, Some(dialect)), "{name}");
+        assert_eq!(
+            (one.end, one.dialect.as_deref()),
+            (TruthEnd::Finished, Some(dialect)),
+            "{name}"
+        );
         assert_eq!(log["dialect"], dialect, "{name}");
         assert_eq!((&log["outcome"], &log["unparsed"]), (&json!("ok"), &json!(0)), "{name}");
         assert_eq!(log["stream"], true, "{name}");

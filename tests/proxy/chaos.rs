@@ -6,13 +6,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use streamgauge::tap::FaultInjection;
-use streamgauge_sim::rng::Rng;
+use streamgauge_sim::rng::SplitMix64;
 
 const CLIENTS: u64 = 12;
 const REQUESTS: u64 = 40;
 
 /// One of the many things that a server may do; `false` if the connection is over after it.
-fn serve(connection: &mut RawConnection, rng: &mut Rng) -> bool {
+fn serve(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
     let words: Vec<String> =
         (0..one_to(rng, 6)).map(|i| chat::content_event(&format!("w{i}"))).collect();
     let count = words.len() as u64;
@@ -45,7 +45,7 @@ fn serve(connection: &mut RawConnection, rng: &mut Rng) -> bool {
 }
 
 /// One of the many things that a client may do; `false` if it needs another connection after it.
-fn ask(connection: &mut RawConnection, rng: &mut Rng) -> bool {
+fn ask(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
     let request = chat::request_for(["a", "b"][one_to(rng, 2) - 1]);
     match one_to(rng, 8) {
         1 => {
@@ -81,7 +81,7 @@ fn ask(connection: &mut RawConnection, rng: &mut Rng) -> bool {
 #[test]
 fn whatever_happens_the_books_balance() {
     let upstream = ScriptedUpstream::with_script(|number, connection| {
-        let mut rng = Rng::new(1_000_000 + number as u64);
+        let mut rng = SplitMix64::new(1_000_000 + number as u64);
         while connection.try_read_message().is_some() && serve(connection, &mut rng) {}
         if one_to(&mut rng, 2) == 1
             && let Ok(socket) = connection.socket.try_clone()
@@ -96,7 +96,7 @@ fn whatever_happens_the_books_balance() {
             .map(|client| {
                 let proxy = gauge.proxy;
                 scope.spawn(move || {
-                    let mut rng = Rng::new(client);
+                    let mut rng = SplitMix64::new(client);
                     let mut connection = RawConnection::connect(proxy);
                     for _ in 0..REQUESTS {
                         if !ask(&mut connection, &mut rng) {

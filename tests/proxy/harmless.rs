@@ -9,7 +9,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::io::Write;
 use streamgauge::tap::FaultInjection;
-use streamgauge_sim::rng::Rng;
+use streamgauge_sim::rng::SplitMix64;
 
 /// Sends `answer` through a proxy; fails unless its body arrives as it was sent, and `reason` alone is
 /// counted as not measured. Gives the scrape and the line of the log.
@@ -199,7 +199,7 @@ fn more_choices_than_are_told_apart() {
 
 #[test]
 fn garbage_that_calls_itself_a_stream() {
-    let mut rng = Rng::new(7);
+    let mut rng = SplitMix64::new(7);
     let garbage: Vec<u8> = (0..125_000).flat_map(|_| rng.next_u64().to_le_bytes()).collect();
     let (scrape, record) = passes(&stream_of(&garbage), None, FaultInjection::default());
     assert_eq!(

@@ -6,10 +6,10 @@ use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, one_to}
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use streamgauge_sim::rng::Rng;
+use streamgauge_sim::rng::SplitMix64;
 
 /// Sends a body in chunks, and the chunks in pieces, at random.
-fn send(connection: &mut RawConnection, stream: &RecordedStream, rng: &mut Rng) {
+fn send(connection: &mut RawConnection, stream: &RecordedStream, rng: &mut SplitMix64) {
     let kind = &stream.content_type;
     let mut message = format!(
         "HTTP/1.1 200 OK\r\n{}Transfer-Encoding: chunked\r\n\r\n",
@@ -48,7 +48,7 @@ fn every_recorded_stream_arrives_as_it_was_sent() {
             let text = request.text();
             let number = text.split_once("?stream=").unwrap().1.split(' ').next().unwrap();
             let number: usize = number.parse().unwrap();
-            send(connection, &scripted[number], &mut Rng::new(number as u64));
+            send(connection, &scripted[number], &mut SplitMix64::new(number as u64));
         }
     });
     let gauge = Streamgauge::new(upstream.address);

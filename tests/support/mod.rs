@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use streamgauge::app::{App, AppError};
 use streamgauge::config::{Sources, load};
 use streamgauge::tap::FaultInjection;
-use streamgauge_sim::rng::Rng;
+use streamgauge_sim::rng::SplitMix64;
 use tokio::sync::oneshot;
 
 pub use clock::{Bracket, Disturbance};
@@ -177,7 +177,7 @@ pub fn skip(missing: &str) {
 }
 
 /// A random number from 1 to `most`.
-pub fn one_to(rng: &mut Rng, most: usize) -> usize {
+pub fn one_to(rng: &mut SplitMix64, most: usize) -> usize {
     rng.between((1, u32::try_from(most).unwrap())) as usize
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, Job, JobId};
-use streamgauge_sim::rng::Rng;
+use streamgauge_sim::rng::SplitMix64;
 
 /// A server and what is asked of it. Its users don't know tokens: they ask in characters and read characters.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ struct RunningRequest {
     characters: u64,
     characters_per_token: f64,
     tokens: u64,
-    numbers: Rng,
+    numbers: SplitMix64,
 }
 
 impl LogScenario {
@@ -64,7 +64,7 @@ impl LogScenario {
 
     /// The records, in the order of their ends.
     pub fn records(&self) -> Vec<RequestRecord> {
-        let mut rng = Rng::new(self.seed);
+        let mut rng = SplitMix64::new(self.seed);
         let mut engine = Engine::new(self.engine());
         let (mut open, mut done) = (BTreeMap::new(), Vec::new());
         let mut now = Duration::ZERO;
@@ -97,7 +97,7 @@ impl LogScenario {
                 bytes_up: bytes as u64 + 150,
                 ..RequestRecord::default()
             };
-            let numbers = Rng::new(rng.next_u64());
+            let numbers = SplitMix64::new(rng.next_u64());
             let new = RunningRequest {
                 record,
                 arrival: now,
@@ -133,7 +133,7 @@ pub fn named_reader(name: &str, log: &str) -> (String, Cursor<Vec<u8>>) {
 }
 
 /// Close to the standard normal distribution: the sum of twelve uniform numbers, less its mean.
-fn normal(rng: &mut Rng) -> f64 {
+fn normal(rng: &mut SplitMix64) -> f64 {
     (0..12).map(|_| rng.unit()).sum::<f64>() - 6.0
 }
 

@@ -1,6 +1,6 @@
 //! The APIs that are spoken: what each asks of a request, and how each writes an answer.
 //!
-//! One file per API. [`Api`] is the table of them; a [`Writer`] writes one response. The shapes are those of
+//! One file per API. [`SimApi`] is the table of them; a [`ResponseWriter`] writes one response. The shapes are those of
 //! the real servers, as read in their source or in what was recorded of them.
 
 mod agent;
@@ -28,18 +28,18 @@ mod vllm;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-pub(super) use documents::Document;
-pub(super) use route::Route;
+pub(super) use documents::DocumentKind;
+pub(super) use route::SimRoute;
 
-use super::account::Account;
-use super::answer::{Part, Texts};
-use super::frames::Frames;
-use super::request::{Ask, Fields, Plan, Script};
-use super::truth::Reported;
+use super::content::{ChoiceTexts, OutputPart};
+use super::frame_queue::FrameQueue;
+use super::request::{RequestFields, ResponsePlan, SimRequest, SimScript};
+use super::template::TemplateValues;
+use super::truth::ReportedValues;
 
 /// An API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Api {
+pub(super) enum SimApi {
     /// OpenAI `/v1/chat/completions`, by default in vLLM's manner.
     Chat,
     /// OpenAI `/v1/completions`, in vLLM's manner.
@@ -53,7 +53,7 @@ pub(super) enum Api {
     /// OpenAI `/v1/audio/speech`.
     Speech,
     /// OpenAI `/v1/embeddings` and its like.
-    Document(Document),
+    Document(DocumentKind),
     /// Anthropic `/v1/messages`.
     Messages,
     /// Anthropic `/v1/complete`.
@@ -96,10 +96,10 @@ pub(super) enum Api {
 
 /// All that a writer may want to know of the request that it answers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Case<'a> {
-    pub(super) route: &'a Route,
-    pub(super) ask: &'a Ask,
-    pub(super) plan: &'a Plan,
+pub(super) struct ResponseContext<'a> {
+    pub(super) route: &'a SimRoute,
+    pub(super) ask: &'a SimRequest,
+    pub(super) plan: &'a ResponsePlan,
     /// Of the response, without the API's prefix.
     pub(super) id: &'a str,
     /// When it was made, in Unix seconds.
@@ -109,9 +109,9 @@ pub(super) struct Case<'a> {
 
 /// One or more tokens that are told together.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Output<'a> {
+pub(super) struct OutputChunk<'a> {
     pub(super) choice: u32,
-    pub(super) part: Part,
+    pub(super) part: OutputPart,
     /// As it stands inside the quotes of a JSON string.
     pub(super) json: &'a str,
     /// Index of the first of them within the choice.
@@ -121,7 +121,7 @@ pub(super) struct Output<'a> {
 
 /// When a server sends the head of a streamed response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadAt {
+pub(super) enum HeadersAt {
     /// As soon as the request is accepted.
     Admission,
     /// When the job takes its slot.
@@ -132,9 +132,9 @@ pub(super) enum HeadAt {
 
 /// How one response is written. A stream asks in the order of the methods; a response that is not streamed asks
 /// only for [`whole`](Self::whole).
-pub(super) trait Writer: Send {
-    fn head_at(&self) -> HeadAt {
-        HeadAt::Admission
+pub(super) trait ResponseWriter: Send {
+    fn head_at(&self) -> HeadersAt {
+        HeadersAt::Admission
     }
 
     /// Of a stream.
@@ -148,45 +148,45 @@ pub(super) trait Writer: Send {
     }
 
     /// At once, before the engine has done anything.
-    fn admitted(&mut self, _out: &mut Frames) {}
+    fn admitted(&mut self, _out: &mut FrameQueue) {}
 
     /// The job has taken its slot.
-    fn started(&mut self, _account: &Account, _out: &mut Frames) {}
+    fn started(&mut self, _account: &TemplateValues, _out: &mut FrameQueue) {}
 
     /// The first token is about to be written.
-    fn opened(&mut self, _account: &Account, _out: &mut Frames) {}
+    fn opened(&mut self, _account: &TemplateValues, _out: &mut FrameQueue) {}
 
-    /// Output; `account` counts it already.
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames);
+    /// OutputChunk; `account` counts it already.
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue);
 
     /// All is said.
-    fn finish(&mut self, account: &Account, out: &mut Frames);
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue);
 
     /// It goes wrong in the middle.
-    fn fail(&mut self, out: &mut Frames);
+    fn fail(&mut self, out: &mut FrameQueue);
 
     /// The response that is not streamed, from the texts of all choices.
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole;
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse;
 }
 
 /// A response that is not streamed.
 #[derive(Debug, Default)]
-pub(super) struct Whole {
+pub(super) struct WholeResponse {
     pub(super) bytes: Bytes,
     /// Beside the content type, which is JSON's.
     pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) reported: Reported,
+    pub(super) reported: ReportedValues,
 }
 
-impl From<(String, Reported)> for Whole {
-    fn from((text, reported): (String, Reported)) -> Self {
+impl From<(String, ReportedValues)> for WholeResponse {
+    fn from((text, reported): (String, ReportedValues)) -> Self {
         Self { bytes: Bytes::from(text), headers: Vec::new(), reported }
     }
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
-pub(super) enum Refusal {
+pub(super) enum ApiError {
     Malformed(String),
     NoModel(String),
     QueueFull,
@@ -198,9 +198,9 @@ pub(super) enum Refusal {
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(super) const FAILURE: &str = "scripted error";
 
-impl Api {
+impl SimApi {
     /// Where it keeps what the model needs to know.
-    pub(super) fn fields(self) -> Fields {
+    pub(super) fn fields(self) -> RequestFields {
         match self {
             Self::Chat => chat::CHAT,
             Self::Completions => chat::COMPLETIONS,
@@ -213,7 +213,7 @@ impl Api {
             Self::Complete => anthropic::COMPLETE,
             Self::OllamaChat => ollama::CHAT,
             Self::OllamaGenerate => ollama::GENERATE,
-            Self::OllamaEmbed => Fields::DOCUMENT,
+            Self::OllamaEmbed => RequestFields::DOCUMENT,
             Self::Tgi => tgi::FIELDS,
             Self::LlamaCpp => llamacpp::FIELDS,
             Self::Sglang => sglang::FIELDS,
@@ -237,7 +237,7 @@ impl Api {
             Self::Completions => "openai-completions",
             Self::Responses => "openai-responses",
             Self::Assistants => "openai-assistants",
-            Self::Document(Document::Embeddings) => "openai-embeddings",
+            Self::Document(DocumentKind::Embeddings) => "openai-embeddings",
             Self::Messages => "anthropic-messages",
             Self::Complete => "anthropic-complete",
             Self::OllamaChat => "ollama-chat",
@@ -261,42 +261,42 @@ impl Api {
         })
     }
 
-    pub(super) fn writer(self, case: &Case<'_>) -> Box<dyn Writer> {
+    pub(super) fn writer(self, case: &ResponseContext<'_>) -> Box<dyn ResponseWriter> {
         match self {
             Self::Chat => match flavor(&case.plan.script) {
-                Some(flavor) => Box::new(flavored::Flavored::new(flavor, case)),
-                None => Box::new(chat::Chat::new(case)),
+                Some(flavor) => Box::new(flavored::FlavoredChat::new(flavor, case)),
+                None => Box::new(chat::OpenAiChat::new(case)),
             },
-            Self::Completions => Box::new(chat::Chat::new(case)),
-            Self::Responses => Box::new(responses::Responses::new(case)),
+            Self::Completions => Box::new(chat::OpenAiChat::new(case)),
+            Self::Responses => Box::new(responses::OpenAiResponses::new(case)),
             Self::Assistants => Box::new(assistants::Assistants::new(case)),
-            Self::Transcriptions => Box::new(audio::Transcription::default()),
-            Self::Speech => Box::new(audio::Speech::new(case)),
-            Self::Document(document) => Box::new(documents::Documents::new(document, case)),
-            Self::Messages => Box::new(anthropic::Messages::new(case)),
-            Self::Complete => Box::new(anthropic::Complete::new(case)),
+            Self::Transcriptions => Box::new(audio::AudioTranscription::default()),
+            Self::Speech => Box::new(audio::AudioSpeech::new(case)),
+            Self::Document(document) => Box::new(documents::DocumentWriter::new(document, case)),
+            Self::Messages => Box::new(anthropic::AnthropicMessages::new(case)),
+            Self::Complete => Box::new(anthropic::AnthropicCompletion::new(case)),
             Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => {
                 Box::new(ollama::Ollama::new(case))
             }
             Self::Tgi => Box::new(tgi::Tgi::new(case)),
             Self::LlamaCpp => Box::new(llamacpp::LlamaCpp::new(case)),
             Self::Sglang => Box::new(sglang::Sglang::new(case)),
-            Self::VllmTokens => Box::new(vllm::Tokens::new(case)),
-            Self::VllmLegacy => Box::new(vllm::Legacy::new(case)),
+            Self::VllmTokens => Box::new(vllm::VllmTokens::new(case)),
+            Self::VllmLegacy => Box::new(vllm::VllmLegacy::new(case)),
             Self::Triton => Box::new(triton::Triton::new(case)),
             Self::CohereV1 => Box::new(cohere::CohereV1::new(case)),
             Self::CohereV2 => Box::new(cohere::Cohere::new(case)),
             Self::Gemini => Box::new(gemini::Gemini::new(case)),
-            Self::Interactions => Box::new(interactions::Interactions::new(case)),
+            Self::Interactions => Box::new(interactions::GeminiInteractions::new(case)),
             Self::Replicate => Box::new(replicate::Replicate::new(case)),
-            Self::Converse => Box::new(bedrock::Converse::new(case)),
-            Self::Invoke => Box::new(bedrock::Invoke::new(case)),
-            Self::Agent => Box::new(agent::Agent::new(case)),
+            Self::Converse => Box::new(bedrock::BedrockConverse::new(case)),
+            Self::Invoke => Box::new(bedrock::BedrockInvoke::new(case)),
+            Self::Agent => Box::new(agent::BedrockAgent::new(case)),
         }
     }
 
     /// Status and body of a refusal.
-    pub(super) fn refuse(self, refusal: &Refusal) -> (u16, Value) {
+    pub(super) fn refuse(self, refusal: &ApiError) -> (u16, Value) {
         match self {
             Self::Messages | Self::Complete => anthropic::refusal(refusal),
             Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => ollama::refusal(refusal),
@@ -311,12 +311,12 @@ impl Api {
     }
 
     /// The refusal of a stream as its only event, by a server that has its 200 out before it knows.
-    pub(super) fn refuse_in_stream(self, refusal: &Refusal, ask: &Ask) -> Option<String> {
+    pub(super) fn refuse_in_stream(self, refusal: &ApiError, ask: &SimRequest) -> Option<String> {
         let sglang = self == Self::Sglang
             || self == Self::Chat && ask.script.flavor.as_deref() == Some("sglang");
         match refusal {
             _ if self == Self::Tgi => Some(tgi::refusal_event(refusal)),
-            Refusal::QueueFull if sglang => {
+            ApiError::QueueFull if sglang => {
                 Some(sglang::error_event(503, "The request queue is full."))
             }
             _ => None,
@@ -325,33 +325,33 @@ impl Api {
 }
 
 /// The manner of a chat; `None` for vLLM's.
-fn flavor(script: &Script) -> Option<&'static flavored::Flavor> {
+fn flavor(script: &SimScript) -> Option<&'static flavored::Flavor> {
     script.flavor.as_deref().and_then(flavored::find)
 }
 
 /// Whether a script asks for the manner of a server that nobody knows.
-pub(super) fn has_strange_flavor(script: &Script) -> bool {
+pub(super) fn has_strange_flavor(script: &SimScript) -> bool {
     script.flavor.as_deref().is_some_and(|name| name != "vllm") && flavor(script).is_none()
 }
 
 /// In the shape of OpenAI's API, with vLLM's words; while loading, with llama.cpp's, which a proxy may look for.
-pub(super) fn openai_refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn openai_refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, kind, message, param) = match refusal {
-        Refusal::Malformed(message) => (400, "BadRequestError", message.clone(), None),
-        Refusal::NoModel(name) => {
+        ApiError::Malformed(message) => (400, "BadRequestError", message.clone(), None),
+        ApiError::NoModel(name) => {
             let message = format!("The model `{name}` does not exist.");
             (404, "NotFoundError", message, Some("model"))
         }
-        Refusal::QueueFull => {
+        ApiError::QueueFull => {
             let message = "The waiting queue is full, try again later.";
             (503, "QueueOverflowError", message.to_owned(), None)
         }
-        Refusal::Loading => {
+        ApiError::Loading => {
             let error =
                 json!({"message": "Loading model", "type": "unavailable_error", "code": 503});
             return (503, json!({"error": error}));
         }
-        Refusal::Failed => (500, "InternalServerError", FAILURE.to_owned(), None),
+        ApiError::Failed => (500, "InternalServerError", FAILURE.to_owned(), None),
     };
     let error = json!({"message": message, "type": kind, "param": param, "code": status});
     (status, json!({"error": error}))

@@ -24,22 +24,22 @@
 )]
 
 pub mod model;
-pub mod text;
+pub mod token_text;
 
-mod account;
-mod answer;
 mod api;
-mod body;
-mod frames;
-mod host;
+mod content;
+mod engine_host;
+mod frame_queue;
+mod pending_record;
 mod request;
+mod response_body;
 pub mod rng;
 mod server;
-mod ticket;
+mod template;
 mod traffic;
 mod truth;
 
 pub use model::EngineSpec;
 pub use server::SimServer;
 pub use traffic::{Traffic, TrafficApi, TrafficClass, TrafficSummary, demo_engines};
-pub use truth::{End, Reported, TruthLog, TruthRecord};
+pub use truth::{ReportedValues, TruthEnd, TruthLog, TruthRecord};

@@ -21,10 +21,10 @@
 //!    with `R` the number of taken slots at `t_j(k-1)`, this job's included, and `P` the number of those in
 //!    prefill: a step gets slower as the batch grows, and slower still by the chunks of prompts that share it.
 //!    Once a step is scheduled it is not changed. All choices of a job make their token `k` at the same instant.
-//! 4. **Finish.** `f_j = t_jn`; the slot is free at that instant. With `n_j = 0`, at the end of the prefill.
+//! 4. **ScriptedFinish.** `f_j = t_jn`; the slot is free at that instant. With `n_j = 0`, at the end of the prefill.
 //! 5. **Jitter.** Each `J = 1 + jitter * Z`, with `Z` near normal and within 3.47, and `J` kept in
 //!    `[0.05, 20]`; drawn from a stream of numbers of the job's own (seed, job number).
-//! 6. **Load.** The model is loading from 0 to `load_time`. After `idle_unload` without a job in a slot or in
+//! 6. **ModelLoad.** The model is loading from 0 to `load_time`. After `idle_unload` without a job in a slot or in
 //!    the queue it is unloaded, and the next arrival starts a load of `load_time`. A job that arrives before
 //!    the model is ready is held (`load_wait = ready - a_j`), or refused if `refuse_while_loading`; a refused
 //!    one starts the load all the same.
@@ -49,15 +49,15 @@ pub struct EngineSpec {
     pub slots: usize,
     /// Jobs that may wait for a slot or for a load; further ones are refused. `None`: no limit.
     pub queue_limit: Option<usize>,
-    /// Part of the prefill that does not depend on the prompt.
+    /// OutputPart of the prefill that does not depend on the prompt.
     pub prefill_base: Duration,
-    /// Part of the prefill for each prompt token.
+    /// OutputPart of the prefill for each prompt token.
     pub prefill_per_token: Duration,
-    /// Part of a decode step that does not depend on the batch.
+    /// OutputPart of a decode step that does not depend on the batch.
     pub decode_base: Duration,
-    /// Part of a decode step for each running job.
+    /// OutputPart of a decode step for each running job.
     pub decode_per_running: Duration,
-    /// Part of a decode step for each job in prefill: chunked prefill steals decode time.
+    /// OutputPart of a decode step for each job in prefill: chunked prefill steals decode time.
     pub decode_per_prefilling: Duration,
     /// Share of the jobs whose prompt begins with what is cached, 0 to 1.
     pub cache_hits: f64,
@@ -102,11 +102,11 @@ impl EngineSpec {
 /// What one request asks of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// Tokens of the prompt.
+    /// VllmTokens of the prompt.
     pub prompt_tokens: u32,
-    /// Tokens of reasoning generated before the answer, per choice.
+    /// VllmTokens of reasoning generated before the answer, per choice.
     pub reasoning_tokens: u32,
-    /// Tokens of the answer, per choice.
+    /// VllmTokens of the answer, per choice.
     pub output_tokens: u32,
     /// Choices generated side by side; 0 is taken as 1.
     pub choices: u32,
@@ -118,7 +118,7 @@ pub struct JobId(pub u64);
 
 /// Why a job was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejected {
+pub enum JobRejected {
     /// `queue_limit` jobs are waiting.
     QueueFull,
     /// The model is loading and the engine refuses meanwhile.
@@ -170,11 +170,11 @@ pub struct JobTruth {
     pub load_wait: Option<Duration>,
     /// First token, of whichever choice.
     pub first_token: Option<Duration>,
-    /// Last token so far.
+    /// UsageChunk token so far.
     pub last_token: Option<Duration>,
     /// Slot given back after the last token; `None` for a job that was cancelled.
     pub finished: Option<Duration>,
-    /// Tokens so far, of all choices.
+    /// VllmTokens so far, of all choices.
     pub tokens: u32,
 }
 

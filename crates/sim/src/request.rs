@@ -5,13 +5,13 @@ mod script;
 
 use serde_json::Value;
 
-pub(super) use script::{Script, UsagePlace};
+pub(super) use script::{SimScript, UsagePlace};
 
 use super::model::Job;
 
 /// Where an API keeps what the model needs to know: JSON pointers, the first that is there counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields {
+pub(super) struct RequestFields {
     /// The prompt; all of them count together.
     pub(super) prompt: &'static [&'static str],
     /// Most tokens to generate.
@@ -30,7 +30,7 @@ pub(super) struct Fields {
     pub(super) shows: bool,
 }
 
-impl Fields {
+impl RequestFields {
     /// An API that generates text from `prompt`, and no more than that.
     pub(super) const PLAIN: Self = Self {
         prompt: &["/prompt"],
@@ -48,16 +48,16 @@ impl Fields {
         Self { generates: false, prompt: &["/input"], shows: false, ..Self::PLAIN };
 }
 
-/// A request as sent. Fields that nobody asks about are ignored, as the real servers do.
+/// A request as sent. RequestFields that nobody asks about are ignored, as the real servers do.
 #[derive(Debug, Default)]
-pub(super) struct Ask {
+pub(super) struct SimRequest {
     body: Value,
-    pub(super) script: Script,
+    pub(super) script: SimScript,
 }
 
 /// Why an answer ends, by the script; each API has its own word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finish {
+pub(super) enum ScriptedFinish {
     Stop,
     Length,
     Tool,
@@ -65,16 +65,16 @@ pub(super) enum Finish {
 
 /// A request with everything decided.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct ResponsePlan {
     pub(super) job: Job,
     pub(super) stream: bool,
     /// Name of the function to call, if the answer is to be a tool call.
     pub(super) tool: Option<String>,
-    pub(super) finish: Finish,
-    pub(super) script: Script,
+    pub(super) finish: ScriptedFinish,
+    pub(super) script: SimScript,
 }
 
-impl Ask {
+impl SimRequest {
     /// Reads a body, of JSON or a form by its content type.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Ask {
             // In a form the script is a text.
             Some(Value::String(text)) => serde_json::from_str(text),
             Some(script) => serde_json::from_value(script.clone()),
-            None => Ok(Script::default()),
+            None => Ok(SimScript::default()),
         };
         Ok(Self { script: script.map_err(|error| format!("sim: {error}"))?, body })
     }
@@ -120,7 +120,7 @@ impl Ask {
         self.get(pointer)?.as_u64().map(|count| u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn is_stream(&self, fields: &Fields) -> bool {
+    pub(super) fn is_stream(&self, fields: &RequestFields) -> bool {
         fields.generates && self.flag("/stream").unwrap_or(fields.streams)
     }
 
@@ -128,7 +128,7 @@ impl Ask {
     ///
     /// # Errors
     /// If the prompt is none.
-    pub(super) fn plan(&self, fields: &Fields) -> Result<Plan, String> {
+    pub(super) fn plan(&self, fields: &RequestFields) -> Result<ResponsePlan, String> {
         const DEFAULT_MAX_TOKENS: u32 = 64;
         const MAX_CHOICES: u32 = 128;
         let mut characters = 0;
@@ -146,15 +146,15 @@ impl Ask {
         let tools = fields.tool.iter().find_map(|pointer| self.get(pointer));
         let tool = tools.map(|name| name.as_str().unwrap_or("lookup").to_owned());
         let finish = if tool.is_some() {
-            Finish::Tool
+            ScriptedFinish::Tool
         } else if script.output_tokens.is_none() && limit.is_some() {
-            Finish::Length
+            ScriptedFinish::Length
         } else {
-            Finish::Stop
+            ScriptedFinish::Stop
         };
         let output_tokens = script.output_tokens.or(limit).unwrap_or(DEFAULT_MAX_TOKENS);
         let choices = fields.choices.and_then(|pointer| self.count(pointer)).unwrap_or(1);
-        Ok(Plan {
+        Ok(ResponsePlan {
             job: Job {
                 prompt_tokens: script.prompt_tokens.unwrap_or(prompt_tokens),
                 reasoning_tokens: if fields.reasons { script.reasoning_tokens } else { 0 },
@@ -187,21 +187,25 @@ fn count_characters(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Api;
+    use crate::api::SimApi;
 
-    fn plan(api: Api, body: &str) -> Plan {
-        Ask::read(body.as_bytes(), None).unwrap().plan(&api.fields()).unwrap()
+    fn plan(api: SimApi, body: &str) -> ResponsePlan {
+        SimRequest::read(body.as_bytes(), None).unwrap().plan(&api.fields()).unwrap()
     }
 
     #[test]
     fn prompts_are_counted() {
         let table = [
-            (Api::Chat, r#"{"messages":[{"content":"12345678"},{"content":null}]}"#, 2),
-            (Api::Chat, r#"{"messages":[{"content":[{"type":"text","text":"123456789012"}]}]}"#, 3),
-            (Api::Chat, r#"{"prompt":"not looked at in chat"}"#, 1),
-            (Api::Completions, r#"{"prompt":[1,2,3,4,5]}"#, 5),
-            (Api::Completions, r#"{"prompt":["1234","5678"]}"#, 2),
-            (Api::Completions, r#"{"prompt":"x","sim":{"prompt_tokens":900}}"#, 900),
+            (SimApi::Chat, r#"{"messages":[{"content":"12345678"},{"content":null}]}"#, 2),
+            (
+                SimApi::Chat,
+                r#"{"messages":[{"content":[{"type":"text","text":"123456789012"}]}]}"#,
+                3,
+            ),
+            (SimApi::Chat, r#"{"prompt":"not looked at in chat"}"#, 1),
+            (SimApi::Completions, r#"{"prompt":[1,2,3,4,5]}"#, 5),
+            (SimApi::Completions, r#"{"prompt":["1234","5678"]}"#, 2),
+            (SimApi::Completions, r#"{"prompt":"x","sim":{"prompt_tokens":900}}"#, 900),
         ];
         for (api, body, expected) in table {
             assert_eq!(plan(api, body).job.prompt_tokens, expected, "{body}");
@@ -211,22 +215,22 @@ mod tests {
     #[test]
     fn lengths_and_reasons() {
         let table = [
-            (r#"{}"#, 64, Finish::Stop),
-            (r#"{"max_tokens":9}"#, 9, Finish::Length),
-            (r#"{"max_tokens":9,"sim":{"output_tokens":3}}"#, 3, Finish::Stop),
-            (r#"{"max_completion_tokens":5,"max_tokens":9}"#, 5, Finish::Length),
-            (r#"{"tools":[{"function":{"name":"f"}}]}"#, 64, Finish::Tool),
-            (r#"{"options":{"sim":{"output_tokens":3}}}"#, 3, Finish::Stop),
+            (r#"{}"#, 64, ScriptedFinish::Stop),
+            (r#"{"max_tokens":9}"#, 9, ScriptedFinish::Length),
+            (r#"{"max_tokens":9,"sim":{"output_tokens":3}}"#, 3, ScriptedFinish::Stop),
+            (r#"{"max_completion_tokens":5,"max_tokens":9}"#, 5, ScriptedFinish::Length),
+            (r#"{"tools":[{"function":{"name":"f"}}]}"#, 64, ScriptedFinish::Tool),
+            (r#"{"options":{"sim":{"output_tokens":3}}}"#, 3, ScriptedFinish::Stop),
         ];
         for (body, tokens, reason) in table {
-            let plan = plan(Api::Chat, body);
+            let plan = plan(SimApi::Chat, body);
             assert_eq!((plan.job.output_tokens, plan.finish), (tokens, reason), "{body}");
         }
     }
 
     #[test]
     fn a_misspelt_script_is_an_error() {
-        assert!(Ask::read(br#"{"sim":{"eror_after":1}}"#, None).is_err());
-        assert!(Ask::read(br#"{"temperature":1}"#, None).is_ok());
+        assert!(SimRequest::read(br#"{"sim":{"eror_after":1}}"#, None).is_err());
+        assert!(SimRequest::read(br#"{"temperature":1}"#, None).is_ok());
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// SplitMix64 by Steele, Lea and Flood: 64 bits of state, passes BigCrush, seeds may be consecutive numbers.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct SplitMix64(u64);
 
-impl Rng {
+impl SplitMix64 {
     /// A stream of numbers for one seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn matches_the_published_sequence() {
-        let mut rng = Rng::new(1_234_567);
+        let mut rng = SplitMix64::new(1_234_567);
         let got = [rng.next_u64(), rng.next_u64(), rng.next_u64()];
         assert_eq!(
             got,
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn distributions_have_the_moments_they_claim() {
-        let mut rng = Rng::new(7);
+        let mut rng = SplitMix64::new(7);
         let n = 100_000;
         let mean = |f: &mut dyn FnMut() -> f64| (0..n).map(|_| f()).sum::<f64>() / f64::from(n);
         assert!((mean(&mut || rng.unit()) - 0.5).abs() < 0.01);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn between_reaches_both_ends_and_stays_inside() {
-        let mut rng = Rng::new(1);
+        let mut rng = SplitMix64::new(1);
         let seen: std::collections::BTreeSet<u32> = (0..200).map(|_| rng.between((3, 6))).collect();
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
         assert_eq!(rng.between((9, 2)), 9);

@@ -24,10 +24,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::api::{Api, Refusal, Route};
-use super::body::SimBody;
-use super::host::Host;
+use super::api::{ApiError, SimApi, SimRoute};
+use super::engine_host::EngineHost;
 use super::model::EngineSpec;
+use super::response_body::SimBody;
 use super::truth::TruthLog;
 
 /// A simulated inference server, bound and not yet serving. The engines' time, and that of a load at start,
@@ -62,11 +62,11 @@ use super::truth::TruthLog;
 /// Anything else is a 404.
 pub struct SimServer {
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
 }
 
-pub(super) struct Shared {
-    hosts: Vec<Arc<Host>>,
+pub(super) struct ServerState {
+    hosts: Vec<Arc<EngineHost>>,
     epoch: Instant,
     truth: TruthLog,
     responses: AtomicU64,
@@ -80,8 +80,8 @@ impl SimServer {
     pub async fn bind(addr: SocketAddr, engines: Vec<EngineSpec>) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let epoch = Instant::now();
-        let shared = Shared {
-            hosts: engines.into_iter().map(|spec| Host::new(spec, epoch)).collect(),
+        let shared = ServerState {
+            hosts: engines.into_iter().map(|spec| EngineHost::new(spec, epoch)).collect(),
             epoch,
             truth: TruthLog::default(),
             responses: AtomicU64::new(1),
@@ -132,7 +132,7 @@ impl SimServer {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, shared: Arc<ServerState>) {
     // Without it Nagle's algorithm would hold tokens back and blur what is to be measured.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -145,14 +145,14 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<SimBody> {
-    if let Some(route) = Route::of(request.method(), request.uri()) {
+async fn answer(shared: Arc<ServerState>, request: Request<Incoming>) -> Response<SimBody> {
+    if let Some(route) = SimRoute::of(request.method(), request.uri()) {
         return inference::answer(shared, request, route).await;
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&shared)),
         (&Method::GET, "/health") if shared.hosts.iter().any(|host| host.is_loading()) => {
-            let (_, loading) = Api::Chat.refuse(&Refusal::Loading);
+            let (_, loading) = SimApi::Chat.refuse(&ApiError::Loading);
             json_response(StatusCode::SERVICE_UNAVAILABLE, &loading)
         }
         (&Method::GET, "/health") => json_response(StatusCode::OK, &json!({"status": "ok"})),
@@ -160,7 +160,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Sim
     }
 }
 
-fn models(shared: &Shared) -> Value {
+fn models(shared: &ServerState) -> Value {
     let created = unix_seconds();
     let data: Vec<Value> = shared
         .hosts
@@ -191,9 +191,9 @@ fn respond(status: StatusCode, content_type: &'static str, body: SimBody) -> Res
     response
 }
 
-impl Shared {
+impl ServerState {
     /// The engine by that name; the first if none is named.
-    fn host(&self, model: Option<&str>) -> Option<&Arc<Host>> {
+    fn host(&self, model: Option<&str>) -> Option<&Arc<EngineHost>> {
         match model {
             Some(name) => self.hosts.iter().find(|host| host.name == name),
             None => self.hosts.first(),

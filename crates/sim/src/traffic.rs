@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use demo::demo_engines;
 
-use super::rng::Rng;
-use client::Outcome;
+use super::rng::SplitMix64;
+use client::ClientOutcome;
 
 /// The API that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +45,17 @@ pub struct TrafficClass {
     pub api: TrafficApi,
     /// Model to ask for.
     pub model: String,
-    /// Tokens of the prompt; the prompt's text is about four characters for each.
+    /// VllmTokens of the prompt; the prompt's text is about four characters for each.
     pub prompt_tokens: (u32, u32),
-    /// Tokens of the answer, per choice.
+    /// VllmTokens of the answer, per choice.
     pub output_tokens: (u32, u32),
-    /// Tokens of reasoning before it, per choice.
+    /// VllmTokens of reasoning before it, per choice.
     pub reasoning_tokens: (u32, u32),
     /// Whether to ask for a stream.
     pub stream: bool,
     /// Whether to ask for the usage at the end of the stream; OpenAI only, the others always tell it.
     pub include_usage: bool,
-    /// Tokens in one event, at most.
+    /// VllmTokens in one event, at most.
     pub tokens_per_event: u32,
     /// The client closes the connection so long after it has sent the request, if the answer isn't there.
     pub abort_after: Option<(Duration, Duration)>,
@@ -103,7 +103,7 @@ pub struct TrafficSummary {
 
 /// One request with its sizes drawn.
 #[derive(Clone, Debug)]
-struct Draft {
+struct PlannedRequest {
     number: u64,
     api: TrafficApi,
     model: String,
@@ -137,7 +137,7 @@ impl Traffic {
     /// Dropping the future cuts everything in flight.
     pub async fn run(&self, until: impl Future<Output = ()>) -> TrafficSummary {
         let mut summary = TrafficSummary::default();
-        let mut rng = Rng::new(self.seed);
+        let mut rng = SplitMix64::new(self.seed);
         let mut flights = JoinSet::new();
         let mut next = self.after(Instant::now(), &mut rng);
         tokio::pin!(until);
@@ -172,12 +172,12 @@ impl Traffic {
     }
 
     /// The arrival after the one at `last`.
-    fn after(&self, last: Instant, rng: &mut Rng) -> Option<Instant> {
+    fn after(&self, last: Instant, rng: &mut SplitMix64) -> Option<Instant> {
         let gap = Duration::try_from_secs_f64(rng.exponential() / self.rate_per_s).ok()?;
         last.checked_add(gap)
     }
 
-    fn pick(&self, rng: &mut Rng) -> Option<&TrafficClass> {
+    fn pick(&self, rng: &mut SplitMix64) -> Option<&TrafficClass> {
         let total: f64 = self.classes.iter().map(|class| class.weight.max(0.0)).sum();
         let mut left = rng.unit() * total;
         self.classes.iter().filter(|class| class.weight > 0.0).find(|class| {
@@ -196,8 +196,8 @@ async fn wait_for(arrival: Option<Instant>) {
 }
 
 impl TrafficClass {
-    fn draft(&self, number: u64, rng: &mut Rng) -> Draft {
-        Draft {
+    fn draft(&self, number: u64, rng: &mut SplitMix64) -> PlannedRequest {
+        PlannedRequest {
             number,
             api: self.api,
             model: self.model.clone(),
@@ -215,12 +215,12 @@ impl TrafficClass {
 
 impl TrafficSummary {
     /// `None`: the task panicked.
-    fn count(&mut self, outcome: Option<Outcome>) {
+    fn count(&mut self, outcome: Option<ClientOutcome>) {
         match outcome {
-            Some(Outcome::Finished) => self.finished += 1,
-            Some(Outcome::Aborted) => self.aborted += 1,
-            Some(Outcome::Rejected) => self.rejected += 1,
-            Some(Outcome::Failed) | None => self.failed += 1,
+            Some(ClientOutcome::Finished) => self.finished += 1,
+            Some(ClientOutcome::Aborted) => self.aborted += 1,
+            Some(ClientOutcome::Rejected) => self.rejected += 1,
+            Some(ClientOutcome::Failed) | None => self.failed += 1,
         }
     }
 }

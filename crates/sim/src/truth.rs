@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum End {
+pub enum TruthEnd {
     /// The last byte of the answer was handed to the HTTP layer.
     Finished,
     /// The peer closed the connection before that, or the server was shut down.
@@ -26,14 +26,14 @@ pub enum End {
 /// What a response tells of itself: what a client, or a proxy, could read in it. Counts are put together where
 /// an API splits them, and durations are in seconds, whatever the API's unit. Only what has been sent counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Reported {
-    /// Tokens of the prompt, cached ones included.
+pub struct ReportedValues {
+    /// VllmTokens of the prompt, cached ones included.
     pub input_tokens: Option<u32>,
-    /// Tokens generated, of all choices, reasoning included.
+    /// VllmTokens generated, of all choices, reasoning included.
     pub output_tokens: Option<u32>,
-    /// Tokens of the prompt that came from a cache.
+    /// VllmTokens of the prompt that came from a cache.
     pub cached_tokens: Option<u32>,
-    /// Tokens of reasoning among those generated.
+    /// VllmTokens of reasoning among those generated.
     pub reasoning_tokens: Option<u32>,
     /// Wait for a slot.
     pub queue_s: Option<f64>,
@@ -49,7 +49,7 @@ pub struct Reported {
     pub total_s: Option<f64>,
 }
 
-impl Reported {
+impl ReportedValues {
     /// Takes over what `later` tells.
     pub(super) fn update(&mut self, later: &Self) {
         self.input_tokens = later.input_tokens.or(self.input_tokens);
@@ -82,7 +82,7 @@ pub struct TruthRecord {
     /// HTTP status; absent if the peer left before there was a head to send.
     pub status: Option<u16>,
     /// How it ended.
-    pub end: End,
+    pub end: TruthEnd,
 
     /// The head of the request was parsed.
     pub received: f64,
@@ -100,13 +100,13 @@ pub struct TruthRecord {
     /// `(last_sent - first_sent) / (output_tokens - 1)`; streams of one choice with at least two tokens only.
     pub tpot_s: Option<f64>,
 
-    /// Tokens of the prompt.
+    /// VllmTokens of the prompt.
     pub prompt_tokens: u32,
-    /// Tokens sent, of all choices, reasoning included: `usage.completion_tokens` if it finished.
+    /// VllmTokens sent, of all choices, reasoning included: `usage.completion_tokens` if it finished.
     pub output_tokens: u32,
-    /// Tokens of reasoning among them.
+    /// VllmTokens of reasoning among them.
     pub reasoning_tokens: u32,
-    /// Tokens that the model had made when the request ended, sent or not.
+    /// VllmTokens that the model had made when the request ended, sent or not.
     pub generated_tokens: u32,
     /// Events with output that were sent; 0 if not streamed. An event with nothing but token ids is none.
     pub output_events: u32,
@@ -119,7 +119,7 @@ pub struct TruthRecord {
     /// Choices asked for.
     pub choices: u32,
     /// What the answer told of itself.
-    pub reported: Reported,
+    pub reported: ReportedValues,
 
     /// Wait for a slot, by the model.
     pub queue_s: Option<f64>,
@@ -129,7 +129,7 @@ pub struct TruthRecord {
     pub model_started: Option<f64>,
     /// First token ready, by the model; it is sent a little later, by the timer's granularity of 1 ms.
     pub model_first_token: Option<f64>,
-    /// Last token ready, by the model.
+    /// UsageChunk token ready, by the model.
     pub model_last_token: Option<f64>,
 }
 
@@ -154,10 +154,10 @@ impl TruthRecord {
 ///
 /// It keeps the latest [`TruthLog::CAPACITY`] records, so that a demo may run for weeks.
 #[derive(Clone, Default)]
-pub struct TruthLog(Arc<Mutex<Inner>>);
+pub struct TruthLog(Arc<Mutex<TruthLogState>>);
 
 #[derive(Default)]
-struct Inner {
+struct TruthLogState {
     records: VecDeque<TruthRecord>,
     writer: Option<Box<dyn Write + Send>>,
     write_errors: u64,
@@ -201,7 +201,7 @@ impl TruthLog {
         inner.records.push_back(record);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, TruthLogState> {
         // Records are whole or absent, so a panic elsewhere leaves nothing half done here.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -224,7 +224,7 @@ impl TruthRecord {
             model: "m".into(),
             stream: true,
             status: Some(200),
-            end: End::Finished,
+            end: TruthEnd::Finished,
             received: 1.0,
             first_sent: Some(2.0),
             last_sent: Some(5.0),
@@ -241,7 +241,7 @@ impl TruthRecord {
             reasoning_chars: 0,
             tool_chars: 0,
             choices: 1,
-            reported: Reported::default(),
+            reported: ReportedValues::default(),
             queue_s: Some(0.0),
             load_s: Some(0.0),
             model_started: None,
@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn derived_durations_exist_only_where_they_are_defined() {
-        type Change = fn(&mut TruthRecord);
-        let table: [(&str, Change, [Option<f64>; 3]); 5] = [
+        type RecordEdit = fn(&mut TruthRecord);
+        let table: [(&str, RecordEdit, [Option<f64>; 3]); 5] = [
             ("stream", |_| (), [Some(1.0), Some(4.0), Some(1.0)]),
             ("not streamed", |r| r.stream = false, [None, Some(4.0), None]),
             ("two choices", |r| r.choices = 2, [Some(1.0), Some(4.0), None]),
@@ -276,8 +276,8 @@ mod tests {
     #[test]
     fn lines_are_json_and_the_memory_is_bounded() {
         #[derive(Clone, Default)]
-        struct Sink(Arc<Mutex<Vec<u8>>>);
-        impl Write for Sink {
+        struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
+        impl Write for SharedBuffer {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.0.lock().unwrap().write(bytes)
             }
@@ -285,7 +285,7 @@ mod tests {
                 Ok(())
             }
         }
-        let (log, sink) = (TruthLog::default(), Sink::default());
+        let (log, sink) = (TruthLog::default(), SharedBuffer::default());
         log.push(TruthRecord::example());
         log.write_to(sink.clone());
         log.push(TruthRecord::example());

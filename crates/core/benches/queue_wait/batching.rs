@@ -8,7 +8,7 @@
 
 use super::cell::{EvalRequest, TrueTimes};
 use std::collections::VecDeque;
-use streamgauge_sim::rng::Rng;
+use streamgauge_sim::rng::SplitMix64;
 
 /// Its constants.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ impl BatchingServer {
     /// Serves these requests.
     pub fn serve(&self, requests: &[EvalRequest]) -> Vec<TrueTimes> {
         let mut truth = vec![TrueTimes::default(); requests.len()];
-        let mut rng = Rng::new(self.seed);
+        let mut rng = SplitMix64::new(self.seed);
         let mut waiting: VecDeque<usize> = VecDeque::new();
         let mut running: Vec<BatchedRequest> = Vec::new();
         let (mut next, mut now) = (0, 0.0_f64);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, EngineSpec, Job};
 
-use streamgauge_sim::rng::Rng;
+use streamgauge_sim::rng::SplitMix64;
 use strum::VariantArray;
 
 /// Requests from which the estimator may learn before it is judged.
@@ -87,7 +87,7 @@ impl EvalCell {
     /// The traffic of this cell, by how many requests a second the server could do.
     pub fn traffic(&self, capacity: f64) -> Vec<EvalRequest> {
         let rate = capacity * self.utilisation;
-        let mut rng = Rng::new(self.seed ^ 0x5EED);
+        let mut rng = SplitMix64::new(self.seed ^ 0x5EED);
         let mut at = 0.0;
         let mut burst = 0;
         (0..WARM_UP + JUDGED)
@@ -109,7 +109,7 @@ impl EvalCell {
 }
 
 /// Lognormal prompts and answers; about four bytes a token.
-fn request(rng: &mut Rng, at: f64) -> EvalRequest {
+fn request(rng: &mut SplitMix64, at: f64) -> EvalRequest {
     let mut lognormal = |median: f64, sigma: f64, most: f64| {
         ((median * (sigma * rng.normal()).exp()).min(most) as u32).max(1)
     };
@@ -121,7 +121,7 @@ fn request(rng: &mut Rng, at: f64) -> EvalRequest {
 
 /// Requests a second that a server can do: all come at once.
 pub fn capacity(serve: impl Fn(&[EvalRequest]) -> Vec<TrueTimes>, seed: u64) -> f64 {
-    let mut rng = Rng::new(seed);
+    let mut rng = SplitMix64::new(seed);
     let all: Vec<EvalRequest> = (0..600).map(|_| request(&mut rng, 0.0)).collect();
     let truth = serve(&all);
     // Without the end, at which slots are empty.
@@ -184,7 +184,7 @@ pub fn watch(
         First,
         Left,
     }
-    let mut rng = Rng::new(seed ^ 0xF00D);
+    let mut rng = SplitMix64::new(seed ^ 0xF00D);
     let mut seen: Vec<(f64, usize, ObservedEvent)> = Vec::with_capacity(3 * requests.len());
     for (i, (request, truth)) in requests.iter().zip(truth).enumerate() {
         let mut late = |at: f64| at + 0.001 + 0.0005 * rng.unit();
@@ -224,7 +224,7 @@ pub fn watch(
     }
 }
 
-fn late_after(rng: &mut Rng, at: f64) -> f64 {
+fn late_after(rng: &mut SplitMix64, at: f64) -> f64 {
     at + 0.001 + 0.0005 * rng.unit()
 }
 
@@ -242,7 +242,7 @@ pub fn run_behind(cell: &EvalCell, way_in: f64, way_out: f64) -> EvalWaits {
     let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
     let late = |request: &EvalRequest| EvalRequest { at: request.at + way_in, ..*request };
     let mut truth = simulate(&spec, &requests.iter().map(late).collect::<Vec<_>>());
-    let mut rng = Rng::new(cell.seed ^ 0xBAC);
+    let mut rng = SplitMix64::new(cell.seed ^ 0xBAC);
     for one in &mut truth {
         let way_out = way_out * (0.75 + 0.5 * rng.unit());
         one.start -= way_in;

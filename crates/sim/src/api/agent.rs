@@ -9,53 +9,54 @@ use serde_json::json;
 
 use super::bedrock::CONTENT_TYPE;
 use super::event_stream::{event, exception};
-use super::{Case, FAILURE, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::Texts;
-use crate::frames::Frames;
-use crate::request::Fields;
+use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::ChoiceTexts;
+use crate::frame_queue::FrameQueue;
+use crate::request::RequestFields;
+use crate::template::TemplateValues;
 
-pub(super) const FIELDS: Fields = Fields { prompt: &["/inputText"], limit: &[], ..Fields::PLAIN };
+pub(super) const FIELDS: RequestFields =
+    RequestFields { prompt: &["/inputText"], limit: &[], ..RequestFields::PLAIN };
 
 const TRACE: &str = r#"{"agentId":"AGENT","agentAliasId":"ALIAS","sessionId":"s","trace":{"orchestrationTrace":{"rationale":{"text":"The user asks.","traceId":"t-0"}}}}"#;
 
 #[derive(Debug)]
-pub(super) struct Agent {
+pub(super) struct BedrockAgent {
     traces: bool,
 }
 
-impl Agent {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl BedrockAgent {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self { traces: case.ask.flag("/enableTrace") == Some(true) }
     }
 }
 
-impl Writer for Agent {
+impl ResponseWriter for BedrockAgent {
     fn content_type(&self) -> &'static str {
         CONTENT_TYPE
     }
 
-    fn started(&mut self, _: &Account, out: &mut Frames) {
+    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         if self.traces {
             out.plain(event("trace", TRACE));
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         let text: String =
             serde_json::from_str(&format!("\"{}\"", output.json)).unwrap_or_default();
         let bytes = STANDARD.encode(text);
         out.output(event("chunk", &format!(r#"{{"bytes":"{bytes}"}}"#)));
     }
 
-    fn finish(&mut self, _: &Account, _: &mut Frames) {}
+    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         let message = json!({"message": FAILURE}).to_string();
         out.plain(exception("internalServerException", &message));
     }
 
-    fn whole(&mut self, _: &[Texts], _: &Account) -> Whole {
-        Whole::default()
+    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+        WholeResponse::default()
     }
 }

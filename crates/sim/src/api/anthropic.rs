@@ -5,22 +5,23 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const MESSAGES: Fields = Fields {
+pub(super) const MESSAGES: RequestFields = RequestFields {
     prompt: &["/system", "/messages"],
     tool: &["/tools/0/name", "/tools/0"],
     reasons: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
-pub(super) const COMPLETE: Fields = Fields { limit: &["/max_tokens_to_sample"], ..Fields::PLAIN };
+pub(super) const COMPLETE: RequestFields =
+    RequestFields { limit: &["/max_tokens_to_sample"], ..RequestFields::PLAIN };
 
 const START: &str = r#"{"type":"message_start","message":{"model":"$model","id":"msg_$id","type":"message","role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":$fresh,"cache_creation_input_tokens":$written,"cache_read_input_tokens":$cached,"output_tokens":3,"service_tier":"standard"}}}"#;
 const DELTA: &str = r#"{"type":"message_delta","delta":{"stop_reason":"$reason","stop_sequence":null},"usage":{"input_tokens":$fresh,"cache_creation_input_tokens":$written,"cache_read_input_tokens":$cached,"output_tokens":$output}}"#;
@@ -31,24 +32,24 @@ const WHOLE: &str = r#"{"model":"$model","id":"msg_$id","type":"message","role":
 
 /// The events of one message, whatever they are wrapped into.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct AnthropicMessage {
     id: String,
     model: String,
     reason: &'static str,
     /// The block that is open, and its index.
-    block: Option<(Part, u32)>,
+    block: Option<(OutputPart, u32)>,
     blocks: u32,
 }
 
 /// One event: its name, its JSON, whether it carries output, and what it tells.
-pub(super) struct Event {
+pub(super) struct AnthropicEvent {
     pub(super) name: &'static str,
     pub(super) json: String,
     pub(super) is_output: bool,
-    pub(super) told: Option<Reported>,
+    pub(super) told: Option<ReportedValues>,
 }
 
-impl Event {
+impl AnthropicEvent {
     fn plain(name: &'static str, json: impl Into<String>) -> Self {
         Self { name, json: json.into(), is_output: false, told: None }
     }
@@ -58,15 +59,15 @@ impl Event {
     }
 }
 
-impl Message {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl AnthropicMessage {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             model: json_inner(case.model),
             reason: match case.plan.finish {
-                Finish::Stop => "end_turn",
-                Finish::Length => "max_tokens",
-                Finish::Tool => "tool_use",
+                ScriptedFinish::Stop => "end_turn",
+                ScriptedFinish::Length => "max_tokens",
+                ScriptedFinish::Tool => "tool_use",
             },
             block: None,
             blocks: 0,
@@ -77,16 +78,16 @@ impl Message {
         [("id", &self.id), ("model", &self.model), ("reason", self.reason)]
     }
 
-    pub(super) fn start(&self, account: &Account) -> Event {
+    pub(super) fn start(&self, account: &TemplateValues) -> AnthropicEvent {
         let (json, told) = account.fill(START, &self.texts());
-        Event { told: Some(told), ..Event::plain("message_start", json) }
+        AnthropicEvent { told: Some(told), ..AnthropicEvent::plain("message_start", json) }
     }
 
     /// The deltas, and what closes and opens blocks before them.
-    pub(super) fn output(&mut self, output: &Output<'_>) -> Vec<Event> {
-        let Output { part, json, .. } = *output;
+    pub(super) fn output(&mut self, output: &OutputChunk<'_>) -> Vec<AnthropicEvent> {
+        let OutputChunk { part, json, .. } = *output;
         let mut events = Vec::new();
-        let same = |open: Part| open == part || open.is_tool() && part.is_tool();
+        let same = |open: OutputPart| open == part || open.is_tool() && part.is_tool();
         if !self.block.is_some_and(|(open, _)| same(open)) {
             events.extend(self.close());
             self.block = Some((part, self.blocks));
@@ -95,17 +96,17 @@ impl Message {
             let head = r#"{"type":"content_block_start","index":"#;
             let start = "content_block_start";
             events.push(match part {
-                Part::Text => Event::plain(
+                OutputPart::Text => AnthropicEvent::plain(
                     start,
                     format!(r#"{head}{index},"content_block":{{"type":"text","text":""}}}}"#),
                 ),
-                Part::Reasoning => Event::plain(
+                OutputPart::Reasoning => AnthropicEvent::plain(
                     start,
                     format!(
                         r#"{head}{index},"content_block":{{"type":"thinking","thinking":"","signature":""}}}}"#
                     ),
                 ),
-                Part::ToolName | Part::ToolArguments => Event::output(
+                OutputPart::ToolName | OutputPart::ToolArguments => AnthropicEvent::output(
                     start,
                     format!(
                         r#"{head}{index},"content_block":{{"type":"tool_use","id":"toolu_{}","name":"{json}","input":{{}}}}}}"#,
@@ -121,15 +122,19 @@ impl Message {
             )
         };
         events.push(match part {
-            Part::Text => Event::output("content_block_delta", delta("text_delta", "text", json)),
-            Part::Reasoning => {
-                Event::output("content_block_delta", delta("thinking_delta", "thinking", json))
+            OutputPart::Text => {
+                AnthropicEvent::output("content_block_delta", delta("text_delta", "text", json))
             }
+            OutputPart::Reasoning => AnthropicEvent::output(
+                "content_block_delta",
+                delta("thinking_delta", "thinking", json),
+            ),
             // The name is in the start; what follows is an empty first piece of its arguments.
-            Part::ToolName => {
-                Event::plain("content_block_delta", delta("input_json_delta", "partial_json", ""))
-            }
-            Part::ToolArguments => Event::output(
+            OutputPart::ToolName => AnthropicEvent::plain(
+                "content_block_delta",
+                delta("input_json_delta", "partial_json", ""),
+            ),
+            OutputPart::ToolArguments => AnthropicEvent::output(
                 "content_block_delta",
                 delta("input_json_delta", "partial_json", json),
             ),
@@ -137,31 +142,38 @@ impl Message {
         events
     }
 
-    fn close(&mut self) -> Vec<Event> {
+    fn close(&mut self) -> Vec<AnthropicEvent> {
         let Some((part, index)) = self.block.take() else {
             return Vec::new();
         };
         let mut events = Vec::new();
-        if part == Part::Reasoning {
+        if part == OutputPart::Reasoning {
             let json = format!(
                 r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"signature_delta","signature":"EuoCCkYICBgCKkDP=="}}}}"#
             );
-            events.push(Event::plain("content_block_delta", json));
+            events.push(AnthropicEvent::plain("content_block_delta", json));
         }
         let json = format!(r#"{{"type":"content_block_stop","index":{index}}}"#);
-        events.push(Event::plain("content_block_stop", json));
+        events.push(AnthropicEvent::plain("content_block_stop", json));
         events
     }
 
     /// All that follows the last delta, but for `message_stop`.
-    pub(super) fn finish(&mut self, account: &Account) -> Vec<Event> {
+    pub(super) fn finish(&mut self, account: &TemplateValues) -> Vec<AnthropicEvent> {
         let mut events = self.close();
         let (json, told) = account.fill(DELTA, &self.texts());
-        events.push(Event { told: Some(told), ..Event::plain("message_delta", json) });
+        events.push(AnthropicEvent {
+            told: Some(told),
+            ..AnthropicEvent::plain("message_delta", json)
+        });
         events
     }
 
-    pub(super) fn whole(&self, texts: &Texts, account: &Account) -> (String, Reported) {
+    pub(super) fn whole(
+        &self,
+        texts: &ChoiceTexts,
+        account: &TemplateValues,
+    ) -> (String, ReportedValues) {
         let mut content = Vec::new();
         if !texts.reasoning.is_empty() {
             let thinking = &texts.reasoning;
@@ -185,25 +197,25 @@ impl Message {
 
 /// `/v1/messages`.
 #[derive(Debug)]
-pub(super) struct Messages {
-    message: Message,
+pub(super) struct AnthropicMessages {
+    message: AnthropicMessage,
     pinged: bool,
     keep_alives: u32,
     events: usize,
 }
 
-impl Messages {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl AnthropicMessages {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
-            message: Message::new(case),
+            message: AnthropicMessage::new(case),
             pinged: false,
             keep_alives: case.plan.script.keep_alives,
             events: 0,
         }
     }
 
-    fn send(&mut self, event: Event, out: &mut Frames) {
-        let Event { name, json, is_output, told } = event;
+    fn send(&mut self, event: AnthropicEvent, out: &mut FrameQueue) {
+        let AnthropicEvent { name, json, is_output, told } = event;
         told.into_iter().for_each(|told| out.report(told));
         let bytes = sse(name, &self.padded(&json));
         if is_output { out.output(bytes) } else { out.plain(bytes) }
@@ -231,8 +243,8 @@ fn ping() -> String {
     sse("ping", r#"{"type": "ping"}"#)
 }
 
-impl Writer for Messages {
-    fn started(&mut self, account: &Account, out: &mut Frames) {
+impl ResponseWriter for AnthropicMessages {
+    fn started(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let start = self.message.start(account);
         self.send(start, out);
         for _ in 0..self.keep_alives {
@@ -240,7 +252,7 @@ impl Writer for Messages {
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         for event in self.message.output(output) {
             self.send(event, out);
             if !self.pinged {
@@ -250,7 +262,7 @@ impl Writer for Messages {
         }
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         for event in self.message.finish(account) {
             self.send(event, out);
         }
@@ -258,26 +270,26 @@ impl Writer for Messages {
         out.done(sse("message_stop", &stop));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(sse("error", ERROR));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
-        self.message.whole(choices.first().unwrap_or(&Texts::default()), account).into()
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+        self.message.whole(choices.first().unwrap_or(&ChoiceTexts::default()), account).into()
     }
 }
 
 /// `/v1/complete`, which tells no usage.
 #[derive(Debug)]
-pub(super) struct Complete {
+pub(super) struct AnthropicCompletion {
     id: String,
     model: String,
-    finish: Finish,
+    finish: ScriptedFinish,
     events: usize,
 }
 
-impl Complete {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl AnthropicCompletion {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             model: json_inner(case.model),
@@ -290,7 +302,7 @@ impl Complete {
         let Self { id, model, .. } = self;
         let (reason, stop) = match (ends, self.finish) {
             (false, _) => ("null", "null"),
-            (true, Finish::Length) => ("\"max_tokens\"", "null"),
+            (true, ScriptedFinish::Length) => ("\"max_tokens\"", "null"),
             (true, _) => ("\"stop_sequence\"", r#""\n\nHuman:""#),
         };
         format!(
@@ -304,35 +316,35 @@ impl Complete {
     }
 }
 
-impl Writer for Complete {
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+impl ResponseWriter for AnthropicCompletion {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         out.output(self.event(output.json, false));
         if self.events == 1 {
             out.plain(ping());
         }
     }
 
-    fn finish(&mut self, _: &Account, out: &mut Frames) {
+    fn finish(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         out.done(self.event("", true));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(sse("error", ERROR));
     }
 
-    fn whole(&mut self, choices: &[Texts], _: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
-        (self.json(text, true), Reported::default()).into()
+        (self.json(text, true), ReportedValues::default()).into()
     }
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, kind, message) = match refusal {
-        Refusal::Malformed(message) => (400, "invalid_request_error", message.clone()),
-        Refusal::NoModel(name) => (404, "not_found_error", format!("model: {name}")),
-        Refusal::QueueFull => (529, "overloaded_error", "Overloaded".to_owned()),
-        Refusal::Loading => (503, "api_error", "Loading model".to_owned()),
-        Refusal::Failed => (500, "api_error", FAILURE.to_owned()),
+        ApiError::Malformed(message) => (400, "invalid_request_error", message.clone()),
+        ApiError::NoModel(name) => (404, "not_found_error", format!("model: {name}")),
+        ApiError::QueueFull => (529, "overloaded_error", "Overloaded".to_owned()),
+        ApiError::Loading => (503, "api_error", "Loading model".to_owned()),
+        ApiError::Failed => (500, "api_error", FAILURE.to_owned()),
     };
     (status, json!({"type": "error", "error": {"type": kind, "message": message}}))
 }

@@ -3,18 +3,18 @@
 //! The `event` field tells an event's kind. A message that is done repeats what its deltas said; a run that waits
 //! for a tool's output has no usage yet. Shapes: the events of OpenAI's reference, "Assistants streaming".
 
-use super::{Case, FAILURE, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
+use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
 
-pub(super) const FIELDS: Fields = Fields {
+pub(super) const FIELDS: RequestFields = RequestFields {
     prompt: &["/instructions", "/additional_messages", "/thread/messages"],
     limit: &["/max_completion_tokens"],
     tool: &["/tools/0/function/name", "/tools/0"],
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 const THREAD: &str = r#"{"id":"thread_$id","object":"thread","created_at":$created,"metadata":{}}"#;
@@ -31,22 +31,22 @@ pub(super) struct Assistants {
     id: String,
     model: String,
     created: String,
-    finish: Finish,
+    finish: ScriptedFinish,
     /// The thread is made with the run.
     new_thread: bool,
     /// What is said so far.
-    texts: Texts,
+    texts: ChoiceTexts,
 }
 
 impl Assistants {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             model: json_inner(case.model),
             created: case.created.to_string(),
             finish: case.plan.finish,
             new_thread: case.ask.get("/thread").is_some(),
-            texts: Texts::default(),
+            texts: ChoiceTexts::default(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Assistants {
         ];
         // The first of a name counts.
         all.splice(..0, texts.iter().copied());
-        let (json, _) = Account::default().fill(template, &all);
+        let (json, _) = TemplateValues::default().fill(template, &all);
         format!("event: thread.{kind}\ndata: {json}\n\n")
     }
 
@@ -74,7 +74,7 @@ impl Assistants {
 
     fn step(&self, event: &str, status: &str, usage: &str) -> String {
         let (kind, details) = match self.finish {
-            Finish::Tool => ("tool_calls", r#""tool_calls":[]"#.to_owned()),
+            ScriptedFinish::Tool => ("tool_calls", r#""tool_calls":[]"#.to_owned()),
             _ => {
                 let id = &self.id;
                 let message = format!(r#""message_creation":{{"message_id":"msg_{id}"}}"#);
@@ -97,8 +97,8 @@ impl Assistants {
     }
 }
 
-impl Writer for Assistants {
-    fn admitted(&mut self, out: &mut Frames) {
+impl ResponseWriter for Assistants {
+    fn admitted(&mut self, out: &mut FrameQueue) {
         if self.new_thread {
             out.plain(self.fill("created", THREAD, &[]));
         }
@@ -107,36 +107,36 @@ impl Writer for Assistants {
         out.plain(queued);
     }
 
-    fn started(&mut self, _: &Account, out: &mut Frames) {
+    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         out.plain(self.run("in_progress", &[]));
     }
 
-    fn opened(&mut self, _: &Account, out: &mut Frames) {
+    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         out.plain(self.step("created", "in_progress", "null"));
         out.plain(self.step("in_progress", "in_progress", "null"));
-        if self.finish != Finish::Tool {
+        if self.finish != ScriptedFinish::Tool {
             let texts = [("status", "in_progress"), ("content", "")];
             out.plain(self.fill("message.created", MESSAGE, &texts));
             out.plain(self.fill("message.in_progress", MESSAGE, &texts));
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         let text = output.json;
         self.texts.push(output.part, text);
         let call = match output.part {
-            Part::ToolName => self.call(true, text, ""),
-            Part::ToolArguments => self.call(false, "", text),
-            Part::Text | Part::Reasoning => {
+            OutputPart::ToolName => self.call(true, text, ""),
+            OutputPart::ToolArguments => self.call(false, "", text),
+            OutputPart::Text | OutputPart::Reasoning => {
                 return out.output(self.fill("message.delta", MESSAGE_DELTA, &[("text", text)]));
             }
         };
         out.output(self.fill("run.step.delta", STEP_DELTA, &[("call", &call)]));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
-        if self.finish == Finish::Tool {
-            let Texts { tool_name, tool_arguments, .. } = &self.texts;
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+        if self.finish == ScriptedFinish::Tool {
+            let ChoiceTexts { tool_name, tool_arguments, .. } = &self.texts;
             let id = &self.id;
             let action = format!(
                 r#"{{"type":"submit_tool_outputs","submit_tool_outputs":{{"tool_calls":[{{"id":"call_{id}","type":"function","function":{{"name":"{tool_name}","arguments":"{tool_arguments}"}}}}]}}}}"#
@@ -145,7 +145,7 @@ impl Writer for Assistants {
             return out.done(DONE);
         }
         let (status, why, run_why) = match self.finish {
-            Finish::Length => (
+            ScriptedFinish::Length => (
                 "incomplete",
                 r#"{"reason":"max_tokens"}"#,
                 r#"{"reason":"max_completion_tokens"}"#,
@@ -165,13 +165,13 @@ impl Writer for Assistants {
         out.done(DONE);
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         let error = format!(r#"{{"code":"server_error","message":"{FAILURE}"}}"#);
         out.plain(self.run("failed", &[("error", &error)]));
         out.done(DONE);
     }
 
-    fn whole(&mut self, _: &[Texts], _: &Account) -> Whole {
-        Whole::default()
+    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+        WholeResponse::default()
     }
 }

@@ -2,27 +2,28 @@
 //!
 //! Shapes: OpenAI's reference for both.
 
-use super::{Case, FAILURE, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::Texts;
-use crate::frames::Frames;
-use crate::request::Fields;
+use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::ChoiceTexts;
+use crate::frame_queue::FrameQueue;
+use crate::request::RequestFields;
+use crate::template::TemplateValues;
 
-pub(super) const TRANSCRIPTIONS: Fields = Fields { limit: &[], ..Fields::PLAIN };
+pub(super) const TRANSCRIPTIONS: RequestFields =
+    RequestFields { limit: &[], ..RequestFields::PLAIN };
 
-pub(super) const SPEECH: Fields =
-    Fields { prompt: &["/input"], limit: &[], shows: false, ..Fields::PLAIN };
+pub(super) const SPEECH: RequestFields =
+    RequestFields { prompt: &["/input"], limit: &[], shows: false, ..RequestFields::PLAIN };
 
 const USAGE: &str = r#""usage":{"type":"tokens","total_tokens":$total,"input_tokens":$input,"input_token_details":{"text_tokens":0,"audio_tokens":$input},"output_tokens":$output}"#;
 
-/// Speech to text.
+/// AudioSpeech to text.
 #[derive(Debug, Default)]
-pub(super) struct Transcription {
+pub(super) struct AudioTranscription {
     text: String,
 }
 
-impl Writer for Transcription {
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+impl ResponseWriter for AudioTranscription {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         let delta = output.json;
         out.output(format!(
@@ -30,7 +31,7 @@ impl Writer for Transcription {
         ));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let (usage, told) = account.fill(USAGE, &[]);
         let text = &self.text;
         out.report(told);
@@ -39,11 +40,11 @@ impl Writer for Transcription {
         ));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(format!("data: {{\"error\":{{\"message\":\"{FAILURE}\",\"code\":500}}}}\n\n"));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         let (usage, told) = account.fill(USAGE, &[]);
         (format!(r#"{{"text":"{text}",{usage}}}"#), told).into()
@@ -52,12 +53,12 @@ impl Writer for Transcription {
 
 /// Text to speech: a piece of sound for each token, whose bytes say nothing to anybody who counts tokens.
 #[derive(Debug)]
-pub(super) struct Speech {
+pub(super) struct AudioSpeech {
     content_type: &'static str,
 }
 
-impl Speech {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl AudioSpeech {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         let content_type = match case.ask.text("/response_format") {
             Some("pcm") => "audio/pcm",
             Some("wav") => "audio/wav",
@@ -67,24 +68,24 @@ impl Speech {
     }
 }
 
-impl Writer for Speech {
+impl ResponseWriter for AudioSpeech {
     fn content_type(&self) -> &'static str {
         self.content_type
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         const BYTES_PER_TOKEN: u32 = 960;
         let at = |byte: u32| (output.first.wrapping_mul(31) ^ byte.wrapping_mul(byte)) as u8;
         out.numbers((0..output.tokens * BYTES_PER_TOKEN).map(at).collect::<Vec<u8>>());
     }
 
-    fn finish(&mut self, _: &Account, _: &mut Frames) {}
+    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
 
     /// There is no way to tell: the sound is over.
-    fn fail(&mut self, _: &mut Frames) {}
+    fn fail(&mut self, _: &mut FrameQueue) {}
 
     /// It is always sent as it is made.
-    fn whole(&mut self, _: &[Texts], _: &Account) -> Whole {
-        Whole::default()
+    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+        WholeResponse::default()
     }
 }

@@ -8,22 +8,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::anthropic::{Event, Message};
+use super::anthropic::{AnthropicEvent, AnthropicMessage};
 use super::event_stream::{event, exception};
-use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const CONVERSE: Fields = Fields {
+pub(super) const CONVERSE: RequestFields = RequestFields {
     prompt: &["/system", "/messages"],
     limit: &["/inferenceConfig/maxTokens"],
     tool: &["/toolConfig/tools/0/toolSpec/name", "/toolConfig/tools/0"],
     reasons: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
@@ -42,23 +42,23 @@ fn padding(nth: usize) -> &'static str {
 }
 
 #[derive(Debug)]
-pub(super) struct Converse {
+pub(super) struct BedrockConverse {
     id: String,
     reason: &'static str,
     /// The block that is open, and its index.
-    block: Option<(Part, u32)>,
+    block: Option<(OutputPart, u32)>,
     blocks: u32,
     frames: usize,
 }
 
-impl Converse {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl BedrockConverse {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             reason: match case.plan.finish {
-                Finish::Stop => "end_turn",
-                Finish::Length => "max_tokens",
-                Finish::Tool => "tool_use",
+                ScriptedFinish::Stop => "end_turn",
+                ScriptedFinish::Length => "max_tokens",
+                ScriptedFinish::Tool => "tool_use",
             },
             block: None,
             blocks: 0,
@@ -72,7 +72,7 @@ impl Converse {
         event(kind, &format!(r#"{{{fields},"p":"{}"}}"#, padding(self.frames)))
     }
 
-    fn close(&mut self, out: &mut Frames) {
+    fn close(&mut self, out: &mut FrameQueue) {
         if let Some((_, index)) = self.block.take() {
             let fields = format!(r#""contentBlockIndex":{index}"#);
             out.plain(self.event("contentBlockStop", &fields));
@@ -80,18 +80,18 @@ impl Converse {
     }
 }
 
-impl Writer for Converse {
+impl ResponseWriter for BedrockConverse {
     fn content_type(&self) -> &'static str {
         CONTENT_TYPE
     }
 
-    fn started(&mut self, _: &Account, out: &mut Frames) {
+    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         out.plain(self.event("messageStart", r#""role":"assistant""#));
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
-        let Output { part, json, .. } = *output;
-        let same = |open: Part| open == part || open.is_tool() && part.is_tool();
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+        let OutputChunk { part, json, .. } = *output;
+        let same = |open: OutputPart| open == part || open.is_tool() && part.is_tool();
         if !self.block.is_some_and(|(open, _)| same(open)) {
             self.close(out);
             self.block = Some((part, self.blocks));
@@ -99,10 +99,10 @@ impl Writer for Converse {
         }
         let index = self.blocks.saturating_sub(1);
         let delta = match part {
-            Part::Text => format!(r#""text":"{json}""#),
-            Part::Reasoning => format!(r#""reasoningContent":{{"text":"{json}"}}"#),
-            Part::ToolArguments => format!(r#""toolUse":{{"input":"{json}"}}"#),
-            Part::ToolName => {
+            OutputPart::Text => format!(r#""text":"{json}""#),
+            OutputPart::Reasoning => format!(r#""reasoningContent":{{"text":"{json}"}}"#),
+            OutputPart::ToolArguments => format!(r#""toolUse":{{"input":"{json}"}}"#),
+            OutputPart::ToolName => {
                 let id = &self.id;
                 let fields = format!(
                     r#""contentBlockIndex":{index},"start":{{"toolUse":{{"name":"{json}","toolUseId":"tooluse_{id}"}}}}"#
@@ -114,7 +114,7 @@ impl Writer for Converse {
         out.output(self.event("contentBlockDelta", &fields));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.close(out);
         let stop = format!(r#""stopReason":"{}""#, self.reason);
         out.done(self.event("messageStop", &stop));
@@ -123,12 +123,12 @@ impl Writer for Converse {
         out.done(self.event("metadata", &usage));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(failure());
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
-        let empty = Texts::default();
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+        let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
         let mut content = Vec::new();
         if !texts.reasoning.is_empty() {
@@ -156,14 +156,14 @@ impl Writer for Converse {
 
 /// `invoke` of a model of Anthropic's.
 #[derive(Debug)]
-pub(super) struct Invoke {
-    message: Message,
+pub(super) struct BedrockInvoke {
+    message: AnthropicMessage,
     frames: usize,
 }
 
-impl Invoke {
-    pub(super) fn new(case: &Case<'_>) -> Self {
-        Self { message: Message::new(case), frames: 0 }
+impl BedrockInvoke {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
+        Self { message: AnthropicMessage::new(case), frames: 0 }
     }
 
     fn chunk(&mut self, json: &str) -> Vec<u8> {
@@ -172,30 +172,30 @@ impl Invoke {
         event("chunk", &format!(r#"{{"bytes":"{bytes}","p":"{p}"}}"#))
     }
 
-    fn send(&mut self, event: Event, out: &mut Frames) {
+    fn send(&mut self, event: AnthropicEvent, out: &mut FrameQueue) {
         event.told.into_iter().for_each(|told| out.report(told));
         let bytes = self.chunk(&event.json);
         if event.is_output { out.output(bytes) } else { out.plain(bytes) }
     }
 }
 
-impl Writer for Invoke {
+impl ResponseWriter for BedrockInvoke {
     fn content_type(&self) -> &'static str {
         CONTENT_TYPE
     }
 
-    fn started(&mut self, account: &Account, out: &mut Frames) {
+    fn started(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let start = self.message.start(account);
         self.send(start, out);
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         for event in self.message.output(output) {
             self.send(event, out);
         }
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         for event in self.message.finish(account) {
             self.send(event, out);
         }
@@ -204,13 +204,13 @@ impl Writer for Invoke {
         out.done(self.chunk(&stop));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(failure());
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
-        let empty = Texts::default();
-        let (json, mut reported): (String, Reported) =
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+        let empty = ChoiceTexts::default();
+        let (json, mut reported): (String, ReportedValues) =
             self.message.whole(choices.first().unwrap_or(&empty), account);
         let mut headers = Vec::new();
         for (name, template) in HEADERS {
@@ -218,7 +218,7 @@ impl Writer for Invoke {
             reported.update(&told);
             headers.push((name, value));
         }
-        Whole { bytes: json.into(), headers, reported }
+        WholeResponse { bytes: json.into(), headers, reported }
     }
 }
 
@@ -226,13 +226,13 @@ fn failure() -> Vec<u8> {
     exception("modelStreamErrorException", &json!({"message": FAILURE}).to_string())
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, message) = match refusal {
-        Refusal::Malformed(message) => (400, message.clone()),
-        Refusal::NoModel(_) => (400, "The provided model identifier is invalid.".to_owned()),
-        Refusal::QueueFull => (429, "Too many requests, please wait.".to_owned()),
-        Refusal::Loading => (503, "Loading model".to_owned()),
-        Refusal::Failed => (500, FAILURE.to_owned()),
+        ApiError::Malformed(message) => (400, message.clone()),
+        ApiError::NoModel(_) => (400, "The provided model identifier is invalid.".to_owned()),
+        ApiError::QueueFull => (429, "Too many requests, please wait.".to_owned()),
+        ApiError::Loading => (503, "Loading model".to_owned()),
+        ApiError::Failed => (500, FAILURE.to_owned()),
     };
     (status, json!({"message": message}))
 }

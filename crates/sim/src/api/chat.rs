@@ -6,24 +6,27 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::{Api, Case, Output, Refusal, Whole, Writer, openai_refusal};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish, UsagePlace};
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{
+    ApiError, OutputChunk, ResponseContext, ResponseWriter, SimApi, WholeResponse, openai_refusal,
+};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish, UsagePlace};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const CHAT: Fields = Fields {
+pub(super) const CHAT: RequestFields = RequestFields {
     prompt: &["/messages"],
     limit: &["/max_completion_tokens", "/max_tokens"],
     choices: Some("/n"),
     tool: &["/tools/0/function/name", "/tools/0"],
     reasons: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
-pub(super) const COMPLETIONS: Fields = Fields { choices: Some("/n"), ..Fields::PLAIN };
+pub(super) const COMPLETIONS: RequestFields =
+    RequestFields { choices: Some("/n"), ..RequestFields::PLAIN };
 
 /// The terminator of a stream.
 pub(super) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
@@ -34,16 +37,16 @@ const USAGE_WITH_REASONING: &str = r#"{"prompt_tokens":$input,"total_tokens":$to
 const METRICS: &str = r#","metrics":{"time_to_first_token_ms":$prefill_ms,"generation_time_ms":$decode_ms,"queue_time_ms":$queue_ms,"mean_itl_ms":$pace_ms,"tokens_per_second":$per_s}"#;
 
 /// The words for the end of a choice.
-pub(super) fn finish_reason(finish: Finish) -> &'static str {
+pub(super) fn finish_reason(finish: ScriptedFinish) -> &'static str {
     match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-        Finish::Tool => "tool_calls",
+        ScriptedFinish::Stop => "stop",
+        ScriptedFinish::Length => "length",
+        ScriptedFinish::Tool => "tool_calls",
     }
 }
 
 /// Where a stream is to tell its usage, by its options and the script.
-pub(super) fn usage_place(case: &Case<'_>) -> UsagePlace {
+pub(super) fn usage_place(case: &ResponseContext<'_>) -> UsagePlace {
     let asked = case.ask.flag("/stream_options/include_usage").unwrap_or(false);
     let asked = if asked { UsagePlace::Trailing } else { UsagePlace::None };
     case.plan.script.usage.unwrap_or(asked)
@@ -51,14 +54,14 @@ pub(super) fn usage_place(case: &Case<'_>) -> UsagePlace {
 
 /// An error in the middle of a stream.
 pub(super) fn error_event() -> String {
-    let (_, error) = openai_refusal(&Refusal::Failed);
+    let (_, error) = openai_refusal(&ApiError::Failed);
     format!("data: {error}\n\n")
 }
 
 /// Writes one response.
 #[derive(Debug)]
-pub(super) struct Chat {
-    api: Api,
+pub(super) struct OpenAiChat {
+    api: SimApi,
     /// From `data: ` to the opening bracket of `choices`.
     prefix: String,
     /// The same of a response that is not streamed.
@@ -74,11 +77,11 @@ pub(super) struct Chat {
     keep_alives: u32,
 }
 
-impl Chat {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl OpenAiChat {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         let api = case.route.api;
         let (id, object, whole) = match api {
-            Api::Completions => ("cmpl", "text_completion", "text_completion"),
+            SimApi::Completions => ("cmpl", "text_completion", "text_completion"),
             _ => ("chatcmpl", "chat.completion.chunk", "chat.completion"),
         };
         let (id, model) = (format!("{id}-{}", json_inner(case.id)), json_inner(case.model));
@@ -110,9 +113,9 @@ impl Chat {
     fn chunk(
         &self,
         choice: u32,
-        usage: Option<&Account>,
+        usage: Option<&TemplateValues>,
         fill: impl FnOnce(&mut String),
-    ) -> (Bytes, Option<Reported>) {
+    ) -> (Bytes, Option<ReportedValues>) {
         // Room for the fixed parts and a short text, so that a usual chunk is one allocation.
         let mut out = String::with_capacity(self.prefix.len() + 160);
         out.push_str(&self.prefix);
@@ -128,10 +131,10 @@ impl Chat {
         (Bytes::from(out), told)
     }
 
-    fn choice(&self, index: usize, texts: &Texts) -> String {
-        let Texts { text, reasoning, tool_name, tool_arguments } = texts;
+    fn choice(&self, index: usize, texts: &ChoiceTexts) -> String {
+        let ChoiceTexts { text, reasoning, tool_name, tool_arguments } = texts;
         let finish = self.finish;
-        if self.api == Api::Completions {
+        if self.api == SimApi::Completions {
             return format!(
                 r#"{{"index":{index},"text":"{text}","logprobs":null,"finish_reason":"{finish}"}}"#
             );
@@ -151,20 +154,20 @@ impl Chat {
     }
 }
 
-fn usage_json(account: &Account) -> (String, Reported) {
+fn usage_json(account: &TemplateValues) -> (String, ReportedValues) {
     account.fill(if account.reasoning > 0 { USAGE_WITH_REASONING } else { USAGE }, &[])
 }
 
-impl Writer for Chat {
-    fn admitted(&mut self, out: &mut Frames) {
+impl ResponseWriter for OpenAiChat {
+    fn admitted(&mut self, out: &mut FrameQueue) {
         for _ in 0..self.keep_alives {
             out.plain(": keep-alive\n\n");
         }
     }
 
     /// The chunks that open the choices and carry no output; chat only.
-    fn opened(&mut self, account: &Account, out: &mut Frames) {
-        if self.api == Api::Completions {
+    fn opened(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+        if self.api == SimApi::Completions {
             return;
         }
         for choice in 0..self.choices {
@@ -179,20 +182,20 @@ impl Writer for Chat {
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
-        let Output { choice, part, json, .. } = *output;
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+        let OutputChunk { choice, part, json, .. } = *output;
         let (before, after) = match (self.api, part) {
-            (Api::Completions, _) => (r#""text":""#, r#"","#),
-            (_, Part::Text) => (r#""delta":{"content":""#, r#""},"#),
-            (_, Part::Reasoning) => (r#""delta":{"reasoning_content":""#, r#""},"#),
-            (_, Part::ToolName) => (r#""name":""#, r#"","arguments":""}}]},"#),
-            (_, Part::ToolArguments) => {
+            (SimApi::Completions, _) => (r#""text":""#, r#"","#),
+            (_, OutputPart::Text) => (r#""delta":{"content":""#, r#""},"#),
+            (_, OutputPart::Reasoning) => (r#""delta":{"reasoning_content":""#, r#""},"#),
+            (_, OutputPart::ToolName) => (r#""name":""#, r#"","arguments":""}}]},"#),
+            (_, OutputPart::ToolArguments) => {
                 (r#""delta":{"tool_calls":[{"index":0,"function":{"arguments":""#, r#""}}]},"#)
             }
         };
         let usage = self.continuous.then_some(account);
         let (chunk, told) = self.chunk(choice, usage, |out| {
-            if part == Part::ToolName {
+            if part == OutputPart::ToolName {
                 let _ = write!(
                     out,
                     r#""delta":{{"tool_calls":[{{"id":"{}-{choice}","type":"function","index":0,"function":{{"#,
@@ -209,9 +212,9 @@ impl Writer for Chat {
     }
 
     /// The chunks that end the choices, the one without choices that tells the usage, and the terminator.
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let empty = match self.api {
-            Api::Completions => r#""text":"""#,
+            SimApi::Completions => r#""text":"""#,
             _ => r#""delta":{}"#,
         };
         for choice in 0..self.choices {
@@ -237,12 +240,12 @@ impl Writer for Chat {
         out.done(DONE);
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(error_event());
         out.done(DONE);
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let choices: Vec<String> =
             choices.iter().enumerate().map(|(index, texts)| self.choice(index, texts)).collect();
         let (usage, mut told) = usage_json(account);

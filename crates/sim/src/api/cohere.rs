@@ -6,35 +6,36 @@
 use serde_json::{Value, json};
 
 use super::chat::DONE;
-use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const V2: Fields = Fields {
+pub(super) const V2: RequestFields = RequestFields {
     prompt: &["/messages"],
     tool: &["/tools/0/function/name", "/tools/0"],
     reasons: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
-pub(super) const V1: Fields = Fields { prompt: &["/message"], ..Fields::PLAIN };
+pub(super) const V1: RequestFields =
+    RequestFields { prompt: &["/message"], ..RequestFields::PLAIN };
 
 const USAGE: &str = r#"{"billed_units":{"input_tokens":$billedin,"output_tokens":$billedout},"tokens":{"input_tokens":$input,"output_tokens":$output},"cached_tokens":$cached}"#;
 const USAGE_WITH_REASONING: &str = r#"{"billed_units":{"input_tokens":$billedin,"output_tokens":$billedout},"tokens":{"input_tokens":$input,"output_tokens":$output,"reasoning_tokens":$reasoning},"cached_tokens":$cached}"#;
 const META: &str = r#"{"api_version":{"version":"1"},"billed_units":{"input_tokens":$billedin,"output_tokens":$billedout},"tokens":{"input_tokens":$input,"output_tokens":$output}}"#;
 
 /// What is billed leaves out the template around a prompt, and the end of the answer.
-fn with_bill(template: &str, account: &Account) -> (String, Reported) {
+fn with_bill(template: &str, account: &TemplateValues) -> (String, ReportedValues) {
     let input = account.input.div_ceil(2).to_string();
     let output = account.output.saturating_sub(1).to_string();
     account.fill(template, &[("billedin", &input), ("billedout", &output)])
 }
 
-fn usage(account: &Account) -> (String, Reported) {
+fn usage(account: &TemplateValues) -> (String, ReportedValues) {
     with_bill(if account.reasoning > 0 { USAGE_WITH_REASONING } else { USAGE }, account)
 }
 
@@ -43,25 +44,25 @@ pub(super) struct Cohere {
     id: String,
     reason: &'static str,
     /// The part that is open, and its index.
-    open: Option<(Part, u32)>,
+    open: Option<(OutputPart, u32)>,
     parts: u32,
 }
 
 impl Cohere {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             reason: match case.plan.finish {
-                Finish::Stop => "COMPLETE",
-                Finish::Length => "MAX_TOKENS",
-                Finish::Tool => "TOOL_CALL",
+                ScriptedFinish::Stop => "COMPLETE",
+                ScriptedFinish::Length => "MAX_TOKENS",
+                ScriptedFinish::Tool => "TOOL_CALL",
             },
             open: None,
             parts: 0,
         }
     }
 
-    fn close(&mut self, out: &mut Frames) {
+    fn close(&mut self, out: &mut FrameQueue) {
         if let Some((part, index)) = self.open.take() {
             let name = if part.is_tool() { "tool-call-end" } else { "content-end" };
             out.plain(event(name, &format!(r#"{{"type":"{name}","index":{index}}}"#)));
@@ -73,8 +74,8 @@ fn event(name: &str, json: &str) -> String {
     format!("event: {name}\ndata: {json}\n\n")
 }
 
-impl Writer for Cohere {
-    fn opened(&mut self, _: &Account, out: &mut Frames) {
+impl ResponseWriter for Cohere {
+    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         let json = format!(
             r#"{{"id":"{}","type":"message-start","delta":{{"message":{{"role":"assistant","content":[],"tool_plan":"","tool_calls":[],"citations":[]}}}}}}"#,
             self.id
@@ -82,9 +83,9 @@ impl Writer for Cohere {
         out.plain(event("message-start", &json));
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
-        let Output { part, json, .. } = *output;
-        let same = |open: Part| open == part || open.is_tool() && part.is_tool();
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+        let OutputChunk { part, json, .. } = *output;
+        let same = |open: OutputPart| open == part || open.is_tool() && part.is_tool();
         let opens = !self.open.is_some_and(|(open, _)| same(open));
         if opens {
             self.close(out);
@@ -99,16 +100,16 @@ impl Writer for Cohere {
             event(name, &json)
         };
         let key = match part {
-            Part::Reasoning => "thinking",
-            Part::Text => "text",
-            Part::ToolName => {
+            OutputPart::Reasoning => "thinking",
+            OutputPart::Text => "text",
+            OutputPart::ToolName => {
                 let id = &self.id;
                 let call = format!(
                     r#""tool_calls":{{"id":"call_{id}","type":"function","function":{{"name":"{json}","arguments":""}}}}"#
                 );
                 return out.output(message("tool-call-start", &call));
             }
-            Part::ToolArguments => {
+            OutputPart::ToolArguments => {
                 let call = format!(r#""tool_calls":{{"function":{{"arguments":"{json}"}}}}"#);
                 return out.output(message("tool-call-delta", &call));
             }
@@ -120,7 +121,7 @@ impl Writer for Cohere {
         out.output(message("content-delta", &format!(r#""content":{{"{key}":"{json}"}}"#)));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.close(out);
         let (usage, told) = usage(account);
         let reason = self.reason;
@@ -132,14 +133,14 @@ impl Writer for Cohere {
         out.done(DONE);
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         let json =
             json!({"type": "message-end", "delta": {"finish_reason": "ERROR", "error": FAILURE}});
         out.plain(event("message-end", &json.to_string()));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
-        let empty = Texts::default();
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+        let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
         let mut content = Vec::new();
         for (key, text) in [("thinking", &texts.reasoning), ("text", &texts.text)] {
@@ -151,7 +152,7 @@ impl Writer for Cohere {
         let calls = if texts.tool_name.is_empty() {
             String::new()
         } else {
-            let Texts { tool_name, tool_arguments, .. } = texts;
+            let ChoiceTexts { tool_name, tool_arguments, .. } = texts;
             format!(
                 r#","tool_calls":[{{"id":"call_{id}","type":"function","function":{{"name":"{tool_name}","arguments":"{tool_arguments}"}}}}]"#
             )
@@ -173,12 +174,12 @@ pub(super) struct CohereV1 {
 }
 
 impl CohereV1 {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         let Cohere { id, reason, .. } = Cohere::new(case);
         Self { id, reason, text: String::new() }
     }
 
-    fn response(&self, text: &str, account: &Account) -> (String, Reported) {
+    fn response(&self, text: &str, account: &TemplateValues) -> (String, ReportedValues) {
         let (meta, told) = with_bill(META, account);
         let Self { id, reason, .. } = self;
         let response = format!(
@@ -188,19 +189,19 @@ impl CohereV1 {
     }
 }
 
-impl Writer for CohereV1 {
+impl ResponseWriter for CohereV1 {
     fn content_type(&self) -> &'static str {
         "application/stream+json"
     }
 
-    fn opened(&mut self, _: &Account, out: &mut Frames) {
+    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         let id = &self.id;
         out.plain(format!(
             "{{\"is_finished\":false,\"event_type\":\"stream-start\",\"generation_id\":\"{id}\"}}\n"
         ));
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         let text = output.json;
         out.output(format!(
@@ -208,7 +209,7 @@ impl Writer for CohereV1 {
         ));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let (response, told) = self.response(&self.text, account);
         let reason = self.reason;
         out.report(told);
@@ -217,24 +218,24 @@ impl Writer for CohereV1 {
         ));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         let line =
             json!({"is_finished": true, "event_type": "stream-end", "finish_reason": "ERROR"});
         out.plain(format!("{line}\n"));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         self.response(choices.first().map_or("", |texts| texts.text.as_str()), account).into()
     }
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, message) = match refusal {
-        Refusal::Malformed(message) => (400, message.clone()),
-        Refusal::NoModel(name) => (404, format!("model '{name}' not found")),
-        Refusal::QueueFull => (429, "too many requests".to_owned()),
-        Refusal::Loading => (503, "Loading model".to_owned()),
-        Refusal::Failed => (500, FAILURE.to_owned()),
+        ApiError::Malformed(message) => (400, message.clone()),
+        ApiError::NoModel(name) => (404, format!("model '{name}' not found")),
+        ApiError::QueueFull => (429, "too many requests".to_owned()),
+        ApiError::Loading => (503, "Loading model".to_owned()),
+        ApiError::Failed => (500, FAILURE.to_owned()),
     };
     (status, json!({"message": message}))
 }

@@ -7,16 +7,16 @@
 use serde_json::Value;
 
 use super::ollama::VECTOR;
-use super::{Case, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Texts, token_ids};
-use crate::frames::Frames;
-use crate::request::Fields;
-use crate::text::json_inner;
+use super::{OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, token_ids};
+use crate::frame_queue::FrameQueue;
+use crate::request::RequestFields;
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
 
 /// A kind of document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Document {
+pub(crate) enum DocumentKind {
     Embeddings,
     Rerank,
     Score,
@@ -30,8 +30,8 @@ pub(crate) enum Document {
     CohereEmbeddings,
 }
 
-impl Document {
-    pub(super) fn fields(self) -> Fields {
+impl DocumentKind {
+    pub(super) fn fields(self) -> RequestFields {
         let prompt: &[&str] = match self {
             Self::Embeddings | Self::Classify | Self::Moderations => &["/input"],
             Self::Rerank => &["/query", "/documents"],
@@ -43,7 +43,7 @@ impl Document {
         };
         // An image is made of tokens too, which nobody sees.
         let generates = self == Self::Images;
-        Fields { prompt, generates, choices: None, shows: false, ..Fields::DOCUMENT }
+        RequestFields { prompt, generates, choices: None, shows: false, ..RequestFields::DOCUMENT }
     }
 
     /// Where its items come from: one answer for each.
@@ -97,16 +97,16 @@ impl Document {
 }
 
 #[derive(Debug)]
-pub(super) struct Documents {
-    document: Document,
+pub(super) struct DocumentWriter {
+    document: DocumentKind,
     id: String,
     model: String,
     created: String,
     items: usize,
 }
 
-impl Documents {
-    pub(super) fn new(document: Document, case: &Case<'_>) -> Self {
+impl DocumentWriter {
+    pub(super) fn new(document: DocumentKind, case: &ResponseContext<'_>) -> Self {
         let items = case.ask.get(document.items());
         Self {
             document,
@@ -127,15 +127,15 @@ impl Documents {
     }
 }
 
-impl Writer for Documents {
+impl ResponseWriter for DocumentWriter {
     /// It is never a stream.
-    fn output(&mut self, _: &Output<'_>, _: &Account, _: &mut Frames) {}
+    fn output(&mut self, _: &OutputChunk<'_>, _: &TemplateValues, _: &mut FrameQueue) {}
 
-    fn finish(&mut self, _: &Account, _: &mut Frames) {}
+    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
 
-    fn fail(&mut self, _: &mut Frames) {}
+    fn fail(&mut self, _: &mut FrameQueue) {}
 
-    fn whole(&mut self, _: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, _: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let (document, item) = self.document.templates();
         let item = |index: usize| {
             account.fill(item, &[("index", &index.to_string()), ("vector", VECTOR)]).0

@@ -4,23 +4,23 @@ mod flavors;
 
 use super::chat::{DONE, error_event, finish_reason, usage_place};
 use super::llamacpp;
-use super::{Case, HeadAt, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{HeadersAt, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
 pub(super) use flavors::find;
 
 /// What sets one server's chat apart. In the templates, `$id`, `$model`, `$created` are the response's, `$index` is
 /// the choice's, `$text` what is said, `$pad` padding, `$role` the role with the first of a choice's texts, `$usage`
-/// the counts; numbers as in [`Account::fill`].
+/// the counts; numbers as in [`TemplateValues::fill`].
 #[derive(Debug)]
 pub(super) struct Flavor {
     /// As the `flavor` of a script has it.
     name: &'static str,
-    head_at: HeadAt,
+    head_at: HeadersAt,
     /// An event ahead of all others.
     preamble: &'static str,
     /// A comment while nothing comes.
@@ -45,7 +45,7 @@ pub(super) struct Flavor {
     /// `$more` of a chunk that ends a choice: if the usage was asked for, and if not.
     end_more: [&'static str; 2],
     /// The chunk without choices.
-    last: Last,
+    last: UsageChunk,
     /// `$more` of it.
     last_more: &'static str,
     usage: &'static str,
@@ -61,7 +61,7 @@ pub(super) struct Flavor {
 
 /// When a server sends the chunk that has no choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
+enum UsageChunk {
     Never,
     Asked,
     Always,
@@ -70,14 +70,14 @@ enum Last {
 }
 
 #[derive(Debug)]
-pub(super) struct Flavored {
+pub(super) struct FlavoredChat {
     flavor: &'static Flavor,
     id: String,
     model: String,
     created: String,
     reason: &'static str,
     choices: u32,
-    /// Tokens of each choice.
+    /// VllmTokens of each choice.
     tokens: u32,
     asked: bool,
     keep_alives: u32,
@@ -88,8 +88,8 @@ pub(super) struct Flavored {
     events: usize,
 }
 
-impl Flavored {
-    pub(super) fn new(flavor: &'static Flavor, case: &Case<'_>) -> Self {
+impl FlavoredChat {
+    pub(super) fn new(flavor: &'static Flavor, case: &ResponseContext<'_>) -> Self {
         let job = case.plan.job;
         Self {
             flavor,
@@ -108,13 +108,18 @@ impl Flavored {
     }
 
     /// One event of these choices, with what it tells.
-    fn event(&mut self, choices: &str, more: &str, account: &Account) -> (String, Reported) {
+    fn event(
+        &mut self,
+        choices: &str,
+        more: &str,
+        account: &TemplateValues,
+    ) -> (String, ReportedValues) {
         const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
         self.events += 1;
         let pad = ALPHABET.get(..self.events * 11 % ALPHABET.len() + 1).unwrap_or(ALPHABET);
         let (usage, mut told) = match more.contains("$usage") {
             true => account.fill(self.flavor.usage, &[]),
-            false => <(String, Reported)>::default(),
+            false => <(String, ReportedValues)>::default(),
         };
         let texts = [
             ("id", self.id.as_str()),
@@ -132,12 +137,12 @@ impl Flavored {
     fn choice(&self, template: &str, index: u32, delta: &str) -> String {
         let index = index.to_string();
         let texts = [("index", index.as_str()), ("delta", delta), ("reason", self.reason)];
-        Account::default().fill(template, &texts).0
+        TemplateValues::default().fill(template, &texts).0
     }
 
     /// A choice of a response that is not streamed.
-    fn whole_choice(&self, index: usize, texts: &Texts) -> String {
-        let Texts { text, reasoning, tool_name, tool_arguments } = texts;
+    fn whole_choice(&self, index: usize, texts: &ChoiceTexts) -> String {
+        let ChoiceTexts { text, reasoning, tool_name, tool_arguments } = texts;
         let typed = self.flavor.name == "mistral" && !reasoning.is_empty();
         let content = if !tool_name.is_empty() {
             format!(
@@ -172,8 +177,8 @@ impl Flavored {
     }
 }
 
-impl Writer for Flavored {
-    fn head_at(&self) -> HeadAt {
+impl ResponseWriter for FlavoredChat {
+    fn head_at(&self) -> HeadersAt {
         self.flavor.head_at
     }
 
@@ -181,7 +186,7 @@ impl Writer for Flavored {
         if self.flavor.name == "llamacpp" { llamacpp::headers() } else { Vec::new() }
     }
 
-    fn admitted(&mut self, out: &mut Frames) {
+    fn admitted(&mut self, out: &mut FrameQueue) {
         if !self.flavor.preamble.is_empty() {
             out.plain(self.flavor.preamble);
         }
@@ -189,11 +194,11 @@ impl Writer for Flavored {
             out.plain(self.flavor.comment);
         }
         if self.flavor.role_at_once {
-            self.opened(&Account::default(), out);
+            self.opened(&TemplateValues::default(), out);
         }
     }
 
-    fn opened(&mut self, account: &Account, out: &mut Frames) {
+    fn opened(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let (delta, more) = self.flavor.role;
         if delta.is_empty() || std::mem::replace(&mut self.is_open, true) {
             return;
@@ -212,13 +217,13 @@ impl Writer for Flavored {
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         let flavor = self.flavor;
         let template = match output.part {
-            Part::Text => flavor.text,
-            Part::Reasoning => flavor.reasoning,
-            Part::ToolName => flavor.tool_name,
-            Part::ToolArguments => flavor.tool_arguments,
+            OutputPart::Text => flavor.text,
+            OutputPart::Reasoning => flavor.reasoning,
+            OutputPart::ToolName => flavor.tool_name,
+            OutputPart::ToolArguments => flavor.tool_arguments,
         };
         let first = self.take_first(output.choice);
         let role = if first.is_some() { r#","role":"assistant""# } else { "" };
@@ -233,7 +238,7 @@ impl Writer for Flavored {
         out.output(first.unwrap_or_default() + &event);
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let flavor = self.flavor;
         let [asked, unasked] = flavor.end_more;
         let one = account.of_one(self.choices);
@@ -245,7 +250,7 @@ impl Writer for Flavored {
                 out.report(told);
                 out.plain(event);
             }
-            if flavor.last == Last::PerChoice && self.asked {
+            if flavor.last == UsageChunk::PerChoice && self.asked {
                 let (event, mut told) = self.event("", flavor.last_more, &one);
                 // Put together, it is the usage of all of them.
                 told.update(&account.fill(flavor.usage, &[]).1);
@@ -253,7 +258,7 @@ impl Writer for Flavored {
                 out.plain(event);
             }
         }
-        if flavor.last == Last::Always || flavor.last == Last::Asked && self.asked {
+        if flavor.last == UsageChunk::Always || flavor.last == UsageChunk::Asked && self.asked {
             let (event, told) = self.event("", flavor.last_more, account);
             out.report(told);
             out.plain(event);
@@ -263,14 +268,14 @@ impl Writer for Flavored {
         }
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(error_event());
         if self.flavor.has_done {
             out.done(DONE);
         }
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let choices: Vec<String> = choices
             .iter()
             .enumerate()

@@ -6,20 +6,22 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, EVENT_STREAM, FAILURE, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{
+    ApiError, EVENT_STREAM, FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse,
+};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const FIELDS: Fields = Fields {
+pub(super) const FIELDS: RequestFields = RequestFields {
     prompt: &["/systemInstruction", "/contents"],
     limit: &["/generationConfig/maxOutputTokens"],
     tool: &["/tools/0/functionDeclarations/0/name", "/tools/0"],
     reasons: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 const RESPONSE: &str = r#"{"candidates": [{"content": {"parts": [$parts],"role": "model"}$reason,"index": 0}],"usageMetadata": {"promptTokenCount": $input,"candidatesTokenCount": $answer,"totalTokenCount": $total$more},"modelVersion": "$model","responseId": "$id"}"#;
@@ -33,22 +35,27 @@ pub(super) struct Gemini {
     sse: bool,
     /// Elements of the array so far.
     elements: u32,
-    call: Texts,
+    call: ChoiceTexts,
 }
 
 impl Gemini {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             model: json_inner(case.model),
-            reason: if case.plan.finish == Finish::Length { "MAX_TOKENS" } else { "STOP" },
+            reason: if case.plan.finish == ScriptedFinish::Length { "MAX_TOKENS" } else { "STOP" },
             sse: case.route.query.split('&').any(|pair| pair == "alt=sse"),
             elements: 0,
-            call: Texts::default(),
+            call: ChoiceTexts::default(),
         }
     }
 
-    fn response(&self, parts: &str, ends: bool, account: &Account) -> (String, Reported) {
+    fn response(
+        &self,
+        parts: &str,
+        ends: bool,
+        account: &TemplateValues,
+    ) -> (String, ReportedValues) {
         let mut more = String::new();
         if account.cached > 0 {
             more.push_str(r#","cachedContentTokenCount": $cached"#);
@@ -78,30 +85,32 @@ impl Gemini {
     }
 }
 
-fn function_call(texts: &Texts) -> Option<String> {
+fn function_call(texts: &ChoiceTexts) -> Option<String> {
     let (name, args) = (&texts.tool_name, texts.arguments_object());
     let call = format!(r#"{{"functionCall": {{"name": "{name}","args": {args}}}}}"#);
     (!name.is_empty()).then_some(call)
 }
 
-impl Writer for Gemini {
+impl ResponseWriter for Gemini {
     fn content_type(&self) -> &'static str {
         if self.sse { EVENT_STREAM } else { "application/json; charset=UTF-8" }
     }
 
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         let text = output.json;
         let part = match output.part {
-            Part::Text => format!(r#"{{"text": "{text}"}}"#),
-            Part::Reasoning => format!(r#"{{"text": "{text}","thought": true}}"#),
-            Part::ToolName | Part::ToolArguments => return self.call.push(output.part, text),
+            OutputPart::Text => format!(r#"{{"text": "{text}"}}"#),
+            OutputPart::Reasoning => format!(r#"{{"text": "{text}","thought": true}}"#),
+            OutputPart::ToolName | OutputPart::ToolArguments => {
+                return self.call.push(output.part, text);
+            }
         };
         let (json, told) = self.response(&part, false, account);
         out.report(told);
         out.output(self.element(json));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         if let Some(call) = function_call(&self.call) {
             let (json, told) = self.response(&call, false, account);
             out.report(told);
@@ -114,14 +123,14 @@ impl Writer for Gemini {
         out.done(self.element(json) + end);
     }
 
-    fn fail(&mut self, out: &mut Frames) {
-        let (_, error) = refusal(&Refusal::Failed);
+    fn fail(&mut self, out: &mut FrameQueue) {
+        let (_, error) = refusal(&ApiError::Failed);
         let end = if self.sse { "" } else { "]" };
         out.plain(self.element(error.to_string()) + end);
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
-        let empty = Texts::default();
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+        let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
         let mut parts = Vec::new();
         if !texts.reasoning.is_empty() {
@@ -135,13 +144,13 @@ impl Writer for Gemini {
     }
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, name, message) = match refusal {
-        Refusal::Malformed(message) => (400, "INVALID_ARGUMENT", message.clone()),
-        Refusal::NoModel(name) => (404, "NOT_FOUND", format!("models/{name} is not found")),
-        Refusal::QueueFull => (503, "UNAVAILABLE", "The model is overloaded.".to_owned()),
-        Refusal::Loading => (503, "UNAVAILABLE", "Loading model".to_owned()),
-        Refusal::Failed => (500, "INTERNAL", FAILURE.to_owned()),
+        ApiError::Malformed(message) => (400, "INVALID_ARGUMENT", message.clone()),
+        ApiError::NoModel(name) => (404, "NOT_FOUND", format!("models/{name} is not found")),
+        ApiError::QueueFull => (503, "UNAVAILABLE", "The model is overloaded.".to_owned()),
+        ApiError::Loading => (503, "UNAVAILABLE", "Loading model".to_owned()),
+        ApiError::Failed => (500, "INTERNAL", FAILURE.to_owned()),
     };
     (status, json!({"error": {"code": status, "message": message, "status": name}}))
 }

@@ -1,46 +1,46 @@
 //! Gemini's `/v1beta/interactions`. Always streamed.
 //!
 //! Steps begin, go on by deltas and stop, one after the other; the last event has the usage, where thoughts are
-//! counted apart from what is put out. Shapes: Google's "Interactions API", and the types of google-genai 3.6.
+//! counted apart from what is put out. Shapes: Google's "GeminiInteractions API", and the types of google-genai 3.6.
 
-use super::{Case, FAILURE, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
+use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
 
-pub(super) const FIELDS: Fields = Fields {
+pub(super) const FIELDS: RequestFields = RequestFields {
     prompt: &["/system_instruction", "/input"],
     limit: &["/generation_config/max_output_tokens"],
     tool: &["/tools/0/name", "/tools/0"],
     reasons: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 const INTERACTION: &str = r#""interaction":{"id":"v1_$id","model":"$model","object":"interaction","status":"$status"$usage}"#;
 const USAGE: &str = r#","usage":{"total_cached_tokens":$cached,"total_input_tokens":$input,"total_output_tokens":$answer,"total_thought_tokens":$reasoning,"total_tokens":$total,"total_tool_use_tokens":0}"#;
 
 #[derive(Debug)]
-pub(super) struct Interactions {
+pub(super) struct GeminiInteractions {
     id: String,
     model: String,
     status: &'static str,
     /// What the open step is of.
-    open: Option<Part>,
+    open: Option<OutputPart>,
     /// Steps begun.
     steps: u32,
 }
 
-impl Interactions {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl GeminiInteractions {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             model: json_inner(case.model),
             status: match case.plan.finish {
-                Finish::Stop => "completed",
-                Finish::Length => "incomplete",
-                Finish::Tool => "requires_action",
+                ScriptedFinish::Stop => "completed",
+                ScriptedFinish::Length => "incomplete",
+                ScriptedFinish::Tool => "requires_action",
             },
             open: None,
             steps: 0,
@@ -54,7 +54,7 @@ impl Interactions {
             ("status", status),
             ("usage", usage),
         ];
-        Account::default().fill(INTERACTION, &texts).0
+        TemplateValues::default().fill(INTERACTION, &texts).0
     }
 
     /// An event of the step that is open.
@@ -67,16 +67,16 @@ impl Interactions {
         self.step_event("step.delta", &format!(r#","delta":{{{delta}}}"#))
     }
 
-    fn start(&mut self, part: Part, step: &str) -> String {
+    fn start(&mut self, part: OutputPart, step: &str) -> String {
         self.open = Some(part);
         self.steps += 1;
         self.step_event("step.start", &format!(r#","step":{{{step}}}"#))
     }
 
-    fn stop(&mut self, out: &mut Frames) {
+    fn stop(&mut self, out: &mut FrameQueue) {
         match self.open.take() {
             None => return,
-            Some(Part::Reasoning) => {
+            Some(OutputPart::Reasoning) => {
                 out.plain(self.delta(r#""type":"thought_signature","signature":"EpYSCpMS""#));
             }
             Some(_) => {}
@@ -89,21 +89,21 @@ fn event(kind: &str, fields: &str) -> String {
     format!("event: {kind}\ndata: {{\"event_type\":\"{kind}\",{fields}}}\n\n")
 }
 
-impl Writer for Interactions {
-    fn admitted(&mut self, out: &mut Frames) {
+impl ResponseWriter for GeminiInteractions {
+    fn admitted(&mut self, out: &mut FrameQueue) {
         out.plain(event("interaction.created", &self.interaction("in_progress", "")));
     }
 
-    fn started(&mut self, _: &Account, out: &mut Frames) {
+    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         let id = &self.id;
         let fields = format!(r#""interaction_id":"v1_{id}","status":"in_progress""#);
         out.plain(event("interaction.status_update", &fields));
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
-        let Output { part, json, .. } = *output;
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+        let OutputChunk { part, json, .. } = *output;
         let delta = match part {
-            Part::ToolName => {
+            OutputPart::ToolName => {
                 self.stop(out);
                 let id = &self.id;
                 let step = format!(
@@ -111,22 +111,24 @@ impl Writer for Interactions {
                 );
                 return out.output(self.start(part, &step));
             }
-            Part::ToolArguments => format!(r#""type":"arguments_delta","arguments":"{json}""#),
-            Part::Text => format!(r#""type":"text","text":"{json}""#),
-            Part::Reasoning => {
+            OutputPart::ToolArguments => {
+                format!(r#""type":"arguments_delta","arguments":"{json}""#)
+            }
+            OutputPart::Text => format!(r#""type":"text","text":"{json}""#),
+            OutputPart::Reasoning => {
                 format!(r#""type":"thought_summary","content":{{"type":"text","text":"{json}"}}"#)
             }
         };
         if !part.is_tool() && self.open != Some(part) {
             self.stop(out);
-            let thinks = part == Part::Reasoning;
+            let thinks = part == OutputPart::Reasoning;
             let kind = if thinks { r#""type":"thought""# } else { r#""type":"model_output""# };
             out.plain(self.start(part, kind));
         }
         out.output(self.delta(&delta));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.stop(out);
         let (usage, told) = account.fill(USAGE, &[]);
         out.report(told);
@@ -134,12 +136,12 @@ impl Writer for Interactions {
         out.done("event: done\ndata: [DONE]\n\n");
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         let error = format!(r#""error":{{"code":"internal","message":"{FAILURE}"}}"#);
         out.plain(event("error", &error));
     }
 
-    fn whole(&mut self, _: &[Texts], _: &Account) -> Whole {
-        Whole::default()
+    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+        WholeResponse::default()
     }
 }

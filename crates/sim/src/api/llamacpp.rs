@@ -3,17 +3,20 @@
 //! The head goes out when the request gets its slot. The last event has `"stop":true` and the timings; there is no
 //! `[DONE]`. Shapes: recorded from llama-server, and its `server-task.cpp`.
 
-use super::{Case, HeadAt, Output, Refusal, Whole, Writer, openai_refusal};
-use crate::account::Account;
-use crate::answer::{Texts, token_ids};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
+use super::{
+    ApiError, HeadersAt, OutputChunk, ResponseContext, ResponseWriter, WholeResponse,
+    openai_refusal,
+};
+use crate::content::{ChoiceTexts, token_ids};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
 
-pub(super) const FIELDS: Fields = Fields {
+pub(super) const FIELDS: RequestFields = RequestFields {
     prompt: &["/prompt", "/input_prefix", "/input_suffix"],
     limit: &["/n_predict", "/max_tokens"],
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 /// Milliseconds; the pace is over all tokens but the first, which is the prefill's.
@@ -32,17 +35,17 @@ pub(super) struct LlamaCpp {
 }
 
 impl LlamaCpp {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             model: json_inner(case.model),
-            reason: if case.plan.finish == Finish::Length { "limit" } else { "eos" },
+            reason: if case.plan.finish == ScriptedFinish::Length { "limit" } else { "eos" },
             timings_per_token: case.ask.flag("/timings_per_token").unwrap_or(false),
             progress: case.ask.flag("/return_progress").unwrap_or(false),
             keep_alives: case.plan.script.keep_alives,
         }
     }
 
-    fn progressed(&self, account: &Account, done: u32, out: &mut Frames) {
+    fn progressed(&self, account: &TemplateValues, done: u32, out: &mut FrameQueue) {
         if self.progress {
             let (all, done) = (account.input.to_string(), done.to_string());
             let ms = account.times.prefill.as_millis().to_string();
@@ -51,7 +54,7 @@ impl LlamaCpp {
         }
     }
 
-    fn last(&self, text: &str, stream: bool, account: &Account) -> Whole {
+    fn last(&self, text: &str, stream: bool, account: &TemplateValues) -> WholeResponse {
         let stream = if stream { "true" } else { "false" };
         let texts =
             [("text", text), ("model", &self.model), ("reason", self.reason), ("stream", stream)];
@@ -59,27 +62,27 @@ impl LlamaCpp {
     }
 }
 
-impl Writer for LlamaCpp {
-    fn head_at(&self) -> HeadAt {
-        HeadAt::Start
+impl ResponseWriter for LlamaCpp {
+    fn head_at(&self) -> HeadersAt {
+        HeadersAt::Start
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
         headers()
     }
 
-    fn started(&mut self, account: &Account, out: &mut Frames) {
+    fn started(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.progressed(account, 0, out);
         for _ in 0..self.keep_alives {
             out.plain(":\n\n");
         }
     }
 
-    fn opened(&mut self, account: &Account, out: &mut Frames) {
+    fn opened(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.progressed(account, account.input, out);
     }
 
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         let timings = if self.timings_per_token { TIMINGS } else { "" };
         // Of several tokens told together it has only the last one's id.
         let ids = token_ids(output.first + output.tokens.saturating_sub(1), 1);
@@ -89,20 +92,20 @@ impl Writer for LlamaCpp {
         out.output(event);
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
-        let Whole { bytes, reported, .. } = self.last("", true, account);
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+        let WholeResponse { bytes, reported, .. } = self.last("", true, account);
         out.report(reported);
         out.done([b"data: ", bytes.as_ref(), b"\n\n"].concat());
     }
 
-    fn fail(&mut self, out: &mut Frames) {
-        let (_, error) = openai_refusal(&Refusal::Failed);
+    fn fail(&mut self, out: &mut FrameQueue) {
+        let (_, error) = openai_refusal(&ApiError::Failed);
         out.plain(format!("data: {error}\n\n"));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
-        Whole { headers: headers(), ..self.last(text, false, account) }
+        WholeResponse { headers: headers(), ..self.last(text, false, account) }
     }
 }
 

@@ -9,23 +9,27 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Api, Case, FAILURE, HeadAt, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts, token_ids};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
+use super::{
+    ApiError, FAILURE, HeadersAt, OutputChunk, ResponseContext, ResponseWriter, SimApi,
+    WholeResponse,
+};
+use crate::content::{ChoiceTexts, OutputPart, token_ids};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
 
-pub(super) const CHAT: Fields = Fields {
+pub(super) const CHAT: RequestFields = RequestFields {
     prompt: &["/messages"],
     limit: &["/options/num_predict"],
     tool: &["/tools/0/function/name", "/tools/0"],
     reasons: true,
     streams: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
-pub(super) const GENERATE: Fields = Fields { prompt: &["/system", "/prompt"], tool: &[], ..CHAT };
+pub(super) const GENERATE: RequestFields =
+    RequestFields { prompt: &["/system", "/prompt"], tool: &[], ..CHAT };
 
 const LAST: &str = r#""done":true,"done_reason":"$reason"$context,"total_duration":$total_ns,"load_duration":$load_ns,"prompt_eval_count":$input,"prompt_eval_duration":$prefill_ns,"eval_count":$output,"eval_duration":$decode_ns}"#;
 const EMBED: &str = r#"{"model":"$model","embeddings":[$vectors],"total_duration":$total_ns,"load_duration":$load_ns,"prompt_eval_count":$input}"#;
@@ -35,21 +39,21 @@ const HANDLING: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Ollama {
-    api: Api,
+    api: SimApi,
     model: String,
     reason: &'static str,
     /// A tool call in the making.
-    call: Texts,
+    call: ChoiceTexts,
     inputs: usize,
 }
 
 impl Ollama {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             api: case.route.api,
             model: json_inner(case.model),
-            reason: if case.plan.finish == Finish::Length { "length" } else { "stop" },
-            call: Texts::default(),
+            reason: if case.plan.finish == ScriptedFinish::Length { "length" } else { "stop" },
+            call: ChoiceTexts::default(),
             inputs: case.ask.get("/input").and_then(Value::as_array).map_or(1, Vec::len),
         }
     }
@@ -61,7 +65,7 @@ impl Ollama {
             thinking => format!(r#","thinking":"{thinking}""#),
         };
         let said = match self.api {
-            Api::OllamaGenerate => format!(r#""response":"{text}"{thinking}"#),
+            SimApi::OllamaGenerate => format!(r#""response":"{text}"{thinking}"#),
             _ => {
                 format!(r#""message":{{"role":"assistant","content":"{text}"{thinking}{calls}}}"#)
             }
@@ -74,9 +78,9 @@ impl Ollama {
         format!("{}\"done\":false}}\n", self.said(text, thinking, calls))
     }
 
-    fn last(&self, account: &Account) -> (String, crate::truth::Reported) {
+    fn last(&self, account: &TemplateValues) -> (String, crate::truth::ReportedValues) {
         let context = match self.api {
-            Api::OllamaGenerate => {
+            SimApi::OllamaGenerate => {
                 format!(r#","context":[{}]"#, token_ids(0, account.input + account.output))
             }
             _ => String::new(),
@@ -85,7 +89,7 @@ impl Ollama {
     }
 }
 
-fn tool_calls(texts: &Texts) -> String {
+fn tool_calls(texts: &ChoiceTexts) -> String {
     if texts.tool_name.is_empty() {
         return String::new();
     }
@@ -93,31 +97,33 @@ fn tool_calls(texts: &Texts) -> String {
     format!(r#","tool_calls":[{{"function":{{"name":"{name}","arguments":{arguments}}}}}]"#)
 }
 
-fn with_handling(account: &Account) -> Account {
+fn with_handling(account: &TemplateValues) -> TemplateValues {
     let mut account = *account;
     account.times.load += HANDLING;
     account.times.prefill = account.times.prefill.saturating_sub(HANDLING);
     account
 }
 
-impl Writer for Ollama {
-    fn head_at(&self) -> HeadAt {
-        HeadAt::FirstToken
+impl ResponseWriter for Ollama {
+    fn head_at(&self) -> HeadersAt {
+        HeadersAt::FirstToken
     }
 
     fn content_type(&self) -> &'static str {
         "application/x-ndjson"
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         match output.part {
-            Part::Text => out.output(self.line(output.json, "", "")),
-            Part::Reasoning => out.output(self.line("", output.json, "")),
-            Part::ToolName | Part::ToolArguments => self.call.push(output.part, output.json),
+            OutputPart::Text => out.output(self.line(output.json, "", "")),
+            OutputPart::Reasoning => out.output(self.line("", output.json, "")),
+            OutputPart::ToolName | OutputPart::ToolArguments => {
+                self.call.push(output.part, output.json)
+            }
         }
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         if !self.call.tool_name.is_empty() {
             out.output(self.line("", "", &tool_calls(&self.call)));
         }
@@ -126,17 +132,17 @@ impl Writer for Ollama {
         out.done(format!("{}{last}\n", self.said("", "", "")));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(format!("{{\"error\":\"{FAILURE}\"}}\n"));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
-        if self.api == Api::OllamaEmbed {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+        if self.api == SimApi::OllamaEmbed {
             let vectors = vec![VECTOR; self.inputs].join(",");
             let texts = [("model", self.model.as_str()), ("vectors", &vectors)];
             return with_handling(account).fill(EMBED, &texts).into();
         }
-        let empty = Texts::default();
+        let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
         let said = self.said(&texts.text, &texts.reasoning, &tool_calls(texts));
         let (last, told) = self.last(account);
@@ -147,16 +153,16 @@ impl Writer for Ollama {
 /// An embedding, as small as it gets.
 pub(super) const VECTOR: &str = "[0.0131,-0.0276,0.0058,0.0412]";
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, message) = match refusal {
-        Refusal::Malformed(message) => (400, message.clone()),
-        Refusal::NoModel(name) => (404, format!("model '{name}' not found")),
-        Refusal::QueueFull => {
+        ApiError::Malformed(message) => (400, message.clone()),
+        ApiError::NoModel(name) => (404, format!("model '{name}' not found")),
+        ApiError::QueueFull => {
             let busy = "server busy, please try again.  maximum pending requests exceeded";
             (503, busy.to_owned())
         }
-        Refusal::Loading => (503, "Loading model".to_owned()),
-        Refusal::Failed => (500, FAILURE.to_owned()),
+        ApiError::Loading => (503, "Loading model".to_owned()),
+        ApiError::Failed => (500, FAILURE.to_owned()),
     };
     (status, json!({"error": message}))
 }

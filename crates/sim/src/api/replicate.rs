@@ -5,13 +5,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::Texts;
-use crate::frames::Frames;
-use crate::request::Fields;
+use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::ChoiceTexts;
+use crate::frame_queue::FrameQueue;
+use crate::request::RequestFields;
+use crate::template::TemplateValues;
 
-pub(super) const FIELDS: Fields = Fields { prompt: &[], limit: &[], ..Fields::PLAIN };
+pub(super) const FIELDS: RequestFields =
+    RequestFields { prompt: &[], limit: &[], ..RequestFields::PLAIN };
 
 #[derive(Debug)]
 pub(super) struct Replicate {
@@ -21,7 +22,7 @@ pub(super) struct Replicate {
 }
 
 impl Replicate {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self { created: case.created, events: 0 }
     }
 
@@ -33,38 +34,38 @@ impl Replicate {
     }
 }
 
-impl Writer for Replicate {
-    fn admitted(&mut self, out: &mut Frames) {
+impl ResponseWriter for Replicate {
+    fn admitted(&mut self, out: &mut FrameQueue) {
         out.plain(": hi\n\n");
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         let text: String =
             serde_json::from_str(&format!("\"{}\"", output.json)).unwrap_or_default();
         out.output(self.event("output", &text));
     }
 
-    fn finish(&mut self, _: &Account, out: &mut Frames) {
+    fn finish(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         out.done(self.event("done", "{}"));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(self.event("error", FAILURE));
         out.done(self.event("done", r#"{"reason":"error"}"#));
     }
 
-    fn whole(&mut self, _: &[Texts], _: &Account) -> Whole {
-        Whole::default()
+    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+        WholeResponse::default()
     }
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, detail) = match refusal {
-        Refusal::Malformed(message) => (422, message.clone()),
-        Refusal::NoModel(_) => (404, "The requested resource could not be found.".to_owned()),
-        Refusal::QueueFull => (429, "Request was throttled.".to_owned()),
-        Refusal::Loading => (503, "Loading model".to_owned()),
-        Refusal::Failed => (500, FAILURE.to_owned()),
+        ApiError::Malformed(message) => (422, message.clone()),
+        ApiError::NoModel(_) => (404, "The requested resource could not be found.".to_owned()),
+        ApiError::QueueFull => (429, "Request was throttled.".to_owned()),
+        ApiError::Loading => (503, "Loading model".to_owned()),
+        ApiError::Failed => (500, FAILURE.to_owned()),
     };
     (status, json!({"detail": detail}))
 }

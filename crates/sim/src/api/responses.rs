@@ -3,19 +3,19 @@
 //! The first two events come at once, before the engine has done anything, and each `.done` repeats what its deltas
 //! said. Shapes: vLLM 0.33 as recorded, and recordings of api.openai.com for calls of functions and errors.
 
-use super::{Case, FAILURE, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Part, Texts};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
+use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, OutputPart};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
 
-pub(super) const FIELDS: Fields = Fields {
+pub(super) const FIELDS: RequestFields = RequestFields {
     prompt: &["/instructions", "/input"],
     limit: &["/max_output_tokens"],
     tool: &["/tools/0/name", "/tools/0"],
     reasons: true,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 const RESPONSE: &str = r#"{"id":"resp_$id","created_at":$created,"incomplete_details":$incomplete,"error":$error,"instructions":null,"metadata":null,"model":"$model","object":"response","output":[$items],"parallel_tool_calls":true,"temperature":1.0,"tool_choice":"auto","tools":[],"top_p":1.0,"status":"$status","usage":$usage}"#;
@@ -24,7 +24,7 @@ const USAGE: &str = r#"{"input_tokens":$input,"input_tokens_details":{"cached_to
 const METRICS: &str = r#","metrics":{"time_to_first_token_ms":$prefill_ms,"generation_time_ms":$decode_ms,"queue_time_ms":$queue_ms,"mean_itl_ms":$pace_ms,"tokens_per_second":$per_s}"#;
 
 #[derive(Debug)]
-pub(super) struct Responses {
+pub(super) struct OpenAiResponses {
     id: String,
     model: String,
     created: String,
@@ -33,24 +33,24 @@ pub(super) struct Responses {
     /// Number of the next event.
     sequence: u32,
     /// The item that is open.
-    open: Option<Part>,
+    open: Option<OutputPart>,
     /// What is said in it.
-    texts: Texts,
+    texts: ChoiceTexts,
     /// The items that are done.
     items: Vec<String>,
 }
 
-impl Responses {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl OpenAiResponses {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             model: json_inner(case.model),
             created: case.created.to_string(),
-            incomplete: case.plan.finish == Finish::Length,
+            incomplete: case.plan.finish == ScriptedFinish::Length,
             metrics: case.plan.script.metrics,
             sequence: 0,
             open: None,
-            texts: Texts::default(),
+            texts: ChoiceTexts::default(),
             items: Vec::new(),
         }
     }
@@ -64,7 +64,12 @@ impl Responses {
     }
 
     /// The response as it stands.
-    fn response(&self, status: &str, error: &str, account: Option<&Account>) -> Whole {
+    fn response(
+        &self,
+        status: &str,
+        error: &str,
+        account: Option<&TemplateValues>,
+    ) -> WholeResponse {
         let items = self.items.join(",");
         let incomplete = match status {
             "incomplete" => r#"{"reason":"max_output_tokens"}"#,
@@ -90,9 +95,9 @@ impl Responses {
         kind: &str,
         status: &str,
         error: &str,
-        account: Option<&Account>,
+        account: Option<&TemplateValues>,
     ) -> String {
-        let Whole { bytes, .. } = self.response(status, error, account);
+        let WholeResponse { bytes, .. } = self.response(status, error, account);
         let response = String::from_utf8_lossy(&bytes).into_owned();
         self.event(kind, &format!("\"response\":{response}"))
     }
@@ -105,8 +110,8 @@ impl Responses {
 
     fn item_id(&self) -> String {
         let prefix = match self.open {
-            Some(Part::Reasoning) => "rs",
-            Some(Part::ToolName | Part::ToolArguments) => "fc",
+            Some(OutputPart::Reasoning) => "rs",
+            Some(OutputPart::ToolName | OutputPart::ToolArguments) => "fc",
             _ => "msg",
         };
         format!("{prefix}_{}_{}", self.id, self.items.len())
@@ -114,17 +119,17 @@ impl Responses {
 
     /// The open item, with all that is said in it so far.
     fn item(&self, status: &str) -> String {
-        let (id, Texts { text, reasoning, tool_name, tool_arguments }) =
+        let (id, ChoiceTexts { text, reasoning, tool_name, tool_arguments }) =
             (self.item_id(), &self.texts);
         match self.open {
-            Some(Part::Reasoning) => format!(
+            Some(OutputPart::Reasoning) => format!(
                 r#"{{"id":"{id}","summary":[],"type":"reasoning","content":[{}],"encrypted_content":null,"status":"{status}"}}"#,
                 unless_empty(
                     reasoning,
                     &format!(r#"{{"text":"{reasoning}","type":"reasoning_text"}}"#)
                 )
             ),
-            Some(Part::ToolName | Part::ToolArguments) => format!(
+            Some(OutputPart::ToolName | OutputPart::ToolArguments) => format!(
                 r#"{{"id":"{id}","type":"function_call","status":"{status}","arguments":"{tool_arguments}","call_id":"call_{id}","name":"{tool_name}"}}"#
             ),
             _ => format!(
@@ -134,42 +139,44 @@ impl Responses {
         }
     }
 
-    fn open(&mut self, output: &Output<'_>, out: &mut Frames) {
+    fn open(&mut self, output: &OutputChunk<'_>, out: &mut FrameQueue) {
         self.close(out);
         self.open = Some(output.part);
-        if output.part == Part::ToolName {
+        if output.part == OutputPart::ToolName {
             self.texts.push(output.part, output.json);
         }
         let (item, index) = (self.item("in_progress"), self.items.len());
         let fields = format!(r#""item":{item},"output_index":{index}"#);
         let added = self.event("response.output_item.added", &fields);
-        if output.part == Part::ToolName {
+        if output.part == OutputPart::ToolName {
             out.output(added)
         } else {
             out.plain(added)
         }
-        if output.part == Part::Text {
+        if output.part == OutputPart::Text {
             let fields = format!(r#"{},"part":{}"#, self.place(), part(""));
             out.plain(self.event("response.content_part.added", &fields));
         }
     }
 
     /// The echoes that end the open item.
-    fn close(&mut self, out: &mut Frames) {
+    fn close(&mut self, out: &mut FrameQueue) {
         let Some(open) = self.open else {
             return;
         };
         let place = self.place();
-        let Texts { text, reasoning, tool_arguments, .. } = self.texts.clone();
+        let ChoiceTexts { text, reasoning, tool_arguments, .. } = self.texts.clone();
         let (kind, fields) = match open {
-            Part::Text => ("output_text", format!(r#"{place},"logprobs":[],"text":"{text}""#)),
-            Part::Reasoning => ("reasoning_text", format!(r#"{place},"text":"{reasoning}""#)),
-            Part::ToolName | Part::ToolArguments => {
+            OutputPart::Text => {
+                ("output_text", format!(r#"{place},"logprobs":[],"text":"{text}""#))
+            }
+            OutputPart::Reasoning => ("reasoning_text", format!(r#"{place},"text":"{reasoning}""#)),
+            OutputPart::ToolName | OutputPart::ToolArguments => {
                 ("function_call_arguments", format!(r#"{place},"arguments":"{tool_arguments}""#))
             }
         };
         out.plain(self.event(&format!("response.{kind}.done"), &fields));
-        if open == Part::Text {
+        if open == OutputPart::Text {
             let fields = format!(r#"{place},"part":{}"#, part(&text));
             out.plain(self.event("response.content_part.done", &fields));
         }
@@ -177,7 +184,7 @@ impl Responses {
         let fields = format!(r#""item":{item},"output_index":{index}"#);
         out.plain(self.event("response.output_item.done", &fields));
         self.items.push(item);
-        self.texts = Texts::default();
+        self.texts = ChoiceTexts::default();
         self.open = None;
     }
 }
@@ -190,31 +197,31 @@ fn unless_empty<'a>(text: &str, wrapped: &'a str) -> &'a str {
     if text.is_empty() { "" } else { wrapped }
 }
 
-impl Writer for Responses {
-    fn admitted(&mut self, out: &mut Frames) {
+impl ResponseWriter for OpenAiResponses {
+    fn admitted(&mut self, out: &mut FrameQueue) {
         out.plain(self.respond("response.created", "in_progress", "null", None));
         out.plain(self.respond("response.in_progress", "in_progress", "null", None));
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
-        let Output { part, json, .. } = *output;
-        let same = |open: Part| open == part || open.is_tool() && part.is_tool();
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+        let OutputChunk { part, json, .. } = *output;
+        let same = |open: OutputPart| open == part || open.is_tool() && part.is_tool();
         if !self.open.is_some_and(same) {
             self.open(output, out);
         }
         let kind = match part {
-            Part::Text => "output_text",
-            Part::Reasoning => "reasoning_text",
-            Part::ToolArguments => "function_call_arguments",
+            OutputPart::Text => "output_text",
+            OutputPart::Reasoning => "reasoning_text",
+            OutputPart::ToolArguments => "function_call_arguments",
             // It is in the item.
-            Part::ToolName => return,
+            OutputPart::ToolName => return,
         };
         self.texts.push(part, json);
         let fields = format!(r#"{},"delta":"{json}","logprobs":[]"#, self.place());
         out.output(self.event(&format!("response.{kind}.delta"), &fields));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.close(out);
         let status = if self.incomplete { "incomplete" } else { "completed" };
         out.report(self.response(status, "null", Some(account)).reported);
@@ -222,19 +229,19 @@ impl Writer for Responses {
         out.done(self.respond(&kind, status, "null", Some(account)));
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         let error = format!(r#"{{"code":"server_error","message":"{FAILURE}"}}"#);
         out.plain(self.event("error", &format!(r#""error":{error}"#)));
         out.done(self.respond("response.failed", "failed", &error, None));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let texts = choices.first().cloned().unwrap_or_default();
         let tool = !texts.tool_name.is_empty();
         let parts = [
-            (Part::Reasoning, !texts.reasoning.is_empty()),
-            (Part::ToolName, tool),
-            (Part::Text, !tool),
+            (OutputPart::Reasoning, !texts.reasoning.is_empty()),
+            (OutputPart::ToolName, tool),
+            (OutputPart::Text, !tool),
         ];
         self.texts = texts;
         for (part, _) in parts.iter().filter(|(_, there)| *there) {

@@ -2,13 +2,13 @@
 
 use hyper::{Method, Uri};
 
-use super::{Api, Document};
-use crate::request::Ask;
+use super::{DocumentKind, SimApi};
+use crate::request::SimRequest;
 
 /// A request's API, and what its path says besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) api: Api,
+pub(crate) struct SimRoute {
+    pub(crate) api: SimApi,
     /// The model, where it stands in the path.
     pub(crate) model: Option<String>,
     /// Whether it is a stream, where the path decides.
@@ -17,7 +17,7 @@ pub(crate) struct Route {
     pub(crate) query: String,
 }
 
-impl Route {
+impl SimRoute {
     /// The route of an inference request; `None` if it is none.
     pub(crate) fn of(method: &Method, uri: &Uri) -> Option<Self> {
         let path = uri.path();
@@ -28,7 +28,7 @@ impl Route {
                 (api, Some(unescaped(model)), Some(stream))
             }
         };
-        let expected = if api == Api::Replicate { Method::GET } else { Method::POST };
+        let expected = if api == SimApi::Replicate { Method::GET } else { Method::POST };
         let query = uri.query().unwrap_or_default().to_owned();
         (*method == expected).then_some(Self { api, model, stream, query })
     }
@@ -37,71 +37,71 @@ impl Route {
     pub(crate) fn body(&self) -> Option<String> {
         let script = self.query.split('&').find_map(|pair| pair.strip_prefix("sim="));
         let script = script.map_or_else(|| "{}".to_owned(), unescaped);
-        (self.api == Api::Replicate).then(|| format!(r#"{{"sim":{script}}}"#))
+        (self.api == SimApi::Replicate).then(|| format!(r#"{{"sim":{script}}}"#))
     }
 
     /// Decides what only the body can tell: three servers have a `/generate`.
-    pub(crate) fn settle(&mut self, ask: &Ask) {
+    pub(crate) fn settle(&mut self, ask: &SimRequest) {
         let has = |field| ask.get(field).is_some();
-        if self.api == Api::Tgi && self.stream == Some(false) && !has("/inputs") {
+        if self.api == SimApi::Tgi && self.stream == Some(false) && !has("/inputs") {
             if has("/text") || has("/input_ids") {
-                (self.api, self.stream) = (Api::Sglang, None);
+                (self.api, self.stream) = (SimApi::Sglang, None);
             } else if has("/prompt") {
-                (self.api, self.stream) = (Api::VllmLegacy, None);
+                (self.api, self.stream) = (SimApi::VllmLegacy, None);
             }
         }
     }
 }
 
 /// The API and, where the path decides it, whether it is a stream.
-fn by_whole_path(path: &str) -> Option<(Api, Option<bool>)> {
+fn by_whole_path(path: &str) -> Option<(SimApi, Option<bool>)> {
     let api = match path {
-        "/v1/chat/completions" => Api::Chat,
-        "/v1/completions" => Api::Completions,
-        "/v1/responses" => Api::Responses,
-        "/v1/audio/transcriptions" => Api::Transcriptions,
-        "/v1/audio/speech" => return Some((Api::Speech, Some(true))),
-        "/v1/embeddings" => Api::Document(Document::Embeddings),
-        "/rerank" | "/v1/rerank" | "/v2/rerank" => Api::Document(Document::Rerank),
-        "/score" | "/v1/score" => Api::Document(Document::Score),
-        "/classify" | "/v1/classify" => Api::Document(Document::Classify),
-        "/tokenize" => Api::Document(Document::Tokenize),
-        "/v1/moderations" => Api::Document(Document::Moderations),
-        "/v1/images/generations" => Api::Document(Document::Images),
-        "/v1/messages" => Api::Messages,
-        "/v1/messages/count_tokens" => Api::Document(Document::CountTokens),
-        "/v1/complete" => Api::Complete,
-        "/api/chat" => Api::OllamaChat,
-        "/api/generate" => Api::OllamaGenerate,
-        "/api/embed" => Api::OllamaEmbed,
-        "/" => Api::Tgi,
-        "/generate" => return Some((Api::Tgi, Some(false))),
-        "/generate_stream" => return Some((Api::Tgi, Some(true))),
-        "/completion" | "/infill" => Api::LlamaCpp,
-        "/inference/v1/generate" => Api::VllmTokens,
-        "/v1/chat" => Api::CohereV1,
-        "/v2/embed" => Api::Document(Document::CohereEmbeddings),
-        "/v2/chat" | "/cohere/v2/chat" => Api::CohereV2,
+        "/v1/chat/completions" => SimApi::Chat,
+        "/v1/completions" => SimApi::Completions,
+        "/v1/responses" => SimApi::Responses,
+        "/v1/audio/transcriptions" => SimApi::Transcriptions,
+        "/v1/audio/speech" => return Some((SimApi::Speech, Some(true))),
+        "/v1/embeddings" => SimApi::Document(DocumentKind::Embeddings),
+        "/rerank" | "/v1/rerank" | "/v2/rerank" => SimApi::Document(DocumentKind::Rerank),
+        "/score" | "/v1/score" => SimApi::Document(DocumentKind::Score),
+        "/classify" | "/v1/classify" => SimApi::Document(DocumentKind::Classify),
+        "/tokenize" => SimApi::Document(DocumentKind::Tokenize),
+        "/v1/moderations" => SimApi::Document(DocumentKind::Moderations),
+        "/v1/images/generations" => SimApi::Document(DocumentKind::Images),
+        "/v1/messages" => SimApi::Messages,
+        "/v1/messages/count_tokens" => SimApi::Document(DocumentKind::CountTokens),
+        "/v1/complete" => SimApi::Complete,
+        "/api/chat" => SimApi::OllamaChat,
+        "/api/generate" => SimApi::OllamaGenerate,
+        "/api/embed" => SimApi::OllamaEmbed,
+        "/" => SimApi::Tgi,
+        "/generate" => return Some((SimApi::Tgi, Some(false))),
+        "/generate_stream" => return Some((SimApi::Tgi, Some(true))),
+        "/completion" | "/infill" => SimApi::LlamaCpp,
+        "/inference/v1/generate" => SimApi::VllmTokens,
+        "/v1/chat" => SimApi::CohereV1,
+        "/v2/embed" => SimApi::Document(DocumentKind::CohereEmbeddings),
+        "/v2/chat" | "/cohere/v2/chat" => SimApi::CohereV2,
         _ => return None,
     };
     Some((api, None))
 }
 
 /// The same where a thing's id is in the path. These are always streams here.
-fn by_ids_in_path(path: &str) -> Option<(Api, Option<bool>)> {
+fn by_ids_in_path(path: &str) -> Option<(SimApi, Option<bool>)> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let api = match parts.as_slice() {
-        ["v1", "threads", "runs"] | ["v1", "threads", _, "runs"] => Api::Assistants,
-        ["v1beta", "interactions"] => Api::Interactions,
-        ["v1", "streams", _] => Api::Replicate,
-        ["agents", _, "agentAliases", _, "sessions", _, "text"] => Api::Agent,
+        ["v1", "threads", "runs"] | ["v1", "threads", _, "runs"] => SimApi::Assistants,
+        ["v1beta", "interactions"] => SimApi::Interactions,
+        ["v1", "streams", _] => SimApi::Replicate,
+        ["agents", _, "agentAliases", _, "sessions", _, "text"] => SimApi::Agent,
         _ => return None,
     };
     Some((api, Some(true)))
 }
 
 /// The API, the model as it stands in the path, and whether it is a stream.
-fn by_model_in_path(path: &str) -> Option<(Api, &str, bool)> {
+fn by_model_in_path(path: &str) -> Option<(SimApi, &str, bool)> {
     if let Some(rest) = path.strip_prefix("/v2/models/") {
         let (model, verb) = rest.rsplit_once('/')?;
         let model = model.split_once("/versions/").map_or(model, |(model, _)| model);
@@ -110,15 +110,15 @@ fn by_model_in_path(path: &str) -> Option<(Api, &str, bool)> {
             "generate_stream" => true,
             _ => return None,
         };
-        return Some((Api::Triton, model, stream));
+        return Some((SimApi::Triton, model, stream));
     }
     if let Some(rest) = path.strip_prefix("/model/") {
         let (model, verb) = rest.rsplit_once('/')?;
         let (api, stream) = match verb {
-            "converse" => (Api::Converse, false),
-            "converse-stream" => (Api::Converse, true),
-            "invoke" => (Api::Invoke, false),
-            "invoke-with-response-stream" => (Api::Invoke, true),
+            "converse" => (SimApi::Converse, false),
+            "converse-stream" => (SimApi::Converse, true),
+            "invoke" => (SimApi::Invoke, false),
+            "invoke-with-response-stream" => (SimApi::Invoke, true),
             _ => return None,
         };
         return Some((api, model, stream));
@@ -126,8 +126,8 @@ fn by_model_in_path(path: &str) -> Option<(Api, &str, bool)> {
     let (path, verb) = path.rsplit_once(':')?;
     let (_, model) = path.split_once("/models/")?;
     match verb {
-        "generateContent" => Some((Api::Gemini, model, false)),
-        "streamGenerateContent" => Some((Api::Gemini, model, true)),
+        "generateContent" => Some((SimApi::Gemini, model, false)),
+        "streamGenerateContent" => Some((SimApi::Gemini, model, true)),
         _ => None,
     }
 }
@@ -155,29 +155,29 @@ mod tests {
     #[test]
     fn paths_with_models() {
         let table = [
-            ("/v2/models/m/generate", Api::Triton, "m", false),
-            ("/v2/models/m/versions/3/generate_stream", Api::Triton, "m", true),
-            ("/model/us.x%3A0%/converse", Api::Converse, "us.x:0%", false),
-            ("/model/m/invoke-with-response-stream", Api::Invoke, "m", true),
-            ("/v1beta/models/g-1.5:streamGenerateContent", Api::Gemini, "g-1.5", true),
-            ("/v1/projects/p/models/g:generateContent", Api::Gemini, "g", false),
+            ("/v2/models/m/generate", SimApi::Triton, "m", false),
+            ("/v2/models/m/versions/3/generate_stream", SimApi::Triton, "m", true),
+            ("/model/us.x%3A0%/converse", SimApi::Converse, "us.x:0%", false),
+            ("/model/m/invoke-with-response-stream", SimApi::Invoke, "m", true),
+            ("/v1beta/models/g-1.5:streamGenerateContent", SimApi::Gemini, "g-1.5", true),
+            ("/v1/projects/p/models/g:generateContent", SimApi::Gemini, "g", false),
         ];
         for (path, api, model, stream) in table {
-            let route = Route::of(&Method::POST, &path.parse().unwrap()).unwrap();
+            let route = SimRoute::of(&Method::POST, &path.parse().unwrap()).unwrap();
             assert_eq!((route.api, route.stream), (api, Some(stream)), "{path}");
             assert_eq!(route.model.as_deref(), Some(model), "{path}");
         }
         for path in ["/v2/models/m", "/model/m", "/v1/models", "/a:b"] {
-            assert_eq!(Route::of(&Method::POST, &path.parse().unwrap()), None, "{path}");
+            assert_eq!(SimRoute::of(&Method::POST, &path.parse().unwrap()), None, "{path}");
         }
-        assert_eq!(Route::of(&Method::GET, &"/v1/completions".parse().unwrap()), None);
+        assert_eq!(SimRoute::of(&Method::GET, &"/v1/completions".parse().unwrap()), None);
     }
 
     #[test]
     fn only_a_stream_of_a_prediction_has_no_body() {
-        let of = |method, path: &str| Route::of(&method, &path.parse().unwrap());
+        let of = |method, path: &str| SimRoute::of(&method, &path.parse().unwrap());
         let streams = of(Method::GET, "/v1/streams/p?a=1&sim=%7B%22no_done%22:true%7D").unwrap();
-        assert_eq!((streams.api, streams.stream), (Api::Replicate, Some(true)));
+        assert_eq!((streams.api, streams.stream), (SimApi::Replicate, Some(true)));
         assert_eq!(streams.body().as_deref(), Some(r#"{"sim":{"no_done":true}}"#));
         let streams = of(Method::GET, "/v1/streams/p").unwrap();
         assert_eq!(streams.body().as_deref(), Some(r#"{"sim":{}}"#));
@@ -190,14 +190,14 @@ mod tests {
     #[test]
     fn three_servers_have_one_path() {
         let table = [
-            (r#"{"inputs":"x"}"#, Api::Tgi, Some(false)),
-            (r#"{"text":"x"}"#, Api::Sglang, None),
-            (r#"{"input_ids":[1]}"#, Api::Sglang, None),
-            (r#"{"prompt":"x"}"#, Api::VllmLegacy, None),
+            (r#"{"inputs":"x"}"#, SimApi::Tgi, Some(false)),
+            (r#"{"text":"x"}"#, SimApi::Sglang, None),
+            (r#"{"input_ids":[1]}"#, SimApi::Sglang, None),
+            (r#"{"prompt":"x"}"#, SimApi::VllmLegacy, None),
         ];
         for (body, api, stream) in table {
-            let mut route = Route::of(&Method::POST, &"/generate".parse().unwrap()).unwrap();
-            route.settle(&Ask::read(body.as_bytes(), None).unwrap());
+            let mut route = SimRoute::of(&Method::POST, &"/generate".parse().unwrap()).unwrap();
+            route.settle(&SimRequest::read(body.as_bytes(), None).unwrap());
             assert_eq!((route.api, route.stream), (api, stream), "{body}");
         }
     }

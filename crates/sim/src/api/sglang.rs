@@ -6,18 +6,18 @@
 use serde_json::json;
 
 use super::chat::DONE;
-use super::{Case, FAILURE, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Texts, token_ids};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, token_ids};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const FIELDS: Fields = Fields {
+pub(super) const FIELDS: RequestFields = RequestFields {
     prompt: &["/text", "/input_ids"],
     limit: &["/sampling_params/max_new_tokens"],
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 const SO_FAR: &str = r#"{"text":"$text","output_ids":[$ids],"meta_info":{"id":"$id","finish_reason":$reason,"prompt_tokens":$input,"weight_version":"default","total_retractions":0,"completion_tokens":$output,"cached_tokens":$cached$times}}"#;
@@ -29,14 +29,14 @@ const MORE: &str = r#","first_token_latency":$ttft_s,"decode_throughput":$per_s"
 #[derive(Debug)]
 pub(super) struct Sglang {
     id: String,
-    finish: Finish,
+    finish: ScriptedFinish,
     metrics: bool,
     last: u32,
     text: String,
 }
 
 impl Sglang {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             id: json_inner(case.id),
             finish: case.plan.finish,
@@ -47,10 +47,12 @@ impl Sglang {
     }
 
     /// The answer so far; the whole of it if it `ends`.
-    fn so_far(&self, text: &str, ends: bool, account: &Account) -> (String, Reported) {
+    fn so_far(&self, text: &str, ends: bool, account: &TemplateValues) -> (String, ReportedValues) {
         let reason = match (ends, self.finish) {
             (false, _) => "null".to_owned(),
-            (true, Finish::Length) => format!(r#"{{"type":"length","length":{}}}"#, self.last),
+            (true, ScriptedFinish::Length) => {
+                format!(r#"{{"type":"length","length":{}}}"#, self.last)
+            }
             (true, _) => r#"{"type":"stop","matched":2}"#.to_owned(),
         };
         let times = match (ends, self.metrics) {
@@ -68,8 +70,8 @@ impl Sglang {
     }
 }
 
-impl Writer for Sglang {
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+impl ResponseWriter for Sglang {
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         let ends = output.first + output.tokens == self.last;
         let (event, told) = self.so_far(&self.text, ends, account);
@@ -77,16 +79,16 @@ impl Writer for Sglang {
         out.output(format!("data: {event}\n\n"));
     }
 
-    fn finish(&mut self, _: &Account, out: &mut Frames) {
+    fn finish(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         out.done(DONE);
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(error_event(500, FAILURE));
         out.done(DONE);
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         self.so_far(text, true, account).into()
     }

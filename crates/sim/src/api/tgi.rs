@@ -1,20 +1,23 @@
 //! Hugging Face's Text Generation Inference: `/generate`, `/generate_stream`, and `/`, where `stream` decides.
 //!
 //! One event per token; the last one also has the whole text, and the connection's end is the end. A stream has its
-//! head out before anything is looked at, so a refusal is an event in it. Times are told in headers, in whole
+//! head out before anything is looked at, so a refusal is an event in it. TemplateTimes are told in headers, in whole
 //! milliseconds, and not of streams. Shapes: the router's `server.rs` and `lib.rs`.
 
 use serde_json::{Value, json};
 
-use super::{Case, FAILURE, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Texts, token_id};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish};
-use crate::truth::Reported;
+use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, token_id};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish};
+use crate::template::TemplateValues;
+use crate::truth::ReportedValues;
 
-pub(super) const FIELDS: Fields =
-    Fields { prompt: &["/inputs"], limit: &["/parameters/max_new_tokens"], ..Fields::PLAIN };
+pub(super) const FIELDS: RequestFields = RequestFields {
+    prompt: &["/inputs"],
+    limit: &["/parameters/max_new_tokens"],
+    ..RequestFields::PLAIN
+};
 
 const DETAILS: &str =
     r#"{"finish_reason":"$reason","generated_tokens":$output,"input_length":$input,"seed":null}"#;
@@ -45,13 +48,13 @@ pub(super) struct Tgi {
 }
 
 impl Tgi {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         let script = &case.plan.script;
         Self {
-            reason: if case.plan.finish == Finish::Length { "length" } else { "eos_token" },
+            reason: if case.plan.finish == ScriptedFinish::Length { "length" } else { "eos_token" },
             details: case.ask.flag("/parameters/details").unwrap_or(false),
             in_array: case.route.stream.is_none(),
-            characters: case.ask.text("/inputs").map_or(0, crate::text::chars),
+            characters: case.ask.text("/inputs").map_or(0, crate::token_text::chars),
             field: if script.no_blank { "data:" } else { "data: " },
             keep_alives: script.keep_alives,
             last: (!script.no_done).then_some(case.plan.job.output_tokens),
@@ -60,10 +63,15 @@ impl Tgi {
     }
 
     /// The event of a token; with an account, the last of all.
-    fn event(&self, index: u32, text: &str, end: Option<&Account>) -> (String, Reported) {
+    fn event(
+        &self,
+        index: u32,
+        text: &str,
+        end: Option<&TemplateValues>,
+    ) -> (String, ReportedValues) {
         let Self { field, .. } = self;
         let id = token_id(index);
-        let mut told = Reported::default();
+        let mut told = ReportedValues::default();
         let (whole, details) = match end {
             Some(account) if self.details => {
                 let (details, all) = account.fill(DETAILS, &[("reason", self.reason)]);
@@ -80,7 +88,7 @@ impl Tgi {
     }
 }
 
-impl Writer for Tgi {
+impl ResponseWriter for Tgi {
     fn headers(&self) -> Vec<(&'static str, String)> {
         vec![
             ("x-compute-type", COMPUTE_TYPE.to_owned()),
@@ -89,13 +97,13 @@ impl Writer for Tgi {
         ]
     }
 
-    fn admitted(&mut self, out: &mut Frames) {
+    fn admitted(&mut self, out: &mut FrameQueue) {
         for _ in 0..self.keep_alives {
             out.plain(":\n\n");
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         // The index counts the prefill too.
         let index = output.first + output.tokens;
@@ -105,7 +113,7 @@ impl Writer for Tgi {
         out.output(event);
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         // With no token there was no last one.
         if self.last == Some(0) {
             let (event, told) = self.event(1, "", Some(account));
@@ -114,18 +122,18 @@ impl Writer for Tgi {
         }
     }
 
-    fn fail(&mut self, out: &mut Frames) {
-        let (_, error) = refusal(&Refusal::Failed);
+    fn fail(&mut self, out: &mut FrameQueue) {
+        let (_, error) = refusal(&ApiError::Failed);
         out.plain(format!("{}{error}\n\n", self.field));
     }
 
-    fn whole(&mut self, choices: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         let (details, mut reported) = if self.details {
             let (details, told) = account.fill(DETAILS_OF_WHOLE, &[("reason", self.reason)]);
             (format!(r#","details":{details}"#), told)
         } else {
-            (String::new(), Reported::default())
+            (String::new(), ReportedValues::default())
         };
         let inference = account.times.prefill + account.times.decode;
         let per_token = inference.checked_div(account.output).unwrap_or_default();
@@ -143,27 +151,27 @@ impl Writer for Tgi {
         }
         let document = format!(r#"{{"generated_text":"{text}"{details}}}"#);
         let document = if self.in_array { format!("[{document}]") } else { document };
-        Whole { bytes: document.into(), headers, reported }
+        WholeResponse { bytes: document.into(), headers, reported }
     }
 }
 
 const COMPUTE_TYPE: &str = "1-nvidia-a10g";
 
 /// A refusal as an event of a stream.
-pub(super) fn refusal_event(refused: &Refusal) -> String {
+pub(super) fn refusal_event(refused: &ApiError) -> String {
     let (_, error) = refusal(refused);
     format!("data: {error}\n\n")
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, kind, message) = match refusal {
-        Refusal::Malformed(message) => {
+        ApiError::Malformed(message) => {
             (422, "validation", format!("Input validation error: {message}"))
         }
-        Refusal::NoModel(name) => (404, "validation", format!("no adapter {name}")),
-        Refusal::QueueFull => (429, "overloaded", "Model is overloaded".to_owned()),
-        Refusal::Loading => (503, "unhealthy", "Loading model".to_owned()),
-        Refusal::Failed => {
+        ApiError::NoModel(name) => (404, "validation", format!("no adapter {name}")),
+        ApiError::QueueFull => (429, "overloaded", "Model is overloaded".to_owned()),
+        ApiError::Loading => (503, "unhealthy", "Loading model".to_owned()),
+        ApiError::Failed => {
             (424, "generation", format!("Request failed during generation: {FAILURE}"))
         }
     };

@@ -5,18 +5,20 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, FAILURE, HeadAt, Output, Refusal, Whole, Writer};
-use crate::account::Account;
-use crate::answer::Texts;
-use crate::frames::Frames;
-use crate::request::Fields;
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{
+    ApiError, FAILURE, HeadersAt, OutputChunk, ResponseContext, ResponseWriter, WholeResponse,
+};
+use crate::content::ChoiceTexts;
+use crate::frame_queue::FrameQueue;
+use crate::request::RequestFields;
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const FIELDS: Fields = Fields {
+pub(super) const FIELDS: RequestFields = RequestFields {
     prompt: &["/text_input"],
     limit: &["/max_tokens", "/parameters/max_tokens"],
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) struct Triton {
 }
 
 impl Triton {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self { model: json_inner(case.model), empty_first: case.plan.script.empty_first }
     }
 
@@ -36,42 +38,42 @@ impl Triton {
     }
 }
 
-impl Writer for Triton {
-    fn head_at(&self) -> HeadAt {
-        HeadAt::FirstToken
+impl ResponseWriter for Triton {
+    fn head_at(&self) -> HeadersAt {
+        HeadersAt::FirstToken
     }
 
-    fn opened(&mut self, _: &Account, out: &mut Frames) {
+    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
         if self.empty_first {
             out.plain(format!("data: {}\n\n", self.json("")));
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         out.output(format!("data: {}\n\n", self.json(output.json)));
     }
 
-    fn finish(&mut self, _: &Account, _: &mut Frames) {}
+    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(format!("data: {}\n\n", json!({"error": FAILURE})));
     }
 
-    fn whole(&mut self, choices: &[Texts], _: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
-        (self.json(text), Reported::default()).into()
+        (self.json(text), ReportedValues::default()).into()
     }
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
+pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
     let (status, message) = match refusal {
-        Refusal::Malformed(message) => (400, message.clone()),
-        Refusal::NoModel(name) => {
+        ApiError::Malformed(message) => (400, message.clone()),
+        ApiError::NoModel(name) => {
             (400, format!("Request for unknown model: '{name}' is not found"))
         }
-        Refusal::QueueFull => (503, "Exceeds maximum queue size".to_owned()),
-        Refusal::Loading => (503, "Loading model".to_owned()),
-        Refusal::Failed => (500, FAILURE.to_owned()),
+        ApiError::QueueFull => (503, "Exceeds maximum queue size".to_owned()),
+        ApiError::Loading => (503, "Loading model".to_owned()),
+        ApiError::Failed => (500, FAILURE.to_owned()),
     };
     (status, json!({"error": message}))
 }

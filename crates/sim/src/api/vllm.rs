@@ -6,39 +6,39 @@
 //! and by a newline later.
 
 use super::chat::{DONE, error_event, finish_reason, usage_place};
-use super::{Case, Output, Whole, Writer};
-use crate::account::Account;
-use crate::answer::{Texts, token_ids};
-use crate::frames::Frames;
-use crate::request::{Fields, Finish, UsagePlace};
-use crate::text::json_inner;
-use crate::truth::Reported;
+use super::{OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
+use crate::content::{ChoiceTexts, token_ids};
+use crate::frame_queue::FrameQueue;
+use crate::request::{RequestFields, ScriptedFinish, UsagePlace};
+use crate::template::TemplateValues;
+use crate::token_text::json_inner;
+use crate::truth::ReportedValues;
 
-pub(super) const TOKENS: Fields = Fields {
+pub(super) const TOKENS: RequestFields = RequestFields {
     prompt: &["/token_ids"],
     limit: &["/sampling_params/max_tokens"],
     choices: Some("/sampling_params/n"),
     shows: false,
-    ..Fields::PLAIN
+    ..RequestFields::PLAIN
 };
 
-pub(super) const LEGACY: Fields = Fields::PLAIN;
+pub(super) const LEGACY: RequestFields = RequestFields::PLAIN;
 
 const USAGE: &str = r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output}"#;
 
 /// Token ids out.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub(super) struct VllmTokens {
     id: String,
-    finish: Finish,
+    finish: ScriptedFinish,
     choices: u32,
     last: u32,
     usage: UsagePlace,
     continuous: bool,
 }
 
-impl Tokens {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl VllmTokens {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         let continuous = case.ask.flag("/stream_options/continuous_usage_stats").unwrap_or(false);
         let usage = usage_place(case);
         Self {
@@ -52,9 +52,9 @@ impl Tokens {
     }
 }
 
-impl Writer for Tokens {
-    fn output(&mut self, output: &Output<'_>, account: &Account, out: &mut Frames) {
-        let Output { choice, first, tokens, .. } = *output;
+impl ResponseWriter for VllmTokens {
+    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+        let OutputChunk { choice, first, tokens, .. } = *output;
         let reason = if first + tokens == self.last {
             format!("\"{}\"", finish_reason(self.finish))
         } else {
@@ -62,7 +62,7 @@ impl Writer for Tokens {
         };
         let usage = if self.continuous {
             // Of this choice alone.
-            let one = Account { output: first + tokens, ..*account };
+            let one = TemplateValues { output: first + tokens, ..*account };
             one.fill(USAGE, &[]).0
         } else {
             "null".to_owned()
@@ -74,7 +74,7 @@ impl Writer for Tokens {
         ));
     }
 
-    fn finish(&mut self, account: &Account, out: &mut Frames) {
+    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         if self.usage.trails() {
             let (usage, told) = account.fill(USAGE, &[]);
             out.report(told);
@@ -86,13 +86,13 @@ impl Writer for Tokens {
         out.done(DONE);
     }
 
-    fn fail(&mut self, out: &mut Frames) {
+    fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(error_event());
         out.done(DONE);
     }
 
     /// Without usage: the response's model has no field for it.
-    fn whole(&mut self, _: &[Texts], account: &Account) -> Whole {
+    fn whole(&mut self, _: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let ids = token_ids(0, account.output / self.choices.max(1));
         let (id, reason) = (&self.id, finish_reason(self.finish));
         let choice = |index: u32| {
@@ -105,20 +105,20 @@ impl Writer for Tokens {
         let whole = format!(
             r#"{{"request_id":"generate-tokens-{id}","choices":[{choices}],"prompt_logprobs":null,"kv_transfer_params":null}}"#
         );
-        (whole, Reported::default()).into()
+        (whole, ReportedValues::default()).into()
     }
 }
 
 /// The first `/generate`.
 #[derive(Debug)]
-pub(super) struct Legacy {
+pub(super) struct VllmLegacy {
     /// The prompt, and the answer so far.
     text: String,
     end: char,
 }
 
-impl Legacy {
-    pub(super) fn new(case: &Case<'_>) -> Self {
+impl VllmLegacy {
+    pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
             text: json_inner(case.ask.text("/prompt").unwrap_or_default()),
             end: if case.plan.script.nul { '\0' } else { '\n' },
@@ -130,23 +130,23 @@ impl Legacy {
     }
 }
 
-impl Writer for Legacy {
+impl ResponseWriter for VllmLegacy {
     fn content_type(&self) -> &'static str {
         ""
     }
 
-    fn output(&mut self, output: &Output<'_>, _: &Account, out: &mut Frames) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         out.output(format!("{}{}", self.json(), self.end));
     }
 
-    fn finish(&mut self, _: &Account, _: &mut Frames) {}
+    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
 
     /// It has no way to tell: the stream is over.
-    fn fail(&mut self, _: &mut Frames) {}
+    fn fail(&mut self, _: &mut FrameQueue) {}
 
-    fn whole(&mut self, choices: &[Texts], _: &Account) -> Whole {
+    fn whole(&mut self, choices: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
         self.text.push_str(choices.first().map_or("", |texts| texts.text.as_str()));
-        (self.json(), Reported::default()).into()
+        (self.json(), ReportedValues::default()).into()
     }
 }

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::{Emission, EmissionKind, EngineSpec, Job, JobId, Rejected};
-use crate::rng::Rng;
+use super::{Emission, EmissionKind, EngineSpec, Job, JobId, JobRejected};
+use crate::rng::SplitMix64;
 
 /// One engine on virtual time; the model is in the [module docs](super).
 ///
@@ -15,13 +15,13 @@ use crate::rng::Rng;
 pub struct Engine {
     spec: EngineSpec,
     now: Duration,
-    load: Load,
+    load: ModelLoad,
     /// When the model will be unloaded, while it is loaded and idle.
     unload_at: Option<Duration>,
     running: usize,
     /// Those of them that have no token yet.
     prefilling: usize,
-    jobs: HashMap<JobId, Live>,
+    jobs: HashMap<JobId, RunningJob>,
     waiting: VecDeque<JobId>,
     /// The next event of each running job. The serial number settles ties, so that equal instants come out in
     /// the order in which they were scheduled. Entries of cancelled jobs stay until they surface.
@@ -31,16 +31,16 @@ pub struct Engine {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Load {
+enum ModelLoad {
     Unloaded,
     Loading { until: Duration },
     Ready,
 }
 
 #[derive(Debug)]
-struct Live {
+struct RunningJob {
     job: Job,
-    rng: Rng,
+    rng: SplitMix64,
     arrival: Duration,
     load_wait: Duration,
     /// Whether it holds a slot.
@@ -57,7 +57,7 @@ impl Engine {
     /// An engine at time 0; it begins to load there.
     pub fn new(spec: EngineSpec) -> Self {
         let mut engine = Self {
-            load: Load::Unloaded,
+            load: ModelLoad::Unloaded,
             now: Duration::ZERO,
             unload_at: None,
             running: 0,
@@ -75,27 +75,27 @@ impl Engine {
 
     /// Offers a job at `now`. What follows from it, its start included, comes out of
     /// [`advance`](Self::advance).
-    pub fn submit(&mut self, now: Duration, job: Job) -> Result<JobId, Rejected> {
+    pub fn submit(&mut self, now: Duration, job: Job) -> Result<JobId, JobRejected> {
         self.now = self.now.max(now);
-        if self.load == Load::Unloaded {
+        if self.load == ModelLoad::Unloaded {
             self.begin_load();
         }
         let load_wait = match self.load {
-            Load::Loading { .. } if self.spec.refuse_while_loading => {
-                return Err(Rejected::Loading);
+            ModelLoad::Loading { .. } if self.spec.refuse_while_loading => {
+                return Err(JobRejected::Loading);
             }
-            Load::Loading { until } => until.saturating_sub(self.now),
-            Load::Unloaded | Load::Ready => Duration::ZERO,
+            ModelLoad::Loading { until } => until.saturating_sub(self.now),
+            ModelLoad::Unloaded | ModelLoad::Ready => Duration::ZERO,
         };
-        let must_wait = self.load != Load::Ready || self.running >= self.slots();
+        let must_wait = self.load != ModelLoad::Ready || self.running >= self.slots();
         if must_wait && self.spec.queue_limit.is_some_and(|limit| self.waiting.len() >= limit) {
-            return Err(Rejected::QueueFull);
+            return Err(JobRejected::QueueFull);
         }
         let id = JobId(self.next_job);
         self.next_job += 1;
-        let live = Live {
+        let live = RunningJob {
             job,
-            rng: Rng::for_item(self.spec.seed, id.0),
+            rng: SplitMix64::for_item(self.spec.seed, id.0),
             arrival: self.now,
             load_wait,
             running: false,
@@ -138,14 +138,14 @@ impl Engine {
         while let Some(at) = self.next_event().filter(|at| *at <= to) {
             self.now = self.now.max(at);
             if self.ready_at() == Some(at) {
-                self.load = Load::Ready;
+                self.load = ModelLoad::Ready;
                 self.settle();
             } else if self.agenda.peek().is_some_and(|Reverse((due, _, _))| *due == at) {
                 if let Some(Reverse((_, _, id))) = self.agenda.pop() {
                     self.step(at, id, emit);
                 }
             } else {
-                self.load = Load::Unloaded;
+                self.load = ModelLoad::Unloaded;
                 self.unload_at = None;
             }
             self.drop_stale();
@@ -170,8 +170,8 @@ impl Engine {
 
     fn ready_at(&self) -> Option<Duration> {
         match self.load {
-            Load::Loading { until } => Some(until),
-            Load::Unloaded | Load::Ready => None,
+            ModelLoad::Loading { until } => Some(until),
+            ModelLoad::Unloaded | ModelLoad::Ready => None,
         }
     }
 
@@ -181,17 +181,17 @@ impl Engine {
 
     fn begin_load(&mut self) {
         if self.spec.load_time.is_zero() {
-            self.load = Load::Ready;
+            self.load = ModelLoad::Ready;
         } else {
             let until = self.now + self.spec.load_time;
-            self.load = Load::Loading { until };
+            self.load = ModelLoad::Loading { until };
         }
         self.settle();
     }
 
     /// Gives free slots to those who wait, and sets or clears the idle timer.
     fn settle(&mut self) {
-        if self.load == Load::Ready {
+        if self.load == ModelLoad::Ready {
             while self.running < self.slots() {
                 let Some(id) = self.waiting.pop_front() else {
                     break;
@@ -204,7 +204,7 @@ impl Engine {
                 }
             }
         }
-        let idle = self.load == Load::Ready && self.running == 0 && self.waiting.is_empty();
+        let idle = self.load == ModelLoad::Ready && self.running == 0 && self.waiting.is_empty();
         self.unload_at = match (idle, self.unload_at) {
             // A timer that runs goes on: cancelling nothing must not prolong the idleness.
             (true, Some(at)) => Some(at),
@@ -280,12 +280,13 @@ impl Engine {
 /// The share of a job's prompt that is cached.
 fn cached(spec: &EngineSpec, id: JobId) -> f64 {
     // A stream of its own, so that the cache leaves the jitter as it was.
-    let hit = spec.cache_hits > 0.0 && Rng::for_item(!spec.seed, id.0).unit() < spec.cache_hits;
+    let hit =
+        spec.cache_hits > 0.0 && SplitMix64::for_item(!spec.seed, id.0).unit() < spec.cache_hits;
     if hit { spec.cached_share.clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// The jitter of one interval.
-fn factor(rng: &mut Rng, jitter: f64) -> f64 {
+fn factor(rng: &mut SplitMix64, jitter: f64) -> f64 {
     if jitter == 0.0 {
         return 1.0;
     }

@@ -27,12 +27,12 @@ fn job(prompt_tokens: u32, output_tokens: u32) -> Job {
 
 /// What the model says of each job, with every emission checked to come in order of time.
 #[derive(Default)]
-struct Account {
+struct TemplateValues {
     jobs: BTreeMap<JobId, JobTruth>,
     log: Vec<Emission>,
 }
 
-impl Account {
+impl TemplateValues {
     fn advance(&mut self, engine: &mut Engine, to: Duration) {
         engine.advance(to, &mut |emission| {
             assert!(self.log.last().is_none_or(|last| last.at <= emission.at));
@@ -43,7 +43,12 @@ impl Account {
         });
     }
 
-    fn submit(&mut self, engine: &mut Engine, at: Duration, job: Job) -> Result<JobId, Rejected> {
+    fn submit(
+        &mut self,
+        engine: &mut Engine,
+        at: Duration,
+        job: Job,
+    ) -> Result<JobId, JobRejected> {
         self.advance(engine, at);
         let id = engine.submit(at, job)?;
         self.jobs.insert(id, JobTruth::arrived(at));
@@ -62,9 +67,9 @@ impl Account {
 }
 
 /// Runs jobs given as (arrival in ms, job).
-fn play(spec: EngineSpec, arrivals: &[(u64, Job)]) -> Account {
+fn play(spec: EngineSpec, arrivals: &[(u64, Job)]) -> TemplateValues {
     let mut engine = Engine::new(spec);
-    let mut account = Account::default();
+    let mut account = TemplateValues::default();
     for (at, job) in arrivals {
         account.submit(&mut engine, ms(*at), *job).unwrap();
     }
@@ -148,9 +153,9 @@ fn jobs_are_held_during_the_load_at_start() {
 fn jobs_are_refused_during_the_load_if_so_specified() {
     let mut engine =
         Engine::new(EngineSpec { load_time: ms(1000), refuse_while_loading: true, ..spec() });
-    let mut account = Account::default();
+    let mut account = TemplateValues::default();
     assert!(engine.is_loading());
-    assert_eq!(account.submit(&mut engine, ms(999), job(0, 1)), Err(Rejected::Loading));
+    assert_eq!(account.submit(&mut engine, ms(999), job(0, 1)), Err(JobRejected::Loading));
     assert!(account.submit(&mut engine, ms(1000), job(0, 1)).is_ok());
     assert!(!engine.is_loading());
 }
@@ -165,10 +170,10 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
 
     // A refused arrival starts the load too.
     let mut engine = Engine::new(EngineSpec { refuse_while_loading: true, ..spec });
-    let mut account = Account::default();
+    let mut account = TemplateValues::default();
     account.drain(&mut engine);
     let now = ms(5000);
-    assert_eq!(account.submit(&mut engine, now, job(0, 1)), Err(Rejected::Loading));
+    assert_eq!(account.submit(&mut engine, now, job(0, 1)), Err(JobRejected::Loading));
     assert_eq!(engine.next_event(), Some(now + ms(100)));
     assert!(account.submit(&mut engine, now + ms(100), job(0, 1)).is_ok());
 }
@@ -176,16 +181,16 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
 #[test]
 fn the_queue_has_its_limit() {
     let mut engine = Engine::new(EngineSpec { queue_limit: Some(1), ..spec() });
-    let mut account = Account::default();
+    let mut account = TemplateValues::default();
     let outcomes: Vec<_> = (0..3).map(|_| account.submit(&mut engine, ms(0), job(0, 1))).collect();
-    assert_eq!(outcomes, [Ok(JobId(0)), Ok(JobId(1)), Err(Rejected::QueueFull)]);
+    assert_eq!(outcomes, [Ok(JobId(0)), Ok(JobId(1)), Err(JobRejected::QueueFull)]);
     assert!(account.submit(&mut engine, ms(10), job(0, 1)).is_ok());
 }
 
 #[test]
 fn cancelling_frees_the_slot_at_once() {
     let mut engine = Engine::new(spec());
-    let mut account = Account::default();
+    let mut account = TemplateValues::default();
     let first = account.submit(&mut engine, ms(0), job(0, 1000)).unwrap();
     let second = account.submit(&mut engine, ms(1), job(0, 1)).unwrap();
     let third = account.submit(&mut engine, ms(2), job(0, 1)).unwrap();
@@ -202,10 +207,10 @@ fn cancelling_frees_the_slot_at_once() {
 }
 
 /// 100,000 jobs at a load of about 0.9 of the slots.
-fn long_run(seed: u64) -> Account {
+fn long_run(seed: u64) -> TemplateValues {
     let mut engine = Engine::new(EngineSpec { slots: 8, jitter: 0.2, seed, ..spec() });
-    let mut account = Account::default();
-    let mut arrivals = crate::rng::Rng::new(seed);
+    let mut account = TemplateValues::default();
+    let mut arrivals = crate::rng::SplitMix64::new(seed);
     let mut at = Duration::ZERO;
     for _ in 0..100_000 {
         at += ms(11).mul_f64(arrivals.exponential());

@@ -5,16 +5,16 @@ use serde::Deserialize;
 /// A misspelt key is an error, lest a test pass by accident.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Script {
+pub(crate) struct SimScript {
     /// Instead of the prompt's length / 4.
     pub prompt_tokens: Option<u32>,
-    /// Tokens of the prompt that are told as read from a cache, where the API can tell it.
+    /// VllmTokens of the prompt that are told as read from a cache, where the API can tell it.
     pub cached_tokens: u32,
-    /// Tokens of the prompt that are told as written to a cache, where the API can tell it.
+    /// VllmTokens of the prompt that are told as written to a cache, where the API can tell it.
     pub cache_written_tokens: u32,
-    /// Tokens of answer per choice, instead of `max_tokens`.
+    /// VllmTokens of answer per choice, instead of `max_tokens`.
     pub output_tokens: Option<u32>,
-    /// Tokens of reasoning before it, per choice, where the API has a place for them.
+    /// VllmTokens of reasoning before it, per choice, where the API has a place for them.
     pub reasoning_tokens: u32,
     /// After so many tokens (of all choices): an error event, and what the API has after one.
     pub error_after: Option<u32>,
@@ -22,7 +22,7 @@ pub(crate) struct Script {
     pub break_after: Option<u32>,
     /// Leave out what ends a stream in good order: `[DONE]`, `message_stop`, the line with `done`, ...
     pub no_done: bool,
-    /// Tokens in one event, at most; 1 if absent.
+    /// VllmTokens in one event, at most; 1 if absent.
     pub tokens_per_event: Option<u32>,
     /// Send what opens a stream at once, before there is a token, as transformers serve does.
     pub role_first: bool,

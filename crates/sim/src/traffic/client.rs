@@ -12,11 +12,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Draft, dialogue};
+use super::{PlannedRequest, dialogue};
 
 /// What became of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ClientOutcome {
     Finished,
     Aborted,
     Rejected,
@@ -24,21 +24,25 @@ pub(super) enum Outcome {
 }
 
 /// Sends it, and reads the answer to its end or to the moment at which it is to be aborted.
-pub(super) async fn send(target: SocketAddr, draft: Draft, limit: Duration) -> Outcome {
+pub(super) async fn send(
+    target: SocketAddr,
+    draft: PlannedRequest,
+    limit: Duration,
+) -> ClientOutcome {
     let patience = draft.abort_after.unwrap_or(limit);
     let aborts = draft.abort_after.is_some_and(|after| after <= limit);
     match timeout(patience.min(limit), exchange(target, &draft)).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Outcome::Failed,
-        Err(_) if aborts => Outcome::Aborted,
-        Err(_) => Outcome::Failed,
+        Ok(Err(_)) => ClientOutcome::Failed,
+        Err(_) if aborts => ClientOutcome::Aborted,
+        Err(_) => ClientOutcome::Failed,
     }
 }
 
 async fn exchange(
     target: SocketAddr,
-    draft: &Draft,
-) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+    draft: &PlannedRequest,
+) -> Result<ClientOutcome, Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(target).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -61,12 +65,12 @@ async fn exchange(
             }
         }
         if !ok {
-            return Ok(Outcome::Rejected);
+            return Ok(ClientOutcome::Rejected);
         }
         if draft.stream && !dialogue::is_complete(draft.api, &tail) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        Ok(Outcome::Finished)
+        Ok(ClientOutcome::Finished)
     };
     // Side by side in one task: if this future is dropped, so is the socket. `talk` owns the sender, and the
     // connection ends when that is dropped.

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Draft, TrafficApi};
+use super::{PlannedRequest, TrafficApi};
 
 /// As many bytes at the end of a stream show whether it is whole; TGI's last event repeats the text.
 pub(super) const LONGEST_END: usize = 32 * 1024;
 
-pub(super) fn path(draft: &Draft) -> &'static str {
+pub(super) fn path(draft: &PlannedRequest) -> &'static str {
     match draft.api {
         TrafficApi::OpenAi => "/v1/chat/completions",
         TrafficApi::Anthropic => "/v1/messages",
@@ -18,7 +18,7 @@ pub(super) fn path(draft: &Draft) -> &'static str {
     }
 }
 
-pub(super) fn body(draft: &Draft) -> Bytes {
+pub(super) fn body(draft: &PlannedRequest) -> Bytes {
     const FILLER: &str = "Tell me about the queue at the old inference server by the sea. ";
     let characters = draft.prompt_tokens as usize * 4;
     let mut content = FILLER.repeat(characters / FILLER.len() + 1);
@@ -46,7 +46,7 @@ pub(super) fn body(draft: &Draft) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn openai(draft: &Draft, content: String) -> Value {
+fn openai(draft: &PlannedRequest, content: String) -> Value {
     let mut body = json!({"messages": [{"role": "user", "content": content}]});
     if let Some(fields) = body.as_object_mut() {
         if draft.choices > 1 {

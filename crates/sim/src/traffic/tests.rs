@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use tokio::time::sleep;
 
 use super::*;
-use crate::{End, EngineSpec, SimServer, TruthLog};
+use crate::{EngineSpec, SimServer, TruthEnd, TruthLog};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -66,14 +66,14 @@ async fn every_request_sent_is_in_the_truth_once() {
     let count = |end| records.iter().filter(|r| r.end == end).count() as u64;
     assert!((60..150).contains(&summary.sent), "{summary:?}");
     assert_eq!(summary.failed + summary.cut + summary.skipped, 0, "{summary:?}");
-    assert_eq!(summary.finished, count(End::Finished), "{summary:?}");
-    assert_eq!(summary.aborted, count(End::Cancelled), "{summary:?}");
-    assert_eq!(summary.rejected, count(End::Rejected), "{summary:?}");
+    assert_eq!(summary.finished, count(TruthEnd::Finished), "{summary:?}");
+    assert_eq!(summary.aborted, count(TruthEnd::Cancelled), "{summary:?}");
+    assert_eq!(summary.rejected, count(TruthEnd::Rejected), "{summary:?}");
     assert!(summary.finished > 0 && summary.aborted > 0 && summary.rejected > 0);
     let ids: BTreeSet<_> = records.iter().filter_map(|r| r.request_id.clone()).collect();
     let expected: BTreeSet<_> = (0..summary.sent).map(|n| format!("sim-{n}")).collect();
     assert_eq!(ids, expected);
-    for record in records.iter().filter(|r| r.end == End::Finished) {
+    for record in records.iter().filter(|r| r.end == TruthEnd::Finished) {
         assert!((10..=50).contains(&record.prompt_tokens));
         let answer = record.output_tokens - record.reasoning_tokens;
         assert!((2..=5).contains(&answer), "{record:?}");
@@ -87,11 +87,11 @@ async fn each_api_is_read_to_its_end() {
         for stream in [true, false] {
             // A last event may be longer than all that a socket takes at once.
             let class = TrafficClass { api, stream, output_tokens: (900, 900), ..class("one") };
-            let draft = class.draft(0, &mut Rng::new(1));
+            let draft = class.draft(0, &mut SplitMix64::new(1));
             let outcome = client::send(addr, draft.clone(), Duration::from_secs(20)).await;
             let record = truth.take().pop().unwrap();
-            assert_eq!(outcome, Outcome::Finished, "{api:?} {stream}");
-            assert_eq!((record.end, record.stream), (End::Finished, stream), "{api:?}");
+            assert_eq!(outcome, ClientOutcome::Finished, "{api:?} {stream}");
+            assert_eq!((record.end, record.stream), (TruthEnd::Finished, stream), "{api:?}");
             assert_eq!(record.prompt_tokens, draft.prompt_tokens, "{api:?}");
             assert!(record.output_tokens >= 900, "{api:?}");
         }
@@ -123,7 +123,7 @@ async fn flights_are_bounded_and_the_rest_is_cut() {
 #[tokio::test(start_paused = true)]
 async fn arrivals_are_poisson_at_the_rate() {
     let traffic = Traffic::new((Ipv4Addr::LOCALHOST, 1).into(), 50.0, vec![], 3);
-    let (mut rng, start) = (Rng::new(3), Instant::now());
+    let (mut rng, start) = (SplitMix64::new(3), Instant::now());
     let mut at = start;
     let mut early = 0;
     for _ in 0..20_000 {

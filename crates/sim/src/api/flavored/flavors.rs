@@ -1,8 +1,8 @@
 //! The servers. Each row is what was recorded of one (wire shapes as they came, with our ids), or is read in its source.
 
-use super::super::HeadAt;
+use super::super::HeadersAt;
 use super::super::llamacpp::TIMINGS;
-use super::{Flavor, Last};
+use super::{Flavor, UsageChunk};
 
 /// The server of this name.
 pub(in crate::api) fn find(name: &str) -> Option<&'static Flavor> {
@@ -28,7 +28,7 @@ const FLAVORS: [&Flavor; 13] = [
 /// What most have in common.
 const OPENAI: Flavor = Flavor {
     name: "openai",
-    head_at: HeadAt::Admission,
+    head_at: HeadersAt::Admission,
     preamble: "",
     comment: ": keep-alive\n\n",
     chunk: r#"{"id":"chatcmpl-$id","object":"chat.completion.chunk","created":$created,"model":"$model","system_fingerprint":"fp_e8236260a9","choices":[$choices]$more}"#,
@@ -42,7 +42,7 @@ const OPENAI: Flavor = Flavor {
     end: Some("{}"),
     more: "",
     end_more: ["", ""],
-    last: Last::Asked,
+    last: UsageChunk::Asked,
     last_more: r#","usage":$usage"#,
     usage: r#"{"prompt_tokens":$input,"completion_tokens":$output,"total_tokens":$total,"prompt_tokens_details":{"cached_tokens":$cached},"completion_tokens_details":{"reasoning_tokens":$reasoning}}"#,
     whole_more: "",
@@ -54,7 +54,7 @@ const OPENAI: Flavor = Flavor {
 /// Every key in every delta; the head with the first output; the ends after all choices.
 const SGLANG: Flavor = Flavor {
     name: "sglang",
-    head_at: HeadAt::FirstToken,
+    head_at: HeadersAt::FirstToken,
     chunk: r#"{"id":"$id","object":"chat.completion.chunk","created":$created,"model":"$model","choices":[$choices]$more}"#,
     choice: r#"{"index":$index,"delta":$delta,"logprobs":null,"finish_reason":null,"matched_stop":null}"#,
     choice_end: r#"{"index":$index,"delta":$delta,"logprobs":null,"finish_reason":"$reason","matched_stop":1}"#,
@@ -76,7 +76,7 @@ const SGLANG: Flavor = Flavor {
 /// The role with `content` null, in one piece with the first output; timings always; the usage once per choice.
 const LLAMACPP: Flavor = Flavor {
     name: "llamacpp",
-    head_at: HeadAt::Start,
+    head_at: HeadersAt::Start,
     comment: ":\n\n",
     chunk: r#"{"choices":[$choices],"created":$created,"id":"chatcmpl-$id","model":"$model","system_fingerprint":"b10499-6d05498","object":"chat.completion.chunk"$more}"#,
     choice: r#"{"finish_reason":null,"index":$index,"delta":$delta}"#,
@@ -84,7 +84,7 @@ const LLAMACPP: Flavor = Flavor {
     role: (r#"{"role":"assistant","content":null}"#, ""),
     reasoning: r#"{"reasoning_content":"$text"}"#,
     end_more: ["", TIMINGS],
-    last: Last::PerChoice,
+    last: UsageChunk::PerChoice,
     last_more: r#","usage":$usage,"timings":{"cache_n":$cached,"prompt_n":$fresh,"prompt_ms":$prefill_ms,"prompt_per_token_ms":$prefill_pace_ms,"prompt_per_second":$prefill_per_s,"predicted_n":$output,"predicted_ms":$decode_ms,"predicted_per_token_ms":$pace_ms,"predicted_per_second":$decode_per_s}"#,
     usage: r#"{"completion_tokens":$output,"prompt_tokens":$input,"total_tokens":$total,"prompt_tokens_details":{"cached_tokens":$cached}}"#,
     whole_more: TIMINGS,
@@ -112,7 +112,7 @@ const TGI: Flavor = Flavor {
 /// The head with the first event; role and content in every delta.
 const OLLAMA: Flavor = Flavor {
     name: "ollama",
-    head_at: HeadAt::FirstToken,
+    head_at: HeadersAt::FirstToken,
     chunk: r#"{"id":"chatcmpl-$id","object":"chat.completion.chunk","created":$created,"model":"$model","system_fingerprint":"fp_ollama","choices":[$choices]$more}"#,
     choice: r#"{"index":$index,"delta":$delta,"finish_reason":null}"#,
     choice_end: r#"{"index":$index,"delta":$delta,"finish_reason":"$reason"}"#,
@@ -147,7 +147,7 @@ const CEREBRAS: Flavor = Flavor {
     choice_end: r#"{"delta":$delta,"finish_reason":"$reason","index":$index}"#,
     role: (r#"{"role":"assistant"}"#, ""),
     end_more: [TIME_INFO, TIME_INFO],
-    last: Last::Never,
+    last: UsageChunk::Never,
     whole_more: r#","time_info":{"queue_time":$queue_s,"prompt_time":$prefill_s,"completion_time":$decode_s,"total_time":$total_s}"#,
     ..OPENAI
 };
@@ -164,7 +164,7 @@ const DEEPSEEK: Flavor = Flavor {
     end: Some(r#"{"content":"","reasoning_content":null}"#),
     more: r#","usage":null"#,
     end_more: [r#","usage":$usage"#, r#","usage":$usage"#],
-    last: Last::Never,
+    last: UsageChunk::Never,
     usage: r#"{"prompt_tokens":$input,"completion_tokens":$output,"total_tokens":$total,"prompt_tokens_details":{"cached_tokens":$cached},"completion_tokens_details":{"reasoning_tokens":$reasoning},"prompt_cache_hit_tokens":$cached,"prompt_cache_miss_tokens":$fresh}"#,
     ..OPENAI
 };
@@ -179,7 +179,7 @@ const MISTRAL: Flavor = Flavor {
     end: Some(r#"{"content":""}"#),
     more: r#","p":"$pad""#,
     end_more: [r#","usage":$usage,"p":"$pad""#, r#","usage":$usage,"p":"$pad""#],
-    last: Last::Never,
+    last: UsageChunk::Never,
     usage: r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output}"#,
     ..OPENAI
 };
@@ -194,7 +194,7 @@ const XAI: Flavor = Flavor {
     text: r#"{"content":"$text"$role}"#,
     reasoning: r#"{"reasoning_content":"$text"$role}"#,
     tool_name: r#"{"tool_calls":[{"id":"$call","function":{"name":"$text","arguments":""},"index":0,"type":"function"}]$role}"#,
-    last: Last::Always,
+    last: UsageChunk::Always,
     usage: r#"{"prompt_tokens":$input,"completion_tokens":$answer,"total_tokens":$total,"prompt_tokens_details":{"text_tokens":$input,"audio_tokens":0,"image_tokens":0,"cached_tokens":$cached},"completion_tokens_details":{"reasoning_tokens":$reasoning,"audio_tokens":0},"num_sources_used":0}"#,
     ..OPENAI
 };
@@ -207,7 +207,7 @@ const TRANSFORMERS: Flavor = Flavor {
     choice_end: r#"{"delta":$delta,"index":$index,"finish_reason":"$reason"}"#,
     role: (r#"{"role":"assistant"}"#, ""),
     end_more: [r#","usage":$usage"#, r#","usage":$usage"#],
-    last: Last::Never,
+    last: UsageChunk::Never,
     usage: r#"{"completion_tokens":$output,"prompt_tokens":$input,"total_tokens":$total}"#,
     role_at_once: true,
     has_done: false,
@@ -226,7 +226,7 @@ const MISTRALRS: Flavor = Flavor {
     end: Some(r#"{"content":null,"role":"assistant","tool_calls":null}"#),
     more: r#","usage":null"#,
     end_more: [r#","usage":$usage"#, r#","usage":$usage"#],
-    last: Last::Never,
+    last: UsageChunk::Never,
     usage: r#"{"avg_compl_tok_per_sec":$decode_per_s,"avg_prompt_tok_per_sec":$prefill_per_s,"avg_tok_per_sec":$per_s,"completion_tokens":$output,"prompt_tokens":$input,"total_completion_time_sec":$decode_s,"total_prompt_time_sec":$prefill_s,"total_time_sec":$total_s,"total_tokens":$total}"#,
     ..OPENAI
 };

@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::rig::*;
 use crate::server::*;
-use crate::truth::{End, TruthRecord};
+use crate::truth::{TruthEnd, TruthRecord};
 
 /// How a stream is cut into JSON.
 #[derive(Clone, Copy, Debug)]
-enum Cut {
+enum StreamCut {
     Events,
     Lines,
     /// One element of an array to an HTTP chunk.
@@ -21,10 +21,10 @@ enum Cut {
 }
 
 /// An API, where the texts are in its events, and what it tells. Its streams send every token but those of a tool.
-struct Row {
+struct ApiCase {
     stream: &'static str,
     whole: &'static str,
-    cut: Cut,
+    cut: StreamCut,
     answer: &'static str,
     reasoning: Option<&'static str>,
     /// Input, output, cached, reasoning.
@@ -33,12 +33,12 @@ struct Row {
 
 const fn row(
     (stream, whole): (&'static str, &'static str),
-    cut: Cut,
+    cut: StreamCut,
     answer: &'static str,
     reasoning: Option<&'static str>,
     tells: [bool; 4],
-) -> Row {
-    Row { stream, whole, cut, answer, reasoning, tells }
+) -> ApiCase {
+    ApiCase { stream, whole, cut, answer, reasoning, tells }
 }
 
 const ALL: [bool; 4] = [true; 4];
@@ -47,31 +47,31 @@ const NO_REASONING: [bool; 4] = [true, true, true, false];
 const NO_CACHE: [bool; 4] = [true, true, false, false];
 
 #[rustfmt::skip]
-const ROWS: [Row; 15] = [
-    row(("/v1/chat/completions", "/v1/chat/completions"), Cut::Events,
+const ROWS: [ApiCase; 15] = [
+    row(("/v1/chat/completions", "/v1/chat/completions"), StreamCut::Events,
         "/choices/0/delta/content", Some("/choices/0/delta/reasoning_content"), ALL),
-    row(("/v1/messages", "/v1/messages"), Cut::Events, "/delta/text", Some("/delta/thinking"), NO_REASONING),
-    row(("/v1/complete", "/v1/complete"), Cut::Events, "/completion", None, NOTHING),
-    row(("/api/chat", "/api/chat"), Cut::Lines, "/message/content", Some("/message/thinking"), NO_CACHE),
-    row(("/api/generate", "/api/generate"), Cut::Lines, "/response", Some("/thinking"), NO_CACHE),
-    row(("/generate_stream", "/generate"), Cut::Events, "/token/text", None, NO_CACHE),
-    row(("/completion", "/completion"), Cut::Events, "/content", None, NO_REASONING),
-    row(("/infill", "/infill"), Cut::Events, "/content", None, NO_REASONING),
-    row(("/v2/models/m/generate_stream", "/v2/models/m/generate"), Cut::Events, "/text_output", None, NOTHING),
-    row(("/v2/chat", "/v2/chat"), Cut::Events, "/delta/message/content/text",
+    row(("/v1/messages", "/v1/messages"), StreamCut::Events, "/delta/text", Some("/delta/thinking"), NO_REASONING),
+    row(("/v1/complete", "/v1/complete"), StreamCut::Events, "/completion", None, NOTHING),
+    row(("/api/chat", "/api/chat"), StreamCut::Lines, "/message/content", Some("/message/thinking"), NO_CACHE),
+    row(("/api/generate", "/api/generate"), StreamCut::Lines, "/response", Some("/thinking"), NO_CACHE),
+    row(("/generate_stream", "/generate"), StreamCut::Events, "/token/text", None, NO_CACHE),
+    row(("/completion", "/completion"), StreamCut::Events, "/content", None, NO_REASONING),
+    row(("/infill", "/infill"), StreamCut::Events, "/content", None, NO_REASONING),
+    row(("/v2/models/m/generate_stream", "/v2/models/m/generate"), StreamCut::Events, "/text_output", None, NOTHING),
+    row(("/v2/chat", "/v2/chat"), StreamCut::Events, "/delta/message/content/text",
         Some("/delta/message/content/thinking"), ALL),
-    row(("/v1/chat", "/v1/chat"), Cut::Lines, "/text", None, NO_CACHE),
-    row(("/v1beta/models/m:streamGenerateContent?alt=sse", "/v1beta/models/m:generateContent"), Cut::Events,
+    row(("/v1/chat", "/v1/chat"), StreamCut::Lines, "/text", None, NO_CACHE),
+    row(("/v1beta/models/m:streamGenerateContent?alt=sse", "/v1beta/models/m:generateContent"), StreamCut::Events,
         "/candidates/0/content/parts/0/text", None, ALL),
-    row(("/v1beta/models/m:streamGenerateContent", "/v1beta/models/m:generateContent"), Cut::Elements,
+    row(("/v1beta/models/m:streamGenerateContent", "/v1beta/models/m:generateContent"), StreamCut::Elements,
         "/candidates/0/content/parts/0/text", None, ALL),
-    row(("/model/m/converse-stream", "/model/m/converse"), Cut::Frames,
+    row(("/model/m/converse-stream", "/model/m/converse"), StreamCut::Frames,
         "/delta/text", Some("/delta/reasoningContent/text"), NO_REASONING),
-    row(("/model/m/invoke-with-response-stream", "/model/m/invoke"), Cut::Wrapped,
+    row(("/model/m/invoke-with-response-stream", "/model/m/invoke"), StreamCut::Wrapped,
         "/delta/text", Some("/delta/thinking"), NO_REASONING),
 ];
 
-fn cut(seen: &Seen, cut: Cut) -> Vec<Value> {
+fn cut(seen: &ObservedResponse, cut: StreamCut) -> Vec<Value> {
     let payload = |frame: &Bytes| -> Value {
         let frame = frame.as_ref();
         let word = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().unwrap()) as usize;
@@ -86,16 +86,16 @@ fn cut(seen: &Seen, cut: Cut) -> Vec<Value> {
         serde_json::from_str(text).unwrap()
     };
     match cut {
-        Cut::Events => seen.data(),
-        Cut::Lines => seen.lines(),
-        Cut::Elements => {
+        StreamCut::Events => seen.data(),
+        StreamCut::Lines => seen.lines(),
+        StreamCut::Elements => {
             let whole: Value = serde_json::from_str(&seen.text).unwrap();
             let elements: Vec<Value> = seen.frames.iter().map(element).collect();
             assert_eq!(whole, Value::Array(elements.clone()));
             elements
         }
-        Cut::Frames => seen.frames.iter().map(payload).collect(),
-        Cut::Wrapped => {
+        StreamCut::Frames => seen.frames.iter().map(payload).collect(),
+        StreamCut::Wrapped => {
             let frames = seen.frames.iter().map(payload);
             let inner = frames.map(|frame| STANDARD.decode(frame["bytes"].as_str().unwrap()));
             inner.map(|json| serde_json::from_slice(&json.unwrap()).unwrap()).collect()
@@ -125,7 +125,7 @@ fn check_told(record: &TruthRecord, tells: [bool; 4], name: &str) {
 #[tokio::test]
 async fn streams_are_what_the_truth_says() {
     let rig = rig(quick()).await;
-    for Row { stream, cut: by, answer, reasoning, tells, .. } in ROWS {
+    for ApiCase { stream, cut: by, answer, reasoning, tells, .. } in ROWS {
         let mut body = body(true);
         if stream == "/generate_stream" {
             body["inputs"] = json!("x");
@@ -133,7 +133,7 @@ async fn streams_are_what_the_truth_says() {
         let (seen, record) = rig.post(stream, body).await;
         assert_eq!(
             (seen.status, seen.complete, record.end),
-            (200, true, End::Finished),
+            (200, true, TruthEnd::Finished),
             "{stream}"
         );
         let events = cut(&seen, by);
@@ -159,7 +159,7 @@ async fn streams_are_what_the_truth_says() {
 #[tokio::test]
 async fn whole_answers_are_what_the_truth_says() {
     let rig = rig(quick()).await;
-    for Row { whole, tells, .. } in ROWS {
+    for ApiCase { whole, tells, .. } in ROWS {
         let mut body = body(false);
         if whole == "/generate" {
             body["inputs"] = json!("x");
@@ -168,7 +168,7 @@ async fn whole_answers_are_what_the_truth_says() {
         let (text, answer) = (seen.json().to_string(), record.answer_chars);
         assert_eq!(
             (seen.status, record.end, record.stream),
-            (200, End::Finished, false),
+            (200, TruthEnd::Finished, false),
             "{whole}"
         );
         assert!(answer > 12 && (text.chars().count() as u64) > answer, "{whole}: {text}");
@@ -180,19 +180,19 @@ async fn whole_answers_are_what_the_truth_says() {
 #[tokio::test]
 async fn scripts_work_in_every_api() {
     let rig = rig(quick()).await;
-    for Row { stream, .. } in ROWS {
+    for ApiCase { stream, .. } in ROWS {
         let ask = |sim: Value| json!({"stream": true, "inputs": "x", "sim": sim});
         let (seen, record) =
             rig.post(stream, ask(json!({"output_tokens": 9, "error_after": 3}))).await;
         assert_eq!(
             (seen.status, record.end, record.output_tokens),
-            (200, End::Errored, 3),
+            (200, TruthEnd::Errored, 3),
             "{stream}"
         );
         assert!(seen.complete, "{stream}");
         let (seen, record) =
             rig.post(stream, ask(json!({"output_tokens": 9, "break_after": 3}))).await;
-        assert_eq!((record.end, record.output_tokens), (End::Broken, 3), "{stream}");
+        assert_eq!((record.end, record.output_tokens), (TruthEnd::Broken, 3), "{stream}");
         assert!(!seen.complete, "{stream}");
         let (_, record) =
             rig.post(stream, ask(json!({"output_tokens": 9, "tokens_per_event": 4}))).await;
@@ -224,7 +224,7 @@ async fn refusals_are_in_the_words_of_the_api() {
         let (seen, record) = rig.post(path, json!({"inputs": "x", "stream": false})).await;
         assert_eq!((seen.status, record.status), (status, Some(status)), "{path}");
         assert_eq!(seen.json().pointer(at), Some(&json!(words)), "{path}: {}", seen.text);
-        assert_eq!(record.end, End::Rejected, "{path}");
+        assert_eq!(record.end, TruthEnd::Rejected, "{path}");
     }
     // Those whose head is out before they know.
     for (path, more) in [
@@ -235,7 +235,7 @@ async fn refusals_are_in_the_words_of_the_api() {
         let mut body = json!({"stream": true});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let (seen, record) = rig.post(path, body).await;
-        assert_eq!((seen.status, record.end), (200, End::Errored), "{path}");
+        assert_eq!((seen.status, record.end), (200, TruthEnd::Errored), "{path}");
         assert!(!seen.data()[0]["error"].is_null(), "{path}: {}", seen.text);
     }
     drop(held);

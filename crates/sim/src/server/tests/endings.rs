@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 
 use super::rig::*;
 use crate::server::*;
-use crate::truth::End;
+use crate::truth::TruthEnd;
 
 #[tokio::test]
 async fn error_after_ends_in_an_error_event() {
@@ -19,7 +19,7 @@ async fn error_after_ends_in_an_error_event() {
     assert_eq!(chunks.len(), 1 + 3 + 1);
     assert_eq!(chunks[4]["error"]["code"], 500);
     assert!(seen.complete && seen.done());
-    assert_eq!((record.end, record.output_tokens), (End::Errored, 3));
+    assert_eq!((record.end, record.output_tokens), (TruthEnd::Errored, 3));
 
     let seen = rig.chat(json!({"sim": sim})).await;
     assert_eq!((seen.status, seen.json()["error"]["code"].as_u64()), (500, Some(500)));
@@ -34,11 +34,11 @@ async fn break_after_leaves_the_body_incomplete() {
     let record = rig.record().await;
     assert!(!seen.complete && !seen.done());
     assert_eq!(seen.outputs().len(), 3);
-    assert_eq!((record.end, record.output_tokens), (End::Broken, 3));
+    assert_eq!((record.end, record.output_tokens), (TruthEnd::Broken, 3));
 
     let seen = rig.chat(json!({"sim": sim})).await;
     assert!(!seen.complete && seen.text.starts_with('{'));
-    assert_eq!(rig.record().await.end, End::Broken);
+    assert_eq!(rig.record().await.end, TruthEnd::Broken);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_client_that_leaves_frees_its_slot() {
         });
         assert!(left.is_err());
         let record = rig.record().await;
-        assert_eq!(record.end, End::Cancelled);
+        assert_eq!(record.end, TruthEnd::Cancelled);
         assert_eq!(rig.shared.hosts[0].occupancy(), (0, 0));
         assert_eq!(record.status.is_some(), stream, "no head, no status");
         assert_eq!(record.output_tokens > 0, stream);
@@ -77,7 +77,7 @@ async fn loading_is_told_or_waited_for() {
     assert_eq!((seen.status, seen.json()), (503, words));
     assert_eq!(refuses.get("/health").await.status, 503);
     let record = refuses.record().await;
-    assert_eq!((record.end, record.status), (End::Rejected, Some(503)));
+    assert_eq!((record.end, record.status), (TruthEnd::Rejected, Some(503)));
     sleep(ms(200)).await;
     assert_eq!(refuses.get("/health").await.status, 200);
     assert_eq!(refuses.chat(json!({"max_tokens": 1})).await.status, 200);
@@ -103,7 +103,7 @@ async fn what_can_not_be_served_is_refused() {
         assert_eq!(seen.status, status);
         assert_eq!(seen.json()["error"]["type"], kind);
         let record = rig.record().await;
-        assert_eq!((record.end, record.status), (End::Rejected, Some(status)));
+        assert_eq!((record.end, record.status), (TruthEnd::Rejected, Some(status)));
     }
     let (served, refused) = tokio::join!(rig.chat(json!({"max_tokens": 60})), async {
         sleep(ms(20)).await;
@@ -119,7 +119,7 @@ async fn what_can_not_be_served_is_refused() {
 async fn shutting_down_records_what_it_cuts() {
     let server = SimServer::bind((Ipv4Addr::LOCALHOST, 0).into(), vec![quick()]).await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let rig = Rig {
+    let rig = TestServer {
         addr: server.local_addr().unwrap(),
         truth: server.truth(),
         shared: Arc::clone(&server.shared),
@@ -134,5 +134,5 @@ async fn shutting_down_records_what_it_cuts() {
     rig.server.await.unwrap();
     let records = rig.truth.take();
     assert_eq!(records.len(), 1);
-    assert_eq!(records[0].end, End::Cancelled);
+    assert_eq!(records[0].end, TruthEnd::Cancelled);
 }

@@ -2,14 +2,14 @@
 
 use super::rig::*;
 use crate::server::*;
-use crate::truth::{End, Reported};
+use crate::truth::{ReportedValues, TruthEnd};
 
 fn near(told: Option<f64>, truth: Option<f64>) -> bool {
     told.zip(truth).is_some_and(|(told, truth)| (told - truth).abs() < 1e-6)
 }
 
 /// One slot, taken for 60 ms; the model takes 80 ms to load, to begin with.
-async fn busy_rig() -> Rig {
+async fn busy_rig() -> TestServer {
     rig(EngineSpec { slots: 1, load_time: ms(80), ..quick() }).await
 }
 
@@ -205,8 +205,12 @@ async fn token_ids_are_tokens_but_no_output() {
         json!({"prompt_tokens": 3, "total_tokens": 11, "completion_tokens": 8})
     );
     assert_eq!((record.output_tokens, record.output_events, record.answer_chars), (8, 0, 0));
-    assert_eq!((record.ttft_s, record.end), (None, End::Finished));
-    let told = Reported { input_tokens: Some(3), output_tokens: Some(8), ..Reported::default() };
+    assert_eq!((record.ttft_s, record.end), (None, TruthEnd::Finished));
+    let told = ReportedValues {
+        input_tokens: Some(3),
+        output_tokens: Some(8),
+        ..ReportedValues::default()
+    };
     assert_eq!(record.reported, told);
 }
 
@@ -234,5 +238,5 @@ async fn triton_may_begin_with_nothing() {
     let first = r#"data: {"model_name":"m","model_version":"1","text_output":""}"#;
     assert!(seen.text.starts_with(first), "{}", seen.text);
     assert_eq!((seen.data().len(), record.output_events), (3, 2));
-    assert_eq!((record.model.as_str(), record.reported), ("m", Reported::default()));
+    assert_eq!((record.model.as_str(), record.reported), ("m", ReportedValues::default()));
 }

@@ -4,7 +4,7 @@ use super::rig::*;
 use crate::server::*;
 use crate::truth::TruthRecord;
 
-async fn chat(rig: &Rig, flavor: &str, body: Value) -> (Seen, TruthRecord) {
+async fn chat(rig: &TestServer, flavor: &str, body: Value) -> (ObservedResponse, TruthRecord) {
     let mut body = body;
     let sim = json!({
         "flavor": flavor, "prompt_tokens": 40, "cached_tokens": 7, "output_tokens": 4, "reasoning_tokens": 2,

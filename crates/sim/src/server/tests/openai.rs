@@ -2,7 +2,7 @@
 
 use super::rig::*;
 use crate::server::*;
-use crate::truth::{End, Reported};
+use crate::truth::{ReportedValues, TruthEnd};
 
 #[tokio::test]
 async fn responses_are_typed_numbered_and_repeat_themselves() {
@@ -60,7 +60,7 @@ async fn responses_begin_before_the_engine_and_call_functions() {
     http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap();
     assert!(began.elapsed() < ms(18), "created before the prefill is over");
     drop(body);
-    assert_eq!(rig.record().await.end, End::Cancelled);
+    assert_eq!(rig.record().await.end, TruthEnd::Cancelled);
 
     let body = json!({"stream": true, "tools": tools, "max_output_tokens": 4});
     let (seen, record) = rig.post("/v1/responses", body).await;
@@ -122,12 +122,20 @@ async fn documents_tell_their_prompt_and_no_output() {
             (false, 0, None),
             "{path}"
         );
-        assert_eq!((record.end, record.reported.output_tokens), (End::Finished, None), "{path}");
+        assert_eq!(
+            (record.end, record.reported.output_tokens),
+            (TruthEnd::Finished, None),
+            "{path}"
+        );
         assert!(record.ended - record.received >= 0.02, "{path}: it was prefilled");
     }
     let (seen, record) = rig.post("/v1/images/generations", json!({"prompt": "x", "n": 2})).await;
     assert_eq!(seen.json()["data"].as_array().unwrap().len(), 2);
-    let told = Reported { input_tokens: Some(1), output_tokens: Some(64), ..Reported::default() };
+    let told = ReportedValues {
+        input_tokens: Some(1),
+        output_tokens: Some(64),
+        ..ReportedValues::default()
+    };
     assert_eq!((record.reported, record.answer_chars), (told, 0));
 }
 
@@ -166,5 +174,5 @@ async fn audio_comes_as_a_form_and_goes_as_sound() {
     let (seen, record) = rig.post("/v1/audio/speech", body).await;
     assert_eq!((seen.header("content-type"), seen.frames.len()), ("audio/pcm", 3));
     assert_eq!((record.stream, record.output_tokens, record.output_events), (false, 3, 0));
-    assert_eq!(record.end, End::Finished);
+    assert_eq!(record.end, TruthEnd::Finished);
 }

@@ -14,10 +14,10 @@ pub(super) const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-pub(super) struct Rig {
+pub(super) struct TestServer {
     pub(super) addr: SocketAddr,
     pub(super) truth: TruthLog,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerState>,
     pub(super) server: JoinHandle<()>,
 }
 
@@ -33,9 +33,9 @@ pub(super) fn quick() -> EngineSpec {
     }
 }
 
-pub(super) async fn rig(spec: EngineSpec) -> Rig {
+pub(super) async fn rig(spec: EngineSpec) -> TestServer {
     let server = SimServer::bind((Ipv4Addr::LOCALHOST, 0).into(), vec![spec]).await.unwrap();
-    Rig {
+    TestServer {
         addr: server.local_addr().unwrap(),
         truth: server.truth(),
         shared: Arc::clone(&server.shared),
@@ -44,7 +44,7 @@ pub(super) async fn rig(spec: EngineSpec) -> Rig {
 }
 
 /// What a client saw.
-pub(super) struct Seen {
+pub(super) struct ObservedResponse {
     pub(super) status: u16,
     pub(super) headers: hyper::HeaderMap,
     pub(super) text: String,
@@ -56,7 +56,7 @@ pub(super) struct Seen {
     pub(super) complete: bool,
 }
 
-impl Seen {
+impl ObservedResponse {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
@@ -114,7 +114,7 @@ impl Seen {
     }
 }
 
-impl Rig {
+impl TestServer {
     pub(super) async fn send(&self, method: &str, path: &str, body: &Value) -> Response<Incoming> {
         self.send_as(method, path, "application/json", body.to_string()).await
     }
@@ -140,19 +140,19 @@ impl Rig {
         sender.send_request(request).await.unwrap()
     }
 
-    pub(super) async fn see(&self, method: &str, path: &str, body: Value) -> Seen {
+    pub(super) async fn see(&self, method: &str, path: &str, body: Value) -> ObservedResponse {
         let began = Instant::now();
         Self::read(began, self.send(method, path, &body).await).await
     }
 
     /// A form with the boundary `b`.
-    pub(super) async fn form(&self, path: &str, body: String) -> Seen {
+    pub(super) async fn form(&self, path: &str, body: String) -> ObservedResponse {
         let (began, kind) = (Instant::now(), "multipart/form-data; boundary=b");
         Self::read(began, self.send_as("POST", path, kind, body).await).await
     }
 
-    async fn read(began: Instant, response: Response<Incoming>) -> Seen {
-        let mut seen = Seen {
+    async fn read(began: Instant, response: Response<Incoming>) -> ObservedResponse {
+        let mut seen = ObservedResponse {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             text: String::new(),
@@ -179,17 +179,17 @@ impl Rig {
         seen
     }
 
-    pub(super) async fn chat(&self, body: Value) -> Seen {
+    pub(super) async fn chat(&self, body: Value) -> ObservedResponse {
         self.see("POST", "/v1/chat/completions", body).await
     }
 
     /// Asks, and waits for the only record there is to be.
-    pub(super) async fn post(&self, path: &str, body: Value) -> (Seen, TruthRecord) {
+    pub(super) async fn post(&self, path: &str, body: Value) -> (ObservedResponse, TruthRecord) {
         let seen = self.see("POST", path, body).await;
         (seen, self.record().await)
     }
 
-    pub(super) async fn get(&self, path: &str) -> Seen {
+    pub(super) async fn get(&self, path: &str) -> ObservedResponse {
         self.see("GET", path, Value::Null).await
     }
 

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::rig::*;
 use crate::server::*;
-use crate::truth::End;
+use crate::truth::TruthEnd;
 
 /// The names of all server-sent events, without those that are told many times over.
-fn names(seen: &Seen) -> Vec<&str> {
+fn names(seen: &ObservedResponse) -> Vec<&str> {
     let mut names: Vec<_> =
         seen.text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     names.dedup();
@@ -68,7 +68,7 @@ async fn a_run_waits_for_a_tool_or_fails() {
     let sim = json!({"output_tokens": 9, "error_after": 2});
     let (seen, record) = rig.post("/v1/threads/t/runs", json!({"sim": sim})).await;
     assert_eq!(names(&seen)[7..], ["thread.message.delta", "thread.run.failed", "done"]);
-    assert_eq!((record.end, record.output_events), (End::Errored, 2));
+    assert_eq!((record.end, record.output_events), (TruthEnd::Errored, 2));
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_prediction_is_bare_text_and_scripted_by_the_query() {
 
     let seen = rig.get("/v1/streams/p?sim={%22error_after%22:2}").await;
     assert_eq!(names(&seen), ["output", "error", "done"]);
-    assert_eq!(rig.record().await.end, End::Errored);
+    assert_eq!(rig.record().await.end, TruthEnd::Errored);
     let seen = rig.get("/v1/streams/p?sim=x").await;
     assert_eq!((seen.status, seen.json()["detail"].is_string()), (422, true));
 }
@@ -128,7 +128,7 @@ async fn an_interaction_goes_step_by_step() {
 
     body["sim"] = json!({"error_after": 2});
     let (seen, record) = rig.post("/v1beta/interactions", body).await;
-    assert_eq!((names(&seen).last(), record.end), (Some(&"error"), End::Errored));
+    assert_eq!((names(&seen).last(), record.end), (Some(&"error"), TruthEnd::Errored));
 }
 
 #[tokio::test]
@@ -149,6 +149,6 @@ async fn an_agent_says_text_in_base64() {
     assert_eq!(seen.frames.len(), 1 + 40);
     let body = json!({"sim": {"output_tokens": 4, "error_after": 2}});
     let (seen, record) = rig.post(path, body).await;
-    assert_eq!((seen.frames.len(), record.end), (3, End::Errored));
+    assert_eq!((seen.frames.len(), record.end), (3, TruthEnd::Errored));
     assert!(seen.text.contains(":exception-type"), "{}", seen.text);
 }

@@ -2,7 +2,7 @@
 
 use super::rig::*;
 use crate::server::*;
-use crate::truth::{End, Reported};
+use crate::truth::{ReportedValues, TruthEnd};
 
 #[tokio::test]
 async fn a_streamed_chat_is_what_the_truth_says() {
@@ -29,7 +29,7 @@ async fn a_streamed_chat_is_what_the_truth_says() {
     assert_eq!(usage["total_tokens"], 34);
     assert_eq!(usage["completion_tokens_details"]["reasoning_tokens"], 10);
 
-    assert_eq!(record.end, End::Finished);
+    assert_eq!(record.end, TruthEnd::Finished);
     assert_eq!(record.status, Some(200));
     assert_eq!(record.request_id.as_deref(), Some("test-1"));
     assert_eq!(record.path, "/v1/chat/completions");
@@ -54,12 +54,12 @@ async fn a_streamed_chat_is_what_the_truth_says() {
     assert!(record.first_sent >= record.model_first_token);
     assert!(record.last_sent >= record.model_last_token);
     assert_eq!((record.queue_s, record.load_s), (Some(0.0), Some(0.0)));
-    let told = Reported {
+    let told = ReportedValues {
         input_tokens: Some(4),
         output_tokens: Some(30),
         cached_tokens: Some(0),
         reasoning_tokens: Some(10),
-        ..Reported::default()
+        ..ReportedValues::default()
     };
     assert_eq!(record.reported, told);
 }
@@ -78,7 +78,7 @@ async fn a_whole_answer_carries_its_usage() {
     assert_eq!((record.output_tokens, record.output_events), (10, 0));
     assert_eq!((record.stream, record.ttft_s, record.tpot_s), (false, None, None));
     assert!(record.latency_s.unwrap() >= 0.020 + 9.0 * 0.005);
-    assert_eq!(record.end, End::Finished);
+    assert_eq!(record.end, TruthEnd::Finished);
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn scripts_shape_the_stream() {
 
     let seen = rig.chat(ask(json!({"output_tokens": 2, "no_done": true}))).await;
     assert!(seen.complete && !seen.done());
-    assert_eq!(rig.record().await.end, End::Finished);
+    assert_eq!(rig.record().await.end, TruthEnd::Finished);
 
     let seen = rig.chat(ask(json!({"output_tokens": 2, "role_first": true}))).await;
     assert!(seen.events[1].0 - seen.events[0].0 >= ms(12), "the role comes before the prefill");

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::rig::*;
 use crate::server::*;
-use crate::truth::End;
+use crate::truth::TruthEnd;
 
 /// The names of all server-sent events.
-fn names(seen: &Seen) -> Vec<&str> {
+fn names(seen: &ObservedResponse) -> Vec<&str> {
     seen.text.lines().filter_map(|line| line.strip_prefix("event: ")).collect()
 }
 
@@ -67,7 +67,7 @@ async fn anthropic_fails_in_the_middle_and_tells_no_output() {
     let sim = json!({"output_tokens": 9, "error_after": 2});
     let (seen, record) = rig.post("/v1/messages", json!({"stream": true, "sim": sim})).await;
     assert_eq!(names(&seen).last(), Some(&"error"));
-    assert_eq!(record.end, End::Errored);
+    assert_eq!(record.end, TruthEnd::Errored);
     assert_eq!((record.reported.input_tokens, record.reported.output_tokens), (Some(1), None));
     let sim = json!({"output_tokens": 2, "no_done": true});
     let (seen, _) = rig.post("/v1/messages", json!({"stream": true, "sim": sim})).await;
@@ -183,5 +183,5 @@ async fn bedrock_tells_its_own_counts_and_latencies() {
     let sim = json!({"output_tokens": 4, "error_after": 2});
     let (seen, record) = rig.post("/model/m/converse-stream", json!({"sim": sim})).await;
     assert!(String::from_utf8_lossy(seen.frames.last().unwrap()).contains(":exception-type"));
-    assert_eq!((record.end, record.output_events), (End::Errored, 2));
+    assert_eq!((record.end, record.output_events), (TruthEnd::Errored, 2));
 }

@@ -10,14 +10,14 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Sleep, sleep};
 
-use super::account::Account;
-use super::answer::{Answer, Part};
-use super::api::{Output, Writer};
-use super::frames::{Carried, Frames};
+use super::api::{OutputChunk, ResponseWriter};
+use super::content::{OutputPart, ResponseContent};
+use super::frame_queue::{FrameContent, FrameQueue};
 use super::model::{Emission, EmissionKind};
-use super::request::Plan;
-use super::ticket::Ticket;
-use super::truth::{End, Reported};
+use super::pending_record::PendingRecord;
+use super::request::ResponsePlan;
+use super::template::TemplateValues;
+use super::truth::{ReportedValues, TruthEnd};
 
 /// hyper drops what it has not flushed when a body fails; the pause lets the frames before it go out.
 const BREAK_PAUSE: Duration = Duration::from_millis(20);
@@ -26,8 +26,8 @@ const BREAK_PAUSE: Duration = Duration::from_millis(20);
 pub(super) enum SimBody {
     /// An answer that nothing is measured of.
     Fixed(Option<Bytes>),
-    Whole(Box<WholeBody>),
-    Stream(Box<StreamBody>),
+    Whole(Box<DocumentBody>),
+    Stream(Box<EventStreamBody>),
 }
 
 impl Body for SimBody {
@@ -68,22 +68,22 @@ fn broken() -> io::Error {
 }
 
 /// The answer to a request that is not streamed.
-pub(super) struct WholeBody {
+pub(super) struct DocumentBody {
     rest: Bytes,
-    carried: Carried,
-    reported: Reported,
-    ticket: Ticket,
+    carried: FrameContent,
+    reported: ReportedValues,
+    ticket: PendingRecord,
     break_off: bool,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl WholeBody {
+impl DocumentBody {
     /// With `break_off`, only the first half is sent.
     pub(super) fn new(
         bytes: Bytes,
-        carried: Carried,
-        reported: Reported,
-        ticket: Ticket,
+        carried: FrameContent,
+        reported: ReportedValues,
+        ticket: PendingRecord,
         break_off: bool,
     ) -> Self {
         Self { rest: bytes, carried, reported, ticket, break_off, pause: None }
@@ -92,7 +92,7 @@ impl WholeBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
-            self.ticket.finish(End::Broken);
+            self.ticket.finish(TruthEnd::Broken);
             return Poll::Ready(Some(Err(broken())));
         }
         if self.rest.is_empty() {
@@ -105,46 +105,46 @@ impl WholeBody {
             return Poll::Ready(Some(Ok(Frame::data(half))));
         }
         self.ticket.told(&self.reported);
-        self.ticket.finish(End::Finished);
+        self.ticket.finish(TruthEnd::Finished);
         Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
     }
 }
 
 /// A stream of events, one to an HTTP chunk.
-pub(super) struct StreamBody {
+pub(super) struct EventStreamBody {
     emissions: UnboundedReceiver<Emission>,
-    plan: Plan,
-    answer: Answer,
-    writer: Box<dyn Writer>,
-    ticket: Ticket,
-    /// Tokens not yet in an event, by choice.
-    gathered: Vec<Gathered>,
+    plan: ResponsePlan,
+    answer: ResponseContent,
+    writer: Box<dyn ResponseWriter>,
+    ticket: PendingRecord,
+    /// VllmTokens not yet in an event, by choice.
+    gathered: Vec<PendingTokens>,
     /// All that is in events, handed over or not.
-    made: Carried,
-    frames: Frames,
+    made: FrameContent,
+    frames: FrameQueue,
     opened: bool,
-    /// Tokens made into events or gathered, of all choices.
+    /// VllmTokens made into events or gathered, of all choices.
     tokens: u32,
     /// How it will end once `frames` is empty; no emission counts any more.
-    ending: Option<End>,
+    ending: Option<TruthEnd>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// Tokens of one choice that wait to be sent as one event.
+/// VllmTokens of one choice that wait to be sent as one event.
 #[derive(Debug, Default)]
-struct Gathered {
-    part: Option<Part>,
+struct PendingTokens {
+    part: Option<OutputPart>,
     json: String,
     first: u32,
-    carried: Carried,
+    carried: FrameContent,
 }
 
-impl StreamBody {
+impl EventStreamBody {
     pub(super) fn new(
-        plan: Plan,
-        answer: Answer,
-        writer: Box<dyn Writer>,
-        ticket: Ticket,
+        plan: ResponsePlan,
+        answer: ResponseContent,
+        writer: Box<dyn ResponseWriter>,
+        ticket: PendingRecord,
         emissions: UnboundedReceiver<Emission>,
     ) -> Self {
         let choices = plan.job.choices;
@@ -153,9 +153,9 @@ impl StreamBody {
             answer,
             writer,
             ticket,
-            gathered: (0..choices).map(|_| Gathered::default()).collect(),
-            made: Carried::default(),
-            frames: Frames::new(plan.script.no_done),
+            gathered: (0..choices).map(|_| PendingTokens::default()).collect(),
+            made: FrameContent::default(),
+            frames: FrameQueue::new(plan.script.no_done),
             opened: false,
             tokens: 0,
             ending: None,
@@ -198,7 +198,7 @@ impl StreamBody {
                 }
                 if self.frames.is_empty()
                     && let Some(end) = self.ending
-                    && end != End::Broken
+                    && end != TruthEnd::Broken
                 {
                     self.ticket.finish(end);
                 }
@@ -206,10 +206,10 @@ impl StreamBody {
             }
             match self.ending {
                 None => {}
-                Some(End::Broken) => {
+                Some(TruthEnd::Broken) => {
                     let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(BREAK_PAUSE)));
                     ready!(pause.as_mut().poll(cx));
-                    self.ticket.finish(End::Broken);
+                    self.ticket.finish(TruthEnd::Broken);
                     return Poll::Ready(Some(Err(broken())));
                 }
                 Some(end) => {
@@ -262,7 +262,7 @@ impl StreamBody {
         self.check_script();
     }
 
-    fn gathered(&mut self, choice: u32) -> Option<&mut Gathered> {
+    fn gathered(&mut self, choice: u32) -> Option<&mut PendingTokens> {
         self.gathered.get_mut(choice as usize)
     }
 
@@ -278,7 +278,7 @@ impl StreamBody {
         if fails {
             self.writer.fail(&mut self.frames);
         }
-        self.end(if fails { End::Errored } else { End::Broken });
+        self.end(if fails { TruthEnd::Errored } else { TruthEnd::Broken });
     }
 
     fn close(&mut self) {
@@ -286,10 +286,10 @@ impl StreamBody {
         self.send_all_gathered();
         let account = self.account();
         self.writer.finish(&account, &mut self.frames);
-        self.end(End::Finished);
+        self.end(TruthEnd::Finished);
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: TruthEnd) {
         self.ending = Some(end);
         self.emissions.close();
     }
@@ -320,15 +320,20 @@ impl StreamBody {
         self.made.merge(&carried);
         self.frames.hold(&carried);
         let account = self.ticket.account(&self.made);
-        let output =
-            Output { choice, part, json: &held.json, first: held.first, tokens: carried.tokens };
+        let output = OutputChunk {
+            choice,
+            part,
+            json: &held.json,
+            first: held.first,
+            tokens: carried.tokens,
+        };
         self.writer.output(&output, &account, &mut self.frames);
         // Keeps its memory for the next token.
         held.json.clear();
     }
 
     /// The account up to the last event that was made.
-    fn account(&self) -> Account {
+    fn account(&self) -> TemplateValues {
         self.ticket.account(&self.made)
     }
 }

@@ -8,35 +8,38 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::model::{Emission, EmissionKind, Engine, EngineSpec, Job, JobId, Rejected};
+use super::model::{Emission, EmissionKind, Engine, EngineSpec, Job, JobId, JobRejected};
 
 /// An engine, and who listens to which of its jobs.
-pub(super) struct Host {
+pub(super) struct EngineHost {
     pub(super) name: String,
     pub(super) seed: u64,
     epoch: Instant,
-    state: Mutex<State>,
+    state: Mutex<EngineHostState>,
     /// The driver sleeps until the next event; this tells it that there may be an earlier one.
     wake: Notify,
 }
 
-struct State {
+struct EngineHostState {
     engine: Engine,
     listeners: HashMap<JobId, UnboundedSender<Emission>>,
 }
 
-impl Host {
+impl EngineHost {
     pub(super) fn new(spec: EngineSpec, epoch: Instant) -> Arc<Self> {
         Arc::new(Self {
             name: spec.name.clone(),
             seed: spec.seed,
             epoch,
-            state: Mutex::new(State { engine: Engine::new(spec), listeners: HashMap::new() }),
+            state: Mutex::new(EngineHostState {
+                engine: Engine::new(spec),
+                listeners: HashMap::new(),
+            }),
             wake: Notify::new(),
         })
     }
 
-    /// Moves the model along with the clock, for ever. Tokens come out up to a millisecond late (the timer's
+    /// Moves the model along with the clock, for ever. VllmTokens come out up to a millisecond late (the timer's
     /// granularity), but the model's own instants do not shift by that: delays never add up.
     pub(super) async fn drive(self: Arc<Self>) {
         loop {
@@ -55,7 +58,7 @@ impl Host {
     pub(super) fn submit(
         &self,
         job: Job,
-    ) -> Result<(JobId, Duration, UnboundedReceiver<Emission>), Rejected> {
+    ) -> Result<(JobId, Duration, UnboundedReceiver<Emission>), JobRejected> {
         let (mut state, now) = self.at_present();
         let submitted = state.engine.submit(now, job);
         let result = submitted.map(|id| {
@@ -90,11 +93,11 @@ impl Host {
     }
 
     /// The state, advanced to the present and all listeners told.
-    fn at_present(&self) -> (MutexGuard<'_, State>, Duration) {
+    fn at_present(&self) -> (MutexGuard<'_, EngineHostState>, Duration) {
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that the engine sees time in order.
         let now = self.epoch.elapsed();
-        let State { engine, listeners } = &mut *guard;
+        let EngineHostState { engine, listeners } = &mut *guard;
         engine.advance(now, &mut |emission| {
             // Who no longer listens has cancelled, or is about to.
             if emission.kind == EmissionKind::Finished {

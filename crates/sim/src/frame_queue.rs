@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::answer::Part;
-use super::truth::Reported;
+use super::content::OutputPart;
+use super::truth::ReportedValues;
 
 /// What one frame carries.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Carried {
+pub(super) struct FrameContent {
     pub(super) tokens: u32,
     pub(super) reasoning_tokens: u32,
     pub(super) answer_chars: u64,
@@ -19,17 +19,17 @@ pub(super) struct Carried {
     pub(super) visible: bool,
 }
 
-impl Carried {
-    pub(super) fn add(&mut self, part: Part, chars: u32) {
+impl FrameContent {
+    pub(super) fn add(&mut self, part: OutputPart, chars: u32) {
         self.tokens += 1;
         match part {
-            Part::Reasoning => {
+            OutputPart::Reasoning => {
                 self.reasoning_tokens += 1;
                 self.reasoning_chars += u64::from(chars);
             }
-            Part::Text => self.answer_chars += u64::from(chars),
-            Part::ToolArguments => self.tool_chars += u64::from(chars),
-            Part::ToolName => {}
+            OutputPart::Text => self.answer_chars += u64::from(chars),
+            OutputPart::ToolArguments => self.tool_chars += u64::from(chars),
+            OutputPart::ToolName => {}
         }
     }
 
@@ -50,24 +50,24 @@ impl Carried {
 
 /// One frame, and what is to be noted when it is handed over.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(super) struct QueuedFrame {
     pub(super) bytes: Bytes,
-    pub(super) carried: Carried,
-    pub(super) reported: Option<Reported>,
+    pub(super) carried: FrameContent,
+    pub(super) reported: Option<ReportedValues>,
 }
 
 /// The frames, in order.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
-    queue: VecDeque<Frame>,
+pub(super) struct FrameQueue {
+    queue: VecDeque<QueuedFrame>,
     /// Of output that no frame has carried yet: some APIs hold it back.
-    held: Carried,
+    held: FrameContent,
     /// What the next frame tells.
-    reported: Option<Reported>,
+    reported: Option<ReportedValues>,
     no_done: bool,
 }
 
-impl Frames {
+impl FrameQueue {
     /// With `no_done`, what ends a stream in good order is left out.
     pub(super) fn new(no_done: bool) -> Self {
         Self { no_done, ..Self::default() }
@@ -75,16 +75,16 @@ impl Frames {
 
     /// Something that carries no output.
     pub(super) fn plain(&mut self, bytes: impl Into<Bytes>) {
-        self.push(bytes.into(), Carried::default());
+        self.push(bytes.into(), FrameContent::default());
     }
 
-    /// Output: all of it since the last frame of this kind.
+    /// OutputChunk: all of it since the last frame of this kind.
     pub(super) fn output(&mut self, bytes: impl Into<Bytes>) {
-        let carried = Carried { visible: true, ..std::mem::take(&mut self.held) };
+        let carried = FrameContent { visible: true, ..std::mem::take(&mut self.held) };
         self.push(bytes.into(), carried);
     }
 
-    /// Tokens that show nothing but their numbers.
+    /// VllmTokens that show nothing but their numbers.
     pub(super) fn numbers(&mut self, bytes: impl Into<Bytes>) {
         let carried = std::mem::take(&mut self.held).numbers();
         self.push(bytes.into(), carried);
@@ -98,17 +98,17 @@ impl Frames {
     }
 
     /// The next frame tells this.
-    pub(super) fn report(&mut self, reported: Reported) {
+    pub(super) fn report(&mut self, reported: ReportedValues) {
         self.reported.get_or_insert_default().update(&reported);
     }
 
-    /// Output that the next frame of output carries.
-    pub(super) fn hold(&mut self, carried: &Carried) {
+    /// OutputChunk that the next frame of output carries.
+    pub(super) fn hold(&mut self, carried: &FrameContent) {
         self.held.merge(carried);
     }
 
     /// The next frame to hand over.
-    pub(super) fn pop(&mut self) -> Option<Frame> {
+    pub(super) fn pop(&mut self) -> Option<QueuedFrame> {
         self.queue.pop_front()
     }
 
@@ -116,7 +116,7 @@ impl Frames {
         self.queue.is_empty()
     }
 
-    fn push(&mut self, bytes: Bytes, carried: Carried) {
-        self.queue.push_back(Frame { bytes, carried, reported: self.reported.take() });
+    fn push(&mut self, bytes: Bytes, carried: FrameContent) {
+        self.queue.push_back(QueuedFrame { bytes, carried, reported: self.reported.take() });
     }
 }

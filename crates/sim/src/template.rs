@@ -6,26 +6,26 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::truth::Reported;
+use super::truth::ReportedValues;
 
 /// Token counts and times; after the last token, all of them final.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Account {
-    /// Tokens of the prompt, cached ones included.
+pub(super) struct TemplateValues {
+    /// VllmTokens of the prompt, cached ones included.
     pub(super) input: u32,
     /// Of them, read from a cache.
     pub(super) cached: u32,
     /// Of them, written to a cache.
     pub(super) written: u32,
-    /// Tokens in the events so far, of all choices, reasoning included.
+    /// VllmTokens in the events so far, of all choices, reasoning included.
     pub(super) output: u32,
     pub(super) reasoning: u32,
-    pub(super) times: Times,
+    pub(super) times: TemplateTimes,
 }
 
-/// Times by the model, but for the last; zero while unknown.
+/// TemplateTimes by the model, but for the last; zero while unknown.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Times {
+pub(super) struct TemplateTimes {
     pub(super) queue: Duration,
     pub(super) load: Duration,
     /// From the slot to the first token.
@@ -36,7 +36,7 @@ pub(super) struct Times {
     pub(super) total: Duration,
 }
 
-impl Account {
+impl TemplateValues {
     /// The same for one of so many choices: all have the same number of tokens.
     pub(super) fn of_one(&self, choices: u32) -> Self {
         let choices = choices.max(1);
@@ -55,8 +55,8 @@ impl Account {
     /// | `pace_ms`, `decode_per_s` | decode time per token after the first, and its inverse |
     /// | `prefill_pace_ms`, `prefill_per_s` | prefill time per uncached token of the prompt, and its inverse |
     /// | `per_s` | tokens per second of the whole time |
-    pub(super) fn fill(&self, template: &str, texts: &[(&str, &str)]) -> (String, Reported) {
-        let mut told = Reported::default();
+    pub(super) fn fill(&self, template: &str, texts: &[(&str, &str)]) -> (String, ReportedValues) {
+        let mut told = ReportedValues::default();
         let mut out = String::with_capacity(template.len() + 64);
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('$') {
@@ -76,7 +76,7 @@ impl Account {
     }
 
     /// Writes the number of this name; false if there is none.
-    fn number(&self, name: &str, out: &mut String, told: &mut Reported) -> bool {
+    fn number(&self, name: &str, out: &mut String, told: &mut ReportedValues) -> bool {
         let count = match name {
             "input" => self.input,
             "fresh" => self.input.saturating_sub(self.cached).saturating_sub(self.written),
@@ -101,7 +101,7 @@ impl Account {
 
     /// What follows from the others, and is not noted.
     fn derived(&self, name: &str) -> Option<f64> {
-        let Times { prefill, decode, total, .. } = self.times;
+        let TemplateTimes { prefill, decode, total, .. } = self.times;
         let steps = f64::from(self.output.saturating_sub(1));
         let fresh = f64::from(self.input.saturating_sub(self.cached));
         let over = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
@@ -116,11 +116,11 @@ impl Account {
         })
     }
 
-    fn time(&self, name: &str, out: &mut String, told: &mut Reported) -> bool {
+    fn time(&self, name: &str, out: &mut String, told: &mut ReportedValues) -> bool {
         if let Some(derived) = self.derived(name) {
             return write!(out, "{derived:.9}").is_ok();
         }
-        let Times { queue, load, prefill, decode, total } = self.times;
+        let TemplateTimes { queue, load, prefill, decode, total } = self.times;
         let Some((what, unit)) = name.split_once('_') else {
             return false;
         };
@@ -156,13 +156,13 @@ mod tests {
 
     #[test]
     fn templates_are_filled_and_what_they_tell_is_noted() {
-        let account = Account {
+        let account = TemplateValues {
             input: 100,
             cached: 30,
             written: 20,
             output: 11,
             reasoning: 4,
-            times: Times {
+            times: TemplateTimes {
                 queue: Duration::from_micros(1500),
                 load: Duration::ZERO,
                 prefill: Duration::from_nanos(20_000_001),
@@ -170,23 +170,23 @@ mod tests {
                 total: Duration::from_micros(100_900),
             },
         };
-        let none = Reported::default();
+        let none = ReportedValues::default();
         let table = [
-            ("$input,$total", "100,111", Reported { input_tokens: Some(100), ..none }),
+            ("$input,$total", "100,111", ReportedValues { input_tokens: Some(100), ..none }),
             (
                 "$fresh $cached $written",
                 "50 30 20",
-                Reported { input_tokens: Some(100), cached_tokens: Some(30), ..none },
+                ReportedValues { input_tokens: Some(100), cached_tokens: Some(30), ..none },
             ),
             (
                 "$answer+$reasoning",
                 "7+4",
-                Reported { output_tokens: Some(11), reasoning_tokens: Some(4), ..none },
+                ReportedValues { output_tokens: Some(11), reasoning_tokens: Some(4), ..none },
             ),
-            ("$queue_ms", "1.500000", Reported { queue_s: Some(0.0015), ..none }),
-            ("$prefill_ns", "20000001", Reported { prefill_s: Some(0.020_000_001), ..none }),
-            ("$total_whole_ms", "100", Reported { total_s: Some(0.1), ..none }),
-            ("$ttft_s", "0.021500001", Reported { ttft_s: Some(0.021_500_001), ..none }),
+            ("$queue_ms", "1.500000", ReportedValues { queue_s: Some(0.0015), ..none }),
+            ("$prefill_ns", "20000001", ReportedValues { prefill_s: Some(0.020_000_001), ..none }),
+            ("$total_whole_ms", "100", ReportedValues { total_s: Some(0.1), ..none }),
+            ("$ttft_s", "0.021500001", ReportedValues { ttft_s: Some(0.021_500_001), ..none }),
             ("$pace_ms", "5.000000000", none),
             ("$text $nothing $", "said $input $nothing $", none),
         ];

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::request::Plan;
-use super::text::{self, json_inner, piece};
+use super::request::ResponsePlan;
+use super::token_text::{self, json_inner, piece};
 
 /// What a token belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum OutputPart {
     Reasoning,
     Text,
     /// The head of a tool call; the token is the function's name.
@@ -15,7 +15,7 @@ pub(super) enum Part {
     ToolArguments,
 }
 
-impl Part {
+impl OutputPart {
     /// Whether it belongs to a tool call.
     pub(super) fn is_tool(self) -> bool {
         matches!(self, Self::ToolName | Self::ToolArguments)
@@ -23,8 +23,8 @@ impl Part {
 }
 
 /// One token of an answer.
-pub(super) struct Said {
-    pub(super) part: Part,
+pub(super) struct ContentToken {
+    pub(super) part: OutputPart,
     /// As it stands inside the quotes of a JSON string.
     pub(super) json: Cow<'static, str>,
     pub(super) chars: u32,
@@ -32,15 +32,15 @@ pub(super) struct Said {
 
 /// The whole answer, any token of which can be asked for.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseContent {
     seed: u64,
     reasoning: u32,
     output: u32,
     tool: Option<String>,
 }
 
-impl Answer {
-    pub(super) fn new(seed: u64, plan: &Plan) -> Self {
+impl ResponseContent {
+    pub(super) fn new(seed: u64, plan: &ResponsePlan) -> Self {
         Self {
             seed,
             reasoning: plan.job.reasoning_tokens,
@@ -50,25 +50,25 @@ impl Answer {
     }
 
     /// Token `index` of choice `choice`.
-    pub(super) fn token(&self, choice: u32, index: u32) -> Said {
+    pub(super) fn token(&self, choice: u32, index: u32) -> ContentToken {
         let part = match (&self.tool, index.checked_sub(self.reasoning)) {
-            (_, None) => Part::Reasoning,
-            (None, Some(_)) => Part::Text,
+            (_, None) => OutputPart::Reasoning,
+            (None, Some(_)) => OutputPart::Text,
             (Some(name), Some(0)) => {
-                return Said {
-                    part: Part::ToolName,
+                return ContentToken {
+                    part: OutputPart::ToolName,
                     json: Cow::Owned(json_inner(name)),
-                    chars: text::chars(name),
+                    chars: token_text::chars(name),
                 };
             }
             (Some(_), Some(at)) => return self.argument(choice, at),
         };
         let piece = piece(self.seed, choice, index);
-        Said { part, json: Cow::Borrowed(&piece.json), chars: piece.chars }
+        ContentToken { part, json: Cow::Borrowed(&piece.json), chars: piece.chars }
     }
 
     /// Fragment `at` (from 1) of the arguments; all of them together are one JSON object.
-    fn argument(&self, choice: u32, at: u32) -> Said {
+    fn argument(&self, choice: u32, at: u32) -> ContentToken {
         let last = self.output.saturating_sub(1);
         let word = &piece(self.seed, choice, at).json;
         let fragment = match (at == 1, at == last) {
@@ -77,9 +77,9 @@ impl Answer {
             (false, true) => r#""}"#.to_owned(),
             (false, false) => word.clone(),
         };
-        Said {
-            part: Part::ToolArguments,
-            chars: text::chars(&fragment),
+        ContentToken {
+            part: OutputPart::ToolArguments,
+            chars: token_text::chars(&fragment),
             json: Cow::Owned(json_inner(&fragment)),
         }
     }
@@ -87,20 +87,20 @@ impl Answer {
 
 /// The texts of one choice so far; as they stand inside the quotes of a JSON string.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Texts {
+pub(super) struct ChoiceTexts {
     pub(super) text: String,
     pub(super) reasoning: String,
     pub(super) tool_name: String,
     pub(super) tool_arguments: String,
 }
 
-impl Texts {
-    pub(super) fn push(&mut self, part: Part, json: &str) {
+impl ChoiceTexts {
+    pub(super) fn push(&mut self, part: OutputPart, json: &str) {
         let place = match part {
-            Part::Text => &mut self.text,
-            Part::Reasoning => &mut self.reasoning,
-            Part::ToolName => &mut self.tool_name,
-            Part::ToolArguments => &mut self.tool_arguments,
+            OutputPart::Text => &mut self.text,
+            OutputPart::Reasoning => &mut self.reasoning,
+            OutputPart::ToolName => &mut self.tool_name,
+            OutputPart::ToolArguments => &mut self.tool_arguments,
         };
         place.push_str(json);
     }
@@ -129,17 +129,18 @@ pub(super) fn token_id(index: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Api;
-    use crate::request::Ask;
+    use crate::api::SimApi;
+    use crate::request::SimRequest;
 
-    fn answer(output: u32, tool: bool) -> Answer {
+    fn answer(output: u32, tool: bool) -> ResponseContent {
         let tools = if tool { r#""tools":[{"function":{"name":"get_weather"}}],"# } else { "" };
         let body = format!(r#"{{{tools}"sim":{{"reasoning_tokens":2,"output_tokens":{output}}}}}"#);
-        let plan = Ask::read(body.as_bytes(), None).unwrap().plan(&Api::Chat.fields()).unwrap();
-        Answer::new(5, &plan)
+        let plan =
+            SimRequest::read(body.as_bytes(), None).unwrap().plan(&SimApi::Chat.fields()).unwrap();
+        ResponseContent::new(5, &plan)
     }
 
-    fn read(said: &Said) -> String {
+    fn read(said: &ContentToken) -> String {
         let text: String = serde_json::from_str(&format!("\"{}\"", said.json)).unwrap();
         assert_eq!(text.chars().count(), said.chars as usize);
         text
@@ -149,7 +150,10 @@ mod tests {
     fn reasoning_comes_before_the_text() {
         let answer = answer(2, false);
         let parts: Vec<_> = (0..4).map(|i| answer.token(0, i).part).collect();
-        assert_eq!(parts, [Part::Reasoning, Part::Reasoning, Part::Text, Part::Text]);
+        assert_eq!(
+            parts,
+            [OutputPart::Reasoning, OutputPart::Reasoning, OutputPart::Text, OutputPart::Text]
+        );
     }
 
     #[test]
@@ -159,7 +163,7 @@ mod tests {
             assert_eq!(read(&answer.token(0, 2)), "get_weather");
             let arguments: String = (3..2 + output)
                 .map(|i| answer.token(0, i))
-                .inspect(|said| assert_eq!(said.part, Part::ToolArguments))
+                .inspect(|said| assert_eq!(said.part, OutputPart::ToolArguments))
                 .map(|said| read(&said))
                 .collect();
             let parsed: serde_json::Value = serde_json::from_str(&arguments).unwrap();

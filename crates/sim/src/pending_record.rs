@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::account::{Account, Times};
-use super::api::Api;
-use super::frames::Carried;
-use super::host::Host;
+use super::api::SimApi;
+use super::engine_host::EngineHost;
+use super::frame_queue::FrameContent;
 use super::model::{Emission, JobId, JobTruth};
-use super::request::Plan;
-use super::truth::{End, Reported, TruthLog, TruthRecord};
+use super::request::ResponsePlan;
+use super::template::{TemplateTimes, TemplateValues};
+use super::truth::{ReportedValues, TruthEnd, TruthLog, TruthRecord};
 
 /// The record, the job that it is about, and the log that it goes to.
-pub(super) struct Ticket {
+pub(super) struct PendingRecord {
     /// Taken when it is written.
     record: Option<TruthRecord>,
-    /// Tokens of the prompt that a cache had, and that it took.
+    /// VllmTokens of the prompt that a cache had, and that it took.
     cache: (u32, u32),
-    job: Option<(Arc<Host>, JobId, JobTruth)>,
+    job: Option<(Arc<EngineHost>, JobId, JobTruth)>,
     log: TruthLog,
     epoch: Instant,
 }
 
-impl Ticket {
+impl PendingRecord {
     /// A request whose head was received just now.
     pub(super) fn open(log: TruthLog, epoch: Instant, path: &str, id: Option<String>) -> Self {
         let received = epoch.elapsed().as_secs_f64();
@@ -37,7 +37,7 @@ impl Ticket {
                 model: String::new(),
                 stream: false,
                 status: None,
-                end: End::Cancelled,
+                end: TruthEnd::Cancelled,
                 received,
                 first_sent: None,
                 last_sent: None,
@@ -54,7 +54,7 @@ impl Ticket {
                 reasoning_chars: 0,
                 tool_chars: 0,
                 choices: 0,
-                reported: Reported::default(),
+                reported: ReportedValues::default(),
                 queue_s: None,
                 load_s: None,
                 model_started: None,
@@ -69,7 +69,7 @@ impl Ticket {
     }
 
     /// What was asked for, as far as it is known.
-    pub(super) fn asked(&mut self, api: Api, model: &str, stream: bool) {
+    pub(super) fn asked(&mut self, api: SimApi, model: &str, stream: bool) {
         if let Some(record) = &mut self.record {
             record.dialect = api.dialect().map(str::to_owned);
             model.clone_into(&mut record.model);
@@ -77,7 +77,7 @@ impl Ticket {
         }
     }
 
-    pub(super) fn planned(&mut self, plan: &Plan) {
+    pub(super) fn planned(&mut self, plan: &ResponsePlan) {
         if let Some(record) = &mut self.record {
             record.prompt_tokens = plan.job.prompt_tokens;
             record.choices = plan.job.choices;
@@ -88,7 +88,7 @@ impl Ticket {
     }
 
     /// The engine took the job; from now on an early end cancels it there.
-    pub(super) fn accepted(&mut self, host: Arc<Host>, id: JobId, arrival: Duration) {
+    pub(super) fn accepted(&mut self, host: Arc<EngineHost>, id: JobId, arrival: Duration) {
         self.job = Some((host, id, JobTruth::arrived(arrival)));
     }
 
@@ -106,7 +106,7 @@ impl Ticket {
     }
 
     /// A frame is handed to the HTTP layer at this instant.
-    pub(super) fn sent(&mut self, carried: &Carried) {
+    pub(super) fn sent(&mut self, carried: &FrameContent) {
         let Some(record) = &mut self.record else {
             return;
         };
@@ -127,19 +127,19 @@ impl Ticket {
     }
 
     /// A frame that is handed to the HTTP layer tells this.
-    pub(super) fn told(&mut self, reported: &Reported) {
+    pub(super) fn told(&mut self, reported: &ReportedValues) {
         if let Some(record) = &mut self.record {
             record.reported.update(reported);
         }
     }
 
     /// What can be told at this instant, with `made` in the answer so far.
-    pub(super) fn account(&self, made: &Carried) -> Account {
+    pub(super) fn account(&self, made: &FrameContent) -> TemplateValues {
         let input = self.record.as_ref().map_or(0, |record| record.prompt_tokens);
         let received = self.record.as_ref().map_or(0.0, |record| record.received);
-        let mut times = Times {
+        let mut times = TemplateTimes {
             total: self.epoch.elapsed().saturating_sub(Duration::from_secs_f64(received)),
-            ..Times::default()
+            ..TemplateTimes::default()
         };
         if let Some((_, _, truth)) = &self.job {
             times.queue = truth.queue_wait.unwrap_or_default();
@@ -152,11 +152,11 @@ impl Ticket {
         }
         let (cached, written) = self.cache;
         let (output, reasoning) = (made.tokens, made.reasoning_tokens);
-        Account { input, cached, written, output, reasoning, times }
+        TemplateValues { input, cached, written, output, reasoning, times }
     }
 
     /// Writes the record; only the first call counts. A job that is not done is cancelled.
-    pub(super) fn finish(&mut self, end: End) {
+    pub(super) fn finish(&mut self, end: TruthEnd) {
         let Some(mut record) = self.record.take() else {
             return;
         };
@@ -179,8 +179,8 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for PendingRecord {
     fn drop(&mut self) {
-        self.finish(End::Cancelled);
+        self.finish(TruthEnd::Cancelled);
     }
 }

@@ -9,7 +9,7 @@ use super::rng::mix;
 
 /// One token's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct TokenText {
     /// The text.
     pub text: &'static str,
     /// The text as it stands inside the quotes of a JSON string.
@@ -19,7 +19,7 @@ pub struct Piece {
 }
 
 /// The text of token `index` of choice `choice` of an answer with this seed.
-pub fn piece(seed: u64, choice: u32, index: u32) -> &'static Piece {
+pub fn piece(seed: u64, choice: u32, index: u32) -> &'static TokenText {
     let place = (u64::from(choice) << 32) | u64::from(index);
     let hash = mix(seed ^ mix(place.wrapping_add(1)));
     PIECES.get((hash % TEXTS.len() as u64) as usize).unwrap_or(&EMPTY)
@@ -36,12 +36,13 @@ pub(super) fn chars(text: &str) -> u32 {
     u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
 }
 
-static PIECES: LazyLock<Vec<Piece>> = LazyLock::new(|| {
-    let build = |text: &&'static str| Piece { text, json: json_inner(text), chars: chars(text) };
+static PIECES: LazyLock<Vec<TokenText>> = LazyLock::new(|| {
+    let build =
+        |text: &&'static str| TokenText { text, json: json_inner(text), chars: chars(text) };
     TEXTS.iter().map(build).collect()
 });
 
-static EMPTY: Piece = Piece { text: "", json: String::new(), chars: 0 };
+static EMPTY: TokenText = TokenText { text: "", json: String::new(), chars: 0 };
 
 #[rustfmt::skip]
 const TEXTS: [&str; 64] = [
