@@ -7,7 +7,8 @@ use fuzz::agree;
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
 use streamgauge_core::dialect::Dialect;
-use streamgauge_core::dialect::route::{ROUTES, Route};
+use streamgauge_core::dialect::ROUTES;
+use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::{Arrival, ResponseMeter, RequestRecord, LiveSample};
 
 const TYPES: [&str; 7] = [

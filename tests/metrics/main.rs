@@ -12,6 +12,5 @@ mod dialects_simulated;
 mod dialects_vendors;
 mod edge_wait;
 mod exposition;
-mod formats;
 mod hostile_labels;
 mod recordings;

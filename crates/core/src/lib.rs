@@ -19,5 +19,7 @@
 extern crate self as streamgauge_core;
 
 pub mod dialect;
+#[cfg(test)]
+mod format_examples;
 pub mod meter;
 pub mod wire;

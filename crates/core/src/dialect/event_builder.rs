@@ -247,7 +247,6 @@ impl EventBuilder {
                 self.facts.error = true;
             }
             (Tag::Done, ScanEvent::Bool(yes)) => self.facts.done |= yes,
-            (Tag::DoneText, ScanEvent::Text { .. }) => self.facts.done = true,
             (Tag::Usage, ScanEvent::Open) => {
                 self.usage = TokenCounts::default();
                 self.total_tokens = None;

@@ -13,193 +13,167 @@
 //! | [`loading`] | detection of "the model is loading" in the body of a 503 |
 //! | [`tag`] | the vocabulary in which dialects are written |
 
-pub mod anthropic;
-pub mod bedrock;
-pub mod cohere;
+pub(crate) mod anthropic;
+pub(crate) mod bedrock;
+pub(crate) mod cohere;
+pub(crate) mod gemini;
+pub(crate) mod gemini_interactions;
+pub(crate) mod generate;
+pub(crate) mod grpc;
+pub(crate) mod llamacpp;
+pub(crate) mod ollama;
+pub(crate) mod openai_assistants;
+pub(crate) mod openai_chat;
+pub(crate) mod openai_media;
+pub(crate) mod openai_pooling;
+pub(crate) mod openai_responses;
+pub(crate) mod realtime;
+pub(crate) mod replicate;
+pub(crate) mod sglang;
+pub(crate) mod tgi;
+pub(crate) mod triton;
+pub(crate) mod vllm_generate;
+
 pub mod engine;
-pub mod gemini;
-pub mod gemini_interactions;
-pub mod generate;
-pub mod grpc;
-pub mod llamacpp;
 pub mod loading;
-pub mod ollama;
-pub mod openai_assistants;
-pub mod openai_chat;
-pub mod openai_media;
-pub mod openai_pooling;
-pub mod openai_responses;
-pub mod realtime;
-pub mod replicate;
 pub mod request;
 pub mod response_headers;
 pub mod route;
-pub mod sglang;
-pub mod tag;
-pub mod tgi;
-pub mod triton;
-pub mod vllm_generate;
 
 mod choice_counts;
+mod definition;
 mod event_builder;
 mod facts;
 mod multipart;
 mod response_reader;
+mod tag;
 #[cfg(test)]
 mod test_support;
 
+pub use definition::{Dialect, StreamEnd};
 pub use facts::{
     ChoiceFacts, EventFacts, FinishReason, KNOWN_FINISH_REASONS, MAX_CHOICES, ServerTimings,
     TokenCounts, UnparsedReason, finish_reason,
 };
 pub use response_reader::ResponseReader;
 
-use crate::wire::framing::Framing;
-use event_builder::EventBuilder;
-use response_reader::StreamState;
-use route::{ROUTES, Route};
-use std::fmt;
-use tag::{JsonShape, ProtobufShape};
+use definition::{EventFormat, finish_plain};
+use route::{Operation, ResponseParsing, Route, get, post, post_if_announced};
 
-/// Format of an API's responses.
-pub struct Dialect {
-    /// Name in the request log.
-    pub name: &'static str,
-    /// Format of an event. A response that is not streamed is one event.
-    format: EventFormat,
-    finish_event: FinishEvent,
-    /// What completes a stream.
-    pub stream_end: StreamEnd,
-    /// Framing of a JSON body that may be a stream.
-    pub json_framing: Framing,
-    /// Messages of Amazon's event stream hold the event in base64.
-    base64_chunks: bool,
-    /// The last event reports how long the model took to load.
-    pub reports_load_time: bool,
-}
-
-/// Function that a dialect runs at the end of each event, once all tagged fields are recorded. It ends with
-/// [`EventBuilder::finish`]. The last argument is the event's type in its framing (`event` of server-sent events).
-type FinishEvent = fn(&mut EventBuilder, &mut StreamState, &[u8]);
-
-impl Dialect {
-    /// Dialect whose streams are server-sent events and whose JSON bodies are single documents.
-    const fn sse(
-        name: &'static str,
-        shape: &'static JsonShape,
-        finish_event: FinishEvent,
-        stream_end: StreamEnd,
-    ) -> Self {
-        Self {
-            name,
-            format: EventFormat::Json(shape),
-            finish_event,
-            stream_end,
-            json_framing: Framing::Document,
-            base64_chunks: false,
-            reports_load_time: false,
-        }
-    }
-
-    /// Dialect whose streams are server-sent events or one JSON document a line.
-    const fn json_lines(
-        name: &'static str,
-        shape: &'static JsonShape,
-        finish_event: FinishEvent,
-        stream_end: StreamEnd,
-    ) -> Self {
-        Self::sse(name, shape, finish_event, stream_end).with_json_framing(Framing::Lines)
-    }
-
-    /// Dialect whose events are protobuf messages of a gRPC call. The call's status completes the stream.
-    const fn protobuf(
-        name: &'static str,
-        shape: &'static ProtobufShape,
-        finish_event: FinishEvent,
-    ) -> Self {
-        static NO_JSON: JsonShape = JsonShape::path(&[]);
-        Self {
-            format: EventFormat::Protobuf(shape),
-            ..Self::sse(name, &NO_JSON, finish_event, StreamEnd::Body)
-        }
-    }
-
-    /// Dialect whose events are plain text. JSON in them is parsed too.
-    const fn text(
-        name: &'static str,
-        shape: &'static JsonShape,
-        finish_event: FinishEvent,
-        stream_end: StreamEnd,
-    ) -> Self {
-        Self {
-            format: EventFormat::Text(shape),
-            ..Self::sse(name, shape, finish_event, stream_end)
-        }
-    }
-
-    /// Sets the framing of JSON bodies that may be streams.
-    const fn with_json_framing(self, json_framing: Framing) -> Self {
-        Self { json_framing, ..self }
-    }
-
-    /// Wraps the events in messages of Amazon's event stream, in base64.
-    const fn with_base64_chunks(self) -> Self {
-        Self { base64_chunks: true, ..self }
-    }
-
-    /// The last event reports how long the model took to load.
-    const fn with_load_time(self) -> Self {
-        Self { reports_load_time: true, ..self }
-    }
-
-    /// Returns the dialect with this name, if a route uses it.
-    pub fn by_name(name: &str) -> Option<&'static Self> {
-        ROUTES.iter().filter_map(Route::dialect).find(|dialect| dialect.name == name)
-    }
-
-    /// Framing of a body in this dialect whose content type announces `announced`.
-    pub fn framing(&self, announced: Framing) -> Framing {
-        match announced {
-            Framing::Document if self.json_framing == Framing::JsonArray => self.json_framing,
-            Framing::AwsEventStream if self.base64_chunks => Framing::AwsBase64,
-            announced => announced,
-        }
-    }
-}
-
-/// Format of an event's data, with the fields that matter.
-#[derive(Debug, Clone, Copy)]
-enum EventFormat {
-    Json(&'static JsonShape),
-    Protobuf(&'static ProtobufShape),
-    /// Plain text; JSON in it is parsed too.
-    Text(&'static JsonShape),
-}
-
-/// What completes a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// A final event, or the end of every choice. A stream without one was truncated.
-    Event,
-    /// The end of the body, if HTTP ended cleanly.
-    Body,
-}
-
-impl fmt::Debug for Dialect {
-    /// Writes the name only: the field trees are long.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Dialect").field(&self.name).finish()
-    }
-}
-
-impl PartialEq for Dialect {
-    /// Compares addresses: each dialect is one `static`.
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-}
-
-/// [`FinishEvent`] of dialects without rules of their own.
-fn finish_plain(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
-    event.finish();
-}
+/// Every known route: usual prefix and end of the path, operation, dialect.
+///
+/// The first route that matches a request counts, so a longer suffix goes before a shorter one with the same end.
+/// `Route::path_suffix` describes the wildcards.
+pub static ROUTES: &[Route] = &[
+    // OpenAI: chat and text completions.
+    post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
+    post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    post!("/openai", "/deployments/{model}/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
+    post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
+    post!("/v1", "/agents/completions", Chat, &openai_chat::CHAT),
+    post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
+    post!("/v1", "/completions", TextCompletion, &llamacpp::OR_OPENAI),
+    // OpenAI: sessions over a WebSocket. The second path is Azure's.
+    get!("", "/v1/realtime", Realtime, &realtime::REALTIME),
+    get!("", "/openai/realtime", Realtime, &realtime::REALTIME),
+    // Amazon Bedrock.
+    post!("", "/model/{model}/converse-stream", Chat, &bedrock::CONVERSE),
+    post!("", "/model/{model}/converse", Chat, &bedrock::CONVERSE),
+    post!("", "/model/{model}/invoke-with-response-stream", Infer, &bedrock::INVOKE),
+    post!("", "/model/{model}/invoke", Infer, &bedrock::INVOKE),
+    post!("", "/agents/*/agentAliases/*/sessions/*/text", Chat, &bedrock::AGENT),
+    post!("", "/model/{model}/count-tokens", Tokenize),
+    // Anthropic. The suffixes include `/v1`, because a path of OpenAI's assistants ends in `/messages` too.
+    post!("/v1", "/messages/count_tokens", Tokenize),
+    post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
+    post!("", "/v1/complete", TextCompletion, &anthropic::COMPLETE),
+    // Vertex AI: Anthropic's models use Anthropic's API, those of other publishers OpenAI's.
+    post!("", "/publishers/anthropic/models/count-tokens:rawPredict", Tokenize),
+    post!("", "/publishers/anthropic/models/{model}:rawPredict", Chat, &anthropic::MESSAGES),
+    post!("", "/publishers/anthropic/models/{model}:streamRawPredict", Chat, &anthropic::MESSAGES),
+    post!("", "/publishers/*/models/{model}:rawPredict", Chat, &openai_chat::CHAT),
+    post!("", "/publishers/*/models/{model}:streamRawPredict", Chat, &openai_chat::CHAT),
+    // Gemini, on Google AI and on Vertex AI.
+    post!("/models", "/{model}:streamGenerateContent", GenerateContent, &gemini::STREAM),
+    post!("/models", "/{model}:generateContent", GenerateContent, &gemini::WHOLE),
+    post!("/models", "/{model}:embedContent", Embeddings, &gemini::WHOLE),
+    post!("/models", "/{model}:batchEmbedContents", Embeddings, &gemini::WHOLE),
+    post!("/models", "/{model}:countTokens", Tokenize),
+    post!("/models", "/{model}:computeTokens", Tokenize),
+    post!("/models", "/{model}:predict", Infer),
+    post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
+    // Cohere.
+    post!("", "/v2/chat", Chat, &cohere::V2),
+    post!("", "/v1/chat", Chat, &cohere::V1),
+    post!("", "/v2/embed", Embeddings, &cohere::V2),
+    post!("", "/v1/embed", Embeddings, &cohere::V1),
+    // Ollama.
+    post!("", "/api/chat", Chat, &ollama::CHAT),
+    post!("", "/api/generate", TextCompletion, &ollama::GENERATE),
+    post!("", "/api/embed", Embeddings, &ollama::EMBED),
+    post!("", "/api/embeddings", Embeddings, &ollama::EMBED),
+    // Triton.
+    post!("", "/v2/models/{model}/versions/*/generate", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/versions/*/generate_stream", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/generate", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/generate_stream", TextCompletion, &triton::TRITON),
+    post!("", "/v2/models/{model}/versions/*/infer", Infer),
+    post!("", "/v2/models/{model}/infer", Infer),
+    // llama.cpp. Its `/completions` matches `/v1/completions` above.
+    post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
+    post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
+    post!("", "/embedding", Embeddings),
+    // vLLM, SGLang, TGI, Databricks and SageMaker.
+    post!("", "/inference/v1/generate", TextCompletion, &vllm_generate::VLLM_GENERATE),
+    post!("", "/generate_stream", TextCompletion, &tgi::TGI),
+    post!("", "/generate", TextCompletion, &generate::GENERATE),
+    post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
+    post!("", "/invocations", Infer, &generate::INVOCATIONS),
+    post!("", "/encode", Embeddings, &sglang::SGLANG),
+    post!("", "/", TextCompletion, &tgi::TGI),
+    // gRPC services.
+    post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
+    post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
+    post!("", "/vllm.grpc.engine.VllmEngine/Generate", TextCompletion, &grpc::VLLM),
+    post!("", "/vllm.grpc.engine.VllmEngine/Embed", Embeddings, &grpc::VLLM_EMBED),
+    post!("", "/sglang.grpc.scheduler.SglangScheduler/Generate", TextCompletion, &grpc::SGLANG),
+    post!("", "/sglang.grpc.scheduler.SglangScheduler/Embed", Embeddings, &grpc::SGLANG_EMBED),
+    post!("", "/trtllm.TrtllmService/Generate", TextCompletion, &grpc::TRTLLM),
+    post!(
+        "",
+        "/tokenspeed.grpc.scheduler.TokenSpeedScheduler/Generate",
+        TextCompletion,
+        &grpc::TOKENSPEED
+    ),
+    post!("", "/mlx.grpc.engine.MlxEngine/Generate", TextCompletion, &grpc::MLX),
+    // OpenAI: responses, assistants, embeddings, audio and images.
+    post!("/v1", "/responses", Chat, &openai_responses::RESPONSES),
+    post!("/v1", "/responses/compact", Chat, &openai_responses::RESPONSES),
+    post!("/v1", "/responses/input_tokens", Tokenize),
+    post!("/v1", "/threads/runs", Chat, &openai_assistants::RUNS),
+    post!("/v1", "/threads/*/runs", Chat, &openai_assistants::RUNS),
+    post!("/v1", "/threads/*/runs/*/submit_tool_outputs", Chat, &openai_assistants::RUNS),
+    post!("/v1", "/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
+    post!("/v1", "/moderations", Moderation, &openai_pooling::POOLING),
+    post_if_announced!("/v1", "/audio/transcriptions", Transcription, &openai_media::TRANSCRIPTION),
+    post_if_announced!("/v1", "/audio/translations", Transcription, &openai_media::TRANSCRIPTION),
+    post_if_announced!("/v1", "/audio/speech", Speech, &openai_media::SPEECH),
+    post!("/v1", "/images/generations", Image, &openai_media::IMAGES),
+    post!("/v1", "/images/edits", Image, &openai_media::IMAGES),
+    post!("/v1", "/images/variations", Image, &openai_media::IMAGES),
+    // watsonx, in OpenAI's format.
+    post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
+    // Models that do not generate text.
+    post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
+    post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),
+    post!("/v1", "/score", Score, &openai_pooling::POOLING),
+    post!("", "/generative_scoring", Score, &openai_pooling::POOLING),
+    post!("/v1", "/classify", Classify, &openai_pooling::POOLING),
+    post!("", "/pooling", Embeddings, &openai_pooling::POOLING),
+    post!("", "/tokenize", Tokenize),
+    post!("", "/detokenize", Tokenize),
+    // Replicate.
+    get!("/v1", "/streams/*", Infer, &replicate::STREAM),
+];

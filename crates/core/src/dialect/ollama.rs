@@ -12,10 +12,13 @@ use super::{Dialect, StreamEnd};
 
 /// `/api/chat`.
 pub static CHAT: Dialect =
-    Dialect::json_lines("ollama-chat", &CHAT_LINE, finish_event, StreamEnd::Event).with_load_time();
+    Dialect::json_lines("ollama-chat", &CHAT_LINE, finish_event, StreamEnd::Event)
+        .with_streaming_by_default()
+        .with_load_time();
 /// `/api/generate`.
 pub static GENERATE: Dialect =
     Dialect::json_lines("ollama-generate", &GENERATE_LINE, finish_event, StreamEnd::Event)
+        .with_streaming_by_default()
         .with_load_time();
 /// `/api/embed` and the older `/api/embeddings`.
 pub static EMBED: Dialect =

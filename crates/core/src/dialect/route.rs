@@ -1,17 +1,14 @@
-//! Which request is which operation, and in which dialect it is answered.
+//! Finds the operation and the dialect of a request from its method and path.
 
 use super::request::MAX_MODEL;
-use super::{
-    Dialect, anthropic, bedrock, cohere, gemini, gemini_interactions, generate, grpc, llamacpp,
-    ollama, openai_assistants, openai_chat, openai_media, openai_pooling, openai_responses,
-    realtime, replicate, sglang, tgi, triton, vllm_generate,
-};
+use super::{Dialect, ROUTES};
 use crate::wire::framing::DeclaredFraming;
 use std::borrow::Cow;
 use strum::VariantArray;
 
-/// What a request asks for. The names are OpenTelemetry's for `gen_ai.operation.name` where it has
-/// one, with `other` for all that is not inference.
+/// Operation of a request: the values of `gen_ai.operation.name`.
+///
+/// OpenTelemetry defines some of them. Requests that are not inference are `other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Operation {
     Chat,
@@ -28,13 +25,14 @@ pub enum Operation {
     Image,
     /// A session over a WebSocket.
     Realtime,
-    /// Inference of any kind, of a model server that does not say.
+    /// Inference on a model server whose path does not show the kind.
     Infer,
+    /// Not inference.
     Other,
 }
 
 impl Operation {
-    /// The label's value.
+    /// Value of the label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Chat => "chat",
@@ -55,234 +53,126 @@ impl Operation {
         }
     }
 
-    /// Whether the operation is inference, and so feeds more than requests and bytes.
+    /// Whether the operation is inference. Other requests count in requests and bytes only.
     pub fn is_inference(self) -> bool {
         self != Self::Other
     }
 }
 
-/// How the body of a successful answer is read.
+/// How the body of a successful response is parsed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ResponseParsing {
-    /// Its events in a dialect, framed as the content type says.
+    /// In this dialect. The framing depends on the content type.
     Dialect(&'static Dialect),
-    /// The same, if the content type announces a framing that is read; else not at all: sound, subtitles.
+    /// In this dialect if the content type has a supported framing. Audio and subtitles are not parsed.
     IfAnnounced(&'static Dialect),
-    /// Not at all: its head, first byte, duration and bytes are what there is to know.
+    /// Not at all: only headers, first byte, duration and bytes are measured.
     Opaque,
 }
 
-/// A known kind of request.
+/// Method and path of a known kind of request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Route {
+    /// Method of the request, in capitals.
     pub method: &'static str,
-    /// The end of its path, by whole segments, so that prefixes (`/openai/v1`, `/api/v1`) do not matter.
-    /// `{model}` is a model's name and `*` anything, up to what follows in the same segment.
-    ends: &'static str,
-    /// What stands for the request's path wherever one is shown; raw paths never are.
+    /// End of the path, in whole segments, so that prefixes (`/openai/v1`, `/api/v1`) do not matter. `{model}` matches
+    /// the name of a model and `*` anything, up to the text that follows in the same segment.
+    pub(super) path_suffix: &'static str,
+    /// Path to report. It replaces the path of the request in all output, which may hold secrets.
     pub path: &'static str,
+    /// Operation that the path stands for.
     pub operation: Operation,
+    /// How the response is parsed.
     pub response: ResponseParsing,
 }
 
-/// All that is no known route.
+/// Route of all requests that match no other.
 pub static OTHER: Route = Route {
     method: "",
-    ends: "",
+    path_suffix: "",
     path: "other",
     operation: Operation::Other,
     response: ResponseParsing::Opaque,
 };
 
-/// A POST to a path that ends like this, after the prefix that it usually has; its answer is not read
-/// unless a dialect is named.
+/// Route of a POST request: usual prefix of the path, end of the path, operation and dialect. Without a dialect, the
+/// response is not parsed.
 macro_rules! post {
-    ($prefix:literal, $ends:literal, $operation:ident) => {
+    ($prefix:literal, $path_suffix:literal, $operation:ident) => {
         Route {
             method: "POST",
-            ends: $ends,
-            path: concat!($prefix, $ends),
+            path_suffix: $path_suffix,
+            path: concat!($prefix, $path_suffix),
             operation: Operation::$operation,
             response: ResponseParsing::Opaque,
         }
     };
-    ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
-        Route { response: ResponseParsing::Dialect($dialect), ..post!($prefix, $ends, $operation) }
-    };
-}
-
-/// The same, where the answer may also be of a kind that no dialect reads.
-macro_rules! post_if_announced {
-    ($prefix:literal, $ends:literal, $operation:ident, $dialect:expr) => {
+    ($prefix:literal, $path_suffix:literal, $operation:ident, $dialect:expr) => {
         Route {
-            response: ResponseParsing::IfAnnounced($dialect),
-            ..post!($prefix, $ends, $operation)
+            response: ResponseParsing::Dialect($dialect),
+            ..post!($prefix, $path_suffix, $operation)
         }
     };
 }
 
-/// Every known route. The first that fits counts.
-pub static ROUTES: &[Route] = &[
-    // OpenAI's.
-    post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
-    post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
-    post!("/openai", "/deployments/{model}/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
-    post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
-    post!("/v1", "/agents/completions", Chat, &openai_chat::CHAT),
-    post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
-    post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
-    post!("/v1", "/completions", TextCompletion, &llamacpp::OR_OPENAI),
-    // OpenAI's sessions over a WebSocket; the second is Azure's.
-    Route {
-        method: "GET",
-        ends: "/v1/realtime",
-        path: "/v1/realtime",
-        operation: Operation::Realtime,
-        response: ResponseParsing::Dialect(&realtime::REALTIME),
-    },
-    Route {
-        method: "GET",
-        ends: "/openai/realtime",
-        path: "/openai/realtime",
-        operation: Operation::Realtime,
-        response: ResponseParsing::Dialect(&realtime::REALTIME),
-    },
-    // Amazon Bedrock's.
-    post!("", "/model/{model}/converse-stream", Chat, &bedrock::CONVERSE),
-    post!("", "/model/{model}/converse", Chat, &bedrock::CONVERSE),
-    post!("", "/model/{model}/invoke-with-response-stream", Infer, &bedrock::INVOKE),
-    post!("", "/model/{model}/invoke", Infer, &bedrock::INVOKE),
-    post!("", "/agents/*/agentAliases/*/sessions/*/text", Chat, &bedrock::AGENT),
-    post!("", "/model/{model}/count-tokens", Tokenize),
-    // Anthropic's. OpenAI has a path that ends in `messages` too, so these are longer.
-    post!("/v1", "/messages/count_tokens", Tokenize),
-    post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
-    post!("", "/v1/complete", TextCompletion, &anthropic::COMPLETE),
-    // The same on Vertex AI, where other publishers answer like OpenAI.
-    post!("", "/publishers/anthropic/models/count-tokens:rawPredict", Tokenize),
-    post!("", "/publishers/anthropic/models/{model}:rawPredict", Chat, &anthropic::MESSAGES),
-    post!("", "/publishers/anthropic/models/{model}:streamRawPredict", Chat, &anthropic::MESSAGES),
-    post!("", "/publishers/*/models/{model}:rawPredict", Chat, &openai_chat::CHAT),
-    post!("", "/publishers/*/models/{model}:streamRawPredict", Chat, &openai_chat::CHAT),
-    // Gemini's, on Google AI and on Vertex AI.
-    post!("/models", "/{model}:streamGenerateContent", GenerateContent, &gemini::STREAM),
-    post!("/models", "/{model}:generateContent", GenerateContent, &gemini::WHOLE),
-    post!("/models", "/{model}:embedContent", Embeddings, &gemini::WHOLE),
-    post!("/models", "/{model}:batchEmbedContents", Embeddings, &gemini::WHOLE),
-    post!("/models", "/{model}:countTokens", Tokenize),
-    post!("/models", "/{model}:computeTokens", Tokenize),
-    post!("/models", "/{model}:predict", Infer),
-    post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
-    // Cohere's.
-    post!("", "/v2/chat", Chat, &cohere::V2),
-    post!("", "/v1/chat", Chat, &cohere::V1),
-    post!("", "/v2/embed", Embeddings, &cohere::V2),
-    post!("", "/v1/embed", Embeddings, &cohere::V1),
-    // Ollama's.
-    post!("", "/api/chat", Chat, &ollama::CHAT),
-    post!("", "/api/generate", TextCompletion, &ollama::GENERATE),
-    post!("", "/api/embed", Embeddings, &ollama::EMBED),
-    post!("", "/api/embeddings", Embeddings, &ollama::EMBED),
-    // Triton's.
-    post!("", "/v2/models/{model}/versions/*/generate", TextCompletion, &triton::TRITON),
-    post!("", "/v2/models/{model}/versions/*/generate_stream", TextCompletion, &triton::TRITON),
-    post!("", "/v2/models/{model}/generate", TextCompletion, &triton::TRITON),
-    post!("", "/v2/models/{model}/generate_stream", TextCompletion, &triton::TRITON),
-    post!("", "/v2/models/{model}/versions/*/infer", Infer),
-    post!("", "/v2/models/{model}/infer", Infer),
-    // llama.cpp's, beside `/completions` above.
-    post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
-    post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
-    post!("", "/embedding", Embeddings),
-    // vLLM's, SGLang's and TGI's.
-    post!("", "/inference/v1/generate", TextCompletion, &vllm_generate::VLLM_GENERATE),
-    post!("", "/generate_stream", TextCompletion, &tgi::TGI),
-    post!("", "/generate", TextCompletion, &generate::GENERATE),
-    post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
-    post!("", "/invocations", Infer, &generate::INVOCATIONS),
-    post!("", "/encode", Embeddings, &sglang::SGLANG),
-    post!("", "/", TextCompletion, &tgi::TGI),
-    // gRPC's services.
-    post!("", "/inference.GRPCInferenceService/ModelStreamInfer", Infer, &grpc::KSERVE_STREAM),
-    post!("", "/inference.GRPCInferenceService/ModelInfer", Infer, &grpc::KSERVE),
-    post!("", "/vllm.grpc.engine.VllmEngine/Generate", TextCompletion, &grpc::VLLM),
-    post!("", "/vllm.grpc.engine.VllmEngine/Embed", Embeddings, &grpc::VLLM_EMBED),
-    post!("", "/sglang.grpc.scheduler.SglangScheduler/Generate", TextCompletion, &grpc::SGLANG),
-    post!("", "/sglang.grpc.scheduler.SglangScheduler/Embed", Embeddings, &grpc::SGLANG_EMBED),
-    post!("", "/trtllm.TrtllmService/Generate", TextCompletion, &grpc::TRTLLM),
-    post!(
-        "",
-        "/tokenspeed.grpc.scheduler.TokenSpeedScheduler/Generate",
-        TextCompletion,
-        &grpc::TOKENSPEED
-    ),
-    post!("", "/mlx.grpc.engine.MlxEngine/Generate", TextCompletion, &grpc::MLX),
-    post!("/v1", "/responses", Chat, &openai_responses::RESPONSES),
-    post!("/v1", "/responses/compact", Chat, &openai_responses::RESPONSES),
-    post!("/v1", "/responses/input_tokens", Tokenize),
-    post!("/v1", "/threads/runs", Chat, &openai_assistants::RUNS),
-    post!("/v1", "/threads/*/runs", Chat, &openai_assistants::RUNS),
-    post!("/v1", "/threads/*/runs/*/submit_tool_outputs", Chat, &openai_assistants::RUNS),
-    post!("/v1", "/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
-    post!("/v1", "/moderations", Moderation, &openai_pooling::POOLING),
-    post_if_announced!("/v1", "/audio/transcriptions", Transcription, &openai_media::TRANSCRIPTION),
-    post_if_announced!("/v1", "/audio/translations", Transcription, &openai_media::TRANSCRIPTION),
-    post_if_announced!("/v1", "/audio/speech", Speech, &openai_media::SPEECH),
-    post!("/v1", "/images/generations", Image, &openai_media::IMAGES),
-    post!("/v1", "/images/edits", Image, &openai_media::IMAGES),
-    post!("/v1", "/images/variations", Image, &openai_media::IMAGES),
-    // In OpenAI's shape, of others: watsonx, SageMaker's and Databricks' endpoints.
-    post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
-    post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
-    // Models that do not generate.
-    post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
-    post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),
-    post!("/v1", "/score", Score, &openai_pooling::POOLING),
-    post!("", "/generative_scoring", Score, &openai_pooling::POOLING),
-    post!("/v1", "/classify", Classify, &openai_pooling::POOLING),
-    post!("", "/pooling", Embeddings, &openai_pooling::POOLING),
-    post!("", "/tokenize", Tokenize),
-    post!("", "/detokenize", Tokenize),
-    // Replicate's.
-    Route { method: "GET", ..post!("/v1", "/streams/*", Infer, &replicate::STREAM) },
-];
+/// Route of a POST request whose response may also be audio or subtitles, which are not parsed.
+macro_rules! post_if_announced {
+    ($prefix:literal, $path_suffix:literal, $operation:ident, $dialect:expr) => {
+        Route {
+            response: ResponseParsing::IfAnnounced($dialect),
+            ..post!($prefix, $path_suffix, $operation)
+        }
+    };
+}
+
+/// Route of a GET request.
+macro_rules! get {
+    ($prefix:literal, $path_suffix:literal, $operation:ident, $dialect:expr) => {
+        Route { method: "GET", ..post!($prefix, $path_suffix, $operation, $dialect) }
+    };
+}
+
+pub(super) use {get, post, post_if_announced};
 
 impl Route {
-    /// The route of a request.
+    /// Returns the first route that matches a request, else [`OTHER`].
     pub fn find(method: &str, path: &str) -> &'static Self {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
-        let fits = |route: &&Self| route.method == method && matches(route.ends, path).is_some();
-        ROUTES.iter().find(fits).unwrap_or(&OTHER)
+        let is_match = |route: &&Self| {
+            route.method == method && match_suffix(route.path_suffix, path).is_some()
+        };
+        ROUTES.iter().find(is_match).unwrap_or(&OTHER)
     }
 
-    /// The model that a path of this route names.
+    /// Returns the model in a path of this route, percent-decoded and cut to 256 bytes; `None` if the route has none.
     pub fn model(&self, path: &str) -> Option<String> {
-        if !self.ends.contains('{') {
+        if !self.path_suffix.contains('{') {
             return None;
         }
         let path = path.strip_suffix('/').unwrap_or(path);
-        let model = matches(self.ends, path)??;
-        Some(cut(percent_decoded(model)))
+        let model = match_suffix(self.path_suffix, path)??;
+        Some(truncate(percent_decoded(model)))
     }
 
-    /// The model that the query of a session's request names: there is no body that could.
+    /// Returns the model in the query of a realtime session. Its request has no body that could name the model.
     pub fn model_from_query(&self, query: Option<&str>) -> Option<String> {
         let mut pairs = query.filter(|_| self.operation == Operation::Realtime)?.split('&');
         let value = |pair: &'_ str| {
             let (key, value) = pair.split_once('=')?;
             let is_model = matches!(key, "model" | "deployment") && !value.is_empty();
-            is_model.then(|| cut(percent_decoded(value)))
+            is_model.then(|| truncate(percent_decoded(value)))
         };
         pairs.find_map(value)
     }
 
-    /// Whether its answer is a stream if the request's body does not say: the path does, or it is Ollama's.
+    /// Whether the response is a stream if the request body has no `stream` flag. The path or the API decides.
     pub fn streams_by_default(&self) -> bool {
-        let is_ollama = [&ollama::CHAT, &ollama::GENERATE].map(Some).contains(&self.dialect());
-        is_ollama || self.ends.contains("stream") || self.ends.contains("Stream")
+        self.dialect().is_some_and(|dialect| dialect.streams_by_default)
+            || self.path_suffix.contains("stream")
+            || self.path_suffix.contains("Stream")
     }
 
-    /// The dialect of its answers; `None` if they are not read.
+    /// Dialect of the responses; `None` if they are not parsed.
     pub fn dialect(&self) -> Option<&'static Dialect> {
         match self.response {
             ResponseParsing::Dialect(dialect) | ResponseParsing::IfAnnounced(dialect) => {
@@ -292,9 +182,9 @@ impl Route {
         }
     }
 
-    /// The dialect in which an answer is to be read whose content type announces this, if it is.
-    pub fn dialect_for(&self, announced: DeclaredFraming) -> Option<&'static Dialect> {
-        match (self.response, announced) {
+    /// Dialect of a response whose content type declares this framing; `None` if it is not parsed.
+    pub fn dialect_for(&self, framing: DeclaredFraming) -> Option<&'static Dialect> {
+        match (self.response, framing) {
             (
                 ResponseParsing::IfAnnounced(_),
                 DeclaredFraming::Unspecified | DeclaredFraming::Unsupported,
@@ -304,8 +194,8 @@ impl Route {
     }
 }
 
-/// Whether the path ends as the pattern says, and what stands for its `{model}`.
-fn matches<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> {
+/// Matches a pattern against the end of a path. Returns `Some` on a match, with the text of `{model}` in it.
+fn match_suffix<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> {
     if pattern == "/" {
         return (path == "/").then_some(None);
     }
@@ -314,7 +204,7 @@ fn matches<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> 
     }
     let mut model = None;
     loop {
-        // From the end, up to a wildcard.
+        // Compare from the end, up to a wildcard.
         let is_same = |(wanted, byte): &(u8, u8)| wanted == byte && !matches!(wanted, b'}' | b'*');
         let same = pattern.bytes().rev().zip(path.bytes().rev()).take_while(is_same).count();
         pattern = pattern.get(..pattern.len() - same)?;
@@ -322,7 +212,7 @@ fn matches<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> 
         if pattern.is_empty() {
             return Some(model);
         }
-        // The wildcard stands for what is left of its segment.
+        // The wildcard takes the rest of its segment.
         let is_model = pattern.ends_with("{model}");
         pattern = pattern.strip_suffix("{model}").or_else(|| pattern.strip_suffix('*'))?;
         let name = path.rsplit('/').next().filter(|name| !name.is_empty())?;
@@ -333,12 +223,12 @@ fn matches<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> 
     }
 }
 
-/// A model's name, cut to what is kept.
-fn cut(name: Cow<'_, str>) -> String {
+/// Cuts the name of a model to [`MAX_MODEL`] bytes, at a character boundary.
+fn truncate(name: Cow<'_, str>) -> String {
     name.get(..name.floor_char_boundary(MAX_MODEL)).unwrap_or(&name).to_owned()
 }
 
-/// The text that a path's segment stands for (RFC 3986, section 2.1).
+/// Decodes the percent-encoding of a path segment (RFC 3986, section 2.1).
 fn percent_decoded(segment: &str) -> Cow<'_, str> {
     if !segment.contains('%') {
         return Cow::Borrowed(segment);

@@ -79,8 +79,8 @@ fn publishers() {
 #[test]
 fn no_route_hides_another() {
     for (at, route) in ROUTES.iter().enumerate() {
-        let path = format!("/x{}", route.ends.replace("{model}", "m").replace('*', "x"));
-        let path = if route.ends == "/" { "/" } else { &path };
+        let path = format!("/x{}", route.path_suffix.replace("{model}", "m").replace('*', "x"));
+        let path = if route.path_suffix == "/" { "/" } else { &path };
         let found = Route::find(route.method, path);
         assert_eq!(found, route, "{} is never reached ({at})", route.path);
     }

@@ -26,8 +26,6 @@ pub enum Tag {
     Error,
     /// The stream is complete if the value is `true`.
     Done,
-    /// The stream is complete if the value is a string, even an empty one.
-    DoneText,
 
     /// One of several choices; tags inside of it belong to that choice. Tags outside of any choice belong to choice 0.
     Choice,
