@@ -1,6 +1,6 @@
-//! Reads a request log: what a comparison needs of each line, in bounded memory.
+//! Reads a request log in bounded memory.
 
-use super::quantity::TABLE;
+use super::quantity::QUANTITIES;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -9,16 +9,17 @@ use std::time::SystemTime;
 use streamgauge_core::dialect::route::Operation;
 use strum::VariantArray;
 
-/// Most requests kept of a log, some 50 MB: of more, every second one is let go, as often as it takes.
-const KEPT: usize = 1 << 18;
-/// Most bytes of a line.
-const LONGEST: u64 = 1 << 20;
-/// Most different names kept of a kind.
-const NAMES: usize = 100;
+/// Maximum number of requests in memory, about 50 MB. At the limit, every second one is dropped and the sampling
+/// stride doubles.
+const MAX_REQUESTS: usize = 1 << 18;
+/// Maximum length of a line, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+/// Maximum number of names in each set of [`LogNames`].
+const MAX_NAMES: usize = 100;
 
-/// A line of the request log, as far as it matters here. What an older version does not write is absent.
+/// The fields of a request-log line that a comparison uses. Fields that an older version does not write are `None`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
@@ -52,19 +53,19 @@ pub(super) struct Line<'a> {
     pub tool_chars: Option<u64>,
 }
 
-/// How a request ended, as far as a comparison tells.
+/// How a request ended, as a comparison distinguishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum RequestEnding {
     Ok,
-    /// The server's fault.
+    /// The server failed.
     Failed,
-    /// The client left first.
-    Left,
-    /// The client's fault, or ours.
+    /// The client disconnected.
+    ClientGone,
+    /// The client or Streamgauge caused the failure.
     Other,
 }
 
-impl Ending {
+impl RequestEnding {
     fn of(outcome: &str) -> Self {
         match outcome {
             "ok" => Self::Ok,
@@ -74,49 +75,49 @@ impl Ending {
             | "truncated"
             | "upstream_unreachable"
             | "timeout" => Self::Failed,
-            gone if gone.starts_with("client_gone") => Self::Left,
+            gone if gone.starts_with("client_gone") => Self::ClientGone,
             _ => Self::Other,
         }
     }
 }
 
-/// What is compared with its like only: an operation, streamed or not.
-pub(super) type Kind = (&'static str, bool);
+/// Operation, and whether the response is streamed. Only requests of the same kind are compared.
+pub(super) type OperationMode = (&'static str, bool);
 
 /// One request.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    /// Seconds since 1970.
+pub(super) struct LoggedRequest {
+    /// Arrival time, in seconds since 1970.
     pub time: f64,
     pub duration: f64,
-    pub kind: Kind,
-    /// The class of its size.
-    pub stratum: i16,
-    pub ending: Ending,
+    pub kind: OperationMode,
+    /// Class of the request size; see [`size_class`].
+    pub size_class: i16,
+    pub ending: RequestEnding,
     pub cold: Option<bool>,
-    /// The values of [`TABLE`]; NaN is absent.
-    values: [f64; TABLE.len()],
+    /// The values of [`QUANTITIES`]; NaN means absent.
+    values: [f64; QUANTITIES.len()],
 }
 
-impl Request {
-    /// Its value of the quantity at this place of [`TABLE`].
+impl LoggedRequest {
+    /// Value of the quantity at this index of [`QUANTITIES`].
     pub fn value(&self, quantity: usize) -> Option<f64> {
         self.values.get(quantity).copied().filter(|value| value.is_finite())
     }
 }
 
-/// Which requests of a log are looked at.
+/// Filter for the requests of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// The model asked for, or the one that answered.
+    /// The requested model or the model in the response.
     pub model: Option<String>,
     pub operation: Option<String>,
-    /// The configured name.
+    /// The configured name of the upstream.
     pub upstream: Option<String>,
 }
 
 impl Selection {
-    fn takes(&self, line: &Line<'_>) -> bool {
+    fn matches(&self, line: &LogLine<'_>) -> bool {
         let is = |wanted: &Option<String>, found: &Option<Cow<'_, str>>| {
             wanted.is_none() || wanted.as_deref() == found.as_deref()
         };
@@ -126,18 +127,18 @@ impl Selection {
     }
 }
 
-/// The names that came, in the order of the alphabet.
+/// LogNames found in a log, sorted.
 #[derive(Debug, Default)]
-pub(super) struct Names {
-    /// Those that answered, or were asked for where the answer does not say.
+pub(super) struct LogNames {
+    /// Models in the responses, or requested models if the response has none.
     pub models: BTreeSet<String>,
     pub upstreams: BTreeSet<String>,
     pub engines: BTreeSet<String>,
     pub operations: BTreeSet<String>,
 }
 
-impl Names {
-    fn note(&mut self, line: &Line<'_>) {
+impl LogNames {
+    fn add(&mut self, line: &LogLine<'_>) {
         for (names, name) in [
             (&mut self.models, line.response_model.as_ref().or(line.model.as_ref())),
             (&mut self.upstreams, line.upstream.as_ref()),
@@ -145,7 +146,7 @@ impl Names {
             (&mut self.operations, Some(&line.operation)),
         ] {
             if let Some(name) = name
-                && names.len() < NAMES
+                && names.len() < MAX_NAMES
                 && !names.contains(&**name)
             {
                 names.insert(name.to_string());
@@ -154,43 +155,43 @@ impl Names {
     }
 }
 
-/// What a log holds.
+/// The content of a request log.
 #[derive(Debug, Default)]
-pub(super) struct Log {
-    /// In the order of their time.
-    pub requests: Vec<Request>,
-    /// One of so many requests was kept.
+pub(super) struct LogContent {
+    /// Sampled requests, in order of arrival.
+    pub requests: Vec<LoggedRequest>,
+    /// One of `stride` requests is in `requests`.
     pub stride: u64,
     pub lines: u64,
-    /// Lines that are no request.
+    /// Number of lines that are not requests.
     pub bad: u64,
-    /// The first of them: its number from 1, and what is wrong with it.
+    /// Number (from 1) and error of the first such line.
     pub first_bad: Option<(u64, String)>,
-    /// Requests that the selection leaves out.
+    /// Number of requests that the selection excludes.
     pub unselected: u64,
-    /// Those that are no inference, and sessions of many responses.
+    /// Number of requests that are not inference, plus realtime sessions.
     pub other: u64,
     pub selected: u64,
     pub degraded: u64,
     pub input_tokens: u64,
     pub cached_tokens: u64,
-    /// Complete requests whose tokens the server did not count.
+    /// Number of complete requests without a token count from the server.
     pub uncounted: u64,
-    /// Complete requests that had output.
+    /// Number of complete requests with output.
     pub answered: u64,
-    /// Of them, those whose line does not tell whether they met a cold server.
-    pub untold: u64,
-    /// Of the selected requests; of all, if none is.
-    pub names: Names,
+    /// Number of those without a value for `cold`.
+    pub without_cold: u64,
+    /// LogNames in the selected requests, or in all requests if none is selected.
+    pub names: LogNames,
 }
 
-impl Log {
-    /// Reads it to its end.
+impl LogContent {
+    /// Reads a log to its end.
     ///
     /// # Errors
-    /// Those of the source.
+    /// If the source cannot be read.
     pub fn read(source: impl BufRead, selection: &Selection) -> io::Result<Self> {
-        Self::read_within(KEPT, source, selection)
+        Self::read_within(MAX_REQUESTS, source, selection)
     }
 
     fn read_within(
@@ -202,10 +203,10 @@ impl Log {
         let mut bytes = Vec::new();
         for number in 1.. {
             bytes.clear();
-            if source.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)? == 0 {
+            if source.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
                 break;
             }
-            let is_whole = bytes.len() < LONGEST as usize || bytes.ends_with(b"\n");
+            let is_whole = bytes.len() < MAX_LINE as usize || bytes.ends_with(b"\n");
             if !is_whole {
                 source.skip_until(b'\n')?;
             }
@@ -213,8 +214,8 @@ impl Log {
                 continue;
             }
             log.lines += 1;
-            let read = match serde_json::from_slice::<Line<'_>>(&bytes) {
-                _ if !is_whole => Err("it is longer than 1 MiB".to_owned()),
+            let read = match serde_json::from_slice::<LogLine<'_>>(&bytes) {
+                _ if !is_whole => Err("longer than 1 MiB".to_owned()),
                 Ok(line) => log.line(kept, &line, selection),
                 Err(error) => Err(without_place(&error)),
             };
@@ -227,11 +228,16 @@ impl Log {
         Ok(log)
     }
 
-    fn line(&mut self, kept: usize, line: &Line<'_>, selection: &Selection) -> Result<(), String> {
+    fn line(
+        &mut self,
+        kept: usize,
+        line: &LogLine<'_>,
+        selection: &Selection,
+    ) -> Result<(), String> {
         let time = humantime::parse_rfc3339(&line.time)
             .ok()
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
-            .ok_or_else(|| format!("{:?} is no time", line.time))?;
+            .ok_or_else(|| format!("{:?} is not an RFC 3339 time", line.time))?;
         let operation =
             Operation::VARIANTS.iter().copied().find(|known| known.label() == line.operation);
         let Some(operation) = operation
@@ -240,12 +246,12 @@ impl Log {
             self.other += 1;
             return Ok(());
         };
-        let is_selected = selection.takes(line);
+        let is_selected = selection.matches(line);
         if is_selected && self.selected == 0 {
-            self.names = Names::default();
+            self.names = LogNames::default();
         }
         if is_selected || self.selected == 0 {
-            self.names.note(line);
+            self.names.add(line);
         }
         if !is_selected {
             self.unselected += 1;
@@ -253,18 +259,18 @@ impl Log {
         }
         self.selected += 1;
         self.degraded += u64::from(line.degraded);
-        let ending = Ending::of(&line.outcome);
-        if ending == Ending::Ok {
+        let ending = RequestEnding::of(&line.outcome);
+        if ending == RequestEnding::Ok {
             if let Some(input) = line.input_tokens {
                 self.input_tokens = self.input_tokens.saturating_add(input);
                 let cached = line.cached_tokens.unwrap_or(0);
                 self.cached_tokens = self.cached_tokens.saturating_add(cached);
             }
             self.uncounted += u64::from(line.output_tokens.is_some() && line.counted().is_none());
-            // What is not streamed is its own output.
+            // A response that is not streamed has output.
             let is_answered = !line.stream || line.ttft_s.is_some();
             self.answered += u64::from(is_answered);
-            self.untold += u64::from(is_answered && line.cold.is_none());
+            self.without_cold += u64::from(is_answered && line.cold.is_none());
         }
         let is_on_stride = |stride| (self.selected - 1).is_multiple_of(stride);
         if self.requests.len() == kept && is_on_stride(self.stride) {
@@ -278,46 +284,46 @@ impl Log {
         if !is_on_stride(self.stride) {
             return Ok(());
         }
-        self.requests.push(Request {
+        self.requests.push(LoggedRequest {
             time: time.as_secs_f64(),
             duration: line.duration_s,
             kind: (operation.label(), line.stream),
-            stratum: stratum(line.bytes_up),
+            size_class: size_class(line.bytes_up),
             ending,
             cold: line.cold,
             values: std::array::from_fn(|at| {
-                TABLE.get(at).and_then(|quantity| (quantity.of)(line)).unwrap_or(f64::NAN)
+                QUANTITIES.get(at).and_then(|quantity| (quantity.of)(line)).unwrap_or(f64::NAN)
             }),
         });
         Ok(())
     }
 
-    /// Requests in flight on average: by Little's law those that come in a second, times how long one takes.
+    /// Mean number of requests in flight, by Little's law: arrival rate times mean duration.
     pub fn in_flight(&self) -> Option<f64> {
         let sum: f64 = self.requests.iter().map(|request| request.duration).sum();
         Some(self.rate()? * sum / self.requests.len() as f64)
     }
 
-    /// Requests that come in a second.
+    /// Arrival rate, in requests per second.
     pub fn rate(&self) -> Option<f64> {
         let (start, end) = self.period()?;
         (end > start).then(|| self.selected as f64 / (end - start))
     }
 
-    /// From the first arrival to the last end, in seconds since 1970.
+    /// First arrival and last end, in seconds since 1970.
     pub fn period(&self) -> Option<(f64, f64)> {
-        let end = |request: &Request| request.time + request.duration;
+        let end = |request: &LoggedRequest| request.time + request.duration;
         Some((self.requests.first()?.time, self.requests.iter().map(end).fold(0.0, f64::max)))
     }
 }
 
-impl Line<'_> {
-    /// Output tokens, where the server counted them.
+impl LogLine<'_> {
+    /// Output tokens as counted by the server.
     pub fn counted(&self) -> Option<u64> {
         self.output_tokens.filter(|_| self.output_tokens_source.as_deref() != Some("events"))
     }
 
-    /// Characters of the answer, of all kinds.
+    /// Characters of output: answer, reasoning and tool arguments.
     pub fn characters(&self) -> Option<f64> {
         let others = [self.reasoning_chars, self.tool_chars].into_iter().flatten();
         let all = self.answer_chars? as f64 + others.map(|count| count as f64).sum::<f64>();
@@ -325,16 +331,16 @@ impl Line<'_> {
     }
 }
 
-/// What is wrong with a line, as serde_json has it; its `line 1` would be taken for the file's.
+/// The error of serde_json without its `line 1`, which readers would mistake for a line of the file.
 fn without_place(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    let reason = said.split(" at line ").next().unwrap_or_default();
+    let text = error.to_string();
+    let reason = text.split(" at line ").next().unwrap_or_default();
     format!("{reason}, at column {}", error.column())
 }
 
-/// The class of a request by its bytes, two to each power of two: the same for every tokenizer. 16 is
-/// that from 256 bytes, 17 that from 362, 18 that from 512.
-fn stratum(bytes: u64) -> i16 {
+/// Class of a request size: two classes per power of two of bytes, which do not depend on a tokenizer. Class 16
+/// starts at 256 bytes, 17 at 362, 18 at 512.
+fn size_class(bytes: u64) -> i16 {
     (2.0 * (bytes.max(1) as f64).log2()).floor() as i16
 }
 

@@ -18,12 +18,12 @@ fn lines(records: &[RequestRecord]) -> String {
     records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect()
 }
 
-fn read(kept: usize, text: &str) -> Log {
-    Log::read_within(kept, text.as_bytes(), &Selection::default()).unwrap()
+fn read(kept: usize, text: &str) -> LogContent {
+    LogContent::read_within(kept, text.as_bytes(), &Selection::default()).unwrap()
 }
 
 #[test]
-fn every_quantity_comes_from_a_field_that_the_log_has() {
+fn every_quantity_is_read_from_a_field_of_the_log() {
     let full = RequestRecord {
         characters_per_second: Some(1.0),
         ttft_s: Some(1.0),
@@ -37,7 +37,7 @@ fn every_quantity_comes_from_a_field_that_the_log_has() {
         answer_chars: Some(1),
         ..record(0)
     };
-    for (at, quantity) in TABLE.iter().enumerate() {
+    for (at, quantity) in QUANTITIES.iter().enumerate() {
         let source = quantity.name.strip_prefix("queue wait, ");
         let queue_source = source.or(Some("none"));
         let log = read(10, &lines(&[RequestRecord { queue_source, ..full.clone() }]));
@@ -49,7 +49,7 @@ fn every_quantity_comes_from_a_field_that_the_log_has() {
 }
 
 #[test]
-fn a_long_log_is_thinned_evenly() {
+fn long_log_is_sampled_evenly() {
     let records: Vec<RequestRecord> = (0..1000).map(record).collect();
     for (kept, stride, left) in [(1000, 1, 1000), (999, 2, 500), (100, 16, 63), (64, 16, 63)] {
         let log = read(kept, &lines(&records));
@@ -59,13 +59,13 @@ fn a_long_log_is_thinned_evenly() {
             assert_eq!(request.time - start, (at as u64 * stride) as f64);
         }
         assert_eq!(log.selected, 1000);
-        // One a second, two seconds each.
+        // One request per second, each of two seconds.
         assert!((log.in_flight().unwrap() - 2.0).abs() < 0.05, "{:?}", log.in_flight());
     }
 }
 
 #[test]
-fn lines_are_sorted_by_their_beginning() {
+fn requests_are_sorted_by_arrival() {
     let log = read(10, &lines(&[record(5), record(1), record(3)]));
     let start = log.requests[0].time;
     let times: Vec<f64> = log.requests.iter().map(|request| request.time - start).collect();
@@ -74,10 +74,10 @@ fn lines_are_sorted_by_their_beginning() {
 }
 
 #[test]
-fn what_is_no_request_is_counted() {
+fn lines_that_are_not_requests_are_counted() {
     let good = lines(&[record(0)]);
     let good = good.trim();
-    let over = format!("{{\"x\":\"{}\"}}", "y".repeat(LONGEST as usize));
+    let over = format!("{{\"x\":\"{}\"}}", "y".repeat(MAX_LINE as usize));
     let no_time = good.replace("2025-", "noon-");
     let text = [good, "", "[]", &over, good, &no_time, good].join("\n");
     let log = read(10, &text);
@@ -86,24 +86,26 @@ fn what_is_no_request_is_counted() {
     assert_eq!(number, 3);
     assert!(reason.contains("invalid length 0"), "{reason}");
     let log = read(10, &no_time);
-    assert!(log.first_bad.unwrap().1.ends_with("is no time"));
+    assert!(log.first_bad.unwrap().1.ends_with("is not an RFC 3339 time"));
 }
 
 #[test]
-fn classes_of_size() {
+fn size_classes_start_at_their_bounds() {
     for (bytes, expected) in [(0, 0), (1, 0), (256, 16), (362, 16), (363, 17), (512, 18)] {
-        assert_eq!(stratum(bytes), expected, "{bytes}");
+        assert_eq!(size_class(bytes), expected, "{bytes}");
     }
 }
 
 #[test]
-fn every_outcome_ends_as_something() {
+fn every_outcome_maps_to_an_ending() {
     use streamgauge_core::meter::Outcome;
     use strum::VariantArray;
     let of = |ending| {
-        let is = |outcome: &&Outcome| Ending::of(outcome.label()) == ending;
+        let is = |outcome: &&Outcome| RequestEnding::of(outcome.label()) == ending;
         Outcome::VARIANTS.iter().filter(is).count()
     };
-    let all = [Ending::Ok, Ending::Failed, Ending::Left, Ending::Other].map(of);
+    let all =
+        [RequestEnding::Ok, RequestEnding::Failed, RequestEnding::ClientGone, RequestEnding::Other]
+            .map(of);
     assert_eq!(all, [1, 6, 3, 4]);
 }

@@ -1,8 +1,7 @@
-//! `streamgauge compare A B`: what two request logs say of two servers, like for like.
+//! `streamgauge compare A B`: compares two servers or models by their request logs.
 //!
-//! [`log`] reads what is needed of each line, [`rows`] compares what is alike, by the arithmetic of
-//! [`statistics`], [`notes`] says in words what is not, and [`table`] writes it all down. The definitions
-//! are in docs/compare.md.
+//! [`log`] reads the requests, [`rows`] compares matching requests with the formulas of [`statistics`], [`notes`]
+//! explains what is not comparable, and [`table`] formats the report. docs/compare.md has the definitions.
 
 mod log;
 mod notes;
@@ -13,39 +12,44 @@ mod statistics;
 mod table;
 
 pub use log::Selection;
-pub use report::{Change, Comparison, Finding, LogSummary, Report, Row, Statistic};
-pub use statistics::Interval;
+pub use report::{
+    Comparison, ComparisonReport, ComparisonRow, Conclusion, LogSummary, RelativeChange,
+    RowStatistic,
+};
+pub use statistics::ConfidenceInterval;
 
 use crate::cli::CompareArgs;
-use log::Log;
+use log::LogContent;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Why two logs cannot be compared.
+/// Why a comparison failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     #[error("cannot read {file}: {source}")]
     Read { file: String, source: io::Error },
-    #[error("{file} holds no inference request{why}: give a file that --request-log wrote")]
+    #[error("{file} contains no inference request{why}: give a file written by --request-log")]
     NoRequest { file: String, why: String },
-    #[error("no request of {file} is selected: it holds {has}")]
+    #[error("no request in {file} matches the selection: the file has {has}")]
     NoneSelected { file: String, has: String },
     #[error(
-        "the two logs have nothing alike: {a}; {b}. An operation is compared with itself only, streamed or not"
+        "the logs have no operation in common: {a}; {b}. Streamed requests are compared only with streamed requests of the same operation"
     )]
     NothingAlike { a: String, b: String },
-    #[error("--{0} may be given once for both logs, or twice: for A, then for B")]
+    #[error(
+        "--{0} is given too often: give it once for both logs, or twice, first for A and then for B"
+    )]
     TooMany(&'static str),
-    #[error("cannot write: {0}")]
+    #[error("cannot write the report: {0}")]
     Write(#[from] io::Error),
 }
 
-/// Compares the logs that these arguments name, and prints the report.
+/// Compares two logs and prints the report.
 ///
 /// # Errors
-/// If they cannot be compared, or the report not be written.
+/// If the logs cannot be compared, or the report cannot be written.
 pub fn run(args: &CompareArgs) -> Result<(), CompareError> {
     let [a, b] = selections(args)?;
     let open = |path: &Path| {
@@ -62,7 +66,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CompareError> {
         report.to_string()
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
+        // The reader of the pipe, such as `head`, has closed it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
@@ -84,34 +88,34 @@ fn selections(args: &CompareArgs) -> Result<[Selection; 2], CompareError> {
     ])
 }
 
-/// Compares two logs, each with the name to call it by and what to take of it.
+/// Compares two logs. Each has a name, a source of lines, and a selection of requests.
 ///
 /// # Errors
-/// If one cannot be read, or holds nothing that can be compared.
+/// If a log cannot be read, or contains nothing that can be compared.
 pub fn compare(
     a: (String, impl BufRead),
     of_a: &Selection,
     b: (String, impl BufRead),
     of_b: &Selection,
-) -> Result<Report, CompareError> {
+) -> Result<ComparisonReport, CompareError> {
     let files = [a.0.clone(), b.0.clone()];
     let (a, b) = (read(a, of_a)?, read(b, of_b)?);
     let comparisons = rows::comparisons(&a, &b);
     if comparisons.is_empty() {
         let [of_a, of_b] = &files;
-        let has = |file: &str, log: &Log| format!("{file} has {}", notes::kinds(log));
+        let has = |file: &str, log: &LogContent| format!("{file} has {}", notes::kinds(log));
         return Err(CompareError::NothingAlike { a: has(of_a, &a), b: has(of_b, &b) });
     }
     let notes = notes::notes(&a, &b, &comparisons);
     let [of_a, of_b] = files;
-    Ok(Report { a: summary(of_a, &a), b: summary(of_b, &b), comparisons, notes })
+    Ok(ComparisonReport { a: summary(of_a, &a), b: summary(of_b, &b), comparisons, notes })
 }
 
 fn read(
     (file, source): (String, impl BufRead),
     selection: &Selection,
-) -> Result<Log, CompareError> {
-    let log = match Log::read(source, selection) {
+) -> Result<LogContent, CompareError> {
+    let log = match LogContent::read(source, selection) {
         Ok(log) => log,
         Err(source) => return Err(CompareError::Read { file, source }),
     };
@@ -123,7 +127,7 @@ fn read(
     }
     let why = match &log.first_bad {
         Some((number, reason)) => format!(
-            " ({} of its {} lines are no request; line {number}: {reason})",
+            " ({} of {} lines are not requests; line {number}: {reason})",
             log.bad, log.lines
         ),
         None if log.lines == 0 => " (it is empty)".to_owned(),
@@ -132,7 +136,7 @@ fn read(
     Err(CompareError::NoRequest { file, why })
 }
 
-fn summary(file: String, log: &Log) -> LogSummary {
+fn summary(file: String, log: &LogContent) -> LogSummary {
     let instant = |seconds: f64| {
         let since = Duration::try_from_secs_f64(seconds).ok()?;
         let time = SystemTime::UNIX_EPOCH.checked_add(since)?;

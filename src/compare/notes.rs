@@ -1,23 +1,23 @@
-//! What a table cannot say: what is not comparable, what was left out, what to bear in mind.
+//! Notes below the table: data that is excluded or not comparable, and other cautions.
 
-use super::log::{Kind, Log, Names};
-use super::quantity::{CHARACTERS, CHARACTERS_PER_TOKEN, TABLE};
-use super::report::{Change, Comparison, Finding, Row, Tokens};
+use super::log::{LogContent, LogNames, OperationMode};
+use super::quantity::{CHARACTERS, CHARACTERS_PER_TOKEN, QUANTITIES};
+use super::report::{Comparison, ComparisonRow, Conclusion, RelativeChange, TokenComparability};
 use super::table::{count, digits, percent};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Beyond it the load of the two is another.
-const OTHER_LOAD: f64 = 1.2;
-/// A share of requests that is worth a word.
-const NOTABLE: f64 = 0.05;
-/// Beyond it prompts were cached otherwise.
-const OTHER_CACHING: f64 = 0.1;
+/// Ratio of requests in flight from which the loads are reported as different.
+const LOAD_RATIO: f64 = 1.2;
+/// Share of degraded requests from which they are reported.
+const DEGRADED_SHARE: f64 = 0.05;
+/// Difference in the cached share of input tokens from which it is reported.
+const CACHING_DIFFERENCE: f64 = 0.1;
 
-const NOT_LOGGED: &str = "What no request log says, and may make the difference: the hardware and how many of it, \
-    the model's precision, the kind of prompts, the language of the answers, who else used the server.";
+const NOT_LOGGED: &str = "A request log does not contain the hardware, the number of GPUs, the model's precision, \
+    the kind of prompts, the language of the answers, or other users of the server. Each can cause a difference.";
 
-/// All of them.
-pub(super) fn notes(a: &Log, b: &Log, comparisons: &[Comparison]) -> Vec<String> {
+/// All notes on a comparison.
+pub(super) fn notes(a: &LogContent, b: &LogContent, comparisons: &[Comparison]) -> Vec<String> {
     let mut notes = Vec::new();
     for comparison in comparisons {
         let kind = kind_text((comparison.operation, comparison.stream));
@@ -39,10 +39,10 @@ pub(super) fn notes(a: &Log, b: &Log, comparisons: &[Comparison]) -> Vec<String>
 fn of_comparison(comparison: &Comparison) -> Vec<String> {
     let mut notes = Vec::new();
     let find = |name: &str| comparison.rows.iter().find(|row| row.quantity == name);
-    if comparison.strata == 0 {
+    if comparison.size_classes == 0 {
         notes.push(
-            "no class of request size has five requests on both sides, so nothing is compared: \
-             send both the same prompts"
+            "no size class has five requests on both sides, so nothing is compared: \
+             send both servers the same prompts"
                 .into(),
         );
     }
@@ -50,80 +50,85 @@ fn of_comparison(comparison: &Comparison) -> Vec<String> {
     for (name, matched, unmatched) in
         [("A", a, comparison.unmatched[0]), ("B", b, comparison.unmatched[1])]
     {
-        if unmatched > 0 && comparison.strata > 0 {
+        if unmatched > 0 && comparison.size_classes > 0 {
             let share = percent(unmatched as f64 / (matched + unmatched) as f64);
             notes.push(format!(
-                "{unmatched} of {name}'s complete requests ({share} %) are of a size that one side has fewer than \
-                 five of: left out"
+                "{unmatched} complete requests of {name} ({share} %) are excluded: their size class has fewer than \
+                 five requests on one side"
             ));
         }
     }
     for (name, cold) in [("A", comparison.cold[0]), ("B", comparison.cold[1])] {
         if cold > 0 {
-            notes.push(format!("{cold} of {name}'s requests waited for a cold start: left out"));
+            notes.push(format!(
+                "{cold} requests of {name} are excluded: they waited for a cold start"
+            ));
         }
     }
     let change = find(CHARACTERS_PER_TOKEN).and_then(|row| row.change);
     notes.extend(tokenizers(comparison, change));
-    if let Some(Row { finding: Finding::Different, change: Some(change), .. }) = find(CHARACTERS) {
+    if let Some(ComparisonRow { finding: Conclusion::Different, change: Some(change), .. }) =
+        find(CHARACTERS)
+    {
         let longer = if change.is_more() { "longer" } else { "shorter" };
         notes.push(format!(
-            "B's answers are {longer}, so request duration says how long an answer takes and not how fast the \
-             server is; characters per second and duration per character do"
+            "B's answers are {longer}, so compare the speed by characters per second and duration per \
+             character, not by request duration"
         ));
     }
     if let (Some(a), Some(b)) = (sources(comparison, 0), sources(comparison, 1))
         && a != b
     {
         notes.push(format!(
-            "A's queue wait is {a}, B's {b}: waits of different sources are not compared"
+            "the queue wait of A is {a}, that of B is {b}: different sources are not compared"
         ));
     }
     for row in &comparison.rows {
-        let is_other = matches!(row.finding, Finding::Better | Finding::Worse);
+        let is_other = matches!(row.finding, Conclusion::Better | Conclusion::Worse);
         if is_other && row.quantity.starts_with("queue wait") && row.statistic.label() == "median" {
             notes.push(
-                "the queues differ: that much of the difference in time to first token is load, not speed".into(),
+                "the queue waits differ: that part of the difference in time to first token is load, not speed".into(),
             );
         }
         if is_other && matches!(row.quantity, "failed" | "left by the client") {
             notes.push(format!(
-                "the shares of requests {} differ: the other lines are of those that were answered in full, \
-                 which on one side are more of the lucky ones",
-                if row.quantity == "failed" { "that failed" } else { "that their clients left" }
+                "the shares of requests {} differ: the other lines cover complete requests only, which biases \
+                 the comparison",
+                if row.quantity == "failed" { "that failed" } else { "whose client disconnected" }
             ));
         }
     }
     notes
 }
 
-/// Whether tokens are compared, if there are lines on them. `change` is that of characters per token.
-fn tokenizers(comparison: &Comparison, change: Option<Change>) -> Option<String> {
-    let is_by_tokens =
-        |row: &Row| TABLE.iter().any(|known| known.by_tokens && known.name == row.quantity);
+/// Whether tokens are comparable; `None` without lines on tokens. `change` is that of characters per token.
+fn tokenizers(comparison: &Comparison, change: Option<RelativeChange>) -> Option<String> {
+    let is_by_tokens = |row: &ComparisonRow| {
+        QUANTITIES.iter().any(|known| known.depends_on_tokenizer && known.name == row.quantity)
+    };
     if !comparison.rows.iter().any(is_by_tokens) {
         return None;
     }
     match (comparison.tokens, change) {
-        (Tokens::Differ, Some(Change::Ratio(ratio))) => Some(format!(
-            "the tokenizers differ: a token of B's is {} % {} characters than one of A's, so tokens, tokens per \
+        (TokenComparability::Differ, Some(RelativeChange::Ratio(ratio))) => Some(format!(
+            "the tokenizers differ: a token of B has {} % {} characters than one of A. TokenComparability, tokens per \
              second and time per token are not comparable; characters per second are",
             percent((ratio.value - 1.0).abs()),
             if ratio.value > 1.0 { "more" } else { "fewer" },
         )),
-        (Tokens::Alike, Some(_)) => Some(
-            "the tokens of both stand for about as many characters, so tokens are compared".into(),
+        (TokenComparability::Alike, Some(_)) => Some(
+            "tokens have about the same number of characters on both sides, so they are compared".into(),
         ),
-        (Tokens::Unknown, _) => Some(
-            "too little is known of the characters per token to take the tokens of two models for alike, so lines \
-             on tokens are not comparable"
+        (TokenComparability::Unknown, _) => Some(
+            "there is not enough data on characters per token to treat the tokens of two models as equal, so \
+             lines on tokens are not comparable"
                 .into(),
         ),
         _ => None,
     }
 }
 
-/// The sources of one side's queue waits.
+/// Sources of the queue waits of one side.
 fn sources(comparison: &Comparison, side: usize) -> Option<String> {
     let names: Vec<&str> = comparison
         .rows
@@ -137,22 +142,24 @@ fn sources(comparison: &Comparison, side: usize) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" and "))
 }
 
-fn only_one_has(a: &Log, b: &Log) -> Vec<String> {
+fn only_one_has(a: &LogContent, b: &LogContent) -> Vec<String> {
     let (kinds_a, kinds_b) = (count_kinds(a), count_kinds(b));
-    let only = |name: &str, of: &BTreeMap<Kind, u64>, other: &BTreeMap<Kind, u64>| {
+    let only = |name: &str,
+                of: &BTreeMap<OperationMode, u64>,
+                other: &BTreeMap<OperationMode, u64>| {
         let only: Vec<_> = of.iter().filter(|(kind, _)| !other.contains_key(*kind)).collect();
         let all: Vec<String> =
             only.iter().map(|(kind, count)| format!("{} ({count})", kind_text(**kind))).collect();
-        (!all.is_empty()).then(|| format!("only {name} has {}: not compared", all.join(", ")))
+        (!all.is_empty()).then(|| format!("only {name} has {}; not compared", all.join(", ")))
     };
     [only("A", &kinds_a, &kinds_b), only("B", &kinds_b, &kinds_a)].into_iter().flatten().collect()
 }
 
-fn of_log(log: &Log) -> Vec<String> {
+fn of_log(log: &LogContent) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some((number, reason)) = &log.first_bad {
         notes.push(format!(
-            "{} of {} lines are no request, and left out; the first is line {number}: {reason}",
+            "{} of {} lines are not requests and are excluded; the first is line {number}: {reason}",
             log.bad, log.lines
         ));
     }
@@ -161,53 +168,53 @@ fn of_log(log: &Log) -> Vec<String> {
     }
     if log.other > 0 {
         notes.push(format!(
-            "{} requests are no inference, or sessions of many responses: left out",
+            "{} requests are excluded: they are not inference, or realtime sessions",
             count(log.other)
         ));
     }
     if log.stride > 1 {
         notes.push(format!(
-            "it is long: one request in {} is looked at, from its beginning to its end",
+            "the log is long: one request in {} is sampled, over the whole log",
             log.stride
         ));
     }
-    if log.untold > 0 {
+    if log.without_cold > 0 {
         notes.push(format!(
-            "of {} complete requests the log does not say whether a cold start held them up: they count as warm",
-            if log.untold == log.answered { "all".into() } else { count(log.untold) }
+            "the log has no cold-start data for {} complete requests: they count as warm",
+            if log.without_cold == log.answered { "all".into() } else { count(log.without_cold) }
         ));
     }
     if log.uncounted > 0 {
         notes.push(format!(
-            "{} requests had no count of tokens from the server, only of events: left out of the lines on output \
-             tokens",
+            "{} requests have a count of events but no token count from the server: they are excluded from the \
+             lines on output tokens",
             count(log.uncounted)
         ));
     }
     let degraded = log.degraded as f64 / log.selected as f64;
-    if degraded > NOTABLE {
+    if degraded > DEGRADED_SHARE {
         notes.push(format!(
-            "{} % of the requests are degraded: the machine of Streamgauge itself was too busy to be exact",
+            "{} % of the requests are degraded: the machine of Streamgauge was too busy for exact measurements",
             percent(degraded)
         ));
     }
     if log.names.models.len() > 1 || log.names.upstreams.len() > 1 {
         notes.push(format!(
-            "it holds {}: they are taken together; --model and --upstream choose",
+            "the log has {}; they are combined. Use --model and --upstream to select",
             has(&log.names)
         ));
     }
     notes
 }
 
-fn of_both(a: &Log, b: &Log) -> Vec<String> {
+fn of_both(a: &LogContent, b: &LogContent) -> Vec<String> {
     let mut notes = Vec::new();
     if let (Some(in_a), Some(in_b)) = (a.in_flight(), b.in_flight())
-        && in_a.max(in_b) > OTHER_LOAD * in_a.min(in_b)
+        && in_a.max(in_b) > LOAD_RATIO * in_a.min(in_b)
     {
         notes.push(format!(
-            "the load differs: {} requests were in flight on average at A, {} at B, of {} and {} a second that came. \
-             More at a time make a server slower; a slower server has more at a time",
+            "the load differs: on average {} requests were in flight at A and {} at B, with {} and {} arrivals per second. \
+             More requests in flight make a server slower, and a slower server has more requests in flight",
             digits(in_a),
             digits(in_b),
             digits(a.rate().unwrap_or(0.0)),
@@ -218,15 +225,15 @@ fn of_both(a: &Log, b: &Log) -> Vec<String> {
         && (to_a < from_b || to_b < from_a)
     {
         notes.push(
-            "the two were not measured at the same time: whatever else changed in between is in the difference"
+            "the logs do not overlap in time: other changes in between can cause differences"
                 .into(),
         );
     }
-    let cached = |log: &Log| log.cached_tokens as f64 / log.input_tokens.max(1) as f64;
-    if (cached(a) - cached(b)).abs() > OTHER_CACHING {
+    let cached = |log: &LogContent| log.cached_tokens as f64 / log.input_tokens.max(1) as f64;
+    if (cached(a) - cached(b)).abs() > CACHING_DIFFERENCE {
         notes.push(format!(
-            "the server says that {} % of A's input tokens came from a cache, and {} % of B's: time to first token \
-             is not of the same work",
+            "the server reports {} % of A's input tokens as cached, and {} % of B's: the times to first token \
+             cover different amounts of work",
             percent(cached(a)),
             percent(cached(b))
         ));
@@ -234,19 +241,19 @@ fn of_both(a: &Log, b: &Log) -> Vec<String> {
     notes
 }
 
-/// An operation, streamed or not, in words.
-fn kind_text((operation, stream): Kind) -> String {
+/// Formats an operation and its mode.
+fn kind_text((operation, stream): OperationMode) -> String {
     format!("{operation}, {}", if stream { "streamed" } else { "not streamed" })
 }
 
-fn count_kinds(log: &Log) -> BTreeMap<Kind, u64> {
+fn count_kinds(log: &LogContent) -> BTreeMap<OperationMode, u64> {
     let mut kinds = BTreeMap::new();
     log.requests.iter().for_each(|request| *kinds.entry(request.kind).or_default() += log.stride);
     kinds
 }
 
-/// The kinds of request that a log has.
-pub(super) fn kinds(log: &Log) -> String {
+/// Lists the kinds of request in a log.
+pub(super) fn kinds(log: &LogContent) -> String {
     let kinds: Vec<String> = count_kinds(log)
         .iter()
         .map(|(kind, count)| format!("{} ({count})", kind_text(*kind)))
@@ -254,8 +261,8 @@ pub(super) fn kinds(log: &Log) -> String {
     kinds.join(", ")
 }
 
-/// The names that a log has.
-pub(super) fn has(names: &Names) -> String {
+/// Lists the names in a log.
+pub(super) fn has(names: &LogNames) -> String {
     let list = |what: &str, names: &BTreeSet<String>| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))

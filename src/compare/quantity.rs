@@ -1,23 +1,23 @@
-//! What is compared.
+//! The table of compared quantities.
 
-use super::log::Line;
+use super::log::LogLine;
 
-/// Which of two values is the better one.
+/// The better one of two values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Better {
+pub(super) enum Preference {
     Less,
     More,
-    /// Neither: it tells what was asked and answered, and helps to judge the rest.
+    /// Neither: the quantity describes the workload and helps to judge the others.
     Context,
 }
 
-/// How a value is written.
+/// QuantityUnit of a value, which sets its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(super) enum QuantityUnit {
     Seconds,
     PerSecond,
     Number,
-    /// From 0 to 1.
+    /// A share from 0 to 1, printed in percent.
     Share,
 }
 
@@ -25,41 +25,46 @@ pub(super) enum Unit {
 #[derive(Debug)]
 pub(super) struct Quantity {
     pub name: &'static str,
-    pub unit: Unit,
-    pub better: Better,
-    /// What B is if its value is the greater one, and if it is the smaller one.
+    pub unit: QuantityUnit,
+    pub better: Preference,
+    /// Words for B if its value is greater, and if it is smaller.
     pub words: (&'static str, &'static str),
-    /// Says little where tokenizers differ.
-    pub by_tokens: bool,
-    /// Its value, if the line has one.
-    pub of: fn(&Line<'_>) -> Option<f64>,
+    /// Whether the quantity depends on the tokenizer.
+    pub depends_on_tokenizer: bool,
+    /// Reads the value from a line; `None` if absent.
+    pub of: fn(&LogLine<'_>) -> Option<f64>,
 }
 
 const TIME: Quantity = Quantity {
     name: "",
-    unit: Unit::Seconds,
-    better: Better::Less,
+    unit: QuantityUnit::Seconds,
+    better: Preference::Less,
     words: ("slower", "faster"),
-    by_tokens: false,
+    depends_on_tokenizer: false,
     of: |_| None,
 };
 const WAIT: Quantity = Quantity { words: ("longer", "shorter"), ..TIME };
-const COUNT: Quantity =
-    Quantity { unit: Unit::Number, better: Better::Context, words: ("more", "fewer"), ..TIME };
+const COUNT: Quantity = Quantity {
+    unit: QuantityUnit::Number,
+    better: Preference::Context,
+    words: ("more", "fewer"),
+    ..TIME
+};
 
-/// Characters per token: a difference makes tokens incomparable.
+/// If characters per token differ, tokens are not comparable.
 pub(super) const CHARACTERS_PER_TOKEN: &str = "characters per token";
-/// The same as the time to first token, where nothing reasons.
+/// Equals the time to first token of models that do not reason.
 pub(super) const FIRST_ANSWER: &str = "time to first answer";
-/// What a request was answered with: a difference makes whole durations incomparable.
+/// If the lengths of the answers differ, durations are not comparable.
 pub(super) const CHARACTERS: &str = "characters of the answer";
 
-/// Every quantity. The headline is the first that is no context, not by tokens, and that both sides have enough of.
-pub(super) static TABLE: [Quantity; 16] = [
+/// All quantities, most important first. The headline is the first one that is not context, does not depend on the
+/// tokenizer, and has enough requests on both sides.
+pub(super) static QUANTITIES: [Quantity; 16] = [
     Quantity {
         name: "characters per second",
-        unit: Unit::PerSecond,
-        better: Better::More,
+        unit: QuantityUnit::PerSecond,
+        better: Preference::More,
         words: ("faster", "slower"),
         of: |line| line.characters_per_second,
         ..TIME
@@ -68,16 +73,16 @@ pub(super) static TABLE: [Quantity; 16] = [
     Quantity { name: FIRST_ANSWER, of: |line| line.answer_s, ..TIME },
     Quantity {
         name: "time per output token",
-        by_tokens: true,
+        depends_on_tokenizer: true,
         of: |line| line.counted().and(line.tpot_s),
         ..TIME
     },
     Quantity {
         name: "output tokens per second",
-        unit: Unit::PerSecond,
-        better: Better::More,
+        unit: QuantityUnit::PerSecond,
+        better: Preference::More,
         words: ("faster", "slower"),
-        by_tokens: true,
+        depends_on_tokenizer: true,
         of: |line| line.counted().and(line.tpot_s).filter(|s| *s > 0.0).map(|s| 1.0 / s),
     },
     Quantity {
@@ -93,26 +98,26 @@ pub(super) static TABLE: [Quantity; 16] = [
     Quantity { name: CHARACTERS, of: |line| line.characters(), ..COUNT },
     Quantity {
         name: "output tokens",
-        by_tokens: true,
+        depends_on_tokenizer: true,
         of: |line| line.counted().map(|count| count as f64),
         ..COUNT
     },
     Quantity { name: CHARACTERS_PER_TOKEN, of: characters_per_token, ..COUNT },
     Quantity {
         name: "input tokens",
-        by_tokens: true,
+        depends_on_tokenizer: true,
         of: |line| line.input_tokens.map(|count| count as f64),
         ..COUNT
     },
     Quantity { name: "bytes of the request", of: |line| Some(line.bytes_up as f64), ..COUNT },
 ];
 
-fn queue(line: &Line<'_>, source: &str) -> Option<f64> {
+fn queue(line: &LogLine<'_>, source: &str) -> Option<f64> {
     line.queue_s.filter(|_| line.queue_source.as_deref() == Some(source))
 }
 
-/// Absent where reasoning was counted and never sent.
-fn characters_per_token(line: &Line<'_>) -> Option<f64> {
+/// Absent if the usage includes reasoning tokens that were not sent.
+fn characters_per_token(line: &LogLine<'_>) -> Option<f64> {
     let unseen = line.reasoning_tokens.unwrap_or(0) > 0 && line.reasoning_chars == Some(0);
     let tokens = line.counted().filter(|count| *count > 0 && !unseen)?;
     Some(line.characters()? / tokens as f64)

@@ -1,16 +1,16 @@
-//! What a comparison comes to, as data.
+//! The result of a comparison, as data.
 
-use super::statistics::Interval;
+use super::statistics::ConfidenceInterval;
 use serde::Serialize;
 
 /// The comparison of two logs.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct ComparisonReport {
     pub a: LogSummary,
     pub b: LogSummary,
-    /// One for each operation, streamed or not, that both logs have.
+    /// One per operation and mode (streamed or not) that both logs have.
     pub comparisons: Vec<Comparison>,
-    /// What is not comparable, what was left out, and what to bear in mind: sentences.
+    /// Sentences about data that is not comparable or was excluded, and other cautions.
     pub notes: Vec<String>,
 }
 
@@ -18,43 +18,45 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 pub struct LogSummary {
     pub file: String,
-    /// Lines that are not empty.
+    /// Number of lines that are not empty.
     pub lines: u64,
-    /// Lines that are no request.
+    /// Number of lines that are not requests.
     pub bad_lines: u64,
-    /// Inference requests that the selection takes.
+    /// Number of selected inference requests.
     pub requests: u64,
     pub models: Vec<String>,
     pub upstreams: Vec<String>,
     pub engines: Vec<String>,
-    /// First arrival and last end, RFC 3339.
+    /// First arrival, RFC 3339.
     pub from: Option<String>,
+    /// Last end, RFC 3339.
     pub to: Option<String>,
-    /// On average.
+    /// Mean number of requests in flight.
     pub in_flight: Option<f64>,
 }
 
-/// Both sides of one operation, streamed or not.
+/// Both sides of one operation, in one mode (streamed or not).
 #[derive(Debug, Serialize)]
 pub struct Comparison {
     pub operation: &'static str,
     pub stream: bool,
-    /// Complete requests that no cold start held up, in strata that both sides have: of A and of B.
+    /// Complete warm requests in size classes that both sides have: of A and of B.
     pub compared: [usize; 2],
-    /// Such requests whose size only one side has enough of.
+    /// Complete warm requests in other size classes.
     pub unmatched: [usize; 2],
-    /// Complete requests of a cold server.
+    /// Complete requests that waited for a cold start.
     pub cold: [usize; 2],
-    /// Classes of request size that count.
-    pub strata: usize,
+    /// Number of size classes with enough requests on both sides.
+    #[serde(rename = "strata")]
+    pub size_classes: usize,
     #[serde(skip)]
-    pub(super) tokens: Tokens,
-    pub rows: Vec<Row>,
+    pub(super) tokens: TokenComparability,
+    pub rows: Vec<ComparisonRow>,
 }
 
-/// Whether tokens of the two sides are the same thing.
+/// Whether the tokens of both sides are comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tokens {
+pub(super) enum TokenComparability {
     Alike,
     Differ,
     Unknown,
@@ -62,41 +64,42 @@ pub(super) enum Tokens {
 
 /// One line of the table.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct ComparisonRow {
     pub quantity: &'static str,
-    /// Of the requests; `share` of those that ended like this.
-    pub statistic: Statistic,
-    /// The one to look at, if only one.
+    /// RowStatistic over the requests.
+    pub statistic: RowStatistic,
+    /// Whether this is the main line of the table.
     pub headline: bool,
-    /// How many requests tell it: of A and of B.
+    /// Number of requests with this quantity: of A and of B.
     pub requests: [usize; 2],
-    /// The same, with those whose size has no like on the other side.
+    /// The same, including size classes that the other side lacks.
     #[serde(skip)]
     pub(super) seen: [usize; 2],
     pub a: Option<f64>,
     pub b: Option<f64>,
-    pub change: Option<Change>,
-    pub finding: Finding,
-    /// The finding in words.
+    pub change: Option<RelativeChange>,
+    pub finding: Conclusion,
+    /// The finding as text.
     pub words: String,
     #[serde(skip)]
-    pub(super) unit: super::quantity::Unit,
+    pub(super) unit: super::quantity::QuantityUnit,
 }
 
-/// Which statistic of a quantity a line tells.
+/// RowStatistic of one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Statistic {
+pub enum RowStatistic {
     Median,
-    /// The slow end of times.
+    /// 90th percentile, for times.
     P90,
-    /// The slow end of speeds.
+    /// 10th percentile, for speeds.
     P10,
+    /// Share of requests with an outcome.
     Share,
 }
 
-impl Statistic {
-    /// As the table has it.
+impl RowStatistic {
+    /// Name in the table.
     pub fn label(self) -> &'static str {
         match self {
             Self::Median => "median",
@@ -118,15 +121,15 @@ impl Statistic {
 /// How B differs from A.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Change {
+pub enum RelativeChange {
     /// `b / a`.
-    Ratio(Interval),
-    /// `b - a`: where 0 is among what a side may be.
-    Difference(Interval),
+    Ratio(ConfidenceInterval),
+    /// `b - a`, for values whose interval includes 0.
+    Difference(ConfidenceInterval),
 }
 
-impl Change {
-    /// Whether the interval holds no equality.
+impl RelativeChange {
+    /// Whether the interval excludes equality.
     pub(super) fn is_shown(self) -> bool {
         let (interval, equal) = match self {
             Self::Ratio(ratio) => (ratio, 1.0),
@@ -135,7 +138,7 @@ impl Change {
         equal < interval.low || interval.high < equal
     }
 
-    /// Whether B's value is the greater one.
+    /// Whether B's value is greater.
     pub(super) fn is_more(self) -> bool {
         match self {
             Self::Ratio(ratio) => ratio.value > 1.0,
@@ -144,15 +147,15 @@ impl Change {
     }
 }
 
-/// What a line shows.
+/// Conclusion of one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Finding {
+pub enum Conclusion {
     /// B is better.
     Better,
     /// B is worse.
     Worse,
-    /// B is another, which is neither.
+    /// B differs, which is neither better nor worse.
     Different,
     NoDifferenceShown,
     TooFew,

@@ -1,117 +1,120 @@
-//! Quantiles of two sides under the same weights, and how sure they are. Pure arithmetic, without chance:
-//! the same logs give the same intervals. The formulas and their sources are in docs/compare.md.
+//! Quantiles of two sides under the same weights, with confidence intervals. Nothing is random: the same logs give
+//! the same intervals. docs/compare.md has the formulas and their sources.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// A stratum counts if each side has as many requests of it.
-pub(super) const LEAST_OF_STRATUM: usize = 5;
-/// Two sides are compared if each has as many requests in the strata that count.
-pub(super) const LEAST: usize = 20;
-/// Stretches of time that each side is cut into. Many make an interval narrow, few let requests depend on
-/// each other for long.
+/// Minimum number of requests of a size class on each side. Smaller classes are excluded.
+pub(super) const MIN_PER_CLASS: usize = 5;
+/// Minimum number of requests on each side, over all included classes.
+pub(super) const MIN_PER_SIDE: usize = 20;
+/// Number of time blocks per side. More blocks give narrower intervals; fewer blocks tolerate longer correlation
+/// between requests.
 const BLOCKS: usize = 10;
-/// Student's t: 97.5 % of it, with `BLOCKS - 1` degrees of freedom.
+/// 97.5 % quantile of Student's t distribution with `BLOCKS - 1` degrees of freedom.
 const T: f64 = 2.262_16;
-/// The same of the normal distribution.
+/// 97.5 % quantile of the normal distribution.
 const Z: f64 = 1.959_964;
 
-/// One request's value, in the order of time.
+/// The value of one request. Observations are in order of time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Observation {
-    pub stratum: i16,
+pub(super) struct SizedValue {
+    pub size_class: i16,
     pub value: f64,
 }
 
-/// A value and the limits of its 95 % interval.
+/// A value with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
+pub struct ConfidenceInterval {
     pub low: f64,
     pub value: f64,
     pub high: f64,
 }
 
-/// One side of a comparison: its observations in the strata that count, weighted.
+/// The weighted observations of one side, in the included size classes.
 #[derive(Debug)]
-pub(super) struct Side {
-    items: Vec<Item>,
-    /// Places in `items`, by value.
+pub(super) struct WeightedSide {
+    items: Vec<WeightedValue>,
+    /// Indexes into `items`, sorted by value.
     by_value: Vec<usize>,
-    strata: Vec<Stratum>,
+    size_classes: Vec<SizeClass>,
 }
 
 #[derive(Debug)]
-struct Item {
-    stratum: usize,
+struct WeightedValue {
+    size_class: usize,
     weight: f64,
     value: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Stratum {
+struct SizeClass {
     share: f64,
     size: usize,
 }
 
-/// The two sides under the same weights: those of Cochran, Mantel and Haenszel, `n_a n_b / (n_a + n_b)` of
-/// each stratum that has enough on both sides.
-pub(super) fn standardise(a: &[Observation], b: &[Observation]) -> (Side, Side) {
+/// Gives both sides the same weights, those of Cochran, Mantel and Haenszel: `n_a n_b / (n_a + n_b)` for each size
+/// class with enough requests on both sides.
+pub(super) fn weight_equally(a: &[SizedValue], b: &[SizedValue]) -> (WeightedSide, WeightedSide) {
     let mut sizes = BTreeMap::<i16, (usize, usize)>::new();
-    a.iter().for_each(|seen| sizes.entry(seen.stratum).or_default().0 += 1);
-    b.iter().for_each(|seen| sizes.entry(seen.stratum).or_default().1 += 1);
-    sizes.retain(|_, (a, b)| (*a).min(*b) >= LEAST_OF_STRATUM);
+    a.iter().for_each(|seen| sizes.entry(seen.size_class).or_default().0 += 1);
+    b.iter().for_each(|seen| sizes.entry(seen.size_class).or_default().1 += 1);
+    sizes.retain(|_, (a, b)| (*a).min(*b) >= MIN_PER_CLASS);
     let weight = |(a, b): (usize, usize)| a as f64 * b as f64 / (a + b) as f64;
     let all: f64 = sizes.values().map(|sizes| weight(*sizes)).sum();
-    let side = |seen: &[Observation], size: fn((usize, usize)) -> usize| {
+    let side = |seen: &[SizedValue], size: fn((usize, usize)) -> usize| {
         let places: BTreeMap<i16, usize> = sizes.keys().copied().zip(0..).collect();
-        let strata: Vec<Stratum> = sizes
+        let size_classes: Vec<SizeClass> = sizes
             .values()
-            .map(|&sizes| Stratum { share: weight(sizes) / all, size: size(sizes) })
+            .map(|&sizes| SizeClass { share: weight(sizes) / all, size: size(sizes) })
             .collect();
-        Side::new(seen, &places, strata)
+        WeightedSide::new(seen, &places, size_classes)
     };
     (side(a, |(a, _)| a), side(b, |(_, b)| b))
 }
 
-impl Side {
-    fn new(seen: &[Observation], places: &BTreeMap<i16, usize>, strata: Vec<Stratum>) -> Self {
-        let item = |seen: &Observation| {
-            let &stratum = places.get(&seen.stratum)?;
-            let of = strata.get(stratum)?;
-            Some(Item { stratum, weight: of.share / of.size as f64, value: seen.value })
+impl WeightedSide {
+    fn new(
+        seen: &[SizedValue],
+        places: &BTreeMap<i16, usize>,
+        size_classes: Vec<SizeClass>,
+    ) -> Self {
+        let item = |seen: &SizedValue| {
+            let &size_class = places.get(&seen.size_class)?;
+            let of = size_classes.get(size_class)?;
+            Some(WeightedValue { size_class, weight: of.share / of.size as f64, value: seen.value })
         };
-        let items: Vec<Item> = seen.iter().filter_map(item).collect();
+        let items: Vec<WeightedValue> = seen.iter().filter_map(item).collect();
         let value = |at: &usize| items.get(*at).map_or(f64::NAN, |item| item.value);
         let mut by_value: Vec<usize> = (0..items.len()).collect();
         by_value.sort_by(|a, b| value(a).total_cmp(&value(b)));
-        Self { items, by_value, strata }
+        Self { items, by_value, size_classes }
     }
 
-    /// How many requests it has in the strata that count.
+    /// Number of requests in the included size classes.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// How many strata count.
-    pub fn strata(&self) -> usize {
-        self.strata.len()
+    /// Number of included size classes.
+    pub fn size_classes(&self) -> usize {
+        self.size_classes.len()
     }
 
-    /// The `p`-quantile and its interval (Woodruff 1952): the limits of the share of requests at or below
-    /// the quantile, and the values at which these shares are reached. `None` if there are too few requests
-    /// to say where one of them is.
-    pub fn quantile(&self, p: f64) -> Option<Interval> {
-        if self.len() < LEAST {
+    /// Returns the `p`-quantile with its interval (Woodruff 1952): the interval of the share of requests at or below
+    /// the quantile, converted to values. `None` if there are too few requests.
+    pub fn quantile(&self, p: f64) -> Option<ConfidenceInterval> {
+        if self.len() < MIN_PER_SIDE {
             return None;
         }
         let value = self.value_at(p)?;
         let spread = T * self.deviation_of_share(value);
         let inside = |p: f64| (p > 0.0 && p < 1.0).then(|| self.value_at(p))?;
-        Some(Interval { low: inside(p - spread)?, value, high: inside(p + spread)? })
+        Some(ConfidenceInterval { low: inside(p - spread)?, value, high: inside(p + spread)? })
     }
 
-    /// The value below which the share `p` of the weight lies: half of an observation's own weight counts
-    /// as below it, and between two observations it is linear (Hazen's rule).
+    /// Returns the value with the share `p` of the weight below it, by Hazen's rule: half of an observation's weight
+    /// counts as below it, with linear interpolation between observations.
     fn value_at(&self, p: f64) -> Option<f64> {
         let mut below = 0.0;
         let mut last: Option<(f64, f64)> = None;
@@ -131,12 +134,12 @@ impl Side {
         last.map(|(_, value)| value)
     }
 
-    /// The standard deviation of the weighted share of requests at or below `value`. Neighbours in time
-    /// share the server's load, so it is taken from the sums of whole blocks of them (batch means).
+    /// Returns the standard deviation of the weighted share of requests at or below `value`, by batch means:
+    /// requests close in time share the load of the server, so they are not independent.
     fn deviation_of_share(&self, value: f64) -> f64 {
-        let mut below = vec![0.0; self.strata.len()];
+        let mut below = vec![0.0; self.size_classes.len()];
         for item in self.items.iter().filter(|item| item.value <= value) {
-            if let Some(count) = below.get_mut(item.stratum) {
+            if let Some(count) = below.get_mut(item.size_class) {
                 *count += 1.0;
             }
         }
@@ -144,10 +147,13 @@ impl Side {
             .items
             .iter()
             .map(|item| {
-                let size = self.strata.get(item.stratum).map_or(0.0, |stratum| stratum.size as f64);
-                let share = below.get(item.stratum).copied().unwrap_or_default() / size;
+                let size = self
+                    .size_classes
+                    .get(item.size_class)
+                    .map_or(0.0, |size_class| size_class.size as f64);
+                let share = below.get(item.size_class).copied().unwrap_or_default() / size;
                 let is_below = f64::from(u8::from(item.value <= value));
-                // Around the stratum's own mean the parts are a little too small.
+                // Corrects the bias of deviations from the class's own mean.
                 item.weight * (is_below - share) * (size / (size - 1.0)).sqrt()
             })
             .collect();
@@ -155,7 +161,7 @@ impl Side {
     }
 }
 
-/// The variance of a sum whose parts depend on their neighbours, from [`BLOCKS`] blocks of them.
+/// Variance of a sum of parts that are correlated in time, estimated from [`BLOCKS`] blocks.
 fn variance_of_sum(parts: &[f64]) -> f64 {
     let blocks = BLOCKS.min(parts.len());
     let mut sums = vec![0.0; blocks];
@@ -170,33 +176,33 @@ fn variance_of_sum(parts: &[f64]) -> f64 {
     squares * count / (count - 1.0)
 }
 
-/// `b - a` (MOVER, Zou and Donner 2008): each limit from the distances to those of the two sides.
-pub(super) fn difference(a: Interval, b: Interval) -> Interval {
+/// ConfidenceInterval of `b - a`, by the MOVER method (Zou and Donner 2008).
+pub(super) fn difference(a: ConfidenceInterval, b: ConfidenceInterval) -> ConfidenceInterval {
     let value = b.value - a.value;
-    Interval {
+    ConfidenceInterval {
         low: value - (b.value - b.low).hypot(a.high - a.value),
         value,
         high: value + (b.high - b.value).hypot(a.value - a.low),
     }
 }
 
-/// `b / a`, the same on a logarithmic scale; `None` unless all limits are above 0.
-pub(super) fn ratio(a: Interval, b: Interval) -> Option<Interval> {
-    let ln = |of: Interval| {
-        (of.low > 0.0).then(|| Interval {
+/// Interval of `b / a`: [`difference`] on a logarithmic scale. `None` unless all limits are above 0.
+pub(super) fn ratio(a: ConfidenceInterval, b: ConfidenceInterval) -> Option<ConfidenceInterval> {
+    let ln = |of: ConfidenceInterval| {
+        (of.low > 0.0).then(|| ConfidenceInterval {
             low: of.low.ln(),
             value: of.value.ln(),
             high: of.high.ln(),
         })
     };
     let ln = difference(ln(a)?, ln(b)?);
-    Some(Interval { low: ln.low.exp(), value: ln.value.exp(), high: ln.high.exp() })
+    Some(ConfidenceInterval { low: ln.low.exp(), value: ln.value.exp(), high: ln.high.exp() })
 }
 
-/// The share of requests of which something holds, in the order of time (Wilson 1927). Where it comes in
-/// bursts, as failures do, the requests count as the fewer independent ones that would vary as much.
-pub(super) fn proportion(holds: &[bool]) -> Option<Interval> {
-    if holds.len() < LEAST {
+/// Share of requests with a property, with its Wilson interval (1927). `holds` is in order of time: if the property
+/// comes in bursts, as failures do, the interval is that of fewer, independent requests with the same variance.
+pub(super) fn proportion(holds: &[bool]) -> Option<ConfidenceInterval> {
+    if holds.len() < MIN_PER_SIDE {
         return None;
     }
     let n = holds.len() as f64;
@@ -207,7 +213,11 @@ pub(super) fn proportion(holds: &[bool]) -> Option<Interval> {
     let n = n / effect.max(1.0);
     let middle = (value + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let spread = Z / (1.0 + Z * Z / n) * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
-    Some(Interval { low: (middle - spread).max(0.0), value, high: (middle + spread).min(1.0) })
+    Some(ConfidenceInterval {
+        low: (middle - spread).max(0.0),
+        value,
+        high: (middle + spread).min(1.0),
+    })
 }
 
 #[cfg(test)]

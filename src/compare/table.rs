@@ -1,19 +1,19 @@
 //! The report as text.
 
-use super::quantity::Unit;
-use super::report::{Change, Comparison, LogSummary, Report, Row};
+use super::quantity::QuantityUnit;
+use super::report::{Comparison, ComparisonReport, ComparisonRow, LogSummary, RelativeChange};
 use std::fmt::{self, Display, Formatter};
 
 const HEADLINE: &str = "\
-*              the line to look at, if only one: the first that enough requests tell and no tokenizer changes";
+*              the main result: the first quantity with enough requests that does not depend on the tokenizer";
 const LEGEND: &str = "\
-A, B           over the same classes of request size, weighted alike on both sides
-B / A          with its 95 % interval; B - A (with a sign) where a side may be 0
-p90, p10       the slow end: one request in ten is slower
-requests       of A and of B that tell it
-each line      errs by itself in about 5 %: of twenty lines on equal servers one may differ by chance";
+A, B           over the same classes of request size, with the same weights on both sides
+B / A          with its 95 % interval; B - A (with a sign) if a value can be 0
+p90, p10       the slow tail: one request in ten is slower
+requests       number of requests with this quantity, of A and of B
+each line      is wrong with a probability of 5 %: one in twenty lines differs by chance between equal servers";
 
-impl Display for Report {
+impl Display for ComparisonReport {
     fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
         log(to, "A", &self.a)?;
         log(to, "B", &self.b)?;
@@ -26,10 +26,7 @@ impl Display for Report {
         if rows.any(|row| row.headline) {
             writeln!(to, "{HEADLINE}")?;
         }
-        writeln!(
-            to,
-            "{LEGEND}\n\nWhat is not comparable, was left out, or is to be borne in mind:"
-        )?;
+        writeln!(to, "{LEGEND}\n\nNotes on data that is excluded or not comparable:")?;
         self.notes.iter().try_for_each(|note| paragraph(to, note))
     }
 }
@@ -60,8 +57,8 @@ fn of_kind(to: &mut Formatter<'_>, comparison: &Comparison) -> fmt::Result {
     let kind = if comparison.stream { "streamed" } else { "not streamed" };
     writeln!(
         to,
-        "{}, {kind}: {a} of A's complete requests beside {b} of B's, in {} classes of size\n",
-        comparison.operation, comparison.strata
+        "{}, {kind}: {a} complete requests of A and {b} of B, in {} size classes\n",
+        comparison.operation, comparison.size_classes
     )?;
     let head = ["", "", "A", "B", "B / A", "95 % interval", "requests", ""].map(String::from);
     let mut rows = vec![head];
@@ -73,18 +70,18 @@ fn of_kind(to: &mut Formatter<'_>, comparison: &Comparison) -> fmt::Result {
     lay_out(to, &rows)
 }
 
-fn cells(row: &Row, before: &str) -> [String; 8] {
+fn cells(row: &ComparisonRow, before: &str) -> [String; 8] {
     let text =
         |value: Option<f64>| value.map_or_else(|| "-".into(), |value| value_text(value, row.unit));
     let (change, interval) = match row.change {
         None => ("-".into(), String::new()),
-        Some(Change::Difference(of)) if of.low == 0.0 && of.high == 0.0 => {
+        Some(RelativeChange::Difference(of)) if of.low == 0.0 && of.high == 0.0 => {
             ("=".into(), String::new())
         }
-        Some(Change::Ratio(of)) => {
+        Some(RelativeChange::Ratio(of)) => {
             (format!("{:.3}", of.value), format!("{:.3} to {:.3}", of.low, of.high))
         }
-        Some(Change::Difference(of)) => {
+        Some(RelativeChange::Difference(of)) => {
             let [value, low, high] = [of.value, of.low, of.high].map(|value| {
                 let text = value_text(value.abs(), row.unit);
                 if value < 0.0 { format!("-{text}") } else { format!("+{text}") }
@@ -107,7 +104,7 @@ fn cells(row: &Row, before: &str) -> [String; 8] {
     ]
 }
 
-/// Columns as wide as their widest cell: words to the left, numbers to the right.
+/// Aligns columns: words to the left, numbers to the right.
 fn lay_out(to: &mut Formatter<'_>, rows: &[[String; 8]]) -> fmt::Result {
     let mut widths = [0; 8];
     for row in rows {
@@ -128,7 +125,7 @@ fn lay_out(to: &mut Formatter<'_>, rows: &[[String; 8]]) -> fmt::Result {
     Ok(())
 }
 
-/// A note, in lines of at most 110 characters.
+/// Writes a note in lines of at most 110 characters.
 fn paragraph(to: &mut Formatter<'_>, text: &str) -> fmt::Result {
     let mut line = "-".to_owned();
     for word in text.split(' ') {
@@ -142,24 +139,24 @@ fn paragraph(to: &mut Formatter<'_>, text: &str) -> fmt::Result {
     writeln!(to, "{line}")
 }
 
-/// A value with its unit, in about three digits.
-pub(super) fn value_text(value: f64, unit: Unit) -> String {
+/// Formats a value with its unit, with about three digits.
+pub(super) fn value_text(value: f64, unit: QuantityUnit) -> String {
     match unit {
-        Unit::Seconds if value == 0.0 => "0 s".into(),
-        Unit::Seconds if value < 0.9995 => digits(value * 1e3) + " ms",
-        Unit::Seconds => digits(value) + " s",
-        Unit::PerSecond => digits(value) + " /s",
-        Unit::Number => digits(value),
-        Unit::Share => percent(value) + " %",
+        QuantityUnit::Seconds if value == 0.0 => "0 s".into(),
+        QuantityUnit::Seconds if value < 0.9995 => digits(value * 1e3) + " ms",
+        QuantityUnit::Seconds => digits(value) + " s",
+        QuantityUnit::PerSecond => digits(value) + " /s",
+        QuantityUnit::Number => digits(value),
+        QuantityUnit::Share => percent(value) + " %",
     }
 }
 
-/// A share of 1 in percent, without the sign.
+/// Formats a share in percent, without the percent sign.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1}", share * 100.0)
 }
 
-/// A number that is not negative in at least three digits, its thousands apart.
+/// Formats a non-negative number with at least three digits, and a comma between thousands.
 pub(super) fn digits(value: f64) -> String {
     if value < 0.9995 {
         return format!("{value:.3}");
@@ -173,7 +170,7 @@ pub(super) fn digits(value: f64) -> String {
     count(value.round() as u64)
 }
 
-/// A whole number, its thousands apart.
+/// Formats a whole number with a comma between thousands.
 pub(super) fn count(count: u64) -> String {
     let whole = count.to_string();
     let mut text = String::new();
@@ -191,18 +188,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers() {
+    fn values_have_about_three_digits() {
         for (value, unit, expected) in [
-            (0.0, Unit::Seconds, "0 s"),
-            (0.000_123_4, Unit::Seconds, "0.123 ms"),
-            (0.012_34, Unit::Seconds, "12.3 ms"),
-            (0.2344, Unit::Seconds, "234 ms"),
-            (0.9996, Unit::Seconds, "1.00 s"),
-            (12.34, Unit::Seconds, "12.3 s"),
-            (12_345.6, Unit::Number, "12,346"),
-            (999.4, Unit::Number, "999"),
-            (231.7, Unit::PerSecond, "232 /s"),
-            (0.0213, Unit::Share, "2.1 %"),
+            (0.0, QuantityUnit::Seconds, "0 s"),
+            (0.000_123_4, QuantityUnit::Seconds, "0.123 ms"),
+            (0.012_34, QuantityUnit::Seconds, "12.3 ms"),
+            (0.2344, QuantityUnit::Seconds, "234 ms"),
+            (0.9996, QuantityUnit::Seconds, "1.00 s"),
+            (12.34, QuantityUnit::Seconds, "12.3 s"),
+            (12_345.6, QuantityUnit::Number, "12,346"),
+            (999.4, QuantityUnit::Number, "999"),
+            (231.7, QuantityUnit::PerSecond, "232 /s"),
+            (0.0213, QuantityUnit::Share, "2.1 %"),
         ] {
             assert_eq!(value_text(value, unit), expected);
         }

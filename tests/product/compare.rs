@@ -7,7 +7,9 @@ use crate::support::{Streamgauge, TemporaryLog, assert_golden, wait_for};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
-use streamgauge::compare::{Comparison, Finding, Report, Row, Selection, Statistic, compare};
+use streamgauge::compare::{
+    Comparison, ComparisonReport, ComparisonRow, Conclusion, RowStatistic, Selection, compare,
+};
 use streamgauge::tap::FaultInjection;
 use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
@@ -18,32 +20,36 @@ const OTHER_TOKENIZER: LogScenario =
 const FASTER: LogScenario =
     LogScenario { ms_per_character: BASE_SCENARIO.ms_per_character / 1.1, ..OTHER_TOKENIZER };
 
-fn try_compare(a: &str, b: &str) -> Result<Report, String> {
+fn try_compare(a: &str, b: &str) -> Result<ComparisonReport, String> {
     let all = Selection::default();
     compare(named_reader("a.jsonl", a), &all, named_reader("b.jsonl", b), &all)
         .map_err(|error| error.to_string())
 }
 
-fn compared(a: &str, b: &str) -> Report {
+fn compared(a: &str, b: &str) -> ComparisonReport {
     try_compare(a, b).unwrap()
 }
 
-fn row<'a>(comparison: &'a Comparison, quantity: &str, statistic: Statistic) -> &'a Row {
-    let is = |row: &&Row| row.quantity == quantity && row.statistic == statistic;
+fn row<'a>(
+    comparison: &'a Comparison,
+    quantity: &str,
+    statistic: RowStatistic,
+) -> &'a ComparisonRow {
+    let is = |row: &&ComparisonRow| row.quantity == quantity && row.statistic == statistic;
     comparison.rows.iter().find(is).unwrap_or_else(|| panic!("no {quantity} in {comparison:#?}"))
 }
 
-fn median<'a>(report: &'a Report, quantity: &str) -> &'a Row {
-    row(&report.comparisons[0], quantity, Statistic::Median)
+fn median<'a>(report: &'a ComparisonReport, quantity: &str) -> &'a ComparisonRow {
+    row(&report.comparisons[0], quantity, RowStatistic::Median)
 }
 
 #[track_caller]
-fn assert_said(report: &Report, words: &str) {
+fn assert_note(report: &ComparisonReport, words: &str) {
     assert!(report.notes.iter().any(|note| note.contains(words)), "{words}: {:#?}", report.notes);
 }
 
 /// A hundred reports on pairs of logs of these servers, each with seeds of its own.
-fn hundred(a: &LogScenario, b: &LogScenario) -> Vec<Report> {
+fn hundred(a: &LogScenario, b: &LogScenario) -> Vec<ComparisonReport> {
     let pair = |seed: u64| {
         let a = LogScenario { seed: 2 * seed + 1, ..a.clone() };
         let b = LogScenario { seed: 2 * seed + 2, ..b.clone() };
@@ -57,10 +63,10 @@ fn hundred(a: &LogScenario, b: &LogScenario) -> Vec<Report> {
 fn assert_equal(name: &str, a: &LogScenario, b: &LogScenario) {
     let reports = hundred(a, b);
     for (at, line) in reports[0].comparisons[0].rows.iter().enumerate() {
-        let is_called = |report: &&Report| {
+        let is_called = |report: &&ComparisonReport| {
             let row = &report.comparisons[0].rows[at];
             assert_eq!((row.quantity, row.statistic), (line.quantity, line.statistic));
-            matches!(row.finding, Finding::Better | Finding::Worse)
+            matches!(row.finding, Conclusion::Better | Conclusion::Worse)
         };
         let called = reports.iter().filter(is_called).count();
         println!("{name}: {} {}: {called} of 100", line.quantity, line.statistic.label());
@@ -87,19 +93,19 @@ fn equal_servers_are_not_called_different() {
 #[test]
 fn another_tokenizer_is_no_other_speed() {
     let reports = hundred(&BASE_SCENARIO, &OTHER_TOKENIZER);
-    let headline = |report: &&Report| {
+    let headline = |report: &&ComparisonReport| {
         let row = median(report, "characters per second");
         assert!(row.headline);
-        row.finding != Finding::NoDifferenceShown
+        row.finding != Conclusion::NoDifferenceShown
     };
     let called = reports.iter().filter(headline).count();
     println!("{called} of 100");
     assert!(called <= 10, "{called} of 100");
     for report in &reports {
         for quantity in ["time per output token", "output tokens per second", "output tokens"] {
-            assert_eq!(median(report, quantity).finding, Finding::NotComparable);
+            assert_eq!(median(report, quantity).finding, Conclusion::NotComparable);
         }
-        assert_said(report, "the tokenizers differ");
+        assert_note(report, "the tokenizers differ");
     }
 }
 
@@ -107,7 +113,8 @@ fn another_tokenizer_is_no_other_speed() {
 fn ten_percent_are_found_across_tokenizers() {
     let reports = hundred(&BASE_SCENARIO, &FASTER);
     let found = |quantity| {
-        let is = |report: &&Report| median(report, quantity).finding == Finding::Better;
+        let is =
+            |report: &&ComparisonReport| median(report, quantity).finding == Conclusion::Better;
         reports.iter().filter(is).count()
     };
     let (rate, duration) = (found("characters per second"), found("duration per character"));
@@ -131,9 +138,9 @@ fn ten_percent_are_found_across_tokenizers() {
 fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
     const BY_TOKENS: [&str; 4] =
         ["time per output token", "output tokens per second", "output tokens", "input tokens"];
-    let are_compared = |report: &Report| {
+    let are_compared = |report: &ComparisonReport| {
         let is =
-            BY_TOKENS.map(|quantity| median(report, quantity).finding != Finding::NotComparable);
+            BY_TOKENS.map(|quantity| median(report, quantity).finding != Conclusion::NotComparable);
         assert!(is.iter().all(|other| *other == is[0]), "{is:?}");
         is[0]
     };
@@ -145,21 +152,25 @@ fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
     };
     let many = compared(&log("alpha", 300, 1), &log("beta", 300, 2));
     assert!(are_compared(&many));
-    assert_said(&many, "about as many characters, so tokens are compared");
+    assert_note(&many, "about the same number of characters on both sides");
 
     let few = compared(&log("alpha", 24, 1), &log("beta", 24, 2));
     println!("{few}");
     let known = median(&few, "characters per token");
-    assert_eq!(known.finding, Finding::NoDifferenceShown, "not shown, and not shown to be alike");
+    assert_eq!(
+        known.finding,
+        Conclusion::NoDifferenceShown,
+        "neither a difference nor equality is shown"
+    );
     assert!(!are_compared(&few));
-    let words = "not comparable: too little is known of the tokenizers";
+    let words = "not comparable: not enough data about the tokenizers";
     assert_eq!(median(&few, "output tokens").words, words);
-    assert_said(&few, "to take the tokens of two models for alike");
+    assert_note(&few, "to treat the tokens of two models as equal");
 
     assert!(are_compared(&compared(&log("alpha", 24, 1), &log("alpha", 24, 2))), "one model");
     let fewer = compared(&log("alpha", 10, 1), &log("beta", 10, 2));
     assert!(!are_compared(&fewer), "nothing is known");
-    assert_said(&fewer, "too little is known of the characters per token");
+    assert_note(&fewer, "not enough data on characters per token");
 }
 
 /// The log of a server that embeds, from the size and the duration of each request.
@@ -181,14 +192,14 @@ fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
 
 #[test]
 fn a_line_of_context_is_never_the_one_to_look_at() {
-    let mark = |report: &Report| {
+    let mark = |report: &ComparisonReport| {
         let rows = &report.comparisons[0].rows;
         rows.iter().find(|row| row.headline).map(|row| row.quantity)
     };
     let steady = embeddings(20, |at| (1_000, 0.1 + 0.001 * (at * 7 % 20) as f64));
     let report = compared(&steady, &steady);
     assert_eq!(mark(&report), Some("request duration"));
-    assert!(report.to_string().contains("no tokenizer changes"));
+    assert!(report.to_string().contains("does not depend on the tokenizer"));
 
     // Half of A's weight lies on five requests, two fast ones and then three slow ones: no quantile of times.
     let a = embeddings(40, |at| match at {
@@ -198,8 +209,8 @@ fn a_line_of_context_is_never_the_one_to_look_at() {
     });
     let b = embeddings(105, |at| (if at < 100 { 1_000 } else { 2_000 }, 0.1 + 0.001 * at as f64));
     let report = compared(&a, &b);
-    assert_eq!(median(&report, "request duration").finding, Finding::TooFew);
-    assert_ne!(median(&report, "bytes of the request").finding, Finding::TooFew);
+    assert_eq!(median(&report, "request duration").finding, Conclusion::TooFew);
+    assert_ne!(median(&report, "bytes of the request").finding, Conclusion::TooFew);
     assert_eq!(mark(&report), None);
     assert!(!report.to_string().contains("* "), "no mark, and no legend of it: {report}");
 }
@@ -215,10 +226,10 @@ fn the_same_log_twice_has_no_difference_at_all() {
     let log = BASE_SCENARIO.log();
     let report = compared(&log, &log);
     for row in &report.comparisons[0].rows {
-        assert_eq!(row.finding, Finding::NoDifferenceShown, "{row:?}");
+        assert_eq!(row.finding, Conclusion::NoDifferenceShown, "{row:?}");
         assert_eq!(row.a, row.b);
     }
-    assert_said(&report, "about as many characters");
+    assert_note(&report, "about the same number of characters");
 }
 
 #[test]
@@ -249,25 +260,25 @@ fn what_is_not_alike_is_left_out_and_told() {
     let comparison = &report.comparisons[0];
     let [of_a, of_b] = [0, 1].map(|at| comparison.compared[at] + comparison.unmatched[at]);
     assert_eq!((of_a, of_b), (180, 300));
-    let left = row(comparison, "left by the client", Statistic::Share);
-    assert_eq!((left.requests, left.finding), ([230, 300], Finding::Better));
+    let left = row(comparison, "left by the client", RowStatistic::Share);
+    assert_eq!((left.requests, left.finding), ([230, 300], Conclusion::Better));
     assert!((left.a.unwrap() - 30.0 / 230.0).abs() < 1e-9 && left.b == Some(0.0));
     assert!(median(&report, "time per output token").requests[0] <= 130);
-    assert_eq!(median(&report, "queue wait, reported").finding, Finding::TooFew);
+    assert_eq!(median(&report, "queue wait, reported").finding, Conclusion::TooFew);
     for words in [
-        "only A has chat, not streamed (50), embeddings, streamed (10): not compared",
-        "A: 10 requests are no inference",
-        "A: 50 requests had no count of tokens from the server",
+        "only A has chat, not streamed (50), embeddings, streamed (10); not compared",
+        "A: 10 requests are excluded: they are not inference",
+        "A: 50 requests have a count of events but no token count from the server",
         "A: 17.2 % of the requests are degraded",
-        "A's queue wait is reported and estimated, B's estimated",
+        "the queue wait of A is reported and estimated, that of B is estimated",
         "the load differs",
-        "of A's input tokens came from a cache, and 0.0 % of B's",
-        "that their clients left differ",
+        "of A's input tokens as cached, and 0.0 % of B's",
+        "whose client disconnected differ",
         "B's answers are longer",
-        "the log does not say whether a cold start",
-        "What no request log says",
+        "no cold-start data",
+        "A request log does not contain",
     ] {
-        assert_said(&report, words);
+        assert_note(&report, words);
     }
 }
 
@@ -289,9 +300,9 @@ fn cold_requests_are_left_out() {
     let b = with_cold(&LogScenario { seed: 2, ..BASE_SCENARIO }.records(), |_| false);
     let report = compared(&a, &b);
     assert_eq!(report.comparisons[0].cold, [30, 0]);
-    assert_said(&report, "30 of A's requests waited for a cold start: left out");
-    assert!(!report.notes.iter().any(|note| note.contains("does not say whether a cold")));
-    let tail = row(&report.comparisons[0], "time to first token", Statistic::P90);
+    assert_note(&report, "30 requests of A are excluded: they waited for a cold start");
+    assert!(!report.notes.iter().any(|note| note.contains("has no cold-start data")));
+    let tail = row(&report.comparisons[0], "time to first token", RowStatistic::P90);
     assert!(tail.a.unwrap() < 1.0, "{tail:?}");
 }
 
@@ -311,16 +322,17 @@ fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
     }
     let told = to_lines(&records);
     let report = compared(&told, &told);
-    let is_said = |report: &Report| report.notes.iter().any(|note| note.contains("cold start"));
+    let is_said =
+        |report: &ComparisonReport| report.notes.iter().any(|note| note.contains("cold start"));
     assert!(!is_said(&report), "{:#?}", report.notes);
 
     records.iter_mut().skip(290).for_each(|record| record.cold = None);
     let report = compared(&told, &to_lines(&records));
-    assert_said(&report, "B: of 10 complete requests the log does not say whether a cold start");
+    assert_note(&report, "B: the log has no cold-start data for 10 complete requests");
     // An answer that is not streamed is its own output.
     let untold = embeddings(20, |at| (1_000, 0.1 + 0.001 * at as f64));
     let report = compared(&untold, &untold);
-    assert_said(&report, "A and B: of all complete requests the log does not say whether");
+    assert_note(&report, "A and B: the log has no cold-start data for all complete requests");
 }
 
 #[test]
@@ -337,9 +349,9 @@ fn a_log_of_an_older_version_has_less_to_tell() {
         })
         .collect();
     let report = compared(&older, &LogScenario { seed: 2, ..BASE_SCENARIO }.log());
-    assert_eq!(median(&report, "characters per second").finding, Finding::TooFew);
+    assert_eq!(median(&report, "characters per second").finding, Conclusion::TooFew);
     let ttft = median(&report, "time to first token");
-    assert_eq!((ttft.finding, ttft.headline), (Finding::NoDifferenceShown, true));
+    assert_eq!((ttft.finding, ttft.headline), (Conclusion::NoDifferenceShown, true));
     assert_eq!(report.a.bad_lines, 0);
 }
 
@@ -357,10 +369,10 @@ fn a_selection_for_each_side() {
     };
     let report = compare("alpha", "beta").unwrap();
     assert_eq!((report.a.requests, report.b.requests), (300, 300));
-    assert_eq!(median(&report, "characters per second").finding, Finding::Better);
-    assert_said(&report, "A and B: 300 requests are not selected");
+    assert_eq!(median(&report, "characters per second").finding, Conclusion::Better);
+    assert_note(&report, "A and B: 300 requests are not selected");
     let error = compare("alpha", "gamma").unwrap_err().to_string();
-    let expected = "no request of both.jsonl is selected: it holds the models alpha, beta; \
+    let expected = "no request in both.jsonl matches the selection: the file has the models alpha, beta; \
                     the upstreams gpu; the operations chat";
     assert_eq!(error, expected);
 }
@@ -376,9 +388,9 @@ fn bad_lines_are_told_and_cost_no_more_than_themselves() {
     lines.insert(10, &long);
     let report = compared(&lines.join("\n"), &log);
     assert_eq!((report.a.bad_lines, report.a.lines, report.a.requests), (3, 303, 300));
-    assert_said(
+    assert_note(
         &report,
-        "A: 3 of 303 lines are no request, and left out; the first is line 8: EOF while parsing a value",
+        "A: 3 of 303 lines are not requests and are excluded; the first is line 8: EOF while parsing a value",
     );
 }
 
@@ -388,18 +400,18 @@ fn what_cannot_be_compared_says_why() {
     let other = log.replace("\"chat\"", "\"embeddings\"");
     let probes = log.replace("\"chat\"", "\"other\"");
     for (a, b, expected) in [
-        ("", &*log, "a.jsonl holds no inference request (it is empty): give a file that"),
+        ("", &*log, "a.jsonl contains no inference request (it is empty): give a file written by"),
         (
             &log,
             "hello\n",
-            "b.jsonl holds no inference request (1 of its 1 lines are no request; line 1: expected value, at column 1)",
+            "b.jsonl contains no inference request (1 of 1 lines are not requests; line 1: expected value, at column 1)",
         ),
         (&log, "{}\n", "line 1: missing field `time`"),
-        (&probes, &log, "a.jsonl holds no inference request: give"),
+        (&probes, &log, "a.jsonl contains no inference request: give"),
         (
             &log,
             &other,
-            "nothing alike: a.jsonl has chat, streamed (300); b.jsonl has embeddings, streamed (300)",
+            "no operation in common: a.jsonl has chat, streamed (300); b.jsonl has embeddings, streamed (300)",
         ),
     ] {
         let error = try_compare(a, b).unwrap_err();
@@ -409,8 +421,8 @@ fn what_cannot_be_compared_says_why() {
     let small = LogScenario { prompt: 1.0, ..BASE_SCENARIO }.log();
     let report =
         compared(&LogScenario { prompt: 12.0, requests: 30, ..BASE_SCENARIO }.log(), &small);
-    assert_said(&report, "send both the same prompts");
-    assert_eq!(median(&report, "time to first token").finding, Finding::TooFew);
+    assert_note(&report, "send both servers the same prompts");
+    assert_eq!(median(&report, "time to first token").finding, Conclusion::TooFew);
 }
 
 #[test]
@@ -423,10 +435,10 @@ fn the_program_says_what_is_wrong_with_its_arguments() {
         (&["compare", log], "<B>"),
         (&["compare", log, "/nowhere/b.jsonl"], "cannot read /nowhere/b.jsonl: No such file"),
         (&["compare", log, "/"], "cannot read /: "),
-        (&["compare", log, "/dev/null"], "/dev/null holds no inference request (it is empty)"),
+        (&["compare", log, "/dev/null"], "/dev/null contains no inference request (it is empty)"),
         (
             &["compare", log, log, "--model", "a", "--model", "b", "--model", "c"],
-            "--model may be given once for both logs, or twice",
+            "--model is given too often",
         ),
         (&["compare", log, log, "--operation", "embeddings"], "the operations chat"),
     ] {
@@ -491,7 +503,8 @@ fn through_the_proxy_and_the_program() {
         let number = |key: &str| record[key].as_f64().unwrap();
         let all = number("answer_chars") / (number("latency_s") - number("ttft_s"));
         let rate = number("characters_per_second");
-        assert!(rate < all && rate > 0.8 * all, "without the first characters: {record}");
+        // The characters of the first arrival do not count; on a busy machine they can be many.
+        assert!(rate > 0.0 && rate < all, "{record}");
     }
     let [a, b] = [logs[0].path(), logs[1].path()];
     let output = command(&["compare", a, b, "--json"]).output().unwrap();
