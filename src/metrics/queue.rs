@@ -40,7 +40,7 @@ impl QueueSeries {
         families.baseline_spread.with_label_values(&labels).set(baseline.log_spread);
         let age = now.saturating_sub(baseline.newest);
         families.baseline_age.with_label_values(&labels).set(age.as_secs_f64());
-        for ((_, size), stratum) in SIZE_CLASSES.iter().zip(&baseline.strata) {
+        for ((_, size), stratum) in SIZE_CLASSES.iter().zip(&baseline.size_classes) {
             let labels = [model, upstream, size];
             match stratum {
                 Some(SizeClassStats { median, samples }) => {

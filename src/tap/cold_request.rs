@@ -42,7 +42,7 @@ struct FirstOutputState {
 impl FirstOutputState {
     fn output(&self) -> FirstOutput<'_> {
         let Self { at, sent, bytes, expected, reports_load, .. } = *self;
-        FirstOutput { at, sent, model: self.model(), bytes, expected, tells_load: reports_load }
+        FirstOutput { at, sent, model: self.model(), bytes, expected, reports_load }
     }
 
     /// The requested model; empty if the request names none.

@@ -199,10 +199,10 @@ fn cost() -> Duration {
         let at = Duration::from_millis(u64::from(i) * 20);
         open.push_back(estimator.arrive(at, 1000 + u64::from(i % 97) * 50));
         if open.len() > 20 {
-            let mut ticket = open.pop_front().expect("some are open");
-            estimator.first_output(&mut ticket, at + Duration::from_millis(5));
+            let mut entry = open.pop_front().expect("some are open");
+            estimator.first_output(&mut entry, at + Duration::from_millis(5));
             let served = ServedRequest { prompt_tokens: None, is_warm: true };
-            estimator.finish(ticket, at + Duration::from_millis(15), Some(served));
+            estimator.finish(entry, at + Duration::from_millis(15), Some(served));
         }
     }
     began.elapsed() / REQUESTS

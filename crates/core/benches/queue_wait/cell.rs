@@ -195,20 +195,20 @@ pub fn watch(
     }
     seen.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
     let mut estimator = QueueEstimator::default();
-    let mut tickets = vec![None; requests.len()];
+    let mut entries = vec![None; requests.len()];
     let mut waits = vec![None; requests.len()];
     for (at, i, what) in seen {
         let at = Duration::from_secs_f64(at);
         match what {
-            ObservedEvent::Arrival => tickets[i] = Some(estimator.arrive(at, requests[i].bytes)),
+            ObservedEvent::Arrival => entries[i] = Some(estimator.arrive(at, requests[i].bytes)),
             ObservedEvent::First => {
-                estimator.first_output(tickets[i].as_mut().expect("it arrived"), at);
+                estimator.first_output(entries[i].as_mut().expect("it arrived"), at);
             }
             ObservedEvent::Left => {
                 let tokens = tells_usage.then_some(u64::from(requests[i].prompt));
-                let ticket = tickets[i].take().expect("it arrived");
+                let entry = entries[i].take().expect("it arrived");
                 waits[i] = estimator.finish(
-                    ticket,
+                    entry,
                     at,
                     Some(ServedRequest { prompt_tokens: tokens, is_warm: true }),
                 );

@@ -1,41 +1,46 @@
-//! Inter-token latency of one choice: gaps between arrivals, shared out over tokens.
+//! Inter-token latency of one choice: the gap between two reads with output, shared by the tokens of the later read.
 //!
-//! An arrival is one read of the socket. Output events of one read share it, so the gap before it is
-//! divided over all of them; those of the first read give no sample. Therefore the sum of all samples
-//! of a choice is the time from its first to its last output, exactly as TPOT has it.
+//! An arrival is one read of the socket. All output events of one read have the same arrival time, so the gap before the
+//! read is divided by their number of tokens. Example: reads at 10 ms (1 token), 40 ms (3 tokens) and 50 ms (1 token)
+//! give the samples 10, 10, 10 and 10 ms. The first read gives no sample. The sum of all samples of a choice is the
+//! time from its first to its last output, as in TPOT.
 
 use std::time::Duration;
 use strum::VariantArray;
 
-/// When bytes arrived: the instant and the running number of the socket read that brought them.
+/// Time at which bytes arrived, and the read of the socket that returned them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
+    /// Arrival of the last byte of the read.
     pub at: Duration,
+    /// Running number of the read.
     pub read: u64,
-    /// The read before: nothing of this one had arrived then. `at` is when the last byte of it did.
+    /// Time of the previous read. No byte of this read had arrived then.
     pub not_before: Duration,
-    /// How long after `at` we got them.
+    /// Time between `at` and the return of the read.
     pub read_delay: Duration,
-    /// Whether the kernel told `at`; else it is when we got the bytes.
+    /// Whether `at` is a kernel timestamp. Otherwise it is the time at which the read returned.
     pub is_stamped: bool,
 }
 
 impl Arrival {
-    /// An arrival with a kernel timestamp, read without delay.
+    /// An arrival with a kernel timestamp that was read without delay.
     pub const fn on_time(at: Duration, read: u64) -> Self {
         Self { at, read, not_before: Duration::ZERO, read_delay: Duration::ZERO, is_stamped: true }
     }
 
-    /// Whether what arrived first of this read may have arrived earlier by more than [`TOLERANCE`].
+    /// Whether the first byte of this read may have arrived earlier than the last by more than [`TOLERANCE`].
     pub(super) fn may_be_earlier(&self) -> bool {
         self.at.saturating_sub(self.not_before) > TOLERANCE
     }
 }
 
-/// What is kept of an arrival: its instant and its read.
+/// Instant and number of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadInstant {
+    /// Arrival of the last byte of the read.
     pub at: Duration,
+    /// Running number of the read.
     pub read: u64,
 }
 
@@ -45,20 +50,20 @@ impl From<Arrival> for ReadInstant {
     }
 }
 
-/// An uncertainty that a measured interval would show.
+/// Error of an arrival time that would be visible in a measured interval.
 const TOLERANCE: Duration = Duration::from_millis(1);
 
-/// What the shares of a gap stand for.
+/// Unit that a gap between two reads is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum GapBasis {
-    /// ResponseTokens: the stream carries a running count.
+    /// Tokens: the stream contains a running token count, or lists token ids.
     Token,
-    /// Output events, which may hold several tokens or a part of one.
+    /// Output events, each of which can hold several tokens or a part of one.
     Event,
 }
 
 impl GapBasis {
-    /// The label's value.
+    /// Value of the label `basis`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -67,34 +72,38 @@ impl GapBasis {
     }
 }
 
-/// A gap and the number of equal shares that it is observed in.
+/// Gap between two reads, recorded as `shares` samples of `gap / shares`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SharedGap {
+    /// Time between the two reads.
     pub gap: Duration,
+    /// Number of tokens or events in the later read.
     pub shares: u64,
+    /// What `shares` counts.
     pub basis: GapBasis,
 }
 
-/// The output of one read.
+/// Output of one read.
 #[derive(Debug, Clone, Copy)]
 struct ReadGroup {
     read: ReadInstant,
     events: u64,
-    /// The stream's own running count of output tokens at its end.
+    /// Running count of output tokens after this read, if the stream has one.
     tokens: Option<u64>,
 }
 
-/// The arrivals of one choice.
+/// Reads with output of one choice.
 #[derive(Debug, Default)]
 pub struct ChoiceArrivals {
-    /// The read before the current one: its instant and running count.
-    before: Option<(Duration, Option<u64>)>,
+    /// Instant and running token count of the read before the current one.
+    previous: Option<(Duration, Option<u64>)>,
     current: Option<ReadGroup>,
 }
 
 impl ChoiceArrivals {
-    /// An output event arrived. `tokens` is the stream's running count of output tokens, where it has
-    /// one. Returns the gap before the previous read, now that it is known to be complete.
+    /// Records an output event. `tokens` is the running count of output tokens, if the stream has one.
+    ///
+    /// Returns the gap before the previous read: its number of tokens is known once the next read begins.
     pub fn output(&mut self, arrival: Arrival, tokens: Option<u64>) -> Option<SharedGap> {
         if let Some(group) = &mut self.current
             && group.read.read == arrival.read
@@ -103,16 +112,16 @@ impl ChoiceArrivals {
             group.tokens = tokens.or(group.tokens);
             return None;
         }
-        let done = self.close();
+        let complete = self.close();
         self.current = Some(ReadGroup { read: arrival.into(), events: 1, tokens });
-        done
+        complete
     }
 
-    /// No more output comes, or none may: the gap before the last read.
+    /// Ends the choice. Returns the gap before its last read.
     pub fn close(&mut self) -> Option<SharedGap> {
         let group = self.current.take()?;
-        let before = self.before.replace((group.read.at, group.tokens));
-        let (at, tokens) = before?;
+        let previous = self.previous.replace((group.read.at, group.tokens));
+        let (at, tokens) = previous?;
         let new = group.tokens.zip(tokens).map(|(now, then)| now.saturating_sub(then));
         let (shares, basis) = match new {
             Some(new) if new > 0 => (new, GapBasis::Token),
@@ -126,7 +135,7 @@ impl ChoiceArrivals {
 mod tests {
     use super::*;
 
-    /// Feeds (milliseconds, read, running count) and gives (gap in ms, shares, basis).
+    /// Records outputs of (milliseconds, read, running count). Returns (gap in ms, shares, basis).
     fn gaps(outputs: &[(u64, u64, Option<u64>)]) -> Vec<(u128, u64, GapBasis)> {
         let mut arrivals = ChoiceArrivals::default();
         let mut found: Vec<SharedGap> = outputs
@@ -141,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn table() {
+    fn gaps_are_shared_by_the_events_or_tokens_of_a_read() {
         use GapBasis::{Event, Token};
         assert_eq!(gaps(&[]), []);
         assert_eq!(gaps(&[(5, 1, None)]), []);
@@ -152,19 +161,19 @@ mod tests {
             gaps(&[(5, 1, None), (5, 1, None), (9, 2, None), (9, 2, None), (10, 3, None)]),
             [(4, 2, Event), (1, 1, Event)],
         );
-        // A running count: three tokens came with the second read, none was told with the third.
+        // A running count: three tokens in the second read; the third read does not change the count.
         assert_eq!(
             gaps(&[(5, 1, Some(1)), (9, 2, Some(4)), (12, 3, Some(4)), (13, 4, None)]),
             [(4, 3, Token), (3, 1, Event), (1, 1, Event)],
         );
-        // A count that appears only at the end is no running count.
+        // A count that appears only at the end is not a running count.
         assert_eq!(gaps(&[(5, 1, None), (9, 2, Some(40))]), [(4, 1, Event)]);
     }
 
     #[test]
-    fn the_sum_is_the_time_from_first_to_last() {
+    fn gaps_add_up_to_the_time_from_first_to_last_output() {
         let outputs: Vec<_> = (0..50).map(|i| (i * i % 97 + i * 100, i / 3, None)).collect();
-        // Events of one read share the instant of that read.
+        // Events of one read have the arrival time of that read.
         let outputs: Vec<_> =
             outputs.iter().map(|&(_, read, t)| (outputs[read as usize * 3].0, read, t)).collect();
         let sum: u128 = gaps(&outputs).iter().map(|(gap, ..)| gap).sum();

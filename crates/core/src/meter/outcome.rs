@@ -1,37 +1,42 @@
-//! How a request ended: one of a closed list.
+//! How a request ended.
 
 use strum::VariantArray;
 
-/// The one terminal outcome of a request.
+/// Outcome of a request: each request has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Outcome {
-    /// 2xx, 3xx or 101, and complete.
+    /// Status 2xx, 3xx or 101, and a complete response.
     Ok,
-    /// 4xx, also our own for a malformed request.
+    /// Status 4xx, also Streamgauge's own for a malformed request.
     ClientError,
-    /// The server's 429 or 503.
+    /// Status 429 or 503 from the server.
     Rejected,
-    /// 5xx.
+    /// Status 5xx from the server, except 503.
     ServerError,
-    /// A 200 and then an error in the body.
+    /// A successful status, and an error in the body.
     StreamError,
-    /// The response broke off, or ended without what completes it.
+    /// The response broke off, or ended without its end marker.
     Truncated,
+    /// No connection to the upstream.
     UpstreamUnreachable,
+    /// No connection to the upstream in time, or `DEADLINE_EXCEEDED` from a gRPC server.
     Timeout,
-    /// Our own limit or drain.
+    /// Rejected by Streamgauge, because of a limit or while it shuts down.
     ProxyRejected,
-    /// Cut by our shutdown.
+    /// Cut by the shutdown of Streamgauge.
     ProxyShutdown,
+    /// The client disconnected before the response headers.
     ClientGoneBeforeHead,
+    /// The client disconnected before the first output event of a stream, or the first body byte of another response.
     ClientGoneBeforeToken,
+    /// The client disconnected after that.
     ClientGoneMidStream,
-    /// A fault of ours.
+    /// A fault of Streamgauge.
     Internal,
 }
 
 impl Outcome {
-    /// The label's value.
+    /// Value of the label `outcome`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -52,44 +57,46 @@ impl Outcome {
     }
 }
 
-/// What ended a request, as the data plane saw it.
+/// Event that ended a request, as the proxy observed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndCause {
-    /// The upstream's body ended as HTTP says it must.
+    /// The response body ended as HTTP requires.
     Complete,
-    /// The upstream broke off: before the head, or in the body.
+    /// The upstream closed the connection before the response headers or within the body.
     UpstreamFailed,
-    /// We answered in the upstream's place.
+    /// Streamgauge sent a response of its own.
     LocalResponse(Outcome),
-    /// Our shutdown cut it.
+    /// The shutdown of Streamgauge cut the request.
     Shutdown,
-    /// The request was dropped and nobody had said why: the client left.
+    /// The request was dropped without another cause: the client disconnected.
     Dropped,
 }
 
-/// How a gRPC call ended, by its `grpc-status`.
+/// Status of a gRPC call, from the header or trailer `grpc-status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcStatus {
+    /// One of the status codes of gRPC.
     Code(u32),
-    /// The server did not say.
+    /// The server sent no status.
     Missing,
 }
 
 impl GrpcStatus {
-    /// The status in these bytes of a header or trailer.
+    /// Parses the value of a header or trailer. `None` if it is not a number.
     pub fn parse(value: &[u8]) -> Option<Self> {
         std::str::from_utf8(value).ok()?.trim().parse().ok().map(Self::Code)
     }
 
-    /// The outcome of a call that ended like this (gRPC's status codes), if it is told. `output` is
-    /// whether any came before, `error` whether a message told one.
-    fn outcome(self, output: bool, error: bool) -> Option<Outcome> {
+    /// Outcome of a call with this status. `None` if the server sent none.
+    ///
+    /// `has_output`: output arrived before. `has_error`: a message of the stream reported an error.
+    fn outcome(self, has_output: bool, has_error: bool) -> Option<Outcome> {
         let Self::Code(code) = self else { return None };
         Some(match code {
-            // Triton tells the errors of a stream of requests in its messages.
-            0 if error => Outcome::StreamError,
+            // Triton reports the errors of a stream in its messages and ends the call with 0.
+            0 if has_error => Outcome::StreamError,
             0 => Outcome::Ok,
-            _ if output => Outcome::StreamError,
+            _ if has_output => Outcome::StreamError,
             // RESOURCE_EXHAUSTED, UNAVAILABLE.
             8 | 14 => Outcome::Rejected,
             // DEADLINE_EXCEEDED.
@@ -102,27 +109,30 @@ impl GrpcStatus {
     }
 }
 
-/// What is known of a request at its end.
+/// Facts about a request at its end that decide its outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedRequest {
+    /// Event that ended the request.
     pub cause: EndCause,
-    /// The upstream's status, once its head arrived.
+    /// Status of the response; `None` before its headers arrived.
     pub status: Option<u16>,
-    /// The first output event arrived (streams), or the first byte of the body (all others).
+    /// The first output event of a stream arrived, or the first body byte of any other response.
     pub has_output: bool,
-    /// The body held an error.
+    /// The body reported an error.
     pub has_error: bool,
-    /// The body held what completes it, whatever HTTP said of its end.
+    /// The body contained its end marker, however the connection ended.
     pub is_complete: bool,
-    /// The body is a stream that something must complete; the clean end of HTTP is not enough.
+    /// The API requires an end marker: a clean end of the HTTP body is not enough.
     pub needs_terminator: bool,
-    /// Of a gRPC call.
+    /// Status of a gRPC call; `None` for other requests.
     pub grpc_status: Option<GrpcStatus>,
 }
 
 impl EndedRequest {
-    /// The outcome. Where several would fit, the first of these decides: our own answer, the status,
-    /// an error in the body, what completes the stream, and then who broke off.
+    /// Outcome of the request.
+    ///
+    /// The first of these that applies decides: a response of Streamgauge's own, the HTTP status, the gRPC status, an
+    /// error in the body, the end marker, and then the side that closed the connection.
     pub fn outcome(self) -> Outcome {
         if let EndCause::LocalResponse(outcome) = self.cause {
             return outcome;
@@ -164,13 +174,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_a_number() {
+    fn grpc_status_parses_numbers_only() {
         assert_eq!(GrpcStatus::parse(b"14"), Some(GrpcStatus::Code(14)));
         assert_eq!(GrpcStatus::parse(b"x"), None);
     }
 
     #[test]
-    fn table() {
+    fn outcome_table() {
         use Outcome::*;
         let stream = EndedRequest {
             cause: EndCause::Complete,

@@ -1,4 +1,7 @@
-//! How long a request waited in the server's queue, by the best source that there is.
+//! Wait of a request in the server's queue, from the most reliable source that is available.
+//!
+//! Example: vLLM reports `queue_time_ms` in its response, so the source is `reported`. A server that reports nothing gets
+//! the estimate of [`queue`](super::queue).
 
 use super::tally::ResponseTally;
 use crate::dialect::ServerTimings;
@@ -6,19 +9,19 @@ use crate::dialect::engine::Engine;
 use std::time::Duration;
 use strum::VariantArray;
 
-/// Where a queue wait comes from, in this order of trust.
+/// Source of a queue wait, the most reliable first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum QueueWaitSource {
-    /// The server's own word, or what the times that it tells leave.
+    /// Reported by the server, or derived from the times that it reports.
     Reported,
-    /// When the head came, of a server that sends it when a slot takes the request.
+    /// Time of the response headers, if the server sends them when a slot starts on the request.
     Header,
-    /// [Learned](super::queue) from when requests come and go.
+    /// [Estimated](super::queue) from the times at which requests arrive and finish.
     Estimated,
 }
 
 impl QueueWaitSource {
-    /// The label's value.
+    /// Value of the label `source`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Reported => "reported",
@@ -28,18 +31,22 @@ impl QueueWaitSource {
     }
 }
 
-/// A wait in the server's queue.
+/// Wait in the server's queue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueueWait {
+    /// Seconds, at least 0.
     pub seconds: f64,
+    /// Source of the value.
     pub source: QueueWaitSource,
-    /// It came out negative, and is told as 0.
+    /// Whether the value was negative and was set to 0.
     pub clamped: bool,
 }
 
 impl QueueWait {
-    /// The wait of a request whose response told this, whose head came after `header` seconds in a queue, if that
-    /// is what it came after, and which is estimated to have waited for so many seconds.
+    /// Selects the wait of a request from three sources, in seconds.
+    ///
+    /// `tally`: the response, with the times that the server reported. `header`: time until the response headers, if the
+    /// server sends them when a slot starts on the request. `estimate`: the wait that was estimated.
     pub fn from_best_source(
         tally: Option<&ResponseTally>,
         header: Option<f64>,
@@ -48,7 +55,7 @@ impl QueueWait {
         Self::best(tally.and_then(|tally| timings(tally).queue), header, estimate)
     }
 
-    /// The best of what is known, in seconds: each source that knows the wait beats those after it.
+    /// Selects the first source that has a value, in seconds.
     fn best(reported: Option<f64>, header: Option<f64>, estimate: Option<f64>) -> Option<Self> {
         let reported = reported.map(|seconds| (seconds, QueueWaitSource::Reported));
         let header = header.map(|seconds| (seconds, QueueWaitSource::Header));
@@ -58,18 +65,17 @@ impl QueueWait {
     }
 }
 
-/// The server's word for its stages. Ollama's wait for a slot is in no field but its total:
+/// Times that the server reports, with the queue wait derived for Ollama, which does not report it:
 ///
-/// `total - load - prefill - (the last line's arrival - t_first)`
+/// `total_duration - load_duration - prompt_eval_duration - (arrival of the last line - t_first)`
 ///
-/// The rest is what its handler does beside, 1 to 9 ms when warm. It tells how long decoding took too, but
-/// less than it does, by 4 to 12 %, so its end is taken from the wire. May be negative, by what the network
-/// did to the two arrivals.
+/// Decoding is measured on the wire, because `eval_duration` is 4 to 12 % too short. The result includes Ollama's request
+/// handling, 1 to 9 ms on a warm server. It can be negative because of network jitter between the two arrivals.
 pub(super) fn timings(tally: &ResponseTally) -> ServerTimings {
-    let mut timings = tally.told().timings;
+    let mut timings = tally.server_report().timings;
     if tally.engine == Some(Engine::Ollama)
         && let (Some(first), Some(end), Some(total)) =
-            (tally.first_output, tally.timed(), timings.total)
+            (tally.first_output, tally.total_time_reported_at(), timings.total)
     {
         let decode = end.saturating_sub(first.at);
         if !is_held_back(timings.decode, decode) {
@@ -80,12 +86,14 @@ pub(super) fn timings(tally: &ResponseTally) -> ServerTimings {
     timings
 }
 
-/// Whether the first line came long after the first token, as where a tool call is held back until it is
-/// whole: decoding took longer than its lines. Nobody knows how much longer, so there is nothing to tell.
-fn is_held_back(told: Option<f64>, seen: Duration) -> bool {
-    // What the network may do to two arrivals.
-    const SLACK: f64 = 0.01;
-    told.is_some_and(|told| told > seen.as_secs_f64() + SLACK)
+/// Whether the server held back the first line, as Ollama does until a tool call is complete: decoding took longer than
+/// its lines. The arrival of the first line is then not the time of the first token, so no wait can be derived.
+///
+/// `reported`: `eval_duration` in seconds. `on_wire`: time from the first to the last line.
+fn is_held_back(reported: Option<f64>, on_wire: Duration) -> bool {
+    // Network jitter between two arrivals, in seconds.
+    const JITTER: f64 = 0.01;
+    reported.is_some_and(|reported| reported > on_wire.as_secs_f64() + JITTER)
 }
 
 #[cfg(test)]
@@ -95,7 +103,7 @@ mod tests {
     use crate::meter::{Arrival, ResponseMeter};
 
     #[test]
-    fn the_more_trusted_source_is_told() {
+    fn the_most_reliable_source_is_used() {
         let best = |reported, header| {
             QueueWait::best(reported, header, Some(0.125))
                 .map(|wait| (wait.source.label(), wait.seconds, wait.clamped))
@@ -108,7 +116,7 @@ mod tests {
         assert_eq!(QueueWait::best(None, None, None), None);
     }
 
-    /// A stream of Ollama's as it was recorded, but for the total, and for when its lines arrived.
+    /// Queue wait of a recorded Ollama stream, with another total and other arrival times.
     fn ollama(total: u64, first: Duration, end: Duration) -> Option<f64> {
         let first_line =
             br#"{"model":"q","message":{"role":"assistant","content":"Hmm"},"done":false}"#;
@@ -124,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ollama_leaves() {
+    fn ollama_wait_is_the_total_minus_its_stages() {
         let (first, end) = (Duration::from_millis(78), Duration::from_micros(978_400));
         let idle = ollama(978_445_250, first, end).unwrap();
         assert!((idle - 0.001_755_25).abs() < 1e-9, "{idle}");
@@ -132,15 +140,15 @@ mod tests {
         assert!((waited - 2.001_755_25).abs() < 1e-9, "{waited}");
         let late = ollama(978_445_250, first, end + Duration::from_millis(5)).unwrap();
         assert!((-0.004..-0.003).contains(&late), "{late}");
-        assert_eq!(ollama(978_445_250, first * 5, end), None, "its first line came late");
+        assert_eq!(ollama(978_445_250, first * 5, end), None, "the first line was held back");
     }
 
     #[test]
-    fn decoding_that_took_longer_than_its_lines_was_held_back() {
-        let seen = Duration::from_millis(100);
-        assert!(!is_held_back(None, seen));
-        assert!(!is_held_back(Some(0.088), seen), "as in most recordings");
-        assert!(!is_held_back(Some(0.105), seen));
-        assert!(is_held_back(Some(0.2), seen));
+    fn a_decode_time_longer_than_the_lines_means_held_back_output() {
+        let on_wire = Duration::from_millis(100);
+        assert!(!is_held_back(None, on_wire));
+        assert!(!is_held_back(Some(0.088), on_wire), "as in most recordings");
+        assert!(!is_held_back(Some(0.105), on_wire));
+        assert!(is_held_back(Some(0.2), on_wire));
     }
 }

@@ -1,7 +1,7 @@
-//! The finished account of one request: one line of the request log.
+//! Finished measurement of one request: one line of the request log.
 
 use super::queue_wait::{self, QueueWait};
-use super::slo::SloVerdict;
+use super::slo_verdict::SloVerdict;
 use super::tally::ResponseTally;
 use crate::dialect::FinishReason;
 use serde::{Serialize, Serializer};
@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use strum::VariantArray;
 
-/// Where a count of output tokens comes from, in this order of trust.
+/// Source of a token count, the most reliable first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, VariantArray)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenSource {
-    /// The server's own count, where the API has a place for it.
+    /// The server's count, in the field that its API defines for it.
     Usage,
-    /// A field of the engine's own.
+    /// A field that only this engine sends, or the number of listed token ids.
     Engine,
-    /// Output events counted: an approximation.
+    /// Number of output events: an approximation.
     Events,
 }
 
@@ -33,14 +33,14 @@ impl TokenSource {
     }
 }
 
-/// What tells when bytes arrived.
+/// Clock that arrivals are measured with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, VariantArray)]
 #[serde(rename_all = "lowercase")]
 pub enum TimestampSource {
-    /// The kernel's stamp of their receipt.
+    /// Kernel timestamp of the receipt.
     #[default]
     Kernel,
-    /// The clock as we read it when we got them, which is later if we had to wait for the processor.
+    /// Clock read by this process after it received the bytes. It is late if the process waited for a CPU.
     Program,
 }
 
@@ -54,24 +54,24 @@ impl TimestampSource {
     }
 }
 
-/// The token counts of a finished response.
+/// Token counts of a finished response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResponseTokens {
     pub input: Option<(u64, TokenSource)>,
     pub output: Option<(u64, TokenSource)>,
-    /// Part of the input that came from a cache.
+    /// Input tokens read from a cache.
     pub cached: Option<u64>,
-    /// Part of the output that is reasoning.
+    /// Output tokens that are reasoning.
     pub reasoning: Option<u64>,
-    /// The part of `output` that was streamed: without reasoning that was counted but never sent.
+    /// Output tokens that were sent: without reasoning that the server counted but did not send.
     pub streamed: Option<u64>,
 }
 
 impl ResponseTokens {
-    /// The best counts that a tally has. Output events stand in only for streams.
+    /// Selects each count from the most reliable source. Output events are used only for streams.
     pub fn from_tally(tally: &ResponseTally, stream: bool) -> Self {
-        let told = tally.told();
-        let (usage, engine) = (told.usage.unwrap_or_default(), told.engine.unwrap_or_default());
+        let report = tally.server_report();
+        let (usage, engine) = (report.usage.unwrap_or_default(), report.engine.unwrap_or_default());
         let reported = |usage: Option<u64>, engine: Option<u64>| {
             let usage = usage.map(|count| (count, TokenSource::Usage));
             usage.or(engine.map(|count| (count, TokenSource::Engine)))
@@ -80,10 +80,10 @@ impl ResponseTokens {
             .then_some((tally.output_events, TokenSource::Events));
         let ids = (tally.token_ids > 0).then_some(tally.token_ids);
         let output = reported(usage.total_output(), engine.total_output().or(ids)).or(events);
-        // Listed ids were streamed, whatever they stand for.
-        let is_unseen = tally.reasoning_chars == 0 && tally.token_ids == 0;
-        let unseen = match usage.reasoning.or(engine.reasoning) {
-            Some(reasoning) if is_unseen => reasoning,
+        // Tokens whose ids are listed were sent, also if they are reasoning.
+        let is_reasoning_hidden = tally.reasoning_chars == 0 && tally.token_ids == 0;
+        let hidden = match usage.reasoning.or(engine.reasoning) {
+            Some(reasoning) if is_reasoning_hidden => reasoning,
             _ => 0,
         };
         Self {
@@ -91,74 +91,75 @@ impl ResponseTokens {
             output,
             cached: usage.cached.or(engine.cached),
             reasoning: usage.reasoning.or(engine.reasoning),
-            streamed: output.map(|(count, _)| count.saturating_sub(unseen)),
+            streamed: output.map(|(count, _)| count.saturating_sub(hidden)),
         }
     }
 }
 
-/// The finished account. Absent is `None`, never 0. All `_s` are seconds since the request's first
-/// byte, or lengths, as the definitions of the metrics have them.
+/// Finished measurement of one request. A value that is unknown or does not apply is `None`, never 0.
+///
+/// Fields with the suffix `_s` are in seconds: lengths, or times since the first byte of the request.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RequestRecord {
-    /// When the first byte of the request arrived, as a time since 1970. Told as RFC 3339 has it, in UTC.
+    /// Arrival of the first byte of the request, since 1970. Serialized as RFC 3339 in UTC.
     #[serde(serialize_with = "rfc3339")]
     pub time: Duration,
-    /// Told as 16 hexadecimal digits.
+    /// Serialized as 16 hexadecimal digits.
     #[serde(serialize_with = "hexadecimal")]
     pub id: u64,
-    /// From `traceparent`.
+    /// Trace id from the header `traceparent`.
     pub trace_id: Option<String>,
-    /// The configured name.
+    /// Configured name of the upstream.
     pub upstream: Arc<str>,
     pub method: Cow<'static, str>,
-    /// A known route, or `other`.
+    /// Path of the route, or `other`.
     pub path: &'static str,
     pub operation: &'static str,
     pub dialect: Option<&'static str>,
-    /// The engine or vendor that answered, as configured or recognised.
+    /// Engine or vendor of the response, as configured or detected.
     pub engine: Option<Arc<str>>,
-    /// The model asked for.
+    /// Model named in the request.
     pub model: Option<Arc<str>>,
-    /// The model that answered.
+    /// Model named in the response.
     pub response_model: Option<Arc<str>>,
     pub stream: bool,
-    /// The status that the client got.
+    /// Status that the client received.
     pub status: Option<u16>,
     pub outcome: &'static str,
-    /// Before the request reached us, by its headers.
+    /// Time between a gateway's request start header and the arrival here.
     pub edge_wait_s: Option<f64>,
     pub connect_s: Option<f64>,
     pub sent_s: Option<f64>,
     pub head_s: Option<f64>,
     pub first_byte_s: Option<f64>,
     pub ttft_s: Option<f64>,
-    /// From the first request of the trace, if that was another, to this one's first output.
+    /// From the first request of the trace to the first output of this one. `None` for the first request itself.
     pub trace_ttft_s: Option<f64>,
     pub answer_s: Option<f64>,
     pub latency_s: Option<f64>,
     pub duration_s: f64,
     pub tpot_s: Option<f64>,
-    /// Of complete streams.
+    /// For complete streams only.
     pub characters_per_second: Option<f64>,
     pub max_gap_s: Option<f64>,
-    /// The share of output characters that came in the last tenth of the request's time.
+    /// Share of the output characters that arrived in the last tenth of the request's time.
     pub burst_ratio: Option<f64>,
     pub client_stall_s: Option<f64>,
-    /// In the server's queue.
+    /// Wait in the server's queue.
     pub queue_s: Option<f64>,
-    /// Where `queue_s` comes from.
+    /// Source of `queue_s`.
     pub queue_source: Option<&'static str>,
-    /// The estimate, also where a better source is told.
+    /// Estimated queue wait, also if `queue_s` has a better source.
     pub queue_estimate_s: Option<f64>,
-    /// What the server says of its own time: from the request to the first token, then stage by stage.
+    /// Times that the server reports: its own time to first token, then each stage.
     pub engine_ttft_s: Option<f64>,
     pub engine_load_s: Option<f64>,
     pub engine_prefill_s: Option<f64>,
     pub engine_decode_s: Option<f64>,
     pub engine_total_s: Option<f64>,
-    /// It waited for a server or a model that was not ready; absent without output.
+    /// Whether the request waited for a server or model that was not ready. `None` without output.
     pub cold: Option<bool>,
-    /// Why that was.
+    /// Reason of the cold start that the request waited for.
     pub cold_reason: Option<&'static str>,
     pub input_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
@@ -169,22 +170,22 @@ pub struct RequestRecord {
     pub output_events: Option<u64>,
     pub first_output_event: Option<u64>,
     pub last_output_event: Option<u64>,
-    /// Reads of the upstream's socket that brought output.
+    /// Reads of the upstream's socket that contained output.
     pub chunks: Option<u64>,
     pub answer_chars: Option<u64>,
     pub reasoning_chars: Option<u64>,
     pub tool_chars: Option<u64>,
     pub finish_reasons: Vec<FinishReason>,
-    /// By the name of each class that is of the request, whether it met the targets. Told as an object.
+    /// Name and verdict of each SLO class that applies to the request. Serialized as an object.
     #[serde(serialize_with = "by_name")]
     pub slo: Vec<(Arc<str>, SloVerdict)>,
     pub bytes_up: u64,
     pub bytes_down: u64,
-    /// Events or bodies of this response that could not be measured.
+    /// Number of events or bodies of this response that could not be parsed.
     pub unparsed: u64,
-    /// What told the instants of this line.
+    /// Clock of the instants in this record.
     pub clock: TimestampSource,
-    /// A delay of our own could have touched a number of this line.
+    /// A delay of this process may have affected a number in this record.
     pub degraded: bool,
 }
 
@@ -201,15 +202,15 @@ fn by_name<S: Serializer>(slo: &[(Arc<str>, SloVerdict)], to: S) -> Result<S::Ok
 }
 
 impl RequestRecord {
-    /// Fills in the wait in the server's queue, and what it is estimated to be, which that may be.
+    /// Sets the wait in the server's queue, and its estimate in seconds.
     pub fn set_queue_wait(&mut self, wait: Option<QueueWait>, estimate: Option<f64>) {
         self.queue_s = wait.map(|wait| wait.seconds);
         self.queue_source = wait.map(|wait| wait.source.label());
         self.queue_estimate_s = estimate;
     }
 
-    /// Fills in what the body's account says, and gives the counts in it. `start` is the instant of the request's
-    /// first byte.
+    /// Sets all fields that come from the response body, and returns the token counts. `start` is the arrival of the
+    /// first byte of the request.
     pub fn fill_from_response(
         &mut self,
         tally: &ResponseTally,
@@ -246,16 +247,17 @@ impl RequestRecord {
         self.tool_chars = Some(tally.tool_chars);
         self.finish_reasons = tally.finish_reasons().to_vec();
         self.unparsed += tally.unparsed;
-        self.degraded |= tally.blurred || tally.trailed;
-        if tally.unstamped {
+        self.degraded |= tally.is_first_output_inexact || tally.is_last_output_inexact;
+        if tally.has_unstamped_arrival {
             self.clock = TimestampSource::Program;
         }
         tokens
     }
 }
 
-/// TPOT in seconds: `(t_last - t_first) / (n - 1)`, n the tokens that were streamed. Absent unless
-/// n >= 2, there is one choice, and output came in at least two reads.
+/// TPOT in seconds: `(t_last - t_first) / (n - 1)`, where n is the number of tokens sent.
+///
+/// `None` unless n >= 2, there is one choice, and output arrived in at least two reads.
 fn time_per_output_token(tally: &ResponseTally, tokens: &ResponseTokens) -> Option<f64> {
     let n = tokens.streamed.filter(|n| *n >= 2)?;
     if tally.choices() != 1 || tally.chunks < 2 {
@@ -265,8 +267,8 @@ fn time_per_output_token(tally: &ResponseTally, tokens: &ResponseTokens) -> Opti
     Some(span.as_secs_f64() / (n - 1) as f64)
 }
 
-/// Characters per second of a request: text after the first arrival of output, over the time from
-/// the first to the last. Absent where all output came in one read.
+/// Characters per second: characters after the first read with output, divided by the time from the first to the last
+/// read with output. `None` if all output arrived in one read.
 pub fn characters_per_second(tally: &ResponseTally) -> Option<f64> {
     let span = tally.last_output?.at.saturating_sub(tally.first_output?.at);
     (tally.chunks >= 2 && !span.is_zero())

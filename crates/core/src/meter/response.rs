@@ -1,4 +1,5 @@
-//! Reads one response: framing, dialect and tally in a row.
+//! Reader of one response: bytes to events ([`wire`](crate::wire)), events to facts ([`dialect`](crate::dialect)), facts
+//! to counts and times ([`ResponseTally`]).
 
 use super::arrivals::Arrival;
 use super::session::RealtimeSession;
@@ -11,39 +12,39 @@ use crate::wire::framing::{DeclaredFraming, Framer, Framing};
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
 
-/// The meter of one response. Its fields are in the order in which a read touches them.
+/// Measures one response from its bytes and their arrival times.
+///
+/// The fields are in the order in which a read accesses them.
 #[derive(Debug)]
 #[repr(C)]
 pub struct ResponseMeter {
-    /// Undoes the body's content codings, on a copy.
+    /// Decodes the content codings of the body, in a copy.
     decoder: Option<Box<ContentDecoder>>,
-    /// Of a connection that has switched to WebSocket.
+    /// Present after a switch to WebSocket.
     session: Option<Box<RealtimeSession>>,
-    /// Of the bytes read last.
+    /// Arrival of the latest bytes.
     arrival: Option<Arrival>,
     body: BodyState,
     reader: ResponseReader,
     tally: ResponseTally,
 }
 
-/// What is known of the body's framing.
+/// Framing of the body.
 #[derive(Debug)]
 enum BodyState {
-    /// The first byte will tell.
+    /// Detected from the first byte, which has not arrived yet.
     Undetected,
+    /// Known: the framer splits the body into events.
     Framed(Framer),
-    /// Nothing that is read, or not any more.
-    Unreadable {
-        is_stream: bool,
-    },
+    /// Not supported, or no longer readable after an error.
+    Unreadable { is_stream: bool },
 }
 
 impl ResponseMeter {
-    /// A meter for the body of a response in this dialect, with these values of its `Content-Type` and
-    /// `Content-Encoding`.
+    /// Creates a meter for a response body, with the values of its `Content-Type` and `Content-Encoding`.
     ///
     /// # Errors
-    /// If its type is none that is read, or its coding none that is undone.
+    /// If the content type or the content coding is not supported.
     pub fn new(
         dialect: &'static Dialect,
         content_type: &[u8],
@@ -52,10 +53,10 @@ impl ResponseMeter {
         Self::with_framing(dialect, Framing::from_content_type(content_type), content_encoding)
     }
 
-    /// The same, of a body whose `Content-Type` announces this.
+    /// Creates a meter for a body whose framing is already derived from its `Content-Type`.
     ///
     /// # Errors
-    /// As of [`new`](Self::new).
+    /// As for [`new`](Self::new).
     pub fn with_framing(
         dialect: &'static Dialect,
         announced: DeclaredFraming,
@@ -80,26 +81,26 @@ impl ResponseMeter {
         })
     }
 
-    /// A meter for a connection that has switched to WebSocket, of which the server's messages are events
-    /// in this dialect. `deflate`: permessage-deflate was agreed on.
+    /// Creates a meter for a connection that has switched to WebSocket. The messages of the server are events in this
+    /// dialect. `deflate`: permessage-deflate was negotiated.
     pub fn for_websocket(dialect: &'static Dialect, deflate: bool) -> Self {
         let framer = Framer::WebSocket(Box::new(WebSocketFramer::new(deflate)));
         Self {
             decoder: None,
             body: BodyState::Framed(framer),
             reader: ResponseReader::new(dialect),
-            tally: ResponseTally::of_session(),
+            tally: ResponseTally::for_session(),
             arrival: None,
             session: Some(Box::new(RealtimeSession::new(deflate))),
         }
     }
 
-    /// Whether this is a session of many responses.
+    /// Whether this is a WebSocket session, which can hold many responses.
     pub fn is_session(&self) -> bool {
         self.session.is_some()
     }
 
-    /// Whether the body is a stream of events, as far as is known.
+    /// Whether the body is a stream of events. False while that is unknown.
     pub fn is_stream(&self) -> bool {
         match &self.body {
             BodyState::Undetected => false,
@@ -108,17 +109,16 @@ impl ResponseMeter {
         }
     }
 
-    /// Whether all of the body could be read so far.
+    /// Whether all of the body so far could be decoded and framed.
     pub fn is_fully_read(&self) -> bool {
         !matches!(self.body, BodyState::Unreadable { .. })
     }
 
-    /// Whether only an event can complete the body, and not its end alone. A session may end between two
-    /// responses.
+    /// Whether the body is truncated if it ends now without an end marker. A session can end between two responses.
     pub fn needs_terminator(&self) -> bool {
         match &self.session {
             Some(session) => session.is_running(),
-            // What could not be read may have been what completes it.
+            // The unreadable part may contain the end marker.
             None => {
                 self.is_stream()
                     && self.is_fully_read()
@@ -127,102 +127,108 @@ impl ResponseMeter {
         }
     }
 
-    /// Whether the end of the response may tell how long its model was loaded.
+    /// Whether the end of the response can report how long its model took to load.
     pub fn reports_load_time(&self) -> bool {
         self.reader.dialect().reports_load_time
     }
 
-    /// The name of the dialect that the response is in.
+    /// Name of the dialect of the response.
     pub fn dialect(&self) -> &'static str {
         self.reader.dialect_name()
     }
 
-    /// The account so far.
+    /// Counts and times so far.
     pub fn tally(&self) -> &ResponseTally {
         &self.tally
     }
 
-    /// Reads the next bytes of the body, all of one arrival.
+    /// Reads the next bytes of the body, which arrived together.
     pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
         self.arrival = Some(arrival);
-        self.tally.piece(arrival);
+        self.tally.chunk(arrival);
         let Some(mut decoder) = self.decoder.take() else {
-            self.read(arrival, bytes, sink);
+            self.push_decoded(arrival, bytes, sink);
             return;
         };
-        match decoder.push(bytes, &mut |plain| self.read(arrival, plain, sink)) {
+        match decoder.push(bytes, &mut |plain| self.push_decoded(arrival, plain, sink)) {
             Ok(()) => self.decoder = Some(decoder),
             Err(_) => {
-                self.tally.cannot(UnparsedReason::Encoding, sink);
+                self.tally.record_unparsed(UnparsedReason::Encoding, sink);
                 self.body = BodyState::Unreadable { is_stream: self.is_stream() };
             }
         }
     }
 
-    /// Reads the next bytes of the body as it is without codings.
-    fn read(&mut self, arrival: Arrival, mut bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
+    /// Reads the next decoded bytes of the body.
+    fn push_decoded(
+        &mut self,
+        arrival: Arrival,
+        mut bytes: &[u8],
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
         let Self { body, reader, tally, session, .. } = self;
         if let BodyState::Undetected = body {
-            // Blanks before the first byte that tells are of no framing.
+            // White space before the first byte does not show the framing.
             bytes = bytes.trim_ascii_start();
             let Some(first) = bytes.first() else { return };
             *body = match Framing::detect(*first, reader.dialect().json_framing) {
                 Some(framing) => BodyState::Framed(Framer::new(reader.dialect().framing(framing))),
                 None => {
-                    tally.cannot(UnparsedReason::ContentType, sink);
+                    tally.record_unparsed(UnparsedReason::ContentType, sink);
                     BodyState::Unreadable { is_stream: false }
                 }
             };
         }
         if let BodyState::Framed(framer) = body {
             let is_stream = framer.is_stream();
-            framer.push(bytes, &mut |piece| match session {
-                Some(session) => converse(piece, arrival, reader, session, tally, sink),
-                None => read(piece, arrival, is_stream, reader, tally, sink),
+            framer.push(bytes, &mut |frame| match session {
+                Some(session) => read_session_frame(frame, arrival, reader, session, tally, sink),
+                None => read_frame(frame, arrival, is_stream, reader, tally, sink),
             });
         }
     }
 
-    /// Reads the next bytes that the client sent in a session, all of one arrival.
+    /// Reads the next bytes that the client sent in a session, which arrived together.
     pub fn push_client(&mut self, at: Duration, bytes: &[u8]) {
         if let Some(session) = &mut self.session
-            && session.client(at, bytes)
+            && session.push_client(at, bytes)
         {
-            // Whatever was under way, nobody waits for it.
+            // The client closed the session: it does not wait for a response in progress.
             self.tally.done = true;
         }
     }
 
-    /// What the response's head told, once the body has told all it will.
+    /// Adds the facts from the response headers. Called after the end of the body: values from the body take precedence.
     pub fn set_header_facts(&mut self, head: &HeaderFacts) {
         let is_stream = self.is_stream();
-        self.tally.head(head, is_stream);
+        self.tally.add_header_facts(head, is_stream);
     }
 
-    /// The body ended. An unfinished event counts only where HTTP ended cleanly (`clean`): then it is
-    /// a last message without its blank line, and not one that broke off.
-    pub fn finish(&mut self, clean: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
+    /// Ends the body. An incomplete last event counts only if HTTP ended cleanly (`is_clean`): then it lacks only its
+    /// blank line.
+    pub fn finish(&mut self, is_clean: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
         let Self { body, reader, tally, arrival, session, .. } = self;
         if let Some(session) = session {
             return session.end(tally, sink);
         }
-        if let (true, Some(arrival), BodyState::Framed(framer)) = (clean, *arrival, body) {
+        if let (true, Some(arrival), BodyState::Framed(framer)) = (is_clean, *arrival, body) {
             let is_stream = framer.is_stream();
-            framer.end(&mut |piece| read(piece, arrival, is_stream, reader, tally, sink));
+            framer.end(&mut |frame| read_frame(frame, arrival, is_stream, reader, tally, sink));
         }
         tally.end(sink);
     }
 }
 
-fn read(
-    piece: FrameEvent<'_>,
+/// Passes a frame to the dialect, and the facts of a complete event or document to the tally.
+fn read_frame(
+    frame: FrameEvent<'_>,
     arrival: Arrival,
     is_stream: bool,
     reader: &mut ResponseReader,
     tally: &mut ResponseTally,
     sink: &mut impl FnMut(LiveSample<'_>),
 ) {
-    match piece {
+    match frame {
         FrameEvent::Data(data) => reader.push(data),
         FrameEvent::ErrorField => reader.set_error(),
         FrameEvent::End { name } => {
@@ -236,27 +242,27 @@ fn read(
         }
         FrameEvent::Broken => {
             reader.clear_event();
-            tally.cannot(UnparsedReason::Framing, sink);
+            tally.record_unparsed(UnparsedReason::Framing, sink);
         }
     }
 }
 
-/// As [`read`], of a session: its text messages are events.
-fn converse(
-    piece: FrameEvent<'_>,
+/// Like [`read_frame`], for a session, whose text messages are events.
+fn read_session_frame(
+    frame: FrameEvent<'_>,
     arrival: Arrival,
     reader: &mut ResponseReader,
     session: &mut RealtimeSession,
     tally: &mut ResponseTally,
     sink: &mut impl FnMut(LiveSample<'_>),
 ) {
-    match piece {
+    match frame {
         FrameEvent::End { name: b"text" } => {
             session.event(arrival, reader.finish_event(b""), tally, sink)
         }
         FrameEvent::End { name: b"close" } => tally.done |= !session.is_running(),
         FrameEvent::End { .. } => {}
-        piece => return read(piece, arrival, true, reader, tally, sink),
+        frame => return read_frame(frame, arrival, true, reader, tally, sink),
     }
     reader.clear_event();
 }

@@ -1,14 +1,17 @@
-//! A session of many responses, over a WebSocket: each response is measured for itself.
+//! WebSocket session with many responses (OpenAI's Realtime API). Each response is measured separately.
 //!
-//! A session is silent while its user is, for minutes, so the time from the request that opened it to
-//! the first output would say nothing of the server. A response's time to its first output begins when
-//! it was asked for: when the client's last message before it arrived that asks for one
-//! (`response.create`, or `input_audio_buffer.commit`), or, where the server decided by itself, when it
-//! said that a response begins. Where neither came, as when audio is transcribed while it arrives, the
-//! response has gaps but no time to its first output.
+//! Example: the client sends `response.create` at 60.0 s, and the first audio arrives at 60.2 s. The TTFT of this response
+//! is 0.2 s. The time since the start of the session does not count: it depends on the user, who may be silent for
+//! minutes.
 //!
-//! Output of two responses at a time is told apart by nothing that is read here. While they overlap no
-//! time is told; what they generate is counted.
+//! | start of a response, for its TTFT | condition |
+//! |---|---|
+//! | the client's last `response.create`, or `input_audio_buffer.commit`, before the response | the client requested it |
+//! | the server's event that begins the response (`response.created`) | the server started it by itself |
+//! | none: the response has gaps but no TTFT | neither arrived, as when audio is transcribed while it arrives |
+//!
+//! The events of two responses that overlap cannot be separated. While they overlap, no time is recorded; tokens and
+//! characters are counted.
 
 use super::arrivals::Arrival;
 use super::tally::{LiveSample, ResponseTally};
@@ -18,68 +21,68 @@ use crate::wire::FrameEvent;
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
 
-/// What is known of a session beside its tally.
+/// State of a session, in addition to its tally.
 #[derive(Debug)]
 pub struct RealtimeSession {
     framer: WebSocketFramer,
     messages: ClientMessageReader,
-    /// When the response was asked for that has not begun yet.
-    asked: Option<Duration>,
-    /// Responses under way.
+    /// Arrival of the message that requested the response that has not begun yet.
+    requested_at: Option<Duration>,
+    /// Number of responses in progress.
     running: u32,
-    /// More than one is, or was since there was none.
-    overlap: bool,
-    /// The one under way was announced.
-    announced: bool,
-    /// It is known when the one under way was asked for.
-    timed: bool,
+    /// Several responses are in progress, or were since none was.
+    has_overlap: bool,
+    /// The response in progress began with an event of its own.
+    is_announced: bool,
+    /// The start of the response in progress is known.
+    has_start: bool,
     /// The client has closed the session.
-    closed: bool,
+    is_closed: bool,
 }
 
 impl RealtimeSession {
-    /// A session; `deflate`: permessage-deflate was agreed on.
+    /// Creates a session. `deflate`: permessage-deflate was negotiated.
     pub fn new(deflate: bool) -> Self {
         Self {
             framer: WebSocketFramer::new(deflate),
             messages: ClientMessageReader::default(),
-            asked: None,
+            requested_at: None,
             running: 0,
-            overlap: false,
-            announced: false,
-            timed: false,
-            closed: false,
+            has_overlap: false,
+            is_announced: false,
+            has_start: false,
+            is_closed: false,
         }
     }
 
-    /// Whether a response is under way.
+    /// Whether a response is in progress.
     pub fn is_running(&self) -> bool {
         self.running > 0
     }
 
-    /// Bytes of the client's arrived; gives whether it has closed the session.
-    pub fn client(&mut self, at: Duration, bytes: &[u8]) -> bool {
-        let Self { framer, messages, asked, running, .. } = self;
-        let mut closed = false;
-        framer.push(bytes, &mut |piece| match piece {
+    /// Reads bytes from the client. Returns whether they close the session.
+    pub fn push_client(&mut self, at: Duration, bytes: &[u8]) -> bool {
+        let Self { framer, messages, requested_at, running, .. } = self;
+        let mut is_closed = false;
+        framer.push(bytes, &mut |frame| match frame {
             FrameEvent::Data(data) => messages.push(data),
             FrameEvent::ErrorField => {}
             FrameEvent::End { name } => {
-                // Servers refuse to begin another meanwhile.
+                // Servers reject a request for a response while another one is in progress.
                 if messages.finish_message() && name == b"text" && *running == 0 {
-                    *asked = Some(at);
+                    *requested_at = Some(at);
                 }
-                closed |= name == b"close";
+                is_closed |= name == b"close";
             }
             FrameEvent::Broken => {
                 messages.finish_message();
             }
         });
-        self.closed |= closed;
-        closed
+        self.is_closed |= is_closed;
+        is_closed
     }
 
-    /// An event of the server's arrived.
+    /// Records an event from the server.
     pub fn event(
         &mut self,
         arrival: Arrival,
@@ -91,49 +94,56 @@ impl RealtimeSession {
         if facts.response_started || is_output && self.running == 0 {
             self.begin(arrival, facts.response_started, sink);
         }
-        // Other errors answer the client's other messages, and the session goes on.
-        let ends_unannounced = facts.error && self.running > 0 && !self.announced;
-        let failed = facts.error && (facts.done || self.asked.is_some()) || ends_unannounced;
-        let had_failed = tally.has_error;
-        let (overlap, timed) = (self.overlap, self.timed);
-        let told = &mut |sample: LiveSample<'_>| match sample {
-            LiveSample::FirstOutput(_) | LiveSample::FirstAnswer(_) if overlap || !timed => {}
-            LiveSample::ChunkGap(_) | LiveSample::TokenGap { .. } if overlap => {}
+        // Other errors are replies to other messages of the client, and the session continues.
+        let ends_unannounced = facts.error && self.running > 0 && !self.is_announced;
+        let has_failed =
+            facts.error && (facts.done || self.requested_at.is_some()) || ends_unannounced;
+        let had_error = tally.has_error;
+        let (has_overlap, has_start) = (self.has_overlap, self.has_start);
+        let filtered = &mut |sample: LiveSample<'_>| match sample {
+            LiveSample::FirstOutput(_) | LiveSample::FirstAnswer(_)
+                if has_overlap || !has_start => {}
+            LiveSample::ChunkGap(_) | LiveSample::TokenGap { .. } if has_overlap => {}
             sample => sink(sample),
         };
-        tally.event(arrival, facts, told);
-        // It was a response that ended, and not the session.
-        (tally.done, tally.has_error) = (self.closed, had_failed || failed);
+        tally.event(arrival, facts, filtered);
+        // An event that ends a response does not end the session.
+        (tally.done, tally.has_error) = (self.is_closed, had_error || has_failed);
         if facts.error || facts.done && self.running == 0 {
-            self.asked = None;
+            self.requested_at = None;
         }
         if facts.done || ends_unannounced {
             self.running = self.running.saturating_sub(1);
             if self.running == 0 {
-                tally.turn(told);
-                self.overlap = false;
+                tally.end_response(filtered);
+                self.has_overlap = false;
             }
         }
     }
 
-    fn begin(&mut self, arrival: Arrival, announced: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
+    fn begin(
+        &mut self,
+        arrival: Arrival,
+        is_announced: bool,
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
         self.running += 1;
-        let asked = self.asked.take().or(announced.then_some(arrival.at));
+        let start = self.requested_at.take().or(is_announced.then_some(arrival.at));
         if self.running > 1 {
-            self.overlap = true;
+            self.has_overlap = true;
             return;
         }
-        (self.announced, self.timed) = (announced, asked.is_some());
-        if let Some(asked) = asked {
-            sink(LiveSample::ResponseRequested(asked));
+        (self.is_announced, self.has_start) = (is_announced, start.is_some());
+        if let Some(start) = start {
+            sink(LiveSample::ResponseRequested(start));
         }
     }
 
-    /// The session has ended, maybe within a response.
+    /// Ends the session, possibly within a response.
     pub fn end(&mut self, tally: &mut ResponseTally, sink: &mut impl FnMut(LiveSample<'_>)) {
-        let overlap = self.overlap;
-        tally.turn(&mut |sample: LiveSample<'_>| match sample {
-            LiveSample::TokenGap { .. } if overlap => {}
+        let has_overlap = self.has_overlap;
+        tally.end_response(&mut |sample: LiveSample<'_>| match sample {
+            LiveSample::TokenGap { .. } if has_overlap => {}
             sample => sink(sample),
         });
     }

@@ -1,34 +1,36 @@
-//! Goodput: whether a request met the targets of a service-level objective.
+//! Goodput: whether a request met the targets of a service-level objective (SLO).
 //!
-//! Targets are met jointly, per request, which no set of histograms can tell afterwards. A target holds as
-//! long as its quantity, as far as it is known, is no more than its limit: the limit itself is met, as it
-//! is by a histogram's bucket of that edge. What is still open when a request ends counts with the time
-//! that it has taken so far: a client that waited six seconds for a first token saw five seconds missed.
+//! Example: a class has the targets TTFT <= 5 s and TPOT <= 0.1 s. A request meets the class only if it meets both,
+//! which histograms of TTFT and TPOT cannot show afterwards.
+//!
+//! A value equal to its limit meets the target, as with a histogram bucket of that edge. A value that is still open when
+//! the request ends counts with the time so far: a client that disconnects after waiting 6 s for the first token has
+//! missed a target of 5 s.
 
 use super::outcome::Outcome;
 use super::record::RequestRecord;
+use super::slo_verdict::SloVerdict;
 use crate::dialect::route::Operation;
-use serde::{Serialize, Serializer};
 use std::sync::Arc;
 use strum::VariantArray;
 
-/// What a target is of.
+/// Quantity that a target limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum SloTarget {
-    /// Time to first token; of streams.
+    /// Time to first token of a stream.
     Ttft,
-    /// Time per output token, where it is defined.
+    /// Time per output token, if it is defined.
     Tpot,
-    /// Time to the last output of a stream; to the end of any other answer, which is when it is there.
+    /// Time to the last output of a stream, or to the end of any other response.
     Latency,
-    /// The longest gap between two outputs of a stream.
+    /// Longest gap between two outputs of a stream.
     MaxGap,
-    /// Request duration over output tokens, where their number is known.
+    /// Request duration divided by the number of output tokens, if that is known.
     Normalized,
 }
 
 impl SloTarget {
-    /// The key of its limit in the configuration.
+    /// Configuration key of the limit.
     pub fn key(self) -> &'static str {
         match self {
             Self::Ttft => "ttft_seconds",
@@ -40,12 +42,12 @@ impl SloTarget {
     }
 }
 
-/// The limits of the targets, in seconds; a target without one is none.
+/// Limits of the targets, in seconds. A target without a limit is not checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SloLimits([Option<f64>; SloTarget::VARIANTS.len()]);
 
 impl SloLimits {
-    /// The limits that `limit` gives.
+    /// Builds the limits from a function that returns the limit of a target.
     pub fn from_fn(limit: impl Fn(SloTarget) -> Option<f64>) -> Self {
         let mut limits = Self::default();
         for (slot, target) in limits.0.iter_mut().zip(SloTarget::VARIANTS) {
@@ -54,101 +56,71 @@ impl SloLimits {
         limits
     }
 
-    /// The limit of this target, in seconds.
+    /// Limit of a target, in seconds.
     pub fn get(&self, target: SloTarget) -> Option<f64> {
         self.0.get(target as usize).copied().flatten()
     }
 
-    /// Whether there is none.
+    /// Whether no target has a limit.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(Option::is_none)
     }
 
-    /// These, and where there is none the other's.
+    /// These limits, completed by those of `other`.
     fn or(&self, other: &Self) -> Self {
         Self::from_fn(|target| self.get(target).or(other.get(target)))
     }
 }
 
-/// SloLimits for requests of at most so many input tokens.
+/// Limits for requests with at most `up_to_tokens` input tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputSizeLimits {
     pub up_to_tokens: u64,
     pub limits: SloLimits,
 }
 
-/// A service-level objective, and the requests that it is of: inference, and of each list either one of
-/// its entries or, if it is empty, any.
+/// Service-level objective and the inference requests that it applies to.
+///
+/// A request matches if it matches an entry of each list. An empty list matches every request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SloClass {
-    /// The value of the label `slo`.
+    /// Value of the label `slo`.
     pub name: Arc<str>,
-    /// Models, as they are asked for.
+    /// Model names in requests.
     pub models: Vec<String>,
     pub operations: Vec<Operation>,
-    /// Names of upstreams.
+    /// Configured names of upstreams.
     pub upstreams: Vec<String>,
     pub limits: SloLimits,
-    /// SloLimits that go before those, in ascending order of sizes.
+    /// Limits by input size, in ascending order. They take precedence over `limits`.
     pub sizes: Vec<InputSizeLimits>,
 }
 
-/// Whether a request met all targets of a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
-pub enum SloVerdict {
-    Met,
-    Missed,
-    /// Nobody can say: the client is to blame, left while all of them held, or the answer could not be read.
-    Undecided,
-}
-
-impl SloVerdict {
-    /// The label's value.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Met => "true",
-            Self::Missed => "false",
-            Self::Undecided => "undecided",
-        }
-    }
-}
-
-/// In the request log: true, false, or null for undecided.
-impl Serialize for SloVerdict {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Met => to.serialize_bool(true),
-            Self::Missed => to.serialize_bool(false),
-            Self::Undecided => to.serialize_unit(),
-        }
-    }
-}
-
 impl SloClass {
-    /// Whether the class is of this request.
+    /// Whether the class applies to this request.
     pub fn matches(&self, record: &RequestRecord) -> bool {
-        let fits = |names: &[String], name: Option<&str>| {
+        let matches_name = |names: &[String], name: Option<&str>| {
             names.is_empty() || name.is_some_and(|name| names.iter().any(|one| one == name))
         };
         let operations = &self.operations;
         record.operation != Operation::Other.label()
             && (operations.is_empty()
                 || operations.iter().any(|one| one.label() == record.operation))
-            && fits(&self.models, record.model.as_deref())
-            && fits(&self.upstreams, Some(&record.upstream))
+            && matches_name(&self.models, record.model.as_deref())
+            && matches_name(&self.upstreams, Some(&record.upstream))
     }
 
-    /// The limits for a request of so many input tokens: those of the smallest size that holds it, and the
-    /// class's own where that has none or the number is not known.
+    /// Limits for a request with this number of input tokens: those of the smallest size that covers it, completed by
+    /// the limits of the class. If the number is unknown, the limits of the class.
     fn limits(&self, input_tokens: Option<u64>) -> SloLimits {
         let fits = |size: &&InputSizeLimits| input_tokens.is_some_and(|n| n <= size.up_to_tokens);
         let size = self.sizes.iter().find(fits);
         size.map_or(self.limits, |size| size.limits.or(&self.limits))
     }
 
-    /// Whether a request that ended met the targets. A target that does not apply to it holds.
+    /// Compares a finished request with the targets. A target that does not apply to the request is met.
     pub fn evaluate(&self, record: &RequestRecord, outcome: Outcome) -> SloVerdict {
-        let if_all_hold = match outcome {
+        let if_all_met = match outcome {
             Outcome::Ok => SloVerdict::Met,
             Outcome::ClientGoneBeforeHead
             | Outcome::ClientGoneBeforeToken
@@ -164,82 +136,83 @@ impl SloClass {
             | Outcome::ProxyShutdown
             | Outcome::Internal => return SloVerdict::Missed,
         };
-        if is_unread(record) {
+        if is_output_unreadable(record) {
             return SloVerdict::Undecided;
         }
         let limits = self.limits(record.input_tokens);
         let is_missed = |target: SloTarget| {
-            let taken = taken(target, record, outcome == Outcome::Ok);
-            limits.get(target).zip(taken).is_some_and(|(limit, taken)| taken > limit)
+            let value = measured_value(target, record, outcome == Outcome::Ok);
+            limits.get(target).zip(value).is_some_and(|(limit, value)| value > limit)
         };
         if SloTarget::VARIANTS.iter().copied().any(is_missed) {
             SloVerdict::Missed
         } else {
-            if_all_hold
+            if_all_met
         }
     }
 }
 
-/// A session holds many responses, and its duration is the user's: only its gaps and its outcome count.
+/// Whether the request is a WebSocket session. A session holds many responses and lasts as long as the user stays, so
+/// only its gaps and its outcome are compared with targets.
 fn is_session(record: &RequestRecord) -> bool {
     record.operation == Operation::Realtime.label()
 }
 
-/// Whether this is a stream of which no output was read, because something could not be or nobody reads what
-/// this route answers: its output may have come in time.
-fn is_unread(record: &RequestRecord) -> bool {
-    let is_unread = record.unparsed > 0 || record.dialect.is_none();
-    record.stream && record.ttft_s.is_none() && is_unread && !is_session(record)
+/// Whether no output of a stream could be read: a part was not parsed, or the route has no dialect. Its output may have
+/// arrived in time.
+fn is_output_unreadable(record: &RequestRecord) -> bool {
+    let is_unreadable = record.unparsed > 0 || record.dialect.is_none();
+    record.stream && record.ttft_s.is_none() && is_unreadable && !is_session(record)
 }
 
-/// What a request took of what is limited, in seconds; `None` where that does not apply. Of one that is not
-/// `whole`, since its client left, what it had taken by then.
-fn taken(target: SloTarget, record: &RequestRecord, whole: bool) -> Option<f64> {
+/// Value of the quantity that a target limits, in seconds. `None` if the target does not apply. If the response is not
+/// complete because the client disconnected, the value so far.
+fn measured_value(target: SloTarget, record: &RequestRecord, is_complete: bool) -> Option<f64> {
     let duration = record.duration_s;
     match target {
-        // Without an output it is not there yet, or never will be.
+        // Without output, the wait so far.
         SloTarget::Ttft if record.stream && !is_session(record) => {
             Some(record.ttft_s.unwrap_or(duration))
         }
         SloTarget::Tpot => record.tpot_s,
         SloTarget::Latency if !is_session(record) => {
-            Some(record.latency_s.filter(|_| whole).unwrap_or(duration))
+            Some(record.latency_s.filter(|_| is_complete).unwrap_or(duration))
         }
         SloTarget::MaxGap => record.max_gap_s,
-        // It falls with each token: before the end it says nothing.
-        SloTarget::Normalized if whole && !is_session(record) => {
+        // It falls with each token, so it is only known at the end.
+        SloTarget::Normalized if is_complete && !is_session(record) => {
             record.output_tokens.filter(|n| *n > 0).map(|n| duration / n as f64)
         }
         SloTarget::Ttft | SloTarget::Latency | SloTarget::Normalized => None,
     }
 }
 
-/// All classes. Clones share them.
+/// All configured classes. Clones share the memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SloClasses(Arc<[SloClass]>);
 
 impl SloClasses {
-    /// These classes.
+    /// Wraps the configured classes.
     pub fn new(classes: Vec<SloClass>) -> Self {
         Self(classes.into())
     }
 
-    /// How many there are.
+    /// Number of classes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether no class is configured.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The classes.
+    /// Iterates over the classes.
     pub fn iter(&self) -> impl Iterator<Item = &SloClass> {
         self.0.iter()
     }
 
-    /// The different limits that any class and size sets for this target, in seconds and ascending order.
+    /// Distinct limits that all classes and sizes set for a target, in seconds, in ascending order.
     pub fn distinct_limits(&self, target: SloTarget) -> Vec<f64> {
         let own = self.0.iter().map(|class| &class.limits);
         let of_sizes = self.0.iter().flat_map(|class| &class.sizes).map(|size| &size.limits);
@@ -250,14 +223,14 @@ impl SloClasses {
         limits
     }
 
-    /// By the name of each class that is of the request, whether it met the targets.
+    /// Compares a finished request with each class that applies to it. Returns the verdicts with the class names.
     pub fn evaluate(
         &self,
         record: &RequestRecord,
         outcome: Outcome,
     ) -> Vec<(Arc<str>, SloVerdict)> {
-        let of_it = self.0.iter().filter(|class| class.matches(record));
-        of_it.map(|class| (Arc::clone(&class.name), class.evaluate(record, outcome))).collect()
+        let matching = self.0.iter().filter(|class| class.matches(record));
+        matching.map(|class| (Arc::clone(&class.name), class.evaluate(record, outcome))).collect()
     }
 }
 

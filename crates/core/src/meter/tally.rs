@@ -1,4 +1,4 @@
-//! The running account of one response.
+//! Running counts and times of one response.
 
 use super::arrivals::{Arrival, ChoiceArrivals, GapBasis, ReadInstant, SharedGap};
 use crate::dialect::engine::Engine;
@@ -10,20 +10,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use strum::VariantArray;
 
-/// A read that came so long after what it brought came late: one in time takes a fraction of it.
-const LATE: Duration = Duration::from_micros(250);
+/// A read that returns later than this after the arrival of its bytes is late. A read in time takes a fraction of it.
+const LATE_READ: Duration = Duration::from_micros(250);
 
-/// What output is.
+/// Kind of output text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum OutputKind {
+    /// Text of the answer, and refusals.
     Answer,
+    /// Reasoning, under any name.
     Reasoning,
     /// Arguments of tool calls.
     Tool,
 }
 
 impl OutputKind {
-    /// The label's value.
+    /// Value of the label `kind`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Answer => "answer",
@@ -33,178 +35,190 @@ impl OutputKind {
     }
 }
 
-/// What is told while a response runs.
+/// Measurement that is available while the response is in progress.
 #[derive(Debug, PartialEq)]
 pub enum LiveSample<'a> {
-    /// A response of a session was asked for: what is told from here on is measured from then.
+    /// A response of a session was requested at this instant, which is the start of the times that follow.
     ResponseRequested(Duration),
-    /// The server said instead of output that it loads the model.
+    /// The server reported, in place of output, that it loads the model.
     ModelLoading,
     /// The first output event arrived.
     FirstOutput(Duration),
     /// The first output event that is not reasoning arrived.
     FirstAnswer(Duration),
-    /// A gap between two arrivals of output, of any choice.
+    /// Gap between two reads with output, of any choice.
     ChunkGap(Duration),
     /// Inter-token latency: `shares` samples of `gap / shares` each.
-    TokenGap {
-        gap: Duration,
-        shares: u64,
-        basis: GapBasis,
-    },
-    /// Output tokens, as far as they can be told at this moment.
+    TokenGap { gap: Duration, shares: u64, basis: GapBasis },
+    /// Number of new output tokens, as far as it is known now.
     OutputTokens(u64),
     /// Output text, in Unicode scalar values.
     Characters(OutputKind, u64),
+    /// A choice finished.
     Finished(&'a FinishReason),
+    /// A part of the body could not be parsed.
     Unparsed(UnparsedReason),
 }
 
-/// One choice of the response.
+/// Counts and times of one choice.
 #[derive(Debug)]
 struct ChoiceTally {
     index: u32,
     arrivals: ChoiceArrivals,
-    /// ResponseTokens whose ids the stream lists.
+    /// Number of token ids that the stream lists.
     token_ids: u64,
     finished: bool,
 }
 
-/// What a server tells of counts and times.
+/// Token counts and times that the server reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ServerReport {
-    /// What the API reports, where it does.
+    /// Counts in the field that the API defines.
     pub usage: Option<TokenCounts>,
-    /// What a field of the engine's own reports.
+    /// Counts in a field that only this engine sends.
     pub engine: Option<TokenCounts>,
-    /// What the server says of its own time.
+    /// The server's own times.
     pub timings: ServerTimings,
 }
 
-/// The account so far. Counts are of this response; instants share the meter's start.
+/// Running counts and times of one response.
 ///
-/// What each event touches comes first, side by side: with a thousand open streams an account has left the
-/// processor's cache when its next event comes.
+/// Fields that every event accesses come first and adjacent: with a thousand open streams, a tally is no longer in the
+/// CPU cache when its next event arrives.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct ResponseTally {
-    /// Events of the response's own format, dispatched.
+    /// Number of events.
     pub events: u64,
+    /// Number of events that contain output.
     pub output_events: u64,
-    /// Reads that brought output.
+    /// Number of reads that contain output.
     pub chunks: u64,
-    /// Output tokens told by [`LiveSample::OutputTokens`] so far.
+    /// Sum of [`LiveSample::OutputTokens`] so far.
     pub live_tokens: u64,
-    /// ResponseTokens whose ids the stream lists.
+    /// Number of token ids that the stream lists.
     pub token_ids: u64,
+    /// Characters of the answer.
     pub answer_chars: u64,
+    /// Characters of reasoning.
     pub reasoning_chars: u64,
+    /// Characters of the arguments of tool calls.
     pub tool_chars: u64,
-    /// Pieces that the body came in so far, as the server framed them, and the one of the last output.
-    pieces: u64,
-    last_piece: u64,
+    /// Number of HTTP chunks or frames so far, and that of the last output.
+    body_chunks: u64,
+    last_output_chunk: u64,
     choices: Vec<ChoiceTally>,
-    /// The read that brought the first output, and the last one.
+    /// Read that contained the first output.
     pub first_output: Option<ReadInstant>,
+    /// Read that contained the last output so far.
     pub last_output: Option<ReadInstant>,
+    /// Arrival of the first output that is not reasoning.
     pub first_answer: Option<Duration>,
-    /// 0-based indexes over dispatched events, once there was output.
+    /// 0-based indexes of events; valid once there was output.
     first_output_event: u64,
     last_output_event: u64,
+    /// The body reported an error.
     pub has_error: bool,
+    /// The end marker of the stream arrived.
     pub done: bool,
-    /// The first output, or the first of the answer, was read together with later output that was sent
-    /// apart from it: it may have arrived earlier than that read says, had we not been late.
-    pub blurred: bool,
-    /// So was the last output, with what ends the stream, by a read that came late.
-    pub trailed: bool,
-    /// An arrival's instant is when we got it.
-    pub unstamped: bool,
-    /// The server reports usage once per choice, so the reports add up.
+    /// A late read returned the first output (or the first of the answer) together with later output that the server sent
+    /// separately. The first output may have arrived earlier than the read shows.
+    pub is_first_output_inexact: bool,
+    /// The same for the last output and the end of the stream.
+    pub is_last_output_inexact: bool,
+    /// At least one arrival has no kernel timestamp.
+    pub has_unstamped_arrival: bool,
+    /// The server reports usage once for each choice, so the reports are added.
     usage_per_choice: bool,
-    /// The account is of a session: each report of usage is of another response.
+    /// The tally is of a session: each usage report is for another response.
     is_session: bool,
-    /// The server sends a stream's head when a slot takes the request, or is known not to.
+    /// Whether the server sends the response headers when a slot starts on the request; `None` if unknown.
     pub head_at_slot: Option<bool>,
-    /// The engine or vendor that writes like this.
+    /// Engine or vendor, detected from the response.
     pub engine: Option<Engine>,
-    /// Characters that came with the first read that had output.
+    /// Characters in the first read with output.
     pub first_chars: u64,
+    /// Number of parts of the body that could not be parsed.
     pub unparsed: u64,
     at_end: Option<Box<EndReport>>,
+    /// Model named in the response.
     pub model: Option<Arc<str>>,
 }
 
-/// What most servers tell at the end only, once anything of it was told: an open stream has no room for it.
+/// EventFacts that most servers report only at the end. Allocated when the first of them arrives, to keep open streams small.
 #[derive(Debug, Default)]
 struct EndReport {
-    told: ServerReport,
-    /// When the event arrived that told how long the whole request took.
-    timed: Option<Duration>,
+    server_report: ServerReport,
+    /// Arrival of the event that reported the total time of the request.
+    total_time_reported_at: Option<Duration>,
     finish_reasons: Vec<FinishReason>,
 }
 
 impl ResponseTally {
-    /// What the server has told of counts and times so far.
-    pub fn told(&self) -> ServerReport {
-        self.at_end.as_ref().map(|end| end.told).unwrap_or_default()
+    /// Counts and times that the server has reported so far.
+    pub fn server_report(&self) -> ServerReport {
+        self.at_end.as_ref().map(|end| end.server_report).unwrap_or_default()
     }
 
-    /// When the event arrived that told how long the whole request took.
-    pub fn timed(&self) -> Option<Duration> {
-        self.at_end.as_ref()?.timed
+    /// Arrival of the event that reported the total time of the request.
+    pub fn total_time_reported_at(&self) -> Option<Duration> {
+        self.at_end.as_ref()?.total_time_reported_at
     }
 
-    /// Of each choice that has ended, in the order of their ends; of a session, the first 128.
+    /// Finish reasons of the choices in the order of their ends. For a session, the first 128.
     pub fn finish_reasons(&self) -> &[FinishReason] {
         self.at_end.as_ref().map_or(&[], |end| &end.finish_reasons)
     }
 
-    /// The 0-based index of the first event with output, over all that were dispatched.
+    /// 0-based index, over all events, of the first event with output.
     pub fn first_output_event(&self) -> Option<u64> {
         (self.output_events > 0).then_some(self.first_output_event)
     }
 
-    /// That of the last one.
+    /// 0-based index, over all events, of the last event with output.
     pub fn last_output_event(&self) -> Option<u64> {
         (self.output_events > 0).then_some(self.last_output_event)
     }
 
-    /// The account of a session of many responses.
-    pub fn of_session() -> Self {
+    /// Creates the tally of a WebSocket session.
+    pub fn for_session() -> Self {
         Self { is_session: true, ..Self::default() }
     }
 
-    /// Characters of output, of all kinds.
+    /// Characters of output of all kinds (Unicode scalar values).
     pub fn chars(&self) -> u64 {
         self.answer_chars + self.reasoning_chars + self.tool_chars
     }
 
-    /// How many choices the response has.
+    /// Number of choices of the response.
     pub fn choices(&self) -> usize {
         self.choices.len()
     }
 
-    /// Whether the stream holds what completes it.
+    /// Whether the stream is complete: its end marker arrived, or all choices have finished.
     pub fn is_complete(&self) -> bool {
         let has_finished =
             !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished);
         self.done || has_finished && !self.is_session
     }
 
-    /// Something of the body could not be read.
-    pub fn cannot(&mut self, reason: UnparsedReason, sink: &mut impl FnMut(LiveSample<'_>)) {
+    /// Records a part of the body that could not be parsed.
+    pub fn record_unparsed(
+        &mut self,
+        reason: UnparsedReason,
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
         self.unparsed += 1;
         sink(LiveSample::Unparsed(reason));
     }
 
-    /// Another piece of the body arrived: what its server sent as one chunk.
-    pub fn piece(&mut self, arrival: Arrival) {
-        self.pieces += 1;
-        self.unstamped |= !arrival.is_stamped;
+    /// Records the arrival of an HTTP chunk or frame of the body.
+    pub fn chunk(&mut self, arrival: Arrival) {
+        self.body_chunks += 1;
+        self.has_unstamped_arrival |= !arrival.is_stamped;
     }
 
-    /// An event of a stream arrived.
+    /// Records an event of a stream.
     pub fn event(
         &mut self,
         arrival: Arrival,
@@ -213,9 +227,9 @@ impl ResponseTally {
     ) {
         let index = self.events;
         self.events += 1;
-        self.said(facts, sink);
+        self.add_facts(facts, sink);
         if facts.timings.is_some_and(|timings| timings.total.is_some()) {
-            self.at_end.get_or_insert_default().timed = Some(arrival.at);
+            self.at_end.get_or_insert_default().total_time_reported_at = Some(arrival.at);
         }
         if facts.loading {
             sink(LiveSample::ModelLoading);
@@ -224,71 +238,72 @@ impl ResponseTally {
             self.output_event(index, arrival, facts, sink);
         } else if let Some(last) = self.last_output
             && last.read == arrival.read
-            && self.last_piece != self.pieces
+            && self.last_output_chunk != self.body_chunks
         {
-            // What ends a stream is often sent right behind the last output, and read together with it
-            // by a reader that is in time.
-            self.trailed = arrival.may_be_earlier() && arrival.read_delay > LATE;
+            // Servers often send the end of a stream right after the last output. A read in time can return both.
+            self.is_last_output_inexact =
+                arrival.may_be_earlier() && arrival.read_delay > LATE_READ;
         }
         for choice in &facts.choices {
             if let Some(at) = self.find_choice(choice.index, sink) {
                 self.choice_output(at, arrival, choice, facts, sink);
-                self.finish(at, choice, sink);
+                self.finish_choice(at, choice, sink);
             }
         }
     }
 
-    /// The response is one document: it has no first and no later token, only counts and text.
+    /// Records a response that is one document. It has counts and text, but no first or last token.
     pub fn document(&mut self, facts: &EventFacts, sink: &mut impl FnMut(LiveSample<'_>)) {
-        self.said(facts, sink);
+        self.add_facts(facts, sink);
         for choice in &facts.choices {
-            self.characters(choice, sink);
+            self.add_characters(choice, sink);
             if let Some(at) = self.find_choice(choice.index, sink) {
-                self.finish(at, choice, sink);
+                self.finish_choice(at, choice, sink);
             }
         }
     }
 
-    /// The response ended: the samples that were still owed.
+    /// Ends the response, and reports the gaps that are still open.
     pub fn end(&mut self, sink: &mut impl FnMut(LiveSample<'_>)) {
         for gap in self.choices.iter_mut().filter_map(|choice| choice.arrivals.close()) {
             sink(token_gap(gap));
         }
     }
 
-    /// A response of a session is over: the next one is measured for itself, while counts add up.
-    pub fn turn(&mut self, sink: &mut impl FnMut(LiveSample<'_>)) {
+    /// Ends a response of a session. The times of the next one are measured separately; the counts continue.
+    pub fn end_response(&mut self, sink: &mut impl FnMut(LiveSample<'_>)) {
         self.end(sink);
         self.choices.clear();
         (self.first_output, self.first_answer, self.last_output) = (None, None, None);
-        // A session may last for hours: what its events did not tell is not left to its end.
-        let told = self.told().usage.and_then(|usage| usage.total_output()).unwrap_or(0);
-        if let Some(more) = told.checked_sub(self.live_tokens).filter(|more| *more > 0) {
-            self.live_tokens = told;
+        // A session can last for hours, so the counters are corrected after each response.
+        let usage = self.server_report().usage;
+        let reported = usage.and_then(|usage| usage.total_output()).unwrap_or(0);
+        if let Some(more) = reported.checked_sub(self.live_tokens).filter(|more| *more > 0) {
+            self.live_tokens = reported;
             sink(LiveSample::OutputTokens(more));
         }
     }
 
-    /// The response's head told this; what the body told beats it.
-    pub fn head(&mut self, head: &HeaderFacts, stream: bool) {
-        let told = &mut self.at_end.get_or_insert_default().told;
+    /// Adds the facts from the response headers. Values from the body take precedence.
+    pub fn add_header_facts(&mut self, head: &HeaderFacts, is_stream: bool) {
+        let report = &mut self.at_end.get_or_insert_default().server_report;
         if let Some(mut counts) = head.counts {
-            counts.update(told.engine.unwrap_or_default());
-            told.engine = Some(counts);
+            counts.update(report.engine.unwrap_or_default());
+            report.engine = Some(counts);
         }
         let mut timings = head.timings;
-        if !stream {
+        if !is_stream {
             timings.total = timings.total.or(head.until_headers);
         }
-        timings.update(told.timings);
-        told.timings = timings;
+        timings.update(report.timings);
+        report.timings = timings;
         self.engine = self.engine.or(head.engine);
     }
 
-    /// What an event says beside its output.
-    fn said(&mut self, facts: &EventFacts, sink: &mut impl FnMut(LiveSample<'_>)) {
+    /// Adds the facts of an event other than its output.
+    fn add_facts(&mut self, facts: &EventFacts, sink: &mut impl FnMut(LiveSample<'_>)) {
         if let Some(reason) = facts.unparsed {
-            self.cannot(reason, sink);
+            self.record_unparsed(reason, sink);
         }
         if let Some(model) = &facts.model
             && self.model.is_none()
@@ -300,24 +315,25 @@ impl ResponseTally {
         self.engine = facts.detected_engine.or(self.engine);
         self.head_at_slot = facts.headers_at_slot.or(self.head_at_slot);
         if facts.usage.is_some() || facts.engine_counts.is_some() || facts.timings.is_some() {
-            self.tell(facts);
+            self.add_server_report(facts);
         }
     }
 
-    fn tell(&mut self, facts: &EventFacts) {
-        // llama.cpp reports each choice of several apart: in a report without choices, or beside its end,
-        // that comes while another choice still runs.
-        let others_run = self.choices.iter().any(|choice| !choice.finished);
+    fn add_server_report(&mut self, facts: &EventFacts) {
+        // llama.cpp reports the usage of each choice separately: in an event without choices, or in the event that
+        // ends the choice, while another choice is still in progress.
+        let has_running_choice = self.choices.iter().any(|choice| !choice.finished);
         let is_end = self.engine == Some(Engine::LlamaCpp)
             && facts.choices.iter().all(|choice| choice.finish.is_some());
-        let is_apart = (facts.choices.is_empty() || is_end) && others_run && self.choices() > 1;
-        self.usage_per_choice |= facts.usage.is_some() && is_apart;
-        let told = &mut self.at_end.get_or_insert_default().told;
+        let is_for_one_choice =
+            (facts.choices.is_empty() || is_end) && has_running_choice && self.choices() > 1;
+        self.usage_per_choice |= facts.usage.is_some() && is_for_one_choice;
+        let report = &mut self.at_end.get_or_insert_default().server_report;
         if let Some(timings) = facts.timings {
-            told.timings.update(timings);
+            report.timings.update(timings);
         }
         if let Some(mut usage) = facts.usage {
-            let counted = told.usage.get_or_insert_default();
+            let counted = report.usage.get_or_insert_default();
             if self.is_session {
                 counted.add(usage);
                 usage = *counted;
@@ -329,7 +345,7 @@ impl ResponseTally {
             counted.update(usage);
         }
         if let Some(engine) = facts.engine_counts {
-            told.engine.get_or_insert_default().update(engine);
+            report.engine.get_or_insert_default().update(engine);
         }
     }
 
@@ -356,8 +372,9 @@ impl ResponseTally {
         match self.last_output {
             Some(last) if last.read == arrival.read => {
                 let is_boundary = first.read == arrival.read || self.first_answer == Some(last.at);
-                let is_apart = self.last_piece != self.pieces;
-                self.blurred |= is_boundary && is_apart && arrival.may_be_earlier();
+                let is_separate_chunk = self.last_output_chunk != self.body_chunks;
+                self.is_first_output_inexact |=
+                    is_boundary && is_separate_chunk && arrival.may_be_earlier();
             }
             Some(last) => {
                 self.chunks += 1;
@@ -366,17 +383,17 @@ impl ResponseTally {
             None => self.chunks += 1,
         }
         self.last_output = Some(arrival.into());
-        self.last_piece = self.pieces;
-        self.trailed = false;
+        self.last_output_chunk = self.body_chunks;
+        self.is_last_output_inexact = false;
         for choice in &facts.choices {
-            let chars = self.characters(choice, sink);
+            let chars = self.add_characters(choice, sink);
             if first.read == arrival.read {
                 self.first_chars += chars;
             }
         }
-        // A running count is exact; without one each output event stands for one token.
+        // A running count is exact. Without one, each output event counts as one token.
         let ids: u64 = facts.choices.iter().map(|choice| choice.token_ids).sum();
-        let new = match running(facts) {
+        let new = match running_count(facts) {
             Some(counted) => counted.saturating_sub(self.live_tokens),
             None if ids > 0 || self.token_ids > 0 => {
                 (self.token_ids + ids).saturating_sub(self.live_tokens)
@@ -389,35 +406,39 @@ impl ResponseTally {
         }
     }
 
-    /// Adds up the text of one choice; gives how much it was.
-    fn characters(&mut self, choice: &ChoiceFacts, sink: &mut impl FnMut(LiveSample<'_>)) -> u64 {
+    /// Counts the text of one choice. Returns the number of characters.
+    fn add_characters(
+        &mut self,
+        choice: &ChoiceFacts,
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) -> u64 {
         let kinds = [
             (OutputKind::Answer, choice.answer_chars, &mut self.answer_chars),
             (OutputKind::Reasoning, choice.reasoning_chars, &mut self.reasoning_chars),
             (OutputKind::Tool, choice.tool_chars, &mut self.tool_chars),
         ];
-        let mut all = 0;
+        let mut total = 0;
         for (kind, chars, sum) in kinds {
             if chars > 0 {
                 *sum += chars;
-                all += chars;
+                total += chars;
                 sink(LiveSample::Characters(kind, chars));
             }
         }
-        all
+        total
     }
 
-    /// Where the choice of this index is kept; `None` when there are too many.
+    /// Position of the choice with this index, which is added if new. `None` if there are too many.
     fn find_choice(&mut self, index: u32, sink: &mut impl FnMut(LiveSample<'_>)) -> Option<usize> {
         let known = self.choices.iter().position(|choice| choice.index == index);
         if known.is_some() {
             return known;
         }
         if self.choices.len() >= MAX_CHOICES {
-            self.cannot(UnparsedReason::Choice, sink);
+            self.record_unparsed(UnparsedReason::Choice, sink);
             return None;
         }
-        // Nearly all responses have one, and a vector that grows makes room for four.
+        // Nearly all responses have one choice; a vector that grows would allocate for four.
         self.choices.reserve_exact(usize::from(self.choices.is_empty()));
         self.choices.push(ChoiceTally {
             index,
@@ -432,25 +453,30 @@ impl ResponseTally {
         &mut self,
         at: usize,
         arrival: Arrival,
-        said: &ChoiceFacts,
+        choice_facts: &ChoiceFacts,
         facts: &EventFacts,
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
-        // A count over all choices says nothing about one of several.
-        let counted = running(facts).filter(|_| self.choices.len() == 1);
-        self.token_ids += said.token_ids;
+        // The count is over all choices, so it is not usable if there are several.
+        let counted = running_count(facts).filter(|_| self.choices.len() == 1);
+        self.token_ids += choice_facts.token_ids;
         let Some(choice) = self.choices.get_mut(at) else { return };
-        choice.token_ids += said.token_ids;
+        choice.token_ids += choice_facts.token_ids;
         let listed = (choice.token_ids > 0).then_some(choice.token_ids);
-        if said.has_output()
+        if choice_facts.has_output()
             && let Some(gap) = choice.arrivals.output(arrival, counted.or(listed))
         {
             sink(token_gap(gap));
         }
     }
 
-    fn finish(&mut self, at: usize, facts: &ChoiceFacts, sink: &mut impl FnMut(LiveSample<'_>)) {
-        // Some gateways say it twice.
+    fn finish_choice(
+        &mut self,
+        at: usize,
+        facts: &ChoiceFacts,
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
+        // Some gateways send the finish reason twice.
         if let Some(reason) = &facts.finish
             && let Some(choice) = self.choices.get_mut(at)
             && !std::mem::replace(&mut choice.finished, true)
@@ -464,12 +490,13 @@ impl ResponseTally {
     }
 }
 
-/// The running count of output tokens that an event tells, of all choices.
-fn running(facts: &EventFacts) -> Option<u64> {
+/// Running count of output tokens of all choices, if the event has one.
+fn running_count(facts: &EventFacts) -> Option<u64> {
     let of = |counts: Option<TokenCounts>| counts.and_then(|counts| counts.total_output());
     of(facts.usage).or(of(facts.engine_counts))
 }
 
+/// The sample for a gap of one choice.
 fn token_gap(gap: SharedGap) -> LiveSample<'static> {
     let SharedGap { gap, shares, basis } = gap;
     LiveSample::TokenGap { gap, shares, basis }

@@ -1,261 +1,288 @@
-//! Whether a model of a server that is there was loaded.
+//! Whether a model was loaded, on a server that accepts connections.
+//!
+//! | sign | reason |
+//! |---|---|
+//! | a response reported that the model loads; output came later | `loading` |
+//! | the response reported a load time that is longer than that of a loaded model | `reported_load` |
+//! | the first request after an idle time took far longer than the baseline | `idle` |
 
-use super::episode::{end_as_asked, is_forgotten};
-use super::tail::{LEAST, TtftResiduals};
-use super::{ColdReason, ColdStart, FirstOutput, LastColdStart, RequestId};
+use super::slow_limit::{MIN_SAMPLES, TtftResiduals};
+use super::types::{ColdReason, ColdStart, FirstOutput, LastColdStart, RequestId};
+use super::unready_period::{has_ended_unobserved, loading_end};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Load times of a warm model that are remembered, and which of them is its floor: servers report some load
-/// time of every request (Ollama 55 to 122 ms), in which a busy server's scheduler counts too.
-const LOADS: usize = 64;
-const FLOOR: f64 = 0.1;
-/// What a load must be above the floor: this, and so many floors; and what it must be without one.
-const ABOVE: f64 = 0.25;
-const FLOORS: f64 = 3.0;
-const UNKNOWN: f64 = 0.5;
-/// A load longer than the request's whole wait (but for this) was not for it.
-const SLACK: Duration = Duration::from_millis(50);
+/// Number of load times of a loaded model that are remembered.
+const MAX_LOADS: usize = 64;
+/// Quantile of them that is the floor. Servers report a load time for every request (Ollama: 55 to 122 ms), which includes
+/// the scheduler of a busy server.
+const FLOOR_QUANTILE: f64 = 0.1;
+/// A load time is a cold start if it exceeds the floor by this (seconds), and by this number of floors.
+const MIN_ABOVE_FLOOR: f64 = 0.25;
+const FLOORS_ABOVE: f64 = 3.0;
+/// The same if there is no floor yet, in seconds.
+const MIN_LOAD_WITHOUT_FLOOR: f64 = 0.5;
+/// A load time that exceeds the wait of the request by more than this was not for this request.
+const LOAD_SLACK: Duration = Duration::from_millis(50);
 
-/// How much longer than expected a request after idleness must take: so many times, so many standard
-/// deviations of what is usual, and by so much.
-const TIMES: f64 = 5.0;
-const SPREADS: f64 = 8.0;
-const EXCESS: Duration = Duration::from_millis(500);
-/// The part of its time that a prompt without a cached prefix takes at least, where the server tells that.
-const PREFILL_PART: f64 = 0.5;
+/// A request after an idle time must take this many times as long as expected,
+const MIN_RATIO: f64 = 5.0;
+/// exceed the expectation by this many standard deviations of `ln(TTFT)`,
+const MIN_SPREADS: f64 = 8.0;
+/// and by this time.
+const MIN_EXCESS: Duration = Duration::from_millis(500);
+/// A slow request is warm if the prompt took at least this part of its time, as the server reports it: the prompt then had
+/// no cached prefix.
+const MIN_PREFILL_PART: f64 = 0.5;
 
-/// What is known of a model.
+/// Tracks whether one model is loaded.
 #[derive(Debug, Default)]
 pub(super) struct ModelTracker {
-    /// When it was asked for last.
-    pub used: Duration,
-    /// It said that it loads, and had no output since.
+    /// When a request last named the model.
+    pub last_used: Duration,
+    /// A response reported that the model loads, and there was no output since.
     loading: Option<LoadingPeriod>,
-    /// Of requests that met it loaded, in seconds.
+    /// Load times that requests to the loaded model reported, in seconds.
     loads: VecDeque<f64>,
-    /// Of requests that met it loaded and the server idle: those after idleness are of their kind.
+    /// Residuals of requests that found the model loaded and the server idle. Requests after an idle time are compared
+    /// with them.
     residuals: TtftResiduals,
-    /// The ends of its responses tell how long the prompt was worked on.
-    tells_prefill: bool,
-    past: Option<LastColdStart>,
+    /// Responses report at their end how long the prompt took.
+    reports_prefill: bool,
+    last_cold_start: Option<LastColdStart>,
     /// Requests in flight that have output.
-    open: Vec<OpenRequest>,
+    running: Vec<RunningRequest>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct OpenRequest {
+struct RunningRequest {
     id: u64,
-    waited: WaitPeriod,
-    /// It is judged by what its end tells.
-    later: bool,
+    wait: WaitPeriod,
+    /// The end of its response decides whether it is cold.
+    is_deferred: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct LoadingPeriod {
     began: Duration,
-    last: Duration,
+    /// When a response last reported it.
+    last_reported: Duration,
 }
 
-/// From when to when a request waited for its first output.
+/// Time for which a request waited for its first output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WaitPeriod {
-    pub asked: Duration,
-    pub first: Duration,
+    pub arrived: Duration,
+    pub first_output: Duration,
 }
 
 impl ModelTracker {
-    /// It said of a request that came at `asked` that it loads.
-    pub fn loading(&mut self, asked: Duration, at: Duration) {
-        let loading = self.loading.get_or_insert(LoadingPeriod { began: asked, last: at });
-        loading.began = loading.began.min(asked);
-        loading.last = loading.last.max(at);
+    /// A response to a request that arrived at `arrived` reported at `at` that the model loads.
+    pub fn on_loading(&mut self, arrived: Duration, at: Duration) {
+        let new = LoadingPeriod { began: arrived, last_reported: at };
+        let loading = self.loading.get_or_insert(new);
+        loading.began = loading.began.min(arrived);
+        loading.last_reported = loading.last_reported.max(at);
     }
 
-    /// It said that it loads, and had no output since.
+    /// Whether a response reported that the model loads, without output since.
     pub fn is_loading(&self) -> bool {
         self.loading.is_some()
     }
 
-    pub fn forget_loading(&mut self) {
+    /// Forgets that the model loads: the server as a whole does.
+    pub fn clear_loading(&mut self) {
         self.loading = None;
     }
 
-    /// A request has output. Ends a time of loading.
-    pub fn output(&mut self, ask: RequestId, at: Duration) -> Option<ColdStart> {
-        self.open.push(OpenRequest {
-            id: ask.id,
-            waited: WaitPeriod { asked: ask.at, first: at },
-            later: false,
+    /// A request has its first output. Returns the loading time that this ends.
+    pub fn on_first_output(&mut self, request: RequestId, at: Duration) -> Option<ColdStart> {
+        let arrived = request.arrived;
+        self.running.push(RunningRequest {
+            id: request.id,
+            wait: WaitPeriod { arrived, first_output: at },
+            is_deferred: false,
         });
-        // What was under way before may still go on.
-        let is_over = |loading: &mut LoadingPeriod| ask.at >= loading.began && at >= loading.last;
-        let LoadingPeriod { began, last } = self.loading.take_if(is_over)?;
-        Some(self.loaded(began, last, end_as_asked(began, last, ask.at, at)))
+        // A request from before the loading time can continue through it.
+        let is_over = |one: &mut LoadingPeriod| arrived >= one.began && at >= one.last_reported;
+        let LoadingPeriod { began, last_reported } = self.loading.take_if(is_over)?;
+        let ended = loading_end(began, last_reported, arrived, at);
+        Some(self.end_loading(began, last_reported, ended))
     }
 
-    /// A request left.
-    pub fn left(&mut self, ask: RequestId) {
-        self.open.retain(|open| open.id != ask.id);
+    /// A request ended.
+    pub fn on_request_end(&mut self, request: RequestId) {
+        self.running.retain(|one| one.id != request.id);
     }
 
-    /// The end of this request, which has output, shows whether it was held up.
-    pub fn judged_later(&mut self, ask: RequestId) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.id == ask.id) {
-            open.later = true;
+    /// Defers the decision about a request with output to the end of its response.
+    pub fn defer(&mut self, request: RequestId) {
+        if let Some(one) = self.running.iter_mut().find(|one| one.id == request.id) {
+            one.is_deferred = true;
         }
     }
 
-    pub fn is_judged_later(&self, ask: RequestId) -> bool {
-        self.open.iter().any(|open| open.id == ask.id && open.later)
+    /// Whether the end of the response decides about this request.
+    pub fn is_deferred(&self, request: RequestId) -> bool {
+        self.running.iter().any(|one| one.id == request.id && one.is_deferred)
     }
 
-    pub fn tells_prefill(&mut self) {
-        self.tells_prefill = true;
+    /// Records that responses report the prefill time.
+    pub fn set_reports_prefill(&mut self) {
+        self.reports_prefill = true;
     }
 
-    /// Whether this request, or one that it waited with, seems to have met its model unloaded, and its end
-    /// will tell whether it was only its prompt that took so long.
-    pub fn wants_prefill(
+    /// Whether the prefill time at the end of the response is needed: this request, or a deferred one that it waited with,
+    /// was so slow that its model may have been unloaded.
+    pub fn needs_prefill_time(
         &self,
-        ask: RequestId,
+        request: RequestId,
         output: &FirstOutput<'_>,
         cold_idle: Duration,
     ) -> bool {
-        let waited_with =
-            |open: &OpenRequest| open.id != ask.id && open.later && ask.at < open.waited.first;
-        let is_slow = || self.slowness(ask, output, cold_idle).is_some_and(|slow| slow.is_cold);
-        self.tells_prefill && (is_slow() || self.open.iter().any(waited_with))
+        let waited_with = |one: &RunningRequest| {
+            one.id != request.id && one.is_deferred && request.arrived < one.wait.first_output
+        };
+        let is_slow = || self.slowness(request, output, cold_idle).is_some_and(|one| one.is_cold);
+        self.reports_prefill && (is_slow() || self.running.iter().any(waited_with))
     }
 
-    /// A cold start of this model has ended.
     fn end(&mut self, reason: ColdReason, began: Duration, ended: Duration) -> ColdStart {
-        self.past = Some(LastColdStart { reason, unready: ended, ended });
+        self.last_cold_start = Some(LastColdStart { reason, last_unready: ended, ended });
         ColdStart { reason, model: None, began: Some(began), ended }
     }
 
-    /// A time of loading has ended, of which the server told last at `last`.
-    fn loaded(&mut self, began: Duration, last: Duration, ended: Duration) -> ColdStart {
-        let reason = ColdReason::Loading;
-        self.past = Some(LastColdStart { reason, unready: last, ended });
-        ColdStart { reason, model: None, began: Some(began), ended }
-    }
-
-    /// The reason, if the last cold start held up this request.
-    pub fn held_up(&self, asked: Duration, first: Duration) -> Option<ColdReason> {
-        self.past.and_then(|past| past.held_up(asked, first))
-    }
-
-    pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
-        let forgotten =
-            |loading: &mut LoadingPeriod| is_forgotten(loading.began, loading.last, now);
-        let LoadingPeriod { began, last } = self.loading.take_if(forgotten)?;
-        Some(self.loaded(began, last, last))
-    }
-
-    /// The server told how many seconds it loaded for a request. `cold` is what held it up already.
-    pub fn told(
+    /// Ends a loading time that was last reported at `last_reported`.
+    fn end_loading(
         &mut self,
-        waited: WaitPeriod,
+        began: Duration,
+        last_reported: Duration,
+        ended: Duration,
+    ) -> ColdStart {
+        let reason = ColdReason::Loading;
+        let last = LastColdStart { reason, last_unready: last_reported, ended };
+        self.last_cold_start = Some(last);
+        ColdStart { reason, model: None, began: Some(began), ended }
+    }
+
+    /// The reason, if this request waited for the latest cold start.
+    pub fn delayed(&self, arrived: Duration, first_output: Duration) -> Option<ColdReason> {
+        self.last_cold_start.and_then(|last| last.delayed(arrived, first_output))
+    }
+
+    /// Ends a loading time that must have ended unobserved.
+    pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
+        let is_over =
+            |one: &mut LoadingPeriod| has_ended_unobserved(one.began, one.last_reported, now);
+        let LoadingPeriod { began, last_reported } = self.loading.take_if(is_over)?;
+        Some(self.end_loading(began, last_reported, last_reported))
+    }
+
+    /// A response reported a load time of `load` seconds. `reason` is set if the request is already known to be cold.
+    pub fn on_reported_load(
+        &mut self,
+        wait: WaitPeriod,
         load: f64,
-        cold: Option<ColdReason>,
+        reason: Option<ColdReason>,
     ) -> (Option<ColdReason>, Option<ColdStart>) {
-        let WaitPeriod { asked, first } = waited;
-        let Ok(length) = Duration::try_from_secs_f64(load) else { return (cold, None) };
-        if cold.is_some() || length > first.saturating_sub(asked) + SLACK {
-            return (cold, None);
+        let WaitPeriod { arrived, first_output } = wait;
+        let Ok(length) = Duration::try_from_secs_f64(load) else { return (reason, None) };
+        if reason.is_some() || length > first_output.saturating_sub(arrived) + LOAD_SLACK {
+            return (reason, None);
         }
-        let is_cold = match self.floor() {
-            Some(floor) => load > floor + ABOVE.max(FLOORS * floor),
-            None => load > UNKNOWN,
+        let is_cold = match self.load_floor() {
+            Some(floor) => load > floor + MIN_ABOVE_FLOOR.max(FLOORS_ABOVE * floor),
+            None => load > MIN_LOAD_WITHOUT_FLOOR,
         };
         if !is_cold {
-            if self.loads.len() >= LOADS {
+            if self.loads.len() >= MAX_LOADS {
                 self.loads.pop_front();
             }
             self.loads.push_back(load);
             return (None, None);
         }
-        if let Some(reason) = self.held_up(asked, first) {
+        if let Some(reason) = self.delayed(arrived, first_output) {
             return (Some(reason), None);
         }
-        // Who waited at its end waited on the same load; the first output after it ended it.
-        let loaded = asked + length;
-        let (mut began, mut ended) = (asked, first);
-        for OpenRequest { waited: other, .. } in &self.open {
-            if other.asked < loaded && other.first >= loaded {
-                began = began.min(other.asked);
-                ended = ended.min(other.first);
+        // Requests that waited at the end of the load waited for the same load. The first output after it ended it.
+        let loaded = arrived + length;
+        let (mut began, mut ended) = (arrived, first_output);
+        for RunningRequest { wait: other, .. } in &self.running {
+            if other.arrived < loaded && other.first_output >= loaded {
+                began = began.min(other.arrived);
+                ended = ended.min(other.first_output);
             }
         }
         let reason = ColdReason::ReportedLoad;
         (Some(reason), Some(self.end(reason, began, ended)))
     }
 
-    /// What the server reports as load time of a model that is loaded.
-    fn floor(&self) -> Option<f64> {
+    /// Load time that the server reports for a loaded model, in seconds.
+    fn load_floor(&self) -> Option<f64> {
         let mut sorted: Vec<f64> = self.loads.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
-        sorted.get((sorted.len() as f64 * FLOOR) as usize).copied()
+        sorted.get((sorted.len() as f64 * FLOOR_QUANTILE) as usize).copied()
     }
 
-    /// Whether a request that nothing held up, as far as anybody said, was so slow after idleness that its
-    /// model must have been unloaded. `prefill` is what its end tells of its prompt, in seconds.
-    pub fn judge(
+    /// Decides whether a request without another reason was so slow after an idle time that its model must have been
+    /// unloaded. `prefill`: time for the prompt as the end of the response reports it, in seconds.
+    pub fn detect_slow_start(
         &mut self,
-        ask: RequestId,
+        request: RequestId,
         output: &FirstOutput<'_>,
         cold_idle: Duration,
         prefill: Option<f64>,
     ) -> Option<(ColdReason, ColdStart)> {
-        let Slowness { ttft, residual, is_cold } = self.slowness(ask, output, cold_idle)?;
+        let Slowness { ttft, residual, is_cold } = self.slowness(request, output, cold_idle)?;
         if !is_cold {
             self.residuals.push(residual);
             return None;
         }
-        if prefill.is_some_and(|prefill| prefill >= PREFILL_PART * ttft) {
-            // Longer than any that found its prefix cached; none of those is like it.
+        if prefill.is_some_and(|prefill| prefill >= MIN_PREFILL_PART * ttft) {
+            // The prompt had no cached prefix. It is not a sample of requests that had one.
             return None;
         }
         if prefill.is_none() {
             self.residuals.push_cold(residual);
         }
-        Some((ColdReason::Idle, self.end(ColdReason::Idle, ask.at, output.at)))
+        let reason = ColdReason::Idle;
+        Some((reason, self.end(reason, request.arrived, output.at)))
     }
 
-    /// How slow a request was that met the server idle; `None` if there is no measure of it.
+    /// Compares a request that found the server idle with its baseline. `None` if the request did not, or if there is no
+    /// baseline.
     fn slowness(
         &self,
-        ask: RequestId,
+        request: RequestId,
         output: &FirstOutput<'_>,
         cold_idle: Duration,
     ) -> Option<Slowness> {
-        let (idle, expected) = (ask.idle?, output.expected?);
+        let (idle, expected) = (request.idle?, output.expected?);
         let mut warm = expected.ttft.as_secs_f64();
-        // Attention is quadratic in the prompt, where the baseline has not been yet.
+        // Attention is quadratic in the length of the prompt. The baseline is linear, and ends at the largest request.
         let longer = output.bytes as f64 / expected.largest_bytes.max(1) as f64;
         warm *= longer.max(1.0).powi(2);
-        // As the baseline has it: what the client took to send its request is not the model's time.
+        // Like the baseline: the time for which the client sends its request is not the model's.
         let ttft = output.at.checked_sub(output.sent?)?.as_secs_f64();
         if warm <= 0.0 || ttft <= 0.0 {
             return None;
         }
         let residual = (ttft / warm).ln();
         let is_cold = idle >= cold_idle
-            && expected.samples >= LEAST
-            && ttft - warm >= EXCESS.as_secs_f64()
-            && residual > TIMES.ln().max(SPREADS * expected.log_spread)
+            && expected.samples >= MIN_SAMPLES
+            && ttft - warm >= MIN_EXCESS.as_secs_f64()
+            && residual > MIN_RATIO.ln().max(MIN_SPREADS * expected.log_spread)
             && self.residuals.limit().is_some_and(|limit| residual > limit);
         Some(Slowness { ttft, residual, is_cold })
     }
 }
 
-/// How slow a request was.
+/// A request compared with its baseline.
 struct Slowness {
-    /// From the request wholly sent to its first output, in seconds.
+    /// From the request completely sent to its first output, in seconds.
     ttft: f64,
-    /// Logarithm of `ttft` over what was expected.
+    /// `ln(ttft / expected)`.
     residual: f64,
-    /// Its model seems to have been unloaded.
+    /// The model seems to have been unloaded.
     is_cold: bool,
 }

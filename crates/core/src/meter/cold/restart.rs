@@ -1,142 +1,147 @@
-//! What the server's own page of metrics tells of restarts: since when its process runs.
+//! Restarts of the server's process, detected from its start time.
 //!
-//! A start time is of the server's wall clock, and is held against that clock alone, as the same answer tells it:
-//! a process that is no older than the last answer of another one is new. So neither a clock that differs from
-//! ours matters, nor one that is set; and of several servers behind one address none is taken for a restart of
-//! another.
+//! The metrics page of a server has `process_start_time_seconds`, by the server's wall clock. The start time is compared
+//! with the `Date` of the same response, which is on the same clock. A process is new if it is no older than the previous
+//! page is. So it does not matter whether the server's clock differs from ours or is set, and a second server behind the
+//! same address is not taken for a restart of the first.
 //!
-//! That a process is new does not tell why: a server that scaled to zero and came back has a new one too. What
-//! nobody asked of for [as long as such a server waits](super::ColdStartConfig::idle) is not taken for a restart.
+//! A new process alone does not show a restart: a server that was scaled to zero and back has one too. A new process
+//! after an [idle time](super::ColdStartConfig::idle) is not counted as a restart.
 
-use super::{ColdReason, ColdStart};
+use super::types::{ColdReason, ColdStart};
 use std::time::Duration;
 
-/// The pause between two pages, at most.
-const PERIOD: Duration = Duration::from_secs(15);
-/// How much start times may differ of one process, and be rounded, in seconds: kernels, libraries and `Date`
-/// each tell whole seconds somewhere.
+/// Longest pause between two pages.
+const MAX_PERIOD: Duration = Duration::from_secs(15);
+/// Difference between start times of one process, in seconds, by rounding: kernels, libraries and `Date` each round to
+/// whole seconds somewhere.
 const ROUNDING: f64 = 3.0;
 
-/// What a page tells of the process that wrote it, in seconds of its own wall clock.
+/// Times of the process that wrote a metrics page, in seconds of its own wall clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProcessTimes {
-    /// When the process started.
+    /// Start of the process.
     pub started: f64,
-    /// When it wrote the page.
+    /// Time at which it wrote the page.
     pub now: f64,
 }
 
-/// What pages have told.
+/// Detects new processes from metrics pages.
 #[derive(Debug)]
 pub(super) struct RestartDetector {
     period: Duration,
-    /// When the last page was asked for.
-    asked: Option<Duration>,
-    /// The latest process, and when the last page that it wrote was asked for.
-    known: Option<(f64, Duration)>,
-    /// Nobody had asked for so long since, that its server may have scaled to zero.
+    /// When the last page was requested.
+    last_request: Option<Duration>,
+    /// Start time of the latest process, and when its last page was requested.
+    latest: Option<(f64, Duration)>,
+    /// The server was idle since the last page for so long that it may have been scaled to zero.
     was_idle: bool,
-    /// When a process was first known to be another one than before.
-    renewed: Option<Duration>,
-    /// When somebody last met the server, or a model of it, not ready.
-    met: Option<Duration>,
-    /// A cold start that ended, and may have been a restart: the next page tells.
-    held: Option<ColdStart>,
-    /// Several processes answer: nothing can be told.
-    several: bool,
+    /// When the last new process was detected.
+    last_renewal: Option<Duration>,
+    /// When a request last found the server, or one of its models, not ready.
+    last_unready: Option<Duration>,
+    /// A cold start that has ended. The next page shows whether it was a restart.
+    unclassified: Option<ColdStart>,
+    has_several_processes: bool,
 }
 
 impl RestartDetector {
-    /// `idle`: after so long without a request a server may scale to zero.
+    /// `idle`: after this time without a request, a server may be scaled to zero.
     pub fn new(idle: Duration) -> Self {
         Self {
-            period: PERIOD.min(idle),
-            asked: None,
-            known: None,
+            period: MAX_PERIOD.min(idle),
+            last_request: None,
+            latest: None,
             was_idle: false,
-            renewed: None,
-            met: None,
-            held: None,
-            several: false,
+            last_renewal: None,
+            last_unready: None,
+            unclassified: None,
+            has_several_processes: false,
         }
     }
 
-    /// When the next page is due of a server that is up, and was used last at `used`: one at our start, then again
-    /// and again as long as it is used.
+    /// When the next page is due, of a server that is up and was last used at `used`: one at the start, then periodically
+    /// while the server is used.
     pub fn due(&self, used: Duration) -> Option<Duration> {
-        match self.asked {
-            _ if self.several => None,
-            Some(asked) if self.held.is_none() => (used >= asked).then(|| asked + self.period),
+        match self.last_request {
+            _ if self.has_several_processes => None,
+            Some(last) if self.unclassified.is_none() => (used >= last).then(|| last + self.period),
             _ => Some(Duration::ZERO),
         }
     }
 
-    /// Somebody asks, for the first time after so long that the server may have scaled to zero.
-    pub fn was_idle(&mut self) {
+    /// A request arrived after an idle time in which the server may have been scaled to zero.
+    pub fn on_idle_end(&mut self) {
         self.was_idle = true;
     }
 
-    /// Until then somebody met the server, or a model of it, not ready.
-    pub fn met(&mut self, until: Duration) {
-        self.met = self.met.max(Some(until));
+    /// Requests found the server, or one of its models, not ready until `until`.
+    pub fn on_unready_end(&mut self, until: Duration) {
+        self.last_unready = self.last_unready.max(Some(until));
     }
 
-    /// A cold start has ended. Gives it back as what it was; keeps it if only the next page shows that. `in_use`:
-    /// it began while others were served, so that nothing scaled to zero.
-    pub fn ended(&mut self, start: ColdStart, in_use: bool) -> Option<ColdStart> {
-        self.met(start.ended);
-        let is_doubtful = start.reason == ColdReason::Unreachable && in_use;
-        if !is_doubtful || self.known.is_none() || self.several {
+    /// Returns a cold start that has ended, with its final reason. Keeps it if only the next page can show the reason.
+    ///
+    /// `in_use`: it began while other requests were served, so the server was not scaled to zero.
+    pub fn classify(&mut self, start: ColdStart, in_use: bool) -> Option<ColdStart> {
+        self.on_unready_end(start.ended);
+        let may_be_restart = start.reason == ColdReason::Unreachable && in_use;
+        if !may_be_restart || self.latest.is_none() || self.has_several_processes {
             Some(start)
-        } else if self.renewed >= start.began {
+        } else if self.last_renewal >= start.began {
             Some(ColdStart { reason: ColdReason::Restarted, ..start })
         } else {
-            self.held.replace(start)
+            self.unclassified.replace(start)
         }
     }
 
-    /// A page that was asked for at `asked` has come back, or did not; `is_met`: the server, or a model of it, is
-    /// not ready now. Gives the cold start of which it tells.
-    pub fn paged(
+    /// A page that was requested at `requested` has arrived, or failed. Returns the cold start that it shows.
+    ///
+    /// `is_unready`: the server, or one of its models, is not ready now.
+    pub fn on_process_times(
         &mut self,
-        asked: Duration,
+        requested: Duration,
         at: Duration,
-        page: Option<ProcessTimes>,
-        is_met: bool,
+        times: Option<ProcessTimes>,
+        is_unready: bool,
     ) -> Option<ColdStart> {
-        self.asked = Some(asked);
-        let before = self.known;
-        let is_new = page.is_some_and(|page| self.is_new(asked, at, page));
+        self.last_request = Some(requested);
+        let previous = self.latest;
+        let is_new = times.is_some_and(|times| self.is_new_process(requested, at, times));
         if is_new {
-            self.renewed = Some(at);
+            self.last_renewal = Some(at);
         }
-        let was_idle = page.is_some() && std::mem::take(&mut self.was_idle);
-        // Of a page that went out before the end nothing follows for what was held then.
-        let is_last = is_new || self.several;
-        if let Some(held) = self.held.take_if(|held| is_last || asked >= held.ended) {
-            let reason = if is_new { ColdReason::Restarted } else { held.reason };
-            return Some(ColdStart { reason, ..held });
+        let was_idle = times.is_some() && std::mem::take(&mut self.was_idle);
+        // A page that was requested before the end of the cold start can be from the old process.
+        let is_certain = is_new || self.has_several_processes;
+        if let Some(start) =
+            self.unclassified.take_if(|start| is_certain || requested >= start.ended)
+        {
+            let reason = if is_new { ColdReason::Restarted } else { start.reason };
+            return Some(ColdStart { reason, ..start });
         }
-        let is_met = is_met || self.met >= before.map(|(_, last)| last);
-        // Nobody can tell how long it took: between two pages nobody asked in vain.
+        let was_met = is_unready || self.last_unready >= previous.map(|(_, last)| last);
+        // No request failed between the two pages, so the start of the restart is unknown.
         let unmet =
             ColdStart { reason: ColdReason::Restarted, model: None, began: None, ended: at };
-        (is_new && !is_met && !was_idle).then_some(unmet)
+        (is_new && !was_met && !was_idle).then_some(unmet)
     }
 
-    fn is_new(&mut self, asked: Duration, at: Duration, page: ProcessTimes) -> bool {
-        let Some((started, last)) = self.known.replace((page.started, asked)) else { return false };
-        if (page.started - started).abs() <= ROUNDING {
+    fn is_new_process(&mut self, requested: Duration, at: Duration, times: ProcessTimes) -> bool {
+        let Some((started, last)) = self.latest.replace((times.started, requested)) else {
+            return false;
+        };
+        if (times.started - started).abs() <= ROUNDING {
             return false;
         }
-        let age = page.now - page.started;
+        let age = times.now - times.started;
         let is_new = age <= at.saturating_sub(last).as_secs_f64() + ROUNDING;
-        self.several |= !is_new;
+        self.has_several_processes |= !is_new;
         is_new
     }
 
-    /// Several processes answer, so that nothing can be told.
-    pub fn sees_several(&self) -> bool {
-        self.several
+    /// Whether pages from several processes arrived in turn, so that start times are not usable.
+    pub fn has_several_processes(&self) -> bool {
+        self.has_several_processes
     }
 }

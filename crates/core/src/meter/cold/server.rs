@@ -1,108 +1,151 @@
-//! Whether the server is there at all.
+//! Whether the server as a whole is ready.
+//!
+//! A failed request can mean that the server is away, or only that it is overloaded. So a failure raises a suspicion
+//! ([`SuspectedFailure`]), and the next probe confirms or clears it.
+//!
+//! ```text
+//!                          ready, unclear; output
+//!      Starting --------------------------------------------> Ready <------------------------+
+//!          |                                                  |   ^                          |
+//!          | refused, not ready                    suspicion, |   | output; or ready         | output; or settled;
+//!          |                                then refused (*)  |   | on the health path       | or no request waits
+//!          |                                                  v   | and no request waits     |
+//!          +----------------------------------------------> Unready ------- ready -----> Reopened
+//!                       (reason boot)                             ^                          |
+//!                                                                 +-- suspicion, then refused, not ready --+
+//!
+//!   (*) or "not ready" on the health path, if a request was told that the model loads
+//! ```
+//!
+//! Arrows are results of probes, unless they name an output. `StartingAbandoned` is `Starting` after ten minutes without a
+//! request: the next request then begins a period of its own, as from `Ready`. A cold start is returned on each arrow
+//! from `Unready` or `Reopened` to `Ready`, unless it was an outage.
 
-use super::episode::{SETTLING, UNASKED, UnreadyPeriod, end_as_asked, is_forgotten};
-use super::{ColdReason, ColdStart, ColdStartConfig, LastColdStart};
+use super::types::{ColdReason, ColdStart, ColdStartConfig, LastColdStart};
+use super::unready_period::{
+    SETTLING, UnreadyPeriod, WITHOUT_REQUESTS, has_ended_unobserved, loading_end,
+};
 use std::time::Duration;
 
-/// The pause between two probes: this part of the time since the server was found away, within these bounds.
-/// So the end of a cold start is found within 4 %, or 50 ms.
-const PROBE_PART: f64 = 0.04;
-const PROBE_LEAST: Duration = Duration::from_millis(50);
-const PROBE_MOST: Duration = Duration::from_secs(2);
-/// Refusals that come so soon after a break are of the same restart: a process that dies breaks what it was
-/// at, and may accept connections for a moment longer.
-const JUST_BEFORE: Duration = Duration::from_secs(5);
-/// How long a server that answers nothing, and refuses nothing, is probed while nobody asks.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Pause between two probes: this part of the time since the server was found away, within the two bounds. The end of a
+/// cold start is thus found within 4 %, or 50 ms.
+const PROBE_PAUSE_PART: f64 = 0.04;
+const MIN_PROBE_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PROBE_PAUSE: Duration = Duration::from_secs(2);
+/// Refusals this soon after a broken connection belong to the same restart: a process that dies breaks its connections,
+/// and its port may accept others for a moment longer.
+const BREAK_BEFORE_REFUSAL: Duration = Duration::from_secs(5);
+/// How long a server that neither accepts nor refuses is probed while there are no requests.
+const PROBE_WITHOUT_REQUESTS: Duration = Duration::from_secs(60);
 
-/// What a probe has found.
+/// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// It accepts connections, and its health path, if one is configured, says that it is ready.
+    /// The server accepts connections, and its health path, if configured, reports that it is ready.
     Ready,
-    /// It accepts connections, and its health path says that it is not ready (503).
+    /// The server accepts connections, and its health path reports that it is not ready (503).
     NotReady,
-    /// It accepts connections, and says nothing of whether it is ready: its health path answers something
-    /// else, or it speaks no HTTP, or no TLS.
+    /// The server accepts connections, but it is unclear whether it is ready: its health path returned another status, or
+    /// it did not speak HTTP or TLS.
     Unclear,
-    /// Nobody listens.
+    /// The connection was refused.
     Refused,
-    /// No answer in time: it may be busy, or nobody is there.
+    /// No response in time: the server may be busy, or away.
     TimedOut,
 }
 
-/// How far the server came since our own start, if it was not there before us.
+/// Stages of a boot, as times since the start of Streamgauge. All `None` if the server was ready before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BootTimes {
-    /// Its port was open.
+    /// The port was open.
     pub port_open: Option<Duration>,
-    /// Its health path said that it is ready; `None` without such a path.
+    /// The health path reported that the server is ready; `None` without a health path.
     pub healthy: Option<Duration>,
-    /// The first output for somebody who waited.
+    /// First output of a request.
     pub first_token: Option<Duration>,
 }
 
-/// The requests in flight, as far as they tell when a server that was away is ready again.
+/// What the requests in flight show about a server that is away.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct InFlightHints {
-    /// Some came before the last probe that failed, and are still there: they wait.
-    pub waits: bool,
-    /// `t_req` of the first that came after it. It was not refused, so the server was there by then.
-    pub accepted: Option<Duration>,
+    /// Some arrived before the last failed probe and are still open, so they wait for the server.
+    pub has_waiting: bool,
+    /// Arrival of the first one after the last failed probe. It was not refused, so the server accepted connections by
+    /// then.
+    pub first_accepted: Option<Duration>,
 }
 
-/// The server as a whole.
+/// Tracks whether the server is ready.
 #[derive(Debug)]
 pub(super) struct ServerTracker {
     config: ColdStartConfig,
     start: Duration,
     state: ServerState,
-    /// A demand failed, and no probe has told yet what that means.
     suspicion: Option<SuspectedFailure>,
-    /// When something broke last.
-    broke: Option<Duration>,
-    /// When somebody last asked, or failed; our own start before that.
-    demand: Duration,
-    /// When the last probe came back.
-    probed: Option<Duration>,
-    /// When the last one began that did not find the server ready.
-    unready: Duration,
-    past: Option<LastColdStart>,
-    /// When it was last away, whatever that was, and whether that began while it was in use.
-    away_until: Option<Duration>,
+    /// When a connection last broke.
+    last_break: Option<Duration>,
+    /// When a request last arrived or failed; before that, the start of Streamgauge.
+    last_request: Duration,
+    /// When the last probe ended.
+    last_probe: Option<Duration>,
+    /// When the last probe was sent that did not find the server ready.
+    last_unready: Duration,
+    last_cold_start: Option<LastColdStart>,
+    /// End of the last unready period, also of an outage, and whether it began while the server was in use.
+    last_unready_end: Option<Duration>,
     was_in_use: bool,
-    ladder: BootTimes,
+    boot_times: BootTimes,
 }
 
 #[derive(Debug)]
 enum ServerState {
-    /// Nothing is known: we have just started, or nothing has answered since. `unasked`: nobody had asked for
-    /// so long that what the next to ask meets began with that.
-    Starting {
-        unasked: bool,
-    },
+    /// Nothing is known since the start of Streamgauge.
+    Starting,
+    /// The same, and no request arrived for so long that the next failed one begins a period of its own.
+    StartingAbandoned,
     Ready,
-    Away(UnreadyPeriod),
-    /// Its port is open again. `waited`: somebody has been waiting since, and the first output ends it.
-    Back {
-        episode: UnreadyPeriod,
+    /// The server is away, or loads.
+    Unready(UnreadyPeriod),
+    /// The port is open again since `since`.
+    Reopened {
+        period: UnreadyPeriod,
         since: Duration,
-        waited: bool,
+        ends_at: PeriodEnd,
     },
 }
 
+/// Instant at which an unready period counts as over once the server is confirmed to be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PeriodEnd {
+    /// When the port opened: no request has been waiting.
+    PortOpen,
+    /// At the first output: a request has been waiting since before the port opened.
+    FirstOutput,
+}
+
+/// Failed requests whose cause is not known yet.
 #[derive(Debug, Clone, Copy)]
 struct SuspectedFailure {
-    /// The first demand that failed.
+    /// Start of the first failure.
     since: Duration,
-    /// When the latest one did.
-    raised: Duration,
-    broke: bool,
-    loading: bool,
-    /// A probe has come back since, silent.
-    probed: bool,
-    /// All demands that failed came while others were served, or soon after.
+    /// Time of the latest failure.
+    latest: Duration,
+    /// A connection broke.
+    has_break: bool,
+    /// A response reported that the model loads.
+    has_loading: bool,
+    probe: SuspicionProbe,
+    /// All failed requests arrived while others were served, or soon after.
     in_use: bool,
+}
+
+/// Progress of the probes for a suspicion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SuspicionProbe {
+    /// No probe has ended since the latest failure.
+    Due,
+    /// Probes have timed out since then, and are repeated.
+    TimedOut,
 }
 
 impl ServerTracker {
@@ -110,93 +153,107 @@ impl ServerTracker {
         Self {
             config,
             start: now,
-            state: ServerState::Starting { unasked: false },
+            state: ServerState::Starting,
             suspicion: None,
-            broke: None,
-            demand: now,
-            probed: None,
-            unready: now,
-            past: None,
-            away_until: None,
+            last_break: None,
+            last_request: now,
+            last_probe: None,
+            last_unready: now,
+            last_cold_start: None,
+            last_unready_end: None,
             was_in_use: false,
-            ladder: BootTimes::default(),
+            boot_times: BootTimes::default(),
         }
     }
 
-    /// Somebody asks; `is_idle`: nobody else does.
-    pub fn arrived(&mut self, at: Duration, is_idle: bool) {
+    /// A request arrived; `is_idle`: no other one is in flight.
+    pub fn on_request(&mut self, at: Duration, is_idle: bool) {
         match &mut self.state {
-            ServerState::Away(episode) => episode.unasked |= episode.is_unasked(self.demand, at),
-            ServerState::Starting { unasked } => {
-                *unasked |= at.saturating_sub(self.demand) > UNASKED
+            ServerState::Unready(period) => {
+                period.is_abandoned |= period.is_without_requests(self.last_request, at);
             }
-            ServerState::Ready | ServerState::Back { .. } => {}
+            ServerState::Starting if at.saturating_sub(self.last_request) > WITHOUT_REQUESTS => {
+                self.state = ServerState::StartingAbandoned;
+            }
+            _ => {}
         }
-        self.suspicion.take_if(|one| one.probed && is_idle && at > self.demand + SILENCE);
-        self.demand = self.demand.max(at);
+        let is_old = |one: &mut SuspectedFailure| {
+            one.probe == SuspicionProbe::TimedOut
+                && is_idle
+                && at > self.last_request + PROBE_WITHOUT_REQUESTS
+        };
+        self.suspicion.take_if(is_old);
+        self.last_request = self.last_request.max(at);
     }
 
-    /// A demand failed that met the server at `since`: to be probed at once. `in_use`: others were served then, or
-    /// had been not long before.
-    pub fn suspect(&mut self, since: Duration, at: Duration, broke: bool, in_use: bool) {
-        self.demand = self.demand.max(at);
-        if let ServerState::Away(episode) = &mut self.state
-            && episode.unasked
-            && !broke
+    /// A request failed at `at`; a probe is due at once.
+    ///
+    /// `since`: when the request met the server. `has_break`: a connection broke; otherwise none could be opened. `in_use`:
+    /// other requests were served then, or had been not long before.
+    pub fn on_failure(&mut self, since: Duration, at: Duration, has_break: bool, in_use: bool) {
+        self.last_request = self.last_request.max(at);
+        if let ServerState::Unready(period) = &mut self.state
+            && period.is_abandoned
+            && !has_break
         {
-            *episode =
-                UnreadyPeriod { in_use, ..UnreadyPeriod::new(since, ColdReason::Unreachable) };
+            let new = UnreadyPeriod::new(since, ColdReason::Unreachable);
+            *period = UnreadyPeriod { began_in_use: in_use, ..new };
         }
-        let (loading, probed) = (false, false);
-        self.raise(SuspectedFailure { since, raised: at, broke, loading, probed, in_use });
-        if broke {
-            self.broke = self.broke.max(Some(at));
-        }
-    }
-
-    fn raise(&mut self, new: SuspectedFailure) {
-        if let ServerState::Ready
-        | ServerState::Back { .. }
-        | ServerState::Starting { unasked: true } = self.state
-        {
-            let old = self.suspicion.unwrap_or(new);
-            self.suspicion = Some(SuspectedFailure {
-                since: old.since.min(new.since),
-                raised: old.raised.max(new.raised),
-                broke: old.broke || new.broke,
-                loading: old.loading || new.loading,
-                probed: false,
-                in_use: old.in_use && new.in_use,
-            });
+        self.suspect(SuspectedFailure {
+            since,
+            latest: at,
+            has_break,
+            has_loading: false,
+            probe: SuspicionProbe::Due,
+            in_use,
+        });
+        if has_break {
+            self.last_break = self.last_break.max(Some(at));
         }
     }
 
-    /// The server told a request that came at `asked` that it loads. Gives whether that is part of a time
-    /// in which the server as a whole is not ready; else it is a matter of the model.
-    pub fn loading(&mut self, asked: Duration, at: Duration) -> bool {
+    /// Adds a failure to the suspicion, unless the server is known not to be ready.
+    fn suspect(&mut self, new: SuspectedFailure) {
+        if matches!(self.state, ServerState::Starting | ServerState::Unready(_)) {
+            return;
+        }
+        let old = self.suspicion.unwrap_or(new);
+        self.suspicion = Some(SuspectedFailure {
+            since: old.since.min(new.since),
+            latest: old.latest.max(new.latest),
+            has_break: old.has_break || new.has_break,
+            has_loading: old.has_loading || new.has_loading,
+            probe: SuspicionProbe::Due,
+            in_use: old.in_use && new.in_use,
+        });
+    }
+
+    /// The server responded at `at` to a request that arrived at `arrived` that it loads. Returns whether this belongs to a
+    /// time in which the server as a whole is not ready. Otherwise only a model loads.
+    pub fn on_loading(&mut self, arrived: Duration, at: Duration) -> bool {
         match &mut self.state {
-            ServerState::Away(episode) => {
-                if episode.unasked {
-                    *episode = UnreadyPeriod::new(asked, ColdReason::Loading);
+            ServerState::Unready(period) => {
+                if period.is_abandoned {
+                    *period = UnreadyPeriod::new(arrived, ColdReason::Loading);
                 }
-                episode.loading = episode.loading.max(Some(at));
+                period.last_loading = period.last_loading.max(Some(at));
                 true
             }
-            ServerState::Back { episode, since, waited } => {
-                // Open is not ready.
-                episode.loading = episode.loading.max(Some(at));
+            ServerState::Reopened { period, since, ends_at } => {
+                // The port is open, but the server is not ready.
+                period.last_loading = period.last_loading.max(Some(at));
                 *since = at.max(*since);
-                *waited = false;
+                *ends_at = PeriodEnd::PortOpen;
                 true
             }
-            ServerState::Starting { .. } | ServerState::Ready => {
+            ServerState::Starting | ServerState::StartingAbandoned | ServerState::Ready => {
                 if self.config.has_health {
-                    self.raise(SuspectedFailure {
-                        since: asked,
-                        raised: at,
-                        broke: false,
-                        loading: true,
-                        probed: false,
+                    self.suspect(SuspectedFailure {
+                        since: arrived,
+                        latest: at,
+                        has_break: false,
+                        has_loading: true,
+                        probe: SuspicionProbe::Due,
                         in_use: false,
                     });
                 }
@@ -205,146 +262,160 @@ impl ServerTracker {
         }
     }
 
-    /// The server says on its own that it loads: that is to be probed.
-    pub fn suspects_loading(&self) -> bool {
-        self.suspicion.is_some_and(|suspicion| suspicion.loading)
+    /// Whether a response reported that the model loads, and a probe has yet to show whether the whole server does.
+    pub fn is_suspected_loading(&self) -> bool {
+        self.suspicion.is_some_and(|suspicion| suspicion.has_loading)
     }
 
-    /// A request that came at `asked` has its first output.
-    pub fn output(
+    /// A request that arrived at `arrived` has its first output.
+    pub fn on_first_output(
         &mut self,
-        asked: Duration,
+        arrived: Duration,
         at: Duration,
         in_flight: InFlightHints,
     ) -> Option<ColdStart> {
         if self.has_booted() {
-            self.ladder.first_token.get_or_insert(at.saturating_sub(self.start));
+            self.boot_times.first_token.get_or_insert(at.saturating_sub(self.start));
         }
-        // It was accepted since.
-        if self.suspicion.is_some_and(|suspicion| asked > suspicion.since && !suspicion.loading) {
+        // The server accepted this request after the suspected failure.
+        if self.suspicion.is_some_and(|one| arrived > one.since && !one.has_loading) {
             self.suspicion = None;
         }
         match self.state {
             ServerState::Ready => None,
-            ServerState::Starting { .. } => {
+            ServerState::Starting | ServerState::StartingAbandoned => {
                 self.state = ServerState::Ready;
                 None
             }
-            // What was under way when the server stopped to listen may still go on.
-            ServerState::Away(episode) if asked < episode.began => None,
-            ServerState::Away(episode) => {
-                let ended = if in_flight.waits { at } else { in_flight.accepted.unwrap_or(at) };
-                if episode.reason == ColdReason::Boot {
-                    self.ready(ended);
+            // A request from before the server stopped listening can continue.
+            ServerState::Unready(period) if arrived < period.began => None,
+            ServerState::Unready(period) => {
+                let accepted = in_flight.first_accepted.unwrap_or(at);
+                let ended = if in_flight.has_waiting { at } else { accepted };
+                if period.reason == ColdReason::Boot {
+                    self.record_ready(ended);
                 }
-                self.end(episode, self.as_asked(episode, asked, at).unwrap_or(ended))
+                self.end(period, Self::loading_end(period, arrived, at).unwrap_or(ended))
             }
-            ServerState::Back { since, .. } if at < since => None,
-            ServerState::Back { episode, since, waited } => {
-                let ended = if waited { at } else { since };
-                self.end(episode, self.as_asked(episode, asked, at).unwrap_or(ended))
+            ServerState::Reopened { since, .. } if at < since => None,
+            ServerState::Reopened { period, since, ends_at } => {
+                let ended = match ends_at {
+                    PeriodEnd::FirstOutput => at,
+                    PeriodEnd::PortOpen => since,
+                };
+                self.end(period, Self::loading_end(period, arrived, at).unwrap_or(ended))
             }
         }
     }
 
-    fn as_asked(&self, episode: UnreadyPeriod, asked: Duration, at: Duration) -> Option<Duration> {
-        episode.loading.map(|loading| end_as_asked(episode.began, loading, asked, at))
+    fn loading_end(period: UnreadyPeriod, arrived: Duration, at: Duration) -> Option<Duration> {
+        period.last_loading.map(|last| loading_end(period.began, last, arrived, at))
     }
 
-    fn end(&mut self, episode: UnreadyPeriod, ended: Duration) -> Option<ColdStart> {
-        let UnreadyPeriod { began, reason, outage, in_use, .. } = episode;
+    /// Ends an unready period. Returns the cold start, unless it was an outage.
+    fn end(&mut self, period: UnreadyPeriod, ended: Duration) -> Option<ColdStart> {
+        let UnreadyPeriod { began, reason, is_outage, began_in_use, .. } = period;
         self.state = ServerState::Ready;
         self.suspicion = None;
-        self.away_until = Some(ended);
-        self.was_in_use = in_use;
-        let is_cold_start = !outage && ended.saturating_sub(began) <= self.config.outage;
+        self.last_unready_end = Some(ended);
+        self.was_in_use = began_in_use;
+        let is_cold_start = !is_outage && ended.saturating_sub(began) <= self.config.outage;
         is_cold_start.then(|| {
-            self.past = Some(LastColdStart { reason, unready: ended, ended });
+            self.last_cold_start = Some(LastColdStart { reason, last_unready: ended, ended });
             ColdStart { reason, model: None, began: Some(began), ended }
         })
     }
 
-    /// The last request that was in flight has left.
-    pub fn nobody_waits(&mut self) -> Option<ColdStart> {
-        let ServerState::Back { episode, since, waited } = &mut self.state else { return None };
-        *waited = false;
-        let (episode, since) = (*episode, *since);
-        if self.config.has_health { self.end(episode, since) } else { None }
+    /// No request in flight waits for output any more.
+    pub fn on_none_waiting(&mut self) -> Option<ColdStart> {
+        let ServerState::Reopened { period, since, ends_at } = &mut self.state else { return None };
+        *ends_at = PeriodEnd::PortOpen;
+        let (period, since) = (*period, *since);
+        if self.config.has_health { self.end(period, since) } else { None }
     }
 
-    /// Whether the server was not there before us.
+    /// Whether the server was not ready when Streamgauge started.
     fn has_booted(&self) -> bool {
-        let is_booting = matches!(&self.state, ServerState::Away(episode) | ServerState::Back { episode, .. } if episode.reason == ColdReason::Boot);
-        is_booting || self.ladder.port_open.is_some()
+        let is_booting = match &self.state {
+            ServerState::Unready(period) | ServerState::Reopened { period, .. } => {
+                period.reason == ColdReason::Boot
+            }
+            _ => false,
+        };
+        is_booting || self.boot_times.port_open.is_some()
     }
 
-    /// A probe that began at `asked` has come back.
-    pub fn probed(
+    /// A probe that was sent at `sent` has ended.
+    pub fn on_probe_result(
         &mut self,
-        asked: Duration,
+        sent: Duration,
         at: Duration,
-        found: ProbeResult,
+        result: ProbeResult,
         in_flight: InFlightHints,
     ) -> Option<ColdStart> {
-        self.probed = Some(at);
-        let waited = in_flight.waits;
-        let since = in_flight.accepted.unwrap_or(at);
-        if found != ProbeResult::Ready {
-            self.unready = asked;
+        self.last_probe = Some(at);
+        let has_waiting = in_flight.has_waiting;
+        let since = in_flight.first_accepted.unwrap_or(at);
+        if result != ProbeResult::Ready {
+            self.last_unready = sent;
         }
-        // That it was ready when the probe went out says nothing of what has failed since.
+        // A server that was ready when the probe was sent may have failed since.
         let is_answered =
-            |one: &mut SuspectedFailure| found != ProbeResult::Ready || one.raised <= asked;
+            |one: &mut SuspectedFailure| result != ProbeResult::Ready || one.latest <= sent;
         let suspicion = self.suspicion.take_if(is_answered);
-        match (&mut self.state, found) {
-            (ServerState::Starting { .. }, ProbeResult::Ready | ProbeResult::Unclear) => {
-                self.state = ServerState::Ready
-            }
-            (ServerState::Starting { .. }, ProbeResult::TimedOut) => {
+        match (&mut self.state, result) {
+            (
+                ServerState::Starting | ServerState::StartingAbandoned,
+                ProbeResult::Ready | ProbeResult::Unclear,
+            ) => self.state = ServerState::Ready,
+            (ServerState::Starting | ServerState::StartingAbandoned, ProbeResult::TimedOut) => {
                 if let Some(suspicion) = suspicion {
-                    self.still(suspicion);
+                    self.keep_suspicion(suspicion);
                 }
             }
-            (ServerState::Starting { unasked: true }, found) => {
+            (ServerState::StartingAbandoned, result) => {
                 if let Some(suspicion) = suspicion {
                     self.state = ServerState::Ready;
-                    self.decide(suspicion, found);
+                    self.decide(suspicion, result);
                 }
             }
-            (ServerState::Starting { unasked: false }, found) => {
-                self.state = ServerState::Away(UnreadyPeriod::new(self.start, ColdReason::Boot));
-                if found == ProbeResult::NotReady {
-                    self.open_port(at);
+            (ServerState::Starting, result) => {
+                let boot = UnreadyPeriod::new(self.start, ColdReason::Boot);
+                self.state = ServerState::Unready(boot);
+                if result == ProbeResult::NotReady {
+                    self.record_open_port(at);
                 }
             }
-            (ServerState::Away(episode), ProbeResult::Ready) => {
-                let episode = *episode;
-                if episode.reason == ColdReason::Boot {
-                    self.ready(since);
+            (ServerState::Unready(period), ProbeResult::Ready) => {
+                let period = *period;
+                if period.reason == ColdReason::Boot {
+                    self.record_ready(since);
                 }
-                if self.config.has_health && !waited {
-                    return self.end(episode, since);
+                if self.config.has_health && !has_waiting {
+                    return self.end(period, since);
                 }
-                self.state = ServerState::Back { episode, since, waited };
+                let ends_at =
+                    if has_waiting { PeriodEnd::FirstOutput } else { PeriodEnd::PortOpen };
+                self.state = ServerState::Reopened { period, since, ends_at };
             }
-            (ServerState::Away(episode), ProbeResult::NotReady | ProbeResult::Unclear)
-                if episode.reason == ColdReason::Boot =>
+            (ServerState::Unready(period), ProbeResult::NotReady | ProbeResult::Unclear)
+                if period.reason == ColdReason::Boot =>
             {
-                self.open_port(at);
+                self.record_open_port(at);
             }
-            (ServerState::Away(_), _) => {}
-            (ServerState::Ready, found) => {
+            (ServerState::Unready(_), _) => {}
+            (ServerState::Ready, result) => {
                 if let Some(suspicion) = suspicion {
-                    self.decide(suspicion, found);
+                    self.decide(suspicion, result);
                 }
             }
-            (ServerState::Back { episode, .. }, found) => {
-                let episode = *episode;
-                match (suspicion, found) {
+            (ServerState::Reopened { period, .. }, result) => {
+                let period = *period;
+                match (suspicion, result) {
                     (Some(_), ProbeResult::Refused | ProbeResult::NotReady) => {
-                        self.state = ServerState::Away(episode)
+                        self.state = ServerState::Unready(period);
                     }
-                    (Some(suspicion), ProbeResult::TimedOut) => self.still(suspicion),
+                    (Some(suspicion), ProbeResult::TimedOut) => self.keep_suspicion(suspicion),
                     _ => {}
                 }
             }
@@ -352,119 +423,133 @@ impl ServerTracker {
         None
     }
 
-    /// What a probe has made of a suspicion.
-    fn decide(&mut self, suspicion: SuspectedFailure, found: ProbeResult) {
-        let SuspectedFailure { since, broke, loading, in_use, .. } = suspicion;
-        let broke_before = self
-            .broke
-            .is_some_and(|broke| broke <= since && since.saturating_sub(broke) <= JUST_BEFORE);
-        let reason = match (loading, broke || broke_before) {
+    /// Confirms or clears a suspicion by the result of a probe.
+    fn decide(&mut self, suspicion: SuspectedFailure, result: ProbeResult) {
+        let SuspectedFailure { since, has_break, has_loading, in_use, .. } = suspicion;
+        let had_break_before = self
+            .last_break
+            .is_some_and(|at| at <= since && since.saturating_sub(at) <= BREAK_BEFORE_REFUSAL);
+        let reason = match (has_loading, has_break || had_break_before) {
             (_, true) => ColdReason::Restarted,
             (true, false) => ColdReason::Loading,
             (false, false) => ColdReason::Unreachable,
         };
-        let away = ServerState::Away(UnreadyPeriod { in_use, ..UnreadyPeriod::new(since, reason) });
-        match found {
+        let new = UnreadyPeriod::new(since, reason);
+        let unready = ServerState::Unready(UnreadyPeriod { began_in_use: in_use, ..new });
+        match result {
             ProbeResult::Ready => {}
-            ProbeResult::Refused => self.state = away,
-            // A health path that fails under load is no cold start, unless the server says so too.
-            ProbeResult::NotReady if loading => self.state = away,
+            ProbeResult::Refused => self.state = unready,
+            // A health path that fails under load is not a cold start, unless a response reported it too.
+            ProbeResult::NotReady if has_loading => self.state = unready,
             ProbeResult::NotReady | ProbeResult::Unclear => {}
-            ProbeResult::TimedOut => self.still(suspicion),
+            ProbeResult::TimedOut => self.keep_suspicion(suspicion),
         }
     }
 
-    /// Nothing is known yet: to be probed again.
-    fn still(&mut self, suspicion: SuspectedFailure) {
-        self.suspicion = Some(SuspectedFailure { probed: true, ..suspicion });
+    /// Keeps a suspicion for which the probe timed out. The probe is repeated.
+    fn keep_suspicion(&mut self, suspicion: SuspectedFailure) {
+        self.suspicion = Some(SuspectedFailure { probe: SuspicionProbe::TimedOut, ..suspicion });
     }
 
-    fn open_port(&mut self, at: Duration) {
-        self.ladder.port_open.get_or_insert(at.saturating_sub(self.start));
+    fn record_open_port(&mut self, at: Duration) {
+        self.boot_times.port_open.get_or_insert(at.saturating_sub(self.start));
     }
 
-    /// The server is ready for the first time.
-    fn ready(&mut self, at: Duration) {
-        self.open_port(at);
+    /// Records that a booting server is ready for the first time.
+    fn record_ready(&mut self, at: Duration) {
+        self.record_open_port(at);
         if self.config.has_health {
-            self.ladder.healthy.get_or_insert(at.saturating_sub(self.start));
+            self.boot_times.healthy.get_or_insert(at.saturating_sub(self.start));
         }
     }
 
+    /// Ends a period whose port has been open for long enough without another failure.
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
-        let ServerState::Back { episode, since, waited: false } = self.state else { return None };
-        let is_settled = match episode.loading {
-            Some(loading) => is_forgotten(episode.began, loading, now),
+        let ServerState::Reopened { period, since, ends_at: PeriodEnd::PortOpen } = self.state
+        else {
+            return None;
+        };
+        let is_settled = match period.last_loading {
+            Some(last) => has_ended_unobserved(period.began, last, now),
             None => now.saturating_sub(since) > SETTLING,
         };
-        if is_settled { self.end(episode, since) } else { None }
+        if is_settled { self.end(period, since) } else { None }
     }
 
+    /// Start of an outage; returned once.
     pub fn outage(&mut self, now: Duration) -> Option<Duration> {
         let most = self.config.outage;
-        let ServerState::Away(episode) = &mut self.state else { return None };
-        let is_long = now.saturating_sub(episode.began) > most;
-        let is_new = !episode.outage && is_long && !episode.is_unasked(self.demand, now);
-        episode.outage |= is_new;
-        is_new.then_some(episode.began)
+        let ServerState::Unready(period) = &mut self.state else { return None };
+        let is_long = now.saturating_sub(period.began) > most;
+        let is_new =
+            !period.is_outage && is_long && !period.is_without_requests(self.last_request, now);
+        period.is_outage |= is_new;
+        is_new.then_some(period.began)
     }
 
-    /// When the next probe is due; `is_idle`: nobody is in flight.
+    /// When the next probe is due; `is_idle`: no request is in flight.
     pub fn probe_due(&self, is_idle: bool) -> Option<Duration> {
-        let after = |began: Duration| {
-            let Some(last) = self.probed else { return began };
-            let pause = last.saturating_sub(began).mul_f64(PROBE_PART);
-            last + pause.clamp(PROBE_LEAST, PROBE_MOST)
+        let next = |began: Duration| {
+            let Some(last) = self.last_probe else { return began };
+            let pause = last.saturating_sub(began).mul_f64(PROBE_PAUSE_PART);
+            last + pause.clamp(MIN_PROBE_PAUSE, MAX_PROBE_PAUSE)
         };
-        // Silence while nobody asks is not worth to be asked about for ever.
-        let wanted = |due: &Duration| !is_idle || *due <= self.demand + SILENCE;
+        // A server that neither accepts nor refuses is not probed for ever without requests.
+        let is_wanted =
+            |due: &Duration| !is_idle || *due <= self.last_request + PROBE_WITHOUT_REQUESTS;
         match (&self.state, self.suspicion) {
-            (ServerState::Starting { .. }, _) => Some(after(self.start)).filter(wanted),
-            (ServerState::Away(episode), _) => Some(after(episode.began)),
-            (_, Some(SuspectedFailure { since, probed: true, .. })) => {
-                Some(after(since)).filter(wanted)
+            (ServerState::Starting | ServerState::StartingAbandoned, _) => {
+                Some(next(self.start)).filter(is_wanted)
             }
-            (_, Some(suspicion)) => {
-                let rested = self.probed.map(|last| last + PROBE_LEAST);
-                Some(suspicion.raised).max(rested)
-            }
+            (ServerState::Unready(period), _) => Some(next(period.began)),
+            (_, Some(suspicion)) => match suspicion.probe {
+                SuspicionProbe::TimedOut => Some(next(suspicion.since)).filter(is_wanted),
+                SuspicionProbe::Due => {
+                    let earliest = self.last_probe.map(|last| last + MIN_PROBE_PAUSE);
+                    Some(suspicion.latest).max(earliest)
+                }
+            },
             (_, None) => None,
         }
     }
 
-    /// It is there, and was not away just before.
+    /// Whether the server is ready, and was not away just before.
     pub fn is_ready(&self) -> bool {
         matches!(self.state, ServerState::Ready)
     }
 
-    /// When it was last away, if it was: as a cold start, or an outage.
-    pub fn away_until(&self) -> Option<Duration> {
-        self.away_until
+    /// End of the last unready period, if any: a cold start or an outage.
+    pub fn last_unready_end(&self) -> Option<Duration> {
+        self.last_unready_end
     }
 
-    /// Whether it was in use when it was last away: others were served as that began, or had been not long before.
+    /// Whether the last unready period began while other requests were served, or not long after.
     pub fn was_in_use(&self) -> bool {
         self.was_in_use
     }
 
+    /// Whether nothing is known of the server yet.
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, ServerState::Starting { .. })
+        matches!(self.state, ServerState::Starting | ServerState::StartingAbandoned)
     }
 
+    /// Whether the port is open, as far as is known.
     pub fn is_up(&self) -> bool {
-        matches!(self.state, ServerState::Ready | ServerState::Back { .. })
+        matches!(self.state, ServerState::Ready | ServerState::Reopened { .. })
     }
 
-    /// When the last probe began that did not find the server ready.
-    pub fn unready(&self) -> Duration {
-        self.unready
+    /// When the last probe was sent that did not find the server ready.
+    pub fn last_unready(&self) -> Duration {
+        self.last_unready
     }
 
-    pub fn past(&self) -> Option<LastColdStart> {
-        self.past
+    /// The latest cold start of the server.
+    pub fn last_cold_start(&self) -> Option<LastColdStart> {
+        self.last_cold_start
     }
 
-    pub fn ladder(&self) -> BootTimes {
-        self.ladder
+    /// Stages of the boot.
+    pub fn boot_times(&self) -> BootTimes {
+        self.boot_times
     }
 }

@@ -1,29 +1,37 @@
-//! What a request takes to its first output if it does not wait.
+//! Time to first output of a request that does not wait (`g`), as a function of the size of its prompt.
+//!
+//! | what is known | requests that form the baseline |
+//! |---|---|
+//! | the slots | all in the window, minus the wait that the slots explain |
+//! | nothing | those sent with nothing else in flight; the least loaded quarter if they are too few |
+//! | nothing, and TTFT does not grow with the load | all, because then nobody waits |
 
-use super::line::{ResistantLine, quantile, rank_correlation};
 use super::releases::Releases;
-use super::slots::{REACH, SlotModel, are_counted};
-use super::{ObservedRequest, PerSpan, REFIT_EVERY};
+use super::request::{ObservedRequest, PerSpan, have_token_counts};
+use super::robust_stats::{ResistantLine, quantile, rank_correlation};
+use super::slots::{MAX_LOOKBACK, SlotModel};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Requests that make a baseline.
-pub(super) const FEWEST: usize = 5;
-/// Requests without which the least laden of them are no baseline.
-const ENOUGH: usize = 32;
-/// The newest of those that were alone, which must agree with the older ones.
+/// Number of finished streams between two fits, at least.
+pub(super) const REFIT_EVERY: usize = 16;
+/// Smallest number of requests that form a baseline.
+pub(super) const MIN_SAMPLES: usize = 5;
+/// Smallest number of requests of which the least loaded ones form a baseline.
+const MIN_WINDOW: usize = 32;
+/// Number of the newest lone requests that must agree with the older ones.
 const NEWEST: usize = 8;
-/// Those of them that may be of the other server: those that were too few at the last fit, and those since.
-const UNSURE: usize = NEWEST + REFIT_EVERY;
-/// Standard errors by which the time to the first output must grow with the load, if load is to matter.
-const LADEN: f64 = 3.0;
-/// Share of the samples that are within the band: a few of them may have waited, or met a server that was not
-/// ready.
-const WITHIN: f64 = 0.95;
-/// What the band has beside: the samples are few.
-const MARGIN: f64 = 0.1;
+/// Number of the newest lone requests that may be from a changed server: those that were too few to show it at the last
+/// fit, and those since.
+const MAYBE_CHANGED: usize = NEWEST + REFIT_EVERY;
+/// TTFT grows with the load if the correlation is at least this, in standard errors.
+const MIN_LOAD_CORRELATION: f64 = 3.0;
+/// Part of the samples within the band. A few samples may have waited, or met a server that was not ready.
+const WITHIN_BAND: f64 = 0.95;
+/// Addition to the band, because the samples are few.
+const BAND_MARGIN: f64 = 0.1;
 
-/// The classes of size, by their most bytes of a request's body, and their names.
+/// Size classes: upper bound of the size of the request body in bytes, and label.
 pub const SIZE_CLASSES: [(u64, &str); 6] = [
     (1 << 10, "1KiB"),
     (4 << 10, "4KiB"),
@@ -33,149 +41,164 @@ pub const SIZE_CLASSES: [(u64, &str); 6] = [
     (u64::MAX, "more"),
 ];
 
-/// One class of size.
+/// Samples of one size class.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SizeClassStats {
-    /// Median seconds to the first output.
+    /// Median time to first output, in seconds.
     pub median: f64,
+    /// Number of samples.
     pub samples: usize,
 }
 
-/// What a request takes to its first output if it does not wait.
+/// Expected time to first output of a request that does not wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExpectedTtft {
-    /// From the request wholly sent to its first output.
+    /// From the request completely sent to its first output.
     pub ttft: Duration,
-    /// Robust standard deviation of the logarithm of a sample over what was expected of it.
+    /// Robust standard deviation of `ln(observed / expected)`.
     pub log_spread: f64,
-    /// Requests that it is learned from.
+    /// Number of requests that the expectation is derived from.
     pub samples: usize,
-    /// The largest of them; beyond, it is extrapolated.
+    /// Largest body of these requests. For larger requests the expectation is extrapolated.
     pub largest_bytes: u64,
 }
 
-/// The time to the first output as a function of the prompt's size.
+/// Time to first output as a function of the prompt's size.
 #[derive(Debug, Clone)]
 pub struct TtftBaseline {
     by_bytes: ResistantLine,
-    /// Where the server counts tokens.
+    /// Present if the server counts prompt tokens.
     by_tokens: Option<ResistantLine>,
-    /// A time to the first output within this factor, as a logarithm, is no wait.
+    /// A TTFT of up to `e^band` times the expectation is noise, not a wait.
     pub(super) band: f64,
     /// As in [`ExpectedTtft`].
     pub log_spread: f64,
+    /// As in [`ExpectedTtft`].
     pub samples: usize,
+    /// As in [`ExpectedTtft`].
     pub largest_bytes: u64,
-    /// In the order of [`SIZE_CLASSES`].
-    pub strata: [Option<SizeClassStats>; SIZE_CLASSES.len()],
-    /// When the newest sample left.
+    /// Samples by size, in the order of [`SIZE_CLASSES`]. `None` for a class without samples.
+    pub size_classes: [Option<SizeClassStats>; SIZE_CLASSES.len()],
+    /// End of the newest sample.
     pub newest: Duration,
 }
 
-/// A request without its wait.
+/// One request of the baseline.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BaselineSample {
+struct BaselineSample {
     bytes: u64,
     tokens: Option<u64>,
+    /// Time from the turn to the first output.
     seconds: f64,
-    left: f64,
+    ended: f64,
 }
 
 impl BaselineSample {
-    fn of(request: &ObservedRequest, begin: f64) -> Option<Self> {
-        let ObservedRequest { bytes, tokens, left, .. } = *request;
-        Some(Self { bytes, tokens, seconds: request.first? - begin, left })
+    fn new(request: &ObservedRequest, turn: f64) -> Option<Self> {
+        let ObservedRequest { bytes, tokens, ended, .. } = *request;
+        Some(Self { bytes, tokens, seconds: request.first_output? - turn, ended })
     }
 }
 
-/// All requests, without the wait that the slots explain.
-pub(super) fn beside(
+/// Baseline from all requests, minus the waits that the slots explain.
+pub(super) fn without_slot_waits(
     slots: &SlotModel,
     window: &VecDeque<ObservedRequest>,
     releases: &PerSpan<Releases>,
 ) -> Option<TtftBaseline> {
-    let sample = |request| BaselineSample::of(request, slots.begin(request, releases, REACH)?);
-    TtftBaseline::of(&window.iter().filter_map(sample).collect::<Vec<_>>())
+    let sample =
+        |request| BaselineSample::new(request, slots.turn(request, releases, MAX_LOOKBACK)?);
+    TtftBaseline::fit(&window.iter().filter_map(sample).collect::<Vec<_>>())
 }
 
-/// Requests that did not wait, where nothing is known of slots: those that arrived with nothing else in flight,
-/// or if they are too few the least laden quarter of all. But if those that found many others took no longer
-/// than those that found few, nobody waits and all of them are; only what takes longer than every one of the
-/// less laden half did has waited then.
-pub(super) fn unladen(
-    alone: &mut VecDeque<ObservedRequest>,
+/// Baseline from requests that did not wait, if the slots are unknown.
+///
+/// These are the lone requests, or the least loaded quarter of all if the lone ones are too few. If requests that found
+/// many others took no longer than those that found few, then nobody waits and all requests are used. In that case only
+/// a TTFT above that of every request in the less loaded half is a wait.
+///
+/// Removes requests from before a change of the server.
+pub(super) fn from_least_loaded(
+    lone: &mut VecDeque<ObservedRequest>,
     window: &mut VecDeque<ObservedRequest>,
 ) -> Option<TtftBaseline> {
-    if let Some(since) = forget_what_has_changed(alone) {
-        window.retain(|one| one.number >= since);
+    if let Some(first_kept) = remove_before_change(lone) {
+        window.retain(|one| one.number >= first_kept);
     }
-    let is_before =
+    let is_before_window =
         |one: &&ObservedRequest| window.front().is_none_or(|front| one.number < front.number);
-    let all: Vec<&ObservedRequest> = alone.iter().filter(is_before).chain(&*window).collect();
-    if all.len() >= ENOUGH
-        && let Some(baseline) = of_all(all.iter().copied())
-        && !is_laden(&baseline, &all)
+    let all: Vec<&ObservedRequest> = lone.iter().filter(is_before_window).chain(&*window).collect();
+    if all.len() >= MIN_WINDOW
+        && let Some(baseline) = from_unwaiting(all.iter().copied())
+        && !grows_with_load(&baseline, &all)
     {
-        let half = least_laden(&all, 0.5).filter_map(|one| baseline.ratio(one));
-        // The greatest of a few is less than the greatest of many, the more so the wider they are spread.
-        let band = half.fold(0.0, f64::max) + MARGIN.max(baseline.log_spread / 2.0);
+        let half = least_loaded(&all, 0.5).filter_map(|one| baseline.log_ratio(one));
+        // The largest of a few values is smaller than the largest of many, the more so the wider they are spread.
+        let band = half.fold(0.0, f64::max) + BAND_MARGIN.max(baseline.log_spread / 2.0);
         return Some(TtftBaseline { band, ..baseline });
     }
-    if alone.len() >= FEWEST {
-        return of_all(alone.iter());
+    if lone.len() >= MIN_SAMPLES {
+        return from_unwaiting(lone.iter());
     }
     let window: Vec<&ObservedRequest> = window.iter().collect();
-    of_all(least_laden(&window, 0.25)).filter(|_| window.len() >= ENOUGH)
+    from_unwaiting(least_loaded(&window, 0.25)).filter(|_| window.len() >= MIN_WINDOW)
 }
 
-/// This share of the requests: those that found the fewest others.
-fn least_laden<'a>(
+/// This part of the requests: those that found the fewest others.
+fn least_loaded<'a>(
     requests: &[&'a ObservedRequest],
-    share: f64,
+    part: f64,
 ) -> impl Iterator<Item = &'a ObservedRequest> {
-    let mut ahead: Vec<f64> = requests.iter().map(|one| one.ahead.answer as f64).collect();
-    let most = quantile(&mut ahead, share).unwrap_or(0.0);
-    requests.iter().copied().filter(move |one| one.ahead.answer as f64 <= most)
+    let load = |one: &ObservedRequest| one.earlier_when_sent.response as f64;
+    let mut loads: Vec<f64> = requests.iter().map(|one| load(one)).collect();
+    let most = quantile(&mut loads, part).unwrap_or(0.0);
+    requests.iter().copied().filter(move |one| load(one) <= most)
 }
 
-/// Of requests that began as they came.
-fn of_all<'a>(requests: impl Iterator<Item = &'a ObservedRequest>) -> Option<TtftBaseline> {
-    let samples = requests.filter_map(|one| BaselineSample::of(one, one.arrived));
-    TtftBaseline::of(&samples.collect::<Vec<_>>())
+/// Baseline from requests whose turn came when they were sent.
+fn from_unwaiting<'a>(requests: impl Iterator<Item = &'a ObservedRequest>) -> Option<TtftBaseline> {
+    let samples = requests.filter_map(|one| BaselineSample::new(one, one.sent));
+    TtftBaseline::fit(&samples.collect::<Vec<_>>())
 }
 
 /// Whether requests that found more others took longer.
-fn is_laden(baseline: &TtftBaseline, requests: &[&ObservedRequest]) -> bool {
-    let pair = |one: &&ObservedRequest| Some((one.ahead.answer as f64, baseline.ratio(one)?));
-    rank_correlation(&requests.iter().filter_map(pair).collect::<Vec<_>>()) >= LADEN
+fn grows_with_load(baseline: &TtftBaseline, requests: &[&ObservedRequest]) -> bool {
+    let pair = |one: &&ObservedRequest| {
+        Some((one.earlier_when_sent.response as f64, baseline.log_ratio(one)?))
+    };
+    let pairs: Vec<_> = requests.iter().filter_map(pair).collect();
+    rank_correlation(&pairs) >= MIN_LOAD_CORRELATION
 }
 
-/// Another model or machine: the newest requests are all slower than nearly all of the older ones, or faster.
-/// Gives the number of the first that is kept then.
-fn forget_what_has_changed(alone: &mut VecDeque<ObservedRequest>) -> Option<u64> {
-    if alone.len() < 2 * NEWEST {
+/// Removes lone requests from before a change of the model or the machine: the newest ones are all slower, or all faster,
+/// than nearly all of the older ones. Returns the number of the first request that is kept, if there was a change.
+fn remove_before_change(lone: &mut VecDeque<ObservedRequest>) -> Option<u64> {
+    if lone.len() < 2 * NEWEST {
         return None;
     }
-    // What may be of the other server would widen the spread that it is judged by.
-    let older = alone.len().saturating_sub(UNSURE).max(NEWEST);
-    let before = of_all(alone.iter().take(older))?;
-    let far = 2.0 * before.log_spread.max(MARGIN);
-    let newest = |is_far: fn(f64, f64) -> bool| {
+    // Requests from after the change would widen the spread that they are compared with.
+    let older_count = lone.len().saturating_sub(MAYBE_CHANGED).max(NEWEST);
+    let older = from_unwaiting(lone.iter().take(older_count))?;
+    let far = 2.0 * older.log_spread.max(BAND_MARGIN);
+    let count_newest = |is_far: fn(f64, f64) -> bool| {
         let is_far =
-            |one: &&ObservedRequest| before.ratio(one).is_some_and(|ratio| is_far(ratio, far));
-        alone.iter().skip(older).rev().take_while(is_far).count()
+            |one: &&ObservedRequest| older.log_ratio(one).is_some_and(|ratio| is_far(ratio, far));
+        lone.iter().skip(older_count).rev().take_while(is_far).count()
     };
-    let changed = newest(|ratio, far| ratio > far).max(newest(|ratio, far| ratio < -far));
+    let slower = count_newest(|ratio, far| ratio > far);
+    let faster = count_newest(|ratio, far| ratio < -far);
+    let changed = slower.max(faster);
     if changed < NEWEST {
         return None;
     }
-    alone.drain(..alone.len() - changed);
-    alone.front().map(|first| first.number)
+    lone.drain(..lone.len() - changed);
+    lone.front().map(|first| first.number)
 }
 
 impl TtftBaseline {
-    fn of(samples: &[BaselineSample]) -> Option<Self> {
-        if samples.len() < FEWEST {
+    /// Fits the lines through these samples. `None` if they are fewer than five.
+    fn fit(samples: &[BaselineSample]) -> Option<Self> {
+        if samples.len() < MIN_SAMPLES {
             return None;
         }
         let mut scratch = Vec::with_capacity(samples.len());
@@ -186,7 +209,7 @@ impl TtftBaseline {
             ResistantLine::through(&points, &mut scratch)
         };
         let by_bytes = through(&|sample| Some(sample.bytes))?;
-        let is_counted = are_counted(samples.iter().map(|sample| sample.tokens));
+        let is_counted = have_token_counts(samples.iter().map(|sample| sample.tokens));
         let by_tokens = is_counted.then(|| through(&|sample| sample.tokens)).flatten();
         let mut baseline = Self {
             by_bytes,
@@ -195,33 +218,36 @@ impl TtftBaseline {
             log_spread: 0.0,
             samples: samples.len(),
             largest_bytes: samples.iter().map(|sample| sample.bytes).max().unwrap_or(0),
-            strata: strata(samples),
-            newest: Duration::from_secs_f64(samples.iter().map(|one| one.left).fold(0.0, f64::max)),
+            size_classes: size_class_stats(samples),
+            newest: Duration::from_secs_f64(
+                samples.iter().map(|one| one.ended).fold(0.0, f64::max),
+            ),
         };
         let ratio = |sample: &BaselineSample| {
             (sample.seconds.max(1e-6) / baseline.expect(sample.bytes, sample.tokens)).ln()
         };
         let mut ratios: Vec<f64> = samples.iter().map(ratio).collect();
-        let highest = quantile(&mut ratios, WITHIN)?;
+        let highest = quantile(&mut ratios, WITHIN_BAND)?;
         let (low, high) = (quantile(&mut ratios, 0.16)?, quantile(&mut ratios, 0.84)?);
-        baseline.band = highest.max(0.0) + MARGIN;
+        baseline.band = highest.max(0.0) + BAND_MARGIN;
         baseline.log_spread = (high - low) / 2.0;
         Some(baseline)
     }
 
-    /// The logarithm of what a request took over what was expected of it.
-    fn ratio(&self, request: &ObservedRequest) -> Option<f64> {
-        let taken = (request.first? - request.arrived).max(1e-6);
-        Some((taken / self.expect(request.bytes, request.tokens)).ln())
+    /// `ln(observed / expected)` of the TTFT of a request.
+    fn log_ratio(&self, request: &ObservedRequest) -> Option<f64> {
+        let ttft = (request.first_output? - request.sent).max(1e-6);
+        Some((ttft / self.expect(request.bytes, request.tokens)).ln())
     }
 
-    /// Seconds to the first output of a request of this size.
+    /// Expected time to first output of a request of this size, in seconds.
     pub(super) fn expect(&self, bytes: u64, tokens: Option<u64>) -> f64 {
         let counted = self.by_tokens.zip(tokens);
         let (line, size) = counted.map_or((self.by_bytes, bytes), |(line, tokens)| (line, tokens));
         line.at(size as f64).max(1e-6)
     }
 
+    /// Expected time to first output of a request whose tokens are not counted yet.
     pub(super) fn expected(&self, bytes: u64) -> Option<ExpectedTtft> {
         let ttft = Duration::try_from_secs_f64(self.by_bytes.at(bytes as f64)).ok()?;
         let Self { log_spread, samples, largest_bytes, .. } = *self;
@@ -229,7 +255,8 @@ impl TtftBaseline {
     }
 }
 
-fn strata(samples: &[BaselineSample]) -> [Option<SizeClassStats>; SIZE_CLASSES.len()] {
+/// Statistics of each size class, in the order of [`SIZE_CLASSES`].
+fn size_class_stats(samples: &[BaselineSample]) -> [Option<SizeClassStats>; SIZE_CLASSES.len()] {
     let mut least = 0;
     SIZE_CLASSES.map(|(most, _)| {
         let is_in = |sample: &&BaselineSample| (least..=most).contains(&sample.bytes);

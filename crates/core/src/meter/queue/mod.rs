@@ -1,324 +1,267 @@
-//! How long requests wait in a server that does not tell: an estimate from what a proxy sees.
+//! Estimate of the queue wait in a server that does not report it, from what a proxy observes.
 //!
-//! Pure: instants, sizes and counts in, waits out. The method, its formulas and its bounds are in
-//! `docs/queue-wait.md`. In short:
+//! # Model
 //!
-//! * **SlotModel.** Servers take requests in the order of their arrival into a number of slots. With `c` slots a
-//!   request begins at the later of its arrival and the instant at which fewer than `c` earlier ones are left:
-//!   that follows from arrivals and ends alone, whatever a prompt costs. [`slots`] finds the number, and whether
-//!   there is one, by which beginnings explain best when the first output came.
-//! * **TtftBaseline.** Until that is known: the time to the first output over that of a request which does not
-//!   wait ([`baseline`]).
+//! Requests of one upstream and model are numbered in the order in which they were sent. Request `j` was sent at `a_j`,
+//! had its first output at `t_j`, and left the server at `f_j`. Inference servers admit requests first come, first
+//! served, into a number of slots `c`. A request holds its slot until it leaves, or in some servers only until its first
+//! output ([`SlotSpan`]).
 //!
-//! All memory is bounded by the constants of this folder, whatever the traffic.
+//! | question | answer | code |
+//! |---|---|---|
+//! | when was the turn of request `j`? | `s_j(c) = max(a_j, instant at which only c - 1 earlier requests are left)` | [`SlotModel::turn`] |
+//! | how long did it wait? | `wait_j = s_j(c) - w - a_j` if it waited | [`QueueEstimator::finish`] |
+//! | how many slots are there? | the `c` for which `t_j - s_j(c)` depends most closely on the prompt's size | `slots::select` |
+//! | what if `c` is unknown? | `wait_j = (t_j - a_j) - g(size_j)`: compared with requests that did not wait | [`TtftBaseline`] |
+//! | how long will a new request wait? | `(n - c + 1) * h / c - w`, with n requests in flight that hold a slot for h each | [`QueueEstimator::current_wait`] |
+//!
+//! `w` is the time on the way into and out of the server, which an idle server's requests need too.
+//!
+//! Example: with two slots, A and B are in service when C is sent at 1.0 s. A leaves at 4.0 s. The turn of C is at 4.0 s,
+//! so C waited 3.0 s. This needs no model of service times.
+//!
+//! For `c = 1` the formula is Lindley's recursion (D. V. Lindley, The theory of queues with a single server, 1952). For
+//! more slots it is the recursion of J. Kiefer and J. Wolfowitz (On the theory of queues with many servers, 1955), with
+//! observed instants. `docs/queue-wait.md` has the method in full, with its accuracy and limits.
+//!
+//! # Files
+//!
+//! | file | content |
+//! |---|---|
+//! | `request` | requests and their positions in the queue |
+//! | `releases` | instants at which requests released their slots |
+//! | `slots` | finds the number of slots |
+//! | `baseline` | time to first output of a request that does not wait |
+//! | `robust_stats` | medians, quantiles, a resistant line, a rank correlation |
+//!
+//! All memory is bounded by constants, whatever the traffic.
 
 mod baseline;
-mod line;
 mod releases;
+mod request;
+mod robust_stats;
 mod slots;
 #[cfg(test)]
 mod tests;
 
 pub use baseline::{ExpectedTtft, SIZE_CLASSES, SizeClassStats, TtftBaseline};
-pub use slots::{SlotModel, SlotSpan};
+pub use request::{QueueEntry, ServedRequest, SlotSpan};
+pub use slots::SlotModel;
 
+use baseline::REFIT_EVERY;
 use releases::Releases;
+use request::{ObservedRequest, PerSpan, QueuePosition};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Requests that the fits look back on.
+/// Number of requests that the fits use.
 const WINDOW: usize = 256;
-/// Requests with nothing else in flight that are remembered beyond that.
-const ALONE: usize = 64;
-/// New requests before the next fit.
-const REFIT_EVERY: usize = 16;
-/// Seconds before the next fit.
+/// Number of lone requests (nothing else in flight) that are remembered in addition.
+const MAX_LONE: usize = 64;
+/// Shortest time between two fits, in seconds.
 const REFIT_AFTER: f64 = 0.25;
-/// Seconds within which the server may have taken requests in another order than they were sent in.
+/// The server may take requests that are sent within this time in another order. Seconds.
 const TIE: f64 = 0.0005;
-/// Waits that the live estimate without slots looks back on.
+/// Number of waits that the live estimate without slots averages.
 const RECENT: usize = 16;
 
-/// The queue of one upstream and model, as seen from before it.
+/// Estimator for the queue of one upstream and model.
 #[derive(Debug, Default)]
 pub struct QueueEstimator {
-    arrivals: u64,
-    /// The newest request's.
+    /// Number of requests so far.
+    sent_count: u64,
+    /// Position of the newest request.
     last: Option<QueuePosition>,
-    /// Requests that have not yet given back what they hold, by [`SlotSpan`].
+    /// Number of requests that hold or wait for a slot.
     open: PerSpan<usize>,
     releases: PerSpan<Releases>,
+    /// Newest finished streams.
     window: VecDeque<ObservedRequest>,
-    alone: VecDeque<ObservedRequest>,
+    /// Newest finished streams that were sent with nothing else in flight.
+    lone: VecDeque<ObservedRequest>,
     slots: Option<SlotModel>,
     baseline: Option<TtftBaseline>,
-    recent: VecDeque<f64>,
+    recent_waits: VecDeque<f64>,
+    /// Number of finished streams since the last fit.
     unfitted: usize,
-    fitted: f64,
-}
-
-/// A request that was sent to the server and has not left yet.
-#[derive(Debug, Clone)]
-pub struct QueueEntry {
-    place: QueuePosition,
-    bytes: u64,
-    /// When its first output came, once it has.
-    first: Option<f64>,
-}
-
-/// What is known of a request that the server has served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServedRequest {
-    /// Tokens of its prompt that were not cached, as the server counted them.
-    pub prompt_tokens: Option<u64>,
-    /// The server was ready for it: what a cold one took says nothing of the next.
-    pub is_warm: bool,
-}
-
-/// A place in the order of arrival. Requests that came at the same time have the same, that of the first.
-#[derive(Debug, Clone, Copy)]
-struct QueuePosition {
-    arrived: f64,
-    /// In the order of arrival.
-    number: u64,
-    /// Earlier requests that it found open, and releases before it, by [`SlotSpan`].
-    ahead: PerSpan<usize>,
-    after: PerSpan<u64>,
-}
-
-/// One request. Instants are seconds of the caller's clock.
-#[derive(Debug, Clone, Copy)]
-struct ObservedRequest {
-    /// As in its [`QueuePosition`].
-    number: u64,
-    arrived: f64,
-    /// Absent where the answer is not streamed.
-    first: Option<f64>,
-    left: f64,
-    bytes: u64,
-    tokens: Option<u64>,
-    /// As in its place, but those of the same place that had output before it are earlier ones, too.
-    ahead: PerSpan<usize>,
-    after: PerSpan<u64>,
-    /// Earlier requests that were still open at its first output, or when it left without one. Absent until
-    /// then, and where too much has happened since it came.
-    still: Option<PerSpan<usize>>,
+    /// Instant of the last fit, in seconds.
+    fitted_at: f64,
 }
 
 impl QueueEstimator {
-    /// A request of so many bytes is wholly sent to the server.
+    /// Records that a request with a body of this size is completely sent to the server.
     pub fn arrive(&mut self, at: Duration, bytes: u64) -> QueueEntry {
-        let arrived = at.as_secs_f64();
-        let PerSpan { prefill, answer } = &self.releases;
+        let sent = at.as_secs_f64();
+        let PerSpan { prefill, response } = &self.releases;
         let new = QueuePosition {
-            arrived,
-            number: self.arrivals,
-            ahead: self.open,
-            after: PerSpan { prefill: prefill.count(), answer: answer.count() },
+            sent,
+            number: self.sent_count,
+            earlier_when_sent: self.open,
+            releases_before: PerSpan { prefill: prefill.count(), response: response.count() },
         };
-        let place = self.last.filter(|last| (arrived - last.arrived).abs() <= TIE).unwrap_or(new);
-        self.last = Some(place);
-        self.arrivals += 1;
-        self.open = PerSpan { prefill: self.open.prefill + 1, answer: self.open.answer + 1 };
-        // It has come when it has, whoever came at the same time.
-        QueueEntry { place: QueuePosition { arrived, ..place }, bytes, first: None }
+        let position = self.last.filter(|last| (sent - last.sent).abs() <= TIE).unwrap_or(new);
+        self.last = Some(position);
+        self.sent_count += 1;
+        self.open = PerSpan { prefill: self.open.prefill + 1, response: self.open.response + 1 };
+        // Requests that share a position keep their own instants.
+        QueueEntry { position: QueuePosition { sent, ..position }, bytes, first_output: None }
     }
 
-    /// The first output of a stream; only the first call counts.
-    pub fn first_output(&mut self, ticket: &mut QueueEntry, at: Duration) {
-        let QueueEntry { place, first, .. } = ticket;
-        if first.is_none() {
-            let at = at.as_secs_f64().max(place.arrived);
-            *first = Some(at);
-            self.release(SlotSpan::Prefill, place.number, at);
+    /// Records the first output of a stream. Only the first call counts.
+    pub fn first_output(&mut self, entry: &mut QueueEntry, at: Duration) {
+        let QueueEntry { position, first_output, .. } = entry;
+        if first_output.is_none() {
+            let at = at.as_secs_f64().max(position.sent);
+            *first_output = Some(at);
+            self.release(SlotSpan::Prefill, position.number, at);
         }
     }
 
-    /// A request is over, however it ended. `served` is what is known of it, absent if the server did not begin
-    /// to answer it: then it only makes room. Gives its estimated wait in seconds, absent where it can't be known
-    /// that its turn had come.
+    /// Records that a request has ended, however it ended.
+    ///
+    /// `served` is `None` if the server did not begin to respond: the request then only releases its slot. Returns the
+    /// estimated wait in seconds; `None` if it is not certain that the turn of the request had come.
     pub fn finish(
         &mut self,
-        ticket: QueueEntry,
+        entry: QueueEntry,
         at: Duration,
         served: Option<ServedRequest>,
     ) -> Option<f64> {
-        let mut request = ticket.left(at.as_secs_f64());
-        if request.first.is_none() {
-            self.release(SlotSpan::Prefill, request.number, request.left);
+        let mut request = entry.ended(at.as_secs_f64());
+        if request.first_output.is_none() {
+            self.release(SlotSpan::Prefill, request.number, request.ended);
         }
-        self.release(SlotSpan::Response, request.number, request.left);
+        self.release(SlotSpan::Response, request.number, request.ended);
         let served = served.filter(|served| served.is_warm)?;
-        if request.first.is_none() && self.slots.is_none() {
-            // Only a first output tells of a wait where no slots are known.
+        if request.first_output.is_none() && self.slots.is_none() {
+            // Without slots, the wait is derived from the first output.
             return None;
         }
         request.tokens = served.prompt_tokens;
-        let before = self.releases.prefill.before_of_its_place(&request);
-        request.ahead.prefill += before;
-        request.ahead.answer += before;
-        request.still = self.still(&request);
+        let earlier = self.releases.prefill.earlier_of_same_position(&request);
+        request.earlier_when_sent.prefill += earlier;
+        request.earlier_when_sent.response += earlier;
+        request.earlier_at_output = self.earlier_at_output(&request);
         let wait = self.wait(&request);
         if let Some(wait) = wait {
-            push(&mut self.recent, wait, RECENT);
+            push_bounded(&mut self.recent_waits, wait, RECENT);
         }
-        if request.first.is_some() {
-            push(&mut self.window, request, WINDOW);
-            if request.is_alone() {
-                push(&mut self.alone, request, ALONE);
+        if request.first_output.is_some() {
+            push_bounded(&mut self.window, request, WINDOW);
+            if request.is_lone() {
+                push_bounded(&mut self.lone, request, MAX_LONE);
             }
             self.unfitted += 1;
-            self.fit(request.left);
+            self.fit(request.ended);
         }
         wait
     }
 
-    /// What a request of so many bytes takes to its first output if it does not wait.
+    /// Expected time to first output of a request with a body of this size that does not wait.
     pub fn expected_ttft(&self, bytes: u64) -> Option<ExpectedTtft> {
         self.baseline.as_ref()?.expected(bytes)
     }
 
-    /// Seconds that a request would wait which arrives now; absent until there is a baseline.
+    /// Expected wait of a new request, in seconds. `None` until there is a baseline.
     pub fn current_wait(&self) -> Option<f64> {
         self.baseline.as_ref()?;
         let Some(slots) = &self.slots else {
-            // Without slots nothing says how the queue moves: it is taken to be as it has been of late.
-            let sum: f64 = self.recent.iter().sum();
-            let is_idle = self.open.answer == 0;
-            return Some(if is_idle { 0.0 } else { sum / self.recent.len().max(1) as f64 });
+            // Without slots it is unknown how fast the queue moves. The mean of the recent waits is the best guess.
+            let sum: f64 = self.recent_waits.iter().sum();
+            let is_idle = self.open.response == 0;
+            return Some(if is_idle { 0.0 } else { sum / self.recent_waits.len().max(1) as f64 });
         };
-        let must_leave = (self.open.of(slots.held) + 1).saturating_sub(slots.count);
-        let wait = must_leave as f64 * slots.holding / slots.count as f64;
-        Some((wait - slots.overlap).max(0.0))
+        let must_end = (self.open.get(slots.span) + 1).saturating_sub(slots.count);
+        let wait = must_end as f64 * slots.holding_seconds / slots.count as f64;
+        Some((wait - slots.path_seconds).max(0.0))
     }
 
-    /// The slots, if there is a number of them that explains what is seen.
+    /// The slots of the server. `None` if no number of slots explains the observations.
     pub fn slot_model(&self) -> Option<&SlotModel> {
         self.slots.as_ref()
     }
 
-    /// What requests take that do not wait, once there are enough of them.
+    /// Time to first output of requests that do not wait. `None` until there are enough of them.
     pub fn baseline(&self) -> Option<&TtftBaseline> {
         self.baseline.as_ref()
     }
 
-    /// Nothing was learned and nothing is in flight.
+    /// Whether no request was observed and none is in flight.
     pub fn is_unused(&self) -> bool {
-        self.window.is_empty() && self.open.answer == 0
+        self.window.is_empty() && self.open.response == 0
     }
 
-    fn release(&mut self, held: SlotSpan, number: u64, at: f64) {
-        let open = self.open.of_mut(held);
+    fn release(&mut self, span: SlotSpan, number: u64, at: f64) {
+        let open = self.open.get_mut(span);
         *open = open.saturating_sub(1);
-        self.releases.of_mut(held).push(number, at);
+        self.releases.get_mut(span).push(number, at);
     }
 
-    fn still(&self, request: &ObservedRequest) -> Option<PerSpan<usize>> {
-        let still = |held| {
-            let gone = self.releases.of(held).gone(request, held, request.until())?;
-            Some(request.ahead.of(held).saturating_sub(gone))
+    fn earlier_at_output(&self, request: &ObservedRequest) -> Option<PerSpan<usize>> {
+        let earlier = |span| {
+            let released =
+                self.releases.get(span).count_earlier(request, span, request.latest_turn())?;
+            Some(request.earlier_when_sent.get(span).saturating_sub(released))
         };
-        Some(PerSpan { prefill: still(SlotSpan::Prefill)?, answer: still(SlotSpan::Response)? })
+        Some(PerSpan {
+            prefill: earlier(SlotSpan::Prefill)?,
+            response: earlier(SlotSpan::Response)?,
+        })
     }
 
     fn wait(&self, request: &ObservedRequest) -> Option<f64> {
         let wait = match &self.slots {
-            Some(slots) => match slots.begin(request, &self.releases, usize::MAX) {
-                Some(begin) => begin - request.arrived,
-                None => self.excess(request, 0.0)?,
+            Some(slots) => match slots.turn(request, &self.releases, usize::MAX) {
+                Some(turn) => turn - request.sent,
+                None => self.wait_above_baseline(request, 0.0)?,
             },
-            None => self.excess(request, self.baseline.as_ref()?.band)?,
+            None => self.wait_above_baseline(request, self.baseline.as_ref()?.band)?,
         };
         Some(wait.max(0.0))
     }
 
-    /// The time to the first output over that of a request which does not wait; nothing where the two are
-    /// within a factor of `e^band`. Where another request left at about that moment, its turn came then: what
-    /// its prompt takes is known less well than when others left.
-    fn excess(&self, request: &ObservedRequest, band: f64) -> Option<f64> {
-        let taken = request.first? - request.arrived;
+    /// Time to first output minus that of a request that does not wait. 0 if the two are within a factor of `e^band`.
+    ///
+    /// If another request left near the end of this wait, the turn probably came then: the time for a prompt is known
+    /// less exactly than the time at which other requests left.
+    fn wait_above_baseline(&self, request: &ObservedRequest, band: f64) -> Option<f64> {
+        let ttft = request.first_output? - request.sent;
         let baseline = self.baseline.as_ref()?;
         let expected = baseline.expect(request.bytes, request.tokens);
-        if taken <= expected * band.exp() {
+        if ttft <= expected * band.exp() {
             return Some(0.0);
         }
-        let excess = taken - expected;
-        let off = |wait: &f64| (wait - excess).abs();
+        let excess = ttft - expected;
+        let distance = |wait: &f64| (wait - excess).abs();
         let noise = expected * (baseline.band.exp() - 1.0);
-        let releases = self.releases.answer.back_from(request.until(), request, slots::REACH);
-        let turns = releases.map(|at| at - request.arrived).filter(|wait| off(wait) <= noise);
-        Some(turns.min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(excess))
+        let releases = self.releases.response.earlier_backwards(
+            request.latest_turn(),
+            request,
+            slots::MAX_LOOKBACK,
+        );
+        let turns = releases.map(|at| at - request.sent).filter(|wait| distance(wait) <= noise);
+        Some(turns.min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(excess))
     }
 
     fn fit(&mut self, now: f64) {
-        let is_first = self.baseline.is_none() && self.window.len() >= baseline::FEWEST;
-        let is_due = self.unfitted >= REFIT_EVERY && now - self.fitted >= REFIT_AFTER;
+        let is_first = self.baseline.is_none() && self.window.len() >= baseline::MIN_SAMPLES;
+        let is_due = self.unfitted >= REFIT_EVERY && now - self.fitted_at >= REFIT_AFTER;
         if !is_first && !is_due {
             return;
         }
-        (self.unfitted, self.fitted) = (0, now);
+        (self.unfitted, self.fitted_at) = (0, now);
         self.slots = slots::select(self.slots.take(), &self.window, &self.releases);
         let baseline = match &self.slots {
-            Some(slots) => baseline::beside(slots, &self.window, &self.releases),
-            None => baseline::unladen(&mut self.alone, &mut self.window),
+            Some(slots) => baseline::without_slot_waits(slots, &self.window, &self.releases),
+            None => baseline::from_least_loaded(&mut self.lone, &mut self.window),
         };
         self.baseline = baseline.or(self.baseline.take());
     }
 }
 
-impl QueueEntry {
-    /// Its request, which left at this moment.
-    fn left(&self, at: f64) -> ObservedRequest {
-        let Self { place: QueuePosition { arrived, number, ahead, after }, bytes, first } = *self;
-        let left = at.max(arrived);
-        let (tokens, still) = (None, None);
-        ObservedRequest { number, arrived, first, left, bytes, tokens, ahead, after, still }
-    }
-}
-
-impl ObservedRequest {
-    fn is_alone(&self) -> bool {
-        self.ahead.answer == 0
-    }
-
-    /// Its turn came before this.
-    fn until(&self) -> f64 {
-        self.first.unwrap_or(self.left)
-    }
-
-    /// Its prompt's size, in tokens or in bytes.
-    fn size(&self, in_tokens: bool) -> Option<f64> {
-        let size = if in_tokens { self.tokens } else { Some(self.bytes) };
-        size.map(|size| size as f64)
-    }
-}
-
-/// One of each [`SlotSpan`].
-#[derive(Debug, Clone, Copy, Default)]
-struct PerSpan<T> {
-    prefill: T,
-    answer: T,
-}
-
-impl<T> PerSpan<T> {
-    fn of(&self, held: SlotSpan) -> &T {
-        match held {
-            SlotSpan::Prefill => &self.prefill,
-            SlotSpan::Response => &self.answer,
-        }
-    }
-
-    fn of_mut(&mut self, held: SlotSpan) -> &mut T {
-        match held {
-            SlotSpan::Prefill => &mut self.prefill,
-            SlotSpan::Response => &mut self.answer,
-        }
-    }
-}
-
-/// The last value is the newest, and there are no more than this many.
-fn push<T>(values: &mut VecDeque<T>, value: T, most: usize) {
-    if values.len() >= most {
+/// Appends a value, and removes the oldest one if there would be more than `max`.
+fn push_bounded<T>(values: &mut VecDeque<T>, value: T, max: usize) {
+    if values.len() >= max {
         values.pop_front();
     }
     values.push_back(value);

@@ -1,87 +1,96 @@
-//! When requests gave back what they held.
+//! Instants at which requests released their slots.
 
-use super::{ObservedRequest, SlotSpan};
+use super::request::{ObservedRequest, SlotSpan};
 use std::collections::VecDeque;
 use std::collections::vec_deque::Iter;
 
-/// Releases that are remembered: those of the requests looked back on, and of the ones before them that they
-/// waited for.
-pub(super) const REMEMBERED: usize = 1024;
+/// Number of releases that are remembered: those of the requests in the window, and of earlier ones that they waited for.
+pub(super) const MAX_RELEASES: usize = 1024;
 
 /// The newest releases, in the order of their instants.
 #[derive(Debug, Default)]
 pub(super) struct Releases {
-    /// The instant, and the number of the request.
+    /// Instant in seconds, and number of the request.
     newest: VecDeque<(f64, u64)>,
+    /// Number of older releases that are no longer remembered.
     forgotten: u64,
 }
 
 impl Releases {
     pub fn push(&mut self, number: u64, at: f64) {
-        if self.newest.len() >= REMEMBERED {
+        if self.newest.len() >= MAX_RELEASES {
             self.newest.pop_front();
             self.forgotten += 1;
         }
-        // An end that was read from a socket is noted a little after its instant, one that is ours at once.
+        // The end of a response is recorded some time after the arrival of its last bytes, but a client that disconnects
+        // is recorded at once. So releases are recorded slightly out of order.
         let later = self.newest.iter().rev().take_while(|(other, _)| *other > at).count();
         self.newest.insert(self.newest.len() - later, (at, number));
     }
 
-    /// How many there were.
+    /// Number of releases so far.
     pub fn count(&self) -> u64 {
         self.forgotten + self.newest.len() as u64
     }
 
-    /// How many requests of the same place in the order of arrival had output before this one.
-    pub fn before_of_its_place(&self, request: &ObservedRequest) -> usize {
-        let before = self.newest.partition_point(|(at, _)| *at < request.until());
-        let since = self.since(request, SlotSpan::Prefill, before);
+    /// Number of requests with the same position in the queue that had output before this one.
+    pub fn earlier_of_same_position(&self, request: &ObservedRequest) -> usize {
+        let before = self.newest.partition_point(|(at, _)| *at < request.latest_turn());
+        let since = self.since_sent(request, SlotSpan::Prefill, before);
         since.map_or(0, |since| since.filter(|(_, other)| *other == request.number).count())
     }
 
-    /// How many requests that arrived before this one let go between its arrival and `until`. `None` if some of
-    /// them are forgotten.
-    pub fn gone(&self, request: &ObservedRequest, held: SlotSpan, until: f64) -> Option<usize> {
-        let since = self.since(request, held, self.to(until))?;
+    /// Number of earlier requests that released their slots after this one was sent, up to `until`. `None` if some of
+    /// these releases are no longer remembered.
+    pub fn count_earlier(
+        &self,
+        request: &ObservedRequest,
+        span: SlotSpan,
+        until: f64,
+    ) -> Option<usize> {
+        let since = self.since_sent(request, span, self.end_at(until))?;
         Some(since.filter(|release| is_earlier(release, request)).count())
     }
 
-    /// The instants at which requests that arrived before this one let go, the last before `until` first.
-    /// It looks through no more than `reach` releases.
-    pub fn back_from(
+    /// Instants at which earlier requests released their slots, backwards from `until`, at least `request.sent`.
+    ///
+    /// Examines at most `max_lookback` releases.
+    pub fn earlier_backwards(
         &self,
         until: f64,
         request: &ObservedRequest,
-        reach: usize,
+        max_lookback: usize,
     ) -> impl Iterator<Item = f64> {
-        let back = self.newest.range(..self.to(until)).rev().take(reach);
+        let back = self.newest.range(..self.end_at(until)).rev().take(max_lookback);
         let request = *request;
         back.filter(move |release| is_earlier(release, &request))
-            .map(move |(at, _)| at.max(request.arrived))
+            .map(move |(at, _)| at.max(request.sent))
     }
 
-    /// The releases from its arrival up to this place among all. `None` if some of them are forgotten.
-    fn since(
+    /// Releases from the sending of the request up to index `end`. `None` if some of them are no longer remembered.
+    fn since_sent(
         &self,
         request: &ObservedRequest,
-        held: SlotSpan,
-        to: usize,
+        span: SlotSpan,
+        end: usize,
     ) -> Option<Iter<'_, (f64, u64)>> {
-        // A release that was noted after the arrival, for an instant before it, moves another over this place:
-        // the number stays right.
-        let from = usize::try_from(request.after.of(held).checked_sub(self.forgotten)?).ok()?;
-        Some(self.newest.range(from.min(to)..to))
+        // A release before the sending that is recorded after it moves another release behind this index. The number of
+        // releases stays right.
+        let before = request.releases_before.get(span).checked_sub(self.forgotten)?;
+        let start = usize::try_from(before).ok()?;
+        Some(self.newest.range(start.min(end)..end))
     }
 
-    fn to(&self, until: f64) -> usize {
+    /// Index behind the last release at or before `until`.
+    fn end_at(&self, until: f64) -> usize {
         self.newest.partition_point(|(at, _)| *at <= until)
     }
 }
 
-/// Whether a request comes before this one that let go then: the server's order is that of the arrivals, and where
-/// these are at the same time that of the first outputs.
+/// Whether the request of this release comes before `request`: it was sent earlier, or at the same time with output
+/// earlier.
 fn is_earlier((at, other): &(f64, u64), request: &ObservedRequest) -> bool {
-    *other < request.number || *other == request.number && *at < request.until()
+    *other < request.number || *other == request.number && *at < request.latest_turn()
 }
 
 #[cfg(test)]
@@ -91,46 +100,50 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn releases_are_in_the_order_of_their_instants() {
+    fn releases_are_sorted_by_instant() {
         let at = Duration::from_millis;
         let mut estimator = QueueEstimator::default();
         let [a, b, c] = [0, 100, 200].map(|after| estimator.arrive(at(after), 1));
-        // Noted in another order than they were.
+        // Recorded in another order than they happened.
         assert_eq!(estimator.finish(b, at(5000), None), None);
         assert_eq!(estimator.finish(a, at(4900), None), None);
-        let releases = &estimator.releases.answer;
-        assert_eq!(releases.gone(&c.left(0.0), SlotSpan::Response, 4.95), Some(1));
-        assert_eq!(releases.gone(&c.left(0.0), SlotSpan::Response, 5.0), Some(2));
-        let back =
-            |until, reach| releases.back_from(until, &c.left(0.0), reach).collect::<Vec<_>>();
+        let releases = &estimator.releases.response;
+        assert_eq!(releases.count_earlier(&c.ended(0.0), SlotSpan::Response, 4.95), Some(1));
+        assert_eq!(releases.count_earlier(&c.ended(0.0), SlotSpan::Response, 5.0), Some(2));
+        let back = |until, lookback| {
+            releases.earlier_backwards(until, &c.ended(0.0), lookback).collect::<Vec<_>>()
+        };
         assert_eq!(
             (back(4.95, 9), back(5.0, 9), back(5.0, 1)),
             (vec![4.9], vec![5.0, 4.9], vec![5.0])
         );
         let late = estimator.arrive(at(6000), 1);
         assert_eq!(estimator.finish(c, at(4950), None), None);
-        let releases = &estimator.releases.answer;
+        let releases = &estimator.releases.response;
         assert_eq!(
-            releases.gone(&late.left(0.0), SlotSpan::Response, 7.0),
+            releases.count_earlier(&late.ended(0.0), SlotSpan::Response, 7.0),
             Some(1),
-            "c, which it found open"
+            "c was open when it was sent"
         );
         assert_eq!(
-            releases.back_from(7.0, &late.left(0.0), 9).next(),
+            releases.earlier_backwards(7.0, &late.ended(0.0), 9).next(),
             Some(6.0),
-            "not before it came"
+            "not before it was sent"
         );
     }
 
     #[test]
-    fn what_is_forgotten_is_not_counted() {
+    fn releases_that_are_no_longer_remembered_give_no_count() {
         let mut estimator = QueueEstimator::default();
         let early = estimator.arrive(Duration::ZERO, 1);
-        for i in 0..=REMEMBERED {
-            let one = estimator.arrive(Duration::ZERO, 1);
-            estimator.finish(one, Duration::from_secs(i as u64), None);
+        for i in 0..=MAX_RELEASES {
+            let entry = estimator.arrive(Duration::ZERO, 1);
+            estimator.finish(entry, Duration::from_secs(i as u64), None);
         }
-        assert_eq!(estimator.releases.answer.newest.len(), REMEMBERED);
-        assert_eq!(estimator.releases.answer.gone(&early.left(0.0), SlotSpan::Response, 1e9), None);
+        assert_eq!(estimator.releases.response.newest.len(), MAX_RELEASES);
+        assert_eq!(
+            estimator.releases.response.count_earlier(&early.ended(0.0), SlotSpan::Response, 1e9),
+            None
+        );
     }
 }

@@ -1,282 +1,309 @@
-//! How many requests the server works on at a time, found by what that would explain.
+//! Number of slots of the server, found from the observations that it explains best.
+//!
+//! For each candidate `c`, the turn `s_j(c)` of every request follows from the releases before it. If `c` is right,
+//! `r_j(c) = t_j - s_j(c)` is the time for the prompt, which depends closely on the size of the prompt. The error of a
+//! candidate is the sum of the distances of `r_j(c)` from a resistant line through `(size_j, r_j(c))`. A wrong candidate
+//! adds a part of the waiting times to `r_j` and so widens their spread.
+//!
+//! A candidate is accepted only if it is surely better than the explanation that nobody waits.
 
-use super::line::{ResistantLine, quantile};
 use super::releases::Releases;
-use super::{ObservedRequest, PerSpan};
+use super::request::{ObservedRequest, PerSpan, SlotSpan, have_token_counts};
+use super::robust_stats::{ResistantLine, quantile};
 use std::collections::VecDeque;
 
-/// What a request holds of the server until it lets go of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlotSpan {
-    /// Until its first output: prompts are worked through one after the other, what follows side by side.
-    Prefill,
-    /// A slot, until the end of its answer.
-    Response,
-}
-
-/// A number of slots that explains what is seen.
+/// Slots of a server that explain the observations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlotModel {
-    /// Until when a slot is held.
-    pub held: SlotSpan,
-    /// How many there are.
+    /// Time for which a request holds a slot.
+    pub span: SlotSpan,
+    /// Number of slots (`c`).
     pub count: usize,
-    /// For how many seconds a request holds one, on average.
-    pub holding: f64,
-    /// Seconds from an arrival to the release that was waited for which are no waiting: a request that finds the
-    /// server idle spends them too, on its way in and out. 0 unless that is sure.
-    pub overlap: f64,
+    /// Mean time for which a request holds a slot (`h`), in seconds.
+    pub holding_seconds: f64,
+    /// Time on the way into and out of the server (`w`), in seconds: part of the time from sending to the turn that is
+    /// not waiting. 0 unless it is certain that there is any.
+    pub path_seconds: f64,
 }
 
-/// Requests that must differ between two explanations before one is preferred.
-const FEWEST: usize = 5;
-/// Share of the error without slots that slots may leave.
-const CLEARLY: f64 = 0.8;
-/// Standard errors by which the mean error must be less.
-const SURELY: f64 = 3.0;
-/// Share of the error that another number of slots must leave to be taken instead.
-const BETTER: f64 = 0.95;
-/// Numbers of slots that are tried below and above the most requests that were seen in service.
-const BELOW: usize = 4;
-const ABOVE: usize = 8;
-/// Prompts at a time.
-const MOST_PREFILLS: usize = 4;
-/// Releases that a fit looks through for each request; where they are not enough the request says nothing.
-pub(super) const REACH: usize = 64;
+/// Number of requests that must wait according to a candidate before it is accepted.
+const MIN_WAITING: usize = 5;
+/// Accepted candidates have less than this part of the error of the explanation that nobody waits.
+const MAX_ERROR_PART: f64 = 0.8;
+/// Number of standard errors by which a difference must be above 0.
+const MIN_STANDARD_ERRORS: f64 = 3.0;
+/// A candidate replaces the current one if it has less than this part of its error.
+const REPLACE_ERROR_PART: f64 = 0.95;
+/// Candidates below and above the largest number of requests that were observed in service.
+const CANDIDATES_BELOW: usize = 4;
+const CANDIDATES_ABOVE: usize = 8;
+/// Largest candidate for the number of prompts at a time.
+const MAX_PREFILL_SLOTS: usize = 4;
+/// Number of releases that a fit examines for each request. A request that needs more does not count in the fit.
+pub(super) const MAX_LOOKBACK: usize = 64;
 
 impl SlotModel {
-    /// When this request's turn came. `None` if slots can't tell: it had output before, it is too long ago, or
-    /// `reach` is not enough.
-    pub(super) fn begin(
+    /// Instant of the turn of a request, in seconds: `max(a_j, s_j(c) - w)` if it found no free slot.
+    ///
+    /// `None` if the slots do not explain the request (it had output before its turn), or if the releases before it are
+    /// no longer remembered or are more than `max_lookback`.
+    pub(super) fn turn(
         &self,
         request: &ObservedRequest,
         releases: &PerSpan<Releases>,
-        reach: usize,
+        max_lookback: usize,
     ) -> Option<f64> {
-        if *request.ahead.of(self.held) < self.count {
-            return Some(request.arrived);
+        if *request.earlier_when_sent.get(self.span) < self.count {
+            return Some(request.sent);
         }
-        // It was its turn when so many of the earlier ones were left.
-        let left = request.still?.of(self.held) + 1;
-        let back = self.count.checked_sub(left)?;
-        let mut released = releases.of(self.held).back_from(request.until(), request, reach);
-        Some((released.nth(back)? - self.overlap).max(request.arrived))
+        // The turn came when the number of earlier requests fell to `count - 1`. Releases are counted backwards from the
+        // first output, at which `earlier` of them were left.
+        let earlier = *request.earlier_at_output?.get(self.span);
+        let back = self.count.checked_sub(earlier + 1)?;
+        let releases = releases.get(self.span);
+        let mut released = releases.earlier_backwards(request.latest_turn(), request, max_lookback);
+        Some((released.nth(back)? - self.path_seconds).max(request.sent))
     }
 }
 
-/// The slots that explain these requests best, if they do so surely better than no wait at all. `known` is
-/// what was found before: it stays until something is better.
+/// Finds the slots that explain these requests best, if they do so surely better than no waiting at all.
+///
+/// `current` is the result of the previous fit. It stays until another candidate is clearly better, or until no waiting
+/// at all explains the requests better.
 pub(super) fn select(
-    known: Option<SlotModel>,
+    current: Option<SlotModel>,
     window: &VecDeque<ObservedRequest>,
     releases: &PerSpan<Releases>,
 ) -> Option<SlotModel> {
     let most = most_in_service(window).unwrap_or(1);
-    let evidence = SlotFitData::of(window, releases, known, most);
-    let Some(without) = evidence.errors(SlotSpan::Response, usize::MAX) else { return known };
-    let answers =
-        (most.saturating_sub(BELOW).max(1)..=most + ABOVE).map(|n| (SlotSpan::Response, n));
-    let prefills = (1..=MOST_PREFILLS).map(|n| (SlotSpan::Prefill, n));
-    let best = answers
+    let data = SlotFitData::new(window, releases, current, most);
+    let Some(no_waiting) = data.errors(SlotSpan::Response, usize::MAX) else { return current };
+    let responses = most.saturating_sub(CANDIDATES_BELOW).max(1)..=most + CANDIDATES_ABOVE;
+    let responses = responses.map(|count| (SlotSpan::Response, count));
+    let prefills = (1..=MAX_PREFILL_SLOTS).map(|count| (SlotSpan::Prefill, count));
+    let best = responses
         .chain(prefills)
-        .filter_map(|(held, count)| Some((held, count, evidence.errors(held, count)?)))
+        .filter_map(|(span, count)| Some((span, count, data.errors(span, count)?)))
         .min_by(|(_, _, a), (_, _, b)| a.total.total_cmp(&b.total));
-    let held_on = known.and_then(|known| {
-        let errors = evidence.errors(known.held, known.count)?;
-        (!errors.is_worse_than(&without)).then_some((known.held, known.count, errors))
+    let still_valid = current.and_then(|current| {
+        let errors = data.errors(current.span, current.count)?;
+        (!errors.is_worse_than(&no_waiting)).then_some((current.span, current.count, errors))
     });
-    let sure = best.filter(|(_, _, errors)| errors.is_surely_better_than(&without));
-    let (held, count, errors) = match (held_on, sure) {
-        (Some(known), Some(best)) if best.2.total < known.2.total * BETTER => best,
-        (Some(known), _) => known,
+    let accepted = best.filter(|(_, _, errors)| errors.is_surely_better_than(&no_waiting));
+    let (span, count, errors) = match (still_valid, accepted) {
+        (Some(current), Some(best)) if best.2.total < current.2.total * REPLACE_ERROR_PART => best,
+        (Some(current), _) => current,
         (None, best) => best?,
     };
-    let overlap = evidence.overlap(&errors);
-    Some(SlotModel { held, count, holding: errors.holding, overlap })
+    let path_seconds = data.path_seconds(&errors);
+    Some(SlotModel { span, count, holding_seconds: errors.holding_seconds, path_seconds })
 }
 
-/// The requests looked back on, with what each may have waited for.
+/// Requests of one fit, with the releases that each may have waited for.
 struct SlotFitData {
-    /// In the order of their sizes.
+    /// In ascending order of their sizes.
     requests: Vec<FitRequest>,
-    /// The last releases before their first outputs, as far back as an explanation needs, of one request after
-    /// the other.
-    waited_for: PerSpan<Vec<f64>>,
+    /// For one request after the other, the last releases before its first output, as far back as a candidate needs.
+    releases: PerSpan<Vec<f64>>,
 }
 
+/// One request of a fit.
 struct FitRequest {
     size: f64,
-    arrived: f64,
-    first: f64,
-    left: f64,
-    ahead: PerSpan<usize>,
-    still: PerSpan<usize>,
-    /// Where its releases are.
-    from: PerSpan<usize>,
+    sent: f64,
+    first_output: f64,
+    ended: f64,
+    earlier_when_sent: PerSpan<usize>,
+    earlier_at_output: PerSpan<usize>,
+    /// Index of its first entry in the releases.
+    releases_at: PerSpan<usize>,
 }
 
-/// How far the first outputs are from where an explanation has them.
+/// Errors of one candidate.
 struct FitErrors {
-    /// By request.
+    /// Errors in the order of the requests.
     each: Vec<FitError>,
+    /// Sum of the absolute errors, in seconds.
     total: f64,
-    /// Mean seconds that a slot is held.
-    holding: f64,
+    /// Mean time for which a slot is held, in seconds.
+    holding_seconds: f64,
 }
 
-/// How far one first output is from there.
+/// Error of one candidate for one request.
 #[derive(Clone, Copy)]
 struct FitError {
-    /// Seconds after it, or before it if negative.
+    /// Seconds from the expected to the observed first output; negative if it was early.
     late: f64,
-    /// The request waited, by the explanation.
+    /// Whether the request waited, according to the candidate.
     waited: bool,
 }
 
-/// Requests that were in service at once, but for a few that came in another order than was seen.
+/// Largest number of requests in service at once: the 98 % quantile, because a few requests are taken in another order
+/// than they were sent.
 fn most_in_service(window: &VecDeque<ObservedRequest>) -> Option<usize> {
-    let in_service = |one: &ObservedRequest| Some((one.still?.answer + 1) as f64);
+    let in_service = |one: &ObservedRequest| Some((one.earlier_at_output?.response + 1) as f64);
     let mut in_service: Vec<f64> = window.iter().filter_map(in_service).collect();
     quantile(&mut in_service, 0.98).map(|most| most as usize)
 }
 
 impl SlotFitData {
-    fn of(
+    fn new(
         window: &VecDeque<ObservedRequest>,
         releases: &PerSpan<Releases>,
-        known: Option<SlotModel>,
+        current: Option<SlotModel>,
         most: usize,
     ) -> Self {
-        let known = known.map_or(0, |known| known.count);
-        let candidates = PerSpan { prefill: MOST_PREFILLS, answer: known.max(most + ABOVE) };
-        let by_tokens = are_counted(window.iter().map(|one| one.tokens));
-        let mut all: Vec<(f64, &ObservedRequest)> =
-            window.iter().filter_map(|one| Some((one.size(by_tokens)?, one))).collect();
-        all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let mut evidence = Self { requests: Vec::new(), waited_for: PerSpan::default() };
-        for (size, one) in all {
-            let (Some(first), Some(still)) = (one.first, one.still) else { continue };
-            let waited_for = &mut evidence.waited_for;
-            let from =
-                PerSpan { prefill: waited_for.prefill.len(), answer: waited_for.answer.len() };
-            let mut has_all = |held: SlotSpan| {
-                let most = *candidates.of(held).min(one.ahead.of(held));
-                let needed = most.saturating_sub(*still.of(held));
-                if needed > REACH {
+        let current = current.map_or(0, |current| current.count);
+        let largest =
+            PerSpan { prefill: MAX_PREFILL_SLOTS, response: current.max(most + CANDIDATES_ABOVE) };
+        let in_tokens = have_token_counts(window.iter().map(|one| one.tokens));
+        let mut by_size: Vec<(f64, &ObservedRequest)> =
+            window.iter().filter_map(|one| Some((one.size(in_tokens)?, one))).collect();
+        by_size.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let mut data = Self { requests: Vec::new(), releases: PerSpan::default() };
+        for (size, one) in by_size {
+            let (Some(first_output), Some(earlier_at_output)) =
+                (one.first_output, one.earlier_at_output)
+            else {
+                continue;
+            };
+            let collected = &mut data.releases;
+            let releases_at =
+                PerSpan { prefill: collected.prefill.len(), response: collected.response.len() };
+            let mut collect = |span: SlotSpan| {
+                let most = *largest.get(span).min(one.earlier_when_sent.get(span));
+                let needed = most.saturating_sub(*earlier_at_output.get(span));
+                if needed > MAX_LOOKBACK {
                     return false;
                 }
-                let back = releases.of(held).back_from(first, one, REACH).take(needed);
-                waited_for.of_mut(held).extend(back);
-                waited_for.of(held).len() - from.of(held) == needed
+                let back = releases.get(span).earlier_backwards(first_output, one, MAX_LOOKBACK);
+                collected.get_mut(span).extend(back.take(needed));
+                collected.get(span).len() - releases_at.get(span) == needed
             };
-            if has_all(SlotSpan::Prefill) && has_all(SlotSpan::Response) {
-                let ObservedRequest { arrived, left, ahead, .. } = *one;
-                let request = FitRequest { size, arrived, first, left, ahead, still, from };
-                evidence.requests.push(request);
+            if collect(SlotSpan::Prefill) && collect(SlotSpan::Response) {
+                let ObservedRequest { sent, ended, earlier_when_sent, .. } = *one;
+                data.requests.push(FitRequest {
+                    size,
+                    sent,
+                    first_output,
+                    ended,
+                    earlier_when_sent,
+                    earlier_at_output,
+                    releases_at,
+                });
             }
         }
-        evidence
+        data
     }
 
-    /// `None` if slots of this number can't be: most requests had output before their turn.
-    fn errors(&self, held: SlotSpan, count: usize) -> Option<FitErrors> {
-        let waited_for = self.waited_for.of(held);
-        let begin = |request: &FitRequest| {
-            if *request.ahead.of(held) < count {
-                return Some((request.arrived, false));
+    /// Errors of a candidate. `None` if it is impossible: most requests had output before their turn.
+    fn errors(&self, span: SlotSpan, count: usize) -> Option<FitErrors> {
+        let releases = self.releases.get(span);
+        let turn = |request: &FitRequest| {
+            if *request.earlier_when_sent.get(span) < count {
+                return Some((request.sent, false));
             }
-            let back = count.checked_sub(request.still.of(held) + 1)?;
-            waited_for.get(request.from.of(held) + back).map(|at| (*at, true))
+            let back = count.checked_sub(request.earlier_at_output.get(span) + 1)?;
+            releases.get(request.releases_at.get(span) + back).map(|at| (*at, true))
         };
-        let begins: Vec<Option<(f64, bool)>> = self.requests.iter().map(begin).collect();
-        let mut points = Vec::with_capacity(begins.len());
-        let mut held_for = 0.0;
-        for (request, begin) in self.requests.iter().zip(&begins) {
-            if let Some((at, _)) = begin {
-                points.push((request.size, request.first - at));
-                let until = if held == SlotSpan::Response { request.left } else { request.first };
-                held_for += until - at;
+        let turns: Vec<Option<(f64, bool)>> = self.requests.iter().map(turn).collect();
+        let mut points = Vec::with_capacity(turns.len());
+        let mut total_holding = 0.0;
+        for (request, turn) in self.requests.iter().zip(&turns) {
+            if let Some((at, _)) = turn {
+                points.push((request.size, request.first_output - at));
+                let until =
+                    if span == SlotSpan::Response { request.ended } else { request.first_output };
+                total_holding += until - at;
             }
         }
-        if points.len() * 2 < begins.len() {
+        if points.len() * 2 < turns.len() {
             return None;
         }
         let line = ResistantLine::through(&points, &mut Vec::with_capacity(points.len()))?;
-        let error = |(request, begin): (&FitRequest, &Option<(f64, bool)>)| {
+        let error = |(request, turn): (&FitRequest, &Option<(f64, bool)>)| {
             let expected = line.at(request.size);
-            match begin {
+            match turn {
                 Some((at, waited)) => {
-                    FitError { late: request.first - at - expected, waited: *waited }
+                    FitError { late: request.first_output - at - expected, waited: *waited }
                 }
-                // It had output before it could begin: worse than a begin at that very moment.
+                // Output before the turn contradicts the candidate, so it counts more than output at the turn.
                 None => FitError { late: -2.0 * expected, waited: true },
             }
         };
-        let each: Vec<FitError> = self.requests.iter().zip(&begins).map(error).collect();
+        let each: Vec<FitError> = self.requests.iter().zip(&turns).map(error).collect();
         let total = each.iter().map(|error| error.late.abs()).sum();
-        Some(FitErrors { each, total, holding: held_for / points.len().max(1) as f64 })
+        Some(FitErrors { each, total, holding_seconds: total_holding / points.len().max(1) as f64 })
     }
 
-    /// How much sooner first outputs come after a release than after an arrival at an idle server, if that is
-    /// sure by the median test (A. M. Mood, Introduction to the Theory of Statistics, 1950).
-    fn overlap(&self, errors: &FitErrors) -> f64 {
+    /// Time on the way into and out of the server, in seconds: the difference of the median errors of lone requests and of
+    /// requests that waited.
+    ///
+    /// A request that waits has its way in behind it, and the end of the response before it already includes the way
+    /// out. Its first output therefore comes sooner after its turn than that of a lone request after its sending. 0
+    /// unless the median test (A. M. Mood, Introduction to the Theory of Statistics, 1950) finds a difference.
+    fn path_seconds(&self, errors: &FitErrors) -> f64 {
         let late = |is_in: fn(&FitRequest, &FitError) -> bool| -> Vec<f64> {
             let both = self.requests.iter().zip(&errors.each);
             both.filter(|(request, error)| is_in(request, error))
                 .map(|(_, error)| error.late)
                 .collect()
         };
-        let mut alone = late(|request, _| request.ahead.answer == 0);
+        let mut lone = late(|request, _| request.earlier_when_sent.response == 0);
         let mut waited = late(|_, error| error.waited);
-        let Some(middle) = quantile(&mut [&alone[..], &waited].concat(), 0.5) else { return 0.0 };
-        let later = |some: &[f64]| {
-            some.iter().filter(|late| **late > middle).count() as f64 / some.len() as f64
+        let Some(median) = quantile(&mut [&lone[..], &waited].concat(), 0.5) else { return 0.0 };
+        let part_above = |some: &[f64]| {
+            some.iter().filter(|late| **late > median).count() as f64 / some.len() as f64
         };
-        let error = 0.5 * (1.0 / alone.len() as f64 + 1.0 / waited.len() as f64).sqrt();
-        if later(&alone) - later(&waited) > SURELY * error
-            && let Some(alone) = quantile(&mut alone, 0.5)
+        let standard_error = 0.5 * (1.0 / lone.len() as f64 + 1.0 / waited.len() as f64).sqrt();
+        if part_above(&lone) - part_above(&waited) > MIN_STANDARD_ERRORS * standard_error
+            && let Some(lone) = quantile(&mut lone, 0.5)
             && let Some(waited) = quantile(&mut waited, 0.5)
         {
-            (alone - waited).max(0.0)
+            (lone - waited).max(0.0)
         } else {
             0.0
         }
     }
 }
 
+/// Paired comparison of the absolute errors of two candidates, over the requests that wait according to the first.
+struct ErrorComparison {
+    requests: usize,
+    /// Sums of the absolute errors, in seconds.
+    own_sum: f64,
+    other_sum: f64,
+    /// Mean of the other error minus the own error, and the standard error of this mean.
+    mean_gain: f64,
+    standard_error: f64,
+}
+
 impl FitErrors {
-    /// The differences of the errors of those that waited: their number, mean, standard error, and the sums.
-    fn against(&self, without: &Self) -> (usize, f64, f64, f64, f64) {
+    fn compare(&self, other: &Self) -> ErrorComparison {
         let pairs = || {
-            let both = self.each.iter().zip(&without.each).filter(|(error, _)| error.waited);
-            both.map(|(with, without)| (with.late.abs(), without.late.abs()))
+            let both = self.each.iter().zip(&other.each).filter(|(error, _)| error.waited);
+            both.map(|(own, other)| (own.late.abs(), other.late.abs()))
         };
         let n = pairs().count();
-        let (with, without) =
-            pairs().fold((0.0, 0.0), |(a, b), (with, without)| (a + with, b + without));
-        let mean = (without - with) / n.max(1) as f64;
-        let squares: f64 = pairs().map(|(with, without)| (without - with - mean).powi(2)).sum();
+        let (own_sum, other_sum) =
+            pairs().fold((0.0, 0.0), |(a, b), (own, other)| (a + own, b + other));
+        let mean_gain = (other_sum - own_sum) / n.max(1) as f64;
+        let squares: f64 = pairs().map(|(own, other)| (other - own - mean_gain).powi(2)).sum();
         let deviation = (squares / n.saturating_sub(1).max(1) as f64).sqrt();
-        (n, mean, deviation / (n.max(1) as f64).sqrt(), with, without)
+        let standard_error = deviation / (n.max(1) as f64).sqrt();
+        ErrorComparison { requests: n, own_sum, other_sum, mean_gain, standard_error }
     }
 
     fn is_surely_better_than(&self, other: &Self) -> bool {
-        let (n, mean, error, with, without) = self.against(other);
-        n >= FEWEST && with < CLEARLY * without && mean > SURELY * error
+        let ErrorComparison { requests, own_sum, other_sum, mean_gain, standard_error } =
+            self.compare(other);
+        requests >= MIN_WAITING
+            && own_sum < MAX_ERROR_PART * other_sum
+            && mean_gain > MIN_STANDARD_ERRORS * standard_error
     }
 
     fn is_worse_than(&self, other: &Self) -> bool {
-        let (n, mean, ..) = self.against(other);
-        n >= FEWEST && mean < 0.0
+        let ErrorComparison { requests, mean_gain, .. } = self.compare(other);
+        requests >= MIN_WAITING && mean_gain < 0.0
     }
-}
-
-/// Whether nearly all of them have their tokens counted.
-pub(super) fn are_counted(tokens: impl Iterator<Item = Option<u64>>) -> bool {
-    let (mut counted, mut all) = (0, 0);
-    for tokens in tokens {
-        all += 1;
-        counted += usize::from(tokens.is_some());
-    }
-    counted * 10 >= all * 9
 }

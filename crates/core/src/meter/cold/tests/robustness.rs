@@ -1,12 +1,17 @@
 //! None is invented, and memory is bounded.
 
-use super::world::{JOB, Rng, ScriptedRequest, SimulatedState, SimulatedWorld, secs};
-use super::*;
+use super::super::detector::{MAX_MODELS, MAX_NAME};
+use super::super::*;
+use super::simulated_world::{
+    ScriptedRequest, SimulatedState, SimulatedWorld, TestRng, WARM_REQUEST, secs,
+};
+use crate::meter::queue::ExpectedTtft;
+use std::time::Duration;
 
 /// Warm requests whose TTFT has this distribution around 0.3 s, some after a pause that would let a model be
 /// unloaded, with refusals, breaks and timeouts between them.
-fn warm(seed: u64, requests: usize, ttft: impl Fn(&mut Rng) -> f64, log_spread: f64) {
-    let mut rng = Rng(seed);
+fn warm(seed: u64, requests: usize, ttft: impl Fn(&mut TestRng) -> f64, log_spread: f64) {
+    let mut rng = TestRng(seed);
     let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     let mut at = 1.0;
     let mut pauses = 0;
@@ -24,22 +29,25 @@ fn warm(seed: u64, requests: usize, ttft: impl Fn(&mut Rng) -> f64, log_spread: 
             pauses += 1;
         }
         if rng.unit() < 0.01 {
-            world.break_one(at);
+            world.break_one_request(at);
         }
         if rng.unit() < 0.001 {
-            world.become_(at, SimulatedState::Silent, false);
-            world.become_(at + 3.0, SimulatedState::Ready, false);
+            world.set_state(at, SimulatedState::Unresponsive, false);
+            world.set_state(at + 3.0, SimulatedState::Ready, false);
         }
         let decode = rng.exponential();
-        world.ask(at, ScriptedRequest { ttft, decode, expected: Some(expected), ..JOB });
+        world.request(
+            at,
+            ScriptedRequest { ttft, decode, expected: Some(expected), ..WARM_REQUEST },
+        );
         if number % 1000 == 0 {
             world.run(at);
         }
     }
     world.run(at + 1e6);
     assert!(pauses > requests / 100);
-    world.assert_found(&format!("seed {seed}"), &[]);
-    assert_eq!(world.cold_ones(), 0);
+    world.assert_cold_starts(&format!("seed {seed}"), &[]);
+    assert_eq!(world.cold_requests(), 0);
 }
 
 #[test]
@@ -56,44 +64,55 @@ fn none_is_invented_where_times_have_a_power_law() {
 
 #[test]
 fn memory_is_bounded() {
-    let mut cold = SimulatedWorld::new(SimulatedState::Ready, false).cold;
+    let mut detector = SimulatedWorld::new(SimulatedState::Ready, false).detector;
     for number in 0..10_000u32 {
         let at = Duration::from_secs(number.into());
         let model = format!("{number}{}", "\u{20ac}".repeat(200));
-        let ask = cold.on_request(at);
+        let request_id = detector.on_request(at);
         let output = FirstOutput {
             at,
             sent: None,
             model: &model,
             bytes: 1,
             expected: None,
-            tells_load: true,
+            reports_load: true,
         };
-        cold.on_first_output(ask, &output);
-        cold.on_response_end(ask, &output, ReportedTimes { load: Some(0.1), prefill: None }, None);
-        cold.on_request_end(ask, &model, at);
+        detector.on_first_output(request_id, &output);
+        detector.on_response_end(
+            request_id,
+            &output,
+            ReportedTimes { load: Some(0.1), prefill: None },
+            None,
+        );
+        detector.on_request_end(request_id, &model, at);
     }
-    assert_eq!(cold.models.len(), MAX_MODELS);
-    assert!(cold.models.keys().all(|name| name.len() <= MAX_NAME));
-    assert!(cold.waiting.is_empty() && cold.in_flight == 0);
+    assert_eq!(detector.models.len(), MAX_MODELS);
+    assert!(detector.models.keys().all(|name| name.len() <= MAX_NAME));
+    assert!(detector.waiting.is_empty() && detector.in_flight == 0);
 }
 
 #[test]
 fn a_load_that_no_wait_holds_is_none() {
-    let mut cold = SimulatedWorld::new(SimulatedState::Ready, false).cold;
+    let mut detector = SimulatedWorld::new(SimulatedState::Ready, false).detector;
     for load in [5.0, f64::NAN, -1.0, 1e300] {
-        let ask = cold.on_request(secs(1.0));
+        let request_id = detector.on_request(secs(1.0));
         let at = secs(1.4);
-        let output =
-            FirstOutput { at, sent: None, model: "m", bytes: 1, expected: None, tells_load: true };
-        cold.on_first_output(ask, &output);
+        let output = FirstOutput {
+            at,
+            sent: None,
+            model: "m",
+            bytes: 1,
+            expected: None,
+            reports_load: true,
+        };
+        detector.on_first_output(request_id, &output);
         let told = ReportedTimes { load: Some(load), prefill: None };
         assert_eq!(
-            cold.on_response_end(ask, &output, told, None),
+            detector.on_response_end(request_id, &output, told, None),
             ColdVerdict::default(),
             "{load}"
         );
-        cold.on_request_end(ask, "m", secs(2.0));
+        detector.on_request_end(request_id, "m", secs(2.0));
     }
 }
 
@@ -103,38 +122,38 @@ fn silence_at_our_start_is_no_boot() {
         (SimulatedState::Ready, vec![]),
         (SimulatedState::Down, vec![(ColdReason::Boot, secs(0.0), secs(50.0))]),
     ] {
-        let mut world = SimulatedWorld::new(SimulatedState::Silent, false);
+        let mut world = SimulatedWorld::new(SimulatedState::Unresponsive, false);
         world.run(4.0);
-        assert_eq!(world.cold.is_up(), None);
+        assert_eq!(world.detector.is_up(), None);
         assert!(world.probes > 2);
-        world.become_(20.0, becomes, false);
-        world.become_(50.0, SimulatedState::Ready, false);
+        world.set_state(20.0, becomes, false);
+        world.set_state(50.0, SimulatedState::Ready, false);
         world.run(200.0);
-        world.assert_found("", &truth);
-        assert_eq!(world.cold.is_up(), Some(true));
+        world.assert_cold_starts("", &truth);
+        assert_eq!(world.detector.is_up(), Some(true));
     }
 }
 
 #[test]
 fn a_silent_server_is_not_probed_while_nobody_asks() {
     // From our start on, and after a demand.
-    for before in [SimulatedState::Silent, SimulatedState::Ready] {
+    for before in [SimulatedState::Unresponsive, SimulatedState::Ready] {
         let mut world = SimulatedWorld::new(before, false);
-        world.become_(5.0, SimulatedState::Silent, false);
-        world.ask(10.0, JOB);
+        world.set_state(5.0, SimulatedState::Unresponsive, false);
+        world.request(10.0, WARM_REQUEST);
         world.run(100.0);
         let probes = world.probes;
         world.run(10_000.0);
         assert_eq!(world.probes, probes);
         assert!(probes > 20);
-        // The next to ask is no more of that.
-        world.become_(10_000.0, SimulatedState::Down, false);
-        world.ask(10_001.0, JOB);
-        world.become_(10_031.0, SimulatedState::Ready, false);
+        // The next to request_id is no more of that.
+        world.set_state(10_000.0, SimulatedState::Down, false);
+        world.request(10_001.0, WARM_REQUEST);
+        world.set_state(10_031.0, SimulatedState::Ready, false);
         world.run(10_100.0);
         // Of what was before nothing is known, and it is nobody's.
         let truth = [(ColdReason::Unreachable, secs(10_001.0), secs(10_031.0))];
-        world.assert_found("", &truth);
+        world.assert_cold_starts("", &truth);
     }
 }
 
@@ -145,36 +164,36 @@ fn silence_from_our_start_until_somebody_is_refused() {
         (300.0, (ColdReason::Boot, secs(0.0), secs(330.0))),
         (20_000.0, (ColdReason::Unreachable, secs(20_000.0), secs(20_030.0))),
     ] {
-        let mut world = SimulatedWorld::new(SimulatedState::Silent, false);
-        world.become_(asked - 1.0, SimulatedState::Down, false);
-        world.ask(asked, JOB);
-        world.become_(asked + 30.0, SimulatedState::Ready, false);
+        let mut world = SimulatedWorld::new(SimulatedState::Unresponsive, false);
+        world.set_state(asked - 1.0, SimulatedState::Down, false);
+        world.request(asked, WARM_REQUEST);
+        world.set_state(asked + 30.0, SimulatedState::Ready, false);
         world.run(asked + 5.0);
-        assert_eq!(world.cold.outage(secs(asked + 5.0)), None);
+        assert_eq!(world.detector.outage(secs(asked + 5.0)), None);
         world.run(asked + 100.0);
-        world.assert_found("", &[truth]);
-        assert_eq!(world.cold.is_up(), Some(true));
+        world.assert_cold_starts("", &[truth]);
+        assert_eq!(world.detector.is_up(), Some(true));
     }
 }
 
 #[test]
 fn a_health_path_that_is_wrong_is_no_boot() {
-    let mut world = SimulatedWorld::new(SimulatedState::Odd, true);
-    world.ask(5.0, JOB);
+    let mut world = SimulatedWorld::new(SimulatedState::WrongHealthPath, true);
+    world.request(5.0, WARM_REQUEST);
     world.run(200.0);
-    world.assert_found("", &[]);
-    assert_eq!((world.probes, world.cold.boot_times()), (1, BootTimes::default()));
+    world.assert_cold_starts("", &[]);
+    assert_eq!((world.probes, world.detector.boot_times()), (1, BootTimes::default()));
 }
 
 #[test]
 fn probes_rest_between_demands_that_fail() {
     let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     for at in 0..1000 {
-        world.ask(
+        world.request(
             10.0 + 0.001 * f64::from(at),
-            ScriptedRequest { ttft: 0.0002, decode: 0.0004, ..JOB },
+            ScriptedRequest { ttft: 0.0002, decode: 0.0004, ..WARM_REQUEST },
         );
-        world.break_one(10.0003 + 0.001 * f64::from(at));
+        world.break_one_request(10.0003 + 0.001 * f64::from(at));
     }
     world.run(100.0);
     assert!((15..=25).contains(&world.probes), "{} in a second", world.probes);

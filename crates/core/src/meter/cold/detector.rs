@@ -1,0 +1,285 @@
+//! Detector of one upstream. It combines what is known of the server, of its models and of its process.
+
+use super::model::{ModelTracker, WaitPeriod};
+use super::restart::{ProcessTimes, RestartDetector};
+use super::server::{BootTimes, InFlightHints, ProbeResult, ServerTracker};
+use super::types::{
+    ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FirstOutput, ReportedTimes, RequestId,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Number of models that are tracked. Of more, the least recently used ones are removed. Each takes about 3 KiB, and 32
+/// bytes for each of its requests in flight.
+pub(super) const MAX_MODELS: usize = 64;
+/// Longest part of a model's name that is kept, in bytes.
+pub(super) const MAX_NAME: usize = 128;
+
+/// Detects the cold starts of one upstream.
+///
+/// The caller reports events in approximately the order in which they happened.
+#[derive(Debug)]
+pub struct ColdStartDetector {
+    pub(super) config: ColdStartConfig,
+    server: ServerTracker,
+    /// `None` if the server's metrics page is not read.
+    restarts: Option<RestartDetector>,
+    pub(super) models: BTreeMap<String, ModelTracker>,
+    /// Number of requests in flight.
+    pub(super) in_flight: usize,
+    /// Requests in flight without output, by id, with their arrivals (`t_req`).
+    pub(super) waiting: BTreeMap<u64, Duration>,
+    /// When the last request ended; before that, the start of Streamgauge.
+    last_request_ended: Duration,
+    last_id: u64,
+}
+
+impl ColdStartDetector {
+    /// Creates a detector. Its first [probe](Self::probe_due) is due at once.
+    pub fn new(config: ColdStartConfig, now: Duration) -> Self {
+        Self {
+            config,
+            server: ServerTracker::new(config, now),
+            restarts: config.has_metrics_page.then(|| RestartDetector::new(config.idle)),
+            models: BTreeMap::new(),
+            in_flight: 0,
+            waiting: BTreeMap::new(),
+            last_request_ended: now,
+            last_id: 0,
+        }
+    }
+
+    /// An inference request arrived at `at` (`t_req`).
+    pub fn on_request(&mut self, at: Duration) -> RequestId {
+        let is_idle = self.in_flight == 0;
+        let idle = is_idle.then(|| at.saturating_sub(self.last_request_ended));
+        self.server.on_request(at, is_idle);
+        if let Some(restarts) = &mut self.restarts
+            && idle >= Some(self.config.idle)
+        {
+            restarts.on_idle_end();
+        }
+        self.last_id += 1;
+        self.in_flight += 1;
+        self.waiting.insert(self.last_id, at);
+        RequestId { id: self.last_id, arrived: at, idle }
+    }
+
+    /// A request got no connection: it was refused or timed out. A probe has to show why.
+    pub fn on_connect_failure(&mut self, request: RequestId, at: Duration) {
+        let is_in_use = request.idle.is_none_or(|idle| idle < self.config.idle);
+        self.server.on_failure(request.arrived, at, false, is_in_use);
+    }
+
+    /// The server closed a connection with a request or response in progress.
+    pub fn on_broken_connection(&mut self, at: Duration) {
+        // The suspected time does not begin at `t_req`: the server may have worked on the request for long.
+        self.server.on_failure(at, at, true, true);
+    }
+
+    /// The server responded that it loads its model.
+    pub fn on_model_loading(&mut self, request: RequestId, at: Duration, model: &str) {
+        if !self.server.on_loading(request.arrived, at) {
+            self.model(model, at).on_loading(request.arrived, at);
+        }
+    }
+
+    /// The first output of a stream, or the first body byte of any other response, arrived.
+    pub fn on_first_output(&mut self, request: RequestId, output: &FirstOutput<'_>) -> ColdVerdict {
+        let FirstOutput { at, model: name, .. } = *output;
+        let in_flight = self.in_flight_hints();
+        self.waiting.remove(&request.id);
+        let server_ended = self.server.on_first_output(request.arrived, at, in_flight);
+        let (last, idle) = (self.server.last_cold_start(), self.config.idle);
+        let model = self.model(name, at);
+        let model_ended = model.on_first_output(request, at);
+        let delayed_by_server = last.and_then(|last| last.delayed(request.arrived, at));
+        let reason = delayed_by_server.or(model.delayed(request.arrived, at));
+        // A model that loads while the server becomes ready is part of the same cold start.
+        let ended = server_ended.or(model_ended);
+        let needs_end = output.reports_load
+            || (reason.is_none() && model.needs_prefill_time(request, output, idle));
+        let (reason, slow) = match reason {
+            None if !needs_end => model.detect_slow_start(request, output, idle, None).unzip(),
+            reason => (reason, None),
+        };
+        if needs_end {
+            model.defer(request);
+        }
+        let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
+        let ended = self.classify(ended.or(slow).map(named));
+        ColdVerdict { needs_end, reason, ended }
+    }
+
+    /// A response with output ended, and reported these times.
+    ///
+    /// `reason` is the reason so far. A request that [needs its end](ColdVerdict::needs_end) is decided now.
+    pub fn on_response_end(
+        &mut self,
+        request: RequestId,
+        output: &FirstOutput<'_>,
+        reported: ReportedTimes,
+        reason: Option<ColdReason>,
+    ) -> ColdVerdict {
+        let ReportedTimes { load, prefill } = reported;
+        let FirstOutput { at, model: name, .. } = *output;
+        let arrived = request.arrived;
+        let (last, idle) = (self.server.last_cold_start(), self.config.idle);
+        let Some(model) = self.models.get_mut(key(name)) else {
+            // The model was removed to make room for others.
+            return ColdVerdict { reason, ..ColdVerdict::default() };
+        };
+        if prefill.is_some() {
+            model.set_reports_prefill();
+        }
+        if !model.is_deferred(request) {
+            return ColdVerdict { reason, ..ColdVerdict::default() };
+        }
+        let delayed_by_server = || last.and_then(|last| last.delayed(arrived, at));
+        let reason = reason.or_else(delayed_by_server).or_else(|| model.delayed(arrived, at));
+        let (reason, ended) = match load {
+            Some(load) => {
+                model.on_reported_load(WaitPeriod { arrived, first_output: at }, load, reason)
+            }
+            None if reason.is_none() => {
+                model.detect_slow_start(request, output, idle, prefill).unzip()
+            }
+            None => (reason, None),
+        };
+        let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
+        ColdVerdict { needs_end: false, reason, ended: self.classify(ended.map(named)) }
+    }
+
+    /// A request ended. `model` is the one of its first output, or empty.
+    pub fn on_request_end(
+        &mut self,
+        request: RequestId,
+        model: &str,
+        at: Duration,
+    ) -> Option<ColdStart> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.waiting.remove(&request.id);
+        self.last_request_ended = self.last_request_ended.max(at);
+        if let Some(model) = self.models.get_mut(key(model)) {
+            model.on_request_end(request);
+        }
+        let ended = if self.waiting.is_empty() { self.server.on_none_waiting() } else { None };
+        self.classify(ended)
+    }
+
+    /// A probe that was sent at `sent` has ended with this result.
+    pub fn on_probe_result(
+        &mut self,
+        sent: Duration,
+        at: Duration,
+        result: ProbeResult,
+    ) -> Option<ColdStart> {
+        let was_loading = self.server.is_suspected_loading();
+        let in_flight = self.in_flight_hints();
+        let ended = self.server.on_probe_result(sent, at, result, in_flight);
+        if was_loading && !self.server.is_up() {
+            // The server as a whole loads, not one of its models.
+            self.models.values_mut().for_each(ModelTracker::clear_loading);
+        }
+        self.classify(ended)
+    }
+
+    /// The server's metrics page was requested at `requested` and has arrived. `times` is `None` if it did not arrive, or
+    /// has no start time.
+    pub fn on_process_times(
+        &mut self,
+        requested: Duration,
+        at: Duration,
+        times: Option<ProcessTimes>,
+    ) -> Option<ColdStart> {
+        let is_unready =
+            !self.server.is_ready() || self.models.values().any(ModelTracker::is_loading);
+        let restarts = self.restarts.as_mut()?;
+        if let Some(until) = self.server.last_unready_end() {
+            restarts.on_unready_end(until);
+        }
+        restarts.on_process_times(requested, at, times, is_unready)
+    }
+
+    /// When the next metrics page is due; `None` while none is needed.
+    pub fn metrics_page_due(&self) -> Option<Duration> {
+        let restarts = self.restarts.as_ref().filter(|_| self.is_up() == Some(true))?;
+        restarts.due(if self.in_flight > 0 { Duration::MAX } else { self.last_request_ended })
+    }
+
+    /// Whether pages from several processes arrived in turn. Their start times are not usable, and no page is due again.
+    pub fn has_several_processes(&self) -> bool {
+        self.restarts.as_ref().is_some_and(RestartDetector::has_several_processes)
+    }
+
+    /// Returns a cold start that has ended, once its reason is certain.
+    fn classify(&mut self, ended: Option<ColdStart>) -> Option<ColdStart> {
+        match &mut self.restarts {
+            Some(restarts) => restarts.classify(ended?, self.server.was_in_use()),
+            None => ended,
+        }
+    }
+
+    /// Ends cold starts that have been over for long enough without a sign to the contrary. Called regularly.
+    pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
+        let mut ended = self.server.tick(now);
+        // A request in flight may wait for its model.
+        if self.in_flight == 0 && ended.is_none() {
+            ended = self.models.values_mut().find_map(|model| model.tick(now));
+        }
+        self.classify(ended)
+    }
+
+    /// When the next probe is due; `None` while none is needed.
+    pub fn probe_due(&self) -> Option<Duration> {
+        self.server.probe_due(self.in_flight == 0)
+    }
+
+    /// Whether the server accepts connections, or reports on its health path that it is ready. `None` until a probe or an
+    /// output has shown it.
+    pub fn is_up(&self) -> Option<bool> {
+        (!self.server.is_starting()).then(|| self.server.is_up())
+    }
+
+    /// Start of an outage: the server has been away for longer than a cold start can take. Returned once.
+    pub fn outage(&mut self, now: Duration) -> Option<Duration> {
+        self.server.outage(now)
+    }
+
+    /// Stages of the server's boot since the start of Streamgauge.
+    pub fn boot_times(&self) -> BootTimes {
+        self.server.boot_times()
+    }
+
+    /// What the requests in flight show about a server that is away.
+    fn in_flight_hints(&self) -> InFlightHints {
+        if self.server.is_up() {
+            return InFlightHints::default();
+        }
+        let last_unready = self.server.last_unready();
+        let arrivals = || self.waiting.values().copied();
+        InFlightHints {
+            has_waiting: arrivals().any(|arrived| arrived <= last_unready),
+            first_accepted: arrivals().filter(|arrived| *arrived > last_unready).min(),
+        }
+    }
+
+    /// The tracker of a model. Replaces the least recently used one if there are too many.
+    fn model(&mut self, name: &str, now: Duration) -> &mut ModelTracker {
+        let name = key(name);
+        if self.models.len() >= MAX_MODELS && !self.models.contains_key(name) {
+            let oldest = self.models.iter().min_by_key(|(_, model)| model.last_used);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.models.remove(&oldest);
+            }
+        }
+        let model = self.models.entry(name.to_owned()).or_default();
+        model.last_used = now;
+        model
+    }
+}
+
+/// The part of a model's name that is kept.
+fn key(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or(name)
+}

@@ -1,0 +1,455 @@
+//! Situations in which a server is not ready, or only seems so: each cold start is found once.
+
+use super::super::*;
+use super::simulated_world::{
+    ScriptedRequest, SimulatedState, SimulatedWorld, TestRng, WARM_REQUEST, secs,
+};
+use crate::meter::queue::ExpectedTtft;
+
+/// Runs a situation with twenty seeds.
+pub(super) fn for_each_seed(situation: impl Fn(&mut TestRng, &str)) {
+    (0..20).for_each(|seed| situation(&mut TestRng(seed * 7919 + 1), &format!("seed {seed}")));
+}
+
+/// Clients of a server that come by chance, some two a second, and request_id retry_after when refused.
+pub(super) fn random_requests(
+    world: &mut SimulatedWorld,
+    rng: &mut TestRng,
+    from: f64,
+    to: f64,
+    request: ScriptedRequest,
+) {
+    let mut at = from;
+    loop {
+        at += rng.exponential() * 0.5;
+        if at >= to {
+            return;
+        }
+        world.request(
+            at,
+            ScriptedRequest {
+                retry_after: Some(rng.between(0.2, 1.0)),
+                ttft: rng.between(0.1, 0.5),
+                ..request
+            },
+        );
+    }
+}
+
+fn baseline(ttft: f64) -> Option<ExpectedTtft> {
+    Some(ExpectedTtft { ttft: secs(ttft), log_spread: 0.1, samples: 40, largest_bytes: 2000 })
+}
+
+/// Warm requests one by one, ten seconds apart.
+pub(super) fn sequential_requests(
+    world: &mut SimulatedWorld,
+    rng: &mut TestRng,
+    from: f64,
+    count: usize,
+    request: ScriptedRequest,
+) -> f64 {
+    for at in 0..count {
+        let ttft = request.ttft * (0.1 * rng.normal()).exp();
+        world.request(from + 10.0 * at as f64, ScriptedRequest { ttft, ..request });
+    }
+    from + 10.0 * count as f64
+}
+
+#[test]
+fn refused_then_ready() {
+    for_each_seed(|rng, seed| {
+        for has_health in [false, true] {
+            let ready = rng.between(0.5, 300.0);
+            let mut world = SimulatedWorld::new(SimulatedState::Down, has_health);
+            random_requests(&mut world, rng, 0.3, ready + 20.0, WARM_REQUEST);
+            world.set_state(ready, SimulatedState::Ready, false);
+            world.run(ready + 100.0);
+            world.assert_cold_starts(seed, &[(ColdReason::Boot, secs(0.0), secs(ready))]);
+            assert_eq!(world.cold_requests(), 0, "{seed}: nobody waited, all were refused");
+            let BootTimes { port_open, healthy, first_token } = world.detector.boot_times();
+            let off = port_open.unwrap().abs_diff(secs(ready));
+            assert!(off <= secs(ready * 0.05).max(secs(0.05)), "{seed}");
+            assert_eq!(healthy.is_some(), has_health);
+            assert!(first_token >= port_open);
+        }
+    });
+}
+
+#[test]
+fn nobody_asks_a_server_that_boots() {
+    for_each_seed(|rng, seed| {
+        let ready = rng.between(0.5, 300.0);
+        let mut world = SimulatedWorld::new(SimulatedState::Down, false);
+        world.set_state(ready, SimulatedState::Ready, false);
+        world.run(ready + 100.0);
+        world.assert_cold_starts(seed, &[(ColdReason::Boot, secs(0.0), secs(ready))]);
+        let probes = world.probes;
+        world.run(10_000.0);
+        assert_eq!(world.probes, probes, "an idle server is not probed");
+    });
+}
+
+#[test]
+fn a_server_that_was_there_before_us() {
+    let mut world = SimulatedWorld::new(SimulatedState::Ready, true);
+    random_requests(&mut world, &mut TestRng(1), 0.3, 100.0, WARM_REQUEST);
+    world.run(200.0);
+    world.assert_cold_starts("", &[]);
+    assert_eq!((world.probes, world.detector.boot_times()), (1, BootTimes::default()));
+}
+
+#[test]
+fn a_boot_whose_port_opens_before_it_is_ready() {
+    for_each_seed(|rng, seed| {
+        for has_health in [false, true] {
+            let (open, load) = (rng.between(0.2, 10.0), rng.between(2.0, 100.0));
+            let ready = open + load;
+            let mut world = SimulatedWorld::new(SimulatedState::Down, has_health);
+            random_requests(&mut world, rng, 0.1, ready + 20.0, WARM_REQUEST);
+            world.set_state(open, SimulatedState::Loading, false);
+            world.set_state(ready, SimulatedState::Ready, false);
+            world.run(ready + 100.0);
+            let ended = if has_health { secs(ready) } else { world.output_after(ready) };
+            // Without a health path those who request_id tell when it is ready.
+            world.assert_cold_starts(seed, &[(ColdReason::Boot, secs(0.0), ended)]);
+        }
+    });
+}
+
+#[test]
+fn a_boot_that_holds_requests() {
+    for_each_seed(|rng, seed| {
+        let (open, ready) = (rng.between(0.2, 5.0), rng.between(10.0, 100.0));
+        let mut world = SimulatedWorld::new(SimulatedState::Down, true);
+        random_requests(&mut world, rng, 0.1, ready + 20.0, WARM_REQUEST);
+        world.set_state(open, SimulatedState::Holding, false);
+        world.set_state(ready, SimulatedState::Ready, false);
+        world.run(ready + 100.0);
+        let ended = world.output_after(ready);
+        world.assert_cold_starts(seed, &[(ColdReason::Boot, secs(0.0), ended)]);
+        for (asked, _, cold) in &world.served {
+            assert_eq!(cold.is_some(), *asked < ended, "{seed}");
+        }
+    });
+}
+
+#[test]
+fn loading_refused_with_503() {
+    for_each_seed(|rng, seed| {
+        for has_health in [false, true] {
+            let (from, load) = (rng.between(5.0, 30.0), rng.between(2.0, 120.0));
+            let ready = from + load;
+            let mut world = SimulatedWorld::new(SimulatedState::Ready, has_health);
+            random_requests(&mut world, rng, 1.0, ready + 20.0, WARM_REQUEST);
+            world.set_state(from, SimulatedState::Loading, false);
+            world.set_state(ready, SimulatedState::Ready, false);
+            world.run(ready + 100.0);
+            let began = world.refused.iter().copied().min().unwrap();
+            let ended = if has_health { secs(ready) } else { world.output_after(ready) };
+            world.assert_cold_starts(seed, &[(ColdReason::Loading, began, ended)]);
+        }
+    });
+}
+
+#[test]
+fn loading_that_nobody_waits_for() {
+    for_each_seed(|rng, seed| {
+        // The client doubles its pauses three times, and then gives up.
+        let mut world = SimulatedWorld::new(SimulatedState::Loading, false);
+        let mut at = 1.0;
+        for _ in 0..4 {
+            world.request(at, WARM_REQUEST);
+            at = 1.0 + 2.0 * (at - 1.0) + rng.between(0.5, 1.0);
+        }
+        world.set_state(20.0, SimulatedState::Ready, false);
+        world.request(500.0, WARM_REQUEST);
+        world.run(600.0);
+        let last = world.refused.iter().copied().max().unwrap();
+        world.assert_cold_starts(seed, &[(ColdReason::Loading, secs(1.0), last)]);
+        assert_eq!(world.cold_requests(), 0);
+    });
+}
+
+#[test]
+fn loading_told_in_the_stream() {
+    for_each_seed(|rng, seed| {
+        let load = rng.between(1.0, 60.0);
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        world.request(5.0, ScriptedRequest { load, reports_loading: true, ..WARM_REQUEST });
+        world.request(5.0 + 0.5 * load, WARM_REQUEST);
+        world.run(200.0);
+        world.assert_cold_starts(seed, &[(ColdReason::Loading, secs(5.0), secs(5.3 + load))]);
+        assert_eq!(world.cold_requests(), 2);
+    });
+}
+
+#[test]
+fn a_load_that_is_told_at_the_end() {
+    for_each_seed(|rng, seed| {
+        let load = rng.between(0.8, 60.0);
+        let request = ScriptedRequest {
+            warm_load: Some(rng.between(0.05, 0.12)),
+            expected: baseline(0.3),
+            ..WARM_REQUEST
+        };
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        // The first request ever, and one after idleness; others wait on the same load.
+        let mut truth = Vec::new();
+        for from in [5.0, 2000.0] {
+            world.request(from, ScriptedRequest { load, decode: rng.between(0.5, 9.0), ..request });
+            for _ in 0..3 {
+                let at = from + rng.between(0.01, 0.5) * load;
+                world.request(at, ScriptedRequest { decode: rng.between(0.5, 9.0), ..request });
+            }
+            sequential_requests(&mut world, rng, from + load + 100.0, 30, request);
+            truth.push((ColdReason::ReportedLoad, secs(from), secs(from + load + 0.3)));
+        }
+        world.run(5000.0);
+        world.assert_cold_starts(seed, &truth);
+        assert_eq!(world.cold_requests(), 8, "{seed}");
+    });
+}
+
+#[test]
+fn idle_unload_then_slow() {
+    for_each_seed(|rng, seed| {
+        let load = rng.between(2.0, 60.0);
+        let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        let at = sequential_requests(&mut world, rng, 5.0, 40, request) + rng.between(70.0, 1000.0);
+        world.request(at, ScriptedRequest { load, ..request });
+        world.request(at + 0.5 * load, request);
+        world.request(at + load + 30.0, request);
+        world.run(5000.0);
+        world.assert_cold_starts(seed, &[(ColdReason::Idle, secs(at), world.output_after(at))]);
+        assert_eq!(world.cold_requests(), 2, "{seed}: the one, and who waited with it");
+    });
+}
+
+#[test]
+fn restarted_under_load() {
+    for_each_seed(|rng, seed| {
+        for has_health in [false, true] {
+            let (crash, away) = (rng.between(10.0, 30.0), rng.between(1.0, 200.0));
+            let ready = crash + away;
+            let mut world = SimulatedWorld::new(SimulatedState::Ready, has_health);
+            random_requests(&mut world, rng, 1.0, ready + 20.0, WARM_REQUEST);
+            world.request(crash - 0.2, ScriptedRequest { retry_after: Some(0.5), ..WARM_REQUEST });
+            world.set_state(crash, SimulatedState::Down, true);
+            world.set_state(ready, SimulatedState::Ready, false);
+            world.run(ready + 100.0);
+            world.assert_cold_starts(seed, &[(ColdReason::Restarted, secs(crash), secs(ready))]);
+        }
+    });
+}
+
+#[test]
+fn a_restart_that_breaks_before_it_refuses() {
+    for_each_seed(|rng, seed| {
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        world.request(9.0, WARM_REQUEST);
+        world.break_one_request(10.0);
+        // The probe that follows finds it listening still.
+        world.set_state(10.2, SimulatedState::Down, false);
+        let asked = rng.between(10.3, 14.0);
+        world.request(asked, WARM_REQUEST);
+        world.set_state(40.0, SimulatedState::Ready, false);
+        world.request(60.0, WARM_REQUEST);
+        world.run(100.0);
+        world.assert_cold_starts(seed, &[(ColdReason::Restarted, secs(asked), secs(40.0))]);
+    });
+}
+
+#[test]
+fn a_restart_that_lets_streams_finish() {
+    for_each_seed(|rng, seed| {
+        let (stop, away) = (rng.between(10.0, 30.0), rng.between(5.0, 100.0));
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        random_requests(&mut world, rng, 1.0, stop + away + 20.0, WARM_REQUEST);
+        world.request(stop - 0.1, ScriptedRequest { ttft: 4.0, ..WARM_REQUEST });
+        world.set_state(stop, SimulatedState::Down, false);
+        world.set_state(stop + away, SimulatedState::Ready, false);
+        world.run(stop + away + 100.0);
+        let began = world.refused.iter().copied().min().unwrap();
+        world.assert_cold_starts(seed, &[(ColdReason::Unreachable, began, secs(stop + away))]);
+    });
+}
+
+#[test]
+fn a_stream_that_outlasts_a_restart_does_not_wait_for_it() {
+    for has_health in [false, true] {
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, has_health);
+        world.request(5.0, ScriptedRequest { decode: 200.0, ..WARM_REQUEST });
+        world.set_state(10.0, SimulatedState::Down, false);
+        world.request(11.0, WARM_REQUEST);
+        world.set_state(40.0, SimulatedState::Ready, false);
+        world.request(100.0, WARM_REQUEST);
+        world.run(300.0);
+        world.assert_cold_starts("", &[(ColdReason::Unreachable, secs(11.0), secs(40.0))]);
+        assert_eq!(world.cold_requests(), 0);
+    }
+}
+
+#[test]
+fn a_boot_that_nobody_asked_for_is_not_that_of_who_asks_later() {
+    for_each_seed(|rng, seed| {
+        for (idle, away) in [(2400.0, 120.0), (4000.0, 30.0)] {
+            let asked = idle + rng.between(0.0, 10.0);
+            let mut world = SimulatedWorld::new(SimulatedState::Down, false);
+            world.request(asked, ScriptedRequest { retry_after: Some(3.0), ..WARM_REQUEST });
+            world.set_state(asked + away, SimulatedState::Ready, false);
+            world.run(asked);
+            assert_eq!(world.detector.outage(secs(asked)), None, "{seed}: nobody missed it");
+            world.run(asked + 1000.0);
+            let truth = [(ColdReason::Unreachable, secs(asked), secs(asked + away))];
+            world.assert_cold_starts(seed, &truth);
+        }
+    });
+}
+
+#[test]
+fn an_outage_that_everybody_left_is_over() {
+    let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+    world.set_state(10.0, SimulatedState::Down, false);
+    world.request(11.0, WARM_REQUEST);
+    world.run(3700.0);
+    assert_eq!(world.detector.outage(secs(3700.0)), Some(secs(11.0)));
+    world.request(5000.0, WARM_REQUEST);
+    world.set_state(5060.0, SimulatedState::Ready, false);
+    world.run(6000.0);
+    world.assert_cold_starts("", &[(ColdReason::Unreachable, secs(5000.0), secs(5060.0))]);
+}
+
+#[test]
+fn scaled_to_zero_and_back() {
+    for_each_seed(|rng, seed| {
+        for retry_after in [None, Some(0.7)] {
+            let (idle, away) = (rng.between(300.0, 3000.0), rng.between(1.0, 200.0));
+            let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+            random_requests(&mut world, rng, 1.0, 50.0, WARM_REQUEST);
+            world.set_state(200.0, SimulatedState::Down, false);
+            let asked = 200.0 + idle;
+            world.request(asked, ScriptedRequest { retry_after, ..WARM_REQUEST });
+            world.set_state(asked + away, SimulatedState::Ready, false);
+            world.request(asked + away + 100.0, WARM_REQUEST);
+            world.run(asked + away + 200.0);
+            let truth = [(ColdReason::Unreachable, secs(asked), secs(asked + away))];
+            world.assert_cold_starts(seed, &truth);
+        }
+    });
+}
+
+#[test]
+fn an_outage_is_no_cold_start() {
+    let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+    world.set_state(10.0, SimulatedState::Down, false);
+    world.request(11.0, ScriptedRequest { retry_after: Some(5.0), ..WARM_REQUEST });
+    world.set_state(4000.0, SimulatedState::Ready, false);
+    world.run(3000.0);
+    assert_eq!(world.detector.outage(secs(3000.0)), None);
+    world.run(3700.0);
+    assert_eq!(world.detector.outage(secs(3700.0)), Some(secs(11.0)));
+    assert_eq!(world.detector.outage(secs(3701.0)), None, "told once");
+    assert_eq!(world.detector.is_up(), Some(false));
+    world.run(5000.0);
+    world.assert_cold_starts("", &[]);
+    assert_eq!(world.detector.is_up(), Some(true));
+}
+
+#[test]
+fn a_slow_upload_is_not_the_models() {
+    for_each_seed(|rng, seed| {
+        let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        let at = sequential_requests(&mut world, rng, 5.0, 40, request) + 100.0;
+        let upload = rng.between(5.0, 60.0);
+        world.request(at, ScriptedRequest { upload, ttft: upload + 0.3, ..request });
+        world.run(5000.0);
+        world.assert_cold_starts(seed, &[]);
+    });
+}
+
+#[test]
+fn a_prompt_without_a_cached_prefix_is_told_by_its_prefill() {
+    for_each_seed(|rng, seed| {
+        let request =
+            ScriptedRequest { expected: baseline(0.3), prefill: Some(0.25), ..WARM_REQUEST };
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        let mut at = sequential_requests(&mut world, rng, 5.0, 40, request) + 100.0;
+        for _ in 0..5 {
+            let ttft = rng.between(5.0, 30.0);
+            world.request(at, ScriptedRequest { ttft, prefill: Some(0.9 * ttft), ..request });
+            at += 1000.0;
+        }
+        // A load is none of the prompt; who waits for it too is known if that one has ended.
+        let load = rng.between(5.0, 60.0);
+        world.request(at, ScriptedRequest { load, decode: 1.0, ..request });
+        world.request(at + 0.5 * load, ScriptedRequest { decode: 2.0, ..request });
+        world.run(10_000.0);
+        world.assert_cold_starts(seed, &[(ColdReason::Idle, secs(at), world.output_after(at))]);
+        assert_eq!(world.cold_requests(), 2, "{seed}");
+    });
+}
+
+#[test]
+fn what_is_slow_again_and_again_is_unlearned() {
+    for_each_seed(|rng, seed| {
+        let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        let mut at = sequential_requests(&mut world, rng, 5.0, 40, request);
+        for _ in 0..30 {
+            at += 100.0;
+            world.request(at, ScriptedRequest { ttft: rng.between(5.0, 10.0), ..request });
+            at = sequential_requests(&mut world, rng, at + 20.0, 5, request);
+        }
+        world.run(at + 100.0);
+        assert_eq!(world.found.len(), 17, "{seed}: {:?}", world.found);
+    });
+}
+
+#[test]
+fn slow_but_warm_long_prompt() {
+    for_each_seed(|rng, seed| {
+        let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        let at = sequential_requests(&mut world, rng, 5.0, 40, request) + 100.0;
+        // The largest prompt by far, whose time has grown with its square.
+        let longer = rng.between(3.0, 20.0);
+        let bytes = (2000.0 * longer) as u64;
+        world.request(at, ScriptedRequest { bytes, ttft: 0.3 * longer * longer, ..request });
+        // Long, and its baseline knows it.
+        world.request(
+            at + 1000.0,
+            ScriptedRequest { ttft: 30.0, expected: baseline(25.0), ..request },
+        );
+        world.run(5000.0);
+        world.assert_cold_starts(seed, &[]);
+    });
+}
+
+#[test]
+fn overload() {
+    for_each_seed(|rng, seed| {
+        let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
+        random_requests(
+            &mut world,
+            rng,
+            1.0,
+            300.0,
+            ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST },
+        );
+        for _ in 0..40 {
+            world.break_one_request(rng.between(10.0, 300.0));
+        }
+        // Connections are not accepted in time, nor are those of the probes.
+        for _ in 0..5 {
+            let at = rng.between(10.0, 250.0);
+            world.set_state(at, SimulatedState::Unresponsive, false);
+            world.set_state(at + rng.between(0.5, 8.0), SimulatedState::Ready, false);
+        }
+        world.run(1000.0);
+        world.assert_cold_starts(seed, &[]);
+        assert_eq!(world.detector.is_up(), Some(true));
+        assert_eq!(world.cold_requests(), 0);
+    });
+}
