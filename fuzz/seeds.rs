@@ -1,4 +1,4 @@
-//! Writes inputs to begin with, one folder for each target: the shapes that the unit tests know.
+//! Writes initial inputs, one folder per target: the shapes that the unit tests use.
 //!
 //!     seeds DIRECTORY
 
@@ -26,11 +26,11 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Of each seed the mode and the stream.
-type Seeds = Vec<(u8, Vec<u8>)>;
+/// The mode and the stream of each seed.
+type FuzzSeeds = Vec<(u8, Vec<u8>)>;
 
-/// The targets' seeds.
-fn all() -> Vec<(&'static str, Seeds)> {
+/// Returns the seeds of all targets.
+fn all() -> Vec<(&'static str, FuzzSeeds)> {
     let plain = |streams: Vec<Vec<u8>>| streams.into_iter().map(|stream| (0, stream)).collect();
     vec![
         ("sse", plain(sse())),
@@ -46,8 +46,8 @@ fn all() -> Vec<(&'static str, Seeds)> {
     ]
 }
 
-/// A small stream for each dialect, with the mode that chooses it left to the fuzzer: it is one byte.
-fn dialects() -> Seeds {
+/// Returns a small stream for each dialect. The fuzzer finds the byte that selects the dialect.
+fn dialects() -> FuzzSeeds {
     let streams: [&str; 12] = [
         "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"m\"}}\n\nevent: x\ndata: {\"type\":\"response.output_text.delta\",\"item_id\":\"i\",\"output_index\":0,\"content_index\":0,\"delta\":\"Hi\"}\n\ndata: {\"type\":\"response.output_text.done\",\"text\":\"Hi\"}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n",
         "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":{\"input_tokens\":3,\"cache_read_input_tokens\":2,\"output_tokens\":1}}}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
@@ -128,7 +128,7 @@ fn length_prefixed() -> Vec<Vec<u8>> {
     ]
 }
 
-fn websocket() -> Seeds {
+fn websocket() -> FuzzSeeds {
     let masked = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
     let long = [b"\x82\x7e\x01\x00", &[b'x'; 256][..]].concat();
     let hello = [&[0xc1, HELLO.len() as u8], HELLO].concat();
@@ -159,7 +159,7 @@ fn base64_member() -> Vec<Vec<u8>> {
     ]
 }
 
-fn coding() -> Seeds {
+fn coding() -> FuzzSeeds {
     let event = format!("data: {EVENT}\n\n");
     let text = event.repeat(3).into_bytes();
     let zeros = vec![0; 100_000];
@@ -196,7 +196,7 @@ fn coding() -> Seeds {
     ]
 }
 
-/// Flushed in the middle, as a stream is.
+/// Writes the text with a flush in the middle, as a streaming server does.
 fn halves(text: &[u8], writer: &mut impl Write) {
     let (one, two) = text.split_at(text.len() / 2);
     writer.write_all(one).unwrap();

@@ -1,24 +1,24 @@
 #![no_main]
 
-use fuzz::agree;
+use fuzz::assert_splits_agree;
 use libfuzzer_sys::fuzz_target;
-use streamgauge_core::wire::base64::{Base64Member, Base64Outcome};
+use streamgauge_core::wire::base64_member::{Base64Member, Base64Outcome};
 
 fuzz_target!(|input: &[u8]| {
-    let read = |_, pieces: &[&[u8]]| {
+    let read = |_, parts: &[&[u8]]| {
         let (mut member, mut decoded) = (Base64Member::default(), Vec::new());
-        for piece in pieces {
-            member.push(piece, &mut |part| {
-                assert!(!part.is_empty(), "an empty piece");
-                decoded.extend_from_slice(part);
+        for part in parts {
+            member.push(part, &mut |output| {
+                assert!(!output.is_empty(), "empty output");
+                decoded.extend_from_slice(output);
             });
         }
-        let found = member.end();
-        assert_eq!(member.end(), Base64Outcome::Absent, "what came before is not forgotten");
-        (found, decoded)
+        let outcome = member.end();
+        assert_eq!(member.end(), Base64Outcome::Absent, "the decoder is not reset");
+        (outcome, decoded)
     };
-    if let Some((stream, (found, decoded))) = agree(input, read) {
+    if let Some((stream, (outcome, decoded))) = assert_splits_agree(input, read) {
         assert!(decoded.len() <= stream.len() * 3 / 4);
-        assert!(found != Base64Outcome::Absent || decoded.is_empty());
+        assert!(outcome != Base64Outcome::Absent || decoded.is_empty());
     }
 });

@@ -1,39 +1,41 @@
 #![no_main]
 
-use fuzz::agree;
+use fuzz::assert_splits_agree;
 use libfuzzer_sys::fuzz_target;
 use streamgauge_core::wire::chunked::{ChunkError, ChunkStep, ChunkedDecoder};
 
-/// What came out of a body, whether it is over, and how many bytes it took.
-type Decoded = (Vec<u8>, Vec<u8>, bool, usize);
+/// Data, trailers, whether the body is complete, and the number of bytes consumed.
+type DecodedChunks = (Vec<u8>, Vec<u8>, bool, usize);
 
 fuzz_target!(|input: &[u8]| {
-    let Some((stream, decoded)) = agree(input, |_, pieces| decode(pieces)) else { return };
-    if let Ok((data, trailers, over, taken)) = decoded {
-        assert!(data.len() + trailers.len() <= taken && taken <= stream.len());
-        assert!(over || taken == stream.len());
+    let Some((stream, decoded)) = assert_splits_agree(input, |_, parts| decode(parts)) else {
+        return;
+    };
+    if let Ok((data, trailers, is_complete, consumed)) = decoded {
+        assert!(data.len() + trailers.len() <= consumed && consumed <= stream.len());
+        assert!(is_complete || consumed == stream.len());
     }
 });
 
-fn decode(pieces: &[&[u8]]) -> Result<Decoded, ChunkError> {
-    let (mut chunked, mut data, mut taken) = (ChunkedDecoder::default(), Vec::new(), 0);
-    for piece in pieces {
-        let mut rest = *piece;
+fn decode(parts: &[&[u8]]) -> Result<DecodedChunks, ChunkError> {
+    let (mut chunked, mut data, mut consumed) = (ChunkedDecoder::default(), Vec::new(), 0);
+    for part in parts {
+        let mut rest = *part;
         while !rest.is_empty() {
             let (framing, step) = chunked.next(rest)?;
-            taken += framing;
+            consumed += framing;
             rest = &rest[framing..];
             match step {
                 ChunkStep::Data(length) => {
                     assert!(length > 0);
                     data.extend_from_slice(&rest[..length]);
-                    taken += length;
+                    consumed += length;
                     rest = &rest[length..];
                 }
                 ChunkStep::More => assert!(rest.is_empty()),
-                ChunkStep::End => return Ok((data, chunked.trailers().to_vec(), true, taken)),
+                ChunkStep::End => return Ok((data, chunked.trailers().to_vec(), true, consumed)),
             }
         }
     }
-    Ok((data, chunked.trailers().to_vec(), false, taken))
+    Ok((data, chunked.trailers().to_vec(), false, consumed))
 }

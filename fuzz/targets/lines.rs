@@ -1,18 +1,18 @@
 #![no_main]
 
-use fuzz::{EventLog, agree};
+use fuzz::{EventLog, assert_splits_agree};
 use libfuzzer_sys::fuzz_target;
 use streamgauge_core::wire::{FrameEvent, lines::LineFramer};
 
 fuzz_target!(|input: &[u8]| {
-    let read = |_, pieces: &[&[u8]]| {
-        let (mut framer, mut account) = (LineFramer::default(), EventLog::default());
-        let mut sink = |piece: FrameEvent<'_>| account.add(piece);
-        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+    let read = |_, parts: &[&[u8]]| {
+        let (mut framer, mut log) = (LineFramer::default(), EventLog::default());
+        let mut sink = |event: FrameEvent<'_>| log.add(event);
+        parts.iter().for_each(|part| framer.push(part, &mut sink));
         framer.end(&mut sink);
-        account
+        log
     };
-    if let Some((stream, account)) = agree(input, read) {
-        account.check(stream);
+    if let Some((stream, log)) = assert_splits_agree(input, read) {
+        log.check(stream);
     }
 });

@@ -5,7 +5,7 @@ use super::facts::{
     ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason, finish_reason,
 };
 use super::tag::{ApiFormat, ServerStage, Tag, TokenKind};
-use crate::wire::json::{ScanError, ScanEvent};
+use crate::wire::{ScanError, ScanEvent};
 
 /// Number of fields that servers put reasoning text in.
 pub const REASONING_FIELDS: usize = 5;

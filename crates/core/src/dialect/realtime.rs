@@ -13,7 +13,8 @@ use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
-use crate::wire::json::{JsonNode, JsonScanner, ScanEvent};
+use crate::wire::ScanEvent;
+use crate::wire::json::{JsonNode, JsonScanner};
 
 /// Speech, and text, in sessions of many responses.
 pub static REALTIME: Dialect =

@@ -1,7 +1,8 @@
 //! What is wanted of an inference request: a peek at its body as it passes.
 
 use super::multipart::MultipartReader;
-use crate::wire::json::{JsonNode, JsonScanner, ScanEvent};
+use crate::wire::ScanEvent;
+use crate::wire::json::{JsonNode, JsonScanner};
 use std::sync::Arc;
 
 /// Longest model name that is kept, in bytes; it is cut again where it becomes a label.

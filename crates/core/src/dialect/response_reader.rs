@@ -3,10 +3,10 @@
 use super::event_builder::EventBuilder;
 use super::tag::{JsonShape, ProtobufShape, Tag};
 use super::{Dialect, EventFacts, EventFormat};
-use crate::wire::json::{ScanError, ScanEvent};
 use crate::wire::memo::{Memo, MemoScanner};
 use crate::wire::protobuf::ProtobufScanner;
 use crate::wire::utf8::ScalarCount;
+use crate::wire::{ScanError, ScanEvent};
 use std::cell::Cell;
 
 /// Most counters that are kept for one response.

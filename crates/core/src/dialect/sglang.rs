@@ -17,13 +17,13 @@ use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
 use super::{Dialect, StreamEnd};
-use crate::wire::json::Strings;
+use crate::wire::json::StringMode;
 
 /// `/encode`; `/generate` is shared with others.
 pub static SGLANG: Dialect = Dialect::sse("sglang", &ROOT, finish_event, StreamEnd::Event);
 
 static FINISH_REASON: JsonShape = JsonShape {
-    strings: Strings::Kept,
+    strings: StringMode::Keep,
     ..JsonShape::object(Tag::FinishReason, &[("type", &JsonShape::text(Tag::FinishReason))])
 };
 static QUEUE: JsonShape = duration(ServerStage::Queue, TimeUnit::Seconds);

@@ -1,61 +1,67 @@
-//! `application/vnd.amazon.eventstream`, the binary framing of Amazon's streams, split at any byte.
+//! `application/vnd.amazon.eventstream`, Amazon's binary event stream.
 //!
-//! A message is its length, the length of its headers and a CRC32 of both, then the headers, the
-//! payload, and a CRC32 of all before it (as documented for Amazon Transcribe, "Event stream
-//! encoding"). The payload is handed on as it comes, so a message whose checksum is wrong is known to
-//! be so only at its end: it is told as broken, and the next one is read. If the first checksum is
-//! wrong, or a length is out of reason, no further message can be found.
+//! A message consists of its length, the length of its headers, a CRC32 of both, the headers, the
+//! payload, and a CRC32 of everything before it (Amazon Transcribe documentation, "Event stream
+//! encoding").
+//!
+//! The payload is reported as it arrives, so a wrong checksum is only detected at the end of a
+//! message: the message is then reported as broken and the next one is read. After a wrong checksum
+//! of the lengths, or a length over the limit, no further message can be found.
 
 use super::frame_event::{EventName, FrameEvent};
 
-/// Bytes of a message around its headers and payload.
-const AROUND: u32 = 16;
-/// Longest message.
+/// Bytes of a message besides its headers and payload.
+const OVERHEAD: u32 = 16;
+/// Longest accepted message, in bytes.
 const MAX_MESSAGE: u32 = 24 * 1024 * 1024;
-/// Longest headers of a message.
+/// Longest accepted headers of a message, in bytes.
 const MAX_HEADERS: u32 = 128 * 1024;
 
-/// A header that is asked for.
+/// Role of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HeaderRole {
-    /// What the message is: an event, an exception or an error.
+    /// The message type: event, exception or error.
     MessageType,
-    /// What it is called.
+    /// The name of the event or exception.
     EventName,
     Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AwsState {
-    /// Bytes of the prelude seen so far.
+    /// Number of bytes of the prelude seen so far.
     Prelude(u8),
     /// At the length of a header's name.
     NameLength,
-    /// In a header's name: bytes still to come.
+    /// In a header's name: number of bytes left.
     Name(u8),
+    /// At the type of a header's value.
     ValueType(HeaderRole),
-    /// At the first byte of the length of a value.
+    /// At the first byte of a value's length.
     LengthHigh(HeaderRole),
+    /// At the second byte of a value's length, and the first byte.
     LengthLow(HeaderRole, u8),
+    /// In a header's value: number of bytes left.
     Value(HeaderRole, u16),
-    /// In headers that are not what the format says; their end is known all the same.
+    /// In malformed headers. Their total length is known, so the rest of the message can be
+    /// skipped.
     BadHeaders,
     Payload,
-    /// Bytes of the message's checksum seen so far.
+    /// Number of bytes of the message's checksum seen so far.
     Checksum(u8),
     Failed,
 }
 
-/// An incremental parser of one event stream.
+/// Incremental parser of one event stream.
 #[derive(Debug)]
 pub struct AwsEventStreamFramer {
     state: AwsState,
     crc: crc32fast::Hasher,
-    /// The prelude, then the message's checksum.
+    /// Bytes of the prelude, then of the message's checksum.
     word: [u8; 12],
     headers_left: u32,
     payload_left: u32,
-    /// The current header's name or kind.
+    /// Name of the current header, then its value if that is the message type.
     header: EventName,
     name: EventName,
     error: bool,
@@ -85,20 +91,20 @@ impl AwsEventStreamFramer {
             bytes = match self.state {
                 AwsState::Failed => return,
                 AwsState::Prelude(seen) => {
-                    self.prelude(seen, byte, sink);
+                    self.push_prelude(seen, byte, sink);
                     rest
                 }
-                AwsState::Payload => self.payload(bytes, sink),
+                AwsState::Payload => self.push_payload(bytes, sink),
                 AwsState::Checksum(seen) => {
-                    self.checksum(seen, byte, sink);
+                    self.push_checksum(seen, byte, sink);
                     rest
                 }
-                _ => self.headers(bytes),
+                _ => self.push_headers(bytes),
             };
         }
     }
 
-    /// The stream has ended: a message that is not complete is broken.
+    /// Ends the stream: an incomplete message is broken.
     pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if !matches!(self.state, AwsState::Prelude(0) | AwsState::Failed) {
             sink(FrameEvent::Broken);
@@ -106,7 +112,7 @@ impl AwsEventStreamFramer {
         self.state = AwsState::Failed;
     }
 
-    fn prelude(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
+    fn push_prelude(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if let Some(slot) = self.word.get_mut(usize::from(seen)) {
             *slot = byte;
         }
@@ -119,7 +125,7 @@ impl AwsEventStreamFramer {
         let headers = u32::from_be_bytes([h0, h1, h2, h3]);
         self.crc = crc32fast::Hasher::new();
         self.crc.update(&[t0, t1, t2, t3, h0, h1, h2, h3]);
-        let payload = total.checked_sub(AROUND).and_then(|inside| inside.checked_sub(headers));
+        let payload = total.checked_sub(OVERHEAD).and_then(|inside| inside.checked_sub(headers));
         let right = self.crc.clone().finalize() == u32::from_be_bytes([c0, c1, c2, c3]);
         match payload {
             Some(payload) if right && total <= MAX_MESSAGE && headers <= MAX_HEADERS => {
@@ -142,37 +148,37 @@ impl AwsEventStreamFramer {
     }
 
     /// Reads headers, as far as they are in `bytes`, and gives what follows.
-    fn headers<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn push_headers<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let here = usize::try_from(self.headers_left).unwrap_or(usize::MAX).min(bytes.len());
         let (mut headers, rest) = bytes.split_at(here);
         self.crc.update(headers);
         self.headers_left -= u32::try_from(here).unwrap_or(self.headers_left);
-        while let Some((&byte, behind)) = headers.split_first() {
+        while let Some((&byte, after)) = headers.split_first() {
             headers = match self.state {
                 AwsState::Name(left) => {
-                    let (name, behind) = headers.split_at(headers.len().min(left.into()));
+                    let (name, after) = headers.split_at(headers.len().min(left.into()));
                     self.header.push(name);
                     let left = left - u8::try_from(name.len()).unwrap_or(left);
                     self.state = if left == 0 {
-                        AwsState::ValueType(self.wanted())
+                        AwsState::ValueType(self.header_role())
                     } else {
                         AwsState::Name(left)
                     };
-                    behind
+                    after
                 }
-                AwsState::Value(wanted, left) => {
-                    let (value, behind) = headers.split_at(headers.len().min(left.into()));
-                    match wanted {
+                AwsState::Value(role, left) => {
+                    let (value, after) = headers.split_at(headers.len().min(left.into()));
+                    match role {
                         HeaderRole::MessageType => self.header.push(value),
                         HeaderRole::EventName => self.name.push(value),
                         HeaderRole::Other => {}
                     }
-                    self.value(wanted, left - u16::try_from(value.len()).unwrap_or(left));
-                    behind
+                    self.set_value_left(role, left - u16::try_from(value.len()).unwrap_or(left));
+                    after
                 }
                 _ => {
-                    self.header_byte(byte);
-                    behind
+                    self.push_header_byte(byte);
+                    after
                 }
             };
         }
@@ -182,57 +188,57 @@ impl AwsEventStreamFramer {
         rest
     }
 
-    fn header_byte(&mut self, byte: u8) {
+    fn push_header_byte(&mut self, byte: u8) {
         match self.state {
             AwsState::NameLength => {
                 self.header.clear();
                 self.state = if byte == 0 { AwsState::BadHeaders } else { AwsState::Name(byte) };
             }
-            AwsState::ValueType(wanted) => {
+            AwsState::ValueType(role) => {
                 self.header.clear();
                 match byte {
-                    // True and false.
+                    // True and false have no value bytes.
                     0 | 1 => self.state = AwsState::NameLength,
-                    // A byte, and integers of two, four and eight bytes.
-                    2 => self.value(HeaderRole::Other, 1),
-                    3 => self.value(HeaderRole::Other, 2),
-                    4 => self.value(HeaderRole::Other, 4),
-                    // A timestamp is the other one of eight.
-                    5 | 8 => self.value(HeaderRole::Other, 8),
+                    // Integers of one, two and four bytes.
+                    2 => self.set_value_left(HeaderRole::Other, 1),
+                    3 => self.set_value_left(HeaderRole::Other, 2),
+                    4 => self.set_value_left(HeaderRole::Other, 4),
+                    // Integers and timestamps of eight bytes.
+                    5 | 8 => self.set_value_left(HeaderRole::Other, 8),
                     6 => self.state = AwsState::LengthHigh(HeaderRole::Other),
-                    // Only a string says what is asked for.
-                    7 => self.state = AwsState::LengthHigh(wanted),
+                    // Only strings are read.
+                    7 => self.state = AwsState::LengthHigh(role),
                     // A UUID.
-                    9 => self.value(HeaderRole::Other, 16),
+                    9 => self.set_value_left(HeaderRole::Other, 16),
                     _ => self.state = AwsState::BadHeaders,
                 }
             }
-            AwsState::LengthHigh(wanted) => {
-                if wanted == HeaderRole::EventName {
+            AwsState::LengthHigh(role) => {
+                if role == HeaderRole::EventName {
                     self.name.clear();
                 }
-                self.state = AwsState::LengthLow(wanted, byte);
+                self.state = AwsState::LengthLow(role, byte);
             }
-            AwsState::LengthLow(wanted, high) => {
-                self.value(wanted, u16::from_be_bytes([high, byte]))
+            AwsState::LengthLow(role, high) => {
+                self.set_value_left(role, u16::from_be_bytes([high, byte]))
             }
             _ => self.state = AwsState::BadHeaders,
         }
     }
 
-    /// So much of a value is still to come.
-    fn value(&mut self, wanted: HeaderRole, left: u16) {
-        self.state = AwsState::Value(wanted, left);
+    /// Sets the number of bytes that are left of the current value.
+    fn set_value_left(&mut self, role: HeaderRole, left: u16) {
+        self.state = AwsState::Value(role, left);
         if left == 0 {
-            if wanted == HeaderRole::MessageType {
-                self.error = matches!(self.header.get(), b"exception" | b"error");
+            if role == HeaderRole::MessageType {
+                self.error = matches!(self.header.as_bytes(), b"exception" | b"error");
             }
             self.state = AwsState::NameLength;
         }
     }
 
-    fn wanted(&self) -> HeaderRole {
-        match self.header.get() {
+    fn header_role(&self) -> HeaderRole {
+        match self.header.as_bytes() {
             b":message-type" => HeaderRole::MessageType,
             b":event-type" | b":exception-type" | b":error-code" => HeaderRole::EventName,
             _ => HeaderRole::Other,
@@ -240,12 +246,16 @@ impl AwsEventStreamFramer {
     }
 
     fn end_headers(&mut self) {
-        // The last header must be complete where the headers end.
+        // The headers must end where the last header ends.
         self.bad_headers = self.state != AwsState::NameLength;
         self.state = if self.payload_left == 0 { AwsState::Checksum(0) } else { AwsState::Payload };
     }
 
-    fn payload<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(FrameEvent<'_>)) -> &'a [u8] {
+    fn push_payload<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> &'a [u8] {
         let here = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
         let (payload, rest) = bytes.split_at(here);
         self.crc.update(payload);
@@ -257,7 +267,7 @@ impl AwsEventStreamFramer {
         rest
     }
 
-    fn checksum(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
+    fn push_checksum(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if let Some(slot) = self.word.get_mut(usize::from(seen)) {
             *slot = byte;
         }
@@ -274,7 +284,7 @@ impl AwsEventStreamFramer {
         if self.error {
             sink(FrameEvent::ErrorField);
         }
-        sink(FrameEvent::End { name: self.name.get() });
+        sink(FrameEvent::End { name: self.name.as_bytes() });
     }
 }
 

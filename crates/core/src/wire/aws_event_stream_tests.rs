@@ -2,17 +2,17 @@ use super::super::test_messages::*;
 use super::*;
 use proptest::prelude::*;
 
-fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+fn parse(parts: &[&[u8]]) -> Vec<CollectedEvent> {
     let (mut framer, mut messages) = (AwsEventStreamFramer::default(), FrameCollector::default());
-    let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
-    pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+    let mut sink = |event: FrameEvent<'_>| messages.add(event);
+    parts.iter().for_each(|part| framer.push(part, &mut sink));
     framer.end(&mut sink);
-    messages.done()
+    messages.finish()
 }
 
-/// A header: its name, the type of its value, and the value as written.
-fn header(name: &str, kind: u8, value: &[u8]) -> Vec<u8> {
-    [&[name.len() as u8], name.as_bytes(), &[kind], value].concat()
+/// Writes a header: its name, the type of its value, and the value.
+fn header(name: &str, value_type: u8, value: &[u8]) -> Vec<u8> {
+    [&[name.len() as u8], name.as_bytes(), &[value_type], value].concat()
 }
 
 fn text(name: &str, value: &str) -> Vec<u8> {
@@ -31,7 +31,7 @@ fn message(headers: &[Vec<u8>], payload: &[u8]) -> Vec<u8> {
     message
 }
 
-/// As Bedrock writes one.
+/// Writes a message as Bedrock does.
 fn event(name: &str, payload: &str) -> Vec<u8> {
     let json = text(":content-type", "application/json");
     let headers = [text(":event-type", name), json, text(":message-type", "event")];
@@ -42,10 +42,10 @@ fn whole(name: &str, data: &str) -> CollectedEvent {
     CollectedEvent::Whole(name.into(), data.into())
 }
 
-/// Two of the messages that Amazon's SDKs are tested with, an empty one and a payload alone (aws-sdk-go,
+/// Two test vectors of Amazon's SDKs: an empty message and one with only a payload (aws-sdk-go,
 /// private/protocol/eventstream/testdata).
 #[test]
-fn published_vectors() {
+fn sdk_test_vectors_are_parsed() {
     let empty = [0, 0, 0, 16, 0, 0, 0, 0, 5, 0xc2, 0x48, 0xeb, 0x7d, 0x98, 0xc8, 0xff];
     assert_eq!(message(&[], b""), empty);
     assert_eq!(parse(&[&empty]), [plain("")]);
@@ -56,7 +56,7 @@ fn published_vectors() {
 }
 
 #[test]
-fn events_and_exceptions() {
+fn exceptions_and_errors_are_reported_as_errors() {
     let exception =
         [text(":exception-type", "throttlingException"), text(":message-type", "exception")];
     let error = [
@@ -83,7 +83,7 @@ fn events_and_exceptions() {
 }
 
 #[test]
-fn headers_of_every_type_are_stepped_over() {
+fn headers_of_every_type_are_skipped() {
     let headers = [
         header("true", 0, b""),
         header("false", 1, b""),
@@ -95,7 +95,7 @@ fn headers_of_every_type_are_stepped_over() {
         header("empty", 7, b"\x00\x00"),
         header("time", 8, &[8; 8]),
         header("uuid", 9, &[9; 16]),
-        // Neither is the name: it is no string.
+        // Not the event's name, because the value is not a string.
         header(":event-type", 6, b"\x00\x01x"),
         text(":event-type", "chunk"),
         text(&"n".repeat(255), "x"),
@@ -106,7 +106,7 @@ fn headers_of_every_type_are_stepped_over() {
 }
 
 #[test]
-fn a_broken_message_does_not_hide_the_next() {
+fn the_message_after_a_broken_one_is_read() {
     let broken = |data: &str| [CollectedEvent::Broken(data.into()), whole("a", "next")];
     let next = event("a", "next");
     let mut wrong = event("chunk", "{\"bytes\":\"\"}");
@@ -128,7 +128,7 @@ fn a_broken_message_does_not_hide_the_next() {
 }
 
 #[test]
-fn nothing_follows_a_wrong_prelude() {
+fn nothing_is_reported_after_a_wrong_prelude() {
     let prelude = |total: u32, headers: u32| {
         let mut bytes = [total.to_be_bytes(), headers.to_be_bytes()].concat();
         bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
@@ -148,14 +148,14 @@ fn nothing_follows_a_wrong_prelude() {
         let stream = [event("a", "x"), wrong, event("b", "y")].concat();
         assert_eq!(parse(&[&stream]), [whole("a", "x"), CollectedEvent::Broken("".into())]);
     }
-    // The longest that is let through.
+    // The longest accepted message.
     assert_eq!(parse(&[&prelude(24 * mib, 128 * 1024)]), [CollectedEvent::Broken("".into())]);
     let mut framer = AwsEventStreamFramer::default();
-    framer.push(&prelude(24 * mib, 128 * 1024), &mut |piece| panic!("{piece:?}"));
+    framer.push(&prelude(24 * mib, 128 * 1024), &mut |event| panic!("{event:?}"));
 }
 
 #[test]
-fn a_message_that_broke_off_is_broken() {
+fn a_truncated_message_is_broken() {
     let stream = event("a", "payload");
     for length in 1..stream.len() {
         let found = parse(&[&stream[..length]]);
@@ -164,27 +164,27 @@ fn a_message_that_broke_off_is_broken() {
 }
 
 #[test]
-fn recorded_streams_have_as_many_events_as_their_label_says() {
+fn recorded_streams_have_the_labelled_number_of_events() {
     let streams = crate::wire::test_messages::recorded("aws-eventstream");
     for (id, body, events) in streams {
         for size in [1, 7, 1000, body.len()] {
             let mut found = 0;
             let mut framer = AwsEventStreamFramer::default();
-            let mut sink = |piece: FrameEvent<'_>| match piece {
+            let mut sink = |event: FrameEvent<'_>| match event {
                 FrameEvent::Data(_) | FrameEvent::ErrorField => {}
                 FrameEvent::End { .. } => found += 1,
                 FrameEvent::Broken => panic!("{id}: a broken message"),
             };
             body.chunks(size).for_each(|part| framer.push(part, &mut sink));
             framer.end(&mut sink);
-            assert_eq!(found, events, "{id} in pieces of {size}");
+            assert_eq!(found, events, "{id} in parts of {size}");
         }
     }
 }
 
 proptest! {
     #[test]
-    fn any_split_gives_the_same(
+    fn every_split_gives_the_same_messages(
         parts in prop::collection::vec(("[:a-z]{0,70}", prop::bool::ANY, "[ -~]{0,30}"), 0..6),
         flip in prop::option::of((any::<usize>(), 0u8..8)),
         cuts in cuts(),
@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_input_panics(stream in prop::collection::vec(any::<u8>(), 0..200)) {
         parse(&[&stream]);
     }
 }

@@ -1,32 +1,36 @@
-//! The chunked transfer coding (RFC 9112, section 7.1).
+//! Decoder of the chunked transfer coding (RFC 9112, section 7.1).
 
-/// Most bytes of chunk extensions that a body may have, all together.
+/// Limit on the chunk extensions of a body, all together, in bytes.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-/// Most digits of a size that is read at a glance.
+/// Longest size that the fast path reads, in digits.
 const MAX_DIGITS: usize = 8;
-/// Most bytes of trailer fields.
+/// Limit on the trailer fields, in bytes.
 const MAX_TRAILERS: usize = 64 * 1024;
 
-/// What comes next in a chunked body.
+/// Step of reading a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkStep {
-    /// This many bytes are data.
+    /// This many bytes of data follow.
     Data(usize),
-    /// All bytes were framing, and there is more to come.
+    /// All bytes were framing, and the body goes on.
     More,
-    /// The body is over.
+    /// The body is complete.
     End,
 }
 
-/// A body that is not chunked as it says.
+/// Error in the framing of a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
+    /// The size of a chunk is not a hexadecimal number, or is too large.
     #[error("a chunk has no valid size")]
     Size,
+    /// A chunk or the body does not end in CRLF.
     #[error("a chunk is not followed by the end of a line")]
     LineEnd,
+    /// The chunk extensions are too long.
     #[error("the chunk extensions are longer than {MAX_EXTENSIONS} bytes")]
     Extensions,
+    /// The trailers are too long.
     #[error("the trailers are longer than {MAX_TRAILERS} bytes")]
     Trailers,
 }
@@ -35,27 +39,27 @@ pub enum ChunkError {
 enum ChunkedState {
     /// At a chunk's size; whether a digit of it was seen.
     Size(bool),
-    /// Blanks between the size and what follows it.
-    Blank,
+    /// White space between the size and what follows it.
+    WhiteSpace,
     Extension,
-    /// At the line feed that ends the size's line.
+    /// At the line feed that ends the size line.
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// At the start of a line behind the last chunk.
+    /// At the start of a line after the last chunk.
     LastLine,
     /// At the line feed of the empty line that ends the body.
     LastLf,
     Trailer,
-    Over,
+    Finished,
 }
 
-/// Finds the data in a chunked body, in any split.
+/// Incremental decoder of one chunked body. It copies no data: it returns where data is.
 #[derive(Debug)]
 pub struct ChunkedDecoder {
     state: ChunkedState,
-    /// What is left of the current chunk, once its size is read.
+    /// Number of bytes left of the current chunk, once its size is read.
     left: u64,
     extensions: usize,
     trailers: Vec<u8>,
@@ -68,38 +72,40 @@ impl Default for ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    /// Looks at the next bytes of the body: how many of them are framing, and what follows those. Data
-    /// counts as taken, and must not be shown again.
+    /// Reads the framing at the start of `bytes`. Returns its length in bytes, and what follows it.
+    /// Data that follows counts as consumed: the caller skips it before the next call.
     ///
     /// # Errors
-    /// If this is no chunked coding.
+    /// If the bytes are not a valid chunked coding.
     pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, ChunkStep), ChunkError> {
         let mut rest = bytes;
-        while let Some((&byte, behind)) = rest.split_first() {
+        while let Some((&byte, after)) = rest.split_first() {
             let at = bytes.len() - rest.len();
             match self.state {
-                ChunkedState::Data => return Ok((at, ChunkStep::Data(self.take(rest.len())))),
-                ChunkedState::Over => return Ok((at, ChunkStep::End)),
+                ChunkedState::Data => return Ok((at, ChunkStep::Data(self.take_data(rest.len())))),
+                ChunkedState::Finished => return Ok((at, ChunkStep::End)),
                 _ => {}
             }
-            rest = match self.plain_framing(rest) {
-                Some(behind) => behind,
+            rest = match self.simple_framing(rest) {
+                Some(after) => after,
                 None => {
-                    self.framing(byte)?;
-                    behind
+                    self.push_framing(byte)?;
+                    after
                 }
             };
         }
-        let step = if self.state == ChunkedState::Over { ChunkStep::End } else { ChunkStep::More };
+        let step =
+            if self.state == ChunkedState::Finished { ChunkStep::End } else { ChunkStep::More };
         Ok((bytes.len(), step))
     }
 
-    /// The trailer fields as they came, each line with its end. Complete once the body is over.
+    /// Returns the trailer fields as received, each line with its line ending. They are complete
+    /// once the body is.
     pub fn trailers(&self) -> &[u8] {
         &self.trailers
     }
 
-    fn take(&mut self, most: usize) -> usize {
+    fn take_data(&mut self, most: usize) -> usize {
         let taken = usize::try_from(self.left).map_or(most, |left| left.min(most));
         self.left -= taken as u64;
         if self.left == 0 {
@@ -108,25 +114,25 @@ impl ChunkedDecoder {
         taken
     }
 
-    /// Takes a size or the end of a chunk that is here as a whole and has nothing else, as nearly all are. Gives
-    /// what follows it.
-    fn plain_framing<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    /// Fast path for a size line or chunk end that is complete in `bytes` and has nothing unusual.
+    /// Returns the bytes after it.
+    fn simple_framing<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         match self.state {
             ChunkedState::Size(false) => {
-                let (size, behind) = plain_size(bytes)?;
+                let (size, after) = simple_size_line(bytes)?;
                 (self.state, self.left) = (ChunkedState::Data, size);
-                Some(behind)
+                Some(after)
             }
             ChunkedState::DataCr => {
-                let behind = bytes.strip_prefix(b"\r\n")?;
+                let after = bytes.strip_prefix(b"\r\n")?;
                 self.state = ChunkedState::Size(false);
-                Some(behind)
+                Some(after)
             }
             _ => None,
         }
     }
 
-    fn framing(&mut self, byte: u8) -> Result<(), ChunkError> {
+    fn push_framing(&mut self, byte: u8) -> Result<(), ChunkError> {
         self.state = match (self.state, byte) {
             (ChunkedState::Size(_), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
@@ -134,11 +140,14 @@ impl ChunkedDecoder {
                 self.left = left + u64::from(digit);
                 ChunkedState::Size(true)
             }
-            (ChunkedState::Size(true) | ChunkedState::Blank, b' ' | b'\t') => ChunkedState::Blank,
-            (ChunkedState::Size(true) | ChunkedState::Blank, b';') => ChunkedState::Extension,
-            (ChunkedState::Size(true) | ChunkedState::Blank | ChunkedState::Extension, b'\r') => {
-                ChunkedState::SizeLf
+            (ChunkedState::Size(true) | ChunkedState::WhiteSpace, b' ' | b'\t') => {
+                ChunkedState::WhiteSpace
             }
+            (ChunkedState::Size(true) | ChunkedState::WhiteSpace, b';') => ChunkedState::Extension,
+            (
+                ChunkedState::Size(true) | ChunkedState::WhiteSpace | ChunkedState::Extension,
+                b'\r',
+            ) => ChunkedState::SizeLf,
             (ChunkedState::Extension, byte) if byte != b'\n' => {
                 self.extensions += 1;
                 if self.extensions > MAX_EXTENSIONS {
@@ -151,7 +160,7 @@ impl ChunkedDecoder {
             (ChunkedState::DataCr, b'\r') => ChunkedState::DataLf,
             (ChunkedState::DataLf, b'\n') => ChunkedState::Size(false),
             (ChunkedState::LastLine, b'\r') => ChunkedState::LastLf,
-            (ChunkedState::LastLf, b'\n') => ChunkedState::Over,
+            (ChunkedState::LastLf, b'\n') => ChunkedState::Finished,
             (ChunkedState::LastLine | ChunkedState::Trailer, byte) => {
                 if self.trailers.len() == MAX_TRAILERS {
                     return Err(ChunkError::Trailers);
@@ -168,18 +177,19 @@ impl ChunkedDecoder {
     }
 }
 
-/// The size of a chunk with data whose line is here to its end, and has nothing else; and what follows it.
-fn plain_size(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// Parses a complete size line of a chunk with data and without extensions. Returns the size and
+/// the bytes after the line.
+fn simple_size_line(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut size = 0;
     let mut rest = bytes;
-    while let Some((&byte, behind)) = rest.split_first() {
+    while let Some((&byte, after)) = rest.split_first() {
         let Some(digit) = char::from(byte).to_digit(16) else { break };
-        // As many digits as have room; longer ones take the long way.
+        // A longer size takes the slow path, which checks for overflow.
         if bytes.len() - rest.len() == MAX_DIGITS {
             return None;
         }
         size = size << 4 | u64::from(digit);
-        rest = behind;
+        rest = after;
     }
     Some((size, rest.strip_prefix(b"\r\n")?)).filter(|(size, _)| *size > 0)
 }
@@ -189,7 +199,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Data, trailers, and the bytes left behind the end.
+    /// Data, trailers, and the number of bytes after the end of the body.
     type DecodedBody = (Vec<u8>, Vec<u8>, Option<usize>);
 
     /// Decodes `body`, cut at these places.
@@ -220,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_chunked_and_what_is_not() {
+    fn valid_bodies_decode_and_invalid_ones_fail() {
         let text = |body: &str| {
             decode(body.as_bytes(), &[]).map(|(data, trailers, left)| {
                 (String::from_utf8(data).unwrap(), String::from_utf8(trailers).unwrap(), left)
@@ -255,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(
+        fn every_split_decodes_the_same(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
             trailer in "([a-z]{1,8}: [a-z]{0,8}\r\n){0,3}",
             rest in prop::collection::vec(any::<u8>(), 0..10),
@@ -276,7 +286,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_input_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&body, &[]);
         }
     }

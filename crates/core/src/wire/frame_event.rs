@@ -1,29 +1,33 @@
-//! What the framers tell of a stream.
+//! Events that all framers report.
 
-/// Longest name of a message that is kept; real ones have at most about 50 bytes.
+/// Longest message name that is kept. Names in use have at most about 50 bytes.
 const MAX_NAME: usize = 64;
 
-/// What a framer found.
+/// Event of a framed stream. A message is any number of [`Data`](Self::Data) parts, then
+/// [`End`](Self::End) or [`Broken`](Self::Broken).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameEvent<'a> {
-    /// A part of the current message's data.
+    /// Part of the current message's data. Never empty.
     Data(&'a [u8]),
-    /// The current message has an `error` field (SSE), or is an exception (AWS).
+    /// The current message is an error: it has an `error` field (SSE) or is an exception (AWS).
     ErrorField,
-    /// The current message is complete. `name`: its `event` field (SSE), `:event-type` or
-    /// `:exception-type` (AWS), or kind (WebSocket), cut to 64 bytes; empty if it has none.
-    End { name: &'a [u8] },
-    /// What was handed over of the current message is to be thrown away: it is not what it says (a
-    /// wrong checksum, too long, ...), or broke off in a format that has no unfinished messages. If no
-    /// message follows that can be found, the framer says this once and nothing after it.
+    /// The current message is complete.
+    End {
+        /// The `event` field (SSE), `:event-type` or `:exception-type` (AWS), or `text`, `binary` or
+        /// `close` (WebSocket), cut to 64 bytes. Empty if the message has no name.
+        name: &'a [u8],
+    },
+    /// The current message must be discarded: it is malformed (wrong checksum, too long) or was cut
+    /// off. A framer that cannot find the start of the next message reports this once and then
+    /// ignores all further bytes.
     Broken,
 }
 
-/// A message's name as it comes in, cut to what is kept.
+/// Name of a message, received in parts and cut to [`MAX_NAME`] bytes.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(super) struct EventName {
-    // Before the bytes, which most streams never touch.
+    // Placed first: most streams have no names and never read the bytes behind it.
     length: usize,
     bytes: [u8; MAX_NAME],
 }
@@ -47,7 +51,7 @@ impl EventName {
         }
     }
 
-    pub(super) fn get(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 }

@@ -1,15 +1,15 @@
-//! Which framing a body has, and the framer for it.
+//! Selects and runs the framer of a response body.
 
 use super::FrameEvent;
 use super::aws_event_stream::AwsEventStreamFramer;
-use super::base64::{Base64Member, Base64Outcome};
+use super::base64_member::{Base64Member, Base64Outcome};
 use super::json_array::JsonArrayFramer;
 use super::length_prefixed::LengthPrefixedFramer;
 use super::lines::LineFramer;
 use super::sse::SseFramer;
 use super::websocket::WebSocketFramer;
 
-/// The names of JSON in lines. None is registered; each is in use.
+/// Content types of newline-delimited JSON. None is registered with IANA; each is in use.
 const LINES: [&str; 7] = [
     "application/x-ndjson",
     "application/ndjson",
@@ -20,28 +20,28 @@ const LINES: [&str; 7] = [
     "application/stream+json",
 ];
 
-/// How the events of a body are told apart.
+/// Format that separates the events of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// Server-sent events.
     Sse,
-    /// A JSON document in each line, or before each NUL.
+    /// One JSON document per line, or terminated by NUL.
     Lines,
-    /// One JSON array, each element of it an event.
+    /// One JSON array; each element is an event.
     JsonArray,
-    /// Amazon's binary event stream.
+    /// Amazon's binary event stream (`application/vnd.amazon.eventstream`).
     AwsEventStream,
-    /// The same, each payload an object whose member `bytes` holds the data in base64.
+    /// Amazon's event stream, where each payload is a JSON object whose member `bytes` holds the
+    /// event in base64.
     AwsBase64,
-    /// gRPC's messages.
+    /// gRPC length-prefixed messages.
     LengthPrefixed,
-    /// One JSON document: one event.
+    /// One JSON document that is not streamed; it counts as one event.
     Document,
 }
 
 impl Framing {
-    /// The framing that a `Content-Type` announces, if it is one that is read. One that says nothing (none
-    /// at all, `text/plain`, `application/octet-stream`) is [`DeclaredFraming::Unspecified`].
+    /// Returns the framing that a `Content-Type` declares.
     pub fn from_content_type(content_type: &[u8]) -> DeclaredFraming {
         let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
@@ -62,21 +62,21 @@ impl Framing {
         }
     }
 
-    /// The framing that the first bytes of a body show; `None` if they show none. `json` is how JSON is
-    /// framed that may be a stream.
+    /// Detects the framing from the first byte of a body. `json` is the framing of a body that
+    /// begins with JSON. Returns `None` if no framing begins with this byte.
     pub fn detect(first: u8, json: Self) -> Option<Self> {
         match first {
             b'{' | b'[' => Some(json),
-            // Fields and comments of SSE, and the byte order mark.
+            // SSE fields (`data`, `event`, `id`, `retry`), comments, or a byte order mark.
             b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => Some(Self::Sse),
-            // The length of a message, whose first byte is that of 16 MiB.
+            // The first byte of a message length; it is 0 for lengths below 16 MiB.
             0 => Some(Self::AwsEventStream),
             _ => None,
         }
     }
 }
 
-/// What a `Content-Type` says.
+/// Framing that a `Content-Type` declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeclaredFraming {
     /// One of the framings that are read.
@@ -88,31 +88,38 @@ pub enum DeclaredFraming {
 }
 
 impl DeclaredFraming {
-    /// Whether the body is a stream of events for certain.
+    /// Returns whether the content type is only used for streams of events.
     pub fn is_stream(self) -> bool {
         matches!(self, Self::Known(framing) if framing != Framing::Document)
     }
 }
 
-/// The framer of one body.
+/// Incremental framer of one body.
 #[derive(Debug)]
 pub enum Framer {
+    /// Server-sent events.
     Sse(SseFramer),
+    /// Newline-delimited JSON.
     Lines(LineFramer),
+    /// A JSON array of events.
     JsonArray(JsonArrayFramer),
-    // Boxed, since it is large and rare.
+    /// Amazon's event stream. Boxed because it is large and rare.
     AwsEventStream(Box<AwsEventStreamFramer>),
+    /// Amazon's event stream with base64 payloads.
     AwsBase64(Box<AwsEventStreamFramer>, Base64Member),
+    /// gRPC messages.
     LengthPrefixed(LengthPrefixedFramer),
-    /// One direction of a connection that has switched to WebSocket.
+    /// One direction of a WebSocket connection.
     WebSocket(Box<WebSocketFramer>),
+    /// One JSON document.
     Document {
+        /// Whether any byte of it has arrived.
         has_data: bool,
     },
 }
 
 impl Framer {
-    /// A framer at the start of a body.
+    /// Returns a framer at the start of a body.
     pub fn new(framing: Framing) -> Self {
         match framing {
             Framing::Sse => Self::Sse(SseFramer::default()),
@@ -125,20 +132,20 @@ impl Framer {
         }
     }
 
-    /// Whether the body is a stream of events.
+    /// Returns whether the body is a stream of events, as opposed to one document.
     pub fn is_stream(&self) -> bool {
         !matches!(self, Self::Document { .. })
     }
 
-    /// Frames the next bytes of the body.
+    /// Frames the next bytes of the body and reports the events in them.
     pub fn push(&mut self, bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         match self {
             Self::Sse(framer) => framer.push(bytes, sink),
             Self::Lines(framer) => framer.push(bytes, sink),
             Self::JsonArray(framer) => framer.push(bytes, sink),
             Self::AwsEventStream(framer) => framer.push(bytes, sink),
-            Self::AwsBase64(framer, chunk) => {
-                framer.push(bytes, &mut |piece| unwrap(chunk, piece, sink));
+            Self::AwsBase64(framer, member) => {
+                framer.push(bytes, &mut |event| push_base64_payload(member, event, sink));
             }
             Self::LengthPrefixed(framer) => framer.push(bytes, sink),
             Self::WebSocket(framer) => framer.push(bytes, sink),
@@ -149,7 +156,7 @@ impl Framer {
         }
     }
 
-    /// The body has ended.
+    /// Reports the events that the end of the body completes or breaks.
     pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         match self {
             Self::Sse(framer) => framer.end(sink),
@@ -167,17 +174,21 @@ impl Framer {
     }
 }
 
-/// Tells the data inside of the payloads in place of the payloads. One that holds none (an exception, a
-/// trace) is a message without data.
-fn unwrap(chunk: &mut Base64Member, piece: FrameEvent<'_>, sink: &mut impl FnMut(FrameEvent<'_>)) {
-    match piece {
-        FrameEvent::Data(payload) => chunk.push(payload, &mut |data| sink(FrameEvent::Data(data))),
-        FrameEvent::ErrorField => sink(piece),
-        FrameEvent::End { .. } if chunk.end() == Base64Outcome::Broken => sink(FrameEvent::Broken),
-        FrameEvent::End { .. } => sink(piece),
+/// Replaces the data of a payload by what its base64 member decodes to. A payload without that
+/// member (an exception, a trace) is a message without data.
+fn push_base64_payload(
+    member: &mut Base64Member,
+    event: FrameEvent<'_>,
+    sink: &mut impl FnMut(FrameEvent<'_>),
+) {
+    match event {
+        FrameEvent::Data(payload) => member.push(payload, &mut |data| sink(FrameEvent::Data(data))),
+        FrameEvent::ErrorField => sink(event),
+        FrameEvent::End { .. } if member.end() == Base64Outcome::Broken => sink(FrameEvent::Broken),
+        FrameEvent::End { .. } => sink(event),
         FrameEvent::Broken => {
-            chunk.end();
-            sink(piece);
+            member.end();
+            sink(event);
         }
     }
 }

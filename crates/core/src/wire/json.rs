@@ -1,26 +1,29 @@
-//! Picks wanted values out of a JSON document that arrives in pieces.
+//! Reads selected values from a JSON document that arrives in parts.
 //!
-//! A [`JsonNode`] tree, usually a `static`, names the paths that matter. The scanner walks the document
-//! once, keeps a state of a few hundred bytes whatever the document's size, and reports the wanted
-//! values; all else is stepped over. Where a member of an object lies in one piece, one step takes it
-//! whole; where a piece ends within, the state says how to go on. It checks the grammar as far as that
-//! walk needs it: brackets, commas, colons and strings must be right, the inside of numbers and
-//! literals that nobody wants is not looked at (Python's `NaN` and `-Infinity` pass).
+//! A [`JsonNode`] tree, usually a `static`, names the paths to read. The scanner reads the document
+//! once, with a state of a few hundred bytes whatever the document's size, and reports the selected
+//! values; all else is skipped. A member of an object that lies within one part is read in one
+//! step; otherwise the state records where to continue.
+//!
+//! The grammar is checked as far as that needs: brackets, commas, colons and strings. Numbers and
+//! literals that are not selected are not checked, so Python's `NaN` and `-Infinity` are accepted.
 
+mod node;
 pub(super) mod scan;
 mod text;
 
+use super::scan_event::{ScanError, ScanEvent};
 use super::utf8::ScalarCount;
 
-pub use super::shape::{JsonNode, ScanError, ScanEvent, Strings};
+pub use node::{JsonNode, StringMode};
 
-/// Longest text that is kept of one string.
+/// Longest text that is kept of one string, in bytes.
 pub const MAX_TEXT: usize = 4096;
-/// Deepest nesting that is followed; deeper documents are reported as [`ScanError::TooDeep`].
+/// Deepest accepted nesting; more is [`ScanError::TooDeep`].
 const MAX_DEPTH: usize = 128;
-/// Longest wanted path.
+/// Longest path that can be selected.
 const MAX_PATH: usize = 12;
-/// Longest key, number or literal that is looked at; all wanted ones are shorter.
+/// Longest key, number or literal that is read, in bytes. All selected ones are shorter.
 const MAX_WORD: usize = 40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,30 +38,30 @@ enum JsonState {
     AfterValue,
     InString,
     InEscape,
-    /// Hexadecimal digits still expected of a `\u` escape.
+    /// In a `\u` escape: number of hexadecimal digits left.
     InUnicode(u8),
     InLiteral,
     Done,
     Failed(ScanError),
 }
 
-/// Where in a document the scanner is.
+/// Position of the scanner in a document.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Position<T: Copy + 'static> {
+pub(super) struct JsonPosition<T: Copy + 'static> {
     state: JsonState,
-    /// One bit per open container: set for objects.
+    /// One bit per open container: 1 for objects, 0 for arrays.
     objects: u128,
     depth: usize,
-    /// How deep the inside of a container is that is counted as a whole; 0 outside of any.
+    /// Depth within the container that is counted as a whole; 0 outside of one.
     raw_depth: usize,
-    /// The nodes of the open containers, as deep as any is wanted.
+    /// Nodes of the open containers, up to the longest path.
     path: [Option<&'static JsonNode<T>>; MAX_PATH],
-    /// The node of the value that comes next or is being read.
+    /// Node of the value that comes next or is being read.
     node: Option<&'static JsonNode<T>>,
 }
 
-impl<T: Copy + 'static> PartialEq for Position<T> {
-    /// Nodes are the same if they are the same place of the tree.
+impl<T: Copy + 'static> PartialEq for JsonPosition<T> {
+    /// Nodes are compared by address: equal nodes are the same place of the tree.
     fn eq(&self, other: &Self) -> bool {
         let node = |node: Option<&'static JsonNode<T>>| node.map(std::ptr::from_ref);
         let Self { state, objects, depth, raw_depth, .. } = *self;
@@ -69,24 +72,24 @@ impl<T: Copy + 'static> PartialEq for Position<T> {
     }
 }
 
-/// The scanner of one document after another.
+/// Incremental scanner of one document after another.
 #[derive(Debug)]
 pub struct JsonScanner<T: Copy + 'static> {
     root: &'static JsonNode<T>,
-    at: Position<T>,
-    /// The current key, number or literal, as far as it came in pieces that are gone.
+    at: JsonPosition<T>,
+    /// The part of the current key, number or literal that arrived in previous parts.
     word: [u8; MAX_WORD],
     word_len: usize,
     count: ScalarCount,
-    /// Length so far of what is counted as a whole.
+    /// Length so far of the container that is counted as a whole.
     raw_chars: u64,
     text: Vec<u8>,
     unicode: u16,
-    /// The previous escape was the first half of a surrogate pair.
+    /// First half of a surrogate pair, if the previous escape was one.
     high_surrogate: Option<u16>,
 }
 
-impl<T: Copy + 'static> Position<T> {
+impl<T: Copy + 'static> JsonPosition<T> {
     fn start(root: &'static JsonNode<T>) -> Self {
         Self {
             state: JsonState::Value,
@@ -98,18 +101,18 @@ impl<T: Copy + 'static> Position<T> {
         }
     }
 
-    /// Whether the document is complete here.
+    /// Returns whether the document is complete.
     pub(super) fn is_done(&self) -> bool {
         self.state == JsonState::Done
     }
 }
 
 impl<T: Copy + 'static> JsonScanner<T> {
-    /// A scanner for documents of this shape.
+    /// Returns a scanner for documents of this shape.
     pub fn new(root: &'static JsonNode<T>) -> Self {
         Self {
             root,
-            at: Position::start(root),
+            at: JsonPosition::start(root),
             word: [0; MAX_WORD],
             word_len: 0,
             count: ScalarCount::default(),
@@ -120,21 +123,21 @@ impl<T: Copy + 'static> JsonScanner<T> {
         }
     }
 
-    /// The next document has this shape. To be told between two documents.
+    /// Sets the shape of the next document. Must be called between two documents.
     pub fn begin(&mut self, root: &'static JsonNode<T>) {
         self.root = root;
-        self.at = Position::start(root);
+        self.at = JsonPosition::start(root);
     }
 
-    /// Scans the next bytes of the document.
+    /// Scans the next bytes of the document and reports the values in them.
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         while !bytes.is_empty() {
             bytes = self.advance(bytes, sink);
         }
     }
 
-    /// Scans until a wanted string begins that changes from document to document. Gives what follows its quote;
-    /// empty if there is none.
+    /// Scans until a selected string begins that differs between documents. Returns the bytes after
+    /// its opening quote; empty if there is none.
     pub(super) fn push_until_text<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -146,25 +149,26 @@ impl<T: Copy + 'static> JsonScanner<T> {
         bytes
     }
 
-    /// Whether the scanner is at the first byte of a wanted string that changes from document to document.
+    /// Returns whether the scanner is at the first byte of a selected string that differs between
+    /// documents.
     pub(super) fn is_in_text(&self) -> bool {
-        let changes = |node: &JsonNode<T>| node.strings == Strings::Counted;
+        let changes = |node: &JsonNode<T>| node.strings == StringMode::Count;
         self.at.state == JsonState::InString && self.at.node.is_some_and(changes)
     }
 
-    pub(super) fn position(&self) -> &Position<T> {
+    pub(super) fn position(&self) -> &JsonPosition<T> {
         &self.at
     }
 
-    /// Goes to a position where no value is half read, or a string begins.
-    pub(super) fn jump(&mut self, to: &Position<T>) {
+    /// Moves to a position at the start of a string or between values.
+    pub(super) fn jump(&mut self, to: &JsonPosition<T>) {
         self.at = *to;
         self.begin_string();
     }
 
-    /// Scans some of the bytes, at least one; gives the rest. Stops before the first byte of a wanted string and
-    /// behind its last quote. Each state's function ends with the call of another or with what it gives, so
-    /// that a step is a few jumps.
+    /// Scans at least one of the bytes and returns the rest. Stops before the first byte of a
+    /// selected string and after its closing quote. The function of each state ends with a call of
+    /// another or with its result, so that a step compiles to a few jumps.
     #[inline(always)]
     fn advance<'a>(
         &mut self,
@@ -182,20 +186,21 @@ impl<T: Copy + 'static> JsonScanner<T> {
                 self.push_text(bytes, sink)
             }
             JsonState::InLiteral => self.push_literal(bytes, sink),
-            JsonState::Done => self.push_blanks(bytes),
+            JsonState::Done => self.skip_white_space(bytes),
             JsonState::Failed(_) => &[],
         }
     }
 
-    /// The document ends here. Ready for the next one afterwards.
+    /// Ends the document. The scanner is then ready for the next one.
     ///
     /// # Errors
-    /// Says why the document could not be scanned; what was reported before that stands.
+    ///
+    /// If the document is malformed or incomplete. Values that were reported before remain valid.
     pub fn end(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) -> Result<(), ScanError> {
         if self.at.state == JsonState::InLiteral && self.at.depth == 0 {
             self.end_literal(&[], sink);
         }
-        let state = std::mem::replace(&mut self.at, Position::start(self.root)).state;
+        let state = std::mem::replace(&mut self.at, JsonPosition::start(self.root)).state;
         match state {
             JsonState::Done => Ok(()),
             JsonState::Failed(why) => Err(why),
@@ -203,10 +208,10 @@ impl<T: Copy + 'static> JsonScanner<T> {
         }
     }
 
-    /// Only blanks may stand here: all else that may was looked for before.
-    fn push_blanks<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-        let end = bytes.iter().position(|byte| !is_blank(byte)).unwrap_or(bytes.len());
+    /// Skips white space, which is all that is allowed here: callers have handled everything else.
+    fn skip_white_space<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let is_white_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        let end = bytes.iter().position(|byte| !is_white_space(byte)).unwrap_or(bytes.len());
         if end == 0 {
             self.at.state = JsonState::Failed(ScanError::Syntax);
         }
@@ -235,7 +240,7 @@ impl<T: Copy + 'static> JsonScanner<T> {
                 return self.push_literal(bytes, sink);
             }
             b']' if self.at.state == JsonState::ValueOrEnd => return self.close(rest, sink),
-            _ => return self.push_blanks(bytes),
+            _ => return self.skip_white_space(bytes),
         }
         rest
     }
@@ -260,7 +265,7 @@ impl<T: Copy + 'static> JsonScanner<T> {
             }
             b'}' if self.in_object() => self.close(rest, sink),
             b']' if !self.in_object() => self.close(rest, sink),
-            _ => self.push_blanks(bytes),
+            _ => self.skip_white_space(bytes),
         }
     }
 
@@ -280,7 +285,7 @@ impl<T: Copy + 'static> JsonScanner<T> {
                 self.push_key(rest, sink)
             }
             b'}' if self.at.state == JsonState::KeyOrEnd => self.close(rest, sink),
-            _ => self.push_blanks(bytes),
+            _ => self.skip_white_space(bytes),
         }
     }
 
@@ -290,20 +295,20 @@ impl<T: Copy + 'static> JsonScanner<T> {
         sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
         let (part, rest) = bytes.split_at(scan::plain_len(bytes));
-        let wanted = self.container().map_or(&[][..], |node| node.keys);
-        if wanted.is_empty() && self.at.raw_depth > 0 {
+        let selected = self.container().map_or(&[][..], |node| node.keys);
+        if selected.is_empty() && self.at.raw_depth > 0 {
             self.count.push(part);
         }
         match rest.split_first() {
             Some((b'"', rest)) => {
                 self.at.node = self.word(part).and_then(|key| {
-                    wanted.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, node)| *node)
+                    selected.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, node)| *node)
                 });
                 if self.at.raw_depth > 0 {
                     self.raw_chars += self.count.chars() + 2;
                 }
                 self.at.state = JsonState::Colon;
-                // It follows at once, as a rule.
+                // The colon usually follows directly.
                 if let [b':', ..] = rest { self.push_colon(rest, sink) } else { rest }
             }
             Some((_, rest)) => {
@@ -318,7 +323,7 @@ impl<T: Copy + 'static> JsonScanner<T> {
     }
 
     fn push_key_escape<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        // A wanted key written with escapes is not recognised: no server does that.
+        // A selected key that is written with escapes is not recognised. No server does that.
         self.word_len = MAX_WORD + 1;
         self.raw_chars += 2;
         self.at.state = JsonState::InKey;
@@ -330,13 +335,13 @@ impl<T: Copy + 'static> JsonScanner<T> {
         bytes: &'a [u8],
         sink: &mut impl FnMut(T, ScanEvent<'_>),
     ) -> &'a [u8] {
-        let Some(rest) = bytes.strip_prefix(b":") else { return self.push_blanks(bytes) };
+        let Some(rest) = bytes.strip_prefix(b":") else { return self.skip_white_space(bytes) };
         self.raw_chars += 1;
         self.at.state = JsonState::Value;
         self.push_value(rest, sink)
     }
 
-    /// Whether strings are counted here.
+    /// Returns whether strings are counted here.
     fn is_counted(&self) -> bool {
         self.at.node.is_some() || self.at.raw_depth > 0
     }
@@ -347,7 +352,7 @@ impl<T: Copy + 'static> JsonScanner<T> {
         self.high_surrogate = None;
     }
 
-    // Apart from what calls it, which then has little to save on the stack.
+    // Not inlined, so that its callers save fewer registers on the stack.
     #[inline(never)]
     fn open<'a>(
         &mut self,
@@ -360,7 +365,7 @@ impl<T: Copy + 'static> JsonScanner<T> {
             return rest;
         }
         if let Some(node) = self.at.node {
-            node.tell(ScanEvent::Open, sink);
+            node.report(ScanEvent::Open, sink);
         }
         if let Some(slot) = self.at.path.get_mut(self.at.depth) {
             *slot = self.at.node;
@@ -388,9 +393,9 @@ impl<T: Copy + 'static> JsonScanner<T> {
         if let Some(node) = self.container() {
             if self.at.raw_depth == self.at.depth {
                 self.at.raw_depth = 0;
-                node.tell(ScanEvent::Raw { chars: self.raw_chars }, sink);
+                node.report(ScanEvent::Raw { chars: self.raw_chars }, sink);
             }
-            node.tell(ScanEvent::Close, sink);
+            node.report(ScanEvent::Close, sink);
         }
         self.at.depth -= 1;
         self.at.objects >>= 1;
@@ -406,12 +411,12 @@ impl<T: Copy + 'static> JsonScanner<T> {
         self.at.objects & 1 == 1
     }
 
-    /// The node of the innermost open container.
+    /// Returns the node of the innermost open container.
     fn container(&self) -> Option<&'static JsonNode<T>> {
         self.at.path.get(self.at.depth.checked_sub(1)?).copied().flatten()
     }
 
-    /// Appends to the current word; one that grows too long is none.
+    /// Appends to the current word. Too long a word is dropped.
     fn keep_word(&mut self, part: &[u8]) {
         let end = self.word_len.saturating_add(part.len());
         if let Some(slot) = self.word.get_mut(self.word_len..end) {
@@ -420,8 +425,8 @@ impl<T: Copy + 'static> JsonScanner<T> {
         self.word_len = end;
     }
 
-    /// The current word, of which `part` is the last; `None` if it is too long. One that came in a single
-    /// piece is not copied.
+    /// Returns the current word, whose last part is `part`; `None` if it is too long. A word that
+    /// arrived in a single part is not copied.
     fn word<'a>(&'a mut self, part: &'a [u8]) -> Option<&'a [u8]> {
         if self.word_len == 0 {
             return (part.len() <= MAX_WORD).then_some(part);
@@ -453,14 +458,14 @@ impl<T: Copy + 'static> JsonScanner<T> {
         self.end_value();
         self.raw_chars += (self.word_len + part.len()) as u64;
         if let Some(node) = self.at.node {
-            // What is longer is no count.
-            let token = self.word(part).map_or(ScanEvent::Null, literal);
-            node.tell(token, sink);
+            // A longer number or literal is reported as null.
+            let token = self.word(part).map_or(ScanEvent::Null, parse_literal);
+            node.report(token, sink);
         }
     }
 }
 
-/// Whether a number or literal goes on with this byte.
+/// Bytes that continue a number or literal.
 #[allow(clippy::indexing_slicing, reason = "beyond the end, it would not compile")]
 const LITERAL: [bool; 256] = {
     let mut inside = [false; 256];
@@ -472,9 +477,9 @@ const LITERAL: [bool; 256] = {
     inside
 };
 
-/// What a number or literal means.
-fn literal(word: &[u8]) -> ScanEvent<'static> {
-    if let Some(number) = whole_number(word) {
+/// Parses a number or literal.
+fn parse_literal(word: &[u8]) -> ScanEvent<'static> {
+    if let Some(number) = parse_whole_number(word) {
         return ScanEvent::Number(number);
     }
     match word {
@@ -489,9 +494,9 @@ fn literal(word: &[u8]) -> ScanEvent<'static> {
     }
 }
 
-/// A number of digits only, as counts are, and so few that it is exact; the parser of all numbers gives
-/// the same, but takes longer.
-fn whole_number(word: &[u8]) -> Option<f64> {
+/// Parses a number of at most 15 digits, such as a count. Exact, and faster than the general
+/// parser.
+fn parse_whole_number(word: &[u8]) -> Option<f64> {
     const MAX_DIGITS: usize = 15;
     if word.len() > MAX_DIGITS {
         return None;

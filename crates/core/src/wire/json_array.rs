@@ -1,45 +1,45 @@
-//! One JSON array whose elements are the messages, split at any byte.
+//! One JSON array whose elements are the messages.
 //!
-//! Gemini streams this way where it is not asked for events. What stands between the elements (the
-//! brackets, commas, blanks, a byte order mark) is dropped, what an element consists of is handed on as it comes; whether
-//! it is proper JSON is for its reader to say. An object in the array's place is one message: that is
-//! how a server tells an error.
+//! Gemini streams this way unless the client requests SSE. Everything between elements (brackets,
+//! commas, white space, a byte order mark) is dropped; an element is reported as it arrives and is
+//! not checked to be valid JSON. An object in place of the array is one message: servers report
+//! errors this way.
 
 use super::frame_event::FrameEvent;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ArrayState {
-    /// Before the array or the object: bytes of a byte order mark seen so far.
+    /// Before the array or object: number of bytes of a byte order mark seen so far.
     Start(u8),
     /// In the array, between two elements.
     Between,
     /// In an element that is an object or an array.
     Nested,
-    /// In a string, and whether its quote ends the element.
+    /// In a string; `whole`: its closing quote ends the element.
     Text { whole: bool },
-    /// Behind a backslash in a string.
+    /// After a backslash in a string.
     Escape { whole: bool },
     /// In a number or a literal.
     Scalar,
-    /// Behind the array or object; what follows is not looked at.
-    Over,
+    /// After the array or object; all that follows is ignored.
+    Finished,
 }
 
-const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// An incremental parser of one array.
+/// Incremental parser of one array.
 #[derive(Debug)]
 pub struct JsonArrayFramer {
     state: ArrayState,
-    /// Brackets that are open within the element.
+    /// Number of brackets that are open within the element.
     depth: u64,
-    /// The element is the document itself.
-    lone: bool,
+    /// The document is an object instead of an array.
+    is_single_object: bool,
 }
 
 impl Default for JsonArrayFramer {
     fn default() -> Self {
-        Self { state: ArrayState::Start(0), depth: 0, lone: false }
+        Self { state: ArrayState::Start(0), depth: 0, is_single_object: false }
     }
 }
 
@@ -48,16 +48,16 @@ impl JsonArrayFramer {
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match self.state {
-                ArrayState::Over => return,
+                ArrayState::Finished => return,
                 ArrayState::Start(0 | 3) | ArrayState::Between if byte.is_ascii_whitespace() => {
                     rest
                 }
                 ArrayState::Start(seen) => {
-                    self.start(seen, byte, sink);
-                    if self.lone { bytes } else { rest }
+                    self.push_start(seen, byte, sink);
+                    if self.is_single_object { bytes } else { rest }
                 }
                 ArrayState::Between => {
-                    if self.between(byte, sink) {
+                    if self.push_between(byte, sink) {
                         rest
                     } else {
                         bytes
@@ -67,7 +67,7 @@ impl JsonArrayFramer {
                 | ArrayState::Text { .. }
                 | ArrayState::Escape { .. }
                 | ArrayState::Scalar => {
-                    let (data, rest) = bytes.split_at(self.element(bytes));
+                    let (data, rest) = bytes.split_at(self.scan_element(bytes));
                     if !data.is_empty() {
                         sink(FrameEvent::Data(data));
                     }
@@ -80,36 +80,38 @@ impl JsonArrayFramer {
         }
     }
 
-    /// The stream has ended: an element that is not complete is broken.
+    /// Ends the stream: an incomplete element is broken.
     pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
-        if !matches!(self.state, ArrayState::Start(_) | ArrayState::Between | ArrayState::Over) {
+        if !matches!(self.state, ArrayState::Start(_) | ArrayState::Between | ArrayState::Finished)
+        {
             sink(FrameEvent::Broken);
         }
-        self.state = ArrayState::Over;
+        self.state = ArrayState::Finished;
     }
 
-    fn start(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
+    fn push_start(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         match (seen, byte) {
             (0 | 3, b'[') => self.state = ArrayState::Between,
             (0 | 3, b'{') => {
-                self.lone = true;
+                self.is_single_object = true;
                 self.state = ArrayState::Nested;
             }
-            _ if MARK.get(usize::from(seen)) == Some(&byte) => {
+            _ if BYTE_ORDER_MARK.get(usize::from(seen)) == Some(&byte) => {
                 self.state = ArrayState::Start(seen + 1)
             }
             _ => self.fail(sink),
         }
     }
 
-    /// Looks at a byte between two elements. Whether it is no part of one.
-    fn between(&mut self, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) -> bool {
+    /// Handles a byte between two elements. Returns whether it was consumed; if not, it begins an
+    /// element.
+    fn push_between(&mut self, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) -> bool {
         match byte {
             b',' => return true,
-            b']' => self.state = ArrayState::Over,
+            b']' => self.state = ArrayState::Finished,
             b'}' => self.fail(sink),
             b'{' | b'[' | b'"' => {
-                // The element's first byte is taken when its data is.
+                // The element's first byte is consumed with its data.
                 self.depth = 0;
                 self.state = ArrayState::Nested;
                 return false;
@@ -122,8 +124,9 @@ impl JsonArrayFramer {
         true
     }
 
-    /// Goes through the element, to its end or that of `bytes`. How many bytes it has of these.
-    fn element(&mut self, bytes: &[u8]) -> usize {
+    /// Scans to the end of the element or of `bytes`. Returns the number of bytes that belong to
+    /// the element.
+    fn scan_element(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let found = match self.state {
@@ -135,14 +138,14 @@ impl JsonArrayFramer {
                     matches!(byte, b',' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')
                 }),
                 ArrayState::Escape { .. } => Some(0),
-                ArrayState::Start(_) | ArrayState::Between | ArrayState::Over => return at,
+                ArrayState::Start(_) | ArrayState::Between | ArrayState::Finished => return at,
             };
             let Some(found) = found else { return bytes.len() };
             let Some(&byte) = rest.get(found) else { return bytes.len() };
             at += found;
             self.state = match (self.state, byte) {
                 (ArrayState::Scalar, _) => {
-                    // What ends a scalar is not of it.
+                    // The byte that ends a scalar is not part of it.
                     self.state = ArrayState::Between;
                     return at;
                 }
@@ -168,13 +171,13 @@ impl JsonArrayFramer {
 
     fn end_element(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         sink(FrameEvent::End { name: b"" });
-        if self.lone {
-            self.state = ArrayState::Over;
+        if self.is_single_object {
+            self.state = ArrayState::Finished;
         }
     }
 
     fn fail(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
-        self.state = ArrayState::Over;
+        self.state = ArrayState::Finished;
         sink(FrameEvent::Broken);
     }
 }
@@ -185,18 +188,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+    fn parse(parts: &[&[u8]]) -> Vec<CollectedEvent> {
         let (mut framer, mut messages) = (JsonArrayFramer::default(), FrameCollector::default());
-        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
-        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+        let mut sink = |event: FrameEvent<'_>| messages.add(event);
+        parts.iter().for_each(|part| framer.push(part, &mut sink));
         framer.end(&mut sink);
-        messages.done()
+        messages.finish()
     }
 
     #[test]
-    fn table() {
-        // The shape of Gemini's `streamGenerateContent` without `alt=sse`: pretty printed, a comma at
-        // the start of a line between two elements.
+    fn elements_of_sample_documents() {
+        // A `streamGenerateContent` response of Gemini without `alt=sse`: pretty-printed, with a
+        // comma at the start of a line between two elements.
         let gemini =
             "[{\n  \"candidates\": [\n    {\"a\": \"x\"}\n  ]\n}\n,\r\n{\n  \"b\": {}\n}\n]\n";
         let cases: &[(&str, &[&str])] = &[
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_and_what_broke_off() {
+    fn invalid_and_truncated_documents_are_broken() {
         let cases: &[(&str, &[&str], &str)] = &[
             ("hello [1]", &[], ""),
             ("<html>", &[], ""),
@@ -241,11 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn recorded_streams_have_as_many_messages_as_their_label_says() {
+    fn recorded_streams_have_the_labelled_number_of_messages() {
         for (id, body, messages) in recorded("json-array") {
             for size in [1, 7, body.len()] {
                 let found = parse(&body.chunks(size).collect::<Vec<_>>());
-                assert_eq!(found.len() as u64, messages, "{id} in pieces of {size}");
+                assert_eq!(found.len() as u64, messages, "{id} in parts of {size}");
                 let broken = found.iter().find(|one| !matches!(one, CollectedEvent::Whole(..)));
                 assert_eq!(broken, None, "{id}");
             }
@@ -254,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(
+        fn every_split_gives_the_same_messages(
             parts in prop::collection::vec(
                 prop_oneof![
                     Just("["), Just("]"), Just("{"), Just("}"), Just("\""), Just("\\"), Just(","),

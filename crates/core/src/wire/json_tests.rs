@@ -18,7 +18,7 @@ static DEEP: JsonNode<TestTag> = JsonNode::object(TestTag::Deep, &[("a", &A)]);
 static A: JsonNode<TestTag> = JsonNode::scalar(TestTag::A);
 static KEPT: JsonNode<TestTag> = JsonNode::text(TestTag::Kept);
 static ITEM: JsonNode<TestTag> = JsonNode {
-    strings: Strings::Kept,
+    strings: StringMode::Keep,
     items: Some(&A),
     ..JsonNode::object(TestTag::Item, &[("a", &A)])
 };
@@ -34,19 +34,20 @@ static ROOT: JsonNode<TestTag> = JsonNode::object(
     ],
 );
 
-fn scan(pieces: &[&[u8]]) -> (Vec<String>, Result<(), ScanError>) {
+fn scan(parts: &[&[u8]]) -> (Vec<String>, Result<(), ScanError>) {
     let mut scanner = JsonScanner::new(&ROOT);
     let mut found = Vec::new();
     let mut sink = |tag: TestTag, token: ScanEvent<'_>| {
         found.push(match token {
             ScanEvent::Text { chars, text, valid } => {
-                let (text, broken) = (String::from_utf8_lossy(text), if valid { "" } else { "!" });
-                format!("{tag:?}={chars}{broken}:{text}")
+                let (text, validity) =
+                    (String::from_utf8_lossy(text), if valid { "" } else { "!" });
+                format!("{tag:?}={chars}{validity}:{text}")
             }
             token => format!("{tag:?}={token:?}"),
         });
     };
-    pieces.iter().for_each(|piece| scanner.push(piece, &mut sink));
+    parts.iter().for_each(|part| scanner.push(part, &mut sink));
     let end = scanner.end(&mut sink);
     (found, end)
 }
@@ -58,7 +59,7 @@ fn found(document: &str) -> String {
 }
 
 #[test]
-fn wanted_values() {
+fn selected_values_are_reported() {
     let cases = [
         (r#"{"a":1}"#, "Root=Open A=Number(1.0) Root=Close"),
         (r#" { "b" : {"a":1} , "a" : "x\ny" } "#, "Root=Open A=3: Root=Close"),
@@ -90,7 +91,7 @@ fn wanted_values() {
 }
 
 #[test]
-fn malformed() {
+fn malformed_documents_are_errors() {
     let deep = "[".repeat(MAX_DEPTH + 1);
     let cases = [
         ("", ScanError::Incomplete),
@@ -113,7 +114,7 @@ fn malformed() {
 }
 
 #[test]
-fn numbers() {
+fn numbers_are_parsed() {
     let digits = |count: usize| "1234567890".repeat(5)[..count].to_owned();
     let cases = [
         ("007".to_owned(), Some(7.0)),
@@ -131,28 +132,28 @@ fn numbers() {
         let document = format!(r#"{{"list":[true],"a":{number}}}"#);
         let value = value.map_or(ScanEvent::Null, ScanEvent::Number);
         for size in 1..document.len() {
-            let pieces: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
-            assert_eq!(scan(&pieces).0[4], format!("A={value:?}"), "{number} in pieces of {size}");
+            let parts: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
+            assert_eq!(scan(&parts).0[4], format!("A={value:?}"), "{number} in parts of {size}");
         }
     }
 }
 
 #[test]
-fn broken_utf8_is_counted_and_told() {
+fn invalid_utf8_is_counted_and_reported() {
     let (found, end) = scan(&[b"{\"a\":\"x\xff\xe2\x82\",\"kept\":\"ok\"}"]);
     assert_eq!(end, Ok(()));
     assert_eq!(found, ["Root=Open", "A=3!:", "Kept=2:ok", "Root=Close"]);
 }
 
 #[test]
-fn a_long_text_is_counted_whole_and_kept_in_part() {
+fn a_long_text_is_counted_completely_and_truncated() {
     let document = format!(r#"{{"kept":"{}"}}"#, "x".repeat(100_000));
     let (found, _) = scan(&[document.as_bytes()]);
     assert_eq!(found[1], format!("Kept=100000:{}", "x".repeat(MAX_TEXT)));
 }
 
 #[test]
-fn reusable_after_any_document() {
+fn the_scanner_is_reusable_after_any_document() {
     let mut scanner = JsonScanner::new(&ROOT);
     for broken in ["{\"list\":[[", "{\"a\":\"x", "}", "{\"a\":1}"] {
         scanner.push(broken.as_bytes(), &mut |_, _| {});
@@ -187,7 +188,7 @@ fn any_cuts() -> impl Strategy<Value = Vec<usize>> {
     proptest::collection::vec(any::<usize>(), 0..8)
 }
 
-/// What may stand between two quotes, sound or not.
+/// Generates the content of a string, valid or not.
 fn any_text() -> impl Strategy<Value = Vec<u8>> {
     const PARTS: [&[u8]; 24] = [
         b"a",
@@ -215,29 +216,29 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
         b"\\u12G4",
         b"\"",
     ];
-    // Those at the end break the document.
+    // Escapes at the end break the document.
     let (good, bad) = PARTS.split_at(17);
     let good = proptest::sample::select(good);
     let part = prop_oneof![20 => good, 1 => proptest::sample::select(bad)];
     proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
 }
 
-/// In these pieces and byte by byte, where no two bytes are looked at together, the same is found.
-fn agree_in_any_split(
+/// Checks that the document scans the same in these parts and byte by byte.
+fn assert_every_split_scans_the_same(
     document: &[u8],
     cuts: &[usize],
     whole: &(Vec<String>, Result<(), ScanError>),
 ) -> Result<(), TestCaseError> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (document.len() + 1)).collect();
     cuts.sort_unstable();
-    let mut pieces = Vec::new();
+    let mut parts = Vec::new();
     let mut from = 0;
     for cut in cuts {
-        pieces.push(&document[from..cut]);
+        parts.push(&document[from..cut]);
         from = cut;
     }
-    pieces.push(&document[from..]);
-    prop_assert_eq!(&scan(&pieces), whole);
+    parts.push(&document[from..]);
+    prop_assert_eq!(&scan(&parts), whole);
     let bytes: Vec<&[u8]> = document.chunks(1).collect();
     prop_assert_eq!(&scan(&bytes), whole);
     Ok(())
@@ -245,7 +246,7 @@ fn agree_in_any_split(
 
 proptest! {
     #[test]
-    fn any_document_in_any_split(json in any_json(), cuts in any_cuts()) {
+    fn any_document_scans_as_serde_json_parses(json in any_json(), cuts in any_cuts()) {
         let document = json.to_string().into_bytes();
         let whole = scan(&[&document]);
         prop_assert_eq!(whole.1, Ok(()));
@@ -253,15 +254,15 @@ proptest! {
             let expected = format!("Kept={}:{text}", text.chars().count());
             prop_assert!(whole.0.contains(&expected), "{:?} lacks {}", whole.0, expected);
         }
-        agree_in_any_split(&document, &cuts, &whole)?;
+        assert_every_split_scans_the_same(&document, &cuts, &whole)?;
     }
 
     #[test]
-    fn any_text_in_any_split(key in any_text(), text in any_text(), behind in any_text(), cuts in any_cuts()) {
-        let document = [b"{\"kept\":\"", &text[..], b"\",\"", &key, b"\":\"", &text, b"\",\"list\":[\"", &behind,
+    fn any_strings_scan_the_same_in_every_split(key in any_text(), text in any_text(), after in any_text(), cuts in any_cuts()) {
+        let document = [b"{\"kept\":\"", &text[..], b"\",\"", &key, b"\":\"", &text, b"\",\"list\":[\"", &after,
             b"\"],\"whole\":{\"", &key, b"\":\"", &text, b"\"},\"a\":\"", &text, b"\"}"].concat();
         let whole = scan(&[&document]);
-        agree_in_any_split(&document, &cuts, &whole)?;
+        assert_every_split_scans_the_same(&document, &cuts, &whole)?;
         let quoted = [b"\"", &text[..], b"\""].concat();
         if let Ok(text) = serde_json::from_slice::<String>(&quoted) {
             let chars = text.chars().count();
@@ -270,20 +271,21 @@ proptest! {
     }
 
     #[test]
-    fn broken_in_any_split(json in any_json(), at in any::<usize>(), put in any_text(), cut in 0usize..4, cuts in any_cuts()) {
+    fn malformed_documents_scan_the_same_in_every_split(json in any_json(), at in any::<usize>(), put in any_text(), cut in 0usize..4, cuts in any_cuts()) {
         let mut document = json.to_string().into_bytes();
         let at = at % (document.len() + 1);
         document.splice(at..document.len().min(at + cut), put);
-        agree_in_any_split(&document, &cuts, &scan(&[&document]))?;
+        assert_every_split_scans_the_same(&document, &cuts, &scan(&[&document]))?;
     }
 
     #[test]
-    fn rejects_what_serde_json_rejects(mut document in any_json().prop_map(|json| json.to_string().into_bytes()), at in any::<usize>(), byte in prop_oneof![Just(b'{'), Just(b'}'), Just(b'['), Just(b']'), Just(b':'), Just(b'"')]) {
-        // Structure is checked in full, so a stray mark of punctuation is always found.
+    fn documents_that_serde_json_rejects_are_rejected(mut document in any_json().prop_map(|json| json.to_string().into_bytes()), at in any::<usize>(), byte in prop_oneof![Just(b'{'), Just(b'}'), Just(b'['), Just(b']'), Just(b':'), Just(b'"')]) {
+        // The structure is checked completely, so a stray bracket, colon or quote is always
+        // detected.
         let at = at % (document.len() + 1);
         document.insert(at, byte);
         if scan(&[&document]).1.is_ok() {
-            // A mark inside a character breaks the encoding, which is told apart from the grammar.
+            // Such a byte within a character breaks the encoding, which is reported separately.
             let text = String::from_utf8_lossy(&document);
             prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
         }
@@ -291,8 +293,8 @@ proptest! {
 }
 
 #[test]
-fn a_value_is_counted_as_a_whole() {
-    // As serde_json writes it without blanks, in Unicode scalar values.
+fn a_container_is_counted_as_a_whole() {
+    // As serde_json writes it without white space, in Unicode scalar values.
     for value in [
         "{}",
         "[]",
@@ -308,8 +310,8 @@ fn a_value_is_counted_as_a_whole() {
             "Root=Open Whole=Open Whole=Raw {{ chars: {chars} }} Whole=Close A=Number(7.0) Root=Close"
         );
         for size in [1, 3, 1000] {
-            let pieces: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
-            assert_eq!(scan(&pieces).0.join(" "), expected, "{value} in pieces of {size}");
+            let parts: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
+            assert_eq!(scan(&parts).0.join(" "), expected, "{value} in parts of {size}");
         }
     }
     assert_eq!(found(r#"{"whole":"text"}"#), "Root=Open Whole=4: Root=Close");

@@ -1,17 +1,17 @@
-//! gRPC's length-prefixed messages, split at any byte.
+//! gRPC's length-prefixed messages.
 //!
-//! A message is one byte that says whether it is compressed, four bytes of length, and its data (gRPC
-//! over HTTP/2, "Length-Prefixed-CollectedEvent"). What a compressed message holds is not told; that it came
-//! is, by its name.
+//! A message is one byte for "compressed", four bytes of length, and its data (gRPC over HTTP/2,
+//! "Length-Prefixed-Message"). Compressed messages are not decompressed: they are reported without
+//! data and with the name `compressed`.
 
 use super::frame_event::FrameEvent;
 
-/// Longest message.
+/// Longest accepted message, in bytes.
 const MAX_MESSAGE: u32 = 1 << 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PrefixState {
-    /// Bytes of the prefix seen so far.
+    /// Number of bytes of the prefix seen so far.
     Prefix(u8),
     Data {
         left: u32,
@@ -20,7 +20,7 @@ enum PrefixState {
     Failed,
 }
 
-/// An incremental parser of one direction of a gRPC call.
+/// Incremental parser of one direction of a gRPC call.
 #[derive(Debug)]
 pub struct LengthPrefixedFramer {
     state: PrefixState,
@@ -40,7 +40,7 @@ impl LengthPrefixedFramer {
             match self.state {
                 PrefixState::Failed => return,
                 PrefixState::Prefix(seen) => {
-                    self.prefix(seen, byte, sink);
+                    self.push_prefix(seen, byte, sink);
                     bytes = rest;
                 }
                 PrefixState::Data { left, compressed } => {
@@ -49,14 +49,18 @@ impl LengthPrefixedFramer {
                     if !compressed {
                         sink(FrameEvent::Data(data));
                     }
-                    self.data(left - u32::try_from(here).unwrap_or(left), compressed, sink);
+                    self.set_data_left(
+                        left - u32::try_from(here).unwrap_or(left),
+                        compressed,
+                        sink,
+                    );
                     bytes = rest;
                 }
             }
         }
     }
 
-    /// The stream has ended: a message that is not complete is broken.
+    /// Ends the stream: an incomplete message is broken.
     pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if !matches!(self.state, PrefixState::Prefix(0) | PrefixState::Failed) {
             sink(FrameEvent::Broken);
@@ -64,7 +68,7 @@ impl LengthPrefixedFramer {
         self.state = PrefixState::Failed;
     }
 
-    fn prefix(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
+    fn push_prefix(&mut self, seen: u8, byte: u8, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if let Some(slot) = self.prefix.get_mut(usize::from(seen)) {
             *slot = byte;
         }
@@ -78,11 +82,16 @@ impl LengthPrefixedFramer {
             self.state = PrefixState::Failed;
             return sink(FrameEvent::Broken);
         }
-        self.data(length, flag == 1, sink);
+        self.set_data_left(length, flag == 1, sink);
     }
 
-    /// So much of a message's data is still to come.
-    fn data(&mut self, left: u32, compressed: bool, sink: &mut impl FnMut(FrameEvent<'_>)) {
+    /// Sets the number of bytes that are left of the current message's data.
+    fn set_data_left(
+        &mut self,
+        left: u32,
+        compressed: bool,
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) {
         self.state = PrefixState::Data { left, compressed };
         if left == 0 {
             self.state = PrefixState::Prefix(0);
@@ -97,13 +106,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+    fn parse(parts: &[&[u8]]) -> Vec<CollectedEvent> {
         let (mut framer, mut messages) =
             (LengthPrefixedFramer::default(), FrameCollector::default());
-        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
-        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+        let mut sink = |event: FrameEvent<'_>| messages.add(event);
+        parts.iter().for_each(|part| framer.push(part, &mut sink));
         framer.end(&mut sink);
-        messages.done()
+        messages.finish()
     }
 
     fn message(flag: u8, data: &[u8]) -> Vec<u8> {
@@ -115,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn table() {
+    fn messages_of_sample_streams() {
         let compressed = CollectedEvent::Whole("compressed".into(), "".into());
         let stream = [message(0, b"one"), message(0, b""), message(1, b"zzz"), message(0, b"two")];
         let expected = [plain("one"), plain(""), compressed, plain("two")];
@@ -131,12 +140,12 @@ mod tests {
         }
         let mut framer = LengthPrefixedFramer::default();
         let longest = [&[0], &MAX_MESSAGE.to_be_bytes()[..]].concat();
-        framer.push(&longest, &mut |piece| panic!("{piece:?}"));
+        framer.push(&longest, &mut |event| panic!("{event:?}"));
     }
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(
+        fn every_split_gives_the_same_messages(
             messages in prop::collection::vec((0u8..2, "[a-z]{0,20}"), 0..8),
             rest in prop::collection::vec(any::<u8>(), 0..10),
             cuts in cuts(),

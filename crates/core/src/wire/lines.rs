@@ -1,22 +1,22 @@
-//! A message a line, split at any byte: NDJSON, and the older delimiters of JSON streams.
+//! Newline-delimited messages: NDJSON and the older delimiters of JSON streams.
 //!
-//! A line ends in LF, or in NUL, which vLLM's first streaming API put between its documents. A CR
-//! before either is dropped, as are blanks at the start of a line, so that a line of blanks is none.
-//! The last line needs no end.
+//! A line ends in LF, or in NUL, which vLLM's first streaming API wrote between its documents. A CR
+//! before either is dropped, and so is white space at the start of a line; a line of white space is
+//! not a message. The last line needs no delimiter.
 
 use super::frame_event::FrameEvent;
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum LineState {
-    /// At the start of a line, of which only blanks have come.
+    /// At the start of a line, of which only white space has arrived.
     #[default]
     Start,
     Line,
-    /// Inside a line, behind a CR that may belong to its end.
+    /// Inside a line, after a CR that may belong to the line ending.
     Cr,
 }
 
-/// An incremental parser of one stream of lines.
+/// Incremental parser of one stream of lines.
 #[derive(Debug, Default)]
 pub struct LineFramer {
     state: LineState,
@@ -52,7 +52,7 @@ impl LineFramer {
         }
     }
 
-    /// The stream has ended: dispatches a last line that lacks its end.
+    /// Ends the stream: dispatches a last line that lacks its delimiter.
     pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if self.state != LineState::Start {
             self.state = LineState::Start;
@@ -67,16 +67,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+    fn parse(parts: &[&[u8]]) -> Vec<CollectedEvent> {
         let (mut framer, mut messages) = (LineFramer::default(), FrameCollector::default());
-        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
-        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+        let mut sink = |event: FrameEvent<'_>| messages.add(event);
+        parts.iter().for_each(|part| framer.push(part, &mut sink));
         framer.end(&mut sink);
-        messages.done()
+        messages.finish()
     }
 
     #[test]
-    fn table() {
+    fn messages_of_sample_streams() {
         let cases: &[(&[u8], &[&str])] = &[
             (b"{\"a\":1}\n{\"b\":2}\n", &["{\"a\":1}", "{\"b\":2}"]),
             (b"a\nb", &["a", "b"]),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn recorded_streams_have_as_many_messages_as_their_label_says() {
+    fn recorded_streams_have_the_labelled_number_of_messages() {
         for (id, body, messages) in recorded("ndjson") {
             assert_eq!(parse(&[&body]).len() as u64, messages, "{id}");
         }
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(
+        fn every_split_gives_the_same_messages(
             parts in prop::collection::vec(
                 prop_oneof![
                     Just("{\"a\":1}"), Just("b"), Just("\n"), Just("\r\n"), Just("\r"), Just("\0"),

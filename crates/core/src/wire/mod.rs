@@ -5,7 +5,7 @@
 //! inference API is; that is [`crate::dialect`].
 
 pub mod aws_event_stream;
-pub mod base64;
+pub mod base64_member;
 pub mod chunked;
 pub mod coding;
 mod frame_event;
@@ -17,7 +17,7 @@ pub mod lines;
 pub mod memo;
 pub mod protobuf;
 pub mod request_start;
-mod shape;
+mod scan_event;
 pub mod sse;
 #[cfg(test)]
 mod test_messages;
@@ -25,3 +25,4 @@ pub mod utf8;
 pub mod websocket;
 
 pub use frame_event::FrameEvent;
+pub use scan_event::{ScanError, ScanEvent};

@@ -1,73 +1,76 @@
-//! Picks wanted values out of a protobuf message that arrives in pieces, without its schema.
+//! Reads selected values from a protobuf message that arrives in parts, without its schema.
 //!
-//! A [`ProtobufField`] tree names the numbers that matter; all else is stepped over by its wire type
-//! (protobuf's encoding: varint, fixed, length-delimited). What is found is told in the scanner's words
-//! for JSON ([`ScanEvent`]), so that the same dialects can read both. A message field opens and closes, as an
-//! object does; a repeated one does so each time.
+//! A [`ProtobufField`] tree names the field numbers to read; all others are skipped by their wire
+//! type (protobuf encoding: varint, fixed, length-delimited). Values are reported as
+//! [`ScanEvent`]s, as the JSON scanner does, so that one dialect can read both. A message field
+//! opens and closes as a JSON object does; a repeated one does so for each element.
 
-use super::json::{MAX_TEXT, ScanError, ScanEvent};
+use super::json::MAX_TEXT;
+use super::scan_event::{ScanError, ScanEvent};
 use super::utf8::ScalarCount;
 
-/// Deepest nesting of wanted messages; all wanted ones are shallower.
+/// Deepest nesting of messages that are read. More is [`ScanError::TooDeep`].
 const MAX_DEPTH: usize = 8;
 
-/// A place in a message.
+/// Field of a message that is read.
 #[derive(Debug)]
 pub struct ProtobufField<T: 'static> {
-    /// What the reports call this place; of one that only leads to others, nothing is reported.
+    /// Tag of the reported events. `None` for a message that only leads to its fields.
     pub tag: Option<T>,
-    pub kind: ProtobufType,
-    /// The wanted fields, if a message stands here.
+    /// Type of the field's value.
+    pub field_type: ProtobufType,
+    /// Fields to read, by number, if the field is a message.
     pub fields: &'static [(u64, &'static Self)],
 }
 
-/// What stands at a place: the wire does not say.
+/// Type of a field; the wire format does not distinguish all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProtobufType {
-    /// An integer, an enum or a bool, or many of them (packed).
+    /// An integer, enum or bool, or a packed list of them.
     Number,
-    /// A bool, told as one.
+    /// A bool, reported as [`ScanEvent::Bool`].
     Bool,
-    /// A string; its text is told.
+    /// A string; its text is reported.
     Text,
-    /// Bytes, of which the length is told ([`ScanEvent::Raw`]).
+    /// Bytes; their length is reported ([`ScanEvent::Raw`]).
     Bytes,
+    /// A message.
     Message,
 }
 
 impl<T: Copy> ProtobufField<T> {
-    /// An integer, or many.
+    /// Returns a field that is an integer or a packed list of integers.
     pub const fn number(tag: T) -> Self {
-        Self { tag: Some(tag), kind: ProtobufType::Number, fields: &[] }
+        Self { tag: Some(tag), field_type: ProtobufType::Number, fields: &[] }
     }
 
-    /// A bool.
+    /// Returns a field that is a bool.
     pub const fn bool(tag: T) -> Self {
-        Self { tag: Some(tag), kind: ProtobufType::Bool, fields: &[] }
+        Self { tag: Some(tag), field_type: ProtobufType::Bool, fields: &[] }
     }
 
-    /// A string.
+    /// Returns a field that is a string.
     pub const fn text(tag: T) -> Self {
-        Self { tag: Some(tag), kind: ProtobufType::Text, fields: &[] }
+        Self { tag: Some(tag), field_type: ProtobufType::Text, fields: &[] }
     }
 
-    /// Bytes.
+    /// Returns a field of bytes.
     pub const fn bytes(tag: T) -> Self {
-        Self { tag: Some(tag), kind: ProtobufType::Bytes, fields: &[] }
+        Self { tag: Some(tag), field_type: ProtobufType::Bytes, fields: &[] }
     }
 
-    /// A message with wanted fields.
+    /// Returns a message field that is reported when it opens and closes.
     pub const fn message(tag: T, fields: &'static [(u64, &'static Self)]) -> Self {
         Self { tag: Some(tag), ..Self::path(fields) }
     }
 
-    /// A message that only leads to its fields.
+    /// Returns a message field that is not reported itself, only its fields.
     pub const fn path(fields: &'static [(u64, &'static Self)]) -> Self {
-        Self { tag: None, kind: ProtobufType::Message, fields }
+        Self { tag: None, field_type: ProtobufType::Message, fields }
     }
 
-    /// Reports what stands here.
-    fn tell(&self, token: ScanEvent<'_>, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
+    /// Reports an event of this field.
+    fn report(&self, token: ScanEvent<'_>, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         if let Some(tag) = self.tag {
             sink(tag, token);
         }
@@ -79,33 +82,35 @@ enum ProtobufState {
     /// At a field's number and wire type.
     Key,
     Varint,
-    /// Bytes left of a number of fixed width.
+    /// Number of bytes left of a fixed-width number.
     Fixed(u64),
-    /// At the length of what is delimited by it.
+    /// At the length of a length-delimited value.
     Length,
-    /// Up to this place.
+    /// In a skipped value, which ends at this offset.
     Skip(u64),
+    /// In a text, which ends at this offset.
     Text(u64),
+    /// In a packed list, which ends at this offset.
     Packed(u64),
     Failed(ScanError),
 }
 
-/// A message that is open, and where it ends.
+/// Open message, and the offset at which it ends.
 #[derive(Debug)]
 struct OpenMessage<T: 'static> {
     field: &'static ProtobufField<T>,
     end: u64,
 }
 
-/// The scanner of one message after another.
+/// Incremental scanner of one message after another.
 #[derive(Debug)]
 pub struct ProtobufScanner<T: Copy + 'static> {
     root: &'static ProtobufField<T>,
     state: ProtobufState,
-    /// Bytes of the message so far.
+    /// Number of bytes of the message so far.
     at: u64,
     open: Vec<OpenMessage<T>>,
-    /// The field whose value is being read, if it is wanted.
+    /// The field whose value is being read, if it is selected.
     field: Option<&'static ProtobufField<T>>,
     /// The varint that is being read.
     value: u64,
@@ -115,7 +120,7 @@ pub struct ProtobufScanner<T: Copy + 'static> {
 }
 
 impl<T: Copy + 'static> ProtobufScanner<T> {
-    /// A scanner for messages of this shape.
+    /// Returns a scanner for messages with these fields.
     pub fn new(root: &'static ProtobufField<T>) -> Self {
         Self {
             root,
@@ -130,19 +135,21 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
         }
     }
 
-    /// The next message has this shape. To be told between two messages.
+    /// Selects the fields of the next message. Must be called between two messages.
     pub fn begin(&mut self, root: &'static ProtobufField<T>) {
         self.root = root;
         self.open.clear();
         (self.state, self.at, self.value, self.shift) = (ProtobufState::Key, 0, 0, 0);
     }
 
-    /// Scans the next bytes of the message.
+    /// Scans the next bytes of the message and reports the values in them.
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match self.state {
                 ProtobufState::Failed(_) => return,
-                ProtobufState::Skip(end) | ProtobufState::Text(end) => self.take(end, bytes, sink),
+                ProtobufState::Skip(end) | ProtobufState::Text(end) => {
+                    self.push_delimited(end, bytes, sink)
+                }
                 ProtobufState::Fixed(left) => {
                     self.at += 1;
                     self.state = ProtobufState::Fixed(left - 1);
@@ -156,17 +163,18 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
                 | ProtobufState::Length
                 | ProtobufState::Packed(_) => {
                     self.at += 1;
-                    self.digit(byte, sink);
+                    self.push_varint(byte, sink);
                     rest
                 }
             };
         }
     }
 
-    /// The message ends here. Ready for the next one afterwards.
+    /// Ends the message. The scanner is then ready for the next one.
     ///
     /// # Errors
-    /// Says why the message could not be scanned; what was reported before that stands.
+    ///
+    /// If the message is malformed or incomplete. Values that were reported before remain valid.
     pub fn end(&mut self) -> Result<(), ScanError> {
         let is_whole = self.state == ProtobufState::Key && self.shift == 0 && self.open.is_empty();
         let state = self.state;
@@ -178,8 +186,8 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
         }
     }
 
-    /// The next seven bits of a varint.
-    fn digit(&mut self, byte: u8, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
+    /// Reads the next seven bits of a varint.
+    fn push_varint(&mut self, byte: u8, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         if self.shift > 63 {
             self.state = ProtobufState::Failed(ScanError::Syntax);
             return;
@@ -189,16 +197,16 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
         if byte & 0x80 == 0 {
             self.shift = 0;
             let value = std::mem::take(&mut self.value);
-            self.varint(value, sink);
+            self.end_varint(value, sink);
         }
     }
 
-    fn varint(&mut self, value: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
+    fn end_varint(&mut self, value: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         match self.state {
-            ProtobufState::Key => self.key(value),
-            ProtobufState::Length => self.length(value, sink),
+            ProtobufState::Key => self.end_key(value),
+            ProtobufState::Length => self.end_length(value, sink),
             ProtobufState::Packed(end) => {
-                self.number(value, sink);
+                self.report_number(value, sink);
                 if self.at > end {
                     self.state = ProtobufState::Failed(ScanError::Syntax);
                 } else if self.at == end {
@@ -206,59 +214,59 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
                 }
             }
             _ => {
-                self.number(value, sink);
+                self.report_number(value, sink);
                 self.end_value(sink);
             }
         }
     }
 
-    fn number(&self, value: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
+    fn report_number(&self, value: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         match self.field {
-            Some(field) if field.kind == ProtobufType::Bool => {
-                field.tell(ScanEvent::Bool(value != 0), sink)
+            Some(field) if field.field_type == ProtobufType::Bool => {
+                field.report(ScanEvent::Bool(value != 0), sink)
             }
-            Some(field) if field.kind == ProtobufType::Number => {
-                field.tell(ScanEvent::Number(value as f64), sink);
+            Some(field) if field.field_type == ProtobufType::Number => {
+                field.report(ScanEvent::Number(value as f64), sink);
             }
             _ => {}
         }
     }
 
-    fn key(&mut self, key: u64) {
+    fn end_key(&mut self, key: u64) {
         let number = key >> 3;
-        let wanted = self.open.last().map_or(self.root, |level| level.field).fields;
-        self.field = wanted.iter().find(|(known, _)| *known == number).map(|(_, field)| *field);
+        let selected = self.open.last().map_or(self.root, |level| level.field).fields;
+        self.field = selected.iter().find(|(known, _)| *known == number).map(|(_, field)| *field);
         self.state = match key & 7 {
             _ if number == 0 => ProtobufState::Failed(ScanError::Syntax),
             0 => ProtobufState::Varint,
             1 => ProtobufState::Fixed(8),
             2 => ProtobufState::Length,
             5 => ProtobufState::Fixed(4),
-            // Groups are long gone.
+            // Groups are deprecated and not supported.
             _ => ProtobufState::Failed(ScanError::Syntax),
         };
     }
 
-    fn length(&mut self, length: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
+    fn end_length(&mut self, length: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         let room = self.open.last().map_or(u64::MAX, |level| level.end);
         let Some(end) = self.at.checked_add(length).filter(|end| *end <= room) else {
             self.state = ProtobufState::Failed(ScanError::Syntax);
             return;
         };
-        if let Some(field) = self.field.filter(|field| field.kind == ProtobufType::Bytes) {
-            field.tell(ScanEvent::Raw { chars: length }, sink);
+        if let Some(field) = self.field.filter(|field| field.field_type == ProtobufType::Bytes) {
+            field.report(ScanEvent::Raw { chars: length }, sink);
         }
         match self.field {
-            Some(field) if field.kind == ProtobufType::Message => {
+            Some(field) if field.field_type == ProtobufType::Message => {
                 if self.open.len() == MAX_DEPTH {
                     self.state = ProtobufState::Failed(ScanError::TooDeep);
                     return;
                 }
-                field.tell(ScanEvent::Open, sink);
+                field.report(ScanEvent::Open, sink);
                 self.open.push(OpenMessage { field, end });
                 self.end_value(sink);
             }
-            Some(ProtobufField { kind: ProtobufType::Text, .. }) => {
+            Some(ProtobufField { field_type: ProtobufType::Text, .. }) => {
                 self.text.clear();
                 self.count = ScalarCount::default();
                 self.state = ProtobufState::Text(end);
@@ -266,7 +274,7 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
                     self.end_text(sink);
                 }
             }
-            Some(ProtobufField { kind: ProtobufType::Number, .. }) if length > 0 => {
+            Some(ProtobufField { field_type: ProtobufType::Number, .. }) if length > 0 => {
                 self.state = ProtobufState::Packed(end)
             }
             _ if length > 0 => self.state = ProtobufState::Skip(end),
@@ -274,8 +282,8 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
         }
     }
 
-    /// Takes what is here of a text or of what is stepped over; gives the rest.
-    fn take<'a>(
+    /// Consumes the part of a text or skipped value that is in `bytes`. Returns the rest.
+    fn push_delimited<'a>(
         &mut self,
         end: u64,
         bytes: &'a [u8],
@@ -302,12 +310,12 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
         self.count.end();
         if let Some(field) = self.field {
             let (chars, valid) = (self.count.chars(), !self.count.invalid());
-            field.tell(ScanEvent::Text { chars, text: &self.text, valid }, sink);
+            field.report(ScanEvent::Text { chars, text: &self.text, valid }, sink);
         }
         self.end_value(sink);
     }
 
-    /// A value is over, and with it each message that ends here.
+    /// Ends a value, and each message that ends with it.
     fn end_value(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         self.state = ProtobufState::Key;
         while let Some(OpenMessage { field, end }) = self.open.last() {
@@ -318,7 +326,7 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
                 self.state = ProtobufState::Failed(ScanError::Syntax);
                 return;
             }
-            field.tell(ScanEvent::Close, sink);
+            field.report(ScanEvent::Close, sink);
             self.open.pop();
         }
     }
@@ -344,11 +352,11 @@ mod tests {
         ],
     );
 
-    fn scan(pieces: &[&[u8]]) -> (String, Result<(), ScanError>) {
+    fn scan(parts: &[&[u8]]) -> (String, Result<(), ScanError>) {
         let mut scanner = ProtobufScanner::new(&ROOT);
         let mut found = Vec::new();
-        for piece in pieces {
-            scanner.push(piece, &mut |tag, token| {
+        for part in parts {
+            scanner.push(part, &mut |tag, token| {
                 found.push(match token {
                     ScanEvent::Text { chars, text, .. } => {
                         format!("{tag}={chars}:{}", String::from_utf8_lossy(text))
@@ -362,16 +370,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted() {
+    fn selected_fields_are_reported() {
         let cases: [(&[u8], &str); 10] = [
             (b"", ""),
-            // protobuf.dev/programming-guides/encoding: field 1 is 150.
+            // Field 1 is 150 (protobuf.dev/programming-guides/encoding).
             (b"\x08\x96\x01", "1=150"),
             (b"\x12\x07testing", "2=7:testing"),
             (b"\x12\x00", "2=0:"),
-            // A message with a number, a text and an empty message in it.
+            // A message that contains a number, a text and an empty message.
             (b"\x22\x08\x08\x05\x12\x02hi\x22\x00", "3=Open 1=5 2=2:hi 3=Open 3=Close 3=Close"),
-            // Packed numbers, the same one by one.
+            // Packed numbers, then the same field twice.
             (b"\x0a\x03\x01\x96\x01", "1=1 1=150"),
             (b"\x08\x01\x08\x02", "1=1 1=2"),
             (b"\x28\x01\x28\x00", "5=Bool(true) 5=Bool(false)"),
@@ -393,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message() {
+    fn malformed_messages_are_errors() {
         let cases: [(&[u8], ScanError); 7] = [
             (b"\x08", ScanError::Incomplete),
             (b"\x12\x05ab", ScanError::Incomplete),
@@ -415,7 +423,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(bytes in prop::collection::vec(
+        fn every_split_gives_the_same_events(bytes in prop::collection::vec(
             prop_oneof![Just(0x08), Just(0x12), Just(0x22), Just(0x0a), Just(1), Just(2), Just(3), any::<u8>()], 0..60,
         ), cut in 0usize..60) {
             let whole = scan(&[&bytes]);

@@ -1,50 +1,53 @@
-//! `X-Request-Start` and `X-Queue-Start`: when a proxy before us got the request, by its clock.
+//! Parses `X-Request-Start` and `X-Queue-Start`: the time at which a proxy before Streamgauge
+//! received the request, by that proxy's clock.
 //!
-//! | who writes it | form |
+//! | written by | format |
 //! |---|---|
 //! | nginx, `t=${msec}` | `t=1700000000.123`: seconds |
 //! | Heroku's router | `1700000000123`: milliseconds |
-//! | Apache, `t=%t`, maybe with `D=%D` beside it | `t=1700000000123456`: microseconds |
+//! | Apache, `t=%t`, with or without `D=%D` | `t=1700000000123456`: microseconds |
 //! | others | nanoseconds |
 //!
-//! The unit is told by the magnitude: the four of one moment lie a thousandfold apart, until the year 5138.
+//! The unit is detected from the magnitude: the four numbers of one moment differ by a factor of
+//! 1000. This works until the year 5138.
 
 use std::time::Duration;
 
-/// What is further from the arrival is no time of this request.
+/// Times further from the arrival are not times of this request.
 const FURTHEST: Duration = Duration::from_secs(3600);
 
-/// What the headers of a request say of the wait before it reached us.
+/// Wait of a request before it reached Streamgauge, according to its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EdgeWait {
+    /// The request waited this long.
     Waited(Duration),
-    /// The request began in the future: the clocks differ.
+    /// The request started in the future: the two clocks differ.
     Negative,
     /// No value is a time within an hour of the arrival.
     Unreadable,
 }
 
 impl EdgeWait {
-    /// The wait before a request that reached us at `arrival`, a time since 1970. Of several values the
-    /// earliest counts, since that is the first hop's. `None` without any.
+    /// Returns the wait before a request that arrived at `arrival`, a time since 1970. With several
+    /// values the earliest counts: it is from the first hop. Returns `None` if there are no values.
     pub fn from_headers<'a>(
         values: impl Iterator<Item = &'a [u8]>,
         arrival: Duration,
     ) -> Option<Self> {
-        let mut is_told = false;
-        let values = values.inspect(|_| is_told = true);
+        let mut has_value = false;
+        let values = values.inspect(|_| has_value = true);
         let instants = values.flat_map(instants).filter(|at| at.abs_diff(arrival) <= FURTHEST);
         let first = instants.min();
         Some(match first {
             Some(at) if at > arrival => Self::Negative,
             Some(at) => Self::Waited(arrival.saturating_sub(at)),
-            None if is_told => Self::Unreadable,
+            None if has_value => Self::Unreadable,
             None => return None,
         })
     }
 }
 
-/// The times since 1970 in a header's value, which may hold other fields beside them, or several.
+/// Returns the times since 1970 in a header's value, which may have several, or other fields too.
 fn instants(value: &[u8]) -> impl Iterator<Item = Duration> {
     let parts = value.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';'));
     parts.filter_map(|part| instant(part.strip_prefix(b"t=").unwrap_or(part)))
@@ -60,7 +63,7 @@ fn instant(number: &[u8]) -> Option<Duration> {
         ..1e17 => 1e6,
         _ => 1e9,
     };
-    // In microseconds, as exact as such a number can be; what is absurd becomes the largest there is.
+    // Rounded to microseconds, the precision of an `f64` of this size. Absurd numbers saturate.
     Some(Duration::from_micros((number / unit * 1e6).round() as u64))
 }
 
@@ -77,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_one_moment() {
+    fn every_unit_and_format_gives_the_same_wait() {
         let forms = [
             "1700000000.123",
             "1700000000123",
@@ -97,20 +100,20 @@ mod tests {
     }
 
     #[test]
-    fn the_first_hop_counts() {
+    fn the_earliest_of_several_values_counts() {
         let wait = |millis| Some(Waited(Duration::from_millis(millis)));
         assert_eq!(of(&["t=1700000000400", "t=1700000000100"]), wait(400));
         assert_eq!(of(&["t=1700000000400, t=1700000000000"]), wait(500));
         assert_eq!(
             of(&["t=1700000000400", "t=5", "nonsense"]),
             wait(100),
-            "what is absurd is none"
+            "unreadable values are ignored"
         );
         assert_eq!(of(&["1700000000600", "1700000000400"]), wait(100));
     }
 
     #[test]
-    fn what_is_no_wait() {
+    fn negative_and_unreadable_values() {
         let cases = [
             ("t=1700000000501", Some(Negative)),
             ("1700000000500", Some(Waited(Duration::ZERO))),

@@ -1,13 +1,18 @@
-//! Server-sent events, split at any byte.
+//! Server-sent events.
 //!
-//! Follows the event-stream parser of the HTML standard (section 9.2.6): lines end in LF, CRLF or CR,
-//! one leading byte order mark and one blank after a field's colon are dropped, a line that begins
-//! with a colon is a comment, several `data` lines are joined with LF, and a blank line dispatches the
-//! message if it had data. Two differences, both because a meter must not lose what was sent: a last
-//! message without its blank line is dispatched at the end of the stream, and an `error` field, which
-//! some servers write in place of `data`, is reported.
+//! Follows the event-stream parser of the HTML standard (section 9.2.6):
 //!
-//! Nothing is buffered: data is handed on in the pieces in which it arrives, whatever its size.
+//! - A line ends in LF, CRLF or CR.
+//! - A byte order mark at the start and one space after a field's colon are dropped.
+//! - A line that begins with a colon is a comment.
+//! - Several `data` lines of a message are joined with LF.
+//! - A blank line dispatches the message if it has data.
+//!
+//! Two differences keep data that was sent but that the standard drops. A last message without its
+//! blank line is dispatched at the end of the stream. An `error` field, which some servers write
+//! instead of `data`, is reported.
+//!
+//! Nothing is buffered: data is reported in the parts in which it arrives.
 
 use super::frame_event::{EventName, FrameEvent};
 
@@ -21,29 +26,29 @@ enum SseField {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SseState {
-    /// Inside the byte order mark, which may only open the stream: bytes of it seen so far.
-    Mark(u8),
+    /// Number of bytes of the byte order mark seen; it can only stand at the start of the stream.
+    ByteOrderMark(u8),
     /// At the first byte of a line.
     LineStart,
-    /// Inside a field's name.
+    /// Inside the name of a field.
     Name,
-    /// Right behind the colon, where one blank is dropped.
+    /// After the colon of a field, where one space is dropped.
     ValueStart(SseField),
     Value(SseField),
 }
 
-const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// An incremental parser of one event stream. The name, which is long and seldom there, comes last.
+/// Incremental parser of one SSE stream. `name` comes last: it is long and rarely used.
 #[derive(Debug)]
 #[repr(C)]
 pub struct SseFramer {
     state: SseState,
-    /// The last byte was a CR, so an LF right behind it belongs to the same line ending.
+    /// The last byte was a CR; an LF that follows belongs to the same line ending.
     after_cr: bool,
     has_data: bool,
     has_error: bool,
-    /// The start of the current line's field name; longer ones are no field that matters.
+    /// Start of the current field's name. Longer names are unknown fields.
     field: [u8; 8],
     field_len: u8,
     name: EventName,
@@ -52,7 +57,7 @@ pub struct SseFramer {
 impl Default for SseFramer {
     fn default() -> Self {
         Self {
-            state: SseState::Mark(0),
+            state: SseState::ByteOrderMark(0),
             after_cr: false,
             has_data: false,
             has_error: false,
@@ -75,15 +80,18 @@ impl SseFramer {
                 }
             }
             match self.state {
-                SseState::Mark(seen) => {
-                    if MARK.get(usize::from(seen)) == Some(&byte) {
-                        self.state =
-                            if seen == 2 { SseState::LineStart } else { SseState::Mark(seen + 1) };
+                SseState::ByteOrderMark(seen) => {
+                    if BYTE_ORDER_MARK.get(usize::from(seen)) == Some(&byte) {
+                        self.state = if seen == 2 {
+                            SseState::LineStart
+                        } else {
+                            SseState::ByteOrderMark(seen + 1)
+                        };
                         bytes = rest;
                     } else if seen == 0 {
                         self.state = SseState::LineStart;
                     } else {
-                        // Part of a mark and then something else: an unknown field's name.
+                        // An incomplete byte order mark is the start of an unknown field's name.
                         self.begin_name();
                         self.field_len = u8::MAX;
                     }
@@ -94,7 +102,7 @@ impl SseFramer {
                         self.after_cr = byte == b'\r';
                         bytes = rest;
                     } else if let Some(value) = bytes.strip_prefix(b"data: ") {
-                        // As nearly all lines begin.
+                        // Fast path for nearly all lines.
                         self.begin_value(SseField::Data, sink);
                         self.state = SseState::Value(SseField::Data);
                         bytes = value;
@@ -115,12 +123,12 @@ impl SseFramer {
         }
     }
 
-    /// The stream has ended: dispatches a last message that lacks its blank line.
+    /// Ends the stream: dispatches a last message that lacks its blank line.
     pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         match self.state {
-            SseState::Name => self.end_bare_name(sink),
+            SseState::Name => self.end_name_without_colon(sink),
             SseState::ValueStart(field) => self.begin_value(field, sink),
-            SseState::Mark(_) | SseState::LineStart | SseState::Value(_) => {}
+            SseState::ByteOrderMark(_) | SseState::LineStart | SseState::Value(_) => {}
         }
         self.state = SseState::LineStart;
         self.dispatch(sink);
@@ -148,17 +156,17 @@ impl SseFramer {
             return rest;
         };
         if stop == b':' {
-            // An empty name is a comment, which is a field that nobody asks for.
+            // A comment has an empty name and is ignored like any unknown field.
             self.state = SseState::ValueStart(self.field());
         } else {
-            self.end_bare_name(sink);
+            self.end_name_without_colon(sink);
             self.end_line(stop);
         }
         rest
     }
 
-    /// A line that is only a field's name: the field with an empty value.
-    fn end_bare_name(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
+    /// A line without a colon is a field with an empty value.
+    fn end_name_without_colon(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         self.begin_value(self.field(), sink);
     }
 
@@ -217,7 +225,7 @@ impl SseFramer {
 
     fn dispatch(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         if self.has_data || self.has_error {
-            sink(FrameEvent::End { name: self.name.get() });
+            sink(FrameEvent::End { name: self.name.as_bytes() });
         }
         self.has_data = false;
         self.has_error = false;
@@ -231,15 +239,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+    fn parse(parts: &[&[u8]]) -> Vec<CollectedEvent> {
         let (mut framer, mut messages) = (SseFramer::default(), FrameCollector::default());
-        let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
-        pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+        let mut sink = |event: FrameEvent<'_>| messages.add(event);
+        parts.iter().for_each(|part| framer.push(part, &mut sink));
         framer.end(&mut sink);
-        messages.done()
+        messages.finish()
     }
 
-    fn datas(stream: &[u8]) -> Vec<String> {
+    fn data_of_messages(stream: &[u8]) -> Vec<String> {
         let data = |message| match message {
             CollectedEvent::Whole(_, data) | CollectedEvent::Error(_, data) => data,
             CollectedEvent::Broken(_) => panic!("{message:?}"),
@@ -248,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn table() {
+    fn messages_of_sample_streams() {
         let cases: &[(&[u8], &[&str])] = &[
             (b"data: a\n\ndata: b\n\n", &["a", "b"]),
             (b"data:a\n\n", &["a"]),
@@ -270,19 +278,24 @@ mod tests {
             (b"data: a\xe2\x80\xa8b\n\n", &["a\u{2028}b"]),
         ];
         for (stream, expected) in cases {
-            assert_eq!(&datas(stream), expected, "{:?}", String::from_utf8_lossy(stream));
+            assert_eq!(
+                &data_of_messages(stream),
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(stream)
+            );
         }
     }
 
     #[test]
-    fn names_and_error_fields() {
+    fn event_names_and_error_fields_are_reported() {
         let found = parse(&[b"event: error\ndata: {}\n\nerror: boom\n\ndata: x\n\n"]);
         let error = CollectedEvent::Whole("error".into(), "{}".into());
         assert_eq!(found, [error, CollectedEvent::Error("".into(), "".into()), plain("x")]);
     }
 
     #[test]
-    fn a_long_name_is_cut() {
+    fn a_long_event_name_is_truncated() {
         let stream = format!("event: {}\ndata: x\n\n", "n".repeat(1000));
         assert_eq!(
             parse(&[stream.as_bytes()]),
@@ -292,7 +305,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same_messages(
+        fn every_split_gives_the_same_messages(
             lines in proptest::collection::vec(
                 prop_oneof![
                     Just("data: {\"a\":1}"), Just("data:"), Just("data"), Just(""), Just(""),
@@ -302,7 +315,7 @@ mod tests {
             mark in any::<bool>(),
             cuts in cuts(),
         ) {
-            let mut stream = if mark { MARK.to_vec() } else { Vec::new() };
+            let mut stream = if mark { BYTE_ORDER_MARK.to_vec() } else { Vec::new() };
             for (line, ending) in lines.iter().zip(&endings) {
                 stream.extend_from_slice(line.as_bytes());
                 stream.extend_from_slice(ending.as_bytes());

@@ -1,4 +1,4 @@
-//! What the framers' tests compare.
+//! Support for the framers' tests: collected messages, recorded streams, and cuts of a stream.
 
 use super::FrameEvent;
 use proptest::prelude::*;
@@ -7,18 +7,18 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// One message as it was told, its pieces joined.
+/// One reported message, its parts joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CollectedEvent {
-    /// Its name and its data.
+    /// A complete message: name and data.
     Whole(String, String),
-    /// The same, with an error field.
+    /// A complete message that is an error: name and data.
     Error(String, String),
-    /// What had come of it.
+    /// A broken message: the data that was reported before.
     Broken(String),
 }
 
-/// Puts pieces together again.
+/// Collects the messages that a framer reports.
 #[derive(Debug, Default)]
 pub struct FrameCollector {
     pub found: Vec<CollectedEvent>,
@@ -27,11 +27,11 @@ pub struct FrameCollector {
 }
 
 impl FrameCollector {
-    pub fn add(&mut self, piece: FrameEvent<'_>) {
+    pub fn add(&mut self, event: FrameEvent<'_>) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        match piece {
+        match event {
             FrameEvent::Data(part) => {
-                assert!(!part.is_empty(), "an empty piece");
+                assert!(!part.is_empty(), "an empty part");
                 self.data.extend_from_slice(part);
             }
             FrameEvent::ErrorField => self.error = true,
@@ -48,15 +48,15 @@ impl FrameCollector {
         }
     }
 
-    /// Every message must have had its end.
-    pub fn done(self) -> Vec<CollectedEvent> {
+    /// Returns the messages. Panics if the last one has no end.
+    pub fn finish(self) -> Vec<CollectedEvent> {
         assert!(self.data.is_empty() && !self.error, "data without an end: {:?}", self.data);
         self.found
     }
 }
 
-/// The recorded streams of one framing: id, body, and how many messages an independent parser found.
-/// None where there is no corpus.
+/// Returns the recorded streams of one framing: id, body, and the number of messages that an
+/// independent parser found. Empty if the environment variable `STREAMGAUGE_CORPUS` is not set.
 pub fn recorded(framing: &str) -> Vec<(String, Vec<u8>, u64)> {
     let Some(corpus) = std::env::var_os("STREAMGAUGE_CORPUS") else { return Vec::new() };
     let file = File::open(Path::new(&corpus).join("streams.jsonl.gz")).unwrap();
@@ -89,28 +89,28 @@ fn base64(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A message without a name.
+/// Returns a complete message without a name.
 pub fn plain(data: &str) -> CollectedEvent {
     CollectedEvent::Whole(String::new(), data.into())
 }
 
-/// Places to cut a stream at, for [`cut`].
+/// Strategy for the places at which [`cut`] cuts a stream.
 pub fn cuts() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(any::<usize>(), 0..12)
 }
 
-/// The stream, cut there.
+/// Cuts a stream into parts, some of which may be empty.
 pub fn cut<'a>(stream: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|at| at % (stream.len() + 1)).collect();
     cuts.sort_unstable();
     let mut rest = stream;
     let mut from = 0;
-    let mut pieces = Vec::new();
+    let mut parts = Vec::new();
     for at in cuts {
-        let (piece, behind) = rest.split_at(at - from);
-        pieces.push(piece);
-        (rest, from) = (behind, at);
+        let (part, after) = rest.split_at(at - from);
+        parts.push(part);
+        (rest, from) = (after, at);
     }
-    pieces.push(rest);
-    pieces
+    parts.push(rest);
+    parts
 }

@@ -1,17 +1,17 @@
-//! Counts Unicode scalar values in UTF-8 that arrives in pieces.
+//! Counts Unicode scalar values in UTF-8 that arrives in parts.
 
-use super::json::scan::Word;
+use super::json::scan::EightBytes;
 
-/// A running count of the scalar values in a UTF-8 text, in any split of its bytes.
+/// Running count of the Unicode scalar values in a UTF-8 text, in any split of its bytes.
 ///
-/// Bytes that are no UTF-8 are counted as one replacement character per maximal broken part (the
-/// Unicode standard's recommendation, section 3.9) and remembered in [`invalid`](Self::invalid).
+/// Invalid bytes count as one replacement character per maximal invalid part, as the Unicode
+/// standard recommends (section 3.9), and set [`invalid`](Self::invalid).
 #[derive(Debug, Default, Clone)]
 pub struct ScalarCount {
     chars: u64,
-    /// Continuation bytes still expected.
+    /// Number of continuation bytes still expected.
     pending: u8,
-    /// What the next continuation byte may be: narrower than 0x80..=0xBF after some lead bytes.
+    /// Range of the next continuation byte. After some lead bytes it is narrower than 0x80..=0xBF.
     low: u8,
     high: u8,
     invalid: bool,
@@ -23,25 +23,27 @@ impl ScalarCount {
         loop {
             (bytes, _) = self.push_string(bytes, |_| Some(1));
             let Some((_, rest)) = bytes.split_first() else { return };
-            // A quote or backslash that was too near to the end.
+            // A quote or backslash too close to the end for the loop above.
             self.add(1);
             bytes = rest;
         }
     }
 
-    /// Counts the scalar values of a JSON string up to a quote or backslash. Gives the bytes from there on.
+    /// Counts the scalar values of a JSON string up to a quote or backslash. Returns the bytes from
+    /// there on.
     ///
-    /// `escaped` is asked what begins at such a mark. It may give the length of what is one character: then
-    /// it goes on, and tells how often it did. It is not asked near the end of the bytes.
+    /// `escape_len` is called at a quote or backslash. If it returns the length of an escape of one
+    /// character, that is counted and the scan goes on; the number of such escapes is returned too.
+    /// It is not called within the last eight bytes.
     pub(super) fn push_string<'a>(
         &mut self,
         mut bytes: &'a [u8],
-        escaped: impl Fn(&[u8]) -> Option<usize>,
+        escape_len: impl Fn(&[u8]) -> Option<usize>,
     ) -> (&'a [u8], u64) {
         let mut all_escapes = 0;
         loop {
             if self.pending == 0 {
-                let Whole { rest, chars, escapes } = whole(bytes, &escaped);
+                let BulkCount { rest, chars, escapes } = count_bulk(bytes, &escape_len);
                 self.chars += chars as u64;
                 all_escapes += escapes;
                 bytes = rest;
@@ -56,29 +58,29 @@ impl ScalarCount {
         }
     }
 
-    /// Adds scalar values that were written in another way, as JSON's `\u` escapes are.
+    /// Adds scalar values that were not written as UTF-8, such as JSON's `\u` escapes.
     pub fn add(&mut self, chars: u64) {
-        self.break_off();
+        self.end_sequence();
         self.chars += chars;
     }
 
-    /// Scalar values seen so far.
+    /// Returns the number of scalar values so far.
     pub fn chars(&self) -> u64 {
         self.chars
     }
 
-    /// Whether any byte was not UTF-8. Ask at the end of the text: a sequence cut short by the end
-    /// is known to be broken only once [`end`](Self::end) was called.
+    /// Returns whether any byte was invalid. A sequence that the end of the text truncates counts
+    /// only after [`end`](Self::end).
     pub fn invalid(&self) -> bool {
         self.invalid
     }
 
-    /// The text ends here.
+    /// Ends the text.
     pub fn end(&mut self) {
-        self.break_off();
+        self.end_sequence();
     }
 
-    fn break_off(&mut self) {
+    fn end_sequence(&mut self) {
         if self.pending > 0 {
             self.pending = 0;
             self.invalid = true;
@@ -92,9 +94,9 @@ impl ScalarCount {
                 (self.low, self.high) = (0x80, 0xBF);
                 return;
             }
-            self.break_off();
+            self.end_sequence();
         }
-        // Each lead byte counts, so the scalar is counted when it begins.
+        // A scalar is counted at its lead byte.
         self.chars += 1;
         (self.pending, self.low, self.high) = match byte {
             0x00..=0x7F => return,
@@ -113,47 +115,47 @@ impl ScalarCount {
     }
 }
 
-/// What could be counted without a look at each byte.
-struct Whole<'a> {
+/// Result of counting eight bytes at a time.
+struct BulkCount<'a> {
     rest: &'a [u8],
     chars: usize,
     escapes: u64,
 }
 
-/// Counts as long as there are eight bytes, and characters are whole and sound.
-fn whole<'a>(bytes: &'a [u8], escaped: impl Fn(&[u8]) -> Option<usize>) -> Whole<'a> {
+/// Counts while at least eight bytes are left and characters are complete and valid.
+fn count_bulk<'a>(bytes: &'a [u8], escape_len: impl Fn(&[u8]) -> Option<usize>) -> BulkCount<'a> {
     let mut rest = bytes;
-    // Bytes that are not the first of their character.
-    let mut behind_first = 0;
+    // Number of bytes that are not the first of their character.
+    let mut continuation_bytes = 0;
     let mut escapes = 0;
-    while let Some((word, behind)) = rest.split_first_chunk() {
-        let Some(plain) = Word::new(*word).mark_or_beyond_ascii() else {
-            rest = behind;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let Some(plain) = EightBytes::new(*word).first_special_or_non_ascii() else {
+            rest = after;
             continue;
         };
         rest = rest.split_at(plain).1;
         if rest.first().is_some_and(u8::is_ascii) {
-            let Some(length) = escaped(rest) else { break };
+            let Some(length) = escape_len(rest) else { break };
             escapes += 1;
-            behind_first += length - 1;
+            continuation_bytes += length - 1;
             rest = rest.get(length..).unwrap_or_default();
             continue;
         }
         let from = rest.len();
-        while let Some(length) = character(rest) {
-            behind_first += length - 1;
+        while let Some(length) = non_ascii_len(rest) {
+            continuation_bytes += length - 1;
             rest = rest.split_at(length).1;
         }
         if rest.len() == from {
             break;
         }
     }
-    Whole { rest, chars: bytes.len() - rest.len() - behind_first, escapes }
+    BulkCount { rest, chars: bytes.len() - rest.len() - continuation_bytes, escapes }
 }
 
-/// The length of the character beyond ASCII that begins here; `None` if it is broken or may be cut. (The
-/// Unicode standard, table 3-7; what is common comes first.)
-fn character(bytes: &[u8]) -> Option<usize> {
+/// Returns the length of the non-ASCII character that begins here, or `None` if it is invalid or
+/// may be truncated. (Unicode standard, table 3-7; common cases first.)
+fn non_ascii_len(bytes: &[u8]) -> Option<usize> {
     match bytes.first_chunk()? {
         [0x00..=0x7F, _, _, _] => None,
         [0xE1..=0xEC, 0x80..=0xBF, 0x80..=0xBF, _] => Some(3),
@@ -173,15 +175,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn count(pieces: &[&[u8]]) -> (u64, bool) {
+    fn count(parts: &[&[u8]]) -> (u64, bool) {
         let mut count = ScalarCount::default();
-        pieces.iter().for_each(|piece| count.push(piece));
+        parts.iter().for_each(|part| count.push(part));
         count.end();
         (count.chars(), count.invalid())
     }
 
     #[test]
-    fn agrees_with_std_in_every_split() {
+    fn every_split_counts_as_std_does() {
         let texts: &[&[u8]] = &[
             b"",
             b"plain",
@@ -205,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_std_on_any_bytes(
+        fn any_bytes_count_as_std_does(
             parts in proptest::collection::vec(
                 prop_oneof![
                     any::<char>().prop_map(|char| char.to_string().into_bytes()),
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_breaks_off_a_sequence() {
+    fn an_escape_ends_an_incomplete_sequence() {
         let mut count = ScalarCount::default();
         count.push(b"\xe2\x82");
         count.add(1);

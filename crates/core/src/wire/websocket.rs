@@ -1,17 +1,17 @@
-//! The messages of one direction of a WebSocket (RFC 6455), split at any byte.
+//! Messages of one direction of a WebSocket connection (RFC 6455).
 //!
-//! Fragments are joined and masks are taken off. Pings and pongs are stepped over, also those between
-//! fragments. With permessage-deflate (RFC 7692) compressed messages are inflated. What breaks the
-//! protocol ends the reading: where the next frame begins can't be known then.
+//! Fragments are joined and masks are removed. Pings and pongs are skipped, also between fragments.
+//! With permessage-deflate (RFC 7692), compressed messages are decompressed. A protocol violation
+//! ends the parsing, because the start of the next frame is then unknown.
 
 use super::coding::{DecodedSink, ExpansionLimit, InflateProgress, Inflater, WINDOWS};
 use super::frame_event::FrameEvent;
 
-/// Bytes that are unmasked at once.
+/// Size of the buffer for unmasking, in bytes.
 const UNMASKED: usize = 4096;
-/// Longest payload of a control frame.
+/// Longest payload of a control frame, in bytes.
 const MAX_CONTROL: u64 = 125;
-/// What a sender leaves out at the end of a compressed message (RFC 7692, section 7.2.2).
+/// Bytes that a sender omits at the end of a compressed message (RFC 7692, section 7.2.2).
 const DEFLATE_END: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 const FIN: u8 = 0x80;
@@ -26,7 +26,7 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// A message that has begun.
+/// Message whose fragments are being received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FragmentedMessage {
     text: bool,
@@ -35,47 +35,47 @@ struct FragmentedMessage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WebSocketState {
-    /// Bytes of the frame's head seen so far.
-    Head(usize),
+    /// Number of bytes of the frame's header seen so far.
+    Header(usize),
     Payload,
-    /// Behind a close, or lost.
-    Over,
+    /// After a close frame or a protocol violation.
+    Finished,
 }
 
-/// An incremental parser of one direction.
+/// Incremental parser of one direction.
 #[derive(Debug)]
 pub struct WebSocketFramer {
     state: WebSocketState,
-    /// The longest head: two bytes, eight of length, four of mask.
-    head: [u8; 14],
+    /// Header of the frame: at most two bytes, eight of length and four of mask.
+    header: [u8; 14],
     left: u64,
     mask: [u8; 4],
-    /// Payload bytes of the frame so far, modulo the mask's length.
-    masked: usize,
-    /// The message whose fragments come.
-    open: Option<FragmentedMessage>,
+    /// Number of payload bytes of the frame so far, modulo the mask's length.
+    mask_offset: usize,
+    /// The current message, if one is incomplete.
+    message: Option<FragmentedMessage>,
     deflate: bool,
-    /// From the first compressed message on, as one may refer to those before it.
+    /// Kept from the first compressed message on: later messages may refer to earlier ones.
     inflater: Option<Inflater>,
-    growth: ExpansionLimit,
+    expansion: ExpansionLimit,
 }
 
-/// Something that the protocol does not allow.
+/// Violation of the protocol.
 struct ProtocolViolation;
 
 impl WebSocketFramer {
-    /// A parser; `deflate`: permessage-deflate was agreed on.
+    /// Returns a parser. `deflate`: permessage-deflate was negotiated.
     pub fn new(deflate: bool) -> Self {
         Self {
-            state: WebSocketState::Head(0),
-            head: [0; 14],
+            state: WebSocketState::Header(0),
+            header: [0; 14],
             left: 0,
             mask: [0; 4],
-            masked: 0,
-            open: None,
+            mask_offset: 0,
+            message: None,
             deflate,
             inflater: None,
-            growth: ExpansionLimit::default(),
+            expansion: ExpansionLimit::default(),
         }
     }
 
@@ -83,50 +83,50 @@ impl WebSocketFramer {
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             let step = match self.state {
-                WebSocketState::Over => return,
-                WebSocketState::Head(seen) => {
+                WebSocketState::Finished => return,
+                WebSocketState::Header(seen) => {
                     bytes = rest;
-                    self.head(seen, byte, sink)
+                    self.push_header(seen, byte, sink)
                 }
                 WebSocketState::Payload => {
                     let here = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
                     let (payload, rest) = bytes.split_at(here);
                     bytes = rest;
                     self.left -= here as u64;
-                    let step = self.payload(payload, sink);
+                    let step = self.push_payload(payload, sink);
                     if step.is_ok() && self.left == 0 { self.end_frame(sink) } else { step }
                 }
             };
             if step.is_err() {
-                self.state = WebSocketState::Over;
+                self.state = WebSocketState::Finished;
                 self.inflater = None;
                 sink(FrameEvent::Broken);
             }
         }
     }
 
-    /// The stream has ended: a message that is not complete is broken.
+    /// Ends the stream: an incomplete message is broken.
     pub fn end(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
-        let unfinished = self.state != WebSocketState::Head(0) || self.open.is_some();
-        if unfinished && self.state != WebSocketState::Over {
+        let unfinished = self.state != WebSocketState::Header(0) || self.message.is_some();
+        if unfinished && self.state != WebSocketState::Finished {
             sink(FrameEvent::Broken);
         }
-        self.state = WebSocketState::Over;
+        self.state = WebSocketState::Finished;
     }
 
-    fn head(
+    fn push_header(
         &mut self,
         seen: usize,
         byte: u8,
         sink: &mut impl FnMut(FrameEvent<'_>),
     ) -> Result<(), ProtocolViolation> {
-        if let Some(slot) = self.head.get_mut(seen) {
+        if let Some(slot) = self.header.get_mut(seen) {
             *slot = byte;
         }
-        self.state = WebSocketState::Head(seen + 1);
-        let [first, second, rest @ ..] = self.head;
+        self.state = WebSocketState::Header(seen + 1);
+        let [first, second, rest @ ..] = self.header;
         match seen + 1 {
-            1 => return self.first_byte(first),
+            1 => return self.check_first_byte(first),
             2 if self.is_control() && u64::from(second & !MASKED) > MAX_CONTROL => {
                 return Err(ProtocolViolation);
             }
@@ -143,13 +143,13 @@ impl WebSocketFramer {
         if seen + 1 < 2 + extended + mask {
             return Ok(());
         }
-        // A length must be written in as few bytes as it needs.
+        // A length must be encoded in as few bytes as possible.
         let fewest = if length > u64::from(u16::MAX) { 8 } else { 2 * usize::from(length > 125) };
         if extended != fewest || length > i64::MAX as u64 {
             return Err(ProtocolViolation);
         }
         self.left = length;
-        self.masked = 0;
+        self.mask_offset = 0;
         self.mask = [0; 4];
         if let (4, Some(mask)) = (mask, rest.get(extended..extended + 4)) {
             self.mask.copy_from_slice(mask);
@@ -158,9 +158,9 @@ impl WebSocketFramer {
         if length == 0 { self.end_frame(sink) } else { Ok(()) }
     }
 
-    fn first_byte(&mut self, first: u8) -> Result<(), ProtocolViolation> {
+    fn check_first_byte(&mut self, first: u8) -> Result<(), ProtocolViolation> {
         let compressed = first & COMPRESSED != 0;
-        let allowed = match (first & 0x0f, self.open) {
+        let allowed = match (first & 0x0f, self.message) {
             (CONTINUATION, Some(_)) => !compressed,
             (TEXT | BINARY, None) => self.deflate || !compressed,
             (CLOSE | PING | PONG, _) => !compressed && first & FIN != 0,
@@ -170,14 +170,14 @@ impl WebSocketFramer {
             return Err(ProtocolViolation);
         }
         if let opcode @ (TEXT | BINARY) = first & 0x0f {
-            self.open = Some(FragmentedMessage { text: opcode == TEXT, compressed });
-            self.growth = ExpansionLimit::default();
+            self.message = Some(FragmentedMessage { text: opcode == TEXT, compressed });
+            self.expansion = ExpansionLimit::default();
         }
         Ok(())
     }
 
     fn opcode(&self) -> u8 {
-        let [first, ..] = self.head;
+        let [first, ..] = self.header;
         first & 0x0f
     }
 
@@ -185,31 +185,32 @@ impl WebSocketFramer {
         self.opcode() >= CLOSE
     }
 
-    fn payload(
+    fn push_payload(
         &mut self,
         payload: &[u8],
         sink: &mut impl FnMut(FrameEvent<'_>),
     ) -> Result<(), ProtocolViolation> {
-        let Some(FragmentedMessage { compressed, .. }) = self.open.filter(|_| !self.is_control())
+        let Some(FragmentedMessage { compressed, .. }) =
+            self.message.filter(|_| !self.is_control())
         else {
             return Ok(());
         };
         if self.mask == [0; 4] {
-            return self.data(payload, compressed, sink);
+            return self.push_data(payload, compressed, sink);
         }
         let mut unmasked = [0; UNMASKED];
         for part in payload.chunks(UNMASKED) {
-            let mask = self.mask.iter().cycle().skip(self.masked);
+            let mask = self.mask.iter().cycle().skip(self.mask_offset);
             for ((byte, masked), mask) in unmasked.iter_mut().zip(part).zip(mask) {
                 *byte = masked ^ mask;
             }
-            self.masked = (self.masked + part.len()) % self.mask.len();
-            self.data(unmasked.get(..part.len()).unwrap_or_default(), compressed, sink)?;
+            self.mask_offset = (self.mask_offset + part.len()) % self.mask.len();
+            self.push_data(unmasked.get(..part.len()).unwrap_or_default(), compressed, sink)?;
         }
         Ok(())
     }
 
-    fn data(
+    fn push_data(
         &mut self,
         data: &[u8],
         compressed: bool,
@@ -227,19 +228,20 @@ impl WebSocketFramer {
         mut data: &[u8],
         sink: &mut impl FnMut(FrameEvent<'_>),
     ) -> Result<(), ProtocolViolation> {
-        let Self { inflater, growth, .. } = self;
+        let Self { inflater, expansion, .. } = self;
         let inflater = match inflater {
             Some(inflater) => inflater,
             None => inflater.insert(Inflater::new(false, &WINDOWS).map_err(|_| ProtocolViolation)?),
         };
-        growth.add_input(data);
+        expansion.add_input(data);
         let sink: &mut DecodedSink<'_> = &mut |part| {
-            growth.add_output(part)?;
+            expansion.add_output(part)?;
             sink(FrameEvent::Data(part));
             Ok(())
         };
-        // A sender may end its stream within a message, and then begins another (section 7.2.3.5).
-        while let InflateProgress::Over(taken) =
+        // A sender may end its DEFLATE stream within a message and begin another (RFC 7692, section
+        // 7.2.3.5).
+        while let InflateProgress::End(taken) =
             inflater.push(data, sink).map_err(|_| ProtocolViolation)?
         {
             inflater.reset(false);
@@ -252,24 +254,24 @@ impl WebSocketFramer {
         &mut self,
         sink: &mut impl FnMut(FrameEvent<'_>),
     ) -> Result<(), ProtocolViolation> {
-        self.state = WebSocketState::Head(0);
-        let [first, ..] = self.head;
+        self.state = WebSocketState::Header(0);
+        let [first, ..] = self.header;
         match self.opcode() {
             PING | PONG => {}
             CLOSE => {
-                self.state = WebSocketState::Over;
+                self.state = WebSocketState::Finished;
                 self.inflater = None;
-                if self.open.take().is_some() {
+                if self.message.take().is_some() {
                     sink(FrameEvent::Broken);
                 }
                 sink(FrameEvent::End { name: b"close" });
             }
             _ if first & FIN == 0 => {}
             _ => {
-                if let Some(FragmentedMessage { compressed: true, .. }) = self.open {
+                if let Some(FragmentedMessage { compressed: true, .. }) = self.message {
                     self.inflate(&DEFLATE_END, sink)?;
                 }
-                if let Some(FragmentedMessage { text, .. }) = self.open.take() {
+                if let Some(FragmentedMessage { text, .. }) = self.message.take() {
                     sink(FrameEvent::End { name: if text { b"text" } else { b"binary" } });
                 }
             }

@@ -3,15 +3,15 @@ use super::*;
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
 
-fn parse(deflate: bool, pieces: &[&[u8]]) -> Vec<CollectedEvent> {
+fn parse(deflate: bool, parts: &[&[u8]]) -> Vec<CollectedEvent> {
     let (mut framer, mut messages) = (WebSocketFramer::new(deflate), FrameCollector::default());
-    let mut sink = |piece: FrameEvent<'_>| messages.add(piece);
-    pieces.iter().for_each(|piece| framer.push(piece, &mut sink));
+    let mut sink = |event: FrameEvent<'_>| messages.add(event);
+    parts.iter().for_each(|part| framer.push(part, &mut sink));
     framer.end(&mut sink);
-    messages.done()
+    messages.finish()
 }
 
-/// A frame with this first byte, as short as can be.
+/// Writes a frame with this first byte and the shortest encoding of its length.
 fn frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let length = payload.len();
     let mut frame = vec![first];
@@ -48,7 +48,7 @@ fn broken(data: &str) -> CollectedEvent {
 
 /// The examples of RFC 6455, section 5.7.
 #[test]
-fn examples_of_the_rfc() {
+fn examples_of_rfc_6455_are_parsed() {
     let cases: &[(&[u8], &[CollectedEvent])] = &[
         (b"\x81\x05Hello", &[text("Hello")]),
         (b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[text("Hello")]),
@@ -68,7 +68,7 @@ fn examples_of_the_rfc() {
 }
 
 #[test]
-fn control_frames_between_fragments_and_a_close() {
+fn control_frames_between_fragments_are_skipped_and_close_is_reported() {
     let mask = Some([1, 2, 3, 4]);
     let stream = [
         frame(0x81, b"one", mask),
@@ -88,7 +88,7 @@ fn control_frames_between_fragments_and_a_close() {
 }
 
 #[test]
-fn nothing_follows_what_breaks_the_protocol() {
+fn nothing_is_reported_after_a_protocol_violation() {
     let wrong: &[(&str, &[u8])] = &[
         ("RSV1 without the extension", &frame(0xc1, b"x", None)),
         ("RSV2", &frame(0xa1, b"x", None)),
@@ -108,7 +108,7 @@ fn nothing_follows_what_breaks_the_protocol() {
     }
     let stream = [frame(0x01, b"one", None), frame(0x81, b"two", None)].concat();
     assert_eq!(parse(false, &[&stream]), [broken("one")]);
-    // RSV1 belongs to a message's first frame only, and to no control frame.
+    // RSV1 may only be set in a message's first frame, and in no control frame.
     for first in [0xc0, 0xc9] {
         let stream = [frame(0x01, b"one", None), frame(first, b"two", None)].concat();
         assert_eq!(parse(true, &[&stream]), [broken("one")]);
@@ -116,7 +116,7 @@ fn nothing_follows_what_breaks_the_protocol() {
 }
 
 #[test]
-fn what_broke_off_is_broken() {
+fn a_truncated_message_is_broken() {
     let stream = [frame(0x01, b"one", None), frame(0x80, &[b'x'; 200], Some([7; 4]))].concat();
     for length in 1..stream.len() {
         let found = parse(false, &[&stream[..length]]);
@@ -127,7 +127,7 @@ fn what_broke_off_is_broken() {
 
 /// The examples of RFC 7692, section 7.2.3.
 #[test]
-fn examples_of_compressed_messages() {
+fn examples_of_rfc_7692_are_decompressed() {
     let hello: &[u8] = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00";
     let cases: &[(&[&[u8]], &[&str])] = &[
         (&[hello], &["Hello"]),
@@ -150,7 +150,7 @@ fn examples_of_compressed_messages() {
     assert_eq!(parse(true, &[&junk]), [text("Hello"), broken("")]);
 }
 
-/// A message compressed as a sender does: flushed, and the flush's last four bytes left out.
+/// Compresses a message as a sender does: flushed, without the last four bytes of the flush.
 fn compress(compress: &mut Compress, message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 1000);
     compress.compress_vec(message, &mut out, FlushCompress::Sync).unwrap();
@@ -160,12 +160,12 @@ fn compress(compress: &mut Compress, message: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_bomb_is_stopped() {
+fn a_decompression_bomb_is_broken() {
     let mut sender = Compress::new(Compression::default(), false);
     let bomb = compress(&mut sender, &vec![b'x'; 65 << 20]);
     let mut framer = WebSocketFramer::new(true);
     let (mut given, mut ends) = (0, Vec::new());
-    let mut sink = |piece: FrameEvent<'_>| match piece {
+    let mut sink = |event: FrameEvent<'_>| match event {
         FrameEvent::Data(data) => given += data.len(),
         other => ends.push(format!("{other:?}")),
     };
@@ -175,8 +175,9 @@ fn a_bomb_is_stopped() {
     assert_eq!((given, ends), (64 << 20, vec!["Broken".to_owned()]));
 }
 
-/// How much was handed over of what is thrown away may depend on the split: an inflater gives in blocks.
-fn settled(messages: Vec<CollectedEvent>) -> Vec<CollectedEvent> {
+/// Drops the data of broken messages: how much of it is reported depends on the split, because an
+/// inflater produces output in blocks.
+fn without_broken_data(messages: Vec<CollectedEvent>) -> Vec<CollectedEvent> {
     let settle =
         |message| if let CollectedEvent::Broken(_) = message { broken("") } else { message };
     messages.into_iter().map(settle).collect()
@@ -184,7 +185,7 @@ fn settled(messages: Vec<CollectedEvent>) -> Vec<CollectedEvent> {
 
 proptest! {
     #[test]
-    fn any_split_gives_the_same(
+    fn every_split_gives_the_same_messages(
         messages in prop::collection::vec(
             (prop::collection::vec("[a-z]{0,12}|x{126}|y{5000}", 1..4), any::<bool>(), any::<bool>(),
              prop::option::of(any::<[u8; 4]>())), 0..6),
@@ -211,15 +212,15 @@ proptest! {
         }
         prop_assert_eq!(&parse(true, &[&stream]), &expected);
         stream.extend(rest);
-        let whole = settled(parse(true, &[&stream]));
+        let whole = without_broken_data(parse(true, &[&stream]));
         prop_assert!(whole.starts_with(&expected));
-        prop_assert_eq!(&settled(parse(true, &cut(&stream, &cuts))), &whole);
+        prop_assert_eq!(&without_broken_data(parse(true, &cut(&stream, &cuts))), &whole);
         let single = parse(true, &stream.chunks(1).collect::<Vec<_>>());
-        prop_assert_eq!(&settled(single), &whole);
+        prop_assert_eq!(&without_broken_data(single), &whole);
     }
 
     #[test]
-    fn nothing_panics(stream in prop::collection::vec(any::<u8>(), 0..200), deflate in any::<bool>()) {
+    fn no_input_panics(stream in prop::collection::vec(any::<u8>(), 0..200), deflate in any::<bool>()) {
         parse(deflate, &[&stream]);
     }
 }

@@ -1,7 +1,7 @@
 //! The coding `br` (RFC 7932).
 //!
-//! What is charged is the window. A stream's tables come beside it: tens of KiB as encoders write them, 3 MiB
-//! if all of the 256 trees that the format allows of each kind are there.
+//! Only the window is charged to the budget. A stream also allocates tables: some tens of KiB with
+//! usual encoders, 3 MiB if all of the 256 trees of each type that the format allows are used.
 
 use super::window::{WindowBudget, WindowReservation};
 use super::{CodingError, DecodedSink, WINDOW_BITS, with_scratch};
@@ -12,27 +12,27 @@ use std::fmt;
 
 type BrotliInner = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
-/// A decoder of one stream.
+/// Incremental decoder of one stream.
 pub(super) struct BrotliDecoder {
-    /// Allocated with the first byte.
+    /// Allocated at the first byte.
     state: Option<Box<BrotliInner>>,
     window: WindowReservation,
-    /// Behind the end; what follows is not looked at.
-    over: bool,
+    /// After the end; all that follows is ignored.
+    is_finished: bool,
 }
 
 impl fmt::Debug for BrotliDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrotliDecoder")
             .field("window", &self.window)
-            .field("over", &self.over)
+            .field("is_finished", &self.is_finished)
             .finish()
     }
 }
 
 impl BrotliDecoder {
     pub(super) fn new(budget: &'static WindowBudget) -> Self {
-        Self { state: None, window: WindowReservation::new(budget), over: false }
+        Self { state: None, window: WindowReservation::new(budget), is_finished: false }
     }
 
     pub(super) fn push(
@@ -40,8 +40,8 @@ impl BrotliDecoder {
         bytes: &[u8],
         sink: &mut DecodedSink<'_>,
     ) -> Result<(), CodingError> {
-        let Self { state, window, over } = self;
-        let Some(&first) = bytes.first().filter(|_| !*over) else { return Ok(()) };
+        let Self { state, window, is_finished } = self;
+        let Some(&first) = bytes.first().filter(|_| !*is_finished) else { return Ok(()) };
         if state.is_none() {
             check_window(first)?;
         }
@@ -52,21 +52,28 @@ impl BrotliDecoder {
         with_scratch(|buffer| {
             let (mut left, mut from, mut total) = (bytes.len(), 0, 0);
             loop {
-                let (mut room, mut gave) = (buffer.len(), 0);
+                let (mut room, mut output) = (buffer.len(), 0);
                 let result = BrotliDecompressStream(
-                    &mut left, &mut from, bytes, &mut room, &mut gave, buffer, &mut total, state,
+                    &mut left,
+                    &mut from,
+                    bytes,
+                    &mut room,
+                    &mut output,
+                    buffer,
+                    &mut total,
+                    state,
                 );
                 window.resize(state.ringbuffer.slice().len())?;
-                if let Some(part) = buffer.get(..gave).filter(|part| !part.is_empty()) {
+                if let Some(part) = buffer.get(..output).filter(|part| !part.is_empty()) {
                     sink(part)?;
                 }
                 match result {
                     BrotliResult::ResultSuccess => {
-                        *over = true;
+                        *is_finished = true;
                         return Ok(());
                     }
                     BrotliResult::NeedsMoreInput if room > 0 => return Ok(()),
-                    // Either may leave more behind in a full buffer.
+                    // More output may be left after a full buffer, with either result.
                     BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
                     BrotliResult::ResultFailure => return Err(CodingError::Malformed),
                 }
@@ -74,18 +81,18 @@ impl BrotliDecoder {
         })
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.over || self.state.is_none()
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_finished || self.state.is_none()
     }
 }
 
-/// Looks at the window that the first byte declares (RFC 7932, section 9.1).
+/// Checks the window size that the first byte declares (RFC 7932, section 9.1).
 fn check_window(first: u8) -> Result<(), CodingError> {
     let (middle, high) = (first >> 1 & 7, first >> 4 & 7);
     let bits = match (first & 1, middle, high) {
         (0, ..) => 16,
         (_, 0, 0) => 17,
-        // Reserved, and taken by an extension that has larger windows than the format.
+        // A reserved value that an extension uses for windows larger than the format allows.
         (_, 0, 1) => return Err(CodingError::Window),
         (_, 0, high) => 8 + high,
         (_, middle, _) => 17 + middle,

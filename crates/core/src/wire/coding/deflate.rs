@@ -1,4 +1,5 @@
-//! The coding `deflate`: zlib's format, and the bare one that some servers send under this name.
+//! The coding `deflate`: the zlib format, and the bare DEFLATE data that some servers send under
+//! this name.
 
 use super::inflate::{InflateProgress, Inflater};
 use super::window::WindowBudget;
@@ -7,14 +8,14 @@ use super::{CodingError, DecodedSink};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DeflateState {
     Start,
-    /// The first byte may be one of zlib's header: the second tells.
+    /// The first byte may begin a zlib header; the second one decides.
     First(u8),
     Data,
-    /// Behind the end; what follows is not looked at.
-    Over,
+    /// After the end; all that follows is ignored.
+    Finished,
 }
 
-/// A decoder of one stream.
+/// Incremental decoder of one stream.
 #[derive(Debug)]
 pub(super) struct DeflateDecoder {
     state: DeflateState,
@@ -33,8 +34,8 @@ impl DeflateDecoder {
     ) -> Result<(), CodingError> {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.state {
-                DeflateState::Over => return Ok(()),
-                DeflateState::Start if is_method(byte) => {
+                DeflateState::Finished => return Ok(()),
+                DeflateState::Start if may_be_zlib_header(byte) => {
                     self.state = DeflateState::First(byte);
                     bytes = rest;
                 }
@@ -43,7 +44,7 @@ impl DeflateDecoder {
                     self.state = DeflateState::Data;
                 }
                 DeflateState::First(first) => {
-                    self.inflater.reset(is_header(first, byte));
+                    self.inflater.reset(is_zlib_header(first, byte));
                     self.state = DeflateState::Data;
                     self.inflate(&[first], sink)?;
                 }
@@ -53,24 +54,25 @@ impl DeflateDecoder {
         Ok(())
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, DeflateState::Start | DeflateState::Over)
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.state, DeflateState::Start | DeflateState::Finished)
     }
 
     fn inflate(&mut self, bytes: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), CodingError> {
-        if let InflateProgress::Over(_) = self.inflater.push(bytes, sink)? {
-            self.state = DeflateState::Over;
+        if let InflateProgress::End(_) = self.inflater.push(bytes, sink)? {
+            self.state = DeflateState::Finished;
         }
         Ok(())
     }
 }
 
-/// Whether it is zlib's first byte: the method, and a window of at most 32 KiB.
-fn is_method(byte: u8) -> bool {
+/// Returns whether the byte may be the first of a zlib header: the DEFLATE method and a window of
+/// at most 32 KiB.
+fn may_be_zlib_header(byte: u8) -> bool {
     byte & 0x0f == 8 && byte >> 4 <= 7
 }
 
-/// Whether both are zlib's header, which is a multiple of 31.
-fn is_header(first: u8, second: u8) -> bool {
+/// Returns whether the two bytes are a zlib header, which is a multiple of 31.
+fn is_zlib_header(first: u8, second: u8) -> bool {
     u16::from_be_bytes([first, second]).is_multiple_of(31)
 }

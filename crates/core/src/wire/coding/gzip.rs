@@ -1,4 +1,9 @@
 //! The gzip format (RFC 1952): members, each with a header, DEFLATE data, a checksum and a length.
+//!
+//! `flate2::write::MultiGzDecoder` is not used for three reasons. It fails on padding after the
+//! last member, which gzip ignores. It does not report whether a body ended between members. It
+//! holds an output buffer of 32 KiB per stream, and buffers each header field, where this decoder
+//! holds only the window.
 
 use super::inflate::{InflateProgress, Inflater};
 use super::window::WindowBudget;
@@ -12,25 +17,28 @@ const RESERVED: u8 = 0b1110_0000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GzipState {
-    /// Bytes of the fixed header seen so far.
+    /// Number of bytes of the fixed header seen so far.
     Header(u8),
-    /// The length of the extra field: bytes seen so far, and the first.
+    /// At the length of the extra field: number of bytes seen, and the first byte.
     ExtraLength(u8, u8),
+    /// In the extra field: number of bytes left.
     Extra(u16),
-    /// In the file's name or the comment, which end in NUL.
+    /// In the file name, which ends in NUL.
     Name,
+    /// In the comment, which ends in NUL.
     Comment,
-    /// Bytes of the header's checksum seen so far.
+    /// Number of bytes of the header's checksum seen so far.
     HeaderCrc(u8),
     Data,
-    /// Bytes of the trailer seen so far.
+    /// Number of bytes of the trailer seen so far.
     Trailer(u8),
-    /// Behind a member. Another may follow; what is none is not looked at, as gzip does.
+    /// After a member. Another one may follow.
     Between,
+    /// After the last member: padding, which is ignored as gzip does.
     Ignored,
 }
 
-/// A decoder of one gzip file.
+/// Incremental decoder of one gzip file.
 #[derive(Debug)]
 pub(super) struct GzipDecoder {
     state: GzipState,
@@ -39,7 +47,7 @@ pub(super) struct GzipDecoder {
     crc: crc32fast::Hasher,
     length: u32,
     trailer: [u8; 8],
-    /// No byte has come.
+    /// No byte has arrived.
     empty: bool,
 }
 
@@ -65,9 +73,9 @@ impl GzipDecoder {
             self.empty = false;
             bytes = match self.state {
                 GzipState::Ignored => return Ok(()),
-                GzipState::Data => self.data(bytes, sink)?,
+                GzipState::Data => self.push_data(bytes, sink)?,
                 _ => {
-                    self.byte(byte)?;
+                    self.push_byte(byte)?;
                     rest
                 }
             };
@@ -75,61 +83,61 @@ impl GzipDecoder {
         Ok(())
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.empty || matches!(self.state, GzipState::Between | GzipState::Ignored)
     }
 
-    /// Takes a byte around the data.
-    fn byte(&mut self, byte: u8) -> Result<(), CodingError> {
+    /// Reads a byte of a header or trailer.
+    fn push_byte(&mut self, byte: u8) -> Result<(), CodingError> {
         self.state = match self.state {
             GzipState::Between if byte != 0x1f => GzipState::Ignored,
             GzipState::Header(0) | GzipState::Between => {
                 Self::check(byte == 0x1f, GzipState::Header(1))?
             }
             GzipState::Header(1) => Self::check(byte == 0x8b, GzipState::Header(2))?,
-            // The only method there is.
+            // DEFLATE, the only method.
             GzipState::Header(2) => Self::check(byte == 8, GzipState::Header(3))?,
             GzipState::Header(3) => {
                 self.flags = byte;
                 Self::check(byte & RESERVED == 0, GzipState::Header(4))?
             }
-            // The time, how hard it was compressed, and where.
+            // Modification time, compression level and operating system.
             GzipState::Header(seen @ 4..=8) => GzipState::Header(seen + 1),
-            GzipState::Header(_) => self.behind_header(),
+            GzipState::Header(_) => self.after_header(),
             GzipState::ExtraLength(0, _) => GzipState::ExtraLength(1, byte),
             GzipState::ExtraLength(_, low) => match u16::from_le_bytes([low, byte]) {
-                0 => self.behind_extra(),
+                0 => self.after_extra(),
                 length => GzipState::Extra(length),
             },
-            GzipState::Extra(1) => self.behind_extra(),
+            GzipState::Extra(1) => self.after_extra(),
             GzipState::Extra(left) => GzipState::Extra(left - 1),
-            GzipState::Name if byte == 0 => self.behind_name(),
-            GzipState::Comment if byte == 0 => self.behind_comment(),
+            GzipState::Name if byte == 0 => self.after_name(),
+            GzipState::Comment if byte == 0 => self.after_comment(),
             GzipState::HeaderCrc(0) => GzipState::HeaderCrc(1),
             GzipState::HeaderCrc(_) => self.begin_data(),
-            GzipState::Trailer(seen) => self.trailer(seen, byte)?,
+            GzipState::Trailer(seen) => self.push_trailer(seen, byte)?,
             other => other,
         };
         Ok(())
     }
 
-    fn check(right: bool, next: GzipState) -> Result<GzipState, CodingError> {
-        if right { Ok(next) } else { Err(CodingError::Malformed) }
+    fn check(is_valid: bool, next: GzipState) -> Result<GzipState, CodingError> {
+        if is_valid { Ok(next) } else { Err(CodingError::Malformed) }
     }
 
-    fn behind_header(&mut self) -> GzipState {
-        if self.flags & EXTRA != 0 { GzipState::ExtraLength(0, 0) } else { self.behind_extra() }
+    fn after_header(&mut self) -> GzipState {
+        if self.flags & EXTRA != 0 { GzipState::ExtraLength(0, 0) } else { self.after_extra() }
     }
 
-    fn behind_extra(&mut self) -> GzipState {
-        if self.flags & NAME != 0 { GzipState::Name } else { self.behind_name() }
+    fn after_extra(&mut self) -> GzipState {
+        if self.flags & NAME != 0 { GzipState::Name } else { self.after_name() }
     }
 
-    fn behind_name(&mut self) -> GzipState {
-        if self.flags & COMMENT != 0 { GzipState::Comment } else { self.behind_comment() }
+    fn after_name(&mut self) -> GzipState {
+        if self.flags & COMMENT != 0 { GzipState::Comment } else { self.after_comment() }
     }
 
-    fn behind_comment(&mut self) -> GzipState {
+    fn after_comment(&mut self) -> GzipState {
         if self.flags & HEADER_CRC != 0 { GzipState::HeaderCrc(0) } else { self.begin_data() }
     }
 
@@ -140,7 +148,7 @@ impl GzipDecoder {
         GzipState::Data
     }
 
-    fn data<'a>(
+    fn push_data<'a>(
         &mut self,
         bytes: &'a [u8],
         sink: &mut DecodedSink<'_>,
@@ -148,20 +156,20 @@ impl GzipDecoder {
         let Self { inflater, crc, length, state, .. } = self;
         let progress = inflater.push(bytes, &mut |part| {
             crc.update(part);
-            // The format keeps the length modulo 2^32.
+            // The trailer has the length modulo 2^32.
             *length = length.wrapping_add(part.len() as u32);
             sink(part)
         })?;
         Ok(match progress {
             InflateProgress::More => &[],
-            InflateProgress::Over(taken) => {
+            InflateProgress::End(taken) => {
                 *state = GzipState::Trailer(0);
                 bytes.get(taken..).unwrap_or_default()
             }
         })
     }
 
-    fn trailer(&mut self, seen: u8, byte: u8) -> Result<GzipState, CodingError> {
+    fn push_trailer(&mut self, seen: u8, byte: u8) -> Result<GzipState, CodingError> {
         if let Some(slot) = self.trailer.get_mut(usize::from(seen)) {
             *slot = byte;
         }

@@ -1,15 +1,14 @@
-//! Undoes content codings (RFC 9110, section 8.4) on a copy of the body, as it comes.
+//! Decodes content codings (RFC 9110, section 8.4) on a copy of the body.
 //!
-//! What a server has flushed comes out at once, so an event is seen in the same push as its last byte.
-//! All bounds are on what a decoder holds and gives, never on the body, which is forwarded whatever
-//! happens here:
+//! Data that a server has flushed comes out at once, so an event is read in the same push as its
+//! last byte. The limits apply to the decoder only; the body itself is forwarded in any case:
 //!
-//! - A window has at most 4 MiB. The default encoders of br and zstd declare 4 and 2 MiB, however short
-//!   the stream: a lower bound would leave most of such streams unmeasured. Memory is taken as the
-//!   format lets it: br's window grows with what was sent, zstd's is as large as declared.
-//! - All windows of the process have at most 64 MiB ([`WindowBudget`]).
-//! - Output goes through one buffer for each thread.
-//! - What grows beyond 64 MiB at more than 200 to 1 is a bomb.
+//! - A window has at most 4 MiB. By default br and zstd encoders declare 4 and 2 MiB even for short
+//!   streams, so a lower limit would leave most such streams unmeasured. Memory is allocated as the
+//!   format allows: br's window grows with the data, zstd's has its declared size at once.
+//! - All windows of the process have at most 64 MiB together ([`WindowBudget`]).
+//! - Output goes through one buffer per thread.
+//! - Output beyond 64 MiB at a ratio of more than 200 to 1 is treated as a decompression bomb.
 
 mod brotli;
 mod deflate;
@@ -30,43 +29,50 @@ pub use window::{WindowBudget, windows_in_use};
 
 /// Largest window of one stream, as a power of two.
 const WINDOW_BITS: u8 = 22;
-/// Output up to here is no bomb, whatever the ratio.
-const ALWAYS_GIVEN: u64 = 64 * 1024 * 1024;
-/// Output bytes for each byte taken, beyond which it is one.
+/// Output, in bytes, up to which any ratio is accepted.
+const ALWAYS_ACCEPTED: u64 = 64 * 1024 * 1024;
+/// Largest accepted ratio of output to input beyond [`ALWAYS_ACCEPTED`].
 const MAX_RATIO: u64 = 200;
-/// Output bytes that are handed on at once.
-const SCRATCH: usize = 16 * 1024;
+/// Largest part of output that is reported at once, in bytes.
+const MAX_OUTPUT: usize = 16 * 1024;
 
-/// Why a body cannot be decoded, or no further.
+/// Reason why a body cannot be decoded, or no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodingError {
-    #[error("the content coding is not known, or there are more than two")]
+    /// A coding is not supported, or there are more than two.
+    #[error("the content coding is not supported, or there are more than two")]
     Unknown,
-    #[error("the body is not coded as it says")]
+    /// The data is not valid.
+    #[error("the body is not valid in its content coding")]
     Malformed,
+    /// The window is larger than the limit.
     #[error("the body needs a window of more than 4 MiB")]
     Window,
-    #[error("the windows of all streams together are at their limit")]
+    /// The window budget of the process is exhausted.
+    #[error("the windows of all streams together have reached their limit")]
     Budget,
-    #[error("the body grows out of proportion")]
+    /// The ratio of output to input is that of a decompression bomb.
+    #[error("the body decompresses to more than 200 times its size")]
     Bomb,
 }
 
-/// Where decoded bytes go; what it fails with ends the decoding.
+/// Receiver of decoded bytes. An error that it returns ends the decoding.
 pub(super) type DecodedSink<'a> = dyn FnMut(&[u8]) -> Result<(), CodingError> + 'a;
 
-/// Undoes the codings of one body.
+/// Incremental decoder of one body with one or two content codings.
 #[derive(Debug)]
 pub struct ContentDecoder {
-    /// In the order in which they are undone. Given up at the first error.
+    /// In decoding order. Replaced by the first error, which frees the windows.
     stages: Result<(DecoderStage, Option<DecoderStage>), CodingError>,
 }
 
 impl ContentDecoder {
-    /// A decoder for a body with this `Content-Encoding`. `None` if it has no coding.
+    /// Returns a decoder for a body with this `Content-Encoding`, or `None` if the body is not
+    /// encoded.
     ///
     /// # Errors
-    /// If a coding is not known, there are more than two, or the process has no memory left for them.
+    ///
+    /// If a coding is unknown, there are more than two, or the window budget is exhausted.
     pub fn new(content_encoding: &[u8]) -> Result<Option<Self>, CodingError> {
         Self::within(&WINDOWS, content_encoding)
     }
@@ -92,7 +98,8 @@ impl ContentDecoder {
     /// Decodes the next bytes of the body.
     ///
     /// # Errors
-    /// If they can't be decoded; then no later ones can.
+    ///
+    /// If they cannot be decoded. Every later call returns the same error.
     pub fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), CodingError> {
         let mut sink = |part: &[u8]| {
             sink(part);
@@ -104,18 +111,18 @@ impl ContentDecoder {
             Err(error) => Err(*error),
         };
         if let Err(error) = done {
-            // Gives the windows back.
+            // Frees the windows.
             self.stages = Err(error);
         }
         done
     }
 
-    /// The body has ended: whether properly, with the end that each coding has. A body without any
-    /// bytes has it.
-    pub fn end(&self) -> bool {
+    /// Returns whether the body is complete: each coding has reached its end marker, or no byte has
+    /// arrived.
+    pub fn is_complete(&self) -> bool {
         match &self.stages {
             Ok((outer, inner)) => {
-                outer.is_over() && inner.as_ref().is_none_or(DecoderStage::is_over)
+                outer.is_complete() && inner.as_ref().is_none_or(DecoderStage::is_complete)
             }
             Err(_) => false,
         }
@@ -130,11 +137,11 @@ enum Coding {
     Zstd(ZstdDecoder),
 }
 
-/// One coding, and what goes through it.
+/// Decoder of one coding, with its limit on the ratio.
 #[derive(Debug)]
 struct DecoderStage {
     coding: Coding,
-    growth: ExpansionLimit,
+    expansion: ExpansionLimit,
 }
 
 impl DecoderStage {
@@ -151,14 +158,14 @@ impl DecoderStage {
         } else {
             return Err(CodingError::Unknown);
         };
-        Ok(Self { coding, growth: ExpansionLimit::default() })
+        Ok(Self { coding, expansion: ExpansionLimit::default() })
     }
 
     fn push(&mut self, bytes: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), CodingError> {
-        let Self { coding, growth } = self;
-        growth.add_input(bytes);
+        let Self { coding, expansion } = self;
+        expansion.add_input(bytes);
         let mut sink = |part: &[u8]| {
-            growth.add_output(part)?;
+            expansion.add_output(part)?;
             sink(part)
         };
         match coding {
@@ -169,31 +176,31 @@ impl DecoderStage {
         }
     }
 
-    fn is_over(&self) -> bool {
+    fn is_complete(&self) -> bool {
         match &self.coding {
-            Coding::Gzip(coding) => coding.is_over(),
-            Coding::Deflate(coding) => coding.is_over(),
-            Coding::Brotli(coding) => coding.is_over(),
-            Coding::Zstd(coding) => coding.is_over(),
+            Coding::Gzip(coding) => coding.is_complete(),
+            Coding::Deflate(coding) => coding.is_complete(),
+            Coding::Brotli(coding) => coding.is_complete(),
+            Coding::Zstd(coding) => coding.is_complete(),
         }
     }
 }
 
-/// How much was taken and given, which tells a bomb.
+/// Detects decompression bombs by the amounts of input and output.
 #[derive(Debug, Default)]
 pub(super) struct ExpansionLimit {
-    taken: u64,
-    given: u64,
+    input: u64,
+    output: u64,
 }
 
 impl ExpansionLimit {
     pub(super) fn add_input(&mut self, bytes: &[u8]) {
-        self.taken = self.taken.saturating_add(bytes.len() as u64);
+        self.input = self.input.saturating_add(bytes.len() as u64);
     }
 
     pub(super) fn add_output(&mut self, bytes: &[u8]) -> Result<(), CodingError> {
-        self.given = self.given.saturating_add(bytes.len() as u64);
-        if self.given > ALWAYS_GIVEN && self.given / MAX_RATIO >= self.taken {
+        self.output = self.output.saturating_add(bytes.len() as u64);
+        if self.output > ALWAYS_ACCEPTED && self.output / MAX_RATIO >= self.input {
             return Err(CodingError::Bomb);
         }
         Ok(())
@@ -204,10 +211,10 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends the thread's buffer. Within another loan it is a new one.
+/// Runs `use_it` with the thread's buffer. A nested call gets a buffer of its own.
 fn with_scratch<R>(use_it: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = BUFFER.take();
-    buffer.resize(SCRATCH, 0);
+    buffer.resize(MAX_OUTPUT, 0);
     let result = use_it(&mut buffer);
     BUFFER.set(buffer);
     result

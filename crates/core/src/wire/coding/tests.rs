@@ -8,11 +8,12 @@ use std::io::Write;
 use zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
-/// Each coding's name, and whether it is deflate without zlib's header.
+/// Name of each coding, and whether `deflate` is sent without the zlib format.
 const ALL: [(&str, bool); 5] =
     [("gzip", false), ("deflate", false), ("deflate", true), ("br", false), ("zstd", false)];
 
-/// What a server sends that writes these parts and flushes after each; the last item is the end.
+/// Returns what a server sends that flushes after each part. The last item is the end of the
+/// stream.
 fn flushed(coding: (&str, bool), parts: &[&[u8]]) -> Vec<Vec<u8>> {
     fn each<W: Write>(
         parts: &[&[u8]],
@@ -65,7 +66,7 @@ fn brotli(window: u32, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     all
 }
 
-/// With this window, or the encoder's own.
+/// `window` is the logarithm of its size; 0 stands for the encoder's default.
 fn zstd(window: u32, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut context = CCtx::create();
     context.set_parameter(CParameter::WindowLog(window)).unwrap();
@@ -87,15 +88,15 @@ fn encoded(coding: (&str, bool), text: &[u8]) -> Vec<u8> {
     flushed(coding, &[text]).concat()
 }
 
-/// How decoding went, what came out, and whether the end was a proper one.
+/// Result of decoding, the output, and whether the body was complete.
 type DecodeResult = (Result<(), CodingError>, Vec<u8>, bool);
 
-fn decode(names: &str, pieces: &[&[u8]]) -> DecodeResult {
+fn decode(names: &str, parts: &[&[u8]]) -> DecodeResult {
     let mut decoder = ContentDecoder::new(names.as_bytes()).unwrap().unwrap();
     let mut out = Vec::new();
-    let mut push = |piece: &&[u8]| decoder.push(piece, &mut |part| out.extend_from_slice(part));
-    let done = pieces.iter().try_for_each(&mut push);
-    (done, out, decoder.end())
+    let mut push = |part: &&[u8]| decoder.push(part, &mut |part| out.extend_from_slice(part));
+    let done = parts.iter().try_for_each(&mut push);
+    (done, out, decoder.is_complete())
 }
 
 fn good(text: &[u8]) -> DecodeResult {
@@ -103,7 +104,7 @@ fn good(text: &[u8]) -> DecodeResult {
 }
 
 #[test]
-fn names() {
+fn names_of_codings_are_recognised() {
     for none in ["", "identity", " Identity , ,identity"] {
         assert!(ContentDecoder::new(none.as_bytes()).unwrap().is_none(), "{none}");
     }
@@ -120,7 +121,7 @@ fn names() {
 }
 
 #[test]
-fn what_was_flushed_comes_out_at_once() {
+fn flushed_data_is_decoded_at_once() {
     let events: Vec<String> = (0..50)
         .map(|at| {
             format!(
@@ -136,13 +137,13 @@ fn what_was_flushed_comes_out_at_once() {
             let mut out = Vec::new();
             decoder.push(sent, &mut |part| out.extend_from_slice(part)).unwrap();
             assert_eq!(out, *event, "{coding:?}, event {at}");
-            assert!(!decoder.end());
+            assert!(!decoder.is_complete());
         }
     }
 }
 
 #[test]
-fn what_can_be_known_of_a_cut_body_comes_out_at_once() {
+fn a_truncated_body_is_decoded_as_far_as_possible() {
     let zeros = vec![0; 100_000];
     for coding in ALL {
         let body = encoded(coding, &zeros);
@@ -155,7 +156,7 @@ fn what_can_be_known_of_a_cut_body_comes_out_at_once() {
 }
 
 #[test]
-fn the_end_is_proper_or_not() {
+fn truncated_bodies_are_incomplete() {
     let text = b"data: hello\n\n".repeat(30);
     for coding in ALL {
         let body = encoded(coding, &text);
@@ -170,14 +171,14 @@ fn the_end_is_proper_or_not() {
 }
 
 #[test]
-fn members_and_frames_may_follow_each_other() {
+fn concatenated_members_and_frames_are_decoded() {
     for name in ["gzip", "zstd"] {
         let body = [&b"one"[..], b"", b"two"].map(|part| encoded((name, false), part)).concat();
         assert_eq!(decode(name, &[&body]), good(b"onetwo"));
         let (done, out, over) = decode(name, &[&body[..body.len() - 1]]);
         assert_eq!((done, &out[..], over), (Ok(()), &b"onetwo"[..], false));
     }
-    // Behind the others nothing follows; gzip pads with zeros, and skips what it does not know.
+    // Bytes after the end are ignored. gzip files may be padded with zeros.
     for coding in [("gzip", false), ("deflate", false), ("deflate", true), ("br", false)] {
         let body = [&encoded(coding, b"text")[..], b"\0\0rest"].concat();
         assert_eq!(decode(coding.0, &[&body]), good(b"text"), "{coding:?}");
@@ -185,7 +186,7 @@ fn members_and_frames_may_follow_each_other() {
 }
 
 #[test]
-fn every_field_of_a_gzip_header_is_stepped_over() {
+fn every_field_of_a_gzip_header_is_skipped() {
     let mut writer = flate2::GzBuilder::new()
         .extra(&b"extra"[..])
         .filename("name")
@@ -208,7 +209,7 @@ fn every_field_of_a_gzip_header_is_stepped_over() {
 }
 
 #[test]
-fn two_codings_are_undone_in_reverse_order() {
+fn two_codings_are_decoded_in_reverse_order() {
     let text = b"data: hello\n\n".repeat(100);
     for first in ALL {
         for second in ALL {
@@ -224,17 +225,17 @@ fn two_codings_are_undone_in_reverse_order() {
 }
 
 #[test]
-fn what_is_malformed_stays_so() {
+fn an_error_is_permanent() {
     for coding in ALL {
         let mut decoder = ContentDecoder::new(coding.0.as_bytes()).unwrap().unwrap();
-        // br's first byte declares a window of 4 MiB.
+        // The first byte of br declares a window of 4 MiB.
         let junk = [&[0x1b; 1][..], &[0xff; 64]].concat();
         assert_eq!(decoder.push(&junk, &mut |_| {}), Err(CodingError::Malformed), "{coding:?}");
         let body = encoded(coding, b"text");
         let again = decoder.push(&body, &mut |part| panic!("{part:?}"));
-        assert_eq!((again, decoder.end()), (Err(CodingError::Malformed), false));
+        assert_eq!((again, decoder.is_complete()), (Err(CodingError::Malformed), false));
     }
-    // The checksums: the last bytes of gzip (before the length), of zlib's format, and of zstd.
+    // The checksums: the last bytes of gzip (before the length), of zlib and of zstd.
     for (coding, from_end) in [(ALL[0], 5), (ALL[0], 1), (ALL[1], 1), (ALL[4], 1)] {
         let mut body = encoded(coding, b"text");
         let at = body.len() - from_end;
@@ -246,7 +247,7 @@ fn what_is_malformed_stays_so() {
 }
 
 #[test]
-fn windows_are_as_large_as_encoders_make_them_and_no_larger() {
+fn windows_of_up_to_4_mib_are_accepted() {
     let text: Vec<u8> = (0..100_000u32).flat_map(|at| at.wrapping_mul(at).to_le_bytes()).collect();
     for window in [10, 16, 17, 18, 22] {
         assert_eq!(decode("br", &[&brotli(window, &[&text]).concat()]), good(&text), "{window}");
@@ -262,7 +263,7 @@ fn windows_are_as_large_as_encoders_make_them_and_no_larger() {
 }
 
 #[test]
-fn windows_are_charged_as_they_are_and_given_back() {
+fn windows_are_charged_to_the_budget_and_returned() {
     const MIB: usize = 1024 * 1024;
     static BUDGET: WindowBudget = WindowBudget::new(8 * MIB);
     let decoder = |name: &str| ContentDecoder::within(&BUDGET, name.as_bytes()).map(Option::unwrap);
@@ -272,7 +273,7 @@ fn windows_are_charged_as_they_are_and_given_back() {
 
     let gzip = decoder("gzip, deflate").unwrap();
     assert_eq!(took(), 64 * 1024);
-    // br's window grows with what comes.
+    // The window of br grows with the data.
     let parts = vec![b"data: hello\n\n".repeat(100_000); 4];
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     let mut br = decoder("br").unwrap();
@@ -285,14 +286,14 @@ fn windows_are_charged_as_they_are_and_given_back() {
     brotli(22, &parts).iter().for_each(|sent| br.push(sent, ignore).unwrap());
     let large = BUDGET.used() - 64 * 1024;
     assert!((4 * MIB..5 * MIB).contains(&large), "{large}");
-    // zstd's is there at once, 2 MiB by default.
+    // The window of zstd has its full size at once, 2 MiB by default.
     let sent = zstd(0, &[b"data: hello\n\n"]);
     let mut zstd = decoder("zstd").unwrap();
     let before = BUDGET.used();
     zstd.push(&sent[0], ignore).unwrap();
     let took = BUDGET.used() - before;
     assert!((2 * MIB..3 * MIB).contains(&took), "{took}");
-    // No room for another.
+    // The budget has no room for another.
     let mut second = decoder("zstd").unwrap();
     let before = BUDGET.used();
     assert_eq!(second.push(&sent[0], ignore), Err(CodingError::Budget));
@@ -308,7 +309,7 @@ fn windows_are_charged_as_they_are_and_given_back() {
 }
 
 #[test]
-fn an_error_gives_the_window_back() {
+fn an_error_returns_the_window() {
     static BUDGET: WindowBudget = WindowBudget::new(1 << 20);
     let mut decoder = ContentDecoder::within(&BUDGET, b"gzip").unwrap().unwrap();
     assert_eq!(BUDGET.used(), 32 * 1024);
@@ -317,7 +318,7 @@ fn an_error_gives_the_window_back() {
 }
 
 #[test]
-fn a_bomb_is_stopped() {
+fn a_decompression_bomb_is_an_error() {
     let mib = vec![0; 1 << 20];
     for coding in ALL {
         let sent = flushed(coding, &[&mib[..]; 65]).concat();
@@ -326,7 +327,7 @@ fn a_bomb_is_stopped() {
         let done = decoder.push(&sent, &mut |part| given += part.len());
         assert_eq!((done, given), (Err(CodingError::Bomb), 64 << 20), "{coding:?}");
     }
-    // The same between two codings, where the second looks at no more than a few of the bytes.
+    // The same between two codings; the second decoder ignores nearly all of the bytes.
     let small = encoded(ALL[0], b"x");
     let mut parts = vec![&mib[..]; 65];
     parts.insert(0, &small);
@@ -335,7 +336,7 @@ fn a_bomb_is_stopped() {
 }
 
 #[test]
-fn much_is_no_bomb() {
+fn a_large_body_at_a_low_ratio_is_decoded() {
     let noise: Vec<u8> =
         (0..1 << 18).flat_map(|at: u32| at.wrapping_mul(at).to_le_bytes()).collect();
     let mut writer = GzEncoder::new(Vec::new(), Compression::none());
@@ -343,14 +344,14 @@ fn much_is_no_bomb() {
     let body = writer.finish().unwrap();
     let mut decoder = ContentDecoder::new(b"gzip").unwrap().unwrap();
     let mut given = 0;
-    for piece in body.chunks(100_000) {
-        decoder.push(piece, &mut |part| given += part.len()).unwrap();
+    for part in body.chunks(100_000) {
+        decoder.push(part, &mut |output| given += output.len()).unwrap();
     }
-    assert_eq!((given, decoder.end()), (65 << 20, true));
+    assert_eq!((given, decoder.is_complete()), (65 << 20, true));
 }
 
 #[test]
-fn a_decoder_may_go_from_thread_to_thread() {
+fn a_decoder_can_be_sent_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<ContentDecoder>();
 }

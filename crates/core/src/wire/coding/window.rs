@@ -1,37 +1,37 @@
-//! What the windows of all decoders together may take.
+//! Memory budget for the windows of all decoders.
 
 use super::CodingError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Memory for windows, shared by the streams that need one.
+/// Memory for windows, shared by all decoders.
 #[derive(Debug)]
 pub struct WindowBudget {
     used: AtomicUsize,
     limit: usize,
 }
 
-/// The process's budget.
+/// Budget of the process: 64 MiB.
 pub static WINDOWS: WindowBudget = WindowBudget::new(64 * 1024 * 1024);
 
-/// Bytes that the windows of all streams take now.
+/// Returns the number of bytes that the windows of all streams use now.
 pub fn windows_in_use() -> usize {
     WINDOWS.used()
 }
 
 impl WindowBudget {
-    /// A budget of so many bytes.
+    /// Returns a budget of this many bytes.
     pub const fn new(limit: usize) -> Self {
         Self { used: AtomicUsize::new(0), limit }
     }
 
-    /// Bytes of it that are in use.
+    /// Returns the number of bytes in use.
     pub fn used(&self) -> usize {
-        // The number guards no other memory, so no order is asked for, here and below.
+        // The counter protects no other memory, so relaxed ordering is enough, here and below.
         self.used.load(Ordering::Relaxed)
     }
 }
 
-/// What one decoder takes of a budget; given back when dropped.
+/// Share of the budget that one decoder holds. Returned when dropped.
 #[derive(Debug)]
 pub(in crate::wire) struct WindowReservation {
     budget: &'static WindowBudget,
@@ -39,13 +39,15 @@ pub(in crate::wire) struct WindowReservation {
 }
 
 impl WindowReservation {
-    /// None yet.
+    /// Returns an empty share.
     pub(in crate::wire) fn new(budget: &'static WindowBudget) -> Self {
         Self { budget, bytes: 0 }
     }
 
-    /// The window has this size now. Some libraries tell it only once they have allocated it: until the
-    /// decoder is dropped for the error, memory exceeds the budget by that one window.
+    /// Sets the size of the window.
+    ///
+    /// Some libraries report a size only after they have allocated it. Until the decoder is dropped
+    /// because of the error, memory then exceeds the budget by that one window.
     pub(in crate::wire) fn resize(&mut self, bytes: usize) -> Result<(), CodingError> {
         let WindowBudget { used, limit } = self.budget;
         if bytes > self.bytes {
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_comes_back() {
+    fn a_dropped_reservation_is_returned() {
         static BUDGET: WindowBudget = WindowBudget::new(100);
         let (mut one, mut two) = (WindowReservation::new(&BUDGET), WindowReservation::new(&BUDGET));
         assert_eq!(one.resize(60), Ok(()));

@@ -6,25 +6,28 @@ use std::fmt;
 use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, is_error_kind};
 
-/// A decoder of one stream of frames.
+/// Incremental decoder of one stream of frames.
 pub(super) struct ZstdDecoder {
-    /// Allocated with the first byte.
+    /// Allocated at the first byte.
     context: Option<DCtx<'static>>,
     window: WindowReservation,
-    /// Behind a frame, or before the first. Another may follow.
-    between: bool,
+    /// After a frame or before the first one. Another may follow.
+    is_between_frames: bool,
 }
 
 impl fmt::Debug for ZstdDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { context: _, window, between } = self;
-        f.debug_struct("ZstdDecoder").field("window", window).field("between", between).finish()
+        let Self { context: _, window, is_between_frames } = self;
+        f.debug_struct("ZstdDecoder")
+            .field("window", window)
+            .field("is_between_frames", is_between_frames)
+            .finish()
     }
 }
 
 impl ZstdDecoder {
     pub(super) fn new(budget: &'static WindowBudget) -> Self {
-        Self { context: None, window: WindowReservation::new(budget), between: true }
+        Self { context: None, window: WindowReservation::new(budget), is_between_frames: true }
     }
 
     pub(super) fn push(
@@ -32,7 +35,7 @@ impl ZstdDecoder {
         bytes: &[u8],
         sink: &mut DecodedSink<'_>,
     ) -> Result<(), CodingError> {
-        let Self { context, window, between } = self;
+        let Self { context, window, is_between_frames } = self;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -45,23 +48,23 @@ impl ZstdDecoder {
             loop {
                 let mut output = OutBuffer::around(&mut *buffer);
                 let left = context.decompress_stream(&mut output, &mut input).map_err(error)?;
-                let gave = output.pos();
-                // With the tables, which are small beside it.
+                let output = output.pos();
+                // Includes the tables, which are small compared to the window.
                 window.resize(context.sizeof())?;
-                if let Some(part) = buffer.get(..gave).filter(|part| !part.is_empty()) {
+                if let Some(part) = buffer.get(..output).filter(|part| !part.is_empty()) {
                     sink(part)?;
                 }
-                *between = left == 0;
-                // A full buffer may leave more behind, with nothing left to take.
-                if input.pos() == bytes.len() && (*between || gave < buffer.len()) {
+                *is_between_frames = left == 0;
+                // After a full buffer more output may be left even if all input is consumed.
+                if input.pos() == bytes.len() && (*is_between_frames || output < buffer.len()) {
                     return Ok(());
                 }
             }
         })
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.between
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_between_frames
     }
 }
 

@@ -1,54 +1,55 @@
-//! Finds the marks that end what is plain in a JSON string, quotes and backslashes, eight bytes at a time.
+//! Finds quotes and backslashes in JSON strings, eight bytes at a time.
 
-/// Words that are looked at before a search that is faster, but not so soon under way.
-const SHORT: usize = 2;
-/// The highest bit of each byte, which none of ASCII has.
-const HIGH: u64 = eight(0x80);
+/// Number of eight-byte words to test before switching to `memchr`, which is faster but starts
+/// slower.
+const SHORT_WORDS: usize = 2;
+/// Highest bit of each byte; it is 0 in ASCII.
+const HIGH: u64 = repeat(0x80);
 
-/// The same byte eight times.
-const fn eight(byte: u8) -> u64 {
+/// Returns a word of eight times the same byte.
+const fn repeat(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
 /// Eight bytes of text.
 #[derive(Debug, Clone, Copy)]
-pub struct Word(u64);
+pub struct EightBytes(u64);
 
-impl Word {
+impl EightBytes {
     pub fn new(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
     }
 
-    /// Where its first mark is.
-    pub fn mark(self) -> Option<usize> {
-        first(self.borrows() & !self.0 & HIGH)
+    /// Returns the index of the first quote or backslash.
+    pub fn first_special(self) -> Option<usize> {
+        first_set_byte(self.borrows() & !self.0 & HIGH)
     }
 
-    /// Where its first byte is that is a mark or beyond ASCII.
-    pub fn mark_or_beyond_ascii(self) -> Option<usize> {
-        first((self.borrows() | self.0) & HIGH)
+    /// Returns the index of the first byte that is a quote, a backslash or not ASCII.
+    pub fn first_special_or_non_ascii(self) -> Option<usize> {
+        first_set_byte((self.borrows() | self.0) & HIGH)
     }
 
-    /// Has the high bit of each mark set, as 1 was taken from 0 there. It may be set in a byte beyond
-    /// ASCII too, and anywhere behind a mark.
+    /// Sets the high bit of each quote and backslash, by the borrow of subtracting 1 from 0. The
+    /// bit may also be set in non-ASCII bytes and anywhere after a quote or backslash.
     fn borrows(self) -> u64 {
-        let taken = |mark: u8| (self.0 ^ eight(mark)).wrapping_sub(eight(1));
-        taken(b'"') | taken(b'\\')
+        let borrow = |byte: u8| (self.0 ^ repeat(byte)).wrapping_sub(repeat(1));
+        borrow(b'"') | borrow(b'\\')
     }
 }
 
-/// The first byte with a bit set.
-fn first(bits: u64) -> Option<usize> {
+/// Returns the index of the first byte that has a bit set.
+fn first_set_byte(bits: u64) -> Option<usize> {
     (bits != 0).then(|| (bits.trailing_zeros() / u8::BITS) as usize)
 }
 
-/// How many bytes there are before the first mark.
+/// Returns the number of bytes before the first quote or backslash.
 pub fn plain_len(bytes: &[u8]) -> usize {
     let (words, _) = bytes.as_chunks();
-    // Keys are short, and many strings.
-    for (at, word) in words.iter().take(SHORT).enumerate() {
-        if let Some(mark) = Word::new(*word).mark() {
-            return at * word.len() + mark;
+    // Keys and many strings are short.
+    for (at, word) in words.iter().take(SHORT_WORDS).enumerate() {
+        if let Some(index) = EightBytes::new(*word).first_special() {
+            return at * word.len() + index;
         }
     }
     memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len())
@@ -61,19 +62,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_mark_is_found_among_any_bytes(
+        fn the_first_quote_or_backslash_is_found(
             bytes in proptest::collection::vec(
                 prop_oneof![any::<u8>(), proptest::sample::select(b"\"\\#]a\xa2\xdc\xa3".to_vec())],
                 0..40,
             ),
         ) {
-            let is_mark = |byte: &u8| matches!(byte, b'"' | b'\\');
-            let expected = bytes.iter().position(is_mark).unwrap_or(bytes.len());
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+            let expected = bytes.iter().position(is_special).unwrap_or(bytes.len());
             prop_assert_eq!(plain_len(&bytes), expected);
             if let Some(word) = bytes.first_chunk() {
-                let either = word.iter().position(|byte| is_mark(byte) || !byte.is_ascii());
-                prop_assert_eq!(Word::new(*word).mark(), word.iter().position(is_mark));
-                prop_assert_eq!(Word::new(*word).mark_or_beyond_ascii(), either);
+                let either = word.iter().position(|byte| is_special(byte) || !byte.is_ascii());
+                prop_assert_eq!(EightBytes::new(*word).first_special(), word.iter().position(is_special));
+                prop_assert_eq!(EightBytes::new(*word).first_special_or_non_ascii(), either);
             }
         }
     }

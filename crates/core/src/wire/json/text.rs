@@ -1,10 +1,10 @@
-//! The inside of strings: counted, and kept where they are wanted; escapes undone.
+//! Scanning of strings: counts characters, keeps text that is selected, decodes escapes.
 
-use super::{JsonNode, JsonScanner, JsonState, MAX_TEXT, ScanError, ScanEvent, Strings, scan};
+use super::{JsonNode, JsonScanner, JsonState, MAX_TEXT, ScanError, ScanEvent, StringMode, scan};
 
 impl<T: Copy + 'static> JsonScanner<T> {
-    /// Scans to the end of the string that the scanner is in. Gives what follows; empty if the
-    /// string goes on.
+    /// Scans to the end of the current string. Returns the bytes after it; empty if the string goes
+    /// on.
     pub(in super::super) fn push_text<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -15,7 +15,7 @@ impl<T: Copy + 'static> JsonScanner<T> {
             bytes = match self.at.state {
                 JsonState::InString => {
                     let rest =
-                        if is_counted { self.push_counted(bytes) } else { behind_plain(bytes) };
+                        if is_counted { self.push_counted(bytes) } else { skip_plain(bytes) };
                     match rest.split_first() {
                         Some((b'"', rest)) => {
                             self.end_string(sink);
@@ -36,11 +36,11 @@ impl<T: Copy + 'static> JsonScanner<T> {
         bytes
     }
 
-    /// Counts what stands before the quote, and keeps it if it is wanted. Gives the rest; it may begin with
-    /// an escape.
+    /// Counts, and keeps if selected, the text before the quote. Returns the rest, which may begin
+    /// with an escape.
     fn push_counted<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let rest = match self.at.node {
-            Some(node) if node.strings == Strings::Kept => {
+            Some(node) if node.strings == StringMode::Keep => {
                 let (rest, _) = self.count.push_string(bytes, |_| None);
                 let (part, _) = bytes.split_at(bytes.len() - rest.len());
                 self.keep_text(node, part);
@@ -66,13 +66,13 @@ impl<T: Copy + 'static> JsonScanner<T> {
         } else if let Some(node) = self.at.node {
             self.count.end();
             let (chars, valid) = (self.count.chars(), !self.count.invalid());
-            node.tell(ScanEvent::Text { chars, text: &self.text, valid }, sink);
+            node.report(ScanEvent::Text { chars, text: &self.text, valid }, sink);
         }
         self.end_value();
     }
 
     fn keep_text(&mut self, node: &JsonNode<T>, part: &[u8]) {
-        if node.strings == Strings::Kept {
+        if node.strings == StringMode::Keep {
             let room = MAX_TEXT.saturating_sub(self.text.len());
             self.text.extend_from_slice(part.get(..room).unwrap_or(part));
         }
@@ -99,13 +99,13 @@ impl<T: Copy + 'static> JsonScanner<T> {
         };
         self.at.state = JsonState::InString;
         self.high_surrogate = None;
-        // All of these but the slash are written with an escape again.
+        // All of these except the slash need an escape when written again.
         self.raw_chars += u64::from(*byte != b'/');
-        self.unescaped(&[plain], 1);
+        self.push_unescaped(&[plain], 1);
         rest
     }
 
-    /// Reads the digits of a `\u` escape, of which `left` are still expected.
+    /// Reads the digits of a `\u` escape; `left` of them are still expected.
     fn push_unicode<'a>(&mut self, left: u8, bytes: &'a [u8]) -> &'a [u8] {
         let mut bytes = bytes.iter();
         for left in (1..=left).rev() {
@@ -128,24 +128,27 @@ impl<T: Copy + 'static> JsonScanner<T> {
         let (high, unit) = (self.high_surrogate.take(), self.unicode);
         let mut utf8 = [0; 4];
         match (high, unit) {
-            // The second half of a pair: the pair was counted with its first half.
+            // The second half of a surrogate pair; the pair was counted at its first half.
             (Some(high), 0xDC00..=0xDFFF) => {
                 let pair = char::decode_utf16([high, unit]).flatten().next();
-                self.unescaped(pair.unwrap_or('\u{FFFD}').encode_utf8(&mut utf8).as_bytes(), 0);
+                self.push_unescaped(
+                    pair.unwrap_or('\u{FFFD}').encode_utf8(&mut utf8).as_bytes(),
+                    0,
+                );
             }
             (_, 0xD800..=0xDBFF) => {
                 self.high_surrogate = Some(unit);
-                self.unescaped(&[], 1);
+                self.push_unescaped(&[], 1);
             }
             _ => {
-                self.raw_chars += escaped(unit);
+                self.raw_chars += extra_escape_len(unit);
                 let scalar = char::from_u32(u32::from(unit)).unwrap_or('\u{FFFD}');
-                self.unescaped(scalar.encode_utf8(&mut utf8).as_bytes(), 1);
+                self.push_unescaped(scalar.encode_utf8(&mut utf8).as_bytes(), 1);
             }
         }
     }
 
-    fn unescaped(&mut self, utf8: &[u8], chars: u64) {
+    fn push_unescaped(&mut self, utf8: &[u8], chars: u64) {
         self.count.add(chars);
         if let Some(node) = self.at.node {
             self.keep_text(node, utf8);
@@ -153,13 +156,14 @@ impl<T: Copy + 'static> JsonScanner<T> {
     }
 }
 
-/// Whether an escape begins here that is one letter, and is written so again. (The slash needs none.)
+/// Returns whether `bytes` begin with an escape of one letter that is also the shortest way to
+/// write the character. (The slash needs no escape.)
 fn is_short_escape(bytes: &[u8]) -> bool {
     matches!(bytes, [b'\\', b'n' | b'"' | b'\\' | b't' | b'r' | b'b' | b'f', ..])
 }
 
-/// What there is from the quote on, or from an escape that is not a short one.
-fn behind_plain(mut bytes: &[u8]) -> &[u8] {
+/// Returns the bytes from the quote on, or from an escape that is not a short one.
+fn skip_plain(mut bytes: &[u8]) -> &[u8] {
     loop {
         bytes = bytes.split_at(scan::plain_len(bytes)).1;
         if !is_short_escape(bytes) {
@@ -169,8 +173,8 @@ fn behind_plain(mut bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// How much longer a character is written in JSON than it is, in characters.
-fn escaped(unit: u16) -> u64 {
+/// Returns by how many characters the JSON escape of a character is longer than the character.
+fn extra_escape_len(unit: u16) -> u64 {
     match unit {
         0x08 | 0x09 | 0x0A | 0x0C | 0x0D | 0x22 | 0x5C => 1,
         0..=0x1F => 5,

@@ -2,19 +2,19 @@ use super::super::test_messages::*;
 use super::*;
 use proptest::prelude::*;
 
-fn decode(pieces: &[&[u8]]) -> (Base64Outcome, Vec<u8>) {
+fn decode(parts: &[&[u8]]) -> (Base64Outcome, Vec<u8>) {
     let (mut member, mut decoded) = (Base64Member::default(), Vec::new());
-    // What came before must not matter.
+    // A previous, unfinished object must not affect the result.
     member.push(b"{\"bytes\":\"QQ", &mut |_| {});
     assert_eq!(member.end(), Base64Outcome::Broken);
-    for piece in pieces {
-        member.push(piece, &mut |part| decoded.extend_from_slice(part));
+    for part in parts {
+        member.push(part, &mut |part| decoded.extend_from_slice(part));
     }
     (member.end(), decoded)
 }
 
 #[test]
-fn table() {
+fn complete_absent_and_broken_members() {
     let whole: &[(&str, &str)] = &[
         // The test vectors of RFC 4648, section 10.
         (r#"{"bytes":"","p":"abc"}"#, ""),
@@ -75,14 +75,14 @@ fn table() {
 }
 
 #[test]
-fn the_recorded_chunks_hold_whole_documents() {
+fn recorded_chunks_decode_to_json_documents() {
     use crate::wire::FrameEvent;
     use crate::wire::aws_event_stream::AwsEventStreamFramer;
     let mut chunks = 0;
     for (id, body, _) in recorded("aws-eventstream") {
         let mut framer = AwsEventStreamFramer::default();
         let (mut member, mut document) = (Base64Member::default(), Vec::new());
-        framer.push(&body, &mut |piece| match piece {
+        framer.push(&body, &mut |event| match event {
             FrameEvent::Data(data) => {
                 member.push(data, &mut |part| document.extend_from_slice(part))
             }
@@ -98,7 +98,7 @@ fn the_recorded_chunks_hold_whole_documents() {
     assert!(chunks > 100 || std::env::var_os("STREAMGAUGE_CORPUS").is_none(), "{chunks}");
 }
 
-/// The base64 of `bytes`, without padding.
+/// Encodes `bytes` in base64 without padding.
 fn encode(bytes: &[u8]) -> String {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let letters = bytes.chunks(3).flat_map(|three| {
@@ -111,7 +111,7 @@ fn encode(bytes: &[u8]) -> String {
 
 proptest! {
     #[test]
-    fn what_was_encoded_comes_out_in_any_split(
+    fn encoded_bytes_decode_in_every_split(
         before in r#"("[a-z]{0,8}":("[a-z]{0,8}"|[0-9]|\{\}|\["bytes"\]),){0,3}"#,
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
         cuts in cuts(),
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_gives_the_same(
+    fn every_split_gives_the_same_result(
         parts in prop::collection::vec(
             prop_oneof![
                 Just("{"), Just("}"), Just("["), Just("]"), Just("\""), Just("\\"), Just(","),

@@ -1,22 +1,25 @@
-//! The base64 in one member of a JSON object, split at any byte.
+//! Incremental decoder of the base64 in one member of a JSON object.
 //!
-//! Bedrock wraps each chunk of a model's own stream this way: `{"bytes":"<base64>","p":"abc"}`, where
-//! `p` is padding. The first top-level member `bytes` that is a string is decoded and handed on as it
-//! comes; all else is stepped over.
+//! Bedrock wraps each chunk of a model's own stream this way: `{"bytes":"<base64>","p":"abc"}`,
+//! where `p` is padding. The first top-level member `bytes` that is a string is decoded and
+//! reported as it arrives; all else is skipped.
+//!
+//! The `base64` crate needs its input in one slice, without JSON escapes, or a reader to pull from.
+//! Here the input is pushed, can be split at any byte, and can contain escapes.
 
-/// The member that is decoded.
+/// Name of the member that is decoded.
 const MEMBER: &[u8] = b"bytes";
-/// Most decoded bytes that are handed on at once.
-const PIECE: usize = 768;
+/// Largest part of decoded data that is reported at once, in bytes.
+const MAX_OUTPUT: usize = 768;
 
-/// What became of the member.
+/// Result of decoding the member of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base64Outcome {
-    /// There is none, or it is no string.
+    /// The object has no such member, or it is not a string.
     Absent,
-    /// It was handed on, to its end.
+    /// All of it was decoded and reported.
     Complete,
-    /// It broke off, or is no base64: what was handed on is not all of it.
+    /// It is truncated or is not valid base64; only a part was reported.
     Broken,
 }
 
@@ -24,43 +27,44 @@ pub enum Base64Outcome {
 enum Base64State {
     /// Outside of strings.
     Outside,
-    /// In a string that matters only if it becomes the member's key.
+    /// In a string that is not the member's value.
     Text,
     Escape,
     /// In the member's value.
     Value,
     ValueEscape,
-    /// In the value's `\u`: its digits so far, and what they make.
+    /// In a `\u` escape of the value: number of digits so far, and their value.
     Unicode(u8, u32),
-    /// Nothing more is wanted.
-    Over(Base64Outcome),
+    /// The result is final; further bytes are ignored.
+    Finished(Base64Outcome),
 }
 
-/// What the last top-level token leads up to.
+/// Position within the top-level object, after its last token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MemberPosition {
-    /// A key, or nothing of interest.
+    /// Before a key.
     Key,
-    /// Right behind the wanted key: a colon must follow.
+    /// After the key `bytes`: a colon must follow.
     Colon,
-    /// Its value follows.
+    /// Before the value of `bytes`.
     Value,
-    /// In the value of another member.
+    /// In another member.
     Other,
 }
 
-/// An incremental decoder of one such object after another.
+/// Incremental decoder of one such object after another.
 #[derive(Debug)]
 pub struct Base64Member {
     state: Base64State,
     depth: u64,
     member: MemberPosition,
-    /// Bytes of the current string that agree with [`MEMBER`], or more than it has if one does not.
-    agree: usize,
-    /// Bits that make no byte yet, and how many they are.
+    /// Number of bytes of the current string that match [`MEMBER`]; more than its length after a
+    /// mismatch.
+    matched: usize,
+    /// Bits that do not make up a byte yet, and their number.
     bits: u32,
-    held: u8,
-    /// An equals sign has come: nothing but these may follow.
+    bit_count: u8,
+    /// An equals sign was seen: only more of them may follow.
     padded: bool,
 }
 
@@ -70,40 +74,40 @@ impl Default for Base64Member {
             state: Base64State::Outside,
             depth: 0,
             member: MemberPosition::Key,
-            agree: 0,
+            matched: 0,
             bits: 0,
-            held: 0,
+            bit_count: 0,
             padded: false,
         }
     }
 }
 
 impl Base64Member {
-    /// Reads the next bytes of the object.
+    /// Decodes the next bytes of the object.
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(&[u8])) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match self.state {
-                Base64State::Over(_) => return,
+                Base64State::Finished(_) => return,
                 Base64State::Outside => {
-                    self.outside(byte);
+                    self.push_outside(byte);
                     rest
                 }
-                Base64State::Text => self.text(bytes),
+                Base64State::Text => self.skip_string(bytes),
                 Base64State::Escape => {
                     self.state = Base64State::Text;
                     rest
                 }
                 Base64State::Value | Base64State::ValueEscape | Base64State::Unicode(..) => {
-                    self.value(bytes, sink)
+                    self.decode_value(bytes, sink)
                 }
             };
         }
     }
 
-    /// The object is over: tells what became of the member, and begins anew.
+    /// Ends the object and returns the result. The decoder is then ready for the next object.
     pub fn end(&mut self) -> Base64Outcome {
         let found = match self.state {
-            Base64State::Over(found) => found,
+            Base64State::Finished(found) => found,
             Base64State::Outside | Base64State::Text | Base64State::Escape => Base64Outcome::Absent,
             Base64State::Value | Base64State::ValueEscape | Base64State::Unicode(..) => {
                 Base64Outcome::Broken
@@ -113,12 +117,12 @@ impl Base64Member {
         found
     }
 
-    fn outside(&mut self, byte: u8) {
+    fn push_outside(&mut self, byte: u8) {
         match (byte, self.depth) {
             (b' ' | b'\t' | b'\r' | b'\n', _) => {}
             (b'"', 1) if self.member == MemberPosition::Value => self.state = Base64State::Value,
             (b'"', _) => {
-                self.agree = 0;
+                self.matched = 0;
                 self.state = Base64State::Text;
             }
             (b':', 1) if self.member == MemberPosition::Colon => {
@@ -134,35 +138,36 @@ impl Base64Member {
                 };
                 self.depth = self.depth.saturating_add(1);
             }
-            (b'}' | b']', 0 | 1) => self.state = Base64State::Over(Base64Outcome::Absent),
+            (b'}' | b']', 0 | 1) => self.state = Base64State::Finished(Base64Outcome::Absent),
             (b'}' | b']', _) => self.depth -= 1,
             (_, 1) => self.member = MemberPosition::Other,
             _ => {}
         }
     }
 
-    /// Goes through a string that is not the wanted value.
-    fn text<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    /// Skips a string that is not the member's value, comparing it with [`MEMBER`].
+    fn skip_string<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
         let (text, rest) = bytes.split_at(end);
-        if MEMBER.get(self.agree..).is_some_and(|left| left.starts_with(text)) {
-            self.agree += text.len();
+        if MEMBER.get(self.matched..).is_some_and(|left| left.starts_with(text)) {
+            self.matched += text.len();
         } else {
-            self.agree = MEMBER.len() + 1;
+            self.matched = MEMBER.len() + 1;
         }
         match rest.split_first() {
             Some((b'"', rest)) => {
                 self.state = Base64State::Outside;
                 if self.depth == 1 {
-                    let wanted = self.member == MemberPosition::Key && self.agree == MEMBER.len();
+                    let is_wanted =
+                        self.member == MemberPosition::Key && self.matched == MEMBER.len();
                     self.member =
-                        if wanted { MemberPosition::Colon } else { MemberPosition::Other };
+                        if is_wanted { MemberPosition::Colon } else { MemberPosition::Other };
                 }
                 rest
             }
             Some((_, rest)) => {
-                // The wanted key needs no escape.
-                self.agree = MEMBER.len() + 1;
+                // A key with an escape is not recognised as `bytes`.
+                self.matched = MEMBER.len() + 1;
                 self.state = Base64State::Escape;
                 rest
             }
@@ -170,14 +175,15 @@ impl Base64Member {
         }
     }
 
-    /// Decodes the value, to its end, that of `bytes`, or as much as one piece holds.
-    fn value<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(&[u8])) -> &'a [u8] {
-        let mut decoded = [0; PIECE];
+    /// Decodes the value until it ends, `bytes` end, or the output buffer is full. Returns the rest
+    /// of `bytes`.
+    fn decode_value<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(&[u8])) -> &'a [u8] {
+        let mut decoded = [0; MAX_OUTPUT];
         let mut length = 0;
         let mut rest = bytes;
-        while let Some((&byte, behind)) = rest.split_first() {
+        while let Some((&byte, after)) = rest.split_first() {
             let Some(slot) = decoded.get_mut(length) else { break };
-            rest = behind;
+            rest = after;
             let letter = match (self.state, byte) {
                 (Base64State::Value, b'"') => {
                     self.end_value();
@@ -206,7 +212,7 @@ impl Base64Member {
                 _ => byte,
             };
             self.state = Base64State::Value;
-            if let Some(byte) = self.letter(letter) {
+            if let Some(byte) = self.decode_letter(letter) {
                 *slot = byte;
                 length += 1;
             }
@@ -220,8 +226,8 @@ impl Base64Member {
         rest
     }
 
-    /// Takes one letter of the base64, which may complete a byte.
-    fn letter(&mut self, letter: u8) -> Option<u8> {
+    /// Decodes one base64 letter. Returns a byte if that completes one.
+    fn decode_letter(&mut self, letter: u8) -> Option<u8> {
         let bits = match letter {
             b'A'..=b'Z' => letter - b'A',
             b'a'..=b'z' => letter - b'a' + 26,
@@ -235,33 +241,36 @@ impl Base64Member {
             // Some encoders break lines.
             b'\n' => return None,
             _ => {
-                self.state = Base64State::Over(Base64Outcome::Broken);
+                self.state = Base64State::Finished(Base64Outcome::Broken);
                 return None;
             }
         };
         if self.padded {
-            self.state = Base64State::Over(Base64Outcome::Broken);
+            self.state = Base64State::Finished(Base64Outcome::Broken);
             return None;
         }
         self.bits = self.bits << 6 | u32::from(bits);
-        self.held += 6;
-        if self.held < 8 {
+        self.bit_count += 6;
+        if self.bit_count < 8 {
             return None;
         }
-        self.held -= 8;
-        let byte = self.bits >> self.held;
-        self.bits &= (1 << self.held) - 1;
+        self.bit_count -= 8;
+        let byte = self.bits >> self.bit_count;
+        self.bits &= (1 << self.bit_count) - 1;
         u8::try_from(byte).ok()
     }
 
     fn end_value(&mut self) {
-        // Six bits over are a letter of which nothing can be made, and others are padding only if zero.
-        let whole = self.held < 6 && self.bits == 0;
-        self.state =
-            Base64State::Over(if whole { Base64Outcome::Complete } else { Base64Outcome::Broken });
+        // Six bits left over are a letter too many. Fewer are padding, which must be zero.
+        let whole = self.bit_count < 6 && self.bits == 0;
+        self.state = Base64State::Finished(if whole {
+            Base64Outcome::Complete
+        } else {
+            Base64Outcome::Broken
+        });
     }
 }
 
 #[cfg(test)]
-#[path = "base64_tests.rs"]
+#[path = "base64_member_tests.rs"]
 mod tests;
