@@ -1,20 +1,58 @@
 //! Reads and measures streamed responses of LLM inference servers, without I/O.
 //!
-//! Bytes and instants go in; facts and numbers come out. The crate depends on no runtime, no HTTP library, no metrics
-//! library and no clock, so every part of it is tested with tables of inputs and outputs.
+//! The input is bytes and the instants at which they arrived; the output is facts and numbers. The crate depends on no
+//! runtime, HTTP library, metrics library or clock.
 //!
 //! | module | input | output |
 //! |---|---|---|
-//! | [`wire`] | bytes of a body, in any split | events |
-//! | [`dialect`] | the bytes of an event, the API's tables | facts about tokens, text and errors |
+//! | [`wire`] | bytes of a body, in any split | frame events: data of a message, end of a message |
+//! | [`dialect`] | the data of a message, the API's tables | facts about tokens, text and errors |
 //! | [`meter`] | facts and instants | TTFT, TPOT, gaps, outcome, queue wait, cold starts |
+//!
+//! # Example
+//!
+//! Measures a recorded stream: the parts in which it arrived, with the time since the request was sent.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streamgauge_core::dialect::route::Route;
+//! use streamgauge_core::meter::{Arrival, LiveSample, RequestRecord, ResponseMeter};
+//!
+//! let recording: [(u64, &str); 4] = [
+//!     (250, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}]}\n\n"),
+//!     (270, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" world\"}}]}\n\n"),
+//!     (290, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"),
+//!     (291, "data: {\"choices\":[],\"usage\":{\"completion_tokens\":2}}\n\ndata: [DONE]\n\n"),
+//! ];
+//!
+//! let route = Route::find("POST", "/v1/chat/completions");
+//! let dialect = route.dialect().ok_or("no dialect for this path")?;
+//! let mut meter = ResponseMeter::new(dialect, b"text/event-stream", b"").map_err(|_| "unknown content type")?;
+//!
+//! // Samples are reported while the stream runs; here only the numbers at the end are used.
+//! let mut ignore_samples = |_: LiveSample<'_>| {};
+//! for (read, (millis, bytes)) in (0..).zip(recording) {
+//!     let arrival = Arrival::on_time(Duration::from_millis(millis), read);
+//!     meter.push(arrival, bytes.as_bytes(), &mut ignore_samples);
+//! }
+//! meter.finish(true, &mut ignore_samples);
+//! assert!(meter.tally().is_complete());
+//!
+//! // The request was sent at 0.
+//! let mut record = RequestRecord::default();
+//! record.fill_from_response(meter.tally(), meter.is_stream(), Duration::ZERO);
+//! println!("TTFT {:?} s, TPOT {:?} s", record.ttft_s, record.tpot_s);
+//! assert_eq!(record.ttft_s, Some(0.25));
+//! assert_eq!(record.tpot_s, Some(0.02));
+//! # Ok::<(), &str>(())
+//! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-// The evaluation of the queue estimate is shared by a benchmark and a unit test: it names the crate from outside.
+// A benchmark and a unit test share the evaluation of the queue estimate, which names the crate from outside.
 #[cfg(test)]
 extern crate self as streamgauge_core;
 

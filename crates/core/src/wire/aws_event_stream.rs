@@ -5,8 +5,8 @@
 //! encoding").
 //!
 //! The payload is reported as it arrives, so a wrong checksum is only detected at the end of a
-//! message: the message is then reported as broken and the next one is read. After a wrong checksum
-//! of the lengths, or a length over the limit, no further message can be found.
+//! message. The message is then reported as broken, and the next one is read. After a wrong
+//! checksum of the lengths, or a length over the limit, no further message can be found.
 
 use super::frame_event::{EventName, FrameEvent};
 

@@ -174,8 +174,8 @@ impl Framer {
     }
 }
 
-/// Replaces the data of a payload by what its base64 member decodes to. A payload without that
-/// member (an exception, a trace) is a message without data.
+/// Replaces a payload by the decoded data of its base64 member. A payload without that member (an
+/// exception, a trace) is a message without data.
 fn push_base64_payload(
     member: &mut Base64Member,
     event: FrameEvent<'_>,

@@ -285,7 +285,7 @@ proptest! {
         let at = at % (document.len() + 1);
         document.insert(at, byte);
         if scan(&[&document]).1.is_ok() {
-            // Such a byte within a character breaks the encoding, which is reported separately.
+            // A byte inserted into a character breaks the encoding, which is reported separately.
             let text = String::from_utf8_lossy(&document);
             prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
         }

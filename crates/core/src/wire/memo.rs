@@ -214,8 +214,7 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
         if run.len() > MAX_BYTES || !recording.finish(*scanner.position()) {
             return None;
         }
-        // Newer templates are tried first: they know best which bytes differ between current
-        // streams.
+        // Newest first: a newer template has gaps for more of the bytes that differ.
         let mut alike = templates
             .iter()
             .rev()

@@ -1,8 +1,16 @@
-//! Framing and scanning of bytes, without any I/O.
+//! Framing and scanning of bytes, without I/O.
 //!
-//! Everything here is incremental: it takes slices as the network delivers them, in any split, keeps
-//! a bounded state between two slices, and calls back with what it found. Nothing here knows what an
-//! inference API is; that is [`crate::dialect`].
+//! Every parser here is incremental. It accepts slices as the network delivers them, in any split, keeps a bounded
+//! state between two slices, and reports its results to a callback. No parser depends on an inference API; that is
+//! the task of [`crate::dialect`].
+//!
+//! | step | modules |
+//! |---|---|
+//! | transfer coding, content coding | [`chunked`], [`coding`] |
+//! | body to messages | [`framing`], which selects [`sse`], [`lines`], [`json_array`], [`aws_event_stream`] (with [`base64_member`]), [`length_prefixed`] or [`websocket`] |
+//! | message to values | `json`, `memo` (a faster `json` for repeating messages), `protobuf`, `utf8` |
+//! | header values | [`request_start`] |
+#![warn(missing_docs)]
 
 pub mod aws_event_stream;
 pub mod base64_member;
@@ -10,19 +18,19 @@ pub mod chunked;
 pub mod coding;
 mod frame_event;
 pub mod framing;
-pub mod json;
+pub(crate) mod json;
 pub mod json_array;
 pub mod length_prefixed;
 pub mod lines;
-pub mod memo;
-pub mod protobuf;
+pub(crate) mod memo;
+pub(crate) mod protobuf;
 pub mod request_start;
 mod scan_event;
 pub mod sse;
 #[cfg(test)]
 mod test_messages;
-pub mod utf8;
+pub(crate) mod utf8;
 pub mod websocket;
 
 pub use frame_event::FrameEvent;
-pub use scan_event::{ScanError, ScanEvent};
+pub(crate) use scan_event::{ScanError, ScanEvent};

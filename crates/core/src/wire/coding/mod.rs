@@ -25,7 +25,8 @@ use zstd::ZstdDecoder;
 
 pub(super) use inflate::{InflateProgress, Inflater};
 pub(super) use window::WINDOWS;
-pub use window::{WindowBudget, windows_in_use};
+use window::WindowBudget;
+pub use window::windows_in_use;
 
 /// Largest window of one stream, as a power of two.
 const WINDOW_BITS: u8 = 22;
@@ -211,7 +212,7 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Runs `use_it` with the thread's buffer. A nested call gets a buffer of its own.
+/// Runs `use_it` with the thread's buffer. A nested call gets a temporary one.
 fn with_scratch<R>(use_it: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = BUFFER.take();
     buffer.resize(MAX_OUTPUT, 0);

@@ -66,7 +66,7 @@ fn brotli(window: u32, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     all
 }
 
-/// `window` is the logarithm of its size; 0 stands for the encoder's default.
+/// `window` is the logarithm of its size; 0 selects the encoder's default.
 fn zstd(window: u32, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut context = CCtx::create();
     context.set_parameter(CParameter::WindowLog(window)).unwrap();

@@ -146,8 +146,8 @@ impl<T: Copy + PartialEq + 'static> Template<T> {
     }
 
     /// Returns a template that also matches this run, which produced the same events, and the run's
-    /// bytes in the gaps. Words in which the two differ become gaps. A run of another length gets a
-    /// template of its own.
+    /// bytes in the gaps. Words in which the two differ become gaps. For a run of another length,
+    /// returns a template without gaps.
     pub fn generalised(&self, run: &[u8]) -> (Self, Vec<u8>) {
         let recording = Arc::clone(&self.recording);
         if run.len() != self.sample.len() {
