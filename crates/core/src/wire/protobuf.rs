@@ -28,8 +28,6 @@ pub struct ProtobufField<T: 'static> {
 pub enum ProtobufType {
     /// An integer, enum or bool, or a packed list of them.
     Number,
-    /// A bool, reported as [`ScanEvent::Bool`].
-    Bool,
     /// A string; its text is reported.
     Text,
     /// Bytes; their length is reported ([`ScanEvent::Raw`]).
@@ -42,11 +40,6 @@ impl<T: Copy> ProtobufField<T> {
     /// Returns a field that is an integer or a packed list of integers.
     pub const fn number(tag: T) -> Self {
         Self { tag: Some(tag), field_type: ProtobufType::Number, fields: &[] }
-    }
-
-    /// Returns a field that is a bool.
-    pub const fn bool(tag: T) -> Self {
-        Self { tag: Some(tag), field_type: ProtobufType::Bool, fields: &[] }
     }
 
     /// Returns a field that is a string.
@@ -222,9 +215,6 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
 
     fn report_number(&self, value: u64, sink: &mut impl FnMut(T, ScanEvent<'_>)) {
         match self.field {
-            Some(field) if field.field_type == ProtobufType::Bool => {
-                field.report(ScanEvent::Bool(value != 0), sink)
-            }
             Some(field) if field.field_type == ProtobufType::Number => {
                 field.report(ScanEvent::Number(value as f64), sink);
             }
@@ -343,13 +333,7 @@ mod tests {
         ProtobufField::message(3, &[(1, &ID), (2, &NAME), (4, &INNER)]);
     static ROOT: ProtobufField<u8> = ProtobufField::message(
         0,
-        &[
-            (1, &ID),
-            (2, &NAME),
-            (4, &INNER),
-            (5, &ProtobufField::bool(5)),
-            (6, &ProtobufField::bytes(6)),
-        ],
+        &[(1, &ID), (2, &NAME), (4, &INNER), (6, &ProtobufField::bytes(6))],
     );
 
     fn scan(parts: &[&[u8]]) -> (String, Result<(), ScanError>) {
@@ -371,7 +355,7 @@ mod tests {
 
     #[test]
     fn selected_fields_are_reported() {
-        let cases: [(&[u8], &str); 10] = [
+        let cases: [(&[u8], &str); 9] = [
             (b"", ""),
             // Field 1 is 150 (protobuf.dev/programming-guides/encoding).
             (b"\x08\x96\x01", "1=150"),
@@ -382,7 +366,6 @@ mod tests {
             // Packed numbers, then the same field twice.
             (b"\x0a\x03\x01\x96\x01", "1=1 1=150"),
             (b"\x08\x01\x08\x02", "1=1 1=2"),
-            (b"\x28\x01\x28\x00", "5=Bool(true) 5=Bool(false)"),
             (b"\x32\x02\xff\x00", "6=Raw { chars: 2 }"),
             // Unknown fields of each wire type.
             (
