@@ -6,7 +6,6 @@ use crate::support::{Streamgauge, assert_golden, scrape};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::time::Duration;
-use streamgauge::metrics::table::{ALL, BUCKETS, Metric, MetricKind};
 use streamgauge_sim::model::EngineSpec;
 
 /// A scrape after requests of several kinds.
@@ -96,42 +95,4 @@ fn all_of_it_is_as_pinned() {
     assert_golden("tests/golden/metrics.txt", &without_times(&text));
     parse(&text);
     promtool(&["check", "metrics"], &text);
-}
-
-fn row(metric: &Metric) -> String {
-    let kind = match metric.kind {
-        MetricKind::Counter => "counter".into(),
-        MetricKind::Gauge => "gauge".into(),
-        MetricKind::Histogram(set) => format!("histogram, edges `{}`", set.name),
-    };
-    let labels: Vec<String> =
-        metric.label_names().iter().map(|label| format!("`{label}`")).collect();
-    let labels = if labels.is_empty() { "none".into() } else { labels.join(", ") };
-    format!(
-        "### `{}`\n\n{}\n\n- Type: {kind}\n- Labels: {labels}\n- Measured: {}\n",
-        metric.name, metric.help, metric.when
-    )
-}
-
-#[test]
-fn the_documentation_is_the_table() {
-    let mut text = String::from(
-        "# Metrics\n\nMade from the table in `src/metrics/table.rs`; a test holds the two together \
-         (`STREAMGAUGE_BLESS=1 cargo test --test metrics` writes this page).\n\nBeside these, \
-         `process_*` (CPU, memory, file descriptors, start time) have their usual meaning. The terms \
-         (TTFT, TPOT, ITL, outcome, ...) are defined in [definitions.md](definitions.md).\n\n## Families\n\n",
-    );
-    for metric in ALL {
-        text.push_str(&row(metric));
-        text.push('\n');
-    }
-    text.push_str(
-        "## Bucket edges\n\nEach set can be replaced in the configuration, under `[buckets]`. The limits of `[[slo]]` \
-         are added to the edges of what they limit: TTFT, TPOT, latency and request duration, max gap, normalised time.\n\n",
-    );
-    for set in BUCKETS {
-        let edges: Vec<String> = set.edges.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "- `{}`: {}", set.name, edges.join(" "));
-    }
-    assert_golden("docs/metrics.md", &text);
 }

@@ -13,4 +13,5 @@ mod dialects_vendors;
 mod edge_wait;
 mod exposition;
 mod hostile_labels;
+mod metrics_page;
 mod recordings;
