@@ -125,7 +125,7 @@ fn promql_in_the_documentation_is_valid() {
         .map(|(i, expression)| json!({"record": format!("rule{i}"), "expr": expression}))
         .collect();
     promtool(
-        &["check", "rules"],
+        &["check", "rules", "/dev/stdin"],
         &json!({"groups": [{"name": "docs", "rules": rules}]}).to_string(),
     );
 }
