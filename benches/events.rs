@@ -17,7 +17,7 @@ use streamgauge_core::meter::{Arrival, OutputFlow, ResponseMeter};
 
 #[path = "events/shapes.rs"]
 mod shapes;
-use shapes::{Framing, SHAPES, Shape};
+use shapes::{EventFraming, SHAPES, Shape};
 
 /// Events of one stream, of which the first few do not count.
 const EVENTS: usize = 2_000;
@@ -82,11 +82,11 @@ fn main() {
 fn meter(shape: &Shape) -> ResponseMeter {
     let dialect = Dialect::by_name(shape.dialect).expect("a route has the dialect");
     let content_type = match shape.framing {
-        Framing::Sse => "text/event-stream",
-        Framing::Lines => "application/x-ndjson",
-        Framing::Aws(_) | Framing::AwsChunks => "application/vnd.amazon.eventstream",
-        Framing::Grpc => "application/grpc",
-        Framing::WebSocket => return ResponseMeter::for_websocket(dialect, false),
+        EventFraming::Sse => "text/event-stream",
+        EventFraming::Lines => "application/x-ndjson",
+        EventFraming::Aws(_) | EventFraming::AwsChunks => "application/vnd.amazon.eventstream",
+        EventFraming::Grpc => "application/grpc",
+        EventFraming::WebSocket => return ResponseMeter::for_websocket(dialect, false),
     };
     ResponseMeter::new(dialect, content_type.as_bytes(), b"").expect("it is read")
 }
@@ -101,19 +101,19 @@ fn event(shape: &Shape, at: usize) -> Vec<u8> {
         event = event.replace('^', &numbers.join(","));
     }
     match shape.framing {
-        Framing::Sse => format!("data: {event}\n\n").into_bytes(),
-        Framing::Lines => format!("{event}\n").into_bytes(),
-        Framing::Aws(kind) => aws_message(kind, event.as_bytes()),
-        Framing::AwsChunks => {
+        EventFraming::Sse => format!("data: {event}\n\n").into_bytes(),
+        EventFraming::Lines => format!("{event}\n").into_bytes(),
+        EventFraming::Aws(kind) => aws_message(kind, event.as_bytes()),
+        EventFraming::AwsChunks => {
             let data = BASE64_STANDARD.encode(event);
             aws_message("chunk", format!(r#"{{"bytes":"{data}","p":"abcdefgh"}}"#).as_bytes())
         }
-        Framing::Grpc => {
+        EventFraming::Grpc => {
             let digits: Vec<u8> = event.bytes().map(hexadecimal).collect();
             let message: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
             [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
         }
-        Framing::WebSocket => {
+        EventFraming::WebSocket => {
             let len = event.len() as u16;
             // A text message in one frame, its length in two bytes.
             [&[0x81, 126], &len.to_be_bytes()[..], event.as_bytes()].concat()

@@ -2,7 +2,7 @@
 
 /// How events are put on the wire.
 #[derive(Clone, Copy)]
-pub enum Framing {
+pub enum EventFraming {
     Sse,
     /// A JSON document a line.
     Lines,
@@ -21,11 +21,11 @@ pub struct Shape {
     pub dialect: &'static str,
     /// Which of the dialect's shapes it is.
     pub which: &'static str,
-    pub framing: Framing,
+    pub framing: EventFraming,
     pub event: &'static str,
 }
 
-const NONE: Shape = Shape { dialect: "", which: "", framing: Framing::Sse, event: "" };
+const NONE: Shape = Shape { dialect: "", which: "", framing: EventFraming::Sse, event: "" };
 
 pub const SHAPES: &[Shape] = &[
     Shape {
@@ -50,7 +50,7 @@ pub const SHAPES: &[Shape] = &[
     },
     Shape {
         dialect: "openai-realtime",
-        framing: Framing::WebSocket,
+        framing: EventFraming::WebSocket,
         event: r#"{"type":"response.output_text.delta","event_id":"event_#","response_id":"resp_001","item_id":"msg_007","output_index":0,"content_index":0,"delta":"@"}"#,
         ..NONE
     },
@@ -76,31 +76,31 @@ pub const SHAPES: &[Shape] = &[
     },
     Shape {
         dialect: "cohere-v1",
-        framing: Framing::Lines,
+        framing: EventFraming::Lines,
         event: r#"{"is_finished":false,"event_type":"text-generation","text":"@"}"#,
         ..NONE
     },
     Shape {
         dialect: "bedrock-converse",
-        framing: Framing::Aws("contentBlockDelta"),
+        framing: EventFraming::Aws("contentBlockDelta"),
         event: r#"{"contentBlockIndex":0,"delta":{"text":"@"},"p":"abcdefghijklmnop"}"#,
         ..NONE
     },
     Shape {
         dialect: "bedrock-invoke",
-        framing: Framing::AwsChunks,
+        framing: EventFraming::AwsChunks,
         event: r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"@"}}"#,
         ..NONE
     },
     Shape {
         dialect: "ollama-chat",
-        framing: Framing::Lines,
+        framing: EventFraming::Lines,
         event: r#"{"model":"llama3.2","created_at":"2026-08-04T08:52:19.385406455Z","message":{"role":"assistant","content":"@"},"done":false}"#,
         ..NONE
     },
     Shape {
         dialect: "ollama-generate",
-        framing: Framing::Lines,
+        framing: EventFraming::Lines,
         event: r#"{"model":"llama3.2","created_at":"2026-08-04T08:52:19.385406455Z","response":"@","done":false}"#,
         ..NONE
     },
@@ -138,7 +138,7 @@ pub const SHAPES: &[Shape] = &[
     },
     Shape {
         dialect: "vllm-grpc",
-        framing: Framing::Grpc,
+        framing: EventFraming::Grpc,
         // A chunk of one token id, with 9 tokens of the prompt and 3 of the completion.
         event: "0a080a02c80110091803",
         ..NONE

@@ -106,12 +106,12 @@ impl ChunkedDecoder {
     }
 
     fn take_data(&mut self, most: usize) -> usize {
-        let taken = usize::try_from(self.left).map_or(most, |left| left.min(most));
-        self.left -= taken as u64;
+        let consumed = usize::try_from(self.left).map_or(most, |left| left.min(most));
+        self.left -= consumed as u64;
         if self.left == 0 {
             self.state = ChunkedState::DataCr;
         }
-        taken
+        consumed
     }
 
     /// Fast path for a size line or chunk end that is complete in `bytes` and has nothing unusual.

@@ -27,7 +27,7 @@ pub enum FrameEvent<'a> {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(super) struct EventName {
-    // Placed first: most streams have no names and never read the bytes behind it.
+    // Placed first: most streams have no names and never read the bytes after it.
     length: usize,
     bytes: [u8; MAX_NAME],
 }

@@ -2,9 +2,9 @@
 //!
 //! The events of a stream usually differ in one string, the new text. The bytes before and after it
 //! repeat, and scanning them again gives the same result. So the bytes up to the first string that
-//! differs are kept, together with the events that they produced and the scanner's position after
-//! them; the same for the bytes after the string. If a document begins (or ends) with the kept
-//! bytes, the recorded events are replayed. If not, the document is scanned and recorded. The first
+//! differs are kept, with the events that they produced and the scanner's position after them. The
+//! same is done for the bytes after the string. If a document begins (or ends) with the kept bytes,
+//! the recorded events are replayed. If not, the document is scanned and recorded. The first
 //! document of a stream is not recorded: a response that is not streamed has no second one, and
 //! streams often begin with an event unlike the others.
 //!
@@ -13,6 +13,10 @@
 //! Streams of one server share [`Template`]s: the recorded events and nearly all bytes. A stream's
 //! [`Memo`] holds little more than the bytes that differ from stream to stream, such as an id or a
 //! time. All streams can share one [`MemoScanner`] if each pushes whole documents.
+//!
+//! A chat-completion chunk of vLLM costs the whole proxy 6,300 instructions of user code with the
+//! memo and 9,470 without it, and 34 instead of 38 misses of the first-level data cache (callgrind
+//! with `--cache-sim=yes`, under the load of `dev/instructions`).
 
 mod template;
 

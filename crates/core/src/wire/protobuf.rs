@@ -225,7 +225,8 @@ impl<T: Copy + 'static> ProtobufScanner<T> {
     fn end_key(&mut self, key: u64) {
         let number = key >> 3;
         let selected = self.open.last().map_or(self.root, |level| level.field).fields;
-        self.field = selected.iter().find(|(known, _)| *known == number).map(|(_, field)| *field);
+        self.field =
+            selected.iter().find(|(selected, _)| *selected == number).map(|(_, field)| *field);
         self.state = match key & 7 {
             _ if number == 0 => ProtobufState::Failed(ScanError::Syntax),
             0 => ProtobufState::Varint,

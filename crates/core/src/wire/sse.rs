@@ -312,10 +312,10 @@ mod tests {
                     Just(": c"), Just("event: e"), Just("error: x"), Just("dat"), Just("data:  b"),
                 ], 0..30),
             endings in proptest::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\r")], 30),
-            mark in any::<bool>(),
+            has_byte_order_mark in any::<bool>(),
             cuts in cuts(),
         ) {
-            let mut stream = if mark { BYTE_ORDER_MARK.to_vec() } else { Vec::new() };
+            let mut stream = if has_byte_order_mark { BYTE_ORDER_MARK.to_vec() } else { Vec::new() };
             for (line, ending) in lines.iter().zip(&endings) {
                 stream.extend_from_slice(line.as_bytes());
                 stream.extend_from_slice(ending.as_bytes());

@@ -241,11 +241,11 @@ impl WebSocketFramer {
         };
         // A sender may end its DEFLATE stream within a message and begin another (RFC 7692, section
         // 7.2.3.5).
-        while let InflateProgress::End(taken) =
+        while let InflateProgress::End(consumed) =
             inflater.push(data, sink).map_err(|_| ProtocolViolation)?
         {
             inflater.reset(false);
-            data = data.get(taken..).unwrap_or_default();
+            data = data.get(consumed..).unwrap_or_default();
         }
         Ok(())
     }

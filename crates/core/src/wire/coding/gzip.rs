@@ -1,9 +1,8 @@
 //! The gzip format (RFC 1952): members, each with a header, DEFLATE data, a checksum and a length.
 //!
-//! `flate2::write::MultiGzDecoder` is not used for three reasons. It fails on padding after the
-//! last member, which gzip ignores. It does not report whether a body ended between members. It
-//! holds an output buffer of 32 KiB per stream, and buffers each header field, where this decoder
-//! holds only the window.
+//! `flate2::write::MultiGzDecoder` does not replace this. It fails on padding after the last
+//! member, which gzip ignores, and it buffers 32 KiB of output and up to 64 KiB of each header
+//! field per stream, where this decoder holds only the window.
 
 use super::inflate::{InflateProgress, Inflater};
 use super::window::WindowBudget;
@@ -162,9 +161,9 @@ impl GzipDecoder {
         })?;
         Ok(match progress {
             InflateProgress::More => &[],
-            InflateProgress::End(taken) => {
+            InflateProgress::End(consumed) => {
                 *state = GzipState::Trailer(0);
-                bytes.get(taken..).unwrap_or_default()
+                bytes.get(consumed..).unwrap_or_default()
             }
         })
     }

@@ -9,7 +9,7 @@ use zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
 /// Name of each coding, and whether `deflate` is sent without the zlib format.
-const ALL: [(&str, bool); 5] =
+const CODINGS: [(&str, bool); 5] =
     [("gzip", false), ("deflate", false), ("deflate", true), ("br", false), ("zstd", false)];
 
 /// Returns what a server sends that flushes after each part. The last item is the end of the
@@ -130,7 +130,7 @@ fn flushed_data_is_decoded_at_once() {
         })
         .collect();
     let parts: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
-    for coding in ALL {
+    for coding in CODINGS {
         let mut decoder = ContentDecoder::new(coding.0.as_bytes()).unwrap().unwrap();
         for (at, (sent, event)) in flushed(coding, &parts).iter().zip(&parts).enumerate() {
             assert!(!sent.is_empty());
@@ -145,7 +145,7 @@ fn flushed_data_is_decoded_at_once() {
 #[test]
 fn a_truncated_body_is_decoded_as_far_as_possible() {
     let zeros = vec![0; 100_000];
-    for coding in ALL {
+    for coding in CODINGS {
         let body = encoded(coding, &zeros);
         for length in 0..body.len() {
             let (_, whole, _) = decode(coding.0, &[&body[..length]]);
@@ -158,7 +158,7 @@ fn a_truncated_body_is_decoded_as_far_as_possible() {
 #[test]
 fn truncated_bodies_are_incomplete() {
     let text = b"data: hello\n\n".repeat(30);
-    for coding in ALL {
+    for coding in CODINGS {
         let body = encoded(coding, &text);
         assert_eq!(decode(coding.0, &[&body]), good(&text), "{coding:?}");
         assert_eq!(decode(coding.0, &[]), good(b""));
@@ -204,15 +204,15 @@ fn every_field_of_a_gzip_header_is_skipped() {
     body[3] |= 0x20;
     assert_eq!(decode("gzip", &[&body]).0, Err(CodingError::Malformed));
     let empty_extra =
-        [&[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3, 0, 0][..], &encoded(ALL[0], b"x")[10..]];
+        [&[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3, 0, 0][..], &encoded(CODINGS[0], b"x")[10..]];
     assert_eq!(decode("gzip", &[&empty_extra.concat()]), good(b"x"));
 }
 
 #[test]
 fn two_codings_are_decoded_in_reverse_order() {
     let text = b"data: hello\n\n".repeat(100);
-    for first in ALL {
-        for second in ALL {
+    for first in CODINGS {
+        for second in CODINGS {
             let body = encoded(second, &encoded(first, &text));
             let names = format!("{}, identity,{}", first.0, second.0);
             assert_eq!(decode(&names, &[&body]), good(&text), "{first:?}, {second:?}");
@@ -220,13 +220,13 @@ fn two_codings_are_decoded_in_reverse_order() {
             assert_eq!(decode(&names, &bytes), good(&text), "{first:?}, {second:?}");
         }
     }
-    let body = encoded(ALL[3], &encoded(ALL[0], &text));
+    let body = encoded(CODINGS[3], &encoded(CODINGS[0], &text));
     assert_eq!(decode("br, gzip", &[&body]).0, Err(CodingError::Malformed));
 }
 
 #[test]
 fn an_error_is_permanent() {
-    for coding in ALL {
+    for coding in CODINGS {
         let mut decoder = ContentDecoder::new(coding.0.as_bytes()).unwrap().unwrap();
         // The first byte of br declares a window of 4 MiB.
         let junk = [&[0x1b; 1][..], &[0xff; 64]].concat();
@@ -236,7 +236,7 @@ fn an_error_is_permanent() {
         assert_eq!((again, decoder.is_complete()), (Err(CodingError::Malformed), false));
     }
     // The checksums: the last bytes of gzip (before the length), of zlib and of zstd.
-    for (coding, from_end) in [(ALL[0], 5), (ALL[0], 1), (ALL[1], 1), (ALL[4], 1)] {
+    for (coding, from_end) in [(CODINGS[0], 5), (CODINGS[0], 1), (CODINGS[1], 1), (CODINGS[4], 1)] {
         let mut body = encoded(coding, b"text");
         let at = body.len() - from_end;
         body[at] ^= 1;
@@ -268,18 +268,18 @@ fn windows_are_charged_to_the_budget_and_returned() {
     static BUDGET: WindowBudget = WindowBudget::new(8 * MIB);
     let decoder = |name: &str| ContentDecoder::within(&BUDGET, name.as_bytes()).map(Option::unwrap);
     let mut used = 0;
-    let mut took = || BUDGET.used() - std::mem::replace(&mut used, BUDGET.used());
+    let mut charged = || BUDGET.used() - std::mem::replace(&mut used, BUDGET.used());
     let ignore = &mut |_: &[u8]| {};
 
     let gzip = decoder("gzip, deflate").unwrap();
-    assert_eq!(took(), 64 * 1024);
+    assert_eq!(charged(), 64 * 1024);
     // The window of br grows with the data.
     let parts = vec![b"data: hello\n\n".repeat(100_000); 4];
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     let mut br = decoder("br").unwrap();
     let sent = brotli(22, &[b"data: hello\n\n"]);
     br.push(&sent[0], ignore).unwrap();
-    let small = took();
+    let small = charged();
     assert!((1..64 * 1024).contains(&small), "{small}");
     drop(br);
     let mut br = decoder("br").unwrap();
@@ -291,8 +291,8 @@ fn windows_are_charged_to_the_budget_and_returned() {
     let mut zstd = decoder("zstd").unwrap();
     let before = BUDGET.used();
     zstd.push(&sent[0], ignore).unwrap();
-    let took = BUDGET.used() - before;
-    assert!((2 * MIB..3 * MIB).contains(&took), "{took}");
+    let charged = BUDGET.used() - before;
+    assert!((2 * MIB..3 * MIB).contains(&charged), "{charged}");
     // The budget has no room for another.
     let mut second = decoder("zstd").unwrap();
     let before = BUDGET.used();
@@ -320,7 +320,7 @@ fn an_error_returns_the_window() {
 #[test]
 fn a_decompression_bomb_is_an_error() {
     let mib = vec![0; 1 << 20];
-    for coding in ALL {
+    for coding in CODINGS {
         let sent = flushed(coding, &[&mib[..]; 65]).concat();
         let mut given = 0;
         let mut decoder = ContentDecoder::new(coding.0.as_bytes()).unwrap().unwrap();
@@ -328,10 +328,10 @@ fn a_decompression_bomb_is_an_error() {
         assert_eq!((done, given), (Err(CodingError::Bomb), 64 << 20), "{coding:?}");
     }
     // The same between two codings; the second decoder ignores nearly all of the bytes.
-    let small = encoded(ALL[0], b"x");
+    let small = encoded(CODINGS[0], b"x");
     let mut parts = vec![&mib[..]; 65];
     parts.insert(0, &small);
-    let (done, out, _) = decode("gzip, zstd", &[&flushed(ALL[4], &parts).concat()]);
+    let (done, out, _) = decode("gzip, zstd", &[&flushed(CODINGS[4], &parts).concat()]);
     assert_eq!((done, &out[..]), (Err(CodingError::Bomb), &b"x"[..]));
 }
 
@@ -360,7 +360,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_split_gives_the_same(
-        coding in prop::sample::select(&ALL[..]),
+        coding in prop::sample::select(&CODINGS[..]),
         parts in prop::collection::vec(
             prop_oneof![
                 "[a-z \n]{0,50}".prop_map(String::into_bytes),
@@ -379,7 +379,7 @@ proptest! {
 
     #[test]
     fn damage_is_told_in_any_split(
-        coding in prop::sample::select(&ALL[..]),
+        coding in prop::sample::select(&CODINGS[..]),
         text in "[a-z]{0,200}",
         flips in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4),
         cuts in cuts(),
