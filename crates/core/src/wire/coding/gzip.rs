@@ -1,8 +1,8 @@
 //! The gzip format (RFC 1952): members, each with a header, DEFLATE data, a checksum and a length.
 //!
-//! `flate2::write::MultiGzDecoder` does not replace this. It fails on padding after the last
-//! member, which gzip ignores, and it buffers 32 KiB of output and up to 64 KiB of each header
-//! field per stream, where this decoder holds only the window.
+//! `flate2::write::MultiGzDecoder` does not replace this decoder. It fails on padding after the
+//! last member, which gzip ignores. It also buffers 32 KiB of output and up to 64 KiB of each
+//! header field per stream; this decoder holds only the window.
 
 use super::inflate::{InflateProgress, Inflater};
 use super::window::WindowBudget;
