@@ -55,7 +55,7 @@ fn body(cell: &EvalCell, request: &EvalRequest) -> Value {
         "messages": [{"role": "user", "content": "x".repeat(request.bytes as usize)}],
         "sim": {"prompt_tokens": request.prompt, "output_tokens": request.output},
     });
-    if cell.tells_usage {
+    if cell.reports_usage {
         body["stream_options"] = json!({"include_usage": true});
     } else {
         body["sim"]["usage"] = "none".into();
@@ -144,8 +144,8 @@ fn assert_cells_within(cells: &[EvalCell]) {
 
 fn cell(slots: usize, utilisation: f64, is_bursty: bool, behaviour: EngineBehaviour) -> EvalCell {
     // Of every other cell the server tells the tokens.
-    let tells_usage = is_bursty == (slots == 4);
-    EvalCell { slots, utilisation, is_bursty, behaviour, tells_usage, seed: 5 }
+    let reports_usage = is_bursty == (slots == 4);
+    EvalCell { slots, utilisation, is_bursty, behaviour, reports_usage, seed: 5 }
 }
 
 #[test]

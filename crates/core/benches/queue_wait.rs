@@ -1,7 +1,7 @@
-//! How near the estimated queue wait comes to the truth, on virtual time:
-//! `cargo bench --bench queue_wait` writes the table and the plots of `docs/queue-wait.md`.
+//! Accuracy of the estimated queue wait, on simulated servers with virtual time.
 //!
-//! Seeded: the same on every machine, but for the cost.
+//! `cargo bench --bench queue_wait` writes the tables and plots of `docs/queue-wait.md`. Results are seeded and the same on
+//! every machine, except for the cost.
 
 #[path = "queue_wait/batching.rs"]
 mod batching;
@@ -39,7 +39,7 @@ fn main() {
             utilisation: 0.8,
             is_bursty: true,
             behaviour: EngineBehaviour::All,
-            tells_usage: false,
+            reports_usage: false,
             seed: 1,
         };
         let title =
@@ -53,7 +53,7 @@ fn main() {
     println!("{:.1} us a request, in the estimator", cost().as_secs_f64() * 1e6);
 }
 
-/// The page with the part between two markers replaced.
+/// Replaces the part of the page between two markers.
 fn between(page: &str, name: &str, part: &str) -> String {
     let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
     let (before, rest) = page.split_once(&begin).expect("a begin marker");
@@ -64,9 +64,9 @@ fn between(page: &str, name: &str, part: &str) -> String {
 const HEAD: &str =
     "mean, true | mean, estimated | p95, true | p95, estimated | slots found | within |\n";
 
-/// Rows of a table, and how many runs, and rows with their runs taken together, are within the tolerance.
+/// Rows of a table, and the number of runs within the tolerance. A row is within it if its runs taken together are.
 #[derive(Default)]
-struct Table {
+struct AccuracyTable {
     rows: String,
     runs: usize,
     runs_within: usize,
@@ -74,8 +74,8 @@ struct Table {
     within: usize,
 }
 
-impl Table {
-    /// One row: the means over several runs.
+impl AccuracyTable {
+    /// Adds a row with the means over several runs.
     fn row(&mut self, what: &str, runs: &[EvalWaits]) {
         let within = runs.iter().filter(|waits| is_within(waits)).count();
         let together = EvalWaits {
@@ -105,7 +105,7 @@ impl Table {
     }
 }
 
-/// Of several runs, the means of what is told.
+/// Columns of a row: the means over several runs, in milliseconds.
 fn means(what: &str, runs: &[EvalWaits]) -> String {
     let mean =
         |of: fn(&EvalWaits) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64 * 1e3;
@@ -129,17 +129,17 @@ fn arrivals(is_bursty: bool) -> &'static str {
 }
 
 fn simulated() -> String {
-    let mut table = Table::default();
+    let mut table = AccuracyTable::default();
     for slots in SLOTS {
         for utilisation in UTILISATIONS {
             for is_bursty in [false, true] {
                 for &behaviour in EngineBehaviour::VARIANTS {
-                    let of = |tells_usage, seed| EvalCell {
+                    let of = |reports_usage, seed| EvalCell {
                         slots,
                         utilisation,
                         is_bursty,
                         behaviour,
-                        tells_usage,
+                        reports_usage,
                         seed,
                     };
                     let seeds = (1..=SEEDS).flat_map(|seed| [of(true, seed), of(false, seed)]);
@@ -157,17 +157,24 @@ fn simulated() -> String {
     table.under("simulated", "| slots | utilisation | arrivals | server | ")
 }
 
-/// A cell of the tables of servers of other makes.
+/// A cell of the tables for other kinds of servers.
 fn plain(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalCell {
-    let tells_usage = seed.is_multiple_of(2);
-    EvalCell { slots, utilisation, is_bursty, behaviour: EngineBehaviour::Plain, tells_usage, seed }
+    let reports_usage = seed.is_multiple_of(2);
+    EvalCell {
+        slots,
+        utilisation,
+        is_bursty,
+        behaviour: EngineBehaviour::Plain,
+        reports_usage,
+        seed,
+    }
 }
 
 fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
     let server = BatchingServer { most_running, budget: 2048, base: 0.012, per_token: 40e-6, seed };
     let cell = plain(most_running, utilisation, is_bursty, seed);
     let requests = cell.traffic(capacity(|all| server.serve(all), seed));
-    watch(&requests, &server.serve(&requests), cell.tells_usage, seed)
+    watch(&requests, &server.serve(&requests), cell.reports_usage, seed)
 }
 
 fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
@@ -175,7 +182,7 @@ fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64
 }
 
 fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
-    let mut table = Table::default();
+    let mut table = AccuracyTable::default();
     for slots in [2, 8, 16] {
         for utilisation in UTILISATIONS {
             for is_bursty in [false, true] {
@@ -189,7 +196,7 @@ fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
     table.under(name, "| at most | utilisation | arrivals | ")
 }
 
-/// What the estimator costs for each request, all fits included.
+/// CPU time of the estimator for each request, including all fits.
 fn cost() -> Duration {
     const REQUESTS: u32 = 20_000;
     let mut estimator = QueueEstimator::default();

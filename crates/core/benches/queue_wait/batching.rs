@@ -1,24 +1,23 @@
-//! A server of another make: continuous batching in steps, as vLLM does it.
+//! A server with continuous batching in steps, like vLLM. The estimator was not designed for it.
 //!
-//! Time goes in steps. At the beginning of each the server admits those that wait, first come, first served,
-//! while it has fewer than `most_running` and the step has tokens left; a step works on one token for each
-//! request that decodes and on chunks of prompts, up to `budget` tokens in all; it takes `base` and
-//! `per_token` of each. So prompts slow the answers of others, and answers the prompts; what comes within a
-//! step waits for its end.
+//! At the start of each step, the server admits waiting requests, first come, first served, up to `most_running`
+//! requests and while the step has tokens left. A step processes one token of each decoding request, and chunks of
+//! prompts, up to `budget` tokens in total. It takes `base` seconds plus `per_token` seconds for each token. So prompts and
+//! responses slow each other down, and a request that arrives within a step waits for its end.
 
 use super::cell::{EvalRequest, TrueTimes};
 use std::collections::VecDeque;
 use streamgauge_sim::rng::SplitMix64;
 
-/// Its constants.
+/// Settings of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchingServer {
     pub most_running: usize,
-    /// Tokens of a step.
+    /// Largest number of tokens in a step.
     pub budget: u32,
-    /// Seconds of a step.
+    /// Fixed time of a step, in seconds.
     pub base: f64,
-    /// And for each token of it.
+    /// Additional time for each token, in seconds.
     pub per_token: f64,
     pub seed: u64,
 }
@@ -30,7 +29,7 @@ struct BatchedRequest {
 }
 
 impl BatchingServer {
-    /// Serves these requests.
+    /// Serves these requests, and returns the true times of each.
     pub fn serve(&self, requests: &[EvalRequest]) -> Vec<TrueTimes> {
         let mut truth = vec![TrueTimes::default(); requests.len()];
         let mut rng = SplitMix64::new(self.seed);

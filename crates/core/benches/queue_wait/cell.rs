@@ -1,28 +1,27 @@
-//! One cell of the evaluation: a server, its traffic, and how near the estimate comes to the truth.
+//! One cell of the evaluation: a server, its traffic, and the accuracy of the estimates.
 
 use std::time::Duration;
 use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, EngineSpec, Job};
-
 use streamgauge_sim::rng::SplitMix64;
 use strum::VariantArray;
 
-/// Requests from which the estimator may learn before it is judged.
+/// Number of requests before the evaluation starts, for the estimator to learn from.
 pub const WARM_UP: usize = 200;
-/// Requests that it is judged by.
+/// Number of requests that are evaluated.
 pub const JUDGED: usize = 800;
 
-/// A request as it comes: open loop, whatever the server does.
+/// A request. Requests arrive independently of the server (open loop).
 #[derive(Debug, Clone, Copy)]
 pub struct EvalRequest {
-    /// Seconds.
+    /// Arrival, in seconds.
     pub at: f64,
     pub bytes: u64,
     pub prompt: u32,
     pub output: u32,
 }
 
-/// What truly became of it, in seconds.
+/// True times of a request, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrueTimes {
     pub start: f64,
@@ -30,13 +29,13 @@ pub struct TrueTimes {
     pub finish: f64,
 }
 
-/// What of a server the estimator was not written for.
+/// Behaviour of a server that the estimator does not model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum EngineBehaviour {
     Plain,
-    /// Prefix-cache hits that nobody reports.
+    /// Prefix cache hits that the server does not report.
     Cache,
-    /// Chunked prefill that steals decode time.
+    /// Chunked prefill, which slows decoding.
     Chunked,
     All,
 }
@@ -56,12 +55,12 @@ impl EngineBehaviour {
 #[derive(Debug, Clone, Copy)]
 pub struct EvalCell {
     pub slots: usize,
-    /// Arrivals over what the server could do.
+    /// Arrival rate divided by the capacity of the server.
     pub utilisation: f64,
     pub is_bursty: bool,
     pub behaviour: EngineBehaviour,
-    /// The server tells its token counts.
-    pub tells_usage: bool,
+    /// The server reports token counts.
+    pub reports_usage: bool,
     pub seed: u64,
 }
 
@@ -84,7 +83,7 @@ impl EvalCell {
         spec
     }
 
-    /// The traffic of this cell, by how many requests a second the server could do.
+    /// The traffic of this cell. `capacity`: requests per second that the server can serve.
     pub fn traffic(&self, capacity: f64) -> Vec<EvalRequest> {
         let rate = capacity * self.utilisation;
         let mut rng = SplitMix64::new(self.seed ^ 0x5EED);
@@ -98,7 +97,7 @@ impl EvalCell {
                     burst -= 1;
                     rng.exponential() * 0.004
                 } else {
-                    // Of four requests on average.
+                    // A burst has four requests on average.
                     burst = (rng.exponential() / (4.0_f64 / 3.0).ln()) as u32;
                     4.0 * rng.exponential() / rate
                 };
@@ -108,7 +107,7 @@ impl EvalCell {
     }
 }
 
-/// Lognormal prompts and answers; about four bytes a token.
+/// A request with lognormal sizes of prompt and response, at about four bytes a token.
 fn request(rng: &mut SplitMix64, at: f64) -> EvalRequest {
     let mut lognormal = |median: f64, sigma: f64, most: f64| {
         ((median * (sigma * rng.normal()).exp()).min(most) as u32).max(1)
@@ -119,17 +118,17 @@ fn request(rng: &mut SplitMix64, at: f64) -> EvalRequest {
     EvalRequest { at, bytes, prompt, output }
 }
 
-/// Requests a second that a server can do: all come at once.
+/// Requests per second that a server can serve, measured with all requests at once.
 pub fn capacity(serve: impl Fn(&[EvalRequest]) -> Vec<TrueTimes>, seed: u64) -> f64 {
     let mut rng = SplitMix64::new(seed);
     let all: Vec<EvalRequest> = (0..600).map(|_| request(&mut rng, 0.0)).collect();
     let truth = serve(&all);
-    // Without the end, at which slots are empty.
+    // Up to the last start, because slots are empty after it.
     let starts: Vec<f64> = truth.iter().map(|one| one.start).collect();
     starts.len() as f64 / starts.iter().copied().fold(0.0, f64::max)
 }
 
-/// The simulated engine serves these requests, on virtual time.
+/// Runs the requests on the simulated engine, on virtual time.
 pub fn simulate(spec: &EngineSpec, requests: &[EvalRequest]) -> Vec<TrueTimes> {
     let mut engine = Engine::new(spec.clone());
     let mut truth = vec![TrueTimes::default(); requests.len()];
@@ -160,22 +159,22 @@ pub fn simulate(spec: &EngineSpec, requests: &[EvalRequest]) -> Vec<TrueTimes> {
     truth
 }
 
-/// EvalWaits of the requests that the estimator is judged by.
+/// Waits of the evaluated requests, in seconds.
 #[derive(Debug, Clone, Default)]
 pub struct EvalWaits {
     pub truth: Vec<f64>,
-    /// 0 where there was no estimate.
+    /// 0 for a request without an estimate.
     pub estimate: Vec<f64>,
     pub missing: usize,
-    /// As the estimator has it in the end.
+    /// Number of slots that the estimator has found at the end.
     pub slots: Option<usize>,
 }
 
-/// Feeds the estimator with what a proxy sees of it: each instant off by up to half a millisecond.
+/// Runs the estimator on these requests, as a proxy observes them: each instant is late by up to half a millisecond.
 pub fn watch(
     requests: &[EvalRequest],
     truth: &[TrueTimes],
-    tells_usage: bool,
+    reports_usage: bool,
     seed: u64,
 ) -> EvalWaits {
     #[derive(Clone, Copy)]
@@ -205,7 +204,7 @@ pub fn watch(
                 estimator.first_output(entries[i].as_mut().expect("it arrived"), at);
             }
             ObservedEvent::Left => {
-                let tokens = tells_usage.then_some(u64::from(requests[i].prompt));
+                let tokens = reports_usage.then_some(u64::from(requests[i].prompt));
                 let entry = entries[i].take().expect("it arrived");
                 waits[i] = estimator.finish(
                     entry,
@@ -228,15 +227,15 @@ fn late_after(rng: &mut SplitMix64, at: f64) -> f64 {
     at + 0.001 + 0.0005 * rng.unit()
 }
 
-/// The cell, on the simulated engine.
+/// Evaluates a cell on the simulated engine.
 pub fn run(cell: &EvalCell) -> EvalWaits {
     let spec = cell.engine();
     let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
-    watch(&requests, &simulate(&spec, &requests), cell.tells_usage, cell.seed)
+    watch(&requests, &simulate(&spec, &requests), cell.reports_usage, cell.seed)
 }
 
-/// The cell behind a front end: a request reaches the engine `way_in` seconds after it was sent, and what the
-/// engine makes comes out `way_out` seconds later, or up to a quarter less or more. The wait is the engine's.
+/// Evaluates a cell behind a front end. A request reaches the engine `way_in` seconds after it was sent. Its output is
+/// `way_out` seconds late, plus or minus a quarter. The wait is that in the engine.
 pub fn run_behind(cell: &EvalCell, way_in: f64, way_out: f64) -> EvalWaits {
     let spec = cell.engine();
     let requests = cell.traffic(capacity(|all| simulate(&spec, all), cell.seed));
@@ -249,7 +248,7 @@ pub fn run_behind(cell: &EvalCell, way_in: f64, way_out: f64) -> EvalWaits {
         one.first += way_out;
         one.finish += way_out;
     }
-    watch(&requests, &truth, cell.tells_usage, cell.seed)
+    watch(&requests, &truth, cell.reports_usage, cell.seed)
 }
 
 /// Mean and 95th percentile, in seconds.
@@ -261,11 +260,11 @@ pub fn summary(waits: &[f64]) -> (f64, f64) {
     (mean, sorted.get(at.max(1) - 1).copied().unwrap_or(0.0))
 }
 
-/// Whether the estimate is good enough: its mean within 10 % or 5 ms of the truth, its 95th percentile within
-/// 15 % or 10 ms, and no request without one.
+/// Whether the estimates are accurate enough: the mean within 10 % or 5 ms, the 95th percentile within 15 % or 10 ms, and
+/// an estimate for each request.
 pub fn is_within(waits: &EvalWaits) -> bool {
-    let ((mean, p95), (told, told_p95)) = (summary(&waits.truth), summary(&waits.estimate));
-    (told - mean).abs() <= (mean * 0.1).max(0.005)
-        && (told_p95 - p95).abs() <= (p95 * 0.15).max(0.01)
+    let ((mean, p95), (estimate, estimate_p95)) = (summary(&waits.truth), summary(&waits.estimate));
+    (estimate - mean).abs() <= (mean * 0.1).max(0.005)
+        && (estimate_p95 - p95).abs() <= (p95 * 0.15).max(0.01)
         && waits.missing == 0
 }

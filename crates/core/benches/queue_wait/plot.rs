@@ -1,4 +1,4 @@
-//! A plot of estimates against the truth: one point for each request.
+//! Scatter plot of estimated against true waits: one point for each request.
 
 use super::cell::EvalWaits;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:13px;fill:#
 @media(prefers-color-scheme:dark){text{fill:#a3adb8}.paper{fill:#14181d}.axis{stroke:#737e8a}\
 .grid{stroke:#2b323a}circle{fill:#56b4e9}}";
 
-/// The estimated wait over the true one, in seconds, with the line on which they are equal.
+/// Plots the estimated wait over the true wait, in seconds, with the line on which they are equal. Returns SVG.
 pub fn scatter(title: &str, waits: &EvalWaits) -> String {
     let most = waits.truth.iter().chain(&waits.estimate).copied().fold(0.001, f64::max);
     let step = nice(most / 4.0);
@@ -66,7 +66,7 @@ pub fn scatter(title: &str, waits: &EvalWaits) -> String {
     svg
 }
 
-/// The next of 1, 2 and 5 times a power of ten.
+/// The next larger number that is 1, 2 or 5 times a power of ten.
 fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= value);

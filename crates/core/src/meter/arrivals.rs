@@ -79,7 +79,7 @@ pub struct SharedGap {
     pub gap: Duration,
     /// Number of tokens or events in the later read.
     pub shares: u64,
-    /// What `shares` counts.
+    /// Unit of `shares`.
     pub basis: GapBasis,
 }
 

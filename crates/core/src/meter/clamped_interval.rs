@@ -4,7 +4,7 @@ use strum::VariantArray;
 
 /// Interval between instants of two clocks, or of one clock and a time that another program reports.
 ///
-/// Such a difference can be negative although no wait is. It is then exported as 0 and counted in
+/// The difference can be negative, because the clocks differ or the network jitters. It is then exported as 0 and counted in
 /// `streamgauge_clamped_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum ClampedInterval {

@@ -64,7 +64,7 @@ pub enum EndCause {
     Complete,
     /// The upstream closed the connection before the response headers or within the body.
     UpstreamFailed,
-    /// Streamgauge sent a response of its own.
+    /// Streamgauge responded in place of the upstream.
     LocalResponse(Outcome),
     /// The shutdown of Streamgauge cut the request.
     Shutdown,
@@ -131,8 +131,8 @@ pub struct EndedRequest {
 impl EndedRequest {
     /// Outcome of the request.
     ///
-    /// The first of these that applies decides: a response of Streamgauge's own, the HTTP status, the gRPC status, an
-    /// error in the body, the end marker, and then the side that closed the connection.
+    /// The first of these that applies decides: a response by Streamgauge, the HTTP status, the gRPC status, an error in
+    /// the body, the end marker, the side that closed the connection.
     pub fn outcome(self) -> Outcome {
         if let EndCause::LocalResponse(outcome) = self.cause {
             return outcome;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Part of the request's time, at its end, whose output is the burst.
 const BURST_PART: f64 = 0.1;
-/// The start of the burst is known to this part of the time so far.
+/// The start of the burst is exact to one such part of the time so far.
 const RESOLUTION: u32 = 200;
 /// Number of slots of that size that are kept. The last tenth of any time has at most 23.
 const SLOTS: usize = 24;

@@ -1,4 +1,4 @@
-//! Scripted streams against the definitions.
+//! Scripted streams, with the values that docs/definitions.md gives for them.
 
 use super::*;
 use crate::dialect::openai_chat::CHAT;
@@ -30,18 +30,18 @@ const FINISH: &str =
     "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-/// Runs reads of (milliseconds, bytes) and gives the meter and what it told.
+/// Reads a stream of (milliseconds, bytes). Returns the meter and its samples.
 fn run(reads: &[(u64, &str)]) -> (ResponseMeter, Vec<String>) {
     let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"").unwrap();
-    let mut told = Vec::new();
-    let mut sink = |sample: LiveSample<'_>| told.push(format!("{sample:?}"));
+    let mut samples = Vec::new();
+    let mut sink = |sample: LiveSample<'_>| samples.push(format!("{sample:?}"));
     for (read, (at, bytes)) in reads.iter().enumerate() {
         let arrival = Arrival::on_time(ms(*at), read as u64);
-        // Frames of one read come one by one.
+        // The bytes of one read are pushed in small parts.
         bytes.as_bytes().chunks(7).for_each(|frame| meter.push(arrival, frame, &mut sink));
     }
     meter.finish(true, &mut sink);
-    (meter, told)
+    (meter, samples)
 }
 
 fn record(meter: &ResponseMeter, start: u64) -> RequestRecord {
@@ -53,7 +53,7 @@ fn record(meter: &ResponseMeter, start: u64) -> RequestRecord {
 #[test]
 fn the_role_is_not_the_first_token() {
     let role = chunk(r#"{"role":"assistant","content":""}"#);
-    let (meter, told) = run(&[
+    let (meter, samples) = run(&[
         (110, &role),
         (120, ": keep-alive\n\n"),
         (400, &chunk(r#"{"reasoning_content":"hm"}"#)),
@@ -88,11 +88,11 @@ fn the_role_is_not_the_first_token() {
         LiveSample::Finished(&"stop".into()),
         LiveSample::TokenGap { gap: ms(100), shares: 1, basis: GapBasis::Event },
     ];
-    assert_eq!(told, expected.map(|sample| format!("{sample:?}")));
+    assert_eq!(samples, expected.map(|sample| format!("{sample:?}")));
 }
 
 #[test]
-fn tokens_by_their_source() {
+fn token_counts_come_from_the_most_reliable_source() {
     let (a, b) = (text("a"), text("b"));
     let tokens = |tail: &str| {
         let (meter, _) = run(&[(1, &a), (2, &b), (3, tail)]);
@@ -104,7 +104,7 @@ fn tokens_by_their_source() {
     assert_eq!(tokens(timings).output, Some((6, TokenSource::Engine)));
     assert_eq!(tokens(&usage(9, 4)).output, Some((4, TokenSource::Usage)));
     assert_eq!(tokens(&format!("{timings}{}", usage(9, 4))).input, Some((9, TokenSource::Usage)));
-    // The same usage twice is one usage.
+    // The same usage sent twice counts once.
     assert_eq!(tokens(&usage(9, 4).repeat(2)).output, Some((4, TokenSource::Usage)));
     let hidden = "data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":78,\
                   \"completion_tokens_details\":{\"reasoning_tokens\":64}}}\n\n";
@@ -112,7 +112,7 @@ fn tokens_by_their_source() {
 }
 
 #[test]
-fn usage_once_per_choice_adds_up() {
+fn usage_reports_for_each_choice_are_added() {
     let chunk = |index: u32, delta: &str, finish: &str| {
         format!(
             "data: {{\"choices\":[{{\"delta\":{delta},\"finish_reason\":{finish},\"index\":{index}}}]}}\n\n"
@@ -136,13 +136,13 @@ fn usage_once_per_choice_adds_up() {
         (tokens.input, tokens.output),
         (Some((28, TokenSource::Usage)), Some((16, TokenSource::Usage)))
     );
-    assert_eq!(record(&meter, 0).tpot_s, None, "one choice only");
+    assert_eq!(record(&meter, 0).tpot_s, None, "TPOT needs a single choice");
     assert_eq!(record(&meter, 0).finish_reasons, ["stop", "stop"]);
 }
 
-/// llama.cpp, asked for completions of several prompts, reports each beside its end.
+/// llama.cpp reports the usage of each prompt of a batch in the event that ends it.
 #[test]
-fn usage_beside_each_end_adds_up() {
+fn usage_reports_in_finish_events_are_added() {
     let end = |index: u32, output: u64| {
         format!(
             "data: {{\"choices\":[{{\"text\":\"\",\"index\":{index},\"finish_reason\":\"length\"}}],\
@@ -161,7 +161,7 @@ fn usage_beside_each_end_adds_up() {
         ResponseTokens::from_tally(meter.tally(), true).output,
         Some((15, TokenSource::Usage))
     );
-    // Alone, it is the count of all.
+    // A single report is the count of all.
     let (meter, _) = run(&[(0, &word(0)), (1, &end(0, 5)), (2, &usage(3, 5)), (3, DONE)]);
     assert_eq!(
         ResponseTokens::from_tally(meter.tally(), true).output,
@@ -170,7 +170,7 @@ fn usage_beside_each_end_adds_up() {
 }
 
 #[test]
-fn what_the_head_told_fills_in() {
+fn header_facts_complete_the_body() {
     let mut head = HeaderFacts::default();
     for (name, value) in
         [("x-prompt-tokens", "3"), ("x-generated-tokens", "9"), ("x-queue-time", "250")]
@@ -179,9 +179,9 @@ fn what_the_head_told_fills_in() {
     }
     let (mut meter, _) = run(&[(0, &text("a")), (1, DONE)]);
     meter.set_header_facts(&head);
-    let told = record(&meter, 0);
-    assert_eq!((told.input_tokens, told.output_tokens), (Some(3), Some(9)));
-    assert_eq!(told.output_tokens_source, Some(TokenSource::Engine));
+    let record = record(&meter, 0);
+    assert_eq!((record.input_tokens, record.output_tokens), (Some(3), Some(9)));
+    assert_eq!(record.output_tokens_source, Some(TokenSource::Engine));
     let wait = QueueWait::from_best_source(Some(meter.tally()), Some(1.0), None)
         .map(|wait| (wait.seconds, wait.source));
     assert_eq!(wait, Some((0.25, QueueWaitSource::Reported)));
@@ -194,14 +194,14 @@ fn what_the_head_told_fills_in() {
 }
 
 #[test]
-fn a_running_count_is_exact() {
+fn a_running_count_gives_exact_token_gaps() {
     let counted = |text: &str, output: u64| {
         format!(
             "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}],\
              \"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{output}}}}}\n\n"
         )
     };
-    let (meter, told) = run(&[
+    let (meter, samples) = run(&[
         (10, &counted("a", 1)),
         (40, &counted("bcd", 4)),
         (50, &counted("", 5)),
@@ -211,14 +211,14 @@ fn a_running_count_is_exact() {
         let gap = LiveSample::TokenGap { gap: ms(gap), shares, basis: GapBasis::Token };
         format!("{gap:?}")
     };
-    let gaps: Vec<_> = told.iter().filter(|sample| sample.starts_with("TokenGap")).collect();
+    let gaps: Vec<_> = samples.iter().filter(|sample| sample.starts_with("TokenGap")).collect();
     assert_eq!(gaps, [&gap(30, 3), &gap(20, 2)]);
     assert_eq!(meter.tally().live_tokens, 6);
     assert_eq!(record(&meter, 0).tpot_s, Some(0.01));
 }
 
 #[test]
-fn tpot_is_absent_where_it_means_nothing() {
+fn tpot_needs_two_tokens_in_two_reads() {
     let (one, two) = (text("a"), text("b"));
     let together = format!("{one}{two}");
     assert_eq!(record(&run(&[(1, &one)]).0, 0).tpot_s, None);
@@ -227,28 +227,28 @@ fn tpot_is_absent_where_it_means_nothing() {
 }
 
 #[test]
-fn what_completes_a_stream() {
+fn end_markers_complete_a_stream() {
     let a = text("a");
     let complete = |tail: &str| run(&[(1, &a), (2, tail)]).0.tally().is_complete();
     assert!(!complete(""));
     assert!(complete(DONE));
     assert!(complete(FINISH));
-    assert!(complete("data: [DONE]"), "a tail without its blank line");
+    assert!(complete("data: [DONE]"), "an end marker without its blank line");
     assert!(!complete(&usage(1, 1)));
     let error = run(&[(1, &a), (2, "data: {\"error\":{\"message\":\"boom\"}}\n\n")]).0;
     assert!(error.tally().has_error && !error.tally().is_complete());
 }
 
 #[test]
-fn a_broken_event_costs_itself_only() {
-    let (meter, told) =
+fn an_unparsable_event_does_not_affect_others() {
+    let (meter, samples) =
         run(&[(1, &text("a")), (2, "data: {\"choices\":[{]}\n\n"), (3, &text("b"))]);
     assert_eq!((meter.tally().output_events, meter.tally().unparsed), (2, 1));
-    assert!(told.contains(&format!("{:?}", LiveSample::Unparsed(UnparsedReason::Json))));
+    assert!(samples.contains(&format!("{:?}", LiveSample::Unparsed(UnparsedReason::Json))));
 }
 
 #[test]
-fn a_stream_that_breaks_off_keeps_what_it_earned() {
+fn a_stream_that_breaks_off_keeps_its_samples() {
     let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"").unwrap();
     let mut gaps = 0;
     let mut sink =
@@ -267,17 +267,17 @@ fn a_stream_that_breaks_off_keeps_what_it_earned() {
 }
 
 #[test]
-fn a_whole_document_has_counts_but_no_times() {
+fn a_document_has_counts_but_no_times() {
     let mut meter = ResponseMeter::new(&CHAT, b"application/json; charset=utf-8", b"").unwrap();
     let body = r#" {"model":"m","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"length"}],
         "usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
-    let mut told = Vec::new();
-    let mut sink = |sample: LiveSample<'_>| told.push(format!("{sample:?}"));
+    let mut samples = Vec::new();
+    let mut sink = |sample: LiveSample<'_>| samples.push(format!("{sample:?}"));
     body.as_bytes()
         .chunks(9)
         .for_each(|part| meter.push(Arrival::on_time(ms(5), 0), part, &mut sink));
     meter.finish(true, &mut sink);
-    assert_eq!(told, ["Characters(Answer, 5)", "Finished(\"length\")"]);
+    assert_eq!(samples, ["Characters(Answer, 5)", "Finished(\"length\")"]);
     let mut record = RequestRecord::default();
     record.fill_from_response(meter.tally(), false, ms(0));
     assert_eq!(
@@ -288,9 +288,9 @@ fn a_whole_document_has_counts_but_no_times() {
     assert_eq!(record.response_model.as_deref(), Some("m"));
 }
 
-/// What ends a stream, read together with the last output: by a reader in time, and by a late one.
+/// The last output and the end of the stream are returned by one read, in time or late.
 #[test]
-fn a_last_output_that_was_read_late_with_the_end_of_its_stream_is_marked() {
+fn a_late_read_of_the_last_output_and_the_end_is_degraded() {
     let degraded = |late: u64, pieces: &[&[&str]]| {
         let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"").unwrap();
         for (read, pieces) in pieces.iter().enumerate() {
@@ -310,14 +310,14 @@ fn a_last_output_that_was_read_late_with_the_end_of_its_stream_is_marked() {
     let together = [two.as_str(), FINISH, DONE];
     assert!(!degraded(0, &[&[&one], &together]), "read in time");
     assert!(degraded(5, &[&[&one], &together]), "read late");
-    assert!(!degraded(5, &[&[&one], &[&two], &[FINISH, DONE]]), "read apart");
-    assert!(!degraded(5, &[&[&one], &[&together.concat()]]), "sent as one");
+    assert!(!degraded(5, &[&[&one], &[&two], &[FINISH, DONE]]), "read separately");
+    assert!(!degraded(5, &[&[&one], &[&together.concat()]]), "sent as one chunk");
     assert!(!degraded(5, &[&[&one, FINISH], &[&two]]), "not the last output after all");
 }
 
-/// A coding that breaks off in the middle costs what comes after, and what it said before stands.
+/// After a decoding error the rest of the body is not measured. The measurements before it stay.
 #[test]
-fn a_stream_whose_coding_breaks_stays_a_stream() {
+fn a_stream_with_a_decoding_error_stays_a_stream() {
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
@@ -325,14 +325,14 @@ fn a_stream_whose_coding_breaks_stays_a_stream() {
     gzip.flush().unwrap();
     let front = gzip.get_ref().clone();
     let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"gzip").unwrap();
-    let mut told = Vec::new();
+    let mut samples = Vec::new();
     for (read, bytes) in [front.as_slice(), b"this is no deflate at all"].into_iter().enumerate() {
         let (at, read) = (ms(10 * read as u64), read as u64);
         let arrival = Arrival::on_time(at, read);
-        meter.push(arrival, bytes, &mut |sample| told.push(format!("{sample:?}")));
+        meter.push(arrival, bytes, &mut |sample| samples.push(format!("{sample:?}")));
     }
     meter.finish(true, &mut |_| {});
-    assert!(told.contains(&"Unparsed(Encoding)".to_owned()), "{told:?}");
+    assert!(samples.contains(&"Unparsed(Encoding)".to_owned()), "{samples:?}");
     assert_eq!(
         (meter.is_stream(), meter.is_fully_read(), meter.needs_terminator()),
         (true, false, false)
@@ -341,9 +341,9 @@ fn a_stream_whose_coding_breaks_stays_a_stream() {
     assert_eq!((record.output_events, record.output_tokens), (Some(1), Some(1)));
 }
 
-/// Reasoning that was counted but sent as token ids was sent.
+/// Counted reasoning tokens whose ids are listed were sent.
 #[test]
-fn listed_ids_are_streamed_tokens() {
+fn tokens_with_listed_ids_were_sent() {
     let chunk = |ids: &str| {
         format!(
             "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"x\"}},\"token_ids\":[{ids}]}}]}}\n\n"
@@ -354,9 +354,9 @@ fn listed_ids_are_streamed_tokens() {
     assert_eq!(record(&meter, 0).tpot_s, Some(0.1));
 }
 
-/// Found by fuzzing: a blank before the byte that tells the framing was framed, or not, by how it came.
+/// Regression test from fuzzing: the result depended on how white space before the body was split.
 #[test]
-fn blanks_before_a_framing_that_must_be_seen_are_of_none() {
+fn white_space_before_a_detected_framing_is_ignored() {
     let unparsed = |pieces: &[&[u8]]| {
         let mut meter = ResponseMeter::new(&CHAT, b"", b"").unwrap();
         let arrival = Arrival::on_time(Duration::ZERO, 0);

@@ -32,7 +32,7 @@ pub struct RealtimeSession {
     running: u32,
     /// Several responses are in progress, or were since none was.
     has_overlap: bool,
-    /// The response in progress began with an event of its own.
+    /// An event announced the start of the response in progress.
     is_announced: bool,
     /// The start of the response in progress is known.
     has_start: bool,

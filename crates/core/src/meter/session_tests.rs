@@ -1,4 +1,4 @@
-//! Scripted sessions against the definitions.
+//! Scripted WebSocket sessions, with the values that docs/definitions.md gives for them.
 
 use crate::dialect::realtime::REALTIME;
 use crate::meter::{Arrival, GapBasis, LiveSample, RequestRecord, ResponseMeter, TokenSource};
@@ -8,7 +8,7 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A frame: final, of this kind, masked or not.
+/// A final WebSocket frame with this opcode.
 fn frame(opcode: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let masked = if mask.is_some() { 0x80 } else { 0 };
     let mut frame = vec![0x80 | opcode];
@@ -25,7 +25,7 @@ fn frame(opcode: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Who sends, when, and what: a text message, or `close`.
+/// A message: sender, time in milliseconds, and text or `close`.
 enum SessionStep<'a> {
     Server(u64, &'a str),
     Client(u64, &'a str),
@@ -40,19 +40,19 @@ fn bytes(mask: Option<[u8; 4]>, message: &str) -> Vec<u8> {
     }
 }
 
-/// Runs a session and gives the meter and the times that it told, an `asked` before each first output.
+/// Runs a session. Returns the meter and its times, in milliseconds; first outputs are since the start of the response.
 fn run(steps: &[SessionStep<'_>]) -> (ResponseMeter, Vec<String>) {
     let mut meter = ResponseMeter::for_websocket(&REALTIME, false);
-    let mut told = Vec::new();
-    let mut asked = Duration::ZERO;
+    let mut samples = Vec::new();
+    let mut start = Duration::ZERO;
     let mut sink = |sample: LiveSample<'_>| match sample {
-        LiveSample::ResponseRequested(at) => asked = at,
-        LiveSample::FirstOutput(at) => told.push(format!("first {}", (at - asked).as_millis())),
-        LiveSample::FirstAnswer(at) => told.push(format!("answer {}", (at - asked).as_millis())),
-        LiveSample::ChunkGap(gap) => told.push(format!("chunk {}", gap.as_millis())),
+        LiveSample::ResponseRequested(at) => start = at,
+        LiveSample::FirstOutput(at) => samples.push(format!("first {}", (at - start).as_millis())),
+        LiveSample::FirstAnswer(at) => samples.push(format!("answer {}", (at - start).as_millis())),
+        LiveSample::ChunkGap(gap) => samples.push(format!("chunk {}", gap.as_millis())),
         LiveSample::TokenGap { gap, shares, basis } => {
             assert_eq!(basis, GapBasis::Event);
-            told.push(format!("token {} / {shares}", gap.as_millis()));
+            samples.push(format!("token {} / {shares}", gap.as_millis()));
         }
         _ => {}
     };
@@ -72,7 +72,7 @@ fn run(steps: &[SessionStep<'_>]) -> (ResponseMeter, Vec<String>) {
         }
     }
     meter.finish(true, &mut sink);
-    (meter, told)
+    (meter, samples)
 }
 
 fn record(meter: &ResponseMeter) -> RequestRecord {
@@ -95,9 +95,9 @@ fn done(status: &str, output: u64) -> String {
 }
 
 #[test]
-fn each_response_is_measured_for_itself() {
+fn each_response_is_measured_separately() {
     let (four, two) = (done("completed", 4), done("completed", 2));
-    let (meter, told) = run(&[
+    let (meter, samples) = run(&[
         Server(10, r#"{"type":"session.created","session":{"type":"realtime","model":"m"}}"#),
         // The user thinks for a minute.
         Client(60_000, ASK),
@@ -105,7 +105,7 @@ fn each_response_is_measured_for_itself() {
         Server(60_200, WORD),
         Server(60_230, WORD),
         Server(60_300, &four),
-        // The server hears that the user has said all.
+        // The server detects that the user has stopped speaking.
         Server(90_000, CREATED),
         Server(90_150, WORD),
         Server(90_155, "ping"),
@@ -125,7 +125,7 @@ fn each_response_is_measured_for_itself() {
         "chunk 10",
         "token 10 / 1",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(samples, expected);
     let record = record(&meter);
     assert_eq!((record.events, record.output_events, record.chunks), (Some(10), Some(4), Some(4)));
     assert_eq!((record.input_tokens, record.output_tokens), (Some(20), Some(6)));
@@ -133,24 +133,24 @@ fn each_response_is_measured_for_itself() {
     assert_eq!((record.answer_chars, record.unparsed), (Some(16), 0));
     assert_eq!(record.finish_reasons, ["completed", "completed"]);
     let none = [record.ttft_s, record.answer_s, record.latency_s, record.tpot_s];
-    assert_eq!(none, [None; 4], "a session has no such times");
+    assert_eq!(none, [None; 4], "a session has none of these times");
     assert!(meter.tally().is_complete());
-    assert_eq!(meter.tally().live_tokens, 6, "counters do not wait for the end of the session");
+    assert_eq!(meter.tally().live_tokens, 6, "counters are updated before the end of the session");
 }
 
 #[test]
-fn what_is_asked_for_is_what_the_response_answers() {
+fn a_response_starts_at_the_latest_request_for_it() {
     let two = done("completed", 2);
-    // In OpenAI's API a commit asks for nothing, and what asks comes behind it.
+    // In OpenAI's API, a commit does not request a response. The message after it does.
     let steps = [Client(0, COMMIT), Client(100, ASK), Server(110, CREATED), Server(150, WORD)];
     assert_eq!(run(&steps).1, ["first 50", "answer 50"]);
-    // What is refused is not answered later.
+    // A rejected request is not the start of a later response.
     let steps = [Client(0, ASK), Server(10, ERROR), Server(1000, CREATED), Server(1005, WORD)];
-    let (meter, told) = run(&steps);
-    assert_eq!(told, ["first 5", "answer 5"]);
-    assert!(meter.tally().has_error, "a response that was asked for failed");
-    // Nor is what is asked for while a response is under way.
-    let (meter, told) = run(&[
+    let (meter, samples) = run(&steps);
+    assert_eq!(samples, ["first 5", "answer 5"]);
+    assert!(meter.tally().has_error, "a requested response failed");
+    // Neither is a request that arrives while a response is in progress.
+    let (meter, samples) = run(&[
         Server(0, CREATED),
         Client(1, ASK),
         Server(2, ERROR),
@@ -160,14 +160,14 @@ fn what_is_asked_for_is_what_the_response_answers() {
         Server(101, WORD),
         Server(102, &two),
     ]);
-    assert_eq!(told, ["first 3", "answer 3", "first 1", "answer 1"]);
-    assert!(!meter.tally().has_error, "the session went on");
+    assert_eq!(samples, ["first 3", "answer 3", "first 1", "answer 1"]);
+    assert!(!meter.tally().has_error, "the session continues");
 }
 
 #[test]
-fn transcription_as_vllm_has_it() {
+fn vllm_transcription_session() {
     let end = r#"{"type":"transcription.done","text":"","usage":{"prompt_tokens":3,"completion_tokens":5}}"#;
-    let (meter, told) = run(&[
+    let (meter, samples) = run(&[
         Client(0, r#"{"type":"session.update","model":"m"}"#),
         Client(10, COMMIT),
         Client(20, r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#),
@@ -175,10 +175,10 @@ fn transcription_as_vllm_has_it() {
         Server(340, TRANSCRIBED),
         Client(350, r#"{"type":"input_audio_buffer.commit","final":true}"#),
         Server(390, end),
-        // Nobody is known to have asked for this: it has gaps alone.
+        // Not requested by a message: it has gaps, but no TTFT.
         Server(5000, TRANSCRIBED),
         Server(5020, TRANSCRIBED),
-        // The server gives up on it, and the next is not its continuation.
+        // The server aborts it. The next response is a new one.
         Server(5030, r#"{"type":"error","error":"engine died","code":"processing_error"}"#),
         Client(6000, COMMIT),
         Server(6040, TRANSCRIBED),
@@ -194,15 +194,15 @@ fn transcription_as_vllm_has_it() {
         "first 40",
         "answer 40",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(samples, expected);
     let record = record(&meter);
     assert_eq!((record.input_tokens, record.output_tokens), (Some(6), Some(10)));
     assert!(meter.tally().has_error);
 }
 
 #[test]
-fn responses_that_overlap_are_counted_and_not_timed() {
-    let (meter, told) = run(&[
+fn overlapping_responses_have_counts_but_no_times() {
+    let (meter, samples) = run(&[
         Server(0, CREATED),
         Server(10, WORD),
         Server(12, CREATED),
@@ -215,19 +215,19 @@ fn responses_that_overlap_are_counted_and_not_timed() {
         Server(130, WORD),
         Server(140, &done("completed", 1)),
     ]);
-    assert_eq!(told, ["first 10", "answer 10", "first 30", "answer 30"]);
+    assert_eq!(samples, ["first 10", "answer 10", "first 30", "answer 30"]);
     assert_eq!((record(&meter).output_events, record(&meter).output_tokens), (Some(5), Some(5)));
 }
 
 #[test]
-fn how_a_session_ends() {
-    /// Whether it was closed, and whether the end of the connection would cut it off.
+fn end_of_a_session() {
+    /// Whether the session is complete, and whether the end of the connection would truncate it.
     fn ended(steps: &[SessionStep<'_>]) -> (bool, bool) {
         let (meter, _) = run(steps);
         (meter.tally().is_complete(), meter.needs_terminator())
     }
     let (failed, whole) = (done("failed", 0), done("completed", 1));
-    assert_eq!(ended(&[]), (false, false), "nothing was asked");
+    assert_eq!(ended(&[]), (false, false), "no response was requested");
     assert_eq!(ended(&[Server(0, CREATED), Server(1, WORD)]), (false, true));
     assert_eq!(ended(&[Server(0, CREATED), Server(1, WORD), Server(2, &whole)]), (false, false));
     assert_eq!(ended(&[Server(0, CREATED), Server(1, "close")]), (false, true));
@@ -235,7 +235,7 @@ fn how_a_session_ends() {
     assert!(ended(&[Server(0, CREATED), Server(1, WORD), Client(2, "close")]).0);
     let (meter, _) = run(&[Server(0, CREATED), Server(1, &failed)]);
     assert!(meter.tally().has_error && meter.is_session() && meter.is_stream());
-    // Audio that comes in binary messages is no event.
+    // Binary messages with audio are not events.
     let mut meter = ResponseMeter::for_websocket(&REALTIME, false);
     let arrival = Arrival::on_time(ms(0), 0);
     meter.push(arrival, &frame(2, None, b"\0\x01audio"), &mut |_| {});

@@ -4,8 +4,8 @@
 //! which histograms of TTFT and TPOT cannot show afterwards.
 //!
 //! A value equal to its limit meets the target, as with a histogram bucket of that edge. A value that is still open when
-//! the request ends counts with the time so far: a client that disconnects after waiting 6 s for the first token has
-//! missed a target of 5 s.
+//! the request ends counts with the time so far. Example: the TTFT target is 5 s, and a client disconnects after 6 s
+//! without output. The target is missed.
 
 use super::outcome::Outcome;
 use super::record::RequestRecord;

@@ -18,7 +18,7 @@ fn of(limits: &[(SloTarget, f64)]) -> SloLimits {
     })
 }
 
-/// A stream that was answered in good time: first token after 1 s, last after 3, 21 tokens, 0.1 s each.
+/// A complete stream: first token after 1 s, last after 3 s, 21 tokens, TPOT 0.1 s.
 fn stream() -> RequestRecord {
     RequestRecord {
         operation: "chat",
@@ -50,12 +50,12 @@ fn document() -> RequestRecord {
 }
 
 #[test]
-fn each_target_alone() {
+fn each_target_compares_its_quantity() {
     use SloTarget::{Latency, MaxGap, Normalized, Tpot, Ttft};
     let silent =
         RequestRecord { ttft_s: None, tpot_s: None, latency_s: None, max_gap_s: None, ..stream() };
     let cases = [
-        // What it takes, exactly at the limit and just below it.
+        // The value of each quantity. It meets a limit of this value, and misses one just below it.
         (stream(), Ttft, Some(1.0)),
         (stream(), Tpot, Some(0.1)),
         (stream(), Latency, Some(3.0)),
@@ -68,7 +68,7 @@ fn each_target_alone() {
         (document(), Normalized, Some(3.5 / 21.0)),
         (RequestRecord { output_tokens: None, ..document() }, Normalized, None),
         (RequestRecord { output_tokens: Some(0), ..document() }, Normalized, None),
-        // A stream that ended well and never had an output.
+        // A complete stream without output.
         (silent.clone(), Ttft, Some(3.5)),
         (silent.clone(), Latency, Some(3.5)),
         (silent.clone(), MaxGap, None),
@@ -91,7 +91,7 @@ fn each_target_alone() {
 }
 
 #[test]
-fn targets_are_met_jointly() {
+fn a_request_must_meet_all_targets() {
     let limits = [(SloTarget::Ttft, 1.0), (SloTarget::Tpot, 0.1)];
     let judge = |record: &RequestRecord| class(&limits).evaluate(record, Outcome::Ok);
     assert_eq!(judge(&stream()), SloVerdict::Met);
@@ -101,7 +101,7 @@ fn targets_are_met_jointly() {
 }
 
 #[test]
-fn outcomes() {
+fn failed_outcomes_miss_and_client_outcomes_are_undecided() {
     use Outcome::*;
     for &outcome in Outcome::VARIANTS {
         let expected = match outcome {
@@ -121,7 +121,7 @@ fn outcomes() {
 }
 
 #[test]
-fn clients_that_left() {
+fn a_request_whose_client_disconnected_counts_with_its_time_so_far() {
     use Outcome::{ClientGoneBeforeHead, ClientGoneBeforeToken, ClientGoneMidStream};
     use SloTarget::{Latency, MaxGap, Normalized, Tpot, Ttft};
     let waited = |duration_s| RequestRecord {
@@ -144,14 +144,14 @@ fn clients_that_left() {
         (left(3.1), ClientGoneMidStream, Ttft, 1.0, SloVerdict::Undecided),
         (left(3.1), ClientGoneMidStream, Ttft, 0.9, SloVerdict::Missed),
         (left(3.1), ClientGoneMidStream, Tpot, 0.09, SloVerdict::Missed),
-        // The last output came after 3 s, and the next one had not come when it left.
+        // The last output came after 3 s, and the client disconnected while it waited for the next.
         (left(3.4), ClientGoneMidStream, Latency, 3.3, SloVerdict::Missed),
-        // The longest gap holds the one that was open then, but for the time in which the client took nothing.
+        // The longest gap includes the open one, without the time in which the client accepted nothing.
         (left(9.0), ClientGoneMidStream, MaxGap, 0.25, SloVerdict::Undecided),
         (left(9.0), ClientGoneMidStream, MaxGap, 0.15, SloVerdict::Missed),
-        // It would have fallen.
+        // The value falls with each further token.
         (left(3.4), ClientGoneMidStream, Normalized, 0.01, SloVerdict::Undecided),
-        // It did not ask for a stream, and the answer is not there yet.
+        // Not a stream, and the response has not arrived.
         (
             RequestRecord { duration_s: 6.0, ..document() },
             ClientGoneBeforeHead,
@@ -174,7 +174,7 @@ fn clients_that_left() {
 }
 
 #[test]
-fn what_could_not_be_read_is_undecided() {
+fn an_unreadable_response_is_undecided() {
     let unread = RequestRecord { ttft_s: None, unparsed: 1, duration_s: 60.0, ..stream() };
     let class = class(&[(SloTarget::Ttft, 5.0)]);
     assert_eq!(class.evaluate(&unread, Outcome::Ok), SloVerdict::Undecided);
@@ -182,13 +182,13 @@ fn what_could_not_be_read_is_undecided() {
     assert_eq!(
         class.evaluate(&unread, Outcome::Truncated),
         SloVerdict::Missed,
-        "that it broke off is certain"
+        "a truncated response is a failure in any case"
     );
     let opaque = RequestRecord { ttft_s: None, dialect: None, duration_s: 60.0, ..stream() };
     assert_eq!(
         class.evaluate(&opaque, Outcome::Ok),
         SloVerdict::Undecided,
-        "nobody reads what its route answers"
+        "the route has no dialect"
     );
     let in_part = RequestRecord { unparsed: 1, ..stream() };
     assert_eq!(class.evaluate(&in_part, Outcome::Ok), SloVerdict::Met);
@@ -197,7 +197,7 @@ fn what_could_not_be_read_is_undecided() {
 }
 
 #[test]
-fn sizes_go_before_the_class() {
+fn size_limits_take_precedence_over_class_limits() {
     let mut class = class(&[(SloTarget::Ttft, 5.0), (SloTarget::Tpot, 0.2)]);
     let size = |up_to_tokens, ttft| InputSizeLimits {
         up_to_tokens,
@@ -209,8 +209,8 @@ fn sizes_go_before_the_class() {
     assert_eq!(ttft(Some(100)), Some(0.5));
     assert_eq!(ttft(Some(101)), Some(2.0));
     assert_eq!(ttft(Some(1001)), Some(5.0));
-    assert_eq!(ttft(None), Some(5.0), "nobody knows");
-    assert_eq!(class.limits(Some(1)).get(SloTarget::Tpot), Some(0.2), "the size has none");
+    assert_eq!(ttft(None), Some(5.0), "unknown size");
+    assert_eq!(class.limits(Some(1)).get(SloTarget::Tpot), Some(0.2), "the size has no such limit");
     assert_eq!(class.evaluate(&stream(), Outcome::Ok), SloVerdict::Missed, "1 s at 100 tokens");
     assert_eq!(
         class.evaluate(&RequestRecord { input_tokens: Some(101), ..stream() }, Outcome::Ok),
@@ -219,7 +219,7 @@ fn sizes_go_before_the_class() {
 }
 
 #[test]
-fn which_requests_a_class_is_of() {
+fn a_class_matches_by_model_operation_and_upstream() {
     let any = class(&[(SloTarget::Ttft, 5.0)]);
     let only = SloClass {
         models: vec!["m".into(), "n".into()],
@@ -236,8 +236,8 @@ fn which_requests_a_class_is_of() {
         (RequestRecord { operation: "other", ..stream() }, false, false),
         (RequestRecord { upstream: "cpu".into(), ..stream() }, true, false),
     ];
-    for (record, of_any, of_only) in cases {
-        assert_eq!((any.matches(&record), only.matches(&record)), (of_any, of_only), "{record:?}");
+    for (record, by_any, by_only) in cases {
+        assert_eq!((any.matches(&record), only.matches(&record)), (by_any, by_only), "{record:?}");
     }
     let classes = SloClasses::new(vec![any, SloClass { name: "only".into(), ..only }]);
     let names = |record: &RequestRecord| -> Vec<String> {
@@ -268,7 +268,7 @@ prop_compose! {
     }
 }
 
-/// How good a judgement is; undecided is in between.
+/// Order of verdicts; undecided is in between.
 fn grade(met: SloVerdict) -> u8 {
     match met {
         SloVerdict::Missed => 0,
@@ -279,7 +279,7 @@ fn grade(met: SloVerdict) -> u8 {
 
 proptest! {
     #[test]
-    fn looser_limits_never_judge_worse(
+    fn looser_limits_never_give_a_worse_verdict(
         record in any_record(), outcome in prop::sample::select(Outcome::VARIANTS.to_vec()),
         strict in prop::array::uniform5(seconds()), looser in prop::array::uniform5(0.0..5.0), drop in any::<[bool; 5]>(),
     ) {
@@ -292,9 +292,9 @@ proptest! {
         prop_assert!(grade(judge(loose)) >= grade(judge(strict)));
     }
 
-    /// Had the client waited longer for what was still to come, a miss would have stayed one.
+    /// A longer wait of the client never turns a missed target into a met one.
     #[test]
-    fn a_miss_of_one_that_left_stays_one(
+    fn a_miss_stays_a_miss_if_the_client_waits_longer(
         record in any_record(), limits in prop::array::uniform5(seconds()), longer in 0.0..10.0,
     ) {
         let class = SloClass { limits: SloLimits::from_fn(|target| limits[target as usize]), ..class(&[]) };

@@ -130,7 +130,7 @@ pub struct ResponseTally {
     pub has_unstamped_arrival: bool,
     /// The server reports usage once for each choice, so the reports are added.
     usage_per_choice: bool,
-    /// The tally is of a session: each usage report is for another response.
+    /// A session: each usage report is for another response.
     is_session: bool,
     /// Whether the server sends the response headers when a slot starts on the request; `None` if unknown.
     pub head_at_slot: Option<bool>,

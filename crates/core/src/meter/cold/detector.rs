@@ -1,4 +1,4 @@
-//! Detector of one upstream. It combines what is known of the server, of its models and of its process.
+//! Detector of one upstream. It combines the trackers of the server, of its models, and of its process.
 
 use super::model::{ModelTracker, WaitPeriod};
 use super::restart::{ProcessTimes, RestartDetector};
@@ -9,7 +9,7 @@ use super::types::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Number of models that are tracked. Of more, the least recently used ones are removed. Each takes about 3 KiB, and 32
+/// Number of models that are tracked. A new one replaces the least recently used one. Each takes about 3 KiB, and 32
 /// bytes for each of its requests in flight.
 pub(super) const MAX_MODELS: usize = 64;
 /// Longest part of a model's name that is kept, in bytes.
@@ -251,7 +251,7 @@ impl ColdStartDetector {
         self.server.boot_times()
     }
 
-    /// What the requests in flight show about a server that is away.
+    /// Signs of the server's state from the requests in flight. Empty if the server is up.
     fn in_flight_hints(&self) -> InFlightHints {
         if self.server.is_up() {
             return InFlightHints::default();

@@ -17,7 +17,7 @@ const MAX_PERIOD: Duration = Duration::from_secs(15);
 /// whole seconds somewhere.
 const ROUNDING: f64 = 3.0;
 
-/// Times of the process that wrote a metrics page, in seconds of its own wall clock.
+/// Times of the process that wrote a metrics page, in seconds since 1970 by the clock of the server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProcessTimes {
     /// Start of the process.

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Arrows are results of probes, unless they name an output. `StartingAbandoned` is `Starting` after ten minutes without a
-//! request: the next request then begins a period of its own, as from `Ready`. A cold start is returned on each arrow
+//! request: the next failed request then begins a new period, as from `Ready`. A cold start is returned on each arrow
 //! from `Unready` or `Reopened` to `Ready`, unless it was an outage.
 
 use super::types::{ColdReason, ColdStart, ColdStartConfig, LastColdStart};
@@ -65,7 +65,7 @@ pub struct BootTimes {
     pub first_token: Option<Duration>,
 }
 
-/// What the requests in flight show about a server that is away.
+/// Signs of the server's state from the requests in flight, while it is away.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct InFlightHints {
     /// Some arrived before the last failed probe and are still open, so they wait for the server.
@@ -99,9 +99,9 @@ pub(super) struct ServerTracker {
 
 #[derive(Debug)]
 enum ServerState {
-    /// Nothing is known since the start of Streamgauge.
+    /// The state is unknown since the start of Streamgauge.
     Starting,
-    /// The same, and no request arrived for so long that the next failed one begins a period of its own.
+    /// The same, and no request arrived for so long that the next failed one begins a new period.
     StartingAbandoned,
     Ready,
     /// The server is away, or loads.
@@ -528,7 +528,7 @@ impl ServerTracker {
         self.was_in_use
     }
 
-    /// Whether nothing is known of the server yet.
+    /// Whether the state of the server is still unknown.
     pub fn is_starting(&self) -> bool {
         matches!(self.state, ServerState::Starting | ServerState::StartingAbandoned)
     }

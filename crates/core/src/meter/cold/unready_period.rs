@@ -3,8 +3,8 @@
 use super::types::ColdReason;
 use std::time::Duration;
 
-/// How long an open port is not yet taken for a ready server, if no other sign shows it and no request arrives: some
-/// servers open their port, load, and respond to the next request that they load.
+/// Time after which an open port counts as a ready server, if no request arrives and there is no health path. Some servers
+/// open their port before they load, and report to the next request that they load.
 pub(super) const SETTLING: Duration = Duration::from_secs(30);
 /// A boot or an outage without a request for this long does not concern the next request.
 pub(super) const WITHOUT_REQUESTS: Duration = Duration::from_secs(600);

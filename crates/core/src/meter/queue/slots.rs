@@ -21,8 +21,8 @@ pub struct SlotModel {
     pub count: usize,
     /// Mean time for which a request holds a slot (`h`), in seconds.
     pub holding_seconds: f64,
-    /// Time on the way into and out of the server (`w`), in seconds: part of the time from sending to the turn that is
-    /// not waiting. 0 unless it is certain that there is any.
+    /// Time on the way into and out of the server (`w`), in seconds. It is subtracted, because it is not waiting. 0 unless
+    /// it is certain that there is any.
     pub path_seconds: f64,
 }
 

@@ -22,12 +22,12 @@ fn run_alone(estimator: &mut QueueEstimator, at: f64, bytes: u64, ttft: f64) -> 
 
 #[test]
 fn estimates_are_accurate_for_any_number_of_slots() {
-    let cell = |slots, utilisation, is_bursty, behaviour, tells_usage| EvalCell {
+    let cell = |slots, utilisation, is_bursty, behaviour, reports_usage| EvalCell {
         slots,
         utilisation,
         is_bursty,
         behaviour,
-        tells_usage,
+        reports_usage,
         seed: 11,
     };
     let cells = [
@@ -247,7 +247,7 @@ fn the_path_into_and_out_of_the_server_is_not_a_wait() {
         utilisation: 0.5,
         is_bursty: false,
         behaviour: EngineBehaviour::Plain,
-        tells_usage: false,
+        reports_usage: false,
         seed: 11,
     };
     let waits = cell::run_behind(&cell, 0.015, 0.01);

@@ -1,4 +1,4 @@
-//! Situations in which the server's own page of metrics is asked for: each restart is found once, whoever met it.
+//! Servers whose metrics page is read: each restart is found once, whether a request met it or not.
 
 use super::super::*;
 use super::scenarios::{for_each_seed, random_requests, sequential_requests};
@@ -6,19 +6,19 @@ use super::simulated_world::{
     ScriptedRequest, ServerClock, SimulatedState, SimulatedWorld, TestRng, WARM_REQUEST, secs,
 };
 
-/// A server that is up, whose page tells.
+/// A ready server whose metrics page has a start time.
 fn world(rng: &mut TestRng, has_health: bool) -> SimulatedWorld {
     let clock = ServerClock::new(rng);
     SimulatedWorld::with_metrics_page(SimulatedState::Ready, has_health, Some(clock))
 }
 
 #[test]
-fn a_restart_that_nobody_met() {
+fn a_restart_between_two_requests() {
     for_each_seed(|rng, seed| {
         for has_health in [false, true] {
             let mut world = world(rng, has_health);
             sequential_requests(&mut world, rng, 5.0, 40, WARM_REQUEST);
-            // Between a request that is over and the next.
+            // Between the end of a request and the next one.
             let from = 5.0 + 10.0 * rng.between(3.0, 9.0).floor();
             let (down, up) = (from + rng.between(4.0, 6.0), from + rng.between(6.5, 9.5));
             world.set_state(down, SimulatedState::Down, false);
@@ -28,7 +28,7 @@ fn a_restart_that_nobody_met() {
             world.run(up + 30.0);
             assert_eq!(world.unmet_restarts(), 1, "{seed}: {:?}", world.found);
             world.run(500.0);
-            assert_eq!(world.unmet_restarts(), 1, "{seed}: told once");
+            assert_eq!(world.unmet_restarts(), 1, "{seed}: returned once");
             world.assert_cold_starts(seed, &[]);
             assert_eq!(world.cold_requests(), 0);
         }
@@ -36,7 +36,7 @@ fn a_restart_that_nobody_met() {
 }
 
 #[test]
-fn a_restart_that_is_over_before_any_probe() {
+fn a_restart_that_ends_before_the_first_probe() {
     for_each_seed(|rng, seed| {
         let mut world = world(rng, false);
         random_requests(&mut world, rng, 1.0, 100.0, WARM_REQUEST);
@@ -46,12 +46,16 @@ fn a_restart_that_is_over_before_any_probe() {
         world.break_one_request(at);
         world.run(200.0);
         world.assert_cold_starts(seed, &[]);
-        assert_eq!(world.unmet_restarts(), 1, "{seed}: the break alone shows no restart");
+        assert_eq!(
+            world.unmet_restarts(),
+            1,
+            "{seed}: a broken connection alone does not show a restart"
+        );
     });
 }
 
 #[test]
-fn a_restart_that_lets_streams_finish_is_told_by_the_page() {
+fn a_graceful_restart_is_found_by_the_metrics_page() {
     for_each_seed(|rng, seed| {
         for has_health in [false, true] {
             for has_start_time in [false, true] {
@@ -64,7 +68,7 @@ fn a_restart_that_lets_streams_finish_is_told_by_the_page() {
                 world.set_state(stop + away, SimulatedState::Ready, false);
                 world.run(stop + away + 100.0);
                 let began = world.refused.iter().copied().min().unwrap();
-                // A page that does not tell changes nothing.
+                // Without a start time, the page changes nothing.
                 let reason =
                     if has_start_time { ColdReason::Restarted } else { ColdReason::Unreachable };
                 world.assert_cold_starts(seed, &[(reason, began, secs(stop + away))]);
@@ -91,7 +95,7 @@ fn a_restart_under_load_is_counted_once() {
 }
 
 #[test]
-fn scaled_to_zero_and_back_is_no_restart_and_no_page_prevents_it() {
+fn scale_to_zero_is_not_a_restart_and_pages_do_not_prevent_it() {
     for_each_seed(|rng, seed| {
         for retry_after in [None, Some(0.7)] {
             let (idle, away) = (rng.between(300.0, 3000.0), rng.between(1.0, 200.0));
@@ -101,14 +105,14 @@ fn scaled_to_zero_and_back_is_no_restart_and_no_page_prevents_it() {
             let pages = world.pages;
             assert!((3..=6).contains(&pages), "{seed}: {pages}");
             world.set_state(200.0, SimulatedState::Down, false);
-            let asked = 200.0 + idle;
-            world.request(asked, ScriptedRequest { retry_after, ..WARM_REQUEST });
-            world.set_state(asked + away, SimulatedState::Ready, false);
-            world.run(asked - 1.0);
-            assert_eq!(world.pages, pages, "{seed}: an idle server is not asked");
-            world.request(asked + away + 100.0, WARM_REQUEST);
-            world.run(asked + away + 200.0);
-            let truth = [(ColdReason::Unreachable, secs(asked), secs(asked + away))];
+            let arrived = 200.0 + idle;
+            world.request(arrived, ScriptedRequest { retry_after, ..WARM_REQUEST });
+            world.set_state(arrived + away, SimulatedState::Ready, false);
+            world.run(arrived - 1.0);
+            assert_eq!(world.pages, pages, "{seed}: an idle server is not probed");
+            world.request(arrived + away + 100.0, WARM_REQUEST);
+            world.run(arrived + away + 200.0);
+            let truth = [(ColdReason::Unreachable, secs(arrived), secs(arrived + away))];
             world.assert_cold_starts(seed, &truth);
             assert_eq!(world.unmet_restarts(), 0, "{seed}");
         }
@@ -116,24 +120,24 @@ fn scaled_to_zero_and_back_is_no_restart_and_no_page_prevents_it() {
 }
 
 #[test]
-fn an_activator_that_holds_requests_is_no_restart() {
+fn an_activator_that_holds_requests_is_not_a_restart() {
     for_each_seed(|rng, seed| {
         let mut world = world(rng, false);
         random_requests(&mut world, rng, 1.0, 50.0, WARM_REQUEST);
-        let asked = rng.between(120.0, 1000.0);
-        world.set_state(asked - 0.2, SimulatedState::Holding, false);
-        world.replace_process(asked - 0.1);
-        world.request(asked, WARM_REQUEST);
-        world.set_state(asked + 20.0, SimulatedState::Ready, false);
-        random_requests(&mut world, rng, asked + 30.0, asked + 90.0, WARM_REQUEST);
-        world.run(asked + 200.0);
+        let arrived = rng.between(120.0, 1000.0);
+        world.set_state(arrived - 0.2, SimulatedState::Holding, false);
+        world.replace_process(arrived - 0.1);
+        world.request(arrived, WARM_REQUEST);
+        world.set_state(arrived + 20.0, SimulatedState::Ready, false);
+        random_requests(&mut world, rng, arrived + 30.0, arrived + 90.0, WARM_REQUEST);
+        world.run(arrived + 200.0);
         world.assert_cold_starts(seed, &[]);
         assert_eq!(world.unmet_restarts(), 0, "{seed}");
     });
 }
 
 #[test]
-fn an_outage_or_a_boot_is_no_restart() {
+fn an_outage_or_a_boot_is_not_a_restart() {
     for_each_seed(|rng, seed| {
         let mut out = world(rng, false);
         random_requests(&mut out, rng, 1.0, 9.0, WARM_REQUEST);
@@ -154,7 +158,7 @@ fn an_outage_or_a_boot_is_no_restart() {
 }
 
 #[test]
-fn several_servers_at_one_address_tell_nothing() {
+fn pages_of_several_servers_at_one_address_are_not_used() {
     for_each_seed(|rng, seed| {
         let mut world = world(rng, false);
         world.clock.as_mut().unwrap().second_server_age = Some(rng.between(60.0, 1e5));
@@ -165,8 +169,8 @@ fn several_servers_at_one_address_tell_nothing() {
             (0, true),
             "{seed}"
         );
-        assert_eq!(world.pages, 2, "{seed}: none is asked for any more");
-        // What is met is found as without pages.
+        assert_eq!(world.pages, 2, "{seed}: no further page is requested");
+        // Cold starts that requests meet are found without pages.
         random_requests(&mut world, rng, 401.0, 500.0, WARM_REQUEST);
         world.set_state(430.0, SimulatedState::Down, false);
         world.set_state(450.0, SimulatedState::Ready, false);
@@ -177,13 +181,13 @@ fn several_servers_at_one_address_tell_nothing() {
 }
 
 #[test]
-fn a_clock_that_is_set_is_no_restart() {
+fn setting_the_clock_is_not_a_restart() {
     for_each_seed(|rng, seed| {
         for step in [3600.0, -3600.0] {
             let mut world = world(rng, false);
             random_requests(&mut world, rng, 1.0, 100.0, WARM_REQUEST);
             world.run(50.0);
-            // Libraries that reckon the start from the time since boot move it too.
+            // Libraries that derive the start time from the uptime move it with the clock.
             world.clock.as_mut().unwrap().offset += step;
             world.run(200.0);
             assert_eq!(world.unmet_restarts(), 0, "{seed}");

@@ -1,4 +1,4 @@
-//! None is invented, and memory is bounded.
+//! No false cold starts, and bounded memory and probing.
 
 use super::super::detector::{MAX_MODELS, MAX_NAME};
 use super::super::*;
@@ -8,9 +8,14 @@ use super::simulated_world::{
 use crate::meter::queue::ExpectedTtft;
 use std::time::Duration;
 
-/// Warm requests whose TTFT has this distribution around 0.3 s, some after a pause that would let a model be
-/// unloaded, with refusals, breaks and timeouts between them.
-fn warm(seed: u64, requests: usize, ttft: impl Fn(&mut TestRng) -> f64, log_spread: f64) {
+/// Runs warm requests whose TTFT has this distribution around 0.3 s, some of them after a long pause, with broken
+/// connections and timeouts in between. Asserts that no cold start is found.
+fn assert_no_cold_start(
+    seed: u64,
+    requests: usize,
+    ttft: impl Fn(&mut TestRng) -> f64,
+    log_spread: f64,
+) {
     let mut rng = TestRng(seed);
     let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     let mut at = 1.0;
@@ -51,15 +56,20 @@ fn warm(seed: u64, requests: usize, ttft: impl Fn(&mut TestRng) -> f64, log_spre
 }
 
 #[test]
-fn none_is_invented_where_times_are_lognormal() {
-    // Of ln TTFT the median deviation gives the standard deviation back: 1.
-    warm(1, 100_000, |rng| rng.normal().exp(), 1.0);
+fn lognormal_times_give_no_false_cold_start() {
+    // The robust standard deviation of ln TTFT is 1.
+    assert_no_cold_start(1, 100_000, |rng| rng.normal().exp(), 1.0);
 }
 
 #[test]
-fn none_is_invented_where_times_have_a_power_law() {
-    // Pareto, index 1.5, median 1; the median deviation of ln TTFT gives 0.476.
-    warm(2, 100_000, |rng| (rng.exponential() / 1.5).exp() / 2f64.powf(1.0 / 1.5), 0.476);
+fn power_law_times_give_no_false_cold_start() {
+    // Pareto with index 1.5 and median 1. The robust standard deviation of ln TTFT is 0.476.
+    assert_no_cold_start(
+        2,
+        100_000,
+        |rng| (rng.exponential() / 1.5).exp() / 2f64.powf(1.0 / 1.5),
+        0.476,
+    );
 }
 
 #[test]
@@ -92,7 +102,7 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn a_load_that_no_wait_holds_is_none() {
+fn a_load_time_longer_than_the_wait_is_ignored() {
     let mut detector = SimulatedWorld::new(SimulatedState::Ready, false).detector;
     for load in [5.0, f64::NAN, -1.0, 1e300] {
         let request_id = detector.on_request(secs(1.0));
@@ -106,9 +116,9 @@ fn a_load_that_no_wait_holds_is_none() {
             reports_load: true,
         };
         detector.on_first_output(request_id, &output);
-        let told = ReportedTimes { load: Some(load), prefill: None };
+        let reported = ReportedTimes { load: Some(load), prefill: None };
         assert_eq!(
-            detector.on_response_end(request_id, &output, told, None),
+            detector.on_response_end(request_id, &output, reported, None),
             ColdVerdict::default(),
             "{load}"
         );
@@ -117,7 +127,7 @@ fn a_load_that_no_wait_holds_is_none() {
 }
 
 #[test]
-fn silence_at_our_start_is_no_boot() {
+fn an_unresponsive_server_at_the_start_is_not_a_boot() {
     for (becomes, truth) in [
         (SimulatedState::Ready, vec![]),
         (SimulatedState::Down, vec![(ColdReason::Boot, secs(0.0), secs(50.0))]),
@@ -135,8 +145,8 @@ fn silence_at_our_start_is_no_boot() {
 }
 
 #[test]
-fn a_silent_server_is_not_probed_while_nobody_asks() {
-    // From our start on, and after a demand.
+fn an_unresponsive_server_is_not_probed_without_requests() {
+    // From the start on, and after a request.
     for before in [SimulatedState::Unresponsive, SimulatedState::Ready] {
         let mut world = SimulatedWorld::new(before, false);
         world.set_state(5.0, SimulatedState::Unresponsive, false);
@@ -146,38 +156,38 @@ fn a_silent_server_is_not_probed_while_nobody_asks() {
         world.run(10_000.0);
         assert_eq!(world.probes, probes);
         assert!(probes > 20);
-        // The next to request_id is no more of that.
+        // The next request starts a new period.
         world.set_state(10_000.0, SimulatedState::Down, false);
         world.request(10_001.0, WARM_REQUEST);
         world.set_state(10_031.0, SimulatedState::Ready, false);
         world.run(10_100.0);
-        // Of what was before nothing is known, and it is nobody's.
+        // The time before it is unknown and does not count.
         let truth = [(ColdReason::Unreachable, secs(10_001.0), secs(10_031.0))];
         world.assert_cold_starts("", &truth);
     }
 }
 
 #[test]
-fn silence_from_our_start_until_somebody_is_refused() {
-    // Soon after our start it is that boot; hours later nobody knows since when, and it is of who asks.
-    for (asked, truth) in [
+fn an_unresponsive_server_that_later_refuses() {
+    // Soon after the start it is a boot. Hours later, the period begins with the refused request.
+    for (arrived, truth) in [
         (300.0, (ColdReason::Boot, secs(0.0), secs(330.0))),
         (20_000.0, (ColdReason::Unreachable, secs(20_000.0), secs(20_030.0))),
     ] {
         let mut world = SimulatedWorld::new(SimulatedState::Unresponsive, false);
-        world.set_state(asked - 1.0, SimulatedState::Down, false);
-        world.request(asked, WARM_REQUEST);
-        world.set_state(asked + 30.0, SimulatedState::Ready, false);
-        world.run(asked + 5.0);
-        assert_eq!(world.detector.outage(secs(asked + 5.0)), None);
-        world.run(asked + 100.0);
+        world.set_state(arrived - 1.0, SimulatedState::Down, false);
+        world.request(arrived, WARM_REQUEST);
+        world.set_state(arrived + 30.0, SimulatedState::Ready, false);
+        world.run(arrived + 5.0);
+        assert_eq!(world.detector.outage(secs(arrived + 5.0)), None);
+        world.run(arrived + 100.0);
         world.assert_cold_starts("", &[truth]);
         assert_eq!(world.detector.is_up(), Some(true));
     }
 }
 
 #[test]
-fn a_health_path_that_is_wrong_is_no_boot() {
+fn a_wrong_health_path_is_not_a_boot() {
     let mut world = SimulatedWorld::new(SimulatedState::WrongHealthPath, true);
     world.request(5.0, WARM_REQUEST);
     world.run(200.0);
@@ -186,7 +196,7 @@ fn a_health_path_that_is_wrong_is_no_boot() {
 }
 
 #[test]
-fn probes_rest_between_demands_that_fail() {
+fn probes_pause_between_failed_requests() {
     let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     for at in 0..1000 {
         world.request(

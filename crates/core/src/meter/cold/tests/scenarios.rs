@@ -1,4 +1,4 @@
-//! Situations in which a server is not ready, or only seems so: each cold start is found once.
+//! Ways in which a server is, or only seems, not ready. Each cold start is found exactly once.
 
 use super::super::*;
 use super::simulated_world::{
@@ -6,12 +6,12 @@ use super::simulated_world::{
 };
 use crate::meter::queue::ExpectedTtft;
 
-/// Runs a situation with twenty seeds.
+/// Runs a scenario with twenty seeds.
 pub(super) fn for_each_seed(situation: impl Fn(&mut TestRng, &str)) {
     (0..20).for_each(|seed| situation(&mut TestRng(seed * 7919 + 1), &format!("seed {seed}")));
 }
 
-/// Clients of a server that come by chance, some two a second, and request_id retry_after when refused.
+/// Requests of clients at random times, about two per second. The clients retry refused requests.
 pub(super) fn random_requests(
     world: &mut SimulatedWorld,
     rng: &mut TestRng,
@@ -40,7 +40,7 @@ fn baseline(ttft: f64) -> Option<ExpectedTtft> {
     Some(ExpectedTtft { ttft: secs(ttft), log_spread: 0.1, samples: 40, largest_bytes: 2000 })
 }
 
-/// Warm requests one by one, ten seconds apart.
+/// Warm requests one after the other, ten seconds apart.
 pub(super) fn sequential_requests(
     world: &mut SimulatedWorld,
     rng: &mut TestRng,
@@ -56,7 +56,7 @@ pub(super) fn sequential_requests(
 }
 
 #[test]
-fn refused_then_ready() {
+fn connections_refused_until_ready() {
     for_each_seed(|rng, seed| {
         for has_health in [false, true] {
             let ready = rng.between(0.5, 300.0);
@@ -65,7 +65,7 @@ fn refused_then_ready() {
             world.set_state(ready, SimulatedState::Ready, false);
             world.run(ready + 100.0);
             world.assert_cold_starts(seed, &[(ColdReason::Boot, secs(0.0), secs(ready))]);
-            assert_eq!(world.cold_requests(), 0, "{seed}: nobody waited, all were refused");
+            assert_eq!(world.cold_requests(), 0, "{seed}: all were refused, so none waited");
             let BootTimes { port_open, healthy, first_token } = world.detector.boot_times();
             let off = port_open.unwrap().abs_diff(secs(ready));
             assert!(off <= secs(ready * 0.05).max(secs(0.05)), "{seed}");
@@ -76,7 +76,7 @@ fn refused_then_ready() {
 }
 
 #[test]
-fn nobody_asks_a_server_that_boots() {
+fn a_boot_without_requests() {
     for_each_seed(|rng, seed| {
         let ready = rng.between(0.5, 300.0);
         let mut world = SimulatedWorld::new(SimulatedState::Down, false);
@@ -90,7 +90,7 @@ fn nobody_asks_a_server_that_boots() {
 }
 
 #[test]
-fn a_server_that_was_there_before_us() {
+fn a_server_that_is_ready_at_the_start() {
     let mut world = SimulatedWorld::new(SimulatedState::Ready, true);
     random_requests(&mut world, &mut TestRng(1), 0.3, 100.0, WARM_REQUEST);
     world.run(200.0);
@@ -110,7 +110,7 @@ fn a_boot_whose_port_opens_before_it_is_ready() {
             world.set_state(ready, SimulatedState::Ready, false);
             world.run(ready + 100.0);
             let ended = if has_health { secs(ready) } else { world.output_after(ready) };
-            // Without a health path those who request_id tell when it is ready.
+            // Without a health path, only requests show when the server is ready.
             world.assert_cold_starts(seed, &[(ColdReason::Boot, secs(0.0), ended)]);
         }
     });
@@ -127,14 +127,14 @@ fn a_boot_that_holds_requests() {
         world.run(ready + 100.0);
         let ended = world.output_after(ready);
         world.assert_cold_starts(seed, &[(ColdReason::Boot, secs(0.0), ended)]);
-        for (asked, _, cold) in &world.served {
-            assert_eq!(cold.is_some(), *asked < ended, "{seed}");
+        for (arrived, _, cold) in &world.served {
+            assert_eq!(cold.is_some(), *arrived < ended, "{seed}");
         }
     });
 }
 
 #[test]
-fn loading_refused_with_503() {
+fn loading_reported_with_503() {
     for_each_seed(|rng, seed| {
         for has_health in [false, true] {
             let (from, load) = (rng.between(5.0, 30.0), rng.between(2.0, 120.0));
@@ -152,7 +152,7 @@ fn loading_refused_with_503() {
 }
 
 #[test]
-fn loading_that_nobody_waits_for() {
+fn loading_after_the_client_gave_up() {
     for_each_seed(|rng, seed| {
         // The client doubles its pauses three times, and then gives up.
         let mut world = SimulatedWorld::new(SimulatedState::Loading, false);
@@ -171,7 +171,7 @@ fn loading_that_nobody_waits_for() {
 }
 
 #[test]
-fn loading_told_in_the_stream() {
+fn loading_reported_in_the_stream() {
     for_each_seed(|rng, seed| {
         let load = rng.between(1.0, 60.0);
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
@@ -184,7 +184,7 @@ fn loading_told_in_the_stream() {
 }
 
 #[test]
-fn a_load_that_is_told_at_the_end() {
+fn load_time_reported_at_the_end() {
     for_each_seed(|rng, seed| {
         let load = rng.between(0.8, 60.0);
         let request = ScriptedRequest {
@@ -193,7 +193,7 @@ fn a_load_that_is_told_at_the_end() {
             ..WARM_REQUEST
         };
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
-        // The first request ever, and one after idleness; others wait on the same load.
+        // The first request, and one after an idle time. Others wait for the same load.
         let mut truth = Vec::new();
         for from in [5.0, 2000.0] {
             world.request(from, ScriptedRequest { load, decode: rng.between(0.5, 9.0), ..request });
@@ -211,7 +211,7 @@ fn a_load_that_is_told_at_the_end() {
 }
 
 #[test]
-fn idle_unload_then_slow() {
+fn slow_request_after_an_idle_unload() {
     for_each_seed(|rng, seed| {
         let load = rng.between(2.0, 60.0);
         let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
@@ -222,7 +222,11 @@ fn idle_unload_then_slow() {
         world.request(at + load + 30.0, request);
         world.run(5000.0);
         world.assert_cold_starts(seed, &[(ColdReason::Idle, secs(at), world.output_after(at))]);
-        assert_eq!(world.cold_requests(), 2, "{seed}: the one, and who waited with it");
+        assert_eq!(
+            world.cold_requests(),
+            2,
+            "{seed}: the first one, and the one that waited with it"
+        );
     });
 }
 
@@ -244,24 +248,24 @@ fn restarted_under_load() {
 }
 
 #[test]
-fn a_restart_that_breaks_before_it_refuses() {
+fn a_restart_that_breaks_connections_before_it_refuses() {
     for_each_seed(|rng, seed| {
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
         world.request(9.0, WARM_REQUEST);
         world.break_one_request(10.0);
-        // The probe that follows finds it listening still.
+        // The port is still open for the next probe.
         world.set_state(10.2, SimulatedState::Down, false);
-        let asked = rng.between(10.3, 14.0);
-        world.request(asked, WARM_REQUEST);
+        let arrived = rng.between(10.3, 14.0);
+        world.request(arrived, WARM_REQUEST);
         world.set_state(40.0, SimulatedState::Ready, false);
         world.request(60.0, WARM_REQUEST);
         world.run(100.0);
-        world.assert_cold_starts(seed, &[(ColdReason::Restarted, secs(asked), secs(40.0))]);
+        world.assert_cold_starts(seed, &[(ColdReason::Restarted, secs(arrived), secs(40.0))]);
     });
 }
 
 #[test]
-fn a_restart_that_lets_streams_finish() {
+fn a_graceful_restart() {
     for_each_seed(|rng, seed| {
         let (stop, away) = (rng.between(10.0, 30.0), rng.between(5.0, 100.0));
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
@@ -291,24 +295,28 @@ fn a_stream_that_outlasts_a_restart_does_not_wait_for_it() {
 }
 
 #[test]
-fn a_boot_that_nobody_asked_for_is_not_that_of_who_asks_later() {
+fn a_boot_without_requests_does_not_count_for_a_later_request() {
     for_each_seed(|rng, seed| {
         for (idle, away) in [(2400.0, 120.0), (4000.0, 30.0)] {
-            let asked = idle + rng.between(0.0, 10.0);
+            let arrived = idle + rng.between(0.0, 10.0);
             let mut world = SimulatedWorld::new(SimulatedState::Down, false);
-            world.request(asked, ScriptedRequest { retry_after: Some(3.0), ..WARM_REQUEST });
-            world.set_state(asked + away, SimulatedState::Ready, false);
-            world.run(asked);
-            assert_eq!(world.detector.outage(secs(asked)), None, "{seed}: nobody missed it");
-            world.run(asked + 1000.0);
-            let truth = [(ColdReason::Unreachable, secs(asked), secs(asked + away))];
+            world.request(arrived, ScriptedRequest { retry_after: Some(3.0), ..WARM_REQUEST });
+            world.set_state(arrived + away, SimulatedState::Ready, false);
+            world.run(arrived);
+            assert_eq!(
+                world.detector.outage(secs(arrived)),
+                None,
+                "{seed}: without requests it is not an outage"
+            );
+            world.run(arrived + 1000.0);
+            let truth = [(ColdReason::Unreachable, secs(arrived), secs(arrived + away))];
             world.assert_cold_starts(seed, &truth);
         }
     });
 }
 
 #[test]
-fn an_outage_that_everybody_left_is_over() {
+fn an_outage_without_requests_does_not_count_for_a_later_request() {
     let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     world.set_state(10.0, SimulatedState::Down, false);
     world.request(11.0, WARM_REQUEST);
@@ -321,26 +329,26 @@ fn an_outage_that_everybody_left_is_over() {
 }
 
 #[test]
-fn scaled_to_zero_and_back() {
+fn scale_to_zero_and_back() {
     for_each_seed(|rng, seed| {
         for retry_after in [None, Some(0.7)] {
             let (idle, away) = (rng.between(300.0, 3000.0), rng.between(1.0, 200.0));
             let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
             random_requests(&mut world, rng, 1.0, 50.0, WARM_REQUEST);
             world.set_state(200.0, SimulatedState::Down, false);
-            let asked = 200.0 + idle;
-            world.request(asked, ScriptedRequest { retry_after, ..WARM_REQUEST });
-            world.set_state(asked + away, SimulatedState::Ready, false);
-            world.request(asked + away + 100.0, WARM_REQUEST);
-            world.run(asked + away + 200.0);
-            let truth = [(ColdReason::Unreachable, secs(asked), secs(asked + away))];
+            let arrived = 200.0 + idle;
+            world.request(arrived, ScriptedRequest { retry_after, ..WARM_REQUEST });
+            world.set_state(arrived + away, SimulatedState::Ready, false);
+            world.request(arrived + away + 100.0, WARM_REQUEST);
+            world.run(arrived + away + 200.0);
+            let truth = [(ColdReason::Unreachable, secs(arrived), secs(arrived + away))];
             world.assert_cold_starts(seed, &truth);
         }
     });
 }
 
 #[test]
-fn an_outage_is_no_cold_start() {
+fn an_outage_is_not_a_cold_start() {
     let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     world.set_state(10.0, SimulatedState::Down, false);
     world.request(11.0, ScriptedRequest { retry_after: Some(5.0), ..WARM_REQUEST });
@@ -349,7 +357,7 @@ fn an_outage_is_no_cold_start() {
     assert_eq!(world.detector.outage(secs(3000.0)), None);
     world.run(3700.0);
     assert_eq!(world.detector.outage(secs(3700.0)), Some(secs(11.0)));
-    assert_eq!(world.detector.outage(secs(3701.0)), None, "told once");
+    assert_eq!(world.detector.outage(secs(3701.0)), None, "returned once");
     assert_eq!(world.detector.is_up(), Some(false));
     world.run(5000.0);
     world.assert_cold_starts("", &[]);
@@ -357,7 +365,7 @@ fn an_outage_is_no_cold_start() {
 }
 
 #[test]
-fn a_slow_upload_is_not_the_models() {
+fn a_slow_upload_is_not_a_slow_model() {
     for_each_seed(|rng, seed| {
         let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
@@ -370,7 +378,7 @@ fn a_slow_upload_is_not_the_models() {
 }
 
 #[test]
-fn a_prompt_without_a_cached_prefix_is_told_by_its_prefill() {
+fn a_long_prefill_is_not_a_cold_start() {
     for_each_seed(|rng, seed| {
         let request =
             ScriptedRequest { expected: baseline(0.3), prefill: Some(0.25), ..WARM_REQUEST };
@@ -381,7 +389,7 @@ fn a_prompt_without_a_cached_prefix_is_told_by_its_prefill() {
             world.request(at, ScriptedRequest { ttft, prefill: Some(0.9 * ttft), ..request });
             at += 1000.0;
         }
-        // A load is none of the prompt; who waits for it too is known if that one has ended.
+        // A load is not prefill. A request that waits for the same load is found cold once the first one has ended.
         let load = rng.between(5.0, 60.0);
         world.request(at, ScriptedRequest { load, decode: 1.0, ..request });
         world.request(at + 0.5 * load, ScriptedRequest { decode: 2.0, ..request });
@@ -392,7 +400,7 @@ fn a_prompt_without_a_cached_prefix_is_told_by_its_prefill() {
 }
 
 #[test]
-fn what_is_slow_again_and_again_is_unlearned() {
+fn repeatedly_slow_requests_are_no_longer_cold() {
     for_each_seed(|rng, seed| {
         let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
@@ -413,11 +421,11 @@ fn slow_but_warm_long_prompt() {
         let request = ScriptedRequest { expected: baseline(0.3), ..WARM_REQUEST };
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
         let at = sequential_requests(&mut world, rng, 5.0, 40, request) + 100.0;
-        // The largest prompt by far, whose time has grown with its square.
+        // By far the largest prompt, with a time that grows with its square.
         let longer = rng.between(3.0, 20.0);
         let bytes = (2000.0 * longer) as u64;
         world.request(at, ScriptedRequest { bytes, ttft: 0.3 * longer * longer, ..request });
-        // Long, and its baseline knows it.
+        // Long, as its baseline expects.
         world.request(
             at + 1000.0,
             ScriptedRequest { ttft: 30.0, expected: baseline(25.0), ..request },
@@ -428,7 +436,7 @@ fn slow_but_warm_long_prompt() {
 }
 
 #[test]
-fn overload() {
+fn an_overloaded_server_is_not_cold() {
     for_each_seed(|rng, seed| {
         let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
         random_requests(
@@ -441,7 +449,7 @@ fn overload() {
         for _ in 0..40 {
             world.break_one_request(rng.between(10.0, 300.0));
         }
-        // Connections are not accepted in time, nor are those of the probes.
+        // Connections of requests and of probes are not accepted in time.
         for _ in 0..5 {
             let at = rng.between(10.0, 250.0);
             world.set_state(at, SimulatedState::Unresponsive, false);

@@ -68,7 +68,7 @@ pub struct ScriptedRequest {
     pub upload: f64,
     /// Time for which the model loads for this request.
     pub load: f64,
-    /// While the model loads, text says so (llama-swap).
+    /// The stream reports that the model loads (llama-swap).
     pub reports_loading: bool,
     /// Pause after which the client retries a refused request.
     pub retry_after: Option<f64>,
@@ -256,14 +256,14 @@ impl SimulatedWorld {
             let Some(next) = next.filter(|next| *next <= to) else { return };
             self.now = next;
             if probe_back == Some(next) {
-                let Some((asked, back, found)) = self.probe_in_flight.take() else { return };
+                let Some((sent, back, found)) = self.probe_in_flight.take() else { return };
                 self.probes += 1;
-                let ended = self.detector.on_probe_result(asked, back, found);
+                let ended = self.detector.on_probe_result(sent, back, found);
                 self.found.extend(ended);
             } else if page_back == Some(next) {
-                let Some((asked, back, page)) = self.page_in_flight.take() else { return };
+                let Some((sent, back, page)) = self.page_in_flight.take() else { return };
                 self.pages += 1;
-                let ended = self.detector.on_process_times(asked, back, page);
+                let ended = self.detector.on_process_times(sent, back, page);
                 self.found.extend(ended);
             } else if probe_out == Some(next) {
                 self.probe_in_flight = Some(self.probe(next));
