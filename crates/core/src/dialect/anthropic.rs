@@ -1,10 +1,8 @@
-//! Anthropic's messages and text completions, streamed and whole, as Anthropic, its resellers and the
-//! servers that speak its API (vLLM, SGLang, llama.cpp, Ollama) send them.
+//! Anthropic's messages and text completions, also served by vLLM, SGLang, llama.cpp and Ollama.
 //!
-//! Output is text, thinking, and what tools are called with, those that the server itself runs
-//! included. Signatures, redacted thinking, citations and the results of tools are none.
-//! A block says what it begins with in its `content_block_start`; that is mostly nothing, or a tool's
-//! name. A whole message is a list of such blocks.
+//! Output is text, thinking and the input of tool calls, including tools that the server runs. Signatures, redacted
+//! thinking, citations and tool results are not output. `content_block_start` is mostly empty or has a tool's name. A
+//! message that is not streamed is a list of content blocks.
 
 use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
@@ -15,7 +13,7 @@ use super::{Dialect, StreamEnd};
 /// Messages.
 pub static MESSAGES: Dialect =
     Dialect::sse("anthropic-messages", &MESSAGES_ROOT, finish_event, StreamEnd::Event);
-/// Text completions, which have no usage.
+/// Text completions. They have no `usage`.
 pub static COMPLETE: Dialect =
     Dialect::sse("anthropic-complete", &COMPLETE_ROOT, finish_event, StreamEnd::Event);
 
@@ -35,11 +33,11 @@ static DELTA: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THINKING),
     ("partial_json", &JsonShape::scalar(Tag::ToolArguments)),
-    // The summary that takes the place of a long conversation.
+    // Summary that replaces a long conversation.
     ("content", &ANSWER),
     ("stop_reason", &STOP_REASON),
 ]);
-/// The input is what neither came from the cache nor went to it.
+/// Does not include tokens that were read from the cache or written to it.
 static INPUT: JsonShape = token_count(TokenKind::UncachedInput);
 static CACHED: JsonShape = token_count(TokenKind::CacheRead);
 static WRITTEN: JsonShape = token_count(TokenKind::CacheWritten);
@@ -56,8 +54,7 @@ static USAGE: JsonShape = JsonShape::object(
         ),
     ],
 );
-/// At the start, the output is some small number that counts nothing: of a stream that breaks off, it
-/// would be the last word.
+/// `message_start` has `output_tokens` too, but as a small placeholder. It would be wrong for a truncated stream.
 static USAGE_AT_START: JsonShape = JsonShape::object(
     Tag::Usage,
     &[

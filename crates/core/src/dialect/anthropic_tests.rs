@@ -1,12 +1,11 @@
-//! EventFormat as Anthropic documents them (docs.anthropic.com, "Streaming messages"), and as other
-//! servers send them.
+//! Events of Anthropic (docs.anthropic.com, "Streaming messages") and of other servers.
 
-use super::super::test_support::assert_said;
+use super::super::test_support::assert_events;
 use super::*;
 
 #[test]
-fn a_message() {
-    assert_said(
+fn a_stream_has_text_tools_and_usage() {
+    assert_events(
         &MESSAGES,
         &[
             (
@@ -64,10 +63,10 @@ fn a_message() {
     );
 }
 
-/// Anthropic, "Web search tool", "MCP connector" and "Compaction".
+/// Source: Anthropic, "Web search tool", "MCP connector" and "Compaction".
 #[test]
-fn tools_that_the_server_runs() {
-    assert_said(
+fn calls_of_server_tools_are_output() {
+    assert_events(
         &MESSAGES,
         &[
             (
@@ -94,7 +93,7 @@ fn tools_that_the_server_runs() {
                 r#"{"type":"content_block_delta","index":4,"delta":{"type":"compaction_delta","content":"So far"}}"#,
                 "answer 6",
             ),
-            // Each iteration has its counts; those of the message are beside them.
+            // Each iteration has separate counts. Those of the message apply.
             (
                 r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":5,"output_tokens":9,"iterations":[{"type":"message","input_tokens":3,"output_tokens":4}],"server_tool_use":{"web_search_requests":1}}}"#,
                 "ends as end_turn, input 5, output 9",
@@ -104,11 +103,11 @@ fn tools_that_the_server_runs() {
 }
 
 #[test]
-fn other_servers_and_errors() {
-    assert_said(
+fn variants_of_other_servers_and_errors_are_parsed() {
+    assert_events(
         &MESSAGES,
         &[
-            // vLLM and SGLang begin without counts (`AnthropicUsage` of zeros).
+            // vLLM and SGLang start with zeros (`AnthropicUsage`).
             (
                 r#"{"type":"message_start","message":{"id":"chatcmpl-1","content":[],"model":"qwen","usage":{"input_tokens":0,"output_tokens":0}}}"#,
                 "model qwen",
@@ -118,12 +117,12 @@ fn other_servers_and_errors() {
                 r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"cache_read_input_tokens":27,"input_tokens":1,"output_tokens":8}}"#,
                 "ends as end_turn, input 28, cached 27, output 8",
             ),
-            // A gateway went on with another model.
+            // A gateway switched to another model.
             (
                 r#"{"type":"message_start","message":{"model":"other","content":[],"usage":{"input_tokens":4,"output_tokens":1}}}"#,
                 "input 4",
             ),
-            // Calls made by code come with the start (Anthropic, "Programmatic tool calling").
+            // Calls by code come complete in the start event (Anthropic, "Programmatic tool calling").
             (
                 r#"{"type":"message_start","message":{"content":[{"type":"tool_use","id":"t","name":"f","input":{"a":1}}],"stop_reason":null}}"#,
                 "tool 7",
@@ -138,7 +137,7 @@ fn other_servers_and_errors() {
 }
 
 #[test]
-fn whole_messages() {
+fn messages_without_streaming_are_parsed() {
     let message = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude",
         "content":[{"type":"thinking","thinking":"Hm.","signature":"EqQB"},{"type":"redacted_thinking","data":"Emwq"},
             {"type":"text","text":"Yes","citations":[{"cited_text":"no","title":"no"}]},
@@ -146,15 +145,15 @@ fn whole_messages() {
             {"type":"web_search_tool_result","content":[{"title":"no","text":"no"}]}],
         "stop_reason":"tool_use","usage":{"input_tokens":10,"cache_read_input_tokens":1,"output_tokens":7}}"#;
     let expected = "answer 3, reasoning 3, tool 11, ends as tool_use, input 11, cached 1, output 7, model claude";
-    assert_said(&MESSAGES, &[(message, expected)]);
+    assert_events(&MESSAGES, &[(message, expected)]);
     let empty = r#"{"type":"message","content":[{"type":"tool_use","name":"f","input":{}}]}"#;
-    assert_said(&MESSAGES, &[(empty, "output")]);
+    assert_events(&MESSAGES, &[(empty, "output")]);
 }
 
-/// Anthropic's legacy API, "Create a text completion", in version 2023-06-01.
+/// Source: Anthropic's legacy API, "Create a text completion", version 2023-06-01.
 #[test]
-fn text_completions() {
-    assert_said(
+fn text_completions_are_parsed() {
+    assert_events(
         &COMPLETE,
         &[
             (

@@ -1,13 +1,15 @@
-//! Amazon Bedrock: Converse, InvokeModel and InvokeAgent, streamed and whole.
+//! Amazon Bedrock: Converse, InvokeModel and InvokeAgent.
 //!
-//! Streams are Amazon's event streams. Converse has one vocabulary for every model, and the kind of an
-//! event stands in its message's header (`contentBlockDelta`) or, where a gateway writes JSON lines,
-//! around the event. InvokeModel wraps the model's own stream, event by event, in `chunk` messages, so
-//! its one table holds the vocabularies of all models; the last event has `amazon-bedrock-invocationMetrics`
-//! beside the model's own fields. An agent's `chunk` is text, and its `trace` messages say what it did.
+//! Streams use Amazon's event stream framing.
 //!
-//! Converse's `inputTokens` leaves out what came from the cache or went to it (AWS's guide, "Prompt
-//! caching for faster model inference"). An exception is an event, with its kind in the header.
+//! - Converse has one format for every model. The type of an event (`contentBlockDelta`) is in a header of its message.
+//!   Gateways that send JSON lines put it around the event instead.
+//! - InvokeModel wraps each event of the model's own format in a `chunk` message, so its tree has the fields of all
+//!   models. The last event also has `amazon-bedrock-invocationMetrics`.
+//! - InvokeAgent sends the answer as plain text in `chunk` messages. Its `trace` messages are not output.
+//!
+//! Converse's `inputTokens` does not include tokens that were read from the cache or written to it (AWS user guide,
+//! "Prompt caching for faster model inference"). An exception is an event whose type is in the header.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -19,8 +21,8 @@ use super::{Dialect, StreamEnd, finish_plain};
 /// Converse and ConverseStream.
 pub static CONVERSE: Dialect =
     Dialect::sse("bedrock-converse", &CONVERSE_ROOT, finish_plain, StreamEnd::Event);
-/// InvokeModel and InvokeModelWithResponseStream. What a guardrail blocks has no finish reason, so the
-/// body's end is what all models have.
+/// InvokeModel and InvokeModelWithResponseStream. The end of the body completes a stream: a response that a guardrail
+/// blocks has no finish reason.
 pub static INVOKE: Dialect =
     Dialect::sse("bedrock-invoke", &INVOKE_ROOT, finish_invoked, StreamEnd::Body)
         .with_base64_chunks();
@@ -40,14 +42,14 @@ static WRITTEN: JsonShape = token_count(TokenKind::CacheWritten);
 
 static TOOL_USE: JsonShape = JsonShape::path(&[("name", &TOOL_NAME), ("input", &ARGUMENTS)]);
 static THOUGHT: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
-/// Streamed, the text stands in it; whole, in its `reasoningText`.
+/// The text is in `text` of a stream, else in `reasoningText`.
 static REASONING: JsonShape = JsonShape::path(&[
     ("text", &THOUGHT),
     ("reasoningText", &JsonShape::path(&[("text", &THOUGHT)])),
 ]);
 static IMAGE: JsonShape =
     JsonShape::path(&[("source", &JsonShape::path(&[("bytes", &JsonShape::scalar(Tag::Media))]))]);
-/// A content block, its start, or a delta of it.
+/// Content block, its start, or a delta of it.
 static BLOCK: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("toolUse", &TOOL_USE),
@@ -79,9 +81,9 @@ static CONVERSE_ROOT: JsonShape = JsonShape::path(&[
     ("stopReason", &FINISH),
     ("usage", &CONVERSE_USAGE),
     ("metrics", &METRICS),
-    // Whole.
+    // Not streamed.
     ("output", &MESSAGE),
-    // With the kind around the event.
+    // Gateways with the type around the event.
     ("contentBlockStart", &BLOCK_START),
     ("contentBlockDelta", &BLOCK_DELTA),
     ("messageStop", &MESSAGE_STOP),
@@ -93,11 +95,11 @@ static CONVERSE_ROOT: JsonShape = JsonShape::path(&[
     ("validationException", &ERROR),
 ]);
 
-/// Ranks of the numbers that Nova tells of its cache.
+/// Slots for Nova's cache counts.
 const CACHE_READ: usize = 0;
 const CACHE_WRITE: usize = 1;
 
-/// `usage` of all models that have one.
+/// `usage` of all models.
 static INVOKE_USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
@@ -111,7 +113,7 @@ static INVOKE_USAGE: JsonShape = JsonShape::object(
         ("outputTokens", &OUTPUT),
         ("cacheReadInputTokenCount", &JsonShape::scalar(Tag::Number(CACHE_READ))),
         ("cacheWriteInputTokenCount", &JsonShape::scalar(Tag::Number(CACHE_WRITE))),
-        // Those that write as OpenAI does.
+        // Models with OpenAI's format.
         ("prompt_tokens", &token_count(TokenKind::Input)),
         ("completion_tokens", &OUTPUT),
         ("prompt_tokens_details", &JsonShape::path(&[("cached_tokens", &CACHED)])),
@@ -121,7 +123,7 @@ static INVOKE_USAGE: JsonShape = JsonShape::object(
         ),
     ],
 );
-/// Bedrock's own count and times. Its tokens may be those that are billed, so the model's come first.
+/// Bedrock's own counts and durations. Its counts may be those that are billed, so the model's own take precedence.
 static INVOCATION: JsonShape = JsonShape::object(
     Tag::WrittenBy(Engine::Bedrock),
     &[
@@ -131,7 +133,7 @@ static INVOCATION: JsonShape = JsonShape::object(
         ("invocationLatency", &duration(ServerStage::Total, TimeUnit::Millis)),
     ],
 );
-/// A content block of Claude's, its start, or a delta of it or of the message.
+/// Claude: content block, its start, or a delta of the block or of the message.
 static CLAUDE: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THOUGHT),
@@ -140,7 +142,7 @@ static CLAUDE: JsonShape = JsonShape::path(&[
     ("partial_json", &ARGUMENTS),
     ("stop_reason", &FINISH),
 ]);
-/// OpenAI's, and what Mistral and DeepSeek make of it.
+/// Choice of OpenAI's format, with the variants of Mistral and DeepSeek.
 static CHOICE: JsonShape = JsonShape::object(
     Tag::Choice,
     &[
@@ -152,7 +154,7 @@ static CHOICE: JsonShape = JsonShape::object(
         ("stop_reason", &FINISH),
     ],
 );
-/// Titan's, Mistral's, Cohere's and Jurassic's, whole or in part.
+/// Result of Titan, Mistral, Cohere and Jurassic, streamed or not.
 static RESULT: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("stop_reason", &FINISH),
@@ -167,7 +169,7 @@ static RESULTS: JsonShape = JsonShape::list(&RESULT);
 static COHERE_CALL: JsonShape =
     JsonShape::path(&[("name", &TOOL_NAME), ("parameters", &ARGUMENTS)]);
 
-/// Titan and Llama tell their counts at the top, so all of it is usage.
+/// Titan and Llama have their counts at the top level, so the whole event is tagged as usage.
 static INVOKE_ROOT: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
@@ -226,13 +228,13 @@ fn finish_invoked(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) 
                 *streamed += 1;
             }
         }
-        // It repeats the calls that were streamed.
+        // Repeats the calls that were streamed.
         b"tool-calls-generation" if stream.counter(0).is_some_and(|streamed| *streamed > 0) => {
             (event.choice.delta.tool, event.choice.delta.has_nontext) = (0, false);
         }
         _ => {}
     }
-    // Nova writes 0 where nothing was asked of the cache.
+    // Nova sends 0 where the request did not use the cache.
     let [read, written, _] = event.numbers.map(|count| count.filter(|count| *count > 0));
     if let Some(usage) = &mut event.facts.usage {
         (usage.cached, usage.cache_written) =
@@ -241,7 +243,7 @@ fn finish_invoked(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) 
     event.finish();
 }
 
-/// All of it is the answer.
+/// The whole text is the answer.
 fn finish_text(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
     event.choice.output().answer = event.text;
     event.finish();

@@ -1,13 +1,13 @@
-//! What each model of Bedrock writes, cut down to what is read of it.
+//! Events of each model on Bedrock, reduced to the fields that are parsed.
 //!
-//! Converse: API reference of the Bedrock runtime, `ContentBlockDelta`, `ContentBlockStart`,
+//! Sources: Converse: API reference of the Bedrock runtime, `ContentBlockDelta`, `ContentBlockStart`,
 //! `ConverseStreamMetadataEvent`, `ContentBlock`. InvokeModel: the user guide's "Inference request
 //! parameters and response fields for foundation models", model by model, and recorded streams.
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
-/// The facts of the last of these events.
+/// Facts of the last of these events.
 fn read(dialect: &'static Dialect, events: &[&str]) -> EventFacts {
     let mut reader = ResponseReader::new(dialect);
     let mut last = EventFacts::default();
@@ -21,12 +21,12 @@ fn read(dialect: &'static Dialect, events: &[&str]) -> EventFacts {
     last
 }
 
-/// (answer, reasoning, tool characters, whether it answers, finish reason).
-type Said = (u64, u64, u64, bool, Option<String>);
+/// Characters of answer, reasoning and tool arguments, whether there is an answer, finish reason.
+type DescribedOutput = (u64, u64, u64, bool, Option<String>);
 
-const NOTHING: Said = (0, 0, 0, false, None);
+const NOTHING: DescribedOutput = (0, 0, 0, false, None);
 
-fn said(dialect: &'static Dialect, events: &[&str]) -> Said {
+fn output(dialect: &'static Dialect, events: &[&str]) -> DescribedOutput {
     match read(dialect, events).choices.as_slice() {
         [] => NOTHING,
         [one] => {
@@ -37,20 +37,20 @@ fn said(dialect: &'static Dialect, events: &[&str]) -> Said {
     }
 }
 
-fn answer(chars: u64) -> Said {
+fn answer(chars: u64) -> DescribedOutput {
     (chars, 0, 0, true, None)
 }
 
-fn tool(chars: u64) -> Said {
+fn tool(chars: u64) -> DescribedOutput {
     (0, 0, chars, true, None)
 }
 
-fn over(reason: &str) -> Said {
+fn over(reason: &str) -> DescribedOutput {
     (0, 0, 0, false, Some(reason.into()))
 }
 
 #[test]
-fn converse() {
+fn converse_output_is_counted() {
     let cases = [
         (r#"{"p":"abc","role":"assistant"}"#, NOTHING),
         (r#"{"contentBlockIndex":0,"delta":{"text":"Hi"},"p":"ab"}"#, answer(2)),
@@ -64,11 +64,11 @@ fn converse() {
         (r#"{"delta":{"image":{"source":{"bytes":"AAAA"}}}}"#, answer(0)),
         (r#"{"contentBlockIndex":1,"p":"abcd"}"#, NOTHING),
         (r#"{"p":"ab","stopReason":"end_turn"}"#, over("end_turn")),
-        // As JSON lines, with the kind around the event.
+        // JSON lines, with the type around the event.
         (r#"{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"text":"First"}}}"#, answer(5)),
         (r#"{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"t","name":"json"}}}}"#, tool(0)),
         (r#"{"messageStop":{"stopReason":"tool_use"}}"#, over("tool_use")),
-        // Whole.
+        // Not streamed.
         (
             r#"{"output":{"message":{"content":[{"text":"Hello"},
                 {"reasoningContent":{"reasoningText":{"text":"why","signature":"x"}}},
@@ -78,12 +78,12 @@ fn converse() {
         ),
     ];
     for (event, expected) in cases {
-        assert_eq!(said(&CONVERSE, &[event]), expected, "{event}");
+        assert_eq!(output(&CONVERSE, &[event]), expected, "{event}");
     }
 }
 
 #[test]
-fn what_converse_says_beside() {
+fn converse_reports_usage_and_latency() {
     let metadata = r#"{"metrics":{"latencyMs":422},"p":"ab","usage":{"cacheReadInputTokens":20,
         "cacheWriteInputTokens":3,"inputTokens":5,"outputTokens":9,"serverToolUsage":{},"totalTokens":37}}"#;
     let facts = read(&CONVERSE, &[metadata]);
@@ -93,7 +93,7 @@ fn what_converse_says_beside() {
     assert_eq!(facts.detected_engine, Some(Engine::Bedrock));
     let nested = read(&CONVERSE, &[&format!("{{\"metadata\":{metadata}}}")]);
     assert_eq!(nested, facts);
-    // What a guardrail blocks was read by no model.
+    // A guardrail blocked the request before the model.
     let blocked =
         r#"{"metrics":{"latencyMs":9},"usage":{"inputTokens":0,"outputTokens":0,"totalTokens":0}}"#;
     assert_eq!(read(&CONVERSE, &[blocked]).usage, None);
@@ -101,8 +101,8 @@ fn what_converse_says_beside() {
 }
 
 #[test]
-fn what_each_model_streams() {
-    let cases: &[(&[&str], Said)] = &[
+fn streams_of_each_model_are_parsed() {
+    let cases: &[(&[&str], DescribedOutput)] = &[
         // Claude: messages.
         (
             &[r#"{"type":"message_start","message":{"content":[],"usage":{"input_tokens":3}}}"#],
@@ -160,7 +160,7 @@ fn what_each_model_streams() {
         // Llama.
         (&[r#"{"generation":"ab","prompt_token_count":null,"stop_reason":null}"#], answer(2)),
         (&[r#"{"generation":"","generation_token_count":4,"stop_reason":"stop"}"#], over("stop")),
-        // Mistral, and its larger models.
+        // Mistral and its larger models.
         (&[r#"{"outputs":[{"text":" Paris","stop_reason":null}]}"#], answer(6)),
         (&[r#"{"outputs":[{"text":"","stop_reason":"stop"}]}"#], over("stop")),
         (
@@ -198,7 +198,7 @@ fn what_each_model_streams() {
         (&[r#"{"text":"ab","is_finished":false,"index":0}"#], answer(2)),
     ];
     for (events, expected) in cases {
-        assert_eq!(said(&INVOKE, events), *expected, "{events:?}");
+        assert_eq!(output(&INVOKE, events), *expected, "{events:?}");
     }
 }
 
@@ -206,7 +206,7 @@ const COHERE_CALLS: &str =
     r#"{"event_type":"tool-calls-generation","tool_calls":[{"name":"f","parameters":{"a":1}}]}"#;
 
 #[test]
-fn what_each_model_writes_whole() {
+fn documents_of_each_model_are_parsed() {
     let stop = |answer, reason: &str| (answer, 0, 0, true, Some(reason.to_owned()));
     let cases = [
         (
@@ -237,12 +237,12 @@ fn what_each_model_writes_whole() {
         ),
     ];
     for (document, expected) in cases {
-        assert_eq!(said(&INVOKE, &[document]), expected, "{document}");
+        assert_eq!(output(&INVOKE, &[document]), expected, "{document}");
     }
 }
 
 #[test]
-fn counts_of_an_invocation() {
+fn counts_of_the_model_precede_those_of_bedrock() {
     let usage = |event: &str| read(&INVOKE, &[event]).usage;
     let counts = |input: Option<u64>, output: Option<u64>| TokenCounts {
         input,
@@ -266,7 +266,7 @@ fn counts_of_an_invocation() {
     };
     assert_eq!((nova(0).total_input(), nova(0).cached), (Some(5), None));
     assert_eq!((nova(6).total_input(), nova(6).cached), (Some(11), Some(6)));
-    // Bedrock's own count stands beside the model's.
+    // Bedrock's counts come in addition to the model's.
     let last = r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":8,
         "outputTokenCount":94,"invocationLatency":977,"firstByteLatency":97}}"#;
     let facts = read(&INVOKE, &[last]);
@@ -277,9 +277,9 @@ fn counts_of_an_invocation() {
 }
 
 #[test]
-fn an_agent_says_text() {
+fn text_of_an_agent_is_the_answer() {
     let mut reader = ResponseReader::new(&AGENT);
-    // A trace holds no chunk.
+    // A trace has no chunk.
     let facts = reader.finish_event(b"trace");
     assert_eq!((facts.choices.len(), facts.unparsed), (0, None));
     reader.clear_event();
@@ -291,7 +291,7 @@ fn an_agent_says_text() {
 }
 
 #[test]
-fn an_exception_is_an_error_and_no_riddle() {
+fn an_exception_is_an_error_and_not_unparsed() {
     for dialect in [&CONVERSE, &INVOKE, &AGENT] {
         let mut reader = ResponseReader::new(dialect);
         reader.set_error();

@@ -1,9 +1,8 @@
-//! Cohere's chat and embeddings in both versions of its API, streamed and whole, as Cohere and vLLM
-//! send them.
+//! Cohere's chat and embeddings in both versions of its API, also served by vLLM.
 //!
-//! The plan that older models make before they call tools is reasoning. Two token counts come
-//! together: `tokens` is what the model read and wrote, `billed_units` what is paid for. The first
-//! counts; the second stands in where it is alone, as for embeddings.
+//! The plan that older models write before they call tools counts as reasoning. Responses have two token counts:
+//! `tokens` is the tokens of the model, `billed_units` those that are billed. `tokens` takes precedence; embeddings have
+//! `billed_units` only.
 
 use super::event_builder::{EventBuilder, OutputCounts};
 use super::openai_chat::{self, CHOICE, ERROR, TOOL_CALL};
@@ -12,10 +11,9 @@ use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
 use crate::wire::framing::Framing;
 
-/// The second version, streamed as server-sent events.
+/// Version 2, streamed as server-sent events.
 pub static V2: Dialect = Dialect::sse("cohere-v2", &V2_ROOT, finish_v2, StreamEnd::Event);
-/// The first version, streamed in lines of JSON or as server-sent events. Its path is also that of
-/// servers that answer like OpenAI's chat (Writer).
+/// Version 1, streamed as lines of JSON or as server-sent events. Writer serves OpenAI's chat format on the same path.
 pub static V1: Dialect = Dialect::sse("cohere-v1", &V1_ROOT, finish_v1, StreamEnd::Event)
     .with_json_framing(Framing::Lines);
 
@@ -46,7 +44,7 @@ static USAGE: JsonShape = JsonShape::object(
 );
 
 const PART: &[(&str, &JsonShape)] = &[("text", &ANSWER), ("thinking", &REASONING)];
-/// Streamed, there is one part or tool call at a time; whole, a list of them.
+/// One part or tool call in an event of a stream; a list of them otherwise.
 static PARTS: JsonShape =
     JsonShape { items: Some(&JsonShape::path(PART)), ..JsonShape::path(PART) };
 static TOOL_CALLS: JsonShape =
@@ -63,7 +61,7 @@ static V2_ROOT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("delta", &DELTA),
     ("error", &ERROR),
-    // An answer that is not streamed.
+    // Response that is not streamed.
     ("message", &MESSAGE),
     ("finish_reason", &FINISH),
     ("usage", &USAGE),
@@ -71,7 +69,7 @@ static V2_ROOT: JsonShape = JsonShape::path(&[
     ("meta", &USAGE),
 ]);
 
-/// A tool call of the first version. Streamed, its parameters are text.
+/// Tool call of version 1. In a stream, its parameters are text.
 static V1_TOOL_CALL: JsonShape = JsonShape::path(&[
     ("name", &JsonShape::scalar(Tag::ToolName)),
     ("parameters", &JsonShape::raw(Tag::ToolArguments)),
@@ -91,7 +89,7 @@ static V1_ROOT: JsonShape = JsonShape::path(&[
     ("finish_reason", &FINISH),
     ("response", &RESPONSE),
     ("meta", &USAGE),
-    // OpenAI's.
+    // OpenAI's format.
     ("choices", &JsonShape::list(&CHOICE)),
     ("model", &JsonShape::text(Tag::Model)),
     ("usage", &openai_chat::USAGE),
@@ -104,14 +102,14 @@ fn finish_v2(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
 }
 
 fn finish_v1(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
-    /// What of the response has been streamed: its text, its tool calls.
+    /// Counters of streamed text and of streamed tool calls.
     const TEXT: u64 = 0;
     const TOOLS: u64 = 1;
     if !event.facts.choices.is_empty() {
         stream.detected_dialect = Some(openai_chat::CHAT.name);
     }
-    let mut streamed = |what, chars| {
-        let so_far = stream.counter(what);
+    let mut streamed = |counter, chars| {
+        let so_far = stream.counter(counter);
         so_far.map_or(0, |so_far| {
             *so_far += chars;
             *so_far
@@ -126,7 +124,7 @@ fn finish_v1(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
             let output = &mut event.choice.delta;
             output.reasoning[0] += std::mem::take(&mut output.answer);
         }
-        // Repeats the chunks, where there were any.
+        // Repeats the chunks, if there were any.
         b"tool-calls-generation" if streamed(TOOLS, 0) > 0 => {
             event.choice.delta = OutputCounts::default()
         }
@@ -142,7 +140,7 @@ fn finish_v1(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     event.finish();
 }
 
-/// Whether the server says that it failed.
+/// Whether the finish reason is an error.
 fn failed(event: &EventBuilder) -> bool {
     event.choice.finish.as_deref() == Some("ERROR")
 }

@@ -1,13 +1,13 @@
-//! EventFormat as Cohere documents them (docs.cohere.com, "Streaming" and the references of chat and embed
-//! in both versions), and as other servers send them.
+//! Events of Cohere (docs.cohere.com, "Streaming" and the references of chat and embed in both versions) and of other
+//! servers.
 
-use super::super::test_support::{assert_said, said};
+use super::super::test_support::{assert_events, describe_events};
 use super::*;
 use crate::dialect::ResponseReader;
 
 #[test]
-fn the_second_version() {
-    assert_said(
+fn streams_of_version_2_are_parsed() {
+    assert_events(
         &V2,
         &[
             (
@@ -51,28 +51,28 @@ fn the_second_version() {
         ],
     );
     let failed = r#"{"type":"message-end","delta":{"error":"internal","finish_reason":"ERROR"}}"#;
-    assert_said(&V2, &[(failed, "ends as ERROR, error")]);
+    assert_events(&V2, &[(failed, "ends as ERROR, error")]);
 }
 
 #[test]
-fn whole_answers() {
+fn responses_without_streaming_are_parsed() {
     let answer = r#"{"id":"1","finish_reason":"TOOL_CALL","message":{"role":"assistant","tool_plan":"Plan",
         "content":[{"type":"thinking","thinking":"Hm"},{"type":"text","text":"Yes"}],
         "tool_calls":[{"id":"f1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}],
         "citations":[{"start":0,"end":3,"text":"Yes"}]},"usage":{"tokens":{"input_tokens":5.0,"output_tokens":7}}}"#;
     let expected = "answer 3, reasoning 6, tool 7, ends as TOOL_CALL, input 5, output 7";
-    assert_said(&V2, &[(answer, expected)]);
+    assert_events(&V2, &[(answer, expected)]);
     let answer = r#"{"response_id":"r","text":"Arrr","generation_id":"g","finish_reason":"COMPLETE",
         "chat_history":[{"role":"USER","message":"Hi"},{"role":"CHATBOT","message":"Arrr"}],
         "tool_calls":[{"name":"f","parameters":{"day": "2023-09-29"}}],
         "meta":{"api_version":{"version":"1"},"billed_units":{"input_tokens":7,"output_tokens":9}}}"#;
     let expected = "answer 4, tool 20, ends as COMPLETE, engine input 7, engine output 9";
-    assert_said(&V1, &[(answer, expected)]);
+    assert_events(&V1, &[(answer, expected)]);
     // Embeddings have billed units only.
     let embeddings = r#"{"id":"1","embeddings":{"float":[[0.1,-0.2]]},"texts":["hello"],
         "meta":{"api_version":{"version":"2"},"billed_units":{"input_tokens":2}}}"#;
     for dialect in [&V1, &V2] {
-        assert_said(dialect, &[(embeddings, "engine input 2")]);
+        assert_events(dialect, &[(embeddings, "engine input 2")]);
     }
 }
 
@@ -81,8 +81,8 @@ const ENDS: &str =
     "ends as COMPLETE, input 69, output 150, engine input 7, engine output 149, done";
 
 #[test]
-fn the_first_version() {
-    assert_said(
+fn streams_of_version_1_are_parsed() {
+    assert_events(
         &V1,
         &[
             (r#"{"is_finished":false,"event_type":"stream-start","generation_id":"g"}"#, ""),
@@ -92,22 +92,22 @@ fn the_first_version() {
                 r#"{"is_finished":false,"event_type":"citation-generation","citations":[{"start":0,"end":2,"text":"Ar"}]}"#,
                 "",
             ),
-            // The text again.
+            // Repeats the text.
             (END, ENDS),
         ],
     );
-    // The text for the first time.
-    assert_said(&V1, &[(END, &format!("answer 4, {ENDS}"))]);
+    // The text comes for the first time.
+    assert_events(&V1, &[(END, &format!("answer 4, {ENDS}"))]);
     let failed = r#"{"is_finished":true,"event_type":"stream-end","finish_reason":"ERROR"}"#;
-    assert_said(&V1, &[(failed, "ends as ERROR, error, done")]);
+    assert_events(&V1, &[(failed, "ends as ERROR, error, done")]);
 }
 
-/// The chunks are those of the AI SDK's tests (`cohere-chat-language-model.test.ts`) and of
+/// Sources: the AI SDK's tests (`cohere-chat-language-model.test.ts`), and
 /// `ToolCallDelta` in Cohere's Python SDK.
 #[test]
-fn tool_calls_of_the_first_version() {
+fn tool_calls_of_version_1_are_counted_once() {
     let whole = r#"{"event_type":"tool-calls-generation","text":"I will","tool_calls":[{"name":"f","parameters":{"a":1}}]}"#;
-    assert_said(
+    assert_events(
         &V1,
         &[
             (r#"{"event_type":"tool-calls-chunk","text":"I"}"#, "reasoning 1"),
@@ -126,12 +126,12 @@ fn tool_calls_of_the_first_version() {
             (whole, ""),
         ],
     );
-    assert_eq!(said(&V1, &[whole]), ["answer 6, tool 7"]);
+    assert_eq!(describe_events(&V1, &[whole]), ["answer 6, tool 7"]);
 }
 
-/// Writer answers at this path like OpenAI.
+/// Writer serves OpenAI's format on this path.
 #[test]
-fn the_dialect_is_what_the_answer_speaks() {
+fn the_dialect_is_detected_from_the_response() {
     let mut reader = ResponseReader::new(&V1);
     assert_eq!(reader.dialect_name(), "cohere-v1");
     reader.push(br#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"}}],"model":"palmyra-x4"}"#);

@@ -15,13 +15,13 @@ pub struct Dialect {
     /// Format of an event. A response that is not streamed is one event.
     pub(super) format: EventFormat,
     pub(super) finish_event: FinishEvent,
-    /// What completes a stream.
+    /// The event or the end that completes a stream.
     pub stream_end: StreamEnd,
     /// Framing of a JSON body that may be a stream.
     pub json_framing: Framing,
     /// Messages of Amazon's event stream hold the event in base64.
     base64_chunks: bool,
-    /// Responses are streams unless the request says otherwise.
+    /// Responses are streams unless the request has `stream: false`.
     pub(super) streams_by_default: bool,
     /// The last event reports how long the model took to load.
     pub reports_load_time: bool,
@@ -97,7 +97,7 @@ impl Dialect {
         Self { base64_chunks: true, ..self }
     }
 
-    /// Responses are streams unless the request says otherwise.
+    /// Responses are streams unless the request has `stream: false`.
     pub(super) const fn with_streaming_by_default(self) -> Self {
         Self { streams_by_default: true, ..self }
     }
@@ -131,7 +131,7 @@ pub(super) enum EventFormat {
     Text(&'static JsonShape),
 }
 
-/// What completes a stream.
+/// The event or the end that completes a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
     /// A final event, or the end of every choice. A stream without one was truncated.

@@ -1,9 +1,8 @@
-//! Which engine or vendor answers, by what it cannot help writing.
+//! Detects the inference engine or vendor from its responses.
 
 use strum::VariantArray;
 
-/// An engine or vendor. The labels are the values of `gen_ai.provider.name` where OpenTelemetry has
-/// one, else the engine's own name.
+/// An inference engine or vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Engine {
     Vllm,
@@ -27,7 +26,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// The label's value.
+    /// Value of the label: that of OpenTelemetry's `gen_ai.provider.name` where it defines one, else the engine's name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Vllm => "vllm",
@@ -51,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// Who writes a `system_fingerprint` like this: `vllm-0.24.0-tp4-6d31f84d`, `b10499-6d05498`,
+    /// Detects the engine from `system_fingerprint`, such as `vllm-0.24.0-tp4-6d31f84d`, `b10499-6d05498` or
     /// `fp_ollama`.
     pub fn from_fingerprint(text: &[u8]) -> Option<Self> {
         if text == b"fp_ollama" {
@@ -63,7 +62,7 @@ impl Engine {
         llama_cpp_build(text).map(|_| Self::LlamaCpp)
     }
 
-    /// Who sends a response with this header. Names are in lower case.
+    /// Detects the engine from a response header. `name` is in lower case.
     pub fn from_header(name: &str, value: &[u8]) -> Option<Self> {
         match name {
             "x-compute-type" => Some(Self::Tgi),
@@ -77,18 +76,19 @@ impl Engine {
     }
 }
 
-/// The first build of llama.cpp of which it is sure that a stream's head is sent when a slot takes the request.
-/// The change (ggml-org/llama.cpp#23884) was made on b9417 and merged soon after; master grows by about ten
-/// builds a day, so this one came more than two weeks later. b10499 was seen to do it.
-const FIRST_HEAD_AT_SLOT: u64 = 9600;
+/// First build of llama.cpp that certainly sends the headers of a stream when a slot takes the request.
+///
+/// The change (ggml-org/llama.cpp#23884) was made on b9417 and merged soon after. There are about ten builds a day, so
+/// this build is more than two weeks later. b10499 was observed to do it.
+const FIRST_HEADERS_AT_SLOT: u64 = 9600;
 
-/// Whether a server with this `system_fingerprint` sends a stream's head when a slot takes the request; `None`
-/// if it does not tell.
+/// Whether a server with this `system_fingerprint` sends the headers of a stream when a slot takes the request; `None`
+/// if the fingerprint does not show it.
 pub fn headers_at_slot(fingerprint: &[u8]) -> Option<bool> {
-    llama_cpp_build(fingerprint).map(|build| build >= FIRST_HEAD_AT_SLOT)
+    llama_cpp_build(fingerprint).map(|build| build >= FIRST_HEADERS_AT_SLOT)
 }
 
-/// The number in `b10499-6d05498`; who builds it without Git has `b0-unknown`, which tells nothing.
+/// Build number in `b10499-6d05498`; `None` for `b0-unknown`, a build without Git.
 fn llama_cpp_build(fingerprint: &[u8]) -> Option<u64> {
     let mut parts = fingerprint.strip_prefix(b"b")?.split(|byte| *byte == b'-');
     let build = parts.next().filter(|build| build.iter().all(u8::is_ascii_digit))?;
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fingerprints() {
+    fn fingerprints_show_the_engine() {
         let cases: [(&[u8], Option<Engine>); 8] = [
             (b"vllm-0.24.0-tp4-6d31f84d", Some(Engine::Vllm)),
             (b"b10499-6d05498", Some(Engine::LlamaCpp)),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn builds_of_llama_cpp_that_send_the_head_when_a_slot_is_taken() {
+    fn llama_cpp_sends_headers_at_the_slot_since_build_9600() {
         let cases: [(&[u8], Option<bool>); 7] = [
             (b"b10499-6d05498", Some(true)),
             (b"b9600-6d05498", Some(true)),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_unlike_each_other() {
+    fn labels_are_unique() {
         let labels: std::collections::HashSet<_> =
             Engine::VARIANTS.iter().map(|e| e.label()).collect();
         assert_eq!(labels.len(), Engine::VARIANTS.len());

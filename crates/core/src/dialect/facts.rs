@@ -1,55 +1,55 @@
-//! What one event says, whatever API it is of.
+//! Facts about one event, the same for every API.
 
 use super::engine::Engine;
 use std::borrow::Cow;
 use strum::VariantArray;
 
-/// Most choices of one response that are told apart; servers allow far fewer.
+/// Most choices of one response that are tracked. Servers allow far fewer.
 pub const MAX_CHOICES: usize = 128;
-/// Longest finish reason that is kept.
+/// Longest finish reason that is kept, in bytes.
 const MAX_REASON: usize = 64;
 
-/// Why a choice ended, in the server's words.
+/// Why a choice ended, in the words of the API.
 pub type FinishReason = Cow<'static, str>;
 
-/// The usual reasons, API by API. They are not allocated, and they alone become labels.
+/// Finish reasons that become label values; any other is `other`. They need no allocation.
 pub const KNOWN_FINISH_REASONS: [&str; 25] = [
-    // OpenAI's, which most others use too, and SGLang's `abort`.
+    // OpenAI and most others; `abort` is SGLang's.
     "stop",
     "length",
     "tool_calls",
     "content_filter",
     "function_call",
     "abort",
-    // OpenAI's responses.
+    // OpenAI's responses API.
     "completed",
     "incomplete",
     "max_output_tokens",
-    // Anthropic's, and Bedrock's.
+    // Anthropic and Bedrock.
     "end_turn",
     "max_tokens",
     "stop_sequence",
     "tool_use",
     "refusal",
-    // Gemini's.
+    // Gemini.
     "STOP",
     "MAX_TOKENS",
     "SAFETY",
-    // Cohere's.
+    // Cohere.
     "COMPLETE",
     "TOOL_CALL",
-    // TGI's.
+    // TGI.
     "eos_token",
-    // llama.cpp's own.
+    // llama.cpp's own API.
     "eos",
     "limit",
     "word",
-    // Ollama's, of a request that only loads or unloads a model.
+    // Ollama, for a request that only loads or unloads a model.
     "load",
     "unload",
 ];
 
-/// A finish reason from the wire; the usual ones are not allocated.
+/// Converts a finish reason from the wire. The known ones are not allocated.
 pub fn finish_reason(text: &[u8]) -> FinishReason {
     match KNOWN_FINISH_REASONS.iter().find(|usual| usual.as_bytes() == text) {
         Some(usual) => Cow::Borrowed(usual),
@@ -60,53 +60,54 @@ pub fn finish_reason(text: &[u8]) -> FinishReason {
     }
 }
 
-/// What one event says about one choice.
+/// Facts about one choice in one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChoiceFacts {
-    /// The choice's index in the response.
+    /// Index of the choice in the response.
     pub index: u32,
-    /// Unicode scalar values of answer text, refusals included.
+    /// Unicode scalar values of answer text, with refusals.
     pub answer_chars: u64,
     /// Unicode scalar values of reasoning ("thinking") text.
     pub reasoning_chars: u64,
-    /// Unicode scalar values of tool-call arguments. A tool's name is output, but no text.
+    /// Unicode scalar values of tool-call arguments. The name of a tool is output without text.
     pub tool_chars: u64,
-    /// Whether the event carries generated output that is not reasoning: text, a refusal, audio, a
-    /// tool call's name or arguments.
+    /// Whether the event has output that is not reasoning: text, a refusal, audio, or the name or arguments of a tool
+    /// call.
     pub has_answer: bool,
-    /// Tokens that came with the event, where it lists their ids.
+    /// Number of token ids in the event.
     pub token_ids: u64,
+    /// Finish reason, in the event that has it.
     pub finish: Option<FinishReason>,
 }
 
 impl ChoiceFacts {
-    /// Whether the event carries generated output of this choice.
+    /// Whether the event has output of this choice, reasoning included.
     pub fn has_output(&self) -> bool {
         self.has_answer || self.reasoning_chars > 0
     }
 }
 
-/// Token counts as a server reports them; absent is `None`, never 0.
+/// Token counts as a server reports them. A missing count is `None`, never 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenCounts {
-    /// Tokens of the request; see `input_excludes_cache`.
+    /// Tokens of the request. See `input_excludes_cache`.
     pub input: Option<u64>,
-    /// Tokens of the response; see `output_excludes_reasoning`.
+    /// Tokens of the response. See `output_excludes_reasoning`.
     pub output: Option<u64>,
-    /// Input tokens that came from a cache.
+    /// Input tokens that were read from a cache.
     pub cached: Option<u64>,
-    /// Input tokens that were written to a cache; told only by APIs that have `input_excludes_cache`.
+    /// Input tokens that were written to a cache. Only APIs with `input_excludes_cache` report them.
     pub cache_written: Option<u64>,
-    /// Output tokens that are reasoning.
+    /// Output tokens of reasoning.
     pub reasoning: Option<u64>,
-    /// `input` leaves out what came from a cache or went to it (Anthropic, llama.cpp).
+    /// `input` does not include `cached` and `cache_written` (Anthropic, llama.cpp).
     pub input_excludes_cache: bool,
-    /// `output` leaves out reasoning (Gemini, xAI).
+    /// `output` does not include `reasoning` (Gemini, xAI).
     pub output_excludes_reasoning: bool,
 }
 
 impl TokenCounts {
-    /// Takes over what `later` knows.
+    /// Replaces each value that `later` has.
     pub fn update(&mut self, later: Self) {
         self.input = later.input.or(self.input);
         self.output = later.output.or(self.output);
@@ -117,7 +118,7 @@ impl TokenCounts {
         self.output_excludes_reasoning |= later.output_excludes_reasoning;
     }
 
-    /// Adds those of another response.
+    /// Adds the counts of another response.
     pub fn add(&mut self, other: Self) {
         let sum = |one: Option<u64>, other: Option<u64>| {
             one.zip(other).map(|(one, other)| one.saturating_add(other)).or(one).or(other)
@@ -131,7 +132,7 @@ impl TokenCounts {
         self.output_excludes_reasoning |= other.output_excludes_reasoning;
     }
 
-    /// All tokens of the request.
+    /// Tokens of the request, cached ones included.
     pub fn total_input(&self) -> Option<u64> {
         let more = [self.cached, self.cache_written].into_iter().flatten().sum::<u64>();
         match self.input {
@@ -140,7 +141,7 @@ impl TokenCounts {
         }
     }
 
-    /// All tokens of the response, reasoning included.
+    /// Tokens of the response, reasoning included.
     pub fn total_output(&self) -> Option<u64> {
         match self.output {
             Some(output) if self.output_excludes_reasoning => {
@@ -152,25 +153,25 @@ impl TokenCounts {
     }
 }
 
-/// How long the server says that its stages took, in seconds; absent is `None`.
+/// Durations of a request's stages as the server reports them, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ServerTimings {
-    /// In its queue.
+    /// Wait in the server's queue.
     pub queue: Option<f64>,
     /// ResponseReader the prompt, up to the first token.
     pub prefill: Option<f64>,
-    /// Generating, from the first token on.
+    /// Generation, from the first token on.
     pub decode: Option<f64>,
-    /// Loading the model. Ollama counts its scheduler's wait here too.
+    /// Load of the model. Ollama includes the wait for its scheduler.
     pub load: Option<f64>,
-    /// From the request to the first token, where the server tells that by itself.
+    /// Time from the request to the first token, if the server reports it in one field.
     pub first_token: Option<f64>,
     /// The whole request.
     pub total: Option<f64>,
 }
 
 impl ServerTimings {
-    /// Takes over what `later` knows.
+    /// Replaces each value that `later` has.
     pub fn update(&mut self, later: Self) {
         self.queue = later.queue.or(self.queue);
         self.prefill = later.prefill.or(self.prefill);
@@ -180,39 +181,39 @@ impl ServerTimings {
         self.total = later.total.or(self.total);
     }
 
-    /// From the request to the first token, as the server sees it: what it says, else the stages before
-    /// the first token.
+    /// Time from the request to the first token on the server: the reported one, else the sum of queue, load and
+    /// prefill.
     pub fn time_to_first_token(&self) -> Option<f64> {
         let stages = |prefill| prefill + self.queue.unwrap_or(0.0) + self.load.unwrap_or(0.0);
         self.first_token.or(self.prefill.map(stages))
     }
 }
 
-/// Why something could not be measured. Bytes flow all the same.
+/// Why something could not be measured. It is forwarded in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum UnparsedReason {
-    /// An event or body that is no JSON, or no message of its protocol.
+    /// An event or body is not valid JSON, or not a valid protobuf message.
     Json,
-    /// JSON that nests too deeply.
+    /// JSON is nested too deeply.
     Depth,
-    /// Text that is no UTF-8; the event was measured.
+    /// Text is not valid UTF-8. The event was measured.
     Utf8,
-    /// A choice beyond the 128th, or with an index that is none.
+    /// A choice is beyond the 128th, or its index is not a number in range.
     Choice,
-    /// Framing that is broken: a wrong checksum, an absurd length.
+    /// The framing is malformed: a wrong checksum, an impossible length.
     Framing,
-    /// A content encoding that is not decoded: unknown, broken, or beyond the bounds.
+    /// The content encoding is unknown, malformed, or beyond the decoder's limits.
     Encoding,
-    /// An inference response in a content type that no dialect claims.
+    /// The content type of an inference response is not supported.
     ContentType,
-    /// A header that says when the request began and is no time, or one more than an hour away.
+    /// The header with the start of the request is not a time, or more than an hour away.
     RequestStart,
-    /// The meter failed on this response and was taken out of its way.
+    /// The meter panicked, and the rest of the response is not measured.
     Panic,
 }
 
 impl UnparsedReason {
-    /// The label's value.
+    /// Value of the label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -228,37 +229,38 @@ impl UnparsedReason {
     }
 }
 
-/// What one event says.
+/// Facts about one event.
 #[derive(Debug, Default, PartialEq)]
 pub struct EventFacts {
-    /// The choices that the event speaks of, in its order.
+    /// Choices in the event, in its order.
     pub choices: Vec<ChoiceFacts>,
-    /// Token counts that the API defines, as running totals or the final ones.
+    /// Token counts that the API defines, running or final.
     pub usage: Option<TokenCounts>,
-    /// Token counts in a field of the engine's own.
+    /// Token counts in fields that only this engine has.
     pub engine_counts: Option<TokenCounts>,
-    /// What the server says of its own time.
+    /// Durations that the server reports.
     pub timings: Option<ServerTimings>,
-    /// The model that answered; in the first event that says so.
+    /// Model that generated the response, in the first event that names it.
     pub model: Option<String>,
-    /// The engine or vendor that writes like this.
+    /// Engine or vendor, if the event shows it.
     pub detected_engine: Option<Engine>,
-    /// The server sends a stream's head when a slot takes the request, or is known not to.
+    /// Whether the server sends the headers of a stream when a slot takes the request, if known.
     pub headers_at_slot: Option<bool>,
-    /// A response begins, in a session of many.
+    /// A response starts, in a session of several.
     pub response_started: bool,
-    /// The event says that the model is being loaded.
+    /// The event reports that the model is loading.
     pub loading: bool,
     /// The event reports an error.
     pub error: bool,
     /// The event ends the stream (`[DONE]`, `message_stop`, `"done":true`, ...).
     pub done: bool,
+    /// Why the event, or a part of it, could not be parsed.
     pub unparsed: Option<UnparsedReason>,
 }
 
 impl EventFacts {
     pub(super) fn clear(&mut self) {
-        // The choices keep their allocation: this runs once per event.
+        // Keep the allocation of the choices: this runs once per event.
         self.choices.clear();
         self.usage = None;
         self.engine_counts = None;
@@ -279,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_put_together_by_what_they_leave_out() {
+    fn totals_add_what_input_and_output_exclude() {
         let plain = TokenCounts {
             input: Some(10),
             output: Some(5),
@@ -291,7 +293,7 @@ mod tests {
         let apart =
             TokenCounts { input_excludes_cache: true, output_excludes_reasoning: true, ..plain };
         assert_eq!((apart.total_input(), apart.total_output()), (Some(14), Some(8)));
-        // What has only been thought so far.
+        // Only reasoning so far.
         assert_eq!(TokenCounts { output: None, ..apart }.total_output(), Some(3));
         let mut later = apart;
         later.update(TokenCounts {
@@ -308,12 +310,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_token_is_behind_the_stages_before_it() {
+    fn time_to_first_token_is_the_sum_of_the_stages_before_it() {
         let stages =
             ServerTimings { queue: Some(0.5), prefill: Some(0.25), ..ServerTimings::default() };
         assert_eq!(stages.time_to_first_token(), Some(0.75));
-        let told = ServerTimings { first_token: Some(0.7), ..stages };
-        assert_eq!(told.time_to_first_token(), Some(0.7));
+        let reported = ServerTimings { first_token: Some(0.7), ..stages };
+        assert_eq!(reported.time_to_first_token(), Some(0.7));
         assert_eq!(
             ServerTimings { queue: Some(1.0), ..ServerTimings::default() }.time_to_first_token(),
             None

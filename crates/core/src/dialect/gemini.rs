@@ -1,9 +1,8 @@
-//! Gemini's generated content, streamed and whole, as Google AI and Vertex AI send it.
+//! Gemini's `generateContent`, on Google AI and Vertex AI.
 //!
-//! A stream is one of server-sent events where it is asked for (`alt=sse`), else one JSON array that
-//! comes element by element. Either ends with its body. Output is the text of parts, the calls of
-//! functions, code to be executed, and media; a part whose `thought` is true is reasoning. Counts are
-//! of all so far, and what was thought is counted apart from what was answered.
+//! A stream is server-sent events with `alt=sse`, else one JSON array that arrives element by element. Both end with
+//! the body. Output is the text of parts, function calls, code to execute, and media. A part with `thought: true` is
+//! reasoning. Counts are running totals, and reasoning is counted separately from the answer.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -14,16 +13,16 @@ use super::{Dialect, StreamEnd};
 use crate::wire::framing::Framing;
 
 const GEMINI: Dialect = Dialect::sse("gemini", &ROOT, finish_event, StreamEnd::Body);
-/// A response that is asked for as a stream.
+/// Streamed responses.
 pub static STREAM: Dialect = GEMINI.with_json_framing(Framing::JsonArray);
-/// One that is not, and embeddings.
+/// Responses that are not streamed, and embeddings.
 pub static WHOLE: Dialect = GEMINI;
 
 static ARGUMENTS: JsonShape = JsonShape::raw(Tag::ToolArguments);
 static FUNCTION_CALL: JsonShape = JsonShape::path(&[
     ("name", &JsonShape::scalar(Tag::ToolName)),
     ("args", &ARGUMENTS),
-    // Vertex AI, where arguments are asked for as a stream.
+    // Vertex AI with streamed arguments.
     ("partialArgs", &JsonShape::list(&JsonShape::path(&[("stringValue", &ARGUMENTS)]))),
 ]);
 static PART: JsonShape = JsonShape::object(
@@ -44,7 +43,7 @@ static CANDIDATE: JsonShape = JsonShape::object(
         ("finishReason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
-/// What Google's own tools added to the prompt is not counted in it.
+/// `promptTokenCount` does not include what Google's own tools added to the prompt.
 static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
@@ -63,7 +62,7 @@ static ROOT: JsonShape = JsonShape::path(&[
 
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
     if let Some(usage) = &mut event.facts.usage {
-        // While it thinks, there is no count of what it answered.
+        // While the model is reasoning, there is no `candidatesTokenCount`.
         usage.output_excludes_reasoning = true;
     }
     event.finish();

@@ -1,9 +1,8 @@
-//! Gemini's interactions, streamed and whole, with steps and, as they were at first, with outputs.
+//! Gemini's interactions, with `steps` or, in the first version of the API, `outputs`.
 //!
-//! An interaction is a list of steps, and a step of the model a list of contents. Streamed, a step
-//! begins with what is known of it, and deltas bring the rest: text, a summary of thoughts, a tool's
-//! arguments, media. The results of tools that Google runs are no output. What is thought is counted
-//! apart from what is put out.
+//! An interaction is a list of steps. A step of the model is a list of contents. In a stream, a step starts with its
+//! known fields, and deltas add text, a summary of the reasoning, tool arguments and media. Results of tools that Google
+//! runs are not output. Reasoning is counted separately from the output.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -25,7 +24,7 @@ static OBJECT: JsonShape = JsonShape::scalar(Tag::WrittenBy(Engine::Gemini));
 static MODEL: JsonShape = JsonShape::text(Tag::Model);
 static STATUS: JsonShape = JsonShape::text(Tag::FinishReason);
 static CONTENT: JsonShape = JsonShape::path(&[("text", &ANSWER), ("data", &MEDIA)]);
-/// A delta's `content` is a part of a summary.
+/// `content` of a delta is a part of a summary.
 static DELTA: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("content", &THOUGHT),
@@ -33,7 +32,7 @@ static DELTA: JsonShape = JsonShape::path(&[
     ("arguments", &ARGUMENTS),
     ("data", &MEDIA),
 ]);
-/// A step, or an output, or the start of either.
+/// Step or output, or the start of either.
 static STEP: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("content", &JsonShape::list(&CONTENT)),
@@ -49,11 +48,11 @@ static USAGE: JsonShape = JsonShape::object(
         ("total_cached_tokens", &token_count(TokenKind::CacheRead)),
         ("total_output_tokens", &token_count(TokenKind::VisibleOutput)),
         ("total_thought_tokens", &token_count(TokenKind::Reasoning)),
-        // Its name at first.
+        // Name in the first version of the API.
         ("total_reasoning_tokens", &token_count(TokenKind::Reasoning)),
     ],
 );
-/// What an event says of the interaction as a whole. Its steps came before.
+/// The interaction in an event. Its steps came in earlier events.
 static INTERACTION: JsonShape = JsonShape::path(&[
     ("object", &OBJECT),
     ("model", &MODEL),
@@ -67,9 +66,9 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("interaction", &INTERACTION),
     ("metadata", &JsonShape::path(&[("total_usage", &USAGE)])),
     ("error", &ERROR),
-    // The start of an output.
+    // Start of an output.
     ("content", &STEP),
-    // An interaction that is not streamed.
+    // Interaction that is not streamed.
     ("object", &OBJECT),
     ("model", &MODEL),
     ("status", &STATUS),
@@ -84,7 +83,7 @@ fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
     match event.event_type() {
         b"interaction.completed" | b"interaction.complete" => event.facts.done = true,
         b"" if status != Some("in_progress") => {}
-        // A status on the way is not how it ends.
+        // An intermediate status is not a finish reason.
         _ => event.choice.finish = None,
     }
     event.finish();

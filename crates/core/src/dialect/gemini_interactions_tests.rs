@@ -1,12 +1,12 @@
-//! EventFormat as Google documents them (ai.google.dev, "Interactions API"), and as the types of its Python
-//! SDK have them (google-genai 3.6, `interactions`; 1.55 for those with outputs).
+//! Events of Google's documentation (ai.google.dev, "Interactions API") and of its Python SDK's types (google-genai 3.6,
+//! `interactions`; 1.55 for those with outputs).
 
-use super::super::test_support::{assert_said, said};
+use super::super::test_support::{assert_events, describe_events};
 use super::*;
 
 #[test]
-fn steps() {
-    assert_said(
+fn streams_with_steps_are_parsed() {
+    assert_events(
         &INTERACTIONS,
         &[
             (
@@ -55,14 +55,14 @@ fn steps() {
         ],
     );
     let error = r#"{"event_type":"error","error":{"code":"unavailable","message":"overloaded"}}"#;
-    assert_eq!(said(&INTERACTIONS, &[error]), ["error"]);
+    assert_eq!(describe_events(&INTERACTIONS, &[error]), ["error"]);
     let failed = r#"{"event_type":"interaction.completed","interaction":{"status":"failed"}}"#;
-    assert_eq!(said(&INTERACTIONS, &[failed]), ["ends as failed, error, done"]);
+    assert_eq!(describe_events(&INTERACTIONS, &[failed]), ["ends as failed, error, done"]);
 }
 
 #[test]
-fn outputs() {
-    assert_said(
+fn streams_with_outputs_are_parsed() {
+    assert_events(
         &INTERACTIONS,
         &[
             (r#"{"event_type":"content.start","index":0,"content":{"type":"text"}}"#, ""),
@@ -83,7 +83,7 @@ fn outputs() {
 }
 
 #[test]
-fn whole_interactions() {
+fn interactions_without_streaming_are_parsed() {
     let steps = r#"{"id":"v1_1","object":"interaction","model":"gemini","status":"completed",
         "steps":[{"type":"thought","summary":[{"type":"text","text":"Hm"}],"signature":"s"},
             {"type":"model_output","content":[{"type":"text","text":"Red"},{"type":"image","data":"iVBO"}]},
@@ -95,10 +95,9 @@ fn whole_interactions() {
         "usage":{"total_input_tokens":1,"total_output_tokens":2,"total_thought_tokens":3}}"#;
     let expected = "answer 3, reasoning 2, tool 7, ends as completed, input 1, output 5, reasoned 3, model gemini";
     for whole in [steps, outputs] {
-        assert_said(&INTERACTIONS, &[(whole, expected)]);
+        assert_events(&INTERACTIONS, &[(whole, expected)]);
     }
-    // One that runs in the background has not ended.
-    let response_started =
-        r#"{"id":"v1_1","object":"interaction","model":"gemini","status":"in_progress"}"#;
-    assert_said(&INTERACTIONS, &[(response_started, "model gemini")]);
+    // An interaction in the background has not ended.
+    let running = r#"{"id":"v1_1","object":"interaction","model":"gemini","status":"in_progress"}"#;
+    assert_events(&INTERACTIONS, &[(running, "model gemini")]);
 }

@@ -1,17 +1,17 @@
-//! Responses as Google documents them (ai.google.dev, "GenerateContentResponse", and the pages on
-//! thinking, function calling, code execution and image generation).
+//! Responses of Google's documentation (ai.google.dev, "GenerateContentResponse" and the pages on thinking, function
+//! calling, code execution and image generation).
 
-use super::super::test_support::{assert_said, said};
+use super::super::test_support::{assert_events, describe_events};
 use super::*;
 
-/// What one part is.
+/// Describes one part.
 fn part(part: &str) -> String {
     let event = format!(r#"{{"candidates":[{{"content":{{"role":"model","parts":[{part}]}}}}]}}"#);
-    said(&WHOLE, &[&event]).remove(0)
+    describe_events(&WHOLE, &[&event]).remove(0)
 }
 
 #[test]
-fn parts() {
+fn parts_are_text_reasoning_calls_or_media() {
     let cases = [
         (r#"{"text":"Hi"}"#, "answer 2"),
         (r#"{"text":"Hm","thought":true}"#, "reasoning 2"),
@@ -36,11 +36,11 @@ fn parts() {
 }
 
 #[test]
-fn a_stream() {
-    assert_said(
+fn a_stream_has_running_counts() {
+    assert_events(
         &STREAM,
         &[
-            // Vertex AI's first usage has no counts.
+            // The first usage of Vertex AI has no counts.
             (
                 r#"{"candidates":[{"content":{"role":"model"}}],"usageMetadata":{"trafficType":"ON_DEMAND"},"modelVersion":"gemini-3-pro"}"#,
                 "model gemini-3-pro",
@@ -66,9 +66,9 @@ fn a_stream() {
     );
 }
 
-/// `EmbedContentResponse`.
+/// Source: `EmbedContentResponse`.
 #[test]
-fn embeddings() {
+fn embeddings_have_input_tokens() {
     let embedding = r#"{"embedding":{"values":[0.1,-0.2]},"usageMetadata":{"promptTokenCount":3}}"#;
-    assert_said(&WHOLE, &[(embedding, "input 3")]);
+    assert_events(&WHOLE, &[(embedding, "input 3")]);
 }

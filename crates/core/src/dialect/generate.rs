@@ -1,9 +1,7 @@
-//! The routes that several servers answer, each in its own way: `/generate`, and SageMaker's
-//! `/invocations`.
+//! Routes that several servers share, each with its own format: `/generate`, and SageMaker's `/invocations`.
 //!
-//! Their trees have the places of all. What an event has decides which of them speaks: `meta_info` is
-//! SGLang's, a `token` or a `generated_text` TGI's, `choices` OpenAI's; a text without any of them is
-//! what vLLM's first server wrote.
+//! The trees have the fields of all formats. The fields of an event decide: `meta_info` is SGLang's, `token` or
+//! `generated_text` is TGI's, `choices` is OpenAI's. Text without any of these is from vLLM's first server.
 
 use super::event_builder::EventBuilder;
 use super::openai_chat::{self, CHOICE, ERROR, METRICS, USAGE};
@@ -14,8 +12,10 @@ use super::tgi::{self, TGI};
 use super::vllm_generate::{self, VLLM_GENERATE};
 use super::{Dialect, StreamEnd};
 
+/// `/generate`.
 pub static GENERATE: Dialect =
     Dialect::json_lines("generate", &GENERATED, finish_event, StreamEnd::Body);
+/// SageMaker's `/invocations`.
 pub static INVOCATIONS: Dialect =
     Dialect::json_lines("invocations", &INVOKED, finish_event, StreamEnd::Body);
 
@@ -70,7 +70,7 @@ static INVOKED: JsonShape = JsonShape {
 };
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
-    let speaks: &Dialect = match event.api_format {
+    let detected: &Dialect = match event.api_format {
         Some(ApiFormat::OpenAi) if event.event_type().starts_with(b"chat") => &openai_chat::CHAT,
         Some(ApiFormat::OpenAi) => &openai_chat::COMPLETIONS,
         Some(ApiFormat::Sglang) => &SGLANG,
@@ -79,8 +79,8 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
         None if event.text_count > 0 => &VLLM_GENERATE,
         None => return event.finish(),
     };
-    stream.detected_dialect = Some(speaks.name);
-    (speaks.finish_event)(event, stream, name);
+    stream.detected_dialect = Some(detected.name);
+    (detected.finish_event)(event, stream, name);
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What each server answers at a route that several share.
+//! Responses of each server on the routes that several servers share.
 
 use super::*;
 use crate::dialect::ResponseReader;
 
 #[test]
-fn what_is_seen_decides() {
+fn the_fields_of_an_event_decide_the_dialect() {
     let cases: [(&'static Dialect, &str, &str, u64); 11] = [
         (
             &GENERATE,
@@ -41,7 +41,7 @@ fn what_is_seen_decides() {
             2,
         ),
         (&INVOCATIONS, r#"[{"generated_text":"abc"}]"#, "tgi", 3),
-        // SageMaker's LMI, in lines.
+        // SageMaker's LMI, as lines.
         (&INVOCATIONS, r#"{"token":{"id":5,"text":"ab","log_prob":-0.2}}"#, "tgi", 2),
     ];
     for (dialect, event, name, chars) in cases {

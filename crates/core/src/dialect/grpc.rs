@@ -1,12 +1,10 @@
-//! The gRPC services of inference servers, message by message.
+//! gRPC services of inference servers.
 //!
-//! KServe's v2 protocol (Triton's `grpc_service.proto`) carries tensors that only a model's owner can
-//! read: a message with outputs is an output event, and no token is counted. Its stream is one for many
-//! requests; it is measured as one.
+//! KServe's v2 protocol (Triton's `grpc_service.proto`) carries tensors in formats of the model's own. A message with
+//! outputs is one output event, and tokens are not counted. One stream may serve many requests; it is measured as one.
 //!
-//! vLLM's, SGLang's, TensorRT-LLM's, MLX's and TokenSpeed's engine services (`smg-grpc-proto` 0.4.28)
-//! generate token ids, with running counts beside: here the ids *are* the output, since there is no
-//! text. The last message repeats all ids; they are not counted again.
+//! The engine services of vLLM, SGLang, TensorRT-LLM, MLX and TokenSpeed (`smg-grpc-proto` 0.4.28) generate token ids
+//! and running counts, without text: the ids are the output. The last message repeats all ids, which do not count again.
 
 use super::choice_counts;
 use super::engine::Engine;
@@ -15,17 +13,24 @@ use super::response_reader::StreamState;
 use super::tag::{ProtobufShape, Tag, TokenKind};
 use super::{Dialect, EventFacts, finish_plain};
 
-/// KServe's `ModelInfer` and `ModelStreamInfer`.
+/// KServe's `ModelStreamInfer`.
 pub static KSERVE_STREAM: Dialect = Dialect::protobuf("kserve", &STREAMED_INFER, finish_plain);
+/// KServe's `ModelInfer`.
 pub static KSERVE: Dialect = Dialect::protobuf("kserve", &INFER, finish_plain);
-/// The engines' `Generate`.
-pub static VLLM: Dialect = Dialect::protobuf("vllm-grpc", &VLLM_ROOT, vllm);
-pub static SGLANG: Dialect = Dialect::protobuf("sglang-grpc", &SGLANG_ROOT, sglang);
-pub static TRTLLM: Dialect = Dialect::protobuf("trtllm-grpc", &TRTLLM_ROOT, trtllm);
-pub static TOKENSPEED: Dialect = Dialect::protobuf("tokenspeed-grpc", &TOKENSPEED_ROOT, generate);
-pub static MLX: Dialect = Dialect::protobuf("mlx-grpc", &MLX_ROOT, generate);
-/// The engines' `Embed`.
+/// `Generate` of vLLM.
+pub static VLLM: Dialect = Dialect::protobuf("vllm-grpc", &VLLM_ROOT, finish_vllm);
+/// `Generate` of SGLang.
+pub static SGLANG: Dialect = Dialect::protobuf("sglang-grpc", &SGLANG_ROOT, finish_sglang);
+/// `Generate` of TensorRT-LLM.
+pub static TRTLLM: Dialect = Dialect::protobuf("trtllm-grpc", &TRTLLM_ROOT, finish_trtllm);
+/// `Generate` of TokenSpeed.
+pub static TOKENSPEED: Dialect =
+    Dialect::protobuf("tokenspeed-grpc", &TOKENSPEED_ROOT, finish_generate);
+/// `Generate` of MLX.
+pub static MLX: Dialect = Dialect::protobuf("mlx-grpc", &MLX_ROOT, finish_generate);
+/// `Embed` of vLLM.
 pub static VLLM_EMBED: Dialect = Dialect::protobuf("vllm-grpc", &VLLM_EMBEDDED, finish_plain);
+/// `Embed` of SGLang.
 pub static SGLANG_EMBED: Dialect = Dialect::protobuf("sglang-grpc", &SGLANG_EMBEDDED, finish_plain);
 
 const fn engine_count(kind: TokenKind) -> ProtobufShape {
@@ -40,7 +45,7 @@ static INDEX: ProtobufShape = ProtobufShape::number(Tag::Index);
 static FINISH: ProtobufShape = ProtobufShape::text(Tag::FinishReason);
 static TOKEN: ProtobufShape = ProtobufShape::number(Tag::TokenId);
 
-// A message with outputs: the tensors' own (5), or raw ones (6). Triton's empty final response has none.
+// Outputs are tensors (5) or raw bytes (6). Triton's empty final response has neither.
 static OUTPUTS: ProtobufShape = ProtobufShape::message(Tag::Media, &[]);
 static RAW: ProtobufShape = ProtobufShape::bytes(Tag::Media);
 static INFER: ProtobufShape =
@@ -48,7 +53,7 @@ static INFER: ProtobufShape =
 static STREAMED_INFER: ProtobufShape =
     ProtobufShape::path(&[(1, &ProtobufShape::text(Tag::Error)), (2, &INFER)]);
 
-// vLLM: the chunk is field 1, the completion 2.
+// vLLM: field 1 is the chunk, 2 the completion.
 static VLLM_ROOT: ProtobufShape = ProtobufShape::path(&[(1, &VLLM_CHUNK), (2, &VLLM_COMPLETE)]);
 static VLLM_CHUNK: ProtobufShape = ProtobufShape::message(
     Tag::Choice,
@@ -60,7 +65,7 @@ static VLLM_COMPLETE: ProtobufShape = ProtobufShape::message(
 );
 static VLLM_EMBEDDED: ProtobufShape = ProtobufShape::path(&[(2, &INPUT)]);
 
-// SGLang: the request's id is field 1, the chunk 2, the completion 3.
+// SGLang: field 1 is the request id, 2 the chunk, 3 the completion.
 static SGLANG_ROOT: ProtobufShape =
     ProtobufShape::path(&[(2, &SGLANG_CHUNK), (3, &SGLANG_COMPLETE)]);
 static SGLANG_CHUNK: ProtobufShape = ProtobufShape::message(
@@ -101,34 +106,34 @@ static MLX_COMPLETE: ProtobufShape = ProtobufShape::message(
     &[(2, &FINISH), (3, &INPUT), (4, &OUTPUT), (5, &CACHED), (7, &INDEX)],
 );
 
-/// Where nothing but token ids is generated, they are the output.
-fn generate(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+/// Counts token ids as output, because these services send no text.
+fn finish_generate(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     let EventFacts { choices, engine_counts, .. } = &mut event.facts;
     for choice in choices {
         choice.has_answer |= choice.token_ids > 0;
-        // Each choice counts its own. vLLM's servicer tells what came with the message, against its
-        // `.proto`: never less than the ids so far.
-        let listed = choice_counts::listed(stream, choice.index, choice.token_ids);
+        // Each choice has separate counts. Against its `.proto`, vLLM's servicer sends the count of the message, not
+        // the running total: take the number of ids so far if it is higher.
+        let ids = choice_counts::add_token_ids(stream, choice.index, choice.token_ids);
         if let Some(counts) = engine_counts {
-            let output = counts.output.max(listed);
-            counts.output = choice_counts::all_output(stream, choice.index, output);
-            counts.reasoning = choice_counts::all_reasoning(stream, choice.index, counts.reasoning);
+            let output = counts.output.max(ids);
+            counts.output = choice_counts::sum_output(stream, choice.index, output);
+            counts.reasoning = choice_counts::sum_reasoning(stream, choice.index, counts.reasoning);
         }
     }
 }
 
-fn vllm(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
-    generate(event, stream, name);
+fn finish_vllm(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    finish_generate(event, stream, name);
     event.facts.detected_engine = Some(Engine::Vllm);
 }
 
-fn sglang(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
-    generate(event, stream, name);
+fn finish_sglang(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    finish_generate(event, stream, name);
     event.facts.detected_engine = Some(Engine::Sglang);
 }
 
-fn trtllm(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
-    generate(event, stream, name);
+fn finish_trtllm(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+    finish_generate(event, stream, name);
     event.facts.detected_engine = Some(Engine::TrtLlm);
 }
 

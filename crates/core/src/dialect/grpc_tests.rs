@@ -1,14 +1,14 @@
-//! Messages as the services' `.proto` files have them, written here by hand.
+//! Messages after the services' `.proto` files, encoded by hand.
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
-/// A field that is a number.
+/// Field with a number.
 fn number(field: u8, value: u8) -> Vec<u8> {
     vec![field << 3, value]
 }
 
-/// A field that is delimited by its length.
+/// Length-delimited field.
 fn bytes(field: u8, bytes: &[u8]) -> Vec<u8> {
     [&[field << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
 }
@@ -21,14 +21,14 @@ fn facts(dialect: &'static Dialect, message: &[u8]) -> EventFacts {
 }
 
 #[test]
-fn kserve_outputs_are_output() {
+fn kserve_outputs_count_as_output() {
     let infer = |fields: &[Vec<u8>]| bytes(2, &fields.concat());
     let tensor = bytes(5, &[bytes(1, b"text_output"), bytes(2, b"BYTES")].concat());
     let message = infer(&[bytes(1, b"llama"), tensor, bytes(6, b"\x02\0\0\0hi")]);
     let found = facts(&KSERVE_STREAM, &message);
     assert_eq!(found.model.as_deref(), Some("llama"));
     assert!(found.choices[0].has_output());
-    // Triton's `triton_final_response`, an empty last message.
+    // Triton's empty last message, `triton_final_response`.
     let parameter =
         bytes(4, &[bytes(1, b"triton_final_response"), bytes(2, &number(1, 1))].concat());
     let last = facts(&KSERVE_STREAM, &infer(&[bytes(1, b"llama"), parameter]));
@@ -41,7 +41,7 @@ fn kserve_outputs_are_output() {
 
 #[test]
 fn token_ids_are_output_with_exact_counts() {
-    // The first three tokens of choice 0 (which proto3 leaves out), then of choice 1, as deltas.
+    // The first three tokens of choice 0 (proto3 omits the 0), then of choice 1, as deltas.
     let ids = bytes(1, &[5, 0xC8, 0x01, 9]);
     let cases = [
         (&VLLM, bytes(1, &[ids.clone(), number(2, 7), number(3, 3)].concat()), 0),
@@ -78,7 +78,7 @@ fn token_ids_are_output_with_exact_counts() {
 }
 
 #[test]
-fn the_last_message_repeats_and_finishes() {
+fn the_last_message_repeats_the_ids_and_finishes() {
     let ids = bytes(1, &[1, 2, 3, 4]);
     let cases = [
         (&VLLM, bytes(2, &[ids.clone(), bytes(2, b"stop"), number(3, 7), number(4, 4)].concat())),
@@ -107,9 +107,9 @@ fn the_last_message_repeats_and_finishes() {
 }
 
 #[test]
-fn each_choice_counts_its_own() {
+fn counts_of_all_choices_are_summed() {
     let mut reader = ResponseReader::new(&VLLM);
-    let mut tell = |index: u8, tokens: u8| {
+    let mut output_after = |index: u8, tokens: u8| {
         let ids = bytes(1, &[1, 2]);
         let chunk = [ids, number(2, 7), number(3, tokens), number(7, index)].concat();
         reader.push(&bytes(1, &chunk));
@@ -117,15 +117,15 @@ fn each_choice_counts_its_own() {
         reader.clear_event();
         output
     };
-    let told = [tell(0, 2), tell(1, 2), tell(0, 4), tell(1, 4)];
-    assert_eq!(told, [Some(2), Some(4), Some(6), Some(8)]);
+    let outputs = [output_after(0, 2), output_after(1, 2), output_after(0, 4), output_after(1, 4)];
+    assert_eq!(outputs, [Some(2), Some(4), Some(6), Some(8)]);
 }
 
-/// `smg-grpc-servicer` 0.14.1 tells for vLLM what came with each message, also with the last one.
+/// For vLLM, `smg-grpc-servicer` 0.14.1 sends the count of each message, also in the last one.
 #[test]
 fn a_count_is_never_less_than_the_ids() {
     let mut reader = ResponseReader::new(&VLLM);
-    let mut tell = |message: Vec<u8>| {
+    let mut output_after = |message: Vec<u8>| {
         reader.push(&message);
         let output = reader.finish_event(b"").engine_counts.unwrap().total_output();
         reader.clear_event();
@@ -134,14 +134,17 @@ fn a_count_is_never_less_than_the_ids() {
     let chunk = || bytes(1, &[bytes(1, &[1, 2]), number(2, 7), number(3, 2)].concat());
     let last =
         bytes(2, &[bytes(1, &[1, 2]), bytes(2, b"stop"), number(3, 7), number(4, 2)].concat());
-    assert_eq!([tell(chunk()), tell(chunk()), tell(last)], [Some(2), Some(4), Some(4)]);
+    assert_eq!(
+        [output_after(chunk()), output_after(chunk()), output_after(last)],
+        [Some(2), Some(4), Some(4)]
+    );
     let whole =
         bytes(2, &[bytes(1, &[1, 2]), bytes(2, b"stop"), number(3, 7), number(4, 2)].concat());
     assert_eq!(facts(&VLLM, &whole).engine_counts.unwrap().output, Some(2));
 }
 
 #[test]
-fn embeddings_tell_their_input() {
+fn embeddings_have_input_tokens() {
     assert_eq!(facts(&VLLM_EMBED, &number(2, 9)).engine_counts.unwrap().input, Some(9));
     assert_eq!(facts(&SGLANG_EMBED, &number(6, 9)).engine_counts.unwrap().input, Some(9));
 }

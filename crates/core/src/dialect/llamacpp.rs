@@ -1,10 +1,9 @@
 //! llama.cpp's own API: `/completion`, `/completions` and `/infill`.
 //!
-//! An event has the new text (`content`) and exact counts of tokens so far; the last one (`"stop": true`)
-//! has no text, and the timings, which come with each event if asked for. `tokens_evaluated` is all of
-//! the prompt, so it is the input, and of `timings` only what the cache held of it is taken. A
-//! `prompt_progress` comes without text. Several prompts are told apart by `index`; a document has them
-//! in an array. Builds before 2025 say no `stop_type`.
+//! An event has the new text (`content`) and exact running token counts. The last one (`"stop": true`) has no text, but
+//! the timings; requests can ask for timings in each event. `tokens_evaluated` is the whole prompt, so only the cached
+//! tokens are taken from `timings`. A `prompt_progress` event has no text. Several prompts have an `index` each; a
+//! response that is not streamed has them in an array. Builds before 2025 send no `stop_type`.
 
 use super::choice_counts;
 use super::engine::Engine;
@@ -14,9 +13,10 @@ use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
 use super::{Dialect, StreamEnd};
 
+/// `/completion` and `/infill`.
 pub static LLAMACPP: Dialect = Dialect::sse("llamacpp", &ROOT, finish_event, StreamEnd::Event);
-/// `/completions` is llama.cpp's own route; other servers answer there as at `/v1/completions`.
-pub static OR_OPENAI: Dialect =
+/// `/v1/completions` of OpenAI, with `/completions` of llama.cpp, which matches the same route.
+pub static OPENAI_OR_LLAMACPP: Dialect =
     Dialect::sse("openai-completions", &EITHER, finish_either, StreamEnd::Event);
 
 static CONTENT: JsonShape = JsonShape::scalar(Tag::EventText);
@@ -37,8 +37,8 @@ static TIMINGS: JsonShape = JsonShape::object(
         ("predicted_ms", &DECODE),
     ],
 );
-/// Whose counts these are is known only once the event is over: at llama.cpp's own route the counts beside
-/// them are meant.
+/// `prompt_n` and `predicted_n` count only in OpenAI's format, which is known at the end of the event. In llama.cpp's
+/// own format, the counts next to `timings` apply.
 static EITHER_TIMINGS: JsonShape = JsonShape::object(
     Tag::WrittenBy(Engine::LlamaCpp),
     &[
@@ -111,12 +111,12 @@ static EITHER: JsonShape = JsonShape {
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     event.choice.output().answer += event.text;
     if let Some(counts) = &mut event.facts.engine_counts {
-        // What is 0 so far is not counted yet.
+        // 0 means that nothing was counted yet.
         counts.output = counts.output.filter(|count| *count > 0);
     }
-    // One prompt's end is not the stream's.
+    // The end of one prompt is not the end of the stream.
     event.facts.done &= event.choice.finish.is_none();
-    choice_counts::add_up(event, stream);
+    choice_counts::sum_event_counts(event, stream);
     event.number_choices();
     event.finish();
 }

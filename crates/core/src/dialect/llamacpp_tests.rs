@@ -1,4 +1,4 @@
-//! EventFormat as llama.cpp's `tools/server/server-task.cpp` writes them, cut down to what is read.
+//! Events of llama.cpp (`tools/server/server-task.cpp`), reduced to the fields that are parsed.
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
@@ -25,7 +25,7 @@ const STREAM: [&str; 4] = [
 ];
 
 #[test]
-fn a_stream() {
+fn a_stream_has_text_counts_and_timings() {
     let (events, _) = stream(&LLAMACPP, &STREAM);
     let output: Vec<_> =
         events.iter().map(|e| e.choices.first().is_some_and(|c| c.has_output())).collect();
@@ -43,8 +43,8 @@ fn a_stream() {
         (last.model.as_deref(), last.detected_engine),
         (Some("tiny-chat"), Some(Engine::LlamaCpp))
     );
-    let told = last.timings.unwrap();
-    assert_eq!((told.prefill, told.decode), (Some(0.0035), Some(0.0038)));
+    let timings = last.timings.unwrap();
+    assert_eq!((timings.prefill, timings.decode), (Some(0.0035), Some(0.0038)));
     // Builds before 2025.
     let (old, _) = stream(
         &LLAMACPP,
@@ -56,7 +56,7 @@ fn a_stream() {
 }
 
 #[test]
-fn several_prompts() {
+fn counts_of_several_prompts_are_summed() {
     let event = |index: u64, rest: &str| {
         format!(r#"{{"index":{index},"content":"x","tokens":[1],{rest},"tokens_evaluated":5}}"#)
     };
@@ -85,12 +85,12 @@ fn several_prompts() {
 }
 
 #[test]
-fn completions_are_either() {
-    let (events, name) = stream(&OR_OPENAI, &STREAM);
+fn completions_are_in_either_format() {
+    let (events, name) = stream(&OPENAI_OR_LLAMACPP, &STREAM);
     assert_eq!((events[1].choices[0].answer_chars, name), (6, "llamacpp"));
     assert_eq!(events[3].engine_counts.unwrap().output, Some(2));
     let (events, name) = stream(
-        &OR_OPENAI,
+        &OPENAI_OR_LLAMACPP,
         &[
             "null",
             r#"{"choices":[{"text":" a","index":1,"logprobs":null,"finish_reason":null}],"model":"m","object":"text_completion","system_fingerprint":"b1-0c1e570"}"#,
@@ -104,11 +104,11 @@ fn completions_are_either() {
     assert!(events[3].error);
 }
 
-/// The counts and times that servers give at OpenAI's route, whose shape is read beside llama.cpp's own.
+/// Counts and durations in OpenAI's format, on the route that llama.cpp shares.
 #[test]
-fn completions_tell_counts_and_times() {
+fn completions_have_counts_and_durations() {
     let (facts, name) = stream(
-        &OR_OPENAI,
+        &OPENAI_OR_LLAMACPP,
         &[
             r#"{"choices":[{"text":"","index":0,"finish_reason":"stop"}],"timings":{"cache_n":2,"prompt_n":3,"prompt_ms":3.5,"predicted_n":8,"predicted_ms":9}}"#,
             r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":8},"metrics":{"queue_time_ms":4,"time_to_first_token_ms":6}}"#,

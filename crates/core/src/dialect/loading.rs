@@ -1,16 +1,16 @@
-//! Finds in the body of a refusal (503) that the model is being loaded.
+//! Detects in the body of a 503 response that the model is loading.
 //!
-//! | server | what it writes |
+//! | server | body |
 //! |---|---|
 //! | llama.cpp | `{"error":{"message":"Loading model","type":"unavailable_error","code":503}}` |
 //! | Hugging Face's inference API | `{"error":"Model org/name is currently loading","estimated_time":20.0}` |
 //!
-//! Others use words like these. A refusal without them says nothing of a load: most say that a queue is full.
+//! Other servers use similar words. A 503 without them is not about loading: most mean that a queue is full.
 
-/// Bytes of the body that are looked at.
-const LOOKED_AT: usize = 4096;
-/// What is written of a model that is being loaded, in lower case.
-const WORDS: [&str; 9] = [
+/// Number of bytes that are searched, from the start of the body.
+const SEARCHED: usize = 4096;
+/// Phrases that mean that the model is loading, in lower case.
+const LOADING: [&str; 9] = [
     "loading model",
     "loading the model",
     "model loading",
@@ -21,7 +21,7 @@ const WORDS: [&str; 9] = [
     "warming up",
     "starting up",
 ];
-/// What is written with such words where the load has failed, in lower case.
+/// Words in the same string that mean that the load failed, in lower case.
 const FAILED: [&str; 10] = [
     "error",
     "fail",
@@ -35,40 +35,41 @@ const FAILED: [&str; 10] = [
     "timed out",
 ];
 
-/// The front of a body.
+/// Detector of "the model is loading" in the body of a 503 response.
 #[derive(Debug, Default)]
 pub struct LoadingDetector(Vec<u8>);
 
 impl LoadingDetector {
-    /// The next bytes of the body. Gives whether what came so far says that the model is being loaded: in a
-    /// string that has ended, for the rest of it may say that the load has failed.
+    /// Adds the next bytes of the body. Returns whether a complete JSON string so far means that the model is loading.
+    ///
+    /// An incomplete string does not count: its end may mean that the load failed.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
-        let free = LOOKED_AT.saturating_sub(self.0.len());
+        let free = SEARCHED.saturating_sub(self.0.len());
         if free == 0 {
             return false;
         }
         self.0.extend(bytes.iter().take(free).map(u8::to_ascii_lowercase));
-        self.says(false)
+        self.is_loading(false)
     }
 
-    /// Whether the body, which is over, says so.
+    /// Returns whether the body, now complete, means that the model is loading.
     pub fn finish(&self) -> bool {
-        self.says(true)
+        self.is_loading(true)
     }
 
-    fn says(&self, is_over: bool) -> bool {
+    fn is_loading(&self, is_complete: bool) -> bool {
         let mut strings = strings(&self.0).peekable();
         std::iter::from_fn(|| strings.next().map(|string| (string, strings.peek().is_some())))
-            .filter(|(_, has_ended)| is_over || *has_ended)
-            .any(|(string, _)| has(string, &WORDS) && !has(string, &FAILED))
+            .filter(|(_, has_ended)| is_complete || *has_ended)
+            .any(|(string, _)| contains(string, &LOADING) && !contains(string, &FAILED))
     }
 }
 
-fn has(string: &[u8], words: &[&str]) -> bool {
+fn contains(string: &[u8], words: &[&str]) -> bool {
     words.iter().any(|words| memchr::memmem::find(string, words.as_bytes()).is_some())
 }
 
-/// What stands between double quotes, and between those strings; a body that is no JSON is one string.
+/// Splits the body at double quotes, so that each JSON string is one item. A body that is not JSON is one item.
 fn strings(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut is_escaped = false;
     body.split(move |byte| {
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_servers_write() {
+    fn phrases_of_servers_are_detected() {
         let cases = [
             (
                 r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
@@ -91,7 +92,7 @@ mod tests {
             ),
             (r#"{"error":"Model gpt2 is currently loading","estimated_time":20.0}"#, true),
             (r#"{"error":"model 'a' is still loading, please retry"}"#, true),
-            // Ollama's, vLLM's, TGI's and Anthropic's of a full queue.
+            // A full queue of Ollama, vLLM, TGI and Anthropic.
             (
                 r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
                 false,
@@ -115,20 +116,20 @@ mod tests {
         ];
         for (body, expected) in cases {
             for size in 1..=body.len().max(1) {
-                let mut refusal = LoadingDetector::default();
-                let mut text_count = body.as_bytes().chunks(size);
-                let is_found = text_count.any(|piece| refusal.push(piece));
-                assert_eq!(is_found || refusal.finish(), expected, "{body} by {size}");
+                let mut detector = LoadingDetector::default();
+                let mut chunks = body.as_bytes().chunks(size);
+                let is_found = chunks.any(|chunk| detector.push(chunk));
+                assert_eq!(is_found || detector.finish(), expected, "{body} by {size}");
             }
         }
     }
 
     #[test]
-    fn only_the_front_is_looked_at() {
-        let mut refusal = LoadingDetector::default();
-        assert!(!refusal.push(&vec![b'x'; 5000]));
-        assert!(!refusal.push(b"\"Loading model\""));
-        assert!(!refusal.finish());
-        assert_eq!(refusal.0.len(), LOOKED_AT);
+    fn only_the_start_of_the_body_is_searched() {
+        let mut detector = LoadingDetector::default();
+        assert!(!detector.push(&vec![b'x'; 5000]));
+        assert!(!detector.push(b"\"Loading model\""));
+        assert!(!detector.finish());
+        assert_eq!(detector.0.len(), SEARCHED);
     }
 }

@@ -1,4 +1,4 @@
-//! Formats of the APIs: which facts about tokens, text and errors an event holds.
+//! Formats of the APIs: the facts about tokens, text and errors in an event.
 //!
 //! A [`Dialect`] describes how one API writes its responses. It is a tree of the fields that matter, each with a
 //! [`Tag`](tag::Tag) for its meaning, and one function for the rules that a tree cannot express. [`ResponseReader`]
@@ -73,7 +73,7 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/agents/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
-    post!("/v1", "/completions", TextCompletion, &llamacpp::OR_OPENAI),
+    post!("/v1", "/completions", TextCompletion, &llamacpp::OPENAI_OR_LLAMACPP),
     // OpenAI: sessions over a WebSocket. The second path is Azure's.
     get!("", "/v1/realtime", Realtime, &realtime::REALTIME),
     get!("", "/openai/realtime", Realtime, &realtime::REALTIME),

@@ -1,39 +1,39 @@
-//! The fields of a form that a request is sent as (`multipart/form-data`, RFC 7578): audio is sent so.
+//! Reads short fields of a `multipart/form-data` request body (RFC 7578), the format of audio uploads.
 //!
-//! The wanted fields are short lines; all else, the audio itself included, is stepped over. Nothing is
-//! held but the line at hand, as far as it can matter.
+//! The wanted fields are short lines. Everything else, such as the audio itself, is skipped. The reader buffers at most
+//! one line of 512 bytes.
 
-/// Longest line that is looked at; real boundaries and names have less than 100 bytes.
+/// Longest line that is read, in bytes. Real boundaries and names have less than 100.
 const MAX_LINE: usize = 512;
 
-/// A reader of a form's short fields, in any split.
+/// Reader of a form's short fields, in any split of its bytes.
 #[derive(Debug)]
 pub struct MultipartReader {
     line: Vec<u8>,
-    /// The line is too long to matter.
+    /// The current line is too long and is skipped.
     is_long: bool,
-    part: MultipartState,
+    state: MultipartState,
 }
 
-/// Where in a part of the form the next line is.
+/// Position of the next line in a part of the form.
 #[derive(Debug, PartialEq)]
 enum MultipartState {
-    /// In its value, or before the first part.
+    /// In the value, or before the first part.
     Value,
-    /// In its headers; its name, once told.
+    /// In the headers, with the name of the field if it came already.
     Headers(Vec<u8>),
-    /// At the first line of its value.
+    /// At the first line of the value of this field.
     FirstLine(Vec<u8>),
 }
 
 impl Default for MultipartReader {
     fn default() -> Self {
-        Self { line: Vec::new(), is_long: false, part: MultipartState::Value }
+        Self { line: Vec::new(), is_long: false, state: MultipartState::Value }
     }
 }
 
 impl MultipartReader {
-    /// Reads the next bytes; tells the name and value of each field that is one short line.
+    /// Reads the next bytes. Calls `sink` with the name and value of each field whose value is one short line.
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(&[u8], &[u8])) {
         while !bytes.is_empty() {
             let end = memchr::memchr(b'\n', bytes);
@@ -54,9 +54,9 @@ impl MultipartReader {
     fn end_line(&mut self, sink: &mut impl FnMut(&[u8], &[u8])) {
         let is_long = std::mem::take(&mut self.is_long);
         let line = self.line.trim_ascii_end();
-        let part = std::mem::replace(&mut self.part, MultipartState::Value);
-        self.part = match part {
-            _ if is_long => match part {
+        let state = std::mem::replace(&mut self.state, MultipartState::Value);
+        self.state = match state {
+            _ if is_long => match state {
                 MultipartState::Headers(name) => MultipartState::Headers(name),
                 _ => MultipartState::Value,
             },
@@ -64,7 +64,7 @@ impl MultipartReader {
             MultipartState::Headers(name) => {
                 MultipartState::Headers(name_of(line).map_or(name, <[u8]>::to_vec))
             }
-            // A boundary; values that begin like one do no harm, since headers must follow.
+            // A boundary. A value may start with `--` too, but then no headers follow.
             _ if line.starts_with(b"--") => MultipartState::Headers(Vec::new()),
             MultipartState::FirstLine(name) => {
                 if !name.is_empty() {
@@ -78,7 +78,7 @@ impl MultipartReader {
     }
 }
 
-/// The name in a line like `Content-Disposition: form-data; name="model"`; none for a file.
+/// Name in a line like `Content-Disposition: form-data; name="model"`; `None` for a file.
 fn name_of(line: &[u8]) -> Option<&[u8]> {
     const HEADER: &[u8] = b"content-disposition:";
     let (header, rest) = line.split_at_checked(HEADER.len())?;
@@ -95,8 +95,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_fields_in_any_split() {
-        // As the `openai` SDK sends a transcription.
+    fn short_fields_are_read_in_any_split() {
+        // A transcription request of the `openai` SDK.
         let body = [
             &b"--b1\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n"[..],
             b"--b1\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n",
@@ -116,7 +116,7 @@ mod tests {
             });
             let expected = [("model", "whisper-1"), ("stream", "true")];
             let expected: Vec<_> = expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
-            assert_eq!(found, expected, "in text_count of {size}");
+            assert_eq!(found, expected, "in chunks of {size}");
             assert!(reader.line.capacity() <= 2 * MAX_LINE);
         }
     }

@@ -1,8 +1,8 @@
-//! Ollama's own API: a JSON document a line, or one document.
+//! Ollama's own API: one JSON document a line, or one document.
 //!
-//! Streaming is the default. The last line (`"done": true`) counts and times, in nanoseconds. Its
-//! `load_duration` holds the wait for the scheduler too, and its counts those tokens that no line
-//! showed: with tools, there can be fewer lines than tokens. A field that is 0 is left out.
+//! Streaming is the default. The last line (`"done": true`) has token counts and durations, in nanoseconds.
+//! `load_duration` includes the wait for the scheduler. The counts include tokens without a line of their own: with
+//! tools, there can be fewer lines than tokens. Fields that are 0 are omitted.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -87,7 +87,7 @@ static EMBEDDED: JsonShape = JsonShape::path(&[
     ("load_duration", &LOAD),
 ]);
 
-/// Servers that speak Ollama's API without being it tell no durations.
+/// Other servers with Ollama's API send no durations.
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
     if event.facts.timings.is_some() {
         event.facts.detected_engine = Some(Engine::Ollama);

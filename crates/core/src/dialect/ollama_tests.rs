@@ -1,4 +1,4 @@
-//! Lines as Ollama writes them (`api/types.go` and `server/routes.go`), cut down to what is read.
+//! Lines of Ollama (`api/types.go`, `server/routes.go`), reduced to the fields that are parsed.
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
@@ -14,7 +14,7 @@ fn facts(dialect: &'static Dialect, line: &str) -> EventFacts {
     EventFacts { choices: facts.choices.clone(), model: facts.model.clone(), ..*facts }
 }
 
-/// (answer, reasoning, tool characters, whether it answers); all nothing if there is no choice.
+/// Characters of answer, reasoning and tool arguments, and whether there is an answer; zeros without a choice.
 fn output(facts: &EventFacts) -> (u64, u64, u64, bool) {
     let [choice] = facts.choices.as_slice() else {
         assert!(facts.choices.is_empty(), "{facts:?}");
@@ -24,12 +24,12 @@ fn output(facts: &EventFacts) -> (u64, u64, u64, bool) {
 }
 
 #[test]
-fn output_of_a_line() {
+fn the_output_of_a_line_is_counted() {
     let chat = [
         (r#"{"role":"assistant","content":"Hi"}"#, (2, 0, 0, true)),
         (r#"{"role":"assistant","content":""}"#, (0, 0, 0, false)),
         (r#"{"role":"assistant","content":"","thinking":"Hm"}"#, (0, 2, 0, false)),
-        // Arguments are an object, counted as they would be written without blanks.
+        // Arguments are an object; its length without whitespace counts.
         (
             r#"{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"city": "Rome"}}}]}"#,
             (0, 0, 15, true),
@@ -55,7 +55,7 @@ fn output_of_a_line() {
         (r#""response":"","thinking":"Hm""#, (0, 2, 0, false)),
         (r#""response":"The","thinking":null,"context":null,"eval_count":null"#, (3, 0, 0, true)),
         (r#""response":"","image":"iVBORw0KGgo=""#, (0, 0, 0, true)),
-        // An image in the making.
+        // Progress of an image.
         (r#""response":"","completed":3,"total":9"#, (0, 0, 0, false)),
     ];
     for (fields, expected) in generate {
@@ -66,7 +66,7 @@ fn output_of_a_line() {
 }
 
 #[test]
-fn the_last_line_counts_and_times() {
+fn the_last_line_has_counts_and_durations() {
     let last = facts(
         &CHAT,
         r#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop",
@@ -78,14 +78,14 @@ fn the_last_line_counts_and_times() {
     assert!(!last.choices[0].has_output());
     let counts = TokenCounts { input: Some(39), output: Some(289), ..TokenCounts::default() };
     assert_eq!((last.engine_counts, last.usage), (Some(counts), None));
-    let told = last.timings.unwrap();
+    let timings = last.timings.unwrap();
     assert_eq!(
-        (told.load, told.prefill, told.decode, told.total),
+        (timings.load, timings.prefill, timings.decode, timings.total),
         (Some(0.05530125), Some(0.099508167), Some(4.38890363), Some(4.852334875))
     );
-    assert!((told.time_to_first_token().unwrap() - 0.154809417).abs() < 1e-9);
+    assert!((timings.time_to_first_token().unwrap() - 0.154809417).abs() < 1e-9);
     assert_eq!(last.detected_engine, Some(Engine::Ollama));
-    // What only loads a model, and a cached prompt: a field that is 0 is left out.
+    // A request that only loads the model, and a cached prompt: fields that are 0 are omitted.
     let load = facts(&GENERATE, r#"{"model":"m","response":"","done":true,"done_reason":"load"}"#);
     assert!(load.done && load.engine_counts.is_none() && load.timings.is_none());
     assert_eq!(load.choices[0].finish.as_deref(), Some("load"));
@@ -94,7 +94,7 @@ fn the_last_line_counts_and_times() {
 }
 
 #[test]
-fn documents() {
+fn documents_are_parsed() {
     let chat = facts(
         &CHAT,
         r#"{"model":"m","message":{"role":"assistant","content":"Hello","thinking":"Hm."},"done":true,"eval_count":9}"#,
@@ -110,7 +110,7 @@ fn documents() {
 }
 
 #[test]
-fn errors_are_lines_too() {
+fn errors_are_lines_of_a_stream() {
     for dialect in [&CHAT, &GENERATE] {
         assert!(facts(dialect, r#"{"error":"llama runner process has terminated"}"#).error);
     }

@@ -1,7 +1,7 @@
 //! Runs of OpenAI's assistants.
 //!
-//! The `event` field alone tells an event's kind. A run streams the messages that it writes and its
-//! steps, which call tools. Code that a tool runs is written by the model; what it prints is not.
+//! The type of an event is in its `event` field only. A run streams messages and steps; the steps call tools. Code that
+//! a tool runs is output of the model; the output of that code is not.
 
 use super::event_builder::EventBuilder;
 use super::openai_chat::{ERROR, USAGE};
@@ -28,7 +28,7 @@ static TOOL_CALL: JsonShape = JsonShape::path(&[
 ]);
 static STEP: JsonShape = JsonShape::path(&[("tool_calls", &JsonShape::list(&TOOL_CALL))]);
 static DELTA: JsonShape = JsonShape::path(&[("content", &CONTENT), ("step_details", &STEP)]);
-/// An event, or a run that is not streamed, which has no output.
+/// An event, or a run that is not streamed and has no output.
 static ROOT: JsonShape = JsonShape::path(&[
     ("delta", &DELTA),
     ("content", &CONTENT),
@@ -38,13 +38,13 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("error", &ERROR),
 ]);
 
-/// Where the stream keeps who told the message at hand.
+/// Counter of the streamed characters of the current message.
 const MESSAGE: u64 = 0;
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
     let finish = event.choice.finish.take();
     if name.starts_with(b"thread.message.") {
-        // A message that is done repeats what was streamed of it.
+        // A completed message repeats its deltas.
         let is_delta = name.ends_with(b".delta");
         if !is_delta && stream.counter(MESSAGE).is_some_and(|chars| std::mem::take(chars) > 0) {
             event.choice.output().answer = 0;
@@ -53,7 +53,7 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
             *chars += event.choice.output().answer;
         }
     } else if name.starts_with(b"thread.run.step.") {
-        // A step's usage is part of the run's.
+        // The usage of a step is included in that of the run.
         event.facts.usage = None;
     } else if let Some(state) = name.strip_prefix(b"thread.run.") {
         event.facts.error |= state == b"failed";

@@ -1,17 +1,17 @@
-//! The events of platform.openai.com/docs/api-reference/assistants-streaming, cut down to what is read.
+//! Events of platform.openai.com/docs/api-reference/assistants-streaming, reduced to the fields that are parsed.
 
 use super::*;
 use crate::dialect::ResponseReader;
 
-/// Characters of the answer and of arguments, whether it is output, and why it ended.
-type Told = (u64, u64, bool, Option<&'static str>);
+/// Characters of the answer and of tool arguments, whether there is output, finish reason.
+type RunOutput = (u64, u64, bool, Option<&'static str>);
 
 #[test]
-fn a_run() {
+fn a_run_streams_messages_and_tool_calls() {
     let message =
         r#"{"object":"thread.message","content":[{"type":"text","text":{"value":"Hey"}}]}"#;
     let none = (0, 0, false, None);
-    let cases: [(&str, &str, Told); 18] = [
+    let cases: [(&str, &str, RunOutput); 18] = [
         (
             "thread.run.created",
             r#"{"status":"queued","model":"m","usage":null,"last_error":null}"#,
@@ -71,7 +71,7 @@ fn a_run() {
             r#"{"status":"completed","incomplete_details":null,"usage":{"prompt_tokens":380,"completion_tokens":90,"total_tokens":470}}"#,
             (0, 0, false, Some("completed")),
         ),
-        // Recorded of a run that met a limit: the event's name counts.
+        // Recorded from a run that reached a limit: the name of the event counts.
         (
             "thread.run.completed",
             r#"{"status":"incomplete","incomplete_details":{"reason":"max_prompt_tokens"}}"#,
@@ -107,9 +107,9 @@ fn a_run() {
     assert_eq!(usages, [Some(90)], "a step's usage is part of the run's");
 }
 
-/// Without a stream a run is only response_started.
+/// Without streaming, the response only starts the run.
 #[test]
-fn a_run_that_is_not_streamed() {
+fn a_run_without_streaming_has_no_output() {
     let mut reader = ResponseReader::new(&RUNS);
     reader.push(br#"{"object":"thread.run","status":"queued","model":"gpt-4o","usage":null}"#);
     let facts = reader.finish_event(b"");

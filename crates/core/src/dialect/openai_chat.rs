@@ -1,16 +1,14 @@
-//! OpenAI's chat completions and text completions, streamed and whole, in the variants that servers
-//! really send.
+//! OpenAI's chat completions and text completions, with the variants of other servers.
 //!
-//! Streamed, an event is one chunk; whole, the body is one event. Output is what
-//! `choices[].delta` (or `message`, or `text`) carries: `content` as text or as a list of typed
-//! parts, `refusal`, `audio`, `tool_calls` and `function_call`, and reasoning under any of its names
-//! (`reasoning_content`, `reasoning`, `thinking`, `reasoning_details`, parts of type `thinking`).
-//! Where a server sends the same text in two fields, it counts once.
+//! An event of a stream is one chunk; a body that is not streamed is one event. Output is in `choices[].delta` (or
+//! `message`, or `text`): `content` as text or as a list of typed parts, `refusal`, `audio`, `tool_calls`,
+//! `function_call`, and reasoning under any of its names (`reasoning_content`, `reasoning`, `thinking`,
+//! `reasoning_details`, parts of type `thinking`). Text that a server sends in two fields counts once.
 //!
-//! llama-swap, while it loads a model, makes reasoning up to show that; the model wrote none of it.
+//! Some servers send more: token ids and `metrics` (vLLM), `timings` (llama.cpp), durations in or next to `usage` (Groq,
+//! Cerebras, mistral.rs, MLC, LocalAI).
 //!
-//! What else a chunk tells is told by some servers only: token ids (vLLM), `timings` (llama.cpp),
-//! `metrics` (vLLM), times in or beside `usage` (Groq, Cerebras, mistral.rs, MLC, LocalAI).
+//! llama-swap sends progress messages as reasoning while it loads a model. They are not output.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -59,6 +57,7 @@ static REASONING_DETAIL: JsonShape = JsonShape::path(&[
     ("summary", &JsonShape::scalar(Tag::Reasoning(4))),
 ]);
 
+/// Fields of a `delta` or `message`.
 pub(super) const BODY: &[(&str, &JsonShape)] = &[
     ("content", &CONTENT_OR_PARTS),
     ("reasoning_content", &JsonShape::scalar(Tag::Reasoning(1))),
@@ -115,7 +114,7 @@ pub(super) static USAGE: JsonShape = JsonShape::object(
         ("total_completion_time_sec", &duration(ServerStage::Decode, TimeUnit::Seconds)),
         ("total_time_sec", &duration(ServerStage::Total, TimeUnit::Seconds)),
         ("avg_compl_tok_per_sec", &JsonShape::scalar(Tag::WrittenBy(Engine::MistralRs))),
-        // LocalAI, if asked by `Extra-Usage`.
+        // LocalAI, if the request has the header `Extra-Usage`.
         ("timing_prompt_processing", &duration(ServerStage::Prefill, TimeUnit::Millis)),
         ("timing_token_generation", &duration(ServerStage::Decode, TimeUnit::Millis)),
         // MLC.
@@ -135,14 +134,14 @@ pub(super) static TIME_INFO: JsonShape = JsonShape::object(
         ("total_time", &duration(ServerStage::Total, TimeUnit::Seconds)),
     ],
 );
-/// vLLM. Its time to the first token begins when the request is scheduled: it is the prefill.
+/// vLLM. Its time to first token starts when the request is scheduled, so it is the prefill.
 pub(super) static METRICS: JsonShape = JsonShape::path(&[
     ("queue_time_ms", &duration(ServerStage::Queue, TimeUnit::Millis)),
     ("time_to_first_token_ms", &duration(ServerStage::Prefill, TimeUnit::Millis)),
     ("generation_time_ms", &duration(ServerStage::Decode, TimeUnit::Millis)),
     ("mean_itl_ms", &JsonShape::scalar(Tag::WrittenBy(Engine::Vllm))),
 ]);
-/// llama.cpp. `prompt_n` is what had to be processed; what its cache held comes apart.
+/// llama.cpp. `prompt_n` does not include the tokens that were cached.
 pub(super) static TIMINGS: JsonShape = JsonShape::object(
     Tag::WrittenBy(Engine::LlamaCpp),
     &[
@@ -153,7 +152,7 @@ pub(super) static TIMINGS: JsonShape = JsonShape::object(
         ("predicted_ms", &duration(ServerStage::Decode, TimeUnit::Millis)),
     ],
 );
-/// What says that a chunk is one, in every API but llama-swap's own.
+/// Fields that every chunk has, except llama-swap's progress messages.
 static IDENTITY: JsonShape = JsonShape::constant(Tag::Identity);
 pub(super) static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
 pub(super) static GROQ: JsonShape =
@@ -175,10 +174,10 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("timings", &TIMINGS),
 ]);
 
-/// What llama-swap makes up is reasoning and nothing else, not even an index.
+/// Detects llama-swap's progress messages: reasoning and nothing else, not even an index.
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
-    let is_bare = !event.has_identity && !event.has_index;
-    if is_bare
+    let is_anonymous = !event.has_identity && !event.has_index;
+    if is_anonymous
         && let [choice] = event.facts.choices.as_slice()
         && choice.reasoning_chars > 0
         && !choice.has_answer

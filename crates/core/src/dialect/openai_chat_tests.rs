@@ -1,11 +1,11 @@
-//! Each variant of the wire that OpenAI-shaped servers send, cut down to what is read of it.
+//! Chunks of OpenAI and compatible servers, reduced to the fields that are parsed.
 
 use super::*;
 use crate::dialect::{EventFacts, MAX_CHOICES, ResponseReader, TokenCounts, UnparsedReason};
 
 fn facts_of(name: &[u8], data: &str) -> EventFacts {
     let mut reader = ResponseReader::new(&CHAT);
-    // A leftover of the event before must never show in the next.
+    // Values of an incomplete event must not appear in the next one.
     reader.push(br#"{"choices":[{"index":3,"delta":{"content":"left"},"finish_reason":"over"#);
     reader.finish_event(b"");
     reader.clear_event();
@@ -18,7 +18,7 @@ fn facts(data: &str) -> EventFacts {
     facts_of(b"", data)
 }
 
-/// (answer, reasoning, tool characters, whether it answers) of the only choice.
+/// Characters of answer, reasoning and tool arguments, and whether there is an answer, in the only choice.
 fn delta(body: &str) -> (u64, u64, u64, bool) {
     let facts =
         facts(&format!(r#"{{"choices":[{{"index":0,"delta":{body},"finish_reason":null}}]}}"#));
@@ -28,7 +28,7 @@ fn delta(body: &str) -> (u64, u64, u64, bool) {
 }
 
 #[test]
-fn output_of_a_delta() {
+fn the_output_of_a_delta_is_counted() {
     let cases = [
         (r#"{"role":"assistant"}"#, (0, 0, 0, false)),
         (r#"{"role":"assistant","content":""}"#, (0, 0, 0, false)),
@@ -48,14 +48,14 @@ fn output_of_a_delta() {
             (0, 0, 0, false),
         ),
         (r#"{"thinking":"why"}"#, (0, 3, 0, false)),
-        // GitHub Copilot's Claude and Gemini.
+        // Claude and Gemini on GitHub Copilot.
         (r#"{"reasoning_text":"why","reasoning_opaque":"gAAA"}"#, (0, 3, 0, false)),
         // xAI and Moonshot: the role and the first token in one chunk.
         (r#"{"role":"assistant","reasoning_content":"First"}"#, (0, 5, 0, false)),
-        // trtllm-serve tells both, one of them empty; a token may have no text yet.
+        // trtllm-serve sends both fields, one of them empty. A token may have no text yet.
         (r#"{"content":"","reasoning_content":"We"}"#, (0, 2, 0, false)),
         (r#"{"content":"","reasoning_content":""}"#, (0, 0, 0, false)),
-        // OpenRouter repeats its reasoning as text in a summary.
+        // OpenRouter repeats the reasoning in a summary.
         (
             r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.summary","summary":"hm"}]}"#,
             (0, 2, 0, false),
@@ -99,7 +99,7 @@ fn output_of_a_delta() {
 }
 
 #[test]
-fn choices_in_any_order_of_keys() {
+fn keys_of_a_choice_may_come_in_any_order() {
     let facts = facts(
         r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null,"index":1},
             {"index":0,"text":"bc","logprobs":{"content":[{"token":"x"}]},"finish_reason":"eos"},
@@ -139,7 +139,7 @@ fn counts(
 }
 
 #[test]
-fn usage_wherever_it_stands() {
+fn usage_is_found_in_every_place() {
     let cases = [
         (
             r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#,
@@ -160,12 +160,12 @@ fn usage_wherever_it_stands() {
             r#"{"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":7}},"usage":{"prompt_tokens":5,"completion_tokens":7}}"#,
             counts(5, 7, None, None),
         ),
-        // DeepSeek's cache, SGLang's reasoning at the top level.
+        // DeepSeek: cache. SGLang: reasoning at the top level.
         (
             r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_cache_hit_tokens":2,"reasoning_tokens":0}}"#,
             counts(5, 7, Some(2), Some(0)),
         ),
-        // xAI counts reasoning apart; OpenAI within.
+        // xAI excludes reasoning from the output, OpenAI includes it.
         (
             r#"{"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":354,"completion_tokens_details":{"reasoning_tokens":340}}}"#,
             counts(12, 2, None, Some(340))
@@ -191,7 +191,7 @@ fn usage_wherever_it_stands() {
 }
 
 #[test]
-fn ends_and_errors() {
+fn finish_reasons_and_errors_are_detected() {
     assert!(facts("[DONE]").done);
     assert!(facts(" [DONE] ").done);
     assert!(!facts("[DONE, nearly]").done);
@@ -215,7 +215,7 @@ fn ends_and_errors() {
 }
 
 #[test]
-fn azures_first_event_is_no_output() {
+fn the_first_event_of_azure_is_not_output() {
     let facts = facts(
         r#"{"choices":[],"created":0,"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}"#,
     );
@@ -226,7 +226,7 @@ fn azures_first_event_is_no_output() {
 }
 
 #[test]
-fn what_cannot_be_scanned_is_skipped() {
+fn malformed_events_are_skipped() {
     let cut =
         facts(r#"{"model":"m","choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":1,"#);
     assert_eq!(cut, EventFacts { unparsed: Some(UnparsedReason::Json), ..EventFacts::default() });
@@ -244,15 +244,15 @@ fn what_cannot_be_scanned_is_skipped() {
 }
 
 #[test]
-fn what_servers_say_of_their_own_time() {
+fn durations_of_each_server_are_read() {
     let timings = |data: &str| facts(data).timings.unwrap();
-    // vLLM, docs/features/per_request_metrics.md.
+    // vLLM: docs/features/per_request_metrics.md.
     let vllm = timings(
         r#"{"choices":[],"metrics":{"time_to_first_token_ms":85.2,"generation_time_ms":1240.5,"queue_time_ms":12.3,"mean_itl_ms":9.1}}"#,
     );
     assert_eq!((vllm.queue, vllm.prefill, vllm.decode), (Some(0.0123), Some(0.0852), Some(1.2405)));
     assert!((vllm.time_to_first_token().unwrap() - 0.0975).abs() < 1e-9);
-    // Groq: seconds; the total leaves the queue out.
+    // Groq: seconds. The total does not include the queue.
     let groq = timings(
         r#"{"choices":[],"usage":{"completion_time":0.003193002,"completion_tokens":4,"prompt_time":0.001085734,"prompt_tokens":15,"queue_time":0.237325232,"total_time":0.004278736,"total_tokens":19}}"#,
     );
@@ -284,7 +284,7 @@ fn what_servers_say_of_their_own_time() {
         (llama.prefill, llama.decode, llama.queue),
         (Some(6.85 / 1e3), Some(55.587 / 1e3), None)
     );
-    // LocalAI: milliseconds of llama.cpp. MLC: seconds, in its debug mode.
+    // LocalAI: milliseconds, from llama.cpp. MLC: seconds, in debug mode.
     let local = timings(
         r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"timing_prompt_processing":6.5,"timing_token_generation":50}}"#,
     );
@@ -296,10 +296,9 @@ fn what_servers_say_of_their_own_time() {
     assert_eq!(facts(r#"{"choices":[],"metrics":null}"#).timings, None);
 }
 
-/// llama-swap, internal/router/loading.go: what it shows while it loads a model is no output, what
-/// comes behind it is.
+/// Source: llama-swap, internal/router/loading.go. Its progress messages are not output; the events after them are.
 #[test]
-fn text_that_no_model_wrote() {
+fn progress_messages_of_llama_swap_are_not_output() {
     let outputs = |data: &str| facts(data).choices.iter().filter(|c| c.has_output()).count();
     let shown = r#"{"choices":[{"delta":{"reasoning_content":"loading model"}}]}"#;
     assert_eq!((outputs(shown), facts(shown).loading), (0, true));
@@ -315,7 +314,7 @@ fn text_that_no_model_wrote() {
 }
 
 #[test]
-fn who_answers() {
+fn the_engine_is_detected() {
     let cases = [
         (r#"{"system_fingerprint":"vllm-0.24.0-tp4-6d31f84d"}"#, Some(Engine::Vllm)),
         (r#"{"choices":[{"delta":{},"token_ids":null}]}"#, Some(Engine::Vllm)),

@@ -1,8 +1,8 @@
-//! OpenAI's sound and images: transcriptions and translations, speech, generated and edited images.
+//! OpenAI's audio and images: transcriptions, translations, speech, generated and edited images.
 //!
-//! Each is one document, or a stream of typed events; speech is bytes of sound unless it is streamed.
-//! Transcriptions come in more shapes: vLLM streams them as chunks of a chat, others as bare
-//! `{"text":...}` events without an end.
+//! Responses are one document or a stream of typed events. Speech that is not streamed is audio, which is not parsed.
+//! Transcriptions have more formats: vLLM streams them as chat chunks, other servers as plain `{"text":...}` events
+//! without a final event.
 
 use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
@@ -12,17 +12,19 @@ use super::{Dialect, StreamEnd};
 
 /// Transcriptions and translations.
 pub static TRANSCRIPTION: Dialect =
-    Dialect::sse("openai-transcription", &TRANSCRIBED, transcribed, StreamEnd::Body);
+    Dialect::sse("openai-transcription", &TRANSCRIPT, finish_transcript, StreamEnd::Body);
 /// Speech.
-pub static SPEECH: Dialect = Dialect::sse("openai-speech", &DRAWN, drawn, StreamEnd::Event);
+pub static SPEECH: Dialect =
+    Dialect::sse("openai-speech", &MEDIA_ROOT, finish_media, StreamEnd::Event);
 /// Images.
-pub static IMAGES: Dialect = Dialect::sse("openai-images", &DRAWN, drawn, StreamEnd::Event);
+pub static IMAGES: Dialect =
+    Dialect::sse("openai-images", &MEDIA_ROOT, finish_media, StreamEnd::Event);
 
 static KIND: JsonShape = JsonShape::text(Tag::EventType);
 static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
 static INPUT: JsonShape = token_count(TokenKind::Input);
 static OUTPUT: JsonShape = token_count(TokenKind::Output);
-/// Some count seconds instead of tokens.
+/// Some models report seconds instead of tokens.
 static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
@@ -41,7 +43,7 @@ static CHUNK: JsonShape = JsonShape::object(
         ("finish_reason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
-static TRANSCRIBED: JsonShape = JsonShape::path(&[
+static TRANSCRIPT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("delta", &JsonShape::scalar(Tag::Answer)),
     ("text", &JsonShape::scalar(Tag::Answer)),
@@ -50,8 +52,8 @@ static TRANSCRIBED: JsonShape = JsonShape::path(&[
     ("usage", &USAGE),
     ("error", &ERROR),
 ]);
-/// Sound and images.
-static DRAWN: JsonShape = JsonShape::path(&[
+/// Speech and images.
+static MEDIA_ROOT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("audio", &MEDIA),
     ("b64_json", &MEDIA),
@@ -60,14 +62,14 @@ static DRAWN: JsonShape = JsonShape::path(&[
     ("error", &ERROR),
 ]);
 
-/// Who may tell the same text.
+/// Kinds of events that carry the same text, as sources for [`StreamState::is_first_source`].
 const DELTA: u64 = 1;
 const SEGMENT: u64 = 2;
 const DONE: u64 = 3;
 const UNTYPED: u64 = 4;
 
-/// A delta, a segment that is done, or all of the text: each may tell the same text anew.
-fn transcribed(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
+/// Counts text once: a delta, a completed segment and the full text may each repeat it.
+fn finish_transcript(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
     let kind = if event.event_type().is_empty() { name } else { event.event_type() };
     let is_error = kind == b"error";
     let source = match kind {
@@ -85,8 +87,8 @@ fn transcribed(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) 
     event.finish();
 }
 
-/// The last image is not the one that was shown before; what ends speech has no sound.
-fn drawn(event: &mut EventBuilder, _: &mut StreamState, name: &[u8]) {
+/// The final image differs from the partial images, so it counts as output. The final event of speech has no audio.
+fn finish_media(event: &mut EventBuilder, _: &mut StreamState, name: &[u8]) {
     let kind = if event.event_type().is_empty() { name } else { event.event_type() };
     let is_end = kind.ends_with(b".completed") || kind == b"speech.audio.done";
     let is_error = kind == b"error";

@@ -1,7 +1,6 @@
-//! What a model makes of its input without generating: embeddings, scores, ranks, classes, verdicts.
+//! Responses without generated text: embeddings, scores, ranks, classes, moderation.
 //!
-//! Answers are documents, of which only the count of tokens is wanted. All of them are input, so a
-//! total that stands alone (Jina, Voyage, vLLM's ranks) is the same count.
+//! Only the token count is read. All tokens are input, so a total alone (Jina, Voyage, vLLM's ranks) is the input count.
 
 use super::openai_chat::ERROR;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
@@ -10,7 +9,7 @@ use super::{Dialect, StreamEnd, finish_plain};
 /// Embeddings.
 pub static EMBEDDINGS: Dialect =
     Dialect::sse("openai-embeddings", &ROOT, finish_plain, StreamEnd::Body);
-/// Everything else.
+/// Scores, ranks, classes and moderation.
 pub static POOLING: Dialect = Dialect::sse("pooling", &ROOT, finish_plain, StreamEnd::Body);
 
 static INPUT: JsonShape = token_count(TokenKind::Input);

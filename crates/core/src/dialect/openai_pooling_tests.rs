@@ -1,28 +1,28 @@
-//! Documents of models that do not generate, cut down to what is read of them.
+//! Documents of models that do not generate text, reduced to the fields that are parsed.
 
 use super::*;
 use crate::dialect::ResponseReader;
 
 #[test]
-fn input_is_all_there_is() {
+fn only_input_tokens_are_counted() {
     let cases = [
         // platform.openai.com/docs/api-reference/embeddings.
         (
             r#"{"object":"list","data":[{"embedding":[-0.25,1e-3]}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}"#,
             Some(8),
         ),
-        // Voyage's and Jina's embeddings; vLLM's and Jina's ranks.
+        // Embeddings of Voyage and Jina, ranks of vLLM and Jina.
         (r#"{"data":[],"model":"e","usage":{"total_tokens":10}}"#, Some(10)),
         (
             r#"{"results":[{"index":0,"relevance_score":0.9}],"model":"e","usage":{"total_tokens":56}}"#,
             Some(56),
         ),
-        // vLLM's scores: what it generated is no count.
+        // Scores of vLLM: its output count does not apply.
         (
             r#"{"data":[{"score":1}],"model":"e","usage":{"prompt_tokens":14,"total_tokens":14,"completion_tokens":0,"prompt_tokens_details":null}}"#,
             Some(14),
         ),
-        // OpenAI's moderations count nothing, llama.cpp's embeddings are a bare list, TEI's ranks too.
+        // No counts: moderation of OpenAI, embeddings of llama.cpp (a plain list), ranks of TEI (a plain list).
         (r#"{"model":"e","results":[{"flagged":false}]}"#, None),
         (r#"[{"index":0,"embedding":[[0.1,0.2]]}]"#, None),
         (r#"{"model":"e","usage":{"prompt_tokens":0,"total_tokens":0}}"#, None),

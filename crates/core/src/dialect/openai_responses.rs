@@ -1,13 +1,12 @@
-//! OpenAI's responses, streamed as typed events and whole.
+//! OpenAI's responses API.
 //!
-//! A response is a list of items (messages, reasoning, tool calls), and the same text comes up to five
-//! times: in deltas, when its text is done, when the part that holds it is, when the item is, and when
-//! the response is. Deltas always count; of the others, which some servers send alone, the one that
-//! told of the part first. What a server's own tools find (search results, a tool's output) is no
-//! output of the model.
+//! A response is a list of items: messages, reasoning, tool calls. A stream carries the same text up to five times: in
+//! deltas, and again when the text, its part, its item and the response are done. Deltas always count. The other events
+//! count if they carry the text first, because some servers send only those. Output of the server's own tools, such as
+//! search results, is not output of the model.
 //!
-//! Not every server tells an item's rank (llama.cpp tells none), and the rank of a part in its item
-//! can't be trusted (some vLLM builds count it up with each delta).
+//! Some servers do not send the index of an item (llama.cpp). The index of a part within its item is not reliable: some
+//! vLLM builds increment it with each delta.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -35,7 +34,7 @@ static PART: JsonShape = JsonShape::object(
     ],
 );
 static CONTENT: JsonShape = JsonShape::list(&PART);
-/// One item of an event: what its own conclusion needs stays apart.
+/// Item in an event. `finish_event` decides on `code`, `action` and `result`.
 static ITEM: JsonShape = JsonShape::path(&[
     ("type", &JsonShape::text(Tag::PartType)),
     ("content", &CONTENT),
@@ -48,7 +47,7 @@ static ITEM: JsonShape = JsonShape::path(&[
     ("action", &JsonShape::raw(Tag::CallInput)),
     ("result", &EVENT_TEXT),
 ]);
-/// All items at once.
+/// All items, in a response that is not streamed or in the last event.
 static OUTPUT: JsonShape = JsonShape::list(&JsonShape::path(&[
     ("content", &CONTENT),
     ("summary", &CONTENT),
@@ -77,8 +76,9 @@ static USAGE: JsonShape = JsonShape::object(
         ),
     ],
 );
-/// Azure tells of its filters in the response, vLLM of the messages that it made of the input.
+/// Only Azure sends its content filters.
 static AZURE: JsonShape = JsonShape::scalar(Tag::WrittenBy(Engine::AzureOpenAi));
+/// Only vLLM sends the messages that it made of the input.
 static VLLM: JsonShape = JsonShape::scalar(Tag::WrittenBy(Engine::Vllm));
 static RESPONSE: JsonShape = JsonShape::path(&[
     ("model", &MODEL),
@@ -91,8 +91,7 @@ static RESPONSE: JsonShape = JsonShape::path(&[
     ("content_filters", &AZURE),
     ("input_messages", &VLLM),
 ]);
-/// An event, or a response that is not streamed; that says what became of it where an event has its
-/// type.
+/// An event, or a response that is not streamed. The latter has `status` instead of `type`.
 static ROOT: JsonShape = JsonShape::path(&[
     ("type", &KIND),
     ("output_index", &JsonShape::scalar(Tag::Number(0))),
@@ -120,7 +119,7 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("input_messages", &VLLM),
 ]);
 
-/// Who may tell the same text.
+/// Kind of event that carries text. Several kinds may repeat the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TextSource {
     Delta = 1,
@@ -133,39 +132,41 @@ enum TextSource {
 }
 
 impl TextSource {
-    fn of(kind: &[u8]) -> Self {
-        match kind {
+    fn of(event_type: &[u8]) -> Self {
+        match event_type {
             b"response.output_item.added" => Self::ItemAdded,
             b"response.output_item.done" => Self::Item,
-            _ if kind.ends_with(b".delta") || kind.ends_with(b".partial_image") => Self::Delta,
-            _ if kind.ends_with(b"_part.added") => Self::PartAdded,
-            _ if kind.ends_with(b"_part.done") => Self::Part,
-            _ if kind.ends_with(b".done") => Self::Text,
+            _ if event_type.ends_with(b".delta") || event_type.ends_with(b".partial_image") => {
+                Self::Delta
+            }
+            _ if event_type.ends_with(b"_part.added") => Self::PartAdded,
+            _ if event_type.ends_with(b"_part.done") => Self::Part,
+            _ if event_type.ends_with(b".done") => Self::Text,
             _ => Self::Response,
         }
     }
 }
 
-/// What text is; each is told of a part by itself.
+/// Category of output. Each is tracked separately for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputCategory {
     Answer,
     Reasoning,
     Arguments,
     /// Output without text: a tool's name, audio, an image.
-    Wordless,
+    NonText,
 }
 
 impl OutputCategory {
-    /// What the text of an event of this kind is.
-    fn of(kind: &[u8]) -> Self {
-        let has = |word: &[u8]| kind.windows(word.len()).any(|part| part == word);
-        if kind.starts_with(b"response.output_text.") {
+    /// Category of the text in an event of this type.
+    fn of(event_type: &[u8]) -> Self {
+        let has = |word: &[u8]| event_type.windows(word.len()).any(|part| part == word);
+        if event_type.starts_with(b"response.output_text.") {
             Self::Answer
         } else if has(b"reasoning") {
             Self::Reasoning
         } else if has(b"audio") || has(b"output_item") {
-            Self::Wordless
+            Self::NonText
         } else if has(b"text") || has(b"refusal") {
             Self::Answer
         } else {
@@ -173,14 +174,14 @@ impl OutputCategory {
         }
     }
 
-    /// What tells it apart in the stream: of an item, or (`None`) of the response.
+    /// Key in [`StreamState`], for an item or (`None`) for the whole response.
     fn key(self, item: Option<u64>) -> u64 {
-        let item = item.map_or(u64::MAX >> 2, |rank| rank.min(u64::from(u32::MAX)));
+        let item = item.map_or(u64::MAX >> 2, |index| index.min(u64::from(u32::MAX)));
         item << 2 | self as u64
     }
 }
 
-/// Whether an event tells something new of an item.
+/// Whether an event from this source carries new output of an item.
 fn is_new(
     stream: &mut StreamState,
     category: OutputCategory,
@@ -198,40 +199,40 @@ fn is_new(
 }
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
-    let kind = if event.event_type().is_empty() { name } else { event.event_type() };
-    let (source, category) = (TextSource::of(kind), OutputCategory::of(kind));
-    let end: Option<&[u8]> = match kind.strip_prefix(b"response.").unwrap_or(kind) {
+    let event_type = if event.event_type().is_empty() { name } else { event.event_type() };
+    let (source, category) = (TextSource::of(event_type), OutputCategory::of(event_type));
+    let end: Option<&[u8]> = match event_type.strip_prefix(b"response.").unwrap_or(event_type) {
         b"completed" => Some(b"completed"),
         b"incomplete" => Some(b"incomplete"),
         b"failed" => Some(b"failed"),
         b"cancelled" => Some(b"cancelled"),
         _ => None,
     };
-    event.facts.error |= matches!(kind, b"error" | b"response.failed" | b"failed");
+    event.facts.error |= matches!(event_type, b"error" | b"response.failed" | b"failed");
     event.facts.done |= end.is_some();
-    // Calls of tools that have no field for arguments of their own.
+    // Tool calls without a field for arguments.
     let is_call = matches!(
         event.part_type(),
         b"code_interpreter_call" | b"computer_call" | b"local_shell_call" | b"shell_call"
     );
     let arguments = if is_call { event.call_input } else { 0 };
-    // The `code` of an error is none that a model wrote.
-    let piece = if source == TextSource::Response { 0 } else { event.text };
+    // `code` of an error is not code of the model.
+    let text = if source == TextSource::Response { 0 } else { event.text };
     let output = event.choice.output();
     output.tool += arguments;
     match category {
-        OutputCategory::Answer => output.answer += piece,
-        OutputCategory::Reasoning => output.reasoning[0] += piece,
-        OutputCategory::Arguments => output.tool += piece,
-        OutputCategory::Wordless => output.has_nontext |= piece > 0,
+        OutputCategory::Answer => output.answer += text,
+        OutputCategory::Reasoning => output.reasoning[0] += text,
+        OutputCategory::Arguments => output.tool += text,
+        OutputCategory::NonText => output.has_nontext |= text > 0,
     }
-    drop_echoes(event, stream, source);
+    drop_repeated(event, stream, source);
     event.choice.finish = end.map(|end| event.choice.finish.take().unwrap_or(finish_reason(end)));
     event.finish();
 }
 
-/// Drops what was told before.
-fn drop_echoes(event: &mut EventBuilder, stream: &mut StreamState, source: TextSource) {
+/// Drops output that an earlier event carried.
+fn drop_repeated(event: &mut EventBuilder, stream: &mut StreamState, source: TextSource) {
     let item = event.numbers[0].unwrap_or(0);
     let is_image = source == TextSource::Item && event.text > 0;
     let output = event.choice.output();
@@ -244,10 +245,10 @@ fn drop_echoes(event: &mut EventBuilder, stream: &mut StreamState, source: TextS
             *chars = 0;
         }
     }
-    // An image that is done is not the one that was shown before.
+    // A completed image differs from its partial images.
     let source = if is_image { TextSource::Delta } else { source };
     output.has_nontext =
-        output.has_nontext && is_new(stream, OutputCategory::Wordless, item, source);
+        output.has_nontext && is_new(stream, OutputCategory::NonText, item, source);
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! The events that servers of the responses API send, cut down to what is read of them.
+//! Events of servers with the responses API, reduced to the fields that are parsed.
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
 
-/// Reads a stream of events; gives of each (answer, reasoning, arguments, whether it is output).
-fn told(events: &[&str]) -> Vec<(u64, u64, u64, bool)> {
+/// For each event of a stream: characters of answer, reasoning and arguments, and whether there is output.
+fn outputs(events: &[&str]) -> Vec<(u64, u64, u64, bool)> {
     let mut reader = ResponseReader::new(&RESPONSES);
-    let mut tell = |data: &&str| {
+    let mut parse = |data: &&str| {
         data.as_bytes().chunks(7).for_each(|part| reader.push(part));
         let facts = reader.finish_event(b"");
         assert_eq!(facts.unparsed, None, "{data}");
@@ -18,7 +18,7 @@ fn told(events: &[&str]) -> Vec<(u64, u64, u64, bool)> {
         reader.clear_event();
         found
     };
-    events.iter().map(&mut tell).collect()
+    events.iter().map(&mut parse).collect()
 }
 
 fn facts(name: &[u8], data: &str) -> EventFacts {
@@ -30,9 +30,9 @@ fn facts(name: &[u8], data: &str) -> EventFacts {
 
 const NOTHING: (u64, u64, u64, bool) = (0, 0, 0, false);
 
-/// platform.openai.com/docs/api-reference/responses-streaming, in the order of real streams.
+/// Source: platform.openai.com/docs/api-reference/responses-streaming, in the order of real streams.
 #[test]
-fn a_message_after_hidden_reasoning() {
+fn a_message_after_hidden_reasoning_counts_once() {
     let events = [
         r#"{"type":"response.created","response":{"status":"in_progress","model":"m","output":[],"usage":null,"error":null},"sequence_number":0}"#,
         r#"{"type":"response.in_progress","response":{"status":"in_progress","output":[]}}"#,
@@ -50,22 +50,22 @@ fn a_message_after_hidden_reasoning() {
     ];
     let mut expected = vec![NOTHING; events.len()];
     expected[6] = (2, 0, 0, true);
-    assert_eq!(told(&events), expected);
+    assert_eq!(outputs(&events), expected);
 }
 
-/// What repeats what was streamed counts where nothing was.
+/// Events that repeat streamed text count if nothing was streamed.
 #[test]
-fn text_that_no_delta_brought() {
+fn text_without_deltas_counts() {
     let text = r#"{"type":"response.output_text.done","output_index":0,"text":"one"}"#;
     let part = r#"{"type":"response.content_part.done","output_index":0,"part":{"type":"output_text","text":"one"}}"#;
     let item = r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":[{"type":"output_text","text":"one"},{"type":"refusal","refusal":"no"}]}}"#;
     let whole = r#"{"type":"response.completed","response":{"output":[{"content":[{"type":"output_text","text":"one"}]}]}}"#;
-    let counts = |events: &[&str]| told(events).iter().map(|event| event.0).collect::<Vec<_>>();
+    let counts = |events: &[&str]| outputs(events).iter().map(|event| event.0).collect::<Vec<_>>();
     assert_eq!(counts(&[text, part, item, whole]), [3, 0, 0, 0]);
     assert_eq!(counts(&[part, item, whole]), [3, 0, 0]);
     assert_eq!(counts(&[item, whole]), [5, 0]);
     assert_eq!(counts(&[whole]), [3]);
-    // The second of an item's parts, and the next item.
+    // The second part of an item, and the next item.
     assert_eq!(counts(&[text, text, part]), [3, 3, 0]);
     assert_eq!(
         counts(&[item, &item.replace(r#""output_index":0"#, r#""output_index":1"#)]),
@@ -76,10 +76,10 @@ fn text_that_no_delta_brought() {
     assert_eq!(counts(&[delta, text, part, item, &next, whole]), [3, 0, 0, 0, 5, 0]);
 }
 
-/// vLLM's order of keys; one of its builds counts `content_index` up with each delta
+/// Order of keys in vLLM. One of its builds increments `content_index` with each delta
 /// (vllm-project/vllm#35184). Its reasoning is a part of type `reasoning_text`.
 #[test]
-fn vllms_reasoning() {
+fn reasoning_of_vllm_is_counted() {
     let events = [
         r#"{"item":{"id":"a","summary":[],"type":"reasoning","status":"in_progress"},"output_index":0,"type":"response.output_item.added"}"#,
         r#"{"content_index":0,"output_index":0,"part":{"text":"","type":"reasoning_text"},"type":"response.reasoning_part.added"}"#,
@@ -90,16 +90,16 @@ fn vllms_reasoning() {
     ];
     let mut expected = vec![NOTHING; events.len()];
     expected[2] = (0, 4, 0, true);
-    assert_eq!(told(&events), expected);
-    assert_eq!(told(&events[5..]), [(0, 4, 0, true)]);
+    assert_eq!(outputs(&events), expected);
+    assert_eq!(outputs(&events[5..]), [(0, 4, 0, true)]);
     let summary = r#"{"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":0,"delta":"why"}"#;
     let part = r#"{"type":"response.reasoning_summary_part.done","output_index":0,"part":{"type":"summary_text","text":"why"}}"#;
-    assert_eq!(told(&[summary, part]), [(0, 3, 0, true), NOTHING]);
+    assert_eq!(outputs(&[summary, part]), [(0, 3, 0, true), NOTHING]);
 }
 
-/// llama.cpp (tools/server/server-task.cpp) tells no `output_index` and no sequence number.
+/// llama.cpp (tools/server/server-task.cpp) sends no `output_index` and no sequence number.
 #[test]
-fn items_without_a_rank() {
+fn items_without_an_index_are_counted() {
     let events = [
         r#"{"type":"response.reasoning_text.delta","delta":"hm","item_id":"rs_1"}"#,
         r#"{"type":"response.output_text.delta","item_id":"msg_1","delta":"yes"}"#,
@@ -118,17 +118,16 @@ fn items_without_a_rank() {
         (0, 0, 2, true),
         (0, 0, 0, true),
     ]);
-    assert_eq!(told(&events), expected);
+    assert_eq!(outputs(&events), expected);
 }
 
-/// The items of platform.openai.com/docs/api-reference/responses/object; what a tool found or printed
-/// is not the model's output.
+/// Source: platform.openai.com/docs/api-reference/responses/object. Output of a tool is not output of the model.
 #[test]
-fn tool_calls() {
+fn arguments_of_tool_calls_are_output() {
     let item = |item: &str| {
         let event =
             format!(r#"{{"output_index":0,"type":"response.output_item.done","item":{item}}}"#);
-        told(&[&event])[0]
+        outputs(&[&event])[0]
     };
     let cases = [
         (r#"{"type":"function_call","name":"f","arguments":"{\"a\":1}"}"#, (0, 0, 7, true)),
@@ -175,26 +174,26 @@ fn tool_calls() {
         (r#""type":"keepalive""#, NOTHING),
     ];
     for (data, expected) in deltas {
-        assert_eq!(told(&[&format!("{{{data}}}")]), [expected], "{data}");
+        assert_eq!(outputs(&[&format!("{{{data}}}")]), [expected], "{data}");
     }
 }
 
-/// An image that is shown early is one, and the one that is done another.
+/// A partial image and the completed image both count.
 #[test]
-fn images() {
+fn partial_and_completed_images_are_output() {
     let events = [
         r#"{"type":"response.image_generation_call.partial_image","output_index":0,"partial_image_b64":"iVBO"}"#,
         r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"image_generation_call","result":"iVBO"}}"#,
         r#"{"type":"response.completed","response":{"output":[{"type":"image_generation_call","result":"iVBO"}]}}"#,
     ];
-    assert_eq!(told(&events), [(0, 0, 0, true), (0, 0, 0, true), NOTHING]);
+    assert_eq!(outputs(&events), [(0, 0, 0, true), (0, 0, 0, true), NOTHING]);
 }
 
 #[test]
-fn ends_and_errors() {
+fn finish_reasons_and_errors_are_detected() {
     let cases = [
         (r#"{"type":"response.completed","response":{}}"#, Some("completed"), true, false),
-        // vLLM calls a response that was cut short completed too, and says why.
+        // vLLM reports a truncated response as completed too, with the reason.
         (
             r#"{"type":"response.completed","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}}"#,
             Some("max_output_tokens"),
@@ -223,7 +222,7 @@ fn ends_and_errors() {
         (r#"{"type":"error","error":{"type":"insufficient_quota"}}"#, None, false, true),
         (r#"{"error":{"message":"boom","code":500}}"#, None, false, true),
         (r#"{"type":"response.created","response":{"error":null}}"#, None, false, false),
-        // The error of a tool is not the stream's.
+        // An error of a tool is not an error of the stream.
         (
             r#"{"type":"response.output_item.done","item":{"type":"mcp_call","error":{"code":1}}}"#,
             None,
@@ -236,12 +235,12 @@ fn ends_and_errors() {
         let found = facts.choices.first().and_then(|choice| choice.finish.as_deref());
         assert_eq!((found, facts.done, facts.error), (finish, done, error), "{data}");
     }
-    // Without a type in its data, the event's name tells.
+    // Without a type in the data, the name of the event counts.
     assert!(facts(b"response.completed", r#"{"response":{}}"#).done);
 }
 
 #[test]
-fn a_whole_response() {
+fn a_response_without_streaming_is_parsed() {
     let document = r#"{"id":"resp_1","object":"response","status":"completed","error":null,
         "incomplete_details":null,"instructions":"Be brief.","model":"m","output":[
         {"type":"reasoning","summary":[{"type":"summary_text","text":"why"}],"content":[{"type":"reasoning_text","text":"so"}]},
@@ -268,7 +267,7 @@ fn a_whole_response() {
 }
 
 #[test]
-fn who_answers() {
+fn the_engine_is_detected() {
     let cases = [
         (
             r#"{"type":"response.output_text.delta","delta":"a","obfuscation":"b"}"#,
@@ -284,7 +283,7 @@ fn who_answers() {
     for (data, expected) in cases {
         assert_eq!(facts(b"", data).detected_engine, expected, "{data}");
     }
-    // vLLM, docs/features/per_request_metrics.md.
+    // vLLM: docs/features/per_request_metrics.md.
     let metrics = r#"{"type":"response.completed","response":{"metrics":{"queue_time_ms":12.5,"time_to_first_token_ms":80,"mean_itl_ms":9.1}}}"#;
     let facts = facts(b"", metrics);
     let timings = facts.timings.unwrap();

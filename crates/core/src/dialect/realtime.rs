@@ -1,13 +1,13 @@
-//! OpenAI's realtime API over a WebSocket, and what vLLM and SGLang serve of it.
+//! OpenAI's realtime API over a WebSocket, also served in parts by vLLM and SGLang.
 //!
-//! Each text message of the server's is an event. A session holds many responses: `response.created`
-//! begins one and `response.done` ends it, with its status and usage. Output is the deltas of text, of
-//! audio, of its transcript and of a tool call's arguments, and a tool's name where its item is added;
-//! `.done` messages repeat them. vLLM transcribes in `transcription.delta` messages, which
-//! `transcription.done` ends. OpenAI and SGLang transcribe item by item: in a session that says that it
-//! is for transcription, that is the output; in any other it is what the user said.
+//! Each text message from the server is an event. A session has many responses: `response.created` starts one, and
+//! `response.done` ends it with its status and usage. Output is the deltas of text, audio, its transcript and tool
+//! arguments, and the name of a tool when its item is added. `.done` messages repeat them.
 //!
-//! An `error` need not concern a response: it answers the client's message that it was caused by.
+//! vLLM transcribes in `transcription.delta` messages up to `transcription.done`. OpenAI and SGLang transcribe item by
+//! item. In a transcription session, the transcript is the output. In other sessions, it is the user's own words.
+//!
+//! An `error` may be about any client message, not only about a response.
 
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
@@ -16,10 +16,10 @@ use super::{Dialect, StreamEnd};
 use crate::wire::ScanEvent;
 use crate::wire::json::{JsonNode, JsonScanner};
 
-/// Speech, and text, in sessions of many responses.
+/// Speech and text, in sessions with many responses.
 pub static REALTIME: Dialect =
     Dialect::sse("openai-realtime", &ROOT, finish_event, StreamEnd::Event);
-/// What it is called in a session for transcription.
+/// Name of the dialect in a transcription session.
 const TRANSCRIPTION: &str = "openai-realtime-transcription";
 
 static EVENT_TEXT: JsonShape = JsonShape::scalar(Tag::EventText);
@@ -32,7 +32,7 @@ static RESPONSE_USAGE: JsonShape = JsonShape::object(
             "input_token_details",
             &JsonShape::path(&[("cached_tokens", &token_count(TokenKind::CacheRead))]),
         ),
-        // vLLM's.
+        // vLLM.
         ("prompt_tokens", &token_count(TokenKind::Input)),
         ("completion_tokens", &token_count(TokenKind::Output)),
     ],
@@ -59,7 +59,7 @@ static ROOT: JsonShape = JsonShape::path(&[
     ),
 ]);
 
-/// The part that is being transcribed.
+/// Counter of the streamed characters of the item that is being transcribed.
 const ITEM: u64 = 0;
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
@@ -99,7 +99,7 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
             }
         }
         b"conversation.item.input_audio_transcription.completed" if transcribes => {
-            // Whisper's comes whole.
+            // Whisper sends no deltas.
             if stream.counter(ITEM).map(std::mem::take) == Some(0) {
                 event.choice.delta.answer = transcript;
             }
@@ -109,7 +109,7 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
             stream.counter(ITEM).map(std::mem::take);
             (event.facts.error, event.facts.done) = (true, true);
         }
-        // What the transcription of the user's own words took is no response's.
+        // The usage of transcribing the user's words belongs to no response.
         b"conversation.item.input_audio_transcription.completed" => event.facts.usage = None,
         b"error" => event.facts.error = true,
         _ => {}

@@ -1,11 +1,13 @@
-//! The messages of a session, cut down to what is read of them. OpenAI's: API reference, "Realtime server
-//! events" and "Realtime client events", in the names of the beta and those since. vLLM's:
-//! `vllm/entrypoints/openai/realtime/protocol.py`. SGLang's: its realtime transcription of OpenAI's shape.
+//! Messages of a session, reduced to the fields that are parsed.
+//!
+//! Sources: OpenAI's API reference, "Realtime server events" and "Realtime client events", with the names of the beta
+//! and the present ones; vLLM's `vllm/entrypoints/openai/realtime/protocol.py`; SGLang's realtime transcription, in
+//! OpenAI's format.
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader};
 
-/// The facts of each of these messages.
+/// Facts of each of these messages.
 fn session(messages: &[&str]) -> Vec<EventFacts> {
     let mut reader = ResponseReader::new(&REALTIME);
     let read = |message: &&str| {
@@ -20,8 +22,8 @@ fn session(messages: &[&str]) -> Vec<EventFacts> {
     messages.iter().map(read).collect()
 }
 
-/// (answer characters, tool characters, whether it answers) of the last of these messages.
-fn said(messages: &[&str]) -> (u64, u64, bool) {
+/// Characters of answer and tool arguments, and whether there is an answer, in the last of these messages.
+fn last_output(messages: &[&str]) -> (u64, u64, bool) {
     match session(messages).last().unwrap().choices.as_slice() {
         [] => (0, 0, false),
         [one] => (one.answer_chars, one.tool_chars, one.has_answer),
@@ -30,7 +32,7 @@ fn said(messages: &[&str]) -> (u64, u64, bool) {
 }
 
 #[test]
-fn output() {
+fn deltas_are_output() {
     let cases = [
         (r#"{"type":"session.created","session":{"type":"realtime","model":"m"}}"#, (0, 0, false)),
         (
@@ -66,12 +68,12 @@ fn output() {
         (r#"{"type":"transcription.done","text":" word","usage":null}"#, (0, 0, false)),
     ];
     for (message, expected) in cases {
-        assert_eq!(said(&[message]), expected, "{message}");
+        assert_eq!(last_output(&[message]), expected, "{message}");
     }
 }
 
 #[test]
-fn a_response_begins_and_ends() {
+fn a_response_starts_and_ends() {
     let facts = session(&[
         r#"{"type":"session.created","session":{"type":"realtime","model":"gpt-realtime"}}"#,
         r#"{"type":"response.created","response":{"status":"in_progress","usage":null}}"#,
@@ -81,7 +83,7 @@ fn a_response_begins_and_ends() {
         r#"{"type":"error","error":{"type":"invalid_request_error"}}"#,
         r#"{"type":"transcription.done","text":"a","usage":{"prompt_tokens":5,"completion_tokens":7}}"#,
     ]);
-    let told: Vec<_> = facts
+    let events: Vec<_> = facts
         .iter()
         .map(|facts| {
             let finish = facts.choices.first().and_then(|choice| choice.finish.as_deref());
@@ -91,7 +93,7 @@ fn a_response_begins_and_ends() {
         .collect();
     let counts = |input, output, cached| Some((Some(input), Some(output), cached));
     assert_eq!(
-        told,
+        events,
         [
             (false, false, false, None, None),
             (true, false, false, None, None),
@@ -105,16 +107,20 @@ fn a_response_begins_and_ends() {
 }
 
 #[test]
-fn a_session_for_transcription() {
+fn the_transcript_is_the_output_of_a_transcription_session() {
     let delta = r#"{"type":"conversation.item.input_audio_transcription.delta","delta":"word"}"#;
     let completed = r#"{"type":"conversation.item.input_audio_transcription.completed",
         "transcript":"whole","usage":{"type":"tokens","input_tokens":9,"output_tokens":3}}"#;
     let failed = r#"{"type":"conversation.item.input_audio_transcription.failed","error":{}}"#;
     let created = r#"{"session":{"type":"transcription"},"type":"session.created"}"#;
     for created in [created, r#"{"type":"transcription_session.created"}"#] {
-        assert_eq!(said(&[created, delta]), (4, 0, true));
-        assert_eq!(said(&[created, delta, completed]), (0, 0, false), "it repeats the deltas");
-        assert_eq!(said(&[created, delta, completed, completed]), (5, 0, true), "Whisper's");
+        assert_eq!(last_output(&[created, delta]), (4, 0, true));
+        assert_eq!(
+            last_output(&[created, delta, completed]),
+            (0, 0, false),
+            "it repeats the deltas"
+        );
+        assert_eq!(last_output(&[created, delta, completed, completed]), (5, 0, true), "Whisper's");
         let facts = session(&[created, delta, failed, completed]);
         assert!(facts[2].error && facts[2].done && facts[3].done);
         assert_eq!(facts[3].choices[0].answer_chars, 5, "a new item");
@@ -125,19 +131,19 @@ fn a_session_for_transcription() {
 }
 
 #[test]
-fn what_the_client_asks() {
+fn client_messages_that_request_a_response_are_detected() {
     let mut messages = ClientMessageReader::default();
-    let mut asks = |message: &str| {
+    let mut requests_response = |message: &str| {
         message.as_bytes().chunks(3).for_each(|part| messages.push(part));
         messages.finish_message()
     };
-    assert!(asks(r#"{"type":"response.create","response":{"type":"x"}}"#));
-    assert!(asks(r#"{"event_id":"e","type":"input_audio_buffer.commit"}"#));
-    assert!(!asks(r#"{"final":true,"type":"input_audio_buffer.commit"}"#));
-    assert!(asks(r#"{"type":"input_audio_buffer.commit","final":false}"#));
-    assert!(!asks(r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#));
-    assert!(!asks(r#"{"type":"response.create""#));
-    assert!(!asks(""));
-    assert!(!asks("AAAA"));
-    assert!(asks(r#"{"type":"response.create"}"#));
+    assert!(requests_response(r#"{"type":"response.create","response":{"type":"x"}}"#));
+    assert!(requests_response(r#"{"event_id":"e","type":"input_audio_buffer.commit"}"#));
+    assert!(!requests_response(r#"{"final":true,"type":"input_audio_buffer.commit"}"#));
+    assert!(requests_response(r#"{"type":"input_audio_buffer.commit","final":false}"#));
+    assert!(!requests_response(r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#));
+    assert!(!requests_response(r#"{"type":"response.create""#));
+    assert!(!requests_response(""));
+    assert!(!requests_response("AAAA"));
+    assert!(requests_response(r#"{"type":"response.create"}"#));
 }

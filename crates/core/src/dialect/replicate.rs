@@ -1,4 +1,4 @@
-//! Replicate's streams of a prediction's output: each event is bare text, `done` ends them.
+//! Replicate's streams of a prediction's output. Each event is plain text, and `done` ends the stream.
 
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
@@ -8,7 +8,7 @@ use super::{Dialect, StreamEnd, finish_reason};
 /// Streams of predictions.
 pub static STREAM: Dialect = Dialect::text("replicate", &ROOT, finish_event, StreamEnd::Event);
 
-/// Only the end is JSON, and says why if the reason is an unusual one.
+/// The `done` event is JSON, with a reason only if the prediction was canceled or failed.
 static ROOT: JsonShape = JsonShape::path(&[("reason", &JsonShape::text(Tag::FinishReason))]);
 
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, name: &[u8]) {
@@ -30,16 +30,16 @@ mod tests {
     use super::*;
     use crate::dialect::ResponseReader;
 
-    /// Characters of the answer, why it ended, whether it is over, whether it failed.
-    type Told = (u64, Option<&'static str>, bool, bool);
+    /// Characters of the answer, finish reason, done, error.
+    type PredictionEvent = (u64, Option<&'static str>, bool, bool);
 
-    /// replicate.com/docs/topics/predictions/streaming: output, errors and ends.
+    /// Source: replicate.com/docs/topics/predictions/streaming.
     #[test]
-    fn events() {
-        let cases: [(&str, &[&str], Told); 8] = [
+    fn events_have_output_errors_and_ends() {
+        let cases: [(&str, &[&str], PredictionEvent); 8] = [
             ("output", &["Why", "\n", " \u{e9}"], (6, None, false, false)),
             ("output", &[], (0, None, false, false)),
-            // JSON as text is text.
+            // JSON in an output event is text.
             ("output", &[r#"{"reason":"x"}"#], (14, None, false, false)),
             ("done", &["{}"], (0, Some("done"), true, false)),
             ("done", &[r#"{"reason":"canceled"}"#], (0, Some("canceled"), true, false)),

@@ -1,19 +1,19 @@
-//! What is wanted of an inference request: a peek at its body as it passes.
+//! Reads the model and the `stream` flag in the body of an inference request.
 
 use super::multipart::MultipartReader;
 use crate::wire::ScanEvent;
 use crate::wire::json::{JsonNode, JsonScanner};
 use std::sync::Arc;
 
-/// Longest model name that is kept, in bytes; it is cut again where it becomes a label.
+/// Longest model name that is kept, in bytes. Label values are cut further.
 pub(super) const MAX_MODEL: usize = 256;
 
-/// What a request's body says.
+/// Facts from the body of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestFacts {
-    /// The model asked for.
+    /// Requested model.
     pub model: Option<Arc<str>>,
-    /// Whether a stream was asked for; `None` if the body does not say.
+    /// Whether the client requested a stream; `None` if the body has no such field.
     pub stream: Option<bool>,
 }
 
@@ -28,7 +28,7 @@ static ROOT: JsonNode<RequestTag> = JsonNode::path(&[
     ("stream", &JsonNode::scalar(RequestTag::Stream)),
 ]);
 
-/// Reads a request body in any split: JSON, or a form.
+/// Reader of a request body, JSON or multipart form, in any split of its bytes.
 #[derive(Debug, Default)]
 pub struct RequestBodyReader {
     body: BodyFormat,
@@ -37,59 +37,59 @@ pub struct RequestBodyReader {
 
 #[derive(Debug, Default)]
 enum BodyFormat {
-    /// The first byte will tell.
+    /// No byte yet; the first one decides.
     #[default]
-    Unseen,
+    Unknown,
     Json(Box<JsonScanner<RequestTag>>),
-    ApiFormat(Box<MultipartReader>),
-    /// Nothing of it is read any more: what it said may be kept for long.
-    Over,
+    Multipart(Box<MultipartReader>),
+    /// The body ended. The parser is dropped, because the facts are kept for the whole response.
+    Ended,
 }
 
 impl RequestBodyReader {
     /// Reads the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self { body, facts } = self;
-        if let (BodyFormat::Unseen, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
+        if let (BodyFormat::Unknown, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
             *body = match first {
-                b'-' => BodyFormat::ApiFormat(Box::default()),
+                b'-' => BodyFormat::Multipart(Box::default()),
                 _ => BodyFormat::Json(Box::new(JsonScanner::new(&ROOT))),
             };
         }
         match body {
-            BodyFormat::Unseen | BodyFormat::Over => {}
+            BodyFormat::Unknown | BodyFormat::Ended => {}
             BodyFormat::Json(scanner) => {
-                scanner.push(bytes, &mut |tag, token| note(facts, tag, token))
+                scanner.push(bytes, &mut |tag, token| record(facts, tag, token))
             }
-            BodyFormat::ApiFormat(form) => form.push(bytes, &mut |name, value| match name {
-                b"model" => facts.model = name_in(value),
+            BodyFormat::Multipart(reader) => reader.push(bytes, &mut |name, value| match name {
+                b"model" => facts.model = model_name(value),
                 b"stream" => facts.stream = Some(value.eq_ignore_ascii_case(b"true")),
                 _ => {}
             }),
         }
     }
 
-    /// The body is over.
+    /// Ends the body and drops the parser.
     pub fn end(&mut self) {
-        self.body = BodyFormat::Over;
+        self.body = BodyFormat::Ended;
     }
 
-    /// What the body has said so far. A body that is broken or cut short has said what came before.
+    /// Facts so far. A malformed or truncated body keeps the facts before the fault.
     pub fn facts(&self) -> &RequestFacts {
         &self.facts
     }
 }
 
-/// The name of a model in this text, cut to what is kept; none if it is empty.
-fn name_in(text: &[u8]) -> Option<Arc<str>> {
+/// Name of a model, cut to [`MAX_MODEL`] bytes; `None` if the text is empty.
+fn model_name(text: &[u8]) -> Option<Arc<str>> {
     let text = text.get(..MAX_MODEL).unwrap_or(text);
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
 
-fn note(facts: &mut RequestFacts, tag: RequestTag, token: ScanEvent<'_>) {
+fn record(facts: &mut RequestFacts, tag: RequestTag, token: ScanEvent<'_>) {
     match (tag, token) {
         (RequestTag::Model, ScanEvent::Text { text, .. }) if !text.is_empty() => {
-            facts.model = name_in(text)
+            facts.model = model_name(text)
         }
         (RequestTag::Stream, ScanEvent::Bool(stream)) => facts.stream = Some(stream),
         _ => {}
@@ -100,15 +100,15 @@ fn note(facts: &mut RequestFacts, tag: RequestTag, token: ScanEvent<'_>) {
 mod tests {
     use super::*;
 
-    fn peek(body: &str) -> RequestFacts {
-        let mut peek = RequestBodyReader::default();
-        body.as_bytes().chunks(3).for_each(|part| peek.push(part));
-        peek.facts().clone()
+    fn read(body: &str) -> RequestFacts {
+        let mut reader = RequestBodyReader::default();
+        body.as_bytes().chunks(3).for_each(|part| reader.push(part));
+        reader.facts().clone()
     }
 
     #[test]
-    fn reads_what_is_wanted() {
-        let facts = peek(
+    fn model_and_stream_are_read_at_the_top_level() {
+        let facts = read(
             r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","model":"no"}],
                 "model":"m\u0031","stream":true,"max_completion_tokens":64,"n":2}"#,
         );
@@ -117,22 +117,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_outlasts_the_body() {
-        let mut peek = RequestBodyReader::default();
-        peek.push(br#"{"model":"m","stream":true}"#);
-        peek.end();
-        peek.push(br#"{"model":"other"}"#);
+    fn facts_outlast_the_body() {
+        let mut reader = RequestBodyReader::default();
+        reader.push(br#"{"model":"m","stream":true}"#);
+        reader.end();
+        reader.push(br#"{"model":"other"}"#);
         let expected = RequestFacts { model: Some("m".into()), stream: Some(true) };
-        assert_eq!(*peek.facts(), expected);
+        assert_eq!(*reader.facts(), expected);
     }
 
     #[test]
-    fn odd_bodies_say_nothing() {
+    fn odd_bodies_have_no_facts() {
         for body in ["", "not json", "[]", r#"{"model":7,"stream":"yes"}"#] {
-            assert_eq!(peek(body), RequestFacts::default(), "{body}");
+            assert_eq!(read(body), RequestFacts::default(), "{body}");
         }
         assert_eq!(
-            peek(&format!(r#"{{"model":"{}"}}"#, "x".repeat(5000))).model.map(|m| m.len()),
+            read(&format!(r#"{{"model":"{}"}}"#, "x".repeat(5000))).model.map(|m| m.len()),
             Some(256)
         );
     }

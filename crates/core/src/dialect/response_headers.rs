@@ -1,37 +1,38 @@
-//! What the head of a response tells of its request.
+//! Token counts and durations in response headers.
 //!
-//! | header | of | unit |
-//! |---|---|---|
-//! | `x-compute-time`, `x-total-time` | TGI: the whole request | s, whole ms |
-//! | `x-queue-time` | TGI: in its queue | whole ms |
-//! | `x-prompt-tokens`, `x-generated-tokens` | TGI | |
-//! | `openai-processing-ms` | OpenAI: until the head; of a document, the whole request | ms |
-//! | `x-amzn-bedrock-{input,output}-token-count` | Bedrock | |
-//! | `x-amzn-bedrock-{first-byte,invocation}-latency` | Bedrock: to the first token, the whole request | ms |
+//! | header | server | content | unit |
+//! |---|---|---|---|
+//! | `x-compute-time`, `x-total-time` | TGI | duration of the request | s, whole ms |
+//! | `x-queue-time` | TGI | queue wait | whole ms |
+//! | `x-prompt-tokens`, `x-generated-tokens` | TGI | token counts | |
+//! | `openai-processing-ms` | OpenAI | time until the headers; without streaming, duration of the request | ms |
+//! | `x-amzn-bedrock-{input,output}-token-count` | Bedrock | token counts | |
+//! | `x-amzn-bedrock-{first-byte,invocation}-latency` | Bedrock | time to first token, duration of the request | ms |
 //!
-//! TGI and Bedrock's counts come with documents only: the head of a stream is sent before there is
-//! anything to count. TGI's `x-inference-time` (prefill and decoding in one), `x-validation-time` and
-//! `x-time-per-token` (truncated, with the prefill in it) are no stage that is told anywhere else.
+//! TGI and Bedrock send counts only without streaming: the headers of a stream are sent before any token. Three headers
+//! of TGI are not read: `x-inference-time` (prefill and decoding together), `x-validation-time`, and `x-time-per-token`
+//! (truncated, includes the prefill). No other server reports the same.
 
 use super::engine::Engine;
 use super::event_builder::parse_count;
 use super::facts::{ServerTimings, TokenCounts};
 use super::tag::TimeUnit;
 
-/// What a head tells.
+/// Facts from the response headers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HeaderFacts {
-    /// Who sends such a head.
+    /// Server that sends these headers.
     pub engine: Option<Engine>,
-    /// Counts in fields of the engine's own.
+    /// Token counts in headers that only this engine sends.
     pub counts: Option<TokenCounts>,
+    /// Durations that the server reports.
     pub timings: ServerTimings,
-    /// What the server took until it sent the head, in seconds.
+    /// Time until the server sent the headers, in seconds.
     pub until_headers: Option<f64>,
 }
 
 impl HeaderFacts {
-    /// Takes note of a header. Names are in lower case.
+    /// Records a header. `name` is in lower case.
     pub fn record_header(&mut self, name: &str, value: &[u8]) {
         self.engine = self.engine.or_else(|| Engine::from_header(name, value));
         let number = || std::str::from_utf8(value).ok()?.trim().parse().ok();
@@ -39,7 +40,7 @@ impl HeaderFacts {
         let tokens = || number().and_then(parse_count);
         let ServerTimings { queue, first_token, total, .. } = &mut self.timings;
         match name {
-            // The same as `x-total-time`, and not truncated.
+            // The same duration as `x-total-time`, but not truncated.
             "x-compute-time" => *total = seconds(TimeUnit::Seconds).or(*total),
             "x-total-time" => *total = total.or(seconds(TimeUnit::Millis)),
             "x-queue-time" => *queue = seconds(TimeUnit::Millis),
@@ -71,9 +72,9 @@ mod tests {
         Some(TokenCounts { input: Some(input), output: Some(output), ..TokenCounts::default() })
     }
 
-    /// As a hosted TGI sent them; the names are those of `router/src/server.rs`.
+    /// Headers of a hosted TGI. The names are in TGI's `router/src/server.rs`.
     #[test]
-    fn tgi() {
+    fn headers_of_tgi() {
         let headers = [
             ("x-compute-type", "1-nvidia-a10g"),
             ("x-compute-time", "2.484567121"),
@@ -100,14 +101,14 @@ mod tests {
         reversed.reverse();
         assert_eq!(of(&reversed), expected);
         assert_eq!(of(&[("x-total-time", "2484")]).timings.total, Some(2.484));
-        // A stream's head.
+        // Headers of a stream.
         let stream = of(&[("x-compute-type", "cpu"), ("x-compute-characters", "12")]);
         assert_eq!(stream, HeaderFacts { engine: Some(Engine::Tgi), ..HeaderFacts::default() });
     }
 
-    /// The names are those of Amazon's user guide, of `InvokeModel`'s response.
+    /// Bedrock's names are from Amazon's user guide, `InvokeModel`.
     #[test]
-    fn vendors() {
+    fn headers_of_bedrock_and_openai() {
         let bedrock = of(&[
             ("x-amzn-bedrock-input-token-count", "25"),
             ("x-amzn-bedrock-output-token-count", "130"),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_says_nothing() {
+    fn values_that_are_not_numbers_are_ignored() {
         for value in ["", "n/a", "-1", "NaN", "inf", "1e400", "0x10", "\u{e9}"] {
             let facts = of(&[
                 ("x-queue-time", value),

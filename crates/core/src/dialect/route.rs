@@ -80,7 +80,7 @@ pub struct Route {
     pub(super) path_suffix: &'static str,
     /// Path to report. It replaces the path of the request in all output, which may hold secrets.
     pub path: &'static str,
-    /// Operation that the path stands for.
+    /// Operation of the request.
     pub operation: Operation,
     /// How the response is parsed.
     pub response: ResponseParsing,

@@ -2,7 +2,7 @@ use super::*;
 use crate::wire::framing::Framing;
 
 #[test]
-fn table() {
+fn requests_match_their_routes() {
     let cases = [
         ("POST", "/v1/chat/completions", "/v1/chat/completions"),
         ("POST", "/chat/completions", "/v1/chat/completions"),
@@ -58,9 +58,9 @@ fn table() {
     }
 }
 
-/// A path that tells who published the model tells how it answers.
+/// The publisher in the path decides the dialect.
 #[test]
-fn publishers() {
+fn publishers_on_vertex_ai_have_their_own_dialects() {
     let cases = [
         ("anthropic/models/claude-sonnet-4@20250514:streamRawPredict", "anthropic-messages"),
         ("anthropic/models/claude-sonnet-4@20250514:rawPredict", "anthropic-messages"),
@@ -87,7 +87,7 @@ fn no_route_hides_another() {
 }
 
 #[test]
-fn some_answers_are_read_only_if_announced() {
+fn audio_and_subtitles_are_not_parsed() {
     let reads = |path: &str, content_type: &[u8]| {
         let announced = Framing::from_content_type(content_type);
         Route::find("POST", path).dialect_for(announced).map(|dialect| dialect.name)
@@ -104,7 +104,7 @@ fn some_answers_are_read_only_if_announced() {
 }
 
 #[test]
-fn what_streams_unasked() {
+fn streams_by_default_depends_on_the_path() {
     for (path, expected) in [
         ("/api/chat", true),
         ("/api/generate", true),
@@ -119,7 +119,7 @@ fn what_streams_unasked() {
 }
 
 #[test]
-fn a_model_in_the_path() {
+fn the_model_is_read_from_the_path_or_the_query() {
     let model = |path: &str| Route::find("POST", path).model(path);
     assert_eq!(model("/openai/deployments/gpt%2D4/chat/completions").as_deref(), Some("gpt-4"));
     assert_eq!(model("/v1/chat/completions"), None);

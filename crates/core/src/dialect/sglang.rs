@@ -1,15 +1,16 @@
 //! SGLang's own API.
 //!
-//! `meta_info` tells exact running counts with every event; text and token ids come cumulative, each
-//! event repeating all that came before, or as deltas, as the server was started. No field says which,
-//! so it is decided by what is seen: ids as many as all tokens so far are cumulative, as many as the
-//! new tokens are deltas. Where no ids are told, text is taken for cumulative until one comes that is
-//! at most half as long as the longest so far: then all were deltas, and what was not told of them is
-//! told now. A delta stream of a few tokens that only grow is taken for a cumulative one.
+//! `meta_info` has exact running token counts in every event. Depending on the server's options, text and token ids are
+//! cumulative (each event repeats all of it) or deltas. No field shows which, so the dialect detects it:
 //!
-//! Without a tokenizer in the server (`skip_tokenizer_init`), events have no text, and the ids are the
-//! output. `reasoning_tokens` are left out: their text is not set apart here. Several prompts, or
-//! samples of one, have an `index`; their counts are added up, the prompt's once per sample.
+//! - With token ids: as many ids as tokens so far means cumulative, as many as new tokens means deltas.
+//! - Without ids: text is taken as cumulative until an event has at most half as much text as the longest so far. Then
+//!   all were deltas, and the text that was not counted until then is added. A short stream of deltas that only grow is
+//!   taken as cumulative.
+//!
+//! A server without a tokenizer (`skip_tokenizer_init`) sends no text; the ids are the output. `reasoning_tokens` are
+//! not read, because the text of the reasoning is not separate here. Several prompts, or samples of one prompt, have an
+//! `index`. Their counts are added up, those of the prompt once per sample.
 
 use super::choice_counts::{self, key};
 use super::engine::Engine;
@@ -19,7 +20,7 @@ use super::tag::{ApiFormat, JsonShape, ServerStage, Tag, TimeUnit, TokenKind, du
 use super::{Dialect, StreamEnd};
 use crate::wire::json::StringMode;
 
-/// `/encode`; `/generate` is shared with others.
+/// `/encode`. The route `/generate` is shared: see `generate.rs`.
 pub static SGLANG: Dialect = Dialect::sse("sglang", &ROOT, finish_event, StreamEnd::Event);
 
 static FINISH_REASON: JsonShape = JsonShape {
@@ -69,41 +70,40 @@ static ROOT: JsonShape = JsonShape {
     ])
 };
 
-// What is remembered of each prompt: how long its text is so far, and all events' texts together, and
-// how many tokens it has.
+// Counters for each prompt: length of its text so far, sum of the text of all its events, number of tokens.
 const TEXT: u64 = 16;
 const TEXTS: u64 = 17;
 const TOKENS: u64 = 18;
-/// What is remembered of the stream: how an event is to the one before.
-const REPEATS: u64 = 0;
+/// Counter for the stream: whether events are cumulative or deltas.
+const EVENT_MODE: u64 = 0;
 const UNDECIDED: u64 = 0;
 const CUMULATIVE: u64 = 1;
 const DELTAS: u64 = 2;
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     event.number_choices();
-    // A document with several prompts has a choice of each by now.
+    // A document with several prompts has its choices already.
     if event.api_format == Some(ApiFormat::Sglang) && event.facts.choices.is_empty() {
-        generated(event, stream);
-        choice_counts::add_up(event, stream);
+        record_output(event, stream);
+        choice_counts::sum_event_counts(event, stream);
     }
     event.finish();
 }
 
-/// What an event generated.
-fn generated(event: &mut EventBuilder, stream: &mut StreamState) {
+/// Records the output of an event that is new.
+fn record_output(event: &mut EventBuilder, stream: &mut StreamState) {
     let index = event.choice.index.unwrap_or(0);
     let ids = std::mem::take(&mut event.choice.token_ids);
     let tokens = event.facts.engine_counts.as_mut().and_then(|counts| {
-        // What is 0 so far is not counted yet.
+        // 0 means that nothing was counted yet.
         counts.output = counts.output.filter(|count| *count > 0);
         counts.output
     });
     let mut new = ids;
-    let mut repeats = UNDECIDED;
+    let mut mode = UNDECIDED;
     if let (Some(tokens), Some(before)) = (tokens, stream.counter(key(TOKENS, index))) {
         new = tokens.saturating_sub(*before);
-        repeats = match (*before, ids) {
+        mode = match (*before, ids) {
             (0, _) | (_, 0) => UNDECIDED,
             (_, ids) if ids == tokens => CUMULATIVE,
             (_, ids) if ids == new => DELTAS,
@@ -111,25 +111,25 @@ fn generated(event: &mut EventBuilder, stream: &mut StreamState) {
         };
         *before = tokens;
     }
-    let text = new_text(stream, index, event.text, repeats).unwrap_or(0);
+    let text = new_text(stream, index, event.text, mode).unwrap_or(0);
     let output = event.choice.output();
     output.answer += text;
     output.has_nontext |= event.text_count == 0 && new > 0;
 }
 
-/// How much of an event's text is new; `None` if there are too many prompts. `repeats` is what its
-/// token ids say.
-fn new_text(stream: &mut StreamState, index: u64, piece: u64, repeats: u64) -> Option<u64> {
+/// Returns how much of an event's text is new; `None` if there are too many prompts. `mode` is what the token ids
+/// show.
+fn new_text(stream: &mut StreamState, index: u64, event_text: u64, mode: u64) -> Option<u64> {
     let texts = stream.counter(key(TEXTS, index))?;
-    *texts += piece;
+    *texts += event_text;
     let texts = *texts;
     let text = *stream.counter(key(TEXT, index))?;
-    let decided = stream.counter(REPEATS)?;
+    let decided = stream.counter(EVENT_MODE)?;
     if *decided == UNDECIDED {
-        let shrinks = piece > 0 && piece * 2 <= text;
-        *decided = if repeats == UNDECIDED && shrinks { DELTAS } else { repeats };
+        let shrinks = event_text > 0 && event_text * 2 <= text;
+        *decided = if mode == UNDECIDED && shrinks { DELTAS } else { mode };
     }
-    let now = if *decided == DELTAS { texts } else { text.max(piece) };
+    let now = if *decided == DELTAS { texts } else { text.max(event_text) };
     *stream.counter(key(TEXT, index))? = now;
     Some(now - text)
 }

@@ -1,4 +1,4 @@
-//! EventFormat as SGLang's `output_processor.py` (formerly `tokenizer_manager.py`) writes them.
+//! Events of SGLang (`output_processor.py`, formerly `tokenizer_manager.py`).
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader, TokenCounts};
@@ -16,7 +16,7 @@ fn stream(events: &[String]) -> Vec<EventFacts> {
     events.iter().map(read).collect()
 }
 
-/// An event of these fields, with this running count.
+/// Event with these fields and this running count.
 fn event(fields: &str, tokens: u64) -> String {
     let meta = format!(
         r#"{{"id":"5f","finish_reason":null,"prompt_tokens":5,"weight_version":"default","reasoning_tokens":0,"completion_tokens":{tokens},"cached_tokens":2}}"#
@@ -24,7 +24,7 @@ fn event(fields: &str, tokens: u64) -> String {
     format!(r#"{{{fields},"meta_info":{meta}}}"#)
 }
 
-/// The new characters of each event; `None` if it is no output.
+/// New characters of each event; `None` if it has no output.
 fn chars(events: &[EventFacts]) -> Vec<Option<u64>> {
     let of = |facts: &EventFacts| {
         let choice = facts.choices.first()?;
@@ -34,14 +34,14 @@ fn chars(events: &[EventFacts]) -> Vec<Option<u64>> {
 }
 
 #[test]
-fn ids_tell_cumulative_text_from_deltas() {
+fn ids_distinguish_cumulative_text_from_deltas() {
     let cumulative = [
         event(r#""text":"A","output_ids":[5]"#, 1),
         event(r#""text":"A b","output_ids":[5,6]"#, 2),
-        // Half a character.
+        // An incomplete character.
         event(r#""text":"A b","output_ids":[5,6,7]"#, 3),
         event(r#""text":"A b\u00e9","output_ids":[5,6,7,8]"#, 4),
-        // What matched a stop string is cut off at the end.
+        // Text that matched a stop string is removed at the end.
         event(r#""text":"A","output_ids":[5,6,7,8]"#, 5),
     ];
     assert_eq!(chars(&stream(&cumulative)), [Some(1), Some(2), None, Some(1), None]);
@@ -55,14 +55,14 @@ fn ids_tell_cumulative_text_from_deltas() {
 }
 
 #[test]
-fn without_ids_a_short_text_tells() {
+fn without_ids_a_short_text_shows_deltas() {
     let cumulative = [
         event(r#""text":" The""#, 1),
         event(r#""text":" The cat""#, 2),
         event(r#""text":" The ca""#, 3),
     ];
     assert_eq!(chars(&stream(&cumulative)), [Some(4), Some(4), None]);
-    // The third event shows that all were deltas: what was missed of the second comes with it.
+    // The third event shows that all were deltas. The missed text of the second is added there.
     let deltas = [
         event(r#""text":" The""#, 1),
         event(r#""text":" quick""#, 2),
@@ -74,7 +74,7 @@ fn without_ids_a_short_text_tells() {
 }
 
 #[test]
-fn ids_alone_are_output() {
+fn ids_without_text_are_output() {
     let deltas = [event(r#""output_ids":[5]"#, 1), event(r#""output_ids":[6,7]"#, 3)];
     assert_eq!(chars(&stream(&deltas)), [Some(0), Some(0)]);
     let text = [event(r#""text":"","output_ids":[5]"#, 1)];
@@ -82,7 +82,7 @@ fn ids_alone_are_output() {
 }
 
 #[test]
-fn counts_times_and_ends() {
+fn counts_durations_and_finish_reasons_are_read() {
     let events = stream(&[
         event(r#""text":"","output_ids":[]"#, 0),
         event(r#""text":"A","output_ids":[5,6]"#, 2),
@@ -95,12 +95,12 @@ fn counts_times_and_ends() {
     assert_eq!(events[0].engine_counts, counts(None));
     assert_eq!(events[1].engine_counts, counts(Some(2)));
     assert_eq!(events[2].engine_counts, counts(Some(3)), "reasoning is not set apart");
-    let told = events[2].timings.unwrap();
-    assert_eq!((told.queue, told.total), (Some(0.25), Some(1.5)));
+    let timings = events[2].timings.unwrap();
+    assert_eq!((timings.queue, timings.total), (Some(0.25), Some(1.5)));
     assert_eq!(events[2].choices[0].finish.as_deref(), Some("stop"));
     assert!(events[3].done);
     assert_eq!(events[0].detected_engine, Some(Engine::Sglang));
-    // A queue that is full, under a 200.
+    // A full queue, reported with status 200.
     let error = stream(&[
         r#"{"error":{"message":"The request queue is full.","type":"ServiceUnavailable","code":503}}"#.into(),
     ]);
@@ -108,7 +108,7 @@ fn counts_times_and_ends() {
 }
 
 #[test]
-fn several_prompts() {
+fn counts_of_several_prompts_are_summed() {
     let events = stream(&[
         event(r#""index":0,"text":"A","output_ids":[5]"#, 1),
         event(r#""index":1,"text":"Q","output_ids":[6]"#, 1),
@@ -126,7 +126,7 @@ fn several_prompts() {
 }
 
 #[test]
-fn documents() {
+fn documents_are_parsed() {
     let one = &stream(&[
         r#"{"text":" b","output_ids":[6,7],"meta_info":{"finish_reason":{"type":"length","length":2},"prompt_tokens":5,"completion_tokens":2,"e2e_latency":0.5}}"#.into(),
     ])[0];

@@ -1,4 +1,4 @@
-//! Vocabulary of the dialects: the tag of a field says what its value means.
+//! Vocabulary of the dialects: the tag of a field is the meaning of its value.
 //!
 //! A dialect is a tree of fields, a [`JsonShape`] or a [`ProtobufShape`], whose tags are [`Tag`]s. The scanner reports
 //! each tagged value, and [`EventBuilder`](super::event_builder::EventBuilder) adds them up.
@@ -104,7 +104,7 @@ pub enum ApiFormat {
     OpenAi,
 }
 
-/// Which tokens a count includes.
+/// Kind of tokens in a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     Input,

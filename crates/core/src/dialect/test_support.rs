@@ -1,9 +1,9 @@
-//! What the dialects' tests compare.
+//! Describes events in words, for the unit tests of the dialects.
 
 use super::{Dialect, EventFacts, ResponseReader};
 
-/// What each event of one stream says, in words.
-pub fn said(dialect: &'static Dialect, events: &[&str]) -> Vec<String> {
+/// Parses the events of one stream and describes each in words, such as `answer 2, ends as stop, output 2, done`.
+pub fn describe_events(dialect: &'static Dialect, events: &[&str]) -> Vec<String> {
     let mut reader = ResponseReader::new(dialect);
     let one = |event: &&str| {
         event.as_bytes().chunks(5).for_each(|part| reader.push(part));
@@ -14,17 +14,17 @@ pub fn said(dialect: &'static Dialect, events: &[&str]) -> Vec<String> {
     events.iter().map(one).collect()
 }
 
-/// Compares what the events of one stream say with what stands beside each.
-pub fn assert_said(dialect: &'static Dialect, stream: &[(&str, &str)]) {
+/// Parses the events of one stream and compares each with its description.
+pub fn assert_events(dialect: &'static Dialect, stream: &[(&str, &str)]) {
     let events: Vec<&str> = stream.iter().map(|(event, _)| *event).collect();
-    for ((event, expected), found) in stream.iter().zip(said(dialect, &events)) {
+    for ((event, expected), found) in stream.iter().zip(describe_events(dialect, &events)) {
         assert_eq!(found, *expected, "{event}");
     }
 }
 
 fn words(facts: &EventFacts) -> String {
     let mut words = Vec::new();
-    let mut say = |word: &str, value: Option<&dyn std::fmt::Display>| {
+    let mut add = |word: &str, value: Option<&dyn std::fmt::Display>| {
         words.extend(value.map(|value| format!("{word} {value}").trim().to_owned()));
     };
     for choice in &facts.choices {
@@ -33,13 +33,14 @@ fn words(facts: &EventFacts) -> String {
             ("reasoning", choice.reasoning_chars),
             ("tool", choice.tool_chars),
         ];
-        say("of choice", (choice.index > 0).then_some(&choice.index));
+        add("of choice", (choice.index > 0).then_some(&choice.index));
         for (word, chars) in &chars {
-            say(word, (*chars > 0).then_some(chars));
+            add(word, (*chars > 0).then_some(chars));
         }
-        let is_wordless = choice.has_answer && choice.answer_chars == 0 && choice.tool_chars == 0;
-        say("", is_wordless.then_some(&"output"));
-        say("ends as", choice.finish.as_ref().map(|finish| finish as _));
+        let has_only_nontext =
+            choice.has_answer && choice.answer_chars == 0 && choice.tool_chars == 0;
+        add("", has_only_nontext.then_some(&"output"));
+        add("ends as", choice.finish.as_ref().map(|finish| finish as _));
     }
     let usage = facts.usage.unwrap_or_default();
     let engine = facts.engine_counts.unwrap_or_default();
@@ -52,11 +53,11 @@ fn words(facts: &EventFacts) -> String {
         ("engine output", engine.total_output()),
     ];
     for (word, count) in &counts {
-        say(word, count.as_ref().map(|count| count as _));
+        add(word, count.as_ref().map(|count| count as _));
     }
-    say("model", facts.model.as_ref().map(|model| model as _));
-    say("", facts.error.then_some(&"error"));
-    say("", facts.done.then_some(&"done"));
-    say("", facts.unparsed.map(|_| &"unparsed" as _));
+    add("model", facts.model.as_ref().map(|model| model as _));
+    add("", facts.error.then_some(&"error"));
+    add("", facts.done.then_some(&"done"));
+    add("", facts.unparsed.map(|_| &"unparsed" as _));
     words.join(", ")
 }

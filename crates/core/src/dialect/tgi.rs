@@ -1,22 +1,21 @@
-//! Text Generation Inference's own API, and what LoRAX, LightLLM and SageMaker's LMI made of it.
+//! Text Generation Inference's own API, with the variants of LoRAX, LightLLM and SageMaker's LMI.
 //!
-//! An event is one token: its id counts it, its text is output unless it is `special` (an end of
-//! sequence has text and is none). The last event repeats all text as `generated_text`, which counts
-//! only where no token was streamed: in a document. A stream ends with its body.
+//! An event is one token. Its text is output unless the token is `special`: an end-of-sequence token has text too. The
+//! last event repeats all text as `generated_text`, which counts only if no token was streamed. A stream ends with its
+//! body.
 
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, Tag, TokenKind};
 use super::{Dialect, StreamEnd};
 
-/// `/generate_stream`, and the route at the root, which streams if asked to and else answers with an
-/// array.
+/// `/generate_stream`, and `/`, which streams if the request has `stream`, and returns an array otherwise.
 pub static TGI: Dialect = Dialect::json_lines("tgi", &ROOT, finish_event, StreamEnd::Body);
 
 pub(super) static INPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Input));
 pub(super) static OUTPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Output));
 pub(super) static FINISH: JsonShape = JsonShape::text(Tag::FinishReason);
-/// LightLLM counts here.
+/// LightLLM has its token counts here.
 pub(super) static TOKEN: JsonShape = JsonShape::object(
     Tag::Api(ApiFormat::Tgi),
     &[
@@ -27,7 +26,7 @@ pub(super) static TOKEN: JsonShape = JsonShape::object(
         ("prompt_tokens", &INPUT),
     ],
 );
-/// LightLLM's stands in an array.
+/// LightLLM sends an array.
 pub(super) static GENERATED: JsonShape =
     JsonShape::array(Tag::RepeatedText, &JsonShape::scalar(Tag::RepeatedText));
 /// `input_length` is TGI's, `prompt_tokens` LoRAX's.
@@ -59,20 +58,20 @@ static ROOT: JsonShape = JsonShape {
     ])
 };
 
-/// The key of the text that tokens brought.
+/// Counter of the streamed characters.
 const STREAMED: u64 = 0;
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     event.number_choices();
-    // An index says which token it is.
+    // `index` numbers the tokens, not the choices.
     event.choice.index = None;
     let text = if event.is_special_token { 0 } else { event.text };
-    let echo = event.repeated_text;
+    let full_text = event.repeated_text;
     if let Some(streamed) = stream.counter(STREAMED) {
         *streamed += text;
-        event.choice.output().answer += if *streamed == 0 { echo } else { text };
+        event.choice.output().answer += if *streamed == 0 { full_text } else { text };
     }
-    event.facts.done |= echo > 0;
+    event.facts.done |= full_text > 0;
     event.finish();
 }
 

@@ -1,9 +1,9 @@
-//! EventFormat as `StreamResponse` of TGI's router and LightLLM's `api_lightllm.py` have them.
+//! Events of TGI (`StreamResponse` in its router) and of LightLLM (`api_lightllm.py`).
 
 use super::*;
 use crate::dialect::{ChoiceFacts, EventFacts, ResponseReader, TokenCounts};
 
-/// What each event of a stream says.
+/// Facts of each event of a stream.
 fn stream(events: &[&str]) -> Vec<EventFacts> {
     let mut reader = ResponseReader::new(&TGI);
     let read = |event: &&str| {
@@ -28,7 +28,7 @@ fn chars(facts: &EventFacts) -> Vec<(u64, u64)> {
 fn an_event_is_a_token() {
     let events = stream(&[
         r#"{"index":1,"token":{"id":330,"text":" A","logprob":-0.5,"special":false},"generated_text":null,"details":null}"#,
-        // A character of two tokens.
+        // A character that consists of two tokens.
         r#"{"index":2,"token":{"id":29871,"text":"","logprob":-0.5,"special":false},"generated_text":null,"details":null}"#,
         r#"{"index":3,"token":{"id":28723,"text":".","logprob":-0.6,"special":false},"top_tokens":[{"id":5,"text":"no","logprob":-1.0,"special":false}],"generated_text":null,"details":null}"#,
         r#"{"index":4,"token":{"id":2,"text":"</s>","logprob":-0.1,"special":true},"generated_text":" A.","details":{"finish_reason":"eos_token","generated_tokens":4,"seed":null,"input_length":12}}"#,
@@ -45,13 +45,13 @@ fn an_event_is_a_token() {
 }
 
 #[test]
-fn the_last_token_may_be_text() {
+fn the_last_token_may_have_text() {
     let events = stream(&[
         r#"{"token":{"id":1,"text":"Hi","special":false},"generated_text":null,"details":null}"#,
         r#"{"token":{"id":2,"text":"!","special":false},"generated_text":"Hi!","details":{"finish_reason":"length","generated_tokens":2,"seed":7}}"#,
     ]);
     assert_eq!(events.iter().map(chars).collect::<Vec<_>>(), [[(2, 1)], [(1, 1)]]);
-    // The only event, with a token, counts its text once too.
+    // A single event with a token counts its text once too.
     let only = stream(&[
         r#"{"token":{"id":2,"text":"!","special":false},"generated_text":"!","details":null}"#,
     ]);
@@ -59,7 +59,7 @@ fn the_last_token_may_be_text() {
 }
 
 #[test]
-fn documents() {
+fn documents_are_parsed() {
     let plain = &stream(&[r#"{"generated_text":" A."}"#])[0];
     assert_eq!(
         plain.choices,
@@ -75,7 +75,7 @@ fn documents() {
         (detailed.engine_counts, detailed.choices[0].finish.as_deref()),
         (counts(None, Some(2)), Some("length"))
     );
-    // The route at the root.
+    // Route `/`.
     let list = &stream(&[
         r#"[{"generated_text":"ab","details":{"finish_reason":"length","generated_tokens":2}}]"#,
     ])[0];
@@ -83,13 +83,13 @@ fn documents() {
 }
 
 #[test]
-fn errors() {
+fn errors_are_detected() {
     let facts = &stream(&[r#"{"error":"Model is overloaded","error_type":"overloaded"}"#])[0];
     assert!(facts.error && facts.choices.is_empty());
 }
 
 #[test]
-fn lightllm() {
+fn events_of_lightllm_are_parsed() {
     let events = stream(&[
         r#"{"token":{"id":7,"text":"a","logprob":-0.1,"special":false,"count_output_tokens":1,"prompt_tokens":4},"generated_text":null,"finished":false,"finish_reason":null,"details":null}"#,
         r#"{"token":{"id":2,"text":"b","logprob":-0.1,"special":false,"count_output_tokens":2,"prompt_tokens":4},"generated_text":null,"finished":true,"finish_reason":"length","details":null}"#,

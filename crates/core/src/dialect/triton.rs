@@ -1,9 +1,8 @@
 //! Triton's generate extension (`docs/protocol/extension_generate.md`).
 //!
-//! The outputs are a model's own; `text_output` is that of the backends for language models (vLLM's,
-//! TensorRT-LLM's). Whether it holds the prompt, or with `accumulate_tokens` all text so far, is up to
-//! the model and not told: each event's text is taken as new. Nothing is counted, a stream ends with its
-//! body, and an error can come under a 200.
+//! The model defines the outputs. `text_output` is that of the backends for language models (vLLM, TensorRT-LLM). It may
+//! include the prompt or, with `accumulate_tokens`, all text so far. The response does not show this, so the text of each
+//! event is taken as new. There are no token counts, a stream ends with its body, and a status of 200 may carry an error.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -11,6 +10,7 @@ use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag};
 use super::{Dialect, StreamEnd};
 
+/// `generate` and `generate_stream`.
 pub static TRITON: Dialect = Dialect::sse("triton", &ROOT, finish_event, StreamEnd::Body);
 
 static ROOT: JsonShape = JsonShape::path(&[

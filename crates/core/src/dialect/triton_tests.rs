@@ -1,4 +1,4 @@
-//! EventFormat as Triton's `src/http_server.cc` and its `extension_generate.md` have them.
+//! Events of Triton (`src/http_server.cc`, `extension_generate.md`).
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader};
@@ -12,7 +12,7 @@ fn facts(event: &str) -> EventFacts {
 }
 
 #[test]
-fn text_output() {
+fn text_output_is_the_answer() {
     let cases = [
         // triton_cli #86.
         (

@@ -1,12 +1,11 @@
-//! vLLM's own API, now and once.
+//! vLLM's own API.
 //!
-//! `/inference/v1/generate` takes token ids and gives token ids: there they *are* the output, which in
-//! other dialects they only count.
+//! `/inference/v1/generate` takes and returns token ids: here they are the output.
 //!
-//! The first API of all, vLLM's demonstration server at `/generate` (gone since 0.10), repeats the prompt
-//! and all text with each event, a JSON document before each NUL or line's end. How long the prompt is
-//! does not show, so the text of the first event is not counted; of an answer in one piece, none is.
-//! FastChat's worker and other early servers write like it.
+//! The first API, vLLM's demonstration server at `/generate` (removed in 0.10), repeats the prompt and all text in each
+//! event. Events are JSON documents, each followed by a NUL or a line end. The length of the prompt is not known, so the
+//! text of the first event is not counted, and none of a response with one event. FastChat's worker and other early
+//! servers use the same format.
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
@@ -15,7 +14,7 @@ use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag};
 use super::{Dialect, StreamEnd};
 
-/// `/inference/v1/generate`; `/generate` is shared with others.
+/// `/inference/v1/generate`. The route `/generate` is shared: see `generate.rs`.
 pub static VLLM_GENERATE: Dialect =
     Dialect::json_lines("vllm-generate", &ROOT, finish_event, StreamEnd::Body);
 
@@ -30,7 +29,7 @@ static CHOICE: JsonShape = JsonShape::object(
         ("finish_reason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
-/// One text, or one for each sample.
+/// One text, or one per sample.
 pub(super) static TEXT: JsonShape =
     JsonShape::array(Tag::EventText, &JsonShape::scalar(Tag::EventText));
 static ROOT: JsonShape = JsonShape::path(&[
@@ -41,24 +40,24 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("error", &ERROR),
 ]);
 
-/// The key of the text that was told so far, with the prompt.
+/// Counter of the characters so far, with the prompt.
 const TEXT_SO_FAR: u64 = 0;
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     for choice in &mut event.facts.choices {
         choice.has_answer |= choice.token_ids > 0;
     }
-    let piece = event.text;
-    if piece > 0
+    let text = event.text;
+    if text > 0
         && let Some(before) = stream.counter(TEXT_SO_FAR)
     {
         let output = event.choice.output();
         if *before == 0 {
             output.has_nontext = true;
         } else {
-            output.answer += piece.saturating_sub(*before);
+            output.answer += text.saturating_sub(*before);
         }
-        *before = piece.max(*before);
+        *before = text.max(*before);
     }
     event.finish();
 }

@@ -1,4 +1,4 @@
-//! EventFormat as vLLM's `entrypoints/serve/disagg` and its former `entrypoints/api_server.py` write them.
+//! Events of vLLM (`entrypoints/serve/disagg`, and the former `entrypoints/api_server.py`).
 
 use super::*;
 use crate::dialect::{EventFacts, ResponseReader};
@@ -35,7 +35,7 @@ fn token_ids_are_the_output() {
 }
 
 #[test]
-fn text_with_its_prompt() {
+fn repeated_prompt_and_text_count_once() {
     let events = stream(&[
         r#"{"text": ["Once upon a"]}"#,
         r#"{"text": ["Once upon a time"]}"#,

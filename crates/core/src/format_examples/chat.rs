@@ -1,4 +1,4 @@
-//! OpenAI's chat, as others send it: where counts and times stand differs.
+//! OpenAI's chat API on other servers, which have counts and durations in other fields.
 
 use super::example::{DEFAULTS, FormatExample};
 

@@ -1,4 +1,4 @@
-//! The engines' own APIs.
+//! The APIs of inference engines.
 
 use super::example::{DEFAULTS, ExampleFraming, FormatExample};
 

@@ -19,7 +19,7 @@ pub struct FormatExample {
     pub first_token: &'static str,
     /// Response headers.
     pub headers: &'static [(&'static str, &'static str)],
-    /// Events of the response. Each arrives in a read of its own.
+    /// Events of the response. Each arrives in a separate read.
     pub events: &'static [&'static [u8]],
 }
 

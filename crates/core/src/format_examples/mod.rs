@@ -131,7 +131,7 @@ struct MeasuredExample {
     has_output: bool,
 }
 
-/// Measures an example. Each event arrives in a read of its own.
+/// Measures an example. Each event arrives in a separate read.
 fn measure(example: &FormatExample) -> MeasuredExample {
     let name = format!("{} {}", example.section, example.path);
     let route = Route::find(example.method, example.path);

@@ -1,4 +1,4 @@
-//! OpenAI's own endpoints, and those of others that are not chat.
+//! OpenAI's own endpoints, and other servers' endpoints that are not chat.
 
 use super::example::{DEFAULTS, ExampleFraming, FormatExample};
 
