@@ -51,11 +51,11 @@ pub(super) struct ModelTracker {
     reports_prefill: bool,
     last_cold_start: Option<LastColdStart>,
     /// Requests in flight that have output.
-    running: Vec<RunningRequest>,
+    running: Vec<RequestWithOutput>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct RunningRequest {
+struct RequestWithOutput {
     id: u64,
     wait: WaitPeriod,
     /// The end of its response decides whether it is cold.
@@ -98,7 +98,7 @@ impl ModelTracker {
     /// A request has its first output. Returns the loading time that this ends.
     pub fn on_first_output(&mut self, request: RequestId, at: Duration) -> Option<ColdStart> {
         let arrived = request.arrived;
-        self.running.push(RunningRequest {
+        self.running.push(RequestWithOutput {
             id: request.id,
             wait: WaitPeriod { arrived, first_output: at },
             is_deferred: false,
@@ -140,7 +140,7 @@ impl ModelTracker {
         output: &FirstOutput<'_>,
         cold_idle: Duration,
     ) -> bool {
-        let waited_with = |one: &RunningRequest| {
+        let waited_with = |one: &RequestWithOutput| {
             one.id != request.id && one.is_deferred && request.arrived < one.wait.first_output
         };
         let is_slow = || self.slowness(request, output, cold_idle).is_some_and(|one| one.is_cold);
@@ -207,7 +207,7 @@ impl ModelTracker {
         // Requests that waited at the end of the load waited for the same load. The first output after it ended it.
         let loaded = arrived + length;
         let (mut began, mut ended) = (arrived, first_output);
-        for RunningRequest { wait: other, .. } in &self.running {
+        for RequestWithOutput { wait: other, .. } in &self.running {
             if other.arrived < loaded && other.first_output >= loaded {
                 began = began.min(other.arrived);
                 ended = ended.min(other.first_output);

@@ -14,7 +14,7 @@
 //!                       (reason boot)                             ^                          |
 //!                                                                 +-- suspicion, then refused, not ready --+
 //!
-//!   (*) or "not ready" on the health path, if a request was told that the model loads
+//!   (*) or "not ready" on the health path, if a response reported that the model loads
 //! ```
 //!
 //! Arrows are results of probes, unless they name an output. `StartingAbandoned` is `Starting` after ten minutes without a
@@ -80,7 +80,7 @@ pub(super) struct InFlightHints {
 pub(super) struct ServerTracker {
     config: ColdStartConfig,
     start: Duration,
-    state: ServerState,
+    state: ServerReadiness,
     suspicion: Option<SuspectedFailure>,
     /// When a connection last broke.
     last_break: Option<Duration>,
@@ -98,7 +98,7 @@ pub(super) struct ServerTracker {
 }
 
 #[derive(Debug)]
-enum ServerState {
+enum ServerReadiness {
     /// The state is unknown since the start of Streamgauge.
     Starting,
     /// The same, and no request arrived for so long that the next failed one begins a new period.
@@ -153,7 +153,7 @@ impl ServerTracker {
         Self {
             config,
             start: now,
-            state: ServerState::Starting,
+            state: ServerReadiness::Starting,
             suspicion: None,
             last_break: None,
             last_request: now,
@@ -169,11 +169,13 @@ impl ServerTracker {
     /// A request arrived; `is_idle`: no other one is in flight.
     pub fn on_request(&mut self, at: Duration, is_idle: bool) {
         match &mut self.state {
-            ServerState::Unready(period) => {
+            ServerReadiness::Unready(period) => {
                 period.is_abandoned |= period.is_without_requests(self.last_request, at);
             }
-            ServerState::Starting if at.saturating_sub(self.last_request) > WITHOUT_REQUESTS => {
-                self.state = ServerState::StartingAbandoned;
+            ServerReadiness::Starting
+                if at.saturating_sub(self.last_request) > WITHOUT_REQUESTS =>
+            {
+                self.state = ServerReadiness::StartingAbandoned;
             }
             _ => {}
         }
@@ -192,7 +194,7 @@ impl ServerTracker {
     /// other requests were served then, or had been not long before.
     pub fn on_failure(&mut self, since: Duration, at: Duration, has_break: bool, in_use: bool) {
         self.last_request = self.last_request.max(at);
-        if let ServerState::Unready(period) = &mut self.state
+        if let ServerReadiness::Unready(period) = &mut self.state
             && period.is_abandoned
             && !has_break
         {
@@ -214,7 +216,7 @@ impl ServerTracker {
 
     /// Adds a failure to the suspicion, unless the server is known not to be ready.
     fn suspect(&mut self, new: SuspectedFailure) {
-        if matches!(self.state, ServerState::Starting | ServerState::Unready(_)) {
+        if matches!(self.state, ServerReadiness::Starting | ServerReadiness::Unready(_)) {
             return;
         }
         let old = self.suspicion.unwrap_or(new);
@@ -232,21 +234,23 @@ impl ServerTracker {
     /// time in which the server as a whole is not ready. Otherwise only a model loads.
     pub fn on_loading(&mut self, arrived: Duration, at: Duration) -> bool {
         match &mut self.state {
-            ServerState::Unready(period) => {
+            ServerReadiness::Unready(period) => {
                 if period.is_abandoned {
                     *period = UnreadyPeriod::new(arrived, ColdReason::Loading);
                 }
                 period.last_loading = period.last_loading.max(Some(at));
                 true
             }
-            ServerState::Reopened { period, since, ends_at } => {
+            ServerReadiness::Reopened { period, since, ends_at } => {
                 // The port is open, but the server is not ready.
                 period.last_loading = period.last_loading.max(Some(at));
                 *since = at.max(*since);
                 *ends_at = PeriodEnd::PortOpen;
                 true
             }
-            ServerState::Starting | ServerState::StartingAbandoned | ServerState::Ready => {
+            ServerReadiness::Starting
+            | ServerReadiness::StartingAbandoned
+            | ServerReadiness::Ready => {
                 if self.config.has_health {
                     self.suspect(SuspectedFailure {
                         since: arrived,
@@ -282,14 +286,14 @@ impl ServerTracker {
             self.suspicion = None;
         }
         match self.state {
-            ServerState::Ready => None,
-            ServerState::Starting | ServerState::StartingAbandoned => {
-                self.state = ServerState::Ready;
+            ServerReadiness::Ready => None,
+            ServerReadiness::Starting | ServerReadiness::StartingAbandoned => {
+                self.state = ServerReadiness::Ready;
                 None
             }
             // A request from before the server stopped listening can continue.
-            ServerState::Unready(period) if arrived < period.began => None,
-            ServerState::Unready(period) => {
+            ServerReadiness::Unready(period) if arrived < period.began => None,
+            ServerReadiness::Unready(period) => {
                 let accepted = in_flight.first_accepted.unwrap_or(at);
                 let ended = if in_flight.has_waiting { at } else { accepted };
                 if period.reason == ColdReason::Boot {
@@ -297,8 +301,8 @@ impl ServerTracker {
                 }
                 self.end(period, Self::loading_end(period, arrived, at).unwrap_or(ended))
             }
-            ServerState::Reopened { since, .. } if at < since => None,
-            ServerState::Reopened { period, since, ends_at } => {
+            ServerReadiness::Reopened { since, .. } if at < since => None,
+            ServerReadiness::Reopened { period, since, ends_at } => {
                 let ended = match ends_at {
                     PeriodEnd::FirstOutput => at,
                     PeriodEnd::PortOpen => since,
@@ -315,7 +319,7 @@ impl ServerTracker {
     /// Ends an unready period. Returns the cold start, unless it was an outage.
     fn end(&mut self, period: UnreadyPeriod, ended: Duration) -> Option<ColdStart> {
         let UnreadyPeriod { began, reason, is_outage, began_in_use, .. } = period;
-        self.state = ServerState::Ready;
+        self.state = ServerReadiness::Ready;
         self.suspicion = None;
         self.last_unready_end = Some(ended);
         self.was_in_use = began_in_use;
@@ -328,7 +332,9 @@ impl ServerTracker {
 
     /// No request in flight waits for output any more.
     pub fn on_none_waiting(&mut self) -> Option<ColdStart> {
-        let ServerState::Reopened { period, since, ends_at } = &mut self.state else { return None };
+        let ServerReadiness::Reopened { period, since, ends_at } = &mut self.state else {
+            return None;
+        };
         *ends_at = PeriodEnd::PortOpen;
         let (period, since) = (*period, *since);
         if self.config.has_health { self.end(period, since) } else { None }
@@ -337,7 +343,7 @@ impl ServerTracker {
     /// Whether the server was not ready when Streamgauge started.
     fn has_booted(&self) -> bool {
         let is_booting = match &self.state {
-            ServerState::Unready(period) | ServerState::Reopened { period, .. } => {
+            ServerReadiness::Unready(period) | ServerReadiness::Reopened { period, .. } => {
                 period.reason == ColdReason::Boot
             }
             _ => false,
@@ -365,28 +371,31 @@ impl ServerTracker {
         let suspicion = self.suspicion.take_if(is_answered);
         match (&mut self.state, result) {
             (
-                ServerState::Starting | ServerState::StartingAbandoned,
+                ServerReadiness::Starting | ServerReadiness::StartingAbandoned,
                 ProbeResult::Ready | ProbeResult::Unclear,
-            ) => self.state = ServerState::Ready,
-            (ServerState::Starting | ServerState::StartingAbandoned, ProbeResult::TimedOut) => {
+            ) => self.state = ServerReadiness::Ready,
+            (
+                ServerReadiness::Starting | ServerReadiness::StartingAbandoned,
+                ProbeResult::TimedOut,
+            ) => {
                 if let Some(suspicion) = suspicion {
                     self.keep_suspicion(suspicion);
                 }
             }
-            (ServerState::StartingAbandoned, result) => {
+            (ServerReadiness::StartingAbandoned, result) => {
                 if let Some(suspicion) = suspicion {
-                    self.state = ServerState::Ready;
+                    self.state = ServerReadiness::Ready;
                     self.decide(suspicion, result);
                 }
             }
-            (ServerState::Starting, result) => {
+            (ServerReadiness::Starting, result) => {
                 let boot = UnreadyPeriod::new(self.start, ColdReason::Boot);
-                self.state = ServerState::Unready(boot);
+                self.state = ServerReadiness::Unready(boot);
                 if result == ProbeResult::NotReady {
                     self.record_open_port(at);
                 }
             }
-            (ServerState::Unready(period), ProbeResult::Ready) => {
+            (ServerReadiness::Unready(period), ProbeResult::Ready) => {
                 let period = *period;
                 if period.reason == ColdReason::Boot {
                     self.record_ready(since);
@@ -396,24 +405,24 @@ impl ServerTracker {
                 }
                 let ends_at =
                     if has_waiting { PeriodEnd::FirstOutput } else { PeriodEnd::PortOpen };
-                self.state = ServerState::Reopened { period, since, ends_at };
+                self.state = ServerReadiness::Reopened { period, since, ends_at };
             }
-            (ServerState::Unready(period), ProbeResult::NotReady | ProbeResult::Unclear)
+            (ServerReadiness::Unready(period), ProbeResult::NotReady | ProbeResult::Unclear)
                 if period.reason == ColdReason::Boot =>
             {
                 self.record_open_port(at);
             }
-            (ServerState::Unready(_), _) => {}
-            (ServerState::Ready, result) => {
+            (ServerReadiness::Unready(_), _) => {}
+            (ServerReadiness::Ready, result) => {
                 if let Some(suspicion) = suspicion {
                     self.decide(suspicion, result);
                 }
             }
-            (ServerState::Reopened { period, .. }, result) => {
+            (ServerReadiness::Reopened { period, .. }, result) => {
                 let period = *period;
                 match (suspicion, result) {
                     (Some(_), ProbeResult::Refused | ProbeResult::NotReady) => {
-                        self.state = ServerState::Unready(period);
+                        self.state = ServerReadiness::Unready(period);
                     }
                     (Some(suspicion), ProbeResult::TimedOut) => self.keep_suspicion(suspicion),
                     _ => {}
@@ -435,7 +444,7 @@ impl ServerTracker {
             (false, false) => ColdReason::Unreachable,
         };
         let new = UnreadyPeriod::new(since, reason);
-        let unready = ServerState::Unready(UnreadyPeriod { began_in_use: in_use, ..new });
+        let unready = ServerReadiness::Unready(UnreadyPeriod { began_in_use: in_use, ..new });
         match result {
             ProbeResult::Ready => {}
             ProbeResult::Refused => self.state = unready,
@@ -465,7 +474,7 @@ impl ServerTracker {
 
     /// Ends a period whose port has been open for long enough without another failure.
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
-        let ServerState::Reopened { period, since, ends_at: PeriodEnd::PortOpen } = self.state
+        let ServerReadiness::Reopened { period, since, ends_at: PeriodEnd::PortOpen } = self.state
         else {
             return None;
         };
@@ -479,7 +488,7 @@ impl ServerTracker {
     /// Start of an outage; returned once.
     pub fn outage(&mut self, now: Duration) -> Option<Duration> {
         let most = self.config.outage;
-        let ServerState::Unready(period) = &mut self.state else { return None };
+        let ServerReadiness::Unready(period) = &mut self.state else { return None };
         let is_long = now.saturating_sub(period.began) > most;
         let is_new =
             !period.is_outage && is_long && !period.is_without_requests(self.last_request, now);
@@ -498,10 +507,10 @@ impl ServerTracker {
         let is_wanted =
             |due: &Duration| !is_idle || *due <= self.last_request + PROBE_WITHOUT_REQUESTS;
         match (&self.state, self.suspicion) {
-            (ServerState::Starting | ServerState::StartingAbandoned, _) => {
+            (ServerReadiness::Starting | ServerReadiness::StartingAbandoned, _) => {
                 Some(next(self.start)).filter(is_wanted)
             }
-            (ServerState::Unready(period), _) => Some(next(period.began)),
+            (ServerReadiness::Unready(period), _) => Some(next(period.began)),
             (_, Some(suspicion)) => match suspicion.probe {
                 SuspicionProbe::TimedOut => Some(next(suspicion.since)).filter(is_wanted),
                 SuspicionProbe::Due => {
@@ -515,7 +524,7 @@ impl ServerTracker {
 
     /// Whether the server is ready, and was not away just before.
     pub fn is_ready(&self) -> bool {
-        matches!(self.state, ServerState::Ready)
+        matches!(self.state, ServerReadiness::Ready)
     }
 
     /// End of the last unready period, if any: a cold start or an outage.
@@ -530,12 +539,12 @@ impl ServerTracker {
 
     /// Whether the state of the server is still unknown.
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, ServerState::Starting | ServerState::StartingAbandoned)
+        matches!(self.state, ServerReadiness::Starting | ServerReadiness::StartingAbandoned)
     }
 
     /// Whether the port is open, as far as is known.
     pub fn is_up(&self) -> bool {
-        matches!(self.state, ServerState::Ready | ServerState::Reopened { .. })
+        matches!(self.state, ServerReadiness::Ready | ServerReadiness::Reopened { .. })
     }
 
     /// When the last probe was sent that did not find the server ready.

@@ -50,7 +50,7 @@ pub use slots::SlotModel;
 
 use baseline::REFIT_EVERY;
 use releases::Releases;
-use request::{ObservedRequest, PerSpan, QueuePosition};
+use request::{ArrivalPosition, ObservedRequest, PerSpan};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ pub struct QueueEstimator {
     /// Number of requests so far.
     sent_count: u64,
     /// Position of the newest request.
-    last: Option<QueuePosition>,
+    last: Option<ArrivalPosition>,
     /// Number of requests that hold or wait for a slot.
     open: PerSpan<usize>,
     releases: PerSpan<Releases>,
@@ -93,7 +93,7 @@ impl QueueEstimator {
     pub fn arrive(&mut self, at: Duration, bytes: u64) -> QueueEntry {
         let sent = at.as_secs_f64();
         let PerSpan { prefill, response } = &self.releases;
-        let new = QueuePosition {
+        let new = ArrivalPosition {
             sent,
             number: self.sent_count,
             earlier_when_sent: self.open,
@@ -104,7 +104,7 @@ impl QueueEstimator {
         self.sent_count += 1;
         self.open = PerSpan { prefill: self.open.prefill + 1, response: self.open.response + 1 };
         // Requests that share a position keep their own instants.
-        QueueEntry { position: QueuePosition { sent, ..position }, bytes, first_output: None }
+        QueueEntry { position: ArrivalPosition { sent, ..position }, bytes, first_output: None }
     }
 
     /// Records the first output of a stream. Only the first call counts.

@@ -36,7 +36,7 @@ impl<T> PerSpan<T> {
 ///
 /// Requests that are sent within half a millisecond share the position of the first of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QueuePosition {
+pub(super) struct ArrivalPosition {
     /// Instant at which the request was sent completely (`a_j`), in seconds.
     pub sent: f64,
     /// Running number in the order of sending.
@@ -50,7 +50,7 @@ pub(super) struct QueuePosition {
 /// Handle of a request that is in the queue or in service.
 #[derive(Debug, Clone)]
 pub struct QueueEntry {
-    pub(super) position: QueuePosition,
+    pub(super) position: ArrivalPosition,
     pub(super) bytes: u64,
     /// Instant of the first output (`t_j`), once it has arrived.
     pub(super) first_output: Option<f64>,
@@ -60,7 +60,7 @@ impl QueueEntry {
     /// The request, which ended at this instant.
     pub(super) fn ended(&self, at: f64) -> ObservedRequest {
         let Self { position, bytes, first_output } = *self;
-        let QueuePosition { sent, number, earlier_when_sent, releases_before } = position;
+        let ArrivalPosition { sent, number, earlier_when_sent, releases_before } = position;
         ObservedRequest {
             number,
             sent,
@@ -87,7 +87,7 @@ pub struct ServedRequest {
 /// One finished request. Instants are in seconds on the caller's clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ObservedRequest {
-    /// Number of its [`QueuePosition`].
+    /// Number of its [`ArrivalPosition`].
     pub number: u64,
     /// Sent completely (`a_j`).
     pub sent: f64,
@@ -99,9 +99,9 @@ pub(super) struct ObservedRequest {
     pub bytes: u64,
     /// Tokens of the prompt that were not cached, if the server counted them.
     pub tokens: Option<u64>,
-    /// As in its [`QueuePosition`]. Requests with the same position that had output before this one count as earlier.
+    /// As in its [`ArrivalPosition`]. Requests with the same position that had output before this one count as earlier.
     pub earlier_when_sent: PerSpan<usize>,
-    /// As in its [`QueuePosition`].
+    /// As in its [`ArrivalPosition`].
     pub releases_before: PerSpan<u64>,
     /// Number of earlier requests that still held their slots at the first output, or at the end of a request without
     /// output. `None` before that, and if the releases since `sent` are no longer remembered.
