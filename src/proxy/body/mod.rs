@@ -1,4 +1,10 @@
-//! Bodies on their way to the client: carried by hyper, or relayed from socket to socket.
+//! Bodies of responses: carried by hyper, or moved from socket to socket by Streamgauge.
+//!
+//! | response | carried by |
+//! |---|---|
+//! | stream over HTTP/1.1 on both sides (no declared length) | [`Relay`], which reads a [`StreamReader`] |
+//! | 101 Switching Protocols, such as WebSocket | [`Tunnel`] |
+//! | everything else | hyper, which reads an [`UpstreamBody`] |
 
 mod relay;
 mod stream_reader;

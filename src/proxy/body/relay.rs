@@ -1,7 +1,8 @@
-//! A stream on its way: read from the upstream, measured, and written to the client, in one turn of one
-//! task and through buffers that all streams of the thread use in turn.
+//! Relay of a stream: reads from the upstream, measures, and writes to the client, in one turn of one task.
+//!
+//! The buffers for this belong to the thread, so an idle stream holds none.
 
-use super::stream_reader::{RareBuffer, ReadProgress, StreamReader, spare};
+use super::stream_reader::{OptionalBuffer, ReadProgress, StreamReader, non_empty};
 use crate::proxy::forward::headers;
 use crate::socket::TimestampedIo;
 use crate::tap::Measurement;
@@ -14,33 +15,33 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use streamgauge_core::meter::EndCause;
 
-/// Most bytes of a next request that are read while a stream is written.
+/// Maximum number of bytes of the next request that are read during a stream.
 const MAX_AHEAD: usize = 8 * 1024;
-/// Most reads of one stream before others have their turn.
-const TURNS: usize = 16;
+/// Maximum number of reads per turn of the task; then other tasks run.
+const MAX_READS: usize = 16;
 
-/// The body of an answer that is a stream, and what is known of its client.
+/// A streamed response body and how to send it to the client.
 #[derive(Debug)]
 pub(crate) struct StreamResponse {
     pub body: StreamReader,
     pub measurement: Measurement,
     pub framing: ClientFraming,
-    /// The client's connection takes another request behind it.
-    pub keeps: bool,
+    /// Keep the client's connection open for another request.
+    pub keep_alive: bool,
 }
 
-/// How the client learns where the body ends.
+/// How the end of the body is signalled to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientFraming {
-    /// In chunks; whether the client takes trailers.
+    /// Chunked coding. `trailers`: the client accepts trailers.
     Chunked { trailers: bool },
-    /// By the end of the connection (HTTP/1.0).
+    /// End of the connection (HTTP/1.0).
     Close,
 }
 
 impl ClientFraming {
-    /// Frames the next data of the body.
-    fn data(self, data: &[u8], out: &mut Vec<u8>) {
+    /// Appends `data` as the next part of the body.
+    fn write_data(self, data: &[u8], out: &mut Vec<u8>) {
         if self == Self::Close {
             out.extend_from_slice(data);
             return;
@@ -55,12 +56,12 @@ impl ClientFraming {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Frames the end of the body.
-    fn end(self, fields: HeaderMap, out: &mut Vec<u8>) {
+    /// Appends the end of the body.
+    fn write_end(self, fields: HeaderMap, out: &mut Vec<u8>) {
         let Self::Chunked { trailers } = self else { return };
         out.extend_from_slice(b"0\r\n");
         if trailers && !fields.is_empty() {
-            for (name, value) in &headers::trailers(fields) {
+            for (name, value) in &headers::forwardable_trailers(fields) {
                 out.extend_from_slice(
                     &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat(),
                 );
@@ -70,103 +71,118 @@ impl ClientFraming {
     }
 }
 
-/// Carries a stream to a client's socket. What it seldom has anything in costs a pointer: with a thousand streams,
-/// a relay has left the processor's cache when its next token comes.
+/// Sends a stream to a client's socket.
+///
+/// Buffers that are usually empty take only a pointer: with a thousand streams, a relay is no longer in the processor's
+/// cache when its next token arrives.
 #[derive(Debug)]
 pub(crate) struct Relay {
     io: TimestampedIo,
     stream: StreamResponse,
-    /// What the client's socket did not take. Nothing more is read from the upstream meanwhile.
-    unsent: RareBuffer,
-    /// The head of the answer, until it is sent together with what is there of the body.
-    head: RareBuffer,
-    /// What the client has sent already behind its request.
-    ahead: RareBuffer,
-    /// All was sent, and part of it waits above the socket (TLS).
-    held: bool,
+    /// Data that the client's socket did not take. Until it is sent, the relay reads nothing from the upstream.
+    unsent: OptionalBuffer,
+    /// The response head, until it is sent together with the first data.
+    head: OptionalBuffer,
+    /// Bytes that the client has sent after its request.
+    ahead: OptionalBuffer,
+    /// All data is sent, but part of it is still in the TLS layer.
+    flush_pending: bool,
     /// See [`TimestampedIo::poll_watched`].
     watched: bool,
-    /// The body is over, and came whole or not.
-    whole: Option<bool>,
+    /// Set once the body has ended.
+    end: Option<RelayEnd>,
 }
 
-/// How a relay ended.
+/// How a relay has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RelayEnd {
-    /// All of the body is written.
-    Whole,
-    /// The body broke off, or the client is gone.
+    /// The whole body is written.
+    Complete,
+    /// The body broke off, or the client has disconnected.
     Broken,
 }
 
 impl Relay {
-    /// Sends `head`, and `stream` behind it. `ahead` is what the client has sent behind its request.
-    pub fn new(io: TimestampedIo, head: BytesMut, ahead: BytesMut, stream: StreamResponse) -> Self {
-        let (head, ahead) = (spare(head), spare(ahead));
-        Self { io, stream, unsent: None, head, ahead, held: false, watched: false, whole: None }
+    /// Returns a relay that sends `head` and then `stream`. `ahead`: bytes that the client has sent after its request.
+    pub fn new(
+        io: TimestampedIo,
+        head: BytesMut,
+        ahead: BytesMut,
+        stream: StreamResponse,
+    ) -> Self {
+        let (head, ahead) = (non_empty(head), non_empty(ahead));
+        Self {
+            io,
+            stream,
+            unsent: None,
+            head,
+            ahead,
+            flush_pending: false,
+            watched: false,
+            end: None,
+        }
     }
 
-    /// The connection is to be closed behind the stream.
-    pub fn close_behind(&mut self) {
-        self.stream.keeps = false;
+    /// Closes the client's connection at the end of the stream.
+    pub fn close_at_end(&mut self) {
+        self.stream.keep_alive = false;
     }
 
-    /// Does what can be done now; not to be called again once it is ready.
+    /// Does the I/O that is possible now. Must not be called again after it has returned `Ready`.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         match self.poll_forward(cx) {
-            Poll::Ready(Ok(true)) => Poll::Ready(RelayEnd::Whole),
+            Poll::Ready(Ok(end)) => Poll::Ready(end),
             Poll::Pending if !self.is_client_gone(cx) => Poll::Pending,
             _ => Poll::Ready(RelayEnd::Broken),
         }
     }
 
-    /// The client's socket, and what was read from it already, if it takes another request behind a
-    /// stream that is whole. Else it is closed: in good order, so that what the client has sent and
-    /// nobody reads does not make it a reset.
-    pub fn into_kept(mut self, cx: &mut Context<'_>) -> Option<(TimestampedIo, Bytes)> {
-        if self.stream.keeps && self.stream.framing != ClientFraming::Close {
+    /// Returns the client's socket and the bytes that were read ahead, if the connection can take another request after
+    /// a complete stream.
+    ///
+    /// Otherwise shuts the socket down: closing it with unread input would send a reset.
+    pub fn into_reusable(mut self, cx: &mut Context<'_>) -> Option<(TimestampedIo, Bytes)> {
+        if self.stream.keep_alive && self.stream.framing != ClientFraming::Close {
             return Some((self.io, self.ahead.map(|ahead| ahead.freeze()).unwrap_or_default()));
         }
-        // Closing comes next, whatever this says.
+        // The socket is closed next, whatever the result.
         let _ = Pin::new(&mut self.io).poll_shutdown(cx);
         None
     }
 
-    /// Whether the body came whole, once it is written as far as it came.
-    fn poll_forward(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Forwards what is available. Ready when the body has ended and everything received is written.
+    fn poll_forward(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<RelayEnd>> {
         thread_local! {
             static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
         let mut read = Poll::Ready(());
-        for _ in 0..TURNS {
+        for _ in 0..MAX_READS {
             while let Some(unsent) = &mut self.unsent {
                 let sent = ready!(self.io.poll_send(cx, unsent))?;
                 unsent.advance(sent);
                 if unsent.is_empty() {
                     self.unsent = None;
-                    self.held = true;
+                    self.flush_pending = true;
                 }
             }
-            if self.held {
+            if self.flush_pending {
                 ready!(self.io.poll_sent(cx))?;
-                self.held = false;
+                self.flush_pending = false;
             }
-            if let Some(whole) = self.whole {
-                self.io
-                    .stamps()
-                    .reset_on_close(!whole && self.stream.framing == ClientFraming::Close);
-                return Poll::Ready(Ok(whole));
+            if let Some(end) = self.end {
+                let is_cut = end == RelayEnd::Broken && self.stream.framing == ClientFraming::Close;
+                self.io.timestamps().reset_on_close(is_cut);
+                return Poll::Ready(Ok(end));
             }
             ready!(read);
             read = OUT.with_borrow_mut(|out| self.poll_turn(cx, out))?;
         }
-        // Others have their turn.
+        // Let other tasks run.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Reads once, and sends what came. Pending if nothing was there; what is left to send is another
-    /// matter.
+    /// Reads once and sends the data. Returns `Pending` if there was nothing to read, even if data is left to send.
     fn poll_turn(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> io::Result<Poll<()>> {
         let StreamResponse { body, measurement, framing, .. } = &mut self.stream;
         out.clear();
@@ -175,24 +191,24 @@ impl Relay {
         }
         let read = body.poll_read(cx, |data| {
             measurement.on_response_data(data);
-            framing.data(data, out);
+            framing.write_data(data, out);
         });
         let more = match read {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(ReadProgress::Open)) => Poll::Ready(()),
-            Poll::Ready(Ok(ReadProgress::Over(trailers))) => {
+            Poll::Ready(Ok(ReadProgress::End(trailers))) => {
                 measurement.on_trailers(&trailers);
                 measurement.complete();
-                framing.end(trailers, out);
-                // Not before all is written is it whole for the client.
-                self.io.stamps().reset_on_close(*framing == ClientFraming::Close);
-                self.whole = Some(true);
+                framing.write_end(trailers, out);
+                // An HTTP/1.0 client must not take the body for complete before everything is written.
+                self.io.timestamps().reset_on_close(*framing == ClientFraming::Close);
+                self.end = Some(RelayEnd::Complete);
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => {
-                tracing::debug!(%error, "a stream broke off");
-                measurement.finish(EndCause::UpstreamFailed);
-                self.whole = Some(false);
+                tracing::debug!(%error, "stream from the upstream broke off");
+                measurement.finish(End::Broken);
+                self.end = Some(RelayEnd::Broken);
                 Poll::Ready(())
             }
         };
@@ -202,21 +218,20 @@ impl Relay {
                 Poll::Pending => 0,
             };
             match out.get(sent..) {
-                Some(rest) if !rest.is_empty() => self.unsent = spare(rest.into()),
-                _ => self.held = self.io.poll_sent(cx)?.is_pending(),
+                Some(rest) if !rest.is_empty() => self.unsent = non_empty(rest.into()),
+                _ => self.flush_pending = self.io.poll_sent(cx)?.is_pending(),
             }
         }
         Ok(more)
     }
 
-    /// Looks whether the client has closed its connection. One that sends its next request already has
-    /// not.
+    /// Whether the client has closed its connection. A client that has sent its next request is still connected.
     fn is_client_gone(&mut self, cx: &mut Context<'_>) -> bool {
         let Self { io, ahead, watched, .. } = self;
         if ahead.is_some() {
             return false;
         }
-        let take = |bytes: &[u8]| *ahead = spare(bytes.into());
+        let take = |bytes: &[u8]| *ahead = non_empty(bytes.into());
         matches!(io.poll_watched(cx, watched, MAX_AHEAD, take), Poll::Ready(Ok(0) | Err(_)))
     }
 }

@@ -1,11 +1,12 @@
-//! The body of a stream, read from the socket by us.
+//! Reads the body of a stream from the upstream's socket, without hyper.
 //!
-//! A stream is open for seconds to hours and brings a few hundred bytes at a time. Here each time costs
-//! one read, into a buffer that all sockets of the thread use in turn; through a client connection of
-//! hyper's it would cost its state machine, a channel and 16 KiB of buffers beside.
+//! A stream is open for seconds to hours and receives a few hundred bytes at a time. Each chunk costs one read into a
+//! buffer that all sockets of the thread share. hyper's client would add its state machine, a channel and 16 KiB of
+//! buffers per stream.
 
+use crate::proxy::forward::headers;
 use crate::proxy::handover::UpstreamConnection;
-use crate::proxy::{forward::headers, upstream::UpstreamPool};
+use crate::proxy::upstream::UpstreamPool;
 use crate::socket::TimestampedIo;
 use bytes::BytesMut;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -15,72 +16,75 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use streamgauge_core::wire::chunked::{ChunkError, ChunkStep, ChunkedDecoder};
 
-/// Most bytes of one read.
+/// Maximum number of bytes per read.
 const MAX_READ: usize = 64 * 1024;
-/// Most trailer fields.
+/// Maximum number of trailers.
 const MAX_TRAILERS: usize = 128;
 
-/// Bytes where there are seldom any; `None` if there are none.
-pub(crate) type RareBuffer = Option<Box<BytesMut>>;
+/// A buffer that is usually empty, and then takes only a pointer.
+pub(super) type OptionalBuffer = Option<Box<BytesMut>>;
 
-/// These, if there are any.
-pub(crate) fn spare(bytes: BytesMut) -> RareBuffer {
+/// Returns `bytes` as an optional buffer.
+pub(super) fn non_empty(bytes: BytesMut) -> OptionalBuffer {
     (!bytes.is_empty()).then(|| Box::new(bytes))
 }
 
-/// A stream that broke off.
+/// Error in a stream from the upstream.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
-    #[error("the connection broke: {0}")]
+    #[error("connection error: {0}")]
     Io(#[from] io::Error),
-    #[error("the connection ended before the body did")]
+    #[error("the connection ended before the body")]
     Incomplete,
-    #[error("the body is not chunked as it says: {0}")]
+    #[error("invalid chunked coding: {0}")]
     Framing(#[from] ChunkError),
-    #[error("the body's trailers are no header fields")]
+    #[error("the trailers are not valid header fields")]
     Trailers,
 }
 
-/// What a read of the body has shown.
+/// Result of one read of the body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ReadProgress {
-    /// There may be more to come.
+    /// The body continues.
     Open,
-    /// The body is over; these are its trailers.
-    Over(HeaderMap),
+    /// The body has ended, with these trailers.
+    End(HeaderMap),
 }
 
-/// A body without a declared length.
+/// Reader of a response body without a declared length.
 #[derive(Debug)]
 pub(crate) struct StreamReader {
-    /// `None` once the body is over, or broke.
+    /// `None` after the end of the body or an error.
     io: Option<TimestampedIo>,
-    /// What was read together with the head, until it is shown.
-    first: RareBuffer,
+    /// Start of the body, read together with the response head.
+    first: OptionalBuffer,
     /// `None` for a body that ends with its connection.
-    chunked: Option<ChunkedDecoder>,
-    /// The server keeps the connection.
+    chunked: Option<Chunked>,
+    /// The server keeps the connection open.
     reusable: bool,
     upstream: Arc<UpstreamPool>,
 }
 
 impl StreamReader {
-    /// The body behind this head, which hyper has accepted and found to be of no declared length.
-    /// `first` is what was read of it together with the head; without `io`, the connection has broken.
+    /// Returns a reader of the body after `head`, in which hyper has found no declared length.
+    ///
+    /// `first`: bytes of the body that were read together with the head. Without `io` the connection is broken.
     pub fn new(
         head: &response::Parts,
         io: Option<TimestampedIo>,
         first: BytesMut,
         upstream: Arc<UpstreamPool>,
     ) -> Self {
-        let chunked = is_chunked(&head.headers).then(ChunkedDecoder::default);
-        let reusable = !headers::closes(&head.headers);
-        let first = spare(first);
+        let chunked = is_chunked(&head.headers).then(Chunked::default);
+        let reusable = !headers::has_connection_close(&head.headers);
+        let first = non_empty(first);
         Self { io, first, chunked, reusable, upstream }
     }
 
-    /// Reads once what is there, and shows the data in it to `sink`, piece by piece. Not to be called
-    /// again once the body is over or an error was given: then the connection is closed or given back.
+    /// Reads once and passes the data to `sink`, one slice per chunk.
+    ///
+    /// Must not be called again after the end of the body or an error. By then the connection is closed or back in the
+    /// pool.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,33 +114,33 @@ impl StreamReader {
                     Some(_) => Err(StreamError::Incomplete),
                     None => {
                         *io = None;
-                        Ok(ReadProgress::Over(HeaderMap::new()))
+                        Ok(ReadProgress::End(HeaderMap::new()))
                     }
                 });
             }
         }
         Poll::Ready(match left? {
             None => Ok(ReadProgress::Open),
-            Some(left) => self.finish(left).map(ReadProgress::Over),
+            Some(left) => self.finish(left).map(ReadProgress::End),
         })
     }
 
-    /// The body is over, and so many bytes were read behind it: keeps the connection if it can take
-    /// another request. Gives the trailers.
+    /// Handles the end of the body, after which `left` more bytes were read. Puts the connection back into the pool if
+    /// it can take another request, and returns the trailers.
     fn finish(&mut self, left: usize) -> Result<HeaderMap, StreamError> {
-        let lines = self.chunked.as_ref().map_or(&b""[..], ChunkedDecoder::trailers);
-        let trailers = trailers(lines)?;
+        let lines = self.chunked.as_ref().map_or(&b""[..], Chunked::trailers);
+        let trailers = parse_trailers(lines)?;
         if let Some(io) = self.io.take()
             && self.reusable
             && left == 0
         {
-            self.upstream.give_back(UpstreamConnection::Socket(io), true);
+            self.upstream.put_back(UpstreamConnection::Socket(io), true);
         }
         Ok(trailers)
     }
 }
 
-/// Shows the data in these bytes of a body. Once the body is over, gives how many bytes lie behind it.
+/// Passes the data in `bytes` to `sink`. Returns the number of bytes after the body, once the body has ended.
 fn decode(
     chunked: &mut Option<ChunkedDecoder>,
     mut bytes: &[u8],
@@ -161,20 +165,20 @@ fn decode(
     }
 }
 
-/// Whether the last transfer coding is chunked, as hyper sees it. (It refuses codings in an answer of
-/// HTTP/1.0.)
+/// Whether the last transfer coding is chunked, by the same rule as in hyper. (hyper refuses transfer codings in an
+/// HTTP/1.0 response.)
 fn is_chunked(headers: &HeaderMap) -> bool {
     let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
     let coding = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
     coding.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
-fn trailers(lines: &[u8]) -> Result<HeaderMap, StreamError> {
+fn parse_trailers(lines: &[u8]) -> Result<HeaderMap, StreamError> {
     if lines.is_empty() {
         return Ok(HeaderMap::new());
     }
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILERS];
-    // The parser wants the empty line that ends them.
+    // The parser needs the empty line at the end.
     let block = [lines, b"\r\n"].concat();
     let parsed = httparse::parse_headers(&block, &mut fields).map_err(|_| StreamError::Trailers)?;
     let httparse::Status::Complete((_, fields)) = parsed else { return Err(StreamError::Trailers) };

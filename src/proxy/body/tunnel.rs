@@ -1,4 +1,4 @@
-//! A connection that has switched to another protocol: bytes, in both directions, until both have ended.
+//! Tunnel of a connection that has switched to another protocol: bytes in both directions, until both have ended.
 
 use crate::socket::TimestampedIo;
 use crate::tap::Measurement;
@@ -9,21 +9,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use streamgauge_core::meter::EndCause;
 
-/// Most bytes of a direction that wait to be written; nothing more is read meanwhile.
+/// Maximum number of bytes per direction that wait to be written. Nothing more is read until they are.
 const MAX_UNSENT: usize = 64 * 1024;
-/// Most reads of one direction before others have their turn.
-const TURNS: usize = 16;
+/// Maximum number of reads per direction and turn of the task; then other tasks run.
+const MAX_READS: usize = 16;
 
-/// The upstream's side of a connection that has switched.
+/// Upstream side of a connection after its 101 response.
 #[derive(Debug)]
 pub(crate) struct UpgradedUpstream {
     pub io: TimestampedIo,
-    /// What was read behind the head of its 101.
+    /// Bytes that were read together with the head of the 101.
     pub first: BytesMut,
     pub measurement: Measurement,
 }
 
-/// Carries bytes between a client and the upstream.
+/// Moves bytes between a client and the upstream.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     client: TimestampedIo,
@@ -33,19 +33,19 @@ pub(crate) struct Tunnel {
     measurement: Measurement,
 }
 
-/// One direction.
+/// State of one direction.
 #[derive(Debug, Default)]
 struct TunnelDirection {
     unsent: BytesMut,
-    /// All was sent, and part of it may wait above the socket (TLS).
-    held: bool,
-    /// The sender has ended its direction.
+    /// All data is sent, but part of it may still be in the TLS layer.
+    flush_pending: bool,
+    /// The sender has closed its side.
     ended: bool,
-    /// So has the other side been told.
+    /// The end was forwarded to the receiver.
     closed: bool,
 }
 
-/// Which side of a direction broke.
+/// Side of a direction on which an error occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BrokenSide {
     Sender,
@@ -53,14 +53,14 @@ enum BrokenSide {
 }
 
 impl Tunnel {
-    /// Sends `head` to the client, and goes on with what it has sent behind its request.
+    /// Returns a tunnel that first sends `head` to the client. `ahead`: bytes that the client has sent after its request.
     pub fn new(
         client: TimestampedIo,
         head: BytesMut,
         ahead: BytesMut,
-        switched: UpgradedUpstream,
+        upstream: UpgradedUpstream,
     ) -> Self {
-        let UpgradedUpstream { io: upstream, first, mut measurement } = switched;
+        let UpgradedUpstream { io: upstream, first, mut measurement } = upstream;
         let mut unsent = head;
         if !first.is_empty() {
             measurement.on_response_data(&first);
@@ -74,22 +74,20 @@ impl Tunnel {
         Self { client, upstream, down, up, measurement }
     }
 
-    /// Does what can be done now; ready once both directions have ended, or one is broken.
+    /// Does the I/O that is possible now. Ready once both directions have ended, or one is broken.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { client, upstream, down, up, measurement } = self;
-        for _ in 0..TURNS {
-            let downward =
-                down.poll(cx, upstream, client, |bytes| measurement.on_response_data(bytes));
-            let mut upward =
-                up.poll(cx, client, upstream, |bytes| measurement.on_client_data(bytes));
+        for _ in 0..MAX_READS {
+            let downward = down.poll(cx, upstream, client, |bytes| measurement.on_response_data(bytes));
+            let mut upward = up.poll(cx, client, upstream, |bytes| measurement.on_client_data(bytes));
             if upward == Err(BrokenSide::Receiver) && down.ended {
-                // It has said all, and listens no more.
+                // The upstream has sent everything and no longer reads.
                 up.closed = true;
                 upward = Ok(Poll::Ready(()));
             }
             if downward == Err(BrokenSide::Sender) || upward == Err(BrokenSide::Receiver) {
-                measurement.finish(EndCause::UpstreamFailed);
-                client.stamps().reset_on_close(true);
+                measurement.finish(End::Broken);
+                client.timestamps().reset_on_close(true);
                 return Poll::Ready(());
             }
             if down.closed && up.closed {
@@ -97,7 +95,7 @@ impl Tunnel {
                 return Poll::Ready(());
             }
             if downward.is_err() || upward.is_err() {
-                // The drop says that the client has left.
+                // Dropping the measurement records that the client has disconnected.
                 return Poll::Ready(());
             }
             if downward == Ok(Poll::Pending) && upward == Ok(Poll::Pending) {
@@ -110,14 +108,14 @@ impl Tunnel {
 }
 
 impl TunnelDirection {
-    /// Sends what is left, or reads once and sends that. Pending if neither can be done now, or nothing is
-    /// left to do.
+    /// Sends waiting data, or reads once and sends that. `record` receives the data that was read. Returns `Pending` if
+    /// neither is possible now, or if the direction is closed.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut TimestampedIo,
         to: &mut TimestampedIo,
-        mut show: impl FnMut(&[u8]),
+        mut record: impl FnMut(&[u8]),
     ) -> Result<Poll<()>, BrokenSide> {
         thread_local! {
             static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -129,7 +127,7 @@ impl TunnelDirection {
             let closed = Pin::new(to).poll_shutdown(cx);
             return match closed {
                 Poll::Pending => Ok(Poll::Pending),
-                // A receiver that has closed already knows.
+                // An error means that the receiver has closed its connection already.
                 Poll::Ready(_) => {
                     self.closed = true;
                     Ok(Poll::Ready(()))
@@ -139,7 +137,7 @@ impl TunnelDirection {
         OUT.with_borrow_mut(|out| {
             out.clear();
             let received = from.poll_receive(cx, MAX_UNSENT, |bytes| {
-                show(bytes);
+                record(bytes);
                 out.extend_from_slice(bytes);
             });
             match received {
@@ -156,7 +154,7 @@ impl TunnelDirection {
                 Poll::Pending => 0,
             };
             self.unsent.extend_from_slice(out.get(sent..).unwrap_or_default());
-            self.held = true;
+            self.flush_pending = true;
             Ok(Poll::Ready(()))
         })
     }
@@ -166,9 +164,8 @@ impl TunnelDirection {
         cx: &mut Context<'_>,
         to: &mut TimestampedIo,
     ) -> Result<Poll<()>, BrokenSide> {
-        let sent = self.poll_unsent(cx, to).map(|sent| sent.map_err(|_| BrokenSide::Receiver));
-        match sent {
-            Poll::Ready(Err(broken)) => Err(broken),
+        match self.poll_unsent(cx, to) {
+            Poll::Ready(Err(_)) => Err(BrokenSide::Receiver),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
             Poll::Pending => Ok(Poll::Pending),
         }
@@ -182,12 +179,12 @@ impl TunnelDirection {
         while !self.unsent.is_empty() {
             let sent = ready!(to.poll_send(cx, &self.unsent))?;
             self.unsent.advance(sent);
-            self.held = true;
+            self.flush_pending = true;
         }
-        if self.held {
+        if self.flush_pending {
             ready!(to.poll_sent(cx))?;
-            self.held = false;
-            // Its memory is given back.
+            self.flush_pending = false;
+            // Release the buffer's memory.
             self.unsent = BytesMut::new();
         }
         Poll::Ready(Ok(()))

@@ -1,11 +1,11 @@
-//! The body of an upstream's answer that hyper reads: one of a declared length, one that comes while the
-//! request is still being sent on the same connection, one by HTTP/2, and all that go to a client by
-//! HTTP/2. Other streams have a shorter way (see [`Relay`](super::relay::Relay)).
+//! Response body that hyper reads from the upstream.
+//!
+//! This is the path for bodies with a declared length, for responses that start before the request is completely sent,
+//! and for HTTP/2 on either side. Other streams take a shorter path (see [`Relay`](super::Relay)).
 
 use crate::proxy::forward::headers;
 use crate::proxy::handover::{UpstreamConnection, UpstreamExchange};
-use crate::proxy::upstream::Http2Slot;
-use crate::proxy::upstream::UpstreamPool;
+use crate::proxy::upstream::{Http2Slot, UpstreamPool};
 use crate::socket::SocketTimestamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -13,8 +13,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// The body of an answer, read by hyper; gives the connection back when the body is over. Dropped before
-/// that, it closes the connection, or with HTTP/2 resets the stream, which tells the server to stop.
+/// Body of an upstream response, read by hyper.
+///
+/// Puts the connection back into the pool at the end of the body. Dropping it earlier closes the connection, or with
+/// HTTP/2 resets the stream, so that the server stops generating.
 #[derive(Debug)]
 pub(crate) struct UpstreamBody {
     body: Incoming,
@@ -23,7 +25,7 @@ pub(crate) struct UpstreamBody {
     has_length: bool,
 }
 
-/// What an answer comes by.
+/// Connection that a response arrives on.
 #[derive(Debug)]
 pub(crate) enum BodySource {
     Http1(UpstreamExchange),
@@ -31,31 +33,31 @@ pub(crate) enum BodySource {
 }
 
 impl BodySource {
-    /// Of the socket.
-    pub fn stamps(&self) -> &Arc<SocketTimestamps> {
+    /// Timestamps of the upstream socket.
+    pub fn timestamps(&self) -> &Arc<SocketTimestamps> {
         match self {
-            Self::Http1(exchange) => exchange.stamps(),
-            Self::Http2(lease) => lease.stamps(),
+            Self::Http1(exchange) => exchange.timestamps(),
+            Self::Http2(slot) => slot.timestamps(),
         }
     }
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(body: Incoming, source: BodySource, upstream: Arc<UpstreamPool>) -> Self {
+    pub fn new(body: Incoming, source: BodySource, upstream: Arc<UpstreamPool>) -> Self {
         if let BodySource::Http1(exchange) = &source {
-            exchange.pass().open();
+            exchange.read_body_with_hyper();
         }
         let has_length = body.size_hint().exact().is_some();
         Self { body, source: Some(source), upstream, has_length }
     }
 
-    /// Keeps the connection if the body is over and the connection can take another request.
-    pub(crate) fn release(&mut self, cx: &mut Context<'_>) {
+    /// Puts the connection back into the pool, if it can take another request. Call this at the end of the body.
+    pub fn release(&mut self, cx: &mut Context<'_>) {
         if let Some(BodySource::Http1(mut exchange)) = self.source.take() {
-            // A connection cannot be kept while the request is still being sent.
+            // Not ready while the request is still being sent.
             exchange.drive(cx);
             if exchange.is_ready() {
-                self.upstream.give_back(UpstreamConnection::Http(exchange), !self.has_length);
+                self.upstream.put_back(UpstreamConnection::Hyper(exchange), !self.has_length);
             }
         }
     }
@@ -78,7 +80,7 @@ impl Body for UpstreamBody {
             frame = Pin::new(&mut *body).poll_frame(cx);
         }
         let frame = ready!(frame);
-        let over = match &frame {
+        let has_ended = match &frame {
             Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
             Some(Err(_)) => {
                 self.source = None;
@@ -86,11 +88,11 @@ impl Body for UpstreamBody {
             }
             None => true,
         };
-        if over {
+        if has_ended {
             self.release(cx);
         }
         let end_to_end = |frame: Frame<Bytes>| match frame.into_trailers() {
-            Ok(fields) => Frame::trailers(headers::trailers(fields)),
+            Ok(fields) => Frame::trailers(headers::forwardable_trailers(fields)),
             Err(frame) => frame,
         };
         Poll::Ready(frame.map(|frame| frame.map(end_to_end)))

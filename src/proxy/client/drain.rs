@@ -1,57 +1,53 @@
-//! Ends connections in good order: each finishes the request that it is at.
+//! Graceful shutdown of connections: each finishes its current request.
 
+use crate::proxy::handover::ClientConnection;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// A connection that can be told to end after its current request.
-pub(crate) trait Graceful: Future {
-    fn shut_down(self: Pin<&mut Self>);
-}
-
-/// The open connections of one worker's listener. A connection that runs looks at a flag, and at
-/// nothing else: hyper-util's `GracefulShutdown` looks at a channel with a lock each time.
+/// Open connections of one worker's listener.
+///
+/// A running connection only loads a flag. hyper-util's `GracefulShutdown` polls a channel with a lock each time.
 #[derive(Debug, Default)]
-pub(crate) struct Drain {
-    begun: AtomicBool,
+pub(super) struct Drain {
+    has_started: AtomicBool,
     open: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
 struct OpenConnections {
-    /// The task of each connection.
+    /// The task of each connection, by its id.
     tasks: HashMap<u64, Waker>,
-    next: u64,
-    /// Who waits for the last of them to end.
+    last_id: u64,
+    /// Task that waits for all connections to end.
     waiting: Option<Waker>,
 }
 
 impl Drain {
-    /// Runs a connection to its end, and tells it when the drain begins.
-    pub async fn run<C: Graceful>(self: Arc<Self>, connection: C) -> C::Output {
-        let mut connection = pin!(connection);
-        let mut guest = None;
-        let mut told = false;
+    /// Runs a connection to its end, and shuts it down gracefully when the drain starts.
+    pub async fn run(self: Arc<Self>, mut connection: ClientConnection) {
+        let mut registration = None;
+        let mut is_shutting_down = false;
         poll_fn(move |cx| {
-            if guest.is_none() {
-                guest = Some(RegisteredConnection::new(Arc::clone(&self), cx));
+            if registration.is_none() {
+                registration = Some(Registration::new(Arc::clone(&self), cx));
             }
-            if !told && self.begun.load(Relaxed) {
-                told = true;
-                connection.as_mut().shut_down();
+            if !is_shutting_down && self.has_started.load(Relaxed) {
+                is_shutting_down = true;
+                connection.shut_down();
             }
-            connection.as_mut().poll(cx)
+            Pin::new(&mut connection).poll(cx)
         })
-        .await
+        .await;
     }
 
-    /// Tells every connection to end, and waits until all have.
-    pub async fn all(&self) {
-        self.begun.store(true, Relaxed);
-        // Outside the lock: a waker may run anything.
+    /// Shuts all connections down gracefully, and waits until they have ended.
+    pub async fn shut_down(&self) {
+        self.has_started.store(true, Relaxed);
+        // Outside the lock: a waker can run any code.
         let tasks: Vec<Waker> = self.open().tasks.values().cloned().collect();
         tasks.iter().for_each(Waker::wake_by_ref);
         poll_fn(|cx| {
@@ -70,18 +66,18 @@ impl Drain {
     }
 }
 
-/// An open connection's entry, from its first poll on: a task keeps its waker.
-struct RegisteredConnection {
+/// Entry of an open connection, made at its first poll. A task keeps its waker, so the entry stays valid.
+struct Registration {
     drain: Arc<Drain>,
     id: u64,
 }
 
-impl RegisteredConnection {
+impl Registration {
     fn new(drain: Arc<Drain>, cx: &Context<'_>) -> Self {
         let id = {
             let mut open = drain.open();
-            open.next += 1;
-            let id = open.next;
+            open.last_id += 1;
+            let id = open.last_id;
             open.tasks.insert(id, cx.waker().clone());
             id
         };
@@ -89,7 +85,7 @@ impl RegisteredConnection {
     }
 }
 
-impl Drop for RegisteredConnection {
+impl Drop for Registration {
     fn drop(&mut self) {
         let waiting = {
             let mut open = self.drain.open();

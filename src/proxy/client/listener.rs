@@ -1,4 +1,4 @@
-//! Accepts clients.
+//! Listener: accepts clients and starts a task for each connection.
 
 use super::drain::Drain;
 use crate::proxy::handover::ClientConnection;
@@ -15,21 +15,21 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// ClientSpawner that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). std asks for
-/// 128, which a burst overflows: those left out try again after a second.
+/// Maximum number of connections that wait to be accepted. The system can limit it further (`net.core.somaxconn`).
+/// std's default of 128 overflows in a burst, and the clients that are left out retry after a second.
 const BACKLOG: i32 = 4096;
-/// How long to wait after an accept that failed for lack of resources.
+/// Pause after an accept that failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a client may take to begin with TLS.
-const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Maximum time for the TLS handshake with a client.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A bound socket for clients, which several workers can accept from.
+/// A bound listening socket, shared by several workers.
 #[derive(Debug)]
 pub struct Listener(StdListener);
 
 impl Listener {
-    /// Binds `address`; port 0 takes a free one. `kernel_stamps` asks the kernel to stamp what its
-    /// clients send.
+    /// Binds `address`. Port 0 selects a free port. `kernel_stamps` enables the kernel's receive timestamps on accepted
+    /// sockets.
     ///
     /// # Errors
     /// If the address cannot be bound.
@@ -41,31 +41,32 @@ impl Listener {
         Ok(Self(listener))
     }
 
-    /// Where it listens.
+    /// Address and port that the listener is bound to.
     ///
     /// # Errors
-    /// If the operating system does not say.
+    /// If the operating system does not return it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
-    /// The same socket for another worker.
+    /// Returns another handle of the same socket, for another worker.
     ///
     /// # Errors
-    /// If there are no file descriptors left.
+    /// If no file descriptor is left.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
 
-    /// The socket, for another server that speaks HTTP on it.
+    /// Returns the socket.
     pub fn into_std(self) -> StdListener {
         self.0
     }
 }
 
-/// Serves clients until `shutdown` holds `true`, then lets open requests finish for at most `grace`.
-/// What still runs then is cut: its client sees a response that breaks off. With `tls` clients must
-/// speak it.
+/// Serves clients until `shutdown` becomes `true` or its sender is dropped. Then waits at most `grace` for open requests.
+///
+/// Requests that are still open after `grace` are cut: the client receives an incomplete response. With `tls`, clients
+/// must use TLS.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -78,42 +79,41 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
     let timers = upstream.timers().clone();
-    let clients =
-        ClientSpawner { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
-    // A sender that is gone says stop too.
+    let clients = ClientSpawner { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
     let mut stop = pin!(async {
+        // An error means that the sender was dropped.
         let _ = shutdown.wait_for(|stop| *stop).await;
     });
-    let mut reap = pin!(clients.upstream.reap());
+    let mut close_idle = pin!(clients.upstream.close_idle());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => clients.spawn(socket),
-                Err(error) if is_of_one_client(&error) => {}
+                Err(error) if is_client_error(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept clients: are there file descriptors left?");
+                    tracing::warn!(%error, "cannot accept clients: check the limit of file descriptors");
                     timers.sleep(ACCEPT_PAUSE).await;
                 }
             },
-            () = &mut reap => {}
+            () = &mut close_idle => {}
             () = &mut stop => break,
         }
     }
     drop(listener);
-    if timers.timeout(grace, clients.drain.all()).await.is_err() {
-        // The worker ends now, and with it the tasks of these connections.
+    if timers.timeout(grace, clients.drain.shut_down()).await.is_err() {
+        // The worker ends now, and the tasks of these connections with it.
         clients.upstream.tap().begin_shutdown();
     }
     Ok(())
 }
 
-/// The client left before we got to it.
-fn is_of_one_client(error: &io::Error) -> bool {
+/// Whether an accept failed because the client has already disconnected.
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// What the clients of one worker's listener share.
+/// State that all connections of one worker's listener share.
 struct ClientSpawner {
     tls: Option<TlsAcceptor>,
     upstream: Arc<UpstreamPool>,
@@ -121,6 +121,7 @@ struct ClientSpawner {
 }
 
 impl ClientSpawner {
+    /// Starts the task of a new connection.
     fn spawn(&self, socket: TcpStream) {
         let upstream = Arc::clone(&self.upstream);
         let drain = Arc::clone(&self.drain);
@@ -130,11 +131,11 @@ impl ClientSpawner {
             return;
         };
         tokio::spawn(async move {
-            let accepted = upstream.timers().timeout(TLS_HANDSHAKE, io.accept_tls(&tls));
+            let accepted = upstream.timers().timeout(TLS_HANDSHAKE_TIMEOUT, io.accept_tls(&tls));
             match accepted.await {
                 Ok(Ok(io)) => drain.run(ClientConnection::new(io, upstream)).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a client failed to speak TLS"),
-                Err(_) => tracing::debug!("a client took too long to begin with TLS"),
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake with a client failed"),
+                Err(_) => tracing::debug!("TLS handshake with a client timed out"),
             }
         });
     }

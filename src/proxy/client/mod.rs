@@ -4,6 +4,5 @@ mod drain;
 mod listener;
 mod sniff;
 
-pub(crate) use drain::Graceful;
 pub use listener::{Listener, serve};
 pub(crate) use sniff::{ProtocolSniffer, SniffedProtocol};

@@ -1,4 +1,4 @@
-//! The first bytes of a client's connection: which HTTP it speaks.
+//! Protocol detection: tells HTTP/1.1 from HTTP/2 by the first bytes of a client's connection.
 
 use crate::proxy::timers::Timers;
 use crate::socket::TimestampedIo;
@@ -9,14 +9,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// What a client that speaks HTTP/2 sends first (RFC 9113, section 3.4).
+/// First bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long the rest of it may take once its first byte has come.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Most bytes of the first read.
+/// Maximum time between the first byte of the preface and its last.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of bytes per read.
 const MAX_READ: usize = 16 * 1024;
 
-/// A connection whose client has not yet said what it speaks.
+/// A new connection whose protocol is not known yet.
 #[derive(Debug)]
 pub(crate) struct ProtocolSniffer {
     io: TimestampedIo,
@@ -24,13 +24,13 @@ pub(crate) struct ProtocolSniffer {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-/// What the client speaks.
+/// Protocol of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SniffedProtocol {
     Http1,
     Http2,
-    /// It left, or took too long.
-    Nothing,
+    /// The client has disconnected or timed out.
+    Closed,
 }
 
 impl ProtocolSniffer {
@@ -38,7 +38,7 @@ impl ProtocolSniffer {
         Self { io, read: BytesMut::new(), deadline: None }
     }
 
-    /// Decides with the first byte that differs from HTTP/2's preface.
+    /// Reads until a byte differs from the HTTP/2 preface, or the preface is complete.
     pub fn poll(&mut self, timers: &Timers, cx: &mut Context<'_>) -> Poll<SniffedProtocol> {
         loop {
             let Self { io, read, deadline } = self;
@@ -47,10 +47,10 @@ impl ProtocolSniffer {
                 && let Some(deadline) = deadline
             {
                 ready!(deadline.as_mut().poll(cx));
-                return Poll::Ready(SniffedProtocol::Nothing);
+                return Poll::Ready(SniffedProtocol::Closed);
             }
             if !matches!(ready!(received), Ok(1..)) {
-                return Poll::Ready(SniffedProtocol::Nothing);
+                return Poll::Ready(SniffedProtocol::Closed);
             }
             let common = read.len().min(PREFACE.len());
             if read.get(..common) != PREFACE.get(..common) {
@@ -59,11 +59,11 @@ impl ProtocolSniffer {
             if common == PREFACE.len() {
                 return Poll::Ready(SniffedProtocol::Http2);
             }
-            deadline.get_or_insert_with(|| Box::pin(timers.sleep(PATIENCE)));
+            deadline.get_or_insert_with(|| Box::pin(timers.sleep(PREFACE_TIMEOUT)));
         }
     }
 
-    /// The connection, and what was read from it.
+    /// Returns the connection and the bytes that were read from it.
     pub fn into_parts(self) -> (TimestampedIo, Bytes) {
         (self.io, self.read.freeze())
     }

@@ -1,15 +1,7 @@
-//! A client's connection.
-//!
-//! Its first bytes say whether it speaks HTTP/1.1 or HTTP/2. hyper carries HTTP/2. Of HTTP/1.1 it reads
-//! the requests and writes the heads of our answers; the body of a stream is written by a [`Relay`], and
-//! what comes behind a switch of protocols by a [`Tunnel`]. So the connection passes from hyper to a
-//! relay, and behind the stream back to hyper. It is one future, which holds the state of the one or the
-//! other: a stream that is open has no buffers of hyper's.
+//! A client's connection as one future, which moves between hyper, a [`Relay`] and a [`Tunnel`].
 
-use super::client_io::{ClientIo, ResponseHandover, Takeover};
-use crate::proxy::body::Tunnel;
-use crate::proxy::body::{Relay, RelayEnd};
-use crate::proxy::client::Graceful;
+use super::response_handover::{ClientIo, ResponseHandover, Takeover};
+use crate::proxy::body::{Relay, RelayEnd, Tunnel};
 use crate::proxy::client::{ProtocolSniffer, SniffedProtocol};
 use crate::proxy::forward::ProxyService;
 use crate::proxy::upstream::UpstreamPool;
@@ -23,105 +15,126 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// Most header lines that a request may have.
+/// Maximum number of header lines in a request.
 const MAX_HEADERS: usize = 256;
-/// Most bytes of a request's head, and of what waits to be written to a client before more is read.
+/// Maximum size in bytes of a request's headers, and of the data that waits to be written to a client before more is
+/// read.
 const MAX_BUFFER: usize = 128 * 1024;
-/// The same of a request's head in HTTP/2, which counts 32 more for each line.
+/// Maximum size of a request's headers in HTTP/2, which counts 32 extra bytes per line.
 const MAX_HEADER_LIST: u32 = 128 * 1024;
-/// Most requests at once on a connection by HTTP/2.
+/// Maximum number of concurrent requests on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1000;
-/// What a client may send of one request by HTTP/2 before the upstream has taken any of it.
+/// Flow-control window of one HTTP/2 request: bytes that a client may send before the upstream takes any.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// The same for all requests of a connection.
+/// Flow-control window of all requests on an HTTP/2 connection.
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// Most bytes of a stream by HTTP/2 that wait to be written.
+/// Maximum number of bytes of one HTTP/2 response that wait to be written.
 const MAX_UNSENT: usize = 64 * 1024;
-/// How often a client by HTTP/2 is asked whether it is there, and how long it may take to say so.
-const PING: Duration = Duration::from_secs(30);
-const PONG: Duration = Duration::from_secs(20);
+/// Interval of HTTP/2 pings to a client, and how long it may take to reply.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// hyper's part.
 type HyperHttp1 = http1::Connection<ClientIo, ProxyService>;
 type HyperHttp2 = http2::Connection<ClientIo, ProxyService, TokioExecutor>;
 
-/// A client's connection, to be driven to its end.
+/// A client's connection. The future ends with the connection.
 pub(crate) struct ClientConnection {
     upstream: Arc<UpstreamPool>,
     handover: Arc<ResponseHandover>,
     phase: ClientPhase,
-    /// No request is taken any more.
+    /// Accept no further request.
     is_closing: bool,
 }
 
+/// Current owner of the client's socket. The [module documentation](super) shows the transitions.
+///
+/// Each phase is boxed and holds only its own state, so an open stream keeps none of hyper's buffers.
 enum ClientPhase {
-    /// Nothing was said yet.
+    /// The protocol is not known yet.
     Sniffing(Box<ProtocolSniffer>),
-    /// A request is awaited, or it and its answer are on their way.
+    /// hyper waits for a request, or carries a request and its response.
     Http1(Box<HyperHttp1>),
+    /// hyper carries all requests until the connection ends.
     Http2(Box<HyperHttp2>),
+    /// The relay sends the response to an HTTP/1.1 request.
     Stream(Box<Relay>),
+    /// The connection has switched to another protocol.
     Tunnel(Box<Tunnel>),
-    Over,
+    Closed,
 }
 
 impl ClientConnection {
-    /// A connection without a request.
+    /// Returns a connection that waits for its first request.
     pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>) -> Self {
         let phase = ClientPhase::Sniffing(Box::new(ProtocolSniffer::new(io)));
         Self { upstream, handover: Arc::default(), phase, is_closing: false }
     }
 
-    /// Begins with what the client speaks.
-    fn open(&mut self, speaks: SniffedProtocol) {
-        if let ClientPhase::Sniffing(opening) =
-            std::mem::replace(&mut self.phase, ClientPhase::Over)
-        {
-            let (io, ahead) = opening.into_parts();
-            match speaks {
+    /// Finishes the current requests and accepts no further one. A stream or tunnel continues until it ends.
+    pub fn shut_down(&mut self) {
+        self.is_closing = true;
+        match &mut self.phase {
+            ClientPhase::Sniffing(_) => self.phase = ClientPhase::Closed,
+            ClientPhase::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
+            ClientPhase::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
+            ClientPhase::Stream(relay) => relay.close_at_end(),
+            ClientPhase::Tunnel(_) | ClientPhase::Closed => {}
+        }
+    }
+
+    /// `Sniffing` to `Http1`, `Http2` or `Closed`.
+    fn start_protocol(&mut self, protocol: SniffedProtocol) {
+        if let ClientPhase::Sniffing(sniffer) = self.take_phase() {
+            let (io, ahead) = sniffer.into_parts();
+            match protocol {
                 SniffedProtocol::Http1 => self.phase = self.http1(io, ahead),
                 SniffedProtocol::Http2 => self.phase = self.http2(io, ahead),
-                SniffedProtocol::Nothing => {}
+                SniffedProtocol::Closed => {}
             }
         }
     }
 
-    /// Goes on with what hyper has handed over.
-    fn take_over(&mut self, handed: Takeover) {
-        if let ClientPhase::Http1(http) = std::mem::replace(&mut self.phase, ClientPhase::Over) {
+    /// `Http1` to `Stream` or `Tunnel`.
+    fn take_over(&mut self, takeover: Takeover) {
+        if let ClientPhase::Http1(http) = self.take_phase() {
             let parts = http.into_parts();
             let ClientIo { io, head, ahead, .. } = parts.io;
-            // A copy: what is left of a large buffer must not hold the whole.
+            // A copy: a few bytes must not keep hyper's large buffer alive.
             let mut rest = BytesMut::from(&*parts.read_buf);
             rest.extend_from_slice(&ahead);
-            self.phase = match handed {
+            self.phase = match takeover {
                 Takeover::Stream(stream) => {
-                    // hyper also closes for reasons of its own, and says so.
-                    let closes = says_close(&head);
+                    // hyper can also close for reasons of its own, and announces it.
+                    let closes = self.is_closing || announces_close(&head);
                     let mut relay = Relay::new(io, head, rest, stream);
-                    if self.is_closing || closes {
-                        relay.close_behind();
+                    if closes {
+                        relay.close_at_end();
                     }
                     ClientPhase::Stream(Box::new(relay))
                 }
-                Takeover::Tunnel(switched) => {
-                    ClientPhase::Tunnel(Box::new(Tunnel::new(io, head, rest, switched)))
+                Takeover::Tunnel(upstream) => {
+                    ClientPhase::Tunnel(Box::new(Tunnel::new(io, head, rest, upstream)))
                 }
             };
         }
     }
 
-    /// What comes behind a stream that is whole.
-    fn go_on(&mut self, cx: &mut Context<'_>) {
-        if let ClientPhase::Stream(relay) = std::mem::replace(&mut self.phase, ClientPhase::Over)
-            && let Some((io, ahead)) = relay.into_kept(cx)
+    /// `Stream` back to `Http1` for the next request, or to `Closed`.
+    fn return_to_hyper(&mut self, cx: &mut Context<'_>) {
+        if let ClientPhase::Stream(relay) = self.take_phase()
+            && let Some((io, ahead)) = relay.into_reusable(cx)
         {
             self.phase = self.http1(io, ahead);
         }
     }
 
+    /// Any phase to `Closed`. Returns the phase.
+    fn take_phase(&mut self) -> ClientPhase {
+        std::mem::replace(&mut self.phase, ClientPhase::Closed)
+    }
+
     fn http1(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
-        let (io, service) = self.serve(io, ahead);
+        let (io, service) = self.io_and_service(io, ahead);
         let http = http1::Builder::new()
             .preserve_header_case(true)
             .auto_date_header(false)
@@ -133,7 +146,7 @@ impl ClientConnection {
     }
 
     fn http2(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
-        let (io, service) = self.serve(io, ahead);
+        let (io, service) = self.io_and_service(io, ahead);
         let http = http2::Builder::new(TokioExecutor::new())
             .timer(self.upstream.timers().clone())
             .auto_date_header(false)
@@ -142,36 +155,36 @@ impl ClientConnection {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(MAX_UNSENT)
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PONG)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(io, service);
         ClientPhase::Http2(Box::new(http))
     }
 
-    fn serve(&self, io: TimestampedIo, ahead: Bytes) -> (ClientIo, ProxyService) {
-        let proxy = ProxyService {
+    fn io_and_service(&self, io: TimestampedIo, ahead: Bytes) -> (ClientIo, ProxyService) {
+        let service = ProxyService {
             upstream: Arc::clone(&self.upstream),
-            client: Arc::clone(io.stamps()),
+            client: Arc::clone(io.timestamps()),
             handover: Arc::clone(&self.handover),
         };
-        (ClientIo::new(io, ahead, &self.handover), proxy)
+        (ClientIo::new(io, ahead, &self.handover), service)
     }
 }
 
-/// Whether a head that hyper wrote says that the connection is closed behind the message. An upstream's
-/// own `Connection` never stands in it.
-fn says_close(head: &[u8]) -> bool {
+/// Whether a response head written by hyper contains `Connection: close`. The upstream's own `Connection` header is
+/// never part of it.
+pub(super) fn announces_close(head: &[u8]) -> bool {
     const CLOSE: &[u8] = b"\r\nconnection: close\r\n";
     head.windows(CLOSE.len()).any(|line| line.eq_ignore_ascii_case(CLOSE))
 }
 
-/// What is left of hyper when it is done with a connection.
-fn ended(served: hyper::Result<()>) -> ClientPhase {
-    if let Err(error) = served {
+/// `Http1` or `Http2` to `Closed`, when hyper has finished.
+fn close(result: hyper::Result<()>) -> ClientPhase {
+    if let Err(error) = result {
         // The request that it concerns has recorded its end.
-        tracing::debug!(%error, "a client's connection ended early");
+        tracing::debug!(%error, "client connection ended early");
     }
-    ClientPhase::Over
+    ClientPhase::Closed
 }
 
 impl Future for ClientConnection {
@@ -181,46 +194,30 @@ impl Future for ClientConnection {
         loop {
             let Self { phase, upstream, .. } = &mut *self;
             match phase {
-                ClientPhase::Sniffing(opening) => {
-                    let speaks = ready!(opening.poll(upstream.timers(), cx));
-                    self.open(speaks);
+                ClientPhase::Sniffing(sniffer) => {
+                    let protocol = ready!(sniffer.poll(upstream.timers(), cx));
+                    self.start_protocol(protocol);
                 }
                 ClientPhase::Http1(http) => {
-                    let served = Pin::new(&mut **http).poll(cx);
-                    // A switch of protocols is hyper's end of the connection, but not ours.
-                    if let Some(handed) = self.handover.take() {
-                        self.take_over(handed);
+                    let result = Pin::new(&mut **http).poll(cx);
+                    // Check this first: after a 101, hyper has finished but the connection has not.
+                    if let Some(takeover) = self.handover.finish() {
+                        self.take_over(takeover);
                     } else {
-                        self.phase = ended(ready!(served));
+                        self.phase = close(ready!(result));
                     }
                 }
-                ClientPhase::Http2(http) => {
-                    self.phase = ended(ready!(Pin::new(&mut **http).poll(cx)))
-                }
+                ClientPhase::Http2(http) => self.phase = close(ready!(Pin::new(&mut **http).poll(cx))),
                 ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
-                    RelayEnd::Whole => self.go_on(cx),
-                    RelayEnd::Broken => self.phase = ClientPhase::Over,
+                    RelayEnd::Complete => self.return_to_hyper(cx),
+                    RelayEnd::Broken => self.phase = ClientPhase::Closed,
                 },
                 ClientPhase::Tunnel(tunnel) => {
                     ready!(tunnel.poll(cx));
-                    self.phase = ClientPhase::Over;
+                    self.phase = ClientPhase::Closed;
                 }
-                ClientPhase::Over => return Poll::Ready(()),
+                ClientPhase::Closed => return Poll::Ready(()),
             }
-        }
-    }
-}
-
-impl Graceful for ClientConnection {
-    fn shut_down(mut self: Pin<&mut Self>) {
-        self.is_closing = true;
-        match &mut self.phase {
-            ClientPhase::Sniffing(_) => self.phase = ClientPhase::Over,
-            ClientPhase::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
-            ClientPhase::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
-            ClientPhase::Stream(relay) => relay.close_behind(),
-            // It goes on, as a stream does, until it is cut.
-            ClientPhase::Tunnel(_) | ClientPhase::Over => {}
         }
     }
 }

@@ -1,93 +1,125 @@
-//! Lets hyper read the head of an answer, and no byte of its body until it may.
-//!
-//! hyper parses heads and decides what they mean. The body of a stream is then read from the socket
-//! without it (see [`StreamReader`](crate::proxy::body::StreamReader)), so hyper must not have begun to.
-//! The gate closes anew with each request on its connection.
+//! Upstream side of the hand-over: limits hyper's client to the response head.
 
+use super::head_end::HeadEndScanner;
 use crate::socket::TimestampedIo;
-use crate::tap::RequestSide;
 use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use strum::FromRepr;
 
-/// The socket of a connection, as hyper sees it.
-#[derive(Debug)]
-pub(crate) struct HeadGate {
-    io: TimestampedIo,
-    pass: Arc<HeadGateControl>,
-    /// The request that the following is of.
-    request: u64,
-    side: Option<Arc<RequestSide>>,
-    head: HeadEndScanner,
-    /// What was read with the head and not yet handed over.
-    rest: BytesMut,
-    /// Something of this request was written.
-    written: bool,
+/// How far hyper may read the response to the current request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, FromRepr)]
+#[repr(u8)]
+pub(super) enum GateState {
+    /// A request starts. The gate resets its scanner at the next use of the socket.
+    #[default]
+    NewRequest,
+    /// hyper reads up to the end of the response head.
+    ReadingHead,
+    /// hyper asked for bytes after the head and got `Pending`.
+    HeldBack,
+    /// hyper reads everything.
+    Open,
 }
 
-/// Whether hyper may read on behind the head.
+/// State of a [`HeadGate`], shared with the exchange that uses the connection.
+///
+/// One task drives both, so the atomics are plain loads and stores. They are atomics because hyper owns the gate and
+/// the task can move between threads.
 #[derive(Debug, Default)]
-pub(crate) struct HeadGateControl {
-    open: AtomicBool,
-    held: AtomicBool,
-    /// The running number of the request, and its side of the measurement.
-    request: AtomicU64,
-    side: Mutex<Option<Arc<RequestSide>>>,
+pub(super) struct HeadGateControl {
+    state: AtomicU8,
+    /// hyper has flushed all that it wrote of the current request so far.
+    flushed: AtomicBool,
 }
 
 impl HeadGateControl {
-    /// From now on hyper may read all that comes. Whoever opens the gate polls hyper afterwards.
+    fn state(&self) -> GateState {
+        GateState::from_repr(self.state.load(Relaxed)).unwrap_or_default()
+    }
+
+    fn set(&self, state: GateState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    /// A request starts: closes the gate. Call this before hyper gets the request.
+    pub fn start_request(&self) {
+        self.flushed.store(false, Relaxed);
+        self.set(GateState::NewRequest);
+    }
+
+    /// Lets hyper read the body. Poll hyper afterwards: the gate wakes nobody.
     pub fn open(&self) {
-        self.open.store(true, Relaxed);
+        self.set(GateState::Open);
     }
 
     pub fn is_open(&self) -> bool {
-        self.open.load(Relaxed)
+        self.state() == GateState::Open
     }
 
-    /// hyper wanted to read behind the head, and the gate was not open.
-    pub fn is_held(&self) -> bool {
-        self.held.load(Relaxed) && !self.is_open()
+    /// Whether hyper asked for bytes after the head while the gate was closed.
+    pub fn is_held_back(&self) -> bool {
+        self.state() == GateState::HeldBack
     }
 
-    /// A request begins. To be told before hyper gets it.
-    pub fn begin(&self, side: Arc<RequestSide>) {
-        *self.side.lock().unwrap_or_else(PoisonError::into_inner) = Some(side);
-        self.request.fetch_add(1, Relaxed);
-        self.held.store(false, Relaxed);
-        self.open.store(false, Relaxed);
+    /// Whether hyper has flushed since the last call, and has written nothing since that flush.
+    pub fn take_flushed(&self) -> bool {
+        let flushed = self.flushed.load(Relaxed);
+        if flushed {
+            self.flushed.store(false, Relaxed);
+        }
+        flushed
     }
 }
 
+/// Upstream socket as hyper's client sees it. Withholds everything after a response head until the gate is opened.
+#[derive(Debug)]
+pub(super) struct HeadGate {
+    io: TimestampedIo,
+    control: Arc<HeadGateControl>,
+    scanner: HeadEndScanner,
+    /// Bytes that were read together with the head and that hyper has not received.
+    rest: BytesMut,
+    /// hyper has written part of the current request.
+    written: bool,
+}
+
 impl HeadGate {
-    pub(crate) fn new(io: TimestampedIo) -> Self {
-        let (head, rest) = (HeadEndScanner::default(), BytesMut::new());
-        Self { io, pass: Arc::default(), request: 0, side: None, head, rest, written: false }
+    pub fn new(io: TimestampedIo) -> Self {
+        let (scanner, rest) = (HeadEndScanner::default(), BytesMut::new());
+        Self { io, control: Arc::default(), scanner, rest, written: false }
     }
 
-    /// What opens and closes the gate, wherever it is by then.
-    pub(crate) fn pass(&self) -> Arc<HeadGateControl> {
-        Arc::clone(&self.pass)
+    /// Control that stays usable after hyper has taken the gate.
+    pub fn control(&self) -> Arc<HeadGateControl> {
+        Arc::clone(&self.control)
     }
 
-    /// The socket, and what of the body was read from it.
-    pub(crate) fn into_parts(self) -> (TimestampedIo, BytesMut) {
+    /// Returns the socket, and the start of the body as far as it was read.
+    pub fn into_parts(self) -> (TimestampedIo, BytesMut) {
         (self.io, self.rest)
     }
 
-    /// Looks whether another request has begun.
-    fn renew(&mut self) {
-        let request = self.pass.request.load(Relaxed);
-        if self.request != request {
-            self.request = request;
-            self.side = self.pass.side.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.head = HeadEndScanner::default();
-            self.written = false;
+    /// Returns the current state, after the reset that a new request needs.
+    fn update(&mut self) -> GateState {
+        let state = self.control.state();
+        if state != GateState::NewRequest {
+            return state;
         }
+        self.scanner = HeadEndScanner::default();
+        self.written = false;
+        self.control.set(GateState::ReadingHead);
+        GateState::ReadingHead
+    }
+
+    fn start_write(&mut self) {
+        self.update();
+        self.written = true;
+        self.control.flushed.store(false, Relaxed);
     }
 }
 
@@ -97,24 +129,23 @@ impl Read for HeadGate {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        self.renew();
-        let Self { io, head, rest, pass, .. } = &mut *self;
-        let is_open = pass.is_open();
+        let is_open = self.update() == GateState::Open;
+        let Self { io, scanner, rest, control, .. } = &mut *self;
         if is_open && rest.is_empty() {
             return Pin::new(io).poll_read(cx, buf);
         }
-        if !is_open && head.is_over() {
-            pass.held.store(true, Relaxed);
+        if !is_open && scanner.is_complete() {
+            control.set(GateState::HeldBack);
             return Poll::Pending;
         }
         if rest.is_empty() {
-            // No more than hyper has room for, so that a long head is left in the socket.
-            let most = buf.remaining();
-            ready!(io.poll_receive(cx, most, |bytes| rest.extend_from_slice(bytes)))?;
+            // At most what hyper has room for: the rest of a long head stays in the socket.
+            let room = buf.remaining();
+            ready!(io.poll_receive(cx, room, |bytes| rest.extend_from_slice(bytes)))?;
         }
         let length = rest.len().min(buf.remaining());
         let front = rest.get(..length).unwrap_or_default();
-        let length = if is_open { length } else { head.push(front) };
+        let length = if is_open { length } else { scanner.push(front) };
         buf.put_slice(front.get(..length).unwrap_or_default());
         rest.advance(length);
         Poll::Ready(Ok(()))
@@ -127,8 +158,7 @@ impl Write for HeadGate {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.renew();
-        self.written = true;
+        self.start_write();
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -137,8 +167,7 @@ impl Write for HeadGate {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.renew();
-        self.written = true;
+        self.start_write();
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
@@ -146,12 +175,11 @@ impl Write for HeadGate {
         self.io.is_write_vectored()
     }
 
-    /// hyper flushes once its own buffers are written out.
+    /// hyper flushes only after it has written out its own buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.written
-            && let Some(side) = &self.side
-        {
-            side.on_upstream_flush(self.io.stamps());
+        self.update();
+        if self.written {
+            self.control.flushed.store(true, Relaxed);
         }
         Pin::new(&mut self.io).poll_flush(cx)
     }
@@ -161,108 +189,96 @@ impl Write for HeadGate {
     }
 }
 
-/// Finds the end of a response's head: the empty line behind it. Heads of interim answers (1xx) belong
-/// to the head, but for 101, behind which the protocol is another one.
-#[derive(Debug, Default)]
-struct HeadEndScanner {
-    /// The front of the first line, as far as it tells the class of the status.
-    status_line: [u8; STATUS_LINE],
-    /// The status line is complete.
-    in_fields: bool,
-    /// Bytes of the current line so far.
-    line: usize,
-    /// The last of them is a CR.
-    after_cr: bool,
-    over: bool,
-}
-
-/// `HTTP/1.1 101`
-const STATUS_LINE: usize = 12;
-
-impl HeadEndScanner {
-    fn is_over(&self) -> bool {
-        self.over
-    }
-
-    /// How many of the next bytes belong to the head.
-    fn push(&mut self, bytes: &[u8]) -> usize {
-        let mut rest = bytes;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let (line, behind) = rest.split_at(end);
-            rest = behind.get(1..).unwrap_or_default();
-            self.go_on(line);
-            self.end_line();
-            if self.over {
-                return bytes.len() - rest.len();
-            }
-        }
-        self.go_on(rest);
-        bytes.len()
-    }
-
-    /// More of the current line.
-    fn go_on(&mut self, part: &[u8]) {
-        if !self.in_fields
-            && let Some(free) = self.status_line.get_mut(self.line..)
-        {
-            free.iter_mut().zip(part).for_each(|(slot, byte)| *slot = *byte);
-        }
-        self.line += part.len();
-        self.after_cr = part.last().map_or(self.after_cr, |last| *last == b'\r');
-    }
-
-    fn end_line(&mut self) {
-        let is_empty = self.line == usize::from(self.after_cr);
-        (self.line, self.after_cr) = (0, false);
-        if !self.in_fields {
-            // Empty lines before a status line are skipped.
-            self.in_fields = !is_empty;
-        } else if is_empty {
-            let is_interim =
-                self.status_line.get(9) == Some(&b'1') && self.status_line.get(9..) != Some(b"101");
-            *self = Self { over: !is_interim, ..Self::default() };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Socket;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::Request;
+    use hyper::client::conn::http1::{self, Connection};
+    use hyper::header::HOST;
+    use std::future::{Future, poll_fn};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
 
-    /// The head that is found with `text` in pieces of `size` bytes.
-    fn head(text: &str, size: usize) -> Option<&str> {
-        let mut head = HeadEndScanner::default();
-        let mut length = 0;
-        for piece in text.as_bytes().chunks(size) {
-            length += head.push(piece);
-            if head.is_over() {
-                return Some(&text[..length]);
-            }
-        }
-        None
+    type Client = Connection<HeadGate, Full<Bytes>>;
+
+    fn request(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        Request::post("/").header(HOST, "test").body(Full::new(body.into())).unwrap()
     }
 
-    #[test]
-    fn the_head_ends_at_its_empty_line() {
-        let ok = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
-        let cases = [
-            (ok.to_owned(), ok.to_owned()),
-            (format!("{ok}body\r\n\r\n"), ok.to_owned()),
-            (format!("\r\n{ok}\r\n"), format!("\r\n{ok}")),
-            ("HTTP/1.0 200\n\nbody".into(), "HTTP/1.0 200\n\n".into()),
-            (
-                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nL: x\r\n\r\n".to_owned() + ok + "b",
-                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nL: x\r\n\r\n".to_owned() + ok,
-            ),
-            ("HTTP/1.1 101 Switching\r\n\r\n\x01".into(), "HTTP/1.1 101 Switching\r\n\r\n".into()),
-        ];
-        for (text, expected) in cases {
-            for size in 1..text.len() + 1 {
-                assert_eq!(head(&text, size), Some(&*expected), "{text:?} by {size}");
-            }
+    async fn connect()
+    -> (http1::SendRequest<Full<Bytes>>, Client, Arc<HeadGateControl>, UnixStream) {
+        let (ours, server) = UnixStream::pair().unwrap();
+        let gate = HeadGate::new(TimestampedIo::connected(Socket::Unix(ours), false));
+        let control = gate.control();
+        let (sender, client) = http1::handshake(gate).await.unwrap();
+        control.start_request();
+        (sender, client, control, server)
+    }
+
+    /// Polls `future` and the connection until the future is ready.
+    async fn drive<T>(client: &mut Client, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut *client).poll(cx);
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn hyper_returns_the_head_without_the_body() {
+        let (mut sender, mut client, control, mut server) = connect().await;
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let body = "5\r\nhello\r\n";
+        server.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let response = drive(&mut client, sender.send_request(request(""))).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(!control.is_open());
+        let parts = client.into_parts();
+        assert!(parts.read_buf.is_empty(), "hyper keeps nothing");
+        assert_eq!(parts.io.into_parts().1, body.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn an_opened_gate_lets_hyper_read_the_body() {
+        let (mut sender, mut client, control, mut server) = connect().await;
+        let response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        server.write_all(response.as_bytes()).await.unwrap();
+        let response = drive(&mut client, sender.send_request(request(""))).await.unwrap();
+        control.open();
+        let body = http_body_util::BodyExt::collect(response.into_body());
+        assert_eq!(drive(&mut client, body).await.unwrap().to_bytes(), "hello");
+    }
+
+    #[tokio::test]
+    async fn hyper_flushes_only_when_the_whole_request_is_written() {
+        let (mut sender, mut client, control, mut server) = connect().await;
+        let body = vec![b'x'; 4 << 20];
+        let length = body.len();
+        let mut response = std::pin::pin!(sender.send_request(request(body)));
+        // More than the socket's buffer takes.
+        for _ in 0..10 {
+            poll_fn(|cx| {
+                let _ = Pin::new(&mut client).poll(cx);
+                assert!(response.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            tokio::task::yield_now().await;
+            assert!(!control.take_flushed());
         }
-        assert_eq!(head("HTTP/1.1 200 OK\r\nA: b\r\n", 3), None);
-        assert_eq!(head("HTTP/1.1 200 OK\r\nA: b\r\n\r\r\n", 3), None);
-        assert_eq!(head("HTTP/1.1 100 Continue\r\n\r\n", 3), None);
+        let reader = tokio::spawn(async move {
+            let mut received = vec![0; length];
+            server.read_exact(&mut received).await.unwrap();
+            server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            server
+        });
+        drive(&mut client, response).await.unwrap();
+        assert!(control.take_flushed());
+        assert!(!control.take_flushed(), "reported once");
+        drop(reader.await.unwrap());
     }
 }

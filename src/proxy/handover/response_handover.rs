@@ -1,0 +1,262 @@
+//! Client side of the hand-over: takes a client's socket from hyper's server once hyper has written the response head.
+
+use crate::proxy::body::{StreamResponse, UpgradedUpstream};
+use crate::socket::TimestampedIo;
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use strum::FromRepr;
+
+/// What continues after the response head, without hyper.
+#[derive(Debug)]
+pub(crate) enum Takeover {
+    Stream(StreamResponse),
+    Tunnel(UpgradedUpstream),
+}
+
+/// Who writes to the client's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, FromRepr)]
+#[repr(u8)]
+enum HandoverState {
+    /// hyper writes to the socket.
+    #[default]
+    Hyper,
+    /// The service has started a takeover. [`ClientIo`] keeps the response head that hyper writes.
+    CollectingHead,
+    /// hyper has flushed: the head is complete, and the connection can be taken over.
+    HeadComplete,
+}
+
+/// State of the hand-over of one client connection, shared by its service, its socket and the connection itself.
+#[derive(Debug, Default)]
+pub(crate) struct ResponseHandover {
+    state: AtomicU8,
+    /// Locked twice per takeover.
+    takeover: Mutex<Option<Takeover>>,
+}
+
+impl ResponseHandover {
+    fn state(&self) -> HandoverState {
+        HandoverState::from_repr(self.state.load(Relaxed)).unwrap_or_default()
+    }
+
+    fn set(&self, state: HandoverState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    /// Starts a takeover. Returns the body for hyper to use in the response.
+    pub fn start(&self, takeover: Takeover) -> DetachedBody {
+        let is_tunnel = matches!(takeover, Takeover::Tunnel(_));
+        *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+        self.set(HandoverState::CollectingHead);
+        DetachedBody { is_tunnel }
+    }
+
+    /// Returns the takeover, once hyper has written the complete response head.
+    pub fn finish(&self) -> Option<Takeover> {
+        if self.state() != HandoverState::HeadComplete {
+            return None;
+        }
+        self.set(HandoverState::Hyper);
+        self.takeover.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Placeholder body of a response that is taken over. hyper gets no frame of it: it writes the head, and then loses the
+/// connection.
+#[derive(Debug)]
+pub(crate) struct DetachedBody {
+    /// A 101 has no body.
+    is_tunnel: bool,
+}
+
+impl Body for DetachedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_tunnel
+    }
+}
+
+/// Client socket as hyper's server sees it.
+pub(super) struct ClientIo {
+    pub io: TimestampedIo,
+    /// Bytes that were read earlier and that hyper has not received.
+    pub ahead: Bytes,
+    /// Response head of a takeover, kept to be sent together with the start of the body.
+    pub head: BytesMut,
+    handover: Arc<ResponseHandover>,
+}
+
+impl ClientIo {
+    pub fn new(io: TimestampedIo, ahead: Bytes, handover: &Arc<ResponseHandover>) -> Self {
+        Self { io, ahead, head: BytesMut::new(), handover: Arc::clone(handover) }
+    }
+}
+
+impl Read for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let length = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.handover.state() == HandoverState::Hyper {
+            return Pin::new(&mut self.io).poll_write(cx, buf);
+        }
+        self.head.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    /// Only HTTP/2 uses this, and it has no takeovers. With `writev(false)`, hyper writes HTTP/1.1 from one buffer.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    /// hyper flushes only after it has written out its own buffers.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.head.is_empty() {
+            return Pin::new(&mut self.io).poll_flush(cx);
+        }
+        self.handover.set(HandoverState::HeadComplete);
+        Poll::Ready(Ok(()))
+    }
+
+    /// hyper shuts the connection down after a 101; the tunnel still needs it.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.handover.state() == HandoverState::Hyper {
+            return Pin::new(&mut self.io).poll_shutdown(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Socket;
+    use hyper::header::{CONNECTION, UPGRADE};
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response, body::Incoming};
+    use std::future::{Future, poll_fn};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+
+    /// What hyper has done once a takeover can happen.
+    struct Outcome {
+        head: String,
+        /// Bytes that hyper has read and not used.
+        rest: Bytes,
+        /// hyper considers the connection finished.
+        is_done: bool,
+        client: UnixStream,
+        io: TimestampedIo,
+    }
+
+    /// Lets hyper serve `requests` until the state is [`HandoverState::HeadComplete`].
+    async fn serve(requests: &str, status: u16, is_tunnel: bool) -> Outcome {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        client.write_all(requests.as_bytes()).await.unwrap();
+        let handover = Arc::<ResponseHandover>::default();
+        let io = TimestampedIo::connected(Socket::Unix(ours), false);
+        let io = ClientIo::new(io, Bytes::new(), &handover);
+        let service = service_fn(|_: Request<Incoming>| {
+            handover.set(HandoverState::CollectingHead);
+            let mut response = Response::builder().status(status);
+            if is_tunnel {
+                response = response.header(CONNECTION, "upgrade").header(UPGRADE, "test");
+            }
+            std::future::ready(response.body(DetachedBody { is_tunnel }))
+        });
+        let mut connection = http1::Builder::new()
+            .writev(false)
+            .auto_date_header(false)
+            .serve_connection(io, service);
+        let is_done = poll_fn(|cx| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            match handover.state() {
+                HandoverState::HeadComplete => Poll::Ready(polled.is_ready()),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        let parts = connection.into_parts();
+        let ClientIo { io, head, .. } = parts.io;
+        let head = String::from_utf8(head.to_vec()).unwrap();
+        Outcome { head, rest: parts.read_buf, is_done, client, io }
+    }
+
+    #[tokio::test]
+    async fn hyper_writes_the_whole_head_and_then_flushes() {
+        let outcome = serve(REQUEST, 200, false).await;
+        assert_eq!(outcome.head, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        assert!(!outcome.is_done, "hyper waits for the body");
+        let mut buf = [0; 1];
+        assert!(outcome.client.try_read(&mut buf).is_err(), "no byte reaches the socket");
+    }
+
+    #[tokio::test]
+    async fn hyper_returns_the_bytes_of_the_next_request() {
+        let outcome = serve(&format!("{REQUEST}{REQUEST}"), 200, false).await;
+        assert_eq!(outcome.rest, REQUEST);
+    }
+
+    #[tokio::test]
+    async fn hyper_announces_that_it_closes() {
+        let request = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        let outcome = serve(request, 200, false).await;
+        assert!(super::super::client_connection::announces_close(outcome.head.as_bytes()));
+    }
+
+    #[tokio::test]
+    async fn the_socket_stays_open_after_a_101() {
+        let request =
+            "GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: test\r\n\r\n";
+        let mut outcome = serve(request, 101, true).await;
+        assert!(outcome.head.starts_with("HTTP/1.1 101 "));
+        assert!(outcome.is_done);
+        let sent = poll_fn(|cx| outcome.io.poll_send(cx, b"frame")).await.unwrap();
+        let mut received = vec![0; sent];
+        outcome.client.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, b"frame");
+    }
+}
