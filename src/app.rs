@@ -173,7 +173,7 @@ impl App {
                 claim_shard(worker);
                 let mut serving = tokio::task::JoinSet::new();
                 // Beside the others, not among them: it ends with the runtime.
-                tokio::spawn(socket::watch_lag(beats, observe_lag));
+                tokio::spawn(socket::measure_lag(beats, observe_lag));
                 for (listener, tls, upstream) in listeners {
                     let stopping = stopping.clone();
                     serving.spawn(proxy::serve(listener, tls, upstream, stopping, grace));

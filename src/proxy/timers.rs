@@ -1,8 +1,8 @@
-//! Timers for those that have no clock of their own.
+//! Timers for runtimes that have none.
 //!
-//! A runtime that has timers reads the clock twice in each of its turns and looks through them, whether one is due
-//! or not. A worker takes a turn for nearly every token and needs a timer for nearly none: its runtime has
-//! none, and what it waits for no longer than so long is timed by another's.
+//! A tokio runtime with timers reads the clock twice per turn and checks whether a timer is due. A worker has a turn for
+//! nearly every token and needs almost no timers. Its runtime therefore has none, and uses those of another runtime for
+//! its few timeouts.
 
 use hyper::rt::{Sleep as HyperSleep, Timer};
 use hyper_util::rt::TokioTimer;
@@ -12,42 +12,42 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::time::{Interval, Sleep, Timeout, interval, sleep, timeout};
 
-/// The timers of a runtime, which must run as long as anyone waits for one of them.
+/// Timers of another runtime, which must run as long as any of them is in use.
 #[derive(Debug, Clone)]
 pub struct Timers(Handle);
 
 impl Timers {
-    /// The timers of this runtime.
+    /// Returns the timers of `runtime`.
     pub fn new(runtime: Handle) -> Self {
         Self(runtime)
     }
 
-    pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
-        self.there(|| sleep(duration))
+    pub(super) fn sleep(&self, duration: Duration) -> Sleep {
+        self.create(|| sleep(duration))
     }
 
-    pub(crate) fn timeout<F: Future>(&self, most: Duration, future: F) -> Timeout<F> {
-        self.there(|| timeout(most, future))
+    pub(super) fn timeout<F: Future>(&self, limit: Duration, future: F) -> Timeout<F> {
+        self.create(|| timeout(limit, future))
     }
 
-    pub(crate) fn interval(&self, period: Duration) -> Interval {
-        self.there(|| interval(period))
+    pub(super) fn interval(&self, period: Duration) -> Interval {
+        self.create(|| interval(period))
     }
 
-    /// Makes a timer of that runtime, whichever runtime waits for it.
-    fn there<T>(&self, make: impl FnOnce() -> T) -> T {
-        let _there = self.0.enter();
-        make()
+    /// Creates a timer of that runtime. Any runtime can wait for it.
+    fn create<T>(&self, new_timer: impl FnOnce() -> T) -> T {
+        let _context = self.0.enter();
+        new_timer()
     }
 }
 
-/// For hyper.
+/// Timers for hyper.
 impl Timer for Timers {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn HyperSleep>> {
-        self.there(|| TokioTimer::new().sleep(duration))
+        self.create(|| TokioTimer::new().sleep(duration))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
-        self.there(|| TokioTimer::new().sleep_until(deadline))
+        self.create(|| TokioTimer::new().sleep_until(deadline))
     }
 }

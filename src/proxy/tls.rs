@@ -1,4 +1,4 @@
-//! TLS: what is trusted, and what we show.
+//! TLS configuration: the listener's certificate, and the certificates to trust for the upstream.
 
 use super::upstream::{ALPN_HTTP_1, ALPN_HTTP_2};
 use std::io;
@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
-/// A certificate or key that cannot be used.
+/// Error in a certificate or key.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {path}: {why}")]
 pub struct TlsError {
@@ -18,32 +18,33 @@ pub struct TlsError {
 }
 
 impl TlsError {
-    fn of(path: &Path, why: impl ToString) -> Self {
+    fn new(path: &Path, why: impl ToString) -> Self {
         Self { path: path.display().to_string(), why: why.to_string() }
     }
 
     fn pem(path: &Path, error: &pem::Error) -> Self {
         match error {
-            pem::Error::Io(error) => Self::of(path, error),
-            pem::Error::NoItemsFound => Self::of(path, "it holds none in PEM format"),
-            error => Self::of(path, error),
+            pem::Error::Io(error) => Self::new(path, error),
+            pem::Error::NoItemsFound => Self::new(path, "it holds none in PEM format"),
+            error => Self::new(path, error),
         }
     }
 }
 
-/// The files of a listener that speaks TLS, in PEM format.
+/// Files for a listener that uses TLS, in PEM format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, and those between it and the root.
+    /// The certificate, followed by the intermediate certificates.
     pub cert: PathBuf,
+    /// The private key.
     pub key: PathBuf,
 }
 
 impl TlsFiles {
-    /// What a listener shows its clients.
+    /// Returns the TLS configuration of the listener.
     ///
     /// # Errors
-    /// If a file cannot be read, or the two do not fit.
+    /// If a file cannot be read, or the key does not belong to the certificate.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let Self { cert, key } = self;
         let certs = certificates(cert)?;
@@ -51,46 +52,46 @@ impl TlsFiles {
             PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::pem(key, &error))?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::of(key, error))?
+            .map_err(|error| TlsError::new(key, error))?
             .with_no_client_auth()
             .with_single_cert(certs, private);
-        let mut config = config.map_err(|error| TlsError::of(key, error))?;
+        let mut config = config.map_err(|error| TlsError::new(key, error))?;
         config.alpn_protocols = vec![ALPN_HTTP_2.to_vec(), ALPN_HTTP_1.to_vec()];
         Ok(Arc::new(config))
     }
 }
 
-/// Trusts the roots of the system, and those of `ca_file` beside.
+/// Returns a configuration that trusts the system's root certificates and those in `ca_file`.
 ///
 /// # Errors
-/// If the file cannot be used, or nothing is trusted in the end.
-pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+/// If the file cannot be used, or if there is no trusted certificate at all.
+pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
-        tracing::warn!(%error, "a root certificate of the system cannot be read");
+        tracing::warn!(%error, "cannot read a root certificate of the system");
     }
     roots.add_parsable_certificates(system.certs);
     if let Some(path) = ca_file {
         for root in certificates(path)? {
-            roots.add(root).map_err(|error| TlsError::of(path, error))?;
+            roots.add(root).map_err(|error| TlsError::new(path, error))?;
         }
     }
     if roots.is_empty() {
-        let why = "the system has no root certificates: name some with ca_file, or SSL_CERT_FILE";
-        return Err(TlsError::of(Path::new("https"), why));
+        let why = "the system has no root certificates: set ca_file or SSL_CERT_FILE";
+        return Err(TlsError::new(Path::new("https"), why));
     }
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::of(Path::new("https"), error))?
+        .map_err(|error| TlsError::new(Path::new("https"), error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
-/// The name that the server's certificate must be for.
-pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(host.to_owned()).map_err(|error| TlsError::of(Path::new(host), error))
+/// Returns the name that the server's certificate must contain.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(host.to_owned()).map_err(|error| TlsError::new(Path::new(host), error))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -109,7 +110,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certs)
 }
 
-/// Whether this is TLS' own complaint, and not the connection's.
-pub(crate) fn is_tls(error: &io::Error) -> bool {
+/// Whether the error comes from TLS, not from the connection.
+pub(super) fn is_tls_error(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
 }

@@ -1,9 +1,9 @@
-//! The socket's wrapper.
+//! Connection that timestamps its reads and writes, with or without TLS.
 //!
-//! With TLS, the stamps are those of the socket below it: what was decrypted arrived with the read that
-//! completed its record.
+//! With TLS, the timestamps are those of the socket below: decrypted data arrived with the read that completed its
+//! record.
 
-use super::raw::{RawIo, Socket};
+use super::raw::{RawSocket, Socket};
 use super::{SocketTimestamps, set_socket_options};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::cell::RefCell;
@@ -18,127 +18,129 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-/// Most bytes that one read gives of what was decrypted: a whole record.
+/// Maximum number of decrypted bytes per read: one TLS record.
 const MAX_DECRYPTED: usize = 16 * 1024;
 
-/// Told, when all that was handed to a socket is written: the time since its oldest frame arrived,
-/// and the number of frames.
+/// Callback for the forwarding delay, when everything queued for a socket is written. Arguments: time since the oldest
+/// queued frame arrived, and number of frames.
 pub type OnForwarded = Arc<dyn Fn(Duration, u64) + Send + Sync>;
 
-/// A connection that stamps its reads and writes.
+/// A connection that timestamps its reads and writes.
 pub struct TimestampedIo {
     layer: IoLayer,
-    stamps: Arc<SocketTimestamps>,
+    timestamps: Arc<SocketTimestamps>,
     on_forwarded: Option<OnForwarded>,
 }
 
 #[derive(Debug)]
 enum IoLayer {
-    Plain(RawIo),
-    Tls(Box<TlsStream<RawIo>>),
+    Plain(RawSocket),
+    Tls(Box<TlsStream<RawSocket>>),
 }
 
 impl fmt::Debug for TimestampedIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimestampedIo")
             .field("layer", &self.layer)
-            .field("stamps", &self.stamps)
+            .field("timestamps", &self.timestamps)
             .finish_non_exhaustive()
     }
 }
 
 impl TimestampedIo {
-    /// Wraps a client's socket, accepted from a listener that was [`prepared`](set_socket_options). `on_forwarded`
-    /// is told what forwarding took.
+    /// Wraps a client's socket, accepted from a listener with [`set_socket_options`]. `on_forwarded` receives the
+    /// forwarding delays.
     pub fn accepted(io: TcpStream, on_forwarded: OnForwarded) -> Self {
-        Self::new(RawIo::new(Socket::Tcp(io)), Some(on_forwarded))
+        Self::new(RawSocket::new(Socket::Tcp(io)), Some(on_forwarded))
     }
 
-    /// Wraps a socket that we connected; `stamps` asks the kernel to stamp what it receives.
-    pub fn connected(socket: Socket, stamps: bool) -> Self {
+    /// Wraps an outgoing socket. `kernel_stamps` enables the kernel's receive timestamps.
+    pub fn connected(socket: Socket, kernel_stamps: bool) -> Self {
         if let Socket::Tcp(io) = &socket {
-            set_socket_options(io, stamps);
+            set_socket_options(io, kernel_stamps);
         }
-        Self::new(RawIo::new(socket), None)
+        Self::new(RawSocket::new(socket), None)
     }
 
-    fn new(raw: RawIo, on_forwarded: Option<OnForwarded>) -> Self {
-        let stamps = Arc::clone(&raw.stamps);
-        Self { layer: IoLayer::Plain(raw), stamps, on_forwarded }
+    fn new(raw: RawSocket, on_forwarded: Option<OnForwarded>) -> Self {
+        let timestamps = Arc::clone(&raw.timestamps);
+        Self { layer: IoLayer::Plain(raw), timestamps, on_forwarded }
     }
 
-    /// Speaks TLS from here on, with a client.
+    /// Performs the TLS handshake with a client.
     ///
     /// # Errors
-    /// If the client does not, or not as it should.
+    /// If the handshake fails.
     pub async fn accept_tls(self, tls: &TlsAcceptor) -> io::Result<Self> {
-        let Self { layer, stamps, on_forwarded } = self;
+        let Self { layer, timestamps, on_forwarded } = self;
         let IoLayer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
         let stream = tls.accept(raw).await?;
-        Ok(Self::secured(stream.into(), stamps, on_forwarded))
+        Ok(Self::with_tls(stream.into(), timestamps, on_forwarded))
     }
 
-    /// Speaks TLS from here on, with the server of this name, by one of these protocols.
+    /// Performs the TLS handshake with the server `name`, and offers it `protocols` (ALPN).
     ///
     /// # Errors
-    /// If the server does not, or is not the one.
+    /// If the handshake fails, or the server's certificate is not trusted for `name`.
     pub async fn connect_tls(
         self,
         tls: &TlsConnector,
         name: ServerName<'static>,
         protocols: Vec<Vec<u8>>,
     ) -> io::Result<Self> {
-        let Self { layer, stamps, on_forwarded } = self;
+        let Self { layer, timestamps, on_forwarded } = self;
         let IoLayer::Plain(raw) = layer else { return Err(io::ErrorKind::InvalidInput.into()) };
         let stream = tls.with_alpn(protocols).connect(name, raw).await?;
-        Ok(Self::secured(stream.into(), stamps, on_forwarded))
+        Ok(Self::with_tls(stream.into(), timestamps, on_forwarded))
     }
 
-    fn secured(
-        stream: TlsStream<RawIo>,
-        stamps: Arc<SocketTimestamps>,
+    fn with_tls(
+        stream: TlsStream<RawSocket>,
+        timestamps: Arc<SocketTimestamps>,
         on_forwarded: Option<OnForwarded>,
     ) -> Self {
-        // What was read so far is the handshake's.
-        stamps.expect_head();
-        Self { layer: IoLayer::Tls(Box::new(stream)), stamps, on_forwarded }
+        // Bytes read so far belong to the handshake.
+        timestamps.expect_head();
+        Self { layer: IoLayer::Tls(Box::new(stream)), timestamps, on_forwarded }
     }
 
-    /// The protocol that TLS has agreed on.
-    pub fn protocol(&self) -> Option<&[u8]> {
+    /// Protocol negotiated in the TLS handshake (ALPN).
+    pub fn alpn_protocol(&self) -> Option<&[u8]> {
         match &self.layer {
             IoLayer::Plain(_) => None,
             IoLayer::Tls(stream) => stream.get_ref().1.alpn_protocol(),
         }
     }
 
-    /// The socket's stamps.
-    pub fn stamps(&self) -> &Arc<SocketTimestamps> {
-        &self.stamps
+    /// Timestamps of the socket.
+    pub fn timestamps(&self) -> &Arc<SocketTimestamps> {
+        &self.timestamps
     }
 
-    /// Reads once what is there, at most `most` bytes, and shows it to `take`, with its stamp noted. Gives
-    /// the number of bytes; 0 is the end.
+    /// Reads once, at most `max` bytes, records the timestamp, and passes the data to `take`. Returns the number of
+    /// bytes; 0 is the end of the connection.
     pub fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        most: usize,
+        max: usize,
         take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         match &mut self.layer {
-            IoLayer::Plain(raw) => raw.poll_receive(cx, most, take),
-            IoLayer::Tls(stream) => poll_decrypted(stream, cx, most, take),
+            IoLayer::Plain(raw) => raw.poll_receive(cx, max, take),
+            IoLayer::Tls(stream) => poll_decrypted(stream, cx, max, take),
         }
     }
 
-    /// [`poll_receive`](Self::poll_receive) for a socket that seldom has anything, by a task that looks at
-    /// it in each of its turns. `watched` says that this task waits for it already, so that it does not
-    /// say so again; it begins as `false`.
+    /// Like [`poll_receive`](Self::poll_receive), but cheaper for a socket that rarely receives anything and is polled in
+    /// each turn of a task.
+    ///
+    /// `watched` must be `false` at first. It remembers that the task is registered for the socket's readiness, which
+    /// saves registering it again.
     pub fn poll_watched(
         &mut self,
         cx: &mut Context<'_>,
         watched: &mut bool,
-        most: usize,
+        max: usize,
         take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         if let IoLayer::Plain(raw) = &self.layer {
@@ -147,13 +149,13 @@ impl TimestampedIo {
                 return Poll::Pending;
             }
         }
-        let received = self.poll_receive(cx, most, take);
-        // Where the task's budget is spent, nobody waits.
+        let received = self.poll_receive(cx, max, take);
+        // If the task's budget is used up, the task was not registered.
         *watched = received.is_pending() && tokio::task::coop::has_budget_remaining();
         received
     }
 
-    /// Writes what the connection takes of `bytes`; see [`poll_sent`](Self::poll_sent).
+    /// Writes as much of `bytes` as the connection accepts. Then call [`poll_sent`](Self::poll_sent).
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.layer {
             IoLayer::Plain(raw) => raw.poll_send(cx, bytes),
@@ -161,20 +163,20 @@ impl TimestampedIo {
         }
     }
 
-    /// To be called when [`poll_send`](Self::poll_send) has taken all: ready once the socket has it too,
-    /// which without TLS is at once.
+    /// Ready once the socket has accepted everything. Call this when [`poll_send`](Self::poll_send) has accepted all
+    /// data. Without TLS it is ready at once.
     pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let IoLayer::Tls(stream) = &mut self.layer {
             ready!(Pin::new(&mut **stream).poll_flush(cx))?;
         }
-        self.forwarded();
+        self.report_forwarded();
         Poll::Ready(Ok(()))
     }
 
-    /// All that was handed over is written.
-    fn forwarded(&self) {
+    /// Reports the forwarding delay of the frames that are now written.
+    fn report_forwarded(&self) {
         if let Some(on_forwarded) = &self.on_forwarded
-            && let Some((delay, frames)) = self.stamps.take_forwarded()
+            && let Some((delay, frames)) = self.timestamps.take_forwarded()
         {
             on_forwarded(delay, frames);
         }
@@ -182,16 +184,16 @@ impl TimestampedIo {
 }
 
 fn poll_decrypted(
-    stream: &mut TlsStream<RawIo>,
+    stream: &mut TlsStream<RawSocket>,
     cx: &mut Context<'_>,
-    most: usize,
+    max: usize,
     mut take: impl FnMut(&[u8]),
 ) -> Poll<io::Result<usize>> {
     thread_local! {
         static DECRYPTED: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_DECRYPTED].into());
     }
     DECRYPTED.with_borrow_mut(|decrypted| {
-        let (room, _) = decrypted.split_at_mut(most.min(MAX_DECRYPTED));
+        let (room, _) = decrypted.split_at_mut(max.min(MAX_DECRYPTED));
         let mut buf = ReadBuf::new(room);
         ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
         let bytes = buf.filled();
@@ -208,8 +210,8 @@ impl Read for TimestampedIo {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let most = buf.remaining();
-        self.poll_receive(cx, most, |bytes| buf.put_slice(bytes)).map_ok(|_| ())
+        let room = buf.remaining();
+        self.poll_receive(cx, room, |bytes| buf.put_slice(bytes)).map_ok(|_| ())
     }
 }
 
@@ -243,7 +245,7 @@ impl Write for TimestampedIo {
         }
     }
 
-    /// hyper flushes once its own buffers are written out.
+    /// hyper flushes only after it has written out its own buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_sent(cx)
     }

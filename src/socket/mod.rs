@@ -1,19 +1,18 @@
-//! The clock and the two sockets: where instants come from.
+//! The clock, and sockets that record when bytes arrived and left.
 //!
-//! [`TimestampedIo`] wraps a socket and notes, in [`SocketTimestamps`] that the rest of the request's code can read,
-//! when each read and write was completed. hyper hands over frames, of which one read may hold several
-//! and which it hands over when it pleases; the stamps are the socket's.
+//! [`TimestampedIo`] wraps a socket and records each read and write in its [`SocketTimestamps`]. The measurement uses
+//! these times and not those of hyper's frames: one read can contain several frames, and hyper can delay them.
 
 mod clock;
 mod io;
 mod lag;
 mod raw;
 mod receive;
-mod stamps;
+mod timestamps;
 
 pub use clock::now;
 pub use io::{OnForwarded, TimestampedIo};
-pub use lag::{lagged_since, start_heartbeat, watch_lag};
+pub use lag::{lagged_since, measure_lag, start_heartbeat};
 pub use raw::Socket;
 pub use receive::set_socket_options;
-pub use stamps::SocketTimestamps;
+pub use timestamps::SocketTimestamps;

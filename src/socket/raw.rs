@@ -1,4 +1,4 @@
-//! A socket whose reads and writes are stamped.
+//! Socket that timestamps its reads and writes.
 
 use super::SocketTimestamps;
 use super::receive::{SocketRead, receive};
@@ -10,14 +10,14 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected socket of either kind.
+/// A connected TCP or Unix socket.
 #[derive(Debug)]
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// The same of either.
+/// Evaluates the same expression for both kinds of socket.
 macro_rules! either {
     ($socket:expr, $io:ident => $what:expr) => {
         match $socket {
@@ -28,10 +28,10 @@ macro_rules! either {
 }
 
 impl Socket {
-    /// Asks for a reset when it is closed.
+    /// Makes the kernel send a reset when the socket is closed.
     fn reset_on_close(&self) {
         if let Self::Tcp(io) = self {
-            // If the option is refused, the peer sees a plain close, which is all that is left.
+            // Without this option the peer sees an ordinary close. There is no other way to signal the error.
             let _ = io.set_zero_linger();
         }
     }
@@ -43,37 +43,37 @@ impl AsRawFd for Socket {
     }
 }
 
-/// A socket, and what is noted of it.
+/// A socket and its timestamps.
 #[derive(Debug)]
-pub(super) struct RawIo {
+pub(super) struct RawSocket {
     socket: Socket,
-    pub stamps: Arc<SocketTimestamps>,
+    pub timestamps: Arc<SocketTimestamps>,
 }
 
-impl RawIo {
+impl RawSocket {
     pub fn new(socket: Socket) -> Self {
-        Self { socket, stamps: Arc::default() }
+        Self { socket, timestamps: Arc::default() }
     }
 
-    /// Reads once what is there, at most `most` bytes, and shows it to `take`, with its stamp noted.
+    /// Reads once, at most `max` bytes, records the timestamp, and passes the data to `take`.
     pub fn poll_receive(
         &self,
         cx: &mut Context<'_>,
-        most: usize,
+        max: usize,
         mut take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(either!(&self.socket, io => io.poll_read_ready(cx)))?;
             let mut received = None;
             let read = || {
-                let SocketRead { bytes, drained } = receive(&self.socket, most, |bytes, stamp| {
+                let SocketRead { bytes, drained } = receive(&self.socket, max, |bytes, stamp| {
                     if !bytes.is_empty() {
-                        self.stamps.note_read(stamp);
+                        self.timestamps.record_read(stamp);
                         take(bytes);
                     }
                 })?;
                 received = Some(bytes);
-                // To say that a drained socket would block saves the read that finds out.
+                // Reporting a drained socket as blocked saves the read that would find out.
                 if drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
             };
             let tried = either!(&self.socket, io => io.try_io(Interest::READABLE, read));
@@ -89,62 +89,62 @@ impl RawIo {
         }
     }
 
-    /// Whether there may be something to read.
+    /// Whether there may be data to read.
     pub fn is_readable(&self) -> bool {
         either!(&self.socket, io => io.try_io(Interest::READABLE, || Ok(()))).is_ok()
     }
 
-    /// Writes what the socket takes of `bytes`.
+    /// Writes as much of `bytes` as the socket accepts.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             match either!(&self.socket, io => io.try_write(bytes)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stamps.note_stall();
+                    self.timestamps.record_stall();
                     ready!(either!(&self.socket, io => io.poll_write_ready(cx)))?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return self.wrote(Poll::Ready(result)),
+                result => return self.record_write(Poll::Ready(result)),
             }
         }
     }
 
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn record_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &result {
-            Poll::Ready(Ok(bytes)) if *bytes > 0 => self.stamps.note_write(),
-            Poll::Pending => self.stamps.note_stall(),
+            Poll::Ready(Ok(bytes)) if *bytes > 0 => self.timestamps.record_write(),
+            Poll::Pending => self.timestamps.record_stall(),
             Poll::Ready(_) => {}
         }
         result
     }
 }
 
-impl Drop for RawIo {
+impl Drop for RawSocket {
     fn drop(&mut self) {
-        if self.stamps.is_reset() {
+        if self.timestamps.is_reset_on_close() {
             self.socket.reset_on_close();
         }
     }
 }
 
-impl AsyncRead for RawIo {
+impl AsyncRead for RawSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let most = buf.remaining();
-        self.poll_receive(cx, most, |bytes| buf.put_slice(bytes)).map_ok(|_| ())
+        let room = buf.remaining();
+        self.poll_receive(cx, room, |bytes| buf.put_slice(bytes)).map_ok(|_| ())
     }
 }
 
-impl AsyncWrite for RawIo {
+impl AsyncWrite for RawSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = either!(&mut self.socket, io => Pin::new(io).poll_write(cx, buf));
-        self.wrote(result)
+        self.record_write(result)
     }
 
     fn poll_write_vectored(
@@ -153,7 +153,7 @@ impl AsyncWrite for RawIo {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = either!(&mut self.socket, io => Pin::new(io).poll_write_vectored(cx, bufs));
-        self.wrote(result)
+        self.record_write(result)
     }
 
     fn is_write_vectored(&self) -> bool {

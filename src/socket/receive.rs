@@ -1,4 +1,4 @@
-//! Reads a socket together with the kernel's stamp of what it brought.
+//! Reads from a socket together with the kernel's receive timestamp.
 
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, recvmsg, setsockopt,
@@ -9,44 +9,45 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// Most bytes that one read takes.
+/// Maximum number of bytes per read.
 const MAX_READ: usize = 64 * 1024;
-/// Room for one control message with a `timespec`.
+/// Size of one control message with a `timespec`.
 const CONTROL: usize = 64;
 
-/// A buffer that all sockets of a thread read into, so that none needs one of its own while it is
-/// silent. Aligned as control messages are.
+/// Read buffer shared by all sockets of a thread, so that an idle socket needs none. The alignment is that of control
+/// messages.
 #[repr(align(16))]
 struct ReadScratch {
     control: [u8; CONTROL],
     data: [u8; MAX_READ],
 }
 
-/// What a read brought.
+/// Result of a read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SocketRead {
     pub bytes: usize,
-    /// The socket held no more than this.
+    /// The read has emptied the socket.
     pub drained: bool,
 }
 
-/// Prepares a socket, or with a listening socket all that it accepts (Linux has them inherit it): tokens
-/// must not wait for Nagle's algorithm, and with `stamps` the kernel is asked to stamp what arrives
-/// (`SO_TIMESTAMPNS`, socket(7)). Where it refuses, reads have no stamp.
-pub fn set_socket_options(socket: &impl AsFd, stamps: bool) {
-    // A socket that was reset in the meantime refuses; its first read will say so.
+/// Sets the options of a socket. On Linux, accepted sockets inherit them from the listening socket.
+///
+/// Disables Nagle's algorithm, which would delay tokens. `kernel_stamps` enables the kernel's receive timestamps
+/// (`SO_TIMESTAMPNS`, socket(7)). If the kernel refuses, reads have no timestamp.
+pub fn set_socket_options(socket: &impl AsFd, kernel_stamps: bool) {
+    // Fails if the socket was reset in the meantime. The first read will return that error.
     let _ = setsockopt(socket, TcpNoDelay, &true);
-    if stamps {
+    if kernel_stamps {
         let _ = setsockopt(socket, ReceiveTimestampns, &true);
     }
 }
 
-/// Reads what is there, at most `most` bytes, and shows it to `take`, with the time since 1970 at which
-/// the kernel received its last byte. There is none where it does not say: other systems, other kinds of
-/// sockets, the first packets after the option was set.
+/// Reads at most `max` bytes and passes them to `take`, with the time since 1970 at which the kernel received the last
+/// byte. There is no timestamp on other systems, for other kinds of sockets, and for the first packets after the option
+/// was set.
 pub(super) fn receive(
     socket: &impl AsRawFd,
-    most: usize,
+    max: usize,
     take: impl FnOnce(&[u8], Option<Duration>),
 ) -> io::Result<SocketRead> {
     thread_local! {
@@ -55,20 +56,20 @@ pub(super) fn receive(
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let ReadScratch { control, data } = &mut **scratch;
-        let most = most.min(MAX_READ);
-        let (data, _) = data.split_at_mut(most);
+        let max = max.min(MAX_READ);
+        let (data, _) = data.split_at_mut(max);
         let mut slices = [IoSliceMut::new(data)];
         let fd = socket.as_raw_fd();
         let message = recvmsg::<()>(fd, &mut slices, Some(control), MsgFlags::empty())?;
         let bytes = message.bytes;
-        let stamp = message.cmsgs().ok().and_then(|mut messages| messages.find_map(stamp_of));
+        let stamp = message.cmsgs().ok().and_then(|mut messages| messages.find_map(timestamp));
         take(data.get(..bytes).unwrap_or_default(), stamp);
-        // A read of a stream that fills less than its buffer has emptied the socket (epoll(7)).
-        Ok(SocketRead { bytes, drained: bytes > 0 && bytes < most })
+        // A read that does not fill its buffer has emptied the socket (epoll(7)).
+        Ok(SocketRead { bytes, drained: bytes > 0 && bytes < max })
     })
 }
 
-fn stamp_of(message: ControlMessageOwned) -> Option<Duration> {
+fn timestamp(message: ControlMessageOwned) -> Option<Duration> {
     let ControlMessageOwned::ScmTimestampns(time) = message else { return None };
     let nanos = u32::try_from(time.tv_nsec()).ok()?;
     Some(Duration::new(u64::try_from(time.tv_sec()).ok()?, nanos)).filter(|time| !time.is_zero())

@@ -104,12 +104,7 @@ pub(crate) enum RelayEnd {
 
 impl Relay {
     /// Returns a relay that sends `head` and then `stream`. `ahead`: bytes that the client has sent after its request.
-    pub fn new(
-        io: TimestampedIo,
-        head: BytesMut,
-        ahead: BytesMut,
-        stream: StreamResponse,
-    ) -> Self {
+    pub fn new(io: TimestampedIo, head: BytesMut, ahead: BytesMut, stream: StreamResponse) -> Self {
         let (head, ahead) = (non_empty(head), non_empty(ahead));
         Self {
             io,

@@ -78,8 +78,10 @@ impl Tunnel {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { client, upstream, down, up, measurement } = self;
         for _ in 0..MAX_READS {
-            let downward = down.poll(cx, upstream, client, |bytes| measurement.on_response_data(bytes));
-            let mut upward = up.poll(cx, client, upstream, |bytes| measurement.on_client_data(bytes));
+            let downward =
+                down.poll(cx, upstream, client, |bytes| measurement.on_response_data(bytes));
+            let mut upward =
+                up.poll(cx, client, upstream, |bytes| measurement.on_client_data(bytes));
             if upward == Err(BrokenSide::Receiver) && down.ended {
                 // The upstream has sent everything and no longer reads.
                 up.closed = true;

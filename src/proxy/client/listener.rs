@@ -79,7 +79,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
     let timers = upstream.timers().clone();
-    let clients = ClientSpawner { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
+    let clients =
+        ClientSpawner { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
     let mut stop = pin!(async {
         // An error means that the sender was dropped.
         let _ = shutdown.wait_for(|stop| *stop).await;

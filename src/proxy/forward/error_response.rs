@@ -1,4 +1,4 @@
-//! The proxy's own answers, told apart from the server's.
+//! Responses that the proxy generates itself, marked with `x-streamgauge-error`.
 
 use crate::proxy::ProxyBody;
 use crate::proxy::upstream::ConnectError;
@@ -10,31 +10,33 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 use streamgauge_core::meter::Outcome;
 
-/// Why we answer in the upstream's place.
+/// Reason why the proxy responds instead of the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ErrorResponse {
-    /// The request breaks HTTP's rules for a request to a proxy.
+pub(super) enum ErrorResponse {
+    /// The request violates HTTP's rules for a request to a proxy.
     BadRequest(&'static str),
+    /// CONNECT.
     MethodNotAllowed,
-    /// A transfer coding that is not known.
+    /// The request has an unsupported transfer coding.
     NotImplemented,
+    /// No connection to the upstream could be made.
     Unreachable,
     ConnectTimeout,
-    /// TLS with the upstream failed.
+    /// The TLS handshake with the upstream failed.
     Tls,
-    /// The upstream does not speak HTTP/2.
+    /// The upstream does not support HTTP/2.
     NotHttp2,
-    /// The upstream took the request and closed without an answer.
-    Closed,
-    /// The upstream's answer is no HTTP.
-    Invalid,
+    /// The upstream accepted the request and closed the connection without a response.
+    UpstreamClosed,
+    /// The upstream's response is not valid HTTP.
+    InvalidResponse,
 }
 
 impl From<ConnectError> for ErrorResponse {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Timeout => Self::ConnectTimeout,
-            ConnectError::Unreachable | ConnectError::Undecided => Self::Unreachable,
+            ConnectError::Refused | ConnectError::Inconclusive => Self::Unreachable,
             ConnectError::Tls => Self::Tls,
             ConnectError::NotHttp2 => Self::NotHttp2,
         }
@@ -42,8 +44,8 @@ impl From<ConnectError> for ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// The value of `x-streamgauge-error`.
-    fn kind(self) -> &'static str {
+    /// Value of `x-streamgauge-error`.
+    fn code(self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -52,8 +54,8 @@ impl ErrorResponse {
             Self::Tls => "upstream_tls",
             Self::NotHttp2 => "upstream_not_http2",
             Self::ConnectTimeout => "upstream_connect_timeout",
-            Self::Closed => "upstream_closed",
-            Self::Invalid => "upstream_invalid",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::InvalidResponse => "upstream_invalid",
         }
     }
 
@@ -62,9 +64,11 @@ impl ErrorResponse {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Unreachable | Self::Tls | Self::NotHttp2 | Self::Closed | Self::Invalid => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Unreachable
+            | Self::Tls
+            | Self::NotHttp2
+            | Self::UpstreamClosed
+            | Self::InvalidResponse => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -76,47 +80,47 @@ impl ErrorResponse {
             }
             Self::Unreachable | Self::Tls | Self::NotHttp2 => Outcome::UpstreamUnreachable,
             Self::ConnectTimeout => Outcome::Timeout,
-            Self::Closed | Self::Invalid => Outcome::Truncated,
+            Self::UpstreamClosed | Self::InvalidResponse => Outcome::Truncated,
         }
     }
 
     fn message(self) -> &'static str {
         match self {
-            Self::BadRequest(why) => why,
-            Self::MethodNotAllowed => "CONNECT is not forwarded: send the request itself",
+            Self::BadRequest(message) => message,
+            Self::MethodNotAllowed => "CONNECT is not supported: send the request itself",
             Self::NotImplemented => "a Transfer-Encoding other than chunked is not supported",
             Self::Unreachable => {
-                "cannot connect to the inference server: check that it is up and that upstream is its address"
+                "cannot connect to the inference server: check that it is running and that upstream is its address"
             }
             Self::ConnectTimeout => {
                 "the inference server did not accept a connection in time: check its address and its load"
             }
             Self::Tls => {
-                "TLS with the inference server failed: check its certificate, and ca_file for a root of your own"
+                "TLS handshake with the inference server failed: check its certificate; set ca_file for a private root certificate"
             }
             Self::NotHttp2 => {
-                "the inference server does not speak HTTP/2: set http2 = \"never\", or check its port"
+                "the inference server does not support HTTP/2: set http2 = \"never\", or check its port"
             }
-            Self::Closed => {
-                "the inference server closed the connection without an answer: see its log"
+            Self::UpstreamClosed => {
+                "the inference server closed the connection without a response: check its log"
             }
-            Self::Invalid => "the inference server's answer is not valid HTTP",
+            Self::InvalidResponse => "the response of the inference server is not valid HTTP",
         }
     }
 
-    /// The answer, with the end recorded. The body has OpenAI's error shape.
+    /// Returns the response and records the end of the request. The body has the shape of OpenAI's errors.
     pub fn into_response(self, mut measurement: Measurement) -> Response<ProxyBody> {
         let status = self.status();
         measurement.finish_with_own_response(self.outcome(), status.as_u16());
-        let kind = self.kind();
-        let error = json!({"message": self.message(), "type": "streamgauge_error", "param": null, "code": kind});
+        let code = self.code();
+        let error = json!({"message": self.message(), "type": "streamgauge_error", "param": null, "code": code});
         let body = json!({ "error": error }).to_string();
         let mut response = Response::new(Either::Right(Either::Left(Full::new(Bytes::from(body)))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers
-            .insert(HeaderName::from_static("x-streamgauge-error"), HeaderValue::from_static(kind));
+            .insert(HeaderName::from_static("x-streamgauge-error"), HeaderValue::from_static(code));
         response
     }
 }

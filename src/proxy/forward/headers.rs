@@ -1,4 +1,4 @@
-//! Which headers end at a proxy: the one place that decides it, for both directions.
+//! Hop-by-hop headers: the one place that decides which headers are forwarded, in both directions.
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
@@ -9,22 +9,22 @@ static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Takes out what concerns one connection only (RFC 9110, section 7.6.1), and what `Connection`
-/// names beside. What frames a message or says whom it is for is never taken out by nomination.
+/// Removes hop-by-hop headers (RFC 9110, section 7.6.1), and those that `Connection` lists. `Connection` cannot remove
+/// the headers that frame or route a message.
 ///
-/// `Transfer-Encoding` stays: hyper undoes the chunks and makes them anew, and without the header it
-/// would forget the body of a GET, and what else the body is encoded with. A `Content-Length` beside
-/// it says nothing (RFC 9112, section 6.3), and goes.
-pub(crate) fn end_to_end(headers: HeaderMap) -> HeaderMap {
-    let ends_here = |name: &HeaderName| {
+/// `Transfer-Encoding` stays: hyper decodes the chunks and encodes them again. Without the header it would drop the body
+/// of a GET and lose any other coding. A `Content-Length` next to it has no effect (RFC 9112, section 6.3) and is
+/// removed.
+pub(crate) fn remove_hop_by_hop(headers: HeaderMap) -> HeaderMap {
+    let is_hop_by_hop = |name: &HeaderName| {
         [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &UPGRADE, &HTTP2_SETTINGS]
             .contains(&name)
     };
-    // Nearly all heads have none of these.
-    if !headers.keys().any(|name| ends_here(name) || *name == TRANSFER_ENCODING) {
+    // Fast path: nearly all heads have none of these.
+    if !headers.keys().any(|name| is_hop_by_hop(name) || *name == TRANSFER_ENCODING) {
         return headers;
     }
-    let nominated: Vec<HeaderName> = headers
+    let listed: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
@@ -32,30 +32,32 @@ pub(crate) fn end_to_end(headers: HeaderMap) -> HeaderMap {
         .filter(|name| ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name))
         .collect();
     let has_coding = headers.contains_key(TRANSFER_ENCODING);
-    let hop_by_hop = |name: &HeaderName| {
-        ends_here(name) || nominated.contains(name) || has_coding && *name == CONTENT_LENGTH
+    let is_removed = |name: &HeaderName| {
+        is_hop_by_hop(name) || listed.contains(name) || has_coding && *name == CONTENT_LENGTH
     };
-    without(headers, hop_by_hop)
+    remove_headers(headers, is_removed)
 }
 
-/// Takes out what frames a message of HTTP/1.1: frames of HTTP/2 do that themselves (RFC 9113, section
-/// 8.2.2).
-pub(crate) fn unframed(headers: HeaderMap) -> HeaderMap {
-    without(headers, |name| [CONNECTION, TRANSFER_ENCODING].contains(name))
+/// Removes the headers that frame an HTTP/1.1 message. HTTP/2 has frames instead (RFC 9113, section 8.2.2).
+pub(crate) fn remove_http1_framing(headers: HeaderMap) -> HeaderMap {
+    remove_headers(headers, |name| [CONNECTION, TRANSFER_ENCODING].contains(name))
 }
 
-/// Takes out these, and leaves the rest in its order. Taking them out of the map would change it.
-pub(crate) fn without(headers: HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    if !headers.keys().any(&unwanted) {
+/// Removes headers and keeps the order of the others, which `HeaderMap::remove` would change.
+pub(crate) fn remove_headers(
+    headers: HeaderMap,
+    is_removed: impl Fn(&HeaderName) -> bool,
+) -> HeaderMap {
+    if !headers.keys().any(&is_removed) {
         return headers;
     }
     let mut kept = HeaderMap::with_capacity(headers.len());
     let mut current = None;
     for (name, value) in headers {
-        // Further values of one name come without it.
+        // The iterator returns a name only with its first value.
         current = name.or(current);
         if let Some(name) = &current
-            && !unwanted(name)
+            && !is_removed(name)
         {
             kept.append(name.clone(), value);
         }
@@ -63,35 +65,34 @@ pub(crate) fn without(headers: HeaderMap, unwanted: impl Fn(&HeaderName) -> bool
     kept
 }
 
-/// Whether the sender of these headers closes the connection behind the message.
-pub(crate) fn closes(headers: &HeaderMap) -> bool {
-    names(headers, CONNECTION, b"close")
+/// Whether the sender closes the connection after the message.
+pub(crate) fn has_connection_close(headers: &HeaderMap) -> bool {
+    list_contains(headers, CONNECTION, b"close")
 }
 
-/// Whether this word is in the list that is a header's value.
-pub(crate) fn names(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
-    let is_it = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(word);
+/// Whether the comma-separated list in header `name` contains `word`, ignoring case.
+pub(crate) fn list_contains(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
+    let is_word = |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(word);
     let mut values = headers.get_all(name).iter();
-    values.any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_it))
+    values.any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_word))
 }
 
-/// Takes out of trailers what concerns one connection only, and what frames or routes a message (RFC
-/// 9110, section 6.5.1).
-pub(crate) fn trailers(fields: HeaderMap) -> HeaderMap {
-    let mut fields = end_to_end(fields);
+/// Removes from trailers the hop-by-hop fields, and those that frame or route a message (RFC 9110, section 6.5.1).
+pub(crate) fn forwardable_trailers(fields: HeaderMap) -> HeaderMap {
+    let mut fields = remove_hop_by_hop(fields);
     for name in [TRANSFER_ENCODING, CONTENT_LENGTH, HOST, TRAILER] {
         fields.remove(name);
     }
     fields
 }
 
-/// Whether the sender of these headers takes trailers.
-pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
-    names(headers, TE, b"trailers")
+/// Whether the sender accepts trailers.
+pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
+    list_contains(headers, TE, b"trailers")
 }
 
-/// Says to the upstream that its trailers are forwarded.
-pub(crate) fn take_trailers(headers: &mut HeaderMap) {
+/// Announces to the upstream that trailers are accepted.
+pub(crate) fn set_accepts_trailers(headers: &mut HeaderMap) {
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert(CONNECTION, HeaderValue::from_static("te"));
 }
@@ -112,12 +113,12 @@ mod tests {
     }
 
     fn kept(lines: &[(&'static str, &'static str)]) -> Vec<String> {
-        let kept = end_to_end(map(lines));
+        let kept = remove_hop_by_hop(map(lines));
         kept.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect()
     }
 
     #[test]
-    fn hop_by_hop_and_nominated_headers_end_here() {
+    fn hop_by_hop_and_listed_headers_are_removed() {
         let found = kept(&[
             ("a", "1"),
             ("connection", "x-foo, keep-alive ,Host,content-length"),
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_coding_outweighs_a_length() {
+    fn transfer_encoding_overrides_content_length() {
         let coding = ("transfer-encoding", "gzip, chunked");
         let lines =
             [("content-length", "3"), coding, ("connection", "transfer-encoding"), ("a", "1")];
@@ -149,23 +150,23 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_map_passes_in_its_order() {
+    fn other_headers_keep_their_order() {
         let lines = [("z", "1"), ("a", "2"), ("m", "3"), ("z", "4")];
         assert_eq!(kept(&lines), ["z=1", "z=4", "a=2", "m=3"]);
     }
 
     #[test]
-    fn what_frames_a_message_goes_and_the_order_stays() {
+    fn http1_framing_is_removed_and_the_order_stays() {
         let lines =
             [("transfer-encoding", "chunked"), ("z", "1"), ("connection", "te"), ("a", "2")];
-        let left = unframed(map(&lines));
+        let left = remove_http1_framing(map(&lines));
         let names: Vec<_> = left.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["z", "a"]);
     }
 
     #[test]
-    fn trailers_are_taken_if_asked_for() {
-        assert!(takes_trailers(&map(&[("te", "gzip, Trailers")])));
-        assert!(!takes_trailers(&map(&[("te", "gzip")])));
+    fn te_header_announces_trailers() {
+        assert!(accepts_trailers(&map(&[("te", "gzip, Trailers")])));
+        assert!(!accepts_trailers(&map(&[("te", "gzip")])));
     }
 }

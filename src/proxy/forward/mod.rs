@@ -1,4 +1,4 @@
-//! Forwarding of one request: headers, upgrades, and responses that the proxy generates itself.
+//! Forwarding of one request: headers, upgrades, and the responses that the proxy generates itself.
 
 mod error_response;
 pub(crate) mod headers;

@@ -1,26 +1,25 @@
-//! The head of a request: what of it goes on, and how.
+//! Request head: validation, and the changes that forwarding needs.
 
 use super::error_response::ErrorResponse;
 use super::headers;
 use super::upgrade::UpgradeRequest;
-use crate::proxy::upstream::UpstreamConfig;
-use crate::proxy::upstream::{Http2Mode, UpstreamProtocol};
+use crate::proxy::upstream::{Http2Mode, UpstreamConfig, UpstreamProtocol};
 use hyper::header::{
     CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::http::{request, uri};
 use hyper::{Method, Uri, Version};
 
-/// What the upstream gets.
+/// How a request is sent to the upstream.
 #[derive(Debug)]
-pub(crate) struct ForwardPlan {
+pub(super) struct ForwardPlan {
     pub protocol: UpstreamProtocol,
-    /// What the client asks to switch to.
+    /// Protocols that the client wants to switch to.
     pub upgrade: Option<UpgradeRequest>,
 }
 
-/// Makes the client's head the one that goes on by HTTP/1.1.
-pub(crate) fn prepare(
+/// Validates the client's request head and changes it to the one that is forwarded over HTTP/1.1.
+pub(super) fn prepare_head(
     head: &mut request::Parts,
     has_body: bool,
     config: &UpstreamConfig,
@@ -39,24 +38,24 @@ pub(crate) fn prepare(
         (Http2Mode::Auto, false) if is_grpc => UpstreamProtocol::Http2,
         (Http2Mode::Auto, false) => UpstreamProtocol::Http1,
     };
-    // HTTP/2 has no such thing, and a server that is to get nothing but HTTP/2 gets an ordinary request.
+    // HTTP/2 has no Upgrade header. With `always`, the server gets an ordinary request.
     let upgrade = match config.http2 {
         Http2Mode::Always => None,
-        _ => UpgradeRequest::asked_for(head),
+        _ => UpgradeRequest::from_head(head),
     };
-    let takes_trailers = headers::takes_trailers(&head.headers);
-    head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
+    let accepts_trailers = headers::accepts_trailers(&head.headers);
+    head.headers = headers::remove_hop_by_hop(std::mem::take(&mut head.headers));
     if is_http2 {
         join_cookies(&mut head.headers);
         if has_body && !head.headers.contains_key(CONTENT_LENGTH) {
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     }
-    if takes_trailers {
-        headers::take_trailers(&mut head.headers);
+    if accepts_trailers {
+        headers::set_accepts_trailers(&mut head.headers);
     }
     if let Some(upgrade) = &upgrade {
-        upgrade.ask(&mut head.headers);
+        upgrade.add_to(&mut head.headers);
     }
     if let Some(host) = host {
         head.headers.insert(HOST, host);
@@ -65,14 +64,14 @@ pub(crate) fn prepare(
         head.uri = origin_form(&head.uri);
     }
     head.version = Version::HTTP_11;
-    // An upgrade that hyper has seen is ours to make.
+    // The proxy handles the upgrade itself, not hyper.
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let protocol = if upgrade.is_some() { UpstreamProtocol::Http1 } else { protocol };
     Ok(ForwardPlan { protocol, upgrade })
 }
 
-/// Makes a head that goes by HTTP/1.1 one that goes by HTTP/2 (RFC 9113, section 8.2.2 and 8.3.1).
-pub(crate) fn to_http2(
+/// Changes a head for HTTP/1.1 to one for HTTP/2 (RFC 9113, sections 8.2.2 and 8.3.1).
+pub(super) fn to_http2_head(
     head: &mut request::Parts,
     config: &UpstreamConfig,
 ) -> Result<(), ErrorResponse> {
@@ -85,16 +84,15 @@ pub(crate) fn to_http2(
     parts.authority = uri::Authority::try_from(authority.as_bytes()).ok();
     parts.path_and_query = head.uri.path_and_query().cloned();
     head.uri = Uri::from_parts(parts).map_err(|_| BAD_TARGET)?;
-    let fields = headers::unframed(std::mem::take(&mut head.headers));
-    head.headers = headers::without(fields, |name| *name == HOST);
+    let fields = headers::remove_http1_framing(std::mem::take(&mut head.headers));
+    head.headers = headers::remove_headers(fields, |name| *name == HOST);
     head.version = Version::HTTP_2;
     Ok(())
 }
 
-const BAD_TARGET: ErrorResponse =
-    ErrorResponse::BadRequest("the request's target has no valid host");
+const BAD_TARGET: ErrorResponse = ErrorResponse::BadRequest("the request target has no valid host");
 
-/// Refuses what could be read in two ways.
+/// Rejects framing that two servers could interpret differently.
 fn check_framing(head: &request::Parts) -> Result<(), ErrorResponse> {
     let is_chunked =
         |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -103,43 +101,49 @@ fn check_framing(head: &request::Parts) -> Result<(), ErrorResponse> {
         return Err(ErrorResponse::NotImplemented);
     }
     if codings.iter().count() > 1 {
-        return Err(ErrorResponse::BadRequest("a request is chunked once (RFC 9112, 6.1)"));
+        return Err(ErrorResponse::BadRequest(
+            "a request must be chunked only once (RFC 9112, 6.1)",
+        ));
     }
     if head.version == Version::HTTP_2 {
-        // In HTTP/2 frames say where a body ends, so nobody has looked at these.
+        // hyper does not check this header in HTTP/2, where frames delimit the body.
         let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
         let is_number = |length: &HeaderValue| {
             !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
         };
         if !lengths.next().is_none_or(is_number) || lengths.next().is_some() {
-            return Err(ErrorResponse::BadRequest("a request has at most one Content-Length"));
+            return Err(ErrorResponse::BadRequest(
+                "a request must have at most one Content-Length, which must be a number",
+            ));
         }
     }
     Ok(())
 }
 
-/// The `Host` to send in the place of the client's, if that is another one.
+/// Returns the `Host` to send, if it differs from the client's.
 fn host(
     head: &request::Parts,
     config: &UpstreamConfig,
 ) -> Result<Option<HeaderValue>, ErrorResponse> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (given, further) = (hosts.next(), hosts.next());
-    // The target's own authority outweighs the header (RFC 9112, 3.2.2; RFC 9113, 8.3.1).
-    // A user and password in it are for nobody (RFC 9110, 4.2.4).
+    // The authority in the target takes precedence over the header (RFC 9112, 3.2.2; RFC 9113, 8.3.1). User and
+    // password in it are not forwarded (RFC 9110, 4.2.4).
     let authority =
         head.uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
-    let is_named = match head.version {
+    let may_omit_host = match head.version {
         Version::HTTP_2 => authority.is_some(),
         version => version == Version::HTTP_10,
     };
-    if further.is_some() || given.is_none() && !is_named {
+    if further.is_some() || given.is_none() && !may_omit_host {
         return Err(ErrorResponse::BadRequest(
-            "a request has exactly one Host header (RFC 9112, 3.2)",
+            "a request must have exactly one Host header (RFC 9112, 3.2)",
         ));
     }
     if !given.is_none_or(is_host) {
-        return Err(ErrorResponse::BadRequest("the Host header is no host (RFC 9112, 3.2)"));
+        return Err(ErrorResponse::BadRequest(
+            "the Host header is not a valid host (RFC 9112, 3.2)",
+        ));
     }
     if head.version == Version::HTTP_2
         && let (Some(given), Some(authority)) = (given, authority)
@@ -156,13 +160,13 @@ fn host(
     HeaderValue::from_str(&host).map(Some).map_err(|_| BAD_TARGET)
 }
 
-/// Whether this is a host, maybe with a port, or nothing.
+/// Whether the value is empty, or a host with an optional port.
 fn is_host(value: &HeaderValue) -> bool {
     let value = value.as_bytes();
     value.is_empty() || !value.contains(&b'@') && uri::Authority::try_from(value).is_ok()
 }
 
-/// The path and query of a target in absolute form.
+/// Returns the path and query of a target in absolute form.
 fn origin_form(target: &Uri) -> Uri {
     let path = target.path_and_query().cloned();
     let mut parts = uri::Parts::default();
@@ -170,14 +174,15 @@ fn origin_form(target: &Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// Whether this is gRPC proper. (gRPC-Web is made for HTTP/1.1, and goes by it.)
+/// Whether the request is gRPC. gRPC-Web is designed for HTTP/1.1 and is not included.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    kind.strip_prefix(b"application/grpc")
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type
+        .strip_prefix(b"application/grpc")
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// HTTP/2 may split a cookie header, HTTP/1.1 may not (RFC 9113, section 8.2.3).
+/// Joins split cookie headers, which only HTTP/2 allows (RFC 9113, section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if cookies.len() > 1

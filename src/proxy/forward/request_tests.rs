@@ -26,10 +26,10 @@ fn head(version: Version, uri: &str, lines: &[(&str, &str)]) -> request::Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-fn refused(version: Version, uri: &str, lines: &[(&str, &str)]) -> bool {
+fn is_rejected(version: Version, uri: &str, lines: &[(&str, &str)]) -> bool {
     let mut head = head(version, uri, lines);
-    let prepared = prepare(&mut head, false, &config(Http2Mode::Auto, false));
-    matches!(prepared, Err(ErrorResponse::BadRequest(_)))
+    let plan = prepare_head(&mut head, false, &config(Http2Mode::Auto, false));
+    matches!(plan, Err(ErrorResponse::BadRequest(_)))
 }
 
 fn lines(head: &request::Parts) -> Vec<String> {
@@ -38,10 +38,10 @@ fn lines(head: &request::Parts) -> Vec<String> {
 }
 
 #[test]
-fn a_request_by_http2_becomes_one_by_http1() {
+fn http2_request_is_converted_to_http1() {
     let given = [("cookie", "a=1"), ("x", "1"), ("te", "trailers"), ("cookie", "b=2")];
     let mut head = head(Version::HTTP_2, "http://vllm.test/v1?q", &given);
-    prepare(&mut head, true, &config(Http2Mode::Auto, false)).unwrap();
+    prepare_head(&mut head, true, &config(Http2Mode::Auto, false)).unwrap();
     assert_eq!((head.version, head.uri.to_string()), (Version::HTTP_11, "/v1?q".into()));
     let expected = [
         "cookie: a=1; b=2",
@@ -55,7 +55,7 @@ fn a_request_by_http2_becomes_one_by_http1() {
 }
 
 #[test]
-fn and_one_by_http1_becomes_one_by_http2() {
+fn http1_request_is_converted_to_http2() {
     let given = [
         ("host", "h:1"),
         ("connection", "x-hop, keep-alive"),
@@ -66,14 +66,14 @@ fn and_one_by_http1_becomes_one_by_http2() {
     ];
     let mut head = head(Version::HTTP_11, "/v1?q", &given);
     let config = config(Http2Mode::Always, true);
-    assert_eq!(prepare(&mut head, true, &config).unwrap().protocol, UpstreamProtocol::Http2);
-    to_http2(&mut head, &config).unwrap();
+    assert_eq!(prepare_head(&mut head, true, &config).unwrap().protocol, UpstreamProtocol::Http2);
+    to_http2_head(&mut head, &config).unwrap();
     assert_eq!(head.uri.to_string(), "https://h:1/v1?q");
     assert_eq!(lines(&head), ["a: 1", "te: trailers"]);
 }
 
 #[test]
-fn which_protocol() {
+fn protocol_depends_on_mode_tls_and_grpc() {
     let grpc = ("content-type", "application/grpc+proto");
     let json = ("content-type", "application/json");
     let web = ("content-type", "application/grpc-web+proto");
@@ -88,37 +88,37 @@ fn which_protocol() {
     ];
     for (http2, tls, version, kind, expected) in cases {
         let mut head = head(version, "http://h/", &[kind, ("host", "h")]);
-        let prepared = prepare(&mut head, false, &config(http2, tls)).unwrap();
-        assert_eq!(prepared.protocol, expected, "{http2:?} {tls} {version:?} {kind:?}");
+        let plan = prepare_head(&mut head, false, &config(http2, tls)).unwrap();
+        assert_eq!(plan.protocol, expected, "{http2:?} {tls} {version:?} {kind:?}");
     }
 }
 
 #[test]
-fn an_upgrade_goes_by_http1() {
+fn upgrade_uses_http1() {
     let given = [("host", "h"), ("connection", "Upgrade"), ("upgrade", "websocket")];
     for (http2, upgrades) in
         [(Http2Mode::Auto, true), (Http2Mode::Never, true), (Http2Mode::Always, false)]
     {
         let mut head = head(Version::HTTP_11, "/", &given);
-        let prepared = prepare(&mut head, false, &config(http2, true)).unwrap();
-        assert_eq!(prepared.upgrade.is_some(), upgrades);
-        assert_eq!(prepared.protocol == UpstreamProtocol::Http1, upgrades);
+        let plan = prepare_head(&mut head, false, &config(http2, true)).unwrap();
+        assert_eq!(plan.upgrade.is_some(), upgrades);
+        assert_eq!(plan.protocol == UpstreamProtocol::Http1, upgrades);
         assert_eq!(head.headers.contains_key("upgrade"), upgrades);
     }
 }
 
 #[test]
-fn what_could_be_read_in_two_ways_is_refused() {
+fn ambiguous_framing_and_hosts_are_rejected() {
     let h2 = Version::HTTP_2;
-    assert!(!refused(h2, "http://h/", &[]));
-    assert!(!refused(h2, "http://h/", &[("host", "H")]));
-    assert!(!refused(h2, "/", &[("host", "h")]));
-    assert!(refused(h2, "/", &[]));
-    assert!(refused(h2, "http://h/", &[("host", "other")]));
-    assert!(refused(h2, "http://h/", &[("host", "h"), ("host", "h")]));
-    assert!(!refused(h2, "http://h/", &[("content-length", "3")]));
-    assert!(refused(h2, "http://h/", &[("content-length", "3"), ("content-length", "3")]));
-    assert!(refused(h2, "http://h/", &[("content-length", "3, 3")]));
-    assert!(refused(h2, "http://h/", &[("content-length", "+3")]));
-    assert!(refused(Version::HTTP_11, "http://h/", &[]));
+    assert!(!is_rejected(h2, "http://h/", &[]));
+    assert!(!is_rejected(h2, "http://h/", &[("host", "H")]));
+    assert!(!is_rejected(h2, "/", &[("host", "h")]));
+    assert!(is_rejected(h2, "/", &[]));
+    assert!(is_rejected(h2, "http://h/", &[("host", "other")]));
+    assert!(is_rejected(h2, "http://h/", &[("host", "h"), ("host", "h")]));
+    assert!(!is_rejected(h2, "http://h/", &[("content-length", "3")]));
+    assert!(is_rejected(h2, "http://h/", &[("content-length", "3"), ("content-length", "3")]));
+    assert!(is_rejected(h2, "http://h/", &[("content-length", "3, 3")]));
+    assert!(is_rejected(h2, "http://h/", &[("content-length", "+3")]));
+    assert!(is_rejected(Version::HTTP_11, "http://h/", &[]));
 }

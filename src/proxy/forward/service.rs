@@ -1,18 +1,14 @@
-//! What happens to one request.
+//! Life of one request: forward it, wait for the response head, and choose how the body reaches the client.
 
 use super::error_response::ErrorResponse;
 use super::headers;
-use super::request::{ForwardPlan, prepare, to_http2};
+use super::request::{ForwardPlan, prepare_head, to_http2_head};
 use super::upgrade::{self, UpgradeOutcome};
 use crate::proxy::ProxyBody;
-use crate::proxy::body::StreamReader;
-use crate::proxy::body::UpgradedUpstream;
 use crate::proxy::body::{BodySource, UpstreamBody};
-use crate::proxy::body::{ClientFraming, StreamResponse};
-use crate::proxy::handover::{ResponseHandover, Takeover};
-use crate::proxy::handover::{SendError, UpstreamExchange};
-use crate::proxy::upstream::UpstreamProtocol;
-use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool};
+use crate::proxy::body::{ClientFraming, StreamReader, StreamResponse, UpgradedUpstream};
+use crate::proxy::handover::{ResponseHandover, SendError, Takeover, UpstreamExchange};
+use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamProtocol};
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use http_body_util::Either;
@@ -28,13 +24,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use streamgauge_core::meter::EndCause;
 
-/// The proxy as a service, one for each client connection.
+/// The proxy as hyper's service. Each client connection has its own.
 #[derive(Debug)]
 pub(crate) struct ProxyService {
     pub upstream: Arc<UpstreamPool>,
-    /// Of the client's socket.
+    /// Timestamps of the client's socket.
     pub client: Arc<SocketTimestamps>,
-    /// Takes what goes on without hyper.
+    /// Receives responses that continue without hyper.
     pub handover: Arc<ResponseHandover>,
 }
 
@@ -46,116 +42,120 @@ impl Service<Request<Incoming>> for ProxyService {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         let measurement = Measurement::start(self.upstream.tap(), &self.client, &head);
-        let asker = ResponseContext::of(&head);
+        let context = ResponseContext::new(&head);
         let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
         Box::pin(async move {
-            let (mut measurement, asker) = (measurement, asker);
-            let answered = ask(&upstream, &mut measurement, head, body).await;
-            Ok(match answered {
-                Ok(answer) => answer.forward(upstream, &handover, measurement, asker).await,
-                Err(refusal) => refuse(refusal, measurement),
+            let mut measurement = measurement;
+            let forwarded = forward_request(&upstream, &mut measurement, head, body).await;
+            Ok(match forwarded {
+                Ok(response) => {
+                    response.into_client_response(upstream, &handover, measurement, context).await
+                }
+                Err(error) => respond_with_error(error, measurement),
             })
         })
     }
 }
 
-/// What the answer depends on in its request.
+/// Properties of the request that the response depends on.
 #[derive(Debug, Clone, Copy)]
 struct ResponseContext {
     version: Version,
+    /// The method is HEAD.
     is_head: bool,
-    takes_trailers: bool,
-    /// Its connection takes another request behind the answer.
-    keeps: bool,
+    accepts_trailers: bool,
+    /// The client's connection takes another request after the response.
+    keep_alive: bool,
 }
 
 impl ResponseContext {
-    fn of(head: &request::Parts) -> Self {
+    fn new(head: &request::Parts) -> Self {
         Self {
             version: head.version,
             is_head: head.method == Method::HEAD,
-            takes_trailers: headers::takes_trailers(&head.headers),
-            keeps: !headers::closes(&head.headers),
+            accepts_trailers: headers::accepts_trailers(&head.headers),
+            keep_alive: !headers::has_connection_close(&head.headers),
         }
     }
 }
 
-/// The upstream's answer.
+/// Response of the upstream, of which only the head was read.
 struct UpstreamResponse {
     head: response::Parts,
     body: Incoming,
     source: BodySource,
-    switch: UpgradeOutcome,
+    upgrade: UpgradeOutcome,
 }
 
-/// Sends a request on, and waits for the head of its answer.
-async fn ask(
+/// Forwards a request and waits for the response head.
+async fn forward_request(
     upstream: &UpstreamPool,
     measurement: &mut Measurement,
     mut head: request::Parts,
     body: Incoming,
 ) -> Result<UpstreamResponse, ErrorResponse> {
     let is_http2 = head.version == Version::HTTP_2;
-    let prepared = prepare(&mut head, !body.is_end_stream(), upstream.config())?;
-    let body = measurement.request_body(body).ok_or(ErrorResponse::Closed)?;
-    let (response, source) = send(upstream, measurement, &prepared, head, body).await?;
+    let plan = prepare_head(&mut head, !body.is_end_stream(), upstream.config())?;
+    let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
+    let (response, source) = send_with_retry(upstream, measurement, &plan, head, body).await?;
     let (head, body) = response.into_parts();
-    let switch = UpgradeOutcome::of(&head, prepared.upgrade.as_ref());
-    let is_early = switch != UpgradeOutcome::None && !measurement.is_request_sent();
-    if switch == UpgradeOutcome::Unasked || is_early || is_http2 && !is_plain(&head) {
-        return Err(ErrorResponse::Invalid);
+    let upgrade = UpgradeOutcome::new(&head, plan.upgrade.as_ref());
+    let is_early_switch = upgrade != UpgradeOutcome::NotSwitched && !measurement.is_request_sent();
+    let is_invalid = upgrade == UpgradeOutcome::Unrequested || is_early_switch;
+    if is_invalid || is_http2 && !has_only_chunked_coding(&head) {
+        return Err(ErrorResponse::InvalidResponse);
     }
-    Ok(UpstreamResponse { head, body, source, switch })
+    Ok(UpstreamResponse { head, body, source, upgrade })
 }
 
-/// Whether the body is in no coding that would be lost with the chunks.
-fn is_plain(head: &response::Parts) -> bool {
+/// Whether the body has no transfer coding but chunked. HTTP/2 cannot forward another one.
+fn has_only_chunked_coding(head: &response::Parts) -> bool {
     let is_chunked =
         |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
     head.headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked)
 }
 
 impl UpstreamResponse {
-    /// Makes it the client's.
-    async fn forward(
+    /// Returns the response for hyper's server, and decides who carries the body (see
+    /// [`handover`](crate::proxy::handover)).
+    async fn into_client_response(
         self,
         upstream: Arc<UpstreamPool>,
         handover: &ResponseHandover,
         mut measurement: Measurement,
-        asker: ResponseContext,
+        context: ResponseContext,
     ) -> Response<ProxyBody> {
-        let Self { mut head, body, source, switch } = self;
-        measurement.on_response_head(&head, source.stamps());
-        let is_sized = body.size_hint().exact().is_some();
-        if asker.version == Version::HTTP_10 && !is_sized {
-            // The end of the connection will be the end of the body: only a reset can tell that
-            // it is not. Checkout back when the body has come to its end.
+        let Self { mut head, body, source, upgrade } = self;
+        measurement.on_response_head(&head, source.timestamps());
+        let has_length = body.size_hint().exact().is_some();
+        if context.version == Version::HTTP_10 && !has_length {
+            // The body ends with the connection, so only a reset shows the client that a body is incomplete. The relay
+            // cancels the reset at the end of the body.
             measurement.client_stamps().reset_on_close(true);
         }
-        let is_http2 = asker.version == Version::HTTP_2;
-        let body = match (source, &switch) {
-            (BodySource::Http1(exchange), UpgradeOutcome::To(_)) => {
+        let is_http2 = context.version == Version::HTTP_2;
+        let body = match (source, &upgrade) {
+            (BodySource::Http1(exchange), UpgradeOutcome::SwitchedTo(_)) => {
                 drop(body);
-                match exchange.into_parts() {
-                    Some((io, first)) => {
-                        let switched = UpgradedUpstream { io, first, measurement };
-                        Either::Right(Either::Right(handover.hand_over(Takeover::Tunnel(switched))))
-                    }
-                    None => return ErrorResponse::Closed.into_response(measurement),
-                }
+                let Some((io, first)) = exchange.take_socket() else {
+                    return ErrorResponse::UpstreamClosed.into_response(measurement);
+                };
+                let tunnel = Takeover::Tunnel(UpgradedUpstream { io, first, measurement });
+                Either::Right(Either::Right(handover.start(tunnel)))
             }
             (BodySource::Http1(exchange), _)
-                if !is_sized && !is_http2 && may_leave(&measurement, &exchange) =>
+                if !has_length && !is_http2 && can_take_socket(&measurement, &exchange) =>
             {
                 drop(body);
-                let (io, first) = exchange.into_parts().unzip();
+                let (io, first) = exchange.take_socket().unzip();
                 let body = StreamReader::new(&head, io, first.unwrap_or_default(), upstream);
-                let framing = match asker.version {
+                let framing = match context.version {
                     Version::HTTP_10 => ClientFraming::Close,
-                    _ => ClientFraming::Chunked { trailers: asker.takes_trailers },
+                    _ => ClientFraming::Chunked { trailers: context.accepts_trailers },
                 };
-                let stream = StreamResponse { body, measurement, framing, keeps: asker.keeps };
-                Either::Right(Either::Right(handover.hand_over(Takeover::Stream(stream))))
+                let keep_alive = context.keep_alive;
+                let stream = StreamResponse { body, measurement, framing, keep_alive };
+                Either::Right(Either::Right(handover.start(Takeover::Stream(stream))))
             }
             (source, _) => {
                 let mut body = UpstreamBody::new(body, source, upstream);
@@ -167,47 +167,47 @@ impl UpstreamResponse {
                     .await;
                 }
                 // HTTP/2 needs no body to declare a length.
-                let declared = declared_length(&head, asker.is_head || is_http2);
+                let declared = declared_length(&head, context.is_head || is_http2);
                 Either::Left(MeteredBody::new(body, measurement, declared))
             }
         };
-        head.headers = headers::end_to_end(std::mem::take(&mut head.headers));
+        head.headers = headers::remove_hop_by_hop(std::mem::take(&mut head.headers));
         if is_http2 {
-            head.headers = headers::unframed(std::mem::take(&mut head.headers));
+            head.headers = headers::remove_http1_framing(std::mem::take(&mut head.headers));
         }
-        if let UpgradeOutcome::To(protocol) = switch {
-            upgrade::switched(&mut head.headers, protocol);
+        if let UpgradeOutcome::SwitchedTo(protocol) = upgrade {
+            upgrade::set_upgrade_headers(&mut head.headers, protocol);
         }
         head.version = Version::HTTP_11;
         Response::from_parts(head, body)
     }
 }
 
-/// Whether hyper may be left behind: it has sent all of the request, and nothing of the body was read.
-fn may_leave(measurement: &Measurement, exchange: &UpstreamExchange) -> bool {
-    measurement.is_request_sent() && !exchange.pass().is_open()
+/// Whether the socket can be taken from hyper: the request is completely sent, and hyper has read no byte of the body.
+fn can_take_socket(measurement: &Measurement, exchange: &UpstreamExchange) -> bool {
+    measurement.is_request_sent() && !exchange.hyper_reads_body()
 }
 
-/// Answers in the upstream's place.
-fn refuse(refusal: ErrorResponse, mut measurement: Measurement) -> Response<ProxyBody> {
-    // Nobody may have read all of this request: on its connection the next begins with what comes after.
+/// Returns the proxy's own response.
+fn respond_with_error(error: ErrorResponse, mut measurement: Measurement) -> Response<ProxyBody> {
+    // The request may not have been read to its end: the next byte counts as the start of the next request.
     measurement.client_stamps().expect_head();
     match measurement.request_fault() {
         Some(RequestFault::Framing) => {
-            ErrorResponse::BadRequest("the request's body is broken: its framing is wrong")
+            ErrorResponse::BadRequest("invalid framing of the request body")
                 .into_response(measurement)
         }
         Some(RequestFault::ClientGone) => {
-            // Recorded as what it is; the answer is for a client that still listens.
-            measurement.finish(EndCause::Dropped);
-            ErrorResponse::BadRequest("the request ended before all of its body had come")
+            // Record the disconnect first. The response is for a client that has closed only its sending side.
+            measurement.finish(End::Dropped);
+            ErrorResponse::BadRequest("the request ended before its body was complete")
                 .into_response(measurement)
         }
-        None => refusal.into_response(measurement),
+        None => error.into_response(measurement),
     }
 }
 
-/// What a 304 declares for the body that it does not have; hyper would leave it out.
+/// Returns the `Content-Length` of a 304, which has no body. hyper would remove the header.
 fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
     if head.status != StatusCode::NOT_MODIFIED || keeps_header {
         return None;
@@ -215,47 +215,48 @@ fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
     head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Sends the request on a connection that is there or a new one. It is sent again only if the one that
-/// was there turned out dead before one byte was written.
-async fn send(
+/// Sends the request on a pooled or new connection.
+///
+/// Sends it again only if a pooled connection was closed before one byte was written.
+async fn send_with_retry(
     upstream: &UpstreamPool,
     measurement: &mut Measurement,
-    prepared: &ForwardPlan,
+    plan: &ForwardPlan,
     head: request::Parts,
     body: PeekBody,
 ) -> Result<(Response<Incoming>, BodySource), ErrorResponse> {
-    // What goes by HTTP/1.1 takes the head along, and gives it back.
-    let kept = match prepared.protocol {
+    // HTTP/1.1 returns an unsent head; HTTP/2 changes it, so a retry needs a copy.
+    let original = match plan.protocol {
         UpstreamProtocol::Http1 => None,
         _ => Some(head.clone()),
     };
     let mut request = Request::from_parts(head, body);
     loop {
-        let Checkout { carrier, after } = match upstream.connection(prepared.protocol).await {
-            Ok(taken) => taken,
+        let Checkout { connection, connect_time } = match upstream.check_out(plan.protocol).await {
+            Ok(checkout) => checkout,
             Err(error) => {
-                let is_held = request.headers().contains_key(EXPECT);
-                request.into_body().peek_without_forwarding(is_held).await;
+                let expects_continue = request.headers().contains_key(EXPECT);
+                request.into_body().peek_without_forwarding(expects_continue).await;
                 return Err(error.into());
             }
         };
-        let is_new = after.is_some();
-        if let Some(after) = after {
-            measurement.on_connected(after);
+        let is_new = connect_time.is_some();
+        if let Some(time) = connect_time {
+            measurement.on_connected(time);
         }
-        let (error, unsent) = match carrier {
+        let (error, unsent) = match connection {
             PooledConnection::Http1(connection) => {
-                let switches = prepared.upgrade.is_some();
-                match UpstreamExchange::send(connection, request, switches).await {
+                let may_switch = plan.upgrade.is_some();
+                match UpstreamExchange::send(connection, request, may_switch).await {
                     Ok((response, exchange)) => return Ok((response, BodySource::Http1(exchange))),
                     Err(SendError { error, unsent }) => (error, unsent.map(|unsent| *unsent)),
                 }
             }
-            PooledConnection::Http2(mut lease) => {
+            PooledConnection::Http2(mut slot) => {
                 let (mut head, body) = request.into_parts();
-                to_http2(&mut head, upstream.config())?;
-                match lease.send(Request::from_parts(head, body)).await {
-                    Ok(response) => return Ok((response, BodySource::Http2(lease))),
+                to_http2_head(&mut head, upstream.config())?;
+                match slot.send(Request::from_parts(head, body)).await {
+                    Ok(response) => return Ok((response, BodySource::Http2(slot))),
                     Err(mut failed) => {
                         let unsent = failed.take_message();
                         (failed.into_error(), unsent)
@@ -267,14 +268,14 @@ async fn send(
             Some(unsent) if !is_new => {
                 upstream.tap().upstream_series().resends.inc();
                 let (head, body) = unsent.into_parts();
-                request = Request::from_parts(kept.clone().unwrap_or(head), body);
+                request = Request::from_parts(original.clone().unwrap_or(head), body);
             }
             _ => {
-                tracing::debug!(%error, "no answer from the upstream");
+                tracing::debug!(%error, "no response from the upstream");
                 return Err(if error.is_parse() {
-                    ErrorResponse::Invalid
+                    ErrorResponse::InvalidResponse
                 } else {
-                    ErrorResponse::Closed
+                    ErrorResponse::UpstreamClosed
                 });
             }
         }

@@ -207,7 +207,9 @@ impl Future for ClientConnection {
                         self.phase = close(ready!(result));
                     }
                 }
-                ClientPhase::Http2(http) => self.phase = close(ready!(Pin::new(&mut **http).poll(cx))),
+                ClientPhase::Http2(http) => {
+                    self.phase = close(ready!(Pin::new(&mut **http).poll(cx)))
+                }
                 ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
                     RelayEnd::Complete => self.return_to_hyper(cx),
                     RelayEnd::Broken => self.phase = ClientPhase::Closed,

@@ -208,8 +208,8 @@ mod tests {
         Request::post("/").header(HOST, "test").body(Full::new(body.into())).unwrap()
     }
 
-    async fn connect()
-    -> (http1::SendRequest<Full<Bytes>>, Client, Arc<HeadGateControl>, UnixStream) {
+    async fn connect() -> (http1::SendRequest<Full<Bytes>>, Client, Arc<HeadGateControl>, UnixStream)
+    {
         let (ours, server) = UnixStream::pair().unwrap();
         let gate = HeadGate::new(TimestampedIo::connected(Socket::Unix(ours), false));
         let control = gate.control();

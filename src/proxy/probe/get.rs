@@ -1,7 +1,6 @@
-//! A request of our own to the upstream, on a connection of its own.
+//! A GET request to the upstream on a new connection.
 
-use crate::proxy::upstream::UpstreamConfig;
-use crate::proxy::upstream::{Http2Mode, NewConnection, UpstreamProtocol};
+use crate::proxy::upstream::{Http2Mode, NewConnection, UpstreamConfig, UpstreamProtocol};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -12,8 +11,8 @@ use hyper_util::rt::TokioExecutor;
 use std::future::Future;
 use std::pin::pin;
 
-/// By what a request of our own goes.
-pub(crate) fn own_protocol(config: &UpstreamConfig) -> UpstreamProtocol {
+/// Returns the protocol for requests of Streamgauge itself.
+pub(super) fn probe_protocol(config: &UpstreamConfig) -> UpstreamProtocol {
     if config.http2 == Http2Mode::Always {
         UpstreamProtocol::Http2
     } else {
@@ -21,9 +20,9 @@ pub(crate) fn own_protocol(config: &UpstreamConfig) -> UpstreamProtocol {
     }
 }
 
-/// Asks for this path: what `read` makes of the answer; `None` if there is none, or none that is HTTP.
-pub(crate) async fn get<T, F>(
-    connected: NewConnection,
+/// Requests `path` and returns the result of `read`. Returns `None` without a valid response.
+pub(super) async fn get<T, F>(
+    connection: NewConnection,
     path: &str,
     config: &UpstreamConfig,
     read: impl FnOnce(Response<Incoming>) -> F,
@@ -31,28 +30,28 @@ pub(crate) async fn get<T, F>(
 where
     F: Future<Output = Option<T>>,
 {
-    let NewConnection { io, is_http2 } = connected;
+    let NewConnection { io, is_http2 } = connection;
     if is_http2 {
         let request = Request::get(format!("{}://{}{path}", config.scheme(), config.authority()));
         let request = request.version(Version::HTTP_2).body(Empty::<Bytes>::new()).ok()?;
         let handshake = http2::Builder::new(TokioExecutor::new()).handshake(io);
         let (mut sender, driver) = handshake.await.ok()?;
-        driven(async { read(sender.send_request(request).await.ok()?).await }, driver).await
+        drive(async { read(sender.send_request(request).await.ok()?).await }, driver).await
     } else {
         let request = Request::get(path).header(HOST, config.authority());
         let request = request.body(Empty::<Bytes>::new()).ok()?;
         let (mut sender, driver) = http1::handshake(io).await.ok()?;
-        driven(async { read(sender.send_request(request).await.ok()?).await }, driver).await
+        drive(async { read(sender.send_request(request).await.ok()?).await }, driver).await
     }
 }
 
-/// Waits for an answer, and drives its connection meanwhile.
-async fn driven<T>(answer: impl Future<Output = T>, driver: impl Future) -> T {
-    let mut answer = pin!(answer);
+/// Waits for `response`, and drives its connection in the meantime.
+async fn drive<T>(response: impl Future<Output = T>, driver: impl Future) -> T {
+    let mut response = pin!(response);
     tokio::select! {
         biased;
-        answer = &mut answer => answer,
-        // A connection may end with its answer.
-        _ = driver => answer.await,
+        response = &mut response => response,
+        // The connection can end with the response.
+        _ = driver => response.await,
     }
 }

@@ -1,8 +1,9 @@
-//! Asks for the upstream's own page of metrics, now and then while the upstream is used, if that is configured:
-//! since when its process runs shows a restart.
+//! Requests for the server's own Prometheus metrics, to detect restarts by the start time of its process.
+//!
+//! They are sent only if `server_metrics_path` is configured, and only while the upstream is in use.
 
-use super::get::{get, own_protocol};
-use super::readiness::CONNECT;
+use super::get::{get, probe_protocol};
+use super::readiness::CONNECT_TIMEOUT;
 use super::start_time::StartTimeScanner;
 use crate::proxy::upstream::Connector;
 use crate::socket;
@@ -17,13 +18,15 @@ use std::time::{Duration, SystemTime};
 use streamgauge_core::meter::cold::ProcessTimes;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// How often it is looked whether a page is due.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long a page may take, and how long it may be, in bytes.
-const ANSWER: Duration = Duration::from_secs(5);
-const MAX_PAGE: usize = 8 * 1024 * 1024;
+/// Interval of the check whether a request is due.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum time for a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum size of a response in bytes.
+const MAX_BODY: usize = 8 * 1024 * 1024;
 
-/// Asks for pages whenever the tap wants one; never ends. `None` if no page is configured.
+/// Requests the server's metrics whenever the tap requires it. Runs until dropped. Returns `None` if no path is
+/// configured.
 pub fn watch_start_time(
     connector: &Connector,
     tap: &Arc<Tap>,
@@ -31,53 +34,57 @@ pub fn watch_start_time(
     let path = connector.config().metrics_path.clone()?;
     let (connector, tap) = (connector.clone(), Arc::clone(tap));
     Some(async move {
-        let mut was_odd = false;
-        let mut timer = interval(LOOK);
+        let mut has_warned = false;
+        let mut timer = interval(CHECK_INTERVAL);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            let asked = socket::now();
-            if tap.cold_starts().metrics_page_due().is_some_and(|due| due <= asked) {
-                let page = timeout(ANSWER, page(&connector, &path, &mut was_odd)).await;
-                tap.cold_starts().record_metrics_page(asked, socket::now(), page.ok().flatten());
+            let start = socket::now();
+            if tap.cold_starts().metrics_page_due().is_some_and(|due| due <= start) {
+                let request = fetch_times(&connector, &path, &mut has_warned);
+                let times = timeout(REQUEST_TIMEOUT, request).await.ok().flatten();
+                tap.cold_starts().record_metrics_page(start, socket::now(), times);
             }
         }
     })
 }
 
-/// What the page tells. `was_odd`: that it tells nothing was told.
-async fn page(connector: &Connector, path: &str, was_odd: &mut bool) -> Option<ProcessTimes> {
+/// Requests the metrics and returns the times in the response. `has_warned`: a useless response was logged before, so
+/// it is not logged again.
+async fn fetch_times(connector: &Connector, path: &str, has_warned: &mut bool) -> Option<Page> {
     let config = connector.config();
-    let connected = timeout(CONNECT, connector.connect(own_protocol(config))).await.ok()?.ok()?;
-    let answer = get(connected, path, config, async |response| {
+    let connect = connector.connect(probe_protocol(config));
+    let connection = timeout(CONNECT_TIMEOUT, connect).await.ok()?.ok()?;
+    let response = get(connection, path, config, async |response| {
         let status = response.status();
-        Some((status, read(response).await))
+        Some((status, read_times(response).await))
     });
-    let (status, page) = answer.await?;
-    // A server that loads has no page yet.
-    let is_odd = page.is_none() && status != StatusCode::SERVICE_UNAVAILABLE;
-    if is_odd && !std::mem::replace(was_odd, true) {
-        tracing::warn!(path, %status, "no process_start_time_seconds, or no Date: is server_metrics_path right?");
+    let (status, times) = response.await?;
+    // A server that is still loading has no metrics yet.
+    let is_useless = times.is_none() && status != StatusCode::SERVICE_UNAVAILABLE;
+    if is_useless && !std::mem::replace(has_warned, true) {
+        tracing::warn!(path, %status, "response without process_start_time_seconds or Date: check server_metrics_path");
     }
-    page
+    times
 }
 
-async fn read(response: Response<Incoming>) -> Option<ProcessTimes> {
+async fn read_times(response: Response<Incoming>) -> Option<Page> {
     if !response.status().is_success() {
         return None;
     }
     let date = response.headers().get(DATE)?.to_str().ok()?;
     let now = httpdate::parse_http_date(date).ok()?;
     let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
-    let (mut body, mut start, mut length) = (response.into_body(), StartTimeScanner::default(), 0);
+    let (mut body, mut scanner, mut length) =
+        (response.into_body(), StartTimeScanner::default(), 0);
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame.ok()?.data_ref() {
             length += data.len();
-            start.push(data);
+            scanner.push(data);
         }
-        if length > MAX_PAGE {
+        if length > MAX_BODY {
             return None;
         }
     }
-    Some(ProcessTimes { started: start.end()?, now })
+    Some(Page { started: scanner.finish()?, now })
 }

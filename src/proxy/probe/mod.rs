@@ -1,4 +1,6 @@
-//! Requests of Streamgauge itself to the upstream: readiness probes and the server's metrics page.
+//! Requests of Streamgauge itself to the upstream, each on a connection of its own.
+//!
+//! They run on the thread with timers, not on the workers.
 
 mod get;
 mod metrics_page;

@@ -1,9 +1,8 @@
-//! Looks whether the upstream is ready: at our start, and after a request could not reach it, until it is.
-//! Never while it is idle.
+//! Readiness probes: at startup, and after a request could not reach the upstream, until it is ready.
 //!
-//! A probe connects as a client would and closes, or asks the health path that is configured.
+//! An idle upstream is not probed. A probe opens a connection and closes it, or requests the configured health path.
 
-use super::get::{get, own_protocol};
+use super::get::{get, probe_protocol};
 use crate::proxy::upstream::{ConnectError, Connector};
 use crate::socket;
 use crate::tap::Tap;
@@ -13,20 +12,21 @@ use std::time::Duration;
 use streamgauge_core::meter::cold::ProbeResult;
 use tokio::time::{sleep, timeout};
 
-/// How long a connection may take, and how long an answer.
-pub(crate) const CONNECT: Duration = Duration::from_secs(1);
-const ANSWER: Duration = Duration::from_secs(2);
+/// Maximum time to connect.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum time until the status of the response.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Probes an upstream whenever its tap wants it; never ends.
+/// Probes an upstream whenever its tap requires it. Runs until dropped.
 pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
-    let mut was_odd = false;
+    let mut has_warned = false;
     loop {
         let wait = tap.cold_starts().probe_due().map(|due| due.saturating_sub(socket::now()));
         match wait {
             Some(Duration::ZERO) => {
-                let asked = socket::now();
-                let found = probe(&connector, &mut was_odd).await;
-                tap.cold_starts().record_probe(asked, socket::now(), found);
+                let start = socket::now();
+                let result = probe(&connector, &mut has_warned).await;
+                tap.cold_starts().record_probe(start, socket::now(), result);
             }
             Some(wait) => tokio::select! {
                 () = sleep(wait) => {}
@@ -37,25 +37,26 @@ pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
     }
 }
 
-/// `was_odd`: that the health path says nothing was told.
-async fn probe(connector: &Connector, was_odd: &mut bool) -> ProbeResult {
+/// Sends one probe. `has_warned`: an unexpected status was logged before, so it is not logged again.
+async fn probe(connector: &Connector, has_warned: &mut bool) -> Probe {
     let config = connector.config();
-    let connected = match timeout(CONNECT, connector.connect(own_protocol(config))).await {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(ConnectError::Unreachable)) => return ProbeResult::Refused,
-        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return ProbeResult::Unclear,
-        Ok(Err(ConnectError::Timeout | ConnectError::Undecided)) | Err(_) => {
-            return ProbeResult::TimedOut;
+    let connect = connector.connect(probe_protocol(config));
+    let connection = match timeout(CONNECT_TIMEOUT, connect).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(ConnectError::Refused)) => return Probe::Refused,
+        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return Probe::Unclear,
+        Ok(Err(ConnectError::Timeout | ConnectError::Inconclusive)) | Err(_) => {
+            return Probe::Silent;
         }
     };
-    let Some(path) = &config.health_path else { return ProbeResult::Ready };
-    let status = get(connected, path, config, async |response| Some(response.status()));
-    match timeout(ANSWER, status).await {
-        Ok(Some(status)) if status.is_success() => ProbeResult::Ready,
-        Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => ProbeResult::NotReady,
+    let Some(path) = &config.health_path else { return Probe::Ready };
+    let status = get(connection, path, config, async |response| Some(response.status()));
+    match timeout(STATUS_TIMEOUT, status).await {
+        Ok(Some(status)) if status.is_success() => Probe::Ready,
+        Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => Probe::Open,
         Ok(status) => {
-            if let Some(status) = status.filter(|_| !std::mem::replace(was_odd, true)) {
-                tracing::warn!(path, %status, "neither 2xx nor 503: is health_path right?");
+            if let Some(status) = status.filter(|_| !std::mem::replace(has_warned, true)) {
+                tracing::warn!(path, %status, "health check returned neither 2xx nor 503: check health_path");
             }
             ProbeResult::Unclear
         }

@@ -1,44 +1,45 @@
-//! When a process started, as its page of metrics tells: `process_start_time_seconds`, which Prometheus' client
-//! libraries export, in the text format of Prometheus or OpenMetrics.
+//! Parser for `process_start_time_seconds`, which Prometheus client libraries export.
+//!
+//! It reads the text formats of Prometheus and OpenMetrics.
 
 const NAME: &str = "process_start_time_seconds";
-/// Longest line that can be the one; what is longer is passed over.
+/// Maximum length of a line in bytes. Longer lines are ignored.
 const MAX_LINE: usize = 1024;
 
-/// Looks for the start time in a page, split at any byte.
+/// Scanner for the start time in a metrics response that arrives in any split.
 #[derive(Debug, Default)]
 pub struct StartTimeScanner {
-    /// The front of the current line.
+    /// Start of the current line.
     line: Vec<u8>,
-    /// It is longer than [`MAX_LINE`].
+    /// The current line is longer than [`MAX_LINE`].
     is_long: bool,
     found: Option<f64>,
-    /// Samples that differ: the page is of several processes.
+    /// Samples differ, so the response describes several processes.
     differs: bool,
 }
 
 impl StartTimeScanner {
-    /// The next bytes of the page.
+    /// Scans the next bytes of the response.
     pub fn push(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = MAX_LINE - self.line.len();
-            self.is_long |= piece.len() > room;
-            self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
-            if piece.ends_with(b"\n") {
+            self.is_long |= part.len() > room;
+            self.line.extend_from_slice(part.get(..room).unwrap_or(part));
+            if part.ends_with(b"\n") {
                 self.end_line();
             }
         }
     }
 
-    /// The page has ended: the start time in seconds since 1970, if it tells one.
-    pub fn end(mut self) -> Option<f64> {
+    /// Ends the response. Returns the start time in seconds since 1970, if the response has exactly one.
+    pub fn finish(mut self) -> Option<f64> {
         self.end_line();
         self.found.filter(|_| !self.differs)
     }
 
     fn end_line(&mut self) {
         let line = std::str::from_utf8(&self.line).ok().filter(|_| !self.is_long);
-        if let Some(value) = line.and_then(sample) {
+        if let Some(value) = line.and_then(parse_sample) {
             self.differs |= self.found.is_some_and(|found| found != value);
             self.found = Some(value);
         }
@@ -47,19 +48,19 @@ impl StartTimeScanner {
     }
 }
 
-/// The value in this line, if it is a sample of the start time.
-fn sample(line: &str) -> Option<f64> {
+/// Returns the value of a sample of the start time.
+fn parse_sample(line: &str) -> Option<f64> {
     let rest = line.trim_ascii_start().strip_prefix(NAME)?;
     let value = match rest.trim_ascii_start().strip_prefix('{') {
-        Some(labels) => behind_labels(labels)?,
+        Some(labels) => after_labels(labels)?,
         None => rest.strip_prefix([' ', '\t'])?,
     };
     let value: f64 = value.split_ascii_whitespace().next()?.parse().ok()?;
     (value.is_finite() && value > 0.0).then_some(value)
 }
 
-/// What follows the brace that closes labels; one in a label's value closes nothing.
-fn behind_labels(labels: &str) -> Option<&str> {
+/// Returns the text after the closing brace of the labels. A brace within a label value does not count.
+fn after_labels(labels: &str) -> Option<&str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let end = labels.find(|c| {
         let was_escaped = std::mem::replace(&mut is_escaped, false);
@@ -80,14 +81,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn told(pieces: &[&[u8]]) -> Option<f64> {
-        let mut start = StartTimeScanner::default();
-        pieces.iter().for_each(|piece| start.push(piece));
-        start.end()
+    fn start_time(parts: &[&[u8]]) -> Option<f64> {
+        let mut scanner = StartTimeScanner::default();
+        parts.iter().for_each(|part| scanner.push(part));
+        scanner.finish()
     }
 
     #[test]
-    fn table() {
+    fn start_time_is_found_in_valid_samples_only() {
         let cases: &[(&str, Option<f64>)] = &[
             (
                 "# HELP process_start_time_seconds Start time.\n# TYPE process_start_time_seconds gauge\n\
@@ -119,18 +120,18 @@ mod tests {
             ("", None),
         ];
         for (page, expected) in cases {
-            assert_eq!(told(&[page.as_bytes()]), *expected, "{page:?}");
+            assert_eq!(start_time(&[page.as_bytes()]), *expected, "{page:?}");
         }
         let labels = "x".repeat(MAX_LINE);
         let page = format!("process_start_time_seconds{{a=\"{labels}\"}} 17\n");
-        assert_eq!(told(&[page.as_bytes()]), None, "longer than is kept");
+        assert_eq!(start_time(&[page.as_bytes()]), None, "too long");
         let page = format!("{page}\u{1F600}\nprocess_start_time_seconds 18\n");
-        assert_eq!(told(&[b"\xff\xfe\n", page.as_bytes()]), Some(18.0));
+        assert_eq!(start_time(&[b"\xff\xfe\n", page.as_bytes()]), Some(18.0));
     }
 
     proptest! {
         #[test]
-        fn any_split_tells_the_same(
+        fn any_split_gives_the_same_result(
             before in ".{0,2000}",
             cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
         ) {
@@ -138,15 +139,15 @@ mod tests {
             let page = page.as_bytes();
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(page.len())).collect();
             cuts.sort_unstable();
-            let mut start = StartTimeScanner::default();
+            let mut scanner = StartTimeScanner::default();
             let mut from = 0;
             for cut in cuts {
-                start.push(&page[from..cut]);
-                prop_assert!(start.line.len() <= MAX_LINE);
+                scanner.push(&page[from..cut]);
+                prop_assert!(scanner.line.len() <= MAX_LINE);
                 from = cut;
             }
-            start.push(&page[from..]);
-            prop_assert_eq!(start.end(), Some(1.5e9));
+            scanner.push(&page[from..]);
+            prop_assert_eq!(scanner.finish(), Some(1.5e9));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where an upstream listens.
+//! Address of an upstream.
 
 use crate::socket::Socket;
 use std::fmt;
@@ -6,10 +6,12 @@ use std::io;
 use std::path::PathBuf;
 use tokio::net::{TcpStream, UnixStream};
 
-/// The address of an upstream.
+/// Address of an upstream: host and port, or the path of a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamAddress {
+    /// Host name or IP address (an IPv6 address without brackets), and port.
     Tcp { host: String, port: u16 },
+    /// Path of a Unix socket.
     Unix(PathBuf),
 }
 
@@ -17,7 +19,7 @@ impl UpstreamAddress {
     /// Opens a connection.
     ///
     /// # Errors
-    /// If nobody listens there.
+    /// If the name cannot be resolved, or no server listens at the address.
     pub async fn connect(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp { host, port } => {
@@ -28,7 +30,7 @@ impl UpstreamAddress {
     }
 }
 
-/// `host:port` or `unix:/path`.
+/// Formats the address as `host:port` or `unix:/path`.
 impl fmt::Display for UpstreamAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Opens connections to the upstream.
+//! New connections to the upstream, with TLS and protocol negotiation.
 
 use super::UpstreamConfig;
 use super::address::UpstreamAddress;
@@ -8,14 +8,14 @@ use std::io;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// The names of the protocols in TLS (ALPN, RFC 7301).
+/// Names of the protocols in TLS (ALPN, RFC 7301).
 pub(crate) const ALPN_HTTP_1: &[u8] = b"http/1.1";
 pub(crate) const ALPN_HTTP_2: &[u8] = b"h2";
 
-/// Which requests go to an upstream by HTTP/2.
+/// When requests are sent to an upstream over HTTP/2.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Http2Mode {
-    /// With TLS what the server chooses; without, gRPC, which nothing else can carry.
+    /// With TLS, the server chooses. Without TLS, only gRPC uses HTTP/2, because it works over nothing else.
     #[default]
     Auto,
     Always,
@@ -23,7 +23,7 @@ pub enum Http2Mode {
 }
 
 impl Http2Mode {
-    /// The value of the key `http2`.
+    /// Value of the configuration key `http2`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -33,32 +33,32 @@ impl Http2Mode {
     }
 }
 
-/// By which protocol a request is to go.
+/// Protocol for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UpstreamProtocol {
     Http1,
     Http2,
-    /// By what the server chooses in TLS.
+    /// The server chooses during the TLS handshake.
     Negotiated,
 }
 
-/// No connection could be made.
+/// Reason why no connection could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectError {
     Timeout,
-    /// Nobody listens there.
-    Unreachable,
-    /// No connection, which says nothing of whether the server is ready: we have nothing left to connect
-    /// with, or a Unix socket has no room for one more; the name does not resolve, there is no way to its
-    /// network, we may not connect, or the handshake of TLS was broken off.
-    Undecided,
-    /// TLS failed: the server does not speak it, or is not trusted.
+    /// No server listens at the address.
+    Refused,
+    /// The failure does not show whether the server is running. Examples: no file descriptor or port is left, a Unix
+    /// socket's backlog is full, the name does not resolve, the network is unreachable or forbidden, or the connection
+    /// was closed during the TLS handshake.
+    Inconclusive,
+    /// The TLS handshake failed: the server does not use TLS, or is not trusted.
     Tls,
-    /// The server does not speak HTTP/2.
+    /// The server does not support HTTP/2.
     NotHttp2,
 }
 
-/// A connection on which nothing was said yet.
+/// A connection on which no HTTP was sent yet.
 #[derive(Debug)]
 pub(crate) struct NewConnection {
     pub io: TimestampedIo,
@@ -85,10 +85,10 @@ impl std::fmt::Debug for UpstreamTls {
 }
 
 impl Connector {
-    /// Reads what TLS needs, if it is spoken.
+    /// Returns a connector. Loads the trusted certificates if the upstream uses TLS.
     ///
     /// # Errors
-    /// If a file of certificates cannot be used.
+    /// If a certificate file cannot be used.
     pub fn new(config: UpstreamConfig) -> Result<Self, TlsError> {
         let tls = match &config.address {
             UpstreamAddress::Tcp { host, .. } if config.tls => {
@@ -101,17 +101,16 @@ impl Connector {
         Ok(Self { config, tls })
     }
 
-    /// What it was made from.
     pub(crate) fn config(&self) -> &UpstreamConfig {
         &self.config
     }
 
-    /// Opens a connection for this protocol, however long that takes.
+    /// Opens a connection for `protocol`, without a timeout.
     pub(crate) async fn connect(
         &self,
         protocol: UpstreamProtocol,
     ) -> Result<NewConnection, ConnectError> {
-        let socket = self.config.address.connect().await.map_err(failed)?;
+        let socket = self.config.address.connect().await.map_err(classify_error)?;
         let io = TimestampedIo::connected(socket, self.config.kernel_stamps);
         let Some(UpstreamTls { connector, name }) = &self.tls else {
             return Ok(NewConnection { io, is_http2: protocol == UpstreamProtocol::Http2 });
@@ -122,8 +121,9 @@ impl Connector {
             UpstreamProtocol::Negotiated => &[ALPN_HTTP_2, ALPN_HTTP_1],
         };
         let protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        let io = io.connect_tls(connector, name.clone(), protocols).await.map_err(failed)?;
-        let is_http2 = io.protocol() == Some(ALPN_HTTP_2);
+        let io =
+            io.connect_tls(connector, name.clone(), protocols).await.map_err(classify_error)?;
+        let is_http2 = io.alpn_protocol() == Some(ALPN_HTTP_2);
         match protocol {
             UpstreamProtocol::Http2 if !is_http2 => Err(ConnectError::NotHttp2),
             _ => Ok(NewConnection { io, is_http2 }),
@@ -131,22 +131,23 @@ impl Connector {
     }
 }
 
-fn failed(error: io::Error) -> ConnectError {
+/// Logs an error, and classifies it by what it shows about the server.
+fn classify_error(error: io::Error) -> ConnectError {
     tracing::debug!(%error, "cannot connect to the upstream");
-    if tls::is_tls(&error) {
+    if tls::is_tls_error(&error) {
         return ConnectError::Tls;
     }
-    let is_of_the_system = error.raw_os_error().is_some();
+    let is_os_error = error.raw_os_error().is_some();
     match error.kind() {
-        // A Unix socket that is not there, or a host. A name that does not resolve has no number of an error.
+        // NotFound: no such Unix socket. A name that does not resolve has the same kind, but no OS error number.
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::NotFound
         | io::ErrorKind::HostUnreachable
-            if is_of_the_system =>
+            if is_os_error =>
         {
-            ConnectError::Unreachable
+            ConnectError::Refused
         }
-        _ => ConnectError::Undecided,
+        _ => ConnectError::Inconclusive,
     }
 }
 
@@ -155,24 +156,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_refuses_is_taken_for_a_server_that_is_away() {
+    fn only_refusals_show_that_no_server_listens() {
         let missing = std::os::unix::net::UnixStream::connect("/no/such/socket").unwrap_err();
-        assert_eq!(failed(missing), ConnectError::Unreachable);
+        assert_eq!(classify_error(missing), ConnectError::Refused);
         // ECONNREFUSED and EHOSTUNREACH; ENETUNREACH and ECONNRESET.
-        let (refused, undecided) =
+        let (refused, inconclusive) =
             if cfg!(target_os = "linux") { ([111, 113], [101, 104]) } else { ([61, 65], [51, 54]) };
         for errno in refused {
             let error = io::Error::from_raw_os_error(errno);
-            assert_eq!(failed(error), ConnectError::Unreachable, "{errno}");
+            assert_eq!(classify_error(error), ConnectError::Refused, "{errno}");
         }
-        // EPERM, ENFILE and EMFILE are the same everywhere.
-        for errno in undecided.into_iter().chain([1, 23, 24]) {
+        // EPERM, ENFILE and EMFILE have the same numbers everywhere.
+        for errno in inconclusive.into_iter().chain([1, 23, 24]) {
             let error = io::Error::from_raw_os_error(errno);
-            assert_eq!(failed(error), ConnectError::Undecided, "{errno}");
+            assert_eq!(classify_error(error), ConnectError::Inconclusive, "{errno}");
         }
         for kind in [io::ErrorKind::Other, io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof] {
-            let error = io::Error::new(kind, "no such name, or a handshake that ends");
-            assert_eq!(failed(error), ConnectError::Undecided, "{kind}");
+            let error = io::Error::new(kind, "unresolved name, or incomplete handshake");
+            assert_eq!(classify_error(error), ConnectError::Inconclusive, "{kind}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 to the upstream: connections that carry many requests at once, each driven by a task of its own.
+//! Shared HTTP/2 connections to the upstream. Each carries many requests at once and is driven by its own task.
 
 use super::connector::ConnectError;
 use crate::socket::{SocketTimestamps, TimestampedIo};
@@ -18,50 +18,51 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a server may send of one answer before its client has taken any of it.
+/// Flow-control window of one response: bytes that a server may send before the client takes any.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// The same for all answers of a connection: so much that clients which do not read never stop the others.
+/// Flow-control window of all responses on a connection. It is so large that clients that do not read never block the
+/// others.
 const CONNECTION_WINDOW: u32 = 1 << 30;
-/// Most bytes of a request that wait to be written.
+/// Maximum number of bytes of one request that wait to be written.
 const MAX_UNSENT: usize = 64 * 1024;
-/// Most bytes of an answer's headers.
+/// Maximum size in bytes of a response's headers.
 const MAX_HEADERS: u32 = 128 * 1024;
-/// The frame that a server begins with (RFC 9113, section 3.4 and 6.5).
+/// Type of a SETTINGS frame, the first frame that a server sends (RFC 9113, sections 3.4 and 6.5).
 const SETTINGS: u8 = 4;
 
 type HyperHttp2Client = http2::Connection<Http2Io, PeekBody, TokioExecutor>;
 
-/// The HTTP/2 connections of one worker to an upstream.
+/// HTTP/2 connections of one worker to an upstream.
 #[derive(Debug, Default)]
-pub(crate) struct Http2Pool {
+pub(super) struct Http2Pool {
     connections: Mutex<Vec<Http2Connection>>,
 }
 
-/// A connection.
+/// Handle of a connection.
 #[derive(Debug, Clone)]
 struct Http2Connection {
     sender: SendRequest<PeekBody>,
-    /// `None` once it has ended.
+    /// `None` once the connection has ended.
     driver: Arc<Mutex<Option<HyperHttp2Client>>>,
-    line: Arc<Http2ConnectionState>,
+    state: Arc<Http2ConnectionState>,
 }
 
-/// What the connection's socket and its requests share.
+/// State shared by a connection's socket and its requests.
 #[derive(Debug)]
 struct Http2ConnectionState {
-    stamps: Arc<SocketTimestamps>,
-    /// Requests that are on it.
+    timestamps: Arc<SocketTimestamps>,
+    /// Number of requests on the connection.
     open: AtomicUsize,
     idle_since: Mutex<Instant>,
-    /// Requests that are not yet written in full, with the latest write when they began.
+    /// Requests that are not completely written, with the time of the latest write before they started.
     sending: Mutex<Vec<(Option<Duration>, Arc<RequestSide>)>>,
-    greeting: Mutex<ServerPreface>,
+    preface: Mutex<ServerPreface>,
 }
 
-/// What the server has said first.
+/// First frame of the server.
 #[derive(Debug, Default)]
 struct ServerPreface {
-    /// It speaks HTTP/2, or something else, or has left.
+    /// Whether the server uses HTTP/2. `None` until it has sent something or closed the connection.
     is_http2: Option<bool>,
     waiting: Option<Waker>,
 }
@@ -70,28 +71,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The right to send one request on a connection.
+/// Permission to send one request on a shared connection.
 #[derive(Debug)]
 pub(crate) struct Http2Slot(Http2Connection);
 
 impl Http2Pool {
-    /// A connection that can take one more request at once.
-    pub fn lease(&self) -> Option<Http2Slot> {
+    /// Returns a slot on a connection that can take another request now.
+    pub fn try_acquire(&self) -> Option<Http2Slot> {
         let mut connections = lock(&self.connections);
-        connections.retain(|one| !one.is_closed());
-        connections.iter().find(|one| one.has_room()).map(Http2Connection::lease)
+        connections.retain(|connection| !connection.is_closed());
+        connections.iter().find(|connection| connection.has_room()).map(Http2Connection::acquire)
     }
 
-    /// Begins with HTTP/2 on a new connection, and waits for the server to do so too.
-    pub async fn begin(&self, io: TimestampedIo) -> Result<Http2Slot, ConnectError> {
-        let line = Arc::new(Http2ConnectionState {
-            stamps: Arc::clone(io.stamps()),
+    /// Starts HTTP/2 on a new connection, and waits for the server's first frame.
+    pub async fn connect(&self, io: TimestampedIo) -> Result<Http2Slot, ConnectError> {
+        let state = Arc::new(Http2ConnectionState {
+            timestamps: Arc::clone(io.timestamps()),
             open: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             sending: Mutex::default(),
-            greeting: Mutex::default(),
+            preface: Mutex::default(),
         });
-        let io = Http2Io { io, line: Arc::clone(&line) };
+        let io = Http2Io { io, state: Arc::clone(&state) };
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -99,25 +100,26 @@ impl Http2Pool {
             .max_header_list_size(MAX_HEADERS)
             .handshake(io)
             .await
-            .map_err(|_| ConnectError::Unreachable)?;
+            .map_err(|_| ConnectError::Refused)?;
         let driver = Arc::new(Mutex::new(Some(driver)));
         tokio::spawn(drive(Arc::clone(&driver)));
-        // The server's settings say how many requests it takes, and that it is no HTTP/1.1 server.
-        if !poll_fn(|cx| line.poll_greeted(cx)).await {
+        // The SETTINGS frame limits the number of requests, and shows that this is not an HTTP/1.1 server.
+        if !poll_fn(|cx| state.poll_preface(cx)).await {
             return Err(ConnectError::NotHttp2);
         }
-        let shared = Http2Connection { sender, driver, line };
-        let lease = shared.lease();
-        lock(&self.connections).push(shared);
-        Ok(lease)
+        let connection = Http2Connection { sender, driver, state };
+        let slot = connection.acquire();
+        lock(&self.connections).push(connection);
+        Ok(slot)
     }
 
-    /// Closes what is closed by the other side, or was without a request for so long.
-    pub fn reap(&self, idle_timeout: Duration) {
-        let is_idle = |line: &Http2ConnectionState| {
-            line.open.load(Relaxed) == 0 && lock(&line.idle_since).elapsed() >= idle_timeout
+    /// Drops connections that the server has closed, and those without a request for `idle_timeout`.
+    pub fn close_idle(&self, idle_timeout: Duration) {
+        let is_idle = |state: &Http2ConnectionState| {
+            state.open.load(Relaxed) == 0 && lock(&state.idle_since).elapsed() >= idle_timeout
         };
-        lock(&self.connections).retain(|one| !one.is_closed() && !is_idle(&one.line));
+        lock(&self.connections)
+            .retain(|connection| !connection.is_closed() && !is_idle(&connection.state));
     }
 }
 
@@ -128,14 +130,14 @@ async fn drive(driver: Arc<Mutex<Option<HyperHttp2Client>>>) {
         let Some(running) = &mut *driver else { return Poll::Ready(Ok(())) };
         let ended = Pin::new(running).poll(cx);
         if ended.is_ready() {
-            // What was not sent is given back to whom it belongs.
+            // Returns unsent requests to their callers.
             *driver = None;
         }
         ended
     });
     if let Err(error) = ended.await {
-        // The requests on it were told.
-        tracing::debug!(%error, "a connection to the upstream ended early");
+        // The requests on the connection have received an error, too.
+        tracing::debug!(%error, "HTTP/2 connection to the upstream ended early");
     }
 }
 
@@ -144,87 +146,90 @@ impl Http2Connection {
         self.sender.is_closed()
     }
 
-    /// Whether the server takes one more request now.
+    /// Whether the server accepts another request now.
     fn has_room(&self) -> bool {
-        let most =
-            lock(&self.driver).as_ref().map_or(0, HyperHttp2Client::current_max_send_streams);
-        self.line.open.load(Relaxed) < most
+        let max = lock(&self.driver).as_ref().map_or(0, HyperHttp2Client::current_max_send_streams);
+        self.state.open.load(Relaxed) < max
     }
 
-    fn lease(&self) -> Http2Slot {
-        self.line.open.fetch_add(1, Relaxed);
+    fn acquire(&self) -> Http2Slot {
+        self.state.open.fetch_add(1, Relaxed);
         Http2Slot(self.clone())
     }
 }
 
 impl Http2Slot {
-    /// Sends a request and waits for the head of its answer. Dropped, it takes the request back.
+    /// Sends a request and waits for the response head. Dropping the future cancels the request.
     pub async fn send(
         &mut self,
         request: Request<PeekBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<PeekBody>>> {
-        let Http2Connection { sender, line, .. } = &mut self.0;
+        let Http2Connection { sender, state, .. } = &mut self.0;
         let side = request.body().request_side();
-        lock(&line.sending).push((line.stamps.last_write(), side));
+        lock(&state.sending).push((state.timestamps.last_write(), side));
         sender.try_send_request(request).await
     }
 
-    pub fn stamps(&self) -> &Arc<SocketTimestamps> {
-        &self.0.line.stamps
+    /// Timestamps of the connection's socket.
+    pub fn timestamps(&self) -> &Arc<SocketTimestamps> {
+        &self.0.state.timestamps
     }
 }
 
 impl Drop for Http2Slot {
     fn drop(&mut self) {
-        let line = &self.0.line;
-        if line.open.fetch_sub(1, Relaxed) == 1 {
-            *lock(&line.idle_since) = Instant::now();
+        let state = &self.0.state;
+        if state.open.fetch_sub(1, Relaxed) == 1 {
+            *lock(&state.idle_since) = Instant::now();
         }
     }
 }
 
 impl Http2ConnectionState {
-    /// Whether the server speaks HTTP/2, once it has said something.
-    fn poll_greeted(&self, cx: &Context<'_>) -> Poll<bool> {
-        let mut greeting = lock(&self.greeting);
-        greeting.waiting = Some(cx.waker().clone());
-        greeting.is_http2.map_or(Poll::Pending, Poll::Ready)
+    /// Returns whether the server uses HTTP/2, once its first frame was read.
+    fn poll_preface(&self, cx: &Context<'_>) -> Poll<bool> {
+        let mut preface = lock(&self.preface);
+        preface.waiting = Some(cx.waker().clone());
+        preface.is_http2.map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn greet(&self, is_http2: bool) {
+    /// Records the first frame. Later calls have no effect.
+    fn record_preface(&self, is_http2: bool) {
         let waiting = {
-            let mut greeting = lock(&self.greeting);
-            greeting.is_http2.get_or_insert(is_http2);
-            greeting.waiting.take()
+            let mut preface = lock(&self.preface);
+            preface.is_http2.get_or_insert(is_http2);
+            preface.waiting.take()
         };
         if let Some(waiting) = waiting {
             waiting.wake();
         }
     }
 
-    /// All that there was is written. A request whose body waits for the server's window may be told too
-    /// early: hyper does not say.
-    fn flushed(&self) {
-        let latest = self.stamps.last_write();
+    /// Records that everything written so far has reached the socket.
+    ///
+    /// A request body that waits for the server's flow-control window can be recorded too early, because hyper does not
+    /// report that state.
+    fn record_flush(&self) {
+        let latest = self.timestamps.last_write();
         lock(&self.sending).retain(|(before, side)| {
             if latest != *before {
-                side.on_upstream_flush(&self.stamps);
+                side.on_upstream_flush(&self.timestamps);
             }
             side.sent().is_none() && Arc::strong_count(side) > 1
         });
     }
 }
 
-/// The connection's socket, as hyper sees it.
+/// Socket of an HTTP/2 connection as hyper sees it: detects the server's first frame, and reports flushes.
 #[derive(Debug)]
 struct Http2Io {
     io: TimestampedIo,
-    line: Arc<Http2ConnectionState>,
+    state: Arc<Http2ConnectionState>,
 }
 
 impl Drop for Http2Io {
     fn drop(&mut self) {
-        self.line.greet(false);
+        self.state.record_preface(false);
     }
 }
 
@@ -234,13 +239,13 @@ impl Read for Http2Io {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, line } = &mut *self;
-        let most = buf.remaining();
-        let greeted = lock(&line.greeting).is_http2.is_some();
-        io.poll_receive(cx, most, |bytes| {
-            if !greeted {
-                // A shorter piece is no other protocol's either; hyper will see.
-                line.greet(bytes.get(3).is_none_or(|kind| *kind == SETTINGS));
+        let Self { io, state } = &mut *self;
+        let room = buf.remaining();
+        let has_preface = lock(&state.preface).is_http2.is_some();
+        io.poll_receive(cx, room, |bytes| {
+            if !has_preface {
+                // Fewer than four bytes do not prove another protocol; hyper's parser decides.
+                state.record_preface(bytes.get(3).is_none_or(|frame_type| *frame_type == SETTINGS));
             }
             buf.put_slice(bytes);
         })
@@ -269,11 +274,11 @@ impl Write for Http2Io {
         self.io.is_write_vectored()
     }
 
-    /// hyper flushes once its own buffers are written out.
+    /// hyper flushes only after it has written out its own buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         if flushed.is_ready() {
-            self.line.flushed();
+            self.state.record_flush();
         }
         flushed
     }

@@ -1,4 +1,4 @@
-//! Upstream side: address, new connections, and the pool of idle and shared ones.
+//! Upstream side: the server's address, new connections to it, and the pool of idle and shared ones.
 
 mod address;
 mod connector;
@@ -9,8 +9,7 @@ pub use address::UpstreamAddress;
 pub use connector::{Connector, Http2Mode};
 pub use pool::{UpstreamConfig, UpstreamPool};
 
-pub(crate) use connector::{
-    ALPN_HTTP_1, ALPN_HTTP_2, ConnectError, NewConnection, UpstreamProtocol,
-};
+pub(crate) use connector::{ALPN_HTTP_1, ALPN_HTTP_2};
+pub(crate) use connector::{ConnectError, NewConnection, UpstreamProtocol};
 pub(crate) use http2::Http2Slot;
 pub(crate) use pool::{Checkout, PooledConnection};

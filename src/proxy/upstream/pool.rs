@@ -1,6 +1,6 @@
-//! The upstream: its address and the idle connections to it.
+//! Pool of connections to an upstream: idle HTTP/1.1 connections and shared HTTP/2 connections.
 //!
-//! Each worker has its own, so nothing is shared between threads while requests run.
+//! Each worker has its own pool, so threads share no connection.
 
 use super::address::UpstreamAddress;
 use super::connector::{ConnectError, Connector, Http2Mode, NewConnection, UpstreamProtocol};
@@ -16,41 +16,42 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most idle connections that are kept.
+/// Maximum number of idle connections.
 const MAX_IDLE: usize = 1024;
-/// How long a connection rests after a body without a declared length, before it is used again.
-/// llama.cpp's server promises `Keep-Alive` and closes after every stream; what was sent on it by then
-/// is lost, and must not be sent twice. A new connection costs a tenth of a millisecond.
+/// Time for which a connection is not reused after a body without a declared length.
+///
+/// llama.cpp's server promises `Keep-Alive` and closes after every stream. A request that was sent on such a connection
+/// is lost and must not be sent twice. A new connection costs 0.1 ms.
 const REST: Duration = Duration::from_millis(50);
 
-/// Where the upstream is and how to connect to it.
+/// How to connect to an upstream.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
     pub address: UpstreamAddress,
-    /// Speak TLS.
+    /// Connect with TLS.
     pub tls: bool,
-    /// A file of certificates to trust beside the system's.
+    /// File of certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
     pub http2: Http2Mode,
-    /// Send the upstream's own name as `Host`, in place of the client's.
+    /// Send the upstream's own name as `Host` instead of the client's.
     pub rewrite_host: bool,
     pub connect_timeout: Duration,
-    /// Ask the kernel when bytes arrived, of both sockets.
+    /// Use the kernel's receive timestamps, on client and upstream sockets.
     pub kernel_stamps: bool,
-    /// IdleConnection connections are closed after this.
+    /// Idle connections are closed after this time.
     pub idle_timeout: Duration,
-    /// What probes ask to see whether the server is ready; without it they only connect.
+    /// Path that readiness probes request. Without it they only connect.
     pub health_path: Option<String>,
-    /// The server's own page of metrics, which is asked for now and then; without it nothing is.
+    /// Path of the server's Prometheus metrics, to detect restarts. Without it nothing is requested.
     pub metrics_path: Option<String>,
 }
 
 impl UpstreamConfig {
-    /// `host:port`, as it stands in a `Host` header.
+    /// Returns `host:port` as in a `Host` header. The scheme's default port is omitted.
     pub fn authority(&self) -> String {
-        let usual = if self.tls { 443 } else { 80 };
+        let default_port = if self.tls { 443 } else { 80 };
         match &self.address {
-            UpstreamAddress::Tcp { host, port } if *port == usual && !host.contains(':') => {
+            UpstreamAddress::Tcp { host, port } if *port == default_port && !host.contains(':') => {
                 host.clone()
             }
             UpstreamAddress::Tcp { .. } => self.address.to_string(),
@@ -58,7 +59,7 @@ impl UpstreamConfig {
         }
     }
 
-    /// Its URL.
+    /// Returns the URL, or `unix:/path`.
     pub fn url(&self) -> String {
         match &self.address {
             UpstreamAddress::Tcp { .. } => format!("{}://{}", self.scheme(), self.authority()),
@@ -66,33 +67,33 @@ impl UpstreamConfig {
         }
     }
 
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
 }
 
-/// One worker's view of an upstream.
+/// One worker's connections to an upstream.
 #[derive(Debug)]
 pub struct UpstreamPool {
     connector: Connector,
     tap: Arc<Tap>,
     timers: Timers,
-    /// The one used last is at the end, and used again first: the others grow old and are closed.
+    /// The most recently used connection is last and is reused first, so the others can time out.
     idle: Mutex<Vec<IdleConnection>>,
-    multiplex: Http2Pool,
-    /// Held while a connection is opened that others may share; the latest failure.
-    opening: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
-    /// The server, having the choice, has chosen HTTP/1.1.
+    http2: Http2Pool,
+    /// Locked while a connection is opened that other requests may share. Holds the latest failure.
+    connecting: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
+    /// In the latest TLS handshake that offered both protocols, the server chose HTTP/1.1.
     chose_http1: AtomicBool,
 }
 
-/// A connection that can take a request.
+/// A connection that was taken from the pool for one request.
 #[derive(Debug)]
 pub(crate) struct Checkout {
-    pub carrier: PooledConnection,
-    /// How long it took to open it; `None` if it was there.
-    pub after: Option<Duration>,
+    pub connection: PooledConnection,
+    /// Time to open the connection; `None` for a reused one.
+    pub connect_time: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -105,7 +106,7 @@ pub(crate) enum PooledConnection {
 struct IdleConnection {
     connection: UpstreamConnection,
     since: Instant,
-    /// It was used for a body without a declared length.
+    /// The last body had no declared length, so [`REST`] applies.
     rests: bool,
 }
 
@@ -115,36 +116,41 @@ impl IdleConnection {
     }
 }
 
+impl Checkout {
+    fn reused(connection: PooledConnection) -> Self {
+        Self { connection, connect_time: None }
+    }
+}
+
 impl UpstreamPool {
-    /// An upstream without connections.
+    /// Returns a pool without connections.
     pub fn new(connector: Connector, tap: Arc<Tap>, timers: Timers) -> Self {
         Self {
             connector,
             tap,
             timers,
             idle: Mutex::default(),
-            multiplex: Http2Pool::default(),
-            opening: tokio::sync::Mutex::default(),
+            http2: Http2Pool::default(),
+            connecting: tokio::sync::Mutex::default(),
             chose_http1: AtomicBool::new(false),
         }
     }
 
-    /// Its configuration.
+    /// Configuration of the upstream.
     pub fn config(&self) -> &UpstreamConfig {
         self.connector.config()
     }
 
-    /// The tap that measures it.
+    /// Tap that measures the upstream's requests.
     pub fn tap(&self) -> &Arc<Tap> {
         &self.tap
     }
 
-    /// What times whatever goes on here.
     pub(crate) fn timers(&self) -> &Timers {
         &self.timers
     }
 
-    /// An idle connection that is still alive, as far as the socket says.
+    /// Takes an idle HTTP/1.1 connection that is still alive, as far as the socket shows.
     async fn take_idle(&self) -> Option<UpstreamConnection> {
         loop {
             let IdleConnection { mut connection, since, .. } = {
@@ -155,93 +161,92 @@ impl UpstreamPool {
             if since.elapsed() >= self.config().idle_timeout {
                 continue;
             }
-            // The server may have closed it meanwhile; nobody was watching. What it sends without a
-            // request is no answer to one either.
+            // The server may have closed the connection, or sent bytes that belong to no request.
             let is_alive = poll_fn(|cx| Poll::Ready(connection.is_alive(cx)));
-            // Of many dead ones the last must not pass since the task's budget of reads is spent.
+            // Unconstrained: after many dead connections the task's budget is used up, and the next dead one would look
+            // alive.
             if tokio::task::unconstrained(is_alive).await {
                 return Some(connection);
             }
         }
     }
 
-    /// A connection for a request that is to go by this protocol.
-    pub(crate) async fn connection(
+    /// Returns a connection for a request over `protocol`: a pooled one if possible, else a new one.
+    pub(crate) async fn check_out(
         &self,
         protocol: UpstreamProtocol,
     ) -> Result<Checkout, ConnectError> {
         if protocol != UpstreamProtocol::Http1
-            && let Some(lease) = self.multiplex.lease()
+            && let Some(slot) = self.http2.try_acquire()
         {
-            return Ok(Checkout { carrier: PooledConnection::Http2(lease), after: None });
+            return Ok(Checkout::reused(PooledConnection::Http2(slot)));
         }
         if protocol != UpstreamProtocol::Http2
             && let Some(connection) = self.take_idle().await
         {
-            return Ok(Checkout { carrier: PooledConnection::Http1(connection), after: None });
+            return Ok(Checkout::reused(PooledConnection::Http1(connection)));
         }
-        let is_shared = match protocol {
+        let may_be_shared = match protocol {
             UpstreamProtocol::Http1 => false,
             UpstreamProtocol::Http2 => true,
             UpstreamProtocol::Negotiated => !self.chose_http1.load(Relaxed),
         };
-        if !is_shared {
-            return self.open(protocol).await;
+        if !may_be_shared {
+            return self.connect(protocol).await;
         }
-        // Requests that come while a connection is opened wait for that one, and for its failure.
-        let asked = Instant::now();
-        let mut failed = self.opening.lock().await;
-        if let Some(lease) = self.multiplex.lease() {
-            return Ok(Checkout { carrier: PooledConnection::Http2(lease), after: None });
+        // Requests that arrive while a shared connection is opened wait for it, and share its failure.
+        let requested_at = Instant::now();
+        let mut failure = self.connecting.lock().await;
+        if let Some(slot) = self.http2.try_acquire() {
+            return Ok(Checkout::reused(PooledConnection::Http2(slot)));
         }
-        if let Some((at, error)) = *failed
-            && at >= asked
+        if let Some((at, error)) = *failure
+            && at >= requested_at
         {
             return Err(error);
         }
         if protocol == UpstreamProtocol::Negotiated && self.chose_http1.load(Relaxed) {
-            // Nobody shares what is opened now.
-            drop(failed);
-            return self.open(protocol).await;
+            // New connections cannot be shared after all.
+            drop(failure);
+            return self.connect(protocol).await;
         }
-        let opened = self.open(protocol).await;
-        *failed = opened.as_ref().err().map(|error| (Instant::now(), *error));
-        opened
+        let result = self.connect(protocol).await;
+        *failure = result.as_ref().err().map(|error| (Instant::now(), *error));
+        result
     }
 
-    async fn open(&self, protocol: UpstreamProtocol) -> Result<Checkout, ConnectError> {
+    async fn connect(&self, protocol: UpstreamProtocol) -> Result<Checkout, ConnectError> {
         let start = Instant::now();
-        let opening = async {
+        let connecting = async {
             let NewConnection { io, is_http2 } = self.connector.connect(protocol).await?;
             if protocol == UpstreamProtocol::Negotiated {
                 self.chose_http1.store(!is_http2, Relaxed);
             }
             Ok(match is_http2 {
-                true => PooledConnection::Http2(self.multiplex.begin(io).await?),
+                true => PooledConnection::Http2(self.http2.connect(io).await?),
                 false => PooledConnection::Http1(UpstreamConnection::Socket(io)),
             })
         };
-        let opened = self.timers.timeout(self.config().connect_timeout, opening).await;
-        let carrier = opened.map_err(|_| ConnectError::Timeout)??;
-        Ok(Checkout { carrier, after: Some(start.elapsed()) })
+        let result = self.timers.timeout(self.config().connect_timeout, connecting).await;
+        let connection = result.map_err(|_| ConnectError::Timeout)??;
+        Ok(Checkout { connection, connect_time: Some(start.elapsed()) })
     }
 
-    /// Takes back a connection whose request is over, to use it again. `rests` is for one that had a
-    /// body without a declared length.
-    pub(crate) fn give_back(&self, connection: UpstreamConnection, rests: bool) {
+    /// Puts an HTTP/1.1 connection back after a response. `rests`: the body had no declared length, so [`REST`] applies.
+    pub(crate) fn put_back(&self, connection: UpstreamConnection, rests: bool) {
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.config().idle_timeout.is_zero() {
             idle.push(IdleConnection { connection, since: Instant::now(), rests });
         }
     }
 
-    /// Closes idle connections as they grow too old; runs until dropped.
-    pub async fn reap(&self) {
+    /// Closes connections that have been idle for too long. Runs until dropped.
+    pub async fn close_idle(&self) {
         let period = (self.config().idle_timeout / 2).max(Duration::from_millis(50));
         let mut tick = self.timers.interval(period);
         loop {
             tick.tick().await;
-            self.multiplex.reap(self.config().idle_timeout);
+            self.http2.close_idle(self.config().idle_timeout);
             self.idle().retain(|idle| idle.since.elapsed() < self.config().idle_timeout);
         }
     }

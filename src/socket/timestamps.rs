@@ -1,4 +1,4 @@
-//! What a socket's wrapper notes.
+//! Timestamps and counts of a socket.
 
 use super::clock::instant_of;
 use super::now;
@@ -11,38 +11,38 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use streamgauge_core::meter::Arrival;
 
-/// Instants and counts of one socket, shared between its wrapper and the request that runs on it.
+/// Timestamps and counts of one socket, shared between its wrapper and the request that uses it.
 ///
-/// One task drives both, so the atomics are plain loads and stores; they are atomics because the task may
-/// move between threads, and because another thread looks for stalls. 0 means "not yet".
-/// What each read touches is side by side, and what each write does.
+/// One task drives both, so the atomics are plain loads and stores. They are atomics because the task can move between
+/// threads, and because another thread checks for stalls. Times are nanoseconds on the program's clock; 0 means "not
+/// yet". Fields that each read changes are adjacent, and so are those that each write changes.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct SocketTimestamps {
     reads: AtomicU64,
     read_at: AtomicU64,
-    /// When we got what the latest read brought, and the one before.
+    /// When the program made the latest read, and the one before.
     taken_at: AtomicU64,
     after: AtomicU64,
-    /// The first read since [`expect_head`](Self::expect_head).
+    /// Arrival of the first read since [`expect_head`](Self::expect_head).
     head_at: AtomicU64,
-    /// The kernel did not say when it received what the latest read brought.
+    /// The latest read has no kernel timestamp.
     unstamped: AtomicBool,
     is_waiting: AtomicBool,
     reset: AtomicBool,
     written_at: AtomicU64,
-    /// Since when the peer has taken no byte that was offered.
+    /// Start of the current stall: the peer accepts no byte since then.
     stalled_since: AtomicU64,
+    /// Total length of earlier stalls.
     stalled: AtomicU64,
-    /// Arrival of the oldest frame that was handed to this socket's connection and not yet written,
-    /// and the number of such frames.
-    handed_since: AtomicU64,
-    handed: AtomicU64,
-    /// Who waits for all of them to be written.
+    /// Arrival of the oldest frame that is queued for this socket and not yet written, and number of such frames.
+    queued_since: AtomicU64,
+    queued: AtomicU64,
+    /// Tasks that wait until all queued frames are written.
     waiting: Mutex<Vec<Waker>>,
 }
 
-/// Adds without the price of an atomic addition: only one task writes.
+/// Adds without an atomic addition, which would cost more: only one task writes.
 fn add(count: &AtomicU64, more: u64) -> u64 {
     let before = count.load(Relaxed);
     count.store(before.wrapping_add(more), Relaxed);
@@ -54,12 +54,12 @@ fn instant(nanos: &AtomicU64) -> Option<Duration> {
 }
 
 fn nanos(instant: Duration) -> u64 {
-    // There is room for 584 years.
+    // u64 has room for 584 years.
     instant.as_secs().saturating_mul(1_000_000_000).saturating_add(instant.subsec_nanos().into())
 }
 
 impl SocketTimestamps {
-    /// The latest read.
+    /// Returns the arrival of the latest read.
     pub fn last_read(&self) -> Arrival {
         let (at, taken) = (self.read_at.load(Relaxed), self.taken_at.load(Relaxed));
         Arrival {
@@ -71,39 +71,39 @@ impl SocketTimestamps {
         }
     }
 
-    /// When the latest write was completed.
+    /// Returns when the latest write was completed.
     pub fn last_write(&self) -> Option<Duration> {
         instant(&self.written_at)
     }
 
-    /// The message before is complete: the next byte read is the first of a head.
+    /// Marks the current message as complete: the next byte read is the first of a head.
     pub fn expect_head(&self) {
         self.head_at.store(0, Relaxed);
     }
 
-    /// When the first byte of the current head was read. Bytes that were read together with the
-    /// message before (a pipelined request) arrived with the latest read.
+    /// Returns when the first byte of the current head arrived. A pipelined request, which was read together with the
+    /// previous message, arrived with the latest read.
     pub fn head_arrived_at(&self) -> Duration {
         instant(&self.head_at).unwrap_or_else(|| self.last_read().at)
     }
 
-    /// For how long, in all, bytes were ready and the peer took none.
+    /// Returns the total time in which data was ready to be sent and the peer accepted none.
     pub fn stall_time(&self) -> Duration {
         let since = Duration::from_nanos(self.stalled_since.load(Acquire));
         let ongoing = if since.is_zero() { since } else { now().saturating_sub(since) };
         Duration::from_nanos(self.stalled.load(Acquire)) + ongoing
     }
 
-    /// A frame that arrived at `at` was handed over to be written.
+    /// Records that a frame, which arrived at `at`, is queued to be written.
     pub fn frame_queued(&self, at: Duration) {
-        if add(&self.handed, 1) == 0 {
-            self.handed_since.store(nanos(at), Relaxed);
+        if add(&self.queued, 1) == 0 {
+            self.queued_since.store(nanos(at), Relaxed);
         }
     }
 
-    /// Ready once all that was handed over is written to the socket.
+    /// Ready once all queued frames are written to the socket.
     pub fn poll_all_written(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.handed.load(Relaxed) == 0 {
+        if self.queued.load(Relaxed) == 0 {
             return Poll::Ready(());
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,19 +115,18 @@ impl SocketTimestamps {
         Poll::Pending
     }
 
-    /// Whether to close the socket with a reset, so that its peer cannot take what it got for the
-    /// whole.
+    /// Sets whether the socket is closed with a reset, which shows the peer that the data is incomplete.
     pub fn reset_on_close(&self, reset: bool) {
         self.reset.store(reset, Relaxed);
     }
 
-    pub(super) fn is_reset(&self) -> bool {
+    pub(super) fn is_reset_on_close(&self) -> bool {
         self.reset.load(Relaxed)
     }
 
-    /// A read was completed. `stamp` is the time since 1970 at which the kernel received its last
-    /// byte, where it says. Instants never go back: two reads keep their order.
-    pub(super) fn note_read(&self, stamp: Option<Duration>) {
+    /// Records a read. `stamp`: time since 1970 at which the kernel received the last byte. Arrivals never go back, so
+    /// reads keep their order.
+    pub(super) fn record_read(&self, stamp: Option<Duration>) {
         let now = now();
         let before = Duration::from_nanos(self.read_at.load(Relaxed));
         let stamped = stamp.and_then(|stamp| instant_of(stamp, now));
@@ -142,41 +141,41 @@ impl SocketTimestamps {
         }
     }
 
-    pub(super) fn note_write(&self) {
+    pub(super) fn record_write(&self) {
         let at = now();
         self.written_at.store(nanos(at), Relaxed);
         if let Some(since) = instant(&self.stalled_since) {
-            // In this order: whoever reads in between counts a stall twice for a moment, and never misses one.
+            // In this order, a concurrent reader can count a stall twice for a moment, but never misses it.
             self.stalled
                 .store(self.stalled.load(Relaxed) + nanos(at.saturating_sub(since)), Release);
             self.stalled_since.store(0, Release);
         }
     }
 
-    pub(super) fn note_stall(&self) {
+    pub(super) fn record_stall(&self) {
         if self.stalled_since.load(Relaxed) == 0 {
             self.stalled_since.store(nanos(now()), Relaxed);
         }
     }
 
-    /// All that was handed over is written: how long the oldest frame of it took since it arrived,
-    /// and how many frames it were.
+    /// Takes all queued frames, which are now written. Returns the time from the oldest frame's arrival to the latest
+    /// write, and the number of frames.
     pub(super) fn take_forwarded(&self) -> Option<(Duration, u64)> {
-        let frames = self.handed.load(Relaxed);
+        let frames = self.queued.load(Relaxed);
         if frames == 0 {
             return None;
         }
-        self.handed.store(0, Relaxed);
+        self.queued.store(0, Relaxed);
         if self.is_waiting.swap(false, Relaxed) {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let wakers = std::mem::take(&mut *waiting);
-            // Outside the lock: a waker may run anything.
+            // Outside the lock: a waker can run any code.
             drop(waiting);
             wakers.into_iter().for_each(Waker::wake);
         }
         let written = self.last_write()?;
         Some((
-            written.saturating_sub(Duration::from_nanos(self.handed_since.load(Relaxed))),
+            written.saturating_sub(Duration::from_nanos(self.queued_since.load(Relaxed))),
             frames,
         ))
     }
