@@ -10,7 +10,7 @@ use hyper::{StatusCode, Version};
 pub(super) struct UpgradeRequest(Vec<HeaderValue>);
 
 impl UpgradeRequest {
-    /// Returns the upgrade that a request asks for. An upgrade to HTTP/2 (`h2c`) is ignored: such a client continues with
+    /// Returns the upgrade in a request's headers. An upgrade to HTTP/2 (`h2c`) is ignored: such a client continues with
     /// HTTP/1.1.
     pub fn from_head(head: &request::Parts) -> Option<Self> {
         let has_upgrade = head.version == Version::HTTP_11

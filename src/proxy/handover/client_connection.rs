@@ -104,7 +104,7 @@ impl ClientConnection {
             rest.extend_from_slice(&ahead);
             self.phase = match takeover {
                 Takeover::Stream(stream) => {
-                    // hyper can also close for reasons of its own, and announces it.
+                    // hyper can also decide to close, and announces it in the head.
                     let closes = self.is_closing || announces_close(&head);
                     let mut relay = Relay::new(io, head, rest, stream);
                     if closes {

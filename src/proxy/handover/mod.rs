@@ -31,9 +31,11 @@
 //! ```
 //!
 //! The left and the right side are independent until the response head has arrived. Then
-//! [`ProxyService`](super::forward::ProxyService) decides for both: either `take_socket` and `start` (a stream without a
-//! declared length, or a 101), or `read_body_with_hyper`, and hyper carries the body to the client. hyper carries bodies
-//! with a `Content-Length`, everything over HTTP/2, and responses that start before the request is completely sent.
+//! [`ProxyService`](super::forward::ProxyService) decides for both:
+//!
+//! - A stream without a declared length, or a 101: `take_socket` on the upstream side, `start` on the client side.
+//! - Everything else: `read_body_with_hyper`, and hyper also sends the body to the client. This includes bodies with a
+//!   `Content-Length`, HTTP/2 on either side, and responses that start before the request is completely sent.
 //!
 //! From `ReadingHead`, the gate goes to `HeldBack` if hyper asks for more bytes although the head is complete. That
 //! happens if hyper's parser sees the end of the head elsewhere; hyper is right, and the gate opens.

@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use strum::FromRepr;
 
-/// What continues after the response head, without hyper.
+/// The part of a response that is sent without hyper, after its head.
 #[derive(Debug)]
 pub(crate) enum Takeover {
     Stream(StreamResponse),
     Tunnel(UpgradedUpstream),
 }
 
-/// Who writes to the client's socket.
+/// Current writer of the client's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, FromRepr)]
 #[repr(u8)]
 enum HandoverState {
@@ -181,7 +181,7 @@ mod tests {
 
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
-    /// What hyper has done once a takeover can happen.
+    /// State of the connection when a takeover can happen.
     struct Outcome {
         head: String,
         /// Bytes that hyper has read and not used.

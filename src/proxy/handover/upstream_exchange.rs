@@ -1,7 +1,7 @@
 //! One request and its response on an HTTP/1.1 connection to the upstream, driven by the request's task.
 //!
-//! hyper splits a client connection into a handle and a future that does the I/O. That future usually runs in a task of
-//! its own, and frames cross between two tasks. Here the task that waits for the response also drives the connection.
+//! hyper splits a client connection into a handle and a future that does the I/O. That future usually runs in a
+//! separate task, and frames cross between the two tasks. Here the task that waits for the response also drives the connection.
 //! This saves the hop, and the latest read of the socket is the one that brought the current frame.
 
 use super::head_gate::{HeadGate, HeadGateControl};

@@ -1,4 +1,4 @@
-//! Requests of Streamgauge itself to the upstream, each on a connection of its own.
+//! Requests of Streamgauge itself to the upstream, each on a new connection.
 //!
 //! They run on the thread with timers, not on the workers.
 

@@ -48,9 +48,10 @@ pub(crate) enum ConnectError {
     Timeout,
     /// No server listens at the address.
     Refused,
-    /// The failure does not show whether the server is running. Examples: no file descriptor or port is left, a Unix
-    /// socket's backlog is full, the name does not resolve, the network is unreachable or forbidden, or the connection
-    /// was closed during the TLS handshake.
+    /// The failure does not show whether the server is running.
+    ///
+    /// Examples: no file descriptor or port is left; a Unix socket's backlog is full; the name does not resolve; the
+    /// network is unreachable or forbidden; the connection was closed during the TLS handshake.
     Inconclusive,
     /// The TLS handshake failed: the server does not use TLS, or is not trusted.
     Tls,
@@ -131,7 +132,7 @@ impl Connector {
     }
 }
 
-/// Logs an error, and classifies it by what it shows about the server.
+/// Logs an error and classifies it.
 fn classify_error(error: io::Error) -> ConnectError {
     tracing::debug!(%error, "cannot connect to the upstream");
     if tls::is_tls_error(&error) {
