@@ -202,7 +202,7 @@ impl Relay {
             }
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "stream from the upstream broke off");
-                measurement.finish(End::Broken);
+                measurement.finish(EndCause::UpstreamFailed);
                 self.end = Some(RelayEnd::Broken);
                 Poll::Ready(())
             }

@@ -59,7 +59,7 @@ pub(crate) struct StreamReader {
     /// Start of the body, read together with the response head.
     first: OptionalBuffer,
     /// `None` for a body that ends with its connection.
-    chunked: Option<Chunked>,
+    chunked: Option<ChunkedDecoder>,
     /// The server keeps the connection open.
     reusable: bool,
     upstream: Arc<UpstreamPool>,
@@ -75,7 +75,7 @@ impl StreamReader {
         first: BytesMut,
         upstream: Arc<UpstreamPool>,
     ) -> Self {
-        let chunked = is_chunked(&head.headers).then(Chunked::default);
+        let chunked = is_chunked(&head.headers).then(ChunkedDecoder::default);
         let reusable = !headers::has_connection_close(&head.headers);
         let first = non_empty(first);
         Self { io, first, chunked, reusable, upstream }
@@ -128,7 +128,7 @@ impl StreamReader {
     /// Handles the end of the body, after which `left` more bytes were read. Puts the connection back into the pool if
     /// it can take another request, and returns the trailers.
     fn finish(&mut self, left: usize) -> Result<HeaderMap, StreamError> {
-        let lines = self.chunked.as_ref().map_or(&b""[..], Chunked::trailers);
+        let lines = self.chunked.as_ref().map_or(&b""[..], ChunkedDecoder::trailers);
         let trailers = parse_trailers(lines)?;
         if let Some(io) = self.io.take()
             && self.reusable

@@ -88,7 +88,7 @@ impl Tunnel {
                 upward = Ok(Poll::Ready(()));
             }
             if downward == Err(BrokenSide::Sender) || upward == Err(BrokenSide::Receiver) {
-                measurement.finish(End::Broken);
+                measurement.finish(EndCause::UpstreamFailed);
                 client.timestamps().reset_on_close(true);
                 return Poll::Ready(());
             }

@@ -199,7 +199,7 @@ fn respond_with_error(error: ErrorResponse, mut measurement: Measurement) -> Res
         }
         Some(RequestFault::ClientGone) => {
             // Record the disconnect first. The response is for a client that has closed only its sending side.
-            measurement.finish(End::Dropped);
+            measurement.finish(EndCause::Dropped);
             ErrorResponse::BadRequest("the request ended before its body was complete")
                 .into_response(measurement)
         }

@@ -51,7 +51,11 @@ pub fn watch_start_time(
 
 /// Requests the metrics and returns the times in the response. `has_warned`: a useless response was logged before, so
 /// it is not logged again.
-async fn fetch_times(connector: &Connector, path: &str, has_warned: &mut bool) -> Option<Page> {
+async fn fetch_times(
+    connector: &Connector,
+    path: &str,
+    has_warned: &mut bool,
+) -> Option<ProcessTimes> {
     let config = connector.config();
     let connect = connector.connect(probe_protocol(config));
     let connection = timeout(CONNECT_TIMEOUT, connect).await.ok()?.ok()?;
@@ -68,7 +72,7 @@ async fn fetch_times(connector: &Connector, path: &str, has_warned: &mut bool) -
     times
 }
 
-async fn read_times(response: Response<Incoming>) -> Option<Page> {
+async fn read_times(response: Response<Incoming>) -> Option<ProcessTimes> {
     if !response.status().is_success() {
         return None;
     }
@@ -86,5 +90,5 @@ async fn read_times(response: Response<Incoming>) -> Option<Page> {
             return None;
         }
     }
-    Some(Page { started: scanner.finish()?, now })
+    Some(ProcessTimes { started: scanner.finish()?, now })
 }

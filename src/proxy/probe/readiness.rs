@@ -38,22 +38,22 @@ pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
 }
 
 /// Sends one probe. `has_warned`: an unexpected status was logged before, so it is not logged again.
-async fn probe(connector: &Connector, has_warned: &mut bool) -> Probe {
+async fn probe(connector: &Connector, has_warned: &mut bool) -> ProbeResult {
     let config = connector.config();
     let connect = connector.connect(probe_protocol(config));
     let connection = match timeout(CONNECT_TIMEOUT, connect).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(ConnectError::Refused)) => return Probe::Refused,
-        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return Probe::Unclear,
+        Ok(Err(ConnectError::Refused)) => return ProbeResult::Refused,
+        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return ProbeResult::Unclear,
         Ok(Err(ConnectError::Timeout | ConnectError::Inconclusive)) | Err(_) => {
-            return Probe::Silent;
+            return ProbeResult::TimedOut;
         }
     };
-    let Some(path) = &config.health_path else { return Probe::Ready };
+    let Some(path) = &config.health_path else { return ProbeResult::Ready };
     let status = get(connection, path, config, async |response| Some(response.status()));
     match timeout(STATUS_TIMEOUT, status).await {
-        Ok(Some(status)) if status.is_success() => Probe::Ready,
-        Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => Probe::Open,
+        Ok(Some(status)) if status.is_success() => ProbeResult::Ready,
+        Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => ProbeResult::NotReady,
         Ok(status) => {
             if let Some(status) = status.filter(|_| !std::mem::replace(has_warned, true)) {
                 tracing::warn!(path, %status, "health check returned neither 2xx nor 503: check health_path");
