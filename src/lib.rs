@@ -3,7 +3,7 @@
 //! # The journey of one chunk
 //!
 //! ```text
-//! upstream socket -> StreamBody -> Relay -> client socket      (one turn of one task)
+//! upstream socket -> StreamReader -> Relay -> client socket      (one turn of one task)
 //!                        |           ` frame the very same bytes, and send them
 //!                        ` Measurement::data
 //!                            | stamp                    (socket)

@@ -4,23 +4,23 @@
 //!
 //! # Life of a request
 //!
-//! 1. [`client/listener.rs`](client) accepts the connection, with TLS if configured ([`tls`]), and starts a task for it.
+//! 1. `client/listener.rs` accepts the connection, with TLS if configured (`tls.rs`), and starts a task for it.
 //!    The task does everything below; nothing crosses to another task, except for HTTP/2 to the upstream.
-//! 2. [`client/sniff.rs`](client) detects HTTP/1.1 or HTTP/2 by the first bytes.
-//! 3. [`handover/client_connection.rs`](handover): hyper reads the request and calls the service.
-//! 4. [`forward/service.rs`](forward) starts the measurement. `request.rs` validates the request and prepares its
+//! 2. `client/sniff.rs` detects HTTP/1.1 or HTTP/2 by the first bytes.
+//! 3. `handover/client_connection.rs`: hyper reads the request and calls the service.
+//! 4. `forward/service.rs` starts the measurement. `request.rs` validates the request and prepares its
 //!    headers (`headers.rs`, `upgrade.rs`). If the request cannot be forwarded, `error_response.rs` responds.
-//! 5. [`upstream/pool.rs`](upstream) returns an idle connection, or `connector.rs` opens one. `http2.rs` shares
+//! 5. `upstream/pool.rs` returns an idle connection, or `connector.rs` opens one. `http2.rs` shares
 //!    connections between requests.
-//! 6. [`handover/upstream_exchange.rs`](handover): hyper sends the request and reads the response head, and no byte of the
+//! 6. `handover/upstream_exchange.rs`: hyper sends the request and reads the response head, and no byte of the
 //!    body.
 //! 7. `forward/service.rs` decides who carries the body. A stream over HTTP/1.1 leaves hyper on both sides:
-//!    [`body/stream_reader.rs`](body) reads the upstream's socket, and `body/relay.rs` writes to the client's.
+//!    `body/stream_reader.rs` reads the upstream's socket, and `body/relay.rs` writes to the client's.
 //!    `body/tunnel.rs` does the same for WebSocket. hyper carries all other bodies, through `body/upstream_body.rs`.
 //! 8. At the end of the body, the upstream connection goes back into the pool and the client connection back to hyper. At
 //!    shutdown, `client/drain.rs` lets running requests finish.
 //!
-//! [`probe`] sends requests of Streamgauge itself: readiness probes, and requests for the server's own metrics.
+//! `probe` sends requests of Streamgauge itself: readiness probes, and requests for the server's own metrics.
 
 mod body;
 mod client;

@@ -42,7 +42,7 @@ impl Service<Request<Incoming>> for ProxyService {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         let measurement = Measurement::start(self.upstream.tap(), &self.client, &head);
-        let context = ResponseContext::new(&head);
+        let context = ClientResponseContext::new(&head);
         let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
         Box::pin(async move {
             let mut measurement = measurement;
@@ -59,7 +59,7 @@ impl Service<Request<Incoming>> for ProxyService {
 
 /// Properties of the request that the response depends on.
 #[derive(Debug, Clone, Copy)]
-struct ResponseContext {
+struct ClientResponseContext {
     version: Version,
     /// The method is HEAD.
     is_head: bool,
@@ -68,7 +68,7 @@ struct ResponseContext {
     keep_alive: bool,
 }
 
-impl ResponseContext {
+impl ClientResponseContext {
     fn new(head: &request::Parts) -> Self {
         Self {
             version: head.version,
@@ -123,7 +123,7 @@ impl UpstreamResponse {
         upstream: Arc<UpstreamPool>,
         handover: &ResponseHandover,
         mut measurement: Measurement,
-        context: ResponseContext,
+        context: ClientResponseContext,
     ) -> Response<ProxyBody> {
         let Self { mut head, body, source, upgrade } = self;
         measurement.on_response_head(&head, source.timestamps());

@@ -202,14 +202,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
-    type Client = Connection<HeadGate, Full<Bytes>>;
+    type GatedClient = Connection<HeadGate, Full<Bytes>>;
 
     fn request(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         Request::post("/").header(HOST, "test").body(Full::new(body.into())).unwrap()
     }
 
-    async fn connect() -> (http1::SendRequest<Full<Bytes>>, Client, Arc<HeadGateControl>, UnixStream)
-    {
+    async fn connect()
+    -> (http1::SendRequest<Full<Bytes>>, GatedClient, Arc<HeadGateControl>, UnixStream) {
         let (ours, server) = UnixStream::pair().unwrap();
         let gate = HeadGate::new(TimestampedIo::connected(Socket::Unix(ours), false));
         let control = gate.control();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// Polls `future` and the connection until the future is ready.
-    async fn drive<T>(client: &mut Client, future: impl Future<Output = T>) -> T {
+    async fn drive<T>(client: &mut GatedClient, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
         poll_fn(|cx| {
             let _ = Pin::new(&mut *client).poll(cx);

@@ -182,7 +182,7 @@ mod tests {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
     /// State of the connection when a takeover can happen.
-    struct Outcome {
+    struct ServedHead {
         head: String,
         /// Bytes that hyper has read and not used.
         rest: Bytes,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     /// Lets hyper serve `requests` until the state is [`HandoverState::HeadComplete`].
-    async fn serve(requests: &str, status: u16, is_tunnel: bool) -> Outcome {
+    async fn serve(requests: &str, status: u16, is_tunnel: bool) -> ServedHead {
         let (mut client, ours) = UnixStream::pair().unwrap();
         client.write_all(requests.as_bytes()).await.unwrap();
         let handover = Arc::<ResponseHandover>::default();
@@ -222,41 +222,41 @@ mod tests {
         let parts = connection.into_parts();
         let ClientIo { io, head, .. } = parts.io;
         let head = String::from_utf8(head.to_vec()).unwrap();
-        Outcome { head, rest: parts.read_buf, is_done, client, io }
+        ServedHead { head, rest: parts.read_buf, is_done, client, io }
     }
 
     #[tokio::test]
     async fn hyper_writes_the_whole_head_and_then_flushes() {
-        let outcome = serve(REQUEST, 200, false).await;
-        assert_eq!(outcome.head, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-        assert!(!outcome.is_done, "hyper waits for the body");
+        let served = serve(REQUEST, 200, false).await;
+        assert_eq!(served.head, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        assert!(!served.is_done, "hyper waits for the body");
         let mut buf = [0; 1];
-        assert!(outcome.client.try_read(&mut buf).is_err(), "no byte reaches the socket");
+        assert!(served.client.try_read(&mut buf).is_err(), "no byte reaches the socket");
     }
 
     #[tokio::test]
     async fn hyper_returns_the_bytes_of_the_next_request() {
-        let outcome = serve(&format!("{REQUEST}{REQUEST}"), 200, false).await;
-        assert_eq!(outcome.rest, REQUEST);
+        let served = serve(&format!("{REQUEST}{REQUEST}"), 200, false).await;
+        assert_eq!(served.rest, REQUEST);
     }
 
     #[tokio::test]
     async fn hyper_announces_that_it_closes() {
         let request = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
-        let outcome = serve(request, 200, false).await;
-        assert!(super::super::client_connection::announces_close(outcome.head.as_bytes()));
+        let served = serve(request, 200, false).await;
+        assert!(super::super::client_connection::announces_close(served.head.as_bytes()));
     }
 
     #[tokio::test]
     async fn the_socket_stays_open_after_a_101() {
         let request =
             "GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: test\r\n\r\n";
-        let mut outcome = serve(request, 101, true).await;
-        assert!(outcome.head.starts_with("HTTP/1.1 101 "));
-        assert!(outcome.is_done);
-        let sent = poll_fn(|cx| outcome.io.poll_send(cx, b"frame")).await.unwrap();
+        let mut served = serve(request, 101, true).await;
+        assert!(served.head.starts_with("HTTP/1.1 101 "));
+        assert!(served.is_done);
+        let sent = poll_fn(|cx| served.io.poll_send(cx, b"frame")).await.unwrap();
         let mut received = vec![0; sent];
-        outcome.client.read_exact(&mut received).await.unwrap();
+        served.client.read_exact(&mut received).await.unwrap();
         assert_eq!(received, b"frame");
     }
 }
