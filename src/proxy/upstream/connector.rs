@@ -50,8 +50,8 @@ pub(crate) enum ConnectError {
     Refused,
     /// The failure does not show whether the server is running.
     ///
-    /// Examples: no file descriptor or port is left; a Unix socket's backlog is full; the name does not resolve; the
-    /// network is unreachable or forbidden; the connection was closed during the TLS handshake.
+    /// Local causes: no file descriptor or port is left, or a Unix socket's backlog is full. Network causes: the name does
+    /// not resolve, the network is unreachable or forbidden, or the connection was closed during the TLS handshake.
     Inconclusive,
     /// The TLS handshake failed: the server does not use TLS, or is not trusted.
     Tls,
