@@ -15,8 +15,9 @@
 //! time. All streams can share one [`MemoScanner`] if each pushes whole documents.
 //!
 //! With the memo, a chat-completion chunk of vLLM costs the whole proxy 6,300 instructions of user
-//! code; without it, 9,470. Misses of the first-level data cache are 34 and 38. (callgrind with
-//! `--cache-sim=yes`, under the load of `dev/instructions`.)
+//! code; without it, 9,470 (callgrind, under the load of `dev/instructions`). In time the gain is
+//! smaller: reading the chunk takes 0.25 instead of 0.36 us. Text completions and OpenAI responses
+//! gain 30 % and 17 % of their reading time; events of most other dialects take 0 to 20 % longer.
 
 mod template;
 
