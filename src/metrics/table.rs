@@ -153,188 +153,188 @@ macro_rules! metrics {
 
 metrics! {
     TTFT: "gen_ai_server_time_to_first_token_seconds", MetricKind::Histogram(FIRST), labels!(common, START),
-        "Time from the request's first byte to the first event that carries generated output.",
-        "When the first output event arrives, or at the end if only that tells whether the start was cold; streams, whatever their outcome.";
+        "Time in seconds from the request's first byte to the first output of a stream (TTFT). start is cold if the request waited for the server to start or load the model.",
+        "At the first output, or at the end of the response if only that shows whether the start was cold. Streams of every outcome.";
     TTFT_BY_INPUT: "streamgauge_time_to_first_token_by_input_seconds", MetricKind::Histogram(FIRST), labels!(common, INPUT_SIZE),
-        "Time to first token by the class of input that the request belongs to: at most so many input tokens as the server counted them.",
-        "At the end of a stream that had output and a warm start, whatever its outcome, if ttft_by_input_size is set; unknown where the server does not tell its count.";
+        "TTFT in seconds by input length. input_size is the largest number of input tokens in the class, as counted by the server.",
+        "At the end of a stream with output and a warm start, whatever its outcome, if ttft_by_input_size is set. input_size is unknown if the server reports no count.";
     TPOT: "gen_ai_server_time_per_output_token_seconds", MetricKind::Histogram(PER_TOKEN), labels!(common, TOKEN_SOURCE),
-        "Time from the first to the last output event over the output tokens after the first.",
-        "At the end of a stream with outcome ok, one choice, two or more tokens, and output in two or more reads.";
+        "Time per output token in seconds (TPOT): time from the first to the last output, divided by the output tokens after the first. source is where the token count comes from.",
+        "At the end of a stream with outcome ok, one choice, two or more tokens, and output in two or more reads. Warm starts only.";
     REQUEST_DURATION: "gen_ai_server_request_duration_seconds", MetricKind::Histogram(DURATION), labels!(common, ERROR_TYPE),
-        "Time from the request's first byte to the end of the response's body.",
+        "Time in seconds from the request's first byte to the end of the response body. error_type is empty on success, else the status code or the outcome.",
         "At the end of every inference request.";
     TOKEN_USAGE: "gen_ai_client_token_usage", MetricKind::Histogram(TOKENS), labels!(common, GEN_AI_TOKEN_TYPE),
-        "Tokens per request as the server counted them.",
-        "At the end of an inference request with outcome ok whose server told its count; never guessed.";
+        "Number of tokens per request, as counted by the server.",
+        "At the end of an inference request with outcome ok and a warm start, if the server reports its count. Never estimated.";
     ITL: "streamgauge_inter_token_latency_seconds", MetricKind::Histogram(GAP), labels!(common, BASIS),
-        "Per choice, the gap between two arrivals of output, shared by the tokens (or events) of the later one; one sample each.",
-        "While a stream runs; the last gap at its end.";
+        "Inter-token latency in seconds: the gap between two arrivals of output of one choice, shared equally by the tokens of the later one. basis is event if tokens cannot be counted.",
+        "While a stream runs. The last gap at its end.";
     CHUNK_GAP: "streamgauge_inter_chunk_latency_seconds", MetricKind::Histogram(GAP), labels!(common),
-        "Gap between two arrivals of output, of any choice: what the user sees.",
+        "Time in seconds between two arrivals of output, of any choice: the gap that a user sees.",
         "While a stream runs.";
     ANSWER: "streamgauge_time_to_first_answer_seconds", MetricKind::Histogram(FIRST), labels!(common),
-        "Time from the request's first byte to the first output event that is not reasoning.",
-        "When that event arrives; streams, whatever their outcome.";
+        "Time in seconds from the request's first byte to the first output that is not reasoning.",
+        "When that output arrives, or at the end of the response if only that shows whether the start was cold. Streams of every outcome, warm starts only.";
     HEAD: "streamgauge_time_to_response_head_seconds", MetricKind::Histogram(FIRST), labels!(common),
-        "Time from the request's first byte to the upstream's response head.",
-        "When the head of a response to an inference request arrives.";
+        "Time in seconds from the request's first byte to the upstream's response headers.",
+        "When the headers of a response to an inference request arrive.";
     STREAM_LATENCY: "streamgauge_latency_seconds", MetricKind::Histogram(LATENCY), labels!(common),
-        "Time from the request's first byte to the last output event.",
-        "At the end of a stream with outcome ok.";
+        "Time in seconds from the request's first byte to the last output.",
+        "At the end of a stream with outcome ok and a warm start.";
     NORMALIZED: "streamgauge_normalized_time_per_output_token_seconds", MetricKind::Histogram(PER_TOKEN), labels!(common),
-        "Request duration over output tokens.",
-        "At the end of an inference request with outcome ok, streamed or not, whose output tokens are known.";
+        "Request duration divided by the number of output tokens, in seconds.",
+        "At the end of an inference request with outcome ok and a warm start, streamed or not, whose output tokens are known.";
     CHARACTER_RATE: "streamgauge_output_characters_per_second", MetricKind::Histogram(CHARACTERS), labels!(common),
-        "Unicode scalar values of output after the first arrival over the time from the first to the last.",
-        "At the end of a stream with outcome ok and output in two or more reads.";
+        "Output speed in characters (Unicode scalar values) per second, from the first to the last arrival. Characters of the first arrival are excluded.",
+        "At the end of a stream with outcome ok, a warm start, and output in two or more reads.";
     STREAM_MAX_GAP: "streamgauge_stream_max_gap_seconds", MetricKind::Histogram(GAP), labels!(common),
-        "The longest gap of a stream without an output event after its first one, the one at its end included; without time in which the client took no bytes.",
-        "At the end of a stream that had output and did not end with its first read, whatever its outcome.";
+        "Longest gap in seconds without output, after the first output and up to the end of the stream. Time in which the client accepted no bytes is excluded.",
+        "At the end of a stream with output that did not end with its first read, whatever its outcome.";
     STALLS: "streamgauge_stalls_total", MetricKind::Counter, labels!(common),
-        "Gaps without an output event that were longer than stall_seconds; pings and comments do not hide one, and time in which the client took no bytes is not counted.",
-        "Within half a second of the moment at which a gap becomes so long; 0 from the first stream with output on.";
+        "Number of gaps without output that exceeded stall_seconds. Pings do not end a gap, and time in which the client accepted no bytes is excluded.",
+        "Within half a second after a gap exceeds stall_seconds. 0 from the first stream with output on.";
     OLDEST_SILENT: "streamgauge_oldest_silent_stream_seconds", MetricKind::Gauge, labels!(UPSTREAM),
-        "Of the running streams that had output, the longest time without any since: 0 if there is none.",
-        "When scraped.";
+        "Longest current gap in seconds without output, over all running streams that had output. 0 if there is none.",
+        "At each scrape.";
     TOKENS_PER_CHUNK: "streamgauge_tokens_per_chunk", MetricKind::Histogram(CHUNK), labels!(common),
-        "Output tokens that were streamed over output events: how many tokens come at a time.",
-        "At the end of a stream with outcome ok whose server told its count.";
+        "Number of output tokens per output event.",
+        "At the end of a stream with outcome ok whose server reports its token count.";
     BURST_RATIO: "streamgauge_burst_ratio", MetricKind::Histogram(SHARE), labels!(common),
-        "Share of output characters that came in the last tenth of the request's duration: 1 is fake streaming, or prefill that took more than nine tenths.",
+        "Share of output characters in the last tenth of the request's duration. A value near 1 means that the response was buffered, or that prefill took nine tenths of the time.",
         "At the end of a stream with outcome ok and 20 or more characters.";
     QUEUE_WAIT: "streamgauge_queue_wait_seconds", MetricKind::Histogram(LATENCY), labels!(common, QUEUE_SOURCE),
-        "Time that a request waited in the server before its turn; source says how that is known: reported is the server's own word, header is when its response head came, estimated is learned from when requests come and go.",
-        "At the end of an inference request whose wait is known, whatever its outcome.";
+        "Time in seconds that a request waited in the server's queue. source is reported (by the server), header (when the response headers were sent) or estimated (from arrivals and ends of requests).",
+        "At the end of an inference request with a warm start whose queue wait is known, whatever its outcome.";
     ESTIMATED_WAIT: "streamgauge_estimated_wait_seconds", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
-        "Time that a request which arrived now would wait in the server, as estimated: what scaling goes by.",
-        "When scraped; absent until there is a baseline.";
+        "Expected queue wait in seconds of a request that arrives now. Use it for autoscaling.",
+        "At each scrape. Absent until a baseline is learned.";
     QUEUE_BASELINE: "streamgauge_queue_baseline_seconds", MetricKind::Gauge, labels!(MODEL, UPSTREAM, BODY_SIZE),
-        "Median time from the request wholly sent to the first output of requests that did not wait, by the size of the request's body, up to that.",
-        "When scraped; sizes of which there are samples.";
+        "Median time in seconds from a completely sent request to its first output, for requests that did not wait. input_size is the largest request body in the class.",
+        "At each scrape, for sizes with samples.";
     QUEUE_BASELINE_SAMPLES: "streamgauge_queue_baseline_samples", MetricKind::Gauge, labels!(MODEL, UPSTREAM, BODY_SIZE),
-        "Requests that the baseline is learned from.",
-        "When scraped; sizes of which there are samples.";
+        "Number of requests that the queue baseline is learned from.",
+        "At each scrape, for sizes with samples.";
     QUEUE_BASELINE_SPREAD: "streamgauge_queue_baseline_spread_ratio", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
-        "Robust standard deviation of the logarithm of a sample over the baseline at its size: 0.1 is about 10 %.",
-        "When scraped; absent until there is a baseline.";
+        "Spread of the queue baseline: robust standard deviation of the logarithm of sample over baseline. 0.1 is about 10 %.",
+        "At each scrape. Absent until a baseline is learned.";
     QUEUE_BASELINE_AGE: "streamgauge_queue_baseline_age_seconds", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
-        "Time since the newest request that the baseline is learned from ended.",
-        "When scraped; absent until there is a baseline.";
+        "Time in seconds since the end of the newest request that the queue baseline is learned from.",
+        "At each scrape. Absent until a baseline is learned.";
     QUEUE_SLOTS: "streamgauge_queue_slots", MetricKind::Gauge, labels!(MODEL, UPSTREAM),
-        "Requests that the server works on at a time, as inferred.",
-        "When scraped; absent where no such number explains what is seen.";
+        "Number of requests that the server processes in parallel, as inferred from arrivals and ends of requests.",
+        "At each scrape. Absent if no number explains the observations.";
     EDGE_WAIT: "streamgauge_edge_wait_seconds", MetricKind::Histogram(LATENCY), labels!(common),
-        "Time from the instant in X-Request-Start or X-Queue-Start to the request's first byte: what came before us.",
-        "At the end of an inference request that says so, if trust_request_start is true, whatever its outcome.";
+        "Time in seconds from the instant in the header X-Request-Start or X-Queue-Start to the request's first byte: the wait in proxies before Streamgauge.",
+        "At the end of an inference request with such a header, whatever its outcome, if trust_request_start is true.";
     TRACE_TTFT: "streamgauge_trace_time_to_first_token_seconds", MetricKind::Histogram(FIRST), labels!(common),
-        "Time from the first inference request of a trace (traceparent) to the first output of a later one.",
-        "When the first output event arrives; streams of a trace in which another request came before.";
+        "Time in seconds from the first inference request of a trace (header traceparent) to the first output of a later request of the same trace.",
+        "At the first output of a stream that is not the first request of its trace.";
     ENGINE_RESIDUAL: "streamgauge_engine_residual_seconds", MetricKind::Histogram(LATENCY), labels!(common),
-        "TTFT at the wire minus what the server says its first token took: front end, network and queues that it does not count.",
-        "At the end of a stream whose server tells its times, whatever its outcome.";
+        "TTFT minus the time to first token that the server reports, in seconds: network, API frontend, and queues that the server does not count.",
+        "At the end of a stream with a warm start whose server reports its times, whatever its outcome.";
     TOKENS_TOTAL: "streamgauge_tokens_total", MetricKind::Counter, labels!(common, TYPE),
-        "Tokens: input as the server counted them, output per event while the stream runs, set right by the server's count at its end.",
-        "Output while a stream runs, the rest at the end of every inference request.";
+        "Number of tokens. Output is counted for each event while a stream runs, and corrected by the server's count at its end.",
+        "Output: while a stream runs. Input and the correction of output: at the end of every inference request.";
     TOKEN_SOURCE: "streamgauge_token_source_total", MetricKind::Counter, labels!(common, TYPE, TOKEN_SOURCE),
-        "Requests by where their token count came from: usage and engine are the server's, events are output events counted.",
-        "At the end of an inference request that has a count.";
+        "Number of requests by the source of their token count: usage and engine are reported by the server, events is the number of output events.",
+        "At the end of an inference request with a token count.";
     TOKEN_SUBSET: "streamgauge_token_subset_total", MetricKind::Counter, labels!(common, SUBSET),
-        "Tokens that are part of others: cached_input of input, reasoning of output.",
-        "At the end of an inference request whose server told them.";
+        "Number of tokens that are part of other counts: cached_input of input, reasoning of output.",
+        "At the end of an inference request whose server reports them.";
     CHARACTERS_TOTAL: "streamgauge_output_characters_total", MetricKind::Counter, labels!(common, KIND),
-        "Unicode scalar values of output: answer (with refusals), reasoning, tool (arguments of tool calls).",
-        "While a stream runs; at the end of a response that is not streamed.";
+        "Number of output characters (Unicode scalar values). kind is answer (including refusals), reasoning or tool (arguments of tool calls).",
+        "While a stream runs. At the end of a response that is not streamed.";
     ARRIVALS: "streamgauge_arrivals_total", MetricKind::Counter, labels!(arrival),
-        "Requests that arrived. The model is not known yet then, so it is no label.",
-        "When a request's head was read.";
+        "Number of requests that arrived. The model is not known at arrival, so it is not a label.",
+        "When the headers of a request are read.";
     REQUESTS: "streamgauge_requests_total", MetricKind::Counter, labels!(request, OUTCOME, CODE, STREAM),
-        "Requests that ended, by their one outcome and the status sent to the client (empty if none was).",
+        "Number of requests that ended. Each has one outcome; code is the status sent to the client, empty if none was sent.",
         "At the end of every request.";
     FINISH_REASONS: "streamgauge_finish_reasons_total", MetricKind::Counter, labels!(common, FINISH_REASON),
-        "Choices by why the server ended them; unusual reasons are other.",
+        "Number of choices by the finish reason that the server reported. Unknown reasons are counted as other.",
         "When a choice ends.";
     IN_FLIGHT: "streamgauge_in_flight_requests", MetricKind::Gauge, labels!(arrival, PHASE),
-        "Requests in flight: sending (the request's body), waiting (for the first output, or the body if it is no stream), streaming.",
-        "Always.";
+        "Number of requests in flight. phase is sending (request body), waiting (for the first output, or the body of a response that is not streamed) or streaming.",
+        "At all times.";
     USAGE_COVERAGE: "streamgauge_usage_coverage_total", MetricKind::Counter, labels!(common, REPORTED),
-        "Complete inference responses by whether the server reported their token counts.",
+        "Number of complete inference responses by whether the server reported token counts.",
         "At the end of an inference request with outcome ok.";
     SLO_REQUESTS: "streamgauge_slo_requests_total", MetricKind::Counter, labels!(common, SLO, MET),
-        "Inference requests by whether they met all targets of an SLO class; undecided if the client is to blame or left while all held.",
-        "At the end of every inference request that a class of [[slo]] is of, whatever its outcome.";
+        "Number of inference requests in an SLO class. met is true if all targets were met, undecided if the client caused the failure or disconnected while all targets held.",
+        "At the end of every inference request that matches an [[slo]] class, whatever its outcome.";
     SLO_TOKENS: "streamgauge_slo_tokens_total", MetricKind::Counter, labels!(common, SLO, MET),
-        "Output tokens of those requests.",
-        "At the end of such a request whose output tokens are known.";
+        "Number of output tokens of the requests in an SLO class.",
+        "At the end of every inference request that matches an [[slo]] class and whose output tokens are known.";
     BYTES: "streamgauge_bytes_total", MetricKind::Counter, labels!(UPSTREAM, DIRECTION),
-        "Bytes of bodies: up is from the client to the upstream, down the other way.",
-        "As they pass.";
+        "Number of bytes of request and response bodies. direction is up (client to upstream) or down.",
+        "When they are forwarded.";
     CONNECTED: "streamgauge_upstream_connect_seconds", MetricKind::Histogram(CONNECT), labels!(UPSTREAM),
-        "Time to open a connection to the upstream.",
-        "When a new connection is ready; pooled ones need none.";
+        "Time in seconds to open a connection to the upstream.",
+        "When a new connection is ready. Not for pooled connections.";
     CLIENT_STALL: "streamgauge_client_stall_seconds", MetricKind::Histogram(GAP), labels!(common),
-        "Time in which bytes were ready and the client's socket took none.",
+        "Time in seconds in which bytes were ready and the client's socket accepted none.",
         "At the end of an inference request in which that happened.";
     ABANDONED: "streamgauge_abandoned_seconds", MetricKind::Histogram(LATENCY), labels!(common, ABANDON_PHASE),
-        "Time from the request's first byte to the client's leaving; phase is what it had got: before_head, before_token, mid_stream.",
-        "At the end of an inference request whose outcome is client_gone_*.";
+        "Time in seconds from the request's first byte to the client's disconnect. phase is before_head (no response headers yet), before_token (no output yet) or mid_stream.",
+        "At the end of an inference request with outcome client_gone_*.";
     WASTED_TOKENS: "streamgauge_wasted_output_tokens_total", MetricKind::Counter, labels!(common),
-        "Output tokens that were generated for a client that left, as far as they had come.",
-        "At the end of an inference request whose outcome is client_gone_*.";
+        "Number of output tokens generated for clients that disconnected, up to the disconnect.",
+        "At the end of an inference request with outcome client_gone_*. Not for realtime sessions.";
     FORWARDING_DELAY: "streamgauge_forwarding_delay_seconds", MetricKind::Histogram(OWN_COST), labels!(UPSTREAM),
-        "Time from the read of a response's frame to the completed write of it: our own cost.",
-        "When a frame is written.";
+        "Time in seconds from the read of response bytes to their completed write: Streamgauge's own delay.",
+        "When the bytes of a frame are written.";
     EVENT_LOOP_LAG: "streamgauge_event_loop_lag_seconds", MetricKind::Histogram(OWN_COST), labels!(),
-        "How late a worker's event loop got to a heartbeat of another thread: what a socket waits too.",
-        "Each heartbeat, which is every 50 ms, by each worker.";
+        "Delay in seconds of a worker's event loop in reacting to a heartbeat of another thread. Sockets wait as long.",
+        "At each heartbeat, every 50 ms, by each worker.";
     CLOCK_INFO: "streamgauge_clock_info", MetricKind::Gauge, labels!(UPSTREAM, CLOCK),
-        "1 for what told the instants of the newest request: kernel (its stamp of each receipt) or program (our clock when we read it).",
-        "When a request ends.";
+        "1 for the clock that the newest request was measured with: kernel (receive timestamps of the kernel) or program (time of the read).",
+        "At the end of a request.";
     THROTTLED: "streamgauge_throttled_seconds_total", MetricKind::Counter, labels!(),
-        "Time in which our control group was kept from running by its CPU quota, of all its threads.",
-        "When scraped; absent where the kernel does not say.";
+        "Time in seconds in which the CPU quota stopped threads of Streamgauge's control group.",
+        "At each scrape. Absent if the kernel does not report it.";
     PRESSURE: "streamgauge_cpu_pressure_seconds_total", MetricKind::Counter, labels!(),
-        "Time in which a task of our control group waited for a processor (PSI, some).",
-        "When scraped; absent where the kernel does not say.";
+        "Time in seconds in which at least one task of Streamgauge's control group waited for a CPU (PSI, some).",
+        "At each scrape. Absent if the kernel does not report it.";
     UPSTREAM_INFO: "streamgauge_upstream_info", MetricKind::Gauge, labels!(UPSTREAM, ENGINE),
-        "1, with the engine or vendor behind the upstream: as configured, else as recognised by what it writes; and the configured [labels], which stand on no other family.",
-        "From the start if configured, else once it is recognised.";
+        "Always 1. engine is the engine or vendor of the upstream, as configured or detected. The configured [labels] are on this metric only.",
+        "From the start if the engine is configured, else once it is detected.";
     IDLE: "streamgauge_upstream_idle_seconds", MetricKind::Gauge, labels!(UPSTREAM),
-        "Time since the last inference request left, 0 while one is in flight: what scaling to zero goes by.",
-        "When scraped; before the first request since our own start.";
+        "Time in seconds since the last inference request ended, 0 while one is in flight. Use it to scale to zero.",
+        "At each scrape. Before the first request: time since Streamgauge's start.";
     UP: "streamgauge_upstream_up", MetricKind::Gauge, labels!(UPSTREAM),
-        "1 if the upstream accepts connections, or says on health_path that it is ready, as far as is known; else 0.",
-        "When scraped; once the first probe has come back.";
+        "1 if the upstream accepts connections, or reports ready on health_path; else 0.",
+        "At each scrape, once the first probe has returned.";
     COLD_STARTS: "streamgauge_cold_starts_total", MetricKind::Counter, labels!(UPSTREAM, MODEL, COLD_REASON),
-        "Cold starts, by the model whose output ended them (other if there was none) and why: boot, restarted, unreachable, loading, reported_load, idle.",
-        "When one has ended; an outage is none. A restart that only server_metrics_path tells of: when the page came.";
+        "Number of cold starts. gen_ai_request_model is the model whose output ended it (other if none did), reason is its cause.",
+        "When a cold start ends. Outages are not counted. A restart that only server_metrics_path reveals: when its metrics are read.";
     COLD_START: "streamgauge_cold_start_seconds", MetricKind::Histogram(LATENCY), labels!(UPSTREAM, MODEL, COLD_REASON),
-        "Time from the first demand that met the server not ready (boot: from our own start) to the first output after it, or to readiness if nobody waited.",
-        "When it has ended; not for a restart that only server_metrics_path tells of: nobody met it, and its time is not known.";
+        "Time in seconds from the first request that found the server not ready to the first output, or to readiness if no request waited. reason boot counts from Streamgauge's start.",
+        "When a cold start ends. Not for a restart that only server_metrics_path reveals: no request met it, so its duration is unknown.";
     BOOT: "streamgauge_boot_seconds", MetricKind::Gauge, labels!(UPSTREAM, STAGE),
-        "Time from our own start until the upstream's port was open (port_open), health_path said ready (healthy), the first output came (first_token).",
-        "When each is reached; absent if the upstream was there before us.";
+        "Time in seconds from Streamgauge's start until the upstream's port was open (port_open), health_path reported ready (healthy) or the first output arrived (first_token).",
+        "When a stage is reached. Absent if the upstream was ready before Streamgauge started.";
     STARTED: "streamgauge_upstream_start_time_seconds", MetricKind::Gauge, labels!(UPSTREAM),
-        "Start time of the upstream's process, in seconds since 1970 by its own clock, as its page of metrics tells it (process_start_time_seconds).",
-        "With server_metrics_path only: when a page that tells it has come.";
+        "Start time of the upstream's process in seconds since 1970, by its own clock, from its metric process_start_time_seconds.",
+        "When a metrics page that contains it is read. Requires server_metrics_path.";
     RESENDS: "streamgauge_upstream_resends_total", MetricKind::Counter, labels!(UPSTREAM),
-        "Requests sent again because their pooled connection was dead before one byte was written.",
-        "When it happens.";
+        "Number of requests that were sent again because their pooled connection was closed before a byte was written.",
+        "When a request is sent again.";
     UNPARSED: "streamgauge_unparsed_total", MetricKind::Counter, labels!(UPSTREAM, UNPARSED_REASON),
-        "Events, bodies and headers that could not be measured, by why. Their bytes were forwarded.",
+        "Number of events, bodies and headers that could not be measured, by reason. They were forwarded unchanged.",
         "When it happens.";
     CLAMPED: "streamgauge_clamped_total", MetricKind::Counter, labels!(UPSTREAM, INTERVAL),
-        "Intervals that came out negative, since two clocks differ, and are told as 0.",
+        "Number of negative intervals, caused by differences between two clocks, that were recorded as 0.",
         "When it happens.";
     LABEL_OVERFLOW: "streamgauge_label_overflow_total", MetricKind::Counter, labels!(CAPPED_LABEL),
-        "Times that a label's value was replaced by other, since its label has too many.",
-        "When a response's labels are chosen.";
+        "Number of times that a label value was replaced by other, because the label has too many values.",
+        "When the labels of a response are resolved.";
     REQUEST_LOG_DROPPED: "streamgauge_request_log_dropped_total", MetricKind::Counter, labels!(),
-        "Lines of the request log that were lost: its queue was full or its file could not be written.",
+        "Number of lines of the request log that were lost, because its queue was full or its file could not be written.",
         "When it happens.";
     BUILD_INFO: "streamgauge_build_info", MetricKind::Gauge, labels!(VERSION),
-        "1, with the version of this Streamgauge.",
-        "Always.";
+        "Always 1. version is the version of Streamgauge.",
+        "At all times.";
 }
 
 #[cfg(test)]
