@@ -1,10 +1,10 @@
-//! What an event costs: framed, read in its dialect, and observed.
+//! Cost of one event: framing, reading it in its dialect, and recording its metrics.
 //!
 //!     cargo bench --bench events
 //!
-//! prints, for the most common event of each dialect (a piece of text), nanoseconds and allocations per
-//! event: the median of the rounds, with the least and the greatest. Each event comes in a read of its own,
-//! and the texts differ from one event to the next, as those of a model do.
+//! Prints nanoseconds and allocations per event for the most common event of each dialect (a text delta): the
+//! median, minimum and maximum of all rounds. Each event arrives in a separate read, with another text than the one
+//! before.
 
 use allocation_counter::measure;
 use base64::Engine;
@@ -17,14 +17,14 @@ use streamgauge_core::meter::{Arrival, OutputFlow, ResponseMeter};
 
 #[path = "events/shapes.rs"]
 mod shapes;
-use shapes::{EventFraming, SHAPES, Shape};
+use shapes::{EVENT_SHAPES, EventFraming, EventShape};
 
-/// Events of one stream, of which the first few do not count.
+/// Events of one stream. The first [`WARM_UP`] are not measured.
 const EVENTS: usize = 2_000;
 const WARM_UP: usize = 50;
-/// The same where each event repeats all text so far.
+/// Events of a stream in which each event repeats all text so far.
 const CUMULATIVE_EVENTS: usize = 250;
-/// Streams that are read one after the other.
+/// Streams read one after the other.
 const ROUNDS: usize = 101;
 
 const WORDS: [&str; 8] = [" the", " of", "ing", " latency", "\\n\\n", " \u{e9}t\u{e9}", " 42", "."];
@@ -38,11 +38,11 @@ fn main() {
         ttft_by_input_size: false,
         constant_labels: Vec::new(),
     };
-    let metrics = Metrics::new(&config, 1).expect("the table of metrics is sound");
+    let metrics = Metrics::new(&config, 1).expect("the table of metrics is valid");
     let arrivals = metrics.arrival_series(&"upstream".into(), "engine");
     let series = metrics.request_series(&arrivals, Operation::Chat, Some("model"));
     println!("{:<22} {:>22} {:>12}", "dialect", "ns an event", "allocations");
-    for shape in SHAPES {
+    for shape in EVENT_SHAPES {
         let name = format!("{} {}", shape.dialect, shape.which);
         let is_cumulative = shape.event.contains('%');
         let count = if is_cumulative { CUMULATIVE_EVENTS } else { EVENTS };
@@ -78,8 +78,8 @@ fn main() {
     }
 }
 
-/// A meter at the start of a stream of such events.
-fn meter(shape: &Shape) -> ResponseMeter {
+/// A meter at the start of a stream of this shape.
+fn meter(shape: &EventShape) -> ResponseMeter {
     let dialect = Dialect::by_name(shape.dialect).expect("a route has the dialect");
     let content_type = match shape.framing {
         EventFraming::Sse => "text/event-stream",
@@ -91,8 +91,8 @@ fn meter(shape: &Shape) -> ResponseMeter {
     ResponseMeter::new(dialect, content_type.as_bytes(), b"").expect("it is read")
 }
 
-/// Event `at` of a stream.
-fn event(shape: &Shape, at: usize) -> Vec<u8> {
+/// Bytes of event number `at` of a stream.
+fn event(shape: &EventShape, at: usize) -> Vec<u8> {
     let word = |at: usize| WORDS[at % WORDS.len()];
     let mut event = shape.event.replace('@', word(at)).replace('#', &(at + 1).to_string());
     if event.contains('%') {
@@ -115,7 +115,7 @@ fn event(shape: &Shape, at: usize) -> Vec<u8> {
         }
         EventFraming::WebSocket => {
             let len = event.len() as u16;
-            // A text message in one frame, its length in two bytes.
+            // A text message in one frame, with a 16-bit length.
             [&[0x81, 126], &len.to_be_bytes()[..], event.as_bytes()].concat()
         }
     }
@@ -130,7 +130,7 @@ fn aws_message(kind: &str, payload: &[u8]) -> Vec<u8> {
     let header = |name: &str, value: &str| {
         let mut header = vec![name.len() as u8];
         header.extend_from_slice(name.as_bytes());
-        // A string.
+        // Header value type 7: string.
         header.push(7);
         header.extend_from_slice(&(value.len() as u16).to_be_bytes());
         header.extend_from_slice(value.as_bytes());

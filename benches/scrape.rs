@@ -1,10 +1,10 @@
-//! What a scrape costs: `/metrics` with 5,000 and with 20,000 series.
+//! Cost of a scrape of `/metrics` with 5,000 and with 20,000 series.
 //!
 //!     cargo bench --bench scrape
 //!
-//! prints the median and the 99th percentile of the milliseconds that it takes to gather the series, to gather and
-//! write them, and to get them from the admin port by HTTP, as they are and packed. A series is a line of the
-//! exposition. On a machine that is busy otherwise, the 99th percentile is the others'.
+//! Prints the median and the 99th percentile, in milliseconds, of four steps: collect the series, encode them, get
+//! them from the admin port by HTTP, and get them compressed. A series is one line of the exposition. On a busy
+//! machine the 99th percentile measures the other processes.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -19,7 +19,7 @@ use streamgauge_core::meter::{
     GapBasis, LiveSample, Outcome, OutputKind, RequestRecord, ResponseTokens, TokenSource,
 };
 
-/// Scrapes of each kind, after some that do not count.
+/// Scrapes of each kind, after [`WARM_UP`] that are not measured.
 const SCRAPES: usize = 200;
 const WARM_UP: usize = 20;
 
@@ -29,7 +29,7 @@ fn main() {
         let admin = serve(Arc::clone(&metrics));
         let (plain, packed) = (get(admin, "identity"), get(admin, "gzip"));
         let series = series(&metrics.gather().to_text());
-        println!("{series} series, {} KiB, packed {} KiB", plain / 1024, packed / 1024);
+        println!("{series} series, {} KiB, gzip {} KiB", plain / 1024, packed / 1024);
         print("gather", || drop(metrics.gather()));
         print("gather and write", || drop(metrics.gather().to_text()));
         print("HTTP", || assert!(get(admin, "identity") >= plain / 2));
@@ -57,12 +57,12 @@ fn times(scrape: impl Fn()) -> (f64, f64) {
     (times[SCRAPES / 2], times[SCRAPES * 99 / 100])
 }
 
-/// The lines that are samples.
+/// Number of lines that are samples.
 fn series(text: &str) -> usize {
     text.lines().filter(|line| !line.starts_with('#')).count()
 }
 
-/// Metrics with at least so many series: as many models as that takes, each with a day's streams.
+/// Metrics with at least this many series, from 200 streams for each of many models.
 fn filled(least: usize) -> Metrics {
     let config = MetricsConfig {
         max_models: usize::MAX,
@@ -89,7 +89,7 @@ fn filled(least: usize) -> Metrics {
     metrics
 }
 
-/// A stream of 100 tokens whose times are all `scale` times something.
+/// Records a stream of 100 tokens. `scale` stretches all its times.
 fn streamed(series: &RequestSeries, scale: f64) {
     let seconds = |seconds: f64| Duration::from_secs_f64(seconds * scale);
     let tokens = ResponseTokens {
@@ -157,7 +157,7 @@ fn serve(metrics: Arc<Metrics>) -> SocketAddr {
     address
 }
 
-/// Scrapes; gives the bytes of the answer.
+/// Scrapes. Returns the size of the response in bytes.
 fn get(admin: SocketAddr, coding: &str) -> usize {
     let mut socket = TcpStream::connect(admin).unwrap();
     let request = format!(

@@ -11,8 +11,8 @@ use super::table::{self, Metric, MetricKind};
 /// How many series a configuration leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesEstimate {
-    /// RequestSeries of an ordinary deployment: each upstream serves one engine and the models listed in `models` (one model if
-    /// the list is empty) with one operation, and every other label takes two of its values.
+    /// Series of an ordinary deployment. The assumption: each upstream has one engine, one operation and the models in
+    /// `models` (one model if that is empty). Every other label takes two of its values.
     pub likely: u64,
     /// Upper bound: every combination of label values that can occur.
     pub worst_case: u64,
@@ -25,7 +25,7 @@ pub struct SeriesEstimate {
 }
 
 impl SeriesEstimate {
-    /// What the worst case is made of, for a message: `name: 1020 series of 51 gen_ai_request_model x 14 ...`.
+    /// Describes the largest family, for a message: `name: 1020 series of 51 gen_ai_request_model x 14 ...`.
     pub fn cause(&self) -> String {
         let labels: Vec<String> =
             self.largest_family_labels.iter().map(|(name, n)| format!("{n} {name}")).collect();
@@ -78,7 +78,7 @@ pub(super) fn worst_case(metric: &Metric, upstreams: u64, config: &MetricsConfig
     labelled.saturating_mul(lines(metric, config))
 }
 
-/// RequestSeries of one family in an ordinary deployment: see [`SeriesEstimate::likely`].
+/// Series of one family in an ordinary deployment: see [`SeriesEstimate::likely`].
 fn likely(metric: &Metric, upstreams: u64, config: &MetricsConfig) -> u64 {
     let values = |label: &table::Label| match label.values {
         LabelValues::Upstream => upstreams,
@@ -117,7 +117,7 @@ fn has_model(metric: &Metric) -> bool {
     metric.labels.iter().any(|label| matches!(label.values, LabelValues::Model))
 }
 
-/// RequestSeries of one combination of label values. A histogram has one for each edge, and `+Inf`, sum and count.
+/// Series of one combination of label values. A histogram has one for each edge, and `+Inf`, sum and count.
 fn lines(metric: &Metric, config: &MetricsConfig) -> u64 {
     match metric.kind {
         MetricKind::Histogram(set) => count(bucket_edges(metric, set, config).len() + 3),

@@ -1,6 +1,6 @@
 //! Handles for the series of one upstream, engine, operation and model.
 //!
-//! What is recorded while a response runs is in [`live`](super::live), what is recorded when a request ends in
+//! Metrics recorded while a response runs are in [`live`](super::live), those recorded at the end of a request in
 //! [`end`](super::end).
 
 use super::families::MetricFamilies;

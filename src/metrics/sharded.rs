@@ -1,6 +1,6 @@
 //! Counters and histograms that are updated for every token.
 //!
-//! Each worker has a shard of its own, which no other thread writes. A token costs plain loads and stores: no locked
+//! Each worker writes its own shard only. A token costs plain loads and stores: no locked
 //! instruction, and no cache line moves between workers. A scrape adds the shards up.
 
 use prometheus::Result;

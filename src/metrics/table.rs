@@ -1,12 +1,11 @@
-//! The one table of metrics: what each is called, how it is labelled, and when it is measured.
+//! The table of metrics: name, type, labels, help text, and when each is recorded.
 //!
-//! The registry, `docs/metrics.md`, the golden file and the dashboard are made from this table or
-//! tested against it.
+//! The registry and `docs/metrics.md` are made from it; the golden file and the dashboard are tested against it.
 
 use super::labels;
 pub use super::labels::Label;
 
-/// Declares the labels of a family. `common` and `arrival` stand for the labels that most families share.
+/// Declares the labels of a family. `common`, `request` and `arrival` expand to the labels that most families share.
 macro_rules! labels {
     (common $(, $own:ident)*) => {
         &[labels::INFERENCE_OPERATION, labels::PROVIDER, labels::MODEL, labels::UPSTREAM $(, labels::$own)*]
@@ -20,7 +19,7 @@ macro_rules! labels {
     ($($own:ident),*) => { &[$(labels::$own),*] };
 }
 
-/// A set of bucket edges, which the configuration can replace under its name.
+/// A set of bucket edges. The configuration can replace it by its name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BucketSet {
     /// The key under `[buckets]`.
@@ -28,7 +27,7 @@ pub struct BucketSet {
     pub edges: &'static [f64],
 }
 
-/// What kind of metric a family is.
+/// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetricKind {
     Counter,
@@ -42,9 +41,9 @@ pub struct Metric {
     pub name: &'static str,
     pub kind: MetricKind,
     pub labels: &'static [Label],
-    /// What it is; the exported help text.
+    /// Exported help text: what it is, unit, labels.
     pub help: &'static str,
-    /// When, and for which requests, it is measured.
+    /// When it is recorded, and for which requests.
     pub when: &'static str,
 }
 

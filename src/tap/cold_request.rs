@@ -1,4 +1,4 @@
-//! What one inference request reveals about cold starts.
+//! Passes the events of one inference request to the cold-start detector.
 
 use super::Tap;
 use super::request_side::RequestSide;

@@ -10,7 +10,7 @@ use streamgauge_core::wire::request_start::EdgeWait;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What response headers report about queueing, timings and the engine; `None` if nothing.
+/// Reads queueing, timings and the engine from response headers. Returns `None` if they contain none.
 pub(super) fn head_facts(headers: &HeaderMap) -> Option<Box<HeaderFacts>> {
     let mut facts = HeaderFacts::default();
     headers.iter().for_each(|(name, value)| facts.record_header(name.as_str(), value.as_bytes()));

@@ -40,7 +40,7 @@ pub struct Measurement {
 
 /// State of a request that has not ended.
 ///
-/// The fields that each read of a stream uses come first, next to each other: with a thousand open streams, a state has
+/// The fields that each read of a stream uses come first, next to each other. With a thousand open streams, a state has
 /// left the processor's cache by the time of its next read.
 #[derive(Debug)]
 #[repr(C)]
@@ -80,7 +80,7 @@ struct RequestState {
     connect: Option<Duration>,
     /// Instant of the response headers.
     head: Option<Duration>,
-    /// What the response headers report about queueing, timings and the engine. Most report nothing.
+    /// Queueing, timings and the engine from the response headers. Most contain none.
     head_facts: Option<Box<HeaderFacts>>,
     /// gRPC status, if the request is a gRPC call.
     call: Option<GrpcStatus>,

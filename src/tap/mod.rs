@@ -53,9 +53,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct FaultInjection {
-    /// The measurement panics if one of these contains the bytes: the path of a request, its model (when it joins a
-    /// queue), the content type of a response, a chunk of a response body, the name of an upstream (in the search for
-    /// stalls).
+    /// The measurement panics when it reads these bytes: in the path or the model of a request, in the content type or
+    /// a chunk of a response, or in the name of an upstream that is searched for stalls.
     pub panic_on: Option<Vec<u8>>,
 }
 

@@ -17,10 +17,10 @@ pub(super) struct UpstreamQueues(Mutex<BTreeMap<Arc<str>, Arc<Mutex<QueueEstimat
 
 impl UpstreamQueues {
     /// Adds a request that was completely sent to the upstream. `model` is empty if it names none.
-    pub fn join(&self, model: &str, at: Duration, bytes: u64) -> QueuePosition {
+    pub fn join(&self, model: &str, at: Duration, bytes: u64) -> QueueMembership {
         let estimator = self.estimator(if model.is_empty() { OTHER } else { model });
         let ticket = lock(&estimator).arrive(at, bytes);
-        QueuePosition { estimator, ticket }
+        QueueMembership { estimator, ticket }
     }
 
     fn estimator(&self, model: &str) -> Arc<Mutex<QueueEstimator>> {
@@ -54,12 +54,12 @@ impl UpstreamQueues {
 
 /// A request in a queue, or being served.
 #[derive(Debug)]
-pub(super) struct QueuePosition {
+pub(super) struct QueueMembership {
     estimator: Arc<Mutex<QueueEstimator>>,
     ticket: QueueEntry,
 }
 
-impl QueuePosition {
+impl QueueMembership {
     /// The first output of the stream arrived.
     pub fn on_first_output(&mut self, at: Duration) {
         lock(&self.estimator).first_output(&mut self.ticket, at);
@@ -89,7 +89,7 @@ mod tests {
             assert_eq!(position.leave(Duration::ZERO, None), None);
         }
         assert!(lock(&queues.0).len() <= MAX_MODELS);
-        let in_flight: Vec<QueuePosition> = (0..MAX_MODELS + 10)
+        let in_flight: Vec<QueueMembership> = (0..MAX_MODELS + 10)
             .map(|i| queues.join(&format!("m{i}"), Duration::ZERO, 1))
             .collect();
         let known: Vec<Arc<str>> = lock(&queues.0).keys().cloned().collect();

@@ -1,6 +1,6 @@
 //! Request side of a measurement, shared by the request body and the response.
 
-use super::queue::{QueuePosition, has_queue};
+use super::queue::{QueueMembership, has_queue};
 use super::{Tap, lock};
 use crate::metrics::{ArrivalSeries, RequestPhase};
 use crate::socket::{self, SocketTimestamps};
@@ -56,7 +56,7 @@ enum QueueState {
     /// Not completely sent.
     NotSent,
     /// In the queue, or being served.
-    Joined(QueuePosition),
+    Joined(QueueMembership),
     /// Ended, or its first output arrived before it was completely sent.
     Left,
 }

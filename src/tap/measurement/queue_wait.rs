@@ -55,7 +55,8 @@ impl RequestState {
     }
 }
 
-/// What a successful response contributes to the queue estimate, complete or not. `None` if nothing of it could be read.
+/// Returns what a successful response, complete or not, adds to the queue estimate. `None` if nothing of it could be
+/// read.
 fn served(meter: &ResponseMeter, record: &RequestRecord) -> Option<ServedRequest> {
     let has_output = meter.is_stream() && meter.tally().first_output.is_some();
     let cached = record.cached_tokens.unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What the headers of a request contain.
+//! Request headers: arrival time, route, model, edge wait and trace.
 
 use super::super::cold_request::ColdRequest;
 use super::super::edge_and_trace::EdgeAndTrace;
@@ -31,7 +31,7 @@ impl ArrivalTime {
     }
 }
 
-/// What the headers of a request contain.
+/// Contents of the request headers.
 pub(super) struct RequestHead {
     pub route: &'static Route,
     /// The model in the path or the query, where the API has it there.
