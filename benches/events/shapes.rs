@@ -19,7 +19,7 @@ pub enum EventFraming {
 /// Template of an event: `@` is a word, `%` all words so far, `#` the event number, `^` all numbers so far.
 pub struct EventShape {
     pub dialect: &'static str,
-    /// Which variant of the dialect it is.
+    /// Variant of the dialect, if it has several.
     pub which: &'static str,
     pub framing: EventFraming,
     pub event: &'static str,

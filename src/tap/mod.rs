@@ -53,8 +53,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct FaultInjection {
-    /// The measurement panics when it reads these bytes: in the path or the model of a request, in the content type or
-    /// a chunk of a response, or in the name of an upstream that is searched for stalls.
+    /// The measurement panics when it reads these bytes. It looks for them in the path and the model of a request, in
+    /// the content type and each chunk of a response, and in the name of an upstream whose stalls are counted.
     pub panic_on: Option<Vec<u8>>,
 }
 

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use streamgauge_core::meter::{Arrival, GapUpdate, OutputFlow, ResponseTally};
 
-/// Longest delay of output between the kernel and us. A gap is counted as a stall from outside only after this much
-/// longer than the threshold.
+/// Time that a running gap must exceed the threshold by before it is counted. Output that arrived in time may reach us
+/// this much later.
 const GRACE: Duration = Duration::from_millis(100);
-/// Flag in [`StreamSilence::awaited`]: this gap was counted.
+/// Flag in [`StreamSilence::gap_start`]: this gap was counted.
 const COUNTED: u64 = 1;
 
 /// Running streams of one upstream. The lock is taken at the first output and the end of each stream, and to search for
@@ -31,7 +31,7 @@ struct StreamSilence {
     /// Start of the current gap in nanoseconds, on a clock that stops while the client accepts no bytes; 0 if no output
     /// is expected. The lowest bit is [`COUNTED`]: start and flag change in one atomic step, so that a gap that is
     /// counted and ended at the same time is counted once.
-    awaited: AtomicU64,
+    gap_start: AtomicU64,
     client: Arc<SocketTimestamps>,
     stalls: StallCounter,
 }
@@ -57,7 +57,7 @@ impl RunningStreams {
         series: &RequestSeries,
     ) -> Box<StallWatch> {
         let silence = Arc::new(StreamSilence {
-            awaited: AtomicU64::new(0),
+            gap_start: AtomicU64::new(0),
             client: Arc::clone(client),
             stalls: series.stall_counter(),
         });
@@ -84,7 +84,7 @@ impl RunningStreams {
 impl StreamSilence {
     /// Counts the current gap if it has become a stall. Returns its length.
     fn count_stall(&self, now: Duration, threshold: Duration) -> Duration {
-        let seen = self.awaited.load(Relaxed);
+        let seen = self.gap_start.load(Relaxed);
         if seen == 0 {
             return Duration::ZERO;
         }
@@ -92,19 +92,19 @@ impl StreamSilence {
         let silence = now.saturating_sub(Duration::from_nanos(seen));
         let is_new = seen & COUNTED == 0 && silence > threshold + GRACE;
         // If output ended the gap in the meantime, the exchange fails, and `end_gap` has counted it.
-        if is_new && self.awaited.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok() {
+        if is_new && self.gap_start.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok() {
             self.stalls.inc();
         }
         silence
     }
 
-    /// Ends a gap, and counts it if it was a stall that was not counted before. The next gap begins at `awaited`, if output
-    /// is still expected.
-    fn end_gap(&self, gap: Option<Duration>, awaited: Option<Duration>, threshold: Duration) {
-        let next = awaited.map_or(0, gap_start);
+    /// Ends a gap, and counts it if it was a stall that was not counted before. The next gap begins at `next_start`, if
+    /// output is still expected.
+    fn end_gap(&self, gap: Option<Duration>, next_start: Option<Duration>, threshold: Duration) {
+        let next = next_start.map_or(0, encode_gap_start);
         if gap.is_none_or(|gap| gap <= threshold) {
-            self.awaited.store(next, Relaxed);
-        } else if self.awaited.swap(next, Relaxed) & COUNTED == 0 {
+            self.gap_start.store(next, Relaxed);
+        } else if self.gap_start.swap(next, Relaxed) & COUNTED == 0 {
             self.stalls.inc();
         }
     }
@@ -114,10 +114,10 @@ impl StallWatch {
     /// A read was measured.
     pub fn on_read(&mut self, tally: &ResponseTally, arrival: Arrival, start: Duration) {
         let held = self.silence.client.stall_time();
-        if let Some(GapUpdate { ended_gap: gap, waiting_since: awaited }) =
+        if let Some(GapUpdate { ended_gap, waiting_since }) =
             self.flow.on_read(tally, arrival, start, held)
         {
-            self.silence.end_gap(gap, awaited, self.streams.threshold);
+            self.silence.end_gap(ended_gap, waiting_since, self.streams.threshold);
         }
     }
 
@@ -134,8 +134,8 @@ impl Drop for StallWatch {
     }
 }
 
-/// An instant as [`StreamSilence::awaited`] has it. 64 bits hold five hundred years.
-fn gap_start(at: Duration) -> u64 {
+/// An instant as [`StreamSilence::gap_start`] has it. 64 bits hold five hundred years.
+fn encode_gap_start(at: Duration) -> u64 {
     u64::try_from(at.as_nanos()).unwrap_or(u64::MAX).max(2) & !COUNTED
 }
 
@@ -149,7 +149,7 @@ mod tests {
         let stalls = StallCounter::unregistered();
         let threshold = at(2);
         let silence = StreamSilence {
-            awaited: AtomicU64::new(0),
+            gap_start: AtomicU64::new(0),
             client: Arc::default(),
             stalls: stalls.clone(),
         };
