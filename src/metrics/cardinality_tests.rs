@@ -223,6 +223,21 @@ fn the_estimate_names_the_largest_family() {
     assert!(estimate_series(4, &config).worst_case > estimate.worst_case);
 }
 
+/// The golden file is a page of one upstream with one model, after requests of several kinds.
+#[test]
+fn the_likely_figure_is_close_to_a_real_page() {
+    let page = include_str!("../../tests/golden/metrics.txt");
+    let count = page.lines().filter(|line| !line.starts_with('#')).count() as u64;
+    let plain = MetricsConfig {
+        models: Vec::new(),
+        slo: SloClasses::default(),
+        ttft_by_input_size: false,
+        ..config()
+    };
+    let likely = estimate_series(1, &plain).likely;
+    assert!((likely / 2..likely * 2).contains(&count), "{count} series, estimated {likely}");
+}
+
 /// `when_recorded.md` lists every metric once, with a function that exists.
 #[test]
 fn the_list_of_recording_functions_is_complete() {
