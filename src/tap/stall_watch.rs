@@ -92,7 +92,8 @@ impl StreamSilence {
         let silence = now.saturating_sub(Duration::from_nanos(seen));
         let is_new = seen & COUNTED == 0 && silence > threshold + GRACE;
         // If output ended the gap in the meantime, the exchange fails, and `end_gap` has counted it.
-        if is_new && self.gap_start.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok() {
+        if is_new && self.gap_start.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok()
+        {
             self.stalls.inc();
         }
         silence
