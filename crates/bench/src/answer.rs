@@ -1,22 +1,22 @@
-//! The answer to a request that asks for no stream: one JSON document of about 1 KiB, in the shape that vLLM
-//! gives its own. Both ends make it, the server to send and the client to compare.
+//! The short response to a request without streaming: a JSON document of about 1 KiB in the format of vLLM. The server
+//! sends it, and the client builds the same one to compare.
 
 use std::io::Write as _;
 
-/// A part of what the answer says, with an escape and letters beyond ASCII.
+/// Part of the text, with an escape and non-ASCII letters.
 const LINE: &str = r#" the model is a server, und über\n\n of a token stream. which 学习"#;
-/// So many of them make it 1 KiB.
+/// Number of repetitions, for 1 KiB.
 const LINES: u64 = 10;
 
-/// Output tokens that the answer `number` tells. They differ, so that a sum of them shows which were counted.
+/// Output tokens reported by response `number`. They differ, so that their sum shows which responses were counted.
 pub fn tokens(number: u64) -> u64 {
     100 + number % 100
 }
 
-/// The body of the answer `number`. No two are alike: one that went to another client's request is found.
+/// Returns the body of response `number`. All bodies differ, so a response to the wrong client is detected.
 pub fn body(number: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(1100);
-    // A write to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = write!(
         out,
         r#"{{"id":"chatcmpl-{number:032x}","object":"chat.completion","created":1767225600,"model":"bench/model-8b","choices":[{{"index":0,"message":{{"role":"assistant","content":""#
@@ -32,7 +32,7 @@ pub fn body(number: u64) -> Vec<u8> {
     out
 }
 
-/// The whole response with `body`.
+/// Returns the whole response with `body`.
 pub fn response(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + body.len());
     let _ = write!(
@@ -50,7 +50,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn an_answer_is_json_of_about_a_kibibyte() {
+    fn short_response_is_json_of_about_a_kibibyte() {
         let body = super::body(123);
         assert!((900..1200).contains(&body.len()), "{}", body.len());
         let body: Value = serde_json::from_slice(&body).unwrap();

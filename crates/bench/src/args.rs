@@ -1,21 +1,21 @@
-//! The command line: `--name value` and `--flag`, unknown ones refused.
+//! Parses the command line: `--name value` and `--flag`. Unknown options are errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::Error;
+use crate::BoxError;
 
 /// The options of one role.
 #[derive(Debug, Default)]
-pub struct Args {
+pub struct RoleArgs {
     values: BTreeMap<String, String>,
     flags: BTreeSet<String>,
 }
 
-impl Args {
-    /// Reads `words`; only the names in `options` (with a value) and in `flags` are known.
-    pub fn parse(words: Vec<String>, options: &[&str], flags: &[&str]) -> Result<Self, Error> {
+impl RoleArgs {
+    /// Parses `words`. Only the names in `options` (with a value) and in `flags` are accepted.
+    pub fn parse(words: Vec<String>, options: &[&str], flags: &[&str]) -> Result<Self, BoxError> {
         let mut args = Self::default();
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
@@ -32,31 +32,31 @@ impl Args {
         Ok(args)
     }
 
-    /// Whether a flag, or an option, was given.
+    /// Whether a flag or an option was given.
     pub fn has(&self, name: &str) -> bool {
         self.flags.contains(name) || self.values.contains_key(name)
     }
 
-    /// The value of an option, if it was given.
-    pub fn optional<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Error> {
+    /// Returns the value of an option, if given.
+    pub fn optional<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, BoxError> {
         let Some(value) = self.values.get(name) else {
             return Ok(None);
         };
         value.parse().map(Some).map_err(|error| format!("--{name} {value}: {error}").into())
     }
 
-    /// The value of an option, or `default`.
-    pub fn or<T: FromStr<Err: Display>>(&self, name: &str, default: T) -> Result<T, Error> {
+    /// Returns the value of an option, or `default`.
+    pub fn or<T: FromStr<Err: Display>>(&self, name: &str, default: T) -> Result<T, BoxError> {
         Ok(self.optional(name)?.unwrap_or(default))
     }
 
-    /// The value of an option that has no default.
-    pub fn required<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Error> {
+    /// Returns the value of a required option.
+    pub fn required<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, BoxError> {
         self.optional(name)?.ok_or_else(|| format!("--{name} is required").into())
     }
 
-    /// A number that must lie in `low..=high`: everything here is bounded.
-    pub fn number(&self, name: &str, default: f64, low: f64, high: f64) -> Result<f64, Error> {
+    /// Returns a number in `low..=high`.
+    pub fn number(&self, name: &str, default: f64, low: f64, high: f64) -> Result<f64, BoxError> {
         let value = self.or(name, default)?;
         if (low..=high).contains(&value) {
             return Ok(value);
@@ -69,13 +69,13 @@ impl Args {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Args, Error> {
+    fn parse(line: &str) -> Result<RoleArgs, BoxError> {
         let words = line.split_whitespace().map(str::to_owned).collect();
-        Args::parse(words, &["rate", "only"], &["check"])
+        RoleArgs::parse(words, &["rate", "only"], &["check"])
     }
 
     #[test]
-    fn knows_its_options_and_no_others() {
+    fn unknown_options_are_errors() {
         let args = parse("--rate 20 --check").unwrap();
         assert!(args.has("check") && args.has("rate") && !args.has("only"));
         assert_eq!(args.or("rate", 1.0).unwrap(), 20.0);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_value_is_wrong() {
+    fn errors_name_the_wrong_value() {
         let args = parse("--rate fast").unwrap();
         assert!(args.or("rate", 1.0).unwrap_err().to_string().contains("--rate fast"));
         let args = parse("--rate 200").unwrap();

@@ -1,7 +1,6 @@
-//! The baseline: a reverse proxy of hyper's own parts that measures nothing and logs nothing.
+//! The baseline: a reverse proxy made of hyper's parts, without measurement and logs.
 //!
-//! As a competent engineer would write it, with the same runtime, build profile and socket options as
-//! Streamgauge. What Streamgauge costs beyond this is the price of measuring.
+//! It uses the same runtime, build profile and socket options as Streamgauge. The difference is the cost of measuring.
 
 use std::net::SocketAddr;
 
@@ -23,23 +22,23 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use crate::{Error, listen};
+use crate::{BoxError, listen};
 
-type Body = Either<Incoming, Empty<Bytes>>;
-type Pool = Client<HttpConnector, Incoming>;
+type ProxiedBody = Either<Incoming, Empty<Bytes>>;
+type UpstreamClient = Client<HttpConnector, Incoming>;
 
-/// Proxies until the process is ended. With `own_connections`, each client connection has an upstream
-/// connection of its own, on `hyper::client::conn`; else they come from hyper-util's pool.
+/// Proxies until the process ends. With `own_connections`, each client connection has its own upstream connection
+/// (`hyper::client::conn`); otherwise requests use hyper-util's pool.
 pub async fn proxy(
     listen: SocketAddr,
     upstream: SocketAddr,
     own_connections: bool,
-) -> Result<(), Error> {
+) -> Result<(), BoxError> {
     let listener = listen::listen(listen)?;
     let authority: Authority = upstream.to_string().parse()?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let pool: Pool = Client::builder(TokioExecutor::new())
+    let pool: UpstreamClient = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(std::time::Duration::from_secs(4))
         .build(connector);
@@ -50,7 +49,7 @@ pub async fn proxy(
         tokio::spawn(async move {
             let mut http = server::Builder::new();
             http.timer(TokioTimer::new());
-            // A connection that breaks is the client's affair.
+            // The client reports a broken connection.
             let _ = if own_connections {
                 let own = Mutex::new(None);
                 let service = service_fn(|request| forward_on(&own, upstream, request));
@@ -63,12 +62,12 @@ pub async fn proxy(
     }
 }
 
-/// Through the pool.
+/// Sends a request through the pool.
 async fn forward(
-    pool: &Pool,
+    pool: &UpstreamClient,
     authority: &Authority,
     mut request: Request<Incoming>,
-) -> Result<Response<Body>, hyper::http::Error> {
+) -> Result<Response<ProxiedBody>, hyper::http::Error> {
     strip_hop_by_hop(request.headers_mut());
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::builder()
@@ -79,12 +78,12 @@ async fn forward(
     Ok(pool.request(request).await.map_or_else(|_| bad_gateway(), pass_on))
 }
 
-/// On the connection that belongs to the client's.
+/// Sends a request on the upstream connection of the client connection.
 async fn forward_on(
     own: &Mutex<Option<client::SendRequest<Incoming>>>,
     upstream: SocketAddr,
     mut request: Request<Incoming>,
-) -> Result<Response<Body>, Error> {
+) -> Result<Response<ProxiedBody>, BoxError> {
     strip_hop_by_hop(request.headers_mut());
     let mut own = own.lock().await;
     let usable = match own.as_mut() {
@@ -100,7 +99,7 @@ async fn forward_on(
     Ok(sender.send_request(request).await.map_or_else(|_| bad_gateway(), pass_on))
 }
 
-async fn connect(upstream: SocketAddr) -> Result<client::SendRequest<Incoming>, Error> {
+async fn connect(upstream: SocketAddr) -> Result<client::SendRequest<Incoming>, BoxError> {
     let socket = TcpStream::connect(upstream).await?;
     socket.set_nodelay(true)?;
     let (sender, connection) = client::handshake(TokioIo::new(socket)).await?;
@@ -108,18 +107,18 @@ async fn connect(upstream: SocketAddr) -> Result<client::SendRequest<Incoming>, 
     Ok(sender)
 }
 
-fn pass_on(mut response: Response<Incoming>) -> Response<Body> {
+fn pass_on(mut response: Response<Incoming>) -> Response<ProxiedBody> {
     strip_hop_by_hop(response.headers_mut());
     response.map(Either::Left)
 }
 
-fn bad_gateway() -> Response<Body> {
+fn bad_gateway() -> Response<ProxiedBody> {
     let mut response = Response::new(Either::Right(Empty::new()));
     *response.status_mut() = StatusCode::BAD_GATEWAY;
     response
 }
 
-/// Removes what concerns one connection only (RFC 9110, 7.6.1).
+/// Removes hop-by-hop headers (RFC 9110, 7.6.1).
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

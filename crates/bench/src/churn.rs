@@ -1,4 +1,4 @@
-//! The closed loop of short requests: each client asks for a small whole answer, and for the next when it has it.
+//! The closed loop of short requests: each client sends its next request when the response has arrived.
 
 use std::cell::RefCell;
 use std::str::FromStr;
@@ -10,24 +10,24 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::answer;
-use crate::client::{Failure, GRACE, connect, read, read_more};
+use crate::client::{FailureReason, GRACE, connect, read, read_more};
 use crate::clock::{now, sleep_until};
-use crate::load::{Plan, Tally};
+use crate::load::{LoadPlan, LoadTotals};
 
-/// The clients ask on for a while after the window, so that all are busy at its end. Nanoseconds.
+/// Time in nanoseconds for which clients continue after the window, so that all are busy at its end.
 const RUN_ON: u64 = 200_000_000;
 
-/// What a client does with its connection after an answer.
+/// What a client does with its connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Churn {
-    /// A new one for each request. The client says so in the request, and the proxy closes it.
+pub enum ConnectionReuse {
+    /// A new connection per request. The request has `Connection: close`, and the proxy closes it.
     New,
-    /// It is kept for the next request.
+    /// The connection is kept for the next request.
     Kept,
 }
 
-impl Churn {
-    /// As it stands on the command line.
+impl ConnectionReuse {
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -35,8 +35,8 @@ impl Churn {
         }
     }
 
-    /// The bytes of the request for the answer `number`.
-    fn request(self, plan: &Plan, number: u64) -> Vec<u8> {
+    /// Returns the bytes of the request for response `number`.
+    fn request(self, plan: &LoadPlan, number: u64) -> Vec<u8> {
         let body = format!(
             r#"{{"model":"bench/model-8b","messages":[{{"role":"user","content":"What does it cost?"}}],"stream":false,"number":{number}}}"#
         );
@@ -53,7 +53,7 @@ impl Churn {
     }
 }
 
-impl FromStr for Churn {
+impl FromStr for ConnectionReuse {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -64,14 +64,19 @@ impl FromStr for Churn {
     }
 }
 
-/// The life of client `number`: asks until the plan ends.
-pub async fn client(plan: &Plan, churn: Churn, number: u64, tally: &RefCell<Tally>) {
+/// Runs client `number`: sends requests until the plan ends.
+pub async fn client(
+    plan: &LoadPlan,
+    churn: ConnectionReuse,
+    number: u64,
+    tally: &RefCell<LoadTotals>,
+) {
     sleep_until(plan.opens(number)).await;
     let until = plan.until + RUN_ON;
     let patience = Duration::from_nanos((until + GRACE).saturating_sub(now()));
     let asking = async {
         let mut connected = None;
-        // Of its own, each time.
+        // A separate connection each time.
         let mut number = number;
         while now() < until {
             tally.borrow_mut().begin(answer::tokens(number));
@@ -88,13 +93,13 @@ pub async fn client(plan: &Plan, churn: Churn, number: u64, tally: &RefCell<Tall
     }
 }
 
-/// One request and its answer. Returns the bytes of the body.
+/// Sends one request and reads its response. Returns the number of body bytes.
 async fn ask(
-    plan: &Plan,
-    churn: Churn,
+    plan: &LoadPlan,
+    churn: ConnectionReuse,
     number: u64,
     connected: &mut Option<TcpStream>,
-) -> Result<u64, Failure> {
+) -> Result<u64, FailureReason> {
     let mut socket = match connected.take() {
         Some(socket) => socket,
         None => connect(plan.target).await?,
@@ -105,21 +110,21 @@ async fn ask(
         read_more(&mut socket, &mut response).await?;
     }
     match churn {
-        Churn::Kept => *connected = Some(socket),
-        Churn::New => {
+        ConnectionReuse::Kept => *connected = Some(socket),
+        ConnectionReuse::New => {
             if read(&mut socket, &mut response).await? != 0 {
-                return Err("bytes behind the answer");
+                return Err("bytes after the response");
             }
-            // The proxy has closed. A reset frees what the kernel still holds for its end, which would else
-            // wait for a minute (TIME_WAIT), by the hundred thousand. The proxy does not see it.
+            // The proxy has closed the connection. A reset avoids a hundred thousand sockets in TIME_WAIT. The proxy does not
+            // see it.
             socket.set_zero_linger().map_err(|_| "cannot set linger")?;
         }
     }
     Ok(expected.len() as u64)
 }
 
-/// Whether `response` is a whole answer with the body `expected`; an error if it never will be.
-fn is_whole(response: &[u8], expected: &[u8]) -> Result<bool, Failure> {
+/// Whether `response` is complete with the body `expected`; an error if it cannot become so.
+fn is_whole(response: &[u8], expected: &[u8]) -> Result<bool, FailureReason> {
     let Some(head) = memmem::find(response, b"\r\n\r\n").map(|at| at + 4) else {
         return Ok(false);
     };
@@ -130,10 +135,10 @@ fn is_whole(response: &[u8], expected: &[u8]) -> Result<bool, Failure> {
     }
     let length = format!("\r\ncontent-length: {}\r\n", expected.len());
     if memmem::find(&head, length.as_bytes()).is_none() {
-        return Err("the content-length is not the answer's");
+        return Err("the content-length differs");
     }
     if !expected.starts_with(body) {
-        return Err("the answer is not the one that was asked for");
+        return Err("the body is not the expected one");
     }
     Ok(body.len() == expected.len())
 }
@@ -143,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_whole_with_its_last_byte() {
+    fn response_is_complete_with_its_last_byte() {
         let body = answer::body(7);
         let response = answer::response(&body);
         for length in 0..response.len() {
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_answer_is_none() {
+    fn other_responses_are_errors() {
         let body = answer::body(7);
         let other = answer::response(&answer::body(8));
         assert!(is_whole(&other, &body).is_err());

@@ -1,4 +1,4 @@
-//! One connection of the load client: asks for streams, one after the other, and checks each.
+//! One connection of the load generator: requests streams one after the other, and checks each.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -11,17 +11,17 @@ use tokio::time::timeout;
 
 use crate::clock::{now, sleep_until};
 use crate::dechunk::Dechunker;
-use crate::events::Events;
-use crate::load::{Plan, Tally};
+use crate::events::ReceivedEvents;
+use crate::load::{LoadPlan, LoadTotals};
 
-/// How much later than planned a response may end, nanoseconds.
+/// Maximum delay of the end of a response, in nanoseconds.
 pub const GRACE: u64 = 10_000_000_000;
 
-/// Why a response does not count.
-pub type Failure = &'static str;
+/// Why a response is not counted.
+pub type FailureReason = &'static str;
 
-/// The life of connection `number`: waits for its turn, then streams until the plan ends.
-pub async fn connection(plan: &Plan, number: u64, tally: &RefCell<Tally>) {
+/// Runs connection `number`: waits for its start, then streams until the plan ends.
+pub async fn connection(plan: &LoadPlan, number: u64, tally: &RefCell<LoadTotals>) {
     let opens = plan.opens(number);
     sleep_until(opens).await;
     let tokens = plan.tokens_each(opens);
@@ -34,19 +34,19 @@ pub async fn connection(plan: &Plan, number: u64, tally: &RefCell<Tally>) {
             Err(_) => Err("took too long"),
         };
         if let Err(failure) = result {
-            // The next stream would tell no more.
+            // Further streams would give the same failure.
             return tally.borrow_mut().fail(failure);
         }
     }
 }
 
-/// One stream, from the request to the last byte of the response.
+/// Runs one stream, from the request to the last byte of the response.
 async fn stream(
-    plan: &Plan,
+    plan: &LoadPlan,
     tokens: u64,
     connected: &mut Option<TcpStream>,
-    tally: &RefCell<Tally>,
-) -> Result<(), Failure> {
+    tally: &RefCell<LoadTotals>,
+) -> Result<(), FailureReason> {
     let asked = now();
     let socket = match connected {
         Some(socket) => socket,
@@ -66,7 +66,7 @@ async fn stream(
     check_head(&buffer[..head])?;
     buffer.drain(..head);
 
-    let (mut body, mut events) = (Dechunker::new(), Events::default());
+    let (mut body, mut events) = (Dechunker::new(), ReceivedEvents::default());
     loop {
         body.feed(&buffer, events.buffer())?;
         let (tokens_before, bytes_before) = (events.tokens(), events.bytes());
@@ -89,28 +89,28 @@ async fn stream(
     }
 }
 
-/// A connection to `target`.
-pub async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
+/// Connects to `target`.
+pub async fn connect(target: SocketAddr) -> Result<TcpStream, FailureReason> {
     let socket = TcpStream::connect(target).await.map_err(|_| "cannot connect")?;
     socket.set_nodelay(true).map_err(|_| "cannot set nodelay")?;
     Ok(socket)
 }
 
-/// Appends to `buffer` what has come; returns how much, 0 at the end of the connection.
-pub async fn read(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, Failure> {
+/// Appends received bytes to `buffer` and returns their number; 0 at the end of the connection.
+pub async fn read(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, FailureReason> {
     socket.read_buf(buffer).await.map_err(|_| "cannot read")
 }
 
-/// As [`read`]; the end of the connection is a failure.
-pub async fn read_more(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
+/// Like [`read`], but the end of the connection is a failure.
+pub async fn read_more(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), FailureReason> {
     match read(socket, buffer).await? {
         0 => Err("ended early"),
         _ => Ok(()),
     }
 }
 
-/// Whether the head of a response announces a stream.
-pub fn check_head(head: &[u8]) -> Result<(), Failure> {
+/// Checks that response headers announce a stream.
+pub fn check_head(head: &[u8]) -> Result<(), FailureReason> {
     let head = head.to_ascii_lowercase();
     if !head.starts_with(b"http/1.1 200 ") {
         return Err("the status is not 200");

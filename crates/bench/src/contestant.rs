@@ -1,46 +1,46 @@
-//! Who is compared, and how each is started.
+//! The compared proxies, and how each is started.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
-use crate::Error;
-use crate::options::Options;
-use crate::pin::Span;
-use crate::process::Process;
-use crate::rival::{Folder, Rival};
+use crate::BoxError;
+use crate::options::RunOptions;
+use crate::pin::CoreRange;
+use crate::process::MeasuredProcess;
+use crate::rival::{RivalProxy, TemporaryFolder};
 
-/// One way from the client to the server.
+/// One of the compared ways from the client to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contestant {
     /// No proxy.
     Direct,
-    /// The product.
+    /// Streamgauge.
     Streamgauge,
-    /// hyper with hyper-util's client.
+    /// A hyper proxy with hyper-util's pooled client.
     Bare,
-    /// hyper with `hyper::client::conn`.
+    /// A hyper proxy with `hyper::client::conn`.
     BareConn,
-    /// A proxy of others.
-    Rival(Rival),
+    /// Another proxy.
+    Rival(RivalProxy),
 }
 
 impl Contestant {
-    /// The proxy that most people know.
-    pub const NGINX: Self = Self::Rival(Rival::Nginx);
+    /// nginx, the reference for ratios.
+    pub const NGINX: Self = Self::Rival(RivalProxy::Nginx);
 
-    /// All, in the order of the report.
+    /// All contestants, in the order of the report.
     pub const ALL: [Self; 7] = [
         Self::Direct,
         Self::Bare,
         Self::BareConn,
         Self::NGINX,
-        Self::Rival(Rival::HaProxy),
-        Self::Rival(Rival::Envoy),
+        Self::Rival(RivalProxy::HaProxy),
+        Self::Rival(RivalProxy::Envoy),
         Self::Streamgauge,
     ];
 
-    /// As it stands on the command line and in the report.
+    /// Name on the command line and in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -51,8 +51,8 @@ impl Contestant {
         }
     }
 
-    /// Whether it can take part in what `options` ask for; else why not.
-    pub fn available(self, options: &Options) -> Result<(), String> {
+    /// Returns an error with the reason if it cannot take part with these `options`.
+    pub fn available(self, options: &RunOptions) -> Result<(), String> {
         match (self, options.streamgauge.as_deref()) {
             (Self::Streamgauge, None) => Err("--streamgauge PATH was not given".to_owned()),
             (Self::Streamgauge, Some(path)) if !path.is_file() => {
@@ -62,10 +62,10 @@ impl Contestant {
                 Err("it is not installed".to_owned())
             }
             (Self::Bare | Self::BareConn, _) if options.workers > 1 => {
-                Err("it has one worker".to_owned())
+                Err("it supports one worker only".to_owned())
             }
             (Self::Direct, _) if options.together => {
-                Err("together, there is no telling what the loopback itself costs".to_owned())
+                Err("with --together, the cost of the loopback cannot be separated".to_owned())
             }
             _ => Ok(()),
         }
@@ -78,29 +78,29 @@ impl FromStr for Contestant {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|contestant| contestant.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("no such contestant: {text}; there are {names}")
+            format!("unknown contestant: {text}; known are {names}")
         })
     }
 }
 
-/// A contestant that runs, or the truth server.
-pub struct Running {
-    /// Where the load is to go.
+/// A running contestant, or the server.
+pub struct RunningContestant {
+    /// Address for the load.
     pub target: SocketAddr,
-    /// Where its metrics are, if it has any.
+    /// Address of its metrics, if it has any.
     pub admin: Option<SocketAddr>,
-    process: Option<Process>,
+    process: Option<MeasuredProcess>,
     /// Dropped after the process.
-    _folder: Option<Folder>,
+    _folder: Option<TemporaryFolder>,
 }
 
-impl Running {
-    /// Starts `contestant` in front of `server`, on its cores.
+impl RunningContestant {
+    /// Starts `contestant` in front of `server`, pinned to its cores.
     pub async fn start(
         contestant: Contestant,
         server: SocketAddr,
-        options: &Options,
-    ) -> Result<Self, Error> {
+        options: &RunOptions,
+    ) -> Result<Self, BoxError> {
         if contestant == Contestant::Direct {
             return Ok(Self { target: server, admin: None, process: None, _folder: None });
         }
@@ -114,7 +114,7 @@ impl Running {
                 command
             }
             Contestant::Streamgauge => {
-                let program = options.streamgauge.as_deref().ok_or("no path of streamgauge")?;
+                let program = options.streamgauge.as_deref().ok_or("--streamgauge is missing")?;
                 let mut command = Command::new(program);
                 let metrics = *admin.insert(free_address()?);
                 command.args(["--listen", &listen, "--upstream", &format!("http://{upstream}")]);
@@ -132,38 +132,38 @@ impl Running {
             }
         };
         let cores = options.cores.map(|cores| cores.proxy);
-        let process = Some(Process::start(command, cores, target).await?);
+        let process = Some(MeasuredProcess::start(command, cores, target).await?);
         Ok(Self { target, admin, process, _folder: folder })
     }
 
-    /// Starts the truth server on `cores`.
-    pub async fn server(cores: Option<Span>) -> Result<Self, Error> {
+    /// Starts the server on `cores`.
+    pub async fn server(cores: Option<CoreRange>) -> Result<Self, BoxError> {
         let target = free_address()?;
         let mut command = this_binary()?;
         command.args(["serve", "--listen", &target.to_string()]);
-        let process = Some(Process::start(command, cores, target).await?);
+        let process = Some(MeasuredProcess::start(command, cores, target).await?);
         Ok(Self { target, admin: None, process, _folder: None })
     }
 
-    /// Processor time of the process so far, nanoseconds; `None` if there is no process.
-    pub fn cpu(&self) -> Result<Option<u64>, Error> {
-        self.process.as_ref().map(Process::cpu).transpose()
+    /// CPU time of the process so far, in nanoseconds; `None` without a process.
+    pub fn cpu(&self) -> Result<Option<u64>, BoxError> {
+        self.process.as_ref().map(MeasuredProcess::cpu).transpose()
     }
 
-    /// Resident memory of the process, KiB; `None` if there is no process.
-    pub fn rss_kib(&self) -> Result<Option<u64>, Error> {
-        self.process.as_ref().map(Process::rss_kib).transpose()
+    /// Resident memory of the process in KiB; `None` without a process.
+    pub fn rss_kib(&self) -> Result<Option<u64>, BoxError> {
+        self.process.as_ref().map(MeasuredProcess::rss_kib).transpose()
     }
 }
 
-/// A command that runs another role of this program.
-pub fn this_binary() -> Result<Command, Error> {
+/// Returns a command that runs another role of this program.
+pub fn this_binary() -> Result<Command, BoxError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.stdin(Stdio::null());
     Ok(command)
 }
 
-/// A port of the loopback that nobody uses now.
-pub fn free_address() -> Result<SocketAddr, Error> {
+/// Returns an unused port on loopback.
+pub fn free_address() -> Result<SocketAddr, BoxError> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

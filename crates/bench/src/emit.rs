@@ -1,8 +1,7 @@
-//! The truth server's pacing: one task that owns every stream and writes each token at its instant.
+//! Paces the streams of the server: one task owns all streams and writes each token at its instant.
 //!
-//! tokio's timers have a granularity of a millisecond, in which the tokens of several streams would go out
-//! together. A `timerfd` wakes the task at the very instant, so that spread tokens really are spread. The
-//! instants are absolute: a late token does not delay those after it.
+//! tokio's timers have a granularity of a millisecond, which would send tokens of several streams together. A `timerfd`
+//! wakes the task at the exact instant. Instants are absolute: a late token does not delay later ones.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -19,24 +18,24 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use crate::sse::Writer;
+use crate::sse::SseWriter;
 
-/// When a client takes no more bytes, how long until the next try.
+/// Time until the next attempt when a client does not accept bytes.
 const RETRY: u64 = 1_000_000;
-/// After so many writes in a row, whoever else waits has a turn.
+/// Number of consecutive writes after which other tasks run.
 const TURN: u32 = 64;
 
-/// How the tokens of the streams lie next to each other.
+/// How the tokens of different streams are distributed in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pattern {
-    /// Each stream with a phase of its own: every token comes alone. The dearest case for a proxy.
+pub enum SendPattern {
+    /// Each stream has its own phase, so every token is sent alone: the most expensive case for a proxy.
     Spread,
-    /// All streams at the same instants, as an engine's step emits a token for each running request.
+    /// All streams send at the same instants, like the steps of an engine.
     Step,
 }
 
-impl Pattern {
-    /// As it stands on the command line and in a request.
+impl SendPattern {
+    /// Name on the command line and in requests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Spread => "spread",
@@ -44,10 +43,10 @@ impl Pattern {
         }
     }
 
-    /// The instant of the first token of stream `number`, asked for at `now`: within the next period.
+    /// Returns the instant of the first token of stream `number`, requested at `now`: within the next period.
     pub fn first(self, now: u64, number: u64, period: u64) -> u64 {
         let phase = match self {
-            // Multiples of the golden ratio: evenly spread, however many streams there are.
+            // Multiples of the golden ratio are evenly spread for any number of streams.
             Self::Spread => {
                 ((number as f64 * 0.618_033_988_749_895).fract() * period as f64) as u64
             }
@@ -57,7 +56,7 @@ impl Pattern {
     }
 }
 
-impl FromStr for Pattern {
+impl FromStr for SendPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -69,25 +68,25 @@ impl FromStr for Pattern {
 }
 
 /// One response that is being sent.
-pub struct Stream {
+pub struct PacedStream {
     socket: TcpStream,
-    writer: Writer,
+    writer: SseWriter,
     tokens: u64,
     period: u64,
     due: u64,
-    /// Bytes that the socket did not take yet. No token is made meanwhile.
+    /// Bytes that the socket has not accepted yet. No token is generated meanwhile.
     unsent: Vec<u8>,
-    /// The last byte is written or in `unsent`.
+    /// Whether the last byte is written or in `unsent`.
     closed: bool,
     back: oneshot::Sender<TcpStream>,
 }
 
-impl Stream {
-    /// `tokens` tokens: the first at once, the second at `due`, and then one every `period` ns. Then `back` gets
-    /// the connection.
+impl PacedStream {
+    /// Creates a stream of `tokens` tokens: the first at once, the second at `due`, then one every `period` ns. At the
+    /// end, `back` receives the connection.
     pub fn new(
         socket: TcpStream,
-        mut writer: Writer,
+        mut writer: SseWriter,
         tokens: u64,
         period: u64,
         due: u64,
@@ -98,7 +97,7 @@ impl Stream {
         Self { socket, writer, tokens, period, due, unsent, closed: false, back }
     }
 
-    /// Writes what is due. Returns when to come again; `None` when the response is complete.
+    /// Writes due tokens. Returns the instant of the next call; `None` when the response is complete.
     fn step(&mut self) -> io::Result<Option<u64>> {
         if self.unsent.is_empty() {
             if self.writer.tokens() < self.tokens {
@@ -122,7 +121,7 @@ impl Stream {
         }
         Ok(match (self.unsent.is_empty(), self.closed) {
             (true, true) => None,
-            // The first token follows the head.
+            // The first token follows the headers.
             (true, false) if self.writer.tokens() == 0 => Some(0),
             (true, false) => Some(self.due),
             (false, _) => Some(clock::now() + RETRY),
@@ -130,39 +129,39 @@ impl Stream {
     }
 }
 
-/// A stream and when it is to be seen to; the earliest is the greatest.
-struct Due(Reverse<u64>, Box<Stream>);
+/// A stream with the instant of its next call; the earliest is the greatest.
+struct ScheduledStream(Reverse<u64>, Box<PacedStream>);
 
-impl Ord for Due {
+impl Ord for ScheduledStream {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.cmp(&other.0)
     }
 }
 
-impl PartialOrd for Due {
+impl PartialOrd for ScheduledStream {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Due {
+impl PartialEq for ScheduledStream {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 }
 
-impl Eq for Due {}
+impl Eq for ScheduledStream {}
 
-/// Owns the streams.
-pub struct Emitter {
+/// Owner of all streams.
+pub struct StreamPacer {
     timer: TimerFd,
-    /// The timer again. tokio has no safe way to wait for a descriptor of another kind.
+    /// A second handle of the timer, because tokio cannot wait safely for other kinds of descriptors.
     expired: pipe::Receiver,
-    streams: BinaryHeap<Due>,
+    streams: BinaryHeap<ScheduledStream>,
 }
 
-impl Emitter {
-    /// Must be made inside of a runtime.
+impl StreamPacer {
+    /// Creates the pacer; must be called in a runtime.
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
@@ -171,8 +170,8 @@ impl Emitter {
         Ok(Self { timer, expired, streams: BinaryHeap::new() })
     }
 
-    /// Takes streams from `incoming` and sends them, until nobody can hand in any.
-    pub async fn run(mut self, mut incoming: mpsc::UnboundedReceiver<Stream>) {
+    /// Sends the streams from `incoming` until all senders are dropped.
+    pub async fn run(mut self, mut incoming: mpsc::UnboundedReceiver<PacedStream>) {
         loop {
             let next = self.streams.peek().map(|due| due.0.0);
             let stream = tokio::select! {
@@ -188,8 +187,8 @@ impl Emitter {
                 },
             };
             match stream {
-                // Its head goes out now.
-                Some(stream) => self.streams.push(Due(Reverse(0), Box::new(stream))),
+                // Sends its headers now.
+                Some(stream) => self.streams.push(ScheduledStream(Reverse(0), Box::new(stream))),
                 None => return,
             }
         }
@@ -203,7 +202,7 @@ impl Emitter {
             let at = Expiration::OneShot(Duration::from_nanos(next).into());
             self.timer.set(at, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
             self.expired.readable().await?;
-            // Takes the expiry back; there is none if it was one of an earlier setting.
+            // Consumes the expiry. There is none if it was of an earlier setting.
             let _ = self.expired.try_read(&mut [0; 8]);
         }
         Ok(())
@@ -214,12 +213,12 @@ impl Emitter {
             if self.streams.peek().is_none_or(|due| due.0.0 > clock::now()) {
                 return;
             }
-            let Some(Due(_, mut stream)) = self.streams.pop() else { return };
+            let Some(ScheduledStream(_, mut stream)) = self.streams.pop() else { return };
             match stream.step() {
-                Ok(Some(next)) => self.streams.push(Due(Reverse(next), stream)),
-                // The connection may take its next request; or nobody waits for it.
+                Ok(Some(next)) => self.streams.push(ScheduledStream(Reverse(next), stream)),
+                // The connection can take its next request, if anybody waits for it.
                 Ok(None) => drop(stream.back.send(stream.socket)),
-                // The client went away.
+                // The client disconnected.
                 Err(_) => {}
             }
         }

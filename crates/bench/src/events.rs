@@ -1,42 +1,42 @@
-//! What a client checks of one response: that each token came, once and in order, and when.
+//! Checks one response: every token must arrive once and in order.
 
 use memchr::memmem;
 
-/// A token as it arrived: its send stamp, nanoseconds.
-pub type Stamp = u64;
+/// Send timestamp of a token, in nanoseconds.
+pub type SendTime = u64;
 
 /// The events of one response.
 #[derive(Debug, Default)]
-pub struct Events {
-    /// Data that is not yet an event.
+pub struct ReceivedEvents {
+    /// Data that is not yet a complete event.
     rest: Vec<u8>,
-    /// Content chunks so far.
+    /// Number of content chunks so far.
     tokens: u64,
-    /// Bytes of the events so far.
+    /// Number of event bytes so far.
     bytes: u64,
-    /// The server's usage agreed with what came.
+    /// Whether the server's usage equals the received tokens.
     confirmed: bool,
     done: bool,
 }
 
-impl Events {
-    /// Content chunks so far.
+impl ReceivedEvents {
+    /// Number of content chunks so far.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// Bytes of the body so far.
+    /// Number of body bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Where the next data is to be appended; [`read`](Self::read) reads it then.
+    /// Returns the buffer to append data to, for [`read`](Self::read).
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.rest
     }
 
-    /// Reads the complete events in the buffer; `on_token` gets the stamp of each token.
-    pub fn read(&mut self, mut on_token: impl FnMut(Stamp)) -> Result<(), &'static str> {
+    /// Reads the complete events in the buffer; `on_token` receives the send timestamp of each token.
+    pub fn read(&mut self, mut on_token: impl FnMut(SendTime)) -> Result<(), &'static str> {
         let rest = std::mem::take(&mut self.rest);
         let mut begin = 0;
         while let Some(length) = memmem::find(&rest[begin..], b"\n\n") {
@@ -51,7 +51,7 @@ impl Events {
         Ok(())
     }
 
-    /// Whether the response was complete: all `tokens`, all bytes, and the terminator at the end.
+    /// Checks that the response was complete: all `tokens`, all bytes, and the terminator.
     pub fn finish(&self, tokens: u64) -> Result<(), &'static str> {
         if self.tokens != tokens {
             return Err("tokens are missing");
@@ -62,9 +62,9 @@ impl Events {
         Ok(())
     }
 
-    fn event(&mut self, event: &[u8]) -> Result<Option<Stamp>, &'static str> {
+    fn event(&mut self, event: &[u8]) -> Result<Option<SendTime>, &'static str> {
         if self.done {
-            return Err("an event behind the terminator");
+            return Err("an event after the terminator");
         }
         let before = self.bytes;
         self.bytes += event.len() as u64;
@@ -78,7 +78,7 @@ impl Events {
         if let Some(sent) = number_after(event, b"\"bytes_before\":") {
             let tokens = number_after(event, b"\"completion_tokens\":");
             if tokens != Some(self.tokens) || sent != before {
-                return Err("the server sent more or less");
+                return Err("the server sent another number of bytes");
             }
             self.confirmed = true;
         }
@@ -87,9 +87,9 @@ impl Events {
     }
 }
 
-/// The number that follows `key`.
+/// Returns the number after `key`.
 fn number_after(event: &[u8], key: &[u8]) -> Option<u64> {
-    // The fields looked for are the last of an event.
+    // The searched fields are the last ones of an event.
     let begin = memmem::rfind(event, key)? + key.len();
     let digits = event[begin..].iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(None, |number, digit| {
@@ -101,11 +101,11 @@ fn number_after(event: &[u8], key: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::dechunk::Dechunker;
-    use crate::sse::Writer;
+    use crate::sse::SseWriter;
 
-    /// A response of three tokens, without its head.
+    /// A response of three tokens, without headers.
     fn body() -> Vec<u8> {
-        let (mut writer, mut out) = (Writer::new(1, false), Vec::new());
+        let (mut writer, mut out) = (SseWriter::new(1, false), Vec::new());
         writer.open(&mut out);
         (10..13).for_each(|at| writer.token(&mut out, at));
         writer.close(&mut out);
@@ -115,8 +115,8 @@ mod tests {
         body
     }
 
-    fn check(pieces: &[&[u8]]) -> Result<Vec<Stamp>, &'static str> {
-        let (mut events, mut stamps) = (Events::default(), Vec::new());
+    fn check(pieces: &[&[u8]]) -> Result<Vec<SendTime>, &'static str> {
+        let (mut events, mut stamps) = (ReceivedEvents::default(), Vec::new());
         for piece in pieces {
             events.buffer().extend_from_slice(piece);
             events.read(|stamp| stamps.push(stamp))?;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_response_passes_however_it_is_cut() {
+    fn complete_response_passes_with_every_split() {
         let body = body();
         for at in 0..body.len() {
             let (first, second) = body.split_at(at);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_or_event_less_or_more_does_not_pass() {
+    fn missing_or_additional_bytes_or_events_are_errors() {
         let body = body();
         let events: Vec<&[u8]> = body.split_inclusive(|byte| *byte == b'\n').collect();
         for missing in 0..events.len() {

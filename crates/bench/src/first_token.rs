@@ -1,27 +1,27 @@
-//! That no first token waits for a timer of the kernel. Where a program leaves Nagle's algorithm on, a small
-//! write waits for the acknowledgement of the one before it, and Linux delays that by 40 ms.
+//! Checks that no first token waits for a kernel timer. With Nagle's algorithm, a small write waits for the
+//! acknowledgement of the previous one, which Linux delays by 40 ms.
 //!
-//! It is seen where the server writes head and first token one right after the other on a connection that is in
-//! use for a while: on a new one, Linux acknowledges at once. So it is looked for in the first streams of a
-//! measurement, some 8 on one connection, alone on the proxy. Half of them must be late: a step is in nearly all,
-//! whatever else a busy machine does to one or the other.
+//! The step appears when the server writes headers and first token separately on a connection that has been in use; on a
+//! new connection, Linux acknowledges at once. The check uses the first streams of a measurement, about 8 on one
+//! connection, without other load. It fails if half of them are late: a step affects nearly all, a busy machine only a
+//! few.
 
 use crate::contestant::Contestant;
-use crate::measure::Sample;
-use crate::report::Time;
+use crate::measure::MeasurementSample;
+use crate::report::LatencyColumn;
 use crate::{pairs, stats};
 
-/// So late is a step, microseconds: half of what the kernel waits, and a hundred times what a proxy takes.
+/// Delay in microseconds that counts as a step: half of the kernel's delay, and a hundred times that of a proxy.
 const STEP: f64 = 20_000.0;
 
-/// Whether Streamgauge's first tokens are in time: a sentence, or a fault; nothing if it does not take part.
-pub fn judge(samples: &[Sample]) -> Result<Option<String>, String> {
-    let late = |sample: &Sample| Time::KEPT_CONNECTION.of(sample);
+/// Checks Streamgauge's first tokens. Returns a sentence or a fault; nothing if it does not take part.
+pub fn judge(samples: &[MeasurementSample]) -> Result<Option<String>, String> {
+    let late = |sample: &MeasurementSample| LatencyColumn::KEPT_CONNECTION.of(sample);
     let Some(median) = stats::median(&pairs::values(samples, Contestant::Streamgauge, late)) else {
         return Ok(None);
     };
     let late = format!(
-        "on a kept connection, the first token comes {:.2} ms after the request",
+        "on a kept connection, it forwards the first token {:.2} ms after the request",
         median / 1e3
     );
     if median < STEP {
@@ -37,9 +37,9 @@ mod tests {
     use crate::measure::tests::sample;
     use serde_json::json;
 
-    /// A round for each time, microseconds.
+    /// One round per time, in microseconds.
     fn judged(times: &[f64]) -> Result<Option<String>, String> {
-        let sample = |(round, late): (usize, &f64)| Sample {
+        let sample = |(round, late): (usize, &f64)| MeasurementSample {
             before: vec![json!({"first_token_us": {"p50": late}})],
             ..sample(Contestant::Streamgauge, round, None)
         };
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_in_most_rounds_is_a_fault() {
+    fn step_in_most_rounds_is_a_fault() {
         assert!(judged(&[250.0, 43_900.0, 250.0]).unwrap().unwrap().contains(" 0.25 ms"));
         assert!(judged(&[43_900.0, 250.0, 44_100.0]).unwrap_err().contains(" 43.90 ms"));
         assert_eq!(judged(&[]), Ok(None));

@@ -1,4 +1,4 @@
-//! The load client: opens streams, or asks for short answers, and adds up what came and how long it took.
+//! The load generator: opens streams or requests short responses, and sums up results and latencies.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,57 +8,57 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
-use crate::args::Args;
-use crate::churn::{self, Churn};
-use crate::client::{Failure, connection};
-use crate::emit::Pattern;
+use crate::args::RoleArgs;
+use crate::churn::{self, ConnectionReuse};
+use crate::client::{FailureReason, connection};
+use crate::emit::SendPattern;
 use crate::stats::quantile;
-use crate::{Error, clock};
+use crate::{BoxError, clock};
 
-/// So many latencies are kept at most, the first ones.
+/// Maximum number of recorded latencies.
 const SAMPLE_LIMIT: usize = 16 << 20;
-/// Streams run on for a while after the window, so that all are open at its end. Nanoseconds.
+/// Time in nanoseconds for which streams continue after the window, so that all are open at its end.
 const RUN_ON: u64 = 500_000_000;
 
-/// What is to be sent.
+/// The load to send.
 #[derive(Debug)]
-pub struct Plan {
-    /// The proxy, or the server itself.
+pub struct LoadPlan {
+    /// Address of the proxy, or of the server.
     pub target: SocketAddr,
-    /// The window in which tokens are counted, on [`clock::now`].
+    /// Start of the measured window, on [`clock::now`].
     pub from: u64,
-    /// See `from`.
+    /// End of the measured window.
     pub until: u64,
     warmup: u64,
-    /// Connections at a time.
+    /// Number of concurrent connections.
     pub streams: u64,
     rate: f64,
-    /// Tokens of a stream; 0: as many as last to the end of the window.
+    /// Tokens of a stream; 0 lasts to the end of the window.
     tokens: u64,
-    pattern: Pattern,
+    pattern: SendPattern,
 }
 
-impl Plan {
-    /// When connection `number` opens: evenly spread over the first half of the warm-up.
+impl LoadPlan {
+    /// Returns when connection `number` opens: evenly spread over the first half of the warm-up.
     pub fn opens(&self, number: u64) -> u64 {
         self.from - self.warmup + self.warmup / 2 * number / self.streams
     }
 
-    /// The time between two tokens of a stream.
+    /// Returns the time between two tokens of a stream.
     pub fn period(&self) -> u64 {
         clock::seconds(1.0 / self.rate)
     }
 
-    /// Tokens of each stream of a connection that opens at `opens`.
+    /// Returns the tokens of each stream of a connection that opens at `opens`.
     pub fn tokens_each(&self, opens: u64) -> u64 {
         match self.tokens {
-            // One more, as the first comes at once.
+            // One more, because the first token is sent at once.
             0 => (self.until + RUN_ON - opens).div_ceil(self.period()) + 1,
             tokens => tokens,
         }
     }
 
-    /// The bytes of a request.
+    /// Returns the bytes of a request.
     pub fn request(&self, tokens: u64) -> Vec<u8> {
         let body = json!({
             "model": "bench/model-8b",
@@ -79,43 +79,43 @@ impl Plan {
     }
 }
 
-/// What came, over all connections. Times are nanoseconds.
+/// Totals of all connections. Times are in nanoseconds.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct LoadTotals {
     requests: u64,
     expected: u64,
     tokens: u64,
-    /// Of the bodies, without the framing of HTTP.
+    /// Body bytes, without HTTP framing.
     pub bytes: u64,
     window_tokens: u64,
     window_requests: u64,
     latencies: Vec<u64>,
     heads: Vec<u64>,
     firsts: Vec<u64>,
-    /// When the stream in hand was asked for, until its first token came.
+    /// When the current stream was requested; `None` after its first token.
     asked: Option<u64>,
-    failures: BTreeMap<Failure, u64>,
+    failures: BTreeMap<FailureReason, u64>,
 }
 
-impl Tally {
-    /// A stream, or an answer, of so many tokens is asked for.
+impl LoadTotals {
+    /// Counts a request for this number of tokens.
     pub fn begin(&mut self, tokens: u64) {
         self.requests += 1;
         self.expected += tokens;
     }
 
-    /// A response's head came so long after the request.
+    /// Records the time from a request to its response headers.
     pub fn head(&mut self, after: u64) {
         self.heads.push(after);
     }
 
-    /// The next [`token`](Self::token) is the first of a stream that was asked for at `asked`.
+    /// Marks the next [`token`](Self::token) as the first of a stream requested at `asked`.
     pub fn first_from(&mut self, asked: u64) {
         self.asked = Some(asked);
     }
 
-    /// A token that was sent at `sent` came at `at`.
-    pub fn token(&mut self, plan: &Plan, sent: u64, at: u64) {
+    /// Records a token that was sent at `sent` and received at `at`.
+    pub fn token(&mut self, plan: &LoadPlan, sent: u64, at: u64) {
         self.tokens += 1;
         if let Some(asked) = self.asked.take() {
             self.firsts.push(at.saturating_sub(asked));
@@ -128,23 +128,23 @@ impl Tally {
         }
     }
 
-    /// A whole answer that tells of so many tokens came, in so many bytes.
+    /// Records a complete short response with these numbers of tokens and bytes.
     pub fn answer(&mut self, tokens: u64, bytes: u64) {
         self.tokens += tokens;
         self.bytes += bytes;
     }
 
-    /// A response was complete at `at`.
-    pub fn end(&mut self, plan: &Plan, at: u64) {
+    /// Records a response that was complete at `at`.
+    pub fn end(&mut self, plan: &LoadPlan, at: u64) {
         self.window_requests += u64::from((plan.from..plan.until).contains(&at));
     }
 
-    /// A response went wrong.
-    pub fn fail(&mut self, failure: Failure) {
+    /// Records a failed response.
+    pub fn fail(&mut self, failure: FailureReason) {
         *self.failures.entry(failure).or_default() += 1;
     }
 
-    /// The line that is printed.
+    /// Returns the report as JSON.
     pub fn report(mut self) -> Value {
         json!({
             "requests": self.requests,
@@ -168,15 +168,15 @@ fn quantiles(nanos: &mut [u64]) -> Value {
     json!({"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0)})
 }
 
-/// The role `load`.
-pub async fn role(words: Vec<String>) -> Result<(), Error> {
+/// Runs the role `load`.
+pub async fn role(words: Vec<String>) -> Result<(), BoxError> {
     let options = [
         "target", "streams", "rate", "seconds", "warmup", "tokens", "pattern", "start-at", "churn",
     ];
-    let args = Args::parse(words, &options, &[])?;
+    let args = RoleArgs::parse(words, &options, &[])?;
     let warmup = clock::seconds(args.number("warmup", 1.0, 0.0, 3600.0)?);
     let from = args.or("start-at", clock::now() + warmup)?;
-    let plan = Plan {
+    let plan = LoadPlan {
         target: args.required("target")?,
         from,
         until: from + clock::seconds(args.number("seconds", 5.0, 0.1, 3600.0)?),
@@ -184,15 +184,15 @@ pub async fn role(words: Vec<String>) -> Result<(), Error> {
         streams: args.number("streams", 100.0, 1.0, 100_000.0)? as u64,
         rate: args.number("rate", 20.0, 0.1, 10_000.0)?,
         tokens: args.or("tokens", 0)?,
-        pattern: args.or("pattern", Pattern::Spread)?,
+        pattern: args.or("pattern", SendPattern::Spread)?,
     };
     println!("{}", load(plan, args.optional("churn")?).await);
     Ok(())
 }
 
-/// With `churn`, short answers; else streams.
-async fn load(plan: Plan, churn: Option<Churn>) -> Value {
-    let (plan, tally) = (Rc::new(plan), Rc::new(RefCell::new(Tally::default())));
+/// Runs short requests with `churn`, otherwise streams.
+async fn load(plan: LoadPlan, churn: Option<ConnectionReuse>) -> Value {
+    let (plan, tally) = (Rc::new(plan), Rc::new(RefCell::new(LoadTotals::default())));
     let tasks = LocalSet::new();
     for number in 0..plan.streams {
         let (plan, tally) = (plan.clone(), tally.clone());
@@ -203,7 +203,7 @@ async fn load(plan: Plan, churn: Option<Churn>) -> Value {
             }
         });
     }
-    // All tasks end by themselves: each has its time limit.
+    // All tasks end by themselves, because each has a time limit.
     tasks.await;
     tally.take().report()
 }

@@ -1,19 +1,19 @@
-//! What Streamgauge costs: the same streams, and short answers, through it, through a bare hyper proxy, and
-//! through nginx, HAProxy and Envoy.
+//! Compares the cost of Streamgauge with a bare hyper proxy, nginx, HAProxy and Envoy, for streams and for short
+//! responses.
 //!
-//! One binary with the roles of a measurement, so that it needs nothing but itself (and the proxies of others):
+//! One binary contains all roles of a measurement, so it needs only itself and the other proxies:
 //!
-//! | role | module | what it does |
+//! | role | modules | responsibility |
 //! |---|---|---|
-//! | `serve` | [`serve`], [`emit`], [`sse`], [`answer`] | the truth server: streams with a send stamp in each token, and short answers |
-//! | `load` | [`load`], [`client`], [`churn`], [`events`], [`dechunk`] | asks for them, checks each, takes one-way latencies |
+//! | `serve` | [`serve`], [`emit`], [`sse`], [`answer`] | the server: streams with a send timestamp in each token, and short responses |
+//! | `load` | [`load`], [`client`], [`churn`], [`events`], [`dechunk`] | the load generator: checks each response and measures one-way latencies |
 //! | `bare` | [`bare`] | the baseline: a hyper proxy that measures nothing |
-//! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`pairs`], [`tables`], [`report`] | starts all of them, interleaved, and reports |
+//! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`pairs`], [`tables`], [`report`] | starts everything in interleaved rounds and reports |
 //! | `sweep` | [`sweep`] | the same at several sizes |
-//! | `truth` | [`truth`] | how exact Streamgauge's numbers are, against those who send |
-//! | `plot` | [`plot`] | pictures of what the two measured |
+//! | `truth` | [`truth`] | the accuracy of Streamgauge, compared with what client and server sent |
+//! | `plot` | [`plot`] | plots of both |
 //!
-//! README.md says what the numbers mean.
+//! README.md explains the numbers.
 
 mod answer;
 mod args;
@@ -49,11 +49,11 @@ mod truth;
 
 use std::process::ExitCode;
 
-use args::Args;
+use args::RoleArgs;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Anything that ends a role; its text is for whoever typed the command.
-type Error = Box<dyn std::error::Error + Send + Sync>;
+/// An error that ends a role, with a message for the user.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 const USAGE: &str = "\
 usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4] [--rounds 12]
@@ -81,20 +81,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(role: &str, words: Vec<String>) -> Result<(), Error> {
-    // Each stream takes a descriptor, or two in a proxy; the children inherit the limit.
+fn play(role: &str, words: Vec<String>) -> Result<(), BoxError> {
+    // Each stream needs a descriptor, or two in a proxy. Children inherit the limit.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    // One thread in every role: a role has one core at the most.
+    // One thread per role, because a role has at most one core.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match role {
         "serve" => {
-            let args = Args::parse(words, &["listen"], &[])?;
+            let args = RoleArgs::parse(words, &["listen"], &[])?;
             runtime.block_on(serve::serve(args.required("listen")?))
         }
         "load" => runtime.block_on(load::role(words)),
         "bare" => {
-            let args = Args::parse(words, &["listen", "upstream"], &["conn"])?;
+            let args = RoleArgs::parse(words, &["listen", "upstream"], &["conn"])?;
             let (listen, upstream) = (args.required("listen")?, args.required("upstream")?);
             runtime.block_on(bare::proxy(listen, upstream, args.has("conn")))
         }
@@ -102,6 +102,6 @@ fn play(role: &str, words: Vec<String>) -> Result<(), Error> {
         "sweep" => runtime.block_on(sweep::role(words)),
         "plot" => plot::role(words),
         "truth" => runtime.block_on(truth::role(words)),
-        _ => Err(format!("no such role\n{USAGE}").into()),
+        _ => Err(format!("unknown role\n{USAGE}").into()),
     }
 }

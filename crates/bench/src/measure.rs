@@ -1,4 +1,4 @@
-//! One measurement: one contestant, or all of them together, started afresh, under one load each.
+//! One measurement: freshly started contestants, each with its own load.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -10,82 +10,82 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::churn::Churn;
-use crate::contestant::{Contestant, Running, this_binary};
-use crate::options::Options;
+use crate::churn::ConnectionReuse;
+use crate::contestant::{Contestant, RunningContestant, this_binary};
+use crate::options::RunOptions;
 use crate::process::cpu_of;
 use crate::quiet::{self, QUIET};
-use crate::scrape::{Counts, counts};
-use crate::{Error, clock};
+use crate::scrape::{MeterCounts, counts};
+use crate::{BoxError, clock};
 
-/// Between the start of the load client and its first connection, seconds.
+/// Time between the start of the load generator and its first connection, in seconds.
 const LEAD: f64 = 0.3;
-/// The load client's options for the very first streams, one after the other on one connection.
+/// Options of the load generator for the first streams, one after the other on one connection.
 const FIRST: [&str; 10] =
     ["--streams", "1", "--rate", "100", "--tokens", "4", "--seconds", "0.2", "--warmup", "0.1"];
-/// Its options for the short answers of a check, but for the kind of churn.
+/// Options of the load generator for the short responses of a check, without `--churn`.
 const CHECK: [&str; 6] = ["--streams", "4", "--seconds", "0.2", "--warmup", "0.1"];
-/// Beyond its plan, the load client may take so long; it gives up by itself before.
+/// Maximum delay of the load generator, which gives up by itself earlier.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What one measurement found.
+/// Result of one measurement of one contestant.
 #[derive(Debug)]
-pub struct Sample {
-    /// Of whom.
+pub struct MeasurementSample {
+    /// The contestant.
     pub contestant: Contestant,
-    /// In which round, from 0.
+    /// Round, from 0.
     pub round: usize,
-    /// The load client's report of the window.
+    /// Report of the load generator for the window.
     pub load: Value,
-    /// Those of what went through before: the first streams, and in a check short answers.
+    /// Reports for the time before the window: the first streams, and short responses of a check.
     pub before: Vec<Value>,
-    /// Processor time of the proxy for each token, or with churn for each request, microseconds.
+    /// CPU time of the proxy per token, or per request with churn, in microseconds.
     pub cpu_us: Option<f64>,
-    /// Requests a second whose answers were complete in the window; with churn.
+    /// Completed requests per second in the window, with churn.
     pub requests_per_second: Option<f64>,
-    /// Resident memory of the proxy after its first streams, MiB.
+    /// Resident memory of the proxy after its first streams, in MiB.
     pub base_mib: Option<f64>,
-    /// Resident memory of the proxy for each open stream, KiB.
+    /// Resident memory of the proxy per open stream, in KiB.
     pub kib_per_stream: Option<f64>,
-    /// Processor time of the proxy, as a share of one core.
+    /// CPU time of the proxy as a share of one core.
     pub proxy_core: Option<f64>,
-    /// The share of the load client's core that was busy.
+    /// Busy share of the load generator's core.
     pub load_core: Option<f64>,
-    /// The share that somebody else had of the proxy's cores or of the load client's, whichever is more.
+    /// Share of the proxy's or the load generator's core that other processes used, whichever is greater.
     pub foreign: Option<f64>,
-    /// What the contestant's own metrics told, and what went through it.
-    pub metered: Option<(Counts, Counts)>,
+    /// Counts of the contestant's own metrics, and the true counts.
+    pub metered: Option<(MeterCounts, MeterCounts)>,
 }
 
-impl Sample {
-    /// Responses that did not come whole.
+impl MeasurementSample {
+    /// Number of incomplete responses.
     pub fn errors(&self) -> u64 {
         self.loads().map(errors).fold(0, u64::saturating_add)
     }
 
-    /// Whether somebody else had so much of our cores that its times are not to be trusted.
+    /// Whether other processes used so much of the cores that the times are unreliable.
     pub fn is_disturbed(&self) -> bool {
         self.foreign.is_some_and(|share| share > QUIET)
     }
 
-    /// What is wrong with it: something was lost, or the meter did not see all.
+    /// Returns the fault, if tokens were lost or the metrics are wrong.
     pub fn fault(&self) -> Option<String> {
         let name = self.contestant.name();
         for load in self.loads() {
             let (tokens, expected) = (&load["tokens"], &load["expected_tokens"]);
             if errors(load) > 0 || tokens != expected || *tokens == Value::Null {
                 let failures = &load["failures"];
-                return Some(format!("{name}: {tokens} of {expected} tokens came; {failures}"));
+                return Some(format!("{name}: {tokens} of {expected} tokens arrived; {failures}"));
             }
         }
         let (told, passed) = self.metered.filter(|(told, passed)| told != passed)?;
-        Some(format!("{name}: its metrics tell {told}; {passed} went through it"))
+        Some(format!("{name}: its metrics report {told}; the load generator counted {passed}"))
     }
 
-    /// What went through, all told.
-    pub fn passed(&self) -> Counts {
+    /// Returns the counts of all loads.
+    pub fn passed(&self) -> MeterCounts {
         let sum = |key| self.loads().filter_map(|load| load[key].as_u64()).sum();
-        Counts { requests: sum("requests"), tokens: sum("tokens") }
+        MeterCounts { requests: sum("requests"), tokens: sum("tokens") }
     }
 
     fn loads(&self) -> impl Iterator<Item = &Value> {
@@ -93,52 +93,52 @@ impl Sample {
     }
 }
 
-/// A report without the number is of a load client that failed.
+/// A report without this number means that the load generator failed.
 fn errors(load: &Value) -> u64 {
     load["errors"].as_u64().unwrap_or(u64::MAX)
 }
 
-/// What is read at both ends of a window. Times are nanoseconds.
-struct Reading {
+/// Resource usage at one end of a window. Times are in nanoseconds.
+struct UsageReading {
     at: u64,
-    /// Processor time of each proxy.
+    /// CPU time of each proxy.
     proxies: Vec<Option<u64>>,
-    /// Processor time of what we have on the load clients' core.
+    /// CPU time of the benchmark's processes on the load generator's core.
     load: u64,
-    /// How long the two cores were busy.
+    /// Busy time of the two cores.
     proxy_core: Option<u64>,
     load_core: Option<u64>,
 }
 
-impl Reading {
+impl UsageReading {
     fn take(
-        options: &Options,
-        proxies: &[Running],
-        server: &Running,
+        options: &RunOptions,
+        proxies: &[RunningContestant],
+        server: &RunningContestant,
         clients: &[Child],
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, BoxError> {
         let beside = options.cores.is_none_or(|cores| cores.server == cores.load);
         let mut load = if beside { server.cpu()?.unwrap_or(0) } else { 0 };
         for client in clients {
             let pid = client.id().and_then(|pid| i32::try_from(pid).ok());
-            load += cpu_of(Pid::from_raw(pid.ok_or("a load client ended early")?))?;
+            load += cpu_of(Pid::from_raw(pid.ok_or("a load generator ended early")?))?;
         }
         Ok(Self {
             at: clock::now(),
-            proxies: proxies.iter().map(Running::cpu).collect::<Result<_, _>>()?,
+            proxies: proxies.iter().map(RunningContestant::cpu).collect::<Result<_, _>>()?,
             load,
             proxy_core: options.cores.and_then(|cores| quiet::busy(cores.proxy)),
             load_core: options.cores.and_then(|cores| quiet::busy(cores.load)),
         })
     }
 
-    /// What of the time since `before` a count of nanoseconds took.
+    /// Returns the growth of a time since `before` as a share of the elapsed time.
     fn share(&self, before: &Self, time: impl Fn(&Self) -> Option<u64>) -> Option<f64> {
         let spent = time(self)?.saturating_sub(time(before)?);
         Some(spent as f64 / self.at.saturating_sub(before.at) as f64)
     }
 
-    /// The share that others had since `before`, of the core where they had more.
+    /// Returns the share of other processes since `before`, on the core where it is greater.
     fn foreign(&self, before: &Self) -> Option<f64> {
         let proxies = self.share(before, |reading| Some(reading.proxies.iter().flatten().sum()))?;
         let load = self.share(before, |reading| Some(reading.load))?;
@@ -148,23 +148,23 @@ impl Reading {
     }
 }
 
-/// Measures `contestants` in front of `server`, all at once and each with a load of its own.
+/// Measures `contestants` in front of `server`, all at once and each with its own load.
 pub async fn measure(
-    options: &Options,
+    options: &RunOptions,
     contestants: &[Contestant],
     round: usize,
-    server: &Running,
-) -> Result<Vec<Sample>, Error> {
+    server: &RunningContestant,
+) -> Result<Vec<MeasurementSample>, BoxError> {
     let (mut proxies, mut bases, mut befores, mut clients) = (vec![], vec![], vec![], vec![]);
     for &contestant in contestants {
-        let proxy = Running::start(contestant, server.target, options)
+        let proxy = RunningContestant::start(contestant, server.target, options)
             .await
             .map_err(|error| format!("{}: {error}", contestant.name()))?;
-        // What a proxy sets up at its first request is not memory of the streams.
+        // Memory allocated at the first request does not count as memory of streams.
         let mut before = vec![first(proxy.target, &FIRST, None).await?];
         bases.push(proxy.rss_kib()?);
         if options.check {
-            for churn in [Churn::New, Churn::Kept] {
+            for churn in [ConnectionReuse::New, ConnectionReuse::Kept] {
                 before.push(first(proxy.target, &CHECK, Some(churn)).await?);
             }
         }
@@ -178,22 +178,23 @@ pub async fn measure(
         clients.push(load(proxy.target, &options.load_args(from))?.spawn()?);
     }
     clock::sleep_until(from).await;
-    let begin = Reading::take(options, &proxies, server, &clients)?;
+    let begin = UsageReading::take(options, &proxies, server, &clients)?;
     clock::sleep_until(until).await;
-    let end = Reading::take(options, &proxies, server, &clients)?;
+    let end = UsageReading::take(options, &proxies, server, &clients)?;
     // All streams are still open.
-    let loaded: Vec<_> = proxies.iter().map(Running::rss_kib).collect::<Result<_, _>>()?;
+    let loaded: Vec<_> =
+        proxies.iter().map(RunningContestant::rss_kib).collect::<Result<_, _>>()?;
 
     let mut samples = Vec::new();
     for (at, (client, before)) in clients.into_iter().zip(befores).enumerate() {
         let patience = PATIENCE + Duration::from_secs_f64(options.longest());
         let output = timeout(patience, client.wait_with_output()).await;
-        let load = json(&output.map_err(|_| "the load client does not end")??.stdout)?;
+        let load = json(&output.map_err(|_| "the load generator does not end")??.stdout)?;
         let unit = if options.churn.is_some() { "window_requests" } else { "window_tokens" };
         let per_second = load[unit].as_f64().map(|count| count / options.seconds);
         let proxy_core = end.share(&begin, |reading| reading.proxies[at]);
         let grown = loaded[at].zip(bases[at]).map(|(loaded, base)| loaded as f64 - base as f64);
-        let mut sample = Sample {
+        let mut sample = MeasurementSample {
             contestant: contestants[at],
             round,
             cpu_us: proxy_core
@@ -212,7 +213,7 @@ pub async fn measure(
             load,
         };
         if let Some(admin) = proxies[at].admin {
-            // The ends of the last streams may still be on their way into the metrics.
+            // The metrics may not include the last streams yet.
             sleep(Duration::from_millis(200)).await;
             sample.metered = Some((counts(admin).await?, sample.passed()));
         }
@@ -221,8 +222,12 @@ pub async fn measure(
     Ok(samples)
 }
 
-/// A small load for its own sake, before the window.
-async fn first(target: SocketAddr, args: &[&str], churn: Option<Churn>) -> Result<Value, Error> {
+/// Runs a small load before the window.
+async fn first(
+    target: SocketAddr,
+    args: &[&str],
+    churn: Option<ConnectionReuse>,
+) -> Result<Value, BoxError> {
     let mut command = load(target, args)?;
     if let Some(churn) = churn {
         command.args(["--churn", churn.name()]);
@@ -230,15 +235,16 @@ async fn first(target: SocketAddr, args: &[&str], churn: Option<Churn>) -> Resul
     json(&command.spawn()?.wait_with_output().await?.stdout)
 }
 
-fn load(target: SocketAddr, args: &[impl AsRef<OsStr>]) -> Result<Command, Error> {
+fn load(target: SocketAddr, args: &[impl AsRef<OsStr>]) -> Result<Command, BoxError> {
     let mut command = Command::from(this_binary()?);
     command.arg("load").arg("--target").arg(target.to_string()).args(args);
     command.stdout(Stdio::piped()).kill_on_drop(true);
     Ok(command)
 }
 
-fn json(line: &[u8]) -> Result<Value, Error> {
-    serde_json::from_slice(line).map_err(|error| format!("the load client failed: {error}").into())
+fn json(line: &[u8]) -> Result<Value, BoxError> {
+    serde_json::from_slice(line)
+        .map_err(|error| format!("the load generator failed: {error}").into())
 }
 
 #[cfg(test)]
@@ -246,9 +252,9 @@ pub mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A sample with this processor time and nothing else.
-    pub fn sample(contestant: Contestant, round: usize, cpu_us: Option<f64>) -> Sample {
-        Sample {
+    /// A sample with this CPU time and nothing else.
+    pub fn sample(contestant: Contestant, round: usize, cpu_us: Option<f64>) -> MeasurementSample {
+        MeasurementSample {
             contestant,
             round,
             load: Value::Null,
@@ -265,24 +271,24 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_lost_or_not_counted_is_a_fault() {
+    fn lost_or_uncounted_tokens_are_faults() {
         let whole = json!({"requests": 2, "tokens": 9, "expected_tokens": 9, "errors": 0});
         let lost = json!({"requests": 2, "tokens": 8, "expected_tokens": 9, "errors": 0});
         let wrong = json!({"requests": 2, "tokens": 9, "expected_tokens": 9, "errors": 1});
-        let with = |before: &Value, load: &Value| Sample {
+        let with = |before: &Value, load: &Value| MeasurementSample {
             before: vec![before.clone()],
             load: load.clone(),
             ..sample(Contestant::Streamgauge, 0, None)
         };
         let right = with(&whole, &whole);
         assert_eq!(right.fault(), None);
-        assert_eq!(right.passed(), Counts { requests: 4, tokens: 18 });
+        assert_eq!(right.passed(), MeterCounts { requests: 4, tokens: 18 });
         for bad in [&lost, &wrong, &Value::Null] {
             assert!(with(bad, &whole).fault().is_some(), "{bad}");
             assert!(with(&whole, bad).fault().is_some(), "{bad}");
         }
-        let told = |requests| Some((Counts { requests, tokens: 18 }, right.passed()));
-        assert_eq!(Sample { metered: told(4), ..with(&whole, &whole) }.fault(), None);
-        assert!(Sample { metered: told(3), ..with(&whole, &whole) }.fault().is_some());
+        let told = |requests| Some((MeterCounts { requests, tokens: 18 }, right.passed()));
+        assert_eq!(MeasurementSample { metered: told(4), ..with(&whole, &whole) }.fault(), None);
+        assert!(MeasurementSample { metered: told(3), ..with(&whole, &whole) }.fault().is_some());
     }
 }

@@ -1,52 +1,52 @@
-//! What is to be measured: the command line of the runner.
+//! Options of the runner.
 
 use std::path::{Path, PathBuf};
 
-use crate::Error;
-use crate::args::Args;
-use crate::churn::Churn;
+use crate::BoxError;
+use crate::args::RoleArgs;
+use crate::churn::ConnectionReuse;
 use crate::contestant::Contestant;
-use crate::emit::Pattern;
-use crate::pin::Cores;
+use crate::emit::SendPattern;
+use crate::pin::CorePlan;
 
-/// What is to be measured.
+/// Options of the roles `run` and `sweep`.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Streams open at a time; with `churn`, clients that ask at a time.
+pub struct RunOptions {
+    /// Concurrent streams; with `churn`, concurrent clients.
     pub streams: u64,
-    /// Tokens a second of each stream.
+    /// Tokens per second of each stream.
     pub rate: f64,
-    /// The length of a window.
+    /// Length of a window, in seconds.
     pub seconds: f64,
-    /// The time before it in which the streams open.
+    /// Time before the window in which the streams open, in seconds.
     pub warmup: f64,
-    /// Measurements of each contestant.
+    /// Number of measurements per contestant.
     pub rounds: usize,
-    /// Tokens of a stream, then the next one on its connection; 0: one long stream.
+    /// Tokens per stream, followed by another stream on the connection; 0: one long stream.
     pub tokens: u64,
-    /// How the tokens of the streams lie next to each other.
-    pub pattern: Pattern,
-    /// Short answers in a closed loop, in place of streams.
-    pub churn: Option<Churn>,
-    /// Threads, or processes, that forward in each proxy.
+    /// How the tokens of different streams are distributed in time.
+    pub pattern: SendPattern,
+    /// Short responses in a closed loop instead of streams.
+    pub churn: Option<ConnectionReuse>,
+    /// Worker threads or processes per proxy.
     pub workers: usize,
-    /// `None`: nothing is pinned.
-    pub cores: Option<Cores>,
-    /// The binary of Streamgauge.
+    /// Cores for pinning; `None` disables it.
+    pub cores: Option<CorePlan>,
+    /// Path of the Streamgauge binary.
     pub streamgauge: Option<PathBuf>,
-    /// Whether the proxies run at the same time, on the same cores.
+    /// Whether the proxies run at the same time on the same cores.
     pub together: bool,
-    /// Whether only completeness matters.
+    /// Whether only completeness is checked.
     pub check: bool,
-    /// Where the measurements go.
+    /// File for the measurements.
     pub json: Option<PathBuf>,
-    /// Who takes part; `None`: all that can.
+    /// Selected contestants; `None` selects all available ones.
     pub only: Option<Vec<Contestant>>,
 }
 
-impl Options {
-    /// The options of the role `run`.
-    pub fn run(words: Vec<String>) -> Result<Self, Error> {
+impl RunOptions {
+    /// Parses the options of the role `run`.
+    pub fn run(words: Vec<String>) -> Result<Self, BoxError> {
         let known = [
             "streamgauge",
             "streams",
@@ -62,37 +62,37 @@ impl Options {
             "only",
             "json",
         ];
-        let args = Args::parse(words, &known, &["check", "together"])?;
+        let args = RoleArgs::parse(words, &known, &["check", "together"])?;
         if args.has("churn")
             && let Some(other) =
                 ["rate", "tokens", "pattern", "check"].into_iter().find(|name| args.has(name))
         {
-            return Err(format!("--{other} is for streams: leave it or --churn out").into());
+            return Err(format!("--{other} applies to streams: omit it or --churn").into());
         }
         Self::from(&args)
     }
 
-    /// The options of the role `sweep`: its own defaults, before those of `run`.
-    pub fn sweep(words: Vec<String>) -> Result<Self, Error> {
+    /// Parses the options of the role `sweep`, which has its own defaults.
+    pub fn sweep(words: Vec<String>) -> Result<Self, BoxError> {
         let usual = ["--rounds", "6", "--only", "streamgauge,nginx"].map(str::to_owned);
         let known = ["streamgauge", "seconds", "rounds", "workers", "cores", "only", "json"];
-        let args = Args::parse(usual.into_iter().chain(words).collect(), &known, &[])?;
+        let args = RoleArgs::parse(usual.into_iter().chain(words).collect(), &known, &[])?;
         Ok(Self { together: true, ..Self::from(&args)? })
     }
 
-    fn from(args: &Args) -> Result<Self, Error> {
+    fn from(args: &RoleArgs) -> Result<Self, BoxError> {
         let (check, churn) = (args.has("check"), args.optional("churn")?);
         let usual = |full, checked| if check { checked } else { full };
         let streams = if churn.is_some() { 64.0 } else { usual(200.0, 20.0) };
         let only = args
             .optional::<String>("only")?
             .map(|names| names.split(',').map(str::parse).collect::<Result<Vec<Contestant>, _>>());
-        let cores = Cores::of(args)?;
+        let cores = CorePlan::of(args)?;
         let workers = args.number("workers", 1.0, 1.0, 64.0)? as usize;
         if let Some(cores) = cores.filter(|cores| cores.proxy.count() < workers) {
             let count = cores.proxy.count();
             println!(
-                "The {workers} workers of a proxy share {count} of the cores: give them more with --cores."
+                "The {workers} workers of a proxy share {count} of the cores: assign more with --cores."
             );
         }
         Ok(Self {
@@ -102,7 +102,7 @@ impl Options {
             warmup: args.number("warmup", usual(1.0, 0.5), 0.1, 60.0)?,
             rounds: args.number("rounds", usual(12.0, 1.0), 1.0, 100.0)? as usize,
             tokens: args.number("tokens", 0.0, 0.0, 1e6)? as u64,
-            pattern: args.or("pattern", Pattern::Spread)?,
+            pattern: args.or("pattern", SendPattern::Spread)?,
             churn,
             workers,
             cores,
@@ -114,7 +114,7 @@ impl Options {
         })
     }
 
-    /// The options of the load client, whose window begins at `from`.
+    /// Returns the options of the load generator for a window that starts at `from`.
     pub fn load_args(&self, from: u64) -> Vec<String> {
         let pairs = [
             ("--streams", self.streams.to_string()),
@@ -129,13 +129,13 @@ impl Options {
         pairs.into_iter().chain(churn).flat_map(|(name, value)| [name.to_owned(), value]).collect()
     }
 
-    /// How long a stream may last, seconds.
+    /// Maximum duration of a stream, in seconds.
     pub fn longest(&self) -> f64 {
         self.warmup + self.seconds + self.tokens as f64 / self.rate
     }
 
-    /// Who takes part. Who was asked for by name and cannot is an error; the others are left out.
-    pub fn contestants(&self) -> Result<Vec<Contestant>, Error> {
+    /// Returns the contestants. A selected one that cannot take part is an error; other unavailable ones are skipped.
+    pub fn contestants(&self) -> Result<Vec<Contestant>, BoxError> {
         let mut contestants = Vec::new();
         for contestant in Contestant::ALL {
             let named = self.only.as_ref().map(|only| only.contains(&contestant));
@@ -154,8 +154,8 @@ impl Options {
         Ok(contestants)
     }
 
-    /// Writes to the file of `--json`, if it was given.
-    pub fn write_json(&self, value: &serde_json::Value) -> Result<(), Error> {
+    /// Writes the file of `--json`, if given.
+    pub fn write_json(&self, value: &serde_json::Value) -> Result<(), BoxError> {
         let Some(path) = &self.json else { return Ok(()) };
         let failed = |error| format!("{}: {error}", Path::display(path));
         Ok(std::fs::write(path, format!("{value:#}\n")).map_err(failed)?)

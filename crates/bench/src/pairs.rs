@@ -1,72 +1,80 @@
-//! What is drawn from the samples: comparisons of pairs that were measured in the same round.
+//! Comparisons of contestants that were measured in the same round.
 
 use std::collections::BTreeMap;
 
 use crate::contestant::Contestant;
-use crate::measure::Sample;
-use crate::stats::{Estimate, estimate};
+use crate::measure::MeasurementSample;
+use crate::stats::{MedianEstimate, estimate};
 
-/// The values of one contestant, in the order of the rounds.
-pub fn values(samples: &[Sample], contestant: Contestant, value: impl Value) -> Vec<f64> {
+/// Returns the values of one contestant, in the order of rounds.
+pub fn values(
+    samples: &[MeasurementSample],
+    contestant: Contestant,
+    value: impl SampleValue,
+) -> Vec<f64> {
     by_round(samples, contestant, value).into_values().collect()
 }
 
-/// The ratio of one to the other, for each round that has both.
+/// Returns the ratio of two contestants for each round that has both.
 pub fn ratios(
-    samples: &[Sample],
+    samples: &[MeasurementSample],
     one: Contestant,
     other: Contestant,
-    value: impl Value,
+    value: impl SampleValue,
 ) -> BTreeMap<usize, f64> {
     paired(samples, one, other, value).map(|(round, one, other)| (round, one / other)).collect()
 }
 
-/// One less the other, for each round that has both.
+/// Returns the difference of two contestants for each round that has both.
 pub fn differences(
-    samples: &[Sample],
+    samples: &[MeasurementSample],
     one: Contestant,
     other: Contestant,
-    value: impl Value,
+    value: impl SampleValue,
 ) -> BTreeMap<usize, f64> {
     paired(samples, one, other, value).map(|(round, one, other)| (round, one - other)).collect()
 }
 
-/// The ratio of one to the other.
+/// Estimates the ratio of two contestants.
 pub fn ratio(
-    samples: &[Sample],
+    samples: &[MeasurementSample],
     one: Contestant,
     other: Contestant,
-    value: impl Value,
-) -> Option<Estimate> {
+    value: impl SampleValue,
+) -> Option<MedianEstimate> {
     estimate(&Vec::from_iter(ratios(samples, one, other, value).into_values()))
 }
 
-/// One less the other.
+/// Estimates the difference of two contestants.
 pub fn difference(
-    samples: &[Sample],
+    samples: &[MeasurementSample],
     one: Contestant,
     other: Contestant,
-    value: impl Value,
-) -> Option<Estimate> {
+    value: impl SampleValue,
+) -> Option<MedianEstimate> {
     estimate(&Vec::from_iter(differences(samples, one, other, value).into_values()))
 }
 
-/// A value of a sample, if it has it.
-pub trait Value: Fn(&Sample) -> Option<f64> {}
-impl<F: Fn(&Sample) -> Option<f64>> Value for F {}
+/// Reads a value of a sample, if present.
+pub trait SampleValue: Fn(&MeasurementSample) -> Option<f64> {}
+impl<F: Fn(&MeasurementSample) -> Option<f64>> SampleValue for F {}
 
 fn paired(
-    samples: &[Sample],
+    samples: &[MeasurementSample],
     one: Contestant,
     other: Contestant,
-    value: impl Value,
+    value: impl SampleValue,
 ) -> impl Iterator<Item = (usize, f64, f64)> {
     let others = by_round(samples, other, &value);
     let ones = by_round(samples, one, value).into_iter();
     ones.filter_map(move |(round, one)| Some((round, one, *others.get(&round)?)))
 }
 
-fn by_round(samples: &[Sample], contestant: Contestant, value: impl Value) -> BTreeMap<usize, f64> {
+fn by_round(
+    samples: &[MeasurementSample],
+    contestant: Contestant,
+    value: impl SampleValue,
+) -> BTreeMap<usize, f64> {
     let of = samples.iter().filter(|sample| sample.contestant == contestant);
     of.filter_map(|sample| Some((sample.round, value(sample)?))).collect()
 }
@@ -75,14 +83,14 @@ fn by_round(samples: &[Sample], contestant: Contestant, value: impl Value) -> BT
 mod tests {
     use super::*;
     use crate::measure::tests::sample;
-    use crate::rival::Rival;
+    use crate::rival::RivalProxy;
 
     const OURS: Contestant = Contestant::Streamgauge;
-    const THEIRS: Contestant = Contestant::Rival(Rival::Nginx);
+    const THEIRS: Contestant = Contestant::Rival(RivalProxy::Nginx);
 
     #[test]
-    fn pairs_are_of_one_round() {
-        // The second round has no value of theirs, the third none of ours.
+    fn pairs_are_from_the_same_round() {
+        // The second round lacks one value, the third the other.
         let samples = [
             sample(OURS, 0, Some(3.0)),
             sample(THEIRS, 0, Some(2.0)),
@@ -92,7 +100,7 @@ mod tests {
             sample(THEIRS, 3, Some(8.0)),
             sample(OURS, 3, Some(4.0)),
         ];
-        let cpu = |sample: &Sample| sample.cpu_us;
+        let cpu = |sample: &MeasurementSample| sample.cpu_us;
         assert_eq!(values(&samples, OURS, cpu), [3.0, 9.0, 4.0]);
         assert_eq!(ratios(&samples, OURS, THEIRS, cpu), BTreeMap::from([(0, 1.5), (3, 0.5)]));
         assert_eq!(ratio(&samples, OURS, THEIRS, cpu).unwrap().median, 1.0);

@@ -1,4 +1,4 @@
-//! Which core runs what. A process is pinned from before its first instruction: it inherits the affinity.
+//! Pins processes to cores. A process inherits the affinity, so it is pinned from its first instruction.
 
 use std::io;
 use std::process::{Child, Command};
@@ -7,37 +7,37 @@ use std::str::FromStr;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::Error;
-use crate::args::Args;
+use crate::BoxError;
+use crate::args::RoleArgs;
 
-/// This thread.
+/// The calling thread.
 const SELF: Pid = Pid::from_raw(0);
 
 /// The cores of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cores {
-    /// The proxy under test has these to itself.
-    pub proxy: Span,
-    /// The load client, and this runner, which sleeps.
-    pub load: Span,
-    /// The truth server.
-    pub server: Span,
+pub struct CorePlan {
+    /// Cores of the proxy under test.
+    pub proxy: CoreRange,
+    /// Core of the load generator and the runner, which sleeps.
+    pub load: CoreRange,
+    /// Core of the server.
+    pub server: CoreRange,
 }
 
-/// Cores that follow each other, both ends included.
+/// CorePlan that follow each other, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct CoreRange {
     first: usize,
     last: usize,
 }
 
-impl Span {
-    /// Each of them.
+impl CoreRange {
+    /// Returns each core.
     pub fn cores(self) -> impl Iterator<Item = usize> {
         self.first..=self.last
     }
 
-    /// How many they are.
+    /// Returns the number of cores.
     pub fn count(self) -> usize {
         self.cores().count()
     }
@@ -47,68 +47,71 @@ impl Span {
     }
 }
 
-impl Cores {
-    /// What `--cores` is by default.
-    pub const USUAL: Self = Self { proxy: Span::one(0), load: Span::one(1), server: Span::one(1) };
+impl CorePlan {
+    /// Default of `--cores`.
+    pub const USUAL: Self =
+        Self { proxy: CoreRange::one(0), load: CoreRange::one(1), server: CoreRange::one(1) };
 
-    /// Those of `--cores`; `None` if they are not ours to use.
-    pub fn of(args: &Args) -> Result<Option<Self>, Error> {
+    /// Parses `--cores`; `None` if the cores are not available.
+    pub fn of(args: &RoleArgs) -> Result<Option<Self>, BoxError> {
         let cores = args.or("cores", Self::USUAL)?;
         if !cores.usable() {
-            println!("The cores of --cores are not ours to use: nothing is pinned.");
+            println!("The cores of --cores are not available: nothing is pinned.");
             return Ok(None);
         }
         Ok(Some(cores))
     }
 
-    /// Whether this machine has them, for us.
+    /// Whether this process may use the cores.
     fn usable(&self) -> bool {
         let Ok(allowed) = sched_getaffinity(SELF) else { return false };
         [self.proxy, self.load, self.server]
             .into_iter()
-            .flat_map(Span::cores)
+            .flat_map(CoreRange::cores)
             .all(|core| allowed.is_set(core).unwrap_or(false))
     }
 }
 
-impl FromStr for Cores {
+impl FromStr for CorePlan {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let spans: Result<Vec<Span>, _> = text.split(',').map(str::parse).collect();
+        let spans: Result<Vec<CoreRange>, _> = text.split(',').map(str::parse).collect();
         let cores = match *spans?.as_slice() {
             [proxy, load] => Self { proxy, load, server: load },
             [proxy, load, server] => Self { proxy, load, server },
             _ => return Err("must be PROXY,LOAD or PROXY,LOAD,SERVER"),
         };
         if [cores.load, cores.server].into_iter().any(|span| span.count() != 1) {
-            return Err("only PROXY may be several cores: load and server have one thread each");
+            return Err(
+                "only PROXY may be several cores, because load and server have one thread each",
+            );
         }
         Ok(cores)
     }
 }
 
-impl FromStr for Span {
+impl FromStr for CoreRange {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (first.parse(), last.parse()) {
             (Ok(first), Ok(last)) if first <= last => Ok(Self { first, last }),
-            _ => Err("a core is a number, several are FIRST-LAST"),
+            _ => Err("give a core as a number, several as FIRST-LAST"),
         }
     }
 }
 
-/// Pins this thread.
-pub fn pin(cores: Span) -> io::Result<()> {
+/// Pins the calling thread.
+pub fn pin(cores: CoreRange) -> io::Result<()> {
     let mut set = CpuSet::new();
     cores.cores().try_for_each(|core| set.set(core))?;
     Ok(sched_setaffinity(SELF, &set)?)
 }
 
-/// Starts a process on `cores`, if there are any to pin it to.
-pub fn spawn(command: &mut Command, cores: Option<Span>) -> io::Result<Child> {
+/// Starts a process, pinned to `cores` if given.
+pub fn spawn(command: &mut Command, cores: Option<CoreRange>) -> io::Result<Child> {
     let Some(cores) = cores else {
         return command.spawn();
     };
@@ -124,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_proxy_may_have_several_cores() {
-        assert_eq!("0,1".parse(), Ok(Cores::USUAL));
-        let (proxy, load) = (Span { first: 0, last: 3 }, Span::one(4));
-        assert_eq!("0-3,4".parse(), Ok(Cores { proxy, load, server: load }));
-        assert_eq!("0-3,4,5".parse(), Ok(Cores { proxy, load, server: Span::one(5) }));
+    fn only_the_proxy_can_have_several_cores() {
+        assert_eq!("0,1".parse(), Ok(CorePlan::USUAL));
+        let (proxy, load) = (CoreRange { first: 0, last: 3 }, CoreRange::one(4));
+        assert_eq!("0-3,4".parse(), Ok(CorePlan { proxy, load, server: load }));
+        assert_eq!("0-3,4,5".parse(), Ok(CorePlan { proxy, load, server: CoreRange::one(5) }));
         for wrong in ["", "0", "0,1,2,3", "3-0,4", "0-,4", "0,1-2", "0,1,2-3", "a,b"] {
-            assert!(wrong.parse::<Cores>().is_err(), "{wrong}");
+            assert!(wrong.parse::<CorePlan>().is_err(), "{wrong}");
         }
     }
 }

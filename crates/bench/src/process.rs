@@ -1,4 +1,4 @@
-//! A process that the runner started: what it costs, and its end.
+//! A process started by the runner: its resource usage and its end.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,26 +11,26 @@ use nix::unistd::Pid;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::pin::{self, Span};
-use crate::{Error, clock};
+use crate::pin::{self, CoreRange};
+use crate::{BoxError, clock};
 
-/// A process must listen within this time, and end within it when asked to.
+/// Maximum time for a process to listen, and to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(10);
 
-/// A process and its children; they are ended when this is dropped.
-pub struct Process {
+/// A process with its children, which are ended when this is dropped.
+pub struct MeasuredProcess {
     child: Child,
     name: String,
 }
 
-impl Process {
-    /// Starts it, pinned to `cores` if there are any, and waits until it listens on `address`.
+impl MeasuredProcess {
+    /// Starts a process, pinned to `cores` if given, and waits until it listens on `address`.
     pub async fn start(
         mut command: Command,
-        cores: Option<Span>,
+        cores: Option<CoreRange>,
         address: SocketAddr,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, BoxError> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = pin::spawn(&mut command, cores).map_err(|error| format!("{name}: {error}"))?;
         let mut process = Self { child, name };
@@ -47,13 +47,13 @@ impl Process {
         Ok(process)
     }
 
-    /// Processor time so far of it and its living children, nanoseconds.
-    pub fn cpu(&self) -> Result<u64, Error> {
+    /// CPU time so far of the process and its living children, in nanoseconds.
+    pub fn cpu(&self) -> Result<u64, BoxError> {
         self.tree().into_iter().try_fold(0, |sum, pid| Ok(sum + cpu_of(pid)?))
     }
 
-    /// Resident memory of it and its children, KiB.
-    pub fn rss_kib(&self) -> Result<u64, Error> {
+    /// Resident memory of the process and its children, in KiB.
+    pub fn rss_kib(&self) -> Result<u64, BoxError> {
         self.tree().into_iter().try_fold(0, |sum, pid| {
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
             let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
@@ -62,7 +62,7 @@ impl Process {
         })
     }
 
-    /// It and all below it.
+    /// Returns the process and its descendants.
     fn tree(&self) -> Vec<Pid> {
         let processes: Vec<(i32, i32)> = fs::read_dir("/proc")
             .into_iter()
@@ -80,8 +80,8 @@ impl Process {
         tree
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) -> Result<(), BoxError> {
         Ok(kill(self.pid(), signal)?)
     }
 
@@ -90,14 +90,14 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for MeasuredProcess {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
         let tree = self.tree();
         let _ = kill(self.pid(), Signal::SIGTERM);
-        // One that is stopped would hear it only then.
+        // A stopped process would receive the signal only after this.
         let _ = kill(self.pid(), Signal::SIGCONT);
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
@@ -106,7 +106,7 @@ impl Drop for Process {
             }
             std::thread::sleep(STEP);
         }
-        eprintln!("{} did not end when asked to, and was killed", self.name);
+        eprintln!("{} did not end after SIGTERM and was killed", self.name);
         for pid in tree.into_iter().rev() {
             let _ = kill(pid, Signal::SIGKILL);
         }
@@ -114,14 +114,14 @@ impl Drop for Process {
     }
 }
 
-/// Processor time of one process so far, nanoseconds. The kernel's own account of it, which is exact where the
-/// ticks of `/proc/PID/stat` are not.
-pub fn cpu_of(pid: Pid) -> Result<u64, Error> {
+/// CPU time of one process so far, in nanoseconds. The kernel's CPU-time clock is exact, unlike the ticks of
+/// `/proc/PID/stat`.
+pub fn cpu_of(pid: Pid) -> Result<u64, BoxError> {
     Ok(clock::nanos(ClockId::pid_cpu_clock_id(pid)?.now()?.into()))
 }
 
 fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; behind it are the state and the parent.
+    // The name in parentheses can contain any characters; state and parent follow it.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Whether others are busy on our cores: times taken then are not to be trusted.
+//! Detects other processes on the benchmark's cores, which make times unreliable.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::clock;
-use crate::pin::{Cores, Span};
+use crate::pin::{CorePlan, CoreRange};
 
-/// Others may have this share of a core.
+/// Share of a core that other processes may use.
 pub const QUIET: f64 = 0.1;
 
-/// Over what time it is judged.
+/// Period over which the share is measured.
 const GLANCE: Duration = Duration::from_millis(300);
 
-/// Waits, at most as long as `patience`, until nobody is busy on `cores`; to be called while we are not. Whether it
-/// became quiet.
-pub async fn wait(cores: Cores, patience: Duration) -> bool {
+/// Waits at most `patience` until `cores` are quiet, and returns whether they are. Must be called while the benchmark is
+/// idle.
+pub async fn wait(cores: CorePlan, patience: Duration) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < patience {
         let before = (clock::now(), busy(cores.proxy), busy(cores.load));
@@ -26,7 +26,7 @@ pub async fn wait(cores: Cores, patience: Duration) -> bool {
             Some(after?.saturating_sub(before?) as f64 / window)
         };
         let shares = [share(before.1, busy(cores.proxy)), share(before.2, busy(cores.load))];
-        // What cannot be told is not waited for.
+        // If the load cannot be read, do not wait.
         if shares.into_iter().flatten().all(|share| share < QUIET) {
             return true;
         }
@@ -34,9 +34,9 @@ pub async fn wait(cores: Cores, patience: Duration) -> bool {
     false
 }
 
-/// Time that `cores` were busy so far, added up, with whatever it was, nanoseconds; from the ticks of
+/// LatencyColumn that `cores` were busy so far, added up, with whatever it was, nanoseconds; from the ticks of
 /// `/proc/stat`, which are hundredths of a second.
-pub fn busy(cores: Span) -> Option<u64> {
+pub fn busy(cores: CoreRange) -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     cores.cores().try_fold(0, |sum, core| Some(sum + busy_core(&stat, core)?))
 }

@@ -1,4 +1,4 @@
-//! What a run tells: a line for each measurement, and all of it as JSON.
+//! Report of a run: one line per measurement, and everything as JSON.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,37 +6,37 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::contestant::Contestant;
-use crate::measure::Sample;
-use crate::options::Options;
+use crate::measure::MeasurementSample;
+use crate::options::RunOptions;
 use crate::pairs;
-use crate::rival::Rival;
-use crate::scrape::Counts;
-use crate::stats::Estimate;
+use crate::rival::RivalProxy;
+use crate::scrape::MeterCounts;
+use crate::stats::MedianEstimate;
 use crate::tables::number;
 
-/// Whom the others are divided by.
+/// The contestants that ratios refer to.
 pub const BASELINES: [Contestant; 5] = [
     Contestant::Bare,
     Contestant::BareConn,
     Contestant::NGINX,
-    Contestant::Rival(Rival::HaProxy),
-    Contestant::Rival(Rival::Envoy),
+    Contestant::Rival(RivalProxy::HaProxy),
+    Contestant::Rival(RivalProxy::Envoy),
 ];
 
-/// A time that the load client takes, in microseconds.
+/// A time measured by the load generator, in microseconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Time {
-    /// As a column is called.
+pub struct LatencyColumn {
+    /// Title of the column.
     pub title: &'static str,
-    /// As the load client calls it.
+    /// Name in the report of the load generator.
     key: &'static str,
     quantile: &'static str,
-    /// Of the first streams, one after the other on one connection; else of those of the load.
+    /// Whether it is taken from the first streams, one after the other on one connection, instead of the load.
     kept: bool,
 }
 
-impl Time {
-    /// The times that are compared.
+impl LatencyColumn {
+    /// The compared times.
     pub const ALL: [Self; 7] = [
         Self::of_load("token p50", "latency_us", "p50"),
         Self::of_load("token p99", "latency_us", "p99"),
@@ -46,7 +46,7 @@ impl Time {
         Self::of_load("first token p99", "first_token_us", "p99"),
         Self::KEPT_CONNECTION,
     ];
-    /// From the request to the first token on a connection that is in use for a while.
+    /// From the request to the first token, on a connection that has been in use.
     pub const KEPT_CONNECTION: Self = Self {
         kept: true,
         ..Self::of_load("first token p50, kept connection", "first_token_us", "p50")
@@ -56,15 +56,15 @@ impl Time {
         Self { title, key, quantile, kept: false }
     }
 
-    /// It, in a sample.
-    pub fn of(self, sample: &Sample) -> Option<f64> {
+    /// Returns the time in a sample.
+    pub fn of(self, sample: &MeasurementSample) -> Option<f64> {
         let load = if self.kept { sample.before.first()? } else { &sample.load };
         load[self.key][self.quantile].as_f64()
     }
 }
 
-/// One measurement, as it is printed when it is made.
-pub fn line(sample: &Sample, options: &Options) -> String {
+/// Formats one measurement.
+pub fn line(sample: &MeasurementSample, options: &RunOptions) -> String {
     let (name, round) = (sample.contestant.name(), sample.round + 1);
     if let Some(fault) = sample.fault() {
         return format!("round {round}: FAULT: {fault}");
@@ -75,7 +75,7 @@ pub fn line(sample: &Sample, options: &Options) -> String {
     }
     let number = |value| number(value, 2);
     let cpu = number(sample.cpu_us);
-    // A write to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = match options.churn {
         Some(_) => {
             write!(
@@ -85,7 +85,8 @@ pub fn line(sample: &Sample, options: &Options) -> String {
             )
         }
         None => {
-            let [p50, p99, _, _, first, ..] = Time::ALL.map(|time| number(time.of(sample)));
+            let [p50, p99, _, _, first, ..] =
+                LatencyColumn::ALL.map(|time| number(time.of(sample)));
             let stream = number(sample.kib_per_stream);
             write!(
                 line,
@@ -98,12 +99,12 @@ pub fn line(sample: &Sample, options: &Options) -> String {
     line
 }
 
-/// All samples, and the comparisons.
-pub fn json(samples: &[Sample], options: &Options) -> Value {
+/// Returns all samples and comparisons.
+pub fn json(samples: &[MeasurementSample], options: &RunOptions) -> Value {
     let (mut ratios, mut rates, mut differences) = (vec![], vec![], vec![]);
     for contestant in Contestant::ALL {
         for baseline in BASELINES.into_iter().filter(|baseline| *baseline != contestant) {
-            let pair = |name, value: fn(&Sample) -> Option<f64>| {
+            let pair = |name, value: fn(&MeasurementSample) -> Option<f64>| {
                 let found = pairs::ratio(samples, contestant, baseline, value)?;
                 Some(estimate(contestant, baseline, name, found))
             };
@@ -111,8 +112,9 @@ pub fn json(samples: &[Sample], options: &Options) -> Value {
             rates.extend(pair("requests_ratio", |sample| sample.requests_per_second));
         }
         for baseline in [Contestant::Direct, Contestant::NGINX] {
-            for time in
-                Time::ALL.into_iter().filter(|_| baseline != contestant && !options.together)
+            for time in LatencyColumn::ALL
+                .into_iter()
+                .filter(|_| baseline != contestant && !options.together)
             {
                 let found = pairs::difference(samples, contestant, baseline, |one| time.of(one));
                 differences.extend(found.map(|found| {
@@ -143,7 +145,7 @@ pub fn json(samples: &[Sample], options: &Options) -> Value {
     })
 }
 
-fn row(sample: &Sample, options: &Options) -> Value {
+fn row(sample: &MeasurementSample, options: &RunOptions) -> Value {
     let (token, request) = match options.churn {
         Some(_) => (None, sample.cpu_us),
         None => (sample.cpu_us, None),
@@ -161,16 +163,21 @@ fn row(sample: &Sample, options: &Options) -> Value {
         "busy_share_of_load_core": sample.load_core,
         "passed": counts(sample.passed()),
         "metered": sample.metered.map(|(told, _)| counts(told)),
-        "kept_connection_first_token_us": Time::KEPT_CONNECTION.of(sample),
+        "kept_connection_first_token_us": LatencyColumn::KEPT_CONNECTION.of(sample),
         "load": sample.load,
     })
 }
 
-fn counts(counts: Counts) -> Value {
+fn counts(counts: MeterCounts) -> Value {
     json!({"requests": counts.requests, "output_tokens": counts.tokens})
 }
 
-fn estimate(contestant: Contestant, baseline: Contestant, name: &str, found: Estimate) -> Value {
+fn estimate(
+    contestant: Contestant,
+    baseline: Contestant,
+    name: &str,
+    found: MedianEstimate,
+) -> Value {
     json!({
         "contestant": contestant.name(),
         "baseline": baseline.name(),
@@ -181,7 +188,7 @@ fn estimate(contestant: Contestant, baseline: Contestant, name: &str, found: Est
     })
 }
 
-/// The machine, in a few words.
+/// Describes the machine.
 pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");

@@ -1,5 +1,4 @@
-//! The proxies of others, each with its configuration for this purpose: as many workers as ours, nothing
-//! buffered, nothing logged, connections kept.
+//! The other proxies with their configuration: the same number of workers, no buffering, no logs, reused connections.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,23 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::listen::BACKLOG;
-use crate::options::Options;
+use crate::options::RunOptions;
 
-/// Where systems put what a user's `PATH` may not have.
+/// Folders that may be missing in a user's `PATH`.
 const PLACES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin"];
-/// Where a virtual environment for the tests has its programs, from the repository's root.
+/// Programs of the tests' virtual environment, relative to the repository's root.
 const PYTHON: &str = "target/python/bin";
 
-/// A proxy of others.
+/// Another proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rival {
+pub enum RivalProxy {
     Nginx,
     HaProxy,
     Envoy,
 }
 
-impl Rival {
-    /// As its program is called.
+impl RivalProxy {
+    /// Name of its program.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
@@ -34,7 +33,7 @@ impl Rival {
         }
     }
 
-    /// Its program, if it is installed.
+    /// Path of its program, if installed.
     pub fn program(self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::split_paths(&path);
@@ -42,16 +41,16 @@ impl Rival {
         places.find_map(|place| Some(place.join(self.name())).filter(|program| program.is_file()))
     }
 
-    /// The command that runs it in the foreground, and the folder that it needs as long.
+    /// Returns the command that runs it in the foreground, and the folder that it uses meanwhile.
     pub fn command(
         self,
         listen: SocketAddr,
         upstream: SocketAddr,
-        options: &Options,
-    ) -> io::Result<(Command, Folder)> {
+        options: &RunOptions,
+    ) -> io::Result<(Command, TemporaryFolder)> {
         let missing = || io::Error::other(format!("{} is not installed", self.name()));
         let program = self.program().ok_or_else(missing)?;
-        let folder = Folder::new(listen)?;
+        let folder = TemporaryFolder::new(listen)?;
         let text = match self {
             Self::Nginx => nginx(&folder.0, listen, upstream, options),
             Self::HaProxy => haproxy(listen, upstream, options),
@@ -75,33 +74,33 @@ impl Rival {
     }
 }
 
-/// A folder for one of them, removed when this is dropped.
+/// A temporary folder, removed when this is dropped.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct TemporaryFolder(PathBuf);
 
-impl Folder {
+impl TemporaryFolder {
     fn new(listen: SocketAddr) -> io::Result<Self> {
         let name = format!("streamgauge-bench-{}-{}", std::process::id(), listen.port());
         let path = std::env::temp_dir().join(name);
-        // Fails if it exists: it would not be ours.
+        // Fails if it exists, because it could belong to another process.
         fs::create_dir(&path)?;
         Ok(Self(path))
     }
 }
 
-impl Drop for Folder {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, options: &Options) -> String {
+fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, options: &RunOptions) -> String {
     let (folder, workers, streams) = (folder.display(), options.workers, options.streams);
-    // Two for each stream, and room: when a sixteenth is left, nginx closes connections that wait for a request.
-    // Each takes memory from the start, so no more than that.
+    // Two per stream, with a reserve: when a sixteenth is left, nginx closes idle connections. Each connection takes memory
+    // from the start, so the reserve is small.
     let connections = 512 + 3 * streams;
     let mut temporary = String::new();
-    // All that nginx may have been built with; none is used.
+    // All modules that nginx may have been built with; none is used.
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(temporary, "    {kind}_temp_path {folder}/{kind};");
     }
@@ -137,7 +136,7 @@ http {{
     )
 }
 
-fn haproxy(listen: SocketAddr, upstream: SocketAddr, options: &Options) -> String {
+fn haproxy(listen: SocketAddr, upstream: SocketAddr, options: &RunOptions) -> String {
     let workers = options.workers;
     format!(
         "global

@@ -1,30 +1,30 @@
-//! The runner: the rounds, interleaved, and what becomes of their samples.
+//! The runner: interleaved rounds and their report.
 
 use std::time::Duration;
 
-use crate::contestant::{Contestant, Running};
-use crate::measure::{Sample, measure};
-use crate::options::Options;
-use crate::{Error, first_token, pin, quiet, report, signals, tables};
+use crate::contestant::{Contestant, RunningContestant};
+use crate::measure::{MeasurementSample, measure};
+use crate::options::RunOptions;
+use crate::{BoxError, first_token, pin, quiet, report, signals, tables};
 
-/// How long a measurement waits for quiet.
+/// Maximum wait for quiet cores before a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a disturbed measurement is made.
+/// Maximum number of attempts for a disturbed measurement.
 const TRIES: u32 = 3;
 
-/// The role `run`.
-pub async fn role(words: Vec<String>) -> Result<(), Error> {
-    let options = Options::run(words)?;
+/// Runs the role `run`.
+pub async fn role(words: Vec<String>) -> Result<(), BoxError> {
+    let options = RunOptions::run(words)?;
     signals::unless_ended(run(&options)).await
 }
 
-async fn run(options: &Options) -> Result<(), Error> {
+async fn run(options: &RunOptions) -> Result<(), BoxError> {
     let contestants = options.contestants()?;
     if let Some(cores) = options.cores {
         pin::pin(cores.load)?;
     }
-    let server = Running::server(options.cores.map(|cores| cores.server)).await?;
-    let mut samples: Vec<Sample> = Vec::new();
+    let server = RunningContestant::server(options.cores.map(|cores| cores.server)).await?;
+    let mut samples: Vec<MeasurementSample> = Vec::new();
     for round in 0..options.rounds {
         let order = order(&contestants, round);
         let at_once = if options.together { order.len().max(1) } else { 1 };
@@ -33,7 +33,7 @@ async fn run(options: &Options) -> Result<(), Error> {
         }
     }
     options.write_json(&report::json(&samples, options))?;
-    let mut found: Vec<String> = samples.iter().filter_map(Sample::fault).collect();
+    let mut found: Vec<String> = samples.iter().filter_map(MeasurementSample::fault).collect();
     if !options.check {
         println!("\n{}", tables::markdown(&samples, &contestants, options));
         match first_token::judge(&samples) {
@@ -44,22 +44,24 @@ async fn run(options: &Options) -> Result<(), Error> {
     faults(found)
 }
 
-/// An error, if there are any.
-pub fn faults(found: impl IntoIterator<Item = String>) -> Result<(), Error> {
+/// Returns an error if there are faults.
+pub fn faults(found: impl IntoIterator<Item = String>) -> Result<(), BoxError> {
     let found = Vec::from_iter(found);
     if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
 }
 
-/// Waits for quiet, and measures again if others became busy on our cores meanwhile. Whether they were says
-/// nothing about the result. Where it never is quiet, one try must do.
+/// Waits for quiet cores, and measures again if other processes disturbed the measurement. The decision does not depend on
+/// the result. If the cores never become quiet, one attempt counts.
 async fn undisturbed(
-    options: &Options,
+    options: &RunOptions,
     contestants: &[Contestant],
     round: usize,
-    server: &Running,
-) -> Result<Vec<Sample>, Error> {
-    let foreign = |samples: &[Sample]| samples.iter().filter_map(|s| s.foreign).fold(0.0, f64::max);
-    let mut best: Option<Vec<Sample>> = None;
+    server: &RunningContestant,
+) -> Result<Vec<MeasurementSample>, BoxError> {
+    let foreign = |samples: &[MeasurementSample]| {
+        samples.iter().filter_map(|s| s.foreign).fold(0.0, f64::max)
+    };
+    let mut best: Option<Vec<MeasurementSample>> = None;
     for _ in 0..TRIES {
         let quiet = match options.cores {
             Some(cores) if !options.check => quiet::wait(cores, PATIENCE).await,
@@ -72,20 +74,20 @@ async fn undisturbed(
         for sample in &samples {
             println!("{}", report::line(sample, options));
         }
-        // A fault is never measured away.
+        // A fault is never replaced by another attempt.
         let faulty = samples.iter().any(|sample| sample.fault().is_some());
-        if !quiet || faulty || !samples.iter().any(Sample::is_disturbed) {
+        if !quiet || faulty || !samples.iter().any(MeasurementSample::is_disturbed) {
             return Ok(samples);
         }
         if best.as_deref().is_none_or(|best| foreign(&samples) < foreign(best)) {
             best = Some(samples);
         }
     }
-    best.ok_or_else(|| "it was never measured".into())
+    best.ok_or_else(|| "nothing was measured".into())
 }
 
-/// The order of a round: another one begins each time, and every other round goes backwards, so that nobody
-/// always comes after the same.
+/// Returns the order of a round. Each round starts with another contestant, and every other round is reversed, so that no
+/// contestant always follows the same one.
 pub fn order(contestants: &[Contestant], round: usize) -> Vec<Contestant> {
     let mut order = contestants.to_vec();
     order.rotate_left(round % contestants.len().max(1));
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_round_has_everybody_and_each_begins_one() {
+    fn every_contestant_starts_a_round() {
         let mut first = Vec::new();
         for round in 0..Contestant::ALL.len() {
             let order = order(&Contestant::ALL, round);

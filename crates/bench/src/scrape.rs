@@ -1,4 +1,4 @@
-//! What Streamgauge counted: a measurement of a meter that did not measure would be worth nothing.
+//! Reads the counters of Streamgauge, because the cost counts only if it measured.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,46 +8,46 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::Error;
+use crate::BoxError;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What went through a proxy: as its own metrics tell it, or as the load clients saw it.
+/// Counts of a proxy, from its metrics or from the load generator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Requests that ended well.
+pub struct MeterCounts {
+    /// Completed requests.
     pub requests: u64,
     /// Output tokens.
     pub tokens: u64,
 }
 
-impl fmt::Display for Counts {
+impl fmt::Display for MeterCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} requests and {} output tokens", self.requests, self.tokens)
     }
 }
 
-/// What the metrics at `admin` tell.
-pub async fn counts(admin: SocketAddr) -> Result<Counts, Error> {
+/// Reads the counts from the metrics at `admin`.
+pub async fn counts(admin: SocketAddr) -> Result<MeterCounts, BoxError> {
     let exposition = get(admin, "/metrics").await?;
-    Ok(Counts {
+    Ok(MeterCounts {
         requests: sum(&exposition, "streamgauge_requests_total{", "outcome=\"ok\""),
         tokens: sum(&exposition, "streamgauge_tokens_total{", "type=\"output\""),
     })
 }
 
-/// A page of the admin port.
-pub async fn get(admin: SocketAddr, path: &str) -> Result<String, Error> {
+/// Fetches a page of the admin port.
+pub async fn get(admin: SocketAddr, path: &str) -> Result<String, BoxError> {
     let mut response = String::new();
     timeout(PATIENCE, async {
         let mut socket = TcpStream::connect(admin).await?;
-        // HTTP/1.0, so that the end of the connection is the end of the body.
+        // With HTTP/1.0, the end of the connection ends the body.
         let request = format!("GET {path} HTTP/1.0\r\nhost: {admin}\r\n\r\n");
         socket.write_all(request.as_bytes()).await?;
         socket.read_to_string(&mut response).await
     })
     .await
-    .map_err(|_| format!("{admin}{path} does not answer"))??;
+    .map_err(|_| format!("{admin}{path} does not respond"))??;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
     if head.split(' ').nth(1) != Some("200") {
         return Err(format!("{admin}{path}: {}", head.lines().next().unwrap_or_default()).into());
@@ -55,7 +55,7 @@ pub async fn get(admin: SocketAddr, path: &str) -> Result<String, Error> {
     Ok(body.to_owned())
 }
 
-/// The sum over all label sets of the counter `name` with this label.
+/// Sums the series of the counter `name` with this label.
 fn sum(exposition: &str, name: &str, label: &str) -> u64 {
     let series = exposition.lines().filter(|line| line.starts_with(name));
     let values = series
@@ -67,7 +67,7 @@ fn sum(exposition: &str, name: &str, label: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn adds_up_the_series_with_the_label() {
+    fn series_with_the_label_are_summed() {
         let text = "# TYPE a_total counter\n\
                     a_total{model=\"a\",type=\"output\"} 12\n\
                     a_total{model=\"b\",type=\"output\"} 3e2\n\

@@ -1,5 +1,4 @@
-//! The truth server's connections: reads requests by hand, answers the short ones, and hands each stream to the
-//! [`emit`](crate::emit)ter.
+//! Connections of the server: parses requests, sends short responses, and passes streams to [`emit`](crate::emit).
 
 use std::net::SocketAddr;
 
@@ -9,26 +8,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::emit::{Emitter, Pattern, Stream};
-use crate::sse::Writer;
-use crate::{Error, answer, clock, listen};
+use crate::emit::{PacedStream, SendPattern, StreamPacer};
+use crate::sse::SseWriter;
+use crate::{BoxError, answer, clock, listen};
 
-/// A request may not be larger.
+/// Maximum size of a request.
 const REQUEST_LIMIT: usize = 1 << 20;
-/// A stream may not have more tokens, nor a higher rate.
+/// Maximum number of tokens and rate of a stream.
 const TOKEN_LIMIT: u64 = 100_000_000;
 const RATE_LIMIT: f64 = 100_000.0;
 
-/// Serves until the process is ended.
-pub async fn serve(listen: SocketAddr) -> Result<(), Error> {
+/// Serves until the process ends.
+pub async fn serve(listen: SocketAddr) -> Result<(), BoxError> {
     let listener = listen::listen(listen)?;
     let (streams, incoming) = mpsc::unbounded_channel();
-    tokio::spawn(Emitter::new()?.run(incoming));
+    tokio::spawn(StreamPacer::new()?.run(incoming));
     for number in 0.. {
         let (socket, _) = listener.accept().await?;
         let streams = streams.clone();
         tokio::spawn(async move {
-            // A client that goes away in the middle is its own business.
+            // A disconnected client is not an error of the server.
             let _ = connection(socket, number, &streams).await;
         });
     }
@@ -38,13 +37,13 @@ pub async fn serve(listen: SocketAddr) -> Result<(), Error> {
 async fn connection(
     mut socket: TcpStream,
     number: u64,
-    streams: &mpsc::UnboundedSender<Stream>,
-) -> Result<(), Error> {
+    streams: &mpsc::UnboundedSender<PacedStream>,
+) -> Result<(), BoxError> {
     socket.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some((head, body)) = request(&mut socket, &mut buffer).await? {
         if !head.starts_with("POST /v1/chat/completions ") {
-            // A proxy that asks how the server is.
+            // A health check of a proxy.
             let answer =
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
             socket.write_all(answer).await?;
@@ -52,7 +51,7 @@ async fn connection(
         }
         let body: Value = serde_json::from_slice(&body)?;
         if body["stream"] == false {
-            let number = body["number"].as_u64().ok_or("no number of the answer")?;
+            let number = body["number"].as_u64().ok_or("the request has no response number")?;
             socket.write_all(&answer::response(&answer::body(number))).await?;
             if asks_to_close(&head) {
                 return Ok(());
@@ -61,11 +60,10 @@ async fn connection(
         }
         let (back, returned) = oneshot::channel();
         streams.send(stream(socket, number, &body, back)?)?;
-        // Fails if the client went away: the emitter drops the stream then.
+        // Fails if the client disconnected; the stream is dropped then.
         socket = returned.await?;
     }
-    // The other end has closed. A reset frees its port, which would else wait for a minute (TIME_WAIT), by the ten
-    // thousand where connections are short.
+    // The peer has closed the connection. A reset avoids ten thousands of sockets in TIME_WAIT with short connections.
     socket.set_zero_linger()?;
     Ok(())
 }
@@ -75,21 +73,21 @@ fn stream(
     number: u64,
     body: &Value,
     back: oneshot::Sender<TcpStream>,
-) -> Result<Stream, Error> {
+) -> Result<PacedStream, BoxError> {
     let tokens = body["tokens"].as_u64().unwrap_or(16).min(TOKEN_LIMIT);
     let rate = body["rate"].as_f64().unwrap_or(20.0).clamp(0.001, RATE_LIMIT);
-    let pattern = body["pattern"].as_str().map_or(Ok(Pattern::Spread), str::parse)?;
+    let pattern = body["pattern"].as_str().map_or(Ok(SendPattern::Spread), str::parse)?;
     let period = clock::seconds(1.0 / rate);
     let due = pattern.first(clock::now(), number, period);
-    let writer = Writer::new(number, body["account"] == true);
-    Ok(Stream::new(socket, writer, tokens, period, due, back))
+    let writer = SseWriter::new(number, body["account"] == true);
+    Ok(PacedStream::new(socket, writer, tokens, period, due, back))
 }
 
-/// The next request's head and body; `None` at the end of the connection. What is read beyond stays in `buffer`.
+/// Reads the next request's headers and body; `None` at the end of the connection. Further bytes stay in `buffer`.
 async fn request(
     socket: &mut TcpStream,
     buffer: &mut Vec<u8>,
-) -> Result<Option<(String, Vec<u8>)>, Error> {
+) -> Result<Option<(String, Vec<u8>)>, BoxError> {
     let mut head_length = None;
     loop {
         if head_length.is_none() {
@@ -113,13 +111,13 @@ async fn request(
     }
 }
 
-/// Whether the connection is to end with this request.
+/// Whether the connection ends with this request.
 fn asks_to_close(head: &str) -> bool {
     head.lines().any(|line| line.eq_ignore_ascii_case("connection: close"))
 }
 
-/// The length of the body; only what the load client and the proxies send is understood.
-fn content_length(head: &str) -> Result<usize, Error> {
+/// Returns the length of the body, in the forms that the load generator and the proxies send.
+fn content_length(head: &str) -> Result<usize, BoxError> {
     for line in head.lines() {
         let Some((name, value)) = line.split_once(':') else { continue };
         if name.eq_ignore_ascii_case("transfer-encoding") {

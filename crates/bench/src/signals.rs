@@ -1,13 +1,15 @@
-//! Whatever ends a role, what it started is dropped, and so ended, on the way out.
+//! Ends a role on a signal such that everything it started is dropped, and so ended.
 
 use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Error;
+use crate::BoxError;
 
-/// What `work` comes to, unless `SIGINT` or `SIGTERM` ends it.
-pub async fn unless_ended(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+/// Runs `work` to its end, unless `SIGINT` or `SIGTERM` arrives.
+pub async fn unless_ended(
+    work: impl Future<Output = Result<(), BoxError>>,
+) -> Result<(), BoxError> {
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {

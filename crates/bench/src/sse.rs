@@ -1,31 +1,31 @@
-//! The bytes of a stream: a response in the shape that vLLM gives its own, one event to an HTTP chunk.
+//! Writes a stream in the format of vLLM, one event per HTTP chunk.
 
 use std::io::Write as _;
 
 use serde_json::json;
 
-/// What a content chunk says; about the sizes of real tokens, with an escape and letters beyond ASCII.
+/// Texts of content chunks, in the size of real tokens, with an escape and non-ASCII letters.
 const WORDS: [&str; 16] = [
     " the", " model", " is", " a", " server", ",", " und", " über", "\\n\\n", " of", " token", "s",
     " stream", ".", " which", " 学习",
 ];
 
-/// Writes the events of one response, and counts what it wrote.
+/// Writer of the events of one response, which counts them.
 #[derive(Debug)]
-pub struct Writer {
-    /// From `data: ` to the opening bracket of `choices`.
+pub struct SseWriter {
+    /// Chunk from `data: ` to the opening bracket of `choices`.
     prefix: String,
     event: Vec<u8>,
-    /// Content chunks so far.
+    /// Number of content chunks so far.
     tokens: u64,
-    /// Bytes of the body so far, without the framing of HTTP.
+    /// Number of body bytes so far, without HTTP framing.
     bytes: u64,
-    /// Of each token, when its write began and when it was done; where an account is kept.
+    /// Start and end of the write of each token, if recorded.
     writes: Option<Vec<(u64, u64)>>,
 }
 
-impl Writer {
-    /// For the response numbered `id`. `account`: the end of the response is to tell of [`writes`](Self::written).
+impl SseWriter {
+    /// Creates the writer of response `id`. With `account`, the end of the response reports the [`writes`](Self::written).
     pub fn new(id: u64, account: bool) -> Self {
         Self {
             prefix: format!(
@@ -38,12 +38,12 @@ impl Writer {
         }
     }
 
-    /// Content chunks so far.
+    /// Number of content chunks so far.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// The head of the response, and the event that opens the choice.
+    /// Writes the response headers and the event that opens the choice.
     pub fn open(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(
             b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\nserver: bench\r\n\
@@ -57,8 +57,8 @@ impl Writer {
         );
     }
 
-    /// A content chunk, stamped with the instant `at`. The stamp is part of the text: a real server's
-    /// events differ in nothing else.
+    /// Writes a content chunk with the timestamp `at` in its text, the only part in which the events of a real server
+    /// differ.
     pub fn token(&mut self, out: &mut Vec<u8>, at: u64) {
         let index = self.tokens;
         let word = WORDS[(index % WORDS.len() as u64) as usize];
@@ -71,17 +71,17 @@ impl Writer {
         );
     }
 
-    /// What was made last is written: the write began at `from` and was done at `to`.
+    /// Records that the last event was written from `from` to `to`.
     pub fn written(&mut self, from: u64, to: u64) {
         let Some(writes) = &mut self.writes else { return };
-        // The first write, of the head, comes before any token.
+        // The first write contains the headers, before any token.
         if (writes.len() as u64) < self.tokens {
             writes.push((from, to));
         }
     }
 
-    /// The events that end a response: the finish, the usage (with the account of the writes, if one is kept, and
-    /// with the count of the bytes before it, for the client to compare), the terminator.
+    /// Writes the events that end a response: finish, usage (with recorded writes and the number of preceding bytes, for the
+    /// client to compare), terminator.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         self.event(
             out,
@@ -109,7 +109,7 @@ impl Writer {
 
     fn event(&mut self, out: &mut Vec<u8>, rest: std::fmt::Arguments<'_>) {
         self.event.clear();
-        // A write to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = write!(self.event, "{}{rest}\n\n", self.prefix);
         self.chunk(out);
     }
@@ -128,8 +128,8 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn events_are_json_but_the_last() {
-        let mut writer = Writer::new(7, true);
+    fn all_events_except_the_last_are_json() {
+        let mut writer = SseWriter::new(7, true);
         let mut out = Vec::new();
         writer.open(&mut out);
         for at in 0..20 {
@@ -147,7 +147,7 @@ mod tests {
         let text = events[3]["choices"][0]["delta"]["content"].as_str().unwrap();
         assert!(text.ends_with(" t=2 i=2"), "{text}");
         assert_eq!(events[22]["usage"]["completion_tokens"], 20);
-        // The first write was the head's.
+        // The first write contained the headers.
         assert_eq!(events[22]["writes"][0], json!([1, 2]));
         assert_eq!(events[22]["writes"].as_array().unwrap().len(), 19);
     }

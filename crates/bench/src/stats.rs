@@ -1,12 +1,12 @@
-//! The little statistics that a paired measurement needs.
+//! Statistics for paired measurements.
 
-/// The value below which a share `q` of `sorted` lies.
+/// Returns the value with the share `q` of `sorted` below it.
 pub fn quantile(sorted: &[u64], q: f64) -> Option<u64> {
     let last = sorted.len().checked_sub(1)?;
     sorted.get((last as f64 * q).round() as usize).copied()
 }
 
-/// The median; of an even number of values, the mean of the middle two.
+/// Returns the median; for an even number of values, the mean of the middle two.
 pub fn median(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values);
     let middle = sorted.len() / 2;
@@ -17,28 +17,28 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// A median, and an interval for it that assumes nothing about the distribution.
+/// A median with a distribution-free interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    /// Of the values.
+pub struct MedianEstimate {
+    /// Median of the values.
     pub median: f64,
-    /// The ends of the interval: two of the values.
+    /// Lower end of the interval, one of the values.
     pub low: f64,
-    /// See `low`.
+    /// Upper end of the interval, one of the values.
     pub high: f64,
-    /// The chance that the interval holds the true median.
+    /// Probability that the interval contains the true median.
     pub confidence: f64,
 }
 
-/// The narrowest pair of order statistics with at least 95 % confidence; with fewer than 6 values there is
-/// none, and it is the least and the greatest, with the confidence that they have.
-pub fn estimate(values: &[f64]) -> Option<Estimate> {
+/// Computes the narrowest pair of order statistics with at least 95 % confidence. With fewer than 6 values there is none;
+/// the result is then the minimum and maximum with their confidence.
+pub fn estimate(values: &[f64]) -> Option<MedianEstimate> {
     let median = median(values)?;
     let sorted = sorted(values);
     let count = sorted.len();
     let mut best = None;
-    // All but `cut` values at each end. A value lies below the median with chance 1/2, so the median lies
-    // outside of the pair with twice the chance of at most `cut` heads in `count` throws of a coin.
+    // The pair excludes `cut` values at each end. A value is below the median with probability 1/2, so the median is
+    // outside of the pair with twice the probability of at most `cut` heads in `count` coin tosses.
     let mut heads = 0.5_f64.powi(i32::try_from(count).ok()?);
     let mut outside = 0.0;
     for cut in 0..count.div_ceil(2) {
@@ -47,7 +47,7 @@ pub fn estimate(values: &[f64]) -> Option<Estimate> {
         let confidence = (1.0 - outside).max(0.0);
         if cut == 0 || confidence >= 0.95 {
             let (low, high) = (sorted[cut], sorted[count - 1 - cut]);
-            best = Some(Estimate { median, low, high, confidence });
+            best = Some(MedianEstimate { median, low, high, confidence });
         }
     }
     best
@@ -74,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_those_of_the_tables() {
+    fn intervals_equal_published_tables() {
         let first = |count: usize| (0..count).map(|value| value as f64).collect::<Vec<_>>();
-        // Count, the cut at each end, confidence: the usual tables of the sign test.
+        // Number of values, excluded values at each end, confidence, from tables of the sign test.
         let table = [(1, 0, 0.0), (5, 0, 0.9375), (6, 0, 0.96875), (9, 1, 0.9609), (20, 5, 0.9586)];
         for (count, cut, confidence) in table {
             let found = estimate(&first(count)).unwrap();

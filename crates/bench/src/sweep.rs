@@ -1,36 +1,36 @@
-//! Whether the comparison with nginx depends on the number of streams: the same run, together, at several sizes.
+//! Compares with nginx at several numbers of streams, with all proxies running together.
 
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
-use crate::contestant::{Contestant, Running};
-use crate::measure::{Sample, measure};
-use crate::options::Options;
+use crate::contestant::{Contestant, RunningContestant};
+use crate::measure::{MeasurementSample, measure};
+use crate::options::RunOptions;
 use crate::run::{faults, order};
 use crate::signals::unless_ended;
-use crate::stats::{Estimate, estimate, median};
+use crate::stats::{MedianEstimate, estimate, median};
 use crate::tables::{footnote, interval, number, table};
-use crate::{Error, pairs, pin, quiet, report};
+use crate::{BoxError, pairs, pin, quiet, report};
 
-/// Streams, tokens a second of each, and the seconds in which they open: few, many that are busy, and very many
-/// that are not. What two proxies do then leaves room on the core of the proxies and on that of the load.
+/// Streams, tokens per second of each, and the seconds in which they open: few, many busy ones, and very many slow ones.
+/// Two proxies do not fill their core or that of the load generator.
 const SIZES: [(u64, f64, f64); 3] = [(100, 20.0, 1.0), (1_000, 10.0, 2.0), (9_000, 1.0, 8.0)];
-/// A measurement waits so long for quiet, and is made once: a disturbance meets all proxies alike.
+/// Maximum wait for quiet cores. A disturbance affects all proxies, so there is one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Descriptors that a process has beside those of the streams, with room.
+/// Descriptors of a process besides those of the streams, with a reserve.
 const OTHER_FILES: u64 = 256;
-/// Linux gives so many local ports for connections to one server, by default.
+/// Default number of local ports for connections to one server on Linux.
 const PORTS: u64 = 28_000;
 
 /// The samples of one size.
-struct Size {
-    options: Options,
-    samples: Vec<Sample>,
+struct SweepSize {
+    options: RunOptions,
+    samples: Vec<MeasurementSample>,
 }
 
-impl Size {
+impl SweepSize {
     fn name(&self) -> String {
         format!("{} x {}/s", self.options.streams, self.options.rate)
     }
@@ -39,21 +39,21 @@ impl Size {
         median(&pairs::values(&self.samples, contestant, |sample| sample.cpu_us))
     }
 
-    fn ratio(&self, contestant: Contestant) -> Option<Estimate> {
+    fn ratio(&self, contestant: Contestant) -> Option<MedianEstimate> {
         pairs::ratio(&self.samples, contestant, Contestant::NGINX, |sample| sample.cpu_us)
     }
 }
 
-/// The role `sweep`.
-pub async fn role(words: Vec<String>) -> Result<(), Error> {
-    let options = Options::sweep(words)?;
+/// Runs the role `sweep`.
+pub async fn role(words: Vec<String>) -> Result<(), BoxError> {
+    let options = RunOptions::sweep(words)?;
     unless_ended(sweep(&options)).await
 }
 
-async fn sweep(options: &Options) -> Result<(), Error> {
+async fn sweep(options: &RunOptions) -> Result<(), BoxError> {
     let contestants = options.contestants()?;
     if !contestants.contains(&Contestant::NGINX) {
-        return Err("a sweep compares with nginx: name it in --only".into());
+        return Err("a sweep compares with nginx: add it to --only".into());
     }
     if let Some(cores) = options.cores {
         pin::pin(cores.load)?;
@@ -62,21 +62,19 @@ async fn sweep(options: &Options) -> Result<(), Error> {
     let most = most_streams(files, contestants.len() as u64);
     let mut sizes = SIZES.map(|(streams, rate, warmup)| {
         if streams > most {
-            println!(
-                "{streams} streams are too many for {files} descriptors: {most} in their place."
-            );
+            println!("{streams} streams are too many for {files} descriptors: using {most}.");
         }
-        let options = Options { streams: streams.min(most), rate, warmup, ..options.clone() };
-        Size { options, samples: Vec::new() }
+        let options = RunOptions { streams: streams.min(most), rate, warmup, ..options.clone() };
+        SweepSize { options, samples: Vec::new() }
     });
-    // What changes slowly meets all sizes.
+    // Slow changes of the machine affect all sizes.
     for round in 0..options.rounds {
         for size in &mut sizes {
             if let Some(cores) = options.cores {
                 quiet::wait(cores, PATIENCE).await;
             }
-            // A server of its own: the ports of the connections that were closed are not free for a minute.
-            let server = Running::server(options.cores.map(|cores| cores.server)).await?;
+            // A separate server, because ports of closed connections stay in use for a minute.
+            let server = RunningContestant::server(options.cores.map(|cores| cores.server)).await?;
             let samples =
                 measure(&size.options, &order(&contestants, round), round, &server).await?;
             for sample in &samples {
@@ -87,17 +85,17 @@ async fn sweep(options: &Options) -> Result<(), Error> {
     }
     options.write_json(&to_json(&sizes, &contestants))?;
     println!("\n{}", markdown(&sizes, &contestants, options));
-    faults(sizes.iter().flat_map(|size| &size.samples).filter_map(Sample::fault))
+    faults(sizes.iter().flat_map(|size| &size.samples).filter_map(MeasurementSample::fault))
 }
 
-/// How many streams each of so many proxies can have at a time.
+/// Returns the maximum number of streams per proxy.
 fn most_streams(files: u64, proxies: u64) -> u64 {
-    // A proxy has two descriptors for a stream; the server has those of all proxies.
+    // A proxy needs two descriptors per stream; the server has those of all proxies.
     let files = files.saturating_sub(OTHER_FILES) / proxies.max(2);
     files.min(PORTS / proxies.max(1))
 }
 
-fn markdown(sizes: &[Size], contestants: &[Contestant], options: &Options) -> String {
+fn markdown(sizes: &[SweepSize], contestants: &[Contestant], options: &RunOptions) -> String {
     let others = || contestants.iter().copied().filter(|one| *one != Contestant::NGINX);
     let cpu = contestants.iter().map(|one| format!("{}, us/token", one.name()));
     let ratio = others().map(|one| format!("{} / nginx", one.name()));
@@ -106,7 +104,7 @@ fn markdown(sizes: &[Size], contestants: &[Contestant], options: &Options) -> St
     let rows = sizes.iter().map(|size| {
         let cpu = contestants.iter().map(|&one| number(size.cpu(one), 2));
         let ratio = others().map(|one| interval(size.ratio(one), 3));
-        let share = |one, value: fn(&Sample) -> Option<f64>| {
+        let share = |one, value: fn(&MeasurementSample) -> Option<f64>| {
             median(&pairs::values(&size.samples, one, value))
         };
         let proxies: f64 =
@@ -116,7 +114,7 @@ fn markdown(sizes: &[Size], contestants: &[Contestant], options: &Options) -> St
         (size.name(), cpu.chain(ratio).chain(shares).collect())
     });
     let mut out = format!(
-        "CPU a token, together, {} rounds of {} s; {}\n{}\n",
+        "CPU per token, together, {} rounds of {} s; {}\n{}\n",
         options.rounds,
         options.seconds,
         report::machine(),
@@ -128,22 +126,26 @@ fn markdown(sizes: &[Size], contestants: &[Contestant], options: &Options) -> St
             let (least, greatest) = (least.name(), greatest.name());
             let change = interval(Some(change), 1);
             out += &format!(
-                "The ratio of {name} changes by {change} % at the most: from {least} to {greatest}.\n"
+                "The largest change of the ratio of {name} is {change} %, from {least} to {greatest}.\n"
             );
         }
     }
     out + &footnote(sizes.iter().flat_map(|size| &size.samples), options)
 }
 
-/// The sizes with the least and the greatest ratio, and what the ratio grows by from one to the other, percent. It is
-/// compared inside of each round.
-fn greatest_change(sizes: &[Size], contestant: Contestant) -> Option<(&Size, &Size, Estimate)> {
-    let ratio = |size| Some((size, Size::ratio(size, contestant)?.median));
-    let by_ratio = |one: &(&Size, f64), other: &(&Size, f64)| one.1.total_cmp(&other.1);
+/// Returns the sizes with the lowest and highest ratio, and the growth of the ratio between them in percent, compared
+/// within each round.
+fn greatest_change(
+    sizes: &[SweepSize],
+    contestant: Contestant,
+) -> Option<(&SweepSize, &SweepSize, MedianEstimate)> {
+    let ratio = |size| Some((size, SweepSize::ratio(size, contestant)?.median));
+    let by_ratio = |one: &(&SweepSize, f64), other: &(&SweepSize, f64)| one.1.total_cmp(&other.1);
     let ratios = || sizes.iter().filter_map(ratio);
     let ((least, _), (greatest, _)) = (ratios().min_by(by_ratio)?, ratios().max_by(by_ratio)?);
-    let of =
-        |size: &Size| pairs::ratios(&size.samples, contestant, Contestant::NGINX, |one| one.cpu_us);
+    let of = |size: &SweepSize| {
+        pairs::ratios(&size.samples, contestant, Contestant::NGINX, |one| one.cpu_us)
+    };
     let least_ratios = of(least);
     let grown = of(greatest)
         .into_iter()
@@ -151,7 +153,7 @@ fn greatest_change(sizes: &[Size], contestant: Contestant) -> Option<(&Size, &Si
     Some((least, greatest, estimate(&Vec::from_iter(grown))?))
 }
 
-fn to_json(sizes: &[Size], contestants: &[Contestant]) -> Value {
+fn to_json(sizes: &[SweepSize], contestants: &[Contestant]) -> Value {
     let changes = contestants.iter().filter_map(|&contestant| {
         let (least, greatest, change) = greatest_change(sizes, contestant)?;
         Some(json!({
@@ -176,7 +178,7 @@ mod tests {
     use crate::measure::tests::sample;
 
     #[test]
-    fn the_streams_fit_the_descriptors_and_the_ports() {
+    fn streams_are_limited_by_descriptors_and_ports() {
         assert_eq!(most_streams(20_000, 2), 9_872);
         assert_eq!(most_streams(20_000, 4), 4_936);
         assert_eq!(most_streams(1 << 20, 2), 14_000);
@@ -184,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn the_change_is_that_of_the_rounds() {
-        let options = Options::sweep(Vec::new()).unwrap();
-        let size = |streams, cpu: [f64; 3]| Size {
-            options: Options { streams, ..options.clone() },
+    fn change_is_computed_within_rounds() {
+        let options = RunOptions::sweep(Vec::new()).unwrap();
+        let size = |streams, cpu: [f64; 3]| SweepSize {
+            options: RunOptions { streams, ..options.clone() },
             samples: (0..3)
                 .flat_map(|round| {
                     // The rounds differ more than the sizes.

@@ -1,24 +1,24 @@
-//! The tables that a run prints, in Markdown.
+//! Markdown tables of a run.
 
 use std::fmt::Write as _;
 
 use crate::contestant::Contestant;
-use crate::measure::Sample;
-use crate::options::Options;
-use crate::pairs::{self, Value};
-use crate::report::{BASELINES, Time, machine};
-use crate::stats::{Estimate, estimate, median};
+use crate::measure::MeasurementSample;
+use crate::options::RunOptions;
+use crate::pairs::{self, SampleValue};
+use crate::report::{BASELINES, LatencyColumn, machine};
+use crate::stats::{MedianEstimate, estimate, median};
 
-/// What a column is called, what stands in it, and with how many digits behind the point.
-type Column<F = fn(&Sample) -> Option<f64>> = (&'static str, F, usize);
+/// Title of a column, its value, and its number of decimals.
+type TableColumn<F = fn(&MeasurementSample) -> Option<f64>> = (&'static str, F, usize);
 
-const STREAMS: [Column; 3] = [
+const STREAMS: [TableColumn; 3] = [
     ("CPU, us/token", |sample| sample.cpu_us, 2),
     ("base memory, MiB", |sample| sample.base_mib, 1),
     ("memory, KiB/stream", |sample| sample.kib_per_stream, 1),
 ];
 
-const CHURN: [Column; 6] = [
+const CHURN: [TableColumn; 6] = [
     ("requests/s", |sample| sample.requests_per_second, 0),
     ("CPU, us/request", |sample| sample.cpu_us, 2),
     ("requests/s of a full core", |sample| sample.cpu_us.map(|cpu| 1e6 / cpu), 0),
@@ -27,14 +27,18 @@ const CHURN: [Column; 6] = [
     ("base memory, MiB", |sample| sample.base_mib, 1),
 ];
 
-/// All tables of a run.
-pub fn markdown(samples: &[Sample], contestants: &[Contestant], options: &Options) -> String {
-    let run = Run { samples, contestants };
+/// Returns all tables of a run.
+pub fn markdown(
+    samples: &[MeasurementSample],
+    contestants: &[Contestant],
+    options: &RunOptions,
+) -> String {
+    let run = RunTables { samples, contestants };
     let mut out = title(options);
     match (options.churn, options.together) {
         (None, false) => {
-            let times =
-                Time::ALL.map(|time| (time.title, move |sample: &Sample| time.of(sample), 0));
+            let times = LatencyColumn::ALL
+                .map(|time| (time.title, move |sample: &MeasurementSample| time.of(sample), 0));
             out += &run.medians("Cost", &STREAMS);
             out += &run.medians("Times, us", &times);
             for baseline in [Contestant::Direct, Contestant::NGINX] {
@@ -42,7 +46,7 @@ pub fn markdown(samples: &[Sample], contestants: &[Contestant], options: &Option
             }
             out += &run.ratios("CPU a token", |sample| sample.cpu_us);
         }
-        // Together, the proxies stand in each other's way: no time means anything.
+        // Proxies that run together delay each other, so times are meaningless.
         (None, true) => {
             out += &run.medians("Cost", &STREAMS);
             out += &run.ratios("CPU a token", |sample| sample.cpu_us);
@@ -60,22 +64,22 @@ pub fn markdown(samples: &[Sample], contestants: &[Contestant], options: &Option
     out + &footnote(samples.iter(), options)
 }
 
-/// A number, or a dash where there is none.
+/// Formats a number; a dash if absent.
 pub fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// An estimate with its interval, or a dash where there is none.
-pub fn interval(estimate: Option<Estimate>, digits: usize) -> String {
+/// Formats an estimate with its interval; a dash if absent.
+pub fn interval(estimate: Option<MedianEstimate>, digits: usize) -> String {
     estimate.map_or_else(
         || "-".to_owned(),
-        |Estimate { median, low, high, .. }| {
+        |MedianEstimate { median, low, high, .. }| {
             format!("{median:.digits$} ({low:.digits$} to {high:.digits$})")
         },
     )
 }
 
-/// A table: the names of its columns, and its rows, each with its name in front.
+/// Formats a table from column titles and named rows.
 pub fn table<'a>(
     columns: impl IntoIterator<Item = &'a str>,
     rows: impl IntoIterator<Item = (String, Vec<String>)>,
@@ -89,15 +93,15 @@ pub fn table<'a>(
     out
 }
 
-struct Run<'a> {
-    samples: &'a [Sample],
+struct RunTables<'a> {
+    samples: &'a [MeasurementSample],
     contestants: &'a [Contestant],
 }
 
-impl Run<'_> {
-    fn medians(&self, what: &str, columns: &[Column<impl Value>]) -> String {
+impl RunTables<'_> {
+    fn medians(&self, what: &str, columns: &[TableColumn<impl SampleValue>]) -> String {
         let rows = self.contestants.iter().map(|&contestant| {
-            let cell = |(_, value, digits): &Column<_>| {
+            let cell = |(_, value, digits): &TableColumn<_>| {
                 spread(&pairs::values(self.samples, contestant, value), *digits)
             };
             (contestant.name().to_owned(), columns.iter().map(cell).collect())
@@ -106,25 +110,29 @@ impl Run<'_> {
         format!("\n{what}: median of the rounds (least to greatest)\n{table}")
     }
 
-    fn differences(&self, baseline: Contestant, columns: &[Column<impl Value>]) -> String {
+    fn differences(
+        &self,
+        baseline: Contestant,
+        columns: &[TableColumn<impl SampleValue>],
+    ) -> String {
         if !self.contestants.contains(&baseline) {
             return String::new();
         }
         let others =
             self.contestants.iter().filter(|one| ![baseline, Contestant::Direct].contains(one));
         let rows = others.map(|&contestant| {
-            let cell = |(_, value, digits): &Column<_>| {
+            let cell = |(_, value, digits): &TableColumn<_>| {
                 interval(pairs::difference(self.samples, contestant, baseline, value), *digits)
             };
             (contestant.name().to_owned(), columns.iter().map(cell).collect())
         });
         let (name, table) = (baseline.name(), table(columns.iter().map(|(name, ..)| *name), rows));
         format!(
-            "\nTimes less those of {name} in the same round, us: median (its interval)\n{table}"
+            "\nTimes minus those of {name} in the same round, us: median (its interval)\n{table}"
         )
     }
 
-    fn ratios(&self, what: &str, value: impl Value) -> String {
+    fn ratios(&self, what: &str, value: impl SampleValue) -> String {
         let present = |baseline: &&Contestant| self.contestants.contains(baseline);
         let baselines: Vec<&Contestant> = BASELINES.iter().filter(present).collect();
         let proxies = self.contestants.iter().filter(|one| **one != Contestant::Direct);
@@ -140,8 +148,8 @@ impl Run<'_> {
     }
 }
 
-fn title(options: &Options) -> String {
-    let Options { streams, rate, seconds, rounds, workers, .. } = options;
+fn title(options: &RunOptions) -> String {
+    let RunOptions { streams, rate, seconds, rounds, workers, .. } = options;
     let load = match options.churn {
         Some(churn) => format!("{streams} clients in a closed loop, {} connections", churn.name()),
         None => format!("{streams} streams at {rate} tokens/s each ({})", options.pattern.name()),
@@ -151,13 +159,13 @@ fn title(options: &Options) -> String {
     format!("{load}, {seconds} s a window, {rounds} rounds, {workers}{how}; {}\n", machine())
 }
 
-/// What stands below the tables: how far they are to be trusted.
+/// Formats the notes below the tables on their reliability.
 pub fn footnote<'a>(
-    samples: impl Iterator<Item = &'a Sample> + Clone,
-    options: &Options,
+    samples: impl Iterator<Item = &'a MeasurementSample> + Clone,
+    options: &RunOptions,
 ) -> String {
     let confidence = estimate(&vec![0.0; options.rounds]).map_or(0.0, |one| one.confidence * 100.0);
-    let (count, lost) = (samples.clone().count(), samples.clone().map(Sample::errors));
+    let (count, lost) = (samples.clone().count(), samples.clone().map(MeasurementSample::errors));
     let lost = lost.fold(0, u64::saturating_add);
     let disturbed = samples.clone().filter(|sample| sample.is_disturbed()).count();
     let load_core = samples.filter_map(|sample| sample.load_core).fold(0.0, f64::max) * 100.0;

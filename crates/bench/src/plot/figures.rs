@@ -2,44 +2,44 @@
 
 use serde_json::Value as Json;
 
-use super::bars::{Bars, Panel, Value};
+use super::bars::{BarChart, BarPanel, BarValue};
 use super::scale::{number, time};
-use super::shares::{self, Shares};
-use super::svg::{Ink, Stroke};
+use super::shares::{self, DistributionChart};
+use super::svg::{InkColor, LineStroke};
 use crate::contestant::Contestant;
-use crate::rival::Rival;
+use crate::rival::RivalProxy;
 use crate::stats::{estimate, quantile};
 
 /// What the pictures are about.
 const ABOUT: Contestant = Contestant::Streamgauge;
 /// Whom the processor time is divided by.
-const BASELINE: Contestant = Contestant::Rival(Rival::Nginx);
+const BASELINE: Contestant = Contestant::Rival(RivalProxy::Nginx);
 
 /// A picture, or what it would have needed.
-type Figure = Result<String, &'static str>;
+type RenderedFigure = Result<String, &'static str>;
 
 /// Processor time of each token, as a ratio to nginx.
-pub fn cpu(run: &Json) -> Figure {
+pub fn cpu(run: &Json) -> RenderedFigure {
     let ratios = run["ratios"].as_array().ok_or("the file has no ratios")?;
     let value = |contestant: Contestant| {
         let ratio = ratios.iter().find(|ratio| {
             ratio["contestant"] == contestant.name() && ratio["baseline"] == BASELINE.name()
         });
         let of = |key: &str| ratio?[key].as_f64();
-        Some(Value { value: of("cpu_ratio")?, low: of("low")?, high: of("high")? })
+        Some(BarValue { value: of("cpu_ratio")?, low: of("low")?, high: of("high")? })
     };
     let mut rows = proxies(run);
     rows.retain(|&contestant| contestant == BASELINE || value(contestant).is_some());
     if rows.iter().all(|contestant| *contestant == BASELINE) {
         return Err("it needs the ratios to nginx");
     }
-    let itself = Value { value: 1.0, low: 1.0, high: 1.0 };
+    let itself = BarValue { value: 1.0, low: 1.0, high: 1.0 };
     let values = rows.iter().map(|&one| value(one).or((one == BASELINE).then_some(itself)));
     Ok(bars(
         run,
         "Processor time of each token",
         &rows,
-        vec![Panel {
+        vec![BarPanel {
             title: "ratio to nginx".to_owned(),
             digits: 2,
             values: values.collect(),
@@ -49,9 +49,9 @@ pub fn cpu(run: &Json) -> Figure {
 }
 
 /// What each contestant adds to the latency of a token.
-pub fn latency(run: &Json) -> Figure {
+pub fn latency(run: &Json) -> RenderedFigure {
     let rows = proxies(run);
-    let panel = |key: &'static str| Panel {
+    let panel = |key: &'static str| BarPanel {
         title: format!("{key}, µs"),
         digits: 0,
         values: rows
@@ -76,7 +76,7 @@ pub fn latency(run: &Json) -> Figure {
 }
 
 /// What each open stream takes.
-pub fn memory(run: &Json) -> Figure {
+pub fn memory(run: &Json) -> RenderedFigure {
     let rows = proxies(run);
     let values = rows.iter().map(|&contestant| {
         let samples = of(run, contestant);
@@ -88,15 +88,15 @@ pub fn memory(run: &Json) -> Figure {
         return Err("the file has no memory of any contestant");
     }
     let title = "resident memory, KiB".to_owned();
-    let panel = Panel { title, digits: 1, values, reference: None };
+    let panel = BarPanel { title, digits: 1, values, reference: None };
     Ok(bars(run, "Memory of each open stream", &rows, vec![panel]))
 }
 
-fn bars(run: &Json, title: &str, rows: &[Contestant], panels: Vec<Panel>) -> String {
+fn bars(run: &Json, title: &str, rows: &[Contestant], panels: Vec<BarPanel>) -> String {
     let rounds = rounds(run);
     let confidence = estimate(&vec![0.0; rounds]).map_or(0.0, |estimate| estimate.confidence);
     let figure = |key: &str| number(run[key].as_f64().unwrap_or_default());
-    Bars {
+    BarChart {
         title: title.to_owned(),
         subtitle: format!(
             "{} streams at {} tokens/s each; {}",
@@ -132,15 +132,15 @@ fn rounds(run: &Json) -> usize {
     samples.filter_map(|sample| sample["round"].as_u64()).max().map_or(0, |last| last as usize + 1)
 }
 
-fn of_rounds(values: &[f64]) -> Option<Value> {
+fn of_rounds(values: &[f64]) -> Option<BarValue> {
     let estimate = estimate(values)?;
-    Some(Value { value: estimate.median, low: estimate.low, high: estimate.high })
+    Some(BarValue { value: estimate.median, low: estimate.low, high: estimate.high })
 }
 
 /// How wrong TTFT and latency are, by either clock.
-pub fn truth(truth: &Json) -> Figure {
+pub fn truth(truth: &Json) -> RenderedFigure {
     let runs = truth["runs"].as_array().ok_or("the file has no runs")?;
-    let look = |clock: &str| if clock == "kernel" { Ink::First } else { Ink::Second };
+    let look = |clock: &str| if clock == "kernel" { InkColor::First } else { InkColor::Second };
     let panel = |title: &str, state: &str| {
         let mut lines = Vec::new();
         for clock in ["program", "kernel"] {
@@ -148,13 +148,19 @@ pub fn truth(truth: &Json) -> Figure {
             let Some(run) = run else { continue };
             let (all, sound) = (errors(run, "errors_us"), errors(run, "errors_not_degraded_us"));
             if sound.len() < all.len() {
-                lines.push(shares::Line { stroke: Stroke::dashed(look(clock), 2.0), values: all });
+                lines.push(shares::DistributionLine {
+                    stroke: LineStroke::dashed(look(clock), 2.0),
+                    values: all,
+                });
             }
             if !sound.is_empty() {
-                lines.push(shares::Line { stroke: Stroke::solid(look(clock), 2.5), values: sound });
+                lines.push(shares::DistributionLine {
+                    stroke: LineStroke::solid(look(clock), 2.5),
+                    values: sound,
+                });
             }
         }
-        shares::Panel { title: title.to_owned(), lines }
+        shares::DistributionPanel { title: title.to_owned(), lines }
     };
     let widths = runs.iter().flat_map(|run| run["numbers"].as_array().into_iter().flatten());
     let widths = widths.filter(|number| is_shown(number));
@@ -164,7 +170,7 @@ pub fn truth(truth: &Json) -> Figure {
     let mut instrument: Vec<u64> = instrument.map(|micros| (micros * 1e3) as u64).collect();
     instrument.sort_unstable();
     let instrument = quantile(&instrument, 0.99).map(|nanos| time(nanos as f64 / 1e3));
-    Ok(Shares {
+    Ok(DistributionChart {
         title: "How wrong TTFT and latency are".to_owned(),
         subtitle: format!(
             "{} streams at {} tokens/s each; {}",
@@ -173,9 +179,9 @@ pub fn truth(truth: &Json) -> Figure {
             truth["machine"].as_str().unwrap_or("unknown machine")
         ),
         legend: vec![
-            (Stroke::solid(Ink::First, 2.5), "the kernel's clock (default)".to_owned()),
-            (Stroke::solid(Ink::Second, 2.5), "the program's clock".to_owned()),
-            (Stroke::dashed(Ink::Soft, 2.0), "with the lines marked degraded".to_owned()),
+            (LineStroke::solid(InkColor::First, 2.5), "the kernel's clock (default)".to_owned()),
+            (LineStroke::solid(InkColor::Second, 2.5), "the program's clock".to_owned()),
+            (LineStroke::dashed(InkColor::Soft, 2.0), "with the lines marked degraded".to_owned()),
         ],
         panels: vec![
             panel("the proxy runs freely", "idle"),

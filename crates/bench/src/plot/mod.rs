@@ -11,12 +11,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::Error;
-use crate::args::Args;
+use crate::BoxError;
+use crate::args::RoleArgs;
 
 /// The role `plot`.
-pub fn role(words: Vec<String>) -> Result<(), Error> {
-    let args = Args::parse(words, &["run", "truth", "out"], &[])?;
+pub fn role(words: Vec<String>) -> Result<(), BoxError> {
+    let args = RoleArgs::parse(words, &["run", "truth", "out"], &[])?;
     let out: PathBuf = args.required("out")?;
     let mut files = Vec::new();
     if let Some(path) = args.optional("run")? {
@@ -45,7 +45,7 @@ pub fn role(words: Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
-fn read(path: PathBuf) -> Result<Value, Error> {
+fn read(path: PathBuf) -> Result<Value, BoxError> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = fs::read(&path).map_err(|error| told(&error))?;
     Ok(serde_json::from_slice(&text).map_err(|error| told(&error))?)

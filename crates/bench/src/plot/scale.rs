@@ -5,7 +5,7 @@ const SPACING: f64 = 50.0;
 
 /// A linear axis or a logarithmic one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scale {
+pub struct AxisScale {
     /// The values at its ends.
     low: f64,
     high: f64,
@@ -15,7 +15,7 @@ pub struct Scale {
     logarithmic: bool,
 }
 
-impl Scale {
+impl AxisScale {
     /// A linear axis that holds all `values` and 0.
     pub fn linear(values: impl Iterator<Item = f64>, begin: f64, end: f64) -> Self {
         let (low, mut high) = values
@@ -104,17 +104,17 @@ mod tests {
 
     #[test]
     fn a_linear_axis_holds_all_and_zero() {
-        let scale = Scale::linear([0.3, 1.6].into_iter(), 100.0, 300.0);
+        let scale = AxisScale::linear([0.3, 1.6].into_iter(), 100.0, 300.0);
         assert_eq!(scale.ticks(), [0.0, 0.5, 1.0, 1.5]);
         assert_eq!((scale.at(0.0), scale.at(1.6), scale.at(0.8)), (100.0, 300.0, 200.0));
-        let scale = Scale::linear([-220.0, 700.0].into_iter(), 0.0, 300.0);
+        let scale = AxisScale::linear([-220.0, 700.0].into_iter(), 0.0, 300.0);
         assert_eq!(scale.ticks(), [-200.0, 0.0, 200.0, 400.0, 600.0]);
-        assert_eq!(Scale::linear(std::iter::empty(), 0.0, 70.0).ticks(), [0.0, 1.0]);
+        assert_eq!(AxisScale::linear(std::iter::empty(), 0.0, 70.0).ticks(), [0.0, 1.0]);
     }
 
     #[test]
     fn a_logarithmic_axis_has_its_ticks_at_powers_of_ten() {
-        let scale = Scale::logarithmic(1.0, 1e5, 0.0, 500.0);
+        let scale = AxisScale::logarithmic(1.0, 1e5, 0.0, 500.0);
         assert_eq!(scale.ticks(), [1.0, 10.0, 100.0, 1e3, 1e4, 1e5]);
         assert!((scale.at(1e3) - 300.0).abs() < 1e-9);
         assert_eq!((scale.at(0.0), scale.at(1e9)), (0.0, 500.0), "beyond the ends");

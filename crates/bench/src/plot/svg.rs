@@ -12,7 +12,7 @@ pub const MARGIN: f64 = 24.0;
 
 /// What an element is for; says how it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ink {
+pub enum InkColor {
     /// The background.
     Paper,
     /// Text that is read first, and marks on bars.
@@ -31,7 +31,7 @@ pub enum Ink {
     Second,
 }
 
-impl Ink {
+impl InkColor {
     const ALL: [Self; 8] = [
         Self::Paper,
         Self::Strong,
@@ -65,14 +65,14 @@ impl Ink {
 
 /// The style of a file: all inks on light, and on dark for those who prefer that.
 fn style() -> String {
-    let rules = |colour: fn(Ink) -> &'static str| {
-        let rule = |ink: Ink| {
+    let rules = |colour: fn(InkColor) -> &'static str| {
+        let rule = |ink: InkColor| {
             let (class, colour) = (ink.class(), colour(ink));
             format!(
                 "text.{class},rect.{class}{{fill:{colour}}}line.{class},path.{class}{{stroke:{colour}}}\n"
             )
         };
-        Ink::ALL.into_iter().map(rule).collect::<String>()
+        InkColor::ALL.into_iter().map(rule).collect::<String>()
     };
     format!(
         "text{{font-family:{FONT};font-variant-numeric:tabular-nums}}path{{fill:none}}\n\
@@ -87,13 +87,13 @@ const FONT: &str = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans
 
 /// To which side of its position a text lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Anchor {
+pub enum TextAnchor {
     Start,
     Middle,
     End,
 }
 
-impl Anchor {
+impl TextAnchor {
     fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -105,39 +105,39 @@ impl Anchor {
 
 /// How a line is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stroke {
-    pub ink: Ink,
+pub struct LineStroke {
+    pub ink: InkColor,
     /// In pixels.
     pub width: f64,
     pub dashed: bool,
 }
 
-impl Stroke {
+impl LineStroke {
     /// An unbroken line.
-    pub fn solid(ink: Ink, width: f64) -> Self {
+    pub fn solid(ink: InkColor, width: f64) -> Self {
         Self { ink, width, dashed: false }
     }
 
     /// A broken line.
-    pub fn dashed(ink: Ink, width: f64) -> Self {
+    pub fn dashed(ink: InkColor, width: f64) -> Self {
         Self { ink, width, dashed: true }
     }
 }
 
 /// A picture that is being drawn, in pixels from the top left.
 #[derive(Debug)]
-pub struct Svg {
+pub struct SvgPicture {
     width: f64,
     elements: String,
 }
 
-impl Svg {
+impl SvgPicture {
     /// A picture that is [`WIDTH`] wide, with its title and what was done; and the height of the latter.
     pub fn titled(title: &str, subtitle: &str) -> (Self, f64) {
         let mut svg = Self::new(WIDTH);
         let y = MARGIN + 12.0;
-        svg.text(MARGIN, y, Anchor::Start, 17.0, Ink::Strong, title);
-        svg.text(MARGIN, y + 20.0, Anchor::Start, 12.0, Ink::Soft, subtitle);
+        svg.text(MARGIN, y, TextAnchor::Start, 17.0, InkColor::Strong, title);
+        svg.text(MARGIN, y + 20.0, TextAnchor::Start, 12.0, InkColor::Soft, subtitle);
         (svg, y + 20.0)
     }
 
@@ -147,7 +147,15 @@ impl Svg {
     }
 
     /// A text whose base line is at `y`. `size` is that of its letters.
-    pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, size: f64, ink: Ink, text: &str) {
+    pub fn text(
+        &mut self,
+        x: f64,
+        y: f64,
+        anchor: TextAnchor,
+        size: f64,
+        ink: InkColor,
+        text: &str,
+    ) {
         let weight = if size > 13.0 { " font-weight=\"600\"" } else { "" };
         let (anchor, class) = (anchor.name(), ink.class());
         self.element(format_args!(
@@ -157,7 +165,7 @@ impl Svg {
     }
 
     /// A straight line.
-    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke) {
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: LineStroke) {
         let ((x1, y1), (x2, y2), look) = (from, to, look(stroke));
         self.element(format_args!(
             "<line {look} x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"
@@ -165,7 +173,7 @@ impl Svg {
     }
 
     /// A line through all `points`.
-    pub fn path(&mut self, points: &[(f64, f64)], stroke: Stroke) {
+    pub fn path(&mut self, points: &[(f64, f64)], stroke: LineStroke) {
         let mut path = String::new();
         for (x, y) in points {
             let command = if path.is_empty() { 'M' } else { 'L' };
@@ -176,7 +184,7 @@ impl Svg {
     }
 
     /// A bar from `x` to `to`, either way round.
-    pub fn bar(&mut self, x: f64, to: f64, y: f64, height: f64, ink: Ink) {
+    pub fn bar(&mut self, x: f64, to: f64, y: f64, height: f64, ink: InkColor) {
         let (x, width, class) = (x.min(to), (to - x).abs(), ink.class());
         self.element(format_args!(
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
@@ -201,8 +209,8 @@ impl Svg {
     }
 }
 
-fn look(stroke: Stroke) -> String {
-    let Stroke { ink, width, dashed } = stroke;
+fn look(stroke: LineStroke) -> String {
+    let LineStroke { ink, width, dashed } = stroke;
     let dashes = if dashed { " stroke-dasharray=\"5 4\"" } else { "" };
     format!("class=\"{}\" stroke-width=\"{width}\"{dashes}", ink.class())
 }
@@ -217,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_text_cannot_break_the_file() {
-        let mut svg = Svg::new(10.0);
-        svg.text(1.0, 2.0, Anchor::End, 12.0, Ink::Soft, "a < b & c");
+        let mut svg = SvgPicture::new(10.0);
+        svg.text(1.0, 2.0, TextAnchor::End, 12.0, InkColor::Soft, "a < b & c");
         let file = svg.finish(20.0, "<title>");
         assert!(file.contains(">a &lt; b &amp; c</text>"), "{file}");
         assert!(file.contains("<title>&lt;title&gt;</title>"), "{file}");
@@ -226,8 +234,8 @@ mod tests {
 
     #[test]
     fn a_bar_may_go_to_the_left() {
-        let mut svg = Svg::new(10.0);
-        svg.bar(8.0, 2.0, 0.0, 1.0, Ink::First);
+        let mut svg = SvgPicture::new(10.0);
+        svg.bar(8.0, 2.0, 0.0, 1.0, InkColor::First);
         assert!(svg.elements.contains("x=\"2.0\" y=\"0.0\" width=\"6.0\""), "{}", svg.elements);
     }
 }

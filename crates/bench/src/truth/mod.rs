@@ -1,9 +1,9 @@
-//! How exact Streamgauge's numbers are: its request log next to what those who sent know.
+//! Accuracy of Streamgauge: compares its request log with the records of client and server.
 //!
-//! The client keeps when it wrote each request, the server when it wrote each token, and both what they can
-//! know: an instant before the system call and one after. The proxy runs with the kernel's clock and with its own,
-//! left alone and stopped half of the time. Beside it some streams go directly from the server to the client,
-//! whose kernel stamps what it receives: these errors are the instrument's own.
+//! The client records when it wrote each request, the server when it wrote each token: an instant before the system call
+//! and one after it. The proxy runs with kernel timestamps and with the program's clock, undisturbed and stopped half of
+//! the time. Some streams go directly from the server to the client, whose kernel timestamps them: their errors are those
+//! of the method.
 
 mod compare;
 mod report;
@@ -25,41 +25,41 @@ use serde_json::Value;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
-use self::compare::{Deviation, Line};
-use self::report::Run;
-use self::witness::{Shape, Truth, Witness};
-use crate::args::Args;
+use self::compare::{ComparedLine, NumberError};
+use self::report::TruthRun;
+use self::witness::{StreamShape, StreamTruth, TruthClient};
+use crate::args::RoleArgs;
 use crate::clock::{self, now};
-use crate::contestant::{Running, free_address};
-use crate::pin::{self, Cores};
-use crate::process::Process;
-use crate::{Error, quiet, scrape, signals};
+use crate::contestant::{RunningContestant, free_address};
+use crate::pin::{self, CorePlan};
+use crate::process::MeasuredProcess;
+use crate::{BoxError, quiet, scrape, signals};
 
-/// How long the proxy is stopped, and how long it runs then.
+/// Time for which the proxy is stopped, and then runs.
 const STOPPED: Duration = Duration::from_millis(50);
 const RUNNING: Duration = Duration::from_millis(50);
-/// For so many streams through the proxy one goes directly.
+/// Number of streams through the proxy per direct stream.
 const DIRECT: u64 = 4;
-/// Lines that the proxy keeps.
+/// Number of lines that the proxy keeps.
 const KEPT: f64 = 1000.0;
-/// How much longer than planned a stream may last, and how long a line may take to be in the log.
+/// Maximum delay of a stream, and of its line in the log.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a run waits for quiet.
+/// Maximum wait for quiet cores before a run.
 const UNTIL_QUIET: Duration = Duration::from_secs(20);
-/// The wall's clock was set if it moved more than this, nanoseconds.
+/// Movement of the wall clock in nanoseconds that counts as a change of the clock.
 const WALL_MOVED: u64 = 20_000;
 
-/// What is done to the proxy.
+/// Disturbance of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nothing.
+pub enum ProxyState {
+    /// None.
     Idle,
-    /// It is stopped for half of the time.
+    /// The proxy is stopped for half of the time.
     Stopped,
 }
 
-impl State {
-    /// As it stands in the report.
+impl ProxyState {
+    /// Name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -68,35 +68,35 @@ impl State {
     }
 }
 
-/// What is to be run.
+/// Options of the role `truth`.
 #[derive(Debug)]
-pub struct Options {
-    /// The binary of Streamgauge.
+pub struct TruthOptions {
+    /// Path of the Streamgauge binary.
     streamgauge: PathBuf,
-    /// Streams open at a time through it.
+    /// Concurrent streams through the proxy.
     pub streams: u64,
-    /// Of each of them.
-    pub shape: Shape,
-    /// How long streams are asked for, in each run.
+    /// Tokens of each stream.
+    pub shape: StreamShape,
+    /// Duration of each run.
     pub seconds: f64,
-    /// `None`: nothing is pinned.
-    pub cores: Option<Cores>,
+    /// Cores for pinning; `None` disables it.
+    pub cores: Option<CorePlan>,
     json: Option<PathBuf>,
 }
 
-impl Options {
-    fn parse(words: Vec<String>) -> Result<Self, Error> {
+impl TruthOptions {
+    fn parse(words: Vec<String>) -> Result<Self, BoxError> {
         let known = ["streamgauge", "streams", "rate", "tokens", "seconds", "cores", "json"];
-        let args = Args::parse(words, &known, &[])?;
+        let args = RoleArgs::parse(words, &known, &[])?;
         let options = Self {
             streamgauge: args.required("streamgauge")?,
             streams: args.number("streams", 40.0, 1.0, 1000.0)? as u64,
-            shape: Shape {
+            shape: StreamShape {
                 tokens: args.number("tokens", 12.0, 2.0, 1000.0)? as u64,
                 rate: args.number("rate", 30.0, 0.1, 1000.0)?,
             },
             seconds: args.number("seconds", 10.0, 0.5, 600.0)?,
-            cores: Cores::of(&args)?,
+            cores: CorePlan::of(&args)?,
             json: args.optional("json")?,
         };
         let lines = options.lines();
@@ -110,36 +110,36 @@ impl Options {
         Ok(options)
     }
 
-    /// How many streams a run has, about.
+    /// Returns the approximate number of streams of a run.
     fn lines(&self) -> f64 {
         let each = self.shape.length() + (STOPPED + RUNNING).as_secs_f64() / 2.0;
         self.streams as f64 * (self.seconds / each + 1.0)
     }
 
-    /// How long a stream may last.
+    /// Returns the maximum duration of a stream.
     fn longest(&self) -> Duration {
         PATIENCE + Duration::from_secs_f64(self.shape.length())
     }
 }
 
-/// The role `truth`.
-pub async fn role(words: Vec<String>) -> Result<(), Error> {
-    let options = Options::parse(words)?;
+/// Runs the role `truth`.
+pub async fn role(words: Vec<String>) -> Result<(), BoxError> {
+    let options = TruthOptions::parse(words)?;
     signals::unless_ended(all(&options)).await
 }
 
-async fn all(options: &Options) -> Result<(), Error> {
+async fn all(options: &TruthOptions) -> Result<(), BoxError> {
     if let Some(cores) = options.cores {
         pin::pin(cores.load)?;
     }
-    let server = Running::server(options.cores.map(|cores| cores.server)).await?;
+    let server = RunningContestant::server(options.cores.map(|cores| cores.server)).await?;
     let mut runs = Vec::new();
     for clock in ["kernel", "program"] {
-        for state in [State::Idle, State::Stopped] {
+        for state in [ProxyState::Idle, ProxyState::Stopped] {
             if let Some(cores) = options.cores
                 && !quiet::wait(cores, UNTIL_QUIET).await
             {
-                println!("{clock}, {}: others are busy on these cores.", state.name());
+                println!("{clock}, {}: other processes are busy on these cores.", state.name());
             }
             runs.push(run(options, server.target, clock, state).await?);
         }
@@ -153,50 +153,50 @@ async fn all(options: &Options) -> Result<(), Error> {
 }
 
 async fn run(
-    options: &Options,
+    options: &TruthOptions,
     server: SocketAddr,
     clock: &'static str,
-    state: State,
-) -> Result<Run, Error> {
+    state: ProxyState,
+) -> Result<TruthRun, BoxError> {
     let (proxy, target, admin) = start(options, server, clock).await?;
     let ahead = stamp::wall_ahead();
     let (through, direct) = tokio::select! {
         truths = witnesses(options, target, server) => truths?,
-        error = stop_and_go(&proxy), if state == State::Stopped => return Err(error.unwrap_err()),
+        error = stop_and_go(&proxy), if state == ProxyState::Stopped => return Err(error.unwrap_err()),
     };
     proxy.signal(Signal::SIGCONT)?;
     let moved = stamp::wall_ahead().abs_diff(ahead);
     if moved > WALL_MOVED {
         let moved = moved / 1000;
         return Err(
-            format!("the wall's clock was set by {moved} us meanwhile: run it again").into()
+            format!("the wall clock changed by {moved} us during the run: run it again").into()
         );
     }
     let lines = log(admin, through.len()).await?;
     let instrument = direct.values().flat_map(|truth| {
         let tokens = truth.received.iter().filter_map(|(&at, stamp)| {
             let truth = truth.tokens.get(at)?;
-            Some(Deviation::of(stamp.saturating_sub(ahead), *truth))
+            Some(NumberError::of(stamp.saturating_sub(ahead), *truth))
         });
         tokens.collect::<Vec<_>>()
     });
-    Ok(Run {
+    Ok(TruthRun {
         clock,
         state,
         lines: lines
             .iter()
-            .map(|line| Line::of(line, &through, clock))
+            .map(|line| ComparedLine::of(line, &through, clock))
             .collect::<Result<_, _>>()?,
         instrument: instrument.collect(),
     })
 }
 
-/// Starts Streamgauge: it, where it listens, and where its log is.
+/// Starts Streamgauge; returns the process, its address, and the address of its log.
 async fn start(
-    options: &Options,
+    options: &TruthOptions,
     server: SocketAddr,
     clock: &str,
-) -> Result<(Process, SocketAddr, SocketAddr), Error> {
+) -> Result<(MeasuredProcess, SocketAddr, SocketAddr), BoxError> {
     let (target, admin) = (free_address()?, free_address()?);
     let mut command = Command::new(&options.streamgauge);
     command
@@ -204,11 +204,11 @@ async fn start(
         .args(["--admin", &admin.to_string(), "--workers", "1", "--log-level", "warn"])
         .env("STREAMGAUGE__CLOCK", clock);
     let core = options.cores.map(|cores| cores.proxy);
-    Ok((Process::start(command, core, target).await?, target, admin))
+    Ok((MeasuredProcess::start(command, core, target).await?, target, admin))
 }
 
-/// Stops the proxy for half of the time, until this is dropped.
-async fn stop_and_go(proxy: &Process) -> Result<Infallible, Error> {
+/// Stops the proxy for half of the time until dropped.
+async fn stop_and_go(proxy: &MeasuredProcess) -> Result<Infallible, BoxError> {
     loop {
         proxy.signal(Signal::SIGSTOP)?;
         sleep(STOPPED).await;
@@ -217,20 +217,21 @@ async fn stop_and_go(proxy: &Process) -> Result<Infallible, Error> {
     }
 }
 
-/// By the id of the trace.
-type Truths = HashMap<u64, Truth>;
+/// Truths by trace id.
+type TruthsByTrace = HashMap<u64, StreamTruth>;
 
-/// What was true of all streams through `proxy`, and of those beside it.
+/// Runs the load; returns the truths of the streams through `proxy` and of the direct streams.
 async fn witnesses(
-    options: &Options,
+    options: &TruthOptions,
     proxy: SocketAddr,
     server: SocketAddr,
-) -> Result<(Truths, Truths), Error> {
+) -> Result<(TruthsByTrace, TruthsByTrace), BoxError> {
     let until = now() + clock::seconds(options.seconds);
     let (shape, longest) = (options.shape, options.longest());
-    // A trace's id must not be 0.
+    // A trace id must not be 0.
     let next = Rc::new(Cell::new(1));
-    let (through, direct) = (Rc::<RefCell<Truths>>::default(), Rc::<RefCell<Truths>>::default());
+    let (through, direct) =
+        (Rc::<RefCell<TruthsByTrace>>::default(), Rc::<RefCell<TruthsByTrace>>::default());
     let tasks = LocalSet::new();
     let mut witnesses = JoinSet::new();
     for number in 0..options.streams + options.streams.div_ceil(DIRECT) {
@@ -241,7 +242,7 @@ async fn witnesses(
         };
         let next = Rc::clone(&next);
         let connection = async move {
-            let mut witness = Witness::connect(target).await?;
+            let mut witness = TruthClient::connect(target).await?;
             while now() < until {
                 let id = next.replace(next.get() + 1);
                 sleep(pause(id)).await;
@@ -249,7 +250,7 @@ async fn witnesses(
                 let truth = stream.map_err(|_| "a stream took too long")??;
                 truths.borrow_mut().insert(id, truth);
             }
-            Ok::<(), Error>(())
+            Ok::<(), BoxError>(())
         };
         witnesses.spawn_local_on(connection, &tasks);
     }
@@ -258,20 +259,20 @@ async fn witnesses(
             while let Some(ended) = witnesses.join_next().await {
                 ended??;
             }
-            Ok::<(), Error>(())
+            Ok::<(), BoxError>(())
         })
         .await?;
     Ok((through.take(), direct.take()))
 }
 
-/// What a client waits before a stream. A response ends while the proxy runs: without it, no request would
-/// come while it is stopped. Multiples of the golden ratio are evenly spread over the time of a stop.
+/// Returns the pause of a client before a stream. A response can end only while the proxy runs; without pauses, no request
+/// would arrive while it is stopped. Multiples of the golden ratio are evenly spread.
 fn pause(id: u64) -> Duration {
     (STOPPED + RUNNING).mul_f64((id as f64 * 0.618_033_988_749_895).fract())
 }
 
-/// The log, once it has so many lines.
-async fn log(admin: SocketAddr, lines: usize) -> Result<Vec<Value>, Error> {
+/// Waits until the log has this number of lines, and returns it.
+async fn log(admin: SocketAddr, lines: usize) -> Result<Vec<Value>, BoxError> {
     let until = now() + clock::nanos(PATIENCE);
     loop {
         let text = scrape::get(admin, &format!("/requests?last={lines}")).await?;

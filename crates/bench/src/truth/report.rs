@@ -1,33 +1,33 @@
-//! The table of the four runs, and their errors in JSON.
+//! Table of the four runs, and their errors as JSON.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::compare::{Deviation, Line, Number};
-use super::{Options, State};
+use super::compare::{ComparedLine, ComparedNumber, NumberError};
+use super::{ProxyState, TruthOptions};
 use crate::report::machine;
 use crate::stats::quantile;
 
-/// What is put in the place of a number in the row of what was measured without the proxy.
-pub const INSTRUMENT: &str = "the instrument itself (no proxy)";
+/// Name of the row for direct streams.
+pub const INSTRUMENT: &str = "method (no proxy)";
 
-/// One of the runs.
+/// One run.
 #[derive(Debug)]
-pub struct Run {
-    /// The clock that the proxy was told to use.
+pub struct TruthRun {
+    /// Configured clock of the proxy.
     pub clock: &'static str,
-    /// What was done to it.
-    pub state: State,
-    /// Its log.
-    pub lines: Vec<Line>,
-    /// Of the instants at which the client's kernel received tokens that came directly from the server.
-    pub instrument: Vec<Deviation>,
+    /// Disturbance of the proxy.
+    pub state: ProxyState,
+    /// Compared lines of its log.
+    pub lines: Vec<ComparedLine>,
+    /// Errors of the client's kernel timestamps for tokens of direct streams.
+    pub instrument: Vec<NumberError>,
 }
 
-impl Run {
-    /// Of a number, over all lines or those that are not degraded.
-    fn deviations(&self, number: usize, all: bool) -> Vec<Deviation> {
+impl TruthRun {
+    /// Returns the errors of a number, for all lines or for lines that are not degraded.
+    fn deviations(&self, number: usize, all: bool) -> Vec<NumberError> {
         let lines = self.lines.iter().filter(|line| all || !line.degraded);
         lines.map(|line| line.deviations[number]).collect()
     }
@@ -37,8 +37,8 @@ impl Run {
     }
 }
 
-/// The table.
-pub fn markdown(runs: &[Run], options: &Options) -> String {
+/// Returns the table.
+pub fn markdown(runs: &[TruthRun], options: &TruthOptions) -> String {
     let mut out = format!(
         "{} streams at a time, {} tokens at {} tokens/s each, {} s a run; {}\n\n\
          | clock | proxy | number | lines | p50 | p90 | p99 | max | not degraded | p99 | max | truth's width p50 | p99 |\n\
@@ -51,7 +51,7 @@ pub fn markdown(runs: &[Run], options: &Options) -> String {
     );
     for run in runs {
         let (clock, state) = (run.clock, run.state.name());
-        for (at, number) in Number::ALL.into_iter().enumerate() {
+        for (at, number) in ComparedNumber::ALL.into_iter().enumerate() {
             let (all, sound) = (run.deviations(at, true), run.deviations(at, false));
             let row = row(&all, Some(&sound));
             let _ = writeln!(out, "| {clock} | {state} | {} | {row} |", number.name());
@@ -62,7 +62,7 @@ pub fn markdown(runs: &[Run], options: &Options) -> String {
            the true one is greater by the width at the most.\n"
 }
 
-fn row(all: &[Deviation], sound: Option<&[Deviation]>) -> String {
+fn row(all: &[NumberError], sound: Option<&[NumberError]>) -> String {
     let (errors, widths) = (sorted(all, |one| one.error), sorted(all, |one| one.width));
     let cell = |sorted: &[u64], q| quantile(sorted, q).map_or_else(|| "-".to_owned(), micros);
     let mut cells = vec![all.len().to_string()];
@@ -79,7 +79,7 @@ fn row(all: &[Deviation], sound: Option<&[Deviation]>) -> String {
     cells.join(" | ")
 }
 
-/// Nanoseconds in microseconds, three digits or more.
+/// Formats nanoseconds as microseconds with at least three digits.
 fn micros(nanos: u64) -> String {
     let micros = nanos as f64 / 1e3;
     match nanos {
@@ -90,10 +90,10 @@ fn micros(nanos: u64) -> String {
     }
 }
 
-/// The runs with all errors.
-pub fn json(runs: &[Run], options: &Options) -> Value {
-    let run = |run: &Run| {
-        let number = |(at, number): (usize, Number)| {
+/// Returns the runs with all errors.
+pub fn json(runs: &[TruthRun], options: &TruthOptions) -> Value {
+    let run = |run: &TruthRun| {
+        let number = |(at, number): (usize, ComparedNumber)| {
             json!({
                 "number": number.name(),
                 "errors_us": errors(&run.deviations(at, true)),
@@ -106,7 +106,7 @@ pub fn json(runs: &[Run], options: &Options) -> Value {
             "proxy": run.state.name(),
             "lines": run.lines.len(),
             "degraded": run.degraded(),
-            "numbers": Number::ALL.into_iter().enumerate().map(number).collect::<Vec<_>>(),
+            "numbers": ComparedNumber::ALL.into_iter().enumerate().map(number).collect::<Vec<_>>(),
             "instrument": {
                 "errors_us": errors(&run.instrument),
                 "width_us": widths(&run.instrument),
@@ -124,18 +124,18 @@ pub fn json(runs: &[Run], options: &Options) -> Value {
     })
 }
 
-fn sorted(deviations: &[Deviation], of: fn(&Deviation) -> u64) -> Vec<u64> {
+fn sorted(deviations: &[NumberError], of: fn(&NumberError) -> u64) -> Vec<u64> {
     let mut sorted: Vec<u64> = deviations.iter().map(of).collect();
     sorted.sort_unstable();
     sorted
 }
 
-/// Ascending, in microseconds.
-fn errors(deviations: &[Deviation]) -> Vec<f64> {
+/// Returns values in ascending order, in microseconds.
+fn errors(deviations: &[NumberError]) -> Vec<f64> {
     sorted(deviations, |one| one.error).into_iter().map(|nanos| nanos as f64 / 1e3).collect()
 }
 
-fn widths(deviations: &[Deviation]) -> Value {
+fn widths(deviations: &[NumberError]) -> Value {
     let sorted = sorted(deviations, |one| one.width);
     let at = |q| quantile(&sorted, q).map(|nanos| nanos as f64 / 1e3);
     json!({"p50": at(0.5), "p99": at(0.99)})
@@ -146,9 +146,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_has_quantiles_in_microseconds() {
+    fn rows_have_quantiles_in_microseconds() {
         let deviations = |errors: &[u64]| -> Vec<_> {
-            errors.iter().map(|&error| Deviation { error, width: 12_345 }).collect()
+            errors.iter().map(|&error| NumberError { error, width: 12_345 }).collect()
         };
         let all = deviations(&[0, 5_000_000, 250, 1_500]);
         let expected = "4 | 1.50 | 5000 | 5000 | 5000 | 1 | 0.25 | 0.25 | 12.3 | 12.3";

@@ -1,4 +1,4 @@
-//! The kernel's stamp of what a socket receives (`SO_TIMESTAMPNS`, socket(7)), told on [`clock::now`].
+//! The kernel's receive timestamps (`SO_TIMESTAMPNS`, socket(7)), converted to [`clock::now`].
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
@@ -13,16 +13,16 @@ use tokio::net::TcpStream;
 
 use crate::clock::{nanos, now};
 
-/// So often the two clocks are looked at, to have one look that nothing came between.
+/// Number of readings of both clocks, of which the least disturbed counts.
 const LOOKS: usize = 100;
 
-/// Asks the kernel to stamp what `socket` receives.
+/// Enables receive timestamps on `socket`.
 pub fn enable(socket: &TcpStream) -> io::Result<()> {
     Ok(setsockopt(socket, ReceiveTimestampns, &true)?)
 }
 
-/// Waits for bytes and reads them into `buffer`: how many, and when the kernel received the last of them by the
-/// wall's clock, where it says.
+/// Waits for bytes and reads them into `buffer`. Returns their number, and the wall-clock time at which the kernel received
+/// the last one, if known.
 pub async fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
     socket
         .async_io(Interest::READABLE, || {
@@ -38,8 +38,8 @@ pub async fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize
         .await
 }
 
-/// How far the wall's clock is ahead of ours, nanoseconds. That changes only when it is set: what adjusts its
-/// speed adjusts ours alike.
+/// Returns how far the wall clock is ahead of the monotonic clock, in nanoseconds. It changes only when the wall clock is
+/// set, because both are slewed together.
 pub fn wall_ahead() -> u64 {
     let look = |_| {
         let before = now();

@@ -1,4 +1,4 @@
-//! Asks for a stream and keeps what was true of it.
+//! Requests a stream and records its true timing.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,64 +7,64 @@ use memchr::memmem;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::span::Span;
+use super::span::TimeSpan;
 use super::stamp;
-use crate::Error;
+use crate::BoxError;
 use crate::client::check_head;
 use crate::dechunk::Dechunker;
-use crate::emit::Pattern;
-use crate::events::Events;
+use crate::emit::SendPattern;
+use crate::events::ReceivedEvents;
 
-/// What was true of one stream.
+/// True timing of one stream.
 #[derive(Debug)]
-pub struct Truth {
+pub struct StreamTruth {
     /// When the client wrote the request.
-    pub asked: Span,
+    pub asked: TimeSpan,
     /// When the server wrote each token.
-    pub tokens: Vec<Span>,
-    /// When the client's kernel received a token, by the wall's clock; of those that a read held alone.
+    pub tokens: Vec<TimeSpan>,
+    /// Wall-clock time at which the client's kernel received a token, for tokens that were read alone.
     pub received: HashMap<usize, u64>,
 }
 
-/// The streams to ask for.
+/// Form of the requested streams.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct StreamShape {
     /// Tokens of a stream.
     pub tokens: u64,
-    /// Tokens a second.
+    /// Tokens per second.
     pub rate: f64,
 }
 
-impl Shape {
-    /// How long a stream lasts, seconds.
+impl StreamShape {
+    /// Returns the duration of a stream, in seconds.
     pub fn length(self) -> f64 {
         self.tokens as f64 / self.rate
     }
 }
 
-/// A connection, on which one stream follows the other.
-pub struct Witness {
+/// A connection with consecutive streams.
+pub struct TruthClient {
     target: SocketAddr,
     socket: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Witness {
-    /// Connects to the proxy, or to the server itself.
-    pub async fn connect(target: SocketAddr) -> Result<Self, Error> {
+impl TruthClient {
+    /// Connects to the proxy or to the server.
+    pub async fn connect(target: SocketAddr) -> Result<Self, BoxError> {
         let socket = TcpStream::connect(target).await?;
         socket.set_nodelay(true)?;
         stamp::enable(&socket)?;
         Ok(Self { target, socket, buffer: vec![0; 64 * 1024] })
     }
 
-    /// One stream, whose trace has this id.
-    pub async fn stream(&mut self, id: u64, shape: Shape) -> Result<Truth, Error> {
+    /// Runs one stream with this trace id.
+    pub async fn stream(&mut self, id: u64, shape: StreamShape) -> Result<StreamTruth, BoxError> {
         let request = self.request(id, shape);
         self.socket.writable().await?;
-        let (written, asked) = Span::of(|| self.socket.try_write(&request));
+        let (written, asked) = TimeSpan::of(|| self.socket.try_write(&request));
         if written? != request.len() {
-            return Err("the socket does not take a request in one write".into());
+            return Err("the socket does not accept a request in one write".into());
         }
 
         let (mut head, mut in_body) = (Vec::new(), false);
@@ -89,11 +89,11 @@ impl Witness {
             }
         }
         complete(&body, shape.tokens)?;
-        let tokens = account(&body).ok_or("the server keeps no account of its writes")?;
-        Ok(Truth { asked, tokens, received })
+        let tokens = account(&body).ok_or("the server does not report its writes")?;
+        Ok(StreamTruth { asked, tokens, received })
     }
 
-    fn request(&self, id: u64, shape: Shape) -> Vec<u8> {
+    fn request(&self, id: u64, shape: StreamShape) -> Vec<u8> {
         let body = json!({
             "model": "bench/model-8b",
             "messages": [{"role": "user", "content": "When was it?"}],
@@ -101,7 +101,7 @@ impl Witness {
             "stream_options": {"include_usage": true},
             "tokens": shape.tokens,
             "rate": shape.rate,
-            "pattern": Pattern::Spread.name(),
+            "pattern": SendPattern::Spread.name(),
             "account": true,
         })
         .to_string();
@@ -115,7 +115,7 @@ impl Witness {
     }
 }
 
-/// The number of the token that `data` is, if it is one and nothing else.
+/// Returns the number of the token in `data`, if it is exactly one token.
 fn lone_token(data: &[u8]) -> Option<usize> {
     let event = data.strip_suffix(b"\n\n")?;
     if memmem::find(event, b"\n\n").is_some() {
@@ -126,31 +126,33 @@ fn lone_token(data: &[u8]) -> Option<usize> {
     content.rsplit_once(" i=")?.1.parse().ok()
 }
 
-/// Whether nothing was lost.
+/// Whether the stream is complete.
 fn complete(body: &[u8], tokens: u64) -> Result<(), &'static str> {
-    let mut events = Events::default();
+    let mut events = ReceivedEvents::default();
     events.buffer().extend_from_slice(body);
     events.read(|_| ())?;
     events.finish(tokens)
 }
 
-/// The server's account of its writes, in the last event before the terminator.
-fn account(body: &[u8]) -> Option<Vec<Span>> {
+/// Returns the writes reported by the server, in the last event before the terminator.
+fn account(body: &[u8]) -> Option<Vec<TimeSpan>> {
     let text = std::str::from_utf8(body).ok()?;
     let last = text.trim_end().rsplit("\n\n").nth(1)?.strip_prefix("data: ")?;
     let last: Value = serde_json::from_str(last).ok()?;
     let writes = last["writes"].as_array()?.iter();
-    writes.map(|write| Some(Span { low: write[0].as_u64()?, high: write[1].as_u64()? })).collect()
+    writes
+        .map(|write| Some(TimeSpan { low: write[0].as_u64()?, high: write[1].as_u64()? }))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sse::Writer;
+    use crate::sse::SseWriter;
 
-    /// The body of a response of two tokens, and where its events end.
+    /// The body of a response with two tokens, and the ends of its events.
     fn body() -> (Vec<u8>, Vec<usize>) {
-        let (mut writer, mut raw, mut body) = (Writer::new(1, true), Vec::new(), Vec::new());
+        let (mut writer, mut raw, mut body) = (SseWriter::new(1, true), Vec::new(), Vec::new());
         writer.open(&mut raw);
         let head = memmem::find(&raw, b"\r\n\r\n").unwrap() + 4;
         for at in [10, 20] {
@@ -164,23 +166,23 @@ mod tests {
     }
 
     #[test]
-    fn the_account_is_that_of_the_server() {
+    fn reported_writes_are_parsed() {
         let (body, _) = body();
         assert_eq!(complete(&body, 2), Ok(()));
-        let spans = [Span { low: 10, high: 13 }, Span { low: 20, high: 23 }];
+        let spans = [TimeSpan { low: 10, high: 13 }, TimeSpan { low: 20, high: 23 }];
         assert_eq!(account(&body).unwrap(), spans);
         assert_eq!(account(b"data: {}\n\ndata: [DONE]\n\n"), None);
     }
 
     #[test]
-    fn a_stamp_counts_for_a_token_alone() {
+    fn timestamps_count_for_single_tokens_only() {
         let (body, ends) = body();
         let piece = |from: usize, to: usize| lone_token(&body[ends[from]..ends[to]]);
         assert_eq!(piece(0, 1), Some(0));
         assert_eq!(piece(1, 2), Some(1));
         assert_eq!(piece(0, 2), None);
         assert_eq!(piece(1, 3), None);
-        assert_eq!(piece(2, 3), None, "the finish is no token");
+        assert_eq!(piece(2, 3), None, "the finish is not a token");
         assert_eq!(lone_token(&body[ends[0]..ends[1] - 1]), None);
     }
 }
