@@ -1,4 +1,4 @@
-//! Cold starts, through the real app: found, timed, labelled, and none invented.
+//! Cold starts are detected, timed and labelled, and nothing else counts as one.
 
 use crate::support::cold_start::{
     TTFT, answer_events, assert_one_cold_start, reserve_address, send, wait_until_refused,
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
-/// A server that answers every request with a stream.
+/// A server that responds to every request with a stream.
 fn serve(address: SocketAddr) -> ScriptedUpstream {
     let answer = chat::stream_response(&answer_events());
     ScriptedUpstream::at(address, move |_, connection| {
@@ -28,7 +28,7 @@ fn assert_cold(record: &Value, reason: Option<&str>) {
 }
 
 #[test]
-fn a_listener_that_is_not_there_and_then_is() {
+fn a_boot_is_timed_until_the_port_opens() {
     let disturbance = Disturbance::watch();
     let address = reserve_address();
     let gauge = Streamgauge::new(address);
@@ -45,8 +45,8 @@ fn a_listener_that_is_not_there_and_then_is() {
         |stage: &str| scrape.sum("streamgauge_boot_seconds", &[&format!("stage=\"{stage}\"")]);
     assert!((stage("port_open") - took.as_secs_f64()).abs() < disturbance.allow(0.05));
     assert!(stage("first_token") >= stage("port_open"));
-    assert_eq!(stage("healthy"), 0.0, "nobody has asked for it");
-    // The one was wait_until_refused, and the other did not wait.
+    assert_eq!(stage("healthy"), 0.0, "nothing has requested it");
+    // The first request was refused, and the second did not wait.
     let records = gauge.requests_when(2);
     assert_eq!(records[0]["cold"], Value::Null);
     assert_cold(&records[1], None);
@@ -54,7 +54,7 @@ fn a_listener_that_is_not_there_and_then_is() {
 }
 
 #[test]
-fn a_health_path_tells_when_a_server_is_ready_that_nobody_asks() {
+fn a_health_path_times_a_boot_without_requests() {
     let disturbance = Disturbance::watch();
     let address = reserve_address();
     let is_healthy = Arc::new(AtomicBool::new(false));
@@ -83,34 +83,34 @@ fn a_health_path_tells_when_a_server_is_ready_that_nobody_asks() {
 }
 
 #[test]
-fn a_server_that_refuses_while_it_loads() {
+fn refusals_while_a_model_loads_are_one_cold_start() {
     let disturbance = Disturbance::watch();
     let load_time = Duration::from_millis(800);
     let (server, _) =
         simulate(EngineSpec { load_time, refuse_while_loading: true, ..EngineSpec::new("m") });
     let gauge = Streamgauge::new(server);
     let start = Instant::now();
-    let mut asked = 0;
+    let mut attempts = 0;
     loop {
-        asked += 1;
+        attempts += 1;
         if send(&gauge, &chat::request()).status() == 200 {
             break;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(asked > 3);
-    let records = gauge.requests_when(asked);
+    assert!(attempts > 3);
+    let records = gauge.requests_when(attempts);
     let last = records.last().unwrap();
-    // It came when nobody said any more that the model loads.
+    // By then the server no longer reported that the model loads.
     assert_cold(last, None);
     assert_eq!(records[0]["outcome"], "rejected");
     assert_eq!(records[0]["cold"], Value::Null);
-    // From the first request to the first output.
+    // A cold start lasts from the first request to the first output.
     let after_output = last["duration_s"].as_f64().unwrap() - last["ttft_s"].as_f64().unwrap();
     let took = start.elapsed().saturating_sub(Duration::from_secs_f64(after_output));
     assert_one_cold_start(&gauge, "loading", "m", took, &disturbance);
     send(&gauge, &chat::request());
-    assert_cold(&gauge.requests_when(asked + 1)[asked], None);
+    assert_cold(&gauge.requests_when(attempts + 1)[attempts], None);
     let scrape = gauge.scrape();
     assert_eq!(scrape.sum(TTFT, &["start=\"cold\""]), 0.0);
     assert_eq!(scrape.sum(TTFT, &["start=\"warm\""]), 2.0);
@@ -124,11 +124,11 @@ fn a_server_that_refuses_while_it_loads() {
         assert_eq!(scrape.sum(warm_only, &[]), 2.0, "{warm_only}");
     }
     let durations = scrape.sum("gen_ai_server_request_duration_seconds_count", &[]);
-    assert_eq!(durations, asked as f64 + 1.0);
+    assert_eq!(durations, attempts as f64 + 1.0);
 }
 
 #[test]
-fn a_load_that_ollama_tells_at_the_end() {
+fn a_load_time_that_ollama_reports_is_a_cold_start() {
     let disturbance = Disturbance::watch();
     let spec = EngineSpec { load_time: Duration::from_millis(900), ..EngineSpec::new("m") };
     let (server, _) = simulate(spec);
@@ -158,7 +158,7 @@ fn a_load_that_ollama_tells_at_the_end() {
 }
 
 #[test]
-fn a_restart_under_load() {
+fn a_restart_under_load_is_a_cold_start() {
     let disturbance = Disturbance::watch();
     let address = reserve_address();
     let (crash, crashing) = mpsc::channel::<()>();
@@ -199,7 +199,7 @@ fn a_restart_under_load() {
 }
 
 #[test]
-fn scaled_to_zero_and_back() {
+fn a_server_scaled_to_zero_and_back_is_a_cold_start() {
     let disturbance = Disturbance::watch();
     let address = reserve_address();
     let server = serve(address);
@@ -208,7 +208,11 @@ fn scaled_to_zero_and_back() {
     send(&gauge, &chat::request());
     drop(server);
     wait_for("the listener's end", || std::net::TcpStream::connect(address).err());
-    assert_eq!(gauge.scrape().sum("streamgauge_upstream_up", &[]), 1.0, "nobody has asked");
+    assert_eq!(
+        gauge.scrape().sum("streamgauge_upstream_up", &[]),
+        1.0,
+        "no request has failed yet"
+    );
     let start = wait_until_refused(&gauge);
     wait_until_up(&gauge, 0.0);
     std::thread::sleep(Duration::from_millis(500));
@@ -220,7 +224,7 @@ fn scaled_to_zero_and_back() {
 }
 
 #[test]
-fn a_load_that_llama_swap_shows_in_the_stream() {
+fn a_load_that_llama_swap_streams_is_a_cold_start() {
     let disturbance = Disturbance::watch();
     let (stop, stopped) = mpsc::channel::<()>();
     let stopped = std::sync::Mutex::new(stopped);
@@ -254,7 +258,7 @@ fn a_load_that_llama_swap_shows_in_the_stream() {
 }
 
 #[test]
-fn overload_is_no_cold_start() {
+fn overload_is_not_a_cold_start() {
     let answers = [
         chat::response("429 Too Many Requests", "application/json", b"{\"error\":\"slow down\"}"),
         chat::response("503 Busy", "application/json", b"{\"error\":\"the queue is full\"}"),
@@ -267,7 +271,7 @@ fn overload_is_no_cold_start() {
         chat::stream_response(&answer_events()),
     ];
     let count = answers.len();
-    // One request for each connection: those that are not whole end with theirs.
+    // One request per connection: a broken response ends its connection.
     let upstream = ScriptedUpstream::with_script(move |number, connection| {
         if connection.try_read_message().is_some() {
             connection.try_send(&answers[number % count]);
@@ -278,7 +282,7 @@ fn overload_is_no_cold_start() {
     wait_for("the probe of our start", || (upstream.probes() == 1).then_some(()));
     for number in 0..count {
         if number == count - 1 {
-            // What broke is looked into, unless a success shows first that nothing is wrong.
+            // A broken response starts probes, unless a success follows at once.
             wait_for("probes", || (upstream.probes() > 1).then_some(()));
         }
         let mut client = RawConnection::connect(gauge.proxy);
@@ -294,7 +298,7 @@ fn overload_is_no_cold_start() {
 }
 
 #[test]
-fn a_model_that_was_unloaded_while_idle() {
+fn a_model_unloaded_while_idle_is_a_cold_start() {
     let disturbance = Disturbance::watch();
     let load_time = Duration::from_millis(900);
     let spec = EngineSpec {
@@ -311,7 +315,7 @@ fn a_model_that_was_unloaded_while_idle() {
     });
     let body = json!({"model": "m", "messages": [], "stream": true, "sim": {"output_tokens": 2}});
     let request = chat::post("/v1/chat/completions", "", body.to_string().as_bytes());
-    // The estimator of the queue learns from these what a request takes.
+    // The queue estimator learns from these how long a request takes.
     const WARM: usize = 40;
     (0..WARM).for_each(|_| assert_eq!(send(&gauge, &request).status(), 200));
     std::thread::sleep(Duration::from_millis(1300));

@@ -1,7 +1,7 @@
-//! Goodput: what is counted is what anyone would count who has the request log.
+//! Goodput counters, compared with a count over the request log.
 
 use crate::support::connection::chunk;
-use crate::support::sim::{ask, simulate};
+use crate::support::sim::{send_chat, simulate};
 use crate::support::upstream::unused_address;
 use crate::support::{
     Disturbance, MetricsScrape, RawConnection, ScriptedUpstream, Streamgauge, chat, wait_for,
@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use streamgauge_sim::model::EngineSpec;
 
-/// Limits far from what the scripts take, on either side.
+/// Limits far below or above the durations of the scripts.
 const CLASSES: &str = "
 [[slo]]
 name = 'chat'
@@ -41,7 +41,7 @@ fn pause(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
 }
 
-/// An upstream whose answer is in the model's name, as the test needs it.
+/// An upstream whose script is chosen by the model's name.
 fn scripted() -> ScriptedUpstream {
     ScriptedUpstream::with_script(|_, connection| {
         while let Some(message) = connection.try_read_message() {
@@ -111,8 +111,8 @@ fn scripted() -> ScriptedUpstream {
                 "503" => refused(connection, "503 Service Unavailable"),
                 "429" | "rejected" => refused(connection, "429 Too Many Requests"),
                 "400" => refused(connection, "400 Bad Request"),
-                // For clients that leave.
-                "no-head" | "unasked" => {
+                // For clients that disconnect.
+                "no-head" | "by-default" => {
                     connection.wait_for_close();
                     false
                 }
@@ -141,17 +141,17 @@ fn request(path: &str, model: &str, stream: bool) -> Vec<u8> {
     chat::post(path, "", body.as_bytes())
 }
 
-/// A client that reads the answer to its end.
+/// A client that reads the response to its end.
 fn patient(gauge: SocketAddr, request: Vec<u8>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut connection = RawConnection::connect(gauge);
         connection.send(request);
-        // Some answers break off.
+        // Some responses break off.
         drop(connection.try_read_message());
     })
 }
 
-/// A client that leaves after this many milliseconds.
+/// A client that disconnects after this many milliseconds.
 fn leaving(gauge: SocketAddr, request: Vec<u8>, after: u64) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut connection = RawConnection::connect(gauge);
@@ -160,9 +160,9 @@ fn leaving(gauge: SocketAddr, request: Vec<u8>, after: u64) -> JoinHandle<()> {
     })
 }
 
-/// Whether a request met a class, from the log's raw fields. This is the definition of docs/goodput.md once
-/// more, in other words: limits as a table and each rule by itself.
-fn judged(class: &str, line: &Value) -> Option<Option<bool>> {
+/// Verdict on a request in a class, from the raw fields of its log line. An independent version of the
+/// definition in docs/goodput.md: limits as a table, and one rule after the other.
+fn verdict(class: &str, line: &Value) -> Option<Option<bool>> {
     let text = |key: &str| line[key].as_str().unwrap_or("");
     let number = |key: &str| line[key].as_f64();
     let duration = number("duration_s").unwrap();
@@ -226,21 +226,23 @@ fn label(met: Option<bool>) -> &'static str {
     }
 }
 
-/// Fails unless the counters are what the lines of the log add up to.
-fn hold(scrape: &MetricsScrape, lines: &[Value]) {
+/// Fails unless the counters equal the sums over the log lines.
+fn assert_counters_match(scrape: &MetricsScrape, lines: &[Value]) {
     for class in ["chat", "whole", "long-models"] {
         let mut all = 0;
         for met in [Some(true), Some(false), None] {
             let of_it: Vec<&Value> =
-                lines.iter().filter(|line| judged(class, line) == Some(met)).collect();
-            let told: Vec<&Value> = lines
+                lines.iter().filter(|line| verdict(class, line) == Some(met)).collect();
+            let reported: Vec<&Value> = lines
                 .iter()
-                .filter(|line| line["slo"].get(class).is_some_and(|told| *told == json!(met)))
+                .filter(|line| {
+                    line["slo"].get(class).is_some_and(|reported| *reported == json!(met))
+                })
                 .collect();
             let ids = |lines: &[&Value]| -> Vec<String> {
                 lines.iter().map(|line| format!("{} {}", line["id"], line["model"])).collect()
             };
-            assert_eq!(ids(&told), ids(&of_it), "{class}, {met:?}: what the log says itself");
+            assert_eq!(ids(&reported), ids(&of_it), "{class}, {met:?}: what the log says itself");
             let labels = [&*format!("slo=\"{class}\""), &*format!("met=\"{}\"", label(met))];
             let counted = scrape.sum("streamgauge_slo_requests_total", &labels);
             assert_eq!(counted, of_it.len() as f64, "{class}, {met:?}: requests");
@@ -274,7 +276,7 @@ fn counters_equal_a_count_over_the_log() {
     let gauge = with_classes(&upstreams);
     let [script, sim, nobody, other] = gauge.proxies[..] else { panic!("four proxies") };
 
-    // What each of these must be in the class `chat`, so that the count below is not of nothing.
+    // The expected verdict in the class `chat`, so that each verdict occurs.
     let expected = [
         ("good", "true"),
         ("long", "true"),
@@ -303,28 +305,28 @@ fn counters_equal_a_count_over_the_log() {
             clients.push(leaving(script, request("/v1/chat/completions", model, true), after));
         }
     }
-    // Ollama streams unasked.
-    let unasked = chat::post("/api/chat", "", br#"{"model":"unasked"}"#);
-    clients.push(leaving(script, unasked, 900));
+    // Ollama streams by default.
+    let by_default = chat::post("/api/chat", "", br#"{"model":"by-default"}"#);
+    clients.push(leaving(script, by_default, 900));
     clients.push(patient(nobody, request("/v1/chat/completions", "rejected", true)));
-    // No inference.
+    // Not an inference request.
     clients.push(patient(script, request("/v1/nothing", "good", true)));
     for i in 0..24 {
         let proxy = if i % 3 == 0 { other } else { sim };
-        let mut asked = json!({
+        let mut body = json!({
             "model": if i % 8 == 7 { "unknown" } else { "sim" }, "stream": i % 5 != 4, "messages": [],
             "stream_options": {"include_usage": true},
             "sim": {"prompt_tokens": 20 * i, "output_tokens": 2 + i},
         });
         match i % 7 {
-            5 => asked["sim"]["break_after"] = json!(2),
-            6 => asked["sim"]["error_after"] = json!(1),
+            5 => body["sim"]["break_after"] = json!(2),
+            6 => body["sim"]["error_after"] = json!(1),
             _ => {}
         }
-        clients.push(thread::spawn(move || drop(ask(proxy, &asked))));
+        clients.push(thread::spawn(move || drop(send_chat(proxy, &body))));
     }
     let count = clients.len();
-    // While they run: no request is counted before its end, and none twice.
+    // A request is counted at its end, and once.
     let inference = ["gen_ai_operation_name=\"chat\""];
     loop {
         let scrape = gauge.scrape();
@@ -341,9 +343,9 @@ fn counters_equal_a_count_over_the_log() {
     assert_eq!(lines.len(), count);
     let scrape = gauge.scrape();
     scrape.assert_balanced();
-    hold(&scrape, &lines);
+    assert_counters_match(&scrape, &lines);
 
-    // Arrivals are what was judged and what is in flight, which is nothing.
+    // All arrivals have a verdict: none is in flight.
     let judged =
         |class: &str| scrape.sum("streamgauge_slo_requests_total", &[&format!("slo=\"{class}\"")]);
     assert_eq!(judged("whole"), scrape.sum("streamgauge_arrivals_total", &inference));
@@ -361,9 +363,9 @@ fn counters_equal_a_count_over_the_log() {
     let is_disturbed = || disturbance.worst() > Duration::from_millis(25);
     for (model, met) in expected {
         let line = one(model, "scripted");
-        let told = serde_json::from_value::<Option<bool>>(line["slo"]["chat"].clone()).unwrap();
+        let reported = serde_json::from_value::<Option<bool>>(line["slo"]["chat"].clone()).unwrap();
         // A delay can only make a request slower, so it never turns a missed objective into a met one.
-        assert!(label(told) == met || met == "true" && is_disturbed(), "{line}");
+        assert!(label(reported) == met || met == "true" && is_disturbed(), "{line}");
     }
     // The upstream never received the body, which names the model.
     let unreachable = lines.iter().find(|line| line["upstream"] == "nobody").unwrap();
@@ -372,9 +374,9 @@ fn counters_equal_a_count_over_the_log() {
     assert_eq!((&unreachable["model"], &unreachable["bytes_up"]), (&"rejected".into(), &0.into()));
     let good = &one("good", "scripted")["slo"];
     assert!(*good == json!({"chat": true, "whole": true}) || is_disturbed(), "{good}");
-    assert_eq!(one("unasked", "scripted")["slo"]["chat"], false);
+    assert_eq!(one("by-default", "scripted")["slo"]["chat"], false);
     assert_eq!(one("slow-document", "scripted")["slo"]["whole"], false);
-    // Three input tokens: the first token in 133 ms; ten between two of them.
+    // With three input tokens the limits are 133 ms for the first token and 50 ms for the others.
     let long = &one("long", "scripted")["slo"]["long-models"];
     assert!(*long == true || is_disturbed(), "{long}");
     for model in ["no-head", "no-token", "no-end"] {
@@ -401,17 +403,17 @@ fn counters_equal_a_count_over_the_log() {
 }
 
 #[test]
-fn what_a_refused_request_had_sent_tells_its_model() {
+fn the_model_of_a_refused_request_is_read_from_the_received_body() {
     let upstreams =
         [("scripted", unused_address()), ("sim", unused_address()), ("nobody", unused_address())];
     let disturbance = Disturbance::watch();
     let gauge = with_classes(&upstreams);
     let body = |prompt: usize| {
         let messages = json!([{"role": "user", "content": "x".repeat(prompt)}]);
-        // As OpenAI's client writes it: the model comes last.
+        // OpenAI's client writes the model last.
         format!(r#"{{"messages":{messages},"model":"long"}}"#).into_bytes()
     };
-    let ask = |request: &[u8], rest: &[u8], number: usize| {
+    let refuse = |request: &[u8], rest: &[u8], number: usize| {
         let mut client = RawConnection::connect(gauge.proxy);
         client.send(request);
         let answer = client.read_message();
@@ -421,17 +423,17 @@ fn what_a_refused_request_had_sent_tells_its_model() {
         (answer, line["model"].clone(), line["slo"]["long-models"].clone())
     };
     let small = chat::post("/v1/chat/completions", "", &body(10));
-    let (answer, model, met) = ask(&small, b"", 1);
+    let (answer, model, met) = refuse(&small, b"", 1);
     assert_eq!((answer.status(), model, met), (502, json!("long"), json!(false)));
-    // What has not come is not waited for.
+    // The proxy does not wait for the rest of a body.
     let front = &small[..small.len() - 10];
-    let (answer, model, met) = ask(front, &small[small.len() - 10..], 2);
+    let (answer, model, met) = refuse(front, &small[small.len() - 10..], 2);
     assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
-    // Nor is it asked for: the first answer is the last.
+    // The proxy does not send 100 Continue either: the first response is the final one.
     let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\nExpect: 100-continue\r\n\r\n";
-    let (answer, model, met) = ask(head.as_bytes(), b"", 3);
+    let (answer, model, met) = refuse(head.as_bytes(), b"", 3);
     assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
-    // One after the other on a connection: each began with its own first byte.
+    // Two requests on one connection: each starts with its own first byte.
     let mut client = RawConnection::connect(gauge.proxy);
     for number in [4, 5] {
         client.send(&small);
@@ -441,7 +443,7 @@ fn what_a_refused_request_had_sent_tells_its_model() {
         assert_eq!(line["model"], "long");
         pause(500);
     }
-    // More than is read.
+    // A body that is longer than the proxy reads.
     let large = chat::post("/v1/chat/completions", "", &body(4_000_000));
     let mut client = RawConnection::connect(gauge.proxy);
     client.try_send(&large);
@@ -450,7 +452,7 @@ fn what_a_refused_request_had_sent_tells_its_model() {
 }
 
 #[test]
-fn a_limit_is_an_edge_of_what_it_limits() {
+fn limits_are_bucket_edges_of_the_histograms_they_limit() {
     let scripted = scripted();
     let upstreams =
         [("scripted", scripted.address), ("sim", unused_address()), ("nobody", unused_address())];
@@ -474,13 +476,13 @@ fn a_limit_is_an_edge_of_what_it_limits() {
             assert!(edge(name, one), "{name} has no edge {one}");
         }
     }
-    // Only what they limit: these share the sets of those.
+    // Only those: other histograms that share a bucket set do not get the edge.
     assert!(!edge("streamgauge_time_to_first_answer_seconds", "0.133"));
     assert!(!edge("streamgauge_normalized_time_per_output_token_seconds", "0.06"));
 }
 
 #[test]
-fn turned_off_it_counts_nothing() {
+fn without_classes_nothing_is_counted() {
     let scripted = scripted();
     let upstream = scripted.address;
     let file = format!("slo = []\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n");

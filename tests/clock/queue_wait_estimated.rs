@@ -1,5 +1,5 @@
-//! The estimated queue wait through the real app, in front of a simulated server that reports nothing: cells
-//! of the table in `docs/queue-wait.md`, on faster servers, in real time.
+//! Estimated queue waits, in front of a simulated server that reports none. The cells are those of the table
+//! in `docs/queue-wait.md`, on faster servers and in real time.
 
 #[path = "../../crates/core/benches/queue_wait/cell.rs"]
 #[allow(dead_code, reason = "the evaluation uses all of it")]
@@ -7,7 +7,7 @@ mod cell;
 
 use crate::support::chat::{DONE, LAST_CHUNK, STREAM_HEAD, content_event, finish_event, post};
 use crate::support::connection::{RawConnection, chunk};
-use crate::support::sim::{ask, simulate as serve};
+use crate::support::sim::{send_chat, simulate as serve};
 use crate::support::upstream::ScriptedUpstream;
 use crate::support::{Disturbance, Streamgauge, wait_for};
 use cell::{
@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use streamgauge::tap::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
-/// Requests of a cell.
+/// Number of requests of a cell.
 const REQUESTS: usize = WARM_UP + 150;
 
-/// About 15, 35 and 120 ms of service with 1, 4 and 16 slots; less where little comes.
+/// An engine with about 15, 35 and 120 ms of service time for 1, 4 and 16 slots, and less at low utilisation.
 fn engine(cell: &EvalCell) -> EngineSpec {
     let decode = match cell.slots {
         1 if cell.utilisation < 0.5 => Duration::from_micros(400),
@@ -43,7 +43,7 @@ fn engine(cell: &EvalCell) -> EngineSpec {
     }
 }
 
-/// With answers of a few events.
+/// The same requests with answers of a few events.
 fn short(requests: &[EvalRequest]) -> Vec<EvalRequest> {
     let short = |request: &EvalRequest| EvalRequest { output: request.output / 8 + 1, ..*request };
     requests.iter().map(short).collect()
@@ -63,7 +63,7 @@ fn body(cell: &EvalCell, request: &EvalRequest) -> Value {
     body
 }
 
-/// Runs the cell in real time: the waits of all but the first 200 requests, by the server and by the gauge.
+/// Runs the cell in real time. Returns the true and the estimated waits of all requests after the warm-up.
 fn through_the_app(cell: EvalCell) -> EvalWaits {
     let spec = engine(&cell);
     let capacity = capacity(|all| simulate(&spec, &short(all)), cell.seed);
@@ -79,7 +79,7 @@ fn through_the_app(cell: EvalCell) -> EvalWaits {
             let due = Duration::from_secs_f64(request.at);
             std::thread::sleep(due.saturating_sub(start.elapsed()));
             let client = std::thread::Builder::new().stack_size(128 * 1024);
-            client.spawn(move || ask(proxy, &body)).unwrap()
+            client.spawn(move || send_chat(proxy, &body)).unwrap()
         })
         .collect();
     clients.into_iter().for_each(|client| drop(client.join().unwrap()));
@@ -143,13 +143,13 @@ fn assert_cells_within(cells: &[EvalCell]) {
 }
 
 fn cell(slots: usize, utilisation: f64, is_bursty: bool, behaviour: EngineBehaviour) -> EvalCell {
-    // Of every other cell the server tells the tokens.
+    // The server reports token counts in every other cell.
     let reports_usage = is_bursty == (slots == 4);
     EvalCell { slots, utilisation, is_bursty, behaviour, reports_usage, seed: 5 }
 }
 
 #[test]
-fn light_load() {
+fn estimates_are_close_under_light_load() {
     assert_cells_within(&[
         cell(1, 0.2, false, EngineBehaviour::Plain),
         cell(4, 0.5, true, EngineBehaviour::Cache),
@@ -159,7 +159,7 @@ fn light_load() {
 }
 
 #[test]
-fn heavy_load() {
+fn estimates_are_close_under_heavy_load() {
     assert_cells_within(&[
         cell(1, 0.8, true, EngineBehaviour::Cache),
         cell(1, 0.95, false, EngineBehaviour::All),
@@ -168,7 +168,8 @@ fn heavy_load() {
     ]);
 }
 
-/// Sends a chat request, the last byte only once there is output if `is_early`, and takes the answer.
+/// Sends a chat request and reads the response. With `is_early`, the last byte of the request follows the
+/// first output.
 fn ask_for_words(proxy: SocketAddr, is_early: bool) {
     let header = if is_early { "X-Early: yes\r\n" } else { "" };
     let request = post("/v1/chat/completions", header, br#"{"model": "m", "stream": true}"#);
@@ -184,10 +185,10 @@ fn ask_for_words(proxy: SocketAddr, is_early: bool) {
     client.read_until(LAST_CHUNK.as_bytes()).unwrap();
 }
 
-/// Where slots are known, one that found a free slot waited 0; one that was answered before it was sent is not
-/// known to have found one.
+/// With a known number of slots, a request that finds a free slot has waited 0 s. That does not hold for a
+/// request whose response starts before the request is complete.
 #[test]
-fn an_answer_before_the_end_of_its_request_has_no_estimate() {
+fn a_response_before_the_end_of_its_request_has_no_estimate() {
     let slot = Mutex::new(());
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
         while let Some(head) = connection.read_head() {

@@ -1,4 +1,4 @@
-//! Queue waits that the server tells, in words or by when its head comes: through the real app, against the
+//! Queue waits that a server reports, or shows by when it sends the response headers, compared with the
 //! simulated server's own record.
 
 use crate::support::clock::assert_within;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use streamgauge_sim::model::EngineSpec;
 use streamgauge_sim::{TruthEnd, TruthRecord};
 
-/// Requests of each kind, at once, to a server with one slot.
+/// Number of concurrent requests to a server with one slot.
 const AT_ONCE: usize = 4;
 
 fn post(proxy: SocketAddr, path: &str, body: &Value) {
@@ -22,12 +22,12 @@ fn post(proxy: SocketAddr, path: &str, body: &Value) {
     assert_eq!(client.read_message().status(), 200, "{path}");
 }
 
-/// Sends these requests at once; gives the log's lines and the truth, both in the order of the waits.
+/// Sends concurrent requests. Returns the log lines and the true records, both ordered by queue wait.
 fn queued(path: &'static str, body: &Value) -> (Vec<Value>, Vec<TruthRecord>, MetricsScrape) {
     let (server, truth) = simulate(EngineSpec { slots: 1, ..EngineSpec::new("sim") });
     let gauge = Streamgauge::new(server);
     if path == "/completion" {
-        // It is known by what it tells elsewhere.
+        // The engine is detected from its response on another endpoint.
         post(gauge.proxy, "/v1/chat/completions", &streamed(json!({"flavor": "llamacpp"})));
         wait_for("the record", || truth.take().pop());
     }
@@ -77,7 +77,7 @@ fn samples(scrape: &MetricsScrape, source: &str) -> f64 {
 }
 
 #[test]
-fn what_is_reported_is_told() {
+fn reported_queue_waits_are_logged() {
     let chat = "/v1/chat/completions";
     let metrics = || json!({"metrics": true});
     let flavor = |name: &str| json!({"flavor": name});
@@ -124,19 +124,19 @@ fn assert_waits_are_true(server: &str, source: &str, path: &'static str, body: &
 }
 
 #[test]
-fn what_the_times_of_ollama_leave() {
+fn ollamas_queue_wait_is_derived_from_its_durations() {
     for path in ["/api/chat", "/api/generate"] {
         assert_waits_are_true("Ollama", "reported", path, &streamed(json!({})));
     }
-    // What is left there is a part of what its decoding takes.
+    // Without a stream the rest of the total duration also holds a part of the decoding.
     let (lines, _, scrape) = queued("/api/chat", &whole(json!({})));
     assert!(lines.iter().all(|line| line["queue_source"] != "header"), "{lines:?}");
     assert!(!scrape.has("streamgauge_queue_wait_seconds_count"));
 }
 
-/// A tool call is one line once it is whole: when its first token came is seen nowhere.
+/// Ollama sends a tool call as one line, once it is complete, so the time of its first token is unknown.
 #[test]
-fn what_ollama_holds_back_tells_no_wait() {
+fn an_ollama_tool_call_has_no_queue_wait() {
     let tools = json!([{"type": "function", "function": {"name": "look"}}]);
     let (lines, _, _) = queued("/api/chat", &with(streamed(json!({})), "tools", tools));
     assert!(lines.iter().all(|line| line["ttft_s"].is_f64()), "{lines:?}");
@@ -144,17 +144,17 @@ fn what_ollama_holds_back_tells_no_wait() {
 }
 
 #[test]
-fn when_the_head_of_llama_cpp_comes() {
+fn llama_cpps_queue_wait_is_the_wait_for_its_headers() {
     let body = streamed(json!({"flavor": "llamacpp"}));
     assert_waits_are_true("llama.cpp", "header", "/v1/chat/completions", &body);
     let body = with(streamed(json!({})), "prompt", json!("Hi"));
     assert_waits_are_true("llama.cpp, its own", "header", "/completion", &body);
-    // Of a document the head comes last.
+    // A response that is not a stream sends its headers last.
     let (lines, _, _) = queued("/v1/chat/completions", &whole(json!({"flavor": "llamacpp"})));
     assert!(lines.iter().all(|line| line["queue_source"] != "header"), "{lines:?}");
 }
 
-/// One event with this fingerprint and one word, behind a head that comes so long before.
+/// An event with one word and this fingerprint.
 fn event(fingerprint: &str) -> Vec<u8> {
     let event = json!({"system_fingerprint": fingerprint, "choices": [{"index": 0,
         "delta": {"content": "Hi"}, "finish_reason": "stop"}]});
@@ -162,7 +162,7 @@ fn event(fingerprint: &str) -> Vec<u8> {
 }
 
 #[test]
-fn only_of_builds_that_send_it_then() {
+fn only_some_llama_cpp_builds_show_the_wait_in_their_headers() {
     let fingerprints = ["b9417-b5f52280f", "vllm-0.24.0-tp4-6d31f84d", "fp_de604bd877"];
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nServer: llama.cpp\r\n\
         Transfer-Encoding: chunked\r\n\r\n";
@@ -181,7 +181,7 @@ fn only_of_builds_that_send_it_then() {
                 connection.send([head.as_bytes(), &rest].concat());
             } else {
                 connection.send(head);
-                // The prefill.
+                // The duration of the prefill.
                 std::thread::sleep(Duration::from_millis(20));
                 connection.send(rest);
             }
@@ -190,23 +190,23 @@ fn only_of_builds_that_send_it_then() {
     let gauge = Streamgauge::new(upstream.address);
     let chat = "/v1/chat/completions";
     let cases = [
-        // What never told its build is not known.
+        // The build is unknown.
         ("/completion", "", false),
         (chat, "", true),
         ("/completion", "", true),
         (chat, "held", false),
         (chat, "vllm-0.24.0-tp4-6d31f84d", false),
         (chat, "fp_de604bd877", true),
-        // An older one took its place.
+        // An older build has replaced the server.
         (chat, "b9417-b5f52280f", false),
         ("/completion", "", false),
     ];
-    for (number, (path, prompt, is_told)) in cases.into_iter().enumerate() {
+    for (number, (path, prompt, is_reported)) in cases.into_iter().enumerate() {
         post(gauge.proxy, path, &json!({"stream": true, "prompt": prompt}));
         let line = gauge.requests_when(number + 1).remove(number);
         assert_eq!(line["outcome"], "ok", "case {number}: {line}");
-        assert_eq!(line["queue_source"] == "header", is_told, "case {number}: {line}");
-        if is_told {
+        assert_eq!(line["queue_source"] == "header", is_reported, "case {number}: {line}");
+        if is_reported {
             let wait = line["queue_s"].as_f64().unwrap();
             let (head, sent) = (line["head_s"].as_f64().unwrap(), line["sent_s"].as_f64().unwrap());
             assert!((wait - (head - sent).max(0.0)).abs() < 1e-6, "case {number}: {line}");

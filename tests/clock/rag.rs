@@ -1,4 +1,4 @@
-//! The calls of one trace: embed, rerank and generate, and what the user at the end of them waits.
+//! Calls that share a trace (embed, rerank, generate), and the time from the first call to the first token.
 
 use crate::support::clock::assert_within;
 use crate::support::connection::chunk;
@@ -80,7 +80,7 @@ fn assert_joined(
 }
 
 #[test]
-fn from_the_first_call_to_the_first_token() {
+fn trace_ttft_starts_with_the_first_call() {
     let disturbance = Disturbance::watch();
     let (upstream, first) = server();
     let gauge = Streamgauge::new(upstream.address);
@@ -88,7 +88,7 @@ fn from_the_first_call_to_the_first_token() {
 }
 
 #[test]
-fn through_two_proxies() {
+fn trace_ttft_spans_two_proxies() {
     let disturbance = Disturbance::watch();
     let (models, _) = server();
     let (llm, first) = server();
@@ -106,13 +106,13 @@ fn through_two_proxies() {
 }
 
 #[test]
-fn each_later_generation_and_no_other() {
+fn only_later_generations_of_a_trace_have_a_trace_ttft() {
     let disturbance = Disturbance::watch();
     let (upstream, first) = server();
     let gauge = Streamgauge::new(upstream.address);
     let began = call(gauge.proxy, GENERATE, TRACE);
     first.wait();
-    // What is no inference, and what is of another trace or of none, is no call of it.
+    // Requests that are not inference, or have another trace or none, do not belong to the trace.
     call(gauge.proxy, "/health", OTHER);
     let mut truth = Vec::new();
     for trace in [OTHER, "", TRACE, TRACE] {
@@ -128,9 +128,9 @@ fn each_later_generation_and_no_other() {
     assert_eq!(gauge.scrape().sum(&format!("{TRACE_TTFT}_count"), &[]), 2.0);
 }
 
-/// A session's user is there all the time: it begins no trace, and is no end of one.
+/// A realtime session neither starts a trace nor ends one: its user is present all the time.
 #[test]
-fn no_session() {
+fn a_realtime_session_has_no_trace_ttft() {
     let ask = format!(
         "GET /v1/realtime?model=m HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n{TRACE}\r\n"

@@ -1,4 +1,4 @@
-//! Restarts that the server's own page of metrics tells, through the real app.
+//! Restarts that are detected from the server's own metrics page.
 
 use crate::support::cold_start::{
     TTFT, answer_events, assert_one_cold_start, cold_starts, reserve_address, send,
@@ -12,24 +12,25 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 use streamgauge::tap::FaultInjection;
 
-/// A server's process: when it started, by a clock that is an hour ahead of ours.
+/// The start time of a server's process, by a clock one hour ahead.
 fn process(started: u64) -> Arc<AtomicU64> {
     Arc::new(AtomicU64::new(started))
 }
 
-/// What such a clock tells now, in seconds.
+/// The current time of that clock, in seconds.
 fn server_clock() -> u64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
     now.as_secs() + 3600
 }
 
-/// A server whose page of metrics tells when its process started, and which counts those who ask for it.
+/// A server whose metrics page reports when its process started. Also returns the number of requests for that
+/// page.
 fn serve_with_page(
     address: SocketAddr,
     started: Arc<AtomicU64>,
 ) -> (ScriptedUpstream, Arc<AtomicU32>) {
     let answer = chat::stream_response(&answer_events());
-    let (asked, counted) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+    let (page_requests, counted) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
     let seen = Arc::clone(&counted);
     let server = ScriptedUpstream::at(address, move |_, connection| {
         while let Some(request) = connection.try_read_message() {
@@ -46,9 +47,9 @@ fn serve_with_page(
             let now = Duration::from_secs(server_clock());
             let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + now);
             let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: {date}\r\n");
-            // Sized, and in chunks that split the line.
+            // Alternately with a length, and in chunks that split the line.
             let (front, back) = page.split_at(50);
-            let is_sized = asked.fetch_add(1, SeqCst) % 2 == 0;
+            let is_sized = page_requests.fetch_add(1, SeqCst) % 2 == 0;
             let rest = match is_sized {
                 true => format!("Content-Length: {}\r\n\r\n{page}", page.len()).into_bytes(),
                 false => {
@@ -63,7 +64,7 @@ fn serve_with_page(
     (server, counted)
 }
 
-/// When the server's process started, as the gauge has it.
+/// The start time that Streamgauge exports.
 fn start_time(gauge: &Streamgauge) -> Option<f64> {
     let scrape = gauge.scrape();
     let name = "streamgauge_upstream_start_time_seconds";
@@ -71,11 +72,11 @@ fn start_time(gauge: &Streamgauge) -> Option<f64> {
 }
 
 #[test]
-fn a_restart_that_only_the_servers_page_tells() {
+fn a_restart_is_detected_from_the_metrics_page_alone() {
     let before = server_clock() - 1000;
     let started = process(before);
-    let (server, asked) = serve_with_page(reserve_address(), Arc::clone(&started));
-    // Pages are then a second apart.
+    let (server, page_requests) = serve_with_page(reserve_address(), Arc::clone(&started));
+    // The page is then read every second.
     let keys = [("server_metrics_path", "/metrics"), ("cold_idle_seconds", "1")];
     let gauge = Streamgauge::with(server.address, &keys, FaultInjection::default());
     wait_for("the first page", || start_time(&gauge));
@@ -85,7 +86,10 @@ fn a_restart_that_only_the_servers_page_tells() {
         std::thread::sleep(Duration::from_millis(100));
     };
     (0..15).for_each(|_| use_it());
-    assert!(asked.load(SeqCst) >= 2, "again and again while it is used");
+    assert!(
+        page_requests.load(SeqCst) >= 2,
+        "the page is read repeatedly while the server is used"
+    );
     assert!(!gauge.scrape().has("streamgauge_cold_starts_total"));
     let after = server_clock();
     started.store(after, SeqCst);
@@ -100,26 +104,26 @@ fn a_restart_that_only_the_servers_page_tells() {
     assert_eq!(scrape.sum("streamgauge_cold_starts_total", &[]), 1.0);
     assert!(!scrape.has("streamgauge_cold_start_seconds_count"), "nobody knows how long");
     assert_eq!(scrape.sum(TTFT, &["start=\"cold\""]), 0.0);
-    // An idle server is left alone, but for one page after the last request.
+    // An idle server is not probed, except once after the last request.
     std::thread::sleep(Duration::from_millis(1500));
-    let pages = asked.load(SeqCst);
+    let pages = page_requests.load(SeqCst);
     std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(asked.load(SeqCst), pages);
-    // What happens then is of no use that would be broken off: it may have scaled to zero.
+    assert_eq!(page_requests.load(SeqCst), pages);
+    // A restart while idle is not counted: the server may have scaled to zero.
     started.store(server_clock() + 5, SeqCst);
     send(&gauge, &chat::request());
-    wait_for("a page", || (asked.load(SeqCst) > pages).then_some(()));
+    wait_for("a page", || (page_requests.load(SeqCst) > pages).then_some(()));
     wait_for("the new process", || (start_time(&gauge) > Some(after as f64)).then_some(()));
     assert_eq!(gauge.scrape().sum("streamgauge_cold_starts_total", &[]), 1.0);
 }
 
 #[test]
-fn a_restart_that_is_met_and_told() {
+fn a_restart_seen_by_requests_and_by_the_page_counts_once() {
     for (path, reason) in [(Some("/metrics"), "restarted"), (None, "unreachable")] {
         let disturbance = Disturbance::watch();
         let address = reserve_address();
         let started = server_clock() - 1000;
-        let (server, asked) = serve_with_page(address, process(started));
+        let (server, page_requests) = serve_with_page(address, process(started));
         let keys = path.map(|path| ("server_metrics_path", path));
         let gauge = Streamgauge::with(address, keys.as_slice(), FaultInjection::default());
         wait_until_up(&gauge, 1.0);
@@ -138,19 +142,19 @@ fn a_restart_that_is_met_and_told() {
         let took = start.elapsed();
         wait_until_up(&gauge, 1.0);
         send(&gauge, &chat::request());
-        // One, and as what it was: nothing broke that would have shown it.
+        // One cold start, with the right reason: no stream broke.
         assert_one_cold_start(&gauge, reason, "m", took, &disturbance);
         std::thread::sleep(Duration::from_millis(600));
         assert_one_cold_start(&gauge, reason, "m", took, &disturbance);
-        let pages = asked.load(SeqCst) + again.load(SeqCst);
+        let pages = page_requests.load(SeqCst) + again.load(SeqCst);
         assert_eq!((pages > 0, start_time(&gauge).is_some()), (path.is_some(), path.is_some()));
     }
 }
 
 #[test]
-fn a_page_without_a_start_time_tells_nothing() {
+fn a_page_without_a_start_time_is_ignored() {
     for page in ["up 1\n", "process_start_time_seconds 17\n"] {
-        // The second has no `Date`.
+        // The second page has no `Date` header.
         let server = ScriptedUpstream::responding_with(chat::response(
             "200 OK",
             "text/plain",
@@ -160,8 +164,8 @@ fn a_page_without_a_start_time_tells_nothing() {
         let gauge = Streamgauge::with(server.address, &keys, FaultInjection::default());
         wait_until_up(&gauge, 1.0);
         wait_for("the page", || {
-            let asked = server.received();
-            asked
+            let page_requests = server.received();
+            page_requests
                 .iter()
                 .any(|one| one.starts_with(b"GET /stats/prometheus?x=y HTTP/1.1\r\n"))
                 .then_some(())

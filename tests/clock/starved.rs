@@ -1,5 +1,5 @@
-//! The numbers stay right while the program is kept from running: it is stopped for 50 ms of every
-//! 100, and what it measures is held against the clocks of those who send.
+//! Times stay exact while the program is kept from running. It is stopped for 50 ms of every 100 ms, and its
+//! measurements are compared with the clocks of client and server.
 
 use crate::support::clock::distance;
 use crate::support::connection::chunk;
@@ -15,10 +15,10 @@ use std::thread;
 use std::time::Duration;
 
 const CLIENTS: usize = 20;
-/// Streams of each client, one after the other.
+/// Number of consecutive streams of each client.
 const STREAMS: usize = 8;
 
-/// When the client sent its request, and the server its first and last output.
+/// When the client sent a request, and the server its first and last output.
 #[derive(Clone, Copy, Default)]
 struct StreamTimes {
     request: Option<Bracket>,
@@ -28,7 +28,7 @@ struct StreamTimes {
 
 type StreamTimesById = Arc<Mutex<HashMap<usize, StreamTimes>>>;
 
-/// A server that writes the first output after 10 to 90 ms and five more every 23 ms.
+/// A server that sends the first output after 10 to 90 ms, and five more every 23 ms.
 fn server(truths: &StreamTimesById) -> ScriptedUpstream {
     let truths = Arc::clone(truths);
     ScriptedUpstream::with_script(move |_, connection| {
@@ -70,8 +70,8 @@ fn client(proxy: SocketAddr, client: usize, truths: &StreamTimesById) {
     }
 }
 
-/// Errors of TTFT and latency in milliseconds, ascending; how many lines were said to be degraded; and
-/// the source of the instants.
+/// Errors of TTFT and latency in milliseconds, ascending, with the number of degraded lines and the timestamp
+/// source.
 struct ClockErrors {
     errors: Vec<f64>,
     degraded: usize,

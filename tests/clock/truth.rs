@@ -1,8 +1,7 @@
-//! The metrics against the simulated server's own record of what it sent and when: 200 streams at
-//! once.
+//! Metrics of 200 concurrent streams, compared with the simulated server's record.
 
 use crate::support::clock::assert_within;
-use crate::support::sim::{ask, simulate};
+use crate::support::sim::{send_chat, simulate};
 use crate::support::{Disturbance, MetricsScrape, Streamgauge, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,7 +18,7 @@ fn request(i: usize) -> Value {
     })
 }
 
-/// Of a histogram: its mean, and how many samples it has.
+/// Mean and number of samples of a histogram.
 fn mean(scrape: &MetricsScrape, name: &str, labels: &[&str]) -> (f64, f64) {
     let count = scrape.sum(&format!("{name}_count"), labels);
     (scrape.sum(&format!("{name}_sum"), labels) / count, count)
@@ -40,7 +39,7 @@ fn number(line: &Value, key: &str) -> f64 {
     line[key].as_f64().unwrap_or_else(|| panic!("{key} of {line}"))
 }
 
-/// What must hold of every line of the request log.
+/// Fails unless the fields of a log line agree with each other.
 fn assert_consistent(line: &Value) {
     let (ttft, latency) = (number(line, "ttft_s"), number(line, "latency_s"));
     let hidden = if line["reasoning_chars"] == 0 {
@@ -49,10 +48,10 @@ fn assert_consistent(line: &Value) {
         0.0
     };
     let n = number(line, "output_tokens") - hidden;
-    let told = ttft + number(line, "tpot_s") * (n - 1.0);
+    let expected = ttft + number(line, "tpot_s") * (n - 1.0);
     assert!(
-        (latency - told).abs() < 1e-9,
-        "latency {latency} is not ttft + tpot * (n - 1) = {told}: {line}"
+        (latency - expected).abs() < 1e-9,
+        "latency {latency} is not ttft + tpot * (n - 1) = {expected}: {line}"
     );
     assert!(number(line, "answer_s") >= ttft && number(line, "head_s") <= ttft, "{line}");
     assert!(number(line, "duration_s") >= latency, "{line}");
@@ -65,14 +64,14 @@ fn means_and_counts_of_200_concurrent_streams_are_true() {
     let (server, truth) = simulate(engine);
     let gauge = Streamgauge::with(server, &[("workers", "1")], FaultInjection::default());
     let proxy = gauge.proxy;
-    // Each thread is one client; the arrivals are spread so that the clients do not queue for the CPU.
+    // Each thread is one client. The arrivals are spread so that the clients do not queue for the CPU.
     let clients: Vec<_> = (0..STREAMS)
         .map(|i| {
             std::thread::Builder::new()
                 .stack_size(128 * 1024)
                 .spawn(move || {
                     std::thread::sleep(Duration::from_millis(i as u64 * 3));
-                    ask(proxy, &request(i))
+                    send_chat(proxy, &request(i))
                 })
                 .unwrap()
         })
@@ -144,7 +143,7 @@ fn means_and_counts_of_200_concurrent_streams_are_true() {
     for key in ["connect_s", "sent_s", "head_s"] {
         println!("mean {key}: {:.3} ms", average(lines.iter().map(|line| number(line, key))) * 1e3);
     }
-    // Of one choice each, so the sum of all ITL is the sum of all times from first to last output.
+    // Each stream has one choice, so the sum of all ITL is the sum of all times from first to last output.
     let sum = scrape.sum("streamgauge_inter_token_latency_seconds_sum", &[]);
     let spans: f64 =
         lines.iter().map(|line| number(line, "latency_s") - number(line, "ttft_s")).sum();
@@ -160,7 +159,7 @@ fn means_and_counts_of_200_concurrent_streams_are_true() {
 }
 
 #[test]
-fn other_requests_count_exactly() {
+fn requests_of_other_kinds_are_counted_exactly() {
     let (server, truth) = simulate(EngineSpec::new("sim"));
     let gauge = Streamgauge::new(server);
     let with = |request: Value, more: Value| {
@@ -195,7 +194,7 @@ fn other_requests_count_exactly() {
         ),
     ];
     for (i, case) in cases.iter().enumerate() {
-        ask(gauge.proxy, case);
+        send_chat(gauge.proxy, case);
         gauge.requests_when(i + 1);
     }
     let lines = gauge.requests();

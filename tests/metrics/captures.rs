@@ -1,7 +1,6 @@
-//! Raw responses of real servers, as the proxy would read them.
-//!
-//! They lie beside the corpus, in `captures/SERVER/CASE.raw` (the bytes of the socket) and `CASE.req` (the
-//! request, as a command line of curl or as it was sent).
+//! Raw responses of real servers, read as the proxy reads them. The files are beside the corpus:
+//! `captures/SERVER/CASE.raw` has the bytes from the socket, and `CASE.req` the request as it was sent or as
+//! a curl command.
 
 use crate::support::connection::dechunk;
 use serde_json::Value;
@@ -12,7 +11,7 @@ use streamgauge_core::dialect::Dialect;
 use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::{Arrival, RequestRecord, ResponseMeter};
 
-/// One request and its answer.
+/// A request and its response.
 struct CapturedResponse {
     name: String,
     method: String,
@@ -20,14 +19,14 @@ struct CapturedResponse {
     status: u16,
     content_type: String,
     body: Vec<u8>,
-    /// The body's last chunk came, or all of its declared length.
+    /// Whether the last chunk, or all of the declared length, was received.
     is_whole: bool,
 }
 
 impl CapturedResponse {
     fn read(raw: &Path) -> Self {
         let request = fs::read_to_string(raw.with_extension("req")).unwrap();
-        let (method, path) = asked(&request);
+        let (method, path) = request_line(&request);
         let bytes = fs::read(raw).unwrap();
         let (head, body) = answer(&bytes);
         let field = |name: &str| {
@@ -72,7 +71,7 @@ impl CapturedResponse {
         meter
     }
 
-    /// The body's JSON documents.
+    /// The JSON documents in the body.
     fn documents(&self) -> Vec<Value> {
         let text = String::from_utf8_lossy(&self.body).into_owned();
         match serde_json::from_str(&text) {
@@ -84,8 +83,8 @@ impl CapturedResponse {
         }
     }
 
-    /// Output tokens that the body tells, as the last event that does has them, or each choice of it.
-    fn told(&self) -> Option<u64> {
+    /// Number of output tokens that the body reports: the last count, or the sum over choices.
+    fn reported(&self) -> Option<u64> {
         let documents = self.documents();
         let places =
             ["/usage/completion_tokens", "/usage/output_tokens", "/response/usage/output_tokens"];
@@ -94,7 +93,7 @@ impl CapturedResponse {
                 .iter()
                 .filter_map(|event| event.pointer(place)?.as_u64())
                 .collect::<Vec<_>>();
-            // llama.cpp tells them choice by choice, each once; others tell the sum, more than once.
+            // llama.cpp reports a count per choice, once; others report the sum, more than once.
             let each = self.name.starts_with("llama.cpp") && self.path.ends_with("/completions");
             if each { Some(found.iter().sum()).filter(|sum| *sum > 0) } else { found.pop() }
         };
@@ -106,8 +105,8 @@ impl CapturedResponse {
     }
 }
 
-/// Method and path of a request.
-fn asked(request: &str) -> (String, String) {
+/// The method and path of a request.
+fn request_line(request: &str) -> (String, String) {
     let mut words = request.split_whitespace();
     if words.next() != Some("curl") {
         let mut words = request.split(' ');
@@ -120,7 +119,7 @@ fn asked(request: &str) -> (String, String) {
     (method.to_owned(), format!("/{path}"))
 }
 
-/// The head and the body of the final response.
+/// The headers and the body of the final response.
 fn answer(bytes: &[u8]) -> (String, &[u8]) {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let (head, body) = bytes.split_at(end.map_or(bytes.len(), |at| at + 4));
@@ -148,7 +147,7 @@ fn captures() -> Option<Vec<CapturedResponse>> {
 }
 
 #[test]
-fn captured_answers_are_what_they_say() {
+fn captured_responses_are_read_completely() {
     let Some(captures) = captures() else { return };
     let mut read = 0;
     for capture in &captures {
@@ -179,8 +178,8 @@ fn captured_answers_are_what_they_say() {
         if meter.is_stream() && capture.is_whole {
             assert!(tally.first_output.is_some(), "{name} has no output");
         }
-        if let Some(told) = capture.told() {
-            assert_eq!(record.output_tokens, Some(told), "{name}");
+        if let Some(reported) = capture.reported() {
+            assert_eq!(record.output_tokens, Some(reported), "{name}");
         }
     }
     println!("{read} of {} captures were read", captures.len());

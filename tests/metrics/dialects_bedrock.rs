@@ -1,4 +1,4 @@
-//! Amazon Bedrock through the proxy: what is signed arrives as it was, and its streams are measured.
+//! Amazon Bedrock through the proxy: signed requests arrive unchanged, and responses are measured.
 
 use crate::support::connection::chunk;
 use crate::support::exchange::exchange;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 
-/// A message of the event stream ("Event stream encoding", Amazon Transcribe's guide) with these headers.
+/// An event stream message with these headers ("Event stream encoding" in Amazon Transcribe's guide).
 fn message(headers: &[(&str, &str)], payload: &str) -> Vec<u8> {
     let header = |(name, value): &(&str, &str)| {
         let length = (value.len() as u16).to_be_bytes();
@@ -52,7 +52,7 @@ fn wrapped(inside: &str) -> Vec<u8> {
     event("chunk", &format!(r#"{{"bytes":"{}","p":"abcd"}}"#, base64(inside)))
 }
 
-/// The line of the request log for this answer, which comes in chunks of odd sizes.
+/// The log line of a request whose response has this body, sent in chunks of odd sizes.
 fn logged(path: &str, content_type: &str, body: &[u8]) -> Value {
     let body = body.to_vec();
     let sent = body.clone();
@@ -74,7 +74,7 @@ fn logged(path: &str, content_type: &str, body: &[u8]) -> Value {
 }
 
 #[test]
-fn streams_and_documents() {
+fn streams_and_documents_are_measured() {
     let converse = [
         event("messageStart", r#"{"p":"ab","role":"assistant"}"#),
         event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"Hi"},"p":"a"}"#),
@@ -117,14 +117,14 @@ fn streams_and_documents() {
                 "output_tokens": 2, "output_tokens_source": "usage", "engine_total_s": 0.422,
                 "finish_reasons": ["end_turn"], "unparsed": 0}),
         ),
-        // Without a content type, and cut off.
+        // A truncated stream without a known content type.
         (
             "/model/m/converse-stream",
             "application/octet-stream",
             start.concat(),
             json!({"outcome": "truncated", "events": 2, "output_events": 1}),
         ),
-        // A message that the checksum does not fit is none; an exception ends a stream.
+        // A message with a wrong checksum is skipped; an exception ends the stream.
         (
             "/model/m/converse-stream",
             EVENT_STREAM,
@@ -184,7 +184,7 @@ fn streams_and_documents() {
 
 /// AWS Signature Version 4 signs `Host`, the path as it was sent, and every `X-Amz-*` header.
 #[test]
-fn what_is_signed_is_not_touched() {
+fn signed_parts_of_a_request_arrive_unchanged() {
     let request = "POST /model/us.amazon.nova-micro-v1%3A0/converse-stream?a=%2F&B=1 HTTP/1.1\r\n\
         Host: bedrock-runtime.us-east-1.amazonaws.com\r\n\
         X-Amz-Date: 20260801T120000Z\r\n\
@@ -197,7 +197,7 @@ SignedHeaders=host;x-amz-date, Signature=00ff\r\n\
         Content-Length: 2\r\n\r\n{}";
     let found = exchange(request, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").request;
     let lines = |text: &str| -> Vec<String> { text.split("\r\n").map(str::to_owned).collect() };
-    // Names have no case.
+    // Header names are case-insensitive.
     let lower = |line: &str| {
         let (name, value) = line.split_once(": ").unwrap_or((line, ""));
         format!("{}: {value}", name.to_lowercase())

@@ -1,4 +1,4 @@
-//! The engines' own APIs through the real app: what is in the request log in the end.
+//! The engines' own APIs: fields of the request log.
 
 use crate::support::connection::chunk;
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
@@ -8,8 +8,8 @@ const SSE: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
 
-/// The line of the request log for a request to this path, answered with these header lines and, in
-/// small pieces, this body.
+/// The log line of a request to this path, whose response has these header lines and this body, in small
+/// pieces.
 fn logged(path: &str, headers: &str, body: &str) -> Value {
     let chunks: Vec<u8> = body.as_bytes().chunks(17).flat_map(chunk).collect();
     let head = format!("HTTP/1.1 200 OK\r\n{headers}Transfer-Encoding: chunked\r\n\r\n");
@@ -23,7 +23,7 @@ fn logged(path: &str, headers: &str, body: &str) -> Value {
 }
 
 #[test]
-fn in_the_request_log() {
+fn fields_of_the_request_log_match_the_responses() {
     let cases = [
         (
             "/api/chat",
@@ -180,9 +180,9 @@ fn in_the_request_log() {
     }
 }
 
-/// TGI says in the head of a document what its body does not.
+/// TGI reports in response headers what the body of a document lacks.
 #[test]
-fn what_only_the_head_tells() {
+fn counts_and_times_are_read_from_response_headers() {
     let headers = "Content-Type: application/json\r\nx-compute-type: 1-nvidia-a10g\r\n\
         x-compute-time: 2.484567121\r\nx-total-time: 2484\r\nx-queue-time: 13\r\n\
         x-prompt-tokens: 16\r\nx-generated-tokens: 75\r\n";
@@ -195,14 +195,14 @@ fn what_only_the_head_tells() {
             assert_eq!(&record[key], value, "{key} of {path}: {record}");
         }
     }
-    // What the body tells beats it.
+    // The body has precedence.
     let body = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
     let record = logged("/v1/chat/completions", headers, body);
     assert_eq!(
         (&record["output_tokens"], &record["output_tokens_source"]),
         (&4.into(), &"usage".into())
     );
-    // Until the head is no whole request of a stream.
+    // The headers of a stream come before its end, so they hold no total.
     let openai = |kind: &str| format!("Content-Type: {kind}\r\nopenai-processing-ms: 972\r\n");
     let record = logged("/v1/chat/completions", &openai(JSON), body);
     assert_eq!(record["engine_total_s"], 0.972);

@@ -1,4 +1,4 @@
-//! What the request log says of OpenAI's APIs beside chat, however the bytes are cut.
+//! OpenAI's APIs other than chat: fields of the request log.
 
 use crate::support::connection::chunk;
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const SSE: &str = "text/event-stream; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Answers a request of this path with this body, in chunks of 13 bytes; gives the request log's line.
+/// Responds to a request for this path with this body, in chunks of 13 bytes. Returns the log line.
 fn recorded(request: &str, content_type: &str, body: &str) -> Value {
     let chunks: Vec<u8> = body.as_bytes().chunks(13).flat_map(chunk).collect();
     let head = format!(
@@ -26,7 +26,7 @@ fn recorded(request: &str, content_type: &str, body: &str) -> Value {
     gauge.assert_single_request("ok")
 }
 
-/// Events without their `event` field.
+/// Events without an `event` field.
 fn events(events: &[Value]) -> String {
     events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
@@ -39,7 +39,7 @@ fn assert_recorded(request: &str, content_type: &str, body: &str, expected: Valu
 }
 
 #[test]
-fn responses() {
+fn responses_are_measured() {
     let delta = |kind: &str| json!({"type": kind, "output_index": 0, "delta": "Hé"});
     let usage = json!({"input_tokens": 9, "output_tokens": 7, "total_tokens": 16,
         "output_tokens_details": {"reasoning_tokens": 3}});
@@ -54,22 +54,22 @@ fn responses() {
         json!({"type": "response.output_text.done", "output_index": 0, "text": "HéHé"}),
         json!({"type": "response.completed", "response": response}),
     ]);
-    let told = json!({"path": "/v1/responses", "operation": "chat", "dialect": "openai-responses",
+    let reported = json!({"path": "/v1/responses", "operation": "chat", "dialect": "openai-responses",
         "response_model": "m-1", "input_tokens": 9, "output_tokens": 7, "reasoning_tokens": 3,
         "output_tokens_source": "usage", "finish_reasons": ["completed"], "unparsed": 0});
     let streamed = json!({"stream": true, "events": 6, "output_events": 3, "first_output_event": 1,
         "last_output_event": 3, "answer_chars": 4, "reasoning_chars": 2});
-    for expected in [&told, &streamed] {
+    for expected in [&reported, &streamed] {
         assert_recorded("/openai/v1/responses", SSE, &stream, expected.clone());
     }
     let whole = json!({"stream": false, "answer_chars": 2, "ttft_s": null});
-    for expected in [&told, &whole] {
+    for expected in [&reported, &whole] {
         assert_recorded("/v1/responses", JSON, &response.to_string(), expected.clone());
     }
 }
 
 #[test]
-fn runs_of_assistants() {
+fn assistant_runs_are_measured() {
     let stream = "event: thread.run.created\ndata: {\"status\":\"queued\",\"model\":\"m-1\"}\n\n\
         event: thread.message.delta\n\
         data: {\"delta\":{\"content\":[{\"type\":\"text\",\"text\":{\"value\":\"Hey\"}}]}}\n\n\
@@ -83,7 +83,7 @@ fn runs_of_assistants() {
 }
 
 #[test]
-fn sound_and_images() {
+fn audio_and_images_are_measured() {
     let transcript = events(&[
         json!({"type": "transcript.text.delta", "delta": "Hey"}),
         json!({"type": "transcript.text.done", "text": "Hey",
@@ -92,7 +92,7 @@ fn sound_and_images() {
     let expected = json!({"operation": "transcription", "dialect": "openai-transcription",
         "stream": true, "answer_chars": 3, "input_tokens": 14, "output_tokens": 2});
     assert_recorded("/v1/audio/transcriptions", SSE, &transcript, expected);
-    // Text in no framing may begin like an event stream, and sound like anything.
+    // Plain text can start like an event stream, and audio like anything.
     let unread = json!({"stream": false, "events": null, "unparsed": 0, "ttft_s": null});
     assert_recorded("/v1/audio/transcriptions", "text/plain", "event horizon", unread.clone());
     assert_recorded("/v1/audio/speech", "audio/mpeg", "ID3{", unread.clone());
@@ -114,7 +114,7 @@ fn sound_and_images() {
 }
 
 #[test]
-fn models_that_do_not_generate() {
+fn embeddings_and_scores_have_no_output_tokens() {
     let body = json!({"model": "e", "data": [{"embedding": [0.5, -1e-3]}],
         "usage": {"prompt_tokens": 8, "total_tokens": 8}});
     let read = |operation: &str, dialect: &str| {
@@ -133,7 +133,7 @@ fn models_that_do_not_generate() {
 }
 
 #[test]
-fn predictions_of_replicate() {
+fn replicate_predictions_are_measured() {
     let stream = ": hi\n\nevent: output\nid: 1:0\ndata: \n\nevent: output\nid: 1:1\ndata: Hé\ndata: {\n\n\
         event: done\nid: 1:2\ndata: {}\n\n";
     let expected = json!({"path": "/v1/streams/*", "dialect": "replicate", "events": 3,

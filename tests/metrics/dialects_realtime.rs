@@ -1,17 +1,16 @@
-//! A session over a WebSocket through the proxy: what its two sides send arrives, and its responses are
-//! measured one by one.
+//! Realtime sessions over a WebSocket: frames of both sides arrive, and each response is measured.
 
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge};
 use std::time::Duration;
 
-/// OpenAI's own, as of its Realtime API reference.
+/// The upgrade request of OpenAI's Realtime API.
 const ASK: &str = "GET /v1/realtime?model=gpt%2Drealtime HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n\
                    Upgrade: websocket\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n";
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                       Connection: Upgrade\r\nSec-WebSocket-Accept: def\r\n\r\n";
 const CREATE: &str = r#"{"type":"response.create"}"#;
 
-/// A frame of the server's.
+/// A WebSocket frame of the server.
 fn frame(opcode: u8, payload: &str) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
@@ -29,7 +28,7 @@ fn text(message: &str) -> Vec<u8> {
     frame(1, message)
 }
 
-/// A frame of the client's, which is masked, with a payload of at most 125 bytes.
+/// A masked WebSocket frame of the client, with a payload of at most 125 bytes.
 fn masked(opcode: u8, payload: &str) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
     let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8];
@@ -54,7 +53,7 @@ fn response(connection: &mut RawConnection) {
 }
 
 #[test]
-fn each_response_has_its_time_to_the_first_token() {
+fn each_response_of_a_session_has_its_own_ttft() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_head();
         let created =
@@ -69,7 +68,7 @@ fn each_response_has_its_time_to_the_first_token() {
     client.send(ASK);
     client.read_head().unwrap();
     for _ in 0..2 {
-        // The user thinks.
+        // The user pauses.
         std::thread::sleep(Duration::from_millis(300));
         client.send(masked(1, CREATE));
         client.read_until(b"cached_tokens\":4}}}}").unwrap();

@@ -1,5 +1,5 @@
-//! Every API of the simulated server that has a dialect, streamed through the proxy: the request log
-//! against the server's own record.
+//! Every streaming API of the simulated server that has a dialect: the request log is compared with the
+//! server's own record.
 
 use crate::support::sim::simulate;
 use crate::support::{RawConnection, Streamgauge, wait_for};
@@ -8,9 +8,9 @@ use std::time::Duration;
 use streamgauge_sim::TruthEnd;
 use streamgauge_sim::model::EngineSpec;
 
-/// Dialect, request, and what the body has beside the script. Not vLLM's `/inference/v1/generate`, whose
-/// numbers of tokens are output to the gauge and none to the record, nor its first `/generate`, which
-/// repeats the prompt, so that nobody can tell where the first event's text begins.
+/// Dialect, request line, and additional members of the body. Two APIs of vLLM are left out.
+/// `/inference/v1/generate` counts token numbers as output, which the server's record does not. The first
+/// `/generate` repeats the prompt, so the start of the first event's text is ambiguous.
 const STREAMS: [(&str, &str, &str); 22] = [
     ("openai-chat", "POST /v1/chat/completions", "{}"),
     ("openai-completions", "POST /v1/completions", "{}"),
@@ -55,7 +55,7 @@ fn request(line: &str, more: &str) -> String {
 }
 
 #[test]
-fn the_log_is_what_the_sender_says() {
+fn the_log_matches_the_servers_record() {
     let engine = EngineSpec { prefill_base: Duration::from_millis(5), ..EngineSpec::new("m") };
     let (server, truth) = simulate(engine);
     let gauge = Streamgauge::new(server);

@@ -1,11 +1,10 @@
-//! The APIs of Anthropic, Cohere and Google through the whole of the program, their bodies cut at odd
-//! places.
+//! The APIs of Anthropic, Cohere and Google, with bodies split at odd places.
 
 use crate::support::connection::chunk;
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 
-/// What the request log says of a POST to `path` that was answered with `body`.
+/// The log line of a POST to `path` with this response body.
 fn measured(path: &str, content_type: &str, body: &str, outcome: &str) -> Value {
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -37,7 +36,7 @@ fn sse(events: &[(&str, Value)], end: &str) -> String {
 
 /// Anthropic, "Streaming messages".
 #[test]
-fn anthropic() {
+fn anthropic_is_measured() {
     let usage = json!({"input_tokens": 5, "cache_read_input_tokens": 7, "output_tokens": 1});
     let mut events = vec![
         (
@@ -99,7 +98,7 @@ fn anthropic() {
 
 /// Cohere, "Chat API" and "Embed API" in both versions.
 #[test]
-fn cohere() {
+fn cohere_is_measured() {
     let usage = json!({"billed_units": {"input_tokens": 1, "output_tokens": 2}, "tokens": {"input_tokens": 5, "output_tokens": 9}});
     let events = [
         (
@@ -144,7 +143,7 @@ fn cohere() {
 
 /// Google, "GenerateContentResponse" and "Interactions API".
 #[test]
-fn gemini() {
+fn gemini_is_measured() {
     let events = [
         json!({"candidates": [{"content": {"parts": [{"text": "Hmm", "thought": true}]}, "index": 0}], "usageMetadata": {"promptTokenCount": 5, "thoughtsTokenCount": 4}, "modelVersion": "g"}),
         json!({"candidates": [{"content": {"parts": [{"text": "Hé!"}]}, "finishReason": "STOP", "index": 0}], "usageMetadata": {"promptTokenCount": 5, "thoughtsTokenCount": 4, "candidatesTokenCount": 3}}),

@@ -1,4 +1,4 @@
-//! The wait before a request reached us, as the headers of those before us tell it.
+//! Edge wait: the time before a request reached the proxy, from the headers of earlier hops.
 
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
@@ -15,13 +15,13 @@ fn answering() -> ScriptedUpstream {
     ]))
 }
 
-/// So many seconds ago, as a time since 1970.
+/// The time this many seconds ago, in seconds since 1970.
 fn ago(seconds: f64) -> f64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() - seconds
 }
 
-/// Sends a chat request with these header lines beside.
-fn ask(gauge: &Streamgauge, path: &str, headers: &str) {
+/// Sends a chat request with additional header lines.
+fn send_request(gauge: &Streamgauge, path: &str, headers: &str) {
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post(path, headers, br#"{"model":"m","stream":true}"#));
     assert_eq!(client.read_message().status(), 200);
@@ -36,7 +36,7 @@ fn trusting(upstream: &ScriptedUpstream) -> Streamgauge {
 }
 
 #[test]
-fn every_form_is_told() {
+fn every_form_of_the_header_is_read() {
     let upstream = answering();
     let gauge = trusting(&upstream);
     let forms: [fn(f64) -> String; 6] = [
@@ -44,16 +44,16 @@ fn every_form_is_told() {
         |at| format!("X-Request-Start: {:.0}\r\n", at * 1e3),
         |at| format!("x-request-start: D=42 t={:.0}\r\n", at * 1e6),
         |at| format!("X-Queue-Start: t={:.0}\r\n", at * 1e9),
-        // The first hop was the router; the gateway is later.
+        // The earliest hop counts: the router sets the first header, the gateway the second.
         |at| format!("X-Request-Start: t={:.3}\r\nX-Queue-Start: t={at:.3}\r\n", at + 1.0),
         |at| format!("X-Request-Start: {at:.3}\r\nX-Request-Start: {:.3}\r\n", at + 1.0),
     ];
     let mut sum = 0.0;
     for (number, form) in forms.iter().enumerate() {
-        ask(&gauge, "/v1/chat/completions", &form(ago(2.0)));
+        send_request(&gauge, "/v1/chat/completions", &form(ago(2.0)));
         let line = gauge.requests_when(number + 1).remove(number);
         let wait = line["edge_wait_s"].as_f64().unwrap_or_else(|| panic!("form {number}: {line}"));
-        // Between our clock's reading and the arrival there is some time, but never less than none.
+        // The request arrives after the test has read the clock, never before.
         assert!((1.998..2.5).contains(&wait), "form {number}: {line}");
         sum += wait;
     }
@@ -64,7 +64,7 @@ fn every_form_is_told() {
 }
 
 #[test]
-fn skewed_and_absurd_ones_are_counted() {
+fn skewed_and_absurd_times_are_counted() {
     let upstream = answering();
     let gauge = trusting(&upstream);
     let chat = "/v1/chat/completions";
@@ -73,11 +73,11 @@ fn skewed_and_absurd_ones_are_counted() {
         (chat, format!("X-Request-Start: t={:.3}\r\n", ago(7200.0)), Value::Null),
         (chat, "X-Request-Start: yesterday\r\n".into(), Value::Null),
         (chat, String::new(), Value::Null),
-        // No inference: it is not looked at.
+        // The header of a request that is not inference is ignored.
         ("/health", format!("X-Request-Start: t={:.3}\r\n", ago(1.0)), Value::Null),
     ];
     for (number, (path, headers, expected)) in cases.iter().enumerate() {
-        ask(&gauge, path, headers);
+        send_request(&gauge, path, headers);
         let line = gauge.requests_when(number + 1).remove(number);
         assert_eq!(line["edge_wait_s"], *expected, "{headers}");
         assert_eq!(
@@ -92,17 +92,17 @@ fn skewed_and_absurd_ones_are_counted() {
 }
 
 #[test]
-fn unless_trusted_it_is_only_forwarded() {
+fn an_untrusted_header_is_only_forwarded() {
     let upstream = answering();
     let header = format!("X-Request-Start: t={:.3}", ago(2.0));
     {
         let gauge = Streamgauge::new(upstream.address);
-        ask(&gauge, "/v1/chat/completions", &format!("{header}\r\n"));
+        send_request(&gauge, "/v1/chat/completions", &format!("{header}\r\n"));
         assert_eq!(gauge.requests_when(1)[0]["edge_wait_s"], Value::Null);
         assert!(!gauge.scrape().has(&format!("{WAIT}_count")));
     }
     let trusting = trusting(&upstream);
-    ask(&trusting, "/v1/chat/completions", &format!("{header}\r\n"));
+    send_request(&trusting, "/v1/chat/completions", &format!("{header}\r\n"));
     trusting.requests_when(1);
     drop(trusting);
     let received = crate::support::wait_for("both requests", || {
@@ -115,9 +115,9 @@ fn unless_trusted_it_is_only_forwarded() {
     }
 }
 
-/// A client that never got a head waited all the same.
+/// The wait is measured even if no response follows.
 #[test]
-fn whatever_its_outcome() {
+fn edge_wait_is_measured_for_every_outcome() {
     let nobody = crate::support::upstream::unused_address();
     let gauge =
         Streamgauge::with(nobody, &[("trust_request_start", "true")], FaultInjection::default());

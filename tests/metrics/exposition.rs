@@ -1,6 +1,6 @@
-//! What `/metrics` says: all of it, pinned, and valid for Prometheus' own tools.
+//! The exposition on `/metrics`: equal to a golden file, and valid for Prometheus.
 
-use crate::support::sim::{ask, simulate};
+use crate::support::sim::{send_chat, simulate};
 use crate::support::text_format::{parse, promtool};
 use crate::support::{Streamgauge, assert_golden, scrape};
 use serde_json::json;
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use streamgauge_sim::model::EngineSpec;
 
-/// A scrape after requests of several kinds.
+/// Scrapes after requests of several kinds.
 fn exposition() -> String {
     let (server, _) =
         simulate(EngineSpec { prefill_base: Duration::from_millis(60), ..EngineSpec::new("sim") });
@@ -39,7 +39,7 @@ fn exposition() -> String {
         streamed(json!({"sim": {"output_tokens": 4, "break_after": 2}})),
     ];
     for (i, request) in requests.iter().enumerate() {
-        ask(gauge.proxy, request);
+        send_chat(gauge.proxy, request);
         gauge.requests_when(i + 1);
     }
     let text = scrape::get(gauge.admin, "/metrics");
@@ -47,19 +47,20 @@ fn exposition() -> String {
     text
 }
 
-/// Replaces the values that depend on time by `_`; what is counted stays.
+/// Replaces values that depend on time by `_`. Counts stay.
 fn without_times(text: &str) -> String {
     let mut stable = String::new();
-    // What the kernel tells of our control group, it does not tell everywhere.
-    // Nor does every kernel stamp what it receives, or the first of it.
-    let untold = ["streamgauge_throttled_", "streamgauge_cpu_pressure_", "streamgauge_clock_info{"];
-    for line in text.lines().filter(|line| !untold.iter().any(|name| line.contains(name))) {
+    // Not every kernel reports throttling and pressure of the control group, or timestamps of packets.
+    let kernel_dependent =
+        ["streamgauge_throttled_", "streamgauge_cpu_pressure_", "streamgauge_clock_info{"];
+    for line in text.lines().filter(|line| !kernel_dependent.iter().any(|name| line.contains(name)))
+    {
         let series = line.rsplit_once(' ').map_or(line, |(series, _)| series);
         let name = series.split('{').next().unwrap_or_default();
         let timed = name.contains("_seconds") || name.contains("_per_second");
         let is_part =
             name.ends_with("_sum") || name.ends_with("_bucket") && !series.contains("le=\"+Inf\"");
-        // How many frames are written together, and reads bring several events, is chance.
+        // The number of frames in a write, and of events in a read, varies.
         let chance = [
             "forwarding_delay",
             "event_loop_lag",
@@ -90,7 +91,7 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn all_of_it_is_as_pinned() {
+fn the_exposition_equals_the_golden_file() {
     let text = exposition();
     assert_golden("tests/golden/metrics.txt", &without_times(&text));
     parse(&text);

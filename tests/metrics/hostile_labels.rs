@@ -1,11 +1,11 @@
-//! Model names are chosen by clients: they neither break `/metrics` nor make it grow without bound.
+//! Clients choose model names. Names neither break `/metrics` nor make it grow without bound.
 
 use crate::support::text_format::{parse, promtool};
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, scrape};
 use std::collections::BTreeSet;
 use streamgauge::tap::FaultInjection;
 
-/// The values of a label that are exported.
+/// The exported values of a label.
 fn values(metrics: &str, label: &str) -> BTreeSet<String> {
     let samples = parse(metrics);
     samples.keys().filter_map(|(_, labels)| labels.get(label).cloned()).collect()
@@ -45,14 +45,14 @@ fn odd_model_names_are_escaped() {
     assert!(found.contains(&long[..128]) && found.iter().all(|name| name.len() <= 128));
     assert_eq!(found.len(), names.len());
     promtool(&["check", "metrics"], &metrics);
-    // In the log they are whole, up to a bound.
+    // The log has the full names, up to a bound.
     let records = gauge.requests_when(names.len());
     assert_eq!(records[0]["model"], names[0]);
     assert!(records[8]["model"].as_str().is_none_or(|model| model.len() <= 4096));
 }
 
 #[test]
-fn ten_thousand_models_are_a_few_series() {
+fn ten_thousand_models_make_a_few_series() {
     const MODELS: usize = 10_000;
     let upstream =
         ScriptedUpstream::responding_with(chat::response("200 OK", "application/json", b"{}"));
@@ -93,7 +93,7 @@ fn a_model_is_a_label_only_after_success() {
         let metrics = scrape::get(gauge.admin, "/metrics");
         assert!(!metrics.contains("ghost"), "{status}");
         assert_eq!(values(&metrics, "gen_ai_request_model"), BTreeSet::from(["other".to_owned()]));
-        // The log has it, for whoever looks for the caller.
+        // The log has the name, to find the caller.
         assert_eq!(gauge.requests_when(1)[0]["model"], "ghost");
     }
     let gauge = Streamgauge::new(crate::support::upstream::unused_address());
@@ -104,7 +104,7 @@ fn a_model_is_a_label_only_after_success() {
 }
 
 #[test]
-fn raw_paths_methods_and_statuses_are_no_labels() {
+fn paths_methods_and_unknown_statuses_are_no_labels() {
     let upstream = ScriptedUpstream::with_script(|number, connection| {
         while connection.try_read_message().is_some() {
             connection.send(chat::response(

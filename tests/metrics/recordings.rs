@@ -1,6 +1,5 @@
-//! Every dialect against recordings of real servers and what an independent parser found there.
-//!
-//! `STREAMGAUGE_CORPUS_DIALECT=NAME` looks at one dialect only.
+//! Recorded streams of real servers: measurements are compared with labels from an independent parser.
+//! `STREAMGAUGE_CORPUS_DIALECT=NAME` selects one dialect.
 
 use crate::support::corpus::{RecordedStream, streams};
 use proptest::prelude::*;
@@ -10,15 +9,15 @@ use std::time::Duration;
 use streamgauge_core::dialect::StreamEnd;
 use streamgauge_core::meter::{Arrival, RequestRecord, ResponseMeter};
 
-/// Streams that may disagree with their label, each with the reason.
+/// Streams that may differ from their label, each with the reason.
 const EXCUSED: &[(&str, &str)] = &[
     ("cohere-v2-408d266806c1", "tells `reasoning_tokens`, which the label's parser does not know"),
     ("cohere-v2-0e93caefe8e7", "tells `reasoning_tokens`, which the label's parser does not know"),
     ("openai-responses-85e0fecadf70", "its usage is all zero: to us, nothing was counted"),
 ];
 
-/// What the request log would say of the stream, read in pieces of these sizes over and over, and whether
-/// the meter saw an error in it.
+/// Measures a stream that arrives in pieces of these sizes, repeated. Returns the log record, and whether the
+/// meter saw an error.
 fn measure(stream: &RecordedStream, sizes: &[usize]) -> Option<(RequestRecord, bool)> {
     let mut meter =
         ResponseMeter::new(stream.route()?, stream.content_type.as_bytes(), b"").ok()?;
@@ -38,7 +37,7 @@ fn measure(stream: &RecordedStream, sizes: &[usize]) -> Option<(RequestRecord, b
     Some((record, meter.tally().has_error))
 }
 
-/// The facts of a stream that the labels know, under the labels' names.
+/// The measured facts under the names of the labels.
 fn found(stream: &RecordedStream, sizes: &[usize]) -> BTreeMap<&'static str, Value> {
     let Some((record, has_error)) = measure(stream, sizes) else {
         return BTreeMap::from([("n_events", json!("not read at all"))]);
@@ -72,7 +71,7 @@ fn expected(label: &Value) -> BTreeMap<&'static str, Value> {
         .map(|reasons| reasons.values().filter_map(|r| r.as_str().map(Into::into)).collect())
         .unwrap_or_default();
     reasons.sort();
-    // A refusal is the answer; without usage, output events stand in for tokens.
+    // A refusal counts as answer. Without reported usage, output events are counted as tokens.
     let answer = label["text_chars"].as_u64().unwrap() + label["refusal_chars"].as_u64().unwrap();
     let events = label["n_output_events"].as_u64().filter(|events| *events > 0);
     let output = Some(usage("output_all")).filter(|count| !count.is_null());
@@ -151,9 +150,9 @@ fn any_split_of_a_recorded_stream_gives_the_same_facts() {
     });
 }
 
-/// A stream whose end was recorded is complete to the meter too, or is one that ends by its body's end.
+/// A stream whose end was recorded is complete for the meter, unless its dialect ends with the body.
 #[test]
-fn recorded_ends_complete_a_stream() {
+fn the_recorded_end_completes_a_stream() {
     let Some(streams) = streams() else { return };
     for stream in streams.iter().filter(|stream| stream.is_scored()) {
         let Some(dialect) = stream.route() else { continue };

@@ -1,4 +1,4 @@
-//! The admin port: what it shows, to whom, and that no secret gets out.
+//! The admin port: its pages, who may read them, and that no secret appears.
 
 use crate::support::process::StreamgaugeProcess;
 use crate::support::{
@@ -11,21 +11,21 @@ use streamgauge::tap::FaultInjection;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Asks for a page with these header lines beside.
-fn ask(admin: SocketAddr, path: &str, headers: &str) -> RawMessage {
+/// Requests a page with additional header lines.
+fn get_page(admin: SocketAddr, path: &str, headers: &str) -> RawMessage {
     let mut client = RawConnection::connect(admin);
     client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"));
     client.read_message()
 }
 
 #[test]
-fn metrics_are_compressed_if_asked_for() {
+fn metrics_are_compressed_on_request() {
     let upstream = ScriptedUpstream::responding_with(OK);
     let gauge = Streamgauge::new(upstream.address);
-    let plain = ask(gauge.admin, "/metrics", "");
+    let plain = get_page(gauge.admin, "/metrics", "");
     assert!(plain.header("content-encoding").is_empty());
     assert_eq!(plain.header("content-type"), ["text/plain; version=0.0.4"]);
-    let answer = ask(gauge.admin, "/metrics", "Accept-Encoding: gzip\r\n");
+    let answer = get_page(gauge.admin, "/metrics", "Accept-Encoding: gzip\r\n");
     assert_eq!(answer.header("content-encoding"), ["gzip"]);
     let (packed, mut text) = (answer.data(), String::new());
     GzDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
@@ -34,13 +34,13 @@ fn metrics_are_compressed_if_asked_for() {
 }
 
 #[test]
-fn pages_that_are_not_there_and_methods_that_are_none() {
+fn unknown_pages_and_methods_are_refused() {
     let upstream = ScriptedUpstream::responding_with(OK);
     let gauge = Streamgauge::new(upstream.address);
-    assert_eq!(ask(gauge.admin, "/nothing", "").status(), 404);
-    assert_eq!(ask(gauge.admin, "/requests?last=many", "").status(), 400);
+    assert_eq!(get_page(gauge.admin, "/nothing", "").status(), 404);
+    assert_eq!(get_page(gauge.admin, "/requests?last=many", "").status(), 400);
     for path in ["/", "/healthz", "/readyz", "/readyz?upstream=1", "/config", "/requests"] {
-        assert_eq!(ask(gauge.admin, path, "").status(), 200, "{path}");
+        assert_eq!(get_page(gauge.admin, path, "").status(), 200, "{path}");
     }
     let mut client = RawConnection::connect(gauge.admin);
     client.send("POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
@@ -49,15 +49,15 @@ fn pages_that_are_not_there_and_methods_that_are_none() {
 }
 
 #[test]
-fn readiness_can_ask_for_the_server() {
+fn readiness_can_include_the_upstream() {
     let gauge = Streamgauge::new(crate::support::upstream::unused_address());
-    assert_eq!(ask(gauge.admin, "/readyz", "").status(), 200);
-    assert_eq!(ask(gauge.admin, "/readyz?upstream=1", "").status(), 503);
-    assert_eq!(ask(gauge.admin, "/healthz", "").status(), 200);
+    assert_eq!(get_page(gauge.admin, "/readyz", "").status(), 200);
+    assert_eq!(get_page(gauge.admin, "/readyz?upstream=1", "").status(), 503);
+    assert_eq!(get_page(gauge.admin, "/healthz", "").status(), 200);
 }
 
 #[test]
-fn off_loopback_only_counters_are_open() {
+fn off_loopback_only_metrics_and_health_are_open() {
     let upstream = ScriptedUpstream::responding_with(OK);
     let open = ["/metrics", "/healthz", "/readyz"];
     let closed = ["/", "/config", "/requests", "/requests?last=5"];
@@ -66,19 +66,19 @@ fn off_loopback_only_counters_are_open() {
         Streamgauge::with(upstream.address, &[("admin", "0.0.0.0:0")], FaultInjection::default());
     let admin = loopback(&gauge);
     for path in open {
-        assert_eq!(ask(admin, path, "").status(), 200, "{path}");
+        assert_eq!(get_page(admin, path, "").status(), 200, "{path}");
     }
     for path in closed {
-        // Without a token in the configuration nothing opens them, not even an empty one.
+        // Without a configured token no header opens them, not even an empty token.
         for headers in ["", "Authorization: Bearer \r\n", "Authorization: Bearer x\r\n"] {
-            assert_eq!(ask(admin, path, headers).status(), 403, "{path}");
+            assert_eq!(get_page(admin, path, headers).status(), 403, "{path}");
         }
     }
     let keys = [("admin", "0.0.0.0:0"), ("admin_token", "open sesame")];
     let gauge = Streamgauge::with(upstream.address, &keys, FaultInjection::default());
     let admin = loopback(&gauge);
     for path in open {
-        assert_eq!(ask(admin, path, "").status(), 200, "{path}");
+        assert_eq!(get_page(admin, path, "").status(), 200, "{path}");
     }
     for path in closed {
         for wrong in [
@@ -89,7 +89,7 @@ fn off_loopback_only_counters_are_open() {
             "Basic open sesame",
             "open sesame",
         ] {
-            let answer = ask(admin, path, &format!("Authorization: {wrong}\r\n"));
+            let answer = get_page(admin, path, &format!("Authorization: {wrong}\r\n"));
             assert_eq!(
                 (answer.status(), answer.header("www-authenticate")),
                 (401, vec!["Bearer".to_owned()]),
@@ -97,17 +97,17 @@ fn off_loopback_only_counters_are_open() {
             );
         }
         assert_eq!(
-            ask(admin, path, "Authorization: Bearer open sesame\r\n").status(),
+            get_page(admin, path, "Authorization: Bearer open sesame\r\n").status(),
             200,
             "{path}"
         );
     }
-    let config = ask(admin, "/config", "Authorization: Bearer open sesame\r\n").text();
+    let config = get_page(admin, "/config", "Authorization: Bearer open sesame\r\n").text();
     assert!(config.contains("(masked)") && !config.contains("sesame"), "{config}");
 }
 
 #[test]
-fn secrets_stay_inside() {
+fn no_secret_appears_in_pages_or_logs() {
     let stream =
         [chat::content_event("COMPLETION-SECRET"), chat::finish_event(), chat::DONE.into()];
     let answer = String::from_utf8(chat::stream_response(&stream)).unwrap();
@@ -127,7 +127,7 @@ fn secrets_stay_inside() {
         let mut client = RawConnection::connect(process.proxy);
         client.send(chat::post("/v1/chat/completions?key=QUERY-SECRET", headers, body));
         client.read_message();
-        // One that breaks, and one that is unknown.
+        // A broken request with an unknown path.
         let mut client = RawConnection::connect(process.proxy);
         client.send(format!("POST /PATH-SECRET HTTP/1.1\r\nHost: HOST-SECRET\r\n{headers}Transfer-Encoding: chunked\r\n\r\nzz\r\n"));
         client.read_message();
@@ -135,8 +135,8 @@ fn secrets_stay_inside() {
     let lines =
         wait_for("the request log", || Some(log.records()).filter(|lines| lines.len() == 8));
     assert!(lines.iter().any(|line| line["outcome"] == "ok"));
-    let shown =
-        ["/metrics", "/requests", "/config", "/"].map(|path| ask(process.admin, path, "").text());
+    let shown = ["/metrics", "/requests", "/config", "/"]
+        .map(|path| get_page(process.admin, path, "").text());
     let file = std::fs::read_to_string(log.path()).unwrap();
     for text in shown.iter().chain([&file, &process.log()]) {
         let found = text.lines().find(|line| line.contains("SECRET"));

@@ -1,7 +1,7 @@
-//! `streamgauge compare`: what it finds, what it does not, and what it says of logs that it cannot use.
+//! `streamgauge compare`: differences that it finds and does not find, and its messages about unusable logs.
 
 use crate::support::process::command;
-use crate::support::sim::{ask, simulate};
+use crate::support::sim::{send_chat, simulate};
 use crate::support::simulated_log::{BASE_SCENARIO, LogScenario, named_reader, to_lines};
 use crate::support::{Streamgauge, TemporaryLog, assert_golden, wait_for};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use streamgauge::tap::FaultInjection;
 use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
 
-/// As fast, but its tokens are shorter.
+/// A server of the same speed with shorter tokens.
 const OTHER_TOKENIZER: LogScenario =
     LogScenario { model: "beta", characters_per_token: 3.2, ..BASE_SCENARIO };
 const FASTER: LogScenario =
@@ -48,7 +48,7 @@ fn assert_note(report: &ComparisonReport, words: &str) {
     assert!(report.notes.iter().any(|note| note.contains(words)), "{words}: {:#?}", report.notes);
 }
 
-/// A hundred reports on pairs of logs of these servers, each with seeds of its own.
+/// A hundred reports on pairs of logs of these servers, each pair with other seeds.
 fn hundred(a: &LogScenario, b: &LogScenario) -> Vec<ComparisonReport> {
     let pair = |seed: u64| {
         let a = LogScenario { seed: 2 * seed + 1, ..a.clone() };
@@ -58,7 +58,7 @@ fn hundred(a: &LogScenario, b: &LogScenario) -> Vec<ComparisonReport> {
     (0..100).map(pair).collect()
 }
 
-/// Fails if any line of the hundred calls one of two equal servers better more often than chance has it.
+/// Fails if a line of the hundred reports calls one of two equal servers better more often than chance does.
 #[track_caller]
 fn assert_equal(name: &str, a: &LogScenario, b: &LogScenario) {
     let reports = hundred(a, b);
@@ -70,7 +70,7 @@ fn assert_equal(name: &str, a: &LogScenario, b: &LogScenario) {
         };
         let called = reports.iter().filter(is_called).count();
         println!("{name}: {} {}: {called} of 100", line.quantity, line.statistic.label());
-        // At 5 %, more than 10 of 100 has a probability of 1.1 %.
+        // At a level of 5 %, more than 10 of 100 have a probability of 1.1 %.
         assert!(called <= 10, "{name}: {} differs in {called} of 100", line.quantity);
     }
 }
@@ -78,7 +78,7 @@ fn assert_equal(name: &str, a: &LogScenario, b: &LogScenario) {
 #[test]
 fn equal_servers_are_not_called_different() {
     assert_equal("steady", &BASE_SCENARIO, &BASE_SCENARIO);
-    // Neighbours share the load, and so are not independent.
+    // Consecutive requests share the load, so they are not independent.
     let busy = LogScenario { rate: 8.0, ..BASE_SCENARIO };
     assert_equal("busy", &busy, &busy);
     let bursts = LogScenario { bursts: true, ..BASE_SCENARIO };
@@ -91,7 +91,7 @@ fn equal_servers_are_not_called_different() {
 }
 
 #[test]
-fn another_tokenizer_is_no_other_speed() {
+fn another_tokenizer_is_not_another_speed() {
     let reports = hundred(&BASE_SCENARIO, &OTHER_TOKENIZER);
     let headline = |report: &&ComparisonReport| {
         let row = median(report, "characters per second");
@@ -129,13 +129,13 @@ fn ten_percent_are_found_across_tokenizers() {
         .collect();
     ratios.sort_by(f64::total_cmp);
     println!("{:.3} to {:.3}, half of them below {:.3}", ratios[0], ratios[99], ratios[50]);
-    // The faster one has fewer requests beside each other too, which is worth half a percent.
+    // The faster server also has fewer concurrent requests, which is worth half a percent.
     assert!((ratios[50] - 1.105).abs() < 0.01, "{}", ratios[50]);
     assert!(ratios[0] > 1.05 && ratios[99] < 1.16, "{ratios:?}");
 }
 
 #[test]
-fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
+fn tokens_of_other_models_are_compared_only_if_shown_to_be_alike() {
     const BY_TOKENS: [&str; 4] =
         ["time per output token", "output tokens per second", "output tokens", "input tokens"];
     let are_compared = |report: &ComparisonReport| {
@@ -144,7 +144,7 @@ fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
         assert!(is.iter().all(|other| *other == is[0]), "{is:?}");
         is[0]
     };
-    // All of one size, so that each side has all its requests to tell.
+    // All requests have one size, so each side counts all of them.
     let log = |model: &'static str, requests: usize, seed: u64| {
         let mut records = LogScenario { model, requests, seed, ..BASE_SCENARIO }.records();
         records.iter_mut().for_each(|record| record.bytes_up = 1_000);
@@ -173,7 +173,7 @@ fn tokens_of_other_models_are_compared_only_if_they_are_shown_to_be_alike() {
     assert_note(&fewer, "not enough data on characters per token");
 }
 
-/// The log of a server that embeds, from the size and the duration of each request.
+/// The log of an embedding server, from the size and the duration of each request.
 fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
     let record = |at: usize| {
         let (bytes_up, duration_s) = of(at);
@@ -191,7 +191,7 @@ fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
 }
 
 #[test]
-fn a_line_of_context_is_never_the_one_to_look_at() {
+fn a_context_line_is_never_the_headline() {
     let mark = |report: &ComparisonReport| {
         let rows = &report.comparisons[0].rows;
         rows.iter().find(|row| row.headline).map(|row| row.quantity)
@@ -201,7 +201,8 @@ fn a_line_of_context_is_never_the_one_to_look_at() {
     assert_eq!(mark(&report), Some("request duration"));
     assert!(report.to_string().contains("does not depend on the tokenizer"));
 
-    // Half of A's weight lies on five requests, two fast ones and then three slow ones: no quantile of times.
+    // Half of A's weight is on five requests, first two fast and then three slow ones, so it has no quantile
+    // of times.
     let a = embeddings(40, |at| match at {
         0..2 => (1_000, 0.1),
         2..37 => (2_000, 0.2 + 0.001 * at as f64),
@@ -216,13 +217,13 @@ fn a_line_of_context_is_never_the_one_to_look_at() {
 }
 
 #[test]
-fn the_table() {
+fn the_table_equals_the_golden_file() {
     let report = compared(&BASE_SCENARIO.log(), &LogScenario { seed: 2, ..FASTER }.log());
     assert_golden("tests/golden/compare.txt", &report.to_string());
 }
 
 #[test]
-fn the_same_log_twice_has_no_difference_at_all() {
+fn the_same_log_twice_has_no_difference() {
     let log = BASE_SCENARIO.log();
     let report = compared(&log, &log);
     for row in &report.comparisons[0].rows {
@@ -233,7 +234,7 @@ fn the_same_log_twice_has_no_difference_at_all() {
 }
 
 #[test]
-fn what_is_not_alike_is_left_out_and_told() {
+fn requests_that_differ_are_left_out_and_counted() {
     let (mut a, mut b) =
         (BASE_SCENARIO.records(), LogScenario { seed: 2, ..BASE_SCENARIO }.records());
     for (at, record) in a.iter_mut().enumerate() {
@@ -282,7 +283,7 @@ fn what_is_not_alike_is_left_out_and_told() {
     }
 }
 
-/// The records as a version writes them that tells cold starts.
+/// The records as a version writes them that logs cold starts.
 fn with_cold(records: &[RequestRecord], is_cold: impl Fn(usize) -> bool) -> String {
     let line = |(at, line): (usize, &str)| {
         let mut line: Value = serde_json::from_str(line).unwrap();
@@ -307,36 +308,36 @@ fn cold_requests_are_left_out() {
 }
 
 #[test]
-fn only_requests_with_output_can_leave_untold_whether_they_were_cold() {
+fn only_requests_with_output_can_lack_the_cold_field() {
     let mut records = BASE_SCENARIO.records();
     for (at, record) in records.iter_mut().enumerate() {
         record.cold = Some(false);
         match at {
             0..10 => record.outcome = "rejected",
             10..20 => record.outcome = "client_gone_before_token",
-            // It answered, with nothing.
+            // A response without output.
             20..30 => (),
             _ => continue,
         }
         (record.cold, record.ttft_s) = (None, None);
     }
-    let told = to_lines(&records);
-    let report = compared(&told, &told);
+    let log = to_lines(&records);
+    let report = compared(&log, &log);
     let is_said =
         |report: &ComparisonReport| report.notes.iter().any(|note| note.contains("cold start"));
     assert!(!is_said(&report), "{:#?}", report.notes);
 
     records.iter_mut().skip(290).for_each(|record| record.cold = None);
-    let report = compared(&told, &to_lines(&records));
+    let report = compared(&log, &to_lines(&records));
     assert_note(&report, "B: the log has no cold-start data for 10 complete requests");
-    // An answer that is not streamed is its own output.
-    let untold = embeddings(20, |at| (1_000, 0.1 + 0.001 * at as f64));
-    let report = compared(&untold, &untold);
+    // A response that is not a stream is its own output.
+    let unknown = embeddings(20, |at| (1_000, 0.1 + 0.001 * at as f64));
+    let report = compared(&unknown, &unknown);
     assert_note(&report, "A and B: the log has no cold-start data for all complete requests");
 }
 
 #[test]
-fn a_log_of_an_older_version_has_less_to_tell() {
+fn a_log_of_an_older_version_gives_fewer_lines() {
     let fields =
         ["time", "operation", "outcome", "stream", "duration_s", "bytes_up", "ttft_s", "model"];
     let older: String = BASE_SCENARIO
@@ -356,7 +357,7 @@ fn a_log_of_an_older_version_has_less_to_tell() {
 }
 
 #[test]
-fn a_selection_for_each_side() {
+fn each_side_has_its_own_selection() {
     let both = BASE_SCENARIO.log() + &FASTER.log();
     let of = |model: &str| Selection { model: Some(model.into()), ..Selection::default() };
     let compare = |a: &str, b: &str| {
@@ -378,7 +379,7 @@ fn a_selection_for_each_side() {
 }
 
 #[test]
-fn bad_lines_are_told_and_cost_no_more_than_themselves() {
+fn bad_lines_are_counted_and_skipped() {
     let log = BASE_SCENARIO.log();
     let mut lines: Vec<&str> = log.lines().collect();
     let long = format!("{{\"time\":\"{}\"}}", "x".repeat(3 << 20));
@@ -395,7 +396,7 @@ fn bad_lines_are_told_and_cost_no_more_than_themselves() {
 }
 
 #[test]
-fn what_cannot_be_compared_says_why() {
+fn a_failed_comparison_gives_its_reason() {
     let log = BASE_SCENARIO.log();
     let other = log.replace("\"chat\"", "\"embeddings\"");
     let probes = log.replace("\"chat\"", "\"other\"");
@@ -417,7 +418,7 @@ fn what_cannot_be_compared_says_why() {
         let error = try_compare(a, b).unwrap_err();
         assert!(error.contains(expected), "{expected}: {error}");
     }
-    // Nothing of one size is an answer, not an error.
+    // No pair of equal size is a result, not an error.
     let small = LogScenario { prompt: 1.0, ..BASE_SCENARIO }.log();
     let report =
         compared(&LogScenario { prompt: 12.0, requests: 30, ..BASE_SCENARIO }.log(), &small);
@@ -426,7 +427,7 @@ fn what_cannot_be_compared_says_why() {
 }
 
 #[test]
-fn the_program_says_what_is_wrong_with_its_arguments() {
+fn wrong_arguments_are_reported() {
     let log = TemporaryLog::default();
     std::fs::write(log.path(), BASE_SCENARIO.log()).unwrap();
     let log = log.path();
@@ -464,7 +465,7 @@ fn drive(proxy: SocketAddr, requests: usize) {
         for client in 0..3 {
             scope.spawn(move || {
                 for number in 0..requests / 3 {
-                    let answer = ask(proxy, &body(3 * number + client));
+                    let answer = send_chat(proxy, &body(3 * number + client));
                     assert!(answer.contains("[DONE]"), "{answer}");
                 }
             });
@@ -473,7 +474,7 @@ fn drive(proxy: SocketAddr, requests: usize) {
 }
 
 #[test]
-fn through_the_proxy_and_the_program() {
+fn logs_of_the_proxy_are_compared_by_the_program() {
     let logs = [TemporaryLog::default(), TemporaryLog::default()];
     std::thread::scope(|scope| {
         for (log, step) in logs.iter().zip([6.0, 4.0]) {

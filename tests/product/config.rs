@@ -1,4 +1,4 @@
-//! The configuration: the documented file, and what is said of wrong ones.
+//! The configuration: the documented file, and the messages about wrong values.
 
 use crate::support::TemporaryFile;
 use streamgauge::config::keys::{KEYS, SLO_KEYS};
@@ -40,8 +40,8 @@ fn the_documented_file_holds_the_defaults() {
 }
 
 #[test]
-fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
-    // Without the blank behind the mark, a comment is an example.
+fn documented_examples_are_valid_and_documented_buckets_are_the_defaults() {
+    // A comment without a space after `#` is an example.
     let uncommented: String = DOCUMENTED
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -75,7 +75,7 @@ fn its_examples_are_allowed_and_its_buckets_are_the_defaults() {
 }
 
 #[test]
-fn all_errors_are_told_at_once() {
+fn all_errors_are_reported_at_once() {
     let found = problems(
         "listen = \"localhost\"\nupstream = \"https://api.example.com/v1\"\nworkers = 0\nhost = 'both'\n\
          max_models = \"many\"\nlisten_adress = 1\nadmin_token = ''\n[buckets]\nttft = [1]\n",
@@ -102,7 +102,7 @@ fn all_errors_are_told_at_once() {
 }
 
 #[test]
-fn proxies_and_what_is_wrong_with_them() {
+fn wrong_proxies_are_reported() {
     let proxy = |name: &str, listen: u16, upstream: u16| {
         format!(
             "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:{listen}'\nupstream = 'http://127.0.0.1:{upstream}'\n"
@@ -138,7 +138,7 @@ fn proxies_and_what_is_wrong_with_them() {
 }
 
 #[test]
-fn objectives_and_what_is_wrong_with_them() {
+fn wrong_slo_classes_are_reported() {
     let slo = |text: &str| format!("upstream = 'http://127.0.0.1:8000'\n{text}");
     let cases: [(&str, &[&str]); 8] = [
         ("slo = 'off'\n", &["slo = \"off\": not allowed; allowed: a list of tables"]),
@@ -205,7 +205,7 @@ fn objectives_and_what_is_wrong_with_them() {
 }
 
 #[test]
-fn objectives_can_be_replaced_and_turned_off() {
+fn slo_classes_can_be_replaced_and_turned_off() {
     let of = |text: &str| {
         let text = format!("upstream = 'http://127.0.0.1:8000'\n{text}");
         load_file(&text, Vec::new()).unwrap()["slo"].clone()
@@ -222,7 +222,7 @@ fn objectives_can_be_replaced_and_turned_off() {
 }
 
 #[test]
-fn labels_and_what_is_wrong_with_them() {
+fn wrong_labels_are_reported() {
     let top = "upstream = 'http://127.0.0.1:1'\n[labels]\n";
     let many: String = (0..9).map(|i| format!("l{i} = 'x'\n")).collect();
     let cases = [
@@ -241,7 +241,7 @@ fn labels_and_what_is_wrong_with_them() {
             format!("labels = {{...}}: {expected}; allowed: a table of at most 8 labels");
         assert!(found.len() == 1 && found[0].starts_with(&expected), "{text}\n{found:#?}");
     }
-    // The names of all proxies share a family.
+    // All proxies share one metric family, so the label names of all of them count.
     let proxy = |name: &str, port: u16, labels: &str| {
         format!(
             "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:{port}'\nupstream = 'http://127.0.0.1:1'\n\
@@ -270,7 +270,7 @@ fn labels_and_what_is_wrong_with_them() {
 }
 
 #[test]
-fn flag_over_environment_over_file_over_default() {
+fn flags_override_environment_file_and_defaults() {
     let file = TemporaryFile::new(
         "toml",
         "upstream = 'http://127.0.0.1:1'\nengine = 'file'\nlog_level = 'warn'\n",
@@ -303,7 +303,7 @@ fn an_unknown_variable_under_the_prefix_is_an_error() {
 }
 
 #[test]
-fn a_file_that_is_missing_or_no_toml() {
+fn a_missing_file_and_invalid_toml_are_reported() {
     let missing = Sources { file: Some("/nonexistent.toml".into()), ..Sources::default() };
     assert!(
         load(&missing)

@@ -1,4 +1,4 @@
-//! `streamgauge demo`, the real program: it ends well, and what it measured is what happened.
+//! `streamgauge demo` as a process: it ends in order, and its summary is true.
 
 use crate::support::Disturbance;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ fn demo(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_streamgauge")).arg("demo").args(args).output().unwrap()
 }
 
-/// The rows of the summary: the section that each is in, its name, and its cells.
+/// The rows of the summary: section, name, and cells.
 fn rows(summary: &str) -> Vec<(&str, &str, Vec<&str>)> {
     let mut section = "";
     let mut rows = Vec::new();
@@ -77,7 +77,7 @@ fn the_summary_matches_the_simulated_servers_record() {
         let (measured, truth) = (number(cells[0]), number(cells[1]));
         match *name {
             "output tokens" => {
-                // Of a stream that was left, the server may have sent an event or two that never arrived.
+                // The server may have sent an event or two that an abandoned stream never delivered.
                 let left = rows.iter().find(|row| (row.0, row.1) == (*section, "client gone"));
                 let allowed = 2.0 * left.map_or(0.0, |row| number(row.2[1]));
                 assert!(measured <= truth && measured >= truth - allowed, "{section}: {summary}");
@@ -89,7 +89,7 @@ fn the_summary_matches_the_simulated_servers_record() {
             _ => {}
         }
     }
-    // Of the same seed, six seconds always have answers in every API whose count was told.
+    // With a fixed seed, six seconds always have responses of every API with reported token counts.
     for (model, dialect) in [
         (CHAT, "openai-chat"),
         ("devstral-24b", "anthropic-messages"),
@@ -99,20 +99,20 @@ fn the_summary_matches_the_simulated_servers_record() {
         let (_, section) = summary.split_once(&format!("\n{model} ")).unwrap();
         let by = section.lines().nth(1).unwrap();
         assert_eq!(by, format!("API: {dialect}"), "{model}: {summary}");
-        // The only one of Ollama's waited for its model, and a cold request has no TPOT.
+        // The only Ollama request waits for its model, and a cold request has no TPOT.
         let time = if dialect == "ollama-chat" { "mean TTFT" } else { "mean TPOT" };
         for name in ["ok", "output tokens", time] {
             assert!(of(model, name).0 > 0.0, "{model}, {name}: {summary}");
         }
     }
-    // And a stream of several tokens an event that was cut before its count was told.
+    // A stream with several tokens per event that ended before its token count.
     assert!(of("devstral-24b", "client gone").0 > 0.0, "{summary}");
     assert!(summary.contains("without usage"), "{summary}");
     assert!(summary.contains("Both sides counted every request"), "{summary}");
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_with_its_flag() {
+fn a_used_address_is_reported_with_its_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for (flag, other) in [("--listen", "--admin"), ("--admin", "--listen")] {
@@ -126,7 +126,7 @@ fn an_address_that_is_taken_is_named_with_its_flag() {
 }
 
 #[test]
-fn a_rate_that_is_none_is_refused() {
+fn a_negative_rate_is_refused() {
     let ended = demo(&["--rate=-1"]);
     let errors = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{errors}");

@@ -1,4 +1,4 @@
-//! The program: its signals, its exit codes, and what it says of a wrong configuration.
+//! The program as a process: signals, exit codes, and messages about a wrong configuration.
 
 use crate::support::connection::chunk;
 use crate::support::process::{StreamgaugeProcess, command};
@@ -13,31 +13,31 @@ use streamgauge::tap::FaultInjection;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn ask(proxy: SocketAddr) {
+fn send_request(proxy: SocketAddr) {
     let mut client = RawConnection::connect(proxy);
     client.send(chat::request());
     assert_eq!(client.read_message().status(), 200);
 }
 
 #[test]
-fn the_request_log_is_opened_anew_after_a_rename() {
+fn the_request_log_is_reopened_after_a_rename() {
     let upstream = ScriptedUpstream::responding_with(OK);
     let (log, moved) = (TemporaryLog::default(), TemporaryLog::default());
     let process = StreamgaugeProcess::start(upstream.address, &["--request-log", log.path()]);
-    ask(process.proxy);
+    send_request(process.proxy);
     wait_for("the first line", || (log.records().len() == 1).then_some(()));
     std::fs::rename(log.path(), moved.path()).unwrap();
-    ask(process.proxy);
+    send_request(process.proxy);
     wait_for("the second line", || (moved.records().len() == 2).then_some(()));
     process.signal("HUP");
     wait_for("the new file", || std::path::Path::new(log.path()).exists().then_some(()));
-    ask(process.proxy);
+    send_request(process.proxy);
     wait_for("the third line", || (log.records().len() == 1).then_some(()));
     assert_eq!(moved.records().len(), 2);
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_nothing_else() {
+fn a_full_disk_costs_log_lines_only() {
     if !std::path::Path::new("/dev/full").exists() {
         crate::support::skip("there is no /dev/full");
         return;
@@ -49,7 +49,7 @@ fn a_full_disk_costs_lines_and_nothing_else() {
         FaultInjection::default(),
     );
     for _ in 0..50 {
-        ask(gauge.proxy);
+        send_request(gauge.proxy);
     }
     wait_for("the drops to be counted", || {
         let dropped = gauge.scrape().sum("streamgauge_request_log_dropped_total", &[]);
@@ -59,7 +59,7 @@ fn a_full_disk_costs_lines_and_nothing_else() {
 }
 
 #[test]
-fn a_first_signal_drains_and_a_second_ends_it() {
+fn the_first_signal_drains_and_the_second_exits() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_message();
         connection.send([chat::STREAM_HEAD.as_bytes(), &chunk(chat::content_event("Hi"))].concat());
@@ -80,7 +80,7 @@ fn a_first_signal_drains_and_a_second_ends_it() {
     assert_eq!(metrics.in_phase("streaming"), 1.0, "metrics are served until the end");
     process.signal("TERM");
     assert_eq!(process.wait().code(), Some(1));
-    // With nothing to wait for, it ends in order at once.
+    // Without open requests it exits at once.
     let mut process = StreamgaugeProcess::start(upstream.address, &[]);
     let start = Instant::now();
     process.signal("INT");
@@ -97,12 +97,12 @@ fn check(file: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn all_errors_are_told_at_once_and_the_code_says_whose_they_are() {
+fn all_configuration_errors_are_reported_with_exit_code_64() {
     let file =
         "upstream = 'ftp://x'\nworkers = 0\nlisten = 'here'\nlisen = 'x'\nadmin_token = ''\n";
-    let (code, said) =
+    let (code, stderr) =
         check(file, &[("STREAMGAUGE__MAX_MODELZ", "1"), ("STREAMGAUGE__LOG_LEVEL", "loud")]);
-    assert_eq!(code, Some(64), "{said}");
+    assert_eq!(code, Some(64), "{stderr}");
     for key in [
         "upstream = ",
         "workers = ",
@@ -112,30 +112,30 @@ fn all_errors_are_told_at_once_and_the_code_says_whose_they_are() {
         "max_modelz: ",
         "log_level = ",
     ] {
-        assert_eq!(said.matches(&format!("\n  {key}")).count(), 1, "{key}: {said}");
+        assert_eq!(stderr.matches(&format!("\n  {key}")).count(), 1, "{key}: {stderr}");
     }
-    let (code, said) = check("upstream = 'http://127.0.0.1:8000'\n", &[]);
-    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let (code, stderr) = check("upstream = 'http://127.0.0.1:8000'\n", &[]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn variables_that_look_like_ours_are_warned_of() {
+fn unread_variables_with_our_prefix_are_warned_about() {
     let environment = [
         ("STREAMGAUGE_LISTEN", "127.0.0.1:1"),
         ("STREAMGAUGE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
         ("STREAMGAUGE__WORKERS", "1"),
     ];
-    let (code, said) = check("upstream = 'http://127.0.0.1:8000'\n", &environment);
+    let (code, stderr) = check("upstream = 'http://127.0.0.1:8000'\n", &environment);
     assert_eq!(code, Some(0));
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(
-        said.contains("STREAMGAUGE_LISTEN is not read: did you mean STREAMGAUGE__LISTEN?"),
-        "{said}"
+        stderr.contains("STREAMGAUGE_LISTEN is not read: did you mean STREAMGAUGE__LISTEN?"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn wrong_arguments_and_taken_addresses() {
+fn wrong_arguments_and_used_addresses_are_reported() {
     for arguments in [&["--lisen", "x"][..], &[], &["--upstream", "http://127.0.0.1:8000/v1"]] {
         let output = command(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -152,7 +152,7 @@ fn wrong_arguments_and_taken_addresses() {
 
 #[test]
 fn an_upstream_that_does_not_accept_is_a_timeout() {
-    // A listener whose queue is full answers nothing to who wants to connect.
+    // A listener with a full queue does not respond to new connections.
     let full = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = full.local_addr().unwrap();
     let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();

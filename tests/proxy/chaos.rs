@@ -1,4 +1,4 @@
-//! Hundreds of requests with faults on both sides: whatever happens, the books balance.
+//! Hundreds of requests with faults on both sides: every request is counted once.
 
 use crate::support::connection::chunk;
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, one_to, wait_for};
@@ -11,8 +11,8 @@ use streamgauge_sim::rng::SplitMix64;
 const CLIENTS: u64 = 12;
 const REQUESTS: u64 = 40;
 
-/// One of the many things that a server may do; `false` if the connection is over after it.
-fn serve(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
+/// One of many behaviors of a server. Returns `false` if the connection is over.
+fn respond_or_misbehave(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
     let words: Vec<String> =
         (0..one_to(rng, 6)).map(|i| chat::content_event(&format!("w{i}"))).collect();
     let count = words.len() as u64;
@@ -44,8 +44,8 @@ fn serve(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
     first && connection.try_send(rest) && is_kept
 }
 
-/// One of the many things that a client may do; `false` if it needs another connection after it.
-fn ask(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
+/// One of many behaviors of a client. Returns `false` if it needs another connection.
+fn send_or_misbehave(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
     let request = chat::request_for(["a", "b"][one_to(rng, 2) - 1]);
     match one_to(rng, 8) {
         1 => {
@@ -79,10 +79,12 @@ fn ask(connection: &mut RawConnection, rng: &mut SplitMix64) -> bool {
 }
 
 #[test]
-fn whatever_happens_the_books_balance() {
+fn counters_and_log_agree_under_random_faults() {
     let upstream = ScriptedUpstream::with_script(|number, connection| {
         let mut rng = SplitMix64::new(1_000_000 + number as u64);
-        while connection.try_read_message().is_some() && serve(connection, &mut rng) {}
+        while connection.try_read_message().is_some() && respond_or_misbehave(connection, &mut rng)
+        {
+        }
         if one_to(&mut rng, 2) == 1
             && let Ok(socket) = connection.socket.try_clone()
         {
@@ -99,7 +101,7 @@ fn whatever_happens_the_books_balance() {
                     let mut rng = SplitMix64::new(client);
                     let mut connection = RawConnection::connect(proxy);
                     for _ in 0..REQUESTS {
-                        if !ask(&mut connection, &mut rng) {
+                        if !send_or_misbehave(&mut connection, &mut rng) {
                             let old =
                                 std::mem::replace(&mut connection, RawConnection::connect(proxy));
                             if one_to(&mut rng, 2) == 1 {

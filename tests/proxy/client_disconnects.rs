@@ -1,4 +1,4 @@
-//! Clients that leave, and our own shutdown.
+//! Clients that disconnect, and the proxy's shutdown.
 
 use crate::support::connection::chunk;
 use crate::support::{
@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use streamgauge::tap::FaultInjection;
 
-/// A stream that stands still where the test wants it to: the upstream has sent `pieces` and then
-/// waits for its connection to end.
+/// A stream that pauses where the test needs it: the upstream has sent `pieces` and waits for the
+/// connection's end.
 struct PausedStream {
     gauge: Streamgauge,
     client: RawConnection,
@@ -32,7 +32,7 @@ impl PausedStream {
         let upstream = ScriptedUpstream::with_script(move |_, connection| {
             connection.read_message();
             for piece in &pieces {
-                // Each piece is an arrival of its own.
+                // Each piece arrives alone.
                 std::thread::sleep(Duration::from_millis(20));
                 connection.send(piece);
             }
@@ -45,7 +45,8 @@ impl PausedStream {
         Self { gauge, client, left, _upstream: upstream }
     }
 
-    /// The client leaves; the upstream must hear of it at once. Gives the line of the log.
+    /// Disconnects the client. Fails unless the upstream's connection ends at once. Returns the log line and
+    /// a scrape.
     fn leave(self, outcome: &str) -> (Value, MetricsScrape) {
         let before = self.gauge.scrape();
         before.assert_balanced();
@@ -68,7 +69,7 @@ fn words(count: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_client_that_leaves_before_the_head() {
+fn a_disconnect_before_the_response_headers() {
     let paused = PausedStream::after(Vec::new(), &[]);
     wait_for("the request at the upstream", || {
         (paused.gauge.scrape().in_phase("waiting") == 1.0).then_some(())
@@ -79,7 +80,7 @@ fn a_client_that_leaves_before_the_head() {
 }
 
 #[test]
-fn a_client_that_leaves_before_the_first_token() {
+fn a_disconnect_before_the_first_token() {
     let role = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
     let paused =
         PausedStream::after(vec![chat::STREAM_HEAD.into(), chunk(role), chunk(": ping\n\n")], &[]);
@@ -90,7 +91,7 @@ fn a_client_that_leaves_before_the_first_token() {
 }
 
 #[test]
-fn a_client_that_leaves_mid_stream_keeps_what_the_stream_earned() {
+fn a_disconnect_mid_stream_keeps_the_samples_so_far() {
     let paused = PausedStream::after(words(4), &[]);
     let running = paused.gauge.scrape();
     assert_eq!(running.in_phase("streaming"), 1.0);
@@ -103,7 +104,7 @@ fn a_client_that_leaves_mid_stream_keeps_what_the_stream_earned() {
         ("streamgauge_inter_token_latency_seconds_count", 3.0),
         ("streamgauge_inter_chunk_latency_seconds_count", 3.0),
         ("gen_ai_server_request_duration_seconds_count", 1.0),
-        // These are of complete streams only.
+        // Only complete streams have these.
         ("gen_ai_server_time_per_output_token_seconds_count", 0.0),
         ("streamgauge_latency_seconds_count", 0.0),
     ] {
@@ -116,7 +117,7 @@ fn a_client_that_leaves_mid_stream_keeps_what_the_stream_earned() {
 }
 
 #[test]
-fn a_client_that_leaves_after_the_end_of_the_stream() {
+fn a_disconnect_after_the_end_of_the_stream_is_ok() {
     let mut pieces = words(2);
     pieces.push(chunk(chat::DONE));
     let (record, _) = PausedStream::after(pieces, &[]).leave("ok");
@@ -124,16 +125,16 @@ fn a_client_that_leaves_after_the_end_of_the_stream() {
 }
 
 #[test]
-fn a_client_that_resets() {
+fn a_reset_by_the_client_is_a_disconnect() {
     let PausedStream { gauge, client, left, _upstream } = PausedStream::after(words(2), &[]);
     client.reset();
     left.recv_timeout(Duration::from_secs(20)).unwrap();
     gauge.assert_single_request("client_gone_mid_stream");
 }
 
-/// As nginx does, and the other proxies: an end of the client's direction is the end of the client.
+/// As in nginx and other proxies, the end of the client's direction is the end of the client.
 #[test]
-fn a_client_that_half_closes_has_left() {
+fn a_half_close_by_the_client_is_a_disconnect() {
     let PausedStream { gauge, client, left, _upstream } = PausedStream::after(words(2), &[]);
     client.half_close();
     left.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -141,7 +142,7 @@ fn a_client_that_half_closes_has_left() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_sends() {
+fn a_disconnect_while_sending_the_request() {
     let (sender, left) = channel();
     let sender = Mutex::new(sender);
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
@@ -161,14 +162,14 @@ fn a_client_that_leaves_while_it_sends() {
 }
 
 #[test]
-fn our_shutdown_cuts_what_does_not_end() {
+fn shutdown_cuts_open_streams_after_the_grace_period() {
     let log = TemporaryLog::default();
     let keys = [("shutdown_grace_seconds", "0.2"), ("request_log", log.path())];
     let mut paused = PausedStream::after(words(3), &keys);
     let start = Instant::now();
     let admin = paused.gauge.admin;
     paused.gauge.begin_shutdown();
-    // Until then it runs on, and the admin port says that we drain.
+    // Until then the stream continues, and the admin port reports the drain.
     wait_for("the drain", || {
         let mut asking = RawConnection::connect(admin);
         asking.send("GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -187,7 +188,7 @@ fn our_shutdown_cuts_what_does_not_end() {
 }
 
 #[test]
-fn a_drain_lets_a_running_stream_finish() {
+fn a_drain_lets_an_open_stream_finish() {
     let (go, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     let upstream = ScriptedUpstream::with_script(move |_, connection| {

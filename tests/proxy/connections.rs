@@ -1,4 +1,4 @@
-//! Connections on both sides: kept, reused, and given up.
+//! Connections on both sides: kept, reused and closed.
 
 use crate::support::connection::{ConnectionEnd, chunk, dechunk};
 use crate::support::upstream::EventReceiver;
@@ -10,14 +10,14 @@ use streamgauge::tap::FaultInjection;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// One worker, so that there is one pool.
+/// Streamgauge with one worker, and so with one connection pool.
 fn one_worker(upstream: &ScriptedUpstream, keys: &[(&'static str, &str)]) -> Streamgauge {
     let keys: Vec<_> = keys.iter().copied().chain([("workers", "1")]).collect();
     Streamgauge::with(upstream.address, &keys, FaultInjection::default())
 }
 
 #[test]
-fn one_upstream_connection_serves_one_request_after_the_other() {
+fn one_upstream_connection_serves_consecutive_requests() {
     let stream = chat::stream_response(&[
         chat::content_event("Hi"),
         chat::finish_event(),
@@ -44,14 +44,14 @@ fn one_upstream_connection_serves_one_request_after_the_other() {
     let mut client = RawConnection::connect(gauge.proxy);
     for (i, answer) in answers.iter().enumerate() {
         if i == 4 {
-            // Another client gets the same upstream connection.
+            // Another client's requests use the same upstream connection.
             client = RawConnection::connect(gauge.proxy);
         }
         client.send(chat::request());
         let got = client.read_message();
         assert_eq!(got.text(), String::from_utf8_lossy(answer), "answer {i}");
         if got.is_chunked() {
-            // After a body without a declared length the pool lets a connection rest for 50 ms.
+            // After a body without a declared length, the pool keeps a connection aside for 50 ms.
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -61,8 +61,8 @@ fn one_upstream_connection_serves_one_request_after_the_other() {
 }
 
 #[test]
-fn a_connection_that_the_server_closed_is_not_used() {
-    // Each connection takes one request and says nothing of its end.
+fn a_connection_closed_by_the_server_is_not_reused() {
+    // Each connection serves one request, without announcing its end.
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_message();
         connection.send(OK);
@@ -81,7 +81,7 @@ fn a_connection_that_the_server_closed_is_not_used() {
 }
 
 #[test]
-fn a_connection_that_the_server_will_close_is_not_kept() {
+fn a_connection_that_the_server_will_close_is_not_pooled() {
     let upstream = ScriptedUpstream::responding_with(
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
     );
@@ -95,7 +95,7 @@ fn a_connection_that_the_server_will_close_is_not_kept() {
 }
 
 #[test]
-fn idle_connections_are_closed_in_time() {
+fn idle_connections_are_closed_after_the_timeout() {
     let (tell, closed) = EventReceiver::channel();
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
         connection.read_message();
@@ -113,9 +113,9 @@ fn idle_connections_are_closed_in_time() {
     }
 }
 
-/// Answers of a declared length, streams, and both in turn.
+/// Responses with a declared length, streams, and both in turn.
 #[test]
-fn pipelined_requests_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         while let Some(request) = connection.try_read_message() {
             let path = request.text().split(' ').nth(1).unwrap().to_owned();
@@ -142,7 +142,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
-fn the_clients_wish_to_close_is_its_own() {
+fn the_clients_connection_close_does_not_reach_the_upstream() {
     let upstream = ScriptedUpstream::responding_with(OK);
     let gauge = one_worker(&upstream, &[]);
     for _ in 0..3 {
@@ -155,7 +155,7 @@ fn the_clients_wish_to_close_is_its_own() {
     assert_eq!(upstream.connections(), 1);
 }
 
-/// A server that answers each request with a stream of its path.
+/// A server that responds to each request with a stream of its path.
 fn streaming() -> ScriptedUpstream {
     ScriptedUpstream::with_script(|_, connection| {
         while let Some(request) = connection.try_read_message() {
@@ -167,9 +167,9 @@ fn streaming() -> ScriptedUpstream {
     })
 }
 
-/// hyper has read more behind the first request than it takes back at once.
+/// hyper has read more bytes after the first request than it hands back at once.
 #[test]
-fn nothing_is_lost_of_what_is_pipelined_behind_streams() {
+fn requests_pipelined_after_streams_are_not_lost() {
     let upstream = streaming();
     let gauge = Streamgauge::new(upstream.address);
     let mut client = RawConnection::connect(gauge.proxy);
@@ -181,9 +181,9 @@ fn nothing_is_lost_of_what_is_pipelined_behind_streams() {
     }
 }
 
-/// A request with a length and a coding may be one and a half (RFC 9112, section 6.3).
+/// A request with both a length and a transfer coding may hide a second request (RFC 9112, section 6.3).
 #[test]
-fn a_connection_that_is_said_to_close_closes_behind_a_stream() {
+fn a_connection_announced_to_close_closes_after_a_stream() {
     let upstream = streaming();
     let gauge = Streamgauge::new(upstream.address);
     let mut client = RawConnection::connect(gauge.proxy);
@@ -198,9 +198,9 @@ fn a_connection_that_is_said_to_close_closes_behind_a_stream() {
     assert_eq!(upstream.connections(), 1);
 }
 
-/// What a client sends and nobody reads does not turn the end of a whole stream into a reset.
+/// Unread bytes from the client do not turn the end of a complete stream into a reset.
 #[test]
-fn a_whole_stream_ends_in_good_order() {
+fn a_complete_stream_ends_with_an_orderly_close() {
     let (go, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     let upstream = ScriptedUpstream::with_script(move |_, connection| {

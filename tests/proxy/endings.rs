@@ -1,4 +1,4 @@
-//! However a response ends, it is recorded once, for what it was.
+//! Every way in which a response can end: it is recorded once, with its outcome.
 
 use crate::support::connection::chunk;
 use crate::support::upstream::unused_address;
@@ -7,8 +7,8 @@ use crate::support::{
 };
 use serde_json::Value;
 
-/// Sends a chat request through a proxy to an upstream with this script. Gives what the client got, and
-/// the line of the request log.
+/// Sends a chat request through the proxy to an upstream with this script. Returns the client's response and
+/// the log line.
 fn ended(
     outcome: &str,
     script: impl Fn(&mut RawConnection) + Send + Sync + 'static,
@@ -24,7 +24,7 @@ fn ended(
     (answer, gauge.assert_single_request(outcome))
 }
 
-/// An upstream that sends this and keeps the connection.
+/// An upstream that sends these bytes and keeps the connection.
 fn sent(outcome: &str, answer: impl Into<Vec<u8>>) -> (RawMessage, Value) {
     let answer = answer.into();
     ended(outcome, move |connection| {
@@ -43,18 +43,18 @@ fn words() -> Vec<String> {
 }
 
 #[test]
-fn finished_at_the_head() {
+fn a_response_without_a_body() {
     let (_, record) = sent("ok", "HTTP/1.1 204 No Content\r\n\r\n");
     assert_eq!(record["bytes_down"], 0);
     sent("ok", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     sent("client_error", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-    // A stream that is announced and has no byte is no complete stream.
+    // An announced stream without a byte is not complete.
     let empty = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n";
     sent("truncated", empty);
 }
 
 #[test]
-fn the_last_chunk() {
+fn the_last_chunk_ends_a_stream() {
     let (answer, record) = sent("ok", chat::stream_response(&words()));
     assert_eq!(answer.data(), words().concat().into_bytes());
     assert_eq!(record["output_tokens"], 2);
@@ -62,7 +62,7 @@ fn the_last_chunk() {
 }
 
 #[test]
-fn trailers() {
+fn trailers_end_a_stream() {
     let trailers = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n";
     let chunks: Vec<u8> = words().iter().flat_map(chunk).collect();
     let (_, record) = sent("ok", [trailers.as_bytes(), &chunks, b"0\r\nx-sum: 1\r\n\r\n"].concat());
@@ -70,8 +70,8 @@ fn trailers() {
 }
 
 #[test]
-fn a_frame_after_which_nothing_is_left() {
-    // With a Content-Length hyper asks for nothing after the last byte.
+fn the_last_byte_of_a_declared_length_ends_a_body() {
+    // With a Content-Length hyper polls for nothing after the last byte.
     let (answer, record) =
         sent("ok", chat::response("200 OK", "text/event-stream", words().concat().as_bytes()));
     assert_eq!(answer.body, words().concat().into_bytes());
@@ -83,7 +83,7 @@ fn a_frame_after_which_nothing_is_left() {
 }
 
 #[test]
-fn the_end_of_the_connection() {
+fn the_end_of_the_connection_ends_a_stream() {
     let (answer, record) = ended("ok", |connection| {
         connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
         connection.send(words().concat());
@@ -93,7 +93,7 @@ fn the_end_of_the_connection() {
 }
 
 #[test]
-fn what_completes_a_stream() {
+fn a_finish_reason_or_done_completes_a_stream() {
     let without_done = words()[..3].to_vec();
     sent("ok", chat::stream_response(&without_done));
     let without_finish = vec![chat::content_event("Hi"), chat::DONE.into()];
@@ -104,7 +104,7 @@ fn what_completes_a_stream() {
 }
 
 #[test]
-fn an_error_in_the_stream() {
+fn an_error_event_ends_a_stream() {
     let error = "data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n".to_owned();
     let (_, record) =
         sent("stream_error", chat::stream_response(&[chat::content_event("Hi"), error.clone()]));
@@ -113,7 +113,7 @@ fn an_error_in_the_stream() {
 }
 
 #[test]
-fn statuses() {
+fn statuses_decide_the_outcome() {
     for (status, outcome) in [
         ("400 Bad Request", "client_error"),
         ("404 Not Found", "client_error"),
@@ -131,7 +131,7 @@ fn statuses() {
     }
 }
 
-/// Our own answer in place of one that cannot be had.
+/// Fails unless this is the proxy's own error response.
 fn assert_ours(answer: &RawMessage, status: u16, kind: &str) {
     assert_eq!(
         (answer.status(), answer.header("x-streamgauge-error")),
@@ -146,20 +146,20 @@ fn assert_ours(answer: &RawMessage, status: u16, kind: &str) {
 }
 
 #[test]
-fn an_upstream_that_is_not_there() {
+fn an_unreachable_upstream() {
     let gauge = Streamgauge::new(unused_address());
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
     assert_ours(&client.read_message(), 502, "upstream_unreachable");
     let record = gauge.assert_single_request("upstream_unreachable");
-    // What of its body had come tells the model, and none of it went up.
+    // The model is read from the received part of the body; nothing was sent upstream.
     assert_eq!((&record["model"], &record["bytes_up"]), (&"m".into(), &0.into()));
     assert_eq!(record["head_s"], Value::Null);
     assert_eq!(gauge.scrape().sum("streamgauge_time_to_response_head_seconds_count", &[]), 0.0);
 }
 
 #[test]
-fn an_upstream_that_closes_without_an_answer() {
+fn an_upstream_that_closes_without_a_response() {
     let (answer, _) = ended("truncated", |_| ());
     assert_ours(&answer, 502, "upstream_closed");
     let (answer, _) =
@@ -169,7 +169,8 @@ fn an_upstream_that_closes_without_an_answer() {
     assert_ours(&answer, 502, "upstream_invalid");
 }
 
-/// What the client got of a body that the upstream broke off after `body`, and how it ended.
+/// The bytes that a client received of a body that the upstream broke off after `body`, and how the
+/// connection ended.
 fn broken(
     head: &str,
     body: &[u8],
@@ -180,7 +181,7 @@ fn broken(
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
         connection.read_message();
         connection.send(&scripted);
-        // What was sent must have arrived before the break does.
+        // The body must arrive before the reset does.
         std::thread::sleep(std::time::Duration::from_millis(30));
         if reset {
             RawConnection::from_socket(connection.socket.try_clone().unwrap()).reset();
@@ -195,12 +196,12 @@ fn broken(
 }
 
 #[test]
-fn an_upstream_that_breaks_off_is_seen_to() {
+fn a_broken_upstream_connection_reaches_the_client() {
     let events = [chat::content_event("Hello"), chat::content_event(" world")].concat();
     let chunks = chunk(&events);
     for reset in [false, true] {
         let (got, _, gauge) = broken(chat::STREAM_HEAD, &chunks, reset, &chat::request());
-        // All that came before the break, and no last chunk.
+        // All bytes before the break, without the last chunk.
         assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&chunks));
         let record = gauge.assert_single_request("truncated");
         assert_eq!(record["output_tokens"], 2);
@@ -210,7 +211,7 @@ fn an_upstream_that_breaks_off_is_seen_to() {
         assert_eq!(got, events.as_bytes());
         gauge.assert_single_request("truncated");
     }
-    // A break after what completes the stream takes nothing from it.
+    // A break after the completing event changes nothing.
     let (got, _, gauge) =
         broken(chat::STREAM_HEAD, &chunk(words().concat()), false, &chat::request());
     assert_eq!(got, chunk(words().concat()));
@@ -218,13 +219,13 @@ fn an_upstream_that_breaks_off_is_seen_to() {
 }
 
 #[test]
-fn a_client_that_reads_to_the_end_of_the_connection_sees_the_break() {
+fn a_client_without_framing_sees_the_break_as_a_reset() {
     let events = [chat::content_event("Hello"), chat::content_event(" world")].concat();
     let request = String::from_utf8(chat::request()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
     let (_, ending, gauge) = broken(chat::STREAM_HEAD, &chunk(&events), false, request.as_bytes());
     assert_eq!(ending, ConnectionEnd::Reset);
     gauge.assert_single_request("truncated");
-    // Where nothing breaks, the connection ends in order.
+    // Without a break, the connection ends in order.
     let whole = [chunk(words().concat()), chat::LAST_CHUNK.into()].concat();
     let (got, ending, gauge) = broken(chat::STREAM_HEAD, &whole, false, request.as_bytes());
     assert_eq!((got, ending), (words().concat().into_bytes(), ConnectionEnd::Closed));

@@ -1,4 +1,4 @@
-//! Whatever a server sends, the client gets it unharmed, and what could not be measured is counted.
+//! Unusual and broken responses reach the client unchanged, and what cannot be measured is counted.
 
 use crate::support::connection::chunk;
 use crate::support::text_format::parse;
@@ -11,8 +11,8 @@ use std::io::Write;
 use streamgauge::tap::FaultInjection;
 use streamgauge_sim::rng::SplitMix64;
 
-/// Sends `answer` through a proxy; fails unless its body arrives as it was sent, and `reason` alone is
-/// counted as not measured. Gives the scrape and the line of the log.
+/// Sends `answer` through a proxy. Fails unless its body arrives unchanged, and only `reason` is counted as
+/// unparsed. Returns a scrape and the log line.
 fn passes(answer: &[u8], reason: Option<&str>, faults: FaultInjection) -> (MetricsScrape, Value) {
     let upstream = ScriptedUpstream::responding_with(answer);
     let gauge = Streamgauge::with(upstream.address, &[], faults);
@@ -38,7 +38,7 @@ fn passes(answer: &[u8], reason: Option<&str>, faults: FaultInjection) -> (Metri
         None => assert_eq!(all, 0.0),
     }
     parse(&scrape::get(gauge.admin, "/metrics"));
-    // And the next request is served.
+    // The next request is served too.
     client.send(chat::request());
     assert!(client.read_message().data() == sent.data());
     (scrape, record)
@@ -50,7 +50,7 @@ fn stream_of(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_fault_in_the_meter() {
+fn a_panic_in_the_meter_costs_one_measurement() {
     let words = ["one", "boom", "three"].map(chat::content_event);
     let answer = chat::stream_response(&[&words[..], &[chat::DONE.into()]].concat());
     let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
@@ -59,8 +59,8 @@ fn a_fault_in_the_meter() {
     assert_eq!((&record["outcome"], &record["status"]), (&"ok".into(), &200.into()));
 }
 
-/// Sends a request twice on one connection through a meter that panics on `boom`; fails unless both get the
-/// answer, and each costs one panic. Gives the scrape, and the line of the first.
+/// Sends a request twice on one connection, through a meter that panics on `boom`. Fails unless both get the
+/// response and each counts one panic. Returns a scrape and the first log line.
 fn survives(request: &[u8], answer: &[u8]) -> (MetricsScrape, Value) {
     let upstream = ScriptedUpstream::responding_with(answer);
     let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
@@ -84,7 +84,7 @@ fn survives(request: &[u8], answer: &[u8]) -> (MetricsScrape, Value) {
 }
 
 #[test]
-fn a_fault_at_the_heads_and_in_the_queue() {
+fn a_panic_at_headers_or_in_the_queue_costs_one_measurement() {
     const TTFT: &str = "gen_ai_server_time_to_first_token_seconds_count";
     let answer = chat::stream_response(&[
         chat::content_event("Hi"),
@@ -92,16 +92,16 @@ fn a_fault_at_the_heads_and_in_the_queue() {
         chat::DONE.into(),
     ]);
     let body = br#"{"model":"m","stream":true,"messages":[]}"#;
-    // It is not known what was asked for.
+    // The operation is unknown.
     let (scrape, record) = survives(&chat::post("/boom/v1/chat/completions", "", body), &answer);
     assert_eq!((&record["operation"], &record["path"]), (&"other".into(), &"other".into()));
     assert_eq!(record["bytes_up"], json!(body.len()));
     assert!(!scrape.has(TTFT));
-    // The stream is measured, and its wait is not estimated.
+    // The stream is measured; only its queue wait is missing.
     let (scrape, record) = survives(&chat::request_for("boom"), &answer);
     assert_eq!((scrape.sum(TTFT, &[]), &record["model"]), (2.0, &"boom".into()));
     assert_eq!(record["queue_s"], Value::Null);
-    // The answer is not read.
+    // The response is not measured.
     let text = String::from_utf8(answer).unwrap();
     let answer = text.replace("text/event-stream", "text/event-stream; boom=1").into_bytes();
     let (scrape, record) = survives(&chat::request(), &answer);
@@ -110,7 +110,7 @@ fn a_fault_at_the_heads_and_in_the_queue() {
 }
 
 #[test]
-fn a_fault_where_streams_are_looked_at() {
+fn a_panic_in_the_stall_check_does_not_stop_it() {
     let upstream = ScriptedUpstream::responding_with("");
     let text = format!(
         "[[proxies]]\nname = 'boom'\nlisten = '127.0.0.1:0'\nupstream = 'http://{}'\n",
@@ -118,7 +118,7 @@ fn a_fault_where_streams_are_looked_at() {
     );
     let faults = FaultInjection { panic_on: Some(b"boom".to_vec()) };
     let gauge = Streamgauge::with_file_and_faults(&text, faults);
-    // The next look comes, whatever became of the one before.
+    // The next check follows.
     wait_for("the second fault", || {
         let panics = gauge.scrape().sum("streamgauge_unparsed_total", &["reason=\"panic\""]);
         (panics >= 2.0).then_some(())
@@ -126,7 +126,7 @@ fn a_fault_where_streams_are_looked_at() {
 }
 
 #[test]
-fn an_event_of_ten_megabytes() {
+fn an_event_of_ten_megabytes_is_measured() {
     let text = "ab\u{e9}\n".repeat(2_500_000);
     let body = [chat::content_event(&text), chat::content_event("!"), chat::DONE.into()].concat();
     let (_, record) = passes(&stream_of(body.as_bytes()), None, FaultInjection::default());
@@ -137,7 +137,7 @@ fn an_event_of_ten_megabytes() {
 }
 
 #[test]
-fn a_document_of_ten_megabytes() {
+fn a_document_of_ten_megabytes_is_measured() {
     let body = json!({
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "x".repeat(10_000_000)}}],
         "usage": {"prompt_tokens": 5, "completion_tokens": 9},
@@ -151,7 +151,7 @@ fn a_document_of_ten_megabytes() {
 }
 
 #[test]
-fn text_that_is_no_utf8() {
+fn invalid_utf8_is_counted() {
     let mut body = chat::content_event("ok").into_bytes();
     body.extend(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xff\xc3(\"}}]}\n\n");
     body.extend(chat::DONE.as_bytes());
@@ -160,7 +160,7 @@ fn text_that_is_no_utf8() {
 }
 
 #[test]
-fn events_that_are_no_json() {
+fn events_that_are_not_json_are_counted() {
     let body = [
         chat::content_event("ok"),
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\n\n".into(),
@@ -179,7 +179,7 @@ fn events_that_are_no_json() {
 }
 
 #[test]
-fn json_that_nests_too_deeply() {
+fn deeply_nested_json_is_counted() {
     let deep = format!("data: {}\n\n", "[".repeat(100_000));
     passes(
         &chat::stream_response(&[deep, chat::DONE.into()]),
@@ -189,7 +189,7 @@ fn json_that_nests_too_deeply() {
 }
 
 #[test]
-fn more_choices_than_are_told_apart() {
+fn choices_beyond_the_limit_are_counted() {
     let choice = |i: u32| {
         format!("data: {{\"choices\":[{{\"index\":{i},\"delta\":{{\"content\":\"x\"}}}}]}}\n\n")
     };
@@ -198,7 +198,7 @@ fn more_choices_than_are_told_apart() {
 }
 
 #[test]
-fn garbage_that_calls_itself_a_stream() {
+fn garbage_declared_as_a_stream_is_counted() {
     let mut rng = SplitMix64::new(7);
     let garbage: Vec<u8> = (0..125_000).flat_map(|_| rng.next_u64().to_le_bytes()).collect();
     let (scrape, record) = passes(&stream_of(&garbage), None, FaultInjection::default());
@@ -211,14 +211,14 @@ fn garbage_that_calls_itself_a_stream() {
     passes(&stream_of(&garbage), Some("json"), FaultInjection::default());
 }
 
-/// A stream whose answer is said to be in this coding.
+/// A stream with this declared content coding.
 fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
     let kind = format!("text/event-stream\r\nContent-Encoding: {coding}");
     chat::response("200 OK", &kind, body)
 }
 
 #[test]
-fn codings_that_are_undone_on_a_copy() {
+fn known_content_codings_are_decoded_on_a_copy() {
     let plain = format!("{}{}", chat::content_event("Hi"), chat::DONE);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(plain.as_bytes()).unwrap();
@@ -232,7 +232,7 @@ fn codings_that_are_undone_on_a_copy() {
 }
 
 #[test]
-fn codings_and_content_types_that_are_not_read() {
+fn unknown_codings_and_content_types_are_counted() {
     for (coding, body) in
         [("gzip", &b"not packed at all"[..]), ("aes128gcm", b"\0"), ("br", b"\x1f")]
     {
@@ -241,12 +241,12 @@ fn codings_and_content_types_that_are_not_read() {
         assert_eq!((&record["outcome"], &record["ttft_s"]), (&"ok".into(), &Value::Null));
         assert_eq!(scrape.sum("gen_ai_server_request_duration_seconds_count", &[]), 1.0);
     }
-    // A type that says something else is not looked into.
+    // Other specific content types are not read.
     for kind in ["text/html", "image/png", "\u{fc}"] {
         let answer = chat::response("200 OK", kind, b"data: x\n\n");
         passes(&answer, Some("content_type"), FaultInjection::default());
     }
-    // One that says nothing is, and this is neither JSON nor events.
+    // Generic content types are read, but this body is neither JSON nor events.
     for kind in ["text/plain", "application/octet-stream", ""] {
         let answer = chat::response("200 OK", kind, b"<p>");
         passes(&answer, Some("content_type"), FaultInjection::default());
@@ -255,7 +255,7 @@ fn codings_and_content_types_that_are_not_read() {
         let (_, record) = passes(&answer, None, FaultInjection::default());
         assert_eq!((&record["stream"], &record["answer_chars"]), (&true.into(), &2.into()));
     }
-    // What is no inference is not expected to be in a dialect.
+    // A response that is not inference needs no dialect.
     let upstream = ScriptedUpstream::responding_with(chat::response("200 OK", "text/html", b"<p>"));
     let gauge = Streamgauge::new(upstream.address);
     let mut client = RawConnection::connect(gauge.proxy);

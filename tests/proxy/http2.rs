@@ -28,7 +28,7 @@ fn words() -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_and_its_stream() {
+async fn a_request_and_its_stream_pass() {
     let events = words();
     let scripted = chat::stream_response(&events);
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
@@ -43,7 +43,7 @@ async fn a_request_and_its_stream() {
     headers.insert("content-length", BODY.len().into());
     headers.append("cookie", "a=1".parse().unwrap());
     headers.append("cookie", "b=2".parse().unwrap());
-    let answer = client.ask(request, BODY).await;
+    let answer = client.exchange(request, BODY).await;
     assert_eq!(answer.head.status, 200);
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     let names: Vec<_> = answer.head.headers.keys().map(|name| name.as_str()).collect();
@@ -66,7 +66,7 @@ async fn a_request_and_its_stream() {
     assert_eq!(String::from_utf8(got).unwrap(), expected);
 }
 
-/// Each event is at the client before the server sends the next.
+/// The client has each event before the server sends the next.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_not_held_back() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
@@ -103,7 +103,7 @@ async fn trailers_pass() {
     let mut client = H2Client::connect(gauge.proxy).await;
     let mut request = post("http://h/", "text/plain");
     request.headers_mut().insert("te", "trailers".parse().unwrap());
-    let answer = client.ask(request, "x").await;
+    let answer = client.exchange(request, "x").await;
     let trailers = answer.trailers.unwrap();
     assert_eq!((trailers.len(), &trailers["x-sum"]), (1, &"1".parse().unwrap()));
     drop((client, gauge));
@@ -116,7 +116,7 @@ async fn trailers_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_a_body() {
+async fn responses_without_a_body_pass() {
     let scripted = [
         "HTTP/1.1 204 No Content\r\n\r\n",
         "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
@@ -133,7 +133,7 @@ async fn answers_without_a_body() {
     let mut client = H2Client::connect(gauge.proxy).await;
     for (status, length) in [(204, None), (304, Some("9")), (200, Some("5"))] {
         let request = Request::builder().method("HEAD").uri("http://h/").body(()).unwrap();
-        let answer = client.ask(request, Bytes::new()).await;
+        let answer = client.exchange(request, Bytes::new()).await;
         assert_eq!(
             (answer.head.status.as_u16(), answer.header("content-length")),
             (status, length)
@@ -145,27 +145,27 @@ async fn answers_without_a_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_own_answers() {
+async fn error_responses_of_the_proxy() {
     let gauge = Streamgauge::new(unused_address());
     let mut client = H2Client::connect(gauge.proxy).await;
-    let answer = client.ask(post(CHAT, "application/json"), BODY).await;
+    let answer = client.exchange(post(CHAT, "application/json"), BODY).await;
     assert_eq!(answer.head.status, 502);
     assert_eq!(answer.header("x-streamgauge-error"), Some("upstream_unreachable"));
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["error"]["code"], "upstream_unreachable");
     gauge.assert_single_request("upstream_unreachable");
     let connect = Request::builder().method("CONNECT").uri("h:1").body(()).unwrap();
-    assert_eq!(client.ask(connect, "").await.head.status, 405);
+    assert_eq!(client.exchange(connect, "").await.head.status, 405);
     let mut two = post("http://h/", "text/plain");
     two.headers_mut().insert("host", "other".parse().unwrap());
-    assert_eq!(client.ask(two, "").await.head.status, 400);
+    assert_eq!(client.exchange(two, "").await.head.status, 400);
     gauge.requests_when(3);
     gauge.scrape().assert_balanced();
 }
 
-/// A client that takes its request back tells the server to stop, before the answer and within it.
+/// A client that resets its request also stops the server, before and during the response.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_reset_is_given_up_at_once() {
+async fn a_reset_request_is_abandoned_at_once() {
     for (head, outcome) in
         [("", "client_gone_before_head"), (chat::STREAM_HEAD, "client_gone_mid_stream")]
     {
@@ -192,14 +192,14 @@ async fn a_request_that_is_reset_is_given_up_at_once() {
         let after = gone.wait() - left;
         assert!(after < Duration::from_millis(50), "{after:?}");
         gauge.assert_single_request(outcome);
-        // The connection serves on.
+        // The connection stays usable.
         let connect = Request::builder().method("CONNECT").uri("h:1").body(()).unwrap();
-        assert_eq!(client.ask(connect, "").await.head.status, 405);
+        assert_eq!(client.exchange(connect, "").await.head.status, 405);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_takes_all_its_requests_along() {
+async fn a_disconnect_abandons_all_requests_of_a_connection() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_message();
         connection.send([chat::STREAM_HEAD.as_bytes(), &chunk(chat::content_event("Hi"))].concat());
@@ -220,7 +220,7 @@ async fn a_client_that_leaves_takes_all_its_requests_along() {
     gauge.scrape().assert_balanced();
 }
 
-/// A stream that the server breaks off is reset, behind all that came of it.
+/// A stream that the server breaks off is reset after all its bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_stream_is_reset() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
@@ -273,7 +273,8 @@ async fn ttft_starts_with_the_request_and_not_with_its_connection() {
         let start = Bracket::at(starts[number.parse::<usize>().unwrap()]);
         let model = format!("m{number}");
         let record = records.iter().find(|record| record["model"] == *model).unwrap();
-        // The client's connection sends the request from a task of its own, a little later than the test submits it.
+        // The client's connection sends the request from another task, a little later than the test submits
+        // it.
         let allowed = disturbance.allow(0.01);
         assert_within(
             "TTFT",
@@ -302,9 +303,9 @@ async fn large_bodies_in_both_directions() {
     gauge.assert_single_request("ok");
 }
 
-/// A client of HTTP/1.1 is known by the first byte that differs, even if that comes alone.
+/// HTTP/1.1 is detected by the first byte that differs from the preface, even if it arrives alone.
 #[test]
-fn pieces_of_a_preface() {
+fn a_preface_in_pieces_is_detected() {
     let upstream =
         ScriptedUpstream::responding_with("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let gauge = Streamgauge::new(upstream.address);
@@ -318,7 +319,7 @@ fn pieces_of_a_preface() {
     client.send("PRI * HTTP/2.0\r\n");
     client.half_close();
     assert_eq!(client.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
-    // A whole preface in pieces is one.
+    // A complete preface in pieces.
     let mut client = RawConnection::connect(gauge.proxy);
     for piece in ["PRI * HTTP/2.0\r\n\r\n", "SM\r\n\r\n", "\0\0\0\x04\0\0\0\0\0"] {
         client.send(piece);
@@ -327,9 +328,9 @@ fn pieces_of_a_preface() {
     assert_eq!(client.read_exactly(9).unwrap()[3], 4, "the server's settings");
 }
 
-/// At the end of the grace what still runs is cut; what ends before that ends well.
+/// The end of the grace period cuts open streams; earlier ends are complete.
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_end_with_us() {
+async fn the_grace_period_lets_streams_end() {
     for (seconds, outcome) in [("5", "ok"), ("0.2", "proxy_shutdown")] {
         let upstream = ScriptedUpstream::with_script(|_, connection| {
             connection.read_message();
@@ -354,7 +355,7 @@ async fn streams_end_with_us() {
 }
 
 #[test]
-fn curl_by_prior_knowledge() {
+fn curl_works_by_prior_knowledge() {
     let version = Command::new("curl").arg("--version").output();
     if !version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("HTTP2")) {
         crate::support::skip("there is no curl that speaks HTTP/2");

@@ -1,4 +1,4 @@
-//! HTTP/2 to the server: gRPC, and all else where it is asked for.
+//! HTTP/2 to the upstream: gRPC, and other requests where it is configured.
 
 use crate::support::connection::{chunk, dechunk};
 use crate::support::http2::{
@@ -39,7 +39,7 @@ fn status(code: &str) -> HeaderMap {
     HeaderMap::from_iter([("grpc-status".parse().unwrap(), code.parse().unwrap())])
 }
 
-/// Sends back each message as it comes; the trailers say how it went.
+/// Sends back each message as it arrives, then trailers with the status.
 async fn echo(mut request: H2Request) {
     let mut sender = request.respond.send_response(ok(), false).unwrap();
     while let Some(data) = next(&mut request.body).await {
@@ -48,7 +48,7 @@ async fn echo(mut request: H2Request) {
     sender.send_trailers(status("0")).unwrap();
 }
 
-/// Answers with the whole of the body, of a declared length.
+/// Responds with the complete body and its length.
 async fn answer(mut request: H2Request) {
     let body = all(&mut request.body).await;
     let head = Response::builder().header("content-length", body.len()).body(()).unwrap();
@@ -56,9 +56,9 @@ async fn answer(mut request: H2Request) {
     sender.send_data(body.into(), true).unwrap();
 }
 
-/// The head of the answer and messages of both directions pass while the request is still being sent.
+/// Response headers and messages of both directions pass while the request is still being sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn grpc_in_both_directions_at_once() {
+async fn grpc_streams_pass_in_both_directions_at_once() {
     let seen = Arc::<Mutex<Vec<String>>>::default();
     let ours = Arc::clone(&seen);
     let upstream = H2Upstream::with_script(move |request| {
@@ -100,20 +100,20 @@ async fn grpc_in_both_directions_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_all_trailers() {
+async fn a_response_of_trailers_only() {
     let upstream = H2Upstream::with_script(|mut request| async move {
         let mut head = ok();
         head.headers_mut().extend(status("14"));
         request.respond.send_response(head, true).unwrap();
     });
     let gauge = one_worker(&upstream, &[]);
-    let answer = H2Client::connect(gauge.proxy).await.ask(grpc(), "x").await;
+    let answer = H2Client::connect(gauge.proxy).await.exchange(grpc(), "x").await;
     assert_eq!((answer.header("grpc-status"), answer.body.len()), (Some("14"), 0));
     // UNAVAILABLE.
     gauge.assert_single_request("rejected");
 }
 
-/// Waits until the client of a request has taken it back.
+/// Waits until the client resets its request.
 async fn reset(mut request: H2Request, with_head: bool) -> Reason {
     if with_head {
         let mut sender = request.respond.send_response(ok(), false).unwrap();
@@ -123,9 +123,9 @@ async fn reset(mut request: H2Request, with_head: bool) -> Reason {
     poll_fn(|cx| request.respond.poll_reset(cx)).await.unwrap()
 }
 
-/// Whether or not the request was sent in full, and the answer had begun.
+/// Before and after the end of the request and the start of the response.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_taken_back_is_reset_at_once() {
+async fn a_reset_request_is_reset_upstream_at_once() {
     for (with_head, is_whole) in [(true, true), (true, false), (false, true), (false, false)] {
         let (tell, gone) = EventReceiver::channel();
         let tell = Arc::new(tell);
@@ -155,14 +155,14 @@ async fn a_request_that_is_taken_back_is_reset_at_once() {
             "client_gone_before_head"
         });
         let next = post("http://h/after", "application/grpc");
-        assert_eq!(client.ask(next, "more").await.body, b"more");
+        assert_eq!(client.exchange(next, "more").await.body, b"more");
         assert_eq!(upstream.connections(), 1, "the connection serves on");
     }
 }
 
-/// A client by HTTP/1.1 can only close its connection.
+/// An HTTP/1.1 client can only close its connection.
 #[test]
-fn a_client_that_leaves_resets_its_request() {
+fn a_disconnect_resets_the_request_upstream() {
     let (tell, gone) = EventReceiver::channel();
     let tell = Arc::new(tell);
     let upstream = H2Upstream::with_script(move |request| {
@@ -184,7 +184,7 @@ fn a_client_that_leaves_resets_its_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_the_server_resets_is_reset() {
+async fn a_stream_reset_by_the_server_is_reset() {
     let upstream = H2Upstream::with_script(|mut request| async move {
         let mut sender = request.respond.send_response(ok(), false).unwrap();
         sender.send_data("first".into(), false).unwrap();
@@ -201,7 +201,7 @@ async fn a_stream_that_the_server_resets_is_reset() {
 }
 
 #[test]
-fn clients_by_http1() {
+fn http1_clients_reach_an_http2_upstream() {
     let upstream = H2Upstream::with_script(|request| async move {
         match request.head.uri.path() {
             "/sized" => answer(request).await,
@@ -244,9 +244,9 @@ async fn large_bodies_in_both_directions() {
     assert!(client.read_message().body == large, "the bytes differ");
 }
 
-/// One connection carries them all, unless the server wants fewer on one.
+/// All requests share one connection, unless the server allows fewer.
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_share_a_connection_as_far_as_the_server_lets_them() {
+async fn requests_share_a_connection_up_to_the_servers_limit() {
     for (max_streams, connections) in [(None, 1), (Some(2), 4)] {
         let all_there = Arc::new(tokio::sync::Barrier::new(8));
         let behavior = H2Behavior { max_streams, ..H2Behavior::default() };
@@ -270,9 +270,9 @@ async fn requests_share_a_connection_as_far_as_the_server_lets_them() {
     }
 }
 
-/// Nothing is lost where the server says goodbye, and nothing is sent twice.
+/// After GOAWAY no request is lost or sent twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_says_goodbye_is_asked_anew() {
+async fn goaway_leads_to_a_new_connection() {
     let count = Arc::new(Mutex::new(0));
     let ours = Arc::clone(&count);
     let behavior = H2Behavior { goaway_after: Some(3), ..H2Behavior::default() };
@@ -283,7 +283,7 @@ async fn a_server_that_says_goodbye_is_asked_anew() {
     let gauge = one_worker(&upstream, &[]);
     let mut client = H2Client::connect(gauge.proxy).await;
     for i in 0..60 {
-        let answer = client.ask(grpc(), i.to_string()).await;
+        let answer = client.exchange(grpc(), i.to_string()).await;
         assert_eq!(answer.body, i.to_string().as_bytes());
     }
     assert_eq!(*count.lock().unwrap(), 60);
@@ -291,21 +291,21 @@ async fn a_server_that_says_goodbye_is_asked_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_connection_is_closed_in_time() {
+async fn an_idle_connection_is_closed_after_the_timeout() {
     let upstream = H2Upstream::with_script(answer);
     let gauge = one_worker(&upstream, &[("pool_idle_timeout_seconds", "0.2")]);
     let mut client = H2Client::connect(gauge.proxy).await;
     for connections in 1..=3 {
-        client.ask(grpc(), "x").await;
-        client.ask(grpc(), "x").await;
+        client.exchange(grpc(), "x").await;
+        client.exchange(grpc(), "x").await;
         assert_eq!(upstream.connections(), connections);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
-/// A client that does not read must not stop those that do, on the same connection to the server.
+/// A client that does not read must not block others on the same upstream connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_stops_nobody_else() {
+async fn a_client_that_does_not_read_blocks_no_other() {
     let upstream = H2Upstream::with_script(|mut request| async move {
         if request.head.uri.path() == "/small" {
             return answer(request).await;
@@ -322,13 +322,13 @@ async fn a_client_that_does_not_read_stops_nobody_else() {
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut client = H2Client::connect(gauge.proxy).await;
-    let small = client.ask(post("http://h/small", "application/grpc"), "small");
+    let small = client.exchange(post("http://h/small", "application/grpc"), "small");
     let small = tokio::time::timeout(Duration::from_secs(5), small).await.unwrap();
     assert_eq!((small.body, upstream.connections()), (b"small".to_vec(), 1));
 }
 
 #[test]
-fn a_server_that_does_not_speak_it() {
+fn a_server_without_http2_is_reported() {
     for answer in ["HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ""] {
         let upstream = ScriptedUpstream::with_script(move |_, connection| {
             connection.read_until(b"SM\r\n\r\n");
@@ -344,7 +344,7 @@ fn a_server_that_does_not_speak_it() {
         );
         gauge.assert_single_request("upstream_unreachable");
     }
-    // One that says nothing at all.
+    // A server that sends nothing.
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.wait_for_close();
     });

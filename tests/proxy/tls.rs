@@ -1,4 +1,4 @@
-//! TLS on both sides, and servers behind a Unix socket.
+//! TLS on both sides, and upstreams on a Unix socket.
 
 use crate::support::clock::assert_within;
 use crate::support::connection::{ConnectionEnd, chunk, dechunk};
@@ -28,7 +28,7 @@ fn secured(upstream: std::net::SocketAddr, certificate: &TestCertificate) -> Str
     Streamgauge::with(upstream, &certificate.keys(), FaultInjection::default())
 }
 
-/// A proxy whose server is that other proxy, by TLS.
+/// A proxy whose upstream is the other proxy, by TLS.
 fn in_front(of: &Streamgauge, host: &str, keys: &[(&'static str, &str)]) -> Streamgauge {
     let url = format!("https://{host}:{}", of.proxy.port());
     let keys: Vec<_> =
@@ -36,7 +36,7 @@ fn in_front(of: &Streamgauge, host: &str, keys: &[(&'static str, &str)]) -> Stre
     Streamgauge::with(of.proxy, &keys, FaultInjection::default())
 }
 
-/// All that comes until the connection ends.
+/// All bytes until the connection's end.
 async fn rest(mut from: impl AsyncReadExt + Unpin) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).await.unwrap();
@@ -44,7 +44,7 @@ async fn rest(mut from: impl AsyncReadExt + Unpin) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_by_both_protocols() {
+async fn clients_by_http1_and_http2_are_served() {
     let certificate = TestCertificate::of("both", &["localhost"]);
     let scripted = chat::stream_response(&words());
     let upstream = ScriptedUpstream::responding_with(scripted.clone());
@@ -62,13 +62,13 @@ async fn clients_by_both_protocols() {
     assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let mut client = H2Client::over(client).await;
     let request = post("https://test/v1/chat/completions", "application/json");
-    let answer = client.ask(request, r#"{"model":"m","stream":true}"#).await;
+    let answer = client.exchange(request, r#"{"model":"m","stream":true}"#).await;
     assert_eq!(answer.body, words().concat().into_bytes());
     for record in gauge.requests_when(2) {
         assert_eq!((&record["outcome"], &record["output_tokens"]), (&"ok".into(), &2.into()));
     }
     drop(client);
-    // TLS does not take the kernel's stamps away.
+    // Kernel timestamps also work with TLS.
     let plain = Streamgauge::new(upstream.address);
     let mut client = RawConnection::connect(plain.proxy);
     client.send(chat::request());
@@ -77,9 +77,9 @@ async fn clients_by_both_protocols() {
     assert!(gauge.requests().iter().all(|record| record["clock"] == clock), "{clock}");
 }
 
-/// More than any buffer holds, to a client that takes its time.
+/// More bytes than buffers hold, to a slow client.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_stream_to_a_slow_client() {
+async fn a_long_stream_reaches_a_slow_client() {
     let certificate = TestCertificate::of("slow", &["localhost"]);
     let pieces: Vec<String> = (0..3000).map(|i| format!("{i} {}", "x".repeat(i))).collect();
     let whole = pieces.concat();
@@ -109,7 +109,7 @@ async fn a_long_stream_to_a_slow_client() {
 }
 
 #[test]
-fn a_client_that_does_not_speak_tls() {
+fn a_client_without_tls_is_refused() {
     let certificate = TestCertificate::of("plain", &["localhost"]);
     let upstream =
         ScriptedUpstream::responding_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -122,9 +122,9 @@ fn a_client_that_does_not_speak_tls() {
     assert_eq!(gauge.scrape().ended(), 0.0);
 }
 
-/// The server's choice, ours, and what each takes.
+/// HTTP/2 by the server's choice, always, and never.
 #[test]
-fn an_upstream_by_https() {
+fn an_https_upstream_uses_the_configured_protocol() {
     let certificate = TestCertificate::of("upstream", &["localhost"]);
     let upstream = ScriptedUpstream::responding_with(chat::stream_response(&words()));
     let far = secured(upstream.address, &certificate);
@@ -146,7 +146,7 @@ fn an_upstream_by_https() {
             assert_eq!((&record["outcome"], &record["output_tokens"]), (&"ok".into(), &2.into()));
         }
         let connects = near.scrape().sum("streamgauge_upstream_connect_seconds_count", &[]);
-        // Streams by HTTP/1.1 let their connection rest.
+        // After an HTTP/1.1 stream the pool keeps its connection aside.
         assert_eq!(connects == 1.0, one_connection, "{http2}: {connects}");
         near.scrape().assert_balanced();
     }
@@ -154,13 +154,13 @@ fn an_upstream_by_https() {
 }
 
 #[test]
-fn a_server_that_is_not_trusted() {
+fn an_untrusted_server_is_refused() {
     let certificate = TestCertificate::of("trusted", &["localhost"]);
     let other = TestCertificate::of("other", &["localhost", "127.0.0.1"]);
     let upstream =
         ScriptedUpstream::responding_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let far = secured(upstream.address, &certificate);
-    // Of another root, and of the right one for another name.
+    // Another root, and another name.
     for (host, root) in [("localhost", &other), ("127.0.0.1", &certificate)] {
         let near = in_front(&far, host, &[("ca_file", &root.cert)]);
         let mut client = RawConnection::connect(near.proxy);
@@ -176,7 +176,7 @@ fn a_server_that_is_not_trusted() {
 }
 
 #[test]
-fn an_upgrade_through_tls() {
+fn an_upgrade_passes_through_tls() {
     let certificate = TestCertificate::of("upgrade", &["localhost"]);
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_head();
@@ -188,7 +188,7 @@ fn an_upgrade_through_tls() {
         }
     });
     let far = secured(upstream.address, &certificate);
-    // HTTP/2 is the server's choice, but nothing that this can go by.
+    // The server prefers HTTP/2, which has no such upgrade.
     let near = in_front(&far, "localhost", &[("ca_file", &certificate.cert)]);
     let mut client = RawConnection::connect(near.proxy);
     client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
@@ -240,7 +240,7 @@ fn ttft_and_tpot_are_exact_through_tls() {
 }
 
 #[test]
-fn files_that_cannot_be_used() {
+fn unusable_certificate_files_are_reported() {
     let certificate = TestCertificate::of("files", &["localhost"]);
     let (cert, key) = (&*certificate.cert, &*certificate.key);
     let cases = [
@@ -269,13 +269,13 @@ fn files_that_cannot_be_used() {
 }
 
 #[test]
-fn a_server_behind_a_unix_socket() {
+fn an_upstream_on_a_unix_socket() {
     let path = crate::support::temporary::unique_path("sock");
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
     let scripted = chat::stream_response(&words());
     let server = std::thread::spawn(move || {
-        // One that says nothing is a probe.
+        // A connection without a byte is a probe.
         let (mut socket, mut got) = loop {
             let (mut socket, _) = listener.accept().unwrap();
             let mut first = [0];
@@ -302,7 +302,7 @@ fn a_server_behind_a_unix_socket() {
     assert_eq!(client.read_message().data(), words().concat().into_bytes());
     assert_eq!(server.join().unwrap().as_bytes(), chat::request());
     let record = gauge.assert_single_request("ok");
-    // The kernel stamps no such socket.
+    // Unix sockets have no kernel timestamps.
     assert_eq!((&record["upstream"], &record["clock"]), (&url.into(), &"program".into()));
     assert_eq!(record["output_tokens"], 2);
     let _ = std::fs::remove_file(&path);

@@ -1,4 +1,4 @@
-//! Bodies pass unchanged at any size, and as they come.
+//! Bodies of any size pass unchanged and without delay.
 
 use crate::support::connection::{ChunkedReader, chunk};
 use crate::support::pattern::PatternBody;
@@ -10,8 +10,8 @@ const MIB: u64 = 1 << 20;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[test]
-fn every_chunk_is_forwarded_before_the_next_comes() {
-    // Each side sends a piece only once the other side has the piece before.
+fn each_chunk_is_forwarded_before_the_next_arrives() {
+    // Each side sends a piece once the other side has the piece before it.
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_head().unwrap();
         for word in ["one", "two", "three"] {
@@ -51,7 +51,7 @@ fn expect_100_continue_works() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         let head = connection.read_head().unwrap();
         assert_eq!(head.header("expect"), ["100-continue"]);
-        // The upstream's own 100 must not become a second one.
+        // The upstream's own 100 must not be forwarded as a second one.
         connection.send("HTTP/1.1 100 Continue\r\n\r\n");
         assert_eq!(connection.read_exactly(5).unwrap(), b"hello");
         connection.send(OK);
@@ -66,7 +66,7 @@ fn expect_100_continue_works() {
 }
 
 #[test]
-fn an_answer_before_the_end_of_the_request_is_delivered() {
+fn a_response_before_the_end_of_the_request_is_delivered() {
     let refusal = chat::response("413 Payload Too Large", "text/plain", b"too large");
     let expected = String::from_utf8(refusal.clone()).unwrap();
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
@@ -77,7 +77,7 @@ fn an_answer_before_the_end_of_the_request_is_delivered() {
     let mut client = RawConnection::connect(gauge.proxy);
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\npart");
     let answer = client.read_message();
-    // The rest of the request cannot be told from another one, so the connection has to end.
+    // The rest of the request looks like another request, so the connection has to end.
     assert_eq!(answer.text().replace("connection: close\r\n", ""), expected);
     client.read_to_end();
     let record = &gauge.requests_when(1)[0];
@@ -85,7 +85,7 @@ fn an_answer_before_the_end_of_the_request_is_delivered() {
 }
 
 #[test]
-fn a_large_head_passes() {
+fn large_headers_pass() {
     let lines: String = (0..200).map(|i| format!("X-{i}: {}\r\n", "v".repeat(300))).collect();
     let answer = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 2\r\n\r\nok");
     let request = format!("GET /{} HTTP/1.1\r\nHost: h\r\n{lines}\r\n", "p".repeat(8000));
@@ -93,7 +93,7 @@ fn a_large_head_passes() {
     assert!(found.request == request && found.answer == answer);
 }
 
-/// Sends a large body on from here, with the head before it that frames it.
+/// Sends headers for this framing and a large body.
 fn send_large(connection: &mut RawConnection, start: &str, chunked: bool, length: u64) {
     let pattern = PatternBody::default();
     if chunked {
@@ -119,7 +119,7 @@ fn expect_large(connection: &mut RawConnection, chunked: bool, length: u64) {
     }
 }
 
-/// A large body up, and then one down.
+/// A large body to the upstream, and one back.
 fn up_and_down(proxy: SocketAddr, client: &mut RawConnection, chunked: bool, length: u64) {
     send_large(client, &format!("POST /v1/files HTTP/1.1\r\nHost: {proxy}\r\n"), chunked, length);
     expect_large(client, chunked, length);

@@ -1,4 +1,4 @@
-//! Messages that break HTTP's rules: what is refused, what is mended, and that nothing slips through.
+//! Messages that break the rules of HTTP: some are refused, some corrected, and none is smuggled through.
 
 use crate::support::chat;
 use crate::support::exchange::exchange;
@@ -7,7 +7,7 @@ use crate::support::{RawConnection, ScriptedUpstream, Streamgauge};
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Sends a request that must not reach the upstream; gives the answer.
+/// Sends a request that must not reach the upstream, and returns the response.
 fn refused(request: &str) -> crate::support::RawMessage {
     let upstream = ScriptedUpstream::responding_with(OK);
     let gauge = Streamgauge::new(upstream.address);
@@ -25,7 +25,7 @@ fn refused(request: &str) -> crate::support::RawMessage {
 }
 
 #[test]
-fn our_refusals_say_that_they_are_ours() {
+fn refusals_carry_the_proxys_error_header() {
     let cases = [
         (400, "bad_request", "GET / HTTP/1.1\r\n\r\n"),
         (400, "bad_request", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
@@ -72,9 +72,9 @@ fn our_refusals_say_that_they_are_ours() {
     }
 }
 
-/// hyper answers these before we see them, so they are in no metric.
+/// hyper responds to these before the proxy sees them, so no metric counts them.
 #[test]
-fn heads_that_are_no_http_are_refused() {
+fn invalid_request_headers_are_refused() {
     let many: String = (0..300).map(|i| format!("X-{i}: v\r\n")).collect();
     let large = "x".repeat(700_000);
     let cases = [
@@ -102,10 +102,10 @@ fn heads_that_are_no_http_are_refused() {
 }
 
 #[test]
-fn heads_that_can_be_mended_are() {
+fn correctable_requests_are_corrected() {
     let found = exchange("GET / HTTP/1.1\nHost: h\nA: b\n\n", OK);
     assert_eq!(found.request, "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n");
-    // The chunks outweigh the length (RFC 9112, 6.3), and hyper closes the connection after it.
+    // Chunked coding overrides the length (RFC 9112, 6.3), and hyper closes the connection after it.
     let found = exchange(
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         OK,
@@ -115,16 +115,16 @@ fn heads_that_can_be_mended_are() {
         "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
     );
     assert!(found.answer.contains("\r\nconnection: close\r\n"), "{}", found.answer);
-    // Whom the target names, without the user and password before it.
+    // The host in the target counts, without its user and password.
     let found = exchange("GET http://user:secret@b/ HTTP/1.1\r\nHost: a\r\n\r\n", OK);
     assert_eq!(found.request, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
 }
 
 #[test]
-fn answers_that_can_be_mended_are() {
+fn correctable_responses_are_corrected() {
     let chunks = "5\r\nhello\r\n0\r\n\r\n";
     let cases = [
-        // Chunks outweigh a length, wherever it stands and whatever it says.
+        // Chunked coding overrides a length, in any order and with any value.
         (
             format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
@@ -146,7 +146,7 @@ fn answers_that_can_be_mended_are() {
             "HTTP/1.1 200 OK\r\nA: a\r\nContent-Length: 2\r\n\r\nok".into(),
         ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok".into(), OK.into()),
-        // hyper keeps provisional answers to itself.
+        // hyper does not forward provisional responses.
         (format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{OK}"), OK.into()),
     ];
     for (answer, expected) in cases {
@@ -155,7 +155,7 @@ fn answers_that_can_be_mended_are() {
 }
 
 #[test]
-fn answers_that_are_no_http_become_502() {
+fn invalid_responses_become_502() {
     let many: String = (0..300).map(|i| format!("X-{i}: v\r\n")).collect();
     for answer in [
         "SSH-2.0-OpenSSH_9\r\n\r\n".to_owned(),
@@ -170,14 +170,14 @@ fn answers_that_are_no_http_become_502() {
         let got = client.read_message();
         let kind = vec!["upstream_invalid".to_owned()];
         assert_eq!((got.status(), got.header("x-streamgauge-error")), (502, kind), "{answer:.60}");
-        // The client's connection is still good.
+        // The client's connection stays usable.
         client.send(GET);
         assert_eq!(client.read_message().status(), 502);
     }
 }
 
 #[test]
-fn an_answer_without_a_question_is_never_delivered() {
+fn a_response_without_a_request_is_never_delivered() {
     let surplus = format!("{OK}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
     let upstream = ScriptedUpstream::responding_with(surplus);
     let gauge = Streamgauge::new(upstream.address);

@@ -1,22 +1,22 @@
-//! The client gets what the server sent and the server what the client sent: heads and framing.
+//! Headers and framing pass unchanged in both directions.
 
 use crate::support::exchange::{ProxiedExchange, exchange, exchange_with};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Both sides get exactly what the other sent.
+/// Fails unless both sides receive exactly the bytes that the other sent.
 fn unchanged(request: &str, answer: &str) {
     let expected = ProxiedExchange { request: request.into(), answer: answer.into() };
     assert_eq!(exchange(request, answer), expected);
 }
 
-/// The upstream gets `expected` in place of `request`.
+/// Fails unless the upstream receives `expected` instead of `request`.
 fn request_becomes(request: &str, expected: &str) {
     assert_eq!(exchange(request, OK).request, expected);
 }
 
-/// The client gets `expected` in place of `answer`.
+/// Fails unless the client receives `expected` instead of `answer`.
 fn answer_becomes(answer: &str, expected: &str) {
     assert_eq!(exchange(GET, answer).answer, expected);
 }
@@ -32,8 +32,8 @@ fn header_lines_keep_order_case_and_value() {
 }
 
 #[test]
-fn nothing_is_added() {
-    // No Date, Via, X-Forwarded-For, Accept-Encoding, User-Agent or Connection.
+fn no_header_is_added() {
+    // That includes Date, Via, X-Forwarded-For, Accept-Encoding, User-Agent and Connection.
     unchanged(GET, OK);
     unchanged(
         "DELETE /x HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -50,7 +50,7 @@ fn repeated_headers_keep_their_order_and_case() {
         "GET / HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nX-a: 3\r\n\r\n",
         "HTTP/1.1 200 OK\r\nSet-Cookie: b\r\nset-cookie: a\r\nSET-COOKIE: c\r\nContent-Length: 2\r\n\r\nok",
     );
-    // hyper keeps the values of one name together: between them no other line stays.
+    // hyper groups the values of one name, so no other line stays between them.
     request_becomes(
         "GET / HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nX-B: 2\r\nX-A: 3\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nX-A: 3\r\nX-B: 2\r\n\r\n",
@@ -58,7 +58,7 @@ fn repeated_headers_keep_their_order_and_case() {
 }
 
 #[test]
-fn values_that_are_no_ascii_pass() {
+fn header_values_that_are_not_ascii_pass() {
     let request = b"GET / HTTP/1.1\r\nHost: h\r\nX-Latin: caf\xe9\r\n\r\n";
     let answer = b"HTTP/1.1 200 OK\r\nX-Latin: caf\xe9\r\nContent-Length: 2\r\n\r\nok";
     let found = exchange_with(&[], request, answer);
@@ -67,7 +67,7 @@ fn values_that_are_no_ascii_pass() {
 }
 
 #[test]
-fn status_lines_are_kept() {
+fn status_lines_pass_unchanged() {
     for line in
         ["200 Fine by me", "299 Odd", "200 ok", "418 I'm a teapot", "599 Whatever", "404 Not Found"]
     {
@@ -88,21 +88,21 @@ fn hop_by_hop_headers_end_at_the_proxy() {
          Proxy-Connection: close\r\nContent-Length: 2\r\nB: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 2\r\nB: 2\r\n\r\nok",
     );
-    // What frames the message is not taken out by nomination.
+    // A Connection header does not remove headers that frame the message.
     let request =
         "POST / HTTP/1.1\r\nHost: h\r\nConnection: Content-Length\r\nContent-Length: 2\r\n\r\nhi";
     request_becomes(request, &request.replace("Connection: Content-Length\r\n", ""));
 }
 
 #[test]
-fn the_framing_stays() {
+fn framing_is_kept() {
     unchanged("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", OK);
     unchanged(
         "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n",
     );
     unchanged(GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
-    // Also where it is unusual: a GET with chunks, a coding inside the chunks.
+    // Also unusual framing: a GET with chunks, and a coding inside the chunks.
     unchanged(
         "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nA: 1\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         OK,
@@ -112,7 +112,7 @@ fn the_framing_stays() {
         GET,
         "HTTP/1.1 200 OK\r\ntransfer-Encoding: gzip, chunked\r\nA: 1\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     );
-    // A body up to the end of the connection has to be framed for a connection that stays.
+    // A body that ends with its connection gets chunked coding on a connection that stays open.
     answer_becomes(
         "HTTP/1.1 200 OK\r\nA: 1\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nA: 1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -120,12 +120,12 @@ fn the_framing_stays() {
 }
 
 #[test]
-fn answers_without_a_body_keep_what_they_declare() {
+fn responses_without_a_body_keep_their_declared_length() {
     let head = GET.replace("GET", "HEAD");
     for line in ["Content-Length: 1234", "Content-Length: 0", "X-A: 1"] {
         unchanged(&head, &format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n"));
     }
-    // hyper does not announce chunks that never come, which RFC 9112, 6.1, leaves open.
+    // hyper does not announce chunks that never follow; RFC 9112, 6.1, allows both.
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(exchange(&head, chunked).answer, "HTTP/1.1 200 OK\r\n\r\n");
     unchanged(GET, "HTTP/1.1 204 No Content\r\nA: 1\r\n\r\n");
@@ -141,13 +141,13 @@ fn trailers_are_forwarded() {
                   2\r\nhi\r\n0\r\nx-sum: 2\r\n\r\n";
     let found = exchange(request, answer);
     assert_eq!(found, ProxiedExchange { request: request.into(), answer: answer.into() });
-    // A client that did not ask for trailers gets none: so RFC 9110, 6.5.1, would have it.
+    // Trailers are dropped for a client that does not accept them (RFC 9110, 6.5.1).
     let found = exchange(GET, answer);
     assert_eq!(found.answer, answer.replace("x-sum: 2\r\n", ""));
 }
 
 #[test]
-fn the_target_says_the_host() {
+fn the_host_of_an_absolute_target_is_used() {
     request_becomes(
         "GET http://b.example:81/x?y HTTP/1.1\r\nHost: a.example\r\nA: 1\r\n\r\n",
         "GET /x?y HTTP/1.1\r\nHost: b.example:81\r\nA: 1\r\n\r\n",
@@ -170,7 +170,7 @@ fn the_host_is_rewritten_if_configured() {
 
 #[test]
 fn http_1_0_clients_are_served() {
-    // Without a Host, which HTTP/1.0 allows, the upstream gets its own name.
+    // HTTP/1.0 allows a request without Host; the upstream then receives its own name.
     let found = exchange("GET / HTTP/1.0\r\nA: 1\r\n\r\n", OK);
     assert!(
         found.request.starts_with("GET / HTTP/1.1\r\nA: 1\r\nhost: 127.0.0.1:"),
@@ -178,7 +178,7 @@ fn http_1_0_clients_are_served() {
         found.request
     );
     assert_eq!(found.answer, OK.replace("HTTP/1.1", "HTTP/1.0"));
-    // Chunks, which HTTP/1.0 does not know, end with the connection.
+    // HTTP/1.0 has no chunks, so the connection's end is the end of the body.
     let found = exchange(
         "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1\r\n!\r\n0\r\n\r\n",
@@ -189,7 +189,7 @@ fn http_1_0_clients_are_served() {
 }
 
 #[test]
-fn an_http_1_0_server_is_served() {
+fn an_http_1_0_upstream_is_supported() {
     let answer = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok";
     answer_becomes(answer, OK);
 }

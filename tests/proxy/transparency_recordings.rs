@@ -1,4 +1,4 @@
-//! Recorded streams of real servers pass unchanged, however TCP cuts them up.
+//! Recorded streams of real servers pass unchanged, in any segmentation by TCP.
 
 use crate::support::connection::chunk;
 use crate::support::corpus::{RecordedStream, streams};

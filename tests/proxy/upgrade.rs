@@ -1,4 +1,4 @@
-//! `Upgrade`: WebSocket, and whatever else a client and its server agree on.
+//! `Upgrade`: WebSocket and any other protocol.
 
 use crate::support::connection::ConnectionEnd;
 use crate::support::pattern::PatternBody;
@@ -16,7 +16,7 @@ const ASK: &str = "GET /v1/realtime HTTP/1.1\r\nHost: h\r\nConnection: keep-aliv
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\
                       Sec-WebSocket-Accept: def\r\n\r\n";
 
-/// A client that has asked, and its answer.
+/// Requests an upgrade and returns the client with the response headers.
 fn asked(gauge: &Streamgauge) -> (RawConnection, RawMessage) {
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(ASK);
@@ -25,7 +25,7 @@ fn asked(gauge: &Streamgauge) -> (RawConnection, RawMessage) {
 }
 
 #[test]
-fn bytes_pass_in_both_directions() {
+fn upgraded_bytes_pass_in_both_directions() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_head();
         connection.send([SWITCH.as_bytes(), b"\x81\x05hello"].concat());
@@ -45,7 +45,7 @@ fn bytes_pass_in_both_directions() {
         assert_eq!(client.read_exactly(8).unwrap(), word.repeat(2).into_bytes());
     }
     assert_eq!(gauge.scrape().in_phase("streaming"), 1.0);
-    // One direction ends, and the other goes on.
+    // One direction ends, and the other continues.
     client.half_close();
     assert_eq!(client.read_to_end(), (b"bye".to_vec(), ConnectionEnd::Closed));
     let record = gauge.assert_single_request("ok");
@@ -75,9 +75,9 @@ fn the_server_may_end_first() {
     assert!(got.ends_with(b"last words"));
 }
 
-/// What a client sends too early is of the new protocol only once the server has agreed to it.
+/// Bytes that a client sends early belong to the new protocol only after the server has agreed.
 #[test]
-fn nothing_is_tunnelled_before_the_switch() {
+fn no_byte_is_tunnelled_before_the_switch() {
     let (early, is_early) = mpsc::channel();
     let early = Mutex::new(early);
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
@@ -99,9 +99,9 @@ fn nothing_is_tunnelled_before_the_switch() {
     assert_eq!(gauge.assert_single_request("ok")["bytes_up"], 5);
 }
 
-/// A server that refuses gives an ordinary answer, and what follows is the next request.
+/// A server that refuses sends an ordinary response, and the next request follows.
 #[test]
-fn a_refusal_is_an_ordinary_answer() {
+fn a_refused_upgrade_is_an_ordinary_response() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_head();
         connection.send(chat::response("403 Forbidden", "text/plain", b"no"));
@@ -122,7 +122,7 @@ fn a_refusal_is_an_ordinary_answer() {
 }
 
 #[test]
-fn a_switch_that_nobody_asked_for_is_a_bad_answer() {
+fn an_unrequested_switch_is_an_invalid_response() {
     let other = SWITCH.replace("WebSocket", "other");
     let none = SWITCH.replace("Upgrade: WebSocket\r\n", "");
     let plain = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -151,7 +151,7 @@ fn a_switch_that_nobody_asked_for_is_a_bad_answer() {
 }
 
 #[test]
-fn http2_is_not_what_a_client_can_switch_to() {
+fn an_upgrade_to_http2_is_ignored() {
     let upstream =
         ScriptedUpstream::responding_with("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let gauge = Streamgauge::new(upstream.address);
@@ -167,7 +167,7 @@ fn http2_is_not_what_a_client_can_switch_to() {
 }
 
 #[test]
-fn a_side_that_breaks_is_seen_by_the_other() {
+fn a_reset_of_one_side_reaches_the_other() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_head();
         connection.send(SWITCH);
@@ -197,7 +197,7 @@ fn a_side_that_breaks_is_seen_by_the_other() {
 }
 
 #[test]
-fn the_end_of_the_grace_cuts_a_tunnel() {
+fn the_end_of_the_grace_period_cuts_a_tunnel() {
     let upstream = ScriptedUpstream::with_script(|_, connection| {
         connection.read_head();
         connection.send(SWITCH);
@@ -218,9 +218,9 @@ fn the_end_of_the_grace_cuts_a_tunnel() {
     assert_eq!(log.records()[0]["outcome"], "proxy_shutdown");
 }
 
-/// Both directions at once, more than any buffer holds.
+/// Both directions at once, with more bytes than buffers hold.
 #[test]
-fn large_amounts_in_both_directions() {
+fn large_amounts_pass_in_both_directions_at_once() {
     const LENGTH: u64 = 24_000_000;
     fn exchange(connection: &mut RawConnection) {
         let mut out = connection.socket.try_clone().unwrap();
@@ -245,7 +245,7 @@ fn large_amounts_in_both_directions() {
 
 /// A side that does not read stops the other: only the system's buffers fill.
 #[test]
-fn what_is_not_read_is_not_taken() {
+fn a_side_that_does_not_read_stops_the_other() {
     const ALL: u64 = 256_000_000;
     let written = Arc::<AtomicU64>::default();
     let ours = Arc::clone(&written);

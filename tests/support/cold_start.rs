@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 pub const TTFT: &str = "gen_ai_server_time_to_first_token_seconds_count";
 
-/// An address that nothing listens on. Each has an IP address of its own, so no other test binds its port meanwhile.
+/// An address that nothing listens on. Each call uses another IP address, so no other test binds its port meanwhile.
 pub fn reserve_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(2);
     let address = format!("127.0.{}.{}:0", std::process::id() % 200 + 1, NEXT.fetch_add(1, SeqCst));
@@ -25,7 +25,7 @@ pub fn answer_events() -> Vec<String> {
     ]
 }
 
-/// Sends one request on a connection of its own and returns the response.
+/// Sends one request on a new connection and returns the response.
 pub fn send(gauge: &Streamgauge, request: &[u8]) -> RawMessage {
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(request);

@@ -1,5 +1,4 @@
-//! One end of a TCP connection that sends exact bytes and sees exact bytes: the raw client, and what a
-//! scripted upstream speaks through.
+//! One end of a TCP connection that sends and receives exact bytes: a raw client, or a scripted upstream.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,16 +7,16 @@ use std::time::{Duration, Instant};
 /// How long a test waits for bytes before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How the other side ended a connection.
+/// How the peer ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionEnd {
     /// An orderly end (FIN).
     Closed,
-    /// RST: what was received may not be the whole.
+    /// RST: received bytes may be incomplete.
     Reset,
 }
 
-/// A message as it was received: the head with its blank line, and the body in its framing.
+/// A received message: the start line and headers with the blank line, and the body in its framing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawMessage {
     pub head: Vec<u8>,
@@ -25,7 +24,7 @@ pub struct RawMessage {
 }
 
 impl RawMessage {
-    /// Head and body, for a comparison by eye.
+    /// Headers and body as text.
     pub fn text(&self) -> String {
         let bytes: Vec<u8> = self.head.iter().chain(&self.body).copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -36,7 +35,7 @@ impl RawMessage {
         head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
     }
 
-    /// The values of a header, in their order.
+    /// The values of a header, in order.
     pub fn header(&self, name: &str) -> Vec<String> {
         let head = String::from_utf8_lossy(&self.head).into_owned();
         let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
@@ -56,7 +55,7 @@ impl RawMessage {
     }
 }
 
-/// The data of complete chunks; what follows the last complete one is left out.
+/// The data of complete chunks. Bytes after the last complete chunk are left out.
 pub fn dechunk(mut body: &[u8]) -> Vec<u8> {
     let mut data = Vec::with_capacity(body.len());
     while let Some(at) = body.windows(2).position(|two| two == b"\r\n") {
@@ -72,7 +71,7 @@ pub fn dechunk(mut body: &[u8]) -> Vec<u8> {
     data
 }
 
-/// One chunk of chunked coding, spelt as hyper does.
+/// One chunk of chunked coding, spelled as hyper does.
 pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
     let data = data.as_ref();
     [format!("{:X}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
@@ -81,9 +80,9 @@ pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
 /// One end of a connection.
 pub struct RawConnection {
     pub socket: TcpStream,
-    /// Received and not yet taken.
+    /// Received bytes that no reader has taken yet.
     buffer: Vec<u8>,
-    /// All that was received, if it is kept.
+    /// All received bytes.
     pub received: Vec<u8>,
 }
 
@@ -99,7 +98,7 @@ impl RawConnection {
         Self { socket, buffer: Vec::new(), received: Vec::new() }
     }
 
-    /// Sends, unless the other side has gone; says whether it could.
+    /// Sends, unless the peer has closed. Returns whether it could.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.socket.write_all(bytes.as_ref()).is_ok()
     }
@@ -108,7 +107,7 @@ impl RawConnection {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Takes in what comes next; tells how the other side ended, if it did.
+    /// Receives more bytes. Returns how the peer ended the connection, if it did.
     fn more(&mut self) -> Result<(), ConnectionEnd> {
         let mut piece = [0; 64 * 1024];
         match self.socket.read(&mut piece) {
@@ -131,7 +130,7 @@ impl RawConnection {
         self.buffer.drain(..count).collect()
     }
 
-    /// The next bytes up to and with `end`; `None` if the connection ends before.
+    /// Reads up to and including `end`. Returns `None` if the connection ends first.
     pub fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         let mut looked = 0;
         loop {
@@ -144,7 +143,7 @@ impl RawConnection {
         }
     }
 
-    /// The next bytes, this many of them.
+    /// Reads this many bytes. Returns `None` if the connection ends first.
     pub fn read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             self.more().ok()?;
@@ -152,12 +151,12 @@ impl RawConnection {
         Some(self.take(count))
     }
 
-    /// The next head.
+    /// Reads the next start line and headers.
     pub fn read_head(&mut self) -> Option<RawMessage> {
         Some(RawMessage { head: self.read_until(b"\r\n\r\n")?, body: Vec::new() })
     }
 
-    /// The next message with its body. `no_body`: the answer to a HEAD.
+    /// Reads the next message with its body. `no_body`: the message is the response to a HEAD.
     fn message_of(&mut self, no_body: bool) -> Option<RawMessage> {
         let mut message = self.read_head()?;
         let is_answer = message.head.starts_with(b"HTTP/");
@@ -192,23 +191,23 @@ impl RawConnection {
         Some(message)
     }
 
-    /// The next message with its body, if the connection does not end before.
+    /// Reads the next message. Returns `None` if the connection ends first.
     pub fn try_read_message(&mut self) -> Option<RawMessage> {
         self.message_of(false)
     }
 
-    /// The next message with its body.
+    /// Reads the next message with its body.
     pub fn read_message(&mut self) -> RawMessage {
         let message = self.message_of(false);
         message.unwrap_or_else(|| panic!("no whole message: {:?}", self.show()))
     }
 
-    /// The next message, which answers a HEAD.
+    /// Reads the response to a HEAD request.
     pub fn read_response_to_head(&mut self) -> RawMessage {
         self.message_of(true).unwrap()
     }
 
-    /// All that still comes, and how the other side ended.
+    /// Reads the remaining bytes, and how the peer ended the connection.
     pub fn read_to_end(&mut self) -> (Vec<u8>, ConnectionEnd) {
         loop {
             if let Err(ending) = self.more() {
@@ -217,13 +216,13 @@ impl RawConnection {
         }
     }
 
-    /// Waits until the other side has ended the connection; says when.
+    /// Waits until the peer has ended the connection, and returns the time.
     pub fn wait_for_close(&mut self) -> Instant {
         self.read_to_end();
         Instant::now()
     }
 
-    /// Ends our direction, and listens on.
+    /// Closes the sending direction only.
     pub fn half_close(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
@@ -239,7 +238,7 @@ impl RawConnection {
     }
 }
 
-/// For large bodies: what is read this way is not kept in `received`.
+/// For large bodies: bytes read this way are not kept in `received`.
 impl Read for RawConnection {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         if self.buffer.is_empty() {

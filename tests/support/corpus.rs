@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use streamgauge_core::dialect::Dialect;
 use streamgauge_core::dialect::route::Route;
 
-/// Where they are, if this machine has them; says so if not.
+/// The file of recorded streams, if this machine has it. Prints a line if not.
 pub fn file() -> Option<PathBuf> {
     let folder = std::env::var_os("STREAMGAUGE_CORPUS").map(PathBuf::from);
     let file =
@@ -22,9 +22,9 @@ pub fn file() -> Option<PathBuf> {
 /// A recorded response.
 pub struct RecordedStream {
     pub id: String,
-    /// As the label names it.
+    /// Dialect by the name in the label.
     pub dialect: String,
-    /// `A` to `D`; the last two were put together by hand.
+    /// `A` to `D`; streams of `C` and `D` are hand-made.
     pub tier: String,
     pub path: Option<String>,
     pub content_type: String,
@@ -53,13 +53,13 @@ impl RecordedStream {
         }
     }
 
-    /// Whether it is as recorded, so that its label counts.
+    /// Whether the stream is as recorded, so that its label counts.
     pub fn is_scored(&self) -> bool {
         matches!(&*self.tier, "A" | "B")
     }
 
-    /// The dialect that the proxy would read it in: by its path, or as the label has it where the path
-    /// was not recorded.
+    /// The dialect that the proxy uses for the stream's path, or the label's dialect if the path was not
+    /// recorded.
     pub fn route(&self) -> Option<&'static Dialect> {
         let path = self.path.as_ref().map(|path| path.split('?').next().unwrap());
         let by_path = path.and_then(|path| {
@@ -86,8 +86,7 @@ fn base64(text: &str) -> Vec<u8> {
     digits.chunks(4).flat_map(group).collect()
 }
 
-/// The recorded streams, if this machine has them: all, or those of the dialect that
-/// `STREAMGAUGE_CORPUS_DIALECT` names.
+/// The recorded streams, if this machine has them. `STREAMGAUGE_CORPUS_DIALECT` selects those of one dialect.
 pub fn streams() -> Option<Vec<RecordedStream>> {
     let file = BufReader::new(GzDecoder::new(File::open(file()?).unwrap()));
     let all =

@@ -1,18 +1,18 @@
-//! One request and its answer through the proxy: what arrived on either side.
+//! One request and its response through the proxy, with the bytes that arrive on either side.
 
 use super::connection::RawConnection;
 use super::upstream::ScriptedUpstream;
 use super::{Streamgauge, wait_for};
 use streamgauge::tap::FaultInjection;
 
-/// What the upstream got of the request and the client of the answer.
+/// The bytes that the upstream and the client received.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProxiedExchange {
     pub request: String,
     pub answer: String,
 }
 
-/// Sends `request` through a proxy with these keys to an upstream that answers with `answer`.
+/// Sends `request` through a proxy with these keys to an upstream that responds with `answer`.
 pub fn exchange_with(
     keys: &[(&'static str, &str)],
     request: &[u8],
@@ -42,7 +42,7 @@ pub fn exchange_with(
     ProxiedExchange { request: String::from_utf8_lossy(&received).into_owned(), answer: got.text() }
 }
 
-/// With all defaults.
+/// The same with default settings.
 pub fn exchange(request: &str, answer: &str) -> ProxiedExchange {
     exchange_with(&[], request.as_bytes(), answer.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! Real clients, most of them in Python: what they saw of each answer is held against the request log.
+//! Clients of other projects, most in Python. What they saw is compared with the request log.
 
 use super::{MetricsScrape, Streamgauge};
 use serde_json::Value;
@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-/// The exit code of a script that finds its package missing.
+/// Exit code of a script whose package is missing.
 const EXIT_PACKAGE_MISSING: i32 = 77;
 
-/// Runs a client; `None`, with a word, if this machine does not have it.
+/// Runs a client. Returns `None`, and prints a line, if this machine does not have it.
 pub fn run_client(command: &mut Command, needs: &str) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     match command.output() {
@@ -20,9 +20,9 @@ pub fn run_client(command: &mut Command, needs: &str) -> Option<String> {
         }
         Ok(output) => {
             let complaints = String::from_utf8_lossy(&output.stderr);
-            let told = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success(), "{name}: {complaints}\nafter\n{told}");
-            Some(told.into_owned())
+            let reported = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{name}: {complaints}\nafter\n{reported}");
+            Some(reported.into_owned())
         }
         Err(_) => {
             super::skip(needs);
@@ -44,19 +44,20 @@ fn requirement(package: &str) -> String {
     format!("the {package} package for Python (name its interpreter in STREAMGAUGE_PYTHON)")
 }
 
-/// What a script saw: one JSON object for each call, in the names of the request log.
+/// Runs a client script and returns what it saw: one JSON object per call, with the names of the request log.
 pub fn run_client_script(script: &str, package: &str, server: &str) -> Option<Vec<Value>> {
-    let told = run_client(python(script).arg(server), &requirement(package))?;
-    Some(told.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    let reported = run_client(python(script).arg(server), &requirement(package))?;
+    Some(reported.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-/// A server that is a script; it ends when dropped.
+/// A server script; it is killed when dropped.
 pub struct ScriptServer {
     pub address: SocketAddr,
     child: Child,
 }
 
-/// Starts a server, which prints its address; `None`, with a word, if its package is missing.
+/// Starts a server script, which prints its address. Returns `None`, and prints a line, if its package is
+/// missing.
 pub fn start_server_script(script: &str, package: &str) -> Option<ScriptServer> {
     let mut command = python(script);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -82,37 +83,36 @@ impl Drop for ScriptServer {
     }
 }
 
-/// Fails unless the request log tells each call as its client saw it, and the metrics tell the same.
-/// Calls are told in the order in which they were made, or by their `trace_id`. Gives the log's lines in
-/// the clients' order.
-pub fn assert_log_matches(gauge: &Streamgauge, told: &[Value]) -> Vec<Value> {
-    let mut lines = gauge.requests_when(told.len());
-    // The log has them as they ended.
+/// Fails unless the request log and the metrics match what the client saw of each call. Calls are matched by
+/// `trace_id` if they have one, else by order. Returns the log lines in the client's order.
+pub fn assert_log_matches(gauge: &Streamgauge, reported: &[Value]) -> Vec<Value> {
+    let mut lines = gauge.requests_when(reported.len());
+    // The log is ordered by the ends of requests.
     lines.sort_by_key(|line| line["time"].to_string());
-    assert_eq!(lines.len(), told.len(), "calls");
-    let line_of = |(at, told): (usize, &Value)| {
-        let trace = told.get("trace_id");
+    assert_eq!(lines.len(), reported.len(), "calls");
+    let line_of = |(at, reported): (usize, &Value)| {
+        let trace = reported.get("trace_id");
         let traced = |line: &&Value| trace.is_some_and(|trace| line["trace_id"] == *trace);
         let line = if trace.is_some() { lines.iter().find(traced) } else { lines.get(at) };
-        line.unwrap_or_else(|| panic!("no line of the log for {told}")).clone()
+        line.unwrap_or_else(|| panic!("no line of the log for {reported}")).clone()
     };
-    let ordered: Vec<Value> = told.iter().enumerate().map(line_of).collect();
+    let ordered: Vec<Value> = reported.iter().enumerate().map(line_of).collect();
     let mut differences = String::new();
-    for (line, told) in ordered.iter().zip(told) {
-        let found = differ(line, told);
+    for (line, reported) in ordered.iter().zip(reported) {
+        let found = differ(line, reported);
         if !found.is_empty() {
-            differences += &format!("{}: {}\n  {line}\n", told["case"], found.join(", "));
+            differences += &format!("{}: {}\n  {line}\n", reported["case"], found.join(", "));
         }
     }
     assert!(differences.is_empty(), "the request log is not what the clients saw:\n{differences}");
-    assert_metrics(&gauge.scrape(), &ordered, told);
+    assert_metrics(&gauge.scrape(), &ordered, reported);
     ordered
 }
 
-/// Where the line does not say what the client saw, in each fact that the client tells.
-fn differ(line: &Value, told: &Value) -> Vec<String> {
+/// The differences between a log line and what the client saw.
+fn differ(line: &Value, reported: &Value) -> Vec<String> {
     let mut differences = Vec::new();
-    let mut facts = told.as_object().unwrap().clone();
+    let mut facts = reported.as_object().unwrap().clone();
     facts.entry("outcome").or_insert_with(|| "ok".into());
     let seen = facts.remove("seen").unwrap_or_default();
     for (key, expected) in facts.iter().filter(|(key, _)| *key != "case" && *key != "turns_s") {
@@ -120,7 +120,8 @@ fn differ(line: &Value, told: &Value) -> Vec<String> {
             differences.push(format!("{key} is {}, and not {expected}", line[key]));
         }
     }
-    // The client counts from before its call, and sees everything after the proxy.
+    // The client starts its clock before the call and sees everything after the proxy, so its times are
+    // longer.
     for (key, seen) in seen.as_object().into_iter().flatten() {
         let fits = match (line[key].as_f64(), seen.as_f64()) {
             (Some(measured), Some(seen)) => 0.0 < measured && measured <= seen,
@@ -133,8 +134,8 @@ fn differ(line: &Value, told: &Value) -> Vec<String> {
     differences
 }
 
-/// Fails unless the metrics hold what these lines say.
-fn assert_metrics(scrape: &MetricsScrape, lines: &[Value], told: &[Value]) {
+/// Fails unless the metrics match the log lines.
+fn assert_metrics(scrape: &MetricsScrape, lines: &[Value], reported: &[Value]) {
     scrape.assert_balanced();
     assert_eq!(scrape.ended(), lines.len() as f64, "requests");
     let inference: Vec<&Value> = lines.iter().filter(|line| line["operation"] != "other").collect();
@@ -143,8 +144,8 @@ fn assert_metrics(scrape: &MetricsScrape, lines: &[Value], told: &[Value]) {
     assert_eq!(output, sum("output_tokens"), "output tokens");
     let input = scrape.sum("streamgauge_tokens_total", &["type=\"input\""]);
     assert_eq!(input, sum("input_tokens"), "input tokens");
-    // A session has one for each of its turns, and the log has none of them.
-    let turns = told.iter().filter_map(|told| told["turns_s"].as_array()).flatten();
+    // A session has a TTFT for each response, and none in the log.
+    let turns = reported.iter().filter_map(|reported| reported["turns_s"].as_array()).flatten();
     let first = lines.iter().filter_map(|line| line["ttft_s"].as_f64()).count() + turns.count();
     let counted = scrape.sum("gen_ai_server_time_to_first_token_seconds_count", &[]);
     assert_eq!(counted, first as f64, "times to first token");

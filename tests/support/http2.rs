@@ -1,4 +1,4 @@
-//! Both ends of HTTP/2, by the h2 crate: a scripted upstream, and a client.
+//! HTTP/2 with the h2 crate: a scripted upstream, and a client.
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -13,29 +13,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request as the upstream sees it.
+/// A request at the upstream.
 pub struct H2Request {
     pub head: hyper::http::request::Parts,
     pub body: RecvStream,
     pub respond: SendResponse<Bytes>,
-    /// The number of its connection, from 0.
+    /// Number of the connection, from 0.
     pub connection: usize,
 }
 
 type H2Script = dyn Fn(H2Request) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
-/// An upstream that speaks HTTP/2 on a thread of its own, until the test ends.
+/// An HTTP/2 upstream on a thread that runs until the test ends.
 pub struct H2Upstream {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
-/// What is unusual about it.
+/// Unusual behavior of an upstream.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct H2Behavior {
-    /// Most requests at once on a connection.
+    /// Limit of concurrent requests on a connection.
     pub max_streams: Option<u32>,
-    /// Says goodbye after this many requests on a connection.
+    /// Number of requests on a connection after which the upstream sends GOAWAY.
     pub goaway_after: Option<usize>,
 }
 
@@ -69,7 +69,7 @@ impl H2Upstream {
                 while let Ok((socket, _)) = listener.accept().await {
                     let (ours, script) = (Arc::clone(&ours), Arc::clone(&script));
                     tokio::spawn(async move {
-                        // One that says nothing is a probe.
+                        // A connection without a byte is a probe.
                         if !matches!(socket.peek(&mut [0]).await, Ok(0)) {
                             let number = ours.fetch_add(1, SeqCst);
                             connection(socket, number, behavior, script).await;
@@ -81,7 +81,7 @@ impl H2Upstream {
         Self { address, connections }
     }
 
-    /// How many connections were accepted.
+    /// Number of accepted connections without probes.
     pub fn connections(&self) -> usize {
         self.connections.load(SeqCst)
     }
@@ -126,7 +126,7 @@ impl H2Client {
         Self(client)
     }
 
-    /// Begins a request; its body is yet to be sent.
+    /// Starts a request; its body follows.
     pub async fn begin(&mut self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
         self.open(request, false).await
     }
@@ -145,25 +145,25 @@ impl H2Client {
         let body = body.into();
         let (answer, mut sender) = self.open(request, body.is_empty()).await;
         if !body.is_empty() {
-            // An answer that did not wait for it has closed the stream by now.
+            // A response that did not wait for the body has already closed the stream.
             let _ = sender.send_data(body, true);
         }
         answer
     }
 
-    /// Sends a request, and waits for all of its answer.
-    pub async fn ask(&mut self, request: Request<()>, body: impl Into<Bytes>) -> H2Response {
+    /// Sends a request and reads the complete response.
+    pub async fn exchange(&mut self, request: Request<()>, body: impl Into<Bytes>) -> H2Response {
         H2Response::of(self.send(request, body).await.await.unwrap()).await
     }
 }
 
-/// A POST.
+/// A POST request.
 pub fn post(uri: &str, content_type: &str) -> Request<()> {
     let request = Request::builder().method(Method::POST).uri(uri);
     request.header("content-type", content_type).body(()).unwrap()
 }
 
-/// An answer in full.
+/// A complete response.
 #[derive(Debug)]
 pub struct H2Response {
     pub head: hyper::http::response::Parts,
@@ -187,7 +187,7 @@ impl H2Response {
     }
 }
 
-/// The next data of a body; `None` at its end.
+/// The next data of a body, or `None` at its end.
 pub async fn next(stream: &mut RecvStream) -> Option<Bytes> {
     loop {
         let data = stream.data().await?.unwrap();
@@ -198,7 +198,7 @@ pub async fn next(stream: &mut RecvStream) -> Option<Bytes> {
     }
 }
 
-/// All of a body.
+/// The complete body.
 pub async fn all(stream: &mut RecvStream) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(data) = next(stream).await {

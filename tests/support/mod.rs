@@ -1,5 +1,4 @@
-//! Shared by the test binaries: a running Streamgauge on free ports, scripted upstreams, raw clients, and readers of
-//! what Streamgauge exports.
+//! Shared by the test binaries: a running Streamgauge, scripted upstreams, raw clients, and readers of exported data.
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod balance;

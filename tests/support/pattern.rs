@@ -1,12 +1,12 @@
-//! Large bodies that need no memory: a block of prime length over and over, so that a byte that is
-//! lost, doubled or out of place shows.
+//! Large bodies that need no memory: a block of prime length, repeated, so that lost, doubled or moved bytes
+//! are found.
 
 use super::connection::chunk;
 use std::io::{Read, Write};
 
 const PERIOD: usize = 65_521;
 
-/// The body's bytes from an offset on.
+/// The block, twice, so that a slice can start anywhere in it.
 pub struct PatternBody(Vec<u8>);
 
 impl Default for PatternBody {
@@ -22,7 +22,7 @@ impl PatternBody {
         &self.0[start..start + length.min(PERIOD)]
     }
 
-    /// Writes the first `length` bytes, as they are.
+    /// Writes the first `length` bytes without framing.
     pub fn write(&self, to: &mut impl Write, length: u64) {
         let mut offset = 0;
         while offset < length {

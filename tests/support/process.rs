@@ -1,4 +1,4 @@
-//! The program itself, as a process.
+//! Streamgauge as a process.
 
 use super::wait_for;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ pub struct StreamgaugeProcess {
     log: Arc<Mutex<String>>,
 }
 
-/// The program with these arguments and none of our environment's settings.
+/// The program with these arguments, without the environment's settings for Streamgauge.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
     for (name, _) in std::env::vars_os() {
@@ -27,7 +27,7 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 impl StreamgaugeProcess {
-    /// Starts it in front of an upstream on free ports, and waits until it is bound.
+    /// Starts Streamgauge on free ports in front of an upstream, and waits until it listens.
     pub fn start(upstream: SocketAddr, arguments: &[&str]) -> Self {
         let url = format!("http://{upstream}");
         let mut command =
@@ -53,23 +53,23 @@ impl StreamgaugeProcess {
         Self { child, proxy, admin, log }
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Sends it a signal, by its name.
+    /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
-    /// Waits until it ends.
+    /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("the end of the process", || self.child.try_wait().unwrap())
     }
 
-    /// The most memory that it ever had resident, in KiB (Linux).
+    /// Peak resident memory in KiB (Linux).
     pub fn peak_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,11 +1,11 @@
-//! A scrape, as Prometheus would see it.
+//! Scrapes of `/metrics`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// The body of a plain GET.
+/// Sends a GET request and returns the body.
 pub fn get(address: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -44,7 +44,7 @@ impl MetricsScrape {
         )
     }
 
-    /// The sum of the series of this name whose labels contain all of these (`outcome="ok"`).
+    /// Sum of the series with this name whose labels contain all of these (`outcome="ok"`).
     pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let has = |series: &str| {
             let (series_name, rest) = series.split_once('{').unwrap_or((series, ""));
@@ -58,7 +58,7 @@ impl MetricsScrape {
         self.0.keys().any(|series| series.split('{').next() == Some(name))
     }
 
-    /// Fails if a counter, or a histogram's part, is lower than in an earlier scrape.
+    /// Fails if a counter or a part of a histogram is lower than in an earlier scrape.
     pub fn assert_not_below(&self, earlier: &Self) {
         for (series, before) in &earlier.0 {
             let name = series.split('{').next().unwrap_or_default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use streamgauge_sim::model::EngineSpec;
 use streamgauge_sim::{SimServer, TruthLog};
 
-/// A simulated server on a thread of its own.
+/// Starts a simulated server on its own thread.
 pub fn simulate(engine: EngineSpec) -> (SocketAddr, TruthLog) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server =
@@ -17,8 +17,8 @@ pub fn simulate(engine: EngineSpec) -> (SocketAddr, TruthLog) {
     (address, truth)
 }
 
-/// Sends one request and reads the answer to its end.
-pub fn ask(proxy: SocketAddr, body: &Value) -> String {
+/// Sends one request and reads the response to its end.
+pub fn send_chat(proxy: SocketAddr, body: &Value) -> String {
     let body = body.to_string();
     let mut socket = TcpStream::connect(proxy).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

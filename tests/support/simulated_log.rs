@@ -1,4 +1,4 @@
-//! Request logs of simulated servers, on virtual time: what the meter would have written of them.
+//! Request logs of simulated servers on virtual time, as the meter would write them.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -8,23 +8,23 @@ use streamgauge_sim::EngineSpec;
 use streamgauge_sim::model::{Emission, EmissionKind, Engine, Job, JobId};
 use streamgauge_sim::rng::SplitMix64;
 
-/// A server and what is asked of it. Its users don't know tokens: they ask in characters and read characters.
+/// A server and its load. Users are independent of tokens: they send and read characters.
 #[derive(Clone)]
 pub struct LogScenario {
     pub model: &'static str,
     pub characters_per_token: f64,
-    /// Milliseconds that a character of output takes, alone on the server.
+    /// Milliseconds per character of output of a single request.
     pub ms_per_character: f64,
-    /// Of the natural logarithm of a prompt's bytes: its mean.
+    /// Mean of the natural logarithm of the prompt's length in bytes.
     pub prompt: f64,
     pub requests: usize,
-    /// Per second; in bursts, three times as many for a while and then none.
+    /// Requests per second. Bursts have three times the rate for a while, then pause.
     pub rate: f64,
     pub bursts: bool,
     pub seed: u64,
 }
 
-/// A server to start from.
+/// The scenario that others vary.
 pub const BASE_SCENARIO: LogScenario = LogScenario {
     model: "alpha",
     characters_per_token: 4.0,
@@ -36,7 +36,7 @@ pub const BASE_SCENARIO: LogScenario = LogScenario {
     seed: 1,
 };
 
-/// A request on its way.
+/// A request in flight.
 struct RunningRequest {
     record: RequestRecord,
     arrival: Duration,
@@ -116,18 +116,18 @@ impl LogScenario {
         done
     }
 
-    /// The log that a Streamgauge before it would have written.
+    /// The request log of a Streamgauge in front of the server.
     pub fn log(&self) -> String {
         to_lines(&self.records())
     }
 }
 
-/// Records as a request log has them.
+/// Records in the format of a request log.
 pub fn to_lines(records: &[RequestRecord]) -> String {
     records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect()
 }
 
-/// A log as something to read, with a name.
+/// A reader of a log, with a name.
 pub fn named_reader(name: &str, log: &str) -> (String, Cursor<Vec<u8>>) {
     (name.to_owned(), Cursor::new(log.as_bytes().to_vec()))
 }
@@ -151,7 +151,7 @@ fn note(
         }
         EmissionKind::Token { .. } => {
             let it = open.get_mut(&emission.job).unwrap();
-            // One and up to twice the rest of the mean, rounded up or down by chance.
+            // One character, and up to twice the rest of the mean, rounded at random.
             let more = it.numbers.unit() * 2.0 * (it.characters_per_token - 1.0);
             it.characters += 1 + (more + it.numbers.unit()) as u64;
             it.tokens += 1;

@@ -1,4 +1,4 @@
-//! Files that exist as long as a value, each with a name of its own.
+//! Files with unique names that are removed when dropped.
 
 use serde_json::Value;
 use std::path::PathBuf;

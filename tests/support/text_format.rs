@@ -1,13 +1,13 @@
-//! A strict reader of Prometheus' text format 0.0.4: whatever is not exactly so, fails.
+//! A strict parser of Prometheus' text format 0.0.4.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// A series: its name and labels.
+/// A series by its name and labels.
 pub type SeriesId = (String, BTreeMap<String, String>);
 
-/// Every sample of an exposition. Fails at the first line that breaks a rule.
+/// Parses all samples of an exposition. Fails at the first line that breaks a rule.
 pub fn parse(text: &str) -> BTreeMap<SeriesId, f64> {
     assert!(text.is_empty() || text.ends_with('\n'), "the last line has no end");
     let (mut samples, mut families) = (BTreeMap::new(), BTreeSet::new());
@@ -69,7 +69,7 @@ fn sample(line: &str) -> (SeriesId, f64) {
     ((name.to_owned(), labels), value)
 }
 
-/// The value up to the closing quote, and what follows it.
+/// The value up to the closing quote, and the text after it.
 fn quoted<'a>(text: &'a str, line: &str) -> (String, &'a str) {
     let (mut value, mut chars) = (String::new(), text.char_indices());
     while let Some((at, c)) = chars.next() {
@@ -106,7 +106,7 @@ fn check_buckets(samples: &BTreeMap<SeriesId, f64>) {
     }
 }
 
-/// Runs Prometheus' tool, if there is one; it must be content.
+/// Runs promtool if it is installed. Fails unless it succeeds.
 pub fn promtool(arguments: &[&str], input: &str) {
     let tool = Command::new("promtool")
         .args(arguments)

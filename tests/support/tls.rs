@@ -1,4 +1,4 @@
-//! Certificates made for a test, and a client that trusts them.
+//! Certificates for tests, and a client that trusts one.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// A certificate that signs itself, and its key, as files; they are removed when dropped.
+/// A self-signed certificate and its key, as files that are removed when dropped.
 pub struct TestCertificate {
     pub cert: String,
     pub key: String,
@@ -18,7 +18,7 @@ pub struct TestCertificate {
 }
 
 impl TestCertificate {
-    /// For these names.
+    /// Creates a certificate for these names.
     pub fn of(name: &str, names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
@@ -32,12 +32,12 @@ impl TestCertificate {
         Self { cert, key, der: made.cert.der().clone() }
     }
 
-    /// The keys of a listener that shows it.
+    /// The configuration keys of a listener with this certificate.
     pub fn keys(&self) -> [(&'static str, &str); 2] {
         [("tls_cert", &self.cert), ("tls_key", &self.key)]
     }
 
-    /// A connection of a client that trusts nothing else, and speaks one of these protocols.
+    /// Connects a client that trusts only this certificate and offers these protocols.
     pub async fn connect(
         &self,
         address: SocketAddr,

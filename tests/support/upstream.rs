@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 type ConnectionScript = dyn Fn(usize, &mut RawConnection) + Send + Sync;
 
-/// A listener that runs a script for each connection, on a thread of its own. The connection is closed when its
+/// A listener that runs a script for each connection, on another thread. The connection is closed when its
 /// script returns.
 pub struct ScriptedUpstream {
     pub address: SocketAddr,

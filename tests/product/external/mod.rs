@@ -1,5 +1,5 @@
-//! Tests with programs that other people wrote: SDKs, nginx, Envoy, Prometheus. Each is skipped, with a line that
-//! says so, where its program is missing. `dev/test --fast` leaves them out.
+//! Tests with other projects' programs: API clients, Envoy, Prometheus. A test whose program is missing is
+//! skipped and prints a line. `dev/test --fast` leaves these tests out.
 
 mod grpc;
 mod prometheus;

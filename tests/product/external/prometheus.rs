@@ -1,7 +1,7 @@
-//! A real Prometheus scrapes a real Streamgauge: its quantiles are those of the request log, and every
-//! expression of the dashboard has data.
+//! Prometheus scrapes Streamgauge: its quantiles match the request log, and every dashboard expression has
+//! data.
 
-use crate::support::sim::{ask, simulate};
+use crate::support::sim::{send_chat, simulate};
 use crate::support::{ScriptedUpstream, Streamgauge, chat, wait_for};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use streamgauge::metrics::table::{MetricKind, TTFT};
 use streamgauge_sim::model::EngineSpec;
 
-/// How long the traffic runs: enough scrapes for a rate.
+/// Duration of the traffic: enough scrapes for a rate.
 const TRAFFIC: Duration = Duration::from_secs(4);
 
 /// A Prometheus that scrapes this address every 200 ms.
@@ -48,7 +48,7 @@ impl Prometheus {
         Some(Self { process, folder, address })
     }
 
-    /// The value of an instant query, and the samples that it gives.
+    /// The values of an instant query.
     fn query(&self, expression: &str) -> Option<Vec<f64>> {
         let encoded: String = expression
             .bytes()
@@ -82,7 +82,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// A client that does not read: the socket's buffers fill, and the stream stalls.
+/// A client that does not read, so that the socket's buffers fill and the stream stalls.
 fn stall(gauge: SocketAddr) {
     let mut socket = TcpStream::connect(gauge).unwrap();
     let body = json!({"model": "sim", "stream": true}).to_string();
@@ -91,7 +91,7 @@ fn stall(gauge: SocketAddr) {
     std::io::copy(&mut socket, &mut std::io::sink()).unwrap();
 }
 
-/// A client that leaves with the first piece of its answer.
+/// A client that disconnects after the first output.
 fn leave(gauge: SocketAddr) {
     let mut socket = TcpStream::connect(gauge).unwrap();
     let sim = json!({"output_tokens": 1000});
@@ -111,7 +111,7 @@ fn leave(gauge: SocketAddr) {
     }
 }
 
-/// An upstream that answers each request with more than sockets buffer.
+/// An upstream whose responses are larger than the buffers of sockets.
 fn flood() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -133,10 +133,11 @@ fn flood() -> SocketAddr {
     address
 }
 
-/// A server that is asked before it is there, and again once it is: a cold start. It lives with the result.
+/// A request to a server that does not listen yet, and one when it does: a cold start. The server stops when
+/// the result is dropped.
 fn start_cold(proxy: SocketAddr, address: SocketAddr) -> ScriptedUpstream {
     let request = json!({"model": "late", "stream": true, "messages": []});
-    assert!(ask(proxy, &request).starts_with("HTTP/1.1 502"));
+    assert!(send_chat(proxy, &request).starts_with("HTTP/1.1 502"));
     let answer = chat::stream_response(&[
         chat::content_event("Hello"),
         chat::finish_event(),
@@ -145,7 +146,7 @@ fn start_cold(proxy: SocketAddr, address: SocketAddr) -> ScriptedUpstream {
     let server = ScriptedUpstream::at(address, move |_, connection| {
         while connection.try_read_message().is_some() && connection.try_send(&answer) {}
     });
-    assert!(ask(proxy, &request).contains("Hello"));
+    assert!(send_chat(proxy, &request).contains("Hello"));
     server
 }
 
@@ -173,7 +174,7 @@ fn expressions() -> Vec<String> {
     found.iter().map(fill).collect()
 }
 
-/// The edges of the bucket that holds `value`.
+/// The edges of the bucket that contains `value`.
 fn bucket(value: f64) -> (f64, f64) {
     let MetricKind::Histogram(set) = TTFT.kind else { panic!("TTFT is a histogram") };
     let at = set.edges.partition_point(|edge| *edge < value);
@@ -181,21 +182,21 @@ fn bucket(value: f64) -> (f64, f64) {
 }
 
 #[test]
-fn quantiles_and_every_panel() {
+fn quantiles_match_the_log_and_every_panel_has_data() {
     let (server, _) = simulate(EngineSpec::new("sim"));
     let proxy = |name: &str, upstream: SocketAddr| {
         format!(
             "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n"
         )
     };
-    // An IP address of its own: no other test is given its port meanwhile.
+    // A separate IP address: no other test binds its port meanwhile.
     let late = TcpListener::bind("127.0.0.77:0").unwrap().local_addr().unwrap();
     let proxies = proxy("sim", server) + &proxy("flood", flood()) + &proxy("late", late);
     let gauge = Streamgauge::with_file(&proxies);
     let Some(prometheus) = Prometheus::start(gauge.admin) else { return };
     wait_for("the first scrape", || prometheus.query("up == 1").filter(|up| up.len() == 1));
 
-    // A histogram that begins within the range has no rate before its second scrape.
+    // A histogram that starts within the range has no rate before its second scrape.
     let request = |i: usize| {
         json!({
             "model": "sim", "stream": !i.is_multiple_of(5), "messages": [], "stream_options": {"include_usage": true},
@@ -211,7 +212,7 @@ fn quantiles_and_every_panel() {
         let clients: Vec<_> = (i..i + 4)
             .map(|i| {
                 let (proxy, request) = (gauge.proxies[0], request(i));
-                std::thread::spawn(move || ask(proxy, &request))
+                std::thread::spawn(move || send_chat(proxy, &request))
             })
             .collect();
         clients.into_iter().for_each(|client| drop(client.join().unwrap()));
@@ -249,7 +250,7 @@ fn quantiles_and_every_panel() {
             "p{quantile}: {found} is not within {low} to {high}"
         );
     }
-    // Panels look at the last minutes: two more scrapes make sure of rates.
+    // Rates need two more scrapes.
     std::thread::sleep(Duration::from_millis(500));
     let empty: Vec<String> = expressions()
         .into_iter()

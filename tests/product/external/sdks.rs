@@ -1,5 +1,5 @@
-//! Real clients work through the proxy as they are: the SDKs of the APIs, and `curl`. What they made of the
-//! answers is held against the request log and the metrics.
+//! API clients and curl work through the proxy unchanged. The responses that they saw are compared with the
+//! request log and the metrics.
 
 use crate::support::Streamgauge;
 use crate::support::external::{assert_log_matches, run_client, run_client_script};
@@ -8,15 +8,15 @@ use serde_json::json;
 use std::process::Command;
 use streamgauge_sim::model::EngineSpec;
 
-/// Asks the simulated server through the proxy.
+/// Runs a client script against the simulated server, through the proxy.
 fn through(script: &str, package: &str, path: &str) {
     let engine = EngineSpec::new("sim");
     let prefill = engine.prefill_base.as_secs_f64();
     let (server, _) = simulate(engine);
     let gauge = Streamgauge::new(server);
     let server = format!("http://{}{path}", gauge.proxy);
-    let Some(told) = run_client_script(script, package, &server) else { return };
-    for line in assert_log_matches(&gauge, &told) {
+    let Some(reported) = run_client_script(script, package, &server) else { return };
+    for line in assert_log_matches(&gauge, &reported) {
         let (first, answer) = (line["ttft_s"].as_f64(), line["answer_s"].as_f64());
         assert!(first.is_none_or(|first| first >= prefill), "{line}");
         let thought = line["reasoning_chars"].as_u64() > Some(0);
@@ -25,32 +25,32 @@ fn through(script: &str, package: &str, path: &str) {
 }
 
 #[test]
-fn openai() {
+fn the_openai_sdk_sees_what_is_logged() {
     through("openai_sdk.py", "openai", "/v1");
 }
 
 #[test]
-fn anthropic() {
+fn the_anthropic_sdk_sees_what_is_logged() {
     through("anthropic_sdk.py", "anthropic", "");
 }
 
 #[test]
-fn ollama() {
+fn the_ollama_client_sees_what_is_logged() {
     through("ollama_sdk.py", "ollama", "");
 }
 
 #[test]
-fn gemini() {
+fn the_gemini_sdk_sees_what_is_logged() {
     through("gemini_sdk.py", "google-genai", "");
 }
 
 #[test]
-fn cohere() {
+fn the_cohere_sdk_sees_what_is_logged() {
     through("cohere_sdk.py", "cohere", "");
 }
 
 #[test]
-fn curl() {
+fn curl_sees_what_is_logged() {
     let (server, _) = simulate(EngineSpec::new("sim"));
     let gauge = Streamgauge::new(server);
     let body = json!({"model": "sim", "stream": true, "messages": [], "max_tokens": 5}).to_string();
@@ -67,9 +67,9 @@ fn curl() {
     ]);
     command.args(["--header", "Content-Type: application/json"]);
     command.arg(format!("http://{}/v1/chat/completions", gauge.proxy));
-    let Some(told) = run_client(&mut command, "curl") else { return };
-    assert!(told.ends_with("data: [DONE]\n\n"), "{told}");
+    let Some(reported) = run_client(&mut command, "curl") else { return };
+    assert!(reported.ends_with("data: [DONE]\n\n"), "{reported}");
     let line = &gauge.requests_when(1)[0];
     assert_eq!((&line["outcome"], &line["output_tokens"]), (&json!("ok"), &json!(5)));
-    assert_eq!(line["events"], told.matches("data: ").count());
+    assert_eq!(line["events"], reported.matches("data: ").count());
 }
