@@ -146,7 +146,7 @@ fn a_load_time_that_ollama_reports_is_a_cold_start() {
     records.iter().for_each(|record| assert_cold(record, Some("reported_load")));
     let ttft = records.iter().filter_map(|record| record["ttft_s"].as_f64());
     let took = Duration::from_secs_f64(ttft.fold(0.0, f64::max));
-    assert!(took > Duration::from_millis(500), "the first of them waited for the load");
+    assert!(took > Duration::from_millis(500), "the first request waited for the load");
     assert_one_cold_start(&gauge, "reported_load", "m", took, &disturbance);
     send(&gauge, &request);
     assert_cold(&gauge.requests_when(3)[2], None);
@@ -279,7 +279,7 @@ fn overload_is_not_a_cold_start() {
     });
     let gauge = Streamgauge::new(upstream.address);
     wait_until_up(&gauge, 1.0);
-    wait_for("the probe of our start", || (upstream.probes() == 1).then_some(()));
+    wait_for("the probe at the start of the proxy", || (upstream.probes() == 1).then_some(()));
     for number in 0..count {
         if number == count - 1 {
             // A broken response starts probes, unless a success follows at once.

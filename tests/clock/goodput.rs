@@ -242,7 +242,7 @@ fn assert_counters_match(scrape: &MetricsScrape, lines: &[Value]) {
             let ids = |lines: &[&Value]| -> Vec<String> {
                 lines.iter().map(|line| format!("{} {}", line["id"], line["model"])).collect()
             };
-            assert_eq!(ids(&reported), ids(&of_it), "{class}, {met:?}: what the log says itself");
+            assert_eq!(ids(&reported), ids(&of_it), "{class}, {met:?}: verdicts in the log");
             let labels = [&*format!("slo=\"{class}\""), &*format!("met=\"{}\"", label(met))];
             let counted = scrape.sum("streamgauge_slo_requests_total", &labels);
             assert_eq!(counted, of_it.len() as f64, "{class}, {met:?}: requests");

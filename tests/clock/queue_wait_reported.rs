@@ -102,7 +102,7 @@ fn reported_queue_waits_are_logged() {
             assert!((queue(line) - reported).abs() < 1e-6, "{server}: {reported}, {line}");
             assert_eq!(line["queue_source"], "reported", "{server}");
         }
-        assert!(queue(&lines[AT_ONCE - 1]) > 0.1, "{server}: nobody had to wait");
+        assert!(queue(&lines[AT_ONCE - 1]) > 0.1, "{server}: no request had to wait");
         assert_eq!(samples(&scrape, "reported"), AT_ONCE as f64, "{server}");
         assert_eq!(samples(&scrape, ""), 0.0, "{server}");
     }
@@ -117,7 +117,7 @@ fn assert_waits_are_true(server: &str, source: &str, path: &'static str, body: &
         assert_within(server, measured, (wait, wait), disturbance.allow(0.005));
         assert_eq!(line["queue_source"], source, "{server}");
     }
-    assert!(queue(&lines[AT_ONCE - 1]) > 0.1, "{server}: nobody had to wait");
+    assert!(queue(&lines[AT_ONCE - 1]) > 0.1, "{server}: no request had to wait");
     let requests = AT_ONCE + usize::from(path == "/completion");
     assert_eq!(samples(&scrape, source), requests as f64, "{server}");
     assert_eq!(scrape.sum("streamgauge_queue_wait_seconds_count", &[]), samples(&scrape, source));

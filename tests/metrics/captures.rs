@@ -183,5 +183,5 @@ fn captured_responses_are_read_completely() {
         }
     }
     println!("{read} of {} captures were read", captures.len());
-    assert!(read > 50, "only {read} were read");
+    assert!(read > 50, "only {read} captures were read");
 }

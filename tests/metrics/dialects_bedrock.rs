@@ -69,7 +69,7 @@ fn logged(path: &str, content_type: &str, body: &[u8]) -> Value {
     let gauge = Streamgauge::new(upstream.address);
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post(path, "", br#"{"messages":[]}"#));
-    assert_eq!(client.read_message().data(), body, "the client got what was sent");
+    assert_eq!(client.read_message().data(), body, "the client receives the sent bytes");
     gauge.requests_when(1).remove(0)
 }
 

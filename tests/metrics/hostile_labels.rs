@@ -73,7 +73,7 @@ fn ten_thousand_models_make_a_few_series() {
     });
     let metrics = scrape::get(gauge.admin, "/metrics");
     let found = values(&metrics, "gen_ai_request_model");
-    assert_eq!(found.len(), 21, "twenty and other: {found:?}");
+    assert_eq!(found.len(), 21, "twenty models and `other`: {found:?}");
     assert!(metrics.len() < 1_000_000, "{} bytes", metrics.len());
     let scrape = gauge.scrape();
     assert_eq!(scrape.ended() as usize, MODELS);

@@ -129,9 +129,12 @@ fn recorded_streams_agree_with_their_labels() {
     let all: usize = scores.values().map(|score| score.streams).sum();
     println!("all dialects: {} of {all} streams agree", all - disagreeing.len());
     disagreeing.retain(|id| !EXCUSED.iter().any(|(excused, _)| excused == id));
-    assert!(disagreeing.is_empty(), "disagree without a reason: {disagreeing:?}");
+    assert!(
+        disagreeing.is_empty(),
+        "streams that differ from their label without a reason: {disagreeing:?}"
+    );
     let is_whole = std::env::var_os("STREAMGAUGE_CORPUS_DIALECT").is_none();
-    assert!(!is_whole || EXCUSED.len() * 200 <= all, "more than 0.5 % need an excuse");
+    assert!(!is_whole || EXCUSED.len() * 200 <= all, "more than 0.5 % of the streams are excused");
 }
 
 #[test]

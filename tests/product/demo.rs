@@ -27,7 +27,7 @@ fn rows(summary: &str) -> Vec<(&str, &str, Vec<&str>)> {
 
 fn number(cell: &str) -> f64 {
     let digits = cell.trim_end_matches(" ms").replace(',', "");
-    digits.parse().unwrap_or_else(|_| panic!("{cell} is no number"))
+    digits.parse().unwrap_or_else(|_| panic!("{cell} is not a number"))
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_full_disk_costs_log_lines_only() {
         let dropped = gauge.scrape().sum("streamgauge_request_log_dropped_total", &[]);
         (dropped == 50.0).then_some(())
     });
-    assert_eq!(gauge.requests().len(), 50, "in memory they are all there");
+    assert_eq!(gauge.requests().len(), 50, "all lines are kept in memory");
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl RawConnection {
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Err(ConnectionEnd::Reset),
-            Err(error) => panic!("nothing came: {error}; got {:?}", self.show()),
+            Err(error) => panic!("no bytes arrived: {error}; received {:?}", self.show()),
         }
     }
 
@@ -199,7 +199,7 @@ impl RawConnection {
     /// Reads the next message with its body.
     pub fn read_message(&mut self) -> RawMessage {
         let message = self.message_of(false);
-        message.unwrap_or_else(|| panic!("no whole message: {:?}", self.show()))
+        message.unwrap_or_else(|| panic!("incomplete message: {:?}", self.show()))
     }
 
     /// Reads the response to a HEAD request.

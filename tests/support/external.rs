@@ -104,7 +104,10 @@ pub fn assert_log_matches(gauge: &Streamgauge, reported: &[Value]) -> Vec<Value>
             differences += &format!("{}: {}\n  {line}\n", reported["case"], found.join(", "));
         }
     }
-    assert!(differences.is_empty(), "the request log is not what the clients saw:\n{differences}");
+    assert!(
+        differences.is_empty(),
+        "the request log differs from what the clients saw:\n{differences}"
+    );
     assert_metrics(&gauge.scrape(), &ordered, reported);
     ordered
 }
