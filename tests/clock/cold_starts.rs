@@ -326,6 +326,10 @@ fn a_model_unloaded_while_idle_is_a_cold_start() {
         records.retain(|record| record["operation"] == "chat");
         (records.len() == WARM + 2).then_some(records)
     });
+    // Idle cold starts are detected from what warm requests take.
+    if disturbance.worst() > Duration::from_millis(20) {
+        return crate::support::skip("a machine on which threads wake within 20 ms");
+    }
     assert_cold(&records[WARM], Some("idle"));
     assert_cold(&records[WARM + 1], None);
     let took = load_time + Duration::from_millis(15);

@@ -32,6 +32,8 @@ fn average(values: impl Iterator<Item = f64>) -> f64 {
 /// Fails unless a mean is within 1 % or `at_least` seconds of the truth, whichever is more.
 fn assert_mean(disturbance: &Disturbance, what: &str, mean: f64, truth: f64, at_least: f64) {
     let allowed = disturbance.allow_in_mean((truth * 0.01).max(at_least));
+    // The server counts from when it reads the request, the proxy from when the request arrives.
+    let allowed = allowed + disturbance.waits_during(mean);
     assert_within(what, mean, (truth, truth), allowed);
 }
 

@@ -209,15 +209,15 @@ fn ttft_and_tpot_are_exact_through_tls() {
     let certificate = TestCertificate::of("instants", &["localhost"]);
     let (report, sent) = EventReceiver::channel();
     let upstream = ScriptedUpstream::with_script(move |_, connection| {
-        connection.read_message();
-        connection.send(chat::STREAM_HEAD);
-        for _ in 0..WORDS {
-            std::thread::sleep(Duration::from_millis(50));
-            let event = chunk(chat::content_event("word"));
-            report(Bracket::around(|| connection.send(event)).1);
+        while connection.try_read_message().is_some() {
+            connection.send(chat::STREAM_HEAD);
+            for _ in 0..WORDS {
+                std::thread::sleep(Duration::from_millis(50));
+                let event = chunk(chat::content_event("word"));
+                report(Bracket::around(|| connection.send(event)).1);
+            }
+            connection.send([&chunk(chat::DONE), chat::LAST_CHUNK.as_bytes()].concat());
         }
-        connection.send([&chunk(chat::DONE), chat::LAST_CHUNK.as_bytes()].concat());
-        connection.wait_for_close();
     });
     let far = secured(upstream.address, &certificate);
     for http2 in ["never", "always"] {

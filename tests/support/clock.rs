@@ -5,6 +5,8 @@
 //! - [`Disturbance`] measures how late threads wake on this machine while a test runs. Times that a program reads from
 //!   its own clock may be off by that much, so their bounds grow with it.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -99,9 +101,21 @@ enum ProcessorLock {
     Exclusive { _guard: RwLockWriteGuard<'static, ()> },
 }
 
+/// How long each running thread of this process has waited for a processor (Linux; elsewhere none is known).
+fn processor_waits() -> BTreeMap<OsString, Duration> {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return BTreeMap::new() };
+    let wait = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let nanos = text.split_whitespace().nth(1)?.parse().ok()?;
+        Some((task.file_name(), Duration::from_nanos(nanos)))
+    };
+    tasks.flatten().filter_map(wait).collect()
+}
+
 /// A measurement of how late threads wake, from its start on.
 pub struct Disturbance {
     start: Instant,
+    waits_at_start: BTreeMap<OsString, Duration>,
     _lock: ProcessorLock,
 }
 
@@ -120,7 +134,7 @@ impl Disturbance {
 
     fn start(lock: ProcessorLock) -> Self {
         LazyLock::force(&DELAYS);
-        Self { start: Instant::now(), _lock: lock }
+        Self { start: Instant::now(), waits_at_start: processor_waits(), _lock: lock }
     }
 
     fn delays(&self) -> Vec<Duration> {
@@ -139,6 +153,16 @@ impl Disturbance {
     /// `seconds`, and three times the longest delay so far: the bound of a single measured time.
     pub fn allow(&self, seconds: f64) -> f64 {
         seconds + 3.0 * self.worst().as_secs_f64()
+    }
+
+    /// Seconds by which a measurement of this length may be longer because threads of this process waited for a
+    /// processor: four times its share of all such waits so far. Close to 0 on a quiet machine.
+    pub fn waits_during(&self, seconds: f64) -> f64 {
+        let since_start = |(task, wait): (OsString, Duration)| {
+            wait.saturating_sub(self.waits_at_start.get(&task).copied().unwrap_or_default())
+        };
+        let waits: Duration = processor_waits().into_iter().map(since_start).sum();
+        4.0 * seconds * waits.as_secs_f64() / self.start.elapsed().as_secs_f64()
     }
 
     /// `seconds`, and ten times the mean delay so far: the bound of a mean over many measured times.
