@@ -87,7 +87,7 @@ fn refusals_while_a_model_loads_are_one_cold_start() {
     let disturbance = Disturbance::watch();
     let load_time = Duration::from_millis(800);
     let (server, _) =
-        simulate(EngineSpec { load_time, refuse_while_loading: true, ..EngineSpec::new("m") });
+        simulate(EngineSpec { load_time, reject_while_loading: true, ..EngineSpec::new("m") });
     let gauge = Streamgauge::new(server);
     let start = Instant::now();
     let mut attempts = 0;

@@ -1,7 +1,7 @@
-//! The APIs that are spoken: what each asks of a request, and how each writes an answer.
+//! The simulated APIs: which fields each reads from a request, and how each writes a response.
 //!
-//! One file per API. [`SimApi`] is the table of them; a [`ResponseWriter`] writes one response. The shapes are those of
-//! the real servers, as read in their source or in what was recorded of them.
+//! One file per API. [`SimApi`] is the table of them; a [`ResponseWriter`] writes one response. The formats are
+//! those of the real servers, from their source or from recordings.
 
 mod agent;
 mod anthropic;
@@ -40,9 +40,9 @@ use super::truth::ReportedValues;
 /// An API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SimApi {
-    /// OpenAI `/v1/chat/completions`, by default in vLLM's manner.
+    /// OpenAI `/v1/chat/completions`, by default as vLLM.
     Chat,
-    /// OpenAI `/v1/completions`, in vLLM's manner.
+    /// OpenAI `/v1/completions`, as vLLM.
     Completions,
     /// OpenAI `/v1/responses`.
     Responses,
@@ -52,7 +52,7 @@ pub(super) enum SimApi {
     Transcriptions,
     /// OpenAI `/v1/audio/speech`.
     Speech,
-    /// OpenAI `/v1/embeddings` and its like.
+    /// OpenAI `/v1/embeddings` and similar routes.
     Document(DocumentKind),
     /// Anthropic `/v1/messages`.
     Messages,
@@ -94,32 +94,32 @@ pub(super) enum SimApi {
     Agent,
 }
 
-/// All that a writer may want to know of the request that it answers.
+/// The request for which a writer writes the response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseContext<'a> {
     pub(super) route: &'a SimRoute,
-    pub(super) ask: &'a SimRequest,
+    pub(super) request: &'a SimRequest,
     pub(super) plan: &'a ResponsePlan,
-    /// Of the response, without the API's prefix.
+    /// Id of the response, without the API's prefix.
     pub(super) id: &'a str,
-    /// When it was made, in Unix seconds.
+    /// Creation time of the response, in Unix seconds.
     pub(super) created: u64,
     pub(super) model: &'a str,
 }
 
-/// One or more tokens that are told together.
+/// One or more tokens that are sent together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OutputChunk<'a> {
     pub(super) choice: u32,
     pub(super) part: OutputPart,
-    /// As it stands inside the quotes of a JSON string.
+    /// Text as inside of a JSON string, with escapes.
     pub(super) json: &'a str,
-    /// Index of the first of them within the choice.
+    /// Index of the first token within the choice.
     pub(super) first: u32,
     pub(super) tokens: u32,
 }
 
-/// When a server sends the head of a streamed response.
+/// When a server sends the headers of a streamed response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadersAt {
     /// As soon as the request is accepted.
@@ -130,42 +130,42 @@ pub(super) enum HeadersAt {
     FirstToken,
 }
 
-/// How one response is written. A stream asks in the order of the methods; a response that is not streamed asks
-/// only for [`whole`](Self::whole).
+/// Writes one response. A stream calls the methods in their order; a response that is not streamed calls only
+/// [`whole`](Self::whole).
 pub(super) trait ResponseWriter: Send {
     fn head_at(&self) -> HeadersAt {
         HeadersAt::Admission
     }
 
-    /// Of a stream.
+    /// Content type of a stream.
     fn content_type(&self) -> &'static str {
         EVENT_STREAM
     }
 
-    /// Of a stream, beside the content type.
+    /// Further headers of a stream.
     fn headers(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// At once, before the engine has done anything.
+    /// Called when the request is accepted, before the engine does anything.
     fn admitted(&mut self, _out: &mut FrameQueue) {}
 
-    /// The job has taken its slot.
+    /// Called when the job has taken its slot.
     fn started(&mut self, _account: &TemplateValues, _out: &mut FrameQueue) {}
 
-    /// The first token is about to be written.
+    /// Called before the first token is written.
     fn opened(&mut self, _account: &TemplateValues, _out: &mut FrameQueue) {}
 
-    /// OutputChunk; `account` counts it already.
+    /// Writes output, which `account` already includes.
     fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue);
 
-    /// All is said.
+    /// Writes the end of a complete stream.
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue);
 
-    /// It goes wrong in the middle.
+    /// Writes an error in the middle of a stream.
     fn fail(&mut self, out: &mut FrameQueue);
 
-    /// The response that is not streamed, from the texts of all choices.
+    /// Writes the response that is not streamed, from the texts of all choices.
     fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse;
 }
 
@@ -173,7 +173,7 @@ pub(super) trait ResponseWriter: Send {
 #[derive(Debug, Default)]
 pub(super) struct WholeResponse {
     pub(super) bytes: Bytes,
-    /// Beside the content type, which is JSON's.
+    /// Headers besides the content type, which is JSON.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) reported: ReportedValues,
 }
@@ -184,14 +184,14 @@ impl From<(String, ReportedValues)> for WholeResponse {
     }
 }
 
-/// Why there is no answer.
+/// Why a request is rejected.
 #[derive(Clone, Debug)]
 pub(super) enum ApiError {
     Malformed(String),
     NoModel(String),
     QueueFull,
     Loading,
-    /// By the script.
+    /// Failure required by the script.
     Failed,
 }
 
@@ -199,7 +199,7 @@ pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(super) const FAILURE: &str = "scripted error";
 
 impl SimApi {
-    /// Where it keeps what the model needs to know.
+    /// Returns the fields that the engine needs.
     pub(super) fn fields(self) -> RequestFields {
         match self {
             Self::Chat => chat::CHAT,
@@ -230,7 +230,7 @@ impl SimApi {
         }
     }
 
-    /// The name that the gauge's request log has for it; `None` for what is not measured by events or counts.
+    /// Returns the dialect as in Streamgauge's request log; `None` for APIs without events and token counts.
     pub(super) fn dialect(self) -> Option<&'static str> {
         Some(match self {
             Self::Chat => "openai-chat",
@@ -295,27 +295,27 @@ impl SimApi {
         }
     }
 
-    /// Status and body of a refusal.
-    pub(super) fn refuse(self, refusal: &ApiError) -> (u16, Value) {
+    /// Returns status and body of a rejection.
+    pub(super) fn reject(self, error: &ApiError) -> (u16, Value) {
         match self {
-            Self::Messages | Self::Complete => anthropic::refusal(refusal),
-            Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => ollama::refusal(refusal),
-            Self::Tgi => tgi::refusal(refusal),
-            Self::Triton => triton::refusal(refusal),
-            Self::CohereV1 | Self::CohereV2 => cohere::refusal(refusal),
-            Self::Gemini | Self::Interactions => gemini::refusal(refusal),
-            Self::Replicate => replicate::refusal(refusal),
-            Self::Converse | Self::Invoke | Self::Agent => bedrock::refusal(refusal),
-            _ => openai_refusal(refusal),
+            Self::Messages | Self::Complete => anthropic::error(error),
+            Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => ollama::error(error),
+            Self::Tgi => tgi::error(error),
+            Self::Triton => triton::error(error),
+            Self::CohereV1 | Self::CohereV2 => cohere::error(error),
+            Self::Gemini | Self::Interactions => gemini::error(error),
+            Self::Replicate => replicate::error(error),
+            Self::Converse | Self::Invoke | Self::Agent => bedrock::error(error),
+            _ => openai_refusal(error),
         }
     }
 
-    /// The refusal of a stream as its only event, by a server that has its 200 out before it knows.
-    pub(super) fn refuse_in_stream(self, refusal: &ApiError, ask: &SimRequest) -> Option<String> {
+    /// Returns the rejection as the only event of a stream, for servers that send their 200 before they check.
+    pub(super) fn reject_in_stream(self, error: &ApiError, request: &SimRequest) -> Option<String> {
         let sglang = self == Self::Sglang
-            || self == Self::Chat && ask.script.flavor.as_deref() == Some("sglang");
-        match refusal {
-            _ if self == Self::Tgi => Some(tgi::refusal_event(refusal)),
+            || self == Self::Chat && request.script.flavor.as_deref() == Some("sglang");
+        match error {
+            _ if self == Self::Tgi => Some(tgi::refusal_event(error)),
             ApiError::QueueFull if sglang => {
                 Some(sglang::error_event(503, "The request queue is full."))
             }
@@ -324,19 +324,19 @@ impl SimApi {
     }
 }
 
-/// The manner of a chat; `None` for vLLM's.
+/// Returns the server to imitate; `None` for vLLM.
 fn flavor(script: &SimScript) -> Option<&'static flavored::Flavor> {
     script.flavor.as_deref().and_then(flavored::find)
 }
 
-/// Whether a script asks for the manner of a server that nobody knows.
-pub(super) fn has_strange_flavor(script: &SimScript) -> bool {
+/// Whether a script names an unknown server.
+pub(super) fn has_unknown_flavor(script: &SimScript) -> bool {
     script.flavor.as_deref().is_some_and(|name| name != "vllm") && flavor(script).is_none()
 }
 
-/// In the shape of OpenAI's API, with vLLM's words; while loading, with llama.cpp's, which a proxy may look for.
-pub(super) fn openai_refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, kind, message, param) = match refusal {
+/// Error body of OpenAI's API, with the text of vLLM, or of llama.cpp while loading, which a proxy may detect.
+pub(super) fn openai_refusal(error: &ApiError) -> (u16, Value) {
+    let (status, kind, message, param) = match error {
         ApiError::Malformed(message) => (400, "BadRequestError", message.clone(), None),
         ApiError::NoModel(name) => {
             let message = format!("The model `{name}` does not exist.");

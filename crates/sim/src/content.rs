@@ -1,16 +1,16 @@
-//! The content of an answer: which token is reasoning, which is text, which belongs to a tool call.
+//! The content of a response: which tokens are reasoning, text, or part of a tool call.
 
 use std::borrow::Cow;
 
 use super::request::ResponsePlan;
 use super::token_text::{self, json_inner, piece};
 
-/// What a token belongs to.
+/// Part of the response to which a token belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutputPart {
     Reasoning,
     Text,
-    /// The head of a tool call; the token is the function's name.
+    /// Start of a tool call; the token is the function's name.
     ToolName,
     ToolArguments,
 }
@@ -22,15 +22,15 @@ impl OutputPart {
     }
 }
 
-/// One token of an answer.
+/// One token of a response.
 pub(super) struct ContentToken {
     pub(super) part: OutputPart,
-    /// As it stands inside the quotes of a JSON string.
+    /// Text as inside of a JSON string, with escapes.
     pub(super) json: Cow<'static, str>,
     pub(super) chars: u32,
 }
 
-/// The whole answer, any token of which can be asked for.
+/// The content of a response; gives access to any token.
 #[derive(Debug)]
 pub(super) struct ResponseContent {
     seed: u64,
@@ -49,7 +49,7 @@ impl ResponseContent {
         }
     }
 
-    /// Token `index` of choice `choice`.
+    /// Returns token `index` of choice `choice`.
     pub(super) fn token(&self, choice: u32, index: u32) -> ContentToken {
         let part = match (&self.tool, index.checked_sub(self.reasoning)) {
             (_, None) => OutputPart::Reasoning,
@@ -67,7 +67,7 @@ impl ResponseContent {
         ContentToken { part, json: Cow::Borrowed(&piece.json), chars: piece.chars }
     }
 
-    /// Fragment `at` (from 1) of the arguments; all of them together are one JSON object.
+    /// Returns fragment `at` (from 1) of the arguments, which together form one JSON object.
     fn argument(&self, choice: u32, at: u32) -> ContentToken {
         let last = self.output.saturating_sub(1);
         let word = &piece(self.seed, choice, at).json;
@@ -85,7 +85,7 @@ impl ResponseContent {
     }
 }
 
-/// The texts of one choice so far; as they stand inside the quotes of a JSON string.
+/// The texts of one choice so far, as inside of a JSON string.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChoiceTexts {
     pub(super) text: String,
@@ -105,7 +105,7 @@ impl ChoiceTexts {
         place.push_str(json);
     }
 
-    /// The arguments as the JSON object that they are; an empty one before they are complete.
+    /// Returns the arguments as a JSON object, which is empty until they are complete.
     pub(super) fn arguments_object(&self) -> String {
         let text: String =
             serde_json::from_str(&format!("\"{}\"", self.tool_arguments)).unwrap_or_default();
@@ -114,14 +114,14 @@ impl ChoiceTexts {
     }
 }
 
-/// Numbers of tokens from this one on, as they stand inside the brackets of a JSON array.
+/// Token ids from `first` on, as inside of a JSON array.
 pub(super) fn token_ids(first: u32, count: u32) -> String {
     let ids: Vec<String> =
         (first..first + count).map(|index| token_id(index).to_string()).collect();
     ids.join(",")
 }
 
-/// The number in the vocabulary of a token at this place.
+/// Id of the token at this index.
 pub(super) fn token_id(index: u32) -> u32 {
     1000 + index.wrapping_mul(7919) % 30_000
 }
@@ -140,9 +140,9 @@ mod tests {
         ResponseContent::new(5, &plan)
     }
 
-    fn read(said: &ContentToken) -> String {
-        let text: String = serde_json::from_str(&format!("\"{}\"", said.json)).unwrap();
-        assert_eq!(text.chars().count(), said.chars as usize);
+    fn read(text_of: &ContentToken) -> String {
+        let text: String = serde_json::from_str(&format!("\"{}\"", text_of.json)).unwrap();
+        assert_eq!(text.chars().count(), text_of.chars as usize);
         text
     }
 
@@ -163,8 +163,8 @@ mod tests {
             assert_eq!(read(&answer.token(0, 2)), "get_weather");
             let arguments: String = (3..2 + output)
                 .map(|i| answer.token(0, i))
-                .inspect(|said| assert_eq!(said.part, OutputPart::ToolArguments))
-                .map(|said| read(&said))
+                .inspect(|text_of| assert_eq!(text_of.part, OutputPart::ToolArguments))
+                .map(|text_of| read(&text_of))
                 .collect();
             let parsed: serde_json::Value = serde_json::from_str(&arguments).unwrap();
             assert!(parsed["query"].is_string(), "{output}: {arguments}");

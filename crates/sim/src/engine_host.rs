@@ -1,4 +1,4 @@
-//! One engine on real time: the task that drives the model, and the channels to the connections.
+//! Runs one engine in real time: a task advances the model, and channels carry its emissions to the connections.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::model::{Emission, EmissionKind, Engine, EngineSpec, Job, JobId, JobRejected};
 
-/// An engine, and who listens to which of its jobs.
+/// An engine, with the connection that waits for each of its jobs.
 pub(super) struct EngineHost {
     pub(super) name: String,
     pub(super) seed: u64,
     epoch: Instant,
     state: Mutex<EngineHostState>,
-    /// The driver sleeps until the next event; this tells it that there may be an earlier one.
+    /// Wakes the driver, which sleeps until the next event, because there may be an earlier one.
     wake: Notify,
 }
 
@@ -39,8 +39,8 @@ impl EngineHost {
         })
     }
 
-    /// Moves the model along with the clock, for ever. VllmTokens come out up to a millisecond late (the timer's
-    /// granularity), but the model's own instants do not shift by that: delays never add up.
+    /// Advances the model with the clock, forever. Tokens are emitted up to a millisecond late (the timer's
+    /// granularity), but the model's own instants do not shift, so delays do not accumulate.
     pub(super) async fn drive(self: Arc<Self>) {
         loop {
             let next = self.at_present().0.engine.next_event();
@@ -54,7 +54,7 @@ impl EngineHost {
         }
     }
 
-    /// Offers a job now. Returns its number, its arrival on the engine's clock, and what will happen to it.
+    /// Submits a job now. Returns its id, its arrival on the engine's clock, and its emissions.
     pub(super) fn submit(
         &self,
         job: Job,
@@ -67,12 +67,12 @@ impl EngineHost {
             (id, now, receiver)
         });
         drop(state);
-        // Also after a refusal: it may have begun a load.
+        // Also after a rejection, because it can start a load.
         self.wake.notify_one();
         result
     }
 
-    /// Takes a job back now, if it is still there.
+    /// Cancels a job now, if it still exists.
     pub(super) fn cancel(&self, id: JobId) {
         let (mut state, now) = self.at_present();
         state.listeners.remove(&id);
@@ -92,14 +92,14 @@ impl EngineHost {
         (state.engine.running(), state.engine.waiting())
     }
 
-    /// The state, advanced to the present and all listeners told.
+    /// Locks the state, advances it to the present, and notifies all listeners.
     fn at_present(&self) -> (MutexGuard<'_, EngineHostState>, Duration) {
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock, so that the engine sees time in order.
+        // Reads the clock under the lock, so that the engine sees time in order.
         let now = self.epoch.elapsed();
         let EngineHostState { engine, listeners } = &mut *guard;
         engine.advance(now, &mut |emission| {
-            // Who no longer listens has cancelled, or is about to.
+            // A closed channel means that the job is cancelled, or will be.
             if emission.kind == EmissionKind::Finished {
                 if let Some(listener) = listeners.remove(&emission.job) {
                     let _ = listener.send(emission);

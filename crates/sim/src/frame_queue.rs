@@ -1,4 +1,4 @@
-//! The frames of a stream that are made and not yet handed over. Each is one HTTP chunk.
+//! Queue of the frames of a stream that are not yet sent. Each frame is one HTTP chunk.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::content::OutputPart;
 use super::truth::ReportedValues;
 
-/// What one frame carries.
+/// Content of one frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FrameContent {
     pub(super) tokens: u32,
@@ -15,7 +15,7 @@ pub(super) struct FrameContent {
     pub(super) answer_chars: u64,
     pub(super) reasoning_chars: u64,
     pub(super) tool_chars: u64,
-    /// Whether the tokens can be seen as output: not if there are only their numbers.
+    /// Whether the tokens are visible as output. Token ids alone are not.
     pub(super) visible: bool,
 }
 
@@ -33,7 +33,7 @@ impl FrameContent {
         }
     }
 
-    /// The same with nothing to be seen but the tokens' numbers.
+    /// The same content, shown as token ids only.
     pub(super) fn numbers(self) -> Self {
         let Self { tokens, reasoning_tokens, .. } = self;
         Self { tokens, reasoning_tokens, ..Self::default() }
@@ -48,7 +48,7 @@ impl FrameContent {
     }
 }
 
-/// One frame, and what is to be noted when it is handed over.
+/// One frame, with what is recorded when it is sent.
 #[derive(Debug)]
 pub(super) struct QueuedFrame {
     pub(super) bytes: Bytes,
@@ -56,58 +56,58 @@ pub(super) struct QueuedFrame {
     pub(super) reported: Option<ReportedValues>,
 }
 
-/// The frames, in order.
+/// The frames of one response, in order.
 #[derive(Debug, Default)]
 pub(super) struct FrameQueue {
     queue: VecDeque<QueuedFrame>,
-    /// Of output that no frame has carried yet: some APIs hold it back.
+    /// Output that no frame contains yet, because some APIs hold it back.
     held: FrameContent,
-    /// What the next frame tells.
+    /// Values that the next frame reports.
     reported: Option<ReportedValues>,
     no_done: bool,
 }
 
 impl FrameQueue {
-    /// With `no_done`, what ends a stream in good order is left out.
+    /// With `no_done`, the terminator is omitted.
     pub(super) fn new(no_done: bool) -> Self {
         Self { no_done, ..Self::default() }
     }
 
-    /// Something that carries no output.
+    /// Adds a frame without output.
     pub(super) fn plain(&mut self, bytes: impl Into<Bytes>) {
         self.push(bytes.into(), FrameContent::default());
     }
 
-    /// OutputChunk: all of it since the last frame of this kind.
+    /// Adds a frame with all output since the previous one.
     pub(super) fn output(&mut self, bytes: impl Into<Bytes>) {
         let carried = FrameContent { visible: true, ..std::mem::take(&mut self.held) };
         self.push(bytes.into(), carried);
     }
 
-    /// VllmTokens that show nothing but their numbers.
+    /// Adds a frame with token ids only.
     pub(super) fn numbers(&mut self, bytes: impl Into<Bytes>) {
         let carried = std::mem::take(&mut self.held).numbers();
         self.push(bytes.into(), carried);
     }
 
-    /// What ends the stream.
+    /// Adds the terminator of the stream.
     pub(super) fn done(&mut self, bytes: impl Into<Bytes>) {
         if !self.no_done {
             self.plain(bytes);
         }
     }
 
-    /// The next frame tells this.
+    /// Sets values that the next frame reports.
     pub(super) fn report(&mut self, reported: ReportedValues) {
         self.reported.get_or_insert_default().update(&reported);
     }
 
-    /// OutputChunk that the next frame of output carries.
+    /// Adds output for the next frame.
     pub(super) fn hold(&mut self, carried: &FrameContent) {
         self.held.merge(carried);
     }
 
-    /// The next frame to hand over.
+    /// Returns the next frame to send.
     pub(super) fn pop(&mut self) -> Option<QueuedFrame> {
         self.queue.pop_front()
     }

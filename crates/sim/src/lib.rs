@@ -1,21 +1,34 @@
-//! The simulated inference server: for the demo, for tests and for benchmarks, where no GPU is at hand.
+//! A simulated LLM inference server, for demos, tests and benchmarks without a GPU.
 //!
-//! It is not a mock. A written queueing model ([`model`]) decides when each token is ready, a real HTTP/1.1
-//! server ([`SimServer`]) writes it on a real socket in the shape of the API that was asked by, and for every
-//! request the server notes what truly happened ([`TruthRecord`]). What the gauge says it measured can so be
-//! held against what was sent.
+//! A queueing model ([`model`]) decides when each token is ready. A real HTTP/1.1 server ([`SimServer`]) writes it to a
+//! real socket, in the format of the requested API, and records what it sent for every request ([`TruthRecord`]).
+//! Measurements of Streamgauge are checked against these records.
 //!
-//! | part | what it is |
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use streamgauge_sim::{EngineSpec, SimServer};
+//!
+//! let server = SimServer::bind(([127, 0, 0, 1], 0).into(), vec![EngineSpec::new("my-model")]).await?;
+//! println!("POST http://{}/v1/chat/completions", server.local_addr()?);
+//! let truth = server.truth();
+//! server.run(tokio::time::sleep(std::time::Duration::from_secs(10))).await;
+//! for record in truth.take() {
+//!     println!("{}: TTFT {:?} s, {} tokens", record.path, record.ttft_s, record.output_tokens);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | responsibility |
 //! |---|---|
-//! | [`model`] | pure: the engine on virtual time: slots, queue, prefill, decode, loading |
-//! | [`text`] | pure: what the tokens say, with known character counts |
-//! | `api` | one file per API: how it writes an answer, streamed or whole |
+//! | [`model`] | pure: the engine on virtual time (slots, queue, prefill, decode, loading) |
+//! | [`token_text`] | pure: the text of tokens, with known character counts |
+//! | `api` | one file per API: its responses, streamed or not |
 //! | [`SimServer`] | the HTTP server, scripted by the `sim` object of a request |
-//! | [`TruthLog`] | one record per request, of the sender's own making |
-//! | [`Traffic`] | open-loop clients, with the mix of the demo |
+//! | [`TruthLog`] | one record per request |
+//! | [`Traffic`] | open-loop clients, with the traffic of the demo |
 //!
-//! Nothing outside `sim` depends on it but the demo, and it depends on nothing else of this crate: it must not
-//! share a bug with the code that it checks.
+//! The crate does not depend on `streamgauge-core`, because it must not share a fault with the code that it checks.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

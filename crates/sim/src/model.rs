@@ -1,7 +1,7 @@
-//! The written model of an inference engine: a discrete-event simulation on virtual time.
+//! The model of an inference engine: a discrete-event simulation on virtual time.
 //!
-//! Pure: time is a [`Duration`] since the start that the caller hands in; no clock, no thread, no socket. The
-//! same spec, seed and calls give the same emissions, to the nanosecond, on every machine.
+//! Pure: the caller passes the time as a [`Duration`] since the start; there is no clock, thread or socket. The same
+//! spec, seed and calls give the same emissions, to the nanosecond, on every machine.
 //!
 //! # The model
 //!
@@ -11,11 +11,11 @@
 //!    a model that is loaded, the job starts at
 //!    `s_j = max(a_j, the earliest instant at which a slot is free and every earlier job has started)`.
 //!    For one slot this is Lindley's recursion `s_j = max(a_j, f_(j-1))`, with `f` the finish.
-//!    A job that would have to wait while `queue_limit` jobs wait already is refused.
+//!    A job that would have to wait while `queue_limit` jobs are waiting is rejected.
 //! 2. **Prefill.** The first token is ready at
 //!    `t_j1 = s_j + (prefill_base + prefill_per_token * p_j * (1 - cached_share * H_j)) * J`, with `H_j = 1` for
-//!    the share `cache_hits` of the jobs, drawn for each from a stream of its own, else 0: a prefix that was
-//!    cached. No answer tells of it. The prefill of one slot does **not** hold up the decoding of others, as it
+//!    the share `cache_hits` of the jobs (a cached prefix), sampled from a separate random stream, else 0. No response
+//!    reports it. The prefill of one slot does **not** hold up the decoding of others, as it
 //!    would without chunked prefill, but a slot in prefill counts as running in 3.
 //! 3. **Decode.** `t_jk = t_j(k-1) + (decode_base + decode_per_running * R + decode_per_prefilling * P) * J`,
 //!    with `R` the number of taken slots at `t_j(k-1)`, this job's included, and `P` the number of those in
@@ -26,7 +26,7 @@
 //!    `[0.05, 20]`; drawn from a stream of numbers of the job's own (seed, job number).
 //! 6. **ModelLoad.** The model is loading from 0 to `load_time`. After `idle_unload` without a job in a slot or in
 //!    the queue it is unloaded, and the next arrival starts a load of `load_time`. A job that arrives before
-//!    the model is ready is held (`load_wait = ready - a_j`), or refused if `refuse_while_loading`; a refused
+//!    the model is ready is held (`load_wait = ready - a_j`), or refused if `reject_while_loading`; a refused
 //!    one starts the load all the same.
 //!
 //! So `s_j - a_j = load_wait + queue_wait`, and without jitter and alone on the engine
@@ -45,9 +45,9 @@ pub use engine::Engine;
 pub struct EngineSpec {
     /// Model id, as in `/v1/models` and in the `model` field of requests.
     pub name: String,
-    /// Jobs that run at a time; 0 is taken as 1.
+    /// Number of jobs that run at a time; 0 counts as 1.
     pub slots: usize,
-    /// Jobs that may wait for a slot or for a load; further ones are refused. `None`: no limit.
+    /// Maximum number of jobs that wait for a slot or a load. Further ones are rejected. `None`: no limit.
     pub queue_limit: Option<usize>,
     /// OutputPart of the prefill that does not depend on the prompt.
     pub prefill_base: Duration,
@@ -59,7 +59,7 @@ pub struct EngineSpec {
     pub decode_per_running: Duration,
     /// OutputPart of a decode step for each job in prefill: chunked prefill steals decode time.
     pub decode_per_prefilling: Duration,
-    /// Share of the jobs whose prompt begins with what is cached, 0 to 1.
+    /// Share of jobs with a cached prompt prefix, 0 to 1.
     pub cache_hits: f64,
     /// Share of such a prompt that is cached, 0 to 1.
     pub cached_share: f64,
@@ -71,13 +71,13 @@ pub struct EngineSpec {
     pub load_time: Duration,
     /// Idle time after which the model is unloaded; `None`: never.
     pub idle_unload: Option<Duration>,
-    /// Refuse requests while loading, as llama.cpp does (503), instead of holding them, as Ollama does.
-    pub refuse_while_loading: bool,
+    /// Whether requests are rejected while loading, as by llama.cpp (503), or held, as by Ollama.
+    pub reject_while_loading: bool,
 }
 
 impl EngineSpec {
-    /// A plain engine to start from: 4 slots, no queue limit, prefill 20 ms + 50 us a token, decode
-    /// 10 ms + 0.5 ms a running job, no jitter, no cache, nothing to load.
+    /// A plain engine: 4 slots, no queue limit, prefill 20 ms + 50 us per token, decode 10 ms + 0.5 ms per running job, no
+    /// jitter, no cache, no load time.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -94,21 +94,21 @@ impl EngineSpec {
             seed: 1,
             load_time: Duration::ZERO,
             idle_unload: None,
-            refuse_while_loading: false,
+            reject_while_loading: false,
         }
     }
 }
 
-/// What one request asks of the engine.
+/// Work for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// VllmTokens of the prompt.
+    /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// VllmTokens of reasoning generated before the answer, per choice.
+    /// Tokens of reasoning generated before the answer, per choice.
     pub reasoning_tokens: u32,
-    /// VllmTokens of the answer, per choice.
+    /// Tokens of the answer, per choice.
     pub output_tokens: u32,
-    /// Choices generated side by side; 0 is taken as 1.
+    /// Choices generated in parallel; 0 counts as 1.
     pub choices: u32,
 }
 
@@ -116,27 +116,27 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(pub u64);
 
-/// Why a job was not taken.
+/// Why a job was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobRejected {
     /// `queue_limit` jobs are waiting.
     QueueFull,
-    /// The model is loading and the engine refuses meanwhile.
+    /// The model is loading and the engine rejects jobs meanwhile.
     Loading,
 }
 
-/// Something that happened to a job.
+/// An event of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Emission {
     /// The job.
     pub job: JobId,
-    /// When, since the start of the engine.
+    /// Instant since the start of the engine.
     pub at: Duration,
-    /// What.
+    /// Kind of the event.
     pub kind: EmissionKind,
 }
 
-/// What happened to a job.
+/// Kind of an event of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmissionKind {
     /// It took a slot, after these waits; their sum is the time since its arrival.
@@ -157,7 +157,7 @@ pub enum EmissionKind {
     Finished,
 }
 
-/// The model's own account of one job: a fold over its emissions. All instants since the engine's start.
+/// Summary of the emissions of one job. Instants are since the start of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobTruth {
     /// Arrival at the engine.
@@ -168,13 +168,13 @@ pub struct JobTruth {
     pub queue_wait: Option<Duration>,
     /// Wait for a load; zero if the job did not wait for one.
     pub load_wait: Option<Duration>,
-    /// First token, of whichever choice.
+    /// First token of any choice.
     pub first_token: Option<Duration>,
-    /// UsageChunk token so far.
+    /// Last token so far.
     pub last_token: Option<Duration>,
     /// Slot given back after the last token; `None` for a job that was cancelled.
     pub finished: Option<Duration>,
-    /// VllmTokens so far, of all choices.
+    /// Tokens so far, of all choices.
     pub tokens: u32,
 }
 

@@ -1,5 +1,5 @@
-//! The record of one request in the making. However the request ends, it is written once; dropping it is an
-//! ending too.
+//! The record of a request that has not ended. It is written exactly once, however the request ends; dropping it also
+//! writes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::request::ResponsePlan;
 use super::template::{TemplateTimes, TemplateValues};
 use super::truth::{ReportedValues, TruthEnd, TruthLog, TruthRecord};
 
-/// The record, the job that it is about, and the log that it goes to.
+/// A record with its job and the log that it will be written to.
 pub(super) struct PendingRecord {
-    /// Taken when it is written.
+    /// `None` once written.
     record: Option<TruthRecord>,
-    /// VllmTokens of the prompt that a cache had, and that it took.
+    /// Tokens of the prompt read from a cache, and written to it.
     cache: (u32, u32),
     job: Option<(Arc<EngineHost>, JobId, JobTruth)>,
     log: TruthLog,
@@ -26,7 +26,7 @@ pub(super) struct PendingRecord {
 }
 
 impl PendingRecord {
-    /// A request whose head was received just now.
+    /// Starts the record of a request whose headers have just been received.
     pub(super) fn open(log: TruthLog, epoch: Instant, path: &str, id: Option<String>) -> Self {
         let received = epoch.elapsed().as_secs_f64();
         Self {
@@ -68,8 +68,8 @@ impl PendingRecord {
         }
     }
 
-    /// What was asked for, as far as it is known.
-    pub(super) fn asked(&mut self, api: SimApi, model: &str, stream: bool) {
+    /// Records what was requested.
+    pub(super) fn set_request(&mut self, api: SimApi, model: &str, stream: bool) {
         if let Some(record) = &mut self.record {
             record.dialect = api.dialect().map(str::to_owned);
             model.clone_into(&mut record.model);
@@ -87,12 +87,12 @@ impl PendingRecord {
         self.cache = (cached, written);
     }
 
-    /// The engine took the job; from now on an early end cancels it there.
+    /// Records the accepted job. An early end cancels it.
     pub(super) fn accepted(&mut self, host: Arc<EngineHost>, id: JobId, arrival: Duration) {
         self.job = Some((host, id, JobTruth::arrived(arrival)));
     }
 
-    /// The head of the response goes out.
+    /// Records that the response headers are sent.
     pub(super) fn status(&mut self, status: u16) {
         if let Some(record) = &mut self.record {
             record.status = Some(status);
@@ -105,7 +105,7 @@ impl PendingRecord {
         }
     }
 
-    /// A frame is handed to the HTTP layer at this instant.
+    /// Records that a frame is passed to hyper now.
     pub(super) fn sent(&mut self, carried: &FrameContent) {
         let Some(record) = &mut self.record else {
             return;
@@ -126,14 +126,14 @@ impl PendingRecord {
         record.tool_chars += carried.tool_chars;
     }
 
-    /// A frame that is handed to the HTTP layer tells this.
-    pub(super) fn told(&mut self, reported: &ReportedValues) {
+    /// Records the values that a frame reports.
+    pub(super) fn reported(&mut self, reported: &ReportedValues) {
         if let Some(record) = &mut self.record {
             record.reported.update(reported);
         }
     }
 
-    /// What can be told at this instant, with `made` in the answer so far.
+    /// Returns the values for templates now, with `made` as the content so far.
     pub(super) fn account(&self, made: &FrameContent) -> TemplateValues {
         let input = self.record.as_ref().map_or(0, |record| record.prompt_tokens);
         let received = self.record.as_ref().map_or(0.0, |record| record.received);
@@ -155,7 +155,7 @@ impl PendingRecord {
         TemplateValues { input, cached, written, output, reasoning, times }
     }
 
-    /// Writes the record; only the first call counts. A job that is not done is cancelled.
+    /// Writes the record; further calls do nothing. An unfinished job is cancelled.
     pub(super) fn finish(&mut self, end: TruthEnd) {
         let Some(mut record) = self.record.take() else {
             return;

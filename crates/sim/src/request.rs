@@ -1,4 +1,4 @@
-//! What a request asks for: the fields that its API has for it, and the script in `sim`.
+//! Parses a request: the fields of its API, and the script in `sim`.
 
 mod form;
 mod script;
@@ -9,29 +9,29 @@ pub(super) use script::{SimScript, UsagePlace};
 
 use super::model::Job;
 
-/// Where an API keeps what the model needs to know: JSON pointers, the first that is there counts.
+/// Where an API has the fields that the engine needs: JSON pointers, of which the first existing one counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestFields {
-    /// The prompt; all of them count together.
+    /// The prompt; all pointers count together.
     pub(super) prompt: &'static [&'static str],
-    /// Most tokens to generate.
+    /// Maximum number of tokens to generate.
     pub(super) limit: &'static [&'static str],
-    /// Choices to generate; none if the API has no such thing.
+    /// Number of choices; `None` if the API has no choices.
     pub(super) choices: Option<&'static str>,
     /// Name of the first tool.
     pub(super) tool: &'static [&'static str],
-    /// Whether there is a place for reasoning in an answer.
+    /// Whether a response can contain reasoning.
     pub(super) reasons: bool,
-    /// Whether it is a stream if `stream` does not say so.
+    /// Whether the response is streamed without a `stream` field.
     pub(super) streams: bool,
     /// Whether tokens are generated at all.
     pub(super) generates: bool,
-    /// Whether their text is shown.
+    /// Whether the response contains their text.
     pub(super) shows: bool,
 }
 
 impl RequestFields {
-    /// An API that generates text from `prompt`, and no more than that.
+    /// A plain API that generates text from `prompt`.
     pub(super) const PLAIN: Self = Self {
         prompt: &["/prompt"],
         limit: &["/max_tokens"],
@@ -43,19 +43,19 @@ impl RequestFields {
         shows: true,
     };
 
-    /// One whose answer is a JSON document of no tokens.
+    /// An API whose response is a JSON document without tokens.
     pub(super) const DOCUMENT: Self =
         Self { generates: false, prompt: &["/input"], shows: false, ..Self::PLAIN };
 }
 
-/// A request as sent. RequestFields that nobody asks about are ignored, as the real servers do.
+/// A parsed request. Unknown fields are ignored, as real servers do.
 #[derive(Debug, Default)]
 pub(super) struct SimRequest {
     body: Value,
     pub(super) script: SimScript,
 }
 
-/// Why an answer ends, by the script; each API has its own word for it.
+/// Why a response ends, by the script. Each API has its own word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScriptedFinish {
     Stop,
@@ -63,30 +63,30 @@ pub(super) enum ScriptedFinish {
     Tool,
 }
 
-/// A request with everything decided.
+/// The response to generate for a request.
 #[derive(Debug)]
 pub(super) struct ResponsePlan {
     pub(super) job: Job,
     pub(super) stream: bool,
-    /// Name of the function to call, if the answer is to be a tool call.
+    /// Name of the function, if the response is a tool call.
     pub(super) tool: Option<String>,
     pub(super) finish: ScriptedFinish,
     pub(super) script: SimScript,
 }
 
 impl SimRequest {
-    /// Reads a body, of JSON or a form by its content type.
+    /// Parses a body: JSON, or a form by its content type.
     ///
     /// # Errors
-    /// If it is neither, or the script has a key that is none.
+    /// If it is neither, or the script has an unknown key.
     pub(super) fn read(bytes: &[u8], content_type: Option<&str>) -> Result<Self, String> {
         let body = match content_type.and_then(form::boundary) {
             Some(boundary) => form::read(bytes, boundary),
             None => serde_json::from_slice(bytes).map_err(|error| error.to_string())?,
         };
-        // Ollama's clients have no place for a field that they don't know but its options.
+        // Ollama's clients accept unknown fields only in `options`.
         let script = match body.get("sim").or_else(|| body.pointer("/options/sim")) {
-            // In a form the script is a text.
+            // In a form the script is a string.
             Some(Value::String(text)) => serde_json::from_str(text),
             Some(script) => serde_json::from_value(script.clone()),
             None => Ok(SimScript::default()),
@@ -94,7 +94,7 @@ impl SimRequest {
         Ok(Self { script: script.map_err(|error| format!("sim: {error}"))?, body })
     }
 
-    /// The model asked for.
+    /// The requested model.
     pub(super) fn model(&self) -> Option<&str> {
         self.text("/model")
     }
@@ -107,7 +107,7 @@ impl SimRequest {
         self.get(pointer)?.as_str()
     }
 
-    /// Whether a field is true, also as the text of a form.
+    /// Whether a field is true, also as a string in a form.
     pub(super) fn flag(&self, pointer: &str) -> Option<bool> {
         match self.get(pointer)? {
             Value::Bool(flag) => Some(*flag),
@@ -124,10 +124,10 @@ impl SimRequest {
         fields.generates && self.flag("/stream").unwrap_or(fields.streams)
     }
 
-    /// Decides everything.
+    /// Decides what to generate.
     ///
     /// # Errors
-    /// If the prompt is none.
+    /// If the prompt is invalid.
     pub(super) fn plan(&self, fields: &RequestFields) -> Result<ResponsePlan, String> {
         const DEFAULT_MAX_TOKENS: u32 = 64;
         const MAX_CHOICES: u32 = 128;
@@ -169,7 +169,7 @@ impl SimRequest {
     }
 }
 
-/// Characters in the strings of a prompt or a message, however nested; a bare token id counts as one token.
+/// Number of characters in the strings of a prompt or a message, at any depth. A token id counts as one token.
 fn count_characters(value: &Value) -> usize {
     match value {
         Value::String(text) => text.chars().count(),

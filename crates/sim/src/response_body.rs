@@ -1,4 +1,4 @@
-//! The bodies of responses. Each stamps the truth at the moment it hands a frame to hyper.
+//! Bodies of responses. Each records the time at which it passes a frame to hyper.
 
 use std::io;
 use std::pin::Pin;
@@ -19,12 +19,12 @@ use super::request::ResponsePlan;
 use super::template::TemplateValues;
 use super::truth::{ReportedValues, TruthEnd};
 
-/// hyper drops what it has not flushed when a body fails; the pause lets the frames before it go out.
+/// hyper drops unflushed frames when a body fails. This pause lets it send the earlier ones.
 const BREAK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Any body that this server sends.
+/// Body of a response.
 pub(super) enum SimBody {
-    /// An answer that nothing is measured of.
+    /// A body that is not recorded.
     Fixed(Option<Bytes>),
     Whole(Box<DocumentBody>),
     Stream(Box<EventStreamBody>),
@@ -62,17 +62,17 @@ fn length(bytes: &Bytes) -> u64 {
     bytes.len() as u64
 }
 
-/// The error that makes hyper break the connection off.
+/// Error that makes hyper abort the connection.
 fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "scripted break of the connection")
 }
 
-/// The answer to a request that is not streamed.
+/// Body of a response that is not streamed.
 pub(super) struct DocumentBody {
     rest: Bytes,
     carried: FrameContent,
     reported: ReportedValues,
-    ticket: PendingRecord,
+    record: PendingRecord,
     break_off: bool,
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -83,54 +83,54 @@ impl DocumentBody {
         bytes: Bytes,
         carried: FrameContent,
         reported: ReportedValues,
-        ticket: PendingRecord,
+        record: PendingRecord,
         break_off: bool,
     ) -> Self {
-        Self { rest: bytes, carried, reported, ticket, break_off, pause: None }
+        Self { rest: bytes, carried, reported, record, break_off, pause: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
-            self.ticket.finish(TruthEnd::Broken);
+            self.record.finish(TruthEnd::Broken);
             return Poll::Ready(Some(Err(broken())));
         }
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
-        self.ticket.sent(&self.carried);
+        self.record.sent(&self.carried);
         if self.break_off {
             self.pause = Some(Box::pin(sleep(BREAK_PAUSE)));
             let half = self.rest.split_to(self.rest.len() / 2);
             return Poll::Ready(Some(Ok(Frame::data(half))));
         }
-        self.ticket.told(&self.reported);
-        self.ticket.finish(TruthEnd::Finished);
+        self.record.reported(&self.reported);
+        self.record.finish(TruthEnd::Finished);
         Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
     }
 }
 
-/// A stream of events, one to an HTTP chunk.
+/// Body of a stream: one event per HTTP chunk.
 pub(super) struct EventStreamBody {
     emissions: UnboundedReceiver<Emission>,
     plan: ResponsePlan,
     answer: ResponseContent,
     writer: Box<dyn ResponseWriter>,
-    ticket: PendingRecord,
-    /// VllmTokens not yet in an event, by choice.
+    record: PendingRecord,
+    /// Tokens not yet in an event, by choice.
     gathered: Vec<PendingTokens>,
-    /// All that is in events, handed over or not.
+    /// Content in events, sent or not.
     made: FrameContent,
     frames: FrameQueue,
     opened: bool,
-    /// VllmTokens made into events or gathered, of all choices.
+    /// Number of tokens of all choices, in events or pending.
     tokens: u32,
-    /// How it will end once `frames` is empty; no emission counts any more.
+    /// How the stream ends once `frames` is empty. Further emissions are ignored.
     ending: Option<TruthEnd>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// VllmTokens of one choice that wait to be sent as one event.
+/// Tokens of one choice that will be sent as one event.
 #[derive(Debug, Default)]
 struct PendingTokens {
     part: Option<OutputPart>,
@@ -144,7 +144,7 @@ impl EventStreamBody {
         plan: ResponsePlan,
         answer: ResponseContent,
         writer: Box<dyn ResponseWriter>,
-        ticket: PendingRecord,
+        record: PendingRecord,
         emissions: UnboundedReceiver<Emission>,
     ) -> Self {
         let choices = plan.job.choices;
@@ -152,7 +152,7 @@ impl EventStreamBody {
             emissions,
             answer,
             writer,
-            ticket,
+            record,
             gathered: (0..choices).map(|_| PendingTokens::default()).collect(),
             made: FrameContent::default(),
             frames: FrameQueue::new(plan.script.no_done),
@@ -170,7 +170,7 @@ impl EventStreamBody {
         body
     }
 
-    /// Waits until this has happened to the job, or it is over. A client that leaves meanwhile has got no head.
+    /// Waits for an emission of the job, or its end. A client that disconnects meanwhile gets no headers.
     pub(super) async fn wait_for(&mut self, happened: impl Fn(EmissionKind) -> bool) {
         while self.ending.is_none() {
             let Some(emission) = self.emissions.recv().await else {
@@ -183,24 +183,24 @@ impl EventStreamBody {
         }
     }
 
-    /// The head of the response goes out.
+    /// Sends the response headers.
     pub(super) fn head(&mut self) -> (&'static str, Vec<(&'static str, String)>) {
-        self.ticket.status(200);
+        self.record.status(200);
         (self.writer.content_type(), self.writer.headers())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
             if let Some(frame) = self.frames.pop() {
-                self.ticket.sent(&frame.carried);
+                self.record.sent(&frame.carried);
                 if let Some(reported) = &frame.reported {
-                    self.ticket.told(reported);
+                    self.record.reported(reported);
                 }
                 if self.frames.is_empty()
                     && let Some(end) = self.ending
                     && end != TruthEnd::Broken
                 {
-                    self.ticket.finish(end);
+                    self.record.finish(end);
                 }
                 return Poll::Ready(Some(Ok(Frame::data(frame.bytes))));
             }
@@ -209,25 +209,25 @@ impl EventStreamBody {
                 Some(TruthEnd::Broken) => {
                     let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(BREAK_PAUSE)));
                     ready!(pause.as_mut().poll(cx));
-                    self.ticket.finish(TruthEnd::Broken);
+                    self.record.finish(TruthEnd::Broken);
                     return Poll::Ready(Some(Err(broken())));
                 }
                 Some(end) => {
-                    // Only a script that leaves nothing to send gets here with the record still open.
-                    self.ticket.finish(end);
+                    // Reached with an open record only if a script omits everything.
+                    self.record.finish(end);
                     return Poll::Ready(None);
                 }
             }
             match ready!(self.emissions.poll_recv(cx)) {
                 Some(emission) => self.absorb(&emission),
-                // The engine is gone: the server is being shut down.
+                // The engine has ended: the server is shutting down.
                 None => return Poll::Ready(Some(Err(broken()))),
             }
         }
     }
 
     fn absorb(&mut self, emission: &Emission) {
-        self.ticket.note(emission);
+        self.record.note(emission);
         match emission.kind {
             EmissionKind::Started { .. } => {
                 let account = self.account();
@@ -240,9 +240,11 @@ impl EventStreamBody {
 
     fn token(&mut self, choice: u32, index: u32) {
         self.open();
-        let said = self.answer.token(choice, index);
+        let text_of = self.answer.token(choice, index);
         let whole = self.plan.script.tokens_per_event.unwrap_or(1).max(1);
-        if self.gathered(choice).is_some_and(|held| held.part.is_some_and(|part| part != said.part))
+        if self
+            .gathered(choice)
+            .is_some_and(|held| held.part.is_some_and(|part| part != text_of.part))
         {
             self.send_gathered(choice);
         }
@@ -252,9 +254,9 @@ impl EventStreamBody {
         if held.part.is_none() {
             held.first = index;
         }
-        held.part = Some(said.part);
-        held.json.push_str(&said.json);
-        held.carried.add(said.part, said.chars);
+        held.part = Some(text_of.part);
+        held.json.push_str(&text_of.json);
+        held.carried.add(text_of.part, text_of.chars);
         if held.carried.tokens >= whole {
             self.send_gathered(choice);
         }
@@ -266,7 +268,7 @@ impl EventStreamBody {
         self.gathered.get_mut(choice as usize)
     }
 
-    /// Ends the stream if the script says so at this many tokens.
+    /// Ends the stream if the script ends it after this number of tokens.
     fn check_script(&mut self) {
         let due = |after: Option<u32>| after.is_some_and(|after| self.tokens >= after);
         let (fails, breaks) =
@@ -319,7 +321,7 @@ impl EventStreamBody {
         let carried = std::mem::take(&mut held.carried);
         self.made.merge(&carried);
         self.frames.hold(&carried);
-        let account = self.ticket.account(&self.made);
+        let account = self.record.account(&self.made);
         let output = OutputChunk {
             choice,
             part,
@@ -332,8 +334,8 @@ impl EventStreamBody {
         held.json.clear();
     }
 
-    /// The account up to the last event that was made.
+    /// Returns the values up to the last event.
     fn account(&self) -> TemplateValues {
-        self.ticket.account(&self.made)
+        self.record.account(&self.made)
     }
 }

@@ -91,8 +91,9 @@ mod tests {
     #[test]
     fn between_reaches_both_ends_and_stays_inside() {
         let mut rng = SplitMix64::new(1);
-        let seen: std::collections::BTreeSet<u32> = (0..200).map(|_| rng.between((3, 6))).collect();
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
+        let response: std::collections::BTreeSet<u32> =
+            (0..200).map(|_| rng.between((3, 6))).collect();
+        assert_eq!(response.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
         assert_eq!(rng.between((9, 2)), 9);
     }
 }

@@ -30,15 +30,15 @@ use super::model::EngineSpec;
 use super::response_body::SimBody;
 use super::truth::TruthLog;
 
-/// A simulated inference server, bound and not yet serving. The engines' time, and that of a load at start,
-/// begins with [`bind`](Self::bind).
+/// A simulated inference server that is bound but not yet serving. The time of the engines starts with
+/// [`bind`](Self::bind), including that of an initial model load.
 ///
-/// | `POST` | as whom, scripted by `sim` in the body |
+/// | `POST` | imitated server; `sim` in the body scripts the response |
 /// |---|---|
 /// | `/v1/chat/completions` | vLLM, or the server that the script's `flavor` names |
 /// | `/v1/completions`, `/inference/v1/generate`, `/generate` (`prompt`) | vLLM |
 /// | `/v1/responses` | vLLM, OpenAI |
-/// | `/v1/threads/runs`, `/v1/threads/ID/runs` | OpenAI, always as a stream |
+/// | `/v1/threads/runs`, `/v1/threads/ID/runs` | OpenAI, always streamed |
 /// | `/v1/embeddings`, `/v1/rerank`, `/v1/score`, `/v1/classify`, `/tokenize` | vLLM |
 /// | `/v1/moderations`, `/v1/images/generations`, `/v1/audio/transcriptions`, `/v1/audio/speech` | OpenAI |
 /// | `/v1/messages`, `/v1/messages/count_tokens`, `/v1/complete` | Anthropic |
@@ -49,7 +49,7 @@ use super::truth::TruthLog;
 /// | `/v2/models/NAME/generate`, `/v2/models/NAME/generate_stream` | Triton |
 /// | `/v2/chat`, `/v1/chat`, `/v2/embed` | Cohere |
 /// | `/v1beta/models/NAME:generateContent`, `:streamGenerateContent` | Gemini |
-/// | `/v1beta/interactions` | Gemini, always as a stream |
+/// | `/v1beta/interactions` | Gemini, always streamed |
 /// | `/model/NAME/converse`, `/converse-stream`, `/invoke`, `/invoke-with-response-stream` | Bedrock |
 /// | `/agents/ID/agentAliases/ID/sessions/ID/text` | Bedrock |
 ///
@@ -73,10 +73,10 @@ pub(super) struct ServerState {
 }
 
 impl SimServer {
-    /// Binds; port 0 takes a free one. A request that names no model goes to the first engine.
+    /// Binds an address; port 0 selects a free port. Requests without a model use the first engine.
     ///
     /// # Errors
-    /// Those of binding a TCP listener.
+    /// If the address cannot be bound.
     pub async fn bind(addr: SocketAddr, engines: Vec<EngineSpec>) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let epoch = Instant::now();
@@ -89,27 +89,27 @@ impl SimServer {
         Ok(Self { listener, shared: Arc::new(shared) })
     }
 
-    /// The address that it is bound to.
+    /// Returns the bound address.
     ///
     /// # Errors
-    /// Those of asking the socket.
+    /// If the operating system does not return the address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// The records of all requests; the handle stays valid while and after the server runs.
+    /// Returns the log of all requests, which stays valid after the server has ended.
     pub fn truth(&self) -> TruthLog {
         self.shared.truth.clone()
     }
 
-    /// The instant that all times in the records count from.
+    /// Returns the instant from which all times in the records count.
     pub fn epoch(&self) -> Instant {
         self.shared.epoch
     }
 
-    /// Serves until `shutdown` completes; then cuts open connections and records their requests as cancelled.
+    /// Serves until `shutdown` completes, then closes open connections and records their requests as cancelled.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        // Everything lives in this set, so that nothing outlasts the server.
+        // All tasks are in this set, so that none outlives the server.
         let mut tasks = JoinSet::new();
         for host in &self.shared.hosts {
             tasks.spawn(Arc::clone(host).drive());
@@ -122,7 +122,7 @@ impl SimServer {
                     Ok((stream, _)) => {
                         tasks.spawn(serve(stream, Arc::clone(&self.shared)));
                     }
-                    // Out of file descriptors, most likely: one that is closed meanwhile helps.
+                    // Most likely out of file descriptors: wait until one is closed.
                     Err(_) => sleep(Duration::from_millis(10)).await,
                 },
                 Some(_) = tasks.join_next() => {}
@@ -133,7 +133,7 @@ impl SimServer {
 }
 
 async fn serve(stream: TcpStream, shared: Arc<ServerState>) {
-    // Without it Nagle's algorithm would hold tokens back and blur what is to be measured.
+    // Otherwise Nagle's algorithm would delay tokens.
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -141,7 +141,7 @@ async fn serve(stream: TcpStream, shared: Arc<ServerState>) {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(answer(shared, request).await) }
     });
-    // An error here is a client that went away, or a scripted break: the records know.
+    // An error is a disconnected client or a scripted abort, both recorded.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -152,7 +152,7 @@ async fn answer(shared: Arc<ServerState>, request: Request<Incoming>) -> Respons
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&shared)),
         (&Method::GET, "/health") if shared.hosts.iter().any(|host| host.is_loading()) => {
-            let (_, loading) = SimApi::Chat.refuse(&ApiError::Loading);
+            let (_, loading) = SimApi::Chat.reject(&ApiError::Loading);
             json_response(StatusCode::SERVICE_UNAVAILABLE, &loading)
         }
         (&Method::GET, "/health") => json_response(StatusCode::OK, &json!({"status": "ok"})),
@@ -184,7 +184,7 @@ fn json_response(status: StatusCode, value: &Value) -> Response<SimBody> {
 fn respond(status: StatusCode, content_type: &'static str, body: SimBody) -> Response<SimBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    // Not all servers have one.
+    // Not all servers send one.
     if !content_type.is_empty() {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
@@ -192,7 +192,7 @@ fn respond(status: StatusCode, content_type: &'static str, body: SimBody) -> Res
 }
 
 impl ServerState {
-    /// The engine by that name; the first if none is named.
+    /// Returns the engine with this name; the first engine for `None`.
     fn host(&self, model: Option<&str>) -> Option<&Arc<EngineHost>> {
         match model {
             Some(name) => self.hosts.iter().find(|host| host.name == name),

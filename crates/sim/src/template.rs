@@ -1,29 +1,29 @@
-//! What a server knows of a job at one point of its answer, and how that gets into a template.
+//! Fills token counts and times into the templates of responses.
 //!
-//! The numbers of an answer are written by templates that name them (`"prompt_tokens":$input`). Which of them
-//! a response tells is so known from the template itself, and goes into the record with it.
+//! Templates name the numbers (`"prompt_tokens":$input`). The template therefore determines which
+//! numbers a response reports, and these are recorded.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::truth::ReportedValues;
 
-/// Token counts and times; after the last token, all of them final.
+/// Token counts and times at one point of a response; final after the last token.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TemplateValues {
-    /// VllmTokens of the prompt, cached ones included.
+    /// Tokens of the prompt, cached ones included.
     pub(super) input: u32,
-    /// Of them, read from a cache.
+    /// Prompt tokens read from a cache.
     pub(super) cached: u32,
-    /// Of them, written to a cache.
+    /// Prompt tokens written to a cache.
     pub(super) written: u32,
-    /// VllmTokens in the events so far, of all choices, reasoning included.
+    /// Tokens in the events so far, of all choices, reasoning included.
     pub(super) output: u32,
     pub(super) reasoning: u32,
     pub(super) times: TemplateTimes,
 }
 
-/// TemplateTimes by the model, but for the last; zero while unknown.
+/// Times from the engine model, except `total`; zero while unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TemplateTimes {
     pub(super) queue: Duration,
@@ -32,19 +32,19 @@ pub(super) struct TemplateTimes {
     pub(super) prefill: Duration,
     /// From the first token to the latest.
     pub(super) decode: Duration,
-    /// Since the request came in, by the server's clock.
+    /// Since the arrival of the request, by the server's clock.
     pub(super) total: Duration,
 }
 
 impl TemplateValues {
-    /// The same for one of so many choices: all have the same number of tokens.
+    /// The values for one of `choices` choices, which all have the same number of tokens.
     pub(super) fn of_one(&self, choices: u32) -> Self {
         let choices = choices.max(1);
         Self { output: self.output / choices, reasoning: self.reasoning / choices, ..*self }
     }
 
-    /// Fills a template in: each `$name` is replaced by the text of that name, or else by the number, and the
-    /// numbers are noted. A name that is neither stays as it is.
+    /// Fills a template: each `$name` is replaced by the text or the number of that name. Returns the result and the
+    /// numbers that it reports. Unknown names stay unchanged.
     ///
     /// | name | |
     /// |---|---|
@@ -56,7 +56,7 @@ impl TemplateValues {
     /// | `prefill_pace_ms`, `prefill_per_s` | prefill time per uncached token of the prompt, and its inverse |
     /// | `per_s` | tokens per second of the whole time |
     pub(super) fn fill(&self, template: &str, texts: &[(&str, &str)]) -> (String, ReportedValues) {
-        let mut told = ReportedValues::default();
+        let mut reported = ReportedValues::default();
         let mut out = String::with_capacity(template.len() + 64);
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('$') {
@@ -66,17 +66,17 @@ impl TemplateValues {
             rest = tail;
             if let Some((_, text)) = texts.iter().find(|(known, _)| *known == name) {
                 out.push_str(text);
-            } else if !self.number(name, &mut out, &mut told) {
+            } else if !self.number(name, &mut out, &mut reported) {
                 out.push('$');
                 out.push_str(name);
             }
         }
         out.push_str(rest);
-        (out, told)
+        (out, reported)
     }
 
-    /// Writes the number of this name; false if there is none.
-    fn number(&self, name: &str, out: &mut String, told: &mut ReportedValues) -> bool {
+    /// Writes the number with this name; returns false if there is none.
+    fn number(&self, name: &str, out: &mut String, reported: &mut ReportedValues) -> bool {
         let count = match name {
             "input" => self.input,
             "fresh" => self.input.saturating_sub(self.cached).saturating_sub(self.written),
@@ -86,20 +86,20 @@ impl TemplateValues {
             "answer" => self.output.saturating_sub(self.reasoning),
             "reasoning" => self.reasoning,
             "total" => self.input.saturating_add(self.output),
-            _ => return self.time(name, out, told),
+            _ => return self.time(name, out, reported),
         };
         match name {
-            "input" | "fresh" => told.input_tokens = Some(self.input),
-            "cached" => told.cached_tokens = Some(self.cached),
-            "output" | "answer" => told.output_tokens = Some(self.output),
-            "reasoning" => told.reasoning_tokens = Some(self.reasoning),
+            "input" | "fresh" => reported.input_tokens = Some(self.input),
+            "cached" => reported.cached_tokens = Some(self.cached),
+            "output" | "answer" => reported.output_tokens = Some(self.output),
+            "reasoning" => reported.reasoning_tokens = Some(self.reasoning),
             _ => {}
         }
         let _ = write!(out, "{count}");
         true
     }
 
-    /// What follows from the others, and is not noted.
+    /// Returns a value that is derived from others and not recorded.
     fn derived(&self, name: &str) -> Option<f64> {
         let TemplateTimes { prefill, decode, total, .. } = self.times;
         let steps = f64::from(self.output.saturating_sub(1));
@@ -116,7 +116,7 @@ impl TemplateValues {
         })
     }
 
-    fn time(&self, name: &str, out: &mut String, told: &mut ReportedValues) -> bool {
+    fn time(&self, name: &str, out: &mut String, reported: &mut ReportedValues) -> bool {
         if let Some(derived) = self.derived(name) {
             return write!(out, "{derived:.9}").is_ok();
         }
@@ -125,16 +125,16 @@ impl TemplateValues {
             return false;
         };
         let (time, place) = match what {
-            "queue" => (queue, &mut told.queue_s),
-            "load" => (load, &mut told.load_s),
-            "prefill" => (prefill, &mut told.prefill_s),
-            "decode" => (decode, &mut told.decode_s),
-            "ttft" => (queue + load + prefill, &mut told.ttft_s),
-            "total" => (total, &mut told.total_s),
+            "queue" => (queue, &mut reported.queue_s),
+            "load" => (load, &mut reported.load_s),
+            "prefill" => (prefill, &mut reported.prefill_s),
+            "decode" => (decode, &mut reported.decode_s),
+            "ttft" => (queue + load + prefill, &mut reported.ttft_s),
+            "total" => (total, &mut reported.total_s),
             _ => return false,
         };
         let mut exact = time.as_secs_f64();
-        // As many digits as a nanosecond needs, so that what is told is what is noted.
+        // Nanosecond resolution, so that the reported value equals the recorded one.
         let _ = match unit {
             "s" => write!(out, "{exact:.9}"),
             "ms" => write!(out, "{:.6}", exact * 1e3),
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_filled_and_what_they_tell_is_noted() {
+    fn templates_are_filled_and_their_values_recorded() {
         let account = TemplateValues {
             input: 100,
             cached: 30,
@@ -190,9 +190,9 @@ mod tests {
             ("$pace_ms", "5.000000000", none),
             ("$text $nothing $", "said $input $nothing $", none),
         ];
-        for (template, expected, told) in table {
+        for (template, expected, reported) in table {
             let found = account.fill(template, &[("text", "said $input")]);
-            assert_eq!(found, (expected.to_owned(), told), "{template}");
+            assert_eq!(found, (expected.to_owned(), reported), "{template}");
         }
     }
 }

@@ -1,31 +1,31 @@
-//! What the tokens say: deterministic, plausible texts whose number of characters is known.
+//! Text of the tokens: deterministic and plausible, with a known number of characters.
 //!
-//! Most are English words with a leading blank, as tokenizers make them. About one in eight is not ASCII or
-//! needs an escape in JSON, so that bytes, characters and JSON text differ, and a count of the wrong one shows.
+//! Most are English words with a leading space, as produced by tokenizers. About one in eight is not ASCII or needs an
+//! escape in JSON. Bytes, characters and JSON text therefore differ, and a count of the wrong unit is detected.
 
 use std::sync::LazyLock;
 
 use super::rng::mix;
 
-/// One token's text.
+/// Text of one token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenText {
     /// The text.
     pub text: &'static str,
-    /// The text as it stands inside the quotes of a JSON string.
+    /// The text as inside of a JSON string, with escapes.
     pub json: String,
     /// Length in characters (Unicode scalar values).
     pub chars: u32,
 }
 
-/// The text of token `index` of choice `choice` of an answer with this seed.
+/// Returns the text of token `index` of choice `choice` in a response with this seed.
 pub fn piece(seed: u64, choice: u32, index: u32) -> &'static TokenText {
     let place = (u64::from(choice) << 32) | u64::from(index);
     let hash = mix(seed ^ mix(place.wrapping_add(1)));
     PIECES.get((hash % TEXTS.len() as u64) as usize).unwrap_or(&EMPTY)
 }
 
-/// A text as it stands inside the quotes of a JSON string.
+/// Escapes a text as inside of a JSON string.
 pub(super) fn json_inner(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().to_owned()

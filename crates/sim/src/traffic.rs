@@ -1,7 +1,6 @@
-//! Open-loop traffic: arrivals come as a Poisson process and never wait for answers, as real users don't.
+//! Open-loop traffic: arrivals are a Poisson process and do not wait for responses, as with real users.
 //!
-//! A closed loop would slow down together with a slow server and so hide what it costs to wait (coordinated
-//! omission).
+//! A closed loop slows down together with the server, which hides waiting times (coordinated omission).
 
 mod client;
 mod demo;
@@ -34,74 +33,74 @@ pub enum TrafficApi {
     Tgi,
 }
 
-/// A kind of request. Ranges are inclusive, and drawn from uniformly.
+/// A class of requests. Ranges are inclusive and sampled uniformly.
 #[derive(Clone, Debug)]
 pub struct TrafficClass {
-    /// What it stands for.
+    /// Name of the class.
     pub name: String,
-    /// Share of the arrivals, relative to the other classes; 0 for none.
+    /// Share of the arrivals, relative to the other classes; 0 disables the class.
     pub weight: f64,
-    /// How to ask.
+    /// API of the client.
     pub api: TrafficApi,
-    /// Model to ask for.
+    /// Requested model.
     pub model: String,
-    /// VllmTokens of the prompt; the prompt's text is about four characters for each.
+    /// Tokens of the prompt, with about four characters each.
     pub prompt_tokens: (u32, u32),
-    /// VllmTokens of the answer, per choice.
+    /// Tokens of the answer, per choice.
     pub output_tokens: (u32, u32),
-    /// VllmTokens of reasoning before it, per choice.
+    /// Tokens of reasoning before the answer, per choice.
     pub reasoning_tokens: (u32, u32),
-    /// Whether to ask for a stream.
+    /// Whether to request a stream.
     pub stream: bool,
-    /// Whether to ask for the usage at the end of the stream; OpenAI only, the others always tell it.
+    /// Whether to request usage at the end of the stream. OpenAI only; the others always report it.
     pub include_usage: bool,
-    /// VllmTokens in one event, at most.
+    /// Maximum number of tokens in one event.
     pub tokens_per_event: u32,
-    /// The client closes the connection so long after it has sent the request, if the answer isn't there.
+    /// Time after which the client closes the connection if the response is not complete.
     pub abort_after: Option<(Duration, Duration)>,
-    /// Choices to ask for; OpenAI only.
+    /// Number of choices; OpenAI only.
     pub choices: u32,
 }
 
-/// A generator of requests. The same seed gives the same requests at the same gaps.
+/// Generator of requests. The same seed gives the same requests at the same intervals.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// Where to send them: a server, or the proxy in front of it.
+    /// Address of the server, or of a proxy in front of it.
     pub target: SocketAddr,
-    /// Mean arrivals per second; 0 for none.
+    /// Mean arrivals per second; 0 sends nothing.
     pub rate_per_s: f64,
-    /// What to send.
+    /// Classes of requests.
     pub classes: Vec<TrafficClass>,
-    /// Seed of the arrivals and of the sizes.
+    /// Seed of arrivals and sizes.
     pub seed: u64,
-    /// Requests in flight, at most; an arrival beyond is skipped, and counted as such.
+    /// Maximum number of requests in flight. Further arrivals are skipped and counted.
     pub max_in_flight: usize,
-    /// A request that takes longer has failed.
+    /// A request that takes longer counts as failed.
     pub timeout: Duration,
-    /// How long to wait, at the end, for those in flight; then they are cut.
+    /// Time at the end for requests in flight, after which they are cut.
     pub drain: Duration,
 }
 
-/// What became of the arrivals.
+/// Outcomes of the arrivals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrafficSummary {
-    /// Requests sent: the sum of all below but `skipped`.
+    /// Sent requests: the sum of all below except `skipped`.
     pub sent: u64,
-    /// 2xx, and complete.
+    /// Requests with a complete 2xx response.
     pub finished: u64,
-    /// Closed by this client, as its class wants it.
+    /// Requests aborted by the client, as its class requires.
     pub aborted: u64,
-    /// Answered with another status.
+    /// Requests with another status.
     pub rejected: u64,
-    /// No connection, broken off, incomplete, or too slow.
+    /// Requests without a connection, or with an aborted, incomplete or late response.
     pub failed: u64,
-    /// In flight at the end, and cut.
+    /// Requests in flight at the end, which were cut.
     pub cut: u64,
-    /// Not sent, because too many were in flight.
+    /// Arrivals not sent, because too many requests were in flight.
     pub skipped: u64,
 }
 
-/// One request with its sizes drawn.
+/// One request with sampled sizes.
 #[derive(Clone, Debug)]
 struct PlannedRequest {
     number: u64,
@@ -118,8 +117,7 @@ struct PlannedRequest {
 }
 
 impl Traffic {
-    /// Traffic of these classes at this rate: at most 256 requests in flight, 120 s for each, and 30 s to
-    /// drain.
+    /// Creates traffic with at most 256 requests in flight, 120 s per request, and 30 s to drain.
     pub fn new(target: SocketAddr, rate_per_s: f64, classes: Vec<TrafficClass>, seed: u64) -> Self {
         Self {
             target,
@@ -132,9 +130,9 @@ impl Traffic {
         }
     }
 
-    /// Sends until `until` completes, then drains. Request `n`, from 0, has the header `x-request-id: sim-n`.
+    /// Sends requests until `until` completes, then drains. Request `n`, from 0, has the header `x-request-id: sim-n`.
     ///
-    /// Dropping the future cuts everything in flight.
+    /// Dropping the future aborts all requests in flight.
     pub async fn run(&self, until: impl Future<Output = ()>) -> TrafficSummary {
         let mut summary = TrafficSummary::default();
         let mut rng = SplitMix64::new(self.seed);
@@ -146,12 +144,12 @@ impl Traffic {
                 () = &mut until => break,
                 Some(landed) = flights.join_next() => summary.count(landed.ok()),
                 () = wait_for(next) => {
-                    // From the arrival that was due, not from now: the rate must not suffer from a late timer.
+                    // From the scheduled arrival, not from now: a late timer must not reduce the rate.
                     next = next.and_then(|due| self.after(due, &mut rng));
                     let Some(class) = self.pick(&mut rng) else {
                         continue;
                     };
-                    // Drawn also if it is skipped, so that the ones after it stay the same.
+                    // Sampled even if skipped, so that later requests do not change.
                     let draft = class.draft(summary.sent, &mut rng);
                     if flights.len() >= self.max_in_flight {
                         summary.skipped += 1;
@@ -171,7 +169,7 @@ impl Traffic {
         summary
     }
 
-    /// The arrival after the one at `last`.
+    /// Returns the next arrival after `last`.
     fn after(&self, last: Instant, rng: &mut SplitMix64) -> Option<Instant> {
         let gap = Duration::try_from_secs_f64(rng.exponential() / self.rate_per_s).ok()?;
         last.checked_add(gap)
@@ -187,7 +185,7 @@ impl Traffic {
     }
 }
 
-/// Waits for the arrival; for ever if there is none.
+/// Waits for the arrival; forever if there is none.
 async fn wait_for(arrival: Option<Instant>) {
     match arrival {
         Some(at) => sleep_until(at).await,
@@ -214,7 +212,7 @@ impl TrafficClass {
 }
 
 impl TrafficSummary {
-    /// `None`: the task panicked.
+    /// Counts an outcome; `None` means that the task panicked.
     fn count(&mut self, outcome: Option<ClientOutcome>) {
         match outcome {
             Some(ClientOutcome::Finished) => self.finished += 1,

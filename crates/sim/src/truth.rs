@@ -1,4 +1,4 @@
-//! The sender's own record of each request: what the gauge's numbers are held against.
+//! The simulated server's own record of each request, against which measurements are checked.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -10,47 +10,47 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TruthEnd {
-    /// The last byte of the answer was handed to the HTTP layer.
+    /// The last byte of the response was passed to hyper.
     Finished,
-    /// The peer closed the connection before that, or the server was shut down.
+    /// The client closed the connection before that, or the server was shut down.
     Cancelled,
-    /// Answered with an error status instead of output: unknown model, full queue, loading, malformed.
+    /// The response is an error status: unknown model, full queue, loading, malformed request.
     Rejected,
-    /// An error event in a stream: scripted, after some tokens (a 500, if not streamed), or a refusal by an API
-    /// that has its 200 out by then.
+    /// An error event in a stream: scripted, after some tokens (a 500 if not streamed), or a rejection by an API
+    /// that has already sent its 200.
     Errored,
-    /// Scripted: the connection was broken off after some tokens.
+    /// Scripted: the connection was aborted after some tokens.
     Broken,
 }
 
-/// What a response tells of itself: what a client, or a proxy, could read in it. Counts are put together where
-/// an API splits them, and durations are in seconds, whatever the API's unit. Only what has been sent counts.
+/// Values that a response reports and a client or proxy can read in it. Counts are summed if an API splits them.
+/// Durations are in seconds. Only sent values are included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReportedValues {
-    /// VllmTokens of the prompt, cached ones included.
+    /// Tokens of the prompt, cached ones included.
     pub input_tokens: Option<u32>,
-    /// VllmTokens generated, of all choices, reasoning included.
+    /// Generated tokens of all choices, reasoning included.
     pub output_tokens: Option<u32>,
-    /// VllmTokens of the prompt that came from a cache.
+    /// Tokens of the prompt that came from a cache.
     pub cached_tokens: Option<u32>,
-    /// VllmTokens of reasoning among those generated.
+    /// Tokens of reasoning among those generated.
     pub reasoning_tokens: Option<u32>,
     /// Wait for a slot.
     pub queue_s: Option<f64>,
     /// Wait for the model to load.
     pub load_s: Option<f64>,
-    /// From the slot to the first token.
+    /// Time from the slot to the first token.
     pub prefill_s: Option<f64>,
-    /// From the first token to the last.
+    /// Time from the first to the last token.
     pub decode_s: Option<f64>,
-    /// From the arrival to the first token.
+    /// Time from the arrival to the first token.
     pub ttft_s: Option<f64>,
-    /// From the arrival to the last token, or to the end.
+    /// Time from the arrival to the last token, or to the end.
     pub total_s: Option<f64>,
 }
 
 impl ReportedValues {
-    /// Takes over what `later` tells.
+    /// Merges values reported later.
     pub(super) fn update(&mut self, later: &Self) {
         self.input_tokens = later.input_tokens.or(self.input_tokens);
         self.output_tokens = later.output_tokens.or(self.output_tokens);
@@ -65,32 +65,32 @@ impl ReportedValues {
     }
 }
 
-/// One request as the server lived it. Instants are seconds since [`SimServer::epoch`](super::SimServer::epoch)
-/// on a monotonic clock; durations are seconds; absent means that it did not happen.
+/// The true record of one request. Instants are seconds since [`SimServer::epoch`](super::SimServer::epoch)
+/// on a monotonic clock. Durations are seconds. `None` means that it did not happen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TruthRecord {
     /// The `x-request-id` header of the request.
     pub request_id: Option<String>,
     /// Path of the request.
     pub path: String,
-    /// The API, by the name that the gauge's request log has for it; absent if it has none.
+    /// The dialect as in Streamgauge's request log; `None` if it has none.
     pub dialect: Option<String>,
-    /// Model asked for.
+    /// Requested model.
     pub model: String,
-    /// Whether a stream was asked for.
+    /// Whether a stream was requested.
     pub stream: bool,
-    /// HTTP status; absent if the peer left before there was a head to send.
+    /// HTTP status; `None` if the client disconnected before the response headers.
     pub status: Option<u16>,
     /// How it ended.
     pub end: TruthEnd,
 
-    /// The head of the request was parsed.
+    /// When the request headers were parsed.
     pub received: f64,
-    /// The first event with output was handed to the HTTP layer (not streamed: the whole answer).
+    /// When the first event with output was passed to hyper (not streamed: the whole response).
     pub first_sent: Option<f64>,
-    /// The last event with output was handed to the HTTP layer.
+    /// When the last event with output was passed to hyper.
     pub last_sent: Option<f64>,
-    /// It ended, in whichever way.
+    /// When the request ended.
     pub ended: f64,
 
     /// `first_sent - received`; streams only.
@@ -100,41 +100,41 @@ pub struct TruthRecord {
     /// `(last_sent - first_sent) / (output_tokens - 1)`; streams of one choice with at least two tokens only.
     pub tpot_s: Option<f64>,
 
-    /// VllmTokens of the prompt.
+    /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// VllmTokens sent, of all choices, reasoning included: `usage.completion_tokens` if it finished.
+    /// Tokens sent for all choices, reasoning included: `usage.completion_tokens` if it finished.
     pub output_tokens: u32,
-    /// VllmTokens of reasoning among them.
+    /// Reasoning tokens among them.
     pub reasoning_tokens: u32,
-    /// VllmTokens that the model had made when the request ended, sent or not.
+    /// Tokens that the engine had generated when the request ended, sent or not.
     pub generated_tokens: u32,
-    /// Events with output that were sent; 0 if not streamed. An event with nothing but token ids is none.
+    /// Sent events with output; 0 if not streamed. Events with token ids only do not count.
     pub output_events: u32,
-    /// Characters (Unicode scalar values) of answer sent.
+    /// Sent characters (Unicode scalar values) of the answer.
     pub answer_chars: u64,
-    /// Characters of reasoning sent.
+    /// Sent characters of reasoning.
     pub reasoning_chars: u64,
-    /// Characters of a tool call's arguments sent, as JSON; its name is no text.
+    /// Sent characters of tool-call arguments, as JSON, without the function's name.
     pub tool_chars: u64,
-    /// Choices asked for.
+    /// Requested choices.
     pub choices: u32,
-    /// What the answer told of itself.
+    /// Values that the response reported.
     pub reported: ReportedValues,
 
-    /// Wait for a slot, by the model.
+    /// Wait for a slot in the engine model.
     pub queue_s: Option<f64>,
-    /// Wait for the model to load, by the model; 0 if it was loaded.
+    /// Wait for the model to load in the engine model; 0 if it was loaded.
     pub load_s: Option<f64>,
-    /// Slot taken, by the model.
+    /// When the engine model took a slot.
     pub model_started: Option<f64>,
-    /// First token ready, by the model; it is sent a little later, by the timer's granularity of 1 ms.
+    /// When the engine model had the first token. It is sent up to 1 ms later, the timer's granularity.
     pub model_first_token: Option<f64>,
-    /// UsageChunk token ready, by the model.
+    /// When the engine model had the last token.
     pub model_last_token: Option<f64>,
 }
 
 impl TruthRecord {
-    /// Fills in what follows from the instants and counts.
+    /// Computes the values that follow from instants and counts.
     pub(super) fn derive(&mut self) {
         self.latency_s = self.last_sent.map(|last| last - self.received);
         if !self.stream {
@@ -150,9 +150,9 @@ impl TruthRecord {
     }
 }
 
-/// Where the records go: a shared handle, cheap to clone. A request is in the log before its last bytes leave.
+/// Log of all records: a shared handle that is cheap to clone. A record is in the log before its last bytes are sent.
 ///
-/// It keeps the latest [`TruthLog::CAPACITY`] records, so that a demo may run for weeks.
+/// Keeps the latest [`TruthLog::CAPACITY`] records, so that a demo can run for weeks.
 #[derive(Clone, Default)]
 pub struct TruthLog(Arc<Mutex<TruthLogState>>);
 
@@ -164,26 +164,26 @@ struct TruthLogState {
 }
 
 impl TruthLog {
-    /// Records kept; of more, the oldest are dropped.
+    /// Maximum number of records. Beyond it, the oldest are dropped.
     pub const CAPACITY: usize = 200_000;
 
-    /// Removes and returns the records so far, in the order in which the requests ended.
+    /// Removes and returns the records so far, in order of their end.
     pub fn take(&self) -> Vec<TruthRecord> {
         std::mem::take(&mut self.lock().records).into()
     }
 
-    /// The records so far, in the order in which the requests ended.
+    /// Returns the records so far, in order of their end.
     pub fn snapshot(&self) -> Vec<TruthRecord> {
         self.lock().records.iter().cloned().collect()
     }
 
-    /// From now on also writes each record as one line of JSON. Each line is flushed; a line that can't be
-    /// written is counted in [`write_errors`](Self::write_errors) and lost.
+    /// Also writes each future record as one line of JSON, flushed. Lines that cannot be written are lost and counted
+    /// in [`write_errors`](Self::write_errors).
     pub fn write_to(&self, writer: impl Write + Send + 'static) {
         self.lock().writer = Some(Box::new(writer));
     }
 
-    /// Lines that could not be written.
+    /// Number of lines that could not be written.
     pub fn write_errors(&self) -> u64 {
         self.lock().write_errors
     }
@@ -202,7 +202,7 @@ impl TruthLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, TruthLogState> {
-        // Records are whole or absent, so a panic elsewhere leaves nothing half done here.
+        // Records are added as a whole, so a panic elsewhere cannot leave a partial one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

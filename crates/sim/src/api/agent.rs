@@ -1,7 +1,7 @@
 //! Amazon Bedrock's agents: `/agents/ID/agentAliases/ID/sessions/ID/text`. Always streamed.
 //!
-//! A `chunk` has a piece of the text in base64. With `enableTrace` a `trace` comes first, which says what the agent
-//! does. No counts, and the body's end is the end. Shapes: AWS's reference of InvokeAgent.
+//! A `chunk` contains a part of the text in base64. With `enableTrace`, a `trace` event comes first. There are no token
+//! counts, and the end of the body ends the response. Source: AWS's reference of InvokeAgent.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ pub(super) struct BedrockAgent {
 
 impl BedrockAgent {
     pub(super) fn new(case: &ResponseContext<'_>) -> Self {
-        Self { traces: case.ask.flag("/enableTrace") == Some(true) }
+        Self { traces: case.request.flag("/enableTrace") == Some(true) }
     }
 }
 

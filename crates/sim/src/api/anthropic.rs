@@ -1,7 +1,7 @@
 //! Anthropic's `/v1/messages` and the older `/v1/complete`.
 //!
-//! Shapes: recordings of api.anthropic.com. Events are padded with blanks before their last brace, and
-//! `message_start` tells a small number of output tokens that is no count of anything yet.
+//! Source: recordings of api.anthropic.com. Events are padded with spaces before their last brace, and `message_start`
+//! reports a small number of output tokens that is not a count.
 
 use serde_json::{Value, json};
 
@@ -30,28 +30,28 @@ const ERROR: &str =
     r#"{"type":"error","error":{"type":"overloaded_error","message":"scripted error"}}"#;
 const WHOLE: &str = r#"{"model":"$model","id":"msg_$id","type":"message","role":"assistant","content":[$content],"stop_reason":"$reason","stop_sequence":null,"usage":{"input_tokens":$fresh,"cache_creation_input_tokens":$written,"cache_read_input_tokens":$cached,"output_tokens":$output,"service_tier":"standard"}}"#;
 
-/// The events of one message, whatever they are wrapped into.
+/// Events of one message, independent of their framing.
 #[derive(Debug)]
 pub(super) struct AnthropicMessage {
     id: String,
     model: String,
     reason: &'static str,
-    /// The block that is open, and its index.
+    /// The open block and its index.
     block: Option<(OutputPart, u32)>,
     blocks: u32,
 }
 
-/// One event: its name, its JSON, whether it carries output, and what it tells.
+/// One event: name, JSON, whether it contains output, and reported values.
 pub(super) struct AnthropicEvent {
     pub(super) name: &'static str,
     pub(super) json: String,
     pub(super) is_output: bool,
-    pub(super) told: Option<ReportedValues>,
+    pub(super) reported: Option<ReportedValues>,
 }
 
 impl AnthropicEvent {
     fn plain(name: &'static str, json: impl Into<String>) -> Self {
-        Self { name, json: json.into(), is_output: false, told: None }
+        Self { name, json: json.into(), is_output: false, reported: None }
     }
 
     fn output(name: &'static str, json: impl Into<String>) -> Self {
@@ -79,11 +79,11 @@ impl AnthropicMessage {
     }
 
     pub(super) fn start(&self, account: &TemplateValues) -> AnthropicEvent {
-        let (json, told) = account.fill(START, &self.texts());
-        AnthropicEvent { told: Some(told), ..AnthropicEvent::plain("message_start", json) }
+        let (json, reported) = account.fill(START, &self.texts());
+        AnthropicEvent { reported: Some(reported), ..AnthropicEvent::plain("message_start", json) }
     }
 
-    /// The deltas, and what closes and opens blocks before them.
+    /// Writes deltas, and closes and opens blocks before them.
     pub(super) fn output(&mut self, output: &OutputChunk<'_>) -> Vec<AnthropicEvent> {
         let OutputChunk { part, json, .. } = *output;
         let mut events = Vec::new();
@@ -129,7 +129,7 @@ impl AnthropicMessage {
                 "content_block_delta",
                 delta("thinking_delta", "thinking", json),
             ),
-            // The name is in the start; what follows is an empty first piece of its arguments.
+            // The start contains the name; an empty first part of the arguments follows.
             OutputPart::ToolName => AnthropicEvent::plain(
                 "content_block_delta",
                 delta("input_json_delta", "partial_json", ""),
@@ -158,12 +158,12 @@ impl AnthropicMessage {
         events
     }
 
-    /// All that follows the last delta, but for `message_stop`.
+    /// Writes everything after the last delta, except `message_stop`.
     pub(super) fn finish(&mut self, account: &TemplateValues) -> Vec<AnthropicEvent> {
         let mut events = self.close();
-        let (json, told) = account.fill(DELTA, &self.texts());
+        let (json, reported) = account.fill(DELTA, &self.texts());
         events.push(AnthropicEvent {
-            told: Some(told),
+            reported: Some(reported),
             ..AnthropicEvent::plain("message_delta", json)
         });
         events
@@ -215,8 +215,8 @@ impl AnthropicMessages {
     }
 
     fn send(&mut self, event: AnthropicEvent, out: &mut FrameQueue) {
-        let AnthropicEvent { name, json, is_output, told } = event;
-        told.into_iter().for_each(|told| out.report(told));
+        let AnthropicEvent { name, json, is_output, reported } = event;
+        reported.into_iter().for_each(|reported| out.report(reported));
         let bytes = sse(name, &self.padded(&json));
         if is_output { out.output(bytes) } else { out.plain(bytes) }
     }
@@ -231,7 +231,7 @@ fn sse(name: &str, json: &str) -> String {
     format!("event: {name}\ndata: {json}\n\n")
 }
 
-/// With blanks before the last brace, as many as befit event `nth`.
+/// Pads event `nth` with spaces before the last brace.
 fn padded(json: &str, nth: usize) -> String {
     let Some(open) = json.strip_suffix('}') else {
         return json.to_owned();
@@ -279,7 +279,7 @@ impl ResponseWriter for AnthropicMessages {
     }
 }
 
-/// `/v1/complete`, which tells no usage.
+/// `/v1/complete`, which reports no usage.
 #[derive(Debug)]
 pub(super) struct AnthropicCompletion {
     id: String,
@@ -338,8 +338,8 @@ impl ResponseWriter for AnthropicCompletion {
     }
 }
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, kind, message) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, kind, message) = match error {
         ApiError::Malformed(message) => (400, "invalid_request_error", message.clone()),
         ApiError::NoModel(name) => (404, "not_found_error", format!("model: {name}")),
         ApiError::QueueFull => (529, "overloaded_error", "Overloaded".to_owned()),

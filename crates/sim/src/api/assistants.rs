@@ -1,7 +1,7 @@
 //! Runs of OpenAI's assistants: `/v1/threads/runs`, `/v1/threads/ID/runs`. Always streamed.
 //!
-//! The `event` field tells an event's kind. A message that is done repeats what its deltas said; a run that waits
-//! for a tool's output has no usage yet. Shapes: the events of OpenAI's reference, "Assistants streaming".
+//! The `event` field has the type of an event. A completed message repeats the text of its deltas. A run that waits for
+//! tool output has no usage yet. Source: OpenAI's reference, "Assistants streaming".
 
 use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
 use crate::content::{ChoiceTexts, OutputPart};
@@ -32,9 +32,9 @@ pub(super) struct Assistants {
     model: String,
     created: String,
     finish: ScriptedFinish,
-    /// The thread is made with the run.
+    /// Whether the run creates the thread.
     new_thread: bool,
-    /// What is said so far.
+    /// The text so far.
     texts: ChoiceTexts,
 }
 
@@ -45,12 +45,12 @@ impl Assistants {
             model: json_inner(case.model),
             created: case.created.to_string(),
             finish: case.plan.finish,
-            new_thread: case.ask.get("/thread").is_some(),
+            new_thread: case.request.get("/thread").is_some(),
             texts: ChoiceTexts::default(),
         }
     }
 
-    /// An event of this template.
+    /// Writes an event from this template.
     fn fill(&self, kind: &str, template: &str, texts: &[(&str, &str)]) -> String {
         let mut all: Vec<(&str, &str)> = vec![
             ("id", &self.id),
@@ -61,7 +61,7 @@ impl Assistants {
             ("action", "null"),
             ("error", "null"),
         ];
-        // The first of a name counts.
+        // The first value with a name counts.
         all.splice(..0, texts.iter().copied());
         let (json, _) = TemplateValues::default().fill(template, &all);
         format!("event: thread.{kind}\ndata: {json}\n\n")
@@ -85,7 +85,7 @@ impl Assistants {
         self.fill(&format!("run.step.{event}"), STEP, &texts)
     }
 
-    /// The call as it is told: of its first piece, with its head.
+    /// Returns the delta of a call; the first one includes the function name.
     fn call(&self, head: bool, name: &str, arguments: &str) -> String {
         let id = &self.id;
         if head {
@@ -158,8 +158,8 @@ impl ResponseWriter for Assistants {
         );
         let texts = [("status", status), ("incomplete", why), ("content", &content)];
         out.plain(self.fill(&format!("message.{status}"), MESSAGE, &texts));
-        let (usage, told) = account.fill(USAGE, &[]);
-        out.report(told);
+        let (usage, reported) = account.fill(USAGE, &[]);
+        out.report(reported);
         out.plain(self.step("completed", "completed", &usage));
         out.plain(self.run(status, &[("incomplete", run_why), ("usage", &usage)]));
         out.done(DONE);

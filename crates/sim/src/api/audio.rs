@@ -1,6 +1,6 @@
-//! OpenAI's audio: `/v1/audio/transcriptions`, whose request is a form, and `/v1/audio/speech`, whose answer is sound.
+//! OpenAI's audio: `/v1/audio/transcriptions` (the request is a form) and `/v1/audio/speech` (the response is sound).
 //!
-//! Shapes: OpenAI's reference for both.
+//! Source: OpenAI's reference.
 
 use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
 use crate::content::ChoiceTexts;
@@ -16,7 +16,7 @@ pub(super) const SPEECH: RequestFields =
 
 const USAGE: &str = r#""usage":{"type":"tokens","total_tokens":$total,"input_tokens":$input,"input_token_details":{"text_tokens":0,"audio_tokens":$input},"output_tokens":$output}"#;
 
-/// AudioSpeech to text.
+/// Speech to text.
 #[derive(Debug, Default)]
 pub(super) struct AudioTranscription {
     text: String,
@@ -32,9 +32,9 @@ impl ResponseWriter for AudioTranscription {
     }
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
-        let (usage, told) = account.fill(USAGE, &[]);
+        let (usage, reported) = account.fill(USAGE, &[]);
         let text = &self.text;
-        out.report(told);
+        out.report(reported);
         out.done(format!(
             "data: {{\"type\":\"transcript.text.done\",\"text\":\"{text}\",\"logprobs\":[],{usage}}}\n\n"
         ));
@@ -46,12 +46,12 @@ impl ResponseWriter for AudioTranscription {
 
     fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
-        let (usage, told) = account.fill(USAGE, &[]);
-        (format!(r#"{{"text":"{text}",{usage}}}"#), told).into()
+        let (usage, reported) = account.fill(USAGE, &[]);
+        (format!(r#"{{"text":"{text}",{usage}}}"#), reported).into()
     }
 }
 
-/// Text to speech: a piece of sound for each token, whose bytes say nothing to anybody who counts tokens.
+/// Text to speech: a fragment of sound per token. Its bytes contain no token counts.
 #[derive(Debug)]
 pub(super) struct AudioSpeech {
     content_type: &'static str,
@@ -59,7 +59,7 @@ pub(super) struct AudioSpeech {
 
 impl AudioSpeech {
     pub(super) fn new(case: &ResponseContext<'_>) -> Self {
-        let content_type = match case.ask.text("/response_format") {
+        let content_type = match case.request.text("/response_format") {
             Some("pcm") => "audio/pcm",
             Some("wav") => "audio/wav",
             _ => "audio/mpeg",
@@ -81,10 +81,10 @@ impl ResponseWriter for AudioSpeech {
 
     fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
 
-    /// There is no way to tell: the sound is over.
+    /// Errors cannot be reported in sound: it ends.
     fn fail(&mut self, _: &mut FrameQueue) {}
 
-    /// It is always sent as it is made.
+    /// It is always sent incrementally.
     fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
         WholeResponse::default()
     }

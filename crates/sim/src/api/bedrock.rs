@@ -1,7 +1,7 @@
 //! Amazon Bedrock: `/model/ID/converse`, `/invoke`, and their streams.
 //!
-//! Streams are binary frames. `invoke` passes a model's own API through, here Anthropic's: each frame has one of its
-//! events in base64, the last with Bedrock's own counts. Payloads are padded with `p`. Shapes: recordings of
+//! Streams are binary frames. `invoke` wraps the API of the model, here Anthropic's: each frame contains one of its events
+//! in base64, the last one with Bedrock's own counts. Payloads are padded with `p`. Source: recordings of
 //! bedrock-runtime.
 
 use base64::Engine as _;
@@ -36,7 +36,7 @@ const HEADERS: [(&str, &str); 3] = [
 ];
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// The padding of frame `nth`.
+/// Returns the padding of frame `nth`.
 fn padding(nth: usize) -> &'static str {
     ALPHABET.get(..nth * 37 % ALPHABET.len() + 1).unwrap_or(ALPHABET)
 }
@@ -45,7 +45,7 @@ fn padding(nth: usize) -> &'static str {
 pub(super) struct BedrockConverse {
     id: String,
     reason: &'static str,
-    /// The block that is open, and its index.
+    /// The open block and its index.
     block: Option<(OutputPart, u32)>,
     blocks: u32,
     frames: usize,
@@ -66,7 +66,7 @@ impl BedrockConverse {
         }
     }
 
-    /// A frame of these fields.
+    /// Writes a frame with these fields.
     fn event(&mut self, kind: &str, fields: &str) -> Vec<u8> {
         self.frames += 1;
         event(kind, &format!(r#"{{{fields},"p":"{}"}}"#, padding(self.frames)))
@@ -118,8 +118,8 @@ impl ResponseWriter for BedrockConverse {
         self.close(out);
         let stop = format!(r#""stopReason":"{}""#, self.reason);
         out.done(self.event("messageStop", &stop));
-        let (usage, told) = account.fill(USAGE, &[]);
-        out.report(told);
+        let (usage, reported) = account.fill(USAGE, &[]);
+        out.report(reported);
         out.done(self.event("metadata", &usage));
     }
 
@@ -145,16 +145,16 @@ impl ResponseWriter for BedrockConverse {
                 r#"{{"toolUse":{{"toolUseId":"tooluse_{id}","name":"{name}","input":{input}}}}}"#
             ));
         }
-        let (usage, told) = account.fill(USAGE, &[]);
+        let (usage, reported) = account.fill(USAGE, &[]);
         let (content, reason) = (content.join(","), self.reason);
         let whole = format!(
             r#"{{"output":{{"message":{{"role":"assistant","content":[{content}]}}}},"stopReason":"{reason}",{usage}}}"#
         );
-        (whole, told).into()
+        (whole, reported).into()
     }
 }
 
-/// `invoke` of a model of Anthropic's.
+/// `invoke` of an Anthropic model.
 #[derive(Debug)]
 pub(super) struct BedrockInvoke {
     message: AnthropicMessage,
@@ -173,7 +173,7 @@ impl BedrockInvoke {
     }
 
     fn send(&mut self, event: AnthropicEvent, out: &mut FrameQueue) {
-        event.told.into_iter().for_each(|told| out.report(told));
+        event.reported.into_iter().for_each(|reported| out.report(reported));
         let bytes = self.chunk(&event.json);
         if event.is_output { out.output(bytes) } else { out.plain(bytes) }
     }
@@ -199,8 +199,8 @@ impl ResponseWriter for BedrockInvoke {
         for event in self.message.finish(account) {
             self.send(event, out);
         }
-        let (stop, told) = account.fill(STOP, &[]);
-        out.report(told);
+        let (stop, reported) = account.fill(STOP, &[]);
+        out.report(reported);
         out.done(self.chunk(&stop));
     }
 
@@ -214,8 +214,8 @@ impl ResponseWriter for BedrockInvoke {
             self.message.whole(choices.first().unwrap_or(&empty), account);
         let mut headers = Vec::new();
         for (name, template) in HEADERS {
-            let (value, told) = account.fill(template, &[]);
-            reported.update(&told);
+            let (value, values) = account.fill(template, &[]);
+            reported.update(&values);
             headers.push((name, value));
         }
         WholeResponse { bytes: json.into(), headers, reported }
@@ -226,8 +226,8 @@ fn failure() -> Vec<u8> {
     exception("modelStreamErrorException", &json!({"message": FAILURE}).to_string())
 }
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, message) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, message) = match error {
         ApiError::Malformed(message) => (400, message.clone()),
         ApiError::NoModel(_) => (400, "The provided model identifier is invalid.".to_owned()),
         ApiError::QueueFull => (429, "Too many requests, please wait.".to_owned()),

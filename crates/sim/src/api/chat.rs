@@ -1,6 +1,6 @@
-//! OpenAI's chat and completions, in the shape that vLLM writes.
+//! OpenAI's chat and completions, in the format of vLLM.
 //!
-//! What is the same in every chunk of a response is put together once; a chunk is then a few copies.
+//! The constant parts of the chunks are built once per response; each chunk then copies them.
 
 use std::fmt::Write as _;
 
@@ -33,10 +33,10 @@ pub(super) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
 const USAGE: &str = r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output,"prompt_tokens_details":{"cached_tokens":$cached}}"#;
 const USAGE_WITH_REASONING: &str = r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output,"prompt_tokens_details":{"cached_tokens":$cached},"completion_tokens_details":{"reasoning_tokens":$reasoning}}"#;
-/// vLLM's `--enable-per-request-metrics`: its "time to first token" begins when the request is scheduled.
+/// vLLM's `--enable-per-request-metrics`. Its "time to first token" starts when the request is scheduled.
 const METRICS: &str = r#","metrics":{"time_to_first_token_ms":$prefill_ms,"generation_time_ms":$decode_ms,"queue_time_ms":$queue_ms,"mean_itl_ms":$pace_ms,"tokens_per_second":$per_s}"#;
 
-/// The words for the end of a choice.
+/// The finish reasons.
 pub(super) fn finish_reason(finish: ScriptedFinish) -> &'static str {
     match finish {
         ScriptedFinish::Stop => "stop",
@@ -45,11 +45,11 @@ pub(super) fn finish_reason(finish: ScriptedFinish) -> &'static str {
     }
 }
 
-/// Where a stream is to tell its usage, by its options and the script.
+/// Returns where a stream reports its usage, by its options and the script.
 pub(super) fn usage_place(case: &ResponseContext<'_>) -> UsagePlace {
-    let asked = case.ask.flag("/stream_options/include_usage").unwrap_or(false);
-    let asked = if asked { UsagePlace::Trailing } else { UsagePlace::None };
-    case.plan.script.usage.unwrap_or(asked)
+    let requested = case.request.flag("/stream_options/include_usage").unwrap_or(false);
+    let requested = if requested { UsagePlace::Trailing } else { UsagePlace::None };
+    case.plan.script.usage.unwrap_or(requested)
 }
 
 /// An error in the middle of a stream.
@@ -62,16 +62,16 @@ pub(super) fn error_event() -> String {
 #[derive(Debug)]
 pub(super) struct OpenAiChat {
     api: SimApi,
-    /// From `data: ` to the opening bracket of `choices`.
+    /// Chunk from `data: ` to the opening bracket of `choices`.
     prefix: String,
-    /// The same of a response that is not streamed.
+    /// The same for a response that is not streamed.
     whole_prefix: String,
-    /// Of the tool call, if one is made.
+    /// Id of the tool call, if there is one.
     call_id: String,
     choices: u32,
     finish: &'static str,
     usage: UsagePlace,
-    /// Running usage in every chunk.
+    /// Whether every chunk has the usage so far.
     continuous: bool,
     metrics: bool,
     keep_alives: u32,
@@ -91,8 +91,9 @@ impl OpenAiChat {
                 r#"{{"id":"{id}","object":"{object}","created":{created},"model":"{model}","choices":["#
             )
         };
-        let include_usage = case.ask.flag("/stream_options/include_usage").unwrap_or(false);
-        let continuous = case.ask.flag("/stream_options/continuous_usage_stats").unwrap_or(false);
+        let include_usage = case.request.flag("/stream_options/include_usage").unwrap_or(false);
+        let continuous =
+            case.request.flag("/stream_options/continuous_usage_stats").unwrap_or(false);
         Self {
             api,
             prefix: format!("data: {}", prefix(object)),
@@ -101,34 +102,34 @@ impl OpenAiChat {
             choices: case.plan.job.choices,
             finish: finish_reason(case.plan.finish),
             usage: usage_place(case),
-            // vLLM heeds the running usage only together with include_usage.
+            // vLLM sends the usage so far only together with include_usage.
             continuous: include_usage && continuous,
-            // With several choices there are none.
+            // With several choices there are no timings.
             metrics: case.plan.script.metrics && case.plan.job.choices == 1,
             keep_alives: case.plan.script.keep_alives,
         }
     }
 
-    /// One chunk; with `usage`, also that.
+    /// Writes one chunk, with `usage` if given.
     fn chunk(
         &self,
         choice: u32,
         usage: Option<&TemplateValues>,
         fill: impl FnOnce(&mut String),
     ) -> (Bytes, Option<ReportedValues>) {
-        // Room for the fixed parts and a short text, so that a usual chunk is one allocation.
+        // Space for the fixed parts and a short text, so that a usual chunk needs one allocation.
         let mut out = String::with_capacity(self.prefix.len() + 160);
         out.push_str(&self.prefix);
         let _ = write!(out, r#"{{"index":{choice},"#);
         fill(&mut out);
         out.push_str("}]");
-        let told = usage.map(|account| {
-            let (usage, told) = usage_json(account);
+        let reported = usage.map(|account| {
+            let (usage, reported) = usage_json(account);
             let _ = write!(out, r#","usage":{usage}"#);
-            told
+            reported
         });
         out.push_str("}\n\n");
-        (Bytes::from(out), told)
+        (Bytes::from(out), reported)
     }
 
     fn choice(&self, index: usize, texts: &ChoiceTexts) -> String {
@@ -165,19 +166,19 @@ impl ResponseWriter for OpenAiChat {
         }
     }
 
-    /// The chunks that open the choices and carry no output; chat only.
+    /// Writes the chunks that open the choices without output; chat only.
     fn opened(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         if self.api == SimApi::Completions {
             return;
         }
         for choice in 0..self.choices {
             let usage = self.continuous.then_some(account);
-            let (chunk, told) = self.chunk(choice, usage, |out| {
+            let (chunk, reported) = self.chunk(choice, usage, |out| {
                 out.push_str(
                     r#""delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null"#,
                 );
             });
-            told.into_iter().for_each(|told| out.report(told));
+            reported.into_iter().for_each(|reported| out.report(reported));
             out.plain(chunk);
         }
     }
@@ -194,7 +195,7 @@ impl ResponseWriter for OpenAiChat {
             }
         };
         let usage = self.continuous.then_some(account);
-        let (chunk, told) = self.chunk(choice, usage, |out| {
+        let (chunk, reported) = self.chunk(choice, usage, |out| {
             if part == OutputPart::ToolName {
                 let _ = write!(
                     out,
@@ -207,11 +208,11 @@ impl ResponseWriter for OpenAiChat {
             out.push_str(after);
             out.push_str(r#""logprobs":null,"finish_reason":null"#);
         });
-        told.into_iter().for_each(|told| out.report(told));
+        reported.into_iter().for_each(|reported| out.report(reported));
         out.output(chunk);
     }
 
-    /// The chunks that end the choices, the one without choices that tells the usage, and the terminator.
+    /// Writes the chunks that end the choices, the usage chunk, and the terminator.
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let empty = match self.api {
             SimApi::Completions => r#""text":"""#,
@@ -220,21 +221,21 @@ impl ResponseWriter for OpenAiChat {
         for choice in 0..self.choices {
             let in_last = self.usage.in_finish() && choice + 1 == self.choices;
             let usage = (in_last || self.continuous).then_some(account);
-            let (chunk, told) = self.chunk(choice, usage, |out| {
+            let (chunk, reported) = self.chunk(choice, usage, |out| {
                 let finish = self.finish;
                 let _ = write!(
                     out,
                     r#"{empty},"logprobs":null,"finish_reason":"{finish}","stop_reason":null"#
                 );
             });
-            told.into_iter().for_each(|told| out.report(told));
+            reported.into_iter().for_each(|reported| out.report(reported));
             out.plain(chunk);
         }
         if self.usage.trails() {
-            let (usage, told) = usage_json(account);
-            out.report(told);
-            let (metrics, told) = account.fill(if self.metrics { METRICS } else { "" }, &[]);
-            out.report(told);
+            let (usage, reported) = usage_json(account);
+            out.report(reported);
+            let (metrics, reported) = account.fill(if self.metrics { METRICS } else { "" }, &[]);
+            out.report(reported);
             out.plain(format!("{}],\"usage\":{usage}{metrics}}}\n\n", self.prefix));
         }
         out.done(DONE);
@@ -248,10 +249,10 @@ impl ResponseWriter for OpenAiChat {
     fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let choices: Vec<String> =
             choices.iter().enumerate().map(|(index, texts)| self.choice(index, texts)).collect();
-        let (usage, mut told) = usage_json(account);
+        let (usage, mut reported) = usage_json(account);
         let (metrics, times) = account.fill(if self.metrics { METRICS } else { "" }, &[]);
-        told.update(&times);
+        reported.update(&times);
         let (prefix, choices) = (&self.whole_prefix, choices.join(","));
-        (format!(r#"{prefix}{choices}],"usage":{usage}{metrics}}}"#), told).into()
+        (format!(r#"{prefix}{choices}],"usage":{usage}{metrics}}}"#), reported).into()
     }
 }

@@ -1,6 +1,6 @@
 //! Cohere's `/v2/chat` (server-sent events) and `/v1/chat` (NDJSON).
 //!
-//! The last event has two counts of tokens, of which the billed one is not what was generated. Shapes: recordings of
+//! The last event has two token counts; the billed one is not the number of generated tokens. Source: recordings of
 //! api.cohere.com.
 
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ const USAGE: &str = r#"{"billed_units":{"input_tokens":$billedin,"output_tokens"
 const USAGE_WITH_REASONING: &str = r#"{"billed_units":{"input_tokens":$billedin,"output_tokens":$billedout},"tokens":{"input_tokens":$input,"output_tokens":$output,"reasoning_tokens":$reasoning},"cached_tokens":$cached}"#;
 const META: &str = r#"{"api_version":{"version":"1"},"billed_units":{"input_tokens":$billedin,"output_tokens":$billedout},"tokens":{"input_tokens":$input,"output_tokens":$output}}"#;
 
-/// What is billed leaves out the template around a prompt, and the end of the answer.
+/// Billed tokens exclude the prompt template and the end token.
 fn with_bill(template: &str, account: &TemplateValues) -> (String, ReportedValues) {
     let input = account.input.div_ceil(2).to_string();
     let output = account.output.saturating_sub(1).to_string();
@@ -43,7 +43,7 @@ fn usage(account: &TemplateValues) -> (String, ReportedValues) {
 pub(super) struct Cohere {
     id: String,
     reason: &'static str,
-    /// The part that is open, and its index.
+    /// The open part and its index.
     open: Option<(OutputPart, u32)>,
     parts: u32,
 }
@@ -123,12 +123,12 @@ impl ResponseWriter for Cohere {
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.close(out);
-        let (usage, told) = usage(account);
+        let (usage, reported) = usage(account);
         let reason = self.reason;
         let json = format!(
             r#"{{"type":"message-end","delta":{{"finish_reason":"{reason}","usage":{usage}}}}}"#
         );
-        out.report(told);
+        out.report(reported);
         out.done(event("message-end", &json));
         out.done(DONE);
     }
@@ -157,15 +157,15 @@ impl ResponseWriter for Cohere {
                 r#","tool_calls":[{{"id":"call_{id}","type":"function","function":{{"name":"{tool_name}","arguments":"{tool_arguments}"}}}}]"#
             )
         };
-        let (usage, told) = usage(account);
+        let (usage, reported) = usage(account);
         let whole = format!(
             r#"{{"id":"{id}","finish_reason":"{reason}","message":{{"role":"assistant","content":[{content}]{calls}}},"usage":{usage}}}"#
         );
-        (whole, told).into()
+        (whole, reported).into()
     }
 }
 
-/// `/v1/chat`; its last line repeats the whole text.
+/// `/v1/chat`. Its last line repeats the whole text.
 #[derive(Debug)]
 pub(super) struct CohereV1 {
     id: String,
@@ -180,12 +180,12 @@ impl CohereV1 {
     }
 
     fn response(&self, text: &str, account: &TemplateValues) -> (String, ReportedValues) {
-        let (meta, told) = with_bill(META, account);
+        let (meta, reported) = with_bill(META, account);
         let Self { id, reason, .. } = self;
         let response = format!(
             r#"{{"response_id":"{id}","text":"{text}","generation_id":"{id}","chat_history":[{{"role":"CHATBOT","message":"{text}"}}],"finish_reason":"{reason}","meta":{meta}}}"#
         );
-        (response, told)
+        (response, reported)
     }
 }
 
@@ -210,9 +210,9 @@ impl ResponseWriter for CohereV1 {
     }
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
-        let (response, told) = self.response(&self.text, account);
+        let (response, reported) = self.response(&self.text, account);
         let reason = self.reason;
-        out.report(told);
+        out.report(reported);
         out.done(format!(
             "{{\"is_finished\":true,\"event_type\":\"stream-end\",\"response\":{response},\"finish_reason\":\"{reason}\"}}\n"
         ));
@@ -229,8 +229,8 @@ impl ResponseWriter for CohereV1 {
     }
 }
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, message) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, message) = match error {
         ApiError::Malformed(message) => (400, message.clone()),
         ApiError::NoModel(name) => (404, format!("model '{name}' not found")),
         ApiError::QueueFull => (429, "too many requests".to_owned()),

@@ -1,8 +1,7 @@
-//! Answers that are one JSON document and no text: embeddings, rerank, score, classify, tokenize, moderations,
-//! images; Anthropic's count of tokens; Cohere's embeddings.
+//! Responses that are one JSON document without text: embeddings, rerank, score, classify, tokenize, moderations,
+//! images, Anthropic's token count, Cohere's embeddings.
 //!
-//! Shapes: vLLM's `entrypoints/pooling` and `serve/tokenize`, OpenAI's reference for moderations and images,
-//! Anthropic's and Cohere's for theirs.
+//! Source: vLLM's `entrypoints/pooling` and `serve/tokenize`, and the references of OpenAI, Anthropic and Cohere.
 
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use crate::request::RequestFields;
 use crate::template::TemplateValues;
 use crate::token_text::json_inner;
 
-/// A kind of document.
+/// Kind of document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DocumentKind {
     Embeddings,
@@ -41,12 +40,12 @@ impl DocumentKind {
             Self::CountTokens => &["/system", "/messages"],
             Self::CohereEmbeddings => &["/texts"],
         };
-        // An image is made of tokens too, which nobody sees.
+        // An image consists of tokens too, which are not visible.
         let generates = self == Self::Images;
         RequestFields { prompt, generates, choices: None, shows: false, ..RequestFields::DOCUMENT }
     }
 
-    /// Where its items come from: one answer for each.
+    /// Returns the inputs; the document has one item for each.
     fn items(self) -> &'static str {
         match self {
             Self::Rerank => "/documents",
@@ -57,7 +56,7 @@ impl DocumentKind {
         }
     }
 
-    /// The document around its items, and one item.
+    /// Returns the templates of the document and of one item.
     fn templates(self) -> (&'static str, &'static str) {
         match self {
             Self::Embeddings => (
@@ -107,7 +106,7 @@ pub(super) struct DocumentWriter {
 
 impl DocumentWriter {
     pub(super) fn new(document: DocumentKind, case: &ResponseContext<'_>) -> Self {
-        let items = case.ask.get(document.items());
+        let items = case.request.get(document.items());
         Self {
             document,
             id: json_inner(case.id),
@@ -128,7 +127,7 @@ impl DocumentWriter {
 }
 
 impl ResponseWriter for DocumentWriter {
-    /// It is never a stream.
+    /// It is never streamed.
     fn output(&mut self, _: &OutputChunk<'_>, _: &TemplateValues, _: &mut FrameQueue) {}
 
     fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}

@@ -1,4 +1,4 @@
-//! OpenAI's chat in the manner of other servers than vLLM, each of which is a row of templates.
+//! OpenAI's chat as written by other servers than vLLM. Each server is a set of templates.
 
 mod flavors;
 
@@ -13,47 +13,47 @@ use crate::truth::ReportedValues;
 
 pub(super) use flavors::find;
 
-/// What sets one server's chat apart. In the templates, `$id`, `$model`, `$created` are the response's, `$index` is
-/// the choice's, `$text` what is said, `$pad` padding, `$role` the role with the first of a choice's texts, `$usage`
-/// the counts; numbers as in [`TemplateValues::fill`].
+/// Templates of one server. Placeholders: `$id`, `$model`, `$created` of the response, `$index` of the choice, `$text`
+/// of the output, `$pad` padding, `$role` the role in the first delta of a choice, `$usage` the token counts, and the
+/// numbers of [`TemplateValues::fill`].
 #[derive(Debug)]
 pub(super) struct Flavor {
-    /// As the `flavor` of a script has it.
+    /// Name, as in the `flavor` of a script.
     name: &'static str,
     head_at: HeadersAt,
-    /// An event ahead of all others.
+    /// An event before all others.
     preamble: &'static str,
-    /// A comment while nothing comes.
+    /// A comment while the request waits.
     comment: &'static str,
-    /// A chunk around `$choices`, with `$more` behind them.
+    /// A chunk with `$choices`, followed by `$more`.
     chunk: &'static str,
-    /// A choice around its `$delta`.
+    /// A choice with its `$delta`.
     choice: &'static str,
-    /// The last of a choice, with its `$reason`.
+    /// The last choice object, with its `$reason`.
     choice_end: &'static str,
-    /// The delta that opens a choice, if it is a chunk of its own, and what it has for `$more`.
+    /// The delta that opens a choice, if it is a separate chunk, and its `$more`.
     role: (&'static str, &'static str),
     /// Deltas.
     text: &'static str,
     reasoning: &'static str,
     tool_name: &'static str,
     tool_arguments: &'static str,
-    /// The delta with which a choice ends; none if that is its last output.
+    /// The delta that ends a choice; `None` if the last output does.
     end: Option<&'static str>,
     /// `$more` of a chunk with output.
     more: &'static str,
-    /// `$more` of a chunk that ends a choice: if the usage was asked for, and if not.
+    /// `$more` of a chunk that ends a choice: with and without requested usage.
     end_more: [&'static str; 2],
     /// The chunk without choices.
     last: UsageChunk,
-    /// `$more` of it.
+    /// Its `$more`.
     last_more: &'static str,
     usage: &'static str,
-    /// Behind the usage of a response that is not streamed.
+    /// Text after the usage of a response that is not streamed.
     whole_more: &'static str,
-    /// Whether one HTTP chunk has both the role and the first output of a choice.
+    /// Whether one HTTP chunk contains both the role and the first output of a choice.
     packs_role: bool,
-    /// Whether a choice is opened at once, before there is a token.
+    /// Whether a choice is opened at once, before the first token.
     role_at_once: bool,
     /// Whether there is a `[DONE]`.
     has_done: bool,
@@ -65,7 +65,7 @@ enum UsageChunk {
     Never,
     Asked,
     Always,
-    /// If asked, one for each choice.
+    /// If requested, one per choice.
     PerChoice,
 }
 
@@ -77,13 +77,13 @@ pub(super) struct FlavoredChat {
     created: String,
     reason: &'static str,
     choices: u32,
-    /// VllmTokens of each choice.
+    /// Number of tokens of each choice.
     tokens: u32,
-    asked: bool,
+    requested: bool,
     keep_alives: u32,
-    /// Which choices have said something, and what waits to go with their first output.
+    /// The choices with output, and the pending text for their first output.
     first: Vec<Option<String>>,
-    /// Whether the chunks with the roles are made.
+    /// Whether the chunks with the roles were written.
     is_open: bool,
     events: usize,
 }
@@ -99,7 +99,7 @@ impl FlavoredChat {
             reason: finish_reason(case.plan.finish),
             choices: job.choices,
             tokens: job.reasoning_tokens + job.output_tokens,
-            asked: usage_place(case).trails(),
+            requested: usage_place(case).trails(),
             keep_alives: case.plan.script.keep_alives,
             first: vec![Some(String::new()); job.choices as usize],
             is_open: false,
@@ -107,7 +107,7 @@ impl FlavoredChat {
         }
     }
 
-    /// One event of these choices, with what it tells.
+    /// Writes one event with these choices and its reported values.
     fn event(
         &mut self,
         choices: &str,
@@ -117,7 +117,7 @@ impl FlavoredChat {
         const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
         self.events += 1;
         let pad = ALPHABET.get(..self.events * 11 % ALPHABET.len() + 1).unwrap_or(ALPHABET);
-        let (usage, mut told) = match more.contains("$usage") {
+        let (usage, mut reported) = match more.contains("$usage") {
             true => account.fill(self.flavor.usage, &[]),
             false => <(String, ReportedValues)>::default(),
         };
@@ -129,9 +129,10 @@ impl FlavoredChat {
             ("pad", pad),
             ("usage", &usage),
         ];
-        let (event, more_told) = account.fill(&self.flavor.chunk.replace("$more", more), &texts);
-        told.update(&more_told);
-        (format!("data: {event}\n\n"), told)
+        let (event, more_reported) =
+            account.fill(&self.flavor.chunk.replace("$more", more), &texts);
+        reported.update(&more_reported);
+        (format!("data: {event}\n\n"), reported)
     }
 
     fn choice(&self, template: &str, index: u32, delta: &str) -> String {
@@ -140,7 +141,7 @@ impl FlavoredChat {
         TemplateValues::default().fill(template, &texts).0
     }
 
-    /// A choice of a response that is not streamed.
+    /// Returns a choice of a response that is not streamed.
     fn whole_choice(&self, index: usize, texts: &ChoiceTexts) -> String {
         let ChoiceTexts { text, reasoning, tool_name, tool_arguments } = texts;
         let typed = self.flavor.name == "mistral" && !reasoning.is_empty();
@@ -171,7 +172,7 @@ impl FlavoredChat {
         )
     }
 
-    /// What is put before the first output of a choice; nothing for the ones after it.
+    /// Returns the text before the first output of a choice; empty afterwards.
     fn take_first(&mut self, choice: u32) -> Option<String> {
         self.first.get_mut(choice as usize)?.take()
     }
@@ -207,7 +208,7 @@ impl ResponseWriter for FlavoredChat {
             let choice = self.choice(self.flavor.choice, index, delta);
             let (mut event, _) = self.event(&choice, more, account);
             if self.flavor.name == "trtllm" {
-                // A blank too many, of this chunk alone.
+                // This chunk has an additional space.
                 event.insert(event.trim_end().len(), ' ');
             }
             match self.first.get_mut(index as usize) {
@@ -233,34 +234,34 @@ impl ResponseWriter for FlavoredChat {
         let ends = flavor.end.is_none() && output.first + output.tokens == self.tokens;
         let choice = if ends { flavor.choice_end } else { flavor.choice };
         let choice = self.choice(choice, output.choice, &delta);
-        let (event, told) = self.event(&choice, flavor.more, account);
-        out.report(told);
+        let (event, reported) = self.event(&choice, flavor.more, account);
+        out.report(reported);
         out.output(first.unwrap_or_default() + &event);
     }
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         let flavor = self.flavor;
-        let [asked, unasked] = flavor.end_more;
+        let [requested, unasked] = flavor.end_more;
         let one = account.of_one(self.choices);
         for index in 0..self.choices {
             if let Some(delta) = flavor.end {
                 let choice = self.choice(flavor.choice_end, index, delta);
-                let more = if self.asked { asked } else { unasked };
-                let (event, told) = self.event(&choice, more, account);
-                out.report(told);
+                let more = if self.requested { requested } else { unasked };
+                let (event, reported) = self.event(&choice, more, account);
+                out.report(reported);
                 out.plain(event);
             }
-            if flavor.last == UsageChunk::PerChoice && self.asked {
-                let (event, mut told) = self.event("", flavor.last_more, &one);
-                // Put together, it is the usage of all of them.
-                told.update(&account.fill(flavor.usage, &[]).1);
-                out.report(told);
+            if flavor.last == UsageChunk::PerChoice && self.requested {
+                let (event, mut reported) = self.event("", flavor.last_more, &one);
+                // The sum is the usage of all choices.
+                reported.update(&account.fill(flavor.usage, &[]).1);
+                out.report(reported);
                 out.plain(event);
             }
         }
-        if flavor.last == UsageChunk::Always || flavor.last == UsageChunk::Asked && self.asked {
-            let (event, told) = self.event("", flavor.last_more, account);
-            out.report(told);
+        if flavor.last == UsageChunk::Always || flavor.last == UsageChunk::Asked && self.requested {
+            let (event, reported) = self.event("", flavor.last_more, account);
+            out.report(reported);
             out.plain(event);
         }
         if flavor.has_done {
@@ -281,12 +282,12 @@ impl ResponseWriter for FlavoredChat {
             .enumerate()
             .map(|(index, texts)| self.whole_choice(index, texts))
             .collect();
-        let (usage, mut told) = account.fill(self.flavor.usage, &[]);
+        let (usage, mut reported) = account.fill(self.flavor.usage, &[]);
         let (more, times) = account.fill(self.flavor.whole_more, &[("id", &self.id)]);
-        told.update(&times);
+        reported.update(&times);
         let (id, model, created) = (&self.id, &self.model, &self.created);
         let choices = choices.join(",");
-        // DeepSeek sends blank lines while the request waits.
+        // DeepSeek sends empty lines while the request waits.
         let blank = match self.flavor.name {
             "deepseek" => "\n".repeat(self.keep_alives as usize),
             _ => String::new(),
@@ -294,6 +295,6 @@ impl ResponseWriter for FlavoredChat {
         let whole = format!(
             r#"{blank}{{"id":"{id}","object":"chat.completion","created":{created},"model":"{model}","choices":[{choices}],"usage":{usage}{more}}}"#
         );
-        (whole, told).into()
+        (whole, reported).into()
     }
 }

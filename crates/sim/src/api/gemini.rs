@@ -1,8 +1,8 @@
 //! Gemini's `:generateContent` and `:streamGenerateContent`.
 //!
-//! A stream is server-sent events with CRLF if the query has `alt=sse`, and else one JSON array that is
-//! pretty-printed element by element. Each element has the usage so far; the visible and the thinking tokens are
-//! told apart. A call of a function comes whole. Shapes: recordings of generativelanguage.googleapis.com.
+//! A stream is server-sent events with CRLF if the query has `alt=sse`, otherwise one pretty-printed JSON array. Each
+//! element has the usage so far, with separate counts of visible and thinking tokens. A function call is sent as a whole.
+//! Source: recordings of generativelanguage.googleapis.com.
 
 use serde_json::{Value, json};
 
@@ -31,9 +31,9 @@ pub(super) struct Gemini {
     id: String,
     model: String,
     reason: &'static str,
-    /// Server-sent events, and not an array.
+    /// Whether the stream is server-sent events instead of an array.
     sse: bool,
-    /// Elements of the array so far.
+    /// Number of elements so far.
     elements: u32,
     call: ChoiceTexts,
 }
@@ -71,7 +71,7 @@ impl Gemini {
         account.fill(&template, &texts)
     }
 
-    /// An element as it goes out.
+    /// Frames an element.
     fn element(&mut self, json: String) -> String {
         if self.sse {
             return format!("data: {json}\r\n\r\n");
@@ -105,26 +105,26 @@ impl ResponseWriter for Gemini {
                 return self.call.push(output.part, text);
             }
         };
-        let (json, told) = self.response(&part, false, account);
-        out.report(told);
+        let (json, reported) = self.response(&part, false, account);
+        out.report(reported);
         out.output(self.element(json));
     }
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         if let Some(call) = function_call(&self.call) {
-            let (json, told) = self.response(&call, false, account);
-            out.report(told);
+            let (json, reported) = self.response(&call, false, account);
+            out.report(reported);
             out.output(self.element(json));
         }
         let signature = r#"{"text": "","thoughtSignature": "EpYSCpMSACISjhIBDDnWx+meFE0="}"#;
-        let (json, told) = self.response(signature, true, account);
-        out.report(told);
+        let (json, reported) = self.response(signature, true, account);
+        out.report(reported);
         let end = if self.sse { "" } else { "]" };
         out.done(self.element(json) + end);
     }
 
     fn fail(&mut self, out: &mut FrameQueue) {
-        let (_, error) = refusal(&ApiError::Failed);
+        let (_, error) = error(&ApiError::Failed);
         let end = if self.sse { "" } else { "]" };
         out.plain(self.element(error.to_string()) + end);
     }
@@ -144,8 +144,8 @@ impl ResponseWriter for Gemini {
     }
 }
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, name, message) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, name, message) = match error {
         ApiError::Malformed(message) => (400, "INVALID_ARGUMENT", message.clone()),
         ApiError::NoModel(name) => (404, "NOT_FOUND", format!("models/{name} is not found")),
         ApiError::QueueFull => (503, "UNAVAILABLE", "The model is overloaded.".to_owned()),

@@ -1,7 +1,7 @@
 //! Gemini's `/v1beta/interactions`. Always streamed.
 //!
-//! Steps begin, go on by deltas and stop, one after the other; the last event has the usage, where thoughts are
-//! counted apart from what is put out. Shapes: Google's "GeminiInteractions API", and the types of google-genai 3.6.
+//! Each step has a start, deltas and a stop. The last event has the usage, with separate counts of thoughts and output.
+//! Source: Google's "Interactions API", and the types of google-genai 3.6.
 
 use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
 use crate::content::{ChoiceTexts, OutputPart};
@@ -26,9 +26,9 @@ pub(super) struct GeminiInteractions {
     id: String,
     model: String,
     status: &'static str,
-    /// What the open step is of.
+    /// Part of the response in the open step.
     open: Option<OutputPart>,
-    /// Steps begun.
+    /// Number of started steps.
     steps: u32,
 }
 
@@ -57,7 +57,7 @@ impl GeminiInteractions {
         TemplateValues::default().fill(INTERACTION, &texts).0
     }
 
-    /// An event of the step that is open.
+    /// Writes an event of the open step.
     fn step_event(&self, kind: &str, field: &str) -> String {
         let index = self.steps.saturating_sub(1);
         event(kind, &format!(r#""index":{index}{field}"#))
@@ -130,8 +130,8 @@ impl ResponseWriter for GeminiInteractions {
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         self.stop(out);
-        let (usage, told) = account.fill(USAGE, &[]);
-        out.report(told);
+        let (usage, reported) = account.fill(USAGE, &[]);
+        out.report(reported);
         out.done(event("interaction.completed", &self.interaction(self.status, &usage)));
         out.done("event: done\ndata: [DONE]\n\n");
     }

@@ -1,7 +1,7 @@
 //! llama.cpp's own `/completion` and `/infill`.
 //!
-//! The head goes out when the request gets its slot. The last event has `"stop":true` and the timings; there is no
-//! `[DONE]`. Shapes: recorded from llama-server, and its `server-task.cpp`.
+//! The headers are sent when the request gets its slot. The last event has `"stop":true` and the timings; there is no
+//! `[DONE]`. Source: recordings of llama-server, and its `server-task.cpp`.
 
 use super::{
     ApiError, HeadersAt, OutputChunk, ResponseContext, ResponseWriter, WholeResponse,
@@ -19,7 +19,7 @@ pub(super) const FIELDS: RequestFields = RequestFields {
     ..RequestFields::PLAIN
 };
 
-/// Milliseconds; the pace is over all tokens but the first, which is the prefill's.
+/// Timings in milliseconds. The pace excludes the first token, which belongs to the prefill.
 pub(super) const TIMINGS: &str = r#","timings":{"cache_n":$cached,"prompt_n":$fresh,"prompt_ms":$prefill_ms,"prompt_per_token_ms":$prefill_pace_ms,"prompt_per_second":$prefill_per_s,"predicted_n":$output,"predicted_ms":$decode_ms,"predicted_per_token_ms":$pace_ms,"predicted_per_second":$decode_per_s}"#;
 const TOKEN: &str = r#"data: {"index":0,"content":"$text","tokens":[$ids],"stop":false,"id_slot":-1,"tokens_predicted":$output,"tokens_evaluated":$input"#;
 const PROGRESS: &str = r#"data: {"index":0,"content":"","tokens":[],"stop":false,"id_slot":-1,"tokens_predicted":0,"tokens_evaluated":$all,"prompt_progress":{"total":$all,"cache":0,"processed":$done,"time_ms":$ms}}"#;
@@ -39,8 +39,8 @@ impl LlamaCpp {
         Self {
             model: json_inner(case.model),
             reason: if case.plan.finish == ScriptedFinish::Length { "limit" } else { "eos" },
-            timings_per_token: case.ask.flag("/timings_per_token").unwrap_or(false),
-            progress: case.ask.flag("/return_progress").unwrap_or(false),
+            timings_per_token: case.request.flag("/timings_per_token").unwrap_or(false),
+            progress: case.request.flag("/return_progress").unwrap_or(false),
             keep_alives: case.plan.script.keep_alives,
         }
     }
@@ -84,11 +84,11 @@ impl ResponseWriter for LlamaCpp {
 
     fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         let timings = if self.timings_per_token { TIMINGS } else { "" };
-        // Of several tokens told together it has only the last one's id.
+        // An event with several tokens has only the id of the last one.
         let ids = token_ids(output.first + output.tokens.saturating_sub(1), 1);
         let texts = [("text", output.json), ("ids", &ids)];
-        let (event, told) = account.fill(&format!("{TOKEN}{timings}}}\n\n"), &texts);
-        out.report(told);
+        let (event, reported) = account.fill(&format!("{TOKEN}{timings}}}\n\n"), &texts);
+        out.report(reported);
         out.output(event);
     }
 
@@ -109,7 +109,7 @@ impl ResponseWriter for LlamaCpp {
     }
 }
 
-/// What its HTTP library says of itself, by which it can be told from others.
+/// Header of its HTTP library, which identifies the server.
 pub(super) fn headers() -> Vec<(&'static str, String)> {
     vec![("server", "llama.cpp".to_owned()), ("x-accel-buffering", "no".to_owned())]
 }

@@ -1,9 +1,8 @@
 //! Ollama's own API: `/api/chat`, `/api/generate` and `/api/embed`.
 //!
-//! NDJSON, streamed unless told otherwise; the head goes out with the first line. A tool call is held back until it is
-//! whole. Durations are in nanoseconds, and those of zero are left out. The wait for a slot is in none of them but the
-//! total; `load_duration` is never quite zero, since it also has what the handler does before. Shapes: recordings of
-//! Ollama, and its `server/routes.go`.
+//! NDJSON, streamed by default; the headers are sent with the first line. A tool call is held back until it is complete.
+//! Durations are in nanoseconds; zero is omitted. Only the total includes the wait for a slot. `load_duration` also
+//! includes request handling, so it is never zero. Source: recordings of Ollama, and its `server/routes.go`.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +33,7 @@ pub(super) const GENERATE: RequestFields =
 const LAST: &str = r#""done":true,"done_reason":"$reason"$context,"total_duration":$total_ns,"load_duration":$load_ns,"prompt_eval_count":$input,"prompt_eval_duration":$prefill_ns,"eval_count":$output,"eval_duration":$decode_ns}"#;
 const EMBED: &str = r#"{"model":"$model","embeddings":[$vectors],"total_duration":$total_ns,"load_duration":$load_ns,"prompt_eval_count":$input}"#;
 
-/// What a warm server tells as load: its handler up to the model.
+/// `load_duration` of a warm server: its request handling.
 const HANDLING: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
@@ -42,7 +41,7 @@ pub(super) struct Ollama {
     api: SimApi,
     model: String,
     reason: &'static str,
-    /// A tool call in the making.
+    /// An incomplete tool call.
     call: ChoiceTexts,
     inputs: usize,
 }
@@ -54,28 +53,28 @@ impl Ollama {
             model: json_inner(case.model),
             reason: if case.plan.finish == ScriptedFinish::Length { "length" } else { "stop" },
             call: ChoiceTexts::default(),
-            inputs: case.ask.get("/input").and_then(Value::as_array).map_or(1, Vec::len),
+            inputs: case.request.get("/input").and_then(Value::as_array).map_or(1, Vec::len),
         }
     }
 
-    /// A line, from its beginning to what is said in it.
-    fn said(&self, text: &str, thinking: &str, calls: &str) -> String {
+    /// Start of a line, up to its content.
+    fn message(&self, text: &str, thinking: &str, calls: &str) -> String {
         let thinking = match thinking {
             "" => String::new(),
             thinking => format!(r#","thinking":"{thinking}""#),
         };
-        let said = match self.api {
+        let message = match self.api {
             SimApi::OllamaGenerate => format!(r#""response":"{text}"{thinking}"#),
             _ => {
                 format!(r#""message":{{"role":"assistant","content":"{text}"{thinking}{calls}}}"#)
             }
         };
         let now = humantime::format_rfc3339_micros(SystemTime::now());
-        format!(r#"{{"model":"{}","created_at":"{now}",{said},"#, self.model)
+        format!(r#"{{"model":"{}","created_at":"{now}",{message},"#, self.model)
     }
 
     fn line(&self, text: &str, thinking: &str, calls: &str) -> String {
-        format!("{}\"done\":false}}\n", self.said(text, thinking, calls))
+        format!("{}\"done\":false}}\n", self.message(text, thinking, calls))
     }
 
     fn last(&self, account: &TemplateValues) -> (String, crate::truth::ReportedValues) {
@@ -127,9 +126,9 @@ impl ResponseWriter for Ollama {
         if !self.call.tool_name.is_empty() {
             out.output(self.line("", "", &tool_calls(&self.call)));
         }
-        let (last, told) = self.last(account);
-        out.report(told);
-        out.done(format!("{}{last}\n", self.said("", "", "")));
+        let (last, reported) = self.last(account);
+        out.report(reported);
+        out.done(format!("{}{last}\n", self.message("", "", "")));
     }
 
     fn fail(&mut self, out: &mut FrameQueue) {
@@ -144,17 +143,17 @@ impl ResponseWriter for Ollama {
         }
         let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
-        let said = self.said(&texts.text, &texts.reasoning, &tool_calls(texts));
-        let (last, told) = self.last(account);
-        (format!("{said}{last}"), told).into()
+        let message = self.message(&texts.text, &texts.reasoning, &tool_calls(texts));
+        let (last, reported) = self.last(account);
+        (format!("{message}{last}"), reported).into()
     }
 }
 
-/// An embedding, as small as it gets.
+/// A minimal embedding.
 pub(super) const VECTOR: &str = "[0.0131,-0.0276,0.0058,0.0412]";
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, message) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, message) = match error {
         ApiError::Malformed(message) => (400, message.clone()),
         ApiError::NoModel(name) => (404, format!("model '{name}' not found")),
         ApiError::QueueFull => {

@@ -1,7 +1,7 @@
 //! Replicate's stream of a prediction's output: `GET /v1/streams/ID`.
 //!
-//! Each event is bare text, a line of data to each line of it; `done` ends them. No counts. Shapes: Replicate's
-//! guide, "Streaming output".
+//! Each event is plain text, with one data line per line of text; `done` ends the stream. There are no token counts.
+//! Source: Replicate's guide, "Streaming output".
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(super) const FIELDS: RequestFields =
 #[derive(Debug)]
 pub(super) struct Replicate {
     created: u64,
-    /// Events so far.
+    /// Number of events so far.
     events: u32,
 }
 
@@ -59,8 +59,8 @@ impl ResponseWriter for Replicate {
     }
 }
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, detail) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, detail) = match error {
         ApiError::Malformed(message) => (422, message.clone()),
         ApiError::NoModel(_) => (404, "The requested resource could not be found.".to_owned()),
         ApiError::QueueFull => (429, "Request was throttled.".to_owned()),

@@ -1,7 +1,7 @@
 //! OpenAI's `/v1/responses`: typed events, numbered; no `[DONE]`.
 //!
-//! The first two events come at once, before the engine has done anything, and each `.done` repeats what its deltas
-//! said. Shapes: vLLM 0.33 as recorded, and recordings of api.openai.com for calls of functions and errors.
+//! The first two events are sent before the engine starts, and each `.done` repeats the text of its deltas. Source:
+//! recordings of vLLM 0.33, and of api.openai.com for function calls and errors.
 
 use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
 use crate::content::{ChoiceTexts, OutputPart};
@@ -20,7 +20,7 @@ pub(super) const FIELDS: RequestFields = RequestFields {
 
 const RESPONSE: &str = r#"{"id":"resp_$id","created_at":$created,"incomplete_details":$incomplete,"error":$error,"instructions":null,"metadata":null,"model":"$model","object":"response","output":[$items],"parallel_tool_calls":true,"temperature":1.0,"tool_choice":"auto","tools":[],"top_p":1.0,"status":"$status","usage":$usage}"#;
 const USAGE: &str = r#"{"input_tokens":$input,"input_tokens_details":{"cached_tokens":$cached},"output_tokens":$output,"output_tokens_details":{"reasoning_tokens":$reasoning},"total_tokens":$total}"#;
-/// As in vLLM's chat: milliseconds.
+/// Timings in milliseconds, as in vLLM's chat.
 const METRICS: &str = r#","metrics":{"time_to_first_token_ms":$prefill_ms,"generation_time_ms":$decode_ms,"queue_time_ms":$queue_ms,"mean_itl_ms":$pace_ms,"tokens_per_second":$per_s}"#;
 
 #[derive(Debug)]
@@ -32,11 +32,11 @@ pub(super) struct OpenAiResponses {
     metrics: bool,
     /// Number of the next event.
     sequence: u32,
-    /// The item that is open.
+    /// The open item.
     open: Option<OutputPart>,
-    /// What is said in it.
+    /// Its text.
     texts: ChoiceTexts,
-    /// The items that are done.
+    /// The completed items.
     items: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl OpenAiResponses {
         )
     }
 
-    /// The response as it stands.
+    /// Returns the response object so far.
     fn response(
         &self,
         status: &str,
@@ -102,7 +102,7 @@ impl OpenAiResponses {
         self.event(kind, &format!("\"response\":{response}"))
     }
 
-    /// The place of an item, and of a part in it.
+    /// Returns the index of an item, and of a part in it.
     fn place(&self) -> String {
         let (item, index) = (self.item_id(), self.items.len());
         format!(r#""content_index":0,"item_id":"{item}","output_index":{index}"#)
@@ -117,7 +117,7 @@ impl OpenAiResponses {
         format!("{prefix}_{}_{}", self.id, self.items.len())
     }
 
-    /// The open item, with all that is said in it so far.
+    /// Returns the open item with its text so far.
     fn item(&self, status: &str) -> String {
         let (id, ChoiceTexts { text, reasoning, tool_name, tool_arguments }) =
             (self.item_id(), &self.texts);
@@ -159,7 +159,7 @@ impl OpenAiResponses {
         }
     }
 
-    /// The echoes that end the open item.
+    /// Writes the `.done` events of the open item.
     fn close(&mut self, out: &mut FrameQueue) {
         let Some(open) = self.open else {
             return;
@@ -213,7 +213,7 @@ impl ResponseWriter for OpenAiResponses {
             OutputPart::Text => "output_text",
             OutputPart::Reasoning => "reasoning_text",
             OutputPart::ToolArguments => "function_call_arguments",
-            // It is in the item.
+            // The item contains it.
             OutputPart::ToolName => return,
         };
         self.texts.push(part, json);

@@ -1,24 +1,24 @@
-//! Which path is which API.
+//! Maps paths to APIs.
 
 use hyper::{Method, Uri};
 
 use super::{DocumentKind, SimApi};
 use crate::request::SimRequest;
 
-/// A request's API, and what its path says besides.
+/// API of a request, and other information from its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SimRoute {
     pub(crate) api: SimApi,
-    /// The model, where it stands in the path.
+    /// The model, if the path contains it.
     pub(crate) model: Option<String>,
-    /// Whether it is a stream, where the path decides.
+    /// Whether the response is streamed, if the path decides it.
     pub(crate) stream: Option<bool>,
     /// The query, without its question mark.
     pub(crate) query: String,
 }
 
 impl SimRoute {
-    /// The route of an inference request; `None` if it is none.
+    /// Returns the route of an inference request; `None` for other requests.
     pub(crate) fn of(method: &Method, uri: &Uri) -> Option<Self> {
         let path = uri.path();
         let (api, model, stream) = match by_whole_path(path).or_else(|| by_ids_in_path(path)) {
@@ -33,16 +33,16 @@ impl SimRoute {
         (*method == expected).then_some(Self { api, model, stream, query })
     }
 
-    /// What stands for the body of a request that has none: the script, if the query has it as `sim`.
+    /// Returns the body for a request without one: the script in the query parameter `sim`.
     pub(crate) fn body(&self) -> Option<String> {
         let script = self.query.split('&').find_map(|pair| pair.strip_prefix("sim="));
         let script = script.map_or_else(|| "{}".to_owned(), unescaped);
         (self.api == SimApi::Replicate).then(|| format!(r#"{{"sim":{script}}}"#))
     }
 
-    /// Decides what only the body can tell: three servers have a `/generate`.
-    pub(crate) fn settle(&mut self, ask: &SimRequest) {
-        let has = |field| ask.get(field).is_some();
+    /// Selects the API by the body: three servers have a `/generate`.
+    pub(crate) fn settle(&mut self, request: &SimRequest) {
+        let has = |field| request.get(field).is_some();
         if self.api == SimApi::Tgi && self.stream == Some(false) && !has("/inputs") {
             if has("/text") || has("/input_ids") {
                 (self.api, self.stream) = (SimApi::Sglang, None);
@@ -53,7 +53,7 @@ impl SimRoute {
     }
 }
 
-/// The API and, where the path decides it, whether it is a stream.
+/// Returns the API and, if the path decides it, whether the response is streamed.
 fn by_whole_path(path: &str) -> Option<(SimApi, Option<bool>)> {
     let api = match path {
         "/v1/chat/completions" => SimApi::Chat,
@@ -87,7 +87,7 @@ fn by_whole_path(path: &str) -> Option<(SimApi, Option<bool>)> {
     Some((api, None))
 }
 
-/// The same where a thing's id is in the path. These are always streams here.
+/// The same for paths with an id. These responses are always streamed.
 fn by_ids_in_path(path: &str) -> Option<(SimApi, Option<bool>)> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let api = match parts.as_slice() {
@@ -100,7 +100,7 @@ fn by_ids_in_path(path: &str) -> Option<(SimApi, Option<bool>)> {
     Some((api, Some(true)))
 }
 
-/// The API, the model as it stands in the path, and whether it is a stream.
+/// Returns the API, the model in the path, and whether the response is streamed.
 fn by_model_in_path(path: &str) -> Option<(SimApi, &str, bool)> {
     if let Some(rest) = path.strip_prefix("/v2/models/") {
         let (model, verb) = rest.rsplit_once('/')?;
@@ -132,7 +132,7 @@ fn by_model_in_path(path: &str) -> Option<(SimApi, &str, bool)> {
     }
 }
 
-/// Without percent signs: a model's id may have a colon in it.
+/// Decodes percent-encoding: a model id can contain a colon.
 fn unescaped(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_with_models() {
+    fn models_are_read_from_paths() {
         let table = [
             ("/v2/models/m/generate", SimApi::Triton, "m", false),
             ("/v2/models/m/versions/3/generate_stream", SimApi::Triton, "m", true),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stream_of_a_prediction_has_no_body() {
+    fn only_streams_of_predictions_have_no_body() {
         let of = |method, path: &str| SimRoute::of(&method, &path.parse().unwrap());
         let streams = of(Method::GET, "/v1/streams/p?a=1&sim=%7B%22no_done%22:true%7D").unwrap();
         assert_eq!((streams.api, streams.stream), (SimApi::Replicate, Some(true)));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn three_servers_have_one_path() {
+    fn generate_is_routed_by_its_body() {
         let table = [
             (r#"{"inputs":"x"}"#, SimApi::Tgi, Some(false)),
             (r#"{"text":"x"}"#, SimApi::Sglang, None),

@@ -1,6 +1,6 @@
 //! SGLang's own `/generate`.
 //!
-//! Each event repeats the whole text and all token ids so far, with exact counts in `meta_info`. Shapes: SGLang's
+//! Each event repeats the whole text and all token ids so far, with exact counts in `meta_info`. Source: SGLang's
 //! `tokenizer_manager.py` and `http_server.py`.
 
 use serde_json::json;
@@ -21,7 +21,7 @@ pub(super) const FIELDS: RequestFields = RequestFields {
 };
 
 const SO_FAR: &str = r#"{"text":"$text","output_ids":[$ids],"meta_info":{"id":"$id","finish_reason":$reason,"prompt_tokens":$input,"weight_version":"default","total_retractions":0,"completion_tokens":$output,"cached_tokens":$cached$times}}"#;
-/// With `--enable-metrics`: seconds.
+/// Timings in seconds, with `--enable-metrics`.
 const QUEUE: &str = r#","queue_time":$queue_s"#;
 const LATENCY: &str = r#","e2e_latency":$total_s"#;
 const MORE: &str = r#","first_token_latency":$ttft_s,"decode_throughput":$per_s"#;
@@ -46,7 +46,7 @@ impl Sglang {
         }
     }
 
-    /// The answer so far; the whole of it if it `ends`.
+    /// Returns the response so far; the complete one if `ends`.
     fn so_far(&self, text: &str, ends: bool, account: &TemplateValues) -> (String, ReportedValues) {
         let reason = match (ends, self.finish) {
             (false, _) => "null".to_owned(),
@@ -74,8 +74,8 @@ impl ResponseWriter for Sglang {
     fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         let ends = output.first + output.tokens == self.last;
-        let (event, told) = self.so_far(&self.text, ends, account);
-        out.report(told);
+        let (event, reported) = self.so_far(&self.text, ends, account);
+        out.report(reported);
         out.output(format!("data: {event}\n\n"));
     }
 
@@ -94,7 +94,7 @@ impl ResponseWriter for Sglang {
     }
 }
 
-/// An error as an event: its refusals too are found in a stream, under a 200.
+/// An error as an event. Rejections are events of a stream too, with status 200.
 pub(super) fn error_event(code: u16, message: &str) -> String {
     let error =
         json!({"message": message, "type": "internal_error", "code": code, "retryable": false});

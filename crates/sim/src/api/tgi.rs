@@ -1,8 +1,8 @@
 //! Hugging Face's Text Generation Inference: `/generate`, `/generate_stream`, and `/`, where `stream` decides.
 //!
-//! One event per token; the last one also has the whole text, and the connection's end is the end. A stream has its
-//! head out before anything is looked at, so a refusal is an event in it. TemplateTimes are told in headers, in whole
-//! milliseconds, and not of streams. Shapes: the router's `server.rs` and `lib.rs`.
+//! One event per token. The last one also has the whole text, and the end of the body ends the response. A stream sends
+//! its headers before validation, so a rejection is an event. Responses that are not streamed report times in headers, in
+//! whole milliseconds. Source: the router's `server.rs` and `lib.rs`.
 
 use serde_json::{Value, json};
 
@@ -37,12 +37,12 @@ const HEADERS: [(&str, &str); 8] = [
 pub(super) struct Tgi {
     reason: &'static str,
     details: bool,
-    /// `/`, whose whole answer is in an array.
+    /// Route `/`, whose response is an array if it is not streamed.
     in_array: bool,
     characters: u32,
     field: &'static str,
     keep_alives: u32,
-    /// Number of the last token; none if the script leaves the end out.
+    /// Number of the last token; `None` if the script omits the end.
     last: Option<u32>,
     text: String,
 }
@@ -52,9 +52,9 @@ impl Tgi {
         let script = &case.plan.script;
         Self {
             reason: if case.plan.finish == ScriptedFinish::Length { "length" } else { "eos_token" },
-            details: case.ask.flag("/parameters/details").unwrap_or(false),
+            details: case.request.flag("/parameters/details").unwrap_or(false),
             in_array: case.route.stream.is_none(),
-            characters: case.ask.text("/inputs").map_or(0, crate::token_text::chars),
+            characters: case.request.text("/inputs").map_or(0, crate::token_text::chars),
             field: if script.no_blank { "data:" } else { "data: " },
             keep_alives: script.keep_alives,
             last: (!script.no_done).then_some(case.plan.job.output_tokens),
@@ -62,7 +62,7 @@ impl Tgi {
         }
     }
 
-    /// The event of a token; with an account, the last of all.
+    /// Returns the event of a token; with values, the last event.
     fn event(
         &self,
         index: u32,
@@ -71,11 +71,11 @@ impl Tgi {
     ) -> (String, ReportedValues) {
         let Self { field, .. } = self;
         let id = token_id(index);
-        let mut told = ReportedValues::default();
+        let mut reported = ReportedValues::default();
         let (whole, details) = match end {
             Some(account) if self.details => {
                 let (details, all) = account.fill(DETAILS, &[("reason", self.reason)]);
-                told = all;
+                reported = all;
                 (format!("\"{}\"", self.text), details)
             }
             Some(_) => (format!("\"{}\"", self.text), "null".to_owned()),
@@ -84,7 +84,7 @@ impl Tgi {
         let event = format!(
             r#"{field}{{"index":{index},"token":{{"id":{id},"text":"{text}","logprob":-0.6196289,"special":false}},"generated_text":{whole},"details":{details}}}"#
         );
-        (event + "\n\n", told)
+        (event + "\n\n", reported)
     }
 }
 
@@ -105,33 +105,33 @@ impl ResponseWriter for Tgi {
 
     fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
         self.text.push_str(output.json);
-        // The index counts the prefill too.
+        // The index includes the prefill.
         let index = output.first + output.tokens;
         let end = (self.last == Some(index)).then_some(account);
-        let (event, told) = self.event(index, output.json, end);
-        out.report(told);
+        let (event, reported) = self.event(index, output.json, end);
+        out.report(reported);
         out.output(event);
     }
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
-        // With no token there was no last one.
+        // Without tokens there was no last event.
         if self.last == Some(0) {
-            let (event, told) = self.event(1, "", Some(account));
-            out.report(told);
+            let (event, reported) = self.event(1, "", Some(account));
+            out.report(reported);
             out.plain(event);
         }
     }
 
     fn fail(&mut self, out: &mut FrameQueue) {
-        let (_, error) = refusal(&ApiError::Failed);
+        let (_, error) = error(&ApiError::Failed);
         out.plain(format!("{}{error}\n\n", self.field));
     }
 
     fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         let (details, mut reported) = if self.details {
-            let (details, told) = account.fill(DETAILS_OF_WHOLE, &[("reason", self.reason)]);
-            (format!(r#","details":{details}"#), told)
+            let (details, reported) = account.fill(DETAILS_OF_WHOLE, &[("reason", self.reason)]);
+            (format!(r#","details":{details}"#), reported)
         } else {
             (String::new(), ReportedValues::default())
         };
@@ -145,8 +145,8 @@ impl ResponseWriter for Tgi {
         ];
         for (name, template) in HEADERS {
             let texts = [("inference", inference.as_str()), ("pertoken", &per_token)];
-            let (value, told) = account.fill(template, &texts);
-            reported.update(&told);
+            let (value, values) = account.fill(template, &texts);
+            reported.update(&values);
             headers.push((name, value));
         }
         let document = format!(r#"{{"generated_text":"{text}"{details}}}"#);
@@ -157,14 +157,14 @@ impl ResponseWriter for Tgi {
 
 const COMPUTE_TYPE: &str = "1-nvidia-a10g";
 
-/// A refusal as an event of a stream.
-pub(super) fn refusal_event(refused: &ApiError) -> String {
-    let (_, error) = refusal(refused);
+/// A rejection as an event of a stream.
+pub(super) fn refusal_event(rejected: &ApiError) -> String {
+    let (_, error) = error(rejected);
     format!("data: {error}\n\n")
 }
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, kind, message) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, kind, message) = match error {
         ApiError::Malformed(message) => {
             (422, "validation", format!("Input validation error: {message}"))
         }

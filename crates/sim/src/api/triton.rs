@@ -1,7 +1,8 @@
 //! Triton's generate extension: `/v2/models/NAME/generate` and `/generate_stream`.
 //!
-//! The head goes out with the backend's first response, and the connection's end is the end; no usage. Shapes: the
-//! extension's documentation, `src/http_server.cc`, and streams in its issues, where a first event may be empty.
+//! The headers are sent with the backend's first response, and the end of the body ends the response. There is no usage.
+//! Source: the extension's documentation, `src/http_server.cc`, and streams in its issues, whose first event can be
+//! empty.
 
 use serde_json::{Value, json};
 
@@ -65,8 +66,8 @@ impl ResponseWriter for Triton {
     }
 }
 
-pub(super) fn refusal(refusal: &ApiError) -> (u16, Value) {
-    let (status, message) = match refusal {
+pub(super) fn error(error: &ApiError) -> (u16, Value) {
+    let (status, message) = match error {
         ApiError::Malformed(message) => (400, message.clone()),
         ApiError::NoModel(name) => {
             (400, format!("Request for unknown model: '{name}' is not found"))

@@ -1,9 +1,9 @@
-//! What vLLM has beside other people's APIs: `/inference/v1/generate`, of token ids in and out, and the `/generate` of
-//! its first server.
+//! vLLM's own APIs: `/inference/v1/generate` with token ids as input and output, and the `/generate` of its first
+//! server.
 //!
-//! Shapes: vLLM's `entrypoints/serve/disagg/protocol.py` and `serving.py`, and `entrypoints/api_server.py` before its
-//! removal: no content type, each chunk the text so far with the prompt in front, ended by NUL in the oldest releases
-//! and by a newline later.
+//! Source: vLLM's `entrypoints/serve/disagg/protocol.py` and `serving.py`, and `entrypoints/api_server.py` before its
+//! removal. The latter has no content type; each chunk is the prompt and the text so far, terminated by NUL in the oldest
+//! releases and by a newline later.
 
 use super::chat::{DONE, error_event, finish_reason, usage_place};
 use super::{OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
@@ -26,7 +26,7 @@ pub(super) const LEGACY: RequestFields = RequestFields::PLAIN;
 
 const USAGE: &str = r#"{"prompt_tokens":$input,"total_tokens":$total,"completion_tokens":$output}"#;
 
-/// Token ids out.
+/// Responses with token ids.
 #[derive(Debug)]
 pub(super) struct VllmTokens {
     id: String,
@@ -39,7 +39,8 @@ pub(super) struct VllmTokens {
 
 impl VllmTokens {
     pub(super) fn new(case: &ResponseContext<'_>) -> Self {
-        let continuous = case.ask.flag("/stream_options/continuous_usage_stats").unwrap_or(false);
+        let continuous =
+            case.request.flag("/stream_options/continuous_usage_stats").unwrap_or(false);
         let usage = usage_place(case);
         Self {
             id: json_inner(case.id),
@@ -61,7 +62,7 @@ impl ResponseWriter for VllmTokens {
             "null".to_owned()
         };
         let usage = if self.continuous {
-            // Of this choice alone.
+            // For this choice only.
             let one = TemplateValues { output: first + tokens, ..*account };
             one.fill(USAGE, &[]).0
         } else {
@@ -76,8 +77,8 @@ impl ResponseWriter for VllmTokens {
 
     fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
         if self.usage.trails() {
-            let (usage, told) = account.fill(USAGE, &[]);
-            out.report(told);
+            let (usage, reported) = account.fill(USAGE, &[]);
+            out.report(reported);
             let id = &self.id;
             out.plain(format!(
                 "data: {{\"request_id\":\"generate-tokens-{id}\",\"choices\":[],\"usage\":{usage}}}\n\n"
@@ -91,7 +92,7 @@ impl ResponseWriter for VllmTokens {
         out.done(DONE);
     }
 
-    /// Without usage: the response's model has no field for it.
+    /// Without usage, because the response has no field for it.
     fn whole(&mut self, _: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
         let ids = token_ids(0, account.output / self.choices.max(1));
         let (id, reason) = (&self.id, finish_reason(self.finish));
@@ -112,7 +113,7 @@ impl ResponseWriter for VllmTokens {
 /// The first `/generate`.
 #[derive(Debug)]
 pub(super) struct VllmLegacy {
-    /// The prompt, and the answer so far.
+    /// The prompt and the text so far.
     text: String,
     end: char,
 }
@@ -120,7 +121,7 @@ pub(super) struct VllmLegacy {
 impl VllmLegacy {
     pub(super) fn new(case: &ResponseContext<'_>) -> Self {
         Self {
-            text: json_inner(case.ask.text("/prompt").unwrap_or_default()),
+            text: json_inner(case.request.text("/prompt").unwrap_or_default()),
             end: if case.plan.script.nul { '\0' } else { '\n' },
         }
     }
@@ -142,7 +143,7 @@ impl ResponseWriter for VllmLegacy {
 
     fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
 
-    /// It has no way to tell: the stream is over.
+    /// Errors cannot be reported: the stream ends.
     fn fail(&mut self, _: &mut FrameQueue) {}
 
     fn whole(&mut self, choices: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {

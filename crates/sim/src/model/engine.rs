@@ -1,4 +1,4 @@
-//! The engine itself: an agenda of one entry per running job, a queue, and the state of the load.
+//! The engine: an agenda with one entry per running job, a queue, and the state of the model load.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::{Emission, EmissionKind, EngineSpec, Job, JobId, JobRejected};
 use crate::rng::SplitMix64;
 
-/// One engine on virtual time; the model is in the [module docs](super).
+/// One engine on virtual time. The [module docs](super) have the formulas.
 ///
-/// The caller brings the time: call [`advance`](Self::advance) to `now` before [`submit`](Self::submit) or
-/// [`cancel`](Self::cancel) at `now`. Time never goes back: an earlier `now` counts as the latest one seen.
+/// The caller supplies the time: call [`advance`](Self::advance) to `now` before [`submit`](Self::submit) or
+/// [`cancel`](Self::cancel) at `now`. Time never goes back: an earlier `now` counts as the latest one so far.
 #[derive(Debug)]
 pub struct Engine {
     spec: EngineSpec,
@@ -19,12 +19,12 @@ pub struct Engine {
     /// When the model will be unloaded, while it is loaded and idle.
     unload_at: Option<Duration>,
     running: usize,
-    /// Those of them that have no token yet.
+    /// Number of them without a token yet.
     prefilling: usize,
     jobs: HashMap<JobId, RunningJob>,
     waiting: VecDeque<JobId>,
-    /// The next event of each running job. The serial number settles ties, so that equal instants come out in
-    /// the order in which they were scheduled. Entries of cancelled jobs stay until they surface.
+    /// The next event of each running job. The serial number orders events at the same instant by their scheduling.
+    /// Entries of cancelled jobs stay until they reach the top.
     agenda: BinaryHeap<Reverse<(Duration, u64, JobId)>>,
     serial: u64,
     next_job: u64,
@@ -43,18 +43,18 @@ struct RunningJob {
     rng: SplitMix64,
     arrival: Duration,
     load_wait: Duration,
-    /// Whether it holds a slot.
+    /// Whether the job holds a slot.
     running: bool,
-    /// Whether the start was told.
+    /// Whether its start was emitted.
     announced: bool,
     /// Whether its first token is still to come.
     in_prefill: bool,
-    /// Decode steps done.
+    /// Number of finished decode steps.
     steps: u32,
 }
 
 impl Engine {
-    /// An engine at time 0; it begins to load there.
+    /// Creates an engine at time 0, where it starts to load.
     pub fn new(spec: EngineSpec) -> Self {
         let mut engine = Self {
             load: ModelLoad::Unloaded,
@@ -73,15 +73,14 @@ impl Engine {
         engine
     }
 
-    /// Offers a job at `now`. What follows from it, its start included, comes out of
-    /// [`advance`](Self::advance).
+    /// Submits a job at `now`. [`advance`](Self::advance) returns its emissions, its start included.
     pub fn submit(&mut self, now: Duration, job: Job) -> Result<JobId, JobRejected> {
         self.now = self.now.max(now);
         if self.load == ModelLoad::Unloaded {
             self.begin_load();
         }
         let load_wait = match self.load {
-            ModelLoad::Loading { .. } if self.spec.refuse_while_loading => {
+            ModelLoad::Loading { .. } if self.spec.reject_while_loading => {
                 return Err(JobRejected::Loading);
             }
             ModelLoad::Loading { until } => until.saturating_sub(self.now),
@@ -109,8 +108,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Takes a job back at `now`, waiting or running; its slot is free at once. False if it was not there
-    /// (any more).
+    /// Cancels a job at `now`, waiting or running. Its slot is free at once. Returns false if the job does not exist.
     pub fn cancel(&mut self, now: Duration, id: JobId) -> bool {
         self.now = self.now.max(now);
         let Some(live) = self.jobs.remove(&id) else {
@@ -127,13 +125,13 @@ impl Engine {
         true
     }
 
-    /// When something happens next, if nothing else is submitted or cancelled.
+    /// Returns the instant of the next event, unless a job is submitted or cancelled before.
     pub fn next_event(&self) -> Option<Duration> {
         let agenda = self.agenda.peek().map(|Reverse((at, _, _))| *at);
         [self.ready_at(), agenda, self.unload_at].into_iter().flatten().min()
     }
 
-    /// Lets time pass until `to`, inclusive, and tells what happened in order.
+    /// Advances time to `to`, inclusive, and returns the emissions in order.
     pub fn advance(&mut self, to: Duration, emit: &mut impl FnMut(Emission)) {
         while let Some(at) = self.next_event().filter(|at| *at <= to) {
             self.now = self.now.max(at);
@@ -153,17 +151,17 @@ impl Engine {
         self.now = self.now.max(to);
     }
 
-    /// Jobs in slots.
+    /// Number of jobs in slots.
     pub fn running(&self) -> usize {
         self.running
     }
 
-    /// Jobs that wait for a slot or for a load.
+    /// Number of jobs that wait for a slot or a load.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether the model is being loaded. An engine that is unloaded for idleness is not loading.
+    /// Whether the model is loading. An engine that was unloaded when idle is not loading.
     pub fn is_loading(&self) -> bool {
         self.ready_at().is_some()
     }
@@ -189,7 +187,7 @@ impl Engine {
         self.settle();
     }
 
-    /// Gives free slots to those who wait, and sets or clears the idle timer.
+    /// Assigns free slots to waiting jobs, and sets or clears the idle timer.
     fn settle(&mut self) {
         if self.load == ModelLoad::Ready {
             while self.running < self.slots() {
@@ -206,7 +204,7 @@ impl Engine {
         }
         let idle = self.load == ModelLoad::Ready && self.running == 0 && self.waiting.is_empty();
         self.unload_at = match (idle, self.unload_at) {
-            // A timer that runs goes on: cancelling nothing must not prolong the idleness.
+            // A running timer continues: cancelling an unknown job must not prolong the idle time.
             (true, Some(at)) => Some(at),
             (true, None) => self.spec.idle_unload.map(|after| self.now + after),
             (false, _) => None,
@@ -218,7 +216,7 @@ impl Engine {
         self.serial += 1;
     }
 
-    /// The event of one job: its start, or one decode step of all its choices (the first is the prefill's).
+    /// Handles the event of one job: its start, or one decode step of all its choices (the first is the prefill's).
     fn step(&mut self, at: Duration, id: JobId, emit: &mut impl FnMut(Emission)) {
         let Some(live) = self.jobs.get_mut(&id) else {
             return;
@@ -266,7 +264,7 @@ impl Engine {
         }
     }
 
-    /// Clears entries of cancelled jobs off the top, so that [`next_event`](Self::next_event) names a real one.
+    /// Removes entries of cancelled jobs from the top, so that [`next_event`](Self::next_event) returns a real event.
     fn drop_stale(&mut self) {
         while let Some(Reverse((_, _, id))) = self.agenda.peek() {
             if self.jobs.contains_key(id) {
@@ -277,15 +275,15 @@ impl Engine {
     }
 }
 
-/// The share of a job's prompt that is cached.
+/// Returns the cached share of a job's prompt.
 fn cached(spec: &EngineSpec, id: JobId) -> f64 {
-    // A stream of its own, so that the cache leaves the jitter as it was.
+    // A separate random stream, so that the cache does not change the jitter.
     let hit =
         spec.cache_hits > 0.0 && SplitMix64::for_item(!spec.seed, id.0).unit() < spec.cache_hits;
     if hit { spec.cached_share.clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// The jitter of one interval.
+/// Returns the jitter factor of one interval.
 fn factor(rng: &mut SplitMix64, jitter: f64) -> f64 {
     if jitter == 0.0 {
         return 1.0;

@@ -1,4 +1,4 @@
-//! The model against hand-computed tables, and against its own formulas.
+//! Tests of the model against hand-computed tables and against its formulas.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn job(prompt_tokens: u32, output_tokens: u32) -> Job {
     Job { prompt_tokens, reasoning_tokens: 0, output_tokens, choices: 1 }
 }
 
-/// What the model says of each job, with every emission checked to come in order of time.
+/// The emissions of each job; checks that they are in order of time.
 #[derive(Default)]
 struct TemplateValues {
     jobs: BTreeMap<JobId, JobTruth>,
@@ -105,7 +105,7 @@ fn a_decode_step_grows_with_the_batch() {
         for n in 0..running {
             let truth = account.of(n);
             let decode = truth.last_token.unwrap() - truth.first_token.unwrap();
-            // Jobs that finish at the same instant leave the batch one by one, but all steps are scheduled.
+            // Jobs that finish at the same instant leave the batch one by one, but all steps are already scheduled.
             assert_eq!(decode, ms(10 * (5 + running)), "{running} running");
         }
     }
@@ -150,9 +150,9 @@ fn jobs_are_held_during_the_load_at_start() {
 }
 
 #[test]
-fn jobs_are_refused_during_the_load_if_so_specified() {
+fn jobs_are_rejected_during_the_load_if_specified() {
     let mut engine =
-        Engine::new(EngineSpec { load_time: ms(1000), refuse_while_loading: true, ..spec() });
+        Engine::new(EngineSpec { load_time: ms(1000), reject_while_loading: true, ..spec() });
     let mut account = TemplateValues::default();
     assert!(engine.is_loading());
     assert_eq!(account.submit(&mut engine, ms(999), job(0, 1)), Err(JobRejected::Loading));
@@ -168,8 +168,8 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
     let load_waits: Vec<_> = (0..3).map(|n| account.of(n).load_wait.unwrap()).collect();
     assert_eq!(load_waits, [ms(100), ms(0), ms(100)]);
 
-    // A refused arrival starts the load too.
-    let mut engine = Engine::new(EngineSpec { refuse_while_loading: true, ..spec });
+    // A rejected arrival also starts the load.
+    let mut engine = Engine::new(EngineSpec { reject_while_loading: true, ..spec });
     let mut account = TemplateValues::default();
     account.drain(&mut engine);
     let now = ms(5000);
@@ -179,7 +179,7 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
 }
 
 #[test]
-fn the_queue_has_its_limit() {
+fn queue_is_limited() {
     let mut engine = Engine::new(EngineSpec { queue_limit: Some(1), ..spec() });
     let mut account = TemplateValues::default();
     let outcomes: Vec<_> = (0..3).map(|_| account.submit(&mut engine, ms(0), job(0, 1))).collect();
@@ -188,7 +188,7 @@ fn the_queue_has_its_limit() {
 }
 
 #[test]
-fn cancelling_frees_the_slot_at_once() {
+fn cancelled_job_frees_its_slot_at_once() {
     let mut engine = Engine::new(spec());
     let mut account = TemplateValues::default();
     let first = account.submit(&mut engine, ms(0), job(0, 1000)).unwrap();
@@ -222,7 +222,7 @@ fn long_run(seed: u64) -> TemplateValues {
 }
 
 #[test]
-fn a_hundred_thousand_jobs_obey_the_laws_of_queues() {
+fn a_hundred_thousand_jobs_follow_queueing_theory() {
     let began = std::time::Instant::now();
     let account = long_run(1);
     assert!(began.elapsed() < Duration::from_secs(30), "too slow to be of use");
@@ -250,7 +250,7 @@ fn a_hundred_thousand_jobs_obey_the_laws_of_queues() {
 }
 
 #[test]
-fn the_seed_decides_everything() {
+fn same_seed_gives_the_same_emissions() {
     let few = |seed| {
         let spec = EngineSpec { slots: 3, jitter: 0.3, seed, ..spec() };
         let arrivals: Vec<_> = (0..50).map(|n| (n * 7, job(n as u32, 5))).collect();
@@ -261,7 +261,7 @@ fn the_seed_decides_everything() {
 }
 
 #[test]
-fn prompts_steal_decode_time() {
+fn prefill_slows_down_decoding() {
     let spec = EngineSpec { slots: 2, decode_per_prefilling: ms(100), ..spec() };
     // The second is in prefill from 12 to 42: of the first's steps, only that scheduled at 16 meets it.
     let account = play(spec, &[(0, job(0, 3)), (12, job(20, 2))]);
@@ -270,7 +270,7 @@ fn prompts_steal_decode_time() {
 }
 
 #[test]
-fn a_cached_prefix_costs_no_prefill() {
+fn cached_prefix_needs_no_prefill() {
     let cached = |hits| EngineSpec { slots: 500, cache_hits: hits, cached_share: 0.75, ..spec() };
     let hit_count = |hits| {
         let account = play(cached(hits), &vec![(0, job(100, 1)); 400]);

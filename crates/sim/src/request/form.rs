@@ -1,8 +1,8 @@
-//! Forms (`multipart/form-data`, RFC 7578), which audio is sent in: as a JSON object of their fields.
+//! Parses forms (`multipart/form-data`, RFC 7578), used for audio, into a JSON object of their fields.
 
 use serde_json::{Map, Value};
 
-/// The boundary in a content type; `None` if it is no form.
+/// Returns the boundary in a content type; `None` if it is not a form.
 pub(super) fn boundary(content_type: &str) -> Option<&str> {
     let parameters = content_type.strip_prefix("multipart/form-data")?;
     let (_, value) = parameters.split_once("boundary=")?;
@@ -10,10 +10,10 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     Some(value.trim_matches('"'))
 }
 
-/// The fields. A file is told by its size, and so counts as one token of prompt.
+/// Parses the fields. A file becomes its size, and so counts as one token of prompt.
 pub(super) fn read(bytes: &[u8], boundary: &str) -> Value {
     let mut fields = Map::new();
-    // What is no UTF-8 is in files, of which only the size matters.
+    // Only files are not UTF-8, and only their size matters.
     let text = String::from_utf8_lossy(bytes);
     for part in text.split(&format!("--{boundary}")) {
         let Some((head, value)) = part.split_once("\r\n\r\n") else {

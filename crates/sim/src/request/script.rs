@@ -1,38 +1,38 @@
-//! The `sim` object of a request: what the answer is to do, whatever the API.
+//! The `sim` object of a request: it scripts the response, for every API.
 
 use serde::Deserialize;
 
-/// A misspelt key is an error, lest a test pass by accident.
+/// A script. Unknown keys are errors, so that no test passes by accident.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SimScript {
-    /// Instead of the prompt's length / 4.
+    /// Tokens of the prompt, instead of its length / 4.
     pub prompt_tokens: Option<u32>,
-    /// VllmTokens of the prompt that are told as read from a cache, where the API can tell it.
+    /// Tokens of the prompt that are reported as read from a cache, if the API can report it.
     pub cached_tokens: u32,
-    /// VllmTokens of the prompt that are told as written to a cache, where the API can tell it.
+    /// Tokens of the prompt that are reported as written to a cache, if the API can report it.
     pub cache_written_tokens: u32,
-    /// VllmTokens of answer per choice, instead of `max_tokens`.
+    /// Tokens of the answer per choice, instead of `max_tokens`.
     pub output_tokens: Option<u32>,
-    /// VllmTokens of reasoning before it, per choice, where the API has a place for them.
+    /// Tokens of reasoning before the answer, per choice, if the API supports it.
     pub reasoning_tokens: u32,
-    /// After so many tokens (of all choices): an error event, and what the API has after one.
+    /// Number of tokens (of all choices) after which an error event ends the stream.
     pub error_after: Option<u32>,
-    /// After so many tokens (of all choices): break the connection off.
+    /// Number of tokens (of all choices) after which the connection is aborted.
     pub break_after: Option<u32>,
-    /// Leave out what ends a stream in good order: `[DONE]`, `message_stop`, the line with `done`, ...
+    /// Omit the terminator: `[DONE]`, `message_stop`, the line with `done`, ...
     pub no_done: bool,
-    /// VllmTokens in one event, at most; 1 if absent.
+    /// Maximum number of tokens in one event; 1 if absent.
     pub tokens_per_event: Option<u32>,
-    /// Send what opens a stream at once, before there is a token, as transformers serve does.
+    /// Send the opening events at once, before the first token, as transformers serve does.
     pub role_first: bool,
-    /// OpenAI's chat and completions: where the usage goes, whatever `stream_options` say.
+    /// OpenAI's chat and completions: where the usage is, regardless of `stream_options`.
     pub usage: Option<UsagePlace>,
-    /// OpenAI's chat: in the manner of which server; vLLM's if absent.
+    /// OpenAI's chat: the server to imitate; vLLM if absent.
     pub flavor: Option<String>,
-    /// vLLM, SGLang: also tell times, as with `--enable-per-request-metrics` and `--enable-metrics`.
+    /// vLLM, SGLang: also report times, as with `--enable-per-request-metrics` and `--enable-metrics`.
     pub metrics: bool,
-    /// Comments (`: keep-alive`, `:`), pings or blank lines ahead of the first event, where the API has any.
+    /// Comments (`: keep-alive`, `:`), pings or blank lines before the first event, if the API has them.
     pub keep_alives: u32,
     /// TGI: no blank after `data:`, as before its version 2.1.
     pub no_blank: bool,
@@ -42,11 +42,11 @@ pub(crate) struct SimScript {
     pub nul: bool,
 }
 
-/// Where a stream tells its usage.
+/// Where a stream reports its usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum UsagePlace {
-    /// In a chunk of its own, without choices, at the end.
+    /// In a separate chunk without choices, at the end.
     Trailing,
     /// In the last chunk with a finish reason.
     Finish,

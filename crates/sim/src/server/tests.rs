@@ -1,11 +1,11 @@
-//! The server over real sockets: what a client sees must be what the records say.
+//! Tests of the server over real sockets: the records equal what a client receives.
 
 mod apis;
 mod endings;
 mod engines;
 mod flavors;
 mod openai;
-mod rig;
 mod streamed;
 mod streams;
+mod test_server;
 mod vendors;

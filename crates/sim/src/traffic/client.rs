@@ -1,4 +1,4 @@
-//! One request on a connection of its own, so that dropping it closes the connection, as a user's would.
+//! Sends one request on its own connection, so that dropping it closes the connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{PlannedRequest, dialogue};
 
-/// What became of one request.
+/// Outcome of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientOutcome {
     Finished,
@@ -23,7 +23,7 @@ pub(super) enum ClientOutcome {
     Failed,
 }
 
-/// Sends it, and reads the answer to its end or to the moment at which it is to be aborted.
+/// Sends a request and reads the response to its end, or until it is aborted.
 pub(super) async fn send(
     target: SocketAddr,
     draft: PlannedRequest,
@@ -55,12 +55,12 @@ async fn exchange(
         let response = sender.send_request(request).await?;
         let ok = response.status().is_success();
         let mut body = response.into_body();
-        // A stream that breaks off in mid-event is an error of hyper's; one that lacks its terminator is not.
+        // hyper reports a stream that is cut within a chunk, but not one without a terminator.
         let mut tail = Vec::new();
         while let Some(frame) = body.frame().await {
             if let Ok(data) = frame?.into_data() {
                 tail.extend_from_slice(&data);
-                // What ends a stream may be spread over frames.
+                // The terminator can be split over frames.
                 tail.drain(..tail.len().saturating_sub(dialogue::LONGEST_END));
             }
         }
@@ -72,8 +72,8 @@ async fn exchange(
         }
         Ok(ClientOutcome::Finished)
     };
-    // Side by side in one task: if this future is dropped, so is the socket. `talk` owns the sender, and the
-    // connection ends when that is dropped.
+    // Both run in one task, so dropping this future closes the socket. The connection ends when `talk` drops its
+    // sender.
     let (outcome, _) = tokio::join!(talk, connection);
     outcome
 }

@@ -1,16 +1,15 @@
-//! The mix of the demo: what a small company's few GPUs see on a busy afternoon, in four APIs.
+//! The traffic of the demo: a few GPUs of a small company on a busy afternoon, in four APIs.
 //!
-//! The load is chosen so that there is something on every panel: with 6 requests a second the chat model has
-//! 8 of its 16 slots taken on average, the reasoning model about 5 of 8 (so that there is a queue now and
-//! then), and the small one is idle for long enough, now and then, to be unloaded. About 900 tokens a second
-//! in all: a few percent of one core.
+//! The load fills every panel of the dashboard. At 6 requests per second, the chat model uses 8 of its 16 slots on average
+//! and the reasoning model about 5 of 8, so a queue forms now and then. The small model is sometimes idle for long
+//! enough to be unloaded. In total about 900 tokens per second: a few percent of one core.
 //!
-//! | model | API, and whose it is |
+//! | model | API |
 //! |---|---|
-//! | llama-3.1-8b-instruct, qwen3-32b | OpenAI's chat, as vLLM has it |
-//! | devstral-24b | Anthropic's messages, for coding agents: several tokens an event, thinking |
-//! | mistral-7b-instruct | TGI's own |
-//! | phi-4-mini | Ollama's own, which loads and unloads it |
+//! | llama-3.1-8b-instruct, qwen3-32b | OpenAI's chat, as vLLM |
+//! | devstral-24b | Anthropic's messages, for coding agents: several tokens per event, reasoning |
+//! | mistral-7b-instruct | TGI's own API |
+//! | phi-4-mini | Ollama's own API, which loads and unloads the model |
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,7 +31,7 @@ const fn us(n: u64) -> Duration {
     Duration::from_micros(n)
 }
 
-/// The engines that [`Traffic::demo_mix`] talks to.
+/// The engines for [`Traffic::demo_mix`].
 pub fn demo_engines() -> Vec<EngineSpec> {
     vec![
         EngineSpec {
@@ -56,7 +55,7 @@ pub fn demo_engines() -> Vec<EngineSpec> {
             jitter: 0.08,
             seed: 12,
             load_time: ms(4000),
-            refuse_while_loading: true,
+            reject_while_loading: true,
             ..EngineSpec::new(REASONING)
         },
         EngineSpec {
@@ -95,9 +94,9 @@ pub fn demo_engines() -> Vec<EngineSpec> {
 }
 
 impl Traffic {
-    /// The demo's traffic: short chats, long prompts with documents in them (prefill of 1 to 3 s), reasoning,
-    /// agents, clients that leave in the middle, answers that are not streamed, and a rare call of a model that
-    /// is unloaded when idle. 6 requests a second; nothing is waited for at the end.
+    /// The traffic of the demo: short chats, long prompts with documents (prefill of 1 to 3 s), reasoning, agents, clients
+    /// that disconnect early, responses that are not streamed, and rare requests for a model that is unloaded when idle.
+    /// 6 requests per second, without a drain at the end.
     pub fn demo_mix(target: SocketAddr) -> Self {
         let chat = TrafficClass {
             name: "chat".into(),

@@ -1,11 +1,11 @@
-//! What a client says in each API, and how it knows that the answer is whole.
+//! Requests of clients in each API, and the check for complete responses.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{PlannedRequest, TrafficApi};
 
-/// As many bytes at the end of a stream show whether it is whole; TGI's last event repeats the text.
+/// Number of bytes at the end of a stream that show whether it is complete. TGI's last event repeats the text.
 pub(super) const LONGEST_END: usize = 32 * 1024;
 
 pub(super) fn path(draft: &PlannedRequest) -> &'static str {
@@ -59,7 +59,7 @@ fn openai(draft: &PlannedRequest, content: String) -> Value {
     body
 }
 
-/// Whether a stream that ends in these bytes came to its proper end.
+/// Whether a stream that ends with these bytes is complete.
 pub(super) fn is_complete(api: TrafficApi, tail: &[u8]) -> bool {
     let tail = String::from_utf8_lossy(tail);
     let last = tail.trim_end().lines().next_back().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The servers. Each row is what was recorded of one (wire shapes as they came, with our ids), or is read in its source.
+//! The templates of the servers, from recordings (with other ids) or from their source.
 
 use super::super::HeadersAt;
 use super::super::llamacpp::TIMINGS;
 use super::{Flavor, UsageChunk};
 
-/// The server of this name.
+/// Returns the server with this name.
 pub(in crate::api) fn find(name: &str) -> Option<&'static Flavor> {
     FLAVORS.iter().copied().find(|flavor| flavor.name == name)
 }
@@ -25,7 +25,7 @@ const FLAVORS: [&Flavor; 13] = [
     &TRTLLM,
 ];
 
-/// What most have in common.
+/// Defaults shared by most servers.
 const OPENAI: Flavor = Flavor {
     name: "openai",
     head_at: HeadersAt::Admission,
@@ -51,7 +51,7 @@ const OPENAI: Flavor = Flavor {
     has_done: true,
 };
 
-/// Every key in every delta; the head with the first output; the ends after all choices.
+/// Every key in every delta; the role with the first output; the ends after all choices.
 const SGLANG: Flavor = Flavor {
     name: "sglang",
     head_at: HeadersAt::FirstToken,
@@ -73,7 +73,7 @@ const SGLANG: Flavor = Flavor {
     ..OPENAI
 };
 
-/// The role with `content` null, in one piece with the first output; timings always; the usage once per choice.
+/// The role with `content` null, in one chunk with the first output; timings always; the usage once per choice.
 const LLAMACPP: Flavor = Flavor {
     name: "llamacpp",
     head_at: HeadersAt::Start,
@@ -109,7 +109,7 @@ const TGI: Flavor = Flavor {
     ..OPENAI
 };
 
-/// The head with the first event; role and content in every delta.
+/// The headers with the first event; role and content in every delta.
 const OLLAMA: Flavor = Flavor {
     name: "ollama",
     head_at: HeadersAt::FirstToken,
@@ -125,7 +125,7 @@ const OLLAMA: Flavor = Flavor {
     ..OPENAI
 };
 
-/// Usage with seconds in it, told two or three times.
+/// Usage with seconds, reported two or three times.
 const GROQ: Flavor = Flavor {
     name: "groq",
     role: (r#"{"role":"assistant","content":""}"#, r#","x_groq":{"id":"req_$id","seed":27718886}"#),
@@ -140,7 +140,7 @@ const GROQ: Flavor = Flavor {
     ..OPENAI
 };
 
-/// Usage and seconds beside each other, in the chunk that ends the choice.
+/// Usage and seconds in the chunk that ends the choice.
 const CEREBRAS: Flavor = Flavor {
     name: "cerebras",
     choice: r#"{"delta":$delta,"index":$index}"#,
@@ -238,11 +238,11 @@ const AZURE: Flavor = Flavor {
     chunk: r#"{"choices":[$choices],"created":$created,"id":"chatcmpl-$id","model":"$model","obfuscation":"$pad","object":"chat.completion.chunk","system_fingerprint":"fp_b6f445fc1c"$more}"#,
     choice: r#"{"content_filter_results":{"hate":{"filtered":false,"severity":"safe"}},"delta":$delta,"finish_reason":null,"index":$index,"logprobs":null}"#,
     choice_end: r#"{"content_filter_results":{},"delta":$delta,"finish_reason":"$reason","index":$index,"logprobs":null}"#,
-    role: (r#"{"content":"","refusal":null,"role":"assistant"}"#, ""),
+    role: (r#"{"content":"","error":null,"role":"assistant"}"#, ""),
     ..OPENAI
 };
 
-/// A blank behind the chunk with the role; content and reasoning in every delta; the end with the last output.
+/// A space after the chunk with the role; content and reasoning in every delta; the end with the last output.
 const TRTLLM: Flavor = Flavor {
     name: "trtllm",
     chunk: r#"{"id":"chatcmpl-$id","object":"chat.completion.chunk","created":$created,"model":"$model","choices":[$choices]$more}"#,

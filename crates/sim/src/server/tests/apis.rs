@@ -1,34 +1,34 @@
-//! What holds of every API: the truth is what a client can read, streamed or not.
+//! Tests of every API: the records equal what a client reads, streamed or not.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::rig::*;
+use super::test_server::*;
 use crate::server::*;
 use crate::truth::{TruthEnd, TruthRecord};
 
-/// How a stream is cut into JSON.
+/// How a stream is split into JSON documents.
 #[derive(Clone, Copy, Debug)]
 enum StreamCut {
     Events,
     Lines,
-    /// One element of an array to an HTTP chunk.
+    /// One array element per HTTP chunk.
     Elements,
-    /// Binary frames, of which the payload is it.
+    /// Binary frames with JSON payloads.
     Frames,
-    /// The same, with another JSON in base64 in it.
+    /// Binary frames whose JSON payload contains base64-encoded JSON.
     Wrapped,
 }
 
-/// An API, where the texts are in its events, and what it tells. Its streams send every token but those of a tool.
+/// An API, the places of its texts, and the counts that it reports. Streams send every token except those of tools.
 struct ApiCase {
     stream: &'static str,
     whole: &'static str,
     cut: StreamCut,
     answer: &'static str,
     reasoning: Option<&'static str>,
-    /// Input, output, cached, reasoning.
-    tells: [bool; 4],
+    /// Whether it reports input, output, cached and reasoning tokens.
+    reports: [bool; 4],
 }
 
 const fn row(
@@ -36,9 +36,9 @@ const fn row(
     cut: StreamCut,
     answer: &'static str,
     reasoning: Option<&'static str>,
-    tells: [bool; 4],
+    reports: [bool; 4],
 ) -> ApiCase {
-    ApiCase { stream, whole, cut, answer, reasoning, tells }
+    ApiCase { stream, whole, cut, answer, reasoning, reports }
 }
 
 const ALL: [bool; 4] = [true; 4];
@@ -71,7 +71,7 @@ const ROWS: [ApiCase; 15] = [
         "/delta/text", Some("/delta/thinking"), NO_REASONING),
 ];
 
-fn cut(seen: &ObservedResponse, cut: StreamCut) -> Vec<Value> {
+fn cut(response: &ObservedResponse, cut: StreamCut) -> Vec<Value> {
     let payload = |frame: &Bytes| -> Value {
         let frame = frame.as_ref();
         let word = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().unwrap()) as usize;
@@ -86,17 +86,17 @@ fn cut(seen: &ObservedResponse, cut: StreamCut) -> Vec<Value> {
         serde_json::from_str(text).unwrap()
     };
     match cut {
-        StreamCut::Events => seen.data(),
-        StreamCut::Lines => seen.lines(),
+        StreamCut::Events => response.data(),
+        StreamCut::Lines => response.lines(),
         StreamCut::Elements => {
-            let whole: Value = serde_json::from_str(&seen.text).unwrap();
-            let elements: Vec<Value> = seen.frames.iter().map(element).collect();
+            let whole: Value = serde_json::from_str(&response.text).unwrap();
+            let elements: Vec<Value> = response.frames.iter().map(element).collect();
             assert_eq!(whole, Value::Array(elements.clone()));
             elements
         }
-        StreamCut::Frames => seen.frames.iter().map(payload).collect(),
+        StreamCut::Frames => response.frames.iter().map(payload).collect(),
         StreamCut::Wrapped => {
-            let frames = seen.frames.iter().map(payload);
+            let frames = response.frames.iter().map(payload);
             let inner = frames.map(|frame| STANDARD.decode(frame["bytes"].as_str().unwrap()));
             inner.map(|json| serde_json::from_slice(&json.unwrap()).unwrap()).collect()
         }
@@ -113,37 +113,42 @@ fn body(stream: bool) -> Value {
     })
 }
 
-fn check_told(record: &TruthRecord, tells: [bool; 4], name: &str) {
-    let told = record.reported;
-    let found = [told.input_tokens, told.output_tokens, told.cached_tokens, told.reasoning_tokens];
+fn check_reported(record: &TruthRecord, reports: [bool; 4], name: &str) {
+    let reported = record.reported;
+    let found = [
+        reported.input_tokens,
+        reported.output_tokens,
+        reported.cached_tokens,
+        reported.reasoning_tokens,
+    ];
     let truth = [40, record.output_tokens, 7, record.reasoning_tokens];
-    for ((found, truth), tells) in found.into_iter().zip(truth).zip(tells) {
-        assert_eq!(found, tells.then_some(truth), "{name}: {told:?}");
+    for ((found, truth), reports) in found.into_iter().zip(truth).zip(reports) {
+        assert_eq!(found, reports.then_some(truth), "{name}: {reported:?}");
     }
 }
 
 #[tokio::test]
-async fn streams_are_what_the_truth_says() {
-    let rig = rig(quick()).await;
-    for ApiCase { stream, cut: by, answer, reasoning, tells, .. } in ROWS {
+async fn streams_equal_their_records() {
+    let server = start(quick()).await;
+    for ApiCase { stream, cut: by, answer, reasoning, reports, .. } in ROWS {
         let mut body = body(true);
         if stream == "/generate_stream" {
             body["inputs"] = json!("x");
         }
-        let (seen, record) = rig.post(stream, body).await;
+        let (response, record) = server.post(stream, body).await;
         assert_eq!(
-            (seen.status, seen.complete, record.end),
+            (response.status, response.complete, record.end),
             (200, true, TruthEnd::Finished),
             "{stream}"
         );
-        let events = cut(&seen, by);
+        let events = cut(&response, by);
         let thinks = |event: &&Value| {
             event.pointer("/candidates/0/content/parts/0/thought") == Some(&json!(true))
         };
-        let (thoughts, said): (Vec<&Value>, Vec<&Value>) = events.iter().partition(thinks);
+        let (thoughts, text_of): (Vec<&Value>, Vec<&Value>) = events.iter().partition(thinks);
         let mut reasoned = joined(thoughts, answer);
         reasoned += &reasoning.map(|at| joined(&events, at)).unwrap_or_default();
-        assert_eq!(record.answer_chars, chars(&joined(said, answer)), "{stream}");
+        assert_eq!(record.answer_chars, chars(&joined(text_of, answer)), "{stream}");
         assert_eq!(record.reasoning_chars, chars(&reasoned), "{stream}");
         let expected = if record.reasoning_chars > 0 { 18 } else { 12 };
         assert_eq!((record.output_tokens, record.output_events), (expected, expected), "{stream}");
@@ -151,60 +156,60 @@ async fn streams_are_what_the_truth_says() {
         assert!(record.stream && record.ttft_s.unwrap() >= 0.02, "{stream}: {record:?}");
         let tpot = record.tpot_s.unwrap();
         assert!((0.004..0.009).contains(&tpot), "{stream}: 5 ms a token: {tpot}");
-        check_told(&record, tells, stream);
+        check_reported(&record, reports, stream);
         assert!(record.dialect.is_some(), "{stream}");
     }
 }
 
 #[tokio::test]
-async fn whole_answers_are_what_the_truth_says() {
-    let rig = rig(quick()).await;
-    for ApiCase { whole, tells, .. } in ROWS {
+async fn responses_without_streaming_equal_their_records() {
+    let server = start(quick()).await;
+    for ApiCase { whole, reports, .. } in ROWS {
         let mut body = body(false);
         if whole == "/generate" {
             body["inputs"] = json!("x");
         }
-        let (seen, record) = rig.post(whole, body).await;
-        let (text, answer) = (seen.json().to_string(), record.answer_chars);
+        let (response, record) = server.post(whole, body).await;
+        let (text, answer) = (response.json().to_string(), record.answer_chars);
         assert_eq!(
-            (seen.status, record.end, record.stream),
+            (response.status, record.end, record.stream),
             (200, TruthEnd::Finished, false),
             "{whole}"
         );
         assert!(answer > 12 && (text.chars().count() as u64) > answer, "{whole}: {text}");
-        check_told(&record, if whole == "/generate" { NO_CACHE } else { tells }, whole);
+        check_reported(&record, if whole == "/generate" { NO_CACHE } else { reports }, whole);
         assert!(record.latency_s.unwrap() >= 0.02 + 11.0 * 0.005, "{whole}");
     }
 }
 
 #[tokio::test]
-async fn scripts_work_in_every_api() {
-    let rig = rig(quick()).await;
+async fn scripts_apply_to_every_api() {
+    let server = start(quick()).await;
     for ApiCase { stream, .. } in ROWS {
-        let ask = |sim: Value| json!({"stream": true, "inputs": "x", "sim": sim});
-        let (seen, record) =
-            rig.post(stream, ask(json!({"output_tokens": 9, "error_after": 3}))).await;
+        let request = |sim: Value| json!({"stream": true, "inputs": "x", "sim": sim});
+        let (response, record) =
+            server.post(stream, request(json!({"output_tokens": 9, "error_after": 3}))).await;
         assert_eq!(
-            (seen.status, record.end, record.output_tokens),
+            (response.status, record.end, record.output_tokens),
             (200, TruthEnd::Errored, 3),
             "{stream}"
         );
-        assert!(seen.complete, "{stream}");
-        let (seen, record) =
-            rig.post(stream, ask(json!({"output_tokens": 9, "break_after": 3}))).await;
+        assert!(response.complete, "{stream}");
+        let (response, record) =
+            server.post(stream, request(json!({"output_tokens": 9, "break_after": 3}))).await;
         assert_eq!((record.end, record.output_tokens), (TruthEnd::Broken, 3), "{stream}");
-        assert!(!seen.complete, "{stream}");
+        assert!(!response.complete, "{stream}");
         let (_, record) =
-            rig.post(stream, ask(json!({"output_tokens": 9, "tokens_per_event": 4}))).await;
+            server.post(stream, request(json!({"output_tokens": 9, "tokens_per_event": 4}))).await;
         assert_eq!((record.output_tokens, record.output_events), (9, 3), "{stream}");
     }
 }
 
 #[tokio::test]
-async fn refusals_are_in_the_words_of_the_api() {
-    let rig = rig(EngineSpec { slots: 1, queue_limit: Some(0), ..quick() }).await;
+async fn rejections_have_the_format_of_the_api() {
+    let server = start(EngineSpec { slots: 1, queue_limit: Some(0), ..quick() }).await;
     let long = json!({"stream": true, "prompt": "x", "sim": {"output_tokens": 1000}});
-    let held = rig.send("POST", "/v1/completions", &long).await;
+    let held = server.send("POST", "/v1/completions", &long).await;
     let table = [
         ("/v1/chat/completions", 503, "/error/type", "QueueOverflowError"),
         ("/v1/messages", 529, "/error/type", "overloaded_error"),
@@ -221,12 +226,12 @@ async fn refusals_are_in_the_words_of_the_api() {
         ("/model/m/converse", 429, "/message", "Too many requests, please wait."),
     ];
     for (path, status, at, words) in table {
-        let (seen, record) = rig.post(path, json!({"inputs": "x", "stream": false})).await;
-        assert_eq!((seen.status, record.status), (status, Some(status)), "{path}");
-        assert_eq!(seen.json().pointer(at), Some(&json!(words)), "{path}: {}", seen.text);
+        let (response, record) = server.post(path, json!({"inputs": "x", "stream": false})).await;
+        assert_eq!((response.status, record.status), (status, Some(status)), "{path}");
+        assert_eq!(response.json().pointer(at), Some(&json!(words)), "{path}: {}", response.text);
         assert_eq!(record.end, TruthEnd::Rejected, "{path}");
     }
-    // Those whose head is out before they know.
+    // APIs that send their headers before validation.
     for (path, more) in [
         ("/generate_stream", json!({"inputs": "x"})),
         ("/generate", json!({"text": "x"})),
@@ -234,9 +239,9 @@ async fn refusals_are_in_the_words_of_the_api() {
     ] {
         let mut body = json!({"stream": true});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let (seen, record) = rig.post(path, body).await;
-        assert_eq!((seen.status, record.end), (200, TruthEnd::Errored), "{path}");
-        assert!(!seen.data()[0]["error"].is_null(), "{path}: {}", seen.text);
+        let (response, record) = server.post(path, body).await;
+        assert_eq!((response.status, record.end), (200, TruthEnd::Errored), "{path}");
+        assert!(!response.data()[0]["error"].is_null(), "{path}: {}", response.text);
     }
     drop(held);
 }

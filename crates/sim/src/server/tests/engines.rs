@@ -1,30 +1,30 @@
-//! What is particular to the APIs of the engines: Ollama, TGI, llama.cpp, SGLang, vLLM, Triton.
+//! Tests of the APIs of the engines: Ollama, TGI, llama.cpp, SGLang, vLLM, Triton.
 
-use super::rig::*;
+use super::test_server::*;
 use crate::server::*;
 use crate::truth::{ReportedValues, TruthEnd};
 
-fn near(told: Option<f64>, truth: Option<f64>) -> bool {
-    told.zip(truth).is_some_and(|(told, truth)| (told - truth).abs() < 1e-6)
+fn near(reported: Option<f64>, truth: Option<f64>) -> bool {
+    reported.zip(truth).is_some_and(|(reported, truth)| (reported - truth).abs() < 1e-6)
 }
 
-/// One slot, taken for 60 ms; the model takes 80 ms to load, to begin with.
-async fn busy_rig() -> TestServer {
-    rig(EngineSpec { slots: 1, load_time: ms(80), ..quick() }).await
+/// A server with one slot, taken for 60 ms, and an initial model load of 80 ms.
+async fn busy_server() -> TestServer {
+    start(EngineSpec { slots: 1, load_time: ms(80), ..quick() }).await
 }
 
-/// How long the head took, and how long the first byte of the body, of a request that must wait for a load, then for
-/// a slot; and the record.
+/// Returns the time to the response headers and to the first body byte, for a request that waits for a load and then
+/// for a slot, with its record.
 async fn head_and_first(
     path: &str,
     body: Value,
 ) -> (Duration, Duration, crate::truth::TruthRecord) {
-    let rig = busy_rig().await;
+    let server = busy_server().await;
     let ahead = json!({"prompt": "x", "max_tokens": 9});
-    let (_, (head, first)) = tokio::join!(rig.see("POST", "/v1/completions", ahead), async {
+    let (_, (head, first)) = tokio::join!(server.see("POST", "/v1/completions", ahead), async {
         sleep(ms(5)).await;
         let began = Instant::now();
-        let response = rig.send("POST", path, &body).await;
+        let response = server.send("POST", path, &body).await;
         let head = began.elapsed();
         let mut body = response.into_body();
         let mut first = None;
@@ -34,7 +34,7 @@ async fn head_and_first(
         }
         (head, first.unwrap())
     });
-    let find = || rig.truth.snapshot().into_iter().find(|record| record.path == path);
+    let find = || server.truth.snapshot().into_iter().find(|record| record.path == path);
     while find().is_none() {
         sleep(ms(5)).await;
     }
@@ -42,9 +42,9 @@ async fn head_and_first(
 }
 
 #[tokio::test]
-async fn heads_go_out_when_the_server_sends_them() {
+async fn headers_are_sent_when_the_real_server_sends_them() {
     let sim = json!({"output_tokens": 3});
-    // The load takes 80 ms, the request ahead 60 ms, its own prefill 20 ms.
+    // The load takes 80 ms, the earlier request 60 ms, its own prefill 20 ms.
     for (path, more, expected) in [
         ("/generate_stream", json!({"inputs": "x"}), 0..40),
         ("/v1/messages", json!({}), 0..40),
@@ -61,20 +61,23 @@ async fn heads_go_out_when_the_server_sends_them() {
 }
 
 #[tokio::test]
-async fn ollama_tells_nanoseconds_and_the_load_but_not_the_queue() {
+async fn ollama_reports_nanoseconds_and_the_load_but_not_the_queue() {
     let (_, _, record) = head_and_first("/api/chat", json!({"sim": {"output_tokens": 3}})).await;
-    let told = record.reported;
+    let reported = record.reported;
     assert!(record.queue_s.unwrap() > 0.03 && record.load_s.unwrap() > 0.05, "{record:?}");
-    assert!(near(told.load_s, record.load_s.map(|load| load + 0.001)), "{record:?}");
-    assert!(near(told.prefill_s, Some(0.019)) && near(told.decode_s, Some(0.010)), "{record:?}");
-    assert_eq!((told.queue_s, told.output_tokens), (None, Some(3)));
-    assert!(told.total_s.unwrap() >= record.latency_s.unwrap() - 0.002, "{record:?}");
+    assert!(near(reported.load_s, record.load_s.map(|load| load + 0.001)), "{record:?}");
+    assert!(
+        near(reported.prefill_s, Some(0.019)) && near(reported.decode_s, Some(0.010)),
+        "{record:?}"
+    );
+    assert_eq!((reported.queue_s, reported.output_tokens), (None, Some(3)));
+    assert!(reported.total_s.unwrap() >= record.latency_s.unwrap() - 0.002, "{record:?}");
 
-    let rig = rig(quick()).await;
-    let (seen, _) = rig.post("/api/generate", json!({"sim": {"output_tokens": 3}})).await;
-    assert_eq!(seen.header("content-type"), "application/x-ndjson");
-    let lines = seen.lines();
-    assert_eq!((lines.len(), seen.frames.len()), (4, 4), "streamed unless told otherwise");
+    let server = start(quick()).await;
+    let (response, _) = server.post("/api/generate", json!({"sim": {"output_tokens": 3}})).await;
+    assert_eq!(response.header("content-type"), "application/x-ndjson");
+    let lines = response.lines();
+    assert_eq!((lines.len(), response.frames.len()), (4, 4), "streamed unless told otherwise");
     for line in &lines {
         let at = line["created_at"].as_str().unwrap();
         assert!(at.len() == "2026-08-17T08:22:52.061545Z".len() && at.ends_with('Z'), "{at}");
@@ -86,12 +89,12 @@ async fn ollama_tells_nanoseconds_and_the_load_but_not_the_queue() {
 }
 
 #[tokio::test]
-async fn ollama_holds_a_tool_call_back_until_it_is_whole() {
-    let rig = rig(quick()).await;
+async fn ollama_holds_a_tool_call_back_until_it_is_complete() {
+    let server = start(quick()).await;
     let tools = json!([{"type": "function", "function": {"name": "get_weather"}}]);
     let sim = json!({"output_tokens": 6, "reasoning_tokens": 2});
-    let (seen, record) = rig.post("/api/chat", json!({"tools": tools, "sim": sim})).await;
-    let lines = seen.lines();
+    let (response, record) = server.post("/api/chat", json!({"tools": tools, "sim": sim})).await;
+    let lines = response.lines();
     assert_eq!(lines.len(), 2 + 1 + 1, "thoughts, the call, the end");
     let call = &lines[2]["message"]["tool_calls"][0]["function"];
     assert_eq!(call["name"], "get_weather");
@@ -101,18 +104,21 @@ async fn ollama_holds_a_tool_call_back_until_it_is_whole() {
 
 #[tokio::test]
 async fn tgi_ends_with_the_text_and_has_its_times_in_headers() {
-    let rig = rig(quick()).await;
+    let server = start(quick()).await;
     let sim = json!({"prompt_tokens": 9, "output_tokens": 3, "keep_alives": 2, "no_blank": true});
     let body = json!({"inputs": "abcde", "parameters": {"details": true}, "sim": sim});
-    let (seen, record) = rig.post("/generate_stream", body.clone()).await;
+    let (response, record) = server.post("/generate_stream", body.clone()).await;
     assert!(
-        seen.text.starts_with(":\n\n:\n\ndata:{\"index\":1,\"token\":{\"id\":"),
+        response.text.starts_with(":\n\n:\n\ndata:{\"index\":1,\"token\":{\"id\":"),
         "{}",
-        seen.text
+        response.text
     );
-    assert!(!seen.done());
-    assert_eq!((seen.header("x-compute-characters"), seen.header("x-queue-time")), ("5", ""));
-    let events = seen.data();
+    assert!(!response.done());
+    assert_eq!(
+        (response.header("x-compute-characters"), response.header("x-queue-time")),
+        ("5", "")
+    );
+    let events = response.data();
     assert_eq!(events.len(), 3, "one a token");
     assert!(events[1]["generated_text"].is_null());
     assert_eq!(events[2]["generated_text"], joined(&events, "/token/text"));
@@ -120,32 +126,32 @@ async fn tgi_ends_with_the_text_and_has_its_times_in_headers() {
     assert_eq!(events[2]["details"], details);
     assert_eq!((record.output_events, record.reported.output_tokens), (3, Some(3)));
 
-    let (seen, record) = rig.post("/generate", body.clone()).await;
-    let number = |name| seen.header(name).parse::<f64>().unwrap();
+    let (response, record) = server.post("/generate", body.clone()).await;
+    let number = |name| response.header(name).parse::<f64>().unwrap();
     assert_eq!((number("x-inference-time"), number("x-time-per-token")), (30.0, 10.0));
     assert_eq!((number("x-prompt-tokens"), number("x-generated-tokens")), (9.0, 3.0));
     assert!(number("x-total-time") >= 30.0 && number("x-compute-time") >= 0.030);
     assert_eq!(record.reported.queue_s, Some(0.0));
     let mut body = body;
     body["stream"] = json!(false);
-    let (seen, _) = rig.post("/", body).await;
-    assert!(seen.json()[0]["generated_text"].is_string(), "`/` answers with an array");
+    let (response, _) = server.post("/", body).await;
+    assert!(response.json()[0]["generated_text"].is_string(), "`/` answers with an array");
 }
 
 #[tokio::test]
-async fn llama_cpp_tells_progress_and_timings() {
-    let rig = rig(quick()).await;
+async fn llama_cpp_reports_progress_and_timings() {
+    let server = start(quick()).await;
     let sim = json!({"prompt_tokens": 9, "cached_tokens": 4, "output_tokens": 3});
-    let ask = |path| {
+    let request = |path| {
         let body = json!({
             "stream": true, "return_progress": true, "timings_per_token": true, "sim": sim,
         });
-        rig.post(path, body)
+        server.post(path, body)
     };
     for path in ["/completion", "/infill"] {
-        let (seen, record) = ask(path).await;
-        assert_eq!(seen.header("server"), "llama.cpp");
-        let events = seen.data();
+        let (response, record) = request(path).await;
+        assert_eq!(response.header("server"), "llama.cpp");
+        let events = response.data();
         assert_eq!(events.len(), 2 + 3 + 1);
         assert_eq!(events[0]["prompt_progress"]["processed"], 0);
         assert_eq!(
@@ -165,13 +171,13 @@ async fn llama_cpp_tells_progress_and_timings() {
 }
 
 #[tokio::test]
-async fn sglang_repeats_all_that_was_said() {
-    let rig = rig(quick()).await;
+async fn sglang_repeats_the_whole_text() {
+    let server = start(quick()).await;
     let sim = json!({"output_tokens": 5, "tokens_per_event": 2, "metrics": true});
     let body = json!({"text": "abcdefgh", "stream": true, "sim": sim});
-    let (seen, record) = rig.post("/generate", body).await;
-    assert!(seen.done());
-    let events = seen.data();
+    let (response, record) = server.post("/generate", body).await;
+    assert!(response.done());
+    let events = response.data();
     let count = |event: &Value| event["meta_info"]["completion_tokens"].as_u64().unwrap();
     assert_eq!(events.iter().map(count).collect::<Vec<_>>(), [2, 4, 5]);
     let texts: Vec<&str> = events.iter().map(|event| event["text"].as_str().unwrap()).collect();
@@ -188,15 +194,15 @@ async fn sglang_repeats_all_that_was_said() {
 }
 
 #[tokio::test]
-async fn token_ids_are_tokens_but_no_output() {
-    let rig = rig(quick()).await;
+async fn token_ids_are_tokens_but_not_output() {
+    let server = start(quick()).await;
     let body = json!({
         "token_ids": [1, 2, 3], "stream": true, "sampling_params": {"max_tokens": 4, "n": 2},
         "stream_options": {"include_usage": true, "continuous_usage_stats": true},
     });
-    let (seen, record) = rig.post("/inference/v1/generate", body).await;
-    assert!(seen.done());
-    let events = seen.data();
+    let (response, record) = server.post("/inference/v1/generate", body).await;
+    assert!(response.done());
+    let events = response.data();
     assert_eq!(events.len(), 2 * 4 + 1);
     assert_eq!(events[6]["choices"][0]["finish_reason"], "length");
     assert_eq!(events[6]["usage"]["completion_tokens"], 4, "of its own choice");
@@ -206,23 +212,23 @@ async fn token_ids_are_tokens_but_no_output() {
     );
     assert_eq!((record.output_tokens, record.output_events, record.answer_chars), (8, 0, 0));
     assert_eq!((record.ttft_s, record.end), (None, TruthEnd::Finished));
-    let told = ReportedValues {
+    let reported = ReportedValues {
         input_tokens: Some(3),
         output_tokens: Some(8),
         ..ReportedValues::default()
     };
-    assert_eq!(record.reported, told);
+    assert_eq!(record.reported, reported);
 }
 
 #[tokio::test]
-async fn the_first_vllm_has_the_prompt_in_front_and_no_content_type() {
-    let rig = rig(quick()).await;
+async fn first_vllm_server_repeats_the_prompt_without_a_content_type() {
+    let server = start(quick()).await;
     for (nul, end) in [(true, '\0'), (false, '\n')] {
         let sim = json!({"output_tokens": 3, "nul": nul});
         let body = json!({"prompt": "Once \"", "stream": true, "sim": sim});
-        let (seen, record) = rig.post("/generate", body).await;
-        assert_eq!(seen.header("content-type"), "");
-        let parts: Vec<&str> = seen.text.split_terminator(end).collect();
+        let (response, record) = server.post("/generate", body).await;
+        assert_eq!(response.header("content-type"), "");
+        let parts: Vec<&str> = response.text.split_terminator(end).collect();
         assert_eq!((parts.len(), record.output_events), (3, 3));
         let last: Value = serde_json::from_str(parts[2]).unwrap();
         let text = last["text"][0].as_str().unwrap().strip_prefix("Once \"").unwrap();
@@ -231,12 +237,12 @@ async fn the_first_vllm_has_the_prompt_in_front_and_no_content_type() {
 }
 
 #[tokio::test]
-async fn triton_may_begin_with_nothing() {
-    let rig = rig(quick()).await;
+async fn triton_can_send_an_empty_first_event() {
+    let server = start(quick()).await;
     let body = json!({"text_input": "x", "sim": {"output_tokens": 2, "empty_first": true}});
-    let (seen, record) = rig.post("/v2/models/m/versions/1/generate_stream", body).await;
+    let (response, record) = server.post("/v2/models/m/versions/1/generate_stream", body).await;
     let first = r#"data: {"model_name":"m","model_version":"1","text_output":""}"#;
-    assert!(seen.text.starts_with(first), "{}", seen.text);
-    assert_eq!((seen.data().len(), record.output_events), (3, 2));
+    assert!(response.text.starts_with(first), "{}", response.text);
+    assert_eq!((response.data().len(), record.output_events), (3, 2));
     assert_eq!((record.model.as_str(), record.reported), ("m", ReportedValues::default()));
 }

@@ -1,23 +1,23 @@
-//! What goes right: the shapes of answers, their usage and their times.
+//! Tests of complete responses: their format, usage and times.
 
-use super::rig::*;
+use super::test_server::*;
 use crate::server::*;
 use crate::truth::{ReportedValues, TruthEnd};
 
 #[tokio::test]
-async fn a_streamed_chat_is_what_the_truth_says() {
-    let rig = rig(quick()).await;
-    let seen = rig
+async fn streamed_chat_equals_its_record() {
+    let server = start(quick()).await;
+    let response = server
         .chat(json!({
             "model": "m", "stream": true, "stream_options": {"include_usage": true},
             "messages": [{"role": "user", "content": "0123456789abcdef"}],
             "sim": {"output_tokens": 20, "reasoning_tokens": 10},
         }))
         .await;
-    let record = rig.record().await;
+    let record = server.record().await;
 
-    assert!(seen.complete && seen.done());
-    let chunks = seen.chunks();
+    assert!(response.complete && response.done());
+    let chunks = response.chunks();
     assert_eq!(chunks.len(), 1 + 30 + 1 + 1, "role, tokens, finish, usage");
     let delta = &chunks[0]["choices"][0]["delta"];
     assert_eq!(*delta, json!({"role": "assistant", "content": ""}));
@@ -36,13 +36,13 @@ async fn a_streamed_chat_is_what_the_truth_says() {
     assert_eq!((record.output_tokens, record.reasoning_tokens), (30, 10));
     assert_eq!((record.prompt_tokens, record.output_events), (4, 30));
     let characters = |text: String| text.chars().count() as u64;
-    assert_eq!(record.answer_chars, characters(seen.text(0, "/content")));
-    let reasoning = characters(seen.text(0, "/reasoning_content"));
+    assert_eq!(record.answer_chars, characters(response.text(0, "/content")));
+    let reasoning = characters(response.text(0, "/reasoning_content"));
     assert_eq!(record.reasoning_chars, reasoning);
 
-    // Instants: the client's clock and the record agree to within what a loaded machine needs to wake up.
+    // The client's clock and the record agree within the wake-up time of a loaded machine.
     let near = |a: f64, b: Duration| (a - b.as_secs_f64()).abs() < 0.05;
-    let outputs = seen.outputs();
+    let outputs = response.outputs();
     assert_eq!(outputs.len(), 30);
     assert!(near(record.ttft_s.unwrap(), outputs[0]), "{record:?}");
     assert!(near(record.latency_s.unwrap(), outputs[29]), "{record:?}");
@@ -54,22 +54,22 @@ async fn a_streamed_chat_is_what_the_truth_says() {
     assert!(record.first_sent >= record.model_first_token);
     assert!(record.last_sent >= record.model_last_token);
     assert_eq!((record.queue_s, record.load_s), (Some(0.0), Some(0.0)));
-    let told = ReportedValues {
+    let reported = ReportedValues {
         input_tokens: Some(4),
         output_tokens: Some(30),
         cached_tokens: Some(0),
         reasoning_tokens: Some(10),
         ..ReportedValues::default()
     };
-    assert_eq!(record.reported, told);
+    assert_eq!(record.reported, reported);
 }
 
 #[tokio::test]
-async fn a_whole_answer_carries_its_usage() {
-    let rig = rig(quick()).await;
+async fn response_without_streaming_has_usage() {
+    let server = start(quick()).await;
     let body = json!({"messages": [], "max_tokens": 8, "sim": {"reasoning_tokens": 2}});
-    let seen = rig.chat(body).await;
-    let (record, json) = (rig.record().await, seen.json());
+    let response = server.chat(body).await;
+    let (record, json) = (server.record().await, response.json());
     let choice = &json["choices"][0];
     assert_eq!(choice["finish_reason"], "length");
     assert_eq!(json["usage"]["completion_tokens"], 10);
@@ -82,11 +82,11 @@ async fn a_whole_answer_carries_its_usage() {
 }
 
 #[tokio::test]
-async fn completions_have_text_and_no_role() {
-    let rig = rig(quick()).await;
+async fn completions_have_text_but_no_role() {
+    let server = start(quick()).await;
     let body = json!({"prompt": "x", "stream": true, "max_tokens": 3, "sim": {"usage": "both"}});
-    let seen = rig.see("POST", "/v1/completions", body).await;
-    let chunks = seen.chunks();
+    let response = server.see("POST", "/v1/completions", body).await;
+    let chunks = response.chunks();
     assert_eq!(chunks.len(), 3 + 1 + 1);
     assert_eq!(chunks[0]["object"], "text_completion");
     assert!(!chunks[0]["choices"][0]["text"].as_str().unwrap().is_empty());
@@ -97,57 +97,60 @@ async fn completions_have_text_and_no_role() {
 }
 
 #[tokio::test]
-async fn a_tool_call_has_its_name_then_fragments_of_arguments() {
-    let rig = rig(quick()).await;
+async fn tool_call_has_a_name_then_fragments_of_arguments() {
+    let server = start(quick()).await;
     let tools = json!([{"type": "function", "function": {"name": "get_weather"}}]);
     let body = json!({"stream": true, "tools": tools, "sim": {"output_tokens": 6}});
-    let seen = rig.chat(body).await;
-    let record = rig.record().await;
-    let name = seen.text(0, "/tool_calls/0/function/name");
-    let arguments = seen.text(0, "/tool_calls/0/function/arguments");
+    let response = server.chat(body).await;
+    let record = server.record().await;
+    let name = response.text(0, "/tool_calls/0/function/name");
+    let arguments = response.text(0, "/tool_calls/0/function/arguments");
     assert_eq!(name, "get_weather");
     assert!(serde_json::from_str::<Value>(&arguments).unwrap()["query"].is_string());
-    assert_eq!(seen.outputs().len(), 6);
-    let chunks = seen.chunks();
+    assert_eq!(response.outputs().len(), 6);
+    let chunks = response.chunks();
     let last = chunks.last().unwrap();
     assert_eq!(last["choices"][0]["finish_reason"], "tool_calls");
     assert_eq!((record.answer_chars, record.tool_chars), (0, arguments.chars().count() as u64));
 }
 
 #[tokio::test]
-async fn choices_interleave_and_count_together() {
-    let rig = rig(quick()).await;
+async fn choices_interleave_and_their_tokens_add_up() {
+    let server = start(quick()).await;
     let options = json!({"include_usage": true, "continuous_usage_stats": true});
     let body = json!({"stream": true, "stream_options": options, "n": 2, "max_tokens": 5});
-    let seen = rig.chat(body).await;
-    let record = rig.record().await;
-    let chunks = seen.chunks();
+    let response = server.chat(body).await;
+    let record = server.record().await;
+    let chunks = response.chunks();
     assert_eq!(chunks.len(), 2 + 10 + 2 + 1);
     let running: Vec<u64> =
         chunks.iter().map(|chunk| chunk["usage"]["completion_tokens"].as_u64().unwrap()).collect();
     assert_eq!(running, [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10]);
-    let (first, second) = (seen.text(0, "/content"), seen.text(1, "/content"));
+    let (first, second) = (response.text(0, "/content"), response.text(1, "/content"));
     assert_ne!(first, second);
     assert_eq!(record.answer_chars as usize, first.chars().count() + second.chars().count());
     assert_eq!((record.output_tokens, record.tpot_s), (10, None));
 }
 
 #[tokio::test]
-async fn scripts_shape_the_stream() {
-    let rig = rig(quick()).await;
-    let ask = |sim: Value| json!({"stream": true, "sim": sim});
-    let seen = rig
-        .chat(ask(json!({"output_tokens": 7, "reasoning_tokens": 3, "tokens_per_event": 2})))
+async fn scripts_change_the_stream() {
+    let server = start(quick()).await;
+    let request = |sim: Value| json!({"stream": true, "sim": sim});
+    let response = server
+        .chat(request(json!({"output_tokens": 7, "reasoning_tokens": 3, "tokens_per_event": 2})))
         .await;
-    let record = rig.record().await;
+    let record = server.record().await;
     assert_eq!((record.output_tokens, record.output_events), (10, 2 + 4));
-    assert_eq!(seen.outputs().len(), 6, "an event never mixes reasoning and answer");
+    assert_eq!(response.outputs().len(), 6, "an event never mixes reasoning and answer");
 
-    let seen = rig.chat(ask(json!({"output_tokens": 2, "no_done": true}))).await;
-    assert!(seen.complete && !seen.done());
-    assert_eq!(rig.record().await.end, TruthEnd::Finished);
+    let response = server.chat(request(json!({"output_tokens": 2, "no_done": true}))).await;
+    assert!(response.complete && !response.done());
+    assert_eq!(server.record().await.end, TruthEnd::Finished);
 
-    let seen = rig.chat(ask(json!({"output_tokens": 2, "role_first": true}))).await;
-    assert!(seen.events[1].0 - seen.events[0].0 >= ms(12), "the role comes before the prefill");
-    assert_eq!(seen.chunks().len(), 1 + 2 + 1);
+    let response = server.chat(request(json!({"output_tokens": 2, "role_first": true}))).await;
+    assert!(
+        response.events[1].0 - response.events[0].0 >= ms(12),
+        "the role comes before the prefill"
+    );
+    assert_eq!(response.chunks().len(), 1 + 2 + 1);
 }

@@ -1,4 +1,4 @@
-//! A server on a free port, and a client that notes what it sees and when.
+//! A server on a free port, and a client that records the response with arrival times.
 
 use std::net::Ipv4Addr;
 
@@ -33,7 +33,7 @@ pub(super) fn quick() -> EngineSpec {
     }
 }
 
-pub(super) async fn rig(spec: EngineSpec) -> TestServer {
+pub(super) async fn start(spec: EngineSpec) -> TestServer {
     let server = SimServer::bind((Ipv4Addr::LOCALHOST, 0).into(), vec![spec]).await.unwrap();
     TestServer {
         addr: server.local_addr().unwrap(),
@@ -43,16 +43,16 @@ pub(super) async fn rig(spec: EngineSpec) -> TestServer {
     }
 }
 
-/// What a client saw.
+/// A response as received by the client.
 pub(super) struct ObservedResponse {
     pub(super) status: u16,
     pub(super) headers: hyper::HeaderMap,
     pub(super) text: String,
     /// The HTTP chunks.
     pub(super) frames: Vec<Bytes>,
-    /// Data of each event, with its arrival since the request was sent; one HTTP chunk each.
+    /// Data of each event (one per HTTP chunk), with its arrival since the request was sent.
     pub(super) events: Vec<(Duration, String)>,
-    /// Whether the body came to its proper end.
+    /// Whether the body was complete.
     pub(super) complete: bool,
 }
 
@@ -61,7 +61,7 @@ impl ObservedResponse {
         serde_json::from_str(&self.text).unwrap()
     }
 
-    /// The events but the terminator.
+    /// Returns the events without the terminator.
     pub(super) fn chunks(&self) -> Vec<Value> {
         self.events
             .iter()
@@ -70,7 +70,7 @@ impl ObservedResponse {
             .collect()
     }
 
-    /// The text of one choice at this place below `delta`, put together.
+    /// Returns the joined text of one choice at this key of `delta`.
     pub(super) fn text(&self, choice: u64, pointer: &str) -> String {
         let chunks = self.chunks();
         let deltas = chunks.iter().filter_map(|chunk| chunk["choices"].get(0));
@@ -80,7 +80,7 @@ impl ObservedResponse {
             .collect()
     }
 
-    /// Arrivals of events with output.
+    /// Returns the arrivals of events with output.
     pub(super) fn outputs(&self) -> Vec<Duration> {
         let has_output = |data: &str| {
             let chunk: Value = serde_json::from_str(data).unwrap_or_default();
@@ -92,19 +92,19 @@ impl ObservedResponse {
         self.events.iter().filter(|(_, data)| has_output(data)).map(|(at, _)| *at).collect()
     }
 
-    /// A header of the response.
+    /// Returns a header of the response.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The data of all server-sent events, whatever else is between them.
+    /// Returns the data of all server-sent events.
     pub(super) fn data(&self) -> Vec<Value> {
         let lines = self.text.lines().filter_map(|line| line.strip_prefix("data:"));
         let lines = lines.map(str::trim).filter(|data| *data != "[DONE]");
         lines.map(|data| serde_json::from_str(data).unwrap()).collect()
     }
 
-    /// The lines, each of which is JSON.
+    /// Returns the lines, parsed as JSON.
     pub(super) fn lines(&self) -> Vec<Value> {
         self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -145,14 +145,14 @@ impl TestServer {
         Self::read(began, self.send(method, path, &body).await).await
     }
 
-    /// A form with the boundary `b`.
+    /// Builds a form with the boundary `b`.
     pub(super) async fn form(&self, path: &str, body: String) -> ObservedResponse {
         let (began, kind) = (Instant::now(), "multipart/form-data; boundary=b");
         Self::read(began, self.send_as("POST", path, kind, body).await).await
     }
 
     async fn read(began: Instant, response: Response<Incoming>) -> ObservedResponse {
-        let mut seen = ObservedResponse {
+        let mut observed = ObservedResponse {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             text: String::new(),
@@ -163,37 +163,37 @@ impl TestServer {
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
-                seen.complete = false;
+                observed.complete = false;
                 break;
             };
             let bytes = frame.into_data().unwrap();
-            // What is binary is looked at in `frames`.
+            // Tests of binary bodies use `frames`.
             let data = String::from_utf8_lossy(&bytes).into_owned();
             let event = data.strip_prefix("data: ").and_then(|data| data.strip_suffix("\n\n"));
             if let Some(event) = event.filter(|event| !event.contains('\n')) {
-                seen.events.push((began.elapsed(), event.to_owned()));
+                observed.events.push((began.elapsed(), event.to_owned()));
             }
-            seen.frames.push(bytes);
-            seen.text.push_str(&data);
+            observed.frames.push(bytes);
+            observed.text.push_str(&data);
         }
-        seen
+        observed
     }
 
     pub(super) async fn chat(&self, body: Value) -> ObservedResponse {
         self.see("POST", "/v1/chat/completions", body).await
     }
 
-    /// Asks, and waits for the only record there is to be.
+    /// Sends a request and waits for the only record.
     pub(super) async fn post(&self, path: &str, body: Value) -> (ObservedResponse, TruthRecord) {
-        let seen = self.see("POST", path, body).await;
-        (seen, self.record().await)
+        let response = self.see("POST", path, body).await;
+        (response, self.record().await)
     }
 
     pub(super) async fn get(&self, path: &str) -> ObservedResponse {
         self.see("GET", path, Value::Null).await
     }
 
-    /// The only record there is to be.
+    /// Waits for the only record.
     pub(super) async fn record(&self) -> TruthRecord {
         for _ in 0..200 {
             if let Some(record) = self.truth.take().pop() {
@@ -205,12 +205,12 @@ impl TestServer {
     }
 }
 
-/// The strings at this place of each value, put together; where there is none, nothing.
+/// Joins the strings at this place of each value, if they exist.
 pub(super) fn joined<'a>(values: impl IntoIterator<Item = &'a Value>, pointer: &str) -> String {
     values.into_iter().filter_map(|value| value.pointer(pointer)?.as_str()).collect()
 }
 
-/// Characters of a text.
+/// Number of characters of a text.
 pub(super) fn chars(text: &str) -> u64 {
     text.chars().count() as u64
 }
