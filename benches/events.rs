@@ -10,7 +10,7 @@ use allocation_counter::measure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
-use streamgauge::metrics::{Metrics, MetricsConfig, StartKind};
+use streamgauge::testing::metrics::{Metrics, MetricsConfig, StartKind};
 use streamgauge_core::dialect::Dialect;
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{Arrival, OutputFlow, ResponseMeter};
@@ -30,14 +30,7 @@ const ROUNDS: usize = 101;
 const WORDS: [&str; 8] = [" the", " of", "ing", " latency", "\\n\\n", " \u{e9}t\u{e9}", " 42", "."];
 
 fn main() {
-    let config = MetricsConfig {
-        max_models: 50,
-        models: Vec::new(),
-        buckets: Default::default(),
-        slo: Default::default(),
-        ttft_by_input_size: false,
-        constant_labels: Vec::new(),
-    };
+    let config = MetricsConfig { max_models: 50, ..MetricsConfig::default() };
     let metrics = Metrics::new(&config, 1).expect("the table of metrics is valid");
     let arrivals = metrics.arrival_series(&"upstream".into(), "engine");
     let series = metrics.request_series(&arrivals, Operation::Chat, Some("model"));

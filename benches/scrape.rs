@@ -11,9 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use streamgauge::admin::{self, Admin};
-use streamgauge::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
-use streamgauge::request_log::RequestLog;
+use streamgauge::testing::RequestLog;
+use streamgauge::testing::admin::{self, Admin};
+use streamgauge::testing::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
 use streamgauge_core::dialect::{FinishReason, route::Operation};
 use streamgauge_core::meter::{
     GapBasis, LiveSample, Outcome, OutputKind, RequestRecord, ResponseTokens, TokenSource,
@@ -64,14 +64,7 @@ fn series(text: &str) -> usize {
 
 /// Metrics with at least this many series, from 200 streams for each of many models.
 fn filled(least: usize) -> Metrics {
-    let config = MetricsConfig {
-        max_models: usize::MAX,
-        models: Vec::new(),
-        buckets: Default::default(),
-        slo: Default::default(),
-        ttft_by_input_size: false,
-        constant_labels: Vec::new(),
-    };
+    let config = MetricsConfig { max_models: usize::MAX, ..MetricsConfig::default() };
     let metrics = Metrics::new(&config, 2).unwrap();
     let upstream: Arc<str> = "gpu-0.inference.svc:8000".into();
     metrics.upstream_series(&upstream);

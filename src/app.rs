@@ -1,15 +1,17 @@
-//! The whole of it: binds everything, runs it, ends it.
+//! The application: binds all listeners, starts the threads, and shuts down in order.
 
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
 use crate::metrics::{Metrics, MetricsError, claim_shard};
 use crate::proxy::{self, Connector, Listener, Timers, TlsError, TlsFiles, UpstreamPool};
-use crate::request_log::{RequestLog, RequestLogWriter};
+use crate::request_log::{self, RequestLog, RequestLogWriter};
 use crate::socket;
 use crate::tap::{FaultInjection, SharedTraces, Tap};
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
@@ -19,29 +21,99 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ServerConfig;
 
-/// How often running streams are looked at for stalls.
-const SWEEP: Duration = Duration::from_millis(250);
+/// Interval of the check for stalled streams.
+const STALL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why Streamgauge cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("cannot listen on {address} ({what}): {source}")]
-    Bind { address: SocketAddr, what: String, source: io::Error },
-    #[error("cannot open the request log {path}: {source}")]
-    RequestLog { path: String, source: io::Error },
+    /// A listener's address cannot be bound.
+    #[error("{listener} cannot listen on {address}: {source}. {}", bind_hint(source, listener))]
+    Bind { listener: ListenerName, address: SocketAddr, source: io::Error },
+    /// The file of the request log cannot be opened.
+    #[error(
+        "request_log = {path:?}: cannot open the file: {source}. The directory must exist, and Streamgauge must \
+         be allowed to write there"
+    )]
+    RequestLog { path: PathBuf, source: io::Error },
+    /// A metric cannot be created, for example with wrong bucket edges.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// A certificate or private key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("cannot start a thread: {0}")]
+    /// A thread or its runtime cannot be created.
+    #[error("cannot start a thread: {0}. Check the limits on processes and open files")]
     Thread(io::Error),
-    #[error("{0} has stopped by itself; see the log above")]
+    /// A thread ended while it was needed.
+    #[error("the thread {0} stopped unexpectedly; the log lines above have the cause")]
     Stopped(String),
 }
 
-/// One proxy, bound.
+/// The listener that an error is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerName {
+    /// The admin port.
+    Admin,
+    /// The only proxy, for the upstream at this address.
+    OnlyProxy(String),
+    /// The proxy of the `[[proxies]]` table with this name.
+    NamedProxy(String),
+}
+
+impl ListenerName {
+    fn of_proxy(config: &ProxyConfig) -> Self {
+        let name = config.tap.name.clone();
+        // Without `[[proxies]]`, the upstream's address is the name.
+        if name == config.upstream.address.to_string() {
+            Self::OnlyProxy(name)
+        } else {
+            Self::NamedProxy(name)
+        }
+    }
+}
+
+impl fmt::Display for ListenerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admin => f.write_str("the admin port"),
+            Self::OnlyProxy(upstream) => write!(f, "the proxy for upstream {upstream}"),
+            Self::NamedProxy(name) => write!(f, "the proxy {name:?}"),
+        }
+    }
+}
+
+/// The advice for an address that cannot be bound.
+fn bind_hint(error: &io::Error, listener: &ListenerName) -> String {
+    let setting = match listener {
+        ListenerName::Admin => "--admin",
+        ListenerName::OnlyProxy(_) => "--listen",
+        ListenerName::NamedProxy(_) => "the key listen in its [[proxies]] table",
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "Another program uses this address: stop it, or choose another port with {setting}"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("Ports below 1024 need a privilege: choose a higher one with {setting}")
+        }
+        _ => format!("Choose an address of this host with {setting}"),
+    }
+}
+
+impl AppError {
+    /// Whether the configuration must change, rather than the state of the host.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::RequestLog { .. } | Self::Metrics(_) | Self::Tls(_) => true,
+            Self::Bind { .. } | Self::Thread(_) | Self::Stopped(_) => false,
+        }
+    }
+}
+
+/// One proxy with its listener bound.
 #[derive(Debug)]
-struct Bound {
+struct BoundProxy {
     name: String,
     connector: Connector,
     tls: Option<Arc<ServerConfig>>,
@@ -50,10 +122,10 @@ struct Bound {
     tap: Arc<Tap>,
 }
 
-/// Streamgauge with all its listeners bound, so that clients can connect from now on.
+/// Streamgauge with all listeners bound. Clients can connect already; [`App::run`] serves them.
 #[derive(Debug)]
 pub struct App {
-    proxies: Vec<Bound>,
+    proxies: Vec<BoundProxy>,
     admin: TcpListener,
     admin_address: SocketAddr,
     shared: Arc<Admin>,
@@ -66,28 +138,27 @@ impl App {
     /// Binds every listener.
     ///
     /// # Errors
-    /// If an address is taken, the request log cannot be opened, or bucket edges are wrong.
+    /// If an address is in use, a file of the configuration cannot be opened, or bucket edges are invalid.
     pub fn bind(config: Config) -> Result<Self, AppError> {
-        Self::bind_with(config, FaultInjection::default())
+        Self::bind_with_faults(config, FaultInjection::default())
     }
 
-    #[doc(hidden)]
-    pub fn bind_with(config: Config, faults: FaultInjection) -> Result<Self, AppError> {
+    /// Binds every listener, with the faults that a test puts into the meter.
+    pub(crate) fn bind_with_faults(
+        config: Config,
+        faults: FaultInjection,
+    ) -> Result<Self, AppError> {
         let metrics = Arc::new(Metrics::new(&config.metrics, config.workers)?);
         let (log, writer) = match &config.request_log {
             None => (RequestLog::in_memory(Arc::clone(&metrics)), None),
             Some(path) => {
-                let (log, writer) =
-                    RequestLog::to_file(path, Arc::clone(&metrics)).map_err(|source| {
-                        AppError::RequestLog { path: path.display().to_string(), source }
-                    })?;
+                let (log, writer) = RequestLog::to_file(path, Arc::clone(&metrics))
+                    .map_err(|source| AppError::RequestLog { path: path.clone(), source })?;
                 (log, Some(writer))
             }
         };
-        let bind_error = |address, what: &str| {
-            let what = what.to_owned();
-            move |source| AppError::Bind { address, what, source }
-        };
+        let bind_error =
+            |address, listener| move |source| AppError::Bind { listener, address, source };
         let upstreams = config.proxies.iter().map(|proxy| {
             let ProxyConfig { tap, upstream, .. } = proxy;
             (tap.name.clone(), upstream.address.clone())
@@ -97,22 +168,24 @@ impl App {
         let traces = SharedTraces::default();
         for config in config.proxies {
             let (connector, tls) = prepare_tls(&config)?;
-            let error = bind_error(config.listen, &config.tap.name);
+            let error = bind_error(config.listen, ListenerName::of_proxy(&config));
             let bound = Listener::bind(config.listen, config.upstream.kernel_stamps)
-                .and_then(|one| Ok((one.local_addr()?, one)));
+                .and_then(|listener| Ok((listener.local_addr()?, listener)));
             let (address, listener) = bound.map_err(error)?;
             let (metrics, log) = (Arc::clone(&metrics), log.clone());
             let name = config.tap.name.clone();
             let tap = Tap::new(config.tap, metrics, log, Arc::clone(&traces), faults.clone());
-            proxies.push(Bound { name, connector, tls, listener, address, tap });
+            proxies.push(BoundProxy { name, connector, tls, listener, address, tap });
         }
-        let bound = admin::bind(config.admin).and_then(|one| Ok((one.local_addr()?, one)));
-        let (admin_address, admin) = bound.map_err(bind_error(config.admin, "admin"))?;
+        let bound =
+            admin::bind(config.admin).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (admin_address, admin) =
+            bound.map_err(bind_error(config.admin, ListenerName::Admin))?;
         let shared = Admin {
             upstreams,
             metrics,
             log,
-            config: config.shown,
+            config: config.effective,
             token: config.admin_token,
             draining: AtomicBool::new(false),
             is_local: admin_address.ip().is_loopback(),
@@ -121,41 +194,42 @@ impl App {
         Ok(Self { proxies, admin, admin_address, shared: Arc::new(shared), writer, workers, grace })
     }
 
-    /// Where each proxy listens: its name and address.
+    /// Name and address of each proxy's listener.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.proxies.iter().map(|bound| (bound.name.clone(), bound.address)).collect()
     }
 
-    /// Where the admin port listens.
+    /// Address of the admin port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// Runs until `shutdown` is ready, then lets open requests finish for the configured grace. The
-    /// admin port serves until the end.
+    /// Runs until `shutdown` completes. Open requests may then finish within `shutdown_grace_seconds`; the
+    /// admin port serves until the last one has ended.
     ///
     /// # Errors
-    /// If a part of it stops by itself.
+    /// If a thread cannot be started, or stops before the shutdown.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self { proxies, admin, shared, writer, workers, grace, .. } = self;
         let (stop_proxies, stopping) = watch::channel(false);
         let (stop_others, others_stopping) = watch::channel(false);
-        let (ended, mut ends) = mpsc::unbounded_channel();
-        let page = Arc::clone(&shared);
+        let (end_sender, mut end_receiver) = mpsc::unbounded_channel();
+        let admin_data = Arc::clone(&shared);
         let stopping_admin = others_stopping.clone();
-        let admin = spawn("admin".into(), timed()?, ended.clone(), async move {
-            admin::serve(admin, page, stopping_admin).await
-        })?;
-        let clock = timed()?;
+        let admin =
+            spawn("admin".into(), runtime_with_timers()?, end_sender.clone(), async move {
+                admin::serve(admin, admin_data, stopping_admin).await
+            })?;
+        let clock = runtime_with_timers()?;
         let timers = Timers::new(clock.handle().clone());
         let watched = proxies.iter().map(|bound| (bound.connector.clone(), Arc::clone(&bound.tap)));
         let clock = spawn(
             "clock".into(),
             clock,
-            ended.clone(),
-            keep_time(watched.collect(), others_stopping),
+            end_sender.clone(),
+            run_periodic_tasks(watched.collect(), others_stopping),
         )?;
-        let heart = socket::start_heartbeat().map_err(AppError::Thread)?;
+        let heartbeat = socket::start_heartbeat().map_err(AppError::Thread)?;
         let mut threads = Vec::new();
         for worker in 0..workers {
             let mut listeners = Vec::new();
@@ -166,36 +240,41 @@ impl App {
                 listeners.push((listener, bound.tls.clone(), Arc::new(upstream)));
             }
             let stopping = stopping.clone();
-            let beats = heart.clone();
+            let heartbeat = heartbeat.clone();
             let observe_lag = shared.metrics.event_loop_lag_observer();
-            let runtime = untimed()?;
-            threads.push(spawn(format!("proxy-{worker}"), runtime, ended.clone(), async move {
-                claim_shard(worker);
-                let mut serving = tokio::task::JoinSet::new();
-                // Beside the others, not among them: it ends with the runtime.
-                tokio::spawn(socket::measure_lag(beats, observe_lag));
-                for (listener, tls, upstream) in listeners {
-                    let stopping = stopping.clone();
-                    serving.spawn(proxy::serve(listener, tls, upstream, stopping, grace));
-                }
-                while let Some(served) = serving.join_next().await {
-                    served.map_err(io::Error::other)??;
-                }
-                Ok(())
-            })?);
+            let runtime = runtime_without_timers()?;
+            threads.push(spawn(
+                format!("proxy-{worker}"),
+                runtime,
+                end_sender.clone(),
+                async move {
+                    claim_shard(worker);
+                    let mut serving = tokio::task::JoinSet::new();
+                    // Not in `serving`: it never ends by itself, and is dropped with the runtime.
+                    tokio::spawn(socket::measure_lag(heartbeat, observe_lag));
+                    for (listener, tls, upstream) in listeners {
+                        let stopping = stopping.clone();
+                        serving.spawn(proxy::serve(listener, tls, upstream, stopping, grace));
+                    }
+                    while let Some(served) = serving.join_next().await {
+                        served.map_err(io::Error::other)??;
+                    }
+                    Ok(())
+                },
+            )?);
         }
-        drop(ended);
-        drop(heart);
-        // The workers hold sockets of their own; ours would keep the port open after them.
+        drop(end_sender);
+        drop(heartbeat);
+        // The workers have their own sockets. These would keep the port open after the workers end.
         drop(proxies);
         let result = tokio::select! {
             () = shutdown => Ok(()),
-            () = reopen_on_hangup(writer.as_ref()) => Ok(()),
-            stopped = ends.recv() => Err(AppError::Stopped(stopped.unwrap_or_default())),
+            () = reopen_log_on_sighup(writer.as_ref()) => Ok(()),
+            stopped = end_receiver.recv() => Err(AppError::Stopped(stopped.unwrap_or_default())),
         };
         shared.drain();
         stop_proxies.send_replace(true);
-        // Not here: whoever runs us may have one thread, and other things to do.
+        // Joins on another thread, because this one may be the only thread of the caller's runtime.
         let workers_end = tokio::task::spawn_blocking(|| threads.into_iter().for_each(join));
         workers_end.await.map_err(|error| AppError::Thread(io::Error::other(error)))?;
         stop_others.send_replace(true);
@@ -208,27 +287,27 @@ impl App {
     }
 }
 
-/// Runs until `stopping` holds `true` what goes by the clock and not by the traffic: looks for stalls, and looks
-/// after the upstreams.
-async fn keep_time(
+/// Runs the tasks that depend on time rather than on traffic (stall detection, probes, start times of the servers)
+/// until `stopping` becomes `true`.
+async fn run_periodic_tasks(
     watched: Vec<(Connector, Arc<Tap>)>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    tokio::spawn(sweep(watched.iter().map(|(_, tap)| Arc::clone(tap)).collect()));
+    tokio::spawn(count_stalls(watched.iter().map(|(_, tap)| Arc::clone(tap)).collect()));
     for (connector, tap) in watched {
         if let Some(pages) = proxy::watch_start_time(&connector, &tap) {
             tokio::spawn(pages);
         }
         tokio::spawn(proxy::watch_readiness(connector, tap));
     }
-    // A sender that is gone says stop too. What was spawned ends with the runtime.
+    // An error means that the sender is dropped, which also ends the run. The runtime drops the spawned tasks.
     let _ = stopping.wait_for(|stop| *stop).await;
     Ok(())
 }
 
-/// Counts stalls as they become such; never ends.
-async fn sweep(taps: Vec<Arc<Tap>>) {
-    let mut timer = tokio::time::interval(SWEEP);
+/// Counts stalls of all streams at a fixed interval; never ends.
+async fn count_stalls(taps: Vec<Arc<Tap>>) {
+    let mut timer = tokio::time::interval(STALL_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
@@ -236,68 +315,73 @@ async fn sweep(taps: Vec<Arc<Tap>>) {
     }
 }
 
-/// Reads the certificates and keys that a proxy needs.
+/// Reads the certificate and key files of a proxy.
 fn prepare_tls(config: &ProxyConfig) -> Result<(Connector, Option<Arc<ServerConfig>>), TlsError> {
     let connector = Connector::new(config.upstream.clone())?;
     let tls = config.tls.as_ref().map(TlsFiles::server_config).transpose()?;
     Ok((connector, tls))
 }
 
-/// Tries the files that a configuration names.
-///
-/// # Errors
-/// If a certificate or key cannot be used.
-pub fn check_files(config: &Config) -> Result<(), AppError> {
-    for proxy in &config.proxies {
-        prepare_tls(proxy)?;
+/// Opens the files of a configuration, and returns an error for each that cannot be used.
+pub fn check_files(config: &Config) -> Vec<AppError> {
+    let tls = config.proxies.iter().filter_map(|proxy| prepare_tls(proxy).err());
+    let mut errors: Vec<AppError> = tls.map(AppError::from).collect();
+    if let Some(path) = &config.request_log
+        && let Err(source) = request_log::check_writable(path)
+    {
+        errors.push(AppError::RequestLog { path: path.clone(), source });
     }
-    Ok(())
+    errors
 }
 
-/// A runtime for one thread, with timers.
-fn timed() -> Result<Runtime, AppError> {
+/// Creates a single-threaded runtime with timers.
+fn runtime_with_timers() -> Result<Runtime, AppError> {
     runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Thread)
 }
 
-/// One without: see [`Timers`].
-fn untimed() -> Result<Runtime, AppError> {
+/// Creates a single-threaded runtime without timers; [`Timers`] has the reason.
+fn runtime_without_timers() -> Result<Runtime, AppError> {
     runtime::Builder::new_current_thread().enable_io().build().map_err(AppError::Thread)
 }
 
-/// Runs a future on a runtime, on a thread of its own; tells its name when it ends.
+/// Starts a thread that runs a future on this runtime, and reports its name when it ends.
 fn spawn(
     name: String,
     runtime: Runtime,
-    ended: mpsc::UnboundedSender<String>,
+    end_sender: mpsc::UnboundedSender<String>,
     future: impl Future<Output = io::Result<()>> + Send + 'static,
 ) -> Result<JoinHandle<()>, AppError> {
     let thread = Builder::new().name(name.clone()).spawn(move || {
-        // Said when the thread ends, by a panic too.
-        let _ended = Ended(name, ended);
+        // Dropped when the thread ends, also by a panic.
+        let _report_end = ReportEndOnDrop { name, sender: end_sender };
         if let Err(error) = runtime.block_on(future) {
-            tracing::error!(%error, "stopped");
+            tracing::error!(%error, "the thread stopped");
         }
     });
     thread.map_err(AppError::Thread)
 }
 
-struct Ended(String, mpsc::UnboundedSender<String>);
+/// Reports the end of a thread when it is dropped.
+struct ReportEndOnDrop {
+    name: String,
+    sender: mpsc::UnboundedSender<String>,
+}
 
-impl Drop for Ended {
+impl Drop for ReportEndOnDrop {
     fn drop(&mut self) {
-        // Nobody listens any more once the app has ended.
-        let _ = self.1.send(std::mem::take(&mut self.0));
+        // Fails after the app has ended, when no one receives.
+        let _ = self.sender.send(std::mem::take(&mut self.name));
     }
 }
 
 fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
-        tracing::error!("a thread panicked");
+        tracing::error!("a thread panicked; the panic message above has the cause");
     }
 }
 
-/// Opens the request log anew at each SIGHUP; never ends.
-async fn reopen_on_hangup(writer: Option<&RequestLogWriter>) {
+/// Reopens the request log at each SIGHUP; never ends.
+async fn reopen_log_on_sighup(writer: Option<&RequestLogWriter>) {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::hangup()) {
         Ok(mut hangups) => {
@@ -307,7 +391,9 @@ async fn reopen_on_hangup(writer: Option<&RequestLogWriter>) {
                 }
             }
         }
-        Err(error) => tracing::warn!(%error, "SIGHUP will not reopen the request log"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot install the SIGHUP handler: SIGHUP will not reopen the request log")
+        }
     }
     std::future::pending().await
 }

@@ -1,15 +1,26 @@
 //! The command line.
 
-use crate::config::{Sources, misspelt};
-use clap::{Args, Parser, Subcommand};
+use crate::config::keys::{DefaultValue, KEYS, KeyInfo};
+use crate::config::{CONFIG_FILE, Sources, variable_name};
+use clap::{
+    Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand, value_parser,
+};
 use std::path::PathBuf;
+
+/// The flag that names the configuration file.
+const CONFIG_FLAG: &str = "config";
 
 /// A measuring reverse proxy for LLM inference servers.
 ///
-/// Stands in front of an inference server, forwards its traffic unchanged, reads the streamed response
-/// as it passes, and tells Prometheus how fast the server really is.
+/// Runs in front of an inference server, forwards all traffic unchanged, measures the streamed responses,
+/// and exports the results for Prometheus.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = KEYS_HELP
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -17,84 +28,74 @@ pub struct Cli {
     pub run: RunArgs,
 }
 
-/// What to do, if not to run the proxy.
+/// How to set a key that has no flag.
+const KEYS_HELP: &str = "Every key of the configuration file can also be set by an environment variable: STREAMGAUGE__ \
+    and the key in upper case, such as STREAMGAUGE__STALL_SECONDS=3. A flag overrides a variable, and a variable \
+    overrides the file.";
+
+/// The commands. Without one, the proxy runs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     #[cfg(feature = "demo")]
-    /// Show it at work: a simulated inference server, the proxy, and traffic
+    /// Run a demo: a simulated inference server, the proxy, and traffic
     Demo(DemoArgs),
-    /// Check a configuration and say what it comes to
+    /// Check the configuration and print every key with its value; exit code 64 if there is an error
     CheckConfig(RunArgs),
-    /// Ask a running Streamgauge whether it is ready: exit code 0 if so (for containers without a shell)
+    /// Check whether a running Streamgauge is ready: exit code 0 if it is, for containers without a shell
     Healthcheck(RunArgs),
-    /// Compare two servers, or two models, by their request logs: like with like
+    /// Compare two servers or two models by their request logs
     Compare(CompareArgs),
+    /// Print the help of a command
+    Help {
+        /// The command; without one, the help of the program
+        command: Option<String>,
+    },
 }
 
-/// The configuration. A flag outweighs the environment (STREAMGAUGE__LISTEN and so on), which
-/// outweighs the file.
-#[derive(Debug, Clone, Default, Args)]
+/// The flags that set the configuration: `--config`, and the flag of each key in the table of keys that
+/// has one.
+#[derive(Debug, Clone, Default)]
 pub struct RunArgs {
-    /// A TOML file with any of the keys
-    #[arg(long, value_name = "FILE", env = "STREAMGAUGE_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Where clients connect [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
-    /// The inference server, such as http://127.0.0.1:8000, https://HOST or unix:/PATH
-    #[arg(long, value_name = "URL")]
-    pub upstream: Option<String>,
-    /// Where Prometheus scrapes [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "ADDR")]
-    pub admin: Option<String>,
-    /// Write one JSON object a line as each request ends; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub request_log: Option<String>,
-    /// Threads that forward [default: the CPU quota, at most 2]
-    #[arg(long, value_name = "N")]
-    pub workers: Option<String>,
-    /// error, warn, info, debug or trace [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<String>,
-    /// text or json [default: text]
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<String>,
+    /// Path of the TOML file.
+    config: Option<PathBuf>,
+    /// Keys and their values.
+    flags: Vec<(&'static str, String)>,
 }
 
-/// How the demo runs.
+/// Arguments of `demo`.
 #[cfg(feature = "demo")]
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
-    /// End after this many seconds, with a summary
+    /// Stop after N seconds and print a summary; without it, run until Ctrl-C
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,
-    /// Requests per second
+    /// New requests per second
     #[arg(long, value_name = "RATE", default_value_t = 6.0)]
     pub rate: f64,
-    /// Where clients connect; port 0 takes a free one
+    /// Address where clients connect; port 0 picks a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: String,
-    /// Where Prometheus scrapes; port 0 takes a free one
+    /// Address where Prometheus scrapes; port 0 picks a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     pub admin: String,
 }
 
-/// What to compare. A log is what --request-log wrote; the same one may stand for both.
+/// Arguments of `compare`. A log is a file that `--request-log` wrote; A and B can be the same file.
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {
-    /// The request log to compare with
+    /// Request log of the baseline
     #[arg(value_name = "A")]
     pub a: PathBuf,
-    /// The request log to compare
+    /// Request log to compare with the baseline; can be the same file as A
     #[arg(value_name = "B")]
     pub b: PathBuf,
-    /// Only this model; given twice, the first is A's and the second B's
+    /// Select only this model; if given twice, the first is for A and the second for B
     #[arg(long, value_name = "MODEL")]
     pub model: Vec<String>,
-    /// Only this upstream; given twice, the first is A's and the second B's
+    /// Select only this upstream; if given twice, the first is for A and the second for B
     #[arg(long, value_name = "NAME")]
     pub upstream: Vec<String>,
-    /// Only this operation, such as chat
+    /// Select only this operation, such as chat
     #[arg(long, value_name = "OPERATION")]
     pub operation: Option<String>,
     /// Print one JSON object instead of the table
@@ -103,40 +104,67 @@ pub struct CompareArgs {
 }
 
 impl RunArgs {
-    /// The configuration's sources: these flags and the process' environment.
+    /// The sources of the configuration: these flags and the environment of the process.
     pub fn sources(&self) -> Sources {
-        let flags = [
-            ("listen", &self.listen),
-            ("upstream", &self.upstream),
-            ("admin", &self.admin),
-            ("request_log", &self.request_log),
-            ("workers", &self.workers),
-            ("log_level", &self.log_level),
-            ("log_format", &self.log_format),
-        ];
-        let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
-        // A variable that is no UTF-8 cannot be one of ours.
+        // A variable that is not UTF-8 cannot set a key.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         Sources {
             file: self.config.clone(),
             environment: environment.collect(),
-            flags: flags.collect(),
+            flags: self.flags.clone(),
         }
     }
 }
 
-/// What to warn of: variables that look like ours and are not read.
-pub fn warnings(sources: &Sources) -> Vec<String> {
-    let names = sources.environment.iter().map(|(name, _)| name.as_str());
-    misspelt(names)
-        .into_iter()
-        .map(|name| {
-            let rest = name.trim_start_matches("STREAMGAUGE").trim_start_matches('_');
-            format!(
-                "the environment variable {name} is not read: did you mean STREAMGAUGE__{rest}?"
-            )
-        })
-        .collect()
+/// The keys that have a flag.
+fn flag_keys() -> impl Iterator<Item = (&'static KeyInfo, &'static str)> {
+    KEYS.iter().filter_map(|key| Some((key, key.flag?)))
+}
+
+/// Help of a flag: what the key sets, its default, and its environment variable.
+fn flag_help(key: &KeyInfo) -> String {
+    let default = match key.default {
+        DefaultValue::None => String::new(),
+        DefaultValue::Toml(toml) => format!(" [default: {}]", toml.trim_matches('"')),
+        DefaultValue::Computed(description) => format!(" [default: {description}]"),
+    };
+    format!("{}{default} [env: {}]", key.help, variable_name(key.name))
+}
+
+impl Args for RunArgs {
+    fn augment_args(command: ClapCommand) -> ClapCommand {
+        let file = Arg::new(CONFIG_FLAG)
+            .long(CONFIG_FLAG)
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .env(CONFIG_FILE)
+            .hide_env_values(true)
+            .help("Path of the configuration file (TOML); without it, no file is read");
+        let flag = |(key, placeholder): (&KeyInfo, &'static str)| {
+            let name = key.name.replace('_', "-");
+            Arg::new(key.name).long(name).value_name(placeholder).help(flag_help(key))
+        };
+        command.arg(file).args(flag_keys().map(flag))
+    }
+
+    fn augment_args_for_update(command: ClapCommand) -> ClapCommand {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RunArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let value = |(key, _): (&'static KeyInfo, _)| {
+            Some((key.name, matches.get_one::<String>(key.name)?.clone()))
+        };
+        let config = matches.get_one::<PathBuf>(CONFIG_FLAG).cloned();
+        Ok(Self { config, flags: flag_keys().filter_map(value).collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }

@@ -1,4 +1,4 @@
-//! `streamgauge healthcheck`: asks a running Streamgauge, where there is no shell to do it.
+//! `streamgauge healthcheck`: checks a running instance, for containers without a shell or curl.
 
 use crate::config::Config;
 use std::io::{self, Read, Write};
@@ -7,26 +7,30 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks the admin port that this configuration names whether it is ready.
+/// Requests `/readyz` from the admin port of this configuration.
 ///
 /// # Errors
-/// If it is not, or does not answer.
-pub fn ask(config: &Config) -> io::Result<()> {
+/// If the instance is not ready, or does not respond within 3 seconds.
+pub fn run(config: &Config) -> io::Result<()> {
     let mut address = config.admin;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    let answer = get(address, "/readyz").map_err(|error| {
-        io::Error::new(error.kind(), format!("no answer from http://{address}/readyz: {error}"))
+    let response = get(address, "/readyz").map_err(|error| {
+        let message = format!(
+            "no response from http://{address}/readyz: {error}. Is Streamgauge running, and is {address} its \
+             admin address (--admin)?"
+        );
+        io::Error::new(error.kind(), message)
     })?;
-    let is_ready = answer.split(' ').nth(1) == Some("200");
-    let first = answer.lines().next().unwrap_or_default();
+    let is_ready = response.split(' ').nth(1) == Some("200");
+    let status_line = response.lines().next().unwrap_or_default();
     if is_ready {
         Ok(())
     } else {
-        Err(io::Error::other(format!("http://{address}/readyz says {first}")))
+        Err(io::Error::other(format!("not ready: http://{address}/readyz returned {status_line}")))
     }
 }
 
@@ -36,7 +40,7 @@ fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     socket.write_all(
         format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
-    let mut answer = String::new();
-    socket.take(64 * 1024).read_to_string(&mut answer)?;
-    Ok(answer)
+    let mut response = String::new();
+    socket.take(64 * 1024).read_to_string(&mut response)?;
+    Ok(response)
 }

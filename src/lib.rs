@@ -1,54 +1,54 @@
 //! Streamgauge: a measuring reverse proxy for LLM inference servers.
 //!
-//! # The journey of one chunk
+//! A program starts it in three steps: [`cli::Cli`] parses the command line, [`config::load`] merges the
+//! configuration's sources into a [`Config`], and [`App::bind`] opens all listeners, so that
+//! [`App::run`] can serve them.
+//!
+//! # The path of one request
 //!
 //! ```text
-//! upstream socket -> StreamReader -> Relay -> client socket      (one turn of one task)
-//!                        |           ` frame the very same bytes, and send them
-//!                        ` Measurement::data
-//!                            | stamp                    (socket)
-//!                            | bytes -> events          (wire)
-//!                            | event -> facts           (dialect)
-//!                            | facts -> samples         (meter)
-//!                            ` observe on handles that were resolved once (metrics)
+//! client        src/proxy/     accepts the connection, reads the request headers
+//!   |           src/tap/       starts a Measurement for the request
+//!   |           src/proxy/     takes an upstream connection from the pool, forwards the request
+//! upstream      src/socket/    reads response bytes with their kernel timestamps
+//!   |           src/proxy/     sends the same bytes to the client, in the same task
+//!   |           src/tap/       passes the bytes and their arrival time to the meter:
+//!   |             crates/core/src/wire/       bytes -> events (SSE, JSON lines, WebSocket, gRPC ...)
+//!   |             crates/core/src/dialect/    event -> facts (text, token counts, finish reason)
+//!   |             crates/core/src/meter/      facts -> samples (TTFT, TPOT, gaps, queue wait)
+//!   |           src/metrics/   observes each sample in the series of this upstream and model
+//! client        src/tap/       records the end of the request once, however it ends
+//!               src/request_log.rs   writes one line per request
+//! Prometheus    src/admin/     serves /metrics on a port, thread and runtime of its own
 //! ```
 //!
-//! hyper reads requests and heads, sends requests, and carries bodies of a declared length and all of
-//! HTTP/2, through a [`tap::MeteredBody`]. The body of a stream by HTTP/1.1 goes from socket to socket
-//! without it, read with the kernel's stamp: it may be open for hours, and holds no buffer while it is
-//! silent. So do the bytes of a connection that has switched to another protocol (WebSocket).
-//!
-//! [`proxy`] accepts a client ([`proxy::serve`]), takes a connection to the upstream from its pool or
-//! opens one, and forwards the head. It knows nothing of inference: it gives each request a
-//! [`tap::Measurement`] and shows it the response's bytes, the one stop that is ours on a chunk's way.
-//! One task does all of it: no channel, no hop, no allocation.
-//!
-//! Below that stop all is pure: [`wire`](streamgauge_core::wire) finds events in bytes, [`dialect`](streamgauge_core::dialect) says what an event means,
-//! [`meter`](streamgauge_core::meter) keeps the account. They take instants and slices and give facts, and know no hyper, no
-//! tokio, no prometheus and no clock.
-//!
-//! [`metrics`] holds the table of metrics and is the only place that names `prometheus`; [`admin`]
-//! shows them on a port, thread and runtime of its own. What goes by the clock and not by the
-//! traffic has another: probes, the look for stalls, and the timers of the workers, which have none
-//! of their own. [`config`] holds the table of keys. [`app`] binds all of it together and is the
-//! only place that sees everything. [`sim`](streamgauge_sim) is a simulated inference server, which knows the truth
-//! that the meter is held against; [`demo`] shows both at work. [`compare`] reads two request logs.
+//! `src/app.rs` connects these parts and owns the threads. `src/config/` reads flags, environment and
+//! file. `src/compare/` compares two request logs, `src/demo/` runs the proxy against a simulated
+//! server (`crates/sim/`), and `src/healthcheck.rs` checks a running instance.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-pub mod admin;
-pub mod app;
 pub mod cli;
-pub mod compare;
 pub mod config;
+#[doc(hidden)]
+pub mod testing;
+
+mod admin;
+mod app;
+mod commands;
+mod compare;
 #[cfg(feature = "demo")]
-pub mod demo;
-pub mod healthcheck;
-pub mod metrics;
-pub mod proxy;
-pub mod request_log;
-pub mod socket;
-pub mod tap;
+mod demo;
+mod healthcheck;
+mod metrics;
+mod proxy;
+mod request_log;
+mod socket;
+mod tap;
+
+pub use app::{App, AppError, ListenerName};
+pub use commands::run;
+pub use config::Config;

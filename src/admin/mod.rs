@@ -1,9 +1,9 @@
 //! The admin port: `/metrics`, `/healthz`, `/readyz`, `/config`, `/requests`, and an index.
 //!
-//! It has a listener, a thread and a runtime of its own, so that a scrape is answered while the data
-//! path is busy. Off loopback, what is more than counters asks for a token.
+//! The port has its own listener, thread and runtime, so scrapes do not wait for the data path. On an
+//! address other than loopback, the pages that show more than metrics require a token.
 
-mod pages;
+mod routes;
 
 use crate::metrics::Metrics;
 use crate::proxy::UpstreamAddress;
@@ -13,7 +13,7 @@ use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use pages::{Page, Text};
+use routes::{AdminBody, AdminRoute};
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -27,28 +27,28 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::timeout::TimeoutLayer;
 
-/// Longest time that one answer may take, and that a client may take to send its request's head.
+/// Time limit for one response, and for receiving the headers of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the admin port shows.
+/// The data that the admin port serves.
 #[derive(Debug)]
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub log: RequestLog,
-    /// The configuration in force, masked.
+    /// The configuration in force, with masked secrets.
     pub config: serde_json::Value,
-    /// What opens the closed pages.
+    /// The token for the pages that are not public.
     pub token: Option<String>,
     /// Names and addresses of the upstreams, for `/readyz?upstream=1`.
     pub upstreams: Vec<(String, UpstreamAddress)>,
-    /// We were told to stop.
+    /// Whether shutdown has begun.
     pub draining: AtomicBool,
-    /// Whether the listener's address is loopback, which opens every page.
+    /// Whether the listener's address is loopback, so that every page is public.
     pub is_local: bool,
 }
 
 impl Admin {
-    /// From now on `/readyz` says no.
+    /// Makes `/readyz` return 503 from now on.
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
     }
@@ -64,7 +64,7 @@ pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-/// Serves the admin port until `stop` holds `true`.
+/// Serves the admin port until `stop` becomes `true`.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -74,18 +74,20 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let pages = tower::service_fn(move |request| {
+    let routes = tower::service_fn(move |request| {
         let admin = Arc::clone(&admin);
         async move {
-            Ok::<Response<Text>, Infallible>(Page::of(&request).answer(&admin, &request).await)
+            Ok::<Response<AdminBody>, Infallible>(
+                AdminRoute::of_request(&request).respond(&admin, &request).await,
+            )
         }
     });
     let service = ServiceBuilder::new()
-        // `/metrics` becomes a thirtieth. The usual level makes it a fortieth, in five times the time.
+        // Compresses `/metrics` to 1/30. The default level reaches 1/40 in five times the time.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
         .layer(CatchPanicLayer::new())
-        .service(pages);
+        .service(routes);
     let service = TowerToHyperService::new(service);
     loop {
         let accepted = tokio::select! {
@@ -102,7 +104,7 @@ pub async fn serve(
             .serve_connection(TokioIo::new(socket), service.clone());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "an admin client's connection ended early");
+                tracing::debug!(%error, "a connection to the admin port failed");
             }
         });
     }

@@ -13,10 +13,8 @@ mod table;
 
 pub use log::Selection;
 pub use report::{
-    Comparison, ComparisonReport, ComparisonRow, Conclusion, LogSummary, RelativeChange,
-    RowStatistic,
+    Comparison, ComparisonReport, ComparisonRow, Conclusion, LogSummary, RowStatistic,
 };
-pub use statistics::ConfidenceInterval;
 
 use crate::cli::CompareArgs;
 use log::LogContent;

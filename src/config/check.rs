@@ -1,380 +1,259 @@
-//! Reads the merged raw table against the table of keys; tells everything that is wrong with it.
+//! Checks the merged raw table against the table of keys, and collects everything that is wrong with it.
 
-use super::keys::{KEYS, Key, Kind, MAX_LABELS, NAME};
-use super::load::default_value;
-use super::shown::shown;
-use super::value::{Read, read};
-use super::{Config, LogFormat, ProxyConfig};
-use crate::metrics::MetricsConfig;
-use crate::proxy::{Http2Mode, TlsFiles, UpstreamAddress, UpstreamConfig};
-use crate::tap::TapConfig;
-use config::{Map, Value, ValueKind};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use super::keys::{
+    ADMIN, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT, TLS_KEY, UPSTREAM,
+};
+use super::problem::{ConfigError, closest};
+use super::settings::{Settings, SettingsReader};
+use super::slo;
+use super::source::{Origin, RawData, RawTable, RawValue};
+use super::value::{MAX_LABELS, ParsedValue};
+use crate::proxy::UpstreamAddress;
+use crate::tap::AUTO;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use streamgauge_core::dialect::engine::Engine;
 use streamgauge_core::meter::SloClasses;
-use streamgauge_core::meter::cold::ColdStartConfig;
+use strum::VariantArray;
 
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    pub key: String,
-    /// As it was given; masked for secrets.
-    pub value: String,
-    /// What is wrong, and what would be right.
-    pub why: String,
+/// Settings without a problem.
+#[derive(Debug)]
+pub(super) struct CheckedSettings {
+    /// The keys of the top level, with their defaults.
+    pub top: Settings,
+    /// The settings of each proxy, with those that it inherits from the top level.
+    pub proxies: Vec<Settings>,
+    pub slo: SloClasses,
+    /// What is allowed, and probably not meant.
+    pub warnings: Vec<String>,
 }
 
-impl Problem {
-    pub(super) fn of(key: &str, value: &str, why: &str) -> Self {
-        Self { key: key.into(), value: value.into(), why: why.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, why } = self;
-        if value.is_empty() {
-            write!(f, "{key}: {why}")
-        } else {
-            write!(f, "{key} = {value}: {why}")
-        }
-    }
-}
-
-/// Where values are read from, and where what is wrong with them goes.
-pub(super) struct Reader {
-    pub problems: Vec<Problem>,
-}
-
-/// The values of one table, by key.
-pub(super) type Values = HashMap<&'static str, Read>;
-
-pub(super) fn check(mut raw: Map<String, Value>) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader { problems: Vec::new() };
+/// Checks all keys of all tables.
+pub(super) fn check(mut raw: RawTable) -> Result<CheckedSettings, ConfigError> {
+    let mut reader = SettingsReader::default();
+    let mut warnings = label_warnings(&raw);
     let proxies = raw.remove("proxies");
-    let mut values = reader.table("", raw, &KEYS.iter().collect::<Vec<_>>());
-    let given: Vec<&'static str> = values.keys().copied().collect();
-    for key in KEYS {
-        if !values.contains_key(key.name)
-            && let Some(default) = default_value(key)
-            && let Some(read) = reader.read(key.name, key, default)
-        {
-            values.insert(key.name, read);
+    let mut top = reader.read_table("", raw, KEYS);
+    reader.read_defaults(&mut top, KEYS);
+    let proxies = match proxies {
+        Some(list) => read_proxies(&mut reader, list, &top),
+        None => single_proxy(&mut reader, &top),
+    };
+    // The name of a proxy with a problem may be missing.
+    let names: Option<Vec<String>> = if reader.problems.is_empty() {
+        proxies.iter().map(|settings| settings.find(&NAME)).collect()
+    } else {
+        None
+    };
+    let tables = top.find(&SLO).unwrap_or_default();
+    let slo = slo::read_classes(&mut reader, tables, &top.origin(&SLO.info), names.as_deref());
+    check_addresses(&mut reader, &proxies, &top);
+    check_label_names(&mut reader, &proxies);
+    warnings.extend(engine_warnings(&proxies));
+    if reader.problems.is_empty() {
+        Ok(CheckedSettings { top, proxies, slo, warnings })
+    } else {
+        Err(ConfigError { problems: reader.problems, warnings })
+    }
+}
+
+/// The one proxy of a configuration without `[[proxies]]`.
+fn single_proxy(reader: &mut SettingsReader, top: &Settings) -> Vec<Settings> {
+    let mut settings = top.clone();
+    match settings.find(&UPSTREAM) {
+        // Its address is its name.
+        Some(url) => settings.replace(&NAME.info, ParsedValue::Text(url.address.to_string())),
+        None if reader.has_problem("", UPSTREAM.info.name) => {}
+        None => {
+            let message = "required: the URL of the inference server, such as \
+                           --upstream http://127.0.0.1:8000, or [[proxies]] tables in the file";
+            reader.report(Origin::Default, UPSTREAM.info.name, "", message);
         }
     }
-    let mut proxies = match proxies {
-        Some(list) => reader.proxies(list, &values, &given),
-        None => reader.single(&values),
-    };
-    let slo = reader.slo(&values, &proxies);
-    proxies.iter_mut().for_each(|proxy| proxy.tap.slo.clone_from(&slo));
-    reader.check_listeners(&proxies, &values);
-    let constant_labels = reader.label_names(&proxies);
-    if !reader.problems.is_empty() {
-        return Err(reader.problems);
-    }
-    let shown = shown(&values, &proxies, &slo);
-    let text = |name: &str| match values.get(name) {
-        Some(Read::Text(text)) => Some(text.clone()),
-        _ => None,
-    };
-    let workers = match values.get("workers") {
-        Some(Read::Count(workers)) => usize::try_from(*workers).unwrap_or(usize::MAX),
-        _ => default_workers(),
-    };
-    Ok(Config {
-        proxies,
-        admin: address(&values, "admin").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
-        admin_token: text("admin_token"),
-        request_log: text("request_log").map(Into::into),
-        workers,
-        log_level: text("log_level")
-            .and_then(|level| level.parse().ok())
-            .unwrap_or(tracing::Level::INFO),
-        log_format: if text("log_format").as_deref() == Some("json") {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        },
-        metrics: MetricsConfig {
-            max_models: match values.get("max_models") {
-                Some(Read::Count(count)) => usize::try_from(*count).unwrap_or(usize::MAX),
-                _ => 0,
-            },
-            models: match values.remove("models") {
-                Some(Read::Texts(models)) => models,
-                _ => Vec::new(),
-            },
-            buckets: match values.remove("buckets") {
-                Some(Read::Buckets(buckets)) => buckets,
-                _ => HashMap::new(),
-            },
-            slo,
-            ttft_by_input_size: matches!(values.get("ttft_by_input_size"), Some(Read::Flag(true))),
-            constant_labels,
-        },
-        shutdown_grace: seconds(&values, "shutdown_grace_seconds"),
-        shown,
-    })
+    check_tls(reader, "", &settings);
+    vec![settings]
 }
 
-/// The CPU quota, at least 1, at most 2: a sidecar must not take the server's cores.
-pub(super) fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 2)
-}
-
-fn seconds(values: &Values, name: &str) -> Duration {
-    match values.get(name) {
-        Some(Read::Seconds(seconds)) => Duration::from_secs_f64(*seconds),
-        _ => Duration::ZERO,
+fn read_proxies(reader: &mut SettingsReader, list: RawValue, top: &Settings) -> Vec<Settings> {
+    // Each proxy must set these itself.
+    let own = [NAME.info, LISTEN.info, UPSTREAM.info];
+    for key in own.iter().filter(|key| top.is_given(key)) {
+        let message = "not allowed beside [[proxies]]; set it in each [[proxies]] table";
+        reader.report(top.origin(key), key.name, "", message);
     }
-}
-
-fn address(values: &Values, name: &str) -> Option<SocketAddr> {
-    match values.get(name) {
-        Some(Read::Address(address)) => Some(*address),
-        _ => None,
-    }
-}
-
-fn labels(values: &Values) -> BTreeMap<String, String> {
-    match values.get("labels") {
-        Some(Read::Labels(labels)) => labels.clone(),
-        _ => BTreeMap::new(),
-    }
-}
-
-fn proxy(name: Option<String>, values: &Values) -> Option<ProxyConfig> {
-    let Some(Read::Upstream(url)) = values.get("upstream") else { return None };
-    let is =
-        |key: &str, word: &str| matches!(values.get(key), Some(Read::Text(text)) if text == word);
-    let text = |key: &str| match values.get(key) {
-        Some(Read::Text(text)) => Some(text.clone()),
-        _ => None,
+    let RawData::List(tables) = list.data else {
+        reader.report(list.origin, "proxies", list.data, "expected [[proxies]] tables in the file");
+        return Vec::new();
     };
-    let file = |key: &str| text(key).map(PathBuf::from);
-    let http2 =
-        [Http2Mode::Always, Http2Mode::Never].into_iter().find(|mode| is("http2", mode.as_str()));
-    let upstream = UpstreamConfig {
-        address: url.address.clone(),
-        tls: url.tls,
-        ca_file: file("ca_file"),
-        http2: http2.unwrap_or_default(),
-        rewrite_host: is("host", "upstream"),
-        kernel_stamps: is("clock", "kernel"),
-        connect_timeout: seconds(values, "connect_timeout_seconds"),
-        idle_timeout: seconds(values, "pool_idle_timeout_seconds"),
-        health_path: text("health_path"),
-        metrics_path: text("server_metrics_path"),
-    };
-    let engine = match values.get("engine") {
-        Some(Read::Text(engine)) => engine.clone(),
-        _ => "unknown".into(),
-    };
-    let cold = ColdStartConfig {
-        idle: seconds(values, "cold_idle_seconds"),
-        outage: seconds(values, "outage_seconds"),
-        has_health: upstream.health_path.is_some(),
-        has_metrics_page: upstream.metrics_path.is_some(),
-    };
-    Some(ProxyConfig {
-        tap: TapConfig {
-            name: name.unwrap_or_else(|| upstream.address.to_string()),
-            engine,
-            trust_request_start: matches!(
-                values.get("trust_request_start"),
-                Some(Read::Flag(true))
-            ),
-            slo: SloClasses::default(),
-            stall: seconds(values, "stall_seconds"),
-            cold,
-            labels: labels(values),
-        },
-        listen: address(values, "listen")?,
-        tls: file("tls_cert").zip(file("tls_key")).map(|(cert, key)| TlsFiles { cert, key }),
-        upstream,
-    })
-}
-
-impl Reader {
-    pub fn problem(&mut self, key: &str, value: &str, why: impl Into<String>) {
-        self.problems.push(Problem { key: key.into(), value: value.into(), why: why.into() });
+    if tables.is_empty() {
+        reader.report(list.origin, "proxies", "[]", "expected at least one [[proxies]] table");
     }
-
-    /// Reads the keys of one table; `at` is what stands before their names in messages.
-    pub fn table(&mut self, at: &str, raw: Map<String, Value>, known: &[&'static Key]) -> Values {
-        let mut values = Values::new();
-        let mut names: Vec<_> = raw.into_iter().collect();
-        names.sort_by(|a, b| a.0.cmp(&b.0));
-        for (name, value) in names {
-            let path = format!("{at}{name}");
-            match known.iter().find(|key| key.name == name) {
-                Some(key) => {
-                    if let Some(read) = self.read(&path, key, value) {
-                        values.insert(key.name, read);
-                    }
-                }
-                None => {
-                    let known: Vec<_> = known.iter().map(|key| key.name).collect();
-                    self.problem(
-                        &path,
-                        "",
-                        format!("unknown key; the known ones are {}", known.join(", ")),
-                    );
-                }
-            }
-        }
-        values
-    }
-
-    fn read(&mut self, path: &str, key: &Key, value: Value) -> Option<Read> {
-        let shown = if key.kind == Kind::Secret { "(masked)".into() } else { show(&value) };
-        match read(key.kind, value) {
-            Ok(read) => Some(read),
-            Err(why) => {
-                let why = why.unwrap_or_else(|| "not allowed".into());
-                self.problem(path, &shown, format!("{why}; allowed: {}", key.kind.allowed()));
-                None
-            }
-        }
-    }
-
-    fn single(&mut self, values: &Values) -> Vec<ProxyConfig> {
-        if !values.contains_key("upstream") && !self.problems.iter().any(|p| p.key == "upstream") {
-            let why = "required: the inference server's URL, such as --upstream http://127.0.0.1:8000, \
-                       or [[proxies]] in the file";
-            self.problem("upstream", "", why);
-        }
-        self.check_tls("", values);
-        proxy(None, values).into_iter().collect()
-    }
-
-    fn proxies(&mut self, list: Value, defaults: &Values, given: &[&str]) -> Vec<ProxyConfig> {
-        for name in ["listen", "upstream"].iter().filter(|name| given.contains(name)) {
-            self.problem(name, "", "excludes [[proxies]]: give each proxy its own");
-        }
-        let ValueKind::Array(list) = list.kind else {
-            self.problem("proxies", "", "must be [[proxies]] tables in the file");
-            return Vec::new();
+    let known: Vec<KeyInfo> =
+        [NAME.info].into_iter().chain(KEYS.iter().copied().filter(|key| key.per_proxy)).collect();
+    let mut proxies = Vec::new();
+    for (index, RawValue { data, origin }) in tables.into_iter().enumerate() {
+        let prefix = format!("proxies[{index}].");
+        let RawData::Table(table) = data else {
+            reader.report(origin, prefix.trim_end_matches('.'), data, "expected a table");
+            continue;
         };
-        if list.is_empty() {
-            self.problem("proxies", "[]", "must hold at least one proxy");
+        for key in own.iter().filter(|key| !table.contains_key(key.name)) {
+            reader.report_missing(&origin, format!("{prefix}{}", key.name));
         }
-        let mut known: Vec<&'static Key> = KEYS.iter().filter(|key| key.per_proxy).collect();
-        known.insert(0, &NAME);
-        let mut proxies = Vec::new();
-        for (index, item) in list.into_iter().enumerate() {
-            let at = format!("proxies[{index}].");
-            let ValueKind::Table(table) = item.kind else {
-                self.problem(&at, "", "must be a table");
-                continue;
-            };
-            let missing: Vec<_> = ["name", "listen", "upstream"]
-                .into_iter()
-                .filter(|name| !table.contains_key(*name))
-                .collect();
-            for name in missing {
-                self.problem(&format!("{at}{name}"), "", "required");
-            }
-            let mut values = self.table(&at, table, &known);
-            for key in
-                known.iter().filter(|key| !["name", "listen", "upstream"].contains(&key.name))
-            {
-                if let Some(default) = defaults.get(key.name) {
-                    values.entry(key.name).or_insert_with(|| default.clone());
-                }
-            }
-            // Each label has a default of its own.
-            let own = labels(&values);
-            let all = labels(defaults).into_iter().chain(own).collect();
-            values.insert("labels", Read::Labels(all));
-            self.check_tls(&at, &values);
-            let name = match values.get("name") {
-                Some(Read::Text(name)) => Some(name.clone()),
-                _ => None,
-            };
-            proxies.extend(proxy(name, &values));
-        }
-        let mut names = HashSet::new();
-        for proxy in &proxies {
-            if !names.insert(proxy.tap.name.clone()) {
-                self.problem(
-                    "proxies[].name",
-                    &proxy.tap.name,
-                    "two proxies have this name; each needs its own",
-                );
-            }
-        }
-        proxies
+        let mut settings = reader.read_table(&prefix, table, &known);
+        // A proxy's labels are added to those of the top level.
+        let labels = [top, &settings].map(|settings| settings.find(&LABELS).unwrap_or_default());
+        settings.replace(&LABELS.info, ParsedValue::Labels(labels.into_iter().flatten().collect()));
+        let is_own = |key: &KeyInfo| own.iter().any(|own| own.name == key.name);
+        settings.inherit(top, KEYS.iter().filter(|key| key.per_proxy && !is_own(key)));
+        check_tls(reader, &prefix, &settings);
+        proxies.push(settings);
     }
-
-    /// A certificate is of no use without its key.
-    fn check_tls(&mut self, at: &str, values: &Values) {
-        for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
-            if values.contains_key(one) && !values.contains_key(other) {
-                self.problem(&format!("{at}{other}"), "", format!("required beside {one}"));
-            }
+    let mut names = HashSet::new();
+    for settings in &proxies {
+        if let Some(name) = settings.find(&NAME)
+            && !names.insert(name.clone())
+        {
+            let message = "another proxy has this name; each proxy needs its own";
+            reader.report(settings.origin(&NAME.info), "proxies[].name", name, message);
         }
     }
+    proxies
+}
 
-    /// The names of the constant labels of all proxies, which share a family.
-    fn label_names(&mut self, proxies: &[ProxyConfig]) -> Vec<String> {
-        let names: BTreeSet<&String> =
-            proxies.iter().flat_map(|proxy| proxy.tap.labels.keys()).collect();
-        if names.len() > MAX_LABELS {
-            let why = format!("{} names; allowed: at most {MAX_LABELS} in all", names.len());
-            self.problem("proxies[].labels", "", why);
-        }
-        names.into_iter().cloned().collect()
-    }
-
-    fn check_listeners(&mut self, proxies: &[ProxyConfig], values: &Values) {
-        let mut taken: HashMap<SocketAddr, &str> = HashMap::new();
-        if let Some(admin) = address(values, "admin") {
-            taken.insert(admin, "admin");
-        }
-        for proxy in proxies {
-            let listen = proxy.listen;
-            if listen.port() != 0
-                && let Some(by) = taken.insert(listen, "another proxy")
-            {
-                self.problem(
-                    "listen",
-                    &listen.to_string(),
-                    format!("the address is {by}'s already"),
-                );
-            }
-            if let Some(own) = proxies.iter().find(|own| is_loop(own.listen, &proxy.upstream)) {
-                let url = proxy.upstream.url();
-                let why = format!("a loop: {} is where Streamgauge itself listens", own.listen);
-                self.problem("upstream", &url, why);
-            }
+/// A certificate and its private key must be set together.
+fn check_tls(reader: &mut SettingsReader, prefix: &str, settings: &Settings) {
+    for (given, missing) in [(&TLS_CERT.info, &TLS_KEY.info), (&TLS_KEY.info, &TLS_CERT.info)] {
+        if settings.has(given)
+            && !settings.has(missing)
+            && !reader.has_problem(prefix, missing.name)
+        {
+            let message = format!("required, because {} is set", given.name);
+            reader.report(settings.origin(given), format!("{prefix}{}", missing.name), "", message);
         }
     }
 }
 
-/// Whether this upstream is our own listener.
-fn is_loop(listen: SocketAddr, upstream: &UpstreamConfig) -> bool {
-    let UpstreamAddress::Tcp { host, port } = &upstream.address else { return false };
+/// The constant labels of all proxies share one metric family, so their names are counted together.
+fn check_label_names(reader: &mut SettingsReader, proxies: &[Settings]) {
+    let names: BTreeSet<String> = proxies
+        .iter()
+        .filter_map(|settings| settings.find(&LABELS))
+        .flatten()
+        .map(|(name, _)| name)
+        .collect();
+    if names.len() > MAX_LABELS {
+        let message = format!(
+            "the proxies use {} different label names; at most {MAX_LABELS} are allowed in total",
+            names.len()
+        );
+        reader.report(Origin::Default, "proxies[].labels", "", message);
+    }
+}
+
+/// Two listeners cannot share an address, and an upstream cannot be one of our own listeners.
+fn check_addresses(reader: &mut SettingsReader, proxies: &[Settings], top: &Settings) {
+    let mut taken: HashMap<SocketAddr, &str> = HashMap::new();
+    if let Some(admin) = top.find(&ADMIN) {
+        taken.insert(admin, "the admin port");
+    }
+    let listeners: Vec<SocketAddr> =
+        proxies.iter().filter_map(|settings| settings.find(&LISTEN)).collect();
+    for settings in proxies {
+        if let Some(listen) = settings.find(&LISTEN)
+            && listen.port() != 0
+            && let Some(user) = taken.insert(listen, "another proxy")
+        {
+            let message = format!("{user} uses this address already; choose another port");
+            reader.report(settings.origin(&LISTEN.info), LISTEN.info.name, listen, message);
+        }
+        let Some(upstream) = settings.find(&UPSTREAM) else { continue };
+        if let Some(listen) = listeners.iter().find(|listen| is_loop(**listen, &upstream.address)) {
+            let message = format!(
+                "Streamgauge itself listens on {listen}, so requests would loop. If the server uses this \
+                 port (llama-server does by default), choose another port for Streamgauge, such as \
+                 --listen {}:{}",
+                listen.ip(),
+                listen.port().wrapping_add(1).max(1)
+            );
+            reader.report(settings.origin(&UPSTREAM.info), UPSTREAM.info.name, upstream, message);
+        }
+    }
+}
+
+/// Whether an upstream address is this listener.
+fn is_loop(listen: SocketAddr, upstream: &UpstreamAddress) -> bool {
+    let UpstreamAddress::Tcp { host, port } = upstream else { return false };
     if listen.port() == 0 || listen.port() != *port {
         return false;
     }
-    let local = |ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified();
-    match host.parse::<std::net::IpAddr>() {
-        Ok(ip) => ip == listen.ip() || local(ip) && local(listen.ip()),
-        Err(_) => host == "localhost" && local(listen.ip()),
+    let is_local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    match host.parse::<IpAddr>() {
+        Ok(ip) => ip == listen.ip() || is_local(ip) && is_local(listen.ip()),
+        Err(_) => host == "localhost" && is_local(listen.ip()),
     }
 }
 
-fn show(value: &Value) -> String {
-    match &value.kind {
-        ValueKind::String(text) => format!("{text:?}"),
-        ValueKind::Table(_) => "{...}".into(),
-        kind => kind.to_string(),
+/// Warnings for labels that are named like a key: in TOML, every line after `[labels]` is a label.
+fn label_warnings(raw: &RawTable) -> Vec<String> {
+    let proxies = match raw.get("proxies").map(|proxies| &proxies.data) {
+        Some(RawData::List(list)) => list.as_slice(),
+        _ => &[],
+    };
+    let tables = proxies.iter().filter_map(|proxy| match &proxy.data {
+        RawData::Table(table) => Some(table),
+        _ => None,
+    });
+    let mut warnings = Vec::new();
+    for table in tables.chain([raw]) {
+        let Some(RawValue { data: RawData::Table(labels), .. }) = table.get(LABELS.info.name)
+        else {
+            continue;
+        };
+        for (name, value) in
+            labels.iter().filter(|(name, _)| KEYS.iter().any(|key| key.name == *name))
+        {
+            let at = match &value.origin {
+                Origin::File { file, line } => format!("{}:{line}: ", file.display()),
+                Origin::Variable(variable) => format!("{variable}: "),
+                Origin::Flag(_) | Origin::Default => String::new(),
+            };
+            warnings.push(format!(
+                "{at}the label {name:?} has the name of a configuration key. If you meant the key, move \
+                 the line above [labels]: TOML adds every line after it to the labels"
+            ));
+        }
     }
+    warnings
+}
+
+/// Warnings for engines that Streamgauge does not know, each once.
+fn engine_warnings(proxies: &[Settings]) -> Vec<String> {
+    let known = || Engine::VARIANTS.iter().map(|engine| engine.label()).chain([AUTO]);
+    let mut warnings: Vec<String> = Vec::new();
+    for settings in proxies {
+        let Some(engine) = settings.find(&ENGINE) else { continue };
+        if known().any(|label| label == engine) {
+            continue;
+        }
+        let hint = match closest(&engine, known()) {
+            Some(meant) => format!("did you mean {meant:?}?"),
+            None => format!("the known ones are {}", known().collect::<Vec<_>>().join(", ")),
+        };
+        let at = match settings.origin(&ENGINE.info) {
+            Origin::Flag(_) | Origin::Default => String::new(),
+            Origin::Variable(variable) => format!("{variable}: "),
+            Origin::File { file, line } => format!("{}:{line}: ", file.display()),
+        };
+        let warning = format!(
+            "{at}engine = {engine:?} is not an engine or vendor that Streamgauge knows; {hint} It is used \
+             as the label gen_ai_provider_name unchanged"
+        );
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -382,30 +261,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_default_is_allowed() {
-        for key in KEYS {
-            if let Some(default) = default_value(key) {
-                assert!(read(key.kind, default).is_ok(), "{}", key.name);
-            } else {
-                assert_eq!(key.default, None, "{}", key.name);
-            }
-        }
-    }
-
-    #[test]
-    fn loops() {
-        let upstream = |host: &str| UpstreamConfig {
-            address: UpstreamAddress::Tcp { host: host.into(), port: 8080 },
-            tls: false,
-            ca_file: None,
-            http2: Http2Mode::Auto,
-            rewrite_host: false,
-            kernel_stamps: true,
-            connect_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            health_path: None,
-            metrics_path: None,
-        };
+    fn an_upstream_that_is_the_own_listener_is_a_loop() {
+        let upstream = |host: &str| UpstreamAddress::Tcp { host: host.into(), port: 8080 };
         let listen: SocketAddr = "0.0.0.0:8080".parse().unwrap();
         for (host, expected) in [
             ("127.0.0.1", true),

@@ -1,165 +1,370 @@
-//! The one table of configuration keys. The documented file, `docs` and the checks follow it.
+//! The table of configuration keys: the one place where a key is defined.
+//!
+//! A row holds the name of a key, the type of its value with the bounds, its default, whether each
+//! `[[proxies]]` table may set it, and its command-line flag. The doc comment of a row is also the help
+//! of its flag. The parser, `/config`, `--help` and the tests are made from this table; the reasons for
+//! the defaults are in `config/streamgauge.toml`. CONTRIBUTING.md says how to add a key.
 
-use crate::metrics::MAX_LABEL;
+use super::source::RawValue;
+use super::upstream_url::UpstreamUrl;
+use super::value::{ParsedValue, ValueType};
+use crate::proxy::Http2Mode;
+use std::collections::{BTreeMap, HashMap};
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use strum::{EnumString, VariantNames};
 
-/// Most constant labels, of all upstreams.
-pub const MAX_LABELS: usize = 8;
-
-/// What a key's value must be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
-    /// `IP:PORT`.
-    Address,
-    /// `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:/PATH`.
-    Url,
-    /// A path, or `-`.
-    Path,
-    /// The path of a file to read.
-    File,
-    /// A path of the server's, which begins with `/`.
-    UrlPath,
-    /// Text that becomes a label: letters, digits, `.`, `_`, `-`, `:` and `/`, at most 64.
-    Name,
-    /// Any text that is not empty; never shown.
-    Secret,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// `true` or `false`.
-    Flag,
-    /// A whole number within these bounds.
-    Count(u64, u64),
-    /// Seconds within these bounds.
-    Seconds(f64, f64),
-    /// A list of texts, in the environment separated by commas.
-    Texts,
-    /// A table of constant labels: names and values.
-    Labels,
-    /// A table of bucket edges by the names of their sets.
-    Buckets,
-    /// A list of tables, each with keys of its own.
-    Tables,
+/// One configuration key, whose value in the program has the type `T`.
+#[derive(Debug)]
+pub struct ConfigKey<T> {
+    pub info: KeyInfo,
+    pub(super) convert: fn(&ParsedValue) -> Option<T>,
+    value: PhantomData<fn() -> T>,
 }
 
-impl Kind {
-    /// What is allowed, in words.
-    pub fn allowed(self) -> String {
-        match self {
-            Self::Address => {
-                "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into()
-            }
-            Self::Url => {
-                "http://HOST, http://HOST:PORT, the same with https, without a path, or unix:/PATH"
-                    .into()
-            }
-            Self::Path => "a file's path, or - for standard output".into(),
-            Self::File => "a file's path".into(),
-            Self::UrlPath => "a path, such as /health, of printable ASCII characters".into(),
-            Self::Name => "1 to 64 letters, digits or any of . _ - : /".into(),
-            Self::Secret => "a text that is not empty".into(),
-            Self::Word(words) => format!("one of {}", words.join(", ")),
-            Self::Flag => "true or false".into(),
-            Self::Count(least, most) => format!("a whole number from {least} to {most}"),
-            Self::Seconds(least, most) => format!("seconds, from {least} to {most}"),
-            Self::Texts => "a list of texts".into(),
-            Self::Tables => "a list of tables".into(),
-            Self::Labels => format!(
-                "a table of at most {MAX_LABELS} labels: names of letters, digits and _ that Prometheus and \
-                 Streamgauge do not use themselves, and texts of at most {MAX_LABEL} bytes"
-            ),
-            Self::Buckets => {
-                "a table of sets of bucket edges, each an ascending list of numbers".into()
-            }
-        }
+/// What the table says about a key.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyInfo {
+    pub name: &'static str,
+    pub value_type: ValueType,
+    pub default: DefaultValue,
+    /// Each `[[proxies]]` table can set it.
+    pub per_proxy: bool,
+    /// The placeholder of the value in `--help`, if the key has a flag.
+    pub flag: Option<&'static str>,
+    /// What the key sets, in one sentence.
+    pub help: &'static str,
+}
+
+/// The value of a key that no source sets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum DefaultValue {
+    /// There is none.
+    None,
+    /// This value, in TOML syntax.
+    Toml(&'static str),
+    /// A value that the program computes; this is how `--help` describes it.
+    Computed(&'static str),
+}
+
+/// Defines keys as constants, and the list of all of them.
+macro_rules! keys {
+    (
+        $(#[$list_doc:meta])* $list:ident:
+        $($(#[doc = $help:literal])+ $key:ident: $value:ty = $definition:expr;)*
+    ) => {
+        $($(#[doc = $help])+ pub const $key: ConfigKey<$value> =
+            $definition.help(concat!($($help),+));)*
+        $(#[$list_doc])* pub const $list: &[KeyInfo] = &[$($key.info),*];
+    };
+}
+
+keys! {
+    /// Every key of the top level, except `[[proxies]]`. Each `[[proxies]]` table has a [`NAME`] and any of
+    /// the keys that are `per_proxy`.
+    KEYS:
+    /// Address where clients connect
+    LISTEN: SocketAddr = address("listen").default("\"127.0.0.1:8080\"").per_proxy().flag("ADDR");
+    /// URL of the inference server, such as http://127.0.0.1:8000, https://HOST or unix:/PATH; required
+    UPSTREAM: UpstreamUrl = url("upstream").per_proxy().flag("URL");
+    /// When to use HTTP/2 to the server
+    HTTP2: Http2Mode = word("http2").default("\"auto\"").per_proxy();
+    /// PEM file of additional root certificates to trust for the server
+    CA_FILE: PathBuf = input_path("ca_file").per_proxy();
+    /// PEM file of the certificate chain that clients get
+    TLS_CERT: PathBuf = input_path("tls_cert").per_proxy();
+    /// PEM file of the private key for tls_cert
+    TLS_KEY: PathBuf = input_path("tls_key").per_proxy();
+    /// Host header that the server gets
+    HOST: HostHeader = word("host").default("\"keep\"").per_proxy();
+    /// Engine or vendor of the server, as a label
+    ENGINE: String = label("engine").default("\"auto\"").per_proxy();
+    /// Time limit for connecting to the server
+    CONNECT_TIMEOUT_SECONDS: Duration =
+        seconds("connect_timeout_seconds", 0.001, 3600.0).default("10.0").per_proxy();
+    /// How long an idle connection to the server stays open
+    POOL_IDLE_TIMEOUT_SECONDS: Duration =
+        seconds("pool_idle_timeout_seconds", 0.0, 3600.0).default("3.0").per_proxy();
+    /// Whether to trust X-Request-Start and X-Queue-Start
+    TRUST_REQUEST_START: bool = boolean("trust_request_start").default("false").per_proxy();
+    /// Path that readiness probes request
+    HEALTH_PATH: String = url_path("health_path").per_proxy();
+    /// Path of the server's own Prometheus metrics
+    SERVER_METRICS_PATH: String = url_path("server_metrics_path").per_proxy();
+    /// Idle time after which a slow request can be a cold start
+    COLD_IDLE_SECONDS: Duration =
+        seconds("cold_idle_seconds", 1.0, 86400.0).default("60.0").per_proxy();
+    /// Downtime after which a restart is an outage and no cold start
+    OUTAGE_SECONDS: Duration = seconds("outage_seconds", 1.0, 604_800.0).default("3600.0").per_proxy();
+    /// Source of arrival times
+    CLOCK: ArrivalClock = word("clock").default("\"kernel\"").per_proxy();
+    /// Longest gap without output that is not a stall
+    STALL_SECONDS: Duration = seconds("stall_seconds", 0.1, 3600.0).default("2.0").per_proxy();
+    /// Constant labels of an upstream
+    LABELS: BTreeMap<String, String> = labels("labels").default("{}").per_proxy();
+    /// Address where Prometheus scrapes
+    ADMIN: SocketAddr = address("admin").default("\"127.0.0.1:9464\"").flag("ADDR");
+    /// Token for the admin pages that are closed on an address other than loopback
+    ADMIN_TOKEN: String = secret("admin_token");
+    /// File for one JSON object per request, written at its end; - is standard output
+    REQUEST_LOG: PathBuf = output_path("request_log").flag("FILE");
+    /// Number of threads that forward
+    WORKERS: usize = count("workers", 1, 1024).computed("the CPU quota, at most 2").flag("N");
+    /// How long open requests may continue after SIGTERM
+    SHUTDOWN_GRACE_SECONDS: Duration =
+        seconds("shutdown_grace_seconds", 0.0, 86400.0).default("30.0");
+    /// Least severe log level: error, warn, info, debug or trace
+    LOG_LEVEL: LogLevel = word("log_level").default("\"info\"").flag("LEVEL");
+    /// Format of log lines: text or json
+    LOG_FORMAT: LogFormat = word("log_format").default("\"text\"").flag("FORMAT");
+    /// Number of model names that become label values
+    MAX_MODELS: usize = count("max_models", 0, 10000).default("50");
+    /// Model names that always become label values
+    MODELS: Vec<String> = list("models").default("[]");
+    /// Service-level objectives
+    SLO: Vec<RawValue> = tables("slo")
+        .default("[{ name = \"interactive\", ttft_seconds = 5.0, tpot_seconds = 0.1 }]");
+    /// Whether to export TTFT by input size
+    TTFT_BY_INPUT_SIZE: bool = boolean("ttft_by_input_size").default("false");
+    /// Bucket edges of histograms
+    BUCKETS: HashMap<String, Vec<f64>> = buckets("buckets").default("{}");
+}
+
+keys! {
+    /// The keys of one `[[slo]]` table.
+    SLO_KEYS:
+    /// Name of a `[[proxies]]` or `[[slo]]` table
+    NAME: String = label("name");
+    /// Models that the class applies to
+    SLO_MODELS: Vec<String> = list("models");
+    /// Operations that the class applies to
+    SLO_OPERATIONS: Vec<String> = list("operations");
+    /// Upstreams that the class applies to
+    SLO_UPSTREAMS: Vec<String> = list("upstreams");
+    /// Limit of the time to first token
+    SLO_TTFT_SECONDS: f64 = limit("ttft_seconds");
+    /// Limit of the time per output token
+    SLO_TPOT_SECONDS: f64 = limit("tpot_seconds");
+    /// Limit of the latency
+    SLO_LATENCY_SECONDS: f64 = limit("latency_seconds");
+    /// Limit of the longest gap between two outputs
+    SLO_MAX_GAP_SECONDS: f64 = limit("max_gap_seconds");
+    /// Limit of the request duration divided by the output tokens
+    SLO_NORMALIZED_SECONDS: f64 = limit("normalized_seconds");
+    /// Limits by input size
+    SLO_SIZES: Vec<RawValue> = tables("sizes");
+}
+
+keys! {
+    /// The keys of one `[[slo.sizes]]` table; the limits are those of [`SLO_KEYS`].
+    SLO_SIZE_OWN_KEYS:
+    /// Largest number of input tokens that the limits apply to
+    UP_TO_TOKENS: usize = count("up_to_tokens", 1, 1_000_000_000);
+}
+
+/// The keys of one `[[slo.sizes]]` table.
+pub const SLO_SIZE_KEYS: &[KeyInfo] = &[
+    UP_TO_TOKENS.info,
+    SLO_TTFT_SECONDS.info,
+    SLO_TPOT_SECONDS.info,
+    SLO_LATENCY_SECONDS.info,
+    SLO_MAX_GAP_SECONDS.info,
+    SLO_NORMALIZED_SECONDS.info,
+];
+
+/// The Host header that the upstream gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum HostHeader {
+    /// The client's, unchanged.
+    Keep,
+    /// The upstream's own name.
+    Upstream,
+}
+
+/// The source of arrival times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum ArrivalClock {
+    /// The kernel's timestamps of received packets.
+    Kernel,
+    /// The program's own clock when it reads.
+    Program,
+}
+
+/// The least severe level that is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl<T> ConfigKey<T> {
+    const fn new(
+        name: &'static str,
+        value_type: ValueType,
+        convert: fn(&ParsedValue) -> Option<T>,
+    ) -> Self {
+        let info = KeyInfo {
+            name,
+            value_type,
+            default: DefaultValue::None,
+            per_proxy: false,
+            flag: None,
+            help: "",
+        };
+        Self { info, convert, value: PhantomData }
+    }
+
+    const fn default(mut self, toml: &'static str) -> Self {
+        self.info.default = DefaultValue::Toml(toml);
+        self
+    }
+
+    const fn computed(mut self, description: &'static str) -> Self {
+        self.info.default = DefaultValue::Computed(description);
+        self
+    }
+
+    const fn per_proxy(mut self) -> Self {
+        self.info.per_proxy = true;
+        self
+    }
+
+    const fn flag(mut self, placeholder: &'static str) -> Self {
+        self.info.flag = Some(placeholder);
+        self
+    }
+
+    const fn help(mut self, help: &'static str) -> Self {
+        self.info.help = help.trim_ascii();
+        self
     }
 }
 
-/// One key.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Key {
-    pub name: &'static str,
-    pub kind: Kind,
-    /// The default as TOML; `None` if the key has none.
-    pub default: Option<&'static str>,
-    /// May also stand in each `[[proxies]]`.
-    pub per_proxy: bool,
+// One constructor for each type of value. It pairs the type that the parser checks with the type that the
+// program gets, so the two cannot differ.
+
+const fn address(name: &'static str) -> ConfigKey<SocketAddr> {
+    ConfigKey::new(name, ValueType::Address, |value| match value {
+        ParsedValue::Address(address) => Some(*address),
+        _ => None,
+    })
 }
 
-const fn key(name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
-    Key { name, kind, default, per_proxy: false }
+const fn url(name: &'static str) -> ConfigKey<UpstreamUrl> {
+    ConfigKey::new(name, ValueType::Url, |value| match value {
+        ParsedValue::Upstream(url) => Some(url.clone()),
+        _ => None,
+    })
 }
 
-const fn proxy_key(name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
-    Key { name, kind, default, per_proxy: true }
+const fn input_path(name: &'static str) -> ConfigKey<PathBuf> {
+    ConfigKey::new(name, ValueType::InputPath, path_of)
 }
 
-/// Levels of the log.
-pub const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+const fn output_path(name: &'static str) -> ConfigKey<PathBuf> {
+    ConfigKey::new(name, ValueType::OutputPath, path_of)
+}
 
-/// Every key at the top level. `[[proxies]]` beside them holds tables of the keys that are
-/// `per_proxy`, and `name`.
-pub const KEYS: &[Key] = &[
-    proxy_key("listen", Kind::Address, Some("\"127.0.0.1:8080\"")),
-    proxy_key("upstream", Kind::Url, None),
-    proxy_key("http2", Kind::Word(&["auto", "always", "never"]), Some("\"auto\"")),
-    proxy_key("ca_file", Kind::File, None),
-    proxy_key("tls_cert", Kind::File, None),
-    proxy_key("tls_key", Kind::File, None),
-    proxy_key("host", Kind::Word(&["keep", "upstream"]), Some("\"keep\"")),
-    proxy_key("engine", Kind::Name, Some("\"auto\"")),
-    proxy_key("connect_timeout_seconds", Kind::Seconds(0.001, 3600.0), Some("10.0")),
-    proxy_key("pool_idle_timeout_seconds", Kind::Seconds(0.0, 3600.0), Some("3.0")),
-    proxy_key("trust_request_start", Kind::Flag, Some("false")),
-    proxy_key("health_path", Kind::UrlPath, None),
-    proxy_key("server_metrics_path", Kind::UrlPath, None),
-    proxy_key("cold_idle_seconds", Kind::Seconds(1.0, 86400.0), Some("60.0")),
-    proxy_key("outage_seconds", Kind::Seconds(1.0, 604_800.0), Some("3600.0")),
-    proxy_key("clock", Kind::Word(&["kernel", "program"]), Some("\"kernel\"")),
-    proxy_key("stall_seconds", Kind::Seconds(0.1, 3600.0), Some("2.0")),
-    proxy_key("labels", Kind::Labels, Some("{}")),
-    key("admin", Kind::Address, Some("\"127.0.0.1:9464\"")),
-    key("admin_token", Kind::Secret, None),
-    key("request_log", Kind::Path, None),
-    key("workers", Kind::Count(1, 1024), None),
-    key("shutdown_grace_seconds", Kind::Seconds(0.0, 86400.0), Some("30.0")),
-    key("log_level", Kind::Word(LOG_LEVELS), Some("\"info\"")),
-    key("log_format", Kind::Word(&["text", "json"]), Some("\"text\"")),
-    key("max_models", Kind::Count(0, 10000), Some("50")),
-    key("models", Kind::Texts, Some("[]")),
-    key(
-        "slo",
-        Kind::Tables,
-        Some("[{ name = \"interactive\", ttft_seconds = 5.0, tpot_seconds = 0.1 }]"),
-    ),
-    key("ttft_by_input_size", Kind::Flag, Some("false")),
-    key("buckets", Kind::Buckets, Some("{}")),
-];
+fn path_of(value: &ParsedValue) -> Option<PathBuf> {
+    text_of(value).map(PathBuf::from)
+}
 
-/// A limit of a target: a request of a day is of no interactive use any more.
-const LIMIT: Kind = Kind::Seconds(0.000_001, 86400.0);
+const fn url_path(name: &'static str) -> ConfigKey<String> {
+    ConfigKey::new(name, ValueType::UrlPath, text_of)
+}
 
-/// The keys of one class of `[[slo]]`.
-pub const SLO_KEYS: &[Key] = &[
-    NAME,
-    key("models", Kind::Texts, None),
-    key("operations", Kind::Texts, None),
-    key("upstreams", Kind::Texts, None),
-    key("ttft_seconds", LIMIT, None),
-    key("tpot_seconds", LIMIT, None),
-    key("latency_seconds", LIMIT, None),
-    key("max_gap_seconds", LIMIT, None),
-    key("normalized_seconds", LIMIT, None),
-    key("sizes", Kind::Tables, None),
-];
+const fn label(name: &'static str) -> ConfigKey<String> {
+    ConfigKey::new(name, ValueType::Name, text_of)
+}
 
-/// The keys of one of `[[slo.sizes]]`.
-pub const SLO_SIZE_KEYS: &[Key] = &[
-    key("up_to_tokens", Kind::Count(1, 1_000_000_000), None),
-    key("ttft_seconds", LIMIT, None),
-    key("tpot_seconds", LIMIT, None),
-    key("latency_seconds", LIMIT, None),
-    key("max_gap_seconds", LIMIT, None),
-    key("normalized_seconds", LIMIT, None),
-];
+const fn secret(name: &'static str) -> ConfigKey<String> {
+    ConfigKey::new(name, ValueType::Secret, text_of)
+}
 
-/// The name of a proxy, which only stands in `[[proxies]]`.
-pub const NAME: Key = key("name", Kind::Name, None);
+fn text_of(value: &ParsedValue) -> Option<String> {
+    match value {
+        ParsedValue::Text(text) | ParsedValue::Secret(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+const fn word<T: FromStr + VariantNames>(name: &'static str) -> ConfigKey<T> {
+    ConfigKey::new(name, ValueType::Word(T::VARIANTS), |value| match value {
+        ParsedValue::Text(text) => text.parse().ok(),
+        _ => None,
+    })
+}
+
+const fn boolean(name: &'static str) -> ConfigKey<bool> {
+    ConfigKey::new(name, ValueType::Boolean, |value| match value {
+        ParsedValue::Boolean(boolean) => Some(*boolean),
+        _ => None,
+    })
+}
+
+const fn count(name: &'static str, least: u64, most: u64) -> ConfigKey<usize> {
+    ConfigKey::new(name, ValueType::Count(least, most), |value| match value {
+        ParsedValue::Count(count) => usize::try_from(*count).ok(),
+        _ => None,
+    })
+}
+
+const fn seconds(name: &'static str, least: f64, most: f64) -> ConfigKey<Duration> {
+    ConfigKey::new(name, ValueType::Seconds(least, most), |value| match value {
+        ParsedValue::Seconds(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+        _ => None,
+    })
+}
+
+/// A limit of a service-level objective, at most a day.
+const fn limit(name: &'static str) -> ConfigKey<f64> {
+    ConfigKey::new(name, ValueType::Seconds(0.000_001, 86400.0), |value| match value {
+        ParsedValue::Seconds(seconds) => Some(*seconds),
+        _ => None,
+    })
+}
+
+const fn list(name: &'static str) -> ConfigKey<Vec<String>> {
+    ConfigKey::new(name, ValueType::List, |value| match value {
+        ParsedValue::List(list) => Some(list.clone()),
+        _ => None,
+    })
+}
+
+const fn labels(name: &'static str) -> ConfigKey<BTreeMap<String, String>> {
+    ConfigKey::new(name, ValueType::Labels, |value| match value {
+        ParsedValue::Labels(labels) => Some(labels.clone()),
+        _ => None,
+    })
+}
+
+const fn buckets(name: &'static str) -> ConfigKey<HashMap<String, Vec<f64>>> {
+    ConfigKey::new(name, ValueType::Buckets, |value| match value {
+        ParsedValue::Buckets(sets) => Some(sets.clone()),
+        _ => None,
+    })
+}
+
+const fn tables(name: &'static str) -> ConfigKey<Vec<RawValue>> {
+    ConfigKey::new(name, ValueType::Tables, |value| match value {
+        ParsedValue::Tables(tables) => Some(tables.clone()),
+        _ => None,
+    })
+}

@@ -1,62 +1,36 @@
-//! The configuration: by flag, environment and TOML file, in this order of precedence.
+//! The configuration: command-line flags, environment variables and a TOML file, in this order of
+//! precedence.
 //!
-//! [`keys`] is the one table of keys. The `config` crate merges the sources into one raw table; since
-//! its own reading stops at the first error, [`check`] reads that table against the keys and tells
-//! all errors at once.
+//! `keys.rs` is the table of keys. [`load`] merges the sources (`source.rs`), checks every value against
+//! the table and collects all problems (`settings.rs`, `check.rs`, `slo.rs`), and fills a [`Config`]
+//! (`assemble.rs`). `effective.rs` makes the output of `/config` from the same table.
 
+mod assemble;
 mod check;
-mod environment;
+mod effective;
+mod ignored_variables;
+#[doc(hidden)]
 pub mod keys;
-mod load;
-mod shown;
+mod problem;
+mod settings;
 mod slo;
+mod source;
 mod upstream_url;
 mod value;
 
-pub use check::Problem;
-pub use environment::misspelt;
-pub use load::{ConfigError, Sources, load};
+pub use assemble::{Config, ProxyConfig, default_workers};
+pub use ignored_variables::ignored_variables;
+pub use keys::LogFormat;
+pub use problem::{ConfigError, ConfigProblem, variable_name};
+pub use source::{CONFIG_FILE, Origin, Sources};
+pub use value::ValueType;
 
-use crate::metrics::MetricsConfig;
-use crate::proxy::{TlsFiles, UpstreamConfig};
-use crate::tap::TapConfig;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
-
-/// One proxy: a listener and its upstream.
-#[derive(Debug, Clone)]
-pub struct ProxyConfig {
-    pub tap: TapConfig,
-    pub listen: SocketAddr,
-    /// Clients must speak TLS.
-    pub tls: Option<TlsFiles>,
-    pub upstream: UpstreamConfig,
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-/// The configuration in force.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub proxies: Vec<ProxyConfig>,
-    pub admin: SocketAddr,
-    /// Opens the admin pages that are closed on an address other than loopback.
-    pub admin_token: Option<String>,
-    /// `-` is standard output.
-    pub request_log: Option<PathBuf>,
-    /// Threads that forward.
-    pub workers: usize,
-    pub log_level: tracing::Level,
-    pub log_format: LogFormat,
-    pub metrics: MetricsConfig,
-    /// How long open requests may go on once we were told to stop.
-    pub shutdown_grace: Duration,
-    /// Every key's value in force, for `GET /config`; secrets are masked.
-    pub shown: serde_json::Value,
+/// Merges the sources and checks the result.
+///
+/// # Errors
+/// Everything that is wrong with the configuration, at once.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    let checked = check::check(sources.merge()?)?;
+    let effective = effective::to_json(&checked);
+    Ok(Config::assemble(checked, effective)?)
 }

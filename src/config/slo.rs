@@ -1,170 +1,204 @@
-//! Reads the classes of `[[slo]]`.
+//! Reads the `[[slo]]` tables.
 
-use super::ProxyConfig;
-use super::check::{Reader, Values};
-use super::keys::{Key, SLO_KEYS, SLO_SIZE_KEYS};
-use super::value::Read;
-use config::{Value, ValueKind};
+use super::keys::{
+    KeyInfo, NAME, SLO_KEYS, SLO_LATENCY_SECONDS, SLO_MAX_GAP_SECONDS, SLO_MODELS,
+    SLO_NORMALIZED_SECONDS, SLO_OPERATIONS, SLO_SIZE_KEYS, SLO_SIZES, SLO_TPOT_SECONDS,
+    SLO_TTFT_SECONDS, SLO_UPSTREAMS, UP_TO_TOKENS,
+};
+use super::settings::{Settings, SettingsReader};
+use super::source::{Origin, RawData, RawValue};
 use serde_json::{Value as Json, json};
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{InputSizeLimits, SloClass, SloClasses, SloLimits, SloTarget};
 use strum::VariantArray;
 
-/// Most classes, and most different limits of a target: each is a bucket edge of its histograms.
-const MOST: usize = 8;
+/// Maximum number of classes, and of different limits of a target: each limit is a bucket edge of its
+/// histograms.
+const MAX_CLASSES: usize = 8;
 
-impl Reader {
-    /// The classes of `[[slo]]`; `proxies` are the upstreams that they may name.
-    pub fn slo(&mut self, values: &Values, proxies: &[ProxyConfig]) -> SloClasses {
-        let Some(Read::Tables(list)) = values.get("slo") else { return SloClasses::default() };
-        // What a proxy with a problem is called is not known.
-        let upstreams = self.problems.is_empty().then(|| names(proxies));
-        if list.len() > MOST {
-            let why = format!("too many classes; allowed: at most {MOST}");
-            self.problem("slo", &format!("{} tables", list.len()), why);
-        }
-        let mut classes: Vec<SloClass> = Vec::new();
-        for (index, item) in list.iter().enumerate() {
-            let at = format!("slo[{index}].");
-            let Some(values) = self.keys_of(&at, item, SLO_KEYS) else { continue };
-            let Some(class) = self.class(&at, &values, upstreams.as_deref()) else { continue };
-            if classes.iter().any(|one| one.name == class.name) {
-                let why = "two classes have this name; each needs its own";
-                self.problem(&format!("{at}name"), &class.name, why);
-            }
-            classes.push(class);
-        }
-        let classes = SloClasses::new(classes);
-        for &target in SloTarget::VARIANTS {
-            let count = classes.distinct_limits(target).len();
-            if count > MOST {
-                let why = "too many different limits in all classes and sizes, since each is a bucket edge";
-                let key = format!("slo[].{}", target.key());
-                self.problem(&key, &count.to_string(), format!("{why}; allowed: at most {MOST}"));
-            }
-        }
-        classes
+/// Reads the classes. `upstreams` are the names that they may refer to; `None` if the proxies have a
+/// problem, so that their names are not certain.
+pub(super) fn read_classes(
+    reader: &mut SettingsReader,
+    tables: Vec<RawValue>,
+    origin: &Origin,
+    upstreams: Option<&[String]>,
+) -> SloClasses {
+    if tables.len() > MAX_CLASSES {
+        let message = format!("at most {MAX_CLASSES} classes are allowed");
+        reader.report(origin.clone(), "slo", format!("{} tables", tables.len()), message);
     }
-
-    /// Reads one table of a list; `at` is what stands before its keys in messages.
-    fn keys_of(&mut self, at: &str, item: &Value, keys: &'static [Key]) -> Option<Values> {
-        let ValueKind::Table(table) = &item.kind else {
-            self.problem(at.trim_end_matches('.'), "", "must be a table");
-            return None;
-        };
-        Some(self.table(at, table.clone(), &keys.iter().collect::<Vec<_>>()))
+    let mut classes: Vec<SloClass> = Vec::new();
+    for (index, table) in tables.into_iter().enumerate() {
+        let prefix = format!("slo[{index}].");
+        let origin = table.origin.clone();
+        let Some(settings) = read_item(reader, &prefix, table, SLO_KEYS) else { continue };
+        let Some(class) = class(reader, &prefix, &origin, &settings, upstreams) else { continue };
+        if classes.iter().any(|other| other.name == class.name) {
+            let message = "another class has this name; each class needs its own";
+            reader.report(
+                settings.origin(&NAME.info),
+                format!("{prefix}name"),
+                &class.name,
+                message,
+            );
+        }
+        classes.push(class);
     }
+    let classes = SloClasses::new(classes);
+    for &target in SloTarget::VARIANTS {
+        let count = classes.distinct_limits(target).len();
+        if count > MAX_CLASSES {
+            let message = format!(
+                "at most {MAX_CLASSES} different limits are allowed over all classes and sizes, because \
+                 each is a bucket edge"
+            );
+            reader.report(origin.clone(), format!("slo[].{}", target.key()), count, message);
+        }
+    }
+    classes
+}
 
-    fn class(&mut self, at: &str, values: &Values, upstreams: Option<&[&str]>) -> Option<SloClass> {
-        let name = match values.get("name") {
-            Some(Read::Text(name)) => Some(name.as_str().into()),
-            _ => None,
-        };
-        if name.is_none() && !self.has_problem(at, "name") {
-            self.problem(&format!("{at}name"), "", "required");
-        }
-        let limits = self.limits(at, values);
-        let sizes = self.sizes(at, values);
-        let operations = texts(values, "operations");
-        let all = Operation::VARIANTS.iter().copied().filter(|one| one.is_inference());
-        let labels: Vec<&str> = all.clone().map(Operation::label).collect();
-        self.all_of(&format!("{at}operations"), &operations, &labels);
-        let names = texts(values, "upstreams");
-        if let Some(upstreams) = upstreams {
-            self.all_of(&format!("{at}upstreams"), &names, upstreams);
-        }
-        Some(SloClass {
-            name: name?,
-            models: texts(values, "models"),
-            operations: all.filter(|one| operations.iter().any(|o| o == one.label())).collect(),
-            upstreams: names,
-            limits,
-            sizes,
+/// Reads one table of a list.
+fn read_item(
+    reader: &mut SettingsReader,
+    prefix: &str,
+    item: RawValue,
+    keys: &[KeyInfo],
+) -> Option<Settings> {
+    let RawData::Table(table) = item.data else {
+        reader.report(item.origin, prefix.trim_end_matches('.'), item.data, "expected a table");
+        return None;
+    };
+    Some(reader.read_table(prefix, table, keys))
+}
+
+fn class(
+    reader: &mut SettingsReader,
+    prefix: &str,
+    origin: &Origin,
+    settings: &Settings,
+    upstreams: Option<&[String]>,
+) -> Option<SloClass> {
+    let name = settings.find(&NAME);
+    if name.is_none() && !reader.has_problem(prefix, NAME.info.name) {
+        reader.report_missing(origin, format!("{prefix}name"));
+    }
+    let limits = limits(reader, prefix, origin, settings);
+    let sizes = sizes(reader, prefix, settings);
+    let operations = settings.find(&SLO_OPERATIONS).unwrap_or_default();
+    let inference =
+        Operation::VARIANTS.iter().copied().filter(|operation| operation.is_inference());
+    let labels: Vec<&str> = inference.clone().map(Operation::label).collect();
+    check_names(reader, prefix, settings, &SLO_OPERATIONS.info, &operations, &labels);
+    let names = settings.find(&SLO_UPSTREAMS).unwrap_or_default();
+    if let Some(upstreams) = upstreams {
+        let known: Vec<&str> = upstreams.iter().map(String::as_str).collect();
+        check_names(reader, prefix, settings, &SLO_UPSTREAMS.info, &names, &known);
+    }
+    Some(SloClass {
+        name: name?.into(),
+        models: settings.find(&SLO_MODELS).unwrap_or_default(),
+        operations: inference
+            .filter(|operation| operations.iter().any(|label| label == operation.label()))
+            .collect(),
+        upstreams: names,
+        limits,
+        sizes,
+    })
+}
+
+/// The limits of a table, which must have at least one.
+fn limits(
+    reader: &mut SettingsReader,
+    prefix: &str,
+    origin: &Origin,
+    settings: &Settings,
+) -> SloLimits {
+    let limits = SloLimits::from_fn(|target| {
+        settings.find(match target {
+            SloTarget::Ttft => &SLO_TTFT_SECONDS,
+            SloTarget::Tpot => &SLO_TPOT_SECONDS,
+            SloTarget::Latency => &SLO_LATENCY_SECONDS,
+            SloTarget::MaxGap => &SLO_MAX_GAP_SECONDS,
+            SloTarget::Normalized => &SLO_NORMALIZED_SECONDS,
         })
+    });
+    let is_reported =
+        SloTarget::VARIANTS.iter().any(|target| reader.has_problem(prefix, target.key()));
+    if limits.is_empty() && !is_reported {
+        let keys: Vec<_> = SloTarget::VARIANTS.iter().map(|target| target.key()).collect();
+        let message = format!("the table has no limit; set at least one of {}", keys.join(", "));
+        reader.report(origin.clone(), prefix.trim_end_matches('.'), "", message);
     }
+    limits
+}
 
-    /// The limits of a table, which must have one.
-    fn limits(&mut self, at: &str, values: &Values) -> SloLimits {
-        let limits = SloLimits::from_fn(|target| match values.get(target.key()) {
-            Some(Read::Seconds(limit)) => Some(*limit),
-            _ => None,
-        });
-        let is_told = SloTarget::VARIANTS.iter().any(|target| self.has_problem(at, target.key()));
-        if limits.is_empty() && !is_told {
-            let keys: Vec<_> = SloTarget::VARIANTS.iter().map(|target| target.key()).collect();
-            let at = at.trim_end_matches('.');
-            self.problem(at, "", format!("has no target; at least one of {}", keys.join(", ")));
-        }
-        limits
-    }
-
-    fn sizes(&mut self, at: &str, values: &Values) -> Vec<InputSizeLimits> {
-        let Some(Read::Tables(list)) = values.get("sizes") else { return Vec::new() };
-        let mut sizes: Vec<InputSizeLimits> = Vec::new();
-        for (index, item) in list.iter().enumerate() {
-            let at = format!("{at}sizes[{index}].");
-            let Some(values) = self.keys_of(&at, item, SLO_SIZE_KEYS) else { continue };
-            let limits = self.limits(&at, &values);
-            let key = format!("{at}up_to_tokens");
-            match values.get("up_to_tokens") {
-                Some(Read::Count(tokens))
-                    if sizes.iter().any(|one| one.up_to_tokens == *tokens) =>
-                {
-                    self.problem(&key, &tokens.to_string(), "two sizes of the class end there");
-                }
-                Some(Read::Count(tokens)) => {
-                    sizes.push(InputSizeLimits { up_to_tokens: *tokens, limits });
-                }
-                _ if !self.has_problem(&at, "up_to_tokens") => self.problem(&key, "", "required"),
-                _ => {}
+fn sizes(reader: &mut SettingsReader, prefix: &str, settings: &Settings) -> Vec<InputSizeLimits> {
+    let mut sizes: Vec<InputSizeLimits> = Vec::new();
+    for (index, table) in settings.find(&SLO_SIZES).unwrap_or_default().into_iter().enumerate() {
+        let prefix = format!("{prefix}sizes[{index}].");
+        let origin = table.origin.clone();
+        let Some(settings) = read_item(reader, &prefix, table, SLO_SIZE_KEYS) else { continue };
+        let limits = limits(reader, &prefix, &origin, &settings);
+        let tokens = settings.find(&UP_TO_TOKENS).and_then(|tokens| u64::try_from(tokens).ok());
+        let key = format!("{prefix}{}", UP_TO_TOKENS.info.name);
+        match tokens {
+            Some(tokens) if sizes.iter().any(|size| size.up_to_tokens == tokens) => {
+                let message = "another size of this class has the same limit; give each its own";
+                reader.report(settings.origin(&UP_TO_TOKENS.info), key, tokens, message);
             }
-        }
-        sizes.sort_by_key(|size| size.up_to_tokens);
-        sizes
-    }
-
-    fn has_problem(&self, at: &str, key: &str) -> bool {
-        self.problems.iter().any(|problem| problem.key.strip_prefix(at) == Some(key))
-    }
-
-    /// Tells the texts that are none of these.
-    fn all_of(&mut self, key: &str, texts: &[String], allowed: &[&str]) {
-        for text in texts.iter().filter(|text| !allowed.contains(&text.as_str())) {
-            self.problem(key, text, format!("there is none; allowed: {}", allowed.join(", ")));
+            Some(up_to_tokens) => sizes.push(InputSizeLimits { up_to_tokens, limits }),
+            None if !reader.has_problem(&prefix, UP_TO_TOKENS.info.name) => {
+                reader.report_missing(&origin, key);
+            }
+            None => {}
         }
     }
+    sizes.sort_by_key(|size| size.up_to_tokens);
+    sizes
 }
 
-fn names(proxies: &[ProxyConfig]) -> Vec<&str> {
-    proxies.iter().map(|proxy| proxy.tap.name.as_str()).collect()
-}
-
-fn texts(values: &Values, key: &str) -> Vec<String> {
-    match values.get(key) {
-        Some(Read::Texts(texts)) => texts.clone(),
-        _ => Vec::new(),
+/// Reports the names that are not known.
+fn check_names(
+    reader: &mut SettingsReader,
+    prefix: &str,
+    settings: &Settings,
+    key: &KeyInfo,
+    names: &[String],
+    known: &[&str],
+) {
+    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+        let message = format!("expected one of {}", known.join(", "));
+        reader.report(
+            settings.origin(key),
+            format!("{prefix}{}", key.name),
+            format!("{name:?}"),
+            message,
+        );
     }
 }
 
-/// The classes in force, as `GET /config` shows them.
-pub(super) fn shown(classes: &SloClasses) -> Json {
-    let limits = |table: &mut serde_json::Map<String, Json>, limits: &SloLimits| {
+/// The classes as `/config` shows them.
+pub(super) fn to_json(classes: &SloClasses) -> Json {
+    let insert_limits = |table: &mut serde_json::Map<String, Json>, limits: &SloLimits| {
         for &target in SloTarget::VARIANTS {
             table.insert(target.key().into(), json!(limits.get(target)));
         }
     };
     let class = |class: &SloClass| {
-        let operations: Vec<_> = class.operations.iter().map(|one| one.label()).collect();
+        let operations: Vec<_> =
+            class.operations.iter().map(|operation| operation.label()).collect();
         let mut table = serde_json::Map::new();
         table.insert("name".into(), json!(class.name));
         table.insert("models".into(), json!(class.models));
         table.insert("operations".into(), json!(operations));
         table.insert("upstreams".into(), json!(class.upstreams));
-        limits(&mut table, &class.limits);
+        insert_limits(&mut table, &class.limits);
         let size = |size: &InputSizeLimits| {
             let mut table = serde_json::Map::new();
             table.insert("up_to_tokens".into(), json!(size.up_to_tokens));
-            limits(&mut table, &size.limits);
+            insert_limits(&mut table, &size.limits);
             Json::Object(table)
         };
         table.insert("sizes".into(), class.sizes.iter().map(size).collect());

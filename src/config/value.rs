@@ -1,160 +1,261 @@
-//! Reads one raw value as its key wants it.
+//! The types that a key's value can have, and the parser of each.
 
-use super::keys::{Kind, MAX_LABELS};
+use super::source::{Origin, RawData, RawTable, RawValue};
 use super::upstream_url::{self, UpstreamUrl};
 use crate::metrics::MAX_LABEL;
 use crate::metrics::table::{self, BUCKETS};
-use config::{Value, ValueKind};
+use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-/// Most bucket edges of a set.
+/// Maximum number of constant labels, over all upstreams.
+pub const MAX_LABELS: usize = 8;
+/// Maximum number of bucket edges in a set.
 const MAX_EDGES: usize = 64;
+/// Maximum length of a name that becomes a label value.
+const MAX_NAME: usize = 64;
 
-/// A value that was read.
+/// The type of a key's value, with its bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueType {
+    /// `IP:PORT`.
+    Address,
+    /// `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:/PATH`.
+    Url,
+    /// Path of a file to write, or `-` for standard output.
+    OutputPath,
+    /// Path of a file to read.
+    InputPath,
+    /// The path of a URL, such as `/health`.
+    UrlPath,
+    /// A name that becomes a label value: letters, digits, `.`, `_`, `-`, `:` and `/`.
+    Name,
+    /// Text that is never printed.
+    Secret,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number within these bounds.
+    Count(u64, u64),
+    /// Seconds within these bounds.
+    Seconds(f64, f64),
+    /// A list of strings; in the environment, separated by commas.
+    List,
+    /// A table of constant labels: names and values.
+    Labels,
+    /// A table of bucket edges, by the name of their set.
+    Buckets,
+    /// A list of tables, each with keys of its own.
+    Tables,
+}
+
+/// A value of the type that its key asks for.
 #[derive(Debug, Clone)]
-pub(super) enum Read {
+pub(super) enum ParsedValue {
     Text(String),
+    Secret(String),
     Address(SocketAddr),
     Upstream(UpstreamUrl),
-    Flag(bool),
+    Boolean(bool),
     Count(u64),
     Seconds(f64),
-    Texts(Vec<String>),
+    List(Vec<String>),
     Labels(BTreeMap<String, String>),
     Buckets(HashMap<String, Vec<f64>>),
-    /// As they are: each has keys of its own.
-    Tables(Vec<Value>),
+    /// Tables whose keys are read separately.
+    Tables(Vec<RawValue>),
 }
 
-/// Reads one value. An error says more than "not allowed" where there is more to say.
-pub(super) fn read(kind: Kind, value: Value) -> Result<Read, Option<String>> {
-    if let Kind::Texts = kind {
-        return texts(value).map(Read::Texts).ok_or(None);
+/// Why a raw value cannot be parsed.
+#[derive(Debug)]
+pub(super) enum ValueError {
+    /// It does not have the type of the key.
+    Unexpected,
+    /// It has the type, but breaks this rule.
+    Because(String),
+    /// A value inside it is wrong; the message is complete.
+    Inside(Origin, String),
+}
+
+impl ValueType {
+    /// What is allowed, as messages state it.
+    pub fn expected(self) -> String {
+        match self {
+            Self::Address => {
+                "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into()
+            }
+            Self::Url => "http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH".into(),
+            Self::OutputPath => "the path of a file, or - for standard output".into(),
+            Self::InputPath => "the path of a file".into(),
+            Self::UrlPath => "a path of printable ASCII characters, such as /health".into(),
+            Self::Name => format!("1 to {MAX_NAME} letters, digits, or any of . _ - : /"),
+            Self::Secret => "a text that is not empty".into(),
+            Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Boolean => "true or false".into(),
+            Self::Count(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Seconds(least, most) => format!("seconds, from {least} to {most}"),
+            Self::List => "a list of strings".into(),
+            Self::Tables => "a list of tables".into(),
+            Self::Labels => format!("a table of at most {MAX_LABELS} labels"),
+            Self::Buckets => "a table of bucket edges, by the name of their set".into(),
+        }
     }
-    if let Kind::Tables = kind {
-        return match value.kind {
-            ValueKind::Array(list) => Ok(Read::Tables(list)),
-            _ => Err(None),
+
+    /// Parses a raw value of this type.
+    pub(super) fn parse(self, raw: RawValue) -> Result<ParsedValue, ValueError> {
+        match (self, raw.data) {
+            (Self::List, data) => list(data).map(ParsedValue::List),
+            (Self::Tables, RawData::List(list)) => Ok(ParsedValue::Tables(list)),
+            (Self::Labels, RawData::Table(table)) => labels(table).map(ParsedValue::Labels),
+            (Self::Buckets, RawData::Table(table)) => buckets(table).map(ParsedValue::Buckets),
+            (Self::Boolean, RawData::Boolean(boolean)) => Ok(ParsedValue::Boolean(boolean)),
+            (Self::Count(..) | Self::Seconds(..), RawData::Integer(number)) => {
+                self.parse_text(number.to_string())
+            }
+            (Self::Count(..) | Self::Seconds(..), RawData::Float(number)) => {
+                self.parse_text(number.to_string())
+            }
+            (_, RawData::Text(text)) => self.parse_text(text),
+            _ => Err(ValueError::Unexpected),
+        }
+    }
+
+    fn parse_text(self, text: String) -> Result<ParsedValue, ValueError> {
+        let is_label = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
+        let parsed = match self {
+            Self::Url => {
+                return upstream_url::parse(&text)
+                    .map(ParsedValue::Upstream)
+                    .map_err(ValueError::Because);
+            }
+            Self::Address => text.parse().ok().map(ParsedValue::Address),
+            Self::Boolean => text.parse().ok().map(ParsedValue::Boolean),
+            Self::Secret => (!text.is_empty()).then_some(ParsedValue::Secret(text)),
+            Self::OutputPath | Self::InputPath => {
+                (!text.is_empty()).then_some(ParsedValue::Text(text))
+            }
+            Self::UrlPath => {
+                let is_path =
+                    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+                is_path.then_some(ParsedValue::Text(text))
+            }
+            Self::Name => {
+                let is_name = (1..=MAX_NAME).contains(&text.len()) && text.chars().all(is_label);
+                is_name.then_some(ParsedValue::Text(text))
+            }
+            Self::Word(words) => words.contains(&text.as_str()).then_some(ParsedValue::Text(text)),
+            Self::Count(least, most) => text
+                .parse()
+                .ok()
+                .filter(|number| (least..=most).contains(number))
+                .map(ParsedValue::Count),
+            Self::Seconds(least, most) => text
+                .parse()
+                .ok()
+                .filter(|seconds| (least..=most).contains(seconds))
+                .map(ParsedValue::Seconds),
+            Self::List | Self::Tables | Self::Labels | Self::Buckets => None,
         };
-    }
-    if let Kind::Labels = kind {
-        return labels(value).map(Read::Labels).map_err(Some);
-    }
-    if let Kind::Buckets = kind {
-        return buckets(value).map(Read::Buckets).map_err(Some);
-    }
-    if let Kind::Flag = kind {
-        return flag(value).map(Read::Flag).ok_or(None);
-    }
-    if matches!(
-        value.kind,
-        ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil | ValueKind::Boolean(_)
-    ) {
-        return Err(None);
-    }
-    let is_text = matches!(value.kind, ValueKind::String(_));
-    let text = value.into_string().map_err(|_| None)?;
-    if !is_text && !matches!(kind, Kind::Count(..) | Kind::Seconds(..)) {
-        return Err(None);
-    }
-    match kind {
-        Kind::Address => text.parse().map(Read::Address).map_err(|_| None),
-        Kind::Url => upstream_url::parse(&text).map(Read::Upstream).map_err(Some),
-        Kind::Path | Kind::File | Kind::Secret if !text.is_empty() => Ok(Read::Text(text)),
-        Kind::UrlPath => {
-            let good = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-            good.then_some(Read::Text(text)).ok_or(None)
-        }
-        Kind::Name => {
-            let good = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
-            ((1..=64).contains(&text.len()) && text.chars().all(good))
-                .then_some(Read::Text(text))
-                .ok_or(None)
-        }
-        Kind::Word(words) => words.contains(&text.as_str()).then_some(Read::Text(text)).ok_or(None),
-        Kind::Count(least, most) => {
-            text.parse().ok().filter(|n| (least..=most).contains(n)).map(Read::Count).ok_or(None)
-        }
-        Kind::Seconds(least, most) => {
-            text.parse().ok().filter(|s| (least..=most).contains(s)).map(Read::Seconds).ok_or(None)
-        }
-        _ => Err(None),
+        parsed.ok_or(ValueError::Unexpected)
     }
 }
 
-fn flag(value: Value) -> Option<bool> {
-    match value.kind {
-        ValueKind::Boolean(flag) => Some(flag),
-        // From the environment.
-        ValueKind::String(text) => text.parse().ok(),
-        _ => None,
+impl ParsedValue {
+    /// The value as `/config` shows it.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Text(text) => json!(text),
+            Self::Secret(_) => json!("(masked)"),
+            Self::Address(address) => json!(address.to_string()),
+            Self::Upstream(url) => json!(url.to_string()),
+            Self::Boolean(boolean) => json!(boolean),
+            Self::Count(count) => json!(count),
+            Self::Seconds(seconds) => json!(seconds),
+            Self::List(texts) => json!(texts),
+            Self::Labels(labels) => json!(labels),
+            Self::Buckets(sets) => json!(sets),
+            // A list of tables is shown as it was understood: see `effective.rs`.
+            Self::Tables(_) => Json::Null,
+        }
     }
 }
 
-fn texts(value: Value) -> Option<Vec<String>> {
-    match value.kind {
-        // From the environment.
-        ValueKind::String(text) => Some(
-            text.split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-                .map(Into::into)
-                .collect(),
-        ),
-        ValueKind::Array(list) => list
-            .into_iter()
-            .map(|item| match item.kind {
-                ValueKind::String(text) => Some(text),
-                _ => None,
-            })
-            .collect(),
-        _ => None,
+/// A TOML array of strings, or a text with commas from a flag or a variable.
+fn list(data: RawData) -> Result<Vec<String>, ValueError> {
+    match data {
+        RawData::Text(text) => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            Ok(parts.map(Into::into).collect())
+        }
+        RawData::List(list) => {
+            let text = |item: RawValue| match item.data {
+                RawData::Text(text) => Ok(text),
+                _ => Err(ValueError::Unexpected),
+            };
+            list.into_iter().map(text).collect()
+        }
+        _ => Err(ValueError::Unexpected),
     }
 }
 
-fn labels(value: Value) -> Result<BTreeMap<String, String>, String> {
-    let ValueKind::Table(table) = value.kind else { return Err("not a table".into()) };
+fn labels(table: RawTable) -> Result<BTreeMap<String, String>, ValueError> {
     let mut labels = BTreeMap::new();
-    for (name, value) in table {
-        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if !name.chars().all(good) || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(format!("{name:?} is no name of a label"));
+    for (name, RawValue { data, origin }) in table {
+        let is_label = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_reserved = || {
+            let mut own = table::ALL.iter().flat_map(|metric| metric.label_names());
+            name.starts_with("__")
+                || ["job", "instance", "le", "server"].contains(&name.as_str())
+                || own.any(|label| label == name)
+        };
+        let error = |message: String| Err(ValueError::Inside(origin.clone(), message));
+        if name.is_empty()
+            || !name.chars().all(is_label)
+            || name.starts_with(|c: char| c.is_ascii_digit())
+        {
+            return error(format!(
+                "{name:?} is not a label name; use letters, digits and _, and no digit at the beginning"
+            ));
         }
-        let ours = table::ALL.iter().flat_map(|metric| metric.label_names());
-        let mut taken = ours.chain(["job", "instance", "le", "server"]);
-        if name.is_empty() || name.starts_with("__") || taken.any(|taken| taken == name) {
-            return Err(format!("{name:?} is used already"));
+        if is_reserved() {
+            let why = "is a label that Prometheus or Streamgauge sets itself; choose another name";
+            return error(format!("{name:?} {why}"));
         }
-        let text = match value.kind {
-            ValueKind::String(text) => text,
-            ValueKind::I64(_) | ValueKind::Float(_) | ValueKind::Boolean(_) => value.to_string(),
-            _ => return Err(format!("{name} is no text")),
+        let text = match data {
+            RawData::Text(text) => text,
+            RawData::Integer(_) | RawData::Float(_) | RawData::Boolean(_) => data.to_string(),
+            _ => return error(format!("the value of {name:?} is not a text; write it in quotes")),
         };
         if text.len() > MAX_LABEL {
-            return Err(format!("{name} has {} bytes", text.len()));
+            return error(format!(
+                "the value of {name:?} has {} bytes; at most {MAX_LABEL} are allowed",
+                text.len()
+            ));
         }
         labels.insert(name, text);
     }
     if labels.len() > MAX_LABELS {
-        return Err(format!("{} labels", labels.len()));
+        return Err(ValueError::Because(format!("the table has {} labels", labels.len())));
     }
     Ok(labels)
 }
 
-fn buckets(value: Value) -> Result<HashMap<String, Vec<f64>>, String> {
-    let ValueKind::Table(table) = value.kind else { return Err("not a table".into()) };
+fn buckets(table: RawTable) -> Result<HashMap<String, Vec<f64>>, ValueError> {
     let mut sets = HashMap::new();
-    for (name, edges) in table {
+    for (name, RawValue { data, origin }) in table {
+        let error = |message: String| Err(ValueError::Inside(origin.clone(), message));
         if !BUCKETS.iter().any(|set| set.name == name) {
             let known: Vec<_> = BUCKETS.iter().map(|set| set.name).collect();
-            return Err(format!("there is no set {name}; the sets are {}", known.join(", ")));
+            return error(format!(
+                "{name:?} is not a set of bucket edges; the sets are {}",
+                known.join(", ")
+            ));
         }
-        let edges = edges.into_array().map_err(|_| format!("{name} is no list"))?;
-        let edges: Option<Vec<f64>> = edges
-            .into_iter()
-            .map(|edge| edge.into_float().ok().filter(|edge| edge.is_finite() && *edge > 0.0))
-            .collect();
+        let edges: Option<Vec<f64>> = match data {
+            RawData::List(list) => list.into_iter().map(edge).collect(),
+            _ => None,
+        };
         match edges {
             Some(edges)
                 if (1..=MAX_EDGES).contains(&edges.len()) && edges.is_sorted_by(|a, b| a < b) =>
@@ -162,9 +263,21 @@ fn buckets(value: Value) -> Result<HashMap<String, Vec<f64>>, String> {
                 sets.insert(name, edges);
             }
             _ => {
-                return Err(format!("{name} must hold 1 to {MAX_EDGES} ascending numbers above 0"));
+                return error(format!(
+                    "{name} must be a list of 1 to {MAX_EDGES} numbers above 0, in ascending order"
+                ));
             }
         }
     }
     Ok(sets)
+}
+
+fn edge(raw: RawValue) -> Option<f64> {
+    let edge = match raw.data {
+        RawData::Integer(number) => number as f64,
+        RawData::Float(number) => number,
+        RawData::Text(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    (edge.is_finite() && edge > 0.0).then_some(edge)
 }

@@ -58,13 +58,8 @@ pub enum DemoError {
     #[error("--rate {0} is out of range: give requests per second, from 0 to {MAX_RATE}")]
     Rate(f64),
     /// An address cannot be bound.
-    #[error("{source}\nUse {flag} to choose another address; port 0 picks any free port.")]
-    Bind {
-        /// The flag that sets the address.
-        flag: &'static str,
-        /// The error of the listener.
-        source: AppError,
-    },
+    #[error("{0}; port 0 picks any free port")]
+    Bind(#[source] AppError),
     /// An address cannot be parsed.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -172,10 +172,7 @@ fn bind(args: &DemoArgs, upstream: SocketAddr) -> Result<App, DemoError> {
     ];
     let config = load(&Sources { flags, ..Sources::default() })?;
     App::bind(config).map_err(|source| match &source {
-        AppError::Bind { what, .. } => {
-            let flag = if what == "admin" { "--admin" } else { "--listen" };
-            DemoError::Bind { flag, source }
-        }
+        AppError::Bind { .. } => DemoError::Bind(source),
         _ => DemoError::App(source),
     })
 }

@@ -29,7 +29,7 @@ mod sharded;
 pub mod table;
 mod upstream;
 
-pub use cardinality::{SeriesEstimate, estimate_series};
+pub use cardinality::estimate_series;
 pub use cold_starts::ColdStartSeries;
 pub use exposition::MetricsSnapshot;
 pub use live::StallCounter;
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Metrics {
 pub struct MetricsError(#[from] prometheus::Error);
 
 /// Configuration of the metrics.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricsConfig {
     /// Number of model names that become label values, beside those in `models`.
     pub max_models: usize,

@@ -9,27 +9,44 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
-/// Error in a certificate or key.
+/// A certificate or private key that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use {path}: {why}")]
+#[error("{key} = {value:?}: {message}")]
 pub struct TlsError {
-    path: String,
-    why: String,
+    /// The configuration key to change.
+    key: &'static str,
+    value: String,
+    message: String,
 }
 
 impl TlsError {
-    fn new(path: &Path, why: impl ToString) -> Self {
-        Self { path: path.display().to_string(), why: why.to_string() }
+    fn new(key: &'static str, path: &Path, message: impl ToString) -> Self {
+        Self { key, value: path.display().to_string(), message: message.to_string() }
     }
 
-    fn pem(path: &Path, error: &pem::Error) -> Self {
-        match error {
-            pem::Error::Io(error) => Self::new(path, error),
-            pem::Error::NoItemsFound => Self::new(path, "it holds none in PEM format"),
-            error => Self::new(path, error),
-        }
+    /// A PEM file that cannot be read, or has none of the expected items.
+    fn pem(key: &'static str, path: &Path, error: &pem::Error) -> Self {
+        let message = match error {
+            pem::Error::Io(error) => format!("cannot read the file: {error}"),
+            pem::Error::NoItemsFound if key == TLS_KEY => {
+                "no private key found; is this the certificate file? Expected a PEM file with a PRIVATE KEY \
+                 block"
+                    .into()
+            }
+            pem::Error::NoItemsFound => {
+                "no certificate found; is this the key file? Expected a PEM file with CERTIFICATE blocks".into()
+            }
+            error => format!("not a valid PEM file: {error}"),
+        };
+        Self::new(key, path, message)
     }
 }
+
+/// The configuration keys whose values can be wrong.
+const TLS_CERT: &str = "tls_cert";
+const TLS_KEY: &str = "tls_key";
+const CA_FILE: &str = "ca_file";
+const UPSTREAM: &str = "upstream";
 
 /// Files for a listener that uses TLS, in PEM format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,15 +64,17 @@ impl TlsFiles {
     /// If a file cannot be read, or the key does not belong to the certificate.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let Self { cert, key } = self;
-        let certs = certificates(cert)?;
-        let private =
-            PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::pem(key, &error))?;
+        let certs = certificates(TLS_CERT, cert)?;
+        let private = PrivateKeyDer::from_pem_file(key)
+            .map_err(|error| TlsError::pem(TLS_KEY, key, &error))?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::new(key, error))?
+            .map_err(|error| TlsError::new(TLS_KEY, key, error))?
             .with_no_client_auth()
             .with_single_cert(certs, private);
-        let mut config = config.map_err(|error| TlsError::new(key, error))?;
+        let mut config = config.map_err(|error| {
+            TlsError::new(TLS_KEY, key, format!("cannot be used with this tls_cert: {error}"))
+        })?;
         config.alpn_protocols = vec![ALPN_HTTP_2.to_vec(), ALPN_HTTP_1.to_vec()];
         Ok(Arc::new(config))
     }
@@ -73,17 +92,17 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     }
     roots.add_parsable_certificates(system.certs);
     if let Some(path) = ca_file {
-        for root in certificates(path)? {
-            roots.add(root).map_err(|error| TlsError::new(path, error))?;
+        for root in certificates(CA_FILE, path)? {
+            roots.add(root).map_err(|error| TlsError::new(CA_FILE, path, error))?;
         }
     }
     if roots.is_empty() {
-        let why = "the system has no root certificates: set ca_file or SSL_CERT_FILE";
-        return Err(TlsError::new(Path::new("https"), why));
+        let why = "this system has no root certificates; set ca_file or the variable SSL_CERT_FILE";
+        return Err(TlsError::new(UPSTREAM, Path::new("https"), why));
     }
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::new(Path::new("https"), error))?
+        .map_err(|error| TlsError::new(UPSTREAM, Path::new("https"), error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
@@ -91,21 +110,22 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
 
 /// Returns the name that the server's certificate must contain.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(host.to_owned()).map_err(|error| TlsError::new(Path::new(host), error))
+    ServerName::try_from(host.to_owned())
+        .map_err(|error| TlsError::new(UPSTREAM, Path::new(host), error))
 }
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let error = |error| TlsError::pem(path, &error);
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let error = |error| TlsError::pem(key, path, &error);
     let certs: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(error)?
         .collect::<Result<_, _>>()
         .map_err(error)?;
     if certs.is_empty() {
-        return Err(TlsError::pem(path, &pem::Error::NoItemsFound));
+        return Err(TlsError::pem(key, path, &pem::Error::NoItemsFound));
     }
     Ok(certs)
 }

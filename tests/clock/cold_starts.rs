@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// A server that responds to every request with a stream.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 
 /// Number of requests of a cell.

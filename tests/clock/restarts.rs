@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 /// The start time of a server's process, by a clock one hour ahead.
 fn process(started: u64) -> Arc<AtomicU64> {

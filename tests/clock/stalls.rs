@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 const STALLS: &str = "streamgauge_stalls_total";
 const OLDEST: &str = "streamgauge_oldest_silent_stream_seconds";

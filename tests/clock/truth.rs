@@ -5,7 +5,7 @@ use crate::support::sim::{send_chat, simulate};
 use crate::support::{Disturbance, MetricsScrape, Streamgauge, wait_for};
 use serde_json::{Value, json};
 use std::time::Duration;
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 use streamgauge_sim::model::EngineSpec;
 use streamgauge_sim::{TruthEnd, TruthRecord};
 

@@ -3,7 +3,7 @@
 use crate::support::{Disturbance, RawConnection, ScriptedUpstream, Streamgauge, chat};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 const WAIT: &str = "streamgauge_edge_wait_seconds";
 

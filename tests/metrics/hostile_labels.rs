@@ -3,7 +3,7 @@
 use crate::support::text_format::{parse, promtool};
 use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, scrape};
 use std::collections::BTreeSet;
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 /// The exported values of a label.
 fn values(metrics: &str, label: &str) -> BTreeSet<String> {

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
-use streamgauge::metrics::table::{ALL, BUCKETS, Metric, MetricKind};
+use streamgauge::testing::metrics::table::{ALL, BUCKETS, Metric, MetricKind};
 
 const PAGE: &str = "docs/metrics.md";
 const EDGES: &str = "## Bucket edges";

@@ -7,7 +7,7 @@ use crate::support::{
 use flate2::read::GzDecoder;
 use std::io::Read;
 use std::net::SocketAddr;
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

@@ -7,10 +7,10 @@ use crate::support::{Streamgauge, TemporaryLog, assert_golden, wait_for};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
-use streamgauge::compare::{
+use streamgauge::testing::FaultInjection;
+use streamgauge::testing::compare::{
     Comparison, ComparisonReport, ComparisonRow, Conclusion, RowStatistic, Selection, compare,
 };
-use streamgauge::tap::FaultInjection;
 use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
 

@@ -1,8 +1,11 @@
-//! The configuration: the documented file, and the messages about wrong values.
+//! The configuration: the documented file, the precedence of its sources, and every key of the table.
 
 use crate::support::TemporaryFile;
-use streamgauge::config::keys::{KEYS, SLO_KEYS};
-use streamgauge::config::{ConfigError, Sources, load};
+use clap::Parser;
+use streamgauge::Config;
+use streamgauge::cli::Cli;
+use streamgauge::config::{ConfigError, Sources, ValueType, load, variable_name};
+use streamgauge::testing::keys::{DefaultValue, KEYS, KeyInfo, SLO_KEYS};
 
 const DOCUMENTED: &str = include_str!("../../config/streamgauge.toml");
 
@@ -10,38 +13,47 @@ fn upstream() -> Vec<(&'static str, String)> {
     vec![("upstream", "http://127.0.0.1:8000".into())]
 }
 
-/// Loads a file with this text and returns the configuration as `/config` shows it.
-fn load_file(
-    text: &str,
-    flags: Vec<(&'static str, String)>,
-) -> Result<serde_json::Value, ConfigError> {
-    let file = TemporaryFile::new("toml", text);
-    let sources = Sources { file: Some(file.path().into()), flags, ..Sources::default() };
-    load(&sources).map(|config| config.shown)
-}
+/// A configuration file that is deleted when dropped.
+pub struct ConfigFile(pub TemporaryFile);
 
-fn problems(text: &str) -> Vec<String> {
-    let error = load_file(text, Vec::new()).unwrap_err();
-    error.0.iter().map(ToString::to_string).collect()
+impl ConfigFile {
+    pub fn new(text: &str) -> Self {
+        Self(TemporaryFile::new("toml", text))
+    }
+
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        self.load_with(Vec::new(), Vec::new())
+    }
+
+    fn load_with(
+        &self,
+        environment: Vec<(String, String)>,
+        flags: Vec<(&'static str, String)>,
+    ) -> Result<Config, ConfigError> {
+        load(&Sources { file: Some(self.0.path().into()), environment, flags })
+    }
 }
 
 #[test]
 fn the_documented_file_holds_the_defaults() {
+    let file = ConfigFile::new(DOCUMENTED);
     let defaults = load(&Sources { flags: upstream(), ..Sources::default() }).unwrap();
-    assert_eq!(load_file(DOCUMENTED, upstream()).unwrap(), defaults.shown);
+    let documented = file.load_with(Vec::new(), upstream()).unwrap();
+    assert_eq!(documented.effective, defaults.effective);
+    assert_eq!(settings_of(documented), settings_of(defaults));
     for key in KEYS {
         let line = match key.default {
-            Some("{}") => format!("[{}]", key.name),
-            Some(default) => format!("{} = {default}", key.name),
-            None => format!("#{} = ", key.name),
+            DefaultValue::Toml("{}") => format!("[{}]", key.name),
+            DefaultValue::Toml(default) => format!("{} = {default}", key.name),
+            DefaultValue::None | DefaultValue::Computed(_) => format!("#{} = ", key.name),
         };
         assert!(DOCUMENTED.lines().any(|l| l.starts_with(&line)), "no line {line}");
     }
 }
 
 #[test]
-fn documented_examples_are_valid_and_documented_buckets_are_the_defaults() {
-    // A comment without a space after `#` is an example.
+fn its_examples_are_valid_and_its_buckets_are_the_defaults() {
+    // A comment line without a space after the # is an example.
     let uncommented: String = DOCUMENTED
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -54,12 +66,12 @@ fn documented_examples_are_valid_and_documented_buckets_are_the_defaults() {
     let (slo, proxies) = slo.split_once("\n[[proxies]]\n").unwrap();
     let (proxies, buckets) = proxies.split_once("\n[buckets]\n").unwrap();
     let without_proxies = format!("{top}\n[buckets]{buckets}");
-    let shown = load_file(&without_proxies, Vec::new()).unwrap();
-    for set in streamgauge::metrics::table::BUCKETS {
+    let shown = ConfigFile::new(&without_proxies).load().unwrap().effective;
+    for set in streamgauge::testing::metrics::table::BUCKETS {
         assert_eq!(shown["buckets"][set.name], serde_json::json!(set.edges), "{}", set.name);
     }
     let file = format!("upstream = 'http://127.0.0.1:1'\n[[slo]]\n{slo}");
-    let shown = load_file(&file, Vec::new()).unwrap();
+    let shown = ConfigFile::new(&file).load().unwrap().effective;
     let Some([class]) = shown["slo"].as_array().map(Vec::as_slice) else { panic!("{shown}") };
     for key in SLO_KEYS {
         assert!(!class[key.name].is_null(), "no example of {} in {class}", key.name);
@@ -68,248 +80,223 @@ fn documented_examples_are_valid_and_documented_buckets_are_the_defaults() {
     assert_eq!(class["sizes"][1]["latency_seconds"], 20.0);
     assert_eq!(class["sizes"][0]["latency_seconds"], serde_json::Value::Null);
     let proxies = format!("[[proxies]]\n{proxies}");
-    let shown = load_file(&proxies, Vec::new()).unwrap();
+    let shown = ConfigFile::new(&proxies).load().unwrap().effective;
     assert_eq!(shown["proxies"][0]["name"], "chat");
     assert_eq!(shown["proxies"][0]["http2"], "auto");
     assert_eq!(shown["proxies"][0]["pool_idle_timeout_seconds"], 3.0);
 }
 
 #[test]
-fn all_errors_are_reported_at_once() {
-    let found = problems(
-        "listen = \"localhost\"\nupstream = \"https://api.example.com/v1\"\nworkers = 0\nhost = 'both'\n\
-         max_models = \"many\"\nlisten_adress = 1\nadmin_token = ''\n[buckets]\nttft = [1]\n",
-    );
-    let expected = [
-        "admin_token = (masked): not allowed; allowed: a text that is not empty",
-        "buckets = {...}: there is no set ttft; the sets are first_token, per_token, gap, duration, latency, \
-         connect, tokens, characters_per_second, tokens_per_chunk, burst_ratio, own_cost; allowed: a table of sets of bucket edges, each an \
-         ascending list of numbers",
-        "host = \"both\": not allowed; allowed: one of keep, upstream",
-        "listen = \"localhost\": not allowed; allowed: an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080",
-        "max_models = \"many\": not allowed; allowed: a whole number from 0 to 10000",
-        "upstream = \"https://api.example.com/v1\": it must not have a path: clients' paths are forwarded as they \
-         are; allowed: http://HOST, http://HOST:PORT, the same with https, without a path, or unix:/PATH",
-        "workers = 0: not allowed; allowed: a whole number from 1 to 1024",
-    ];
-    for line in expected {
-        assert!(found.iter().any(|one| one == line), "no {line:?} in {found:#?}");
-    }
-    assert!(found.iter().any(|line| {
-        line.starts_with("listen_adress: unknown key; the known ones are listen, upstream")
-    }));
-    assert_eq!(found.len(), expected.len() + 1, "{found:#?}");
-}
-
-#[test]
-fn wrong_proxies_are_reported() {
-    let proxy = |name: &str, listen: u16, upstream: u16| {
-        format!(
-            "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:{listen}'\nupstream = 'http://127.0.0.1:{upstream}'\n"
-        )
-    };
-    let cases = [
-        (format!("listen = '127.0.0.1:1'\n{}", proxy("a", 1, 2)), "listen: excludes [[proxies]]"),
-        (proxy("a", 1, 2) + &proxy("a", 3, 4), "proxies[].name = a: two proxies have this name"),
-        (
-            proxy("a", 1, 2) + &proxy("b", 1, 4),
-            "listen = 127.0.0.1:1: the address is another proxy's already",
-        ),
-        (proxy("a", 1, 2) + &proxy("b", 2, 4), "upstream = http://127.0.0.1:2: a loop"),
-        ("[[proxies]]\nname = 'a'\n".into(), "proxies[0].upstream: required"),
-        (proxy("a", 1, 2) + "tls_cert = 'c.pem'\n", "proxies[0].tls_key: required beside tls_cert"),
-        (proxy("a", 1, 2) + "http2 = 'yes'\n", "proxies[0].http2 = \"yes\": not allowed"),
-        (
-            proxy("a", 1, 2) + "trust_request_start = 'yes'\n",
-            "proxies[0].trust_request_start = \"yes\": not allowed; allowed: true or false",
-        ),
-        (
-            proxy("a", 1, 2) + "health_path = 'health'\n",
-            "proxies[0].health_path = \"health\": not allowed",
-        ),
-        (proxy("a", 9464, 2), "listen = 127.0.0.1:9464: the address is admin's already"),
-        (proxy("a b", 1, 2), "proxies[0].name = \"a b\": not allowed"),
-        ("proxies = 7\n".into(), "proxies: must be [[proxies]] tables"),
-    ];
-    for (text, expected) in cases {
-        let found = problems(&text);
-        assert!(found.iter().any(|line| line.starts_with(expected)), "{text}\n{found:#?}");
-    }
-}
-
-#[test]
-fn wrong_slo_classes_are_reported() {
-    let slo = |text: &str| format!("upstream = 'http://127.0.0.1:8000'\n{text}");
-    let cases: [(&str, &[&str]); 8] = [
-        ("slo = 'off'\n", &["slo = \"off\": not allowed; allowed: a list of tables"]),
-        ("slo = [7]\n", &["slo[0]: must be a table"]),
-        (
-            "[[slo]]\n",
-            &[
-                "slo[0].name: required",
-                "slo[0]: has no target; at least one of ttft_seconds, tpot_seconds, latency_seconds, \
-                 max_gap_seconds, normalized_seconds",
-            ],
-        ),
-        (
-            "[[slo]]\nname = 'a b'\nttft = 1\nttft_seconds = -1\ntpot_seconds = 'fast'\nmodels = 7\n\
-             operations = ['chat', 'other']\nupstreams = ['gpu', '127.0.0.1:8000']\n",
-            &[
-                "slo[0].models = 7: not allowed; allowed: a list of texts",
-                "slo[0].name = \"a b\": not allowed; allowed: 1 to 64 letters, digits or any of . _ - : /",
-                "slo[0].tpot_seconds = \"fast\": not allowed; allowed: seconds, from 0.000001 to 86400",
-                "slo[0].ttft: unknown key; the known ones are name, models, operations, upstreams, ttft_seconds, \
-                 tpot_seconds, latency_seconds, max_gap_seconds, normalized_seconds, sizes",
-                "slo[0].ttft_seconds = -1: not allowed; allowed: seconds, from 0.000001 to 86400",
-                "slo[0].operations = other: there is none; allowed: chat, text_completion, generate_content, \
-                 embeddings, rerank, score, classify, tokenize, moderation, transcription, speech, image, realtime, \
-                 infer",
-                "slo[0].upstreams = gpu: there is none; allowed: 127.0.0.1:8000",
-            ],
-        ),
-        (
-            "[[slo]]\nname = 'a'\nttft_seconds = 1\n[[slo]]\nname = 'a'\nttft_seconds = 1\n",
-            &["slo[1].name = a: two classes have this name; each needs its own"],
-        ),
-        (
-            "[[slo]]\nname = 'a'\nttft_seconds = 1\nsizes = [{}, {up_to_tokens = 0, tpot_seconds = 1}, \
-             {up_to_tokens = 9, tpot_seconds = 1}, {up_to_tokens = 9, tpot_seconds = 2}, 7]\n",
-            &[
-                "slo[0].sizes[0]: has no target; at least one of ttft_seconds, tpot_seconds, latency_seconds, \
-                 max_gap_seconds, normalized_seconds",
-                "slo[0].sizes[0].up_to_tokens: required",
-                "slo[0].sizes[1].up_to_tokens = 0: not allowed; allowed: a whole number from 1 to 1000000000",
-                "slo[0].sizes[3].up_to_tokens = 9: two sizes of the class end there",
-                "slo[0].sizes[4]: must be a table",
-            ],
-        ),
-        (
-            &(0..9).fold(String::new(), |text, i| {
-                text + &format!("[[slo]]\nname = 's{i}'\nlatency_seconds = 1\n")
-            }),
-            &["slo = 9 tables: too many classes; allowed: at most 8"],
-        ),
-        (
-            &(1..9).fold("[[slo]]\nname = 'a'\nttft_seconds = 9\n".to_owned(), |text, i| {
-                text + &format!("[[slo.sizes]]\nup_to_tokens = {i}\nttft_seconds = {i}\n")
-            }),
-            &[
-                "slo[].ttft_seconds = 9: too many different limits in all classes and sizes, since each is a bucket \
-               edge; allowed: at most 8",
-            ],
-        ),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(problems(&slo(text)), expected, "{text}");
-    }
-}
-
-#[test]
-fn slo_classes_can_be_replaced_and_turned_off() {
-    let of = |text: &str| {
+fn objectives_can_be_replaced_and_turned_off() {
+    let slo = |text: &str| {
         let text = format!("upstream = 'http://127.0.0.1:8000'\n{text}");
-        load_file(&text, Vec::new()).unwrap()["slo"].clone()
+        ConfigFile::new(&text).load().unwrap().effective["slo"].clone()
     };
-    let default = of("");
+    let default = slo("");
     assert_eq!(default[0]["name"], "interactive");
     assert_eq!(
         (&default[0]["ttft_seconds"], &default[0]["tpot_seconds"]),
         (&5.0.into(), &0.1.into())
     );
-    assert_eq!(of("slo = []\n"), serde_json::json!([]));
-    let replaced = of("[[slo]]\nname = 'batch'\nlatency_seconds = 600\n");
+    assert_eq!(slo("slo = []\n"), serde_json::json!([]));
+    let replaced = slo("[[slo]]\nname = 'batch'\nlatency_seconds = 600\n");
     assert_eq!((replaced.as_array().unwrap().len(), &replaced[0]["name"]), (1, &"batch".into()));
 }
 
 #[test]
-fn wrong_labels_are_reported() {
-    let top = "upstream = 'http://127.0.0.1:1'\n[labels]\n";
-    let many: String = (0..9).map(|i| format!("l{i} = 'x'\n")).collect();
-    let cases = [
-        ("gpu-count = '2'\n".to_owned(), "\"gpu-count\" is no name of a label"),
-        ("2gpu = 'x'\n".into(), "\"2gpu\" is no name of a label"),
-        ("__gpu = 'x'\n".into(), "\"__gpu\" is used already"),
-        ("upstream = 'x'\n".into(), "\"upstream\" is used already"),
-        ("instance = 'x'\n".into(), "\"instance\" is used already"),
-        ("gpu = ['x']\n".into(), "gpu is no text"),
-        (format!("gpu = '{}'\n", "x".repeat(129)), "gpu has 129 bytes"),
-        (many.clone(), "9 labels"),
-    ];
-    for (text, expected) in cases {
-        let found = problems(&(top.to_owned() + &text));
-        let expected =
-            format!("labels = {{...}}: {expected}; allowed: a table of at most 8 labels");
-        assert!(found.len() == 1 && found[0].starts_with(&expected), "{text}\n{found:#?}");
-    }
-    // All proxies share one metric family, so the label names of all of them count.
-    let proxy = |name: &str, port: u16, labels: &str| {
-        format!(
-            "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:{port}'\nupstream = 'http://127.0.0.1:1'\n\
-             [proxies.labels]\n{labels}"
-        )
-    };
-    let (few, more) = many.split_at(many.len() / 3);
-    let file =
-        format!("[labels]\nl0 = 'all'\nzone = 'z'\n{}{}", proxy("a", 3, few), proxy("b", 4, more));
-    let found = problems(&file);
-    assert_eq!(found, ["proxies[].labels: 10 names; allowed: at most 8 in all"]);
-    let file =
-        format!("[labels]\nl0 = 'all'\nzone = 'z'\n{}{}", proxy("a", 3, few), proxy("b", 4, ""));
-    let shown = load_file(&file, Vec::new()).unwrap();
-    let expected = serde_json::json!({"l0": "x", "l1": "x", "l2": "x", "zone": "z"});
-    assert_eq!(
-        shown["proxies"][0]["labels"], expected,
-        "a proxy's own label is the one that counts"
-    );
-    let expected = serde_json::json!({"l0": "all", "zone": "z"});
-    assert_eq!(shown["proxies"][1]["labels"], expected);
-    assert_eq!(
-        problems("upstream = 'http://127.0.0.1:1'\nttft_by_input_size = 'maybe'\n"),
-        ["ttft_by_input_size = \"maybe\": not allowed; allowed: true or false"]
-    );
+fn labels_of_a_proxy_are_added_to_those_of_the_top_level() {
+    let file = "[labels]\nl0 = 'all'\nzone = 'z'\n\
+                [[proxies]]\nname = 'a'\nlisten = '127.0.0.1:3'\nupstream = 'http://127.0.0.1:1'\n\
+                [proxies.labels]\nl0 = 'x'\nl1 = 'x'\n\
+                [[proxies]]\nname = 'b'\nlisten = '127.0.0.1:4'\nupstream = 'http://127.0.0.1:1'\n";
+    let shown = ConfigFile::new(file).load().unwrap().effective;
+    let expected = serde_json::json!({"l0": "x", "l1": "x", "zone": "z"});
+    assert_eq!(shown["proxies"][0]["labels"], expected, "a proxy's own label has precedence");
+    assert_eq!(shown["proxies"][1]["labels"], serde_json::json!({"l0": "all", "zone": "z"}));
 }
 
 #[test]
-fn flags_override_environment_file_and_defaults() {
-    let file = TemporaryFile::new(
-        "toml",
-        "upstream = 'http://127.0.0.1:1'\nengine = 'file'\nlog_level = 'warn'\n",
+fn flag_over_environment_over_file_over_default() {
+    let file = ConfigFile::new(
+        "upstream = 'http://127.0.0.1:1'\nengine = 'file'\nlog_level = 'warn'\nlabels = { gpu = 'L4' }\n",
     );
     let environment = [
         ("STREAMGAUGE__ENGINE", "environment"),
         ("STREAMGAUGE__LOG_LEVEL", "error"),
         ("STREAMGAUGE__MODELS", "a, b"),
         ("STREAMGAUGE__TRUST_REQUEST_START", "true"),
+        ("STREAMGAUGE__LABELS__ZONE", "eu"),
     ];
-    let sources = Sources {
-        file: Some(file.path().into()),
-        environment: environment.map(|(name, value)| (name.into(), value.into())).to_vec(),
-        flags: vec![("log_level", "debug".into())],
-    };
-    let config = load(&sources).unwrap();
+    let environment = environment.map(|(name, value)| (name.into(), value.into())).to_vec();
+    let config = file.load_with(environment, vec![("log_level", "debug".into())]).unwrap();
     assert_eq!(config.proxies[0].tap.engine, "environment");
     assert!(config.proxies[0].tap.trust_request_start);
     assert_eq!(config.log_level, tracing::Level::DEBUG);
     assert_eq!(config.metrics.models, ["a", "b"]);
-    assert_eq!(config.shown["shutdown_grace_seconds"], 30.0);
+    assert_eq!(config.effective["shutdown_grace_seconds"], 30.0);
+    let labels = serde_json::json!({"gpu": "L4", "zone": "eu"});
+    assert_eq!(config.effective["proxies"][0]["labels"], labels, "the variable adds a label");
 }
 
-#[test]
-fn an_unknown_variable_under_the_prefix_is_an_error() {
-    let environment = vec![("STREAMGAUGE__LISTN".into(), "x".into())];
-    let error =
-        load(&Sources { environment, flags: upstream(), ..Sources::default() }).unwrap_err();
-    assert!(error.to_string().contains("listn: unknown key"), "{error}");
+/// Values of a key to set in a test.
+struct SampleValue {
+    /// A valid value in TOML that is not the default, and how `/config` shows it.
+    toml: String,
+    shown: serde_json::Value,
+    /// The same value in a variable or flag; `None` if only the file can hold it.
+    text: Option<String>,
+    /// A wrong value, in TOML and as a text; `None` if every text is right.
+    wrong_toml: &'static str,
+    wrong_text: Option<&'static str>,
 }
 
+fn sample(key: &KeyInfo) -> SampleValue {
+    let text = |text: &str, wrong: &'static str| SampleValue {
+        toml: format!("{text:?}"),
+        shown: text.into(),
+        text: Some(text.into()),
+        wrong_toml: "[7]",
+        wrong_text: Some(wrong),
+    };
+    let plain = |shown: serde_json::Value| SampleValue {
+        toml: shown.to_string(),
+        text: Some(shown.to_string()),
+        shown,
+        wrong_toml: "'no'",
+        wrong_text: Some("no"),
+    };
+    let only_file = |toml: &str, shown| SampleValue {
+        toml: toml.into(),
+        shown,
+        text: None,
+        wrong_toml: "7",
+        wrong_text: Some("no"),
+    };
+    match key.value_type {
+        ValueType::Address => text("127.0.0.1:7", "here"),
+        ValueType::Url => text("http://127.0.0.1:9", "ftp://x"),
+        ValueType::OutputPath | ValueType::InputPath => text("/sample/file", ""),
+        ValueType::UrlPath => text("/sample", "sample"),
+        ValueType::Name => text("sample", "a b"),
+        ValueType::Secret => SampleValue { shown: "(masked)".into(), ..text("secret", "") },
+        ValueType::Word(words) => {
+            let is_default = |word: &str| match key.default {
+                DefaultValue::Toml(default) => default == format!("{word:?}"),
+                DefaultValue::None | DefaultValue::Computed(_) => false,
+            };
+            let other = words.iter().find(|word| !is_default(word));
+            text(other.unwrap(), "no-such-word")
+        }
+        ValueType::Boolean => plain(true.into()),
+        ValueType::Count(_, most) => plain(most.into()),
+        ValueType::Seconds(_, most) => plain(most.into()),
+        ValueType::List => SampleValue {
+            toml: "['a', 'b']".into(),
+            shown: serde_json::json!(["a", "b"]),
+            text: Some("a, b".into()),
+            wrong_toml: "7",
+            wrong_text: None,
+        },
+        ValueType::Labels => only_file("{ gpu = 'L4' }", serde_json::json!({"gpu": "L4"})),
+        ValueType::Buckets => {
+            only_file("{ gap = [0.1, 1.0] }", serde_json::json!({"gap": [0.1, 1.0]}))
+        }
+        ValueType::Tables => only_file("[]", serde_json::json!([])),
+    }
+}
+
+/// The configuration without what `/config` and the warnings show, as text that can be compared.
+fn settings_of(mut config: Config) -> String {
+    config.effective = serde_json::Value::Null;
+    config.warnings.clear();
+    format!("{config:?}")
+}
+
+/// The lines that a file needs beside this key.
+fn companions(key: &KeyInfo) -> String {
+    let required = [
+        ("upstream", "upstream = 'http://127.0.0.1:8000'\n"),
+        ("tls_cert", "tls_cert = '/cert.pem'\n"),
+        ("tls_key", "tls_key = '/key.pem'\n"),
+    ];
+    let needed = |name: &str| match name {
+        "upstream" => true,
+        _ => key.name.starts_with("tls_"),
+    };
+    let lines = required.iter().filter(|(name, _)| *name != key.name && needed(name));
+    lines.map(|(_, line)| *line).collect()
+}
+
+/// The value of a key in `/config`.
+fn shown<'a>(config: &'a Config, key: &KeyInfo) -> &'a serde_json::Value {
+    let table = match key.per_proxy {
+        true => &config.effective["proxies"][0],
+        false => &config.effective,
+    };
+    table.get(key.name).unwrap_or_else(|| panic!("/config does not show {}", key.name))
+}
+
+/// Every key reaches the program and `/config` from each source, and a wrong value is reported with its
+/// place. A key that is in the table and that `assemble.rs` does not read fails here.
 #[test]
-fn a_missing_file_and_invalid_toml_are_reported() {
-    let missing = Sources { file: Some("/nonexistent.toml".into()), ..Sources::default() };
-    assert!(
-        load(&missing)
-            .unwrap_err()
-            .to_string()
-            .contains("config = /nonexistent.toml: it cannot be read")
-    );
-    assert!(problems("listen = \n")[0].contains("TOML parse error"));
+fn every_key_from_every_source() {
+    for key in KEYS {
+        let name = key.name;
+        let sample = sample(key);
+        let rest = companions(key);
+        let file = ConfigFile::new(&rest);
+        let default = match name {
+            "upstream" => file.load_with(Vec::new(), upstream()).unwrap(),
+            name if name.starts_with("tls_") => {
+                file.load_with(Vec::new(), vec![(key.name, "/other".into())]).unwrap()
+            }
+            _ => file.load().unwrap(),
+        };
+        let default = settings_of(default);
+        let assert_set = |config: Result<Config, ConfigError>, source: &str| {
+            let config = config.unwrap_or_else(|error| panic!("{name} from the {source}: {error}"));
+            assert_eq!(shown(&config, key), &sample.shown, "{name} from the {source}");
+            assert_ne!(settings_of(config), default, "{name} from the {source} changes nothing");
+        };
+        let assert_wrong = |config: Result<Config, ConfigError>, place: &str| {
+            let error = config.map(settings_of).expect_err(name);
+            let [problem] = error.problems.as_slice() else { panic!("{name}: {error}") };
+            let message = problem.to_string();
+            assert!(message.starts_with(place), "{name}: {message}");
+            assert!(message.contains("expected "), "{name}: {message}");
+        };
+
+        let file = ConfigFile::new(&format!("{rest}{name} = {}\n", sample.toml));
+        assert_set(file.load(), "file");
+        let line = rest.lines().count() + 1;
+        let wrong = format!("{rest}{name} = {}\n", sample.wrong_toml);
+        let file = ConfigFile::new(&wrong);
+        assert_wrong(file.load(), &format!("{}:{line}: {name} = ", file.0.path()));
+
+        let file = ConfigFile::new(&rest);
+        let variable = variable_name(name);
+        let from_variable =
+            |text: &str| file.load_with(vec![(variable.clone(), text.into())], Vec::new());
+        if let Some(text) = &sample.text {
+            assert_set(from_variable(text), "environment");
+        }
+        if let Some(wrong) = sample.wrong_text {
+            assert_wrong(from_variable(wrong), &format!("{variable} = "));
+        }
+
+        if key.flag.is_some() {
+            let flag = format!("--{}", name.replace('_', "-"));
+            let text = sample.text.clone().unwrap();
+            let parsed = Cli::try_parse_from(["streamgauge", &flag, &text]).unwrap();
+            assert_set(file.load_with(Vec::new(), parsed.run.sources().flags), "command line");
+        }
+
+        if key.per_proxy && !["listen", "upstream"].contains(&name) {
+            let proxy = "[[proxies]]\nname = 'a'\nlisten = '127.0.0.1:8080'\n\
+                         upstream = 'http://127.0.0.1:8000'\n";
+            let rest = rest.replace("upstream = 'http://127.0.0.1:8000'\n", "");
+            let text = format!("{proxy}{rest}{name} = {}\n", sample.toml);
+            assert_set(ConfigFile::new(&text).load(), "proxy's table");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod support;
 mod admin;
 mod compare;
 mod config;
+mod config_messages;
 mod demo;
 mod external;
 mod process;

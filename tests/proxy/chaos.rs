@@ -5,7 +5,7 @@ use crate::support::{RawConnection, ScriptedUpstream, Streamgauge, chat, one_to,
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 use streamgauge_sim::rng::SplitMix64;
 
 const CLIENTS: u64 = 12;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 /// A stream that pauses where the test needs it: the upstream has sent `pieces` and waits for the
 /// connection's end.

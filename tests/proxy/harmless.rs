@@ -8,7 +8,7 @@ use crate::support::{
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::io::Write;
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 use streamgauge_sim::rng::SplitMix64;
 
 /// Sends `answer` through a proxy. Fails unless its body arrives unchanged, and only `reason` is counted as

@@ -13,7 +13,7 @@ use h2::Reason;
 use hyper::Request;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 const CHAT: &str = "http://test.example/v1/chat/completions?a=b";
 const BODY: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;

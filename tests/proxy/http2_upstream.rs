@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 const INFER: &str = "http://triton.example/inference.GRPCInferenceService/ModelStreamInfer";
 const ALWAYS: (&str, &str) = ("http2", "always");

@@ -9,9 +9,9 @@ use crate::support::{Bracket, Disturbance, RawConnection, ScriptedUpstream, Stre
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
-use streamgauge::app::App;
+use streamgauge::App;
 use streamgauge::config::{Sources, load};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn words() -> Vec<String> {
@@ -243,14 +243,21 @@ fn ttft_and_tpot_are_exact_through_tls() {
 fn unusable_certificate_files_are_reported() {
     let certificate = TestCertificate::of("files", &["localhost"]);
     let (cert, key) = (&*certificate.cert, &*certificate.key);
+    let no_certificate =
+        "no certificate found; is this the key file? Expected a PEM file with CERTIFICATE blocks";
+    let no_key = "no private key found; is this the certificate file? Expected a PEM file with a PRIVATE KEY block";
     let cases = [
         (
             [("tls_cert", "/nonexistent.crt"), ("tls_key", key)],
-            "cannot use /nonexistent.crt: No such file",
+            "tls_cert = \"/nonexistent.crt\": cannot read the file: No such file or directory (os error 2)"
+                .to_owned(),
         ),
-        ([("tls_cert", key), ("tls_key", key)], "it holds none in PEM format"),
-        ([("tls_cert", cert), ("tls_key", cert)], "it holds none in PEM format"),
-        ([("upstream", "https://localhost"), ("ca_file", key)], "it holds none in PEM format"),
+        ([("tls_cert", key), ("tls_key", key)], format!("tls_cert = {key:?}: {no_certificate}")),
+        ([("tls_cert", cert), ("tls_key", cert)], format!("tls_key = {cert:?}: {no_key}")),
+        (
+            [("upstream", "https://localhost"), ("ca_file", key)],
+            format!("ca_file = {key:?}: {no_certificate}"),
+        ),
     ];
     for (keys, expected) in cases {
         let mut flags = vec![
@@ -263,8 +270,7 @@ fn unusable_certificate_files_are_reported() {
             flags.push((name, value.to_owned()));
         }
         let config = load(&Sources { flags, ..Sources::default() }).unwrap();
-        let error = App::bind(config).unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
+        assert_eq!(App::bind(config).unwrap_err().to_string(), expected);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::support::{
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 const ASK: &str = "GET /v1/realtime HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n\
                    Upgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n";

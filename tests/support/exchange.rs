@@ -3,7 +3,7 @@
 use super::connection::RawConnection;
 use super::upstream::ScriptedUpstream;
 use super::{Streamgauge, wait_for};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
 
 /// The bytes that the upstream and the client received.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,9 +26,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use streamgauge::app::{App, AppError};
 use streamgauge::config::{Sources, load};
-use streamgauge::tap::FaultInjection;
+use streamgauge::testing::FaultInjection;
+use streamgauge::{App, AppError};
 use streamgauge_sim::rng::SplitMix64;
 use tokio::sync::oneshot;
 
@@ -90,7 +90,7 @@ impl Streamgauge {
 
     /// Starts with the configuration from these sources.
     pub fn start(sources: &Sources, faults: FaultInjection) -> Self {
-        let app = App::bind_with(load(sources).unwrap(), faults).unwrap();
+        let app = streamgauge::testing::bind_with_faults(load(sources).unwrap(), faults).unwrap();
         let proxies: Vec<SocketAddr> =
             app.addresses().iter().map(|(_, address)| *address).collect();
         let admin = app.admin_address();

@@ -13,24 +13,14 @@ pub(crate) const ALPN_HTTP_1: &[u8] = b"http/1.1";
 pub(crate) const ALPN_HTTP_2: &[u8] = b"h2";
 
 /// When requests are sent to an upstream over HTTP/2.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum Http2Mode {
     /// With TLS, the server chooses. Without TLS, only gRPC uses HTTP/2, because it works over nothing else.
     #[default]
     Auto,
     Always,
     Never,
-}
-
-impl Http2Mode {
-    /// Value of the configuration key `http2`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        }
-    }
 }
 
 /// Protocol for one request.

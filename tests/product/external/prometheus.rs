@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use streamgauge::metrics::table::{MetricKind, TTFT};
+use streamgauge::testing::metrics::table::{MetricKind, TTFT};
 use streamgauge_sim::model::EngineSpec;
 
 /// Duration of the traffic: enough scrapes for a rate.

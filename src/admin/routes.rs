@@ -1,0 +1,177 @@
+//! The routes of the admin port and their responses.
+
+use super::Admin;
+use crate::metrics::CONTENT_TYPE as METRICS_TEXT;
+use crate::request_log::MAX_RECENT;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Time limit for connecting to an upstream in `/readyz?upstream=1`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Number of requests that `/requests` returns without `last`.
+const DEFAULT_LAST: usize = 100;
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+pub(super) type AdminBody = Full<Bytes>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AdminRoute {
+    Index,
+    Metrics,
+    Health,
+    Ready,
+    Config,
+    Requests,
+    Unknown,
+    NotGet,
+}
+
+impl AdminRoute {
+    pub fn of_request<B>(request: &Request<B>) -> Self {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Self::NotGet;
+        }
+        match request.uri().path() {
+            "/" => Self::Index,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/config" => Self::Config,
+            "/requests" => Self::Requests,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether the route needs no token, even off loopback.
+    fn is_public(self) -> bool {
+        !matches!(self, Self::Index | Self::Config | Self::Requests)
+    }
+
+    pub async fn respond(self, admin: &Admin, request: &Request<Incoming>) -> Response<AdminBody> {
+        if !self.is_public() && !admin.is_local && !is_allowed(admin, request) {
+            return unauthorized(admin);
+        }
+        match self {
+            Self::Index => text_response(StatusCode::OK, INDEX),
+            Self::Metrics => {
+                response(StatusCode::OK, METRICS_TEXT, admin.metrics.gather().to_text())
+            }
+            Self::Health => text_response(StatusCode::OK, "ok\n"),
+            Self::Ready => readiness(admin, request.uri().query()).await,
+            Self::Config => {
+                let config = format!("{:#}\n", admin.config);
+                response(StatusCode::OK, "application/json", config)
+            }
+            Self::Requests => recent_requests(admin, request.uri().query()),
+            Self::Unknown => {
+                text_response(StatusCode::NOT_FOUND, "no such page; / lists the pages\n")
+            }
+            Self::NotGet => {
+                let mut response = text_response(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "only GET and HEAD are supported\n",
+                );
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+                response
+            }
+        }
+    }
+}
+
+const INDEX: &str = "Streamgauge\n\n\
+    /metrics             metrics in the Prometheus text format\n\
+    /requests?last=100   the newest requests, one JSON object per line\n\
+    /config              the configuration in force\n\
+    /healthz             200 while the process runs\n\
+    /readyz              200 until shutdown begins; ?upstream=1 also connects to each upstream\n";
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<AdminBody> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn text_response(status: StatusCode, body: &'static str) -> Response<AdminBody> {
+    response(status, PLAIN, body)
+}
+
+/// The value of a query parameter.
+fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+async fn readiness(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
+    if admin.draining.load(Relaxed) {
+        return text_response(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    if query_parameter(query, "upstream") == Some("1") {
+        for (name, address) in &admin.upstreams {
+            let connected = timeout(CONNECT_TIMEOUT, address.connect()).await;
+            if !matches!(connected, Ok(Ok(_))) {
+                let why = format!("upstream {name} does not accept connections\n");
+                return response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);
+            }
+        }
+    }
+    text_response(StatusCode::OK, "ready\n")
+}
+
+fn recent_requests(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
+    let last = match query_parameter(query, "last").map(str::parse) {
+        None => DEFAULT_LAST,
+        Some(Ok(last)) => last,
+        Some(Err(_)) => {
+            let why =
+                format!("last must be a whole number; at most {MAX_RECENT} requests are kept\n");
+            return response(StatusCode::BAD_REQUEST, PLAIN, why);
+        }
+    };
+    response(StatusCode::OK, "application/x-ndjson", admin.log.last(last))
+}
+
+fn is_allowed(admin: &Admin, request: &Request<Incoming>) -> bool {
+    let Some(token) = &admin.token else { return false };
+    let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+    // Compares every byte, so that the time does not reveal how many are right.
+    let same =
+        given.iter().zip(token.as_bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0;
+    same && given.len() == token.len()
+}
+
+fn unauthorized(admin: &Admin) -> Response<AdminBody> {
+    if admin.token.is_none() {
+        let why = "forbidden: on an address other than loopback, this page requires the key admin_token in the configuration\n";
+        return text_response(StatusCode::FORBIDDEN, why);
+    }
+    let mut response = text_response(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized: send the value of admin_token as Authorization: Bearer TOKEN\n",
+    );
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_a_query() {
+        assert_eq!(query_parameter(Some("last=5&x=1"), "last"), Some("5"));
+        assert_eq!(query_parameter(Some("x=1&last="), "last"), Some(""));
+        assert_eq!(query_parameter(Some("lastly=5"), "last"), None);
+        assert_eq!(query_parameter(None, "last"), None);
+    }
+}

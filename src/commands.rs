@@ -1,0 +1,175 @@
+//! The commands of the program, their output and their exit codes.
+
+use crate::app::{self, App, AppError};
+use crate::cli::{Cli, Command, RunArgs};
+use crate::config::{Config, LogFormat, ignored_variables, load};
+#[cfg(feature = "demo")]
+use crate::demo;
+use crate::{compare, healthcheck, metrics};
+use clap::Parser;
+use clap::error::ErrorKind;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Exit code for a wrong command line or configuration (`EX_USAGE` of sysexits.h).
+const USAGE: u8 = 64;
+
+/// Runs the command of a parsed command line, or prints the error of the parser.
+pub fn run(parsed: Result<Cli, clap::Error>) -> ExitCode {
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is no failure: `streamgauge --help | head -1`.
+            let _ = error.print();
+            let is_requested =
+                matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if is_requested { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    match cli.command {
+        None => with_config(&cli.run, run_proxy),
+        Some(Command::CheckConfig(args)) => with_config(&args, check_config),
+        Some(Command::Healthcheck(args)) => {
+            with_config(&args, |config| exit_code(healthcheck::run(&config)))
+        }
+        #[cfg(feature = "demo")]
+        Some(Command::Demo(args)) => exit_code(demo::run(&args)),
+        Some(Command::Compare(args)) => match compare::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                report(error);
+                ExitCode::from(USAGE)
+            }
+        },
+        Some(Command::Help { command }) => {
+            let arguments = ["streamgauge".to_owned()].into_iter().chain(command);
+            run(Cli::try_parse_from(arguments.chain(["--help".to_owned()])))
+        }
+    }
+}
+
+/// Loads the configuration, prints its warnings, and runs the command.
+fn with_config(args: &RunArgs, command: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    let sources = args.sources();
+    let mut warnings = ignored_variables(&sources);
+    let loaded = load(&sources);
+    warnings.extend(match &loaded {
+        Ok(config) => config.warnings.clone(),
+        Err(error) => error.warnings.clone(),
+    });
+    for warning in warnings {
+        report(format_args!("warning: {warning}"));
+    }
+    match loaded {
+        Ok(config) => command(config),
+        Err(error) => {
+            report(error);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Writes one message to standard error. There is no other place for it if standard error is closed.
+fn report(message: impl Display) {
+    let _ = writeln!(io::stderr(), "streamgauge: {message}");
+}
+
+fn exit_code(result: Result<(), impl Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reports why the app did not start or did not continue.
+fn app_failure(error: &AppError) -> ExitCode {
+    report(error);
+    if error.is_configuration() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}
+
+/// Prints the configuration in force to standard output, and what to expect of it to standard error.
+fn check_config(config: Config) -> ExitCode {
+    let errors = app::check_files(&config);
+    if !errors.is_empty() {
+        errors.iter().for_each(report);
+        return ExitCode::from(USAGE);
+    }
+    match writeln!(io::stdout(), "{:#}", config.effective) {
+        // The reader of the pipe has what it needs: `streamgauge check-config | head -1`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => return exit_code(Err(format!("cannot write to standard output: {error}"))),
+        Ok(()) => {}
+    }
+    let series = metrics::estimate_series(config.proxies.len(), &config.metrics);
+    report(format_args!(
+        "the configuration is valid. /metrics will likely have about {} series. Worst case: {} series, if \
+         every combination of label values occurs; most of them in {}. A lower max_models reduces the worst case",
+        series.likely,
+        series.worst_case,
+        series.cause()
+    ));
+    ExitCode::SUCCESS
+}
+
+fn run_proxy(config: Config) -> ExitCode {
+    log_to_stderr(&config);
+    let upstreams: Vec<String> = config.proxies.iter().map(|proxy| proxy.upstream.url()).collect();
+    let app = match App::bind(config) {
+        Ok(app) => app,
+        Err(error) => return app_failure(&error),
+    };
+    for ((name, address), upstream) in app.addresses().iter().zip(upstreams) {
+        tracing::info!(name, listen = %address, upstream, "forwarding");
+    }
+    tracing::info!(metrics = %format_args!("http://{}/metrics", app.admin_address()), "measuring");
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit_code(Err(format!("cannot start the runtime: {error}"))),
+    };
+    match runtime.block_on(app.run(shutdown_signal())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => app_failure(&error),
+    }
+}
+
+/// Completes at the first SIGTERM or SIGINT. A second one ends the process at once, with exit code 1.
+async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("cannot install signal handlers: only SIGKILL stops Streamgauge");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(
+        "stopping: open requests may finish within shutdown_grace_seconds; a second signal aborts them"
+    );
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    });
+}
+
+fn log_to_stderr(config: &Config) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(config.log_level)
+        .with_ansi(io::stderr().is_terminal())
+        // Or a closed standard error would make it panic.
+        .log_internal_errors(false)
+        .with_writer(io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().with_target(false).init(),
+    }
+}

@@ -1,0 +1,134 @@
+//! The configuration in the form that the program uses: fills each part's own struct from checked settings.
+
+use super::check::CheckedSettings;
+use super::keys::{self, ArrivalClock, HostHeader, LogFormat, LogLevel};
+use super::problem::ConfigProblem;
+use super::settings::Settings;
+use crate::metrics::MetricsConfig;
+use crate::proxy::{TlsFiles, UpstreamConfig};
+use crate::tap::TapConfig;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use streamgauge_core::meter::SloClasses;
+use streamgauge_core::meter::cold::ColdStartConfig;
+
+/// The configuration in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub proxies: Vec<ProxyConfig>,
+    /// Address of the admin port.
+    pub admin: SocketAddr,
+    /// Token for the admin pages that are closed on an address other than loopback.
+    pub admin_token: Option<String>,
+    /// Path of the request log; `-` is standard output.
+    pub request_log: Option<PathBuf>,
+    /// Number of threads that forward.
+    pub workers: usize,
+    pub log_level: tracing::Level,
+    pub log_format: LogFormat,
+    pub metrics: MetricsConfig,
+    /// How long open requests may continue after the signal to stop.
+    pub shutdown_grace: Duration,
+    /// Every key with its value in force, for `/config`; secrets are masked.
+    pub effective: serde_json::Value,
+    /// Messages about settings that are allowed and probably not meant.
+    pub warnings: Vec<String>,
+}
+
+/// One proxy: a listener and its upstream.
+#[derive(Debug, Clone)]
+pub struct ProxyConfig {
+    pub tap: TapConfig,
+    /// Address where clients connect.
+    pub listen: SocketAddr,
+    /// Certificate and key of the listener, if clients connect with TLS.
+    pub tls: Option<TlsFiles>,
+    pub upstream: UpstreamConfig,
+}
+
+impl Config {
+    /// Fills the configuration.
+    ///
+    /// # Errors
+    /// If a required key has no value, which `check.rs` reports before.
+    pub(super) fn assemble(
+        checked: CheckedSettings,
+        effective: serde_json::Value,
+    ) -> Result<Self, ConfigProblem> {
+        let CheckedSettings { top, proxies, slo, warnings } = checked;
+        let proxies: Vec<ProxyConfig> =
+            proxies.iter().map(|settings| proxy(settings, &slo)).collect::<Result<_, _>>()?;
+        let labels = proxies.iter().flat_map(|proxy| proxy.tap.labels.keys());
+        let constant_labels = labels.collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        Ok(Self {
+            admin: top.get(&keys::ADMIN)?,
+            admin_token: top.find(&keys::ADMIN_TOKEN),
+            request_log: top.find(&keys::REQUEST_LOG),
+            workers: top.find(&keys::WORKERS).unwrap_or_else(default_workers),
+            log_level: match top.get(&keys::LOG_LEVEL)? {
+                LogLevel::Error => tracing::Level::ERROR,
+                LogLevel::Warn => tracing::Level::WARN,
+                LogLevel::Info => tracing::Level::INFO,
+                LogLevel::Debug => tracing::Level::DEBUG,
+                LogLevel::Trace => tracing::Level::TRACE,
+            },
+            log_format: top.get(&keys::LOG_FORMAT)?,
+            metrics: MetricsConfig {
+                max_models: top.get(&keys::MAX_MODELS)?,
+                models: top.get(&keys::MODELS)?,
+                buckets: top.get(&keys::BUCKETS)?,
+                slo,
+                ttft_by_input_size: top.get(&keys::TTFT_BY_INPUT_SIZE)?,
+                constant_labels,
+            },
+            shutdown_grace: top.get(&keys::SHUTDOWN_GRACE_SECONDS)?,
+            proxies,
+            effective,
+            warnings,
+        })
+    }
+}
+
+fn proxy(settings: &Settings, slo: &SloClasses) -> Result<ProxyConfig, ConfigProblem> {
+    let url = settings.get(&keys::UPSTREAM)?;
+    let upstream = UpstreamConfig {
+        address: url.address,
+        tls: url.tls,
+        ca_file: settings.find(&keys::CA_FILE),
+        http2: settings.get(&keys::HTTP2)?,
+        rewrite_host: settings.get(&keys::HOST)? == HostHeader::Upstream,
+        kernel_stamps: settings.get(&keys::CLOCK)? == ArrivalClock::Kernel,
+        connect_timeout: settings.get(&keys::CONNECT_TIMEOUT_SECONDS)?,
+        idle_timeout: settings.get(&keys::POOL_IDLE_TIMEOUT_SECONDS)?,
+        health_path: settings.find(&keys::HEALTH_PATH),
+        metrics_path: settings.find(&keys::SERVER_METRICS_PATH),
+    };
+    let cold = ColdStartConfig {
+        idle: settings.get(&keys::COLD_IDLE_SECONDS)?,
+        outage: settings.get(&keys::OUTAGE_SECONDS)?,
+        has_health: upstream.health_path.is_some(),
+        has_metrics_page: upstream.metrics_path.is_some(),
+    };
+    let tls_files = settings.find(&keys::TLS_CERT).zip(settings.find(&keys::TLS_KEY));
+    Ok(ProxyConfig {
+        tap: TapConfig {
+            name: settings.get(&keys::NAME)?,
+            engine: settings.get(&keys::ENGINE)?,
+            trust_request_start: settings.get(&keys::TRUST_REQUEST_START)?,
+            slo: slo.clone(),
+            stall: settings.get(&keys::STALL_SECONDS)?,
+            cold,
+            labels: settings.get(&keys::LABELS)?,
+        },
+        listen: settings.get(&keys::LISTEN)?,
+        tls: tls_files.map(|(cert, key)| TlsFiles { cert, key }),
+        upstream,
+    })
+}
+
+/// The CPU quota, at least 1 and at most 2: a sidecar must not take the server's cores.
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 2)
+}

@@ -1,0 +1,214 @@
+//! The sources of the configuration, and their merge into one table of raw values.
+//!
+//! Each raw value keeps its origin, so that a message names the flag, the variable, or the file and line
+//! to change.
+
+use super::problem::ConfigProblem;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The prefix of environment variables that set a key, such as `STREAMGAUGE__LISTEN`.
+pub const PREFIX: &str = "STREAMGAUGE__";
+/// The environment variable that names the configuration file.
+pub const CONFIG_FILE: &str = "STREAMGAUGE_CONFIG";
+
+/// The sources of the configuration. A flag overrides the environment, which overrides the file.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Path of a TOML file.
+    pub file: Option<PathBuf>,
+    /// Names and values of environment variables. Only those that begin with `STREAMGAUGE__` are read.
+    pub environment: Vec<(String, String)>,
+    /// Keys and values given as flags.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// The place where a value was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The command-line flag of this key.
+    Flag(&'static str),
+    /// The environment variable of this name.
+    Variable(String),
+    /// A line of the configuration file, counted from 1.
+    File {
+        /// Path of the file, as it was given.
+        file: Arc<Path>,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// Nowhere: the value is a default, or is missing.
+    Default,
+}
+
+/// A value as its source has it.
+#[derive(Debug, Clone)]
+pub struct RawValue {
+    pub data: RawData,
+    pub origin: Origin,
+}
+
+/// The data of a raw value. Values from flags and from the environment are text.
+#[derive(Debug, Clone)]
+pub enum RawData {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    /// A TOML date or time, which no key takes.
+    Datetime,
+    List(Vec<RawValue>),
+    Table(RawTable),
+}
+
+/// Raw values by key, in alphabetical order.
+pub type RawTable = BTreeMap<String, RawValue>;
+
+/// A value as messages quote it.
+impl fmt::Display for RawData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Float(number) => write!(f, "{number:?}"),
+            Self::Boolean(boolean) => write!(f, "{boolean}"),
+            Self::Datetime => f.write_str("(a date or time)"),
+            Self::List(_) => f.write_str("[...]"),
+            Self::Table(_) => f.write_str("{...}"),
+        }
+    }
+}
+
+impl Sources {
+    /// Merges all sources into one table.
+    pub(super) fn merge(&self) -> Result<RawTable, ConfigProblem> {
+        let mut table = match &self.file {
+            Some(path) => read_file(path)?,
+            None => RawTable::new(),
+        };
+        for (name, value) in &self.environment {
+            let Some(key) = name.strip_prefix(PREFIX) else { continue };
+            let origin = Origin::Variable(name.clone());
+            let value = RawValue { data: RawData::Text(value.clone()), origin };
+            let key = key.to_lowercase();
+            insert(&mut table, &key.split("__").collect::<Vec<_>>(), value);
+        }
+        for (key, value) in &self.flags {
+            let value = RawValue { data: RawData::Text(value.clone()), origin: Origin::Flag(key) };
+            table.insert((*key).to_owned(), value);
+        }
+        Ok(table)
+    }
+}
+
+/// Sets the value at a path of keys, such as `labels`, `gpu`. Tables on the path are created.
+fn insert(table: &mut RawTable, path: &[&str], value: RawValue) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        table.insert((*first).to_owned(), value);
+        return;
+    }
+    let origin = value.origin.clone();
+    let entry = table.entry((*first).to_owned()).or_insert_with(|| RawValue {
+        data: RawData::Table(RawTable::new()),
+        origin: origin.clone(),
+    });
+    match &mut entry.data {
+        RawData::Table(inner) => insert(inner, rest, value),
+        data => {
+            let mut inner = RawTable::new();
+            insert(&mut inner, rest, value);
+            *data = RawData::Table(inner);
+            entry.origin = origin;
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<RawTable, ConfigProblem> {
+    let problem = |message: String| {
+        let value = path.display().to_string();
+        ConfigProblem { origin: Origin::Default, key: "config".into(), value, message }
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        problem(format!(
+            "cannot read the file ({error}); check the path in --config or {CONFIG_FILE}"
+        ))
+    })?;
+    let table =
+        DeTable::parse(&text).map_err(|error| problem(error.to_string().trim_end().to_owned()))?;
+    let file = TomlFile { path: path.into(), text: &text };
+    Ok(file.table(table.into_inner()))
+}
+
+/// A TOML file, for the line numbers of its values.
+struct TomlFile<'a> {
+    path: Arc<Path>,
+    text: &'a str,
+}
+
+impl TomlFile<'_> {
+    fn origin(&self, offset: usize) -> Origin {
+        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Origin::File { file: Arc::clone(&self.path), line }
+    }
+
+    fn table(&self, table: DeTable<'_>) -> RawTable {
+        let entry = |(key, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
+            let data = self.data(value.into_inner());
+            let origin = self.origin(key.span().start);
+            (std::borrow::Cow::into_owned(key.into_inner()), RawValue { data, origin })
+        };
+        table.into_iter().map(entry).collect()
+    }
+
+    fn data(&self, value: DeValue<'_>) -> RawData {
+        match value {
+            DeValue::String(text) => RawData::Text(text.into_owned()),
+            DeValue::Integer(number) => {
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => RawData::Integer(number),
+                    // Beyond 64 bits: too large for every key, whose bounds the message states.
+                    Err(_) => RawData::Text(number.to_string()),
+                }
+            }
+            DeValue::Float(number) => match number.as_str().parse() {
+                Ok(number) => RawData::Float(number),
+                Err(_) => RawData::Text(number.to_string()),
+            },
+            DeValue::Boolean(boolean) => RawData::Boolean(boolean),
+            DeValue::Datetime(_) => RawData::Datetime,
+            DeValue::Array(list) => {
+                let item = |item: Spanned<DeValue<'_>>| {
+                    let origin = self.origin(item.span().start);
+                    RawValue { data: self.data(item.into_inner()), origin }
+                };
+                RawData::List(list.into_iter().map(item).collect())
+            }
+            DeValue::Table(table) => RawData::Table(self.table(table)),
+        }
+    }
+}
+
+/// The raw value of a default in TOML syntax; `None` if it does not parse, which a test excludes.
+pub(super) fn parse_default(text: &str) -> Option<RawValue> {
+    let value = DeValue::parse(text).ok()?;
+    let file = TomlFile { path: Path::new("").into(), text };
+    let mut value = RawValue { data: file.data(value.into_inner()), origin: Origin::Default };
+    reset_origins(&mut value);
+    Some(value)
+}
+
+/// Marks a value and all values inside it as defaults.
+fn reset_origins(value: &mut RawValue) {
+    value.origin = Origin::Default;
+    match &mut value.data {
+        RawData::List(list) => list.iter_mut().for_each(reset_origins),
+        RawData::Table(table) => table.values_mut().for_each(reset_origins),
+        _ => {}
+    }
+}
