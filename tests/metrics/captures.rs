@@ -28,7 +28,7 @@ impl CapturedResponse {
         let request = fs::read_to_string(raw.with_extension("req")).unwrap();
         let (method, path) = request_line(&request);
         let bytes = fs::read(raw).unwrap();
-        let (head, body) = answer(&bytes);
+        let (head, body) = split_response(&bytes);
         let field = |name: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(':'));
             let found = lines.find(|(field, _)| field.eq_ignore_ascii_case(name));
@@ -120,11 +120,11 @@ fn request_line(request: &str) -> (String, String) {
 }
 
 /// The headers and the body of the final response.
-fn answer(bytes: &[u8]) -> (String, &[u8]) {
+fn split_response(bytes: &[u8]) -> (String, &[u8]) {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let (head, body) = bytes.split_at(end.map_or(bytes.len(), |at| at + 4));
     if head.starts_with(b"HTTP/1.1 1") {
-        answer(body)
+        split_response(body)
     } else {
         (String::from_utf8_lossy(head).into_owned(), body)
     }

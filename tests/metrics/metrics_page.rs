@@ -13,7 +13,7 @@ const EDGES: &str = "## Bucket edges";
 /// Labels whose values have a table of their own, or are every HTTP status.
 const LISTED_ELSEWHERE: [&str; 3] = ["outcome", "code", "error_type"];
 
-fn page() -> String {
+fn read_page() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap()
 }
 
@@ -67,7 +67,7 @@ fn regenerated(page: &str) -> String {
 
 #[test]
 fn sections_agree_with_the_table_of_metrics() {
-    assert_golden(PAGE, &regenerated(&page()));
+    assert_golden(PAGE, &regenerated(&read_page()));
 }
 
 /// The cells of each row of the summary: metric, type, use, PromQL.
@@ -78,7 +78,7 @@ fn summary(page: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn summary_has_each_metric_once_with_its_type_and_an_example() {
-    let page = page();
+    let page = read_page();
     let rows = summary(&page);
     for metric in ALL {
         let name = metric.name;
@@ -137,7 +137,7 @@ fn words(cell: &str) -> BTreeSet<&str> {
 
 #[test]
 fn label_values_are_those_of_the_table() {
-    let page = page();
+    let page = read_page();
     let (_, section) = page.split_once("### Label values\n").expect("a section on label values");
     let section = section.split("\n#").next().unwrap_or_default();
     let rows: Vec<Vec<&str>> = section
@@ -167,7 +167,7 @@ fn label_values_are_those_of_the_table() {
 
 #[test]
 fn every_outcome_has_a_row() {
-    let page = page();
+    let page = read_page();
     let (_, table) = page.split_once("### Outcomes\n").expect("a section on outcomes");
     let table = table.split("\n#").next().unwrap_or_default();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());

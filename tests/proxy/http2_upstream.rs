@@ -49,7 +49,7 @@ async fn echo(mut request: H2Request) {
 }
 
 /// Responds with the complete body and its length.
-async fn answer(mut request: H2Request) {
+async fn respond(mut request: H2Request) {
     let body = all(&mut request.body).await;
     let head = Response::builder().header("content-length", body.len()).body(()).unwrap();
     let mut sender = request.respond.send_response(head, false).unwrap();
@@ -72,8 +72,8 @@ async fn grpc_streams_pass_in_both_directions_at_once() {
     });
     let gauge = one_worker(&upstream, &[]);
     let mut client = H2Client::connect(gauge.proxy).await;
-    let (answer, mut sender) = client.begin(grpc()).await;
-    let answer = tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap().unwrap();
+    let (response, mut sender) = client.begin(grpc()).await;
+    let answer = tokio::time::timeout(Duration::from_secs(5), response).await.unwrap().unwrap();
     assert_eq!(answer.headers()["content-type"], "application/grpc");
     let mut body = answer.into_body();
     for i in 0..20 {
@@ -134,7 +134,7 @@ async fn a_reset_request_is_reset_upstream_at_once() {
             let tell = Arc::clone(&tell);
             async move {
                 if request.head.uri.path() == "/after" {
-                    return answer(request).await;
+                    return respond(request).await;
                 }
                 assert_eq!(reset(request, with_head).await, Reason::CANCEL);
                 tell(Instant::now());
@@ -206,7 +206,7 @@ async fn a_stream_reset_by_the_server_is_reset() {
 fn http1_clients_reach_an_http2_upstream() {
     let upstream = H2Upstream::with_script(|request| async move {
         match request.head.uri.path() {
-            "/sized" => answer(request).await,
+            "/sized" => respond(request).await,
             _ => echo(request).await,
         }
     });
@@ -235,7 +235,7 @@ fn http1_clients_reach_an_http2_upstream() {
 async fn large_bodies_in_both_directions() {
     let large: Vec<u8> =
         (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let upstream = H2Upstream::with_script(answer);
+    let upstream = H2Upstream::with_script(respond);
     let gauge = one_worker(&upstream, &[ALWAYS]);
     let mut client = H2Client::connect(gauge.proxy).await;
     let answer = client.send(post("http://h/", "a/b"), large.clone()).await;
@@ -256,7 +256,7 @@ async fn requests_share_a_connection_up_to_the_servers_limit() {
             let all_there = Arc::clone(&all_there);
             async move {
                 all_there.wait().await;
-                answer(request).await;
+                respond(request).await;
             }
         });
         let gauge = one_worker(&upstream, &[]);
@@ -280,7 +280,7 @@ async fn goaway_leads_to_a_new_connection() {
     let behavior = H2Behavior { goaway_after: Some(3), ..H2Behavior::default() };
     let upstream = H2Upstream::with_behavior(behavior, move |request| {
         *ours.lock().unwrap() += 1;
-        answer(request)
+        respond(request)
     });
     let gauge = one_worker(&upstream, &[]);
     let mut client = H2Client::connect(gauge.proxy).await;
@@ -294,7 +294,7 @@ async fn goaway_leads_to_a_new_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed_after_the_timeout() {
-    let upstream = H2Upstream::with_script(answer);
+    let upstream = H2Upstream::with_script(respond);
     let gauge = one_worker(&upstream, &[("pool_idle_timeout_seconds", "0.2")]);
     let mut client = H2Client::connect(gauge.proxy).await;
     for connections in 1..=3 {
@@ -310,7 +310,7 @@ async fn an_idle_connection_is_closed_after_the_timeout() {
 async fn a_client_that_does_not_read_blocks_no_other() {
     let upstream = H2Upstream::with_script(|mut request| async move {
         if request.head.uri.path() == "/small" {
-            return answer(request).await;
+            return respond(request).await;
         }
         let mut sender = request.respond.send_response(ok(), false).unwrap();
         sender.send_data(vec![b'x'; 4_000_000].into(), true).unwrap();

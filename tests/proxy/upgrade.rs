@@ -17,7 +17,7 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n
                       Sec-WebSocket-Accept: def\r\n\r\n";
 
 /// Requests an upgrade and returns the client with the response headers.
-fn asked(gauge: &Streamgauge) -> (RawConnection, RawMessage) {
+fn request_upgrade(gauge: &Streamgauge) -> (RawConnection, RawMessage) {
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(ASK);
     let answer = client.read_head().unwrap();
@@ -35,7 +35,7 @@ fn upgraded_bytes_pass_in_both_directions() {
         connection.send("bye");
     });
     let gauge = Streamgauge::new(upstream.address);
-    let (mut client, answer) = asked(&gauge);
+    let (mut client, answer) = request_upgrade(&gauge);
     let expected = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: def\r\n\
                     Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
     assert_eq!(answer.text(), expected);
@@ -66,7 +66,7 @@ fn the_server_may_end_first() {
         assert_eq!(connection.read_to_end(), (b"last words".to_vec(), ConnectionEnd::Closed));
     });
     let gauge = Streamgauge::new(upstream.address);
-    let (mut client, _) = asked(&gauge);
+    let (mut client, _) = request_upgrade(&gauge);
     assert_eq!(client.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
     client.send("last words");
     drop(client);
@@ -176,7 +176,7 @@ fn a_reset_of_one_side_reaches_the_other() {
         RawConnection::from_socket(connection.socket.try_clone().unwrap()).reset();
     });
     let gauge = Streamgauge::new(upstream.address);
-    let (mut client, _) = asked(&gauge);
+    let (mut client, _) = request_upgrade(&gauge);
     client.send("x");
     assert_eq!(client.read_to_end().1, ConnectionEnd::Reset);
     gauge.assert_single_request("truncated");
@@ -188,7 +188,7 @@ fn a_reset_of_one_side_reaches_the_other() {
         tell(connection.wait_for_close());
     });
     let gauge = Streamgauge::new(upstream.address);
-    let (mut client, _) = asked(&gauge);
+    let (mut client, _) = request_upgrade(&gauge);
     client.read_exactly(1).unwrap();
     let left = Instant::now();
     client.reset();
@@ -209,7 +209,7 @@ fn the_end_of_the_grace_period_cuts_a_tunnel() {
     let log = TemporaryLog::default();
     let keys = [("shutdown_grace_seconds", "0.3"), ("request_log", log.path())];
     let gauge = Streamgauge::with(upstream.address, &keys, FaultInjection::default());
-    let (mut client, _) = asked(&gauge);
+    let (mut client, _) = request_upgrade(&gauge);
     gauge.begin_shutdown();
     std::thread::sleep(Duration::from_millis(50));
     client.send("x");
@@ -237,7 +237,7 @@ fn large_amounts_pass_in_both_directions_at_once() {
         connection.wait_for_close();
     });
     let gauge = Streamgauge::new(upstream.address);
-    let (mut client, _) = asked(&gauge);
+    let (mut client, _) = request_upgrade(&gauge);
     exchange(&mut client);
     drop(client);
     let record = gauge.assert_single_request("ok");
@@ -259,7 +259,7 @@ fn a_side_that_does_not_read_stops_the_other() {
         }
     });
     let gauge = Streamgauge::new(upstream.address);
-    let (client, _) = asked(&gauge);
+    let (client, _) = request_upgrade(&gauge);
     let mut before = 0;
     let stopped = crate::support::wait_for("the server to be stopped", || {
         std::thread::sleep(Duration::from_millis(200));

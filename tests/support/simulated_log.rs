@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::time::Duration;
 use streamgauge_core::meter::{RequestRecord, TokenSource};
 use streamgauge_sim::EngineSpec;
-use streamgauge_sim::model::{Emission, EmissionKind, Engine, Job, JobId};
+use streamgauge_sim::model::{Emission, EmissionKind, Job, JobId, SimEngine};
 use streamgauge_sim::rng::SplitMix64;
 
 /// A server and its load. Users are independent of tokens: they send and read characters.
@@ -65,7 +65,7 @@ impl LogScenario {
     /// The records, in the order of their ends.
     pub fn records(&self) -> Vec<RequestRecord> {
         let mut rng = SplitMix64::new(self.seed);
-        let mut engine = Engine::new(self.engine());
+        let mut engine = SimEngine::new(self.engine());
         let (mut open, mut done) = (BTreeMap::new(), Vec::new());
         let mut now = Duration::ZERO;
         for number in 0..self.requests {

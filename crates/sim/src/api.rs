@@ -34,7 +34,7 @@ pub(super) use route::SimRoute;
 use super::content::{ChoiceTexts, OutputPart};
 use super::frame_queue::FrameQueue;
 use super::request::{RequestFields, ResponsePlan, SimRequest, SimScript};
-use super::template::TemplateValues;
+use super::template::ResponseNumbers;
 use super::truth::ReportedValues;
 
 /// An API.
@@ -151,22 +151,22 @@ pub(super) trait ResponseWriter: Send {
     fn admitted(&mut self, _out: &mut FrameQueue) {}
 
     /// Called when the job has taken its slot.
-    fn started(&mut self, _account: &TemplateValues, _out: &mut FrameQueue) {}
+    fn started(&mut self, _account: &ResponseNumbers, _out: &mut FrameQueue) {}
 
     /// Called before the first token is written.
-    fn opened(&mut self, _account: &TemplateValues, _out: &mut FrameQueue) {}
+    fn opened(&mut self, _account: &ResponseNumbers, _out: &mut FrameQueue) {}
 
     /// Writes output, which `account` already includes.
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue);
+    fn output(&mut self, output: &OutputChunk<'_>, account: &ResponseNumbers, out: &mut FrameQueue);
 
     /// Writes the end of a complete stream.
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue);
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue);
 
     /// Writes an error in the middle of a stream.
     fn fail(&mut self, out: &mut FrameQueue);
 
     /// Writes the response that is not streamed, from the texts of all choices.
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse;
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse;
 }
 
 /// A response that is not streamed.

@@ -132,7 +132,7 @@ mod tests {
     use crate::api::SimApi;
     use crate::request::SimRequest;
 
-    fn answer(output: u32, tool: bool) -> ResponseContent {
+    fn content(output: u32, tool: bool) -> ResponseContent {
         let tools = if tool { r#""tools":[{"function":{"name":"get_weather"}}],"# } else { "" };
         let body = format!(r#"{{{tools}"sim":{{"reasoning_tokens":2,"output_tokens":{output}}}}}"#);
         let plan =
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn reasoning_comes_before_the_text() {
-        let answer = answer(2, false);
+        let answer = content(2, false);
         let parts: Vec<_> = (0..4).map(|i| answer.token(0, i).part).collect();
         assert_eq!(
             parts,
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn tool_arguments_are_json_whatever_their_number() {
         for output in 2..60 {
-            let answer = answer(output, true);
+            let answer = content(output, true);
             assert_eq!(read(&answer.token(0, 2)), "get_weather");
             let arguments: String = (3..2 + output)
                 .map(|i| answer.token(0, i))

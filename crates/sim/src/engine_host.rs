@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::model::{Emission, EmissionKind, Engine, EngineSpec, Job, JobId, JobRejected};
+use super::model::{Emission, EmissionKind, EngineSpec, Job, JobId, JobRejected, SimEngine};
 
 /// An engine, with the connection that waits for each of its jobs.
 pub(super) struct EngineHost {
@@ -21,7 +21,7 @@ pub(super) struct EngineHost {
 }
 
 struct EngineHostState {
-    engine: Engine,
+    engine: SimEngine,
     listeners: HashMap<JobId, UnboundedSender<Emission>>,
 }
 
@@ -32,7 +32,7 @@ impl EngineHost {
             seed: spec.seed,
             epoch,
             state: Mutex::new(EngineHostState {
-                engine: Engine::new(spec),
+                engine: SimEngine::new(spec),
                 listeners: HashMap::new(),
             }),
             wake: Notify::new(),

@@ -38,7 +38,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use engine::Engine;
+pub use engine::SimEngine;
 
 /// One simulated engine: one model and its slots. The formulas are in the [module docs](self).
 #[derive(Clone, Debug)]

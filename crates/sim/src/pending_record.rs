@@ -11,7 +11,7 @@ use super::engine_host::EngineHost;
 use super::frame_queue::FrameContent;
 use super::model::{Emission, JobId, JobTruth};
 use super::request::ResponsePlan;
-use super::template::{TemplateTimes, TemplateValues};
+use super::template::{ResponseNumbers, TemplateTimes};
 use super::truth::{ReportedValues, TruthEnd, TruthLog, TruthRecord};
 
 /// A record with its job and the log that it will be written to.
@@ -134,7 +134,7 @@ impl PendingRecord {
     }
 
     /// Returns the values for templates now, with `made` as the content so far.
-    pub(super) fn account(&self, made: &FrameContent) -> TemplateValues {
+    pub(super) fn account(&self, made: &FrameContent) -> ResponseNumbers {
         let input = self.record.as_ref().map_or(0, |record| record.prompt_tokens);
         let received = self.record.as_ref().map_or(0.0, |record| record.received);
         let mut times = TemplateTimes {
@@ -152,7 +152,7 @@ impl PendingRecord {
         }
         let (cached, written) = self.cache;
         let (output, reasoning) = (made.tokens, made.reasoning_tokens);
-        TemplateValues { input, cached, written, output, reasoning, times }
+        ResponseNumbers { input, cached, written, output, reasoning, times }
     }
 
     /// Writes the record; further calls do nothing. An unfinished job is cancelled.

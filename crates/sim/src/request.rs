@@ -1,6 +1,6 @@
 //! Parses a request: the fields of its API, and the script in `sim`.
 
-mod form;
+mod multipart;
 mod script;
 
 use serde_json::Value;
@@ -80,8 +80,8 @@ impl SimRequest {
     /// # Errors
     /// If it is neither, or the script has an unknown key.
     pub(super) fn read(bytes: &[u8], content_type: Option<&str>) -> Result<Self, String> {
-        let body = match content_type.and_then(form::boundary) {
-            Some(boundary) => form::read(bytes, boundary),
+        let body = match content_type.and_then(multipart::boundary) {
+            Some(boundary) => multipart::read(bytes, boundary),
             None => serde_json::from_slice(bytes).map_err(|error| error.to_string())?,
         };
         // Ollama's clients accept unknown fields only in `options`.

@@ -16,7 +16,7 @@ use super::frame_queue::{FrameContent, FrameQueue};
 use super::model::{Emission, EmissionKind};
 use super::pending_record::PendingRecord;
 use super::request::ResponsePlan;
-use super::template::TemplateValues;
+use super::template::ResponseNumbers;
 use super::truth::{ReportedValues, TruthEnd};
 
 /// hyper drops unflushed frames when a body fails. This pause lets it send the earlier ones.
@@ -335,7 +335,7 @@ impl EventStreamBody {
     }
 
     /// Returns the values up to the last event.
-    fn account(&self) -> TemplateValues {
+    fn account(&self) -> ResponseNumbers {
         self.record.account(&self.made)
     }
 }

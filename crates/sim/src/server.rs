@@ -139,15 +139,15 @@ async fn serve(stream: TcpStream, shared: Arc<ServerState>) {
     }
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(shared, request).await) }
+        async move { Ok::<_, Infallible>(handle(shared, request).await) }
     });
     // An error is a disconnected client or a scripted abort, both recorded.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(shared: Arc<ServerState>, request: Request<Incoming>) -> Response<SimBody> {
+async fn handle(shared: Arc<ServerState>, request: Request<Incoming>) -> Response<SimBody> {
     if let Some(route) = SimRoute::of(request.method(), request.uri()) {
-        return inference::answer(shared, request, route).await;
+        return inference::respond_to_inference(shared, request, route).await;
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&shared)),

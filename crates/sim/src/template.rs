@@ -10,7 +10,7 @@ use super::truth::ReportedValues;
 
 /// Token counts and times at one point of a response; final after the last token.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TemplateValues {
+pub(super) struct ResponseNumbers {
     /// Tokens of the prompt, cached ones included.
     pub(super) input: u32,
     /// Prompt tokens read from a cache.
@@ -36,7 +36,7 @@ pub(super) struct TemplateTimes {
     pub(super) total: Duration,
 }
 
-impl TemplateValues {
+impl ResponseNumbers {
     /// The values for one of `choices` choices, which all have the same number of tokens.
     pub(super) fn of_one(&self, choices: u32) -> Self {
         let choices = choices.max(1);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn templates_are_filled_and_their_values_recorded() {
-        let account = TemplateValues {
+        let account = ResponseNumbers {
             input: 100,
             cached: 30,
             written: 20,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
-use streamgauge_sim::model::{Emission, EmissionKind, Engine, EngineSpec, Job};
+use streamgauge_sim::model::{Emission, EmissionKind, EngineSpec, Job, SimEngine};
 use streamgauge_sim::rng::SplitMix64;
 use strum::VariantArray;
 
@@ -130,7 +130,7 @@ pub fn capacity(serve: impl Fn(&[EvalRequest]) -> Vec<TrueTimes>, seed: u64) -> 
 
 /// Runs the requests on the simulated engine, on virtual time.
 pub fn simulate(spec: &EngineSpec, requests: &[EvalRequest]) -> Vec<TrueTimes> {
-    let mut engine = Engine::new(spec.clone());
+    let mut engine = SimEngine::new(spec.clone());
     let mut truth = vec![TrueTimes::default(); requests.len()];
     let mut note = |emission: Emission| {
         let one = &mut truth[emission.job.0 as usize];

@@ -37,7 +37,7 @@ fn output(dialect: &'static Dialect, events: &[&str]) -> DescribedOutput {
     }
 }
 
-fn answer(chars: u64) -> DescribedOutput {
+fn described(chars: u64) -> DescribedOutput {
     (chars, 0, 0, true, None)
 }
 
@@ -53,7 +53,7 @@ fn over(reason: &str) -> DescribedOutput {
 fn converse_output_is_counted() {
     let cases = [
         (r#"{"p":"abc","role":"assistant"}"#, NOTHING),
-        (r#"{"contentBlockIndex":0,"delta":{"text":"Hi"},"p":"ab"}"#, answer(2)),
+        (r#"{"contentBlockIndex":0,"delta":{"text":"Hi"},"p":"ab"}"#, described(2)),
         (r#"{"contentBlockIndex":0,"delta":{"text":""},"p":"ab"}"#, NOTHING),
         (r#"{"contentBlockIndex":1,"start":{"toolUse":{"name":"f","toolUseId":"t"}}}"#, tool(0)),
         (r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{\"a"}}}"#, tool(3)),
@@ -61,11 +61,11 @@ fn converse_output_is_counted() {
         (r#"{"delta":{"reasoningContent":{"text":"hm"}}}"#, (0, 2, 0, false, None)),
         (r#"{"delta":{"reasoningContent":{"signature":"EqoB"}}}"#, NOTHING),
         (r#"{"delta":{"reasoningContent":{"redactedContent":"EqoB"}}}"#, NOTHING),
-        (r#"{"delta":{"image":{"source":{"bytes":"AAAA"}}}}"#, answer(0)),
+        (r#"{"delta":{"image":{"source":{"bytes":"AAAA"}}}}"#, described(0)),
         (r#"{"contentBlockIndex":1,"p":"abcd"}"#, NOTHING),
         (r#"{"p":"ab","stopReason":"end_turn"}"#, over("end_turn")),
         // JSON lines, with the type around the event.
-        (r#"{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"text":"First"}}}"#, answer(5)),
+        (r#"{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"text":"First"}}}"#, described(5)),
         (r#"{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"t","name":"json"}}}}"#, tool(0)),
         (r#"{"messageStop":{"stopReason":"tool_use"}}"#, over("tool_use")),
         // Not streamed.
@@ -117,7 +117,7 @@ fn streams_of_each_model_are_parsed() {
         ),
         (
             &[r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"Olá!"}}"#],
-            answer(4),
+            described(4),
         ),
         (
             &[
@@ -141,33 +141,33 @@ fn streams_of_each_model_are_parsed() {
         // Claude: text completions.
         (
             &[r#"{"type":"completion","completion":" The","stop_reason":null,"stop":null}"#],
-            answer(4),
+            described(4),
         ),
         (
             &[r#"{"type":"completion","completion":"","stop_reason":"stop_sequence"}"#],
             over("stop_sequence"),
         ),
         // Nova.
-        (&[r#"{"contentBlockDelta":{"delta":{"text":"On"},"contentBlockIndex":0}}"#], answer(2)),
+        (&[r#"{"contentBlockDelta":{"delta":{"text":"On"},"contentBlockIndex":0}}"#], described(2)),
         (&[r#"{"messageStop":{"stopReason":"max_tokens"}}"#], over("max_tokens")),
         // Titan.
         (
             &[
                 r#"{"outputText":"Hi","index":0.0,"totalOutputTextTokenCount":null,"completionReason":null}"#,
             ],
-            answer(2),
+            described(2),
         ),
         // Llama.
-        (&[r#"{"generation":"ab","prompt_token_count":null,"stop_reason":null}"#], answer(2)),
+        (&[r#"{"generation":"ab","prompt_token_count":null,"stop_reason":null}"#], described(2)),
         (&[r#"{"generation":"","generation_token_count":4,"stop_reason":"stop"}"#], over("stop")),
         // Mistral and its larger models.
-        (&[r#"{"outputs":[{"text":" Paris","stop_reason":null}]}"#], answer(6)),
+        (&[r#"{"outputs":[{"text":" Paris","stop_reason":null}]}"#], described(6)),
         (&[r#"{"outputs":[{"text":"","stop_reason":"stop"}]}"#], over("stop")),
         (
             &[
                 r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"a"},"stop_reason":null}]}"#,
             ],
-            answer(1),
+            described(1),
         ),
         // DeepSeek-R1; gpt-oss, Qwen and Jamba.
         (
@@ -176,10 +176,10 @@ fn streams_of_each_model_are_parsed() {
         ),
         (
             &[r#"{"choices":[{"index":0,"delta":{"content":"abc"},"finish_reason":null}]}"#],
-            answer(3),
+            described(3),
         ),
         // Cohere.
-        (&[r#"{"is_finished":false,"event_type":"text-generation","text":"This"}"#], answer(4)),
+        (&[r#"{"is_finished":false,"event_type":"text-generation","text":"This"}"#], described(4)),
         (
             &[
                 r#"{"is_finished":true,"event_type":"stream-end","response":{"text":"This"},"finish_reason":"COMPLETE"}"#,
@@ -195,7 +195,7 @@ fn streams_of_each_model_are_parsed() {
             ],
             NOTHING,
         ),
-        (&[r#"{"text":"ab","is_finished":false,"index":0}"#], answer(2)),
+        (&[r#"{"text":"ab","is_finished":false,"index":0}"#], described(2)),
     ];
     for (events, expected) in cases {
         assert_eq!(output(&INVOKE, events), *expected, "{events:?}");

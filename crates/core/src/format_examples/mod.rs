@@ -219,7 +219,7 @@ fn row(example: &FormatExample) -> String {
 }
 
 /// The page, section by section.
-fn page() -> String {
+fn formats_page() -> String {
     let examples = EXAMPLES.concat();
     let mut sections: Vec<&str> = SECTIONS.iter().map(|(title, _)| *title).collect();
     for example in &examples {
@@ -274,7 +274,7 @@ fn page() -> String {
 fn the_page_matches_what_the_meter_measures() {
     const COMMAND: &str = "STREAMGAUGE_BLESS=1 cargo test -p streamgauge-core format_examples";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats.md");
-    let page = page();
+    let page = formats_page();
     if std::env::var_os("STREAMGAUGE_BLESS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }

@@ -13,7 +13,7 @@ use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse
 use crate::content::ChoiceTexts;
 use crate::frame_queue::FrameQueue;
 use crate::request::RequestFields;
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 
 pub(super) const FIELDS: RequestFields =
     RequestFields { prompt: &["/inputText"], limit: &[], ..RequestFields::PLAIN };
@@ -36,27 +36,27 @@ impl ResponseWriter for BedrockAgent {
         CONTENT_TYPE
     }
 
-    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn started(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         if self.traces {
             out.plain(event("trace", TRACE));
         }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         let text: String =
             serde_json::from_str(&format!("\"{}\"", output.json)).unwrap_or_default();
         let bytes = STANDARD.encode(text);
         out.output(event("chunk", &format!(r#"{{"bytes":"{bytes}"}}"#)));
     }
 
-    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
+    fn finish(&mut self, _: &ResponseNumbers, _: &mut FrameQueue) {}
 
     fn fail(&mut self, out: &mut FrameQueue) {
         let message = json!({"message": FAILURE}).to_string();
         out.plain(exception("internalServerException", &message));
     }
 
-    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, _: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         WholeResponse::default()
     }
 }

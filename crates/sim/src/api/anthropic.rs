@@ -9,7 +9,7 @@ use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, Who
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -78,7 +78,7 @@ impl AnthropicMessage {
         [("id", &self.id), ("model", &self.model), ("reason", self.reason)]
     }
 
-    pub(super) fn start(&self, account: &TemplateValues) -> AnthropicEvent {
+    pub(super) fn start(&self, account: &ResponseNumbers) -> AnthropicEvent {
         let (json, reported) = account.fill(START, &self.texts());
         AnthropicEvent { reported: Some(reported), ..AnthropicEvent::plain("message_start", json) }
     }
@@ -159,7 +159,7 @@ impl AnthropicMessage {
     }
 
     /// Writes everything after the last delta, except `message_stop`.
-    pub(super) fn finish(&mut self, account: &TemplateValues) -> Vec<AnthropicEvent> {
+    pub(super) fn finish(&mut self, account: &ResponseNumbers) -> Vec<AnthropicEvent> {
         let mut events = self.close();
         let (json, reported) = account.fill(DELTA, &self.texts());
         events.push(AnthropicEvent {
@@ -172,7 +172,7 @@ impl AnthropicMessage {
     pub(super) fn whole(
         &self,
         texts: &ChoiceTexts,
-        account: &TemplateValues,
+        account: &ResponseNumbers,
     ) -> (String, ReportedValues) {
         let mut content = Vec::new();
         if !texts.reasoning.is_empty() {
@@ -244,7 +244,7 @@ fn ping() -> String {
 }
 
 impl ResponseWriter for AnthropicMessages {
-    fn started(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn started(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let start = self.message.start(account);
         self.send(start, out);
         for _ in 0..self.keep_alives {
@@ -252,7 +252,7 @@ impl ResponseWriter for AnthropicMessages {
         }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         for event in self.message.output(output) {
             self.send(event, out);
             if !self.pinged {
@@ -262,7 +262,7 @@ impl ResponseWriter for AnthropicMessages {
         }
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         for event in self.message.finish(account) {
             self.send(event, out);
         }
@@ -274,7 +274,7 @@ impl ResponseWriter for AnthropicMessages {
         out.plain(sse("error", ERROR));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         self.message.whole(choices.first().unwrap_or(&ChoiceTexts::default()), account).into()
     }
 }
@@ -317,14 +317,14 @@ impl AnthropicCompletion {
 }
 
 impl ResponseWriter for AnthropicCompletion {
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.output(self.event(output.json, false));
         if self.events == 1 {
             out.plain(ping());
         }
     }
 
-    fn finish(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.done(self.event("", true));
     }
 
@@ -332,7 +332,7 @@ impl ResponseWriter for AnthropicCompletion {
         out.plain(sse("error", ERROR));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         (self.json(text, true), ReportedValues::default()).into()
     }

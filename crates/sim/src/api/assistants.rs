@@ -7,7 +7,7 @@ use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 
 pub(super) const FIELDS: RequestFields = RequestFields {
@@ -63,7 +63,7 @@ impl Assistants {
         ];
         // The first value with a name counts.
         all.splice(..0, texts.iter().copied());
-        let (json, _) = TemplateValues::default().fill(template, &all);
+        let (json, _) = ResponseNumbers::default().fill(template, &all);
         format!("event: thread.{kind}\ndata: {json}\n\n")
     }
 
@@ -107,11 +107,11 @@ impl ResponseWriter for Assistants {
         out.plain(queued);
     }
 
-    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn started(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.plain(self.run("in_progress", &[]));
     }
 
-    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn opened(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.plain(self.step("created", "in_progress", "null"));
         out.plain(self.step("in_progress", "in_progress", "null"));
         if self.finish != ScriptedFinish::Tool {
@@ -121,7 +121,7 @@ impl ResponseWriter for Assistants {
         }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         let text = output.json;
         self.texts.push(output.part, text);
         let call = match output.part {
@@ -134,7 +134,7 @@ impl ResponseWriter for Assistants {
         out.output(self.fill("run.step.delta", STEP_DELTA, &[("call", &call)]));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         if self.finish == ScriptedFinish::Tool {
             let ChoiceTexts { tool_name, tool_arguments, .. } = &self.texts;
             let id = &self.id;
@@ -171,7 +171,7 @@ impl ResponseWriter for Assistants {
         out.done(DONE);
     }
 
-    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, _: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         WholeResponse::default()
     }
 }

@@ -6,7 +6,7 @@ use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse
 use crate::content::ChoiceTexts;
 use crate::frame_queue::FrameQueue;
 use crate::request::RequestFields;
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 
 pub(super) const TRANSCRIPTIONS: RequestFields =
     RequestFields { limit: &[], ..RequestFields::PLAIN };
@@ -23,7 +23,7 @@ pub(super) struct AudioTranscription {
 }
 
 impl ResponseWriter for AudioTranscription {
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         let delta = output.json;
         out.output(format!(
@@ -31,7 +31,7 @@ impl ResponseWriter for AudioTranscription {
         ));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let (usage, reported) = account.fill(USAGE, &[]);
         let text = &self.text;
         out.report(reported);
@@ -44,7 +44,7 @@ impl ResponseWriter for AudioTranscription {
         out.plain(format!("data: {{\"error\":{{\"message\":\"{FAILURE}\",\"code\":500}}}}\n\n"));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         let (usage, reported) = account.fill(USAGE, &[]);
         (format!(r#"{{"text":"{text}",{usage}}}"#), reported).into()
@@ -73,19 +73,19 @@ impl ResponseWriter for AudioSpeech {
         self.content_type
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         const BYTES_PER_TOKEN: u32 = 960;
         let at = |byte: u32| (output.first.wrapping_mul(31) ^ byte.wrapping_mul(byte)) as u8;
         out.numbers((0..output.tokens * BYTES_PER_TOKEN).map(at).collect::<Vec<u8>>());
     }
 
-    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
+    fn finish(&mut self, _: &ResponseNumbers, _: &mut FrameQueue) {}
 
     /// Errors cannot be reported in sound: it ends.
     fn fail(&mut self, _: &mut FrameQueue) {}
 
     /// It is always sent incrementally.
-    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, _: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         WholeResponse::default()
     }
 }

@@ -14,7 +14,7 @@ use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, Who
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -85,11 +85,11 @@ impl ResponseWriter for BedrockConverse {
         CONTENT_TYPE
     }
 
-    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn started(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.plain(self.event("messageStart", r#""role":"assistant""#));
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         let OutputChunk { part, json, .. } = *output;
         let same = |open: OutputPart| open == part || open.is_tool() && part.is_tool();
         if !self.block.is_some_and(|(open, _)| same(open)) {
@@ -114,7 +114,7 @@ impl ResponseWriter for BedrockConverse {
         out.output(self.event("contentBlockDelta", &fields));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         self.close(out);
         let stop = format!(r#""stopReason":"{}""#, self.reason);
         out.done(self.event("messageStop", &stop));
@@ -127,7 +127,7 @@ impl ResponseWriter for BedrockConverse {
         out.plain(failure());
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
         let mut content = Vec::new();
@@ -184,18 +184,18 @@ impl ResponseWriter for BedrockInvoke {
         CONTENT_TYPE
     }
 
-    fn started(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn started(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let start = self.message.start(account);
         self.send(start, out);
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         for event in self.message.output(output) {
             self.send(event, out);
         }
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         for event in self.message.finish(account) {
             self.send(event, out);
         }
@@ -208,7 +208,7 @@ impl ResponseWriter for BedrockInvoke {
         out.plain(failure());
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let empty = ChoiceTexts::default();
         let (json, mut reported): (String, ReportedValues) =
             self.message.whole(choices.first().unwrap_or(&empty), account);

@@ -12,7 +12,7 @@ use super::{
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish, UsagePlace};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -114,7 +114,7 @@ impl OpenAiChat {
     fn chunk(
         &self,
         choice: u32,
-        usage: Option<&TemplateValues>,
+        usage: Option<&ResponseNumbers>,
         fill: impl FnOnce(&mut String),
     ) -> (Bytes, Option<ReportedValues>) {
         // Space for the fixed parts and a short text, so that a usual chunk needs one allocation.
@@ -155,7 +155,7 @@ impl OpenAiChat {
     }
 }
 
-fn usage_json(account: &TemplateValues) -> (String, ReportedValues) {
+fn usage_json(account: &ResponseNumbers) -> (String, ReportedValues) {
     account.fill(if account.reasoning > 0 { USAGE_WITH_REASONING } else { USAGE }, &[])
 }
 
@@ -167,7 +167,7 @@ impl ResponseWriter for OpenAiChat {
     }
 
     /// Writes the chunks that open the choices without output; chat only.
-    fn opened(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn opened(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         if self.api == SimApi::Completions {
             return;
         }
@@ -183,7 +183,12 @@ impl ResponseWriter for OpenAiChat {
         }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+    fn output(
+        &mut self,
+        output: &OutputChunk<'_>,
+        account: &ResponseNumbers,
+        out: &mut FrameQueue,
+    ) {
         let OutputChunk { choice, part, json, .. } = *output;
         let (before, after) = match (self.api, part) {
             (SimApi::Completions, _) => (r#""text":""#, r#"","#),
@@ -213,7 +218,7 @@ impl ResponseWriter for OpenAiChat {
     }
 
     /// Writes the chunks that end the choices, the usage chunk, and the terminator.
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let empty = match self.api {
             SimApi::Completions => r#""text":"""#,
             _ => r#""delta":{}"#,
@@ -246,7 +251,7 @@ impl ResponseWriter for OpenAiChat {
         out.done(DONE);
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let choices: Vec<String> =
             choices.iter().enumerate().map(|(index, texts)| self.choice(index, texts)).collect();
         let (usage, mut reported) = usage_json(account);

@@ -10,7 +10,7 @@ use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, Who
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -29,13 +29,13 @@ const USAGE_WITH_REASONING: &str = r#"{"billed_units":{"input_tokens":$billedin,
 const META: &str = r#"{"api_version":{"version":"1"},"billed_units":{"input_tokens":$billedin,"output_tokens":$billedout},"tokens":{"input_tokens":$input,"output_tokens":$output}}"#;
 
 /// Billed tokens exclude the prompt template and the end token.
-fn with_bill(template: &str, account: &TemplateValues) -> (String, ReportedValues) {
+fn with_bill(template: &str, account: &ResponseNumbers) -> (String, ReportedValues) {
     let input = account.input.div_ceil(2).to_string();
     let output = account.output.saturating_sub(1).to_string();
     account.fill(template, &[("billedin", &input), ("billedout", &output)])
 }
 
-fn usage(account: &TemplateValues) -> (String, ReportedValues) {
+fn usage(account: &ResponseNumbers) -> (String, ReportedValues) {
     with_bill(if account.reasoning > 0 { USAGE_WITH_REASONING } else { USAGE }, account)
 }
 
@@ -75,7 +75,7 @@ fn event(name: &str, json: &str) -> String {
 }
 
 impl ResponseWriter for Cohere {
-    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn opened(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         let json = format!(
             r#"{{"id":"{}","type":"message-start","delta":{{"message":{{"role":"assistant","content":[],"tool_plan":"","tool_calls":[],"citations":[]}}}}}}"#,
             self.id
@@ -83,7 +83,7 @@ impl ResponseWriter for Cohere {
         out.plain(event("message-start", &json));
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         let OutputChunk { part, json, .. } = *output;
         let same = |open: OutputPart| open == part || open.is_tool() && part.is_tool();
         let opens = !self.open.is_some_and(|(open, _)| same(open));
@@ -121,7 +121,7 @@ impl ResponseWriter for Cohere {
         out.output(message("content-delta", &format!(r#""content":{{"{key}":"{json}"}}"#)));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         self.close(out);
         let (usage, reported) = usage(account);
         let reason = self.reason;
@@ -139,7 +139,7 @@ impl ResponseWriter for Cohere {
         out.plain(event("message-end", &json.to_string()));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
         let mut content = Vec::new();
@@ -179,7 +179,7 @@ impl CohereV1 {
         Self { id, reason, text: String::new() }
     }
 
-    fn response(&self, text: &str, account: &TemplateValues) -> (String, ReportedValues) {
+    fn response(&self, text: &str, account: &ResponseNumbers) -> (String, ReportedValues) {
         let (meta, reported) = with_bill(META, account);
         let Self { id, reason, .. } = self;
         let response = format!(
@@ -194,14 +194,14 @@ impl ResponseWriter for CohereV1 {
         "application/stream+json"
     }
 
-    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn opened(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         let id = &self.id;
         out.plain(format!(
             "{{\"is_finished\":false,\"event_type\":\"stream-start\",\"generation_id\":\"{id}\"}}\n"
         ));
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         let text = output.json;
         out.output(format!(
@@ -209,7 +209,7 @@ impl ResponseWriter for CohereV1 {
         ));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let (response, reported) = self.response(&self.text, account);
         let reason = self.reason;
         out.report(reported);
@@ -224,7 +224,7 @@ impl ResponseWriter for CohereV1 {
         out.plain(format!("{line}\n"));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         self.response(choices.first().map_or("", |texts| texts.text.as_str()), account).into()
     }
 }

@@ -10,7 +10,7 @@ use super::{OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
 use crate::content::{ChoiceTexts, token_ids};
 use crate::frame_queue::FrameQueue;
 use crate::request::RequestFields;
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 
 /// Kind of document.
@@ -128,13 +128,13 @@ impl DocumentWriter {
 
 impl ResponseWriter for DocumentWriter {
     /// It is never streamed.
-    fn output(&mut self, _: &OutputChunk<'_>, _: &TemplateValues, _: &mut FrameQueue) {}
+    fn output(&mut self, _: &OutputChunk<'_>, _: &ResponseNumbers, _: &mut FrameQueue) {}
 
-    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
+    fn finish(&mut self, _: &ResponseNumbers, _: &mut FrameQueue) {}
 
     fn fail(&mut self, _: &mut FrameQueue) {}
 
-    fn whole(&mut self, _: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, _: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let (document, item) = self.document.templates();
         let item = |index: usize| {
             account.fill(item, &[("index", &index.to_string()), ("vector", VECTOR)]).0

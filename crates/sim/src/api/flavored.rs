@@ -7,7 +7,7 @@ use super::llamacpp;
 use super::{HeadersAt, OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -15,7 +15,7 @@ pub(super) use flavors::find;
 
 /// Templates of one server. Placeholders: `$id`, `$model`, `$created` of the response, `$index` of the choice, `$text`
 /// of the output, `$pad` padding, `$role` the role in the first delta of a choice, `$usage` the token counts, and the
-/// numbers of [`TemplateValues::fill`].
+/// numbers of [`ResponseNumbers::fill`].
 #[derive(Debug)]
 pub(super) struct Flavor {
     /// Name, as in the `flavor` of a script.
@@ -112,7 +112,7 @@ impl FlavoredChat {
         &mut self,
         choices: &str,
         more: &str,
-        account: &TemplateValues,
+        account: &ResponseNumbers,
     ) -> (String, ReportedValues) {
         const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
         self.events += 1;
@@ -138,7 +138,7 @@ impl FlavoredChat {
     fn choice(&self, template: &str, index: u32, delta: &str) -> String {
         let index = index.to_string();
         let texts = [("index", index.as_str()), ("delta", delta), ("reason", self.reason)];
-        TemplateValues::default().fill(template, &texts).0
+        ResponseNumbers::default().fill(template, &texts).0
     }
 
     /// Returns a choice of a response that is not streamed.
@@ -195,11 +195,11 @@ impl ResponseWriter for FlavoredChat {
             out.plain(self.flavor.comment);
         }
         if self.flavor.role_at_once {
-            self.opened(&TemplateValues::default(), out);
+            self.opened(&ResponseNumbers::default(), out);
         }
     }
 
-    fn opened(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn opened(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let (delta, more) = self.flavor.role;
         if delta.is_empty() || std::mem::replace(&mut self.is_open, true) {
             return;
@@ -218,7 +218,12 @@ impl ResponseWriter for FlavoredChat {
         }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+    fn output(
+        &mut self,
+        output: &OutputChunk<'_>,
+        account: &ResponseNumbers,
+        out: &mut FrameQueue,
+    ) {
         let flavor = self.flavor;
         let template = match output.part {
             OutputPart::Text => flavor.text,
@@ -239,7 +244,7 @@ impl ResponseWriter for FlavoredChat {
         out.output(first.unwrap_or_default() + &event);
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let flavor = self.flavor;
         let [requested, unasked] = flavor.end_more;
         let one = account.of_one(self.choices);
@@ -276,7 +281,7 @@ impl ResponseWriter for FlavoredChat {
         }
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let choices: Vec<String> = choices
             .iter()
             .enumerate()

@@ -12,7 +12,7 @@ use super::{
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -54,7 +54,7 @@ impl Gemini {
         &self,
         parts: &str,
         ends: bool,
-        account: &TemplateValues,
+        account: &ResponseNumbers,
     ) -> (String, ReportedValues) {
         let mut more = String::new();
         if account.cached > 0 {
@@ -96,7 +96,12 @@ impl ResponseWriter for Gemini {
         if self.sse { EVENT_STREAM } else { "application/json; charset=UTF-8" }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+    fn output(
+        &mut self,
+        output: &OutputChunk<'_>,
+        account: &ResponseNumbers,
+        out: &mut FrameQueue,
+    ) {
         let text = output.json;
         let part = match output.part {
             OutputPart::Text => format!(r#"{{"text": "{text}"}}"#),
@@ -110,7 +115,7 @@ impl ResponseWriter for Gemini {
         out.output(self.element(json));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         if let Some(call) = function_call(&self.call) {
             let (json, reported) = self.response(&call, false, account);
             out.report(reported);
@@ -129,7 +134,7 @@ impl ResponseWriter for Gemini {
         out.plain(self.element(error.to_string()) + end);
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let empty = ChoiceTexts::default();
         let texts = choices.first().unwrap_or(&empty);
         let mut parts = Vec::new();

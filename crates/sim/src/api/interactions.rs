@@ -7,7 +7,7 @@ use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 
 pub(super) const FIELDS: RequestFields = RequestFields {
@@ -54,7 +54,7 @@ impl GeminiInteractions {
             ("status", status),
             ("usage", usage),
         ];
-        TemplateValues::default().fill(INTERACTION, &texts).0
+        ResponseNumbers::default().fill(INTERACTION, &texts).0
     }
 
     /// Writes an event of the open step.
@@ -94,13 +94,13 @@ impl ResponseWriter for GeminiInteractions {
         out.plain(event("interaction.created", &self.interaction("in_progress", "")));
     }
 
-    fn started(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn started(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         let id = &self.id;
         let fields = format!(r#""interaction_id":"v1_{id}","status":"in_progress""#);
         out.plain(event("interaction.status_update", &fields));
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         let OutputChunk { part, json, .. } = *output;
         let delta = match part {
             OutputPart::ToolName => {
@@ -128,7 +128,7 @@ impl ResponseWriter for GeminiInteractions {
         out.output(self.delta(&delta));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         self.stop(out);
         let (usage, reported) = account.fill(USAGE, &[]);
         out.report(reported);
@@ -141,7 +141,7 @@ impl ResponseWriter for GeminiInteractions {
         out.plain(event("error", &error));
     }
 
-    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, _: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         WholeResponse::default()
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::content::{ChoiceTexts, token_ids};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 
 pub(super) const FIELDS: RequestFields = RequestFields {
@@ -45,7 +45,7 @@ impl LlamaCpp {
         }
     }
 
-    fn progressed(&self, account: &TemplateValues, done: u32, out: &mut FrameQueue) {
+    fn progressed(&self, account: &ResponseNumbers, done: u32, out: &mut FrameQueue) {
         if self.progress {
             let (all, done) = (account.input.to_string(), done.to_string());
             let ms = account.times.prefill.as_millis().to_string();
@@ -54,7 +54,7 @@ impl LlamaCpp {
         }
     }
 
-    fn last(&self, text: &str, stream: bool, account: &TemplateValues) -> WholeResponse {
+    fn last(&self, text: &str, stream: bool, account: &ResponseNumbers) -> WholeResponse {
         let stream = if stream { "true" } else { "false" };
         let texts =
             [("text", text), ("model", &self.model), ("reason", self.reason), ("stream", stream)];
@@ -71,18 +71,23 @@ impl ResponseWriter for LlamaCpp {
         headers()
     }
 
-    fn started(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn started(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         self.progressed(account, 0, out);
         for _ in 0..self.keep_alives {
             out.plain(":\n\n");
         }
     }
 
-    fn opened(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn opened(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         self.progressed(account, account.input, out);
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+    fn output(
+        &mut self,
+        output: &OutputChunk<'_>,
+        account: &ResponseNumbers,
+        out: &mut FrameQueue,
+    ) {
         let timings = if self.timings_per_token { TIMINGS } else { "" };
         // An event with several tokens has only the id of the last one.
         let ids = token_ids(output.first + output.tokens.saturating_sub(1), 1);
@@ -92,7 +97,7 @@ impl ResponseWriter for LlamaCpp {
         out.output(event);
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         let WholeResponse { bytes, reported, .. } = self.last("", true, account);
         out.report(reported);
         out.done([b"data: ", bytes.as_ref(), b"\n\n"].concat());
@@ -103,7 +108,7 @@ impl ResponseWriter for LlamaCpp {
         out.plain(format!("data: {error}\n\n"));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         WholeResponse { headers: headers(), ..self.last(text, false, account) }
     }

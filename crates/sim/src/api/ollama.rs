@@ -15,7 +15,7 @@ use super::{
 use crate::content::{ChoiceTexts, OutputPart, token_ids};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 
 pub(super) const CHAT: RequestFields = RequestFields {
@@ -77,7 +77,7 @@ impl Ollama {
         format!("{}\"done\":false}}\n", self.message(text, thinking, calls))
     }
 
-    fn last(&self, account: &TemplateValues) -> (String, crate::truth::ReportedValues) {
+    fn last(&self, account: &ResponseNumbers) -> (String, crate::truth::ReportedValues) {
         let context = match self.api {
             SimApi::OllamaGenerate => {
                 format!(r#","context":[{}]"#, token_ids(0, account.input + account.output))
@@ -96,7 +96,7 @@ fn tool_calls(texts: &ChoiceTexts) -> String {
     format!(r#","tool_calls":[{{"function":{{"name":"{name}","arguments":{arguments}}}}}]"#)
 }
 
-fn with_handling(account: &TemplateValues) -> TemplateValues {
+fn with_handling(account: &ResponseNumbers) -> ResponseNumbers {
     let mut account = *account;
     account.times.load += HANDLING;
     account.times.prefill = account.times.prefill.saturating_sub(HANDLING);
@@ -112,7 +112,7 @@ impl ResponseWriter for Ollama {
         "application/x-ndjson"
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         match output.part {
             OutputPart::Text => out.output(self.line(output.json, "", "")),
             OutputPart::Reasoning => out.output(self.line("", output.json, "")),
@@ -122,7 +122,7 @@ impl ResponseWriter for Ollama {
         }
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         if !self.call.tool_name.is_empty() {
             out.output(self.line("", "", &tool_calls(&self.call)));
         }
@@ -135,7 +135,7 @@ impl ResponseWriter for Ollama {
         out.plain(format!("{{\"error\":\"{FAILURE}\"}}\n"));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         if self.api == SimApi::OllamaEmbed {
             let vectors = vec![VECTOR; self.inputs].join(",");
             let texts = [("model", self.model.as_str()), ("vectors", &vectors)];

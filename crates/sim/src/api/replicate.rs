@@ -9,7 +9,7 @@ use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, Who
 use crate::content::ChoiceTexts;
 use crate::frame_queue::FrameQueue;
 use crate::request::RequestFields;
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 
 pub(super) const FIELDS: RequestFields =
     RequestFields { prompt: &[], limit: &[], ..RequestFields::PLAIN };
@@ -39,13 +39,13 @@ impl ResponseWriter for Replicate {
         out.plain(": hi\n\n");
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         let text: String =
             serde_json::from_str(&format!("\"{}\"", output.json)).unwrap_or_default();
         out.output(self.event("output", &text));
     }
 
-    fn finish(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.done(self.event("done", "{}"));
     }
 
@@ -54,7 +54,7 @@ impl ResponseWriter for Replicate {
         out.done(self.event("done", r#"{"reason":"error"}"#));
     }
 
-    fn whole(&mut self, _: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, _: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         WholeResponse::default()
     }
 }

@@ -7,7 +7,7 @@ use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse
 use crate::content::{ChoiceTexts, OutputPart};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 
 pub(super) const FIELDS: RequestFields = RequestFields {
@@ -68,7 +68,7 @@ impl OpenAiResponses {
         &self,
         status: &str,
         error: &str,
-        account: Option<&TemplateValues>,
+        account: Option<&ResponseNumbers>,
     ) -> WholeResponse {
         let items = self.items.join(",");
         let incomplete = match status {
@@ -95,7 +95,7 @@ impl OpenAiResponses {
         kind: &str,
         status: &str,
         error: &str,
-        account: Option<&TemplateValues>,
+        account: Option<&ResponseNumbers>,
     ) -> String {
         let WholeResponse { bytes, .. } = self.response(status, error, account);
         let response = String::from_utf8_lossy(&bytes).into_owned();
@@ -203,7 +203,7 @@ impl ResponseWriter for OpenAiResponses {
         out.plain(self.respond("response.in_progress", "in_progress", "null", None));
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         let OutputChunk { part, json, .. } = *output;
         let same = |open: OutputPart| open == part || open.is_tool() && part.is_tool();
         if !self.open.is_some_and(same) {
@@ -221,7 +221,7 @@ impl ResponseWriter for OpenAiResponses {
         out.output(self.event(&format!("response.{kind}.delta"), &fields));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         self.close(out);
         let status = if self.incomplete { "incomplete" } else { "completed" };
         out.report(self.response(status, "null", Some(account)).reported);
@@ -235,7 +235,7 @@ impl ResponseWriter for OpenAiResponses {
         out.done(self.respond("response.failed", "failed", &error, None));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let texts = choices.first().cloned().unwrap_or_default();
         let tool = !texts.tool_name.is_empty();
         let parts = [

@@ -10,7 +10,7 @@ use super::{FAILURE, OutputChunk, ResponseContext, ResponseWriter, WholeResponse
 use crate::content::{ChoiceTexts, token_ids};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -47,7 +47,12 @@ impl Sglang {
     }
 
     /// Returns the response so far; the complete one if `ends`.
-    fn so_far(&self, text: &str, ends: bool, account: &TemplateValues) -> (String, ReportedValues) {
+    fn so_far(
+        &self,
+        text: &str,
+        ends: bool,
+        account: &ResponseNumbers,
+    ) -> (String, ReportedValues) {
         let reason = match (ends, self.finish) {
             (false, _) => "null".to_owned(),
             (true, ScriptedFinish::Length) => {
@@ -71,7 +76,12 @@ impl Sglang {
 }
 
 impl ResponseWriter for Sglang {
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+    fn output(
+        &mut self,
+        output: &OutputChunk<'_>,
+        account: &ResponseNumbers,
+        out: &mut FrameQueue,
+    ) {
         self.text.push_str(output.json);
         let ends = output.first + output.tokens == self.last;
         let (event, reported) = self.so_far(&self.text, ends, account);
@@ -79,7 +89,7 @@ impl ResponseWriter for Sglang {
         out.output(format!("data: {event}\n\n"));
     }
 
-    fn finish(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.done(DONE);
     }
 
@@ -88,7 +98,7 @@ impl ResponseWriter for Sglang {
         out.done(DONE);
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         self.so_far(text, true, account).into()
     }

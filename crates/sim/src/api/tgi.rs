@@ -10,7 +10,7 @@ use super::{ApiError, FAILURE, OutputChunk, ResponseContext, ResponseWriter, Who
 use crate::content::{ChoiceTexts, token_id};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::truth::ReportedValues;
 
 pub(super) const FIELDS: RequestFields = RequestFields {
@@ -67,7 +67,7 @@ impl Tgi {
         &self,
         index: u32,
         text: &str,
-        end: Option<&TemplateValues>,
+        end: Option<&ResponseNumbers>,
     ) -> (String, ReportedValues) {
         let Self { field, .. } = self;
         let id = token_id(index);
@@ -103,7 +103,12 @@ impl ResponseWriter for Tgi {
         }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+    fn output(
+        &mut self,
+        output: &OutputChunk<'_>,
+        account: &ResponseNumbers,
+        out: &mut FrameQueue,
+    ) {
         self.text.push_str(output.json);
         // The index includes the prefill.
         let index = output.first + output.tokens;
@@ -113,7 +118,7 @@ impl ResponseWriter for Tgi {
         out.output(event);
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         // Without tokens there was no last event.
         if self.last == Some(0) {
             let (event, reported) = self.event(1, "", Some(account));
@@ -127,7 +132,7 @@ impl ResponseWriter for Tgi {
         out.plain(format!("{}{error}\n\n", self.field));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         let (details, mut reported) = if self.details {
             let (details, reported) = account.fill(DETAILS_OF_WHOLE, &[("reason", self.reason)]);

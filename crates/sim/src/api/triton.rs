@@ -12,7 +12,7 @@ use super::{
 use crate::content::ChoiceTexts;
 use crate::frame_queue::FrameQueue;
 use crate::request::RequestFields;
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -44,23 +44,23 @@ impl ResponseWriter for Triton {
         HeadersAt::FirstToken
     }
 
-    fn opened(&mut self, _: &TemplateValues, out: &mut FrameQueue) {
+    fn opened(&mut self, _: &ResponseNumbers, out: &mut FrameQueue) {
         if self.empty_first {
             out.plain(format!("data: {}\n\n", self.json("")));
         }
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         out.output(format!("data: {}\n\n", self.json(output.json)));
     }
 
-    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
+    fn finish(&mut self, _: &ResponseNumbers, _: &mut FrameQueue) {}
 
     fn fail(&mut self, out: &mut FrameQueue) {
         out.plain(format!("data: {}\n\n", json!({"error": FAILURE})));
     }
 
-    fn whole(&mut self, choices: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         let text = choices.first().map_or("", |texts| texts.text.as_str());
         (self.json(text), ReportedValues::default()).into()
     }

@@ -10,7 +10,7 @@ use super::{OutputChunk, ResponseContext, ResponseWriter, WholeResponse};
 use crate::content::{ChoiceTexts, token_ids};
 use crate::frame_queue::FrameQueue;
 use crate::request::{RequestFields, ScriptedFinish, UsagePlace};
-use crate::template::TemplateValues;
+use crate::template::ResponseNumbers;
 use crate::token_text::json_inner;
 use crate::truth::ReportedValues;
 
@@ -54,7 +54,12 @@ impl VllmTokens {
 }
 
 impl ResponseWriter for VllmTokens {
-    fn output(&mut self, output: &OutputChunk<'_>, account: &TemplateValues, out: &mut FrameQueue) {
+    fn output(
+        &mut self,
+        output: &OutputChunk<'_>,
+        account: &ResponseNumbers,
+        out: &mut FrameQueue,
+    ) {
         let OutputChunk { choice, first, tokens, .. } = *output;
         let reason = if first + tokens == self.last {
             format!("\"{}\"", finish_reason(self.finish))
@@ -63,7 +68,7 @@ impl ResponseWriter for VllmTokens {
         };
         let usage = if self.continuous {
             // For this choice only.
-            let one = TemplateValues { output: first + tokens, ..*account };
+            let one = ResponseNumbers { output: first + tokens, ..*account };
             one.fill(USAGE, &[]).0
         } else {
             "null".to_owned()
@@ -75,7 +80,7 @@ impl ResponseWriter for VllmTokens {
         ));
     }
 
-    fn finish(&mut self, account: &TemplateValues, out: &mut FrameQueue) {
+    fn finish(&mut self, account: &ResponseNumbers, out: &mut FrameQueue) {
         if self.usage.trails() {
             let (usage, reported) = account.fill(USAGE, &[]);
             out.report(reported);
@@ -93,7 +98,7 @@ impl ResponseWriter for VllmTokens {
     }
 
     /// Without usage, because the response has no field for it.
-    fn whole(&mut self, _: &[ChoiceTexts], account: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, _: &[ChoiceTexts], account: &ResponseNumbers) -> WholeResponse {
         let ids = token_ids(0, account.output / self.choices.max(1));
         let (id, reason) = (&self.id, finish_reason(self.finish));
         let choice = |index: u32| {
@@ -136,17 +141,17 @@ impl ResponseWriter for VllmLegacy {
         ""
     }
 
-    fn output(&mut self, output: &OutputChunk<'_>, _: &TemplateValues, out: &mut FrameQueue) {
+    fn output(&mut self, output: &OutputChunk<'_>, _: &ResponseNumbers, out: &mut FrameQueue) {
         self.text.push_str(output.json);
         out.output(format!("{}{}", self.json(), self.end));
     }
 
-    fn finish(&mut self, _: &TemplateValues, _: &mut FrameQueue) {}
+    fn finish(&mut self, _: &ResponseNumbers, _: &mut FrameQueue) {}
 
     /// Errors cannot be reported: the stream ends.
     fn fail(&mut self, _: &mut FrameQueue) {}
 
-    fn whole(&mut self, choices: &[ChoiceTexts], _: &TemplateValues) -> WholeResponse {
+    fn whole(&mut self, choices: &[ChoiceTexts], _: &ResponseNumbers) -> WholeResponse {
         self.text.push_str(choices.first().map_or("", |texts| texts.text.as_str()));
         (self.json(), ReportedValues::default()).into()
     }

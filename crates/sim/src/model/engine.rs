@@ -12,7 +12,7 @@ use crate::rng::SplitMix64;
 /// The caller supplies the time: call [`advance`](Self::advance) to `now` before [`submit`](Self::submit) or
 /// [`cancel`](Self::cancel) at `now`. Time never goes back: an earlier `now` counts as the latest one so far.
 #[derive(Debug)]
-pub struct Engine {
+pub struct SimEngine {
     spec: EngineSpec,
     now: Duration,
     load: ModelLoad,
@@ -53,7 +53,7 @@ struct RunningJob {
     steps: u32,
 }
 
-impl Engine {
+impl SimEngine {
     /// Creates an engine at time 0, where it starts to load.
     pub fn new(spec: EngineSpec) -> Self {
         let mut engine = Self {

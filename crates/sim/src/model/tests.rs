@@ -27,13 +27,13 @@ fn job(prompt_tokens: u32, output_tokens: u32) -> Job {
 
 /// The emissions of each job; checks that they are in order of time.
 #[derive(Default)]
-struct TemplateValues {
+struct ResponseNumbers {
     jobs: BTreeMap<JobId, JobTruth>,
     log: Vec<Emission>,
 }
 
-impl TemplateValues {
-    fn advance(&mut self, engine: &mut Engine, to: Duration) {
+impl ResponseNumbers {
+    fn advance(&mut self, engine: &mut SimEngine, to: Duration) {
         engine.advance(to, &mut |emission| {
             assert!(self.log.last().is_none_or(|last| last.at <= emission.at));
             self.log.push(emission);
@@ -45,7 +45,7 @@ impl TemplateValues {
 
     fn submit(
         &mut self,
-        engine: &mut Engine,
+        engine: &mut SimEngine,
         at: Duration,
         job: Job,
     ) -> Result<JobId, JobRejected> {
@@ -55,7 +55,7 @@ impl TemplateValues {
         Ok(id)
     }
 
-    fn drain(&mut self, engine: &mut Engine) {
+    fn drain(&mut self, engine: &mut SimEngine) {
         while let Some(at) = engine.next_event() {
             self.advance(engine, at);
         }
@@ -67,9 +67,9 @@ impl TemplateValues {
 }
 
 /// Runs jobs given as (arrival in ms, job).
-fn play(spec: EngineSpec, arrivals: &[(u64, Job)]) -> TemplateValues {
-    let mut engine = Engine::new(spec);
-    let mut account = TemplateValues::default();
+fn play(spec: EngineSpec, arrivals: &[(u64, Job)]) -> ResponseNumbers {
+    let mut engine = SimEngine::new(spec);
+    let mut account = ResponseNumbers::default();
     for (at, job) in arrivals {
         account.submit(&mut engine, ms(*at), *job).unwrap();
     }
@@ -152,8 +152,8 @@ fn jobs_are_held_during_the_load_at_start() {
 #[test]
 fn jobs_are_rejected_during_the_load_if_specified() {
     let mut engine =
-        Engine::new(EngineSpec { load_time: ms(1000), reject_while_loading: true, ..spec() });
-    let mut account = TemplateValues::default();
+        SimEngine::new(EngineSpec { load_time: ms(1000), reject_while_loading: true, ..spec() });
+    let mut account = ResponseNumbers::default();
     assert!(engine.is_loading());
     assert_eq!(account.submit(&mut engine, ms(999), job(0, 1)), Err(JobRejected::Loading));
     assert!(account.submit(&mut engine, ms(1000), job(0, 1)).is_ok());
@@ -169,8 +169,8 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
     assert_eq!(load_waits, [ms(100), ms(0), ms(100)]);
 
     // A rejected arrival also starts the load.
-    let mut engine = Engine::new(EngineSpec { reject_while_loading: true, ..spec });
-    let mut account = TemplateValues::default();
+    let mut engine = SimEngine::new(EngineSpec { reject_while_loading: true, ..spec });
+    let mut account = ResponseNumbers::default();
     account.drain(&mut engine);
     let now = ms(5000);
     assert_eq!(account.submit(&mut engine, now, job(0, 1)), Err(JobRejected::Loading));
@@ -180,8 +180,8 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
 
 #[test]
 fn queue_is_limited() {
-    let mut engine = Engine::new(EngineSpec { queue_limit: Some(1), ..spec() });
-    let mut account = TemplateValues::default();
+    let mut engine = SimEngine::new(EngineSpec { queue_limit: Some(1), ..spec() });
+    let mut account = ResponseNumbers::default();
     let outcomes: Vec<_> = (0..3).map(|_| account.submit(&mut engine, ms(0), job(0, 1))).collect();
     assert_eq!(outcomes, [Ok(JobId(0)), Ok(JobId(1)), Err(JobRejected::QueueFull)]);
     assert!(account.submit(&mut engine, ms(10), job(0, 1)).is_ok());
@@ -189,8 +189,8 @@ fn queue_is_limited() {
 
 #[test]
 fn cancelled_job_frees_its_slot_at_once() {
-    let mut engine = Engine::new(spec());
-    let mut account = TemplateValues::default();
+    let mut engine = SimEngine::new(spec());
+    let mut account = ResponseNumbers::default();
     let first = account.submit(&mut engine, ms(0), job(0, 1000)).unwrap();
     let second = account.submit(&mut engine, ms(1), job(0, 1)).unwrap();
     let third = account.submit(&mut engine, ms(2), job(0, 1)).unwrap();
@@ -207,9 +207,9 @@ fn cancelled_job_frees_its_slot_at_once() {
 }
 
 /// 100,000 jobs at a load of about 0.9 of the slots.
-fn long_run(seed: u64) -> TemplateValues {
-    let mut engine = Engine::new(EngineSpec { slots: 8, jitter: 0.2, seed, ..spec() });
-    let mut account = TemplateValues::default();
+fn long_run(seed: u64) -> ResponseNumbers {
+    let mut engine = SimEngine::new(EngineSpec { slots: 8, jitter: 0.2, seed, ..spec() });
+    let mut account = ResponseNumbers::default();
     let mut arrivals = crate::rng::SplitMix64::new(seed);
     let mut at = Duration::ZERO;
     for _ in 0..100_000 {

@@ -25,7 +25,7 @@ use crate::truth::TruthEnd;
 /// Maximum size of a body; a prompt of a million tokens is far below.
 const MAX_BODY: usize = 64 << 20;
 
-pub(super) async fn answer(
+pub(super) async fn respond_to_inference(
     shared: Arc<ServerState>,
     request: Request<Incoming>,
     mut route: SimRoute,

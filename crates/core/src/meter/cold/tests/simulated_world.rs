@@ -268,13 +268,13 @@ impl SimulatedWorld {
             } else if probe_out == Some(next) {
                 self.probe_in_flight = Some(self.probe(next));
             } else {
-                self.page_in_flight = Some((next, next + secs(0.02), self.page(next)));
+                self.page_in_flight = Some((next, next + secs(0.02), self.metrics_page(next)));
             }
         }
     }
 
     /// The metrics page at this instant. `Date` is in whole seconds, and a second old at times.
-    fn page(&self, at: Duration) -> Option<ProcessTimes> {
+    fn metrics_page(&self, at: Duration) -> Option<ProcessTimes> {
         let is_there = matches!(
             self.up,
             SimulatedState::Ready | SimulatedState::Holding | SimulatedState::WrongHealthPath
