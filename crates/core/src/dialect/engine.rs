@@ -5,23 +5,41 @@ use strum::VariantArray;
 /// An inference engine or vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Engine {
+    /// vLLM.
     Vllm,
+    /// SGLang.
     Sglang,
+    /// Hugging Face Text Generation Inference.
     Tgi,
+    /// llama.cpp.
     LlamaCpp,
+    /// Ollama.
     Ollama,
+    /// NVIDIA Triton Inference Server.
     Triton,
+    /// NVIDIA TensorRT-LLM.
     TrtLlm,
+    /// mistral.rs.
     MistralRs,
+    /// OpenAI.
     OpenAi,
+    /// Azure OpenAI.
     AzureOpenAi,
+    /// Anthropic.
     Anthropic,
+    /// Google Gemini.
     Gemini,
+    /// Groq.
     Groq,
+    /// Cerebras.
     Cerebras,
+    /// Mistral AI.
     Mistral,
+    /// DeepSeek.
     DeepSeek,
+    /// Cohere.
     Cohere,
+    /// Amazon Bedrock.
     Bedrock,
 }
 

@@ -11,17 +11,29 @@ use strum::VariantArray;
 /// OpenTelemetry defines some of them. Requests that are not inference are `other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Operation {
+    /// Chat completion.
     Chat,
+    /// Completion of a text.
     TextCompletion,
+    /// Multimodal generation (Gemini).
     GenerateContent,
+    /// Embeddings.
     Embeddings,
+    /// Ranking of documents.
     Rerank,
+    /// Scores of text pairs.
     Score,
+    /// Classification.
     Classify,
+    /// Tokenization.
     Tokenize,
+    /// Moderation.
     Moderation,
+    /// Speech to text.
     Transcription,
+    /// Text to speech.
     Speech,
+    /// Image generation.
     Image,
     /// A session over a WebSocket.
     Realtime,

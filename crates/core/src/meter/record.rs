@@ -57,7 +57,9 @@ impl TimestampSource {
 /// Token counts of a finished response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResponseTokens {
+    /// Input tokens and their source.
     pub input: Option<(u64, TokenSource)>,
+    /// Output tokens and their source.
     pub output: Option<(u64, TokenSource)>,
     /// Input tokens read from a cache.
     pub cached: Option<u64>,
@@ -111,10 +113,13 @@ pub struct RequestRecord {
     pub trace_id: Option<String>,
     /// Configured name of the upstream.
     pub upstream: Arc<str>,
+    /// HTTP method.
     pub method: Cow<'static, str>,
     /// Path of the route, or `other`.
     pub path: &'static str,
+    /// Operation, as in the label `gen_ai_operation_name`.
     pub operation: &'static str,
+    /// Dialect in which the response was read.
     pub dialect: Option<&'static str>,
     /// Engine or vendor of the response, as configured or detected.
     pub engine: Option<Arc<str>>,
@@ -122,28 +127,41 @@ pub struct RequestRecord {
     pub model: Option<Arc<str>>,
     /// Model named in the response.
     pub response_model: Option<Arc<str>>,
+    /// Whether the response is a stream of events.
     pub stream: bool,
     /// Status that the client received.
     pub status: Option<u16>,
+    /// Outcome, as in the label `outcome`.
     pub outcome: &'static str,
     /// Time between a gateway's request start header and the arrival here.
     pub edge_wait_s: Option<f64>,
+    /// Time to open a connection to the upstream; `None` if a pooled one was used.
     pub connect_s: Option<f64>,
+    /// When the last byte of the request was written to the upstream.
     pub sent_s: Option<f64>,
+    /// When the response headers arrived.
     pub head_s: Option<f64>,
+    /// When the first byte of the response body arrived.
     pub first_byte_s: Option<f64>,
+    /// Time to first token.
     pub ttft_s: Option<f64>,
     /// From the first request of the trace to the first output of this one. `None` for the first request itself.
     pub trace_ttft_s: Option<f64>,
+    /// Time to the first output that is not reasoning.
     pub answer_s: Option<f64>,
+    /// When the last output arrived.
     pub latency_s: Option<f64>,
+    /// When the response ended.
     pub duration_s: f64,
+    /// Time per output token.
     pub tpot_s: Option<f64>,
     /// For complete streams only.
     pub characters_per_second: Option<f64>,
+    /// Longest gap after the first output, including the gap before the end.
     pub max_gap_s: Option<f64>,
     /// Share of the output characters that arrived in the last tenth of the request's time.
     pub burst_ratio: Option<f64>,
+    /// Time during which bytes were ready and the client's socket did not accept them.
     pub client_stall_s: Option<f64>,
     /// Wait in the server's queue.
     pub queue_s: Option<f64>,
@@ -153,33 +171,52 @@ pub struct RequestRecord {
     pub queue_estimate_s: Option<f64>,
     /// Times that the server reports: its own time to first token, then each stage.
     pub engine_ttft_s: Option<f64>,
+    /// Reported time to load the model.
     pub engine_load_s: Option<f64>,
+    /// Reported time of prompt processing.
     pub engine_prefill_s: Option<f64>,
+    /// Reported time of decoding.
     pub engine_decode_s: Option<f64>,
+    /// Reported total time.
     pub engine_total_s: Option<f64>,
     /// Whether the request waited for a server or model that was not ready. `None` without output.
     pub cold: Option<bool>,
     /// Reason of the cold start that the request waited for.
     pub cold_reason: Option<&'static str>,
+    /// Tokens of the prompt, as reported by the server.
     pub input_tokens: Option<u64>,
+    /// Generated tokens.
     pub output_tokens: Option<u64>,
+    /// Source of `output_tokens`.
     pub output_tokens_source: Option<TokenSource>,
+    /// Input tokens read from a cache.
     pub cached_tokens: Option<u64>,
+    /// Output tokens of reasoning.
     pub reasoning_tokens: Option<u64>,
+    /// Number of events in the response.
     pub events: Option<u64>,
+    /// Number of events with output.
     pub output_events: Option<u64>,
+    /// Index of the first event with output.
     pub first_output_event: Option<u64>,
+    /// Index of the last event with output.
     pub last_output_event: Option<u64>,
     /// Reads of the upstream's socket that contained output.
     pub chunks: Option<u64>,
+    /// Characters of the answer, in Unicode scalar values.
     pub answer_chars: Option<u64>,
+    /// Characters of reasoning.
     pub reasoning_chars: Option<u64>,
+    /// Characters of tool-call arguments.
     pub tool_chars: Option<u64>,
+    /// Finish reason of each choice.
     pub finish_reasons: Vec<FinishReason>,
     /// Name and verdict of each SLO class that applies to the request. Serialized as an object.
     #[serde(serialize_with = "by_name")]
     pub slo: Vec<(Arc<str>, SloVerdict)>,
+    /// Body bytes of the request.
     pub bytes_up: u64,
+    /// Body bytes of the response.
     pub bytes_down: u64,
     /// Number of events or bodies of this response that could not be parsed.
     pub unparsed: u64,

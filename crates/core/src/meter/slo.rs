@@ -75,7 +75,9 @@ impl SloLimits {
 /// Limits for requests with at most `up_to_tokens` input tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputSizeLimits {
+    /// Largest number of input tokens.
     pub up_to_tokens: u64,
+    /// Limits of the targets.
     pub limits: SloLimits,
 }
 
@@ -88,9 +90,11 @@ pub struct SloClass {
     pub name: Arc<str>,
     /// Model names in requests.
     pub models: Vec<String>,
+    /// Operations of requests.
     pub operations: Vec<Operation>,
     /// Configured names of upstreams.
     pub upstreams: Vec<String>,
+    /// Limits without regard to the input size.
     pub limits: SloLimits,
     /// Limits by input size, in ascending order. They take precedence over `limits`.
     pub sizes: Vec<InputSizeLimits>,

@@ -49,7 +49,14 @@ pub enum LiveSample<'a> {
     /// Gap between two reads with output, of any choice.
     ChunkGap(Duration),
     /// Inter-token latency: `shares` samples of `gap / shares` each.
-    TokenGap { gap: Duration, shares: u64, basis: GapBasis },
+    TokenGap {
+        /// Time between two arrivals of output of one choice.
+        gap: Duration,
+        /// Number of tokens or events that share the gap.
+        shares: u64,
+        /// Unit of `shares`.
+        basis: GapBasis,
+    },
     /// Number of new output tokens, as far as it is known now.
     OutputTokens(u64),
     /// Output text, in Unicode scalar values.

@@ -10,7 +10,6 @@
 //! | body to messages | [`framing`], which selects [`sse`], [`lines`], [`json_array`], [`aws_event_stream`] (with [`base64_member`]), [`length_prefixed`] or [`websocket`] |
 //! | message to values | `json`, `memo` (a faster `json` for repeating messages), `protobuf`, `utf8` |
 //! | header values | [`request_start`] |
-#![warn(missing_docs)]
 
 pub mod aws_event_stream;
 pub mod base64_member;
