@@ -25,7 +25,6 @@
 //! `src/app.rs` connects these parts and owns the threads. `src/config/` reads flags, environment and
 //! file. `src/compare/` compares two request logs, `src/demo/` runs the proxy against a simulated
 //! server (`crates/sim/`), and `src/healthcheck.rs` checks a running instance.
-#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)

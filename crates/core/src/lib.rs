@@ -46,8 +46,6 @@
 //! assert_eq!(record.tpot_s, Some(0.02));
 //! # Ok::<(), &str>(())
 //! ```
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)

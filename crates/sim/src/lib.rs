@@ -30,7 +30,6 @@
 //!
 //! The crate does not depend on `streamgauge-core`, because it must not share a fault with the code that it checks.
 
-#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
