@@ -29,13 +29,25 @@ const STALL_INTERVAL: Duration = Duration::from_millis(250);
 pub enum AppError {
     /// A listener's address cannot be bound.
     #[error("{listener} cannot listen on {address}: {source}. {}", bind_hint(source, listener))]
-    Bind { listener: ListenerName, address: SocketAddr, source: io::Error },
+    Bind {
+        /// The listener, with the flag that sets its address.
+        listener: ListenerName,
+        /// The address that cannot be bound.
+        address: SocketAddr,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// The file of the request log cannot be opened.
     #[error(
         "request_log = {path:?}: cannot open the file: {source}. The directory must exist, and Streamgauge must \
          be allowed to write there"
     )]
-    RequestLog { path: PathBuf, source: io::Error },
+    RequestLog {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// A metric cannot be created, for example with wrong bucket edges.
     #[error(transparent)]
     Metrics(#[from] MetricsError),

@@ -22,8 +22,10 @@ const CONFIG_FLAG: &str = "config";
     after_help = KEYS_HELP
 )]
 pub struct Cli {
+    /// Command, if not to run the proxy.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Options of the proxy.
     #[command(flatten)]
     pub run: RunArgs,
 }

@@ -33,7 +33,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The data that the admin port serves.
 #[derive(Debug)]
 pub struct Admin {
+    /// Metrics of the process.
     pub metrics: Arc<Metrics>,
+    /// Request log, for `/requests`.
     pub log: RequestLog,
     /// The configuration in force, with masked secrets.
     pub config: serde_json::Value,

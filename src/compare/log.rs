@@ -111,6 +111,7 @@ impl LoggedRequest {
 pub struct Selection {
     /// The requested model or the model in the response.
     pub model: Option<String>,
+    /// Operation of the request.
     pub operation: Option<String>,
     /// The configured name of the upstream.
     pub upstream: Option<String>,

@@ -6,7 +6,9 @@ use serde::Serialize;
 /// The comparison of two logs.
 #[derive(Debug, Serialize)]
 pub struct ComparisonReport {
+    /// Summary of log A.
     pub a: LogSummary,
+    /// Summary of log B.
     pub b: LogSummary,
     /// One per operation and mode (streamed or not) that both logs have.
     pub comparisons: Vec<Comparison>,
@@ -38,7 +40,9 @@ pub struct LogSummary {
 /// Both sides of one operation, in one mode (streamed or not).
 #[derive(Debug, Serialize)]
 pub struct Comparison {
+    /// Operation of the requests.
     pub operation: &'static str,
+    /// Whether the responses are streamed.
     pub stream: bool,
     /// Complete warm requests in size classes that both sides have: of A and of B.
     pub compared: [usize; 2],
@@ -51,6 +55,7 @@ pub struct Comparison {
     pub size_classes: usize,
     #[serde(skip)]
     pub(super) tokens: TokenComparability,
+    /// Lines of the table.
     pub rows: Vec<ComparisonRow>,
 }
 
@@ -65,6 +70,7 @@ pub(super) enum TokenComparability {
 /// One line of the table.
 #[derive(Debug, Serialize)]
 pub struct ComparisonRow {
+    /// Compared quantity.
     pub quantity: &'static str,
     /// RowStatistic over the requests.
     pub statistic: RowStatistic,
@@ -75,9 +81,13 @@ pub struct ComparisonRow {
     /// The same, including size classes that the other side lacks.
     #[serde(skip)]
     pub(super) seen: [usize; 2],
+    /// Value of A; `None` with too few requests.
     pub a: Option<f64>,
+    /// Value of B; `None` with too few requests.
     pub b: Option<f64>,
+    /// How B differs from A.
     pub change: Option<RelativeChange>,
+    /// Conclusion of this line.
     pub finding: Conclusion,
     /// The finding as text.
     pub words: String,
@@ -89,6 +99,7 @@ pub struct ComparisonRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowStatistic {
+    /// Median.
     Median,
     /// 90th percentile, for times.
     P90,
@@ -157,7 +168,10 @@ pub enum Conclusion {
     Worse,
     /// B differs, which is neither better nor worse.
     Different,
+    /// The interval includes equality.
     NoDifferenceShown,
+    /// Too few requests.
     TooFew,
+    /// The values have different meanings, such as tokens of different tokenizers.
     NotComparable,
 }

@@ -17,6 +17,7 @@ use streamgauge_core::meter::cold::ColdStartConfig;
 /// The configuration in force.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Proxies, one per upstream.
     pub proxies: Vec<ProxyConfig>,
     /// Address of the admin port.
     pub admin: SocketAddr,
@@ -26,8 +27,11 @@ pub struct Config {
     pub request_log: Option<PathBuf>,
     /// Number of threads that forward.
     pub workers: usize,
+    /// Lowest level of the log on standard error.
     pub log_level: tracing::Level,
+    /// Format of the log on standard error.
     pub log_format: LogFormat,
+    /// Configuration of the metrics.
     pub metrics: MetricsConfig,
     /// How long open requests may continue after the signal to stop.
     pub shutdown_grace: Duration,
@@ -40,11 +44,13 @@ pub struct Config {
 /// One proxy: a listener and its upstream.
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
+    /// Configuration of the measurement.
     pub tap: TapConfig,
     /// Address where clients connect.
     pub listen: SocketAddr,
     /// Certificate and key of the listener, if clients connect with TLS.
     pub tls: Option<TlsFiles>,
+    /// Configuration of the connections to the upstream.
     pub upstream: UpstreamConfig,
 }
 

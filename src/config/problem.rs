@@ -19,6 +19,7 @@ pub struct ConfigProblem {
 /// All problems of a configuration.
 #[derive(Debug)]
 pub struct ConfigError {
+    /// All problems found.
     pub problems: Vec<ConfigProblem>,
     /// Messages about settings that are allowed and probably not meant.
     pub warnings: Vec<String>,

@@ -19,7 +19,9 @@ use strum::VariantArray;
 /// A label of a family.
 #[derive(Debug, Clone, Copy)]
 pub struct Label {
+    /// Name of the label.
     pub name: &'static str,
+    /// Possible values.
     pub values: LabelValues,
 }
 

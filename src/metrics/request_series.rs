@@ -29,7 +29,9 @@ pub struct RequestLabels {
 /// Whether the server was ready when a request arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartKind {
+    /// The request did not wait for a cold start.
     Warm,
+    /// The request waited for a cold start.
     Cold,
     /// Known at the end of the response only: its TTFT is recorded then.
     Undetermined,

@@ -23,23 +23,31 @@ macro_rules! labels {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BucketSet {
     /// The key under `[buckets]`.
+    /// Name on the page.
     pub name: &'static str,
+    /// Upper bounds of the buckets, without `+Inf`.
     pub edges: &'static [f64],
 }
 
 /// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetricKind {
+    /// Counter.
     Counter,
+    /// Gauge.
     Gauge,
+    /// Histogram with these buckets.
     Histogram(BucketSet),
 }
 
 /// One family.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
+    /// Name on the page.
     pub name: &'static str,
+    /// Type of the metric.
     pub kind: MetricKind,
+    /// Labels, in order.
     pub labels: &'static [Label],
     /// Exported help text: what it is, unit, labels.
     pub help: &'static str,
