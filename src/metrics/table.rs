@@ -22,8 +22,7 @@ macro_rules! labels {
 /// A set of bucket edges. The configuration can replace it by its name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BucketSet {
-    /// The key under `[buckets]`.
-    /// Name on the page.
+    /// Name of the key in `[buckets]`.
     pub name: &'static str,
     /// Upper bounds of the buckets, without `+Inf`.
     pub edges: &'static [f64],
