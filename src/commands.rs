@@ -106,9 +106,12 @@ fn check_config(config: Config) -> ExitCode {
     }
     let series = metrics::estimate_series(config.proxies.len(), &config.metrics);
     report(format_args!(
-        "the configuration is valid. /metrics will likely have about {} series. Worst case: {} series, if \
-         every combination of label values occurs; most of them in {}. A lower max_models reduces the worst case",
-        series.likely,
+        "the configuration is valid; /metrics will likely have about {} series",
+        series.likely
+    ));
+    report(format_args!(
+        "worst case: {} series, if every combination of label values occurs. The largest family is {}. A lower \
+         max_models reduces the worst case",
         series.worst_case,
         series.cause()
     ));

@@ -171,3 +171,113 @@ fn an_upstream_that_does_not_accept_is_a_timeout() {
     let record = gauge.assert_single_request("timeout");
     assert!(record["duration_s"].as_f64().unwrap() >= 0.1);
 }
+
+/// Exit code and standard error of the program with these arguments.
+fn failure(arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = command(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_configuration_errors() {
+    let log = "request_log = \"/nonexistent/x.jsonl\": cannot open the file: No such file or directory (os error \
+               2). The directory must exist, and Streamgauge must be allowed to write there";
+    let free = [
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--upstream",
+        "http://127.0.0.1:8000",
+    ];
+    let arguments = [&free[..], &["--request-log", "/nonexistent/x.jsonl"]].concat();
+    let expected = (Some(64), format!("streamgauge: {log}\n"));
+    assert_eq!(failure(&arguments), expected);
+    assert_eq!(failure(&[&["check-config"], &arguments[..]].concat()), expected);
+    let file = TemporaryFile::new("toml", "tls_cert = '/none.crt'\ntls_key = '/none.key'\n");
+    let arguments = [&free[..], &["--config", file.path()]].concat();
+    let message = "streamgauge: tls_cert = \"/none.crt\": cannot read the file: No such file or directory (os \
+                   error 2)\n";
+    assert_eq!(failure(&arguments), (Some(64), message.into()));
+    assert_eq!(failure(&[&["check-config"], &arguments[..]].concat()), (Some(64), message.into()));
+}
+
+#[test]
+fn check_config_does_not_create_the_request_log() {
+    let path = crate::support::temporary::unique_path("jsonl");
+    let path = path.to_str().unwrap();
+    let arguments = ["check-config", "--upstream", "http://127.0.0.1:8000", "--request-log", path];
+    assert_eq!(command(&arguments).output().unwrap().status.code(), Some(0));
+    assert!(!std::path::Path::new(path).exists());
+}
+
+#[test]
+fn an_address_in_use_names_the_listener_and_the_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (listener, flag, other) in [
+        ("the proxy for upstream 127.0.0.1:8000", "--listen", "--admin"),
+        ("the admin port", "--admin", "--listen"),
+    ] {
+        let arguments =
+            ["--upstream", "http://127.0.0.1:8000", flag, &address, other, "127.0.0.1:0"];
+        let expected = format!(
+            "streamgauge: {listener} cannot listen on {address}: Address already in use (os error 98). Another \
+             program uses this address: stop it, or choose another port with {flag}\n"
+        );
+        assert_eq!(failure(&arguments), (Some(1), expected));
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let check = ["check-config", "--upstream", "http://127.0.0.1:8000"];
+    let help: [&[&str]; 4] = [&["--help"], &["help"], &["help", "--help"], &["compare", "--help"]];
+    for arguments in help.into_iter().chain([&check[..]]) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(arguments).stdout(writer).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+    // The same for standard error.
+    for arguments in [&check[..], &["healthcheck", "--upstream", "x"], &["compare", "a", "b"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = command(arguments).stdout(std::process::Stdio::null()).stderr(writer).status();
+        assert_ne!(status.unwrap().code(), Some(101), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_help_of_each_flag_names_its_variable() {
+    let Output { stdout, status, .. } = command(&["help", "check-config"]).output().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let help = String::from_utf8(stdout).unwrap();
+    for name in ["LISTEN", "UPSTREAM", "ADMIN", "REQUEST_LOG", "WORKERS", "LOG_LEVEL", "LOG_FORMAT"]
+    {
+        assert!(help.contains(&format!("[env: STREAMGAUGE__{name}]")), "{name}: {help}");
+    }
+    assert!(help.contains("[env: STREAMGAUGE_CONFIG]"), "{help}");
+    let (code, stderr) = failure(&["help", "nothing"]);
+    assert_eq!(code, Some(64));
+    assert!(stderr.contains("unrecognized subcommand 'nothing'"), "{stderr}");
+}
+
+#[test]
+fn check_config_prints_the_number_of_series_to_standard_error() {
+    let output =
+        command(&["check-config", "--upstream", "http://127.0.0.1:8000"]).output().unwrap();
+    let stdout: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(stdout["max_models"], 50);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = stderr.lines().collect();
+    let [likely, worst] = lines.as_slice() else { panic!("{stderr}") };
+    let start = "streamgauge: the configuration is valid; /metrics will likely have about ";
+    assert!(likely.starts_with(start) && likely.ends_with(" series"), "{stderr}");
+    let start = "streamgauge: worst case: ";
+    assert!(worst.starts_with(start), "{stderr}");
+    let end = "A lower max_models reduces the worst case";
+    assert!(worst.contains("gen_ai_request_model") && worst.ends_with(end), "{stderr}");
+}
