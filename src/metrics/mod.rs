@@ -6,7 +6,9 @@
 //!
 //! # When each metric is recorded
 //!
-#![doc = include_str!("when_recorded.md")]
+//! Every metric is recorded by one function. The row of a metric in [`table`] says when, for which requests, and by which
+//! function ([`table::Metric::when`], [`table::Metric::function`]). Metrics of a running response are in `live`, metrics
+//! of its end in `end`.
 
 mod bucket_edges;
 mod cardinality;
@@ -101,6 +103,8 @@ impl Metrics {
         let registry = Registry::new();
         let families = Arc::new(MetricFamilies::new(&registry, config, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // Without labels, so it exists from the start.
+        families.request_log_dropped.with_label_values::<&str>(&[]);
         // The library's own process_* metrics, read from /proc at each scrape.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -226,6 +230,6 @@ impl Metrics {
 
     /// Counts lines of the request log that were lost.
     pub fn count_dropped_log_lines(&self, lines: u64) {
-        self.families.request_log_dropped.inc_by(lines);
+        self.families.request_log_dropped.with_label_values::<&str>(&[]).inc_by(lines);
     }
 }
