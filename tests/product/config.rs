@@ -139,7 +139,7 @@ fn flag_over_environment_over_file_over_default() {
 }
 
 /// Values of a key to set in a test.
-struct SampleValue {
+struct KeySample {
     /// A valid value in TOML that is not the default, and how `/config` shows it.
     toml: String,
     shown: serde_json::Value,
@@ -150,22 +150,22 @@ struct SampleValue {
     wrong_text: Option<&'static str>,
 }
 
-fn sample(key: &KeyInfo) -> SampleValue {
-    let text = |text: &str, wrong: &'static str| SampleValue {
+fn sample(key: &KeyInfo) -> KeySample {
+    let text = |text: &str, wrong: &'static str| KeySample {
         toml: format!("{text:?}"),
         shown: text.into(),
         text: Some(text.into()),
         wrong_toml: "[7]",
         wrong_text: Some(wrong),
     };
-    let plain = |shown: serde_json::Value| SampleValue {
+    let plain = |shown: serde_json::Value| KeySample {
         toml: shown.to_string(),
         text: Some(shown.to_string()),
         shown,
         wrong_toml: "'no'",
         wrong_text: Some("no"),
     };
-    let only_file = |toml: &str, shown| SampleValue {
+    let only_file = |toml: &str, shown| KeySample {
         toml: toml.into(),
         shown,
         text: None,
@@ -178,7 +178,7 @@ fn sample(key: &KeyInfo) -> SampleValue {
         ValueType::OutputPath | ValueType::InputPath => text("/sample/file", ""),
         ValueType::UrlPath => text("/sample", "sample"),
         ValueType::Name => text("sample", "a b"),
-        ValueType::Secret => SampleValue { shown: "(masked)".into(), ..text("secret", "") },
+        ValueType::Secret => KeySample { shown: "(masked)".into(), ..text("secret", "") },
         ValueType::Word(words) => {
             let is_default = |word: &str| match key.default {
                 DefaultValue::Toml(default) => default == format!("{word:?}"),
@@ -190,7 +190,7 @@ fn sample(key: &KeyInfo) -> SampleValue {
         ValueType::Boolean => plain(true.into()),
         ValueType::Count(_, most) => plain(most.into()),
         ValueType::Seconds(_, most) => plain(most.into()),
-        ValueType::List => SampleValue {
+        ValueType::List => KeySample {
             toml: "['a', 'b']".into(),
             shown: serde_json::json!(["a", "b"]),
             text: Some("a, b".into()),
