@@ -3,48 +3,55 @@
 //!
 //! One binary contains all roles of a measurement, so it needs only itself and the other proxies:
 //!
-//! | role | modules | responsibility |
+//! | role | modules | purpose |
 //! |---|---|---|
-//! | `serve` | [`serve`], [`emit`], [`sse`], [`answer`] | the server: streams with a send timestamp in each token, and short responses |
-//! | `load` | [`load`], [`client`], [`churn`], [`events`], [`dechunk`] | the load generator: checks each response and measures one-way latencies |
-//! | `bare` | [`bare`] | the baseline: a hyper proxy that measures nothing |
-//! | `run` | [`run`], [`measure`], [`contestant`], [`process`], [`pairs`], [`tables`], [`report`] | starts everything in interleaved rounds and reports |
-//! | `sweep` | [`sweep`] | the same at several sizes |
+//! | `serve` | [`serve`], [`stream_pacer`], [`sse_writer`], [`short_response`] | the server: streams with a send timestamp in each token, and short responses |
+//! | `load` | [`load`], [`load_plan`], [`load_totals`], [`stream_client`], [`short_requests`], [`connection`], [`received_events`], [`dechunk`] | the load generator: checks each response and measures one-way latencies |
+//! | `bare` | [`bare_proxy`] | the baseline: a hyper proxy that measures nothing |
+//! | `run` | [`run`], [`measure`], [`contestant`], [`running_contestant`], [`process`], [`paired_rounds`], [`tables`], [`report`] | starts everything in interleaved rounds and reports |
+//! | `sweep` | [`sweep`] | the same with several numbers of streams |
 //! | `truth` | [`truth`] | the accuracy of Streamgauge, compared with what client and server sent |
-//! | `plot` | [`plot`] | plots of both |
+//! | `plot` | [`plot`] | plots of `run` and `truth` |
 //!
 //! README.md explains the numbers.
 
-mod answer;
+mod admin_client;
 mod args;
-mod bare;
-mod churn;
-mod client;
+mod bare_proxy;
 mod clock;
+mod connection;
 mod contestant;
+mod core_affinity;
 mod dechunk;
-mod emit;
-mod events;
-mod first_token;
-mod listen;
+mod idle_cores;
+mod latency_column;
+mod listener;
 mod load;
+mod load_plan;
+mod load_totals;
+mod machine;
 mod measure;
+mod nagle_check;
 mod options;
-mod pairs;
-mod pin;
+mod paired_rounds;
 mod plot;
 mod process;
-mod quiet;
+mod received_events;
 mod report;
 mod rival;
 mod run;
-mod scrape;
+mod running_contestant;
 mod serve;
+mod short_requests;
+mod short_response;
 mod signals;
-mod sse;
+mod sse_writer;
 mod stats;
+mod stream_client;
+mod stream_pacer;
 mod sweep;
 mod tables;
+mod traffic;
 mod truth;
 
 use std::process::ExitCode;
@@ -72,7 +79,7 @@ usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let role = words.next().unwrap_or_default();
-    match play(&role, words.collect()) {
+    match run_role(&role, words.collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench {role}: {error}");
@@ -81,7 +88,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(role: &str, words: Vec<String>) -> Result<(), BoxError> {
+fn run_role(role: &str, words: Vec<String>) -> Result<(), BoxError> {
     // Each stream needs a descriptor, or two in a proxy. Children inherit the limit.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
@@ -96,7 +103,7 @@ fn play(role: &str, words: Vec<String>) -> Result<(), BoxError> {
         "bare" => {
             let args = RoleArgs::parse(words, &["listen", "upstream"], &["conn"])?;
             let (listen, upstream) = (args.required("listen")?, args.required("upstream")?);
-            runtime.block_on(bare::proxy(listen, upstream, args.has("conn")))
+            runtime.block_on(bare_proxy::run(listen, upstream, args.has("conn")))
         }
         "run" => runtime.block_on(run::role(words)),
         "sweep" => runtime.block_on(sweep::role(words)),

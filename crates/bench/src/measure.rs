@@ -10,12 +10,13 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::churn::ConnectionReuse;
-use crate::contestant::{Contestant, RunningContestant, this_binary};
+use crate::admin_client::{MeterCounts, counts};
+use crate::contestant::Contestant;
+use crate::idle_cores::{self, IDLE_SHARE};
 use crate::options::RunOptions;
 use crate::process::cpu_of;
-use crate::quiet::{self, QUIET};
-use crate::scrape::{MeterCounts, counts};
+use crate::running_contestant::{RunningContestant, this_binary};
+use crate::traffic::ConnectionReuse;
 use crate::{BoxError, clock};
 
 /// Time between the start of the load generator and its first connection, in seconds.
@@ -38,7 +39,7 @@ pub struct MeasurementSample {
     /// Report of the load generator for the window.
     pub load: Value,
     /// Reports for the time before the window: the first streams, and short responses of a check.
-    pub before: Vec<Value>,
+    pub setup_loads: Vec<Value>,
     /// CPU time of the proxy per token, or per request with churn, in microseconds.
     pub cpu_us: Option<f64>,
     /// Completed requests per second in the window, with churn.
@@ -65,7 +66,7 @@ impl MeasurementSample {
 
     /// Whether other processes used so much of the cores that the times are unreliable.
     pub fn is_disturbed(&self) -> bool {
-        self.foreign.is_some_and(|share| share > QUIET)
+        self.foreign.is_some_and(|share| share > IDLE_SHARE)
     }
 
     /// Returns the fault, if tokens were lost or the metrics are wrong.
@@ -78,18 +79,18 @@ impl MeasurementSample {
                 return Some(format!("{name}: {tokens} of {expected} tokens arrived; {failures}"));
             }
         }
-        let (told, passed) = self.metered.filter(|(told, passed)| told != passed)?;
-        Some(format!("{name}: its metrics report {told}; the load generator counted {passed}"))
+        let (reported, counted) = self.metered.filter(|(reported, counted)| reported != counted)?;
+        Some(format!("{name}: its metrics report {reported}; the load generator counted {counted}"))
     }
 
     /// Returns the counts of all loads.
-    pub fn passed(&self) -> MeterCounts {
+    pub fn true_counts(&self) -> MeterCounts {
         let sum = |key| self.loads().filter_map(|load| load[key].as_u64()).sum();
         MeterCounts { requests: sum("requests"), tokens: sum("tokens") }
     }
 
     fn loads(&self) -> impl Iterator<Item = &Value> {
-        self.before.iter().chain([&self.load])
+        self.setup_loads.iter().chain([&self.load])
     }
 }
 
@@ -111,7 +112,7 @@ struct UsageReading {
 }
 
 impl UsageReading {
-    fn take(
+    fn read(
         options: &RunOptions,
         proxies: &[RunningContestant],
         server: &RunningContestant,
@@ -127,8 +128,8 @@ impl UsageReading {
             at: clock::now(),
             proxies: proxies.iter().map(RunningContestant::cpu).collect::<Result<_, _>>()?,
             load,
-            proxy_core: options.cores.and_then(|cores| quiet::busy(cores.proxy)),
-            load_core: options.cores.and_then(|cores| quiet::busy(cores.load)),
+            proxy_core: options.cores.and_then(|cores| idle_cores::busy_time(cores.proxy)),
+            load_core: options.cores.and_then(|cores| idle_cores::busy_time(cores.load)),
         })
     }
 
@@ -155,41 +156,41 @@ pub async fn measure(
     round: usize,
     server: &RunningContestant,
 ) -> Result<Vec<MeasurementSample>, BoxError> {
-    let (mut proxies, mut bases, mut befores, mut clients) = (vec![], vec![], vec![], vec![]);
+    let (mut proxies, mut bases, mut setup_loads, mut clients) = (vec![], vec![], vec![], vec![]);
     for &contestant in contestants {
         let proxy = RunningContestant::start(contestant, server.target, options)
             .await
             .map_err(|error| format!("{}: {error}", contestant.name()))?;
         // Memory allocated at the first request does not count as memory of streams.
-        let mut before = vec![first(proxy.target, &FIRST, None).await?];
+        let mut reports = vec![run_load(proxy.target, &FIRST, None).await?];
         bases.push(proxy.rss_kib()?);
         if options.check {
             for churn in [ConnectionReuse::New, ConnectionReuse::Kept] {
-                before.push(first(proxy.target, &CHECK, Some(churn)).await?);
+                reports.push(run_load(proxy.target, &CHECK, Some(churn)).await?);
             }
         }
-        befores.push(before);
+        setup_loads.push(reports);
         proxies.push(proxy);
     }
 
     let from = clock::now() + clock::seconds(LEAD + options.warmup);
     let until = from + clock::seconds(options.seconds);
     for proxy in &proxies {
-        clients.push(load(proxy.target, &options.load_args(from))?.spawn()?);
+        clients.push(load_command(proxy.target, &options.load_args(from))?.spawn()?);
     }
     clock::sleep_until(from).await;
-    let begin = UsageReading::take(options, &proxies, server, &clients)?;
+    let begin = UsageReading::read(options, &proxies, server, &clients)?;
     clock::sleep_until(until).await;
-    let end = UsageReading::take(options, &proxies, server, &clients)?;
+    let end = UsageReading::read(options, &proxies, server, &clients)?;
     // All streams are still open.
     let loaded: Vec<_> =
         proxies.iter().map(RunningContestant::rss_kib).collect::<Result<_, _>>()?;
 
     let mut samples = Vec::new();
-    for (at, (client, before)) in clients.into_iter().zip(befores).enumerate() {
+    for (at, (client, setup_loads)) in clients.into_iter().zip(setup_loads).enumerate() {
         let patience = PATIENCE + Duration::from_secs_f64(options.longest());
         let output = timeout(patience, client.wait_with_output()).await;
-        let load = json(&output.map_err(|_| "the load generator does not end")??.stdout)?;
+        let load = parse_report(&output.map_err(|_| "the load generator does not end")??.stdout)?;
         let unit = if options.churn.is_some() { "window_requests" } else { "window_tokens" };
         let per_second = load[unit].as_f64().map(|count| count / options.seconds);
         let proxy_core = end.share(&begin, |reading| reading.proxies[at]);
@@ -209,13 +210,13 @@ pub async fn measure(
             load_core: end.share(&begin, |reading| reading.load_core),
             foreign: end.foreign(&begin),
             metered: None,
-            before,
+            setup_loads,
             load,
         };
         if let Some(admin) = proxies[at].admin {
             // The metrics may not include the last streams yet.
             sleep(Duration::from_millis(200)).await;
-            sample.metered = Some((counts(admin).await?, sample.passed()));
+            sample.metered = Some((counts(admin).await?, sample.true_counts()));
         }
         samples.push(sample);
     }
@@ -223,26 +224,26 @@ pub async fn measure(
 }
 
 /// Runs a small load before the window.
-async fn first(
+async fn run_load(
     target: SocketAddr,
     args: &[&str],
     churn: Option<ConnectionReuse>,
 ) -> Result<Value, BoxError> {
-    let mut command = load(target, args)?;
+    let mut command = load_command(target, args)?;
     if let Some(churn) = churn {
         command.args(["--churn", churn.name()]);
     }
-    json(&command.spawn()?.wait_with_output().await?.stdout)
+    parse_report(&command.spawn()?.wait_with_output().await?.stdout)
 }
 
-fn load(target: SocketAddr, args: &[impl AsRef<OsStr>]) -> Result<Command, BoxError> {
+fn load_command(target: SocketAddr, args: &[impl AsRef<OsStr>]) -> Result<Command, BoxError> {
     let mut command = Command::from(this_binary()?);
     command.arg("load").arg("--target").arg(target.to_string()).args(args);
     command.stdout(Stdio::piped()).kill_on_drop(true);
     Ok(command)
 }
 
-fn json(line: &[u8]) -> Result<Value, BoxError> {
+fn parse_report(line: &[u8]) -> Result<Value, BoxError> {
     serde_json::from_slice(line)
         .map_err(|error| format!("the load generator failed: {error}").into())
 }
@@ -258,7 +259,7 @@ pub mod tests {
             contestant,
             round,
             load: Value::Null,
-            before: Vec::new(),
+            setup_loads: Vec::new(),
             cpu_us,
             requests_per_second: None,
             base_mib: None,
@@ -276,19 +277,24 @@ pub mod tests {
         let lost = json!({"requests": 2, "tokens": 8, "expected_tokens": 9, "errors": 0});
         let wrong = json!({"requests": 2, "tokens": 9, "expected_tokens": 9, "errors": 1});
         let with = |before: &Value, load: &Value| MeasurementSample {
-            before: vec![before.clone()],
+            setup_loads: vec![before.clone()],
             load: load.clone(),
             ..sample(Contestant::Streamgauge, 0, None)
         };
         let right = with(&whole, &whole);
         assert_eq!(right.fault(), None);
-        assert_eq!(right.passed(), MeterCounts { requests: 4, tokens: 18 });
+        assert_eq!(right.true_counts(), MeterCounts { requests: 4, tokens: 18 });
         for bad in [&lost, &wrong, &Value::Null] {
             assert!(with(bad, &whole).fault().is_some(), "{bad}");
             assert!(with(&whole, bad).fault().is_some(), "{bad}");
         }
-        let told = |requests| Some((MeterCounts { requests, tokens: 18 }, right.passed()));
-        assert_eq!(MeasurementSample { metered: told(4), ..with(&whole, &whole) }.fault(), None);
-        assert!(MeasurementSample { metered: told(3), ..with(&whole, &whole) }.fault().is_some());
+        let reported = |requests| Some((MeterCounts { requests, tokens: 18 }, right.true_counts()));
+        assert_eq!(
+            MeasurementSample { metered: reported(4), ..with(&whole, &whole) }.fault(),
+            None
+        );
+        assert!(
+            MeasurementSample { metered: reported(3), ..with(&whole, &whole) }.fault().is_some()
+        );
     }
 }

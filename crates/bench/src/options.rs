@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::BoxError;
 use crate::args::RoleArgs;
-use crate::churn::ConnectionReuse;
 use crate::contestant::Contestant;
-use crate::emit::SendPattern;
-use crate::pin::CorePlan;
+use crate::core_affinity::CorePlan;
+use crate::traffic::{ConnectionReuse, SendPattern};
 
 /// Options of the roles `run` and `sweep`.
 #[derive(Clone, Debug)]
@@ -46,7 +45,7 @@ pub struct RunOptions {
 
 impl RunOptions {
     /// Parses the options of the role `run`.
-    pub fn run(words: Vec<String>) -> Result<Self, BoxError> {
+    pub fn parse_run(words: Vec<String>) -> Result<Self, BoxError> {
         let known = [
             "streamgauge",
             "streams",
@@ -73,21 +72,21 @@ impl RunOptions {
     }
 
     /// Parses the options of the role `sweep`, which has its own defaults.
-    pub fn sweep(words: Vec<String>) -> Result<Self, BoxError> {
-        let usual = ["--rounds", "6", "--only", "streamgauge,nginx"].map(str::to_owned);
+    pub fn parse_sweep(words: Vec<String>) -> Result<Self, BoxError> {
+        let defaults = ["--rounds", "6", "--only", "streamgauge,nginx"].map(str::to_owned);
         let known = ["streamgauge", "seconds", "rounds", "workers", "cores", "only", "json"];
-        let args = RoleArgs::parse(usual.into_iter().chain(words).collect(), &known, &[])?;
+        let args = RoleArgs::parse(defaults.into_iter().chain(words).collect(), &known, &[])?;
         Ok(Self { together: true, ..Self::from(&args)? })
     }
 
     fn from(args: &RoleArgs) -> Result<Self, BoxError> {
         let (check, churn) = (args.has("check"), args.optional("churn")?);
-        let usual = |full, checked| if check { checked } else { full };
-        let streams = if churn.is_some() { 64.0 } else { usual(200.0, 20.0) };
+        let default = |full, checked| if check { checked } else { full };
+        let streams = if churn.is_some() { 64.0 } else { default(200.0, 20.0) };
         let only = args
             .optional::<String>("only")?
             .map(|names| names.split(',').map(str::parse).collect::<Result<Vec<Contestant>, _>>());
-        let cores = CorePlan::of(args)?;
+        let cores = CorePlan::from_args(args)?;
         let workers = args.number("workers", 1.0, 1.0, 64.0)? as usize;
         if let Some(cores) = cores.filter(|cores| cores.proxy.count() < workers) {
             let count = cores.proxy.count();
@@ -98,9 +97,9 @@ impl RunOptions {
         Ok(Self {
             streams: args.number("streams", streams, 1.0, 20_000.0)? as u64,
             rate: args.number("rate", 20.0, 0.1, 10_000.0)?,
-            seconds: args.number("seconds", usual(4.0, 2.0), 0.5, 600.0)?,
-            warmup: args.number("warmup", usual(1.0, 0.5), 0.1, 60.0)?,
-            rounds: args.number("rounds", usual(12.0, 1.0), 1.0, 100.0)? as usize,
+            seconds: args.number("seconds", default(4.0, 2.0), 0.5, 600.0)?,
+            warmup: args.number("warmup", default(1.0, 0.5), 0.1, 60.0)?,
+            rounds: args.number("rounds", default(12.0, 1.0), 1.0, 100.0)? as usize,
             tokens: args.number("tokens", 0.0, 0.0, 1e6)? as u64,
             pattern: args.or("pattern", SendPattern::Spread)?,
             churn,
@@ -139,7 +138,7 @@ impl RunOptions {
         let mut contestants = Vec::new();
         for contestant in Contestant::ALL {
             let named = self.only.as_ref().map(|only| only.contains(&contestant));
-            match contestant.available(self) {
+            match self.check_available(contestant) {
                 _ if named == Some(false) => {}
                 Ok(()) => contestants.push(contestant),
                 Err(reason) if named == Some(true) => {
@@ -152,6 +151,26 @@ impl RunOptions {
             println!("streamgauge does not take part, although --streamgauge was given.");
         }
         Ok(contestants)
+    }
+
+    /// Returns an error with the reason if `contestant` cannot take part.
+    fn check_available(&self, contestant: Contestant) -> Result<(), String> {
+        match (contestant, self.streamgauge.as_deref()) {
+            (Contestant::Streamgauge, None) => Err("--streamgauge PATH was not given".to_owned()),
+            (Contestant::Streamgauge, Some(path)) if !path.is_file() => {
+                Err(format!("{} is no file", path.display()))
+            }
+            (Contestant::Rival(rival), _) if rival.program().is_none() => {
+                Err("it is not installed".to_owned())
+            }
+            (Contestant::Bare | Contestant::BareConn, _) if self.workers > 1 => {
+                Err("it supports one worker only".to_owned())
+            }
+            (Contestant::Direct, _) if self.together => {
+                Err("with --together, the cost of the loopback cannot be separated".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the file of `--json`, if given.

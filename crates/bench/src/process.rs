@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::pin::{self, CoreRange};
+use crate::core_affinity::{self, CoreRange};
 use crate::{BoxError, clock};
 
 /// Maximum time for a process to listen, and to end after a signal.
@@ -32,7 +32,8 @@ impl MeasuredProcess {
         address: SocketAddr,
     ) -> Result<Self, BoxError> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = pin::spawn(&mut command, cores).map_err(|error| format!("{name}: {error}"))?;
+        let child = core_affinity::spawn(&mut command, cores)
+            .map_err(|error| format!("{name}: {error}"))?;
         let mut process = Self { child, name };
         let begin = Instant::now();
         while TcpStream::connect(address).await.is_err() {

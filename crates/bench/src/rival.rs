@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::listen::BACKLOG;
-use crate::options::RunOptions;
+use crate::listener::BACKLOG;
 
 /// Folders that may be missing in a user's `PATH`.
 const PLACES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin"];
@@ -46,14 +45,15 @@ impl RivalProxy {
         self,
         listen: SocketAddr,
         upstream: SocketAddr,
-        options: &RunOptions,
+        workers: usize,
+        streams: u64,
     ) -> io::Result<(Command, TemporaryFolder)> {
         let missing = || io::Error::other(format!("{} is not installed", self.name()));
         let program = self.program().ok_or_else(missing)?;
         let folder = TemporaryFolder::new(listen)?;
         let text = match self {
-            Self::Nginx => nginx(&folder.0, listen, upstream, options),
-            Self::HaProxy => haproxy(listen, upstream, options),
+            Self::Nginx => nginx(&folder.0, listen, upstream, workers, streams),
+            Self::HaProxy => haproxy(listen, upstream, workers),
             Self::Envoy => envoy(listen, upstream),
         };
         let config = folder.0.join("config");
@@ -65,7 +65,7 @@ impl RivalProxy {
             }
             Self::HaProxy => command.arg("-db").arg("-q").arg("-f").arg(config),
             Self::Envoy => command
-                .args(["--concurrency", &options.workers.to_string()])
+                .args(["--concurrency", &workers.to_string()])
                 .args(["--disable-hot-restart", "--log-level", "error"])
                 .arg("--config-yaml")
                 .arg(fs::read_to_string(config)?),
@@ -94,8 +94,14 @@ impl Drop for TemporaryFolder {
     }
 }
 
-fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, options: &RunOptions) -> String {
-    let (folder, workers, streams) = (folder.display(), options.workers, options.streams);
+fn nginx(
+    folder: &Path,
+    listen: SocketAddr,
+    upstream: SocketAddr,
+    workers: usize,
+    streams: u64,
+) -> String {
+    let folder = folder.display();
     // Two per stream, with a reserve: when a sixteenth is left, nginx closes idle connections. Each connection takes memory
     // from the start, so the reserve is small.
     let connections = 512 + 3 * streams;
@@ -136,8 +142,7 @@ http {{
     )
 }
 
-fn haproxy(listen: SocketAddr, upstream: SocketAddr, options: &RunOptions) -> String {
-    let workers = options.workers;
+fn haproxy(listen: SocketAddr, upstream: SocketAddr, workers: usize) -> String {
     format!(
         "global
     nbthread {workers}

@@ -2,57 +2,58 @@
 
 use std::time::Duration;
 
-use crate::contestant::{Contestant, RunningContestant};
+use crate::contestant::Contestant;
 use crate::measure::{MeasurementSample, measure};
 use crate::options::RunOptions;
-use crate::{BoxError, first_token, pin, quiet, report, signals, tables};
+use crate::running_contestant::RunningContestant;
+use crate::{BoxError, core_affinity, idle_cores, nagle_check, report, signals, tables};
 
-/// Maximum wait for quiet cores before a measurement.
+/// Maximum wait for idle cores before a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Maximum number of attempts for a disturbed measurement.
 const TRIES: u32 = 3;
 
 /// Runs the role `run`.
 pub async fn role(words: Vec<String>) -> Result<(), BoxError> {
-    let options = RunOptions::run(words)?;
-    signals::unless_ended(run(&options)).await
+    let options = RunOptions::parse_run(words)?;
+    signals::run_until_signal(run(&options)).await
 }
 
 async fn run(options: &RunOptions) -> Result<(), BoxError> {
     let contestants = options.contestants()?;
     if let Some(cores) = options.cores {
-        pin::pin(cores.load)?;
+        core_affinity::pin(cores.load)?;
     }
-    let server = RunningContestant::server(options.cores.map(|cores| cores.server)).await?;
+    let server = RunningContestant::start_server(options.cores.map(|cores| cores.server)).await?;
     let mut samples: Vec<MeasurementSample> = Vec::new();
     for round in 0..options.rounds {
         let order = order(&contestants, round);
         let at_once = if options.together { order.len().max(1) } else { 1 };
         for contestants in order.chunks(at_once) {
-            samples.extend(undisturbed(options, contestants, round, &server).await?);
+            samples.extend(measure_undisturbed(options, contestants, round, &server).await?);
         }
     }
-    options.write_json(&report::json(&samples, options))?;
-    let mut found: Vec<String> = samples.iter().filter_map(MeasurementSample::fault).collect();
+    options.write_json(&report::to_json(&samples, options))?;
+    let mut faults: Vec<String> = samples.iter().filter_map(MeasurementSample::fault).collect();
     if !options.check {
         println!("\n{}", tables::markdown(&samples, &contestants, options));
-        match first_token::judge(&samples) {
+        match nagle_check::check(&samples) {
             Ok(sentence) => println!("{}", sentence.unwrap_or_default()),
-            Err(fault) => found.push(fault),
+            Err(fault) => faults.push(fault),
         }
     }
-    faults(found)
+    fail_on_faults(faults)
 }
 
 /// Returns an error if there are faults.
-pub fn faults(found: impl IntoIterator<Item = String>) -> Result<(), BoxError> {
-    let found = Vec::from_iter(found);
-    if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
+pub fn fail_on_faults(faults: impl IntoIterator<Item = String>) -> Result<(), BoxError> {
+    let faults = Vec::from_iter(faults);
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
 }
 
-/// Waits for quiet cores, and measures again if other processes disturbed the measurement. The decision does not depend on
-/// the result. If the cores never become quiet, one attempt counts.
-async fn undisturbed(
+/// Waits for idle cores, and measures again if other processes disturbed the measurement. The decision does not depend on
+/// the result. If the cores never become idle, one attempt counts.
+async fn measure_undisturbed(
     options: &RunOptions,
     contestants: &[Contestant],
     round: usize,
@@ -63,20 +64,20 @@ async fn undisturbed(
     };
     let mut best: Option<Vec<MeasurementSample>> = None;
     for _ in 0..TRIES {
-        let quiet = match options.cores {
-            Some(cores) if !options.check => quiet::wait(cores, PATIENCE).await,
+        let idle = match options.cores {
+            Some(cores) if !options.check => idle_cores::wait_until_idle(cores, PATIENCE).await,
             _ => false,
         };
-        if best.is_some() && !quiet {
+        if best.is_some() && !idle {
             break;
         }
         let samples = measure(options, contestants, round, server).await?;
         for sample in &samples {
-            println!("{}", report::line(sample, options));
+            println!("{}", report::format_sample(sample, options));
         }
         // A fault is never replaced by another attempt.
         let faulty = samples.iter().any(|sample| sample.fault().is_some());
-        if !quiet || faulty || !samples.iter().any(MeasurementSample::is_disturbed) {
+        if !idle || faulty || !samples.iter().any(MeasurementSample::is_disturbed) {
             return Ok(samples);
         }
         if best.as_deref().is_none_or(|best| foreign(&samples) < foreign(best)) {

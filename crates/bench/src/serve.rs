@@ -1,4 +1,4 @@
-//! Connections of the server: parses requests, sends short responses, and passes streams to [`emit`](crate::emit).
+//! Connections of the server: parses requests, sends short responses, and passes streams to the [pacer](crate::stream_pacer).
 
 use std::net::SocketAddr;
 
@@ -8,9 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::emit::{PacedStream, SendPattern, StreamPacer};
-use crate::sse::SseWriter;
-use crate::{BoxError, answer, clock, listen};
+use crate::sse_writer::SseWriter;
+use crate::stream_pacer::{PacedStream, StreamPacer};
+use crate::traffic::SendPattern;
+use crate::{BoxError, clock, listener, short_response};
 
 /// Maximum size of a request.
 const REQUEST_LIMIT: usize = 1 << 20;
@@ -20,7 +21,7 @@ const RATE_LIMIT: f64 = 100_000.0;
 
 /// Serves until the process ends.
 pub async fn serve(listen: SocketAddr) -> Result<(), BoxError> {
-    let listener = listen::listen(listen)?;
+    let listener = listener::listen(listen)?;
     let (streams, incoming) = mpsc::unbounded_channel();
     tokio::spawn(StreamPacer::new()?.run(incoming));
     for number in 0.. {
@@ -44,22 +45,22 @@ async fn connection(
     while let Some((head, body)) = request(&mut socket, &mut buffer).await? {
         if !head.starts_with("POST /v1/chat/completions ") {
             // A health check of a proxy.
-            let answer =
+            let response =
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-            socket.write_all(answer).await?;
+            socket.write_all(response).await?;
             continue;
         }
         let body: Value = serde_json::from_slice(&body)?;
         if body["stream"] == false {
             let number = body["number"].as_u64().ok_or("the request has no response number")?;
-            socket.write_all(&answer::response(&answer::body(number))).await?;
-            if asks_to_close(&head) {
+            socket.write_all(&short_response::response(&short_response::body(number))).await?;
+            if has_connection_close(&head) {
                 return Ok(());
             }
             continue;
         }
-        let (back, returned) = oneshot::channel();
-        streams.send(stream(socket, number, &body, back)?)?;
+        let (on_end, returned) = oneshot::channel();
+        streams.send(stream(socket, number, &body, on_end)?)?;
         // Fails if the client disconnected; the stream is dropped then.
         socket = returned.await?;
     }
@@ -72,15 +73,15 @@ fn stream(
     socket: TcpStream,
     number: u64,
     body: &Value,
-    back: oneshot::Sender<TcpStream>,
+    on_end: oneshot::Sender<TcpStream>,
 ) -> Result<PacedStream, BoxError> {
     let tokens = body["tokens"].as_u64().unwrap_or(16).min(TOKEN_LIMIT);
     let rate = body["rate"].as_f64().unwrap_or(20.0).clamp(0.001, RATE_LIMIT);
     let pattern = body["pattern"].as_str().map_or(Ok(SendPattern::Spread), str::parse)?;
     let period = clock::seconds(1.0 / rate);
-    let due = pattern.first(clock::now(), number, period);
+    let due = pattern.first_token_at(clock::now(), number, period);
     let writer = SseWriter::new(number, body["account"] == true);
-    Ok(PacedStream::new(socket, writer, tokens, period, due, back))
+    Ok(PacedStream::new(socket, writer, tokens, period, due, on_end))
 }
 
 /// Reads the next request's headers and body; `None` at the end of the connection. Further bytes stay in `buffer`.
@@ -88,12 +89,12 @@ async fn request(
     socket: &mut TcpStream,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<(String, Vec<u8>)>, BoxError> {
-    let mut head_length = None;
+    let mut headers_length = None;
     loop {
-        if head_length.is_none() {
-            head_length = memmem::find(buffer, b"\r\n\r\n").map(|at| at + 4);
+        if headers_length.is_none() {
+            headers_length = memmem::find(buffer, b"\r\n\r\n").map(|at| at + 4);
         }
-        if let Some(length) = head_length {
+        if let Some(length) = headers_length {
             let head = std::str::from_utf8(&buffer[..length])?.to_owned();
             let total = length + content_length(&head)?;
             if buffer.len() >= total {
@@ -112,7 +113,7 @@ async fn request(
 }
 
 /// Whether the connection ends with this request.
-fn asks_to_close(head: &str) -> bool {
+fn has_connection_close(head: &str) -> bool {
     head.lines().any(|line| line.eq_ignore_ascii_case("connection: close"))
 }
 

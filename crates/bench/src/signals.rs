@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::BoxError;
 
 /// Runs `work` to its end, unless `SIGINT` or `SIGTERM` arrives.
-pub async fn unless_ended(
+pub async fn run_until_signal(
     work: impl Future<Output = Result<(), BoxError>>,
 ) -> Result<(), BoxError> {
     let (mut interrupt, mut terminate) =

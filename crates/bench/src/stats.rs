@@ -79,9 +79,13 @@ mod tests {
         // Number of values, excluded values at each end, confidence, from tables of the sign test.
         let table = [(1, 0, 0.0), (5, 0, 0.9375), (6, 0, 0.96875), (9, 1, 0.9609), (20, 5, 0.9586)];
         for (count, cut, confidence) in table {
-            let found = estimate(&first(count)).unwrap();
-            assert_eq!((found.low, found.high), (cut as f64, (count - 1 - cut) as f64), "{count}");
-            assert!((found.confidence - confidence).abs() < 1e-4, "{count}: {found:?}");
+            let estimated = estimate(&first(count)).unwrap();
+            assert_eq!(
+                (estimated.low, estimated.high),
+                (cut as f64, (count - 1 - cut) as f64),
+                "{count}"
+            );
+            assert!((estimated.confidence - confidence).abs() < 1e-4, "{count}: {estimated:?}");
         }
         assert_eq!(estimate(&[]), None);
     }

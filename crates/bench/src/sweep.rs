@@ -5,19 +5,20 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
-use crate::contestant::{Contestant, RunningContestant};
+use crate::contestant::Contestant;
 use crate::measure::{MeasurementSample, measure};
 use crate::options::RunOptions;
-use crate::run::{faults, order};
-use crate::signals::unless_ended;
+use crate::run::{fail_on_faults, order};
+use crate::running_contestant::RunningContestant;
+use crate::signals::run_until_signal;
 use crate::stats::{MedianEstimate, estimate, median};
 use crate::tables::{footnote, interval, number, table};
-use crate::{BoxError, pairs, pin, quiet, report};
+use crate::{BoxError, core_affinity, idle_cores, machine, paired_rounds, report};
 
 /// Streams, tokens per second of each, and the seconds in which they open: few, many busy ones, and very many slow ones.
 /// Two proxies do not fill their core or that of the load generator.
 const SIZES: [(u64, f64, f64); 3] = [(100, 20.0, 1.0), (1_000, 10.0, 2.0), (9_000, 1.0, 8.0)];
-/// Maximum wait for quiet cores. A disturbance affects all proxies, so there is one attempt.
+/// Maximum wait for idle cores. A disturbance affects all proxies, so there is one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Descriptors of a process besides those of the streams, with a reserve.
 const OTHER_FILES: u64 = 256;
@@ -36,18 +37,18 @@ impl SweepSize {
     }
 
     fn cpu(&self, contestant: Contestant) -> Option<f64> {
-        median(&pairs::values(&self.samples, contestant, |sample| sample.cpu_us))
+        median(&paired_rounds::values(&self.samples, contestant, |sample| sample.cpu_us))
     }
 
     fn ratio(&self, contestant: Contestant) -> Option<MedianEstimate> {
-        pairs::ratio(&self.samples, contestant, Contestant::NGINX, |sample| sample.cpu_us)
+        paired_rounds::ratio(&self.samples, contestant, Contestant::NGINX, |sample| sample.cpu_us)
     }
 }
 
 /// Runs the role `sweep`.
 pub async fn role(words: Vec<String>) -> Result<(), BoxError> {
-    let options = RunOptions::sweep(words)?;
-    unless_ended(sweep(&options)).await
+    let options = RunOptions::parse_sweep(words)?;
+    run_until_signal(sweep(&options)).await
 }
 
 async fn sweep(options: &RunOptions) -> Result<(), BoxError> {
@@ -56,7 +57,7 @@ async fn sweep(options: &RunOptions) -> Result<(), BoxError> {
         return Err("a sweep compares with nginx: add it to --only".into());
     }
     if let Some(cores) = options.cores {
-        pin::pin(cores.load)?;
+        core_affinity::pin(cores.load)?;
     }
     let (files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let most = most_streams(files, contestants.len() as u64);
@@ -71,21 +72,22 @@ async fn sweep(options: &RunOptions) -> Result<(), BoxError> {
     for round in 0..options.rounds {
         for size in &mut sizes {
             if let Some(cores) = options.cores {
-                quiet::wait(cores, PATIENCE).await;
+                idle_cores::wait_until_idle(cores, PATIENCE).await;
             }
             // A separate server, because ports of closed connections stay in use for a minute.
-            let server = RunningContestant::server(options.cores.map(|cores| cores.server)).await?;
+            let server =
+                RunningContestant::start_server(options.cores.map(|cores| cores.server)).await?;
             let samples =
                 measure(&size.options, &order(&contestants, round), round, &server).await?;
             for sample in &samples {
-                println!("{}: {}", size.name(), report::line(sample, &size.options));
+                println!("{}: {}", size.name(), report::format_sample(sample, &size.options));
             }
             size.samples.extend(samples);
         }
     }
     options.write_json(&to_json(&sizes, &contestants))?;
     println!("\n{}", markdown(&sizes, &contestants, options));
-    faults(sizes.iter().flat_map(|size| &size.samples).filter_map(MeasurementSample::fault))
+    fail_on_faults(sizes.iter().flat_map(|size| &size.samples).filter_map(MeasurementSample::fault))
 }
 
 /// Returns the maximum number of streams per proxy.
@@ -105,7 +107,7 @@ fn markdown(sizes: &[SweepSize], contestants: &[Contestant], options: &RunOption
         let cpu = contestants.iter().map(|&one| number(size.cpu(one), 2));
         let ratio = others().map(|one| interval(size.ratio(one), 3));
         let share = |one, value: fn(&MeasurementSample) -> Option<f64>| {
-            median(&pairs::values(&size.samples, one, value))
+            median(&paired_rounds::values(&size.samples, one, value))
         };
         let proxies: f64 =
             contestants.iter().filter_map(|&one| share(one, |sample| sample.proxy_core)).sum();
@@ -117,16 +119,21 @@ fn markdown(sizes: &[SweepSize], contestants: &[Contestant], options: &RunOption
         "CPU per token, together, {} rounds of {} s; {}\n{}\n",
         options.rounds,
         options.seconds,
-        report::machine(),
+        machine::describe(),
         table(columns.iter().map(String::as_str), rows)
     );
     for contestant in others() {
         if let Some((least, greatest, change)) = greatest_change(sizes, contestant) {
-            let name = contestant.name();
+            // With one contestant beside nginx, the table has one ratio only.
+            let of = if others().count() > 1 {
+                format!(" of {}", contestant.name())
+            } else {
+                String::new()
+            };
             let (least, greatest) = (least.name(), greatest.name());
             let change = interval(Some(change), 1);
             out += &format!(
-                "The largest change of the ratio of {name} is {change} %, from {least} to {greatest}.\n"
+                "The largest change of the ratio{of} is {change} %, from {least} to {greatest}.\n"
             );
         }
     }
@@ -144,7 +151,7 @@ fn greatest_change(
     let ratios = || sizes.iter().filter_map(ratio);
     let ((least, _), (greatest, _)) = (ratios().min_by(by_ratio)?, ratios().max_by(by_ratio)?);
     let of = |size: &SweepSize| {
-        pairs::ratios(&size.samples, contestant, Contestant::NGINX, |one| one.cpu_us)
+        paired_rounds::ratios(&size.samples, contestant, Contestant::NGINX, |one| one.cpu_us)
     };
     let least_ratios = of(least);
     let grown = of(greatest)
@@ -167,7 +174,7 @@ fn to_json(sizes: &[SweepSize], contestants: &[Contestant]) -> Value {
         }))
     });
     json!({
-        "sizes": sizes.iter().map(|size| report::json(&size.samples, &size.options)).collect::<Vec<_>>(),
+        "sizes": sizes.iter().map(|size| report::to_json(&size.samples, &size.options)).collect::<Vec<_>>(),
         "greatest_changes": changes.collect::<Vec<_>>(),
     })
 }
@@ -187,7 +194,7 @@ mod tests {
 
     #[test]
     fn change_is_computed_within_rounds() {
-        let options = RunOptions::sweep(Vec::new()).unwrap();
+        let options = RunOptions::parse_sweep(Vec::new()).unwrap();
         let size = |streams, cpu: [f64; 3]| SweepSize {
             options: RunOptions { streams, ..options.clone() },
             samples: (0..3)
@@ -196,7 +203,7 @@ mod tests {
                     let nginx = [10.0, 20.0, 40.0][round];
                     let ours = cpu[round] * nginx;
                     [(Contestant::NGINX, nginx), (Contestant::Streamgauge, ours)]
-                        .map(|(who, cpu)| sample(who, round, Some(cpu)))
+                        .map(|(contestant, cpu)| sample(contestant, round, Some(cpu)))
                 })
                 .collect(),
         };

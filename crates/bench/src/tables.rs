@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use crate::contestant::Contestant;
+use crate::latency_column::LatencyColumn;
+use crate::machine;
 use crate::measure::MeasurementSample;
 use crate::options::RunOptions;
-use crate::pairs::{self, SampleValue};
-use crate::report::{BASELINES, LatencyColumn, machine};
+use crate::paired_rounds::{self, SampleValue};
 use crate::stats::{MedianEstimate, estimate, median};
 
 /// Title of a column, its value, and its number of decimals.
@@ -37,28 +38,29 @@ pub fn markdown(
     let mut out = title(options);
     match (options.churn, options.together) {
         (None, false) => {
-            let times = LatencyColumn::ALL
-                .map(|time| (time.title, move |sample: &MeasurementSample| time.of(sample), 0));
+            let times = LatencyColumn::ALL.map(|time| {
+                (time.title, move |sample: &MeasurementSample| time.value_in(sample), 0)
+            });
             out += &run.medians("Cost", &STREAMS);
             out += &run.medians("Times, us", &times);
             for baseline in [Contestant::Direct, Contestant::NGINX] {
                 out += &run.differences(baseline, &times);
             }
-            out += &run.ratios("CPU a token", |sample| sample.cpu_us);
+            out += &run.ratios("CPU per token", |sample| sample.cpu_us);
         }
         // Proxies that run together delay each other, so times are meaningless.
         (None, true) => {
             out += &run.medians("Cost", &STREAMS);
-            out += &run.ratios("CPU a token", |sample| sample.cpu_us);
+            out += &run.ratios("CPU per token", |sample| sample.cpu_us);
         }
         (Some(_), false) => {
             out += &run.medians("Cost", &CHURN);
-            out += &run.ratios("CPU a request", |sample| sample.cpu_us);
-            out += &run.ratios("Requests a second", |sample| sample.requests_per_second);
+            out += &run.ratios("CPU per request", |sample| sample.cpu_us);
+            out += &run.ratios("Requests per second", |sample| sample.requests_per_second);
         }
         (Some(_), true) => {
             out += &run.medians("Cost", &CHURN[1..]);
-            out += &run.ratios("CPU a request", |sample| sample.cpu_us);
+            out += &run.ratios("CPU per request", |sample| sample.cpu_us);
         }
     }
     out + &footnote(samples.iter(), options)
@@ -102,7 +104,7 @@ impl RunTables<'_> {
     fn medians(&self, what: &str, columns: &[TableColumn<impl SampleValue>]) -> String {
         let rows = self.contestants.iter().map(|&contestant| {
             let cell = |(_, value, digits): &TableColumn<_>| {
-                spread(&pairs::values(self.samples, contestant, value), *digits)
+                spread(&paired_rounds::values(self.samples, contestant, value), *digits)
             };
             (contestant.name().to_owned(), columns.iter().map(cell).collect())
         });
@@ -122,7 +124,10 @@ impl RunTables<'_> {
             self.contestants.iter().filter(|one| ![baseline, Contestant::Direct].contains(one));
         let rows = others.map(|&contestant| {
             let cell = |(_, value, digits): &TableColumn<_>| {
-                interval(pairs::difference(self.samples, contestant, baseline, value), *digits)
+                interval(
+                    paired_rounds::difference(self.samples, contestant, baseline, value),
+                    *digits,
+                )
             };
             (contestant.name().to_owned(), columns.iter().map(cell).collect())
         });
@@ -134,11 +139,11 @@ impl RunTables<'_> {
 
     fn ratios(&self, what: &str, value: impl SampleValue) -> String {
         let present = |baseline: &&Contestant| self.contestants.contains(baseline);
-        let baselines: Vec<&Contestant> = BASELINES.iter().filter(present).collect();
+        let baselines: Vec<&Contestant> = Contestant::BASELINES.iter().filter(present).collect();
         let proxies = self.contestants.iter().filter(|one| **one != Contestant::Direct);
         let rows = proxies.map(|&contestant| {
             let cell = |&&baseline: &&Contestant| {
-                let ratio = pairs::ratio(self.samples, contestant, baseline, &value);
+                let ratio = paired_rounds::ratio(self.samples, contestant, baseline, &value);
                 interval(ratio.filter(|_| contestant != baseline), 3)
             };
             (contestant.name().to_owned(), baselines.iter().map(cell).collect())
@@ -156,7 +161,10 @@ fn title(options: &RunOptions) -> String {
     };
     let workers = if *workers > 1 { format!("{workers} workers each, ") } else { String::new() };
     let how = if options.together { "all at once on one core" } else { "one after the other" };
-    format!("{load}, {seconds} s a window, {rounds} rounds, {workers}{how}; {}\n", machine())
+    format!(
+        "{load}, windows of {seconds} s, {rounds} rounds, {workers}{how}; {}\n",
+        machine::describe()
+    )
 }
 
 /// Formats the notes below the tables on their reliability.
@@ -170,13 +178,13 @@ pub fn footnote<'a>(
     let disturbed = samples.clone().filter(|sample| sample.is_disturbed()).count();
     let load_core = samples.filter_map(|sample| sample.load_core).fold(0.0, f64::max) * 100.0;
     let limit = match options.churn {
-        Some(_) => " Where that is 95 % and more, it limits requests/s; CPU a request holds.",
+        Some(_) => " From 95 % on, it limits requests/s, but not CPU per request.",
         None => "",
     };
     format!(
-        "\nAn interval is the pair of order statistics that holds the true median with {confidence:.1} % confidence. \
-         {lost} responses were lost. {disturbed} of {count} measurements were disturbed by others on the same \
-         cores. The load client's core was busy for {load_core:.0} % at the most.{limit}\n"
+        "\nIntervals contain the true median with {confidence:.1} % confidence. Lost responses: {lost}. \
+         Measurements disturbed by other processes: {disturbed} of {count}. \
+         The load client's core was at most {load_core:.0} % busy.{limit}\n"
     )
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use strum::VariantArray;
 
-use super::span::TimeSpan;
-use super::witness::StreamTruth;
+use super::client::StreamTruth;
+use super::time_span::TimeSpan;
 use crate::BoxError;
 
-/// A compared field of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A compared field of a log line. Reports list them in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum ComparedNumber {
     /// From the request to the first token.
     Ttft,
@@ -22,9 +23,6 @@ pub enum ComparedNumber {
 }
 
 impl ComparedNumber {
-    /// All numbers, in the order of the report.
-    pub const ALL: [Self; 4] = [Self::Ttft, Self::Latency, Self::Tpot, Self::LongestGap];
-
     /// Name in the report.
     pub fn name(self) -> &'static str {
         match self {
@@ -48,8 +46,8 @@ impl ComparedNumber {
     fn truth(self, truth: &StreamTruth) -> Option<TimeSpan> {
         let (first, last) = (truth.tokens.first()?, truth.tokens.last()?);
         match self {
-            Self::Ttft => Some(first.since(truth.asked)),
-            Self::Latency => Some(last.since(truth.asked)),
+            Self::Ttft => Some(first.since(truth.requested)),
+            Self::Latency => Some(last.since(truth.requested)),
             Self::Tpot => match truth.tokens.len() as u64 - 1 {
                 0 => None,
                 gaps => Some(last.since(*first).divided(gaps)),
@@ -70,7 +68,7 @@ pub struct NumberError {
 
 impl NumberError {
     /// Computes the error of `value`.
-    pub fn of(value: u64, truth: TimeSpan) -> Self {
+    pub fn new(value: u64, truth: TimeSpan) -> Self {
         Self { error: truth.distance(value), width: truth.width() }
     }
 }
@@ -80,13 +78,13 @@ impl NumberError {
 pub struct ComparedLine {
     /// Whether the line is marked as degraded.
     pub degraded: bool,
-    /// Error of each number, in the order of [`ComparedNumber::ALL`] has them.
-    pub deviations: [NumberError; ComparedNumber::ALL.len()],
+    /// Error of each number, in the order of the variants of [`ComparedNumber`].
+    pub errors: [NumberError; ComparedNumber::VARIANTS.len()],
 }
 
 impl ComparedLine {
     /// Compares a log line of a proxy that is configured with this clock.
-    pub fn of(
+    pub fn compare(
         line: &Value,
         truths: &HashMap<u64, StreamTruth>,
         clock: &str,
@@ -101,16 +99,16 @@ impl ComparedLine {
         let id = line["trace_id"].as_str().and_then(|id| u64::from_str_radix(id, 16).ok());
         let truth = id.and_then(|id| truths.get(&id));
         let truth = truth.ok_or_else(|| format!("no request belongs to this line: {line}"))?;
-        let mut deviations = [NumberError { error: 0, width: 0 }; ComparedNumber::ALL.len()];
-        for (deviation, number) in deviations.iter_mut().zip(ComparedNumber::ALL) {
+        let mut errors = [NumberError { error: 0, width: 0 }; ComparedNumber::VARIANTS.len()];
+        for (error_of_number, number) in errors.iter_mut().zip(ComparedNumber::VARIANTS) {
             let seconds = line[number.key()].as_f64();
             let value = seconds.map(|seconds| (seconds * 1e9).round() as u64);
             let (value, truth) = value
                 .zip(number.truth(truth))
                 .ok_or_else(|| format!("a line has no {}: {line}", number.key()))?;
-            *deviation = NumberError::of(value, truth);
+            *error_of_number = NumberError::new(value, truth);
         }
-        Ok(Self { degraded: line["degraded"] == true, deviations })
+        Ok(Self { degraded: line["degraded"] == true, errors })
     }
 }
 
@@ -124,7 +122,7 @@ mod tests {
     fn truths() -> HashMap<u64, StreamTruth> {
         let span = |at: u64| TimeSpan { low: at * MS, high: at * MS + 5 };
         let tokens = vec![span(30), span(50), span(90)];
-        HashMap::from([(31, StreamTruth { asked: span(10), tokens, received: HashMap::new() })])
+        HashMap::from([(31, StreamTruth { requested: span(10), tokens, received: HashMap::new() })])
     }
 
     #[test]
@@ -134,10 +132,10 @@ mod tests {
             "ttft_s": 0.020_000_001, "latency_s": 0.081, "max_gap_s": 0.039,
             "tpot_s": 0.03,
         });
-        let found = ComparedLine::of(&line, &truths(), "kernel").unwrap();
+        let compared = ComparedLine::compare(&line, &truths(), "kernel").unwrap();
         let expected = [(0, 10), (MS - 5, 10), (0, 6), (MS - 5, 10)];
-        let deviations = expected.map(|(error, width)| NumberError { error, width });
-        assert_eq!(found, ComparedLine { degraded: true, deviations });
+        let errors = expected.map(|(error, width)| NumberError { error, width });
+        assert_eq!(compared, ComparedLine { degraded: true, errors });
     }
 
     #[test]
@@ -147,7 +145,7 @@ mod tests {
                 "trace_id": id, "clock": clock, "ttft_s": 0.02, "latency_s": latency,
                 "max_gap_s": 0.04, "tpot_s": 0.03,
             });
-            ComparedLine::of(&line, &truths(), "kernel")
+            ComparedLine::compare(&line, &truths(), "kernel")
                 .map(|_| ())
                 .map_err(|error| error.to_string())
         };
@@ -155,7 +153,7 @@ mod tests {
         let error = line("1f", "program", json!(0.08)).unwrap_err();
         assert!(error.starts_with("a line has the clock \"program\""), "{error}");
         let error = line("20", "kernel", json!(0.08)).unwrap_err();
-        assert!(error.starts_with("nobody asked"), "{error}");
+        assert!(error.starts_with("no request belongs"), "{error}");
         let error = line("1f", "kernel", Value::Null).unwrap_err();
         assert!(error.starts_with("a line has no latency_s"), "{error}");
     }

@@ -5,11 +5,11 @@
 //! the time. Some streams go directly from the server to the client, whose kernel timestamps them: their errors are those
 //! of the method.
 
+mod client;
 mod compare;
+mod kernel_timestamp;
 mod report;
-mod span;
-mod stamp;
-mod witness;
+mod time_span;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -25,15 +25,15 @@ use serde_json::Value;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
+use self::client::{StreamShape, StreamTruth, TruthClient};
 use self::compare::{ComparedLine, NumberError};
 use self::report::TruthRun;
-use self::witness::{StreamShape, StreamTruth, TruthClient};
 use crate::args::RoleArgs;
 use crate::clock::{self, now};
-use crate::contestant::{RunningContestant, free_address};
-use crate::pin::{self, CorePlan};
+use crate::core_affinity::{self, CorePlan};
 use crate::process::MeasuredProcess;
-use crate::{BoxError, quiet, scrape, signals};
+use crate::running_contestant::{RunningContestant, free_address};
+use crate::{BoxError, admin_client, idle_cores, signals};
 
 /// Time for which the proxy is stopped, and then runs.
 const STOPPED: Duration = Duration::from_millis(50);
@@ -44,8 +44,8 @@ const DIRECT: u64 = 4;
 const KEPT: f64 = 1000.0;
 /// Maximum delay of a stream, and of its line in the log.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Maximum wait for quiet cores before a run.
-const UNTIL_QUIET: Duration = Duration::from_secs(20);
+/// Maximum wait for idle cores before a run.
+const UNTIL_IDLE: Duration = Duration::from_secs(20);
 /// Movement of the wall clock in nanoseconds that counts as a change of the clock.
 const WALL_MOVED: u64 = 20_000;
 
@@ -96,14 +96,14 @@ impl TruthOptions {
                 rate: args.number("rate", 30.0, 0.1, 1000.0)?,
             },
             seconds: args.number("seconds", 10.0, 0.5, 600.0)?,
-            cores: CorePlan::of(&args)?,
+            cores: CorePlan::from_args(&args)?,
             json: args.optional("json")?,
         };
         let lines = options.lines();
         if lines > KEPT {
             return Err(format!(
-                "about {lines:.0} streams a run, and the proxy keeps the last {KEPT} lines of its log: \
-                 fewer --streams or --seconds, or more --tokens"
+                "a run has about {lines:.0} streams, but the proxy keeps only the last {KEPT} lines of its log: \
+                 reduce --streams or --seconds, or increase --tokens"
             )
             .into());
         }
@@ -125,23 +125,23 @@ impl TruthOptions {
 /// Runs the role `truth`.
 pub async fn role(words: Vec<String>) -> Result<(), BoxError> {
     let options = TruthOptions::parse(words)?;
-    signals::unless_ended(all(&options)).await
+    signals::run_until_signal(measure_all(&options)).await
 }
 
-async fn all(options: &TruthOptions) -> Result<(), BoxError> {
+async fn measure_all(options: &TruthOptions) -> Result<(), BoxError> {
     if let Some(cores) = options.cores {
-        pin::pin(cores.load)?;
+        core_affinity::pin(cores.load)?;
     }
-    let server = RunningContestant::server(options.cores.map(|cores| cores.server)).await?;
+    let server = RunningContestant::start_server(options.cores.map(|cores| cores.server)).await?;
     let mut runs = Vec::new();
     for clock in ["kernel", "program"] {
         for state in [ProxyState::Idle, ProxyState::Stopped] {
             if let Some(cores) = options.cores
-                && !quiet::wait(cores, UNTIL_QUIET).await
+                && !idle_cores::wait_until_idle(cores, UNTIL_IDLE).await
             {
                 println!("{clock}, {}: other processes are busy on these cores.", state.name());
             }
-            runs.push(run(options, server.target, clock, state).await?);
+            runs.push(measure_run(options, server.target, clock, state).await?);
         }
     }
     println!("{}", report::markdown(&runs, options));
@@ -152,31 +152,31 @@ async fn all(options: &TruthOptions) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn run(
+async fn measure_run(
     options: &TruthOptions,
     server: SocketAddr,
     clock: &'static str,
     state: ProxyState,
 ) -> Result<TruthRun, BoxError> {
     let (proxy, target, admin) = start(options, server, clock).await?;
-    let ahead = stamp::wall_ahead();
+    let ahead = kernel_timestamp::wall_ahead();
     let (through, direct) = tokio::select! {
-        truths = witnesses(options, target, server) => truths?,
-        error = stop_and_go(&proxy), if state == ProxyState::Stopped => return Err(error.unwrap_err()),
+        truths = run_clients(options, target, server) => truths?,
+        error = stop_half_the_time(&proxy), if state == ProxyState::Stopped => return Err(error.unwrap_err()),
     };
     proxy.signal(Signal::SIGCONT)?;
-    let moved = stamp::wall_ahead().abs_diff(ahead);
+    let moved = kernel_timestamp::wall_ahead().abs_diff(ahead);
     if moved > WALL_MOVED {
         let moved = moved / 1000;
         return Err(
             format!("the wall clock changed by {moved} us during the run: run it again").into()
         );
     }
-    let lines = log(admin, through.len()).await?;
+    let lines = read_log(admin, through.len()).await?;
     let instrument = direct.values().flat_map(|truth| {
         let tokens = truth.received.iter().filter_map(|(&at, stamp)| {
             let truth = truth.tokens.get(at)?;
-            Some(NumberError::of(stamp.saturating_sub(ahead), *truth))
+            Some(NumberError::new(stamp.saturating_sub(ahead), *truth))
         });
         tokens.collect::<Vec<_>>()
     });
@@ -185,7 +185,7 @@ async fn run(
         state,
         lines: lines
             .iter()
-            .map(|line| ComparedLine::of(line, &through, clock))
+            .map(|line| ComparedLine::compare(line, &through, clock))
             .collect::<Result<_, _>>()?,
         instrument: instrument.collect(),
     })
@@ -208,7 +208,7 @@ async fn start(
 }
 
 /// Stops the proxy for half of the time until dropped.
-async fn stop_and_go(proxy: &MeasuredProcess) -> Result<Infallible, BoxError> {
+async fn stop_half_the_time(proxy: &MeasuredProcess) -> Result<Infallible, BoxError> {
     loop {
         proxy.signal(Signal::SIGSTOP)?;
         sleep(STOPPED).await;
@@ -221,7 +221,7 @@ async fn stop_and_go(proxy: &MeasuredProcess) -> Result<Infallible, BoxError> {
 type TruthsByTrace = HashMap<u64, StreamTruth>;
 
 /// Runs the load; returns the truths of the streams through `proxy` and of the direct streams.
-async fn witnesses(
+async fn run_clients(
     options: &TruthOptions,
     proxy: SocketAddr,
     server: SocketAddr,
@@ -233,7 +233,7 @@ async fn witnesses(
     let (through, direct) =
         (Rc::<RefCell<TruthsByTrace>>::default(), Rc::<RefCell<TruthsByTrace>>::default());
     let tasks = LocalSet::new();
-    let mut witnesses = JoinSet::new();
+    let mut clients = JoinSet::new();
     for number in 0..options.streams + options.streams.div_ceil(DIRECT) {
         let (target, truths) = if number < options.streams {
             (proxy, Rc::clone(&through))
@@ -242,21 +242,21 @@ async fn witnesses(
         };
         let next = Rc::clone(&next);
         let connection = async move {
-            let mut witness = TruthClient::connect(target).await?;
+            let mut client = TruthClient::connect(target).await?;
             while now() < until {
                 let id = next.replace(next.get() + 1);
                 sleep(pause(id)).await;
-                let stream = timeout(longest, witness.stream(id, shape)).await;
+                let stream = timeout(longest, client.run_stream(id, shape)).await;
                 let truth = stream.map_err(|_| "a stream took too long")??;
                 truths.borrow_mut().insert(id, truth);
             }
             Ok::<(), BoxError>(())
         };
-        witnesses.spawn_local_on(connection, &tasks);
+        clients.spawn_local_on(connection, &tasks);
     }
     tasks
         .run_until(async {
-            while let Some(ended) = witnesses.join_next().await {
+            while let Some(ended) = clients.join_next().await {
                 ended??;
             }
             Ok::<(), BoxError>(())
@@ -272,16 +272,16 @@ fn pause(id: u64) -> Duration {
 }
 
 /// Waits until the log has this number of lines, and returns it.
-async fn log(admin: SocketAddr, lines: usize) -> Result<Vec<Value>, BoxError> {
+async fn read_log(admin: SocketAddr, lines: usize) -> Result<Vec<Value>, BoxError> {
     let until = now() + clock::nanos(PATIENCE);
     loop {
-        let text = scrape::get(admin, &format!("/requests?last={lines}")).await?;
-        let found = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-        if found.len() == lines {
-            return Ok(found);
+        let text = admin_client::get(admin, &format!("/requests?last={lines}")).await?;
+        let records = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        if records.len() == lines {
+            return Ok(records);
         }
         if now() > until {
-            return Err(format!("{} lines in the log of {lines} streams", found.len()).into());
+            return Err(format!("{} lines in the log of {lines} streams", records.len()).into());
         }
         sleep(Duration::from_millis(50)).await;
     }

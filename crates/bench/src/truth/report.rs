@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 use super::compare::{ComparedLine, ComparedNumber, NumberError};
 use super::{ProxyState, TruthOptions};
-use crate::report::machine;
+use crate::machine;
 use crate::stats::quantile;
 
 /// Name of the row for direct streams.
-pub const INSTRUMENT: &str = "method (no proxy)";
+pub const INSTRUMENT: &str = "the instrument itself (no proxy)";
 
 /// One run.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ pub struct TruthRun {
 
 impl TruthRun {
     /// Returns the errors of a number, for all lines or for lines that are not degraded.
-    fn deviations(&self, number: usize, all: bool) -> Vec<NumberError> {
+    fn number_errors(&self, number: usize, all: bool) -> Vec<NumberError> {
         let lines = self.lines.iter().filter(|line| all || !line.degraded);
-        lines.map(|line| line.deviations[number]).collect()
+        lines.map(|line| line.errors[number]).collect()
     }
 
     fn degraded(&self) -> usize {
@@ -47,19 +48,19 @@ pub fn markdown(runs: &[TruthRun], options: &TruthOptions) -> String {
         options.shape.tokens,
         options.shape.rate,
         options.seconds,
-        machine()
+        machine::describe()
     );
     for run in runs {
         let (clock, state) = (run.clock, run.state.name());
-        for (at, number) in ComparedNumber::ALL.into_iter().enumerate() {
-            let (all, sound) = (run.deviations(at, true), run.deviations(at, false));
+        for (at, number) in ComparedNumber::VARIANTS.iter().copied().enumerate() {
+            let (all, sound) = (run.number_errors(at, true), run.number_errors(at, false));
             let row = row(&all, Some(&sound));
             let _ = writeln!(out, "| {clock} | {state} | {} | {row} |", number.name());
         }
         let _ = writeln!(out, "| - | {state} | {INSTRUMENT} | {} |", row(&run.instrument, None));
     }
-    out + "\nErrors and widths in microseconds. An error is the distance from the interval that the truth allows; \
-           the true one is greater by the width at the most.\n"
+    out + "\nErrors and widths are in microseconds. The error is the distance from the interval in which the true value \
+           lies; the width of that interval bounds the remaining uncertainty.\n"
 }
 
 fn row(all: &[NumberError], sound: Option<&[NumberError]>) -> String {
@@ -96,9 +97,9 @@ pub fn json(runs: &[TruthRun], options: &TruthOptions) -> Value {
         let number = |(at, number): (usize, ComparedNumber)| {
             json!({
                 "number": number.name(),
-                "errors_us": errors(&run.deviations(at, true)),
-                "errors_not_degraded_us": errors(&run.deviations(at, false)),
-                "width_us": widths(&run.deviations(at, true)),
+                "errors_us": errors(&run.number_errors(at, true)),
+                "errors_not_degraded_us": errors(&run.number_errors(at, false)),
+                "width_us": widths(&run.number_errors(at, true)),
             })
         };
         json!({
@@ -106,7 +107,7 @@ pub fn json(runs: &[TruthRun], options: &TruthOptions) -> Value {
             "proxy": run.state.name(),
             "lines": run.lines.len(),
             "degraded": run.degraded(),
-            "numbers": ComparedNumber::ALL.into_iter().enumerate().map(number).collect::<Vec<_>>(),
+            "numbers": ComparedNumber::VARIANTS.iter().copied().enumerate().map(number).collect::<Vec<_>>(),
             "instrument": {
                 "errors_us": errors(&run.instrument),
                 "width_us": widths(&run.instrument),
@@ -119,24 +120,24 @@ pub fn json(runs: &[TruthRun], options: &TruthOptions) -> Value {
         "rate": options.shape.rate,
         "seconds": options.seconds,
         "pinned": options.cores.is_some(),
-        "machine": machine(),
+        "machine": machine::describe(),
         "runs": runs.iter().map(run).collect::<Vec<_>>(),
     })
 }
 
-fn sorted(deviations: &[NumberError], of: fn(&NumberError) -> u64) -> Vec<u64> {
-    let mut sorted: Vec<u64> = deviations.iter().map(of).collect();
+fn sorted(errors: &[NumberError], of: fn(&NumberError) -> u64) -> Vec<u64> {
+    let mut sorted: Vec<u64> = errors.iter().map(of).collect();
     sorted.sort_unstable();
     sorted
 }
 
 /// Returns values in ascending order, in microseconds.
-fn errors(deviations: &[NumberError]) -> Vec<f64> {
-    sorted(deviations, |one| one.error).into_iter().map(|nanos| nanos as f64 / 1e3).collect()
+fn errors(errors: &[NumberError]) -> Vec<f64> {
+    sorted(errors, |one| one.error).into_iter().map(|nanos| nanos as f64 / 1e3).collect()
 }
 
-fn widths(deviations: &[NumberError]) -> Value {
-    let sorted = sorted(deviations, |one| one.width);
+fn widths(errors: &[NumberError]) -> Value {
+    let sorted = sorted(errors, |one| one.width);
     let at = |q| quantile(&sorted, q).map(|nanos| nanos as f64 / 1e3);
     json!({"p50": at(0.5), "p99": at(0.99)})
 }
@@ -147,12 +148,12 @@ mod tests {
 
     #[test]
     fn rows_have_quantiles_in_microseconds() {
-        let deviations = |errors: &[u64]| -> Vec<_> {
+        let number_errors = |errors: &[u64]| -> Vec<_> {
             errors.iter().map(|&error| NumberError { error, width: 12_345 }).collect()
         };
-        let all = deviations(&[0, 5_000_000, 250, 1_500]);
+        let all = number_errors(&[0, 5_000_000, 250, 1_500]);
         let expected = "4 | 1.50 | 5000 | 5000 | 5000 | 1 | 0.25 | 0.25 | 12.3 | 12.3";
-        assert_eq!(row(&all, Some(&deviations(&[250]))), expected);
+        assert_eq!(row(&all, Some(&number_errors(&[250]))), expected);
         assert_eq!(row(&[], None), "0 | - | - | - | - | - | - | - | - | -");
     }
 }

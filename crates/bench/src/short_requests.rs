@@ -1,7 +1,6 @@
 //! The closed loop of short requests: each client sends its next request when the response has arrived.
 
 use std::cell::RefCell;
-use std::str::FromStr;
 use std::time::Duration;
 
 use memchr::memmem;
@@ -9,94 +8,66 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::answer;
-use crate::client::{FailureReason, GRACE, connect, read, read_more};
 use crate::clock::{now, sleep_until};
-use crate::load::{LoadPlan, LoadTotals};
+use crate::connection::{FailureReason, GRACE, connect, read, read_more};
+use crate::load_plan::LoadPlan;
+use crate::load_totals::LoadTotals;
+use crate::short_response;
+use crate::traffic::ConnectionReuse;
 
 /// Time in nanoseconds for which clients continue after the window, so that all are busy at its end.
 const RUN_ON: u64 = 200_000_000;
 
-/// What a client does with its connection after a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionReuse {
-    /// A new connection per request. The request has `Connection: close`, and the proxy closes it.
-    New,
-    /// The connection is kept for the next request.
-    Kept,
-}
-
-impl ConnectionReuse {
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Kept => "kept",
-        }
-    }
-
-    /// Returns the bytes of the request for response `number`.
-    fn request(self, plan: &LoadPlan, number: u64) -> Vec<u8> {
-        let body = format!(
-            r#"{{"model":"bench/model-8b","messages":[{{"role":"user","content":"What does it cost?"}}],"stream":false,"number":{number}}}"#
-        );
-        let close = match self {
-            Self::New => "connection: close\r\n",
-            Self::Kept => "",
-        };
-        let (target, length) = (plan.target, body.len());
-        format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: {target}\r\naccept: application/json\r\n{close}\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
-        .into_bytes()
-    }
-}
-
-impl FromStr for ConnectionReuse {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::New, Self::Kept]
-            .into_iter()
-            .find(|churn| churn.name() == text)
-            .ok_or_else(|| "must be new or kept".to_owned())
-    }
-}
-
 /// Runs client `number`: sends requests until the plan ends.
-pub async fn client(
+pub async fn run_client(
     plan: &LoadPlan,
-    churn: ConnectionReuse,
+    reuse: ConnectionReuse,
     number: u64,
-    tally: &RefCell<LoadTotals>,
+    totals: &RefCell<LoadTotals>,
 ) {
-    sleep_until(plan.opens(number)).await;
+    sleep_until(plan.opening_time(number)).await;
     let until = plan.until + RUN_ON;
     let patience = Duration::from_nanos((until + GRACE).saturating_sub(now()));
-    let asking = async {
+    let requests = async {
         let mut connected = None;
-        // A separate connection each time.
+        // All clients together request each response number at most once.
         let mut number = number;
         while now() < until {
-            tally.borrow_mut().begin(answer::tokens(number));
-            let bytes = ask(plan, churn, number, &mut connected).await?;
-            let mut tally = tally.borrow_mut();
-            tally.answer(answer::tokens(number), bytes);
-            tally.end(plan, now());
+            totals.borrow_mut().record_request(short_response::tokens(number));
+            let bytes = send_request(plan, reuse, number, &mut connected).await?;
+            let mut totals = totals.borrow_mut();
+            totals.record_short_response(short_response::tokens(number), bytes);
+            totals.record_end(plan, now());
             number += plan.streams;
         }
         Ok(())
     };
-    if let Err(failure) = timeout(patience, asking).await.unwrap_or(Err("took too long")) {
-        tally.borrow_mut().fail(failure);
+    if let Err(failure) = timeout(patience, requests).await.unwrap_or(Err("took too long")) {
+        totals.borrow_mut().record_failure(failure);
     }
 }
 
+/// Returns the bytes of the request for response `number`.
+fn request(plan: &LoadPlan, reuse: ConnectionReuse, number: u64) -> Vec<u8> {
+    let body = format!(
+        r#"{{"model":"bench/model-8b","messages":[{{"role":"user","content":"What does it cost?"}}],"stream":false,"number":{number}}}"#
+    );
+    let close = match reuse {
+        ConnectionReuse::New => "connection: close\r\n",
+        ConnectionReuse::Kept => "",
+    };
+    let (target, length) = (plan.target, body.len());
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {target}\r\naccept: application/json\r\n{close}\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// Sends one request and reads its response. Returns the number of body bytes.
-async fn ask(
+async fn send_request(
     plan: &LoadPlan,
-    churn: ConnectionReuse,
+    reuse: ConnectionReuse,
     number: u64,
     connected: &mut Option<TcpStream>,
 ) -> Result<u64, FailureReason> {
@@ -104,12 +75,12 @@ async fn ask(
         Some(socket) => socket,
         None => connect(plan.target).await?,
     };
-    socket.write_all(&churn.request(plan, number)).await.map_err(|_| "cannot write")?;
-    let (expected, mut response) = (answer::body(number), Vec::with_capacity(4096));
+    socket.write_all(&request(plan, reuse, number)).await.map_err(|_| "cannot write")?;
+    let (expected, mut response) = (short_response::body(number), Vec::with_capacity(4096));
     while !is_whole(&response, &expected)? {
         read_more(&mut socket, &mut response).await?;
     }
-    match churn {
+    match reuse {
         ConnectionReuse::Kept => *connected = Some(socket),
         ConnectionReuse::New => {
             if read(&mut socket, &mut response).await? != 0 {
@@ -149,8 +120,8 @@ mod tests {
 
     #[test]
     fn response_is_complete_with_its_last_byte() {
-        let body = answer::body(7);
-        let response = answer::response(&body);
+        let body = short_response::body(7);
+        let response = short_response::response(&body);
         for length in 0..response.len() {
             assert_eq!(is_whole(&response[..length], &body), Ok(false), "{length}");
         }
@@ -159,10 +130,10 @@ mod tests {
 
     #[test]
     fn other_responses_are_errors() {
-        let body = answer::body(7);
-        let other = answer::response(&answer::body(8));
+        let body = short_response::body(7);
+        let other = short_response::response(&short_response::body(8));
         assert!(is_whole(&other, &body).is_err());
-        let right = answer::response(&body);
+        let right = short_response::response(&body);
         assert!(is_whole(&[&right[..], b"x"].concat(), &body).is_err());
         assert!(is_whole(&replaced(&right, b" 200 ", b" 502 "), &body).is_err());
         let length = body.len().to_string();

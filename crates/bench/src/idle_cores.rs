@@ -6,37 +6,38 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::clock;
-use crate::pin::{CorePlan, CoreRange};
+use crate::core_affinity::{CorePlan, CoreRange};
 
 /// Share of a core that other processes may use.
-pub const QUIET: f64 = 0.1;
+pub const IDLE_SHARE: f64 = 0.1;
 
 /// Period over which the share is measured.
-const GLANCE: Duration = Duration::from_millis(300);
+const PERIOD: Duration = Duration::from_millis(300);
 
-/// Waits at most `patience` until `cores` are quiet, and returns whether they are. Must be called while the benchmark is
+/// Waits at most `patience` until `cores` are idle, and returns whether they are. Must be called while the benchmark is
 /// idle.
-pub async fn wait(cores: CorePlan, patience: Duration) -> bool {
+pub async fn wait_until_idle(cores: CorePlan, patience: Duration) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < patience {
-        let before = (clock::now(), busy(cores.proxy), busy(cores.load));
-        sleep(GLANCE).await;
+        let before = (clock::now(), busy_time(cores.proxy), busy_time(cores.load));
+        sleep(PERIOD).await;
         let window = (clock::now() - before.0) as f64;
         let share = |before: Option<u64>, after: Option<u64>| {
             Some(after?.saturating_sub(before?) as f64 / window)
         };
-        let shares = [share(before.1, busy(cores.proxy)), share(before.2, busy(cores.load))];
+        let shares =
+            [share(before.1, busy_time(cores.proxy)), share(before.2, busy_time(cores.load))];
         // If the load cannot be read, do not wait.
-        if shares.into_iter().flatten().all(|share| share < QUIET) {
+        if shares.into_iter().flatten().all(|share| share < IDLE_SHARE) {
             return true;
         }
     }
     false
 }
 
-/// LatencyColumn that `cores` were busy so far, added up, with whatever it was, nanoseconds; from the ticks of
-/// `/proc/stat`, which are hundredths of a second.
-pub fn busy(cores: CoreRange) -> Option<u64> {
+/// Returns the time in nanoseconds that `cores` were busy since boot, summed over the cores. `/proc/stat` counts it in
+/// ticks of 10 ms.
+pub fn busy_time(cores: CoreRange) -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     cores.cores().try_fold(0, |sum, core| Some(sum + busy_core(&stat, core)?))
 }

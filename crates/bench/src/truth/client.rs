@@ -7,19 +7,19 @@ use memchr::memmem;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::span::TimeSpan;
-use super::stamp;
+use super::kernel_timestamp;
+use super::time_span::TimeSpan;
 use crate::BoxError;
-use crate::client::check_head;
+use crate::connection::check_headers;
 use crate::dechunk::Dechunker;
-use crate::emit::SendPattern;
-use crate::events::ReceivedEvents;
+use crate::received_events::ReceivedEvents;
+use crate::traffic::SendPattern;
 
 /// True timing of one stream.
 #[derive(Debug)]
 pub struct StreamTruth {
     /// When the client wrote the request.
-    pub asked: TimeSpan,
+    pub requested: TimeSpan,
     /// When the server wrote each token.
     pub tokens: Vec<TimeSpan>,
     /// Wall-clock time at which the client's kernel received a token, for tokens that were read alone.
@@ -54,15 +54,19 @@ impl TruthClient {
     pub async fn connect(target: SocketAddr) -> Result<Self, BoxError> {
         let socket = TcpStream::connect(target).await?;
         socket.set_nodelay(true)?;
-        stamp::enable(&socket)?;
+        kernel_timestamp::enable(&socket)?;
         Ok(Self { target, socket, buffer: vec![0; 64 * 1024] })
     }
 
     /// Runs one stream with this trace id.
-    pub async fn stream(&mut self, id: u64, shape: StreamShape) -> Result<StreamTruth, BoxError> {
+    pub async fn run_stream(
+        &mut self,
+        id: u64,
+        shape: StreamShape,
+    ) -> Result<StreamTruth, BoxError> {
         let request = self.request(id, shape);
         self.socket.writable().await?;
-        let (written, asked) = TimeSpan::of(|| self.socket.try_write(&request));
+        let (written, requested) = TimeSpan::around(|| self.socket.try_write(&request));
         if written? != request.len() {
             return Err("the socket does not accept a request in one write".into());
         }
@@ -70,7 +74,7 @@ impl TruthClient {
         let (mut head, mut in_body) = (Vec::new(), false);
         let (mut framing, mut body, mut received) = (Dechunker::new(), Vec::new(), HashMap::new());
         while !framing.is_done() {
-            let (length, stamp) = stamp::receive(&self.socket, &mut self.buffer).await?;
+            let (length, stamp) = kernel_timestamp::receive(&self.socket, &mut self.buffer).await?;
             let mut bytes = &self.buffer[..length];
             if length == 0 {
                 return Err("the connection ended within a stream".into());
@@ -78,7 +82,7 @@ impl TruthClient {
             if !in_body {
                 head.extend_from_slice(bytes);
                 let Some(end) = memmem::find(&head, b"\r\n\r\n") else { continue };
-                check_head(&head[..end])?;
+                check_headers(&head[..end])?;
                 bytes = &bytes[bytes.len() - (head.len() - end - 4)..];
                 in_body = true;
             }
@@ -88,9 +92,9 @@ impl TruthClient {
                 received.insert(number, stamp);
             }
         }
-        complete(&body, shape.tokens)?;
-        let tokens = account(&body).ok_or("the server does not report its writes")?;
-        Ok(StreamTruth { asked, tokens, received })
+        check_complete(&body, shape.tokens)?;
+        let tokens = parse_writes(&body).ok_or("the server does not report its writes")?;
+        Ok(StreamTruth { requested, tokens, received })
     }
 
     fn request(&self, id: u64, shape: StreamShape) -> Vec<u8> {
@@ -127,7 +131,7 @@ fn lone_token(data: &[u8]) -> Option<usize> {
 }
 
 /// Whether the stream is complete.
-fn complete(body: &[u8], tokens: u64) -> Result<(), &'static str> {
+fn check_complete(body: &[u8], tokens: u64) -> Result<(), &'static str> {
     let mut events = ReceivedEvents::default();
     events.buffer().extend_from_slice(body);
     events.read(|_| ())?;
@@ -135,7 +139,7 @@ fn complete(body: &[u8], tokens: u64) -> Result<(), &'static str> {
 }
 
 /// Returns the writes reported by the server, in the last event before the terminator.
-fn account(body: &[u8]) -> Option<Vec<TimeSpan>> {
+fn parse_writes(body: &[u8]) -> Option<Vec<TimeSpan>> {
     let text = std::str::from_utf8(body).ok()?;
     let last = text.trim_end().rsplit("\n\n").nth(1)?.strip_prefix("data: ")?;
     let last: Value = serde_json::from_str(last).ok()?;
@@ -148,7 +152,7 @@ fn account(body: &[u8]) -> Option<Vec<TimeSpan>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sse::SseWriter;
+    use crate::sse_writer::SseWriter;
 
     /// The body of a response with two tokens, and the ends of its events.
     fn body() -> (Vec<u8>, Vec<usize>) {
@@ -168,10 +172,10 @@ mod tests {
     #[test]
     fn reported_writes_are_parsed() {
         let (body, _) = body();
-        assert_eq!(complete(&body, 2), Ok(()));
+        assert_eq!(check_complete(&body, 2), Ok(()));
         let spans = [TimeSpan { low: 10, high: 13 }, TimeSpan { low: 20, high: 23 }];
-        assert_eq!(account(&body).unwrap(), spans);
-        assert_eq!(account(b"data: {}\n\ndata: [DONE]\n\n"), None);
+        assert_eq!(parse_writes(&body).unwrap(), spans);
+        assert_eq!(parse_writes(b"data: {}\n\ndata: [DONE]\n\n"), None);
     }
 
     #[test]

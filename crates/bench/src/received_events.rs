@@ -101,7 +101,7 @@ fn number_after(event: &[u8], key: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::dechunk::Dechunker;
-    use crate::sse::SseWriter;
+    use crate::sse_writer::SseWriter;
 
     /// A response of three tokens, without headers.
     fn body() -> Vec<u8> {

@@ -7,27 +7,28 @@
 //! few.
 
 use crate::contestant::Contestant;
+use crate::latency_column::LatencyColumn;
 use crate::measure::MeasurementSample;
-use crate::report::LatencyColumn;
-use crate::{pairs, stats};
+use crate::{paired_rounds, stats};
 
 /// Delay in microseconds that counts as a step: half of the kernel's delay, and a hundred times that of a proxy.
 const STEP: f64 = 20_000.0;
 
 /// Checks Streamgauge's first tokens. Returns a sentence or a fault; nothing if it does not take part.
-pub fn judge(samples: &[MeasurementSample]) -> Result<Option<String>, String> {
-    let late = |sample: &MeasurementSample| LatencyColumn::KEPT_CONNECTION.of(sample);
-    let Some(median) = stats::median(&pairs::values(samples, Contestant::Streamgauge, late)) else {
+pub fn check(samples: &[MeasurementSample]) -> Result<Option<String>, String> {
+    let first_token = |sample: &MeasurementSample| LatencyColumn::KEPT_CONNECTION.value_in(sample);
+    let Some(median) =
+        stats::median(&paired_rounds::values(samples, Contestant::Streamgauge, first_token))
+    else {
         return Ok(None);
     };
-    let late = format!(
-        "on a kept connection, it forwards the first token {:.2} ms after the request",
-        median / 1e3
-    );
+    let delay = format!("forwards the first token {:.2} ms after the request", median / 1e3);
     if median < STEP {
-        Ok(Some(format!("Streamgauge: {late}: no step of 40 ms.")))
+        Ok(Some(format!("On a kept connection, Streamgauge {delay}: no 40 ms step.")))
     } else {
-        Err(format!("streamgauge: {late}: is it a delayed acknowledgement?"))
+        Err(format!(
+            "streamgauge: on a kept connection, it {delay}: is it a delayed acknowledgement?"
+        ))
     }
 }
 
@@ -38,18 +39,18 @@ mod tests {
     use serde_json::json;
 
     /// One round per time, in microseconds.
-    fn judged(times: &[f64]) -> Result<Option<String>, String> {
-        let sample = |(round, late): (usize, &f64)| MeasurementSample {
-            before: vec![json!({"first_token_us": {"p50": late}})],
+    fn check_times(times: &[f64]) -> Result<Option<String>, String> {
+        let sample = |(round, delay): (usize, &f64)| MeasurementSample {
+            setup_loads: vec![json!({"first_token_us": {"p50": delay}})],
             ..sample(Contestant::Streamgauge, round, None)
         };
-        judge(&Vec::from_iter(times.iter().enumerate().map(sample)))
+        check(&Vec::from_iter(times.iter().enumerate().map(sample)))
     }
 
     #[test]
     fn step_in_most_rounds_is_a_fault() {
-        assert!(judged(&[250.0, 43_900.0, 250.0]).unwrap().unwrap().contains(" 0.25 ms"));
-        assert!(judged(&[43_900.0, 250.0, 44_100.0]).unwrap_err().contains(" 43.90 ms"));
-        assert_eq!(judged(&[]), Ok(None));
+        assert!(check_times(&[250.0, 43_900.0, 250.0]).unwrap().unwrap().contains(" 0.25 ms"));
+        assert!(check_times(&[43_900.0, 250.0, 44_100.0]).unwrap_err().contains(" 43.90 ms"));
+        assert_eq!(check_times(&[]), Ok(None));
     }
 }

@@ -8,7 +8,6 @@ use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::timer::{Expiration, TimerSetTimeFlags};
@@ -18,54 +17,12 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use crate::sse::SseWriter;
+use crate::sse_writer::SseWriter;
 
 /// Time until the next attempt when a client does not accept bytes.
 const RETRY: u64 = 1_000_000;
 /// Number of consecutive writes after which other tasks run.
 const TURN: u32 = 64;
-
-/// How the tokens of different streams are distributed in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendPattern {
-    /// Each stream has its own phase, so every token is sent alone: the most expensive case for a proxy.
-    Spread,
-    /// All streams send at the same instants, like the steps of an engine.
-    Step,
-}
-
-impl SendPattern {
-    /// Name on the command line and in requests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Spread => "spread",
-            Self::Step => "step",
-        }
-    }
-
-    /// Returns the instant of the first token of stream `number`, requested at `now`: within the next period.
-    pub fn first(self, now: u64, number: u64, period: u64) -> u64 {
-        let phase = match self {
-            // Multiples of the golden ratio are evenly spread for any number of streams.
-            Self::Spread => {
-                ((number as f64 * 0.618_033_988_749_895).fract() * period as f64) as u64
-            }
-            Self::Step => 0,
-        };
-        now + (phase + period - now % period) % period
-    }
-}
-
-impl FromStr for SendPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Spread, Self::Step]
-            .into_iter()
-            .find(|pattern| pattern.name() == text)
-            .ok_or_else(|| "must be spread or step".to_owned())
-    }
-}
 
 /// One response that is being sent.
 pub struct PacedStream {
@@ -78,27 +35,28 @@ pub struct PacedStream {
     unsent: Vec<u8>,
     /// Whether the last byte is written or in `unsent`.
     closed: bool,
-    back: oneshot::Sender<TcpStream>,
+    /// Receives the connection after the last byte.
+    on_end: oneshot::Sender<TcpStream>,
 }
 
 impl PacedStream {
     /// Creates a stream of `tokens` tokens: the first at once, the second at `due`, then one every `period` ns. At the
-    /// end, `back` receives the connection.
+    /// end, `on_end` receives the connection.
     pub fn new(
         socket: TcpStream,
         mut writer: SseWriter,
         tokens: u64,
         period: u64,
         due: u64,
-        back: oneshot::Sender<TcpStream>,
+        on_end: oneshot::Sender<TcpStream>,
     ) -> Self {
         let mut unsent = Vec::with_capacity(512);
         writer.open(&mut unsent);
-        Self { socket, writer, tokens, period, due, unsent, closed: false, back }
+        Self { socket, writer, tokens, period, due, unsent, closed: false, on_end }
     }
 
     /// Writes due tokens. Returns the instant of the next call; `None` when the response is complete.
-    fn step(&mut self) -> io::Result<Option<u64>> {
+    fn write_due(&mut self) -> io::Result<Option<u64>> {
         if self.unsent.is_empty() {
             if self.writer.tokens() < self.tokens {
                 if self.writer.tokens() > 0 {
@@ -214,10 +172,10 @@ impl StreamPacer {
                 return;
             }
             let Some(ScheduledStream(_, mut stream)) = self.streams.pop() else { return };
-            match stream.step() {
+            match stream.write_due() {
                 Ok(Some(next)) => self.streams.push(ScheduledStream(Reverse(next), stream)),
-                // The connection can take its next request, if anybody waits for it.
-                Ok(None) => drop(stream.back.send(stream.socket)),
+                // The connection can take its next request, if the handler still waits for it.
+                Ok(None) => drop(stream.on_end.send(stream.socket)),
                 // The client disconnected.
                 Err(_) => {}
             }

@@ -22,19 +22,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use crate::{BoxError, listen};
+use crate::{BoxError, listener};
 
 type ProxiedBody = Either<Incoming, Empty<Bytes>>;
 type UpstreamClient = Client<HttpConnector, Incoming>;
 
 /// Proxies until the process ends. With `own_connections`, each client connection has its own upstream connection
 /// (`hyper::client::conn`); otherwise requests use hyper-util's pool.
-pub async fn proxy(
+pub async fn run(
     listen: SocketAddr,
     upstream: SocketAddr,
     own_connections: bool,
 ) -> Result<(), BoxError> {
-    let listener = listen::listen(listen)?;
+    let listener = listener::listen(listen)?;
     let authority: Authority = upstream.to_string().parse()?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);

@@ -1,4 +1,4 @@
-//! Comparisons of contestants that were measured in the same round.
+//! Comparisons of contestants within the same round, so that slow changes of the machine cancel out.
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ pub struct CorePlan {
     pub server: CoreRange,
 }
 
-/// CorePlan that follow each other, both ends included.
+/// Consecutive cores, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoreRange {
     first: usize,
@@ -49,13 +49,13 @@ impl CoreRange {
 
 impl CorePlan {
     /// Default of `--cores`.
-    pub const USUAL: Self =
+    pub const DEFAULT: Self =
         Self { proxy: CoreRange::one(0), load: CoreRange::one(1), server: CoreRange::one(1) };
 
     /// Parses `--cores`; `None` if the cores are not available.
-    pub fn of(args: &RoleArgs) -> Result<Option<Self>, BoxError> {
-        let cores = args.or("cores", Self::USUAL)?;
-        if !cores.usable() {
+    pub fn from_args(args: &RoleArgs) -> Result<Option<Self>, BoxError> {
+        let cores = args.or("cores", Self::DEFAULT)?;
+        if !cores.is_available() {
             println!("The cores of --cores are not available: nothing is pinned.");
             return Ok(None);
         }
@@ -63,7 +63,7 @@ impl CorePlan {
     }
 
     /// Whether this process may use the cores.
-    fn usable(&self) -> bool {
+    fn is_available(&self) -> bool {
         let Ok(allowed) = sched_getaffinity(SELF) else { return false };
         [self.proxy, self.load, self.server]
             .into_iter()
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_the_proxy_can_have_several_cores() {
-        assert_eq!("0,1".parse(), Ok(CorePlan::USUAL));
+        assert_eq!("0,1".parse(), Ok(CorePlan::DEFAULT));
         let (proxy, load) = (CoreRange { first: 0, last: 3 }, CoreRange::one(4));
         assert_eq!("0-3,4".parse(), Ok(CorePlan { proxy, load, server: load }));
         assert_eq!("0-3,4,5".parse(), Ok(CorePlan { proxy, load, server: CoreRange::one(5) }));

@@ -16,7 +16,7 @@ pub struct TimeSpan {
 
 impl TimeSpan {
     /// Runs `action`; returns its instant.
-    pub fn of<T>(action: impl FnOnce() -> T) -> (T, Self) {
+    pub fn around<T>(action: impl FnOnce() -> T) -> (T, Self) {
         let low = clock::now();
         let done = action();
         (done, Self { low, high: clock::now() })
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn action_lies_between_its_timestamps() {
-        let (at, span) = TimeSpan::of(clock::now);
+        let (at, span) = TimeSpan::around(clock::now);
         assert!(span.low <= at && at <= span.high);
     }
 }
