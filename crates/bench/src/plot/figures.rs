@@ -1,220 +1,189 @@
-//! Which pictures there are, and which numbers of the JSON files they show.
+//! Selects the values of the JSON files that each plot shows.
 
 use serde_json::Value as Json;
 
-use super::bars::{BarChart, BarPanel, BarValue};
-use super::scale::{number, time};
-use super::shares::{self, DistributionChart};
+use super::axis_scale::{number, time};
+use super::bar_chart::{BarChart, BarPanel, BarValue};
+use super::distribution_chart::{DistributionChart, DistributionLine, DistributionPanel};
 use super::svg::{InkColor, LineStroke};
 use crate::contestant::Contestant;
-use crate::rival::RivalProxy;
 use crate::stats::{estimate, quantile};
 
-/// What the pictures are about.
-const ABOUT: Contestant = Contestant::Streamgauge;
-/// Whom the processor time is divided by.
-const BASELINE: Contestant = Contestant::Rival(RivalProxy::Nginx);
+/// The contestant that CPU time is divided by.
+const BASELINE: Contestant = Contestant::NGINX;
 
-/// A picture, or what it would have needed.
-type RenderedFigure = Result<String, &'static str>;
+/// A chart, or the reason why it cannot be drawn.
+type Figure<T> = Result<T, &'static str>;
 
-/// Processor time of each token, as a ratio to nginx.
-pub fn cpu(run: &Json) -> RenderedFigure {
+/// CPU time per token as a ratio to nginx.
+pub fn cpu(run: &Json) -> Figure<BarChart> {
     let ratios = run["ratios"].as_array().ok_or("the file has no ratios")?;
     let value = |contestant: Contestant| {
         let ratio = ratios.iter().find(|ratio| {
             ratio["contestant"] == contestant.name() && ratio["baseline"] == BASELINE.name()
         });
-        let of = |key: &str| ratio?[key].as_f64();
-        Some(BarValue { value: of("cpu_ratio")?, low: of("low")?, high: of("high")? })
+        let field = |key: &str| ratio?[key].as_f64();
+        Some(BarValue { value: field("cpu_ratio")?, low: field("low")?, high: field("high")? })
     };
     let mut rows = proxies(run);
     rows.retain(|&contestant| contestant == BASELINE || value(contestant).is_some());
     if rows.iter().all(|contestant| *contestant == BASELINE) {
-        return Err("it needs the ratios to nginx");
+        return Err("it needs ratios to nginx");
     }
-    let itself = BarValue { value: 1.0, low: 1.0, high: 1.0 };
-    let values = rows.iter().map(|&one| value(one).or((one == BASELINE).then_some(itself)));
-    Ok(bars(
-        run,
-        "Processor time of each token",
-        &rows,
-        vec![BarPanel {
-            title: "ratio to nginx".to_owned(),
-            digits: 2,
-            values: values.collect(),
-            reference: Some(1.0),
-        }],
-    ))
+    let one = BarValue { value: 1.0, low: 1.0, high: 1.0 };
+    let values = rows.iter().map(|&row| value(row).or((row == BASELINE).then_some(one))).collect();
+    let title = "ratio to nginx".to_owned();
+    let panel = BarPanel { title, digits: 2, values, reference: Some(1.0) };
+    Ok(bar_chart(run, "CPU per token", &rows, vec![panel]))
 }
 
-/// What each contestant adds to the latency of a token.
-pub fn latency(run: &Json) -> RenderedFigure {
+/// Latency that each contestant adds to a token.
+pub fn latency(run: &Json) -> Figure<BarChart> {
     let rows = proxies(run);
-    let panel = |key: &'static str| BarPanel {
-        title: format!("{key}, µs"),
-        digits: 0,
-        values: rows
-            .iter()
-            .map(|&contestant| {
-                let latency = |sample: &Json| sample["load"]["latency_us"][key].as_f64();
-                let added = of(run, contestant).filter_map(|sample| {
-                    let mut direct = of(run, Contestant::Direct);
-                    let direct = direct.find(|direct| direct["round"] == sample["round"])?;
-                    Some(latency(sample)? - latency(direct)?)
-                });
-                of_rounds(&added.collect::<Vec<_>>())
-            })
-            .collect(),
-        reference: None,
+    let panel = |key: &'static str| {
+        let latency = |sample: &Json| sample["load"]["latency_us"][key].as_f64();
+        // The difference to the direct connection in the same round.
+        let added = |sample: &Json| {
+            let mut direct = samples(run, Contestant::Direct);
+            let direct = direct.find(|direct| direct["round"] == sample["round"])?;
+            Some(latency(sample)? - latency(direct)?)
+        };
+        let values = rows.iter().map(|&row| median(samples(run, row).filter_map(added))).collect();
+        BarPanel { title: format!("{key}, µs"), digits: 0, values, reference: None }
     };
     let panels = vec![panel("p50"), panel("p99")];
     if panels.iter().flat_map(|panel| &panel.values).all(Option::is_none) {
-        return Err("it needs the latencies without a proxy, which --together does not measure");
+        return Err("it needs latencies without a proxy, which --together does not measure");
     }
-    Ok(bars(run, "Latency that is added to each token", &rows, panels))
+    Ok(bar_chart(run, "Added latency per token", &rows, panels))
 }
 
-/// What each open stream takes.
-pub fn memory(run: &Json) -> RenderedFigure {
+/// Resident memory per open stream.
+pub fn memory(run: &Json) -> Figure<BarChart> {
     let rows = proxies(run);
-    let values = rows.iter().map(|&contestant| {
-        let samples = of(run, contestant);
-        let kib = samples.filter_map(|sample| sample["kib_per_stream"].as_f64());
-        of_rounds(&kib.collect::<Vec<_>>())
-    });
-    let values: Vec<_> = values.collect();
+    let kib = |sample: &Json| sample["kib_per_stream"].as_f64();
+    let values: Vec<_> =
+        rows.iter().map(|&row| median(samples(run, row).filter_map(kib))).collect();
     if values.iter().all(Option::is_none) {
         return Err("the file has no memory of any contestant");
     }
     let title = "resident memory, KiB".to_owned();
     let panel = BarPanel { title, digits: 1, values, reference: None };
-    Ok(bars(run, "Memory of each open stream", &rows, vec![panel]))
+    Ok(bar_chart(run, "Memory per open stream", &rows, vec![panel]))
 }
 
-fn bars(run: &Json, title: &str, rows: &[Contestant], panels: Vec<BarPanel>) -> String {
-    let rounds = rounds(run);
+fn bar_chart(run: &Json, title: &str, rows: &[Contestant], panels: Vec<BarPanel>) -> BarChart {
+    let rounds = run["samples"].as_array().into_iter().flatten();
+    let rounds = rounds.filter_map(|sample| sample["round"].as_u64());
+    let rounds = rounds.max().map_or(0, |last| last as usize + 1);
     let confidence = estimate(&vec![0.0; rounds]).map_or(0.0, |estimate| estimate.confidence);
-    let figure = |key: &str| number(run[key].as_f64().unwrap_or_default());
     BarChart {
         title: title.to_owned(),
-        subtitle: format!(
-            "{} streams at {} tokens/s each; {}",
-            figure("streams"),
-            figure("rate"),
-            run["machine"].as_str().unwrap_or("unknown machine")
-        ),
+        subtitle: subtitle(run),
         rows: rows.iter().map(|contestant| contestant.name()).collect(),
-        about: ABOUT.name(),
+        highlighted: Contestant::Streamgauge.name(),
         panels,
         note: format!(
-            "Median of {rounds} rounds; the whiskers hold the true median with {:.1} % confidence.",
+            "Median of {rounds} rounds. The whiskers contain the true median with {:.1} % confidence.",
             confidence * 100.0
         ),
     }
-    .draw()
 }
 
-/// The contestants of a run, in the order of its report.
+/// Returns the load and the machine of a file.
+fn subtitle(file: &Json) -> String {
+    let field = |key: &str| number(file[key].as_f64().unwrap_or_default());
+    let machine = file["machine"].as_str().unwrap_or("unknown machine");
+    format!("{} streams at {} tokens/s each; {machine}", field("streams"), field("rate"))
+}
+
+/// Returns the proxies of a run, in the order of its report.
 fn proxies(run: &Json) -> Vec<Contestant> {
     let all = Contestant::ALL.into_iter();
-    all.filter(|&one| one != Contestant::Direct && of(run, one).next().is_some()).collect()
+    all.filter(|&one| one != Contestant::Direct && samples(run, one).next().is_some()).collect()
 }
 
-/// The samples of a contestant.
-fn of(run: &Json, contestant: Contestant) -> impl Iterator<Item = &Json> {
+/// Returns the samples of a contestant.
+fn samples(run: &Json, contestant: Contestant) -> impl Iterator<Item = &Json> {
     let samples = run["samples"].as_array().into_iter().flatten();
     samples.filter(move |sample| sample["contestant"] == contestant.name())
 }
 
-fn rounds(run: &Json) -> usize {
-    let samples = run["samples"].as_array().into_iter().flatten();
-    samples.filter_map(|sample| sample["round"].as_u64()).max().map_or(0, |last| last as usize + 1)
-}
-
-fn of_rounds(values: &[f64]) -> Option<BarValue> {
-    let estimate = estimate(values)?;
+fn median(values: impl Iterator<Item = f64>) -> Option<BarValue> {
+    let estimate = estimate(&Vec::from_iter(values))?;
     Some(BarValue { value: estimate.median, low: estimate.low, high: estimate.high })
 }
 
-/// How wrong TTFT and latency are, by either clock.
-pub fn truth(truth: &Json) -> RenderedFigure {
-    let runs = truth["runs"].as_array().ok_or("the file has no runs")?;
-    let look = |clock: &str| if clock == "kernel" { InkColor::First } else { InkColor::Second };
-    let panel = |title: &str, state: &str| {
-        let mut lines = Vec::new();
-        for clock in ["program", "kernel"] {
-            let run = runs.iter().find(|run| run["clock"] == clock && run["proxy"] == state);
-            let Some(run) = run else { continue };
-            let (all, sound) = (errors(run, "errors_us"), errors(run, "errors_not_degraded_us"));
-            if sound.len() < all.len() {
-                lines.push(shares::DistributionLine {
-                    stroke: LineStroke::dashed(look(clock), 2.0),
-                    values: all,
-                });
-            }
-            if !sound.is_empty() {
-                lines.push(shares::DistributionLine {
-                    stroke: LineStroke::solid(look(clock), 2.5),
-                    values: sound,
-                });
-            }
-        }
-        shares::DistributionPanel { title: title.to_owned(), lines }
-    };
-    let widths = runs.iter().flat_map(|run| run["numbers"].as_array().into_iter().flatten());
-    let widths = widths.filter(|number| is_shown(number));
-    let widths: Vec<f64> = widths.filter_map(|number| number["width_us"]["p99"].as_f64()).collect();
-    let widest = widths.into_iter().reduce(f64::max).ok_or("the file has no errors")?;
-    let instrument = runs.iter().flat_map(|run| errors_of(&run["instrument"]["errors_us"]));
-    let mut instrument: Vec<u64> = instrument.map(|micros| (micros * 1e3) as u64).collect();
-    instrument.sort_unstable();
-    let instrument = quantile(&instrument, 0.99).map(|nanos| time(nanos as f64 / 1e3));
+/// Distribution of the errors of TTFT and latency, for both clocks.
+pub fn truth(file: &Json) -> Figure<DistributionChart> {
+    let runs = file["runs"].as_array().ok_or("the file has no runs")?;
+    let numbers = |run| compared_numbers(run).filter_map(|one| one["width_us"]["p99"].as_f64());
+    let widest = runs.iter().flat_map(numbers).reduce(f64::max).ok_or("the file has no errors")?;
+    let direct = runs.iter().flat_map(|run| floats(&run["instrument"]["errors_us"]));
+    let mut direct: Vec<u64> = direct.map(|micros| (micros * 1e3) as u64).collect();
+    direct.sort_unstable();
+    let direct = quantile(&direct, 0.99).map(|nanos| time(nanos as f64 / 1e3));
     Ok(DistributionChart {
-        title: "How wrong TTFT and latency are".to_owned(),
-        subtitle: format!(
-            "{} streams at {} tokens/s each; {}",
-            number(truth["streams"].as_f64().unwrap_or_default()),
-            number(truth["rate"].as_f64().unwrap_or_default()),
-            truth["machine"].as_str().unwrap_or("unknown machine")
-        ),
+        title: "Errors of TTFT and latency".to_owned(),
+        subtitle: subtitle(file),
         legend: vec![
-            (LineStroke::solid(InkColor::First, 2.5), "the kernel's clock (default)".to_owned()),
-            (LineStroke::solid(InkColor::Second, 2.5), "the program's clock".to_owned()),
-            (LineStroke::dashed(InkColor::Soft, 2.0), "with the lines marked degraded".to_owned()),
+            (LineStroke::solid(InkColor::First, 2.5), "kernel timestamps (default)"),
+            (LineStroke::solid(InkColor::Second, 2.5), "the program's clock"),
+            (LineStroke::dashed(InkColor::Soft, 2.0), "including lines marked degraded"),
         ],
         panels: vec![
-            panel("the proxy runs freely", "idle"),
-            panel("it is stopped for 50 ms of every 100", "stopped"),
+            truth_panel(runs, "Proxy undisturbed", "idle"),
+            truth_panel(runs, "Proxy stopped for 50 ms of every 100 ms", "stopped"),
         ],
         axis: "error",
         notes: vec![
-            "The share of the numbers whose error is no greater. An error is the distance from the interval in which the"
+            "Share of the numbers whose error is at most this large. The error is the distance from the interval in which"
                 .to_owned(),
             format!(
-                "truth lies: at most {} wide for 99 % of the numbers. Without a proxy, the error is {} at p99.",
+                "the true value lies; 99 % of these intervals are at most {} wide. Without a proxy, the error is {} at p99.",
                 time(widest),
-                instrument.as_deref().unwrap_or("unknown")
+                direct.as_deref().unwrap_or("unknown")
             ),
         ],
+    })
+}
+
+/// Returns the lines of both clocks in one state of the proxy.
+fn truth_panel(runs: &[Json], title: &'static str, state: &str) -> DistributionPanel {
+    let mut lines = Vec::new();
+    for (clock, ink) in [("program", InkColor::Second), ("kernel", InkColor::First)] {
+        let mut runs = runs.iter();
+        let Some(run) = runs.find(|run| run["clock"] == clock && run["proxy"] == state) else {
+            continue;
+        };
+        let all = sorted_errors(run, "errors_us");
+        let not_degraded = sorted_errors(run, "errors_not_degraded_us");
+        if not_degraded.len() < all.len() {
+            lines.push(DistributionLine { stroke: LineStroke::dashed(ink, 2.0), values: all });
+        }
+        if !not_degraded.is_empty() {
+            let stroke = LineStroke::solid(ink, 2.5);
+            lines.push(DistributionLine { stroke, values: not_degraded });
+        }
     }
-    .draw())
+    DistributionPanel { title, lines }
 }
 
-/// Whether a number of a truth file is in the picture.
-fn is_shown(number: &Json) -> bool {
-    number["number"] == "TTFT" || number["number"] == "latency"
+/// Returns TTFT and latency of a run.
+fn compared_numbers(run: &Json) -> impl Iterator<Item = &Json> {
+    let numbers = run["numbers"].as_array().into_iter().flatten();
+    numbers.filter(|number| number["number"] == "TTFT" || number["number"] == "latency")
 }
 
-/// The errors of TTFT and latency of a run, ascending.
-fn errors(run: &Json, key: &str) -> Vec<f64> {
-    let numbers = run["numbers"].as_array().into_iter().flatten().filter(|number| is_shown(number));
-    let mut errors: Vec<f64> = numbers.flat_map(|number| errors_of(&number[key])).collect();
+/// Returns the errors of TTFT and latency of a run, in ascending order.
+fn sorted_errors(run: &Json, key: &str) -> Vec<f64> {
+    let mut errors: Vec<f64> =
+        compared_numbers(run).flat_map(|number| floats(&number[key])).collect();
     errors.sort_unstable_by(f64::total_cmp);
     errors
 }
 
-fn errors_of(list: &Json) -> impl Iterator<Item = f64> {
+fn floats(list: &Json) -> impl Iterator<Item = f64> {
     list.as_array().into_iter().flatten().filter_map(Json::as_f64)
 }
 
@@ -243,47 +212,61 @@ mod tests {
         })
     }
 
-    #[test]
-    fn the_bars_are_medians_of_rounds() {
-        let run = run();
-        let cpu = cpu(&run).unwrap();
-        assert!(cpu.contains(">0.95 (0.90 to 1.00)<") && cpu.contains(">1.00<"), "{cpu}");
-        assert!(cpu.contains("200 streams at 20 tokens/s each; a machine"), "{cpu}");
-        assert!(cpu.contains("Median of 2 rounds"), "{cpu}");
-        // What is added is a difference within the round.
-        let latency = latency(&run).unwrap();
-        assert!(latency.contains(">35 (30 to 40)<") && latency.contains(">23 (21 to 25)<"));
-        assert!(latency.contains(">70 (60 to 80)<"), "p99");
-        let memory = memory(&run).unwrap();
-        assert!(memory.contains(">18.5 (18.0 to 19.0)<") && memory.contains(">17.5<"), "{memory}");
+    fn bar(value: f64, low: f64, high: f64) -> Option<BarValue> {
+        Some(BarValue { value, low, high })
     }
 
     #[test]
-    fn what_was_not_measured_is_not_drawn() {
+    fn bars_are_medians_of_rounds() {
+        let run = run();
+        let chart = cpu(&run).unwrap();
+        assert_eq!(chart.rows, ["nginx", "streamgauge"]);
+        assert_eq!(chart.panels[0].values, [bar(1.0, 1.0, 1.0), bar(0.953, 0.9, 1.0)]);
+        assert_eq!(chart.subtitle, "200 streams at 20 tokens/s each; a machine");
+        assert!(chart.note.starts_with("Median of 2 rounds"), "{}", chart.note);
+        assert!(chart.draw().contains(">0.95 (0.90 to 1.00)<"));
+        // The added latency is the difference within a round.
+        let panels = latency(&run).unwrap().panels;
+        assert_eq!(panels[0].values, [bar(23.0, 21.0, 25.0), bar(35.0, 30.0, 40.0)]);
+        assert_eq!(panels[1].values[1], bar(70.0, 60.0, 80.0));
+        let panels = memory(&run).unwrap().panels;
+        assert_eq!(panels[0].values, [bar(17.5, 17.5, 17.5), bar(18.5, 18.0, 19.0)]);
+    }
+
+    #[test]
+    fn missing_measurements_are_not_drawn() {
         let mut run = run();
         run["ratios"] = json!([]);
         run["samples"] = json!([sample("streamgauge", 0, 50.0, None)]);
-        for figure in [cpu, latency, memory, truth] {
+        for figure in [cpu, latency, memory] {
             assert!(figure(&run).is_err());
         }
+        assert!(truth(&run).is_err());
     }
 
     #[test]
-    fn lines_that_are_marked_are_drawn_apart() {
-        let number = |name: &str, all: &[f64], sound: &[f64]| json!({"number": name, "errors_us": all, "errors_not_degraded_us": sound, "width_us": {"p99": 12.0}});
-        let run = |proxy: &str, sound: &[f64]| {
-            let numbers =
-                [number("TTFT", &[0.0, 5.0], sound), number("longest gap", &[1e6], &[1e6])];
-            json!({"clock": "kernel", "proxy": proxy, "numbers": numbers, "instrument": {"errors_us": [0.0, 2.0]}})
+    fn degraded_lines_have_a_separate_distribution() {
+        let number = |name: &str, all: &[f64], not_degraded: &[f64]| {
+            json!({
+                "number": name, "errors_us": all, "errors_not_degraded_us": not_degraded,
+                "width_us": {"p99": 12.0},
+            })
         };
-        let file = json!({"runs": [run("idle", &[0.0, 5.0]), run("stopped", &[0.0])]});
-        let drawn = truth(&file).unwrap();
-        assert!(
-            drawn.contains("at most 12 µs wide") && drawn.contains("the error is 2 µs at p99"),
-            "{drawn}"
-        );
-        // Idle has one line, stopped two.
-        assert_eq!(drawn.matches("<path class=\"first\"").count(), 3);
-        assert_eq!(errors(&file["runs"][0], "errors_us"), [0.0, 5.0]);
+        let run = |proxy: &str, not_degraded: &[f64]| {
+            let ttft = number("TTFT", &[5.0, 0.0], not_degraded);
+            let numbers = [ttft, number("longest gap", &[1e6], &[1e6])];
+            let instrument = json!({"errors_us": [0.0, 2.0]});
+            json!({"clock": "kernel", "proxy": proxy, "numbers": numbers, "instrument": instrument})
+        };
+        let file = json!({"runs": [run("idle", &[5.0, 0.0]), run("stopped", &[0.0])]});
+        let chart = truth(&file).unwrap();
+        let expected = "12 µs wide. Without a proxy, the error is 2 µs at p99.";
+        assert!(chart.notes[1].ends_with(expected), "{:?}", chart.notes);
+        let lines = |panel: &DistributionPanel| -> Vec<_> {
+            panel.lines.iter().map(|line| (line.stroke.dashed, line.values.clone())).collect()
+        };
+        assert_eq!(lines(&chart.panels[0]), [(false, vec![0.0, 5.0])]);
+        assert_eq!(lines(&chart.panels[1]), [(true, vec![0.0, 5.0]), (false, vec![0.0])]);
+        assert!(chart.draw().contains("Proxy undisturbed"));
     }
 }

@@ -1,51 +1,41 @@
-//! A picture in SVG: its elements, its colours, its text.
+//! Writes SVG images that need no script, font or external style.
 //!
-//! The picture stands alone: no script, no font and no style from elsewhere. It brings its own background, which
-//! follows the reader's preference for light or dark.
+//! The background and the colours follow the reader's preference for a light or a dark page.
 
 use std::fmt::{Display, Write as _};
 
-/// Of a picture, pixels; and what is left free at its edges.
+use strum::VariantArray;
+
+/// Width of an image in pixels.
 pub const WIDTH: f64 = 800.0;
-/// See [`WIDTH`].
+/// Free space at the edges in pixels.
 pub const MARGIN: f64 = 24.0;
 
-/// What an element is for; says how it looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Purpose of an element, which determines its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum InkColor {
     /// The background.
     Paper,
-    /// Text that is read first, and marks on bars.
+    /// Important text, and whiskers.
     Strong,
-    /// Text that explains.
+    /// Explanations.
     Soft,
-    /// Lines of the grid.
+    /// Grid lines.
     Grid,
     /// Axes.
     Axis,
-    /// What the picture is not about.
+    /// Bars of other proxies.
     Others,
-    /// What it is about.
+    /// The highlighted bar or line.
     First,
-    /// What that is held against.
+    /// The line that it is compared with.
     Second,
 }
 
 impl InkColor {
-    const ALL: [Self; 8] = [
-        Self::Paper,
-        Self::Strong,
-        Self::Soft,
-        Self::Grid,
-        Self::Axis,
-        Self::Others,
-        Self::First,
-        Self::Second,
-    ];
-
-    /// Its name in the file, and its colour on light and on dark. Blue, sky blue and orange are those of Okabe and
-    /// Ito, which the colour-blind can tell apart.
-    fn look(self) -> (&'static str, &'static str, &'static str) {
+    /// Returns the CSS class, the colour on a light page, and that on a dark one. Blue, sky blue and orange are from the
+    /// palette of Okabe and Ito, which colour-blind readers can distinguish.
+    fn class_and_colors(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Paper => ("paper", "#ffffff", "#14181d"),
             Self::Strong => ("strong", "#1b1f24", "#eceff2"),
@@ -59,33 +49,33 @@ impl InkColor {
     }
 
     fn class(self) -> &'static str {
-        self.look().0
+        self.class_and_colors().0
     }
 }
 
-/// The style of a file: all inks on light, and on dark for those who prefer that.
+/// Returns the style sheet: all colours for light pages, and again for dark pages.
 fn style() -> String {
-    let rules = |colour: fn(InkColor) -> &'static str| {
+    let rules = |color: fn(InkColor) -> &'static str| {
         let rule = |ink: InkColor| {
-            let (class, colour) = (ink.class(), colour(ink));
+            let (class, color) = (ink.class(), color(ink));
             format!(
-                "text.{class},rect.{class}{{fill:{colour}}}line.{class},path.{class}{{stroke:{colour}}}\n"
+                "text.{class},rect.{class}{{fill:{color}}}line.{class},path.{class}{{stroke:{color}}}\n"
             )
         };
-        InkColor::ALL.into_iter().map(rule).collect::<String>()
+        InkColor::VARIANTS.iter().copied().map(rule).collect::<String>()
     };
     format!(
         "text{{font-family:{FONT};font-variant-numeric:tabular-nums}}path{{fill:none}}\n\
          {}@media(prefers-color-scheme:dark){{\n{}}}",
-        rules(|ink| ink.look().1),
-        rules(|ink| ink.look().2)
+        rules(|ink| ink.class_and_colors().1),
+        rules(|ink| ink.class_and_colors().2)
     )
 }
 
-/// Whatever the reader's system has.
+/// Fonts of common systems.
 const FONT: &str = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif";
 
-/// To which side of its position a text lies.
+/// Part of a text that is at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextAnchor {
     Start,
@@ -103,28 +93,28 @@ impl TextAnchor {
     }
 }
 
-/// How a line is drawn.
+/// Style of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LineStroke {
     pub ink: InkColor,
-    /// In pixels.
+    /// Width in pixels.
     pub width: f64,
     pub dashed: bool,
 }
 
 impl LineStroke {
-    /// An unbroken line.
+    /// Creates the style of a solid line.
     pub fn solid(ink: InkColor, width: f64) -> Self {
         Self { ink, width, dashed: false }
     }
 
-    /// A broken line.
+    /// Creates the style of a dashed line.
     pub fn dashed(ink: InkColor, width: f64) -> Self {
         Self { ink, width, dashed: true }
     }
 }
 
-/// A picture that is being drawn, in pixels from the top left.
+/// An image that is being drawn. Coordinates are pixels from the top left.
 #[derive(Debug)]
 pub struct SvgPicture {
     width: f64,
@@ -132,8 +122,8 @@ pub struct SvgPicture {
 }
 
 impl SvgPicture {
-    /// A picture that is [`WIDTH`] wide, with its title and what was done; and the height of the latter.
-    pub fn titled(title: &str, subtitle: &str) -> (Self, f64) {
+    /// Creates an image with a title and a subtitle. Returns it with the vertical position of the subtitle.
+    pub fn with_title(title: &str, subtitle: &str) -> (Self, f64) {
         let mut svg = Self::new(WIDTH);
         let y = MARGIN + 12.0;
         svg.text(MARGIN, y, TextAnchor::Start, 17.0, InkColor::Strong, title);
@@ -141,12 +131,12 @@ impl SvgPicture {
         (svg, y + 20.0)
     }
 
-    /// An empty picture.
+    /// Creates an empty image.
     pub fn new(width: f64) -> Self {
         Self { width, elements: String::new() }
     }
 
-    /// A text whose base line is at `y`. `size` is that of its letters.
+    /// Draws a text with its baseline at `y`. `size` is the font size.
     pub fn text(
         &mut self,
         x: f64,
@@ -158,47 +148,49 @@ impl SvgPicture {
     ) {
         let weight = if size > 13.0 { " font-weight=\"600\"" } else { "" };
         let (anchor, class) = (anchor.name(), ink.class());
-        self.element(format_args!(
+        self.add_element(format_args!(
             "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\"{weight}>{}</text>",
-            escaped(text)
+            escape(text)
         ));
     }
 
-    /// A straight line.
+    /// Draws a straight line.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: LineStroke) {
-        let ((x1, y1), (x2, y2), look) = (from, to, look(stroke));
-        self.element(format_args!(
-            "<line {look} x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"
+        let ((x1, y1), (x2, y2), attributes) = (from, to, attributes(stroke));
+        self.add_element(format_args!(
+            "<line {attributes} x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"
         ));
     }
 
-    /// A line through all `points`.
+    /// Draws a line through all `points`.
     pub fn path(&mut self, points: &[(f64, f64)], stroke: LineStroke) {
         let mut path = String::new();
         for (x, y) in points {
             let command = if path.is_empty() { 'M' } else { 'L' };
             let _ = write!(path, "{command}{x:.1} {y:.1}");
         }
-        let look = look(stroke);
-        self.element(format_args!("<path {look} stroke-linejoin=\"round\" d=\"{path}\"/>"));
+        let attributes = attributes(stroke);
+        self.add_element(format_args!(
+            "<path {attributes} stroke-linejoin=\"round\" d=\"{path}\"/>"
+        ));
     }
 
-    /// A bar from `x` to `to`, either way round.
+    /// Draws a bar from `x` to `to`, in either direction.
     pub fn bar(&mut self, x: f64, to: f64, y: f64, height: f64, ink: InkColor) {
         let (x, width, class) = (x.min(to), (to - x).abs(), ink.class());
-        self.element(format_args!(
+        self.add_element(format_args!(
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
         ));
     }
 
-    fn element(&mut self, element: impl Display) {
+    fn add_element(&mut self, element: impl Display) {
         let _ = writeln!(self.elements, "{element}");
     }
 
-    /// The file. `title` is for those who cannot see it.
+    /// Returns the file. `title` is its accessible name.
     pub fn finish(self, height: f64, title: &str) -> String {
         let Self { width, elements } = self;
-        let (title, style) = (escaped(title), style());
+        let (title, style) = (escape(title), style());
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
              viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\">\n<title>{title}</title>\n\
@@ -209,13 +201,13 @@ impl SvgPicture {
     }
 }
 
-fn look(stroke: LineStroke) -> String {
+fn attributes(stroke: LineStroke) -> String {
     let LineStroke { ink, width, dashed } = stroke;
     let dashes = if dashed { " stroke-dasharray=\"5 4\"" } else { "" };
     format!("class=\"{}\" stroke-width=\"{width}\"{dashes}", ink.class())
 }
 
-fn escaped(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -224,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_cannot_break_the_file() {
+    fn text_is_escaped() {
         let mut svg = SvgPicture::new(10.0);
         svg.text(1.0, 2.0, TextAnchor::End, 12.0, InkColor::Soft, "a < b & c");
         let file = svg.finish(20.0, "<title>");
@@ -233,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_may_go_to_the_left() {
+    fn bars_can_extend_to_the_left() {
         let mut svg = SvgPicture::new(10.0);
         svg.bar(8.0, 2.0, 0.0, 1.0, InkColor::First);
         assert!(svg.elements.contains("x=\"2.0\" y=\"0.0\" width=\"6.0\""), "{}", svg.elements);
