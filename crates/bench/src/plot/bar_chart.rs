@@ -6,7 +6,7 @@ use super::svg::{InkColor, LineStroke, MARGIN, SvgPicture, TextAnchor, WIDTH};
 /// Width of the contestants' names, in pixels.
 const NAMES: f64 = 96.0;
 /// Width of the numbers to the right of a panel's bars.
-const NUMBERS: f64 = 128.0;
+const NUMBERS: f64 = 138.0;
 /// Distance between two panels.
 const GAP: f64 = 28.0;
 /// Height of a row.
