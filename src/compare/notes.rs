@@ -111,7 +111,7 @@ fn tokenizers(comparison: &Comparison, change: Option<RelativeChange>) -> Option
     }
     match (comparison.tokens, change) {
         (TokenComparability::Differ, Some(RelativeChange::Ratio(ratio))) => Some(format!(
-            "the tokenizers differ: a token of B has {} % {} characters than one of A. TokenComparability, tokens per \
+            "the tokenizers differ: a token of B has {} % {} characters than one of A. Tokens, tokens per \
              second and time per token are not comparable; characters per second are",
             percent((ratio.value - 1.0).abs()),
             if ratio.value > 1.0 { "more" } else { "fewer" },

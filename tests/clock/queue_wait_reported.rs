@@ -118,7 +118,7 @@ fn assert_waits_are_true(server: &str, source: &str, path: &'static str, body: &
         if line["queue_s"].is_null() && disturbance.worst() > Duration::from_millis(3) {
             return;
         }
-        assert_within(server, measured, (wait, wait), disturbance.allow(0.005));
+        assert_within(server, measured, (wait, wait), disturbance.allow_in_sequence(0.005));
         assert_eq!(line["queue_source"], source, "{server}");
     }
     assert!(queue(&lines[AT_ONCE - 1]) > 0.1, "{server}: no request had to wait");

@@ -20,6 +20,11 @@ pub struct Bracket {
 }
 
 impl Bracket {
+    /// An instant between these two.
+    pub fn between(earliest: Instant, latest: Instant) -> Self {
+        Self { earliest, latest }
+    }
+
     /// An instant that is known exactly.
     pub fn at(instant: Instant) -> Self {
         Self { earliest: instant, latest: instant }
@@ -30,6 +35,10 @@ impl Bracket {
         let earliest = Instant::now();
         let result = event();
         (result, Self { earliest, latest: Instant::now() })
+    }
+
+    pub fn earliest(&self) -> Instant {
+        self.earliest
     }
 
     /// The least and the most seconds that can lie between `start` and this instant.
@@ -163,6 +172,12 @@ impl Disturbance {
         };
         let waits: Duration = processor_waits().into_iter().map(since_start).sum();
         4.0 * seconds * waits.as_secs_f64() / self.start.elapsed().as_secs_f64()
+    }
+
+    /// `seconds`, and all delays so far: the bound of a time that many steps in a row make up.
+    pub fn allow_in_sequence(&self, seconds: f64) -> f64 {
+        let total: Duration = self.delays().into_iter().sum();
+        self.allow(seconds) + total.as_secs_f64()
     }
 
     /// `seconds`, and ten times the mean delay so far: the bound of a mean over many measured times.
