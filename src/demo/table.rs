@@ -1,10 +1,11 @@
 //! Aligned columns and human-readable numbers.
 
 /// Aligns rows in columns: the first column to the left, all others to the right. A column has the
-/// given width, so that a redrawn table does not move; it is wider if a cell needs more.
+/// given width, so that a redrawn table does not move; it is wider if a cell needs more. A row of one
+/// cell is a line of text: it widens no column.
 pub(super) fn lay_out(rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
     let mut widths = widths.to_vec();
-    for row in rows {
+    for row in rows.iter().filter(|row| row.len() > 1) {
         for (at, cell) in row.iter().enumerate() {
             // At least one space before a right-aligned cell.
             let needed = cell.chars().count() + usize::from(at > 0 && !cell.is_empty());
@@ -83,6 +84,12 @@ mod tests {
         for (widths, expected) in table {
             assert_eq!(lay_out(&rows, widths), expected);
         }
+    }
+
+    #[test]
+    fn a_row_of_one_cell_widens_no_column() {
+        let rows = [vec!["a line of text".to_owned()], vec!["a".to_owned(), "1".to_owned()]];
+        assert_eq!(lay_out(&rows, &[2, 3]), ["a line of text", "a   1"]);
     }
 
     #[test]

@@ -44,6 +44,9 @@ fn the_summary_matches_the_simulated_servers_record() {
     assert!(live.contains("requests so far"), "one table in six seconds: {live}");
     assert!(!text.contains('\x1b'), "no escape codes where there is no terminal");
 
+    let too_wide: Vec<_> = summary.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(too_wide.is_empty(), "over 80 columns: {too_wide:#?}");
+
     let rows = rows(summary);
     let of = |section: &str, name: &str| -> (f64, f64) {
         let row = rows.iter().find(|row| (row.0, row.1) == (section, name));
