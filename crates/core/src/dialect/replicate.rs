@@ -44,7 +44,7 @@ mod tests {
             ("done", &["{}"], (0, Some("done"), true, false)),
             ("done", &[r#"{"reason":"canceled"}"#], (0, Some("canceled"), true, false)),
             ("done", &[r#"{"reason":"error"}"#], (0, Some("error"), true, true)),
-            ("error", &["CUDA out of stream"], (0, None, false, true)),
+            ("error", &["CUDA out of memory"], (0, None, false, true)),
             ("logs", &["loading"], (0, None, false, false)),
         ];
         let mut reader = ResponseReader::new(&STREAM);

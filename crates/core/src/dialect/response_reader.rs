@@ -126,7 +126,7 @@ impl EventParser {
             EventFormat::Json(_) => json.end(&mut |tag, token| event.record(tag, token)),
             EventFormat::Protobuf(_) => protobuf.end(),
             EventFormat::Text(_) => {
-                // ScanError JSON is fine here: the data is text in any case.
+                // Malformed JSON is fine here: the data is text in any case.
                 let _ = json.end(&mut |tag, token| event.record(tag, token));
                 text.end();
                 let (chars, valid) = (text.chars(), !text.invalid());

@@ -152,7 +152,7 @@ pub struct ResponseTally {
     pub model: Option<Arc<str>>,
 }
 
-/// EventFacts that most servers report only at the end. Allocated when the first of them arrives, to keep open streams small.
+/// Facts that most servers report only at the end. Allocated when the first of them arrives, to keep open streams small.
 #[derive(Debug, Default)]
 struct EndReport {
     server_report: ServerReport,
