@@ -1,29 +1,43 @@
 //! Streamgauge: a measuring reverse proxy for LLM inference servers.
 //!
-//! A program starts it in three steps: [`cli::Cli`] parses the command line, [`config::load`] merges the
-//! configuration's sources into a [`Config`], and [`App::bind`] opens all listeners, so that
-//! [`App::run`] can serve them.
+//! The program calls [`run`]. To embed the proxy: [`config::load`] merges the flags ([`cli::Cli`]), environment and file
+//! into a [`Config`], [`App::bind`] opens all listeners, and [`App::run`] serves them.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | upstream | inference server behind a configured proxy; each has its own metrics |
+//! | worker | thread that accepts connections, and handles each of them until it closes |
+//! | read | one read of a socket; all its bytes have the same arrival time |
+//! | event | one message in a response body: an SSE event, JSON line, WebSocket or gRPC message |
+//! | dialect | description of how one API writes its responses |
+//! | facts | contents of an event: text, token counts, finish reason, error |
+//! | sample | value that the meter reports while a response runs |
+//! | series | one metric with one set of label values, as in Prometheus |
+//! | tap | measurement state that all requests to one upstream share |
+//! | relay | sends a streamed body from socket to socket, without hyper |
 //!
 //! # The path of one request
 //!
 //! ```text
-//! client        src/proxy/     accepts the connection, reads the request headers
-//!   |           src/tap/       starts a Measurement for the request
-//!   |           src/proxy/     takes an upstream connection from the pool, forwards the request
-//! upstream      src/socket/    reads response bytes with their kernel timestamps
-//!   |           src/proxy/     sends the same bytes to the client, in the same task
-//!   |           src/tap/       passes the bytes and their arrival time to the meter:
-//!   |             crates/core/src/wire/       bytes -> events (SSE, JSON lines, WebSocket, gRPC ...)
-//!   |             crates/core/src/dialect/    event -> facts (text, token counts, finish reason)
-//!   |             crates/core/src/meter/      facts -> samples (TTFT, TPOT, gaps, queue wait)
-//!   |           src/metrics/   observes each sample in the series of this upstream and model
-//! client        src/tap/       records the end of the request once, however it ends
-//!               src/request_log.rs   writes one line per request
-//! Prometheus    src/admin/     serves /metrics on a port, thread and runtime of its own
+//! src/proxy/     accepts the connection, reads the request headers
+//! src/tap/       starts a Measurement for the request
+//! src/proxy/     takes an upstream connection from the pool, forwards the request
+//! src/socket/    reads response bytes with their kernel timestamps
+//! src/tap/       passes the bytes and their arrival time to the meter:
+//!   crates/core/src/wire/       bytes -> events (SSE, JSON lines, WebSocket, gRPC ...)
+//!   crates/core/src/dialect/    event -> facts (text, token counts, finish reason)
+//!   crates/core/src/meter/      facts -> samples (first output, gaps, tokens)
+//! src/metrics/   observes each sample in the series of this upstream and model
+//! src/proxy/     sends the same bytes to the client, in the same task
+//! src/tap/       records the end of the request once, however it ends: outcome, TPOT, queue wait ...
+//! src/request_log.rs   writes one line per request
+//! src/admin/     serves /metrics to Prometheus, on a port, thread and runtime of its own
 //! ```
 //!
-//! `src/app.rs` connects these parts and owns the threads. `src/config/` reads flags, environment and
-//! file. `src/compare/` compares two request logs, `src/demo/` runs the proxy against a simulated
+//! `src/app.rs` connects these parts and owns the threads. `src/config/` merges flags, environment
+//! and file. `src/compare/` compares two request logs, `src/demo/` runs the proxy against a simulated
 //! server (`crates/sim/`), and `src/healthcheck.rs` checks a running instance.
 #![cfg_attr(
     not(test),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Kernel counters of our control group, read at each scrape. A file that cannot be read has no series.
+/// Kernel counters of the program's control group, read at each scrape. A file that cannot be read has no series.
 #[derive(Debug)]
 pub(super) struct CgroupCounters {
     throttled: MonotonicCounter,
@@ -57,7 +57,7 @@ impl CgroupCounters {
     }
 }
 
-/// Directory of our control group (version 2). In a container with its own cgroup namespace it is the root of the
+/// Directory of the program's control group (version 2). In a container with its own cgroup namespace it is the root of the
 /// mount.
 fn cgroup_path() -> PathBuf {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

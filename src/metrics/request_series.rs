@@ -37,7 +37,7 @@ pub enum StartKind {
     Undetermined,
 }
 
-/// Series of the requests that share [`RequestLabels`].
+/// Series of the requests that have the same labels (`RequestLabels`).
 ///
 /// A series is created when its first value is recorded, so that a metric that was never measured is absent and not 0.
 /// Its handle is kept here from then on: recording a token costs no look-up.

@@ -435,6 +435,7 @@ macro_rules! constants {
     ($($field:ident: $collector:ident$(($edges:ident))? = $ident:ident $name:literal, $labels:expr,
         $help:literal, $when:literal, $function:literal;)*) => {
         $(
+            #[allow(rustdoc::broken_intra_doc_links, reason = "a help text is not Markdown")]
             #[doc = $help]
             pub const $ident: Metric = Metric {
                 name: $name,

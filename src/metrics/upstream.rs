@@ -20,7 +20,7 @@ pub enum RequestPhase {
     Sending,
     /// Until the first output of a stream, or the first byte of any other body.
     Waiting,
-    /// Until the end of the response body.
+    /// Until the end of the response body, of a stream or any other body.
     Streaming,
 }
 

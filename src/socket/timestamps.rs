@@ -13,8 +13,8 @@ use streamgauge_core::meter::Arrival;
 
 /// Timestamps and counts of one socket, shared between its wrapper and the request that uses it.
 ///
-/// One task drives both, so the atomics are plain loads and stores. They are atomics because the task can move between
-/// threads, and because another thread checks for stalls. Times are nanoseconds on the program's clock; 0 means "not
+/// One task drives both, so the atomics are plain loads and stores. They are atomics because a task's future must be
+/// `Send`, and because another thread checks for stalls. Times are nanoseconds on the program's clock; 0 means "not
 /// yet". Fields that each read changes are adjacent, and so are those that each write changes.
 #[derive(Debug, Default)]
 #[repr(C)]

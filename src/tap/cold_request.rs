@@ -1,7 +1,7 @@
 //! Passes the events of one inference request to the cold-start detector.
 
 use super::Tap;
-use super::request_side::RequestSide;
+use super::request_progress::RequestProgress;
 use crate::metrics::{RequestSeries, StartKind};
 use crate::socket;
 use std::sync::Arc;
@@ -70,18 +70,24 @@ impl ColdRequest {
     }
 
     /// The next bytes of the response body arrived.
-    pub fn on_response_data(&mut self, tap: &Tap, side: &RequestSide, at: Duration, bytes: &[u8]) {
+    pub fn on_response_data(
+        &mut self,
+        tap: &Tap,
+        progress: &RequestProgress,
+        at: Duration,
+        bytes: &[u8],
+    ) {
         if let Some(search) = &mut self.loading_search
             && search.push(bytes)
         {
             self.loading_search = None;
-            self.on_loading(tap, side, at);
+            self.on_loading(tap, progress, at);
         }
     }
 
     /// The server reported that it is loading the model.
-    pub fn on_loading(&self, tap: &Tap, side: &RequestSide, at: Duration) {
-        tap.cold_starts.on_loading(self.id, at, side.model().as_deref().unwrap_or_default());
+    pub fn on_loading(&self, tap: &Tap, progress: &RequestProgress, at: Duration) {
+        tap.cold_starts.on_loading(self.id, at, progress.model().as_deref().unwrap_or_default());
     }
 
     /// The first output arrived, or the first byte of a body that is not a stream. Later calls have no effect.
@@ -89,18 +95,18 @@ impl ColdRequest {
     pub fn on_first_output(
         &mut self,
         tap: &Tap,
-        side: &RequestSide,
+        progress: &RequestProgress,
         at: Duration,
         is_stream: bool,
         reports_load: bool,
     ) {
         if self.first_output.is_none() {
-            let (model, bytes) = (side.model(), side.bytes());
+            let (model, bytes) = (progress.model(), progress.bytes());
             let name = model.as_deref().unwrap_or_default();
             let expected = if is_stream { tap.expected_ttft(name, bytes) } else { None };
             let mut first = FirstOutputState {
                 at,
-                sent: side.sent(),
+                sent: progress.sent(),
                 model,
                 bytes,
                 expected,

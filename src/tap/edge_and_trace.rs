@@ -1,4 +1,5 @@
-//! Edge wait and trace of a request: its wait in a proxy before us, and earlier requests of the same trace.
+//! Edge wait and trace of a request: its wait in a proxy before Streamgauge, and earlier requests of
+//! the same trace.
 
 use super::headers::{edge_wait, trace_id};
 use super::{Tap, lock};

@@ -46,7 +46,7 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
     (id.len() == 32 && is_hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
 }
 
-/// Wait in a proxy before us, as its headers report it. `arrival` is when the request arrived here, since 1970.
+/// Wait in a proxy before Streamgauge, as its headers report it. `arrival` is when the request arrived here, since 1970.
 pub(super) fn edge_wait(headers: &HeaderMap, arrival: Duration) -> Option<EdgeWait> {
     let names = ["x-request-start", "x-queue-start"];
     let values = names.iter().flat_map(|name| headers.get_all(*name));

@@ -8,7 +8,7 @@ mod request_head;
 use super::cold_request::ColdRequest;
 use super::edge_and_trace::EdgeAndTrace;
 use super::headers::{content_encoding, head_facts, is_deflated};
-use super::request_side::{RequestFault, RequestSide};
+use super::request_progress::{RequestFault, RequestProgress};
 use super::stall_watch::StallWatch;
 use super::{PeekBody, Tap};
 use crate::metrics::{RequestPhase, RequestSeries};
@@ -30,7 +30,7 @@ use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 
 /// Measures one request and records it exactly once, however it ends.
 ///
-/// If it is dropped before an end was recorded, the client disconnected or our shutdown cut the request.
+/// If it is dropped before an end was recorded, the client disconnected, or Streamgauge's shutdown cut the request.
 #[derive(Debug)]
 pub struct Measurement {
     client: Arc<SocketTimestamps>,
@@ -40,26 +40,27 @@ pub struct Measurement {
 
 /// State of a request that has not ended.
 ///
-/// The fields that each read of a stream uses come first, next to each other. With a thousand open streams, a state has
-/// left the processor's cache by the time of its next read.
+/// Fields that every read uses come first, so that they share cache lines. With a thousand streams, no part of a state is
+/// in the processor's cache any more when its next read comes.
 #[derive(Debug)]
 #[repr(C)]
 struct RequestState {
     client: Arc<SocketTimestamps>,
     upstream: Option<Arc<SocketTimestamps>>,
     tap: Arc<Tap>,
-    side: Arc<RequestSide>,
-    /// Resolved when the response headers arrive, or else at the end.
+    progress: Arc<RequestProgress>,
+    /// Looked up when the response headers arrive, or else at the end.
     series: Option<Arc<RequestSeries>>,
     /// Streams only, from the first output on.
-    stalls: Option<Box<StallWatch>>,
+    stall_watch: Option<Box<StallWatch>>,
     bytes_down: u64,
-    /// Instant of the first byte of the request headers.
-    start: Duration,
-    /// Instant from which the current response is measured: [`start`](Self::start), except in a realtime session, which
-    /// has many responses.
+    /// Arrival of the request: of its first byte, or with HTTP/2 of the read that completed its headers.
+    started_at: Duration,
+    /// Start of the current response. Equals `started_at`, except in a realtime session (WebSocket), which has many
+    /// responses.
     requested_at: Duration,
-    first_byte: Option<Duration>,
+    /// Arrival of the first byte of the response body.
+    first_byte_at: Option<Duration>,
     /// Inference requests only.
     cold: Option<ColdRequest>,
     meter: Option<ResponseMeter>,
@@ -69,21 +70,22 @@ struct RequestState {
     /// Whether the response is a stream of events. `None` until its headers arrive.
     stream: Option<bool>,
     route: &'static Route,
-    /// How long the client's socket had been stalled when the request arrived. `None` for HTTP/2, where other requests
-    /// share the socket.
-    stalled_before: Option<Duration>,
-    /// [`start`](Self::start) as a time since 1970.
-    time: Duration,
+    /// Total stall time of the client's socket before this request; subtracted at the end. `None` for HTTP/2, where other
+    /// requests share the socket.
+    client_stalled_before: Option<Duration>,
+    /// `started_at` as a time since 1970.
+    wall_time: Duration,
     method: Method,
+    /// Wait in a proxy before Streamgauge, and trace. Most requests have neither.
     edge: Option<Box<EdgeAndTrace>>,
-    /// Time to open a connection. `None` if a pooled one was used.
-    connect: Option<Duration>,
-    /// Instant of the response headers.
-    head: Option<Duration>,
+    /// How long it took to open a connection. `None` if a pooled one was used.
+    connect_time: Option<Duration>,
+    /// Arrival of the response headers.
+    head_at: Option<Duration>,
     /// Queueing, timings and the engine from the response headers. Most contain none.
     head_facts: Option<Box<HeaderFacts>>,
     /// gRPC status, if the request is a gRPC call.
-    call: Option<GrpcStatus>,
+    grpc_status: Option<GrpcStatus>,
     unparsed: u64,
 }
 
@@ -91,7 +93,7 @@ impl Measurement {
     /// Starts the measurement of a request whose headers were read from a client's socket.
     pub fn start(tap: &Arc<Tap>, client: &Arc<SocketTimestamps>, head: &request::Parts) -> Self {
         let arrived = ArrivalTime::now(client, head.version);
-        // If our own code panics here, the request is still forwarded, and counted as an unknown one.
+        // If the measurement panics here, the request is still forwarded, and counted with the operation `other`.
         let read = AssertUnwindSafe(|| RequestHead::read(tap, head, &arrived));
         let state = match catch_unwind(read) {
             Ok(request) => RequestState::new(tap, client, head, arrived, request),
@@ -113,24 +115,24 @@ impl Measurement {
     /// Wraps the request's body. Returns `None` once the end was recorded.
     pub fn request_body(&self, body: Incoming) -> Option<PeekBody> {
         let state = self.state.as_ref()?;
-        Some(PeekBody::new(body, Arc::clone(&state.side), Arc::clone(&self.client)))
+        Some(PeekBody::new(body, Arc::clone(&state.progress), Arc::clone(&self.client)))
     }
 
     /// Why the request's body could not be read completely, if it could not.
     pub fn request_fault(&self) -> Option<RequestFault> {
-        self.state.as_ref().and_then(|state| state.side.fault())
+        self.state.as_ref().and_then(|state| state.progress.fault())
     }
 
     /// Whether the request was completely written to the upstream's socket.
     pub fn is_request_sent(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.side.sent().is_some())
+        self.state.as_ref().is_some_and(|state| state.progress.sent().is_some())
     }
 
     /// Records that a new connection to the upstream is ready, after this time.
     pub fn on_connected(&mut self, elapsed: Duration) {
         if let Some(state) = &mut self.state {
             state.tap.series.record_connect(elapsed);
-            state.connect = Some(elapsed);
+            state.connect_time = Some(elapsed);
         }
     }
 
@@ -173,6 +175,7 @@ impl Measurement {
 
     /// Records the regular end of the response body.
     pub fn complete(&mut self) {
+        // The service requests a reset for HTTP/1.0. This body is complete, so its connection closes normally.
         self.client.reset_on_close(false);
         self.finish(EndCause::Complete);
     }
@@ -180,7 +183,7 @@ impl Measurement {
     /// Records the end of the request. Later calls have no effect.
     pub fn finish(&mut self, end: EndCause) {
         if let Some(state) = self.state.take() {
-            // A panic of our own code costs this record, and none of the client's bytes.
+            // If this panics, the record is lost. The client's bytes are not affected.
             let _ = catch_unwind(AssertUnwindSafe(|| state.finish(end)));
         }
     }
@@ -206,32 +209,32 @@ impl RequestState {
         arrived: ArrivalTime,
         request: RequestHead,
     ) -> Self {
-        let ArrivalTime { start, time } = arrived;
+        let ArrivalTime { started_at, wall_time } = arrived;
         let RequestHead { route, model, edge, cold } = request;
         Self {
             cold,
-            side: Arc::new(RequestSide::new(Arc::clone(tap), route.operation, model)),
+            progress: Arc::new(RequestProgress::new(Arc::clone(tap), route.operation, model)),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
             upstream: None,
             route,
-            start,
-            requested_at: start,
-            stalled_before: (head.version != Version::HTTP_2).then(|| client.stall_time()),
-            time,
+            started_at,
+            requested_at: started_at,
+            client_stalled_before: (head.version != Version::HTTP_2).then(|| client.stall_time()),
+            wall_time,
             method: head.method.clone(),
             edge,
-            connect: None,
-            head: None,
-            first_byte: None,
+            connect_time: None,
+            head_at: None,
+            first_byte_at: None,
             status: None,
             unstamped: !client.last_read().is_stamped,
             stream: None,
             head_facts: None,
-            call: None,
+            grpc_status: None,
             meter: None,
             series: None,
-            stalls: None,
+            stall_watch: None,
             bytes_down: 0,
             unparsed: 0,
         }
@@ -241,39 +244,40 @@ impl RequestState {
         let arrival = upstream.last_read();
         let at = arrival.at;
         self.unstamped |= !arrival.is_stamped;
-        self.head = Some(at);
+        self.head_at = Some(at);
         self.upstream = Some(Arc::clone(upstream));
         self.status = Some(head.status.as_u16());
-        self.side.enter(RequestPhase::Waiting);
+        self.progress.enter(RequestPhase::Waiting);
         let content_type =
             head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let announced = Framing::from_content_type(content_type);
-        if announced == DeclaredFraming::Known(Framing::LengthPrefixed) {
-            self.call = Some(GrpcStatus::Missing);
+        let declared = Framing::from_content_type(content_type);
+        // Only gRPC uses this framing.
+        if declared == DeclaredFraming::Known(Framing::LengthPrefixed) {
+            self.grpc_status = Some(GrpcStatus::Missing);
             // An error without a body has its status in the headers.
             self.read_grpc_status(&head.headers);
         }
-        self.stream = Some(announced.is_stream());
+        self.stream = Some(declared.is_stream());
         let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let series = self.resolve_series(head.status.is_success() || has_switched);
         if !self.route.operation.is_inference() {
             return;
         }
-        series.record_time_to_response_head(at.saturating_sub(self.start));
+        series.record_time_to_response_head(at.saturating_sub(self.started_at));
         if let Some(cold) = &mut self.cold {
             cold.on_status(head.status.as_u16());
         }
+        // Only for tests.
         self.tap.faults.inject(content_type);
         self.head_facts = head_facts(&head.headers);
-        let Some(dialect) = self.route.dialect_for(announced) else { return };
+        let Some(dialect) = self.route.dialect_for(declared) else { return };
         if has_switched && self.route.operation == Operation::Realtime {
             self.stream = Some(true);
             self.meter = Some(ResponseMeter::for_websocket(dialect, is_deflated(&head.headers)));
-            // Between two responses of a session the server waits for the client, not the reverse.
-            self.side.enter(RequestPhase::Streaming);
+            // A session is always in this phase: between two responses the server waits for the client.
+            self.progress.enter(RequestPhase::Streaming);
         } else if head.status.is_success() {
-            match ResponseMeter::with_framing(dialect, announced, &content_encoding(&head.headers))
-            {
+            match ResponseMeter::with_framing(dialect, declared, &content_encoding(&head.headers)) {
                 Ok(meter) => self.meter = Some(meter),
                 Err(reason) => self.count_unparsed(reason),
             }
@@ -284,8 +288,8 @@ impl RequestState {
     fn read_grpc_status(&mut self, fields: &HeaderMap) {
         let status =
             fields.get("grpc-status").and_then(|value| GrpcStatus::parse(value.as_bytes()));
-        if self.call.is_some() {
-            self.call = status.or(self.call);
+        if self.grpc_status.is_some() {
+            self.grpc_status = status.or(self.grpc_status);
         }
     }
 
@@ -294,8 +298,8 @@ impl RequestState {
         if let Some(series) = &self.series {
             return Arc::clone(series);
         }
-        let model = self.side.model().filter(|_| success);
-        let (arrivals, operation) = (self.side.arrivals(), self.route.operation);
+        let model = self.progress.model().filter(|_| success);
+        let (arrivals, operation) = (self.progress.arrivals(), self.route.operation);
         let series = self.tap.metrics.request_series(arrivals, operation, model.as_deref());
         self.series = Some(Arc::clone(&series));
         series
@@ -306,11 +310,11 @@ impl RequestState {
         self.tap.series.count_unparsed(reason);
     }
 
-    /// Runs our own code. If it panics, the measurement of this response stops, and the response is still forwarded.
+    /// Runs `measure`. If it panics, the body of this response is measured no further, but still forwarded.
     fn catch_panic(&mut self, measure: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| measure(self))).is_err() {
             self.meter = None;
-            self.stalls = None;
+            self.stall_watch = None;
             self.count_unparsed(UnparsedReason::Panic);
         }
     }
@@ -318,6 +322,7 @@ impl RequestState {
     fn on_response_data(&mut self, bytes: &[u8]) {
         let Some(upstream) = &self.upstream else { return };
         let arrival = upstream.last_read();
+        // The forwarding delay lasts from this arrival until the client's socket has taken the bytes.
         self.client.frame_queued(arrival.at);
         self.bytes_down += bytes.len() as u64;
         self.tap.series.bytes_down.inc_by(bytes.len() as u64);
@@ -325,48 +330,57 @@ impl RequestState {
     }
 
     fn measure_response_data(&mut self, arrival: Arrival, bytes: &[u8]) {
-        if self.first_byte.is_none() && !bytes.is_empty() {
+        if self.first_byte_at.is_none() && !bytes.is_empty() {
             self.on_first_byte(arrival.at);
         }
         if let Some(cold) = &mut self.cold {
-            cold.on_response_data(&self.tap, &self.side, arrival.at, bytes);
+            cold.on_response_data(&self.tap, &self.progress, arrival.at, bytes);
         }
         let Some((meter, mut observer)) = self.sample_observer() else { return };
+        // Only for tests.
         observer.inject_fault(bytes);
         meter.push(arrival, bytes, &mut |sample| observer.on_sample(arrival.at, &sample));
         self.watch_stalls(arrival);
     }
 
-    /// The body of a response that is not a stream begins: that is its first output.
+    /// The response body begins. For the phase and the cold-start detector, the first byte of a body that is not a stream
+    /// counts as its first output.
     fn on_first_byte(&mut self, at: Duration) {
-        self.first_byte = Some(at);
+        self.first_byte_at = Some(at);
         if self.meter.as_ref().is_some_and(ResponseMeter::is_stream) {
             return;
         }
-        self.side.enter(RequestPhase::Streaming);
+        self.progress.enter(RequestPhase::Streaming);
         if let (Some(cold), Some(200..300)) = (&mut self.cold, self.status) {
             let reports_load = self.meter.as_ref().is_some_and(ResponseMeter::reports_load_time);
-            cold.on_first_output(&self.tap, &self.side, at, false, reports_load);
+            cold.on_first_output(&self.tap, &self.progress, at, false, reports_load);
         }
     }
 
     /// Follows the gaps between outputs, from the first output of a stream on.
     fn watch_stalls(&mut self, arrival: Arrival) {
-        let Self { tap, meter: Some(meter), series: Some(series), stalls, client, start, .. } =
-            self
+        let Self {
+            tap,
+            meter: Some(meter),
+            series: Some(series),
+            stall_watch,
+            client,
+            started_at,
+            ..
+        } = self
         else {
             return;
         };
-        if stalls.is_none() && meter.is_stream() && meter.tally().first_output.is_some() {
-            *stalls = Some(tap.running_streams.watch(client, series));
+        if stall_watch.is_none() && meter.is_stream() && meter.tally().first_output.is_some() {
+            *stall_watch = Some(tap.running_streams.watch(client, series));
         }
-        if let Some(stalls) = stalls {
-            stalls.on_read(meter.tally(), arrival, *start);
+        if let Some(stall_watch) = stall_watch {
+            stall_watch.on_read(meter.tally(), arrival, *started_at);
         }
     }
 
     fn on_client_data(&mut self, bytes: &[u8]) {
-        self.side.count_bytes(bytes.len());
+        self.progress.count_bytes(bytes.len());
         let at = self.client.last_read().at;
         self.catch_panic(|state| {
             if let Some(meter) = &mut state.meter {

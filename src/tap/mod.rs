@@ -1,8 +1,9 @@
 //! Per-request measurement.
 //!
-//! A [`Tap`] belongs to one upstream. It starts a [`Measurement`] for each request. The measurement follows the request
-//! from its first byte to its end (in a [`MeteredBody`] where hyper carries the response body) and records it exactly
-//! once, however it ends. [`metrics`](crate::metrics) lists when each metric is recorded.
+//! A [`Measurement`] follows one request from its first byte to its end (in a [`MeteredBody`] where hyper carries the
+//! response body) and records it exactly once, however it ends. A [`Tap`] is the state that all measurements of one
+//! upstream share: cold-start detector, queue estimate, running streams, engine. [`metrics`](crate::metrics) lists when
+//! each metric is recorded.
 
 mod activity;
 mod cold_request;
@@ -12,15 +13,15 @@ mod headers;
 mod measurement;
 mod queue;
 mod request_body;
-mod request_side;
+mod request_progress;
 mod response_body;
 mod stall_watch;
 
 pub(crate) use cold_starts::ColdStartWatch;
 pub use measurement::Measurement;
 pub use request_body::PeekBody;
-pub use request_side::RequestFault;
-pub(crate) use request_side::RequestSide;
+pub use request_progress::RequestFault;
+pub(crate) use request_progress::RequestProgress;
 pub use response_body::MeteredBody;
 
 use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
@@ -53,12 +54,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct FaultInjection {
-    /// The measurement panics when it reads these bytes. It looks for them in the path and the model of a request, in
-    /// the content type and each chunk of a response, and in the name of an upstream whose stalls are counted.
+    /// The measurement panics when it reads these bytes. It looks for them in the path and model of a request, and in
+    /// the content type and body of a response. The search for stalls looks for them in the name of the upstream.
     pub panic_on: Option<Vec<u8>>,
 }
 
 impl FaultInjection {
+    /// Panics if a test injected a fault for these bytes. Otherwise has no effect.
     #[allow(clippy::panic, reason = "a panic is the injected fault")]
     fn inject(&self, bytes: &[u8]) {
         if let Some(needle) = &self.panic_on
@@ -112,7 +114,7 @@ pub struct Tap {
     traces: SharedTraces,
     /// The server reported a llama.cpp build that sends the headers of a stream when a slot takes the request.
     sends_head_at_slot: AtomicBool,
-    /// From now on a dropped request was cut by our shutdown.
+    /// From now on a dropped request was cut by Streamgauge's shutdown.
     shutting_down: AtomicBool,
     next_id: AtomicU64,
 }
@@ -248,7 +250,7 @@ impl Tap {
         }
     }
 
-    /// From now on, requests that are dropped count as cut by our shutdown.
+    /// From now on, requests that are dropped count as cut by Streamgauge's shutdown.
     pub fn begin_shutdown(&self) {
         self.shutting_down.store(true, Relaxed);
     }

@@ -1,6 +1,6 @@
 //! Request bodies: read while they are forwarded.
 
-use super::request_side::{RequestFault, RequestSide};
+use super::request_progress::{RequestFault, RequestProgress};
 use crate::socket::SocketTimestamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -18,17 +18,17 @@ const MAX_PEEK: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct PeekBody {
     body: Incoming,
-    side: Arc<RequestSide>,
+    progress: Arc<RequestProgress>,
     client: Arc<SocketTimestamps>,
 }
 
 impl PeekBody {
     pub(super) fn new(
         body: Incoming,
-        side: Arc<RequestSide>,
+        progress: Arc<RequestProgress>,
         client: Arc<SocketTimestamps>,
     ) -> Self {
-        let this = Self { body, side, client };
+        let this = Self { body, progress, client };
         if this.body.is_end_stream() {
             this.complete();
         }
@@ -47,7 +47,7 @@ impl PeekBody {
                         was_pending = false;
                         if let Some(data) = frame.data_ref() {
                             read += data.len();
-                            let _ = catch_unwind(AssertUnwindSafe(|| self.side.peek(data)));
+                            let _ = catch_unwind(AssertUnwindSafe(|| self.progress.peek(data)));
                         }
                     }
                     Poll::Pending if !was_pending => {
@@ -65,14 +65,14 @@ impl PeekBody {
         .await;
     }
 
-    /// The request's side of the measurement.
-    pub(crate) fn request_side(&self) -> Arc<RequestSide> {
-        Arc::clone(&self.side)
+    /// Progress of the request.
+    pub(crate) fn progress(&self) -> Arc<RequestProgress> {
+        Arc::clone(&self.progress)
     }
 
     /// The request was read completely: the client's next bytes are another request.
     fn complete(&self) {
-        self.side.on_body_read();
+        self.progress.on_body_read();
         self.client.expect_head();
     }
 }
@@ -98,14 +98,14 @@ impl Body for PeekBody {
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    // A panic of our own code must not stop the request.
-                    let _ = catch_unwind(AssertUnwindSafe(|| self.side.on_request_data(data)));
+                    // A panic of the measurement must not stop the request.
+                    let _ = catch_unwind(AssertUnwindSafe(|| self.progress.on_request_data(data)));
                 }
                 if self.body.is_end_stream() {
                     self.complete();
                 }
             }
-            Some(Err(error)) => self.side.set_fault(fault_of(error)),
+            Some(Err(error)) => self.progress.set_fault(fault_of(error)),
             None => self.complete(),
         }
         Poll::Ready(frame)

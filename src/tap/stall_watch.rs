@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use streamgauge_core::meter::{Arrival, GapUpdate, OutputFlow, ResponseTally};
 
-/// Time that a running gap must exceed the threshold by before it is counted. Output that arrived in time may reach us
+/// Time that a running gap must exceed the threshold by before it is counted. Output that arrived in time may be read
 /// this much later.
 const GRACE: Duration = Duration::from_millis(100);
 /// Flag in [`StreamSilence::gap_start`]: this gap was counted.

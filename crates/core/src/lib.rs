@@ -1,17 +1,17 @@
-//! Reads and measures streamed responses of LLM inference servers, without I/O.
+//! Reads and measures responses of LLM inference servers, without I/O.
 //!
 //! The input is bytes and the instants at which they arrived; the output is facts and numbers. The crate depends on no
 //! runtime, HTTP library, metrics library or clock.
 //!
 //! | module | input | output |
 //! |---|---|---|
-//! | [`wire`] | bytes of a body, in any split | frame events: data of a message, end of a message |
-//! | [`dialect`] | the data of a message, the API's tables | facts about tokens, text and errors |
-//! | [`meter`] | facts and instants | TTFT, TPOT, gaps, outcome, queue wait, cold starts |
+//! | [`wire`] | bytes of a body, in any split | events: the data and the end of each |
+//! | [`dialect`] | the data of an event | facts about tokens, text and errors |
+//! | [`meter`] | facts and their arrival times | TTFT, TPOT, gaps, outcome, queue wait, cold starts |
 //!
 //! # Example
 //!
-//! Measures a recorded stream: the parts in which it arrived, with the time since the request was sent.
+//! Measures a recorded stream. Each entry is one read: milliseconds after the first byte of the request, and the bytes.
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,14 +31,14 @@
 //!
 //! // Samples are reported while the stream runs; here only the numbers at the end are used.
 //! let mut ignore_samples = |_: LiveSample<'_>| {};
-//! for (read, (millis, bytes)) in (0..).zip(recording) {
-//!     let arrival = Arrival::on_time(Duration::from_millis(millis), read);
+//! for (read_number, (millis, bytes)) in (0..).zip(recording) {
+//!     let arrival = Arrival::on_time(Duration::from_millis(millis), read_number);
 //!     meter.push(arrival, bytes.as_bytes(), &mut ignore_samples);
 //! }
 //! meter.finish(true, &mut ignore_samples);
 //! assert!(meter.tally().is_complete());
 //!
-//! // The request was sent at 0.
+//! // The first byte of the request arrived at 0.
 //! let mut record = RequestRecord::default();
 //! record.fill_from_response(meter.tally(), meter.is_stream(), Duration::ZERO);
 //! println!("TTFT {:?} s, TPOT {:?} s", record.ttft_s, record.tpot_s);
@@ -51,7 +51,8 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-// A benchmark and a unit test share the evaluation of the queue estimate, which names the crate from outside.
+// The benchmark `queue_wait` and a unit test include the same file. It refers to `streamgauge_core::`, which this line
+// makes valid inside of the crate.
 #[cfg(test)]
 extern crate self as streamgauge_core;
 

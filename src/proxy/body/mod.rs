@@ -6,11 +6,13 @@
 //! | 101 Switching Protocols, such as WebSocket | [`Tunnel`] |
 //! | everything else | hyper, which reads an [`UpstreamBody`] |
 
+mod proxy_body;
 mod relay;
 mod stream_reader;
 mod tunnel;
 mod upstream_body;
 
+pub(crate) use proxy_body::ProxyBody;
 pub(crate) use relay::{ClientFraming, Relay, RelayEnd, StreamResponse};
 pub(crate) use stream_reader::StreamReader;
 pub(crate) use tunnel::{Tunnel, UpgradedUpstream};

@@ -1,4 +1,4 @@
-//! Relay of a stream: reads from the upstream, measures, and writes to the client, in one turn of one task.
+//! Relay of a stream: reads from the upstream, measures, and writes to the client, in one poll of one task.
 //!
 //! The buffers for this belong to the thread, so an idle stream holds none.
 
@@ -17,7 +17,7 @@ use streamgauge_core::meter::EndCause;
 
 /// Maximum number of bytes of the next request that are read during a stream.
 const MAX_AHEAD: usize = 8 * 1024;
-/// Maximum number of reads per turn of the task; then other tasks run.
+/// Maximum number of reads per poll of the task; then other tasks run.
 const MAX_READS: usize = 16;
 
 /// A streamed response body and how to send it to the client.
@@ -73,8 +73,7 @@ impl ClientFraming {
 
 /// Sends a stream to a client's socket.
 ///
-/// Buffers that are usually empty take only a pointer: with a thousand streams, a relay is no longer in the processor's
-/// cache when its next token arrives.
+/// Buffers that are usually empty take only a pointer, so that an open stream stays small.
 #[derive(Debug)]
 pub(crate) struct Relay {
     io: TimestampedIo,
@@ -170,7 +169,7 @@ impl Relay {
                 return Poll::Ready(Ok(end));
             }
             ready!(read);
-            read = OUT.with_borrow_mut(|out| self.poll_turn(cx, out))?;
+            read = OUT.with_borrow_mut(|out| self.read_and_send(cx, out))?;
         }
         // Let other tasks run.
         cx.waker().wake_by_ref();
@@ -178,7 +177,7 @@ impl Relay {
     }
 
     /// Reads once and sends the data. Returns `Pending` if there was nothing to read, even if data is left to send.
-    fn poll_turn(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> io::Result<Poll<()>> {
+    fn read_and_send(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> io::Result<Poll<()>> {
         let StreamResponse { body, measurement, framing, .. } = &mut self.stream;
         out.clear();
         if let Some(head) = self.head.take() {

@@ -11,7 +11,7 @@ use streamgauge_core::meter::EndCause;
 
 /// Maximum number of bytes per direction that wait to be written. Nothing more is read until they are.
 const MAX_UNSENT: usize = 64 * 1024;
-/// Maximum number of reads per direction and turn of the task; then other tasks run.
+/// Maximum number of reads per direction and poll of the task; then other tasks run.
 const MAX_READS: usize = 16;
 
 /// Upstream side of a connection after its 101 response.

@@ -4,7 +4,7 @@ use crate::proxy::ProxyBody;
 use crate::proxy::upstream::ConnectError;
 use crate::tap::Measurement;
 use bytes::Bytes;
-use http_body_util::{Either, Full};
+use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
@@ -115,7 +115,7 @@ impl ErrorResponse {
         let code = self.code();
         let error = json!({"message": self.message(), "type": "streamgauge_error", "param": null, "code": code});
         let body = json!({ "error": error }).to_string();
-        let mut response = Response::new(Either::Right(Either::Left(Full::new(Bytes::from(body)))));
+        let mut response = Response::new(ProxyBody::Error(Full::new(Bytes::from(body))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,11 +7,10 @@ use super::upgrade::{self, UpgradeOutcome};
 use crate::proxy::ProxyBody;
 use crate::proxy::body::{BodySource, UpstreamBody};
 use crate::proxy::body::{ClientFraming, StreamReader, StreamResponse, UpgradedUpstream};
-use crate::proxy::handover::{ResponseHandover, SendError, Takeover, UpstreamExchange};
+use crate::proxy::handover::{DetachedResponse, ResponseHandover, SendError, UpstreamExchange};
 use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamProtocol};
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
-use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::{request, response};
@@ -30,7 +29,7 @@ pub(crate) struct ProxyService {
     pub upstream: Arc<UpstreamPool>,
     /// Timestamps of the client's socket.
     pub client: Arc<SocketTimestamps>,
-    /// Receives responses that continue without hyper.
+    /// Through this, a response leaves hyper (see [`handover`](crate::proxy::handover)).
     pub handover: Arc<ResponseHandover>,
 }
 
@@ -42,14 +41,14 @@ impl Service<Request<Incoming>> for ProxyService {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         let measurement = Measurement::start(self.upstream.tap(), &self.client, &head);
-        let context = ClientResponseContext::new(&head);
+        let client = ClientExpectations::new(&head);
         let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
         Box::pin(async move {
             let mut measurement = measurement;
             let forwarded = forward_request(&upstream, &mut measurement, head, body).await;
             Ok(match forwarded {
                 Ok(response) => {
-                    response.into_client_response(upstream, &handover, measurement, context).await
+                    response.into_client_response(upstream, &handover, measurement, client).await
                 }
                 Err(error) => respond_with_error(error, measurement),
             })
@@ -57,9 +56,9 @@ impl Service<Request<Incoming>> for ProxyService {
     }
 }
 
-/// Properties of the request that the response depends on.
+/// Properties of the response that the client expects, according to its request.
 #[derive(Debug, Clone, Copy)]
-struct ClientResponseContext {
+struct ClientExpectations {
     version: Version,
     /// The method is HEAD.
     is_head: bool,
@@ -68,7 +67,7 @@ struct ClientResponseContext {
     keep_alive: bool,
 }
 
-impl ClientResponseContext {
+impl ClientExpectations {
     fn new(head: &request::Parts) -> Self {
         Self {
             version: head.version,
@@ -96,13 +95,17 @@ async fn forward_request(
 ) -> Result<UpstreamResponse, ErrorResponse> {
     let is_http2 = head.version == Version::HTTP_2;
     let plan = prepare_head(&mut head, !body.is_end_stream(), upstream.config())?;
+    // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
     let (response, source) = send_with_retry(upstream, measurement, &plan, head, body).await?;
     let (head, body) = response.into_parts();
     let upgrade = UpgradeOutcome::new(&head, plan.upgrade.as_ref());
-    let is_early_switch = upgrade != UpgradeOutcome::NotSwitched && !measurement.is_request_sent();
-    let is_invalid = upgrade == UpgradeOutcome::Unrequested || is_early_switch;
-    if is_invalid || is_http2 && !has_only_chunked_coding(&head) {
+    let switched_before_sent =
+        upgrade != UpgradeOutcome::NotSwitched && !measurement.is_request_sent();
+    if upgrade == UpgradeOutcome::Unrequested || switched_before_sent {
+        return Err(ErrorResponse::InvalidResponse);
+    }
+    if is_http2 && !has_only_chunked_coding(&head) {
         return Err(ErrorResponse::InvalidResponse);
     }
     Ok(UpstreamResponse { head, body, source, upgrade })
@@ -123,39 +126,41 @@ impl UpstreamResponse {
         upstream: Arc<UpstreamPool>,
         handover: &ResponseHandover,
         mut measurement: Measurement,
-        context: ClientResponseContext,
+        client: ClientExpectations,
     ) -> Response<ProxyBody> {
         let Self { mut head, body, source, upgrade } = self;
         measurement.on_response_head(&head, source.timestamps());
         let has_length = body.size_hint().exact().is_some();
-        if context.version == Version::HTTP_10 && !has_length {
-            // The body ends with the connection, so only a reset shows the client that a body is incomplete. The relay
-            // cancels the reset at the end of the body.
+        if client.version == Version::HTTP_10 && !has_length {
+            // Over HTTP/1.0 the body ends when the connection closes. Only a reset tells the client that it is
+            // incomplete. The reset is cancelled once the whole body is written.
             measurement.client_stamps().reset_on_close(true);
         }
-        let is_http2 = context.version == Version::HTTP_2;
+        let is_http2 = client.version == Version::HTTP_2;
         let body = match (source, &upgrade) {
             (BodySource::Http1(exchange), UpgradeOutcome::SwitchedTo(_)) => {
+                // A 101 has no body for hyper.
                 drop(body);
                 let Some((io, first)) = exchange.take_socket() else {
                     return ErrorResponse::UpstreamClosed.into_response(measurement);
                 };
-                let tunnel = Takeover::Tunnel(UpgradedUpstream { io, first, measurement });
-                Either::Right(Either::Right(handover.start(tunnel)))
+                let tunnel = DetachedResponse::Tunnel(UpgradedUpstream { io, first, measurement });
+                ProxyBody::Detached(handover.start(tunnel))
             }
             (BodySource::Http1(exchange), _)
                 if !has_length && !is_http2 && can_take_socket(&measurement, &exchange) =>
             {
+                // hyper has read no byte of it.
                 drop(body);
                 let (io, first) = exchange.take_socket().unzip();
                 let body = StreamReader::new(&head, io, first.unwrap_or_default(), upstream);
-                let framing = match context.version {
+                let framing = match client.version {
                     Version::HTTP_10 => ClientFraming::Close,
-                    _ => ClientFraming::Chunked { trailers: context.accepts_trailers },
+                    _ => ClientFraming::Chunked { trailers: client.accepts_trailers },
                 };
-                let keep_alive = context.keep_alive;
+                let keep_alive = client.keep_alive;
                 let stream = StreamResponse { body, measurement, framing, keep_alive };
-                Either::Right(Either::Right(handover.start(Takeover::Stream(stream))))
+                ProxyBody::Detached(handover.start(DetachedResponse::Stream(stream)))
             }
             (source, _) => {
                 let mut body = UpstreamBody::new(body, source, upstream);
@@ -166,9 +171,9 @@ impl UpstreamResponse {
                     })
                     .await;
                 }
-                // HTTP/2 needs no body to declare a length.
-                let declared = declared_length(&head, context.is_head || is_http2);
-                Either::Left(MeteredBody::new(body, measurement, declared))
+                // In HTTP/2, hyper keeps the `Content-Length` of a response without a body.
+                let declared = declared_length(&head, client.is_head || is_http2);
+                ProxyBody::Upstream(MeteredBody::new(body, measurement, declared))
             }
         };
         head.headers = headers::remove_hop_by_hop(std::mem::take(&mut head.headers));
@@ -178,6 +183,7 @@ impl UpstreamResponse {
         if let UpgradeOutcome::SwitchedTo(protocol) = upgrade {
             upgrade::set_upgrade_headers(&mut head.headers, protocol);
         }
+        // The response has Streamgauge's version, not the upstream's. HTTP/2 ignores it.
         head.version = Version::HTTP_11;
         Response::from_parts(head, body)
     }
@@ -190,7 +196,7 @@ fn can_take_socket(measurement: &Measurement, exchange: &UpstreamExchange) -> bo
 
 /// Returns the proxy's own response.
 fn respond_with_error(error: ErrorResponse, mut measurement: Measurement) -> Response<ProxyBody> {
-    // The request may not have been read to its end: the next byte counts as the start of the next request.
+    // The rest of the request may stay unread. The next byte counts as the start of a new request.
     measurement.client_stamps().expect_head();
     match measurement.request_fault() {
         Some(RequestFault::Framing) => {
@@ -198,7 +204,7 @@ fn respond_with_error(error: ErrorResponse, mut measurement: Measurement) -> Res
                 .into_response(measurement)
         }
         Some(RequestFault::ClientGone) => {
-            // Record the disconnect first. The response is for a client that has closed only its sending side.
+            // Record the disconnect first. The client can still read a response if it has closed only its sending side.
             measurement.finish(EndCause::Dropped);
             ErrorResponse::BadRequest("the request ended before its body was complete")
                 .into_response(measurement)
@@ -207,7 +213,8 @@ fn respond_with_error(error: ErrorResponse, mut measurement: Measurement) -> Res
     }
 }
 
-/// Returns the `Content-Length` of a 304, which has no body. hyper would remove the header.
+/// Returns the `Content-Length` of a 304, which has no body. hyper would remove the header, unless it `keeps_header`
+/// anyway.
 fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
     if head.status != StatusCode::NOT_MODIFIED || keeps_header {
         return None;
@@ -217,7 +224,7 @@ fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
 
 /// Sends the request on a pooled or new connection.
 ///
-/// Sends it again only if a pooled connection was closed before one byte was written.
+/// Sends it again only if a pooled connection was closed before any byte was written.
 async fn send_with_retry(
     upstream: &UpstreamPool,
     measurement: &mut Measurement,
@@ -225,7 +232,7 @@ async fn send_with_retry(
     head: request::Parts,
     body: PeekBody,
 ) -> Result<(Response<Incoming>, BodySource), ErrorResponse> {
-    // HTTP/1.1 returns an unsent head; HTTP/2 changes it, so a retry needs a copy.
+    // HTTP/1.1 returns an unsent request unchanged. HTTP/2 rewrites its head, so a retry needs a copy.
     let original = match plan.protocol {
         UpstreamProtocol::Http1 => None,
         _ => Some(head.clone()),

@@ -1,6 +1,6 @@
 //! A client's connection as one future, which moves between hyper, a [`Relay`] and a [`Tunnel`].
 
-use super::response_handover::{ClientIo, ResponseHandover, Takeover};
+use super::response_handover::{ClientIo, DetachedResponse, ResponseHandover};
 use crate::proxy::body::{Relay, RelayEnd, Tunnel};
 use crate::proxy::client::{ProtocolSniffer, SniffedProtocol};
 use crate::proxy::forward::ProxyService;
@@ -95,15 +95,15 @@ impl ClientConnection {
     }
 
     /// `Http1` to `Stream` or `Tunnel`.
-    fn take_over(&mut self, takeover: Takeover) {
+    fn leave_hyper(&mut self, response: DetachedResponse) {
         if let ClientPhase::Http1(http) = self.take_phase() {
             let parts = http.into_parts();
             let ClientIo { io, head, ahead, .. } = parts.io;
             // A copy: a few bytes must not keep hyper's large buffer alive.
             let mut rest = BytesMut::from(&*parts.read_buf);
             rest.extend_from_slice(&ahead);
-            self.phase = match takeover {
-                Takeover::Stream(stream) => {
+            self.phase = match response {
+                DetachedResponse::Stream(stream) => {
                     // hyper can also decide to close, and announces it in the head.
                     let closes = self.is_closing || announces_close(&head);
                     let mut relay = Relay::new(io, head, rest, stream);
@@ -112,7 +112,7 @@ impl ClientConnection {
                     }
                     ClientPhase::Stream(Box::new(relay))
                 }
-                Takeover::Tunnel(upstream) => {
+                DetachedResponse::Tunnel(upstream) => {
                     ClientPhase::Tunnel(Box::new(Tunnel::new(io, head, rest, upstream)))
                 }
             };
@@ -201,8 +201,8 @@ impl Future for ClientConnection {
                 ClientPhase::Http1(http) => {
                     let result = Pin::new(&mut **http).poll(cx);
                     // Check this first: after a 101, hyper has finished but the connection has not.
-                    if let Some(takeover) = self.handover.finish() {
-                        self.take_over(takeover);
+                    if let Some(response) = self.handover.finish() {
+                        self.leave_hyper(response);
                     } else {
                         self.phase = close(ready!(result));
                     }

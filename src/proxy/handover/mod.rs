@@ -1,8 +1,8 @@
 //! Hand-over of connections between hyper and Streamgauge's own relay.
 //!
 //! hyper parses and writes heads (request line or status line, and headers) and enforces HTTP's rules. It does not carry
-//! the body of an HTTP/1.1 stream: the [`Relay`](super::body::Relay) moves it from socket to socket with one read and one
-//! write per chunk. Both sockets therefore change owner during a request:
+//! HTTP/1.1 streams (bodies without a declared length): the [`Relay`](super::body::Relay) moves them from socket to
+//! socket with one read and one write per chunk. Both sockets therefore change owner during a request:
 //!
 //! ```text
 //! client socket      ClientPhase                       upstream socket    GateState
@@ -60,7 +60,7 @@
 //!
 //! [`ClientIo`](response_handover::ClientIo) and [`HeadGate`](head_gate::HeadGate) wrap the sockets that hyper owns. They
 //! share state with the code outside hyper through `ResponseHandover` and `HeadGateControl`: one atomic each, which is
-//! loaded per read or write. The only lock is taken twice per takeover.
+//! loaded per read or write. The only lock is taken twice per hand-over.
 
 mod client_connection;
 mod head_end;
@@ -69,5 +69,5 @@ mod response_handover;
 mod upstream_exchange;
 
 pub(crate) use client_connection::ClientConnection;
-pub(crate) use response_handover::{DetachedBody, ResponseHandover, Takeover};
+pub(crate) use response_handover::{DetachedBody, DetachedResponse, ResponseHandover};
 pub(crate) use upstream_exchange::{SendError, UpstreamConnection, UpstreamExchange};

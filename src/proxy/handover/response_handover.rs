@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use strum::FromRepr;
 
-/// The part of a response that is sent without hyper, after its head.
+/// A response that leaves hyper after its head.
 #[derive(Debug)]
-pub(crate) enum Takeover {
+pub(crate) enum DetachedResponse {
     Stream(StreamResponse),
     Tunnel(UpgradedUpstream),
 }
@@ -27,9 +27,9 @@ enum HandoverState {
     /// hyper writes to the socket.
     #[default]
     Hyper,
-    /// The service has started a takeover. [`ClientIo`] keeps the response head that hyper writes.
+    /// The service has started a hand-over. [`ClientIo`] keeps the response head that hyper writes.
     CollectingHead,
-    /// hyper has flushed: the head is complete, and the connection can be taken over.
+    /// hyper has flushed: the head is complete, and the connection can leave hyper.
     HeadComplete,
 }
 
@@ -37,8 +37,8 @@ enum HandoverState {
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHandover {
     state: AtomicU8,
-    /// Locked twice per takeover.
-    takeover: Mutex<Option<Takeover>>,
+    /// Locked twice per hand-over.
+    response: Mutex<Option<DetachedResponse>>,
 }
 
 impl ResponseHandover {
@@ -50,25 +50,25 @@ impl ResponseHandover {
         self.state.store(state as u8, Relaxed);
     }
 
-    /// Starts a takeover. Returns the body for hyper to use in the response.
-    pub fn start(&self, takeover: Takeover) -> DetachedBody {
-        let is_tunnel = matches!(takeover, Takeover::Tunnel(_));
-        *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+    /// Starts the hand-over of a response. Returns the body for hyper to use in its place.
+    pub fn start(&self, response: DetachedResponse) -> DetachedBody {
+        let is_tunnel = matches!(response, DetachedResponse::Tunnel(_));
+        *self.response.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
         self.set(HandoverState::CollectingHead);
         DetachedBody { is_tunnel }
     }
 
-    /// Returns the takeover, once hyper has written the complete response head.
-    pub fn finish(&self) -> Option<Takeover> {
+    /// Returns the response that leaves hyper, once hyper has written its complete head.
+    pub fn finish(&self) -> Option<DetachedResponse> {
         if self.state() != HandoverState::HeadComplete {
             return None;
         }
         self.set(HandoverState::Hyper);
-        self.takeover.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.response.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Placeholder body of a response that is taken over. hyper gets no frame of it: it writes the head, and then loses the
+/// Placeholder for the body of a [`DetachedResponse`]. hyper gets no frame of it: it writes the head, and then loses the
 /// connection.
 #[derive(Debug)]
 pub(crate) struct DetachedBody {
@@ -97,7 +97,7 @@ pub(super) struct ClientIo {
     pub io: TimestampedIo,
     /// Bytes that were read earlier and that hyper has not received.
     pub ahead: Bytes,
-    /// Response head of a takeover, kept to be sent together with the start of the body.
+    /// Response head of a hand-over, kept to be sent together with the start of the body.
     pub head: BytesMut,
     handover: Arc<ResponseHandover>,
 }
@@ -136,7 +136,7 @@ impl Write for ClientIo {
         Poll::Ready(Ok(buf.len()))
     }
 
-    /// Only HTTP/2 uses this, and it has no takeovers. With `writev(false)`, hyper writes HTTP/1.1 from one buffer.
+    /// Only HTTP/2 uses this, and it has no hand-over. With `writev(false)`, hyper writes HTTP/1.1 from one buffer.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -181,7 +181,7 @@ mod tests {
 
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
-    /// State of the connection when a takeover can happen.
+    /// State of the connection when a hand-over can happen.
     struct ServedHead {
         head: String,
         /// Bytes that hyper has read and not used.

@@ -6,7 +6,7 @@
 
 use super::head_gate::{HeadGate, HeadGateControl};
 use crate::socket::{SocketTimestamps, TimestampedIo};
-use crate::tap::{PeekBody, RequestSide};
+use crate::tap::{PeekBody, RequestProgress};
 use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -61,7 +61,7 @@ struct ConnectionDriver {
     gate: Arc<HeadGateControl>,
     timestamps: Arc<SocketTimestamps>,
     /// The current request, until it is completely sent.
-    sending: Option<Arc<RequestSide>>,
+    sending: Option<Arc<RequestProgress>>,
 }
 
 impl ConnectionDriver {
@@ -113,7 +113,7 @@ impl UpstreamExchange {
             },
         };
         exchange.driver.keeps_socket = may_switch;
-        exchange.driver.sending = Some(request.body().request_side());
+        exchange.driver.sending = Some(request.body().progress());
         exchange.driver.gate.start_request();
         let response = exchange.send_request(request).await?;
         Ok((response, exchange))

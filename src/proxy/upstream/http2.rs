@@ -2,7 +2,7 @@
 
 use super::connector::ConnectError;
 use crate::socket::{SocketTimestamps, TimestampedIo};
-use crate::tap::{PeekBody, RequestSide};
+use crate::tap::{PeekBody, RequestProgress};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -55,7 +55,7 @@ struct Http2ConnectionState {
     open: AtomicUsize,
     idle_since: Mutex<Instant>,
     /// Requests that are not completely written, with the time of the latest write before they started.
-    sending: Mutex<Vec<(Option<Duration>, Arc<RequestSide>)>>,
+    sending: Mutex<Vec<(Option<Duration>, Arc<RequestProgress>)>>,
     preface: Mutex<ServerPreface>,
 }
 
@@ -165,8 +165,8 @@ impl Http2Slot {
         request: Request<PeekBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<PeekBody>>> {
         let Http2Connection { sender, state, .. } = &mut self.0;
-        let side = request.body().request_side();
-        lock(&state.sending).push((state.timestamps.last_write(), side));
+        let progress = request.body().progress();
+        lock(&state.sending).push((state.timestamps.last_write(), progress));
         sender.try_send_request(request).await
     }
 
@@ -211,11 +211,11 @@ impl Http2ConnectionState {
     /// report that state.
     fn record_flush(&self) {
         let latest = self.timestamps.last_write();
-        lock(&self.sending).retain(|(before, side)| {
+        lock(&self.sending).retain(|(before, progress)| {
             if latest != *before {
-                side.on_upstream_flush(&self.timestamps);
+                progress.on_upstream_flush(&self.timestamps);
             }
-            side.sent().is_none() && Arc::strong_count(side) > 1
+            progress.sent().is_none() && Arc::strong_count(progress) > 1
         });
     }
 }

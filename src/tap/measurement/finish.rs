@@ -48,8 +48,8 @@ impl RequestState {
 
     fn close(mut self: Box<Self>, end: EndCause) -> ClosedRequest {
         let now = socket::now();
-        self.side.end(now);
-        let is_success = self.head.is_some() && matches!(self.status, Some(101 | 200..300));
+        self.progress.end(now);
+        let is_success = self.head_at.is_some() && matches!(self.status, Some(101 | 200..300));
         // The last samples of the meter need the series.
         let series = self.resolve_series(is_success);
         let head_facts = self.head_facts.take();
@@ -74,16 +74,16 @@ impl RequestState {
         let is_stream = meter.is_some_and(ResponseMeter::is_stream);
         let ended = EndedRequest {
             cause: end,
-            status: self.head.and(self.status),
+            status: self.head_at.and(self.status),
             has_output: if is_stream && !meter.is_some_and(ResponseMeter::is_session) {
                 tally.is_some_and(|tally| tally.first_output.is_some())
             } else {
-                self.first_byte.is_some()
+                self.first_byte_at.is_some()
             },
             has_error: tally.is_some_and(|tally| tally.has_error),
             is_complete: is_stream && tally.is_some_and(ResponseTally::is_complete),
             needs_terminator: meter.is_some_and(ResponseMeter::needs_terminator),
-            grpc_status: self.call,
+            grpc_status: self.grpc_status,
         };
         ended.outcome()
     }
@@ -110,32 +110,32 @@ impl ClosedRequest {
     /// Returns a record with what is known without reading the response body.
     fn request_record(&self) -> RequestRecord {
         let Self { state, outcome, now, .. } = self;
-        let since = |at: Duration| at.saturating_sub(state.start).as_secs_f64();
+        let since = |at: Duration| at.saturating_sub(state.started_at).as_secs_f64();
         let stalled = state
-            .stalled_before
+            .client_stalled_before
             .map_or(Duration::ZERO, |before| state.client.stall_time().saturating_sub(before));
         RequestRecord {
-            time: state.time,
+            time: state.wall_time,
             id: state.tap.next_id(),
             upstream: Arc::clone(&state.tap.upstream),
             method: method_name(&state.method),
             path: state.route.path,
             operation: state.route.operation.label(),
             dialect: state.route.dialect().map(|dialect| dialect.name),
-            model: state.side.model(),
+            model: state.progress.model(),
             stream: state
                 .stream
-                .or_else(|| state.side.requests_stream())
+                .or_else(|| state.progress.requests_stream())
                 .unwrap_or_else(|| state.route.streams_by_default()),
             status: state.status,
             outcome: outcome.label(),
-            connect_s: state.connect.map(|elapsed| elapsed.as_secs_f64()),
-            sent_s: state.side.sent().map(since),
-            head_s: state.head.map(since),
-            first_byte_s: state.first_byte.map(since),
+            connect_s: state.connect_time.map(|elapsed| elapsed.as_secs_f64()),
+            sent_s: state.progress.sent().map(since),
+            head_s: state.head_at.map(since),
+            first_byte_s: state.first_byte_at.map(since),
             duration_s: since(*now),
             client_stall_s: (!stalled.is_zero()).then_some(stalled.as_secs_f64()),
-            bytes_up: state.side.bytes(),
+            bytes_up: state.progress.bytes(),
             bytes_down: state.bytes_down,
             unparsed: state.unparsed,
             clock: if state.unstamped { TimestampSource::Program } else { TimestampSource::Kernel },
@@ -154,7 +154,8 @@ impl ClosedRequest {
         let Some(meter) = &self.meter else { return ResponseTokens::default() };
         record.stream |= meter.is_stream();
         record.dialect = Some(meter.dialect());
-        let tokens = record.fill_from_response(meter.tally(), meter.is_stream(), self.state.start);
+        let tokens =
+            record.fill_from_response(meter.tally(), meter.is_stream(), self.state.started_at);
         if meter.is_stream() && self.is_complete() {
             record.characters_per_second = meter::characters_per_second(meter.tally());
         }
@@ -170,13 +171,13 @@ impl ClosedRequest {
 
     /// Adds the longest gap and the burst ratio of a stream, and counts the stall that the end of the request ends.
     fn add_stream_flow(&mut self, record: &mut RequestRecord) {
-        let (Some(meter), Some(mut stalls)) = (&self.meter, self.state.stalls.take()) else {
+        let (Some(meter), Some(mut stalls)) = (&self.meter, self.state.stall_watch.take()) else {
             return;
         };
         stalls.end(self.now);
         record.max_gap_s = stalls.flow.max_gap().map(|gap| gap.as_secs_f64());
         let is_burst_defined = self.outcome == Outcome::Ok && !meter.is_session();
-        let ratio = stalls.flow.burst_ratio(meter.tally(), self.state.start);
+        let ratio = stalls.flow.burst_ratio(meter.tally(), self.state.started_at);
         record.burst_ratio = ratio.filter(|_| is_burst_defined);
     }
 
@@ -200,10 +201,10 @@ impl ClosedRequest {
         in_body.or(self.head_engine)
     }
 
-    /// Marks the record if its instants come from our own clock and our own threads were late.
+    /// Marks the record if its instants come from the program's clock and its threads were late.
     fn add_clock_quality(&self, record: &mut RequestRecord) {
         if record.clock == TimestampSource::Program {
-            record.degraded |= socket::lagged_since(self.state.start);
+            record.degraded |= socket::lagged_since(self.state.started_at);
         }
     }
 

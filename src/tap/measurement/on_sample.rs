@@ -2,7 +2,7 @@
 
 use super::super::cold_request::ColdRequest;
 use super::super::edge_and_trace::EdgeAndTrace;
-use super::super::request_side::RequestSide;
+use super::super::request_progress::RequestProgress;
 use super::{RequestState, Tap};
 use crate::metrics::{RequestSeries, StartKind};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use streamgauge_core::meter::{LiveSample, ResponseMeter};
 /// The parts of a [`RequestState`] that the samples of its meter update.
 pub(super) struct SampleObserver<'a> {
     tap: &'a Tap,
-    side: &'a RequestSide,
+    progress: &'a RequestProgress,
     series: &'a RequestSeries,
     cold: &'a mut Option<ColdRequest>,
     requested_at: &'a mut Duration,
@@ -23,13 +23,13 @@ pub(super) struct SampleObserver<'a> {
 impl RequestState {
     /// Returns the meter and the observer of its samples; `None` if the body is not read.
     pub(super) fn sample_observer(&mut self) -> Option<(&mut ResponseMeter, SampleObserver<'_>)> {
-        let Self { tap, side, series, cold, requested_at, edge, meter, .. } = self;
+        let Self { tap, progress, series, cold, requested_at, edge, meter, .. } = self;
         let (meter, series) = (meter.as_mut()?, series.as_deref()?);
         let (reports_load, is_session) = (meter.reports_load_time(), meter.is_session());
         let edge = edge.as_deref();
         let observer = SampleObserver {
             tap,
-            side,
+            progress,
             series,
             cold,
             requested_at,
@@ -54,7 +54,7 @@ impl SampleObserver<'_> {
             LiveSample::FirstOutput(at) => self.on_first_output(*at),
             LiveSample::ModelLoading => {
                 if let Some(cold) = self.cold {
-                    cold.on_loading(self.tap, self.side, at);
+                    cold.on_loading(self.tap, self.progress, at);
                 }
             }
             LiveSample::Unparsed(reason) => self.tap.series.count_unparsed(*reason),
@@ -65,10 +65,10 @@ impl SampleObserver<'_> {
 
     /// Must run before TTFT is recorded: it determines whether the start was cold.
     fn on_first_output(&mut self, at: Duration) {
-        let Self { tap, side, series, cold, edge, reports_load, is_session, .. } = self;
-        side.on_first_output(at);
+        let Self { tap, progress, series, cold, edge, reports_load, is_session, .. } = self;
+        progress.on_first_output(at);
         if let Some(cold) = cold {
-            cold.on_first_output(tap, side, at, !*is_session, *reports_load);
+            cold.on_first_output(tap, progress, at, !*is_session, *reports_load);
         }
         if let Some(began) = edge.and_then(|edge| edge.trace_began) {
             series.record_trace_ttft(at.saturating_sub(began));

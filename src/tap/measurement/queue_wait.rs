@@ -21,7 +21,7 @@ impl RequestState {
         let upstream = self.upstream.as_ref().filter(|_| end == EndCause::Complete);
         let ended_at = upstream.map_or(now, |upstream| upstream.last_read().at);
         let served = meter.and_then(|meter| served(meter, record));
-        let estimate = self.side.leave_queue(ended_at, served);
+        let estimate = self.progress.leave_queue(ended_at, served);
         let header = meter.and_then(|meter| self.wait_until_head(meter, engine));
         let wait = QueueWait::from_best_source(meter.map(ResponseMeter::tally), header, estimate);
         if wait.is_some_and(|wait| wait.clamped) {
@@ -34,8 +34,8 @@ impl RequestState {
     /// when a slot takes the request.
     ///
     /// llama.cpp reports its build only in responses of its OpenAI routes, so what was learned there also applies to its
-    /// other routes. There is no value if the headers came together with the first output: a gateway between the server
-    /// and us held them back.
+    /// other routes. There is no value if the headers came together with the first output: a gateway between
+    /// the server and Streamgauge held them back.
     fn wait_until_head(&self, meter: &ResponseMeter, engine: Option<Engine>) -> Option<f64> {
         let learned = &self.tap.sends_head_at_slot;
         let reported = meter.tally().head_at_slot;
@@ -49,7 +49,7 @@ impl RequestState {
         {
             return None;
         }
-        let (head, sent) = (self.head?, self.side.sent()?);
+        let (head, sent) = (self.head_at?, self.progress.sent()?);
         let is_before_output = meter.tally().first_output.is_none_or(|first| first.at > head);
         is_before_output.then_some(head.as_secs_f64() - sent.as_secs_f64())
     }

@@ -9,25 +9,26 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use streamgauge_core::dialect::route::{OTHER, Route};
 
-/// When the first byte of a request's headers arrived.
+/// When a request arrived: its first byte, or with HTTP/2 the read that completed its headers.
 pub(super) struct ArrivalTime {
     /// On the clock that all instants share.
-    pub start: Duration,
+    pub started_at: Duration,
     /// Since 1970.
-    pub time: Duration,
+    pub wall_time: Duration,
 }
 
 impl ArrivalTime {
     /// Arrival time of the request whose headers were just read.
     pub fn now(client: &SocketTimestamps, version: Version) -> Self {
-        let start = match version {
+        let started_at = match version {
             // Requests share the connection, so only the latest read is certain to belong to this one.
             Version::HTTP_2 => client.last_read().at,
             _ => client.head_arrived_at(),
         };
-        let elapsed = socket::now().saturating_sub(start);
-        let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed);
-        Self { start, time }
+        let elapsed = socket::now().saturating_sub(started_at);
+        let wall_time =
+            SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(elapsed);
+        Self { started_at, wall_time }
     }
 }
 
@@ -45,13 +46,14 @@ impl RequestHead {
     /// Reads the headers of a request, and registers the request with the cold-start detector and its trace.
     pub fn read(tap: &Arc<Tap>, head: &request::Parts, arrived: &ArrivalTime) -> Self {
         let path = head.uri.path();
+        // Only for tests.
         tap.faults.inject(path.as_bytes());
         let route = Route::find(head.method.as_str(), path);
         let model = route.model(path).or_else(|| route.model_from_query(head.uri.query()));
-        let ArrivalTime { start, time } = *arrived;
-        let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, start, time);
+        let ArrivalTime { started_at, wall_time } = *arrived;
+        let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, started_at, wall_time);
         let is_inference = route.operation.is_inference();
-        let cold = is_inference.then(|| ColdRequest::start(tap, start));
+        let cold = is_inference.then(|| ColdRequest::start(tap, started_at));
         Self { route, model, edge, cold }
     }
 

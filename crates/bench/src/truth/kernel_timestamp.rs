@@ -1,4 +1,4 @@
-//! The kernel's receive timestamps (`SO_TIMESTAMPNS`, socket(7)), converted to [`clock::now`].
+//! The kernel's receive timestamps (`SO_TIMESTAMPNS`, socket(7)), converted to `clock::now`.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;

@@ -1,8 +1,8 @@
 //! Anthropic's messages and text completions, also served by vLLM, SGLang, llama.cpp and Ollama.
 //!
 //! Output is text, thinking and the input of tool calls, including tools that the server runs. Signatures, redacted
-//! thinking, citations and tool results are not output. `content_block_start` is mostly empty or has a tool's name. A
-//! message that is not streamed is a list of content blocks.
+//! thinking, citations and tool results are not output. Most `content_block_start` events carry no output; those of tool
+//! calls carry the tool's name. A response that is not streamed has its content blocks at the top level.
 
 use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
@@ -12,12 +12,12 @@ use super::{Dialect, StreamEnd};
 
 /// Messages.
 pub static MESSAGES: Dialect =
-    Dialect::sse("anthropic-messages", &MESSAGES_ROOT, finish_event, StreamEnd::Event);
+    Dialect::sse("anthropic-messages", &EVENT, finish_event, StreamEnd::Event);
 /// Text completions. They have no `usage`.
 pub static COMPLETE: Dialect =
-    Dialect::sse("anthropic-complete", &COMPLETE_ROOT, finish_event, StreamEnd::Event);
+    Dialect::sse("anthropic-complete", &COMPLETION, finish_event, StreamEnd::Event);
 
-static KIND: JsonShape = JsonShape::text(Tag::EventType);
+static EVENT_TYPE: JsonShape = JsonShape::text(Tag::EventType);
 static MODEL: JsonShape = JsonShape::text(Tag::Model);
 static STOP_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
 static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
@@ -33,14 +33,16 @@ static DELTA: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THINKING),
     ("partial_json", &JsonShape::scalar(Tag::ToolArguments)),
-    // Summary that replaces a long conversation.
+    // `compaction_delta`: a summary that replaces a long conversation.
     ("content", &ANSWER),
     ("stop_reason", &STOP_REASON),
 ]);
 /// Does not include tokens that were read from the cache or written to it.
 static INPUT: JsonShape = token_count(TokenKind::UncachedInput);
+
 static CACHED: JsonShape = token_count(TokenKind::CacheRead);
 static WRITTEN: JsonShape = token_count(TokenKind::CacheWritten);
+
 static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
@@ -54,7 +56,8 @@ static USAGE: JsonShape = JsonShape::object(
         ),
     ],
 );
-/// `message_start` has `output_tokens` too, but as a small placeholder. It would be wrong for a truncated stream.
+/// `message_start` has `output_tokens` too, but as a small placeholder. If the stream were cut, the placeholder would be
+/// taken for the count.
 static USAGE_AT_START: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
@@ -63,26 +66,26 @@ static USAGE_AT_START: JsonShape = JsonShape::object(
         ("cache_creation_input_tokens", &WRITTEN),
     ],
 );
-static MESSAGE: JsonShape = JsonShape::path(&[
+static MESSAGE_START: JsonShape = JsonShape::path(&[
     ("model", &MODEL),
     ("content", &BLOCKS),
     ("stop_reason", &STOP_REASON),
     ("usage", &USAGE_AT_START),
 ]);
-static MESSAGES_ROOT: JsonShape = JsonShape::path(&[
-    ("type", &KIND),
+static EVENT: JsonShape = JsonShape::path(&[
+    ("type", &EVENT_TYPE),
     ("delta", &DELTA),
     ("content_block", &BLOCK),
-    ("message", &MESSAGE),
+    ("message", &MESSAGE_START),
     ("usage", &USAGE),
     ("error", &ERROR),
-    // A message that is not streamed.
+    // A response that is not streamed.
     ("model", &MODEL),
     ("content", &BLOCKS),
     ("stop_reason", &STOP_REASON),
 ]);
-static COMPLETE_ROOT: JsonShape = JsonShape::path(&[
-    ("type", &KIND),
+static COMPLETION: JsonShape = JsonShape::path(&[
+    ("type", &EVENT_TYPE),
     ("completion", &ANSWER),
     ("stop_reason", &STOP_REASON),
     ("model", &MODEL),
@@ -90,6 +93,7 @@ static COMPLETE_ROOT: JsonShape = JsonShape::path(&[
 ]);
 
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    // Messages end with this event, text completions with a `stop_reason`.
     event.facts.done |= event.event_type() == b"message_stop";
     event.facts.error |= event.event_type() == b"error";
     event.finish();

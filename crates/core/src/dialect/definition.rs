@@ -113,11 +113,11 @@ impl Dialect {
     }
 
     /// Framing of a body in this dialect whose content type announces `announced`.
-    pub fn framing(&self, announced: Framing) -> Framing {
-        match announced {
+    pub fn framing(&self, declared: Framing) -> Framing {
+        match declared {
             Framing::Document if self.json_framing == Framing::JsonArray => self.json_framing,
             Framing::AwsEventStream if self.base64_chunks => Framing::AwsBase64,
-            announced => announced,
+            declared => declared,
         }
     }
 }

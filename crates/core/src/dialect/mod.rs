@@ -1,8 +1,8 @@
 //! Formats of the APIs: the facts about tokens, text and errors in an event.
 //!
-//! A [`Dialect`] describes how one API writes its responses. It is a tree of the fields that matter, each with a
-//! [`Tag`](tag::Tag) for its meaning, and one function for the rules that a tree cannot express. [`ResponseReader`]
-//! parses the events of one response in a dialect, in any split of their bytes, and returns [`EventFacts`].
+//! A [`Dialect`] describes how one API writes its responses. It is a tree of the fields to read, plus one short function
+//! for the rules that a tree cannot express. Each field has a `Tag` for its meaning. [`ResponseReader`] parses the events
+//! of one response in a dialect, in any split of their bytes, and returns [`EventFacts`].
 //!
 //! | module | content |
 //! |---|---|
@@ -11,7 +11,13 @@
 //! | [`response_headers`] | token counts and durations in response headers |
 //! | [`engine`] | detection of the server from its responses |
 //! | [`loading`] | detection of "the model is loading" in the body of a 503 |
-//! | [`tag`] | the vocabulary in which dialects are written |
+//! | `anthropic`, `bedrock`, ... | one module per API: its dialects |
+//! | `definition` | [`Dialect`] and its parts |
+//! | `tag` | meanings of fields, and how to write the tree of a dialect |
+//! | `response_reader` | parses the events of a response ([`ResponseReader`]) |
+//! | `event_builder`, `choice_counts` | add up the fields of an event |
+//! | `facts` | the result: [`EventFacts`] |
+//! | `multipart` | parses form data, for [`request`] |
 
 pub(crate) mod anthropic;
 pub(crate) mod bedrock;
@@ -58,14 +64,15 @@ pub use facts::{
 pub use response_reader::ResponseReader;
 
 use definition::{EventFormat, finish_plain};
-use route::{Operation, ResponseParsing, Route, get, post, post_if_announced};
+use route::{Operation, ResponseParsing, Route, get, post, post_if_parsable};
 
-/// Every known route: usual prefix and end of the path, operation, dialect.
+/// Every known route: usual prefix of the path, end of the path, operation, dialect.
 ///
-/// The first route that matches a request counts, so a longer suffix goes before a shorter one with the same end.
-/// `Route::path_suffix` describes the wildcards.
+/// A route matches the end of a path; the prefix is only for display. The first match counts, so `/a/b` must come before
+/// `/b`. `{model}` matches the name of a model, and `*` any text, within one segment of the path. A route without a
+/// dialect counts requests, durations and bytes; its responses are not parsed.
 pub static ROUTES: &[Route] = &[
-    // OpenAI: chat and text completions.
+    // OpenAI: chat and text completions. The first three paths are Azure's.
     post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
     post!("/openai", "/deployments/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/openai", "/deployments/{model}/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
@@ -88,7 +95,7 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/messages/count_tokens", Tokenize),
     post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
     post!("", "/v1/complete", TextCompletion, &anthropic::COMPLETE),
-    // Vertex AI: Anthropic's models use Anthropic's API, those of other publishers OpenAI's.
+    // Vertex AI: Anthropic's models use Anthropic's API; all other models use OpenAI's.
     post!("", "/publishers/anthropic/models/count-tokens:rawPredict", Tokenize),
     post!("", "/publishers/anthropic/models/{model}:rawPredict", Chat, &anthropic::MESSAGES),
     post!("", "/publishers/anthropic/models/{model}:streamRawPredict", Chat, &anthropic::MESSAGES),
@@ -156,16 +163,16 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/threads/*/runs/*/submit_tool_outputs", Chat, &openai_assistants::RUNS),
     post!("/v1", "/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
     post!("/v1", "/moderations", Moderation, &openai_pooling::POOLING),
-    post_if_announced!("/v1", "/audio/transcriptions", Transcription, &openai_media::TRANSCRIPTION),
-    post_if_announced!("/v1", "/audio/translations", Transcription, &openai_media::TRANSCRIPTION),
-    post_if_announced!("/v1", "/audio/speech", Speech, &openai_media::SPEECH),
+    post_if_parsable!("/v1", "/audio/transcriptions", Transcription, &openai_media::TRANSCRIPTION),
+    post_if_parsable!("/v1", "/audio/translations", Transcription, &openai_media::TRANSCRIPTION),
+    post_if_parsable!("/v1", "/audio/speech", Speech, &openai_media::SPEECH),
     post!("/v1", "/images/generations", Image, &openai_media::IMAGES),
     post!("/v1", "/images/edits", Image, &openai_media::IMAGES),
     post!("/v1", "/images/variations", Image, &openai_media::IMAGES),
     // watsonx, in OpenAI's format.
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
-    // Models that do not generate text.
+    // Scores, classes and embeddings, mostly of models that do not generate text.
     post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
     post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),
     post!("/v1", "/score", Score, &openai_pooling::POOLING),

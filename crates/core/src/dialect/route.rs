@@ -76,9 +76,10 @@ impl Operation {
 pub enum ResponseParsing {
     /// In this dialect. The framing depends on the content type.
     Dialect(&'static Dialect),
-    /// In this dialect if the content type has a supported framing. Audio and subtitles are not parsed.
-    IfAnnounced(&'static Dialect),
-    /// Not at all: only headers, first byte, duration and bytes are measured.
+    /// In this dialect if the content type declares JSON or events. Other responses, such as audio and subtitles, are not
+    /// parsed.
+    IfParsable(&'static Dialect),
+    /// Not at all. Only headers, first byte, duration and bytes are measured.
     Opaque,
 }
 
@@ -128,10 +129,10 @@ macro_rules! post {
 }
 
 /// Route of a POST request whose response may also be audio or subtitles, which are not parsed.
-macro_rules! post_if_announced {
+macro_rules! post_if_parsable {
     ($prefix:literal, $path_suffix:literal, $operation:ident, $dialect:expr) => {
         Route {
-            response: ResponseParsing::IfAnnounced($dialect),
+            response: ResponseParsing::IfParsable($dialect),
             ..post!($prefix, $path_suffix, $operation)
         }
     };
@@ -144,7 +145,7 @@ macro_rules! get {
     };
 }
 
-pub(super) use {get, post, post_if_announced};
+pub(super) use {get, post, post_if_parsable};
 
 impl Route {
     /// Returns the first route that matches a request, else [`OTHER`].
@@ -187,7 +188,7 @@ impl Route {
     /// Dialect of the responses; `None` if they are not parsed.
     pub fn dialect(&self) -> Option<&'static Dialect> {
         match self.response {
-            ResponseParsing::Dialect(dialect) | ResponseParsing::IfAnnounced(dialect) => {
+            ResponseParsing::Dialect(dialect) | ResponseParsing::IfParsable(dialect) => {
                 Some(dialect)
             }
             ResponseParsing::Opaque => None,
@@ -198,7 +199,7 @@ impl Route {
     pub fn dialect_for(&self, framing: DeclaredFraming) -> Option<&'static Dialect> {
         match (self.response, framing) {
             (
-                ResponseParsing::IfAnnounced(_),
+                ResponseParsing::IfParsable(_),
                 DeclaredFraming::Unspecified | DeclaredFraming::Unsupported,
             ) => None,
             _ => self.dialect(),

@@ -89,8 +89,8 @@ fn no_route_hides_another() {
 #[test]
 fn audio_and_subtitles_are_not_parsed() {
     let reads = |path: &str, content_type: &[u8]| {
-        let announced = Framing::from_content_type(content_type);
-        Route::find("POST", path).dialect_for(announced).map(|dialect| dialect.name)
+        let declared = Framing::from_content_type(content_type);
+        Route::find("POST", path).dialect_for(declared).map(|dialect| dialect.name)
     };
     let transcription = Some("openai-transcription");
     assert_eq!(reads("/v1/audio/transcriptions", b"application/json"), transcription);

@@ -2,6 +2,16 @@
 //!
 //! A dialect is a tree of fields, a [`JsonShape`] or a [`ProtobufShape`], whose tags are [`Tag`]s. The scanner reports
 //! each tagged value, and [`EventBuilder`](super::event_builder::EventBuilder) adds them up.
+//!
+//! Constructors of a [`JsonShape`]:
+//!
+//! | constructor | place in the document | reported |
+//! |---|---|---|
+//! | `path(members)`, `list(elements)` | object, array | only the members or elements |
+//! | `object(tag, members)`, `array(tag, elements)` | object, array | its start and end too |
+//! | `scalar(tag)`, `constant(tag)` | string, number or boolean | the value; of a string only the length |
+//! | `text(tag)` | the same | the value; a string with its text |
+//! | `raw(tag)` | any value, also an object or array | only its length |
 
 use super::engine::Engine;
 use crate::wire::json::JsonNode;

@@ -1,17 +1,23 @@
 //! Measurement of responses: token counts, times and outcomes, from bytes and the instants at which they arrived.
 //!
 //! ```text
-//! bytes + Arrival --> ResponseMeter --> LiveSample   for each event: TTFT, gaps, tokens, characters
-//!                       ` ResponseTally --> RequestRecord   at the end: one line of the request log
-//!                                             ^ QueueWait, ColdReason, SloVerdict, Outcome
+//! bytes + Arrival --> ResponseMeter   parses the bytes into EventFacts
+//!                       |
+//!                       +--> LiveSample      while the response runs: first output, gaps, tokens, characters
+//!                       |
+//!                       +--> ResponseTally   counts and times so far
+//!                              |
+//!                              +--> RequestRecord   at the end: one line of the request log
 //! ```
+//!
+//! At the end, the record also gets the [`QueueWait`], [`ColdReason`](cold::ColdReason), [`Outcome`] and [`SloVerdict`].
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `response` | reads one response ([`ResponseMeter`]) |
 //! | `session` | separates the responses of a WebSocket session |
 //! | `tally` | counts and times of a response while it is in progress ([`ResponseTally`], [`LiveSample`]) |
-//! | `arrivals` | inter-token latency: divides a gap between two reads by the tokens of the later read |
+//! | `arrivals` | inter-token latency: divides a gap between two reads by the tokens or output events of the later |
 //! | `output_flow` | longest gap and burst ratio of a stream ([`OutputFlow`]) |
 //! | `outcome` | how a request ended ([`Outcome`]) |
 //! | `record` | the finished measurement ([`RequestRecord`]) |
@@ -22,7 +28,7 @@
 //! | `trace` | joins the requests of a trace ([`Traces`]) |
 //! | `clamped_interval` | intervals that are set to 0 if negative |
 //!
-//! An instant is a [`Duration`] since a start that all instants share. No code here reads a clock.
+//! An instant is a [`Duration`] since one fixed point in time, which the caller chooses. No code here reads a clock.
 //!
 //! [`Duration`]: std::time::Duration
 

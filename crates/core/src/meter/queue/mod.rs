@@ -9,7 +9,7 @@
 //!
 //! | question | answer | code |
 //! |---|---|---|
-//! | when was the turn of request `j`? | `s_j(c) = max(a_j, instant at which only c - 1 earlier requests are left)` | [`SlotModel::turn`] |
+//! | when was the turn of request `j`? | `s_j(c) = max(a_j, instant at which only c - 1 earlier requests are left)` | `SlotModel::turn` |
 //! | how long did it wait? | `wait_j = s_j(c) - w - a_j` if it waited | [`QueueEstimator::finish`] |
 //! | how many slots are there? | the `c` for which `t_j - s_j(c)` depends most closely on the prompt's size | `slots::select` |
 //! | what if `c` is unknown? | `wait_j = (t_j - a_j) - g(size_j)`: compared with requests that did not wait | [`TtftBaseline`] |

@@ -6,7 +6,7 @@
 //! - A window has at most 4 MiB. By default br and zstd encoders declare 4 and 2 MiB even for short
 //!   streams, so a lower limit would leave most such streams unmeasured. Memory is allocated as the
 //!   format allows: br's window grows with the data, zstd's has its declared size at once.
-//! - All windows of the process have at most 64 MiB together ([`WindowBudget`]).
+//! - All windows of the process have at most 64 MiB together (`WindowBudget`).
 //! - Output goes through one buffer per thread.
 //! - Output beyond 64 MiB at a ratio of more than 200 to 1 is treated as a decompression bomb.
 

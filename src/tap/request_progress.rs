@@ -1,4 +1,4 @@
-//! Request side of a measurement, shared by the request body and the response.
+//! Progress of a request while it is sent and served.
 
 use super::queue::{QueueMembership, has_queue};
 use super::{Tap, lock};
@@ -22,10 +22,12 @@ pub enum RequestFault {
     ClientGone,
 }
 
-/// Request side of a measurement. The connection to the upstream reads the request body, possibly while the response is
-/// already arriving, so this part is shared.
+/// Progress of a request: its phase, its body and its place in the estimated queue.
+///
+/// Shared by the measurement and the request body: the connection to the upstream may still read the body while the
+/// response arrives.
 #[derive(Debug)]
-pub(crate) struct RequestSide {
+pub(crate) struct RequestProgress {
     tap: Arc<Tap>,
     arrivals: Arc<ArrivalSeries>,
     /// The model in the path, where the API has it there.
@@ -33,12 +35,12 @@ pub(crate) struct RequestSide {
     bytes: AtomicU64,
     operation: Operation,
     /// The lock is taken a few times per request, not per token.
-    progress: Mutex<RequestProgress>,
+    state: Mutex<ProgressState>,
 }
 
-/// Progress of a request.
+/// Part of a [`RequestProgress`] that changes.
 #[derive(Debug)]
-struct RequestProgress {
+struct ProgressState {
     /// `None` once the request has ended.
     phase: Option<RequestPhase>,
     peek: RequestBodyReader,
@@ -61,7 +63,7 @@ enum QueueState {
     Left,
 }
 
-impl RequestSide {
+impl RequestProgress {
     pub fn new(tap: Arc<Tap>, operation: Operation, model: Option<String>) -> Self {
         let arrivals = Arc::clone(tap.arrival_series());
         arrivals.count_arrival(operation);
@@ -72,7 +74,7 @@ impl RequestSide {
             // Its body is not needed.
             peek.end();
         }
-        let progress = RequestProgress {
+        let state = ProgressState {
             phase: Some(RequestPhase::Sending),
             peek,
             fault: None,
@@ -80,20 +82,20 @@ impl RequestSide {
             sent: None,
             queue: QueueState::NotSent,
         };
-        let side = Self {
+        let progress = Self {
             tap,
             arrivals,
             model: model.map(Arc::from),
             bytes: AtomicU64::new(0),
             operation,
-            progress: Mutex::new(progress),
+            state: Mutex::new(state),
         };
-        side.count(RequestPhase::Sending, 1);
-        side
+        progress.count(RequestPhase::Sending, 1);
+        progress
     }
 
-    fn progress(&self) -> MutexGuard<'_, RequestProgress> {
-        lock(&self.progress)
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
+        lock(&self.state)
     }
 
     fn count(&self, phase: RequestPhase, difference: i64) {
@@ -104,14 +106,14 @@ impl RequestSide {
 
     /// Moves the request to this phase. It never moves back.
     pub fn enter(&self, phase: RequestPhase) {
-        self.advance(&mut self.progress(), phase);
+        self.advance(&mut self.state(), phase);
     }
 
-    fn advance(&self, progress: &mut RequestProgress, phase: RequestPhase) {
-        if let Some(before) = progress.phase
+    fn advance(&self, state: &mut ProgressState, phase: RequestPhase) {
+        if let Some(before) = state.phase
             && (before as u8) < phase as u8
         {
-            progress.phase = Some(phase);
+            state.phase = Some(phase);
             self.count(before, -1);
             self.count(phase, 1);
         }
@@ -119,7 +121,7 @@ impl RequestSide {
 
     /// The request ended at `now`.
     pub fn end(&self, now: Duration) {
-        if let Some(phase) = self.progress().phase.take() {
+        if let Some(phase) = self.state().phase.take() {
             self.count(phase, -1);
             if self.operation.is_inference() {
                 self.tap.activity.request_ended(now);
@@ -141,28 +143,28 @@ impl RequestSide {
 
     /// Reads the next bytes of the body, without counting them as forwarded.
     pub fn peek(&self, bytes: &[u8]) {
-        self.progress().peek.push(bytes);
+        self.state().peek.push(bytes);
     }
 
     /// The body was passed completely to the upstream's connection.
     pub fn on_body_read(&self) {
-        let mut progress = self.progress();
-        self.advance(&mut progress, RequestPhase::Waiting);
-        progress.is_read = true;
-        progress.peek.end();
+        let mut state = self.state();
+        self.advance(&mut state, RequestPhase::Waiting);
+        state.is_read = true;
+        state.peek.end();
     }
 
     /// The upstream's connection has flushed its buffer to the socket with these timestamps.
     pub fn on_upstream_flush(&self, upstream: &SocketTimestamps) {
-        let mut progress = self.progress();
+        let mut state = self.state();
         // The first flush after the last byte was passed is the end of sending.
-        if progress.is_read
-            && progress.sent.is_none()
+        if state.is_read
+            && state.sent.is_none()
             && let Some(at) = upstream.last_write()
         {
-            progress.sent = Some(at);
+            state.sent = Some(at);
             if has_queue(self.operation)
-                && catch_unwind(AssertUnwindSafe(|| self.join_queue(&mut progress, at))).is_err()
+                && catch_unwind(AssertUnwindSafe(|| self.join_queue(&mut state, at))).is_err()
             {
                 // A panic costs this request's estimate only.
                 self.tap.series.count_unparsed(UnparsedReason::Panic);
@@ -170,20 +172,21 @@ impl RequestSide {
         }
     }
 
-    fn join_queue(&self, progress: &mut RequestProgress, at: Duration) {
+    fn join_queue(&self, state: &mut ProgressState, at: Duration) {
         // The response may have ended before the request was completely sent.
-        if matches!(progress.queue, QueueState::NotSent) {
-            let model = self.requested_model(progress).map_or("", |model| &**model);
+        if matches!(state.queue, QueueState::NotSent) {
+            let model = self.requested_model(state).map_or("", |model| &**model);
+            // Only for tests.
             self.tap.faults.inject(model.as_bytes());
-            progress.queue = QueueState::Joined(self.tap.queues.join(model, at, self.bytes()));
+            state.queue = QueueState::Joined(self.tap.queues.join(model, at, self.bytes()));
         }
     }
 
     /// The first output of a stream arrived.
     pub fn on_first_output(&self, at: Duration) {
-        let mut progress = self.progress();
-        self.advance(&mut progress, RequestPhase::Streaming);
-        match &mut progress.queue {
+        let mut state = self.state();
+        self.advance(&mut state, RequestPhase::Streaming);
+        match &mut state.queue {
             QueueState::Joined(position) => position.on_first_output(at),
             // It was served before it was completely sent, so its wait cannot be estimated.
             queue @ QueueState::NotSent => *queue = QueueState::Left,
@@ -193,7 +196,7 @@ impl RequestSide {
 
     /// The response ended. `served` is `None` unless it was successful. Returns the estimated queue wait in seconds.
     pub fn leave_queue(&self, at: Duration, served: Option<ServedRequest>) -> Option<f64> {
-        let queue = std::mem::replace(&mut self.progress().queue, QueueState::Left);
+        let queue = std::mem::replace(&mut self.state().queue, QueueState::Left);
         match queue {
             QueueState::Joined(position) => position.leave(at, served),
             QueueState::NotSent | QueueState::Left => None,
@@ -202,18 +205,18 @@ impl RequestSide {
 
     /// When the request was completely written to the upstream's socket.
     pub fn sent(&self) -> Option<Duration> {
-        self.progress().sent
+        self.state().sent
     }
 
     /// The body could not be read completely.
     pub fn set_fault(&self, fault: RequestFault) {
         // Later errors are consequences of the first.
-        self.progress().fault.get_or_insert(fault);
+        self.state().fault.get_or_insert(fault);
     }
 
     /// Why the body could not be read completely, if it could not.
     pub fn fault(&self) -> Option<RequestFault> {
-        self.progress().fault
+        self.state().fault
     }
 
     /// Bytes sent to the upstream.
@@ -223,16 +226,16 @@ impl RequestSide {
 
     /// The requested model, once it is known.
     pub fn model(&self) -> Option<Arc<str>> {
-        self.requested_model(&self.progress()).cloned()
+        self.requested_model(&self.state()).cloned()
     }
 
-    fn requested_model<'a>(&'a self, progress: &'a RequestProgress) -> Option<&'a Arc<str>> {
-        progress.peek.facts().model.as_ref().or(self.model.as_ref())
+    fn requested_model<'a>(&'a self, state: &'a ProgressState) -> Option<&'a Arc<str>> {
+        state.peek.facts().model.as_ref().or(self.model.as_ref())
     }
 
     /// Whether the body requests a stream; `None` while unknown.
     pub fn requests_stream(&self) -> Option<bool> {
-        self.progress().peek.facts().stream
+        self.state().peek.facts().stream
     }
 
     /// Series for requests that arrived when this one did.
@@ -241,12 +244,11 @@ impl RequestSide {
     }
 }
 
-impl Drop for RequestSide {
+impl Drop for RequestProgress {
     fn drop(&mut self) {
         // If the end could not be recorded, the request must not stay in the estimated queue for ever.
-        let progress = self.progress.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let QueueState::Joined(position) =
-            std::mem::replace(&mut progress.queue, QueueState::Left)
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let QueueState::Joined(position) = std::mem::replace(&mut state.queue, QueueState::Left)
         {
             position.leave(socket::now(), None);
         }
