@@ -33,7 +33,7 @@ impl Drain {
         let mut is_shutting_down = false;
         poll_fn(move |cx| {
             if registration.is_none() {
-                registration = Some(Registration::new(Arc::clone(&self), cx));
+                registration = Some(ConnectionRegistration::new(Arc::clone(&self), cx));
             }
             if !is_shutting_down && self.has_started.load(Relaxed) {
                 is_shutting_down = true;
@@ -67,12 +67,12 @@ impl Drain {
 }
 
 /// Entry of an open connection, made at its first poll. A task keeps its waker, so the entry stays valid.
-struct Registration {
+struct ConnectionRegistration {
     drain: Arc<Drain>,
     id: u64,
 }
 
-impl Registration {
+impl ConnectionRegistration {
     fn new(drain: Arc<Drain>, cx: &Context<'_>) -> Self {
         let id = {
             let mut open = drain.open();
@@ -85,7 +85,7 @@ impl Registration {
     }
 }
 
-impl Drop for Registration {
+impl Drop for ConnectionRegistration {
     fn drop(&mut self) {
         let waiting = {
             let mut open = self.drain.open();

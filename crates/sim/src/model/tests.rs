@@ -27,12 +27,12 @@ fn job(prompt_tokens: u32, output_tokens: u32) -> Job {
 
 /// The emissions of each job; checks that they are in order of time.
 #[derive(Default)]
-struct ResponseNumbers {
+struct JobEmissions {
     jobs: BTreeMap<JobId, JobTruth>,
     log: Vec<Emission>,
 }
 
-impl ResponseNumbers {
+impl JobEmissions {
     fn advance(&mut self, engine: &mut SimEngine, to: Duration) {
         engine.advance(to, &mut |emission| {
             assert!(self.log.last().is_none_or(|last| last.at <= emission.at));
@@ -67,9 +67,9 @@ impl ResponseNumbers {
 }
 
 /// Runs jobs given as (arrival in ms, job).
-fn play(spec: EngineSpec, arrivals: &[(u64, Job)]) -> ResponseNumbers {
+fn play(spec: EngineSpec, arrivals: &[(u64, Job)]) -> JobEmissions {
     let mut engine = SimEngine::new(spec);
-    let mut account = ResponseNumbers::default();
+    let mut account = JobEmissions::default();
     for (at, job) in arrivals {
         account.submit(&mut engine, ms(*at), *job).unwrap();
     }
@@ -153,7 +153,7 @@ fn jobs_are_held_during_the_load_at_start() {
 fn jobs_are_rejected_during_the_load_if_specified() {
     let mut engine =
         SimEngine::new(EngineSpec { load_time: ms(1000), reject_while_loading: true, ..spec() });
-    let mut account = ResponseNumbers::default();
+    let mut account = JobEmissions::default();
     assert!(engine.is_loading());
     assert_eq!(account.submit(&mut engine, ms(999), job(0, 1)), Err(JobRejected::Loading));
     assert!(account.submit(&mut engine, ms(1000), job(0, 1)).is_ok());
@@ -170,7 +170,7 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
 
     // A rejected arrival also starts the load.
     let mut engine = SimEngine::new(EngineSpec { reject_while_loading: true, ..spec });
-    let mut account = ResponseNumbers::default();
+    let mut account = JobEmissions::default();
     account.drain(&mut engine);
     let now = ms(5000);
     assert_eq!(account.submit(&mut engine, now, job(0, 1)), Err(JobRejected::Loading));
@@ -181,7 +181,7 @@ fn an_idle_model_is_unloaded_and_the_next_arrival_loads_it() {
 #[test]
 fn queue_is_limited() {
     let mut engine = SimEngine::new(EngineSpec { queue_limit: Some(1), ..spec() });
-    let mut account = ResponseNumbers::default();
+    let mut account = JobEmissions::default();
     let outcomes: Vec<_> = (0..3).map(|_| account.submit(&mut engine, ms(0), job(0, 1))).collect();
     assert_eq!(outcomes, [Ok(JobId(0)), Ok(JobId(1)), Err(JobRejected::QueueFull)]);
     assert!(account.submit(&mut engine, ms(10), job(0, 1)).is_ok());
@@ -190,7 +190,7 @@ fn queue_is_limited() {
 #[test]
 fn cancelled_job_frees_its_slot_at_once() {
     let mut engine = SimEngine::new(spec());
-    let mut account = ResponseNumbers::default();
+    let mut account = JobEmissions::default();
     let first = account.submit(&mut engine, ms(0), job(0, 1000)).unwrap();
     let second = account.submit(&mut engine, ms(1), job(0, 1)).unwrap();
     let third = account.submit(&mut engine, ms(2), job(0, 1)).unwrap();
@@ -207,9 +207,9 @@ fn cancelled_job_frees_its_slot_at_once() {
 }
 
 /// 100,000 jobs at a load of about 0.9 of the slots.
-fn long_run(seed: u64) -> ResponseNumbers {
+fn long_run(seed: u64) -> JobEmissions {
     let mut engine = SimEngine::new(EngineSpec { slots: 8, jitter: 0.2, seed, ..spec() });
-    let mut account = ResponseNumbers::default();
+    let mut account = JobEmissions::default();
     let mut arrivals = crate::rng::SplitMix64::new(seed);
     let mut at = Duration::ZERO;
     for _ in 0..100_000 {
