@@ -154,60 +154,60 @@ macro_rules! for_each_metric {
     ($with:ident) => {
         $with! {
             ttft: histogram(FIRST) = TTFT "gen_ai_server_time_to_first_token_seconds", labels!(common, START),
-                "Time in seconds from the request's first byte to the first output of a stream (TTFT). start is cold if the request waited for the server to start or load the model.",
-                "At the first output, or at the end of the response if only that shows whether the start was cold. Streams of every outcome.",
+                "Time in seconds from the request's first byte to the first output of a stream (TTFT). start=\"cold\": the request waited for a server or model that was not ready.",
+                "At the first output, or at the end of the response where only the end shows whether the start was cold (for example Ollama). Streams of every outcome.",
                 "record_ttft";
             ttft_by_input: histogram(FIRST) = TTFT_BY_INPUT "streamgauge_time_to_first_token_by_input_seconds", labels!(common, INPUT_SIZE),
-                "TTFT in seconds by input length. input_size is the largest number of input tokens in the class, as counted by the server.",
-                "At the end of a stream with output and a warm start, whatever its outcome, if ttft_by_input_size is set. input_size is unknown if the server reports no count.",
+                "TTFT in seconds by prompt length. input_size is the upper end of a range of input tokens, as counted by the server: 1024 for 257 to 1024 tokens.",
+                "At the end of a warm stream with output, whatever its outcome, if ttft_by_input_size is true. input_size=\"unknown\": the server reports no count.",
                 "record_ttft_by_input_size";
             tpot: histogram(PER_TOKEN) = TPOT "gen_ai_server_time_per_output_token_seconds", labels!(common, TOKEN_SOURCE),
-                "Time per output token in seconds (TPOT): time from the first to the last output, divided by the output tokens after the first. source is where the token count comes from.",
-                "At the end of a stream with outcome ok, one choice, two or more tokens, and output in two or more reads. Warm starts only.",
+                "Time per output token in seconds (TPOT): time from the first to the last output, divided by the number of output tokens minus 1. source is the origin of the token count.",
+                "At the end of a warm stream with outcome ok, if it has one choice, two or more tokens, and output in two or more reads.",
                 "record_tpot";
             request_duration: histogram(DURATION) = REQUEST_DURATION "gen_ai_server_request_duration_seconds", labels!(common, ERROR_TYPE),
-                "Time in seconds from the request's first byte to the end of the response body. error_type is empty on success, else the status code or the outcome.",
+                "Time in seconds from the request's first byte to the end of the response body. error_type is empty on success, else the HTTP status or the outcome.",
                 "At the end of every inference request.",
                 "record_request_duration";
             token_usage: histogram(TOKENS) = TOKEN_USAGE "gen_ai_client_token_usage", labels!(common, GEN_AI_TOKEN_TYPE),
                 "Number of tokens per request, as counted by the server.",
-                "At the end of an inference request with outcome ok and a warm start, if the server reports its count. Never estimated.",
+                "At the end of a warm inference request with outcome ok, if the server reports its count. Never estimated.",
                 "record_token_usage";
             itl: sharded_histogram(GAP) = ITL "streamgauge_inter_token_latency_seconds", labels!(common, BASIS),
-                "Inter-token latency in seconds: the gap between two arrivals of output of one choice, shared equally by the tokens of the later one. basis is event if tokens cannot be counted.",
-                "While a stream runs. The last gap at its end.",
+                "Inter-token latency in seconds: time since the previous read with output of the same choice, divided by the tokens in this read. basis=\"event\": divided by the output events, because tokens cannot be counted.",
+                "While a stream runs; the last gap when the stream ends.",
                 "record_inter_token_latency";
             chunk_gap: sharded_histogram(GAP) = CHUNK_GAP "streamgauge_inter_chunk_latency_seconds", labels!(common),
-                "Time in seconds between two arrivals of output, of any choice: the gap that a user sees.",
+                "Time in seconds between two successive reads with output, of any choice: the gap that a user sees.",
                 "While a stream runs.",
                 "record_chunk_gap";
             answer: histogram(FIRST) = ANSWER "streamgauge_time_to_first_answer_seconds", labels!(common),
                 "Time in seconds from the request's first byte to the first output that is not reasoning.",
-                "When that output arrives, or at the end of the response if only that shows whether the start was cold. Streams of every outcome, warm starts only.",
+                "When that output arrives, or at the end of the response where only the end shows whether the start was cold. Warm streams of every outcome.",
                 "record_time_to_first_answer";
             head: histogram(FIRST) = HEAD "streamgauge_time_to_response_head_seconds", labels!(common),
                 "Time in seconds from the request's first byte to the upstream's response headers.",
                 "When the headers of a response to an inference request arrive.",
                 "record_time_to_response_head";
             latency: histogram(LATENCY) = STREAM_LATENCY "streamgauge_latency_seconds", labels!(common),
-                "Time in seconds from the request's first byte to the last output.",
-                "At the end of a stream with outcome ok and a warm start.",
+                "Time in seconds from the request's first byte to the last output of a stream.",
+                "At the end of a warm stream with outcome ok.",
                 "record_latency";
             normalized: histogram(PER_TOKEN) = NORMALIZED "streamgauge_normalized_time_per_output_token_seconds", labels!(common),
                 "Request duration divided by the number of output tokens, in seconds.",
-                "At the end of an inference request with outcome ok and a warm start, streamed or not, whose output tokens are known.",
+                "At the end of a warm inference request with outcome ok, streamed or not, whose output tokens are known.",
                 "record_normalized_time";
             character_rate: histogram(CHARACTERS) = CHARACTER_RATE "streamgauge_output_characters_per_second", labels!(common),
-                "Output speed in characters (Unicode scalar values) per second, from the first to the last arrival. Characters of the first arrival are excluded.",
-                "At the end of a stream with outcome ok, a warm start, and output in two or more reads.",
+                "Output speed in characters (Unicode scalar values) per second, from the first to the last read with output. Characters of the first read are excluded.",
+                "At the end of a warm stream with outcome ok and output in two or more reads.",
                 "record_character_rate";
             max_gap: histogram(GAP) = STREAM_MAX_GAP "streamgauge_stream_max_gap_seconds", labels!(common),
-                "Longest gap in seconds without output, after the first output and up to the end of the stream. Time in which the client accepted no bytes is excluded.",
-                "At the end of a stream with output that did not end with its first read, whatever its outcome.",
+                "Longest time in seconds without output, from the first output to the end of the stream. Time in which the client accepted no bytes is excluded.",
+                "At the end of a stream that went on after its first read with output, whatever its outcome.",
                 "record_max_gap";
             stalls: counter = STALLS "streamgauge_stalls_total", labels!(common),
                 "Number of gaps without output that exceeded stall_seconds. Pings do not end a gap, and time in which the client accepted no bytes is excluded.",
-                "Within half a second after a gap exceeds stall_seconds. 0 from the first stream with output on.",
+                "Within half a second after a gap exceeds stall_seconds. The series starts at 0 with the first stream that has output.",
                 "stall_counter";
             oldest_silent: float_gauge = OLDEST_SILENT "streamgauge_oldest_silent_stream_seconds", labels!(UPSTREAM),
                 "Longest current gap in seconds without output, over all running streams that had output. 0 if there is none.",
@@ -218,19 +218,19 @@ macro_rules! for_each_metric {
                 "At the end of a stream with outcome ok whose server reports its token count.",
                 "record_tokens_per_chunk";
             burst_ratio: histogram(SHARE) = BURST_RATIO "streamgauge_burst_ratio", labels!(common),
-                "Share of output characters in the last tenth of the request's duration. A value near 1 means that the response was buffered, or that prefill took nine tenths of the time.",
+                "Share of output characters in the last tenth of the request's duration. A value near 1 means that the response was held back and sent at once, or that prefill took nine tenths of the time.",
                 "At the end of a stream with outcome ok and 20 or more characters.",
                 "record_burst_ratio";
             queue_wait: histogram(LATENCY) = QUEUE_WAIT "streamgauge_queue_wait_seconds", labels!(common, QUEUE_SOURCE),
-                "Time in seconds that a request waited in the server's queue. source is reported (by the server), header (when the response headers were sent) or estimated (from arrivals and ends of requests).",
-                "At the end of an inference request with a warm start whose queue wait is known, whatever its outcome.",
+                "Time in seconds that a request waited in the server's queue. source=\"reported\": as the server reports it. source=\"header\": from the time of the response headers. source=\"estimated\": from arrivals and ends of requests.",
+                "At the end of a warm inference request whose queue wait is known, whatever its outcome.",
                 "record_queue_wait";
             estimated_wait: float_gauge = ESTIMATED_WAIT "streamgauge_estimated_wait_seconds", labels!(MODEL, UPSTREAM),
                 "Expected queue wait in seconds of a request that arrives now. Use it for autoscaling.",
                 "At each scrape. Absent until a baseline is learned.",
                 "set_queue";
             baseline: float_gauge = QUEUE_BASELINE "streamgauge_queue_baseline_seconds", labels!(MODEL, UPSTREAM, BODY_SIZE),
-                "Median time in seconds from a completely sent request to its first output, for requests that did not wait. input_size is the largest request body in the class.",
+                "Median time in seconds from a completely sent request to its first output, for requests that did not wait in the queue. input_size is the upper end of a range of request body sizes.",
                 "At each scrape, for sizes with samples.",
                 "set_queue";
             baseline_samples: float_gauge = QUEUE_BASELINE_SAMPLES "streamgauge_queue_baseline_samples", labels!(MODEL, UPSTREAM, BODY_SIZE),
@@ -238,7 +238,7 @@ macro_rules! for_each_metric {
                 "At each scrape, for sizes with samples.",
                 "set_queue";
             baseline_spread: float_gauge = QUEUE_BASELINE_SPREAD "streamgauge_queue_baseline_spread_ratio", labels!(MODEL, UPSTREAM),
-                "Spread of the queue baseline: robust standard deviation of the logarithm of sample over baseline. 0.1 is about 10 %.",
+                "Typical relative error of the queue baseline: 0.1 is about 10 %. It is the robust standard deviation of ln(sample / baseline).",
                 "At each scrape. Absent until a baseline is learned.",
                 "set_queue";
             baseline_age: float_gauge = QUEUE_BASELINE_AGE "streamgauge_queue_baseline_age_seconds", labels!(MODEL, UPSTREAM),
@@ -246,27 +246,27 @@ macro_rules! for_each_metric {
                 "At each scrape. Absent until a baseline is learned.",
                 "set_queue";
             queue_slots: float_gauge = QUEUE_SLOTS "streamgauge_queue_slots", labels!(MODEL, UPSTREAM),
-                "Number of requests that the server processes in parallel, as inferred from arrivals and ends of requests.",
-                "At each scrape. Absent if no number explains the observations.",
+                "Number of requests, or of prompts, that the server processes at once, as inferred from arrivals and ends of requests. It can be below the configured maximum.",
+                "At each scrape. Absent until at least five requests had to wait, and while no number explains the observations.",
                 "set_queue";
             edge_wait: histogram(LATENCY) = EDGE_WAIT "streamgauge_edge_wait_seconds", labels!(common),
                 "Time in seconds from the instant in the header X-Request-Start or X-Queue-Start to the request's first byte: the wait in proxies before Streamgauge.",
                 "At the end of an inference request with such a header, whatever its outcome, if trust_request_start is true.",
                 "record_edge_wait";
             trace_ttft: histogram(FIRST) = TRACE_TTFT "streamgauge_trace_time_to_first_token_seconds", labels!(common),
-                "Time in seconds from the first inference request of a trace (header traceparent) to the first output of a later request of the same trace.",
+                "Time in seconds from the first inference request of a trace (header traceparent) to the first output of each later stream of the same trace.",
                 "At the first output of a stream that is not the first request of its trace.",
                 "record_trace_ttft";
             engine_residual: histogram(LATENCY) = ENGINE_RESIDUAL "streamgauge_engine_residual_seconds", labels!(common),
-                "TTFT minus the time to first token that the server reports, in seconds: network, API frontend, and queues that the server does not count.",
-                "At the end of a stream with a warm start whose server reports its times, whatever its outcome.",
+                "Measured TTFT minus the server's own time to first token, in seconds, at least 0: network, API front end, and queues that the server does not count.",
+                "At the end of a warm stream whose server reports its times, whatever its outcome.",
                 "record_engine_residual";
             tokens: sharded_counter = TOKENS_TOTAL "streamgauge_tokens_total", labels!(common, TYPE),
                 "Number of tokens. Output is counted for each event while a stream runs, and corrected by the server's count at its end.",
                 "Output: while a stream runs. Input and the correction of output: at the end of every inference request.",
                 "record_token_counts";
             token_source: counter = TOKEN_SOURCE "streamgauge_token_source_total", labels!(common, TYPE, TOKEN_SOURCE),
-                "Number of requests by the source of their token count: usage and engine are reported by the server, events is the number of output events.",
+                "Number of requests by the source of their token count. usage and engine: reported by the server. events: output events were counted.",
                 "At the end of an inference request with a token count.",
                 "count_token_source";
             token_subset: counter = TOKEN_SUBSET "streamgauge_token_subset_total", labels!(common, SUBSET),
@@ -274,7 +274,7 @@ macro_rules! for_each_metric {
                 "At the end of an inference request whose server reports them.",
                 "record_token_counts";
             characters: sharded_counter = CHARACTERS_TOTAL "streamgauge_output_characters_total", labels!(common, KIND),
-                "Number of output characters (Unicode scalar values). kind is answer (including refusals), reasoning or tool (arguments of tool calls).",
+                "Number of output characters (Unicode scalar values). kind=\"answer\" includes refusals; kind=\"tool\" is the arguments of tool calls.",
                 "While a stream runs. At the end of a response that is not streamed.",
                 "count_characters";
             arrivals: counter = ARRIVALS "streamgauge_arrivals_total", labels!(arrival),
@@ -282,15 +282,15 @@ macro_rules! for_each_metric {
                 "When the headers of a request are read.",
                 "count_arrival";
             requests: counter = REQUESTS "streamgauge_requests_total", labels!(request, OUTCOME, CODE, STREAM),
-                "Number of requests that ended. Each has one outcome; code is the status sent to the client, empty if none was sent.",
+                "Number of requests that ended. Each has one outcome. code is the HTTP status sent to the client, empty if none was sent.",
                 "At the end of every request.",
                 "count_request";
             finish_reasons: counter = FINISH_REASONS "streamgauge_finish_reasons_total", labels!(common, FINISH_REASON),
-                "Number of choices by the finish reason that the server reported. Unknown reasons are counted as other.",
+                "Number of finished choices (completions) by the finish reason that the server reported. Unknown reasons are counted as other.",
                 "When a choice ends.",
                 "count_finish_reason";
             in_flight: gauge = IN_FLIGHT "streamgauge_in_flight_requests", labels!(arrival, PHASE),
-                "Number of requests in flight. phase is sending (request body), waiting (for the first output, or the body of a response that is not streamed) or streaming.",
+                "Number of requests in flight. phase=\"sending\": the request body is being sent. phase=\"waiting\": no output yet; if not streamed, no response body yet. phase=\"streaming\": after that.",
                 "At all times.",
                 "in_flight";
             usage_coverage: counter = USAGE_COVERAGE "streamgauge_usage_coverage_total", labels!(common, REPORTED),
@@ -298,7 +298,7 @@ macro_rules! for_each_metric {
                 "At the end of an inference request with outcome ok.",
                 "count_usage_coverage";
             slo_requests: counter = SLO_REQUESTS "streamgauge_slo_requests_total", labels!(common, SLO, MET),
-                "Number of inference requests in an SLO class. met is true if all targets were met, undecided if the client caused the failure or disconnected while all targets held.",
+                "Number of inference requests in an SLO class. met=\"true\": all targets were met. met=\"false\": a target was missed, or the request failed. met=\"undecided\": the client caused an error or disconnected before a target was missed, or the output could not be read.",
                 "At the end of every inference request that matches an [[slo]] class, whatever its outcome.",
                 "count_slo";
             slo_tokens: counter = SLO_TOKENS "streamgauge_slo_tokens_total", labels!(common, SLO, MET),
@@ -306,7 +306,7 @@ macro_rules! for_each_metric {
                 "At the end of every inference request that matches an [[slo]] class and whose output tokens are known.",
                 "count_slo";
             bytes: sharded_counter = BYTES "streamgauge_bytes_total", labels!(UPSTREAM, DIRECTION),
-                "Number of bytes of request and response bodies. direction is up (client to upstream) or down.",
+                "Number of bytes of request and response bodies. direction=\"up\": client to upstream. direction=\"down\": upstream to client.",
                 "When they are forwarded.",
                 "new";
             connect: histogram(CONNECT) = CONNECTED "streamgauge_upstream_connect_seconds", labels!(UPSTREAM),
@@ -314,11 +314,11 @@ macro_rules! for_each_metric {
                 "When a new connection is ready. Not for pooled connections.",
                 "record_connect";
             client_stall: histogram(GAP) = CLIENT_STALL "streamgauge_client_stall_seconds", labels!(common),
-                "Time in seconds in which bytes were ready and the client's socket accepted none.",
+                "Time in seconds for which a request's response bytes were ready and the client's socket accepted none.",
                 "At the end of an inference request in which that happened.",
                 "record_client_stall";
             abandoned: histogram(LATENCY) = ABANDONED "streamgauge_abandoned_seconds", labels!(common, ABANDON_PHASE),
-                "Time in seconds from the request's first byte to the client's disconnect. phase is before_head (no response headers yet), before_token (no output yet) or mid_stream.",
+                "Time in seconds from the request's first byte to the client's disconnect. phase=\"before_head\": no response headers yet. phase=\"before_token\": no output yet. phase=\"mid_stream\": after the first output.",
                 "At the end of an inference request with outcome client_gone_*.",
                 "record_abandoned";
             wasted: counter = WASTED_TOKENS "streamgauge_wasted_output_tokens_total", labels!(common),
@@ -326,23 +326,23 @@ macro_rules! for_each_metric {
                 "At the end of an inference request with outcome client_gone_*. Not for realtime sessions.",
                 "record_abandoned";
             forwarding_delay: sharded_histogram(OWN_COST) = FORWARDING_DELAY "streamgauge_forwarding_delay_seconds", labels!(UPSTREAM),
-                "Time in seconds from the read of response bytes to their completed write: Streamgauge's own delay.",
-                "When the bytes of a frame are written.",
+                "Time in seconds from the arrival of response bytes (kernel timestamp) to their completed write to the client: Streamgauge's own delay.",
+                "When a write to a client is complete.",
                 "record_forwarding_delay";
             event_loop_lag: histogram(OWN_COST) = EVENT_LOOP_LAG "streamgauge_event_loop_lag_seconds", labels!(),
-                "Delay in seconds of a worker's event loop in reacting to a heartbeat of another thread. Sockets wait as long.",
+                "Delay in seconds of a worker's event loop in reacting to a heartbeat. Arriving bytes wait equally long before they are read.",
                 "At each heartbeat, every 50 ms, by each worker.",
                 "event_loop_lag_observer";
             clock_info: gauge = CLOCK_INFO "streamgauge_clock_info", labels!(UPSTREAM, CLOCK),
-                "1 for the clock that the newest request was measured with: kernel (receive timestamps of the kernel) or program (time of the read).",
+                "1 for the clock that the newest request was measured with, else 0 or absent. source=\"kernel\": receive timestamps of the kernel. source=\"program\": time of the read.",
                 "At the end of a request.",
                 "set_clock";
             throttled: float_counter = THROTTLED "streamgauge_throttled_seconds_total", labels!(),
-                "Time in seconds in which the CPU quota stopped threads of Streamgauge's control group.",
+                "Time in seconds for which the CPU limit of the container (quota of the control group) stopped threads of Streamgauge.",
                 "At each scrape. Absent if the kernel does not report it.",
                 "refresh";
             pressure: float_counter = PRESSURE "streamgauge_cpu_pressure_seconds_total", labels!(),
-                "Time in seconds in which at least one task of Streamgauge's control group waited for a CPU (PSI, some).",
+                "Time in seconds in which at least one thread of Streamgauge's control group waited for a CPU (the kernel's pressure stall information, line \"some\").",
                 "At each scrape. Absent if the kernel does not report it.",
                 "refresh";
             upstream_info: configured_gauge = UPSTREAM_INFO "streamgauge_upstream_info", labels!(UPSTREAM, ENGINE),
@@ -354,27 +354,27 @@ macro_rules! for_each_metric {
                 "At each scrape. Before the first request: time since Streamgauge's start.",
                 "set_idle";
             up: gauge = UP "streamgauge_upstream_up", labels!(UPSTREAM),
-                "1 if the upstream accepts connections, or reports ready on health_path; else 0.",
+                "1 if the upstream was ready at the last probe or request (it accepted connections, or health_path reported ready), else 0. An idle server is not probed.",
                 "At each scrape, once the first probe has returned.",
                 "set_up";
             cold_starts: counter = COLD_STARTS "streamgauge_cold_starts_total", labels!(UPSTREAM, MODEL, COLD_REASON),
-                "Number of cold starts. gen_ai_request_model is the model whose output ended it (other if none did), reason is its cause.",
-                "When a cold start ends. Outages are not counted. A restart that only server_metrics_path reveals: when its metrics are read.",
+                "Number of cold starts. reason is the cause. gen_ai_request_model is the model whose output ended the cold start, or other if it ended without output.",
+                "When a cold start ends. For a restart that only server_metrics_path shows: when the server's metrics are read. Outages are not counted.",
                 "record_cold_start";
             cold_start: histogram(LATENCY) = COLD_START "streamgauge_cold_start_seconds", labels!(UPSTREAM, MODEL, COLD_REASON),
-                "Time in seconds from the first request that found the server not ready to the first output, or to readiness if no request waited. reason boot counts from Streamgauge's start.",
-                "When a cold start ends. Not for a restart that only server_metrics_path reveals: no request met it, so its duration is unknown.",
+                "Duration of cold starts in seconds: from the first request that found the server not ready to the first output, or to readiness if no request waited. reason=\"boot\" begins with the start of Streamgauge, reason=\"restarted\" with the broken connection.",
+                "When a cold start ends. Not for a restart that only server_metrics_path shows: no request met it, so its duration is unknown.",
                 "record_cold_start";
             boot: float_gauge = BOOT "streamgauge_boot_seconds", labels!(UPSTREAM, STAGE),
-                "Time in seconds from Streamgauge's start until the upstream's port was open (port_open), health_path reported ready (healthy) or the first output arrived (first_token).",
+                "Time in seconds from Streamgauge's start to a stage. stage=\"port_open\": the upstream's port was open. stage=\"healthy\": health_path reported ready. stage=\"first_token\": the first output arrived.",
                 "When a stage is reached. Absent if the upstream was ready before Streamgauge started.",
                 "set_boot_times";
             started: float_gauge = STARTED "streamgauge_upstream_start_time_seconds", labels!(UPSTREAM),
                 "Start time of the upstream's process in seconds since 1970, by its own clock, from its metric process_start_time_seconds.",
-                "When a metrics page that contains it is read. Requires server_metrics_path.",
+                "When the server's metrics are read. Requires server_metrics_path.",
                 "set_start_time";
             resends: counter = RESENDS "streamgauge_upstream_resends_total", labels!(UPSTREAM),
-                "Number of requests that were sent again because their pooled connection was closed before a byte was written.",
+                "Number of requests that were sent again on a new connection, because the pooled one was closed before a byte was written.",
                 "When a request is sent again.",
                 "new";
             unparsed: counter = UNPARSED "streamgauge_unparsed_total", labels!(UPSTREAM, UNPARSED_REASON),
@@ -394,7 +394,7 @@ macro_rules! for_each_metric {
                 "When it happens.",
                 "count_dropped_log_lines";
             build_info: gauge = BUILD_INFO "streamgauge_build_info", labels!(VERSION),
-                "Always 1. version is the version of Streamgauge.",
+                "Always 1. version is that of Streamgauge.",
                 "At all times.",
                 "new";
         }
