@@ -174,7 +174,7 @@ macro_rules! for_each_metric {
                 "At the end of a warm inference request with outcome ok, if the server reports its count. Never estimated.",
                 "record_token_usage";
             itl: sharded_histogram(GAP) = ITL "streamgauge_inter_token_latency_seconds", labels!(common, BASIS),
-                "Inter-token latency in seconds: time since the previous read with output of the same choice, divided by the tokens in this read. basis=\"event\": divided by the output events, because tokens cannot be counted.",
+                "Inter-token latency in seconds: time since the previous read with output of the same choice, divided by the tokens in this read. basis=\"event\": divided by the output events.",
                 "While a stream runs; the last gap when the stream ends.",
                 "record_inter_token_latency";
             chunk_gap: sharded_histogram(GAP) = CHUNK_GAP "streamgauge_inter_chunk_latency_seconds", labels!(common),
@@ -230,7 +230,7 @@ macro_rules! for_each_metric {
                 "At each scrape. Absent until a baseline is learned.",
                 "set_queue";
             baseline: float_gauge = QUEUE_BASELINE "streamgauge_queue_baseline_seconds", labels!(MODEL, UPSTREAM, BODY_SIZE),
-                "Median time in seconds from a completely sent request to its first output, for requests that did not wait in the queue. input_size is the upper end of a range of request body sizes.",
+                "Median time in seconds from sent request to first output, for requests that did not wait. input_size is the upper end of a range of request body sizes.",
                 "At each scrape, for sizes with samples.",
                 "set_queue";
             baseline_samples: float_gauge = QUEUE_BASELINE_SAMPLES "streamgauge_queue_baseline_samples", labels!(MODEL, UPSTREAM, BODY_SIZE),
@@ -298,7 +298,7 @@ macro_rules! for_each_metric {
                 "At the end of an inference request with outcome ok.",
                 "count_usage_coverage";
             slo_requests: counter = SLO_REQUESTS "streamgauge_slo_requests_total", labels!(common, SLO, MET),
-                "Number of inference requests in an SLO class. met=\"true\": all targets were met. met=\"false\": a target was missed, or the request failed. met=\"undecided\": the client caused an error or disconnected before a target was missed, or the output could not be read.",
+                "Number of inference requests in an SLO class. met=\"true\": all targets were met. met=\"false\": a target was missed, or the request failed. met=\"undecided\": the client caused an error, or left before a target was missed; or the output could not be read.",
                 "At the end of every inference request that matches an [[slo]] class, whatever its outcome.",
                 "count_slo";
             slo_tokens: counter = SLO_TOKENS "streamgauge_slo_tokens_total", labels!(common, SLO, MET),
@@ -362,7 +362,7 @@ macro_rules! for_each_metric {
                 "When a cold start ends. For a restart that only server_metrics_path shows: when the server's metrics are read. Outages are not counted.",
                 "record_cold_start";
             cold_start: histogram(LATENCY) = COLD_START "streamgauge_cold_start_seconds", labels!(UPSTREAM, MODEL, COLD_REASON),
-                "Duration of cold starts in seconds: from the first request that found the server not ready to the first output, or to readiness if no request waited. reason=\"boot\" begins with the start of Streamgauge, reason=\"restarted\" with the broken connection.",
+                "Duration of cold starts in seconds, from the first request that found the server not ready to the first output (or to readiness, if no request waited). reason=\"boot\" begins with the start of Streamgauge. reason=\"restarted\" begins with the broken connection.",
                 "When a cold start ends. Not for a restart that only server_metrics_path shows: no request met it, so its duration is unknown.",
                 "record_cold_start";
             boot: float_gauge = BOOT "streamgauge_boot_seconds", labels!(UPSTREAM, STAGE),
