@@ -1,9 +1,10 @@
 //! The sources of the configuration, and their merge into one table of raw values.
 //!
-//! Each raw value keeps its origin, so that a message names the flag, the variable, or the file and line
-//! to change.
+//! `config` merges the sources. The file is parsed here, because `config` does not keep line numbers: each raw value has
+//! its origin, so that a message names the flag, the variable, or the file and line to change.
 
 use super::problem::ConfigProblem;
+use config::Source;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -86,45 +87,108 @@ impl fmt::Display for RawData {
 impl Sources {
     /// Merges all sources into one table.
     pub(super) fn merge(&self) -> Result<RawTable, ConfigProblem> {
-        let mut table = match &self.file {
+        let mut file = match &self.file {
             Some(path) => read_file(path)?,
             None => RawTable::new(),
         };
-        for (name, value) in &self.environment {
-            let Some(key) = name.strip_prefix(PREFIX) else { continue };
-            let origin = Origin::Variable(name.clone());
-            let value = RawValue { data: RawData::Text(value.clone()), origin };
-            let key = key.to_lowercase();
-            insert(&mut table, &key.split("__").collect::<Vec<_>>(), value);
-        }
-        for (key, value) in &self.flags {
-            let value = RawValue { data: RawData::Text(value.clone()), origin: Origin::Flag(key) };
-            table.insert((*key).to_owned(), value);
-        }
+        let variables = self.environment.iter().filter_map(|(name, value)| {
+            // `STREAMGAUGE__LABELS__GPU` sets the key `gpu` of the table `labels`.
+            let path = name.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
+            let data = RawData::Text(value.clone());
+            Some((path, RawValue { data, origin: Origin::Variable(name.clone()) }))
+        });
+        let flags = self.flags.iter().map(|(key, value)| {
+            let data = RawData::Text(value.clone());
+            ((*key).to_owned(), RawValue { data, origin: Origin::Flag(key) })
+        });
+        let mut origins = Origins::default();
+        // What `config` would take for a path in a name of the file is a key that is reported as unknown.
+        let dotted: RawTable = file.extract_if(.., |key, _| key.contains(['.', '['])).collect();
+        // A later source overrides an earlier one.
+        let merged = config::Config::builder()
+            .add_source(Layer(origins.encode(file)))
+            .add_source(Layer(origins.encode(variables)))
+            .add_source(Layer(origins.encode(flags)));
+        let merged = merged.build().and_then(|merged| merged.collect()).map_err(|error| {
+            let (origin, value) = (Origin::Default, String::new());
+            ConfigProblem { origin, key: "config".into(), value, message: error.to_string() }
+        })?;
+        let mut table = origins.decode(merged);
+        table.extend(dotted);
         Ok(table)
     }
 }
 
-/// Sets the value at a path of keys, such as `labels`, `gpu`. Tables on the path are created.
-fn insert(table: &mut RawTable, path: &[&str], value: RawValue) {
-    let Some((first, rest)) = path.split_first() else { return };
-    if rest.is_empty() {
-        table.insert((*first).to_owned(), value);
-        return;
+/// One source, as `config` merges it.
+#[derive(Debug, Clone)]
+struct Layer(config::Map<String, config::Value>);
+
+impl config::Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+        Box::new(self.clone())
     }
-    let origin = value.origin.clone();
-    let entry = table.entry((*first).to_owned()).or_insert_with(|| RawValue {
-        data: RawData::Table(RawTable::new()),
-        origin: origin.clone(),
-    });
-    match &mut entry.data {
-        RawData::Table(inner) => insert(inner, rest, value),
-        data => {
-            let mut inner = RawTable::new();
-            insert(&mut inner, rest, value);
-            *data = RawData::Table(inner);
-            entry.origin = origin;
-        }
+
+    fn collect(&self) -> Result<config::Map<String, config::Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// The origins of all values. `config` keeps a text as the origin of a value: here, the index in this list.
+#[derive(Debug, Default)]
+struct Origins(Vec<Origin>);
+
+impl Origins {
+    fn encode(
+        &mut self,
+        values: impl IntoIterator<Item = (String, RawValue)>,
+    ) -> config::Map<String, config::Value> {
+        values.into_iter().map(|(key, value)| (key, self.encode_value(value))).collect()
+    }
+
+    fn encode_value(&mut self, value: RawValue) -> config::Value {
+        let index = self.0.len().to_string();
+        self.0.push(value.origin);
+        let kind = match value.data {
+            RawData::Text(text) => text.into(),
+            RawData::Integer(number) => number.into(),
+            RawData::Float(number) => number.into(),
+            RawData::Boolean(boolean) => boolean.into(),
+            RawData::Datetime => config::ValueKind::Nil,
+            RawData::List(list) => {
+                let list = list.into_iter().map(|value| self.encode_value(value));
+                config::ValueKind::Array(list.collect())
+            }
+            RawData::Table(table) => config::ValueKind::Table(self.encode(table)),
+        };
+        config::Value::new(Some(&index), kind)
+    }
+
+    fn decode(&self, values: config::Map<String, config::Value>) -> RawTable {
+        values.into_iter().map(|(key, value)| (key, self.decode_value(value))).collect()
+    }
+
+    fn decode_value(&self, value: config::Value) -> RawValue {
+        let index = value.origin().and_then(|index| index.parse::<usize>().ok());
+        let origin = index.and_then(|index| self.0.get(index)).cloned();
+        let data = match value.kind {
+            config::ValueKind::Nil => RawData::Datetime,
+            config::ValueKind::Boolean(boolean) => RawData::Boolean(boolean),
+            config::ValueKind::I64(number) => RawData::Integer(number),
+            config::ValueKind::Float(number) => RawData::Float(number),
+            config::ValueKind::String(text) => RawData::Text(text),
+            config::ValueKind::Array(list) => {
+                RawData::List(list.into_iter().map(|value| self.decode_value(value)).collect())
+            }
+            config::ValueKind::Table(table) => RawData::Table(self.decode(table)),
+            // No layer has these.
+            other => RawData::Text(other.to_string()),
+        };
+        // A table that `config` has merged has no origin of its own: take that of its first value.
+        let first = match &data {
+            RawData::Table(table) => table.values().next().map(|value| value.origin.clone()),
+            _ => None,
+        };
+        RawValue { data, origin: origin.or(first).unwrap_or(Origin::Default) }
     }
 }
 
