@@ -1,5 +1,5 @@
-"""Makes a tiny Llama of random weights, with a byte-level tokenizer and a chat template, in the folder
-that is named. Its words mean nothing; its server's streams are real."""
+"""Creates a tiny Llama model with random weights, a byte-level tokenizer and a chat template in the given folder, so that
+a real server can stream with it. Its output is meaningless."""
 
 import sys
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Streamgauge in front of a real server that is not ours: PyPI's `transformers serve`, with a tiny
-# model of random weights that is made on the spot. Installs into target/real-server (some GB: torch).
+# Runs Streamgauge in front of a real server: PyPI's `transformers serve`, with a tiny model of random weights that the
+# script creates. Installs into target/real-server (several GB, because of torch).
 #   dev/real-server.sh
 # PYTHON_WITH_TRANSFORMERS=/path/to/python uses an environment that has transformers[serving] already.
 set -euo pipefail
@@ -37,4 +37,4 @@ for _ in $(seq 50); do
     curl --silent --fail --output /dev/null "http://127.0.0.1:$admin/readyz" && break
     sleep 0.1
 done
-python3 dev/ask.py "127.0.0.1:$proxy" "127.0.0.1:$admin" "$here/model"
+python3 dev/check_server.py "127.0.0.1:$proxy" "127.0.0.1:$admin" "$here/model"

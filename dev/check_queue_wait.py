@@ -1,15 +1,15 @@
-"""Holds the estimated queue wait of a real server against what is known of it: puts load on the server through
-Streamgauge, and compares the request log's `queue_estimate_s`, which never looks at what the server tells, with
+"""Checks the estimated queue wait of a real server: sends load to it through Streamgauge, and compares the request log's
+`queue_estimate_s`, which does not use values that the server reports, with
 
-- what the server reports (vLLM: --enable-per-request-metrics),
-- the time from the request to the response's head (llama.cpp: it is sent when a slot takes the request),
-- TTFT less the server's own prefill time (llama.cpp's `timings`),
-- with --slots N, who waits for whom: first come, first served, by the arrivals and ends in the log.
+- the server's own value (vLLM: --enable-per-request-metrics),
+- the time from the request to the response headers (llama.cpp sends them when a slot takes the request),
+- TTFT minus the server's own prefill time (llama.cpp's `timings`),
+- with --slots N, a first-come-first-served queue computed from the arrivals and ends in the log.
 
-    python3 dev/queue.py PROXY ADMIN MODEL [--clients 8] [--pause 0.2] [--requests 400] [--warm 200] [--slots N] [--svg FILE]
+    python3 dev/check_queue_wait.py PROXY ADMIN MODEL [--clients 8] [--pause 0.2] [--requests 400] [--warm 200] [--slots N] [--svg FILE]
 
-PROXY and ADMIN are such as 127.0.0.1:8080 127.0.0.1:9464. Each client asks, waits for the whole answer, and pauses for
-a random time of this mean. Needs nothing but Python.
+PROXY and ADMIN are addresses such as 127.0.0.1:8080 and 127.0.0.1:9464. Each client sends a request, waits for the whole
+response, and pauses for a random time with this mean. Needs only Python.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import threading
 import time
 from datetime import datetime
 
-WORDS = "the licence of a module is told in its head and every reader may copy it as it stands".split()
+WORDS = "the licence of a module is in its first lines and every reader may copy it without changes".split()
 
 
 def parse():
@@ -33,8 +33,8 @@ def parse():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--pause", type=float, default=0.2)
     parser.add_argument("--requests", type=int, default=400)
-    parser.add_argument("--warm", type=int, default=200, help="the first requests, which are not judged")
-    parser.add_argument("--slots", type=int, help="how many requests the server serves at a time")
+    parser.add_argument("--warm", type=int, default=200, help="number of first requests that are not compared")
+    parser.add_argument("--slots", type=int, help="number of requests that the server runs at a time")
     parser.add_argument("--svg", help="a plot of estimate against truth")
     return parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""Asks a real server through Streamgauge, and sets what the client saw and what the server says of
-itself beside the request log: OpenAI's chat, then every other API that the server has.
+"""Sends requests to a real server through Streamgauge, and compares the request log with the client's view and with
+the numbers that the server reports: OpenAI's chat, then every other API of the server.
 
-    python3 dev/ask.py PROXY ADMIN MODEL       such as 127.0.0.1:8080 127.0.0.1:9464 tiny-chat
+    python3 dev/check_server.py PROXY ADMIN MODEL       for example 127.0.0.1:8080 127.0.0.1:9464 tiny-chat
 
-Needs nothing but Python. Exits with 1 if a line of the request log disagrees with the client.
+Needs only Python. Exits with 1 if a line of the request log disagrees with the client.
 """
 
 import http.client
@@ -24,12 +24,12 @@ CASES = {
     "whole": {},
 }
 PROMPT = "The license of the software"
-ASKED = [{"role": "user", "content": "Hello, who are you?"}]
-# Of these, a server has some.
+MESSAGES = [{"role": "user", "content": "Hello, who are you?"}]
+# A server has some of these.
 OTHERS = [
     ("/v1/completions", {"prompt": PROMPT, "max_tokens": 32, "stream": True, **USAGE}),
-    ("/v1/messages", {"messages": ASKED, "max_tokens": 32, "stream": True}),
-    ("/v1/messages", {"messages": ASKED, "max_tokens": 32}),
+    ("/v1/messages", {"messages": MESSAGES, "max_tokens": 32, "stream": True}),
+    ("/v1/messages", {"messages": MESSAGES, "max_tokens": 32}),
     ("/v1/responses", {"input": PROMPT, "max_output_tokens": 32, "stream": True}),
     ("/v1/responses", {"input": PROMPT, "max_output_tokens": 32}),
     ("/v1/embeddings", {"input": PROMPT}),
@@ -40,7 +40,7 @@ OTHERS = [
     ("/completion", {"prompt": [PROMPT, "A module is"], "n_predict": 32}),
     ("/completion", {"prompt": PROMPT, "n_predict": 32}),
     ("/completions", {"prompt": PROMPT, "n_predict": 32, "stream": True}),
-    ("/api/chat", {"messages": ASKED}),
+    ("/api/chat", {"messages": MESSAGES}),
     ("/api/generate", {"prompt": PROMPT, "stream": False}),
     ("/api/embed", {"input": PROMPT}),
     ("/generate", {"text": PROMPT, "sampling_params": {"max_new_tokens": 32}, "stream": True}),
@@ -155,10 +155,10 @@ for name, options in CASES.items():
           f" {show(line['duration_s'])} ms, TPOT {show(line['tpot_s'])} ms, head {show(line['head_s'])} ms,"
           f" events {line['events']}, with output {line['output_events']},"
           f" tokens {line['input_tokens']} + {line['output_tokens']} ({line['output_tokens_source']})")
-    told = {key: usage[key] for key in ("prompt_tokens", "completion_tokens") if key in usage}
-    told |= {key: timings[key] for key in ("prompt_ms", "predicted_n", "predicted_ms", "predicted_per_token_ms") if key in timings}
-    told |= metrics
-    print(f"  the server   {json.dumps(told)}")
+    reported = {key: usage[key] for key in ("prompt_tokens", "completion_tokens") if key in usage}
+    reported |= {key: timings[key] for key in ("prompt_ms", "predicted_n", "predicted_ms", "predicted_per_token_ms") if key in timings}
+    reported |= metrics
+    print(f"  the server   {json.dumps(reported)}")
     if options.get("stream") and seen["status"] == 200 and (line["events"], line["output_events"]) != (seen["events"], seen["output_events"]):
         wrong += 1
         print("  DISAGREES: events")
@@ -176,7 +176,7 @@ for path, body in OTHERS:
         print(f"## {path}: not here ({answer.status})")
         continue
     events = documents(data)
-    told = counted(events)
+    reported = counted(events)
     timings = [event["timings"] for event in events if event.get("timings")][-1:]
     print(f"## {path}: {line['dialect']}, {line['engine']}, {line['outcome']}, {line['finish_reasons']}")
     print(f"  client       end {show(duration)} ms, documents {len(events)}")
@@ -184,8 +184,8 @@ for path, body in OTHERS:
           f" prefill {show(line['engine_prefill_s'])} ms, decoding {show(line['engine_decode_s'])} ms,"
           f" events {line['events']}, with output {line['output_events']}, characters {line['answer_chars']},"
           f" tokens {line['input_tokens']} + {line['output_tokens']} ({line['output_tokens_source']})")
-    print(f"  the server   tokens {told[0]} + {told[1]}, {json.dumps(timings)}")
-    if line["dialect"] and [line["input_tokens"], line["output_tokens"]] != told and told != [None, None]:
+    print(f"  the server   tokens {reported[0]} + {reported[1]}, {json.dumps(timings)}")
+    if line["dialect"] and [line["input_tokens"], line["output_tokens"]] != reported and reported != [None, None]:
         wrong += 1
         print("  DISAGREES: tokens")
 sys.exit(1 if wrong else 0)
