@@ -21,7 +21,7 @@ pub enum Outcome {
     UpstreamUnreachable,
     /// No connection to the upstream in time, or `DEADLINE_EXCEEDED` from a gRPC server.
     Timeout,
-    /// Rejected by Streamgauge, because of a limit or while it shuts down.
+    /// Rejected by Streamgauge because of a limit. Reserved: not used yet.
     ProxyRejected,
     /// Cut by the shutdown of Streamgauge.
     ProxyShutdown,
@@ -31,7 +31,7 @@ pub enum Outcome {
     ClientGoneBeforeToken,
     /// The client disconnected after that.
     ClientGoneMidStream,
-    /// A fault of Streamgauge.
+    /// A fault of Streamgauge. Reserved: not used yet.
     Internal,
 }
 
