@@ -1,7 +1,7 @@
 //! Reads a request log in bounded memory.
 
+use super::log_line::LogLine;
 use super::quantity::QUANTITIES;
-use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
@@ -16,42 +16,6 @@ const MAX_REQUESTS: usize = 1 << 18;
 const MAX_LINE: u64 = 1 << 20;
 /// Maximum number of names in each set of [`LogNames`].
 const MAX_NAMES: usize = 100;
-
-/// The fields of a request-log line that a comparison uses. Fields that an older version does not write are `None`.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct LogLine<'a> {
-    #[serde(borrow)]
-    time: Cow<'a, str>,
-    #[serde(borrow)]
-    operation: Cow<'a, str>,
-    #[serde(borrow)]
-    outcome: Cow<'a, str>,
-    stream: bool,
-    pub duration_s: f64,
-    pub bytes_up: u64,
-    upstream: Option<Cow<'a, str>>,
-    engine: Option<Cow<'a, str>>,
-    model: Option<Cow<'a, str>>,
-    response_model: Option<Cow<'a, str>>,
-    cold: Option<bool>,
-    #[serde(default)]
-    degraded: bool,
-    pub characters_per_second: Option<f64>,
-    pub ttft_s: Option<f64>,
-    pub answer_s: Option<f64>,
-    pub tpot_s: Option<f64>,
-    pub max_gap_s: Option<f64>,
-    pub queue_s: Option<f64>,
-    pub queue_source: Option<Cow<'a, str>>,
-    pub input_tokens: Option<u64>,
-    pub cached_tokens: Option<u64>,
-    pub output_tokens: Option<u64>,
-    pub output_tokens_source: Option<Cow<'a, str>>,
-    pub reasoning_tokens: Option<u64>,
-    pub answer_chars: Option<u64>,
-    pub reasoning_chars: Option<u64>,
-    pub tool_chars: Option<u64>,
-}
 
 /// How a request ended, as a comparison distinguishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,20 +279,6 @@ impl LogContent {
     pub fn period(&self) -> Option<(f64, f64)> {
         let end = |request: &LoggedRequest| request.time + request.duration;
         Some((self.requests.first()?.time, self.requests.iter().map(end).fold(0.0, f64::max)))
-    }
-}
-
-impl LogLine<'_> {
-    /// Output tokens as counted by the server.
-    pub fn counted(&self) -> Option<u64> {
-        self.output_tokens.filter(|_| self.output_tokens_source.as_deref() != Some("events"))
-    }
-
-    /// Characters of output: answer, reasoning and tool arguments.
-    pub fn characters(&self) -> Option<f64> {
-        let others = [self.reasoning_chars, self.tool_chars].into_iter().flatten();
-        let all = self.answer_chars? as f64 + others.map(|count| count as f64).sum::<f64>();
-        (all > 0.0).then_some(all)
     }
 }
 

@@ -4,6 +4,7 @@
 //! explains what is not comparable, and [`table`] formats the report. docs/compare.md has the definitions.
 
 mod log;
+mod log_line;
 mod notes;
 mod quantity;
 mod report;

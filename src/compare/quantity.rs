@@ -1,6 +1,6 @@
 //! The table of compared quantities.
 
-use super::log::LogLine;
+use super::log_line::LogLine;
 
 /// The better one of two values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

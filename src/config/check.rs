@@ -3,10 +3,11 @@
 use super::keys::{
     ADMIN, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT, TLS_KEY, UPSTREAM,
 };
+use super::origin::Origin;
 use super::problem::{ConfigError, closest};
 use super::settings::{Settings, SettingsReader};
 use super::slo;
-use super::source::{Origin, RawData, RawTable, RawValue};
+use super::source::{RawData, RawTable, RawValue};
 use super::value::{MAX_LABELS, ParsedValue};
 use crate::proxy::UpstreamAddress;
 use crate::tap::AUTO;

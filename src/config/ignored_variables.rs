@@ -1,8 +1,9 @@
 //! Environment variables that look as if they were meant for Streamgauge, but are not read.
 
 use super::keys::KEYS;
+use super::origin::PREFIX;
 use super::problem::{closest, variable_name};
-use super::source::{CONFIG_FILE, PREFIX, Sources};
+use super::source::{CONFIG_FILE, Sources};
 
 /// A warning for each variable that begins with `STREAMGAUGE` and is not read, such as
 /// `STREAMGAUGE_LISTEN`. Variables that Kubernetes sets for a Service called streamgauge (or

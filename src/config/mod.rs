@@ -11,6 +11,7 @@ mod effective;
 mod ignored_variables;
 #[doc(hidden)]
 pub mod keys;
+mod origin;
 mod problem;
 mod settings;
 mod slo;
@@ -21,8 +22,9 @@ mod value;
 pub use assemble::{Config, ProxyConfig, default_workers};
 pub use ignored_variables::ignored_variables;
 pub use keys::LogFormat;
+pub use origin::Origin;
 pub use problem::{ConfigError, ConfigProblem, variable_name};
-pub use source::{CONFIG_FILE, Origin, Sources};
+pub use source::{CONFIG_FILE, Sources};
 pub use value::ValueType;
 
 /// Merges the sources and checks the result.

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, as the user reads it.
 
-use super::source::{Origin, PREFIX};
+use super::origin::{Origin, PREFIX};
 use std::fmt;
 
 /// One thing that is wrong with the configuration.

@@ -2,8 +2,9 @@
 //! is wrong.
 
 use super::keys::{ConfigKey, DefaultValue, KEYS, KeyInfo};
+use super::origin::Origin;
 use super::problem::{ConfigProblem, closest, variable_name};
-use super::source::{Origin, RawTable, RawValue, parse_default};
+use super::source::{RawTable, RawValue, parse_default};
 use super::value::{ParsedValue, ValueError, ValueType};
 use std::collections::BTreeMap;
 

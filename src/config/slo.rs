@@ -5,8 +5,9 @@ use super::keys::{
     SLO_NORMALIZED_SECONDS, SLO_OPERATIONS, SLO_SIZE_KEYS, SLO_SIZES, SLO_TPOT_SECONDS,
     SLO_TTFT_SECONDS, SLO_UPSTREAMS, UP_TO_TOKENS,
 };
+use super::origin::Origin;
 use super::settings::{Settings, SettingsReader};
-use super::source::{Origin, RawData, RawValue};
+use super::source::{RawData, RawValue};
 use serde_json::{Value as Json, json};
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{InputSizeLimits, SloClass, SloClasses, SloLimits, SloTarget};

@@ -3,6 +3,7 @@
 //! `config` merges the sources. The file is parsed here, because `config` does not keep line numbers: each raw value has
 //! its origin, so that a message names the flag, the variable, or the file and line to change.
 
+use super::origin::{Origin, PREFIX};
 use super::problem::ConfigProblem;
 use config::Source;
 use std::collections::BTreeMap;
@@ -12,8 +13,6 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The prefix of environment variables that set a key, such as `STREAMGAUGE__LISTEN`.
-pub const PREFIX: &str = "STREAMGAUGE__";
 /// The environment variable that names the configuration file.
 pub const CONFIG_FILE: &str = "STREAMGAUGE_CONFIG";
 
@@ -26,24 +25,6 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Keys and values given as flags.
     pub flags: Vec<(&'static str, String)>,
-}
-
-/// The place where a value was set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The command-line flag of this key.
-    Flag(&'static str),
-    /// The environment variable of this name.
-    Variable(String),
-    /// A line of the configuration file, counted from 1.
-    File {
-        /// Path of the file, as it was given.
-        file: Arc<Path>,
-        /// The line, counted from 1.
-        line: usize,
-    },
-    /// Nowhere: the value is a default, or is missing.
-    Default,
 }
 
 /// A value as its source has it.

@@ -1,6 +1,7 @@
 //! The types that a key's value can have, and the parser of each.
 
-use super::source::{Origin, RawData, RawTable, RawValue};
+use super::origin::Origin;
+use super::source::{RawData, RawTable, RawValue};
 use super::upstream_url::{self, UpstreamUrl};
 use crate::metrics::MAX_LABEL;
 use crate::metrics::table::{self, BUCKETS};

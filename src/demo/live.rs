@@ -225,7 +225,10 @@ fn forwarding_delay(window: &ScrapeWindow) -> String {
     let delay = table::FORWARDING_DELAY.name;
     let buckets = window.latest().map(|latest| latest.buckets(delay, &[])).unwrap_or_default();
     let [p50, _, p99] = QUANTILES.map(|q| milliseconds(buckets.quantile(q)));
-    format!("{:<24}p50 {p50} ms, p99 {p99} ms, from arrival to write of a chunk", "forwarding delay")
+    format!(
+        "{:<24}p50 {p50} ms, p99 {p99} ms, from arrival to write of a chunk",
+        "forwarding delay"
+    )
 }
 
 #[cfg(test)]
