@@ -84,6 +84,11 @@ impl Sources {
         });
         let mut origins = Origins::default();
         // What `config` would take for a path in a name of the file is a key that is reported as unknown.
+        let tables: Vec<(String, Origin)> = file
+            .iter()
+            .filter(|(_, value)| matches!(value.data, RawData::Table(_)))
+            .map(|(key, value)| (key.clone(), value.origin.clone()))
+            .collect();
         let dotted: RawTable = file.extract_if(.., |key, _| key.contains(['.', '['])).collect();
         // A later source overrides an earlier one.
         let merged = config::Config::builder()
@@ -95,6 +100,14 @@ impl Sources {
             ConfigProblem { origin, key: "config".into(), value, message: error.to_string() }
         })?;
         let mut table = origins.decode(merged);
+        // `config` merges tables value by value, without the origin of the table.
+        for (key, origin) in tables {
+            if let Some(value) = table.get_mut(&key)
+                && matches!(value.data, RawData::Table(_))
+            {
+                value.origin = origin;
+            }
+        }
         table.extend(dotted);
         Ok(table)
     }
@@ -164,7 +177,7 @@ impl Origins {
             // No layer has these.
             other => RawData::Text(other.to_string()),
         };
-        // A table that `config` has merged has no origin of its own: take that of its first value.
+        // A table of several variables has the origin of its first value.
         let first = match &data {
             RawData::Table(table) => table.values().next().map(|value| value.origin.clone()),
             _ => None,
