@@ -1,21 +1,13 @@
 use super::*;
-use crate::proxy::UpstreamAddress;
+use crate::config::Sources;
 use hyper::Request;
-use std::time::Duration;
 
+/// The default configuration of an upstream, with these values.
 fn config(http2: Http2Mode, tls: bool) -> UpstreamConfig {
-    UpstreamConfig {
-        address: UpstreamAddress::Tcp { host: "vllm".into(), port: 8000 },
-        tls,
-        ca_file: None,
-        http2,
-        rewrite_host: false,
-        connect_timeout: Duration::ZERO,
-        kernel_stamps: true,
-        idle_timeout: Duration::ZERO,
-        health_path: None,
-        metrics_path: None,
-    }
+    let flags = vec![("upstream", "http://vllm:8000".to_owned())];
+    let defaults = crate::config::load(&Sources { flags, ..Sources::default() }).unwrap();
+    let upstream = defaults.proxies.into_iter().next().unwrap().upstream;
+    UpstreamConfig { tls, http2, ..upstream }
 }
 
 fn head(version: Version, uri: &str, lines: &[(&str, &str)]) -> request::Parts {
