@@ -33,7 +33,7 @@ impl StallCounter {
 impl RequestSeries {
     /// Records what the meter reports while a response runs: each sample belongs to one metric.
     ///
-    /// `requested_at` is the instant of the request's first byte; in a realtime session, the instant at which the client
+    /// `requested_at` is the arrival of the request; in a realtime session, the instant at which the client
     /// requested this response. `start` is called for the first output only.
     pub fn record_live(
         &self,
@@ -58,7 +58,7 @@ impl RequestSeries {
         }
     }
 
-    /// Records the time from the request's first byte to the upstream's response headers, when they arrive.
+    /// Records the time from the arrival of the request to the upstream's response headers, when they arrive.
     pub fn record_time_to_response_head(&self, elapsed: Duration) {
         let new = || self.histogram(&self.families.head, []);
         self.handles.head.get_or_init(new).observe(elapsed.as_secs_f64());

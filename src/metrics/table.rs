@@ -154,7 +154,7 @@ macro_rules! for_each_metric {
     ($with:ident) => {
         $with! {
             ttft: histogram(FIRST) = TTFT "gen_ai_server_time_to_first_token_seconds", labels!(common, START),
-                "Time in seconds from the request's first byte to the first output of a stream (TTFT). start=\"cold\": the request waited for a server or model that was not ready.",
+                "Time in seconds from the arrival of the request to the first output of a stream (TTFT). start=\"cold\": the request waited for a server or model that was not ready.",
                 "At the first output, or at the end of the response where only the end shows whether the start was cold (for example Ollama). Streams of every outcome.",
                 "record_ttft";
             ttft_by_input: histogram(FIRST) = TTFT_BY_INPUT "streamgauge_time_to_first_token_by_input_seconds", labels!(common, INPUT_SIZE),
@@ -166,7 +166,7 @@ macro_rules! for_each_metric {
                 "At the end of a warm stream with outcome ok, if it has one choice, two or more tokens, and output in two or more reads.",
                 "record_tpot";
             request_duration: histogram(DURATION) = REQUEST_DURATION "gen_ai_server_request_duration_seconds", labels!(common, ERROR_TYPE),
-                "Time in seconds from the request's first byte to the end of the response body. error_type is empty on success, else the HTTP status or the outcome.",
+                "Time in seconds from the arrival of the request to the end of the response body. error_type is empty on success, else the HTTP status or the outcome.",
                 "At the end of every inference request.",
                 "record_request_duration";
             token_usage: histogram(TOKENS) = TOKEN_USAGE "gen_ai_client_token_usage", labels!(common, GEN_AI_TOKEN_TYPE),
@@ -182,15 +182,15 @@ macro_rules! for_each_metric {
                 "While a stream runs.",
                 "record_chunk_gap";
             answer: histogram(FIRST) = ANSWER "streamgauge_time_to_first_answer_seconds", labels!(common),
-                "Time in seconds from the request's first byte to the first output that is not reasoning.",
+                "Time in seconds from the arrival of the request to the first output that is not reasoning.",
                 "When that output arrives, or at the end of the response where only the end shows whether the start was cold. Warm streams of every outcome.",
                 "record_time_to_first_answer";
             head: histogram(FIRST) = HEAD "streamgauge_time_to_response_head_seconds", labels!(common),
-                "Time in seconds from the request's first byte to the upstream's response headers.",
+                "Time in seconds from the arrival of the request to the upstream's response headers.",
                 "When the headers of a response to an inference request arrive.",
                 "record_time_to_response_head";
             latency: histogram(LATENCY) = STREAM_LATENCY "streamgauge_latency_seconds", labels!(common),
-                "Time in seconds from the request's first byte to the last output of a stream.",
+                "Time in seconds from the arrival of the request to the last output of a stream.",
                 "At the end of a warm stream with outcome ok.",
                 "record_latency";
             normalized: histogram(PER_TOKEN) = NORMALIZED "streamgauge_normalized_time_per_output_token_seconds", labels!(common),
@@ -250,7 +250,7 @@ macro_rules! for_each_metric {
                 "At each scrape. Absent until at least five requests had to wait, and while no number explains the observations.",
                 "set_queue";
             edge_wait: histogram(LATENCY) = EDGE_WAIT "streamgauge_edge_wait_seconds", labels!(common),
-                "Time in seconds from the instant in the header X-Request-Start or X-Queue-Start to the request's first byte: the wait in proxies before Streamgauge.",
+                "Time in seconds from the instant in the header X-Request-Start or X-Queue-Start to the arrival of the request: the wait in proxies before Streamgauge.",
                 "At the end of an inference request with such a header, whatever its outcome, if trust_request_start is true.",
                 "record_edge_wait";
             trace_ttft: histogram(FIRST) = TRACE_TTFT "streamgauge_trace_time_to_first_token_seconds", labels!(common),
@@ -318,7 +318,7 @@ macro_rules! for_each_metric {
                 "At the end of an inference request in which that happened.",
                 "record_client_stall";
             abandoned: histogram(LATENCY) = ABANDONED "streamgauge_abandoned_seconds", labels!(common, ABANDON_PHASE),
-                "Time in seconds from the request's first byte to the client's disconnect. phase=\"before_head\": no response headers yet. phase=\"before_token\": no output yet. phase=\"mid_stream\": after the first output.",
+                "Time in seconds from the arrival of the request to the client's disconnect. phase=\"before_head\": no response headers yet. phase=\"before_token\": no output yet. phase=\"mid_stream\": after the first output.",
                 "At the end of an inference request with outcome client_gone_*.",
                 "record_abandoned";
             wasted: counter = WASTED_TOKENS "streamgauge_wasted_output_tokens_total", labels!(common),
