@@ -81,7 +81,7 @@ impl SocketTimestamps {
         self.head_at.store(0, Relaxed);
     }
 
-    /// Returns when the first byte of the current head arrived. A pipelined request, which was read together with the
+    /// Returns when the first read of the current head arrived. A pipelined request, which was read together with the
     /// previous message, arrived with the latest read.
     pub fn head_arrived_at(&self) -> Duration {
         instant(&self.head_at).unwrap_or_else(|| self.last_read().at)

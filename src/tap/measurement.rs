@@ -54,7 +54,7 @@ struct RequestState {
     /// Streams only, from the first output on.
     stall_watch: Option<Box<StallWatch>>,
     bytes_down: u64,
-    /// Arrival of the request: of its first byte, or with HTTP/2 of the read that completed its headers.
+    /// Arrival of the request: of its first read, or with HTTP/2 of the read that completed its headers.
     started_at: Duration,
     /// Start of the current response. Equals `started_at`, except in a realtime session (WebSocket), which has many
     /// responses.

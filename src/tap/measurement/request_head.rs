@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use streamgauge_core::dialect::route::{OTHER, Route};
 
-/// When a request arrived: its first byte, or with HTTP/2 the read that completed its headers.
+/// When a request arrived: its first read, or with HTTP/2 the read that completed its headers.
 pub(super) struct ArrivalTime {
     /// On the clock that all instants share.
     pub started_at: Duration,
