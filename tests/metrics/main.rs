@@ -12,6 +12,7 @@ mod dialects_simulated;
 mod dialects_vendors;
 mod edge_wait;
 mod exposition;
+mod field_reports;
 mod hostile_labels;
 mod metrics_page;
 mod recordings;
