@@ -136,6 +136,18 @@ impl<T: Copy + 'static> JsonScanner<T> {
         }
     }
 
+    /// Scans the next bytes of the document up to its end. Returns the bytes after it.
+    pub(super) fn push_document<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
+    ) -> &'a [u8] {
+        while !bytes.is_empty() && !self.at.is_done() {
+            bytes = self.advance(bytes, sink);
+        }
+        bytes
+    }
+
     /// Scans until a selected string begins that differs between documents. Returns the bytes after
     /// its opening quote; empty if there is none.
     pub(super) fn push_until_text<'a>(

@@ -137,6 +137,22 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
         }
     }
 
+    /// Scans the next bytes of the first document of a stream, up to its end. Returns the bytes after it.
+    pub fn push_document<'a>(
+        &mut self,
+        memo: &mut Memo<T>,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(T, ScanEvent<'_>),
+    ) -> &'a [u8] {
+        (self.at_start, memo.has_scanned) = (false, true);
+        self.scanner.push_document(bytes, sink)
+    }
+
+    /// Returns whether the end of the document has been scanned.
+    pub fn is_document_complete(&self) -> bool {
+        self.scanner.position().is_done()
+    }
+
     /// Ends the document. The scanner is then ready for the next one.
     ///
     /// # Errors

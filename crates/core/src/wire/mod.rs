@@ -15,6 +15,7 @@ pub mod aws_event_stream;
 pub mod base64_member;
 pub mod chunked;
 pub mod coding;
+pub mod detection;
 mod frame_event;
 pub mod framing;
 pub(crate) mod json;

@@ -8,9 +8,13 @@
 //! - Several `data` lines of a message are joined with LF.
 //! - A blank line dispatches the message if it has data.
 //!
-//! Two differences keep data that was sent but that the standard drops. A last message without its
-//! blank line is dispatched at the end of the stream. An `error` field, which some servers write
-//! instead of `data`, is reported.
+//! Four differences keep data that was sent but that the standard drops:
+//!
+//! - A last message without its blank line is dispatched at the end of the stream.
+//! - An `error` field, which some servers write instead of `data`, is reported.
+//! - A message named `error` is dispatched even if it has no data.
+//! - A line that begins with `{` starts a message of its own, which ends with the JSON document.
+//!   Servers that fail within a stream write such an error document without a field.
 //!
 //! Nothing is buffered: data is reported in the parts in which it arrives.
 
@@ -35,6 +39,38 @@ enum SseState {
     /// After the colon of a field, where one space is dropped.
     ValueStart(SseField),
     Value(SseField),
+    /// Inside a JSON document without a field.
+    BareJson(JsonNesting),
+}
+
+/// Nesting at one place of a JSON document: enough to find its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct JsonNesting {
+    depth: u32,
+    in_string: bool,
+    after_backslash: bool,
+}
+
+impl JsonNesting {
+    /// Reads bytes of a document. Returns the number of bytes up to its end, if it ends in them.
+    fn push(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (length, byte) in (1..).zip(bytes) {
+            match byte {
+                _ if self.after_backslash => self.after_backslash = false,
+                b'\\' => self.after_backslash = self.in_string,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' if !self.in_string => self.depth = self.depth.saturating_add(1),
+                b'}' | b']' if !self.in_string => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 0 {
+                        return Some(length);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
 }
 
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
@@ -106,10 +142,14 @@ impl SseFramer {
                         self.begin_value(SseField::Data, sink);
                         self.state = SseState::Value(SseField::Data);
                         bytes = value;
+                    } else if byte == b'{' {
+                        self.dispatch(sink);
+                        self.state = SseState::BareJson(JsonNesting::default());
                     } else {
                         self.begin_name();
                     }
                 }
+                SseState::BareJson(nesting) => bytes = self.push_bare_json(nesting, bytes, sink),
                 SseState::Name => bytes = self.push_name(bytes, sink),
                 SseState::ValueStart(field) => {
                     self.begin_value(field, sink);
@@ -128,7 +168,10 @@ impl SseFramer {
         match self.state {
             SseState::Name => self.end_name_without_colon(sink),
             SseState::ValueStart(field) => self.begin_value(field, sink),
-            SseState::ByteOrderMark(_) | SseState::LineStart | SseState::Value(_) => {}
+            SseState::ByteOrderMark(_)
+            | SseState::LineStart
+            | SseState::Value(_)
+            | SseState::BareJson(_) => {}
         }
         self.state = SseState::LineStart;
         self.dispatch(sink);
@@ -218,13 +261,33 @@ impl SseFramer {
         }
     }
 
+    /// Reads a JSON document that stands on lines of its own. It is one message.
+    fn push_bare_json<'a>(
+        &mut self,
+        mut nesting: JsonNesting,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> &'a [u8] {
+        let end = nesting.push(bytes);
+        let (document, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        sink(FrameEvent::Data(document));
+        self.has_data = true;
+        self.state = SseState::BareJson(nesting);
+        if end.is_some() {
+            self.dispatch(sink);
+            // The rest of the line is ignored.
+            self.state = SseState::Value(SseField::Other);
+        }
+        rest
+    }
+
     fn end_line(&mut self, stop: u8) {
         self.state = SseState::LineStart;
         self.after_cr = stop == b'\r';
     }
 
     fn dispatch(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
-        if self.has_data || self.has_error {
+        if self.has_data || self.has_error || self.name.as_bytes() == b"error" {
             sink(FrameEvent::End { name: self.name.as_bytes() });
         }
         self.has_data = false;
@@ -260,6 +323,11 @@ mod tests {
         let cases: &[(&[u8], &[&str])] = &[
             (b"data: a\n\ndata: b\n\n", &["a", "b"]),
             (b"data:a\n\n", &["a"]),
+            (b"event: error\n: no data\n\ndata: b\n\n", &["", "b"]),
+            (b"event: ping\n\ndata: b\n\n", &["b"]),
+            (b"data: a\n\n{\"error\":\"}\\\"{\"}\n\n", &["a", "{\"error\":\"}\\\"{\"}"]),
+            (b"data: a\n{\"e\":\n [1]\n}\ndata: b\n\n", &["a", "{\"e\":\n [1]\n}", "b"]),
+            (b"{\"a\":1} {\"b\":2}\n\n{\"c\":", &["{\"a\":1}", "{\"c\":"]),
             (b"data:  a \n\n", &[" a "]),
             (b"data: a\r\n\r\ndata: b\r\n\r\n", &["a", "b"]),
             (b"data: a\r\rdata: b\r\r", &["a", "b"]),

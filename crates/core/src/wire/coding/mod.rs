@@ -118,6 +118,19 @@ impl ContentDecoder {
         done
     }
 
+    /// Returns whether a body that begins with this byte is not encoded, whatever its headers say. Only gzip and zstd have
+    /// a start of their own.
+    pub fn is_contradicted_by(&self, first: u8) -> bool {
+        match &self.stages {
+            Ok((DecoderStage { coding: Coding::Gzip(_), .. }, _)) => first != 0x1F,
+            // A frame, or a frame to skip.
+            Ok((DecoderStage { coding: Coding::Zstd(_), .. }, _)) => {
+                !matches!(first, 0x28 | 0x50..=0x5F)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns whether the body is complete: each coding has reached its end marker, or no byte has
     /// arrived.
     pub fn is_complete(&self) -> bool {
