@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use streamgauge_core::meter::RefusalRule;
 use strum::{EnumString, VariantNames};
 
 /// One configuration key, whose value in the program has the type `T`.
@@ -144,6 +145,8 @@ keys! {
     SLO_OPERATIONS: Vec<String> = list("operations");
     /// Upstreams that the class applies to
     SLO_UPSTREAMS: Vec<String> = list("upstreams");
+    /// How refused requests are judged: undecided, missed or judged
+    SLO_REFUSALS: RefusalRule = word("refusals").default("\"undecided\"");
     /// Limit of the time to first token
     SLO_TTFT_SECONDS: f64 = limit("ttft_seconds");
     /// Limit of the time per output token

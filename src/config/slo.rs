@@ -2,8 +2,8 @@
 
 use super::keys::{
     KeyInfo, NAME, SLO_KEYS, SLO_LATENCY_SECONDS, SLO_MAX_GAP_SECONDS, SLO_MODELS,
-    SLO_NORMALIZED_SECONDS, SLO_OPERATIONS, SLO_SIZE_KEYS, SLO_SIZES, SLO_TPOT_SECONDS,
-    SLO_TTFT_SECONDS, SLO_UPSTREAMS, UP_TO_TOKENS,
+    SLO_NORMALIZED_SECONDS, SLO_OPERATIONS, SLO_REFUSALS, SLO_SIZE_KEYS, SLO_SIZES,
+    SLO_TPOT_SECONDS, SLO_TTFT_SECONDS, SLO_UPSTREAMS, UP_TO_TOKENS,
 };
 use super::origin::Origin;
 use super::settings::{Settings, SettingsReader};
@@ -104,6 +104,7 @@ fn class(
             .filter(|operation| operations.iter().any(|label| label == operation.label()))
             .collect(),
         upstreams: names,
+        refusals: settings.find(&SLO_REFUSALS).unwrap_or_default(),
         limits,
         sizes,
     })

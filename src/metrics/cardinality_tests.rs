@@ -18,6 +18,7 @@ const CLASS: &str = "interactive";
 
 fn config() -> MetricsConfig {
     let class = SloClass {
+        refusals: Default::default(),
         name: CLASS.into(),
         models: Vec::new(),
         operations: Vec::new(),

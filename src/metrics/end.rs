@@ -18,6 +18,7 @@ impl RequestSeries {
     /// Records the end of a request: once for each request, whatever its outcome and operation.
     pub fn record_end(&self, record: &RequestRecord, outcome: Outcome) {
         self.count_request(record, outcome);
+        self.record_unrecognised_end(record);
         if !self.operation().is_inference() {
             return;
         }
@@ -49,6 +50,16 @@ impl RequestSeries {
         let new =
             || self.histogram(&self.families.request_duration, [&error_type(outcome, status)]);
         self.handles.request_duration.get((outcome, status), new).observe(record.duration_s);
+    }
+
+    /// Records the duration and the size of a stream in no known format.
+    fn record_unrecognised_end(&self, record: &RequestRecord) {
+        if record.first_event_s.is_some() {
+            let new = || self.histogram(&self.families.unrecognised_duration, []);
+            self.handles.unrecognised_duration.get_or_init(new).observe(record.duration_s);
+            let new = || self.counter(&self.families.unrecognised_bytes, []);
+            self.handles.unrecognised_bytes.get_or_init(new).inc_by(record.bytes_down);
+        }
     }
 
     fn record_client_stall(&self, record: &RequestRecord) {

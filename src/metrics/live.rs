@@ -52,7 +52,11 @@ impl RequestSeries {
             LiveSample::OutputTokens(count) => self.output_tokens().add(count),
             LiveSample::Characters(kind, count) => self.count_characters(kind, count),
             LiveSample::Finished(reason) => self.count_finish_reason(reason),
+            LiveSample::UnrecognisedEvent { at, gap } => {
+                self.record_unrecognised_event(elapsed(at), gap);
+            }
             LiveSample::ResponseRequested(_)
+            | LiveSample::Recognised(_)
             | LiveSample::ModelLoading
             | LiveSample::Unparsed(_) => {}
         }
@@ -89,6 +93,29 @@ impl RequestSeries {
     pub fn record_trace_ttft(&self, elapsed: Duration) {
         let new = || self.histogram(&self.families.trace_ttft, []);
         self.handles.trace_ttft.get_or_init(new).observe(elapsed.as_secs_f64());
+    }
+
+    /// Records the time to the first sound of a response that is raw audio, when it arrives. Cold starts are excluded.
+    pub fn record_time_to_first_audio(&self, elapsed: Duration, start: StartKind) {
+        if start == StartKind::Warm {
+            let new = || self.histogram(&self.families.first_audio, []);
+            self.handles.first_audio.get_or_init(new).observe(elapsed.as_secs_f64());
+        }
+    }
+
+    /// Records an event of a stream in no known format: the time to the first, in seconds, and the gap before others.
+    fn record_unrecognised_event(&self, elapsed: f64, gap: Option<Duration>) {
+        match gap {
+            None => {
+                let new = || self.histogram(&self.families.unrecognised_first_event, []);
+                self.handles.unrecognised_first_event.get_or_init(new).observe(elapsed);
+            }
+            Some(gap) => {
+                let new = || self.histogram(&self.families.unrecognised_event_gap, []);
+                let handle = self.handles.unrecognised_event_gap.get_or_init(new);
+                handle.observe(gap.as_secs_f64());
+            }
+        }
     }
 
     fn record_chunk_gap(&self, gap: Duration) {

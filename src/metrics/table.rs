@@ -257,6 +257,26 @@ macro_rules! for_each_metric {
                 "Time in seconds from the first inference request of a trace (header traceparent) to the first output of each later stream of the same trace.",
                 "At the first output of a stream that is not the first request of its trace.",
                 "record_trace_ttft";
+            first_audio: histogram(FIRST) = FIRST_AUDIO "streamgauge_time_to_first_audio_seconds", labels!(common),
+                "Time in seconds from the arrival of the request to the first sound of a response that is raw audio. The header of a WAV file is not sound.",
+                "When the first sound arrives. Warm responses of every outcome.",
+                "record_time_to_first_audio";
+            unrecognised_first_event: histogram(FIRST) = UNRECOGNISED_FIRST_EVENT "streamgauge_unrecognised_time_to_first_event_seconds", labels!(request),
+                "Time in seconds from the arrival of the request to the first event of a stream in no known format. The event may or may not hold output.",
+                "Once the first events, or the end of the stream, show that the format is not known. Streams of every outcome.",
+                "record_unrecognised_event";
+            unrecognised_event_gap: histogram(GAP) = UNRECOGNISED_EVENT_GAP "streamgauge_unrecognised_event_gap_seconds", labels!(request),
+                "Time in seconds between two successive events of a stream in no known format.",
+                "While such a stream runs, once its format is known to be unknown.",
+                "record_unrecognised_event";
+            unrecognised_duration: histogram(DURATION) = UNRECOGNISED_DURATION "streamgauge_unrecognised_stream_duration_seconds", labels!(request),
+                "Time in seconds from the arrival of the request to the end of a stream in no known format.",
+                "At the end of such a stream, whatever its outcome.",
+                "record_unrecognised_end";
+            unrecognised_bytes: counter = UNRECOGNISED_BYTES "streamgauge_unrecognised_bytes_total", labels!(request),
+                "Number of body bytes of streams in no known format.",
+                "At the end of such a stream, whatever its outcome.",
+                "record_unrecognised_end";
             engine_residual: histogram(LATENCY) = ENGINE_RESIDUAL "streamgauge_engine_residual_seconds", labels!(common),
                 "Measured TTFT minus the server's own time to first token, in seconds, at least 0: network, API front end, and queues that the server does not count.",
                 "At the end of a warm stream whose server reports its times, whatever its outcome.",

@@ -11,7 +11,7 @@ use super::headers::{content_encoding, head_facts, is_deflated};
 use super::request_progress::{RequestFault, RequestProgress};
 use super::stall_watch::StallWatch;
 use super::{PeekBody, Tap};
-use crate::metrics::{RequestPhase, RequestSeries};
+use crate::metrics::{RequestPhase, RequestSeries, StartKind};
 use crate::socket::SocketTimestamps;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
@@ -22,9 +22,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
+use streamgauge_core::dialect::{Dialect, UNKNOWN, UnparsedReason};
 use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, Outcome, ResponseMeter};
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 
@@ -70,6 +70,12 @@ struct RequestState {
     /// Whether the response is a stream of events. `None` until its headers arrive.
     stream: Option<bool>,
     route: &'static Route,
+    /// Operation of the route, or the one that the response on an unknown path was recognised to have.
+    operation: Operation,
+    /// Arrival of the first sound of a response that is raw audio.
+    first_audio_at: Option<Duration>,
+    /// The body is a WAV file.
+    is_wav: bool,
     /// Total stall time of the client's socket before this request; subtracted at the end. `None` for HTTP/2, where other
     /// requests share the socket.
     client_stalled_before: Option<Duration>,
@@ -211,12 +217,21 @@ impl RequestState {
     ) -> Self {
         let ArrivalTime { started_at, wall_time } = arrived;
         let RequestHead { route, model, edge, cold } = request;
+        let is_unknown = route.is_unknown() && head.method == Method::POST;
         Self {
             cold,
-            progress: Arc::new(RequestProgress::new(Arc::clone(tap), route.operation, model)),
+            progress: Arc::new(RequestProgress::new(
+                Arc::clone(tap),
+                route.operation,
+                model,
+                is_unknown,
+            )),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
             upstream: None,
+            operation: route.operation,
+            first_audio_at: None,
+            is_wav: false,
             route,
             started_at,
             requested_at: started_at,
@@ -260,28 +275,36 @@ impl RequestState {
         self.stream = Some(declared.is_stream());
         let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let series = self.resolve_series(head.status.is_success() || has_switched);
-        if !self.route.operation.is_inference() {
-            return;
-        }
-        series.record_time_to_response_head(at.saturating_sub(self.started_at));
-        if let Some(cold) = &mut self.cold {
-            cold.on_status(head.status.as_u16());
+        if self.operation.is_inference() {
+            series.record_time_to_response_head(at.saturating_sub(self.started_at));
+            if let Some(cold) = &mut self.cold {
+                cold.on_status(head.status.as_u16());
+            }
+            self.head_facts = head_facts(&head.headers);
         }
         // Only for tests.
         self.tap.faults.inject(content_type);
-        self.head_facts = head_facts(&head.headers);
-        let Some(dialect) = self.route.dialect_for(declared) else { return };
-        if has_switched && self.route.operation == Operation::Realtime {
+        let Some(dialect) = self.response_dialect(declared) else { return };
+        if has_switched && self.operation == Operation::Realtime {
             self.stream = Some(true);
             self.meter = Some(ResponseMeter::for_websocket(dialect, is_deflated(&head.headers)));
             // A session is always in this phase: between two responses the server waits for the client.
             self.progress.enter(RequestPhase::Streaming);
         } else if head.status.is_success() {
             match ResponseMeter::with_framing(dialect, declared, &content_encoding(&head.headers)) {
+                Ok(meter) if self.route.may_be_media() => self.meter = Some(meter.allow_media()),
                 Ok(meter) => self.meter = Some(meter),
                 Err(reason) => self.count_unparsed(reason),
             }
         }
+    }
+
+    /// Dialect to read the response in; `None` if it is not read. A response on an unknown path is read if it may be
+    /// inference, because its dialect can be recognised.
+    fn response_dialect(&self, declared: DeclaredFraming) -> Option<&'static Dialect> {
+        let may_be_inference = self.method == Method::POST || declared.is_stream();
+        let is_candidate = self.route.is_unknown() && may_be_inference;
+        self.route.dialect().or(is_candidate.then_some(&UNKNOWN))
     }
 
     /// Takes the status of a gRPC call from these headers or trailers, if they have one.
@@ -299,7 +322,7 @@ impl RequestState {
             return Arc::clone(series);
         }
         let model = self.progress.model().filter(|_| success);
-        let (arrivals, operation) = (self.progress.arrivals(), self.route.operation);
+        let (arrivals, operation) = (self.progress.arrivals(), self.operation);
         let series = self.tap.metrics.request_series(arrivals, operation, model.as_deref());
         self.series = Some(Arc::clone(&series));
         series
@@ -330,23 +353,28 @@ impl RequestState {
     }
 
     fn measure_response_data(&mut self, arrival: Arrival, bytes: &[u8]) {
-        if self.first_byte_at.is_none() && !bytes.is_empty() {
-            self.on_first_byte(arrival.at);
+        let is_first = self.first_byte_at.is_none() && !bytes.is_empty();
+        if is_first {
+            self.first_byte_at = Some(arrival.at);
         }
         if let Some(cold) = &mut self.cold {
             cold.on_response_data(&self.tap, &self.progress, arrival.at, bytes);
         }
-        let Some((meter, mut observer)) = self.sample_observer() else { return };
-        // Only for tests.
-        observer.inject_fault(bytes);
-        meter.push(arrival, bytes, &mut |sample| observer.on_sample(arrival.at, &sample));
+        if let Some((meter, mut observer)) = self.sample_observer() {
+            // Only for tests.
+            observer.inject_fault(bytes);
+            meter.push(arrival, bytes, &mut |sample| observer.on_sample(arrival.at, &sample));
+        }
+        if is_first {
+            self.on_first_byte(arrival.at);
+        }
+        self.find_first_audio(arrival.at, bytes);
         self.watch_stalls(arrival);
     }
 
     /// The response body begins. For the phase and the cold-start detector, the first byte of a body that is not a stream
     /// counts as its first output.
     fn on_first_byte(&mut self, at: Duration) {
-        self.first_byte_at = Some(at);
         if self.meter.as_ref().is_some_and(ResponseMeter::is_stream) {
             return;
         }
@@ -354,6 +382,25 @@ impl RequestState {
         if let (Some(cold), Some(200..300)) = (&mut self.cold, self.status) {
             let reports_load = self.meter.as_ref().is_some_and(ResponseMeter::reports_load_time);
             cold.on_first_output(&self.tap, &self.progress, at, false, reports_load);
+        }
+    }
+
+    /// Records the first sound of raw audio, once the body is known not to be events.
+    fn find_first_audio(&mut self, at: Duration, bytes: &[u8]) {
+        /// Length of the usual header of a WAV file, which holds no sound.
+        const WAV_HEADER: u64 = 44;
+        if self.operation != Operation::Speech || self.first_audio_at.is_some() {
+            return;
+        }
+        let before = self.bytes_down - bytes.len() as u64;
+        self.is_wav |= before == 0 && bytes.starts_with(b"RIFF");
+        let is_audio = self.meter.as_ref().is_some_and(|meter| !meter.is_fully_read());
+        if is_audio && self.bytes_down > if self.is_wav { WAV_HEADER } else { 0 } {
+            self.first_audio_at = Some(at);
+            let start = self.cold.as_ref().map_or(StartKind::Warm, ColdRequest::start_kind);
+            if let Some(series) = &self.series {
+                series.record_time_to_first_audio(at.saturating_sub(self.started_at), start);
+            }
         }
     }
 

@@ -117,6 +117,8 @@ pub struct Tap {
     /// From now on a dropped request was cut by Streamgauge's shutdown.
     shutting_down: AtomicBool,
     next_id: AtomicU64,
+    /// A response had no known format.
+    has_unrecognised: AtomicBool,
 }
 
 impl Tap {
@@ -177,6 +179,7 @@ impl Tap {
             sends_head_at_slot: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
             next_id: AtomicU64::new(seed),
+            has_unrecognised: AtomicBool::new(false),
             config,
         }
     }
@@ -259,6 +262,19 @@ impl Tap {
     pub fn on_forwarded(self: &Arc<Self>) -> OnForwarded {
         let tap = Arc::clone(self);
         Arc::new(move |delay, frames| tap.series.record_forwarding_delay(delay, frames))
+    }
+
+    /// Counts a part of a response that could not be parsed. The first unrecognised response is logged, because it takes
+    /// a change of the configuration to measure it.
+    fn on_unparsed(&self, reason: UnparsedReason) {
+        self.series.count_unparsed(reason);
+        if reason == UnparsedReason::Unrecognised && !self.has_unrecognised.swap(true, Relaxed) {
+            tracing::warn!(
+                upstream = &*self.upstream,
+                "a response has no known format, so its tokens are not measured; save one with `curl -i` and run \
+                 `streamgauge explain` on it, or describe its API under [[api]]"
+            );
+        }
     }
 
     fn next_id(&self) -> u64 {

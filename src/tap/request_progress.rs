@@ -64,13 +64,19 @@ enum QueueState {
 }
 
 impl RequestProgress {
-    pub fn new(tap: Arc<Tap>, operation: Operation, model: Option<String>) -> Self {
+    /// Starts a request. `is_unknown`: its path is not known, so its response may show that it is inference.
+    pub fn new(
+        tap: Arc<Tap>,
+        operation: Operation,
+        model: Option<String>,
+        is_unknown: bool,
+    ) -> Self {
         let arrivals = Arc::clone(tap.arrival_series());
         arrivals.count_arrival(operation);
         let mut peek = RequestBodyReader::default();
         if operation.is_inference() {
             tap.activity.request_started();
-        } else {
+        } else if !is_unknown {
             // Its body is not needed.
             peek.end();
         }
@@ -92,6 +98,11 @@ impl RequestProgress {
         };
         progress.count(RequestPhase::Sending, 1);
         progress
+    }
+
+    /// The tap of the upstream.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     fn state(&self) -> MutexGuard<'_, ProgressState> {

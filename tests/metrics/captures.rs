@@ -131,7 +131,8 @@ fn split_response(bytes: &[u8]) -> (String, &[u8]) {
 }
 
 fn captures() -> Option<Vec<CapturedResponse>> {
-    let folder: PathBuf = crate::support::corpus::file()?.parent()?.parent()?.join("captures");
+    let folder: PathBuf =
+        crate::support::corpus::files().first()?.parent()?.parent()?.join("captures");
     let Ok(servers) = fs::read_dir(&folder) else {
         crate::support::skip(&format!("there is no {}", folder.display()));
         return None;
@@ -163,7 +164,7 @@ fn captured_responses_are_read_completely() {
         record.fill_from_response(tally, meter.is_stream(), Duration::ZERO);
         println!(
             "{name}: {}, first output {:?} of {:?}, {:?} + {:?} tokens, {:?}",
-            meter.dialect(),
+            meter.dialect().unwrap(),
             record.first_output_event,
             record.events,
             record.input_tokens,

@@ -16,3 +16,4 @@ mod field_reports;
 mod hostile_labels;
 mod metrics_page;
 mod recordings;
+mod recordings_disguised;

@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use streamgauge_core::dialect::Dialect;
 use streamgauge_core::dialect::route::Route;
 
-/// The file of recorded streams, if this machine has it. Prints a line if not.
-pub fn file() -> Option<PathBuf> {
+/// The files of recorded streams, if this machine has them. Prints a line if not.
+pub fn files() -> Vec<PathBuf> {
     let folder = std::env::var_os("STREAMGAUGE_CORPUS").map(PathBuf::from);
-    let file =
-        folder.map(|folder| folder.join("streams.jsonl.gz")).filter(|file| Path::exists(file));
-    if file.is_none() {
+    let files = ["streams.jsonl.gz", "streams-2.jsonl.gz"];
+    let files = folder.iter().flat_map(|folder| files.map(|file| folder.join(file)));
+    let files: Vec<PathBuf> = files.filter(|file| Path::exists(file)).collect();
+    if files.is_empty() {
         super::skip("STREAMGAUGE_CORPUS names no folder with streams.jsonl.gz");
     }
-    file
+    files
 }
 
 /// A recorded response.
@@ -88,9 +89,13 @@ fn base64(text: &str) -> Vec<u8> {
 
 /// The recorded streams, if this machine has them. `STREAMGAUGE_CORPUS_DIALECT` selects those of one dialect.
 pub fn streams() -> Option<Vec<RecordedStream>> {
-    let file = BufReader::new(GzDecoder::new(File::open(file()?).unwrap()));
-    let all =
-        file.lines().map(|line| RecordedStream::new(serde_json::from_str(&line.unwrap()).unwrap()));
+    let files = files();
+    let lines = files.iter().flat_map(|file| {
+        BufReader::new(GzDecoder::new(File::open(file).unwrap())).lines().map(Result::unwrap)
+    });
+    let all = lines.map(|line| RecordedStream::new(serde_json::from_str(&line).unwrap()));
     let wanted = std::env::var("STREAMGAUGE_CORPUS_DIALECT").ok();
-    Some(all.filter(|stream| wanted.as_ref().is_none_or(|name| *name == stream.dialect)).collect())
+    let streams: Vec<RecordedStream> =
+        all.filter(|stream| wanted.as_ref().is_none_or(|name| *name == stream.dialect)).collect();
+    (!files.is_empty()).then_some(streams)
 }

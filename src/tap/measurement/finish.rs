@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::dialect::engine::Engine;
 use streamgauge_core::meter::{
-    self, EndCause, EndedRequest, Outcome, RequestRecord, ResponseMeter, ResponseTally,
+    self, EndCause, EndedRequest, ErrorKind, Outcome, RequestRecord, ResponseMeter, ResponseTally,
     ResponseTokens, TimestampSource,
 };
 
@@ -80,7 +80,7 @@ impl RequestState {
             } else {
                 self.first_byte_at.is_some()
             },
-            has_error: tally.is_some_and(|tally| tally.has_error),
+            has_error: meter.is_some_and(|meter| meter.error_kind(end).is_some()),
             is_complete: is_stream && tally.is_some_and(ResponseTally::is_complete),
             needs_terminator: meter.is_some_and(ResponseMeter::needs_terminator),
             grpc_status: self.grpc_status,
@@ -120,11 +120,13 @@ impl ClosedRequest {
             upstream: Arc::clone(&state.tap.upstream),
             method: method_name(&state.method),
             path: state.route.path,
-            operation: state.route.operation.label(),
+            operation: state.operation.label(),
             dialect: state.route.dialect().map(|dialect| dialect.name),
             model: state.progress.model(),
             stream: state
                 .stream
+                .filter(|_| self.meter.is_none())
+                .or_else(|| self.meter.as_ref().map(ResponseMeter::is_stream))
                 .or_else(|| state.progress.requests_stream())
                 .unwrap_or_else(|| state.route.streams_by_default()),
             status: state.status,
@@ -133,6 +135,7 @@ impl ClosedRequest {
             sent_s: state.progress.sent().map(since),
             head_s: state.head_at.map(since),
             first_byte_s: state.first_byte_at.map(since),
+            first_audio_s: state.first_audio_at.map(since),
             duration_s: since(*now),
             client_stall_s: (!stalled.is_zero()).then_some(stalled.as_secs_f64()),
             bytes_up: state.progress.bytes(),
@@ -152,8 +155,13 @@ impl ClosedRequest {
     /// Adds what the response body contained; returns its token counts.
     fn add_response(&self, record: &mut RequestRecord) -> ResponseTokens {
         let Some(meter) = &self.meter else { return ResponseTokens::default() };
-        record.stream |= meter.is_stream();
-        record.dialect = Some(meter.dialect());
+        record.dialect = meter.dialect();
+        let since = |at: Duration| at.saturating_sub(self.state.started_at).as_secs_f64();
+        record.first_event_s = meter.first_unrecognised_event().map(since);
+        if self.outcome == Outcome::StreamError {
+            let kind = meter.error_kind(self.end).unwrap_or(ErrorKind::GrpcStatus);
+            record.error_kind = Some(kind.label());
+        }
         let tokens =
             record.fill_from_response(meter.tally(), meter.is_stream(), self.state.started_at);
         if meter.is_stream() && self.is_complete() {
@@ -211,7 +219,9 @@ impl ClosedRequest {
     /// Whether the response has outcome `ok` and was read completely. A realtime session is not a response and has no
     /// latency.
     fn is_complete(&self) -> bool {
-        let is_whole = |meter: &ResponseMeter| !meter.is_session() && meter.is_fully_read();
+        let is_whole = |meter: &ResponseMeter| {
+            !meter.is_session() && meter.is_fully_read() && !meter.is_unrecognised()
+        };
         self.outcome == Outcome::Ok && self.meter.as_ref().is_some_and(is_whole)
     }
 }

@@ -5,14 +5,18 @@ use super::super::edge_and_trace::EdgeAndTrace;
 use super::super::request_progress::RequestProgress;
 use super::{RequestState, Tap};
 use crate::metrics::{RequestSeries, StartKind};
+use std::sync::Arc;
 use std::time::Duration;
+use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{LiveSample, ResponseMeter};
 
 /// The parts of a [`RequestState`] that the samples of its meter update.
 pub(super) struct SampleObserver<'a> {
     tap: &'a Tap,
     progress: &'a RequestProgress,
-    series: &'a RequestSeries,
+    series: &'a mut Arc<RequestSeries>,
+    operation: &'a mut Operation,
+    started_at: Duration,
     cold: &'a mut Option<ColdRequest>,
     requested_at: &'a mut Duration,
     edge: Option<&'a EdgeAndTrace>,
@@ -23,14 +27,16 @@ pub(super) struct SampleObserver<'a> {
 impl RequestState {
     /// Returns the meter and the observer of its samples; `None` if the body is not read.
     pub(super) fn sample_observer(&mut self) -> Option<(&mut ResponseMeter, SampleObserver<'_>)> {
-        let Self { tap, progress, series, cold, requested_at, edge, meter, .. } = self;
-        let (meter, series) = (meter.as_mut()?, series.as_deref()?);
+        let Self { tap, progress, series, operation, cold, requested_at, edge, meter, .. } = self;
+        let (meter, series) = (meter.as_mut()?, series.as_mut()?);
         let (reports_load, is_session) = (meter.reports_load_time(), meter.is_session());
         let edge = edge.as_deref();
         let observer = SampleObserver {
             tap,
             progress,
             series,
+            operation,
+            started_at: self.started_at,
             cold,
             requested_at,
             edge,
@@ -57,10 +63,20 @@ impl SampleObserver<'_> {
                     cold.on_loading(self.tap, self.progress, at);
                 }
             }
-            LiveSample::Unparsed(reason) => self.tap.series.count_unparsed(*reason),
+            LiveSample::Unparsed(reason) => self.tap.on_unparsed(*reason),
+            LiveSample::Recognised(operation) => self.on_recognised(*operation),
             _ => {}
         }
         self.series.record_live(sample, *self.requested_at, || self.start_kind());
+    }
+
+    /// The response on an unknown path is inference. From here on it is measured like a response on a known path.
+    fn on_recognised(&mut self, operation: Operation) {
+        let Self { tap, progress, series, cold, .. } = self;
+        *self.operation = operation;
+        let model = progress.model();
+        **series = tap.metrics.request_series(progress.arrivals(), operation, model.as_deref());
+        **cold = Some(ColdRequest::start(progress.tap(), self.started_at));
     }
 
     /// Must run before TTFT is recorded: it determines whether the start was cold.

@@ -112,12 +112,11 @@ impl Dialect {
         ROUTES.iter().filter_map(Route::dialect).find(|dialect| dialect.name == name)
     }
 
-    /// Framing of a body in this dialect whose content type announces `announced`.
-    pub fn framing(&self, declared: Framing) -> Framing {
-        match declared {
-            Framing::Document if self.json_framing == Framing::JsonArray => self.json_framing,
+    /// Framing of a body in this dialect whose bytes have this framing.
+    pub fn framing(&self, framing: Framing) -> Framing {
+        match framing {
             Framing::AwsEventStream if self.base64_chunks => Framing::AwsBase64,
-            declared => declared,
+            framing => framing,
         }
     }
 }

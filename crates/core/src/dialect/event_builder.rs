@@ -146,6 +146,22 @@ impl EventBuilder {
         self.event_type.as_bytes()
     }
 
+    /// Whether the event has anything that only an event of the dialect has.
+    pub fn has_facts(&self) -> bool {
+        let EventFacts { choices, usage, engine_counts, timings, .. } = &self.facts;
+        let EventFacts { detected_engine, response_started, loading, error, done, .. } =
+            &self.facts;
+        !choices.is_empty()
+            || usage.is_some()
+            || engine_counts.is_some()
+            || timings.is_some()
+            || detected_engine.is_some()
+            || *response_started
+            || *loading
+            || *error
+            || *done
+    }
+
     /// Type of the part or item, from [`Tag::PartType`]; empty if it has none.
     pub fn part_type(&self) -> &[u8] {
         self.part_type.as_bytes()

@@ -13,7 +13,7 @@ const MAX_REASON: usize = 64;
 pub type FinishReason = Cow<'static, str>;
 
 /// Finish reasons that become label values; any other is `other`. They need no allocation.
-pub const KNOWN_FINISH_REASONS: [&str; 25] = [
+pub const KNOWN_FINISH_REASONS: [&str; 42] = [
     // OpenAI and most others; `abort` is SGLang's.
     "stop",
     "length",
@@ -47,7 +47,94 @@ pub const KNOWN_FINISH_REASONS: [&str; 25] = [
     // Ollama, for a request that only loads or unloads a model.
     "load",
     "unload",
+    // Failures; the first two are OpenRouter's and that of cancelled responses.
+    "error",
+    "cancelled",
+    "failed",
+    "network_error",
+    "insufficient_system_resource",
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "ERROR",
+    // Refusals by a policy.
+    "sensitive",
+    "content_filtered",
+    "guardrail_intervened",
+    "RECITATION",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "SPII",
+    "IMAGE_SAFETY",
+    "ERROR_TOXIC",
 ];
+
+/// What a finish reason says about the generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishClass {
+    /// The generation ended as it should: the model stopped, a limit was reached, or a tool is called.
+    Regular,
+    /// A policy of the provider refused or cut the answer. The server works as intended.
+    Refusal,
+    /// The generation failed.
+    Failure,
+}
+
+/// Finish reasons of refusals, in lower case.
+const REFUSALS: [&str; 17] = [
+    "content_filter",
+    "refusal",
+    "sensitive",
+    "content_filtered",
+    "guardrail_intervened",
+    "safety",
+    "recitation",
+    "language",
+    "blocklist",
+    "prohibited_content",
+    "spii",
+    "image_safety",
+    "image_prohibited_content",
+    "image_recitation",
+    "model_armor",
+    "jailbreak",
+    "error_toxic",
+];
+/// Finish reasons of failed generations, in lower case, besides those that end in `_error`.
+const FAILURES: [&str; 19] = [
+    "error",
+    "abort",
+    "aborted",
+    "canceled",
+    "cancelled",
+    "user_cancel",
+    "failed",
+    "failure",
+    "timeout",
+    "time_limit",
+    "insufficient_system_resource",
+    "malformed_function_call",
+    "malformed_response",
+    "malformed_model_output",
+    "malformed_tool_use",
+    "unexpected_tool_call",
+    "too_many_tool_calls",
+    "missing_thought_signature",
+    "image_other",
+];
+
+impl FinishClass {
+    /// Class of a finish reason, in the words of any API.
+    pub fn of(reason: &str) -> Self {
+        let is_in = |words: &[&str]| words.iter().any(|word| reason.eq_ignore_ascii_case(word));
+        if is_in(&REFUSALS) {
+            Self::Refusal
+        } else if is_in(&FAILURES) || reason.ends_with("_error") {
+            Self::Failure
+        } else {
+            Self::Regular
+        }
+    }
+}
 
 /// Converts a finish reason from the wire. The known ones are not allocated.
 pub fn finish_reason(text: &[u8]) -> FinishReason {
@@ -208,6 +295,8 @@ pub enum UnparsedReason {
     ContentType,
     /// The header with the start of the request is not a time, or more than an hour away.
     RequestStart,
+    /// The first events of a response, or the whole document, have nothing of any known API.
+    Unrecognised,
     /// The meter panicked, and the rest of the response is not measured.
     Panic,
 }
@@ -224,6 +313,7 @@ impl UnparsedReason {
             Self::Encoding => "encoding",
             Self::ContentType => "content_type",
             Self::RequestStart => "request_start",
+            Self::Unrecognised => "unrecognised",
             Self::Panic => "panic",
         }
     }
@@ -307,6 +397,25 @@ mod tests {
                 .total_input(),
             None
         );
+    }
+
+    #[test]
+    fn finish_reasons_have_a_class() {
+        use FinishClass::*;
+        for (reason, class) in [
+            ("stop", Regular),
+            ("MAX_TOKENS", Regular),
+            ("model_context_window_exceeded", Regular),
+            ("anything else", Regular),
+            ("content_filter", Refusal),
+            ("SAFETY", Refusal),
+            ("error", Failure),
+            ("ABORT", Failure),
+            ("timeout_error", Failure),
+            ("MALFORMED_FUNCTION_CALL", Failure),
+        ] {
+            assert_eq!(FinishClass::of(reason), class, "{reason}");
+        }
     }
 
     #[test]

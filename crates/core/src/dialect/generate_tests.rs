@@ -51,6 +51,6 @@ fn the_fields_of_an_event_decide_the_dialect() {
         let found: u64 = facts.choices.iter().map(|choice| choice.answer_chars).sum();
         assert_eq!(found, chars, "{event}");
         reader.clear_event();
-        assert_eq!(reader.dialect_name(), name, "{event}");
+        assert_eq!(reader.dialect_name(), Some(name), "{event}");
     }
 }

@@ -14,7 +14,7 @@ fn stream(dialect: &'static Dialect, events: &[&str]) -> (Vec<EventFacts>, &'sta
         reader.clear_event();
         facts
     };
-    (events.iter().map(read).collect(), reader.dialect_name())
+    (events.iter().map(read).collect(), reader.dialect_name().unwrap())
 }
 
 const STREAM: [&str; 4] = [

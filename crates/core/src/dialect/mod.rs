@@ -16,6 +16,7 @@
 //! | `tag` | meanings of fields, and how to write the tree of a dialect |
 //! | `response_reader` | parses the events of a response ([`ResponseReader`]) |
 //! | `event_builder`, `choice_counts` | add up the fields of an event |
+//! | `signature` | recognises the dialect of an event by its shape |
 //! | `facts` | the result: [`EventFacts`] |
 //! | `multipart` | parses form data, for [`request`] |
 
@@ -52,16 +53,18 @@ mod event_builder;
 mod facts;
 mod multipart;
 mod response_reader;
+mod signature;
 mod tag;
 #[cfg(test)]
 mod test_support;
 
 pub use definition::{Dialect, StreamEnd};
 pub use facts::{
-    ChoiceFacts, EventFacts, FinishReason, KNOWN_FINISH_REASONS, MAX_CHOICES, ServerTimings,
-    TokenCounts, UnparsedReason, finish_reason,
+    ChoiceFacts, EventFacts, FinishClass, FinishReason, KNOWN_FINISH_REASONS, MAX_CHOICES,
+    ServerTimings, TokenCounts, UnparsedReason, finish_reason,
 };
-pub use response_reader::ResponseReader;
+pub use response_reader::{Recognition, ResponseReader};
+pub use signature::UNKNOWN;
 
 use definition::{EventFormat, finish_plain};
 use route::{Operation, ResponseParsing, Route, get, post, post_if_parsable};
@@ -118,6 +121,9 @@ pub static ROUTES: &[Route] = &[
     // Ollama.
     post!("", "/api/chat", Chat, &ollama::CHAT),
     post!("", "/api/generate", TextCompletion, &ollama::GENERATE),
+    post!("", "/api/pull", Other),
+    post!("", "/api/push", Other),
+    post!("", "/api/create", Other),
     post!("", "/api/embed", Embeddings, &ollama::EMBED),
     post!("", "/api/embeddings", Embeddings, &ollama::EMBED),
     // Triton.

@@ -9,7 +9,7 @@ use crate::dialect::{EventFacts, ResponseReader};
 
 /// Facts of each of these messages.
 fn session(messages: &[&str]) -> Vec<EventFacts> {
-    let mut reader = ResponseReader::new(&REALTIME);
+    let mut reader = ResponseReader::without_recognition(&REALTIME);
     let read = |message: &&str| {
         message.as_bytes().chunks(9).for_each(|part| reader.push(part));
         let facts = reader.finish_event(b"");

@@ -1,6 +1,8 @@
 //! Parses the events of one response.
 
 use super::event_builder::EventBuilder;
+use super::route::Operation;
+use super::signature::{self, UNKNOWN};
 use super::tag::{JsonShape, ProtobufShape, Tag};
 use super::{Dialect, EventFacts, EventFormat};
 use crate::wire::memo::{Memo, MemoScanner};
@@ -11,6 +13,10 @@ use std::cell::Cell;
 
 /// Most counters that are kept for one response.
 const MAX_COUNTERS: usize = 256;
+/// Events of a response in which its dialect is looked for.
+const MAX_ATTEMPTS: u8 = 32;
+/// Most bytes of an event that are kept to look for its dialect.
+const MAX_KEPT: usize = 64 * 1024;
 
 /// State that a dialect keeps from one event of a response to the next.
 #[derive(Debug, Default)]
@@ -64,6 +70,8 @@ struct EventParser {
     len: usize,
     /// The first data bytes: enough to recognize `[DONE]`.
     start: [u8; 8],
+    /// Data of the event, while the dialect of the response is not certain.
+    kept: Vec<u8>,
 }
 
 thread_local! {
@@ -82,6 +90,7 @@ impl EventParser {
             event: EventBuilder::default(),
             len: 0,
             start: [0; 8],
+            kept: Vec::new(),
         }
     }
 
@@ -100,7 +109,7 @@ impl EventParser {
     }
 
     fn push(&mut self, format: EventFormat, memo: &mut Memo<Tag>, bytes: &[u8]) {
-        let Self { json, protobuf, text, event, len, start } = self;
+        let Self { json, protobuf, text, event, len, start, .. } = self;
         if let Some(free) = start.get_mut(*len..) {
             free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         }
@@ -114,6 +123,20 @@ impl EventParser {
                 json.push(memo, bytes, sink);
             }
         }
+    }
+
+    /// Parses a part of a JSON document that is the whole event. Returns the bytes after its end.
+    fn push_document<'a>(&mut self, memo: &mut Memo<Tag>, bytes: &'a [u8]) -> &'a [u8] {
+        let Self { json, event, len, .. } = self;
+        let rest = json.push_document(memo, bytes, &mut |tag, token| event.record(tag, token));
+        *len = len.saturating_add(bytes.len() - rest.len());
+        rest
+    }
+
+    /// Keeps the next bytes of the event's data.
+    fn keep(&mut self, bytes: &[u8]) {
+        let free = MAX_KEPT.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(bytes.get(..free).unwrap_or(bytes));
     }
 
     /// Ends the event's data.
@@ -155,10 +178,24 @@ fn current<'a>(
     })
 }
 
+/// Whether the events of a response are what its dialect describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recognition {
+    /// Not certain after this number of events.
+    Pending(u8),
+    /// An event had what only this dialect has, or the dialect cannot be recognised.
+    Recognised,
+    /// The first events had nothing of any dialect.
+    Unrecognised,
+}
+
 /// Parser of the events of one response, in any split of their bytes.
 #[derive(Debug)]
 pub struct ResponseReader {
     dialect: &'static Dialect,
+    recognition: Recognition,
+    /// Operation of a response on a path that is not known, once its dialect is recognised.
+    operation: Option<Operation>,
     memo: Memo<Tag>,
     stream: StreamState,
     /// Set between the first byte of an event and [`clear_event`](Self::clear_event).
@@ -166,25 +203,102 @@ pub struct ResponseReader {
 }
 
 impl ResponseReader {
-    /// Creates a reader for a response in this dialect.
+    /// Creates a reader for a response in this dialect. If its first events have nothing of the dialect, another one is
+    /// looked for by their shape.
     pub fn new(dialect: &'static Dialect) -> Self {
-        Self { dialect, memo: Memo::default(), stream: StreamState::default(), parser: None }
+        let recognition = match dialect.format {
+            EventFormat::Json(_) => Recognition::Pending(0),
+            EventFormat::Protobuf(_) | EventFormat::Text(_) => Recognition::Recognised,
+        };
+        Self { recognition, ..Self::without_recognition(dialect) }
     }
 
-    /// Dialect that the route names.
+    /// Creates a reader for a response that is in this dialect for certain.
+    pub fn without_recognition(dialect: &'static Dialect) -> Self {
+        Self {
+            dialect,
+            recognition: Recognition::Recognised,
+            operation: None,
+            memo: Memo::default(),
+            stream: StreamState::default(),
+            parser: None,
+        }
+    }
+
+    /// Dialect of the response: that of the path, or the one that was recognised in its place.
     pub fn dialect(&self) -> &'static Dialect {
         self.dialect
     }
 
-    /// Name of the dialect of the response: the detected one where several dialects share the route.
-    pub fn dialect_name(&self) -> &'static str {
-        self.stream.detected_dialect.unwrap_or(self.dialect.name)
+    /// Name of the dialect of the response: the detected one where several dialects share the route. `None` if none was
+    /// recognised.
+    pub fn dialect_name(&self) -> Option<&'static str> {
+        let is_known = *self.dialect != UNKNOWN && self.recognition != Recognition::Unrecognised;
+        is_known.then(|| self.stream.detected_dialect.unwrap_or(self.dialect.name))
+    }
+
+    /// Whether the events so far are what the dialect describes.
+    pub fn recognition(&self) -> Recognition {
+        self.recognition
+    }
+
+    /// Whether every stream of the dialect has output, a finish reason or a token count.
+    pub fn always_has_content(&self) -> bool {
+        signature::is_generative(self.dialect)
+    }
+
+    /// Operation that was recognised, if the path was not known.
+    pub fn recognised_operation(&self) -> Option<Operation> {
+        self.operation
+    }
+
+    /// Ends the search for the dialect at the end of the body, and returns its result if it was still pending. A document
+    /// in a dialect that cannot be recognised is taken to be in it.
+    pub fn end_recognition(&mut self, is_stream: bool) -> Recognition {
+        if let Recognition::Pending(1..) = self.recognition {
+            let is_trusted =
+                !is_stream && *self.dialect != UNKNOWN && !signature::is_recognisable(self.dialect);
+            self.recognition =
+                if is_trusted { Recognition::Recognised } else { Recognition::Unrecognised };
+            return self.recognition;
+        }
+        Recognition::Recognised
     }
 
     /// Parses the next bytes of the current event's data.
     pub fn push(&mut self, bytes: &[u8]) {
-        let Self { dialect, memo, stream, parser } = self;
-        current(parser, dialect, stream).push(dialect.format, memo, bytes);
+        let Self { dialect, memo, stream, parser, recognition, .. } = self;
+        let parser = current(parser, dialect, stream);
+        if let Recognition::Pending(_) = recognition {
+            parser.keep(bytes);
+        }
+        parser.push(dialect.format, memo, bytes);
+    }
+
+    /// Parses the next bytes of a document that is the whole event. Returns the bytes after its end.
+    pub fn push_document<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let EventFormat::Json(_) = self.dialect.format else {
+            self.push(bytes);
+            return &[];
+        };
+        let Self { dialect, memo, stream, parser, recognition, .. } = self;
+        let parser = current(parser, dialect, stream);
+        let rest = parser.push_document(memo, bytes);
+        if let Recognition::Pending(_) = recognition {
+            parser.keep(bytes.get(..bytes.len() - rest.len()).unwrap_or(bytes));
+        }
+        rest
+    }
+
+    /// Whether the end of the document has arrived.
+    pub fn is_document_complete(&self) -> bool {
+        self.parser.as_ref().is_some_and(|parser| parser.json.is_document_complete())
+    }
+
+    /// Facts of the event that was finished last, until it is cleared.
+    pub fn facts(&mut self) -> &EventFacts {
+        let Self { dialect, stream, parser, .. } = self;
+        &current(parser, dialect, stream).event.facts
     }
 
     /// Marks the current event as an error, for framings that report one outside of the data.
@@ -196,6 +310,17 @@ impl ResponseReader {
     /// Ends the current event and returns its facts. `name` is the event's type in its framing, such as the `event`
     /// field of a server-sent event.
     pub fn finish_event(&mut self, name: &[u8]) -> &EventFacts {
+        self.parse_end(name);
+        if let Recognition::Pending(attempts) = self.recognition {
+            self.check_dialect(attempts, name);
+        }
+        let Self { dialect, stream, parser, .. } = self;
+        let facts = &current(parser, dialect, stream).event.facts;
+        stream.has_model |= facts.model.is_some();
+        facts
+    }
+
+    fn parse_end(&mut self, name: &[u8]) {
         let Self { dialect, stream, parser, .. } = self;
         let parser = current(parser, dialect, stream);
         let result = parser.finish(dialect.format);
@@ -206,20 +331,61 @@ impl ResponseReader {
         } else {
             event.facts.error |= name == b"error";
             match result {
+                // It may have any format.
+                Err(_) if **dialect == UNKNOWN => {}
                 Err(why) if *len > 0 => event.set_malformed(why),
                 Ok(()) if is_compressed(dialect.format, name) => event.set_unreadable(),
                 // An event without data may still matter by its name.
                 _ => (dialect.finish_event)(event, stream, name),
             }
         }
-        stream.has_model |= event.facts.model.is_some();
-        &event.facts
+    }
+
+    /// Checks that the event has something of the dialect. If not, looks for the dialect that it is of, and parses it
+    /// again.
+    fn check_dialect(&mut self, attempts: u8, name: &[u8]) {
+        let Some(parser) = &mut self.parser else { return };
+        let EventParser { event, len, kept, .. } = &mut **parser;
+        if event.has_facts() {
+            // The end of a stream and an error are alike in many dialects.
+            let is_common = event.facts.done || event.facts.error;
+            if !is_common || attempts == 0 && *self.dialect != UNKNOWN {
+                self.recognition = Recognition::Recognised;
+            }
+            return;
+        }
+        if *len == 0 {
+            return;
+        }
+        let event_type = if event.event_type().is_empty() { name } else { event.event_type() };
+        if signature::is_type_of(self.dialect, event_type) {
+            self.recognition = Recognition::Recognised;
+            return;
+        }
+        self.recognition = match attempts + 1 {
+            MAX_ATTEMPTS => Recognition::Unrecognised,
+            attempts => Recognition::Pending(attempts),
+        };
+        let Some((dialect, operation)) = signature::recognise(kept, name) else { return };
+        self.recognition = Recognition::Recognised;
+        if dialect == self.dialect {
+            return;
+        }
+        if *self.dialect == UNKNOWN {
+            self.operation = Some(operation);
+        }
+        let data = std::mem::take(kept);
+        self.clear_event();
+        (self.dialect, self.memo, self.stream) = (dialect, Memo::default(), StreamState::default());
+        self.push(&data);
+        self.parse_end(name);
     }
 
     /// Drops the current event, finished or not.
     pub fn clear_event(&mut self) {
         if let Some(mut parser) = self.parser.take() {
             parser.event.clear();
+            parser.kept.clear();
             parser.len = 0;
             SPARE.set(Some(parser));
         }

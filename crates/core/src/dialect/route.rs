@@ -2,7 +2,6 @@
 
 use super::request::MAX_MODEL;
 use super::{Dialect, ROUTES};
-use crate::wire::framing::DeclaredFraming;
 use std::borrow::Cow;
 use strum::VariantArray;
 
@@ -76,8 +75,7 @@ impl Operation {
 pub enum ResponseParsing {
     /// In this dialect. The framing depends on the content type.
     Dialect(&'static Dialect),
-    /// In this dialect if the content type declares JSON or events. Other responses, such as audio and subtitles, are not
-    /// parsed.
+    /// In this dialect if the body is JSON or events. Other responses, such as audio and subtitles, are not parsed.
     IfParsable(&'static Dialect),
     /// Not at all. Only headers, first byte, duration and bytes are measured.
     Opaque,
@@ -195,15 +193,14 @@ impl Route {
         }
     }
 
-    /// Dialect of a response whose content type declares this framing; `None` if it is not parsed.
-    pub fn dialect_for(&self, framing: DeclaredFraming) -> Option<&'static Dialect> {
-        match (self.response, framing) {
-            (
-                ResponseParsing::IfParsable(_),
-                DeclaredFraming::Unspecified | DeclaredFraming::Unsupported,
-            ) => None,
-            _ => self.dialect(),
-        }
+    /// Whether a response may also be audio or plain text, which is not read.
+    pub fn may_be_media(&self) -> bool {
+        matches!(self.response, ResponseParsing::IfParsable(_))
+    }
+
+    /// Whether the path is not known. Requests that are known not to be inference have routes of their own.
+    pub fn is_unknown(&self) -> bool {
+        self.method.is_empty()
     }
 }
 

@@ -165,7 +165,7 @@ fn measure(example: &FormatExample) -> MeasuredExample {
     let mut record = RequestRecord::default();
     record.fill_from_response(tally, meter.is_stream(), Duration::ZERO);
     record.set_queue_wait(QueueWait::from_best_source(Some(tally), None, None), None);
-    record.dialect = Some(meter.dialect());
+    record.dialect = meter.dialect();
     let tokens = ResponseTokens::from_tally(tally, meter.is_stream());
     MeasuredExample { tokens, route, is_stream: meter.is_stream(), has_output, record }
 }

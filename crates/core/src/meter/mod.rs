@@ -19,6 +19,7 @@
 //! | `tally` | counts and times of a response while it is in progress ([`ResponseTally`], [`LiveSample`]) |
 //! | `arrivals` | inter-token latency: divides a gap between two reads by the tokens or output events of the later |
 //! | `output_flow` | longest gap and burst ratio of a stream ([`OutputFlow`]) |
+//! | `end_report` | what a server reports at the end of a response ([`ServerReport`]) |
 //! | `outcome` | how a request ended ([`Outcome`]) |
 //! | `record` | the finished measurement ([`RequestRecord`]) |
 //! | `slo`, `slo_verdict` | whether a request met its targets ([`SloClasses`]) |
@@ -35,6 +36,7 @@
 mod arrivals;
 mod clamped_interval;
 pub mod cold;
+mod end_report;
 mod outcome;
 mod output_flow;
 pub mod queue;
@@ -49,14 +51,15 @@ mod trace;
 
 pub use arrivals::{Arrival, GapBasis, ReadInstant};
 pub use clamped_interval::ClampedInterval;
-pub use outcome::{EndCause, EndedRequest, GrpcStatus, Outcome};
+pub use end_report::ServerReport;
+pub use outcome::{EndCause, EndedRequest, ErrorKind, GrpcStatus, Outcome};
 pub use output_flow::{GapUpdate, OutputFlow};
 pub use queue_wait::{QueueWait, QueueWaitSource};
 pub use record::{
     RequestRecord, ResponseTokens, TimestampSource, TokenSource, characters_per_second,
 };
 pub use response::ResponseMeter;
-pub use slo::{InputSizeLimits, SloClass, SloClasses, SloLimits, SloTarget};
+pub use slo::{InputSizeLimits, RefusalRule, SloClass, SloClasses, SloLimits, SloTarget};
 pub use slo_verdict::SloVerdict;
-pub use tally::{LiveSample, OutputKind, ResponseTally, ServerReport};
+pub use tally::{LiveSample, OutputKind, ResponseTally};
 pub use trace::Traces;

@@ -57,6 +57,31 @@ impl Outcome {
     }
 }
 
+/// How a response with a successful status shows that it failed: the request log's `error_kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
+pub enum ErrorKind {
+    /// The body contains an error: an error object, an error event, or a field that says that the request failed.
+    Reported,
+    /// A finish reason says that the generation failed, such as `error`, `abort` or `MALFORMED_FUNCTION_CALL`.
+    FinishReason,
+    /// A stream ended as if it were complete, but had no output, no finish reason and no token count.
+    NoOutput,
+    /// The status of a gRPC call.
+    GrpcStatus,
+}
+
+impl ErrorKind {
+    /// Value in the request log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::FinishReason => "finish_reason",
+            Self::NoOutput => "no_output",
+            Self::GrpcStatus => "grpc_status",
+        }
+    }
+}
+
 /// Event that ended a request, as the proxy observed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndCause {

@@ -133,6 +133,8 @@ pub struct RequestRecord {
     pub status: Option<u16>,
     /// Outcome, as in the label `outcome`.
     pub outcome: &'static str,
+    /// How the response shows that it failed, for the outcome `stream_error`.
+    pub error_kind: Option<&'static str>,
     /// Time between a gateway's request start header and the arrival here.
     pub edge_wait_s: Option<f64>,
     /// Time to open a connection to the upstream; `None` if a pooled one was used.
@@ -143,6 +145,10 @@ pub struct RequestRecord {
     pub head_s: Option<f64>,
     /// When the first byte of the response body arrived.
     pub first_byte_s: Option<f64>,
+    /// When the first event of a stream in no known dialect arrived.
+    pub first_event_s: Option<f64>,
+    /// When the first sound of a response that is raw audio arrived.
+    pub first_audio_s: Option<f64>,
     /// Time to first token.
     pub ttft_s: Option<f64>,
     /// From the first request of the trace to the first output of this one. `None` for the first request itself.

@@ -2,12 +2,14 @@
 //! to counts and times ([`ResponseTally`]).
 
 use super::arrivals::Arrival;
+use super::outcome::{EndCause, ErrorKind};
 use super::session::RealtimeSession;
 use super::tally::{LiveSample, ResponseTally};
 use crate::dialect::response_headers::HeaderFacts;
-use crate::dialect::{Dialect, ResponseReader, StreamEnd, UnparsedReason};
+use crate::dialect::{Dialect, Recognition, ResponseReader, StreamEnd, UNKNOWN, UnparsedReason};
 use crate::wire::FrameEvent;
-use crate::wire::coding::ContentDecoder;
+use crate::wire::coding::{CodingError, ContentDecoder};
+use crate::wire::detection::{Detection, FramingDetector};
 use crate::wire::framing::{DeclaredFraming, Framer, Framing};
 use crate::wire::websocket::WebSocketFramer;
 use std::time::Duration;
@@ -27,24 +29,42 @@ pub struct ResponseMeter {
     body: BodyState,
     reader: ResponseReader,
     tally: ResponseTally,
+    /// Arrivals of events, while no event was recognised.
+    unrecognised: Option<Box<UnrecognisedEvents>>,
+    /// The body may be sound or plain text.
+    may_be_media: bool,
+    /// How a body without a known framing is counted.
+    unreadable: Option<UnparsedReason>,
 }
 
 /// Framing of the body.
 #[derive(Debug)]
 enum BodyState {
-    /// Detected from the first byte, which has not arrived yet.
-    Undetected,
+    /// Detected from the first bytes, which have not arrived yet.
+    Undetected(FramingDetector),
+    /// One JSON document, so far. The arrival of its last byte, once it is complete.
+    Document(Option<Arrival>),
     /// Known: the framer splits the body into events.
     Framed(Framer),
     /// Not supported, or no longer readable after an error.
     Unreadable { is_stream: bool },
 }
 
+impl BodyState {
+    fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Document => Self::Document(None),
+            framing => Self::Framed(Framer::new(framing)),
+        }
+    }
+}
+
 impl ResponseMeter {
-    /// Creates a meter for a response body, with the values of its `Content-Type` and `Content-Encoding`.
+    /// Creates a meter for a response body, with the values of its `Content-Type` and `Content-Encoding`. The first bytes
+    /// of the body decide where they contradict the values.
     ///
     /// # Errors
-    /// If the content type or the content coding is not supported.
+    /// If the memory for decoding is exhausted.
     pub fn new(
         dialect: &'static Dialect,
         content_type: &[u8],
@@ -59,26 +79,33 @@ impl ResponseMeter {
     /// As for [`new`](Self::new).
     pub fn with_framing(
         dialect: &'static Dialect,
-        announced: DeclaredFraming,
+        declared: DeclaredFraming,
         content_encoding: &[u8],
     ) -> Result<Self, UnparsedReason> {
-        let body = match announced {
-            DeclaredFraming::Known(framing) => {
-                BodyState::Framed(Framer::new(dialect.framing(framing)))
-            }
-            DeclaredFraming::Unspecified => BodyState::Undetected,
-            DeclaredFraming::Unsupported => return Err(UnparsedReason::ContentType),
+        let detector = FramingDetector::new(declared, dialect.json_framing);
+        let (decoder, detector) = match ContentDecoder::new(content_encoding) {
+            Ok(decoder) => (decoder.map(Box::new), detector),
+            // Some servers write words that are no coding, such as `none` or `utf-8`.
+            Err(CodingError::Unknown) => (None, detector.without_trust()),
+            Err(_) => return Err(UnparsedReason::Encoding),
         };
-        let decoder =
-            ContentDecoder::new(content_encoding).map_err(|_| UnparsedReason::Encoding)?;
         Ok(Self {
-            decoder: decoder.map(Box::new),
-            body,
+            decoder,
+            body: BodyState::Undetected(detector),
             reader: ResponseReader::new(dialect),
             tally: ResponseTally::default(),
             arrival: None,
             session: None,
+            unrecognised: None,
+            may_be_media: false,
+            unreadable: (*dialect != UNKNOWN).then_some(UnparsedReason::ContentType),
         })
+    }
+
+    /// Allows for a body that is sound or plain text: it is not counted as unparsed, and JSON is read only if it is
+    /// declared.
+    pub fn allow_media(self) -> Self {
+        Self { unreadable: None, may_be_media: true, ..self }
     }
 
     /// Creates a meter for a connection that has switched to WebSocket. The messages of the server are events in this
@@ -88,9 +115,12 @@ impl ResponseMeter {
         Self {
             decoder: None,
             body: BodyState::Framed(framer),
-            reader: ResponseReader::new(dialect),
+            reader: ResponseReader::without_recognition(dialect),
             tally: ResponseTally::for_session(),
             arrival: None,
+            unrecognised: None,
+            unreadable: None,
+            may_be_media: false,
             session: Some(Box::new(RealtimeSession::new(deflate))),
         }
     }
@@ -103,7 +133,8 @@ impl ResponseMeter {
     /// Whether the body is a stream of events. False while that is unknown.
     pub fn is_stream(&self) -> bool {
         match &self.body {
-            BodyState::Undetected => false,
+            BodyState::Undetected(detector) => detector.declares_stream(),
+            BodyState::Document(_) => false,
             BodyState::Framed(framer) => framer.is_stream(),
             BodyState::Unreadable { is_stream } => *is_stream,
         }
@@ -123,6 +154,7 @@ impl ResponseMeter {
                 self.is_stream()
                     && self.is_fully_read()
                     && self.reader.dialect().stream_end == StreamEnd::Event
+                    && self.reader.recognition() != Recognition::Unrecognised
             }
         }
     }
@@ -132,9 +164,31 @@ impl ResponseMeter {
         self.reader.dialect().reports_load_time
     }
 
-    /// Name of the dialect of the response.
-    pub fn dialect(&self) -> &'static str {
-        self.reader.dialect_name()
+    /// Name of the dialect of the response; `None` if it was not recognised, or the body is not readable.
+    pub fn dialect(&self) -> Option<&'static str> {
+        self.reader.dialect_name().filter(|_| self.is_fully_read() || self.tally.events > 0)
+    }
+
+    /// Whether the first events had nothing of any dialect.
+    pub fn is_unrecognised(&self) -> bool {
+        self.reader.recognition() == Recognition::Unrecognised
+    }
+
+    /// Arrival of the first event of a response in no known dialect.
+    pub fn first_unrecognised_event(&self) -> Option<Duration> {
+        self.unrecognised.as_ref().and_then(|events| events.first)
+    }
+
+    /// How the response shows that it failed, if it ended in this way.
+    pub fn error_kind(&self, end: EndCause) -> Option<ErrorKind> {
+        let is_over = self.tally.done || end == EndCause::Complete && !self.needs_terminator();
+        let must_have_content = self.is_stream()
+            && !self.is_session()
+            && self.is_fully_read()
+            && !self.is_unrecognised()
+            && self.reader.always_has_content();
+        let is_empty = is_over && must_have_content && !self.tally.has_content();
+        self.tally.error_kind().or(is_empty.then_some(ErrorKind::NoOutput))
     }
 
     /// Counts and times so far.
@@ -144,12 +198,18 @@ impl ResponseMeter {
 
     /// Reads the next bytes of the body, which arrived together.
     pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
-        self.arrival = Some(arrival);
+        let is_first = self.arrival.replace(arrival).is_none();
         self.tally.chunk(arrival);
         let Some(mut decoder) = self.decoder.take() else {
             self.push_decoded(arrival, bytes, sink);
             return;
         };
+        if let (true, Some(first)) = (is_first, bytes.first())
+            && decoder.is_contradicted_by(*first)
+        {
+            self.push_decoded(arrival, bytes, sink);
+            return;
+        }
         match decoder.push(bytes, &mut |plain| self.push_decoded(arrival, plain, sink)) {
             Ok(()) => self.decoder = Some(decoder),
             Err(_) => {
@@ -163,29 +223,101 @@ impl ResponseMeter {
     fn push_decoded(
         &mut self,
         arrival: Arrival,
-        mut bytes: &[u8],
+        bytes: &[u8],
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
-        let Self { body, reader, tally, session, .. } = self;
-        if let BodyState::Undetected = body {
-            // White space before the first byte does not show the framing.
-            bytes = bytes.trim_ascii_start();
-            let Some(first) = bytes.first() else { return };
-            *body = match Framing::detect(*first, reader.dialect().json_framing) {
-                Some(framing) => BodyState::Framed(Framer::new(reader.dialect().framing(framing))),
-                None => {
-                    tally.record_unparsed(UnparsedReason::ContentType, sink);
-                    BodyState::Unreadable { is_stream: false }
+        match &self.body {
+            BodyState::Framed(_) => self.push_framed(arrival, bytes, sink),
+            BodyState::Document(_) => self.push_document(arrival, bytes, sink),
+            BodyState::Undetected(_) => self.detect(arrival, bytes, sink),
+            BodyState::Unreadable { .. } => {}
+        }
+    }
+
+    /// Looks at the first bytes of the body, and reads them once its framing is known.
+    fn detect(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
+        let BodyState::Undetected(detector) = &mut self.body else { return };
+        let is_first = !detector.has_data();
+        let found = detector.push(bytes);
+        let mark = detector.byte_order_mark();
+        let held = detector.held();
+        let mut copy = [0; FramingDetector::MAX_HELD];
+        let held = match copy.get_mut(..held.len()) {
+            Some(copy) => {
+                copy.copy_from_slice(held);
+                &*copy
+            }
+            None => &[],
+        };
+        // White space before the first byte is no part of an event.
+        let bytes = if is_first { bytes.trim_ascii_start() } else { bytes };
+        let is_json_by_chance = self.may_be_media && detector.is_undeclared();
+        match found {
+            Detection::Undecided => return,
+            Detection::Framing(framing) if framing == Framing::Sse || !is_json_by_chance => {
+                self.body = BodyState::new(self.reader.dialect().framing(framing));
+            }
+            Detection::Unreadable | Detection::Framing(_) => {
+                self.body = BodyState::Unreadable { is_stream: false };
+                if let Some(reason) = self.unreadable {
+                    self.tally.record_unparsed(reason, sink);
                 }
-            };
+                return;
+            }
         }
-        if let BodyState::Framed(framer) = body {
-            let is_stream = framer.is_stream();
-            framer.push(bytes, &mut |frame| match session {
-                Some(session) => read_session_frame(frame, arrival, reader, session, tally, sink),
-                None => read_frame(frame, arrival, is_stream, reader, tally, sink),
-            });
+        if !held.is_empty() {
+            self.push_decoded(arrival, held, sink);
         }
+        self.push_decoded(arrival, bytes, sink);
+    }
+
+    fn push_framed(
+        &mut self,
+        arrival: Arrival,
+        bytes: &[u8],
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
+        let Self { body: BodyState::Framed(framer), reader, tally, session, unrecognised, .. } =
+            self
+        else {
+            return;
+        };
+        framer.push(bytes, &mut |frame| match session {
+            Some(session) => read_session_frame(frame, arrival, reader, session, tally, sink),
+            None => read_frame(frame, arrival, reader, tally, unrecognised, sink),
+        });
+    }
+
+    /// Reads a part of a body that is one JSON document. If another document or an event follows, the body is a stream.
+    fn push_document(
+        &mut self,
+        arrival: Arrival,
+        bytes: &[u8],
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
+        let Self { body: BodyState::Document(end), reader, tally, unrecognised, .. } = self else {
+            return;
+        };
+        let rest = reader.push_document(bytes);
+        let next = match rest.trim_ascii_start().first() {
+            Some(b'{') => Some(Framing::Lines),
+            Some(b'd' | b'e' | b'i' | b':') => Some(Framing::Sse),
+            _ => None,
+        };
+        let Some(next) = next.filter(|_| reader.is_document_complete()) else {
+            if end.is_none() && reader.is_document_complete() {
+                *end = Some(arrival);
+            }
+            // Anything else after the document makes it malformed.
+            if !rest.trim_ascii().is_empty() {
+                reader.push(rest);
+            }
+            return;
+        };
+        let first = end.unwrap_or(arrival);
+        read_frame(FrameEvent::End { name: b"" }, first, reader, tally, unrecognised, sink);
+        self.body = BodyState::Framed(Framer::new(next));
+        self.push_framed(arrival, rest.trim_ascii_start(), sink);
     }
 
     /// Reads the next bytes that the client sent in a session, which arrived together.
@@ -207,43 +339,127 @@ impl ResponseMeter {
     /// Ends the body. An incomplete last event counts only if HTTP ended cleanly (`is_clean`): then it lacks only its
     /// blank line.
     pub fn finish(&mut self, is_clean: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
-        let Self { body, reader, tally, arrival, session, .. } = self;
+        let is_stream = self.is_stream();
+        let Self { body, reader, tally, arrival, session, unrecognised, .. } = self;
         if let Some(session) = session {
             return session.end(tally, sink);
         }
-        if let (true, Some(arrival), BodyState::Framed(framer)) = (is_clean, *arrival, body) {
-            let is_stream = framer.is_stream();
-            framer.end(&mut |frame| read_frame(frame, arrival, is_stream, reader, tally, sink));
+        match (body, *arrival) {
+            (BodyState::Framed(framer), Some(arrival)) if is_clean => {
+                framer.end(&mut |frame| {
+                    read_frame(frame, arrival, reader, tally, unrecognised, sink);
+                });
+            }
+            (BodyState::Document(_), Some(_)) if is_clean => {
+                let facts = reader.finish_event(b"");
+                tally.document(facts, sink);
+                reader.clear_event();
+            }
+            (BodyState::Undetected(detector), _) if detector.has_data() => {
+                tally.record_unparsed(UnparsedReason::ContentType, sink);
+            }
+            _ => {}
+        }
+        if reader.end_recognition(is_stream) == Recognition::Unrecognised {
+            // A document on an unknown path is no inference, as far as known.
+            if is_stream || *reader.dialect() != UNKNOWN {
+                tally.record_unparsed(UnparsedReason::Unrecognised, sink);
+            }
+            report_events(unrecognised, sink);
         }
         tally.end(sink);
     }
 }
 
-/// Passes a frame to the dialect, and the facts of a complete event or document to the tally.
+/// Events of a response, while none was recognised.
+#[derive(Debug, Default)]
+struct UnrecognisedEvents {
+    /// Arrivals of the events that were not reported, because a later one may be recognised.
+    pending: Vec<Duration>,
+    /// Arrivals of the first and the last event that were reported.
+    first: Option<Duration>,
+    last: Option<Duration>,
+}
+
+impl UnrecognisedEvents {
+    /// Reports the pending events: no event of this response will be recognised.
+    fn report(&mut self, sink: &mut impl FnMut(LiveSample<'_>)) {
+        for at in self.pending.drain(..) {
+            self.first.get_or_insert(at);
+            let gap = self.last.replace(at).map(|last| at.saturating_sub(last));
+            sink(LiveSample::UnrecognisedEvent { at, gap });
+        }
+    }
+}
+
+/// Passes a frame of a stream to the dialect, and the facts of a complete event to the tally.
 fn read_frame(
     frame: FrameEvent<'_>,
     arrival: Arrival,
-    is_stream: bool,
     reader: &mut ResponseReader,
     tally: &mut ResponseTally,
+    unrecognised: &mut Option<Box<UnrecognisedEvents>>,
     sink: &mut impl FnMut(LiveSample<'_>),
 ) {
     match frame {
         FrameEvent::Data(data) => reader.push(data),
         FrameEvent::ErrorField => reader.set_error(),
         FrameEvent::End { name } => {
+            let before = reader.recognition();
             let facts = reader.finish_event(name);
-            if is_stream {
+            if before == Recognition::Recognised {
                 tally.event(arrival, facts, sink);
-            } else {
-                tally.document(facts, sink);
+                reader.clear_event();
+                return;
             }
-            reader.clear_event();
+            read_first_event(before, arrival, reader, tally, unrecognised, sink);
         }
         FrameEvent::Broken => {
             reader.clear_event();
             tally.record_unparsed(UnparsedReason::Framing, sink);
         }
+    }
+}
+
+/// Like the end of an event in [`read_frame`], while the dialect of the response is not certain.
+#[inline(never)]
+fn read_first_event(
+    before: Recognition,
+    arrival: Arrival,
+    reader: &mut ResponseReader,
+    tally: &mut ResponseTally,
+    unrecognised: &mut Option<Box<UnrecognisedEvents>>,
+    sink: &mut impl FnMut(LiveSample<'_>),
+) {
+    let after = reader.recognition();
+    if after == Recognition::Recognised {
+        *unrecognised = None;
+        if let Some(operation) = reader.recognised_operation() {
+            sink(LiveSample::Recognised(operation));
+        }
+    }
+    tally.event(arrival, reader.facts(), sink);
+    reader.clear_event();
+    if after != Recognition::Recognised {
+        unrecognised.get_or_insert_default().pending.push(arrival.at);
+    }
+    match (before, after) {
+        (Recognition::Unrecognised, _) => report_events(unrecognised, sink),
+        (_, Recognition::Unrecognised) => {
+            tally.record_unparsed(UnparsedReason::Unrecognised, sink);
+            report_events(unrecognised, sink);
+        }
+        _ => {}
+    }
+}
+
+/// Reports the events of a response in no known dialect.
+fn report_events(
+    unrecognised: &mut Option<Box<UnrecognisedEvents>>,
+    sink: &mut impl FnMut(LiveSample<'_>),
+) {
+    if let Some(events) = unrecognised {
+        events.report(sink);
     }
 }
 
@@ -262,7 +478,7 @@ fn read_session_frame(
         }
         FrameEvent::End { name: b"close" } => tally.done |= !session.is_running(),
         FrameEvent::End { .. } => {}
-        frame => return read_frame(frame, arrival, true, reader, tally, sink),
+        frame => return read_frame(frame, arrival, reader, tally, &mut None, sink),
     }
     reader.clear_event();
 }

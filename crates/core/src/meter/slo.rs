@@ -10,9 +10,10 @@
 use super::outcome::Outcome;
 use super::record::RequestRecord;
 use super::slo_verdict::SloVerdict;
+use crate::dialect::FinishClass;
 use crate::dialect::route::Operation;
 use std::sync::Arc;
-use strum::VariantArray;
+use strum::{EnumString, VariantArray, VariantNames};
 
 /// Quantity that a target limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
@@ -81,6 +82,21 @@ pub struct InputSizeLimits {
     pub limits: SloLimits,
 }
 
+/// How a class judges a request whose finish reason is a refusal, such as `content_filter` or `SAFETY`.
+///
+/// A refusal is quick and costs little, but the user has no answer: it says nothing about the server's speed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum RefusalRule {
+    /// It is neither met nor missed.
+    #[default]
+    Undecided,
+    /// It is missed.
+    Missed,
+    /// By its times, like every other request.
+    Judged,
+}
+
 /// Service-level objective and the inference requests that it applies to.
 ///
 /// A request matches if it matches an entry of each list. An empty list matches every request.
@@ -94,6 +110,8 @@ pub struct SloClass {
     pub operations: Vec<Operation>,
     /// Configured names of upstreams.
     pub upstreams: Vec<String>,
+    /// How a request is judged that a policy of the provider refused.
+    pub refusals: RefusalRule,
     /// Limits without regard to the input size.
     pub limits: SloLimits,
     /// Limits by input size, in ascending order. They take precedence over `limits`.
@@ -143,6 +161,11 @@ impl SloClass {
         if is_output_unreadable(record) {
             return SloVerdict::Undecided;
         }
+        match self.refusals {
+            RefusalRule::Undecided if is_refused(record) => return SloVerdict::Undecided,
+            RefusalRule::Missed if is_refused(record) => return SloVerdict::Missed,
+            _ => {}
+        }
         let limits = self.limits(record.input_tokens);
         let is_missed = |target: SloTarget| {
             let value = measured_value(target, record, outcome == Outcome::Ok);
@@ -162,11 +185,23 @@ fn is_session(record: &RequestRecord) -> bool {
     record.operation == Operation::Realtime.label()
 }
 
-/// Whether no output of a stream could be read: a part was not parsed, or the route has no dialect. Its output may have
-/// arrived in time.
+/// Whether a policy refused the request or cut its answer.
+fn is_refused(record: &RequestRecord) -> bool {
+    record.finish_reasons.iter().any(|reason| FinishClass::of(reason) == FinishClass::Refusal)
+}
+
+/// Whether no output could be read: a part of the body was not parsed, or the route of the stream has no dialect. Output
+/// may have arrived in time.
 fn is_output_unreadable(record: &RequestRecord) -> bool {
-    let is_unreadable = record.unparsed > 0 || record.dialect.is_none();
-    record.stream && record.ttft_s.is_none() && is_unreadable && !is_session(record)
+    if is_session(record) {
+        return false;
+    }
+    if record.stream {
+        return record.ttft_s.is_none() && (record.unparsed > 0 || record.dialect.is_none());
+    }
+    let RequestRecord { answer_chars, reasoning_chars, tool_chars, output_tokens, .. } = *record;
+    let counts = [answer_chars, reasoning_chars, tool_chars, output_tokens, record.input_tokens];
+    record.unparsed > 0 && counts.iter().all(|count| count.unwrap_or(0) == 0)
 }
 
 /// Value of the quantity that a target limits, in seconds. `None` if the target does not apply. If the response is not

@@ -7,6 +7,7 @@ fn class(limits: &[(SloTarget, f64)]) -> SloClass {
         models: Vec::new(),
         operations: Vec::new(),
         upstreams: Vec::new(),
+        refusals: RefusalRule::default(),
         limits: of(limits),
         sizes: Vec::new(),
     }
@@ -192,8 +193,27 @@ fn an_unreadable_response_is_undecided() {
     );
     let in_part = RequestRecord { unparsed: 1, ..stream() };
     assert_eq!(class.evaluate(&in_part, Outcome::Ok), SloVerdict::Met);
+    let page = RequestRecord { unparsed: 1, ..document() };
+    assert_eq!(class.evaluate(&page, Outcome::Ok), SloVerdict::Undecided, "no document was read");
     let session = RequestRecord { operation: "realtime", ..unread };
     assert_eq!(class.evaluate(&session, Outcome::Ok), SloVerdict::Met);
+}
+
+#[test]
+fn a_class_selects_how_refusals_are_judged() {
+    for reason in ["content_filter", "SAFETY", "refusal"] {
+        let refused = RequestRecord { finish_reasons: vec![reason.into()], ..stream() };
+        for (refusals, expected) in [
+            (RefusalRule::Undecided, SloVerdict::Undecided),
+            (RefusalRule::Missed, SloVerdict::Missed),
+            (RefusalRule::Judged, SloVerdict::Met),
+        ] {
+            let class = SloClass { refusals, ..class(&[(SloTarget::Ttft, 5.0)]) };
+            assert_eq!(class.evaluate(&refused, Outcome::Ok), expected, "{reason} {refusals:?}");
+        }
+    }
+    let stopped = RequestRecord { finish_reasons: vec!["stop".into()], ..stream() };
+    assert_eq!(class(&[]).evaluate(&stopped, Outcome::Ok), SloVerdict::Met);
 }
 
 #[test]

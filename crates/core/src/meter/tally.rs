@@ -1,10 +1,13 @@
 //! Running counts and times of one response.
 
 use super::arrivals::{Arrival, ChoiceArrivals, GapBasis, ReadInstant, SharedGap};
+use super::end_report::{EndReport, ServerReport};
+use super::outcome::ErrorKind;
 use crate::dialect::engine::Engine;
 use crate::dialect::response_headers::HeaderFacts;
+use crate::dialect::route::Operation;
 use crate::dialect::{
-    ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, ServerTimings, TokenCounts, UnparsedReason,
+    ChoiceFacts, EventFacts, FinishClass, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +68,15 @@ pub enum LiveSample<'a> {
     Finished(&'a FinishReason),
     /// A part of the body could not be parsed.
     Unparsed(UnparsedReason),
+    /// The dialect of a response on an unknown path was recognised. Precedes all samples of its output.
+    Recognised(Operation),
+    /// An event of a response in no known dialect, and its gap to the event before it.
+    UnrecognisedEvent {
+        /// Arrival of the event.
+        at: Duration,
+        /// Time since the arrival of the previous event; `None` for the first.
+        gap: Option<Duration>,
+    },
 }
 
 /// Counts and times of one choice.
@@ -75,17 +87,6 @@ struct ChoiceTally {
     /// Number of token ids that the stream lists.
     token_ids: u64,
     finished: bool,
-}
-
-/// Token counts and times that the server reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct ServerReport {
-    /// Counts in the field that the API defines.
-    pub usage: Option<TokenCounts>,
-    /// Counts in a field that only this engine sends.
-    pub engine: Option<TokenCounts>,
-    /// The server's own times.
-    pub timings: ServerTimings,
 }
 
 /// Running counts and times of one response.
@@ -150,15 +151,6 @@ pub struct ResponseTally {
     at_end: Option<Box<EndReport>>,
     /// Model named in the response.
     pub model: Option<Arc<str>>,
-}
-
-/// Facts that most servers report only at the end. Allocated when the first of them arrives, to keep open streams small.
-#[derive(Debug, Default)]
-struct EndReport {
-    server_report: ServerReport,
-    /// Arrival of the event that reported the total time of the request.
-    total_time_reported_at: Option<Duration>,
-    finish_reasons: Vec<FinishReason>,
 }
 
 impl ResponseTally {
@@ -254,7 +246,7 @@ impl ResponseTally {
         for choice in &facts.choices {
             if let Some(at) = self.find_choice(choice.index, sink) {
                 self.choice_output(at, arrival, choice, facts, sink);
-                self.finish_choice(at, choice, sink);
+                self.finish_choice(at, choice);
             }
         }
     }
@@ -265,13 +257,36 @@ impl ResponseTally {
         for choice in &facts.choices {
             self.add_characters(choice, sink);
             if let Some(at) = self.find_choice(choice.index, sink) {
-                self.finish_choice(at, choice, sink);
+                self.finish_choice(at, choice);
             }
         }
     }
 
-    /// Ends the response, and reports the gaps that are still open.
+    /// What the response reports as its failure, if anything. Valid at the end of the response.
+    pub fn error_kind(&self) -> Option<ErrorKind> {
+        let mut reasons = self.finish_reasons().iter();
+        if self.has_error {
+            return Some(ErrorKind::Reported);
+        }
+        let has_failed = reasons.any(|reason| FinishClass::of(reason) == FinishClass::Failure);
+        has_failed.then_some(ErrorKind::FinishReason)
+    }
+
+    /// Whether the response has output, a finish reason or a token count.
+    pub fn has_content(&self) -> bool {
+        let report = self.server_report();
+        self.output_events > 0
+            || self.chars() > 0
+            || !self.finish_reasons().is_empty()
+            || report.usage.is_some()
+            || report.engine.is_some()
+    }
+
+    /// Ends the response, and reports the finish reasons and the gaps that are still open.
     pub fn end(&mut self, sink: &mut impl FnMut(LiveSample<'_>)) {
+        if let Some(end) = &mut self.at_end {
+            end.close_choices(|reason| sink(LiveSample::Finished(reason)));
+        }
         for gap in self.choices.iter_mut().filter_map(|choice| choice.arrivals.close()) {
             sink(token_gap(gap));
         }
@@ -477,22 +492,13 @@ impl ResponseTally {
         }
     }
 
-    fn finish_choice(
-        &mut self,
-        at: usize,
-        facts: &ChoiceFacts,
-        sink: &mut impl FnMut(LiveSample<'_>),
-    ) {
-        // Some gateways send the finish reason twice.
+    fn finish_choice(&mut self, at: usize, facts: &ChoiceFacts) {
+        // Some servers send a second finish reason, which replaces the first.
         if let Some(reason) = &facts.finish
             && let Some(choice) = self.choices.get_mut(at)
-            && !std::mem::replace(&mut choice.finished, true)
         {
-            sink(LiveSample::Finished(reason));
-            let reasons = &mut self.at_end.get_or_insert_default().finish_reasons;
-            if reasons.len() < MAX_CHOICES {
-                reasons.push(reason.clone());
-            }
+            choice.finished = true;
+            self.at_end.get_or_insert_default().set_finish_reason(facts.index, reason);
         }
     }
 }
