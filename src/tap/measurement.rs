@@ -210,10 +210,10 @@ impl RequestState {
         request: RequestHead,
     ) -> Self {
         let ArrivalTime { started_at, wall_time } = arrived;
-        let RequestHead { route, model, edge, cold } = request;
+        let RequestHead { route, model, body, edge, cold } = request;
         Self {
             cold,
-            progress: Arc::new(RequestProgress::new(Arc::clone(tap), route.operation, model)),
+            progress: Arc::new(RequestProgress::new(Arc::clone(tap), route.operation, model, body)),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
             upstream: None,

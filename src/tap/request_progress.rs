@@ -64,15 +64,17 @@ enum QueueState {
 }
 
 impl RequestProgress {
-    pub fn new(tap: Arc<Tap>, operation: Operation, model: Option<String>) -> Self {
+    /// `peek` reads the body.
+    pub fn new(
+        tap: Arc<Tap>,
+        operation: Operation,
+        model: Option<String>,
+        peek: RequestBodyReader,
+    ) -> Self {
         let arrivals = Arc::clone(tap.arrival_series());
         arrivals.count_arrival(operation);
-        let mut peek = RequestBodyReader::default();
         if operation.is_inference() {
             tap.activity.request_started();
-        } else {
-            // Its body is not needed.
-            peek.end();
         }
         let state = ProgressState {
             phase: Some(RequestPhase::Sending),
@@ -143,7 +145,14 @@ impl RequestProgress {
 
     /// Reads the next bytes of the body, without counting them as forwarded.
     pub fn peek(&self, bytes: &[u8]) {
-        self.state().peek.push(bytes);
+        let read = self.state().peek.push(bytes);
+        self.count_unparsed(read);
+    }
+
+    fn count_unparsed(&self, read: Result<(), UnparsedReason>) {
+        if let Err(reason) = read {
+            self.tap.series.count_unparsed(reason);
+        }
     }
 
     /// The body was passed completely to the upstream's connection.
@@ -151,7 +160,7 @@ impl RequestProgress {
         let mut state = self.state();
         self.advance(&mut state, RequestPhase::Waiting);
         state.is_read = true;
-        state.peek.end();
+        self.count_unparsed(state.peek.end());
     }
 
     /// The upstream's connection has flushed its buffer to the socket with these timestamps.

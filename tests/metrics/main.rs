@@ -15,3 +15,4 @@ mod exposition;
 mod hostile_labels;
 mod metrics_page;
 mod recordings;
+mod request_bodies;

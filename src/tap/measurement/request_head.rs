@@ -2,12 +2,14 @@
 
 use super::super::cold_request::ColdRequest;
 use super::super::edge_and_trace::EdgeAndTrace;
+use super::super::headers::content_encoding;
 use super::Tap;
 use crate::socket::{self, SocketTimestamps};
 use hyper::http::{Version, request};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use streamgauge_core::dialect::route::{OTHER, Route};
+use streamgauge_core::dialect::request::RequestBodyReader;
+use streamgauge_core::dialect::route::{OTHER, Operation, Route};
 
 /// When a request arrived: its first read, or with HTTP/2 the read that completed its headers.
 pub(super) struct ArrivalTime {
@@ -37,6 +39,7 @@ pub(super) struct RequestHead {
     pub route: &'static Route,
     /// The model in the path or the query, where the API has it there.
     pub model: Option<String>,
+    pub body: RequestBodyReader,
     pub edge: Option<Box<EdgeAndTrace>>,
     /// Inference requests only.
     pub cold: Option<ColdRequest>,
@@ -54,11 +57,16 @@ impl RequestHead {
         let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, started_at, wall_time);
         let is_inference = route.operation.is_inference();
         let cold = is_inference.then(|| ColdRequest::start(tap, started_at));
-        Self { route, model, edge, cold }
+        let body = match route.operation {
+            Operation::Other => RequestBodyReader::ignoring(),
+            _ => RequestBodyReader::with_encoding(&content_encoding(&head.headers)),
+        };
+        Self { route, model, body, edge, cold }
     }
 
     /// A request that could not be read. It is forwarded like any other.
     pub fn unknown() -> Self {
-        Self { route: &OTHER, model: None, edge: None, cold: None }
+        let body = RequestBodyReader::ignoring();
+        Self { route: &OTHER, model: None, body, edge: None, cold: None }
     }
 }
