@@ -25,7 +25,7 @@ use std::time::Duration;
 use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
-use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, Outcome, ResponseMeter};
+use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, LiveSample, Outcome, ResponseMeter};
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 
 /// Measures one request and records it exactly once, however it ends.
@@ -260,6 +260,10 @@ impl RequestState {
         self.stream = Some(declared.is_stream());
         let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let series = self.resolve_series(head.status.is_success() || has_switched);
+        if has_switched && self.progress.model().is_none() {
+            // The client's first message may name the model.
+            self.series = None;
+        }
         if !self.route.operation.is_inference() {
             return;
         }
@@ -336,11 +340,24 @@ impl RequestState {
         if let Some(cold) = &mut self.cold {
             cold.on_response_data(&self.tap, &self.progress, arrival.at, bytes);
         }
+        if self.series.is_none() {
+            return self.measure_before_client_message(arrival, bytes);
+        }
         let Some((meter, mut observer)) = self.sample_observer() else { return };
         // Only for tests.
         observer.inject_fault(bytes);
         meter.push(arrival, bytes, &mut |sample| observer.on_sample(arrival.at, &sample));
         self.watch_stalls(arrival);
+    }
+
+    /// Reads what the server of a session sends before the client's first message. No response is in it.
+    fn measure_before_client_message(&mut self, arrival: Arrival, bytes: &[u8]) {
+        let Self { meter: Some(meter), tap, .. } = self else { return };
+        meter.push(arrival, bytes, &mut |sample| {
+            if let LiveSample::Unparsed(reason) = sample {
+                tap.series.count_unparsed(reason);
+            }
+        });
     }
 
     /// The response body begins. For the phase and the cold-start detector, the first byte of a body that is not a stream
@@ -383,8 +400,13 @@ impl RequestState {
         self.progress.count_bytes(bytes.len());
         let at = self.client.last_read().at;
         self.catch_panic(|state| {
-            if let Some(meter) = &mut state.meter {
-                meter.push_client(at, bytes);
+            let Some(meter) = &mut state.meter else { return };
+            meter.push_client(at, bytes);
+            if state.series.is_none() && !meter.awaits_client_message() {
+                if let Some(model) = meter.requested_model() {
+                    state.progress.set_model(model);
+                }
+                state.resolve_series(true);
             }
         });
     }

@@ -238,6 +238,11 @@ impl RequestProgress {
         self.requested_model(&self.state()).cloned()
     }
 
+    /// Sets the model that a client requests in a message of its session.
+    pub fn set_model(&self, model: &Arc<str>) {
+        self.state().peek.set_model(model);
+    }
+
     fn requested_model<'a>(&'a self, state: &'a ProgressState) -> Option<&'a Arc<str>> {
         state.peek.facts().model.as_ref().or(self.model.as_ref())
     }

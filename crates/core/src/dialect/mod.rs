@@ -56,7 +56,7 @@ mod tag;
 #[cfg(test)]
 mod test_support;
 
-pub use definition::{Dialect, StreamEnd};
+pub use definition::{Dialect, SessionKind, StreamEnd};
 pub use facts::{
     ChoiceFacts, EventFacts, FinishReason, KNOWN_FINISH_REASONS, MAX_CHOICES, ServerTimings,
     TokenCounts, UnparsedReason, finish_reason,
@@ -81,7 +81,9 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/completions", TextCompletion, &llamacpp::OPENAI_OR_LLAMACPP),
-    // OpenAI: sessions over a WebSocket. The second path is Azure's.
+    // OpenAI: sessions over a WebSocket. `/openai/realtime` is Azure's.
+    get!("/v1", "/responses", Realtime, &openai_responses::RESPONSES),
+    get!("/v1", "/realtime/translations", Realtime, &realtime::TRANSLATION),
     get!("", "/v1/realtime", Realtime, &realtime::REALTIME),
     get!("", "/openai/realtime", Realtime, &realtime::REALTIME),
     // Amazon Bedrock.

@@ -156,6 +156,11 @@ impl RequestBodyReader {
         self.is_whole
     }
 
+    /// Sets the model of a request that names it outside of its body.
+    pub fn set_model(&mut self, model: &Arc<str>) {
+        self.facts.model = Some(Arc::clone(model));
+    }
+
     /// Facts so far. A malformed or truncated body keeps the facts before the fault.
     pub fn facts(&self) -> &RequestFacts {
         &self.facts
@@ -163,7 +168,7 @@ impl RequestBodyReader {
 }
 
 /// Name of a model, cut to [`MAX_MODEL`] bytes; `None` if the text is empty.
-fn model_name(text: &[u8]) -> Option<Arc<str>> {
+pub(super) fn model_name(text: &[u8]) -> Option<Arc<str>> {
     let text = text.get(..MAX_MODEL).unwrap_or(text);
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }

@@ -10,6 +10,7 @@ use crate::wire::FrameEvent;
 use crate::wire::coding::ContentDecoder;
 use crate::wire::framing::{DeclaredFraming, Framer, Framing};
 use crate::wire::websocket::WebSocketFramer;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Measures one response from its bytes and their arrival times.
@@ -91,13 +92,23 @@ impl ResponseMeter {
             reader: ResponseReader::new(dialect),
             tally: ResponseTally::for_session(),
             arrival: None,
-            session: Some(Box::new(RealtimeSession::new(deflate))),
+            session: Some(Box::new(RealtimeSession::new(dialect.session, deflate))),
         }
     }
 
     /// Whether this is a WebSocket session, which can hold many responses.
     pub fn is_session(&self) -> bool {
         self.session.is_some()
+    }
+
+    /// Model that the client requested in its messages; `None` if this is not a session.
+    pub fn requested_model(&self) -> Option<&Arc<str>> {
+        self.session.as_ref()?.requested_model()
+    }
+
+    /// Whether the client of a session has not sent a complete message yet. It may still name the model.
+    pub fn awaits_client_message(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.has_client_message())
     }
 
     /// Whether the body is a stream of events. False while that is unknown.
