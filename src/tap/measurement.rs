@@ -264,10 +264,11 @@ impl RequestState {
             // The client's first message may name the model.
             self.series = None;
         }
-        if !self.route.operation.is_inference() {
+        if self.is_inference() {
+            series.record_time_to_response_head(at.saturating_sub(self.started_at));
+        } else if self.route.dialect().is_none() {
             return;
         }
-        series.record_time_to_response_head(at.saturating_sub(self.started_at));
         if let Some(cold) = &mut self.cold {
             cold.on_status(head.status.as_u16());
         }
@@ -286,6 +287,10 @@ impl RequestState {
                 Err(reason) => self.count_unparsed(reason),
             }
         }
+    }
+
+    fn is_inference(&self) -> bool {
+        self.route.operation.is_inference()
     }
 
     /// Takes the status of a gRPC call from these headers or trailers, if they have one.
@@ -376,6 +381,9 @@ impl RequestState {
 
     /// Follows the gaps between outputs, from the first output of a stream on.
     fn watch_stalls(&mut self, arrival: Arrival) {
+        if !self.is_inference() {
+            return;
+        }
         let Self {
             tap,
             meter: Some(meter),

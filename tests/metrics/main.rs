@@ -14,5 +14,6 @@ mod edge_wait;
 mod exposition;
 mod hostile_labels;
 mod metrics_page;
+mod not_inference;
 mod recordings;
 mod request_bodies;

@@ -156,6 +156,10 @@ impl ClosedRequest {
         record.dialect = Some(meter.dialect());
         let tokens =
             record.fill_from_response(meter.tally(), meter.is_stream(), self.state.started_at);
+        if !self.state.is_inference() {
+            record.clear_generation_times();
+            return tokens;
+        }
         if meter.is_stream() && self.is_complete() {
             record.characters_per_second = meter::characters_per_second(meter.tally());
         }
@@ -221,11 +225,13 @@ impl FinishedRequest {
     fn publish(self) {
         let Self { closed, record, tokens } = self;
         let ClosedRequest { state, series, meter, outcome, .. } = &closed;
-        if let Some(meter) = meter {
+        if let Some(meter) = meter
+            && state.is_inference()
+        {
             series.record_token_counts(&tokens, meter.tally().live_tokens);
-        }
-        if closed.is_complete() {
-            series.record_complete(&record, &tokens);
+            if closed.is_complete() {
+                series.record_complete(&record, &tokens);
+            }
         }
         series.record_end(&record, *outcome);
         state.tap.series.set_clock(record.clock);

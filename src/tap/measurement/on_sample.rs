@@ -18,11 +18,14 @@ pub(super) struct SampleObserver<'a> {
     edge: Option<&'a EdgeAndTrace>,
     reports_load: bool,
     is_session: bool,
+    /// Whether the samples are recorded in metrics.
+    is_inference: bool,
 }
 
 impl RequestState {
     /// Returns the meter and the observer of its samples; `None` if the body is not read.
     pub(super) fn sample_observer(&mut self) -> Option<(&mut ResponseMeter, SampleObserver<'_>)> {
+        let is_inference = self.is_inference();
         let Self { tap, progress, series, cold, requested_at, edge, meter, .. } = self;
         let (meter, series) = (meter.as_mut()?, series.as_deref()?);
         let (reports_load, is_session) = (meter.reports_load_time(), meter.is_session());
@@ -36,6 +39,7 @@ impl RequestState {
             edge,
             reports_load,
             is_session,
+            is_inference,
         };
         Some((meter, observer))
     }
@@ -60,7 +64,9 @@ impl SampleObserver<'_> {
             LiveSample::Unparsed(reason) => self.tap.series.count_unparsed(*reason),
             _ => {}
         }
-        self.series.record_live(sample, *self.requested_at, || self.start_kind());
+        if self.is_inference {
+            self.series.record_live(sample, *self.requested_at, || self.start_kind());
+        }
     }
 
     /// Must run before TTFT is recorded: it determines whether the start was cold.

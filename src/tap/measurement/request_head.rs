@@ -51,8 +51,9 @@ impl RequestHead {
         let path = head.uri.path();
         // Only for tests.
         tap.faults.inject(path.as_bytes());
-        let route = Route::find(head.method.as_str(), path);
-        let model = route.model(path).or_else(|| route.model_from_query(head.uri.query()));
+        let query = head.uri.query();
+        let route = Route::find_with_query(head.method.as_str(), path, query);
+        let model = route.model(path).or_else(|| route.model_from_query(query));
         let ArrivalTime { started_at, wall_time } = *arrived;
         let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, started_at, wall_time);
         let is_inference = route.operation.is_inference();

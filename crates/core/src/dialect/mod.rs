@@ -64,7 +64,7 @@ pub use facts::{
 pub use response_reader::ResponseReader;
 
 use definition::{EventFormat, finish_plain};
-use route::{Operation, ResponseParsing, Route, get, post, post_if_parsable};
+use route::{Operation, ResponseParsing, Route, get, get_if_streamed, post, post_if_parsable};
 
 /// Every known route: usual prefix of the path, end of the path, operation, dialect.
 ///
@@ -86,6 +86,9 @@ pub static ROUTES: &[Route] = &[
     get!("/v1", "/realtime/translations", Realtime, &realtime::TRANSLATION),
     get!("", "/v1/realtime", Realtime, &realtime::REALTIME),
     get!("", "/openai/realtime", Realtime, &realtime::REALTIME),
+    // Replays of earlier streams. The second is llama.cpp's.
+    get_if_streamed!("/v1", "/responses/*", Replay, &openai_responses::RESPONSES),
+    get!("/v1", "/stream/*", Replay, &openai_chat::CHAT),
     // Amazon Bedrock.
     post!("", "/model/{model}/converse-stream", Chat, &bedrock::CONVERSE),
     post!("", "/model/{model}/converse", Chat, &bedrock::CONVERSE),

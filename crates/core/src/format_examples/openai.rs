@@ -115,6 +115,18 @@ pub const EXAMPLES: &[FormatExample] = &[
     FormatExample {
         section: "OpenAI and compatible servers",
         method: "GET",
+        path: "/v1/responses/resp_1",
+        tokens: "`response.usage`",
+        events: &[
+            br#"{"type":"response.created","response":{"status":"in_progress","output":[]}}"#,
+            br#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"Hi"}"#,
+            br#"{"type":"response.completed","response":{"status":"completed","output":[],"usage":{"input_tokens":9,"output_tokens":2,"total_tokens":11}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "OpenAI and compatible servers",
+        method: "GET",
         path: "/v1/realtime/translations",
         framing: ExampleFraming::WebSocket,
         events: &[
