@@ -7,7 +7,7 @@ mod request_head;
 
 use super::cold_request::ColdRequest;
 use super::edge_and_trace::EdgeAndTrace;
-use super::headers::{content_encoding, head_facts, is_deflated};
+use super::headers::{content_encoding, ends_with_connection, head_facts, is_deflated};
 use super::request_progress::{RequestFault, RequestProgress};
 use super::stall_watch::StallWatch;
 use super::{PeekBody, Tap};
@@ -67,6 +67,8 @@ struct RequestState {
     status: Option<u16>,
     /// The kernel did not timestamp the headers of the request or the response.
     unstamped: bool,
+    /// The end of the connection ends the response, and has no timestamp.
+    ends_with_connection: bool,
     /// Whether the response is a stream of events. `None` until its headers arrive.
     stream: Option<bool>,
     route: &'static Route,
@@ -229,6 +231,7 @@ impl RequestState {
             first_byte_at: None,
             status: None,
             unstamped: !client.last_read().is_stamped,
+            ends_with_connection: false,
             stream: None,
             head_facts: None,
             grpc_status: None,
@@ -259,6 +262,7 @@ impl RequestState {
         }
         self.stream = Some(declared.is_stream());
         let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        self.ends_with_connection = ends_with_connection(&self.method, head);
         let series = self.resolve_series(head.status.is_success() || has_switched);
         if has_switched && self.progress.model().is_none() {
             // The client's first message may name the model.
