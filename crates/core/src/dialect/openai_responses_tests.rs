@@ -288,7 +288,9 @@ fn the_engine_is_detected() {
             r#"{"type":"response.completed","response":{"content_filters":[]}}"#,
             Some(Engine::AzureOpenAi),
         ),
-        (r#"{"type":"response.completed","response":{"input_messages":null}}"#, Some(Engine::Vllm)),
+        (r#"{"type":"response.completed","response":{"input_messages":[]}}"#, Some(Engine::Vllm)),
+        (r#"{"type":"response.completed","response":{"input_messages":null}}"#, None),
+        (r#"{"type":"response.output_text.delta","delta":"a","obfuscation":null}"#, None),
         (r#"{"type":"response.output_text.delta","delta":"a"}"#, None),
     ];
     for (data, expected) in cases {
