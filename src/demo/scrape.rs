@@ -62,9 +62,10 @@ impl Scrape {
     /// Parses the text format and ignores lines that are not samples.
     pub fn parse(text: &str) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(sample);
-        let not_inference =
-            ("gen_ai_operation_name".to_owned(), Operation::Other.label().to_owned());
-        Self(samples.filter(|sample| !sample.labels.contains(&not_inference)).collect())
+        let is_inference = |sample: &ScrapedSample| {
+            sample.label("gen_ai_operation_name").is_none_or(Operation::is_inference_label)
+        };
+        Self(samples.filter(is_inference).collect())
     }
 
     /// Sum of the series with this name and these labels.

@@ -1,8 +1,11 @@
 //! Headers of a request or a response that the measurement uses.
 
 use hyper::header::{
-    CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
+    CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS,
+    TRANSFER_ENCODING,
 };
+use hyper::http::{Version, response};
+use hyper::{Method, StatusCode};
 use std::borrow::Cow;
 use std::time::Duration;
 use streamgauge_core::dialect::response_headers::HeaderFacts;
@@ -30,6 +33,21 @@ pub(super) fn content_encoding(headers: &HeaderMap) -> Cow<'_, [u8]> {
     }
 }
 
+/// Whether the end of the connection is the end of the response to a request with this method (RFC 9112, section 6.3), or of
+/// the protocol that it switches to.
+pub(super) fn ends_with_connection(method: &Method, head: &response::Parts) -> bool {
+    match head.status {
+        _ if head.version >= Version::HTTP_2 => false,
+        StatusCode::SWITCHING_PROTOCOLS => true,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => false,
+        _ if *method == Method::HEAD => false,
+        _ => {
+            let declares = |name| head.headers.contains_key(name);
+            !declares(CONTENT_LENGTH) && !declares(TRANSFER_ENCODING)
+        }
+    }
+}
+
 /// Whether the two ends of a WebSocket have agreed to compress messages (RFC 7692).
 pub(super) fn is_deflated(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| {
@@ -51,4 +69,32 @@ pub(super) fn edge_wait(headers: &HeaderMap, arrival: Duration) -> Option<EdgeWa
     let names = ["x-request-start", "x-queue-start"];
     let values = names.iter().flat_map(|name| headers.get_all(*name));
     EdgeWait::from_headers(values.map(HeaderValue::as_bytes), arrival)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Response;
+
+    #[test]
+    fn a_response_without_length_and_chunks_ends_with_its_connection() {
+        let ends = |method: &Method, status: u16, version, field: Option<(&str, &str)>| {
+            let mut response = Response::builder().status(status).version(version);
+            if let Some((name, value)) = field {
+                response = response.header(name, value);
+            }
+            ends_with_connection(method, &response.body(()).unwrap().into_parts().0)
+        };
+        let (length, chunked) = (("content-length", "0"), ("transfer-encoding", "chunked"));
+        for version in [Version::HTTP_10, Version::HTTP_11] {
+            assert!(ends(&Method::POST, 200, version, None));
+            assert!(ends(&Method::GET, 101, version, None));
+            assert!(!ends(&Method::POST, 200, version, Some(length)));
+            assert!(!ends(&Method::POST, 500, version, Some(chunked)));
+            assert!(!ends(&Method::HEAD, 200, version, None));
+            assert!(!ends(&Method::GET, 204, version, None));
+            assert!(!ends(&Method::GET, 304, version, None));
+        }
+        assert!(!ends(&Method::POST, 200, Version::HTTP_2, None));
+    }
 }

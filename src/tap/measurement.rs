@@ -7,7 +7,7 @@ mod request_head;
 
 use super::cold_request::ColdRequest;
 use super::edge_and_trace::EdgeAndTrace;
-use super::headers::{content_encoding, head_facts, is_deflated};
+use super::headers::{content_encoding, ends_with_connection, head_facts, is_deflated};
 use super::request_progress::{RequestFault, RequestProgress};
 use super::stall_watch::StallWatch;
 use super::{PeekBody, Tap};
@@ -25,7 +25,7 @@ use std::time::Duration;
 use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::dialect::{Dialect, UNKNOWN, UnparsedReason};
-use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, Outcome, ResponseMeter};
+use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, LiveSample, Outcome, ResponseMeter};
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 
 /// Measures one request and records it exactly once, however it ends.
@@ -67,6 +67,8 @@ struct RequestState {
     status: Option<u16>,
     /// The kernel did not timestamp the headers of the request or the response.
     unstamped: bool,
+    /// The end of the connection ends the response, and has no timestamp.
+    ends_with_connection: bool,
     /// Whether the response is a stream of events. `None` until its headers arrive.
     stream: Option<bool>,
     route: &'static Route,
@@ -216,16 +218,10 @@ impl RequestState {
         request: RequestHead,
     ) -> Self {
         let ArrivalTime { started_at, wall_time } = arrived;
-        let RequestHead { route, model, edge, cold } = request;
-        let is_unknown = route.is_unknown() && head.method == Method::POST;
+        let RequestHead { route, model, body, edge, cold } = request;
         Self {
             cold,
-            progress: Arc::new(RequestProgress::new(
-                Arc::clone(tap),
-                route.operation,
-                model,
-                is_unknown,
-            )),
+            progress: Arc::new(RequestProgress::new(Arc::clone(tap), route.operation, model, body)),
             tap: Arc::clone(tap),
             client: Arc::clone(client),
             upstream: None,
@@ -244,6 +240,7 @@ impl RequestState {
             first_byte_at: None,
             status: None,
             unstamped: !client.last_read().is_stamped,
+            ends_with_connection: false,
             stream: None,
             head_facts: None,
             grpc_status: None,
@@ -274,13 +271,18 @@ impl RequestState {
         }
         self.stream = Some(declared.is_stream());
         let has_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        self.ends_with_connection = ends_with_connection(&self.method, head);
         let series = self.resolve_series(head.status.is_success() || has_switched);
-        if self.operation.is_inference() {
+        if has_switched && self.progress.model().is_none() {
+            // The client's first message may name the model.
+            self.series = None;
+        }
+        if self.is_inference() {
             series.record_time_to_response_head(at.saturating_sub(self.started_at));
-            if let Some(cold) = &mut self.cold {
-                cold.on_status(head.status.as_u16());
-            }
             self.head_facts = head_facts(&head.headers);
+        }
+        if let Some(cold) = &mut self.cold {
+            cold.on_status(head.status.as_u16());
         }
         // Only for tests.
         self.tap.faults.inject(content_type);
@@ -305,6 +307,10 @@ impl RequestState {
         let may_be_inference = self.method == Method::POST || declared.is_stream();
         let is_candidate = self.route.is_unknown() && may_be_inference;
         self.route.dialect().or(is_candidate.then_some(&UNKNOWN))
+    }
+
+    fn is_inference(&self) -> bool {
+        self.operation.is_inference()
     }
 
     /// Takes the status of a gRPC call from these headers or trailers, if they have one.
@@ -360,6 +366,9 @@ impl RequestState {
         if let Some(cold) = &mut self.cold {
             cold.on_response_data(&self.tap, &self.progress, arrival.at, bytes);
         }
+        if self.series.is_none() {
+            return self.measure_before_client_message(arrival, bytes);
+        }
         if let Some((meter, mut observer)) = self.sample_observer() {
             // Only for tests.
             observer.inject_fault(bytes);
@@ -370,6 +379,16 @@ impl RequestState {
         }
         self.find_first_audio(arrival.at, bytes);
         self.watch_stalls(arrival);
+    }
+
+    /// Reads what the server of a session sends before the client's first message. No response is in it.
+    fn measure_before_client_message(&mut self, arrival: Arrival, bytes: &[u8]) {
+        let Self { meter: Some(meter), tap, .. } = self else { return };
+        meter.push(arrival, bytes, &mut |sample| {
+            if let LiveSample::Unparsed(reason) = sample {
+                tap.series.count_unparsed(reason);
+            }
+        });
     }
 
     /// The response body begins. For the phase and the cold-start detector, the first byte of a body that is not a stream
@@ -406,6 +425,9 @@ impl RequestState {
 
     /// Follows the gaps between outputs, from the first output of a stream on.
     fn watch_stalls(&mut self, arrival: Arrival) {
+        if !self.is_inference() {
+            return;
+        }
         let Self {
             tap,
             meter: Some(meter),
@@ -430,8 +452,13 @@ impl RequestState {
         self.progress.count_bytes(bytes.len());
         let at = self.client.last_read().at;
         self.catch_panic(|state| {
-            if let Some(meter) = &mut state.meter {
-                meter.push_client(at, bytes);
+            let Some(meter) = &mut state.meter else { return };
+            meter.push_client(at, bytes);
+            if state.series.is_none() && !meter.awaits_client_message() {
+                if let Some(model) = meter.requested_model() {
+                    state.progress.set_model(model);
+                }
+                state.resolve_series(true);
             }
         });
     }

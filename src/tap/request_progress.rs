@@ -64,21 +64,17 @@ enum QueueState {
 }
 
 impl RequestProgress {
-    /// Starts a request. `is_unknown`: its path is not known, so its response may show that it is inference.
+    /// `peek` reads the body.
     pub fn new(
         tap: Arc<Tap>,
         operation: Operation,
         model: Option<String>,
-        is_unknown: bool,
+        peek: RequestBodyReader,
     ) -> Self {
         let arrivals = Arc::clone(tap.arrival_series());
         arrivals.count_arrival(operation);
-        let mut peek = RequestBodyReader::default();
         if operation.is_inference() {
             tap.activity.request_started();
-        } else if !is_unknown {
-            // Its body is not needed.
-            peek.end();
         }
         let state = ProgressState {
             phase: Some(RequestPhase::Sending),
@@ -154,7 +150,14 @@ impl RequestProgress {
 
     /// Reads the next bytes of the body, without counting them as forwarded.
     pub fn peek(&self, bytes: &[u8]) {
-        self.state().peek.push(bytes);
+        let read = self.state().peek.push(bytes);
+        self.count_unparsed(read);
+    }
+
+    fn count_unparsed(&self, read: Result<(), UnparsedReason>) {
+        if let Err(reason) = read {
+            self.tap.series.count_unparsed(reason);
+        }
     }
 
     /// The body was passed completely to the upstream's connection.
@@ -162,7 +165,7 @@ impl RequestProgress {
         let mut state = self.state();
         self.advance(&mut state, RequestPhase::Waiting);
         state.is_read = true;
-        state.peek.end();
+        self.count_unparsed(state.peek.end());
     }
 
     /// The upstream's connection has flushed its buffer to the socket with these timestamps.
@@ -238,6 +241,11 @@ impl RequestProgress {
     /// The requested model, once it is known.
     pub fn model(&self) -> Option<Arc<str>> {
         self.requested_model(&self.state()).cloned()
+    }
+
+    /// Sets the model that a client requests in a message of its session.
+    pub fn set_model(&self, model: &Arc<str>) {
+        self.state().peek.set_model(model);
     }
 
     fn requested_model<'a>(&'a self, state: &'a ProgressState) -> Option<&'a Arc<str>> {

@@ -18,12 +18,13 @@ const CLIENTS: usize = 20;
 /// Number of consecutive streams of each client.
 const STREAMS: usize = 8;
 
-/// When the client sent a request, and the server its first and last output.
+/// When the client sent a request, and the server its first and last output and its last byte.
 #[derive(Clone, Copy, Default)]
 struct StreamTimes {
     request: Option<Bracket>,
     first: Option<Bracket>,
     last: Option<Bracket>,
+    end: Option<Bracket>,
 }
 
 type StreamTimesById = Arc<Mutex<HashMap<usize, StreamTimes>>>;
@@ -49,9 +50,9 @@ fn server(truths: &StreamTimesById) -> ScriptedUpstream {
                     thread::sleep(Duration::from_millis(23));
                 }
             }
-            connection.send(
-                [chunk(chat::finish_event()), chunk(chat::DONE), chat::LAST_CHUNK.into()].concat(),
-            );
+            let end = [chunk(chat::finish_event()), chunk(chat::DONE), chat::LAST_CHUNK.into()];
+            let ((), sent) = Bracket::around(|| connection.send(end.concat()));
+            truths.lock().unwrap().entry(id).or_default().end = Some(sent);
         }
     })
 }
@@ -70,7 +71,7 @@ fn client(proxy: SocketAddr, client: usize, truths: &StreamTimesById) {
     }
 }
 
-/// Errors of TTFT and latency in milliseconds, ascending, with the number of degraded lines and the timestamp
+/// Errors of TTFT, latency and request duration in milliseconds, ascending, with the number of degraded lines and the timestamp
 /// source.
 struct ClockErrors {
     errors: Vec<f64>,
@@ -120,8 +121,9 @@ fn run(clock: &str, stopped: bool) -> ClockErrors {
         let id = usize::from_str_radix(line["trace_id"].as_str().unwrap(), 16).unwrap();
         let truth = truths[&id];
         let since = |at: Option<Bracket>| at.unwrap().since(truth.request.unwrap());
-        for (key, true_value) in [("ttft_s", since(truth.first)), ("latency_s", since(truth.last))]
-        {
+        let true_values =
+            [("ttft_s", truth.first), ("latency_s", truth.last), ("duration_s", truth.end)];
+        for (key, true_value) in true_values.map(|(key, at)| (key, since(at))) {
             errors.push(distance(line[key].as_f64().unwrap(), true_value) * 1e3);
         }
     }

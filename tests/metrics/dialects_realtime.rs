@@ -37,6 +37,11 @@ fn masked(opcode: u8, payload: &str) -> Vec<u8> {
     frame
 }
 
+/// The upgrade request of Codex.
+const RESPONSES: &str = "GET /v1/responses HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n\
+                   OpenAI-Beta: responses_websockets=2026-02-06\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
 fn response(connection: &mut RawConnection) {
     connection.read_exactly(masked(1, CREATE).len()).unwrap();
     connection.send(text(r#"{"type":"response.created","response":{"status":"in_progress"}}"#));
@@ -102,4 +107,79 @@ fn each_response_of_a_session_has_its_own_ttft() {
     assert_eq!(sum("streamgauge_latency_seconds_count"), 0.0);
     assert_eq!(sum("gen_ai_server_request_duration_seconds_count"), 1.0);
     scrape.assert_balanced();
+}
+
+/// The model is in the client's messages, not in the URL.
+#[test]
+fn a_session_of_the_responses_api_is_measured() {
+    let create =
+        r#"{"type":"response.create","model":"gpt-5.6","previous_response_id":"r","input":"x"}"#;
+    let disturbance = Disturbance::watch();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_head();
+        connection.send(SWITCH);
+        for _ in 0..3 {
+            connection.read_exactly(masked(1, create).len()).unwrap();
+            connection.send(text(
+                r#"{"type":"response.created","response":{"status":"in_progress","output":[]}}"#,
+            ));
+            std::thread::sleep(Duration::from_millis(50));
+            for word in ["Good", " day"] {
+                connection.send(text(&format!(
+                    r#"{{"type":"response.output_text.delta","output_index":0,"delta":"{word}"}}"#
+                )));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            connection.send(text(
+                r#"{"type":"response.completed","response":{"status":"completed","model":"gpt-5.6-1","output":[],
+                    "usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15}}}"#,
+            ));
+        }
+        connection.wait_for_close();
+    });
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
+    client.send(RESPONSES);
+    client.read_head().unwrap();
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(100));
+        client.send(masked(1, create));
+        client.read_until(b"total_tokens\":15}}}").unwrap();
+    }
+    client.send(masked(8, ""));
+    drop(client);
+    let record = gauge.requests_when(1).remove(0);
+    let expected = serde_json::json!({
+        "outcome": "ok", "status": 101, "operation": "realtime", "path": "/v1/responses", "stream": true,
+        "dialect": "openai-responses", "model": "gpt-5.6", "response_model": "gpt-5.6-1",
+        "events": 12, "output_events": 6, "answer_chars": 24, "input_tokens": 30, "output_tokens": 15,
+        "output_tokens_source": "usage", "ttft_s": null, "latency_s": null, "unparsed": 0,
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(record[key], *value, "{key}: {record}");
+    }
+    let scrape = gauge.scrape();
+    let sum = |name: &str| scrape.sum(name, &["gen_ai_request_model=\"gpt-5.6\""]);
+    assert_eq!(sum("gen_ai_server_time_to_first_token_seconds_count"), 3.0);
+    let ttft = sum("gen_ai_server_time_to_first_token_seconds_sum");
+    assert!(ttft >= 0.15 && ttft < disturbance.allow(0.4), "three waits of 50 ms: {ttft}");
+    assert_eq!(sum("streamgauge_requests_total"), 1.0);
+    assert_eq!(sum("streamgauge_tokens_total"), 45.0);
+    scrape.assert_balanced();
+}
+
+/// A server that answers a request for a WebSocket like any other.
+#[test]
+fn a_refused_session_is_a_client_error() {
+    let refused = crate::support::chat::response("426 Upgrade Required", "text/plain", b"no");
+    let upstream = ScriptedUpstream::responding_with(refused);
+    let gauge = Streamgauge::new(upstream.address);
+    let mut client = RawConnection::connect(gauge.proxy);
+    client.send(RESPONSES);
+    assert_eq!(client.read_message().status(), 426);
+    let record = gauge.assert_single_request("client_error");
+    assert_eq!(
+        (&record["operation"], &record["model"]),
+        (&"realtime".into(), &serde_json::Value::Null)
+    );
 }

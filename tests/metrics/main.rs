@@ -15,5 +15,7 @@ mod exposition;
 mod field_reports;
 mod hostile_labels;
 mod metrics_page;
+mod not_inference;
 mod recordings;
 mod recordings_disguised;
+mod request_bodies;

@@ -148,11 +148,7 @@ fn label_values_are_those_of_the_table() {
     for metric in ALL {
         for label in metric.labels.iter().filter(|label| !LISTED_ELSEWHERE.contains(&label.name)) {
             let Some(values) = label.values.closed() else { continue };
-            let mut expected: BTreeSet<&str> = values.iter().map(String::as_str).collect();
-            if label.name == "gen_ai_operation_name" {
-                // Most metrics are of inference only, and share the row with those that are not.
-                expected.insert("other");
-            }
+            let expected: BTreeSet<&str> = values.iter().map(String::as_str).collect();
             let own: Vec<_> =
                 rows.iter().filter(|row| words(row[0]).contains(label.name)).collect();
             assert!(

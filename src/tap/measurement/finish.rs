@@ -31,7 +31,15 @@ struct ClosedRequest {
     head_engine: Option<Engine>,
     end: EndCause,
     outcome: Outcome,
-    now: Duration,
+    ended_at: RequestEnd,
+}
+
+/// When a request ended.
+#[derive(Debug, Clone, Copy)]
+struct RequestEnd {
+    at: Duration,
+    /// `at` is a timestamp of the kernel.
+    is_stamped: bool,
 }
 
 /// A request whose record is complete.
@@ -46,8 +54,21 @@ impl RequestState {
         self.close(end).complete_record().publish();
     }
 
+    /// When the request ended: for a complete response, when the read with its last byte arrived. All other ends have no
+    /// timestamp.
+    fn ended_at(&self, end: EndCause) -> RequestEnd {
+        match &self.upstream {
+            Some(upstream) if end == EndCause::Complete && !self.ends_with_connection => {
+                let last = upstream.last_read();
+                RequestEnd { at: last.at, is_stamped: last.is_stamped }
+            }
+            _ => RequestEnd { at: socket::now(), is_stamped: false },
+        }
+    }
+
     fn close(mut self: Box<Self>, end: EndCause) -> ClosedRequest {
-        let now = socket::now();
+        let ended_at = self.ended_at(end);
+        let now = ended_at.at;
         self.progress.end(now);
         let is_success = self.head_at.is_some() && matches!(self.status, Some(101 | 200..300));
         // The last samples of the meter need the series.
@@ -66,7 +87,7 @@ impl RequestState {
         let meter = self.meter.take();
         let outcome = self.outcome(end, meter.as_ref());
         let head_engine = head_facts.and_then(|facts| facts.engine);
-        ClosedRequest { state: self, series, meter, head_engine, end, outcome, now }
+        ClosedRequest { state: self, series, meter, head_engine, end, outcome, ended_at }
     }
 
     fn outcome(&self, end: EndCause, meter: Option<&ResponseMeter>) -> Outcome {
@@ -109,7 +130,7 @@ impl ClosedRequest {
 
     /// Returns a record with what is known without reading the response body.
     fn request_record(&self) -> RequestRecord {
-        let Self { state, outcome, now, .. } = self;
+        let Self { state, outcome, ended_at, .. } = self;
         let since = |at: Duration| at.saturating_sub(state.started_at).as_secs_f64();
         let stalled = state
             .client_stalled_before
@@ -136,7 +157,7 @@ impl ClosedRequest {
             head_s: state.head_at.map(since),
             first_byte_s: state.first_byte_at.map(since),
             first_audio_s: state.first_audio_at.map(since),
-            duration_s: since(*now),
+            duration_s: since(ended_at.at),
             client_stall_s: (!stalled.is_zero()).then_some(stalled.as_secs_f64()),
             bytes_up: state.progress.bytes(),
             bytes_down: state.bytes_down,
@@ -164,6 +185,10 @@ impl ClosedRequest {
         }
         let tokens =
             record.fill_from_response(meter.tally(), meter.is_stream(), self.state.started_at);
+        if !self.state.is_inference() {
+            record.clear_generation_times();
+            return tokens;
+        }
         if meter.is_stream() && self.is_complete() {
             record.characters_per_second = meter::characters_per_second(meter.tally());
         }
@@ -171,9 +196,9 @@ impl ClosedRequest {
     }
 
     fn add_cold_start(&mut self, record: &mut RequestRecord) {
-        let Self { state, series, end, outcome, now, .. } = self;
+        let Self { state, series, end, outcome, ended_at, .. } = self;
         if let Some(cold) = state.cold.take() {
-            cold.finish(&state.tap, (*end, *outcome), *now, series, record);
+            cold.finish(&state.tap, (*end, *outcome), ended_at.at, series, record);
         }
     }
 
@@ -182,7 +207,7 @@ impl ClosedRequest {
         let (Some(meter), Some(mut stalls)) = (&self.meter, self.state.stall_watch.take()) else {
             return;
         };
-        stalls.end(self.now);
+        stalls.end(self.ended_at.at);
         record.max_gap_s = stalls.flow.max_gap().map(|gap| gap.as_secs_f64());
         let is_burst_defined = self.outcome == Outcome::Ok && !meter.is_session();
         let ratio = stalls.flow.burst_ratio(meter.tally(), self.state.started_at);
@@ -190,8 +215,8 @@ impl ClosedRequest {
     }
 
     fn add_queue_wait(&self, record: &mut RequestRecord) {
-        let (meter, end) = (self.meter.as_ref(), (self.end, self.now));
-        self.state.add_queue_wait(meter, end, self.detected_engine(), record);
+        let (meter, ended_at) = (self.meter.as_ref(), self.ended_at.at);
+        self.state.add_queue_wait(meter, ended_at, self.detected_engine(), record);
     }
 
     fn add_engine(&self, record: &mut RequestRecord) {
@@ -209,9 +234,9 @@ impl ClosedRequest {
         in_body.or(self.head_engine)
     }
 
-    /// Marks the record if its instants come from the program's clock and its threads were late.
+    /// Marks the record if an instant comes from the program's clock and its threads were late.
     fn add_clock_quality(&self, record: &mut RequestRecord) {
-        if record.clock == TimestampSource::Program {
+        if record.clock == TimestampSource::Program || !self.ended_at.is_stamped {
             record.degraded |= socket::lagged_since(self.state.started_at);
         }
     }
@@ -231,11 +256,13 @@ impl FinishedRequest {
     fn publish(self) {
         let Self { closed, record, tokens } = self;
         let ClosedRequest { state, series, meter, outcome, .. } = &closed;
-        if let Some(meter) = meter {
+        if let Some(meter) = meter
+            && state.is_inference()
+        {
             series.record_token_counts(&tokens, meter.tally().live_tokens);
-        }
-        if closed.is_complete() {
-            series.record_complete(&record, &tokens);
+            if closed.is_complete() {
+                series.record_complete(&record, &tokens);
+            }
         }
         series.record_end(&record, *outcome);
         state.tap.series.set_clock(record.clock);

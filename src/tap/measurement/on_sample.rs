@@ -67,7 +67,10 @@ impl SampleObserver<'_> {
             LiveSample::Recognised(operation) => self.on_recognised(*operation),
             _ => {}
         }
-        self.series.record_live(sample, *self.requested_at, || self.start_kind());
+        let is_unrecognised = matches!(sample, LiveSample::UnrecognisedEvent { .. });
+        if self.operation.is_inference() || is_unrecognised {
+            self.series.record_live(sample, *self.requested_at, || self.start_kind());
+        }
     }
 
     /// The response on an unknown path is inference. From here on it is measured like a response on a known path.

@@ -5,21 +5,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use streamgauge_core::dialect::engine::Engine;
 use streamgauge_core::meter::queue::ServedRequest;
-use streamgauge_core::meter::{ClampedInterval, EndCause, QueueWait, RequestRecord, ResponseMeter};
+use streamgauge_core::meter::{ClampedInterval, QueueWait, RequestRecord, ResponseMeter};
 
 impl RequestState {
-    /// Removes the request from the estimated queue, and adds its queue wait to the record. `end` is how and when the
-    /// request ended.
+    /// Removes the request from the estimated queue, and adds its queue wait to the record.
     pub(super) fn add_queue_wait(
         &self,
         meter: Option<&ResponseMeter>,
-        end: (EndCause, Duration),
+        ended_at: Duration,
         engine: Option<Engine>,
         record: &mut RequestRecord,
     ) {
-        let (end, now) = end;
-        let upstream = self.upstream.as_ref().filter(|_| end == EndCause::Complete);
-        let ended_at = upstream.map_or(now, |upstream| upstream.last_read().at);
         let served = meter.and_then(|meter| served(meter, record));
         let estimate = self.progress.leave_queue(ended_at, served);
         let header = meter.and_then(|meter| self.wait_until_head(meter, engine));

@@ -2,12 +2,15 @@
 
 use super::super::cold_request::ColdRequest;
 use super::super::edge_and_trace::EdgeAndTrace;
+use super::super::headers::content_encoding;
 use super::Tap;
 use crate::socket::{self, SocketTimestamps};
+use hyper::Method;
 use hyper::http::{Version, request};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use streamgauge_core::dialect::route::{OTHER, Route};
+use streamgauge_core::dialect::request::RequestBodyReader;
+use streamgauge_core::dialect::route::{OTHER, Operation, Route};
 
 /// When a request arrived: its first read, or with HTTP/2 the read that completed its headers.
 pub(super) struct ArrivalTime {
@@ -37,6 +40,7 @@ pub(super) struct RequestHead {
     pub route: &'static Route,
     /// The model in the path or the query, where the API has it there.
     pub model: Option<String>,
+    pub body: RequestBodyReader,
     pub edge: Option<Box<EdgeAndTrace>>,
     /// Inference requests only.
     pub cold: Option<ColdRequest>,
@@ -48,17 +52,26 @@ impl RequestHead {
         let path = head.uri.path();
         // Only for tests.
         tap.faults.inject(path.as_bytes());
-        let route = Route::find(head.method.as_str(), path);
-        let model = route.model(path).or_else(|| route.model_from_query(head.uri.query()));
+        let query = head.uri.query();
+        let route = Route::find_with_query(head.method.as_str(), path, query);
+        let model = route.model(path).or_else(|| route.model_from_query(query));
         let ArrivalTime { started_at, wall_time } = *arrived;
         let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, started_at, wall_time);
         let is_inference = route.operation.is_inference();
         let cold = is_inference.then(|| ColdRequest::start(tap, started_at));
-        Self { route, model, edge, cold }
+        // The response on an unknown path may show that the request is inference.
+        let may_be_inference = route.is_unknown() && head.method == Method::POST;
+        let body = if route.operation == Operation::Other && !may_be_inference {
+            RequestBodyReader::ignoring()
+        } else {
+            RequestBodyReader::with_encoding(&content_encoding(&head.headers))
+        };
+        Self { route, model, body, edge, cold }
     }
 
     /// A request that could not be read. It is forwarded like any other.
     pub fn unknown() -> Self {
-        Self { route: &OTHER, model: None, edge: None, cold: None }
+        let body = RequestBodyReader::ignoring();
+        Self { route: &OTHER, model: None, body, edge: None, cold: None }
     }
 }

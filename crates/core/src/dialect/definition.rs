@@ -25,6 +25,8 @@ pub struct Dialect {
     pub(super) streams_by_default: bool,
     /// The last event reports how long the model took to load.
     pub reports_load_time: bool,
+    /// How a WebSocket session holds its responses.
+    pub session: SessionKind,
 }
 
 /// Function that a dialect runs at the end of each event, once all tagged fields are recorded. It ends with
@@ -48,6 +50,7 @@ impl Dialect {
             base64_chunks: false,
             streams_by_default: false,
             reports_load_time: false,
+            session: SessionKind::Conversation,
         }
     }
 
@@ -107,6 +110,11 @@ impl Dialect {
         Self { reports_load_time: true, ..self }
     }
 
+    /// Sets how a WebSocket session holds its responses.
+    pub(super) const fn with_session(self, session: SessionKind) -> Self {
+        Self { session, ..self }
+    }
+
     /// Returns the dialect with this name, if a route uses it.
     pub fn by_name(name: &str) -> Option<&'static Self> {
         ROUTES.iter().filter_map(Route::dialect).find(|dialect| dialect.name == name)
@@ -137,6 +145,19 @@ pub enum StreamEnd {
     Event,
     /// The end of the body, if HTTP ended cleanly.
     Body,
+}
+
+/// How a WebSocket session holds its responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionKind {
+    /// A client or the server starts a response. A request during a response is rejected, and an error event may reply to
+    /// any message.
+    Conversation,
+    /// The server works on the client's requests one after the other. An error event ends the response in progress, or
+    /// else rejects the oldest request.
+    Sequence,
+    /// Output without beginning or end, such as a translation of speech while it is spoken.
+    Continuous,
 }
 
 impl fmt::Debug for Dialect {

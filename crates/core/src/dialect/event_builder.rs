@@ -285,6 +285,8 @@ impl EventBuilder {
             (Tag::Duration(stage, unit), ScanEvent::Number(n)) => {
                 self.set_duration(stage, unit.seconds(n));
             }
+            // Other servers send the fields of a vendor too, as null.
+            (Tag::WrittenBy(_), ScanEvent::Null) => {}
             (Tag::WrittenBy(engine), _) => self.facts.detected_engine = Some(engine),
             (Tag::Fingerprint, ScanEvent::Text { text, .. }) => {
                 if let Some(engine) = Engine::from_fingerprint(text) {

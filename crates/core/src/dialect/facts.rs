@@ -289,10 +289,13 @@ pub enum UnparsedReason {
     Choice,
     /// The framing is malformed: a wrong checksum, an impossible length.
     Framing,
-    /// The content encoding is unknown, malformed, or beyond the decoder's limits.
+    /// The content encoding of a response is unknown, malformed, or beyond the decoder's limits.
     Encoding,
     /// The content type of an inference response is not supported.
     ContentType,
+    /// The content encoding of a request is unknown, malformed, or beyond the decoder's limits. Its model and `stream` flag
+    /// are not known.
+    RequestEncoding,
     /// The header with the start of the request is not a time, or more than an hour away.
     RequestStart,
     /// The first events of a response, or the whole document, have nothing of any known API.
@@ -312,6 +315,7 @@ impl UnparsedReason {
             Self::Framing => "framing",
             Self::Encoding => "encoding",
             Self::ContentType => "content_type",
+            Self::RequestEncoding => "request_encoding",
             Self::RequestStart => "request_start",
             Self::Unrecognised => "unrecognised",
             Self::Panic => "panic",

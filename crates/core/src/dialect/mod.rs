@@ -58,7 +58,7 @@ mod tag;
 #[cfg(test)]
 mod test_support;
 
-pub use definition::{Dialect, StreamEnd};
+pub use definition::{Dialect, SessionKind, StreamEnd};
 pub use facts::{
     ChoiceFacts, EventFacts, FinishClass, FinishReason, KNOWN_FINISH_REASONS, MAX_CHOICES,
     ServerTimings, TokenCounts, UnparsedReason, finish_reason,
@@ -67,7 +67,7 @@ pub use response_reader::{Recognition, ResponseReader};
 pub use signature::UNKNOWN;
 
 use definition::{EventFormat, finish_plain};
-use route::{Operation, ResponseParsing, Route, get, post, post_if_parsable};
+use route::{Operation, ResponseParsing, Route, get, get_if_streamed, post, post_if_parsable};
 
 /// Every known route: usual prefix of the path, end of the path, operation, dialect.
 ///
@@ -84,9 +84,14 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/completions", TextCompletion, &llamacpp::OPENAI_OR_LLAMACPP),
-    // OpenAI: sessions over a WebSocket. The second path is Azure's.
+    // OpenAI: sessions over a WebSocket. `/openai/realtime` is Azure's.
+    get!("/v1", "/responses", Realtime, &openai_responses::RESPONSES),
+    get!("/v1", "/realtime/translations", Realtime, &realtime::TRANSLATION),
     get!("", "/v1/realtime", Realtime, &realtime::REALTIME),
     get!("", "/openai/realtime", Realtime, &realtime::REALTIME),
+    // Replays of earlier streams. The second is llama.cpp's.
+    get_if_streamed!("/v1", "/responses/*", Replay, &openai_responses::RESPONSES),
+    get!("/v1", "/stream/*", Replay, &openai_chat::CHAT),
     // Amazon Bedrock.
     post!("", "/model/{model}/converse-stream", Chat, &bedrock::CONVERSE),
     post!("", "/model/{model}/converse", Chat, &bedrock::CONVERSE),

@@ -317,8 +317,9 @@ fn progress_messages_of_llama_swap_are_not_output() {
 fn the_engine_is_detected() {
     let cases = [
         (r#"{"system_fingerprint":"vllm-0.24.0-tp4-6d31f84d"}"#, Some(Engine::Vllm)),
-        (r#"{"choices":[{"delta":{},"token_ids":null}]}"#, Some(Engine::Vllm)),
-        (r#"{"choices":[{"delta":{},"matched_stop":null}]}"#, Some(Engine::Sglang)),
+        (r#"{"choices":[{"delta":{},"token_ids":[5]}]}"#, Some(Engine::Vllm)),
+        (r#"{"choices":[{"delta":{},"matched_stop":2}]}"#, Some(Engine::Sglang)),
+        (r#"{"choices":[{"delta":{},"matched_stop":"</s>"}]}"#, Some(Engine::Sglang)),
         (r#"{"system_fingerprint":"b10499-6d05498"}"#, Some(Engine::LlamaCpp)),
         (r#"{"timings":{"prompt_n":1}}"#, Some(Engine::LlamaCpp)),
         (r#"{"system_fingerprint":"fp_ollama"}"#, Some(Engine::Ollama)),
@@ -329,6 +330,10 @@ fn the_engine_is_detected() {
         (r#"{"obfuscation":"x"}"#, Some(Engine::OpenAi)),
         (r#"{"p":"abcdef"}"#, Some(Engine::Mistral)),
         (r#"{"system_fingerprint":"fp_de604bd877","choices":[]}"#, None),
+        // MAX sends `obfuscation` as null; other servers have taken over fields of vLLM and SGLang.
+        (r#"{"obfuscation":null}"#, None),
+        (r#"{"choices":[{"delta":{},"token_ids":null,"matched_stop":null}]}"#, None),
+        (r#"{"x_groq":null,"time_info":null,"p":null,"prompt_filter_results":null}"#, None),
     ];
     for (data, expected) in cases {
         assert_eq!(facts(data).detected_engine, expected, "{data}");

@@ -5,6 +5,8 @@
 //! count if they carry the text first, because some servers send only those. Output of the server's own tools, such as
 //! search results, is not output of the model.
 //!
+//! Over a WebSocket, each event is a message, and a session has many responses, one after the other.
+//!
 //! Some servers do not send the index of an item (llama.cpp). The index of a part within its item is not reliable: some
 //! vLLM builds increment it with each delta.
 
@@ -13,11 +15,12 @@ use super::event_builder::EventBuilder;
 use super::openai_chat::{ERROR, METRICS, TIMINGS};
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
-use super::{Dialect, StreamEnd, finish_reason};
+use super::{Dialect, SessionKind, StreamEnd, finish_reason};
 
 /// Responses.
 pub static RESPONSES: Dialect =
-    Dialect::sse("openai-responses", &ROOT, finish_event, StreamEnd::Event);
+    Dialect::sse("openai-responses", &ROOT, finish_event, StreamEnd::Event)
+        .with_session(SessionKind::Sequence);
 
 static EVENT_TEXT: JsonShape = JsonShape::scalar(Tag::EventText);
 static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
@@ -208,8 +211,14 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
         b"cancelled" => Some(b"cancelled"),
         _ => None,
     };
+    let starts_response = event_type == b"response.created";
     event.facts.error |= matches!(event_type, b"error" | b"response.failed" | b"failed");
     event.facts.done |= end.is_some();
+    if starts_response {
+        event.facts.response_started = true;
+        // The items of a session's next response have the same indexes.
+        stream.clear_counters();
+    }
     // Tool calls without a field for arguments.
     let is_call = matches!(
         event.part_type(),

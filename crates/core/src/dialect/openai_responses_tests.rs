@@ -53,6 +53,17 @@ fn a_message_after_hidden_reasoning_counts_once() {
     assert_eq!(outputs(&events), expected);
 }
 
+/// The items of each response of a session have the same indexes.
+#[test]
+fn a_later_response_of_a_session_counts_anew() {
+    let created = r#"{"type":"response.created","response":{"output":[]}}"#;
+    let delta = r#"{"type":"response.output_text.delta","output_index":0,"delta":"one"}"#;
+    let whole = r#"{"type":"response.output_text.done","output_index":0,"text":"one"}"#;
+    let mut expected = vec![NOTHING; 5];
+    (expected[1], expected[4]) = ((3, 0, 0, true), (3, 0, 0, true));
+    assert_eq!(outputs(&[created, delta, whole, created, whole]), expected);
+}
+
 /// Events that repeat streamed text count if nothing was streamed.
 #[test]
 fn text_without_deltas_counts() {
@@ -277,7 +288,9 @@ fn the_engine_is_detected() {
             r#"{"type":"response.completed","response":{"content_filters":[]}}"#,
             Some(Engine::AzureOpenAi),
         ),
-        (r#"{"type":"response.completed","response":{"input_messages":null}}"#, Some(Engine::Vllm)),
+        (r#"{"type":"response.completed","response":{"input_messages":[]}}"#, Some(Engine::Vllm)),
+        (r#"{"type":"response.completed","response":{"input_messages":null}}"#, None),
+        (r#"{"type":"response.output_text.delta","delta":"a","obfuscation":null}"#, None),
         (r#"{"type":"response.output_text.delta","delta":"a"}"#, None),
     ];
     for (data, expected) in cases {

@@ -8,17 +8,25 @@
 //! item. In a transcription session, the transcript is the output. In other sessions, it is the user's own words.
 //!
 //! An `error` may be about any client message, not only about a response.
+//!
+//! A translation session has no responses: it translates the client's audio while it arrives.
 
 use super::event_builder::EventBuilder;
+use super::request::model_name;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
-use super::{Dialect, StreamEnd};
+use super::{Dialect, SessionKind, StreamEnd};
 use crate::wire::ScanEvent;
 use crate::wire::json::{JsonNode, JsonScanner};
+use std::sync::Arc;
 
 /// Speech and text, in sessions with many responses.
 pub static REALTIME: Dialect =
     Dialect::sse("openai-realtime", &ROOT, finish_event, StreamEnd::Event);
+/// Translation of speech, without responses.
+pub static TRANSLATION: Dialect =
+    Dialect::sse("openai-realtime-translation", &ROOT, finish_translation, StreamEnd::Event)
+        .with_session(SessionKind::Continuous);
 /// Name of the dialect in a transcription session.
 const TRANSCRIPTION: &str = "openai-realtime-transcription";
 
@@ -117,43 +125,73 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     event.finish();
 }
 
+fn finish_translation(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    let text = event.text;
+    match event.event_type() {
+        b"session.output_transcript.delta" => event.choice.delta.answer = text,
+        b"session.output_audio.delta" => event.choice.delta.has_nontext = text > 0,
+        b"error" => event.facts.error = true,
+        // `session.input_transcript.delta` has the speaker's words.
+        _ => {}
+    }
+    event.finish();
+}
+
 /// Parser of the client's messages in a session, one after the other.
 #[derive(Debug)]
 pub struct ClientMessageReader {
     scanner: JsonScanner<ClientTag>,
     requests_response: bool,
     is_final: bool,
+    model: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum ClientTag {
     Type,
     Final,
+    Model,
 }
 
+static CLIENT_MODEL: JsonNode<ClientTag> = JsonNode::text(ClientTag::Model);
 static CLIENT_ROOT: JsonNode<ClientTag> = JsonNode::path(&[
     ("type", &JsonNode::text(ClientTag::Type)),
     ("final", &JsonNode::scalar(ClientTag::Final)),
+    ("model", &CLIENT_MODEL),
+    ("session", &JsonNode::path(&[("model", &CLIENT_MODEL)])),
 ]);
 
 impl Default for ClientMessageReader {
     fn default() -> Self {
-        Self { scanner: JsonScanner::new(&CLIENT_ROOT), requests_response: false, is_final: false }
+        Self {
+            scanner: JsonScanner::new(&CLIENT_ROOT),
+            requests_response: false,
+            is_final: false,
+            model: None,
+        }
     }
 }
 
 impl ClientMessageReader {
     /// Parses the next bytes of the current message.
     pub fn push(&mut self, bytes: &[u8]) {
-        let Self { scanner, requests_response, is_final } = self;
+        let Self { scanner, requests_response, is_final, model } = self;
         scanner.push(bytes, &mut |tag, token| match (tag, token) {
             (ClientTag::Type, ScanEvent::Text { text, .. }) => {
                 *requests_response =
                     matches!(text, b"response.create" | b"input_audio_buffer.commit");
             }
             (ClientTag::Final, ScanEvent::Bool(yes)) => *is_final = yes,
+            (ClientTag::Model, ScanEvent::Text { text, .. }) if model.is_none() => {
+                *model = model_name(text);
+            }
             _ => {}
         });
+    }
+
+    /// Model in the first message that names one.
+    pub fn model(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
     }
 
     /// Ends the current message and returns whether it requests a response.

@@ -1,7 +1,9 @@
 //! Reads the model and the `stream` flag in the body of an inference request.
 
+use super::UnparsedReason;
 use super::multipart::MultipartReader;
 use crate::wire::ScanEvent;
+use crate::wire::coding::ContentDecoder;
 use crate::wire::json::{JsonNode, JsonScanner};
 use std::sync::Arc;
 
@@ -28,11 +30,23 @@ static ROOT: JsonNode<RequestTag> = JsonNode::path(&[
     ("stream", &JsonNode::scalar(RequestTag::Stream)),
 ]);
 
-/// Reader of a request body, JSON or multipart form, in any split of its bytes.
+/// Reader of a request body, JSON or multipart form, in any split of its bytes. A compressed body is decoded in a copy.
 #[derive(Debug, Default)]
 pub struct RequestBodyReader {
+    coding: BodyCoding,
     body: BodyFormat,
     facts: RequestFacts,
+    is_whole: bool,
+}
+
+/// Content coding of the body.
+#[derive(Debug, Default)]
+enum BodyCoding {
+    /// None.
+    #[default]
+    Plain,
+    Coded(Box<ContentDecoder>),
+    Unsupported,
 }
 
 #[derive(Debug, Default)]
@@ -47,9 +61,52 @@ enum BodyFormat {
 }
 
 impl RequestBodyReader {
+    /// Returns a reader for a body with this `Content-Encoding`.
+    pub fn with_encoding(content_encoding: &[u8]) -> Self {
+        if content_encoding.is_empty() {
+            return Self::default();
+        }
+        let coding = match ContentDecoder::for_request(content_encoding) {
+            Ok(None) => BodyCoding::Plain,
+            Ok(Some(decoder)) => BodyCoding::Coded(Box::new(decoder)),
+            Err(_) => BodyCoding::Unsupported,
+        };
+        Self { coding, ..Self::default() }
+    }
+
+    /// Returns a reader that ignores the body.
+    pub fn ignoring() -> Self {
+        Self { body: BodyFormat::Ended, ..Self::default() }
+    }
+
     /// Reads the next bytes of the body.
-    pub fn push(&mut self, bytes: &[u8]) {
-        let Self { body, facts } = self;
+    ///
+    /// # Errors
+    /// If they cannot be decoded. The error is returned once, and the rest of the body is ignored.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), UnparsedReason> {
+        if matches!(self.body, BodyFormat::Ended) {
+            return Ok(());
+        }
+        match std::mem::take(&mut self.coding) {
+            BodyCoding::Plain => {
+                self.push_decoded(bytes);
+                Ok(())
+            }
+            BodyCoding::Unsupported => Err(self.fail()),
+            BodyCoding::Coded(mut decoder) => {
+                match decoder.push(bytes, &mut |part| self.push_decoded(part)) {
+                    Ok(()) => {
+                        self.coding = BodyCoding::Coded(decoder);
+                        Ok(())
+                    }
+                    Err(_) => Err(self.fail()),
+                }
+            }
+        }
+    }
+
+    fn push_decoded(&mut self, bytes: &[u8]) {
+        let Self { body, facts, .. } = self;
         if let (BodyFormat::Unknown, Some(first)) = (&*body, bytes.trim_ascii_start().first()) {
             *body = match first {
                 b'-' => BodyFormat::Multipart(Box::default()),
@@ -69,9 +126,39 @@ impl RequestBodyReader {
         }
     }
 
-    /// Ends the body and drops the parser.
-    pub fn end(&mut self) {
+    fn fail(&mut self) -> UnparsedReason {
         self.body = BodyFormat::Ended;
+        UnparsedReason::RequestEncoding
+    }
+
+    /// Ends the body and drops the parser.
+    ///
+    /// # Errors
+    /// If the body is compressed and incomplete.
+    pub fn end(&mut self) -> Result<(), UnparsedReason> {
+        if matches!(self.body, BodyFormat::Ended) {
+            return Ok(());
+        }
+        self.body = BodyFormat::Ended;
+        match std::mem::take(&mut self.coding) {
+            BodyCoding::Coded(decoder) if !decoder.is_complete() => {
+                Err(UnparsedReason::RequestEncoding)
+            }
+            _ => {
+                self.is_whole = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the whole body was read, so that a missing fact is missing in the body.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Sets the model of a request that names it outside of its body.
+    pub fn set_model(&mut self, model: &Arc<str>) {
+        self.facts.model = Some(Arc::clone(model));
     }
 
     /// Facts so far. A malformed or truncated body keeps the facts before the fault.
@@ -81,7 +168,7 @@ impl RequestBodyReader {
 }
 
 /// Name of a model, cut to [`MAX_MODEL`] bytes; `None` if the text is empty.
-fn model_name(text: &[u8]) -> Option<Arc<str>> {
+pub(super) fn model_name(text: &[u8]) -> Option<Arc<str>> {
     let text = text.get(..MAX_MODEL).unwrap_or(text);
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
@@ -97,43 +184,5 @@ fn record(facts: &mut RequestFacts, tag: RequestTag, token: ScanEvent<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(body: &str) -> RequestFacts {
-        let mut reader = RequestBodyReader::default();
-        body.as_bytes().chunks(3).for_each(|part| reader.push(part));
-        reader.facts().clone()
-    }
-
-    #[test]
-    fn model_and_stream_are_read_at_the_top_level() {
-        let facts = read(
-            r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","model":"no"}],
-                "model":"m\u0031","stream":true,"max_completion_tokens":64,"n":2}"#,
-        );
-        let expected = RequestFacts { model: Some("m1".into()), stream: Some(true) };
-        assert_eq!(facts, expected);
-    }
-
-    #[test]
-    fn facts_outlast_the_body() {
-        let mut reader = RequestBodyReader::default();
-        reader.push(br#"{"model":"m","stream":true}"#);
-        reader.end();
-        reader.push(br#"{"model":"other"}"#);
-        let expected = RequestFacts { model: Some("m".into()), stream: Some(true) };
-        assert_eq!(*reader.facts(), expected);
-    }
-
-    #[test]
-    fn odd_bodies_have_no_facts() {
-        for body in ["", "not json", "[]", r#"{"model":7,"stream":"yes"}"#] {
-            assert_eq!(read(body), RequestFacts::default(), "{body}");
-        }
-        assert_eq!(
-            read(&format!(r#"{{"model":"{}"}}"#, "x".repeat(5000))).model.map(|m| m.len()),
-            Some(256)
-        );
-    }
-}
+#[path = "request_tests.rs"]
+mod tests;

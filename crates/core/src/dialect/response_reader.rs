@@ -42,6 +42,11 @@ impl StreamState {
         self.counters.get_mut(at).map(|(_, count)| count)
     }
 
+    /// Forgets all counters, at the start of another response in the same session.
+    pub fn clear_counters(&mut self) {
+        self.counters.clear();
+    }
+
     /// Whether `source` is the first kind of event that carried the text with this key.
     ///
     /// Some APIs send the same text in several kinds of events, one after the other. Only the kind that came first

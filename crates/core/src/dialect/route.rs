@@ -7,7 +7,7 @@ use strum::VariantArray;
 
 /// Operation of a request: the values of `gen_ai.operation.name`.
 ///
-/// OpenTelemetry defines some of them. Requests that are not inference are `other`.
+/// OpenTelemetry defines some of them. Requests to unknown paths are `other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Operation {
     /// Chat completion.
@@ -38,7 +38,9 @@ pub enum Operation {
     Realtime,
     /// Inference on a model server whose path does not show the kind.
     Infer,
-    /// Not inference.
+    /// Replay of a stream, or of what there is of one: the model has worked on it since an earlier request.
+    Replay,
+    /// A path that is not known.
     Other,
 }
 
@@ -60,13 +62,20 @@ impl Operation {
             Self::Image => "image",
             Self::Realtime => "realtime",
             Self::Infer => "infer",
+            Self::Replay => "replay",
             Self::Other => "other",
         }
     }
 
-    /// Whether the operation is inference. Other requests count in requests and bytes only.
+    /// Whether the operation is inference: a model works for the request. Other requests count in requests and bytes only,
+    /// because their times would look like those of a very fast model.
     pub fn is_inference(self) -> bool {
-        self != Self::Other
+        !matches!(self, Self::Tokenize | Self::Replay | Self::Other)
+    }
+
+    /// Whether [`label`](Self::label) of an operation that is inference is this text.
+    pub fn is_inference_label(label: &str) -> bool {
+        Self::VARIANTS.iter().any(|one| one.is_inference() && one.label() == label)
     }
 }
 
@@ -95,6 +104,8 @@ pub struct Route {
     pub operation: Operation,
     /// How the response is parsed.
     pub response: ResponseParsing,
+    /// Only a request with `stream=true` in its query matches.
+    pub(super) needs_stream_query: bool,
 }
 
 /// Route of all requests that match no other.
@@ -104,6 +115,7 @@ pub static OTHER: Route = Route {
     path: "other",
     operation: Operation::Other,
     response: ResponseParsing::Opaque,
+    needs_stream_query: false,
 };
 
 /// Route of a POST request: usual prefix of the path, end of the path, operation and dialect. Without a dialect, the
@@ -116,6 +128,7 @@ macro_rules! post {
             path: concat!($prefix, $path_suffix),
             operation: Operation::$operation,
             response: ResponseParsing::Opaque,
+            needs_stream_query: false,
         }
     };
     ($prefix:literal, $path_suffix:literal, $operation:ident, $dialect:expr) => {
@@ -143,9 +156,29 @@ macro_rules! get {
     };
 }
 
-pub(super) use {get, post, post_if_parsable};
+/// Route of a GET request with `stream=true` in its query.
+macro_rules! get_if_streamed {
+    ($prefix:literal, $path_suffix:literal, $operation:ident, $dialect:expr) => {
+        Route { needs_stream_query: true, ..get!($prefix, $path_suffix, $operation, $dialect) }
+    };
+}
+
+pub(super) use {get, get_if_streamed, post, post_if_parsable};
 
 impl Route {
+    /// Returns the route of a request, like [`find`](Self::find), or [`OTHER`] if its query lacks what the route needs.
+    pub fn find_with_query(method: &str, path: &str, query: Option<&str>) -> &'static Self {
+        let route = Self::find(method, path);
+        let is_streamed = || {
+            let mut pairs = query.unwrap_or_default().split('&');
+            pairs.any(|pair| {
+                let value = pair.strip_prefix("stream=");
+                value.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+            })
+        };
+        if route.needs_stream_query && !is_streamed() { &OTHER } else { route }
+    }
+
     /// Returns the first route that matches a request, else [`OTHER`].
     pub fn find(method: &str, path: &str) -> &'static Self {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
@@ -176,11 +209,16 @@ impl Route {
         pairs.find_map(value)
     }
 
-    /// Whether the response is a stream if the request body has no `stream` flag. The path or the API decides.
-    pub fn streams_by_default(&self) -> bool {
-        self.dialect().is_some_and(|dialect| dialect.streams_by_default)
+    /// Whether the path or the query requests a stream.
+    pub fn streams_by_path(&self) -> bool {
+        self.needs_stream_query
             || self.path_suffix.contains("stream")
             || self.path_suffix.contains("Stream")
+    }
+
+    /// Whether the response is a stream if the request body has no `stream` flag. The path or the API decides.
+    pub fn streams_by_default(&self) -> bool {
+        self.streams_by_path() || self.dialect().is_some_and(|dialect| dialect.streams_by_default)
     }
 
     /// Dialect of the responses; `None` if they are not parsed.

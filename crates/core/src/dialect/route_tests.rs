@@ -23,7 +23,7 @@ fn requests_match_their_routes() {
         ("POST", "/v1/fim/completions", "/v1/completions"),
         ("POST", "/v1/agents/completions", "/v1/agents/completions"),
         ("POST", "/backend-api/codex/responses", "/v1/responses"),
-        ("GET", "/v1/responses/resp_1", "other"),
+        ("GET", "/v1/responses/resp_1", "/v1/responses/*"),
         ("POST", "/v1/responses/resp_1/cancel", "other"),
         ("POST", "/v1/threads/t/runs", "/v1/threads/*/runs"),
         ("POST", "/v1/threads", "other"),
@@ -138,4 +138,39 @@ fn the_model_is_read_from_the_path_or_the_query() {
     assert_eq!(percent_decoded("a%3Ab%zz%"), "a:b%zz%");
     let long = format!("/openai/deployments/{}/chat/completions", "%E2%82%AC".repeat(9_000));
     assert_eq!(model(&long).map(|model| model.len()), Some(255));
+}
+
+#[test]
+fn a_stored_response_is_a_replay_only_if_it_is_streamed() {
+    let operation =
+        |method, path, query| Route::find_with_query(method, path, query).operation.label();
+    let path = "/v1/responses/resp_1";
+    for (query, expected) in [
+        (Some("stream=true"), "replay"),
+        (Some("include[]=usage&stream=True&starting_after=3"), "replay"),
+        (Some("stream=1"), "replay"),
+        (Some("stream=false"), "other"),
+        (Some("include_stream=true"), "other"),
+        (None, "other"),
+    ] {
+        assert_eq!(operation("GET", path, query), expected, "{query:?}");
+    }
+    let stream = Some("stream=true");
+    assert_eq!(operation("GET", "/v1/responses/resp_1/input_items", stream), "other");
+    assert_eq!(operation("DELETE", path, stream), "other");
+    assert_eq!(operation("GET", "/v1/responses", None), "realtime");
+    assert_eq!(operation("POST", "/v1/responses", None), "chat");
+    assert_eq!(operation("GET", "/v1/stream/conversation-1", Some("from=17")), "replay");
+    assert_eq!(operation("GET", "/v1/streams", None), "other");
+    assert!(Route::find("GET", path).streams_by_default());
+}
+
+#[test]
+fn operations_without_a_model_are_not_inference() {
+    for operation in Operation::VARIANTS {
+        let expected = !matches!(operation.label(), "tokenize" | "replay" | "other");
+        assert_eq!(operation.is_inference(), expected, "{operation:?}");
+        assert_eq!(Operation::is_inference_label(operation.label()), expected, "{operation:?}");
+    }
+    assert!(!Operation::is_inference_label(""));
 }

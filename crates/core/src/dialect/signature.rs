@@ -66,10 +66,12 @@ static SIGNATURES: &[Signature] = &[
         [],
         [["choices/*/text"], ["object=text_completion"]]
     ),
-    signature!(Chat, openai_responses::RESPONSES, ["response."], [
-        ["object=response"],
-        ["response/output"]
-    ]),
+    signature!(
+        Chat,
+        openai_responses::RESPONSES,
+        ["response."],
+        [["object=response"], ["response/output"]]
+    ),
     signature!(
         Chat,
         anthropic::MESSAGES,

@@ -100,7 +100,7 @@ pub enum Tag {
     /// Duration of a stage, as the server reports it.
     Duration(ServerStage, TimeUnit),
 
-    /// A field that only this engine or vendor writes.
+    /// A field that only this engine or vendor writes, unless its value is `null`.
     WrittenBy(Engine),
     /// `system_fingerprint`.
     Fingerprint,

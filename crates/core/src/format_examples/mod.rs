@@ -55,7 +55,7 @@ forwarded too. They count in requests and bytes, as operation `other`.
 |---|---|
 | request | operation or server; one row for each response format |
 | response | framing of the response; *one document* means not streamed |
-| measured | *stream*: TTFT, TPOT, ITL and latency; *session*: TTFT and ITL of each response; *duration*: duration only; *+ text*: output characters too |
+| measured | *stream*: TTFT, TPOT, ITL and latency; *session*: TTFT and ITL of each response; *duration*: duration only; *log*: tokens and outcome for the request log; *+ text*: output characters too |
 | tokens from | field with the token counts; *(input)*: the response has no output tokens |
 | `source` | label `source` in the metrics and in the request log |
 | times from the server | fields for queue wait, load time and time to first token: `queue_s`, `engine_load_s` and `engine_ttft_s` in the request log |
@@ -202,6 +202,7 @@ fn row(example: &FormatExample) -> String {
     let is_session = example.framing == ExampleFraming::WebSocket;
     assert!(is_session || !is_stream || record.ttft_s.is_some() == has_output, "{name}: TTFT");
     let measured = match (is_session, is_stream && has_output) {
+        _ if !route.operation.is_inference() => "log",
         (true, true) => "session",
         (false, true) => "stream",
         (_, false) => "duration",
@@ -256,7 +257,8 @@ fn formats_page() -> String {
     }
     page.push_str(
         "\n## Paths whose responses are not parsed\n\nFor these, Streamgauge measures the time to the response headers \
-         and to the first byte, the duration and the bytes.\n\n| operation | paths |\n|---|---|\n",
+         and to the first byte, the duration and the bytes. `tokenize` is not inference: its times are only in the \
+         request log.\n\n| operation | paths |\n|---|---|\n",
     );
     let mut opaque = BTreeMap::<&str, Vec<String>>::new();
     for route in ROUTES {

@@ -100,6 +100,44 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "OpenAI and compatible servers",
+        method: "GET",
+        path: "/v1/responses",
+        framing: ExampleFraming::WebSocket,
+        tokens: "`response.usage`",
+        events: &[
+            br#"{"type":"response.created","response":{"status":"in_progress","output":[],"usage":null,"error":null}}"#,
+            br#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"Hi"}"#,
+            br#"{"type":"response.completed","response":{"status":"completed","output":[],"usage":{"input_tokens":9,"output_tokens":2,"total_tokens":11}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "OpenAI and compatible servers",
+        method: "GET",
+        path: "/v1/responses/resp_1",
+        tokens: "`response.usage`",
+        events: &[
+            br#"{"type":"response.created","response":{"status":"in_progress","output":[]}}"#,
+            br#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"Hi"}"#,
+            br#"{"type":"response.completed","response":{"status":"completed","output":[],"usage":{"input_tokens":9,"output_tokens":2,"total_tokens":11}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "OpenAI and compatible servers",
+        method: "GET",
+        path: "/v1/realtime/translations",
+        framing: ExampleFraming::WebSocket,
+        events: &[
+            br#"{"type":"session.created","session":{"type":"translation","model":"gpt-realtime-translate"}}"#,
+            br#"{"type":"session.output_audio.delta","delta":"AAAA"}"#,
+            br#"{"type":"session.output_transcript.delta","delta":"Hola"}"#,
+            br#"{"type":"session.closed"}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "vLLM",
         method: "GET",
         path: "/v1/realtime",

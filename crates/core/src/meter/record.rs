@@ -252,6 +252,13 @@ impl RequestRecord {
         self.queue_estimate_s = estimate;
     }
 
+    /// Removes the times of generation. For a replay: the model generated its output earlier.
+    pub fn clear_generation_times(&mut self) {
+        (self.ttft_s, self.answer_s, self.latency_s, self.tpot_s) = (None, None, None, None);
+        (self.engine_ttft_s, self.engine_load_s, self.engine_total_s) = (None, None, None);
+        (self.engine_prefill_s, self.engine_decode_s) = (None, None);
+    }
+
     /// Sets all fields that come from the response body, and returns the token counts. `start` is the arrival of the
     /// first byte of the request.
     pub fn fill_from_response(

@@ -12,6 +12,7 @@ use crate::wire::coding::{CodingError, ContentDecoder};
 use crate::wire::detection::{Detection, FramingDetector};
 use crate::wire::framing::{DeclaredFraming, Framer, Framing};
 use crate::wire::websocket::WebSocketFramer;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Measures one response from its bytes and their arrival times.
@@ -121,13 +122,23 @@ impl ResponseMeter {
             unrecognised: None,
             unreadable: None,
             may_be_media: false,
-            session: Some(Box::new(RealtimeSession::new(deflate))),
+            session: Some(Box::new(RealtimeSession::new(dialect.session, deflate))),
         }
     }
 
     /// Whether this is a WebSocket session, which can hold many responses.
     pub fn is_session(&self) -> bool {
         self.session.is_some()
+    }
+
+    /// Model that the client requested in its messages; `None` if this is not a session.
+    pub fn requested_model(&self) -> Option<&Arc<str>> {
+        self.session.as_ref()?.requested_model()
+    }
+
+    /// Whether the client of a session has not sent a complete message yet. It may still name the model.
+    pub fn awaits_client_message(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.has_client_message())
     }
 
     /// Whether the body is a stream of events. False while that is unknown.
@@ -237,21 +248,10 @@ impl ResponseMeter {
     /// Looks at the first bytes of the body, and reads them once its framing is known.
     fn detect(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
         let BodyState::Undetected(detector) = &mut self.body else { return };
-        let is_first = !detector.has_data();
         let found = detector.push(bytes);
-        let mark = detector.byte_order_mark();
-        let held = detector.held();
-        let mut copy = [0; FramingDetector::MAX_HELD];
-        let held = match copy.get_mut(..held.len()) {
-            Some(copy) => {
-                copy.copy_from_slice(held);
-                &*copy
-            }
-            None => &[],
-        };
-        // White space before the first byte is no part of an event.
-        let bytes = if is_first { bytes.trim_ascii_start() } else { bytes };
         let is_json_by_chance = self.may_be_media && detector.is_undeclared();
+        // The detector is replaced while its bytes are read.
+        let detector = *detector;
         match found {
             Detection::Undecided => return,
             Detection::Framing(framing) if framing == Framing::Sse || !is_json_by_chance => {
@@ -265,10 +265,11 @@ impl ResponseMeter {
                 return;
             }
         }
+        let (held, latest) = detector.unread(bytes);
         if !held.is_empty() {
             self.push_decoded(arrival, held, sink);
         }
-        self.push_decoded(arrival, bytes, sink);
+        self.push_decoded(arrival, latest, sink);
     }
 
     fn push_framed(

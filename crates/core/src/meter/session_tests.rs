@@ -1,6 +1,8 @@
 //! Scripted WebSocket sessions, with the values that docs/definitions.md gives for them.
 
-use crate::dialect::realtime::REALTIME;
+use crate::dialect::Dialect;
+use crate::dialect::openai_responses::RESPONSES;
+use crate::dialect::realtime::{REALTIME, TRANSLATION};
 use crate::meter::{Arrival, GapBasis, LiveSample, RequestRecord, ResponseMeter, TokenSource};
 use std::time::Duration;
 
@@ -40,9 +42,14 @@ fn bytes(mask: Option<[u8; 4]>, message: &str) -> Vec<u8> {
     }
 }
 
-/// Runs a session. Returns the meter and its times, in milliseconds; first outputs are since the start of the response.
+/// Runs a realtime session.
 fn run(steps: &[SessionStep<'_>]) -> (ResponseMeter, Vec<String>) {
-    let mut meter = ResponseMeter::for_websocket(&REALTIME, false);
+    run_in(&REALTIME, steps)
+}
+
+/// Runs a session. Returns the meter and its times, in milliseconds; first outputs are since the start of the response.
+fn run_in(dialect: &'static Dialect, steps: &[SessionStep<'_>]) -> (ResponseMeter, Vec<String>) {
+    let mut meter = ResponseMeter::for_websocket(dialect, false);
     let mut samples = Vec::new();
     let mut start = Duration::ZERO;
     let mut sink = |sample: LiveSample<'_>| match sample {
@@ -217,6 +224,152 @@ fn overlapping_responses_have_counts_but_no_times() {
     ]);
     assert_eq!(samples, ["first 10", "answer 10", "first 30", "answer 30"]);
     assert_eq!((record(&meter).output_events, record(&meter).output_tokens), (Some(5), Some(5)));
+}
+
+fn responded(text: &str) -> [String; 3] {
+    let usage = r#"{"input_tokens":5,"output_tokens":2,"total_tokens":7}"#;
+    [
+        r#"{"type":"response.created","response":{"status":"in_progress","model":"m-1","output":[]}}"#.to_owned(),
+        format!(r#"{{"type":"response.output_text.delta","output_index":0,"delta":"{text}"}}"#),
+        format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[],"usage":{usage}}}}}"#),
+    ]
+}
+
+/// Codex sends a `response.create` without generation first, to save time later.
+#[test]
+fn a_responses_session_works_on_requests_in_sequence() {
+    let [created, first, completed] = responded("one");
+    let [_, second, _] = responded("two");
+    let create = r#"{"type":"response.create","model":"m","previous_response_id":"r","input":[]}"#;
+    let (meter, samples) = run_in(
+        &RESPONSES,
+        &[
+            Client(0, r#"{"type":"response.create","model":"m","generate":false}"#),
+            Server(20, &created),
+            Server(30, &completed),
+            // Two requests at once: the second waits for the first.
+            Client(1000, create),
+            Client(1001, create),
+            Server(1050, &created),
+            Server(1100, &first),
+            Server(1130, &first),
+            Server(1150, &completed),
+            Server(1160, &created),
+            Server(1201, &second),
+            Server(1210, &completed),
+            Client(5000, "close"),
+        ],
+    );
+    let expected =
+        ["first 100", "answer 100", "chunk 30", "token 30 / 1", "first 200", "answer 200"];
+    assert_eq!(samples, expected);
+    let record = record(&meter);
+    assert_eq!((record.input_tokens, record.output_tokens), (Some(15), Some(6)));
+    assert_eq!((record.answer_chars, record.output_events), (Some(9), Some(3)));
+    assert_eq!(record.finish_reasons, ["completed"; 3]);
+    assert_eq!(record.response_model.as_deref(), Some("m-1"));
+    assert_eq!(meter.requested_model().map(|model| &**model), Some("m"));
+    assert!(meter.tally().is_complete() && !meter.tally().has_error);
+}
+
+#[test]
+fn errors_of_a_responses_session() {
+    let [created, first, completed] = responded("one");
+    let (create, close) = (r#"{"type":"response.create"}"#, "close");
+    let error = r#"{"type":"error","status":400,"error":{"code":"previous_response_not_found"}}"#;
+    let failed = r#"{"type":"response.failed","response":{"status":"failed","error":{}}}"#;
+    // The request is rejected, and repeated.
+    let (meter, samples) = run_in(
+        &RESPONSES,
+        &[
+            Client(0, create),
+            Server(10, error),
+            Client(100, create),
+            Server(110, &created),
+            Server(150, &first),
+            Server(160, &completed),
+            Client(200, close),
+        ],
+    );
+    assert_eq!(
+        (samples, meter.tally().has_error),
+        (vec!["first 50".into(), "answer 50".into()], true)
+    );
+    // The response fails while another request waits, in either form.
+    for end in [error, failed] {
+        let (meter, samples) = run_in(
+            &RESPONSES,
+            &[
+                Client(0, create),
+                Client(1, create),
+                Server(10, &created),
+                Server(20, end),
+                Server(30, &created),
+                Server(41, &first),
+                Server(50, &completed),
+            ],
+        );
+        assert_eq!(samples, ["first 40", "answer 40"], "{end}");
+        assert!(meter.tally().has_error && !meter.needs_terminator(), "{end}");
+    }
+    // The server ends an idle session after its limit of 60 minutes.
+    let limit = r#"{"type":"error","error":{"code":"websocket_connection_limit_reached"}}"#;
+    let (meter, _) = run_in(
+        &RESPONSES,
+        &[
+            Client(0, create),
+            Server(1, &created),
+            Server(2, &completed),
+            Server(3_600_000, limit),
+            Server(3_600_001, close),
+        ],
+    );
+    assert!(meter.tally().is_complete() && !meter.tally().has_error);
+}
+
+#[test]
+fn remembered_requests_are_limited() {
+    let create = r#"{"type":"response.create"}"#;
+    let [created, first, completed] = responded("one");
+    let mut steps: Vec<_> = (0..1000).map(|at| Client(at, create)).collect();
+    for at in 0..1000 {
+        let at = 2000 + 10 * at;
+        steps.extend([Server(at, &created), Server(at + 5, &first), Server(at + 6, &completed)]);
+    }
+    let (_, samples) = run_in(&RESPONSES, &steps);
+    assert_eq!(samples.len(), 2000);
+    assert_eq!((&*samples[2 * 63], &*samples[2 * 64]), ("first 2572", "first 5"));
+}
+
+#[test]
+fn a_translation_has_output_and_no_times() {
+    let text = r#"{"type":"session.output_transcript.delta","delta":"Hola"}"#;
+    let audio = r#"{"type":"session.output_audio.delta","delta":"AAAA"}"#;
+    let heard = r#"{"type":"session.input_transcript.delta","delta":"Hello"}"#;
+    let update = r#"{"type":"session.update","session":{"model":"t"}}"#;
+    let (meter, samples) = run_in(
+        &TRANSLATION,
+        &[
+            Server(0, r#"{"type":"session.created","session":{"model":"t-1"}}"#),
+            Client(5, update),
+            Client(6, COMMIT),
+            Server(100, heard),
+            Server(200, audio),
+            Server(210, text),
+            Server(9000, audio),
+            Server(9001, ERROR),
+            Client(9100, r#"{"type":"session.close"}"#),
+            Server(9200, r#"{"type":"session.closed"}"#),
+            Server(9201, "close"),
+        ],
+    );
+    assert_eq!(samples, [""; 0]);
+    let record = record(&meter);
+    assert_eq!((record.answer_chars, record.output_events), (Some(4), Some(3)));
+    assert_eq!((record.ttft_s, record.tpot_s, record.unparsed), (None, None, 0));
+    assert_eq!(meter.tally().first_output, None, "its silences are not stalls");
+    assert!(meter.tally().is_complete() && !meter.tally().has_error);
+    assert_eq!(meter.requested_model().map(|model| &**model), Some("t"));
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl SloClass {
             names.is_empty() || name.is_some_and(|name| names.iter().any(|one| one == name))
         };
         let operations = &self.operations;
-        record.operation != Operation::Other.label()
+        Operation::is_inference_label(record.operation)
             && (operations.is_empty()
                 || operations.iter().any(|one| one.label() == record.operation))
             && matches_name(&self.models, record.model.as_deref())

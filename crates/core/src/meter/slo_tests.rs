@@ -254,6 +254,8 @@ fn a_class_matches_by_model_operation_and_upstream() {
         (RequestRecord { model: None, ..stream() }, true, false),
         (RequestRecord { operation: "embeddings", ..stream() }, true, false),
         (RequestRecord { operation: "other", ..stream() }, false, false),
+        (RequestRecord { operation: "replay", ..stream() }, false, false),
+        (RequestRecord { operation: "tokenize", ..stream() }, false, false),
         (RequestRecord { upstream: "cpu".into(), ..stream() }, true, false),
     ];
     for (record, by_any, by_only) in cases {

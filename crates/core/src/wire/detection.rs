@@ -30,7 +30,7 @@ pub enum Detection {
 }
 
 /// Looks at the first bytes of one body, in any split.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct FramingDetector {
     declared: DeclaredFraming,
     /// Framing of a JSON body of this API.
@@ -44,9 +44,6 @@ pub struct FramingDetector {
 }
 
 impl FramingDetector {
-    /// Most bytes that are held back until the framing is known.
-    pub const MAX_HELD: usize = PRELUDE;
-
     /// Returns a detector for a body with this declared framing. `json` is the framing of a body of this API that
     /// begins with JSON.
     pub fn new(declared: DeclaredFraming, json: Framing) -> Self {
@@ -78,15 +75,16 @@ impl FramingDetector {
         self.decide(self.start.get(..self.len).unwrap_or_default())
     }
 
-    /// Bytes before the latest part, without white space at the start of the body. No framer has received them.
-    pub fn held(&self) -> &[u8] {
-        self.start.get(..self.held).unwrap_or_default()
-    }
-
-    /// Number of bytes at the start that are a byte order mark, which is no part of an event.
-    pub fn byte_order_mark(&self) -> usize {
+    /// The bytes so far that no framer has received: those of earlier parts, and those of `latest`, the part that was
+    /// pushed last. White space and a byte order mark at the start are no part of an event.
+    pub fn unread<'a>(&'a self, latest: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let latest = if self.held == 0 { latest.trim_ascii_start() } else { latest };
+        let held = self.start.get(..self.held).unwrap_or_default();
         let start = self.start.get(..self.len).unwrap_or_default();
-        if start.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
+        let mark = if start.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let in_held = mark.min(held.len());
+        let after = |bytes: &'a [u8], mark| bytes.get(mark..).unwrap_or_default();
+        (after(held, in_held), after(latest, mark - in_held))
     }
 
     /// Whether any byte but white space has arrived.
@@ -237,6 +235,11 @@ mod tests {
         let mut detector = FramingDetector::new(Unsupported, Framing::Document);
         assert_eq!(detector.push(b" \n da"), Detection::Undecided);
         assert_eq!(detector.push(b"ta: a long first event"), Detection::Framing(Framing::Sse));
-        assert_eq!(detector.held(), b"da");
+        assert_eq!(detector.unread(b"ta: x"), (&b"da"[..], &b"ta: x"[..]));
+
+        let mut detector = FramingDetector::new(Unsupported, Framing::Document);
+        assert_eq!(detector.push(b"\n\xEF"), Detection::Undecided);
+        assert_eq!(detector.push(b"\xBB\xBF{}"), Detection::Framing(Framing::Document));
+        assert_eq!(detector.unread(b"\xBB\xBF{}"), (&b""[..], &b"{}"[..]));
     }
 }

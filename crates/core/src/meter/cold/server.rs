@@ -325,7 +325,10 @@ impl ServerTracker {
         self.was_in_use = began_in_use;
         let is_cold_start = !is_outage && ended.saturating_sub(began) <= self.config.outage;
         is_cold_start.then(|| {
-            self.last_cold_start = Some(LastColdStart { reason, last_unready: ended, ended });
+            // A request that arrived after the last sign of an unready server may have found it ready.
+            let last_unready = self.last_unready.max(period.last_loading.unwrap_or_default());
+            let last_unready = last_unready.min(ended);
+            self.last_cold_start = Some(LastColdStart { reason, last_unready, ended });
             ColdStart { reason, model: None, began: Some(began), ended }
         })
     }

@@ -6,9 +6,13 @@
 //! - A window has at most 4 MiB. By default br and zstd encoders declare 4 and 2 MiB even for short
 //!   streams, so a lower limit would leave most such streams unmeasured. Memory is allocated as the
 //!   format allows: br's window grows with the data, zstd's has its declared size at once.
-//! - All windows of the process have at most 64 MiB together (`WindowBudget`).
+//! - All windows of the process have at most 64 MiB together for responses, and 32 MiB for requests
+//!   (`WindowBudget`).
 //! - Output goes through one buffer per thread.
-//! - Output beyond 64 MiB at a ratio of more than 200 to 1 is treated as a decompression bomb.
+//! - Output that is too large for its input is treated as a decompression bomb: over 200 times as
+//!   large beyond 64 MiB in a response, over 50 times beyond 4 MiB in a request.
+//!
+//! Anybody can send a request, so its limits are lower, and it can't use up the windows of responses.
 
 mod brotli;
 mod deflate;
@@ -25,15 +29,16 @@ use zstd::ZstdDecoder;
 
 pub(super) use inflate::{InflateProgress, Inflater};
 pub(super) use window::WINDOWS;
-use window::WindowBudget;
 pub use window::windows_in_use;
+use window::{REQUEST_WINDOWS, WindowBudget};
 
 /// Largest window of one stream, as a power of two.
 const WINDOW_BITS: u8 = 22;
-/// Output, in bytes, up to which any ratio is accepted.
-const ALWAYS_ACCEPTED: u64 = 64 * 1024 * 1024;
-/// Largest accepted ratio of output to input beyond [`ALWAYS_ACCEPTED`].
-const MAX_RATIO: u64 = 200;
+/// Growth of responses. Their server is the operator's.
+const RESPONSE_GROWTH: GrowthLimit =
+    GrowthLimit { always_accepted: 64 * 1024 * 1024, max_ratio: 200 };
+/// Growth of requests. A read of 64 KiB decodes to at most 4 MiB, which takes a few milliseconds.
+const REQUEST_GROWTH: GrowthLimit = GrowthLimit { always_accepted: 4 * 1024 * 1024, max_ratio: 50 };
 /// Largest part of output that is reported at once, in bytes.
 const MAX_OUTPUT: usize = 16 * 1024;
 
@@ -53,7 +58,7 @@ pub enum CodingError {
     #[error("the windows of all streams together have reached their limit")]
     Budget,
     /// The ratio of output to input is that of a decompression bomb.
-    #[error("the body decompresses to more than 200 times its size")]
+    #[error("the body decompresses to too many times its size")]
     Bomb,
 }
 
@@ -68,18 +73,32 @@ pub struct ContentDecoder {
 }
 
 impl ContentDecoder {
-    /// Returns a decoder for a body with this `Content-Encoding`, or `None` if the body is not
-    /// encoded.
+    /// Returns a decoder for the body of a response with this `Content-Encoding`, or `None` if the
+    /// body is not encoded.
     ///
     /// # Errors
     ///
     /// If a coding is unknown, there are more than two, or the window budget is exhausted.
     pub fn new(content_encoding: &[u8]) -> Result<Option<Self>, CodingError> {
-        Self::within(&WINDOWS, content_encoding)
+        Self::within(&WINDOWS, RESPONSE_GROWTH, content_encoding)
+    }
+
+    /// Returns a decoder for the body of a request, like [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new), and if there are two codings: their growth multiplies.
+    pub fn for_request(content_encoding: &[u8]) -> Result<Option<Self>, CodingError> {
+        let decoder = Self::within(&REQUEST_WINDOWS, REQUEST_GROWTH, content_encoding)?;
+        match &decoder {
+            Some(Self { stages: Ok((_, Some(_))) }) => Err(CodingError::Unknown),
+            _ => Ok(decoder),
+        }
     }
 
     fn within(
         budget: &'static WindowBudget,
+        growth: GrowthLimit,
         content_encoding: &[u8],
     ) -> Result<Option<Self>, CodingError> {
         let names = content_encoding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -87,8 +106,8 @@ impl ContentDecoder {
             names.rev().filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
         let Some(last) = names.next() else { return Ok(None) };
         let stages = (
-            DecoderStage::new(last, budget)?,
-            names.next().map(|name| DecoderStage::new(name, budget)).transpose()?,
+            DecoderStage::new(last, budget, growth)?,
+            names.next().map(|name| DecoderStage::new(name, budget, growth)).transpose()?,
         );
         if names.next().is_some() {
             return Err(CodingError::Unknown);
@@ -159,7 +178,11 @@ struct DecoderStage {
 }
 
 impl DecoderStage {
-    fn new(name: &[u8], budget: &'static WindowBudget) -> Result<Self, CodingError> {
+    fn new(
+        name: &[u8],
+        budget: &'static WindowBudget,
+        growth: GrowthLimit,
+    ) -> Result<Self, CodingError> {
         let is = |coding: &[u8]| name.eq_ignore_ascii_case(coding);
         let coding = if is(b"gzip") || is(b"x-gzip") {
             Coding::Gzip(GzipDecoder::new(budget)?)
@@ -172,7 +195,7 @@ impl DecoderStage {
         } else {
             return Err(CodingError::Unknown);
         };
-        Ok(Self { coding, expansion: ExpansionLimit::default() })
+        Ok(Self { coding, expansion: ExpansionLimit::new(growth) })
     }
 
     fn push(&mut self, bytes: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), CodingError> {
@@ -200,21 +223,43 @@ impl DecoderStage {
     }
 }
 
+/// Largest accepted growth of a body.
+#[derive(Debug, Clone, Copy)]
+struct GrowthLimit {
+    /// Output, in bytes, up to which any ratio is accepted.
+    always_accepted: u64,
+    /// Largest accepted ratio of output to input beyond that.
+    max_ratio: u64,
+}
+
 /// Detects decompression bombs by the amounts of input and output.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ExpansionLimit {
+    growth: GrowthLimit,
     input: u64,
     output: u64,
 }
 
+impl Default for ExpansionLimit {
+    /// The limit of a response.
+    fn default() -> Self {
+        Self::new(RESPONSE_GROWTH)
+    }
+}
+
 impl ExpansionLimit {
+    fn new(growth: GrowthLimit) -> Self {
+        Self { growth, input: 0, output: 0 }
+    }
+
     pub(super) fn add_input(&mut self, bytes: &[u8]) {
         self.input = self.input.saturating_add(bytes.len() as u64);
     }
 
     pub(super) fn add_output(&mut self, bytes: &[u8]) -> Result<(), CodingError> {
         self.output = self.output.saturating_add(bytes.len() as u64);
-        if self.output > ALWAYS_ACCEPTED && self.output / MAX_RATIO >= self.input {
+        let GrowthLimit { always_accepted, max_ratio } = self.growth;
+        if self.output > always_accepted && self.output / max_ratio >= self.input {
             return Err(CodingError::Bomb);
         }
         Ok(())

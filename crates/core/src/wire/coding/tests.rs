@@ -266,7 +266,9 @@ fn windows_of_up_to_4_mib_are_accepted() {
 fn windows_are_charged_to_the_budget_and_returned() {
     const MIB: usize = 1024 * 1024;
     static BUDGET: WindowBudget = WindowBudget::new(8 * MIB);
-    let decoder = |name: &str| ContentDecoder::within(&BUDGET, name.as_bytes()).map(Option::unwrap);
+    let decoder = |name: &str| {
+        ContentDecoder::within(&BUDGET, RESPONSE_GROWTH, name.as_bytes()).map(Option::unwrap)
+    };
     let mut used = 0;
     let mut charged = || BUDGET.used() - std::mem::replace(&mut used, BUDGET.used());
     let ignore = &mut |_: &[u8]| {};
@@ -311,7 +313,7 @@ fn windows_are_charged_to_the_budget_and_returned() {
 #[test]
 fn an_error_returns_the_window() {
     static BUDGET: WindowBudget = WindowBudget::new(1 << 20);
-    let mut decoder = ContentDecoder::within(&BUDGET, b"gzip").unwrap().unwrap();
+    let mut decoder = ContentDecoder::within(&BUDGET, RESPONSE_GROWTH, b"gzip").unwrap().unwrap();
     assert_eq!(BUDGET.used(), 32 * 1024);
     decoder.push(b"x", &mut |_| {}).unwrap_err();
     assert_eq!(BUDGET.used(), 0);
@@ -333,6 +335,23 @@ fn a_decompression_bomb_is_an_error() {
     parts.insert(0, &small);
     let (done, out, _) = decode("gzip, zstd", &[&flushed(CODINGS[4], &parts).concat()]);
     assert_eq!((done, &out[..]), (Err(CodingError::Bomb), &b"x"[..]));
+}
+
+#[test]
+fn requests_have_lower_limits() {
+    let mib = vec![0; 1 << 20];
+    for coding in CODINGS {
+        let sent = flushed(coding, &[&mib[..]; 5]).concat();
+        let mut given = 0;
+        let mut decoder = ContentDecoder::for_request(coding.0.as_bytes()).unwrap().unwrap();
+        let done = decoder.push(&sent, &mut |part| given += part.len());
+        assert_eq!((done, given), (Err(CodingError::Bomb), 4 << 20), "{coding:?}");
+    }
+    for unsupported in ["gzip, zstd", "gzip, gzip, gzip", "compress"] {
+        let decoder = ContentDecoder::for_request(unsupported.as_bytes());
+        assert_eq!(decoder.err(), Some(CodingError::Unknown), "{unsupported}");
+    }
+    assert!(ContentDecoder::for_request(b"identity").is_ok_and(|decoder| decoder.is_none()));
 }
 
 #[test]

@@ -10,12 +10,14 @@ pub struct WindowBudget {
     limit: usize,
 }
 
-/// Budget of the process: 64 MiB.
+/// Budget of all responses of the process: 64 MiB.
 pub static WINDOWS: WindowBudget = WindowBudget::new(64 * 1024 * 1024);
+/// Budget of all request bodies of the process: 32 MiB.
+pub static REQUEST_WINDOWS: WindowBudget = WindowBudget::new(32 * 1024 * 1024);
 
-/// Returns the number of bytes that the windows of all streams use now.
+/// Returns the number of bytes that the windows of all streams and request bodies use now.
 pub fn windows_in_use() -> usize {
-    WINDOWS.used()
+    WINDOWS.used() + REQUEST_WINDOWS.used()
 }
 
 impl WindowBudget {
