@@ -2,10 +2,13 @@
 //!
 //! Output is text, thinking and the input of tool calls, including tools that the server runs. Signatures, redacted
 //! thinking, citations and tool results are not output. Most `content_block_start` events carry no output; those of tool
-//! calls carry the tool's name. A response that is not streamed has its content blocks at the top level.
+//! calls carry the tool's name. A response that is not streamed has its content blocks at the top level. Some gateways
+//! repeat the whole message after the deltas.
+//!
+//! The text of thinking is a summary if the server counts thinking tokens: only Anthropic counts them, and it summarizes.
 
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
-use super::openai_chat::ERROR;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
@@ -66,36 +69,47 @@ static USAGE_AT_START: JsonShape = JsonShape::object(
         ("cache_creation_input_tokens", &WRITTEN),
     ],
 );
-static MESSAGE_START: JsonShape = JsonShape::path(&[
-    ("model", &MODEL),
-    ("content", &BLOCKS),
-    ("stop_reason", &STOP_REASON),
-    ("usage", &USAGE_AT_START),
-]);
-static EVENT: JsonShape = JsonShape::path(&[
+/// Text instead of an object is that of an error.
+static MESSAGE_START: JsonShape = JsonShape::object(
+    Tag::ErrorMessage,
+    &[
+        ("model", &MODEL),
+        ("content", &BLOCKS),
+        ("stop_reason", &STOP_REASON),
+        ("usage", &USAGE_AT_START),
+    ],
+);
+static EVENT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &EVENT_TYPE),
     ("delta", &DELTA),
     ("content_block", &BLOCK),
     ("message", &MESSAGE_START),
     ("usage", &USAGE),
-    ("error", &ERROR),
     // A response that is not streamed.
     ("model", &MODEL),
     ("content", &BLOCKS),
     ("stop_reason", &STOP_REASON),
 ]);
-static COMPLETION: JsonShape = JsonShape::path(&[
+static COMPLETION: JsonShape = JsonShape::path(with_error_fields![
     ("type", &EVENT_TYPE),
     ("completion", &ANSWER),
     ("stop_reason", &STOP_REASON),
     ("model", &MODEL),
-    ("error", &ERROR),
 ]);
 
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
-    // Messages end with this event, text completions with a `stop_reason`.
-    event.facts.done |= event.event_type() == b"message_stop";
-    event.facts.error |= event.event_type() == b"error";
+    match event.event_type() {
+        // Messages end with this event, text completions with a `stop_reason`.
+        b"message_stop" => {
+            event.facts.done = true;
+            event.choice.set_whole();
+        }
+        b"message_start" | b"message" | b"content_block_stop" => event.choice.set_whole(),
+        b"error" => event.facts.error = true,
+        _ => {}
+    }
+    let thinking_tokens = event.facts.usage.and_then(|usage| usage.reasoning);
+    event.facts.has_reasoning_summary = thinking_tokens.is_some_and(|count| count > 0);
     event.finish();
 }
 

@@ -102,6 +102,32 @@ fn calls_of_server_tools_are_output() {
     );
 }
 
+/// Only Anthropic counts thinking tokens, and its thinking text is a summary.
+#[test]
+fn thinking_is_a_summary_if_its_tokens_are_counted() {
+    let is_summary = |data: &str| {
+        let mut reader = crate::dialect::ResponseReader::new(&MESSAGES);
+        reader.push(data.as_bytes());
+        reader.finish_event(b"").has_reasoning_summary
+    };
+    let cases = [
+        (
+            r#"{"type":"message_delta","usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":5}}}"#,
+            true,
+        ),
+        (
+            r#"{"type":"message_delta","usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":0}}}"#,
+            false,
+        ),
+        (r#"{"type":"message_delta","usage":{"output_tokens":9}}"#, false),
+        (r#"{"type":"message","content":[{"thinking":"Hm"}],"usage":{"output_tokens":9}}"#, false),
+        (r#"{"type":"content_block_delta","delta":{"thinking":"Hm"}}"#, false),
+    ];
+    for (data, expected) in cases {
+        assert_eq!(is_summary(data), expected, "{data}");
+    }
+}
+
 #[test]
 fn variants_of_other_servers_and_errors_are_parsed() {
     assert_events(

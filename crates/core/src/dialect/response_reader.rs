@@ -1,6 +1,7 @@
 //! Parses the events of one response.
 
 use super::event_builder::EventBuilder;
+use super::repeats::SeenOutput;
 use super::tag::{JsonShape, ProtobufShape, Tag};
 use super::{Dialect, EventFacts, EventFormat};
 use crate::wire::memo::{Memo, MemoScanner};
@@ -11,6 +12,8 @@ use std::cell::Cell;
 
 /// Most counters that are kept for one response.
 const MAX_COUNTERS: usize = 256;
+/// Longest data that can be `[DONE]`, with white space.
+const MAX_DONE: usize = 8;
 
 /// State that a dialect keeps from one event of a response to the next.
 #[derive(Debug, Default)]
@@ -18,6 +21,12 @@ pub struct StreamState {
     has_model: bool,
     /// Name of the dialect that was detected, on a route that several dialects share.
     pub detected_dialect: Option<&'static str>,
+    /// Output that later events may repeat.
+    seen: SeenOutput,
+    /// An event of the response was parsed.
+    pub has_event: bool,
+    /// The stream began with llama-swap's progress messages, and nothing else followed yet.
+    pub shows_loading: bool,
     /// Pairs of key and count. Each dialect defines its own keys.
     counters: Vec<(u64, u64)>,
 }
@@ -62,8 +71,6 @@ struct EventParser {
     event: EventBuilder,
     /// Number of data bytes so far.
     len: usize,
-    /// The first data bytes: enough to recognize `[DONE]`.
-    start: [u8; 8],
 }
 
 thread_local! {
@@ -81,7 +88,6 @@ impl EventParser {
             text: ScalarCount::default(),
             event: EventBuilder::default(),
             len: 0,
-            start: [0; 8],
         }
     }
 
@@ -100,10 +106,8 @@ impl EventParser {
     }
 
     fn push(&mut self, format: EventFormat, memo: &mut Memo<Tag>, bytes: &[u8]) {
-        let Self { json, protobuf, text, event, len, start } = self;
-        if let Some(free) = start.get_mut(*len..) {
-            free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
-        }
+        let Self { json, protobuf, text, event, len } = self;
+        event.push_data(bytes);
         *len = len.saturating_add(bytes.len());
         let sink = &mut |tag, token: ScanEvent<'_>| event.record(tag, token);
         match format {
@@ -199,8 +203,8 @@ impl ResponseReader {
         let Self { dialect, stream, parser, .. } = self;
         let parser = current(parser, dialect, stream);
         let result = parser.finish(dialect.format);
-        let EventParser { event, len, start, .. } = parser;
-        if start.get(..*len).unwrap_or_default().trim_ascii() == b"[DONE]" {
+        let EventParser { event, len, .. } = parser;
+        if *len <= MAX_DONE && event.data_start().trim_ascii() == b"[DONE]" {
             event.clear();
             event.facts.done = true;
         } else {
@@ -209,10 +213,14 @@ impl ResponseReader {
                 Err(why) if *len > 0 => event.set_malformed(why),
                 Ok(()) if is_compressed(dialect.format, name) => event.set_unreadable(),
                 // An event without data may still matter by its name.
-                _ => (dialect.finish_event)(event, stream, name),
+                _ => {
+                    (dialect.finish_event)(event, stream, name);
+                    stream.seen.drop_repeats(event);
+                }
             }
         }
         stream.has_model |= event.facts.model.is_some();
+        stream.has_event = true;
         &event.facts
     }
 
