@@ -25,18 +25,25 @@ static MODEL: JsonShape = JsonShape::text(Tag::Model);
 static STOP_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
 static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
 static THINKING: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
-static BLOCK: JsonShape = JsonShape::path(&[
-    ("text", &ANSWER),
-    ("thinking", &THINKING),
-    ("name", &JsonShape::scalar(Tag::ToolName)),
-    ("input", &JsonShape::raw(Tag::ToolArguments)),
-]);
+/// Content block. Results of tools are not output.
+static BLOCK: JsonShape = JsonShape::object(
+    Tag::Item,
+    &[
+        ("type", &JsonShape::text(Tag::PartType)),
+        ("text", &ANSWER),
+        ("thinking", &THINKING),
+        ("name", &JsonShape::scalar(Tag::ToolName)),
+        ("input", &JsonShape::raw(Tag::ToolArguments)),
+        // Compaction: a summary that replaces a long conversation.
+        ("content", &ANSWER),
+    ],
+);
 static BLOCKS: JsonShape = JsonShape::list(&BLOCK);
 static DELTA: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THINKING),
     ("partial_json", &JsonShape::scalar(Tag::ToolArguments)),
-    // `compaction_delta`: a summary that replaces a long conversation.
+    // `compaction_delta`.
     ("content", &ANSWER),
     ("stop_reason", &STOP_REASON),
 ]);

@@ -172,6 +172,21 @@ fn messages_without_streaming_are_parsed() {
         "stop_reason":"tool_use","usage":{"input_tokens":10,"cache_read_input_tokens":1,"output_tokens":7}}"#;
     let expected = "answer 3, reasoning 3, tool 11, ends as tool_use, input 11, cached 1, output 7, model claude";
     assert_events(&MESSAGES, &[(message, expected)]);
+    let blocks = [
+        (r#"{"type":"compaction","content":"So far"}"#, "answer 6"),
+        (r#"{"type":"compaction","content":null,"encrypted_content":"gAAA"}"#, ""),
+        (r#"{"type":"mcp_tool_result","content":"result"}"#, ""),
+        (r#"{"content":"result","type":"tool_result","name":"f"}"#, ""),
+        (r#"{"type":"advisor_tool_result","content":{"type":"advisor_result","text":"no"}}"#, ""),
+        (r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#, ""),
+        (r#"{"type":"server_tool_use","name":"web_search","input":{"query":"q"}}"#, "tool 13"),
+    ];
+    for (block, expected) in blocks {
+        let message = format!(r#"{{"type":"message","content":[{block}]}}"#);
+        assert_events(&MESSAGES, &[(&message, expected)]);
+        let start = format!(r#"{{"type":"content_block_start","content_block":{block}}}"#);
+        assert_events(&MESSAGES, &[(&start, expected)]);
+    }
     let empty = r#"{"type":"message","content":[{"type":"tool_use","name":"f","input":{}}]}"#;
     assert_events(&MESSAGES, &[(empty, "output")]);
 }

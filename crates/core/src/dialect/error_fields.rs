@@ -12,6 +12,7 @@
 //! precedence.
 
 use super::tag::{JsonShape, Tag};
+use crate::wire::ScanEvent;
 
 pub(super) static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
 /// List that may be empty.
@@ -44,9 +45,11 @@ macro_rules! with_error_fields {
 }
 pub(super) use with_error_fields;
 
-/// Signs of an error that count only where the event has nothing else.
+/// Signs of an error in an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ErrorSigns {
+    /// The event is an error, whatever else it has.
+    pub is_certain: bool,
     /// There is a [`Tag::ErrorDetail`].
     pub has_detail: bool,
     /// There is a [`Tag::ErrorMessage`].
@@ -56,6 +59,32 @@ pub struct ErrorSigns {
 }
 
 impl ErrorSigns {
+    /// Records a tagged value. Returns whether the tag is about errors.
+    pub fn record(&mut self, tag: Tag, token: ScanEvent<'_>) -> bool {
+        match (tag, token) {
+            (Tag::Error | Tag::ErrorList, ScanEvent::Text { chars, .. }) => {
+                self.is_certain |= chars > 0;
+            }
+            (Tag::Error, ScanEvent::Number(n)) => self.is_certain |= n != 0.0,
+            (Tag::Error, ScanEvent::Open | ScanEvent::Bool(true)) => self.is_certain = true,
+            // The length of a list or an object without whitespace.
+            (Tag::ErrorList, ScanEvent::Raw { chars }) => self.is_certain |= chars > 2,
+            (Tag::ErrorDetail, ScanEvent::Raw { chars }) => self.has_detail |= chars > 2,
+            (Tag::ErrorDetail, ScanEvent::Text { chars, .. }) => self.has_detail |= chars > 0,
+            (Tag::ErrorMessage, ScanEvent::Text { chars, .. }) => self.has_message |= chars > 0,
+            (Tag::ErrorCode, ScanEvent::Number(n)) => self.has_code |= n != 0.0 && n != 200.0,
+            (Tag::ErrorCode, ScanEvent::Text { text, .. }) => {
+                self.has_code |= !is_success_code(text);
+            }
+            (Tag::Success, ScanEvent::Bool(success)) => self.is_certain |= !success,
+            (Tag::Status, ScanEvent::Text { text, .. }) => {
+                self.is_certain |= matches!(text, b"failed" | b"error");
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// Whether the event is an error if it has nothing else.
     pub fn is_error(self) -> bool {
         self.has_detail || self.has_message && self.has_code
@@ -63,7 +92,7 @@ impl ErrorSigns {
 }
 
 /// Whether a code in a field of this text is that of a success.
-pub fn is_success_code(text: &[u8]) -> bool {
+fn is_success_code(text: &[u8]) -> bool {
     matches!(text, b"" | b"0" | b"200" | b"success" | b"Success" | b"ok" | b"OK")
 }
 

@@ -1,8 +1,8 @@
 //! Errors in bodies with status 200, as documents or events of a stream.
 
 use super::super::{
-    Dialect, ResponseReader, anthropic, cohere, gemini, gemini_interactions, openai_assistants,
-    openai_chat, openai_media, openai_responses, realtime,
+    Dialect, ResponseReader, anthropic, cohere, gemini, gemini_interactions, llamacpp,
+    openai_assistants, openai_chat, openai_media, openai_responses, realtime,
 };
 
 fn has_error(dialect: &'static Dialect, name: &str, data: &str) -> bool {
@@ -16,7 +16,7 @@ fn has_error(dialect: &'static Dialect, name: &str, data: &str) -> bool {
 #[test]
 fn errors_are_found_in_every_place() {
     let chat = &openai_chat::CHAT;
-    let cases: [(&Dialect, &str); 35] = [
+    let cases: [(&Dialect, &str); 36] = [
         (chat, r#"{"error":{"message":"boom"}}"#),
         (chat, r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]"#),
         (chat, r#"{"choices":[{"delta":{"content":""},"error":{"code":502,"message":"lost"}}]}"#),
@@ -37,6 +37,7 @@ fn errors_are_found_in_every_place() {
         (chat, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#),
         (chat, r#"{"success":false,"errors":[],"result":null}"#),
         (chat, r#"{"errors":[{"code":7003,"message":"no route"}]}"#),
+        (&llamacpp::OPENAI_OR_LLAMACPP, r#"{"object":"error","message":"bad","code":400}"#),
         (&anthropic::MESSAGES, r#"{"type":"error","error":{"type":"overloaded_error"}}"#),
         (&anthropic::MESSAGES, r#"{"message":"Internal error","code":500}"#),
         (&anthropic::COMPLETE, r#"{"detail":"boom"}"#),

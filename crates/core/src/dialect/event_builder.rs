@@ -6,6 +6,7 @@ use super::facts::{
     ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason, finish_reason,
 };
 use super::items::{self, CallInputs, ItemBuilder};
+use super::kept_bytes::KeptBytes;
 use super::repeats::ToolCallChunk;
 use super::tag::{ApiFormat, ServerStage, Tag, TokenKind};
 use super::usage_counts;
@@ -118,47 +119,10 @@ pub struct EventBuilder {
     had_nontext: bool,
     usage: TokenCounts,
     total_tokens: Option<u64>,
-    event_type: TypeName,
+    event_type: KeptBytes<MAX_TYPE>,
     /// Type of the current item, from [`Tag::PartType`].
-    part_type: TypeName,
-    data_start: DataStart,
-}
-
-/// First bytes of an event's data.
-#[derive(Debug)]
-struct DataStart {
-    bytes: [u8; DATA_START],
-    len: usize,
-}
-
-impl Default for DataStart {
-    fn default() -> Self {
-        Self { bytes: [0; DATA_START], len: 0 }
-    }
-}
-
-/// Type of an event or a part, cut to [`MAX_TYPE`] bytes.
-#[derive(Debug)]
-struct TypeName {
-    text: [u8; MAX_TYPE],
-    len: usize,
-}
-
-impl Default for TypeName {
-    fn default() -> Self {
-        Self { text: [0; MAX_TYPE], len: 0 }
-    }
-}
-
-impl TypeName {
-    fn as_bytes(&self) -> &[u8] {
-        self.text.get(..self.len).unwrap_or_default()
-    }
-
-    fn set(&mut self, text: &[u8]) {
-        self.len = text.len().min(MAX_TYPE);
-        self.text.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
-    }
+    part_type: KeptBytes<MAX_TYPE>,
+    data_start: KeptBytes<DATA_START>,
 }
 
 /// Converts a JSON number to a count; `None` if it is negative, fractional or above 2^53.
@@ -175,7 +139,9 @@ impl EventBuilder {
         self.facts.clear();
         self.choice = ChoiceBuilder::default();
         (self.text, self.repeated_text, self.part_text) = (0, 0, 0);
-        (self.event_type.len, self.part_type.len, self.data_start.len) = (0, 0, 0);
+        self.event_type.clear();
+        self.part_type.clear();
+        self.data_start.clear();
         self.tool_calls.clear();
         (self.call_inputs, self.errors) = (CallInputs::default(), ErrorSigns::default());
         (self.text_count, self.api_format) = (0, None);
@@ -187,20 +153,14 @@ impl EventBuilder {
     }
 
     /// Adds bytes of the event's data, of which the first are kept.
+    #[inline]
     pub fn push_data(&mut self, bytes: &[u8]) {
-        let DataStart { bytes: start, len } = &mut self.data_start;
-        if let Some(free) = start.get_mut(*len..).filter(|free| !free.is_empty()) {
-            let count = free.len().min(bytes.len());
-            if let (Some(free), Some(bytes)) = (free.get_mut(..count), bytes.get(..count)) {
-                free.copy_from_slice(bytes);
-            }
-            *len += count;
-        }
+        self.data_start.push(bytes);
     }
 
     /// First 64 bytes of the event's data.
     pub fn data_start(&self) -> &[u8] {
-        self.data_start.bytes.get(..self.data_start.len).unwrap_or_default()
+        self.data_start.as_bytes()
     }
 
     /// Type of the event, from [`Tag::EventType`]; empty if it has none.
@@ -256,6 +216,8 @@ impl EventBuilder {
             self.facts.unparsed = Some(UnparsedReason::Utf8);
         }
         match (tag, token) {
+            // Each event of a stream may have these.
+            (Tag::Reasoning(_) | Tag::ToolArguments, _) => self.record_output(tag, token),
             (Tag::Message, ScanEvent::Open) => {
                 (self.choice.in_message, self.choice.message.is_present) = (true, true);
             }
@@ -336,35 +298,7 @@ impl EventBuilder {
                 self.facts.headers_at_slot =
                     engine::headers_at_slot(text).or(self.facts.headers_at_slot);
             }
-            _ => self.record_error(tag, token),
-        }
-    }
-
-    fn record_error(&mut self, tag: Tag, token: ScanEvent<'_>) {
-        match (tag, token) {
-            (Tag::Error, ScanEvent::Text { chars, .. }) => self.facts.error |= chars > 0,
-            (Tag::Error, ScanEvent::Number(n)) => self.facts.error |= n != 0.0,
-            (Tag::ErrorList, ScanEvent::Text { chars, .. }) => self.facts.error |= chars > 0,
-            // The length of a list or an object without whitespace.
-            (Tag::ErrorList, ScanEvent::Raw { chars }) => self.facts.error |= chars > 2,
-            (Tag::Error, ScanEvent::Open | ScanEvent::Bool(true)) => self.facts.error = true,
-            (Tag::ErrorDetail, ScanEvent::Text { chars, .. }) => {
-                self.errors.has_detail |= chars > 0;
-            }
-            (Tag::ErrorDetail, ScanEvent::Raw { chars }) => self.errors.has_detail |= chars > 2,
-            (Tag::ErrorMessage, ScanEvent::Text { chars, .. }) => {
-                self.errors.has_message |= chars > 0;
-            }
-            (Tag::ErrorCode, ScanEvent::Number(n)) => {
-                self.errors.has_code |= n != 0.0 && n != 200.0;
-            }
-            (Tag::ErrorCode, ScanEvent::Text { text, .. }) => {
-                self.errors.has_code |= !error_fields::is_success_code(text);
-            }
-            (Tag::Success, ScanEvent::Bool(success)) => self.facts.error |= !success,
-            (Tag::Status, ScanEvent::Text { text, .. }) => {
-                self.facts.error |= matches!(text, b"failed" | b"error");
-            }
+            _ if self.errors.record(tag, token) => self.facts.error |= self.errors.is_certain,
             _ => self.record_item(tag, token),
         }
     }
@@ -374,7 +308,7 @@ impl EventBuilder {
         match (tag, token) {
             (Tag::Item, ScanEvent::Open) => {
                 self.item = ItemBuilder { before: *self.choice.output(), ..ItemBuilder::default() };
-                self.part_type.len = 0;
+                self.part_type.clear();
             }
             (Tag::Item, ScanEvent::Close) => self.end_item(),
             (Tag::Role, ScanEvent::Text { text, .. }) => {
@@ -547,7 +481,7 @@ impl EventBuilder {
     }
 }
 
-/// Length of a number, boolean or null as JSON. An enum stands for null.
+/// Length of a number, boolean or null as JSON. Text is the name that protobuf has for null.
 fn json_length(value: ScanEvent<'_>) -> u64 {
     match value {
         ScanEvent::Number(n) => n.to_string().chars().count() as u64,

@@ -116,6 +116,8 @@ pub struct TokenCounts {
     pub input_excludes_cache: bool,
     /// `output` does not include `reasoning` (Gemini, xAI).
     pub output_excludes_reasoning: bool,
+    /// `reasoning` is larger than `output`, but the total is the sum of `input` and `output`.
+    pub total_confirms_output: bool,
 }
 
 impl TokenCounts {
@@ -128,6 +130,7 @@ impl TokenCounts {
         self.reasoning = usage_counts::later(self.reasoning, later.reasoning);
         self.input_excludes_cache |= later.input_excludes_cache;
         self.output_excludes_reasoning |= later.output_excludes_reasoning;
+        self.total_confirms_output |= later.total_confirms_output;
     }
 
     /// Adds the counts of another response.
@@ -142,6 +145,7 @@ impl TokenCounts {
         self.reasoning = sum(self.reasoning, other.reasoning);
         self.input_excludes_cache |= other.input_excludes_cache;
         self.output_excludes_reasoning |= other.output_excludes_reasoning;
+        self.total_confirms_output |= other.total_confirms_output;
     }
 
     /// Tokens of the request, cached ones included.
@@ -153,17 +157,21 @@ impl TokenCounts {
         }
     }
 
-    /// Whether `output` and `reasoning` contradict each other: a part cannot be larger than the whole. Reasoning is then
-    /// not part of `output`, although the report does not say so.
+    /// Whether `output` and `reasoning` contradict each other: reasoning is larger, so it cannot be a part of `output`.
     pub fn is_contradictory(&self) -> bool {
         !self.output_excludes_reasoning
             && self.output.is_some_and(|output| self.reasoning.is_some_and(|part| part > output))
     }
 
+    /// Whether [`total_output`](Self::total_output) adds reasoning only because the report contradicts itself.
+    pub fn is_adjusted(&self) -> bool {
+        self.is_contradictory() && !self.total_confirms_output
+    }
+
     /// Tokens of the response, reasoning included.
     pub fn total_output(&self) -> Option<u64> {
         match self.output {
-            Some(output) if self.output_excludes_reasoning || self.is_contradictory() => {
+            Some(output) if self.output_excludes_reasoning || self.is_adjusted() => {
                 Some(output.saturating_add(self.reasoning.unwrap_or(0)))
             }
             None if self.output_excludes_reasoning => self.reasoning,

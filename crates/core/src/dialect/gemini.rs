@@ -46,13 +46,7 @@ static PART: JsonShape = JsonShape::object(
         ("thought", &JsonShape::scalar(Tag::Thought)),
         ("functionCall", &FUNCTION_CALL),
         // Google runs the tool.
-        (
-            "toolCall",
-            &JsonShape::path(&[
-                ("toolType", &JsonShape::scalar(Tag::ToolName)),
-                ("args", &ARGUMENTS),
-            ]),
-        ),
+        ("toolCall", &JsonShape::path(&[("args", &ARGUMENTS)])),
         ("executableCode", &JsonShape::path(&[("code", &ARGUMENTS)])),
         ("inlineData", &JsonShape::path(&[("data", &MEDIA)])),
         ("fileData", &JsonShape::path(&[("fileUri", &MEDIA)])),

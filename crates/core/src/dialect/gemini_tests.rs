@@ -37,7 +37,7 @@ fn parts_are_text_reasoning_calls_or_media() {
             r#"{"toolCall":{"id":"1","toolType":"GOOGLE_SEARCH_WEB","args":{"queries":["a"]}}}"#,
             "tool 17",
         ),
-        (r#"{"toolCall":{"toolType":"URL_CONTEXT","args":{}}}"#, "output"),
+        (r#"{"toolCall":{"toolType":"URL_CONTEXT","args":{}}}"#, ""),
         (
             r#"{"toolResponse":{"id":"1","toolType":"GOOGLE_SEARCH_WEB","response":{"text":"found"}}}"#,
             "",

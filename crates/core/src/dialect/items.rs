@@ -38,7 +38,8 @@ impl CallInputs {
     /// Adds the inputs of an item of this type.
     pub fn add(&mut self, item: &ItemBuilder, item_type: &[u8]) {
         match item_type {
-            b"web_search_call" => self.has_search |= item.structured > 0,
+            // The second is xAI's.
+            b"web_search_call" | b"x_search_call" => self.has_search |= item.structured > 0,
             b"image_generation_call" => self.has_image |= item.has_result,
             _ => {
                 self.text += item.text;

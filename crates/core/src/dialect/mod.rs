@@ -16,6 +16,7 @@
 //! | `tag` | meanings of fields, and how to write the tree of a dialect |
 //! | `response_reader` | parses the events of a response ([`ResponseReader`]) |
 //! | `event_builder`, `choice_counts`, `items`, `usage_counts` | add up the fields of an event |
+//! | `kept_bytes` | the first bytes of a string or an event |
 //! | `error_fields` | places of an error in a body |
 //! | `repeats` | drops output that repeats earlier events |
 //! | `facts` | the result: [`EventFacts`] |
@@ -54,6 +55,7 @@ mod error_fields;
 mod event_builder;
 mod facts;
 mod items;
+mod kept_bytes;
 mod multipart;
 mod repeats;
 mod response_reader;

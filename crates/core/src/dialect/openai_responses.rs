@@ -215,7 +215,7 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
     let is_error = matches!(event_type, b"error" | b"response.failed" | b"failed")
         || event_type.ends_with(b".error");
     let is_summary = event_type.starts_with(b"response.reasoning_summary");
-    // What a tool printed, and the `code` of an error, are not output of the model.
+    // The `code` of an error and the output of a tool are not output of the model.
     let is_output =
         source != TextSource::Response && !event_type.ends_with(b"_output_content.delta");
     let text = if is_output { event.text } else { 0 };

@@ -51,7 +51,7 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("delta", &EVENT_TEXT),
     ("text", &REPEATED),
     ("transcript", &REPEATED),
-    // Of a completed call.
+    // Arguments of a completed call.
     ("arguments", &EVENT_TEXT),
     ("item", &JsonShape::path(&[("name", &JsonShape::scalar(Tag::ItemName))])),
     ("usage", &RESPONSE_USAGE),

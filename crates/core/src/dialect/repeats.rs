@@ -129,7 +129,7 @@ impl SeenOutput {
     }
 }
 
-/// Which kinds of output the choice has, in the order of [`SeenOutput::streamed`].
+/// Returns whether the choice has each kind of output, in the order of [`SeenOutput::streamed`].
 fn kinds(choice: &ChoiceFacts) -> [bool; 4] {
     [choice.answer_chars > 0, choice.reasoning_chars > 0, choice.tool_chars > 0, choice.has_nontext]
 }

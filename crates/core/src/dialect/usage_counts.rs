@@ -11,12 +11,14 @@ pub fn resolve(mut usage: TokenCounts, total: Option<u64>) -> Option<TokenCounts
     }
     if let (Some(input), Some(output), Some(reasoning), Some(total)) =
         (usage.input, usage.output, usage.reasoning, total)
-        && reasoning > 0
-        && total != input.saturating_add(output)
-        && total == input.saturating_add(output).saturating_add(reasoning)
     {
-        // xAI does not include reasoning in `completion_tokens`; the total shows that.
-        usage.output_excludes_reasoning = true;
+        let sum = input.saturating_add(output);
+        if total == sum {
+            usage.total_confirms_output = reasoning > output;
+        } else if total == sum.saturating_add(reasoning) {
+            // xAI does not include reasoning in `completion_tokens`; the total shows that.
+            usage.output_excludes_reasoning = true;
+        }
     }
     Some(usage)
 }

@@ -61,7 +61,7 @@ fn a_0_does_not_replace_a_count() {
     assert_eq!(describe_events(&anthropic::MESSAGES, &[delta]), [""]);
 }
 
-/// Input, output, reasoning and total of a report; the output with reasoning, and whether the report contradicts itself.
+/// Input, output, reasoning and total of a report; the output with reasoning, and whether it was adjusted.
 #[test]
 fn contradictory_totals_are_resolved() {
     let cases = [
@@ -69,17 +69,19 @@ fn contradictory_totals_are_resolved() {
         ([10, 20, 5, 30], 20, false),
         // xAI: reasoning is apart.
         ([10, 20, 5, 35], 25, false),
-        // Reasoning cannot be part of the output, whatever the total is.
-        ([10, 20, 50, 30], 70, true),
         ([10, 20, 50, 80], 70, false),
+        // Reasoning exceeds the output, which the total confirms.
+        ([10, 20, 50, 30], 20, false),
+        // Nothing confirms the output, so reasoning is not part of it.
         ([10, 20, 50, 7], 70, true),
+        ([10, 20, 50, 60], 70, true),
         // The total is below the output, or fits nothing: the parts stay.
         ([10, 20, 5, 15], 20, false),
         ([10, 20, 0, 12], 20, false),
         ([10, 20, 5, 100], 20, false),
         ([10, 20, 20, 30], 20, false),
     ];
-    for ([input, output, reasoning, total], expected, is_contradictory) in cases {
+    for ([input, output, reasoning, total], expected, is_adjusted) in cases {
         let counts = TokenCounts {
             input: Some(input),
             output: Some(output),
@@ -87,12 +89,8 @@ fn contradictory_totals_are_resolved() {
             ..TokenCounts::default()
         };
         let counts = resolve(counts, Some(total)).unwrap();
-        let found = (counts.total_output(), counts.is_contradictory());
-        assert_eq!(
-            found,
-            (Some(expected), is_contradictory),
-            "{input} {output} {reasoning} {total}"
-        );
+        let found = (counts.total_output(), counts.is_adjusted());
+        assert_eq!(found, (Some(expected), is_adjusted), "{input} {output} {reasoning} {total}");
     }
     assert_eq!(resolve(TokenCounts::default(), Some(9)), None);
     let zeros = TokenCounts { input: Some(0), output: Some(0), ..TokenCounts::default() };

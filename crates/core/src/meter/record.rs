@@ -16,7 +16,7 @@ use strum::VariantArray;
 pub enum TokenSource {
     /// The server's count, in the field that its API defines for it.
     Usage,
-    /// The same, where the report contradicts itself: reasoning exceeds the output, so the two were added.
+    /// The same, where reasoning exceeds the output and no total confirms the output: the two were added.
     Adjusted,
     /// A field that only this engine sends, or the number of listed token ids.
     Engine,
@@ -83,7 +83,7 @@ impl ResponseTokens {
             usage.or(engine.map(|count| (count, TokenSource::Engine)))
         };
         let adjusted = |(count, source)| match source {
-            TokenSource::Usage if usage.is_contradictory() => (count, TokenSource::Adjusted),
+            TokenSource::Usage if usage.is_adjusted() => (count, TokenSource::Adjusted),
             source => (count, source),
         };
         let events = (stream && tally.output_events > 0)
@@ -95,7 +95,13 @@ impl ResponseTokens {
         // Events are counted as they were sent, and tokens whose ids are listed were sent, also if they are reasoning.
         let is_count_of_sent =
             tally.token_ids > 0 || output.is_some_and(|(_, source)| source == TokenSource::Events);
-        let hidden = if is_count_of_sent { Some(0) } else { hidden_reasoning(tally, reasoning) };
+        let hidden = if is_count_of_sent {
+            Some(0)
+        } else {
+            // Nothing shows whether reasoning that exceeds the output is part of it.
+            let is_clear = !usage.is_contradictory() || usage.is_adjusted();
+            hidden_reasoning(tally, reasoning).filter(|_| is_clear)
+        };
         Self {
             input: reported(usage.total_input(), engine.total_input()),
             output,

@@ -397,12 +397,13 @@ fn hidden_reasoning_is_not_part_of_the_speed() {
             r#"{{"choices":[],"usage":{{"prompt_tokens":5,"completion_tokens":{output},"completion_tokens_details":{{"reasoning_tokens":{reasoning}}}}}}}"#
         )
     };
+    let confirmed = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"completion_tokens_details":{"reasoning_tokens":500}}}"#;
     let (hidden, shown, contradictory) = (usage(503, 500), usage(6, 3), usage(3, 500));
     let summary = r#"{"choices":[{"delta":{"reasoning":"so, ","reasoning_details":[{"type":"reasoning.summary","summary":"so, "}]}}]}"#;
     let no_details = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":503}}"#;
     let ids = r#"{"choices":[{"delta":{"reasoning_content":"so, "},"token_ids":[1,2]}]}"#;
     let from = Some(TokenSource::Usage);
-    let cases: [(&[&str], _); 9] = [
+    let cases: [(&[&str], _); 10] = [
         // Nothing of the reasoning was sent.
         (&[word, word, word, &hidden], (Some(3), from, Some(0.1))),
         // All of it.
@@ -417,6 +418,8 @@ fn hidden_reasoning_is_not_part_of_the_speed() {
         // Events and listed tokens were sent.
         (&[summary, word, word], (Some(3), Some(TokenSource::Events), Some(0.1))),
         (&[ids, word, &usage(2, 2)], (Some(2), from, Some(0.1))),
+        // Reasoning exceeds the output, which the total confirms: unclear.
+        (&[word, word, word, confirmed], (None, from, None)),
         // Reasoning that exceeds the output is not part of it.
         (&[word, word, word, &contradictory], (Some(3), Some(TokenSource::Adjusted), Some(0.1))),
     ];
