@@ -371,7 +371,8 @@ fn progress_messages_of_llama_swap_are_not_output() {
     let (bar, old_bar) = (bare("━━━━━"), bare("━━━━━\\n"));
     let (name, dot, real) = (bare("llama"), bare("."), bare("We"));
     // For each event: whether it reports that the model loads, and whether it has output.
-    let cases: [(&[&str], &[(bool, bool)]); 7] = [
+    type Case<'a> = (&'a [&'a str], &'a [(bool, bool)]);
+    let cases: [Case<'_>; 7] = [
         (
             &[&bar, &name, &dot, with_id],
             &[(true, false), (true, false), (true, false), (false, true)],

@@ -87,7 +87,8 @@ fn completed_output_counts_once() {
         {"type":"message","content":[{"type":"output_text","text":"Hi"}]},
         {"type":"function_call","name":"f","arguments":"{}"}]}}"#;
     let none = (0, 0, false);
-    let cases: [(&[&str], (u64, u64, bool)); 9] = [
+    type Case<'a> = (&'a [&'a str], (u64, u64, bool));
+    let cases: [Case<'_>; 9] = [
         (&[created, added, delta, text], none),
         (&[created, added, text], (2, 0, true)),
         (&[created, added, delta, text, added, text], (2, 0, true)),

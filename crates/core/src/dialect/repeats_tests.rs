@@ -54,7 +54,9 @@ fn a_repeated_name_or_all_arguments_are_not_new() {
             r#"{{"choices":[{{"delta":{{"tool_calls":[{{{index}"function":{{"name":{name:?},"arguments":{arguments:?}}}}}]}}}}]}}"#
         )
     };
-    let cases: [(&[(&str, &str, &str, &str)], &str); 7] = [
+    /// Index, name and arguments of each chunk, and the words for it.
+    type Chunks<'a> = &'a [(&'a str, &'a str, &'a str, &'a str)];
+    let cases: [(Chunks<'_>, &str); 7] = [
         (
             &[
                 (r#""index":0,"#, "read", "", "output"),
