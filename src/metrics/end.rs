@@ -246,7 +246,7 @@ impl RequestSeries {
 /// Whether the server reported the count itself.
 fn is_reported(source: TokenSource) -> bool {
     match source {
-        TokenSource::Usage | TokenSource::Engine => true,
+        TokenSource::Usage | TokenSource::Adjusted | TokenSource::Engine => true,
         TokenSource::Events => false,
     }
 }

@@ -286,7 +286,7 @@ macro_rules! for_each_metric {
                 "Output: while a stream runs. Input and the correction of output: at the end of every inference request.",
                 "record_token_counts";
             token_source: counter = TOKEN_SOURCE "streamgauge_token_source_total", labels!(common, TYPE, TOKEN_SOURCE),
-                "Number of requests by the source of their token count. usage and engine: reported by the server. events: output events were counted.",
+                "Number of requests by the source of their token count. usage, adjusted and engine: reported by the server. events: output events were counted.",
                 "At the end of an inference request with a token count.",
                 "count_token_source";
             token_subset: counter = TOKEN_SUBSET "streamgauge_token_subset_total", labels!(common, SUBSET),

@@ -230,8 +230,7 @@ fn a_load_that_llama_swap_streams_is_a_cold_start() {
     let stopped = std::sync::Mutex::new(stopped);
     let server = ScriptedUpstream::with_script(move |_, connection| {
         connection.read_message();
-        let shown =
-            "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"loading model\"}}]}\n\n";
+        let shown = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"━━━━━\\n\"}}]}\n\n";
         connection.send(
             [chat::STREAM_HEAD.as_bytes(), &crate::support::connection::chunk(shown)].concat(),
         );
@@ -246,7 +245,7 @@ fn a_load_that_llama_swap_streams_is_a_cold_start() {
     let start = Instant::now();
     client.send(chat::request());
     client.read_head().unwrap();
-    client.read_until(b"loading model").unwrap();
+    client.read_until("━━━━━".as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let took = start.elapsed();
     drop(stop);

@@ -78,9 +78,14 @@ fn expected(label: &Value) -> BTreeMap<&'static str, Value> {
         let count = label["usage"].get(key).and_then(Value::as_f64);
         count.map_or(Value::Null, |count| json!(count as u64))
     };
+    // Some streams of Gemini have the number of the reason.
+    let name = |reason: &Value| match reason.as_u64() {
+        Some(1) => Some("STOP".to_owned()),
+        _ => reason.as_str().map(Into::into),
+    };
     let mut reasons: Vec<String> = label["finish_reasons"]
         .as_object()
-        .map(|reasons| reasons.values().filter_map(|r| r.as_str().map(Into::into)).collect())
+        .map(|reasons| reasons.values().filter_map(name).collect())
         .unwrap_or_default();
     reasons.sort();
     // A refusal counts as answer. Without reported usage, output events are counted as tokens.

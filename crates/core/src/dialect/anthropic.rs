@@ -2,10 +2,13 @@
 //!
 //! Output is text, thinking and the input of tool calls, including tools that the server runs. Signatures, redacted
 //! thinking, citations and tool results are not output. Most `content_block_start` events carry no output; those of tool
-//! calls carry the tool's name. A response that is not streamed has its content blocks at the top level.
+//! calls carry the tool's name. A response that is not streamed has its content blocks at the top level. Some gateways
+//! repeat the whole message after the deltas.
+//!
+//! The text of thinking is a summary if the server counts thinking tokens: only Anthropic counts them, and it summarizes.
 
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
-use super::openai_chat::ERROR;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
@@ -22,18 +25,25 @@ static MODEL: JsonShape = JsonShape::text(Tag::Model);
 static STOP_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
 static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
 static THINKING: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
-static BLOCK: JsonShape = JsonShape::path(&[
-    ("text", &ANSWER),
-    ("thinking", &THINKING),
-    ("name", &JsonShape::scalar(Tag::ToolName)),
-    ("input", &JsonShape::raw(Tag::ToolArguments)),
-]);
+/// Content block. Results of tools are not output.
+static BLOCK: JsonShape = JsonShape::object(
+    Tag::Item,
+    &[
+        ("type", &JsonShape::text(Tag::PartType)),
+        ("text", &ANSWER),
+        ("thinking", &THINKING),
+        ("name", &JsonShape::scalar(Tag::ToolName)),
+        ("input", &JsonShape::raw(Tag::ToolArguments)),
+        // Compaction: a summary that replaces a long conversation.
+        ("content", &ANSWER),
+    ],
+);
 static BLOCKS: JsonShape = JsonShape::list(&BLOCK);
 static DELTA: JsonShape = JsonShape::path(&[
     ("text", &ANSWER),
     ("thinking", &THINKING),
     ("partial_json", &JsonShape::scalar(Tag::ToolArguments)),
-    // `compaction_delta`: a summary that replaces a long conversation.
+    // `compaction_delta`.
     ("content", &ANSWER),
     ("stop_reason", &STOP_REASON),
 ]);
@@ -66,36 +76,47 @@ static USAGE_AT_START: JsonShape = JsonShape::object(
         ("cache_creation_input_tokens", &WRITTEN),
     ],
 );
-static MESSAGE_START: JsonShape = JsonShape::path(&[
-    ("model", &MODEL),
-    ("content", &BLOCKS),
-    ("stop_reason", &STOP_REASON),
-    ("usage", &USAGE_AT_START),
-]);
-static EVENT: JsonShape = JsonShape::path(&[
+/// Text instead of an object is that of an error.
+static MESSAGE_START: JsonShape = JsonShape::object(
+    Tag::ErrorMessage,
+    &[
+        ("model", &MODEL),
+        ("content", &BLOCKS),
+        ("stop_reason", &STOP_REASON),
+        ("usage", &USAGE_AT_START),
+    ],
+);
+static EVENT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &EVENT_TYPE),
     ("delta", &DELTA),
     ("content_block", &BLOCK),
     ("message", &MESSAGE_START),
     ("usage", &USAGE),
-    ("error", &ERROR),
     // A response that is not streamed.
     ("model", &MODEL),
     ("content", &BLOCKS),
     ("stop_reason", &STOP_REASON),
 ]);
-static COMPLETION: JsonShape = JsonShape::path(&[
+static COMPLETION: JsonShape = JsonShape::path(with_error_fields![
     ("type", &EVENT_TYPE),
     ("completion", &ANSWER),
     ("stop_reason", &STOP_REASON),
     ("model", &MODEL),
-    ("error", &ERROR),
 ]);
 
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
-    // Messages end with this event, text completions with a `stop_reason`.
-    event.facts.done |= event.event_type() == b"message_stop";
-    event.facts.error |= event.event_type() == b"error";
+    match event.event_type() {
+        // Messages end with this event, text completions with a `stop_reason`.
+        b"message_stop" => {
+            event.facts.done = true;
+            event.choice.set_whole();
+        }
+        b"message_start" | b"message" | b"content_block_stop" => event.choice.set_whole(),
+        b"error" => event.facts.error = true,
+        _ => {}
+    }
+    let thinking_tokens = event.facts.usage.and_then(|usage| usage.reasoning);
+    event.facts.has_reasoning_summary = thinking_tokens.is_some_and(|count| count > 0);
     event.finish();
 }
 

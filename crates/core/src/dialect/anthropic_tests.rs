@@ -102,6 +102,32 @@ fn calls_of_server_tools_are_output() {
     );
 }
 
+/// Only Anthropic counts thinking tokens, and its thinking text is a summary.
+#[test]
+fn thinking_is_a_summary_if_its_tokens_are_counted() {
+    let is_summary = |data: &str| {
+        let mut reader = crate::dialect::ResponseReader::new(&MESSAGES);
+        reader.push(data.as_bytes());
+        reader.finish_event(b"").has_reasoning_summary
+    };
+    let cases = [
+        (
+            r#"{"type":"message_delta","usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":5}}}"#,
+            true,
+        ),
+        (
+            r#"{"type":"message_delta","usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":0}}}"#,
+            false,
+        ),
+        (r#"{"type":"message_delta","usage":{"output_tokens":9}}"#, false),
+        (r#"{"type":"message","content":[{"thinking":"Hm"}],"usage":{"output_tokens":9}}"#, false),
+        (r#"{"type":"content_block_delta","delta":{"thinking":"Hm"}}"#, false),
+    ];
+    for (data, expected) in cases {
+        assert_eq!(is_summary(data), expected, "{data}");
+    }
+}
+
 #[test]
 fn variants_of_other_servers_and_errors_are_parsed() {
     assert_events(
@@ -146,6 +172,21 @@ fn messages_without_streaming_are_parsed() {
         "stop_reason":"tool_use","usage":{"input_tokens":10,"cache_read_input_tokens":1,"output_tokens":7}}"#;
     let expected = "answer 3, reasoning 3, tool 11, ends as tool_use, input 11, cached 1, output 7, model claude";
     assert_events(&MESSAGES, &[(message, expected)]);
+    let blocks = [
+        (r#"{"type":"compaction","content":"So far"}"#, "answer 6"),
+        (r#"{"type":"compaction","content":null,"encrypted_content":"gAAA"}"#, ""),
+        (r#"{"type":"mcp_tool_result","content":"result"}"#, ""),
+        (r#"{"content":"result","type":"tool_result","name":"f"}"#, ""),
+        (r#"{"type":"advisor_tool_result","content":{"type":"advisor_result","text":"no"}}"#, ""),
+        (r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#, ""),
+        (r#"{"type":"server_tool_use","name":"web_search","input":{"query":"q"}}"#, "tool 13"),
+    ];
+    for (block, expected) in blocks {
+        let message = format!(r#"{{"type":"message","content":[{block}]}}"#);
+        assert_events(&MESSAGES, &[(&message, expected)]);
+        let start = format!(r#"{{"type":"content_block_start","content_block":{block}}}"#);
+        assert_events(&MESSAGES, &[(&start, expected)]);
+    }
     let empty = r#"{"type":"message","content":[{"type":"tool_use","name":"f","input":{}}]}"#;
     assert_events(&MESSAGES, &[(empty, "output")]);
 }

@@ -4,8 +4,9 @@
 //! `tokens` is the tokens of the model, `billed_units` those that are billed. `tokens` takes precedence; embeddings have
 //! `billed_units` only.
 
+use super::error_fields::{ERROR, with_error_fields};
 use super::event_builder::{EventBuilder, OutputCounts};
-use super::openai_chat::{self, CHOICE, ERROR, TOOL_CALL};
+use super::openai_chat::{self, CHOICE, TOOL_CALL};
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
@@ -48,19 +49,25 @@ const PART: &[(&str, &JsonShape)] = &[("text", &ANSWER), ("thinking", &REASONING
 static PARTS: JsonShape =
     JsonShape { items: Some(&JsonShape::path(PART)), ..JsonShape::path(PART) };
 static TOOL_CALLS: JsonShape =
-    JsonShape { items: Some(&TOOL_CALL), ..JsonShape::path(TOOL_CALL.keys) };
-static MESSAGE: JsonShape =
-    JsonShape::path(&[("content", &PARTS), ("tool_plan", &REASONING), ("tool_calls", &TOOL_CALLS)]);
+    JsonShape { items: Some(&TOOL_CALL), ..JsonShape::object(Tag::ToolCall, TOOL_CALL.keys) };
+/// Text instead of an object is that of an error.
+static MESSAGE: JsonShape = JsonShape {
+    tag: Some(Tag::ErrorDetail),
+    ..JsonShape::path(&[
+        ("content", &PARTS),
+        ("tool_plan", &REASONING),
+        ("tool_calls", &TOOL_CALLS),
+    ])
+};
 static DELTA: JsonShape = JsonShape::path(&[
     ("message", &MESSAGE),
     ("finish_reason", &FINISH),
     ("usage", &USAGE),
     ("error", &ERROR),
 ]);
-static V2_ROOT: JsonShape = JsonShape::path(&[
+static V2_ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &KIND),
     ("delta", &DELTA),
-    ("error", &ERROR),
     // Response that is not streamed.
     ("message", &MESSAGE),
     ("finish_reason", &FINISH),
@@ -81,7 +88,8 @@ static RESPONSE: JsonShape = JsonShape::path(&[
     ("finish_reason", &FINISH),
     ("meta", &USAGE),
 ]);
-static V1_ROOT: JsonShape = JsonShape::path(&[
+static V1_ROOT: JsonShape = JsonShape::path(with_error_fields![
+    ("message", &JsonShape::scalar(Tag::ErrorDetail)),
     ("event_type", &KIND),
     ("text", &ANSWER),
     ("tool_call_delta", &V1_TOOL_CALL),
@@ -93,7 +101,6 @@ static V1_ROOT: JsonShape = JsonShape::path(&[
     ("choices", &JsonShape::list(&CHOICE)),
     ("model", &JsonShape::text(Tag::Model)),
     ("usage", &openai_chat::USAGE),
-    ("error", &ERROR),
 ]);
 
 fn finish_v2(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {

@@ -1,10 +1,15 @@
 //! Builds the facts of one event from its tagged values.
 
 use super::engine::{self, Engine};
+use super::error_fields::{self, ErrorSigns};
 use super::facts::{
     ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason, finish_reason,
 };
+use super::items::{self, CallInputs, ItemBuilder};
+use super::kept_bytes::KeptBytes;
+use super::repeats::ToolCallChunk;
 use super::tag::{ApiFormat, ServerStage, Tag, TokenKind};
+use super::usage_counts;
 use crate::wire::{ScanError, ScanEvent};
 
 /// Number of fields that servers put reasoning text in.
@@ -13,6 +18,10 @@ pub const REASONING_FIELDS: usize = 5;
 const NUMBER_SLOTS: usize = 3;
 /// Longest event type that is kept, in bytes; real ones have at most about 50.
 const MAX_TYPE: usize = 64;
+/// Number of bytes of the event's data that are kept.
+const DATA_START: usize = 64;
+/// Index of [`Tag::FunctionCall`] among the tool calls of a choice.
+const FUNCTION_CALL: u64 = u64::MAX;
 
 /// Output in one `delta`, `message` or event, in Unicode scalar values.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +34,8 @@ pub struct OutputCounts {
     pub tool: u64,
     /// There is output without text: a tool's name, audio, token ids.
     pub has_nontext: bool,
+    /// There is reasoning without text.
+    pub has_reasoning_media: bool,
     /// Reasoning text, by field.
     pub reasoning: [u64; REASONING_FIELDS],
 }
@@ -34,6 +45,7 @@ impl OutputCounts {
         self.answer == 0
             && self.tool == 0
             && !self.has_nontext
+            && !self.has_reasoning_media
             && self.reasoning.iter().all(|chars| *chars == 0)
     }
 }
@@ -56,6 +68,12 @@ impl ChoiceBuilder {
     pub fn output(&mut self) -> &mut OutputCounts {
         if self.in_message { &mut self.message } else { &mut self.delta }
     }
+
+    /// Marks the output as a whole message, which may repeat earlier events.
+    pub fn set_whole(&mut self) {
+        self.message = std::mem::take(&mut self.delta);
+        self.message.is_present = true;
+    }
 }
 
 /// Facts of the current event, so far.
@@ -70,12 +88,16 @@ pub struct EventBuilder {
     pub text_count: u32,
     /// Unicode scalar values of [`Tag::RepeatedText`].
     pub repeated_text: u64,
-    /// Unicode scalar values of [`Tag::CallInput`].
-    pub call_input: u64,
+    /// Tool calls of the choices.
+    pub tool_calls: Vec<ToolCallChunk>,
+    /// Inputs of the calls in output items.
+    pub call_inputs: CallInputs,
     /// Whether there is a [`Tag::ItemName`].
     pub has_item_name: bool,
     /// Whether there is a [`Tag::Identity`].
     pub has_identity: bool,
+    /// Whether [`Tag::Modality`] says that text is base64.
+    pub has_base64_text: bool,
     /// [`Tag::SpecialToken`].
     pub is_special_token: bool,
     /// Whether [`Tag::SessionType`] says that the session is for transcription.
@@ -87,36 +109,20 @@ pub struct EventBuilder {
     pub has_index: bool,
     /// An event of this stream had the model. Servers repeat it in each event.
     pub has_model: bool,
+    tool_call: ToolCallChunk,
+    item: ItemBuilder,
+    errors: ErrorSigns,
     part_text: u64,
     is_thought: bool,
+    is_summary: bool,
+    /// There was output without text before the part.
+    had_nontext: bool,
     usage: TokenCounts,
     total_tokens: Option<u64>,
-    event_type: TypeName,
-    part_type: TypeName,
-}
-
-/// Type of an event or a part, cut to [`MAX_TYPE`] bytes.
-#[derive(Debug)]
-struct TypeName {
-    text: [u8; MAX_TYPE],
-    len: usize,
-}
-
-impl Default for TypeName {
-    fn default() -> Self {
-        Self { text: [0; MAX_TYPE], len: 0 }
-    }
-}
-
-impl TypeName {
-    fn as_bytes(&self) -> &[u8] {
-        self.text.get(..self.len).unwrap_or_default()
-    }
-
-    fn set(&mut self, text: &[u8]) {
-        self.len = text.len().min(MAX_TYPE);
-        self.text.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
-    }
+    event_type: KeptBytes<MAX_TYPE>,
+    /// Type of the current item, from [`Tag::PartType`].
+    part_type: KeptBytes<MAX_TYPE>,
+    data_start: KeptBytes<DATA_START>,
 }
 
 /// Converts a JSON number to a count; `None` if it is negative, fractional or above 2^53.
@@ -132,13 +138,29 @@ impl EventBuilder {
     pub fn clear(&mut self) {
         self.facts.clear();
         self.choice = ChoiceBuilder::default();
-        (self.text, self.repeated_text, self.call_input, self.part_text) = (0, 0, 0, 0);
-        (self.event_type.len, self.part_type.len) = (0, 0);
+        (self.text, self.repeated_text, self.part_text) = (0, 0, 0);
+        self.event_type.clear();
+        self.part_type.clear();
+        self.data_start.clear();
+        self.tool_calls.clear();
+        (self.call_inputs, self.errors) = (CallInputs::default(), ErrorSigns::default());
         (self.text_count, self.api_format) = (0, None);
         self.numbers = [None; NUMBER_SLOTS];
         (self.is_thought, self.is_special_token, self.is_transcription_session) =
             (false, false, false);
         (self.has_index, self.has_item_name, self.has_identity) = (false, false, false);
+        self.has_base64_text = false;
+    }
+
+    /// Adds bytes of the event's data, of which the first are kept.
+    #[inline]
+    pub fn push_data(&mut self, bytes: &[u8]) {
+        self.data_start.push(bytes);
+    }
+
+    /// First 64 bytes of the event's data.
+    pub fn data_start(&self) -> &[u8] {
+        self.data_start.as_bytes()
     }
 
     /// Type of the event, from [`Tag::EventType`]; empty if it has none.
@@ -160,11 +182,6 @@ impl EventBuilder {
             || *loading
             || *error
             || *done
-    }
-
-    /// Type of the part or item, from [`Tag::PartType`]; empty if it has none.
-    pub fn part_type(&self) -> &[u8] {
-        self.part_type.as_bytes()
     }
 
     /// Drops the values of an event that is malformed, and reports it as unparsed. An error stays an error, since
@@ -198,8 +215,9 @@ impl EventBuilder {
             (Tag::Index, ScanEvent::Number(n)) => {
                 (self.choice.index, self.has_index) = (parse_count(n), true);
             }
-            (Tag::Identity, ScanEvent::Text { chars, valid: true, .. }) => {
+            (Tag::Identity, ScanEvent::Text { chars, text, valid: true }) => {
                 self.has_identity |= chars > 0;
+                self.errors.has_code |= text == b"error";
             }
             (Tag::Answer, ScanEvent::Text { chars, valid: true, .. }) => {
                 self.choice.output().answer += chars;
@@ -214,6 +232,8 @@ impl EventBuilder {
             self.facts.unparsed = Some(UnparsedReason::Utf8);
         }
         match (tag, token) {
+            // Each event of a stream may have these.
+            (Tag::Reasoning(_) | Tag::ToolArguments, _) => self.record_output(tag, token),
             (Tag::Message, ScanEvent::Open) => {
                 (self.choice.in_message, self.choice.message.is_present) = (true, true);
             }
@@ -221,16 +241,21 @@ impl EventBuilder {
             (Tag::FinishReason, ScanEvent::Text { text, .. }) if !text.is_empty() => {
                 self.choice.finish = Some(finish_reason(text));
             }
+            // The number of an enum's value.
+            (Tag::FinishReason, ScanEvent::Number(n)) => {
+                self.choice.finish = parse_count(n).map(|number| number.to_string().into());
+            }
             (Tag::CompletionText, ScanEvent::Text { chars, .. }) => {
                 self.choice.completion_text = chars;
             }
             (Tag::TokenId, ScanEvent::Number(_)) => self.choice.token_ids += 1,
-            (Tag::Part, ScanEvent::Open) => (self.part_text, self.is_thought) = (0, false),
+            (Tag::Part, ScanEvent::Open) => self.begin_part(),
             (Tag::Part, ScanEvent::Close) => self.end_part(),
             (Tag::PartText, ScanEvent::Text { chars, .. }) => self.part_text += chars,
             (Tag::Thought, ScanEvent::Bool(yes)) => self.is_thought = yes,
             (Tag::Thought, ScanEvent::Text { text, .. }) => {
-                self.is_thought = matches!(text, b"reasoning_text" | b"summary_text");
+                self.is_summary = text == b"summary_text";
+                self.is_thought = self.is_summary || text == b"reasoning_text";
             }
             (Tag::EventText, ScanEvent::Text { chars, .. }) => {
                 self.text += chars;
@@ -239,8 +264,8 @@ impl EventBuilder {
             (Tag::SpecialToken, ScanEvent::Bool(yes)) => self.is_special_token = yes,
             (Tag::Api(format), _) => self.api_format = Some(format),
             (Tag::RepeatedText, ScanEvent::Text { chars, .. }) => self.repeated_text += chars,
-            (Tag::CallInput, ScanEvent::Text { chars, .. } | ScanEvent::Raw { chars }) => {
-                self.call_input += chars;
+            (Tag::Modality, ScanEvent::Text { text, .. }) => {
+                self.has_base64_text = !matches!(text, b"" | b"text");
             }
             (Tag::ItemName, ScanEvent::Text { chars, .. }) => self.has_item_name |= chars > 0,
             (Tag::Identity, ScanEvent::Text { chars, .. }) => self.has_identity |= chars > 0,
@@ -258,10 +283,6 @@ impl EventBuilder {
                 self.has_model = true;
                 self.facts.model = Some(String::from_utf8_lossy(text).into_owned());
             }
-            (Tag::Error, ScanEvent::Text { chars, .. }) => self.facts.error |= chars > 0,
-            (Tag::Error, ScanEvent::Open | ScanEvent::Bool(true) | ScanEvent::Number(_)) => {
-                self.facts.error = true;
-            }
             (Tag::Done, ScanEvent::Bool(yes)) => self.facts.done |= yes,
             (Tag::Usage, ScanEvent::Open) => {
                 self.usage = TokenCounts::default();
@@ -272,15 +293,15 @@ impl EventBuilder {
                 self.total_tokens = parse_count(n)
             }
             (Tag::Count(kind), ScanEvent::Number(n)) => {
-                set_count(&mut self.usage, kind, parse_count(n));
+                usage_counts::set(&mut self.usage, kind, parse_count(n));
             }
             (Tag::EngineCount(kind), ScanEvent::Number(n)) => {
                 let counts = self.facts.engine_counts.get_or_insert_default();
-                set_count(counts, kind, parse_count(n));
+                usage_counts::set(counts, kind, parse_count(n));
             }
             (Tag::ElementCount(kind), ScanEvent::Number(n)) => {
                 let counts = self.facts.engine_counts.get_or_insert_default();
-                add_count(counts, kind, parse_count(n));
+                usage_counts::add(counts, kind, parse_count(n));
             }
             (Tag::Duration(stage, unit), ScanEvent::Number(n)) => {
                 self.set_duration(stage, unit.seconds(n));
@@ -294,6 +315,45 @@ impl EventBuilder {
                 }
                 self.facts.headers_at_slot =
                     engine::headers_at_slot(text).or(self.facts.headers_at_slot);
+            }
+            _ if self.errors.record(tag, token) => self.facts.error |= self.errors.is_certain,
+            _ => self.record_item(tag, token),
+        }
+    }
+
+    /// Records output items and the tool calls of choices.
+    fn record_item(&mut self, tag: Tag, token: ScanEvent<'_>) {
+        match (tag, token) {
+            (Tag::Item, ScanEvent::Open) => {
+                self.item = ItemBuilder { before: *self.choice.output(), ..ItemBuilder::default() };
+                self.part_type.clear();
+            }
+            (Tag::Item, ScanEvent::Close) => self.end_item(),
+            (Tag::Role, ScanEvent::Text { text, .. }) => {
+                self.item.is_input = matches!(text, b"user" | b"system" | b"developer");
+            }
+            (Tag::CallInput, ScanEvent::Text { chars, .. }) => self.item.text += chars,
+            // The empty object or list is a placeholder.
+            (Tag::CallInput, ScanEvent::Raw { chars }) if chars > 2 => {
+                self.item.structured += chars;
+            }
+            (Tag::CallResult, ScanEvent::Text { chars, .. }) => self.item.has_result = chars > 0,
+            (Tag::ToolCall | Tag::FunctionCall, ScanEvent::Open) => {
+                self.tool_call = ToolCallChunk {
+                    choice: self.facts.choices.len(),
+                    index: (tag == Tag::FunctionCall).then_some(FUNCTION_CALL),
+                    has_name: false,
+                    arguments: self.choice.output().tool,
+                };
+            }
+            (Tag::ToolCall | Tag::FunctionCall, ScanEvent::Close) => {
+                let before = self.tool_call.arguments;
+                self.tool_call.arguments = self.choice.output().tool.saturating_sub(before);
+                self.tool_calls.push(self.tool_call);
+            }
+            (Tag::CallIndex, ScanEvent::Number(n)) => self.tool_call.index = parse_count(n),
+            (Tag::CallName, ScanEvent::Text { chars, .. }) => {
+                self.tool_call.has_name |= chars > 0;
             }
             _ => self.record_output(tag, token),
         }
@@ -317,6 +377,13 @@ impl EventBuilder {
                     *reasoning += chars;
                 }
             }
+            (Tag::ReasoningSummary(field), ScanEvent::Text { chars, .. }) => {
+                if let Some(reasoning) = output.reasoning.get_mut(field) {
+                    *reasoning += chars;
+                }
+                self.facts.has_reasoning_summary |= chars > 0;
+            }
+            (Tag::ArgumentValue, value) => output.tool += json_length(value),
             _ => {}
         }
     }
@@ -334,15 +401,32 @@ impl EventBuilder {
         *slot = seconds.or(*slot);
     }
 
+    fn begin_part(&mut self) {
+        (self.part_text, self.is_thought, self.is_summary) = (0, false, false);
+        self.had_nontext = std::mem::take(&mut self.choice.output().has_nontext);
+    }
+
     fn end_part(&mut self) {
-        let (chars, is_thought) = (self.part_text, self.is_thought);
+        let (chars, is_thought, had_nontext) = (self.part_text, self.is_thought, self.had_nontext);
+        self.facts.has_reasoning_summary |= self.is_summary && chars > 0;
         let output = self.choice.output();
         if is_thought {
+            output.has_reasoning_media |= output.has_nontext;
+            output.has_nontext = had_nontext;
             if let Some(reasoning) = output.reasoning.first_mut() {
                 *reasoning += chars;
             }
         } else {
+            output.has_nontext |= had_nontext;
             output.answer += chars;
+        }
+    }
+
+    fn end_item(&mut self) {
+        if self.item.is_input || !items::is_generated(self.part_type.as_bytes()) {
+            *self.choice.output() = self.item.before;
+        } else {
+            self.call_inputs.add(&self.item, self.part_type.as_bytes());
         }
     }
 
@@ -350,7 +434,8 @@ impl EventBuilder {
         let ChoiceBuilder { index, delta, message, completion_text, token_ids, finish, .. } =
             &mut self.choice;
         // Some servers repeat the whole message beside each delta.
-        let output = if delta.is_present || !message.is_present { delta } else { message };
+        let is_whole = message.is_present && !delta.is_present;
+        let output = if is_whole { message } else { delta };
         let answer_chars = output.answer.max(*completion_text);
         let facts = ChoiceFacts {
             index: 0,
@@ -358,9 +443,15 @@ impl EventBuilder {
             reasoning_chars: output.reasoning.into_iter().max().unwrap_or(0),
             tool_chars: output.tool,
             has_answer: answer_chars > 0 || output.tool > 0 || output.has_nontext,
+            has_nontext: output.has_nontext,
+            has_reasoning_media: output.has_reasoning_media,
+            is_whole,
             token_ids: *token_ids,
             finish: finish.take(),
         };
+        if let Some(reason) = &facts.finish {
+            self.facts.error |= error_fields::is_error_reason(reason);
+        }
         match index.unwrap_or(0).try_into() {
             Ok(index) if self.facts.choices.len() < MAX_CHOICES => {
                 self.facts.choices.push(ChoiceFacts { index, ..facts });
@@ -377,10 +468,20 @@ impl EventBuilder {
             && message.is_empty()
             && *completion_text == 0
             && *token_ids == 0
-            && finish.is_none();
+            && finish.is_none()
+            && !self.has_named_call();
         if !is_empty {
             self.end_choice();
         }
+        if self.errors.is_error() {
+            self.facts.error |= self.facts.choices.is_empty() && self.facts.usage.is_none();
+        }
+    }
+
+    /// Whether a tool call outside of any choice has a name.
+    fn has_named_call(&self) -> bool {
+        let position = self.facts.choices.len();
+        self.tool_calls.iter().any(|call| call.choice == position && call.has_name)
     }
 
     /// Numbers the elements of a document by position where none of them has an index.
@@ -392,48 +493,18 @@ impl EventBuilder {
     }
 
     fn end_usage(&mut self) {
-        let mut usage = self.usage;
-        // Servers that do not count send zeros.
-        let counts = [usage.input, usage.output, usage.cached, usage.cache_written];
-        if counts.iter().all(|count| count.unwrap_or(0) == 0) {
-            return;
+        if let Some(usage) = usage_counts::resolve(self.usage, self.total_tokens) {
+            self.facts.usage.get_or_insert_default().update(usage);
         }
-        if let (Some(input), Some(output), Some(reasoning), Some(total)) =
-            (usage.input, usage.output, usage.reasoning, self.total_tokens)
-            && reasoning > 0
-            && total != input + output
-            && total == input + output + reasoning
-        {
-            // xAI does not include reasoning in `completion_tokens`; the total shows that.
-            usage.output_excludes_reasoning = true;
-        }
-        self.facts.usage.get_or_insert_default().update(usage);
     }
 }
 
-fn add_count(counts: &mut TokenCounts, kind: TokenKind, n: Option<u64>) {
-    let sum = |before: Option<u64>| match (before, n) {
-        (Some(before), Some(n)) => Some(before.saturating_add(n)),
-        (before, n) => before.or(n),
-    };
-    match kind {
-        TokenKind::Input => counts.input = sum(counts.input),
-        TokenKind::Output => counts.output = sum(counts.output),
-        TokenKind::CacheRead => counts.cached = sum(counts.cached),
-        // Elements of documents have no other counts.
-        _ => {}
-    }
-}
-
-fn set_count(counts: &mut TokenCounts, kind: TokenKind, n: Option<u64>) {
-    match kind {
-        TokenKind::Input => counts.input = n,
-        TokenKind::UncachedInput => (counts.input, counts.input_excludes_cache) = (n, true),
-        TokenKind::Output => counts.output = n,
-        TokenKind::VisibleOutput => (counts.output, counts.output_excludes_reasoning) = (n, true),
-        TokenKind::CacheRead => counts.cached = n,
-        TokenKind::CacheWritten => counts.cache_written = n,
-        TokenKind::Reasoning => counts.reasoning = n,
-        TokenKind::Total => {}
+/// Length of a number, boolean or null as JSON. Text is the name that protobuf has for null.
+fn json_length(value: ScanEvent<'_>) -> u64 {
+    match value {
+        ScanEvent::Number(n) => n.to_string().chars().count() as u64,
+        ScanEvent::Bool(true) | ScanEvent::Null | ScanEvent::Text { .. } => 4,
+        ScanEvent::Bool(false) => 5,
+        _ => 0,
     }
 }

@@ -1,6 +1,7 @@
 //! Facts about one event, the same for every API.
 
 use super::engine::Engine;
+use super::usage_counts;
 use std::borrow::Cow;
 use strum::VariantArray;
 
@@ -161,6 +162,12 @@ pub struct ChoiceFacts {
     /// Whether the event has output that is not reasoning: text, a refusal, audio, or the name or arguments of a tool
     /// call.
     pub has_answer: bool,
+    /// Whether a part of the answer has no text: audio, an image, the name of a tool.
+    pub has_nontext: bool,
+    /// Whether the event has reasoning without text: a draft of an image.
+    pub has_reasoning_media: bool,
+    /// Whether the output is a whole message, which may repeat deltas, and not a delta.
+    pub is_whole: bool,
     /// Number of token ids in the event.
     pub token_ids: u64,
     /// Finish reason, in the event that has it.
@@ -170,7 +177,12 @@ pub struct ChoiceFacts {
 impl ChoiceFacts {
     /// Whether the event has output of this choice, reasoning included.
     pub fn has_output(&self) -> bool {
-        self.has_answer || self.reasoning_chars > 0
+        self.has_answer || self.reasoning_chars > 0 || self.has_reasoning_media
+    }
+
+    /// Sets `has_answer` from the parts of the answer.
+    pub(super) fn update_has_answer(&mut self) {
+        self.has_answer = self.answer_chars > 0 || self.tool_chars > 0 || self.has_nontext;
     }
 }
 
@@ -191,18 +203,21 @@ pub struct TokenCounts {
     pub input_excludes_cache: bool,
     /// `output` does not include `reasoning` (Gemini, xAI).
     pub output_excludes_reasoning: bool,
+    /// `reasoning` is larger than `output`, but the total is the sum of `input` and `output`.
+    pub total_confirms_output: bool,
 }
 
 impl TokenCounts {
-    /// Replaces each value that `later` has.
+    /// Replaces each value that `later` has. A 0 does not replace a count.
     pub fn update(&mut self, later: Self) {
-        self.input = later.input.or(self.input);
-        self.output = later.output.or(self.output);
-        self.cached = later.cached.or(self.cached);
-        self.cache_written = later.cache_written.or(self.cache_written);
-        self.reasoning = later.reasoning.or(self.reasoning);
+        self.input = usage_counts::later(self.input, later.input);
+        self.output = usage_counts::later(self.output, later.output);
+        self.cached = usage_counts::later(self.cached, later.cached);
+        self.cache_written = usage_counts::later(self.cache_written, later.cache_written);
+        self.reasoning = usage_counts::later(self.reasoning, later.reasoning);
         self.input_excludes_cache |= later.input_excludes_cache;
         self.output_excludes_reasoning |= later.output_excludes_reasoning;
+        self.total_confirms_output |= later.total_confirms_output;
     }
 
     /// Adds the counts of another response.
@@ -217,6 +232,7 @@ impl TokenCounts {
         self.reasoning = sum(self.reasoning, other.reasoning);
         self.input_excludes_cache |= other.input_excludes_cache;
         self.output_excludes_reasoning |= other.output_excludes_reasoning;
+        self.total_confirms_output |= other.total_confirms_output;
     }
 
     /// Tokens of the request, cached ones included.
@@ -228,10 +244,21 @@ impl TokenCounts {
         }
     }
 
+    /// Whether `output` and `reasoning` contradict each other: reasoning is larger, so it cannot be a part of `output`.
+    pub fn is_contradictory(&self) -> bool {
+        !self.output_excludes_reasoning
+            && self.output.is_some_and(|output| self.reasoning.is_some_and(|part| part > output))
+    }
+
+    /// Whether [`total_output`](Self::total_output) adds reasoning only because the report contradicts itself.
+    pub fn is_adjusted(&self) -> bool {
+        self.is_contradictory() && !self.total_confirms_output
+    }
+
     /// Tokens of the response, reasoning included.
     pub fn total_output(&self) -> Option<u64> {
         match self.output {
-            Some(output) if self.output_excludes_reasoning => {
+            Some(output) if self.output_excludes_reasoning || self.is_adjusted() => {
                 Some(output.saturating_add(self.reasoning.unwrap_or(0)))
             }
             None if self.output_excludes_reasoning => self.reasoning,
@@ -344,6 +371,8 @@ pub struct EventFacts {
     pub response_started: bool,
     /// The event reports that the model is loading.
     pub loading: bool,
+    /// The reasoning text of the event is a summary, which has fewer tokens than the server counts as reasoning.
+    pub has_reasoning_summary: bool,
     /// The event reports an error.
     pub error: bool,
     /// The event ends the stream (`[DONE]`, `message_stop`, `"done":true`, ...).
@@ -364,6 +393,7 @@ impl EventFacts {
         self.headers_at_slot = None;
         self.response_started = false;
         self.loading = false;
+        self.has_reasoning_summary = false;
         self.error = false;
         self.done = false;
         self.unparsed = None;

@@ -2,11 +2,12 @@
 //!
 //! An interaction is a list of steps. A step of the model is a list of contents. In a stream, a step starts with its
 //! known fields, and deltas add text, a summary of the reasoning, tool arguments and media. Results of tools that Google
-//! runs are not output. Reasoning is counted separately from the output.
+//! runs, and steps of the user, are not output. Reasoning is counted separately from the output. The final event may
+//! repeat all steps.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
-use super::openai_chat::ERROR;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
@@ -16,7 +17,8 @@ pub static INTERACTIONS: Dialect =
     Dialect::sse("gemini-interactions", &ROOT, finish_event, StreamEnd::Event);
 
 static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
-static THOUGHT: JsonShape = JsonShape::path(&[("text", &JsonShape::scalar(Tag::Reasoning(0)))]);
+static THOUGHT: JsonShape =
+    JsonShape::path(&[("text", &JsonShape::scalar(Tag::ReasoningSummary(0)))]);
 static TOOL_NAME: JsonShape = JsonShape::scalar(Tag::ToolName);
 static ARGUMENTS: JsonShape = JsonShape::raw(Tag::ToolArguments);
 static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
@@ -33,14 +35,19 @@ static DELTA: JsonShape = JsonShape::path(&[
     ("data", &MEDIA),
 ]);
 /// Step or output, or the start of either.
-static STEP: JsonShape = JsonShape::path(&[
-    ("text", &ANSWER),
-    ("content", &JsonShape::list(&CONTENT)),
-    ("summary", &JsonShape::list(&THOUGHT)),
-    ("name", &TOOL_NAME),
-    ("arguments", &ARGUMENTS),
-    ("data", &MEDIA),
-]);
+static STEP: JsonShape = JsonShape::object(
+    Tag::Item,
+    &[
+        ("type", &JsonShape::text(Tag::PartType)),
+        ("text", &ANSWER),
+        ("content", &JsonShape::list(&CONTENT)),
+        ("summary", &JsonShape::list(&THOUGHT)),
+        ("name", &TOOL_NAME),
+        ("arguments", &ARGUMENTS),
+        ("data", &MEDIA),
+    ],
+);
+static STEPS: JsonShape = JsonShape::list(&STEP);
 static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
@@ -52,32 +59,36 @@ static USAGE: JsonShape = JsonShape::object(
         ("total_reasoning_tokens", &token_count(TokenKind::Reasoning)),
     ],
 );
-/// The interaction in an event. Its steps came in earlier events.
+/// The interaction in an event.
 static INTERACTION: JsonShape = JsonShape::path(&[
+    ("steps", &STEPS),
+    ("outputs", &STEPS),
     ("object", &OBJECT),
     ("model", &MODEL),
     ("status", &STATUS),
     ("usage", &USAGE),
 ]);
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("event_type", &JsonShape::text(Tag::EventType)),
     ("delta", &DELTA),
     ("step", &STEP),
     ("interaction", &INTERACTION),
     ("metadata", &JsonShape::path(&[("total_usage", &USAGE)])),
-    ("error", &ERROR),
     // Start of an output.
     ("content", &STEP),
     // Interaction that is not streamed.
     ("object", &OBJECT),
     ("model", &MODEL),
     ("status", &STATUS),
-    ("steps", &JsonShape::list(&STEP)),
-    ("outputs", &JsonShape::list(&STEP)),
+    ("steps", &STEPS),
+    ("outputs", &STEPS),
     ("usage", &USAGE),
 ]);
 
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    if event.event_type().starts_with(b"interaction.") || event.event_type().ends_with(b".stop") {
+        event.choice.set_whole();
+    }
     let status = event.choice.finish.as_deref();
     event.facts.error |= status == Some("failed");
     match event.event_type() {

@@ -60,6 +60,37 @@ fn streams_with_steps_are_parsed() {
     assert_eq!(describe_events(&INTERACTIONS, &[failed]), ["ends as failed, error, done"]);
 }
 
+/// The final event may have all steps. Results of tools and steps of the user are not output.
+#[test]
+fn steps_count_once_and_only_those_of_the_model() {
+    let delta = r#"{"event_type":"step.delta","index":0,"delta":{"type":"text","text":"Red"}}"#;
+    let completed = r#"{"event_type":"interaction.completed","interaction":{"status":"completed","steps":[
+        {"type":"user_input","content":[{"type":"text","text":"What?"}]},
+        {"type":"google_search_call","arguments":{"queries":["a"]}},
+        {"type":"google_search_result","result":[{"text":"found"}]},
+        {"type":"model_output","content":[{"type":"text","text":"Red"}]}]}}"#;
+    assert_events(
+        &INTERACTIONS,
+        &[(delta, "answer 3"), (completed, "tool 17, ends as completed, done")],
+    );
+    assert_events(&INTERACTIONS, &[(completed, "answer 3, tool 17, ends as completed, done")]);
+    let cases = [
+        (r#"{"type":"function_result","call_id":"c","name":"f","result":"x"}"#, ""),
+        (r#"{"type":"user_input","content":[{"type":"text","text":"What?"}]}"#, ""),
+        (r#"{"name":"f","result":"x","type":"mcp_server_tool_result"}"#, ""),
+        (r#"{"type":"google_maps_call","arguments":{"queries":["a"]}}"#, "tool 17"),
+        (
+            r#"{"type":"code_execution_call","arguments":{"code":"1","language":"python"}}"#,
+            "tool 32",
+        ),
+        (r#"{"type":"model_output","content":[{"type":"text","text":"Red"}]}"#, "answer 3"),
+    ];
+    for (step, expected) in cases {
+        let event = format!(r#"{{"event_type":"step.start","index":0,"step":{step}}}"#);
+        assert_eq!(describe_events(&INTERACTIONS, &[&event]), [expected], "{step}");
+    }
+}
+
 #[test]
 fn streams_with_outputs_are_parsed() {
     assert_events(

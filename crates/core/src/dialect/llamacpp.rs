@@ -7,6 +7,7 @@
 
 use super::choice_counts;
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::openai_chat::{CHOICE, ERROR, GROQ, METRICS, TIME_INFO, USAGE};
 use super::response_reader::StreamState;
@@ -88,7 +89,7 @@ static ROOT: JsonShape = JsonShape {
 };
 static EITHER: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..JsonShape::path(&[
+    ..JsonShape::path(with_error_fields![
         ("choices", &JsonShape::array(Tag::Api(ApiFormat::OpenAi), &CHOICE)),
         ("usage", &USAGE),
         ("system_fingerprint", &JsonShape::text(Tag::Fingerprint)),
@@ -104,7 +105,6 @@ static EITHER: JsonShape = JsonShape {
         ("tokens_predicted", &OUTPUT),
         ("tokens_evaluated", &INPUT),
         ("timings", &EITHER_TIMINGS),
-        ("error", &ERROR),
     ])
 };
 

@@ -15,7 +15,10 @@
 //! | `definition` | [`Dialect`] and its parts |
 //! | `tag` | meanings of fields, and how to write the tree of a dialect |
 //! | `response_reader` | parses the events of a response ([`ResponseReader`]) |
-//! | `event_builder`, `choice_counts` | add up the fields of an event |
+//! | `event_builder`, `choice_counts`, `items`, `usage_counts` | add up the fields of an event |
+//! | `kept_bytes` | the first bytes of a string or an event |
+//! | `error_fields` | places of an error in a body |
+//! | `repeats` | drops output that repeats earlier events |
 //! | `signature` | recognises the dialect of an event by its shape |
 //! | `facts` | the result: [`EventFacts`] |
 //! | `multipart` | parses form data, for [`request`] |
@@ -49,14 +52,19 @@ pub mod route;
 
 mod choice_counts;
 mod definition;
+mod error_fields;
 mod event_builder;
 mod facts;
+mod items;
+mod kept_bytes;
 mod multipart;
+mod repeats;
 mod response_reader;
 mod signature;
 mod tag;
 #[cfg(test)]
 mod test_support;
+mod usage_counts;
 
 pub use definition::{Dialect, SessionKind, StreamEnd};
 pub use facts::{
@@ -110,6 +118,10 @@ pub static ROUTES: &[Route] = &[
     post!("", "/publishers/*/models/{model}:rawPredict", Chat, &openai_chat::CHAT),
     post!("", "/publishers/*/models/{model}:streamRawPredict", Chat, &openai_chat::CHAT),
     // Gemini, on Google AI and on Vertex AI.
+    // The first two paths are those of Gemini Code Assist.
+    post!("", "/v1internal:streamGenerateContent", GenerateContent, &gemini::STREAM),
+    post!("", "/v1internal:generateContent", GenerateContent, &gemini::WHOLE),
+    post!("", "/v1internal:countTokens", Tokenize),
     post!("/models", "/{model}:streamGenerateContent", GenerateContent, &gemini::STREAM),
     post!("/models", "/{model}:generateContent", GenerateContent, &gemini::WHOLE),
     post!("/models", "/{model}:embedContent", Embeddings, &gemini::WHOLE),

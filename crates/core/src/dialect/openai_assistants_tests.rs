@@ -107,6 +107,32 @@ fn a_run_streams_messages_and_tool_calls() {
     assert_eq!(usages, [Some(90)], "a step's usage is part of the run's");
 }
 
+/// A completed step repeats its deltas, and counts if it had none.
+#[test]
+fn calls_of_a_step_count_once() {
+    let calls = r#"{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}"#;
+    let step = format!(r#"{{"step_details":{calls}}}"#);
+    let delta = format!(r#"{{"delta":{{"step_details":{calls}}}}}"#);
+    let cases: [(&[&str], &[u64]); 5] = [
+        (&["created", "delta", "completed"], &[0, 2, 0]),
+        (&["created", "in_progress", "completed"], &[0, 0, 2]),
+        (&["delta", "completed", "created", "completed"], &[2, 0, 0, 2]),
+        (&["delta", "failed"], &[2, 0]),
+        (&["expired"], &[2]),
+    ];
+    for (states, expected) in cases {
+        let mut reader = ResponseReader::new(&RUNS);
+        let mut found = Vec::new();
+        for state in states {
+            reader.push(if *state == "delta" { &delta } else { &step }.as_bytes());
+            let facts = reader.finish_event(format!("thread.run.step.{state}").as_bytes());
+            found.push(facts.choices.first().map_or(0, |choice| choice.tool_chars));
+            reader.clear_event();
+        }
+        assert_eq!(found, expected, "{states:?}");
+    }
+}
+
 /// Without streaming, the response only starts the run.
 #[test]
 fn a_run_without_streaming_has_no_output() {

@@ -8,13 +8,19 @@
 //! Some servers send more: token ids and `metrics` (vLLM), `timings` (llama.cpp), durations in or next to `usage` (Groq,
 //! Cerebras, mistral.rs, MLC, LocalAI).
 //!
-//! llama-swap sends progress messages as reasoning while it loads a model. They are not output.
+//! Text of another modality than text is base64 (vLLM-Omni). A whole message after its deltas repeats them, and so does
+//! the name of a tool in each chunk of its arguments.
+//!
+//! llama-swap sends progress messages as reasoning while it loads a model. They are not output. They have no id, object
+//! or index, and the first of them begins with a bar (`━━━━━`). Other servers send reasoning without an id too.
 
 use super::engine::Engine;
+pub(super) use super::error_fields::ERROR;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration, token_count};
-use super::{Dialect, StreamEnd};
+use super::{ChoiceFacts, Dialect, StreamEnd};
 
 /// Chat completions.
 pub static CHAT: Dialect = Dialect::sse("openai-chat", &ROOT, finish_event, StreamEnd::Event);
@@ -31,6 +37,9 @@ static PART_THINKING: JsonShape = JsonShape {
     items: Some(&JsonShape::path(&[("text", &PART_THOUGHT)])),
     ..JsonShape::object(Tag::Reasoning(0), &[("text", &PART_THOUGHT)])
 };
+static PART_SUMMARY: JsonShape =
+    JsonShape::list(&JsonShape::path(&[("text", &JsonShape::scalar(Tag::ReasoningSummary(0)))]));
+static LINK: JsonShape = JsonShape::path(&[("url", &MEDIA)]);
 static CONTENT_PART: JsonShape = JsonShape::object(
     Tag::Answer,
     &[
@@ -38,23 +47,35 @@ static CONTENT_PART: JsonShape = JsonShape::object(
         ("refusal", &ANSWER),
         // Mistral, Databricks.
         ("thinking", &PART_THINKING),
-        ("summary", &PART_THINKING),
+        ("summary", &PART_SUMMARY),
+        // Sound and images in base64, or a link to them.
+        ("data", &MEDIA),
+        ("audio", &SOUND),
+        ("input_audio", &SOUND),
+        ("output_audio", &SOUND),
+        ("audio_url", &LINK),
+        ("image_url", &LINK),
+        ("video_url", &LINK),
     ],
 );
 static CONTENT_OR_PARTS: JsonShape = JsonShape::array(Tag::Answer, &CONTENT_PART);
-static FUNCTION: JsonShape = JsonShape::path(&[
-    ("name", &JsonShape::scalar(Tag::ToolName)),
+const FUNCTION: &[(&str, &JsonShape)] = &[
+    ("name", &JsonShape::scalar(Tag::CallName)),
     ("arguments", &JsonShape::raw(Tag::ToolArguments)),
     ("input", &JsonShape::raw(Tag::ToolArguments)),
-]);
-pub(super) static TOOL_CALL: JsonShape =
-    JsonShape::path(&[("function", &FUNCTION), ("custom", &FUNCTION)]);
+];
+static CALLED: JsonShape = JsonShape::path(FUNCTION);
+pub(super) static TOOL_CALL: JsonShape = JsonShape::object(
+    Tag::ToolCall,
+    &[("index", &JsonShape::scalar(Tag::CallIndex)), ("function", &CALLED), ("custom", &CALLED)],
+);
+static FUNCTION_CALL: JsonShape = JsonShape::object(Tag::FunctionCall, FUNCTION);
 /// `reasoning` is text with most servers, an object with `content` with some.
 static REASONING: JsonShape =
     JsonShape::object(Tag::Reasoning(2), &[("content", &JsonShape::scalar(Tag::Reasoning(2)))]);
 static REASONING_DETAIL: JsonShape = JsonShape::path(&[
     ("text", &JsonShape::scalar(Tag::Reasoning(4))),
-    ("summary", &JsonShape::scalar(Tag::Reasoning(4))),
+    ("summary", &JsonShape::scalar(Tag::ReasoningSummary(4))),
 ]);
 
 /// Fields of a `delta` or `message`.
@@ -68,10 +89,11 @@ pub(super) const BODY: &[(&str, &JsonShape)] = &[
     ("reasoning_details", &JsonShape::list(&REASONING_DETAIL)),
     ("refusal", &ANSWER),
     ("tool_calls", &JsonShape::list(&TOOL_CALL)),
-    ("function_call", &FUNCTION),
+    ("function_call", &FUNCTION_CALL),
     ("audio", &SOUND),
     // OpenRouter.
     ("images", &JsonShape::list(&IMAGE)),
+    ("usage", &USAGE),
 ];
 pub(super) static CHOICE: JsonShape = JsonShape::object(
     Tag::Choice,
@@ -81,6 +103,10 @@ pub(super) static CHOICE: JsonShape = JsonShape::object(
         ("message", &JsonShape::object(Tag::Message, BODY)),
         ("text", &JsonShape::scalar(Tag::CompletionText)),
         ("finish_reason", &JsonShape::text(Tag::FinishReason)),
+        // Kimi.
+        ("usage", &USAGE),
+        // OpenRouter.
+        ("error", &ERROR),
         (
             "token_ids",
             &JsonShape::array(Tag::WrittenBy(Engine::Vllm), &JsonShape::scalar(Tag::TokenId)),
@@ -98,6 +124,9 @@ pub(super) static USAGE: JsonShape = JsonShape::object(
         ("prompt_tokens", &token_count(TokenKind::Input)),
         ("completion_tokens", &token_count(TokenKind::Output)),
         ("total_tokens", &token_count(TokenKind::Total)),
+        // Names of other APIs, which some gateways write.
+        ("input_tokens", &JsonShape::scalar(Tag::EngineCount(TokenKind::Input))),
+        ("output_tokens", &JsonShape::scalar(Tag::EngineCount(TokenKind::Output))),
         ("prompt_cache_hit_tokens", &CACHED),
         ("cache_read_input_tokens", &CACHED),
         ("cached_tokens", &CACHED),
@@ -152,18 +181,19 @@ pub(super) static TIMINGS: JsonShape = JsonShape::object(
         ("predicted_ms", &duration(ServerStage::Decode, TimeUnit::Millis)),
     ],
 );
-/// Fields that every chunk has, except llama-swap's progress messages.
+/// Fields that nearly every chunk has, except llama-swap's progress messages.
 static IDENTITY: JsonShape = JsonShape::constant(Tag::Identity);
-pub(super) static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
+/// Is `error` in errors of vLLM and FastChat.
+static OBJECT: JsonShape = JsonShape::text(Tag::Identity);
 pub(super) static GROQ: JsonShape =
     JsonShape::object(Tag::WrittenBy(Engine::Groq), &[("usage", &USAGE), ("error", &ERROR)]);
-static ROOT: JsonShape = JsonShape::path(&[
+static FIELDS: &[(&str, &JsonShape)] = with_error_fields![
     ("id", &IDENTITY),
-    ("object", &IDENTITY),
+    ("object", &OBJECT),
     ("choices", &JsonShape::list(&CHOICE)),
     ("model", &JsonShape::text(Tag::Model)),
     ("usage", &USAGE),
-    ("error", &ERROR),
+    ("modality", &JsonShape::text(Tag::Modality)),
     ("system_fingerprint", &JsonShape::text(Tag::Fingerprint)),
     ("obfuscation", &JsonShape::scalar(Tag::WrittenBy(Engine::OpenAi))),
     ("prompt_filter_results", &JsonShape::scalar(Tag::WrittenBy(Engine::AzureOpenAi))),
@@ -172,21 +202,43 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("time_info", &TIME_INFO),
     ("metrics", &METRICS),
     ("timings", &TIMINGS),
-]);
+];
+static ROOT: JsonShape = JsonShape {
+    // Gemini reports errors of its compatible API in a list.
+    items: Some(&JsonShape::path(&[("error", &ERROR)])),
+    ..JsonShape::path(FIELDS)
+};
 
-/// Detects llama-swap's progress messages: reasoning and nothing else, not even an index.
-fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
-    let is_anonymous = !event.has_identity && !event.has_index;
-    if is_anonymous
-        && let [choice] = event.facts.choices.as_slice()
-        && choice.reasoning_chars > 0
-        && !choice.has_answer
-        && choice.finish.is_none()
-    {
-        event.facts.choices.clear();
-        event.facts.loading = true;
+fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    if event.has_base64_text {
+        event.facts.choices.iter_mut().for_each(count_text_as_media);
+    }
+    if stream.shows_loading || !stream.has_event {
+        stream.shows_loading = is_progress_message(event, stream.shows_loading);
+        if stream.shows_loading {
+            event.facts.choices.clear();
+            event.facts.loading = true;
+        }
     }
     event.finish();
+}
+
+fn count_text_as_media(choice: &mut ChoiceFacts) {
+    choice.has_nontext |= choice.answer_chars > 0;
+    choice.answer_chars = 0;
+}
+
+/// Whether the event is a progress message of llama-swap: reasoning and nothing else, not even an index. The first of
+/// them draws a bar.
+fn is_progress_message(event: &EventBuilder, has_begun: bool) -> bool {
+    const BAR: &[u8] = "━━━━━".as_bytes();
+    let [choice] = event.facts.choices.as_slice() else { return false };
+    let is_bare = !event.has_identity
+        && !event.has_index
+        && choice.reasoning_chars > 0
+        && !choice.has_answer
+        && choice.finish.is_none();
+    is_bare && (has_begun || event.data_start().windows(BAR.len()).any(|part| part == BAR))
 }
 
 #[cfg(test)]

@@ -99,6 +99,71 @@ fn the_output_of_a_delta_is_counted() {
 }
 
 #[test]
+fn sound_and_images_are_output_without_text() {
+    let cases = [
+        (r#"{"content":[{"type":"audio","audio":{"data":"UklG"}}]}"#, (0, 0, 0, true)),
+        (
+            r#"{"content":[{"type":"output_audio","output_audio":{"data":"UklG"}}]}"#,
+            (0, 0, 0, true),
+        ),
+        (
+            r#"{"content":[{"type":"audio","data":"UklG","mime_type":"audio/wav"}]}"#,
+            (0, 0, 0, true),
+        ),
+        (
+            r#"{"content":[{"type":"audio_url","audio_url":{"url":"data:audio/wav;base64,UklG"}}]}"#,
+            (0, 0, 0, true),
+        ),
+        (
+            r#"{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBO"}}]}"#,
+            (0, 0, 0, true),
+        ),
+        (
+            r#"{"content":[{"type":"text","text":"ab"},{"type":"audio","audio":{"data":"UklG"}}]}"#,
+            (2, 0, 0, true),
+        ),
+        (r#"{"content":[{"type":"audio","audio":{"id":"a"}}]}"#, (0, 0, 0, false)),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(delta(body), expected, "{body}");
+    }
+    // vLLM-Omni: text of another modality is base64.
+    let modality = |modality: &str| {
+        let event = format!(
+            r#"{{"choices":[{{"index":0,"delta":{{"content":"UklG"}}}}],"modality":{modality}}}"#
+        );
+        let facts = facts(&event);
+        (facts.choices[0].answer_chars, facts.choices[0].has_answer)
+    };
+    let cases = [
+        (r#""audio""#, (0, true)),
+        (r#""image""#, (0, true)),
+        (r#""text""#, (4, true)),
+        (r#""""#, (4, true)),
+        ("null", (4, true)),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(modality(value), expected, "{value}");
+    }
+}
+
+/// Numbers instead of names are kept as text.
+#[test]
+fn numeric_finish_reasons_are_kept() {
+    for (value, expected) in [
+        ("1", Some("1")),
+        ("0", Some("0")),
+        (r#""2""#, Some("2")),
+        ("-1", None),
+        ("1.5", None),
+        ("null", None),
+    ] {
+        let facts = facts(&format!(r#"{{"choices":[{{"finish_reason":{value}}}]}}"#));
+        assert_eq!(facts.choices[0].finish.as_deref(), expected, "{value}");
+    }
+}
+
+#[test]
 fn keys_of_a_choice_may_come_in_any_order() {
     let facts = facts(
         r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null,"index":1},
@@ -299,17 +364,43 @@ fn durations_of_each_server_are_read() {
 /// Source: llama-swap, internal/router/loading.go. Its progress messages are not output; the events after them are.
 #[test]
 fn progress_messages_of_llama_swap_are_not_output() {
-    let outputs = |data: &str| facts(data).choices.iter().filter(|c| c.has_output()).count();
-    let shown = r#"{"choices":[{"delta":{"reasoning_content":"loading model"}}]}"#;
-    assert_eq!((outputs(shown), facts(shown).loading), (0, true));
-    for real in [
-        r#"{"id":"chatcmpl-1","choices":[{"delta":{"reasoning_content":"We"}}]}"#,
-        r#"{"object":"chat.completion.chunk","choices":[{"delta":{"reasoning_content":"We"}}]}"#,
-        r#"{"choices":[{"index":0,"delta":{"reasoning_content":"We"}}]}"#,
-        r#"{"choices":[{"delta":{"content":"We"}}]}"#,
-        r#"{"choices":[{"delta":{"reasoning_content":"We","content":"We"}}]}"#,
-    ] {
-        assert_eq!((outputs(real), facts(real).loading), (1, false), "{real}");
+    let bare =
+        |text: &str| format!(r#"{{"choices":[{{"delta":{{"reasoning_content":"{text}"}}}}]}}"#);
+    let with_id = r#"{"id":"c","choices":[{"index":0,"delta":{"reasoning_content":"We"}}]}"#;
+    let answer = r#"{"choices":[{"delta":{"content":"We"}}]}"#;
+    let (bar, old_bar) = (bare("━━━━━"), bare("━━━━━\\n"));
+    let (name, dot, real) = (bare("llama"), bare("."), bare("We"));
+    // For each event: whether it reports that the model loads, and whether it has output.
+    type Case<'a> = (&'a [&'a str], &'a [(bool, bool)]);
+    let cases: [Case<'_>; 7] = [
+        (
+            &[&bar, &name, &dot, with_id],
+            &[(true, false), (true, false), (true, false), (false, true)],
+        ),
+        (
+            &[&old_bar, &name, answer, &real],
+            &[(true, false), (true, false), (false, true), (false, true)],
+        ),
+        // Servers without ids.
+        (&[&real, &real], &[(false, true), (false, true)]),
+        (&[&name, &dot], &[(false, true), (false, true)]),
+        (&[answer, &bar], &[(false, true), (false, true)]),
+        (&[with_id, &bar], &[(false, true), (false, true)]),
+        (&[with_id, &real], &[(false, true), (false, true)]),
+    ];
+    for (events, expected) in cases {
+        let mut reader = ResponseReader::new(&CHAT);
+        let found: Vec<_> = events
+            .iter()
+            .map(|event| {
+                event.as_bytes().chunks(5).for_each(|part| reader.push(part));
+                let facts = reader.finish_event(b"");
+                let found = (facts.loading, facts.choices.iter().any(|c| c.has_output()));
+                reader.clear_event();
+                found
+            })
+            .collect();
+        assert_eq!(found, expected, "{events:?}");
     }
 }
 

@@ -4,8 +4,8 @@
 //! Transcriptions have more formats: vLLM streams them as chat chunks, other servers as plain `{"text":...}` events
 //! without a final event.
 
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
-use super::openai_chat::ERROR;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
@@ -43,23 +43,24 @@ static CHUNK: JsonShape = JsonShape::object(
         ("finish_reason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
-static TRANSCRIPT: JsonShape = JsonShape::path(&[
+static TRANSCRIPT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &KIND),
     ("delta", &JsonShape::scalar(Tag::Answer)),
     ("text", &JsonShape::scalar(Tag::Answer)),
     ("choices", &JsonShape::list(&CHUNK)),
     ("model", &JsonShape::text(Tag::Model)),
     ("usage", &USAGE),
-    ("error", &ERROR),
 ]);
+/// Text, or an object with `data` (SGLang-Omni).
+static SOUND: JsonShape = JsonShape::object(Tag::Media, &[("data", &MEDIA)]);
 /// Speech and images.
-static MEDIA_ROOT: JsonShape = JsonShape::path(&[
+static MEDIA_ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &KIND),
-    ("audio", &MEDIA),
+    ("audio", &SOUND),
     ("b64_json", &MEDIA),
     ("data", &JsonShape::list(&JsonShape::path(&[("b64_json", &MEDIA), ("url", &MEDIA)]))),
     ("usage", &USAGE),
-    ("error", &ERROR),
+    ("finish_reason", &JsonShape::text(Tag::FinishReason)),
 ]);
 
 /// Kinds of events that carry the same text, as sources for [`StreamState::is_first_source`].
@@ -71,7 +72,7 @@ const UNTYPED: u64 = 4;
 /// Counts text once: a delta, a completed segment and the full text may each repeat it.
 fn finish_transcript(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
     let kind = if event.event_type().is_empty() { name } else { event.event_type() };
-    let is_error = kind == b"error";
+    let is_error = is_error(kind);
     let source = match kind {
         b"transcript.text.delta" => DELTA,
         b"transcript.text.segment" => SEGMENT,
@@ -91,10 +92,15 @@ fn finish_transcript(event: &mut EventBuilder, stream: &mut StreamState, name: &
 fn finish_media(event: &mut EventBuilder, _: &mut StreamState, name: &[u8]) {
     let kind = if event.event_type().is_empty() { name } else { event.event_type() };
     let is_end = kind.ends_with(b".completed") || kind == b"speech.audio.done";
-    let is_error = kind == b"error";
+    let is_error = is_error(kind);
     event.facts.error |= is_error;
     event.facts.done |= is_end;
     event.finish();
+}
+
+/// Whether an event of this type reports an error, such as `speech.audio.error`.
+fn is_error(kind: &[u8]) -> bool {
+    kind == b"error" || kind.ends_with(b".error")
 }
 
 #[cfg(test)]

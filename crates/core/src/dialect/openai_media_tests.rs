@@ -56,6 +56,29 @@ fn speech_is_output_without_text() {
     assert_eq!(usage(&SPEECH, done), Some((Some(14), Some(101))));
 }
 
+/// SGLang-Omni has the sound in an object, and ends with the usage.
+#[test]
+fn sound_in_an_object_is_output() {
+    let chunk = |audio: &str, rest: &str| {
+        format!(
+            r#"{{"object":"audio.speech.chunk","index":0,"audio":{audio},"finish_reason":{rest}}}"#
+        )
+    };
+    let usage_at_end =
+        r#""stop","usage":{"prompt_tokens":4,"completion_tokens":9,"total_tokens":13}"#;
+    let cases = [
+        (chunk(r#"{"data":"UklG","format":"wav"}"#, "null"), true),
+        (chunk(r#""UklG""#, "null"), true),
+        (chunk(r#""""#, "null"), false),
+        (chunk("null", "null"), false),
+        (chunk("null", usage_at_end), false),
+    ];
+    for (event, expected) in &cases {
+        assert_eq!(outputs(&SPEECH, &[event]), [(0, *expected, false)], "{event}");
+    }
+    assert_eq!(usage(&SPEECH, &chunk("null", usage_at_end)), Some((Some(4), Some(9))));
+}
+
 /// Source: platform.openai.com/docs/api-reference/images and images-streaming.
 #[test]
 fn images_are_output_without_text() {

@@ -2,8 +2,11 @@
 //!
 //! A response is a list of items: messages, reasoning, tool calls. A stream carries the same text up to five times: in
 //! deltas, and again when the text, its part, its item and the response are done. Deltas always count. The other events
-//! count if they carry the text first, because some servers send only those. Output of the server's own tools, such as
-//! search results, is not output of the model.
+//! count if they carry the text first, because some servers send only those.
+//!
+//! Calls of tools are output, also if the server runs the tool, as with search or code. Their results are not. An item
+//! that is added has a placeholder for its input (`{}`, an empty command); the input follows in deltas, or in the completed
+//! item. Encrypted content is not output.
 //!
 //! Over a WebSocket, each event is a message, and a session has many responses, one after the other.
 //!
@@ -11,7 +14,9 @@
 //! vLLM builds increment it with each delta.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
+use super::items::CallInputs;
 use super::openai_chat::{ERROR, METRICS, TIMINGS};
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
@@ -24,8 +29,7 @@ pub static RESPONSES: Dialect =
 
 static EVENT_TEXT: JsonShape = JsonShape::scalar(Tag::EventText);
 static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
-static NAME: JsonShape = JsonShape::scalar(Tag::ToolName);
-static ARGUMENTS: JsonShape = JsonShape::raw(Tag::ToolArguments);
+static INPUT: JsonShape = JsonShape::raw(Tag::CallInput);
 static KIND: JsonShape = JsonShape::text(Tag::EventType);
 
 static PART: JsonShape = JsonShape::object(
@@ -37,30 +41,27 @@ static PART: JsonShape = JsonShape::object(
     ],
 );
 static CONTENT: JsonShape = JsonShape::list(&PART);
-/// Item in an event. `finish_event` decides on `code`, `action` and `result`.
-static ITEM: JsonShape = JsonShape::path(&[
-    ("type", &JsonShape::text(Tag::PartType)),
-    ("content", &CONTENT),
-    ("summary", &CONTENT),
-    ("name", &NAME),
-    ("arguments", &ARGUMENTS),
-    ("input", &ARGUMENTS),
-    ("operation", &ARGUMENTS),
-    ("code", &JsonShape::raw(Tag::CallInput)),
-    ("action", &JsonShape::raw(Tag::CallInput)),
-    ("result", &EVENT_TEXT),
-]);
+static ITEM: JsonShape = JsonShape::object(
+    Tag::Item,
+    &[
+        ("type", &JsonShape::text(Tag::PartType)),
+        ("role", &JsonShape::text(Tag::Role)),
+        ("content", &CONTENT),
+        ("summary", &CONTENT),
+        ("name", &JsonShape::scalar(Tag::ToolName)),
+        ("arguments", &INPUT),
+        ("input", &INPUT),
+        ("operation", &INPUT),
+        ("code", &INPUT),
+        ("action", &INPUT),
+        ("actions", &INPUT),
+        // Search in files.
+        ("queries", &INPUT),
+        ("result", &JsonShape::scalar(Tag::CallResult)),
+    ],
+);
 /// All items, in a response that is not streamed or in the last event.
-static OUTPUT: JsonShape = JsonShape::list(&JsonShape::path(&[
-    ("content", &CONTENT),
-    ("summary", &CONTENT),
-    ("name", &NAME),
-    ("arguments", &ARGUMENTS),
-    ("input", &ARGUMENTS),
-    ("operation", &ARGUMENTS),
-    ("code", &ARGUMENTS),
-    ("result", &MEDIA),
-]));
+static OUTPUT: JsonShape = JsonShape::list(&ITEM);
 static INCOMPLETE: JsonShape = JsonShape::path(&[("reason", &JsonShape::text(Tag::FinishReason))]);
 static MODEL: JsonShape = JsonShape::text(Tag::Model);
 static USAGE: JsonShape = JsonShape::object(
@@ -89,13 +90,14 @@ static RESPONSE: JsonShape = JsonShape::path(&[
     ("incomplete_details", &INCOMPLETE),
     ("usage", &USAGE),
     ("error", &ERROR),
+    ("status", &JsonShape::text(Tag::Status)),
     ("metrics", &METRICS),
     ("timings", &TIMINGS),
     ("content_filters", &AZURE),
     ("input_messages", &VLLM),
 ]);
 /// An event, or a response that is not streamed. The latter has `status` instead of `type`.
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &KIND),
     ("output_index", &JsonShape::scalar(Tag::Number(0))),
     ("delta", &EVENT_TEXT),
@@ -104,12 +106,12 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("arguments", &EVENT_TEXT),
     ("input", &EVENT_TEXT),
     ("code", &EVENT_TEXT),
+    ("command", &EVENT_TEXT),
     ("diff", &EVENT_TEXT),
     ("partial_image_b64", &MEDIA),
     ("part", &PART),
     ("item", &ITEM),
     ("response", &RESPONSE),
-    ("error", &ERROR),
     ("obfuscation", &JsonShape::scalar(Tag::WrittenBy(Engine::OpenAi))),
     ("status", &KIND),
     ("model", &MODEL),
@@ -126,6 +128,7 @@ static ROOT: JsonShape = JsonShape::path(&[
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TextSource {
     Delta = 1,
+    TextAdded,
     Text,
     PartAdded,
     Part,
@@ -139,6 +142,7 @@ impl TextSource {
         match event_type {
             b"response.output_item.added" => Self::ItemAdded,
             b"response.output_item.done" => Self::Item,
+            b"response.shell_call_command.added" => Self::TextAdded,
             _ if event_type.ends_with(b".delta") || event_type.ends_with(b".partial_image") => {
                 Self::Delta
             }
@@ -212,23 +216,25 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
         _ => None,
     };
     let starts_response = event_type == b"response.created";
-    event.facts.error |= matches!(event_type, b"error" | b"response.failed" | b"failed");
+    let is_error = matches!(event_type, b"error" | b"response.failed" | b"failed")
+        || event_type.ends_with(b".error");
+    let is_summary = event_type.starts_with(b"response.reasoning_summary");
+    // The `code` of an error and the output of a tool are not output of the model.
+    let is_output =
+        source != TextSource::Response && !event_type.ends_with(b"_output_content.delta");
+    let text = if is_output { event.text } else { 0 };
+    event.facts.error |= is_error;
+    event.facts.has_reasoning_summary |= is_summary && text > 0;
     event.facts.done |= end.is_some();
     if starts_response {
         event.facts.response_started = true;
         // The items of a session's next response have the same indexes.
         stream.clear_counters();
     }
-    // Tool calls without a field for arguments.
-    let is_call = matches!(
-        event.part_type(),
-        b"code_interpreter_call" | b"computer_call" | b"local_shell_call" | b"shell_call"
-    );
-    let arguments = if is_call { event.call_input } else { 0 };
-    // `code` of an error is not code of the model.
-    let text = if source == TextSource::Response { 0 } else { event.text };
+    let inputs = added_inputs(event.call_inputs, source);
     let output = event.choice.output();
-    output.tool += arguments;
+    output.tool += inputs.text + inputs.structured;
+    output.has_nontext |= inputs.has_search || inputs.has_image;
     match category {
         OutputCategory::Answer => output.answer += text,
         OutputCategory::Reasoning => output.reasoning[0] += text,
@@ -240,10 +246,23 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
     event.finish();
 }
 
+/// Inputs of calls, without the placeholders of an item that is added.
+fn added_inputs(inputs: CallInputs, source: TextSource) -> CallInputs {
+    /// Length of `{}` and `[]`.
+    const PLACEHOLDER: u64 = 2;
+    match source {
+        TextSource::ItemAdded if inputs.text > PLACEHOLDER => {
+            CallInputs { text: inputs.text, ..CallInputs::default() }
+        }
+        TextSource::ItemAdded => CallInputs::default(),
+        _ => inputs,
+    }
+}
+
 /// Drops output that an earlier event carried.
 fn drop_repeated(event: &mut EventBuilder, stream: &mut StreamState, source: TextSource) {
     let item = event.numbers[0].unwrap_or(0);
-    let is_image = source == TextSource::Item && event.text > 0;
+    let is_image = source == TextSource::Item && event.call_inputs.has_image;
     let output = event.choice.output();
     for (category, chars) in [
         (OutputCategory::Answer, &mut output.answer),

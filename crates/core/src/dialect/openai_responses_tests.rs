@@ -156,7 +156,7 @@ fn arguments_of_tool_calls_are_output() {
             (0, 0, 3, true),
         ),
         (r#"{"type":"local_shell_call","action":{"command":["ls"]}}"#, (0, 0, 18, true)),
-        (r#"{"type":"web_search_call","action":{"type":"search","query":"q"}}"#, NOTHING),
+        (r#"{"type":"web_search_call","action":{"type":"search","query":"q"}}"#, (0, 0, 0, true)),
         (r#"{"type":"tool_search_output","tools":[{"name":"f"}]}"#, NOTHING),
         (r#"{"type":"mcp_list_tools","tools":[{"name":"f"}]}"#, NOTHING),
         (r#"{"type":"image_generation_call","result":"iVBO"}"#, (0, 0, 0, true)),
@@ -187,6 +187,138 @@ fn arguments_of_tool_calls_are_output() {
     for (data, expected) in deltas {
         assert_eq!(outputs(&[&format!("{{{data}}}")]), [expected], "{data}");
     }
+}
+
+/// What an item has when it is added is a placeholder; the completed item has the input of the call.
+#[test]
+fn placeholders_are_not_output() {
+    let added_and_done = |added: &str, done: &str| {
+        let event = |kind: &str, item: &str| {
+            format!(r#"{{"type":"response.output_item.{kind}","output_index":0,"item":{item}}}"#)
+        };
+        let completed =
+            format!(r#"{{"type":"response.completed","response":{{"output":[{done}]}}}}"#);
+        let found = outputs(&[&event("added", added), &event("done", done), &completed]);
+        (found[0], found[1], found[2])
+    };
+    let output = |tool: u64| (0, 0, tool, true);
+    let cases = [
+        (
+            r#"{"type":"local_shell_call","action":{"type":"exec","command":[],"env":{}}}"#,
+            r#"{"type":"local_shell_call","action":{"type":"exec","command":["ls"],"env":{}}}"#,
+            (NOTHING, output(41), NOTHING),
+        ),
+        (
+            r#"{"type":"shell_call","action":{"commands":[]}}"#,
+            r#"{"type":"shell_call","action":{"commands":["ls"]}}"#,
+            (NOTHING, output(19), NOTHING),
+        ),
+        (
+            r#"{"type":"computer_call","actions":[],"pending_safety_checks":[]}"#,
+            r#"{"type":"computer_call","actions":[{"type":"wait"}],"pending_safety_checks":[]}"#,
+            (NOTHING, output(17), NOTHING),
+        ),
+        (
+            r#"{"type":"computer_call","action":{}}"#,
+            r#"{"type":"computer_call","action":{"type":"wait"}}"#,
+            (NOTHING, output(15), NOTHING),
+        ),
+        (
+            r#"{"type":"function_call","name":"f","arguments":"{}"}"#,
+            r#"{"type":"function_call","name":"f","arguments":"{\"a\":1}"}"#,
+            (output(0), output(7), NOTHING),
+        ),
+        (
+            r#"{"type":"function_call","name":"f","arguments":"{\"a\":1}"}"#,
+            r#"{"type":"function_call","name":"f","arguments":"{\"a\":1}"}"#,
+            (output(7), NOTHING, NOTHING),
+        ),
+        (
+            r#"{"type":"tool_search_call","arguments":{}}"#,
+            r#"{"type":"tool_search_call","arguments":{"q":1}}"#,
+            (NOTHING, output(7), NOTHING),
+        ),
+        (
+            r#"{"type":"apply_patch_call","operation":{"type":"create_file","path":"a","diff":""}}"#,
+            r#"{"type":"apply_patch_call","operation":{"type":"create_file","path":"a","diff":"+b"}}"#,
+            (NOTHING, output(45), NOTHING),
+        ),
+        (
+            r#"{"type":"program","code":"","fingerprint":"gAAA"}"#,
+            r#"{"type":"program","code":"1+1","fingerprint":"gAAB"}"#,
+            (NOTHING, output(3), NOTHING),
+        ),
+        (
+            r#"{"type":"web_search_call","status":"in_progress"}"#,
+            r#"{"type":"web_search_call","action":{"type":"search","query":"q","sources":[{"url":"u"}]}}"#,
+            (NOTHING, output(0), NOTHING),
+        ),
+        (
+            r#"{"type":"file_search_call","queries":[],"results":null}"#,
+            r#"{"type":"file_search_call","queries":["q"],"results":[{"text":"found"}]}"#,
+            (NOTHING, output(5), NOTHING),
+        ),
+        (
+            r#"{"type":"image_generation_call","result":null}"#,
+            r#"{"type":"image_generation_call","result":"iVBO","action":"generate"}"#,
+            (NOTHING, output(0), NOTHING),
+        ),
+    ];
+    for (added, done, expected) in cases {
+        assert_eq!(added_and_done(added, done), expected, "{done}");
+    }
+}
+
+/// Results of tools, lists of tools and what the client wrote, in events and in the whole response.
+#[test]
+fn results_of_tools_are_not_output() {
+    let items = [
+        r#"{"type":"program_output","result":"42"}"#,
+        r#"{"result":"42","type":"program_output"}"#,
+        r#"{"type":"shell_call_output","output":[{"stdout":"a","stderr":""}]}"#,
+        r#"{"type":"local_shell_call_output","output":"a"}"#,
+        r#"{"type":"computer_call_output","output":{"type":"computer_screenshot","image_url":"data:"}}"#,
+        r#"{"type":"function_call_output","name":"f","output":"a"}"#,
+        r#"{"type":"apply_patch_call_output","output":"Done"}"#,
+        r#"{"type":"mcp_list_tools","tools":[{"name":"f"}]}"#,
+        r#"{"type":"mcp_approval_response","approve":true,"name":"f"}"#,
+        r#"{"type":"additional_tools","role":"developer","tools":[]}"#,
+        r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"Hi"}]}"#,
+        r#"{"type":"compaction","encrypted_content":"gAAA"}"#,
+    ];
+    for item in items {
+        for kind in ["added", "done"] {
+            let event = format!(r#"{{"type":"response.output_item.{kind}","item":{item}}}"#);
+            assert_eq!(outputs(&[&event]), [NOTHING], "{event}");
+        }
+        let whole = format!(r#"{{"type":"response.completed","response":{{"output":[{item}]}}}}"#);
+        assert_eq!(outputs(&[&whole]), [NOTHING], "{whole}");
+    }
+    let mixed = r#"{"type":"response.completed","response":{"output":[{"type":"function_call_output","name":"f"},
+        {"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hi"}]}]}}"#;
+    assert_eq!(outputs(&[mixed]), [(2, 0, 0, true)]);
+}
+
+/// Source: `ResponseShellCallCommand*Event` and `ResponseShellCallOutputContent*Event` of openai-python 2.
+#[test]
+fn commands_of_a_shell_are_output() {
+    let events = [
+        r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"shell_call","action":{"commands":[]}}}"#,
+        r#"{"type":"response.shell_call_command.added","output_index":0,"command_index":0,"command":""}"#,
+        r#"{"type":"response.shell_call_command.delta","output_index":0,"command_index":0,"delta":"ls"}"#,
+        r#"{"type":"response.shell_call_command.done","output_index":0,"command_index":0,"command":"ls"}"#,
+        r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"shell_call","action":{"commands":["ls"]}}}"#,
+        r#"{"type":"response.shell_call_output_content.delta","output_index":1,"command_index":0,"delta":{"stdout":"a"}}"#,
+        r#"{"type":"response.shell_call_output_content.done","output_index":1,"output":[{"stdout":"a","stderr":""}]}"#,
+        r#"{"type":"response.shell_call_output_content.delta","output_index":1,"delta":"a"}"#,
+    ];
+    let mut expected = vec![NOTHING; events.len()];
+    expected[2] = (0, 0, 2, true);
+    assert_eq!(outputs(&events), expected);
+    // Whole commands.
+    let added = r#"{"type":"response.shell_call_command.added","output_index":0,"command":"ls"}"#;
+    assert_eq!(outputs(&[added, events[3], events[4]]), [(0, 0, 2, true), NOTHING, NOTHING]);
+    assert_eq!(outputs(&[events[3], events[4]]), [(0, 0, 2, true), NOTHING]);
 }
 
 /// A partial image and the completed image both count.

@@ -2,7 +2,8 @@
 //!
 //! Each text message from the server is an event. A session has many responses: `response.created` starts one, and
 //! `response.done` ends it with its status and usage. Output is the deltas of text, audio, its transcript and tool
-//! arguments, and the name of a tool when its item is added. `.done` messages repeat them.
+//! arguments, and the name of a tool when its item is added. `.done` messages repeat them; they count if nothing was
+//! streamed before.
 //!
 //! vLLM transcribes in `transcription.delta` messages up to `transcription.done`. OpenAI and SGLang transcribe item by
 //! item. In a transcription session, the transcript is the output. In other sessions, it is the user's own words.
@@ -45,16 +46,28 @@ static RESPONSE_USAGE: JsonShape = JsonShape::object(
         ("completion_tokens", &token_count(TokenKind::Output)),
     ],
 );
+static REPEATED: JsonShape = JsonShape::scalar(Tag::RepeatedText);
+static OUTPUT: JsonShape = JsonShape::list(&JsonShape::path(&[
+    (
+        "content",
+        &JsonShape::list(&JsonShape::path(&[("text", &REPEATED), ("transcript", &REPEATED)])),
+    ),
+    ("arguments", &EVENT_TEXT),
+]));
 static ROOT: JsonShape = JsonShape::path(&[
     ("type", &JsonShape::text(Tag::EventType)),
     ("delta", &EVENT_TEXT),
-    ("transcript", &JsonShape::scalar(Tag::RepeatedText)),
+    ("text", &REPEATED),
+    ("transcript", &REPEATED),
+    // Arguments of a completed call.
+    ("arguments", &EVENT_TEXT),
     ("item", &JsonShape::path(&[("name", &JsonShape::scalar(Tag::ItemName))])),
     ("usage", &RESPONSE_USAGE),
     (
         "response",
         &JsonShape::path(&[
             ("status", &JsonShape::text(Tag::FinishReason)),
+            ("output", &OUTPUT),
             ("usage", &RESPONSE_USAGE),
         ]),
     ),
@@ -69,6 +82,32 @@ static ROOT: JsonShape = JsonShape::path(&[
 
 /// Counter of the streamed characters of the item that is being transcribed.
 const ITEM: u64 = 0;
+/// Counters of the streamed characters of the response's current item, and of the whole response.
+const ITEM_TEXT: u64 = 1;
+const ITEM_ARGUMENTS: u64 = 2;
+const RESPONSE: u64 = 3;
+
+/// Adds streamed characters of the current item.
+fn add(stream: &mut StreamState, counter: u64, chars: u64) {
+    for counter in [counter, RESPONSE] {
+        if let Some(so_far) = stream.counter(counter) {
+            *so_far += chars;
+        }
+    }
+}
+
+/// Returns the characters if nothing was streamed for this counter, else 0.
+fn unless_streamed(stream: &mut StreamState, counter: u64, chars: u64) -> u64 {
+    let is_first = stream.counter(counter).is_some_and(|so_far| *so_far == 0);
+    if is_first { chars } else { 0 }
+}
+
+/// Starts an item of a response.
+fn begin_item(stream: &mut StreamState) {
+    for counter in [ITEM_TEXT, ITEM_ARGUMENTS] {
+        stream.counter(counter).map(std::mem::take);
+    }
+}
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     let transcribes = stream.detected_dialect.is_some();
@@ -81,20 +120,45 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
         b"transcription_session.created" | b"transcription_session.updated" => {
             stream.detected_dialect = Some(TRANSCRIPTION);
         }
-        b"response.created" => event.facts.response_started = true,
+        b"response.created" => {
+            event.facts.response_started = true;
+            begin_item(stream);
+            stream.counter(RESPONSE).map(std::mem::take);
+        }
         b"response.output_text.delta"
         | b"response.text.delta"
         | b"response.output_audio_transcript.delta"
         | b"response.audio_transcript.delta"
-        | b"transcription.delta" => event.choice.delta.answer = text,
+        | b"transcription.delta" => {
+            event.choice.delta.answer = text;
+            add(stream, ITEM_TEXT, text);
+        }
+        b"response.output_text.done"
+        | b"response.text.done"
+        | b"response.output_audio_transcript.done"
+        | b"response.audio_transcript.done" => {
+            event.choice.delta.answer = unless_streamed(stream, ITEM_TEXT, transcript);
+            add(stream, ITEM_TEXT, transcript);
+        }
         b"response.output_audio.delta" | b"response.audio.delta" => {
             event.choice.delta.has_nontext = text > 0;
+            add(stream, RESPONSE, text);
         }
         b"response.function_call_arguments.delta" | b"response.mcp_call_arguments.delta" => {
             event.choice.delta.tool = text;
+            add(stream, ITEM_ARGUMENTS, text);
         }
-        b"response.output_item.added" => event.choice.delta.has_nontext = event.has_item_name,
+        b"response.function_call_arguments.done" | b"response.mcp_call_arguments.done" => {
+            event.choice.delta.tool = unless_streamed(stream, ITEM_ARGUMENTS, text);
+            add(stream, ITEM_ARGUMENTS, text);
+        }
+        b"response.output_item.added" => {
+            begin_item(stream);
+            event.choice.delta.has_nontext = event.has_item_name;
+        }
         b"response.done" => {
+            event.choice.delta.answer = unless_streamed(stream, RESPONSE, transcript);
+            event.choice.delta.tool = unless_streamed(stream, RESPONSE, text);
             event.facts.error = finish.as_deref() == Some("failed");
             event.choice.finish = finish;
             event.facts.done = true;

@@ -54,8 +54,9 @@ fn deltas_are_output() {
         ),
         (r#"{"type":"response.output_item.added","item":{"type":"message"}}"#, (0, 0, false)),
         (r#"{"type":"response.output_item.done","item":{"name":"f"}}"#, (0, 0, false)),
-        (r#"{"type":"response.output_text.done","text":"Hi"}"#, (0, 0, false)),
-        (r#"{"type":"response.output_audio_transcript.done","transcript":"Hi"}"#, (0, 0, false)),
+        // Without deltas before.
+        (r#"{"type":"response.output_text.done","text":"Hi"}"#, (2, 0, true)),
+        (r#"{"type":"response.output_audio_transcript.done","transcript":"Hi"}"#, (2, 0, true)),
         // The user's words, in a session that is not for transcription.
         (
             r#"{"type":"conversation.item.input_audio_transcription.delta","delta":"what"}"#,
@@ -69,6 +70,38 @@ fn deltas_are_output() {
     ];
     for (message, expected) in cases {
         assert_eq!(last_output(&[message]), expected, "{message}");
+    }
+}
+
+/// Completed text, arguments and items repeat the deltas before them, and count where there were none.
+#[test]
+fn completed_output_counts_once() {
+    let created = r#"{"type":"response.created","response":{"status":"in_progress"}}"#;
+    let added = r#"{"type":"response.output_item.added","item":{"type":"message"}}"#;
+    let delta = r#"{"type":"response.output_text.delta","delta":"Hi"}"#;
+    let text = r#"{"type":"response.output_text.done","text":"Hi"}"#;
+    let arguments = r#"{"type":"response.function_call_arguments.delta","delta":"{}"}"#;
+    let call = r#"{"type":"response.function_call_arguments.done","name":"f","arguments":"{}"}"#;
+    let sound = r#"{"type":"response.output_audio.delta","delta":"AAAA"}"#;
+    let done = r#"{"type":"response.done","response":{"status":"completed","output":[
+        {"type":"message","content":[{"type":"output_text","text":"Hi"}]},
+        {"type":"function_call","name":"f","arguments":"{}"}]}}"#;
+    let none = (0, 0, false);
+    type Case<'a> = (&'a [&'a str], (u64, u64, bool));
+    let cases: [Case<'_>; 9] = [
+        (&[created, added, delta, text], none),
+        (&[created, added, text], (2, 0, true)),
+        (&[created, added, delta, text, added, text], (2, 0, true)),
+        (&[created, added, arguments, call], none),
+        (&[created, added, call], (0, 2, true)),
+        (&[created, added, delta, text, done], none),
+        (&[created, added, sound, done], none),
+        (&[created, done], (2, 2, true)),
+        // A later response.
+        (&[created, delta, done, created, done], (2, 2, true)),
+    ];
+    for (messages, expected) in cases {
+        assert_eq!(last_output(messages), expected, "{messages:?}");
     }
 }
 

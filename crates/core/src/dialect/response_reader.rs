@@ -1,6 +1,7 @@
 //! Parses the events of one response.
 
 use super::event_builder::EventBuilder;
+use super::repeats::SeenOutput;
 use super::route::Operation;
 use super::signature::{self, UNKNOWN};
 use super::tag::{JsonShape, ProtobufShape, Tag};
@@ -13,6 +14,8 @@ use std::cell::Cell;
 
 /// Most counters that are kept for one response.
 const MAX_COUNTERS: usize = 256;
+/// Longest data that can be `[DONE]`, with white space.
+const MAX_DONE: usize = 8;
 /// Events of a response in which its dialect is looked for.
 const MAX_ATTEMPTS: u8 = 32;
 /// Most bytes of an event that are kept to look for its dialect.
@@ -24,6 +27,12 @@ pub struct StreamState {
     has_model: bool,
     /// Name of the dialect that was detected, on a route that several dialects share.
     pub detected_dialect: Option<&'static str>,
+    /// Output that later events may repeat.
+    seen: SeenOutput,
+    /// An event of the response was parsed.
+    pub has_event: bool,
+    /// The stream began with llama-swap's progress messages, and nothing else followed yet.
+    pub shows_loading: bool,
     /// Pairs of key and count. Each dialect defines its own keys.
     counters: Vec<(u64, u64)>,
 }
@@ -73,8 +82,6 @@ struct EventParser {
     event: EventBuilder,
     /// Number of data bytes so far.
     len: usize,
-    /// The first data bytes: enough to recognize `[DONE]`.
-    start: [u8; 8],
     /// Data of the event, while the dialect of the response is not certain.
     kept: Vec<u8>,
 }
@@ -94,7 +101,6 @@ impl EventParser {
             text: ScalarCount::default(),
             event: EventBuilder::default(),
             len: 0,
-            start: [0; 8],
             kept: Vec::new(),
         }
     }
@@ -114,10 +120,8 @@ impl EventParser {
     }
 
     fn push(&mut self, format: EventFormat, memo: &mut Memo<Tag>, bytes: &[u8]) {
-        let Self { json, protobuf, text, event, len, start, .. } = self;
-        if let Some(free) = start.get_mut(*len..) {
-            free.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
-        }
+        let Self { json, protobuf, text, event, len, .. } = self;
+        event.push_data(bytes);
         *len = len.saturating_add(bytes.len());
         let sink = &mut |tag, token: ScanEvent<'_>| event.record(tag, token);
         match format {
@@ -134,7 +138,9 @@ impl EventParser {
     fn push_document<'a>(&mut self, memo: &mut Memo<Tag>, bytes: &'a [u8]) -> &'a [u8] {
         let Self { json, event, len, .. } = self;
         let rest = json.push_document(memo, bytes, &mut |tag, token| event.record(tag, token));
-        *len = len.saturating_add(bytes.len() - rest.len());
+        let consumed = bytes.len() - rest.len();
+        event.push_data(bytes.get(..consumed).unwrap_or_default());
+        *len = len.saturating_add(consumed);
         rest
     }
 
@@ -329,8 +335,8 @@ impl ResponseReader {
         let Self { dialect, stream, parser, .. } = self;
         let parser = current(parser, dialect, stream);
         let result = parser.finish(dialect.format);
-        let EventParser { event, len, start, .. } = parser;
-        if start.get(..*len).unwrap_or_default().trim_ascii() == b"[DONE]" {
+        let EventParser { event, len, .. } = parser;
+        if *len <= MAX_DONE && event.data_start().trim_ascii() == b"[DONE]" {
             event.clear();
             event.facts.done = true;
         } else {
@@ -341,11 +347,14 @@ impl ResponseReader {
                 Err(why) if *len > 0 => event.set_malformed(why),
                 Ok(()) if is_compressed(dialect.format, name) => event.set_unreadable(),
                 // An event without data may still matter by its name.
-                _ => (dialect.finish_event)(event, stream, name),
+                _ => {
+                    (dialect.finish_event)(event, stream, name);
+                    stream.seen.drop_repeats(event);
+                }
             }
         }
+        stream.has_event = true;
     }
-
     /// Checks that the event has something of the dialect. If not, looks for the dialect that it is of, and parses it
     /// again.
     fn check_dialect(&mut self, attempts: u8, name: &[u8]) {

@@ -28,12 +28,24 @@ pub type ProtobufShape = ProtobufField<Tag>;
 pub enum Tag {
     /// Type of the event, in the API's words. The dialect's `finish_event` reads it.
     EventType,
-    /// Type of the content part or item that the event is about. The dialect's `finish_event` reads it.
+    /// Type of the [`Item`](Self::Item).
     PartType,
     /// Model that generated the response.
     Model,
-    /// An error, unless the value is `null`, `false` or an empty string.
+    /// An error, unless the value is `null`, `false`, 0 or empty.
     Error,
+    /// Errors, unless the list is empty.
+    ErrorList,
+    /// Description of an error, if the event has nothing else.
+    ErrorDetail,
+    /// The same, if there is an [`ErrorCode`](Self::ErrorCode) too. Only text counts.
+    ErrorMessage,
+    /// Code of an error, unless it is 0, 200 or empty.
+    ErrorCode,
+    /// An error if the value is `false`.
+    Success,
+    /// Status of the response. `failed` and `error` are an error.
+    Status,
     /// The stream is complete if the value is `true`.
     Done,
 
@@ -54,10 +66,23 @@ pub enum Tag {
     CompletionText,
     /// Reasoning text, with the number of the field that holds it. Two such fields of one event repeat each other.
     Reasoning(usize),
+    /// Summary of the reasoning, with the number of the field that holds it.
+    ReasoningSummary(usize),
     /// Name of a tool that the model calls.
     ToolName,
+    /// Tool call of a choice with [`CallName`](Self::CallName) and [`CallIndex`](Self::CallIndex). Some servers repeat
+    /// the name in each chunk.
+    ToolCall,
+    /// The only tool call of a choice, in the first version of OpenAI's API.
+    FunctionCall,
+    /// Index of the tool call in its message.
+    CallIndex,
+    /// Name of the tool, inside of [`ToolCall`](Self::ToolCall).
+    CallName,
     /// Arguments of a tool call, as text or as JSON.
     ToolArguments,
+    /// One argument that is a number, a boolean or null. Its length as JSON counts.
+    ArgumentValue,
     /// Output that is not text: audio or an image.
     Media,
     /// A content part with [`PartText`](Self::PartText), which is reasoning or not as [`Thought`](Self::Thought) says.
@@ -70,8 +95,16 @@ pub enum Tag {
     EventText,
     /// Text that repeats what earlier events carried. It counts only where there was no earlier event.
     RepeatedText,
-    /// Input of a tool call that has no arguments field, such as code. The dialect's `finish_event` decides.
+    /// An output item. Its [`PartType`](Self::PartType) decides whether it is output.
+    Item,
+    /// Author of the item. Items of users are not output.
+    Role,
+    /// Input of a tool call in an item: arguments, code, actions. The dialect's `finish_event` adds it.
     CallInput,
+    /// Result of an item. That of image generation is an image.
+    CallResult,
+    /// Kind of the content of all choices. Text is base64 if this is not `text`.
+    Modality,
     /// Name of an output item. It is output if the event adds the item.
     ItemName,
     /// Type of the session. One for transcription counts the transcript of the client's audio as output.

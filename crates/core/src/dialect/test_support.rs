@@ -40,6 +40,7 @@ fn words(facts: &EventFacts) -> String {
         let has_only_nontext =
             choice.has_answer && choice.answer_chars == 0 && choice.tool_chars == 0;
         add("", has_only_nontext.then_some(&"output"));
+        add("", choice.has_reasoning_media.then_some(&"draft"));
         add("ends as", choice.finish.as_ref().map(|finish| finish as _));
     }
     let usage = facts.usage.unwrap_or_default();

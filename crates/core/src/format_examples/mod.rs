@@ -185,7 +185,7 @@ fn row(example: &FormatExample) -> String {
         ("", Some(TokenSource::Events)) => "output events",
         ("", None) => "-",
         ("", Some(source)) => panic!("{name}: declare the field of the {source:?} tokens"),
-        (field, Some(TokenSource::Usage | TokenSource::Engine)) => field,
+        (field, Some(TokenSource::Usage | TokenSource::Adjusted | TokenSource::Engine)) => field,
         (field, source) => panic!("{name}: declares {field}, but the tokens are {source:?}"),
     };
     let source = source.map_or("-".to_owned(), |source| format!("`{}`", source.label()));

@@ -16,6 +16,8 @@ use strum::VariantArray;
 pub enum TokenSource {
     /// The server's count, in the field that its API defines for it.
     Usage,
+    /// The same, where reasoning exceeds the output and no total confirms the output: the two were added.
+    Adjusted,
     /// A field that only this engine sends, or the number of listed token ids.
     Engine,
     /// Number of output events: an approximation.
@@ -27,6 +29,7 @@ impl TokenSource {
     pub fn label(self) -> &'static str {
         match self {
             Self::Usage => "usage",
+            Self::Adjusted => "adjusted",
             Self::Engine => "engine",
             Self::Events => "events",
         }
@@ -65,7 +68,8 @@ pub struct ResponseTokens {
     pub cached: Option<u64>,
     /// Output tokens that are reasoning.
     pub reasoning: Option<u64>,
-    /// Output tokens that were sent: without reasoning that the server counted but did not send.
+    /// Output tokens that were sent: without reasoning that the server counted but did not send. `None` if only a part
+    /// or a summary of the reasoning was sent, because the tokens of that are unknown.
     pub streamed: Option<u64>,
 }
 
@@ -78,24 +82,46 @@ impl ResponseTokens {
             let usage = usage.map(|count| (count, TokenSource::Usage));
             usage.or(engine.map(|count| (count, TokenSource::Engine)))
         };
+        let adjusted = |(count, source)| match source {
+            TokenSource::Usage if usage.is_adjusted() => (count, TokenSource::Adjusted),
+            source => (count, source),
+        };
         let events = (stream && tally.output_events > 0)
             .then_some((tally.output_events, TokenSource::Events));
         let ids = (tally.token_ids > 0).then_some(tally.token_ids);
-        let output = reported(usage.total_output(), engine.total_output().or(ids)).or(events);
-        // Tokens whose ids are listed were sent, also if they are reasoning.
-        let is_reasoning_hidden = tally.reasoning_chars == 0 && tally.token_ids == 0;
-        let hidden = match usage.reasoning.or(engine.reasoning) {
-            Some(reasoning) if is_reasoning_hidden => reasoning,
-            _ => 0,
+        let output =
+            reported(usage.total_output(), engine.total_output().or(ids)).map(adjusted).or(events);
+        let reasoning = usage.reasoning.or(engine.reasoning);
+        // Events are counted as they were sent, and tokens whose ids are listed were sent, also if they are reasoning.
+        let is_count_of_sent =
+            tally.token_ids > 0 || output.is_some_and(|(_, source)| source == TokenSource::Events);
+        let hidden = if is_count_of_sent {
+            Some(0)
+        } else {
+            // Nothing shows whether reasoning that exceeds the output is part of it.
+            let is_clear = !usage.is_contradictory() || usage.is_adjusted();
+            hidden_reasoning(tally, reasoning).filter(|_| is_clear)
         };
         Self {
             input: reported(usage.total_input(), engine.total_input()),
             output,
             cached: usage.cached.or(engine.cached),
-            reasoning: usage.reasoning.or(engine.reasoning),
-            streamed: output.map(|(count, _)| count.saturating_sub(hidden)),
+            reasoning,
+            streamed: output.zip(hidden).map(|((count, _), hidden)| count.saturating_sub(hidden)),
         }
     }
+}
+
+/// Reasoning tokens that the server counted as output but did not send. `None` if it sent a part or a summary of the
+/// reasoning, because the tokens of that are unknown.
+fn hidden_reasoning(tally: &ResponseTally, reasoning: Option<u64>) -> Option<u64> {
+    if tally.reasoning_chars == 0 {
+        return Some(reasoning.unwrap_or(0));
+    }
+    // A token has one character or more, so shorter text cannot be all of the reasoning.
+    let is_part = reasoning.is_some_and(|tokens| tally.reasoning_chars < tokens);
+    let is_summary = tally.has_reasoning_summary && reasoning != Some(0);
+    (!is_part && !is_summary).then_some(0)
 }
 
 /// Finished measurement of one request. A value that is unknown or does not apply is `None`, never 0.

@@ -1,6 +1,7 @@
 //! Scripted streams, with the values that docs/definitions.md gives for them.
 
 use super::*;
+use crate::dialect::Dialect;
 use crate::dialect::openai_chat::CHAT;
 use crate::meter::{
     GapBasis, OutputKind, QueueWait, QueueWaitSource, ResponseTokens, TokenSource,
@@ -369,4 +370,97 @@ fn white_space_before_a_detected_framing_is_ignored() {
     assert_eq!(unparsed(&[&stream]), unparsed(&single));
     let events = format!(" \n{}", text("Hi"));
     assert_eq!(unparsed(&[events.as_bytes()]), (0, 1));
+}
+
+/// Output tokens sent, their source, and TPOT of a stream. Its deltas arrive 100 ms apart.
+fn speed(
+    dialect: &'static Dialect,
+    events: &[&str],
+) -> (Option<u64>, Option<TokenSource>, Option<f64>) {
+    let mut meter = ResponseMeter::new(dialect, b"text/event-stream", b"").unwrap();
+    for (read, event) in (0..).zip(events) {
+        let bytes = format!("data: {event}\n\n");
+        meter.push(Arrival::on_time(ms(100 * read), read), bytes.as_bytes(), &mut |_| {});
+    }
+    meter.finish(true, &mut |_| {});
+    let tokens = ResponseTokens::from_tally(meter.tally(), true);
+    (tokens.streamed, tokens.output.map(|(_, source)| source), record(&meter, 0).tpot_s)
+}
+
+/// Reasoning that was counted but not sent does not make a server look fast.
+#[test]
+fn hidden_reasoning_is_not_part_of_the_speed() {
+    let word = r#"{"choices":[{"delta":{"content":"w "}}]}"#;
+    let thought = r#"{"choices":[{"delta":{"reasoning_content":"so, "}}]}"#;
+    let usage = |output: u64, reasoning: u64| {
+        format!(
+            r#"{{"choices":[],"usage":{{"prompt_tokens":5,"completion_tokens":{output},"completion_tokens_details":{{"reasoning_tokens":{reasoning}}}}}}}"#
+        )
+    };
+    let confirmed = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"completion_tokens_details":{"reasoning_tokens":500}}}"#;
+    let (hidden, shown, contradictory) = (usage(503, 500), usage(6, 3), usage(3, 500));
+    let summary = r#"{"choices":[{"delta":{"reasoning":"so, ","reasoning_details":[{"type":"reasoning.summary","summary":"so, "}]}}]}"#;
+    let no_details = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":503}}"#;
+    let ids = r#"{"choices":[{"delta":{"reasoning_content":"so, "},"token_ids":[1,2]}]}"#;
+    let from = Some(TokenSource::Usage);
+    let cases: [(&[&str], _); 10] = [
+        // Nothing of the reasoning was sent.
+        (&[word, word, word, &hidden], (Some(3), from, Some(0.1))),
+        // All of it.
+        (&[thought, thought, thought, word, word, word, &shown], (Some(6), from, Some(0.1))),
+        // A part of it: the text has fewer characters than the count has tokens.
+        (&[thought, word, word, &hidden], (None, from, None)),
+        // A summary, whatever its length.
+        (&[summary, word, word, &shown], (None, from, None)),
+        (&[summary, word, word, no_details], (None, from, None)),
+        // No count of reasoning: nothing shows that some was hidden.
+        (&[thought, word, word, no_details], (Some(503), from, Some(0.2 / 502.0))),
+        // Events and listed tokens were sent.
+        (&[summary, word, word], (Some(3), Some(TokenSource::Events), Some(0.1))),
+        (&[ids, word, &usage(2, 2)], (Some(2), from, Some(0.1))),
+        // Reasoning exceeds the output, which the total confirms: unclear.
+        (&[word, word, word, confirmed], (None, from, None)),
+        // Reasoning that exceeds the output is not part of it.
+        (&[word, word, word, &contradictory], (Some(3), Some(TokenSource::Adjusted), Some(0.1))),
+    ];
+    for (events, expected) in cases {
+        assert_eq!(speed(&CHAT, events), expected, "{events:?}");
+    }
+}
+
+/// Which text is a summary, in each API.
+#[test]
+fn summaries_have_no_tpot() {
+    let responses = &crate::dialect::openai_responses::RESPONSES;
+    let word = r#"{"type":"response.output_text.delta","output_index":1,"delta":"w "}"#;
+    let end = r#"{"type":"response.completed","response":{"usage":{"input_tokens":5,"output_tokens":511,"output_tokens_details":{"reasoning_tokens":500}}}}"#;
+    let few = r#"{"type":"response.completed","response":{"usage":{"input_tokens":5,"output_tokens":4,"output_tokens_details":{"reasoning_tokens":2}}}}"#;
+    let summary = r#"{"type":"response.reasoning_summary_text.delta","delta":"some summary"}"#;
+    let part = r#"{"type":"response.reasoning_summary_part.done","part":{"type":"summary_text","text":"some summary"}}"#;
+    let full = r#"{"type":"response.reasoning_text.delta","delta":"full text"}"#;
+    let gemini = &crate::dialect::gemini::STREAM;
+    let thought =
+        r#"{"candidates":[{"content":{"parts":[{"text":"some summary","thought":true}]}}]}"#;
+    let answer = r#"{"candidates":[{"content":{"parts":[{"text":"w "}]}}]}"#;
+    let counts = r#"{"usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":2,"thoughtsTokenCount":2}}"#;
+    let messages = &crate::dialect::anthropic::MESSAGES;
+    let thinking = r#"{"type":"content_block_delta","delta":{"thinking":"some text"}}"#;
+    let text = r#"{"type":"content_block_delta","delta":{"text":"w "}}"#;
+    let details = r#"{"type":"message_delta","usage":{"output_tokens":4,"output_tokens_details":{"thinking_tokens":2}}}"#;
+    let plain = r#"{"type":"message_delta","usage":{"output_tokens":4}}"#;
+    let cases: [(&Dialect, &[&str], Option<u64>); 9] = [
+        (responses, &[word, word, end], Some(11)),
+        (responses, &[summary, word, word, end], None),
+        (responses, &[summary, word, word, few], None),
+        (responses, &[part, word, word, few], None),
+        (responses, &[full, word, word, few], Some(4)),
+        (gemini, &[answer, answer, counts], Some(2)),
+        (gemini, &[thought, answer, answer, counts], None),
+        (messages, &[thinking, text, text, details], None),
+        (messages, &[thinking, text, text, plain], Some(4)),
+    ];
+    for (dialect, events, expected) in cases {
+        let (sent, _, tpot) = speed(dialect, events);
+        assert_eq!((sent, tpot.is_some()), (expected, expected.is_some()), "{events:?}");
+    }
 }

@@ -127,6 +127,8 @@ pub struct ResponseTally {
     last_output_event: u64,
     /// The body reported an error.
     pub has_error: bool,
+    /// Reasoning text of the response is a summary.
+    pub has_reasoning_summary: bool,
     /// The end marker of the stream arrived.
     pub done: bool,
     /// A late read returned the first output (or the first of the answer) together with later output that the server sent
@@ -333,6 +335,7 @@ impl ResponseTally {
             self.model = Some(model.as_str().into());
         }
         self.has_error |= facts.error;
+        self.has_reasoning_summary |= facts.has_reasoning_summary;
         self.done |= facts.done;
         self.engine = facts.detected_engine.or(self.engine);
         self.head_at_slot = facts.headers_at_slot.or(self.head_at_slot);

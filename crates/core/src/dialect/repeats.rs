@@ -1,0 +1,139 @@
+//! Output that repeats what earlier events of the response carried, in APIs with choices.
+//!
+//! | repeat | example |
+//! |---|---|
+//! | the whole message after its deltas | MiniMax ends a stream with a `chat.completion` |
+//! | the name of a tool in each chunk of its arguments | NVIDIA NIM |
+//! | all arguments of a call in one more chunk | some gateways |
+//!
+//! A whole message counts for each kind of output that no delta of its choice had.
+
+use super::event_builder::EventBuilder;
+use super::facts::ChoiceFacts;
+
+/// Most tool calls that are tracked for one response.
+const MAX_CALLS: usize = 64;
+/// Smallest repeat of arguments that is recognised, in Unicode scalar values. The next part of the arguments may by
+/// chance be as long as all parts before it: of 184 recorded streams with calls, that happens in one, with 4 characters.
+const MIN_REPEAT: u64 = 8;
+
+/// One tool call in an event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ToolCallChunk {
+    /// Position of its choice in the event.
+    pub choice: usize,
+    /// Index of the call in the message.
+    pub index: Option<u64>,
+    /// The chunk has the name of the tool.
+    pub has_name: bool,
+    /// Arguments, in Unicode scalar values.
+    pub arguments: u64,
+}
+
+/// Output of a tool call so far.
+#[derive(Debug)]
+struct ToolCallSoFar {
+    choice: u32,
+    index: u64,
+    arguments: u64,
+    chunks: u32,
+}
+
+/// Output of a response so far, as far as later events may repeat it.
+#[derive(Debug, Default)]
+pub struct SeenOutput {
+    /// Choices whose deltas had answer text, reasoning, arguments, and output without text; one bit for each choice.
+    streamed: [u128; 4],
+    calls: Vec<ToolCallSoFar>,
+}
+
+impl SeenOutput {
+    /// Removes the repeated output of an event.
+    #[inline]
+    pub fn drop_repeats(&mut self, event: &mut EventBuilder) {
+        if !event.tool_calls.is_empty() {
+            self.drop_repeated_calls(event);
+        }
+        for choice in event.facts.choices.iter_mut().filter(|choice| choice.is_whole) {
+            self.drop_repeated_message(choice);
+        }
+        for choice in event.facts.choices.iter().filter(|choice| !choice.is_whole) {
+            self.note(choice);
+        }
+    }
+
+    fn note(&mut self, choice: &ChoiceFacts) {
+        let bit = 1_u128.checked_shl(choice.index).unwrap_or(0);
+        for (seen, has_kind) in self.streamed.iter_mut().zip(kinds(choice)) {
+            if has_kind {
+                *seen |= bit;
+            }
+        }
+    }
+
+    fn drop_repeated_message(&self, choice: &mut ChoiceFacts) {
+        let bit = 1_u128.checked_shl(choice.index).unwrap_or(0);
+        let [answer, reasoning, tool, nontext] = self.streamed.map(|seen| seen & bit != 0);
+        for (chars, is_repeat) in [
+            (&mut choice.answer_chars, answer),
+            (&mut choice.reasoning_chars, reasoning),
+            (&mut choice.tool_chars, tool),
+        ] {
+            if is_repeat {
+                *chars = 0;
+            }
+        }
+        choice.has_nontext &= !nontext;
+        choice.update_has_answer();
+    }
+
+    fn drop_repeated_calls(&mut self, event: &mut EventBuilder) {
+        for chunk in &event.tool_calls {
+            let Some(choice) = event.facts.choices.get_mut(chunk.choice) else { continue };
+            let is_new = match chunk.index {
+                Some(index) => self.add_chunk(choice, index, chunk),
+                // Without an index, each call arrives whole.
+                None => true,
+            };
+            choice.has_nontext |= chunk.has_name && is_new;
+            choice.update_has_answer();
+        }
+    }
+
+    /// Adds a chunk of a call. Returns whether the chunk begins the call.
+    fn add_chunk(&mut self, choice: &mut ChoiceFacts, index: u64, chunk: &ToolCallChunk) -> bool {
+        let is_full = self.calls.len() >= MAX_CALLS;
+        match self.calls.iter_mut().find(|call| call.choice == choice.index && call.index == index)
+        {
+            Some(call) => {
+                let is_whole = chunk.arguments == call.arguments && chunk.arguments >= MIN_REPEAT;
+                if is_whole && call.chunks >= 2 {
+                    choice.tool_chars = choice.tool_chars.saturating_sub(chunk.arguments);
+                } else {
+                    call.arguments += chunk.arguments;
+                    call.chunks += u32::from(chunk.arguments > 0);
+                }
+                false
+            }
+            None if !is_full && (chunk.has_name || chunk.arguments > 0) => {
+                self.calls.push(ToolCallSoFar {
+                    choice: choice.index,
+                    index,
+                    arguments: chunk.arguments,
+                    chunks: u32::from(chunk.arguments > 0),
+                });
+                true
+            }
+            None => true,
+        }
+    }
+}
+
+/// Returns whether the choice has each kind of output, in the order of [`SeenOutput::streamed`].
+fn kinds(choice: &ChoiceFacts) -> [bool; 4] {
+    [choice.answer_chars > 0, choice.reasoning_chars > 0, choice.tool_chars > 0, choice.has_nontext]
+}
+
+#[cfg(test)]
+#[path = "repeats_tests.rs"]
+mod tests;
