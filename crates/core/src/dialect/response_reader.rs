@@ -205,6 +205,8 @@ pub enum Recognition {
 pub struct ResponseReader {
     dialect: &'static Dialect,
     recognition: Recognition,
+    /// An event was well-formed, and had nothing of the dialect.
+    has_foreign_event: bool,
     /// Operation of a response on a path that is not known, once its dialect is recognised.
     operation: Option<Operation>,
     memo: Memo<Tag>,
@@ -229,6 +231,7 @@ impl ResponseReader {
         Self {
             dialect,
             recognition: Recognition::Recognised,
+            has_foreign_event: false,
             operation: None,
             memo: Memo::default(),
             stream: StreamState::default(),
@@ -363,7 +366,7 @@ impl ResponseReader {
         if event.has_facts() {
             // The end of a stream and an error are alike in many dialects.
             let is_common = event.facts.done || event.facts.error;
-            if !is_common || attempts == 0 && *self.dialect != UNKNOWN {
+            if !is_common || !self.has_foreign_event && *self.dialect != UNKNOWN {
                 self.recognition = Recognition::Recognised;
             }
             return;
@@ -376,6 +379,8 @@ impl ResponseReader {
             self.recognition = Recognition::Recognised;
             return;
         }
+        // Text that is not JSON may be the error message of any API.
+        self.has_foreign_event |= event.facts.unparsed.is_none();
         self.recognition = match attempts + 1 {
             MAX_ATTEMPTS => Recognition::Unrecognised,
             attempts => Recognition::Pending(attempts),

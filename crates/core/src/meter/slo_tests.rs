@@ -193,7 +193,12 @@ fn an_unreadable_response_is_undecided() {
     );
     let in_part = RequestRecord { unparsed: 1, ..stream() };
     assert_eq!(class.evaluate(&in_part, Outcome::Ok), SloVerdict::Met);
-    let page = RequestRecord { unparsed: 1, ..document() };
+    let page = RequestRecord {
+        unparsed: 1,
+        input_tokens: None,
+        output_tokens: None,
+        ..document()
+    };
     assert_eq!(class.evaluate(&page, Outcome::Ok), SloVerdict::Undecided, "no document was read");
     let session = RequestRecord { operation: "realtime", ..unread };
     assert_eq!(class.evaluate(&session, Outcome::Ok), SloVerdict::Met);
