@@ -8,9 +8,10 @@
 //! - Several `data` lines of a message are joined with LF.
 //! - A blank line dispatches the message if it has data.
 //!
-//! Two differences keep data that was sent but that the standard drops. A last message without its
-//! blank line is dispatched at the end of the stream. An `error` field, which some servers write
-//! instead of `data`, is reported.
+//! Three differences keep what was sent but the standard drops. A last message without its blank
+//! line is dispatched at the end of the stream. An `error` field, which some servers write instead
+//! of `data`, is reported. A message of type `error` needs no data (NVIDIA Dynamo writes the text
+//! into a comment).
 //!
 //! Nothing is buffered: data is reported in the parts in which it arrives.
 
@@ -224,7 +225,7 @@ impl SseFramer {
     }
 
     fn dispatch(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
-        if self.has_data || self.has_error {
+        if self.has_data || self.has_error || self.name.as_bytes() == b"error" {
             sink(FrameEvent::End { name: self.name.as_bytes() });
         }
         self.has_data = false;
@@ -253,6 +254,24 @@ mod tests {
             CollectedEvent::Broken(_) => panic!("{message:?}"),
         };
         parse(&[stream]).into_iter().map(data).collect()
+    }
+
+    #[test]
+    fn an_error_needs_no_data() {
+        let errors: &[(&[u8], usize)] = &[
+            (b"event: error\n: boom\n\n", 1),
+            (b": boom\r\nevent: error\r\n\r\n", 1),
+            (b"event: error", 1),
+            (b"event: error\ndata: x\n\n", 1),
+            (b"event: ping\n: error\n\n", 0),
+            (b"event: errors\n\n", 0),
+            (b"event: error\nevent: ping\n\n", 0),
+            (b": error\n\n", 0),
+        ];
+        for (stream, expected) in errors {
+            let shown = String::from_utf8_lossy(stream);
+            assert_eq!(parse(&[stream]).len(), *expected, "{shown}");
+        }
     }
 
     #[test]
