@@ -50,6 +50,17 @@ pub const EXAMPLES: &[FormatExample] = &[
     },
     FormatExample {
         section: "Gemini",
+        case: "Code Assist",
+        path: "/v1internal:streamGenerateContent",
+        tokens: "`candidatesTokenCount` + `thoughtsTokenCount`",
+        events: &[
+            br#"{"response":{"candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"}}]},"traceId":"t"}"#,
+            br#"{"response":{"candidates":[{"content":{"parts":[]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":14}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Gemini",
         path: "/v1beta/models/m:streamGenerateContent",
         framing: ExampleFraming::JsonArray,
         tokens: "`candidatesTokenCount` + `thoughtsTokenCount`",

@@ -372,6 +372,19 @@ fn white_space_before_a_detected_framing_is_ignored() {
     assert_eq!(unparsed(&[events.as_bytes()]), (0, 1));
 }
 
+/// NVIDIA Dynamo reports an error of its backend without data.
+#[test]
+fn an_error_event_without_data_is_an_error() {
+    for (stream, expected) in [
+        ("event: error\n: Exception: no image\n\n", true),
+        ("event: error\n: Exception: no image\n\ndata: [DONE]\n\n", true),
+        ("event: ping\n: error\n\ndata: [DONE]\n\n", false),
+    ] {
+        let (meter, _) = run(&[(1, &text("a")), (2, stream)]);
+        assert_eq!((meter.tally().has_error, meter.tally().unparsed), (expected, 0), "{stream}");
+    }
+}
+
 /// Output tokens sent, their source, and TPOT of a stream. Its deltas arrive 100 ms apart.
 fn speed(
     dialect: &'static Dialect,

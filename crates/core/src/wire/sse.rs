@@ -319,6 +319,24 @@ mod tests {
     }
 
     #[test]
+    fn an_error_needs_no_data() {
+        let errors: &[(&[u8], usize)] = &[
+            (b"event: error\n: boom\n\n", 1),
+            (b": boom\r\nevent: error\r\n\r\n", 1),
+            (b"event: error", 1),
+            (b"event: error\ndata: x\n\n", 1),
+            (b"event: ping\n: error\n\n", 0),
+            (b"event: errors\n\n", 0),
+            (b"event: error\nevent: ping\n\n", 0),
+            (b": error\n\n", 0),
+        ];
+        for (stream, expected) in errors {
+            let shown = String::from_utf8_lossy(stream);
+            assert_eq!(parse(&[stream]).len(), *expected, "{shown}");
+        }
+    }
+
+    #[test]
     fn messages_of_sample_streams() {
         let cases: &[(&[u8], &[&str])] = &[
             (b"data: a\n\ndata: b\n\n", &["a", "b"]),
