@@ -92,6 +92,14 @@ impl RequestState {
 
     fn outcome(&self, end: EndCause, meter: Option<&ResponseMeter>) -> Outcome {
         let tally = meter.map(ResponseMeter::tally);
+    /// Whether the client requested a stream; `None` if only the part of the body that was not read can say it.
+    fn requests_stream(&self) -> Option<bool> {
+        let Self { progress, route, .. } = self;
+        let by_path = route.streams_by_path().then_some(true);
+        let by_default = || progress.is_body_known().then(|| route.streams_by_default());
+        progress.requests_stream().or(by_path).or_else(by_default)
+    }
+
         let is_stream = meter.is_some_and(ResponseMeter::is_stream);
         let ended = EndedRequest {
             cause: end,
@@ -144,10 +152,7 @@ impl ClosedRequest {
             operation: state.route.operation.label(),
             dialect: state.route.dialect().map(|dialect| dialect.name),
             model: state.progress.model(),
-            stream: state
-                .stream
-                .or_else(|| state.progress.requests_stream())
-                .unwrap_or_else(|| state.route.streams_by_default()),
+            stream: state.stream.or_else(|| state.requests_stream()),
             status: state.status,
             outcome: outcome.label(),
             connect_s: state.connect_time.map(|elapsed| elapsed.as_secs_f64()),
@@ -173,7 +178,9 @@ impl ClosedRequest {
     /// Adds what the response body contained; returns its token counts.
     fn add_response(&self, record: &mut RequestRecord) -> ResponseTokens {
         let Some(meter) = &self.meter else { return ResponseTokens::default() };
-        record.stream |= meter.is_stream();
+        if meter.is_stream() {
+            record.stream = Some(true);
+        }
         record.dialect = Some(meter.dialect());
         let tokens =
             record.fill_from_response(meter.tally(), meter.is_stream(), self.state.started_at);

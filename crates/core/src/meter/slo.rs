@@ -166,7 +166,7 @@ fn is_session(record: &RequestRecord) -> bool {
 /// arrived in time.
 fn is_output_unreadable(record: &RequestRecord) -> bool {
     let is_unreadable = record.unparsed > 0 || record.dialect.is_none();
-    record.stream && record.ttft_s.is_none() && is_unreadable && !is_session(record)
+    record.stream == Some(true) && record.ttft_s.is_none() && is_unreadable && !is_session(record)
 }
 
 /// Value of the quantity that a target limits, in seconds. `None` if the target does not apply. If the response is not
@@ -175,7 +175,7 @@ fn measured_value(target: SloTarget, record: &RequestRecord, is_complete: bool) 
     let duration = record.duration_s;
     match target {
         // Without output, the wait so far.
-        SloTarget::Ttft if record.stream && !is_session(record) => {
+        SloTarget::Ttft if record.stream == Some(true) && !is_session(record) => {
             Some(record.ttft_s.unwrap_or(duration))
         }
         SloTarget::Tpot => record.tpot_s,
