@@ -92,7 +92,7 @@ fn streamed(series: &RequestSeries, scale: f64) {
         ..ResponseTokens::default()
     };
     let record = RequestRecord {
-        stream: true,
+        stream: Some(true),
         status: Some(200),
         ttft_s: Some(0.211 * scale),
         latency_s: Some(1.3107 * scale),

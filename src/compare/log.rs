@@ -134,7 +134,8 @@ pub(super) struct LogContent {
     pub first_bad: Option<(u64, String)>,
     /// Number of requests that the selection excludes.
     pub unselected: u64,
-    /// Number of requests that are not inference, plus realtime sessions.
+    /// Number of requests that are not inference, plus realtime sessions, plus requests that failed before it was known
+    /// whether they request a stream.
     pub other: u64,
     pub selected: u64,
     pub degraded: u64,
@@ -205,9 +206,9 @@ impl LogContent {
             .ok_or_else(|| format!("{:?} is not an RFC 3339 time", line.time))?;
         let operation =
             Operation::VARIANTS.iter().copied().find(|known| known.label() == line.operation);
-        let Some(operation) = operation
-            .filter(|operation| operation.is_inference() && *operation != Operation::Realtime)
-        else {
+        let operation = operation
+            .filter(|operation| operation.is_inference() && *operation != Operation::Realtime);
+        let (Some(operation), Some(stream)) = (operation, line.stream) else {
             self.other += 1;
             return Ok(());
         };
@@ -233,7 +234,7 @@ impl LogContent {
             }
             self.uncounted += u64::from(line.output_tokens.is_some() && line.counted().is_none());
             // A response that is not streamed has output.
-            let is_answered = !line.stream || line.ttft_s.is_some();
+            let is_answered = !stream || line.ttft_s.is_some();
             self.answered += u64::from(is_answered);
             self.without_cold += u64::from(is_answered && line.cold.is_none());
         }
@@ -252,7 +253,7 @@ impl LogContent {
         self.requests.push(LoggedRequest {
             time: time.as_secs_f64(),
             duration: line.duration_s,
-            kind: (operation.label(), line.stream),
+            kind: (operation.label(), stream),
             size_class: size_class(line.bytes_up),
             ending,
             cold: line.cold,

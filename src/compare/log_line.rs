@@ -12,7 +12,7 @@ pub(super) struct LogLine<'a> {
     pub operation: Cow<'a, str>,
     #[serde(borrow)]
     pub outcome: Cow<'a, str>,
-    pub stream: bool,
+    pub stream: Option<bool>,
     pub duration_s: f64,
     pub bytes_up: u64,
     pub upstream: Option<Cow<'a, str>>,

@@ -7,7 +7,7 @@ fn record(second: u64) -> RequestRecord {
         time: Duration::from_secs(1_764_028_800 + second),
         operation: "chat",
         outcome: "ok",
-        stream: true,
+        stream: Some(true),
         duration_s: 2.0,
         bytes_up: 1000,
         ..RequestRecord::default()

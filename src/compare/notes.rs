@@ -168,7 +168,8 @@ fn of_log(log: &LogContent) -> Vec<String> {
     }
     if log.other > 0 {
         notes.push(format!(
-            "{} requests are excluded: they are not inference, or realtime sessions",
+            "{} requests are excluded: they are not inference, are realtime sessions, or failed \
+             before it was known whether they request a stream",
             count(log.other)
         ));
     }

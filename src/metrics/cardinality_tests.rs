@@ -66,9 +66,12 @@ fn fill(series: &RequestSeries, is_inference: bool, has_model: bool) {
         slo: verdicts.collect(),
         ..RequestRecord::default()
     };
+    // A response shows whether it is a stream.
+    let streams = [Some(true), Some(false), None];
+    let streams = if has_model { &streams[..2] } else { &streams[..] };
     for status in statuses(has_model) {
         for outcome in Outcome::VARIANTS {
-            for stream in [true, false] {
+            for stream in streams.iter().copied() {
                 record = RequestRecord { status, stream, ..record };
                 series.record_end(&record, *outcome);
             }

@@ -13,6 +13,15 @@ pub(super) const ABANDON_PHASES: [(Outcome, &str); 3] = [
     (Outcome::ClientGoneMidStream, "mid_stream"),
 ];
 
+/// Label value of whether the response is a stream.
+pub(super) fn stream_label(stream: Option<bool>) -> &'static str {
+    match stream {
+        Some(true) => "true",
+        Some(false) => "false",
+        None => "unknown",
+    }
+}
+
 /// Requests of every outcome.
 impl RequestSeries {
     /// Records the end of a request: once for each request, whatever its outcome and operation.
@@ -39,7 +48,7 @@ impl RequestSeries {
         let RequestRecord { status, stream, .. } = *record;
         let new = || {
             let code = status.map(code_label).unwrap_or_default();
-            let stream = if stream { "true" } else { "false" };
+            let stream = stream_label(stream);
             self.counter(&self.families.requests, [outcome.label(), &code, stream])
         };
         self.handles.requests.get((outcome, status, stream), new).inc();

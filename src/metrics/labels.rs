@@ -1,7 +1,7 @@
 //! Labels of the table, each with the values that it can take.
 
 use super::cold_starts::BOOT_STAGES;
-use super::end::ABANDON_PHASES;
+use super::end::{ABANDON_PHASES, stream_label};
 use super::input_size::input_sizes;
 use super::model_labels::OTHER;
 use super::request_series::{codes, error_types};
@@ -122,7 +122,14 @@ label!(TOKEN_SOURCE, "source", variants!(TokenSource));
 label!(TYPE, "type", fixed!("input", "output"));
 label!(GEN_AI_TOKEN_TYPE, "gen_ai_token_type", fixed!("input", "output"));
 label!(SUBSET, "subset", fixed!("cached_input", "reasoning"));
-label!(STREAM, "stream", fixed!("true", "false"));
+label!(
+    STREAM,
+    "stream",
+    LabelValues::ByResponse {
+        with_model: || strings(&[Some(true), Some(false)].map(stream_label)),
+        without_model: || strings(&[Some(true), Some(false), None].map(stream_label)),
+    }
+);
 label!(REPORTED, "reported", fixed!("true", "false"));
 label!(DIRECTION, "direction", fixed!("up", "down"));
 label!(CAPPED_LABEL, "label", fixed!("gen_ai_request_model"));

@@ -80,7 +80,7 @@ pub(super) struct RequestHandles {
     pub output_tokens: OnceLock<ReconciledCounter>,
     pub token_source: HandleCache<(&'static str, TokenSource), IntCounter>,
     pub characters: [OnceLock<Arc<ShardedCounter>>; OutputKind::VARIANTS.len()],
-    pub requests: HandleCache<(Outcome, Option<u16>, bool), IntCounter>,
+    pub requests: HandleCache<(Outcome, Option<u16>, Option<bool>), IntCounter>,
     pub finish_reasons: HandleCache<&'static str, IntCounter>,
     pub usage_coverage: HandleCache<bool, IntCounter>,
     /// By class and verdict.

@@ -57,6 +57,10 @@ impl PeekBody {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
+                    Poll::Ready(None) => {
+                        let _ = catch_unwind(AssertUnwindSafe(|| self.progress.on_peeked_end()));
+                        break;
+                    }
                     _ => break,
                 }
             }

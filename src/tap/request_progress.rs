@@ -252,6 +252,22 @@ impl RequestProgress {
         state.peek.facts().model.as_ref().or(self.model.as_ref())
     }
 
+    /// The end of a body that is not forwarded was read.
+    pub fn on_peeked_end(&self) {
+        self.count_unparsed(self.state().peek.end());
+    }
+
+    /// Whether the whole body was read, so that a missing fact is missing in the body.
+    pub fn is_body_known(&self) -> bool {
+        self.state().peek.is_whole()
+    }
+
+    /// Number of choices that the body requests for each prompt; `None` if unknown.
+    pub fn requested_choices(&self) -> Option<u64> {
+        let state = self.state();
+        state.peek.facts().choices.or(state.peek.is_whole().then_some(1))
+    }
+
     /// Whether the body requests a stream; `None` while unknown.
     pub fn requests_stream(&self) -> Option<bool> {
         self.state().peek.facts().stream

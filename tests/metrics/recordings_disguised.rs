@@ -51,7 +51,7 @@ fn read(stream: &RecordedStream, dialect: &'static Dialect, content_type: &str) 
     let meter = measure_response(stream, dialect, content_type, &[1400])?;
     let mut record = RequestRecord {
         operation: "chat",
-        stream: meter.is_stream(),
+        stream: Some(meter.is_stream()),
         dialect: meter.dialect(),
         duration_s: 9.0,
         ..RequestRecord::default()

@@ -81,3 +81,41 @@ fn a_compressed_request_that_is_refused_is_known_too() {
     assert_eq!(client.read_message().status(), 200);
     assert_eq!(gauge.requests_when(1)[0]["model"], "gpt-5.6");
 }
+
+/// Nothing listens at the upstream, so the request is refused. Only its body says whether it requests a stream.
+#[test]
+fn a_refused_request_whose_body_was_not_read_has_no_stream_flag() {
+    let partial = |path: &str, body: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\n{body}").into_bytes()
+    };
+    let whole = |path: &str, body: &str| chat::post(path, "", body.as_bytes());
+    let (chat, ollama) = ("/v1/chat/completions", "/api/chat");
+    let gemini = "/v1beta/models/m:streamGenerateContent";
+    let held = b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+        Content-Length: 50\r\n\r\n";
+    let cases: [(Vec<u8>, Option<bool>); 10] = [
+        (partial(chat, r#"{"model":"m","messages":["#), None),
+        (partial(ollama, r#"{"model":"m","messages":["#), None),
+        (held.to_vec(), None),
+        (whole("/v1/unknown", "{}"), None),
+        (partial(chat, r#"{"model":"m","stream":true,"messages":["#), Some(true)),
+        (partial(gemini, "{"), Some(true)),
+        (whole(chat, r#"{"model":"m"}"#), Some(false)),
+        (whole(ollama, r#"{"model":"m"}"#), Some(true)),
+        (whole(chat, ""), Some(false)),
+        (b"GET /v1/realtime HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), Some(false)),
+    ];
+    for (request, expected) in cases {
+        let gauge = Streamgauge::new(crate::support::upstream::unused_address());
+        let mut client = RawConnection::connect(gauge.proxy);
+        client.send(&request);
+        assert_eq!(client.read_response_to_head().status(), 502);
+        drop(client);
+        let record = gauge.requests_when(1).remove(0);
+        let text = String::from_utf8_lossy(&request).into_owned();
+        assert_eq!(record["stream"].as_bool(), expected, "{text}: {record}");
+        let label = expected.map_or("unknown".to_owned(), |stream| stream.to_string());
+        let labels = format!("stream=\"{label}\"");
+        assert_eq!(gauge.scrape().sum("streamgauge_requests_total", &[&labels]), 1.0, "{text}");
+    }
+}

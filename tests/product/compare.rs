@@ -242,7 +242,7 @@ fn requests_that_differ_are_left_out_and_counted() {
         match at {
             0..20 => record.outcome = "server_error",
             20..50 => record.outcome = "client_gone_before_token",
-            50..100 => record.stream = false,
+            50..100 => record.stream = Some(false),
             100..130 => record.queue_source = Some("estimated"),
             130..140 => record.operation = "other",
             140..150 => record.operation = "embeddings",

@@ -90,7 +90,7 @@ impl LogScenario {
                 method: "POST".into(),
                 operation: "chat",
                 model: Some(self.model.into()),
-                stream: true,
+                stream: Some(true),
                 status: Some(200),
                 outcome: "ok",
                 input_tokens: Some(u64::from(job.prompt_tokens)),

@@ -74,11 +74,13 @@ impl RequestState {
         // The last samples of the meter need the series.
         let series = self.resolve_series(is_success);
         let head_facts = self.head_facts.take();
+        let requested_choices = self.progress.requested_choices();
         self.catch_panic(|state| {
             if let Some((meter, mut observer)) = state.sample_observer() {
                 meter.finish(end == EndCause::Complete, &mut |sample| {
                     observer.on_sample(now, &sample)
                 });
+                meter.set_requested_choices(requested_choices);
                 if let Some(facts) = &head_facts {
                     meter.set_header_facts(facts);
                 }
@@ -88,6 +90,14 @@ impl RequestState {
         let outcome = self.outcome(end, meter.as_ref());
         let head_engine = head_facts.and_then(|facts| facts.engine);
         ClosedRequest { state: self, series, meter, head_engine, end, outcome, ended_at }
+    }
+
+    /// Whether the client requested a stream; `None` if only the part of the body that was not read can say it.
+    fn requests_stream(&self) -> Option<bool> {
+        let Self { progress, route, .. } = self;
+        let by_path = route.streams_by_path().then_some(true);
+        let by_default = || progress.is_body_known().then(|| route.streams_by_default());
+        progress.requests_stream().or(by_path).or_else(by_default)
     }
 
     fn outcome(&self, end: EndCause, meter: Option<&ResponseMeter>) -> Outcome {
@@ -144,12 +154,10 @@ impl ClosedRequest {
             operation: state.operation.label(),
             dialect: state.route.dialect().map(|dialect| dialect.name),
             model: state.progress.model(),
-            stream: state
-                .stream
-                .filter(|_| self.meter.is_none())
-                .or_else(|| self.meter.as_ref().map(ResponseMeter::is_stream))
-                .or_else(|| state.progress.requests_stream())
-                .unwrap_or_else(|| state.route.streams_by_default()),
+            stream: match &self.meter {
+                Some(meter) => Some(meter.is_stream()),
+                None => state.stream.or_else(|| state.requests_stream()),
+            },
             status: state.status,
             outcome: outcome.label(),
             connect_s: state.connect_time.map(|elapsed| elapsed.as_secs_f64()),

@@ -19,6 +19,10 @@ impl RequestState {
         let served = meter.and_then(|meter| served(meter, record));
         let estimate = self.progress.leave_queue(ended_at, served);
         let header = meter.and_then(|meter| self.wait_until_head(meter, engine));
+        // The wait of a cold request includes the load. A replay waits for no slot.
+        if record.cold == Some(true) || !self.is_inference() {
+            return;
+        }
         let wait = QueueWait::from_best_source(meter.map(ResponseMeter::tally), header, estimate);
         if wait.is_some_and(|wait| wait.clamped) {
             self.tap.series.count_clamped(ClampedInterval::QueueWait);

@@ -18,6 +18,8 @@ pub struct ServerReport {
 #[derive(Debug, Default)]
 pub(super) struct EndReport {
     pub server_report: ServerReport,
+    /// Sums of the reports that are each for one choice.
+    pub choice_reports: Option<ChoiceReports>,
     /// Arrival of the event that reported the total time of the request.
     pub total_time_reported_at: Option<Duration>,
     /// Finish reasons of the choices of all responses that have ended.
@@ -44,4 +46,12 @@ impl EndReport {
             }
         }
     }
+}
+
+/// Reports that are each for one choice (llama.cpp), added up.
+#[derive(Debug, Default)]
+pub(super) struct ChoiceReports {
+    pub count: u64,
+    pub usage: Option<TokenCounts>,
+    pub engine: Option<TokenCounts>,
 }

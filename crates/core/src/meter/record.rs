@@ -153,8 +153,8 @@ pub struct RequestRecord {
     pub model: Option<Arc<str>>,
     /// Model named in the response.
     pub response_model: Option<Arc<str>>,
-    /// Whether the response is a stream of events.
-    pub stream: bool,
+    /// Whether the response is a stream of events, or would have been. `None` if the request failed before that was known.
+    pub stream: Option<bool>,
     /// Status that the client received.
     pub status: Option<u16>,
     /// Outcome, as in the label `outcome`.

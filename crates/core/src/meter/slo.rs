@@ -196,7 +196,7 @@ fn is_output_unreadable(record: &RequestRecord) -> bool {
     if is_session(record) {
         return false;
     }
-    if record.stream {
+    if record.stream == Some(true) {
         return record.ttft_s.is_none() && (record.unparsed > 0 || record.dialect.is_none());
     }
     let RequestRecord { answer_chars, reasoning_chars, tool_chars, output_tokens, .. } = *record;
@@ -210,7 +210,7 @@ fn measured_value(target: SloTarget, record: &RequestRecord, is_complete: bool) 
     let duration = record.duration_s;
     match target {
         // Without output, the wait so far.
-        SloTarget::Ttft if record.stream && !is_session(record) => {
+        SloTarget::Ttft if record.stream == Some(true) && !is_session(record) => {
             Some(record.ttft_s.unwrap_or(duration))
         }
         SloTarget::Tpot => record.tpot_s,

@@ -26,7 +26,7 @@ fn stream() -> RequestRecord {
         dialect: Some("openai-chat"),
         upstream: "gpu".into(),
         model: Some("m".into()),
-        stream: true,
+        stream: Some(true),
         ttft_s: Some(1.0),
         tpot_s: Some(0.1),
         latency_s: Some(3.0),
@@ -41,7 +41,7 @@ fn stream() -> RequestRecord {
 fn document() -> RequestRecord {
     let none = None;
     RequestRecord {
-        stream: false,
+        stream: Some(false),
         ttft_s: none,
         tpot_s: none,
         latency_s: none,
@@ -193,12 +193,7 @@ fn an_unreadable_response_is_undecided() {
     );
     let in_part = RequestRecord { unparsed: 1, ..stream() };
     assert_eq!(class.evaluate(&in_part, Outcome::Ok), SloVerdict::Met);
-    let page = RequestRecord {
-        unparsed: 1,
-        input_tokens: None,
-        output_tokens: None,
-        ..document()
-    };
+    let page = RequestRecord { unparsed: 1, input_tokens: None, output_tokens: None, ..document() };
     assert_eq!(class.evaluate(&page, Outcome::Ok), SloVerdict::Undecided, "no document was read");
     let session = RequestRecord { operation: "realtime", ..unread };
     assert_eq!(class.evaluate(&session, Outcome::Ok), SloVerdict::Met);
@@ -280,7 +275,7 @@ fn seconds() -> impl Strategy<Value = Option<f64>> {
 
 prop_compose! {
     fn any_record()(
-        stream in any::<bool>(), session in any::<bool>(), ttft_s in seconds(), tpot_s in seconds(),
+        stream in any::<Option<bool>>(), session in any::<bool>(), ttft_s in seconds(), tpot_s in seconds(),
         after in 0.0..10.0, max_gap_s in seconds(), more in 0.0..10.0, unparsed in 0_u64..2,
         output_tokens in prop::option::of(0_u64..50), input_tokens in prop::option::of(0_u64..50),
     ) -> RequestRecord {

@@ -1,7 +1,7 @@
 //! Running counts and times of one response.
 
 use super::arrivals::{Arrival, ChoiceArrivals, GapBasis, ReadInstant, SharedGap};
-use super::end_report::{EndReport, ServerReport};
+use super::end_report::{ChoiceReports, EndReport, ServerReport};
 use super::outcome::ErrorKind;
 use crate::dialect::engine::Engine;
 use crate::dialect::response_headers::HeaderFacts;
@@ -158,7 +158,27 @@ pub struct ResponseTally {
 impl ResponseTally {
     /// Counts and times that the server has reported so far.
     pub fn server_report(&self) -> ServerReport {
-        self.at_end.as_ref().map(|end| end.server_report).unwrap_or_default()
+        let Some(end) = &self.at_end else { return ServerReport::default() };
+        let choices = end.choice_reports.as_ref();
+        ServerReport {
+            usage: choices.and_then(|sums| sums.usage).or(end.server_report.usage),
+            engine: choices.and_then(|sums| sums.engine).or(end.server_report.engine),
+            ..end.server_report
+        }
+    }
+
+    /// Corrects the input of reports for each choice, at the end of the response: the choices of one prompt each report all
+    /// of its tokens. `requested`: number of choices for each prompt; `None` if unknown, and then so is the input.
+    pub fn set_requested_choices(&mut self, requested: Option<u64>) {
+        let sums = self.at_end.as_mut().and_then(|end| end.choice_reports.as_mut());
+        let Some(ChoiceReports { count, usage, engine }) = sums else { return };
+        // Without the report of each choice, the sum is not that of whole prompts.
+        let repeats = requested.filter(|n| *n > 0 && count.is_multiple_of(*n));
+        for counts in [usage, engine].into_iter().flatten() {
+            let share = |sum: Option<u64>| sum.zip(repeats).map(|(sum, repeats)| sum / repeats);
+            counts.input = share(counts.input);
+            counts.cached = share(counts.cached);
+        }
     }
 
     /// Arrival of the event that reported the total time of the request.
@@ -348,24 +368,35 @@ impl ResponseTally {
         // llama.cpp reports the usage of each choice separately: in an event without choices, or in the event that
         // ends the choice, while another choice is still in progress.
         let has_running_choice = self.choices.iter().any(|choice| !choice.finished);
-        let is_end = self.engine == Some(Engine::LlamaCpp)
-            && facts.choices.iter().all(|choice| choice.finish.is_some());
-        let is_for_one_choice =
-            (facts.choices.is_empty() || is_end) && has_running_choice && self.choices() > 1;
-        self.usage_per_choice |= facts.usage.is_some() && is_for_one_choice;
-        let report = &mut self.at_end.get_or_insert_default().server_report;
+        let is_llama_cpp = self.engine == Some(Engine::LlamaCpp);
+        let is_end = facts.choices.is_empty()
+            || is_llama_cpp && facts.choices.iter().all(|choice| choice.finish.is_some());
+        let engine = facts.engine_counts.filter(|_| is_llama_cpp);
+        self.usage_per_choice |= (facts.usage.is_some() || engine.is_some())
+            && is_end
+            && has_running_choice
+            && self.choices() > 1;
+        let EndReport { server_report: report, choice_reports, .. } =
+            &mut **self.at_end.get_or_insert_default();
         if let Some(timings) = facts.timings {
             report.timings.update(timings);
+        }
+        if self.usage_per_choice && is_end {
+            let sums = choice_reports.get_or_insert_default();
+            sums.count += 1;
+            if let Some(usage) = facts.usage {
+                sums.usage.get_or_insert_default().add(usage);
+            }
+            if let Some(engine) = engine {
+                sums.engine.get_or_insert_default().add(engine);
+            }
+            return;
         }
         if let Some(mut usage) = facts.usage {
             let counted = report.usage.get_or_insert_default();
             if self.is_session {
                 counted.add(usage);
                 usage = *counted;
-            } else if self.usage_per_choice
-                && let (Some(before), Some(this)) = (counted.output, usage.output)
-            {
-                usage.output = Some(before + this);
             }
             counted.update(usage);
         }
