@@ -41,6 +41,8 @@ pub enum Engine {
     Cohere,
     /// Amazon Bedrock.
     Bedrock,
+    /// Hugging Face Text Embeddings Inference.
+    Tei,
 }
 
 impl Engine {
@@ -65,6 +67,7 @@ impl Engine {
             Self::DeepSeek => "deepseek",
             Self::Cohere => "cohere",
             Self::Bedrock => "aws.bedrock",
+            Self::Tei => "tei",
         }
     }
 

@@ -179,6 +179,11 @@ pub static ROUTES: &[Route] = &[
     post!("", "/generative_scoring", Score, &openai_pooling::POOLING),
     post!("/v1", "/classify", Classify, &openai_pooling::POOLING),
     post!("", "/pooling", Embeddings, &openai_pooling::POOLING),
+    post!("", "/embed", Embeddings, &openai_pooling::POOLING),
+    post!("", "/embed_all", Embeddings, &openai_pooling::POOLING),
+    post!("", "/embed_sparse", Embeddings, &openai_pooling::POOLING),
+    post!("", "/similarity", Score, &openai_pooling::POOLING),
+    post!("", "/predict", Infer, &openai_pooling::POOLING),
     post!("", "/tokenize", Tokenize),
     post!("", "/detokenize", Tokenize),
     // Replicate.

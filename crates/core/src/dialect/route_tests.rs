@@ -47,6 +47,8 @@ fn requests_match_their_routes() {
         ),
         ("POST", "/v2/models/llama/infer", "/v2/models/{model}/infer"),
         ("POST", "/completion", "/completion"),
+        ("POST", "/embed", "/embed"),
+        ("POST", "/api/embed", "/api/embed"),
         ("POST", "/completions", "/v1/completions"),
         ("GET", "/", "other"),
         ("POST", "/", "/"),

@@ -16,6 +16,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+mod apis_2026;
 mod bedrock;
 mod chat;
 mod engines;
@@ -24,8 +25,14 @@ mod openai;
 mod vendors;
 use example::{ExampleFraming, FormatExample};
 
-const EXAMPLES: [&[FormatExample]; 5] =
-    [chat::EXAMPLES, engines::EXAMPLES, openai::EXAMPLES, vendors::EXAMPLES, bedrock::EXAMPLES];
+const EXAMPLES: [&[FormatExample]; 6] = [
+    chat::EXAMPLES,
+    engines::EXAMPLES,
+    openai::EXAMPLES,
+    vendors::EXAMPLES,
+    bedrock::EXAMPLES,
+    apis_2026::EXAMPLES,
+];
 
 const INTRODUCTION: &str = "\
 # Supported servers and APIs
