@@ -15,9 +15,11 @@ use super::{Dialect, StreamEnd};
 /// `/generate`.
 pub static GENERATE: Dialect =
     Dialect::json_lines("generate", &GENERATED, finish_event, StreamEnd::Body);
-/// SageMaker's `/invocations`.
+/// SageMaker's `/invocations`, of a container and of an endpoint. An endpoint sends the bytes of the container's stream in
+/// messages of Amazon's event stream.
 pub static INVOCATIONS: Dialect =
-    Dialect::json_lines("invocations", &INVOKED, finish_event, StreamEnd::Body);
+    Dialect::json_lines("invocations", &INVOKED, finish_event, StreamEnd::Body)
+        .with_nested_stream();
 
 static INDEX: JsonShape = JsonShape::scalar(Tag::Index);
 static DONE: JsonShape = JsonShape::scalar(Tag::Done);

@@ -136,6 +136,8 @@ pub static ROUTES: &[Route] = &[
     post!("", "/generate_stream", TextCompletion, &tgi::TGI),
     post!("", "/generate", TextCompletion, &generate::GENERATE),
     post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
+    post!("", "/endpoints/{model}/invocations", Infer, &generate::INVOCATIONS),
+    post!("", "/endpoints/{model}/invocations-response-stream", Infer, &generate::INVOCATIONS),
     post!("", "/invocations", Infer, &generate::INVOCATIONS),
     post!("", "/encode", Embeddings, &sglang::SGLANG),
     post!("", "/", TextCompletion, &tgi::TGI),

@@ -47,6 +47,12 @@ fn requests_match_their_routes() {
         ),
         ("POST", "/v2/models/llama/infer", "/v2/models/{model}/infer"),
         ("POST", "/completion", "/completion"),
+        ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
+        (
+            "POST",
+            "/endpoints/e/invocations-response-stream",
+            "/endpoints/{model}/invocations-response-stream",
+        ),
         ("POST", "/embed", "/embed"),
         ("POST", "/api/embed", "/api/embed"),
         ("POST", "/completions", "/v1/completions"),
@@ -115,6 +121,7 @@ fn streams_by_default_depends_on_the_path() {
         ("/v1beta/models/gemini:generateContent", false),
         ("/inference.GRPCInferenceService/ModelStreamInfer", true),
         ("/v1/chat/completions", false),
+        ("/endpoints/e/invocations-response-stream", true),
     ] {
         assert_eq!(Route::find("POST", path).streams_by_default(), expected, "{path}");
     }

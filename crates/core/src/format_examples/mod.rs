@@ -126,6 +126,12 @@ counts. xAI does not include reasoning in `completion_tokens`. LocalAI reports t
         "With `InvokeModel`, the model decides on the format. Models with counts of their own use their own field names;
 for the others, Bedrock's counts are taken.",
     ),
+    (
+        "SageMaker",
+        "An endpoint sends the bytes of its container's own stream, cut anywhere, in messages of Amazon's event stream. The \
+         dialect
+is that of the container.",
+    ),
     ("Triton and KServe", "These protocols carry tensors or plain text. They have no token counts."),
 ];
 
