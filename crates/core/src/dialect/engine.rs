@@ -43,6 +43,8 @@ pub enum Engine {
     Bedrock,
     /// Hugging Face Text Embeddings Inference.
     Tei,
+    /// LM Studio.
+    LmStudio,
 }
 
 impl Engine {
@@ -68,6 +70,7 @@ impl Engine {
             Self::Cohere => "cohere",
             Self::Bedrock => "aws.bedrock",
             Self::Tei => "tei",
+            Self::LmStudio => "lmstudio",
         }
     }
 

@@ -30,6 +30,13 @@ pub struct OutputCounts {
 }
 
 impl OutputCounts {
+    /// Reasoning counts of one text.
+    pub fn of_reasoning(chars: u64) -> [u64; REASONING_FIELDS] {
+        let mut reasoning = [0; REASONING_FIELDS];
+        reasoning[0] = chars;
+        reasoning
+    }
+
     fn is_empty(&self) -> bool {
         self.answer == 0
             && self.tool == 0
@@ -214,7 +221,8 @@ impl EventBuilder {
             (Tag::PartText, ScanEvent::Text { chars, .. }) => self.part_text += chars,
             (Tag::Thought, ScanEvent::Bool(yes)) => self.is_thought = yes,
             (Tag::Thought, ScanEvent::Text { text, .. }) => {
-                self.is_thought = matches!(text, b"reasoning_text" | b"summary_text");
+                self.is_thought =
+                    matches!(text, b"reasoning_text" | b"summary_text" | b"reasoning");
             }
             (Tag::EventText, ScanEvent::Text { chars, .. }) => {
                 self.text += chars;

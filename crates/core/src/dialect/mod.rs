@@ -27,6 +27,7 @@ pub(crate) mod gemini_interactions;
 pub(crate) mod generate;
 pub(crate) mod grpc;
 pub(crate) mod llamacpp;
+pub(crate) mod lmstudio;
 pub(crate) mod ollama;
 pub(crate) mod openai_assistants;
 pub(crate) mod openai_chat;
@@ -110,6 +111,8 @@ pub static ROUTES: &[Route] = &[
     post!("/models", "/{model}:computeTokens", Tokenize),
     post!("/models", "/{model}:predict", Infer),
     post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
+    // LM Studio.
+    post!("", "/api/v1/chat", Chat, &lmstudio::LMSTUDIO),
     // Cohere.
     post!("", "/v2/chat", Chat, &cohere::V2),
     post!("", "/v1/chat", Chat, &cohere::V1),

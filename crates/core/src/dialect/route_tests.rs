@@ -47,6 +47,8 @@ fn requests_match_their_routes() {
         ),
         ("POST", "/v2/models/llama/infer", "/v2/models/{model}/infer"),
         ("POST", "/completion", "/completion"),
+        ("POST", "/api/v1/chat", "/api/v1/chat"),
+        ("POST", "/v1/chat", "/v1/chat"),
         ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
         (
             "POST",

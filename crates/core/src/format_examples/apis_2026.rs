@@ -4,6 +4,33 @@ use super::example::{DEFAULTS, ExampleFraming, FormatExample};
 
 pub const EXAMPLES: &[FormatExample] = &[
     FormatExample {
+        section: "LM Studio",
+        path: "/api/v1/chat",
+        tokens: "`stats`",
+        load: "`load_time_seconds`",
+        first_token: "`stats.time_to_first_token_seconds` + `load_time_seconds`",
+        events: &[
+            br#"{"type":"chat.start","model_instance_id":"gpt-oss"}"#,
+            br#"{"type":"model_load.start","model_instance_id":"gpt-oss"}"#,
+            br#"{"type":"model_load.end","model_instance_id":"gpt-oss","load_time_seconds":12.5}"#,
+            br#"{"type":"prompt_processing.end"}"#,
+            br#"{"type":"message.delta","content":"Hi"}"#,
+            br#"{"type":"chat.end","result":{"output":[{"type":"message","content":"Hi"}],"stats":{"input_tokens":9,"total_output_tokens":2,"time_to_first_token_seconds":0.5}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "LM Studio",
+        path: "/api/v1/chat",
+        framing: ExampleFraming::Document,
+        tokens: "`stats`",
+        first_token: "`stats.time_to_first_token_seconds`",
+        events: &[
+            br#"{"model_instance_id":"gpt-oss","output":[{"type":"message","content":"Hi"}],"stats":{"input_tokens":9,"total_output_tokens":2,"time_to_first_token_seconds":0.5}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "SageMaker",
         case: "vLLM in the container",
         path: "/endpoints/e/invocations-response-stream",

@@ -44,6 +44,7 @@ Is my server measured, and where do its numbers come from? Look up the server in
 | [vLLM](#vllm) | with `stream_options.include_usage` in the request | reported with `--enable-per-request-metrics`, else estimated |
 | [llama.cpp](#llamacpp) | always | time to the response headers, since build 9600 |
 | [Ollama](#ollama) | always | derived from `total_duration` |
+| [LM Studio](#lm-studio) | always on its own API | estimated |
 | [SGLang](#sglang) | with `stream_options.include_usage`; always on `/generate` | reported on `/generate` with `--enable-metrics`, else estimated |
 | [TGI](#tgi-and-compatible-servers) | always on its own API | reported without streaming, else estimated |
 | [OpenAI and compatible](#openai-and-compatible-servers) | with `stream_options.include_usage` in the request | estimated |
@@ -131,6 +132,12 @@ for the others, Bedrock's counts are taken.",
         "An endpoint sends the bytes of its container's own stream, cut anywhere, in messages of Amazon's event stream. The \
          dialect
 is that of the container.",
+    ),
+    (
+        "LM Studio",
+        "LM Studio also serves the APIs of [OpenAI](#openai-and-compatible-servers) and
+[Anthropic](#anthropic-and-compatible-servers). Its own API reports that it loads the model while it does, in
+`model_load.*` events.",
     ),
     ("Triton and KServe", "These protocols carry tensors or plain text. They have no token counts."),
 ];
