@@ -45,6 +45,8 @@ pub enum Engine {
     Tei,
     /// LM Studio.
     LmStudio,
+    /// KoboldCpp.
+    KoboldCpp,
 }
 
 impl Engine {
@@ -71,6 +73,7 @@ impl Engine {
             Self::Bedrock => "aws.bedrock",
             Self::Tei => "tei",
             Self::LmStudio => "lmstudio",
+            Self::KoboldCpp => "koboldcpp",
         }
     }
 

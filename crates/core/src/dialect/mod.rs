@@ -26,6 +26,7 @@ pub(crate) mod gemini;
 pub(crate) mod gemini_interactions;
 pub(crate) mod generate;
 pub(crate) mod grpc;
+pub(crate) mod koboldcpp;
 pub(crate) mod llamacpp;
 pub(crate) mod lmstudio;
 pub(crate) mod ollama;
@@ -121,6 +122,10 @@ pub static ROUTES: &[Route] = &[
     // Ollama.
     post!("", "/api/chat", Chat, &ollama::CHAT),
     post!("", "/api/generate", TextCompletion, &ollama::GENERATE),
+    // KoboldCpp.
+    post!("", "/api/v1/generate", TextCompletion, &koboldcpp::KOBOLDCPP),
+    post!("", "/api/latest/generate", TextCompletion, &koboldcpp::KOBOLDCPP),
+    post!("", "/api/extra/generate/stream", TextCompletion, &koboldcpp::KOBOLDCPP),
     post!("", "/api/embed", Embeddings, &ollama::EMBED),
     post!("", "/api/embeddings", Embeddings, &ollama::EMBED),
     // Triton.

@@ -87,10 +87,18 @@ static EMBEDDED: JsonShape = JsonShape::path(&[
     ("load_duration", &LOAD),
 ]);
 
-/// Other servers with Ollama's API send no durations.
+/// A total duration in seconds that no request is faster than.
+const SHORTEST: f64 = 1e-6;
+
+/// Other servers with Ollama's API send no durations, except KoboldCpp: it sends 1 ns for each of them.
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
-    if event.facts.timings.is_some() {
-        event.facts.detected_engine = Some(Engine::Ollama);
+    if let Some(timings) = event.facts.timings {
+        if timings.total.is_some_and(|total| total < SHORTEST) {
+            event.facts.timings = None;
+            event.facts.detected_engine = Some(Engine::KoboldCpp);
+        } else {
+            event.facts.detected_engine = Some(Engine::Ollama);
+        }
     }
     event.finish();
 }

@@ -115,3 +115,15 @@ fn errors_are_lines_of_a_stream() {
         assert!(facts(dialect, r#"{"error":"llama runner process has terminated"}"#).error);
     }
 }
+
+/// KoboldCpp writes 1 for each duration.
+#[test]
+fn durations_that_nobody_measured_are_not_read() {
+    let found = facts(
+        &CHAT,
+        r#"{"model":"m","message":{"role":"assistant","content":"Hi"},"done":true,"done_reason":"stop","total_duration":1,
+            "load_duration":1,"prompt_eval_count":7,"prompt_eval_duration":1,"eval_count":2,"eval_duration":1}"#,
+    );
+    assert_eq!((found.timings, found.detected_engine), (None, Some(Engine::KoboldCpp)));
+    assert_eq!(found.engine_counts.unwrap().output, Some(2));
+}

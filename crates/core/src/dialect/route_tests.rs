@@ -49,6 +49,9 @@ fn requests_match_their_routes() {
         ("POST", "/completion", "/completion"),
         ("POST", "/api/v1/chat", "/api/v1/chat"),
         ("POST", "/v1/chat", "/v1/chat"),
+        ("POST", "/api/v1/generate", "/api/v1/generate"),
+        ("POST", "/api/extra/generate/stream", "/api/extra/generate/stream"),
+        ("POST", "/api/extra/generate/check", "other"),
         ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
         (
             "POST",
@@ -123,6 +126,7 @@ fn streams_by_default_depends_on_the_path() {
         ("/v1beta/models/gemini:generateContent", false),
         ("/inference.GRPCInferenceService/ModelStreamInfer", true),
         ("/v1/chat/completions", false),
+        ("/api/extra/generate/stream", true),
         ("/endpoints/e/invocations-response-stream", true),
     ] {
         assert_eq!(Route::find("POST", path).streams_by_default(), expected, "{path}");

@@ -31,6 +31,25 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "KoboldCpp",
+        path: "/api/extra/generate/stream",
+        events: &[
+            br#"{"token":"Hi","finish_reason":null}"#,
+            br#"{"token":"","finish_reason":"stop"}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "KoboldCpp",
+        path: "/api/v1/generate",
+        framing: ExampleFraming::Document,
+        tokens: "`results[].completion_tokens`",
+        events: &[
+            br#"{"results":[{"text":"Hi","finish_reason":"stop","prompt_tokens":9,"completion_tokens":2}]}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "SageMaker",
         case: "vLLM in the container",
         path: "/endpoints/e/invocations-response-stream",
