@@ -47,6 +47,8 @@ pub enum Engine {
     LmStudio,
     /// KoboldCpp.
     KoboldCpp,
+    /// Alibaba Cloud Model Studio (DashScope).
+    DashScope,
 }
 
 impl Engine {
@@ -74,6 +76,7 @@ impl Engine {
             Self::Tei => "tei",
             Self::LmStudio => "lmstudio",
             Self::KoboldCpp => "koboldcpp",
+            Self::DashScope => "dashscope",
         }
     }
 

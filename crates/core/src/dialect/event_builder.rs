@@ -3,8 +3,10 @@
 use super::engine::{self, Engine};
 use super::facts::{
     ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason, finish_reason,
+    is_unfinished,
 };
-use super::tag::{ApiFormat, ServerStage, Tag, TokenKind};
+use super::tag::{ApiFormat, ServerStage, Tag, TextField, TokenKind};
+use super::text_start::TextStart;
 use crate::wire::{ScanError, ScanEvent};
 
 /// Number of fields that servers put reasoning text in.
@@ -88,6 +90,8 @@ pub struct EventBuilder {
     /// Whether [`Tag::SessionType`] says that the session is for transcription.
     pub is_transcription_session: bool,
     pub api_format: Option<ApiFormat>,
+    /// Starts of the texts with [`Tag::SoFar`], by field.
+    pub text_starts: [TextStart; TextField::COUNT],
     /// Values of [`Tag::Number`].
     pub numbers: [Option<u64>; NUMBER_SLOTS],
     /// A choice of the event had an index.
@@ -143,6 +147,7 @@ impl EventBuilder {
         (self.event_type.len, self.part_type.len) = (0, 0);
         (self.text_count, self.api_format) = (0, None);
         self.numbers = [None; NUMBER_SLOTS];
+        self.text_starts = Default::default();
         (self.is_thought, self.is_special_token, self.is_transcription_session) =
             (false, false, false);
         (self.has_index, self.has_item_name, self.has_identity) = (false, false, false);
@@ -209,7 +214,7 @@ impl EventBuilder {
                 (self.choice.in_message, self.choice.message.is_present) = (true, true);
             }
             (Tag::Message, ScanEvent::Close) => self.choice.in_message = false,
-            (Tag::FinishReason, ScanEvent::Text { text, .. }) if !text.is_empty() => {
+            (Tag::FinishReason, ScanEvent::Text { text, .. }) if !is_unfinished(text) => {
                 self.choice.finish = Some(finish_reason(text));
             }
             (Tag::CompletionText, ScanEvent::Text { chars, .. }) => {
@@ -290,6 +295,15 @@ impl EventBuilder {
     }
 
     fn record_output(&mut self, tag: Tag, token: ScanEvent<'_>) {
+        let tag = match (tag, token) {
+            (Tag::SoFar(field), ScanEvent::Text { text, .. }) => {
+                if let Some(start) = self.text_starts.get_mut(field as usize) {
+                    start.set_if_empty(text);
+                }
+                field.tag()
+            }
+            _ => tag,
+        };
         let output = self.choice.output();
         match (tag, token) {
             (Tag::Answer, ScanEvent::Text { chars, .. }) => output.answer += chars,

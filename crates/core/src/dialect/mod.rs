@@ -22,6 +22,7 @@
 pub(crate) mod anthropic;
 pub(crate) mod bedrock;
 pub(crate) mod cohere;
+pub(crate) mod dashscope;
 pub(crate) mod gemini;
 pub(crate) mod gemini_interactions;
 pub(crate) mod generate;
@@ -57,6 +58,7 @@ mod response_reader;
 mod tag;
 #[cfg(test)]
 mod test_support;
+mod text_start;
 
 pub use definition::{Dialect, StreamEnd};
 pub use facts::{
@@ -135,6 +137,8 @@ pub static ROUTES: &[Route] = &[
     post!("", "/v2/models/{model}/generate_stream", TextCompletion, &triton::TRITON),
     post!("", "/v2/models/{model}/versions/*/infer", Infer),
     post!("", "/v2/models/{model}/infer", Infer),
+    // DashScope's applications, whose paths end in `/completion` as llama.cpp's do.
+    post!("/api/v1", "/apps/*/completion", Chat, &dashscope::DASHSCOPE),
     // llama.cpp. Its `/completions` matches `/v1/completions` above.
     post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
     post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
@@ -182,6 +186,27 @@ pub static ROUTES: &[Route] = &[
     // watsonx, in OpenAI's format.
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
+    // DashScope.
+    post!("/api/v1/services/aigc", "/text-generation/generation", Chat, &dashscope::DASHSCOPE),
+    post!(
+        "/api/v1/services/aigc",
+        "/multimodal-generation/generation",
+        GenerateContent,
+        &dashscope::DASHSCOPE
+    ),
+    post!(
+        "/api/v1/services/embeddings",
+        "/text-embedding/text-embedding",
+        Embeddings,
+        &dashscope::POOLING
+    ),
+    post!(
+        "/api/v1/services/embeddings",
+        "/multimodal-embedding/multimodal-embedding",
+        Embeddings,
+        &dashscope::POOLING
+    ),
+    post!("/api/v1/services/rerank", "/text-rerank/text-rerank", Rerank, &dashscope::POOLING),
     // Scores, classes and embeddings, mostly of models that do not generate text.
     post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
     post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),

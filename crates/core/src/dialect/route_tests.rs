@@ -52,6 +52,12 @@ fn requests_match_their_routes() {
         ("POST", "/api/v1/generate", "/api/v1/generate"),
         ("POST", "/api/extra/generate/stream", "/api/extra/generate/stream"),
         ("POST", "/api/extra/generate/check", "other"),
+        (
+            "POST",
+            "/api/v1/services/aigc/text-generation/generation",
+            "/api/v1/services/aigc/text-generation/generation",
+        ),
+        ("POST", "/api/v1/apps/a1/completion", "/api/v1/apps/*/completion"),
         ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
         (
             "POST",

@@ -70,6 +70,9 @@ pub enum Tag {
     EventText,
     /// Text that repeats what earlier events carried. It counts only where there was no earlier event.
     RepeatedText,
+    /// Text of this field. Each event may have all text so far, or only new text. The dialect's `finish_event` decides. The
+    /// value must be read with its text.
+    SoFar(TextField),
     /// Input of a tool call that has no arguments field, such as code. The dialect's `finish_event` decides.
     CallInput,
     /// Name of an output item. It is output if the event adds the item.
@@ -104,6 +107,28 @@ pub enum Tag {
     WrittenBy(Engine),
     /// `system_fingerprint`.
     Fingerprint,
+}
+
+/// Field with output text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextField {
+    Answer,
+    Reasoning,
+    ToolArguments,
+}
+
+impl TextField {
+    /// Number of fields.
+    pub const COUNT: usize = 3;
+
+    /// Tag of a field whose text is new with each event.
+    pub fn tag(self) -> Tag {
+        match self {
+            Self::Answer => Tag::Answer,
+            Self::Reasoning => Tag::Reasoning(0),
+            Self::ToolArguments => Tag::ToolArguments,
+        }
+    }
 }
 
 /// Format of an event on a route that several APIs share.

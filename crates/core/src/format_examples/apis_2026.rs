@@ -50,6 +50,59 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "DashScope",
+        case: "with `incremental_output`",
+        path: "/api/v1/services/aigc/text-generation/generation",
+        tokens: "`usage`",
+        events: &[
+            b"event: result\n:HTTP_STATUS/200\ndata:{\"output\":{\"choices\":[{\"message\":{\"content\":\"Hel\"},\"finish_reason\":\"null\"}]},\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}",
+            b"event: result\n:HTTP_STATUS/200\ndata:{\"output\":{\"choices\":[{\"message\":{\"content\":\"lo\"},\"finish_reason\":\"stop\"}]},\"usage\":{\"input_tokens\":9,\"output_tokens\":2}}",
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "DashScope",
+        case: "without `incremental_output`",
+        path: "/api/v1/services/aigc/text-generation/generation",
+        tokens: "`usage`",
+        events: &[
+            br#"{"output":{"finish_reason":"null","text":"Hel"},"usage":{"input_tokens":9,"output_tokens":1}}"#,
+            br#"{"output":{"finish_reason":"stop","text":"Hello"},"usage":{"input_tokens":9,"output_tokens":2}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "DashScope",
+        path: "/api/v1/services/aigc/multimodal-generation/generation",
+        framing: ExampleFraming::Document,
+        tokens: "`usage`",
+        events: &[
+            br#"{"output":{"choices":[{"finish_reason":"stop","message":{"content":[{"text":"Hi"}]}}]},"usage":{"input_tokens":9,"output_tokens":2,"image_tokens":5}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "DashScope",
+        case: "application",
+        path: "/api/v1/apps/a/completion",
+        tokens: "`usage.models[]`",
+        events: &[
+            br#"{"output":{"finish_reason":"null","text":"Hel"},"usage":{"models":[{"model_id":"qwen","input_tokens":9,"output_tokens":1}]}}"#,
+            br#"{"output":{"finish_reason":"stop","text":"Hello"},"usage":{"models":[{"model_id":"qwen","input_tokens":9,"output_tokens":2}]}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "DashScope",
+        path: "/api/v1/services/embeddings/text-embedding/text-embedding",
+        framing: ExampleFraming::Document,
+        tokens: "`usage.total_tokens` (input)",
+        events: &[
+            br#"{"output":{"embeddings":[{"embedding":[0.1],"text_index":0}]},"usage":{"total_tokens":7}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "SageMaker",
         case: "vLLM in the container",
         path: "/endpoints/e/invocations-response-stream",

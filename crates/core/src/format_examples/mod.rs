@@ -139,6 +139,11 @@ is that of the container.",
 [Anthropic](#anthropic-and-compatible-servers). Its own API reports that it loads the model while it does, in
 `model_load.*` events.",
     ),
+    (
+        "DashScope",
+        "Each event has new text, or all text so far. The dialect detects which: see
+[dialect/dashscope.rs](../crates/core/src/dialect/dashscope.rs).",
+    ),
     ("Triton and KServe", "These protocols carry tensors or plain text. They have no token counts."),
 ];
 
