@@ -49,6 +49,8 @@ pub enum Engine {
     KoboldCpp,
     /// Alibaba Cloud Model Studio (DashScope).
     DashScope,
+    /// Cloudflare Workers AI.
+    Cloudflare,
 }
 
 impl Engine {
@@ -77,6 +79,7 @@ impl Engine {
             Self::LmStudio => "lmstudio",
             Self::KoboldCpp => "koboldcpp",
             Self::DashScope => "dashscope",
+            Self::Cloudflare => "cloudflare",
         }
     }
 

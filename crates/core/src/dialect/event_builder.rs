@@ -229,10 +229,13 @@ impl EventBuilder {
                 self.is_thought =
                     matches!(text, b"reasoning_text" | b"summary_text" | b"reasoning");
             }
-            (Tag::EventText, ScanEvent::Text { chars, .. }) => {
+            (Tag::EventText, ScanEvent::Text { chars, .. } | ScanEvent::Raw { chars }) => {
                 self.text += chars;
                 self.text_count += 1;
             }
+            // Text that looks like JSON, which Cloudflare does not quote.
+            (Tag::EventText, ScanEvent::Bool(value)) => self.text += value.to_string().len() as u64,
+            (Tag::EventText, ScanEvent::Number(n)) => self.text += n.to_string().len() as u64,
             (Tag::SpecialToken, ScanEvent::Bool(yes)) => self.is_special_token = yes,
             (Tag::Api(format), _) => self.api_format = Some(format),
             (Tag::RepeatedText, ScanEvent::Text { chars, .. }) => self.repeated_text += chars,
@@ -259,6 +262,7 @@ impl EventBuilder {
             (Tag::Error, ScanEvent::Open | ScanEvent::Bool(true) | ScanEvent::Number(_)) => {
                 self.facts.error = true;
             }
+            (Tag::Success, ScanEvent::Bool(yes)) => self.facts.error |= !yes,
             (Tag::Done, ScanEvent::Bool(yes)) => self.facts.done |= yes,
             (Tag::Usage, ScanEvent::Open) => {
                 self.usage = TokenCounts::default();

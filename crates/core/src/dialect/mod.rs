@@ -21,6 +21,7 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod bedrock;
+pub(crate) mod cloudflare;
 pub(crate) mod cohere;
 pub(crate) mod dashscope;
 pub(crate) mod gemini;
@@ -73,8 +74,8 @@ use route::{Operation, ResponseParsing, Route, get, post, post_if_parsable};
 /// Every known route: usual prefix of the path, end of the path, operation, dialect.
 ///
 /// A route matches the end of a path; the prefix is only for display. The first match counts, so `/a/b` must come before
-/// `/b`. `{model}` matches the name of a model, and `*` any text, within one segment of the path. A route without a
-/// dialect counts requests, durations and bytes; its responses are not parsed.
+/// `/b`. `{model}` matches the name of a model, and `*` any text, within one segment of the path; `{model...}` at the
+/// end matches several segments. A route without a dialect counts requests, durations and bytes; its responses are not parsed.
 pub static ROUTES: &[Route] = &[
     // OpenAI: chat and text completions. The first three paths are Azure's.
     post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
@@ -223,4 +224,8 @@ pub static ROUTES: &[Route] = &[
     post!("", "/detokenize", Tokenize),
     // Replicate.
     get!("/v1", "/streams/*", Infer, &replicate::STREAM),
+    // Cloudflare Workers AI, directly and through AI Gateway. They come last: paths of other APIs can follow the prefix.
+    post_if_parsable!("", "/ai/run/{model...}", Infer, &cloudflare::WORKERS_AI),
+    post_if_parsable!("", "/ai/run", Infer, &cloudflare::WORKERS_AI),
+    post_if_parsable!("", "/workers-ai/{model...}", Infer, &cloudflare::WORKERS_AI),
 ];

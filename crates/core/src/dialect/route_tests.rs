@@ -58,6 +58,11 @@ fn requests_match_their_routes() {
             "/api/v1/services/aigc/text-generation/generation",
         ),
         ("POST", "/api/v1/apps/a1/completion", "/api/v1/apps/*/completion"),
+        ("POST", "/client/v4/accounts/a/ai/run/@cf/meta/llama", "/ai/run/{model...}"),
+        ("POST", "/client/v4/accounts/a/ai/run", "/ai/run"),
+        ("POST", "/client/v4/accounts/a/ai/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/a/gateway/workers-ai/@cf/meta/llama", "/workers-ai/{model...}"),
+        ("POST", "/v1/a/gateway/workers-ai/v1/chat/completions", "/v1/chat/completions"),
         ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
         (
             "POST",
@@ -98,7 +103,8 @@ fn publishers_on_vertex_ai_have_their_own_dialects() {
 #[test]
 fn no_route_hides_another() {
     for (at, route) in ROUTES.iter().enumerate() {
-        let path = format!("/x{}", route.path_suffix.replace("{model}", "m").replace('*', "x"));
+        let path = route.path_suffix.replace("{model...}", "m/n").replace("{model}", "m");
+        let path = format!("/x{}", path.replace('*', "x"));
         let path = if route.path_suffix == "/" { "/" } else { &path };
         let found = Route::find(route.method, path);
         assert_eq!(found, route, "{} is never reached ({at})", route.path);
@@ -155,6 +161,13 @@ fn the_model_is_read_from_the_path_or_the_query() {
     ] {
         assert_eq!(model(path).as_deref(), Some("gemini-2.5-flash"));
     }
+    let run = "/client/v4/accounts/a/ai/run";
+    assert_eq!(
+        model(&format!("{run}/@cf/meta/llama-3.1-8b")).as_deref(),
+        Some("@cf/meta/llama-3.1-8b")
+    );
+    assert_eq!(model(&format!("{run}/%40cf/meta/m/")).as_deref(), Some("@cf/meta/m"));
+    assert_eq!((model(run), model(&format!("{run}/"))), (None, None));
     for (name, expected) in [("a}b*", Some("a}b*")), ("x/y", None), ("", None)] {
         let path = format!("/openai/deployments/{name}/chat/completions");
         assert_eq!(model(&path).as_deref(), expected, "{path}");

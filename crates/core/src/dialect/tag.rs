@@ -34,6 +34,8 @@ pub enum Tag {
     Model,
     /// An error, unless the value is `null`, `false` or an empty string.
     Error,
+    /// An error if the value is `false`.
+    Success,
     /// The stream is complete if the value is `true`.
     Done,
 

@@ -103,6 +103,39 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "Cloudflare Workers AI",
+        path: "/client/v4/accounts/a/ai/run/@cf/meta/llama",
+        tokens: "`usage`",
+        events: &[
+            br#"{"response":"Hi","p":"abcdef"}"#,
+            br#"{"response":"","usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#,
+            b"[DONE]",
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Cloudflare Workers AI",
+        path: "/client/v4/accounts/a/ai/run/@cf/meta/llama",
+        framing: ExampleFraming::Document,
+        tokens: "`result.usage`",
+        events: &[
+            br#"{"result":{"response":"Hi","usage":{"prompt_tokens":9,"completion_tokens":2}},"success":true,"errors":[]}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Cloudflare Workers AI",
+        case: "infer, through AI Gateway",
+        path: "/v1/a/gateway/workers-ai/@cf/zai-org/glm",
+        tokens: "`usage`",
+        events: &[
+            br#"{"id":"c","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}"#,
+            br#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#,
+            b"[DONE]",
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "SageMaker",
         case: "vLLM in the container",
         path: "/endpoints/e/invocations-response-stream",

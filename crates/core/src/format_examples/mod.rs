@@ -144,6 +144,10 @@ is that of the container.",
         "Each event has new text, or all text so far. The dialect detects which: see
 [dialect/dashscope.rs](../crates/core/src/dialect/dashscope.rs).",
     ),
+    (
+        "Cloudflare Workers AI",
+        "Models that answer in OpenAI's format on these paths are read as `openai-chat`.",
+    ),
     ("Triton and KServe", "These protocols carry tensors or plain text. They have no token counts."),
 ];
 
