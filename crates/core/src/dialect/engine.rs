@@ -51,6 +51,8 @@ pub enum Engine {
     DashScope,
     /// Cloudflare Workers AI.
     Cloudflare,
+    /// IBM watsonx.ai.
+    Watsonx,
 }
 
 impl Engine {
@@ -80,6 +82,7 @@ impl Engine {
             Self::KoboldCpp => "koboldcpp",
             Self::DashScope => "dashscope",
             Self::Cloudflare => "cloudflare",
+            Self::Watsonx => "ibm.watsonx.ai",
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) mod sglang;
 pub(crate) mod tgi;
 pub(crate) mod triton;
 pub(crate) mod vllm_generate;
+pub(crate) mod watsonx;
 
 pub mod engine;
 pub mod loading;
@@ -140,6 +141,9 @@ pub static ROUTES: &[Route] = &[
     post!("", "/v2/models/{model}/infer", Infer),
     // DashScope's applications, whose paths end in `/completion` as llama.cpp's do.
     post!("/api/v1", "/apps/*/completion", Chat, &dashscope::DASHSCOPE),
+    // watsonx: embeddings and ranks, before the paths of other servers that end the same.
+    post!("/ml/v1", "/text/embeddings", Embeddings, &watsonx::GENERATION),
+    post!("/ml/v1", "/text/rerank", Rerank, &watsonx::GENERATION),
     // llama.cpp. Its `/completions` matches `/v1/completions` above.
     post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
     post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
@@ -184,9 +188,12 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/images/generations", Image, &openai_media::IMAGES),
     post!("/v1", "/images/edits", Image, &openai_media::IMAGES),
     post!("/v1", "/images/variations", Image, &openai_media::IMAGES),
-    // watsonx, in OpenAI's format.
+    // watsonx. Its chat has OpenAI's format.
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/text/generation", TextCompletion, &watsonx::GENERATION),
+    post!("/ml/v1", "/text/generation_stream", TextCompletion, &watsonx::GENERATION),
+    post!("/ml/v1", "/text/tokenization", Tokenize),
     // DashScope.
     post!("/api/v1/services/aigc", "/text-generation/generation", Chat, &dashscope::DASHSCOPE),
     post!(

@@ -63,6 +63,8 @@ fn requests_match_their_routes() {
         ("POST", "/client/v4/accounts/a/ai/v1/chat/completions", "/v1/chat/completions"),
         ("POST", "/v1/a/gateway/workers-ai/@cf/meta/llama", "/workers-ai/{model...}"),
         ("POST", "/v1/a/gateway/workers-ai/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/ml/v1/text/generation_stream", "/ml/v1/text/generation_stream"),
+        ("POST", "/ml/v1/deployments/d/text/generation", "/ml/v1/text/generation"),
         ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
         (
             "POST",
@@ -139,6 +141,7 @@ fn streams_by_default_depends_on_the_path() {
         ("/inference.GRPCInferenceService/ModelStreamInfer", true),
         ("/v1/chat/completions", false),
         ("/api/extra/generate/stream", true),
+        ("/ml/v1/text/generation_stream", true),
         ("/endpoints/e/invocations-response-stream", true),
     ] {
         assert_eq!(Route::find("POST", path).streams_by_default(), expected, "{path}");

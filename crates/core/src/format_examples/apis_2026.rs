@@ -136,6 +136,36 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "IBM watsonx.ai",
+        path: "/ml/v1/text/generation_stream",
+        tokens: "`results[].generated_token_count`",
+        events: &[
+            br#"{"model_id":"granite","results":[{"generated_text":"","generated_token_count":0,"input_token_count":9,"stop_reason":"not_finished"}]}"#,
+            br#"{"model_id":"granite","results":[{"generated_text":"Hi","generated_token_count":2,"input_token_count":0,"stop_reason":"eos_token"}]}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "IBM watsonx.ai",
+        path: "/ml/v1/text/generation",
+        framing: ExampleFraming::Document,
+        tokens: "`results[].generated_token_count`",
+        events: &[
+            br#"{"model_id":"granite","results":[{"generated_text":"Hi","generated_token_count":2,"input_token_count":9,"stop_reason":"eos_token"}]}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "IBM watsonx.ai",
+        path: "/ml/v1/text/embeddings",
+        framing: ExampleFraming::Document,
+        tokens: "`input_token_count` (input)",
+        events: &[
+            br#"{"model_id":"slate","results":[{"embedding":[0.1]}],"input_token_count":3}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "SageMaker",
         case: "vLLM in the container",
         path: "/endpoints/e/invocations-response-stream",
