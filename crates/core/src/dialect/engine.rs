@@ -53,6 +53,8 @@ pub enum Engine {
     Cloudflare,
     /// IBM watsonx.ai.
     Watsonx,
+    /// SAP AI Core.
+    SapAiCore,
 }
 
 impl Engine {
@@ -83,6 +85,7 @@ impl Engine {
             Self::DashScope => "dashscope",
             Self::Cloudflare => "cloudflare",
             Self::Watsonx => "ibm.watsonx.ai",
+            Self::SapAiCore => "sap.ai_core",
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) mod openai_pooling;
 pub(crate) mod openai_responses;
 pub(crate) mod realtime;
 pub(crate) mod replicate;
+pub(crate) mod sap;
 pub(crate) mod sglang;
 pub(crate) mod tgi;
 pub(crate) mod triton;
@@ -97,6 +98,11 @@ pub static ROUTES: &[Route] = &[
     post!("", "/model/{model}/invoke", Infer, &bedrock::INVOKE),
     post!("", "/agents/*/agentAliases/*/sessions/*/text", Chat, &bedrock::AGENT),
     post!("", "/model/{model}/count-tokens", Tokenize),
+    // The same APIs in SAP AI Core.
+    post!("/v2/inference", "/deployments/*/converse-stream", Chat, &bedrock::CONVERSE),
+    post!("/v2/inference", "/deployments/*/converse", Chat, &bedrock::CONVERSE),
+    post!("/v2/inference", "/deployments/*/invoke-with-response-stream", Infer, &bedrock::INVOKE),
+    post!("/v2/inference", "/deployments/*/invoke", Infer, &bedrock::INVOKE),
     // Anthropic. The suffixes include `/v1`, because a path of OpenAI's assistants ends in `/messages` too.
     post!("/v1", "/messages/count_tokens", Tokenize),
     post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
@@ -139,7 +145,10 @@ pub static ROUTES: &[Route] = &[
     post!("", "/v2/models/{model}/generate_stream", TextCompletion, &triton::TRITON),
     post!("", "/v2/models/{model}/versions/*/infer", Infer),
     post!("", "/v2/models/{model}/infer", Infer),
-    // DashScope's applications, whose paths end in `/completion` as llama.cpp's do.
+    // SAP AI Core and DashScope's applications, whose paths end in `/completion` as llama.cpp's do.
+    post!("/v2/inference", "/deployments/*/v2/completion", Chat, &sap::ORCHESTRATION),
+    post!("/v2/inference", "/deployments/*/completion", Chat, &sap::ORCHESTRATION),
+    post!("/v2/inference", "/deployments/*/v2/embeddings", Embeddings, &sap::ORCHESTRATION),
     post!("/api/v1", "/apps/*/completion", Chat, &dashscope::DASHSCOPE),
     // watsonx: embeddings and ranks, before the paths of other servers that end the same.
     post!("/ml/v1", "/text/embeddings", Embeddings, &watsonx::GENERATION),

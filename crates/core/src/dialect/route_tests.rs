@@ -65,6 +65,21 @@ fn requests_match_their_routes() {
         ("POST", "/v1/a/gateway/workers-ai/v1/chat/completions", "/v1/chat/completions"),
         ("POST", "/ml/v1/text/generation_stream", "/ml/v1/text/generation_stream"),
         ("POST", "/ml/v1/deployments/d/text/generation", "/ml/v1/text/generation"),
+        (
+            "POST",
+            "/v2/inference/deployments/d/completion",
+            "/v2/inference/deployments/*/completion",
+        ),
+        (
+            "POST",
+            "/v2/inference/deployments/d/v2/completion",
+            "/v2/inference/deployments/*/v2/completion",
+        ),
+        (
+            "POST",
+            "/v2/inference/deployments/d/converse-stream",
+            "/v2/inference/deployments/*/converse-stream",
+        ),
         ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
         (
             "POST",

@@ -166,6 +166,28 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "SAP AI Core",
+        path: "/v2/inference/deployments/d/v2/completion",
+        tokens: "`final_result.usage`",
+        events: &[
+            br#"{"intermediate_results":{"templating":[{"role":"user","content":"Hi"}]},"final_result":{"choices":[{"index":0,"delta":{"content":""},"finish_reason":""}]}}"#,
+            br#"{"final_result":{"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2}}}"#,
+            b"[DONE]",
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "SAP AI Core",
+        case: "chat, version 1",
+        path: "/v2/inference/deployments/d/completion",
+        framing: ExampleFraming::Document,
+        tokens: "`orchestration_result.usage`",
+        events: &[
+            br#"{"module_results":{},"orchestration_result":{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "SageMaker",
         case: "vLLM in the container",
         path: "/endpoints/e/invocations-response-stream",
