@@ -157,9 +157,10 @@ pub static ROUTES: &[Route] = &[
     post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
     post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
     post!("", "/embedding", Embeddings),
-    // vLLM, SGLang, TGI, Databricks and SageMaker.
+    // vLLM, SGLang, TGI, Cohere, Databricks and SageMaker.
     post!("", "/inference/v1/generate", TextCompletion, &vllm_generate::VLLM_GENERATE),
     post!("", "/generate_stream", TextCompletion, &tgi::TGI),
+    post!("", "/v1/generate", TextCompletion, &generate::GENERATE),
     post!("", "/generate", TextCompletion, &generate::GENERATE),
     post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
     post!("", "/endpoints/{model}/invocations", Infer, &generate::INVOCATIONS),

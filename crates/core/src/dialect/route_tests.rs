@@ -52,6 +52,7 @@ fn requests_match_their_routes() {
         ("POST", "/api/v1/generate", "/api/v1/generate"),
         ("POST", "/api/extra/generate/stream", "/api/extra/generate/stream"),
         ("POST", "/api/extra/generate/check", "other"),
+        ("POST", "/v1/generate", "/v1/generate"),
         (
             "POST",
             "/api/v1/services/aigc/text-generation/generation",

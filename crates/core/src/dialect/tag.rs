@@ -139,6 +139,7 @@ pub enum ApiFormat {
     Tgi,
     Sglang,
     OpenAi,
+    Cohere,
 }
 
 /// Kind of tokens in a count.

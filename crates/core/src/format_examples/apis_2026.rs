@@ -188,6 +188,17 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "Cohere",
+        path: "/v1/generate",
+        framing: ExampleFraming::Lines,
+        tokens: "`response.meta.billed_units`",
+        events: &[
+            br#"{"text":"Hi","is_finished":false,"event_type":"text-generation"}"#,
+            br#"{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE","response":{"generations":[{"text":"Hi"}],"meta":{"billed_units":{"input_tokens":5,"output_tokens":2}}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "SageMaker",
         case: "vLLM in the container",
         path: "/endpoints/e/invocations-response-stream",
