@@ -55,6 +55,10 @@ pub enum Engine {
     Watsonx,
     /// SAP AI Core.
     SapAiCore,
+    /// MiniMax.
+    MiniMax,
+    /// Writer.
+    Writer,
 }
 
 impl Engine {
@@ -86,6 +90,8 @@ impl Engine {
             Self::Cloudflare => "cloudflare",
             Self::Watsonx => "ibm.watsonx.ai",
             Self::SapAiCore => "sap.ai_core",
+            Self::MiniMax => "minimax",
+            Self::Writer => "writer",
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) mod grpc;
 pub(crate) mod koboldcpp;
 pub(crate) mod llamacpp;
 pub(crate) mod lmstudio;
+pub(crate) mod minimax;
+pub(crate) mod mistral_conversations;
 pub(crate) mod ollama;
 pub(crate) mod openai_assistants;
 pub(crate) mod openai_chat;
@@ -45,6 +47,7 @@ pub(crate) mod tgi;
 pub(crate) mod triton;
 pub(crate) mod vllm_generate;
 pub(crate) mod watsonx;
+pub(crate) mod writer;
 
 pub mod engine;
 pub mod loading;
@@ -85,6 +88,7 @@ pub static ROUTES: &[Route] = &[
     post!("/openai", "/deployments/{model}/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/agents/completions", Chat, &openai_chat::CHAT),
+    post!("/v1", "/chat/completions/batch", Chat, &openai_chat::CHAT),
     post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/completions", TextCompletion, &llamacpp::OPENAI_OR_LLAMACPP),
@@ -198,6 +202,10 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/images/generations", Image, &openai_media::IMAGES),
     post!("/v1", "/images/edits", Image, &openai_media::IMAGES),
     post!("/v1", "/images/variations", Image, &openai_media::IMAGES),
+    // Mistral. OpenAI's requests that manage conversations have the same paths, but generate nothing.
+    post!("", "/v1/conversations", Chat, &mistral_conversations::CONVERSATIONS),
+    post!("", "/v1/conversations/*", Chat, &mistral_conversations::CONVERSATIONS),
+    post!("", "/v1/conversations/*/restart", Chat, &mistral_conversations::CONVERSATIONS),
     // watsonx. Its chat has OpenAI's format.
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
@@ -225,6 +233,15 @@ pub static ROUTES: &[Route] = &[
         &dashscope::POOLING
     ),
     post!("/api/v1/services/rerank", "/text-rerank/text-rerank", Rerank, &dashscope::POOLING),
+    // OpenAI's format on the paths of Perplexity and Pollinations.
+    post!("", "/v1/sonar", Chat, &openai_chat::CHAT),
+    post!("", "/openai", Chat, &openai_chat::CHAT),
+    // MiniMax.
+    post!("/v1", "/text/chatcompletion_v2", Chat, &minimax::MINIMAX),
+    post!("/v1", "/text/chatcompletion_pro", Chat, &minimax::MINIMAX),
+    // Writer. Its chat and text completions have paths of Cohere and OpenAI.
+    post!("", "/v1/applications/*", Chat, &writer::WRITER),
+    post!("", "/v1/graphs/question", Chat, &writer::WRITER),
     // Scores, classes and embeddings, mostly of models that do not generate text.
     post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
     post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),

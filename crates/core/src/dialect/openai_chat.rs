@@ -31,7 +31,7 @@ static PART_THINKING: JsonShape = JsonShape {
     items: Some(&JsonShape::path(&[("text", &PART_THOUGHT)])),
     ..JsonShape::object(Tag::Reasoning(0), &[("text", &PART_THOUGHT)])
 };
-static CONTENT_PART: JsonShape = JsonShape::object(
+pub(super) static CONTENT_PART: JsonShape = JsonShape::object(
     Tag::Answer,
     &[
         ("text", &ANSWER),

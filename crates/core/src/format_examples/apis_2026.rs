@@ -188,6 +188,66 @@ pub const EXAMPLES: &[FormatExample] = &[
         ..DEFAULTS
     },
     FormatExample {
+        section: "MiniMax",
+        path: "/v1/text/chatcompletion_v2",
+        tokens: "`usage`",
+        events: &[
+            br#"{"choices":[{"index":0,"delta":{"content":"Hi"}}],"object":"chat.completion.chunk"}"#,
+            br#"{"choices":[{"finish_reason":"stop","index":0,"message":{"content":"Hi"}}],"object":"chat.completion","usage":{"prompt_tokens":9,"completion_tokens":2},"base_resp":{"status_code":0}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "MiniMax",
+        path: "/v1/text/chatcompletion_pro",
+        events: &[
+            br#"{"reply":"","choices":[{"messages":[{"sender_type":"BOT","text":"Hi"}]}]}"#,
+            br#"{"reply":"Hi","choices":[{"finish_reason":"stop","messages":[{"sender_type":"BOT","text":"Hi"}]}],"usage":{"total_tokens":11},"base_resp":{"status_code":0}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Mistral conversations",
+        path: "/v1/conversations",
+        tokens: "`usage`",
+        events: &[
+            br#"{"type":"conversation.response.started","conversation_id":"c"}"#,
+            br#"{"type":"message.output.delta","output_index":0,"content":"Hi"}"#,
+            br#"{"type":"conversation.response.done","usage":{"prompt_tokens":9,"completion_tokens":2}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Mistral conversations",
+        path: "/v1/conversations/c",
+        framing: ExampleFraming::Document,
+        tokens: "`usage`",
+        events: &[
+            br#"{"object":"conversation.response","conversation_id":"c","outputs":[{"type":"message.output","content":"Hi"}],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Writer",
+        case: "agent",
+        path: "/v1/applications/a",
+        events: &[
+            br#"{"delta":{"stages":[{"content":"Plan"}]}}"#,
+            br#"{"delta":{"content":"Hi"}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Writer",
+        case: "text completion",
+        path: "/v1/completions",
+        events: &[
+            br#"{"value":""}"#,
+            br#"{"value":"Hi"}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
         section: "Cohere",
         path: "/v1/generate",
         framing: ExampleFraming::Lines,
@@ -195,6 +255,40 @@ pub const EXAMPLES: &[FormatExample] = &[
         events: &[
             br#"{"text":"Hi","is_finished":false,"event_type":"text-generation"}"#,
             br#"{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE","response":{"generations":[{"text":"Hi"}],"meta":{"billed_units":{"input_tokens":5,"output_tokens":2}}}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "vLLM",
+        case: "batch of chats",
+        path: "/v1/chat/completions/batch",
+        framing: ExampleFraming::Document,
+        tokens: "`usage`",
+        events: &[
+            br#"{"id":"c","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"},{"index":1,"message":{"content":"Yes"},"finish_reason":"stop"}],"usage":{"prompt_tokens":18,"completion_tokens":4}}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Other OpenAI-compatible servers",
+        case: "Perplexity",
+        path: "/v1/sonar",
+        tokens: "`usage`",
+        events: &[
+            br#"{"id":"p","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"},"message":{"content":"Hi"},"finish_reason":null}],"usage":{"prompt_tokens":9,"completion_tokens":1}}"#,
+            br#"{"id":"p","object":"chat.completion.done","choices":[{"index":0,"delta":{"content":""},"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2},"search_results":[]}"#,
+        ],
+        ..DEFAULTS
+    },
+    FormatExample {
+        section: "Other OpenAI-compatible servers",
+        case: "Pollinations",
+        path: "/openai",
+        tokens: "`usage`",
+        events: &[
+            br#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}"#,
+            br#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#,
+            b"[DONE]",
         ],
         ..DEFAULTS
     },

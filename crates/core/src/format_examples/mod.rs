@@ -148,6 +148,12 @@ is that of the container.",
         "Cloudflare Workers AI",
         "Models that answer in OpenAI's format on these paths are read as `openai-chat`.",
     ),
+    (
+        "Mistral conversations",
+        "OpenAI creates and updates conversations on the same paths. These requests count as operation `chat`, without text \
+         or
+tokens.",
+    ),
     ("Triton and KServe", "These protocols carry tensors or plain text. They have no token counts."),
 ];
 
