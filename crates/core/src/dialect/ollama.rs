@@ -44,6 +44,8 @@ static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
 static DONE: JsonShape = JsonShape::scalar(Tag::Done);
 static DONE_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
 static INPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Input));
+/// Since Ollama 0.33.3. `prompt_eval_count` includes these tokens (ollama/ollama#17943).
+static CACHED: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::CacheRead));
 static OUTPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Output));
 static TOTAL: JsonShape = duration(ServerStage::Total, TimeUnit::Nanos);
 static LOAD: JsonShape = duration(ServerStage::Load, TimeUnit::Nanos);
@@ -57,6 +59,7 @@ static CHAT_LINE: JsonShape = JsonShape::path(&[
     ("done", &DONE),
     ("done_reason", &DONE_REASON),
     ("prompt_eval_count", &INPUT),
+    ("prompt_eval_cached_count", &CACHED),
     ("eval_count", &OUTPUT),
     ("total_duration", &TOTAL),
     ("load_duration", &LOAD),
@@ -73,6 +76,7 @@ static GENERATE_LINE: JsonShape = JsonShape::path(&[
     ("done", &DONE),
     ("done_reason", &DONE_REASON),
     ("prompt_eval_count", &INPUT),
+    ("prompt_eval_cached_count", &CACHED),
     ("eval_count", &OUTPUT),
     ("total_duration", &TOTAL),
     ("load_duration", &LOAD),

@@ -127,3 +127,16 @@ fn durations_that_nobody_measured_are_not_read() {
     assert_eq!((found.timings, found.detected_engine), (None, Some(Engine::KoboldCpp)));
     assert_eq!(found.engine_counts.unwrap().output, Some(2));
 }
+
+#[test]
+fn cached_tokens_are_part_of_the_input() {
+    for (dialect, output) in
+        [(&CHAT, r#""message":{"content":""}"#), (&GENERATE, r#""response":"""#)]
+    {
+        let line = format!(
+            r#"{{{output},"done":true,"prompt_eval_count":21,"prompt_eval_cached_count":16,"eval_count":9}}"#
+        );
+        let counts = facts(dialect, &line).engine_counts.unwrap();
+        assert_eq!((counts.total_input(), counts.cached), (Some(21), Some(16)), "{line}");
+    }
+}
