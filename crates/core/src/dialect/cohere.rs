@@ -3,6 +3,8 @@
 //! The plan that older models write before they call tools counts as reasoning. Responses have two token counts:
 //! `tokens` is the tokens of the model, `billed_units` those that are billed. `tokens` takes precedence; embeddings have
 //! `billed_units` only.
+//!
+//! Distinctive keys of text generation: `is_finished` with `text`; `generations` in a document.
 
 use super::event_builder::{EventBuilder, OutputCounts};
 use super::openai_chat::{self, CHOICE, ERROR, TOOL_CALL};

@@ -58,7 +58,7 @@ fn a_load_is_reported_before_the_output_and_in_the_stats() {
         reader.push(event.as_bytes());
         let facts = reader.finish_event(b"");
         let timings = facts.timings.unwrap_or_default();
-        let found = (facts.loading, timings.load, timings.prefill, facts.detected_engine);
+        let found = (facts.loading, timings.load, timings.first_token, facts.detected_engine);
         reader.clear_event();
         found
     };
@@ -70,10 +70,16 @@ fn a_load_is_reported_before_the_output_and_in_the_stats() {
         (true, Some(12.5), None, None)
     );
     assert_eq!(facts(r#"{"type":"message.delta","content":"a"}"#), (false, None, None, None));
-    assert_eq!(
-        facts(
-            r#"{"type":"chat.end","result":{"stats":{"input_tokens":1,"model_load_time_seconds":12.5,"time_to_first_token_seconds":0.5}}}"#
-        ),
-        (false, Some(12.5), Some(0.5), Some(Engine::LmStudio))
-    );
+    // The load is not in the server's own time to first token.
+    let end = r#"{"type":"chat.end","result":{"stats":{"input_tokens":1,"time_to_first_token_seconds":0.5}}}"#;
+    assert_eq!(facts(end), (false, None, None, Some(Engine::LmStudio)));
+    let mut reader = ResponseReader::new(&LMSTUDIO);
+    reader.push(end.as_bytes());
+    let timings = reader.finish_event(b"").timings.unwrap();
+    assert_eq!((timings.load, timings.first_token), (None, Some(0.5)));
+    reader.clear_event();
+    let loaded = r#"{"output":[],"stats":{"model_load_time_seconds":12.5,"time_to_first_token_seconds":0.5}}"#;
+    reader.push(loaded.as_bytes());
+    let timings = reader.finish_event(b"").timings.unwrap();
+    assert_eq!((timings.load, timings.first_token), (Some(12.5), None));
 }

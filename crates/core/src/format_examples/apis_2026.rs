@@ -5,10 +5,10 @@ use super::example::{DEFAULTS, ExampleFraming, FormatExample};
 pub const EXAMPLES: &[FormatExample] = &[
     FormatExample {
         section: "LM Studio",
+        case: "chat, with a load of the model",
         path: "/api/v1/chat",
         tokens: "`stats`",
         load: "`load_time_seconds`",
-        first_token: "`stats.time_to_first_token_seconds` + `load_time_seconds`",
         events: &[
             br#"{"type":"chat.start","model_instance_id":"gpt-oss"}"#,
             br#"{"type":"model_load.start","model_instance_id":"gpt-oss"}"#,
