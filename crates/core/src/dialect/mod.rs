@@ -103,10 +103,15 @@ pub static ROUTES: &[Route] = &[
     post!("", "/agents/*/agentAliases/*/sessions/*/text", Chat, &bedrock::AGENT),
     post!("", "/model/{model}/count-tokens", Tokenize),
     // The same APIs in SAP AI Core.
-    post!("/v2/inference", "/deployments/*/converse-stream", Chat, &bedrock::CONVERSE),
-    post!("/v2/inference", "/deployments/*/converse", Chat, &bedrock::CONVERSE),
-    post!("/v2/inference", "/deployments/*/invoke-with-response-stream", Infer, &bedrock::INVOKE),
-    post!("/v2/inference", "/deployments/*/invoke", Infer, &bedrock::INVOKE),
+    post!("/v2/inference", "/deployments/{model}/converse-stream", Chat, &bedrock::CONVERSE),
+    post!("/v2/inference", "/deployments/{model}/converse", Chat, &bedrock::CONVERSE),
+    post!(
+        "/v2/inference",
+        "/deployments/{model}/invoke-with-response-stream",
+        Infer,
+        &bedrock::INVOKE
+    ),
+    post!("/v2/inference", "/deployments/{model}/invoke", Infer, &bedrock::INVOKE),
     // Anthropic. The suffixes include `/v1`, because a path of OpenAI's assistants ends in `/messages` too.
     post!("/v1", "/messages/count_tokens", Tokenize),
     post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
@@ -207,6 +212,15 @@ pub static ROUTES: &[Route] = &[
     post!("", "/v1/conversations/*", Chat, &mistral_conversations::CONVERSATIONS),
     post!("", "/v1/conversations/*/restart", Chat, &mistral_conversations::CONVERSATIONS),
     // watsonx. Its chat has OpenAI's format.
+    post!("/ml/v1", "/deployments/{model}/text/chat", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/deployments/{model}/text/chat_stream", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/deployments/{model}/text/generation", TextCompletion, &watsonx::GENERATION),
+    post!(
+        "/ml/v1",
+        "/deployments/{model}/text/generation_stream",
+        TextCompletion,
+        &watsonx::GENERATION
+    ),
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/generation", TextCompletion, &watsonx::GENERATION),

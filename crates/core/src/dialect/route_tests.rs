@@ -66,7 +66,11 @@ fn requests_match_their_routes() {
         ("POST", "/v1/a/gateway/workers-ai/@cf/meta/llama", "/workers-ai/{model...}"),
         ("POST", "/v1/a/gateway/workers-ai/v1/chat/completions", "/v1/chat/completions"),
         ("POST", "/ml/v1/text/generation_stream", "/ml/v1/text/generation_stream"),
-        ("POST", "/ml/v1/deployments/d/text/generation", "/ml/v1/text/generation"),
+        (
+            "POST",
+            "/ml/v1/deployments/d/text/generation",
+            "/ml/v1/deployments/{model}/text/generation",
+        ),
         (
             "POST",
             "/v2/inference/deployments/d/completion",
@@ -80,7 +84,7 @@ fn requests_match_their_routes() {
         (
             "POST",
             "/v2/inference/deployments/d/converse-stream",
-            "/v2/inference/deployments/*/converse-stream",
+            "/v2/inference/deployments/{model}/converse-stream",
         ),
         ("POST", "/v1/sonar", "/v1/sonar"),
         ("POST", "/v1/text/chatcompletion_v2", "/v1/text/chatcompletion_v2"),
