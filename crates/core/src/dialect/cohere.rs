@@ -1,14 +1,16 @@
-//! Cohere's chat and embeddings in both versions of its API, also served by vLLM.
+//! Cohere's chat and embeddings in both versions of its API, also served by vLLM, and its older text generation.
 //!
 //! The plan that older models write before they call tools counts as reasoning. Responses have two token counts:
 //! `tokens` is the tokens of the model, `billed_units` those that are billed. `tokens` takes precedence; embeddings have
 //! `billed_units` only.
+//!
+//! Distinctive keys of text generation: `is_finished` with `text`; `generations` in a document.
 
 use super::error_fields::{ERROR, with_error_fields};
 use super::event_builder::{EventBuilder, OutputCounts};
 use super::openai_chat::{self, CHOICE, TOOL_CALL};
 use super::response_reader::StreamState;
-use super::tag::{JsonShape, Tag, TokenKind, token_count};
+use super::tag::{ApiFormat, JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd};
 use crate::wire::framing::Framing;
 
@@ -17,12 +19,15 @@ pub static V2: Dialect = Dialect::sse("cohere-v2", &V2_ROOT, finish_v2, StreamEn
 /// Version 1, streamed as lines of JSON or as server-sent events. Writer serves OpenAI's chat format on the same path.
 pub static V1: Dialect = Dialect::sse("cohere-v1", &V1_ROOT, finish_v1, StreamEnd::Event)
     .with_json_framing(Framing::Lines);
+/// Text generation of version 1. The route `/v1/generate` is shared: see `generate.rs`.
+pub(super) static GENERATE: Dialect =
+    Dialect::json_lines("cohere-generate", &GENERATE_ROOT, finish_generated, StreamEnd::Event);
 
-static KIND: JsonShape = JsonShape::text(Tag::EventType);
+pub(super) static KIND: JsonShape = JsonShape::text(Tag::EventType);
 static FINISH: JsonShape = JsonShape::text(Tag::FinishReason);
 static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
 static REASONING: JsonShape = JsonShape::scalar(Tag::Reasoning(0));
-static USAGE: JsonShape = JsonShape::object(
+pub(super) static USAGE: JsonShape = JsonShape::object(
     Tag::Usage,
     &[
         (
@@ -103,6 +108,33 @@ static V1_ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("usage", &openai_chat::USAGE),
 ]);
 
+/// The last event of a stream, which repeats all text.
+pub(super) static GENERATED: JsonShape = JsonShape::path(&[
+    (
+        "generations",
+        &JsonShape::list(&JsonShape::path(&[("text", &JsonShape::scalar(Tag::RepeatedText))])),
+    ),
+    ("meta", &USAGE),
+]);
+static GENERATION: JsonShape =
+    JsonShape::object(Tag::Choice, &[("text", &ANSWER), ("finish_reason", &FINISH)]);
+/// Response that is not streamed.
+pub(super) static GENERATIONS: JsonShape =
+    JsonShape::array(Tag::Api(ApiFormat::Cohere), &GENERATION);
+/// Each event of a stream has it, also without `event_type`, in the first version.
+pub(super) static IS_FINISHED: JsonShape = JsonShape::scalar(Tag::Api(ApiFormat::Cohere));
+static GENERATE_ROOT: JsonShape = JsonShape::path(&[
+    ("event_type", &KIND),
+    ("is_finished", &IS_FINISHED),
+    ("text", &JsonShape::scalar(Tag::EventText)),
+    ("index", &JsonShape::scalar(Tag::Index)),
+    ("finish_reason", &FINISH),
+    ("response", &GENERATED),
+    ("generations", &GENERATIONS),
+    ("meta", &USAGE),
+    ("err", &ERROR),
+]);
+
 fn finish_v2(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
     event.facts.error |= failed(event);
     event.finish();
@@ -147,9 +179,21 @@ fn finish_v1(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     event.finish();
 }
 
+fn finish_generated(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
+    let (text, all_text) = (event.text, event.repeated_text);
+    if let Some(streamed) = stream.counter(0) {
+        *streamed += text;
+        event.choice.delta.answer += if *streamed == 0 { all_text } else { text };
+    }
+    event.facts.done |= event.event_type() == b"stream-end";
+    event.facts.error |= failed(event);
+    event.number_choices();
+    event.finish();
+}
+
 /// Whether the finish reason is an error.
 fn failed(event: &EventBuilder) -> bool {
-    event.choice.finish.as_deref() == Some("ERROR")
+    event.choice.finish.as_deref().is_some_and(|reason| reason.starts_with("ERROR"))
 }
 
 #[cfg(test)]

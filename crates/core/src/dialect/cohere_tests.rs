@@ -140,3 +140,34 @@ fn the_dialect_is_detected_from_the_response() {
     assert_eq!(facts.model.as_deref(), Some("palmyra-x4"));
     assert_eq!(reader.dialect_name(), Some("openai-chat"));
 }
+
+#[test]
+fn text_generation_repeats_its_text_at_the_end() {
+    let last = r#"{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE","response":{"generations":[{"id":"g","text":" One two"}],"meta":{"billed_units":{"input_tokens":5,"output_tokens":2}}}}"#;
+    assert_events(
+        &GENERATE,
+        &[
+            (r#"{"text":" One","is_finished":false,"event_type":"text-generation"}"#, "answer 4"),
+            (r#"{"text":" two","is_finished":false,"event_type":"text-generation"}"#, "answer 4"),
+            (last, "ends as COMPLETE, engine input 5, engine output 2, done"),
+        ],
+    );
+    assert_events(
+        &GENERATE,
+        &[(last, "answer 8, ends as COMPLETE, engine input 5, engine output 2, done")],
+    );
+    assert_events(
+        &GENERATE,
+        &[
+            (
+                r#"{"generations":[{"text":"a","finish_reason":"COMPLETE"},{"text":"bc","finish_reason":"MAX_TOKENS"}]}"#,
+                "answer 1, ends as COMPLETE, of choice 1, answer 2, ends as MAX_TOKENS",
+            ),
+            (
+                r#"{"is_finished":true,"event_type":"stream-end","finish_reason":"ERROR_TOXIC"}"#,
+                "ends as ERROR_TOXIC, error, done",
+            ),
+            (r#"{"is_finished":true,"event_type":"stream-error","err":"no"}"#, "error"),
+        ],
+    );
+}

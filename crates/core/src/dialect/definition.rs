@@ -19,8 +19,8 @@ pub struct Dialect {
     pub stream_end: StreamEnd,
     /// Framing of a JSON body that may be a stream.
     pub json_framing: Framing,
-    /// Messages of Amazon's event stream hold the event in base64.
-    base64_chunks: bool,
+    /// Framing of a body in Amazon's event stream: what the payloads of its messages are.
+    aws_framing: Framing,
     /// Responses are streams unless the request has `stream: false`.
     pub(super) streams_by_default: bool,
     /// The last event reports how long the model took to load.
@@ -47,7 +47,7 @@ impl Dialect {
             finish_event,
             stream_end,
             json_framing: Framing::Document,
-            base64_chunks: false,
+            aws_framing: Framing::AwsEventStream,
             streams_by_default: false,
             reports_load_time: false,
             session: SessionKind::Conversation,
@@ -97,7 +97,12 @@ impl Dialect {
 
     /// Wraps the events in messages of Amazon's event stream, in base64.
     pub(super) const fn with_base64_chunks(self) -> Self {
-        Self { base64_chunks: true, ..self }
+        Self { aws_framing: Framing::AwsBase64, ..self }
+    }
+
+    /// Takes the payloads of the messages of Amazon's event stream as parts of another stream.
+    pub(super) const fn with_nested_stream(self) -> Self {
+        Self { aws_framing: Framing::AwsNested, ..self }
     }
 
     /// Responses are streams unless the request has `stream: false`.
@@ -123,7 +128,7 @@ impl Dialect {
     /// Framing of a body in this dialect whose bytes have this framing.
     pub fn framing(&self, framing: Framing) -> Framing {
         match framing {
-            Framing::AwsEventStream if self.base64_chunks => Framing::AwsBase64,
+            Framing::AwsEventStream => self.aws_framing,
             framing => framing,
         }
     }

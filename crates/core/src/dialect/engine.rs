@@ -41,6 +41,24 @@ pub enum Engine {
     Cohere,
     /// Amazon Bedrock.
     Bedrock,
+    /// Hugging Face Text Embeddings Inference.
+    Tei,
+    /// LM Studio.
+    LmStudio,
+    /// KoboldCpp.
+    KoboldCpp,
+    /// Alibaba Cloud Model Studio (DashScope).
+    DashScope,
+    /// Cloudflare Workers AI.
+    Cloudflare,
+    /// IBM watsonx.ai.
+    Watsonx,
+    /// SAP AI Core.
+    SapAiCore,
+    /// MiniMax.
+    MiniMax,
+    /// Writer.
+    Writer,
 }
 
 impl Engine {
@@ -65,6 +83,15 @@ impl Engine {
             Self::DeepSeek => "deepseek",
             Self::Cohere => "cohere",
             Self::Bedrock => "aws.bedrock",
+            Self::Tei => "tei",
+            Self::LmStudio => "lmstudio",
+            Self::KoboldCpp => "koboldcpp",
+            Self::DashScope => "dashscope",
+            Self::Cloudflare => "cloudflare",
+            Self::Watsonx => "ibm.watsonx.ai",
+            Self::SapAiCore => "sap.ai_core",
+            Self::MiniMax => "minimax",
+            Self::Writer => "writer",
         }
     }
 

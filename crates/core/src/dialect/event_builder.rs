@@ -4,11 +4,13 @@ use super::engine::{self, Engine};
 use super::error_fields::{self, ErrorSigns};
 use super::facts::{
     ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason, finish_reason,
+    is_unfinished,
 };
 use super::items::{self, CallInputs, ItemBuilder};
 use super::kept_bytes::KeptBytes;
 use super::repeats::ToolCallChunk;
-use super::tag::{ApiFormat, ServerStage, Tag, TokenKind};
+use super::tag::{ApiFormat, ServerStage, Tag, TextField, TokenKind};
+use super::text_start::TextStart;
 use super::usage_counts;
 use crate::wire::{ScanError, ScanEvent};
 
@@ -41,6 +43,13 @@ pub struct OutputCounts {
 }
 
 impl OutputCounts {
+    /// Reasoning counts of one text.
+    pub fn of_reasoning(chars: u64) -> [u64; REASONING_FIELDS] {
+        let mut reasoning = [0; REASONING_FIELDS];
+        reasoning[0] = chars;
+        reasoning
+    }
+
     fn is_empty(&self) -> bool {
         self.answer == 0
             && self.tool == 0
@@ -103,6 +112,8 @@ pub struct EventBuilder {
     /// Whether [`Tag::SessionType`] says that the session is for transcription.
     pub is_transcription_session: bool,
     pub api_format: Option<ApiFormat>,
+    /// Starts of the texts with [`Tag::SoFar`], by field.
+    pub text_starts: [TextStart; TextField::COUNT],
     /// Values of [`Tag::Number`].
     pub numbers: [Option<u64>; NUMBER_SLOTS],
     /// A choice of the event had an index.
@@ -146,6 +157,7 @@ impl EventBuilder {
         (self.call_inputs, self.errors) = (CallInputs::default(), ErrorSigns::default());
         (self.text_count, self.api_format) = (0, None);
         self.numbers = [None; NUMBER_SLOTS];
+        self.text_starts = Default::default();
         (self.is_thought, self.is_special_token, self.is_transcription_session) =
             (false, false, false);
         (self.has_index, self.has_item_name, self.has_identity) = (false, false, false);
@@ -182,6 +194,11 @@ impl EventBuilder {
             || *loading
             || *error
             || *done
+    }
+
+    /// Type of the current item, from [`Tag::PartType`]; empty if it has none.
+    pub fn part_type(&self) -> &[u8] {
+        self.part_type.as_bytes()
     }
 
     /// Drops the values of an event that is malformed, and reports it as unparsed. An error stays an error, since
@@ -238,7 +255,7 @@ impl EventBuilder {
                 (self.choice.in_message, self.choice.message.is_present) = (true, true);
             }
             (Tag::Message, ScanEvent::Close) => self.choice.in_message = false,
-            (Tag::FinishReason, ScanEvent::Text { text, .. }) if !text.is_empty() => {
+            (Tag::FinishReason, ScanEvent::Text { text, .. }) if !is_unfinished(text) => {
                 self.choice.finish = Some(finish_reason(text));
             }
             // The number of an enum's value.
@@ -255,12 +272,16 @@ impl EventBuilder {
             (Tag::Thought, ScanEvent::Bool(yes)) => self.is_thought = yes,
             (Tag::Thought, ScanEvent::Text { text, .. }) => {
                 self.is_summary = text == b"summary_text";
-                self.is_thought = self.is_summary || text == b"reasoning_text";
+                self.is_thought =
+                    self.is_summary || matches!(text, b"reasoning_text" | b"reasoning");
             }
-            (Tag::EventText, ScanEvent::Text { chars, .. }) => {
+            (Tag::EventText, ScanEvent::Text { chars, .. } | ScanEvent::Raw { chars }) => {
                 self.text += chars;
                 self.text_count += 1;
             }
+            // Text that looks like JSON, which Cloudflare does not quote.
+            (Tag::EventText, ScanEvent::Bool(value)) => self.text += value.to_string().len() as u64,
+            (Tag::EventText, ScanEvent::Number(n)) => self.text += n.to_string().len() as u64,
             (Tag::SpecialToken, ScanEvent::Bool(yes)) => self.is_special_token = yes,
             (Tag::Api(format), _) => self.api_format = Some(format),
             (Tag::RepeatedText, ScanEvent::Text { chars, .. }) => self.repeated_text += chars,
@@ -360,6 +381,15 @@ impl EventBuilder {
     }
 
     fn record_output(&mut self, tag: Tag, token: ScanEvent<'_>) {
+        let tag = match (tag, token) {
+            (Tag::SoFar(field), ScanEvent::Text { text, .. }) => {
+                if let Some(start) = self.text_starts.get_mut(field as usize) {
+                    start.set_if_empty(text);
+                }
+                field.tag()
+            }
+            _ => tag,
+        };
         let output = self.choice.output();
         match (tag, token) {
             (Tag::Answer, ScanEvent::Text { chars, .. }) => output.answer += chars,

@@ -137,6 +137,13 @@ impl FinishClass {
     }
 }
 
+/// Whether a finish reason from the wire means that the choice has not ended. DashScope sends `null` as text, and watsonx
+/// `not_finished`.
+pub fn is_unfinished(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 2] = [b"null", b"not_finished"];
+    text.is_empty() || WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+}
+
 /// Converts a finish reason from the wire. The known ones are not allocated.
 pub fn finish_reason(text: &[u8]) -> FinishReason {
     match KNOWN_FINISH_REASONS.iter().find(|usual| usual.as_bytes() == text) {
@@ -403,6 +410,16 @@ impl EventFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_finish_reasons_mean_that_there_is_none() {
+        for text in ["", "null", "NULL", "not_finished", "NOT_FINISHED"] {
+            assert!(is_unfinished(text.as_bytes()), "{text}");
+        }
+        for text in ["stop", "nul", "nulls", "finished"] {
+            assert!(!is_unfinished(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn totals_add_what_input_and_output_exclude() {

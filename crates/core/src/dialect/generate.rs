@@ -1,8 +1,10 @@
-//! Routes that several servers share, each with its own format: `/generate`, and SageMaker's `/invocations`.
+//! Routes that several servers share, each with its own format: `/generate`, `/v1/generate`, and SageMaker's
+//! `/invocations`.
 //!
 //! The trees have the fields of all formats. The fields of an event decide: `meta_info` is SGLang's, `token` or
-//! `generated_text` is TGI's, `choices` is OpenAI's. Text without any of these is from vLLM's first server.
+//! `generated_text` is TGI's, `choices` is OpenAI's, `is_finished` or `generations` is Cohere's. Text without any of these is from vLLM's first server.
 
+use super::cohere;
 use super::event_builder::EventBuilder;
 use super::openai_chat::{self, CHOICE, ERROR, METRICS, USAGE};
 use super::response_reader::StreamState;
@@ -12,12 +14,14 @@ use super::tgi::{self, TGI};
 use super::vllm_generate::{self, VLLM_GENERATE};
 use super::{Dialect, StreamEnd};
 
-/// `/generate`.
+/// `/generate` and `/v1/generate`.
 pub static GENERATE: Dialect =
     Dialect::json_lines("generate", &GENERATED, finish_event, StreamEnd::Body);
-/// SageMaker's `/invocations`.
+/// SageMaker's `/invocations`, of a container and of an endpoint. An endpoint sends the bytes of the container's stream in
+/// messages of Amazon's event stream.
 pub static INVOCATIONS: Dialect =
-    Dialect::json_lines("invocations", &INVOKED, finish_event, StreamEnd::Body);
+    Dialect::json_lines("invocations", &INVOKED, finish_event, StreamEnd::Body)
+        .with_nested_stream();
 
 static INDEX: JsonShape = JsonShape::scalar(Tag::Index);
 static DONE: JsonShape = JsonShape::scalar(Tag::Done);
@@ -46,6 +50,12 @@ static GENERATED: JsonShape = JsonShape {
         ("meta_info", &sglang::META_INFO),
         ("index", &INDEX),
         ("error", &ERROR),
+        ("event_type", &cohere::KIND),
+        ("is_finished", &cohere::IS_FINISHED),
+        ("response", &cohere::GENERATED),
+        ("generations", &cohere::GENERATIONS),
+        ("meta", &cohere::USAGE),
+        ("err", &ERROR),
     ])
 };
 static INVOKED: JsonShape = JsonShape {
@@ -75,6 +85,7 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
         Some(ApiFormat::OpenAi) => &openai_chat::COMPLETIONS,
         Some(ApiFormat::Sglang) => &SGLANG,
         Some(ApiFormat::Tgi) => &TGI,
+        Some(ApiFormat::Cohere) => &cohere::GENERATE,
         None if event.repeated_text > 0 || !event.facts.choices.is_empty() => &TGI,
         None if event.text_count > 0 => &VLLM_GENERATE,
         None => return event.finish(),

@@ -5,7 +5,7 @@ use crate::dialect::ResponseReader;
 
 #[test]
 fn the_fields_of_an_event_decide_the_dialect() {
-    let cases: [(&'static Dialect, &str, &str, u64); 11] = [
+    let cases: [(&'static Dialect, &str, &str, u64); 14] = [
         (
             &GENERATE,
             r#"{"index":1,"token":{"id":1,"text":"ab","special":false},"generated_text":null,"details":null}"#,
@@ -28,6 +28,19 @@ fn the_fields_of_an_event_decide_the_dialect() {
         ),
         (&GENERATE, r#"{"text":["prompt and token"]}"#, "vllm-generate", 0),
         (&GENERATE, r#"{"error":"no"}"#, "generate", 0),
+        (
+            &GENERATE,
+            r#"{"text":" ab","is_finished":false,"event_type":"text-generation"}"#,
+            "cohere-generate",
+            3,
+        ),
+        (&GENERATE, r#"{"index":1,"text":" ab","is_finished":false}"#, "cohere-generate", 3),
+        (
+            &GENERATE,
+            r#"{"id":"g","generations":[{"id":"a","text":"ab","finish_reason":"COMPLETE"}],"meta":{"billed_units":{"input_tokens":5,"output_tokens":1}}}"#,
+            "cohere-generate",
+            2,
+        ),
         (
             &INVOCATIONS,
             r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"ab"}}]}"#,

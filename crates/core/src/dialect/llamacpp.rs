@@ -12,11 +12,12 @@ use super::event_builder::EventBuilder;
 use super::openai_chat::{CHOICE, ERROR, GROQ, METRICS, TIME_INFO, USAGE};
 use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
+use super::writer::WRITER;
 use super::{Dialect, StreamEnd};
 
 /// `/completion` and `/infill`.
 pub static LLAMACPP: Dialect = Dialect::sse("llamacpp", &ROOT, finish_event, StreamEnd::Event);
-/// `/v1/completions` of OpenAI, with `/completions` of llama.cpp, which matches the same route.
+/// `/v1/completions` of OpenAI, with `/completions` of llama.cpp, which matches the same route, and that of Writer.
 pub static OPENAI_OR_LLAMACPP: Dialect =
     Dialect::sse("openai-completions", &EITHER, finish_either, StreamEnd::Event);
 
@@ -105,6 +106,8 @@ static EITHER: JsonShape = JsonShape {
         ("tokens_predicted", &OUTPUT),
         ("tokens_evaluated", &INPUT),
         ("timings", &EITHER_TIMINGS),
+        // Writer.
+        ("value", &JsonShape::scalar(Tag::Answer)),
     ])
 };
 
@@ -129,6 +132,11 @@ fn finish_either(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]
             counts.input_excludes_cache = true;
         }
         return event.finish();
+    }
+    if event.choice.output().answer > 0 {
+        stream.detected_dialect = Some(WRITER.name);
+        // Writer's documentation names no end of a stream, so each event can be the last.
+        event.facts.done = true;
     }
     if event.text_count > 0 || !event.facts.choices.is_empty() {
         stream.detected_dialect = Some(LLAMACPP.name);

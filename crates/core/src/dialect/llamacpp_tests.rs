@@ -124,3 +124,13 @@ fn completions_have_counts_and_durations() {
     assert_eq!((timings.queue, timings.prefill), (Some(0.004), Some(0.006)));
     assert_eq!(name, "openai-completions");
 }
+
+/// dev.writer.com, "Stream responses from the API".
+#[test]
+fn completions_of_writer_are_values() {
+    let (facts, name) = stream(&OPENAI_OR_LLAMACPP, &[r#"{"value":""}"#, r#"{"value":"Hello"}"#]);
+    let [empty, text] = facts.as_slice() else { panic!("{facts:?}") };
+    assert!(empty.choices.is_empty());
+    assert_eq!((text.choices[0].answer_chars, text.done), (5, true));
+    assert_eq!(name, "writer");
+}

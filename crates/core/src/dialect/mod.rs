@@ -25,12 +25,18 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod bedrock;
+pub(crate) mod cloudflare;
 pub(crate) mod cohere;
+pub(crate) mod dashscope;
 pub(crate) mod gemini;
 pub(crate) mod gemini_interactions;
 pub(crate) mod generate;
 pub(crate) mod grpc;
+pub(crate) mod koboldcpp;
 pub(crate) mod llamacpp;
+pub(crate) mod lmstudio;
+pub(crate) mod minimax;
+pub(crate) mod mistral_conversations;
 pub(crate) mod ollama;
 pub(crate) mod openai_assistants;
 pub(crate) mod openai_chat;
@@ -39,10 +45,13 @@ pub(crate) mod openai_pooling;
 pub(crate) mod openai_responses;
 pub(crate) mod realtime;
 pub(crate) mod replicate;
+pub(crate) mod sap;
 pub(crate) mod sglang;
 pub(crate) mod tgi;
 pub(crate) mod triton;
 pub(crate) mod vllm_generate;
+pub(crate) mod watsonx;
+pub(crate) mod writer;
 
 pub mod engine;
 pub mod loading;
@@ -64,6 +73,7 @@ mod signature;
 mod tag;
 #[cfg(test)]
 mod test_support;
+mod text_start;
 mod usage_counts;
 
 pub use definition::{Dialect, SessionKind, StreamEnd};
@@ -80,8 +90,8 @@ use route::{Operation, ResponseParsing, Route, get, get_if_streamed, post, post_
 /// Every known route: usual prefix of the path, end of the path, operation, dialect.
 ///
 /// A route matches the end of a path; the prefix is only for display. The first match counts, so `/a/b` must come before
-/// `/b`. `{model}` matches the name of a model, and `*` any text, within one segment of the path. A route without a
-/// dialect counts requests, durations and bytes; its responses are not parsed.
+/// `/b`. `{model}` matches the name of a model, and `*` any text, within one segment of the path; `{model...}` at the
+/// end matches several segments. A route without a dialect counts requests, durations and bytes; its responses are not parsed.
 pub static ROUTES: &[Route] = &[
     // OpenAI: chat and text completions. The first three paths are Azure's.
     post!("/openai", "/deployments/{model}/chat/completions", Chat, &openai_chat::CHAT),
@@ -89,6 +99,7 @@ pub static ROUTES: &[Route] = &[
     post!("/openai", "/deployments/{model}/embeddings", Embeddings, &openai_pooling::EMBEDDINGS),
     post!("/v1", "/chat/completions", Chat, &openai_chat::CHAT),
     post!("/v1", "/agents/completions", Chat, &openai_chat::CHAT),
+    post!("/v1", "/chat/completions/batch", Chat, &openai_chat::CHAT),
     post!("/v1", "/models/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/engines/{model}/completions", TextCompletion, &openai_chat::COMPLETIONS),
     post!("/v1", "/completions", TextCompletion, &llamacpp::OPENAI_OR_LLAMACPP),
@@ -107,6 +118,16 @@ pub static ROUTES: &[Route] = &[
     post!("", "/model/{model}/invoke", Infer, &bedrock::INVOKE),
     post!("", "/agents/*/agentAliases/*/sessions/*/text", Chat, &bedrock::AGENT),
     post!("", "/model/{model}/count-tokens", Tokenize),
+    // The same APIs in SAP AI Core.
+    post!("/v2/inference", "/deployments/{model}/converse-stream", Chat, &bedrock::CONVERSE),
+    post!("/v2/inference", "/deployments/{model}/converse", Chat, &bedrock::CONVERSE),
+    post!(
+        "/v2/inference",
+        "/deployments/{model}/invoke-with-response-stream",
+        Infer,
+        &bedrock::INVOKE
+    ),
+    post!("/v2/inference", "/deployments/{model}/invoke", Infer, &bedrock::INVOKE),
     // Anthropic. The suffixes include `/v1`, because a path of OpenAI's assistants ends in `/messages` too.
     post!("/v1", "/messages/count_tokens", Tokenize),
     post!("", "/v1/messages", Chat, &anthropic::MESSAGES),
@@ -130,6 +151,8 @@ pub static ROUTES: &[Route] = &[
     post!("/models", "/{model}:computeTokens", Tokenize),
     post!("/models", "/{model}:predict", Infer),
     post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
+    // LM Studio.
+    post!("", "/api/v1/chat", Chat, &lmstudio::LMSTUDIO),
     // Cohere.
     post!("", "/v2/chat", Chat, &cohere::V2),
     post!("", "/v1/chat", Chat, &cohere::V1),
@@ -141,6 +164,10 @@ pub static ROUTES: &[Route] = &[
     post!("", "/api/pull", Other),
     post!("", "/api/push", Other),
     post!("", "/api/create", Other),
+    // KoboldCpp.
+    post!("", "/api/v1/generate", TextCompletion, &koboldcpp::KOBOLDCPP),
+    post!("", "/api/latest/generate", TextCompletion, &koboldcpp::KOBOLDCPP),
+    post!("", "/api/extra/generate/stream", TextCompletion, &koboldcpp::KOBOLDCPP),
     post!("", "/api/embed", Embeddings, &ollama::EMBED),
     post!("", "/api/embeddings", Embeddings, &ollama::EMBED),
     // Triton.
@@ -150,15 +177,26 @@ pub static ROUTES: &[Route] = &[
     post!("", "/v2/models/{model}/generate_stream", TextCompletion, &triton::TRITON),
     post!("", "/v2/models/{model}/versions/*/infer", Infer),
     post!("", "/v2/models/{model}/infer", Infer),
+    // SAP AI Core and DashScope's applications, whose paths end in `/completion` as llama.cpp's do.
+    post!("/v2/inference", "/deployments/*/v2/completion", Chat, &sap::ORCHESTRATION),
+    post!("/v2/inference", "/deployments/*/completion", Chat, &sap::ORCHESTRATION),
+    post!("/v2/inference", "/deployments/*/v2/embeddings", Embeddings, &sap::ORCHESTRATION),
+    post!("/api/v1", "/apps/*/completion", Chat, &dashscope::DASHSCOPE),
+    // watsonx: embeddings and ranks, before the paths of other servers that end the same.
+    post!("/ml/v1", "/text/embeddings", Embeddings, &watsonx::GENERATION),
+    post!("/ml/v1", "/text/rerank", Rerank, &watsonx::GENERATION),
     // llama.cpp. Its `/completions` matches `/v1/completions` above.
     post!("", "/completion", TextCompletion, &llamacpp::LLAMACPP),
     post!("", "/infill", TextCompletion, &llamacpp::LLAMACPP),
     post!("", "/embedding", Embeddings),
-    // vLLM, SGLang, TGI, Databricks and SageMaker.
+    // vLLM, SGLang, TGI, Cohere, Databricks and SageMaker.
     post!("", "/inference/v1/generate", TextCompletion, &vllm_generate::VLLM_GENERATE),
     post!("", "/generate_stream", TextCompletion, &tgi::TGI),
+    post!("", "/v1/generate", TextCompletion, &generate::GENERATE),
     post!("", "/generate", TextCompletion, &generate::GENERATE),
     post!("", "/serving-endpoints/{model}/invocations", Infer, &openai_chat::CHAT),
+    post!("", "/endpoints/{model}/invocations", Infer, &generate::INVOCATIONS),
+    post!("", "/endpoints/{model}/invocations-response-stream", Infer, &generate::INVOCATIONS),
     post!("", "/invocations", Infer, &generate::INVOCATIONS),
     post!("", "/encode", Embeddings, &sglang::SGLANG),
     post!("", "/", TextCompletion, &tgi::TGI),
@@ -192,9 +230,55 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/images/generations", Image, &openai_media::IMAGES),
     post!("/v1", "/images/edits", Image, &openai_media::IMAGES),
     post!("/v1", "/images/variations", Image, &openai_media::IMAGES),
-    // watsonx, in OpenAI's format.
+    // Mistral. OpenAI's requests that manage conversations have the same paths, but generate nothing.
+    post!("", "/v1/conversations", Chat, &mistral_conversations::CONVERSATIONS),
+    post!("", "/v1/conversations/*", Chat, &mistral_conversations::CONVERSATIONS),
+    post!("", "/v1/conversations/*/restart", Chat, &mistral_conversations::CONVERSATIONS),
+    // watsonx. Its chat has OpenAI's format.
+    post!("/ml/v1", "/deployments/{model}/text/chat", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/deployments/{model}/text/chat_stream", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/deployments/{model}/text/generation", TextCompletion, &watsonx::GENERATION),
+    post!(
+        "/ml/v1",
+        "/deployments/{model}/text/generation_stream",
+        TextCompletion,
+        &watsonx::GENERATION
+    ),
     post!("/ml/v1", "/text/chat", Chat, &openai_chat::CHAT),
     post!("/ml/v1", "/text/chat_stream", Chat, &openai_chat::CHAT),
+    post!("/ml/v1", "/text/generation", TextCompletion, &watsonx::GENERATION),
+    post!("/ml/v1", "/text/generation_stream", TextCompletion, &watsonx::GENERATION),
+    post!("/ml/v1", "/text/tokenization", Tokenize),
+    // DashScope.
+    post!("/api/v1/services/aigc", "/text-generation/generation", Chat, &dashscope::DASHSCOPE),
+    post!(
+        "/api/v1/services/aigc",
+        "/multimodal-generation/generation",
+        GenerateContent,
+        &dashscope::DASHSCOPE
+    ),
+    post!(
+        "/api/v1/services/embeddings",
+        "/text-embedding/text-embedding",
+        Embeddings,
+        &dashscope::POOLING
+    ),
+    post!(
+        "/api/v1/services/embeddings",
+        "/multimodal-embedding/multimodal-embedding",
+        Embeddings,
+        &dashscope::POOLING
+    ),
+    post!("/api/v1/services/rerank", "/text-rerank/text-rerank", Rerank, &dashscope::POOLING),
+    // OpenAI's format on the paths of Perplexity and Pollinations.
+    post!("", "/v1/sonar", Chat, &openai_chat::CHAT),
+    post!("", "/openai", Chat, &openai_chat::CHAT),
+    // MiniMax.
+    post!("/v1", "/text/chatcompletion_v2", Chat, &minimax::MINIMAX),
+    post!("/v1", "/text/chatcompletion_pro", Chat, &minimax::MINIMAX),
+    // Writer. Its chat and text completions have paths of Cohere and OpenAI.
+    post!("", "/v1/applications/*", Chat, &writer::WRITER),
+    post!("", "/v1/graphs/question", Chat, &writer::WRITER),
     // Scores, classes and embeddings, mostly of models that do not generate text.
     post!("/v1", "/rerank", Rerank, &openai_pooling::POOLING),
     post!("/v1", "/reranking", Rerank, &openai_pooling::POOLING),
@@ -202,8 +286,17 @@ pub static ROUTES: &[Route] = &[
     post!("", "/generative_scoring", Score, &openai_pooling::POOLING),
     post!("/v1", "/classify", Classify, &openai_pooling::POOLING),
     post!("", "/pooling", Embeddings, &openai_pooling::POOLING),
+    post!("", "/embed", Embeddings, &openai_pooling::POOLING),
+    post!("", "/embed_all", Embeddings, &openai_pooling::POOLING),
+    post!("", "/embed_sparse", Embeddings, &openai_pooling::POOLING),
+    post!("", "/similarity", Score, &openai_pooling::POOLING),
+    post!("", "/predict", Infer, &openai_pooling::POOLING),
     post!("", "/tokenize", Tokenize),
     post!("", "/detokenize", Tokenize),
     // Replicate.
     get!("/v1", "/streams/*", Infer, &replicate::STREAM),
+    // Cloudflare Workers AI, directly and through AI Gateway. They come last: paths of other APIs can follow the prefix.
+    post_if_parsable!("", "/ai/run/{model...}", Infer, &cloudflare::WORKERS_AI),
+    post_if_parsable!("", "/ai/run", Infer, &cloudflare::WORKERS_AI),
+    post_if_parsable!("", "/workers-ai/{model...}", Infer, &cloudflare::WORKERS_AI),
 ];

@@ -44,6 +44,8 @@ static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
 static DONE: JsonShape = JsonShape::scalar(Tag::Done);
 static DONE_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
 static INPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Input));
+/// Since Ollama 0.33.3. `prompt_eval_count` includes these tokens (ollama/ollama#17943).
+static CACHED: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::CacheRead));
 static OUTPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Output));
 static TOTAL: JsonShape = duration(ServerStage::Total, TimeUnit::Nanos);
 static LOAD: JsonShape = duration(ServerStage::Load, TimeUnit::Nanos);
@@ -57,6 +59,7 @@ static CHAT_LINE: JsonShape = JsonShape::path(&[
     ("done", &DONE),
     ("done_reason", &DONE_REASON),
     ("prompt_eval_count", &INPUT),
+    ("prompt_eval_cached_count", &CACHED),
     ("eval_count", &OUTPUT),
     ("total_duration", &TOTAL),
     ("load_duration", &LOAD),
@@ -73,6 +76,7 @@ static GENERATE_LINE: JsonShape = JsonShape::path(&[
     ("done", &DONE),
     ("done_reason", &DONE_REASON),
     ("prompt_eval_count", &INPUT),
+    ("prompt_eval_cached_count", &CACHED),
     ("eval_count", &OUTPUT),
     ("total_duration", &TOTAL),
     ("load_duration", &LOAD),
@@ -87,10 +91,18 @@ static EMBEDDED: JsonShape = JsonShape::path(&[
     ("load_duration", &LOAD),
 ]);
 
-/// Other servers with Ollama's API send no durations.
+/// A total duration in seconds that no request is faster than.
+const SHORTEST: f64 = 1e-6;
+
+/// Other servers with Ollama's API send no durations, except KoboldCpp: it sends 1 ns for each of them.
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
-    if event.facts.timings.is_some() {
-        event.facts.detected_engine = Some(Engine::Ollama);
+    if let Some(timings) = event.facts.timings {
+        if timings.total.is_some_and(|total| total < SHORTEST) {
+            event.facts.timings = None;
+            event.facts.detected_engine = Some(Engine::KoboldCpp);
+        } else {
+            event.facts.detected_engine = Some(Engine::Ollama);
+        }
     }
     event.finish();
 }

@@ -115,3 +115,28 @@ fn errors_are_lines_of_a_stream() {
         assert!(facts(dialect, r#"{"error":"llama runner process has terminated"}"#).error);
     }
 }
+
+/// KoboldCpp writes 1 for each duration.
+#[test]
+fn durations_that_nobody_measured_are_not_read() {
+    let found = facts(
+        &CHAT,
+        r#"{"model":"m","message":{"role":"assistant","content":"Hi"},"done":true,"done_reason":"stop","total_duration":1,
+            "load_duration":1,"prompt_eval_count":7,"prompt_eval_duration":1,"eval_count":2,"eval_duration":1}"#,
+    );
+    assert_eq!((found.timings, found.detected_engine), (None, Some(Engine::KoboldCpp)));
+    assert_eq!(found.engine_counts.unwrap().output, Some(2));
+}
+
+#[test]
+fn cached_tokens_are_part_of_the_input() {
+    for (dialect, output) in
+        [(&CHAT, r#""message":{"content":""}"#), (&GENERATE, r#""response":"""#)]
+    {
+        let line = format!(
+            r#"{{{output},"done":true,"prompt_eval_count":21,"prompt_eval_cached_count":16,"eval_count":9}}"#
+        );
+        let counts = facts(dialect, &line).engine_counts.unwrap();
+        assert_eq!((counts.total_input(), counts.cached), (Some(21), Some(16)), "{line}");
+    }
+}

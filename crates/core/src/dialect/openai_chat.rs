@@ -40,7 +40,7 @@ static PART_THINKING: JsonShape = JsonShape {
 static PART_SUMMARY: JsonShape =
     JsonShape::list(&JsonShape::path(&[("text", &JsonShape::scalar(Tag::ReasoningSummary(0)))]));
 static LINK: JsonShape = JsonShape::path(&[("url", &MEDIA)]);
-static CONTENT_PART: JsonShape = JsonShape::object(
+pub(super) static CONTENT_PART: JsonShape = JsonShape::object(
     Tag::Answer,
     &[
         ("text", &ANSWER),

@@ -6,12 +6,15 @@
 //! | `x-queue-time` | TGI | queue wait | whole ms |
 //! | `x-prompt-tokens`, `x-generated-tokens` | TGI | token counts | |
 //! | `openai-processing-ms` | OpenAI | time until the headers; without streaming, duration of the request | ms |
+//! | `x-total-time`, `x-queue-time` | TEI | the same | whole ms |
+//! | `x-compute-tokens` | TEI | input tokens | |
 //! | `x-amzn-bedrock-{input,output}-token-count` | Bedrock | token counts | |
 //! | `x-amzn-bedrock-{first-byte,invocation}-latency` | Bedrock | time to first token, duration of the request | ms |
 //!
 //! TGI and Bedrock send counts only without streaming: the headers of a stream are sent before any token. Three headers
 //! of TGI are not read: `x-inference-time` (prefill and decoding together), `x-validation-time`, and `x-time-per-token`
-//! (truncated, includes the prefill). No other server reports the same.
+//! (truncated, includes the prefill). No other server reports the same. `x-compute-time` of TEI is in whole milliseconds
+//! and the same as its `x-total-time`, so it is not read.
 
 use super::engine::Engine;
 use super::event_builder::parse_count;
@@ -34,14 +37,22 @@ pub struct HeaderFacts {
 impl HeaderFacts {
     /// Records a header. `name` is in lower case.
     pub fn record_header(&mut self, name: &str, value: &[u8]) {
-        self.engine = self.engine.or_else(|| Engine::from_header(name, value));
+        // TEI sends TGI's header too.
+        let is_tei = name == "x-compute-tokens";
+        self.engine = if is_tei {
+            Some(Engine::Tei)
+        } else {
+            self.engine.or_else(|| Engine::from_header(name, value))
+        };
         let number = || std::str::from_utf8(value).ok()?.trim().parse().ok();
         let seconds = |unit: TimeUnit| number().and_then(|number| unit.seconds(number));
         let tokens = || number().and_then(parse_count);
         let ServerTimings { queue, first_token, total, .. } = &mut self.timings;
         match name {
             // The same duration as `x-total-time`, but not truncated.
-            "x-compute-time" => *total = seconds(TimeUnit::Seconds).or(*total),
+            "x-compute-time" if value.contains(&b'.') => {
+                *total = seconds(TimeUnit::Seconds).or(*total)
+            }
             "x-total-time" => *total = total.or(seconds(TimeUnit::Millis)),
             "x-queue-time" => *queue = seconds(TimeUnit::Millis),
             "openai-processing-ms" => self.until_headers = seconds(TimeUnit::Millis),
@@ -50,6 +61,7 @@ impl HeaderFacts {
             "x-prompt-tokens" | "x-amzn-bedrock-input-token-count" => {
                 self.counts.get_or_insert_default().input = tokens();
             }
+            "x-compute-tokens" => self.counts.get_or_insert_default().input = tokens(),
             "x-generated-tokens" | "x-amzn-bedrock-output-token-count" => {
                 self.counts.get_or_insert_default().output = tokens();
             }
@@ -104,6 +116,28 @@ mod tests {
         // Headers of a stream.
         let stream = of(&[("x-compute-type", "cpu"), ("x-compute-characters", "12")]);
         assert_eq!(stream, HeaderFacts { engine: Some(Engine::Tgi), ..HeaderFacts::default() });
+    }
+
+    /// The names and units are in `router/src/lib.rs` of Text Embeddings Inference.
+    #[test]
+    fn headers_of_tei() {
+        let headers = [
+            ("x-compute-type", "gpu+optimized"),
+            ("x-compute-time", "8"),
+            ("x-compute-characters", "20"),
+            ("x-compute-tokens", "5"),
+            ("x-total-time", "8"),
+            ("x-tokenization-time", "1"),
+            ("x-queue-time", "2"),
+            ("x-inference-time", "5"),
+        ];
+        let facts = of(&headers);
+        let input = TokenCounts { input: Some(5), ..TokenCounts::default() };
+        assert_eq!((facts.engine, facts.counts), (Some(Engine::Tei), Some(input)));
+        assert_eq!((facts.timings.queue, facts.timings.total), (Some(0.002), Some(0.008)));
+        let mut reversed = headers;
+        reversed.reverse();
+        assert_eq!(of(&reversed), facts);
     }
 
     /// Bedrock's names are from Amazon's user guide, `InvokeModel`.

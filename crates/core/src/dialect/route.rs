@@ -96,7 +96,8 @@ pub struct Route {
     /// Method of the request, in capitals.
     pub method: &'static str,
     /// End of the path, in whole segments, so that prefixes (`/openai/v1`, `/api/v1`) do not matter. `{model}` matches
-    /// the name of a model and `*` anything, up to the text that follows in the same segment.
+    /// the name of a model and `*` anything, up to the text that follows in the same segment. `{model...}` at the end
+    /// matches a name of several segments.
     pub(super) path_suffix: &'static str,
     /// Path to report. It replaces the path of the request in all output, which may hold secrets.
     pub path: &'static str,
@@ -249,6 +250,10 @@ fn match_suffix<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a s
     }
     if !pattern.bytes().any(|byte| matches!(byte, b'{' | b'*')) {
         return path.ends_with(pattern).then_some(None);
+    }
+    if let Some(before) = pattern.strip_suffix("{model...}") {
+        let (_, name) = path.split_once(before)?;
+        return (!name.is_empty()).then_some(Some(name));
     }
     let mut model = None;
     loop {

@@ -46,6 +46,61 @@ fn requests_match_their_routes() {
         ),
         ("POST", "/v2/models/llama/infer", "/v2/models/{model}/infer"),
         ("POST", "/completion", "/completion"),
+        ("POST", "/api/v1/chat", "/api/v1/chat"),
+        ("POST", "/v1/chat", "/v1/chat"),
+        ("POST", "/v1/chat/completions/batch", "/v1/chat/completions/batch"),
+        ("POST", "/api/v1/generate", "/api/v1/generate"),
+        ("POST", "/api/extra/generate/stream", "/api/extra/generate/stream"),
+        ("POST", "/api/extra/generate/check", "other"),
+        ("POST", "/v1/generate", "/v1/generate"),
+        (
+            "POST",
+            "/api/v1/services/aigc/text-generation/generation",
+            "/api/v1/services/aigc/text-generation/generation",
+        ),
+        ("POST", "/api/v1/apps/a1/completion", "/api/v1/apps/*/completion"),
+        ("POST", "/client/v4/accounts/a/ai/run/@cf/meta/llama", "/ai/run/{model...}"),
+        ("POST", "/client/v4/accounts/a/ai/run", "/ai/run"),
+        ("POST", "/client/v4/accounts/a/ai/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/a/gateway/workers-ai/@cf/meta/llama", "/workers-ai/{model...}"),
+        ("POST", "/v1/a/gateway/workers-ai/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/ml/v1/text/generation_stream", "/ml/v1/text/generation_stream"),
+        (
+            "POST",
+            "/ml/v1/deployments/d/text/generation",
+            "/ml/v1/deployments/{model}/text/generation",
+        ),
+        (
+            "POST",
+            "/v2/inference/deployments/d/completion",
+            "/v2/inference/deployments/*/completion",
+        ),
+        (
+            "POST",
+            "/v2/inference/deployments/d/v2/completion",
+            "/v2/inference/deployments/*/v2/completion",
+        ),
+        (
+            "POST",
+            "/v2/inference/deployments/d/converse-stream",
+            "/v2/inference/deployments/{model}/converse-stream",
+        ),
+        ("POST", "/v1/sonar", "/v1/sonar"),
+        ("POST", "/v1/text/chatcompletion_v2", "/v1/text/chatcompletion_v2"),
+        ("POST", "/v1/conversations", "/v1/conversations"),
+        ("POST", "/v1/conversations/conv_1", "/v1/conversations/*"),
+        ("POST", "/v1/conversations/conv_1/restart", "/v1/conversations/*/restart"),
+        ("POST", "/v1/conversations/conv_1/items", "other"),
+        ("GET", "/v1/conversations/conv_1", "other"),
+        ("POST", "/endpoints/e/invocations", "/endpoints/{model}/invocations"),
+        (
+            "POST",
+            "/endpoints/e/invocations-response-stream",
+            "/endpoints/{model}/invocations-response-stream",
+        ),
+        ("POST", "/openai", "/openai"),
+        ("POST", "/embed", "/embed"),
+        ("POST", "/api/embed", "/api/embed"),
         ("POST", "/completions", "/v1/completions"),
         ("GET", "/", "other"),
         ("POST", "/", "/"),
@@ -78,7 +133,8 @@ fn publishers_on_vertex_ai_have_their_own_dialects() {
 #[test]
 fn no_route_hides_another() {
     for (at, route) in ROUTES.iter().enumerate() {
-        let path = format!("/x{}", route.path_suffix.replace("{model}", "m").replace('*', "x"));
+        let path = route.path_suffix.replace("{model...}", "m/n").replace("{model}", "m");
+        let path = format!("/x{}", path.replace('*', "x"));
         let path = if route.path_suffix == "/" { "/" } else { &path };
         let found = Route::find(route.method, path);
         assert_eq!(found, route, "{} is never reached ({at})", route.path);
@@ -109,6 +165,9 @@ fn streams_by_default_depends_on_the_path() {
         ("/v1beta/models/gemini:generateContent", false),
         ("/inference.GRPCInferenceService/ModelStreamInfer", true),
         ("/v1/chat/completions", false),
+        ("/api/extra/generate/stream", true),
+        ("/ml/v1/text/generation_stream", true),
+        ("/endpoints/e/invocations-response-stream", true),
     ] {
         assert_eq!(Route::find("POST", path).streams_by_default(), expected, "{path}");
     }
@@ -130,6 +189,13 @@ fn the_model_is_read_from_the_path_or_the_query() {
     ] {
         assert_eq!(model(path).as_deref(), Some("gemini-2.5-flash"));
     }
+    let run = "/client/v4/accounts/a/ai/run";
+    assert_eq!(
+        model(&format!("{run}/@cf/meta/llama-3.1-8b")).as_deref(),
+        Some("@cf/meta/llama-3.1-8b")
+    );
+    assert_eq!(model(&format!("{run}/%40cf/meta/m/")).as_deref(), Some("@cf/meta/m"));
+    assert_eq!((model(run), model(&format!("{run}/"))), (None, None));
     for (name, expected) in [("a}b*", Some("a}b*")), ("x/y", None), ("", None)] {
         let path = format!("/openai/deployments/{name}/chat/completions");
         assert_eq!(model(&path).as_deref(), expected, "{path}");

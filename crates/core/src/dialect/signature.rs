@@ -8,9 +8,9 @@
 use super::route::Operation;
 use super::tag::JsonShape;
 use super::{
-    Dialect, StreamEnd, anthropic, bedrock, cohere, finish_plain, gemini, gemini_interactions,
-    llamacpp, ollama, openai_assistants, openai_chat, openai_media, openai_responses, sglang, tgi,
-    triton,
+    Dialect, StreamEnd, anthropic, bedrock, cloudflare, cohere, dashscope, finish_plain, gemini,
+    gemini_interactions, llamacpp, lmstudio, mistral_conversations, ollama, openai_assistants,
+    openai_chat, openai_media, openai_responses, sap, sglang, tgi, triton, watsonx,
 };
 use crate::wire::ScanEvent;
 use crate::wire::framing::Framing;
@@ -26,7 +26,7 @@ struct Signature {
     /// Starts of the type of an event: the value of `type`, `event_type` or `event`, or the event's name in its framing.
     event_types: &'static [&'static str],
     /// Sets of members that occur together. A member is a path such as `choices/*/delta`, where `*` is any element of an
-    /// array; `object=chat.` also needs a text that starts so. A member that is `null` does not count.
+    /// array; `object=chat.` needs a text that starts so, and `object=` any text. A member that is `null` does not count.
     members: &'static [&'static [&'static str]],
 }
 
@@ -148,6 +148,32 @@ static SIGNATURES: &[Signature] = &[
         ["messageStart", "contentBlockStart", "contentBlockDelta", "messageStop"],
         [["messageStart/role"], ["contentBlockDelta/delta"], ["output/message", "stopReason"]]
     ),
+    signature!(
+        Chat,
+        mistral_conversations::CONVERSATIONS,
+        ["conversation.response", "message.output", "function.call.", "tool.execution."],
+        [["object=conversation.response"]]
+    ),
+    signature!(
+        Chat,
+        lmstudio::LMSTUDIO,
+        ["chat.start", "chat.end", "model_load.", "prompt_processing."],
+        [["model_instance_id", "stats"]]
+    ),
+    signature!(
+        Chat,
+        dashscope::DASHSCOPE,
+        [],
+        [["output/choices", "request_id"], ["output/text=", "request_id"]]
+    ),
+    signature!(Chat, sap::ORCHESTRATION, [], [["final_result"], ["orchestration_result"]]),
+    signature!(Chat, cloudflare::WORKERS_AI, [], [["response=", "p="]]),
+    signature!(
+        TextCompletion,
+        watsonx::GENERATION,
+        [],
+        [["results/*/generated_text", "results/*/stop_reason"]]
+    ),
     signature!(Chat, openai_assistants::RUNS, ["thread."], []),
     signature!(Transcription, openai_media::TRANSCRIPTION, ["transcript.text."], []),
     signature!(Speech, openai_media::SPEECH, ["speech.audio."], []),
@@ -212,14 +238,14 @@ impl Recogniser {
         Self { shape: tree.leak(), fields }
     }
 
-    /// Reads the fields of an event: the text of each that is present and not `null`.
-    fn read(&self, data: &[u8]) -> BTreeMap<&'static str, Vec<u8>> {
+    /// Reads the fields of an event that are present and not `null`, with the text of those that have one.
+    fn read(&self, data: &[u8]) -> BTreeMap<&'static str, Option<Vec<u8>>> {
         let mut found = BTreeMap::new();
         let mut sink = |number: u16, value: ScanEvent<'_>| {
             let Some(field) = self.fields.get(usize::from(number)) else { return };
             match value {
                 ScanEvent::Null | ScanEvent::Close => {}
-                ScanEvent::Text { text, .. } => drop(found.insert(*field, text.to_vec())),
+                ScanEvent::Text { text, .. } => drop(found.insert(*field, Some(text.to_vec()))),
                 _ => drop(found.entry(*field).or_default()),
             }
         };
@@ -264,7 +290,7 @@ impl FieldTree {
 /// event's type in its framing.
 pub(super) fn recognise(data: &[u8], name: &[u8]) -> Option<(&'static Dialect, Operation)> {
     let found = RECOGNISER.read(data);
-    let types = TYPES.iter().filter_map(|field| found.get(field)).map(Vec::as_slice);
+    let types = TYPES.iter().filter_map(|field| found.get(field)?.as_deref());
     let types: Vec<&[u8]> = types.chain([name]).collect();
     let has_member = |member: &'static str| {
         let (path, start) = parse_member(member);

@@ -39,9 +39,21 @@ fn events_are_recognised_by_their_shape() {
         (r#"{"delta":{"text":"a"}}"#, "contentBlockDelta", Some("bedrock-converse")),
         (r#"{"id":"t"}"#, "thread.created", Some("openai-assistants")),
         (r#"{"type":"transcript.text.delta"}"#, "", Some("openai-transcription")),
+        (r#"{"type":"chat.start","model_instance_id":"m"}"#, "", Some("lmstudio")),
+        (r#"{"output":{"choices":[]},"request_id":"r"}"#, "", Some("dashscope")),
+        (r#"{"final_result":{"choices":[]}}"#, "", Some("sap-orchestration")),
+        (r#"{"response":"a","p":"b"}"#, "", Some("cloudflare")),
+        (
+            r#"{"results":[{"generated_text":"a","stop_reason":"not_finished"}]}"#,
+            "",
+            Some("watsonx"),
+        ),
+        (r#"{"type":"message.output.delta","content":"a"}"#, "", Some("mistral-conversations")),
         // An incomplete event has the fields so far.
         (r#"{"choices":[{"delta":{"content":"a"#, "", Some("openai-chat")),
         // Nothing of any dialect.
+        (r#"{"response":{"id":"r"},"p":"b"}"#, "", None),
+        (r#"{"token":"a"}"#, "", None),
         (r#"{"choices":null,"object":null}"#, "", None),
         (r#"{"type":"chunk","text":"a"}"#, "", None),
         (r#"{"message":"hello"}"#, "message", None),

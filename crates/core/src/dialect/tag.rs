@@ -99,6 +99,9 @@ pub enum Tag {
     Item,
     /// Author of the item. Items of users are not output.
     Role,
+    /// Text of this field. Each event may have all text so far, or only new text. The dialect's `finish_event` decides. The
+    /// value must be read with its text.
+    SoFar(TextField),
     /// Input of a tool call in an item: arguments, code, actions. The dialect's `finish_event` adds it.
     CallInput,
     /// Result of an item. That of image generation is an image.
@@ -139,12 +142,35 @@ pub enum Tag {
     Fingerprint,
 }
 
+/// Field with output text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextField {
+    Answer,
+    Reasoning,
+    ToolArguments,
+}
+
+impl TextField {
+    /// Number of fields.
+    pub const COUNT: usize = 3;
+
+    /// Tag of a field whose text is new with each event.
+    pub fn tag(self) -> Tag {
+        match self {
+            Self::Answer => Tag::Answer,
+            Self::Reasoning => Tag::Reasoning(0),
+            Self::ToolArguments => Tag::ToolArguments,
+        }
+    }
+}
+
 /// Format of an event on a route that several APIs share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiFormat {
     Tgi,
     Sglang,
     OpenAi,
+    Cohere,
 }
 
 /// Kind of tokens in a count.

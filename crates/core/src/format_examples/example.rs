@@ -54,6 +54,8 @@ pub enum ExampleFraming {
     Aws,
     /// The same, with the event in base64.
     AwsBase64,
+    /// The same, with a part of another stream in each message. The events are the parts.
+    AwsNested,
     Grpc,
     WebSocket,
 }
@@ -69,6 +71,7 @@ impl ExampleFraming {
             Self::Document => "one document",
             Self::Aws => "AWS event stream",
             Self::AwsBase64 => "AWS event stream, base64",
+            Self::AwsNested => "SSE or NDJSON in AWS event stream",
             Self::Grpc => "gRPC",
             Self::WebSocket => "WebSocket",
         }
@@ -80,7 +83,7 @@ impl ExampleFraming {
             Self::Sse => "text/event-stream; charset=utf-8",
             Self::Lines => "application/x-ndjson",
             Self::JsonArray | Self::Document => "application/json",
-            Self::Aws | Self::AwsBase64 => "application/vnd.amazon.eventstream",
+            Self::Aws | Self::AwsBase64 | Self::AwsNested => "application/vnd.amazon.eventstream",
             Self::Grpc => "application/grpc",
             Self::Nul | Self::WebSocket => "",
         }
@@ -95,6 +98,7 @@ impl ExampleFraming {
             Self::Lines => [event, b"\n"].concat(),
             Self::Nul => [event, b"\0"].concat(),
             Self::JsonArray | Self::Document | Self::Aws | Self::AwsBase64 => event.to_vec(),
+            Self::AwsNested => aws_message(event),
             Self::Grpc => [&[0], &u32::try_from(len).unwrap().to_be_bytes()[..], event].concat(),
             // A text message in one frame.
             Self::WebSocket if len < 126 => [&[0x81, u8::try_from(len).unwrap()], event].concat(),
@@ -103,4 +107,12 @@ impl ExampleFraming {
             }
         }
     }
+}
+
+/// Message of Amazon's event stream without headers.
+fn aws_message(payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + payload.len()).unwrap().to_be_bytes();
+    let prelude = [length, [0; 4]].concat();
+    let checked = [&prelude, &crc32fast::hash(&prelude).to_be_bytes()[..], payload].concat();
+    [&checked, &crc32fast::hash(&checked).to_be_bytes()[..]].concat()
 }

@@ -16,6 +16,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+mod apis_2026;
 mod bedrock;
 mod chat;
 mod engines;
@@ -24,8 +25,14 @@ mod openai;
 mod vendors;
 use example::{ExampleFraming, FormatExample};
 
-const EXAMPLES: [&[FormatExample]; 5] =
-    [chat::EXAMPLES, engines::EXAMPLES, openai::EXAMPLES, vendors::EXAMPLES, bedrock::EXAMPLES];
+const EXAMPLES: [&[FormatExample]; 6] = [
+    chat::EXAMPLES,
+    engines::EXAMPLES,
+    openai::EXAMPLES,
+    vendors::EXAMPLES,
+    bedrock::EXAMPLES,
+    apis_2026::EXAMPLES,
+];
 
 const INTRODUCTION: &str = "\
 # Supported servers and APIs
@@ -37,6 +44,7 @@ Is my server measured, and where do its numbers come from? Look up the server in
 | [vLLM](#vllm) | with `stream_options.include_usage` in the request | reported with `--enable-per-request-metrics`, else estimated |
 | [llama.cpp](#llamacpp) | always | time to the response headers, since build 9600 |
 | [Ollama](#ollama) | always | derived from `total_duration` |
+| [LM Studio](#lm-studio) | always on its own API | estimated |
 | [SGLang](#sglang) | with `stream_options.include_usage`; always on `/generate` | reported on `/generate` with `--enable-metrics`, else estimated |
 | [TGI](#tgi-and-compatible-servers) | always on its own API | reported without streaming, else estimated |
 | [OpenAI and compatible](#openai-and-compatible-servers) | with `stream_options.include_usage` in the request | estimated |
@@ -118,6 +126,33 @@ counts. xAI does not include reasoning in `completion_tokens`. LocalAI reports t
         "Amazon Bedrock",
         "With `InvokeModel`, the model decides on the format. Models with counts of their own use their own field names;
 for the others, Bedrock's counts are taken.",
+    ),
+    (
+        "SageMaker",
+        "An endpoint sends the bytes of its container's own stream, cut anywhere, in messages of Amazon's event stream. The \
+         dialect
+is that of the container.",
+    ),
+    (
+        "LM Studio",
+        "LM Studio also serves the APIs of [OpenAI](#openai-and-compatible-servers) and
+[Anthropic](#anthropic-and-compatible-servers). Its own API reports that it loads the model while it does, in
+`model_load.*` events.",
+    ),
+    (
+        "DashScope",
+        "Each event has new text, or all text so far. The dialect detects which: see
+[dialect/dashscope.rs](../crates/core/src/dialect/dashscope.rs).",
+    ),
+    (
+        "Cloudflare Workers AI",
+        "Models that answer in OpenAI's format on these paths are read as `openai-chat`.",
+    ),
+    (
+        "Mistral conversations",
+        "OpenAI creates and updates conversations on the same paths. These requests count as operation `chat`, without text \
+         or
+tokens.",
     ),
     ("Triton and KServe", "These protocols carry tensors or plain text. They have no token counts."),
 ];

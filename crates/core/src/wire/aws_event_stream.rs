@@ -99,7 +99,7 @@ impl AwsEventStreamFramer {
                     self.push_checksum(seen, byte, sink);
                     rest
                 }
-                _ => self.push_headers(bytes),
+                _ => self.push_headers(bytes, sink),
             };
         }
     }
@@ -137,7 +137,7 @@ impl AwsEventStreamFramer {
                 self.payload_left = payload;
                 self.state = AwsState::NameLength;
                 if headers == 0 {
-                    self.end_headers();
+                    self.end_headers(sink);
                 }
             }
             _ => {
@@ -148,7 +148,11 @@ impl AwsEventStreamFramer {
     }
 
     /// Reads headers, as far as they are in `bytes`, and gives what follows.
-    fn push_headers<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn push_headers<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sink: &mut impl FnMut(FrameEvent<'_>),
+    ) -> &'a [u8] {
         let here = usize::try_from(self.headers_left).unwrap_or(usize::MAX).min(bytes.len());
         let (mut headers, rest) = bytes.split_at(here);
         self.crc.update(headers);
@@ -183,7 +187,7 @@ impl AwsEventStreamFramer {
             };
         }
         if self.headers_left == 0 {
-            self.end_headers();
+            self.end_headers(sink);
         }
         rest
     }
@@ -245,9 +249,13 @@ impl AwsEventStreamFramer {
         }
     }
 
-    fn end_headers(&mut self) {
+    fn end_headers(&mut self, sink: &mut impl FnMut(FrameEvent<'_>)) {
         // The headers must end where the last header ends.
         self.bad_headers = self.state != AwsState::NameLength;
+        // An error is reported before its payload: the payload of other messages may be parts of a stream.
+        if self.error && !self.bad_headers {
+            sink(FrameEvent::ErrorField);
+        }
         self.state = if self.payload_left == 0 { AwsState::Checksum(0) } else { AwsState::Payload };
     }
 
@@ -280,9 +288,6 @@ impl AwsEventStreamFramer {
         let right = self.crc.clone().finalize() == u32::from_be_bytes([c0, c1, c2, c3]);
         if !right || self.bad_headers {
             return sink(FrameEvent::Broken);
-        }
-        if self.error {
-            sink(FrameEvent::ErrorField);
         }
         sink(FrameEvent::End { name: self.name.as_bytes() });
     }

@@ -6,6 +6,7 @@ use super::base64_member::{Base64Member, Base64Outcome};
 use super::json_array::JsonArrayFramer;
 use super::length_prefixed::LengthPrefixedFramer;
 use super::lines::LineFramer;
+use super::nested_stream::NestedStream;
 use super::sse::SseFramer;
 use super::websocket::WebSocketFramer;
 
@@ -34,6 +35,9 @@ pub enum Framing {
     /// Amazon's event stream, where each payload is a JSON object whose member `bytes` holds the
     /// event in base64.
     AwsBase64,
+    /// Amazon's event stream, where the payloads are parts of another stream: server-sent events or
+    /// lines.
+    AwsNested,
     /// gRPC length-prefixed messages.
     LengthPrefixed,
     /// One JSON document that is not streamed; it counts as one event.
@@ -107,6 +111,8 @@ pub enum Framer {
     AwsEventStream(Box<AwsEventStreamFramer>),
     /// Amazon's event stream with base64 payloads.
     AwsBase64(Box<AwsEventStreamFramer>, Base64Member),
+    /// Amazon's event stream with another stream in its payloads.
+    AwsNested(Box<AwsEventStreamFramer>, Box<NestedStream>),
     /// gRPC messages.
     LengthPrefixed(LengthPrefixedFramer),
     /// One direction of a WebSocket connection.
@@ -127,6 +133,7 @@ impl Framer {
             Framing::JsonArray => Self::JsonArray(JsonArrayFramer::default()),
             Framing::AwsEventStream => Self::AwsEventStream(Box::default()),
             Framing::AwsBase64 => Self::AwsBase64(Box::default(), Base64Member::default()),
+            Framing::AwsNested => Self::AwsNested(Box::default(), Box::default()),
             Framing::LengthPrefixed => Self::LengthPrefixed(LengthPrefixedFramer::default()),
             Framing::Document => Self::Document { has_data: false },
         }
@@ -147,6 +154,9 @@ impl Framer {
             Self::AwsBase64(framer, member) => {
                 framer.push(bytes, &mut |event| push_base64_payload(member, event, sink));
             }
+            Self::AwsNested(framer, nested) => {
+                framer.push(bytes, &mut |event| nested.push(event, sink));
+            }
             Self::LengthPrefixed(framer) => framer.push(bytes, sink),
             Self::WebSocket(framer) => framer.push(bytes, sink),
             Self::Document { has_data } => {
@@ -163,6 +173,10 @@ impl Framer {
             Self::Lines(framer) => framer.end(sink),
             Self::JsonArray(framer) => framer.end(sink),
             Self::AwsEventStream(framer) | Self::AwsBase64(framer, _) => framer.end(sink),
+            Self::AwsNested(framer, nested) => {
+                framer.end(&mut |event| nested.push(event, sink));
+                nested.end(sink);
+            }
             Self::LengthPrefixed(framer) => framer.end(sink),
             Self::WebSocket(framer) => framer.end(sink),
             Self::Document { has_data } => {

@@ -7,7 +7,7 @@
 //! | step | modules |
 //! |---|---|
 //! | transfer coding, content coding | [`chunked`], [`coding`] |
-//! | body to messages | [`framing`], which selects [`sse`], [`lines`], [`json_array`], [`aws_event_stream`] (with [`base64_member`]), [`length_prefixed`] or [`websocket`] |
+//! | body to messages | [`framing`], which selects [`sse`], [`lines`], [`json_array`], [`aws_event_stream`] (with [`base64_member`] or [`nested_stream`]), [`length_prefixed`] or [`websocket`] |
 //! | message to values | `json`, `memo` (a faster `json` for repeating messages), `protobuf`, `utf8` |
 //! | header values | [`request_start`] |
 
@@ -23,6 +23,7 @@ pub mod json_array;
 pub mod length_prefixed;
 pub mod lines;
 pub(crate) mod memo;
+pub mod nested_stream;
 pub(crate) mod protobuf;
 pub mod request_start;
 mod scan_event;
