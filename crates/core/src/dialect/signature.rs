@@ -294,9 +294,11 @@ pub(super) fn recognise(data: &[u8], name: &[u8]) -> Option<(&'static Dialect, O
     let types: Vec<&[u8]> = types.chain([name]).collect();
     let has_member = |member: &'static str| {
         let (path, start) = parse_member(member);
-        found
-            .get(path)
-            .is_some_and(|text| start.is_none_or(|start| text.starts_with(start.as_bytes())))
+        match (found.get(path), start) {
+            (Some(Some(text)), Some(start)) => text.starts_with(start.as_bytes()),
+            (Some(_), None) => true,
+            _ => false,
+        }
     };
     let is_match = |signature: &&Signature| {
         types.iter().any(|event_type| signature.has_type(event_type))
