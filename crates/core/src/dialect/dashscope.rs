@@ -164,7 +164,12 @@ fn subtract_repeated(
     // The starts are those of the first text in the event.
     let starts = (facts.choices.len() == 1).then_some(starts);
     for choice in &mut facts.choices {
+        let has_text = fields(choice).iter().any(|(_, length)| *length > 0);
         for (field, length) in fields(choice) {
+            if length == 0 && has_text {
+                // The reasoning ends where the answer begins, whether events have all text so far or not.
+                continue;
+            }
             let start = starts.and_then(|starts| starts.get(field as usize).copied());
             compare(stream, choice.index, field, length, start)?;
         }

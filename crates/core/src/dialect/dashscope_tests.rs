@@ -86,6 +86,43 @@ fn a_stream_has_running_counts_and_ends_with_a_reason() {
 }
 
 #[test]
+fn the_end_of_the_reasoning_shows_nothing() {
+    let event = |reasoning: &str, content: &str| {
+        format!(
+            r#"{{"output":{{"choices":[{{"message":{{"content":"{content}","reasoning_content":"{reasoning}"}},"index":0,"finish_reason":"null"}}]}}}}"#
+        )
+    };
+    let cases: [[(&str, &str, &str); 4]; 3] = [
+        // All text so far.
+        [
+            ("Hm", "", "reasoning 2"),
+            ("Hm, so", "", "reasoning 4"),
+            ("Hm, so", "Yes", "answer 3"),
+            ("Hm, so", "Yes, it", "answer 4"),
+        ],
+        [
+            ("Hm", "", "reasoning 2"),
+            ("Hm, so", "", "reasoning 4"),
+            ("", "Yes", "answer 3"),
+            ("", "Yes, it", "answer 4"),
+        ],
+        // New text only.
+        [
+            ("Hm", "", "reasoning 2"),
+            (", so", "", "reasoning 4"),
+            ("", "Yes", "answer 3"),
+            ("", ", it", "answer 4"),
+        ],
+    ];
+    for case in cases {
+        let events = case.map(|(reasoning, content, _)| event(reasoning, content));
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        let expected = case.map(|(_, _, expected)| expected);
+        assert_eq!(describe_events(&DASHSCOPE, &events), expected, "{case:?}");
+    }
+}
+
+#[test]
 fn calls_of_tools_are_new_or_all_so_far() {
     let event = |function: &str| {
         format!(
