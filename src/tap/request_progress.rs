@@ -257,6 +257,12 @@ impl RequestProgress {
         self.state().peek.is_whole()
     }
 
+    /// Number of choices that the body requests for each prompt; `None` if unknown.
+    pub fn requested_choices(&self) -> Option<u64> {
+        let state = self.state();
+        state.peek.facts().choices.or(state.peek.is_whole().then_some(1))
+    }
+
     /// Whether the body requests a stream; `None` while unknown.
     pub fn requests_stream(&self) -> Option<bool> {
         self.state().peek.facts().stream

@@ -100,7 +100,12 @@ impl CapturedResponse {
         places.iter().find_map(|place| counts(place)).or_else(|| {
             let last =
                 |place| documents.iter().rev().find_map(|event| event.pointer(place)?.as_u64());
-            last("/tokens_predicted").or(last("/timings/predicted_n"))
+            let ended = documents.iter().filter(|event| {
+                event.pointer("/choices/0/finish_reason").is_some_and(Value::is_string)
+            });
+            let each = ended.filter_map(|event| event.pointer("/timings/predicted_n")?.as_u64());
+            let sum = Some(each.sum()).filter(|sum| *sum > 0);
+            last("/tokens_predicted").or(sum).or(last("/timings/predicted_n"))
         })
     }
 }

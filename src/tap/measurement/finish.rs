@@ -74,11 +74,13 @@ impl RequestState {
         // The last samples of the meter need the series.
         let series = self.resolve_series(is_success);
         let head_facts = self.head_facts.take();
+        let requested_choices = self.progress.requested_choices();
         self.catch_panic(|state| {
             if let Some((meter, mut observer)) = state.sample_observer() {
                 meter.finish(end == EndCause::Complete, &mut |sample| {
                     observer.on_sample(now, &sample)
                 });
+                meter.set_requested_choices(requested_choices);
                 if let Some(facts) = &head_facts {
                     meter.set_header_facts(facts);
                 }
@@ -90,8 +92,6 @@ impl RequestState {
         ClosedRequest { state: self, series, meter, head_engine, end, outcome, ended_at }
     }
 
-    fn outcome(&self, end: EndCause, meter: Option<&ResponseMeter>) -> Outcome {
-        let tally = meter.map(ResponseMeter::tally);
     /// Whether the client requested a stream; `None` if only the part of the body that was not read can say it.
     fn requests_stream(&self) -> Option<bool> {
         let Self { progress, route, .. } = self;
@@ -100,6 +100,8 @@ impl RequestState {
         progress.requests_stream().or(by_path).or_else(by_default)
     }
 
+    fn outcome(&self, end: EndCause, meter: Option<&ResponseMeter>) -> Outcome {
+        let tally = meter.map(ResponseMeter::tally);
         let is_stream = meter.is_some_and(ResponseMeter::is_stream);
         let ended = EndedRequest {
             cause: end,

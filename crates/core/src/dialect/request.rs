@@ -1,6 +1,7 @@
 //! Reads the model and the `stream` flag in the body of an inference request.
 
 use super::UnparsedReason;
+use super::event_builder::parse_count;
 use super::multipart::MultipartReader;
 use crate::wire::ScanEvent;
 use crate::wire::coding::ContentDecoder;
@@ -17,17 +18,24 @@ pub struct RequestFacts {
     pub model: Option<Arc<str>>,
     /// Whether the client requested a stream; `None` if the body has no such field.
     pub stream: Option<bool>,
+    /// Number of choices that the client requested for each prompt; `None` if the body has no such field.
+    pub choices: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum RequestTag {
     Model,
     Stream,
+    Choices,
 }
 
+static CHOICES: JsonNode<RequestTag> = JsonNode::scalar(RequestTag::Choices);
 static ROOT: JsonNode<RequestTag> = JsonNode::path(&[
     ("model", &JsonNode::text(RequestTag::Model)),
     ("stream", &JsonNode::scalar(RequestTag::Stream)),
+    ("n", &CHOICES),
+    // llama.cpp's own name.
+    ("n_cmpl", &CHOICES),
 ]);
 
 /// Reader of a request body, JSON or multipart form, in any split of its bytes. A compressed body is decoded in a copy.
@@ -179,6 +187,7 @@ fn record(facts: &mut RequestFacts, tag: RequestTag, token: ScanEvent<'_>) {
             facts.model = model_name(text)
         }
         (RequestTag::Stream, ScanEvent::Bool(stream)) => facts.stream = Some(stream),
+        (RequestTag::Choices, ScanEvent::Number(n)) => facts.choices = parse_count(n),
         _ => {}
     }
 }

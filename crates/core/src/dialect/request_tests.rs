@@ -8,7 +8,7 @@ use std::io::Write;
 const CODEX: &str = r#"{"model":"gpt-5.6","instructions":"\"model\":\"no\"","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"Fix the test."}]}],"tools":[],"store":false,"stream":true}"#;
 
 fn facts(model: &str, stream: bool) -> RequestFacts {
-    RequestFacts { model: Some(model.into()), stream: Some(stream) }
+    RequestFacts { model: Some(model.into()), stream: Some(stream), choices: None }
 }
 
 fn read(body: &str) -> RequestFacts {
@@ -56,7 +56,9 @@ fn model_and_stream_are_read_at_the_top_level() {
         r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","model":"no"}],
             "model":"m\u0031","stream":true,"max_completion_tokens":64,"n":2}"#,
     );
-    assert_eq!(found, facts("m1", true));
+    assert_eq!(found, RequestFacts { choices: Some(2), ..facts("m1", true) });
+    assert_eq!(read(r#"{"n":null,"n_cmpl":3}"#).choices, Some(3));
+    assert_eq!(read(r#"{"n":-1}"#).choices, None);
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn compressed_bodies_are_decoded_in_any_split() {
     }
     // Without `stream`, the whole body is read.
     for (coding, body) in coded(br#"{"model":"m","input":"hello"}"#) {
-        let expected = RequestFacts { model: Some("m".into()), stream: None };
+        let expected = RequestFacts { model: Some("m".into()), ..RequestFacts::default() };
         assert_eq!(read_coded(coding, &body, 5), (expected, true, vec![]), "{coding}");
     }
 }

@@ -209,6 +209,11 @@ impl ResponseMeter {
         }
     }
 
+    /// Sets how many choices of each prompt the client requested; `None` if unknown. Called after the end of the body.
+    pub fn set_requested_choices(&mut self, requested: Option<u64>) {
+        self.tally.set_requested_choices(requested);
+    }
+
     /// Adds the facts from the response headers. Called after the end of the body: values from the body take precedence.
     pub fn set_header_facts(&mut self, head: &HeaderFacts) {
         let is_stream = self.is_stream();

@@ -130,7 +130,8 @@ fn usage_reports_for_each_choice_are_added() {
     ];
     let reads: Vec<_> =
         stream.iter().enumerate().map(|(i, bytes)| (i as u64, bytes.as_str())).collect();
-    let (meter, _) = run(&reads);
+    let (mut meter, _) = run(&reads);
+    meter.set_requested_choices(Some(2));
     let tokens = ResponseTokens::from_tally(meter.tally(), true);
     assert_eq!(
         (tokens.input, tokens.output),
@@ -167,6 +168,58 @@ fn usage_reports_in_finish_events_are_added() {
         ResponseTokens::from_tally(meter.tally(), true).output,
         Some((5, TokenSource::Usage))
     );
+}
+
+/// llama.cpp: the input of several prompts is added; the choices of one prompt share it.
+#[test]
+fn input_of_several_prompts_and_choices() {
+    let end = |index: u32, input: u64, has_usage: bool| {
+        let usage = if has_usage {
+            format!(
+                r#""usage":{{"prompt_tokens":{input},"completion_tokens":4,"prompt_tokens_details":{{"cached_tokens":1}}}},"#
+            )
+        } else {
+            String::new()
+        };
+        let fresh = input - 1;
+        format!(
+            "data: {{\"choices\":[{{\"text\":\"\",\"index\":{index},\"finish_reason\":\"stop\"}}],\
+             \"system_fingerprint\":\"b10499-0c1e570\",{usage}\
+             \"timings\":{{\"cache_n\":1,\"prompt_n\":{fresh},\"predicted_n\":4}}}}\n\n"
+        )
+    };
+    let word = |index: u32| {
+        format!(
+            "data: {{\"choices\":[{{\"text\":\"a\",\"index\":{index},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    // Input of each report, requested choices; and the expected input, cached and output tokens.
+    type Counts = (Option<u64>, Option<u64>, Option<u64>);
+    let cases: [(&[u64], Option<u64>, Counts); 6] = [
+        (&[5, 8], Some(1), (Some(13), Some(2), Some(8))),
+        (&[5, 5], Some(1), (Some(10), Some(2), Some(8))),
+        (&[5, 5], Some(2), (Some(5), Some(1), Some(8))),
+        (&[5, 5, 8, 8], Some(2), (Some(13), Some(2), Some(16))),
+        (&[5, 5, 8], Some(2), (None, None, Some(12))),
+        (&[5, 8], None, (None, None, Some(8))),
+    ];
+    for (inputs, requested, expected) in cases {
+        for has_usage in [true, false] {
+            let mut stream: Vec<String> = (0..inputs.len() as u32).map(word).collect();
+            stream.extend((0..).zip(inputs).map(|(index, input)| end(index, *input, has_usage)));
+            stream.push(DONE.to_owned());
+            let reads: Vec<_> = (0..).zip(stream.iter().map(String::as_str)).collect();
+            let (mut meter, _) = run(&reads);
+            meter.set_requested_choices(requested);
+            let record = record(&meter, 0);
+            let found = (record.input_tokens, record.cached_tokens, record.output_tokens);
+            assert_eq!(found, expected, "{inputs:?}, {requested:?}, usage {has_usage}");
+        }
+    }
+    // One choice has one report, whatever was requested.
+    let (mut meter, _) = run(&[(0, &word(0)), (1, &end(0, 5, true)), (2, DONE)]);
+    meter.set_requested_choices(None);
+    assert_eq!(record(&meter, 0).input_tokens, Some(5));
 }
 
 #[test]

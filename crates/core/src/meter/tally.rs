@@ -1,6 +1,7 @@
 //! Running counts and times of one response.
 
 use super::arrivals::{Arrival, ChoiceArrivals, GapBasis, ReadInstant, SharedGap};
+use super::choice_reports::ChoiceReports;
 use crate::dialect::engine::Engine;
 use crate::dialect::response_headers::HeaderFacts;
 use crate::dialect::{
@@ -156,6 +157,8 @@ pub struct ResponseTally {
 #[derive(Debug, Default)]
 struct EndReport {
     server_report: ServerReport,
+    /// Sums of the reports that are each for one choice.
+    choice_reports: Option<ChoiceReports>,
     /// Arrival of the event that reported the total time of the request.
     total_time_reported_at: Option<Duration>,
     finish_reasons: Vec<FinishReason>,
@@ -164,7 +167,17 @@ struct EndReport {
 impl ResponseTally {
     /// Counts and times that the server has reported so far.
     pub fn server_report(&self) -> ServerReport {
-        self.at_end.as_ref().map(|end| end.server_report).unwrap_or_default()
+        let Some(end) = &self.at_end else { return ServerReport::default() };
+        let report = end.server_report;
+        end.choice_reports.as_ref().map_or(report, |sums| sums.replace_in(report))
+    }
+
+    /// Corrects the input of reports for each choice, at the end of the response: the choices of one prompt each report all
+    /// of its tokens. `requested`: number of choices for each prompt; `None` if unknown, and then so is the input.
+    pub fn set_requested_choices(&mut self, requested: Option<u64>) {
+        if let Some(sums) = self.at_end.as_mut().and_then(|end| end.choice_reports.as_mut()) {
+            sums.set_requested_choices(requested);
+        }
     }
 
     /// Arrival of the event that reported the total time of the request.
@@ -330,24 +343,28 @@ impl ResponseTally {
         // llama.cpp reports the usage of each choice separately: in an event without choices, or in the event that
         // ends the choice, while another choice is still in progress.
         let has_running_choice = self.choices.iter().any(|choice| !choice.finished);
-        let is_end = self.engine == Some(Engine::LlamaCpp)
-            && facts.choices.iter().all(|choice| choice.finish.is_some());
-        let is_for_one_choice =
-            (facts.choices.is_empty() || is_end) && has_running_choice && self.choices() > 1;
-        self.usage_per_choice |= facts.usage.is_some() && is_for_one_choice;
-        let report = &mut self.at_end.get_or_insert_default().server_report;
+        let is_llama_cpp = self.engine == Some(Engine::LlamaCpp);
+        let is_end = facts.choices.is_empty()
+            || is_llama_cpp && facts.choices.iter().all(|choice| choice.finish.is_some());
+        let engine = facts.engine_counts.filter(|_| is_llama_cpp);
+        self.usage_per_choice |= (facts.usage.is_some() || engine.is_some())
+            && is_end
+            && has_running_choice
+            && self.choices() > 1;
+        let EndReport { server_report: report, choice_reports, .. } =
+            &mut **self.at_end.get_or_insert_default();
         if let Some(timings) = facts.timings {
             report.timings.update(timings);
+        }
+        if self.usage_per_choice && is_end {
+            choice_reports.get_or_insert_default().add(facts.usage, engine);
+            return;
         }
         if let Some(mut usage) = facts.usage {
             let counted = report.usage.get_or_insert_default();
             if self.is_session {
                 counted.add(usage);
                 usage = *counted;
-            } else if self.usage_per_choice
-                && let (Some(before), Some(this)) = (counted.output, usage.output)
-            {
-                usage.output = Some(before + this);
             }
             counted.update(usage);
         }
