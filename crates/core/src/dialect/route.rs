@@ -38,7 +38,7 @@ pub enum Operation {
     Realtime,
     /// Inference on a model server whose path does not show the kind.
     Infer,
-    /// Replay of a stream, or of what there is of one: the model has worked on it since an earlier request.
+    /// Stream of a response that an earlier request started.
     Replay,
     /// A path that is not known.
     Other,

@@ -1,5 +1,6 @@
 //! Facts that most servers report only at the end of a response.
 
+use super::choice_reports::ChoiceReports;
 use crate::dialect::{FinishReason, MAX_CHOICES, ServerTimings, TokenCounts};
 use std::time::Duration;
 
@@ -46,12 +47,4 @@ impl EndReport {
             }
         }
     }
-}
-
-/// Reports that are each for one choice (llama.cpp), added up.
-#[derive(Debug, Default)]
-pub(super) struct ChoiceReports {
-    pub count: u64,
-    pub usage: Option<TokenCounts>,
-    pub engine: Option<TokenCounts>,
 }

@@ -34,6 +34,7 @@
 //! [`Duration`]: std::time::Duration
 
 mod arrivals;
+mod choice_reports;
 mod clamped_interval;
 pub mod cold;
 mod end_report;

@@ -1,7 +1,7 @@
 //! Running counts and times of one response.
 
 use super::arrivals::{Arrival, ChoiceArrivals, GapBasis, ReadInstant, SharedGap};
-use super::end_report::{ChoiceReports, EndReport, ServerReport};
+use super::end_report::{EndReport, ServerReport};
 use super::outcome::ErrorKind;
 use crate::dialect::engine::Engine;
 use crate::dialect::response_headers::HeaderFacts;
@@ -159,25 +159,15 @@ impl ResponseTally {
     /// Counts and times that the server has reported so far.
     pub fn server_report(&self) -> ServerReport {
         let Some(end) = &self.at_end else { return ServerReport::default() };
-        let choices = end.choice_reports.as_ref();
-        ServerReport {
-            usage: choices.and_then(|sums| sums.usage).or(end.server_report.usage),
-            engine: choices.and_then(|sums| sums.engine).or(end.server_report.engine),
-            ..end.server_report
-        }
+        let report = end.server_report;
+        end.choice_reports.as_ref().map_or(report, |sums| sums.replace_in(report))
     }
 
     /// Corrects the input of reports for each choice, at the end of the response: the choices of one prompt each report all
     /// of its tokens. `requested`: number of choices for each prompt; `None` if unknown, and then so is the input.
     pub fn set_requested_choices(&mut self, requested: Option<u64>) {
-        let sums = self.at_end.as_mut().and_then(|end| end.choice_reports.as_mut());
-        let Some(ChoiceReports { count, usage, engine }) = sums else { return };
-        // Without the report of each choice, the sum is not that of whole prompts.
-        let repeats = requested.filter(|n| *n > 0 && count.is_multiple_of(*n));
-        for counts in [usage, engine].into_iter().flatten() {
-            let share = |sum: Option<u64>| sum.zip(repeats).map(|(sum, repeats)| sum / repeats);
-            counts.input = share(counts.input);
-            counts.cached = share(counts.cached);
+        if let Some(sums) = self.at_end.as_mut().and_then(|end| end.choice_reports.as_mut()) {
+            sums.set_requested_choices(requested);
         }
     }
 
@@ -382,14 +372,7 @@ impl ResponseTally {
             report.timings.update(timings);
         }
         if self.usage_per_choice && is_end {
-            let sums = choice_reports.get_or_insert_default();
-            sums.count += 1;
-            if let Some(usage) = facts.usage {
-                sums.usage.get_or_insert_default().add(usage);
-            }
-            if let Some(engine) = engine {
-                sums.engine.get_or_insert_default().add(engine);
-            }
+            choice_reports.get_or_insert_default().add(facts.usage, engine);
             return;
         }
         if let Some(mut usage) = facts.usage {
