@@ -1,6 +1,6 @@
 //! Parses the events of one response.
 
-use super::event_builder::EventBuilder;
+use super::event_builder::{EventBuilder, MAX_DONE};
 use super::repeats::SeenOutput;
 use super::tag::{JsonShape, ProtobufShape, Tag};
 use super::{Dialect, EventFacts, EventFormat};
@@ -12,8 +12,6 @@ use std::cell::Cell;
 
 /// Most counters that are kept for one response.
 const MAX_COUNTERS: usize = 256;
-/// Longest data that can be `[DONE]`, with white space.
-const MAX_DONE: usize = 8;
 
 /// State that a dialect keeps from one event of a response to the next.
 #[derive(Debug, Default)]
@@ -155,6 +153,7 @@ fn current<'a>(
     parser.get_or_insert_with(|| {
         let mut parser = EventParser::start(dialect.format);
         parser.event.has_model = stream.has_model;
+        parser.event.keeps_start = !stream.has_event;
         parser
     })
 }
