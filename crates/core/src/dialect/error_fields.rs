@@ -60,6 +60,7 @@ pub struct ErrorSigns {
 
 impl ErrorSigns {
     /// Records a tagged value. Returns whether the tag is about errors.
+    #[inline(never)]
     pub fn record(&mut self, tag: Tag, token: ScanEvent<'_>) -> bool {
         match (tag, token) {
             (Tag::Error | Tag::ErrorList, ScanEvent::Text { chars, .. }) => {

@@ -20,6 +20,8 @@ pub const REASONING_FIELDS: usize = 5;
 const NUMBER_SLOTS: usize = 3;
 /// Longest event type that is kept, in bytes; real ones have at most about 50.
 const MAX_TYPE: usize = 64;
+/// Longest data that can be `[DONE]`, with white space.
+pub const MAX_DONE: usize = 8;
 /// Number of bytes of the event's data that are kept.
 const DATA_START: usize = 64;
 /// Index of [`Tag::FunctionCall`] among the tool calls of a choice.
@@ -118,6 +120,10 @@ pub struct EventBuilder {
     pub numbers: [Option<u64>; NUMBER_SLOTS],
     /// A choice of the event had an index.
     pub has_index: bool,
+    /// The first bytes of this event's data are kept.
+    pub keeps_start: bool,
+    /// A choice of the event has a whole message.
+    pub has_whole_message: bool,
     /// An event of this stream had the model. Servers repeat it in each event.
     pub has_model: bool,
     tool_call: ToolCallChunk,
@@ -161,16 +167,18 @@ impl EventBuilder {
         (self.is_thought, self.is_special_token, self.is_transcription_session) =
             (false, false, false);
         (self.has_index, self.has_item_name, self.has_identity) = (false, false, false);
-        self.has_base64_text = false;
+        (self.has_base64_text, self.has_whole_message) = (false, false);
     }
 
-    /// Adds bytes of the event's data, of which the first are kept.
+    /// Adds bytes of the event's data.
     #[inline]
     pub fn push_data(&mut self, bytes: &[u8]) {
-        self.data_start.push(bytes);
+        if self.keeps_start || bytes.len() <= MAX_DONE {
+            self.data_start.push(bytes);
+        }
     }
 
-    /// First 64 bytes of the event's data.
+    /// First 64 bytes of the event's data, if [`keeps_start`](Self::keeps_start); else the data if it is short.
     pub fn data_start(&self) -> &[u8] {
         self.data_start.as_bytes()
     }
@@ -251,6 +259,12 @@ impl EventBuilder {
         match (tag, token) {
             // Each event of a stream may have these.
             (Tag::Reasoning(_) | Tag::ToolArguments, _) => self.record_output(tag, token),
+            (Tag::ToolCall | Tag::FunctionCall, ScanEvent::Open) => {
+                self.tool_call = ToolCallChunk::default();
+            }
+            (Tag::ToolCall | Tag::FunctionCall, ScanEvent::Close) => self.end_call(tag),
+            (Tag::CallIndex, ScanEvent::Number(n)) => self.tool_call.index = parse_count(n),
+            (Tag::CallName, ScanEvent::Text { chars, .. }) => self.tool_call.has_name |= chars > 0,
             (Tag::Message, ScanEvent::Open) => {
                 (self.choice.in_message, self.choice.message.is_present) = (true, true);
             }
@@ -300,9 +314,11 @@ impl EventBuilder {
             }
             (Tag::EventType, ScanEvent::Text { text, .. }) => self.event_type.set(text),
             (Tag::PartType, ScanEvent::Text { text, .. }) => self.part_type.set(text),
-            (Tag::Model, ScanEvent::Text { text, .. }) if !text.is_empty() && !self.has_model => {
-                self.has_model = true;
-                self.facts.model = Some(String::from_utf8_lossy(text).into_owned());
+            (Tag::Model, ScanEvent::Text { text, .. }) => {
+                if !text.is_empty() && !self.has_model {
+                    self.has_model = true;
+                    self.facts.model = Some(String::from_utf8_lossy(text).into_owned());
+                }
             }
             (Tag::Done, ScanEvent::Bool(yes)) => self.facts.done |= yes,
             (Tag::Usage, ScanEvent::Open) => {
@@ -342,7 +358,8 @@ impl EventBuilder {
         }
     }
 
-    /// Records output items and the tool calls of choices.
+    /// Records output items.
+    #[inline(never)]
     fn record_item(&mut self, tag: Tag, token: ScanEvent<'_>) {
         match (tag, token) {
             (Tag::Item, ScanEvent::Open) => {
@@ -359,25 +376,23 @@ impl EventBuilder {
                 self.item.structured += chars;
             }
             (Tag::CallResult, ScanEvent::Text { chars, .. }) => self.item.has_result = chars > 0,
-            (Tag::ToolCall | Tag::FunctionCall, ScanEvent::Open) => {
-                self.tool_call = ToolCallChunk {
-                    choice: self.facts.choices.len(),
-                    index: (tag == Tag::FunctionCall).then_some(FUNCTION_CALL),
-                    has_name: false,
-                    arguments: self.choice.output().tool,
-                };
-            }
-            (Tag::ToolCall | Tag::FunctionCall, ScanEvent::Close) => {
-                let before = self.tool_call.arguments;
-                self.tool_call.arguments = self.choice.output().tool.saturating_sub(before);
-                self.tool_calls.push(self.tool_call);
-            }
-            (Tag::CallIndex, ScanEvent::Number(n)) => self.tool_call.index = parse_count(n),
-            (Tag::CallName, ScanEvent::Text { chars, .. }) => {
-                self.tool_call.has_name |= chars > 0;
-            }
             _ => self.record_output(tag, token),
         }
+    }
+
+    /// Ends a tool call of a choice.
+    #[inline(never)]
+    fn end_call(&mut self, tag: Tag) {
+        let choice = self.facts.choices.len();
+        let earlier = self.tool_calls.iter().filter(|call| call.choice == choice);
+        let before: u64 = earlier.map(|call| call.arguments).sum();
+        let ToolCallChunk { index, has_name, .. } = self.tool_call;
+        self.tool_calls.push(ToolCallChunk {
+            choice,
+            index: if tag == Tag::FunctionCall { Some(FUNCTION_CALL) } else { index },
+            has_name,
+            arguments: self.choice.output().tool.saturating_sub(before),
+        });
     }
 
     fn record_output(&mut self, tag: Tag, token: ScanEvent<'_>) {
@@ -413,7 +428,7 @@ impl EventBuilder {
                 }
                 self.facts.has_reasoning_summary |= chars > 0;
             }
-            (Tag::ArgumentValue, value) => output.tool += json_length(value),
+            (Tag::ArgumentValue, value) => output.tool += items::json_length(value),
             _ => {}
         }
     }
@@ -467,24 +482,24 @@ impl EventBuilder {
         let is_whole = message.is_present && !delta.is_present;
         let output = if is_whole { message } else { delta };
         let answer_chars = output.answer.max(*completion_text);
-        let facts = ChoiceFacts {
-            index: 0,
-            answer_chars,
-            reasoning_chars: output.reasoning.into_iter().max().unwrap_or(0),
-            tool_chars: output.tool,
-            has_answer: answer_chars > 0 || output.tool > 0 || output.has_nontext,
-            has_nontext: output.has_nontext,
-            has_reasoning_media: output.has_reasoning_media,
-            is_whole,
-            token_ids: *token_ids,
-            finish: finish.take(),
-        };
-        if let Some(reason) = &facts.finish {
+        self.has_whole_message |= is_whole;
+        if let Some(reason) = finish {
             self.facts.error |= error_fields::is_error_reason(reason);
         }
         match index.unwrap_or(0).try_into() {
             Ok(index) if self.facts.choices.len() < MAX_CHOICES => {
-                self.facts.choices.push(ChoiceFacts { index, ..facts });
+                self.facts.choices.push(ChoiceFacts {
+                    index,
+                    answer_chars,
+                    reasoning_chars: output.reasoning.into_iter().max().unwrap_or(0),
+                    tool_chars: output.tool,
+                    has_answer: answer_chars > 0 || output.tool > 0 || output.has_nontext,
+                    has_nontext: output.has_nontext,
+                    has_reasoning_media: output.has_reasoning_media,
+                    is_whole,
+                    token_ids: *token_ids,
+                    finish: finish.take(),
+                });
             }
             _ => self.facts.unparsed = Some(UnparsedReason::Choice),
         }
@@ -526,15 +541,5 @@ impl EventBuilder {
         if let Some(usage) = usage_counts::resolve(self.usage, self.total_tokens) {
             self.facts.usage.get_or_insert_default().update(usage);
         }
-    }
-}
-
-/// Length of a number, boolean or null as JSON. Text is the name that protobuf has for null.
-fn json_length(value: ScanEvent<'_>) -> u64 {
-    match value {
-        ScanEvent::Number(n) => n.to_string().chars().count() as u64,
-        ScanEvent::Bool(true) | ScanEvent::Null | ScanEvent::Text { .. } => 4,
-        ScanEvent::Bool(false) => 5,
-        _ => 0,
     }
 }

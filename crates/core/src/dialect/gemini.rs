@@ -91,11 +91,15 @@ static ROOT: JsonShape =
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
     for choice in &mut event.facts.choices {
         event.facts.has_reasoning_summary |= choice.reasoning_chars > 0;
-        choice.finish = choice.finish.take().and_then(|reason| named(reason, &FINISH_REASONS));
+        if let Some(reason) = choice.finish.take() {
+            choice.finish = named(reason, &FINISH_REASONS);
+        }
     }
-    let blocked = event.choice.finish.take().and_then(|reason| named(reason, &BLOCK_REASONS));
-    // A prompt that is blocked has no candidates.
-    event.choice.finish = blocked.filter(|_| event.facts.choices.is_empty());
+    if let Some(reason) = event.choice.finish.take() {
+        // A prompt that is blocked has no candidates.
+        let is_blocked = event.facts.choices.is_empty();
+        event.choice.finish = if is_blocked { named(reason, &BLOCK_REASONS) } else { None };
+    }
     if let Some(usage) = &mut event.facts.usage {
         // While the model is reasoning, there is no `candidatesTokenCount`.
         usage.output_excludes_reasoning = true;
@@ -118,6 +122,7 @@ const BLOCK_REASONS: [(&str, &str); 4] =
     [("1", "SAFETY"), ("2", "OTHER"), ("3", "BLOCKLIST"), ("4", "PROHIBITED_CONTENT")];
 
 /// Name of a reason; `None` if it is the enum's value for "none".
+#[inline(never)]
 fn named(reason: FinishReason, names: &[(&str, &'static str)]) -> Option<FinishReason> {
     if reason == "0" || reason.ends_with("_UNSPECIFIED") {
         return None;

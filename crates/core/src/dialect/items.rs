@@ -4,6 +4,7 @@
 //! The result of the tool is not.
 
 use super::event_builder::OutputCounts;
+use crate::wire::ScanEvent;
 
 /// Item that the scanner is in.
 #[derive(Debug, Default)]
@@ -57,6 +58,16 @@ pub fn is_generated(item_type: &[u8]) -> bool {
         b"model_output" => true,
         b"user_input" | b"mcp_list_tools" | b"mcp_approval_response" | b"additional_tools" => false,
         _ => !is_result,
+    }
+}
+
+/// Length of a number, boolean or null as JSON. Text is the name that protobuf has for null.
+pub fn json_length(value: ScanEvent<'_>) -> u64 {
+    match value {
+        ScanEvent::Number(n) => n.to_string().chars().count() as u64,
+        ScanEvent::Bool(true) | ScanEvent::Null | ScanEvent::Text { .. } => 4,
+        ScanEvent::Bool(false) => 5,
+        _ => 0,
     }
 }
 

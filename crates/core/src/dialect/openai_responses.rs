@@ -215,13 +215,16 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
         b"cancelled" => Some(b"cancelled"),
         _ => None,
     };
-    let starts_response = event_type == b"response.created";
-    let is_error = matches!(event_type, b"error" | b"response.failed" | b"failed")
-        || event_type.ends_with(b".error");
-    let is_summary = event_type.starts_with(b"response.reasoning_summary");
+    let starts_response = source == TextSource::Response && event_type == b"response.created";
+    let is_error = source == TextSource::Response
+        && (matches!(event_type, b"error" | b"response.failed" | b"failed")
+            || event_type.ends_with(b".error"));
+    let is_summary = category == OutputCategory::Reasoning
+        && event_type.starts_with(b"response.reasoning_summary");
     // The `code` of an error and the output of a tool are not output of the model.
-    let is_output =
-        source != TextSource::Response && !event_type.ends_with(b"_output_content.delta");
+    let is_tool_output =
+        category == OutputCategory::Arguments && event_type.ends_with(b"_output_content.delta");
+    let is_output = source != TextSource::Response && !is_tool_output;
     let text = if is_output { event.text } else { 0 };
     event.facts.error |= is_error;
     event.facts.has_reasoning_summary |= is_summary && text > 0;

@@ -9,7 +9,7 @@
 //! A whole message counts for each kind of output that no delta of its choice had.
 
 use super::event_builder::EventBuilder;
-use super::facts::ChoiceFacts;
+use super::facts::{ChoiceFacts, MAX_CHOICES};
 
 /// Most tool calls that are tracked for one response.
 const MAX_CALLS: usize = 64;
@@ -30,6 +30,40 @@ pub struct ToolCallChunk {
     pub arguments: u64,
 }
 
+/// Kinds of output that a choice had.
+#[derive(Debug, Clone, Copy, Default)]
+struct OutputKinds {
+    answer: bool,
+    reasoning: bool,
+    tool: bool,
+    nontext: bool,
+}
+
+impl OutputKinds {
+    #[inline]
+    fn add(&mut self, choice: &ChoiceFacts) {
+        self.answer |= choice.answer_chars > 0;
+        self.reasoning |= choice.reasoning_chars > 0;
+        self.tool |= choice.tool_chars > 0;
+        self.nontext |= choice.has_nontext;
+    }
+
+    /// Removes these kinds of output from a choice.
+    fn remove_from(self, choice: &mut ChoiceFacts) {
+        for (chars, is_repeat) in [
+            (&mut choice.answer_chars, self.answer),
+            (&mut choice.reasoning_chars, self.reasoning),
+            (&mut choice.tool_chars, self.tool),
+        ] {
+            if is_repeat {
+                *chars = 0;
+            }
+        }
+        choice.has_nontext &= !self.nontext;
+        choice.update_has_answer();
+    }
+}
+
 /// Output of a tool call so far.
 #[derive(Debug)]
 struct ToolCallSoFar {
@@ -42,8 +76,10 @@ struct ToolCallSoFar {
 /// Output of a response so far, as far as later events may repeat it.
 #[derive(Debug, Default)]
 pub struct SeenOutput {
-    /// Choices whose deltas had answer text, reasoning, arguments, and output without text; one bit for each choice.
-    streamed: [u128; 4],
+    /// Kinds of output that the deltas of choice 0 had.
+    first_choice: OutputKinds,
+    /// The same of other choices, with their indexes.
+    other_choices: Vec<(u32, OutputKinds)>,
     calls: Vec<ToolCallSoFar>,
 }
 
@@ -54,37 +90,55 @@ impl SeenOutput {
         if !event.tool_calls.is_empty() {
             self.drop_repeated_calls(event);
         }
-        for choice in event.facts.choices.iter_mut().filter(|choice| choice.is_whole) {
-            self.drop_repeated_message(choice);
+        if event.has_whole_message {
+            self.drop_repeated_messages(event);
+            return;
         }
-        for choice in event.facts.choices.iter().filter(|choice| !choice.is_whole) {
+        for choice in &event.facts.choices {
             self.note(choice);
         }
     }
 
+    #[inline]
     fn note(&mut self, choice: &ChoiceFacts) {
-        let bit = 1_u128.checked_shl(choice.index).unwrap_or(0);
-        for (seen, has_kind) in self.streamed.iter_mut().zip(kinds(choice)) {
-            if has_kind {
-                *seen |= bit;
-            }
+        if choice.index == 0 {
+            self.first_choice.add(choice);
+        } else {
+            self.note_other(choice);
         }
     }
 
-    fn drop_repeated_message(&self, choice: &mut ChoiceFacts) {
-        let bit = 1_u128.checked_shl(choice.index).unwrap_or(0);
-        let [answer, reasoning, tool, nontext] = self.streamed.map(|seen| seen & bit != 0);
-        for (chars, is_repeat) in [
-            (&mut choice.answer_chars, answer),
-            (&mut choice.reasoning_chars, reasoning),
-            (&mut choice.tool_chars, tool),
-        ] {
-            if is_repeat {
-                *chars = 0;
+    #[inline(never)]
+    fn note_other(&mut self, choice: &ChoiceFacts) {
+        let is_full = self.other_choices.len() >= MAX_CHOICES;
+        match self.other_choices.iter_mut().find(|(index, _)| *index == choice.index) {
+            Some((_, kinds)) => kinds.add(choice),
+            None if !is_full => {
+                let mut kinds = OutputKinds::default();
+                kinds.add(choice);
+                self.other_choices.push((choice.index, kinds));
             }
+            None => {}
         }
-        choice.has_nontext &= !nontext;
-        choice.update_has_answer();
+    }
+
+    fn streamed(&self, index: u32) -> OutputKinds {
+        let other = self.other_choices.iter().find(|(other, _)| *other == index);
+        if index == 0 {
+            self.first_choice
+        } else {
+            other.map(|(_, kinds)| *kinds).unwrap_or_default()
+        }
+    }
+
+    #[inline(never)]
+    fn drop_repeated_messages(&mut self, event: &mut EventBuilder) {
+        for choice in event.facts.choices.iter_mut().filter(|choice| choice.is_whole) {
+            self.streamed(choice.index).remove_from(choice);
+        }
+        for choice in event.facts.choices.iter().filter(|choice| !choice.is_whole) {
+            self.note(choice);
+        }
     }
 
     fn drop_repeated_calls(&mut self, event: &mut EventBuilder) {
@@ -127,11 +181,6 @@ impl SeenOutput {
             None => true,
         }
     }
-}
-
-/// Returns whether the choice has each kind of output, in the order of [`SeenOutput::streamed`].
-fn kinds(choice: &ChoiceFacts) -> [bool; 4] {
-    [choice.answer_chars > 0, choice.reasoning_chars > 0, choice.tool_chars > 0, choice.has_nontext]
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Parses the events of one response.
 
-use super::event_builder::EventBuilder;
+use super::event_builder::{EventBuilder, MAX_DONE};
 use super::repeats::SeenOutput;
 use super::route::Operation;
 use super::signature::{self, UNKNOWN};
@@ -14,8 +14,6 @@ use std::cell::Cell;
 
 /// Most counters that are kept for one response.
 const MAX_COUNTERS: usize = 256;
-/// Longest data that can be `[DONE]`, with white space.
-const MAX_DONE: usize = 8;
 /// Events of a response in which its dialect is looked for.
 const MAX_ATTEMPTS: u8 = 32;
 /// Most bytes of an event that are kept to look for its dialect.
@@ -185,6 +183,7 @@ fn current<'a>(
     parser.get_or_insert_with(|| {
         let mut parser = EventParser::start(dialect.format);
         parser.event.has_model = stream.has_model;
+        parser.event.keeps_start = !stream.has_event;
         parser
     })
 }
