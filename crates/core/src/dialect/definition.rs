@@ -107,6 +107,22 @@ impl Dialect {
         Self { reports_load_time: true, ..self }
     }
 
+    /// Returns a copy with another name.
+    pub(super) fn with_name(&self, name: &'static str) -> Self {
+        let Self { format, finish_event, stream_end, json_framing, .. } = *self;
+        let Self { base64_chunks, streams_by_default, reports_load_time, .. } = *self;
+        Self {
+            name,
+            format,
+            finish_event,
+            stream_end,
+            json_framing,
+            base64_chunks,
+            streams_by_default,
+            reports_load_time,
+        }
+    }
+
     /// Returns the dialect with this name, if a route uses it.
     pub fn by_name(name: &str) -> Option<&'static Self> {
         ROUTES.iter().filter_map(Route::dialect).find(|dialect| dialect.name == name)
@@ -148,7 +164,7 @@ impl fmt::Debug for Dialect {
 }
 
 impl PartialEq for Dialect {
-    /// Compares addresses: each dialect is one `static`.
+    /// Compares addresses: each dialect exists once.
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }

@@ -247,6 +247,13 @@ impl EventBuilder {
                 self.facts.error = true;
             }
             (Tag::Done, ScanEvent::Bool(yes)) => self.facts.done |= yes,
+            (Tag::End, ScanEvent::Text { chars, .. }) => self.facts.done |= chars > 0,
+            (Tag::End, ScanEvent::Open | ScanEvent::Bool(true) | ScanEvent::Number(_)) => {
+                self.facts.done = true;
+            }
+            (Tag::EndText(ends), ScanEvent::Text { text, .. }) => {
+                self.facts.done |= ends.contains(text);
+            }
             (Tag::Usage, ScanEvent::Open) => {
                 self.usage = TokenCounts::default();
                 self.total_tokens = None;

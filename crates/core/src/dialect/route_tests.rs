@@ -143,3 +143,44 @@ fn the_model_is_read_from_the_path_or_the_query() {
     let long = format!("/openai/deployments/{}/chat/completions", "%E2%82%AC".repeat(9_000));
     assert_eq!(model(&long).map(|model| model.len()), Some(255));
 }
+
+#[test]
+fn configured_routes_come_first() {
+    let chat = crate::dialect::Dialect::by_name("openai-chat").unwrap().leak_renamed("acme");
+    let route = |path| Route::configured("POST", path, Operation::Chat, chat).unwrap();
+    let routes: &'static [Route] =
+        vec![route("/acme/{model}:run"), route("/v1/completions")].leak();
+    for (method, path, expected) in [
+        ("POST", "/x/acme/m:run", "/acme/{model}:run"),
+        ("POST", "/v1/completions/", "/v1/completions"),
+        ("GET", "/v1/completions", "other"),
+        ("POST", "/v1/chat/completions", "/v1/chat/completions"),
+    ] {
+        assert_eq!(Route::find_with(routes, method, path).path, expected, "{method} {path}");
+    }
+    let found = Route::find_with(routes, "POST", "/acme/m:run");
+    assert_eq!(found.dialect().map(|dialect| dialect.name), Some("acme"));
+    assert_eq!(found.model("/acme/m:run").as_deref(), Some("m"));
+}
+
+#[test]
+fn patterns_that_match_no_path_or_all_are_errors() {
+    for (path, expected) in [
+        ("/v1/chat", None),
+        ("/", None),
+        ("/models/{model}:run", None),
+        ("/a/*/b", None),
+        ("chat", Some(PathPatternError::NoSlash)),
+        ("/chat?stream=1", Some(PathPatternError::Query)),
+        ("/chat/", Some(PathPatternError::TrailingSlash)),
+        ("/*", Some(PathPatternError::Everything)),
+        ("/{model}/*", Some(PathPatternError::Everything)),
+        ("/run-*", Some(PathPatternError::Wildcard)),
+        ("/*-{model}", Some(PathPatternError::Wildcard)),
+        ("/{name}/run", Some(PathPatternError::Brace)),
+    ] {
+        let dialect = crate::dialect::Dialect::by_name("openai-chat").unwrap();
+        let route = Route::configured("POST", path, Operation::Chat, dialect);
+        assert_eq!(route.err(), expected, "{path}");
+    }
+}

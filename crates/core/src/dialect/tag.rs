@@ -13,6 +13,7 @@
 //! | `text(tag)` | the same | the value; a string with its text |
 //! | `raw(tag)` | any value, also an object or array | only its length |
 
+use super::custom::EndTexts;
 use super::engine::Engine;
 use crate::wire::json::JsonNode;
 use crate::wire::protobuf::ProtobufField;
@@ -36,6 +37,10 @@ pub enum Tag {
     Error,
     /// The stream is complete if the value is `true`.
     Done,
+    /// The stream is complete, unless the value is `null`, `false` or an empty string.
+    End,
+    /// The stream is complete if the value is one of these texts.
+    EndText(&'static EndTexts),
 
     /// One of several choices; tags inside of it belong to that choice. Tags outside of any choice belong to choice 0.
     Choice,
