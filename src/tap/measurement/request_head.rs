@@ -48,7 +48,7 @@ impl RequestHead {
         let path = head.uri.path();
         // Only for tests.
         tap.faults.inject(path.as_bytes());
-        let route = Route::find(head.method.as_str(), path);
+        let route = Route::find_with(tap.config.routes, head.method.as_str(), path);
         let model = route.model(path).or_else(|| route.model_from_query(head.uri.query()));
         let ArrivalTime { started_at, wall_time } = *arrived;
         let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, started_at, wall_time);
