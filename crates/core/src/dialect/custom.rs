@@ -293,7 +293,7 @@ fn finish_deltas(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]
 
 /// Ends an event whose texts repeat those of earlier events.
 fn finish_cumulative(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8]) {
-    // Counters of what arrived so far.
+    // Counters of the output so far.
     const ANSWER: u64 = 0;
     const REASONING: u64 = 1;
     const ARGUMENTS: u64 = 2;
