@@ -314,7 +314,7 @@ fn apis() {
     let labels = "chat, text_completion, generate_content, embeddings, rerank, score, classify, tokenize, \
                   moderation, transcription, speech, image, realtime, infer";
     let start = "[[api]]\nname = 'a'\npath = '/a'\n";
-    let cases: [(String, Vec<String>); 20] = [
+    let cases: [(String, Vec<String>); 21] = [
         ("api = 'x'\n".into(), vec!["FILE:2: api = \"x\": expected a list of tables".into()]),
         ("api = [7]\n".into(), vec!["FILE:2: api[0] = 7: expected a table".into()]),
         (
@@ -393,6 +393,19 @@ fn apis() {
             vec![
                 "FILE:5: api[0].text = \"/1/2/3/4/5/6/7/8/9/10/11/12\": the pointer has 12 steps; at most 11 are \
                  allowed"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}model = '/a[b=c]'\ntext = ['/a[b]', '/t[b=c]', '/u[b=c]']\n"),
+            vec![
+                "FILE:6: api[0].text = \"/a[b]\": a condition is written [NAME=TEXT] after a name, such as \
+                 /content[type=message]"
+                    .into(),
+                "FILE:6: api[0].text = \"/u[b=c]\": all places with a condition in one object must have the \
+                 same name and test the same member"
+                    .into(),
+                "FILE:5: api[0].model = \"/a[b=c]\": only the places of text and reasoning can have a condition"
                     .into(),
             ],
         ),

@@ -104,6 +104,25 @@ fn an_api_can_be_like_another_and_comes_before_it() {
     assert_fields(&record, json!({"dialect": "acme", "answer_chars": 16}));
 }
 
+/// The example of docs/custom-apis.md.
+#[test]
+fn a_condition_separates_answers_from_reasoning() {
+    const EVENTS: [&str; 4] = [
+        r#"{"type":"reasoning.delta","content":"Hm"}"#,
+        r#"{"type":"message.delta","content":"The sky"}"#,
+        r#"{"type":"message.delta","content":" is blue."}"#,
+        r#"{"type":"chat.end","result":{"content":"The sky is blue."}}"#,
+    ];
+    let page = include_str!("../../docs/custom-apis.md");
+    let table = page.split("```toml\n").filter_map(|block| block.split_once("```"));
+    let table = table.map(|(table, _)| table).find(|table| table.contains("\"typed\"")).unwrap();
+    let record = measure(table, "/api/answer", &EVENTS);
+    let expected = json!({
+        "dialect": "typed", "outcome": "ok", "reasoning_chars": 2, "answer_chars": 16, "output_events": 3,
+    });
+    assert_fields(&record, expected);
+}
+
 /// Exit code and standard error of `check-config` with this sample, where SAMPLE replaces its path.
 fn check(configuration: &str, sample: &str) -> (Option<i32>, String) {
     let sample = TemporaryFile::new("http", sample);

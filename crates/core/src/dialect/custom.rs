@@ -8,7 +8,7 @@ use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag, TokenKind};
 use super::{Dialect, StreamEnd};
-use crate::wire::json::{MAX_PATH, MAX_WORD, StringMode};
+use crate::wire::json::{MAX_PATH, MAX_WORD};
 use std::collections::BTreeMap;
 use strum::VariantArray;
 
@@ -91,6 +91,27 @@ impl EndTexts {
     }
 }
 
+/// Meaning of the text of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartText {
+    /// Text of the answer.
+    Answer,
+    /// Reasoning text.
+    Reasoning,
+}
+
+/// Types of the parts at one place, and what their text is. The text of other parts is not output.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartTypes(Vec<(String, PartText)>);
+
+impl PartTypes {
+    /// Meaning of the text of a part of this type; `None` if it is not output.
+    pub fn find(&self, part_type: &[u8]) -> Option<PartText> {
+        let found = self.0.iter().find(|(known, _)| known.as_bytes() == part_type);
+        found.map(|(_, text)| *text)
+    }
+}
+
 /// Reason why a place cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
@@ -117,6 +138,17 @@ pub enum PlaceError {
         "tool_arguments takes the whole value of its place, so no other place can be inside of it"
     )]
     InsideArguments,
+    /// A condition is malformed.
+    #[error("a condition is written [NAME=TEXT] after a name, such as /content[type=message]")]
+    Condition,
+    /// The value cannot have a condition.
+    #[error("only the places of text and reasoning can have a condition")]
+    NotConditional,
+    /// An object has places with different conditions.
+    #[error(
+        "all places with a condition in one object must have the same name and test the same member"
+    )]
+    Conditions,
 }
 
 /// Longest pointer. An object at the last step is reported too, so one step less than the scanner has.
@@ -133,11 +165,38 @@ pub struct CustomDialect {
 /// Place of a document, with the places inside of it.
 #[derive(Debug, Default)]
 struct PlaceTree {
-    value: Option<ApiValue>,
+    value: Option<PlaceUse>,
+    /// The text in this object depends on its type.
+    typed: Option<TypedObject>,
     /// For [`ApiValue::End`]: only these texts end the stream. Empty if every value does.
     end_texts: Vec<String>,
     members: BTreeMap<String, PlaceTree>,
     elements: Option<Box<PlaceTree>>,
+}
+
+/// Use of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlaceUse {
+    Value(ApiValue),
+    /// Text whose object has a type.
+    TypedText,
+    /// The type of an object.
+    ObjectType,
+}
+
+/// Object with a text that is used by its type.
+#[derive(Debug)]
+struct TypedObject {
+    text: PointerStep,
+    type_name: PointerStep,
+    types: Vec<(String, PartText)>,
+}
+
+/// Condition of a place: a member of the same object has this text.
+#[derive(Debug)]
+struct PlaceCondition<'a> {
+    name: &'a str,
+    text: &'a str,
 }
 
 impl CustomDialect {
@@ -147,7 +206,8 @@ impl CustomDialect {
     }
 
     /// Adds a place of a value. A number, `*` or `-` in the pointer is any element of a list. The place of an end can be
-    /// followed by `=TEXT`: then only this text ends the stream.
+    /// followed by `=TEXT`: then only this text ends the stream. A place of text can be followed by `[NAME=TEXT]`: then it
+    /// is used only if the member with this name, in the same object, has this text.
     ///
     /// # Errors
     /// If the pointer is malformed, or its place cannot have this value too.
@@ -156,8 +216,19 @@ impl CustomDialect {
             (ApiValue::End, Some((pointer, text))) => (pointer, Some(text)),
             _ => (place, None),
         };
-        self.has_end |= value == ApiValue::End;
-        self.root.find(&steps(pointer)?)?.set(value, end_text)
+        let (pointer, condition) = split_condition(pointer)?;
+        let steps = steps(pointer)?;
+        let Some(condition) = condition else {
+            self.has_end |= value == ApiValue::End;
+            return self.root.find(&steps)?.set(value, end_text);
+        };
+        let text = match value {
+            ApiValue::Text => PartText::Answer,
+            ApiValue::Reasoning => PartText::Reasoning,
+            _ => return Err(PlaceError::NotConditional),
+        };
+        let (name, object) = steps.split_last().ok_or(PlaceError::Condition)?;
+        self.root.find(object)?.set_typed(name, &condition, text)
     }
 
     /// Returns the dialect.
@@ -182,8 +253,16 @@ fn leak_text(text: &str) -> &'static str {
     Box::leak(text.into())
 }
 
+/// Splits the condition from a pointer.
+fn split_condition(place: &str) -> Result<(&str, Option<PlaceCondition<'_>>), PlaceError> {
+    let Some(conditional) = place.strip_suffix(']') else { return Ok((place, None)) };
+    let (pointer, condition) = conditional.rsplit_once('[').ok_or(PlaceError::Condition)?;
+    let (name, text) = condition.split_once('=').ok_or(PlaceError::Condition)?;
+    Ok((pointer, Some(PlaceCondition { name, text })))
+}
+
 /// One step of a pointer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum PointerStep {
     Member(String),
     Element,
@@ -221,11 +300,30 @@ fn step(name: &str) -> Result<PointerStep, PlaceError> {
     Ok(PointerStep::Member(name))
 }
 
+impl PlaceUse {
+    fn shape(self) -> JsonShape {
+        match self {
+            Self::Value(value) => value.shape(),
+            Self::TypedText => JsonShape::scalar(Tag::PartText),
+            Self::ObjectType => JsonShape::text(Tag::PartType),
+        }
+    }
+
+    /// Error for another use of this place.
+    fn taken(self) -> PlaceError {
+        PlaceError::Taken(match self {
+            Self::Value(value) => value.key(),
+            Self::TypedText => "text with a condition",
+            Self::ObjectType => "a condition",
+        })
+    }
+}
+
 impl PlaceTree {
     /// Returns the place after these steps, which is added if new.
     fn find(&mut self, steps: &[PointerStep]) -> Result<&mut Self, PlaceError> {
         let Some((step, rest)) = steps.split_first() else { return Ok(self) };
-        if self.value == Some(ApiValue::ToolArguments) {
+        if self.value == Some(PlaceUse::Value(ApiValue::ToolArguments)) {
             return Err(PlaceError::InsideArguments);
         }
         let next = match step {
@@ -243,39 +341,92 @@ impl PlaceTree {
         }
         match self.value {
             None => {
-                self.value = Some(value);
+                self.value = Some(PlaceUse::Value(value));
                 self.end_texts.extend(end_text.map(str::to_owned));
                 Ok(())
             }
             // Texts are added to texts. A place that ends the stream with every value needs none.
-            Some(ApiValue::End) if value == ApiValue::End => {
+            Some(PlaceUse::Value(ApiValue::End)) if value == ApiValue::End => {
                 match end_text.filter(|_| !self.end_texts.is_empty()) {
                     Some(text) => self.end_texts.push(text.to_owned()),
                     None => self.end_texts.clear(),
                 }
                 Ok(())
             }
-            Some(known) if known == value => Ok(()),
+            Some(PlaceUse::Value(known)) if known == value => Ok(()),
             // A finish reason completes the response, so it is an end too.
-            Some(ApiValue::FinishReason) if value == ApiValue::End && end_text.is_none() => Ok(()),
-            Some(ApiValue::End) if value == ApiValue::FinishReason && self.end_texts.is_empty() => {
-                self.value = Some(value);
+            Some(PlaceUse::Value(ApiValue::FinishReason))
+                if value == ApiValue::End && end_text.is_none() =>
+            {
                 Ok(())
             }
-            Some(known) => Err(PlaceError::Taken(known.key())),
+            Some(PlaceUse::Value(ApiValue::End))
+                if value == ApiValue::FinishReason && self.end_texts.is_empty() =>
+            {
+                self.value = Some(PlaceUse::Value(value));
+                Ok(())
+            }
+            // The type of an event can be its end.
+            Some(PlaceUse::ObjectType) if value == ApiValue::End && end_text.is_some() => {
+                self.value = Some(PlaceUse::Value(value));
+                self.end_texts.extend(end_text.map(str::to_owned));
+                Ok(())
+            }
+            Some(known) => Err(known.taken()),
         }
+    }
+
+    /// Uses a text of this object if another member has the text of the condition.
+    fn set_typed(
+        &mut self,
+        name: &PointerStep,
+        condition: &PlaceCondition<'_>,
+        text: PartText,
+    ) -> Result<(), PlaceError> {
+        let type_name = step(condition.name)?;
+        if *name == PointerStep::Element || type_name == PointerStep::Element || *name == type_name
+        {
+            return Err(PlaceError::Condition);
+        }
+        if let Some(known) = self.value {
+            return Err(known.taken());
+        }
+        let rule = (condition.text.to_owned(), text);
+        if let Some(typed) = &mut self.typed {
+            if (&typed.text, &typed.type_name) != (name, &type_name) {
+                return Err(PlaceError::Conditions);
+            }
+            typed.types.push(rule);
+            return Ok(());
+        }
+        let place = self.find(std::slice::from_ref(name))?;
+        match place.value {
+            None => place.value = Some(PlaceUse::TypedText),
+            Some(known) => return Err(known.taken()),
+        }
+        let place = self.find(std::slice::from_ref(&type_name))?;
+        match place.value {
+            None => place.value = Some(PlaceUse::ObjectType),
+            Some(PlaceUse::Value(ApiValue::End)) if !place.end_texts.is_empty() => {}
+            Some(known) => return Err(known.taken()),
+        }
+        self.typed = Some(TypedObject { text: name.clone(), type_name, types: vec![rule] });
+        Ok(())
     }
 
     /// Converts the tree to the form that the scanner reads. It is never freed.
     fn leak(self) -> &'static JsonShape {
-        let own = self.value.map_or(const { JsonShape::path(&[]) }, ApiValue::shape);
-        let own = match self.end_texts {
-            texts if texts.is_empty() => own,
-            texts => JsonShape {
-                tag: Some(Tag::EndText(Box::leak(Box::new(EndTexts(texts))))),
-                strings: StringMode::Keep,
-                ..own
-            },
+        let own = match (self.typed, self.value) {
+            (Some(typed), _) => {
+                let types: &'static PartTypes = Box::leak(Box::new(PartTypes(typed.types)));
+                JsonShape::scalar(Tag::TypedPart(types))
+            }
+            (None, _) if !self.end_texts.is_empty() => {
+                let texts: &'static EndTexts = Box::leak(Box::new(EndTexts(self.end_texts)));
+                JsonShape::text(Tag::EndText(texts))
+            }
+            (None, Some(place_use)) => place_use.shape(),
+            (None, None) => JsonShape::path(&[]),
         };
         let leak_member = |(name, place): (String, Self)| (leak_text(&name), place.leak());
         let members: Vec<(&'static str, &'static JsonShape)> =

@@ -112,6 +112,51 @@ fn a_document_can_be_a_value_and_a_list() {
 }
 
 #[test]
+fn a_condition_decides_on_text() {
+    use ApiValue::*;
+    let events = dialect(
+        false,
+        &[
+            (Text, "/content[type=message.delta]"),
+            (Reasoning, "/content[type=reasoning.delta]"),
+            (End, "/type=chat.end"),
+            (Text, "/output/*/content[type=message]"),
+            (Reasoning, "/output/*/content[type=reasoning]"),
+        ],
+    );
+    assert_read(
+        events,
+        &[
+            (r#"{"type":"reasoning.delta","content":"hm"}"#, "reasoning 2"),
+            // The members can have any order.
+            (r#"{"content":"Hello","type":"message.delta"}"#, "answer 5"),
+            (r#"{"type":"message.summary","content":"Hello"}"#, ""),
+            (r#"{"content":"Hello"}"#, ""),
+            (r#"{"type":"chat.end","content":"Hello"}"#, "done"),
+            // An object can contain others with conditions of their own.
+            (
+                r#"{"content":"ab","output":[{"type":"reasoning","content":"c"}],"type":"message.delta"}"#,
+                "answer 2, reasoning 1",
+            ),
+            (
+                r#"{"output":[{"type":"reasoning","content":"hm"},{"type":"message","content":"abc"},
+                    {"content":"no type"}]}"#,
+                "answer 3, reasoning 2",
+            ),
+        ],
+    );
+    // The end can come before the condition.
+    let other = dialect(false, &[(End, "/type=end"), (Text, "/text[type=token]")]);
+    assert_read(
+        other,
+        &[
+            (r#"{"type":"token","text":"ab"}"#, "answer 2"),
+            (r#"{"type":"end","text":"ab"}"#, "done"),
+        ],
+    );
+}
+
+#[test]
 fn cumulative_texts_count_once() {
     use ApiValue::*;
     let cumulative = dialect(
@@ -162,6 +207,22 @@ fn places_that_cannot_be_used() {
         error(&[(FinishReason, "/a"), (End, "/a=x")]),
         Some(PlaceError::Taken("finish_reason"))
     );
+    for (places, expected) in [
+        (vec![(Text, "/a]")], PlaceError::Condition),
+        (vec![(Text, "/a[b]")], PlaceError::Condition),
+        (vec![(Text, "[b=c]")], PlaceError::Condition),
+        (vec![(Text, "/a/0[b=c]")], PlaceError::Condition),
+        (vec![(Text, "/b[b=c]")], PlaceError::Condition),
+        (vec![(Model, "/a[b=c]")], PlaceError::NotConditional),
+        (vec![(Text, "/a[b=c]"), (Text, "/x[b=d]")], PlaceError::Conditions),
+        (vec![(Text, "/a[b=c]"), (Text, "/a[x=c]")], PlaceError::Conditions),
+        (vec![(Text, "/a[b=c]"), (Text, "/a")], PlaceError::Taken("text with a condition")),
+        (vec![(Text, "/a[b=c]"), (Model, "/b")], PlaceError::Taken("a condition")),
+        (vec![(Text, "/a"), (Reasoning, "/a[b=c]")], PlaceError::Taken("text")),
+        (vec![(End, "/b"), (Text, "/a[b=c]")], PlaceError::Taken("end")),
+    ] {
+        assert_eq!(error(&places), Some(expected), "{places:?}");
+    }
     let inside = Some(PlaceError::InsideArguments);
     assert_eq!(error(&[(ToolArguments, "/a"), (Text, "/a/b")]), inside);
     assert_eq!(error(&[(Text, "/a/b"), (ToolArguments, "/a")]), inside);

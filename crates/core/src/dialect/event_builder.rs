@@ -1,5 +1,6 @@
 //! Builds the facts of one event from its tagged values.
 
+use super::custom::{PartText, PartTypes};
 use super::engine::{self, Engine};
 use super::facts::{
     ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason, finish_reason,
@@ -89,6 +90,8 @@ pub struct EventBuilder {
     pub has_model: bool,
     part_text: u64,
     is_thought: bool,
+    /// Text and type of the parts around the current [`Tag::TypedPart`].
+    outer_parts: Vec<(u64, TypeName)>,
     usage: TokenCounts,
     total_tokens: Option<u64>,
     event_type: TypeName,
@@ -135,6 +138,7 @@ impl EventBuilder {
         (self.text, self.repeated_text, self.call_input, self.part_text) = (0, 0, 0, 0);
         (self.event_type.len, self.part_type.len) = (0, 0);
         (self.text_count, self.api_format) = (0, None);
+        self.outer_parts.clear();
         self.numbers = [None; NUMBER_SLOTS];
         (self.is_thought, self.is_special_token, self.is_transcription_session) =
             (false, false, false);
@@ -211,6 +215,12 @@ impl EventBuilder {
             (Tag::TokenId, ScanEvent::Number(_)) => self.choice.token_ids += 1,
             (Tag::Part, ScanEvent::Open) => (self.part_text, self.is_thought) = (0, false),
             (Tag::Part, ScanEvent::Close) => self.end_part(),
+            (Tag::TypedPart(_), ScanEvent::Open) => {
+                let outer =
+                    (std::mem::take(&mut self.part_text), std::mem::take(&mut self.part_type));
+                self.outer_parts.push(outer);
+            }
+            (Tag::TypedPart(types), ScanEvent::Close) => self.end_typed_part(types),
             (Tag::PartText, ScanEvent::Text { chars, .. }) => self.part_text += chars,
             (Tag::Thought, ScanEvent::Bool(yes)) => self.is_thought = yes,
             (Tag::Thought, ScanEvent::Text { text, .. }) => {
@@ -253,6 +263,7 @@ impl EventBuilder {
             }
             (Tag::EndText(ends), ScanEvent::Text { text, .. }) => {
                 self.facts.done |= ends.contains(text);
+                self.part_type.set(text);
             }
             (Tag::Usage, ScanEvent::Open) => {
                 self.usage = TokenCounts::default();
@@ -332,6 +343,18 @@ impl EventBuilder {
             }
         } else {
             output.answer += chars;
+        }
+    }
+
+    fn end_typed_part(&mut self, types: &PartTypes) {
+        let text = types.find(self.part_type());
+        let chars = self.part_text;
+        (self.part_text, self.part_type) = self.outer_parts.pop().unwrap_or_default();
+        let output = self.choice.output();
+        match text {
+            Some(PartText::Answer) => output.answer += chars,
+            Some(PartText::Reasoning) => output.reasoning[0] += chars,
+            None => {}
         }
     }
 
