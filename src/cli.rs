@@ -47,6 +47,8 @@ pub enum Command {
     Healthcheck(RunArgs),
     /// Compare two servers or two models by their request logs
     Compare(CompareArgs),
+    /// Print what Streamgauge reads in a recorded response, event by event
+    Explain(ExplainArgs),
     /// Print the help of a command
     Help {
         /// The command; without one, the help of the program
@@ -103,6 +105,32 @@ pub struct CompareArgs {
     /// Print one JSON object instead of the table
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// Recorded response: the body, or the output of curl -i; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// API of the response: a name of docs/formats.md (column dialect), or of an [[api]] table
+    #[arg(long, value_name = "NAME")]
+    pub api: Option<String>,
+    /// Path of the request, which determines the API; without --api and --path, the events show it
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+    /// Method of the request [default: any method that has the path]
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// Content type of the response [default: the recorded header, else detected from the body]
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Path of a configuration file with [[api]] tables
+    #[arg(long, value_name = "FILE", env = CONFIG_FILE, hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Replace all text by x, and print the data of each event in full: for reports about a fault
+    #[arg(long)]
+    pub redact: bool,
 }
 
 impl RunArgs {

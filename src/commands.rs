@@ -5,7 +5,7 @@ use crate::cli::{Cli, Command, RunArgs};
 use crate::config::{Config, LogFormat, ignored_variables, load};
 #[cfg(feature = "demo")]
 use crate::demo;
-use crate::{compare, healthcheck, metrics};
+use crate::{compare, explain, healthcheck, metrics};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::fmt::Display;
@@ -35,13 +35,8 @@ pub fn run(parsed: Result<Cli, clap::Error>) -> ExitCode {
         }
         #[cfg(feature = "demo")]
         Some(Command::Demo(args)) => exit_code(demo::run(&args)),
-        Some(Command::Compare(args)) => match compare::run(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                report(error);
-                ExitCode::from(USAGE)
-            }
-        },
+        Some(Command::Compare(args)) => usage_exit_code(compare::run(&args)),
+        Some(Command::Explain(args)) => usage_exit_code(explain::run(&args)),
         Some(Command::Help { command }) => {
             let arguments = ["streamgauge".to_owned()].into_iter().chain(command);
             run(Cli::try_parse_from(arguments.chain(["--help".to_owned()])))
@@ -85,6 +80,17 @@ fn exit_code(result: Result<(), impl Display>) -> ExitCode {
     }
 }
 
+/// Exit code of a command whose errors are wrong arguments or files.
+fn usage_exit_code(result: Result<(), impl Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(error);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
 /// Reports why the app did not start or did not continue.
 fn app_failure(error: &AppError) -> ExitCode {
     report(error);
@@ -94,8 +100,11 @@ fn app_failure(error: &AppError) -> ExitCode {
 /// Prints the configuration in force to standard output, and what to expect of it to standard error.
 fn check_config(config: Config) -> ExitCode {
     let errors = app::check_files(&config);
-    if !errors.is_empty() {
+    let samples = config.apis.iter().filter_map(explain::check_sample);
+    let (samples, wrong): (Vec<_>, Vec<_>) = samples.partition(Result::is_ok);
+    if !errors.is_empty() || !wrong.is_empty() {
         errors.iter().for_each(report);
+        wrong.into_iter().filter_map(Result::err).for_each(report);
         return ExitCode::from(USAGE);
     }
     match writeln!(io::stdout(), "{:#}", config.effective) {
@@ -104,6 +113,7 @@ fn check_config(config: Config) -> ExitCode {
         Err(error) => return exit_code(Err(format!("cannot write to standard output: {error}"))),
         Ok(()) => {}
     }
+    samples.into_iter().flatten().for_each(report);
     let series = metrics::estimate_series(config.proxies.len(), &config.metrics);
     report(format_args!(
         "the configuration is valid; /metrics will likely have about {} series",

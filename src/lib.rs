@@ -37,8 +37,9 @@
 //! ```
 //!
 //! `src/app.rs` connects these parts and owns the threads. `src/config/` merges flags, environment
-//! and file. `src/compare/` compares two request logs, `src/demo/` runs the proxy against a simulated
-//! server (`crates/sim/`), and `src/healthcheck.rs` checks a running instance.
+//! and file. `src/compare/` compares two request logs, `src/explain/` prints what is read in a recorded
+//! response, `src/demo/` runs the proxy against a simulated server (`crates/sim/`), and
+//! `src/healthcheck.rs` checks a running instance.
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
@@ -55,6 +56,7 @@ mod commands;
 mod compare;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod healthcheck;
 mod metrics;
 mod proxy;

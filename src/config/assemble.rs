@@ -1,5 +1,6 @@
 //! The configuration in the form that the program uses: fills each part's own struct from checked settings.
 
+use super::api::ConfiguredApi;
 use super::check::CheckedSettings;
 use super::keys::{self, ArrivalClock, HostHeader, LogFormat, LogLevel};
 use super::problem::ConfigProblem;
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::SloClasses;
 use streamgauge_core::meter::cold::ColdStartConfig;
 
@@ -33,6 +35,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Configuration of the metrics.
     pub metrics: MetricsConfig,
+    /// APIs of the configuration, which take precedence over the built-in ones.
+    pub apis: Vec<ConfiguredApi>,
     /// How long open requests may continue after the signal to stop.
     pub shutdown_grace: Duration,
     /// Every key with its value in force, for `/config`; secrets are masked.
@@ -63,9 +67,14 @@ impl Config {
         checked: CheckedSettings,
         effective: serde_json::Value,
     ) -> Result<Self, ConfigProblem> {
-        let CheckedSettings { top, proxies, slo, warnings } = checked;
-        let proxies: Vec<ProxyConfig> =
-            proxies.iter().map(|settings| proxy(settings, &slo)).collect::<Result<_, _>>()?;
+        let CheckedSettings { top, proxies, slo, apis, warnings } = checked;
+        let apis: Vec<ConfiguredApi> = apis.into_iter().map(|checked| checked.api).collect();
+        // Never freed: each measurement refers to its route, and a configuration is loaded once.
+        let routes = apis.iter().map(|api| api.route).collect::<Vec<Route>>().leak();
+        let proxies: Vec<ProxyConfig> = proxies
+            .iter()
+            .map(|settings| proxy(settings, &slo, routes))
+            .collect::<Result<_, _>>()?;
         let labels = proxies.iter().flat_map(|proxy| proxy.tap.labels.keys());
         let constant_labels = labels.collect::<BTreeSet<_>>().into_iter().cloned().collect();
         Ok(Self {
@@ -90,6 +99,7 @@ impl Config {
                 constant_labels,
             },
             shutdown_grace: top.get(&keys::SHUTDOWN_GRACE_SECONDS)?,
+            apis,
             proxies,
             effective,
             warnings,
@@ -97,7 +107,11 @@ impl Config {
     }
 }
 
-fn proxy(settings: &Settings, slo: &SloClasses) -> Result<ProxyConfig, ConfigProblem> {
+fn proxy(
+    settings: &Settings,
+    slo: &SloClasses,
+    routes: &'static [Route],
+) -> Result<ProxyConfig, ConfigProblem> {
     let url = settings.get(&keys::UPSTREAM)?;
     let upstream = UpstreamConfig {
         address: url.address,
@@ -127,6 +141,7 @@ fn proxy(settings: &Settings, slo: &SloClasses) -> Result<ProxyConfig, ConfigPro
             stall: settings.get(&keys::STALL_SECONDS)?,
             cold,
             labels: settings.get(&keys::LABELS)?,
+            routes,
         },
         listen: settings.get(&keys::LISTEN)?,
         tls: tls_files.map(|(cert, key)| TlsFiles { cert, key }),

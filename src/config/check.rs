@@ -1,7 +1,8 @@
 //! Checks the merged raw table against the table of keys, and collects everything that is wrong with it.
 
+use super::api::{self, CheckedApi, ConfiguredApi};
 use super::keys::{
-    ADMIN, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT, TLS_KEY, UPSTREAM,
+    ADMIN, API, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT, TLS_KEY, UPSTREAM,
 };
 use super::origin::Origin;
 use super::problem::{ConfigError, closest};
@@ -25,6 +26,7 @@ pub(super) struct CheckedSettings {
     /// The settings of each proxy, with those that it inherits from the top level.
     pub proxies: Vec<Settings>,
     pub slo: SloClasses,
+    pub apis: Vec<CheckedApi>,
     /// What is allowed, and probably not meant.
     pub warnings: Vec<String>,
 }
@@ -48,13 +50,27 @@ pub(super) fn check(mut raw: RawTable) -> Result<CheckedSettings, ConfigError> {
     };
     let tables = top.find(&SLO).unwrap_or_default();
     let slo = slo::read_classes(&mut reader, tables, &top.origin(&SLO.info), names.as_deref());
+    let apis = api::read_apis(&mut reader, top.find(&API).unwrap_or_default());
     check_addresses(&mut reader, &proxies, &top);
     check_label_names(&mut reader, &proxies);
     warnings.extend(engine_warnings(&proxies));
     if reader.problems.is_empty() {
-        Ok(CheckedSettings { top, proxies, slo, warnings })
+        Ok(CheckedSettings { top, proxies, slo, apis, warnings })
     } else {
         Err(ConfigError { problems: reader.problems, warnings })
+    }
+}
+
+/// Checks the `[[api]]` tables, and no other key.
+pub(super) fn check_apis(mut raw: RawTable) -> Result<Vec<ConfiguredApi>, ConfigError> {
+    let mut reader = SettingsReader::default();
+    raw.retain(|name, _| name == API.info.name);
+    let top = reader.read_table("", raw, KEYS);
+    let apis = api::read_apis(&mut reader, top.find(&API).unwrap_or_default());
+    if reader.problems.is_empty() {
+        Ok(apis.into_iter().map(|checked| checked.api).collect())
+    } else {
+        Err(ConfigError { problems: reader.problems, warnings: Vec::new() })
     }
 }
 

@@ -1,8 +1,9 @@
 //! The configuration in force, as `/config` and `check-config` show it.
 
+use super::api;
 use super::check::CheckedSettings;
 use super::default_workers;
-use super::keys::{KEYS, KeyInfo, NAME, SLO, WORKERS};
+use super::keys::{API, KEYS, KeyInfo, NAME, SLO, WORKERS};
 use super::settings::Settings;
 use super::slo;
 use serde_json::{Map, Value as Json, json};
@@ -13,6 +14,7 @@ pub(super) fn to_json(checked: &CheckedSettings) -> Json {
     for key in KEYS.iter().filter(|key| !key.per_proxy) {
         let value = match key {
             key if key.name == SLO.info.name => slo::to_json(&checked.slo),
+            key if key.name == API.info.name => api::to_json(&checked.apis),
             key => value(&checked.top, key),
         };
         table.insert(key.name.into(), value);
@@ -26,7 +28,8 @@ pub(super) fn to_json(checked: &CheckedSettings) -> Json {
     Json::Object(table)
 }
 
-fn value(settings: &Settings, key: &KeyInfo) -> Json {
+/// The value of a key; `null` if it has none.
+pub(super) fn value(settings: &Settings, key: &KeyInfo) -> Json {
     match settings.parsed(key) {
         Some(value) => value.to_json(),
         None if key.name == WORKERS.info.name => json!(default_workers()),

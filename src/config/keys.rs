@@ -15,8 +15,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use streamgauge_core::dialect::custom::ApiValue;
 use streamgauge_core::meter::RefusalRule;
-use strum::{EnumString, VariantNames};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 /// One configuration key, whose value in the program has the type `T`.
 #[derive(Debug)]
@@ -128,6 +129,8 @@ keys! {
     /// Service-level objectives
     SLO: Vec<RawValue> = tables("slo")
         .default("[{ name = \"interactive\", ttft_seconds = 5.0, tpot_seconds = 0.1 }]");
+    /// APIs without built-in support
+    API: Vec<RawValue> = tables("api").default("[]");
     /// Whether to export TTFT by input size
     TTFT_BY_INPUT_SIZE: bool = boolean("ttft_by_input_size").default("false");
     /// Bucket edges of histograms
@@ -177,6 +180,72 @@ pub const SLO_SIZE_KEYS: &[KeyInfo] = &[
     SLO_MAX_GAP_SECONDS.info,
     SLO_NORMALIZED_SECONDS.info,
 ];
+
+keys! {
+    /// The keys of one `[[api]]` table, which also has a [`NAME`].
+    API_KEYS:
+    /// End of the path of its requests
+    API_PATH: String = url_path("path");
+    /// Method of its requests
+    API_METHOD: ApiMethod = word("method").default("\"POST\"");
+    /// Operation of its requests, as a label
+    API_OPERATION: String = label("operation").default("\"chat\"");
+    /// API that has the same responses
+    API_LIKE: String = label("like");
+    /// Places of the generated text
+    API_TEXT: Vec<String> = places("text");
+    /// Places of reasoning text
+    API_REASONING: Vec<String> = places("reasoning");
+    /// Places of the arguments of tool calls
+    API_TOOL_ARGUMENTS: Vec<String> = places("tool_arguments");
+    /// Places of the names of called tools
+    API_TOOL_NAME: Vec<String> = places("tool_name");
+    /// Places of the number of input tokens
+    API_INPUT_TOKENS: Vec<String> = places("input_tokens");
+    /// Places of the number of output tokens
+    API_OUTPUT_TOKENS: Vec<String> = places("output_tokens");
+    /// Places of the number of input tokens from a cache
+    API_CACHED_TOKENS: Vec<String> = places("cached_tokens");
+    /// Places of the number of reasoning tokens
+    API_REASONING_TOKENS: Vec<String> = places("reasoning_tokens");
+    /// Places of the model that generated the response
+    API_MODEL: Vec<String> = places("model");
+    /// Places of the finish reason
+    API_FINISH_REASON: Vec<String> = places("finish_reason");
+    /// Places of errors
+    API_ERROR: Vec<String> = places("error");
+    /// Places whose value ends the stream
+    API_END: Vec<String> = places("end");
+    /// Whether each event repeats the text of all earlier ones
+    API_CUMULATIVE: bool = boolean("cumulative").default("false");
+    /// Recorded response that `check-config` reads in this API
+    API_SAMPLE: PathBuf = input_path("sample");
+}
+
+/// The keys with places in an event, and the value at these places.
+pub const API_PLACES: &[(ConfigKey<Vec<String>>, ApiValue)] = &[
+    (API_TEXT, ApiValue::Text),
+    (API_REASONING, ApiValue::Reasoning),
+    (API_TOOL_ARGUMENTS, ApiValue::ToolArguments),
+    (API_TOOL_NAME, ApiValue::ToolName),
+    (API_INPUT_TOKENS, ApiValue::InputTokens),
+    (API_OUTPUT_TOKENS, ApiValue::OutputTokens),
+    (API_CACHED_TOKENS, ApiValue::CachedTokens),
+    (API_REASONING_TOKENS, ApiValue::ReasoningTokens),
+    (API_MODEL, ApiValue::Model),
+    (API_FINISH_REASON, ApiValue::FinishReason),
+    (API_ERROR, ApiValue::Error),
+    (API_END, ApiValue::End),
+];
+
+/// The method of the requests of an API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "UPPERCASE")]
+pub enum ApiMethod {
+    Post,
+    Get,
+    Put,
+}
 
 /// The Host header that the upstream gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
@@ -346,6 +415,14 @@ const fn limit(name: &'static str) -> ConfigKey<f64> {
 
 const fn list(name: &'static str) -> ConfigKey<Vec<String>> {
     ConfigKey::new(name, ValueType::List, |value| match value {
+        ParsedValue::List(list) => Some(list.clone()),
+        _ => None,
+    })
+}
+
+/// JSON pointers to the places of a value in an event.
+const fn places(name: &'static str) -> ConfigKey<Vec<String>> {
+    ConfigKey::new(name, ValueType::Places, |value| match value {
         ParsedValue::List(list) => Some(list.clone()),
         _ => None,
     })

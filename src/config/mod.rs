@@ -2,9 +2,10 @@
 //! precedence.
 //!
 //! `keys.rs` is the table of keys. [`load`] merges the sources (`source.rs`), checks every value against
-//! the table and collects all problems (`settings.rs`, `check.rs`, `slo.rs`), and fills a [`Config`]
+//! the table and collects all problems (`settings.rs`, `check.rs`, `slo.rs`, `api.rs`), and fills a [`Config`]
 //! (`assemble.rs`). `effective.rs` makes the output of `/config` from the same table.
 
+mod api;
 mod assemble;
 mod check;
 mod effective;
@@ -19,6 +20,7 @@ mod source;
 mod upstream_url;
 mod value;
 
+pub use api::{ApiSample, ConfiguredApi, dialect_hint, dialect_names};
 pub use assemble::{Config, ProxyConfig, default_workers};
 pub use ignored_variables::ignored_variables;
 pub use keys::LogFormat;
@@ -26,6 +28,14 @@ pub use origin::Origin;
 pub use problem::{ConfigError, ConfigProblem, variable_name};
 pub use source::{CONFIG_FILE, Sources};
 pub use value::ValueType;
+
+/// Reads only the `[[api]]` tables of the sources.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn load_apis(sources: &Sources) -> Result<Vec<ConfiguredApi>, ConfigError> {
+    check::check_apis(sources.merge()?)
+}
 
 /// Merges the sources and checks the result.
 ///

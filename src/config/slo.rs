@@ -61,7 +61,7 @@ pub(super) fn read_classes(
 }
 
 /// Reads one table of a list.
-fn read_item(
+pub(super) fn read_item(
     reader: &mut SettingsReader,
     prefix: &str,
     item: RawValue,

@@ -43,6 +43,8 @@ pub enum ValueType {
     Seconds(f64, f64),
     /// A list of strings; in the environment, separated by commas.
     List,
+    /// A JSON pointer to a place in an event, or a list of them.
+    Places,
     /// A table of constant labels: names and values.
     Labels,
     /// A table of bucket edges, by the name of their set.
@@ -97,6 +99,7 @@ impl ValueType {
             Self::Count(least, most) => format!("a whole number from {least} to {most}"),
             Self::Seconds(least, most) => format!("seconds, from {least} to {most}"),
             Self::List => "a list of strings".into(),
+            Self::Places => "a JSON pointer, such as /choices/0/text, or a list of them".into(),
             Self::Tables => "a list of tables".into(),
             Self::Labels => format!("a table of at most {MAX_LABELS} labels"),
             Self::Buckets => "a table of bucket edges, by the name of their set".into(),
@@ -107,6 +110,8 @@ impl ValueType {
     pub(super) fn parse(self, raw: RawValue) -> Result<ParsedValue, ValueError> {
         match (self, raw.data) {
             (Self::List, data) => list(data).map(ParsedValue::List),
+            (Self::Places, RawData::Text(text)) => Ok(ParsedValue::List(vec![text])),
+            (Self::Places, data) => list(data).map(ParsedValue::List),
             (Self::Tables, RawData::List(list)) => Ok(ParsedValue::Tables(list)),
             (Self::Labels, RawData::Table(table)) => labels(table).map(ParsedValue::Labels),
             (Self::Buckets, RawData::Table(table)) => buckets(table).map(ParsedValue::Buckets),
@@ -156,7 +161,7 @@ impl ValueType {
                 .ok()
                 .filter(|seconds| (least..=most).contains(seconds))
                 .map(ParsedValue::Seconds),
-            Self::List | Self::Tables | Self::Labels | Self::Buckets => None,
+            Self::List | Self::Places | Self::Tables | Self::Labels | Self::Buckets => None,
         };
         parsed.ok_or(ValueError::Unexpected)
     }

@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::engine::Engine;
+use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::cold::ColdStartConfig;
 use streamgauge_core::meter::queue::ExpectedTtft;
 use streamgauge_core::meter::{SloClasses, Traces};
@@ -88,6 +89,8 @@ pub struct TapConfig {
     pub cold: ColdStartConfig,
     /// Labels that the configuration adds to the upstream.
     pub labels: BTreeMap<String, String>,
+    /// Routes of the configuration. They take precedence over the built-in ones.
+    pub routes: &'static [Route],
 }
 
 /// Traces of the requests of all proxies of the process.

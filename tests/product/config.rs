@@ -5,7 +5,7 @@ use clap::Parser;
 use streamgauge::Config;
 use streamgauge::cli::Cli;
 use streamgauge::config::{ConfigError, Sources, ValueType, load, variable_name};
-use streamgauge::testing::keys::{DefaultValue, KEYS, KeyInfo, SLO_KEYS};
+use streamgauge::testing::keys::{API_KEYS, DefaultValue, KEYS, KeyInfo, SLO_KEYS};
 
 const DOCUMENTED: &str = include_str!("../../config/streamgauge.toml");
 
@@ -75,6 +75,12 @@ fn its_examples_are_valid_and_its_buckets_are_the_defaults() {
     let Some([class]) = shown["slo"].as_array().map(Vec::as_slice) else { panic!("{shown}") };
     for key in SLO_KEYS {
         assert!(!class[key.name].is_null(), "no example of {} in {class}", key.name);
+    }
+    for key in API_KEYS {
+        let has_example = |api: &serde_json::Value| !api[key.name].is_null();
+        let apis = shown["api"].as_array().unwrap();
+        assert!(apis.iter().any(has_example), "no example of {} in {apis:?}", key.name);
+        assert!(slo.contains(&format!("\n{} = ", key.name)), "no example of {}", key.name);
     }
     assert_eq!(class["operations"], serde_json::json!(["chat", "text_completion"]));
     assert_eq!(class["sizes"][1]["latency_seconds"], 20.0);
@@ -201,6 +207,20 @@ fn sample(key: &KeyInfo) -> KeySample {
         ValueType::Buckets => {
             only_file("{ gap = [0.1, 1.0] }", serde_json::json!({"gap": [0.1, 1.0]}))
         }
+        ValueType::Tables if key.name == "api" => {
+            let mut shown: serde_json::Map<String, serde_json::Value> =
+                API_KEYS.iter().map(|key| (key.name.into(), serde_json::Value::Null)).collect();
+            for (key, value) in [("name", "a"), ("path", "/x"), ("like", "openai-chat")] {
+                shown.insert(key.into(), value.into());
+            }
+            for (key, value) in [("method", "POST"), ("operation", "chat")] {
+                shown.insert(key.into(), value.into());
+            }
+            shown.insert("cumulative".into(), false.into());
+            let toml = "[{ name = 'a', path = '/x', like = 'openai-chat' }]";
+            only_file(toml, serde_json::json!([shown]))
+        }
+        ValueType::Places => unreachable!("no key of the top level has places"),
         ValueType::Tables => only_file("[]", serde_json::json!([])),
     }
 }

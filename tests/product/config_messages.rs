@@ -310,6 +310,157 @@ fn objectives() {
 }
 
 #[test]
+fn apis() {
+    let labels = "chat, text_completion, generate_content, embeddings, rerank, score, classify, tokenize, \
+                  moderation, transcription, speech, image, realtime, infer";
+    let start = "[[api]]\nname = 'a'\npath = '/a'\n";
+    let cases: [(String, Vec<String>); 21] = [
+        ("api = 'x'\n".into(), vec!["FILE:2: api = \"x\": expected a list of tables".into()]),
+        ("api = [7]\n".into(), vec!["FILE:2: api[0] = 7: expected a table".into()]),
+        (
+            "[[api]]\n".into(),
+            vec![
+                "FILE:2: api[0].name: required".into(),
+                "FILE:2: api[0].path: required".into(),
+                "FILE:2: api[0]: the table does not describe the responses; set like to the name of an API, or \
+                 the places of the values: text, reasoning, tool_arguments, tool_name, input_tokens, \
+                 output_tokens, cached_tokens, reasoning_tokens, model, finish_reason, error, end"
+                    .into(),
+            ],
+        ),
+        // Everything that is wrong with a table is reported at once.
+        (
+            "[[api]]\nname = 'openai-chat'\npath = '/a/'\nmethod = 'post'\noperation = 'talk'\n\
+             text = ['choices', '/b~c']\nmodel = 7\n"
+                .into(),
+            vec![
+                "FILE:5: api[0].method = \"post\": expected one of POST, GET, PUT".into(),
+                "FILE:8: api[0].model = 7: expected a JSON pointer, such as /choices/0/text, or a list of them"
+                    .into(),
+                "FILE:3: api[0].name = \"openai-chat\": Streamgauge has an API of this name already; choose \
+                 another"
+                    .into(),
+                format!("FILE:6: api[0].operation = \"talk\": expected one of {labels}"),
+                "FILE:7: api[0].text = \"choices\": a JSON pointer begins with /, such as \
+                 /choices/0/delta/content"
+                    .into(),
+                "FILE:7: api[0].text = \"/b~c\": in a JSON pointer, ~ must be written ~0, and / within a name ~1"
+                    .into(),
+                "FILE:4: api[0].path = \"/a/\": remove the / at the end; it also matches paths with a / at the \
+                 end"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}text = '/a'\nlike = 'openai-chat'\n"),
+            vec![
+                "FILE:5: api[0].text: not allowed beside like, which names an API with all its places; remove \
+                 one of them"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}cumulative = true\nlike = 'openai-chat'\n"),
+            vec![
+                "FILE:5: api[0].cumulative: not allowed beside like, whose API decides it; remove one of them"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}like = 'openai-cht'\n"),
+            vec![
+                "FILE:5: api[0].like = \"openai-cht\": unknown API; did you mean \"openai-chat\"?".into(),
+            ],
+        ),
+        (
+            format!("{start}text = '/a'\nmodel = '/a'\n"),
+            vec![
+                "FILE:6: api[0].model = \"/a\": this place is already used for text; each place can have one \
+                 meaning"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}text = '/a/b'\ntool_arguments = '/a'\n"),
+            vec![
+                "FILE:6: api[0].tool_arguments = \"/a\": tool_arguments takes the whole value of its place, so \
+                 no other place can be inside of it"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}text = '/1/2/3/4/5/6/7/8/9/10/11/12'\n"),
+            vec![
+                "FILE:5: api[0].text = \"/1/2/3/4/5/6/7/8/9/10/11/12\": the pointer has 12 steps; at most 11 are \
+                 allowed"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}model = '/a[b=c]'\ntext = ['/a[b]', '/t[b=c]', '/u[b=c]']\n"),
+            vec![
+                "FILE:6: api[0].text = \"/a[b]\": a condition is written [NAME=TEXT] after a name, such as \
+                 /content[type=message]"
+                    .into(),
+                "FILE:6: api[0].text = \"/u[b=c]\": all places with a condition in one object must have the \
+                 same name and test the same member"
+                    .into(),
+                "FILE:5: api[0].model = \"/a[b=c]\": only the places of text and reasoning can have a condition"
+                    .into(),
+            ],
+        ),
+        (
+            format!("{start}txt = '/a'\nlike = 'tgi'\n"),
+            vec!["FILE:5: api[0].txt: unknown key; did you mean \"text\"?".into()],
+        ),
+        (
+            format!("{start}workers = 1\nlike = 'tgi'\n"),
+            vec![
+                "FILE:5: api[0].workers: not allowed in this table; set it at the top of the file".into(),
+            ],
+        ),
+        (
+            format!("{start}like = 'tgi'\n[[api]]\nname = 'a'\npath = '/b'\nlike = 'tgi'\n"),
+            vec!["FILE:7: api[1].name = \"a\": another API has this name; each API needs its own".into()],
+        ),
+        (
+            format!("{start}like = 'tgi'\n[[api]]\nname = 'b'\npath = '/a'\nlike = 'tgi'\n"),
+            vec!["FILE:8: api[1].path = \"/a\": another API has this path; a request can have only one".into()],
+        ),
+        (
+            format!("{start}operation = 'realtime'\ntext = '/a'\n"),
+            vec![
+                "FILE:5: api[0].operation = \"realtime\": sessions over a WebSocket need like = \
+                 \"openai-realtime\""
+                    .into(),
+            ],
+        ),
+        path_case("/*", "the path needs a part without wildcards; otherwise it matches every request"),
+        path_case("/a?b", "the path must not contain ? or #; only the path of a URL is compared"),
+        path_case("/a-*", "* and {model} must be at the start of a segment, such as /models/{model}:run"),
+        path_case("/{id}/x", "the only word in braces is {model}; use * for any other text"),
+        (
+            "[[api]]\nname = 'a'\npath = 'a'\nlike = 'tgi'\n".into(),
+            vec![
+                "FILE:4: api[0].path = \"a\": expected a path of printable ASCII characters, such as /health"
+                    .into(),
+            ],
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(problems(&format!("{UPSTREAM}{text}")), expected, "{text}");
+    }
+}
+
+/// A table with this path, and its only problem.
+fn path_case(path: &str, message: &str) -> (String, Vec<String>) {
+    (
+        format!("[[api]]\nname = 'a'\npath = '{path}'\nlike = 'tgi'\n"),
+        vec![format!("FILE:4: api[0].path = {path:?}: {message}")],
+    )
+}
+
+#[test]
 fn labels() {
     let many: String = (0..9).map(|i| format!("l{i} = 'x'\n")).collect();
     let cases = [

@@ -7,6 +7,8 @@ mod admin;
 mod compare;
 mod config;
 mod config_messages;
+mod custom_api;
 mod demo;
+mod explain;
 mod external;
 mod process;

@@ -120,6 +120,11 @@ impl Dialect {
         Self { session, ..self }
     }
 
+    /// Returns a copy with another name.
+    pub(super) fn with_name(&self, name: &'static str) -> Self {
+        Self { name, ..*self }
+    }
+
     /// Returns the dialect with this name, if a route uses it.
     pub fn by_name(name: &str) -> Option<&'static Self> {
         ROUTES.iter().filter_map(Route::dialect).find(|dialect| dialect.name == name)
@@ -173,7 +178,7 @@ impl fmt::Debug for Dialect {
 }
 
 impl PartialEq for Dialect {
-    /// Compares addresses: each dialect is one `static`.
+    /// Compares addresses: each dialect exists once.
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }

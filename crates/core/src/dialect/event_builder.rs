@@ -1,5 +1,6 @@
 //! Builds the facts of one event from its tagged values.
 
+use super::custom::{PartText, PartTypes};
 use super::engine::{self, Engine};
 use super::error_fields::{self, ErrorSigns};
 use super::facts::{
@@ -134,6 +135,8 @@ pub struct EventBuilder {
     is_summary: bool,
     /// There was output without text before the part.
     had_nontext: bool,
+    /// Text and type of the parts around the current [`Tag::TypedPart`].
+    outer_parts: Vec<(u64, KeptBytes<MAX_TYPE>)>,
     usage: TokenCounts,
     total_tokens: Option<u64>,
     event_type: KeptBytes<MAX_TYPE>,
@@ -162,6 +165,7 @@ impl EventBuilder {
         self.tool_calls.clear();
         (self.call_inputs, self.errors) = (CallInputs::default(), ErrorSigns::default());
         (self.text_count, self.api_format) = (0, None);
+        self.outer_parts.clear();
         self.numbers = [None; NUMBER_SLOTS];
         self.text_starts = Default::default();
         (self.is_thought, self.is_special_token, self.is_transcription_session) =
@@ -282,6 +286,12 @@ impl EventBuilder {
             (Tag::TokenId, ScanEvent::Number(_)) => self.choice.token_ids += 1,
             (Tag::Part, ScanEvent::Open) => self.begin_part(),
             (Tag::Part, ScanEvent::Close) => self.end_part(),
+            (Tag::TypedPart(_), ScanEvent::Open) => {
+                let outer =
+                    (std::mem::take(&mut self.part_text), std::mem::take(&mut self.part_type));
+                self.outer_parts.push(outer);
+            }
+            (Tag::TypedPart(types), ScanEvent::Close) => self.end_typed_part(types),
             (Tag::PartText, ScanEvent::Text { chars, .. }) => self.part_text += chars,
             (Tag::Thought, ScanEvent::Bool(yes)) => self.is_thought = yes,
             (Tag::Thought, ScanEvent::Text { text, .. }) => {
@@ -321,6 +331,14 @@ impl EventBuilder {
                 }
             }
             (Tag::Done, ScanEvent::Bool(yes)) => self.facts.done |= yes,
+            (Tag::End, ScanEvent::Text { chars, .. }) => self.facts.done |= chars > 0,
+            (Tag::End, ScanEvent::Open | ScanEvent::Bool(true) | ScanEvent::Number(_)) => {
+                self.facts.done = true;
+            }
+            (Tag::EndText(ends), ScanEvent::Text { text, .. }) => {
+                self.facts.done |= ends.contains(text);
+                self.part_type.set(text);
+            }
             (Tag::Usage, ScanEvent::Open) => {
                 self.usage = TokenCounts::default();
                 self.total_tokens = None;
@@ -472,6 +490,18 @@ impl EventBuilder {
             *self.choice.output() = self.item.before;
         } else {
             self.call_inputs.add(&self.item, self.part_type.as_bytes());
+        }
+    }
+
+    fn end_typed_part(&mut self, types: &PartTypes) {
+        let text = types.find(self.part_type());
+        let chars = self.part_text;
+        (self.part_text, self.part_type) = self.outer_parts.pop().unwrap_or_default();
+        let output = self.choice.output();
+        match text {
+            Some(PartText::Answer) => output.answer += chars,
+            Some(PartText::Reasoning) => output.reasoning[0] += chars,
+            None => {}
         }
     }
 

@@ -12,6 +12,7 @@
 //! | [`engine`] | detection of the server from its responses |
 //! | [`loading`] | detection of "the model is loading" in the body of a 503 |
 //! | `anthropic`, `bedrock`, ... | one module per API: its dialects |
+//! | [`custom`] | dialects that a configuration describes |
 //! | `definition` | [`Dialect`] and its parts |
 //! | `tag` | meanings of fields, and how to write the tree of a dialect |
 //! | `response_reader` | parses the events of a response ([`ResponseReader`]) |
@@ -53,6 +54,7 @@ pub(crate) mod vllm_generate;
 pub(crate) mod watsonx;
 pub(crate) mod writer;
 
+pub mod custom;
 pub mod engine;
 pub mod loading;
 pub mod request;

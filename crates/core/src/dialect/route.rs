@@ -167,9 +167,15 @@ macro_rules! get_if_streamed {
 pub(super) use {get, get_if_streamed, post, post_if_parsable};
 
 impl Route {
-    /// Returns the route of a request, like [`find`](Self::find), or [`OTHER`] if its query lacks what the route needs.
-    pub fn find_with_query(method: &str, path: &str, query: Option<&str>) -> &'static Self {
-        let route = Self::find(method, path);
+    /// Returns the route of a request, like [`find_with`](Self::find_with), or [`OTHER`] if its query lacks what the route
+    /// needs.
+    pub fn find_with_query(
+        configured: &'static [Self],
+        method: &str,
+        path: &str,
+        query: Option<&str>,
+    ) -> &'static Self {
+        let route = Self::find_with(configured, method, path);
         let is_streamed = || {
             let mut pairs = query.unwrap_or_default().split('&');
             pairs.any(|pair| {
@@ -180,13 +186,35 @@ impl Route {
         if route.needs_stream_query && !is_streamed() { &OTHER } else { route }
     }
 
+    /// Creates the route of a configured API.
+    ///
+    /// # Errors
+    /// If no path can match the pattern.
+    pub fn configured(
+        method: &'static str,
+        path: &'static str,
+        operation: Operation,
+        dialect: &'static Dialect,
+    ) -> Result<Self, PathPatternError> {
+        check_pattern(path)?;
+        let response = ResponseParsing::Dialect(dialect);
+        Ok(Self { method, path_suffix: path, path, operation, response, needs_stream_query: false })
+    }
+
     /// Returns the first route that matches a request, else [`OTHER`].
     pub fn find(method: &str, path: &str) -> &'static Self {
+        Self::find_with(&[], method, path)
+    }
+
+    /// Returns the first route that matches a request: one of these configured routes, else one of [`ROUTES`], else
+    /// [`OTHER`].
+    pub fn find_with(configured: &'static [Self], method: &str, path: &str) -> &'static Self {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
         let is_match = |route: &&Self| {
             route.method == method && match_suffix(route.path_suffix, path).is_some()
         };
-        ROUTES.iter().find(is_match).unwrap_or(&OTHER)
+        let find = |routes: &'static [Self]| routes.iter().find(is_match);
+        find(configured).or_else(|| find(ROUTES)).unwrap_or(&OTHER)
     }
 
     /// Returns the model in a path of this route, percent-decoded and cut to 256 bytes; `None` if the route has none.
@@ -241,6 +269,54 @@ impl Route {
     pub fn is_unknown(&self) -> bool {
         self.method.is_empty()
     }
+}
+
+/// Reason why no path can match a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathPatternError {
+    /// It does not begin with a slash.
+    #[error("the path must begin with /")]
+    NoSlash,
+    /// It contains a query or a fragment.
+    #[error("the path must not contain ? or #; only the path of a URL is compared")]
+    Query,
+    /// It has wildcards only, so it matches requests of other APIs.
+    #[error("the path needs a part without wildcards; otherwise it matches every request")]
+    Everything,
+    /// It ends with a slash, which is removed from the path of a request.
+    #[error("remove the / at the end; it also matches paths with a / at the end")]
+    TrailingSlash,
+    /// A wildcard is not at the start of its segment, or there are two in one segment.
+    #[error("* and {{model}} must be at the start of a segment, such as /models/{{model}}:run")]
+    Wildcard,
+    /// Braces around another word than `model`.
+    #[error("the only word in braces is {{model}}; use * for any other text")]
+    Brace,
+}
+
+/// Checks that some path can match a pattern.
+fn check_pattern(pattern: &str) -> Result<(), PathPatternError> {
+    let segments = pattern.strip_prefix('/').ok_or(PathPatternError::NoSlash)?;
+    if pattern.contains(['?', '#']) {
+        return Err(PathPatternError::Query);
+    }
+    if segments.ends_with('/') {
+        return Err(PathPatternError::TrailingSlash);
+    }
+    if pattern != "/" && segments.split('/').all(|part| matches!(part, "" | "*" | "{model}")) {
+        return Err(PathPatternError::Everything);
+    }
+    for segment in segments.split('/') {
+        let wildcard = segment.strip_prefix("{model}").or_else(|| segment.strip_prefix('*'));
+        let rest = wildcard.unwrap_or(segment);
+        if rest.contains('*') || rest.contains("{model}") {
+            return Err(PathPatternError::Wildcard);
+        }
+        if rest.contains(['{', '}']) {
+            return Err(PathPatternError::Brace);
+        }
+    }
+    Ok(())
 }
 
 /// Matches a pattern against the end of a path. Returns `Some` on a match, with the text of `{model}` in it.

@@ -209,7 +209,7 @@ fn the_model_is_read_from_the_path_or_the_query() {
 #[test]
 fn a_stored_response_is_a_replay_only_if_it_is_streamed() {
     let operation =
-        |method, path, query| Route::find_with_query(method, path, query).operation.label();
+        |method, path, query| Route::find_with_query(&[], method, path, query).operation.label();
     let path = "/v1/responses/resp_1";
     for (query, expected) in [
         (Some("stream=true"), "replay"),
@@ -239,4 +239,45 @@ fn operations_without_a_model_are_not_inference() {
         assert_eq!(Operation::is_inference_label(operation.label()), expected, "{operation:?}");
     }
     assert!(!Operation::is_inference_label(""));
+}
+
+#[test]
+fn configured_routes_come_first() {
+    let chat = crate::dialect::Dialect::by_name("openai-chat").unwrap().leak_renamed("acme");
+    let route = |path| Route::configured("POST", path, Operation::Chat, chat).unwrap();
+    let routes: &'static [Route] =
+        vec![route("/acme/{model}:run"), route("/v1/completions")].leak();
+    for (method, path, expected) in [
+        ("POST", "/x/acme/m:run", "/acme/{model}:run"),
+        ("POST", "/v1/completions/", "/v1/completions"),
+        ("GET", "/v1/completions", "other"),
+        ("POST", "/v1/chat/completions", "/v1/chat/completions"),
+    ] {
+        assert_eq!(Route::find_with(routes, method, path).path, expected, "{method} {path}");
+    }
+    let found = Route::find_with(routes, "POST", "/acme/m:run");
+    assert_eq!(found.dialect().map(|dialect| dialect.name), Some("acme"));
+    assert_eq!(found.model("/acme/m:run").as_deref(), Some("m"));
+}
+
+#[test]
+fn patterns_that_match_no_path_or_all_are_errors() {
+    for (path, expected) in [
+        ("/v1/chat", None),
+        ("/", None),
+        ("/models/{model}:run", None),
+        ("/a/*/b", None),
+        ("chat", Some(PathPatternError::NoSlash)),
+        ("/chat?stream=1", Some(PathPatternError::Query)),
+        ("/chat/", Some(PathPatternError::TrailingSlash)),
+        ("/*", Some(PathPatternError::Everything)),
+        ("/{model}/*", Some(PathPatternError::Everything)),
+        ("/run-*", Some(PathPatternError::Wildcard)),
+        ("/*-{model}", Some(PathPatternError::Wildcard)),
+        ("/{name}/run", Some(PathPatternError::Brace)),
+    ] {
+        let dialect = crate::dialect::Dialect::by_name("openai-chat").unwrap();
+        let route = Route::configured("POST", path, Operation::Chat, dialect);
+        assert_eq!(route.err(), expected, "{path}");
+    }
 }

@@ -13,6 +13,7 @@
 //! | `text(tag)` | the same | the value; a string with its text |
 //! | `raw(tag)` | any value, also an object or array | only its length |
 
+use super::custom::{EndTexts, PartTypes};
 use super::engine::Engine;
 use crate::wire::json::JsonNode;
 use crate::wire::protobuf::ProtobufField;
@@ -48,6 +49,10 @@ pub enum Tag {
     Status,
     /// The stream is complete if the value is `true`.
     Done,
+    /// The stream is complete, unless the value is `null`, `false` or an empty string.
+    End,
+    /// The stream is complete if the value is one of these texts. The value is also a [`PartType`](Self::PartType).
+    EndText(&'static EndTexts),
 
     /// One of several choices; tags inside of it belong to that choice. Tags outside of any choice belong to choice 0.
     Choice,
@@ -87,6 +92,8 @@ pub enum Tag {
     Media,
     /// A content part with [`PartText`](Self::PartText), which is reasoning or not as [`Thought`](Self::Thought) says.
     Part,
+    /// A content part with [`PartText`](Self::PartText), whose [`PartType`](Self::PartType) decides what the text is.
+    TypedPart(&'static PartTypes),
     /// Text of the part.
     PartText,
     /// The part is reasoning if the value is `true`, or the name of a reasoning type.

@@ -55,7 +55,8 @@ every streamed response below. [Queue wait](queue-wait.md) describes the estimat
 Streamgauge counts its output events instead, which is an approximation (`source=\"events\"`).
 
 Only the end of the path matters, so prefixes such as `/openai/v1` or `/api` are fine. Requests to other paths are
-forwarded too. They count in requests and bytes, as operation `other`.
+forwarded too. They count in requests and bytes, as operation `other`. The configuration can
+[describe further APIs](custom-apis.md). `streamgauge explain` prints what is read in a recorded response.
 
 ## How to read the tables
 

@@ -22,9 +22,9 @@ pub const MAX_TEXT: usize = 4096;
 /// Deepest accepted nesting; more is [`ScanError::TooDeep`].
 const MAX_DEPTH: usize = 128;
 /// Longest path that can be selected.
-const MAX_PATH: usize = 12;
+pub const MAX_PATH: usize = 12;
 /// Longest key, number or literal that is read, in bytes. All selected ones are shorter.
-const MAX_WORD: usize = 40;
+pub const MAX_WORD: usize = 40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JsonState {
