@@ -193,10 +193,9 @@ impl EventBuilder {
     }
 
     /// Whether the event has anything that only an event of the dialect has.
-    pub fn has_facts(&self) -> bool {
+    pub fn has_own_facts(&self) -> bool {
         let EventFacts { choices, usage, engine_counts, timings, .. } = &self.facts;
-        let EventFacts { detected_engine, response_started, loading, error, done, .. } =
-            &self.facts;
+        let EventFacts { detected_engine, response_started, loading, .. } = &self.facts;
         !choices.is_empty()
             || usage.is_some()
             || engine_counts.is_some()
@@ -204,8 +203,6 @@ impl EventBuilder {
             || detected_engine.is_some()
             || *response_started
             || *loading
-            || *error
-            || *done
     }
 
     /// Type of the current item, from [`Tag::PartType`]; empty if it has none.

@@ -362,10 +362,13 @@ impl ResponseReader {
     fn check_dialect(&mut self, attempts: u8, name: &[u8]) {
         let Some(parser) = &mut self.parser else { return };
         let EventParser { event, len, kept, .. } = &mut **parser;
-        if event.has_facts() {
+        if event.has_own_facts() {
+            self.recognition = Recognition::Recognised;
+            return;
+        }
+        if event.facts.done || event.facts.error {
             // The end of a stream and an error are alike in many dialects.
-            let is_common = event.facts.done || event.facts.error;
-            if !is_common || !self.has_foreign_event && *self.dialect != UNKNOWN {
+            if !self.has_foreign_event && *self.dialect != UNKNOWN {
                 self.recognition = Recognition::Recognised;
             }
             return;
