@@ -9,7 +9,7 @@
 
 use super::engine::Engine;
 use super::event_builder::EventBuilder;
-use super::openai_chat::{self, CHOICE, ERROR, TOOL_CALL, USAGE};
+use super::openai_chat::{self, CALLED, CHOICE, ERROR, USAGE};
 use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, Tag};
 use super::{Dialect, StreamEnd};
@@ -20,16 +20,15 @@ pub static WORKERS_AI: Dialect = Dialect::sse("cloudflare", &ROOT, finish_event,
 static MEDIA: JsonShape = JsonShape::scalar(Tag::Media);
 /// Text, or JSON if the request sets a response format.
 static RESPONSE: JsonShape = JsonShape::raw(Tag::EventText);
-static CALL: JsonShape = JsonShape::path(&[
-    ("function", FUNCTION),
-    ("name", &JsonShape::scalar(Tag::ToolName)),
-    ("arguments", &JsonShape::raw(Tag::ToolArguments)),
-]);
-/// `function` of OpenAI's tool call.
-const FUNCTION: &JsonShape = match TOOL_CALL.keys {
-    [(_, function), ..] => function,
-    [] => &TOOL_CALL,
-};
+static CALL: JsonShape = JsonShape::object(
+    Tag::ToolCall,
+    &[
+        ("index", &JsonShape::scalar(Tag::CallIndex)),
+        ("function", &CALLED),
+        ("name", &JsonShape::scalar(Tag::CallName)),
+        ("arguments", &JsonShape::raw(Tag::ToolArguments)),
+    ],
+);
 static TOOL_CALLS: JsonShape = JsonShape::list(&CALL);
 static CHOICES: JsonShape = JsonShape::array(Tag::Api(ApiFormat::OpenAi), &CHOICE);
 static PADDING: JsonShape = JsonShape::scalar(Tag::WrittenBy(Engine::Cloudflare));

@@ -64,7 +64,7 @@ const FUNCTION: &[(&str, &JsonShape)] = &[
     ("arguments", &JsonShape::raw(Tag::ToolArguments)),
     ("input", &JsonShape::raw(Tag::ToolArguments)),
 ];
-static CALLED: JsonShape = JsonShape::path(FUNCTION);
+pub(super) static CALLED: JsonShape = JsonShape::path(FUNCTION);
 pub(super) static TOOL_CALL: JsonShape = JsonShape::object(
     Tag::ToolCall,
     &[("index", &JsonShape::scalar(Tag::CallIndex)), ("function", &CALLED), ("custom", &CALLED)],
