@@ -307,7 +307,7 @@ macro_rules! for_each_metric {
                 "count_request";
             finish_reasons: counter = FINISH_REASONS "streamgauge_finish_reasons_total", labels!(common, FINISH_REASON),
                 "Number of finished choices (completions) by the finish reason that the server reported. Unknown reasons are counted as other.",
-                "When a choice ends.",
+                "At the end of the response: a choice can replace its finish reason.",
                 "count_finish_reason";
             in_flight: gauge = IN_FLIGHT "streamgauge_in_flight_requests", labels!(arrival, PHASE),
                 "Number of requests in flight. phase=\"sending\": the request body is being sent. phase=\"waiting\": no output yet; if not streamed, no response body yet. phase=\"streaming\": after that.",

@@ -14,6 +14,7 @@ const EXCUSED: &[(&str, &str)] = &[
     ("cohere-v2-408d266806c1", "tells `reasoning_tokens`, which the label's parser does not know"),
     ("cohere-v2-0e93caefe8e7", "tells `reasoning_tokens`, which the label's parser does not know"),
     ("openai-responses-85e0fecadf70", "its usage is all zero: to us, nothing was counted"),
+    ("openai-responses-386cf8bcb630", "its usage is all zero: to us, nothing was counted"),
 ];
 
 /// Measures a stream that arrives in pieces of these sizes, repeated. `None` if its content coding is not supported.
@@ -134,6 +135,8 @@ fn recorded_streams_agree_with_their_labels() {
         let differences: Vec<String> = expected
             .iter()
             .filter(|(key, _)| !(has_engine_counts && counts.contains(key)))
+            // The label's parser of DashScope reads no cached tokens.
+            .filter(|(key, _)| !(stream.dialect == "dashscope" && **key == "cached"))
             .filter(|(key, value)| found.get(*key) != Some(*value))
             .map(|(key, value)| format!("{key}: label {value}, found {:?}", found.get(key)))
             .collect();

@@ -97,7 +97,7 @@ fn a_refused_request_whose_body_was_not_read_has_no_stream_flag() {
         (partial(chat, r#"{"model":"m","messages":["#), None),
         (partial(ollama, r#"{"model":"m","messages":["#), None),
         (held.to_vec(), None),
-        (whole("/v1/unknown", "{}"), None),
+        (whole("/v1/unknown", "{}"), Some(false)),
         (partial(chat, r#"{"model":"m","stream":true,"messages":["#), Some(true)),
         (partial(gemini, "{"), Some(true)),
         (whole(chat, r#"{"model":"m"}"#), Some(false)),
