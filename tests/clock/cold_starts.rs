@@ -25,6 +25,12 @@ fn serve(address: SocketAddr) -> ScriptedUpstream {
 fn assert_cold(record: &Value, reason: Option<&str>) {
     assert_eq!(record["cold"], reason.is_some(), "{record}");
     assert_eq!(record["cold_reason"], json!(reason), "{record}");
+    if reason.is_some() {
+        // The wait for the load is not a wait for a slot.
+        for key in ["queue_s", "queue_source", "queue_estimate_s"] {
+            assert_eq!(record[key], Value::Null, "{key}: {record}");
+        }
+    }
 }
 
 #[test]
@@ -149,7 +155,9 @@ fn a_load_time_that_ollama_reports_is_a_cold_start() {
     assert!(took > Duration::from_millis(500), "the first request waited for the load");
     assert_one_cold_start(&gauge, "reported_load", "m", took, &disturbance);
     send(&gauge, &request);
-    assert_cold(&gauge.requests_when(3)[2], None);
+    let warm = &gauge.requests_when(3)[2];
+    assert_cold(warm, None);
+    assert_eq!(warm["queue_source"], "reported", "{warm}");
     let scrape = gauge.scrape();
     assert_eq!(scrape.sum(TTFT, &["start=\"cold\""]), 2.0);
     assert_eq!(scrape.sum(TTFT, &["start=\"warm\""]), 1.0);

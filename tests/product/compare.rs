@@ -181,6 +181,7 @@ fn embeddings(requests: usize, of: impl Fn(usize) -> (u64, f64)) -> String {
             time: Duration::from_secs(1_764_028_800 + at as u64),
             operation: "embeddings",
             outcome: "ok",
+            stream: Some(false),
             duration_s,
             input_tokens: Some(200),
             bytes_up,

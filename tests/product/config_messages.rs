@@ -263,7 +263,7 @@ fn objectives() {
                 "FILE:5: slo[0].tpot_seconds = \"fast\": expected seconds, from 0.000001 to 86400".into(),
                 "FILE:4: slo[0].ttft_seconds = -1: expected seconds, from 0.000001 to 86400".into(),
                 "FILE:7: slo[0].operations = \"other\": expected one of chat, text_completion, generate_content, \
-                 embeddings, rerank, score, classify, tokenize, moderation, transcription, speech, image, \
+                 embeddings, rerank, score, classify, moderation, transcription, speech, image, \
                  realtime, infer"
                     .into(),
                 "FILE:8: slo[0].upstreams = \"gpu\": expected one of 127.0.0.1:8000".into(),
