@@ -196,6 +196,7 @@ pub(super) fn to_json(classes: &SloClasses) -> Json {
         table.insert("models".into(), json!(class.models));
         table.insert("operations".into(), json!(operations));
         table.insert("upstreams".into(), json!(class.upstreams));
+        table.insert("refusals".into(), json!(<&str>::from(class.refusals)));
         insert_limits(&mut table, &class.limits);
         let size = |size: &InputSizeLimits| {
             let mut table = serde_json::Map::new();

@@ -5,6 +5,7 @@ use super::recording::RecordedResponse;
 use super::response::ExplainedResponse;
 use crate::config::{ApiSample, ConfigProblem, ConfiguredApi};
 use std::fs;
+use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::route::Operation;
 
 /// Reads the sample of an API, if it has one. Returns a line that describes what was found.
@@ -40,9 +41,13 @@ fn describe(api: &ConfiguredApi, bytes: &[u8]) -> Result<String, String> {
             head.status
         ));
     }
-    let response = ExplainedResponse::read(api.dialect, &recording, None).map_err(|reason| {
+    let unread = |reason: UnparsedReason| {
         format!("the response is not parsed (reason: {}); check its headers", reason.label())
-    })?;
+    };
+    let response = ExplainedResponse::read(api.dialect, &recording, None).map_err(unread)?;
+    if let (false, Some(reason)) = (response.meter.is_fully_read(), response.unparsed.first()) {
+        return Err(unread(*reason));
+    }
     let events = count(response.events.events.len() as u64, "event");
     let advice = format!("Run: streamgauge explain FILE --api {} --config FILE", api.dialect.name);
     let tokens = response.tokens();

@@ -51,6 +51,7 @@ fn statuses(has_model: bool) -> Vec<Option<u16>> {
 fn fill(series: &RequestSeries, is_inference: bool, has_model: bool) {
     let verdicts = SloVerdict::VARIANTS.iter().map(|verdict| (CLASS.into(), *verdict));
     let mut record = RequestRecord {
+        first_event_s: Some(1.0),
         ttft_s: Some(1.0),
         tpot_s: Some(1.0),
         latency_s: Some(1.0),
@@ -76,6 +77,10 @@ fn fill(series: &RequestSeries, is_inference: bool, has_model: bool) {
                 series.record_end(&record, *outcome);
             }
         }
+    }
+    for gap in [None, Some(Duration::ZERO)] {
+        let event = LiveSample::UnrecognisedEvent { at: Duration::ZERO, gap };
+        series.record_live(&event, Duration::ZERO, || StartKind::Warm);
     }
     if !is_inference {
         return;
@@ -120,6 +125,8 @@ fn fill(series: &RequestSeries, is_inference: bool, has_model: bool) {
     series.record_ttft(1.0, StartKind::Cold);
     series.record_ttft(1.0, StartKind::Undetermined);
     series.record_time_to_response_head(Duration::ZERO);
+    series.record_time_to_first_audio(Duration::ZERO, StartKind::Warm);
+    series.record_time_to_first_audio(Duration::ZERO, StartKind::Cold);
     series.record_trace_ttft(Duration::ZERO);
     series.stall_counter();
 }

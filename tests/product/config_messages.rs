@@ -311,7 +311,7 @@ fn objectives() {
 
 #[test]
 fn apis() {
-    let labels = "chat, text_completion, generate_content, embeddings, rerank, score, classify, tokenize, \
+    let labels = "chat, text_completion, generate_content, embeddings, rerank, score, classify, \
                   moderation, transcription, speech, image, realtime, infer";
     let start = "[[api]]\nname = 'a'\npath = '/a'\n";
     let cases: [(String, Vec<String>); 21] = [

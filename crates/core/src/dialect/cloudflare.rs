@@ -8,6 +8,7 @@
 //! with `success` in a document.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::openai_chat::{self, CALLED, CHOICE, ERROR, USAGE};
 use super::response_reader::StreamState;
@@ -47,7 +48,7 @@ static RESULT: JsonShape = JsonShape::path(&[
     ("image", &MEDIA),
     ("audio", &MEDIA),
 ]);
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("response", &RESPONSE),
     ("p", &PADDING),
     ("tool_calls", &TOOL_CALLS),
@@ -55,7 +56,6 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("choices", &CHOICES),
     ("model", &MODEL),
     ("finish_reason", &FINISH),
-    ("error", &ERROR),
     ("errors", &JsonShape::list(&ERROR)),
     // Not streamed.
     ("result", &RESULT),

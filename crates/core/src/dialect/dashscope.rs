@@ -16,6 +16,7 @@
 //! Distinctive keys: `output` as an object with `choices` or `text`, beside `usage` and `request_id`.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::facts::{ChoiceFacts, EventFacts};
 use super::openai_chat::ERROR;
@@ -94,13 +95,13 @@ static USAGE: JsonShape = JsonShape::object(
         ),
     ],
 );
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("output", &OUTPUT),
     ("usage", &USAGE),
     // The code of an error; empty for a success.
     ("code", &ERROR),
 ]);
-static POOLED: JsonShape = JsonShape::path(&[
+static POOLED: JsonShape = JsonShape::path(with_error_fields![
     (
         "usage",
         &JsonShape::object(

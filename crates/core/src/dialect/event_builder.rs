@@ -53,7 +53,7 @@ impl OutputCounts {
         reasoning
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.answer == 0
             && self.tool == 0
             && !self.has_nontext

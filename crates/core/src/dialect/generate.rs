@@ -5,6 +5,7 @@
 //! `generated_text` is TGI's, `choices` is OpenAI's, `is_finished` or `generations` is Cohere's. Text without any of these is from vLLM's first server.
 
 use super::cohere;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::openai_chat::{self, CHOICE, ERROR, METRICS, USAGE};
 use super::response_reader::StreamState;
@@ -36,7 +37,7 @@ static ITEM: JsonShape = JsonShape::object(
 );
 static GENERATED: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..JsonShape::path(&[
+    ..JsonShape::path(with_error_fields![
         ("token", &tgi::TOKEN),
         ("generated_text", &tgi::GENERATED),
         ("details", &tgi::DETAILS),
@@ -49,7 +50,6 @@ static GENERATED: JsonShape = JsonShape {
         ("output_ids", &sglang::OUTPUT_IDS),
         ("meta_info", &sglang::META_INFO),
         ("index", &INDEX),
-        ("error", &ERROR),
         ("event_type", &cohere::KIND),
         ("is_finished", &cohere::IS_FINISHED),
         ("response", &cohere::GENERATED),
@@ -60,7 +60,7 @@ static GENERATED: JsonShape = JsonShape {
 };
 static INVOKED: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..JsonShape::path(&[
+    ..JsonShape::path(with_error_fields![
         ("object", &JsonShape::text(Tag::EventType)),
         ("choices", &JsonShape::array(Tag::Api(ApiFormat::OpenAi), &CHOICE)),
         ("model", &JsonShape::text(Tag::Model)),
@@ -75,7 +75,6 @@ static INVOKED: JsonShape = JsonShape {
         ("output_ids", &sglang::OUTPUT_IDS),
         ("meta_info", &sglang::META_INFO),
         ("index", &INDEX),
-        ("error", &ERROR),
     ])
 };
 

@@ -5,6 +5,7 @@
 //! Distinctive keys: `token` as text, with `finish_reason`; `results` with `text` in a document.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::openai_chat::{ERROR, TOOL_CALL};
 use super::response_reader::StreamState;
@@ -25,11 +26,10 @@ static RESULT: JsonShape = JsonShape::object(
         ("completion_tokens", &JsonShape::scalar(Tag::ElementCount(TokenKind::Output))),
     ],
 );
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("token", &JsonShape::scalar(Tag::Answer)),
     ("finish_reason", &FINISH),
     ("results", &JsonShape::array(Tag::WrittenBy(Engine::KoboldCpp), &RESULT)),
-    ("error", &ERROR),
     ("detail", &ERROR),
 ]);
 

@@ -10,8 +10,8 @@
 //! Distinctive keys: `type` with `chat.start` or `chat.end`; `model_instance_id` and `stats` in a document.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::{EventBuilder, OutputCounts};
-use super::openai_chat::ERROR;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration, token_count};
 use super::{Dialect, StreamEnd};
@@ -44,23 +44,25 @@ static ITEM: JsonShape = JsonShape::object(
         ("arguments", &ARGUMENTS),
     ],
 );
-static RESULT: JsonShape = JsonShape::path(&[("model_instance_id", &MODEL), ("stats", &STATS)]);
-static ROOT: JsonShape = JsonShape::path(&[
+static OUTPUT: JsonShape = JsonShape::list(&ITEM);
+static RESULT: JsonShape =
+    JsonShape::path(&[("model_instance_id", &MODEL), ("output", &OUTPUT), ("stats", &STATS)]);
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &JsonShape::text(Tag::EventType)),
     ("content", &JsonShape::scalar(Tag::EventText)),
     ("tool", &TOOL),
     ("arguments", &ARGUMENTS),
     ("load_time_seconds", &LOAD),
     ("result", &RESULT),
-    ("error", &ERROR),
     // Not streamed.
     ("model_instance_id", &MODEL),
-    ("output", &JsonShape::list(&ITEM)),
+    ("output", &OUTPUT),
     ("stats", &STATS),
 ]);
 
-/// Counter: whether the stream had a load.
+/// Counters: whether the stream had a load, and whether it had output.
 const LOADED: u64 = 0;
+const STREAMED: u64 = 1;
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     let text = event.text;
@@ -71,8 +73,17 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
         b"tool_call.arguments" => event.choice.delta.has_nontext = false,
         // The results repeat the call.
         b"tool_call.success" | b"tool_call.failure" => event.choice.delta = OutputCounts::default(),
-        b"chat.end" => event.facts.done = true,
+        b"chat.end" => {
+            event.facts.done = true;
+            // The result repeats the stream.
+            if stream.counter(STREAMED).is_some_and(|streamed| *streamed > 0) {
+                event.choice.delta = OutputCounts::default();
+            }
+        }
         _ => {}
+    }
+    if let (false, Some(streamed)) = (event.choice.delta.is_empty(), stream.counter(STREAMED)) {
+        *streamed = 1;
     }
     event.facts.loading |= event.event_type().starts_with(b"model_load.");
     if let (Some(timings), Some(loaded)) = (&mut event.facts.timings, stream.counter(LOADED)) {

@@ -7,8 +7,9 @@
 //! Distinctive key: `base_resp` in the last event; `messages` in the choices of `pro`.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
-use super::openai_chat::{BODY, ERROR, USAGE};
+use super::openai_chat::{BODY, USAGE};
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag};
 use super::{Dialect, StreamEnd};
@@ -37,7 +38,7 @@ static CHOICE: JsonShape = JsonShape::object(
         ("finish_reason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("object", &JsonShape::text(Tag::EventType)),
     ("choices", &JsonShape::list(&CHOICE)),
     ("reply", &JsonShape::scalar(Tag::RepeatedText)),
@@ -50,7 +51,6 @@ static ROOT: JsonShape = JsonShape::path(&[
             &[("status_code", &JsonShape::scalar(Tag::Number(STATUS)))],
         ),
     ),
-    ("error", &ERROR),
 ]);
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {

@@ -8,8 +8,9 @@
 //! `tool.execution.started`; `object` with `conversation.response` in a document.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::{EventBuilder, OutputCounts};
-use super::openai_chat::{CONTENT_PART, ERROR, USAGE};
+use super::openai_chat::{CONTENT_PART, USAGE};
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag};
 use super::{Dialect, StreamEnd};
@@ -34,7 +35,7 @@ static OUTPUT: JsonShape = JsonShape::path(&[
     ("name", &NAME),
     ("arguments", &ARGUMENTS),
 ]);
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("type", &JsonShape::text(Tag::EventType)),
     ("output_index", &JsonShape::scalar(Tag::Number(INDEX))),
     ("content", &CONTENT),
@@ -42,7 +43,6 @@ static ROOT: JsonShape = JsonShape::path(&[
     ("arguments", &ARGUMENTS),
     ("model", &MODEL),
     ("usage", &USAGE),
-    ("error", &ERROR),
     // Not streamed.
     ("object", &JsonShape::text(Tag::PartType)),
     ("outputs", &JsonShape::list(&OUTPUT)),

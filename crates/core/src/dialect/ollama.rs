@@ -5,6 +5,7 @@
 //! tools, there can be fewer lines than tokens. Fields that are 0 are omitted.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
@@ -40,7 +41,6 @@ static MESSAGE: JsonShape = JsonShape::path(&[
 ]);
 
 static MODEL: JsonShape = JsonShape::text(Tag::Model);
-static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
 static DONE: JsonShape = JsonShape::scalar(Tag::Done);
 static DONE_REASON: JsonShape = JsonShape::text(Tag::FinishReason);
 static INPUT: JsonShape = JsonShape::scalar(Tag::EngineCount(TokenKind::Input));
@@ -52,10 +52,9 @@ static LOAD: JsonShape = duration(ServerStage::Load, TimeUnit::Nanos);
 static PREFILL: JsonShape = duration(ServerStage::Prefill, TimeUnit::Nanos);
 static DECODE: JsonShape = duration(ServerStage::Decode, TimeUnit::Nanos);
 
-static CHAT_LINE: JsonShape = JsonShape::path(&[
+static CHAT_LINE: JsonShape = JsonShape::path(with_error_fields![
     ("message", &MESSAGE),
     ("model", &MODEL),
-    ("error", &ERROR),
     ("done", &DONE),
     ("done_reason", &DONE_REASON),
     ("prompt_eval_count", &INPUT),
@@ -66,13 +65,12 @@ static CHAT_LINE: JsonShape = JsonShape::path(&[
     ("prompt_eval_duration", &PREFILL),
     ("eval_duration", &DECODE),
 ]);
-static GENERATE_LINE: JsonShape = JsonShape::path(&[
+static GENERATE_LINE: JsonShape = JsonShape::path(with_error_fields![
     ("response", &ANSWER),
     ("thinking", &THINKING),
     ("tool_calls", &TOOL_CALLS),
     ("image", &IMAGE),
     ("model", &MODEL),
-    ("error", &ERROR),
     ("done", &DONE),
     ("done_reason", &DONE_REASON),
     ("prompt_eval_count", &INPUT),
@@ -83,9 +81,8 @@ static GENERATE_LINE: JsonShape = JsonShape::path(&[
     ("prompt_eval_duration", &PREFILL),
     ("eval_duration", &DECODE),
 ]);
-static EMBEDDED: JsonShape = JsonShape::path(&[
+static EMBEDDED: JsonShape = JsonShape::path(with_error_fields![
     ("model", &MODEL),
-    ("error", &ERROR),
     ("prompt_eval_count", &INPUT),
     ("total_duration", &TOTAL),
     ("load_duration", &LOAD),

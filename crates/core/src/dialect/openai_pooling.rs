@@ -2,7 +2,7 @@
 //!
 //! Only the token count is read. All tokens are input, so a total alone (Jina, Voyage, vLLM's ranks) is the input count.
 
-use super::openai_chat::ERROR;
+use super::error_fields::with_error_fields;
 use super::tag::{JsonShape, Tag, TokenKind, token_count};
 use super::{Dialect, StreamEnd, finish_plain};
 
@@ -13,7 +13,7 @@ pub static EMBEDDINGS: Dialect =
 pub static POOLING: Dialect = Dialect::sse("pooling", &ROOT, finish_plain, StreamEnd::Body);
 
 static INPUT: JsonShape = token_count(TokenKind::Input);
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("model", &JsonShape::text(Tag::Model)),
     (
         "usage",
@@ -22,7 +22,6 @@ static ROOT: JsonShape = JsonShape::path(&[
             &[("prompt_tokens", &INPUT), ("input_tokens", &INPUT), ("total_tokens", &INPUT)],
         ),
     ),
-    ("error", &ERROR),
 ]);
 
 #[cfg(test)]

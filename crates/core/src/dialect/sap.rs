@@ -7,6 +7,7 @@
 //! Distinctive keys: `final_result` or `orchestration_result`.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::openai_chat::{CHOICE, ERROR, USAGE};
 use super::tag::{JsonShape, Tag};
 use super::{Dialect, StreamEnd, finish_plain};
@@ -23,10 +24,9 @@ static RESULT: JsonShape = JsonShape::object(
         ("usage", &USAGE),
     ],
 );
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("final_result", &RESULT),
     ("orchestration_result", &RESULT),
-    ("error", &ERROR),
     // An error without a wrapper.
     ("code", &ERROR),
 ]);

@@ -14,6 +14,7 @@
 
 use super::choice_counts::{self, key};
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, ServerStage, Tag, TimeUnit, TokenKind, duration};
@@ -61,12 +62,11 @@ static ITEM: JsonShape = JsonShape::object(
 );
 static ROOT: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..JsonShape::path(&[
+    ..JsonShape::path(with_error_fields![
         ("text", &JsonShape::scalar(Tag::EventText)),
         ("output_ids", &OUTPUT_IDS),
         ("meta_info", &META_INFO),
         ("index", &JsonShape::scalar(Tag::Index)),
-        ("error", &JsonShape::scalar(Tag::Error)),
     ])
 };
 

@@ -4,6 +4,7 @@
 //! last event repeats all text as `generated_text`, which counts only if no token was streamed. A stream ends with its
 //! body.
 
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, Tag, TokenKind};
@@ -46,11 +47,10 @@ static ITEM: JsonShape = JsonShape::object(
 );
 static ROOT: JsonShape = JsonShape {
     items: Some(&ITEM),
-    ..JsonShape::path(&[
+    ..JsonShape::path(with_error_fields![
         ("token", &TOKEN),
         ("generated_text", &GENERATED),
         ("details", &DETAILS),
-        ("error", &JsonShape::scalar(Tag::Error)),
         ("finished", &JsonShape::scalar(Tag::Done)),
         ("finish_reason", &FINISH),
         ("count_output_tokens", &OUTPUT),

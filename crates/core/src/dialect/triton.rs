@@ -5,6 +5,7 @@
 //! event is taken as new. There are no token counts, a stream ends with its body, and a status of 200 may carry an error.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag};
@@ -13,10 +14,9 @@ use super::{Dialect, StreamEnd};
 /// `generate` and `generate_stream`.
 pub static TRITON: Dialect = Dialect::sse("triton", &ROOT, finish_event, StreamEnd::Body);
 
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("text_output", &JsonShape::array(Tag::Answer, &JsonShape::scalar(Tag::Answer))),
     ("model_name", &JsonShape::text(Tag::Model)),
-    ("error", &JsonShape::scalar(Tag::Error)),
 ]);
 
 fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {

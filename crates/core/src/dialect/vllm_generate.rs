@@ -8,8 +8,9 @@
 //! servers use the same format.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
-use super::openai_chat::{ERROR, USAGE};
+use super::openai_chat::USAGE;
 use super::response_reader::StreamState;
 use super::tag::{JsonShape, Tag};
 use super::{Dialect, StreamEnd};
@@ -32,12 +33,11 @@ static CHOICE: JsonShape = JsonShape::object(
 /// One text, or one per sample.
 pub(super) static TEXT: JsonShape =
     JsonShape::array(Tag::EventText, &JsonShape::scalar(Tag::EventText));
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("choices", &JsonShape::list(&CHOICE)),
     ("text", &TEXT),
     ("model", &JsonShape::text(Tag::Model)),
     ("usage", &USAGE),
-    ("error", &ERROR),
 ]);
 
 /// Counter of the characters so far, with the prompt.

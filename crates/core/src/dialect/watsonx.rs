@@ -6,6 +6,7 @@
 //! Distinctive keys: `results` with `generated_text` and `stop_reason`.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
 use super::response_reader::StreamState;
@@ -24,7 +25,7 @@ static RESULT: JsonShape = JsonShape::object(
         ("stop_reason", &JsonShape::text(Tag::FinishReason)),
     ],
 );
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("model_id", &JsonShape::text(Tag::Model)),
     ("results", &JsonShape::list(&RESULT)),
     ("errors", &JsonShape::list(&ERROR)),

@@ -6,6 +6,7 @@
 //! Distinctive keys: `delta` with `stages`; `suggestion` with `title`; `answer` with `sources`.
 
 use super::engine::Engine;
+use super::error_fields::with_error_fields;
 use super::event_builder::EventBuilder;
 use super::openai_chat::ERROR;
 use super::response_reader::StreamState;
@@ -16,11 +17,10 @@ use super::{Dialect, StreamEnd};
 pub static WRITER: Dialect = Dialect::sse("writer", &ROOT, finish_event, StreamEnd::Body);
 
 static ANSWER: JsonShape = JsonShape::scalar(Tag::Answer);
-static ROOT: JsonShape = JsonShape::path(&[
+static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("delta", &JsonShape::path(&[("content", &ANSWER)])),
     ("answer", &ANSWER),
     ("suggestion", &ANSWER),
-    ("error", &ERROR),
     ("errors", &JsonShape::list(&ERROR)),
 ]);
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 mod apis_2026;
 mod bedrock;
 mod chat;
+mod disturbed;
 mod engines;
 mod example;
 mod openai;

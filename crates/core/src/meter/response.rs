@@ -84,13 +84,13 @@ impl ResponseMeter {
         content_encoding: &[u8],
     ) -> Result<Self, UnparsedReason> {
         let detector = FramingDetector::new(declared, dialect.json_framing);
-        let (decoder, detector) = match ContentDecoder::new(content_encoding) {
-            Ok(decoder) => (decoder.map(Box::new), detector),
+        let (decoder, is_coding_unknown) = match ContentDecoder::new(content_encoding) {
+            Ok(decoder) => (decoder.map(Box::new), false),
             // Some servers write words that are no coding, such as `none` or `utf-8`.
-            Err(CodingError::Unknown) => (None, detector.without_trust()),
+            Err(CodingError::Unknown) => (None, true),
             Err(_) => return Err(UnparsedReason::Encoding),
         };
-        Ok(Self {
+        let mut meter = Self {
             decoder,
             body: BodyState::Undetected(detector),
             reader: ResponseReader::new(dialect),
@@ -100,7 +100,19 @@ impl ResponseMeter {
             unrecognised: None,
             may_be_media: false,
             unreadable: (*dialect != UNKNOWN).then_some(UnparsedReason::ContentType),
-        })
+        };
+        if is_coding_unknown {
+            meter.distrust_coding();
+        }
+        Ok(meter)
+    }
+
+    /// Reads a body whose content coding is unknown or wrong. Only clear bytes show that it is not encoded.
+    fn distrust_coding(&mut self) {
+        if let BodyState::Undetected(detector) = &mut self.body {
+            *detector = detector.without_trust();
+        }
+        self.unreadable = self.unreadable.map(|_| UnparsedReason::Encoding);
     }
 
     /// Allows for a body that is sound or plain text: it is not counted as unparsed, and JSON is read only if it is
@@ -218,6 +230,7 @@ impl ResponseMeter {
         if let (true, Some(first)) = (is_first, bytes.first())
             && decoder.is_contradicted_by(*first)
         {
+            self.distrust_coding();
             self.push_decoded(arrival, bytes, sink);
             return;
         }
@@ -258,7 +271,7 @@ impl ResponseMeter {
                 self.body = BodyState::new(self.reader.dialect().framing(framing));
             }
             Detection::Unreadable | Detection::Framing(_) => {
-                self.body = BodyState::Unreadable { is_stream: false };
+                self.body = BodyState::Unreadable { is_stream: detector.declares_stream() };
                 if let Some(reason) = self.unreadable {
                     self.tally.record_unparsed(reason, sink);
                 }
@@ -346,11 +359,11 @@ impl ResponseMeter {
     /// blank line.
     pub fn finish(&mut self, is_clean: bool, sink: &mut impl FnMut(LiveSample<'_>)) {
         let is_stream = self.is_stream();
-        let Self { body, reader, tally, arrival, session, unrecognised, .. } = self;
+        let Self { body, reader, tally, arrival, session, unrecognised, unreadable, .. } = self;
         if let Some(session) = session {
             return session.end(tally, sink);
         }
-        match (body, *arrival) {
+        match (&mut *body, *arrival) {
             (BodyState::Framed(framer), Some(arrival)) if is_clean => {
                 framer.end(&mut |frame| {
                     read_frame(frame, arrival, reader, tally, unrecognised, sink);
@@ -362,13 +375,16 @@ impl ResponseMeter {
                 reader.clear_event();
             }
             (BodyState::Undetected(detector), _) if detector.has_data() => {
-                tally.record_unparsed(UnparsedReason::ContentType, sink);
+                *body = BodyState::Unreadable { is_stream };
+                if let Some(reason) = unreadable {
+                    tally.record_unparsed(*reason, sink);
+                }
             }
             _ => {}
         }
         if reader.end_recognition(is_stream) == Recognition::Unrecognised {
-            // A document on an unknown path is no inference, as far as known.
-            if is_stream || *reader.dialect() != UNKNOWN {
+            // A document on an unknown path is no inference, as far as known. What is malformed is counted already.
+            if (is_stream || *reader.dialect() != UNKNOWN) && tally.unparsed == 0 {
                 tally.record_unparsed(UnparsedReason::Unrecognised, sink);
             }
             report_events(unrecognised, sink);
@@ -452,7 +468,9 @@ fn read_first_event(
     match (before, after) {
         (Recognition::Unrecognised, _) => report_events(unrecognised, sink),
         (_, Recognition::Unrecognised) => {
-            tally.record_unparsed(UnparsedReason::Unrecognised, sink);
+            if tally.unparsed == 0 {
+                tally.record_unparsed(UnparsedReason::Unrecognised, sink);
+            }
             report_events(unrecognised, sink);
         }
         _ => {}

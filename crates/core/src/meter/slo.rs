@@ -13,7 +13,7 @@ use super::slo_verdict::SloVerdict;
 use crate::dialect::FinishClass;
 use crate::dialect::route::Operation;
 use std::sync::Arc;
-use strum::{EnumString, VariantArray, VariantNames};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Quantity that a target limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
@@ -85,7 +85,7 @@ pub struct InputSizeLimits {
 /// How a class judges a request whose finish reason is a refusal, such as `content_filter` or `SAFETY`.
 ///
 /// A refusal is quick and costs little, but the user has no answer: it says nothing about the server's speed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, VariantNames)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "lowercase")]
 pub enum RefusalRule {
     /// It is neither met nor missed.
