@@ -79,8 +79,7 @@ fn fill(series: &RequestSeries, is_inference: bool, has_model: bool) {
         }
     }
     for gap in [None, Some(Duration::ZERO)] {
-        let event = LiveSample::UnrecognisedEvent { at: Duration::ZERO, gap };
-        series.record_live(&event, Duration::ZERO, || StartKind::Warm);
+        series.record_unrecognised_event(Duration::ZERO, gap);
     }
     if !is_inference {
         return;

@@ -52,10 +52,8 @@ impl RequestSeries {
             LiveSample::OutputTokens(count) => self.output_tokens().add(count),
             LiveSample::Characters(kind, count) => self.count_characters(kind, count),
             LiveSample::Finished(reason) => self.count_finish_reason(reason),
-            LiveSample::UnrecognisedEvent { at, gap } => {
-                self.record_unrecognised_event(elapsed(at), gap);
-            }
             LiveSample::ResponseRequested(_)
+            | LiveSample::UnrecognisedEvent { .. }
             | LiveSample::Recognised(_)
             | LiveSample::ModelLoading
             | LiveSample::Unparsed(_) => {}
@@ -103,12 +101,15 @@ impl RequestSeries {
         }
     }
 
-    /// Records an event of a stream in no known format: the time to the first, in seconds, and the gap before others.
-    fn record_unrecognised_event(&self, elapsed: f64, gap: Option<Duration>) {
+    /// Records an event of a stream in no known format: the time to the first, and the gap before others.
+    pub fn record_unrecognised_event(&self, elapsed: Duration, gap: Option<Duration>) {
         match gap {
             None => {
                 let new = || self.histogram(&self.families.unrecognised_first_event, []);
-                self.handles.unrecognised_first_event.get_or_init(new).observe(elapsed);
+                self.handles
+                    .unrecognised_first_event
+                    .get_or_init(new)
+                    .observe(elapsed.as_secs_f64());
             }
             Some(gap) => {
                 let new = || self.histogram(&self.families.unrecognised_event_gap, []);

@@ -294,9 +294,11 @@ impl RequestState {
             self.progress.enter(RequestPhase::Streaming);
         } else if head.status.is_success() {
             match ResponseMeter::with_framing(dialect, declared, &content_encoding(&head.headers)) {
-                Ok(meter) if self.route.may_be_media() => self.meter = Some(meter.allow_media()),
                 Ok(meter) => self.meter = Some(meter),
                 Err(reason) => self.count_unparsed(reason),
+            }
+            if let (Some(meter), true) = (&mut self.meter, self.route.may_be_media()) {
+                meter.allow_media();
             }
         }
     }
@@ -425,9 +427,6 @@ impl RequestState {
 
     /// Follows the gaps between outputs, from the first output of a stream on.
     fn watch_stalls(&mut self, arrival: Arrival) {
-        if !self.is_inference() {
-            return;
-        }
         let Self {
             tap,
             meter: Some(meter),
@@ -435,12 +434,17 @@ impl RequestState {
             stall_watch,
             client,
             started_at,
+            operation,
             ..
         } = self
         else {
             return;
         };
-        if stall_watch.is_none() && meter.is_stream() && meter.tally().first_output.is_some() {
+        if stall_watch.is_none()
+            && meter.is_stream()
+            && meter.tally().first_output.is_some()
+            && operation.is_inference()
+        {
             *stall_watch = Some(tap.running_streams.watch(client, series));
         }
         if let Some(stall_watch) = stall_watch {

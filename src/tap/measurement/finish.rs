@@ -25,8 +25,6 @@ const MAX_METHOD: usize = 32;
 struct ClosedRequest {
     state: Box<RequestState>,
     series: Arc<RequestSeries>,
-    /// `None` if the body was not read: another status than 2xx, or not an inference request.
-    meter: Option<ResponseMeter>,
     /// The engine, if the response headers identify it.
     head_engine: Option<Engine>,
     end: EndCause,
@@ -86,10 +84,9 @@ impl RequestState {
                 }
             }
         });
-        let meter = self.meter.take();
-        let outcome = self.outcome(end, meter.as_ref());
+        let outcome = self.outcome(end, self.meter.as_ref());
         let head_engine = head_facts.and_then(|facts| facts.engine);
-        ClosedRequest { state: self, series, meter, head_engine, end, outcome, ended_at }
+        ClosedRequest { state: self, series, head_engine, end, outcome, ended_at }
     }
 
     /// Whether the client requested a stream; `None` if only the part of the body that was not read can say it.
@@ -121,6 +118,11 @@ impl RequestState {
 }
 
 impl ClosedRequest {
+    /// `None` if the body was not read: another status than 2xx, or not an inference request.
+    fn meter(&self) -> Option<&ResponseMeter> {
+        self.state.meter.as_ref()
+    }
+
     /// Fills in the record. Each step may use what the steps before it filled in; the comments name what it needs.
     fn complete_record(mut self) -> FinishedRequest {
         let mut record = self.request_record();
@@ -154,7 +156,7 @@ impl ClosedRequest {
             operation: state.operation.label(),
             dialect: state.route.dialect().map(|dialect| dialect.name),
             model: state.progress.model(),
-            stream: match &self.meter {
+            stream: match self.meter() {
                 Some(meter) => Some(meter.is_stream()),
                 None => state.stream.or_else(|| state.requests_stream()),
             },
@@ -177,13 +179,13 @@ impl ClosedRequest {
 
     fn add_edge_and_trace(&mut self, record: &mut RequestRecord) {
         if let Some(edge) = self.state.edge.take() {
-            edge.add_to_record(self.meter.as_ref().map(ResponseMeter::tally), record);
+            edge.add_to_record(self.meter().map(ResponseMeter::tally), record);
         }
     }
 
     /// Adds what the response body contained; returns its token counts.
     fn add_response(&self, record: &mut RequestRecord) -> ResponseTokens {
-        let Some(meter) = &self.meter else { return ResponseTokens::default() };
+        let Some(meter) = self.meter() else { return ResponseTokens::default() };
         record.dialect = meter.dialect();
         let since = |at: Duration| at.saturating_sub(self.state.started_at).as_secs_f64();
         record.first_event_s = meter.first_unrecognised_event().map(since);
@@ -212,9 +214,8 @@ impl ClosedRequest {
 
     /// Adds the longest gap and the burst ratio of a stream, and counts the stall that the end of the request ends.
     fn add_stream_flow(&mut self, record: &mut RequestRecord) {
-        let (Some(meter), Some(mut stalls)) = (&self.meter, self.state.stall_watch.take()) else {
-            return;
-        };
+        let stalls = self.state.stall_watch.take();
+        let (Some(meter), Some(mut stalls)) = (self.meter(), stalls) else { return };
         stalls.end(self.ended_at.at);
         record.max_gap_s = stalls.flow.max_gap().map(|gap| gap.as_secs_f64());
         let is_burst_defined = self.outcome == Outcome::Ok && !meter.is_session();
@@ -223,7 +224,7 @@ impl ClosedRequest {
     }
 
     fn add_queue_wait(&self, record: &mut RequestRecord) {
-        let (meter, ended_at) = (self.meter.as_ref(), self.ended_at.at);
+        let (meter, ended_at) = (self.meter(), self.ended_at.at);
         self.state.add_queue_wait(meter, ended_at, self.detected_engine(), record);
     }
 
@@ -238,7 +239,7 @@ impl ClosedRequest {
 
     /// The engine that this response identifies. Its body is more specific than its headers.
     fn detected_engine(&self) -> Option<Engine> {
-        let in_body = self.meter.as_ref().and_then(|meter| meter.tally().engine);
+        let in_body = self.meter().and_then(|meter| meter.tally().engine);
         in_body.or(self.head_engine)
     }
 
@@ -255,7 +256,7 @@ impl ClosedRequest {
         let is_whole = |meter: &ResponseMeter| {
             !meter.is_session() && meter.is_fully_read() && !meter.is_unrecognised()
         };
-        self.outcome == Outcome::Ok && self.meter.as_ref().is_some_and(is_whole)
+        self.outcome == Outcome::Ok && self.meter().is_some_and(is_whole)
     }
 }
 
@@ -263,8 +264,8 @@ impl FinishedRequest {
     /// Records the metrics and writes the request log. The order of the metrics does not matter.
     fn publish(self) {
         let Self { closed, record, tokens } = self;
-        let ClosedRequest { state, series, meter, outcome, .. } = &closed;
-        if let Some(meter) = meter
+        let ClosedRequest { state, series, outcome, .. } = &closed;
+        if let Some(meter) = closed.meter()
             && state.is_inference()
         {
             series.record_token_counts(&tokens, meter.tally().live_tokens);

@@ -16,6 +16,7 @@ pub(super) struct SampleObserver<'a> {
     progress: &'a RequestProgress,
     series: &'a mut Arc<RequestSeries>,
     operation: &'a mut Operation,
+    is_inference: bool,
     started_at: Duration,
     cold: &'a mut Option<ColdRequest>,
     requested_at: &'a mut Duration,
@@ -35,6 +36,7 @@ impl RequestState {
             tap,
             progress,
             series,
+            is_inference: operation.is_inference(),
             operation,
             started_at: self.started_at,
             cold,
@@ -65,10 +67,14 @@ impl SampleObserver<'_> {
             }
             LiveSample::Unparsed(reason) => self.tap.on_unparsed(*reason),
             LiveSample::Recognised(operation) => self.on_recognised(*operation),
+            // Also for operations that are not inference.
+            LiveSample::UnrecognisedEvent { at, gap } => {
+                let elapsed = at.saturating_sub(*self.requested_at);
+                self.series.record_unrecognised_event(elapsed, *gap);
+            }
             _ => {}
         }
-        let is_unrecognised = matches!(sample, LiveSample::UnrecognisedEvent { .. });
-        if self.operation.is_inference() || is_unrecognised {
+        if self.is_inference {
             self.series.record_live(sample, *self.requested_at, || self.start_kind());
         }
     }
@@ -76,7 +82,7 @@ impl SampleObserver<'_> {
     /// The response on an unknown path is inference. From here on it is measured like a response on a known path.
     fn on_recognised(&mut self, operation: Operation) {
         let Self { tap, progress, series, cold, .. } = self;
-        *self.operation = operation;
+        (*self.operation, self.is_inference) = (operation, operation.is_inference());
         let model = progress.model();
         **series = tap.metrics.request_series(progress.arrivals(), operation, model.as_deref());
         **cold = Some(ColdRequest::start(progress.tap(), self.started_at));

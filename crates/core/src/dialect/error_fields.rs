@@ -97,12 +97,6 @@ fn is_success_code(text: &[u8]) -> bool {
     matches!(text, b"" | b"0" | b"200" | b"success" | b"Success" | b"ok" | b"OK")
 }
 
-/// Whether the server ends a choice with this reason because it failed.
-pub fn is_error_reason(reason: &str) -> bool {
-    // `error` is that of OpenRouter, Mistral and vLLM, `ERROR` Cohere's; DeepSeek and Zhipu have the others.
-    matches!(reason, "error" | "ERROR" | "insufficient_system_resource" | "network_error")
-}
-
 #[cfg(test)]
 #[path = "error_fields_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::custom::{PartText, PartTypes};
 use super::engine::{self, Engine};
-use super::error_fields::{self, ErrorSigns};
+use super::error_fields::ErrorSigns;
 use super::facts::{
     ChoiceFacts, EventFacts, FinishReason, MAX_CHOICES, TokenCounts, UnparsedReason, finish_reason,
     is_unfinished,
@@ -510,9 +510,6 @@ impl EventBuilder {
         let output = if is_whole { message } else { delta };
         let answer_chars = output.answer.max(*completion_text);
         self.has_whole_message |= is_whole;
-        if let Some(reason) = finish {
-            self.facts.error |= error_fields::is_error_reason(reason);
-        }
         match index.unwrap_or(0).try_into() {
             Ok(index) if self.facts.choices.len() < MAX_CHOICES => {
                 self.facts.choices.push(ChoiceFacts {
@@ -553,7 +550,8 @@ impl EventBuilder {
     /// Whether a tool call outside of any choice has a name.
     fn has_named_call(&self) -> bool {
         let position = self.facts.choices.len();
-        self.tool_calls.iter().any(|call| call.choice == position && call.has_name)
+        !self.tool_calls.is_empty()
+            && self.tool_calls.iter().any(|call| call.choice == position && call.has_name)
     }
 
     /// Numbers the elements of a document by position where none of them has an index.

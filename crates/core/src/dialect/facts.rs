@@ -126,6 +126,13 @@ const FAILURES: [&str; 19] = [
 impl FinishClass {
     /// Class of a finish reason, in the words of any API.
     pub fn of(reason: &str) -> Self {
+        // Nearly all responses end in one of these.
+        if matches!(
+            reason,
+            "stop" | "length" | "tool_calls" | "end_turn" | "tool_use" | "STOP" | "completed"
+        ) {
+            return Self::Regular;
+        }
         let is_in = |words: &[&str]| words.iter().any(|word| reason.eq_ignore_ascii_case(word));
         if is_in(&REFUSALS) {
             Self::Refusal

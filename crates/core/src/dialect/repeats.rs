@@ -85,7 +85,7 @@ pub struct SeenOutput {
 
 impl SeenOutput {
     /// Removes the repeated output of an event.
-    #[inline]
+    #[inline(always)]
     pub fn drop_repeats(&mut self, event: &mut EventBuilder) {
         if !event.tool_calls.is_empty() {
             self.drop_repeated_calls(event);
@@ -99,7 +99,7 @@ impl SeenOutput {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn note(&mut self, choice: &ChoiceFacts) {
         if choice.index == 0 {
             self.first_choice.add(choice);

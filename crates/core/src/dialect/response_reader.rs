@@ -152,6 +152,7 @@ impl EventParser {
     ///
     /// # Errors
     /// If the data is malformed or incomplete.
+    #[inline(always)]
     fn finish(&mut self, format: EventFormat) -> Result<(), ScanError> {
         let Self { json, protobuf, text, event, .. } = self;
         match format {
@@ -186,6 +187,39 @@ fn current<'a>(
         parser.event.keeps_start = !stream.has_event;
         parser
     })
+}
+
+/// Ends the data of the current event, and returns its facts.
+#[inline(always)]
+fn parse_end<'a>(
+    parser: &'a mut Option<Box<EventParser>>,
+    dialect: &Dialect,
+    stream: &mut StreamState,
+    name: &[u8],
+) -> &'a mut EventBuilder {
+    let parser = current(parser, dialect, stream);
+    let result = parser.finish(dialect.format);
+    let EventParser { event, len, .. } = parser;
+    if *len <= MAX_DONE && event.data_start().trim_ascii() == b"[DONE]" {
+        event.clear();
+        event.facts.done = true;
+    } else {
+        event.facts.error |= name == b"error";
+        match result {
+            // It may have any format.
+            Err(_) if *dialect == UNKNOWN => {}
+            Err(why) if *len > 0 => event.set_malformed(why),
+            Ok(()) if is_compressed(dialect.format, name) => event.set_unreadable(),
+            // An event without data may still matter by its name.
+            _ => {
+                (dialect.finish_event)(event, stream, name);
+                stream.seen.drop_repeats(event);
+            }
+        }
+    }
+    stream.has_model |= event.facts.model.is_some();
+    stream.has_event = true;
+    event
 }
 
 /// Whether the events of a response are what its dialect describes.
@@ -282,10 +316,10 @@ impl ResponseReader {
     pub fn push(&mut self, bytes: &[u8]) {
         let Self { dialect, memo, stream, parser, recognition, .. } = self;
         let parser = current(parser, dialect, stream);
-        if let Recognition::Pending(_) = recognition {
+        parser.push(dialect.format, memo, bytes);
+        if matches!(recognition, Recognition::Pending(_)) && !parser.event.has_own_facts() {
             parser.keep(bytes);
         }
-        parser.push(dialect.format, memo, bytes);
     }
 
     /// Parses the next bytes of a document that is the whole event. Returns the bytes after its end.
@@ -297,7 +331,8 @@ impl ResponseReader {
         let Self { dialect, memo, stream, parser, recognition, .. } = self;
         let parser = current(parser, dialect, stream);
         let rest = parser.push_document(memo, bytes);
-        if let Recognition::Pending(_) = recognition {
+        // An event with facts of its dialect needs no search.
+        if matches!(recognition, Recognition::Pending(_)) && !parser.event.has_own_facts() {
             parser.keep(bytes.get(..bytes.len() - rest.len()).unwrap_or(bytes));
         }
         rest
@@ -323,40 +358,22 @@ impl ResponseReader {
     /// Ends the current event and returns its facts. `name` is the event's type in its framing, such as the `event`
     /// field of a server-sent event.
     pub fn finish_event(&mut self, name: &[u8]) -> &EventFacts {
-        self.parse_end(name);
         if let Recognition::Pending(attempts) = self.recognition {
-            self.check_dialect(attempts, name);
+            return self.finish_first_event(attempts, name);
         }
         let Self { dialect, stream, parser, .. } = self;
-        let facts = &current(parser, dialect, stream).event.facts;
-        stream.has_model |= facts.model.is_some();
-        facts
+        &parse_end(parser, dialect, stream, name).facts
     }
 
-    fn parse_end(&mut self, name: &[u8]) {
+    /// Like [`finish_event`](Self::finish_event), while the dialect is not certain.
+    #[inline(never)]
+    fn finish_first_event(&mut self, attempts: u8, name: &[u8]) -> &EventFacts {
         let Self { dialect, stream, parser, .. } = self;
-        let parser = current(parser, dialect, stream);
-        let result = parser.finish(dialect.format);
-        let EventParser { event, len, .. } = parser;
-        if *len <= MAX_DONE && event.data_start().trim_ascii() == b"[DONE]" {
-            event.clear();
-            event.facts.done = true;
-        } else {
-            event.facts.error |= name == b"error";
-            match result {
-                // It may have any format.
-                Err(_) if **dialect == UNKNOWN => {}
-                Err(why) if *len > 0 => event.set_malformed(why),
-                Ok(()) if is_compressed(dialect.format, name) => event.set_unreadable(),
-                // An event without data may still matter by its name.
-                _ => {
-                    (dialect.finish_event)(event, stream, name);
-                    stream.seen.drop_repeats(event);
-                }
-            }
-        }
-        stream.has_event = true;
+        parse_end(parser, dialect, stream, name);
+        self.check_dialect(attempts, name);
+        self.facts()
     }
+
     /// Checks that the event has something of the dialect. If not, looks for the dialect that it is of, and parses it
     /// again.
     fn check_dialect(&mut self, attempts: u8, name: &[u8]) {
@@ -399,7 +416,8 @@ impl ResponseReader {
         self.clear_event();
         (self.dialect, self.memo, self.stream) = (dialect, Memo::default(), StreamState::default());
         self.push(&data);
-        self.parse_end(name);
+        let Self { dialect, stream, parser, .. } = self;
+        parse_end(parser, dialect, stream, name);
     }
 
     /// Drops the current event, finished or not.

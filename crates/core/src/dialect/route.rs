@@ -99,6 +99,8 @@ pub struct Route {
     /// the name of a model and `*` anything, up to the text that follows in the same segment. `{model...}` at the end
     /// matches a name of several segments.
     pub(super) path_suffix: &'static str,
+    /// Part of `path_suffix` after its last wildcard. Most paths are told apart by it.
+    pub(super) literal_tail: &'static str,
     /// Path to report. It replaces the path of the request in all output, which may hold secrets.
     pub path: &'static str,
     /// Operation of the request.
@@ -113,6 +115,7 @@ pub struct Route {
 pub static OTHER: Route = Route {
     method: "",
     path_suffix: "",
+    literal_tail: "",
     path: "other",
     operation: Operation::Other,
     response: ResponseParsing::Opaque,
@@ -126,6 +129,7 @@ macro_rules! post {
         Route {
             method: "POST",
             path_suffix: $path_suffix,
+            literal_tail: crate::dialect::route::literal_tail($path_suffix),
             path: concat!($prefix, $path_suffix),
             operation: Operation::$operation,
             response: ResponseParsing::Opaque,
@@ -198,7 +202,15 @@ impl Route {
     ) -> Result<Self, PathPatternError> {
         check_pattern(path)?;
         let response = ResponseParsing::Dialect(dialect);
-        Ok(Self { method, path_suffix: path, path, operation, response, needs_stream_query: false })
+        Ok(Self {
+            method,
+            path_suffix: path,
+            literal_tail: literal_tail(path),
+            path,
+            operation,
+            response,
+            needs_stream_query: false,
+        })
     }
 
     /// Returns the first route that matches a request, else [`OTHER`].
@@ -210,11 +222,19 @@ impl Route {
     /// [`OTHER`].
     pub fn find_with(configured: &'static [Self], method: &str, path: &str) -> &'static Self {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
-        let is_match = |route: &&Self| {
-            route.method == method && match_suffix(route.path_suffix, path).is_some()
-        };
+        let is_match = |route: &&Self| route.method == method && route.match_path(path).is_some();
         let find = |routes: &'static [Self]| routes.iter().find(is_match);
         find(configured).or_else(|| find(ROUTES)).unwrap_or(&OTHER)
+    }
+
+    /// Matches a path without a slash at its end. Returns `Some` on a match, with the text of `{model}` in the path.
+    fn match_path<'a>(&self, path: &'a str) -> Option<Option<&'a str>> {
+        if self.path_suffix == "/" {
+            return (path == "/").then_some(None);
+        }
+        let rest = path.strip_suffix(self.literal_tail)?;
+        let before = self.path_suffix.strip_suffix(self.literal_tail)?;
+        if before.is_empty() { Some(None) } else { match_wildcards(before, rest) }
     }
 
     /// Returns the model in a path of this route, percent-decoded and cut to 256 bytes; `None` if the route has none.
@@ -223,7 +243,7 @@ impl Route {
             return None;
         }
         let path = path.strip_suffix('/').unwrap_or(path);
-        let model = match_suffix(self.path_suffix, path)??;
+        let model = self.match_path(path)??;
         Some(truncate(percent_decoded(model)))
     }
 
@@ -319,14 +339,23 @@ fn check_pattern(pattern: &str) -> Result<(), PathPatternError> {
     Ok(())
 }
 
-/// Matches a pattern against the end of a path. Returns `Some` on a match, with the text of `{model}` in it.
-fn match_suffix<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> {
-    if pattern == "/" {
-        return (path == "/").then_some(None);
+/// Part of a pattern after its last wildcard.
+pub(super) const fn literal_tail(pattern: &str) -> &str {
+    let bytes = pattern.as_bytes();
+    let mut start = bytes.len();
+    while start > 0 {
+        let (before, _) = bytes.split_at(start);
+        if let Some(b'}' | b'*') = before.last() {
+            break;
+        }
+        start -= 1;
     }
-    if !pattern.bytes().any(|byte| matches!(byte, b'{' | b'*')) {
-        return path.ends_with(pattern).then_some(None);
-    }
+    pattern.split_at(start).1
+}
+
+/// Matches a pattern that ends in a wildcard against the end of a path. Returns `Some` on a match, with the text of
+/// `{model}` in it.
+fn match_wildcards<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'a str>> {
     if let Some(before) = pattern.strip_suffix("{model...}") {
         let (_, name) = path.split_once(before)?;
         return (!name.is_empty()).then_some(Some(name));

@@ -142,6 +142,21 @@ fn no_route_hides_another() {
 }
 
 #[test]
+fn the_literal_tail_is_the_part_after_the_last_wildcard() {
+    for (pattern, tail) in [
+        ("/v1/chat", "/v1/chat"),
+        ("/deployments/{model}/chat/completions", "/chat/completions"),
+        ("/a/*/b/*", ""),
+        ("/{model}:predict", ":predict"),
+        ("/run/{model...}", ""),
+        ("/", "/"),
+        ("", ""),
+    ] {
+        assert_eq!(literal_tail(pattern), tail, "{pattern}");
+    }
+}
+
+#[test]
 fn audio_and_subtitles_are_not_read() {
     for (path, may_be_media) in [
         ("/v1/audio/transcriptions", true),

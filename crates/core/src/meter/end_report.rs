@@ -25,22 +25,28 @@ pub(super) struct EndReport {
     pub total_time_reported_at: Option<Duration>,
     /// Finish reasons of the choices of all responses that have ended.
     pub finish_reasons: Vec<FinishReason>,
-    /// Latest finish reason of each choice of the current response, by its index, in the order of their ends.
-    latest_reasons: Vec<(u32, FinishReason)>,
+    /// Latest finish reason of each choice of the current response, by its index, in the order of their ends. Most
+    /// responses have one choice, so the first needs no allocation of its own.
+    first_reason: Option<(u32, FinishReason)>,
+    more_reasons: Vec<(u32, FinishReason)>,
 }
 
 impl EndReport {
     /// Sets the finish reason of a choice. Some servers send a second one, which replaces the first.
     pub fn set_finish_reason(&mut self, index: u32, reason: &FinishReason) {
-        match self.latest_reasons.iter_mut().find(|(known, _)| *known == index) {
-            Some((_, known)) => known.clone_from(reason),
-            None => self.latest_reasons.push((index, reason.clone())),
+        let mut known = self.first_reason.iter_mut().chain(&mut self.more_reasons);
+        if let Some((_, known)) = known.find(|(known, _)| *known == index) {
+            known.clone_from(reason);
+        } else if self.first_reason.is_none() {
+            self.first_reason = Some((index, reason.clone()));
+        } else {
+            self.more_reasons.push((index, reason.clone()));
         }
     }
 
     /// Ends the choices of the current response: their finish reasons are final.
     pub fn close_choices(&mut self, mut report: impl FnMut(&FinishReason)) {
-        for (_, reason) in self.latest_reasons.drain(..) {
+        for (_, reason) in self.first_reason.take().into_iter().chain(self.more_reasons.drain(..)) {
             report(&reason);
             if self.finish_reasons.len() < MAX_CHOICES {
                 self.finish_reasons.push(reason);

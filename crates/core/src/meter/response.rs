@@ -83,14 +83,18 @@ impl ResponseMeter {
         declared: DeclaredFraming,
         content_encoding: &[u8],
     ) -> Result<Self, UnparsedReason> {
-        let detector = FramingDetector::new(declared, dialect.json_framing);
-        let (decoder, is_coding_unknown) = match ContentDecoder::new(content_encoding) {
-            Ok(decoder) => (decoder.map(Box::new), false),
+        let mut detector = FramingDetector::new(declared, dialect.json_framing);
+        let mut unreadable = UnparsedReason::ContentType;
+        let decoder = match ContentDecoder::new(content_encoding) {
+            Ok(decoder) => decoder.map(Box::new),
             // Some servers write words that are no coding, such as `none` or `utf-8`.
-            Err(CodingError::Unknown) => (None, true),
+            Err(CodingError::Unknown) => {
+                (detector, unreadable) = (detector.without_trust(), UnparsedReason::Encoding);
+                None
+            }
             Err(_) => return Err(UnparsedReason::Encoding),
         };
-        let mut meter = Self {
+        Ok(Self {
             decoder,
             body: BodyState::Undetected(detector),
             reader: ResponseReader::new(dialect),
@@ -99,26 +103,14 @@ impl ResponseMeter {
             session: None,
             unrecognised: None,
             may_be_media: false,
-            unreadable: (*dialect != UNKNOWN).then_some(UnparsedReason::ContentType),
-        };
-        if is_coding_unknown {
-            meter.distrust_coding();
-        }
-        Ok(meter)
-    }
-
-    /// Reads a body whose content coding is unknown or wrong. Only clear bytes show that it is not encoded.
-    fn distrust_coding(&mut self) {
-        if let BodyState::Undetected(detector) = &mut self.body {
-            *detector = detector.without_trust();
-        }
-        self.unreadable = self.unreadable.map(|_| UnparsedReason::Encoding);
+            unreadable: (*dialect != UNKNOWN).then_some(unreadable),
+        })
     }
 
     /// Allows for a body that is sound or plain text: it is not counted as unparsed, and JSON is read only if it is
     /// declared.
-    pub fn allow_media(self) -> Self {
-        Self { unreadable: None, may_be_media: true, ..self }
+    pub fn allow_media(&mut self) {
+        (self.unreadable, self.may_be_media) = (None, true);
     }
 
     /// Creates a meter for a connection that has switched to WebSocket. The messages of the server are events in this
@@ -230,7 +222,11 @@ impl ResponseMeter {
         if let (true, Some(first)) = (is_first, bytes.first())
             && decoder.is_contradicted_by(*first)
         {
-            self.distrust_coding();
+            // The body is not encoded, or not in this coding: only clear bytes show which.
+            if let BodyState::Undetected(detector) = &mut self.body {
+                *detector = detector.without_trust();
+            }
+            self.unreadable = self.unreadable.map(|_| UnparsedReason::Encoding);
             self.push_decoded(arrival, bytes, sink);
             return;
         }
@@ -250,17 +246,37 @@ impl ResponseMeter {
         bytes: &[u8],
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
+        let Self { body, reader, tally, session, unrecognised, .. } = self;
+        let BodyState::Framed(framer) = body else {
+            return self.push_unframed(arrival, bytes, sink);
+        };
+        framer.push(bytes, &mut |frame| match session {
+            Some(session) => read_session_frame(frame, arrival, reader, session, tally, sink),
+            None => read_frame(frame, arrival, reader, tally, unrecognised, sink),
+        });
+    }
+
+    #[inline(never)]
+    fn push_unframed(
+        &mut self,
+        arrival: Arrival,
+        bytes: &[u8],
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
         match &self.body {
-            BodyState::Framed(_) => self.push_framed(arrival, bytes, sink),
             BodyState::Document(_) => self.push_document(arrival, bytes, sink),
             BodyState::Undetected(_) => self.detect(arrival, bytes, sink),
-            BodyState::Unreadable { .. } => {}
+            BodyState::Framed(_) | BodyState::Unreadable { .. } => {}
         }
     }
 
     /// Looks at the first bytes of the body, and reads them once its framing is known.
     fn detect(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
         let BodyState::Undetected(detector) = &mut self.body else { return };
+        if let Some(framing) = detector.confirm(bytes) {
+            self.body = BodyState::new(self.reader.dialect().framing(framing));
+            return self.push_decoded(arrival, bytes, sink);
+        }
         let found = detector.push(bytes);
         let is_json_by_chance = self.may_be_media && detector.is_undeclared();
         // The detector is replaced while its bytes are read.
@@ -283,23 +299,6 @@ impl ResponseMeter {
             self.push_decoded(arrival, held, sink);
         }
         self.push_decoded(arrival, latest, sink);
-    }
-
-    fn push_framed(
-        &mut self,
-        arrival: Arrival,
-        bytes: &[u8],
-        sink: &mut impl FnMut(LiveSample<'_>),
-    ) {
-        let Self { body: BodyState::Framed(framer), reader, tally, session, unrecognised, .. } =
-            self
-        else {
-            return;
-        };
-        framer.push(bytes, &mut |frame| match session {
-            Some(session) => read_session_frame(frame, arrival, reader, session, tally, sink),
-            None => read_frame(frame, arrival, reader, tally, unrecognised, sink),
-        });
     }
 
     /// Reads a part of a body that is one JSON document. If another document or an event follows, the body is a stream.
@@ -331,7 +330,7 @@ impl ResponseMeter {
         let first = end.unwrap_or(arrival);
         read_frame(FrameEvent::End { name: b"" }, first, reader, tally, unrecognised, sink);
         self.body = BodyState::Framed(Framer::new(next));
-        self.push_framed(arrival, rest.trim_ascii_start(), sink);
+        self.push_decoded(arrival, rest.trim_ascii_start(), sink);
     }
 
     /// Reads the next bytes that the client sent in a session, which arrived together.
@@ -415,6 +414,7 @@ impl UnrecognisedEvents {
 }
 
 /// Passes a frame of a stream to the dialect, and the facts of a complete event to the tally.
+#[inline(always)]
 fn read_frame(
     frame: FrameEvent<'_>,
     arrival: Arrival,

@@ -230,6 +230,7 @@ impl ResponseTally {
     }
 
     /// Records an event of a stream.
+    #[inline(always)]
     pub fn event(
         &mut self,
         arrival: Arrival,
@@ -355,25 +356,12 @@ impl ResponseTally {
     }
 
     fn add_server_report(&mut self, facts: &EventFacts) {
-        // llama.cpp reports the usage of each choice separately: in an event without choices, or in the event that
-        // ends the choice, while another choice is still in progress.
-        let has_running_choice = self.choices.iter().any(|choice| !choice.finished);
-        let is_llama_cpp = self.engine == Some(Engine::LlamaCpp);
-        let is_end = facts.choices.is_empty()
-            || is_llama_cpp && facts.choices.iter().all(|choice| choice.finish.is_some());
-        let engine = facts.engine_counts.filter(|_| is_llama_cpp);
-        self.usage_per_choice |= (facts.usage.is_some() || engine.is_some())
-            && is_end
-            && has_running_choice
-            && self.choices() > 1;
-        let EndReport { server_report: report, choice_reports, .. } =
-            &mut **self.at_end.get_or_insert_default();
+        if self.choices() > 1 && self.add_choice_report(facts) {
+            return;
+        }
+        let EndReport { server_report: report, .. } = &mut **self.at_end.get_or_insert_default();
         if let Some(timings) = facts.timings {
             report.timings.update(timings);
-        }
-        if self.usage_per_choice && is_end {
-            choice_reports.get_or_insert_default().add(facts.usage, engine);
-            return;
         }
         if let Some(mut usage) = facts.usage {
             let counted = report.usage.get_or_insert_default();
@@ -388,6 +376,31 @@ impl ResponseTally {
         }
     }
 
+    /// Adds a report that is for one of several choices. Returns false if it is for the whole response.
+    ///
+    /// llama.cpp reports the usage of each choice separately: in an event without choices, or in the event that ends the
+    /// choice, while another choice is still in progress.
+    fn add_choice_report(&mut self, facts: &EventFacts) -> bool {
+        let has_running_choice = self.choices.iter().any(|choice| !choice.finished);
+        let is_llama_cpp = self.engine == Some(Engine::LlamaCpp);
+        let is_end = facts.choices.is_empty()
+            || is_llama_cpp && facts.choices.iter().all(|choice| choice.finish.is_some());
+        let engine = facts.engine_counts.filter(|_| is_llama_cpp);
+        self.usage_per_choice |=
+            (facts.usage.is_some() || engine.is_some()) && is_end && has_running_choice;
+        if !(self.usage_per_choice && is_end) {
+            return false;
+        }
+        let EndReport { server_report, choice_reports, .. } =
+            &mut **self.at_end.get_or_insert_default();
+        if let Some(timings) = facts.timings {
+            server_report.timings.update(timings);
+        }
+        choice_reports.get_or_insert_default().add(facts.usage, engine);
+        true
+    }
+
+    #[inline(always)]
     fn output_event(
         &mut self,
         index: u64,
@@ -488,6 +501,7 @@ impl ResponseTally {
         Some(self.choices.len() - 1)
     }
 
+    #[inline(always)]
     fn choice_output(
         &mut self,
         at: usize,
@@ -521,6 +535,7 @@ impl ResponseTally {
 }
 
 /// Running count of output tokens of all choices, if the event has one.
+#[inline(always)]
 fn running_count(facts: &EventFacts) -> Option<u64> {
     let of = |counts: Option<TokenCounts>| counts.and_then(|counts| counts.total_output());
     of(facts.usage).or(of(facts.engine_counts))

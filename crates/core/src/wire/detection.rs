@@ -65,6 +65,18 @@ impl FramingDetector {
         !matches!(self.declared, DeclaredFraming::Known(_))
     }
 
+    /// Framing of a body whose first part begins as declared: nearly every body. `None` if [`push`](Self::push) has to
+    /// look closer.
+    pub fn confirm(&self, bytes: &[u8]) -> Option<Framing> {
+        let DeclaredFraming::Known(framing) = self.declared else { return None };
+        let is_usual = match (framing, bytes.first()?) {
+            (Framing::Sse, b'd' | b'e' | b'i' | b'r' | b':') => true,
+            (Framing::Document | Framing::Lines, b'{') => true,
+            _ => false,
+        };
+        (is_usual && self.is_declaration_trusted && self.len == 0).then_some(framing)
+    }
+
     /// Looks at the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) -> Detection {
         let bytes = if self.len == 0 { bytes.trim_ascii_start() } else { bytes };

@@ -158,6 +158,7 @@ impl<T: Copy + PartialEq + 'static> MemoScanner<T> {
     /// # Errors
     ///
     /// As [`JsonScanner::end`].
+    #[inline(always)]
     pub fn end(&mut self, sink: &mut impl FnMut(T, ScanEvent<'_>)) -> Result<(), ScanError> {
         self.at_start = true;
         self.scanner.end(sink)

@@ -106,6 +106,7 @@ impl Default for SseFramer {
 
 impl SseFramer {
     /// Parses the next bytes of the stream.
+    #[inline(always)]
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(FrameEvent<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.after_cr {

@@ -101,6 +101,9 @@ impl ContentDecoder {
         growth: GrowthLimit,
         content_encoding: &[u8],
     ) -> Result<Option<Self>, CodingError> {
+        if content_encoding.is_empty() {
+            return Ok(None);
+        }
         let names = content_encoding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         let mut names =
             names.rev().filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
