@@ -310,7 +310,7 @@ fn counters_equal_a_count_over_the_log() {
     clients.push(leaving(script, by_default, 900));
     clients.push(patient(nobody, request("/v1/chat/completions", "rejected", true)));
     // Not an inference request.
-    clients.push(patient(script, request("/tokenize", "good", true)));
+    clients.push(patient(script, request("/api/pull", "good", true)));
     for i in 0..24 {
         let proxy = if i % 3 == 0 { other } else { sim };
         let mut body = json!({

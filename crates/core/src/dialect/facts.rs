@@ -69,7 +69,7 @@ pub const KNOWN_FINISH_REASONS: [&str; 42] = [
     "ERROR_TOXIC",
 ];
 
-/// What a finish reason says about the generation.
+/// Class of a finish reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishClass {
     /// The generation ended as it should: the model stopped, a limit was reached, or a tool is called.

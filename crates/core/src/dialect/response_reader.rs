@@ -142,8 +142,13 @@ impl EventParser {
         rest
     }
 
-    /// Keeps the next bytes of the event's data.
-    fn keep(&mut self, bytes: &[u8]) {
+    /// Confirms the dialect if the event has facts of it. If not, keeps the bytes that were just parsed, to look for the
+    /// dialect that they are of.
+    fn confirm(&mut self, recognition: &mut Recognition, bytes: &[u8]) {
+        if self.event.has_own_facts() {
+            *recognition = Recognition::Recognised;
+            return;
+        }
         let free = MAX_KEPT.saturating_sub(self.kept.len());
         self.kept.extend_from_slice(bytes.get(..free).unwrap_or(bytes));
     }
@@ -317,8 +322,8 @@ impl ResponseReader {
         let Self { dialect, memo, stream, parser, recognition, .. } = self;
         let parser = current(parser, dialect, stream);
         parser.push(dialect.format, memo, bytes);
-        if matches!(recognition, Recognition::Pending(_)) && !parser.event.has_own_facts() {
-            parser.keep(bytes);
+        if let Recognition::Pending(_) = recognition {
+            parser.confirm(recognition, bytes);
         }
     }
 
@@ -331,9 +336,8 @@ impl ResponseReader {
         let Self { dialect, memo, stream, parser, recognition, .. } = self;
         let parser = current(parser, dialect, stream);
         let rest = parser.push_document(memo, bytes);
-        // An event with facts of its dialect needs no search.
-        if matches!(recognition, Recognition::Pending(_)) && !parser.event.has_own_facts() {
-            parser.keep(bytes.get(..bytes.len() - rest.len()).unwrap_or(bytes));
+        if let Recognition::Pending(_) = recognition {
+            parser.confirm(recognition, bytes.get(..bytes.len() - rest.len()).unwrap_or(bytes));
         }
         rest
     }

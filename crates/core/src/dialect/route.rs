@@ -99,7 +99,7 @@ pub struct Route {
     /// the name of a model and `*` anything, up to the text that follows in the same segment. `{model...}` at the end
     /// matches a name of several segments.
     pub(super) path_suffix: &'static str,
-    /// Part of `path_suffix` after its last wildcard. Most paths are told apart by it.
+    /// Part of `path_suffix` after its last wildcard. It identifies most paths.
     pub(super) literal_tail: &'static str,
     /// Path to report. It replaces the path of the request in all output, which may hold secrets.
     pub path: &'static str,

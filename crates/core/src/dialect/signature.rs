@@ -2,8 +2,7 @@
 //!
 //! A path can lie: several APIs end in `/v1/chat`, and gateways serve known formats on paths of their own. So a
 //! dialect has a signature: types of events that only this API sends, and sets of members that only its events have.
-//! Where the dialect of the path finds nothing that it knows in an event, [`recognise`] looks for a dialect whose
-//! signature the event has.
+//! If an event has nothing of the dialect of the path, [`recognise`] looks for a dialect whose signature the event has.
 
 use super::route::Operation;
 use super::tag::JsonShape;
@@ -18,7 +17,7 @@ use crate::wire::json::{JsonNode, JsonScanner};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// What tells the events of a dialect from those of all others. One of the types or one of the sets is enough.
+/// Distinctive parts of the events of a dialect. One of the types or one of the sets is enough.
 struct Signature {
     dialect: &'static Dialect,
     /// Operation on a path that is not known.
@@ -190,8 +189,8 @@ pub(super) fn is_recognisable(dialect: &Dialect) -> bool {
     SIGNATURES.iter().any(|signature| signature.dialect == dialect)
 }
 
-/// Whether every response of the dialect is a generation, which has output, or a finish reason or token count that says
-/// why not. A transcript of silence is empty.
+/// Whether every response of the dialect is a generation. A generation has output, a finish reason or a token count; a
+/// transcript of silence can be empty.
 pub(super) fn is_generative(dialect: &Dialect) -> bool {
     use Operation::{Chat, GenerateContent, TextCompletion};
     SIGNATURES.iter().any(|signature| {

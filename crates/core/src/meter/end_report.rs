@@ -25,8 +25,8 @@ pub(super) struct EndReport {
     pub total_time_reported_at: Option<Duration>,
     /// Finish reasons of the choices of all responses that have ended.
     pub finish_reasons: Vec<FinishReason>,
-    /// Latest finish reason of each choice of the current response, by its index, in the order of their ends. Most
-    /// responses have one choice, so the first needs no allocation of its own.
+    /// Latest finish reason of each choice of the current response, by its index, in the order of their ends. The
+    /// first one is stored inline, because most responses have one choice.
     first_reason: Option<(u32, FinishReason)>,
     more_reasons: Vec<(u32, FinishReason)>,
 }

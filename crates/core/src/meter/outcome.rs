@@ -60,7 +60,7 @@ impl Outcome {
 /// How a response with a successful status shows that it failed: the request log's `error_kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum ErrorKind {
-    /// The body contains an error: an error object, an error event, or a field that says that the request failed.
+    /// The body contains an error: an error object, an error event, or a field that reports a failure.
     Reported,
     /// A finish reason says that the generation failed, such as `error`, `abort` or `MALFORMED_FUNCTION_CALL`.
     FinishReason,

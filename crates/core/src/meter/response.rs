@@ -382,7 +382,7 @@ impl ResponseMeter {
             _ => {}
         }
         if reader.end_recognition(is_stream) == Recognition::Unrecognised {
-            // A document on an unknown path is no inference, as far as known. What is malformed is counted already.
+            // A document on an unknown path is no inference, as far as known. Malformed events are counted already.
             if (is_stream || *reader.dialect() != UNKNOWN) && tally.unparsed == 0 {
                 tally.record_unparsed(UnparsedReason::Unrecognised, sink);
             }

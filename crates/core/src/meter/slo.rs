@@ -84,7 +84,7 @@ pub struct InputSizeLimits {
 
 /// How a class judges a request whose finish reason is a refusal, such as `content_filter` or `SAFETY`.
 ///
-/// A refusal is quick and costs little, but the user has no answer: it says nothing about the server's speed.
+/// A refusal is quick and cheap, but the user has no answer. Its times do not show the speed of the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "lowercase")]
 pub enum RefusalRule {

@@ -275,7 +275,7 @@ impl ResponseTally {
         }
     }
 
-    /// What the response reports as its failure, if anything. Valid at the end of the response.
+    /// Failure that the response reports, if any. Valid at the end of the response.
     pub fn error_kind(&self) -> Option<ErrorKind> {
         let mut reasons = self.finish_reasons().iter();
         if self.has_error {

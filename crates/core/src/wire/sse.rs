@@ -262,7 +262,7 @@ impl SseFramer {
         }
     }
 
-    /// Reads a JSON document that stands on lines of its own. It is one message.
+    /// Reads a JSON document without a field. It is one message.
     fn push_bare_json<'a>(
         &mut self,
         mut nesting: JsonNesting,
