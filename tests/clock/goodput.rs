@@ -389,7 +389,7 @@ fn counters_equal_a_count_over_the_log() {
             "{model}: {met:?}, and the limits are 250 and 300 ms"
         );
     }
-    let none = lines.iter().find(|line| line["path"] == "other").unwrap();
+    let none = lines.iter().find(|line| line["path"] == "/api/pull").unwrap();
     assert_eq!(none["slo"], json!({}));
 
     let mut open = RawConnection::connect(script);

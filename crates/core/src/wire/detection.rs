@@ -69,11 +69,11 @@ impl FramingDetector {
     /// look closer.
     pub fn confirm(&self, bytes: &[u8]) -> Option<Framing> {
         let DeclaredFraming::Known(framing) = self.declared else { return None };
-        let is_usual = match (framing, bytes.first()?) {
-            (Framing::Sse, b'd' | b'e' | b'i' | b'r' | b':') => true,
-            (Framing::Document | Framing::Lines, b'{') => true,
-            _ => false,
-        };
+        let is_usual = matches!(
+            (framing, bytes.first()?),
+            (Framing::Sse, b'd' | b'e' | b'i' | b'r' | b':')
+                | (Framing::Document | Framing::Lines, b'{')
+        );
         (is_usual && self.is_declaration_trusted && self.len == 0).then_some(framing)
     }
 
