@@ -19,3 +19,4 @@ mod not_inference;
 mod recordings;
 mod recordings_disguised;
 mod request_bodies;
+mod unknown_apis;

@@ -69,8 +69,8 @@ impl RequestState {
         let now = ended_at.at;
         self.progress.end(now);
         let is_success = self.head_at.is_some() && matches!(self.status, Some(101 | 200..300));
-        // The last samples of the meter need the series.
-        let series = self.resolve_series(is_success);
+        // The last samples of the meter need the series, and can change it: a document can show its operation.
+        self.resolve_series(is_success);
         let head_facts = self.head_facts.take();
         let requested_choices = self.progress.requested_choices();
         self.catch_panic(|state| {
@@ -84,6 +84,7 @@ impl RequestState {
                 }
             }
         });
+        let series = self.resolve_series(is_success);
         let outcome = self.outcome(end, self.meter.as_ref());
         let head_engine = head_facts.and_then(|facts| facts.engine);
         ClosedRequest { state: self, series, head_engine, end, outcome, ended_at }

@@ -369,8 +369,11 @@ impl ResponseMeter {
                 });
             }
             (BodyState::Document(_), Some(_)) if is_clean => {
-                let facts = reader.finish_event(b"");
-                tally.document(facts, sink);
+                reader.finish_event(b"");
+                if let Some(operation) = reader.recognised_operation() {
+                    sink(LiveSample::Recognised(operation));
+                }
+                tally.document(reader.facts(), sink);
                 reader.clear_event();
             }
             (BodyState::Undetected(detector), _) if detector.has_data() => {
