@@ -4,8 +4,8 @@
 //! names. A case has a request (`method`, `path`, `request`), the response (`ct` is its content type, null if it has none)
 //! and the fields of the request log that are certain (`want`). `why` says what went wrong.
 //!
-//! `taught` describes an API that only its users know: where a reader of the API finds the text and the counts, and what
-//! the log must contain then. Without that knowledge, `want` holds.
+//! `taught` describes an API that only its users know: the keys of its `[[api]]` table, and the fields of the request log
+//! with this table. Without the table, the `want` of the case holds.
 
 use crate::support::connection::chunk;
 use crate::support::{RawConnection, RawMessage, ScriptedUpstream, Streamgauge, chat};
@@ -68,10 +68,18 @@ struct Case {
     body_b64: Option<String>,
     /// Expected values of the request log, under the short names of [`log_field`].
     want: BTreeMap<String, Value>,
-    #[serde(default, rename = "taught")]
-    _taught: Value,
+    taught: Option<TaughtApi>,
     why: String,
     source: String,
+}
+
+/// An API that the configuration describes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaughtApi {
+    /// Keys of the `[[api]]` table, besides its name and path.
+    api: BTreeMap<String, Value>,
+    want: BTreeMap<String, Value>,
 }
 
 fn post() -> String {
@@ -126,9 +134,9 @@ impl Case {
         [head.as_bytes(), &chunks, chat::LAST_CHUNK.as_bytes()].concat()
     }
 
-    /// The values of this line of the request log that differ from the expected ones.
-    fn differences(&self, record: &Value) -> Vec<String> {
-        let differences = self.want.iter().filter_map(|(key, wanted)| {
+    /// The values of this line of the request log that differ from these.
+    fn differences(&self, want: &BTreeMap<String, Value>, record: &Value) -> Vec<String> {
+        let differences = want.iter().filter_map(|(key, wanted)| {
             let field = log_field(key).unwrap_or_else(|| panic!("{}: no key {key}", self.name));
             let found = &record[field];
             let is_same = match (key.as_str(), wanted) {
@@ -201,7 +209,7 @@ fn replay(file: &str) {
         for (size, pieces) in sizes.into_iter().zip(["", " byte by byte"]) {
             let id = trace_id(number, size);
             let record = records.iter().find(|record| record["trace_id"] == *id).unwrap();
-            let differences = case.differences(record).join("; ");
+            let differences = case.differences(&case.want, record).join("; ");
             if !differences.is_empty() {
                 let Case { name, why, source, .. } = case;
                 failures.push(format!("{name}{pieces}: {differences}. {why} ({source})"));
@@ -210,6 +218,33 @@ fn replay(file: &str) {
     }
     let count = failures.len();
     assert!(failures.is_empty(), "{count} of {file} differ:\n{}", failures.join("\n"));
+}
+
+/// Each API that only its users know, with its `[[api]]` table.
+#[test]
+fn a_table_makes_an_api_readable() {
+    let text = std::fs::read_to_string(folder().join("taught_apis.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
+    for case in &cases {
+        let TaughtApi { api, want } = case.taught.as_ref().unwrap();
+        for size in [1 << 20, 1] {
+            let upstream = ScriptedUpstream::responding_with(case.response(size));
+            let path = case.path.split('?').next().unwrap();
+            let keys = api.iter().map(|(key, value)| format!("{key} = {value}\n"));
+            let gauge = Streamgauge::with_file(&format!(
+                "listen = '127.0.0.1:0'\nupstream = 'http://{}'\n[[api]]\nname = 'taught'\npath = '{path}'\n{}",
+                upstream.address,
+                keys.collect::<String>(),
+            ));
+            let mut client = RawConnection::connect(gauge.proxy);
+            client.send(case.request(0, size));
+            assert_eq!(client.read_message().data(), case.body(), "bytes of {}", case.name);
+            let record = gauge.requests_when(1).remove(0);
+            let differences = case.differences(want, &record);
+            assert!(differences.is_empty(), "{}: {differences:?} ({})", case.name, case.source);
+            assert_eq!(record["dialect"], "taught", "{}", case.name);
+        }
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn measured(path: &str, content_type: &str, parts: &[&[u8]]) -> (MetricsScrape, 
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
-    let chunks: Vec<u8> = parts.iter().flat_map(|part| chunk(part)).collect();
+    let chunks: Vec<u8> = parts.iter().flat_map(chunk).collect();
     let answer = [head.as_bytes(), &chunks, chat::LAST_CHUNK.as_bytes()].concat();
     let upstream = ScriptedUpstream::responding_with(answer);
     let gauge = Streamgauge::new(upstream.address);

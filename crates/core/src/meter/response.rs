@@ -278,15 +278,16 @@ impl ResponseMeter {
             return self.push_decoded(arrival, bytes, sink);
         }
         let found = detector.push(bytes);
-        let is_json_by_chance = self.may_be_media && detector.is_undeclared();
+        // Sound can begin with any byte; only events are told from it.
+        let is_sound = self.may_be_media && detector.is_undeclared();
         // The detector is replaced while its bytes are read.
         let detector = *detector;
         match found {
-            Detection::Undecided => return,
-            Detection::Framing(framing) if framing == Framing::Sse || !is_json_by_chance => {
+            Detection::Undecided if !(is_sound && bytes.starts_with(b"\0")) => return,
+            Detection::Framing(framing) if framing == Framing::Sse || !is_sound => {
                 self.body = BodyState::new(self.reader.dialect().framing(framing));
             }
-            Detection::Unreadable | Detection::Framing(_) => {
+            _ => {
                 self.body = BodyState::Unreadable { is_stream: detector.declares_stream() };
                 if let Some(reason) = self.unreadable {
                     self.tally.record_unparsed(reason, sink);
