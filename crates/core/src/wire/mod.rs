@@ -7,6 +7,7 @@
 //! | step | modules |
 //! |---|---|
 //! | transfer coding, content coding | [`chunked`], [`coding`] |
+//! | first bytes to framing | [`detection`] |
 //! | body to messages | [`framing`], which selects [`sse`], [`lines`], [`json_array`], [`aws_event_stream`] (with [`base64_member`] or [`nested_stream`]), [`length_prefixed`] or [`websocket`] |
 //! | message to values | `json`, `memo` (a faster `json` for repeating messages), `protobuf`, `utf8` |
 //! | header values | [`request_start`] |
