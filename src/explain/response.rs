@@ -12,7 +12,7 @@ use streamgauge_core::wire::framing::Framing;
 
 /// Value of the line `dialect` if no format was recognised.
 const NO_DIALECT: &str =
-    "none: the events have no known format; to describe it, see [[api]] in config/streamgauge.toml";
+    "none: the events are of no known API; to describe it, see [[api]] in config/streamgauge.toml";
 
 /// Recorded response, read in a dialect.
 #[derive(Debug)]

@@ -61,7 +61,7 @@ impl RequestSeries {
         self.handles.request_duration.get((outcome, status), new).observe(record.duration_s);
     }
 
-    /// Records the duration and the size of a stream in no known format.
+    /// Records the duration and the size of a stream of no known API.
     fn record_unrecognised_end(&self, record: &RequestRecord) {
         if record.first_event_s.is_some() {
             let new = || self.histogram(&self.families.unrecognised_duration, []);

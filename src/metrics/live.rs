@@ -101,7 +101,7 @@ impl RequestSeries {
         }
     }
 
-    /// Records an event of a stream in no known format: the time to the first, and the gap before others.
+    /// Records an event of a stream of no known API: the time to the first, and the gap before others.
     pub fn record_unrecognised_event(&self, elapsed: Duration, gap: Option<Duration>) {
         match gap {
             None => {

@@ -262,19 +262,19 @@ macro_rules! for_each_metric {
                 "When the first sound arrives. Warm responses of every outcome.",
                 "record_time_to_first_audio";
             unrecognised_first_event: histogram(FIRST) = UNRECOGNISED_FIRST_EVENT "streamgauge_unrecognised_time_to_first_event_seconds", labels!(request),
-                "Time in seconds from the arrival of the request to the first event of a stream in no known format. The event may or may not hold output.",
-                "Once the first events, or the end of the stream, show that the format is not known. Streams of every outcome.",
+                "Time in seconds from the arrival of the request to the first event of a stream of no known API. The event may or may not hold output.",
+                "Once the first events, or the end of the stream, show that the API is not known. Streams of every outcome.",
                 "record_unrecognised_event";
             unrecognised_event_gap: histogram(GAP) = UNRECOGNISED_EVENT_GAP "streamgauge_unrecognised_event_gap_seconds", labels!(request),
-                "Time in seconds between two successive events of a stream in no known format.",
-                "While such a stream runs, once its format is known to be unknown.",
+                "Time in seconds between two successive events of a stream of no known API.",
+                "While such a stream runs, once it is clear that its API is unknown.",
                 "record_unrecognised_event";
             unrecognised_duration: histogram(DURATION) = UNRECOGNISED_DURATION "streamgauge_unrecognised_stream_duration_seconds", labels!(request),
-                "Time in seconds from the arrival of the request to the end of a stream in no known format.",
+                "Time in seconds from the arrival of the request to the end of a stream of no known API.",
                 "At the end of such a stream, whatever its outcome.",
                 "record_unrecognised_end";
             unrecognised_bytes: counter = UNRECOGNISED_BYTES "streamgauge_unrecognised_bytes_total", labels!(request),
-                "Number of body bytes of streams in no known format.",
+                "Number of body bytes of streams of no known API.",
                 "At the end of such a stream, whatever its outcome.",
                 "record_unrecognised_end";
             engine_residual: histogram(LATENCY) = ENGINE_RESIDUAL "streamgauge_engine_residual_seconds", labels!(common),

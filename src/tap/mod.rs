@@ -120,7 +120,7 @@ pub struct Tap {
     /// From now on a dropped request was cut by Streamgauge's shutdown.
     shutting_down: AtomicBool,
     next_id: AtomicU64,
-    /// A response had no known format.
+    /// A response was of no known API.
     has_unrecognised: AtomicBool,
 }
 
@@ -274,7 +274,7 @@ impl Tap {
         if reason == UnparsedReason::Unrecognised && !self.has_unrecognised.swap(true, Relaxed) {
             tracing::warn!(
                 upstream = &*self.upstream,
-                "a response has no known format, so its tokens are not measured; save one with `curl -i` and run \
+                "a response is of no known API, so its tokens are not measured; save one with `curl -i` and run \
                  `streamgauge explain` on it, or describe its API under [[api]]"
             );
         }

@@ -1,4 +1,4 @@
-//! Responses on unknown paths, in no known format, and of raw audio: what is measured and what is not.
+//! Responses on unknown paths, of no known API, and of raw audio: what is measured and what is not.
 
 use crate::support::connection::chunk;
 use crate::support::{MetricsScrape, RawConnection, ScriptedUpstream, Streamgauge, chat};

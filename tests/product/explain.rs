@@ -165,7 +165,7 @@ fn the_events_show_the_api() {
         assert_eq!(summary(&found, "output"), "answer 3 characters", "{arguments:?}");
     }
     let unknown = report(chat_stream(&[r#"{"word":"abc"}"#]), &[]);
-    assert!(summary(&unknown, "dialect").starts_with("none: the events have no known format"));
+    assert!(summary(&unknown, "dialect").starts_with("none: the events are of no known API"));
     assert_eq!(summary(&unknown, "not parsed"), "1 part (unrecognised)");
     assert_eq!(summary(&unknown, "outcome"), "ok, if the body ended cleanly");
 }

@@ -238,14 +238,15 @@ impl CustomDialect {
         let stream_end = if self.has_end { StreamEnd::Event } else { StreamEnd::Body };
         let finish_event = if self.is_cumulative { finish_cumulative } else { finish_deltas };
         let (name, shape) = (leak_text(name), self.root.leak());
-        Box::leak(Box::new(Dialect::json_lines(name, shape, finish_event, stream_end)))
+        let dialect = Dialect::json_lines(name, shape, finish_event, stream_end);
+        Box::leak(Box::new(dialect.configured(name)))
     }
 }
 
 impl Dialect {
     /// Returns this dialect under another name. It is never freed, as [`CustomDialect::leak`] explains.
     pub fn leak_renamed(&self, name: &str) -> &'static Self {
-        Box::leak(Box::new(self.with_name(leak_text(name))))
+        Box::leak(Box::new(self.configured(leak_text(name))))
     }
 }
 

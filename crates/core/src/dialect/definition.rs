@@ -25,6 +25,8 @@ pub struct Dialect {
     pub(super) streams_by_default: bool,
     /// The last event reports how long the model took to load.
     pub reports_load_time: bool,
+    /// The configuration describes it: no other dialect is looked for.
+    pub(super) is_configured: bool,
     /// How a WebSocket session holds its responses.
     pub session: SessionKind,
 }
@@ -50,6 +52,7 @@ impl Dialect {
             aws_framing: Framing::AwsEventStream,
             streams_by_default: false,
             reports_load_time: false,
+            is_configured: false,
             session: SessionKind::Conversation,
         }
     }
@@ -120,9 +123,9 @@ impl Dialect {
         Self { session, ..self }
     }
 
-    /// Returns a copy with another name.
-    pub(super) fn with_name(&self, name: &'static str) -> Self {
-        Self { name, ..*self }
+    /// Returns a copy for the configuration, with another name.
+    pub(super) fn configured(&self, name: &'static str) -> Self {
+        Self { name, is_configured: true, ..*self }
     }
 
     /// Returns the dialect with this name, if a route uses it.

@@ -90,6 +90,8 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, name: &[u8])
         None => return event.finish(),
     };
     stream.detected_dialect = Some(detected.name);
+    // The others end with their bodies, as the route has it; SGLang's `[DONE]` can be missing.
+    stream.detected_end = (*detected == cohere::GENERATE).then_some(StreamEnd::Event);
     (detected.finish_event)(event, stream, name);
 }
 

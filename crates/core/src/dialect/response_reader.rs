@@ -5,7 +5,7 @@ use super::repeats::SeenOutput;
 use super::route::Operation;
 use super::signature::{self, UNKNOWN};
 use super::tag::{JsonShape, ProtobufShape, Tag};
-use super::{Dialect, EventFacts, EventFormat};
+use super::{Dialect, EventFacts, EventFormat, StreamEnd};
 use crate::wire::memo::{Memo, MemoScanner};
 use crate::wire::protobuf::ProtobufScanner;
 use crate::wire::utf8::ScalarCount;
@@ -25,6 +25,8 @@ pub struct StreamState {
     has_model: bool,
     /// Name of the dialect that was detected, on a route that several dialects share.
     pub detected_dialect: Option<&'static str>,
+    /// End of streams in the detected dialect, if it differs from that of the route.
+    pub detected_end: Option<StreamEnd>,
     /// Output that later events may repeat.
     seen: SeenOutput,
     /// An event of the response was parsed.
@@ -289,6 +291,11 @@ impl ResponseReader {
         is_known.then(|| self.stream.detected_dialect.unwrap_or(self.dialect.name))
     }
 
+    /// The event or the end that completes the stream.
+    pub fn stream_end(&self) -> StreamEnd {
+        self.stream.detected_end.unwrap_or(self.dialect.stream_end)
+    }
+
     /// Whether the events so far are what the dialect describes.
     pub fn recognition(&self) -> Recognition {
         self.recognition
@@ -408,6 +415,9 @@ impl ResponseReader {
             MAX_ATTEMPTS => Recognition::Unrecognised,
             attempts => Recognition::Pending(attempts),
         };
+        if self.dialect.is_configured {
+            return;
+        }
         let Some((dialect, operation)) = signature::recognise(kept, name) else { return };
         self.recognition = Recognition::Recognised;
         if dialect == self.dialect {

@@ -1,3 +1,4 @@
+use super::super::{Recognition, ResponseReader};
 use super::*;
 
 /// Name of the recognised dialect.
@@ -79,4 +80,62 @@ fn no_event_type_belongs_to_two_dialects() {
             assert_eq!(both, None, "{} and {}", one.dialect.name, other.dialect.name);
         }
     }
+}
+
+/// Feeds events to a reader of this dialect. Returns it.
+fn read(dialect: &'static Dialect, events: &[&str]) -> ResponseReader {
+    let mut reader = ResponseReader::new(dialect);
+    for event in events {
+        // In two parts, as the network may deliver them.
+        let (first, rest) = event.split_at(event.len() / 2);
+        reader.push(first.as_bytes());
+        reader.push(rest.as_bytes());
+        reader.finish_event(b"");
+        reader.clear_event();
+    }
+    reader
+}
+
+const CHUNK: &str = r#"{"choices":[{"index":0,"delta":{"content":"Hi"}}]}"#;
+const FOREIGN: &str = r#"{"word":"Hi"}"#;
+
+#[test]
+fn the_first_events_confirm_or_replace_the_dialect_of_the_path() {
+    let cases: [(&'static Dialect, &[&str], Recognition, Option<&str>); 9] = [
+        (&openai_chat::CHAT, &[CHUNK], Recognition::Recognised, Some("openai-chat")),
+        (&openai_chat::CHAT, &[FOREIGN, CHUNK], Recognition::Recognised, Some("openai-chat")),
+        (&cohere::V2, &[CHUNK], Recognition::Recognised, Some("openai-chat")),
+        (&UNKNOWN, &[FOREIGN, CHUNK], Recognition::Recognised, Some("openai-chat")),
+        (&openai_chat::CHAT, &[FOREIGN; 3], Recognition::Pending(3), Some("openai-chat")),
+        (&openai_chat::CHAT, &[FOREIGN; 32], Recognition::Unrecognised, None),
+        // An end marker and an error are alike in many dialects.
+        (&openai_chat::CHAT, &["[DONE]"], Recognition::Recognised, Some("openai-chat")),
+        (&openai_chat::CHAT, &[FOREIGN, "[DONE]"], Recognition::Pending(1), Some("openai-chat")),
+        (&UNKNOWN, &[r#"{"error":"x"}"#], Recognition::Pending(1), None),
+    ];
+    for (dialect, events, recognition, name) in cases {
+        let reader = read(dialect, events);
+        assert_eq!(reader.recognition(), recognition, "{} {events:?}", dialect.name);
+        assert_eq!(reader.dialect_name(), name, "{} {events:?}", dialect.name);
+    }
+}
+
+#[test]
+fn an_api_of_the_configuration_is_not_replaced() {
+    let mine = cohere::V2.leak_renamed("mine");
+    let mut reader = read(mine, &[CHUNK; 2]);
+    assert_eq!(reader.dialect_name(), Some("mine"));
+    assert_eq!(reader.end_recognition(true), Recognition::Unrecognised);
+}
+
+#[test]
+fn the_end_of_the_body_ends_the_search() {
+    let is_recognised = |dialect, is_stream| {
+        read(dialect, &[FOREIGN]).end_recognition(is_stream) == Recognition::Recognised
+    };
+    assert!(!is_recognised(&openai_chat::CHAT, true));
+    assert!(!is_recognised(&openai_chat::CHAT, false));
+    // Documents without generated text can have nothing to recognise.
+    assert!(is_recognised(&super::super::openai_pooling::POOLING, false));
+    assert!(!is_recognised(&UNKNOWN, false));
 }

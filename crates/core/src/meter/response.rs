@@ -168,7 +168,7 @@ impl ResponseMeter {
             None => {
                 self.is_stream()
                     && self.is_fully_read()
-                    && self.reader.dialect().stream_end == StreamEnd::Event
+                    && self.reader.stream_end() == StreamEnd::Event
                     && self.reader.recognition() != Recognition::Unrecognised
             }
         }
