@@ -21,11 +21,12 @@ use super::{Dialect, StreamEnd, finish_plain};
 /// Converse and ConverseStream.
 pub static CONVERSE: Dialect =
     Dialect::sse("bedrock-converse", &CONVERSE_ROOT, finish_plain, StreamEnd::Event);
-/// InvokeModel and InvokeModelWithResponseStream. The end of the body completes a stream: a response that a guardrail
-/// blocks has no finish reason.
+/// InvokeModel and InvokeModelWithResponseStream: the events of each vendor's models, with Amazon's counts. The end of the
+/// body completes a stream: a response that a guardrail blocks has no finish reason.
 pub static INVOKE: Dialect =
     Dialect::sse("bedrock-invoke", &INVOKE_ROOT, finish_invoked, StreamEnd::Body)
-        .with_base64_chunks();
+        .with_base64_chunks()
+        .with_certain_path();
 /// InvokeAgent.
 pub static AGENT: Dialect =
     Dialect::text("bedrock-agent", &NO_SHAPE, finish_text, StreamEnd::Body).with_base64_chunks();

@@ -8,6 +8,7 @@
 
 use super::error_fields::{ERROR, with_error_fields};
 use super::event_builder::{EventBuilder, OutputCounts};
+use super::facts::FinishClass;
 use super::openai_chat::{self, CHOICE, TOOL_CALL};
 use super::response_reader::StreamState;
 use super::tag::{ApiFormat, JsonShape, Tag, TokenKind, token_count};
@@ -193,7 +194,9 @@ fn finish_generated(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]
 
 /// Whether the finish reason is an error.
 fn failed(event: &EventBuilder) -> bool {
-    event.choice.finish.as_deref().is_some_and(|reason| reason.starts_with("ERROR"))
+    event.choice.finish.as_deref().is_some_and(|reason| {
+        reason.starts_with("ERROR") && FinishClass::of(reason) != FinishClass::Refusal
+    })
 }
 
 #[cfg(test)]

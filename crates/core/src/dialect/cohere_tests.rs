@@ -165,7 +165,7 @@ fn text_generation_repeats_its_text_at_the_end() {
             ),
             (
                 r#"{"is_finished":true,"event_type":"stream-end","finish_reason":"ERROR_TOXIC"}"#,
-                "ends as ERROR_TOXIC, error, done",
+                "ends as ERROR_TOXIC, done",
             ),
             (r#"{"is_finished":true,"event_type":"stream-error","err":"no"}"#, "error"),
         ],

@@ -74,7 +74,7 @@ impl ApiValue {
             Self::ReasoningTokens => count(TokenKind::Reasoning),
             Self::Model => JsonShape::text(Tag::Model),
             Self::FinishReason => JsonShape::text(Tag::FinishReason),
-            Self::Error => JsonShape::scalar(Tag::Error),
+            Self::Error => JsonShape { raw: true, ..JsonShape::text(Tag::Error) },
             Self::End => JsonShape::scalar(Tag::End),
         }
     }

@@ -25,8 +25,8 @@ pub struct Dialect {
     pub(super) streams_by_default: bool,
     /// The last event reports how long the model took to load.
     pub reports_load_time: bool,
-    /// The configuration describes it: no other dialect is looked for.
-    pub(super) is_configured: bool,
+    /// Responses of its paths are in this dialect for certain: no other one is looked for.
+    pub(super) is_certain: bool,
     /// How a WebSocket session holds its responses.
     pub session: SessionKind,
 }
@@ -52,7 +52,7 @@ impl Dialect {
             aws_framing: Framing::AwsEventStream,
             streams_by_default: false,
             reports_load_time: false,
-            is_configured: false,
+            is_certain: false,
             session: SessionKind::Conversation,
         }
     }
@@ -123,9 +123,14 @@ impl Dialect {
         Self { session, ..self }
     }
 
+    /// Its paths show the dialect for certain.
+    pub(super) const fn with_certain_path(self) -> Self {
+        Self { is_certain: true, ..self }
+    }
+
     /// Returns a copy for the configuration, with another name.
     pub(super) fn configured(&self, name: &'static str) -> Self {
-        Self { name, is_configured: true, ..*self }
+        Self { name, is_certain: true, ..*self }
     }
 
     /// Returns the dialect with this name, if a route uses it.

@@ -2,11 +2,11 @@
 //!
 //! | place | example | an error if |
 //! |---|---|---|
-//! | `error`, `error_type`, `error_message`, `error_msg`, `error_code`, `errors` | most servers, Baidu, Cloudflare | not empty, `false` or 0 |
+//! | `error`, `error_type`, `error_message`, `error_msg`, `error_code`, `errors` | most servers, Baidu, Cloudflare | not empty, `false`, 0 or a word such as `success` |
 //! | `success` | Cloudflare | `false` |
 //! | `base_resp.status_code` | MiniMax | not 0 |
 //! | `detail` | FastAPI | the event has nothing else |
-//! | `message` or `msg`, with `code` or `"object":"error"` | vLLM, FastChat, DashScope | the code is not 0, 200 or empty, and the event has nothing else |
+//! | `message` or `msg`, with `code` or `"object":"error"` | vLLM, FastChat, DashScope | the code is not 0, 2xx or empty, the message and the code are not a word such as `success`, and the event has nothing else |
 //!
 //! A dialect adds these to the fields of its root by `with_error_fields!`. A field that the dialect reads itself takes
 //! precedence.
@@ -14,11 +14,9 @@
 use super::tag::{JsonShape, Tag};
 use crate::wire::ScanEvent;
 
-pub(super) static ERROR: JsonShape = JsonShape::scalar(Tag::Error);
-/// List that may be empty.
-pub(super) static ERRORS: JsonShape = JsonShape::raw(Tag::ErrorList);
+pub(super) static ERROR: JsonShape = JsonShape { raw: true, ..JsonShape::text(Tag::Error) };
 pub(super) static DETAIL: JsonShape = JsonShape::raw(Tag::ErrorDetail);
-pub(super) static MESSAGE: JsonShape = JsonShape::scalar(Tag::ErrorMessage);
+pub(super) static MESSAGE: JsonShape = JsonShape::text(Tag::ErrorMessage);
 pub(super) static CODE: JsonShape = JsonShape::text(Tag::ErrorCode);
 pub(super) static SUCCESS: JsonShape = JsonShape::scalar(Tag::Success);
 pub(super) static BASE_RESPONSE: JsonShape = JsonShape::path(&[("status_code", &ERROR)]);
@@ -33,7 +31,7 @@ macro_rules! with_error_fields {
             ("error_message", &$crate::dialect::error_fields::ERROR),
             ("error_msg", &$crate::dialect::error_fields::ERROR),
             ("error_code", &$crate::dialect::error_fields::ERROR),
-            ("errors", &$crate::dialect::error_fields::ERRORS),
+            ("errors", &$crate::dialect::error_fields::ERROR),
             ("detail", &$crate::dialect::error_fields::DETAIL),
             ("message", &$crate::dialect::error_fields::MESSAGE),
             ("msg", &$crate::dialect::error_fields::MESSAGE),
@@ -63,20 +61,21 @@ impl ErrorSigns {
     #[inline(never)]
     pub fn record(&mut self, tag: Tag, token: ScanEvent<'_>) -> bool {
         match (tag, token) {
-            (Tag::Error | Tag::ErrorList, ScanEvent::Text { chars, .. }) => {
-                self.is_certain |= chars > 0;
-            }
+            (Tag::Error, ScanEvent::Text { text, .. }) => self.is_certain |= !is_success(text),
             (Tag::Error, ScanEvent::Number(n)) => self.is_certain |= n != 0.0,
-            (Tag::Error, ScanEvent::Open | ScanEvent::Bool(true)) => self.is_certain = true,
+            (Tag::Error, ScanEvent::Bool(true)) => self.is_certain = true,
             // The length of a list or an object without whitespace.
-            (Tag::ErrorList, ScanEvent::Raw { chars }) => self.is_certain |= chars > 2,
+            (Tag::Error, ScanEvent::Raw { chars }) => self.is_certain |= chars > 2,
             (Tag::ErrorDetail, ScanEvent::Raw { chars }) => self.has_detail |= chars > 2,
             (Tag::ErrorDetail, ScanEvent::Text { chars, .. }) => self.has_detail |= chars > 0,
-            (Tag::ErrorMessage, ScanEvent::Text { chars, .. }) => self.has_message |= chars > 0,
-            (Tag::ErrorCode, ScanEvent::Number(n)) => self.has_code |= n != 0.0 && n != 200.0,
-            (Tag::ErrorCode, ScanEvent::Text { text, .. }) => {
-                self.has_code |= !is_success_code(text);
+            // Some dialects count the message only.
+            (Tag::ErrorMessage, ScanEvent::Text { chars, text, .. }) => {
+                self.has_message |= chars > 0 && (text.is_empty() || !is_success(text));
             }
+            (Tag::ErrorCode, ScanEvent::Number(n)) => {
+                self.has_code |= n != 0.0 && !(200.0..300.0).contains(&n);
+            }
+            (Tag::ErrorCode, ScanEvent::Text { text, .. }) => self.has_code |= !is_success(text),
             (Tag::Success, ScanEvent::Bool(success)) => self.is_certain |= !success,
             (Tag::Status, ScanEvent::Text { text, .. }) => {
                 self.is_certain |= matches!(text, b"failed" | b"error");
@@ -92,9 +91,10 @@ impl ErrorSigns {
     }
 }
 
-/// Whether a code in a field of this text is that of a success.
-fn is_success_code(text: &[u8]) -> bool {
-    matches!(text, b"" | b"0" | b"200" | b"success" | b"Success" | b"ok" | b"OK")
+/// Whether a text in the place of an error, a message or a code says that there is no error.
+fn is_success(text: &[u8]) -> bool {
+    let words: [&[u8]; 6] = [b"", b"0", b"200", b"success", b"ok", b"none"];
+    words.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

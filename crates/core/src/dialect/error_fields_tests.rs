@@ -1,7 +1,7 @@
 //! Errors in bodies with status 200, as documents or events of a stream.
 
 use super::super::{
-    Dialect, ResponseReader, anthropic, cohere, gemini, gemini_interactions, llamacpp,
+    Dialect, ResponseReader, anthropic, cohere, dashscope, gemini, gemini_interactions, llamacpp,
     openai_assistants, openai_chat, openai_media, openai_responses, realtime,
 };
 
@@ -71,7 +71,15 @@ fn errors_are_found_in_every_place() {
 #[test]
 fn other_fields_are_no_errors() {
     let chat = &openai_chat::CHAT;
-    let cases: [(&Dialect, &str); 16] = [
+    let cases: [(&Dialect, &str); 24] = [
+        (chat, r#"{"error":{},"choices":[]}"#),
+        (chat, r#"{"error":[ ],"choices":[]}"#),
+        (chat, r#"{"error_code":0,"error_msg":"success","choices":[]}"#),
+        (chat, r#"{"error_code":"0","choices":[]}"#),
+        (chat, r#"{"code":202,"message":"queued"}"#),
+        (chat, r#"{"code":"SUCCESS","message":"ok"}"#),
+        (chat, r#"{"code":20000,"message":"Ok"}"#),
+        (&dashscope::DASHSCOPE, r#"{"code":"Success","output":{}}"#),
         (chat, r#"{"error":null,"choices":[]}"#),
         (chat, r#"{"error":0,"error_msg":"","errors":[],"success":true}"#),
         (chat, r#"{"base_resp":{"status_code":0,"status_msg":""},"choices":[]}"#),

@@ -9,7 +9,7 @@ use super::facts::{
 };
 use super::items::{self, CallInputs, ItemBuilder};
 use super::kept_bytes::KeptBytes;
-use super::repeats::ToolCallChunk;
+use super::repeats::{MAX_CALLS, ToolCallChunk};
 use super::tag::{ApiFormat, ServerStage, Tag, TextField, TokenKind};
 use super::text_start::TextStart;
 use super::usage_counts;
@@ -102,6 +102,8 @@ pub struct EventBuilder {
     pub repeated_text: u64,
     /// Tool calls of the choices.
     pub tool_calls: Vec<ToolCallChunk>,
+    /// Position of a choice, and its arguments up to the end of its latest call.
+    counted_calls: (usize, u64),
     /// Inputs of the calls in output items.
     pub call_inputs: CallInputs,
     /// Whether there is a [`Tag::ItemName`].
@@ -163,6 +165,7 @@ impl EventBuilder {
         self.part_type.clear();
         self.data_start.clear();
         self.tool_calls.clear();
+        self.counted_calls = (0, 0);
         (self.call_inputs, self.errors) = (CallInputs::default(), ErrorSigns::default());
         (self.text_count, self.api_format) = (0, None);
         self.outer_parts.clear();
@@ -399,14 +402,18 @@ impl EventBuilder {
     #[inline(never)]
     fn end_call(&mut self, tag: Tag) {
         let choice = self.facts.choices.len();
-        let earlier = self.tool_calls.iter().filter(|call| call.choice == choice);
-        let before: u64 = earlier.map(|call| call.arguments).sum();
+        let total = self.choice.output().tool;
+        let (counted_choice, counted) = std::mem::replace(&mut self.counted_calls, (choice, total));
+        let before = if counted_choice == choice { counted } else { 0 };
+        if self.tool_calls.len() == MAX_CALLS {
+            return;
+        }
         let ToolCallChunk { index, has_name, .. } = self.tool_call;
         self.tool_calls.push(ToolCallChunk {
             choice,
             index: if tag == Tag::FunctionCall { Some(FUNCTION_CALL) } else { index },
             has_name,
-            arguments: self.choice.output().tool.saturating_sub(before),
+            arguments: total.saturating_sub(before),
         });
     }
 

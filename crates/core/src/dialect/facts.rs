@@ -101,7 +101,7 @@ const REFUSALS: [&str; 17] = [
     "error_toxic",
 ];
 /// Finish reasons of failed generations, in lower case, besides those that end in `_error`.
-const FAILURES: [&str; 19] = [
+const FAILURES: [&str; 18] = [
     "error",
     "abort",
     "aborted",
@@ -111,7 +111,6 @@ const FAILURES: [&str; 19] = [
     "failed",
     "failure",
     "timeout",
-    "time_limit",
     "insufficient_system_resource",
     "malformed_function_call",
     "malformed_response",
@@ -136,12 +135,18 @@ impl FinishClass {
         let is_in = |words: &[&str]| words.iter().any(|word| reason.eq_ignore_ascii_case(word));
         if is_in(&REFUSALS) {
             Self::Refusal
-        } else if is_in(&FAILURES) || reason.ends_with("_error") {
+        } else if is_in(&FAILURES) || has_error_suffix(reason) {
             Self::Failure
         } else {
             Self::Regular
         }
     }
+}
+
+/// Whether a finish reason is one of the kind `model_error`, in any case of letters.
+fn has_error_suffix(reason: &str) -> bool {
+    let suffix = reason.len().checked_sub("_error".len()).and_then(|start| reason.get(start..));
+    suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("_error"))
 }
 
 /// Whether a finish reason from the wire means that the choice has not ended. DashScope sends `null` as text, and watsonx

@@ -153,6 +153,7 @@ pub static ROUTES: &[Route] = &[
     post!("/models", "/{model}:computeTokens", Tokenize),
     post!("/models", "/{model}:predict", Infer),
     post!("/v1beta", "/interactions", GenerateContent, &gemini_interactions::INTERACTIONS),
+    post!("/v1beta", "/interactions/*/cancel", Other),
     // LM Studio.
     post!("", "/api/v1/chat", Chat, &lmstudio::LMSTUDIO),
     // Cohere.
@@ -221,6 +222,8 @@ pub static ROUTES: &[Route] = &[
     post!("/v1", "/responses", Chat, &openai_responses::RESPONSES),
     post!("/v1", "/responses/compact", Chat, &openai_responses::RESPONSES),
     post!("/v1", "/responses/input_tokens", Tokenize),
+    post!("/v1", "/responses/*/cancel", Other),
+    post!("/v1", "/chat/completions/*", Other),
     post!("/v1", "/threads/runs", Chat, &openai_assistants::RUNS),
     post!("/v1", "/threads/*/runs", Chat, &openai_assistants::RUNS),
     post!("/v1", "/threads/*/runs/*/submit_tool_outputs", Chat, &openai_assistants::RUNS),

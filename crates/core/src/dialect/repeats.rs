@@ -11,8 +11,8 @@
 use super::event_builder::EventBuilder;
 use super::facts::{ChoiceFacts, MAX_CHOICES};
 
-/// Most tool calls that are tracked for one response.
-const MAX_CALLS: usize = 64;
+/// Most tool calls that are tracked, of one event and of one response.
+pub(super) const MAX_CALLS: usize = 64;
 /// Smallest repeat of arguments that is recognised, in Unicode scalar values. The next part of the arguments may by
 /// chance be as long as all parts before it: of 184 recorded streams with calls, that happens in one, with 4 characters.
 const MIN_REPEAT: u64 = 8;

@@ -2,6 +2,7 @@
 
 use super::super::test_support::assert_events;
 use super::super::{anthropic, openai_chat};
+use super::MAX_CALLS;
 
 #[test]
 fn a_whole_message_after_deltas_is_not_new() {
@@ -130,4 +131,14 @@ fn a_repeated_message_of_anthropic_is_not_new() {
     assert_events(messages, &[(delta, "answer 2"), (block, ""), (stop, "done")]);
     assert_events(messages, &[(start, "input 4"), (block, "answer 2")]);
     assert_events(messages, &[(stop, "answer 2, done")]);
+}
+
+#[test]
+fn arguments_of_many_calls_in_one_event_count() {
+    let calls = r#"{"function":{"name":"f","arguments":"{}"}},"#.repeat(2 * MAX_CALLS);
+    let calls = calls.trim_end_matches(',');
+    assert_events(
+        &openai_chat::CHAT,
+        &[(&format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{calls}]}}}}]}}"#), "tool 256")],
+    );
 }

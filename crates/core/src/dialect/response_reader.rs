@@ -315,8 +315,8 @@ impl ResponseReader {
     /// in a dialect that cannot be recognised is taken to be in it.
     pub fn end_recognition(&mut self, is_stream: bool) -> Recognition {
         if let Recognition::Pending(1..) = self.recognition {
-            let is_trusted =
-                !is_stream && *self.dialect != UNKNOWN && !signature::is_recognisable(self.dialect);
+            let may_be_empty = !is_stream && signature::may_be_empty(self.dialect);
+            let is_trusted = *self.dialect != UNKNOWN && may_be_empty;
             self.recognition =
                 if is_trusted { Recognition::Recognised } else { Recognition::Unrecognised };
             return self.recognition;
@@ -369,8 +369,8 @@ impl ResponseReader {
     /// Ends the current event and returns its facts. `name` is the event's type in its framing, such as the `event`
     /// field of a server-sent event.
     pub fn finish_event(&mut self, name: &[u8]) -> &EventFacts {
-        if let Recognition::Pending(attempts) = self.recognition {
-            return self.finish_first_event(attempts, name);
+        if self.recognition != Recognition::Recognised {
+            return self.finish_first_event(name);
         }
         let Self { dialect, stream, parser, .. } = self;
         &parse_end(parser, dialect, stream, name).facts
@@ -378,22 +378,25 @@ impl ResponseReader {
 
     /// Like [`finish_event`](Self::finish_event), while the dialect is not certain.
     #[inline(never)]
-    fn finish_first_event(&mut self, attempts: u8, name: &[u8]) -> &EventFacts {
-        let Self { dialect, stream, parser, .. } = self;
-        parse_end(parser, dialect, stream, name);
-        self.check_dialect(attempts, name);
+    fn finish_first_event(&mut self, name: &[u8]) -> &EventFacts {
+        let Self { dialect, stream, parser, recognition, .. } = self;
+        let event = parse_end(parser, dialect, stream, name);
+        if event.has_own_facts() {
+            *recognition = Recognition::Recognised;
+        } else if let Recognition::Pending(attempts) = *recognition {
+            *recognition = match attempts + 1 {
+                MAX_ATTEMPTS => Recognition::Unrecognised,
+                attempts => Recognition::Pending(attempts),
+            };
+            self.check_dialect(name);
+        }
         self.facts()
     }
 
-    /// Checks that the event has something of the dialect. If not, looks for the dialect that it is of, and parses it
-    /// again.
-    fn check_dialect(&mut self, attempts: u8, name: &[u8]) {
+    /// Looks for the dialect of an event that has no facts of the dialect so far, and parses it again.
+    fn check_dialect(&mut self, name: &[u8]) {
         let Some(parser) = &mut self.parser else { return };
         let EventParser { event, len, kept, .. } = &mut **parser;
-        if event.has_own_facts() {
-            self.recognition = Recognition::Recognised;
-            return;
-        }
         if event.facts.done || event.facts.error {
             // The end of a stream and an error are alike in many dialects.
             if !self.has_foreign_event && *self.dialect != UNKNOWN {
@@ -411,27 +414,24 @@ impl ResponseReader {
         }
         // Text that is not JSON may be the error message of any API.
         self.has_foreign_event |= event.facts.unparsed.is_none();
-        self.recognition = match attempts + 1 {
-            MAX_ATTEMPTS => Recognition::Unrecognised,
-            attempts => Recognition::Pending(attempts),
-        };
-        if self.dialect.is_configured {
+        // The rest of a longer event is lost.
+        if self.dialect.is_certain || *len > MAX_KEPT {
             return;
         }
-        let Some((dialect, operation)) = signature::recognise(kept, name) else { return };
-        self.recognition = Recognition::Recognised;
-        if dialect == self.dialect {
+        let Some(found) = signature::recognise(kept, name) else { return };
+        if found.dialect == self.dialect {
+            self.recognition = Recognition::Recognised;
             return;
-        }
-        if *self.dialect == UNKNOWN {
-            self.operation = Some(operation);
         }
         let data = std::mem::take(kept);
         self.clear_event();
-        (self.dialect, self.memo, self.stream) = (dialect, Memo::default(), StreamState::default());
-        self.push(&data);
-        let Self { dialect, stream, parser, .. } = self;
-        parse_end(parser, dialect, stream, name);
+        let mut reader = Self::without_recognition(found.dialect);
+        reader.push(&data);
+        let event = parse_end(&mut reader.parser, reader.dialect, &mut reader.stream, name);
+        if found.has_members || event.has_own_facts() || event.facts.done || event.facts.error {
+            reader.operation = (*self.dialect == UNKNOWN).then_some(found.operation);
+            *self = reader;
+        }
     }
 
     /// Drops the current event, finished or not.

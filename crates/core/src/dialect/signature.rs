@@ -8,8 +8,9 @@ use super::route::Operation;
 use super::tag::JsonShape;
 use super::{
     Dialect, StreamEnd, anthropic, bedrock, cloudflare, cohere, dashscope, finish_plain, gemini,
-    gemini_interactions, llamacpp, lmstudio, mistral_conversations, ollama, openai_assistants,
-    openai_chat, openai_media, openai_responses, sap, sglang, tgi, triton, watsonx,
+    gemini_interactions, koboldcpp, llamacpp, lmstudio, minimax, mistral_conversations, ollama,
+    openai_assistants, openai_chat, openai_media, openai_responses, sap, sglang, tgi, triton,
+    vllm_generate, watsonx,
 };
 use crate::wire::ScanEvent;
 use crate::wire::framing::Framing;
@@ -63,25 +64,29 @@ static SIGNATURES: &[Signature] = &[
         TextCompletion,
         openai_chat::COMPLETIONS,
         [],
-        [["choices/*/text"], ["object=text_completion"]]
+        [
+            ["choices/*/text", "choices/*/index"],
+            ["choices/*/text", "choices/*/finish_reason"],
+            ["object=text_completion"]
+        ]
     ),
     signature!(
         Chat,
         openai_responses::RESPONSES,
-        ["response."],
+        ["response.", "keepalive"],
         [["object=response"], ["response/output"]]
     ),
     signature!(
         Chat,
         anthropic::MESSAGES,
-        ["message_start", "content_block_", "message_delta", "message_stop"],
-        [["type=message", "role", "content"]]
+        ["message_start", "content_block_", "message_delta", "message_stop", "ping"],
+        [["type=message", "role=assistant", "content", "model"]]
     ),
     signature!(
         TextCompletion,
         anthropic::COMPLETE,
-        ["completion"],
-        [["completion", "stop_reason"]]
+        [],
+        [["completion", "stop_reason"], ["completion", "type=completion"]]
     ),
     signature!(
         GenerateContent,
@@ -184,19 +189,38 @@ static NO_SHAPE: JsonShape = JsonShape::path(&[]);
 pub static UNKNOWN: Dialect = Dialect::sse("unknown", &NO_SHAPE, finish_plain, StreamEnd::Body)
     .with_json_framing(Framing::JsonArray);
 
-/// Whether the responses of a dialect can be recognised. Others, such as embeddings, are taken to be what the path says.
-pub(super) fn is_recognisable(dialect: &Dialect) -> bool {
-    SIGNATURES.iter().any(|signature| signature.dialect == dialect)
-}
+/// Generative dialects without a signature: others share their members.
+static OTHER_GENERATIVE: [&Dialect; 4] = [
+    &llamacpp::OPENAI_OR_LLAMACPP,
+    &minimax::MINIMAX,
+    &koboldcpp::KOBOLDCPP,
+    &vllm_generate::VLLM_GENERATE,
+];
 
-/// Whether every response of the dialect is a generation. A generation has output, a finish reason or a token count; a
-/// transcript of silence can be empty.
+/// Dialects whose paths also return documents that are no generation: embeddings, classes, or the state of a task.
+static MIXED: [&Dialect; 5] = [
+    &cloudflare::WORKERS_AI,
+    &dashscope::DASHSCOPE,
+    &openai_assistants::RUNS,
+    &mistral_conversations::CONVERSATIONS,
+    &triton::TRITON,
+];
+
+/// Whether every stream of the dialect is a generation. A generation has output, a finish reason or a token count; a
+/// transcript of silence can be empty, and on Triton, the model defines the outputs.
 pub(super) fn is_generative(dialect: &Dialect) -> bool {
     use Operation::{Chat, GenerateContent, TextCompletion};
-    SIGNATURES.iter().any(|signature| {
+    let has_generative_signature = |signature: &Signature| {
         signature.dialect == dialect
             && matches!(signature.operation, Chat | GenerateContent | TextCompletion)
-    })
+    };
+    *dialect != triton::TRITON
+        && (SIGNATURES.iter().any(has_generative_signature) || OTHER_GENERATIVE.contains(&dialect))
+}
+
+/// Whether a document that has nothing of the dialect may still be one of its paths.
+pub(super) fn may_be_empty(dialect: &Dialect) -> bool {
+    !is_generative(dialect) || MIXED.contains(&dialect)
 }
 
 /// Whether only this dialect has events of this type.
@@ -285,9 +309,18 @@ impl FieldTree {
     }
 }
 
-/// Returns the dialect whose signature an event has, and the operation that it is usually used for. `name` is the
-/// event's type in its framing.
-pub(super) fn recognise(data: &[u8], name: &[u8]) -> Option<(&'static Dialect, Operation)> {
+/// The dialect that an event seems to be of.
+pub(super) struct Recognised {
+    pub dialect: &'static Dialect,
+    /// Operation that the dialect is usually used for.
+    pub operation: Operation,
+    /// Members of the event show the dialect. If not, only its type does: other APIs may have an event of this type, so
+    /// the event must have facts of the dialect too.
+    pub has_members: bool,
+}
+
+/// Returns the dialect whose signature an event has. `name` is the event's type in its framing.
+pub(super) fn recognise(data: &[u8], name: &[u8]) -> Option<Recognised> {
     let found = RECOGNISER.read(data);
     let types = TYPES.iter().filter_map(|field| found.get(field)?.as_deref());
     let types: Vec<&[u8]> = types.chain([name]).collect();
@@ -299,11 +332,13 @@ pub(super) fn recognise(data: &[u8], name: &[u8]) -> Option<(&'static Dialect, O
             _ => false,
         }
     };
-    let is_match = |signature: &&Signature| {
-        types.iter().any(|event_type| signature.has_type(event_type))
-            || signature.members.iter().any(|set| set.iter().all(|member| has_member(member)))
-    };
-    SIGNATURES.iter().find(is_match).map(|signature| (signature.dialect, signature.operation))
+    SIGNATURES.iter().find_map(|signature| {
+        let Signature { dialect, operation, .. } = *signature;
+        let has_members =
+            signature.members.iter().any(|set| set.iter().all(|member| has_member(member)));
+        let has_type = types.iter().any(|event_type| signature.has_type(event_type));
+        (has_type || has_members).then_some(Recognised { dialect, operation, has_members })
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use super::*;
 
 /// Name of the recognised dialect.
 fn found(data: &str, name: &str) -> Option<&'static str> {
-    recognise(data.as_bytes(), name.as_bytes()).map(|(dialect, _)| dialect.name)
+    recognise(data.as_bytes(), name.as_bytes()).map(|found| found.dialect.name)
 }
 
 #[test]
@@ -12,11 +12,15 @@ fn events_are_recognised_by_their_shape() {
         (r#"{"choices":[{"delta":{}}]}"#, "", Some("openai-chat")),
         (r#"{"choices":[{"index":0,"message":{}}]}"#, "", Some("openai-chat")),
         (r#"{"choices":[],"object":"chat.completion.chunk"}"#, "", Some("openai-chat")),
-        (r#"{"choices":[{"text":"a"}]}"#, "", Some("openai-completions")),
+        (r#"{"choices":[{"index":0,"text":"a"}]}"#, "", Some("openai-completions")),
         (r#"{"type":"response.created","response":{}}"#, "", Some("openai-responses")),
         ("{}", "response.created", Some("openai-responses")),
         (r#"{"type":"message_start","message":{}}"#, "", Some("anthropic-messages")),
-        (r#"{"type":"message","role":"assistant","content":[]}"#, "", Some("anthropic-messages")),
+        (
+            r#"{"type":"message","role":"assistant","model":"m","content":[]}"#,
+            "",
+            Some("anthropic-messages"),
+        ),
         (
             r#"{"type":"completion","completion":"a","stop_reason":null}"#,
             "",
@@ -58,6 +62,8 @@ fn events_are_recognised_by_their_shape() {
         (r#"{"choices":null,"object":null}"#, "", None),
         (r#"{"type":"chunk","text":"a"}"#, "", None),
         (r#"{"message":"hello"}"#, "message", None),
+        (r#"{"type":"message","role":"user","content":"hi"}"#, "", None),
+        (r#"{"question":"?","choices":[{"text":"Red"}]}"#, "", None),
         (r#"["choices"]"#, "", None),
         ("hello", "", None),
         ("", "", None),
@@ -98,10 +104,12 @@ fn read(dialect: &'static Dialect, events: &[&str]) -> ResponseReader {
 
 const CHUNK: &str = r#"{"choices":[{"index":0,"delta":{"content":"Hi"}}]}"#;
 const FOREIGN: &str = r#"{"word":"Hi"}"#;
+const STEP: &str = r#"{"type":"step.started","n":1}"#;
+const ITEM: &str = r#"{"type":"response.output_text.delta","delta":"Hi"}"#;
 
 #[test]
 fn the_first_events_confirm_or_replace_the_dialect_of_the_path() {
-    let cases: [(&'static Dialect, &[&str], Recognition, Option<&str>); 9] = [
+    let cases: [(&'static Dialect, &[&str], Recognition, Option<&str>); 12] = [
         (&openai_chat::CHAT, &[CHUNK], Recognition::Recognised, Some("openai-chat")),
         (&openai_chat::CHAT, &[FOREIGN, CHUNK], Recognition::Recognised, Some("openai-chat")),
         (&cohere::V2, &[CHUNK], Recognition::Recognised, Some("openai-chat")),
@@ -110,8 +118,12 @@ fn the_first_events_confirm_or_replace_the_dialect_of_the_path() {
         (&openai_chat::CHAT, &[FOREIGN; 32], Recognition::Unrecognised, None),
         // An end marker and an error are alike in many dialects.
         (&openai_chat::CHAT, &["[DONE]"], Recognition::Recognised, Some("openai-chat")),
-        (&openai_chat::CHAT, &[FOREIGN, "[DONE]"], Recognition::Pending(1), Some("openai-chat")),
+        (&openai_chat::CHAT, &[FOREIGN, "[DONE]"], Recognition::Pending(2), Some("openai-chat")),
         (&UNKNOWN, &[r#"{"error":"x"}"#], Recognition::Pending(1), None),
+        // The type of an event alone does not replace the dialect.
+        (&openai_chat::CHAT, &[STEP, CHUNK], Recognition::Recognised, Some("openai-chat")),
+        (&UNKNOWN, &[r#"{"event":"thread.created","id":7}"#], Recognition::Pending(1), None),
+        (&cohere::V2, &[STEP, ITEM], Recognition::Recognised, Some("openai-responses")),
     ];
     for (dialect, events, recognition, name) in cases {
         let reader = read(dialect, events);

@@ -35,8 +35,6 @@ pub enum Tag {
     Model,
     /// An error, unless the value is `null`, `false`, 0 or empty.
     Error,
-    /// Errors, unless the list is empty.
-    ErrorList,
     /// Description of an error, if the event has nothing else.
     ErrorDetail,
     /// The same, if there is an [`ErrorCode`](Self::ErrorCode) too. Only text counts.

@@ -34,6 +34,8 @@ pub struct ResponseMeter {
     unrecognised: Option<Box<UnrecognisedEvents>>,
     /// The body may be sound or plain text.
     may_be_media: bool,
+    /// The body is a JSON array on an unknown path, and so far no stream.
+    is_plain_array: bool,
     /// How a body without a known framing is counted.
     unreadable: Option<UnparsedReason>,
 }
@@ -103,6 +105,7 @@ impl ResponseMeter {
             session: None,
             unrecognised: None,
             may_be_media: false,
+            is_plain_array: false,
             unreadable: (*dialect != UNKNOWN).then_some(unreadable),
         })
     }
@@ -126,6 +129,7 @@ impl ResponseMeter {
             unrecognised: None,
             unreadable: None,
             may_be_media: false,
+            is_plain_array: false,
             session: Some(Box::new(RealtimeSession::new(dialect.session, deflate))),
         }
     }
@@ -150,7 +154,7 @@ impl ResponseMeter {
         match &self.body {
             BodyState::Undetected(detector) => detector.declares_stream(),
             BodyState::Document(_) => false,
-            BodyState::Framed(framer) => framer.is_stream(),
+            BodyState::Framed(framer) => framer.is_stream() && !self.is_plain_array,
             BodyState::Unreadable { is_stream } => *is_stream,
         }
     }
@@ -203,7 +207,7 @@ impl ResponseMeter {
             && !self.is_unrecognised()
             && self.reader.always_has_content();
         let is_empty = is_over && must_have_content && !self.tally.has_content();
-        self.tally.error_kind().or(is_empty.then_some(ErrorKind::NoOutput))
+        self.tally.error_kind(self.is_session()).or(is_empty.then_some(ErrorKind::NoOutput))
     }
 
     /// Counts and times so far.
@@ -213,6 +217,9 @@ impl ResponseMeter {
 
     /// Reads the next bytes of the body, which arrived together.
     pub fn push(&mut self, arrival: Arrival, bytes: &[u8], sink: &mut impl FnMut(LiveSample<'_>)) {
+        if bytes.is_empty() {
+            return;
+        }
         let is_first = self.arrival.replace(arrival).is_none();
         self.tally.chunk(arrival);
         let Some(mut decoder) = self.decoder.take() else {
@@ -246,6 +253,9 @@ impl ResponseMeter {
         bytes: &[u8],
         sink: &mut impl FnMut(LiveSample<'_>),
     ) {
+        if self.is_plain_array {
+            return self.push_array(arrival, bytes, sink);
+        }
         let Self { body, reader, tally, session, unrecognised, .. } = self;
         let BodyState::Framed(framer) = body else {
             return self.push_unframed(arrival, bytes, sink);
@@ -254,6 +264,29 @@ impl ResponseMeter {
             Some(session) => read_session_frame(frame, arrival, reader, session, tally, sink),
             None => read_frame(frame, arrival, reader, tally, unrecognised, sink),
         });
+    }
+
+    /// Reads a part of a JSON array on an unknown path. It is a stream if its first element is recognised.
+    #[inline(never)]
+    fn push_array(
+        &mut self,
+        arrival: Arrival,
+        bytes: &[u8],
+        sink: &mut impl FnMut(LiveSample<'_>),
+    ) {
+        let Self { body: BodyState::Framed(framer), reader, tally, unrecognised, .. } = self else {
+            return;
+        };
+        framer.push(bytes, &mut |frame| {
+            if let Recognition::Pending(0) | Recognition::Recognised = reader.recognition() {
+                read_frame(frame, arrival, reader, tally, unrecognised, sink);
+            }
+        });
+        self.is_plain_array = reader.recognition() != Recognition::Recognised;
+        if let Recognition::Pending(1..) = reader.recognition() {
+            self.body = BodyState::Unreadable { is_stream: false };
+            *unrecognised = None;
+        }
     }
 
     #[inline(never)]
@@ -278,13 +311,16 @@ impl ResponseMeter {
             return self.push_decoded(arrival, bytes, sink);
         }
         let found = detector.push(bytes);
-        // Sound can begin with any byte; only events are told from it.
+        // Sound and text can begin with any byte: only events with a usual beginning are told from them.
         let is_sound = self.may_be_media && detector.is_undeclared();
+        let has_event = detector.begins_with_event();
         // The detector is replaced while its bytes are read.
         let detector = *detector;
         match found {
             Detection::Undecided if !(is_sound && bytes.starts_with(b"\0")) => return,
-            Detection::Framing(framing) if framing == Framing::Sse || !is_sound => {
+            Detection::Framing(framing) if has_event && framing == Framing::Sse || !is_sound => {
+                self.is_plain_array =
+                    framing == Framing::JsonArray && *self.reader.dialect() == UNKNOWN;
                 self.body = BodyState::new(self.reader.dialect().framing(framing));
             }
             _ => {
@@ -511,6 +547,9 @@ fn read_session_frame(
     reader.clear_event();
 }
 
+#[cfg(test)]
+#[path = "recognition_tests.rs"]
+mod recognition_tests;
 #[cfg(test)]
 #[path = "response_tests.rs"]
 mod tests;

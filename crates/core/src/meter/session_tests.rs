@@ -3,7 +3,9 @@
 use crate::dialect::Dialect;
 use crate::dialect::openai_responses::RESPONSES;
 use crate::dialect::realtime::{REALTIME, TRANSLATION};
-use crate::meter::{Arrival, GapBasis, LiveSample, RequestRecord, ResponseMeter, TokenSource};
+use crate::meter::{
+    Arrival, EndCause, GapBasis, LiveSample, RequestRecord, ResponseMeter, TokenSource,
+};
 use std::time::Duration;
 
 const fn ms(ms: u64) -> Duration {
@@ -388,6 +390,14 @@ fn end_of_a_session() {
     assert!(ended(&[Server(0, CREATED), Server(1, WORD), Client(2, "close")]).0);
     let (meter, _) = run(&[Server(0, CREATED), Server(1, &failed)]);
     assert!(meter.tally().has_error && meter.is_session() && meter.is_stream());
+    // The user interrupted the first response.
+    let (meter, _) = run(&[
+        Server(0, CREATED),
+        Server(1, &done("cancelled", 1)),
+        Server(2, CREATED),
+        Server(3, &whole),
+    ]);
+    assert_eq!(meter.error_kind(EndCause::Complete), None);
     // Binary messages with audio are not events.
     let mut meter = ResponseMeter::for_websocket(&REALTIME, false);
     let arrival = Arrival::on_time(ms(0), 0);

@@ -276,12 +276,16 @@ impl ResponseTally {
     }
 
     /// Failure that the response reports, if any. Valid at the end of the response.
-    pub fn error_kind(&self) -> Option<ErrorKind> {
+    pub fn error_kind(&self, is_session: bool) -> Option<ErrorKind> {
         let mut reasons = self.finish_reasons().iter();
         if self.has_error {
             return Some(ErrorKind::Reported);
         }
-        let has_failed = reasons.any(|reason| FinishClass::of(reason) == FinishClass::Failure);
+        let has_failed = reasons.any(|reason| {
+            // Users interrupt the responses of a session.
+            let is_interruption = is_session && &**reason == "cancelled";
+            FinishClass::of(reason) == FinishClass::Failure && !is_interruption
+        });
         has_failed.then_some(ErrorKind::FinishReason)
     }
 

@@ -73,6 +73,8 @@ impl FramingDetector {
             (framing, bytes.first()?),
             (Framing::Sse, b'd' | b'e' | b'i' | b'r' | b':')
                 | (Framing::Document | Framing::Lines, b'{')
+                // Every byte may begin a gRPC message.
+                | (Framing::LengthPrefixed, _)
         );
         (is_usual && self.is_declaration_trusted && self.len == 0).then_some(framing)
     }
@@ -104,6 +106,13 @@ impl FramingDetector {
         self.len > 0
     }
 
+    /// Whether the body begins with the type or the data of a server-sent event.
+    pub fn begins_with_event(&self) -> bool {
+        let start = self.start.get(..self.len).unwrap_or_default();
+        let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
+        start.starts_with(b"data:") || start.starts_with(b"event:")
+    }
+
     fn decide(&self, start: &[u8]) -> Detection {
         let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
         let Some(first) = start.first() else { return Detection::Undecided };
@@ -111,10 +120,6 @@ impl FramingDetector {
             DeclaredFraming::Known(framing) if self.is_declaration_trusted => Some(framing),
             _ => None,
         };
-        // Every byte may begin a gRPC message.
-        if declared == Some(Framing::LengthPrefixed) {
-            return Detection::Framing(Framing::LengthPrefixed);
-        }
         match first {
             b'{' | b'[' => return Detection::Framing(self.json_framing(*first)),
             0xEF if BYTE_ORDER_MARK.starts_with(start) => return Detection::Undecided,
