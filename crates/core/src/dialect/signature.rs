@@ -314,7 +314,7 @@ pub(super) struct Recognised {
     pub dialect: &'static Dialect,
     /// Operation that the dialect is usually used for.
     pub operation: Operation,
-    /// Members of the event show the dialect. If not, only its type does: other APIs may have an event of this type, so
+    /// Members of the event show the dialect. If not, only its type does. Other APIs may have an event of this type, so
     /// the event must have facts of the dialect too.
     pub has_members: bool,
 }

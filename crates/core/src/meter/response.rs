@@ -311,7 +311,7 @@ impl ResponseMeter {
             return self.push_decoded(arrival, bytes, sink);
         }
         let found = detector.push(bytes);
-        // Sound and text can begin with any byte: only events with a usual beginning are told from them.
+        // Sound and text can begin with any byte. So a body of these must begin like most events to be a stream.
         let is_sound = self.may_be_media && detector.is_undeclared();
         let has_event = detector.begins_with_event();
         // The detector is replaced while its bytes are read.
