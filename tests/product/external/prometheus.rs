@@ -119,7 +119,15 @@ fn flood() -> SocketAddr {
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let mut socket = socket.unwrap();
-            if socket.read(&mut [0; 4096]).unwrap() == 0 {
+            // All of the request: a socket that is closed with unread bytes resets its connection.
+            let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+            while !request.ends_with(b"}") {
+                match socket.read(&mut piece).unwrap() {
+                    0 => break,
+                    count => request.extend_from_slice(&piece[..count]),
+                }
+            }
+            if request.is_empty() {
                 // A probe.
                 continue;
             }
