@@ -113,7 +113,7 @@ pub struct ExplainArgs {
     /// Recorded response: the body, or the output of curl -i; - is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// API of the response: a name of docs/formats.md (column dialect), or of an [[api]] table
+    /// API of the response: a name of docs/formats.md (column dialect), or of an API in the file of --config
     #[arg(long, value_name = "NAME")]
     pub api: Option<String>,
     /// Path of the request, which determines the API; without --api and --path, the events show it
@@ -125,7 +125,7 @@ pub struct ExplainArgs {
     /// Content type of the response [default: the recorded header, else detected from the body]
     #[arg(long, value_name = "TYPE")]
     pub content_type: Option<String>,
-    /// Path of a configuration file with [[api]] tables
+    /// Path of a configuration file that describes further APIs
     #[arg(long, value_name = "FILE", env = CONFIG_FILE, hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Replace all text by x, and print the data of each event in full: for reports about a fault

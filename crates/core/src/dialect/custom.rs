@@ -1,6 +1,6 @@
 //! Dialects that a configuration describes by the places of the values in an event.
 //!
-//! A place is a JSON pointer (RFC 6901). All places of an API become one [`JsonShape`] tree, as in the dialects of this
+//! A place is a JSON pointer (RFC 6901). All places of an API become one `JsonShape` tree, as in the dialects of this
 //! crate, so the same code reads both.
 
 use super::definition::finish_plain;
