@@ -70,10 +70,8 @@ fn explain(
     recording: &RecordedResponse,
     args: &ExplainArgs,
 ) -> Result<ExplainReport, ExplainError> {
-    if let Some(head) = &recording.head
-        && !(200..300).contains(&head.status)
-    {
-        return Err(ExplainError::Failed { status: head.status });
+    if let Some(status) = recording.failed_status() {
+        return Err(ExplainError::Failed { status });
     }
     if recording.body.is_empty() {
         return Err(ExplainError::NoBody(file_name(&args.file)));

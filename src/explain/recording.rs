@@ -30,6 +30,12 @@ impl RecordedResponse {
         Self { head, body: rest.to_vec() }
     }
 
+    /// The recorded status, if it is not that of a success. The body of such a response is not read.
+    pub fn failed_status(&self) -> Option<u16> {
+        let status = self.head.as_ref()?.status;
+        (!(200..300).contains(&status)).then_some(status)
+    }
+
     /// Values of a header, joined by commas. Empty if there is none.
     pub fn header(&self, name: &str) -> String {
         let headers = self.head.iter().flat_map(|head| &head.headers);

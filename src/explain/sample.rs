@@ -33,13 +33,8 @@ pub fn check_sample(api: &ConfiguredApi) -> Option<Result<String, ConfigProblem>
 /// Describes what the API finds in a recording.
 fn describe(api: &ConfiguredApi, bytes: &[u8]) -> Result<String, String> {
     let recording = RecordedResponse::parse(bytes);
-    if let Some(head) = &recording.head
-        && !(200..300).contains(&head.status)
-    {
-        return Err(format!(
-            "the recorded status is {}; record a successful response",
-            head.status
-        ));
+    if let Some(status) = recording.failed_status() {
+        return Err(format!("the recorded status is {status}; record a successful response"));
     }
     let unread = |reason: UnparsedReason| {
         format!("the response is not parsed (reason: {}); check its headers", reason.label())

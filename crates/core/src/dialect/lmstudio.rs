@@ -60,9 +60,8 @@ static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("stats", &STATS),
 ]);
 
-/// Counters: whether the stream had a load, and whether it had output.
+/// Counter: whether the stream had a load.
 const LOADED: u64 = 0;
-const STREAMED: u64 = 1;
 
 fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
     let text = event.text;
@@ -76,14 +75,9 @@ fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
         b"chat.end" => {
             event.facts.done = true;
             // The result repeats the stream.
-            if stream.counter(STREAMED).is_some_and(|streamed| *streamed > 0) {
-                event.choice.delta = OutputCounts::default();
-            }
+            event.choice.set_whole();
         }
         _ => {}
-    }
-    if let (false, Some(streamed)) = (event.choice.delta.is_empty(), stream.counter(STREAMED)) {
-        *streamed = 1;
     }
     event.facts.loading |= event.event_type().starts_with(b"model_load.");
     if let (Some(timings), Some(loaded)) = (&mut event.facts.timings, stream.counter(LOADED)) {

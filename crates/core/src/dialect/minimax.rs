@@ -7,7 +7,7 @@
 //! Distinctive key: `base_resp` in the last event; `messages` in the choices of `pro`.
 
 use super::engine::Engine;
-use super::error_fields::with_error_fields;
+use super::error_fields::{ERROR, with_error_fields};
 use super::event_builder::EventBuilder;
 use super::openai_chat::{BODY, USAGE};
 use super::response_reader::StreamState;
@@ -16,11 +16,6 @@ use super::{Dialect, StreamEnd};
 
 /// Chat.
 pub static MINIMAX: Dialect = Dialect::sse("minimax", &ROOT, finish_event, StreamEnd::Event);
-
-/// Slot of the status code.
-const STATUS: usize = 0;
-/// Counter of the streamed characters of text.
-const STREAMED: u64 = 0;
 
 static FUNCTION: JsonShape = JsonShape::path(&[
     ("name", &JsonShape::scalar(Tag::ToolName)),
@@ -44,29 +39,14 @@ static ROOT: JsonShape = JsonShape::path(with_error_fields![
     ("reply", &JsonShape::scalar(Tag::RepeatedText)),
     ("model", &JsonShape::text(Tag::Model)),
     ("usage", &USAGE),
-    (
-        "base_resp",
-        &JsonShape::object(
-            Tag::WrittenBy(Engine::MiniMax),
-            &[("status_code", &JsonShape::scalar(Tag::Number(STATUS)))],
-        ),
-    ),
+    ("base_resp", &JsonShape::object(Tag::WrittenBy(Engine::MiniMax), &[("status_code", &ERROR)]),),
 ]);
 
-fn finish_event(event: &mut EventBuilder, stream: &mut StreamState, _: &[u8]) {
-    let repeats = event.event_type() == b"chat.completion" || event.repeated_text > 0;
-    if let Some(streamed) = stream.counter(STREAMED) {
-        for choice in &mut event.facts.choices {
-            let chars = choice.answer_chars + choice.reasoning_chars + choice.tool_chars;
-            if repeats && *streamed > 0 {
-                (choice.answer_chars, choice.reasoning_chars, choice.tool_chars) = (0, 0, 0);
-                choice.has_answer = false;
-            }
-            *streamed += chars;
-        }
+fn finish_event(event: &mut EventBuilder, _: &mut StreamState, _: &[u8]) {
+    if event.event_type() == b"chat.completion" || event.repeated_text > 0 {
+        event.facts.choices.iter_mut().for_each(|choice| choice.is_whole = true);
+        event.has_whole_message = true;
     }
-    let [status, ..] = event.numbers;
-    event.facts.error |= status.is_some_and(|status| status != 0);
     event.finish();
 }
 
