@@ -28,6 +28,7 @@ mod latency_column;
 mod listener;
 mod load;
 mod load_plan;
+mod load_process;
 mod load_totals;
 mod machine;
 mod measure;

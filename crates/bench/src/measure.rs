@@ -1,21 +1,17 @@
 //! One measurement: freshly started contestants, each with its own load.
 
-use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::Duration;
 
-use nix::unistd::Pid;
 use serde_json::Value;
-use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::admin_client::{MeterCounts, counts};
 use crate::contestant::Contestant;
 use crate::idle_cores::{self, IDLE_SHARE};
+use crate::load_process::LoadProcess;
 use crate::options::RunOptions;
-use crate::process::cpu_of;
-use crate::running_contestant::{RunningContestant, this_binary};
+use crate::running_contestant::RunningContestant;
 use crate::traffic::ConnectionReuse;
 use crate::{BoxError, clock};
 
@@ -116,13 +112,12 @@ impl UsageReading {
         options: &RunOptions,
         proxies: &[RunningContestant],
         server: &RunningContestant,
-        clients: &[Child],
+        clients: &[LoadProcess],
     ) -> Result<Self, BoxError> {
         let beside = options.cores.is_none_or(|cores| cores.server == cores.load);
         let mut load = if beside { server.cpu()?.unwrap_or(0) } else { 0 };
         for client in clients {
-            let pid = client.id().and_then(|pid| i32::try_from(pid).ok());
-            load += cpu_of(Pid::from_raw(pid.ok_or("a load generator ended early")?))?;
+            load += client.cpu()?;
         }
         Ok(Self {
             at: clock::now(),
@@ -176,7 +171,7 @@ pub async fn measure(
     let from = clock::now() + clock::seconds(LEAD + options.warmup);
     let until = from + clock::seconds(options.seconds);
     for proxy in &proxies {
-        clients.push(load_command(proxy.target, &options.load_args(from))?.spawn()?);
+        clients.push(LoadProcess::start(proxy.target, options.load_args(from))?);
     }
     clock::sleep_until(from).await;
     let begin = UsageReading::read(options, &proxies, server, &clients)?;
@@ -188,9 +183,7 @@ pub async fn measure(
 
     let mut samples = Vec::new();
     for (at, (client, setup_loads)) in clients.into_iter().zip(setup_loads).enumerate() {
-        let patience = PATIENCE + Duration::from_secs_f64(options.longest());
-        let output = timeout(patience, client.wait_with_output()).await;
-        let load = parse_report(&output.map_err(|_| "the load generator does not end")??.stdout)?;
+        let load = client.report(PATIENCE + Duration::from_secs_f64(options.longest())).await?;
         let unit = if options.churn.is_some() { "window_requests" } else { "window_tokens" };
         let per_second = load[unit].as_f64().map(|count| count / options.seconds);
         let proxy_core = end.share(&begin, |reading| reading.proxies[at]);
@@ -229,23 +222,8 @@ async fn run_load(
     args: &[&str],
     churn: Option<ConnectionReuse>,
 ) -> Result<Value, BoxError> {
-    let mut command = load_command(target, args)?;
-    if let Some(churn) = churn {
-        command.args(["--churn", churn.name()]);
-    }
-    parse_report(&command.spawn()?.wait_with_output().await?.stdout)
-}
-
-fn load_command(target: SocketAddr, args: &[impl AsRef<OsStr>]) -> Result<Command, BoxError> {
-    let mut command = Command::from(this_binary()?);
-    command.arg("load").arg("--target").arg(target.to_string()).args(args);
-    command.stdout(Stdio::piped()).kill_on_drop(true);
-    Ok(command)
-}
-
-fn parse_report(line: &[u8]) -> Result<Value, BoxError> {
-    serde_json::from_slice(line)
-        .map_err(|error| format!("the load generator failed: {error}").into())
+    let churn = churn.iter().flat_map(|churn| ["--churn", churn.name()]);
+    LoadProcess::start(target, args.iter().copied().chain(churn))?.report(PATIENCE).await
 }
 
 #[cfg(test)]
