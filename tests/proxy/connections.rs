@@ -50,8 +50,8 @@ fn one_upstream_connection_serves_consecutive_requests() {
         client.send(chat::request());
         let got = client.read_message();
         assert_eq!(got.text(), String::from_utf8_lossy(answer), "answer {i}");
-        if got.is_chunked() {
-            // After a body without a declared length, the pool keeps a connection aside for 50 ms.
+        if got.is_chunked() || got.status() == 500 {
+            // After a body without a declared length and after a 5xx, the pool keeps a connection aside for 50 ms.
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -78,6 +78,27 @@ fn a_connection_closed_by_the_server_is_not_reused() {
     }
     assert_eq!(upstream.connections(), 10);
     assert_eq!(gauge.scrape().sum("streamgauge_requests_total", &["outcome=\"ok\""]), 10.0);
+}
+
+/// uvicorn closes a connection after an exception in the application, and does not announce it.
+#[test]
+fn a_close_soon_after_a_500_costs_no_other_request() {
+    const REQUESTS: usize = 200;
+    let failure = chat::response("500 Internal Server Error", "text/plain", b"oops");
+    let upstream = ScriptedUpstream::with_script(move |number, connection| {
+        if connection.try_read_message().is_some() && connection.try_send(&failure) {
+            std::thread::sleep(Duration::from_millis(1 + number as u64 % 5));
+        }
+    });
+    let gauge = one_worker(&upstream, &[]);
+    let mut client = RawConnection::connect(gauge.proxy);
+    for _ in 0..REQUESTS {
+        client.send(chat::request());
+        assert_eq!(client.read_message().status(), 500);
+        // The next request arrives within the time in which the server closes.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(upstream.connections(), REQUESTS);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::proxy::handover::{UpstreamConnection, UpstreamExchange};
 use crate::proxy::upstream::{Http2Slot, UpstreamPool};
 use crate::socket::SocketTimestamps;
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ pub(crate) struct UpstreamBody {
     body: Incoming,
     source: Option<BodySource>,
     upstream: Arc<UpstreamPool>,
-    has_length: bool,
+    /// The server may close the connection without notice after this body.
+    rests: bool,
 }
 
 /// Connection that a response arrives on.
@@ -43,12 +45,18 @@ impl BodySource {
 }
 
 impl UpstreamBody {
-    pub fn new(body: Incoming, source: BodySource, upstream: Arc<UpstreamPool>) -> Self {
+    /// Returns the body of a response with this status.
+    pub fn new(
+        body: Incoming,
+        source: BodySource,
+        upstream: Arc<UpstreamPool>,
+        status: StatusCode,
+    ) -> Self {
         if let BodySource::Http1(exchange) = &source {
             exchange.read_body_with_hyper();
         }
-        let has_length = body.size_hint().exact().is_some();
-        Self { body, source: Some(source), upstream, has_length }
+        let rests = body.size_hint().exact().is_none() || status.is_server_error();
+        Self { body, source: Some(source), upstream, rests }
     }
 
     /// Puts the connection back into the pool, if it can take another request. Call this at the end of the body.
@@ -57,7 +65,7 @@ impl UpstreamBody {
             // Not ready while the request is still being sent.
             exchange.drive(cx);
             if exchange.is_ready() {
-                self.upstream.put_back(UpstreamConnection::Hyper(exchange), !self.has_length);
+                self.upstream.put_back(UpstreamConnection::Hyper(exchange), self.rests);
             }
         }
     }

@@ -163,7 +163,7 @@ impl UpstreamResponse {
                 ProxyBody::Detached(handover.start(DetachedResponse::Stream(stream)))
             }
             (source, _) => {
-                let mut body = UpstreamBody::new(body, source, upstream);
+                let mut body = UpstreamBody::new(body, source, upstream, head.status);
                 if body.is_end_stream() {
                     poll_fn(|cx| {
                         body.release(cx);

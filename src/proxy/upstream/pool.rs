@@ -18,10 +18,11 @@ use tokio::time::Instant;
 
 /// Maximum number of idle connections.
 const MAX_IDLE: usize = 1024;
-/// Time for which a connection is not reused after a body without a declared length.
+/// Time for which a connection is not reused after a body without a declared length, and after a 5xx response.
 ///
-/// llama.cpp's server promises `Keep-Alive` and closes after every stream. A request that was sent on such a connection
-/// is lost and must not be sent twice. A new connection costs 0.1 ms.
+/// Some servers then close a connection without notice. llama.cpp's server promises `Keep-Alive` and closes after every
+/// stream; uvicorn closes after an exception in the application (500). A request that was sent on such a connection is
+/// lost and must not be sent twice. A new connection costs 0.1 ms.
 const REST: Duration = Duration::from_millis(50);
 
 /// How to connect to an upstream.
@@ -106,7 +107,7 @@ pub(crate) enum PooledConnection {
 struct IdleConnection {
     connection: UpstreamConnection,
     since: Instant,
-    /// The last body had no declared length, so [`REST`] applies.
+    /// [`REST`] applies.
     rests: bool,
 }
 
@@ -232,7 +233,7 @@ impl UpstreamPool {
         Ok(Checkout { connection, connect_time: Some(start.elapsed()) })
     }
 
-    /// Puts an HTTP/1.1 connection back after a response. `rests`: the body had no declared length, so [`REST`] applies.
+    /// Puts an HTTP/1.1 connection back after a response. `rests`: the server may close it now, so [`REST`] applies.
     pub(crate) fn put_back(&self, connection: UpstreamConnection, rests: bool) {
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.config().idle_timeout.is_zero() {
