@@ -171,12 +171,7 @@ impl App {
         };
         let bind_error =
             |address, listener| move |source| AppError::Bind { listener, address, source };
-        let upstreams = config.proxies.iter().map(|proxy| {
-            let ProxyConfig { tap, upstream, .. } = proxy;
-            (tap.name.clone(), upstream.address.clone())
-        });
-        let upstreams = upstreams.collect();
-        let mut proxies = Vec::new();
+        let mut proxies: Vec<BoundProxy> = Vec::new();
         let traces = SharedTraces::default();
         for config in config.proxies {
             let (connector, tls) = prepare_tls(&config)?;
@@ -193,6 +188,8 @@ impl App {
             admin::bind(config.admin).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (admin_address, admin) =
             bound.map_err(bind_error(config.admin, ListenerName::Admin))?;
+        let upstreams =
+            proxies.iter().map(|bound| (bound.name.clone(), bound.connector.clone())).collect();
         let shared = Admin {
             upstreams,
             metrics,

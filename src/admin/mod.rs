@@ -6,7 +6,7 @@
 mod routes;
 
 use crate::metrics::Metrics;
-use crate::proxy::UpstreamAddress;
+use crate::proxy::Connector;
 use crate::request_log::RequestLog;
 use hyper::Response;
 use hyper::StatusCode;
@@ -41,8 +41,8 @@ pub struct Admin {
     pub config: serde_json::Value,
     /// The token for the pages that are not public.
     pub token: Option<String>,
-    /// Names and addresses of the upstreams, for `/readyz?upstream=1`.
-    pub upstreams: Vec<(String, UpstreamAddress)>,
+    /// Names of the upstreams and how to connect to them, for `/readyz?upstream=1`.
+    pub upstreams: Vec<(String, Connector)>,
     /// Whether shutdown has begun.
     pub draining: AtomicBool,
     /// Whether the listener's address is loopback, so that every page is public.

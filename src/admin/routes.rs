@@ -2,6 +2,7 @@
 
 use super::Admin;
 use crate::metrics::CONTENT_TYPE as METRICS_TEXT;
+use crate::proxy::Timers;
 use crate::request_log::MAX_RECENT;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,7 +11,6 @@ use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENT
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// Time limit for connecting to an upstream in `/readyz?upstream=1`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -116,9 +116,9 @@ async fn readiness(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
         return text_response(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
     if query_parameter(query, "upstream") == Some("1") {
-        for (name, address) in &admin.upstreams {
-            let connected = timeout(CONNECT_TIMEOUT, address.connect()).await;
-            if !matches!(connected, Ok(Ok(_))) {
+        for (name, connector) in &admin.upstreams {
+            let connected = connector.check(CONNECT_TIMEOUT, &Timers::current()).await;
+            if connected.is_err() {
                 let why = format!("upstream {name} does not accept connections\n");
                 return response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);
             }

@@ -22,6 +22,11 @@ impl Timers {
         Self(runtime)
     }
 
+    /// Returns the timers of the runtime that runs the caller.
+    pub fn current() -> Self {
+        Self(Handle::current())
+    }
+
     pub(super) fn sleep(&self, duration: Duration) -> Sleep {
         self.create(|| sleep(duration))
     }

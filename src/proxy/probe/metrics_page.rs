@@ -5,6 +5,7 @@
 use super::get::{get, probe_protocol};
 use super::readiness::CONNECT_TIMEOUT;
 use super::start_time::StartTimeScanner;
+use crate::proxy::timers::Timers;
 use crate::proxy::upstream::Connector;
 use crate::socket;
 use crate::tap::Tap;
@@ -57,7 +58,8 @@ async fn fetch_times(
     has_warned: &mut bool,
 ) -> Option<ProcessTimes> {
     let config = connector.config();
-    let connect = connector.connect(probe_protocol(config));
+    let timers = Timers::current();
+    let connect = connector.connect(probe_protocol(config), &timers);
     let connection = timeout(CONNECT_TIMEOUT, connect).await.ok()?.ok()?;
     let response = get(connection, path, config, async |response| {
         let status = response.status();

@@ -3,6 +3,7 @@
 //! An idle upstream is not probed. A probe opens a connection and closes it, or requests the configured health path.
 
 use super::get::{get, probe_protocol};
+use crate::proxy::timers::Timers;
 use crate::proxy::upstream::{ConnectError, Connector};
 use crate::socket;
 use crate::tap::Tap;
@@ -40,7 +41,8 @@ pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
 /// Sends one probe. `has_warned`: an unexpected status was logged before, so it is not logged again.
 async fn probe(connector: &Connector, has_warned: &mut bool) -> ProbeResult {
     let config = connector.config();
-    let connect = connector.connect(probe_protocol(config));
+    let timers = Timers::current();
+    let connect = connector.connect(probe_protocol(config), &timers);
     let connection = match timeout(CONNECT_TIMEOUT, connect).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(ConnectError::Refused)) => return ProbeResult::Refused,

@@ -2,9 +2,12 @@
 
 use super::UpstreamConfig;
 use super::address::UpstreamAddress;
+use super::dialer::Dialer;
+use crate::proxy::timers::Timers;
 use crate::proxy::tls::{self, TlsError};
 use crate::socket::TimestampedIo;
 use std::io;
+use std::time::Duration;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -60,6 +63,7 @@ pub(crate) struct NewConnection {
 #[derive(Debug, Clone)]
 pub struct Connector {
     config: UpstreamConfig,
+    dialer: Dialer,
     tls: Option<UpstreamTls>,
 }
 
@@ -89,19 +93,30 @@ impl Connector {
             }
             _ => None,
         };
-        Ok(Self { config, tls })
+        let dialer = Dialer::new(&config.address);
+        Ok(Self { config, dialer, tls })
     }
 
     pub(crate) fn config(&self) -> &UpstreamConfig {
         &self.config
     }
 
-    /// Opens a connection for `protocol`, without a timeout.
+    /// Opens a connection and closes it.
+    ///
+    /// # Errors
+    /// If the server does not accept a connection within `limit`.
+    pub async fn check(&self, limit: Duration, timers: &Timers) -> io::Result<()> {
+        timers.timeout(limit, self.dialer.dial(limit, timers)).await?.map(drop)
+    }
+
+    /// Opens a connection for `protocol`, without a timeout. The addresses of a name share the configured one.
     pub(crate) async fn connect(
         &self,
         protocol: UpstreamProtocol,
+        timers: &Timers,
     ) -> Result<NewConnection, ConnectError> {
-        let socket = self.config.address.connect().await.map_err(classify_error)?;
+        let budget = self.config.connect_timeout;
+        let socket = self.dialer.dial(budget, timers).await.map_err(classify_error)?;
         let io = TimestampedIo::connected(socket, self.config.kernel_stamps);
         let Some(UpstreamTls { connector, name }) = &self.tls else {
             return Ok(NewConnection { io, is_http2: protocol == UpstreamProtocol::Http2 });

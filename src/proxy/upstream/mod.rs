@@ -2,8 +2,10 @@
 
 mod address;
 mod connector;
+mod dialer;
 mod http2;
 mod pool;
+mod resolver;
 
 pub use address::UpstreamAddress;
 pub use connector::{Connector, Http2Mode};

@@ -219,7 +219,8 @@ impl UpstreamPool {
     async fn connect(&self, protocol: UpstreamProtocol) -> Result<Checkout, ConnectError> {
         let start = Instant::now();
         let connecting = async {
-            let NewConnection { io, is_http2 } = self.connector.connect(protocol).await?;
+            let NewConnection { io, is_http2 } =
+                self.connector.connect(protocol, &self.timers).await?;
             if protocol == UpstreamProtocol::Negotiated {
                 self.chose_http1.store(!is_http2, Relaxed);
             }
