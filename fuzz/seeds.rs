@@ -40,6 +40,7 @@ fn all() -> Vec<(&'static str, FuzzSeeds)> {
         ("length_prefixed", plain(length_prefixed())),
         ("websocket", websocket()),
         ("chunked", plain(chunked())),
+        ("request_checker", plain(requests())),
         ("base64_member", plain(base64_member())),
         ("coding", coding()),
         ("dialects", dialects()),
@@ -142,6 +143,16 @@ fn websocket() -> FuzzSeeds {
             b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00\xc1\x0b\x00\x05\x00\xfa\xffHello\x00"
                 .to_vec(),
         ),
+    ]
+}
+
+fn requests() -> Vec<Vec<u8>> {
+    let get = "GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
+    let post = "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    let chunked = "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3;a=b\r\nabc\r\n0\r\nC: d\r\n\r\n";
+    vec![
+        format!("{get}{post}{chunked}{get}").into(),
+        b"OPTIONS * HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 2, 2\r\n\r\n".to_vec(),
     ]
 }
 

@@ -4,6 +4,8 @@
 const MAX_EXTENSIONS: usize = 16 * 1024;
 /// Longest size that the fast path reads, in digits.
 const MAX_DIGITS: usize = 8;
+/// Largest size of a chunk. Other servers read larger ones as negative numbers.
+const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 /// Limit on the trailer fields, in bytes.
 const MAX_TRAILERS: usize = 64 * 1024;
 
@@ -52,6 +54,8 @@ enum ChunkedState {
     /// At the line feed of the empty line that ends the body.
     LastLf,
     Trailer,
+    /// At the line feed that ends a trailer line.
+    TrailerLf,
     Finished,
 }
 
@@ -138,6 +142,9 @@ impl ChunkedDecoder {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 let left = self.left.checked_mul(16).ok_or(ChunkError::Size)?;
                 self.left = left + u64::from(digit);
+                if self.left > MAX_SIZE {
+                    return Err(ChunkError::Size);
+                }
                 ChunkedState::Size(true)
             }
             (ChunkedState::Size(true) | ChunkedState::WhiteSpace, b' ' | b'\t') => {
@@ -161,15 +168,22 @@ impl ChunkedDecoder {
             (ChunkedState::DataLf, b'\n') => ChunkedState::Size(false),
             (ChunkedState::LastLine, b'\r') => ChunkedState::LastLf,
             (ChunkedState::LastLf, b'\n') => ChunkedState::Finished,
-            (ChunkedState::LastLine | ChunkedState::Trailer, byte) => {
+            // Where a line feed alone ends the body, servers disagree.
+            (ChunkedState::LastLine | ChunkedState::Trailer, b'\n')
+            | (ChunkedState::DataCr | ChunkedState::DataLf | ChunkedState::LastLf, _) => {
+                return Err(ChunkError::LineEnd);
+            }
+            (ChunkedState::LastLine | ChunkedState::Trailer | ChunkedState::TrailerLf, byte) => {
                 if self.trailers.len() == MAX_TRAILERS {
                     return Err(ChunkError::Trailers);
                 }
                 self.trailers.push(byte);
-                if byte == b'\n' { ChunkedState::LastLine } else { ChunkedState::Trailer }
-            }
-            (ChunkedState::DataCr | ChunkedState::DataLf | ChunkedState::LastLf, _) => {
-                return Err(ChunkError::LineEnd);
+                match (self.state, byte) {
+                    (ChunkedState::TrailerLf, b'\n') => ChunkedState::LastLine,
+                    (ChunkedState::TrailerLf, _) => return Err(ChunkError::LineEnd),
+                    (_, b'\r') => ChunkedState::TrailerLf,
+                    _ => ChunkedState::Trailer,
+                }
             }
             _ => return Err(ChunkError::Size),
         };
@@ -253,12 +267,16 @@ mod tests {
             "5;a\nb",
             "5 5\r\n",
             "11111111111111111\r\n",
+            "8000000000000000\r\n",
         ] {
             assert_eq!(text(wrong), Err(ChunkError::Size), "{wrong:?}");
         }
         assert_eq!(text("5\r\nhello!"), Err(ChunkError::LineEnd));
         assert_eq!(text("5\r\nhello\rx"), Err(ChunkError::LineEnd));
-        assert_eq!(text("0\r\n\rx"), Err(ChunkError::LineEnd));
+        assert_eq!(text("7fffffffffffffff\r\nab"), is("ab", "", None));
+        for wrong in ["0\r\n\rx", "0\r\n\n", "0\r\na: b\n\r\n", "0\r\na: b\rc\r\n"] {
+            assert_eq!(text(wrong), Err(ChunkError::LineEnd), "{wrong:?}");
+        }
         assert_eq!(text(&format!("5;{}", "x".repeat(20_000))), Err(ChunkError::Extensions));
         assert_eq!(text(&format!("0\r\n{}", "x".repeat(70_000))), Err(ChunkError::Trailers));
     }

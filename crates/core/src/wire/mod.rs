@@ -6,6 +6,7 @@
 //!
 //! | step | modules |
 //! |---|---|
+//! | request heads and boundaries | [`request_checker`], [`request_head`] |
 //! | transfer coding, content coding | [`chunked`], [`coding`] |
 //! | first bytes to framing | [`detection`] |
 //! | body to messages | [`framing`], which selects [`sse`], [`lines`], [`json_array`], [`aws_event_stream`] (with [`base64_member`] or [`nested_stream`]), [`length_prefixed`] or [`websocket`] |
@@ -26,6 +27,9 @@ pub mod lines;
 pub(crate) mod memo;
 pub mod nested_stream;
 pub(crate) mod protobuf;
+pub mod reject_reason;
+pub mod request_checker;
+pub mod request_head;
 pub mod request_start;
 mod scan_event;
 pub mod sse;
