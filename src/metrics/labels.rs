@@ -14,6 +14,7 @@ use streamgauge_core::meter::{
     ClampedInterval, GapBasis, Outcome, OutputKind, QueueWaitSource, SloVerdict, TimestampSource,
     TokenSource,
 };
+use streamgauge_core::wire::reject_reason::RejectReason;
 use strum::VariantArray;
 
 /// A label of a family.
@@ -133,6 +134,7 @@ label!(
 label!(REPORTED, "reported", fixed!("true", "false"));
 label!(DIRECTION, "direction", fixed!("up", "down"));
 label!(CAPPED_LABEL, "label", fixed!("gen_ai_request_model"));
+label!(REJECT_REASON, "reason", variants!(RejectReason));
 label!(UNPARSED_REASON, "reason", variants!(UnparsedReason));
 label!(
     FINISH_REASON,

@@ -401,6 +401,14 @@ macro_rules! for_each_metric {
                 "Number of events, bodies and headers that could not be measured, by reason. They were forwarded unchanged.",
                 "When it happens.",
                 "count_unparsed";
+            rejected: counter = REJECTED "streamgauge_rejected_requests_total", labels!(UPSTREAM, REJECT_REASON),
+                "Number of requests that were rejected because they violate a rule of HTTP or a limit, by reason.",
+                "When the response is generated.",
+                "count_rejected";
+            conflicting: counter = CONFLICTING "streamgauge_conflicting_responses_total", labels!(UPSTREAM),
+                "Number of responses with both Content-Length and Transfer-Encoding. They were forwarded without the length.",
+                "When the response headers arrive.",
+                "into_client_response";
             clamped: counter = CLAMPED "streamgauge_clamped_total", labels!(UPSTREAM, INTERVAL),
                 "Number of negative intervals, caused by differences between two clocks, that were recorded as 0.",
                 "When it happens.",

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use streamgauge_core::dialect::{UnparsedReason, route::Operation};
 use streamgauge_core::meter::{ClampedInterval, TimestampSource};
+use streamgauge_core::wire::reject_reason::RejectReason;
 use strum::VariantArray;
 
 /// Most [`RequestSeries`] that an upstream caches. Most servers have one model, used with few operations.
@@ -133,6 +134,8 @@ pub struct UpstreamSeries {
     pub bytes_down: Arc<ShardedCounter>,
     /// Requests sent again on another connection.
     pub resends: IntCounter,
+    /// Responses with both `Content-Length` and `Transfer-Encoding`.
+    pub conflicting_responses: IntCounter,
     idle: Gauge,
     oldest_silent: Gauge,
     connect: Histogram,
@@ -140,6 +143,8 @@ pub struct UpstreamSeries {
     /// In the order of [`UnparsedReason::VARIANTS`].
     unparsed: Vec<IntCounter>,
     clamped: Vec<IntCounter>,
+    /// In the order of [`RejectReason::VARIANTS`].
+    rejected: Vec<IntCounter>,
     name: String,
     clock_info: IntGaugeVec,
     /// In the order of [`TimestampSource::VARIANTS`]. A clock that was never used has no series.
@@ -152,6 +157,7 @@ impl UpstreamSeries {
             bytes_up: families.bytes.with_label_values(&[upstream, "up"]),
             bytes_down: families.bytes.with_label_values(&[upstream, "down"]),
             resends: families.resends.with_label_values(&[upstream]),
+            conflicting_responses: families.conflicting.with_label_values(&[upstream]),
             idle: families.idle.with_label_values(&[upstream]),
             oldest_silent: families.oldest_silent.with_label_values(&[upstream]),
             connect: families.connect.with_label_values(&[upstream]),
@@ -163,6 +169,10 @@ impl UpstreamSeries {
             clamped: ClampedInterval::VARIANTS
                 .iter()
                 .map(|interval| families.clamped.with_label_values(&[upstream, interval.label()]))
+                .collect(),
+            rejected: RejectReason::VARIANTS
+                .iter()
+                .map(|reason| families.rejected.with_label_values(&[upstream, reason.label()]))
                 .collect(),
             name: upstream.to_owned(),
             clock_info: families.clock_info.clone(),
@@ -213,6 +223,13 @@ impl UpstreamSeries {
     /// Counts a negative interval that was clamped to 0.
     pub fn count_clamped(&self, interval: ClampedInterval) {
         if let Some(counter) = self.clamped.get(interval as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a request that was rejected because it violates a rule of HTTP or a limit.
+    pub fn count_rejected(&self, reason: RejectReason) {
+        if let Some(counter) = self.rejected.get(reason as usize) {
             counter.inc();
         }
     }

@@ -27,6 +27,7 @@ use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::dialect::{Dialect, UNKNOWN, UnparsedReason};
 use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, LiveSample, Outcome, ResponseMeter};
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
+use streamgauge_core::wire::reject_reason::RejectReason;
 
 /// Measures one request and records it exactly once, however it ends.
 ///
@@ -170,6 +171,13 @@ impl Measurement {
     pub fn on_trailers(&mut self, fields: &HeaderMap) {
         if let Some(state) = &mut self.state {
             state.read_grpc_status(fields);
+        }
+    }
+
+    /// Counts a request that is rejected.
+    pub fn on_rejected(&self, reason: RejectReason) {
+        if let Some(state) = &self.state {
+            state.tap.series.count_rejected(reason);
         }
     }
 

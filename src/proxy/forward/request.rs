@@ -9,6 +9,7 @@ use hyper::header::{
 };
 use hyper::http::{request, uri};
 use hyper::{Method, Uri, Version};
+use streamgauge_core::wire::reject_reason::RejectReason;
 
 /// How a request is sent to the upstream.
 #[derive(Debug)]
@@ -25,10 +26,12 @@ pub(super) fn prepare_head(
     config: &UpstreamConfig,
 ) -> Result<ForwardPlan, ErrorResponse> {
     if head.method == Method::CONNECT {
-        return Err(ErrorResponse::MethodNotAllowed);
+        return Err(ErrorResponse::Rejected(RejectReason::Connect));
     }
-    check_framing(head)?;
     let is_http2 = head.version == Version::HTTP_2;
+    if is_http2 {
+        check_http2(head)?;
+    }
     let host = host(head, config)?;
     let is_grpc = is_http2 && is_grpc(&head.headers);
     let protocol = match (config.http2, config.tls) {
@@ -90,32 +93,21 @@ pub(super) fn to_http2_head(
     Ok(())
 }
 
-const BAD_TARGET: ErrorResponse = ErrorResponse::BadRequest("the request target has no valid host");
+const BAD_TARGET: ErrorResponse = ErrorResponse::Rejected(RejectReason::Target);
+const BAD_HOST: ErrorResponse = ErrorResponse::Rejected(RejectReason::Host);
 
-/// Rejects framing that two servers could interpret differently.
-fn check_framing(head: &request::Parts) -> Result<(), ErrorResponse> {
-    let is_chunked =
-        |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    let codings = head.headers.get_all(TRANSFER_ENCODING);
-    if !codings.iter().all(is_chunked) {
-        return Err(ErrorResponse::NotImplemented);
+/// Rejects what hyper does not check in HTTP/2, where frames delimit the body. The gate has checked HTTP/1.1.
+fn check_http2(head: &request::Parts) -> Result<(), ErrorResponse> {
+    let scheme = head.uri.scheme();
+    if scheme.is_some_and(|scheme| ![uri::Scheme::HTTP, uri::Scheme::HTTPS].contains(scheme)) {
+        return Err(BAD_TARGET);
     }
-    if codings.iter().count() > 1 {
-        return Err(ErrorResponse::BadRequest(
-            "a request must be chunked only once (RFC 9112, 6.1)",
-        ));
-    }
-    if head.version == Version::HTTP_2 {
-        // hyper does not check this header in HTTP/2, where frames delimit the body.
-        let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-        let is_number = |length: &HeaderValue| {
-            !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
-        };
-        if !lengths.next().is_none_or(is_number) || lengths.next().is_some() {
-            return Err(ErrorResponse::BadRequest(
-                "a request must have at most one Content-Length, which must be a number",
-            ));
-        }
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    let is_number = |length: &HeaderValue| {
+        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+    };
+    if !lengths.next().is_none_or(is_number) || lengths.next().is_some() {
+        return Err(ErrorResponse::Rejected(RejectReason::ContentLength));
     }
     Ok(())
 }
@@ -136,20 +128,16 @@ fn host(
         version => version == Version::HTTP_10,
     };
     if further.is_some() || given.is_none() && !may_omit_host {
-        return Err(ErrorResponse::BadRequest(
-            "a request must have exactly one Host header (RFC 9112, 3.2)",
-        ));
+        return Err(BAD_HOST);
     }
     if !given.is_none_or(is_host) {
-        return Err(ErrorResponse::BadRequest(
-            "the Host header is not a valid host (RFC 9112, 3.2)",
-        ));
+        return Err(BAD_HOST);
     }
     if head.version == Version::HTTP_2
         && let (Some(given), Some(authority)) = (given, authority)
         && !given.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
     {
-        return Err(ErrorResponse::BadRequest("Host and :authority differ (RFC 9113, 8.3.1)"));
+        return Err(BAD_HOST);
     }
     let host = match authority {
         _ if config.rewrite_host => config.authority(),

@@ -21,7 +21,7 @@ fn head(version: Version, uri: &str, lines: &[(&str, &str)]) -> request::Parts {
 fn is_rejected(version: Version, uri: &str, lines: &[(&str, &str)]) -> bool {
     let mut head = head(version, uri, lines);
     let plan = prepare_head(&mut head, false, &config(Http2Mode::Auto, false));
-    matches!(plan, Err(ErrorResponse::BadRequest(_)))
+    matches!(plan, Err(ErrorResponse::Rejected(_)))
 }
 
 fn lines(head: &request::Parts) -> Vec<String> {
@@ -112,5 +112,6 @@ fn ambiguous_framing_and_hosts_are_rejected() {
     assert!(is_rejected(h2, "http://h/", &[("content-length", "3"), ("content-length", "3")]));
     assert!(is_rejected(h2, "http://h/", &[("content-length", "3, 3")]));
     assert!(is_rejected(h2, "http://h/", &[("content-length", "+3")]));
+    assert!(is_rejected(h2, "ftp://h/", &[]));
     assert!(is_rejected(Version::HTTP_11, "http://h/", &[]));
 }

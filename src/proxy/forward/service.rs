@@ -7,7 +7,9 @@ use super::upgrade::{self, UpgradeOutcome};
 use crate::proxy::ProxyBody;
 use crate::proxy::body::{BodySource, UpstreamBody};
 use crate::proxy::body::{ClientFraming, StreamReader, StreamResponse, UpgradedUpstream};
-use crate::proxy::handover::{DetachedResponse, ResponseHandover, SendError, UpstreamExchange};
+use crate::proxy::handover::{
+    DetachedResponse, ResponseHandover, SendError, UpstreamExchange, reject_reason,
+};
 use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamProtocol};
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
@@ -22,6 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use streamgauge_core::meter::EndCause;
+use streamgauge_core::wire::reject_reason::RejectReason;
 
 /// The proxy as hyper's service. Each client connection has its own.
 #[derive(Debug)]
@@ -93,6 +96,9 @@ async fn forward_request(
     mut head: request::Parts,
     body: Incoming,
 ) -> Result<UpstreamResponse, ErrorResponse> {
+    if let Some(reason) = reject_reason(&head) {
+        return Err(ErrorResponse::Rejected(reason));
+    }
     let is_http2 = head.version == Version::HTTP_2;
     let plan = prepare_head(&mut head, !body.is_end_stream(), upstream.config())?;
     // Never `None`: the end of the request is not recorded yet.
@@ -131,6 +137,10 @@ impl UpstreamResponse {
         let Self { mut head, body, source, upgrade } = self;
         measurement.on_response_head(&head, source.timestamps());
         let has_length = body.size_hint().exact().is_some();
+        // The coding overrides the length, which is not forwarded (RFC 9112, section 6.3).
+        if !has_length && head.headers.contains_key(CONTENT_LENGTH) {
+            upstream.tap().upstream_series().conflicting_responses.inc();
+        }
         if client.version == Version::HTTP_10 && !has_length {
             // Over HTTP/1.0 the body ends when the connection closes. Only a reset tells the client that it is
             // incomplete. The reset is cancelled once the whole body is written.
@@ -200,14 +210,12 @@ fn respond_with_error(error: ErrorResponse, mut measurement: Measurement) -> Res
     measurement.client_stamps().expect_head();
     match measurement.request_fault() {
         Some(RequestFault::Framing) => {
-            ErrorResponse::BadRequest("invalid framing of the request body")
-                .into_response(measurement)
+            ErrorResponse::Rejected(RejectReason::Chunk).into_response(measurement)
         }
         Some(RequestFault::ClientGone) => {
             // Record the disconnect first. The client can still read a response if it has closed only its sending side.
             measurement.finish(EndCause::Dropped);
-            ErrorResponse::BadRequest("the request ended before its body was complete")
-                .into_response(measurement)
+            ErrorResponse::Incomplete.into_response(measurement)
         }
         None => error.into_response(measurement),
     }

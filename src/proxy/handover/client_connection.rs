@@ -1,12 +1,13 @@
 //! A client's connection as one future, which moves between hyper, a [`Relay`] and a [`Tunnel`].
 
+use super::request_gate::{RequestGate, is_target};
 use super::response_handover::{ClientIo, DetachedResponse, ResponseHandover};
 use crate::proxy::body::{Relay, RelayEnd, Tunnel};
 use crate::proxy::client::{ProtocolSniffer, SniffedProtocol};
 use crate::proxy::forward::ProxyService;
 use crate::proxy::upstream::UpstreamPool;
 use crate::socket::TimestampedIo;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
 use std::future::Future;
@@ -14,6 +15,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use streamgauge_core::wire::reject_reason::RejectReason;
+use streamgauge_core::wire::request_head::HeadLimits;
 
 /// Maximum number of header lines in a request.
 const MAX_HEADERS: usize = 256;
@@ -98,10 +101,8 @@ impl ClientConnection {
     fn leave_hyper(&mut self, response: DetachedResponse) {
         if let ClientPhase::Http1(http) = self.take_phase() {
             let parts = http.into_parts();
-            let ClientIo { io, head, ahead, .. } = parts.io;
-            // A copy: a few bytes must not keep hyper's large buffer alive.
-            let mut rest = BytesMut::from(&*parts.read_buf);
-            rest.extend_from_slice(&ahead);
+            let ClientIo { io, head, gate, .. } = parts.io;
+            let rest = gate.into_rest(&parts.read_buf);
             self.phase = match response {
                 DetachedResponse::Stream(stream) => {
                     // hyper can also decide to close, and announces it in the head.
@@ -134,7 +135,8 @@ impl ClientConnection {
     }
 
     fn http1(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
-        let (io, service) = self.io_and_service(io, ahead);
+        let limits = HeadLimits { max_bytes: MAX_BUFFER, max_lines: MAX_HEADERS, is_target };
+        let (io, service) = self.io_and_service(io, RequestGate::http1(ahead, limits));
         let http = http1::Builder::new()
             .preserve_header_case(true)
             .auto_date_header(false)
@@ -146,7 +148,7 @@ impl ClientConnection {
     }
 
     fn http2(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
-        let (io, service) = self.io_and_service(io, ahead);
+        let (io, service) = self.io_and_service(io, RequestGate::http2(ahead));
         let http = http2::Builder::new(TokioExecutor::new())
             .timer(self.upstream.timers().clone())
             .auto_date_header(false)
@@ -161,13 +163,13 @@ impl ClientConnection {
         ClientPhase::Http2(Box::new(http))
     }
 
-    fn io_and_service(&self, io: TimestampedIo, ahead: Bytes) -> (ClientIo, ProxyService) {
+    fn io_and_service(&self, io: TimestampedIo, gate: RequestGate) -> (ClientIo, ProxyService) {
         let service = ProxyService {
             upstream: Arc::clone(&self.upstream),
             client: Arc::clone(io.timestamps()),
             handover: Arc::clone(&self.handover),
         };
-        (ClientIo::new(io, ahead, &self.handover), service)
+        (ClientIo::new(io, gate, &self.handover), service)
     }
 }
 
@@ -204,7 +206,12 @@ impl Future for ClientConnection {
                     if let Some(response) = self.handover.finish() {
                         self.leave_hyper(response);
                     } else {
-                        self.phase = close(ready!(result));
+                        let result = ready!(result);
+                        if result.as_ref().is_err_and(hyper::Error::is_parse) {
+                            let series = self.upstream.tap().upstream_series();
+                            series.count_rejected(RejectReason::Parser);
+                        }
+                        self.phase = close(result);
                     }
                 }
                 ClientPhase::Http2(http) => {

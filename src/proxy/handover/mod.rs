@@ -58,16 +58,19 @@
 //!
 //! # Socket wrappers
 //!
-//! [`ClientIo`](response_handover::ClientIo) and [`HeadGate`](head_gate::HeadGate) wrap the sockets that hyper owns. They
+//! [`ClientIo`](response_handover::ClientIo) and [`HeadGate`](head_gate::HeadGate) wrap the sockets that hyper owns.
+//! `ClientIo` also checks each request before hyper reads it ([`request_gate`]). They
 //! share state with the code outside hyper through `ResponseHandover` and `HeadGateControl`: one atomic each, which is
 //! loaded per read or write. The only lock is taken twice per hand-over.
 
 mod client_connection;
 mod head_end;
 mod head_gate;
+mod request_gate;
 mod response_handover;
 mod upstream_exchange;
 
 pub(crate) use client_connection::ClientConnection;
+pub(crate) use request_gate::reject_reason;
 pub(crate) use response_handover::{DetachedBody, DetachedResponse, ResponseHandover};
 pub(crate) use upstream_exchange::{SendError, UpstreamConnection, UpstreamExchange};

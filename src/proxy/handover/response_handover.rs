@@ -1,5 +1,6 @@
 //! Client side of the hand-over: takes a client's socket from hyper's server once hyper has written the response head.
 
+use super::request_gate::RequestGate;
 use crate::proxy::body::{StreamResponse, UpgradedUpstream};
 use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use strum::FromRepr;
 
 /// A response that leaves hyper after its head.
@@ -95,16 +96,15 @@ impl Body for DetachedBody {
 /// Client socket as hyper's server sees it.
 pub(super) struct ClientIo {
     pub io: TimestampedIo,
-    /// Bytes that were read earlier and that hyper has not received.
-    pub ahead: Bytes,
+    pub gate: RequestGate,
     /// Response head of a hand-over, kept to be sent together with the start of the body.
     pub head: BytesMut,
     handover: Arc<ResponseHandover>,
 }
 
 impl ClientIo {
-    pub fn new(io: TimestampedIo, ahead: Bytes, handover: &Arc<ResponseHandover>) -> Self {
-        Self { io, ahead, head: BytesMut::new(), handover: Arc::clone(handover) }
+    pub fn new(io: TimestampedIo, gate: RequestGate, handover: &Arc<ResponseHandover>) -> Self {
+        Self { io, gate, head: BytesMut::new(), handover: Arc::clone(handover) }
     }
 }
 
@@ -114,12 +114,21 @@ impl Read for ClientIo {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+        let Self { io, gate, .. } = &mut *self;
+        loop {
+            if gate.release(&mut buf) {
+                return Poll::Ready(Ok(()));
+            }
+            if gate.is_closed()? {
+                // hyper closes the connection after the response.
+                return Poll::Pending;
+            }
+            let room = buf.remaining();
+            let read = ready!(io.poll_receive(cx, room, |bytes| gate.receive(bytes, &mut buf)))?;
+            if read == 0 || buf.remaining() < room {
+                return Poll::Ready(Ok(()));
+            }
         }
-        let length = self.ahead.len().min(buf.remaining());
-        buf.put_slice(&self.ahead.split_to(length));
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -198,7 +207,7 @@ mod tests {
         client.write_all(requests.as_bytes()).await.unwrap();
         let handover = Arc::<ResponseHandover>::default();
         let io = TimestampedIo::connected(Socket::Unix(ours), false);
-        let io = ClientIo::new(io, Bytes::new(), &handover);
+        let io = ClientIo::new(io, RequestGate::http2(Bytes::new()), &handover);
         let service = service_fn(|_: Request<Incoming>| {
             handover.set(HandoverState::CollectingHead);
             let mut response = Response::builder().status(status);

@@ -89,7 +89,7 @@ proptest! {
         });
         let parts = check_parts(parts);
         prop_assert_eq!(parts.rejected, whole.rejected);
-        // The start of an invalid chunk may pass before it is known to be invalid.
+        // The start of an invalid chunk passes, if the rest of it arrives later.
         if whole.rejected == Some(RejectReason::Chunk) {
             prop_assert!(parts.valid >= whole.valid);
         } else {

@@ -110,7 +110,8 @@ impl HeadChecker {
     }
 
     fn check_request_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), RejectReason> {
-        let (method, target, version) = split_request_line(line)?;
+        let (method, target, version) =
+            split_request_line(line).ok_or(RejectReason::RequestLine)?;
         self.is_http_1_0 = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
@@ -180,17 +181,15 @@ impl HeadChecker {
     }
 }
 
-/// Returns method, target and version. The target may contain a space; then it is rejected later.
-fn split_request_line(line: &[u8]) -> Result<(&[u8], &[u8], &[u8]), RejectReason> {
+/// Returns method, target and version, if one space separates them.
+fn split_request_line(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let is_space = |byte: &u8| *byte == b' ';
     let mut ends = line.splitn(2, is_space);
     let (method, rest) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
     let mut ends = rest.rsplitn(2, is_space);
     let (version, target) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
-    if target.is_empty() || memchr::memchr2(b' ', b'\t', target).is_some() {
-        return Err(RejectReason::RequestLine);
-    }
-    Ok((method, target, version))
+    let is_one_word = !target.is_empty() && memchr::memchr2(b' ', b'\t', target).is_none();
+    is_one_word.then_some((method, target, version))
 }
 
 /// Whether the target has the start of an absolute form that this proxy forwards.
