@@ -4,7 +4,8 @@ use super::request_progress::{RequestFault, RequestProgress};
 use crate::socket::SocketTimestamps;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use std::future::poll_fn;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -20,6 +21,16 @@ pub struct PeekBody {
     body: Incoming,
     progress: Arc<RequestProgress>,
     client: Arc<SocketTimestamps>,
+    hold: Option<BodyHold>,
+}
+
+/// Future that a body waits for before it is read.
+struct BodyHold(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for BodyHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyHold").finish_non_exhaustive()
+    }
 }
 
 impl PeekBody {
@@ -28,7 +39,7 @@ impl PeekBody {
         progress: Arc<RequestProgress>,
         client: Arc<SocketTimestamps>,
     ) -> Self {
-        let this = Self { body, progress, client };
+        let this = Self { body, progress, client, hold: None };
         if this.body.is_end_stream() {
             this.complete();
         }
@@ -69,6 +80,16 @@ impl PeekBody {
         .await;
     }
 
+    /// Reads the body only after `ready`.
+    pub fn hold_until(&mut self, ready: impl Future<Output = ()> + Send + 'static) {
+        self.hold = Some(BodyHold(Box::pin(ready)));
+    }
+
+    /// Reads the body from now on.
+    pub fn release(&mut self) {
+        self.hold = None;
+    }
+
     /// Progress of the request.
     pub(crate) fn progress(&self) -> Arc<RequestProgress> {
         Arc::clone(&self.progress)
@@ -98,6 +119,10 @@ impl Body for PeekBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(BodyHold(ready)) = &mut self.hold {
+            ready!(ready.as_mut().poll(cx));
+            self.hold = None;
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {

@@ -10,6 +10,7 @@ mod endings;
 mod harmless;
 mod http2;
 mod http2_upstream;
+mod interim_responses;
 mod rejected_requests;
 mod tls;
 mod transparency_bodies;

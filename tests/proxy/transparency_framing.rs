@@ -42,8 +42,6 @@ fn correctable_responses_are_corrected() {
             "HTTP/1.1 200 OK\r\nA: a\r\nContent-Length: 2\r\n\r\nok".into(),
         ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok".into(), OK.into()),
-        // hyper does not forward provisional responses.
-        (format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{OK}"), OK.into()),
     ];
     for (answer, expected) in cases {
         assert_eq!(exchange(GET, &answer).answer, expected);

@@ -2,6 +2,7 @@
 
 mod error_response;
 pub(crate) mod headers;
+mod interim;
 mod request;
 mod service;
 mod upgrade;

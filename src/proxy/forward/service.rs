@@ -2,6 +2,7 @@
 
 use super::error_response::ErrorResponse;
 use super::headers;
+use super::interim::{accepts_interim, forward_interim};
 use super::request::{ForwardPlan, prepare_head, to_http2_head};
 use super::upgrade::{self, UpgradeOutcome};
 use crate::proxy::ProxyBody;
@@ -48,7 +49,8 @@ impl Service<Request<Incoming>> for ProxyService {
         let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
         Box::pin(async move {
             let mut measurement = measurement;
-            let forwarded = forward_request(&upstream, &mut measurement, head, body).await;
+            let forwarded =
+                forward_request(&upstream, &handover, &mut measurement, head, body).await;
             Ok(match forwarded {
                 Ok(response) => {
                     response.into_client_response(upstream, &handover, measurement, client).await
@@ -92,6 +94,7 @@ struct UpstreamResponse {
 /// Forwards a request and waits for the response head.
 async fn forward_request(
     upstream: &UpstreamPool,
+    handover: &Arc<ResponseHandover>,
     measurement: &mut Measurement,
     mut head: request::Parts,
     body: Incoming,
@@ -100,10 +103,19 @@ async fn forward_request(
         return Err(ErrorResponse::Rejected(reason));
     }
     let is_http2 = head.version == Version::HTTP_2;
+    let accepts_interim = accepts_interim(&head);
     let plan = prepare_head(&mut head, !body.is_end_stream(), upstream.config())?;
     // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
-    let (response, source) = send_with_retry(upstream, measurement, &plan, head, body).await?;
+    let mut request = Request::from_parts(head, body);
+    let mut expectation = None;
+    if accepts_interim && plan.protocol != UpstreamProtocol::Http2 {
+        expectation = forward_interim(&mut request, handover, upstream.timers());
+    }
+    let (response, source) = send_with_retry(upstream, measurement, &plan, request).await?;
+    if let Some(expectation) = expectation {
+        expectation.on_response();
+    }
     let (head, body) = response.into_parts();
     let upgrade = UpgradeOutcome::new(&head, plan.upgrade.as_ref());
     let switched_before_sent =
@@ -237,9 +249,9 @@ async fn send_with_retry(
     upstream: &UpstreamPool,
     measurement: &mut Measurement,
     plan: &ForwardPlan,
-    head: request::Parts,
-    body: PeekBody,
+    request: Request<PeekBody>,
 ) -> Result<(Response<Incoming>, BodySource), ErrorResponse> {
+    let (head, body) = request.into_parts();
     // HTTP/1.1 returns an unsent request unchanged. HTTP/2 rewrites its head, so a retry needs a copy.
     let original = match plan.protocol {
         UpstreamProtocol::Http1 => None,
@@ -268,7 +280,9 @@ async fn send_with_retry(
                 }
             }
             PooledConnection::Http2(mut slot) => {
-                let (mut head, body) = request.into_parts();
+                let (mut head, mut body) = request.into_parts();
+                // No interim response of HTTP/2 arrives here.
+                body.release();
                 to_http2_head(&mut head, upstream.config())?;
                 match slot.send(Request::from_parts(head, body)).await {
                     Ok(response) => return Ok((response, BodySource::Http2(slot))),

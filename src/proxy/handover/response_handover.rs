@@ -3,13 +3,13 @@
 use super::request_gate::RequestGate;
 use crate::proxy::body::{StreamResponse, UpgradedUpstream};
 use crate::socket::TimestampedIo;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use strum::FromRepr;
@@ -40,7 +40,14 @@ pub(crate) struct ResponseHandover {
     state: AtomicU8,
     /// Locked twice per hand-over.
     response: Mutex<Option<DetachedResponse>>,
+    /// An interim response waits to be written.
+    has_interim: AtomicBool,
+    /// Heads of these interim responses.
+    interim: Mutex<BytesMut>,
 }
+
+/// Maximum size in bytes of the interim responses that wait to be written.
+const MAX_INTERIM: usize = 64 * 1024;
 
 impl ResponseHandover {
     fn state(&self) -> HandoverState {
@@ -49,6 +56,23 @@ impl ResponseHandover {
 
     fn set(&self, state: HandoverState) {
         self.state.store(state as u8, Relaxed);
+    }
+
+    /// Queues the head of an interim response. It is written at the next flush, which hyper tries in each turn.
+    pub fn queue_interim(&self, head: &[u8]) {
+        let mut interim = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
+        if interim.len() + head.len() <= MAX_INTERIM {
+            interim.extend_from_slice(head);
+            self.has_interim.store(true, Relaxed);
+        }
+    }
+
+    fn take_interim(&self) -> Option<BytesMut> {
+        if !self.has_interim.load(Relaxed) {
+            return None;
+        }
+        self.has_interim.store(false, Relaxed);
+        Some(std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Starts the hand-over of a response. Returns the body for hyper to use in its place.
@@ -99,12 +123,35 @@ pub(super) struct ClientIo {
     pub gate: RequestGate,
     /// Response head of a hand-over, kept to be sent together with the start of the body.
     pub head: BytesMut,
+    /// Interim responses that are not completely written.
+    interim: BytesMut,
     handover: Arc<ResponseHandover>,
 }
 
 impl ClientIo {
     pub fn new(io: TimestampedIo, gate: RequestGate, handover: &Arc<ResponseHandover>) -> Self {
-        Self { io, gate, head: BytesMut::new(), handover: Arc::clone(handover) }
+        let (head, interim) = (BytesMut::new(), BytesMut::new());
+        Self { io, gate, head, interim, handover: Arc::clone(handover) }
+    }
+
+    /// Takes the interim responses that are queued.
+    fn collect_interim(&mut self) {
+        if let Some(queued) = self.handover.take_interim() {
+            self.interim.extend_from_slice(&queued);
+        }
+    }
+
+    /// Writes the interim responses. They come before anything that hyper writes now.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.collect_interim();
+        while !self.interim.is_empty() {
+            let written = ready!(self.io.poll_send(cx, &self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -139,8 +186,12 @@ impl Write for ClientIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.handover.state() == HandoverState::Hyper {
+            ready!(self.poll_interim(cx))?;
             return Pin::new(&mut self.io).poll_write(cx, buf);
         }
+        self.collect_interim();
+        let interim = std::mem::take(&mut self.interim);
+        self.head.extend_from_slice(&interim);
         self.head.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }
@@ -161,6 +212,7 @@ impl Write for ClientIo {
     /// hyper flushes only after it has written out its own buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.head.is_empty() {
+            ready!(self.poll_interim(cx))?;
             return Pin::new(&mut self.io).poll_flush(cx);
         }
         self.handover.set(HandoverState::HeadComplete);
