@@ -3,7 +3,7 @@
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
 use crate::metrics::{Metrics, MetricsError, claim_shard};
-use crate::proxy::{self, Connector, Listener, Timers, TlsError, TlsFiles, UpstreamPool};
+use crate::proxy::{self, Connector, Listener, Timers, TlsError, UpstreamPool};
 use crate::request_log::{self, RequestLog, RequestLogWriter};
 use crate::socket;
 use crate::tap::{FaultInjection, SharedTraces, Tap};
@@ -327,7 +327,8 @@ async fn count_stalls(taps: Vec<Arc<Tap>>) {
 /// Reads the certificate and key files of a proxy.
 fn prepare_tls(config: &ProxyConfig) -> Result<(Connector, Option<Arc<ServerConfig>>), TlsError> {
     let connector = Connector::new(config.upstream.clone())?;
-    let tls = config.tls.as_ref().map(TlsFiles::server_config).transpose()?;
+    let protocols = [proxy::ALPN_HTTP_2, proxy::ALPN_HTTP_1];
+    let tls = config.tls.as_ref().map(|tls| tls.server_config(&protocols)).transpose()?;
     Ok((connector, tls))
 }
 

@@ -2,11 +2,11 @@
 
 use super::api::ConfiguredApi;
 use super::check::CheckedSettings;
-use super::keys::{self, ArrivalClock, HostHeader, LogFormat, LogLevel};
+use super::keys::{self, ArrivalClock, ClientAuth, ConfigKey, HostHeader, LogFormat, LogLevel};
 use super::problem::ConfigProblem;
 use super::settings::Settings;
 use crate::metrics::MetricsConfig;
-use crate::proxy::{TlsFiles, UpstreamConfig};
+use crate::proxy::{ClientCertificates, ListenerTls, PemFile, TlsFiles, UpstreamConfig};
 use crate::tap::TapConfig;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -52,8 +52,8 @@ pub struct ProxyConfig {
     pub tap: TapConfig,
     /// Address where clients connect.
     pub listen: SocketAddr,
-    /// Certificate and key of the listener, if clients connect with TLS.
-    pub tls: Option<TlsFiles>,
+    /// TLS of the listener, if clients connect with TLS.
+    pub tls: Option<ListenerTls>,
     /// Configuration of the connections to the upstream.
     pub upstream: UpstreamConfig,
 }
@@ -116,7 +116,9 @@ fn proxy(
     let upstream = UpstreamConfig {
         address: url.address,
         tls: url.tls,
-        ca_file: settings.find(&keys::CA_FILE),
+        ca_file: pem_file(settings, &keys::CA_FILE),
+        client_certificate: tls_files(settings, &keys::UPSTREAM_TLS_CERT, &keys::UPSTREAM_TLS_KEY),
+        tls_name: settings.find(&keys::UPSTREAM_TLS_NAME),
         http2: settings.get(&keys::HTTP2)?,
         rewrite_host: settings.get(&keys::HOST)? == HostHeader::Upstream,
         kernel_stamps: settings.get(&keys::CLOCK)? == ArrivalClock::Kernel,
@@ -131,7 +133,10 @@ fn proxy(
         has_health: upstream.health_path.is_some(),
         has_metrics_page: upstream.metrics_path.is_some(),
     };
-    let tls_files = settings.find(&keys::TLS_CERT).zip(settings.find(&keys::TLS_KEY));
+    let optional = settings.get(&keys::TLS_CLIENT_AUTH)? == ClientAuth::Optional;
+    let clients =
+        pem_file(settings, &keys::TLS_CLIENT_CA).map(|ca| ClientCertificates { ca, optional });
+    let files = tls_files(settings, &keys::TLS_CERT, &keys::TLS_KEY);
     Ok(ProxyConfig {
         tap: TapConfig {
             name: settings.get(&keys::NAME)?,
@@ -144,9 +149,22 @@ fn proxy(
             routes,
         },
         listen: settings.get(&keys::LISTEN)?,
-        tls: tls_files.map(|(cert, key)| TlsFiles { cert, key }),
+        tls: files.map(|files| ListenerTls { files, clients }),
         upstream,
     })
+}
+
+fn pem_file(settings: &Settings, key: &ConfigKey<PathBuf>) -> Option<PemFile> {
+    settings.find(key).map(|path| PemFile { key: key.info.name, path })
+}
+
+fn tls_files(
+    settings: &Settings,
+    cert: &ConfigKey<PathBuf>,
+    key: &ConfigKey<PathBuf>,
+) -> Option<TlsFiles> {
+    let (cert, key) = pem_file(settings, cert).zip(pem_file(settings, key))?;
+    Some(TlsFiles { cert, key })
 }
 
 /// The CPU quota, at least 1 and at most 2: a sidecar must not take the server's cores.

@@ -2,7 +2,8 @@
 
 use super::api::{self, CheckedApi, ConfiguredApi};
 use super::keys::{
-    ADMIN, API, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT, TLS_KEY, UPSTREAM,
+    ADMIN, API, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT, TLS_CLIENT_CA, TLS_KEY,
+    UPSTREAM, UPSTREAM_TLS_CERT, UPSTREAM_TLS_KEY,
 };
 use super::origin::Origin;
 use super::problem::{ConfigError, closest};
@@ -138,9 +139,16 @@ fn read_proxies(reader: &mut SettingsReader, list: RawValue, top: &Settings) -> 
     proxies
 }
 
-/// A certificate and its private key must be set together.
+/// A certificate and its private key must be set together, and clients have certificates only with TLS.
 fn check_tls(reader: &mut SettingsReader, prefix: &str, settings: &Settings) {
-    for (given, missing) in [(&TLS_CERT.info, &TLS_KEY.info), (&TLS_KEY.info, &TLS_CERT.info)] {
+    let requirements = [
+        (&TLS_CERT.info, &TLS_KEY.info),
+        (&TLS_KEY.info, &TLS_CERT.info),
+        (&TLS_CLIENT_CA.info, &TLS_CERT.info),
+        (&UPSTREAM_TLS_CERT.info, &UPSTREAM_TLS_KEY.info),
+        (&UPSTREAM_TLS_KEY.info, &UPSTREAM_TLS_CERT.info),
+    ];
+    for (given, missing) in requirements {
         if settings.has(given)
             && !settings.has(missing)
             && !reader.has_problem(prefix, missing.name)

@@ -18,6 +18,7 @@ use std::time::Duration;
 use streamgauge_core::dialect::custom::ApiValue;
 use streamgauge_core::meter::RefusalRule;
 use strum::{EnumString, IntoStaticStr, VariantNames};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// One configuration key, whose value in the program has the type `T`.
 #[derive(Debug)]
@@ -76,10 +77,20 @@ keys! {
     HTTP2: Http2Mode = word("http2").default("\"auto\"").per_proxy();
     /// PEM file of additional root certificates to trust for the server
     CA_FILE: PathBuf = input_path("ca_file").per_proxy();
+    /// PEM file of the certificate chain that the server gets, if it requests one
+    UPSTREAM_TLS_CERT: PathBuf = input_path("upstream_tls_cert").per_proxy();
+    /// PEM file of the private key for upstream_tls_cert
+    UPSTREAM_TLS_KEY: PathBuf = input_path("upstream_tls_key").per_proxy();
+    /// Name in the server's certificate, if it is not the host of upstream
+    UPSTREAM_TLS_NAME: ServerName<'static> = server_name("upstream_tls_name").per_proxy();
     /// PEM file of the certificate chain that clients get
     TLS_CERT: PathBuf = input_path("tls_cert").per_proxy();
     /// PEM file of the private key for tls_cert
     TLS_KEY: PathBuf = input_path("tls_key").per_proxy();
+    /// PEM file of the root certificates that issue the certificates of clients
+    TLS_CLIENT_CA: PathBuf = input_path("tls_client_ca").per_proxy();
+    /// Whether clients need a certificate of tls_client_ca: required or optional
+    TLS_CLIENT_AUTH: ClientAuth = word("tls_client_auth").default("\"required\"").per_proxy();
     /// Host header that the server gets
     HOST: HostHeader = word("host").default("\"keep\"").per_proxy();
     /// Engine or vendor of the server, as a label
@@ -257,6 +268,16 @@ pub enum HostHeader {
     Upstream,
 }
 
+/// Whether clients need a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum ClientAuth {
+    /// The handshake fails without one.
+    Required,
+    /// Only a certificate that is not valid is refused.
+    Optional,
+}
+
 /// The source of arrival times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "lowercase")]
@@ -364,6 +385,13 @@ const fn url_path(name: &'static str) -> ConfigKey<String> {
 
 const fn label(name: &'static str) -> ConfigKey<String> {
     ConfigKey::new(name, ValueType::Name, text_of)
+}
+
+const fn server_name(name: &'static str) -> ConfigKey<ServerName<'static>> {
+    ConfigKey::new(name, ValueType::ServerName, |value| match value {
+        ParsedValue::Text(text) => ServerName::try_from(text.clone()).ok(),
+        _ => None,
+    })
 }
 
 const fn secret(name: &'static str) -> ConfigKey<String> {

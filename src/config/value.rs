@@ -8,6 +8,7 @@ use crate::metrics::table::{self, BUCKETS};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use tokio_rustls::rustls;
 
 /// Maximum number of constant labels, over all upstreams.
 pub const MAX_LABELS: usize = 8;
@@ -31,6 +32,8 @@ pub enum ValueType {
     UrlPath,
     /// A name that becomes a label value: letters, digits, `.`, `_`, `-`, `:` and `/`.
     Name,
+    /// A name or IP address as in a certificate.
+    ServerName,
     /// Text that is never printed.
     Secret,
     /// One of these words.
@@ -93,6 +96,7 @@ impl ValueType {
             Self::InputPath => "the path of a file".into(),
             Self::UrlPath => "a path of printable ASCII characters, such as /health".into(),
             Self::Name => format!("1 to {MAX_NAME} letters, digits, or any of . _ - : /"),
+            Self::ServerName => "a host name or an IP address".into(),
             Self::Secret => "a text that is not empty".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Boolean => "true or false".into(),
@@ -137,6 +141,10 @@ impl ValueType {
             }
             Self::Address => text.parse().ok().map(ParsedValue::Address),
             Self::Boolean => text.parse().ok().map(ParsedValue::Boolean),
+            Self::ServerName => {
+                let is_name = rustls::pki_types::ServerName::try_from(text.as_str()).is_ok();
+                is_name.then_some(ParsedValue::Text(text))
+            }
             Self::Secret => (!text.is_empty()).then_some(ParsedValue::Secret(text)),
             Self::OutputPath | Self::InputPath => {
                 (!text.is_empty()).then_some(ParsedValue::Text(text))

@@ -41,5 +41,6 @@ pub(crate) use body::ProxyBody;
 pub use client::{Listener, serve};
 pub use probe::{watch_readiness, watch_start_time};
 pub use timers::Timers;
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{ClientCertificates, ListenerTls, PemFile, TlsError, TlsFiles};
+pub use upstream::{ALPN_HTTP_1, ALPN_HTTP_2};
 pub use upstream::{Connector, Http2Mode, UpstreamAddress, UpstreamConfig, UpstreamPool};

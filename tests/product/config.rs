@@ -184,6 +184,7 @@ fn sample(key: &KeyInfo) -> KeySample {
         ValueType::OutputPath | ValueType::InputPath => text("/sample/file", ""),
         ValueType::UrlPath => text("/sample", "sample"),
         ValueType::Name => text("sample", "a b"),
+        ValueType::ServerName => text("llm.internal", "a b"),
         ValueType::Secret => KeySample { shown: "(masked)".into(), ..text("secret", "") },
         ValueType::Word(words) => {
             let is_default = |word: &str| match key.default {
@@ -238,9 +239,16 @@ fn companions(key: &KeyInfo) -> String {
         ("upstream", "upstream = 'http://127.0.0.1:8000'\n"),
         ("tls_cert", "tls_cert = '/cert.pem'\n"),
         ("tls_key", "tls_key = '/key.pem'\n"),
+        ("tls_client_ca", "tls_client_ca = '/ca.pem'\n"),
+        ("upstream_tls_cert", "upstream_tls_cert = '/client.pem'\n"),
+        ("upstream_tls_key", "upstream_tls_key = '/client.key'\n"),
     ];
     let needed = |name: &str| match name {
         "upstream" => true,
+        "tls_client_ca" => key.name == "tls_client_auth",
+        "upstream_tls_cert" | "upstream_tls_key" => {
+            ["upstream_tls_cert", "upstream_tls_key"].contains(&key.name)
+        }
         _ => key.name.starts_with("tls_"),
     };
     let lines = required.iter().filter(|(name, _)| *name != key.name && needed(name));
@@ -267,7 +275,7 @@ fn every_key_from_every_source() {
         let file = ConfigFile::new(&rest);
         let default = match name {
             "upstream" => file.load_with(Vec::new(), upstream()).unwrap(),
-            name if name.starts_with("tls_") => {
+            "tls_cert" | "tls_key" | "upstream_tls_cert" | "upstream_tls_key" => {
                 file.load_with(Vec::new(), vec![(key.name, "/other".into())]).unwrap()
             }
             _ => file.load().unwrap(),

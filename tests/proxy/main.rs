@@ -13,6 +13,7 @@ mod http2_upstream;
 mod interim_responses;
 mod rejected_requests;
 mod tls;
+mod tls_certificates;
 mod transparency_bodies;
 mod transparency_framing;
 mod transparency_headers;

@@ -242,6 +242,7 @@ fn ttft_and_tpot_are_exact_through_tls() {
 #[test]
 fn unusable_certificate_files_are_reported() {
     let certificate = TestCertificate::of("files", &["localhost"]);
+    let other = TestCertificate::of("other-files", &["localhost"]);
     let (cert, key) = (&*certificate.cert, &*certificate.key);
     let no_certificate =
         "no certificate found; is this the key file? Expected a PEM file with CERTIFICATE blocks";
@@ -258,8 +259,19 @@ fn unusable_certificate_files_are_reported() {
             [("upstream", "https://localhost"), ("ca_file", key)],
             format!("ca_file = {key:?}: {no_certificate}"),
         ),
+        (
+            [("upstream_tls_cert", cert), ("upstream_tls_key", cert)],
+            format!("upstream_tls_key = {cert:?}: {no_key}"),
+        ),
+        (
+            [("upstream_tls_cert", cert), ("upstream_tls_key", &*other.key)],
+            format!("upstream_tls_key = {:?}: cannot be used with this upstream_tls_cert: keys may not be consistent: KeyMismatch", other.key),
+        ),
     ];
-    for (keys, expected) in cases {
+    for (mut keys, expected) in cases.map(|(keys, expected)| (keys.to_vec(), expected)) {
+        if keys[0].0 == "upstream_tls_cert" {
+            keys.extend([("upstream", "https://localhost"), ("ca_file", cert)]);
+        }
         let mut flags = vec![
             ("upstream", "http://127.0.0.1:1".to_owned()),
             ("listen", "127.0.0.1:0".into()),

@@ -100,7 +100,7 @@ impl ErrorResponse {
                 "the inference server did not accept a connection in time: check its address and its load"
             }
             Self::Tls => {
-                "TLS handshake with the inference server failed: check its certificate; set ca_file for a private root certificate"
+                "TLS handshake with the inference server failed: set ca_file if its root certificate is a private one, and upstream_tls_cert if it requires a client certificate; the log has the cause"
             }
             Self::NotHttp2 => {
                 "the inference server does not support HTTP/2: set http2 = \"never\", or check its port"

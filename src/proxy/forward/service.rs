@@ -11,6 +11,7 @@ use crate::proxy::body::{ClientFraming, StreamReader, StreamResponse, UpgradedUp
 use crate::proxy::handover::{
     DetachedResponse, ResponseHandover, SendError, UpstreamExchange, reject_reason,
 };
+use crate::proxy::tls;
 use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamProtocol};
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
@@ -20,6 +21,7 @@ use hyper::http::{request, response};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -242,6 +244,11 @@ fn declared_length(head: &response::Parts, keeps_header: bool) -> Option<u64> {
     head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// Whether TLS ended the connection. With TLS 1.3, a server refuses the client's certificate after the handshake.
+fn is_tls_failure(error: &hyper::Error) -> bool {
+    error.source().and_then(|cause| cause.downcast_ref()).is_some_and(tls::is_tls_error)
+}
+
 /// Sends the request on a pooled or new connection.
 ///
 /// Sends it again only if a pooled connection was closed before any byte was written.
@@ -303,6 +310,8 @@ async fn send_with_retry(
                 tracing::debug!(%error, "no response from the upstream");
                 return Err(if error.is_parse() {
                     ErrorResponse::InvalidResponse
+                } else if is_tls_failure(&error) {
+                    ErrorResponse::Tls
                 } else {
                     ErrorResponse::UpstreamClosed
                 });

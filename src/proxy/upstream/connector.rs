@@ -7,13 +7,15 @@ use crate::proxy::timers::Timers;
 use crate::proxy::tls::{self, TlsError};
 use crate::socket::TimestampedIo;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Names of the protocols in TLS (ALPN, RFC 7301).
-pub(crate) const ALPN_HTTP_1: &[u8] = b"http/1.1";
-pub(crate) const ALPN_HTTP_2: &[u8] = b"h2";
+pub const ALPN_HTTP_1: &[u8] = b"http/1.1";
+pub const ALPN_HTTP_2: &[u8] = b"h2";
 
 /// When requests are sent to an upstream over HTTP/2.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
@@ -71,6 +73,8 @@ pub struct Connector {
 struct UpstreamTls {
     connector: TlsConnector,
     name: ServerName<'static>,
+    /// The latest handshake failed, so the next failure is not logged as a warning.
+    has_failed: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for UpstreamTls {
@@ -79,17 +83,36 @@ impl std::fmt::Debug for UpstreamTls {
     }
 }
 
+impl UpstreamTls {
+    /// Performs the handshake, and offers these protocols (ALPN).
+    async fn handshake(
+        &self,
+        io: TimestampedIo,
+        protocols: Vec<Vec<u8>>,
+    ) -> io::Result<TimestampedIo> {
+        let result = io.connect_tls(&self.connector, self.name.clone(), protocols).await;
+        let has_failed = result.as_ref().is_err_and(tls::is_tls_error);
+        if !self.has_failed.swap(has_failed, Relaxed)
+            && let Some(error) = result.as_ref().err().filter(|_| has_failed)
+        {
+            let name = self.name.to_str();
+            tracing::warn!(%error, %name, "the TLS handshake with the upstream failed");
+        }
+        result
+    }
+}
+
 impl Connector {
-    /// Returns a connector. Loads the trusted certificates if the upstream uses TLS.
+    /// Returns a connector. Reads the certificates if the upstream uses TLS.
     ///
     /// # Errors
-    /// If a certificate file cannot be used.
+    /// If a certificate or key file cannot be used.
     pub fn new(config: UpstreamConfig) -> Result<Self, TlsError> {
         let tls = match &config.address {
             UpstreamAddress::Tcp { host, .. } if config.tls => {
-                let name = tls::server_name(host)?;
-                let connector = TlsConnector::from(tls::client_config(config.ca_file.as_deref())?);
-                Some(UpstreamTls { connector, name })
+                let name = tls::server_name(host, config.tls_name.as_ref())?;
+                let connector = TlsConnector::from(tls::client_config(&config)?);
+                Some(UpstreamTls { connector, name, has_failed: Arc::default() })
             }
             _ => None,
         };
@@ -118,7 +141,7 @@ impl Connector {
         let budget = self.config.connect_timeout;
         let socket = self.dialer.dial(budget, timers).await.map_err(classify_error)?;
         let io = TimestampedIo::connected(socket, self.config.kernel_stamps);
-        let Some(UpstreamTls { connector, name }) = &self.tls else {
+        let Some(tls) = &self.tls else {
             return Ok(NewConnection { io, is_http2: protocol == UpstreamProtocol::Http2 });
         };
         let protocols: &[&[u8]] = match protocol {
@@ -127,8 +150,7 @@ impl Connector {
             UpstreamProtocol::Negotiated => &[ALPN_HTTP_2, ALPN_HTTP_1],
         };
         let protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        let io =
-            io.connect_tls(connector, name.clone(), protocols).await.map_err(classify_error)?;
+        let io = tls.handshake(io, protocols).await.map_err(classify_error)?;
         let is_http2 = io.alpn_protocol() == Some(ALPN_HTTP_2);
         match protocol {
             UpstreamProtocol::Http2 if !is_http2 => Err(ConnectError::NotHttp2),

@@ -62,8 +62,8 @@ struct Http2ConnectionState {
 /// First frame of the server.
 #[derive(Debug, Default)]
 struct ServerPreface {
-    /// Whether the server uses HTTP/2. `None` until it has sent something or closed the connection.
-    is_http2: Option<bool>,
+    /// Why the server does not use HTTP/2, if so. `None` until it has sent something or closed the connection.
+    verdict: Option<Result<(), ConnectError>>,
     waiting: Option<Waker>,
 }
 
@@ -104,9 +104,7 @@ impl Http2Pool {
         let driver = Arc::new(Mutex::new(Some(driver)));
         tokio::spawn(drive(Arc::clone(&driver)));
         // The SETTINGS frame limits the number of requests, and shows that this is not an HTTP/1.1 server.
-        if !poll_fn(|cx| state.poll_preface(cx)).await {
-            return Err(ConnectError::NotHttp2);
-        }
+        poll_fn(|cx| state.poll_preface(cx)).await?;
         let connection = Http2Connection { sender, driver, state };
         let slot = connection.acquire();
         lock(&self.connections).push(connection);
@@ -186,18 +184,18 @@ impl Drop for Http2Slot {
 }
 
 impl Http2ConnectionState {
-    /// Returns whether the server uses HTTP/2, once its first frame was read.
-    fn poll_preface(&self, cx: &Context<'_>) -> Poll<bool> {
+    /// Ready once the server's first frame was read.
+    fn poll_preface(&self, cx: &Context<'_>) -> Poll<Result<(), ConnectError>> {
         let mut preface = lock(&self.preface);
         preface.waiting = Some(cx.waker().clone());
-        preface.is_http2.map_or(Poll::Pending, Poll::Ready)
+        preface.verdict.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Records the first frame. Later calls have no effect.
-    fn record_preface(&self, is_http2: bool) {
+    fn record_preface(&self, verdict: Result<(), ConnectError>) {
         let waiting = {
             let mut preface = lock(&self.preface);
-            preface.is_http2.get_or_insert(is_http2);
+            preface.verdict.get_or_insert(verdict);
             preface.waiting.take()
         };
         if let Some(waiting) = waiting {
@@ -229,7 +227,10 @@ struct Http2Io {
 
 impl Drop for Http2Io {
     fn drop(&mut self) {
-        self.state.record_preface(false);
+        // With TLS, the server has chosen HTTP/2. It refuses the client's certificate after the handshake.
+        let has_chosen = self.io.alpn_protocol().is_some();
+        let verdict = if has_chosen { ConnectError::Tls } else { ConnectError::NotHttp2 };
+        self.state.record_preface(Err(verdict));
     }
 }
 
@@ -241,11 +242,16 @@ impl Read for Http2Io {
     ) -> Poll<io::Result<()>> {
         let Self { io, state } = &mut *self;
         let room = buf.remaining();
-        let has_preface = lock(&state.preface).is_http2.is_some();
+        let has_preface = lock(&state.preface).verdict.is_some();
         io.poll_receive(cx, room, |bytes| {
             if !has_preface {
                 // Fewer than four bytes do not prove another protocol; hyper's parser decides.
-                state.record_preface(bytes.get(3).is_none_or(|frame_type| *frame_type == SETTINGS));
+                let is_settings = bytes.get(3).is_none_or(|frame_type| *frame_type == SETTINGS);
+                state.record_preface(if is_settings {
+                    Ok(())
+                } else {
+                    Err(ConnectError::NotHttp2)
+                });
             }
             buf.put_slice(bytes);
         })

@@ -11,7 +11,7 @@ pub use address::UpstreamAddress;
 pub use connector::{Connector, Http2Mode};
 pub use pool::{UpstreamConfig, UpstreamPool};
 
-pub(crate) use connector::{ALPN_HTTP_1, ALPN_HTTP_2};
+pub use connector::{ALPN_HTTP_1, ALPN_HTTP_2};
 pub(crate) use connector::{ConnectError, NewConnection, UpstreamProtocol};
 pub(crate) use http2::Http2Slot;
 pub(crate) use pool::{Checkout, PooledConnection};

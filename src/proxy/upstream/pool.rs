@@ -7,14 +7,15 @@ use super::connector::{ConnectError, Connector, Http2Mode, NewConnection, Upstre
 use super::http2::{Http2Pool, Http2Slot};
 use crate::proxy::handover::UpstreamConnection;
 use crate::proxy::timers::Timers;
+use crate::proxy::tls::{PemFile, TlsFiles};
 use crate::tap::Tap;
 use std::future::poll_fn;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Maximum number of idle connections.
 const MAX_IDLE: usize = 1024;
@@ -32,7 +33,11 @@ pub struct UpstreamConfig {
     /// Connect with TLS.
     pub tls: bool,
     /// File of certificates to trust in addition to the system's.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<PemFile>,
+    /// Certificate that the upstream gets, if it requests one.
+    pub client_certificate: Option<TlsFiles>,
+    /// Name in the upstream's certificate, if it is not the host of the address.
+    pub tls_name: Option<ServerName<'static>>,
     pub http2: Http2Mode,
     /// Send the upstream's own name as `Host` instead of the client's.
     pub rewrite_host: bool,
