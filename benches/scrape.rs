@@ -134,7 +134,7 @@ fn serve(metrics: Arc<Metrics>) -> SocketAddr {
     let listener = admin::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let admin = Admin {
-        log: RequestLog::in_memory(Arc::clone(&metrics)),
+        log: RequestLog::in_memory(),
         metrics,
         config: serde_json::Value::Null,
         token: None,

@@ -162,7 +162,7 @@ impl App {
     ) -> Result<Self, AppError> {
         let metrics = Arc::new(Metrics::new(&config.metrics, config.workers)?);
         let (log, writer) = match &config.request_log {
-            None => (RequestLog::in_memory(Arc::clone(&metrics)), None),
+            None => (RequestLog::in_memory(), None),
             Some(path) => {
                 let (log, writer) = RequestLog::to_file(path, Arc::clone(&metrics))
                     .map_err(|source| AppError::RequestLog { path: path.clone(), source })?;
@@ -290,7 +290,9 @@ impl App {
         [admin, clock].into_iter().for_each(join);
         drop(shared);
         if let Some(writer) = writer {
-            writer.join();
+            // On another thread, so that this one still handles the second signal.
+            let closed = tokio::task::spawn_blocking(|| writer.close()).await;
+            closed.map_err(|error| AppError::Thread(io::Error::other(error)))?;
         }
         result
     }

@@ -5,11 +5,12 @@ use crate::cli::{Cli, Command, RunArgs};
 use crate::config::{Config, LogFormat, ignored_variables, load};
 #[cfg(feature = "demo")]
 use crate::demo;
+use crate::log::StandardErrorLog;
 use crate::{compare, explain, healthcheck, metrics};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Exit code for a wrong command line or configuration (`EX_USAGE` of sysexits.h).
@@ -28,7 +29,7 @@ pub fn run(parsed: Result<Cli, clap::Error>) -> ExitCode {
         }
     };
     match cli.command {
-        None => with_config(&cli.run, run_proxy),
+        None => run_proxy(&cli.run),
         Some(Command::CheckConfig(args)) => with_config(&args, check_config),
         Some(Command::Healthcheck(args)) => {
             with_config(&args, |config| exit_code(healthcheck::run(&config)))
@@ -44,8 +45,13 @@ pub fn run(parsed: Result<Cli, clap::Error>) -> ExitCode {
     }
 }
 
-/// Loads the configuration, prints its warnings, and runs the command.
+/// Loads the configuration, and runs the command.
 fn with_config(args: &RunArgs, command: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    load_config(args, |message| report(message)).map_or_else(|code| code, command)
+}
+
+/// Loads the configuration, and reports its warnings and errors. An error is the exit code.
+fn load_config(args: &RunArgs, report: impl Fn(&dyn Display)) -> Result<Config, ExitCode> {
     let sources = args.sources();
     let mut warnings = ignored_variables(&sources);
     let loaded = load(&sources);
@@ -54,15 +60,12 @@ fn with_config(args: &RunArgs, command: impl FnOnce(Config) -> ExitCode) -> Exit
         Err(error) => error.warnings.clone(),
     });
     for warning in warnings {
-        report(format_args!("warning: {warning}"));
+        report(&format_args!("warning: {warning}"));
     }
-    match loaded {
-        Ok(config) => command(config),
-        Err(error) => {
-            report(error);
-            ExitCode::from(USAGE)
-        }
-    }
+    loaded.map_err(|error| {
+        report(&error);
+        ExitCode::from(USAGE)
+    })
 }
 
 /// Writes one message to standard error. There is no other place for it if standard error is closed.
@@ -89,12 +92,6 @@ fn usage_exit_code(result: Result<(), impl Display>) -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
-}
-
-/// Reports why the app did not start or did not continue.
-fn app_failure(error: &AppError) -> ExitCode {
-    report(error);
-    if error.is_configuration() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
 /// Prints the configuration in force to standard output, and what to expect of it to standard error.
@@ -128,24 +125,56 @@ fn check_config(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run_proxy(config: Config) -> ExitCode {
-    log_to_stderr(&config);
+/// Runs the proxy until a signal ends it. From here on, only the log's own thread writes to standard error: a write to a
+/// full pipe would block the process.
+fn run_proxy(args: &RunArgs) -> ExitCode {
+    let log = match StandardErrorLog::start() {
+        Ok(log) => log,
+        Err(error) => return exit_code(Err(format!("cannot start the log: {error}"))),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit_code(Err(format!("cannot start the runtime: {error}"))),
+    };
+    runtime.block_on(async {
+        let code = serve(args, &log).await;
+        // On another thread, so that this one still handles the second signal.
+        let _ = tokio::task::spawn_blocking(|| log.close()).await;
+        code
+    })
+}
+
+/// Loads the configuration and serves clients. Returns the exit code.
+async fn serve(args: &RunArgs, log: &StandardErrorLog) -> ExitCode {
+    let report = |message: &dyn Display| log.print(format_args!("streamgauge: {message}"));
+    let config = match load_config(args, report) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    log.install(config.log_level, config.log_format == LogFormat::Json);
+    survive_file_size_limit();
+    let failure = |error: AppError| {
+        report(&error);
+        if error.is_configuration() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    };
     let upstreams: Vec<String> = config.proxies.iter().map(|proxy| proxy.upstream.url()).collect();
     let app = match App::bind(config) {
         Ok(app) => app,
-        Err(error) => return app_failure(&error),
+        Err(error) => return failure(error),
     };
     for ((name, address), upstream) in app.addresses().iter().zip(upstreams) {
         tracing::info!(name, listen = %address, upstream, "forwarding");
     }
     tracing::info!(metrics = %format_args!("http://{}/metrics", app.admin_address()), "measuring");
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return exit_code(Err(format!("cannot start the runtime: {error}"))),
-    };
-    match runtime.block_on(app.run(shutdown_signal())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => app_failure(&error),
+    app.run(shutdown_signal()).await.map_or_else(failure, |()| ExitCode::SUCCESS)
+}
+
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail, instead of ending the process by SIGXFSZ.
+fn survive_file_size_limit() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The handler stays installed for the life of the process; no one has to receive the signal.
+    if let Err(error) = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)) {
+        tracing::warn!(%error, "cannot handle SIGXFSZ: a limit of file sizes can end Streamgauge");
     }
 }
 
@@ -172,17 +201,4 @@ async fn shutdown_signal() {
         }
         std::process::exit(1);
     });
-}
-
-fn log_to_stderr(config: &Config) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
-        .with_ansi(io::stderr().is_terminal())
-        // Or a closed standard error would make it panic.
-        .log_internal_errors(false)
-        .with_writer(io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().with_target(false).init(),
-    }
 }

@@ -32,7 +32,7 @@
 //! src/metrics/   observes each sample in the series of this upstream and model
 //! src/proxy/     sends the same bytes to the client, in the same task
 //! src/tap/       records the end of the request once, however it ends: outcome, TPOT, queue wait ...
-//! src/request_log.rs   writes one line per request
+//! src/request_log.rs   writes one line per request, through src/log/
 //! src/admin/     serves /metrics to Prometheus, on a port, thread and runtime of its own
 //! ```
 //!
@@ -54,10 +54,12 @@ mod admin;
 mod app;
 mod commands;
 mod compare;
+mod control_characters;
 #[cfg(feature = "demo")]
 mod demo;
 mod explain;
 mod healthcheck;
+mod log;
 mod metrics;
 mod proxy;
 mod request_log;

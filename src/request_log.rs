@@ -1,19 +1,20 @@
 //! The request log: one line of JSON per request, written at the end of the request.
 //!
-//! The data path only puts the record into a bounded queue. A separate thread formats and writes it. If
-//! the queue is full or the file cannot be written, lines are dropped and counted, and no request waits. The
-//! newest records are also kept in memory, for `GET /requests`.
+//! The data path only puts the record into a bounded queue ([`LogSender`]); the writer thread formats it. If the queue is
+//! full or the file cannot be written, lines are dropped and counted, and no request waits. The newest records are
+//! also kept in memory, for `GET /requests`.
 
+use crate::control_characters::SafeJson;
+use crate::log::{LogEvents, LogLine, LogOutput, LogSender, LogWriter};
 use crate::metrics::Metrics;
+use serde::Serialize;
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 use streamgauge_core::meter::RequestRecord;
 
@@ -21,30 +22,24 @@ use streamgauge_core::meter::RequestRecord;
 pub const MAX_RECENT: usize = 1000;
 /// Number of records that can wait to be written.
 const QUEUE_CAPACITY: usize = 8192;
-/// Maximum number of lines in one write.
-const MAX_BATCH: usize = 256;
-/// How often an idle writer checks for a request to reopen its file.
-const REOPEN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// Time to write the lines that are still in the queue at shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The request log of the process. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RequestLog {
     recent: Arc<Mutex<VecDeque<Arc<RequestRecord>>>>,
-    queue: Option<SyncSender<Arc<RequestRecord>>>,
-    metrics: Arc<Metrics>,
+    queue: Option<LogSender<Arc<RequestRecord>>>,
 }
 
 /// Handle of the thread that writes the file.
 #[derive(Debug)]
-pub struct RequestLogWriter {
-    thread: JoinHandle<()>,
-    reopen: Arc<AtomicBool>,
-}
+pub struct RequestLogWriter(LogWriter<Arc<RequestRecord>>);
 
 impl RequestLog {
     /// Creates a log that only keeps the newest records in memory.
-    pub fn in_memory(metrics: Arc<Metrics>) -> Self {
-        Self { recent: Arc::default(), queue: None, metrics }
+    pub fn in_memory() -> Self {
+        Self::default()
     }
 
     /// Creates a log that also writes to a file, or to standard output if the path is `-`.
@@ -52,19 +47,15 @@ impl RequestLog {
     /// # Errors
     /// If the file cannot be opened, or the thread cannot be started.
     pub fn to_file(path: &Path, metrics: Arc<Metrics>) -> io::Result<(Self, RequestLogWriter)> {
-        let (queue, records) = sync_channel(QUEUE_CAPACITY);
-        let reopen = Arc::new(AtomicBool::new(false));
-        let writer = LogWriter {
-            output: LogOutput::open(path)?,
-            path: path.to_owned(),
-            reopen: Arc::clone(&reopen),
-            metrics: Arc::clone(&metrics),
-            has_partial_line: false,
+        let output = if path == Path::new("-") {
+            LogOutput::inherited(io::stdout().as_fd())?
+        } else {
+            LogOutput::open(path)?
         };
-        let builder = std::thread::Builder::new().name("request-log".into());
-        let thread = builder.spawn(move || writer.run(&records))?;
-        let log = Self { queue: Some(queue), ..Self::in_memory(metrics) };
-        Ok((log, RequestLogWriter { thread, reopen }))
+        let events = RequestLogEvents { path: path.to_owned(), metrics };
+        let writer = LogWriter::start("request-log", output, QUEUE_CAPACITY, events)?;
+        let log = Self { queue: Some(writer.sender()), ..Self::in_memory() };
+        Ok((log, RequestLogWriter(writer)))
     }
 
     /// Records the end of a request.
@@ -77,10 +68,8 @@ impl RequestLog {
             old
         };
         drop(old);
-        if let Some(queue) = &self.queue
-            && queue.try_send(record).is_err()
-        {
-            self.metrics.count_dropped_log_lines(1);
+        if let Some(queue) = &self.queue {
+            queue.send(record);
         }
     }
 
@@ -118,11 +107,17 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
     }
 }
 
+impl LogLine for Arc<RequestRecord> {
+    fn append_to(&self, lines: &mut Vec<u8>) {
+        append(self, lines);
+    }
+}
+
 /// Appends the JSON line of a record.
 fn append(record: &RequestRecord, lines: &mut Vec<u8>) {
     let before = lines.len();
     // Never fails for a record, which has only numbers and strings.
-    match serde_json::to_writer(&mut *lines, record) {
+    match record.serialize(&mut serde_json::Serializer::with_formatter(&mut *lines, SafeJson)) {
         Ok(()) => lines.push(b'\n'),
         Err(_) => lines.truncate(before),
     }
@@ -131,100 +126,42 @@ fn append(record: &RequestRecord, lines: &mut Vec<u8>) {
 impl RequestLogWriter {
     /// Reopens the file before the next line, after log rotation renamed it.
     pub fn reopen(&self) {
-        self.reopen.store(true, Relaxed);
+        self.0.reopen();
     }
 
-    /// Waits until every line is written. All clones of the log must be dropped before.
-    pub fn join(self) {
-        if self.thread.join().is_err() {
-            tracing::error!(
-                "the thread that writes the request log panicked; the last lines are lost"
-            );
+    /// Writes the lines that are still in the queue, for at most five seconds. The others are dropped.
+    pub fn close(self) {
+        match self.0.close(CLOSE_TIMEOUT) {
+            Some(0) => {}
+            lines => tracing::error!(
+                lines,
+                "the last lines of the request log were dropped: its output accepts no more"
+            ),
         }
     }
 }
 
-#[derive(Debug)]
-enum LogOutput {
-    Stdout,
-    File(File),
-}
-
-impl LogOutput {
-    fn open(path: &Path) -> io::Result<Self> {
-        if path == Path::new("-") {
-            return Ok(Self::Stdout);
-        }
-        Ok(Self::File(OpenOptions::new().create(true).append(true).open(path)?))
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes)?;
-                stdout.flush()
-            }
-            Self::File(file) => file.write_all(bytes),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct LogWriter {
-    output: LogOutput,
+struct RequestLogEvents {
     path: PathBuf,
-    reopen: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
-    /// The last write failed, possibly in the middle of a line.
-    has_partial_line: bool,
 }
 
-impl LogWriter {
-    fn run(mut self, records: &Receiver<Arc<RequestRecord>>) {
-        let mut batch = Vec::new();
-        loop {
-            let first = records.recv_timeout(REOPEN_CHECK_INTERVAL);
-            if self.reopen.swap(false, Relaxed) {
-                match LogOutput::open(&self.path) {
-                    Ok(output) => self.output = output,
-                    Err(error) => tracing::error!(
-                        %error, path = %self.path.display(),
-                        "cannot reopen the request log; lines go to the old file"
-                    ),
-                }
-            }
-            match first {
-                Ok(record) => {
-                    append(&record, &mut batch);
-                    let mut count = 1;
-                    for record in records.try_iter().take(MAX_BATCH - 1) {
-                        append(&record, &mut batch);
-                        count += 1;
-                    }
-                    self.write(&batch, count);
-                    batch.clear();
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
+impl LogEvents for RequestLogEvents {
+    fn on_dropped(&self, lines: u64) {
+        self.metrics.count_dropped_request_lines(lines);
     }
 
-    fn write(&mut self, batch: &[u8], count: u64) {
-        let line_ended = if self.has_partial_line { self.output.write(b"\n") } else { Ok(()) };
-        match line_ended.and_then(|()| self.output.write(batch)) {
-            Ok(()) => self.has_partial_line = false,
-            Err(error) => {
-                self.metrics.count_dropped_log_lines(count);
-                if !self.has_partial_line {
-                    tracing::error!(
-                        %error, path = %self.path.display(),
-                        "cannot write the request log; lines are dropped and counted until a write succeeds"
-                    );
-                }
-                self.has_partial_line = true;
-            }
-        }
+    fn on_write_error(&self, error: &io::Error) {
+        tracing::error!(
+            %error, path = %self.path.display(),
+            "cannot write the request log; lines are dropped and counted until a write succeeds"
+        );
+    }
+
+    fn on_reopen_error(&self, error: &io::Error) {
+        tracing::error!(
+            %error, path = %self.path.display(),
+            "cannot reopen the request log; lines go to the old file"
+        );
     }
 }

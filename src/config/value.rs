@@ -3,6 +3,7 @@
 use super::origin::Origin;
 use super::source::{RawData, RawTable, RawValue};
 use super::upstream_url::{self, UpstreamUrl};
+use crate::control_characters::is_unsafe;
 use crate::metrics::MAX_LABEL;
 use crate::metrics::table::{self, BUCKETS};
 use serde_json::{Value as Json, json};
@@ -245,6 +246,11 @@ fn labels(table: RawTable) -> Result<BTreeMap<String, String>, ValueError> {
             return error(format!(
                 "the value of {name:?} has {} bytes; at most {MAX_LABEL} are allowed",
                 text.len()
+            ));
+        }
+        if text.contains(is_unsafe) {
+            return error(format!(
+                "the value of {name:?} has a control character or an invisible one: {text:?}"
             ));
         }
         labels.insert(name, text);

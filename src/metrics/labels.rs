@@ -157,6 +157,7 @@ label!(
     }
 );
 label!(INTERVAL, "interval", variants!(ClampedInterval));
+label!(LOG, "log", fixed!("log", "requests"));
 label!(STAGE, "stage", LabelValues::Closed(|| strings(&BOOT_STAGES)));
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub use request_series::{RequestLabels, RequestSeries, StartKind};
 pub use sharded::claim_shard;
 pub use upstream::{ArrivalSeries, RequestPhase, UpstreamSeries};
 
+use crate::log;
 use cgroup::CgroupCounters;
 use families::MetricFamilies;
 use prometheus::Registry;
@@ -52,6 +53,11 @@ use streamgauge_core::meter::SloClasses;
 
 /// Content type of [`MetricsSnapshot::to_text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Value of the label `log` for the log on standard error.
+const STANDARD_ERROR_LOG: &str = "log";
+/// Value of the label `log` for the request log.
+const REQUEST_LOG: &str = "requests";
 
 /// All exported metrics.
 pub struct Metrics {
@@ -103,8 +109,11 @@ impl Metrics {
         let registry = Registry::new();
         let families = Arc::new(MetricFamilies::new(&registry, config, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        // Without labels, so it exists from the start.
+        // They exist from the start.
         families.request_log_dropped.with_label_values::<&str>(&[]);
+        for log in [STANDARD_ERROR_LOG, REQUEST_LOG] {
+            families.log_dropped.with_label_values(&[log]);
+        }
         // The library's own process_* metrics, read from /proc at each scrape.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -129,6 +138,8 @@ impl Metrics {
     /// Collects all metrics. Blocks no worker: counters that are updated for every token have no lock.
     pub fn gather(&self) -> MetricsSnapshot {
         self.cgroup.refresh();
+        let dropped = log::take_dropped_lines();
+        self.families.log_dropped.with_label_values(&[STANDARD_ERROR_LOG]).inc_by(dropped);
         let refresh = self.on_gather.read().unwrap_or_else(PoisonError::into_inner);
         refresh.iter().for_each(|refresh| refresh());
         MetricsSnapshot(self.registry.gather())
@@ -229,7 +240,8 @@ impl Metrics {
     }
 
     /// Counts lines of the request log that were lost.
-    pub fn count_dropped_log_lines(&self, lines: u64) {
+    pub fn count_dropped_request_lines(&self, lines: u64) {
         self.families.request_log_dropped.with_label_values::<&str>(&[]).inc_by(lines);
+        self.families.log_dropped.with_label_values(&[REQUEST_LOG]).inc_by(lines);
     }
 }

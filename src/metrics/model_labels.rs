@@ -1,6 +1,8 @@
 //! Limit on the number of model names that become label values.
 
+use crate::control_characters::escape;
 use prometheus::IntCounter;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -23,7 +25,8 @@ pub struct ModelLabels {
 
 impl ModelLabels {
     pub(super) fn new(max_models: usize, names: &[String], overflow: IntCounter) -> Self {
-        let known: HashSet<Arc<str>> = names.iter().map(|name| Arc::from(cut(name))).collect();
+        let known: HashSet<Arc<str>> =
+            names.iter().map(|name| Arc::from(label_value(name))).collect();
         Self {
             max_models,
             configured: known.len(),
@@ -35,7 +38,7 @@ impl ModelLabels {
 
     /// Returns the label value of this model if it has one. Does not use up the limit.
     pub fn existing(&self, model: &str) -> Option<Arc<str>> {
-        let model = cut(model);
+        let model = &*label_value(model);
         if model.is_empty() || model == OTHER {
             return Some(Arc::clone(&self.other));
         }
@@ -44,9 +47,10 @@ impl ModelLabels {
 
     /// Returns the label value of this model: its name, or `other` beyond the limit, which is counted.
     pub fn label(&self, model: Option<&str>) -> Arc<str> {
-        let Some(model) = model.map(cut).filter(|model| !model.is_empty()) else {
+        let Some(model) = model.map(label_value).filter(|model| !model.is_empty()) else {
             return Arc::clone(&self.other);
         };
+        let model = &*model;
         if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(model) {
             return Arc::clone(known);
         }
@@ -61,6 +65,17 @@ impl ModelLabels {
         let label: Arc<str> = model.into();
         known.insert(Arc::clone(&label));
         label
+    }
+}
+
+/// The label value of a model name: [escaped](escape), then cut to [`MAX_LABEL`] bytes.
+///
+/// This is the only place where a text that a client or a server chose becomes a label value.
+fn label_value(name: &str) -> Cow<'_, str> {
+    // First cut, so that a long name costs no more than a short one. Escaping only adds bytes.
+    match escape(cut(name)) {
+        Cow::Borrowed(value) => Cow::Borrowed(value),
+        Cow::Owned(value) => Cow::Owned(cut(&value).to_owned()),
     }
 }
 
@@ -98,5 +113,14 @@ mod tests {
         assert_eq!(cut(&"x".repeat(10_000)).len(), MAX_LABEL);
         assert_eq!(cut(&"\u{20ac}".repeat(100)).len(), 126);
         assert_eq!(cut("short"), "short");
+    }
+
+    #[test]
+    fn control_characters_are_escaped_in_every_label() {
+        let overflow = IntCounter::new("overflow", "h").unwrap();
+        let labels = ModelLabels::new(2, &["con\nfigured".into()], overflow);
+        assert_eq!(&*labels.label(Some("a\r\0\u{85}\u{2028}")), "a\\r\\u0000\\u0085\\u2028");
+        assert_eq!(labels.existing("con\nfigured").as_deref(), Some("con\\nfigured"));
+        assert_eq!(labels.label(Some(&"\n".repeat(1000))).len(), MAX_LABEL);
     }
 }

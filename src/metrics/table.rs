@@ -418,9 +418,13 @@ macro_rules! for_each_metric {
                 "When the labels of a response are resolved.",
                 "label";
             request_log_dropped: counter = REQUEST_LOG_DROPPED "streamgauge_request_log_dropped_total", labels!(),
-                "Number of lines of the request log that were lost, because its queue was full or its file could not be written.",
+                "Number of lines of the request log that were lost: the same number as streamgauge_log_dropped_total{log=\"requests\"}, under its older name.",
                 "When it happens.",
-                "count_dropped_log_lines";
+                "count_dropped_request_lines";
+            log_dropped: counter = LOG_DROPPED "streamgauge_log_dropped_total", labels!(LOG),
+                "Number of log lines that were lost, because the queue of the log was full or its output did not accept them. log=\"log\": standard error. log=\"requests\": the request log.",
+                "When it happens. For log=\"log\": when /metrics is read.",
+                "gather";
             build_info: gauge = BUILD_INFO "streamgauge_build_info", labels!(VERSION),
                 "Always 1. version is that of Streamgauge.",
                 "At all times.",

@@ -28,8 +28,9 @@ fn odd_model_names_are_escaped() {
         "\\",
         "line\nbreak\r\n# HELP evil",
         "control\u{0}\u{1}\u{7f}\u{9b}",
+        "separators\u{85}\u{2028}\u{2029}",
         "sp ace, comma}",
-        "\u{1f600} \u{20ac}\u{202e}",
+        "\u{1f600} \u{20ac}\u{202e}\u{2066}",
         "=\"\"",
         long.as_str(),
     ];
@@ -39,16 +40,34 @@ fn odd_model_names_are_escaped() {
     }
     let metrics = scrape::get(gauge.admin, "/metrics");
     let found = values(&metrics, "gen_ai_request_model");
-    for name in &names[..8] {
-        assert!(found.contains(*name), "{name:?} is not in {found:?}");
+    let labels = [
+        names[0].replace('\n', "\\n"),
+        names[1].into(),
+        names[2].into(),
+        "line\\nbreak\\r\\n# HELP evil".into(),
+        "control\\u0000\\u0001\\u007f\\u009b".into(),
+        "separators\\u0085\\u2028\\u2029".into(),
+        names[6].into(),
+        "\u{1f600} \u{20ac}\\u202e\\u2066".into(),
+        names[8].into(),
+    ];
+    for label in labels {
+        assert!(found.contains(&label), "{label:?} is not in {found:?}");
     }
+    let is_hidden =
+        |c: char| (c.is_control() && c != '\n') || "\u{2028}\u{2029}\u{202e}\u{2066}".contains(c);
+    let page_has = metrics.chars().find(|c| is_hidden(*c));
+    assert_eq!(page_has, None, "a character that no line of /metrics may have");
     assert!(found.contains(&long[..128]) && found.iter().all(|name| name.len() <= 128));
     assert_eq!(found.len(), names.len());
     promtool(&["check", "metrics"], &metrics);
     // The log has the full names, up to a bound.
     let records = gauge.requests_when(names.len());
     assert_eq!(records[0]["model"], names[0]);
-    assert!(records[8]["model"].as_str().is_none_or(|model| model.len() <= 4096));
+    assert_eq!(records[5]["model"], names[5]);
+    let lines = scrape::get(gauge.admin, "/requests");
+    assert_eq!(lines.chars().find(|c| is_hidden(*c)), None, "a character of a log line");
+    assert!(records[9]["model"].as_str().is_none_or(|model| model.len() <= 4096));
 }
 
 #[test]

@@ -11,4 +11,5 @@ mod custom_api;
 mod demo;
 mod explain;
 mod external;
+mod logs;
 mod process;
