@@ -5,7 +5,7 @@ use crate::cli::{Cli, Command, RunArgs};
 use crate::config::{Config, LogFormat, ignored_variables, load};
 #[cfg(feature = "demo")]
 use crate::demo;
-use crate::log::StandardErrorLog;
+use crate::log::{StandardErrorLog, UNLIMITED};
 use crate::{compare, explain, healthcheck, metrics};
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -163,9 +163,10 @@ async fn serve(args: &RunArgs, log: &StandardErrorLog) -> ExitCode {
         Err(error) => return failure(error),
     };
     for ((name, address), upstream) in app.addresses().iter().zip(upstreams) {
-        tracing::info!(name, listen = %address, upstream, "forwarding");
+        tracing::info!(target: UNLIMITED, name, listen = %address, upstream, "forwarding");
     }
-    tracing::info!(metrics = %format_args!("http://{}/metrics", app.admin_address()), "measuring");
+    let metrics = format_args!("http://{}/metrics", app.admin_address());
+    tracing::info!(target: UNLIMITED, %metrics, "measuring");
     app.run(shutdown_signal()).await.map_or_else(failure, |()| ExitCode::SUCCESS)
 }
 
@@ -192,6 +193,7 @@ async fn shutdown_signal() {
         _ = interrupt.recv() => {}
     }
     tracing::info!(
+        target: UNLIMITED,
         "stopping: open requests may finish within shutdown_grace_seconds; a second signal aborts them"
     );
     tokio::spawn(async move {

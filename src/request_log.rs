@@ -5,7 +5,7 @@
 //! also kept in memory, for `GET /requests`.
 
 use crate::control_characters::SafeJson;
-use crate::log::{LogEvents, LogLine, LogOutput, LogSender, LogWriter};
+use crate::log::{LogEvents, LogLine, LogOutput, LogSender, LogWriter, UNLIMITED};
 use crate::metrics::Metrics;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -160,7 +160,7 @@ impl LogEvents for RequestLogEvents {
 
     fn on_reopen_error(&self, error: &io::Error) {
         tracing::error!(
-            %error, path = %self.path.display(),
+            target: UNLIMITED, %error, path = %self.path.display(),
             "cannot reopen the request log; lines go to the old file"
         );
     }

@@ -16,5 +16,6 @@ mod standard_error;
 mod writer;
 
 pub use output::LogOutput;
+pub use repeat_limit::UNLIMITED;
 pub use standard_error::{StandardErrorLog, take_dropped_lines};
 pub use writer::{LogEvents, LogLine, LogSender, LogWriter};

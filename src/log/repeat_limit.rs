@@ -13,10 +13,11 @@ use tracing_subscriber::layer::{Context, Layer};
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum number of kinds that are distinguished at a time. Further ones are limited together.
 const MAX_KINDS: usize = 1024;
-/// Target of the lines that report suppressed ones. They are not limited.
-const SUMMARY_TARGET: &str = "streamgauge::suppressed";
+/// Target of events that are not limited: those that an operator causes (start, reload, stop), and the reports of this
+/// module. Traffic can cause all other events.
+pub const UNLIMITED: &str = "streamgauge::unlimited";
 
-/// A log statement, and the upstream (or the proxy) that its line is about.
+/// A log statement, and the upstream of its line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct LineKind {
     statement: Option<Identifier>,
@@ -32,7 +33,8 @@ struct Repeats {
 }
 
 /// Passes each [kind](LineKind) of event once in [`INTERVAL`]. The others are counted, and [`RepeatLimit::report`]
-/// logs their number. Events of the levels `debug` and `trace` are not limited. Clones share the counts.
+/// logs their number. Events of the levels `debug` and `trace`, and those with the target [`UNLIMITED`], are not limited.
+/// Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct RepeatLimit {
     kinds: Arc<Mutex<HashMap<LineKind, Repeats>>>,
@@ -49,13 +51,13 @@ impl Visit for LineFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message = value.to_owned(),
-            "upstream" | "name" => self.upstream = value.to_owned(),
+            "upstream" => self.upstream = value.to_owned(),
             _ => {}
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if matches!(field.name(), "message" | "upstream" | "name") {
+        if matches!(field.name(), "message" | "upstream") {
             self.record_str(field, &format!("{value:?}"));
         }
     }
@@ -115,7 +117,7 @@ impl RepeatLimit {
             macro_rules! summarise {
                 ($level:ident) => {
                     tracing::$level!(
-                        target: SUMMARY_TARGET,
+                        target: UNLIMITED,
                         upstream,
                         "{message} ({suppressed} more in the last {seconds} s)"
                     )
@@ -133,7 +135,7 @@ impl RepeatLimit {
 impl<S: Subscriber> Layer<S> for RepeatLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::INFO || metadata.target() == SUMMARY_TARGET {
+        if *metadata.level() > Level::INFO || metadata.target() == UNLIMITED {
             return true;
         }
         let mut fields = LineFields::default();
@@ -187,11 +189,15 @@ mod tests {
                 warn_about("a");
                 warn_about("b");
             }
-            (0..20).for_each(|number| tracing::debug!(number, "not limited"));
+            for number in 0..20 {
+                tracing::debug!(number, "not limited");
+                tracing::info!(target: UNLIMITED, number, "reloaded");
+            }
             tracing::trace!("beyond the level");
         });
         assert_eq!(text.matches("it is unreachable").count(), 2, "{text}");
         assert_eq!(text.matches("not limited").count(), 20);
+        assert_eq!(text.matches("reloaded").count(), 20);
         assert!(!text.contains("beyond the level"));
         let now = Instant::now();
         assert!(limit.take_due(now).is_empty());

@@ -485,6 +485,10 @@ fn labels() {
              name",
         ),
         (
+            "gpu = \"a\\u0085b\"\n".into(),
+            "FILE:3: labels: the value of \"gpu\" has a control character or an invisible one: \"a\\u{85}b\"",
+        ),
+        (
             "gpu = ['x']\n".into(),
             "FILE:3: labels: the value of \"gpu\" is not a text; write it in quotes",
         ),

@@ -1,17 +1,16 @@
 //! Nothing that is written can stop traffic: standard error and the request log, each with outputs that accept nothing.
 
 use crate::support::process::command;
-use crate::support::upstream::unused_address;
 use crate::support::{
     MetricsScrape, RawConnection, ScriptedUpstream, TemporaryLog, chat, scrape, wait_for,
 };
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const REQUESTS: usize = 1000;
@@ -41,6 +40,15 @@ impl Log {
     }
 }
 
+/// An address for a listener that no other socket takes. A process without a readable log cannot report a port that the
+/// system chose. The sockets of other tests are at 127.0.0.1.
+fn own_address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, first, second, third] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 64 | (first & 0x3f), second, third);
+    SocketAddr::from((address, PORT.fetch_add(1, Relaxed)))
+}
+
 /// Streamgauge as a process whose logs are set up by the test. It is killed when dropped.
 struct LoggingProcess {
     child: Child,
@@ -57,7 +65,7 @@ impl LoggingProcess {
         arguments: &[&str],
         prepare: impl FnOnce(&mut Command),
     ) -> Self {
-        let (proxy, admin) = (unused_address(), unused_address());
+        let (proxy, admin) = (own_address(), own_address());
         let program = command(&[]);
         let mut shell = Command::new("sh");
         for (name, _) in program.get_envs() {
