@@ -5,7 +5,7 @@
 //! also kept in memory, for `GET /requests`.
 
 use crate::control_characters::SafeJson;
-use crate::log::{LogEvents, LogLine, LogOutput, LogSender, LogWriter, UNLIMITED};
+use crate::log::{LogEvents, LogOutput, LogSender, LogWriter, QueuedLine, UNLIMITED};
 use crate::metrics::Metrics;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -107,7 +107,7 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
     }
 }
 
-impl LogLine for Arc<RequestRecord> {
+impl QueuedLine for Arc<RequestRecord> {
     fn append_to(&self, lines: &mut Vec<u8>) {
         append(self, lines);
     }

@@ -18,4 +18,4 @@ mod writer;
 pub use output::LogOutput;
 pub use repeat_limit::UNLIMITED;
 pub use standard_error::{StandardErrorLog, take_dropped_lines};
-pub use writer::{LogEvents, LogLine, LogSender, LogWriter};
+pub use writer::{LogEvents, LogSender, LogWriter, QueuedLine};

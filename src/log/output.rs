@@ -4,7 +4,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ impl LogOutput {
             OpenOptions::new().create(true).append(true).custom_flags(nonblocking).open(path);
         let file = match opened {
             Ok(file) => Some(file),
-            Err(error) if is_missing_reader(&error) => None,
+            Err(error) if is_fifo_without_reader(path, &error) => None,
             Err(error) => return Err(error),
         };
         self.is_regular = match &file {
@@ -108,9 +108,10 @@ impl LogOutput {
     }
 }
 
-/// Whether this is the error of a FIFO that no process has opened for reading.
-fn is_missing_reader(error: &io::Error) -> bool {
+/// Whether this is the error of a FIFO that no process has opened for reading. Sockets have the same error.
+fn is_fifo_without_reader(path: &Path, error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::ENXIO)
+        && std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// Waits until a write of [`MAX_PIPE_WRITE`] bytes does not block, or would fail.
@@ -119,7 +120,7 @@ fn is_missing_reader(error: &io::Error) -> bool {
 fn wait_for_room(file: &File, timeout: Duration) -> io::Result<()> {
     let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
     match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], timeout)? {
-        0 => Err(io::ErrorKind::WouldBlock.into()),
+        0 => Err(io::Error::new(io::ErrorKind::WouldBlock, "the output accepts no more bytes")),
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::output::LogOutput;
 use super::repeat_limit::RepeatLimit;
-use super::writer::{LogEvents, LogLine, LogSender, LogWriter};
+use super::writer::{LogEvents, LogSender, LogWriter, QueuedLine};
 use crate::control_characters::{escape, is_unsafe};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
@@ -54,7 +54,7 @@ impl LogEvents for StandardErrorEvents {
     }
 }
 
-impl LogLine for Vec<u8> {
+impl QueuedLine for Vec<u8> {
     fn append_to(&self, lines: &mut Vec<u8>) {
         lines.extend_from_slice(self);
     }

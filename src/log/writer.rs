@@ -17,10 +17,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// Maximum wait for an output that accepts no bytes, before the writer checks for a reopen or a shutdown.
 const WRITE_WAIT: Duration = Duration::from_millis(100);
 /// Time for the writer thread to end after its deadline.
-const END_MARGIN: Duration = Duration::from_millis(200);
+const END_MARGIN: Duration = Duration::from_secs(1);
 
 /// A line in the queue of a log.
-pub trait LogLine: Send + 'static {
+pub trait QueuedLine: Send + 'static {
     /// Appends the line with its line feed. Called by the writer thread.
     fn append_to(&self, lines: &mut Vec<u8>);
 }
@@ -80,7 +80,7 @@ pub struct LogSender<T> {
     control: Arc<WriterControl>,
 }
 
-impl<T: LogLine> LogSender<T> {
+impl<T: QueuedLine> LogSender<T> {
     /// Adds a line to the queue, or drops and counts it if the queue is full. Never waits.
     pub fn send(&self, line: T) {
         if self.queue.try_send(LogMessage::Line(line)).is_err() {
@@ -109,7 +109,7 @@ pub struct LogWriter<T> {
     ended: Receiver<()>,
 }
 
-impl<T: LogLine> LogWriter<T> {
+impl<T: QueuedLine> LogWriter<T> {
     /// Starts the thread. At most `capacity` lines wait for it.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ struct WriterThread<T> {
     _ended: Sender<()>,
 }
 
-impl<T: LogLine> WriterThread<T> {
+impl<T: QueuedLine> WriterThread<T> {
     fn run(mut self) {
         let mut batch = Vec::new();
         loop {
