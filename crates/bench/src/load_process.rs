@@ -43,7 +43,8 @@ impl LoadProcess {
             let mut report = Vec::new();
             stdout.read_to_end(&mut report).map(|_| report)
         });
-        let report = timeout(limit, read).await.map_err(|_| "the load generator does not end")??;
+        let report =
+            timeout(limit, read).await.map_err(|_| "the load generator does not end")??;
         serde_json::from_slice(&report?)
             .map_err(|error| format!("the load generator failed: {error}").into())
     }
