@@ -408,7 +408,7 @@ macro_rules! for_each_metric {
             conflicting: counter = CONFLICTING "streamgauge_conflicting_responses_total", labels!(UPSTREAM),
                 "Number of responses with both Content-Length and Transfer-Encoding. They were forwarded without the length.",
                 "When the response headers arrive.",
-                "into_client_response";
+                "count_conflicting_response";
             clamped: counter = CLAMPED "streamgauge_clamped_total", labels!(UPSTREAM, INTERVAL),
                 "Number of negative intervals, caused by differences between two clocks, that were recorded as 0.",
                 "When it happens.",

@@ -134,8 +134,7 @@ pub struct UpstreamSeries {
     pub bytes_down: Arc<ShardedCounter>,
     /// Requests sent again on another connection.
     pub resends: IntCounter,
-    /// Responses with both `Content-Length` and `Transfer-Encoding`.
-    pub conflicting_responses: IntCounter,
+    conflicting_responses: IntCounter,
     idle: Gauge,
     oldest_silent: Gauge,
     connect: Histogram,
@@ -225,6 +224,11 @@ impl UpstreamSeries {
         if let Some(counter) = self.clamped.get(interval as usize) {
             counter.inc();
         }
+    }
+
+    /// Counts a response with both `Content-Length` and `Transfer-Encoding`.
+    pub fn count_conflicting_response(&self) {
+        self.conflicting_responses.inc();
     }
 
     /// Counts a request that was rejected because it violates a rule of HTTP or a limit.

@@ -153,7 +153,7 @@ impl UpstreamResponse {
         let has_length = body.size_hint().exact().is_some();
         // The coding overrides the length, which is not forwarded (RFC 9112, section 6.3).
         if !has_length && head.headers.contains_key(CONTENT_LENGTH) {
-            upstream.tap().upstream_series().conflicting_responses.inc();
+            upstream.tap().upstream_series().count_conflicting_response();
         }
         if client.version == Version::HTTP_10 && !has_length {
             // Over HTTP/1.0 the body ends when the connection closes. Only a reset tells the client that it is
