@@ -11,6 +11,7 @@
 //! | `run` | [`run`], [`measure`], [`contestant`], [`running_contestant`], [`process`], [`paired_rounds`], [`tables`], [`report`] | starts everything in interleaved rounds and reports |
 //! | `sweep` | [`sweep`] | the same with several numbers of streams |
 //! | `truth` | [`truth`] | the accuracy of Streamgauge, compared with what client and server sent |
+//! | `differential` | [`differential`] | raw requests and responses, compared with the other proxies |
 //! | `plot` | [`plot`] | plots of `run` and `truth` |
 //!
 //! README.md explains the numbers.
@@ -23,6 +24,7 @@ mod connection;
 mod contestant;
 mod core_affinity;
 mod dechunk;
+mod differential;
 mod idle_cores;
 mod latency_column;
 mod listener;
@@ -71,6 +73,7 @@ usage: bench run   [--streamgauge PATH] [--streams 200] [--rate 20] [--seconds 4
                    [--cores 0,1] [--workers 1] [--json FILE]
        bench truth --streamgauge PATH [--streams 40] [--tokens 12] [--rate 30] [--seconds 10]
                    [--cores 0,1] [--json FILE]
+       bench differential --streamgauge PATH [--only streamgauge,nginx]
        bench plot  [--run FILE] [--truth FILE] --out DIR
        bench serve --listen ADDR
        bench load  --target ADDR [--streams 100] [--rate 20] [--seconds 5] [--warmup 1]
@@ -108,6 +111,7 @@ fn run_role(role: &str, words: Vec<String>) -> Result<(), BoxError> {
         }
         "run" => runtime.block_on(run::role(words)),
         "sweep" => runtime.block_on(sweep::role(words)),
+        "differential" => runtime.block_on(differential::role(words)),
         "plot" => plot::role(words),
         "truth" => runtime.block_on(truth::role(words)),
         _ => Err(format!("unknown role\n{USAGE}").into()),

@@ -45,7 +45,7 @@ pub struct CheckedHead {
 pub struct HeadChecker {
     /// Length of the lines that were checked.
     checked: usize,
-    /// Length of the bytes that were searched for the end of a line.
+    /// Length of the bytes that were searched for the end of a line and for control characters.
     searched: usize,
     has_request_line: bool,
     is_http_1_0: bool,
@@ -65,15 +65,40 @@ impl HeadChecker {
         bytes: &[u8],
         limits: &HeadLimits,
     ) -> Result<Option<CheckedHead>, RejectReason> {
-        while let Some(at) = memchr::memchr(b'\n', bytes.get(self.searched..).unwrap_or_default()) {
-            let line_feed = self.searched + at;
+        let unsearched = self.searched;
+        let found = self.check_lines(bytes, limits);
+        // Any error of a line may come from a control character in it.
+        let end = if matches!(found, Ok(None)) { bytes.len() } else { self.checked };
+        // From the last byte before: it may be a carriage return.
+        let new = unsearched.saturating_sub(1)..end.min(limits.max_bytes);
+        self.searched = end;
+        if has_control_character(bytes.get(new).unwrap_or_default()) {
+            return Err(RejectReason::ControlCharacter);
+        }
+        if let Ok(None) = found
+            && bytes.len() >= limits.max_bytes
+        {
+            return Err(RejectReason::HeadSize);
+        }
+        found
+    }
+
+    /// Checks the lines that are complete.
+    fn check_lines(
+        &mut self,
+        bytes: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<CheckedHead>, RejectReason> {
+        let unsearched = bytes.get(self.searched..).unwrap_or_default();
+        let searched = self.searched;
+        for at in memchr::memchr_iter(b'\n', unsearched) {
+            let line_feed = searched + at;
             let line = bytes.get(self.checked..line_feed).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
             self.checked = line_feed + 1;
-            self.searched = self.checked;
             if self.checked > limits.max_bytes {
                 return Err(RejectReason::HeadSize);
             }
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
             if !line.is_empty() {
                 self.check_line(line, limits)?;
             } else if self.has_request_line {
@@ -81,23 +106,10 @@ impl HeadChecker {
                 return Ok(Some(CheckedHead { length: self.checked, body }));
             }
         }
-        let unsearched = bytes.get(self.searched..).unwrap_or_default();
-        // Data of another protocol may have no line. A CR at the end may belong to the end of a line.
-        let without_cr = unsearched.strip_suffix(b"\r").unwrap_or(unsearched);
-        if !self.has_request_line && has_control_character(without_cr) {
-            return Err(RejectReason::ControlCharacter);
-        }
-        if bytes.len() >= limits.max_bytes {
-            return Err(RejectReason::HeadSize);
-        }
-        self.searched = bytes.len();
         Ok(None)
     }
 
     fn check_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), RejectReason> {
-        if has_control_character(line) {
-            return Err(RejectReason::ControlCharacter);
-        }
         if !self.has_request_line {
             self.has_request_line = true;
             return self.check_request_line(line, limits);
@@ -110,14 +122,17 @@ impl HeadChecker {
     }
 
     fn check_request_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), RejectReason> {
-        let (method, target, version) =
-            split_request_line(line).ok_or(RejectReason::RequestLine)?;
+        let (rest, version) = line.split_last_chunk().ok_or(RejectReason::RequestLine)?;
         self.is_http_1_0 = match version {
-            b"HTTP/1.1" => false,
-            b"HTTP/1.0" => true,
+            b" HTTP/1.1" => false,
+            b" HTTP/1.0" => true,
             _ => return Err(RejectReason::RequestLine),
         };
-        if method.is_empty() || !method.iter().all(is_token) {
+        let (method, rest) = split_token(rest);
+        let Some((b' ', target)) = rest.split_first() else {
+            return Err(RejectReason::RequestLine);
+        };
+        if method.is_empty() || target.is_empty() {
             return Err(RejectReason::RequestLine);
         }
         if method == b"CONNECT" {
@@ -126,24 +141,35 @@ impl HeadChecker {
         if target.len() > MAX_TARGET {
             return Err(RejectReason::TargetSize);
         }
-        let is_valid = match target.first() {
-            Some(b'/') => target.iter().all(is_usual_in_path) || is_unusual_target(target, limits),
-            Some(b'*') => target.len() == 1 && method == b"OPTIONS",
-            _ => is_http_url(target) && is_unusual_target(target, limits),
+        if target.starts_with(b"/") && target.iter().all(is_usual_in_path) {
+            return Ok(());
+        }
+        if memchr::memchr2(b' ', b'\t', target).is_some() {
+            return Err(RejectReason::RequestLine);
+        }
+        let is_valid = match target {
+            b"*" => method == b"OPTIONS",
+            // A fragment is not part of a target (RFC 9112, section 3.2). Parsers cut it off.
+            _ => {
+                (target.starts_with(b"/") || is_http_url(target))
+                    && memchr::memchr(b'#', target).is_none()
+                    && (limits.is_target)(target)
+            }
         };
         if is_valid { Ok(()) } else { Err(RejectReason::Target) }
     }
 
     fn check_header(&mut self, line: &[u8]) -> Result<(), RejectReason> {
-        if let Some(b' ' | b'\t') = line.first() {
-            return Err(RejectReason::LineFolding);
-        }
-        let colon = memchr::memchr(b':', line).ok_or(RejectReason::HeaderName)?;
-        let (name, value) = line.split_at(colon);
-        if name.is_empty() || name.len() > MAX_NAME || !name.iter().all(is_token) {
+        let (name, rest) = split_token(line);
+        let Some((b':', value)) = rest.split_first() else {
+            return Err(match line.first() {
+                Some(b' ' | b'\t') => RejectReason::LineFolding,
+                _ => RejectReason::HeaderName,
+            });
+        };
+        if name.is_empty() || name.len() > MAX_NAME {
             return Err(RejectReason::HeaderName);
         }
-        let value = value.get(1..).unwrap_or_default();
         if name.eq_ignore_ascii_case(b"content-length") {
             // Even an equal one: a server behind this proxy may read only one of them.
             if self.content_length.is_some() {
@@ -181,15 +207,9 @@ impl HeadChecker {
     }
 }
 
-/// Returns method, target and version, if one space separates them.
-fn split_request_line(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let is_space = |byte: &u8| *byte == b' ';
-    let mut ends = line.splitn(2, is_space);
-    let (method, rest) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
-    let mut ends = rest.rsplitn(2, is_space);
-    let (version, target) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
-    let is_one_word = !target.is_empty() && memchr::memchr2(b' ', b'\t', target).is_none();
-    is_one_word.then_some((method, target, version))
+/// Splits a token off the start of `bytes`: a method, or the name of a header (RFC 9110, section 5.6.2).
+fn split_token(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(bytes.iter().position(|byte| !is_in(byte, &TOKEN)).unwrap_or(bytes.len()))
 }
 
 /// Whether the target has the start of an absolute form that this proxy forwards.
@@ -200,33 +220,69 @@ fn is_http_url(target: &[u8]) -> bool {
     has_prefix(b"http://") || has_prefix(b"https://")
 }
 
-/// A fragment is not part of a target (RFC 9112, section 3.2). Parsers cut it off.
-fn is_unusual_target(target: &[u8], limits: &HeadLimits) -> bool {
-    memchr::memchr(b'#', target).is_none() && (limits.is_target)(target)
-}
-
-/// Whether RFC 3986 allows the byte in a path or query. Parsers agree on these.
 fn is_usual_in_path(byte: &u8) -> bool {
-    matches!(
-        byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'?' | b'%' | b'-' | b'.' | b'_' | b'~'
-            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
-    )
+    is_in(byte, &USUAL_IN_PATH)
 }
 
-/// Whether the byte is allowed in a method or header name (RFC 9110, section 5.6.2).
-fn is_token(byte: &u8) -> bool {
-    matches!(
-        byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-'
-            | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-    )
+fn is_in(byte: &u8, set: &[bool; 256]) -> bool {
+    set.get(usize::from(*byte)).is_some_and(|is_in| *is_in)
 }
 
-/// Whether a control character other than the tab is in `bytes`.
+/// Bytes of a method or header name. Tables are the cheapest check of names, which most heads consist of.
+static TOKEN: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+/// Bytes that RFC 3986 allows in a path or query. Parsers agree on these.
+static USUAL_IN_PATH: [bool; 256] = letters_digits_and(b"/?%-._~!$&'()*+,;=:@");
+
+#[allow(
+    clippy::indexing_slicing,
+    reason = "the compiler evaluates it, and reports an index out of range"
+)]
+const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
+    let mut byte = 0;
+    while byte < set.len() {
+        set[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        set[others[at] as usize] = true;
+        at += 1;
+    }
+    set
+}
+
+/// Whether `bytes` contain a control character. Allowed are tab, line feed, and a carriage return at the end or before a
+/// line feed.
 fn has_control_character(bytes: &[u8]) -> bool {
-    // Without an early exit, the compiler checks many bytes at a time.
-    bytes.iter().fold(false, |found, byte| found | (byte.is_ascii_control() & (*byte != b'\t')))
+    let Some((last, before)) = bytes.split_last() else { return false };
+    let next = bytes.get(1..).unwrap_or_default();
+    let (blocks, rest) = before.as_chunks();
+    let (next_blocks, next_rest) = next.as_chunks();
+    let mut found = is_control(*last, b'\n');
+    for (bytes, next) in blocks.iter().zip(next_blocks) {
+        found |= has_control_in_block(bytes, next);
+    }
+    found |= match (before.last_chunk(), next.last_chunk()) {
+        // Blocks that overlap cost less than single bytes.
+        (Some(bytes), Some(next)) => has_control_in_block(bytes, next),
+        _ => rest.iter().zip(next_rest).any(|(byte, next)| is_control(*byte, *next)),
+    };
+    found
+}
+
+/// The compiler checks all bytes of a block at once, because their number is fixed and there is no early exit.
+fn has_control_in_block(bytes: &[u8; 16], next: &[u8; 16]) -> bool {
+    let mut found = 0;
+    for (byte, next) in bytes.iter().zip(next) {
+        found |= u8::from(is_control(*byte, *next));
+    }
+    found != 0
+}
+
+fn is_control(byte: u8, next: u8) -> bool {
+    (byte < b' ') & (byte != b'\t') & (byte != b'\n') & ((byte != b'\r') | (next != b'\n'))
+        | (byte == 0x7f)
 }
 
 /// Returns a length, if the value is one decimal number below 2^63.
@@ -236,8 +292,8 @@ fn content_length(value: &[u8]) -> Option<u64> {
         return None;
     }
     let length = digits.iter().try_fold(0u64, |length, digit| {
-        let digit = char::from(*digit).to_digit(10)?;
-        length.checked_mul(10)?.checked_add(u64::from(digit))
+        let digit = u64::from(*digit).checked_sub(u64::from(b'0')).filter(|digit| *digit < 10)?;
+        length.checked_mul(10)?.checked_add(digit)
     })?;
     (length <= i64::MAX.unsigned_abs()).then_some(length)
 }
