@@ -3,7 +3,9 @@
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyConfig};
 use crate::metrics::{Metrics, MetricsError, claim_shard};
-use crate::proxy::{self, Connector, Listener, Timers, TlsError, UpstreamPool};
+use crate::proxy::{
+    self, Connector, DrainStage, DrainTimes, Listener, Timers, TlsError, UpstreamPool,
+};
 use crate::request_log::{self, RequestLog, RequestLogWriter};
 use crate::socket;
 use crate::tap::{FaultInjection, SharedTraces, Tap};
@@ -18,9 +20,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 use tokio_rustls::rustls::ServerConfig;
 
+/// Time for the threads to end after the last stage of the shutdown.
+const ABORT_LIMIT: Duration = Duration::from_secs(2);
 /// Interval of the check for stalled streams.
 const STALL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -143,7 +147,7 @@ pub struct App {
     shared: Arc<Admin>,
     writer: Option<RequestLogWriter>,
     workers: usize,
-    grace: Duration,
+    drain: DrainTimes,
 }
 
 impl App {
@@ -199,8 +203,8 @@ impl App {
             draining: AtomicBool::new(false),
             is_local: admin_address.ip().is_loopback(),
         };
-        let (workers, grace) = (config.workers, config.shutdown_grace);
-        Ok(Self { proxies, admin, admin_address, shared: Arc::new(shared), writer, workers, grace })
+        let (workers, drain) = (config.workers, config.drain);
+        Ok(Self { proxies, admin, admin_address, shared: Arc::new(shared), writer, workers, drain })
     }
 
     /// Name and address of each proxy's listener.
@@ -213,14 +217,14 @@ impl App {
         self.admin_address
     }
 
-    /// Runs until `shutdown` completes. Open requests may then finish within `shutdown_grace_seconds`; the
-    /// admin port serves until the last one has ended.
+    /// Runs until a stage of the shutdown is `requested`, and then through all later ones. The admin port serves until
+    /// the last request has ended. Requires a runtime with timers.
     ///
     /// # Errors
     /// If a thread cannot be started, or stops before the shutdown.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
-        let Self { proxies, admin, shared, writer, workers, grace, .. } = self;
-        let (stop_proxies, stopping) = watch::channel(false);
+    pub async fn run(self, mut requested: watch::Receiver<DrainStage>) -> Result<(), AppError> {
+        let Self { proxies, admin, shared, writer, workers, drain, .. } = self;
+        let (stage, stage_of_workers) = watch::channel(DrainStage::Serving);
         let (stop_others, others_stopping) = watch::channel(false);
         let (end_sender, mut end_receiver) = mpsc::unbounded_channel();
         let admin_data = Arc::clone(&shared);
@@ -248,7 +252,7 @@ impl App {
                 let upstream = UpstreamPool::new(connector, tap, timers.clone());
                 listeners.push((listener, bound.tls.clone(), Arc::new(upstream)));
             }
-            let stopping = stopping.clone();
+            let stage = stage_of_workers.clone();
             let heartbeat = heartbeat.clone();
             let observe_lag = shared.metrics.event_loop_lag_observer();
             let runtime = runtime_without_timers()?;
@@ -262,8 +266,7 @@ impl App {
                     // Not in `serving`: it never ends by itself, and is dropped with the runtime.
                     tokio::spawn(socket::measure_lag(heartbeat, observe_lag));
                     for (listener, tls, upstream) in listeners {
-                        let stopping = stopping.clone();
-                        serving.spawn(proxy::serve(listener, tls, upstream, stopping, grace));
+                        serving.spawn(proxy::serve(listener, tls, upstream, stage.clone()));
                     }
                     while let Some(served) = serving.join_next().await {
                         served.map_err(io::Error::other)??;
@@ -277,24 +280,70 @@ impl App {
         // The workers have their own sockets. These would keep the port open after the workers end.
         drop(proxies);
         let result = tokio::select! {
-            () = shutdown => Ok(()),
+            () = at_least(DrainStage::LameDuck, &mut requested) => Ok(()),
             () = reopen_log_on_sighup(writer.as_ref()) => Ok(()),
             stopped = end_receiver.recv() => Err(AppError::Stopped(stopped.unwrap_or_default())),
         };
         shared.drain();
-        stop_proxies.send_replace(true);
         // Joins on another thread, because this one may be the only thread of the caller's runtime.
         let workers_end = tokio::task::spawn_blocking(|| threads.into_iter().for_each(join));
-        workers_end.await.map_err(|error| AppError::Thread(io::Error::other(error)))?;
+        let first = if result.is_ok() { *requested.borrow() } else { DrainStage::Closing };
+        if !advance(first, drain, &stage, &mut requested, workers_end).await {
+            tracing::error!(
+                "a worker thread does not end; the last lines of the request log may be lost"
+            );
+            return result;
+        }
         stop_others.send_replace(true);
-        [admin, clock].into_iter().for_each(join);
-        drop(shared);
-        if let Some(writer) = writer {
-            // On another thread, so that this one still handles the second signal.
-            let closed = tokio::task::spawn_blocking(|| writer.close()).await;
-            closed.map_err(|error| AppError::Thread(io::Error::other(error)))?;
+        let others_end = tokio::task::spawn_blocking(move || {
+            [admin, clock].into_iter().for_each(join);
+            drop(shared);
+            if let Some(writer) = writer {
+                writer.close();
+            }
+        });
+        tokio::select! {
+            ended = others_end => ended.map_err(|error| AppError::Thread(io::Error::other(error)))?,
+            () = async {
+                at_least(DrainStage::Aborting, &mut requested).await;
+                sleep(ABORT_LIMIT).await;
+            } => {}
         }
         result
+    }
+}
+
+/// Goes through the stages of the shutdown from `first`, each for its time or until a later one is `requested`. Returns
+/// whether the workers have ended.
+async fn advance(
+    first: DrainStage,
+    times: DrainTimes,
+    stage: &watch::Sender<DrainStage>,
+    requested: &mut watch::Receiver<DrainStage>,
+    mut workers_end: tokio::task::JoinHandle<()>,
+) -> bool {
+    let stages = [
+        (DrainStage::LameDuck, times.lame_duck, DrainStage::Closing),
+        (DrainStage::Closing, times.grace, DrainStage::Aborting),
+    ];
+    for (entered, time, next) in stages {
+        if entered >= first {
+            stage.send_replace(entered);
+            tokio::select! {
+                _ = &mut workers_end => return true,
+                () = at_least(next, requested) => {}
+                () = sleep(time) => {}
+            }
+        }
+    }
+    stage.send_replace(DrainStage::Aborting);
+    timeout(ABORT_LIMIT, workers_end).await.is_ok()
+}
+
+/// Completes when at least this stage is requested; never if the sender is dropped before.
+async fn at_least(stage: DrainStage, requested: &mut watch::Receiver<DrainStage>) {
+    if requested.wait_for(|requested| *requested >= stage).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -369,6 +418,8 @@ fn spawn(
         if let Err(error) = runtime.block_on(future) {
             tracing::error!(%error, "the thread stopped");
         }
+        // A name that is still being resolved does not hold the thread.
+        runtime.shutdown_background();
     });
     thread.map_err(AppError::Thread)
 }

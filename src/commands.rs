@@ -6,12 +6,14 @@ use crate::config::{Config, LogFormat, ignored_variables, load};
 #[cfg(feature = "demo")]
 use crate::demo;
 use crate::log::{StandardErrorLog, UNLIMITED};
-use crate::{compare, explain, healthcheck, metrics};
+use crate::proxy::DrainStage;
+use crate::{compare, explain, healthcheck, metrics, signals};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use tokio::sync::watch;
 
 /// Exit code for a wrong command line or configuration (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
@@ -136,12 +138,15 @@ fn run_proxy(args: &RunArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit_code(Err(format!("cannot start the runtime: {error}"))),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let code = serve(args, &log).await;
         // On another thread, so that this one still handles the second signal.
         let _ = tokio::task::spawn_blocking(|| log.close()).await;
         code
-    })
+    });
+    // A thread that does not end must not hold the exit.
+    runtime.shutdown_background();
+    code
 }
 
 /// Loads the configuration and serves clients. Returns the exit code.
@@ -167,7 +172,15 @@ async fn serve(args: &RunArgs, log: &StandardErrorLog) -> ExitCode {
     }
     let metrics = format_args!("http://{}/metrics", app.admin_address());
     tracing::info!(target: UNLIMITED, %metrics, "measuring");
-    app.run(shutdown_signal()).await.map_or_else(failure, |()| ExitCode::SUCCESS)
+    let requested = signals::requested_stage().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot install signal handlers: only SIGKILL stops Streamgauge");
+        watch::channel(DrainStage::Serving).1
+    });
+    match app.run(requested.clone()).await {
+        Ok(()) if *requested.borrow() == DrainStage::Aborting => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(error),
+    }
 }
 
 /// Makes a write beyond the limit of file sizes (`ulimit -f`) fail, instead of ending the process by SIGXFSZ.
@@ -177,30 +190,4 @@ fn survive_file_size_limit() {
     if let Err(error) = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)) {
         tracing::warn!(%error, "cannot handle SIGXFSZ: a limit of file sizes can end Streamgauge");
     }
-}
-
-/// Completes at the first SIGTERM or SIGINT. A second one ends the process at once, with exit code 1.
-async fn shutdown_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::warn!("cannot install signal handlers: only SIGKILL stops Streamgauge");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!(
-        target: UNLIMITED,
-        "stopping: open requests may finish within shutdown_grace_seconds; a second signal aborts them"
-    );
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        std::process::exit(1);
-    });
 }

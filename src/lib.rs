@@ -63,9 +63,11 @@ mod log;
 mod metrics;
 mod proxy;
 mod request_log;
+mod signals;
 mod socket;
 mod tap;
 
 pub use app::{App, AppError, ListenerName};
 pub use commands::run;
 pub use config::Config;
+pub use proxy::DrainStage;

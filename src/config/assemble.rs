@@ -6,12 +6,13 @@ use super::keys::{self, ArrivalClock, ClientAuth, ConfigKey, HostHeader, LogForm
 use super::problem::ConfigProblem;
 use super::settings::Settings;
 use crate::metrics::MetricsConfig;
-use crate::proxy::{ClientCertificates, ListenerTls, PemFile, TlsFiles, UpstreamConfig};
+use crate::proxy::{
+    ClientCertificates, DrainTimes, ListenerTls, PemFile, TlsFiles, UpstreamConfig,
+};
 use crate::tap::TapConfig;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::SloClasses;
 use streamgauge_core::meter::cold::ColdStartConfig;
@@ -37,8 +38,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// APIs of the configuration, which take precedence over the built-in ones.
     pub apis: Vec<ConfiguredApi>,
-    /// How long open requests may continue after the signal to stop.
-    pub shutdown_grace: Duration,
+    /// Durations of the stages of the shutdown.
+    pub drain: DrainTimes,
     /// Every key with its value in force, for `/config`; secrets are masked.
     pub effective: serde_json::Value,
     /// Messages about settings that are allowed and probably not meant.
@@ -98,7 +99,10 @@ impl Config {
                 ttft_by_input_size: top.get(&keys::TTFT_BY_INPUT_SIZE)?,
                 constant_labels,
             },
-            shutdown_grace: top.get(&keys::SHUTDOWN_GRACE_SECONDS)?,
+            drain: DrainTimes {
+                lame_duck: top.get(&keys::LAME_DUCK_SECONDS)?,
+                grace: top.get(&keys::SHUTDOWN_GRACE_SECONDS)?,
+            },
             apis,
             proxies,
             effective,

@@ -126,7 +126,9 @@ keys! {
     REQUEST_LOG: PathBuf = output_path("request_log").flag("FILE");
     /// Number of threads that forward
     WORKERS: usize = count("workers", 1, 1024).computed("the CPU quota, at most 2").flag("N");
-    /// How long open requests may continue after SIGTERM
+    /// How long new requests are still served after SIGTERM
+    LAME_DUCK_SECONDS: Duration = seconds("lame_duck_seconds", 0.0, 3600.0).default("5.0");
+    /// How long open requests may continue after the lame-duck time
     SHUTDOWN_GRACE_SECONDS: Duration =
         seconds("shutdown_grace_seconds", 0.0, 86400.0).default("30.0");
     /// Least severe log level: error, warn, info, debug or trace

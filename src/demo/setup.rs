@@ -5,12 +5,13 @@ use super::DemoError;
 use crate::app::{App, AppError};
 use crate::cli::DemoArgs;
 use crate::config::{Sources, load};
+use crate::proxy::DrainStage;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use streamgauge_sim::{SimServer, Traffic, TrafficSummary, TruthLog, demo_engines};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 /// Time between the last new request and the abort of open requests. A request aborted on its way to the server
@@ -83,8 +84,14 @@ impl DemoSetup {
         let admin = app.admin_address();
         let proxy = app.addresses().first().map(|(_, address)| *address);
         let proxy = proxy.ok_or(DemoError::Stopped("proxy"))?;
-        let app =
-            BackgroundTask::spawn("app", move |stopped| async { app.run(ready(stopped)).await })?;
+        let app = BackgroundTask::spawn("app", move |stopped| async {
+            let (request, requested) = watch::channel(DrainStage::Serving);
+            tokio::spawn(async move {
+                ready(stopped).await;
+                request.send_replace(DrainStage::Closing);
+            });
+            app.run(requested).await
+        })?;
         let traffic = Traffic {
             rate_per_s: args.rate,
             drain: DRAIN,

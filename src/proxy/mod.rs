@@ -38,7 +38,7 @@ mod tls;
 mod upstream;
 
 pub(crate) use body::ProxyBody;
-pub use client::{Listener, serve};
+pub use client::{DrainStage, DrainTimes, Listener, serve};
 pub use probe::{watch_readiness, watch_start_time};
 pub use timers::Timers;
 pub use tls::{ClientCertificates, ListenerTls, PemFile, TlsError, TlsFiles};

@@ -13,3 +13,4 @@ mod explain;
 mod external;
 mod logs;
 mod process;
+mod shutdown;

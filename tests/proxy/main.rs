@@ -6,6 +6,7 @@ mod support;
 mod chaos;
 mod client_disconnects;
 mod connections;
+mod drain;
 mod endings;
 mod harmless;
 mod http2;

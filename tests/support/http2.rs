@@ -151,6 +151,15 @@ impl H2Client {
         answer
     }
 
+    /// Waits for GOAWAY, after which the connection takes no further request.
+    pub async fn wait_for_goaway(&mut self) {
+        let start = std::time::Instant::now();
+        while std::future::poll_fn(|cx| self.0.poll_ready(cx)).await.is_ok() {
+            assert!(start.elapsed().as_secs() < 20, "no GOAWAY arrived");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// Sends a request and reads the complete response.
     pub async fn exchange(&mut self, request: Request<()>, body: impl Into<Bytes>) -> H2Response {
         H2Response::of(self.send(request, body).await.await.unwrap()).await

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cold_start;
 pub mod connection;
 pub mod corpus;
+pub mod drain;
 pub mod exchange;
 pub mod external;
 pub mod http2;
@@ -28,9 +29,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use streamgauge::config::{Sources, load};
 use streamgauge::testing::FaultInjection;
-use streamgauge::{App, AppError};
+use streamgauge::{App, AppError, DrainStage};
 use streamgauge_sim::rng::SplitMix64;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 pub use clock::{Bracket, Disturbance};
 pub use connection::{ConnectionEnd, RawConnection, RawMessage};
@@ -44,7 +45,7 @@ pub struct Streamgauge {
     pub proxy: SocketAddr,
     pub proxies: Vec<SocketAddr>,
     pub admin: SocketAddr,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
+    stop: watch::Sender<DrainStage>,
     thread: Mutex<Option<JoinHandle<Result<(), AppError>>>>,
 }
 
@@ -94,26 +95,23 @@ impl Streamgauge {
         let proxies: Vec<SocketAddr> =
             app.addresses().iter().map(|(_, address)| *address).collect();
         let admin = app.admin_address();
-        let (stop, stopped) = oneshot::channel();
+        let (stop, requested) = watch::channel(DrainStage::Serving);
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(app.run(async {
-                let _ = stopped.await;
-            }))
+            runtime.block_on(app.run(requested))
         });
-        Self {
-            proxy: proxies[0],
-            proxies,
-            admin,
-            stop: Mutex::new(Some(stop)),
-            thread: Mutex::new(Some(thread)),
-        }
+        Self { proxy: proxies[0], proxies, admin, stop, thread: Mutex::new(Some(thread)) }
     }
 
-    /// Begins the shutdown without waiting for its end.
+    /// Begins the shutdown without lame-duck time, and does not wait for its end.
     pub fn begin_shutdown(&self) {
-        self.stop.lock().unwrap().take();
+        self.enter(DrainStage::Closing);
+    }
+
+    /// Requests a stage of the shutdown.
+    pub fn enter(&self, stage: DrainStage) {
+        self.stop.send_replace(stage);
     }
 
     /// Shuts down and waits for the end.

@@ -1,19 +1,46 @@
-//! Graceful shutdown of connections: each finishes its current request.
+//! Shutdown of client connections, in stages.
 
 use crate::proxy::handover::ClientConnection;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use strum::FromRepr;
+
+/// Stage of the shutdown. It only advances; stages can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, FromRepr)]
+#[repr(u8)]
+pub enum DrainStage {
+    /// No shutdown.
+    #[default]
+    Serving,
+    /// New connections and requests are served. Responses announce that their connection closes, so that clients and load
+    /// balancers go elsewhere and lose no request.
+    LameDuck,
+    /// The listeners are closed. Each connection finishes its current requests and accepts no further one.
+    Closing,
+    /// All open connections are reset.
+    Aborting,
+}
+
+/// Durations of the stages of the shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// How long new connections and requests are still served.
+    pub lame_duck: Duration,
+    /// How long open requests may then continue.
+    pub grace: Duration,
+}
 
 /// Open connections of one worker's listener.
 ///
-/// A running connection only loads a flag. hyper-util's `GracefulShutdown` polls a channel with a lock each time.
+/// A running connection only loads the stage. hyper-util's `GracefulShutdown` polls a channel with a lock each time.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
-    has_started: AtomicBool,
+    stage: AtomicU8,
     open: Mutex<OpenConnections>,
 }
 
@@ -27,29 +54,39 @@ struct OpenConnections {
 }
 
 impl Drain {
-    /// Runs a connection to its end, and shuts it down gracefully when the drain starts.
+    /// Runs a connection to its end, through the stages of the shutdown.
     pub async fn run(self: Arc<Self>, mut connection: ClientConnection) {
         let mut registration = None;
-        let mut is_shutting_down = false;
+        let mut entered = DrainStage::Serving;
         poll_fn(move |cx| {
             if registration.is_none() {
                 registration = Some(ConnectionRegistration::new(Arc::clone(&self), cx));
+                // A new connection announces its end from its first response.
+                entered = self.stage().min(DrainStage::LameDuck);
+                connection.enter(entered);
             }
-            if !is_shutting_down && self.has_started.load(Relaxed) {
-                is_shutting_down = true;
-                connection.shut_down();
+            // Before a later stage: a request that has already arrived is open.
+            let mut polled = Pin::new(&mut connection).poll(cx);
+            while polled.is_pending() && entered < self.stage() {
+                entered = self.stage();
+                connection.enter(entered);
+                polled = Pin::new(&mut connection).poll(cx);
             }
-            Pin::new(&mut connection).poll(cx)
+            polled
         })
         .await;
     }
 
-    /// Shuts all connections down gracefully, and waits until they have ended.
-    pub async fn shut_down(&self) {
-        self.has_started.store(true, Relaxed);
+    /// Advances all connections to `stage`, those that open later included.
+    pub fn enter(&self, stage: DrainStage) {
+        self.stage.store(stage as u8, Relaxed);
         // Outside the lock: a waker can run any code.
         let tasks: Vec<Waker> = self.open().tasks.values().cloned().collect();
         tasks.iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Waits until all connections have ended.
+    pub async fn closed(&self) {
         poll_fn(|cx| {
             let mut open = self.open();
             if open.tasks.is_empty() {
@@ -59,6 +96,10 @@ impl Drain {
             Poll::Pending
         })
         .await;
+    }
+
+    fn stage(&self) -> DrainStage {
+        DrainStage::from_repr(self.stage.load(Relaxed)).unwrap_or_default()
     }
 
     fn open(&self) -> MutexGuard<'_, OpenConnections> {

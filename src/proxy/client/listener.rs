@@ -1,6 +1,6 @@
 //! Listener: accepts clients and starts a task for each connection.
 
-use super::drain::Drain;
+use super::drain::{Drain, DrainStage};
 use crate::proxy::handover::ClientConnection;
 use crate::proxy::upstream::UpstreamPool;
 use crate::socket::{TimestampedIo, set_socket_options};
@@ -63,10 +63,8 @@ impl Listener {
     }
 }
 
-/// Serves clients until `shutdown` becomes `true` or its sender is dropped. Then waits at most `grace` for open requests.
-///
-/// Requests that are still open after `grace` are cut: the client receives an incomplete response. With `tls`, clients
-/// must use TLS.
+/// Serves clients until `stage` is [`DrainStage::Closing`] and all connections have ended. With `tls`, clients must use
+/// TLS.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -74,17 +72,12 @@ pub async fn serve(
     listener: Listener,
     tls: Option<Arc<ServerConfig>>,
     upstream: Arc<UpstreamPool>,
-    mut shutdown: watch::Receiver<bool>,
-    grace: Duration,
+    mut stage: watch::Receiver<DrainStage>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
     let timers = upstream.timers().clone();
     let clients =
         ClientSpawner { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
-    let mut stop = pin!(async {
-        // An error means that the sender was dropped.
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    });
     let mut close_idle = pin!(clients.upstream.close_idle());
     loop {
         tokio::select! {
@@ -97,15 +90,37 @@ pub async fn serve(
                 }
             },
             () = &mut close_idle => {}
-            () = &mut stop => break,
+            entered = next_stage(&mut stage) => match entered {
+                DrainStage::Serving | DrainStage::LameDuck => clients.drain.enter(entered),
+                DrainStage::Closing | DrainStage::Aborting => break,
+            },
         }
     }
     drop(listener);
-    if timers.timeout(grace, clients.drain.shut_down()).await.is_err() {
-        // The worker ends now, and the tasks of these connections with it.
-        clients.upstream.tap().begin_shutdown();
+    clients.drain.enter(DrainStage::Closing);
+    tokio::select! {
+        () = clients.drain.closed() => {}
+        () = aborting(&mut stage) => {
+            clients.upstream.tap().begin_shutdown();
+            clients.drain.enter(DrainStage::Aborting);
+            clients.drain.closed().await;
+        }
     }
     Ok(())
+}
+
+/// Waits for the next stage of the shutdown. Without a sender, that is the last one.
+async fn next_stage(stage: &mut watch::Receiver<DrainStage>) -> DrainStage {
+    match stage.changed().await {
+        Ok(()) => *stage.borrow_and_update(),
+        Err(_) => DrainStage::Aborting,
+    }
+}
+
+/// Completes at the last stage of the shutdown.
+async fn aborting(stage: &mut watch::Receiver<DrainStage>) {
+    // An error means that the sender was dropped.
+    let _ = stage.wait_for(|stage| *stage == DrainStage::Aborting).await;
 }
 
 /// Whether an accept failed because the client has already disconnected.

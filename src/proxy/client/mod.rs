@@ -4,5 +4,6 @@ mod drain;
 mod listener;
 mod sniff;
 
+pub use drain::{DrainStage, DrainTimes};
 pub use listener::{Listener, serve};
 pub(crate) use sniff::{ProtocolSniffer, SniffedProtocol};

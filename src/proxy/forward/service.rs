@@ -16,7 +16,7 @@ use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamP
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::{request, response};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -45,6 +45,7 @@ impl Service<Request<Incoming>> for ProxyService {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.handover.on_request();
         let (head, body) = request.into_parts();
         let measurement = Measurement::start(self.upstream.tap(), &self.client, &head);
         let client = ClientExpectations::new(&head);
@@ -53,12 +54,16 @@ impl Service<Request<Incoming>> for ProxyService {
             let mut measurement = measurement;
             let forwarded =
                 forward_request(&upstream, &handover, &mut measurement, head, body).await;
-            Ok(match forwarded {
+            let mut response = match forwarded {
                 Ok(response) => {
                     response.into_client_response(upstream, &handover, measurement, client).await
                 }
                 Err(error) => respond_with_error(error, measurement),
-            })
+            };
+            if handover.announces_close() && client.closes_with_header(response.status()) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         })
     }
 }
@@ -82,6 +87,12 @@ impl ClientExpectations {
             accepts_trailers: headers::accepts_trailers(&head.headers),
             keep_alive: !headers::has_connection_close(&head.headers),
         }
+    }
+
+    /// Whether the header `Connection: close` can announce the end of the connection: HTTP/2 sends GOAWAY, and a
+    /// connection that has switched to another protocol takes no further request.
+    fn closes_with_header(&self, status: StatusCode) -> bool {
+        self.version != Version::HTTP_2 && status != StatusCode::SWITCHING_PROTOCOLS
     }
 }
 

@@ -3,10 +3,10 @@
 use super::request_gate::{RequestGate, is_target};
 use super::response_handover::{ClientIo, DetachedResponse, ResponseHandover};
 use crate::proxy::body::{Relay, RelayEnd, Tunnel};
-use crate::proxy::client::{ProtocolSniffer, SniffedProtocol};
+use crate::proxy::client::{DrainStage, ProtocolSniffer, SniffedProtocol};
 use crate::proxy::forward::ProxyService;
 use crate::proxy::upstream::UpstreamPool;
-use crate::socket::TimestampedIo;
+use crate::socket::{SocketTimestamps, TimestampedIo};
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
@@ -44,6 +44,7 @@ type HyperHttp2 = http2::Connection<ClientIo, ProxyService, TokioExecutor>;
 pub(crate) struct ClientConnection {
     upstream: Arc<UpstreamPool>,
     handover: Arc<ResponseHandover>,
+    timestamps: Arc<SocketTimestamps>,
     phase: ClientPhase,
     /// Accept no further request.
     is_closing: bool,
@@ -69,15 +70,33 @@ enum ClientPhase {
 impl ClientConnection {
     /// Returns a connection that waits for its first request.
     pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>) -> Self {
+        let timestamps = Arc::clone(io.timestamps());
         let phase = ClientPhase::Sniffing(Box::new(ProtocolSniffer::new(io)));
-        Self { upstream, handover: Arc::default(), phase, is_closing: false }
+        Self { upstream, handover: Arc::default(), timestamps, phase, is_closing: false }
+    }
+
+    /// Advances to a stage of the shutdown.
+    pub fn enter(&mut self, stage: DrainStage) {
+        match stage {
+            DrainStage::Serving => {}
+            DrainStage::LameDuck => self.handover.announce_close(),
+            DrainStage::Closing => self.shut_down(),
+            DrainStage::Aborting => {
+                self.timestamps.reset_on_close(true);
+                self.phase = ClientPhase::Closed;
+            }
+        }
     }
 
     /// Finishes the current requests and accepts no further one. A stream or tunnel continues until it ends.
-    pub fn shut_down(&mut self) {
+    fn shut_down(&mut self) {
         self.is_closing = true;
         match &mut self.phase {
             ClientPhase::Sniffing(_) => self.phase = ClientPhase::Closed,
+            // hyper would wait for the rest of a partial request head.
+            ClientPhase::Http1(_) | ClientPhase::Http2(_) if !self.handover.has_request() => {
+                self.phase = ClientPhase::Closed;
+            }
             ClientPhase::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
             ClientPhase::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
             ClientPhase::Stream(relay) => relay.close_at_end(),
@@ -164,6 +183,7 @@ impl ClientConnection {
     }
 
     fn io_and_service(&self, io: TimestampedIo, gate: RequestGate) -> (ClientIo, ProxyService) {
+        self.handover.expect_request();
         let service = ProxyService {
             upstream: Arc::clone(&self.upstream),
             client: Arc::clone(io.timestamps()),
@@ -194,7 +214,7 @@ impl Future for ClientConnection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Self { phase, upstream, .. } = &mut *self;
+            let Self { phase, upstream, handover, is_closing, .. } = &mut *self;
             match phase {
                 ClientPhase::Sniffing(sniffer) => {
                     let protocol = ready!(sniffer.poll(upstream.timers(), cx));
@@ -215,7 +235,14 @@ impl Future for ClientConnection {
                     }
                 }
                 ClientPhase::Http2(http) => {
-                    self.phase = close(ready!(Pin::new(&mut **http).poll(cx)))
+                    let result = Pin::new(&mut **http).poll(cx);
+                    // After the first request: a client that gets GOAWAY before it would reconnect again and again.
+                    if result.is_pending() && !*is_closing && handover.closes_after_request() {
+                        *is_closing = true;
+                        Pin::new(&mut **http).graceful_shutdown();
+                        continue;
+                    }
+                    self.phase = close(ready!(result));
                 }
                 ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
                     RelayEnd::Complete => self.return_to_hyper(cx),

@@ -54,6 +54,8 @@
 //! | server: waits for a body that is pending | the same |
 //! | server: returns bytes of the next request from `into_parts` | `response_handover::tests::hyper_returns_the_bytes_of_the_next_request`, `tests/proxy/connections.rs` |
 //! | server: writes `connection: close` if it will close | `response_handover::tests::hyper_announces_that_it_closes`, `tests/proxy/connections.rs` |
+//! | server: closes after a response with `connection: close` | `tests/proxy/drain.rs` |
+//! | server: closes an idle connection at once in a graceful shutdown | `tests/product/shutdown.rs` |
 //! | server: ends after a 101, and only shuts the socket down | `response_handover::tests::the_socket_stays_open_after_a_101`, `tests/proxy/upgrade.rs` |
 //!
 //! # Socket wrappers

@@ -34,10 +34,15 @@ enum HandoverState {
     HeadComplete,
 }
 
-/// State of the hand-over of one client connection, shared by its service, its socket and the connection itself.
+/// State of one client connection, shared by its service, its socket and the connection itself: of the hand-over, and of
+/// the shutdown.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHandover {
     state: AtomicU8,
+    /// hyper has received a request since it got the connection.
+    has_request: AtomicBool,
+    /// Responses announce that the connection closes after them.
+    announces_close: AtomicBool,
     /// Locked twice per hand-over.
     response: Mutex<Option<DetachedResponse>>,
     /// An interim response waits to be written.
@@ -73,6 +78,36 @@ impl ResponseHandover {
         }
         self.has_interim.store(false, Relaxed);
         Some(std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// hyper gets the connection, and has received no request on it.
+    pub fn expect_request(&self) {
+        self.has_request.store(false, Relaxed);
+    }
+
+    /// hyper has received a request.
+    pub fn on_request(&self) {
+        self.has_request.store(true, Relaxed);
+    }
+
+    /// Whether hyper has received a request since it got the connection.
+    pub fn has_request(&self) -> bool {
+        self.has_request.load(Relaxed)
+    }
+
+    /// From now on, responses announce that the connection closes after them.
+    pub fn announce_close(&self) {
+        self.announces_close.store(true, Relaxed);
+    }
+
+    /// Whether responses announce that the connection closes after them.
+    pub fn announces_close(&self) -> bool {
+        self.announces_close.load(Relaxed)
+    }
+
+    /// Whether an HTTP/2 connection closes once its current requests have ended.
+    pub fn closes_after_request(&self) -> bool {
+        self.announces_close() && self.has_request()
     }
 
     /// Starts the hand-over of a response. Returns the body for hyper to use in its place.
