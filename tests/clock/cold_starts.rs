@@ -40,7 +40,7 @@ fn a_boot_is_timed_until_the_port_opens() {
     let gauge = Streamgauge::new(address);
     let start = Instant::now();
     wait_until_up(&gauge, 0.0);
-    assert_eq!(send(&gauge, &chat::request()).status(), 502);
+    assert_eq!(send(&gauge, &chat::request()).status(), 503);
     std::thread::sleep(Duration::from_millis(600));
     let _server = serve(address);
     let took = start.elapsed();
@@ -193,7 +193,7 @@ fn a_restart_under_load_is_a_cold_start() {
     drop(crash);
     client.read_to_end();
     wait_until_up(&gauge, 0.0);
-    assert_eq!(send(&gauge, &chat::request()).status(), 502);
+    assert_eq!(send(&gauge, &chat::request()).status(), 503);
     std::thread::sleep(Duration::from_millis(500));
     let _server = serve(address);
     let took = start.elapsed();

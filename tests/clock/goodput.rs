@@ -424,20 +424,20 @@ fn the_model_of_a_refused_request_is_read_from_the_received_body() {
     };
     let small = chat::post("/v1/chat/completions", "", &body(10));
     let (answer, model, met) = refuse(&small, b"", 1);
-    assert_eq!((answer.status(), model, met), (502, json!("long"), json!(false)));
+    assert_eq!((answer.status(), model, met), (503, json!("long"), json!(false)));
     // The proxy does not wait for the rest of a body.
     let front = &small[..small.len() - 10];
     let (answer, model, met) = refuse(front, &small[small.len() - 10..], 2);
-    assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
+    assert_eq!((answer.status(), model, met), (503, Value::Null, Value::Null));
     // The proxy does not send 100 Continue either: the first response is the final one.
     let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\nExpect: 100-continue\r\n\r\n";
     let (answer, model, met) = refuse(head.as_bytes(), b"", 3);
-    assert_eq!((answer.status(), model, met), (502, Value::Null, Value::Null));
+    assert_eq!((answer.status(), model, met), (503, Value::Null, Value::Null));
     // Two requests on one connection: each starts with its own first byte.
     let mut client = RawConnection::connect(gauge.proxy);
     for number in [4, 5] {
         client.send(&small);
-        assert_eq!(client.read_message().status(), 502);
+        assert_eq!(client.read_message().status(), 503);
         let line = gauge.requests_when(number).pop().unwrap();
         assert!(line["duration_s"].as_f64().unwrap() < disturbance.allow(0.4), "{line}");
         assert_eq!(line["model"], "long");

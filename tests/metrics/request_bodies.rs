@@ -67,7 +67,7 @@ fn a_compressed_request_that_is_refused_is_known_too() {
     let gauge = Streamgauge::new(crate::support::upstream::unused_address());
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::post("/v1/responses", "Content-Encoding: gzip\r\n", &gzip(BODY)));
-    assert_eq!(client.read_message().status(), 502);
+    assert_eq!(client.read_message().status(), 503);
     let record = gauge.requests_when(1).remove(0);
     assert_eq!((&record["model"], &record["stream"]), (&"gpt-5.6".into(), &true.into()));
     // In chunks, each compressed and flushed separately.
@@ -109,7 +109,7 @@ fn a_refused_request_whose_body_was_not_read_has_no_stream_flag() {
         let gauge = Streamgauge::new(crate::support::upstream::unused_address());
         let mut client = RawConnection::connect(gauge.proxy);
         client.send(&request);
-        assert_eq!(client.read_response_to_head().status(), 502);
+        assert_eq!(client.read_response_to_head().status(), 503);
         drop(client);
         let record = gauge.requests_when(1).remove(0);
         let text = String::from_utf8_lossy(&request).into_owned();

@@ -150,7 +150,9 @@ fn an_unreachable_upstream() {
     let gauge = Streamgauge::new(unused_address());
     let mut client = RawConnection::connect(gauge.proxy);
     client.send(chat::request());
-    assert_ours(&client.read_message(), 502, "upstream_unreachable");
+    let response = client.read_message();
+    assert_ours(&response, 503, "upstream_unreachable");
+    assert_eq!(response.header("retry-after"), ["5"]);
     let record = gauge.assert_single_request("upstream_unreachable");
     // The model is read from the received part of the body; nothing was sent upstream.
     assert_eq!((&record["model"], &record["bytes_up"]), (&"m".into(), &0.into()));

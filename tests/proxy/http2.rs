@@ -149,7 +149,7 @@ async fn error_responses_of_the_proxy() {
     let gauge = Streamgauge::new(unused_address());
     let mut client = H2Client::connect(gauge.proxy).await;
     let answer = client.exchange(post(CHAT, "application/json"), BODY).await;
-    assert_eq!(answer.head.status, 502);
+    assert_eq!(answer.head.status, 503);
     assert_eq!(answer.header("x-streamgauge-error"), Some("upstream_unreachable"));
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["error"]["code"], "upstream_unreachable");

@@ -325,5 +325,5 @@ fn an_upstream_on_a_unix_socket() {
     assert_eq!(record["output_tokens"], 2);
     let _ = std::fs::remove_file(&path);
     client.send(chat::request());
-    assert_eq!(client.read_message().status(), 502);
+    assert_eq!(client.read_message().status(), 503);
 }

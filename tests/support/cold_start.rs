@@ -37,7 +37,7 @@ pub fn send(gauge: &Streamgauge, request: &[u8]) -> RawMessage {
 pub fn wait_until_refused(gauge: &Streamgauge) -> Instant {
     wait_for("a refusal", || {
         let start = Instant::now();
-        (send(gauge, &chat::request()).status() == 502).then_some(start)
+        (send(gauge, &chat::request()).status() == 503).then_some(start)
     })
 }
 

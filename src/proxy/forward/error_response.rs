@@ -5,11 +5,15 @@ use crate::proxy::upstream::ConnectError;
 use crate::tap::Measurement;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 use streamgauge_core::meter::Outcome;
 use streamgauge_core::wire::reject_reason::RejectReason;
+
+/// `Retry-After` of a request that did not reach the upstream. A model takes longer to load, but a restarted server may
+/// be back at any time, and clients double the time themselves.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Reason why the proxy responds instead of the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +75,11 @@ impl ErrorResponse {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Self::Rejected(_) | Self::Incomplete => StatusCode::BAD_REQUEST,
-            Self::Unreachable
-            | Self::Tls
-            | Self::NotHttp2
-            | Self::UpstreamClosed
-            | Self::InvalidResponse => StatusCode::BAD_GATEWAY,
+            // The server starts or restarts: clients may try again.
+            Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Tls | Self::NotHttp2 | Self::UpstreamClosed | Self::InvalidResponse => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -128,6 +132,9 @@ impl ErrorResponse {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers
             .insert(HeaderName::from_static("x-streamgauge-error"), HeaderValue::from_static(code));
+        if self == Self::Unreachable {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
         response
     }
 }

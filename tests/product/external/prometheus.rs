@@ -146,7 +146,7 @@ fn flood() -> SocketAddr {
 /// the result is dropped.
 fn start_cold(proxy: SocketAddr, address: SocketAddr) -> ScriptedUpstream {
     let request = json!({"model": "late", "stream": true, "messages": []});
-    assert!(send_chat(proxy, &request).starts_with("HTTP/1.1 502"));
+    assert!(send_chat(proxy, &request).starts_with("HTTP/1.1 503"));
     let answer = chat::stream_response(&[
         chat::content_event("Hello"),
         chat::finish_event(),
