@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use streamgauge::testing::RequestLog;
-use streamgauge::testing::admin::{self, Admin};
+use streamgauge::testing::admin::{self, Admin, AdminSettings};
 use streamgauge::testing::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
 use streamgauge_core::dialect::{FinishReason, route::Operation};
 use streamgauge_core::meter::{
@@ -136,8 +136,8 @@ fn serve(metrics: Arc<Metrics>) -> SocketAddr {
     let admin = Admin {
         log: RequestLog::in_memory(),
         metrics,
-        config: serde_json::Value::Null,
-        token: None,
+        settings: Arc::new(AdminSettings { config: serde_json::Value::Null, token: None }).into(),
+        reloads: tokio::sync::mpsc::channel(1).0,
         upstreams: Vec::new(),
         draining: AtomicBool::new(false),
         is_local: true,

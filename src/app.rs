@@ -1,14 +1,18 @@
 //! The application: binds all listeners, starts the threads, and shuts down in order.
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, AdminSettings, ReloadRequest};
 use crate::config::{Config, ProxyConfig};
+use crate::log::LogLevelHandle;
 use crate::metrics::{Metrics, MetricsError, claim_shard};
 use crate::proxy::{
-    self, Connector, DrainStage, DrainTimes, Listener, Timers, TlsError, UpstreamPool,
+    self, Connector, DrainStage, DrainTimes, Listener, SharedServerConfig, Timers, TlsError,
+    UpstreamPool,
 };
+use crate::reload::{LiveProxy, LoadedTls, Maintenance, Reloader};
 use crate::request_log::{self, RequestLog, RequestLogWriter};
 use crate::socket;
 use crate::tap::{FaultInjection, SharedTraces, Tap};
+use arc_swap::ArcSwap;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -21,7 +25,6 @@ use std::time::Duration;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, sleep, timeout};
-use tokio_rustls::rustls::ServerConfig;
 
 /// Time for the threads to end after the last stage of the shutdown.
 const ABORT_LIMIT: Duration = Duration::from_secs(2);
@@ -132,7 +135,7 @@ impl AppError {
 struct BoundProxy {
     name: String,
     connector: Connector,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<SharedServerConfig>,
     listener: Listener,
     address: SocketAddr,
     tap: Arc<Tap>,
@@ -146,8 +149,9 @@ pub struct App {
     admin_address: SocketAddr,
     shared: Arc<Admin>,
     writer: Option<RequestLogWriter>,
-    workers: usize,
-    drain: DrainTimes,
+    config: Config,
+    reload_requests: mpsc::Receiver<ReloadRequest>,
+    log_level: Option<LogLevelHandle>,
 }
 
 impl App {
@@ -177,14 +181,16 @@ impl App {
             |address, listener| move |source| AppError::Bind { listener, address, source };
         let mut proxies: Vec<BoundProxy> = Vec::new();
         let traces = SharedTraces::default();
-        for config in config.proxies {
-            let (connector, tls) = prepare_tls(&config)?;
+        for config in config.proxies.iter().cloned() {
+            let tls = LoadedTls::read(&config)?;
             let error = bind_error(config.listen, ListenerName::of_proxy(&config));
             let bound = Listener::bind(config.listen, config.upstream.kernel_stamps)
                 .and_then(|listener| Ok((listener.local_addr()?, listener)));
             let (address, listener) = bound.map_err(error)?;
             let (metrics, log) = (Arc::clone(&metrics), log.clone());
             let name = config.tap.name.clone();
+            let connector = Connector::new(config.upstream, tls.upstream);
+            let tls = tls.listener.map(SharedServerConfig::new);
             let tap = Tap::new(config.tap, metrics, log, Arc::clone(&traces), faults.clone());
             proxies.push(BoundProxy { name, connector, tls, listener, address, tap });
         }
@@ -194,17 +200,32 @@ impl App {
             bound.map_err(bind_error(config.admin, ListenerName::Admin))?;
         let upstreams =
             proxies.iter().map(|bound| (bound.name.clone(), bound.connector.clone())).collect();
+        let (reloads, reload_requests) = mpsc::channel(1);
         let shared = Admin {
             upstreams,
             metrics,
             log,
-            config: config.effective,
-            token: config.admin_token,
+            settings: ArcSwap::from_pointee(AdminSettings::new(&config)),
+            reloads,
             draining: AtomicBool::new(false),
             is_local: admin_address.ip().is_loopback(),
         };
-        let (workers, drain) = (config.workers, config.drain);
-        Ok(Self { proxies, admin, admin_address, shared: Arc::new(shared), writer, workers, drain })
+        let (shared, log_level) = (Arc::new(shared), None);
+        Ok(Self {
+            proxies,
+            admin,
+            admin_address,
+            shared,
+            writer,
+            config,
+            reload_requests,
+            log_level,
+        })
+    }
+
+    /// Applies the log level of a reloaded configuration to this log.
+    pub(crate) fn set_log_level_handle(&mut self, handle: LogLevelHandle) {
+        self.log_level = Some(handle);
     }
 
     /// Name and address of each proxy's listener.
@@ -223,7 +244,8 @@ impl App {
     /// # Errors
     /// If a thread cannot be started, or stops before the shutdown.
     pub async fn run(self, mut requested: watch::Receiver<DrainStage>) -> Result<(), AppError> {
-        let Self { proxies, admin, shared, writer, workers, drain, .. } = self;
+        let Self { proxies, admin, shared, writer, config, reload_requests, log_level, .. } = self;
+        let workers = config.workers;
         let (stage, stage_of_workers) = watch::channel(DrainStage::Serving);
         let (stop_others, others_stopping) = watch::channel(false);
         let (end_sender, mut end_receiver) = mpsc::unbounded_channel();
@@ -278,23 +300,35 @@ impl App {
         drop(end_sender);
         drop(heartbeat);
         // The workers have their own sockets. These would keep the port open after the workers end.
-        drop(proxies);
+        let proxies = proxies.into_iter().map(|BoundProxy { connector, tls, tap, .. }| LiveProxy {
+            connector,
+            tls,
+            tap,
+        });
+        let reloader = Reloader::new(config, proxies.collect(), Arc::clone(&shared), log_level);
+        let mut maintenance = Maintenance::new(reloader, writer, reload_requests);
         let result = tokio::select! {
             () = at_least(DrainStage::LameDuck, &mut requested) => Ok(()),
-            () = reopen_log_on_sighup(writer.as_ref()) => Ok(()),
+            () = maintenance.run() => Ok(()),
             stopped = end_receiver.recv() => Err(AppError::Stopped(stopped.unwrap_or_default())),
         };
         shared.drain();
         // Joins on another thread, because this one may be the only thread of the caller's runtime.
         let workers_end = tokio::task::spawn_blocking(|| threads.into_iter().for_each(join));
         let first = if result.is_ok() { *requested.borrow() } else { DrainStage::Closing };
-        if !advance(first, drain, &stage, &mut requested, workers_end).await {
+        let times = maintenance.reloader().drain_times();
+        let have_ended = tokio::select! {
+            ended = advance(first, times, &stage, &mut requested, workers_end) => ended,
+            () = maintenance.run() => false,
+        };
+        if !have_ended {
             tracing::error!(
                 "a worker thread does not end; the last lines of the request log may be lost"
             );
             return result;
         }
         stop_others.send_replace(true);
+        let writer = maintenance.into_log();
         let others_end = tokio::task::spawn_blocking(move || {
             [admin, clock].into_iter().for_each(join);
             drop(shared);
@@ -375,17 +409,9 @@ async fn count_stalls(taps: Vec<Arc<Tap>>) {
     }
 }
 
-/// Reads the certificate and key files of a proxy.
-fn prepare_tls(config: &ProxyConfig) -> Result<(Connector, Option<Arc<ServerConfig>>), TlsError> {
-    let connector = Connector::new(config.upstream.clone())?;
-    let protocols = [proxy::ALPN_HTTP_2, proxy::ALPN_HTTP_1];
-    let tls = config.tls.as_ref().map(|tls| tls.server_config(&protocols)).transpose()?;
-    Ok((connector, tls))
-}
-
 /// Opens the files of a configuration, and returns an error for each that cannot be used.
 pub fn check_files(config: &Config) -> Vec<AppError> {
-    let tls = config.proxies.iter().filter_map(|proxy| prepare_tls(proxy).err());
+    let tls = config.proxies.iter().filter_map(|proxy| LoadedTls::read(proxy).err());
     let mut errors: Vec<AppError> = tls.map(AppError::from).collect();
     if let Some(path) = &config.request_log
         && let Err(source) = request_log::check_writable(path)
@@ -441,22 +467,4 @@ fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
         tracing::error!("a thread panicked; the panic message above has the cause");
     }
-}
-
-/// Reopens the request log at each SIGHUP; never ends.
-async fn reopen_log_on_sighup(writer: Option<&RequestLogWriter>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangups) => {
-            while hangups.recv().await.is_some() {
-                if let Some(writer) = writer {
-                    writer.reopen();
-                }
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "cannot install the SIGHUP handler: SIGHUP will not reopen the request log")
-        }
-    }
-    std::future::pending().await
 }

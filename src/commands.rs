@@ -156,17 +156,18 @@ async fn serve(args: &RunArgs, log: &StandardErrorLog) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    log.install(config.log_level, config.log_format == LogFormat::Json);
+    let log_level = log.install(config.log_level, config.log_format == LogFormat::Json);
     survive_file_size_limit();
     let failure = |error: AppError| {
         report(&error);
         if error.is_configuration() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
     };
     let upstreams: Vec<String> = config.proxies.iter().map(|proxy| proxy.upstream.url()).collect();
-    let app = match App::bind(config) {
+    let mut app = match App::bind(config) {
         Ok(app) => app,
         Err(error) => return failure(error),
     };
+    app.set_log_level_handle(log_level);
     for ((name, address), upstream) in app.addresses().iter().zip(upstreams) {
         tracing::info!(target: UNLIMITED, name, listen = %address, upstream, "forwarding");
     }

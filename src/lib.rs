@@ -62,6 +62,7 @@ mod healthcheck;
 mod log;
 mod metrics;
 mod proxy;
+mod reload;
 mod request_log;
 mod signals;
 mod socket;

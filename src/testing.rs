@@ -17,7 +17,7 @@ pub fn bind_with_faults(config: Config, faults: FaultInjection) -> Result<App, A
 
 /// The admin port.
 pub mod admin {
-    pub use crate::admin::{Admin, bind, serve};
+    pub use crate::admin::{Admin, AdminSettings, bind, serve};
 }
 
 /// The comparison of two request logs.

@@ -1,13 +1,15 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/config`, `/requests`, and an index.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/config`, `/requests`, `/-/reload`, and an index.
 //!
 //! The port has its own listener, thread and runtime, so scrapes do not wait for the data path. On an
 //! address other than loopback, the pages that show more than metrics require a token.
 
 mod routes;
 
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::proxy::Connector;
 use crate::request_log::RequestLog;
+use arc_swap::ArcSwap;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::server::conn::http1;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
@@ -30,6 +32,9 @@ use tower_http::timeout::TimeoutLayer;
 /// Time limit for one response, and for receiving the headers of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A request to reload the configuration. The reply is the text of the response: what was reloaded, or why it was not.
+pub type ReloadRequest = oneshot::Sender<Result<String, String>>;
+
 /// The data that the admin port serves.
 #[derive(Debug)]
 pub struct Admin {
@@ -37,16 +42,32 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Request log, for `/requests`.
     pub log: RequestLog,
-    /// The configuration in force, with masked secrets.
-    pub config: serde_json::Value,
-    /// The token for the pages that are not public.
-    pub token: Option<String>,
+    /// The settings in force. A reload replaces them.
+    pub settings: ArcSwap<AdminSettings>,
+    /// Requests to reload the configuration.
+    pub reloads: mpsc::Sender<ReloadRequest>,
     /// Names of the upstreams and how to connect to them, for `/readyz?upstream=1`.
     pub upstreams: Vec<(String, Connector)>,
     /// Whether shutdown has begun.
     pub draining: AtomicBool,
     /// Whether the listener's address is loopback, so that every page is public.
     pub is_local: bool,
+}
+
+/// What the admin port takes from the configuration in force.
+#[derive(Debug)]
+pub struct AdminSettings {
+    /// The configuration in force, with masked secrets.
+    pub config: serde_json::Value,
+    /// The token for the pages that are not public.
+    pub token: Option<String>,
+}
+
+impl AdminSettings {
+    /// Takes them from a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self { config: config.effective.clone(), token: config.admin_token.clone() }
+    }
 }
 
 impl Admin {

@@ -11,6 +11,7 @@ use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENT
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Time limit for connecting to an upstream in `/readyz?upstream=1`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,16 +29,21 @@ pub(super) enum AdminRoute {
     Ready,
     Config,
     Requests,
+    Reload,
     Unknown,
-    NotGet,
+    WrongMethod(&'static str),
 }
 
 impl AdminRoute {
     pub fn of_request<B>(request: &Request<B>) -> Self {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Self::NotGet;
+        let (path, method) = (request.uri().path(), request.method());
+        if path == "/-/reload" {
+            return if method == Method::POST { Self::Reload } else { Self::WrongMethod("POST") };
         }
-        match request.uri().path() {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Self::WrongMethod("GET, HEAD");
+        }
+        match path {
             "/" => Self::Index,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
@@ -50,7 +56,7 @@ impl AdminRoute {
 
     /// Whether the route needs no token, even off loopback.
     fn is_public(self) -> bool {
-        !matches!(self, Self::Index | Self::Config | Self::Requests)
+        !matches!(self, Self::Index | Self::Config | Self::Requests | Self::Reload)
     }
 
     pub async fn respond(self, admin: &Admin, request: &Request<Incoming>) -> Response<AdminBody> {
@@ -65,19 +71,18 @@ impl AdminRoute {
             Self::Health => text_response(StatusCode::OK, "ok\n"),
             Self::Ready => readiness(admin, request.uri().query()).await,
             Self::Config => {
-                let config = format!("{:#}\n", admin.config);
+                let config = format!("{:#}\n", admin.settings.load().config);
                 response(StatusCode::OK, "application/json", config)
             }
             Self::Requests => recent_requests(admin, request.uri().query()),
             Self::Unknown => {
                 text_response(StatusCode::NOT_FOUND, "no such page; / lists the pages\n")
             }
-            Self::NotGet => {
-                let mut response = text_response(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "only GET and HEAD are supported\n",
-                );
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            Self::Reload => reload(admin).await,
+            Self::WrongMethod(allowed) => {
+                let why = format!("this page supports only {allowed}\n");
+                let mut response = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, why);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
                 response
             }
         }
@@ -88,6 +93,7 @@ const INDEX: &str = "Streamgauge\n\n\
     /metrics             metrics in the Prometheus text format\n\
     /requests?last=100   the newest requests, one JSON object per line\n\
     /config              the configuration in force\n\
+    /-/reload            POST reloads the configuration\n\
     /healthz             200 while the process runs\n\
     /readyz              200 until shutdown begins; ?upstream=1 also connects to each upstream\n";
 
@@ -127,6 +133,19 @@ async fn readiness(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
     text_response(StatusCode::OK, "ready\n")
 }
 
+/// Reloads the configuration. As in Prometheus, the status of a failure is 500.
+async fn reload(admin: &Admin) -> Response<AdminBody> {
+    let (reply, result) = oneshot::channel();
+    if admin.reloads.send(reply).await.is_err() {
+        return text_response(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    match result.await {
+        Ok(Ok(text)) => response(StatusCode::OK, PLAIN, text + "\n"),
+        Ok(Err(why)) => response(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, why + "\n"),
+        Err(_) => text_response(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+    }
+}
+
 fn recent_requests(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
     let last = match query_parameter(query, "last").map(str::parse) {
         None => DEFAULT_LAST,
@@ -141,7 +160,8 @@ fn recent_requests(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
 }
 
 fn is_allowed(admin: &Admin, request: &Request<Incoming>) -> bool {
-    let Some(token) = &admin.token else { return false };
+    let settings = admin.settings.load();
+    let Some(token) = &settings.token else { return false };
     let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
     // Compares every byte, so that the time does not reveal how many are right.
@@ -151,7 +171,7 @@ fn is_allowed(admin: &Admin, request: &Request<Incoming>) -> bool {
 }
 
 fn unauthorized(admin: &Admin) -> Response<AdminBody> {
-    if admin.token.is_none() {
+    if admin.settings.load().token.is_none() {
         let why = "forbidden: on an address other than loopback, this page requires the key admin_token in the configuration\n";
         return text_response(StatusCode::FORBIDDEN, why);
     }

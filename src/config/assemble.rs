@@ -4,6 +4,7 @@ use super::api::ConfiguredApi;
 use super::check::CheckedSettings;
 use super::keys::{self, ArrivalClock, ClientAuth, ConfigKey, HostHeader, LogFormat, LogLevel};
 use super::problem::ConfigProblem;
+use super::reload::LoadedSources;
 use super::settings::Settings;
 use crate::metrics::MetricsConfig;
 use crate::proxy::{
@@ -40,6 +41,8 @@ pub struct Config {
     pub apis: Vec<ConfiguredApi>,
     /// Durations of the stages of the shutdown.
     pub drain: DrainTimes,
+    /// The sources, to load them again.
+    pub loaded_from: LoadedSources,
     /// Every key with its value in force, for `/config`; secrets are masked.
     pub effective: serde_json::Value,
     /// Messages about settings that are allowed and probably not meant.
@@ -67,6 +70,7 @@ impl Config {
     pub(super) fn assemble(
         checked: CheckedSettings,
         effective: serde_json::Value,
+        loaded_from: LoadedSources,
     ) -> Result<Self, ConfigProblem> {
         let CheckedSettings { top, proxies, slo, apis, warnings } = checked;
         let apis: Vec<ConfiguredApi> = apis.into_iter().map(|checked| checked.api).collect();
@@ -105,6 +109,7 @@ impl Config {
             },
             apis,
             proxies,
+            loaded_from,
             effective,
             warnings,
         })

@@ -1,7 +1,7 @@
 //! The table of configuration keys: the one place where a key is defined.
 //!
 //! A row holds the name of a key, the type of its value with the bounds, its default, whether each
-//! `[[proxies]]` table may set it, and its command-line flag. The doc comment of a row is also the help
+//! `[[proxies]]` table may set it, whether a reload can change it, and its command-line flag. The doc comment of a row is also the help
 //! of its flag. The parser, `/config`, `--help` and the tests are made from this table; the reasons for
 //! the defaults are in `config/streamgauge.toml`. CONTRIBUTING.md says how to add a key.
 
@@ -36,6 +36,7 @@ pub struct KeyInfo {
     pub default: DefaultValue,
     /// Each `[[proxies]]` table can set it.
     pub per_proxy: bool,
+    pub reload: KeyReload,
     /// The placeholder of the value in `--help`, if the key has a flag.
     pub flag: Option<&'static str>,
     /// What the key sets, in one sentence.
@@ -52,6 +53,23 @@ pub enum DefaultValue {
     /// A value that the program computes; this is how `--help` describes it.
     Computed(&'static str),
 }
+
+/// Whether a reload can change the value of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyReload {
+    /// Yes: for new connections and requests, or at once.
+    Applied,
+    /// No: a restart is necessary, for this reason.
+    Refused(&'static str),
+}
+
+/// Reasons for [`KeyReload::Refused`].
+const SOCKET: &str = "the listeners are bound at the start";
+const THREADS: &str = "the threads start at the start";
+const SERVER: &str = "connections and measurements belong to one server";
+const COLD_STARTS: &str = "the detection of cold starts depends on it";
+const SERIES: &str = "the exported series depend on it";
+const LOGS: &str = "the logs are opened at the start";
 
 /// Defines keys as constants, and the list of all of them.
 macro_rules! keys {
@@ -70,84 +88,84 @@ keys! {
     /// the keys that are `per_proxy`.
     KEYS:
     /// Address where clients connect
-    LISTEN: SocketAddr = address("listen").default("\"127.0.0.1:8080\"").per_proxy().flag("ADDR");
+    LISTEN: SocketAddr = address("listen").default("\"127.0.0.1:8080\"").per_proxy().fixed(SOCKET).flag("ADDR");
     /// URL of the inference server, such as http://127.0.0.1:8000, https://HOST or unix:/PATH; required
-    UPSTREAM: UpstreamUrl = url("upstream").per_proxy().flag("URL");
+    UPSTREAM: UpstreamUrl = url("upstream").per_proxy().fixed(SERVER).flag("URL");
     /// When to use HTTP/2 to the server
-    HTTP2: Http2Mode = word("http2").default("\"auto\"").per_proxy();
+    HTTP2: Http2Mode = word("http2").default("\"auto\"").per_proxy().fixed(SERVER);
     /// PEM file of additional root certificates to trust for the server
-    CA_FILE: PathBuf = input_path("ca_file").per_proxy();
+    CA_FILE: PathBuf = input_path("ca_file").per_proxy().live();
     /// PEM file of the certificate chain that the server gets, if it requests one
-    UPSTREAM_TLS_CERT: PathBuf = input_path("upstream_tls_cert").per_proxy();
+    UPSTREAM_TLS_CERT: PathBuf = input_path("upstream_tls_cert").per_proxy().live();
     /// PEM file of the private key for upstream_tls_cert
-    UPSTREAM_TLS_KEY: PathBuf = input_path("upstream_tls_key").per_proxy();
+    UPSTREAM_TLS_KEY: PathBuf = input_path("upstream_tls_key").per_proxy().live();
     /// Name in the server's certificate, if it is not the host of upstream
-    UPSTREAM_TLS_NAME: ServerName<'static> = server_name("upstream_tls_name").per_proxy();
+    UPSTREAM_TLS_NAME: ServerName<'static> = server_name("upstream_tls_name").per_proxy().live();
     /// PEM file of the certificate chain that clients get
-    TLS_CERT: PathBuf = input_path("tls_cert").per_proxy();
+    TLS_CERT: PathBuf = input_path("tls_cert").per_proxy().live();
     /// PEM file of the private key for tls_cert
-    TLS_KEY: PathBuf = input_path("tls_key").per_proxy();
+    TLS_KEY: PathBuf = input_path("tls_key").per_proxy().live();
     /// PEM file of the root certificates that issue the certificates of clients
-    TLS_CLIENT_CA: PathBuf = input_path("tls_client_ca").per_proxy();
+    TLS_CLIENT_CA: PathBuf = input_path("tls_client_ca").per_proxy().live();
     /// Whether clients need a certificate of tls_client_ca: required or optional
-    TLS_CLIENT_AUTH: ClientAuth = word("tls_client_auth").default("\"required\"").per_proxy();
+    TLS_CLIENT_AUTH: ClientAuth = word("tls_client_auth").default("\"required\"").per_proxy().live();
     /// Host header that the server gets
-    HOST: HostHeader = word("host").default("\"keep\"").per_proxy();
+    HOST: HostHeader = word("host").default("\"keep\"").per_proxy().live();
     /// Engine or vendor of the server, as a label
-    ENGINE: String = label("engine").default("\"auto\"").per_proxy();
+    ENGINE: String = label("engine").default("\"auto\"").per_proxy().fixed(SERIES);
     /// Time limit for connecting to the server
     CONNECT_TIMEOUT_SECONDS: Duration =
-        seconds("connect_timeout_seconds", 0.001, 3600.0).default("10.0").per_proxy();
+        seconds("connect_timeout_seconds", 0.001, 3600.0).default("10.0").per_proxy().live();
     /// How long an idle connection to the server stays open
     POOL_IDLE_TIMEOUT_SECONDS: Duration =
-        seconds("pool_idle_timeout_seconds", 0.0, 3600.0).default("3.0").per_proxy();
+        seconds("pool_idle_timeout_seconds", 0.0, 3600.0).default("3.0").per_proxy().live();
     /// Whether to trust X-Request-Start and X-Queue-Start
-    TRUST_REQUEST_START: bool = boolean("trust_request_start").default("false").per_proxy();
+    TRUST_REQUEST_START: bool = boolean("trust_request_start").default("false").per_proxy().live();
     /// Path that readiness probes request
-    HEALTH_PATH: String = url_path("health_path").per_proxy();
+    HEALTH_PATH: String = url_path("health_path").per_proxy().fixed(COLD_STARTS);
     /// Path of the server's own Prometheus metrics
-    SERVER_METRICS_PATH: String = url_path("server_metrics_path").per_proxy();
+    SERVER_METRICS_PATH: String = url_path("server_metrics_path").per_proxy().fixed(COLD_STARTS);
     /// Idle time after which a slow request can be a cold start
     COLD_IDLE_SECONDS: Duration =
-        seconds("cold_idle_seconds", 1.0, 86400.0).default("60.0").per_proxy();
+        seconds("cold_idle_seconds", 1.0, 86400.0).default("60.0").per_proxy().fixed(COLD_STARTS);
     /// Downtime after which a restart is an outage and no cold start
-    OUTAGE_SECONDS: Duration = seconds("outage_seconds", 1.0, 604_800.0).default("3600.0").per_proxy();
+    OUTAGE_SECONDS: Duration = seconds("outage_seconds", 1.0, 604_800.0).default("3600.0").per_proxy().fixed(COLD_STARTS);
     /// Source of arrival times
-    CLOCK: ArrivalClock = word("clock").default("\"kernel\"").per_proxy();
+    CLOCK: ArrivalClock = word("clock").default("\"kernel\"").per_proxy().fixed(SOCKET);
     /// Longest gap without output that is not a stall
-    STALL_SECONDS: Duration = seconds("stall_seconds", 0.1, 3600.0).default("2.0").per_proxy();
+    STALL_SECONDS: Duration = seconds("stall_seconds", 0.1, 3600.0).default("2.0").per_proxy().live();
     /// Constant labels of an upstream
-    LABELS: BTreeMap<String, String> = labels("labels").default("{}").per_proxy();
+    LABELS: BTreeMap<String, String> = labels("labels").default("{}").per_proxy().fixed(SERIES);
     /// Address where Prometheus scrapes
-    ADMIN: SocketAddr = address("admin").default("\"127.0.0.1:9464\"").flag("ADDR");
+    ADMIN: SocketAddr = address("admin").default("\"127.0.0.1:9464\"").fixed(SOCKET).flag("ADDR");
     /// Token for the admin pages that are closed on an address other than loopback
-    ADMIN_TOKEN: String = secret("admin_token");
+    ADMIN_TOKEN: String = secret("admin_token").live();
     /// File for one JSON object per request, written at its end; - is standard output
-    REQUEST_LOG: PathBuf = output_path("request_log").flag("FILE");
+    REQUEST_LOG: PathBuf = output_path("request_log").fixed(LOGS).flag("FILE");
     /// Number of threads that forward
-    WORKERS: usize = count("workers", 1, 1024).computed("the CPU quota, at most 2").flag("N");
+    WORKERS: usize = count("workers", 1, 1024).computed("the CPU quota, at most 2").fixed(THREADS).flag("N");
     /// How long new requests are still served after SIGTERM
-    LAME_DUCK_SECONDS: Duration = seconds("lame_duck_seconds", 0.0, 3600.0).default("5.0");
+    LAME_DUCK_SECONDS: Duration = seconds("lame_duck_seconds", 0.0, 3600.0).default("5.0").live();
     /// How long open requests may continue after the lame-duck time
     SHUTDOWN_GRACE_SECONDS: Duration =
-        seconds("shutdown_grace_seconds", 0.0, 86400.0).default("30.0");
+        seconds("shutdown_grace_seconds", 0.0, 86400.0).default("30.0").live();
     /// Least severe log level: error, warn, info, debug or trace
-    LOG_LEVEL: LogLevel = word("log_level").default("\"info\"").flag("LEVEL");
+    LOG_LEVEL: LogLevel = word("log_level").default("\"info\"").live().flag("LEVEL");
     /// Format of log lines: text or json
-    LOG_FORMAT: LogFormat = word("log_format").default("\"text\"").flag("FORMAT");
+    LOG_FORMAT: LogFormat = word("log_format").default("\"text\"").fixed(LOGS).flag("FORMAT");
     /// Number of model names that become label values
-    MAX_MODELS: usize = count("max_models", 0, 10000).default("50");
+    MAX_MODELS: usize = count("max_models", 0, 10000).default("50").fixed(SERIES);
     /// Model names that always become label values
-    MODELS: Vec<String> = list("models").default("[]");
+    MODELS: Vec<String> = list("models").default("[]").fixed(SERIES);
     /// Service-level objectives
     SLO: Vec<RawValue> = tables("slo")
-        .default("[{ name = \"interactive\", ttft_seconds = 5.0, tpot_seconds = 0.1 }]");
+        .default("[{ name = \"interactive\", ttft_seconds = 5.0, tpot_seconds = 0.1 }]").live();
     /// APIs without built-in support
-    API: Vec<RawValue> = tables("api").default("[]");
+    API: Vec<RawValue> = tables("api").default("[]").fixed(SERIES);
     /// Whether to export TTFT by input size
-    TTFT_BY_INPUT_SIZE: bool = boolean("ttft_by_input_size").default("false");
+    TTFT_BY_INPUT_SIZE: bool = boolean("ttft_by_input_size").default("false").fixed(SERIES);
     /// Bucket edges of histograms
-    BUCKETS: HashMap<String, Vec<f64>> = buckets("buckets").default("{}");
+    BUCKETS: HashMap<String, Vec<f64>> = buckets("buckets").default("{}").fixed(SERIES);
 }
 
 keys! {
@@ -320,6 +338,7 @@ impl<T> ConfigKey<T> {
             value_type,
             default: DefaultValue::None,
             per_proxy: false,
+            reload: KeyReload::Refused("it is read only at the start"),
             flag: None,
             help: "",
         };
@@ -338,6 +357,18 @@ impl<T> ConfigKey<T> {
 
     const fn per_proxy(mut self) -> Self {
         self.info.per_proxy = true;
+        self
+    }
+
+    /// A reload applies a new value.
+    const fn live(mut self) -> Self {
+        self.info.reload = KeyReload::Applied;
+        self
+    }
+
+    /// A reload cannot change the key, for this reason.
+    const fn fixed(mut self, reason: &'static str) -> Self {
+        self.info.reload = KeyReload::Refused(reason);
         self
     }
 

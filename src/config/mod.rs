@@ -14,6 +14,7 @@ mod ignored_variables;
 pub mod keys;
 mod origin;
 mod problem;
+mod reload;
 mod settings;
 mod slo;
 mod source;
@@ -26,8 +27,11 @@ pub use ignored_variables::ignored_variables;
 pub use keys::LogFormat;
 pub use origin::Origin;
 pub use problem::{ConfigError, ConfigProblem, variable_name};
+pub use reload::{LoadedSources, ReloadError};
 pub use source::{CONFIG_FILE, Sources};
 pub use value::ValueType;
+
+use source::RawTable;
 
 /// Reads only the `[[api]]` tables of the sources.
 ///
@@ -42,7 +46,12 @@ pub fn load_apis(sources: &Sources) -> Result<Vec<ConfiguredApi>, ConfigError> {
 /// # Errors
 /// Everything that is wrong with the configuration, at once.
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
-    let checked = check::check(sources.merge()?)?;
+    load_merged(sources, sources.merge()?)
+}
+
+fn load_merged(sources: &Sources, merged: RawTable) -> Result<Config, ConfigError> {
+    let loaded_from = LoadedSources::new(sources, &merged);
+    let checked = check::check(merged)?;
     let effective = effective::to_json(&checked);
-    Ok(Config::assemble(checked, effective)?)
+    Ok(Config::assemble(checked, effective, loaded_from)?)
 }

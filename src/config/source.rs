@@ -47,6 +47,29 @@ pub enum RawData {
     Table(RawTable),
 }
 
+impl RawData {
+    /// Whether both have the same values, wherever they were set.
+    pub(super) fn has_same_values(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::List(list), Self::List(others)) => {
+                let same = |(value, other): (&RawValue, &RawValue)| {
+                    value.data.has_same_values(&other.data)
+                };
+                list.len() == others.len() && list.iter().zip(others).all(same)
+            }
+            (Self::Table(table), Self::Table(others)) => {
+                let same =
+                    |((key, value), (other_key, other)): ((_, &RawValue), (_, &RawValue))| {
+                        key == other_key && value.data.has_same_values(&other.data)
+                    };
+                table.len() == others.len() && table.iter().zip(others).all(same)
+            }
+            // Other values are displayed as they are written.
+            _ => self.to_string() == other.to_string(),
+        }
+    }
+}
+
 /// Raw values by key, in alphabetical order.
 pub type RawTable = BTreeMap<String, RawValue>;
 

@@ -17,5 +17,5 @@ mod writer;
 
 pub use output::LogOutput;
 pub use repeat_limit::UNLIMITED;
-pub use standard_error::{StandardErrorLog, take_dropped_lines};
+pub use standard_error::{LogLevelHandle, StandardErrorLog, take_dropped_lines};
 pub use writer::{LogEvents, LogSender, LogWriter, QueuedLine};

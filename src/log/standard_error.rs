@@ -16,7 +16,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
 /// Number of lines that can wait to be written.
 const QUEUE_CAPACITY: usize = 2048;
@@ -40,6 +40,19 @@ pub struct StandardErrorLog {
     writer: LogWriter<Vec<u8>>,
     limit: RepeatLimit,
     is_terminal: bool,
+}
+
+/// Changes the least severe level that the log has.
+#[derive(Debug)]
+pub struct LogLevelHandle(reload::Handle<LevelFilter, Registry>);
+
+impl LogLevelHandle {
+    /// Sets the level.
+    pub fn set(&self, level: Level) {
+        if let Err(error) = self.0.reload(LevelFilter::from_level(level)) {
+            tracing::error!(%error, "cannot change the log level");
+        }
+    }
 }
 
 struct StandardErrorEvents(RepeatLimit);
@@ -77,13 +90,16 @@ impl StandardErrorLog {
         Ok(Self { writer, limit, is_terminal })
     }
 
-    /// Sends the events of `tracing` and the panic messages of this process to the log.
-    pub fn install(&self, level: Level, is_json: bool) {
-        self.subscriber(level, is_json).init();
+    /// Sends the events of `tracing` and the panic messages of this process to the log. The handle changes the level.
+    pub fn install(&self, level: Level, is_json: bool) -> LogLevelHandle {
+        let (subscriber, handle) = self.subscriber(level, is_json);
+        subscriber.init();
         panic::set_hook(Box::new(log_panic));
+        handle
     }
 
-    fn subscriber(&self, level: Level, is_json: bool) -> impl Subscriber + use<> {
+    fn subscriber(&self, level: Level, is_json: bool) -> (impl Subscriber + use<>, LogLevelHandle) {
+        let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
         let lines = EscapedLines { sender: self.writer.sender(), has_colors: self.is_terminal };
         let layer = fmt::layer()
             .with_target(false)
@@ -92,7 +108,8 @@ impl StandardErrorLog {
             .log_internal_errors(false)
             .with_writer(lines);
         let layer = if is_json { layer.json().boxed() } else { layer.boxed() };
-        registry().with(LevelFilter::from_level(level)).with(self.limit.clone()).with(layer)
+        let subscriber = registry().with(filter).with(self.limit.clone()).with(layer);
+        (subscriber, LogLevelHandle(handle))
     }
 
     /// Writes a message as it is, also one with several lines.
@@ -199,7 +216,7 @@ mod tests {
         let output = LogOutput::inherited(writer.as_fd()).unwrap();
         drop(writer);
         let standard_error = StandardErrorLog::to_output(output, false).unwrap();
-        tracing::subscriber::with_default(standard_error.subscriber(Level::INFO, is_json), log);
+        tracing::subscriber::with_default(standard_error.subscriber(Level::INFO, is_json).0, log);
         standard_error.close();
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();

@@ -47,7 +47,7 @@ use families::MetricFamilies;
 use prometheus::Registry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::SloClasses;
 
@@ -119,7 +119,7 @@ impl Metrics {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let overflow = families.label_overflow.with_label_values(&["gen_ai_request_model"]);
         let cgroup = CgroupCounters::new(families.throttled.clone(), families.pressure.clone());
-        Ok(Self {
+        let metrics = Self {
             registry,
             cgroup,
             families,
@@ -127,7 +127,20 @@ impl Metrics {
             models: ModelLabels::new(config.max_models, &config.models, overflow),
             on_gather: RwLock::default(),
             series: RwLock::default(),
-        })
+        };
+        metrics.record_reload(true);
+        Ok(metrics)
+    }
+
+    /// Records the end of a reload.
+    pub fn record_reload(&self, is_successful: bool) {
+        let Self { families, .. } = self;
+        families.reload_successful.with_label_values::<&str>(&[]).set(is_successful.into());
+        if is_successful {
+            let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let gauge = families.reload_success_time.with_label_values::<&str>(&[]);
+            gauge.set(since_1970.as_secs_f64());
+        }
     }
 
     /// Calls `refresh` before each scrape, to set gauges that change with time alone.

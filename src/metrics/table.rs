@@ -417,6 +417,14 @@ macro_rules! for_each_metric {
                 "Number of times that a label value was replaced by other, because the label has too many values.",
                 "When the labels of a response are resolved.",
                 "label";
+            reload_successful: gauge = RELOAD_SUCCESSFUL "streamgauge_config_last_reload_successful", labels!(),
+                "1 if the last reload of the configuration or of the certificates was successful, else 0. 1 until the first reload.",
+                "At the start, and at the end of every reload.",
+                "record_reload";
+            reload_success_time: float_gauge = RELOAD_SUCCESS_TIME "streamgauge_config_last_reload_success_timestamp_seconds", labels!(),
+                "Unix time of the last successful reload of the configuration or of the certificates, in seconds. The start of the process until the first one.",
+                "At the start, and at the end of every successful reload.",
+                "record_reload";
             request_log_dropped: counter = REQUEST_LOG_DROPPED "streamgauge_request_log_dropped_total", labels!(),
                 "Number of lines of the request log that were lost: the same number as streamgauge_log_dropped_total{log=\"requests\"}, under its older name.",
                 "When it happens.",

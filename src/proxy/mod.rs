@@ -41,6 +41,8 @@ pub(crate) use body::ProxyBody;
 pub use client::{DrainStage, DrainTimes, Listener, serve};
 pub use probe::{watch_readiness, watch_start_time};
 pub use timers::Timers;
-pub use tls::{ClientCertificates, ListenerTls, PemFile, TlsError, TlsFiles};
+pub use tls::{ClientCertificates, ListenerTls, PemFile, SharedServerConfig, TlsError, TlsFiles};
 pub use upstream::{ALPN_HTTP_1, ALPN_HTTP_2};
-pub use upstream::{Connector, Http2Mode, UpstreamAddress, UpstreamConfig, UpstreamPool};
+pub use upstream::{
+    Connector, Http2Mode, UpstreamAddress, UpstreamConfig, UpstreamPool, UpstreamTls,
+};

@@ -3,10 +3,12 @@
 mod server_verifier;
 
 use super::upstream::UpstreamConfig;
+use arc_swap::ArcSwap;
 use server_verifier::ServerVerifier;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -137,6 +139,26 @@ impl ListenerTls {
             builder.with_single_cert(certs, key).map_err(|error| files.unusable(&error))?;
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
+    }
+}
+
+/// TLS configuration of a listener. A reload replaces it for new connections. Clones share it.
+#[derive(Debug, Clone)]
+pub struct SharedServerConfig(Arc<ArcSwap<ServerConfig>>);
+
+impl SharedServerConfig {
+    /// Wraps the first configuration.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// Replaces the configuration for new connections.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.0.load_full().into()
     }
 }
 

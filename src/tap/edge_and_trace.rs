@@ -34,7 +34,7 @@ impl EdgeAndTrace {
         let is_step = operation.is_inference() && operation != Operation::Realtime;
         let joined = trace_id.as_deref().filter(|_| is_step);
         let trace_began = joined.and_then(|id| join_trace(tap, id, start));
-        let is_trusted = tap.config.trust_request_start && operation.is_inference();
+        let is_trusted = tap.config.load().trust_request_start && operation.is_inference();
         let edge_wait = is_trusted.then(|| edge_wait(headers, time)).flatten();
         match edge_wait {
             Some(EdgeWait::Negative) => tap.series.count_clamped(ClampedInterval::EdgeWait),

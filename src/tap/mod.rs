@@ -28,6 +28,7 @@ use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::UpstreamActivity;
+use arc_swap::ArcSwap;
 use stall_watch::RunningStreams;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -99,7 +100,8 @@ pub type SharedTraces = Arc<Mutex<Traces>>;
 /// State that the measurements of one upstream share.
 #[derive(Debug)]
 pub struct Tap {
-    config: TapConfig,
+    /// A reload replaces it.
+    config: ArcSwap<TapConfig>,
     upstream: Arc<str>,
     /// Series of requests that arrive before the engine is detected. Those of the configured engine, if there is one.
     initial_arrivals: Arc<ArrivalSeries>,
@@ -183,8 +185,15 @@ impl Tap {
             shutting_down: AtomicBool::new(false),
             next_id: AtomicU64::new(seed),
             has_unrecognised: AtomicBool::new(false),
-            config,
+            config: ArcSwap::from_pointee(config),
         }
+    }
+
+    /// Replaces the configuration, for requests that have not ended. Keys that [`keys`](crate::config::keys) marks as
+    /// fixed must have their old values.
+    pub fn reload(&self, config: TapConfig) {
+        self.running_streams.set_threshold(config.stall);
+        self.config.store(Arc::new(config));
     }
 
     /// Sets the gauges that change with time alone.
@@ -238,7 +247,7 @@ impl Tap {
     fn set_detected_engine(&self, engine: Engine) {
         self.detected_arrivals.get_or_init(|| {
             let engine = engine.label();
-            self.metrics.set_upstream_info(&self.upstream, engine, &self.config.labels);
+            self.metrics.set_upstream_info(&self.upstream, engine, &self.config.load().labels);
             Arc::new(self.metrics.arrival_series(&self.upstream, engine))
         });
     }

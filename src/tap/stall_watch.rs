@@ -19,8 +19,8 @@ const COUNTED: u64 = 1;
 /// stalls.
 #[derive(Debug)]
 pub(super) struct RunningStreams {
-    /// A gap longer than this is a stall.
-    threshold: Duration,
+    /// A gap longer than this number of nanoseconds is a stall, in streams that start from now on.
+    threshold: AtomicU64,
     running: Mutex<HashMap<u64, Arc<StreamSilence>>>,
     ids: AtomicU64,
 }
@@ -32,6 +32,8 @@ struct StreamSilence {
     /// is expected. The lowest bit is [`COUNTED`]: start and flag change in one atomic step, so that a gap that is
     /// counted and ended at the same time is counted once.
     gap_start: AtomicU64,
+    /// A gap longer than this is a stall.
+    threshold: Duration,
     client: Arc<SocketTimestamps>,
     stalls: StallCounter,
 }
@@ -47,7 +49,18 @@ pub(super) struct StallWatch {
 
 impl RunningStreams {
     pub fn new(threshold: Duration) -> Self {
-        Self { threshold, running: Mutex::default(), ids: AtomicU64::new(0) }
+        let streams = Self {
+            threshold: AtomicU64::new(0),
+            running: Mutex::default(),
+            ids: AtomicU64::new(0),
+        };
+        streams.set_threshold(threshold);
+        streams
+    }
+
+    /// Sets the gap above which a gap is a stall.
+    pub fn set_threshold(&self, threshold: Duration) {
+        self.threshold.store(u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Watches a stream to this client, from its first output on.
@@ -58,6 +71,8 @@ impl RunningStreams {
     ) -> Box<StallWatch> {
         let silence = Arc::new(StreamSilence {
             gap_start: AtomicU64::new(0),
+            // u64 has room for 584 years.
+            threshold: Duration::from_nanos(self.threshold.load(Relaxed)),
             client: Arc::clone(client),
             stalls: series.stall_counter(),
         });
@@ -69,11 +84,7 @@ impl RunningStreams {
     /// Counts the current gaps that have become stalls. Returns the longest current gap.
     pub fn count_stalls(&self, now: Duration) -> Duration {
         let running = self.lock();
-        running
-            .values()
-            .map(|stream| stream.count_stall(now, self.threshold))
-            .max()
-            .unwrap_or_default()
+        running.values().map(|stream| stream.count_stall(now)).max().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<StreamSilence>>> {
@@ -83,14 +94,14 @@ impl RunningStreams {
 
 impl StreamSilence {
     /// Counts the current gap if it has become a stall. Returns its length.
-    fn count_stall(&self, now: Duration, threshold: Duration) -> Duration {
+    fn count_stall(&self, now: Duration) -> Duration {
         let seen = self.gap_start.load(Relaxed);
         if seen == 0 {
             return Duration::ZERO;
         }
         let now = now.saturating_sub(self.client.stall_time());
         let silence = now.saturating_sub(Duration::from_nanos(seen));
-        let is_new = seen & COUNTED == 0 && silence > threshold + GRACE;
+        let is_new = seen & COUNTED == 0 && silence > self.threshold + GRACE;
         // If output ended the gap in the meantime, the exchange fails, and `end_gap` has counted it.
         if is_new && self.gap_start.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok()
         {
@@ -101,9 +112,9 @@ impl StreamSilence {
 
     /// Ends a gap, and counts it if it was a stall that was not counted before. The next gap begins at `next_start`, if
     /// output is still expected.
-    fn end_gap(&self, gap: Option<Duration>, next_start: Option<Duration>, threshold: Duration) {
+    fn end_gap(&self, gap: Option<Duration>, next_start: Option<Duration>) {
         let next = next_start.map_or(0, encode_gap_start);
-        if gap.is_none_or(|gap| gap <= threshold) {
+        if gap.is_none_or(|gap| gap <= self.threshold) {
             self.gap_start.store(next, Relaxed);
         } else if self.gap_start.swap(next, Relaxed) & COUNTED == 0 {
             self.stalls.inc();
@@ -118,14 +129,14 @@ impl StallWatch {
         if let Some(GapUpdate { ended_gap, waiting_since }) =
             self.flow.on_read(tally, arrival, start, held)
         {
-            self.silence.end_gap(ended_gap, waiting_since, self.streams.threshold);
+            self.silence.end_gap(ended_gap, waiting_since);
         }
     }
 
     /// The stream has ended.
     pub fn end(&mut self, now: Duration) {
         let gap = self.flow.finish(now, self.silence.client.stall_time());
-        self.silence.end_gap(gap, None, self.streams.threshold);
+        self.silence.end_gap(gap, None);
     }
 }
 
@@ -148,30 +159,30 @@ mod tests {
     fn a_stall_is_counted_once_by_the_search_or_by_its_end() {
         let at = Duration::from_secs;
         let stalls = StallCounter::unregistered();
-        let threshold = at(2);
         let silence = StreamSilence {
             gap_start: AtomicU64::new(0),
+            threshold: at(2),
             client: Arc::default(),
             stalls: stalls.clone(),
         };
-        assert_eq!(silence.count_stall(at(9), threshold), Duration::ZERO, "no output is expected");
-        silence.end_gap(None, Some(at(10)), threshold);
+        assert_eq!(silence.count_stall(at(9)), Duration::ZERO, "no output is expected");
+        silence.end_gap(None, Some(at(10)));
         let expect = |counted: u64| assert_eq!(stalls.get(), counted);
-        assert_eq!(silence.count_stall(at(12), threshold), at(2));
+        assert_eq!(silence.count_stall(at(12)), at(2));
         expect(0);
-        silence.count_stall(at(13), threshold);
-        silence.count_stall(at(14), threshold);
+        silence.count_stall(at(13));
+        silence.count_stall(at(14));
         expect(1);
-        silence.end_gap(Some(at(5)), Some(at(15)), threshold);
+        silence.end_gap(Some(at(5)), Some(at(15)));
         expect(1);
-        silence.end_gap(Some(at(2)), Some(at(17)), threshold);
+        silence.end_gap(Some(at(2)), Some(at(17)));
         expect(1);
         // No search ran during this gap.
-        silence.end_gap(Some(at(3)), Some(at(20)), threshold);
+        silence.end_gap(Some(at(3)), Some(at(20)));
         expect(2);
-        silence.count_stall(at(23), threshold);
-        silence.end_gap(Some(at(4)), None, threshold);
-        silence.count_stall(at(60), threshold);
+        silence.count_stall(at(23));
+        silence.end_gap(Some(at(4)), None);
+        silence.count_stall(at(60));
         expect(3);
     }
 }

@@ -4,8 +4,8 @@ use crate::support::TemporaryFile;
 use clap::Parser;
 use streamgauge::Config;
 use streamgauge::cli::Cli;
-use streamgauge::config::{ConfigError, Sources, ValueType, load, variable_name};
-use streamgauge::testing::keys::{API_KEYS, DefaultValue, KEYS, KeyInfo, SLO_KEYS};
+use streamgauge::config::{ConfigError, LoadedSources, Sources, ValueType, load, variable_name};
+use streamgauge::testing::keys::{API_KEYS, DefaultValue, KEYS, KeyInfo, KeyReload, SLO_KEYS};
 
 const DOCUMENTED: &str = include_str!("../../config/streamgauge.toml");
 
@@ -144,6 +144,22 @@ fn flag_over_environment_over_file_over_default() {
     assert_eq!(config.effective["proxies"][0]["labels"], labels, "the variable adds a label");
 }
 
+#[test]
+fn the_documentation_lists_the_keys_that_a_reload_can_change() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, list) = page.split_once("<!-- Tested against the table of keys. -->").unwrap();
+    let list = list.trim_start().split("\n\n").next().unwrap();
+    let mut documented: Vec<_> =
+        list.split([',', '\n']).map(|key| key.trim().trim_matches('`')).collect();
+    documented.retain(|key| !key.is_empty());
+    documented.sort_unstable();
+    let mut live: Vec<_> =
+        KEYS.iter().filter(|key| key.reload == KeyReload::Applied).map(|key| key.name).collect();
+    live.sort_unstable();
+    assert_eq!(documented, live);
+}
+
 /// Values of a key to set in a test.
 struct KeySample {
     /// A valid value in TOML that is not the default, and how `/config` shows it.
@@ -229,6 +245,7 @@ fn sample(key: &KeyInfo) -> KeySample {
 /// The configuration without what `/config` and the warnings show, as text that can be compared.
 fn settings_of(mut config: Config) -> String {
     config.effective = serde_json::Value::Null;
+    config.loaded_from = LoadedSources::default();
     config.warnings.clear();
     format!("{config:?}")
 }

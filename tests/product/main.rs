@@ -13,4 +13,5 @@ mod explain;
 mod external;
 mod logs;
 mod process;
+mod reload;
 mod shutdown;

@@ -29,9 +29,14 @@ pub fn command(arguments: &[&str]) -> Command {
 impl StreamgaugeProcess {
     /// Starts Streamgauge on free ports in front of an upstream, and waits until it listens.
     pub fn start(upstream: SocketAddr, arguments: &[&str]) -> Self {
+        Self::start_with_admin(upstream, "127.0.0.1:0", arguments)
+    }
+
+    /// Starts Streamgauge with this address of the admin port.
+    pub fn start_with_admin(upstream: SocketAddr, admin: &str, arguments: &[&str]) -> Self {
         let url = format!("http://{upstream}");
         let mut command =
-            command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", &url]);
+            command(&["--listen", "127.0.0.1:0", "--admin", admin, "--upstream", &url]);
         let piped = command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = piped.spawn().unwrap();
         let log = Arc::<Mutex<String>>::default();

@@ -2,6 +2,7 @@
 
 use super::drain::{Drain, DrainStage};
 use crate::proxy::handover::ClientConnection;
+use crate::proxy::tls::SharedServerConfig;
 use crate::proxy::upstream::UpstreamPool;
 use crate::socket::{TimestampedIo, set_socket_options};
 use nix::sys::socket::{Backlog, listen};
@@ -12,8 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 
 /// Maximum number of connections that wait to be accepted. The system can limit it further (`net.core.somaxconn`).
 /// std's default of 128 overflows in a burst, and the clients that are left out retry after a second.
@@ -70,14 +69,13 @@ impl Listener {
 /// If the listener cannot be used.
 pub async fn serve(
     listener: Listener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<SharedServerConfig>,
     upstream: Arc<UpstreamPool>,
     mut stage: watch::Receiver<DrainStage>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
     let timers = upstream.timers().clone();
-    let clients =
-        ClientSpawner { tls: tls.map(TlsAcceptor::from), upstream, drain: Arc::default() };
+    let clients = ClientSpawner { tls, upstream, drain: Arc::default() };
     let mut close_idle = pin!(clients.upstream.close_idle());
     loop {
         tokio::select! {
@@ -131,7 +129,7 @@ fn is_client_error(error: &io::Error) -> bool {
 
 /// State that all connections of one worker's listener share.
 struct ClientSpawner {
-    tls: Option<TlsAcceptor>,
+    tls: Option<SharedServerConfig>,
     upstream: Arc<UpstreamPool>,
     drain: Arc<Drain>,
 }
@@ -142,7 +140,7 @@ impl ClientSpawner {
         let upstream = Arc::clone(&self.upstream);
         let drain = Arc::clone(&self.drain);
         let io = TimestampedIo::accepted(socket, upstream.tap().on_forwarded());
-        let Some(tls) = self.tls.clone() else {
+        let Some(tls) = self.tls.as_ref().map(SharedServerConfig::acceptor) else {
             tokio::spawn(drain.run(ClientConnection::new(io, upstream)));
             return;
         };

@@ -117,7 +117,7 @@ async fn forward_request(
     }
     let is_http2 = head.version == Version::HTTP_2;
     let accepts_interim = accepts_interim(&head);
-    let plan = prepare_head(&mut head, !body.is_end_stream(), upstream.config())?;
+    let plan = prepare_head(&mut head, !body.is_end_stream(), &upstream.config())?;
     // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
     let mut request = Request::from_parts(head, body);
@@ -301,7 +301,7 @@ async fn send_with_retry(
                 let (mut head, mut body) = request.into_parts();
                 // No interim response of HTTP/2 arrives here.
                 body.release();
-                to_http2_head(&mut head, upstream.config())?;
+                to_http2_head(&mut head, &upstream.config())?;
                 match slot.send(Request::from_parts(head, body)).await {
                     Ok(response) => return Ok((response, BodySource::Http2(slot))),
                     Err(mut failed) => {

@@ -57,11 +57,11 @@ async fn fetch_times(
     path: &str,
     has_warned: &mut bool,
 ) -> Option<ProcessTimes> {
-    let config = connector.config();
+    let config = Arc::clone(&connector.config());
     let timers = Timers::current();
-    let connect = connector.connect(probe_protocol(config), &timers);
+    let connect = connector.connect(probe_protocol(&config), &timers);
     let connection = timeout(CONNECT_TIMEOUT, connect).await.ok()?.ok()?;
-    let response = get(connection, path, config, async |response| {
+    let response = get(connection, path, &config, async |response| {
         let status = response.status();
         Some((status, read_times(response).await))
     });

@@ -40,9 +40,9 @@ pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
 
 /// Sends one probe. `has_warned`: an unexpected status was logged before, so it is not logged again.
 async fn probe(connector: &Connector, has_warned: &mut bool) -> ProbeResult {
-    let config = connector.config();
+    let config = Arc::clone(&connector.config());
     let timers = Timers::current();
-    let connect = connector.connect(probe_protocol(config), &timers);
+    let connect = connector.connect(probe_protocol(&config), &timers);
     let connection = match timeout(CONNECT_TIMEOUT, connect).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(ConnectError::Refused)) => return ProbeResult::Refused,
@@ -52,7 +52,7 @@ async fn probe(connector: &Connector, has_warned: &mut bool) -> ProbeResult {
         }
     };
     let Some(path) = &config.health_path else { return ProbeResult::Ready };
-    let status = get(connection, path, config, async |response| Some(response.status()));
+    let status = get(connection, path, &config, async |response| Some(response.status()));
     match timeout(STATUS_TIMEOUT, status).await {
         Ok(Some(status)) if status.is_success() => ProbeResult::Ready,
         Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => ProbeResult::NotReady,

@@ -6,6 +6,7 @@ use super::dialer::Dialer;
 use crate::proxy::timers::Timers;
 use crate::proxy::tls::{self, TlsError};
 use crate::socket::TimestampedIo;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -61,20 +62,24 @@ pub(crate) struct NewConnection {
     pub is_http2: bool,
 }
 
-/// Opens connections to one upstream.
+/// Opens connections to one upstream. Clones share its configuration, which a reload can replace.
 #[derive(Debug, Clone)]
-pub struct Connector {
-    config: UpstreamConfig,
+pub struct Connector(Arc<ConnectorState>);
+
+#[derive(Debug)]
+struct ConnectorState {
+    config: ArcSwap<UpstreamConfig>,
     dialer: Dialer,
-    tls: Option<UpstreamTls>,
+    /// `None` without TLS.
+    tls: ArcSwapOption<UpstreamTls>,
 }
 
-#[derive(Clone)]
-struct UpstreamTls {
+/// How to use TLS with an upstream.
+pub struct UpstreamTls {
     connector: TlsConnector,
     name: ServerName<'static>,
     /// The latest handshake failed, so the next failure is not logged as a warning.
-    has_failed: Arc<AtomicBool>,
+    has_failed: AtomicBool,
 }
 
 impl std::fmt::Debug for UpstreamTls {
@@ -84,6 +89,21 @@ impl std::fmt::Debug for UpstreamTls {
 }
 
 impl UpstreamTls {
+    /// Reads the certificates if the upstream uses TLS.
+    ///
+    /// # Errors
+    /// If a certificate or key file cannot be used.
+    pub fn load(config: &UpstreamConfig) -> Result<Option<Arc<Self>>, TlsError> {
+        match &config.address {
+            UpstreamAddress::Tcp { host, .. } if config.tls => {
+                let name = tls::server_name(host, config.tls_name.as_ref())?;
+                let connector = TlsConnector::from(tls::client_config(config)?);
+                Ok(Some(Arc::new(Self { connector, name, has_failed: AtomicBool::new(false) })))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Performs the handshake, and offers these protocols (ALPN).
     async fn handshake(
         &self,
@@ -103,25 +123,22 @@ impl UpstreamTls {
 }
 
 impl Connector {
-    /// Returns a connector. Reads the certificates if the upstream uses TLS.
-    ///
-    /// # Errors
-    /// If a certificate or key file cannot be used.
-    pub fn new(config: UpstreamConfig) -> Result<Self, TlsError> {
-        let tls = match &config.address {
-            UpstreamAddress::Tcp { host, .. } if config.tls => {
-                let name = tls::server_name(host, config.tls_name.as_ref())?;
-                let connector = TlsConnector::from(tls::client_config(&config)?);
-                Some(UpstreamTls { connector, name, has_failed: Arc::default() })
-            }
-            _ => None,
-        };
+    /// Returns a connector with the result of [`UpstreamTls::load`].
+    pub fn new(config: UpstreamConfig, tls: Option<Arc<UpstreamTls>>) -> Self {
         let dialer = Dialer::new(&config.address);
-        Ok(Self { config, dialer, tls })
+        let config = ArcSwap::from_pointee(config);
+        Self(Arc::new(ConnectorState { config, dialer, tls: ArcSwapOption::new(tls) }))
     }
 
-    pub(crate) fn config(&self) -> &UpstreamConfig {
-        &self.config
+    /// Replaces the configuration for new requests and connections.
+    pub fn reload(&self, config: UpstreamConfig, tls: Option<Arc<UpstreamTls>>) {
+        self.0.config.store(Arc::new(config));
+        self.0.tls.store(tls);
+    }
+
+    /// The configuration in force. Clone the `Arc` to keep it for longer than a few statements.
+    pub(crate) fn config(&self) -> Guard<Arc<UpstreamConfig>> {
+        self.0.config.load()
     }
 
     /// Opens a connection and closes it.
@@ -129,7 +146,7 @@ impl Connector {
     /// # Errors
     /// If the server does not accept a connection within `limit`.
     pub async fn check(&self, limit: Duration, timers: &Timers) -> io::Result<()> {
-        timers.timeout(limit, self.dialer.dial(limit, timers)).await?.map(drop)
+        timers.timeout(limit, self.0.dialer.dial(limit, timers)).await?.map(drop)
     }
 
     /// Opens a connection for `protocol`, without a timeout. The addresses of a name share the configured one.
@@ -138,10 +155,13 @@ impl Connector {
         protocol: UpstreamProtocol,
         timers: &Timers,
     ) -> Result<NewConnection, ConnectError> {
-        let budget = self.config.connect_timeout;
-        let socket = self.dialer.dial(budget, timers).await.map_err(classify_error)?;
-        let io = TimestampedIo::connected(socket, self.config.kernel_stamps);
-        let Some(tls) = &self.tls else {
+        let (budget, kernel_stamps) = {
+            let config = self.config();
+            (config.connect_timeout, config.kernel_stamps)
+        };
+        let socket = self.0.dialer.dial(budget, timers).await.map_err(classify_error)?;
+        let io = TimestampedIo::connected(socket, kernel_stamps);
+        let Some(tls) = self.0.tls.load_full() else {
             return Ok(NewConnection { io, is_http2: protocol == UpstreamProtocol::Http2 });
         };
         let protocols: &[&[u8]] = match protocol {

@@ -8,7 +8,7 @@ mod pool;
 mod resolver;
 
 pub use address::UpstreamAddress;
-pub use connector::{Connector, Http2Mode};
+pub use connector::{Connector, Http2Mode, UpstreamTls};
 pub use pool::{UpstreamConfig, UpstreamPool};
 
 pub use connector::{ALPN_HTTP_1, ALPN_HTTP_2};

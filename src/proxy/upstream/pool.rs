@@ -9,6 +9,7 @@ use crate::proxy::handover::UpstreamConnection;
 use crate::proxy::timers::Timers;
 use crate::proxy::tls::{PemFile, TlsFiles};
 use crate::tap::Tap;
+use arc_swap::Guard;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -142,8 +143,8 @@ impl UpstreamPool {
         }
     }
 
-    /// Configuration of the upstream.
-    pub fn config(&self) -> &UpstreamConfig {
+    /// Configuration of the upstream that is in force. Load it once per use: a reload can replace it.
+    pub(crate) fn config(&self) -> Guard<Arc<UpstreamConfig>> {
         self.connector.config()
     }
 

@@ -137,7 +137,7 @@ impl ClosedRequest {
         self.add_engine(&mut record);
         self.add_clock_quality(&mut record);
         // Last, because a target may limit any time above.
-        record.slo = self.state.tap.config.slo.evaluate(&record, self.outcome);
+        record.slo = self.state.tap.config.load().slo.evaluate(&record, self.outcome);
         FinishedRequest { closed: self, record, tokens }
     }
 

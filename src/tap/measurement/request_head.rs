@@ -53,7 +53,7 @@ impl RequestHead {
         // Only for tests.
         tap.faults.inject(path.as_bytes());
         let query = head.uri.query();
-        let routes = tap.config.routes;
+        let routes = tap.config.load().routes;
         let route = Route::find_with_query(routes, head.method.as_str(), path, query);
         let model = route.model(path).or_else(|| route.model_from_query(query));
         let ArrivalTime { started_at, wall_time } = *arrived;
