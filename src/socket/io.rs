@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -131,28 +132,26 @@ impl TimestampedIo {
         }
     }
 
-    /// Like [`poll_receive`](Self::poll_receive), but cheaper for a socket that rarely receives anything and is polled in
-    /// each turn of a task.
+    /// Ready once the peer has left: it has closed its sending direction, by FIN or TLS `close_notify`, or reset the
+    /// connection. Sees it behind unread bytes too, except a `close_notify` behind more than one TLS record of them.
     ///
-    /// `watched` must be `false` at first. It remembers that the task is registered for the socket's readiness, which
-    /// saves registering it again.
-    pub fn poll_watched(
-        &mut self,
-        cx: &mut Context<'_>,
-        watched: &mut bool,
-        max: usize,
-        take: impl FnMut(&[u8]),
-    ) -> Poll<io::Result<usize>> {
-        if let IoLayer::Plain(raw) = &self.layer {
-            let is_ready = raw.is_readable();
-            if *watched && !is_ready {
-                return Poll::Pending;
+    /// Call it in each turn of the task while nothing is read. A call costs one load while nothing arrives.
+    pub fn poll_departed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.layer {
+            IoLayer::Plain(raw) => raw.poll_departed(cx),
+            IoLayer::Tls(stream) => {
+                if let TlsStream::Server(stream) = &mut **stream {
+                    let (raw, session) = stream.get_mut();
+                    if raw.is_quiet() {
+                        return Poll::Pending;
+                    }
+                    if tls_peer_has_closed(raw, session, cx) {
+                        return Poll::Ready(());
+                    }
+                }
+                stream.get_mut().0.poll_departed(cx)
             }
         }
-        let received = self.poll_receive(cx, max, take);
-        // If the task's budget is used up, the task was not registered.
-        *watched = received.is_pending() && tokio::task::coop::has_budget_remaining();
-        received
     }
 
     /// Writes as much of `bytes` as the connection accepts. Then call [`poll_sent`](Self::poll_sent).
@@ -202,6 +201,44 @@ fn poll_decrypted(
         }
         Poll::Ready(Ok(bytes.len()))
     })
+}
+
+/// Whether the client has sent `close_notify` or closed its connection. Reads and decrypts records, which stay in the
+/// session until they are asked for, up to [`MAX_DECRYPTED`] bytes.
+fn tls_peer_has_closed(
+    raw: &mut RawSocket,
+    session: &mut ServerConnection,
+    cx: &mut Context<'_>,
+) -> bool {
+    loop {
+        match session.process_new_packets() {
+            Ok(state) if state.peer_has_closed() => return true,
+            Ok(state) if state.plaintext_bytes_to_read() >= MAX_DECRYPTED => return false,
+            Ok(_) => {}
+            Err(_) => return true,
+        }
+        match session.read_tls(&mut RecordReader { raw, cx }) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Ok(0) | Err(_) => return true,
+        }
+    }
+}
+
+/// The socket below TLS as rustls reads it.
+struct RecordReader<'a, 'b> {
+    raw: &'a mut RawSocket,
+    cx: &'a mut Context<'b>,
+}
+
+impl io::Read for RecordReader<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(buf);
+        match Pin::new(&mut *self.raw).poll_read(self.cx, &mut buf) {
+            Poll::Ready(read) => read.map(|()| buf.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
 }
 
 impl Read for TimestampedIo {

@@ -2,11 +2,12 @@
 
 use super::SocketTimestamps;
 use super::receive::{SocketRead, receive};
+use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -48,24 +49,32 @@ impl AsRawFd for Socket {
 pub(super) struct RawSocket {
     socket: Socket,
     pub timestamps: Arc<SocketTimestamps>,
+    /// There may be bytes to read although tokio does not report them: [`poll_departed`](Self::poll_departed) has seen
+    /// and not read them.
+    has_unread: bool,
+    /// The next event on the socket wakes the task.
+    is_watched: bool,
 }
 
 impl RawSocket {
     pub fn new(socket: Socket) -> Self {
-        Self { socket, timestamps: Arc::default() }
+        Self { socket, timestamps: Arc::default(), has_unread: false, is_watched: false }
     }
 
     /// Reads once, at most `max` bytes, records the timestamp, and passes the data to `take`.
     pub fn poll_receive(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         max: usize,
         mut take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(either!(&self.socket, io => io.poll_read_ready(cx)))?;
+            if !self.has_unread {
+                ready!(either!(&self.socket, io => io.poll_read_ready(cx)))?;
+            }
+            self.is_watched = false;
             let mut received = None;
-            let read = || {
+            let mut read = || {
                 let SocketRead { bytes, drained } = receive(&self.socket, max, |bytes, stamp| {
                     if !bytes.is_empty() {
                         self.timestamps.record_read(stamp);
@@ -76,22 +85,60 @@ impl RawSocket {
                 // Reporting a drained socket as blocked saves the read that would find out.
                 if drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
             };
-            let tried = either!(&self.socket, io => io.try_io(Interest::READABLE, read));
+            let tried = if self.has_unread {
+                read()
+            } else {
+                either!(&self.socket, io => io.try_io(Interest::READABLE, read))
+            };
+            let is_blocked = tried.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+            self.has_unread &= !is_blocked;
             if let Some(bytes) = received {
                 return Poll::Ready(Ok(bytes));
             }
             match tried {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_blocked || error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(()) => {}
             }
         }
     }
 
-    /// Whether there may be data to read.
-    pub fn is_readable(&self) -> bool {
-        either!(&self.socket, io => io.try_io(Interest::READABLE, || Ok(()))).is_ok()
+    /// Ready once the peer has closed its sending direction or reset the connection, whatever bytes are unread before.
+    ///
+    /// Reads nothing. Call it in each turn of the task while nothing is read from the socket. A call costs one load while
+    /// nothing happens on the socket.
+    pub fn poll_departed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_quiet() {
+            return Poll::Pending;
+        }
+        while !self.is_read_closed() {
+            match either!(&self.socket, io => io.poll_read_ready(cx)) {
+                Poll::Pending => {
+                    // If the task's budget is used up, it was not registered.
+                    self.is_watched = tokio::task::coop::has_budget_remaining();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                // Forget the event of these bytes, so that the next event wakes the task.
+                Poll::Ready(Ok(())) => self.has_unread = true,
+            }
+            let forget = || Err::<(), _>(ErrorKind::WouldBlock.into());
+            let _ = either!(&self.socket, io => io.try_io(Interest::READABLE, forget));
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether nothing has happened since [`poll_departed`](Self::poll_departed) registered the task.
+    pub fn is_quiet(&self) -> bool {
+        let has_event = || either!(&self.socket, io => io.try_io(Interest::READABLE, || Ok(())));
+        self.is_watched && has_event().is_err()
+    }
+
+    /// Whether the kernel has reported the end of the peer's data. This state is final.
+    fn is_read_closed(&self) -> bool {
+        let mut noop = Context::from_waker(Waker::noop());
+        let ready = either!(&self.socket, io => pin!(io.ready(Interest::READABLE)).poll(&mut noop));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// Writes as much of `bytes` as the socket accepts.
@@ -128,7 +175,7 @@ impl Drop for RawSocket {
 
 impl AsyncRead for RawSocket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {

@@ -15,8 +15,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use streamgauge_core::meter::EndCause;
 
-/// Maximum number of bytes of the next request that are read during a stream.
-const MAX_AHEAD: usize = 8 * 1024;
 /// Maximum number of reads per poll of the task; then other tasks run.
 const MAX_READS: usize = 16;
 
@@ -82,12 +80,10 @@ pub(crate) struct Relay {
     unsent: OptionalBuffer,
     /// The response head, until it is sent together with the first data.
     head: OptionalBuffer,
-    /// Bytes that the client has sent after its request.
+    /// Bytes that the client has sent after its request and that were read with it.
     ahead: OptionalBuffer,
     /// All data is sent, but part of it is still in the TLS layer.
     flush_pending: bool,
-    /// See [`TimestampedIo::poll_watched`].
-    watched: bool,
     /// Set once the body has ended.
     end: Option<RelayEnd>,
 }
@@ -105,16 +101,7 @@ impl Relay {
     /// Returns a relay that sends `head` and then `stream`. `ahead`: bytes that the client has sent after its request.
     pub fn new(io: TimestampedIo, head: BytesMut, ahead: BytesMut, stream: StreamResponse) -> Self {
         let (head, ahead) = (non_empty(head), non_empty(ahead));
-        Self {
-            io,
-            stream,
-            unsent: None,
-            head,
-            ahead,
-            flush_pending: false,
-            watched: false,
-            end: None,
-        }
+        Self { io, stream, unsent: None, head, ahead, flush_pending: false, end: None }
     }
 
     /// Closes the client's connection at the end of the stream.
@@ -126,7 +113,7 @@ impl Relay {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         match self.poll_forward(cx) {
             Poll::Ready(Ok(end)) => Poll::Ready(end),
-            Poll::Pending if !self.is_client_gone(cx) => Poll::Pending,
+            Poll::Pending if self.io.poll_departed(cx).is_pending() => Poll::Pending,
             _ => Poll::Ready(RelayEnd::Broken),
         }
     }
@@ -217,15 +204,5 @@ impl Relay {
             }
         }
         Ok(more)
-    }
-
-    /// Whether the client has closed its connection. A client that has sent its next request is still connected.
-    fn is_client_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        let Self { io, ahead, watched, .. } = self;
-        if ahead.is_some() {
-            return false;
-        }
-        let take = |bytes: &[u8]| *ahead = non_empty(bytes.into());
-        matches!(io.poll_watched(cx, watched, MAX_AHEAD, take), Poll::Ready(Ok(0) | Err(_)))
     }
 }

@@ -57,6 +57,10 @@ impl RequestGate {
         gate
     }
 
+    pub fn is_http1(&self) -> bool {
+        self.checker.is_some()
+    }
+
     /// Receives bytes that were just read. Valid ones go to `buf`, which has room for all of them.
     pub fn receive(&mut self, bytes: &[u8], buf: &mut ReadBufCursor<'_>) {
         if !self.held.is_empty() {

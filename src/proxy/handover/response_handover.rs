@@ -161,12 +161,30 @@ pub(super) struct ClientIo {
     /// Interim responses that are not completely written.
     interim: BytesMut,
     handover: Arc<ResponseHandover>,
+    /// hyper may leave bytes unread.
+    is_http1: bool,
+    /// hyper waits for bytes since its last read, and will see the end of the connection itself.
+    is_reading: bool,
 }
 
 impl ClientIo {
     pub fn new(io: TimestampedIo, gate: RequestGate, handover: &Arc<ResponseHandover>) -> Self {
         let (head, interim) = (BytesMut::new(), BytesMut::new());
-        Self { io, gate, head, interim, handover: Arc::clone(handover) }
+        let is_http1 = gate.is_http1();
+        let handover = Arc::clone(handover);
+        Self { io, gate, head, interim, handover, is_http1, is_reading: false }
+    }
+
+    /// Fails if the client has left while hyper does not read.
+    ///
+    /// Over HTTP/1.1, hyper reads nothing while its buffer holds bytes of the next request, or while the upstream does not
+    /// take the body. It writes or flushes in each of its turns, so this is called there.
+    fn check_departed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let is_reading = std::mem::take(&mut self.is_reading);
+        if self.is_http1 && !is_reading && self.io.poll_departed(cx).is_ready() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
     }
 
     /// Takes the interim responses that are queued.
@@ -196,7 +214,8 @@ impl Read for ClientIo {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, gate, .. } = &mut *self;
+        let Self { io, gate, is_reading, .. } = &mut *self;
+        *is_reading = false;
         loop {
             if gate.release(&mut buf) {
                 return Poll::Ready(Ok(()));
@@ -206,7 +225,9 @@ impl Read for ClientIo {
                 return Poll::Pending;
             }
             let room = buf.remaining();
-            let read = ready!(io.poll_receive(cx, room, |bytes| gate.receive(bytes, &mut buf)))?;
+            let received = io.poll_receive(cx, room, |bytes| gate.receive(bytes, &mut buf));
+            *is_reading = received.is_pending();
+            let read = ready!(received)?;
             if read == 0 || buf.remaining() < room {
                 return Poll::Ready(Ok(()));
             }
@@ -221,8 +242,15 @@ impl Write for ClientIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.handover.state() == HandoverState::Hyper {
-            ready!(self.poll_interim(cx))?;
-            return Pin::new(&mut self.io).poll_write(cx, buf);
+            let interim = self.poll_interim(cx)?;
+            let written = match interim {
+                Poll::Ready(()) => Pin::new(&mut self.io).poll_write(cx, buf),
+                Poll::Pending => Poll::Pending,
+            };
+            if written.is_pending() {
+                self.check_departed(cx)?;
+            }
+            return written;
         }
         self.collect_interim();
         let interim = std::mem::take(&mut self.interim);
@@ -247,6 +275,7 @@ impl Write for ClientIo {
     /// hyper flushes only after it has written out its own buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.head.is_empty() {
+            self.check_departed(cx)?;
             ready!(self.poll_interim(cx))?;
             return Pin::new(&mut self.io).poll_flush(cx);
         }
