@@ -132,6 +132,11 @@ impl Measurement {
         self.state.as_ref().and_then(|state| state.progress.fault())
     }
 
+    /// Whether the request was completely received from the client.
+    pub fn is_request_received(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.progress.is_received())
+    }
+
     /// Whether the request was completely written to the upstream's socket.
     pub fn is_request_sent(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.progress.sent().is_some())

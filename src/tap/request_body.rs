@@ -130,7 +130,8 @@ impl Body for PeekBody {
                     // A panic of the measurement must not stop the request.
                     let _ = catch_unwind(AssertUnwindSafe(|| self.progress.on_request_data(data)));
                 }
-                if self.body.is_end_stream() {
+                // After trailers, hyper does not ask again.
+                if frame.is_trailers() || self.body.is_end_stream() {
                     self.complete();
                 }
             }

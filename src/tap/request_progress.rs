@@ -47,6 +47,8 @@ struct ProgressState {
     fault: Option<RequestFault>,
     /// The body was passed completely to the upstream's connection.
     is_read: bool,
+    /// The body was received completely, whether or not it is forwarded.
+    is_received: bool,
     /// When the request was completely written to the upstream's socket.
     sent: Option<Duration>,
     queue: QueueState,
@@ -81,6 +83,7 @@ impl RequestProgress {
             peek,
             fault: None,
             is_read: false,
+            is_received: false,
             sent: None,
             queue: QueueState::NotSent,
         };
@@ -165,6 +168,7 @@ impl RequestProgress {
         let mut state = self.state();
         self.advance(&mut state, RequestPhase::Waiting);
         state.is_read = true;
+        state.is_received = true;
         self.count_unparsed(state.peek.end());
     }
 
@@ -254,7 +258,14 @@ impl RequestProgress {
 
     /// The end of a body that is not forwarded was read.
     pub fn on_peeked_end(&self) {
-        self.count_unparsed(self.state().peek.end());
+        let mut state = self.state();
+        state.is_received = true;
+        self.count_unparsed(state.peek.end());
+    }
+
+    /// Whether the body was received completely.
+    pub fn is_received(&self) -> bool {
+        self.state().is_received
     }
 
     /// Whether the whole body was read, so that a missing fact is missing in the body.

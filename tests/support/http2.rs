@@ -106,7 +106,7 @@ async fn connection(socket: TcpStream, number: usize, behavior: H2Behavior, scri
 }
 
 /// A client's connection.
-pub struct H2Client(h2::client::SendRequest<Bytes>);
+pub struct H2Client(h2::client::SendRequest<Bytes>, tokio::task::AbortHandle);
 
 impl H2Client {
     pub async fn connect(address: SocketAddr) -> Self {
@@ -120,10 +120,15 @@ impl H2Client {
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
         let (client, connection) = h2::client::handshake(io).await.unwrap();
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let _ = connection.await;
         });
-        Self(client)
+        Self(client, connection.abort_handle())
+    }
+
+    /// Closes the connection without a word.
+    pub fn abort(&self) {
+        self.1.abort();
     }
 
     /// Starts a request; its body follows.

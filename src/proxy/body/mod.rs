@@ -13,7 +13,7 @@ mod tunnel;
 mod upstream_body;
 
 pub(crate) use proxy_body::ProxyBody;
-pub(crate) use relay::{ClientFraming, Relay, RelayEnd, StreamResponse};
+pub(crate) use relay::{ClientFraming, FinishedRelay, Relay, RelayEnd, StreamResponse};
 pub(crate) use stream_reader::StreamReader;
 pub(crate) use tunnel::{Tunnel, UpgradedUpstream};
 pub(crate) use upstream_body::{BodySource, UpstreamBody};

@@ -97,6 +97,15 @@ pub(crate) enum RelayEnd {
     Broken,
 }
 
+/// A client's socket after a complete stream.
+#[derive(Debug)]
+pub(crate) enum FinishedRelay {
+    /// It takes another request, which may begin with these bytes.
+    Reusable { io: TimestampedIo, ahead: Bytes },
+    /// Nothing more is sent.
+    ShutDown(TimestampedIo),
+}
+
 impl Relay {
     /// Returns a relay that sends `head` and then `stream`. `ahead`: bytes that the client has sent after its request.
     pub fn new(io: TimestampedIo, head: BytesMut, ahead: BytesMut, stream: StreamResponse) -> Self {
@@ -118,17 +127,15 @@ impl Relay {
         }
     }
 
-    /// Returns the client's socket and the bytes that were read ahead, if the connection can take another request after
-    /// a complete stream.
-    ///
-    /// Otherwise shuts the socket down: closing it with unread input would send a reset.
-    pub fn into_reusable(mut self, cx: &mut Context<'_>) -> Option<(TimestampedIo, Bytes)> {
+    /// Returns the client's socket after a complete stream.
+    pub fn finish(mut self, cx: &mut Context<'_>) -> FinishedRelay {
         if self.stream.keep_alive && self.stream.framing != ClientFraming::Close {
-            return Some((self.io, self.ahead.map(|ahead| ahead.freeze()).unwrap_or_default()));
+            let ahead = self.ahead.map(|ahead| ahead.freeze()).unwrap_or_default();
+            return FinishedRelay::Reusable { io: self.io, ahead };
         }
         // The socket is closed next, whatever the result.
         let _ = Pin::new(&mut self.io).poll_shutdown(cx);
-        None
+        FinishedRelay::ShutDown(self.io)
     }
 
     /// Forwards what is available. Ready when the body has ended and everything received is written.

@@ -1,9 +1,11 @@
-//! Client side: accepts connections, detects their protocol, and drains them at shutdown.
+//! Client side: accepts connections, detects their protocol, closes them, and drains them at shutdown.
 
 mod drain;
+mod lingering;
 mod listener;
 mod sniff;
 
 pub use drain::{DrainStage, DrainTimes};
+pub(crate) use lingering::discard_rest;
 pub use listener::{Listener, serve};
 pub(crate) use sniff::{ProtocolSniffer, SniffedProtocol};

@@ -16,7 +16,9 @@ use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamP
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::http::{request, response};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -58,7 +60,7 @@ impl Service<Request<Incoming>> for ProxyService {
                 Ok(response) => {
                     response.into_client_response(upstream, &handover, measurement, client).await
                 }
-                Err(error) => respond_with_error(error, measurement),
+                Err(error) => respond_with_error(error, &handover, measurement, client.version),
             };
             if handover.announces_close() && client.closes_with_header(response.status()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -117,9 +119,9 @@ async fn forward_request(
     }
     let is_http2 = head.version == Version::HTTP_2;
     let accepts_interim = accepts_interim(&head);
-    let plan = prepare_head(&mut head, !body.is_end_stream(), &upstream.config())?;
     // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
+    let plan = prepare_head(&mut head, !body.is_end_stream(), &upstream.config())?;
     let mut request = Request::from_parts(head, body);
     let mut expectation = None;
     if accepts_interim && plan.protocol != UpstreamProtocol::Http2 {
@@ -172,6 +174,7 @@ impl UpstreamResponse {
             measurement.client_stamps().reset_on_close(true);
         }
         let is_http2 = client.version == Version::HTTP_2;
+        let is_early = is_early(&measurement, client.version);
         let body = match (source, &upgrade) {
             (BodySource::Http1(exchange), UpgradeOutcome::SwitchedTo(_)) => {
                 // A 101 has no body for hyper.
@@ -218,6 +221,9 @@ impl UpstreamResponse {
         if let UpgradeOutcome::SwitchedTo(protocol) = upgrade {
             upgrade::set_upgrade_headers(&mut head.headers, protocol);
         }
+        if is_early {
+            close_after(handover, &mut head.headers);
+        }
         // The response has Streamgauge's version, not the upstream's. HTTP/2 ignores it.
         head.version = Version::HTTP_11;
         Response::from_parts(head, body)
@@ -229,8 +235,35 @@ fn can_take_socket(measurement: &Measurement, exchange: &UpstreamExchange) -> bo
     measurement.is_request_sent() && !exchange.hyper_reads_body()
 }
 
+/// Whether a response of this version starts before the request is completely received. With HTTP/2, that concerns no
+/// other request of the connection.
+fn is_early(measurement: &Measurement, client: Version) -> bool {
+    client != Version::HTTP_2 && !measurement.is_request_received()
+}
+
+/// Makes an early response the last of its connection. How much of the request will be left when it ends is not known now,
+/// and the client must not send its next request behind that.
+fn close_after(handover: &ResponseHandover, headers: &mut HeaderMap) {
+    handover.respond_early();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
 /// Returns the proxy's own response.
-fn respond_with_error(error: ErrorResponse, mut measurement: Measurement) -> Response<ProxyBody> {
+fn respond_with_error(
+    error: ErrorResponse,
+    handover: &ResponseHandover,
+    measurement: Measurement,
+    client: Version,
+) -> Response<ProxyBody> {
+    let is_early = is_early(&measurement, client);
+    let mut response = own_response(error, measurement);
+    if is_early {
+        close_after(handover, response.headers_mut());
+    }
+    response
+}
+
+fn own_response(error: ErrorResponse, mut measurement: Measurement) -> Response<ProxyBody> {
     // The rest of the request may stay unread. The next byte counts as the start of a new request.
     measurement.client_stamps().expect_head();
     match measurement.request_fault() {

@@ -2,8 +2,8 @@
 
 use super::request_gate::{RequestGate, is_target};
 use super::response_handover::{ClientIo, DetachedResponse, ResponseHandover};
-use crate::proxy::body::{Relay, RelayEnd, Tunnel};
-use crate::proxy::client::{DrainStage, ProtocolSniffer, SniffedProtocol};
+use crate::proxy::body::{FinishedRelay, Relay, RelayEnd, Tunnel};
+use crate::proxy::client::{DrainStage, ProtocolSniffer, SniffedProtocol, discard_rest};
 use crate::proxy::forward::ProxyService;
 use crate::proxy::upstream::UpstreamPool;
 use crate::socket::{SocketTimestamps, TimestampedIo};
@@ -64,6 +64,8 @@ enum ClientPhase {
     Stream(Box<Relay>),
     /// The connection has switched to another protocol.
     Tunnel(Box<Tunnel>),
+    /// The last response is sent, and the client may still be sending.
+    Lingering(Pin<Box<dyn Future<Output = ()> + Send>>),
     Closed,
 }
 
@@ -100,7 +102,7 @@ impl ClientConnection {
             ClientPhase::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
             ClientPhase::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
             ClientPhase::Stream(relay) => relay.close_at_end(),
-            ClientPhase::Tunnel(_) | ClientPhase::Closed => {}
+            ClientPhase::Tunnel(_) | ClientPhase::Lingering(_) | ClientPhase::Closed => {}
         }
     }
 
@@ -139,12 +141,39 @@ impl ClientConnection {
         }
     }
 
-    /// `Stream` back to `Http1` for the next request, or to `Closed`.
-    fn return_to_hyper(&mut self, cx: &mut Context<'_>) {
-        if let ClientPhase::Stream(relay) = self.take_phase()
-            && let Some((io, ahead)) = relay.into_reusable(cx)
+    /// `Stream` back to `Http1` for the next request, or to `Lingering` or `Closed`.
+    fn end_stream(&mut self, cx: &mut Context<'_>) {
+        if let ClientPhase::Stream(relay) = self.take_phase() {
+            match relay.finish(cx) {
+                FinishedRelay::Reusable { io, ahead } => self.phase = self.http1(io, ahead),
+                FinishedRelay::ShutDown(io) => self.linger(io, false, cx),
+            }
+        }
+    }
+
+    /// `Http1` to `Lingering` or `Closed`, when hyper has finished.
+    fn end_http1(&mut self, result: hyper::Result<()>, cx: &mut Context<'_>) {
+        let phase = self.take_phase();
+        // After any other error, the client has left or must see that its response is incomplete.
+        let is_answered = result.as_ref().map_or_else(hyper::Error::is_parse, |()| true);
+        log_end(result);
+        if let ClientPhase::Http1(http) = phase
+            && is_answered
         {
-            self.phase = self.http1(io, ahead);
+            let expects_rest = self.handover.is_early();
+            self.linger(http.into_parts().io.io, expects_rest, cx);
+        }
+    }
+
+    /// To `Lingering` if the client may still be sending, or else to `Closed`. Sending is shut down.
+    fn linger(&mut self, mut io: TimestampedIo, expects_rest: bool, cx: &mut Context<'_>) {
+        let is_sending = match io.poll_receive(cx, 1, |_| {}) {
+            Poll::Ready(received) => matches!(received, Ok(1..)),
+            Poll::Pending => expects_rest,
+        };
+        if is_sending {
+            let timers = self.upstream.timers().clone();
+            self.phase = ClientPhase::Lingering(Box::pin(discard_rest(io, timers)));
         }
     }
 
@@ -200,13 +229,12 @@ pub(super) fn announces_close(head: &[u8]) -> bool {
     head.windows(CLOSE.len()).any(|line| line.eq_ignore_ascii_case(CLOSE))
 }
 
-/// `Http1` or `Http2` to `Closed`, when hyper has finished.
-fn close(result: hyper::Result<()>) -> ClientPhase {
+/// hyper has finished.
+fn log_end(result: hyper::Result<()>) {
     if let Err(error) = result {
         // The request that it concerns has recorded its end.
         tracing::debug!(%error, "client connection ended early");
     }
-    ClientPhase::Closed
 }
 
 impl Future for ClientConnection {
@@ -231,7 +259,7 @@ impl Future for ClientConnection {
                             let series = self.upstream.tap().upstream_series();
                             series.count_rejected(RejectReason::Parser);
                         }
-                        self.phase = close(result);
+                        self.end_http1(result, cx);
                     }
                 }
                 ClientPhase::Http2(http) => {
@@ -242,14 +270,19 @@ impl Future for ClientConnection {
                         Pin::new(&mut **http).graceful_shutdown();
                         continue;
                     }
-                    self.phase = close(ready!(result));
+                    log_end(ready!(result));
+                    self.phase = ClientPhase::Closed;
                 }
                 ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
-                    RelayEnd::Complete => self.return_to_hyper(cx),
+                    RelayEnd::Complete => self.end_stream(cx),
                     RelayEnd::Broken => self.phase = ClientPhase::Closed,
                 },
                 ClientPhase::Tunnel(tunnel) => {
                     ready!(tunnel.poll(cx));
+                    self.phase = ClientPhase::Closed;
+                }
+                ClientPhase::Lingering(rest) => {
+                    ready!(rest.as_mut().poll(cx));
                     self.phase = ClientPhase::Closed;
                 }
                 ClientPhase::Closed => return Poll::Ready(()),

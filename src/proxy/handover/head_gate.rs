@@ -86,12 +86,14 @@ pub(super) struct HeadGate {
     rest: BytesMut,
     /// hyper has written part of the current request.
     written: bool,
+    /// The server no longer takes the request.
+    is_write_broken: bool,
 }
 
 impl HeadGate {
     pub fn new(io: TimestampedIo) -> Self {
         let (scanner, rest) = (HeadEndScanner::default(), BytesMut::new());
-        Self { io, control: Arc::default(), scanner, rest, written: false }
+        Self { io, control: Arc::default(), scanner, rest, written: false, is_write_broken: false }
     }
 
     /// Control that stays usable after hyper has taken the gate.
@@ -114,6 +116,24 @@ impl HeadGate {
         self.written = false;
         self.control.set(GateState::ReadingHead);
         GateState::ReadingHead
+    }
+
+    /// Holds an error of a write back. A server that answers before it has read the request can then close its connection.
+    /// hyper would report the failed write instead of the response, which may be in the socket already. A read shows the
+    /// response, or else the end of the connection.
+    fn hold_error_back<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if !self.is_write_broken && !matches!(written, Poll::Ready(Err(_))) {
+            return written;
+        }
+        if !std::mem::replace(&mut self.is_write_broken, true) {
+            // hyper reads in its next turn.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
     fn start_write(&mut self) {
@@ -159,7 +179,8 @@ impl Write for HeadGate {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.start_write();
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.hold_error_back(cx, written)
     }
 
     fn poll_write_vectored(
@@ -168,7 +189,8 @@ impl Write for HeadGate {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.start_write();
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.hold_error_back(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -181,7 +203,8 @@ impl Write for HeadGate {
         if self.written {
             self.control.flushed.store(true, Relaxed);
         }
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.hold_error_back(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -199,6 +222,7 @@ mod tests {
     use hyper::client::conn::http1::{self, Connection};
     use hyper::header::HOST;
     use std::future::{Future, poll_fn};
+    use std::pin::pin;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
@@ -280,5 +304,28 @@ mod tests {
         assert!(control.take_flushed());
         assert!(!control.take_flushed(), "reported once");
         drop(reader.await.unwrap());
+    }
+
+    /// A server answers before it has read the request, and closes with unread bytes.
+    #[tokio::test]
+    async fn a_broken_write_does_not_hide_the_response() {
+        let (mut sender, mut client, control, mut server) = connect().await;
+        let mut response = pin!(sender.send_request(request(vec![b'x'; 4 << 20])));
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut client).poll(cx);
+            assert!(response.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let body = "no".repeat(20_000);
+        let length = body.len();
+        let head = format!("HTTP/1.1 413 Content Too Large\r\nContent-Length: {length}\r\n\r\n");
+        server.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        drop(server);
+        let response = drive(&mut client, response).await.unwrap();
+        assert_eq!(response.status(), 413);
+        control.open();
+        let received = http_body_util::BodyExt::collect(response.into_body());
+        assert_eq!(drive(&mut client, received).await.unwrap().to_bytes(), body);
     }
 }

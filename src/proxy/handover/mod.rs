@@ -23,11 +23,13 @@
 //!      |  HeadComplete                |          |                               |
 //!      |    | finish                  |          | body complete                 | body complete
 //!      v    v                         |          v                               v
-//!   Stream (Relay) -- return_to_hyper +     UpstreamConnection::Socket   UpstreamConnection::Hyper
-//!   Tunnel                                  (back in the pool)           (back in the pool)
-//!      |
-//!      v
-//!   Closed
+//!   Stream (Relay) -- end_stream -----+     UpstreamConnection::Socket   UpstreamConnection::Hyper
+//!   Tunnel               |                  (back in the pool)           (back in the pool)
+//!      |                 | linger
+//!      |                 v
+//!      |             Lingering
+//!      v                 |
+//!   Closed <-------------+
 //! ```
 //!
 //! The left and the right side are independent until the response head has arrived. Then
@@ -36,6 +38,9 @@
 //! - A stream without a declared length, or a 101: `take_socket` on the upstream side, `start` on the client side.
 //! - Everything else: `read_body_with_hyper`, and hyper also sends the body to the client. This includes bodies with a
 //!   `Content-Length`, HTTP/2 on either side, and responses that start before the request is completely sent.
+//!
+//! A response that starts before the request is completely received is the last of its connection. After it, `Http1` leads
+//! to `Lingering`, which discards what the client still sends. A stream that is the last leads there if bytes are unread.
 //!
 //! From `ReadingHead`, the gate goes to `HeldBack` if hyper asks for more bytes although the head is complete. That
 //! happens if hyper's parser sees the end of the head elsewhere; hyper is right, and the gate opens.
@@ -56,6 +61,8 @@
 //! | server: writes `connection: close` if it will close | `response_handover::tests::hyper_announces_that_it_closes`, `tests/proxy/connections.rs` |
 //! | server: closes after a response with `connection: close` | `tests/proxy/drain.rs` |
 //! | server: closes an idle connection at once in a graceful shutdown | `tests/product/shutdown.rs` |
+//! | server: writes or flushes in each turn, also while it does not read | `tests/proxy/departures.rs` |
+//! | client: reads on while a write is pending | `head_gate::tests::a_broken_write_does_not_hide_the_response` |
 //! | server: ends after a 101, and only shuts the socket down | `response_handover::tests::the_socket_stays_open_after_a_101`, `tests/proxy/upgrade.rs` |
 //!
 //! # Socket wrappers

@@ -49,6 +49,8 @@ pub(crate) struct ResponseHandover {
     has_interim: AtomicBool,
     /// Heads of these interim responses.
     interim: Mutex<BytesMut>,
+    /// See [`respond_early`](Self::respond_early).
+    is_early: AtomicBool,
 }
 
 /// Maximum size in bytes of the interim responses that wait to be written.
@@ -116,6 +118,17 @@ impl ResponseHandover {
         *self.response.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
         self.set(HandoverState::CollectingHead);
         DetachedBody { is_tunnel }
+    }
+
+    /// The response was started before the request was completely received. It is the connection's last, and the client
+    /// may still be sending when it is complete.
+    pub fn respond_early(&self) {
+        self.is_early.store(true, Relaxed);
+    }
+
+    /// Whether the last response was an early one.
+    pub fn is_early(&self) -> bool {
+        self.is_early.load(Relaxed)
     }
 
     /// Returns the response that leaves hyper, once hyper has written its complete head.

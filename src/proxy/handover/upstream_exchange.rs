@@ -88,6 +88,16 @@ impl ConnectionDriver {
     }
 }
 
+impl Drop for ConnectionDriver {
+    /// A connection that ends within a request ends with a reset. The orderly end would wait behind the bytes that the
+    /// server has not read.
+    fn drop(&mut self) {
+        if self.sending.is_some() {
+            self.timestamps.reset_on_close(true);
+        }
+    }
+}
+
 /// A request that got no response.
 #[derive(Debug)]
 pub(crate) struct SendError {
@@ -206,8 +216,8 @@ impl UpstreamExchange {
 
     /// Takes the socket from hyper. Returns it with the bytes of the body that were read together with the head, or
     /// `None` if the socket is closed.
-    pub fn take_socket(self) -> Option<(TimestampedIo, BytesMut)> {
-        let parts = self.driver.hyper?.into_parts();
+    pub fn take_socket(mut self) -> Option<(TimestampedIo, BytesMut)> {
+        let parts = self.driver.hyper.take()?.into_parts();
         parts.read_buf.is_empty().then(|| parts.io.into_parts())
     }
 }
