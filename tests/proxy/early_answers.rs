@@ -74,12 +74,16 @@ fn upload(client: &mut RawConnection, is_chunked: bool) {
     }
 }
 
-/// Fails unless the client receives the whole refusal, and then an orderly end.
-fn assert_refused(client: &mut RawConnection) {
+/// Fails unless the client receives the whole refusal, and then an orderly end if it is announced. Returns whether it is:
+/// large buffers of the sockets can take the whole upload before the answer comes.
+fn assert_refused(client: &mut RawConnection) -> bool {
     let answer = client.read_message();
     assert_eq!((answer.status(), answer.data()), (413, refusal()));
-    assert_eq!(answer.header("connection"), ["close"]);
-    assert_eq!(client.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
+    let closes = answer.header("connection") == ["close"];
+    if closes {
+        assert_eq!(client.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
+    }
+    closes
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn a_client_that_reads_while_it_sends_gets_the_answer_at_once() {
     let gauge = Streamgauge::new(upstream.address);
     let mut client = RawConnection::connect(gauge.proxy);
     client.send("POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nx");
-    assert_refused(&mut client);
+    assert!(assert_refused(&mut client));
     gauge.assert_single_request("client_error");
 }
 
@@ -141,9 +145,9 @@ fn an_error_of_the_proxy_arrives_whole_too() {
         let answer = client.read_message();
         assert_eq!(answer.status(), 502);
         assert_eq!(answer.header("x-streamgauge-error"), ["upstream_unreachable"]);
-        assert_eq!(answer.header("connection"), ["close"]);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(body["error"]["type"], "streamgauge_error");
+        assert_eq!(answer.header("connection"), ["close"]);
         assert_eq!(client.read_to_end(), (Vec::new(), ConnectionEnd::Closed));
     }
 }

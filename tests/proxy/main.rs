@@ -10,6 +10,7 @@ mod departures;
 mod drain;
 mod early_answers;
 mod endings;
+mod fault_rounds;
 mod harmless;
 mod http2;
 mod http2_upstream;
