@@ -140,11 +140,13 @@ fn serve(connection: &mut RawConnection, reached: &impl Fn(()), left: &impl Fn(I
     let mut rng = SplitMix64::new(seed);
     let length = head.header("content-length").remove(0).parse().unwrap();
     if fault == Some(RefusesEarly) {
-        connection.try_send(chat::response("413 Content Too Large", "text/plain", b"too large"));
-        if one_to(&mut rng, 2) == 1 {
-            connection.wait_for_close();
-        }
-        return false;
+        let closes = one_to(&mut rng, 2) == 1;
+        let connection_header = if closes { "close" } else { "keep-alive" };
+        connection.try_send(format!(
+            "HTTP/1.1 413 Content Too Large\r\nConnection: {connection_header}\r\nContent-Length: 9\r\n\r\ntoo large"
+        ));
+        // Streamgauge uses the connection again only if it has sent the whole request.
+        return !closes && connection.read_exactly(length).is_some();
     }
     let length = if fault == Some(LeavesMidUpload) { length / 2 } else { length };
     let Some(body) = connection.read_exactly(length) else { return false };
@@ -154,8 +156,10 @@ fn serve(connection: &mut RawConnection, reached: &impl Fn(()), left: &impl Fn(I
         Some(_) => (stream_of(&mut rng, 5, 50), true),
     };
     let whole = response_of(&data, is_stream);
-    let cut = one_to(&mut rng, whole.len() - chat::STREAM_HEAD.len() - chat::LAST_CHUNK.len());
-    let started = &whole[..chat::STREAM_HEAD.len() + cut.min(whole.len())];
+    // The last two events complete a stream.
+    let words: usize = data.iter().rev().skip(2).map(|event| chunk(event).len()).sum();
+    let started =
+        &whole[..whole.len().min(chat::STREAM_HEAD.len() + one_to(&mut rng, words.max(1)))];
     match fault {
         None | Some(ReadsSlowly) => return connection.try_send(&whole),
         Some(Trickles) => {

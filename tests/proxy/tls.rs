@@ -24,12 +24,25 @@ fn words() -> Vec<String> {
 }
 
 /// A proxy whose clients speak TLS.
-fn secured(upstream: std::net::SocketAddr, certificate: &TestCertificate) -> Streamgauge {
-    Streamgauge::with(upstream, &certificate.keys(), FaultInjection::default())
+pub(crate) fn secured(
+    upstream: std::net::SocketAddr,
+    certificate: &TestCertificate,
+) -> Streamgauge {
+    secured_with(upstream, certificate, &[])
+}
+
+/// The same with these keys.
+pub(crate) fn secured_with(
+    upstream: std::net::SocketAddr,
+    certificate: &TestCertificate,
+    keys: &[(&'static str, &str)],
+) -> Streamgauge {
+    let keys = [&certificate.keys(), keys].concat();
+    Streamgauge::with(upstream, &keys, FaultInjection::default())
 }
 
 /// A proxy whose upstream is the other proxy, by TLS.
-fn in_front(of: &Streamgauge, host: &str, keys: &[(&'static str, &str)]) -> Streamgauge {
+pub(crate) fn in_front(of: &Streamgauge, host: &str, keys: &[(&'static str, &str)]) -> Streamgauge {
     let url = format!("https://{host}:{}", of.proxy.port());
     let keys: Vec<_> =
         keys.iter().copied().chain([("upstream", &*url), ("workers", "1")]).collect();

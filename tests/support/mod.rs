@@ -20,6 +20,7 @@ pub mod temporary;
 pub mod text_format;
 pub mod tls;
 pub mod upstream;
+pub mod websocket;
 
 use std::io::Write;
 use std::net::SocketAddr;
