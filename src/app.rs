@@ -28,6 +28,8 @@ use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 /// Time for the threads to end after the last stage of the shutdown.
 const ABORT_LIMIT: Duration = Duration::from_secs(2);
+/// Time to write the last lines of the request log after a second signal.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// Interval of the check for stalled streams.
 const STALL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -340,7 +342,7 @@ impl App {
             ended = others_end => ended.map_err(|error| AppError::Thread(io::Error::other(error)))?,
             () = async {
                 at_least(DrainStage::Aborting, &mut requested).await;
-                sleep(ABORT_LIMIT).await;
+                sleep(FLUSH_LIMIT).await;
             } => {}
         }
         result

@@ -155,10 +155,10 @@ fn limits_and_the_log_level_are_applied() {
     running.write("log_level = \"debug\"\nlame_duck_seconds = 0.0\nshutdown_grace_seconds = 0.1\n");
     let changed = "lame_duck_seconds, shutdown_grace_seconds, log_level";
     assert_eq!(running.reload(), (200, format!("reloaded; changed keys: {changed}\n")));
-    // A connection that fails is logged with the level debug.
+    // The start of an HTTP/2 connection is logged with the level debug.
     let mut client = RawConnection::connect(running.process.proxy);
-    client.send("no request\r\n\r\n");
-    client.wait_for_close();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    drop(client);
     wait_for("a debug line", || running.process.log().contains("DEBUG").then_some(()));
     let mut stream = StreamingUpstream::open_stream(running.process.proxy);
     let ReloadedProcess { mut process, file: _file } = running;
