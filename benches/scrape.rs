@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use streamgauge::config::{Sources, load};
 use streamgauge::testing::RequestLog;
 use streamgauge::testing::admin::{self, Admin, AdminSettings};
 use streamgauge::testing::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
@@ -133,14 +134,15 @@ fn streamed(series: &RequestSeries, scale: f64) {
 fn serve(metrics: Arc<Metrics>) -> SocketAddr {
     let listener = admin::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
+    let flags = vec![("upstream", "http://127.0.0.1:1".to_owned())];
+    let config = load(&Sources { flags, ..Sources::default() }).unwrap();
     let admin = Admin {
         log: RequestLog::in_memory(),
         metrics,
-        settings: Arc::new(AdminSettings { config: serde_json::Value::Null, token: None }).into(),
+        settings: Arc::new(AdminSettings::read(&config).unwrap()).into(),
         reloads: tokio::sync::mpsc::channel(1).0,
         upstreams: Vec::new(),
         draining: AtomicBool::new(false),
-        is_local: true,
     };
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,6 +1,6 @@
 //! The application: binds all listeners, starts the threads, and shuts down in order.
 
-use crate::admin::{self, Admin, AdminSettings, ReloadRequest};
+use crate::admin::{self, Admin, AdminConfigError, AdminSettings, ReloadRequest};
 use crate::config::{Config, ProxyConfig};
 use crate::log::LogLevelHandle;
 use crate::metrics::{Metrics, MetricsError, claim_shard};
@@ -63,6 +63,9 @@ pub enum AppError {
     /// A certificate or private key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A setting of the admin port cannot be used.
+    #[error(transparent)]
+    Admin(#[from] AdminConfigError),
     /// A thread or its runtime cannot be created.
     #[error("cannot start a thread: {0}. Check the limits on processes and open files")]
     Thread(io::Error),
@@ -126,7 +129,7 @@ impl AppError {
     /// Whether the configuration must change, rather than the state of the host.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::RequestLog { .. } | Self::Metrics(_) | Self::Tls(_) => true,
+            Self::RequestLog { .. } | Self::Metrics(_) | Self::Tls(_) | Self::Admin(_) => true,
             Self::Bind { .. } | Self::Thread(_) | Self::Stopped(_) => false,
         }
     }
@@ -207,10 +210,9 @@ impl App {
             upstreams,
             metrics,
             log,
-            settings: ArcSwap::from_pointee(AdminSettings::new(&config)),
+            settings: ArcSwap::from_pointee(AdminSettings::read(&config)?),
             reloads,
             draining: AtomicBool::new(false),
-            is_local: admin_address.ip().is_loopback(),
         };
         let (shared, log_level) = (Arc::new(shared), None);
         Ok(Self {
@@ -238,6 +240,12 @@ impl App {
     /// Address of the admin port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// URL of `/metrics`.
+    pub fn metrics_url(&self) -> String {
+        let scheme = if self.shared.settings.load().tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/metrics", self.admin_address)
     }
 
     /// Runs until a stage of the shutdown is `requested`, and then through all later ones. The admin port serves until
@@ -415,6 +423,7 @@ async fn count_stalls(taps: Vec<Arc<Tap>>) {
 pub fn check_files(config: &Config) -> Vec<AppError> {
     let tls = config.proxies.iter().filter_map(|proxy| LoadedTls::read(proxy).err());
     let mut errors: Vec<AppError> = tls.map(AppError::from).collect();
+    errors.extend(AdminSettings::read(config).err().map(AppError::from));
     if let Some(path) = &config.request_log
         && let Err(source) = request_log::check_writable(path)
     {

@@ -171,8 +171,7 @@ async fn serve(args: &RunArgs, log: &StandardErrorLog) -> ExitCode {
     for ((name, address), upstream) in app.addresses().iter().zip(upstreams) {
         tracing::info!(target: UNLIMITED, name, listen = %address, upstream, "forwarding");
     }
-    let metrics = format_args!("http://{}/metrics", app.admin_address());
-    tracing::info!(target: UNLIMITED, %metrics, "measuring");
+    tracing::info!(target: UNLIMITED, metrics = %app.metrics_url(), "measuring");
     let requested = signals::requested_stage().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot install signal handlers: only SIGKILL stops Streamgauge");
         watch::channel(DrainStage::Serving).1

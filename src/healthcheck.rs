@@ -1,11 +1,25 @@
 //! `streamgauge healthcheck`: checks a running instance, for containers without a shell or curl.
 
+use crate::admin::WebConfig;
 use crate::config::Config;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    self, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum number of bytes of the response that are read.
+const MAX_RESPONSE: u64 = 64 * 1024;
 
 /// Requests `/readyz` from the admin port of this configuration.
 ///
@@ -18,9 +32,12 @@ pub fn run(config: &Config) -> io::Result<()> {
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    let response = get(address, "/readyz").map_err(|error| {
+    let web_config = config.admin_access.web_config.as_deref().map(WebConfig::read).transpose();
+    let has_tls = web_config.map_err(io::Error::other)?.is_some_and(|web| web.tls.is_some());
+    let scheme = if has_tls { "https" } else { "http" };
+    let response = get(address, "/readyz", has_tls).map_err(|error| {
         let message = format!(
-            "no response from http://{address}/readyz: {error}. Is Streamgauge running, and is {address} its \
+            "no response from {scheme}://{address}/readyz: {error}. Is Streamgauge running, and is {address} its \
              admin address (--admin)?"
         );
         io::Error::new(error.kind(), message)
@@ -30,17 +47,78 @@ pub fn run(config: &Config) -> io::Result<()> {
     if is_ready {
         Ok(())
     } else {
-        Err(io::Error::other(format!("not ready: http://{address}/readyz returned {status_line}")))
+        Err(io::Error::other(format!(
+            "not ready: {scheme}://{address}/readyz returned {status_line}"
+        )))
     }
 }
 
-fn get(address: SocketAddr, path: &str) -> io::Result<String> {
-    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
+fn get(address: SocketAddr, path: &str, has_tls: bool) -> io::Result<String> {
+    let socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
-    socket.write_all(
-        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
-    )?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    if !has_tls {
+        return exchange(socket, &request);
+    }
+    let tls = tls_client(address.ip()).map_err(io::Error::other)?;
+    exchange(StreamOwned::new(tls, socket), &request)
+}
+
+fn tls_client(ip: IpAddr) -> Result<ClientConnection, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    ClientConnection::new(Arc::new(config), ip.into())
+}
+
+/// Accepts any certificate, as Kubernetes' probes do: that of the admin port is for the name that Prometheus uses, and is
+/// renewed while the process runs. The check sends no secret, and reads only a status.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<String> {
+    stream.write_all(request.as_bytes())?;
     let mut response = String::new();
-    socket.take(64 * 1024).read_to_string(&mut response)?;
+    stream.take(MAX_RESPONSE).read_to_string(&mut response)?;
     Ok(response)
 }

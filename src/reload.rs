@@ -3,12 +3,15 @@
 //! [`keys`](crate::config::keys) has the keys that a reload can change. All new values are prepared before the first one
 //! is applied, so a reload succeeds as a whole or changes nothing.
 
-use crate::admin::{Admin, AdminSettings, ReloadRequest};
-use crate::config::{Config, ProxyConfig, ReloadError};
+use crate::admin::{Admin, AdminConfigError, AdminSettings, ReloadRequest};
+use crate::config::{Config, ProxyConfig};
 use crate::log::{LogLevelHandle, UNLIMITED};
-use crate::proxy::{self, Connector, DrainTimes, SharedServerConfig, TlsError, UpstreamTls};
+use crate::proxy::{
+    self, Connector, DrainTimes, ListenerTls, SharedServerConfig, TlsError, UpstreamTls,
+};
 use crate::request_log::RequestLogWriter;
 use crate::tap::Tap;
+use std::error::Error;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -88,7 +91,7 @@ impl Reloader {
         admin: Arc<Admin>,
         log_level: Option<LogLevelHandle>,
     ) -> Self {
-        let files = file_states(&config);
+        let files = file_states(&config, &admin);
         Self { config, proxies, admin, log_level, files }
     }
 
@@ -100,12 +103,12 @@ impl Reloader {
     /// Reloads the configuration and the certificates. Returns what was reloaded, or why the old configuration stays in
     /// force.
     fn reload(&mut self) -> Result<String, String> {
-        let files = file_states(&self.config);
+        let files = self.file_states();
         let result = self.try_reload();
         self.admin.metrics.record_reload(result.is_ok());
         match result {
             Ok(changed) => {
-                self.files = if changed.is_empty() { files } else { file_states(&self.config) };
+                self.files = if changed.is_empty() { files } else { self.file_states() };
                 let changed = if changed.is_empty() { "none".into() } else { changed.join(", ") };
                 for warning in &self.config.warnings {
                     tracing::warn!(target: UNLIMITED, "{warning}");
@@ -120,16 +123,17 @@ impl Reloader {
         }
     }
 
-    fn try_reload(&mut self) -> Result<Vec<String>, ReloadError> {
+    fn try_reload(&mut self) -> Result<Vec<String>, Box<dyn Error>> {
         let (config, changed) = self.config.reload()?;
         let loaded: Vec<LoadedTls> =
             config.proxies.iter().map(LoadedTls::read).collect::<Result<_, _>>()?;
+        let admin = AdminSettings::read(&config)?;
         self.config = config;
         self.apply_tls(loaded);
         for (live, config) in self.proxies.iter().zip(&self.config.proxies) {
             live.tap.reload(config.tap.clone());
         }
-        self.admin.settings.store(Arc::new(AdminSettings::new(&self.config)));
+        self.admin.settings.store(Arc::new(admin));
         if let Some(log_level) = &self.log_level {
             log_level.set(self.config.log_level);
         }
@@ -138,17 +142,18 @@ impl Reloader {
 
     /// Reloads the certificates if one of their files has changed since it was read.
     fn reload_changed_certificates(&mut self) {
-        let files = file_states(&self.config);
+        let files = self.file_states();
         if files == self.files {
             return;
         }
         self.files = files;
-        let loaded: Result<Vec<LoadedTls>, TlsError> =
-            self.config.proxies.iter().map(LoadedTls::read).collect();
+        let loaded = self.read_files();
         self.admin.metrics.record_reload(loaded.is_ok());
         match loaded {
-            Ok(loaded) => {
+            Ok((loaded, admin)) => {
                 self.apply_tls(loaded);
+                self.admin.settings.store(Arc::new(admin));
+                self.files = self.file_states();
                 tracing::info!(target: UNLIMITED, "a certificate file has changed: the certificates are reloaded");
             }
             Err(error) => tracing::error!(
@@ -157,6 +162,16 @@ impl Reloader {
                 "a certificate file has changed and cannot be used; the old certificates stay in force"
             ),
         }
+    }
+
+    /// Reads the files that the configuration names.
+    fn read_files(&self) -> Result<(Vec<LoadedTls>, AdminSettings), AdminConfigError> {
+        let loaded = self.config.proxies.iter().map(LoadedTls::read).collect::<Result<_, _>>()?;
+        Ok((loaded, AdminSettings::read(&self.config)?))
+    }
+
+    fn file_states(&self) -> Vec<Option<FileState>> {
+        file_states(&self.config, &self.admin)
     }
 
     /// Applies certificates, with the configuration of the connections to the upstream.
@@ -170,16 +185,18 @@ impl Reloader {
     }
 }
 
-/// The state of every certificate and key file; `None` for a file that cannot be read.
-fn file_states(config: &Config) -> Vec<Option<FileState>> {
+/// The state of every certificate and key file, and of the files of the admin port; `None` for a file that cannot be
+/// read.
+fn file_states(config: &Config, admin: &Admin) -> Vec<Option<FileState>> {
     let paths = config.proxies.iter().flat_map(|proxy| {
         let ProxyConfig { tls, upstream, .. } = proxy;
-        let client_ca = tls.iter().flat_map(|tls| &tls.clients).map(|clients| &clients.ca);
-        let chains = tls.iter().map(|tls| &tls.files).chain(&upstream.client_certificate);
-        let chains = chains.flat_map(|files| [&files.cert, &files.key]);
-        chains.chain(client_ca).chain(&upstream.ca_file)
+        let client_certificate = upstream.client_certificate.iter();
+        let client_certificate = client_certificate.flat_map(|files| [&files.cert, &files.key]);
+        let listener = tls.iter().flat_map(ListenerTls::pem_files);
+        listener.chain(client_certificate).chain(&upstream.ca_file)
     });
-    paths.map(|file| FileState::read(&file.path)).collect()
+    let states = paths.map(|file| FileState::read(&file.path));
+    states.chain(admin.settings.load().files.iter().map(|file| FileState::read(file))).collect()
 }
 
 /// Keeps a running program up to date: with SIGHUP, `POST /-/reload`, and changed certificate files.

@@ -1,18 +1,25 @@
 //! The admin port: `/metrics`, `/healthz`, `/readyz`, `/config`, `/requests`, `/-/reload`, and an index.
 //!
 //! The port has its own listener, thread and runtime, so scrapes do not wait for the data path. On an
-//! address other than loopback, the pages that show more than metrics require a token.
+//! address other than loopback, the pages that show more than metrics require credentials.
 
+mod access;
 mod routes;
+mod settings;
+mod web_config;
 
-use crate::config::Config;
+pub use settings::{AdminConfigError, AdminSettings};
+pub use web_config::WebConfig;
+
 use crate::metrics::Metrics;
 use crate::proxy::Connector;
 use crate::request_log::RequestLog;
+use access::ClientCertified;
 use arc_swap::ArcSwap;
-use hyper::Response;
-use hyper::StatusCode;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use routes::{AdminBody, AdminRoute};
@@ -22,9 +29,12 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tower::ServiceBuilder;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower::{BoxError, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::timeout::TimeoutLayer;
@@ -50,24 +60,6 @@ pub struct Admin {
     pub upstreams: Vec<(String, Connector)>,
     /// Whether shutdown has begun.
     pub draining: AtomicBool,
-    /// Whether the listener's address is loopback, so that every page is public.
-    pub is_local: bool,
-}
-
-/// What the admin port takes from the configuration in force.
-#[derive(Debug)]
-pub struct AdminSettings {
-    /// The configuration in force, with masked secrets.
-    pub config: serde_json::Value,
-    /// The token for the pages that are not public.
-    pub token: Option<String>,
-}
-
-impl AdminSettings {
-    /// Takes them from a configuration.
-    pub fn new(config: &Config) -> Self {
-        Self { config: config.effective.clone(), token: config.admin_token.clone() }
-    }
 }
 
 impl Admin {
@@ -97,8 +89,9 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let shared = Arc::clone(&admin);
     let routes = tower::service_fn(move |request| {
-        let admin = Arc::clone(&admin);
+        let admin = Arc::clone(&shared);
         async move {
             Ok::<Response<AdminBody>, Infallible>(
                 AdminRoute::of_request(&request).respond(&admin, &request).await,
@@ -121,14 +114,45 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(TIMEOUT)
-            .serve_connection(TokioIo::new(socket), service.clone());
+        let (tls, service) = (admin.settings.load().tls.clone(), service.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the admin port failed");
+            let Some(tls) = tls else { return serve_connection(socket, service, false).await };
+            match timeout(TIMEOUT, TlsAcceptor::from(tls).accept(socket)).await {
+                Ok(Ok(stream)) => {
+                    let has_certificate = stream.get_ref().1.peer_certificates().is_some();
+                    serve_connection(stream, service, has_certificate).await;
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "TLS handshake with a client of the admin port failed");
+                }
+                Err(_) => {
+                    tracing::debug!("TLS handshake with a client of the admin port timed out")
+                }
             }
         });
+    }
+}
+
+/// Serves one connection. `has_certificate`: the client has presented a valid certificate.
+async fn serve_connection<S, B>(
+    socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    service: S,
+    has_certificate: bool,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if has_certificate {
+            request.extensions_mut().insert(ClientCertified);
+        }
+        service.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to the admin port failed");
     }
 }

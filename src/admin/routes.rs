@@ -1,13 +1,14 @@
 //! The routes of the admin port and their responses.
 
 use super::Admin;
+use super::access::ClientCertified;
 use crate::metrics::CONTENT_TYPE as METRICS_TEXT;
 use crate::proxy::Timers;
 use crate::request_log::MAX_RECENT;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -54,14 +55,13 @@ impl AdminRoute {
         }
     }
 
-    /// Whether the route needs no token, even off loopback.
-    fn is_public(self) -> bool {
-        !matches!(self, Self::Index | Self::Config | Self::Requests | Self::Reload)
-    }
-
     pub async fn respond(self, admin: &Admin, request: &Request<Incoming>) -> Response<AdminBody> {
-        if !self.is_public() && !admin.is_local && !is_allowed(admin, request) {
-            return unauthorized(admin);
+        let has_certificate = request.extensions().get::<ClientCertified>().is_some();
+        // A reload can replace the settings meanwhile.
+        let settings = admin.settings.load_full();
+        let refusal = settings.access.refuse(self, request.headers(), has_certificate).await;
+        if let Some(refusal) = refusal {
+            return refusal;
         }
         match self {
             Self::Index => text_response(StatusCode::OK, INDEX),
@@ -108,7 +108,7 @@ fn response(
     response
 }
 
-fn text_response(status: StatusCode, body: &'static str) -> Response<AdminBody> {
+pub(super) fn text_response(status: StatusCode, body: &'static str) -> Response<AdminBody> {
     response(status, PLAIN, body)
 }
 
@@ -157,30 +157,6 @@ fn recent_requests(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
         }
     };
     response(StatusCode::OK, "application/x-ndjson", admin.log.last(last))
-}
-
-fn is_allowed(admin: &Admin, request: &Request<Incoming>) -> bool {
-    let settings = admin.settings.load();
-    let Some(token) = &settings.token else { return false };
-    let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
-    // Compares every byte, so that the time does not reveal how many are right.
-    let same =
-        given.iter().zip(token.as_bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0;
-    same && given.len() == token.len()
-}
-
-fn unauthorized(admin: &Admin) -> Response<AdminBody> {
-    if admin.settings.load().token.is_none() {
-        let why = "forbidden: on an address other than loopback, this page requires the key admin_token in the configuration\n";
-        return text_response(StatusCode::FORBIDDEN, why);
-    }
-    let mut response = text_response(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized: send the value of admin_token as Authorization: Bearer TOKEN\n",
-    );
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use super::api::ConfiguredApi;
 use super::check::CheckedSettings;
-use super::keys::{self, ArrivalClock, ClientAuth, ConfigKey, HostHeader, LogFormat, LogLevel};
+use super::keys::{
+    self, ArrivalClock, ClientAuth, ConfigKey, HostHeader, LogFormat, LogLevel, MetricsAccess,
+};
 use super::problem::ConfigProblem;
 use super::reload::LoadedSources;
 use super::settings::Settings;
@@ -25,8 +27,8 @@ pub struct Config {
     pub proxies: Vec<ProxyConfig>,
     /// Address of the admin port.
     pub admin: SocketAddr,
-    /// Token for the admin pages that are closed on an address other than loopback.
-    pub admin_token: Option<String>,
+    /// Who may read the pages of the admin port.
+    pub admin_access: AccessConfig,
     /// Path of the request log; `-` is standard output.
     pub request_log: Option<PathBuf>,
     /// Number of threads that forward.
@@ -47,6 +49,20 @@ pub struct Config {
     pub effective: serde_json::Value,
     /// Messages about settings that are allowed and probably not meant.
     pub warnings: Vec<String>,
+}
+
+/// Who may read the pages of the admin port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessConfig {
+    /// The bearer token.
+    pub token: Option<String>,
+    /// A file that holds the bearer token; takes precedence.
+    pub token_file: Option<PathBuf>,
+    /// The web configuration file: TLS and users.
+    pub web_config: Option<PathBuf>,
+    /// Whether `/metrics` is open. `None`: it is, unless the web configuration file has users or requires client
+    /// certificates.
+    pub metrics: Option<MetricsAccess>,
 }
 
 /// One proxy: a listener and its upstream.
@@ -84,7 +100,12 @@ impl Config {
         let constant_labels = labels.collect::<BTreeSet<_>>().into_iter().cloned().collect();
         Ok(Self {
             admin: top.get(&keys::ADMIN)?,
-            admin_token: top.find(&keys::ADMIN_TOKEN),
+            admin_access: AccessConfig {
+                token: top.find(&keys::ADMIN_TOKEN),
+                token_file: top.find(&keys::ADMIN_TOKEN_FILE),
+                web_config: top.find(&keys::ADMIN_WEB_CONFIG),
+                metrics: top.find(&keys::ADMIN_METRICS),
+            },
             request_log: top.find(&keys::REQUEST_LOG),
             workers: top.find(&keys::WORKERS).unwrap_or_else(default_workers),
             log_level: match top.get(&keys::LOG_LEVEL)? {

@@ -140,6 +140,13 @@ keys! {
     ADMIN: SocketAddr = address("admin").default("\"127.0.0.1:9464\"").fixed(SOCKET).flag("ADDR");
     /// Token for the admin pages that are closed on an address other than loopback
     ADMIN_TOKEN: String = secret("admin_token").live();
+    /// File that holds the token; takes precedence over admin_token
+    ADMIN_TOKEN_FILE: PathBuf = input_path("admin_token_file").live();
+    /// Web configuration file of the admin port: TLS and users, in the format of Prometheus' exporters
+    ADMIN_WEB_CONFIG: PathBuf = input_path("admin_web_config").live();
+    /// Who may read /metrics: open (everyone) or guarded (those who may read the other pages)
+    ADMIN_METRICS: MetricsAccess = word("admin_metrics")
+        .computed("open, or guarded if admin_web_config has users or requires client certificates").live();
     /// File for one JSON object per request, written at its end; - is standard output
     REQUEST_LOG: PathBuf = output_path("request_log").fixed(LOGS).flag("FILE");
     /// Number of threads that forward
@@ -286,6 +293,14 @@ pub enum HostHeader {
     Keep,
     /// The upstream's own name.
     Upstream,
+}
+
+/// Whether everyone may read `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum MetricsAccess {
+    Open,
+    Guarded,
 }
 
 /// Whether clients need a certificate.

@@ -22,9 +22,9 @@ mod upstream_url;
 mod value;
 
 pub use api::{ApiSample, ConfiguredApi, dialect_hint, dialect_names};
-pub use assemble::{Config, ProxyConfig, default_workers};
+pub use assemble::{AccessConfig, Config, ProxyConfig, default_workers};
 pub use ignored_variables::ignored_variables;
-pub use keys::LogFormat;
+pub use keys::{LogFormat, MetricsAccess};
 pub use origin::Origin;
 pub use problem::{ConfigError, ConfigProblem, variable_name};
 pub use reload::{LoadedSources, ReloadError};

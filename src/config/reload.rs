@@ -4,7 +4,6 @@ use super::keys::{ADMIN_TOKEN, API, KEYS, KeyInfo, KeyReload, NAME, TLS_CERT};
 use super::problem::ConfigError;
 use super::source::{RawData, RawTable, Sources};
 use super::{Config, load_merged};
-use crate::proxy::TlsError;
 use serde_json::Value as Json;
 use std::fmt;
 
@@ -32,9 +31,6 @@ pub enum ReloadError {
     /// It changes keys that need a restart.
     #[error("{}", list(.0))]
     Refused(Vec<RefusedKey>),
-    /// A certificate or private key cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
 }
 
 /// A changed key that needs a restart.
@@ -113,8 +109,8 @@ impl Config {
         let (old_table, new_table) = (&self.effective, &new.effective);
         for key in KEYS.iter().filter(|key| !key.per_proxy && key.name != API.info.name) {
             // `effective` has no secrets.
-            let is_same_secret =
-                key.name != ADMIN_TOKEN.info.name || self.admin_token == new.admin_token;
+            let is_same_secret = key.name != ADMIN_TOKEN.info.name
+                || self.admin_access.token == new.admin_access.token;
             if old_table.get(key.name) != new_table.get(key.name) || !is_same_secret {
                 changed.add(key.name.into(), key.reload);
             }

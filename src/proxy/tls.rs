@@ -113,6 +113,12 @@ pub struct ClientCertificates {
 }
 
 impl ListenerTls {
+    /// The files that it is read from.
+    pub fn pem_files(&self) -> impl Iterator<Item = &PemFile> {
+        let client_ca = self.clients.iter().map(|clients| &clients.ca);
+        [&self.files.cert, &self.files.key].into_iter().chain(client_ca)
+    }
+
     /// Returns the TLS configuration of the listener, which offers `protocols` (ALPN).
     ///
     /// # Errors
