@@ -143,7 +143,7 @@ fn an_error_of_the_proxy_arrives_whole_too() {
         let mut client = RawConnection::connect(gauge.proxy);
         upload(&mut client, is_chunked);
         let answer = client.read_message();
-        assert_eq!(answer.status(), 502);
+        assert_eq!(answer.status(), 503);
         assert_eq!(answer.header("x-streamgauge-error"), ["upstream_unreachable"]);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(body["error"]["type"], "streamgauge_error");

@@ -274,7 +274,8 @@ fn hit(
         return None;
     }
     let status = match fault {
-        Refuses | EndsBeforeHead | EndsMidHead | GarbageHead => 502,
+        Refuses => 503,
+        EndsBeforeHead | EndsMidHead | GarbageHead => 502,
         RefusesEarly => 413,
         _ => 200,
     };
