@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use streamgauge::config::{Sources, load};
 use streamgauge::testing::RequestLog;
-use streamgauge::testing::admin::{self, Admin, AdminSettings};
+use streamgauge::testing::admin::{self, Admin, AdminLimits, AdminSettings};
 use streamgauge::testing::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
 use streamgauge_core::dialect::{FinishReason, route::Operation};
 use streamgauge_core::meter::{
@@ -141,6 +141,7 @@ fn serve(metrics: Arc<Metrics>) -> SocketAddr {
         metrics,
         settings: Arc::new(AdminSettings::read(&config).unwrap()).into(),
         reloads: tokio::sync::mpsc::channel(1).0,
+        limits: AdminLimits { connections: 64, time: Duration::from_secs(10) },
         upstreams: Vec::new(),
         draining: AtomicBool::new(false),
     };

@@ -2,11 +2,12 @@
 
 use crate::admin::{self, Admin, AdminConfigError, AdminSettings, ReloadRequest};
 use crate::config::{Config, ProxyConfig};
+use crate::descriptors;
 use crate::log::LogLevelHandle;
 use crate::metrics::{Metrics, MetricsError, claim_shard};
 use crate::proxy::{
-    self, Connector, DrainStage, DrainTimes, Listener, SharedServerConfig, Timers, TlsError,
-    UpstreamPool,
+    self, ConnectionLimit, Connector, DrainStage, DrainTimes, Listener, SharedServerConfig, Timers,
+    TlsError, UpstreamPool,
 };
 use crate::reload::{LiveProxy, LoadedTls, Maintenance, Reloader};
 use crate::request_log::{self, RequestLog, RequestLogWriter};
@@ -157,6 +158,7 @@ pub struct App {
     config: Config,
     reload_requests: mpsc::Receiver<ReloadRequest>,
     log_level: Option<LogLevelHandle>,
+    connections: Arc<ConnectionLimit>,
 }
 
 impl App {
@@ -212,8 +214,14 @@ impl App {
             log,
             settings: ArcSwap::from_pointee(AdminSettings::read(&config)?),
             reloads,
+            limits: config.admin_limits,
             draining: AtomicBool::new(false),
         };
+        let open_files = descriptors::limit();
+        let max_connections =
+            config.max_connections.unwrap_or_else(|| descriptors::max_connections(open_files));
+        tracing::info!(max_connections, open_files, "limits in force");
+        let connections = ConnectionLimit::new(max_connections);
         let (shared, log_level) = (Arc::new(shared), None);
         Ok(Self {
             proxies,
@@ -222,6 +230,7 @@ impl App {
             shared,
             writer,
             config,
+            connections,
             reload_requests,
             log_level,
         })
@@ -254,7 +263,17 @@ impl App {
     /// # Errors
     /// If a thread cannot be started, or stops before the shutdown.
     pub async fn run(self, mut requested: watch::Receiver<DrainStage>) -> Result<(), AppError> {
-        let Self { proxies, admin, shared, writer, config, reload_requests, log_level, .. } = self;
+        let Self {
+            proxies,
+            admin,
+            shared,
+            writer,
+            connections,
+            config,
+            reload_requests,
+            log_level,
+            ..
+        } = self;
         let workers = config.workers;
         let (stage, stage_of_workers) = watch::channel(DrainStage::Serving);
         let (stop_others, others_stopping) = watch::channel(false);
@@ -286,6 +305,7 @@ impl App {
             }
             let stage = stage_of_workers.clone();
             let heartbeat = heartbeat.clone();
+            let connections = Arc::clone(&connections);
             let observe_lag = shared.metrics.event_loop_lag_observer();
             let runtime = runtime_without_timers()?;
             threads.push(spawn(
@@ -298,7 +318,9 @@ impl App {
                     // Not in `serving`: it never ends by itself, and is dropped with the runtime.
                     tokio::spawn(socket::measure_lag(heartbeat, observe_lag));
                     for (listener, tls, upstream) in listeners {
-                        serving.spawn(proxy::serve(listener, tls, upstream, stage.clone()));
+                        let connections = Arc::clone(&connections);
+                        let stage = stage.clone();
+                        serving.spawn(proxy::serve(listener, tls, upstream, connections, stage));
                     }
                     while let Some(served) = serving.join_next().await {
                         served.map_err(io::Error::other)??;

@@ -7,7 +7,7 @@ use crate::config::{Config, LogFormat, ignored_variables, load};
 use crate::demo;
 use crate::log::{StandardErrorLog, UNLIMITED};
 use crate::proxy::DrainStage;
-use crate::{compare, explain, healthcheck, metrics, signals};
+use crate::{compare, descriptors, explain, healthcheck, metrics, signals};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::fmt::Display;
@@ -158,6 +158,7 @@ async fn serve(args: &RunArgs, log: &StandardErrorLog) -> ExitCode {
     };
     let log_level = log.install(config.log_level, config.log_format == LogFormat::Json);
     survive_file_size_limit();
+    descriptors::raise_limit();
     let failure = |error: AppError| {
         report(&error);
         if error.is_configuration() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }

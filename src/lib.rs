@@ -57,6 +57,7 @@ mod compare;
 mod control_characters;
 #[cfg(feature = "demo")]
 mod demo;
+mod descriptors;
 mod explain;
 mod healthcheck;
 mod log;

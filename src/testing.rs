@@ -18,6 +18,7 @@ pub fn bind_with_faults(config: Config, faults: FaultInjection) -> Result<App, A
 /// The admin port.
 pub mod admin {
     pub use crate::admin::{Admin, AdminSettings, bind, serve};
+    pub use crate::config::AdminLimits;
 }
 
 /// The comparison of two request logs.

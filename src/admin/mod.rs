@@ -11,7 +11,8 @@ mod web_config;
 pub use settings::{AdminConfigError, AdminSettings};
 pub use web_config::WebConfig;
 
-use crate::metrics::Metrics;
+use crate::config::AdminLimits;
+use crate::metrics::{AdminLimitKind, Metrics};
 use crate::proxy::Connector;
 use crate::request_log::RequestLog;
 use access::ClientCertified;
@@ -31,16 +32,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::timeout::TimeoutLayer;
-
-/// Time limit for one response, and for receiving the headers of one request.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request to reload the configuration. The reply is the text of the response: what was reloaded, or why it was not.
 pub type ReloadRequest = oneshot::Sender<Result<String, String>>;
@@ -56,6 +55,8 @@ pub struct Admin {
     pub settings: ArcSwap<AdminSettings>,
     /// Requests to reload the configuration.
     pub reloads: mpsc::Sender<ReloadRequest>,
+    /// Limits of the port.
+    pub limits: AdminLimits,
     /// Names of the upstreams and how to connect to them, for `/readyz?upstream=1`.
     pub upstreams: Vec<(String, Connector)>,
     /// Whether shutdown has begun.
@@ -89,6 +90,8 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let AdminLimits { connections, time } = admin.limits;
+    let places = Arc::new(Semaphore::new(connections));
     let shared = Arc::clone(&admin);
     let routes = tower::service_fn(move |request| {
         let admin = Arc::clone(&shared);
@@ -101,7 +104,7 @@ pub async fn serve(
     let service = ServiceBuilder::new()
         // Compresses `/metrics` to 1/30. The default level reaches 1/40 in five times the time.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, time))
         .layer(CatchPanicLayer::new())
         .service(routes);
     let service = TowerToHyperService::new(service);
@@ -114,21 +117,41 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            admin.metrics.count_admin_limit(AdminLimitKind::Connections);
+            continue;
+        };
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(time));
+        let socket = Box::pin(socket);
         let (tls, service) = (admin.settings.load().tls.clone(), service.clone());
+        let metrics = Arc::clone(&admin.metrics);
         tokio::spawn(async move {
-            let Some(tls) = tls else { return serve_connection(socket, service, false).await };
-            match timeout(TIMEOUT, TlsAcceptor::from(tls).accept(socket)).await {
-                Ok(Ok(stream)) => {
-                    let has_certificate = stream.get_ref().1.peer_certificates().is_some();
-                    serve_connection(stream, service, has_certificate).await;
+            let served = match tls {
+                None => serve_connection(socket, service, time, false).await,
+                Some(tls) => match timeout(time, TlsAcceptor::from(tls).accept(socket)).await {
+                    Ok(Ok(stream)) => {
+                        let has_certificate = stream.get_ref().1.peer_certificates().is_some();
+                        serve_connection(stream, service, time, has_certificate).await
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "TLS handshake with a client of the admin port failed");
+                        Ok(())
+                    }
+                    Err(_) => {
+                        metrics.count_admin_limit(AdminLimitKind::Time);
+                        tracing::debug!("TLS handshake with a client of the admin port timed out");
+                        Ok(())
+                    }
+                },
+            };
+            if let Err(error) = served {
+                if is_timeout(&error) {
+                    metrics.count_admin_limit(AdminLimitKind::Time);
                 }
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake with a client of the admin port failed");
-                }
-                Err(_) => {
-                    tracing::debug!("TLS handshake with a client of the admin port timed out")
-                }
+                tracing::debug!(%error, "a connection to the admin port failed");
             }
+            drop(place);
         });
     }
 }
@@ -137,8 +160,10 @@ pub async fn serve(
 async fn serve_connection<S, B>(
     socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
     service: S,
+    time: Duration,
     has_certificate: bool,
-) where
+) -> hyper::Result<()>
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
@@ -148,11 +173,15 @@ async fn serve_connection<S, B>(
         }
         service.call(request)
     });
-    let connection = http1::Builder::new()
+    http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(TIMEOUT)
-        .serve_connection(TokioIo::new(socket), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection to the admin port failed");
-    }
+        .header_read_timeout(time)
+        .serve_connection(TokioIo::new(socket), service)
+        .await
+}
+
+/// Whether a client did not read or write in time.
+fn is_timeout(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    error.is_timeout() || source.map(io::Error::kind) == Some(io::ErrorKind::TimedOut)
 }

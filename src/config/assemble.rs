@@ -10,15 +10,25 @@ use super::reload::LoadedSources;
 use super::settings::Settings;
 use crate::metrics::MetricsConfig;
 use crate::proxy::{
-    ClientCertificates, DrainTimes, ListenerTls, PemFile, TlsFiles, UpstreamConfig,
+    ClientCertificates, DrainTimes, ListenerTls, PemFile, ProxyLimits, TlsFiles, UpstreamConfig,
 };
 use crate::tap::TapConfig;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::SloClasses;
 use streamgauge_core::meter::cold::ColdStartConfig;
+
+/// Limits of the admin port, so that slow clients cannot hold all descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminLimits {
+    /// Number of connections. Further ones are closed at once.
+    pub connections: usize,
+    /// Time for receiving the headers of a request, for making a response, and for the client to take more of it.
+    pub time: Duration,
+}
 
 /// The configuration in force.
 #[derive(Debug, Clone)]
@@ -31,6 +41,10 @@ pub struct Config {
     pub admin_access: AccessConfig,
     /// Path of the request log; `-` is standard output.
     pub request_log: Option<PathBuf>,
+    /// Maximum number of connections of clients. By default, the limit of open files decides.
+    pub max_connections: Option<usize>,
+    /// Limits of the admin port.
+    pub admin_limits: AdminLimits,
     /// Number of threads that forward.
     pub workers: usize,
     /// Lowest level of the log on standard error.
@@ -107,6 +121,11 @@ impl Config {
                 metrics: top.find(&keys::ADMIN_METRICS),
             },
             request_log: top.find(&keys::REQUEST_LOG),
+            max_connections: top.find(&keys::MAX_CONNECTIONS),
+            admin_limits: AdminLimits {
+                connections: top.get(&keys::ADMIN_MAX_CONNECTIONS)?,
+                time: top.get(&keys::ADMIN_TIMEOUT_SECONDS)?,
+            },
             workers: top.find(&keys::WORKERS).unwrap_or_else(default_workers),
             log_level: match top.get(&keys::LOG_LEVEL)? {
                 LogLevel::Error => tracing::Level::ERROR,
@@ -154,6 +173,7 @@ fn proxy(
         kernel_stamps: settings.get(&keys::CLOCK)? == ArrivalClock::Kernel,
         connect_timeout: settings.get(&keys::CONNECT_TIMEOUT_SECONDS)?,
         idle_timeout: settings.get(&keys::POOL_IDLE_TIMEOUT_SECONDS)?,
+        limits: limits(settings)?,
         health_path: settings.find(&keys::HEALTH_PATH),
         metrics_path: settings.find(&keys::SERVER_METRICS_PATH),
     };
@@ -195,6 +215,25 @@ fn tls_files(
 ) -> Option<TlsFiles> {
     let (cert, key) = pem_file(settings, cert).zip(pem_file(settings, key))?;
     Some(TlsFiles { cert, key })
+}
+
+fn limits(settings: &Settings) -> Result<ProxyLimits, ConfigProblem> {
+    // 0 means no limit.
+    let time = |key| settings.get(key).map(|time: Duration| (!time.is_zero()).then_some(time));
+    let number = |key| settings.get(key).map(|number: usize| (number > 0).then_some(number));
+    Ok(ProxyLimits {
+        request_header_time: time(&keys::REQUEST_HEADER_TIMEOUT_SECONDS)?,
+        keep_alive_time: time(&keys::KEEP_ALIVE_TIMEOUT_SECONDS)?,
+        request_body_time: time(&keys::REQUEST_BODY_TIMEOUT_SECONDS)?,
+        request_header_bytes: settings.get(&keys::MAX_REQUEST_HEADER_BYTES)?,
+        request_headers: settings.get(&keys::MAX_REQUEST_HEADERS)?,
+        connection_requests: number(&keys::MAX_REQUESTS_PER_CONNECTION)?,
+        response_header_time: time(&keys::RESPONSE_HEADER_TIMEOUT_SECONDS)?,
+        response_silence: time(&keys::RESPONSE_SILENCE_TIMEOUT_SECONDS)?,
+        request_time: time(&keys::REQUEST_TIMEOUT_SECONDS)?,
+        http2_resets_per_minute: number(&keys::MAX_HTTP2_RESETS_PER_MINUTE)?,
+        interim_responses: settings.get(&keys::MAX_INTERIM_RESPONSES)?,
+    })
 }
 
 /// The CPU quota, at least 1 and at most 2: a sidecar must not take the server's cores.

@@ -119,6 +119,39 @@ keys! {
     /// How long an idle connection to the server stays open
     POOL_IDLE_TIMEOUT_SECONDS: Duration =
         seconds("pool_idle_timeout_seconds", 0.0, 3600.0).default("3.0").per_proxy().live();
+    /// Time limit for receiving the headers of a request
+    REQUEST_HEADER_TIMEOUT_SECONDS: Duration =
+        seconds("request_header_timeout_seconds", 0.0, 86400.0).default("30.0").per_proxy().live();
+    /// How long an idle connection of a client stays open
+    KEEP_ALIVE_TIMEOUT_SECONDS: Duration =
+        seconds("keep_alive_timeout_seconds", 0.0, 86400.0).default("75.0").per_proxy().live();
+    /// Time limit for the next part of a request body
+    REQUEST_BODY_TIMEOUT_SECONDS: Duration =
+        seconds("request_body_timeout_seconds", 0.0, 86400.0).default("60.0").per_proxy().live();
+    /// Maximum size of the headers of a request
+    MAX_REQUEST_HEADER_BYTES: usize =
+        count("max_request_header_bytes", 1024, 1_048_576).default("65536").per_proxy().live();
+    /// Maximum number of header lines of a request
+    MAX_REQUEST_HEADERS: usize =
+        count("max_request_headers", 8, 10000).default("256").per_proxy().live();
+    /// Maximum number of requests on a connection of a client
+    MAX_REQUESTS_PER_CONNECTION: usize =
+        count("max_requests_per_connection", 0, 1_000_000_000).default("0").per_proxy().live();
+    /// Time limit for the response headers of the server
+    RESPONSE_HEADER_TIMEOUT_SECONDS: Duration =
+        seconds("response_header_timeout_seconds", 0.0, 86400.0).default("0.0").per_proxy().live();
+    /// Time limit for the next part of a response body
+    RESPONSE_SILENCE_TIMEOUT_SECONDS: Duration =
+        seconds("response_silence_timeout_seconds", 0.0, 86400.0).default("0.0").per_proxy().live();
+    /// Time limit for a whole request and its response
+    REQUEST_TIMEOUT_SECONDS: Duration =
+        seconds("request_timeout_seconds", 0.0, 604_800.0).default("0.0").per_proxy().live();
+    /// Maximum number of HTTP/2 streams that a client may reset per minute
+    MAX_HTTP2_RESETS_PER_MINUTE: usize =
+        count("max_http2_resets_per_minute", 0, 1_000_000).default("600").per_proxy().live();
+    /// Maximum number of interim responses (1xx) of the server to a request
+    MAX_INTERIM_RESPONSES: usize =
+        count("max_interim_responses", 1, 10000).default("100").per_proxy().live();
     /// Whether to trust X-Request-Start and X-Queue-Start
     TRUST_REQUEST_START: bool = boolean("trust_request_start").default("false").per_proxy().live();
     /// Path that readiness probes request
@@ -151,6 +184,15 @@ keys! {
     REQUEST_LOG: PathBuf = output_path("request_log").fixed(LOGS).flag("FILE");
     /// Number of threads that forward
     WORKERS: usize = count("workers", 1, 1024).computed("the CPU quota, at most 2").fixed(THREADS).flag("N");
+    /// Maximum number of connections of clients
+    MAX_CONNECTIONS: usize =
+        count("max_connections", 1, 1_000_000)
+            .computed("what the limit of open files allows")
+            .fixed(SOCKET);
+    /// Maximum number of connections to the admin port
+    ADMIN_MAX_CONNECTIONS: usize = count("admin_max_connections", 1, 10000).default("64").fixed(SOCKET);
+    /// Time limit for reading from and writing to a client of the admin port
+    ADMIN_TIMEOUT_SECONDS: Duration = seconds("admin_timeout_seconds", 0.1, 3600.0).default("10.0").fixed(SOCKET);
     /// How long new requests are still served after SIGTERM
     LAME_DUCK_SECONDS: Duration = seconds("lame_duck_seconds", 0.0, 3600.0).default("5.0").live();
     /// How long open requests may continue after the lame-duck time

@@ -22,7 +22,7 @@ mod upstream_url;
 mod value;
 
 pub use api::{ApiSample, ConfiguredApi, dialect_hint, dialect_names};
-pub use assemble::{AccessConfig, Config, ProxyConfig, default_workers};
+pub use assemble::{AccessConfig, AdminLimits, Config, ProxyConfig, default_workers};
 pub use ignored_variables::ignored_variables;
 pub use keys::{LogFormat, MetricsAccess};
 pub use origin::Origin;

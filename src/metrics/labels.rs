@@ -3,6 +3,7 @@
 use super::cold_starts::BOOT_STAGES;
 use super::end::{ABANDON_PHASES, stream_label};
 use super::input_size::input_sizes;
+use super::limit::{AdminLimitKind, LimitKind};
 use super::model_labels::OTHER;
 use super::request_series::{codes, error_types};
 use super::upstream::RequestPhase;
@@ -158,6 +159,8 @@ label!(
 );
 label!(INTERVAL, "interval", variants!(ClampedInterval));
 label!(LOG, "log", fixed!("log", "requests"));
+label!(LIMIT, "limit", variants!(LimitKind));
+label!(ADMIN_LIMIT, "limit", variants!(AdminLimitKind));
 label!(STAGE, "stage", LabelValues::Closed(|| strings(&BOOT_STAGES)));
 
 #[cfg(test)]

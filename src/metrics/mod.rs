@@ -22,6 +22,7 @@ mod families;
 mod handle_cache;
 mod input_size;
 pub mod labels;
+mod limit;
 mod live;
 mod model_labels;
 mod queue;
@@ -34,6 +35,7 @@ mod upstream;
 pub use cardinality::estimate_series;
 pub use cold_starts::ColdStartSeries;
 pub use exposition::MetricsSnapshot;
+pub use limit::{AdminLimitKind, LimitKind};
 pub use live::StallCounter;
 pub use model_labels::{MAX_LABEL, ModelLabels, OTHER};
 pub use queue::QueueSeries;
@@ -50,6 +52,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::SloClasses;
+use strum::VariantArray;
 
 /// Content type of [`MetricsSnapshot::to_text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -110,6 +113,9 @@ impl Metrics {
         let families = Arc::new(MetricFamilies::new(&registry, config, workers)?);
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // They exist from the start.
+        for limit in AdminLimitKind::VARIANTS {
+            families.admin_limit_exceeded.with_label_values(&[limit.label()]);
+        }
         families.request_log_dropped.with_label_values::<&str>(&[]);
         for log in [STANDARD_ERROR_LOG, REQUEST_LOG] {
             families.log_dropped.with_label_values(&[log]);
@@ -250,6 +256,11 @@ impl Metrics {
     pub fn event_loop_lag_observer(&self) -> impl Fn(Duration) + Send + use<> {
         let histogram = self.families.event_loop_lag.with_label_values::<&str>(&[]);
         move |lag| histogram.observe(lag.as_secs_f64())
+    }
+
+    /// Counts that a client of the admin port exceeded a limit.
+    pub fn count_admin_limit(&self, limit: AdminLimitKind) {
+        self.families.admin_limit_exceeded.with_label_values(&[limit.label()]).inc();
     }
 
     /// Counts lines of the request log that were lost.

@@ -397,6 +397,14 @@ macro_rules! for_each_metric {
                 "Number of requests that were sent again on a new connection, because the pooled one was closed before a byte was written.",
                 "When a request is sent again.",
                 "new";
+            limit_exceeded: counter = LIMIT_EXCEEDED "streamgauge_limit_exceeded_total", labels!(UPSTREAM, LIMIT),
+                "Number of times that a client or the server exceeded a limit of the proxy, by limit.",
+                "When it happens.",
+                "count_limit";
+            admin_limit_exceeded: counter = ADMIN_LIMIT_EXCEEDED "streamgauge_admin_limit_exceeded_total", labels!(ADMIN_LIMIT),
+                "Number of times that a client of the admin port exceeded a limit, by limit.",
+                "When it happens.",
+                "count_admin_limit";
             unparsed: counter = UNPARSED "streamgauge_unparsed_total", labels!(UPSTREAM, UNPARSED_REASON),
                 "Number of events, bodies and headers that could not be measured, by reason. They were forwarded unchanged.",
                 "When it happens.",

@@ -1,6 +1,7 @@
 //! Series of an upstream: those of requests before their model is known, and those without request labels.
 
 use super::families::MetricFamilies;
+use super::limit::LimitKind;
 use super::request_series::RequestSeries;
 use super::sharded::{ShardedCounter, ShardedHistogram};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
@@ -144,6 +145,8 @@ pub struct UpstreamSeries {
     clamped: Vec<IntCounter>,
     /// In the order of [`RejectReason::VARIANTS`].
     rejected: Vec<IntCounter>,
+    /// In the order of [`LimitKind::VARIANTS`].
+    limits: Vec<IntCounter>,
     name: String,
     clock_info: IntGaugeVec,
     /// In the order of [`TimestampSource::VARIANTS`]. A clock that was never used has no series.
@@ -172,6 +175,10 @@ impl UpstreamSeries {
             rejected: RejectReason::VARIANTS
                 .iter()
                 .map(|reason| families.rejected.with_label_values(&[upstream, reason.label()]))
+                .collect(),
+            limits: LimitKind::VARIANTS
+                .iter()
+                .map(|limit| families.limit_exceeded.with_label_values(&[upstream, limit.label()]))
                 .collect(),
             name: upstream.to_owned(),
             clock_info: families.clock_info.clone(),
@@ -215,6 +222,13 @@ impl UpstreamSeries {
     pub fn count_unparsed(&self, reason: UnparsedReason) {
         let at = UnparsedReason::VARIANTS.iter().position(|one| *one == reason);
         if let Some(counter) = at.and_then(|at| self.unparsed.get(at)) {
+            counter.inc();
+        }
+    }
+
+    /// Counts that a limit was exceeded.
+    pub fn count_limit(&self, limit: LimitKind) {
+        if let Some(counter) = self.limits.get(limit as usize) {
             counter.inc();
         }
     }

@@ -32,13 +32,15 @@ mod body;
 mod client;
 mod forward;
 mod handover;
+mod limits;
 mod probe;
 mod timers;
 mod tls;
 mod upstream;
 
 pub(crate) use body::ProxyBody;
-pub use client::{DrainStage, DrainTimes, Listener, serve};
+pub use client::{ConnectionLimit, DrainStage, DrainTimes, Listener, serve};
+pub use limits::ProxyLimits;
 pub use probe::{watch_readiness, watch_start_time};
 pub use timers::Timers;
 pub use tls::{ClientCertificates, ListenerTls, PemFile, SharedServerConfig, TlsError, TlsFiles};

@@ -7,10 +7,12 @@
 use hyper::rt::{Sleep as HyperSleep, Timer};
 use hyper_util::rt::TokioTimer;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Context;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::time::{Interval, Sleep, Timeout, interval, sleep, timeout};
+use tokio::task::unconstrained;
+use tokio::time::{Instant as TokioInstant, Interval, Sleep, Timeout, interval, sleep, timeout};
 
 /// Timers of another runtime, which must run as long as any of them is in use.
 #[derive(Debug, Clone)]
@@ -43,6 +45,38 @@ impl Timers {
     fn create<T>(&self, new_timer: impl FnOnce() -> T) -> T {
         let _context = self.0.enter();
         new_timer()
+    }
+}
+
+/// A timer of a task that is polled often and is rarely due.
+///
+/// It registers the task once, and then only loads the state of the timer. All calls must come from the same task.
+#[derive(Debug)]
+pub(super) struct TaskTimer {
+    sleep: Pin<Box<Sleep>>,
+    is_registered: bool,
+}
+
+impl TaskTimer {
+    /// Returns a timer that is due after `duration`.
+    pub fn new(timers: &Timers, duration: Duration) -> Self {
+        Self { sleep: Box::pin(timers.sleep(duration)), is_registered: false }
+    }
+
+    /// Starts the timer again.
+    pub fn restart(&mut self, duration: Duration) {
+        self.sleep.as_mut().reset(TokioInstant::now() + duration);
+        self.is_registered = false;
+    }
+
+    /// Whether the time is over. Otherwise the timer wakes the task.
+    pub fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.is_registered {
+            return self.sleep.is_elapsed();
+        }
+        self.is_registered = true;
+        // Unconstrained: a task without budget would not be registered.
+        pin!(unconstrained(self.sleep.as_mut())).poll(cx).is_ready()
     }
 }
 

@@ -2,7 +2,9 @@
 
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, recvmsg, setsockopt,
-    sockopt::{ReceiveTimestampns, TcpNoDelay},
+    sockopt::{
+        KeepAlive, ReceiveTimestampns, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpNoDelay,
+    },
 };
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
@@ -11,6 +13,12 @@ use std::time::Duration;
 
 /// Maximum number of bytes per read.
 const MAX_READ: usize = 64 * 1024;
+/// Idle time after which the kernel checks whether the peer is still there, in seconds.
+const KEEP_ALIVE_IDLE: u32 = 60;
+/// Time between two checks, in seconds.
+const KEEP_ALIVE_INTERVAL: u32 = 15;
+/// Number of checks without a reply after which the connection is broken.
+const KEEP_ALIVE_COUNT: u32 = 4;
 /// Size of one control message with a `timespec`.
 const CONTROL: usize = 64;
 
@@ -34,9 +42,16 @@ pub(super) struct SocketRead {
 ///
 /// Disables Nagle's algorithm, which would delay tokens. `kernel_stamps` enables the kernel's receive timestamps
 /// (`SO_TIMESTAMPNS`, socket(7)). If the kernel refuses, reads have no timestamp.
+///
+/// Keep-alive finds peers that have vanished without closing, after two minutes. There is no `TCP_USER_TIMEOUT`: it would
+/// also break connections to clients that pause reading, because unanswered probes of a closed window count.
 pub fn set_socket_options(socket: &impl AsFd, kernel_stamps: bool) {
     // Fails if the socket was reset in the meantime. The first read will return that error.
     let _ = setsockopt(socket, TcpNoDelay, &true);
+    let _ = setsockopt(socket, KeepAlive, &true);
+    let _ = setsockopt(socket, TcpKeepIdle, &KEEP_ALIVE_IDLE);
+    let _ = setsockopt(socket, TcpKeepInterval, &KEEP_ALIVE_INTERVAL);
+    let _ = setsockopt(socket, TcpKeepCount, &KEEP_ALIVE_COUNT);
     if kernel_stamps {
         let _ = setsockopt(socket, ReceiveTimestampns, &true);
     }

@@ -81,10 +81,15 @@ impl SocketTimestamps {
         self.head_at.store(0, Relaxed);
     }
 
+    /// Returns when the first read of the current head arrived; `None` if no byte of it was read.
+    pub fn head_began_at(&self) -> Option<Duration> {
+        instant(&self.head_at)
+    }
+
     /// Returns when the first read of the current head arrived. A pipelined request, which was read together with the
     /// previous message, arrived with the latest read.
     pub fn head_arrived_at(&self) -> Duration {
-        instant(&self.head_at).unwrap_or_else(|| self.last_read().at)
+        self.head_began_at().unwrap_or_else(|| self.last_read().at)
     }
 
     /// Returns the total time in which data was ready to be sent and the peer accepted none.
@@ -92,6 +97,11 @@ impl SocketTimestamps {
         let since = Duration::from_nanos(self.stalled_since.load(Acquire));
         let ongoing = if since.is_zero() { since } else { now().saturating_sub(since) };
         Duration::from_nanos(self.stalled.load(Acquire)) + ongoing
+    }
+
+    /// Whether data is ready to be sent and the peer accepts none.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled_since.load(Acquire) > 0
     }
 
     /// Records that a frame, which arrived at `at`, is queued to be written.

@@ -121,6 +121,16 @@ impl Measurement {
         &self.client
     }
 
+    /// Progress of the request. `None` once the end was recorded.
+    pub(crate) fn progress(&self) -> Option<Arc<RequestProgress>> {
+        self.state.as_ref().map(|state| Arc::clone(&state.progress))
+    }
+
+    /// Arrival of the request. `None` once the end was recorded.
+    pub fn started_at(&self) -> Option<Duration> {
+        self.state.as_ref().map(|state| state.started_at)
+    }
+
     /// Wraps the request's body. Returns `None` once the end was recorded.
     pub fn request_body(&self, body: Incoming) -> Option<PeekBody> {
         let state = self.state.as_ref()?;
@@ -192,6 +202,15 @@ impl Measurement {
             state.status = Some(status);
         }
         self.finish(EndCause::LocalResponse(outcome));
+    }
+
+    /// Records the end of a request that exceeded a time limit before its response headers. Streamgauge answers it with
+    /// this status.
+    pub fn finish_with_own_timeout(&mut self, status: u16) {
+        if let Some(state) = &mut self.state {
+            state.status = Some(status);
+        }
+        self.finish(EndCause::TimedOut);
     }
 
     /// Records the regular end of the response body.

@@ -123,7 +123,9 @@ impl Body for PeekBody {
             ready!(ready.as_mut().poll(cx));
             self.hold = None;
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.progress.on_body_requested(frame.is_pending());
+        let frame = ready!(frame);
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

@@ -5,7 +5,7 @@ use super::{Tap, lock};
 use crate::metrics::{ArrivalSeries, RequestPhase};
 use crate::socket::{self, SocketTimestamps};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use streamgauge_core::dialect::UnparsedReason;
@@ -33,6 +33,10 @@ pub(crate) struct RequestProgress {
     /// The model in the path, where the API has it there.
     model: Option<Arc<str>>,
     bytes: AtomicU64,
+    /// The upstream's connection has requested the next part of the body, which the client has not sent.
+    is_body_missing: AtomicBool,
+    /// The upstream's socket accepts no bytes.
+    upstream_stalled: AtomicBool,
     operation: Operation,
     /// The lock is taken a few times per request, not per token.
     state: Mutex<ProgressState>,
@@ -92,6 +96,8 @@ impl RequestProgress {
             arrivals,
             model: model.map(Arc::from),
             bytes: AtomicU64::new(0),
+            is_body_missing: AtomicBool::new(false),
+            upstream_stalled: AtomicBool::new(false),
             operation,
             state: Mutex::new(state),
         };
@@ -161,6 +167,26 @@ impl RequestProgress {
         if let Err(reason) = read {
             self.tap.series.count_unparsed(reason);
         }
+    }
+
+    /// The upstream's connection has requested the next part of the body. `is_missing`: the client has not sent it.
+    pub fn on_body_requested(&self, is_missing: bool) {
+        self.is_body_missing.store(is_missing, Relaxed);
+    }
+
+    /// Sets whether the upstream's socket accepts no bytes.
+    pub fn set_upstream_stalled(&self, is_stalled: bool) {
+        self.upstream_stalled.store(is_stalled, Relaxed);
+    }
+
+    /// Whether the request waits for the client's next bytes, and not for the upstream to take earlier ones.
+    pub fn awaits_client(&self) -> bool {
+        self.is_body_missing.load(Relaxed) && !self.upstream_stalled.load(Relaxed)
+    }
+
+    /// Whether the body was passed completely to the upstream's connection.
+    pub fn is_read(&self) -> bool {
+        self.state().is_read
     }
 
     /// The body was passed completely to the upstream's connection.

@@ -37,7 +37,11 @@ impl<B: Body<Data = Bytes>> MeteredBody<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
+/// An error of the body gives the [`EndCause`] of the request.
+impl<B: Body<Data = Bytes>> Body for MeteredBody<B>
+where
+    for<'e> EndCause: From<&'e B::Error>,
+{
     type Data = Bytes;
     type Error = B::Error;
 
@@ -61,7 +65,7 @@ impl<B: Body<Data = Bytes>> Body for MeteredBody<B> {
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => {
-                    this.measurement.finish(EndCause::UpstreamFailed);
+                    this.measurement.finish(EndCause::from(&error));
                     *this.error = Some(error);
                 }
                 None => {

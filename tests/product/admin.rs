@@ -143,3 +143,24 @@ fn no_secret_appears_in_pages_or_logs() {
         assert_eq!(found, None);
     }
 }
+
+/// Clients that do not read their responses, or that send nothing.
+#[test]
+fn slow_clients_of_the_admin_port_are_closed() {
+    let upstream = ScriptedUpstream::responding_with(OK);
+    let keys = [("admin_max_connections", "4"), ("admin_timeout_seconds", "0.5")];
+    let gauge = Streamgauge::with(upstream.address, &keys, FaultInjection::default());
+    let limits = |limit: &str| {
+        let label = format!("limit=\"{limit}\"");
+        gauge.scrape().sum("streamgauge_admin_limit_exceeded_total", &[&label])
+    };
+    let mut slow = RawConnection::connect(gauge.admin);
+    let requests = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(5000);
+    slow.try_send(requests);
+    wait_for("the end of the slow client", || (limits("time") >= 1.0).then_some(()));
+    let mut silent: Vec<_> = (0..20).map(|_| RawConnection::connect(gauge.admin)).collect();
+    for client in &mut silent {
+        client.read_to_end();
+    }
+    wait_for("the counter", || (limits("connections") >= 16.0).then_some(()));
+}

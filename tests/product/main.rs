@@ -10,6 +10,7 @@ mod config;
 mod config_messages;
 mod custom_api;
 mod demo;
+mod descriptors;
 mod explain;
 mod external;
 mod logs;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use streamgauge::testing::FaultInjection;
 use streamgauge_sim::rng::SplitMix64;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -109,7 +110,9 @@ fn rejected_later() -> Vec<Rejection> {
 #[test]
 fn every_rejection_is_answered_and_counted() {
     let upstream = ScriptedUpstream::responding_with(OK);
-    let gauge = Streamgauge::new(upstream.address);
+    // Room for a target that is too long.
+    let keys = [("max_request_header_bytes", "131072")];
+    let gauge = Streamgauge::with(upstream.address, &keys, FaultInjection::default());
     let mut reasons = BTreeMap::<&str, usize>::new();
     let heads = rejected_heads();
     let closing = heads.len();

@@ -106,7 +106,10 @@ async fn connection(socket: TcpStream, number: usize, behavior: H2Behavior, scri
 }
 
 /// A client's connection.
-pub struct H2Client(h2::client::SendRequest<Bytes>, tokio::task::AbortHandle);
+pub struct H2Client {
+    sender: h2::client::SendRequest<Bytes>,
+    connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
+}
 
 impl H2Client {
     pub async fn connect(address: SocketAddr) -> Self {
@@ -120,15 +123,18 @@ impl H2Client {
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
         let (client, connection) = h2::client::handshake(io).await.unwrap();
-        let connection = tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Self(client, connection.abort_handle())
+        Self { sender: client, connection: tokio::spawn(connection) }
     }
 
     /// Closes the connection without a word.
     pub fn abort(&self) {
-        self.1.abort();
+        self.connection.abort();
+    }
+
+    /// Waits until the connection has ended, and returns how. Fails after 20 seconds.
+    pub async fn wait_for_close(&mut self) -> Result<(), h2::Error> {
+        let ended = tokio::time::timeout(super::PATIENCE, &mut self.connection).await;
+        ended.expect("the connection ends").unwrap()
     }
 
     /// Starts a request; its body follows.
@@ -136,13 +142,22 @@ impl H2Client {
         self.open(request, false).await
     }
 
+    /// Starts a request. Returns `None` if the connection has ended.
+    pub async fn try_begin(
+        &mut self,
+        request: Request<()>,
+    ) -> Option<(ResponseFuture, SendStream<Bytes>)> {
+        std::future::poll_fn(|cx| self.sender.poll_ready(cx)).await.ok()?;
+        self.sender.send_request(request, false).ok()
+    }
+
     async fn open(
         &mut self,
         request: Request<()>,
         is_whole: bool,
     ) -> (ResponseFuture, SendStream<Bytes>) {
-        std::future::poll_fn(|cx| self.0.poll_ready(cx)).await.unwrap();
-        self.0.send_request(request, is_whole).unwrap()
+        std::future::poll_fn(|cx| self.sender.poll_ready(cx)).await.unwrap();
+        self.sender.send_request(request, is_whole).unwrap()
     }
 
     /// Sends a request with this body.
@@ -159,7 +174,7 @@ impl H2Client {
     /// Waits for GOAWAY, after which the connection takes no further request.
     pub async fn wait_for_goaway(&mut self) {
         let start = std::time::Instant::now();
-        while std::future::poll_fn(|cx| self.0.poll_ready(cx)).await.is_ok() {
+        while std::future::poll_fn(|cx| self.sender.poll_ready(cx)).await.is_ok() {
             assert!(start.elapsed().as_secs() < 20, "no GOAWAY arrived");
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A running Streamgauge; it is killed when dropped.
 pub struct StreamgaugeProcess {
@@ -34,9 +35,24 @@ impl StreamgaugeProcess {
 
     /// Starts Streamgauge with this address of the admin port.
     pub fn start_with_admin(upstream: SocketAddr, admin: &str, arguments: &[&str]) -> Self {
+        Self::spawn(command(&[]), upstream, admin, arguments)
+    }
+
+    /// Starts Streamgauge after this command of the shell, such as `ulimit -n 64`.
+    pub fn start_limited(upstream: SocketAddr, limit: &str, arguments: &[&str]) -> Self {
+        let program = command(&[]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")]);
+        shell.arg(program.get_program());
+        for (name, _) in program.get_envs() {
+            shell.env_remove(name);
+        }
+        Self::spawn(shell, upstream, "127.0.0.1:0", arguments)
+    }
+
+    fn spawn(mut command: Command, upstream: SocketAddr, admin: &str, arguments: &[&str]) -> Self {
         let url = format!("http://{upstream}");
-        let mut command =
-            command(&["--listen", "127.0.0.1:0", "--admin", admin, "--upstream", &url]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", admin, "--upstream", &url]);
         let piped = command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = piped.spawn().unwrap();
         let log = Arc::<Mutex<String>>::default();
@@ -72,6 +88,15 @@ impl StreamgaugeProcess {
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("the end of the process", || self.child.try_wait().unwrap())
+    }
+
+    /// CPU time so far (Linux).
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        // User and system time, in ticks of 10 ms (proc(5)).
+        let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+        Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 
     /// Peak resident memory in KiB (Linux).

@@ -8,12 +8,14 @@
 
 mod proxy_body;
 mod relay;
+mod response_deadline;
 mod stream_reader;
 mod tunnel;
 mod upstream_body;
 
-pub(crate) use proxy_body::ProxyBody;
+pub(crate) use proxy_body::{BodyContent, ProxyBody};
 pub(crate) use relay::{ClientFraming, FinishedRelay, Relay, RelayEnd, StreamResponse};
+pub(crate) use response_deadline::ResponseDeadline;
 pub(crate) use stream_reader::StreamReader;
 pub(crate) use tunnel::{Tunnel, UpgradedUpstream};
-pub(crate) use upstream_body::{BodySource, UpstreamBody};
+pub(crate) use upstream_body::{BodySource, UpstreamBody, UpstreamBodyError};

@@ -1,7 +1,7 @@
 //! Body of the proxy's responses, as hyper's server sees it.
 
-use super::UpstreamBody;
-use crate::proxy::handover::DetachedBody;
+use super::{UpstreamBody, UpstreamBodyError};
+use crate::proxy::handover::{DetachedBody, OpenRequest};
 use crate::tap::MeteredBody;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,7 +11,15 @@ use std::task::{Context, Poll};
 
 /// Body of a response to a client.
 #[derive(Debug)]
-pub(crate) enum ProxyBody {
+pub(crate) struct ProxyBody {
+    content: BodyContent,
+    /// The request is open until hyper drops the body.
+    request: Option<OpenRequest>,
+}
+
+/// Source of a response body.
+#[derive(Debug)]
+pub(crate) enum BodyContent {
     /// Body of the upstream's response, measured and carried by hyper.
     Upstream(MeteredBody<UpstreamBody>),
     /// Placeholder of a body that is sent without hyper.
@@ -20,34 +28,64 @@ pub(crate) enum ProxyBody {
     Error(Full<Bytes>),
 }
 
+impl From<BodyContent> for ProxyBody {
+    fn from(content: BodyContent) -> Self {
+        Self { content, request: None }
+    }
+}
+
+impl ProxyBody {
+    /// Keeps the request open until the body is dropped.
+    pub fn of_request(self, mut request: OpenRequest) -> Self {
+        if self.is_end_stream() {
+            request.complete();
+        }
+        Self { request: Some(request), ..self }
+    }
+}
+
 impl Body for ProxyBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UpstreamBodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Self::Detached(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Error(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.content {
+            BodyContent::Upstream(body) => Pin::new(body).poll_frame(cx),
+            BodyContent::Detached(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
+            }
+            BodyContent::Error(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
+            }
+        };
+        let has_ended = match &frame {
+            Poll::Pending => false,
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || this.is_end_stream(),
+            Poll::Ready(None | Some(Err(_))) => true,
+        };
+        if has_ended && let Some(request) = &mut this.request {
+            request.complete();
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Upstream(body) => body.is_end_stream(),
-            Self::Detached(body) => body.is_end_stream(),
-            Self::Error(body) => body.is_end_stream(),
+        match &self.content {
+            BodyContent::Upstream(body) => body.is_end_stream(),
+            BodyContent::Detached(body) => body.is_end_stream(),
+            BodyContent::Error(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Upstream(body) => body.size_hint(),
-            Self::Detached(body) => body.size_hint(),
-            Self::Error(body) => body.size_hint(),
+        match &self.content {
+            BodyContent::Upstream(body) => body.size_hint(),
+            BodyContent::Detached(body) => body.size_hint(),
+            BodyContent::Error(body) => body.size_hint(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The buffers for this belong to the thread, so an idle stream holds none.
 
+use super::response_deadline::ResponseDeadline;
 use super::stream_reader::{OptionalBuffer, ReadProgress, StreamReader, non_empty};
 use crate::proxy::forward::headers;
 use crate::socket::TimestampedIo;
@@ -26,6 +27,7 @@ pub(crate) struct StreamResponse {
     pub framing: ClientFraming,
     /// Keep the client's connection open for another request.
     pub keep_alive: bool,
+    pub deadline: Option<Box<ResponseDeadline>>,
 }
 
 /// How the end of the body is signalled to the client.
@@ -122,7 +124,9 @@ impl Relay {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         match self.poll_forward(cx) {
             Poll::Ready(Ok(end)) => Poll::Ready(end),
-            Poll::Pending if self.io.poll_departed(cx).is_pending() => Poll::Pending,
+            Poll::Pending if self.io.poll_departed(cx).is_pending() && !self.is_timed_out(cx) => {
+                Poll::Pending
+            }
             _ => Poll::Ready(RelayEnd::Broken),
         }
     }
@@ -211,5 +215,23 @@ impl Relay {
             }
         }
         Ok(more)
+    }
+
+    /// Whether the response has exceeded a time limit, which ends it.
+    fn is_timed_out(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { io, stream, unsent, end, .. } = self;
+        let StreamResponse { body, measurement, deadline: Some(deadline), .. } = stream else {
+            return false;
+        };
+        // After the end of the body, the response waits for the client only.
+        let awaits_server = unsent.is_none() && end.is_none();
+        // Bytes that the client took late delay the next read of the server.
+        let latest = || body.last_read().max(io.timestamps().last_write());
+        let silent_since = || if awaits_server { latest() } else { None };
+        let is_exceeded = end.is_none() && deadline.is_exceeded(cx, silent_since);
+        if is_exceeded {
+            measurement.finish(EndCause::TimedOut);
+        }
+        is_exceeded
     }
 }

@@ -14,6 +14,7 @@ use hyper::http::response;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use streamgauge_core::wire::chunked::{ChunkError, ChunkStep, ChunkedDecoder};
 
 /// Maximum number of bytes per read.
@@ -79,6 +80,12 @@ impl StreamReader {
         let reusable = !headers::has_connection_close(&head.headers);
         let first = non_empty(first);
         Self { io, first, chunked, reusable, upstream }
+    }
+
+    /// Returns when the upstream's socket was read last. `None` if it is closed.
+    pub fn last_read(&self) -> Option<Duration> {
+        let arrival = self.io.as_ref()?.timestamps().last_read();
+        Some(arrival.at + arrival.read_delay)
     }
 
     /// Reads once and passes the data to `sink`, one slice per chunk.

@@ -1,6 +1,8 @@
 //! Listener: accepts clients and starts a task for each connection.
 
+use super::connection_limit::{ConnectionLimit, ConnectionSlot};
 use super::drain::{Drain, DrainStage};
+use crate::metrics::LimitKind;
 use crate::proxy::handover::ClientConnection;
 use crate::proxy::tls::SharedServerConfig;
 use crate::proxy::upstream::UpstreamPool;
@@ -71,11 +73,12 @@ pub async fn serve(
     listener: Listener,
     tls: Option<SharedServerConfig>,
     upstream: Arc<UpstreamPool>,
+    limit: Arc<ConnectionLimit>,
     mut stage: watch::Receiver<DrainStage>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener.into_std())?;
     let timers = upstream.timers().clone();
-    let clients = ClientSpawner { tls, upstream, drain: Arc::default() };
+    let clients = ClientSpawner { tls, upstream, limit, drain: Arc::default() };
     let mut close_idle = pin!(clients.upstream.close_idle());
     loop {
         tokio::select! {
@@ -84,6 +87,7 @@ pub async fn serve(
                 Err(error) if is_client_error(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept clients: check the limit of file descriptors");
+                    clients.upstream.tap().upstream_series().count_limit(LimitKind::Descriptors);
                     timers.sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -131,26 +135,46 @@ fn is_client_error(error: &io::Error) -> bool {
 struct ClientSpawner {
     tls: Option<SharedServerConfig>,
     upstream: Arc<UpstreamPool>,
+    limit: Arc<ConnectionLimit>,
     drain: Arc<Drain>,
 }
 
 impl ClientSpawner {
     /// Starts the task of a new connection.
     fn spawn(&self, socket: TcpStream) {
+        let slot = self.limit.admit();
+        if slot.as_ref().is_none_or(|slot| slot.is_refused) {
+            self.upstream.tap().upstream_series().count_limit(LimitKind::Connections);
+        }
+        let Some(slot) = slot else { return };
         let upstream = Arc::clone(&self.upstream);
         let drain = Arc::clone(&self.drain);
         let io = TimestampedIo::accepted(socket, upstream.tap().on_forwarded());
         let Some(tls) = self.tls.as_ref().map(SharedServerConfig::acceptor) else {
-            tokio::spawn(drain.run(ClientConnection::new(io, upstream)));
+            tokio::spawn(run(drain, io, upstream, slot));
             return;
         };
         tokio::spawn(async move {
             let accepted = upstream.timers().timeout(TLS_HANDSHAKE_TIMEOUT, io.accept_tls(&tls));
             match accepted.await {
-                Ok(Ok(io)) => drain.run(ClientConnection::new(io, upstream)).await,
+                Ok(Ok(io)) => run(drain, io, upstream, slot).await,
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake with a client failed"),
-                Err(_) => tracing::debug!("TLS handshake with a client timed out"),
+                Err(_) => {
+                    tracing::debug!("TLS handshake with a client timed out");
+                    upstream.tap().upstream_series().count_limit(LimitKind::TlsHandshakeTime);
+                }
             }
         });
     }
+}
+
+/// Runs a client's connection to its end.
+async fn run(
+    drain: Arc<Drain>,
+    io: TimestampedIo,
+    upstream: Arc<UpstreamPool>,
+    slot: ConnectionSlot,
+) {
+    drain.run(ClientConnection::new(io, upstream, slot.is_refused)).await;
+    drop(slot);
 }

@@ -1,10 +1,12 @@
 //! Client side: accepts connections, detects their protocol, closes them, and drains them at shutdown.
 
+mod connection_limit;
 mod drain;
 mod lingering;
 mod listener;
 mod sniff;
 
+pub use connection_limit::ConnectionLimit;
 pub use drain::{DrainStage, DrainTimes};
 pub(crate) use lingering::discard_rest;
 pub use listener::{Listener, serve};

@@ -1,18 +1,11 @@
 //! Protocol detection: tells HTTP/1.1 from HTTP/2 by the first bytes of a client's connection.
 
-use crate::proxy::timers::Timers;
 use crate::socket::TimestampedIo;
 use bytes::{Bytes, BytesMut};
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::time::Sleep;
 
 /// First bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Maximum time between the first byte of the preface and its last.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of bytes per read.
 const MAX_READ: usize = 16 * 1024;
 
@@ -21,7 +14,6 @@ const MAX_READ: usize = 16 * 1024;
 pub(crate) struct ProtocolSniffer {
     io: TimestampedIo,
     read: BytesMut,
-    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// Protocol of a client.
@@ -29,26 +21,20 @@ pub(crate) struct ProtocolSniffer {
 pub(crate) enum SniffedProtocol {
     Http1,
     Http2,
-    /// The client has disconnected or timed out.
+    /// The client has disconnected.
     Closed,
 }
 
 impl ProtocolSniffer {
     pub fn new(io: TimestampedIo) -> Self {
-        Self { io, read: BytesMut::new(), deadline: None }
+        Self { io, read: BytesMut::new() }
     }
 
     /// Reads until a byte differs from the HTTP/2 preface, or the preface is complete.
-    pub fn poll(&mut self, timers: &Timers, cx: &mut Context<'_>) -> Poll<SniffedProtocol> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SniffedProtocol> {
         loop {
-            let Self { io, read, deadline } = self;
+            let Self { io, read } = self;
             let received = io.poll_receive(cx, MAX_READ, |bytes| read.extend_from_slice(bytes));
-            if received.is_pending()
-                && let Some(deadline) = deadline
-            {
-                ready!(deadline.as_mut().poll(cx));
-                return Poll::Ready(SniffedProtocol::Closed);
-            }
             if !matches!(ready!(received), Ok(1..)) {
                 return Poll::Ready(SniffedProtocol::Closed);
             }
@@ -59,7 +45,6 @@ impl ProtocolSniffer {
             if common == PREFACE.len() {
                 return Poll::Ready(SniffedProtocol::Http2);
             }
-            deadline.get_or_insert_with(|| Box::pin(timers.sleep(PREFACE_TIMEOUT)));
         }
     }
 

@@ -1,11 +1,12 @@
 //! Responses that the proxy generates itself, marked with `x-streamgauge-error`.
 
 use crate::proxy::ProxyBody;
+use crate::proxy::body::BodyContent;
 use crate::proxy::upstream::ConnectError;
 use crate::tap::Measurement;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 use streamgauge_core::meter::Outcome;
@@ -22,6 +23,14 @@ pub(super) enum ErrorResponse {
     Rejected(RejectReason),
     /// The client disconnected before it had sent the whole body.
     Incomplete,
+    /// The client did not complete the headers of its request in time.
+    RequestHeaderTimeout,
+    /// The client did not continue the body of its request in time.
+    RequestBodyTimeout,
+    /// There are too many connections of clients.
+    TooManyConnections,
+    /// The upstream sent no response headers in time, or the request took too long in total.
+    ResponseTimeout,
     /// No connection to the upstream could be made.
     Unreachable,
     ConnectTimeout,
@@ -57,6 +66,10 @@ impl ErrorResponse {
                 "headers_too_large"
             }
             Self::Rejected(_) | Self::Incomplete => "bad_request",
+            Self::RequestHeaderTimeout => "request_header_timeout",
+            Self::RequestBodyTimeout => "request_body_timeout",
+            Self::TooManyConnections => "too_many_connections",
+            Self::ResponseTimeout => "upstream_response_timeout",
             Self::Unreachable => "upstream_unreachable",
             Self::Tls => "upstream_tls",
             Self::NotHttp2 => "upstream_not_http2",
@@ -75,20 +88,26 @@ impl ErrorResponse {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Self::Rejected(_) | Self::Incomplete => StatusCode::BAD_REQUEST,
+            Self::RequestHeaderTimeout | Self::RequestBodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
             // The server starts or restarts: clients may try again.
             Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Tls | Self::NotHttp2 | Self::UpstreamClosed | Self::InvalidResponse => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
     fn outcome(self) -> Outcome {
         match self {
-            Self::Rejected(_) | Self::Incomplete => Outcome::ClientError,
+            Self::Rejected(_)
+            | Self::Incomplete
+            | Self::RequestHeaderTimeout
+            | Self::RequestBodyTimeout => Outcome::ClientError,
+            Self::TooManyConnections => Outcome::ProxyRejected,
             Self::Unreachable | Self::Tls | Self::NotHttp2 => Outcome::UpstreamUnreachable,
-            Self::ConnectTimeout => Outcome::Timeout,
+            Self::ConnectTimeout | Self::ResponseTimeout => Outcome::Timeout,
             Self::UpstreamClosed | Self::InvalidResponse => Outcome::Truncated,
         }
     }
@@ -97,6 +116,14 @@ impl ErrorResponse {
         match self {
             Self::Rejected(reason) => reject_message(reason),
             Self::Incomplete => "the request ended before its body was complete",
+            Self::RequestHeaderTimeout => "the headers of the request did not arrive in time",
+            Self::RequestBodyTimeout => "the body of the request did not arrive in time",
+            Self::TooManyConnections => {
+                "there are too many connections to Streamgauge: check max_connections and the limit of open files"
+            }
+            Self::ResponseTimeout => {
+                "the inference server did not respond in time: check its load and the configured timeouts"
+            }
             Self::Unreachable => {
                 "cannot connect to the inference server: check that it is running and that upstream is its address"
             }
@@ -116,24 +143,44 @@ impl ErrorResponse {
         }
     }
 
-    /// Returns the response, counts a rejection and records the end of the request. The body has the shape of OpenAI's errors.
+    /// Whether the client's connection takes no further request.
+    fn closes_connection(self) -> bool {
+        matches!(self, Self::RequestBodyTimeout | Self::TooManyConnections)
+    }
+
+    /// Body of the response, in the shape of OpenAI's errors.
+    fn body(self) -> String {
+        let (message, code) = (self.message(), self.code());
+        let error =
+            json!({"message": message, "type": "streamgauge_error", "param": null, "code": code});
+        json!({ "error": error }).to_string()
+    }
+
+    /// Returns the response, counts a rejection and records the end of the request.
     pub fn into_response(self, mut measurement: Measurement) -> Response<ProxyBody> {
         let status = self.status();
         if let Self::Rejected(reason) = self {
             measurement.on_rejected(reason);
         }
-        measurement.finish_with_own_response(self.outcome(), status.as_u16());
+        if self == Self::ResponseTimeout {
+            measurement.finish_with_own_timeout(status.as_u16());
+        } else {
+            measurement.finish_with_own_response(self.outcome(), status.as_u16());
+        }
         let code = self.code();
-        let error = json!({"message": self.message(), "type": "streamgauge_error", "param": null, "code": code});
-        let body = json!({ "error": error }).to_string();
-        let mut response = Response::new(ProxyBody::Error(Full::new(Bytes::from(body))));
+        let body = BodyContent::Error(Full::new(Bytes::from(self.body())));
+        let mut response = Response::new(ProxyBody::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers
             .insert(HeaderName::from_static("x-streamgauge-error"), HeaderValue::from_static(code));
-        if self == Self::Unreachable {
+        if matches!(self, Self::Unreachable | Self::TooManyConnections) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if self.closes_connection() {
+            // hyper removes the header from HTTP/2.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -175,4 +222,17 @@ fn reject_message(reason: RejectReason) -> &'static str {
         RejectReason::Chunk => "the request body is not valid chunked coding (RFC 9112, 7.1)",
         RejectReason::Parser => "the request head is not valid HTTP",
     }
+}
+
+/// Returns the whole response to a request whose headers did not arrive in time. hyper sends no response to a request
+/// that it has not read.
+pub(crate) fn request_header_timeout() -> Vec<u8> {
+    let error = ErrorResponse::RequestHeaderTimeout;
+    let (status, code, body) = (error.status(), error.code(), error.body());
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-streamgauge-error: {code}\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
 }

@@ -163,7 +163,7 @@ fn origin_form(target: &Uri) -> Uri {
 }
 
 /// Whether the request is gRPC. gRPC-Web is designed for HTTP/1.1 and is not included.
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type
         .strip_prefix(b"application/grpc")

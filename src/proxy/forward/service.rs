@@ -3,13 +3,15 @@
 use super::error_response::ErrorResponse;
 use super::headers;
 use super::interim::{accepts_interim, forward_interim};
-use super::request::{ForwardPlan, prepare_head, to_http2_head};
+use super::request::{ForwardPlan, is_grpc, prepare_head, to_http2_head};
+use super::request_deadline::{BeforeDeadline, RequestDeadline};
 use super::upgrade::{self, UpgradeOutcome};
+use crate::metrics::LimitKind;
 use crate::proxy::ProxyBody;
-use crate::proxy::body::{BodySource, UpstreamBody};
+use crate::proxy::body::{BodyContent, BodySource, ResponseDeadline, UpstreamBody};
 use crate::proxy::body::{ClientFraming, StreamReader, StreamResponse, UpgradedUpstream};
 use crate::proxy::handover::{
-    DetachedResponse, ResponseHandover, SendError, UpstreamExchange, reject_reason,
+    ClientRequests, DetachedResponse, ResponseHandover, SendError, UpstreamExchange, reject_reason,
 };
 use crate::proxy::tls;
 use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamProtocol};
@@ -39,6 +41,12 @@ pub(crate) struct ProxyService {
     pub client: Arc<SocketTimestamps>,
     /// Through this, a response leaves hyper (see [`handover`](crate::proxy::handover)).
     pub handover: Arc<ResponseHandover>,
+    /// Requests of the client's connection.
+    pub requests: Arc<ClientRequests>,
+    /// Maximum number of requests on the connection.
+    pub max_requests: Option<usize>,
+    /// There are too many connections, so each request gets an error.
+    pub is_refused: bool,
 }
 
 impl Service<Request<Incoming>> for ProxyService {
@@ -52,11 +60,31 @@ impl Service<Request<Incoming>> for ProxyService {
         let measurement = Measurement::start(self.upstream.tap(), &self.client, &head);
         let client = ClientExpectations::new(&head);
         let (upstream, handover) = (Arc::clone(&self.upstream), Arc::clone(&self.handover));
+        let open_request = self.requests.start();
+        let (max_requests, is_refused) = (self.max_requests, self.is_refused);
+        if max_requests == Some(self.requests.started()) {
+            self.handover.announce_close();
+            if !is_refused {
+                self.upstream.tap().upstream_series().count_limit(LimitKind::ConnectionRequests);
+            }
+        }
         Box::pin(async move {
             let mut measurement = measurement;
-            let forwarded =
-                forward_request(&upstream, &handover, &mut measurement, head, body).await;
-            let mut response = match forwarded {
+            let is_http2 = head.version == Version::HTTP_2;
+            let deadline = RequestDeadline::new(
+                &upstream,
+                &open_request,
+                &measurement,
+                is_http2,
+                is_http2 && is_grpc(&head.headers),
+            );
+            if is_refused {
+                let error = ErrorResponse::TooManyConnections;
+                let response = respond_with_error(error, &handover, measurement, client.version);
+                return Ok(response.map(|body| body.of_request(open_request)));
+            }
+            let forward = forward_request(&upstream, &handover, &mut measurement, head, body);
+            let mut response = match BeforeDeadline::new(forward, deadline).await {
                 Ok(response) => {
                     response.into_client_response(upstream, &handover, measurement, client).await
                 }
@@ -65,7 +93,7 @@ impl Service<Request<Incoming>> for ProxyService {
             if handover.announces_close() && client.closes_with_header(response.status()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok(response.map(|body| body.of_request(open_request)))
         })
     }
 }
@@ -115,10 +143,17 @@ async fn forward_request(
     body: Incoming,
 ) -> Result<UpstreamResponse, ErrorResponse> {
     if let Some(reason) = reject_reason(&head) {
+        if matches!(reason, RejectReason::HeadSize | RejectReason::HeaderCount) {
+            upstream.tap().upstream_series().count_limit(LimitKind::RequestHeaderSize);
+        }
         return Err(ErrorResponse::Rejected(reason));
     }
     let is_http2 = head.version == Version::HTTP_2;
     let accepts_interim = accepts_interim(&head);
+    if head.headers.len() > upstream.config().limits.request_headers {
+        upstream.tap().upstream_series().count_limit(LimitKind::RequestHeaderSize);
+        return Err(ErrorResponse::Rejected(RejectReason::HeaderCount));
+    }
     // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
     let plan = prepare_head(&mut head, !body.is_end_stream(), &upstream.config())?;
@@ -183,7 +218,7 @@ impl UpstreamResponse {
                     return ErrorResponse::UpstreamClosed.into_response(measurement);
                 };
                 let tunnel = DetachedResponse::Tunnel(UpgradedUpstream { io, first, measurement });
-                ProxyBody::Detached(handover.start(tunnel))
+                BodyContent::Detached(handover.start(tunnel))
             }
             (BodySource::Http1(exchange), _)
                 if !has_length && !is_http2 && can_take_socket(&measurement, &exchange) =>
@@ -191,17 +226,19 @@ impl UpstreamResponse {
                 // hyper has read no byte of it.
                 drop(body);
                 let (io, first) = exchange.take_socket().unzip();
+                let deadline = ResponseDeadline::new(&upstream, &measurement);
                 let body = StreamReader::new(&head, io, first.unwrap_or_default(), upstream);
                 let framing = match client.version {
                     Version::HTTP_10 => ClientFraming::Close,
                     _ => ClientFraming::Chunked { trailers: client.accepts_trailers },
                 };
                 let keep_alive = client.keep_alive;
-                let stream = StreamResponse { body, measurement, framing, keep_alive };
-                ProxyBody::Detached(handover.start(DetachedResponse::Stream(stream)))
+                let stream = StreamResponse { body, measurement, framing, keep_alive, deadline };
+                BodyContent::Detached(handover.start(DetachedResponse::Stream(stream)))
             }
             (source, _) => {
-                let mut body = UpstreamBody::new(body, source, upstream, head.status);
+                let deadline = ResponseDeadline::new(&upstream, &measurement);
+                let mut body = UpstreamBody::new(body, source, upstream, head.status, deadline);
                 if body.is_end_stream() {
                     poll_fn(|cx| {
                         body.release(cx);
@@ -211,7 +248,7 @@ impl UpstreamResponse {
                 }
                 // In HTTP/2, hyper keeps the `Content-Length` of a response without a body.
                 let declared = declared_length(&head, client.is_head || is_http2);
-                ProxyBody::Upstream(MeteredBody::new(body, measurement, declared))
+                BodyContent::Upstream(MeteredBody::new(body, measurement, declared))
             }
         };
         head.headers = headers::remove_hop_by_hop(std::mem::take(&mut head.headers));
@@ -226,7 +263,7 @@ impl UpstreamResponse {
         }
         // The response has Streamgauge's version, not the upstream's. HTTP/2 ignores it.
         head.version = Version::HTTP_11;
-        Response::from_parts(head, body)
+        Response::from_parts(head, ProxyBody::from(body))
     }
 }
 
@@ -325,7 +362,8 @@ async fn send_with_retry(
         let (error, unsent) = match connection {
             PooledConnection::Http1(connection) => {
                 let may_switch = plan.upgrade.is_some();
-                match UpstreamExchange::send(connection, request, may_switch).await {
+                let max_interim = upstream.config().limits.interim_responses;
+                match UpstreamExchange::send(connection, request, may_switch, max_interim).await {
                     Ok((response, exchange)) => return Ok((response, BodySource::Http1(exchange))),
                     Err(SendError { error, unsent }) => (error, unsent.map(|unsent| *unsent)),
                 }
@@ -352,7 +390,11 @@ async fn send_with_retry(
             }
             _ => {
                 tracing::debug!(%error, "no response from the upstream");
-                return Err(if error.is_parse() {
+                let is_interim_limit = SendError::has_too_many_interim_responses(&error);
+                if is_interim_limit {
+                    upstream.tap().upstream_series().count_limit(LimitKind::InterimResponses);
+                }
+                return Err(if error.is_parse() || is_interim_limit {
                     ErrorResponse::InvalidResponse
                 } else if is_tls_failure(&error) {
                     ErrorResponse::Tls

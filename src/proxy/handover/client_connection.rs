@@ -1,13 +1,18 @@
 //! A client's connection as one future, which moves between hyper, a [`Relay`] and a [`Tunnel`].
 
+use super::client_requests::ClientRequests;
 use super::request_gate::{RequestGate, is_target};
 use super::response_handover::{ClientIo, DetachedResponse, ResponseHandover};
+use crate::metrics::LimitKind;
 use crate::proxy::body::{FinishedRelay, Relay, RelayEnd, Tunnel};
 use crate::proxy::client::{DrainStage, ProtocolSniffer, SniffedProtocol, discard_rest};
-use crate::proxy::forward::ProxyService;
+use crate::proxy::forward::{ProxyService, request_header_timeout};
+use crate::proxy::limits::MinuteBudget;
+use crate::proxy::timers::TaskTimer;
 use crate::proxy::upstream::UpstreamPool;
-use crate::socket::{SocketTimestamps, TimestampedIo};
+use crate::socket::{self, SocketTimestamps, TimestampedIo};
 use bytes::Bytes;
+use hyper::rt::Write;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
 use std::future::Future;
@@ -18,13 +23,13 @@ use std::time::Duration;
 use streamgauge_core::wire::reject_reason::RejectReason;
 use streamgauge_core::wire::request_head::HeadLimits;
 
-/// Maximum number of header lines in a request.
-const MAX_HEADERS: usize = 256;
-/// Maximum size in bytes of a request's headers, and of the data that waits to be written to a client before more is
+/// Maximum size in bytes of the data that waits to be read by a service or to be written to a client before more is
 /// read.
 const MAX_BUFFER: usize = 128 * 1024;
-/// Maximum size of a request's headers in HTTP/2, which counts 32 extra bytes per line.
-const MAX_HEADER_LIST: u32 = 128 * 1024;
+/// Bytes after a request's headers that hyper can read together with them.
+const READ_AHEAD: usize = 8 * 1024;
+/// Bytes that HTTP/2 adds to the size of each header line (RFC 9113, section 6.5.2).
+const HTTP2_LINE_OVERHEAD: usize = 32;
 /// Maximum number of concurrent requests on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1000;
 /// Flow-control window of one HTTP/2 request: bytes that a client may send before the upstream takes any.
@@ -36,6 +41,12 @@ const MAX_UNSENT: usize = 64 * 1024;
 /// Interval of HTTP/2 pings to a client, and how long it may take to reply.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time in which a client beyond the maximum of connections must send its request to get a response.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time in which a client can read the GOAWAY that it gets for too many cancelled requests.
+const CUT_OFF_TIME: Duration = Duration::from_secs(1);
+/// Time in which a client must close an HTTP/2 connection after GOAWAY, if it has no open request.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(5);
 
 type HyperHttp1 = http1::Connection<ClientIo, ProxyService>;
 type HyperHttp2 = http2::Connection<ClientIo, ProxyService, TokioExecutor>;
@@ -45,9 +56,19 @@ pub(crate) struct ClientConnection {
     upstream: Arc<UpstreamPool>,
     handover: Arc<ResponseHandover>,
     timestamps: Arc<SocketTimestamps>,
+    requests: Arc<ClientRequests>,
     phase: ClientPhase,
+    /// Checks the client's time limits. `None` if there are none.
+    timer: Option<TaskTimer>,
     /// Accept no further request.
     is_closing: bool,
+    /// There are too many connections, so the request gets an error.
+    is_refused: bool,
+    /// HTTP/2: requests that the client may cancel, and how many it has cancelled so far.
+    resets: MinuteBudget,
+    known_resets: usize,
+    /// The client has cancelled too many. It gets GOAWAY and then some time to read it.
+    is_cut_off: bool,
 }
 
 /// Current owner of the client's socket. The [module documentation](super) shows the transitions.
@@ -70,11 +91,39 @@ enum ClientPhase {
 }
 
 impl ClientConnection {
-    /// Returns a connection that waits for its first request.
-    pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>) -> Self {
-        let timestamps = Arc::clone(io.timestamps());
-        let phase = ClientPhase::Sniffing(Box::new(ProtocolSniffer::new(io)));
-        Self { upstream, handover: Arc::default(), timestamps, phase, is_closing: false }
+    /// Returns a connection that waits for its first request. `is_refused`: there are too many connections, so the
+    /// request gets an error.
+    pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>, is_refused: bool) -> Self {
+        let mut connection = Self {
+            handover: Arc::default(),
+            requests: ClientRequests::new(),
+            timestamps: Arc::clone(io.timestamps()),
+            phase: ClientPhase::Sniffing(Box::new(ProtocolSniffer::new(io))),
+            timer: None,
+            is_closing: false,
+            is_refused,
+            resets: MinuteBudget::new(socket::now()),
+            known_resets: 0,
+            is_cut_off: false,
+            upstream,
+        };
+        let timers = connection.upstream.timers();
+        connection.timer =
+            connection.check_interval().map(|interval| TaskTimer::new(timers, interval));
+        connection
+    }
+
+    /// Time between two checks of the client's time limits. `None` if there are none.
+    fn check_interval(&self) -> Option<Duration> {
+        if self.is_refused {
+            return Some(REFUSAL_TIMEOUT);
+        }
+        self.upstream.config().limits.client_check_interval()
+    }
+
+    /// Maximum number of requests on the connection.
+    fn max_requests(&self) -> Option<usize> {
+        if self.is_refused { Some(1) } else { self.upstream.config().limits.connection_requests }
     }
 
     /// Advances to a stage of the shutdown.
@@ -183,25 +232,35 @@ impl ClientConnection {
     }
 
     fn http1(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
-        let limits = HeadLimits { max_bytes: MAX_BUFFER, max_lines: MAX_HEADERS, is_target };
-        let (io, service) = self.io_and_service(io, RequestGate::http1(ahead, limits));
+        let limits = &self.upstream.config().limits;
+        let head_limits = HeadLimits {
+            max_bytes: limits.request_header_bytes,
+            max_lines: limits.request_headers,
+            is_target,
+        };
+        let (io, service) = self.io_and_service(io, RequestGate::http1(ahead, head_limits));
         let http = http1::Builder::new()
             .preserve_header_case(true)
             .auto_date_header(false)
             .writev(false)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_BUFFER)
+            // The connection has its own timer, which covers more. This one would be set for each request.
+            .header_read_timeout(None)
+            .max_headers(limits.request_headers)
+            .max_buf_size(MAX_BUFFER.max(limits.request_header_bytes + READ_AHEAD))
             .serve_connection(io, service);
         ClientPhase::Http1(Box::new(http))
     }
 
     fn http2(&self, io: TimestampedIo, ahead: Bytes) -> ClientPhase {
         let (io, service) = self.io_and_service(io, RequestGate::http2(ahead));
+        let limits = &self.upstream.config().limits;
+        let header_list =
+            limits.request_header_bytes + limits.request_headers * HTTP2_LINE_OVERHEAD;
         let http = http2::Builder::new(TokioExecutor::new())
             .timer(self.upstream.timers().clone())
             .auto_date_header(false)
             .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEADER_LIST)
+            .max_header_list_size(u32::try_from(header_list).unwrap_or(u32::MAX))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(MAX_UNSENT)
@@ -217,6 +276,9 @@ impl ClientConnection {
             upstream: Arc::clone(&self.upstream),
             client: Arc::clone(io.timestamps()),
             handover: Arc::clone(&self.handover),
+            requests: Arc::clone(&self.requests),
+            max_requests: self.max_requests(),
+            is_refused: self.is_refused,
         };
         (ClientIo::new(io, gate, &self.handover), service)
     }
@@ -237,56 +299,198 @@ fn log_end(result: hyper::Result<()>) {
     }
 }
 
+impl ClientConnection {
+    /// Runs the current phase. Ready when the phase has changed.
+    fn poll_phase(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.phase {
+            ClientPhase::Sniffing(sniffer) => {
+                let protocol = ready!(sniffer.poll(cx));
+                self.start_protocol(protocol);
+            }
+            ClientPhase::Http1(http) => {
+                let result = Pin::new(&mut **http).poll(cx);
+                // Check this first: after a 101, hyper has finished but the connection has not.
+                if let Some(response) = self.handover.finish() {
+                    self.leave_hyper(response);
+                } else {
+                    let result = ready!(result);
+                    if result.as_ref().is_err_and(hyper::Error::is_parse) {
+                        let series = self.upstream.tap().upstream_series();
+                        series.count_rejected(RejectReason::Parser);
+                    }
+                    self.end_http1(result, cx);
+                }
+            }
+            ClientPhase::Http2(http) => {
+                let polled = Pin::new(&mut **http).poll(cx);
+                // After the first request: a client that gets GOAWAY before it would reconnect again and again.
+                if polled.is_pending() && !self.is_closing && self.handover.closes_after_request() {
+                    self.is_closing = true;
+                    Pin::new(&mut **http).graceful_shutdown();
+                    return Poll::Ready(());
+                }
+                if polled.is_pending() && self.exceeds_resets() {
+                    self.cut_off();
+                    return Poll::Ready(());
+                }
+                log_end(ready!(polled));
+                self.phase = ClientPhase::Closed;
+            }
+            ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
+                RelayEnd::Complete => self.end_stream(cx),
+                RelayEnd::Broken => self.phase = ClientPhase::Closed,
+            },
+            ClientPhase::Tunnel(tunnel) => {
+                ready!(tunnel.poll(cx));
+                self.phase = ClientPhase::Closed;
+            }
+            ClientPhase::Lingering(rest) => {
+                ready!(rest.as_mut().poll(cx));
+                self.phase = ClientPhase::Closed;
+            }
+            ClientPhase::Closed => {}
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether an HTTP/2 client has cancelled too many requests.
+    fn exceeds_resets(&mut self) -> bool {
+        let cancelled = self.requests.cancelled();
+        let new = cancelled - self.known_resets;
+        if new == 0 || self.is_cut_off {
+            return false;
+        }
+        self.known_resets = cancelled;
+        let max = self.upstream.config().limits.http2_resets_per_minute;
+        max.is_some_and(|max| self.resets.exceeds(new, max, socket::now()))
+    }
+
+    /// Closes an HTTP/2 connection whose client has cancelled too many requests.
+    fn cut_off(&mut self) {
+        self.count_limit(LimitKind::Http2Resets);
+        self.is_cut_off = true;
+        self.handover.cut_off();
+        self.timer = Some(TaskTimer::new(self.upstream.timers(), CUT_OFF_TIME));
+    }
+
+    /// Checks the client's time limits, if the timer is due. Returns whether the phase must be polled again.
+    fn check_limits(&mut self, cx: &mut Context<'_>) -> bool {
+        use ClientPhase::{Lingering, Stream, Tunnel};
+        if matches!(self.phase, Stream(_) | Tunnel(_) | Lingering(_)) {
+            // There is nothing to wait for from the client. The timer stays due until there is.
+            return false;
+        }
+        let Some(timer) = &mut self.timer else { return false };
+        if let Some(time) = self.requests.take_next_check() {
+            let limits = &self.upstream.config().limits;
+            timer.restart(
+                limits.client_check_interval().map_or(time, |interval| interval.min(time)),
+            );
+        }
+        if !timer.is_due(cx) {
+            return false;
+        }
+        let interval = self.check_interval().unwrap_or(CUT_OFF_TIME);
+        if self.is_cut_off {
+            self.phase = ClientPhase::Closed;
+            return true;
+        }
+        let wait = self.client_wait();
+        let left = wait.deadline.map(|deadline| deadline.saturating_sub(socket::now()));
+        let mut next = left.unwrap_or(interval);
+        if next.is_zero() {
+            self.end_wait(wait, cx);
+            next = GOAWAY_TIMEOUT;
+        } else {
+            self.requests.request_check();
+        }
+        if let Some(timer) = &mut self.timer {
+            timer.restart(next.min(interval));
+        }
+        true
+    }
+
+    /// Returns the next step that the connection waits for, and its deadline.
+    fn client_wait(&self) -> ClientWait {
+        let limits = &self.upstream.config().limits;
+        let is_http1 = !matches!(self.phase, ClientPhase::Http2(_));
+        let none = ClientWait { deadline: None, limit: LimitKind::KeepAliveTime, responds: false };
+        let Some(idle_since) = self.requests.idle_since() else { return none };
+        if self.timestamps.is_stalled() {
+            // The client has not yet received the whole response to its last request.
+            return none;
+        }
+        // In HTTP/2, bytes can also be control frames.
+        let began_at = self.timestamps.head_began_at().filter(|_| is_http1);
+        let (since, time, limit) = match began_at {
+            // Bytes of a pipelined request can arrive during the response before it.
+            Some(began_at) => {
+                (began_at.max(idle_since), limits.request_header_time, LimitKind::RequestHeaderTime)
+            }
+            None if self.requests.started() == 0 => {
+                (idle_since, limits.request_header_time, LimitKind::RequestHeaderTime)
+            }
+            None => (idle_since, limits.keep_alive_time, LimitKind::KeepAliveTime),
+        };
+        let time = if self.is_refused { Some(REFUSAL_TIMEOUT) } else { time };
+        let deadline = time.map(|time| since + time);
+        ClientWait { deadline, limit, responds: began_at.is_some() }
+    }
+
+    /// Closes the connection of a client that did not send a request in time.
+    fn end_wait(&mut self, wait: ClientWait, cx: &mut Context<'_>) {
+        if !self.is_closing && !self.is_refused {
+            self.count_limit(wait.limit);
+        }
+        if matches!(self.phase, ClientPhase::Http2(_)) && !self.is_closing {
+            // Sends GOAWAY. A client that does not close the connection then comes here again.
+            self.shut_down();
+            return;
+        }
+        let mut io = match self.take_phase() {
+            ClientPhase::Sniffing(sniffer) => sniffer.into_parts().0,
+            ClientPhase::Http1(http) => http.into_parts().io.io,
+            _ => return,
+        };
+        if wait.responds {
+            // One attempt: the socket's buffer has room for it, unless the client reads nothing.
+            let response = request_header_timeout();
+            let sent = io.poll_send(cx, &response);
+            let flushed = io.poll_sent(cx);
+            tracing::debug!(
+                ?sent,
+                ?flushed,
+                "a client did not complete its request headers in time"
+            );
+        }
+        // The socket is closed next, whatever the result.
+        let _ = Pin::new(&mut io).poll_shutdown(cx);
+    }
+
+    fn count_limit(&self, limit: LimitKind) {
+        self.upstream.tap().upstream_series().count_limit(limit);
+    }
+}
+
+/// Next step that a connection without an open request waits for.
+#[derive(Debug, Clone, Copy)]
+struct ClientWait {
+    /// `None` if there is no limit.
+    deadline: Option<Duration>,
+    limit: LimitKind,
+    /// The client has begun a request, so it gets a response.
+    responds: bool,
+}
+
 impl Future for ClientConnection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Self { phase, upstream, handover, is_closing, .. } = &mut *self;
-            match phase {
-                ClientPhase::Sniffing(sniffer) => {
-                    let protocol = ready!(sniffer.poll(upstream.timers(), cx));
-                    self.start_protocol(protocol);
-                }
-                ClientPhase::Http1(http) => {
-                    let result = Pin::new(&mut **http).poll(cx);
-                    // Check this first: after a 101, hyper has finished but the connection has not.
-                    if let Some(response) = self.handover.finish() {
-                        self.leave_hyper(response);
-                    } else {
-                        let result = ready!(result);
-                        if result.as_ref().is_err_and(hyper::Error::is_parse) {
-                            let series = self.upstream.tap().upstream_series();
-                            series.count_rejected(RejectReason::Parser);
-                        }
-                        self.end_http1(result, cx);
-                    }
-                }
-                ClientPhase::Http2(http) => {
-                    let result = Pin::new(&mut **http).poll(cx);
-                    // After the first request: a client that gets GOAWAY before it would reconnect again and again.
-                    if result.is_pending() && !*is_closing && handover.closes_after_request() {
-                        *is_closing = true;
-                        Pin::new(&mut **http).graceful_shutdown();
-                        continue;
-                    }
-                    log_end(ready!(result));
-                    self.phase = ClientPhase::Closed;
-                }
-                ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
-                    RelayEnd::Complete => self.end_stream(cx),
-                    RelayEnd::Broken => self.phase = ClientPhase::Closed,
-                },
-                ClientPhase::Tunnel(tunnel) => {
-                    ready!(tunnel.poll(cx));
-                    self.phase = ClientPhase::Closed;
-                }
-                ClientPhase::Lingering(rest) => {
-                    ready!(rest.as_mut().poll(cx));
-                    self.phase = ClientPhase::Closed;
-                }
-                ClientPhase::Closed => return Poll::Ready(()),
+        while !matches!(self.phase, ClientPhase::Closed) {
+            if self.poll_phase(cx).is_pending() && !self.check_limits(cx) {
+                return Poll::Pending;
             }
         }
+        Poll::Ready(())
     }
 }

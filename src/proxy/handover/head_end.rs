@@ -14,6 +14,8 @@ pub(super) struct HeadEndScanner {
     /// The last byte of the current line is a CR.
     after_cr: bool,
     complete: bool,
+    /// Number of interim responses (1xx) so far.
+    interim: usize,
 }
 
 /// Length of `HTTP/1.1 101`.
@@ -23,6 +25,11 @@ impl HeadEndScanner {
     /// Whether the end of the head was found.
     pub fn is_complete(&self) -> bool {
         self.complete
+    }
+
+    /// Number of interim responses (1xx) before the response.
+    pub fn interim_responses(&self) -> usize {
+        self.interim
     }
 
     /// Scans the next bytes and returns how many of them belong to the head.
@@ -60,7 +67,8 @@ impl HeadEndScanner {
         } else if is_empty {
             let is_interim =
                 self.status_line.get(9) == Some(&b'1') && self.status_line.get(9..) != Some(b"101");
-            *self = Self { complete: !is_interim, ..Self::default() };
+            let interim = self.interim + usize::from(is_interim);
+            *self = Self { complete: !is_interim, interim, ..Self::default() };
         }
     }
 }

@@ -88,12 +88,27 @@ pub(super) struct HeadGate {
     written: bool,
     /// The server no longer takes the request.
     is_write_broken: bool,
+    /// Maximum number of interim responses to a request.
+    max_interim: usize,
 }
 
+/// The server sent more interim responses (1xx) to one request than allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("too many interim responses")]
+pub(crate) struct TooManyInterimResponses;
+
 impl HeadGate {
-    pub fn new(io: TimestampedIo) -> Self {
+    pub fn new(io: TimestampedIo, max_interim: usize) -> Self {
         let (scanner, rest) = (HeadEndScanner::default(), BytesMut::new());
-        Self { io, control: Arc::default(), scanner, rest, written: false, is_write_broken: false }
+        Self {
+            io,
+            control: Arc::default(),
+            scanner,
+            rest,
+            written: false,
+            is_write_broken: false,
+            max_interim,
+        }
     }
 
     /// Control that stays usable after hyper has taken the gate.
@@ -150,7 +165,7 @@ impl Read for HeadGate {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let is_open = self.update() == GateState::Open;
-        let Self { io, scanner, rest, control, .. } = &mut *self;
+        let Self { io, scanner, rest, control, max_interim, .. } = &mut *self;
         if is_open && rest.is_empty() {
             return Pin::new(io).poll_read(cx, buf);
         }
@@ -166,6 +181,9 @@ impl Read for HeadGate {
         let length = rest.len().min(buf.remaining());
         let front = rest.get(..length).unwrap_or_default();
         let length = if is_open { length } else { scanner.push(front) };
+        if scanner.interim_responses() > *max_interim {
+            return Poll::Ready(Err(io::Error::other(TooManyInterimResponses)));
+        }
         buf.put_slice(front.get(..length).unwrap_or_default());
         rest.advance(length);
         Poll::Ready(Ok(()))
@@ -235,7 +253,7 @@ mod tests {
     async fn connect()
     -> (http1::SendRequest<Full<Bytes>>, GatedClient, Arc<HeadGateControl>, UnixStream) {
         let (ours, server) = UnixStream::pair().unwrap();
-        let gate = HeadGate::new(TimestampedIo::connected(Socket::Unix(ours), false));
+        let gate = HeadGate::new(TimestampedIo::connected(Socket::Unix(ours), false), 100);
         let control = gate.control();
         let (sender, client) = http1::handshake(gate).await.unwrap();
         control.start_request();

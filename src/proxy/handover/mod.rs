@@ -73,6 +73,7 @@
 //! loaded per read or write. The only lock is taken twice per hand-over.
 
 mod client_connection;
+mod client_requests;
 mod head_end;
 mod head_gate;
 mod request_gate;
@@ -80,6 +81,7 @@ mod response_handover;
 mod upstream_exchange;
 
 pub(crate) use client_connection::ClientConnection;
+pub(crate) use client_requests::{ClientRequests, OpenRequest};
 pub(crate) use request_gate::reject_reason;
 pub(crate) use response_handover::{DetachedBody, DetachedResponse, ResponseHandover};
 pub(crate) use upstream_exchange::{SendError, UpstreamConnection, UpstreamExchange};

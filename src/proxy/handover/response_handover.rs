@@ -14,6 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use strum::FromRepr;
 
+/// GOAWAY frame with the error ENHANCE_YOUR_CALM (RFC 9113, section 6.8). The last stream is the highest possible one, so
+/// that the client repeats no request.
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
+/// Maximum number of reads per poll of the task, and of bytes per read, of a client that is cut off.
+const MAX_READS: usize = 16;
+const MAX_READ: usize = 16 * 1024;
+
 /// A response that leaves hyper after its head.
 #[derive(Debug)]
 pub(crate) enum DetachedResponse {
@@ -51,6 +58,8 @@ pub(crate) struct ResponseHandover {
     interim: Mutex<BytesMut>,
     /// See [`respond_early`](Self::respond_early).
     is_early: AtomicBool,
+    /// HTTP/2 only: the client gets GOAWAY, and hyper no longer gets its bytes.
+    is_cut_off: AtomicBool,
 }
 
 /// Maximum size in bytes of the interim responses that wait to be written.
@@ -110,6 +119,11 @@ impl ResponseHandover {
     /// Whether an HTTP/2 connection closes once its current requests have ended.
     pub fn closes_after_request(&self) -> bool {
         self.announces_close() && self.has_request()
+    }
+
+    /// Cuts hyper's HTTP/2 off from the client, which gets GOAWAY with ENHANCE_YOUR_CALM. hyper has no function for this.
+    pub fn cut_off(&self) {
+        self.is_cut_off.store(true, Relaxed);
     }
 
     /// Starts the hand-over of a response. Returns the body for hyper to use in its place.
@@ -178,14 +192,25 @@ pub(super) struct ClientIo {
     is_http1: bool,
     /// hyper waits for bytes since its last read, and will see the end of the connection itself.
     is_reading: bool,
+    /// hyper has written bytes and not flushed yet, so a frame can be incomplete.
+    is_unflushed: bool,
+    goaway_sent: bool,
 }
 
 impl ClientIo {
     pub fn new(io: TimestampedIo, gate: RequestGate, handover: &Arc<ResponseHandover>) -> Self {
-        let (head, interim) = (BytesMut::new(), BytesMut::new());
         let is_http1 = gate.is_http1();
-        let handover = Arc::clone(handover);
-        Self { io, gate, head, interim, handover, is_http1, is_reading: false }
+        Self {
+            io,
+            gate,
+            head: BytesMut::new(),
+            interim: BytesMut::new(),
+            handover: Arc::clone(handover),
+            is_http1,
+            is_reading: false,
+            is_unflushed: false,
+            goaway_sent: false,
+        }
     }
 
     /// Fails if the client has left while hyper does not read.
@@ -219,6 +244,27 @@ impl ClientIo {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Sends GOAWAY, and then discards what the client sends. Closing the socket with unread bytes would send a reset,
+    /// after which the client cannot read the GOAWAY.
+    fn poll_cut_off(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.goaway_sent {
+            self.goaway_sent = true;
+            if !self.is_unflushed {
+                // One attempt. A client that does not read gets a close.
+                let _ = self.io.poll_send(cx, &GOAWAY);
+                let _ = self.io.poll_sent(cx);
+            }
+            let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+        }
+        for _ in 0..MAX_READS {
+            if ready!(self.io.poll_receive(cx, MAX_READ, |_| {}))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl Read for ClientIo {
@@ -227,6 +273,9 @@ impl Read for ClientIo {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.handover.is_cut_off.load(Relaxed) {
+            return self.poll_cut_off(cx);
+        }
         let Self { io, gate, is_reading, .. } = &mut *self;
         *is_reading = false;
         loop {
@@ -254,6 +303,7 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_unflushed = true;
         if self.handover.state() == HandoverState::Hyper {
             let interim = self.poll_interim(cx)?;
             let written = match interim {
@@ -278,6 +328,7 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_unflushed = true;
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
@@ -287,6 +338,7 @@ impl Write for ClientIo {
 
     /// hyper flushes only after it has written out its own buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_unflushed = false;
         if self.head.is_empty() {
             self.check_departed(cx)?;
             ready!(self.poll_interim(cx))?;

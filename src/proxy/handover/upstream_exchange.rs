@@ -4,14 +4,16 @@
 //! separate task, and frames cross between the two tasks. Here the task that waits for the response also drives the connection.
 //! This saves the hop, and the latest read of the socket is the one that brought the current frame.
 
-use super::head_gate::{HeadGate, HeadGateControl};
+use super::head_gate::{HeadGate, HeadGateControl, TooManyInterimResponses};
 use crate::socket::{SocketTimestamps, TimestampedIo};
 use crate::tap::{PeekBody, RequestProgress};
 use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
+use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -77,12 +79,13 @@ impl ConnectionDriver {
                 self.hyper = None;
             }
         }
-        if let Some(request) = &self.sending
-            && self.gate.take_flushed()
-        {
-            request.on_upstream_flush(&self.timestamps);
-            if request.sent().is_some() {
-                self.sending = None;
+        if let Some(request) = &self.sending {
+            request.set_upstream_stalled(self.timestamps.is_stalled());
+            if self.gate.take_flushed() {
+                request.on_upstream_flush(&self.timestamps);
+                if request.sent().is_some() {
+                    self.sending = None;
+                }
             }
         }
     }
@@ -106,18 +109,30 @@ pub(crate) struct SendError {
     pub unsent: Option<Box<Request<PeekBody>>>,
 }
 
+impl SendError {
+    /// Whether the server sent too many interim responses.
+    pub fn has_too_many_interim_responses(error: &hyper::Error) -> bool {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        source
+            .and_then(io::Error::get_ref)
+            .is_some_and(|cause| cause.is::<TooManyInterimResponses>())
+    }
+}
+
 impl UpstreamExchange {
     /// Sends a request and waits for the response head.
     ///
     /// `may_switch`: the request has an `Upgrade` header. hyper ends the connection after a 101, so its socket is kept.
+    /// `max_interim`: maximum number of interim responses on a new connection.
     pub async fn send(
         connection: UpstreamConnection,
         request: Request<PeekBody>,
         may_switch: bool,
+        max_interim: usize,
     ) -> Result<(Response<Incoming>, Self), SendError> {
         let mut exchange = match connection {
             UpstreamConnection::Hyper(exchange) => exchange,
-            UpstreamConnection::Socket(io) => match Self::handshake(io).await {
+            UpstreamConnection::Socket(io) => match Self::handshake(io, max_interim).await {
                 Ok(exchange) => exchange,
                 Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
             },
@@ -129,9 +144,9 @@ impl UpstreamExchange {
         Ok((response, exchange))
     }
 
-    async fn handshake(io: TimestampedIo) -> hyper::Result<Self> {
+    async fn handshake(io: TimestampedIo, max_interim: usize) -> hyper::Result<Self> {
         let timestamps = Arc::clone(io.timestamps());
-        let gate = HeadGate::new(io);
+        let gate = HeadGate::new(io, max_interim);
         let control = gate.control();
         let (sender, hyper) = http1::Builder::new()
             .preserve_header_case(true)

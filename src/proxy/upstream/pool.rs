@@ -6,6 +6,7 @@ use super::address::UpstreamAddress;
 use super::connector::{ConnectError, Connector, Http2Mode, NewConnection, UpstreamProtocol};
 use super::http2::{Http2Pool, Http2Slot};
 use crate::proxy::handover::UpstreamConnection;
+use crate::proxy::limits::ProxyLimits;
 use crate::proxy::timers::Timers;
 use crate::proxy::tls::{PemFile, TlsFiles};
 use crate::tap::Tap;
@@ -47,6 +48,7 @@ pub struct UpstreamConfig {
     pub kernel_stamps: bool,
     /// Idle connections are closed after this time.
     pub idle_timeout: Duration,
+    pub limits: ProxyLimits,
     /// Path that readiness probes request. Without it they only connect.
     pub health_path: Option<String>,
     /// Path of the server's Prometheus metrics, to detect restarts. Without it nothing is requested.

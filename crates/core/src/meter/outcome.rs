@@ -19,9 +19,9 @@ pub enum Outcome {
     Truncated,
     /// No connection to the upstream.
     UpstreamUnreachable,
-    /// No connection to the upstream in time, or `DEADLINE_EXCEEDED` from a gRPC server.
+    /// No connection to the upstream, no response or no part of it in time, or `DEADLINE_EXCEEDED` from a gRPC server.
     Timeout,
-    /// Rejected by Streamgauge because of a limit. Reserved: not used yet.
+    /// Rejected by Streamgauge, because there were too many connections.
     ProxyRejected,
     /// Cut by the shutdown of Streamgauge.
     ProxyShutdown,
@@ -91,6 +91,8 @@ pub enum EndCause {
     UpstreamFailed,
     /// Streamgauge responded in place of the upstream.
     LocalResponse(Outcome),
+    /// The request exceeded a time limit of Streamgauge.
+    TimedOut,
     /// The shutdown of Streamgauge cut the request.
     Shutdown,
     /// The request was dropped without another cause: the client disconnected.
@@ -185,6 +187,7 @@ impl EndedRequest {
             }
             EndCause::Complete => Outcome::Ok,
             EndCause::UpstreamFailed => Outcome::Truncated,
+            EndCause::TimedOut => Outcome::Timeout,
             EndCause::Shutdown => Outcome::ProxyShutdown,
             EndCause::Dropped if self.status.is_none() => Outcome::ClientGoneBeforeHead,
             EndCause::Dropped if self.has_output => Outcome::ClientGoneMidStream,
@@ -244,6 +247,8 @@ mod tests {
                 EndedRequest { is_complete: false, cause: EndCause::Shutdown, ..stream },
                 ProxyShutdown,
             ),
+            (EndedRequest { is_complete: false, cause: EndCause::TimedOut, ..stream }, Timeout),
+            (EndedRequest { cause: EndCause::TimedOut, ..none }, Timeout),
             (EndedRequest { has_error: true, ..stream }, StreamError),
             (
                 EndedRequest {
