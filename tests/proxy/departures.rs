@@ -14,7 +14,7 @@ use tokio::net::TcpSocket;
 
 /// The moment at which the client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClientPhase {
+enum DeparturePhase {
     /// The server has the request and is silent.
     Waiting,
     /// One token of a stream has arrived.
@@ -27,9 +27,9 @@ enum ClientPhase {
     Uploading,
 }
 
-use ClientPhase::{NotReading, ReadingBody, Streaming, Uploading, Waiting};
+use DeparturePhase::{NotReading, ReadingBody, Streaming, Uploading, Waiting};
 
-impl ClientPhase {
+impl DeparturePhase {
     fn path(self) -> &'static str {
         match self {
             Waiting => "/waiting",

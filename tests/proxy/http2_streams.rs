@@ -19,7 +19,7 @@ const STREAMS: u64 = 100;
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StreamEnd {
+enum StreamFate {
     Complete,
     /// The client resets it after the first data of the response.
     Cancelled,
@@ -27,12 +27,12 @@ enum StreamEnd {
     Reset(Reason),
 }
 
-fn end_of(number: u64) -> StreamEnd {
+fn end_of(number: u64) -> StreamFate {
     let codes = [Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR, Reason::INADEQUATE_SECURITY];
     match number % 5 {
-        3 => StreamEnd::Cancelled,
-        4 => StreamEnd::Reset(codes[number as usize % codes.len()]),
-        _ => StreamEnd::Complete,
+        3 => StreamFate::Cancelled,
+        4 => StreamFate::Reset(codes[number as usize % codes.len()]),
+        _ => StreamFate::Complete,
     }
 }
 
@@ -59,7 +59,7 @@ async fn serve(mut request: H2Request, report: Arc<impl Fn((u64, Reason))>) {
     let number: u64 = request.head.headers["x-number"].to_str().unwrap().parse().unwrap();
     let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
     match end_of(number) {
-        StreamEnd::Complete => {
+        StreamFate::Complete => {
             assert_eq!(all(&mut request.body).await, messages(number).concat(), "{number}");
             let fields = request.body.trailers().await.unwrap();
             assert_eq!(fields, Some(trailers(number)), "{number}");
@@ -69,12 +69,12 @@ async fn serve(mut request: H2Request, report: Arc<impl Fn((u64, Reason))>) {
             }
             sender.send_trailers(trailers(!number)).unwrap();
         }
-        StreamEnd::Cancelled => {
+        StreamFate::Cancelled => {
             let mut sender = request.respond.send_response(head, false).unwrap();
             sender.send_data("first".into(), false).unwrap();
             report((number, poll_fn(|cx| sender.poll_reset(cx)).await.unwrap()));
         }
-        StreamEnd::Reset(reason) => {
+        StreamFate::Reset(reason) => {
             request.body.data().await.unwrap().unwrap();
             let mut sender = request.respond.send_response(head, false).unwrap();
             sender.send_data("first".into(), false).unwrap();
@@ -109,7 +109,7 @@ async fn a_hundred_streams_pass_with_trailers_and_resets() {
     let mut requests = tokio::task::JoinSet::new();
     for (number, (response, mut sender)) in open {
         requests.spawn(async move {
-            if end_of(number) == StreamEnd::Complete {
+            if end_of(number) == StreamFate::Complete {
                 for message in messages(number) {
                     sender.send_data(message, false).unwrap();
                 }
@@ -120,15 +120,15 @@ async fn a_hundred_streams_pass_with_trailers_and_resets() {
             }
             let mut body = response.await.unwrap().into_body();
             match end_of(number) {
-                StreamEnd::Complete => {
+                StreamFate::Complete => {
                     assert_eq!(all(&mut body).await, messages(!number).concat(), "{number}");
                     assert_eq!(body.trailers().await.unwrap(), Some(trailers(!number)));
                 }
-                StreamEnd::Cancelled => {
+                StreamFate::Cancelled => {
                     assert!("first".as_bytes().starts_with(&next(&mut body).await.unwrap()));
                     sender.send_reset(Reason::CANCEL);
                 }
-                StreamEnd::Reset(reason) => {
+                StreamFate::Reset(reason) => {
                     // The reset may overtake data that waits for the connection's window.
                     let mut received = Vec::new();
                     let error = loop {
@@ -146,7 +146,7 @@ async fn a_hundred_streams_pass_with_trailers_and_resets() {
     while let Some(ended) = requests.join_next().await {
         ended.unwrap();
     }
-    let count = (0..STREAMS).filter(|number| end_of(*number) == StreamEnd::Cancelled).count();
+    let count = (0..STREAMS).filter(|number| end_of(*number) == StreamFate::Cancelled).count();
     let resets: BTreeMap<u64, Reason> = (0..count).map(|_| cancelled.wait()).collect();
     assert_eq!(resets.len(), count);
     assert!(resets.values().all(|reason| *reason == Reason::CANCEL), "{resets:?}");

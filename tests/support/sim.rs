@@ -29,7 +29,8 @@ pub fn send_chat(proxy: SocketAddr, body: &Value) -> String {
         body.len()
     )
     .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    // A response that breaks off can end within a character.
+    String::from_utf8_lossy(&answer).into_owned()
 }
