@@ -75,6 +75,8 @@ impl LoggingProcess {
         shell.arg(program.get_program());
         shell.args(["--listen", &proxy.to_string(), "--admin", &admin.to_string()]);
         shell.args(["--upstream", &format!("http://{upstream}"), "--log-level", "debug"]);
+        // More than there are descriptors, so that they can be exhausted.
+        shell.env("STREAMGAUGE__MAX_CONNECTIONS", "1000");
         shell.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         prepare(&mut shell);
         let process = Self { child: shell.spawn().unwrap(), proxy, admin };

@@ -145,6 +145,7 @@ impl ClientSpawner {
         let slot = self.limit.admit();
         if slot.as_ref().is_none_or(|slot| slot.is_refused) {
             self.upstream.tap().upstream_series().count_limit(LimitKind::Connections);
+            tracing::warn!("too many connections: clients get 503. max_connections is the limit");
         }
         let Some(slot) = slot else { return };
         let upstream = Arc::clone(&self.upstream);
