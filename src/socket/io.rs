@@ -136,6 +136,7 @@ impl TimestampedIo {
     /// connection. Sees it behind unread bytes too, except a `close_notify` behind more than one TLS record of them.
     ///
     /// Call it in each turn of the task while nothing is read. A call costs one load while nothing arrives.
+    #[inline(always)]
     pub fn poll_departed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.layer {
             IoLayer::Plain(raw) => raw.poll_departed(cx),

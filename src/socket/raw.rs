@@ -90,13 +90,15 @@ impl RawSocket {
             } else {
                 either!(&self.socket, io => io.try_io(Interest::READABLE, read))
             };
-            let is_blocked = tried.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
-            self.has_unread &= !is_blocked;
+            let is_blocked = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
+            if self.has_unread {
+                self.has_unread = !tried.as_ref().is_err_and(is_blocked);
+            }
             if let Some(bytes) = received {
                 return Poll::Ready(Ok(bytes));
             }
             match tried {
-                Err(error) if is_blocked || error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_blocked(&error) || error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(()) => {}
             }
@@ -107,10 +109,14 @@ impl RawSocket {
     ///
     /// Reads nothing. Call it in each turn of the task while nothing is read from the socket. A call costs one load while
     /// nothing happens on the socket.
+    #[inline(always)]
     pub fn poll_departed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_quiet() {
-            return Poll::Pending;
-        }
+        if self.is_quiet() { Poll::Pending } else { self.poll_event(cx) }
+    }
+
+    /// Like [`poll_departed`](Self::poll_departed), after something has happened on the socket.
+    #[inline(never)]
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.is_read_closed() {
             match either!(&self.socket, io => io.poll_read_ready(cx)) {
                 Poll::Pending => {
@@ -129,6 +135,7 @@ impl RawSocket {
     }
 
     /// Whether nothing has happened since [`poll_departed`](Self::poll_departed) registered the task.
+    #[inline(always)]
     pub fn is_quiet(&self) -> bool {
         let has_event = || either!(&self.socket, io => io.try_io(Interest::READABLE, || Ok(())));
         self.is_watched && has_event().is_err()

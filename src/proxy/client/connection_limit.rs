@@ -30,7 +30,7 @@ impl ConnectionLimit {
 
 /// Place of a connection. Dropping it makes room for another one.
 #[derive(Debug)]
-pub(super) struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     limit: Arc<ConnectionLimit>,
     /// The connection is beyond the limit, so each of its requests must be refused.
     pub is_refused: bool,

@@ -1,6 +1,6 @@
 //! Listener: accepts clients and starts a task for each connection.
 
-use super::connection_limit::{ConnectionLimit, ConnectionSlot};
+use super::connection_limit::ConnectionLimit;
 use super::drain::{Drain, DrainStage};
 use crate::metrics::LimitKind;
 use crate::proxy::handover::ClientConnection;
@@ -152,13 +152,13 @@ impl ClientSpawner {
         let drain = Arc::clone(&self.drain);
         let io = TimestampedIo::accepted(socket, upstream.tap().on_forwarded());
         let Some(tls) = self.tls.as_ref().map(SharedServerConfig::acceptor) else {
-            tokio::spawn(run(drain, io, upstream, slot));
+            tokio::spawn(drain.run(ClientConnection::new(io, upstream, slot)));
             return;
         };
         tokio::spawn(async move {
             let accepted = upstream.timers().timeout(TLS_HANDSHAKE_TIMEOUT, io.accept_tls(&tls));
             match accepted.await {
-                Ok(Ok(io)) => run(drain, io, upstream, slot).await,
+                Ok(Ok(io)) => drain.run(ClientConnection::new(io, upstream, slot)).await,
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake with a client failed"),
                 Err(_) => {
                     tracing::debug!("TLS handshake with a client timed out");
@@ -167,15 +167,4 @@ impl ClientSpawner {
             }
         });
     }
-}
-
-/// Runs a client's connection to its end.
-async fn run(
-    drain: Arc<Drain>,
-    io: TimestampedIo,
-    upstream: Arc<UpstreamPool>,
-    slot: ConnectionSlot,
-) {
-    drain.run(ClientConnection::new(io, upstream, slot.is_refused)).await;
-    drop(slot);
 }

@@ -7,6 +7,7 @@ mod listener;
 mod sniff;
 
 pub use connection_limit::ConnectionLimit;
+pub(crate) use connection_limit::ConnectionSlot;
 pub use drain::{DrainStage, DrainTimes};
 pub(crate) use lingering::discard_rest;
 pub use listener::{Listener, serve};

@@ -150,13 +150,15 @@ async fn forward_request(
     }
     let is_http2 = head.version == Version::HTTP_2;
     let accepts_interim = accepts_interim(&head);
-    if head.headers.len() > upstream.config().limits.request_headers {
+    let config = upstream.config();
+    if head.headers.len() > config.limits.request_headers {
         upstream.tap().upstream_series().count_limit(LimitKind::RequestHeaderSize);
         return Err(ErrorResponse::Rejected(RejectReason::HeaderCount));
     }
     // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
-    let plan = prepare_head(&mut head, !body.is_end_stream(), &upstream.config())?;
+    let plan = prepare_head(&mut head, !body.is_end_stream(), &config)?;
+    drop(config);
     let mut request = Request::from_parts(head, body);
     let mut expectation = None;
     if accepts_interim && plan.protocol != UpstreamProtocol::Http2 {

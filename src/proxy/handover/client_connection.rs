@@ -5,7 +5,9 @@ use super::request_gate::{RequestGate, is_target};
 use super::response_handover::{ClientIo, DetachedResponse, ResponseHandover};
 use crate::metrics::LimitKind;
 use crate::proxy::body::{FinishedRelay, Relay, RelayEnd, Tunnel};
-use crate::proxy::client::{DrainStage, ProtocolSniffer, SniffedProtocol, discard_rest};
+use crate::proxy::client::{
+    ConnectionSlot, DrainStage, ProtocolSniffer, SniffedProtocol, discard_rest,
+};
 use crate::proxy::forward::{ProxyService, request_header_timeout};
 use crate::proxy::limits::MinuteBudget;
 use crate::proxy::timers::TaskTimer;
@@ -62,8 +64,8 @@ pub(crate) struct ClientConnection {
     timer: Option<TaskTimer>,
     /// Accept no further request.
     is_closing: bool,
-    /// There are too many connections, so the request gets an error.
-    is_refused: bool,
+    /// If it is beyond the limit of connections, the request gets an error.
+    slot: ConnectionSlot,
     /// HTTP/2: requests that the client may cancel, and how many it has cancelled so far.
     resets: MinuteBudget,
     known_resets: usize,
@@ -91,9 +93,8 @@ enum ClientPhase {
 }
 
 impl ClientConnection {
-    /// Returns a connection that waits for its first request. `is_refused`: there are too many connections, so the
-    /// request gets an error.
-    pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>, is_refused: bool) -> Self {
+    /// Returns a connection that waits for its first request.
+    pub fn new(io: TimestampedIo, upstream: Arc<UpstreamPool>, slot: ConnectionSlot) -> Self {
         let mut connection = Self {
             handover: Arc::default(),
             requests: ClientRequests::new(),
@@ -101,7 +102,7 @@ impl ClientConnection {
             phase: ClientPhase::Sniffing(Box::new(ProtocolSniffer::new(io))),
             timer: None,
             is_closing: false,
-            is_refused,
+            slot,
             resets: MinuteBudget::new(socket::now()),
             known_resets: 0,
             is_cut_off: false,
@@ -115,7 +116,7 @@ impl ClientConnection {
 
     /// Time between two checks of the client's time limits. `None` if there are none.
     fn check_interval(&self) -> Option<Duration> {
-        if self.is_refused {
+        if self.slot.is_refused {
             return Some(REFUSAL_TIMEOUT);
         }
         self.upstream.config().limits.client_check_interval()
@@ -123,7 +124,11 @@ impl ClientConnection {
 
     /// Maximum number of requests on the connection.
     fn max_requests(&self) -> Option<usize> {
-        if self.is_refused { Some(1) } else { self.upstream.config().limits.connection_requests }
+        if self.slot.is_refused {
+            Some(1)
+        } else {
+            self.upstream.config().limits.connection_requests
+        }
     }
 
     /// Advances to a stage of the shutdown.
@@ -278,7 +283,7 @@ impl ClientConnection {
             handover: Arc::clone(&self.handover),
             requests: Arc::clone(&self.requests),
             max_requests: self.max_requests(),
-            is_refused: self.is_refused,
+            is_refused: self.slot.is_refused,
         };
         (ClientIo::new(io, gate, &self.handover), service)
     }
@@ -301,6 +306,7 @@ fn log_end(result: hyper::Result<()>) {
 
 impl ClientConnection {
     /// Runs the current phase. Ready when the phase has changed.
+    #[inline(always)]
     fn poll_phase(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.phase {
             ClientPhase::Sniffing(sniffer) => {
@@ -432,14 +438,14 @@ impl ClientConnection {
             }
             None => (idle_since, limits.keep_alive_time, LimitKind::KeepAliveTime),
         };
-        let time = if self.is_refused { Some(REFUSAL_TIMEOUT) } else { time };
+        let time = if self.slot.is_refused { Some(REFUSAL_TIMEOUT) } else { time };
         let deadline = time.map(|time| since + time);
         ClientWait { deadline, limit, responds: began_at.is_some() }
     }
 
     /// Closes the connection of a client that did not send a request in time.
     fn end_wait(&mut self, wait: ClientWait, cx: &mut Context<'_>) {
-        if !self.is_closing && !self.is_refused {
+        if !self.is_closing && !self.slot.is_refused {
             self.count_limit(wait.limit);
         }
         if matches!(self.phase, ClientPhase::Http2(_)) && !self.is_closing {
