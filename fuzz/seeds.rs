@@ -149,10 +149,12 @@ fn websocket() -> FuzzSeeds {
 fn requests() -> Vec<Vec<u8>> {
     let get = "GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
     let post = "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
-    let chunked = "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3;a=b\r\nabc\r\n0\r\nC: d\r\n\r\n";
+    let chunked =
+        "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3;a=b\r\nabc\r\n0\r\nC: d\r\n\r\n";
     vec![
         format!("{get}{post}{chunked}{get}").into(),
-        b"OPTIONS * HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 2, 2\r\n\r\n".to_vec(),
+        b"OPTIONS * HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 2, 2\r\n\r\n"
+            .to_vec(),
     ]
 }
 
