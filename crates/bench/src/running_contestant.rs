@@ -48,6 +48,8 @@ impl RunningContestant {
                 command.args(["--listen", &listen, "--upstream", &format!("http://{upstream}")]);
                 command.args(["--admin", &metrics.to_string(), "--log-level", "warn"]);
                 command.args(["--workers", &options.workers.to_string()]);
+                // Nothing is sent to it after SIGTERM.
+                command.env("STREAMGAUGE__LAME_DUCK_SECONDS", "0");
                 command
             }
             Contestant::Bare | Contestant::BareConn | Contestant::Direct => {

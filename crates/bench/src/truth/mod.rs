@@ -202,7 +202,8 @@ async fn start(
     command
         .args(["--listen", &target.to_string(), "--upstream", &format!("http://{server}")])
         .args(["--admin", &admin.to_string(), "--workers", "1", "--log-level", "warn"])
-        .env("STREAMGAUGE__CLOCK", clock);
+        .env("STREAMGAUGE__CLOCK", clock)
+        .env("STREAMGAUGE__LAME_DUCK_SECONDS", "0");
     let core = options.cores.map(|cores| cores.proxy);
     Ok((MeasuredProcess::start(command, core, target).await?, target, admin))
 }
