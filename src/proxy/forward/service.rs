@@ -142,7 +142,10 @@ async fn forward_request(
     mut head: request::Parts,
     body: Incoming,
 ) -> Result<UpstreamResponse, ErrorResponse> {
-    if let Some(reason) = reject_reason(&head) {
+    let config = upstream.config();
+    let has_too_many = head.headers.len() > config.limits.request_headers;
+    let rejected = reject_reason(&head).or(has_too_many.then_some(RejectReason::HeaderCount));
+    if let Some(reason) = rejected {
         if matches!(reason, RejectReason::HeadSize | RejectReason::HeaderCount) {
             upstream.tap().upstream_series().count_limit(LimitKind::RequestHeaderSize);
         }
@@ -150,11 +153,6 @@ async fn forward_request(
     }
     let is_http2 = head.version == Version::HTTP_2;
     let accepts_interim = accepts_interim(&head);
-    let config = upstream.config();
-    if head.headers.len() > config.limits.request_headers {
-        upstream.tap().upstream_series().count_limit(LimitKind::RequestHeaderSize);
-        return Err(ErrorResponse::Rejected(RejectReason::HeaderCount));
-    }
     // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
     let plan = prepare_head(&mut head, !body.is_end_stream(), &config)?;
