@@ -21,9 +21,10 @@ pub(super) struct EdgeAndTrace {
 
 impl EdgeAndTrace {
     /// Reads the headers of a request that arrived at `start`, which is `time` since 1970. Returns `None` if they have
-    /// neither a trace nor an edge wait.
+    /// neither a trace nor an edge wait. `trusts_start`: the headers with the start of the edge wait are trusted.
     pub fn read(
         tap: &Tap,
+        trusts_start: bool,
         operation: Operation,
         headers: &HeaderMap,
         start: Duration,
@@ -34,7 +35,7 @@ impl EdgeAndTrace {
         let is_step = operation.is_inference() && operation != Operation::Realtime;
         let joined = trace_id.as_deref().filter(|_| is_step);
         let trace_began = joined.and_then(|id| join_trace(tap, id, start));
-        let is_trusted = tap.config.load().trust_request_start && operation.is_inference();
+        let is_trusted = trusts_start && operation.is_inference();
         let edge_wait = is_trusted.then(|| edge_wait(headers, time)).flatten();
         match edge_wait {
             Some(EdgeWait::Negative) => tap.series.count_clamped(ClampedInterval::EdgeWait),

@@ -35,6 +35,11 @@ impl<B: Body<Data = Bytes>> MeteredBody<B> {
         }
         Self { body, measurement, error: None, declared }
     }
+
+    /// The body that is measured.
+    pub fn get_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
 }
 
 /// An error of the body gives the [`EndCause`] of the request.

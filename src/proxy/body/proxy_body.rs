@@ -35,12 +35,22 @@ impl From<BodyContent> for ProxyBody {
 }
 
 impl ProxyBody {
+    /// Puts the upstream's connection back into the pool, if there is no body. hyper does not poll such a body.
+    pub fn release_if_empty(&mut self, cx: &mut Context<'_>) {
+        if let BodyContent::Upstream(body) = &mut self.content {
+            let body = body.get_mut();
+            if body.is_end_stream() {
+                body.release(cx);
+            }
+        }
+    }
+
     /// Keeps the request open until the body is dropped.
-    pub fn of_request(self, mut request: OpenRequest) -> Self {
+    pub fn keep_open(&mut self, mut request: OpenRequest) {
         if self.is_end_stream() {
             request.complete();
         }
-        Self { request: Some(request), ..self }
+        self.request = Some(request);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Time limits of a response body: silence of the server, and the total time of the request.
 
 use crate::metrics::LimitKind;
+use crate::proxy::limits::ProxyLimits;
 use crate::proxy::timers::TaskTimer;
 use crate::proxy::upstream::UpstreamPool;
 use crate::socket;
@@ -20,8 +21,11 @@ pub(crate) struct ResponseDeadline {
 
 impl ResponseDeadline {
     /// Returns `None` if there is no limit.
-    pub fn new(upstream: &Arc<UpstreamPool>, measurement: &Measurement) -> Option<Box<Self>> {
-        let limits = &upstream.config().limits;
+    pub fn new(
+        upstream: &Arc<UpstreamPool>,
+        limits: &ProxyLimits,
+        measurement: &Measurement,
+    ) -> Option<Box<Self>> {
         let first = [limits.response_silence, limits.request_time].into_iter().flatten().min()?;
         let started_at = measurement.started_at()?;
         let end = limits.request_time.map(|time| started_at + time);

@@ -55,26 +55,9 @@ struct OpenConnections {
 
 impl Drain {
     /// Runs a connection to its end, through the stages of the shutdown.
-    pub async fn run(self: Arc<Self>, mut connection: ClientConnection) {
-        let mut registration = None;
-        let mut entered = DrainStage::Serving;
-        poll_fn(move |cx| {
-            if registration.is_none() {
-                registration = Some(ConnectionRegistration::new(Arc::clone(&self), cx));
-                // A new connection announces its end from its first response.
-                entered = self.stage().min(DrainStage::LameDuck);
-                connection.enter(entered);
-            }
-            // Before a later stage: a request that has already arrived is open.
-            let mut polled = Pin::new(&mut connection).poll(cx);
-            while polled.is_pending() && entered < self.stage() {
-                entered = self.stage();
-                connection.enter(entered);
-                polled = Pin::new(&mut connection).poll(cx);
-            }
-            polled
-        })
-        .await;
+    pub fn run(self: Arc<Self>, connection: ClientConnection) -> DrainedConnection {
+        let entered = DrainStage::Serving;
+        DrainedConnection { connection, drain: self, registration: None, entered }
     }
 
     /// Advances all connections to `stage`, those that open later included.
@@ -104,6 +87,37 @@ impl Drain {
 
     fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Future of a connection that enters the stages of the shutdown. A future of its own: the state machine of an `async` block
+/// costs more per turn.
+pub(super) struct DrainedConnection {
+    connection: ClientConnection,
+    drain: Arc<Drain>,
+    registration: Option<ConnectionRegistration>,
+    entered: DrainStage,
+}
+
+impl Future for DrainedConnection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { connection, drain, registration, entered } = self.get_mut();
+        if registration.is_none() {
+            *registration = Some(ConnectionRegistration::new(Arc::clone(drain), cx));
+            // A new connection announces its end from its first response.
+            *entered = drain.stage().min(DrainStage::LameDuck);
+            connection.enter(*entered);
+        }
+        // Before a later stage: a request that has already arrived is open.
+        let mut polled = Pin::new(&mut *connection).poll(cx);
+        while polled.is_pending() && *entered < drain.stage() {
+            *entered = drain.stage();
+            connection.enter(*entered);
+            polled = Pin::new(&mut *connection).poll(cx);
+        }
+        polled
     }
 }
 

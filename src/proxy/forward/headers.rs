@@ -1,7 +1,7 @@
 //! Hop-by-hop headers: the one place that decides which headers are forwarded, in both directions.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 
@@ -77,9 +77,13 @@ pub(crate) fn has_connection_close(headers: &HeaderMap) -> bool {
 
 /// Whether the comma-separated list in header `name` contains `word`, ignoring case.
 pub(crate) fn list_contains(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
+    headers.get_all(name).iter().any(|value| value_contains(value, word))
+}
+
+/// Whether a comma-separated list contains `word`, ignoring case.
+fn value_contains(list: &HeaderValue, word: &[u8]) -> bool {
     let is_word = |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(word);
-    let mut values = headers.get_all(name).iter();
-    values.any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_word))
+    list.as_bytes().split(|byte| *byte == b',').any(is_word)
 }
 
 /// Removes from trailers the hop-by-hop fields, and those that frame or route a message (RFC 9110, section 6.5.1).
@@ -91,9 +95,36 @@ pub(crate) fn forwardable_trailers(fields: HeaderMap) -> HeaderMap {
     fields
 }
 
-/// Whether the sender accepts trailers.
-pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
-    list_contains(headers, TE, b"trailers")
+/// Options that a client sets in the headers of a request, for this connection only.
+///
+/// They are read in one pass, because a search for each header costs more than the comparison with all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RequestOptions {
+    /// `Connection: close`: the connection takes no further request.
+    pub close: bool,
+    /// `Connection: upgrade`: the client wants to switch to another protocol.
+    pub upgrade: bool,
+    /// `TE: trailers`: the client accepts trailers.
+    pub trailers: bool,
+    /// `Expect: 100-continue`: the client waits for that response before it sends the body.
+    pub expects_continue: bool,
+}
+
+impl RequestOptions {
+    pub fn read(headers: &HeaderMap) -> Self {
+        let mut options = Self::default();
+        for (name, value) in headers {
+            if *name == CONNECTION {
+                options.close |= value_contains(value, b"close");
+                options.upgrade |= value_contains(value, b"upgrade");
+            } else if *name == TE {
+                options.trailers |= value_contains(value, b"trailers");
+            } else if *name == EXPECT {
+                options.expects_continue |= value_contains(value, b"100-continue");
+            }
+        }
+        options
+    }
 }
 
 /// Announces to the upstream that trailers are accepted.
@@ -170,8 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn te_header_announces_trailers() {
-        assert!(accepts_trailers(&map(&[("te", "gzip, Trailers")])));
-        assert!(!accepts_trailers(&map(&[("te", "gzip")])));
+    fn options_are_read_from_each_line_and_ignore_case() {
+        let none = RequestOptions::default();
+        let read = |lines: &[_]| RequestOptions::read(&map(lines));
+        assert_eq!(read(&[("te", "gzip"), ("connection", "closed"), ("close", "close")]), none);
+        assert_eq!(read(&[("te", "gzip, Trailers")]), RequestOptions { trailers: true, ..none });
+        let lines = [("connection", "keep-alive, Upgrade"), ("a", "1"), ("connection", "CLOSE")];
+        assert_eq!(read(&lines), RequestOptions { close: true, upgrade: true, ..none });
+        let expected = RequestOptions { expects_continue: true, ..none };
+        assert_eq!(read(&[("expect", "100-Continue")]), expected);
     }
 }

@@ -8,7 +8,7 @@ use super::headers;
 use crate::proxy::handover::ResponseHandover;
 use crate::proxy::timers::Timers;
 use crate::tap::PeekBody;
-use hyper::header::{EXPECT, HeaderMap};
+use hyper::header::HeaderMap;
 use hyper::http::request;
 use hyper::{Request, StatusCode, Version};
 use std::future::{Future, poll_fn};
@@ -65,11 +65,11 @@ pub(super) fn accepts_interim(head: &request::Parts) -> bool {
 /// Forwards the interim responses to this request, and holds its body back while the client waits for `100 Continue`.
 pub(super) fn forward_interim(
     request: &mut Request<PeekBody>,
+    expects_continue: bool,
     handover: &Arc<ResponseHandover>,
     timers: &Timers,
 ) -> Option<Expectation> {
-    let expects = headers::list_contains(request.headers(), EXPECT, b"100-continue");
-    let expectation = expects.then(Expectation::default);
+    let expectation = expects_continue.then(Expectation::default);
     if let Some(expectation) = &expectation {
         request.body_mut().hold_until(expectation.clone().wait(timers.clone()));
     }

@@ -1,7 +1,7 @@
 //! Request head: validation, and the changes that forwarding needs.
 
 use super::error_response::ErrorResponse;
-use super::headers;
+use super::headers::{self, RequestOptions};
 use super::upgrade::UpgradeRequest;
 use crate::proxy::upstream::{Http2Mode, UpstreamConfig, UpstreamProtocol};
 use hyper::header::{
@@ -22,6 +22,7 @@ pub(super) struct ForwardPlan {
 /// Validates the client's request head and changes it to the one that is forwarded over HTTP/1.1.
 pub(super) fn prepare_head(
     head: &mut request::Parts,
+    options: RequestOptions,
     has_body: bool,
     config: &UpstreamConfig,
 ) -> Result<ForwardPlan, ErrorResponse> {
@@ -44,9 +45,8 @@ pub(super) fn prepare_head(
     // HTTP/2 has no Upgrade header. With `always`, the server gets an ordinary request.
     let upgrade = match config.http2 {
         Http2Mode::Always => None,
-        _ => UpgradeRequest::from_head(head),
+        _ => UpgradeRequest::from_head(head, options),
     };
-    let accepts_trailers = headers::accepts_trailers(&head.headers);
     head.headers = headers::remove_hop_by_hop(std::mem::take(&mut head.headers));
     if is_http2 {
         join_cookies(&mut head.headers);
@@ -54,7 +54,7 @@ pub(super) fn prepare_head(
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     }
-    if accepts_trailers {
+    if options.trailers {
         headers::set_accepts_trailers(&mut head.headers);
     }
     if let Some(upgrade) = &upgrade {

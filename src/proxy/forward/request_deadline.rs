@@ -8,9 +8,6 @@ use crate::proxy::timers::TaskTimer;
 use crate::proxy::upstream::UpstreamPool;
 use crate::socket::{self, SocketTimestamps};
 use crate::tap::{Measurement, RequestProgress};
-use pin_project_lite::pin_project;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -37,6 +34,7 @@ impl<'a> RequestDeadline<'a> {
     /// sequence of messages without a rate, as in gRPC.
     pub fn new(
         upstream: &'a UpstreamPool,
+        limits: &ProxyLimits,
         connection: &'a OpenRequest,
         measurement: &Measurement,
         has_own_task: bool,
@@ -44,7 +42,6 @@ impl<'a> RequestDeadline<'a> {
     ) -> Option<Self> {
         let progress = measurement.progress()?;
         let started_at = measurement.started_at()?;
-        let limits = &upstream.config().limits;
         let body_time = limits
             .request_body_time
             .filter(|_| has_own_task && !may_pause_body && !progress.is_read());
@@ -64,7 +61,7 @@ impl<'a> RequestDeadline<'a> {
     }
 
     /// Returns the error of a limit that is exceeded. Otherwise wakes the task when the next check is due.
-    fn poll_exceeded(&mut self, cx: &mut Context<'_>) -> Poll<ErrorResponse> {
+    pub fn poll_exceeded(&mut self, cx: &mut Context<'_>) -> Poll<ErrorResponse> {
         loop {
             let is_due = match &mut self.timer {
                 Some(timer) => timer.is_due(cx),
@@ -117,36 +114,6 @@ impl<'a> RequestDeadline<'a> {
         match rows.into_iter().find(|(left, ..)| left.is_some_and(|left| left.is_zero())) {
             Some((_, limit, error)) => Err((limit, error)),
             None => Ok(rows.into_iter().filter_map(|(left, ..)| left).min()),
-        }
-    }
-}
-
-pin_project! {
-    /// Runs `forward` until it ends or a limit of the request is exceeded.
-    pub(super) struct BeforeDeadline<'a, F> {
-        #[pin]
-        forward: F,
-        deadline: Option<RequestDeadline<'a>>,
-    }
-}
-
-impl<'a, F> BeforeDeadline<'a, F> {
-    pub fn new(forward: F, deadline: Option<RequestDeadline<'a>>) -> Self {
-        Self { forward, deadline }
-    }
-}
-
-impl<T, F: Future<Output = Result<T, ErrorResponse>>> Future for BeforeDeadline<'_, F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        if let Poll::Ready(result) = this.forward.poll(cx) {
-            return Poll::Ready(result);
-        }
-        match this.deadline {
-            Some(deadline) => deadline.poll_exceeded(cx).map(Err),
-            None => Poll::Pending,
         }
     }
 }

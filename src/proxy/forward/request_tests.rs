@@ -18,9 +18,18 @@ fn head(version: Version, uri: &str, lines: &[(&str, &str)]) -> request::Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+fn prepare(
+    head: &mut request::Parts,
+    has_body: bool,
+    config: &UpstreamConfig,
+) -> Result<ForwardPlan, ErrorResponse> {
+    let options = RequestOptions::read(&head.headers);
+    prepare_head(head, options, has_body, config)
+}
+
 fn is_rejected(version: Version, uri: &str, lines: &[(&str, &str)]) -> bool {
     let mut head = head(version, uri, lines);
-    let plan = prepare_head(&mut head, false, &config(Http2Mode::Auto, false));
+    let plan = prepare(&mut head, false, &config(Http2Mode::Auto, false));
     matches!(plan, Err(ErrorResponse::Rejected(_)))
 }
 
@@ -33,7 +42,7 @@ fn lines(head: &request::Parts) -> Vec<String> {
 fn http2_request_is_converted_to_http1() {
     let given = [("cookie", "a=1"), ("x", "1"), ("te", "trailers"), ("cookie", "b=2")];
     let mut head = head(Version::HTTP_2, "http://vllm.test/v1?q", &given);
-    prepare_head(&mut head, true, &config(Http2Mode::Auto, false)).unwrap();
+    prepare(&mut head, true, &config(Http2Mode::Auto, false)).unwrap();
     assert_eq!((head.version, head.uri.to_string()), (Version::HTTP_11, "/v1?q".into()));
     let expected = [
         "cookie: a=1; b=2",
@@ -58,7 +67,7 @@ fn http1_request_is_converted_to_http2() {
     ];
     let mut head = head(Version::HTTP_11, "/v1?q", &given);
     let config = config(Http2Mode::Always, true);
-    assert_eq!(prepare_head(&mut head, true, &config).unwrap().protocol, UpstreamProtocol::Http2);
+    assert_eq!(prepare(&mut head, true, &config).unwrap().protocol, UpstreamProtocol::Http2);
     to_http2_head(&mut head, &config).unwrap();
     assert_eq!(head.uri.to_string(), "https://h:1/v1?q");
     assert_eq!(lines(&head), ["a: 1", "te: trailers"]);
@@ -80,7 +89,7 @@ fn protocol_depends_on_mode_tls_and_grpc() {
     ];
     for (http2, tls, version, kind, expected) in cases {
         let mut head = head(version, "http://h/", &[kind, ("host", "h")]);
-        let plan = prepare_head(&mut head, false, &config(http2, tls)).unwrap();
+        let plan = prepare(&mut head, false, &config(http2, tls)).unwrap();
         assert_eq!(plan.protocol, expected, "{http2:?} {tls} {version:?} {kind:?}");
     }
 }
@@ -92,7 +101,7 @@ fn upgrade_uses_http1() {
         [(Http2Mode::Auto, true), (Http2Mode::Never, true), (Http2Mode::Always, false)]
     {
         let mut head = head(Version::HTTP_11, "/", &given);
-        let plan = prepare_head(&mut head, false, &config(http2, true)).unwrap();
+        let plan = prepare(&mut head, false, &config(http2, true)).unwrap();
         assert_eq!(plan.upgrade.is_some(), upgrades);
         assert_eq!(plan.protocol == UpstreamProtocol::Http1, upgrades);
         assert_eq!(head.headers.contains_key("upgrade"), upgrades);

@@ -1,10 +1,10 @@
 //! Life of one request: forward it, wait for the response head, and choose how the body reaches the client.
 
 use super::error_response::ErrorResponse;
-use super::headers;
+use super::headers::{self, RequestOptions};
 use super::interim::{accepts_interim, forward_interim};
 use super::request::{ForwardPlan, is_grpc, prepare_head, to_http2_head};
-use super::request_deadline::{BeforeDeadline, RequestDeadline};
+use super::request_deadline::RequestDeadline;
 use super::upgrade::{self, UpgradeOutcome};
 use crate::metrics::LimitKind;
 use crate::proxy::ProxyBody;
@@ -14,9 +14,12 @@ use crate::proxy::handover::{
     ClientRequests, DetachedResponse, ResponseHandover, SendError, UpstreamExchange, reject_reason,
 };
 use crate::proxy::tls;
-use crate::proxy::upstream::{Checkout, PooledConnection, UpstreamPool, UpstreamProtocol};
+use crate::proxy::upstream::{
+    Checkout, PooledConnection, UpstreamConfig, UpstreamPool, UpstreamProtocol,
+};
 use crate::socket::SocketTimestamps;
 use crate::tap::{Measurement, MeteredBody, PeekBody, RequestFault};
+use arc_swap::Guard;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING,
@@ -27,7 +30,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use streamgauge_core::meter::EndCause;
@@ -70,9 +73,11 @@ impl Service<Request<Incoming>> for ProxyService {
         }
         Box::pin(async move {
             let mut measurement = measurement;
+            let config = Guard::into_inner(upstream.config());
             let is_http2 = head.version == Version::HTTP_2;
-            let deadline = RequestDeadline::new(
+            let mut deadline = RequestDeadline::new(
                 &upstream,
+                &config.limits,
                 &open_request,
                 &measurement,
                 is_http2,
@@ -80,20 +85,50 @@ impl Service<Request<Incoming>> for ProxyService {
             );
             if is_refused {
                 let error = ErrorResponse::TooManyConnections;
-                let response = respond_with_error(error, &handover, measurement, client.version);
-                return Ok(response.map(|body| body.of_request(open_request)));
+                let mut response =
+                    respond_with_error(error, &handover, measurement, client.version);
+                response.body_mut().keep_open(open_request);
+                return Ok(response);
             }
-            let forward = forward_request(&upstream, &handover, &mut measurement, head, body);
-            let mut response = match BeforeDeadline::new(forward, deadline).await {
+            let forwarded = {
+                let mut forward = pin!(forward_request(
+                    &upstream,
+                    &config,
+                    &handover,
+                    &mut measurement,
+                    client.options,
+                    head,
+                    body
+                ));
+                poll_fn(|cx| match (forward.as_mut().poll(cx), &mut deadline) {
+                    (Poll::Pending, Some(deadline)) => deadline.poll_exceeded(cx).map(Err),
+                    (forwarded, _) => forwarded,
+                })
+                .await
+            };
+            let mut response = match forwarded {
                 Ok(response) => {
-                    response.into_client_response(upstream, &handover, measurement, client).await
+                    let deadline = ResponseDeadline::new(&upstream, &config.limits, &measurement);
+                    response.into_client_response(
+                        upstream,
+                        &handover,
+                        measurement,
+                        client,
+                        deadline,
+                    )
                 }
                 Err(error) => respond_with_error(error, &handover, measurement, client.version),
             };
             if handover.announces_close() && client.closes_with_header(response.status()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| body.of_request(open_request)))
+            poll_fn(|cx| {
+                response.body_mut().release_if_empty(cx);
+                Poll::Ready(())
+            })
+            .await;
+            response.body_mut().keep_open(open_request);
+            Ok(response)
         })
     }
 }
@@ -104,9 +139,7 @@ struct ClientExpectations {
     version: Version,
     /// The method is HEAD.
     is_head: bool,
-    accepts_trailers: bool,
-    /// The client's connection takes another request after the response.
-    keep_alive: bool,
+    options: RequestOptions,
 }
 
 impl ClientExpectations {
@@ -114,8 +147,7 @@ impl ClientExpectations {
         Self {
             version: head.version,
             is_head: head.method == Method::HEAD,
-            accepts_trailers: headers::accepts_trailers(&head.headers),
-            keep_alive: !headers::has_connection_close(&head.headers),
+            options: RequestOptions::read(&head.headers),
         }
     }
 
@@ -137,12 +169,13 @@ struct UpstreamResponse {
 /// Forwards a request and waits for the response head.
 async fn forward_request(
     upstream: &UpstreamPool,
+    config: &UpstreamConfig,
     handover: &Arc<ResponseHandover>,
     measurement: &mut Measurement,
+    options: RequestOptions,
     mut head: request::Parts,
     body: Incoming,
 ) -> Result<UpstreamResponse, ErrorResponse> {
-    let config = upstream.config();
     let has_too_many = head.headers.len() > config.limits.request_headers;
     let rejected = reject_reason(&head).or(has_too_many.then_some(RejectReason::HeaderCount));
     if let Some(reason) = rejected {
@@ -155,14 +188,14 @@ async fn forward_request(
     let accepts_interim = accepts_interim(&head);
     // Never `None`: the end of the request is not recorded yet.
     let body = measurement.request_body(body).ok_or(ErrorResponse::UpstreamClosed)?;
-    let plan = prepare_head(&mut head, !body.is_end_stream(), &config)?;
-    drop(config);
+    let plan = prepare_head(&mut head, options, !body.is_end_stream(), config)?;
     let mut request = Request::from_parts(head, body);
     let mut expectation = None;
     if accepts_interim && plan.protocol != UpstreamProtocol::Http2 {
-        expectation = forward_interim(&mut request, handover, upstream.timers());
+        let expects = options.expects_continue;
+        expectation = forward_interim(&mut request, expects, handover, upstream.timers());
     }
-    let (response, source) = send_with_retry(upstream, measurement, &plan, request).await?;
+    let (response, source) = send_with_retry(upstream, config, measurement, &plan, request).await?;
     if let Some(expectation) = expectation {
         expectation.on_response();
     }
@@ -189,12 +222,13 @@ fn has_only_chunked_coding(head: &response::Parts) -> bool {
 impl UpstreamResponse {
     /// Returns the response for hyper's server, and decides who carries the body (see
     /// [`handover`](crate::proxy::handover)).
-    async fn into_client_response(
+    fn into_client_response(
         self,
         upstream: Arc<UpstreamPool>,
         handover: &ResponseHandover,
         mut measurement: Measurement,
         client: ClientExpectations,
+        deadline: Option<Box<ResponseDeadline>>,
     ) -> Response<ProxyBody> {
         let Self { mut head, body, source, upgrade } = self;
         measurement.on_response_head(&head, source.timestamps());
@@ -226,26 +260,17 @@ impl UpstreamResponse {
                 // hyper has read no byte of it.
                 drop(body);
                 let (io, first) = exchange.take_socket().unzip();
-                let deadline = ResponseDeadline::new(&upstream, &measurement);
                 let body = StreamReader::new(&head, io, first.unwrap_or_default(), upstream);
                 let framing = match client.version {
                     Version::HTTP_10 => ClientFraming::Close,
-                    _ => ClientFraming::Chunked { trailers: client.accepts_trailers },
+                    _ => ClientFraming::Chunked { trailers: client.options.trailers },
                 };
-                let keep_alive = client.keep_alive;
+                let keep_alive = !client.options.close;
                 let stream = StreamResponse { body, measurement, framing, keep_alive, deadline };
                 BodyContent::Detached(handover.start(DetachedResponse::Stream(stream)))
             }
             (source, _) => {
-                let deadline = ResponseDeadline::new(&upstream, &measurement);
-                let mut body = UpstreamBody::new(body, source, upstream, head.status, deadline);
-                if body.is_end_stream() {
-                    poll_fn(|cx| {
-                        body.release(cx);
-                        Poll::Ready(())
-                    })
-                    .await;
-                }
+                let body = UpstreamBody::new(body, source, upstream, head.status, deadline);
                 // In HTTP/2, hyper keeps the `Content-Length` of a response without a body.
                 let declared = declared_length(&head, client.is_head || is_http2);
                 BodyContent::Upstream(MeteredBody::new(body, measurement, declared))
@@ -335,6 +360,7 @@ fn is_tls_failure(error: &hyper::Error) -> bool {
 /// Sends it again only if a pooled connection was closed before any byte was written.
 async fn send_with_retry(
     upstream: &UpstreamPool,
+    config: &UpstreamConfig,
     measurement: &mut Measurement,
     plan: &ForwardPlan,
     request: Request<PeekBody>,
@@ -347,7 +373,8 @@ async fn send_with_retry(
     };
     let mut request = Request::from_parts(head, body);
     loop {
-        let Checkout { connection, connect_time } = match upstream.check_out(plan.protocol).await {
+        let checkout = upstream.check_out(plan.protocol, config.idle_timeout).await;
+        let Checkout { connection, connect_time } = match checkout {
             Ok(checkout) => checkout,
             Err(error) => {
                 let expects_continue = request.headers().contains_key(EXPECT);
@@ -362,7 +389,7 @@ async fn send_with_retry(
         let (error, unsent) = match connection {
             PooledConnection::Http1(connection) => {
                 let may_switch = plan.upgrade.is_some();
-                let max_interim = upstream.config().limits.interim_responses;
+                let max_interim = config.limits.interim_responses;
                 match UpstreamExchange::send(connection, request, may_switch, max_interim).await {
                     Ok((response, exchange)) => return Ok((response, BodySource::Http1(exchange))),
                     Err(SendError { error, unsent }) => (error, unsent.map(|unsent| *unsent)),
@@ -372,7 +399,7 @@ async fn send_with_retry(
                 let (mut head, mut body) = request.into_parts();
                 // No interim response of HTTP/2 arrives here.
                 body.release();
-                to_http2_head(&mut head, &upstream.config())?;
+                to_http2_head(&mut head, config)?;
                 match slot.send(Request::from_parts(head, body)).await {
                     Ok(response) => return Ok((response, BodySource::Http2(slot))),
                     Err(mut failed) => {

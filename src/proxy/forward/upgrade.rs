@@ -1,6 +1,6 @@
 //! `Upgrade` header: requests to switch to another protocol, and the upstream's response (RFC 9110, section 7.8).
 
-use super::headers;
+use super::headers::{self, RequestOptions};
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use hyper::http::{request, response};
 use hyper::{StatusCode, Version};
@@ -12,9 +12,9 @@ pub(super) struct UpgradeRequest(Vec<HeaderValue>);
 impl UpgradeRequest {
     /// Returns the upgrade in a request's headers. An upgrade to HTTP/2 (`h2c`) is ignored: such a client continues with
     /// HTTP/1.1.
-    pub fn from_head(head: &request::Parts) -> Option<Self> {
+    pub fn from_head(head: &request::Parts, options: RequestOptions) -> Option<Self> {
         let has_upgrade = head.version == Version::HTTP_11
-            && headers::list_contains(&head.headers, CONNECTION, b"upgrade")
+            && options.upgrade
             && head.headers.contains_key(UPGRADE)
             && !headers::list_contains(&head.headers, UPGRADE, b"h2c");
         has_upgrade.then(|| Self(head.headers.get_all(UPGRADE).iter().cloned().collect()))
@@ -79,7 +79,8 @@ mod tests {
             .header(UPGRADE, upgrade)
             .body(())
             .unwrap();
-        UpgradeRequest::from_head(&request.into_parts().0)
+        let options = RequestOptions::read(request.headers());
+        UpgradeRequest::from_head(&request.into_parts().0, options)
     }
 
     #[test]

@@ -196,8 +196,10 @@ impl ClientConnection {
     }
 
     /// `Stream` back to `Http1` for the next request, or to `Lingering` or `Closed`.
-    fn end_stream(&mut self, cx: &mut Context<'_>) {
-        if let ClientPhase::Stream(relay) = self.take_phase() {
+    fn end_stream(&mut self, end: RelayEnd, cx: &mut Context<'_>) {
+        if let ClientPhase::Stream(relay) = self.take_phase()
+            && end == RelayEnd::Complete
+        {
             match relay.finish(cx) {
                 FinishedRelay::Reusable { io, ahead } => self.phase = self.http1(io, ahead),
                 FinishedRelay::ShutDown(io) => self.linger(io, false, cx),
@@ -305,8 +307,8 @@ fn log_end(result: hyper::Result<()>) {
 }
 
 impl ClientConnection {
-    /// Runs the current phase. Ready when the phase has changed.
-    #[inline(always)]
+    /// Runs the current phase, which is not `Stream` or `Closed`. Ready when the phase has changed.
+    #[inline(never)]
     fn poll_phase(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.phase {
             ClientPhase::Sniffing(sniffer) => {
@@ -342,10 +344,6 @@ impl ClientConnection {
                 log_end(ready!(polled));
                 self.phase = ClientPhase::Closed;
             }
-            ClientPhase::Stream(relay) => match ready!(relay.poll(cx)) {
-                RelayEnd::Complete => self.end_stream(cx),
-                RelayEnd::Broken => self.phase = ClientPhase::Closed,
-            },
             ClientPhase::Tunnel(tunnel) => {
                 ready!(tunnel.poll(cx));
                 self.phase = ClientPhase::Closed;
@@ -354,7 +352,7 @@ impl ClientConnection {
                 ready!(rest.as_mut().poll(cx));
                 self.phase = ClientPhase::Closed;
             }
-            ClientPhase::Closed => {}
+            ClientPhase::Stream(_) | ClientPhase::Closed => {}
         }
         Poll::Ready(())
     }
@@ -492,11 +490,22 @@ impl Future for ClientConnection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        while !matches!(self.phase, ClientPhase::Closed) {
-            if self.poll_phase(cx).is_pending() && !self.check_limits(cx) {
+        loop {
+            let polled = match &mut self.phase {
+                // Nearly all turns are those of a stream. It has no time limit of the client.
+                ClientPhase::Stream(relay) => match relay.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(end) => {
+                        self.end_stream(end, cx);
+                        Poll::Ready(())
+                    }
+                },
+                ClientPhase::Closed => return Poll::Ready(()),
+                _ => self.poll_phase(cx),
+            };
+            if polled.is_pending() && !self.check_limits(cx) {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(())
     }
 }

@@ -84,8 +84,8 @@ pub(super) struct HeadGate {
     scanner: HeadEndScanner,
     /// Bytes that were read together with the head and that hyper has not received.
     rest: BytesMut,
-    /// hyper has written part of the current request.
-    written: bool,
+    /// hyper has written bytes that are not flushed.
+    is_unflushed: bool,
     /// The server no longer takes the request.
     is_write_broken: bool,
     /// Maximum number of interim responses to a request.
@@ -105,7 +105,7 @@ impl HeadGate {
             control: Arc::default(),
             scanner,
             rest,
-            written: false,
+            is_unflushed: false,
             is_write_broken: false,
             max_interim,
         }
@@ -128,7 +128,6 @@ impl HeadGate {
             return state;
         }
         self.scanner = HeadEndScanner::default();
-        self.written = false;
         self.control.set(GateState::ReadingHead);
         GateState::ReadingHead
     }
@@ -153,7 +152,7 @@ impl HeadGate {
 
     fn start_write(&mut self) {
         self.update();
-        self.written = true;
+        self.is_unflushed = true;
         self.control.flushed.store(false, Relaxed);
     }
 }
@@ -217,12 +216,14 @@ impl Write for HeadGate {
 
     /// hyper flushes only after it has written out its own buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.update();
-        if self.written {
-            self.control.flushed.store(true, Relaxed);
+        if !self.is_unflushed {
+            return Poll::Ready(Ok(()));
         }
+        self.control.flushed.store(true, Relaxed);
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.hold_error_back(cx, flushed)
+        let flushed = self.hold_error_back(cx, flushed);
+        self.is_unflushed = flushed.is_pending();
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

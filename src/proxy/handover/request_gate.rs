@@ -104,6 +104,9 @@ impl RequestGate {
             self.valid -= passed.len();
             return true;
         }
+        if self.replacement.is_empty() {
+            return false;
+        }
         let length = self.replacement.len().min(room);
         buf.put_slice(self.replacement.get(..length).unwrap_or_default());
         self.replacement.advance(length);

@@ -83,6 +83,7 @@ impl ResponseHandover {
         }
     }
 
+    #[inline(always)]
     fn take_interim(&self) -> Option<BytesMut> {
         if !self.has_interim.load(Relaxed) {
             return None;
@@ -226,6 +227,7 @@ impl ClientIo {
     }
 
     /// Takes the interim responses that are queued.
+    #[inline(always)]
     fn collect_interim(&mut self) {
         if let Some(queued) = self.handover.take_interim() {
             self.interim.extend_from_slice(&queued);
@@ -233,8 +235,14 @@ impl ClientIo {
     }
 
     /// Writes the interim responses. They come before anything that hyper writes now.
+    #[inline(always)]
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.collect_interim();
+        if self.interim.is_empty() { Poll::Ready(Ok(())) } else { self.write_interim(cx) }
+    }
+
+    #[inline(never)]
+    fn write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.interim.is_empty() {
             let written = ready!(self.io.poll_send(cx, &self.interim))?;
             if written == 0 {
@@ -316,8 +324,10 @@ impl Write for ClientIo {
             return written;
         }
         self.collect_interim();
-        let interim = std::mem::take(&mut self.interim);
-        self.head.extend_from_slice(&interim);
+        if !self.interim.is_empty() {
+            let interim = std::mem::take(&mut self.interim);
+            self.head.extend_from_slice(&interim);
+        }
         self.head.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }

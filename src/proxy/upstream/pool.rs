@@ -11,7 +11,8 @@ use crate::proxy::timers::Timers;
 use crate::proxy::tls::{PemFile, TlsFiles};
 use crate::tap::Tap;
 use arc_swap::Guard;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -160,14 +161,14 @@ impl UpstreamPool {
     }
 
     /// Takes an idle HTTP/1.1 connection that is still alive, as far as the socket shows.
-    async fn take_idle(&self) -> Option<UpstreamConnection> {
+    async fn take_idle(&self, idle_timeout: Duration) -> Option<UpstreamConnection> {
         loop {
             let IdleConnection { mut connection, since, .. } = {
                 let mut idle = self.idle();
                 let at = idle.iter().rposition(IdleConnection::is_rested)?;
                 idle.remove(at)
             };
-            if since.elapsed() >= self.config().idle_timeout {
+            if since.elapsed() >= idle_timeout {
                 continue;
             }
             // The server may have closed the connection, or sent bytes that belong to no request.
@@ -180,10 +181,12 @@ impl UpstreamPool {
         }
     }
 
-    /// Returns a connection for a request over `protocol`: a pooled one if possible, else a new one.
+    /// Returns a connection for a request over `protocol`: a pooled one that has been idle for less than `idle_timeout`
+    /// if possible, else a new one.
     pub(crate) async fn check_out(
         &self,
         protocol: UpstreamProtocol,
+        idle_timeout: Duration,
     ) -> Result<Checkout, ConnectError> {
         if protocol != UpstreamProtocol::Http1
             && let Some(slot) = self.http2.try_acquire()
@@ -191,7 +194,7 @@ impl UpstreamPool {
             return Ok(Checkout::reused(PooledConnection::Http2(slot)));
         }
         if protocol != UpstreamProtocol::Http2
-            && let Some(connection) = self.take_idle().await
+            && let Some(connection) = self.take_idle(idle_timeout).await
         {
             return Ok(Checkout::reused(PooledConnection::Http1(connection)));
         }
@@ -201,7 +204,7 @@ impl UpstreamPool {
             UpstreamProtocol::Negotiated => !self.chose_http1.load(Relaxed),
         };
         if !may_be_shared {
-            return self.connect(protocol).await;
+            return self.connect_boxed(protocol).await;
         }
         // Requests that arrive while a shared connection is opened wait for it, and share its failure.
         let requested_at = Instant::now();
@@ -217,11 +220,19 @@ impl UpstreamPool {
         if protocol == UpstreamProtocol::Negotiated && self.chose_http1.load(Relaxed) {
             // New connections cannot be shared after all.
             drop(failure);
-            return self.connect(protocol).await;
+            return self.connect_boxed(protocol).await;
         }
-        let result = self.connect(protocol).await;
+        let result = self.connect_boxed(protocol).await;
         *failure = result.as_ref().err().map(|error| (Instant::now(), *error));
         result
+    }
+
+    /// Opens a connection. Boxed, because the future is large, and most requests reuse a connection.
+    fn connect_boxed(
+        &self,
+        protocol: UpstreamProtocol,
+    ) -> Pin<Box<dyn Future<Output = Result<Checkout, ConnectError>> + Send + '_>> {
+        Box::pin(self.connect(protocol))
     }
 
     async fn connect(&self, protocol: UpstreamProtocol) -> Result<Checkout, ConnectError> {

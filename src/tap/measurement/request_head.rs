@@ -53,11 +53,15 @@ impl RequestHead {
         // Only for tests.
         tap.faults.inject(path.as_bytes());
         let query = head.uri.query();
-        let routes = tap.config.load().routes;
+        let (routes, trusts_start) = {
+            let config = tap.config.load();
+            (config.routes, config.trust_request_start)
+        };
         let route = Route::find_with_query(routes, head.method.as_str(), path, query);
         let model = route.model(path).or_else(|| route.model_from_query(query));
         let ArrivalTime { started_at, wall_time } = *arrived;
-        let edge = EdgeAndTrace::read(tap, route.operation, &head.headers, started_at, wall_time);
+        let (operation, headers) = (route.operation, &head.headers);
+        let edge = EdgeAndTrace::read(tap, trusts_start, operation, headers, started_at, wall_time);
         let is_inference = route.operation.is_inference();
         let cold = is_inference.then(|| ColdRequest::start(tap, started_at));
         // The response on an unknown path may show that the request is inference.
