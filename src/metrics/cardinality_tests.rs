@@ -145,6 +145,7 @@ fn full_metrics() -> Metrics {
             }
         }
     }
+    metrics.create_summed_series(UPSTREAM, &config().slo);
     let series = metrics.upstream_series(UPSTREAM);
     UnparsedReason::VARIANTS.iter().for_each(|reason| series.count_unparsed(*reason));
     ClampedInterval::VARIANTS.iter().for_each(|interval| series.count_clamped(*interval));

@@ -3,6 +3,7 @@
 use super::MetricsConfig;
 use super::bucket_edges::bucket_edges;
 use super::sharded::{ShardedCounter, ShardedFamily, ShardedHistogram};
+use super::summed::SummedFamily;
 use super::table::{self, Metric, MetricKind};
 use prometheus::core::Collector;
 use prometheus::{
@@ -20,6 +21,17 @@ macro_rules! family {
     (gauge) => { IntGaugeVec };
     (float_gauge) => { GaugeVec };
     (configured_gauge) => { IntGaugeVec };
+    (summed) => { SummedFamily };
+}
+
+/// Registers a family. A summed family needs the one that it adds up, which is in an earlier row.
+macro_rules! register {
+    ($registration:ident, summed($source:ident), $ident:ident) => {
+        $registration.summed(&table::$ident, &$source)?
+    };
+    ($registration:ident, $collector:ident $(($edges:ident))?, $ident:ident) => {
+        $registration.$collector(&table::$ident)?
+    };
 }
 
 /// Declares [`MetricFamilies`] with one field for each row of the table.
@@ -40,15 +52,27 @@ macro_rules! families {
             /// Registers every family. Sharded families get a shard for each worker.
             pub fn new(registry: &Registry, config: &MetricsConfig, workers: usize) -> Result<Self> {
                 let registration = Registration { registry, config, workers };
-                Ok(Self {
-                    $($field: registration.$collector(&table::$ident)?,)*
-                    by_input_size: config.ttft_by_input_size,
-                })
+                $(let $field = register!(registration, $collector $(($edges))?, $ident);)*
+                Ok(Self { $($field,)* by_input_size: config.ttft_by_input_size })
             }
         }
     };
 }
 table::for_each_metric!(families);
+
+impl MetricFamilies {
+    /// The families that are sums of others.
+    pub fn summed(&self) -> [&SummedFamily; 6] {
+        [
+            &self.upstream_requests,
+            &self.upstream_in_flight,
+            &self.upstream_slo_requests,
+            &self.upstream_cold_starts,
+            &self.upstream_stalls,
+            &self.upstream_usage_coverage,
+        ]
+    }
+}
 
 /// Registers families, one method per collector.
 struct Registration<'a> {
@@ -95,6 +119,15 @@ impl Registration<'_> {
         let configured = self.config.constant_labels.iter().map(String::as_str);
         let labels: Vec<&str> = metric.label_names().into_iter().chain(configured).collect();
         self.register(IntGaugeVec::new(opts(metric), &labels))
+    }
+
+    /// A family whose series are sums over the series of `source`.
+    fn summed(
+        &self,
+        metric: &'static Metric,
+        source: &(impl Collector + Clone + 'static),
+    ) -> Result<SummedFamily> {
+        self.register(SummedFamily::new(metric, source.clone()))
     }
 
     fn register<F: Collector + Clone + 'static>(&self, family: Result<F>) -> Result<F> {

@@ -11,6 +11,7 @@
 //! of its end in `end`.
 
 mod bucket_edges;
+mod bucket_sets;
 mod cardinality;
 #[cfg(test)]
 mod cardinality_tests;
@@ -29,6 +30,7 @@ mod queue;
 mod reconciled_counter;
 mod request_series;
 mod sharded;
+mod summed;
 pub mod table;
 mod upstream;
 
@@ -162,6 +164,15 @@ impl Metrics {
         let refresh = self.on_gather.read().unwrap_or_else(PoisonError::into_inner);
         refresh.iter().for_each(|refresh| refresh());
         MetricsSnapshot(self.registry.gather())
+    }
+
+    /// Creates the series of the summed families for this upstream, and for the classes that apply to it. They start at
+    /// 0. Existing ones stay.
+    pub fn create_summed_series(&self, upstream: &str, classes: &SloClasses) {
+        let classes: Vec<&str> = classes.names_for(upstream).collect();
+        for family in self.families.summed() {
+            family.create(upstream, &classes);
+        }
     }
 
     /// Series of an upstream without request labels.

@@ -2,6 +2,10 @@
 //!
 //! The registry and `docs/metrics.md` are made from it; the golden file and the dashboard are tested against it.
 
+pub use super::bucket_sets::{BUCKETS, BucketSet};
+use super::bucket_sets::{
+    CHARACTERS, CHUNK, CONNECT, DURATION, FIRST, GAP, LATENCY, OWN_COST, PER_TOKEN, SHARE, TOKENS,
+};
 use super::labels;
 pub use super::labels::Label;
 
@@ -17,15 +21,6 @@ macro_rules! labels {
         &[labels::OPERATION, labels::PROVIDER, labels::UPSTREAM $(, labels::$own)*]
     };
     ($($own:ident),*) => { &[$(labels::$own),*] };
-}
-
-/// A set of bucket edges. The configuration can replace it by its name.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BucketSet {
-    /// Name of the key in `[buckets]`.
-    pub name: &'static str,
-    /// Upper bounds of the buckets, without `+Inf`.
-    pub edges: &'static [f64],
 }
 
 /// Type of a family.
@@ -63,93 +58,12 @@ impl Metric {
     }
 }
 
-const FIRST: BucketSet = BucketSet {
-    name: "first_token",
-    edges: &[
-        0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-        15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 160.0, 300.0, 640.0, 2560.0,
-    ],
-};
-const PER_TOKEN: BucketSet = BucketSet {
-    name: "per_token",
-    edges: &[
-        0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
-        0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-    ],
-};
-const GAP: BucketSet = BucketSet {
-    name: "gap",
-    edges: &[
-        0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075,
-        0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-    ],
-};
-const DURATION: BucketSet = BucketSet {
-    name: "duration",
-    edges: &[
-        0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
-        163.84, 327.68, 655.36, 1310.72, 2621.44,
-    ],
-};
-const LATENCY: BucketSet = BucketSet {
-    name: "latency",
-    edges: &[
-        0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0,
-        15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0,
-    ],
-};
-const CONNECT: BucketSet = BucketSet {
-    name: "connect",
-    edges: &[
-        0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-        1.0, 2.5, 5.0, 10.0,
-    ],
-};
-const TOKENS: BucketSet = BucketSet {
-    name: "tokens",
-    edges: &[
-        1.0,
-        4.0,
-        16.0,
-        64.0,
-        256.0,
-        1024.0,
-        4096.0,
-        16384.0,
-        65536.0,
-        262_144.0,
-        1_048_576.0,
-        4_194_304.0,
-        16_777_216.0,
-        67_108_864.0,
-    ],
-};
-const CHARACTERS: BucketSet = BucketSet {
-    name: "characters_per_second",
-    edges: &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0],
-};
-const CHUNK: BucketSet = BucketSet {
-    name: "tokens_per_chunk",
-    edges: &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0],
-};
-const SHARE: BucketSet =
-    BucketSet { name: "burst_ratio", edges: &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0] };
-const OWN_COST: BucketSet = BucketSet {
-    name: "own_cost",
-    edges: &[
-        0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1,
-    ],
-};
-
-/// Every set of bucket edges.
-pub const BUCKETS: &[BucketSet] = &[
-    FIRST, PER_TOKEN, GAP, DURATION, LATENCY, CONNECT, TOKENS, CHARACTERS, CHUNK, SHARE, OWN_COST,
-];
-
 /// Passes the rows of the table to a macro. A row is:
 ///
 /// `field of MetricFamilies`: `collector`(`bucket edges`) = `constant` `name`, `labels`, `help text`, `when it is recorded`,
 /// `function that records it`;
+///
+/// A `summed` family has the field of the family that it adds up instead of bucket edges.
 macro_rules! for_each_metric {
     ($with:ident) => {
         $with! {
@@ -425,6 +339,34 @@ macro_rules! for_each_metric {
                 "Number of times that a label value was replaced by other, because the label has too many values.",
                 "When the labels of a response are resolved.",
                 "label";
+            upstream_requests: summed(requests) = UPSTREAM_REQUESTS "streamgauge_upstream_requests_total", labels!(UPSTREAM, OUTCOME),
+                "Number of inference requests that ended, by outcome. Every outcome starts at 0.",
+                "At each scrape: the sum of streamgauge_requests_total over inference operations, models and codes.",
+                "collect";
+            upstream_in_flight: summed(in_flight) = UPSTREAM_IN_FLIGHT "streamgauge_upstream_in_flight_requests", labels!(UPSTREAM, PHASE),
+                "Number of inference requests in flight, by phase. Every phase starts at 0.",
+                "At each scrape: the sum of streamgauge_in_flight_requests over inference operations.",
+                "collect";
+            upstream_slo_requests: summed(slo_requests) = UPSTREAM_SLO_REQUESTS "streamgauge_upstream_slo_requests_total", labels!(UPSTREAM, SLO, MET),
+                "Number of inference requests in an SLO class, by verdict. Every class that applies to the upstream starts at 0.",
+                "At each scrape: the sum of streamgauge_slo_requests_total over operations and models.",
+                "collect";
+            upstream_cold_starts: summed(cold_starts) = UPSTREAM_COLD_STARTS "streamgauge_upstream_cold_starts_total", labels!(UPSTREAM, COLD_REASON),
+                "Number of cold starts, by cause. Every cause starts at 0.",
+                "At each scrape: the sum of streamgauge_cold_starts_total over models.",
+                "collect";
+            upstream_stalls: summed(stalls) = UPSTREAM_STALLS "streamgauge_upstream_stalls_total", labels!(UPSTREAM),
+                "Number of gaps without output that exceeded stall_seconds. It starts at 0.",
+                "At each scrape: the sum of streamgauge_stalls_total over operations and models.",
+                "collect";
+            upstream_usage_coverage: summed(usage_coverage) = UPSTREAM_USAGE_COVERAGE "streamgauge_upstream_usage_coverage_total", labels!(UPSTREAM, REPORTED),
+                "Number of complete inference responses by whether the server reported token counts. Both values start at 0.",
+                "At each scrape: the sum of streamgauge_usage_coverage_total over operations and models.",
+                "collect";
+            degraded: counter = DEGRADED "streamgauge_degraded_requests_total", labels!(UPSTREAM),
+                "Number of requests whose values may be wrong by more than 1 ms, because Streamgauge waited for a CPU and an instant has no timestamp of the kernel. They are marked degraded in the request log.",
+                "At the end of such a request.",
+                "count_degraded";
             reload_successful: gauge = RELOAD_SUCCESSFUL "streamgauge_config_last_reload_successful", labels!(),
                 "1 if the last reload of the configuration or of the certificates was successful, else 0. 1 until the first reload.",
                 "At the start, and at the end of every reload.",
@@ -452,6 +394,12 @@ pub(super) use for_each_metric;
 
 /// Type of a metric, by its collector.
 macro_rules! metric_kind {
+    (summed in_flight) => {
+        MetricKind::Gauge
+    };
+    (summed $source:ident) => {
+        MetricKind::Counter
+    };
     (histogram $edges:ident) => {
         MetricKind::Histogram($edges)
     };

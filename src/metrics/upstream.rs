@@ -136,6 +136,7 @@ pub struct UpstreamSeries {
     /// Requests sent again on another connection.
     pub resends: IntCounter,
     conflicting_responses: IntCounter,
+    degraded: IntCounter,
     idle: Gauge,
     oldest_silent: Gauge,
     connect: Histogram,
@@ -160,6 +161,7 @@ impl UpstreamSeries {
             bytes_down: families.bytes.with_label_values(&[upstream, "down"]),
             resends: families.resends.with_label_values(&[upstream]),
             conflicting_responses: families.conflicting.with_label_values(&[upstream]),
+            degraded: families.degraded.with_label_values(&[upstream]),
             idle: families.idle.with_label_values(&[upstream]),
             oldest_silent: families.oldest_silent.with_label_values(&[upstream]),
             connect: families.connect.with_label_values(&[upstream]),
@@ -243,6 +245,11 @@ impl UpstreamSeries {
     /// Counts a response with both `Content-Length` and `Transfer-Encoding`.
     pub fn count_conflicting_response(&self) {
         self.conflicting_responses.inc();
+    }
+
+    /// Counts a request whose values may be wrong, because an instant has no timestamp and the CPU was busy.
+    pub fn count_degraded(&self) {
+        self.degraded.inc();
     }
 
     /// Counts a request that was rejected because it violates a rule of HTTP or a limit.

@@ -155,6 +155,7 @@ impl Tap {
         let TapConfig { name, engine, stall, cold, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream_series(&upstream);
+        metrics.create_summed_series(&upstream, &config.slo);
         let is_auto = engine == AUTO;
         let arrivals = metrics.arrival_series(&upstream, if is_auto { UNKNOWN } else { engine });
         let (initial_arrivals, detected_arrivals) = (Arc::new(arrivals), OnceLock::new());
@@ -193,6 +194,8 @@ impl Tap {
     /// fixed must have their old values.
     pub fn reload(&self, config: TapConfig) {
         self.running_streams.set_threshold(config.stall);
+        // Before a request can be judged by a new class.
+        self.metrics.create_summed_series(&self.upstream, &config.slo);
         self.config.store(Arc::new(config));
     }
 

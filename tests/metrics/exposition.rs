@@ -64,6 +64,7 @@ fn without_times(text: &str) -> String {
         let chance = [
             "forwarding_delay",
             "event_loop_lag",
+            "degraded_requests",
             "upstream_connect",
             "upstream_idle",
             "inter_chunk",

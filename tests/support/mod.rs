@@ -13,6 +13,7 @@ pub mod external;
 pub mod http2;
 pub mod pattern;
 pub mod process;
+pub mod prometheus;
 pub mod scrape;
 pub mod sim;
 pub mod simulated_log;

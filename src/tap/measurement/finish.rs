@@ -276,6 +276,9 @@ impl FinishedRequest {
         }
         series.record_end(&record, *outcome);
         state.tap.series.set_clock(record.clock);
+        if record.degraded {
+            state.tap.series.count_degraded();
+        }
         state.tap.log.write(record);
     }
 }

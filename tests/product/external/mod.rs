@@ -3,5 +3,6 @@
 
 mod grpc;
 mod prometheus;
+mod rare_events;
 mod sdks;
 mod websocket;

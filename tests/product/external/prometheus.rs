@@ -1,86 +1,19 @@
 //! Prometheus scrapes Streamgauge: its quantiles match the request log, and every dashboard expression has
 //! data.
 
+use crate::support::prometheus::Prometheus;
 use crate::support::sim::{send_chat, simulate};
 use crate::support::{ScriptedUpstream, Streamgauge, chat, wait_for};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use streamgauge::testing::metrics::table::{MetricKind, TTFT};
 use streamgauge_sim::model::EngineSpec;
 
 /// Duration of the traffic: enough scrapes for a rate.
 const TRAFFIC: Duration = Duration::from_secs(4);
-
-/// A Prometheus that scrapes this address every 200 ms.
-struct Prometheus {
-    process: Child,
-    folder: PathBuf,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    fn start(target: SocketAddr) -> Option<Self> {
-        let folder =
-            std::env::temp_dir().join(format!("streamgauge-{}-prometheus", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let configuration = format!(
-            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
-             scrape_configs: [{{job_name: streamgauge, static_configs: [{{targets: ['{target}']}}]}}]\n"
-        );
-        std::fs::write(folder.join("prometheus.yml"), configuration).unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let process = Command::new("prometheus")
-            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .args(["--log.level=error"])
-            .stdout(Stdio::null())
-            .spawn();
-        let Ok(process) = process else {
-            crate::support::skip("there is no prometheus (Debian's package prometheus has it)");
-            let _ = std::fs::remove_dir_all(folder);
-            return None;
-        };
-        Some(Self { process, folder, address })
-    }
-
-    /// The values of an instant query.
-    fn query(&self, expression: &str) -> Option<Vec<f64>> {
-        let encoded: String = expression
-            .bytes()
-            .map(|byte| {
-                if byte.is_ascii_alphanumeric() {
-                    char::from(byte).to_string()
-                } else {
-                    format!("%{byte:02X}")
-                }
-            })
-            .collect();
-        let mut socket = TcpStream::connect(self.address).ok()?;
-        write!(socket, "GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: prometheus\r\n\r\n")
-            .ok()?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        let body: Value = serde_json::from_str(body).ok()?;
-        assert_eq!(body["status"], "success", "{expression}: {body}");
-        let value =
-            |sample: &Value| sample["value"][1].as_str().and_then(|value| value.parse().ok());
-        body["data"]["result"].as_array()?.iter().map(value).collect()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
 
 /// A client that does not read, so that the socket's buffers fill and the stream stalls.
 fn stall(gauge: SocketAddr) {

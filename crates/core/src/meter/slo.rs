@@ -251,6 +251,14 @@ impl SloClasses {
         self.0.iter()
     }
 
+    /// Names of the classes that can apply to requests of this upstream.
+    pub fn names_for(&self, upstream: &str) -> impl Iterator<Item = &str> {
+        let applies = move |class: &&SloClass| {
+            class.upstreams.is_empty() || class.upstreams.iter().any(|one| one == upstream)
+        };
+        self.0.iter().filter(applies).map(|class| &*class.name)
+    }
+
     /// Distinct limits that all classes and sizes set for a target, in seconds, in ascending order.
     pub fn distinct_limits(&self, target: SloTarget) -> Vec<f64> {
         let own = self.0.iter().map(|class| &class.limits);
