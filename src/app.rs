@@ -82,14 +82,14 @@ pub enum ListenerName {
     Admin,
     /// The only proxy, for the upstream at this address.
     OnlyProxy(String),
-    /// The proxy of the `[[proxies]]` table with this name.
+    /// The proxy with this configured name.
     NamedProxy(String),
 }
 
 impl ListenerName {
     fn of_proxy(config: &ProxyConfig) -> Self {
         let name = config.tap.name.clone();
-        // Without `[[proxies]]`, the upstream's address is the name.
+        // Without a configured name, the upstream's address is the name.
         if name == config.upstream.address.to_string() {
             Self::OnlyProxy(name)
         } else {
@@ -113,7 +113,7 @@ fn bind_hint(error: &io::Error, listener: &ListenerName) -> String {
     let setting = match listener {
         ListenerName::Admin => "--admin",
         ListenerName::OnlyProxy(_) => "--listen",
-        ListenerName::NamedProxy(_) => "the key listen in its [[proxies]] table",
+        ListenerName::NamedProxy(_) => "--listen, or with the key listen in its [[proxies]] table",
     };
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(

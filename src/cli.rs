@@ -6,6 +6,7 @@ use clap::{
     Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand, value_parser,
 };
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The flag that names the configuration file.
 const CONFIG_FLAG: &str = "config";
@@ -45,6 +46,8 @@ pub enum Command {
     CheckConfig(RunArgs),
     /// Check whether a running Streamgauge is ready: exit code 0 if it is, for containers without a shell
     Healthcheck(RunArgs),
+    /// Wait until no request is in flight: exit code 0 then, and 1 at the time limit; for preStop hooks
+    Wait(WaitArgs),
     /// Compare two servers or two models by their request logs
     Compare(CompareArgs),
     /// Print what Streamgauge reads in a recorded response, event by event
@@ -64,6 +67,27 @@ pub struct RunArgs {
     config: Option<PathBuf>,
     /// Keys and their values.
     flags: Vec<(&'static str, String)>,
+}
+
+/// Arguments of `wait`.
+#[derive(Debug, Clone, Args)]
+pub struct WaitArgs {
+    /// Time limit in seconds, such as 300 or 300s
+    #[arg(long, value_name = "SECONDS", default_value = "300s", value_parser = parse_seconds)]
+    pub timeout: Duration,
+    /// Print the number of requests in flight when it changes
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// The flags of the proxy. Only the address of the admin port is used.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Parses seconds, with or without the unit.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse().ok();
+    let duration = number.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "expected seconds, such as 300 or 300s".into())
 }
 
 /// Arguments of `demo`.

@@ -2,7 +2,9 @@
 
 use crate::app::{self, App, AppError};
 use crate::cli::{Cli, Command, RunArgs};
-use crate::config::{Config, LogFormat, ignored_variables, load};
+use crate::config::{
+    AdminEndpoint, Config, LogFormat, ignored_variables, load, load_admin_endpoint,
+};
 #[cfg(feature = "demo")]
 use crate::demo;
 use crate::log::{StandardErrorLog, UNLIMITED};
@@ -34,7 +36,17 @@ pub fn run(parsed: Result<Cli, clap::Error>) -> ExitCode {
         None => run_proxy(&cli.run),
         Some(Command::CheckConfig(args)) => with_config(&args, check_config),
         Some(Command::Healthcheck(args)) => {
-            with_config(&args, |config| exit_code(healthcheck::run(&config)))
+            with_admin_endpoint(&args, |endpoint| exit_code(healthcheck::run(&endpoint)))
+        }
+        Some(Command::Wait(args)) => {
+            let report = |message: &dyn Display| {
+                if args.verbose {
+                    report(message)
+                }
+            };
+            with_admin_endpoint(&args.run, |endpoint| {
+                exit_code(healthcheck::wait(&endpoint, args.timeout, report))
+            })
         }
         #[cfg(feature = "demo")]
         Some(Command::Demo(args)) => exit_code(demo::run(&args)),
@@ -50,6 +62,20 @@ pub fn run(parsed: Result<Cli, clap::Error>) -> ExitCode {
 /// Loads the configuration, and runs the command.
 fn with_config(args: &RunArgs, command: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     load_config(args, |message| report(message)).map_or_else(|code| code, command)
+}
+
+/// Loads how to connect to the admin port, and runs the command. The other keys can be wrong or missing.
+fn with_admin_endpoint(
+    args: &RunArgs,
+    command: impl FnOnce(AdminEndpoint) -> ExitCode,
+) -> ExitCode {
+    match load_admin_endpoint(&args.sources()) {
+        Ok(endpoint) => command(endpoint),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 /// Loads the configuration, and reports its warnings and errors. An error is the exit code.

@@ -1,11 +1,13 @@
-//! `streamgauge healthcheck`: checks a running instance, for containers without a shell or curl.
+//! `streamgauge healthcheck` and `streamgauge wait`: read the state of a running instance, for containers without a
+//! shell or curl.
 
 use crate::admin::WebConfig;
-use crate::config::Config;
+use crate::config::AdminEndpoint;
+use std::fmt::{self, Display};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -21,35 +23,108 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum number of bytes of the response that are read.
 const MAX_RESPONSE: u64 = 64 * 1024;
 
-/// Requests `/readyz` from the admin port of this configuration.
+/// Interval of the requests of [`wait`].
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Requests `/readyz` from this admin port.
 ///
 /// # Errors
 /// If the instance is not ready, or does not respond within 3 seconds.
-pub fn run(config: &Config) -> io::Result<()> {
-    let mut address = config.admin;
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    let web_config = config.admin_access.web_config.as_deref().map(WebConfig::read).transpose();
-    let has_tls = web_config.map_err(io::Error::other)?.is_some_and(|web| web.tls.is_some());
-    let scheme = if has_tls { "https" } else { "http" };
-    let response = get(address, "/readyz", has_tls).map_err(|error| {
-        let message = format!(
-            "no response from {scheme}://{address}/readyz: {error}. Is Streamgauge running, and is {address} its \
-             admin address (--admin)?"
-        );
-        io::Error::new(error.kind(), message)
-    })?;
-    let is_ready = response.split(' ').nth(1) == Some("200");
-    let status_line = response.lines().next().unwrap_or_default();
-    if is_ready {
+pub fn run(endpoint: &AdminEndpoint) -> io::Result<()> {
+    let page = AdminPage::new(endpoint, "/readyz")?;
+    let response = page.get()?;
+    if response.is_ok() {
         Ok(())
     } else {
-        Err(io::Error::other(format!(
-            "not ready: {scheme}://{address}/readyz returned {status_line}"
-        )))
+        Err(io::Error::other(format!("not ready: {page} returned {}", response.status_line())))
+    }
+}
+
+/// Requests `/idle` from this admin port until no request is in flight. `report` gets what it waits for.
+///
+/// # Errors
+/// If requests are still in flight at the time limit, or nothing listens on the port.
+pub fn wait(
+    endpoint: &AdminEndpoint,
+    limit: Duration,
+    report: impl Fn(&dyn Display),
+) -> io::Result<()> {
+    let page = AdminPage::new(endpoint, "/idle")?;
+    let start = Instant::now();
+    let mut reported = String::new();
+    loop {
+        let state = match page.get() {
+            Ok(response) if response.is_ok() => return Ok(()),
+            Ok(response) => response.text().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        if start.elapsed() >= limit {
+            let seconds = limit.as_secs_f64();
+            return Err(io::Error::other(format!("after {seconds} s: {state}")));
+        }
+        if state != reported {
+            report(&state);
+            reported = state;
+        }
+        std::thread::sleep(POLL_INTERVAL.min(limit.saturating_sub(start.elapsed())));
+    }
+}
+
+/// A page of the admin port of a running instance.
+struct AdminPage {
+    address: SocketAddr,
+    has_tls: bool,
+    path: &'static str,
+}
+
+impl fmt::Display for AdminPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.address, self.path)
+    }
+}
+
+impl AdminPage {
+    fn new(endpoint: &AdminEndpoint, path: &'static str) -> io::Result<Self> {
+        let mut address = endpoint.address;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        let web_config = endpoint.web_config.as_deref().map(WebConfig::read).transpose();
+        let has_tls = web_config.map_err(io::Error::other)?.is_some_and(|web| web.tls.is_some());
+        Ok(Self { address, has_tls, path })
+    }
+
+    fn get(&self) -> io::Result<AdminResponse> {
+        let Self { address, has_tls, path } = *self;
+        get(address, path, has_tls).map(AdminResponse).map_err(|error| {
+            let message = format!(
+                "no response from {self}: {error}. Is Streamgauge running, and is {address} its admin address \
+                 (--admin)?"
+            );
+            io::Error::new(error.kind(), message)
+        })
+    }
+}
+
+/// A response of the admin port, as it arrived.
+struct AdminResponse(String);
+
+impl AdminResponse {
+    fn is_ok(&self) -> bool {
+        self.0.split(' ').nth(1) == Some("200")
+    }
+
+    fn status_line(&self) -> &str {
+        self.0.lines().next().unwrap_or_default()
+    }
+
+    /// The body, without the line end.
+    fn text(&self) -> &str {
+        self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim_ascii())
     }
 }
 

@@ -4,14 +4,13 @@
 //! is applied, so a reload succeeds as a whole or changes nothing.
 
 use crate::admin::{Admin, AdminConfigError, AdminSettings, ReloadRequest};
-use crate::config::{Config, ProxyConfig};
+use crate::config::{Config, ProxyConfig, ReloadError};
 use crate::log::{LogLevelHandle, UNLIMITED};
 use crate::proxy::{
     self, Connector, DrainTimes, ListenerTls, SharedServerConfig, TlsError, UpstreamTls,
 };
 use crate::request_log::RequestLogWriter;
 use crate::tap::Tap;
-use std::error::Error;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +19,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
+
+/// Why a reload changes nothing.
+#[derive(Debug, thiserror::Error)]
+enum ReloadFailure {
+    /// The configuration does not come into force.
+    #[error(transparent)]
+    Config(#[from] ReloadError),
+    /// A file that it names cannot be used.
+    #[error(transparent)]
+    File(#[from] AdminConfigError),
+}
 
 /// Interval of the check whether a certificate file has changed.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
@@ -123,11 +133,9 @@ impl Reloader {
         }
     }
 
-    fn try_reload(&mut self) -> Result<Vec<String>, Box<dyn Error>> {
+    fn try_reload(&mut self) -> Result<Vec<String>, ReloadFailure> {
         let (config, changed) = self.config.reload()?;
-        let loaded: Vec<LoadedTls> =
-            config.proxies.iter().map(LoadedTls::read).collect::<Result<_, _>>()?;
-        let admin = AdminSettings::read(&config)?;
+        let (loaded, admin) = read_files(&config)?;
         self.config = config;
         self.apply_tls(loaded);
         for (live, config) in self.proxies.iter().zip(&self.config.proxies) {
@@ -147,7 +155,7 @@ impl Reloader {
             return;
         }
         self.files = files;
-        let loaded = self.read_files();
+        let loaded = read_files(&self.config);
         self.admin.metrics.record_reload(loaded.is_ok());
         match loaded {
             Ok((loaded, admin)) => {
@@ -164,12 +172,6 @@ impl Reloader {
         }
     }
 
-    /// Reads the files that the configuration names.
-    fn read_files(&self) -> Result<(Vec<LoadedTls>, AdminSettings), AdminConfigError> {
-        let loaded = self.config.proxies.iter().map(LoadedTls::read).collect::<Result<_, _>>()?;
-        Ok((loaded, AdminSettings::read(&self.config)?))
-    }
-
     fn file_states(&self) -> Vec<Option<FileState>> {
         file_states(&self.config, &self.admin)
     }
@@ -183,6 +185,12 @@ impl Reloader {
             }
         }
     }
+}
+
+/// Reads the files that the configuration names.
+fn read_files(config: &Config) -> Result<(Vec<LoadedTls>, AdminSettings), AdminConfigError> {
+    let loaded = config.proxies.iter().map(LoadedTls::read).collect::<Result<_, _>>()?;
+    Ok((loaded, AdminSettings::read(config)?))
 }
 
 /// The state of every certificate and key file, and of the files of the admin port; `None` for a file that cannot be

@@ -98,6 +98,7 @@ impl Access {
         match route {
             AdminRoute::Health
             | AdminRoute::Ready
+            | AdminRoute::Idle
             | AdminRoute::Unknown
             | AdminRoute::WrongMethod(_) => false,
             AdminRoute::Metrics => self.guards_metrics,

@@ -1,4 +1,4 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/config`, `/requests`, `/-/reload`, and an index.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/idle`, `/config`, `/requests`, `/-/reload`, and an index.
 //!
 //! The port has its own listener, thread and runtime, so scrapes do not wait for the data path. On an
 //! address other than loopback, the pages that show more than metrics require credentials.

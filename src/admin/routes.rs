@@ -28,6 +28,7 @@ pub(super) enum AdminRoute {
     Metrics,
     Health,
     Ready,
+    Idle,
     Config,
     Requests,
     Reload,
@@ -49,6 +50,7 @@ impl AdminRoute {
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
+            "/idle" => Self::Idle,
             "/config" => Self::Config,
             "/requests" => Self::Requests,
             _ => Self::Unknown,
@@ -70,6 +72,7 @@ impl AdminRoute {
             }
             Self::Health => text_response(StatusCode::OK, "ok\n"),
             Self::Ready => readiness(admin, request.uri().query()).await,
+            Self::Idle => idleness(admin),
             Self::Config => {
                 let config = format!("{:#}\n", admin.settings.load().config);
                 response(StatusCode::OK, "application/json", config)
@@ -95,7 +98,8 @@ const INDEX: &str = "Streamgauge\n\n\
     /config              the configuration in force\n\
     /-/reload            POST reloads the configuration\n\
     /healthz             200 while the process runs\n\
-    /readyz              200 until shutdown begins; ?upstream=1 also connects to each upstream\n";
+    /readyz              200 until shutdown begins; ?upstream=1 also connects to each upstream\n\
+    /idle                200 while no request is in flight, else 503\n";
 
 fn response(
     status: StatusCode,
@@ -131,6 +135,18 @@ async fn readiness(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
         }
     }
     text_response(StatusCode::OK, "ready\n")
+}
+
+/// Whether no request is in flight: for hooks that wait before they stop the server.
+fn idleness(admin: &Admin) -> Response<AdminBody> {
+    match admin.metrics.requests_in_flight() {
+        0 => text_response(StatusCode::OK, "idle\n"),
+        1 => text_response(StatusCode::SERVICE_UNAVAILABLE, "1 request in flight\n"),
+        count => {
+            let why = format!("{count} requests in flight\n");
+            response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why)
+        }
+    }
 }
 
 /// Reloads the configuration. As in Prometheus, the status of a failure is 500.

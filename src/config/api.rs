@@ -3,7 +3,7 @@
 use super::effective;
 use super::keys::{
     API_CUMULATIVE, API_KEYS, API_LIKE, API_METHOD, API_OPERATION, API_PATH, API_PLACES,
-    API_SAMPLE, KeyInfo, NAME,
+    API_SAMPLE, KeyInfo, TABLE_NAME,
 };
 use super::origin::Origin;
 use super::problem::closest;
@@ -48,13 +48,14 @@ pub(super) struct CheckedApi {
 
 /// Reads the tables.
 pub(super) fn read_apis(reader: &mut SettingsReader, tables: Vec<RawValue>) -> Vec<CheckedApi> {
-    let known: Vec<KeyInfo> = [NAME.info].into_iter().chain(API_KEYS.iter().copied()).collect();
+    let known: Vec<KeyInfo> =
+        [TABLE_NAME.info].into_iter().chain(API_KEYS.iter().copied()).collect();
     let mut apis: Vec<CheckedApi> = Vec::new();
     for (index, item) in tables.into_iter().enumerate() {
         let prefix = format!("api[{index}].");
         let origin = item.origin.clone();
         let Some(mut settings) = read_item(reader, &prefix, item, &known) else { continue };
-        for key in [&NAME.info, &API_PATH.info] {
+        for key in [&TABLE_NAME.info, &API_PATH.info] {
             if !settings.has(key) && !reader.has_problem(&prefix, key.name) {
                 reader.report_missing(&origin, format!("{prefix}{}", key.name));
             }
@@ -92,13 +93,17 @@ impl ApiTable<'_> {
     }
 
     fn check_name(&mut self, others: &[CheckedApi]) {
-        let Some(name) = self.settings.find(&NAME) else { return };
+        let Some(name) = self.settings.find(&TABLE_NAME) else { return };
         if others.iter().any(|other| other.api.dialect.name == name) {
-            self.report(&NAME.info, &name, "another API has this name; each API needs its own");
+            self.report(
+                &TABLE_NAME.info,
+                &name,
+                "another API has this name; each API needs its own",
+            );
         }
         if Dialect::by_name(&name).is_some() {
             let message = "Streamgauge has an API of this name already; choose another";
-            self.report(&NAME.info, &name, message);
+            self.report(&TABLE_NAME.info, &name, message);
         }
     }
 
@@ -119,7 +124,7 @@ impl ApiTable<'_> {
     }
 
     fn dialect(&mut self, origin: &Origin) -> Option<&'static Dialect> {
-        let name = self.settings.find(&NAME);
+        let name = self.settings.find(&TABLE_NAME);
         let places: Vec<&KeyInfo> = API_PLACES
             .iter()
             .map(|(key, _)| &key.info)
@@ -243,7 +248,9 @@ pub fn dialect_hint<'a>(name: &str, own: impl IntoIterator<Item = &'a str>) -> S
 pub(super) fn to_json(apis: &[CheckedApi]) -> Json {
     let table = |api: &CheckedApi| {
         let entry = |key: &KeyInfo| (key.name.to_owned(), effective::value(&api.settings, key));
-        Json::Object([&NAME.info].into_iter().chain(API_KEYS).map(entry).collect::<Map<_, _>>())
+        Json::Object(
+            [&TABLE_NAME.info].into_iter().chain(API_KEYS).map(entry).collect::<Map<_, _>>(),
+        )
     };
     apis.iter().map(table).collect()
 }

@@ -79,6 +79,22 @@ pub struct AccessConfig {
     pub metrics: Option<MetricsAccess>,
 }
 
+/// How a client on this host connects to the admin port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminEndpoint {
+    /// Address of the admin port.
+    pub address: SocketAddr,
+    /// The web configuration file: TLS and users.
+    pub web_config: Option<PathBuf>,
+}
+
+impl AdminEndpoint {
+    pub(super) fn assemble(settings: &Settings) -> Result<Self, ConfigProblem> {
+        let web_config = settings.find(&keys::ADMIN_WEB_CONFIG);
+        Ok(Self { address: settings.get(&keys::ADMIN)?, web_config })
+    }
+}
+
 /// One proxy: a listener and its upstream.
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {

@@ -2,8 +2,8 @@
 
 use super::api::{self, CheckedApi, ConfiguredApi};
 use super::keys::{
-    ADMIN, API, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT, TLS_CLIENT_CA, TLS_KEY,
-    UPSTREAM, UPSTREAM_TLS_CERT, UPSTREAM_TLS_KEY,
+    ADMIN, ADMIN_WEB_CONFIG, API, ENGINE, KEYS, KeyInfo, LABELS, LISTEN, NAME, SLO, TLS_CERT,
+    TLS_CLIENT_CA, TLS_KEY, UPSTREAM, UPSTREAM_TLS_CERT, UPSTREAM_TLS_KEY,
 };
 use super::origin::Origin;
 use super::problem::{ConfigError, closest};
@@ -75,10 +75,24 @@ pub(super) fn check_apis(mut raw: RawTable) -> Result<Vec<ConfiguredApi>, Config
     }
 }
 
+/// Checks the keys that a client of the admin port needs, and no other key.
+pub(super) fn check_admin_endpoint(mut raw: RawTable) -> Result<Settings, ConfigError> {
+    let mut reader = SettingsReader::default();
+    raw.retain(|name, _| [ADMIN.info.name, ADMIN_WEB_CONFIG.info.name].contains(&&**name));
+    let mut settings = reader.read_table("", raw, KEYS);
+    reader.read_defaults(&mut settings, KEYS);
+    if reader.problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(ConfigError { problems: reader.problems, warnings: Vec::new() })
+    }
+}
+
 /// The one proxy of a configuration without `[[proxies]]`.
 fn single_proxy(reader: &mut SettingsReader, top: &Settings) -> Vec<Settings> {
     let mut settings = top.clone();
     match settings.find(&UPSTREAM) {
+        Some(_) if settings.has(&NAME.info) => {}
         // Its address is its name.
         Some(url) => settings.replace(&NAME.info, ParsedValue::Text(url.address.to_string())),
         None if reader.has_problem("", UPSTREAM.info.name) => {}
@@ -106,8 +120,7 @@ fn read_proxies(reader: &mut SettingsReader, list: RawValue, top: &Settings) -> 
     if tables.is_empty() {
         reader.report(list.origin, "proxies", "[]", "expected at least one [[proxies]] table");
     }
-    let known: Vec<KeyInfo> =
-        [NAME.info].into_iter().chain(KEYS.iter().copied().filter(|key| key.per_proxy)).collect();
+    let known: Vec<KeyInfo> = KEYS.iter().copied().filter(|key| key.per_proxy).collect();
     let mut proxies = Vec::new();
     for (index, RawValue { data, origin }) in tables.into_iter().enumerate() {
         let prefix = format!("proxies[{index}].");

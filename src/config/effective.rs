@@ -3,7 +3,7 @@
 use super::api;
 use super::check::CheckedSettings;
 use super::default_workers;
-use super::keys::{API, KEYS, KeyInfo, NAME, SLO, WORKERS};
+use super::keys::{API, KEYS, KeyInfo, SLO, WORKERS};
 use super::settings::Settings;
 use super::slo;
 use serde_json::{Map, Value as Json, json};
@@ -20,7 +20,7 @@ pub(super) fn to_json(checked: &CheckedSettings) -> Json {
         table.insert(key.name.into(), value);
     }
     let proxies = checked.proxies.iter().map(|settings| {
-        let keys = KEYS.iter().filter(|key| key.per_proxy).chain([&NAME.info]);
+        let keys = KEYS.iter().filter(|key| key.per_proxy);
         let table = keys.map(|key| (key.name.to_owned(), value(settings, key))).collect();
         Json::Object(table)
     });

@@ -5,63 +5,22 @@
 //! of its flag. The parser, `/config`, `--help` and the tests are made from this table; the reasons for
 //! the defaults are in `config/streamgauge.toml`. CONTRIBUTING.md says how to add a key.
 
+pub use super::config_key::{ConfigKey, DefaultValue, KeyInfo, KeyReload};
+use super::config_key::{
+    address, boolean, buckets, count, input_path, label, labels, limit, list, output_path, places,
+    seconds, secret, server_name, tables, url, url_path, word,
+};
 use super::source::RawValue;
 use super::upstream_url::UpstreamUrl;
-use super::value::{ParsedValue, ValueType};
 use crate::proxy::Http2Mode;
 use std::collections::{BTreeMap, HashMap};
-use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 use streamgauge_core::dialect::custom::ApiValue;
 use streamgauge_core::meter::RefusalRule;
 use strum::{EnumString, IntoStaticStr, VariantNames};
 use tokio_rustls::rustls::pki_types::ServerName;
-
-/// One configuration key, whose value in the program has the type `T`.
-#[derive(Debug)]
-pub struct ConfigKey<T> {
-    pub info: KeyInfo,
-    pub(super) convert: fn(&ParsedValue) -> Option<T>,
-    value: PhantomData<fn() -> T>,
-}
-
-/// What the table says about a key.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyInfo {
-    pub name: &'static str,
-    pub value_type: ValueType,
-    pub default: DefaultValue,
-    /// Each `[[proxies]]` table can set it.
-    pub per_proxy: bool,
-    pub reload: KeyReload,
-    /// The placeholder of the value in `--help`, if the key has a flag.
-    pub flag: Option<&'static str>,
-    /// What the key sets, in one sentence.
-    pub help: &'static str,
-}
-
-/// The value of a key that no source sets.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum DefaultValue {
-    /// There is none.
-    None,
-    /// This value, in TOML syntax.
-    Toml(&'static str),
-    /// A value that the program computes; this is how `--help` describes it.
-    Computed(&'static str),
-}
-
-/// Whether a reload can change the value of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyReload {
-    /// Yes: for new connections and requests, or at once.
-    Applied,
-    /// No: a restart is necessary, for this reason.
-    Refused(&'static str),
-}
 
 /// Reasons for [`KeyReload::Refused`].
 const SOCKET: &str = "the listeners are bound at the start";
@@ -84,13 +43,15 @@ macro_rules! keys {
 }
 
 keys! {
-    /// Every key of the top level, except `[[proxies]]`. Each `[[proxies]]` table has a [`NAME`] and any of
-    /// the keys that are `per_proxy`.
+    /// Every key of the top level, except `[[proxies]]`. Each `[[proxies]]` table can have the keys that are
+    /// `per_proxy`.
     KEYS:
     /// Address where clients connect
     LISTEN: SocketAddr = address("listen").default("\"127.0.0.1:8080\"").per_proxy().fixed(SOCKET).flag("ADDR");
     /// URL of the inference server, such as http://127.0.0.1:8000, https://HOST or unix:/PATH; required
     UPSTREAM: UpstreamUrl = url("upstream").per_proxy().fixed(SERVER).flag("URL");
+    /// Name of the server, as the label upstream
+    NAME: String = label("name").computed("host and port of upstream").per_proxy().fixed(SERIES).flag("NAME");
     /// When to use HTTP/2 to the server
     HTTP2: Http2Mode = word("http2").default("\"auto\"").per_proxy().fixed(SERVER);
     /// PEM file of additional root certificates to trust for the server
@@ -220,8 +181,8 @@ keys! {
 keys! {
     /// The keys of one `[[slo]]` table.
     SLO_KEYS:
-    /// Name of a `[[proxies]]` or `[[slo]]` table
-    NAME: String = label("name");
+    /// Name of an `[[slo]]` or `[[api]]` table
+    TABLE_NAME: String = label("name");
     /// Models that the class applies to
     SLO_MODELS: Vec<String> = list("models");
     /// Operations that the class applies to
@@ -382,187 +343,4 @@ pub enum LogLevel {
 pub enum LogFormat {
     Text,
     Json,
-}
-
-impl<T> ConfigKey<T> {
-    const fn new(
-        name: &'static str,
-        value_type: ValueType,
-        convert: fn(&ParsedValue) -> Option<T>,
-    ) -> Self {
-        let info = KeyInfo {
-            name,
-            value_type,
-            default: DefaultValue::None,
-            per_proxy: false,
-            reload: KeyReload::Refused("it is read only at the start"),
-            flag: None,
-            help: "",
-        };
-        Self { info, convert, value: PhantomData }
-    }
-
-    const fn default(mut self, toml: &'static str) -> Self {
-        self.info.default = DefaultValue::Toml(toml);
-        self
-    }
-
-    const fn computed(mut self, description: &'static str) -> Self {
-        self.info.default = DefaultValue::Computed(description);
-        self
-    }
-
-    const fn per_proxy(mut self) -> Self {
-        self.info.per_proxy = true;
-        self
-    }
-
-    /// A reload applies a new value.
-    const fn live(mut self) -> Self {
-        self.info.reload = KeyReload::Applied;
-        self
-    }
-
-    /// A reload cannot change the key, for this reason.
-    const fn fixed(mut self, reason: &'static str) -> Self {
-        self.info.reload = KeyReload::Refused(reason);
-        self
-    }
-
-    const fn flag(mut self, placeholder: &'static str) -> Self {
-        self.info.flag = Some(placeholder);
-        self
-    }
-
-    const fn help(mut self, help: &'static str) -> Self {
-        self.info.help = help.trim_ascii();
-        self
-    }
-}
-
-// One constructor for each type of value. It pairs the type that the parser checks with the type that the
-// program gets, so the two cannot differ.
-
-const fn address(name: &'static str) -> ConfigKey<SocketAddr> {
-    ConfigKey::new(name, ValueType::Address, |value| match value {
-        ParsedValue::Address(address) => Some(*address),
-        _ => None,
-    })
-}
-
-const fn url(name: &'static str) -> ConfigKey<UpstreamUrl> {
-    ConfigKey::new(name, ValueType::Url, |value| match value {
-        ParsedValue::Upstream(url) => Some(url.clone()),
-        _ => None,
-    })
-}
-
-const fn input_path(name: &'static str) -> ConfigKey<PathBuf> {
-    ConfigKey::new(name, ValueType::InputPath, path_of)
-}
-
-const fn output_path(name: &'static str) -> ConfigKey<PathBuf> {
-    ConfigKey::new(name, ValueType::OutputPath, path_of)
-}
-
-fn path_of(value: &ParsedValue) -> Option<PathBuf> {
-    text_of(value).map(PathBuf::from)
-}
-
-const fn url_path(name: &'static str) -> ConfigKey<String> {
-    ConfigKey::new(name, ValueType::UrlPath, text_of)
-}
-
-const fn label(name: &'static str) -> ConfigKey<String> {
-    ConfigKey::new(name, ValueType::Name, text_of)
-}
-
-const fn server_name(name: &'static str) -> ConfigKey<ServerName<'static>> {
-    ConfigKey::new(name, ValueType::ServerName, |value| match value {
-        ParsedValue::Text(text) => ServerName::try_from(text.clone()).ok(),
-        _ => None,
-    })
-}
-
-const fn secret(name: &'static str) -> ConfigKey<String> {
-    ConfigKey::new(name, ValueType::Secret, text_of)
-}
-
-fn text_of(value: &ParsedValue) -> Option<String> {
-    match value {
-        ParsedValue::Text(text) | ParsedValue::Secret(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-const fn word<T: FromStr + VariantNames>(name: &'static str) -> ConfigKey<T> {
-    ConfigKey::new(name, ValueType::Word(T::VARIANTS), |value| match value {
-        ParsedValue::Text(text) => text.parse().ok(),
-        _ => None,
-    })
-}
-
-const fn boolean(name: &'static str) -> ConfigKey<bool> {
-    ConfigKey::new(name, ValueType::Boolean, |value| match value {
-        ParsedValue::Boolean(boolean) => Some(*boolean),
-        _ => None,
-    })
-}
-
-const fn count(name: &'static str, least: u64, most: u64) -> ConfigKey<usize> {
-    ConfigKey::new(name, ValueType::Count(least, most), |value| match value {
-        ParsedValue::Count(count) => usize::try_from(*count).ok(),
-        _ => None,
-    })
-}
-
-const fn seconds(name: &'static str, least: f64, most: f64) -> ConfigKey<Duration> {
-    ConfigKey::new(name, ValueType::Seconds(least, most), |value| match value {
-        ParsedValue::Seconds(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
-        _ => None,
-    })
-}
-
-/// A limit of a service-level objective, at most a day.
-const fn limit(name: &'static str) -> ConfigKey<f64> {
-    ConfigKey::new(name, ValueType::Seconds(0.000_001, 86400.0), |value| match value {
-        ParsedValue::Seconds(seconds) => Some(*seconds),
-        _ => None,
-    })
-}
-
-const fn list(name: &'static str) -> ConfigKey<Vec<String>> {
-    ConfigKey::new(name, ValueType::List, |value| match value {
-        ParsedValue::List(list) => Some(list.clone()),
-        _ => None,
-    })
-}
-
-/// JSON pointers to the places of a value in an event.
-const fn places(name: &'static str) -> ConfigKey<Vec<String>> {
-    ConfigKey::new(name, ValueType::Places, |value| match value {
-        ParsedValue::List(list) => Some(list.clone()),
-        _ => None,
-    })
-}
-
-const fn labels(name: &'static str) -> ConfigKey<BTreeMap<String, String>> {
-    ConfigKey::new(name, ValueType::Labels, |value| match value {
-        ParsedValue::Labels(labels) => Some(labels.clone()),
-        _ => None,
-    })
-}
-
-const fn buckets(name: &'static str) -> ConfigKey<HashMap<String, Vec<f64>>> {
-    ConfigKey::new(name, ValueType::Buckets, |value| match value {
-        ParsedValue::Buckets(sets) => Some(sets.clone()),
-        _ => None,
-    })
-}
-
-const fn tables(name: &'static str) -> ConfigKey<Vec<RawValue>> {
-    ConfigKey::new(name, ValueType::Tables, |value| match value {
-        ParsedValue::Tables(tables) => Some(tables.clone()),
-        _ => None,
-    })
 }

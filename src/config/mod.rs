@@ -8,6 +8,7 @@
 mod api;
 mod assemble;
 mod check;
+mod config_key;
 mod effective;
 mod ignored_variables;
 #[doc(hidden)]
@@ -22,7 +23,9 @@ mod upstream_url;
 mod value;
 
 pub use api::{ApiSample, ConfiguredApi, dialect_hint, dialect_names};
-pub use assemble::{AccessConfig, AdminLimits, Config, ProxyConfig, default_workers};
+pub use assemble::{
+    AccessConfig, AdminEndpoint, AdminLimits, Config, ProxyConfig, default_workers,
+};
 pub use ignored_variables::ignored_variables;
 pub use keys::{LogFormat, MetricsAccess};
 pub use origin::Origin;
@@ -39,6 +42,14 @@ use source::RawTable;
 /// Everything that is wrong with them, at once.
 pub fn load_apis(sources: &Sources) -> Result<Vec<ConfiguredApi>, ConfigError> {
     check::check_apis(sources.merge()?)
+}
+
+/// Reads only how to connect to the admin port.
+///
+/// # Errors
+/// If the file cannot be read, or a value of these keys is wrong.
+pub fn load_admin_endpoint(sources: &Sources) -> Result<AdminEndpoint, ConfigError> {
+    Ok(AdminEndpoint::assemble(&check::check_admin_endpoint(sources.merge()?)?)?)
 }
 
 /// Merges the sources and checks the result.

@@ -121,7 +121,9 @@ impl Config {
         let names = |proxies: &[Json]| -> Vec<Json> {
             proxies.iter().filter_map(|proxy| proxy.get(NAME.info.name)).cloned().collect()
         };
-        if names(old_proxies) != names(new_proxies) {
+        // The name of a single proxy is a key like any other.
+        let are_single = old_proxies.len() == 1 && new_proxies.len() == 1;
+        if names(old_proxies) != names(new_proxies) && !are_single {
             changed
                 .add("proxies".into(), KeyReload::Refused("each proxy has a listener and series"));
             return;

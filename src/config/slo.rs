@@ -1,9 +1,9 @@
 //! Reads the `[[slo]]` tables.
 
 use super::keys::{
-    KeyInfo, NAME, SLO_KEYS, SLO_LATENCY_SECONDS, SLO_MAX_GAP_SECONDS, SLO_MODELS,
+    KeyInfo, SLO_KEYS, SLO_LATENCY_SECONDS, SLO_MAX_GAP_SECONDS, SLO_MODELS,
     SLO_NORMALIZED_SECONDS, SLO_OPERATIONS, SLO_REFUSALS, SLO_SIZE_KEYS, SLO_SIZES,
-    SLO_TPOT_SECONDS, SLO_TTFT_SECONDS, SLO_UPSTREAMS, UP_TO_TOKENS,
+    SLO_TPOT_SECONDS, SLO_TTFT_SECONDS, SLO_UPSTREAMS, TABLE_NAME, UP_TO_TOKENS,
 };
 use super::origin::Origin;
 use super::settings::{Settings, SettingsReader};
@@ -38,7 +38,7 @@ pub(super) fn read_classes(
         if classes.iter().any(|other| other.name == class.name) {
             let message = "another class has this name; each class needs its own";
             reader.report(
-                settings.origin(&NAME.info),
+                settings.origin(&TABLE_NAME.info),
                 format!("{prefix}name"),
                 &class.name,
                 message,
@@ -81,8 +81,8 @@ fn class(
     settings: &Settings,
     upstreams: Option<&[String]>,
 ) -> Option<SloClass> {
-    let name = settings.find(&NAME);
-    if name.is_none() && !reader.has_problem(prefix, NAME.info.name) {
+    let name = settings.find(&TABLE_NAME);
+    if name.is_none() && !reader.has_problem(prefix, TABLE_NAME.info.name) {
         reader.report_missing(origin, format!("{prefix}name"));
     }
     let limits = limits(reader, prefix, origin, settings);

@@ -49,6 +49,7 @@ use crate::log;
 use cgroup::CgroupCounters;
 use families::MetricFamilies;
 use prometheus::Registry;
+use prometheus::core::Collector;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -138,6 +139,13 @@ impl Metrics {
         };
         metrics.record_reload(true);
         Ok(metrics)
+    }
+
+    /// Number of requests in flight, of all upstreams and operations.
+    pub fn requests_in_flight(&self) -> u64 {
+        let families = self.families.in_flight.collect();
+        let gauges = families.iter().flat_map(|family| family.get_metric());
+        gauges.map(|metric| metric.get_gauge().get_value().max(0.0) as u64).sum()
     }
 
     /// Records the end of a reload.

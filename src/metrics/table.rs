@@ -291,6 +291,10 @@ macro_rules! for_each_metric {
                 "1 if the upstream was ready at the last probe or request (it accepted connections, or health_path reported ready), else 0. An idle server is not probed.",
                 "At each scrape, once the first probe has returned.",
                 "set_up";
+            outage: float_gauge = OUTAGE "streamgauge_upstream_outage_seconds", labels!(UPSTREAM),
+                "Time in seconds since a connection to the upstream first failed, 0 after a connection was opened.",
+                "At each scrape. New connections of requests and of probes count.",
+                "set_outage";
             cold_starts: counter = COLD_STARTS "streamgauge_cold_starts_total", labels!(UPSTREAM, MODEL, COLD_REASON),
                 "Number of cold starts. reason is the cause. gen_ai_request_model is the model whose output ended the cold start, or other if it ended without output.",
                 "When a cold start ends. For a restart that only server_metrics_path shows: when the server's metrics are read. Outages are not counted.",

@@ -138,6 +138,7 @@ pub struct UpstreamSeries {
     conflicting_responses: IntCounter,
     degraded: IntCounter,
     idle: Gauge,
+    outage: Gauge,
     oldest_silent: Gauge,
     connect: Histogram,
     forwarding_delay: Arc<ShardedHistogram>,
@@ -163,6 +164,7 @@ impl UpstreamSeries {
             conflicting_responses: families.conflicting.with_label_values(&[upstream]),
             degraded: families.degraded.with_label_values(&[upstream]),
             idle: families.idle.with_label_values(&[upstream]),
+            outage: families.outage.with_label_values(&[upstream]),
             oldest_silent: families.oldest_silent.with_label_values(&[upstream]),
             connect: families.connect.with_label_values(&[upstream]),
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
@@ -191,6 +193,11 @@ impl UpstreamSeries {
     /// Sets the time since the last inference request ended; zero while one is in flight.
     pub fn set_idle(&self, time: Duration) {
         self.idle.set(time.as_secs_f64());
+    }
+
+    /// Sets the time since a connection first failed; zero after a connection was opened.
+    pub fn set_outage(&self, time: Duration) {
+        self.outage.set(time.as_secs_f64());
     }
 
     /// Sets the longest current silence of a running stream.

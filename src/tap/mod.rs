@@ -11,6 +11,7 @@ mod cold_starts;
 mod edge_and_trace;
 mod headers;
 mod measurement;
+mod outage;
 mod queue;
 mod request_body;
 mod request_progress;
@@ -19,6 +20,8 @@ mod stall_watch;
 
 pub(crate) use cold_starts::ColdStartWatch;
 pub use measurement::Measurement;
+pub use outage::Outage;
+pub(crate) use outage::OutageWatch;
 pub use request_body::PeekBody;
 pub use request_progress::RequestFault;
 pub(crate) use request_progress::RequestProgress;
@@ -111,6 +114,7 @@ pub struct Tap {
     activity: UpstreamActivity,
     running_streams: Arc<RunningStreams>,
     cold_starts: ColdStartWatch,
+    outages: OutageWatch,
     queues: queue::UpstreamQueues,
     queue_series: QueueSeries,
     metrics: Arc<Metrics>,
@@ -170,6 +174,7 @@ impl Tap {
         let now = socket::now();
         Self {
             cold_starts: ColdStartWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
+            outages: OutageWatch::new(&upstream),
             queues: queue::UpstreamQueues::default(),
             queue_series: metrics.queue_series(&upstream),
             upstream,
@@ -202,6 +207,8 @@ impl Tap {
     /// Sets the gauges that change with time alone.
     fn refresh_gauges(&self, now: Duration) {
         self.series.set_idle(self.activity.idle_time(now));
+        let outage = self.outage().map(|outage| now.saturating_sub(outage.since));
+        self.series.set_outage(outage.unwrap_or_default());
         self.series.set_oldest_silent(self.running_streams.count_stalls(now));
         self.cold_starts.refresh(now);
         self.queues.for_each(|model, estimator| {
@@ -229,6 +236,16 @@ impl Tap {
     /// The cold-start detector.
     pub(crate) fn cold_starts(&self) -> &ColdStartWatch {
         &self.cold_starts
+    }
+
+    /// Follows whether connections can be opened.
+    pub(crate) fn outages(&self) -> &OutageWatch {
+        &self.outages
+    }
+
+    /// The current outage, if no connection can be opened.
+    pub fn outage(&self) -> Option<Outage> {
+        self.outages.current()
     }
 
     /// TTFT of a request that does not wait in the queue. `None` until the queue's baseline is learned.

@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod admin_access;
+mod admin_commands;
 mod compare;
 mod config;
 mod config_messages;
@@ -14,6 +15,7 @@ mod descriptors;
 mod explain;
 mod external;
 mod logs;
+mod outages;
 mod process;
 mod reload;
 mod shutdown;

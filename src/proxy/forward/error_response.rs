@@ -2,13 +2,14 @@
 
 use crate::proxy::ProxyBody;
 use crate::proxy::body::BodyContent;
-use crate::proxy::upstream::ConnectError;
+use crate::proxy::upstream::{ConnectCause, ConnectError};
 use crate::tap::Measurement;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use std::borrow::Cow;
 use streamgauge_core::meter::Outcome;
 use streamgauge_core::wire::reject_reason::RejectReason;
 
@@ -31,8 +32,8 @@ pub(super) enum ErrorResponse {
     TooManyConnections,
     /// The upstream sent no response headers in time, or the request took too long in total.
     ResponseTimeout,
-    /// No connection to the upstream could be made.
-    Unreachable,
+    /// No connection to the upstream could be made, for this reason.
+    Unreachable(ConnectCause),
     ConnectTimeout,
     /// The TLS handshake with the upstream failed.
     Tls,
@@ -48,7 +49,9 @@ impl From<ConnectError> for ErrorResponse {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Timeout => Self::ConnectTimeout,
-            ConnectError::Refused | ConnectError::Inconclusive => Self::Unreachable,
+            ConnectError::Refused(cause) | ConnectError::Inconclusive(cause) => {
+                Self::Unreachable(cause)
+            }
             ConnectError::Tls => Self::Tls,
             ConnectError::NotHttp2 => Self::NotHttp2,
         }
@@ -70,7 +73,7 @@ impl ErrorResponse {
             Self::RequestBodyTimeout => "request_body_timeout",
             Self::TooManyConnections => "too_many_connections",
             Self::ResponseTimeout => "upstream_response_timeout",
-            Self::Unreachable => "upstream_unreachable",
+            Self::Unreachable(_) => "upstream_unreachable",
             Self::Tls => "upstream_tls",
             Self::NotHttp2 => "upstream_not_http2",
             Self::ConnectTimeout => "upstream_connect_timeout",
@@ -91,7 +94,7 @@ impl ErrorResponse {
             Self::RequestHeaderTimeout | Self::RequestBodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
             // The server starts or restarts: clients may try again.
-            Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Tls | Self::NotHttp2 | Self::UpstreamClosed | Self::InvalidResponse => {
                 StatusCode::BAD_GATEWAY
             }
@@ -106,14 +109,14 @@ impl ErrorResponse {
             | Self::RequestHeaderTimeout
             | Self::RequestBodyTimeout => Outcome::ClientError,
             Self::TooManyConnections => Outcome::ProxyRejected,
-            Self::Unreachable | Self::Tls | Self::NotHttp2 => Outcome::UpstreamUnreachable,
+            Self::Unreachable(_) | Self::Tls | Self::NotHttp2 => Outcome::UpstreamUnreachable,
             Self::ConnectTimeout | Self::ResponseTimeout => Outcome::Timeout,
             Self::UpstreamClosed | Self::InvalidResponse => Outcome::Truncated,
         }
     }
 
-    fn message(self) -> &'static str {
-        match self {
+    fn message(self) -> Cow<'static, str> {
+        let message = match self {
             Self::Rejected(reason) => reject_message(reason),
             Self::Incomplete => "the request ended before its body was complete",
             Self::RequestHeaderTimeout => "the headers of the request did not arrive in time",
@@ -124,8 +127,12 @@ impl ErrorResponse {
             Self::ResponseTimeout => {
                 "the inference server did not respond in time: check its load and the configured timeouts"
             }
-            Self::Unreachable => {
-                "cannot connect to the inference server: check that it is running and that upstream is its address"
+            Self::Unreachable(cause) => {
+                return format!(
+                    "cannot connect to the inference server: {cause}; check that it is running and that upstream is \
+                     its address"
+                )
+                .into();
             }
             Self::ConnectTimeout => {
                 "the inference server did not accept a connection in time: check its address and its load"
@@ -140,7 +147,8 @@ impl ErrorResponse {
                 "the inference server closed the connection without a response: check its log"
             }
             Self::InvalidResponse => "the response of the inference server is not valid HTTP",
-        }
+        };
+        message.into()
     }
 
     /// Whether the client's connection takes no further request.
@@ -175,7 +183,7 @@ impl ErrorResponse {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers
             .insert(HeaderName::from_static("x-streamgauge-error"), HeaderValue::from_static(code));
-        if matches!(self, Self::Unreachable | Self::TooManyConnections) {
+        if matches!(self, Self::Unreachable(_) | Self::TooManyConnections) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         if self.closes_connection() {

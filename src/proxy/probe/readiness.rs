@@ -26,7 +26,7 @@ pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
         match wait {
             Some(Duration::ZERO) => {
                 let start = socket::now();
-                let result = probe(&connector, &mut has_warned).await;
+                let result = probe(&connector, &tap, &mut has_warned).await;
                 tap.cold_starts().record_probe(start, socket::now(), result);
             }
             Some(wait) => tokio::select! {
@@ -39,17 +39,22 @@ pub async fn watch_readiness(connector: Connector, tap: Arc<Tap>) {
 }
 
 /// Sends one probe. `has_warned`: an unexpected status was logged before, so it is not logged again.
-async fn probe(connector: &Connector, has_warned: &mut bool) -> ProbeResult {
+async fn probe(connector: &Connector, tap: &Tap, has_warned: &mut bool) -> ProbeResult {
     let config = Arc::clone(&connector.config());
     let timers = Timers::current();
     let connect = connector.connect(probe_protocol(&config), &timers);
-    let connection = match timeout(CONNECT_TIMEOUT, connect).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(ConnectError::Refused)) => return ProbeResult::Refused,
-        Ok(Err(ConnectError::Tls | ConnectError::NotHttp2)) => return ProbeResult::Unclear,
-        Ok(Err(ConnectError::Timeout | ConnectError::Inconclusive)) | Err(_) => {
-            return ProbeResult::TimedOut;
-        }
+    let connected = timeout(CONNECT_TIMEOUT, connect).await.unwrap_or(Err(ConnectError::Timeout));
+    match &connected {
+        Ok(_) => tap.outages().on_connection(socket::now()),
+        // The time limit of a probe is shorter than that of a request, which may still get its connection.
+        Err(ConnectError::Timeout) => {}
+        Err(error) => tap.outages().on_failure(socket::now(), error),
+    }
+    let connection = match connected {
+        Ok(connection) => connection,
+        Err(ConnectError::Refused(_)) => return ProbeResult::Refused,
+        Err(ConnectError::Tls | ConnectError::NotHttp2) => return ProbeResult::Unclear,
+        Err(ConnectError::Timeout | ConnectError::Inconclusive(_)) => return ProbeResult::TimedOut,
     };
     let Some(path) = &config.health_path else { return ProbeResult::Ready };
     let status = get(connection, path, &config, async |response| Some(response.status()));

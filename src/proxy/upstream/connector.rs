@@ -7,6 +7,7 @@ use crate::proxy::timers::Timers;
 use crate::proxy::tls::{self, TlsError};
 use crate::socket::TimestampedIo;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -39,20 +40,56 @@ pub(crate) enum UpstreamProtocol {
 }
 
 /// Reason why no connection could be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConnectError {
+    #[error("no connection in time")]
     Timeout,
     /// No server listens at the address.
-    Refused,
+    #[error("{0}")]
+    Refused(ConnectCause),
     /// The failure does not show whether the server is running.
     ///
     /// Local causes: no file descriptor or port is left, or a Unix socket's backlog is full. Network causes: the name does
     /// not resolve, the network is unreachable or forbidden, or the connection was closed during the TLS handshake.
-    Inconclusive,
+    #[error("{0}")]
+    Inconclusive(ConnectCause),
     /// The TLS handshake failed: the server does not use TLS, or is not trusted.
+    #[error("the TLS handshake failed")]
     Tls,
     /// The server does not support HTTP/2.
+    #[error("the server does not support HTTP/2")]
     NotHttp2,
+}
+
+/// What a failed connection met, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectCause {
+    /// An error of the operating system, by its number.
+    Os(i32),
+    /// The server closed the connection before it was ready.
+    Closed,
+    /// The name of the server has no address.
+    Name,
+}
+
+impl fmt::Display for ConnectCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Os(number) => io::Error::from_raw_os_error(number).fmt(f),
+            Self::Closed => f.write_str("the server closed the connection"),
+            Self::Name => f.write_str("the name of the server does not resolve"),
+        }
+    }
+}
+
+impl ConnectCause {
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Self::Os(number),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            None => Self::Name,
+        }
+    }
 }
 
 /// A connection on which no HTTP was sent yet.
@@ -186,6 +223,7 @@ fn classify_error(error: io::Error) -> ConnectError {
         return ConnectError::Tls;
     }
     let is_os_error = error.raw_os_error().is_some();
+    let cause = ConnectCause::of(&error);
     match error.kind() {
         // NotFound: no such Unix socket. A name that does not resolve has the same kind, but no OS error number.
         io::ErrorKind::ConnectionRefused
@@ -193,9 +231,9 @@ fn classify_error(error: io::Error) -> ConnectError {
         | io::ErrorKind::HostUnreachable
             if is_os_error =>
         {
-            ConnectError::Refused
+            ConnectError::Refused(cause)
         }
-        _ => ConnectError::Inconclusive,
+        _ => ConnectError::Inconclusive(cause),
     }
 }
 
@@ -206,22 +244,26 @@ mod tests {
     #[test]
     fn only_refusals_show_that_no_server_listens() {
         let missing = std::os::unix::net::UnixStream::connect("/no/such/socket").unwrap_err();
-        assert_eq!(classify_error(missing), ConnectError::Refused);
+        let error = classify_error(missing);
+        assert_eq!(error, ConnectError::Refused(ConnectCause::Os(2)));
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
         // ECONNREFUSED and EHOSTUNREACH; ENETUNREACH and ECONNRESET.
         let (refused, inconclusive) =
             if cfg!(target_os = "linux") { ([111, 113], [101, 104]) } else { ([61, 65], [51, 54]) };
         for errno in refused {
             let error = io::Error::from_raw_os_error(errno);
-            assert_eq!(classify_error(error), ConnectError::Refused, "{errno}");
+            assert_eq!(classify_error(error), ConnectError::Refused(ConnectCause::Os(errno)));
         }
         // EPERM, ENFILE and EMFILE have the same numbers everywhere.
         for errno in inconclusive.into_iter().chain([1, 23, 24]) {
             let error = io::Error::from_raw_os_error(errno);
-            assert_eq!(classify_error(error), ConnectError::Inconclusive, "{errno}");
+            assert_eq!(classify_error(error), ConnectError::Inconclusive(ConnectCause::Os(errno)));
         }
         for kind in [io::ErrorKind::Other, io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof] {
             let error = io::Error::new(kind, "unresolved name, or incomplete handshake");
-            assert_eq!(classify_error(error), ConnectError::Inconclusive, "{kind}");
+            let is_closed = kind == io::ErrorKind::UnexpectedEof;
+            let cause = if is_closed { ConnectCause::Closed } else { ConnectCause::Name };
+            assert_eq!(classify_error(error), ConnectError::Inconclusive(cause), "{kind}");
         }
     }
 }

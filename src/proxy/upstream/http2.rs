@@ -1,6 +1,6 @@
 //! Shared HTTP/2 connections to the upstream. Each carries many requests at once and is driven by its own task.
 
-use super::connector::ConnectError;
+use super::connector::{ConnectCause, ConnectError};
 use crate::socket::{SocketTimestamps, TimestampedIo};
 use crate::tap::{PeekBody, RequestProgress};
 use hyper::body::Incoming;
@@ -100,7 +100,7 @@ impl Http2Pool {
             .max_header_list_size(MAX_HEADERS)
             .handshake(io)
             .await
-            .map_err(|_| ConnectError::Refused)?;
+            .map_err(|_| ConnectError::Refused(ConnectCause::Closed))?;
         let driver = Arc::new(Mutex::new(Some(driver)));
         tokio::spawn(drive(Arc::clone(&driver)));
         // The SETTINGS frame limits the number of requests, and shows that this is not an HTTP/1.1 server.

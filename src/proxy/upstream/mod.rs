@@ -12,6 +12,6 @@ pub use connector::{Connector, Http2Mode, UpstreamTls};
 pub use pool::{UpstreamConfig, UpstreamPool};
 
 pub use connector::{ALPN_HTTP_1, ALPN_HTTP_2};
-pub(crate) use connector::{ConnectError, NewConnection, UpstreamProtocol};
+pub(crate) use connector::{ConnectCause, ConnectError, NewConnection, UpstreamProtocol};
 pub(crate) use http2::Http2Slot;
 pub(crate) use pool::{Checkout, PooledConnection};

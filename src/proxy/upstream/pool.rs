@@ -9,6 +9,7 @@ use crate::proxy::handover::UpstreamConnection;
 use crate::proxy::limits::ProxyLimits;
 use crate::proxy::timers::Timers;
 use crate::proxy::tls::{PemFile, TlsFiles};
+use crate::socket;
 use crate::tap::Tap;
 use arc_swap::Guard;
 use std::future::{Future, poll_fn};
@@ -249,7 +250,12 @@ impl UpstreamPool {
             })
         };
         let result = self.timers.timeout(self.config().connect_timeout, connecting).await;
-        let connection = result.map_err(|_| ConnectError::Timeout)??;
+        let result = result.unwrap_or(Err(ConnectError::Timeout));
+        match &result {
+            Ok(_) => self.tap.outages().on_connection(socket::now()),
+            Err(error) => self.tap.outages().on_failure(socket::now(), error),
+        }
+        let connection = result?;
         Ok(Checkout { connection, connect_time: Some(start.elapsed()) })
     }
 
