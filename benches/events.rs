@@ -32,7 +32,7 @@ const WORDS: [&str; 8] = [" the", " of", "ing", " latency", "\\n\\n", " \u{e9}t\
 fn main() {
     let config = MetricsConfig { max_models: 50, ..MetricsConfig::default() };
     let metrics = Metrics::new(&config, 1).expect("the table of metrics is valid");
-    let arrivals = metrics.arrival_series(&"upstream".into(), "engine");
+    let arrivals = metrics.arrival_series(&"upstream".into());
     let series = metrics.request_series(&arrivals, Operation::Chat, Some("model"));
     println!("{:<22} {:>22} {:>12}", "dialect", "ns an event", "allocations");
     for shape in EVENT_SHAPES {

@@ -69,7 +69,8 @@ fn filled(least: usize) -> Metrics {
     let metrics = Metrics::new(&config, 2).unwrap();
     let upstream: Arc<str> = "gpu-0.inference.svc:8000".into();
     metrics.upstream_series(&upstream);
-    let arrivals = metrics.arrival_series(&upstream, "vllm");
+    metrics.decide_provider(&upstream, "vllm");
+    let arrivals = metrics.arrival_series(&upstream);
     for model in 0_u32.. {
         if series(&metrics.gather().to_text()) >= least {
             break;

@@ -12,7 +12,7 @@ use super::slo;
 use super::source::{RawData, RawTable, RawValue};
 use super::value::{MAX_LABELS, ParsedValue};
 use crate::proxy::UpstreamAddress;
-use crate::tap::AUTO;
+use crate::tap::{AUTO, UNKNOWN};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use streamgauge_core::dialect::engine::Engine;
@@ -267,7 +267,7 @@ fn label_warnings(raw: &RawTable) -> Vec<String> {
 
 /// Warnings for engines that Streamgauge does not know, each once.
 fn engine_warnings(proxies: &[Settings]) -> Vec<String> {
-    let known = || Engine::VARIANTS.iter().map(|engine| engine.label()).chain([AUTO]);
+    let known = || Engine::VARIANTS.iter().map(|engine| engine.label()).chain([AUTO, UNKNOWN]);
     let mut warnings: Vec<String> = Vec::new();
     for settings in proxies {
         let Some(engine) = settings.find(&ENGINE) else { continue };

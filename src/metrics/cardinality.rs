@@ -101,9 +101,8 @@ fn count_of(values: LabelValues, with_model: bool, upstreams: u64, config: &Metr
             count(values().len())
         }
         LabelValues::Upstream => upstreams,
-        LabelValues::Provider => 2,
         // One for each upstream, and the upstreams are counted.
-        LabelValues::Engine | LabelValues::Version => 1,
+        LabelValues::Provider | LabelValues::Engine | LabelValues::Version => 1,
         LabelValues::Model => count_models(config),
         LabelValues::SloClass => count(config.slo.len()),
     }

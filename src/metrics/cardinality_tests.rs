@@ -135,14 +135,13 @@ fn full_metrics() -> Metrics {
     let metrics = Metrics::new(&config(), 1).unwrap();
     let models = [Some("configured"), Some("a"), Some("b"), None];
     let upstream: Arc<str> = UPSTREAM.into();
-    for provider in ["unknown", "vllm"] {
-        let arrivals = metrics.arrival_series(&upstream, provider);
-        for operation in Operation::VARIANTS {
-            arrivals.count_arrival(*operation);
-            for model in models {
-                let series = metrics.request_series(&arrivals, *operation, model);
-                fill(&series, operation.is_inference(), model.is_some());
-            }
+    metrics.decide_provider(UPSTREAM, "vllm");
+    let arrivals = metrics.arrival_series(&upstream);
+    for operation in Operation::VARIANTS {
+        arrivals.count_arrival(*operation);
+        for model in models {
+            let series = metrics.request_series(&arrivals, *operation, model);
+            fill(&series, operation.is_inference(), model.is_some());
         }
     }
     metrics.create_summed_series(UPSTREAM, &config().slo);

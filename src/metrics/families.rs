@@ -84,40 +84,41 @@ struct Registration<'a> {
 impl Registration<'_> {
     fn histogram(&self, metric: &Metric) -> Result<HistogramVec> {
         let opts = HistogramOpts::from(opts(metric)).buckets(self.edges(metric)?);
-        self.register(HistogramVec::new(opts, &metric.label_names()))
+        self.register(HistogramVec::new(opts, &metric.recorded_label_names()))
     }
 
     fn sharded_histogram(&self, metric: &Metric) -> Result<ShardedFamily<ShardedHistogram>> {
-        let (labels, edges) = (metric.label_names(), self.edges(metric)?);
+        let (labels, edges) = (metric.recorded_label_names(), self.edges(metric)?);
         let Metric { name, help, .. } = metric;
         self.register(ShardedFamily::histograms(name, help, &labels, &edges, self.workers))
     }
 
     fn counter(&self, metric: &Metric) -> Result<IntCounterVec> {
-        self.register(IntCounterVec::new(opts(metric), &metric.label_names()))
+        self.register(IntCounterVec::new(opts(metric), &metric.recorded_label_names()))
     }
 
     fn float_counter(&self, metric: &Metric) -> Result<CounterVec> {
-        self.register(CounterVec::new(opts(metric), &metric.label_names()))
+        self.register(CounterVec::new(opts(metric), &metric.recorded_label_names()))
     }
 
     fn sharded_counter(&self, metric: &Metric) -> Result<ShardedFamily<ShardedCounter>> {
-        let (labels, Metric { name, help, .. }) = (metric.label_names(), metric);
+        let (labels, Metric { name, help, .. }) = (metric.recorded_label_names(), metric);
         self.register(ShardedFamily::counters(name, help, &labels, self.workers))
     }
 
     fn gauge(&self, metric: &Metric) -> Result<IntGaugeVec> {
-        self.register(IntGaugeVec::new(opts(metric), &metric.label_names()))
+        self.register(IntGaugeVec::new(opts(metric), &metric.recorded_label_names()))
     }
 
     fn float_gauge(&self, metric: &Metric) -> Result<GaugeVec> {
-        self.register(GaugeVec::new(opts(metric), &metric.label_names()))
+        self.register(GaugeVec::new(opts(metric), &metric.recorded_label_names()))
     }
 
     /// A gauge that also has the labels of the configuration.
     fn configured_gauge(&self, metric: &Metric) -> Result<IntGaugeVec> {
         let configured = self.config.constant_labels.iter().map(String::as_str);
-        let labels: Vec<&str> = metric.label_names().into_iter().chain(configured).collect();
+        let labels: Vec<&str> =
+            metric.recorded_label_names().into_iter().chain(configured).collect();
         self.register(IntGaugeVec::new(opts(metric), &labels))
     }
 

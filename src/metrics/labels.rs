@@ -42,7 +42,7 @@ pub enum LabelValues {
     },
     /// Names of the configured proxies.
     Upstream,
-    /// `unknown` until the engine of an upstream is detected, then the engine: two at most for each upstream.
+    /// The engine of an upstream, as configured or detected, or `unknown`: one for each upstream.
     Provider,
     /// The engine of an upstream, as configured or detected: one for each upstream.
     Engine,

@@ -1,7 +1,7 @@
 //! Metrics: their table, the registry and the limits on label values. The only module that uses `prometheus`.
 //!
 //! [`table`] defines every family and [`labels`] every label. [`Metrics`] registers the families. [`RequestSeries`] holds
-//! the series of one upstream, engine, operation and model; it is resolved once per request, so that recording a token
+//! the series of one upstream, operation and model; it is resolved once per request, so that recording a token
 //! costs no look-up.
 //!
 //! # When each metric is recorded
@@ -26,6 +26,7 @@ pub mod labels;
 mod limit;
 mod live;
 mod model_labels;
+mod provider;
 mod queue;
 mod reconciled_counter;
 mod request_series;
@@ -50,6 +51,7 @@ use cgroup::CgroupCounters;
 use families::MetricFamilies;
 use prometheus::Registry;
 use prometheus::core::Collector;
+use provider::ProviderLabels;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -71,10 +73,11 @@ pub struct Metrics {
     families: Arc<MetricFamilies>,
     constant_labels: Vec<String>,
     models: ModelLabels,
+    providers: ProviderLabels,
     cgroup: CgroupCounters,
     /// Called before each scrape, to set gauges that change with time alone.
     on_gather: RwLock<Vec<Box<dyn Fn() + Send + Sync>>>,
-    /// Bounded by the number of upstreams, engines, operations and model labels.
+    /// Bounded by the number of upstreams, operations and model labels.
     series: RwLock<HashMap<RequestLabels, Arc<RequestSeries>>>,
 }
 
@@ -133,6 +136,7 @@ impl Metrics {
             cgroup,
             families,
             constant_labels: config.constant_labels.clone(),
+            providers: ProviderLabels::default(),
             models: ModelLabels::new(config.max_models, &config.models, overflow),
             on_gather: RwLock::default(),
             series: RwLock::default(),
@@ -171,7 +175,9 @@ impl Metrics {
         self.families.log_dropped.with_label_values(&[STANDARD_ERROR_LOG]).inc_by(dropped);
         let refresh = self.on_gather.read().unwrap_or_else(PoisonError::into_inner);
         refresh.iter().for_each(|refresh| refresh());
-        MetricsSnapshot(self.registry.gather())
+        let mut families = self.registry.gather();
+        self.providers.add_to(&mut families);
+        MetricsSnapshot(families)
     }
 
     /// Creates the series of the summed families for this upstream, and for the classes that apply to it. They start at
@@ -198,9 +204,15 @@ impl Metrics {
         QueueSeries::new(Arc::clone(&self.families), upstream)
     }
 
-    /// Series of requests to this upstream and engine, before their model is known.
-    pub fn arrival_series(&self, upstream: &Arc<str>, provider: &str) -> ArrivalSeries {
-        ArrivalSeries::new(Arc::clone(&self.families), upstream, provider)
+    /// Series of requests to this upstream, before their model is known.
+    pub fn arrival_series(&self, upstream: &Arc<str>) -> ArrivalSeries {
+        ArrivalSeries::new(Arc::clone(&self.families), upstream)
+    }
+
+    /// Decides the value of `gen_ai_provider_name` for all series of an upstream, also those recorded before. They are
+    /// exported from now on. Later calls have no effect.
+    pub fn decide_provider(&self, upstream: &str, provider: &str) {
+        self.providers.decide(upstream, provider);
     }
 
     /// Exports the engine of an upstream, with the labels that the configuration adds.
@@ -258,7 +270,6 @@ impl Metrics {
     ) -> Arc<RequestSeries> {
         let key = RequestLabels {
             upstream: Arc::clone(arrivals.upstream()),
-            provider: Arc::clone(arrivals.provider()),
             operation,
             model: Arc::clone(model),
         };

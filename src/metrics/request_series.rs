@@ -1,4 +1,4 @@
-//! Handles for the series of one upstream, engine, operation and model.
+//! Handles for the series of one upstream, operation and model.
 //!
 //! Metrics recorded while a response runs are in [`live`](super::live), those recorded at the end of a request in
 //! [`end`](super::end).
@@ -16,12 +16,10 @@ use streamgauge_core::dialect::route::Operation;
 use streamgauge_core::meter::{GapBasis, Outcome, OutputKind, SloVerdict, TokenSource};
 use strum::VariantArray;
 
-/// Values of the labels that most series of a request share.
+/// Values of the labels that most series of a request share, without the provider, which depends on the upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestLabels {
     pub upstream: Arc<str>,
-    /// The engine or vendor: the label `gen_ai_provider_name`.
-    pub provider: Arc<str>,
     pub operation: Operation,
     pub model: Arc<str>,
 }
@@ -112,9 +110,9 @@ impl RequestSeries {
 
     /// Values of the common labels, followed by those of the family's own labels.
     fn label_values<'a, const OWN: usize>(&'a self, own: [&'a str; OWN]) -> Vec<&'a str> {
-        let RequestLabels { upstream, provider, operation, model } = &self.labels;
-        let mut values = Vec::with_capacity(4 + OWN);
-        values.extend([operation.label(), provider, model, upstream]);
+        let RequestLabels { upstream, operation, model } = &self.labels;
+        let mut values = Vec::with_capacity(3 + OWN);
+        values.extend([operation.label(), model, upstream]);
         values.extend(own);
         values
     }

@@ -52,9 +52,16 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// Names of the labels, in the order of their values in the registry.
+    /// Names of the labels.
     pub fn label_names(&self) -> Vec<&'static str> {
         self.labels.iter().map(|label| label.name).collect()
+    }
+
+    /// Names of the labels in the registry, in the order of their values: without the provider, which is added when the
+    /// series are exported.
+    pub(super) fn recorded_label_names(&self) -> Vec<&'static str> {
+        let names = self.labels.iter().map(|label| label.name);
+        names.filter(|name| *name != labels::PROVIDER.name).collect()
     }
 }
 

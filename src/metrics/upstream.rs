@@ -36,12 +36,10 @@ impl RequestPhase {
     }
 }
 
-/// Series of the requests to one upstream and engine whose model is not known yet.
+/// Series of the requests to one upstream whose model is not known yet.
 pub struct ArrivalSeries {
     families: Arc<MetricFamilies>,
     upstream: Arc<str>,
-    /// The engine or vendor: the label `gen_ai_provider_name`.
-    provider: Arc<str>,
     /// In the order of [`Operation::VARIANTS`]. An operation that was never requested has no series.
     operations: [OnceLock<OperationSeries>; Operation::VARIANTS.len()],
     /// The first [`CACHE_SIZE`] series of its requests. Searching them is cheaper than hashing all label values.
@@ -56,24 +54,18 @@ struct OperationSeries {
 
 impl std::fmt::Debug for ArrivalSeries {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ArrivalSeries").field("provider", &self.provider).finish_non_exhaustive()
+        f.debug_struct("ArrivalSeries").field("upstream", &self.upstream).finish_non_exhaustive()
     }
 }
 
 impl ArrivalSeries {
-    pub(super) fn new(families: Arc<MetricFamilies>, upstream: &Arc<str>, provider: &str) -> Self {
-        let (upstream, provider) = (Arc::clone(upstream), provider.into());
+    pub(super) fn new(families: Arc<MetricFamilies>, upstream: &Arc<str>) -> Self {
         let (operations, cache) = (Default::default(), RwLock::default());
-        Self { families, upstream, provider, operations, cache }
+        Self { families, upstream: Arc::clone(upstream), operations, cache }
     }
 
     pub(super) fn upstream(&self) -> &Arc<str> {
         &self.upstream
-    }
-
-    /// Value of `gen_ai_provider_name` for these requests, until they end.
-    pub fn provider(&self) -> &Arc<str> {
-        &self.provider
     }
 
     /// Returns the cached series with these labels.
@@ -109,15 +101,15 @@ impl ArrivalSeries {
     }
 
     fn operation(&self, operation: Operation) -> Option<&OperationSeries> {
-        let Self { families, upstream, provider, operations, .. } = self;
-        let labels = [operation.label(), provider, upstream];
+        let Self { families, upstream, operations, .. } = self;
+        let labels = [operation.label(), upstream];
         let new = || OperationSeries {
             arrivals: families.arrivals.with_label_values(&labels),
             in_flight: RequestPhase::VARIANTS
                 .iter()
                 .map(|phase| {
-                    let [operation, provider, upstream] = labels;
-                    let labels = [operation, provider, upstream, phase.label()];
+                    let [operation, upstream] = labels;
+                    let labels = [operation, upstream, phase.label()];
                     families.in_flight.with_label_values(&labels)
                 })
                 .collect(),

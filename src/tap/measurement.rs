@@ -362,7 +362,7 @@ impl RequestState {
             return Arc::clone(series);
         }
         let model = self.progress.model().filter(|_| success);
-        let (arrivals, operation) = (self.progress.arrivals(), self.operation);
+        let (arrivals, operation) = (&self.tap.arrivals, self.operation);
         let series = self.tap.metrics.request_series(arrivals, operation, model.as_deref());
         self.series = Some(Arc::clone(&series));
         series
@@ -478,6 +478,10 @@ impl RequestState {
             && operation.is_inference()
         {
             *stall_watch = Some(tap.running_streams.watch(client, series));
+            // Long streams would hold back the series of the upstream until their end.
+            if let Some(engine) = meter.tally().engine {
+                tap.set_detected_engine(engine);
+            }
         }
         if let Some(stall_watch) = stall_watch {
             stall_watch.on_read(meter.tally(), arrival, *started_at);

@@ -47,8 +47,9 @@ use streamgauge_core::meter::{SloClasses, Traces};
 
 /// Value of `engine` in the configuration that means: detect the engine from its responses.
 pub const AUTO: &str = "auto";
-/// `gen_ai_provider_name` of requests that arrived before the engine was detected.
-const UNKNOWN: &str = "unknown";
+/// `gen_ai_provider_name` of an upstream whose responses do not show their engine. As the value of `engine` it means the
+/// same from the start.
+pub const UNKNOWN: &str = "unknown";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while a lock is held leaves a state that is at worst wrong about one request.
@@ -106,10 +107,13 @@ pub struct Tap {
     /// A reload replaces it.
     config: ArcSwap<TapConfig>,
     upstream: Arc<str>,
-    /// Series of requests that arrive before the engine is detected. Those of the configured engine, if there is one.
-    initial_arrivals: Arc<ArrivalSeries>,
-    /// Series of requests that arrive later. The first engine detected is the engine of the upstream.
-    detected_arrivals: OnceLock<Arc<ArrivalSeries>>,
+    arrivals: ArrivalSeries,
+    /// The configured engine, or else the first one that a response identified.
+    engine: OnceLock<Arc<str>>,
+    /// `engine` is the configured one, so no response replaces it.
+    is_engine_configured: bool,
+    /// A server has answered an inference request, so its engine would have been detected.
+    has_answered: AtomicBool,
     series: UpstreamSeries,
     activity: UpstreamActivity,
     running_streams: Arc<RunningStreams>,
@@ -160,13 +164,15 @@ impl Tap {
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream_series(&upstream);
         metrics.create_summed_series(&upstream, &config.slo);
-        let is_auto = engine == AUTO;
-        let arrivals = metrics.arrival_series(&upstream, if is_auto { UNKNOWN } else { engine });
-        let (initial_arrivals, detected_arrivals) = (Arc::new(arrivals), OnceLock::new());
-        if !is_auto {
+        let is_engine_configured = ![AUTO, UNKNOWN].contains(&&**engine);
+        let engine = if is_engine_configured {
             metrics.set_upstream_info(&upstream, engine, &config.labels);
-            // The cell is empty, so this cannot fail.
-            let _ = detected_arrivals.set(Arc::clone(&initial_arrivals));
+            OnceLock::from(Arc::from(&**engine))
+        } else {
+            OnceLock::new()
+        };
+        if config.engine != AUTO {
+            metrics.decide_provider(&upstream, &config.engine);
         }
         // Several processes may write one log, so their ids start at different numbers.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -177,9 +183,11 @@ impl Tap {
             outages: OutageWatch::new(&upstream),
             queues: queue::UpstreamQueues::default(),
             queue_series: metrics.queue_series(&upstream),
+            arrivals: metrics.arrival_series(&upstream),
             upstream,
-            initial_arrivals,
-            detected_arrivals,
+            engine,
+            is_engine_configured,
+            has_answered: AtomicBool::new(false),
             series,
             activity: UpstreamActivity::new(now),
             running_streams: Arc::new(RunningStreams::new(*stall)),
@@ -206,6 +214,9 @@ impl Tap {
 
     /// Sets the gauges that change with time alone.
     fn refresh_gauges(&self, now: Duration) {
+        if self.has_answered.load(Relaxed) {
+            self.metrics.decide_provider(&self.upstream, UNKNOWN);
+        }
         self.series.set_idle(self.activity.idle_time(now));
         let outage = self.outage().map(|outage| now.saturating_sub(outage.since));
         self.series.set_outage(outage.unwrap_or_default());
@@ -258,26 +269,30 @@ impl Tap {
         &self.series
     }
 
-    /// Series for a request that arrives now.
-    fn arrival_series(&self) -> &Arc<ArrivalSeries> {
-        self.detected_arrivals.get().unwrap_or(&self.initial_arrivals)
-    }
-
     /// Stores the engine that a response identified. Only the first one counts.
     fn set_detected_engine(&self, engine: Engine) {
-        self.detected_arrivals.get_or_init(|| {
+        self.engine.get_or_init(|| {
             let engine = engine.label();
             self.metrics.set_upstream_info(&self.upstream, engine, &self.config.load().labels);
-            Arc::new(self.metrics.arrival_series(&self.upstream, engine))
+            self.metrics.decide_provider(&self.upstream, engine);
+            engine.into()
         });
+    }
+
+    /// The server answered an inference request. If its engine is not detected at the next scrape, its series are
+    /// exported without it.
+    fn on_answer(&self) {
+        // Usually it is set. A load does not move the cache line between workers.
+        if !self.has_answered.load(Relaxed) {
+            self.has_answered.store(true, Relaxed);
+        }
     }
 
     /// Returns the engine of a response: the configured one, else the one that this response identifies (`detected`),
     /// else the one that an earlier response identified.
     fn engine_of_response(&self, detected: Option<Engine>) -> Option<Arc<str>> {
-        let known = self.detected_arrivals.get().map(|known| known.provider());
-        let is_configured = &**self.initial_arrivals.provider() != UNKNOWN;
-        let detected = detected.filter(|_| !is_configured);
+        let known = self.engine.get();
+        let detected = detected.filter(|_| !self.is_engine_configured);
         match (detected.map(Engine::label), known) {
             (Some(detected), Some(known)) if **known == *detected => Some(Arc::clone(known)),
             (Some(detected), _) => Some(detected.into()),

@@ -2,7 +2,7 @@
 
 use super::queue::{QueueMembership, has_queue};
 use super::{Tap, lock};
-use crate::metrics::{ArrivalSeries, RequestPhase};
+use crate::metrics::RequestPhase;
 use crate::socket::{self, SocketTimestamps};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -29,7 +29,6 @@ pub enum RequestFault {
 #[derive(Debug)]
 pub(crate) struct RequestProgress {
     tap: Arc<Tap>,
-    arrivals: Arc<ArrivalSeries>,
     /// The model in the path, where the API has it there.
     model: Option<Arc<str>>,
     bytes: AtomicU64,
@@ -77,8 +76,7 @@ impl RequestProgress {
         model: Option<String>,
         peek: RequestBodyReader,
     ) -> Self {
-        let arrivals = Arc::clone(tap.arrival_series());
-        arrivals.count_arrival(operation);
+        tap.arrivals.count_arrival(operation);
         if operation.is_inference() {
             tap.activity.request_started();
         }
@@ -93,7 +91,6 @@ impl RequestProgress {
         };
         let progress = Self {
             tap,
-            arrivals,
             model: model.map(Arc::from),
             bytes: AtomicU64::new(0),
             is_body_missing: AtomicBool::new(false),
@@ -115,7 +112,7 @@ impl RequestProgress {
     }
 
     fn count(&self, phase: RequestPhase, difference: i64) {
-        if let Some(gauge) = self.arrivals.in_flight(self.operation, phase) {
+        if let Some(gauge) = self.tap.arrivals.in_flight(self.operation, phase) {
             gauge.add(difference);
         }
     }
@@ -308,11 +305,6 @@ impl RequestProgress {
     /// Whether the body requests a stream; `None` while unknown.
     pub fn requests_stream(&self) -> Option<bool> {
         self.state().peek.facts().stream
-    }
-
-    /// Series for requests that arrived when this one did.
-    pub fn arrivals(&self) -> &ArrivalSeries {
-        &self.arrivals
     }
 }
 

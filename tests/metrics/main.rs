@@ -16,6 +16,7 @@ mod field_reports;
 mod hostile_labels;
 mod metrics_page;
 mod not_inference;
+mod provider;
 mod recordings;
 mod recordings_disguised;
 mod request_bodies;

@@ -336,7 +336,7 @@ fn every_key_from_every_source() {
             assert_set(file.load_with(Vec::new(), parsed.run.sources().flags), "command line");
         }
 
-        if key.per_proxy && !["listen", "upstream"].contains(&name) {
+        if key.per_proxy && !["listen", "upstream", "name"].contains(&name) {
             let proxy = "[[proxies]]\nname = 'a'\nlisten = '127.0.0.1:8080'\n\
                          upstream = 'http://127.0.0.1:8000'\n";
             let rest = rest.replace("upstream = 'http://127.0.0.1:8000'\n", "");

@@ -137,7 +137,7 @@ fn unknown_keys() {
         assert_eq!(problems(&format!("{UPSTREAM}{text}")), [expected], "{text}");
     }
     let found = problems(&format!("{UPSTREAM}quux = 1\n"));
-    let start = "FILE:2: quux: unknown key; the known keys are listen, upstream, http2, ";
+    let start = "FILE:2: quux: unknown key; the known keys are listen, upstream, name, http2, ";
     assert!(found.len() == 1 && found[0].starts_with(start), "{found:?}");
 }
 
@@ -549,7 +549,7 @@ fn an_unknown_engine_gets_a_warning() {
           is used as the label gen_ai_provider_name unchanged"
         ]
     );
-    for engine in ["auto", "vllm", "llama.cpp"] {
+    for engine in ["auto", "unknown", "vllm", "llama.cpp"] {
         assert_eq!(warnings(&format!("{UPSTREAM}engine = '{engine}'\n")), [""; 0]);
     }
 }

@@ -52,6 +52,9 @@ impl StreamgaugeProcess {
 
     fn spawn(mut command: Command, upstream: SocketAddr, admin: &str, arguments: &[&str]) -> Self {
         let url = format!("http://{upstream}");
+        if !arguments.contains(&"--config") {
+            command.env("STREAMGAUGE__ENGINE", super::NO_DETECTION);
+        }
         command.args(["--listen", "127.0.0.1:0", "--admin", admin, "--upstream", &url]);
         let piped = command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = piped.spawn().unwrap();

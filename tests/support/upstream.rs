@@ -76,6 +76,15 @@ impl ScriptedUpstream {
         })
     }
 
+    /// Stops listening, and waits until connections are refused.
+    pub fn stop(self) {
+        let address = self.address;
+        drop(self);
+        super::wait_for("the end of the listener", || {
+            TcpStream::connect(address).is_err().then_some(())
+        });
+    }
+
     /// Number of accepted connections without probes.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)

@@ -235,6 +235,11 @@ impl ClosedRequest {
         if let Some(engine) = engine {
             state.tap.set_detected_engine(engine);
         }
+        // A gateway answers so while no server is ready.
+        let is_unready = matches!(state.status, Some(502..=504));
+        if state.is_inference() && state.head_at.is_some() && !is_unready {
+            state.tap.on_answer();
+        }
         record.engine = state.tap.engine_of_response(engine);
     }
 

@@ -84,7 +84,7 @@ impl SampleObserver<'_> {
         let Self { tap, progress, series, cold, .. } = self;
         (*self.operation, self.is_inference) = (operation, operation.is_inference());
         let model = progress.model();
-        **series = tap.metrics.request_series(progress.arrivals(), operation, model.as_deref());
+        **series = tap.metrics.request_series(&tap.arrivals, operation, model.as_deref());
         **cold = Some(ColdRequest::start(progress.tap(), self.started_at));
     }
 

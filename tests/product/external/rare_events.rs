@@ -37,7 +37,7 @@ fn the_first_failures_are_counted_exactly() {
     for _ in 0..SERVED {
         assert!(send_chat(gauge.proxy, &request).contains("Hello"));
     }
-    drop(server);
+    server.stop();
     for _ in 0..FAILED {
         assert!(send_chat(gauge.proxy, &request).starts_with("HTTP/1.1 503"));
     }
