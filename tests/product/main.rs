@@ -16,6 +16,7 @@ mod explain;
 mod external;
 mod logs;
 mod outages;
+mod mixin;
 mod process;
 mod reload;
 mod shutdown;

@@ -14,6 +14,7 @@ pub mod http2;
 pub mod pattern;
 pub mod process;
 pub mod prometheus;
+pub mod promql;
 pub mod scrape;
 pub mod sim;
 pub mod simulated_log;

@@ -58,23 +58,34 @@ impl Prometheus {
         self.query_api(expression, &format!("&time={at}"))
     }
 
+    /// All alerts that are pending or firing, as the API reports them. None while Prometheus does not answer.
+    pub fn alerts(&self) -> Vec<Value> {
+        let data = self.get("/api/v1/alerts").unwrap_or_default();
+        data["alerts"].as_array().cloned().unwrap_or_default()
+    }
+
     fn query_api(&self, expression: &str, parameters: &str) -> Option<Vec<f64>> {
         let encode = |byte: u8| match byte {
             _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         };
         let encoded: String = expression.bytes().map(encode).collect();
+        let data = self.get(&format!("/api/v1/query?query={encoded}{parameters}"))?;
+        let value =
+            |sample: &Value| sample["value"][1].as_str().and_then(|value| value.parse().ok());
+        data["result"].as_array()?.iter().map(value).collect()
+    }
+
+    /// The data of a response of the API. `None` while Prometheus does not answer.
+    fn get(&self, target: &str) -> Option<Value> {
         let mut socket = TcpStream::connect(self.address).ok()?;
-        let target = format!("/api/v1/query?query={encoded}{parameters}");
         write!(socket, "GET {target} HTTP/1.0\r\nHost: prometheus\r\n\r\n").ok()?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer).ok()?;
         let (_, body) = answer.split_once("\r\n\r\n")?;
         let body: Value = serde_json::from_str(body).ok()?;
-        assert_eq!(body["status"], "success", "{expression}: {body}");
-        let value =
-            |sample: &Value| sample["value"][1].as_str().and_then(|value| value.parse().ok());
-        body["data"]["result"].as_array()?.iter().map(value).collect()
+        assert_eq!(body["status"], "success", "{target}: {body}");
+        Some(body["data"].clone())
     }
 
     /// The value of a query that returns one series; `None` if it returns another number of them.
