@@ -3,7 +3,7 @@
 
 use crate::support::promql::{is_name, undefined_names};
 use crate::support::{skip, text_format::promtool};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -361,4 +361,85 @@ fn each_alert_is_tested_to_fire_and_not_to_fire() {
 fn promtool_accepts_rules_and_alerts() {
     let [rules, alerts] = [RULES, ALERTS].map(|path| root().join(path).display().to_string());
     promtool(&["check", "rules", "--lint=all", "--lint-fatal", &rules, &alerts], "");
+}
+
+/// The keys of an object, for a comparison with those of a schema.
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// Fails unless an object has these keys and no others.
+fn assert_keys(value: &Value, expected: &[&str]) {
+    assert_eq!(keys(value), expected.iter().copied().collect(), "{value}");
+}
+
+/// Fails unless this is PromQL that names only what exists.
+fn assert_expressions(expressions: &[String]) {
+    for expression in expressions {
+        assert_eq!(undefined_names(expression, &BTreeSet::new()), Vec::<String>::new());
+    }
+    let rule = |(i, expression): (usize, &String)| json!({"record": format!("rule{i}"), "expr": expression});
+    let rules: Vec<Value> = expressions.iter().enumerate().map(rule).collect();
+    let groups = json!({"groups": [{"name": "slo", "rules": rules}]});
+    promtool(&["check", "rules", "/dev/stdin"], &groups.to_string());
+}
+
+/// The schema is Sloth's `prometheus/v1`. Sloth itself cannot be installed here.
+#[test]
+fn slos_for_sloth_follow_its_schema() {
+    let file = yaml("mixin/slo/sloth.yml");
+    assert_keys(&file, &["version", "service", "labels", "slos"]);
+    assert_eq!(file["version"], "prometheus/v1");
+    let mut expressions = Vec::new();
+    for slo in file["slos"].as_array().unwrap() {
+        assert_keys(slo, &["name", "objective", "description", "sli", "alerting"]);
+        assert!((0.0..100.0).contains(&slo["objective"].as_f64().unwrap()));
+        let events = &slo["sli"]["events"];
+        assert_keys(events, &["error_query", "total_query"]);
+        let alerting = &slo["alerting"];
+        assert_keys(alerting, &["name", "labels", "annotations", "page_alert", "ticket_alert"]);
+        for query in ["error_query", "total_query"] {
+            let query = events[query].as_str().unwrap();
+            assert!(query.contains("[{{.window}}]"), "{query}");
+            expressions.push(query.replace("{{.window}}", "5m"));
+        }
+        let runbook = alerting["annotations"]["runbook_url"].as_str().unwrap();
+        assert_anchor("sloth.yml", runbook.rsplit('/').next().unwrap());
+    }
+    assert_expressions(&expressions);
+}
+
+/// The schema is that of Pyrra's custom resource `ServiceLevelObjective`. Pyrra itself cannot be installed here.
+#[test]
+fn slos_for_pyrra_follow_its_schema() {
+    let text = read("mixin/slo/pyrra.yml");
+    let mut expressions = Vec::new();
+    for document in text.split("\n---\n") {
+        let slo: Value = serde_saphyr::from_str(document).unwrap();
+        assert_keys(&slo, &["apiVersion", "kind", "metadata", "spec"]);
+        assert_eq!(
+            (&slo["apiVersion"], &slo["kind"]),
+            (&json!("pyrra.dev/v1alpha1"), &json!("ServiceLevelObjective"))
+        );
+        let spec = &slo["spec"];
+        assert_keys(spec, &["target", "window", "description", "indicator"]);
+        // The schema wants text.
+        assert!((0.0..100.0).contains(&spec["target"].as_str().unwrap().parse::<f64>().unwrap()));
+        assert_keys(&spec["indicator"], &["ratio"]);
+        let ratio = &spec["indicator"]["ratio"];
+        assert_keys(ratio, &["errors", "total", "grouping"]);
+        let grouping: Vec<&str> = ratio["grouping"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|label| label.as_str().unwrap())
+            .collect();
+        for part in ["errors", "total"] {
+            assert_keys(&ratio[part], &["metric"]);
+            let selector = ratio[part]["metric"].as_str().unwrap();
+            expressions.push(format!("sum by ({}) (rate({selector}[5m]))", grouping.join(", ")));
+        }
+    }
+    assert_eq!(expressions.len(), 4);
+    assert_expressions(&expressions);
 }

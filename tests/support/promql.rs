@@ -8,14 +8,6 @@ use streamgauge::testing::metrics::table::{ALL, Metric, MetricKind};
 const TARGET_LABELS: [&str; 4] = ["namespace", "pod", "job", "instance"];
 /// Words before a list of labels in parentheses.
 const GROUPINGS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
-/// Counters without open labels, of which every series exists from the first scrape on, with their own labels.
-const LEAN_FAMILIES: [(&str, &[&str]); 5] = [
-    ("streamgauge_upstream_requests_total", &["outcome"]),
-    ("streamgauge_upstream_slo_requests_total", &["slo", "met"]),
-    ("streamgauge_upstream_cold_starts_total", &["reason"]),
-    ("streamgauge_upstream_stalls_total", &[]),
-    ("streamgauge_upstream_usage_coverage_total", &["reported"]),
-];
 
 /// A metric name with its matchers.
 #[derive(Debug)]
@@ -83,7 +75,7 @@ fn scan(expression: &str) -> (Vec<Selector>, BTreeSet<String>) {
     (selectors, groups)
 }
 
-/// The selectors of an expression, each as an expression of its own, without ranges and offsets.
+/// The selectors of an expression as separate expressions, without ranges and offsets.
 pub fn selectors(expression: &str) -> Vec<String> {
     let text = |Selector { metric, matchers }: Selector| {
         let matcher = |(label, operator, value): (String, String, String)| {
@@ -122,7 +114,6 @@ fn all_labels() -> BTreeSet<&'static str> {
 pub fn is_name(word: &str) -> bool {
     ALL.iter().any(|metric| metric.name == word)
         || metric_of(word).is_some()
-        || LEAN_FAMILIES.iter().any(|(name, _)| *name == word)
         || all_labels().contains(word)
 }
 
@@ -138,18 +129,16 @@ pub fn undefined_names(expression: &str, recorded: &BTreeSet<String>) -> Vec<Str
         .collect();
     for Selector { metric, matchers } in &selectors {
         let found = metric_of(metric);
-        let lean = LEAN_FAMILIES.iter().find(|(name, _)| name == metric);
         let is_foreign = metric == "up" || metric == "ALERTS" || metric.starts_with("process_");
-        if found.is_none() && lean.is_none() && !is_foreign && !recorded.contains(metric) {
+        if found.is_none() && !is_foreign && !recorded.contains(metric) {
             missing.push(format!("metric {metric}"));
             continue;
         }
         for (label, operator, value) in matchers {
             let own = found.map(|metric| metric.label_names());
-            let is_own = match (own, lean) {
-                (Some(own), _) => own.contains(&label.as_str()) || label == "le",
-                (None, Some((_, own))) => own.contains(&label.as_str()) || label == "upstream",
-                (None, None) => all.contains(label.as_str()),
+            let is_own = match &own {
+                Some(own) => own.contains(&label.as_str()) || label == "le",
+                None => all.contains(label.as_str()),
             };
             if !is_own && !TARGET_LABELS.contains(&label.as_str()) {
                 missing.push(format!("label {label} of {metric}"));

@@ -2,6 +2,7 @@
 //! skipped and prints a line. `dev/test --fast` leaves these tests out.
 
 mod grpc;
+mod incident;
 mod mixin;
 mod prometheus;
 mod rare_events;
