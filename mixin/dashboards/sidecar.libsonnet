@@ -37,7 +37,7 @@ function(config)
         p.chart('Throttled', 'percentunit', [['rate(%s[$__rate_interval])' % q.process('streamgauge_throttled_seconds_total'), legend]], 'Share of the time in which the CPU limit of the container stopped threads.', doc('streamgauge_throttled_seconds_total')),
         p.chart('CPU pressure', 'percentunit', [['rate(%s[$__rate_interval])' % q.process('streamgauge_cpu_pressure_seconds_total'), legend]], 'Share of the time in which a thread waited for a CPU.', doc('streamgauge_cpu_pressure_seconds_total')),
         rate('Not measured, by reason', q.upstream, 'streamgauge_unparsed_total', ['upstream', 'reason'], 'Events, bodies and headers that could not be measured. They were forwarded unchanged.'),
-        p.chart('Unknown APIs', 'Bps', [[q.rate(q.model('streamgauge_unrecognised_bytes_total'), ['upstream']), '{{upstream}}']], 'Bytes of responses of no known API.', 'definitions.md#unknown-apis'),
+        p.chart('Unknown APIs', 'Bps', [[q.rate(q.upstream('streamgauge_unrecognised_bytes_total'), ['upstream']), '{{upstream}}']], 'Bytes of responses of no known API.', 'definitions.md#unknown-apis'),
         p.chart('Clock', 'short', [[q.sum(q.upstream('streamgauge_clock_info'), ['source']), '{{source}}']], 'Upstreams by the clock of their newest request: timestamps of the kernel, or the time of the read.', doc('streamgauge_clock_info')),
         rate('Negative intervals', q.upstream, 'streamgauge_clamped_total', ['interval'], 'Negative intervals that were recorded as 0. Differences between two clocks cause them.'),
         rate('Models beyond the limit', q.process, 'streamgauge_label_overflow_total', ['label'], 'Times that a label value was replaced by other. Raise max_models if this rises.'),
