@@ -12,3 +12,4 @@ mod restarts;
 mod stalls;
 mod starved;
 mod truth;
+mod why_different;
