@@ -125,9 +125,9 @@ fn by_vllm(events: &[TimedEvent]) -> ToolNumbers {
     }
 }
 
-/// `vllm bench serve` takes every event with a choice for a token, also the role and the finish reason.
-fn by_vllm_bench(events: &[TimedEvent]) -> ToolNumbers {
-    let chunks = times(events, |event| event.content != EventContent::Usage);
+/// `vllm bench serve`. `is_token` selects the events that it takes for tokens.
+fn by_vllm_bench(events: &[TimedEvent], is_token: impl Fn(&TimedEvent) -> bool) -> ToolNumbers {
+    let chunks = times(events, is_token);
     let (first, last) = (chunks[0], chunks[chunks.len() - 1]);
     ToolNumbers {
         ttft: Some(first),
@@ -237,7 +237,12 @@ fn table() -> String {
     let rows = [
         ("**Streamgauge**", by_streamgauge(&PLAN)),
         ("vLLM, `/metrics`", by_vllm(&PLAN)),
-        ("`vllm bench serve`", by_vllm_bench(&PLAN)),
+        ("`vllm bench serve` 0.33", by_vllm_bench(&PLAN, TimedEvent::has_text)),
+        // Every event with a choice, also the role and the finish reason.
+        (
+            "`vllm bench serve`, earlier",
+            by_vllm_bench(&PLAN, |event| event.content != EventContent::Usage),
+        ),
         ("AIPerf", by_aiperf(&PLAN, visible)),
         ("AIPerf `--use-server-token-count`", by_aiperf(&PLAN, tokens(&PLAN))),
         ("guidellm", by_guidellm(&PLAN)),
