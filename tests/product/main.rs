@@ -9,6 +9,7 @@ mod admin_commands;
 mod compare;
 mod config;
 mod config_messages;
+mod cookbook;
 mod custom_api;
 mod demo;
 mod descriptors;

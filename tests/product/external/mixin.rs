@@ -1,5 +1,6 @@
-//! Every expression of the mixin runs in a real Prometheus that scraped a Streamgauge with all features on.
+//! Every expression of the mixin and of the cookbook runs in a real Prometheus that scraped a Streamgauge with all features on.
 
+use crate::cookbook;
 use crate::mixin::{ALERTS, RULES, expressions, root};
 use crate::support::cold_start::reserve_address;
 use crate::support::prometheus::Prometheus;
@@ -229,6 +230,7 @@ fn every_expression_has_data() {
     let empty = || -> Vec<String> {
         expressions()
             .into_iter()
+            .chain(cookbook::expressions())
             .filter(|(place, _)| !has_reason(place))
             .filter(|(place, expression)| {
                 let expression = filled(expression);
