@@ -10,6 +10,7 @@ ARG RUST_IMAGE=rust:1-slim-bookworm
 FROM ${RUST_IMAGE} AS build
 ARG TARGETARCH
 WORKDIR /src
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
 # The stage runs on the architecture that it builds for. It still passes `--target`, so that RUSTFLAGS apply to the
 # program only, not to build scripts and procedural macros, which cannot be static.
@@ -34,8 +35,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install "target/$(cat /triple)/release/streamgauge" /streamgauge
 
 # A program that needs a loader or a library would fail in an empty image with "not found".
+# (`ldd` itself fails for one that is not dynamic.)
 RUN /streamgauge --version \
-    && ldd /streamgauge 2>&1 | grep -E 'statically linked|not a dynamic executable'
+    && { ldd /streamgauge || true; } >/linkage 2>&1 \
+    && grep -E 'statically linked|not a dynamic executable' /linkage
 
 FROM scratch
 ARG VERSION=dev
