@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 
@@ -135,11 +136,14 @@ def main():
     sys.path.insert(0, str(tools))
     validator = Validator(tools, os.environ.get("STREAMGAUGE_CRDS"))
     kustomize = Kustomize(tools)
+    version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     for folder in sorted((KUSTOMIZE / "examples").iterdir()):
         documents = kustomize.build(folder)
         for document in documents:
             validator.validate(document)
         check_pod(documents, is_classic=False)
+        images = re.findall(r"streamgauge:([0-9.]+)", json.dumps(documents))
+        assert images == [version], f"{images} instead of version {version}"
         print(f"kustomize {folder.relative_to(ROOT)}: {len(documents)} objects are valid")
     classic = ROOT / "target/check-deploy/classic"
     classic.mkdir(parents=True, exist_ok=True)
@@ -156,6 +160,7 @@ def main():
     from helm_python import chart as helm
 
     chart = helm.Chart.load(CHART)
+    assert (chart.version, chart.metadata["appVersion"]) == (version, version), "the chart has the version of Cargo.toml"
     for file in [None, *sorted((CHART / "ci").glob("*.yaml"))]:
         values = yaml.safe_load(file.read_text()) if file else {}
         report = helm.lint(CHART, values, strict=True)
