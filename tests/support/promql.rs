@@ -90,9 +90,7 @@ pub fn selectors(expression: &str) -> Vec<String> {
 fn is_metric(word: &str) -> bool {
     word == "up"
         || word == "ALERTS"
-        || word.contains(':')
-            && !word.starts_with(|c: char| c.is_ascii_digit())
-            && word.starts_with(|c: char| c.is_ascii_lowercase())
+        || word.contains(':') && word.starts_with(|c: char| c.is_ascii_lowercase())
         || ["streamgauge_", "gen_ai_", "process_"].iter().any(|start| word.starts_with(start))
 }
 

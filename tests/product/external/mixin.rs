@@ -17,6 +17,8 @@ use streamgauge_sim::model::EngineSpec;
 
 /// Duration of the traffic: enough scrapes for a rate.
 const TRAFFIC: Duration = Duration::from_secs(6);
+/// Idle time after which the simulated Ollama unloads its model.
+const IDLE_UNLOAD: Duration = Duration::from_millis(300);
 const TRACE: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
 
 /// Expressions that have no data here, with the reason. The first part is the beginning of their place.
@@ -24,6 +26,10 @@ const WITHOUT_DATA: &[(&str, &str)] = &[
     ("streamgauge-model.json: TTFT p95 now and one day before", "nothing is one day old"),
     ("streamgauge-sidecar.json: Throttled", "the kernel reports it only within a CPU limit"),
     ("streamgauge-sidecar.json: CPU pressure", "some kernels do not report it"),
+    (
+        "alert StreamgaugeClockDegraded",
+        "the kernel gives timestamps, so no series has the other clock",
+    ),
 ];
 
 /// A client that does not read, so that the socket's buffers fill and the stream stalls.
@@ -114,11 +120,22 @@ fn post(proxy: SocketAddr, path: &str, headers: &str, body: &Value) {
     client.read_message();
 }
 
+/// A cold request: Ollama loads its model again after an idle time.
+fn load_again(gauge: &Streamgauge) {
+    std::thread::sleep(2 * IDLE_UNLOAD);
+    post(gauge.proxies[3], "/api/chat", "", &json!({"model": "ollama", "messages": []}));
+}
+
+/// A request whose response has all that a server can report.
+fn reported() -> Value {
+    json!({"model": "sim", "stream": true, "messages": [], "stream_options": {"include_usage": true},
+        "sim": {"metrics": true, "cached_tokens": 8, "prompt_tokens": 16, "output_tokens": 30}})
+}
+
 /// Everything that is not a plain stream, so that each metric has a sample: once before the traffic and once after it,
 /// because a rate needs two samples.
-fn rare_events(gauge: &Streamgauge, flood: &ScriptedUpstream) {
+fn rare_events(gauge: &Streamgauge) {
     let [sim, late] = [gauge.proxies[0], gauge.proxies[2]];
-    let _ = flood;
     stall(gauge.proxies[1]);
     leave(sim);
     let stream = json!({"model": "sim", "stream": true, "messages": []});
@@ -131,9 +148,8 @@ fn rare_events(gauge: &Streamgauge, flood: &ScriptedUpstream) {
     let mut client = RawConnection::connect(sim);
     client.send(chat::post("/v1/chat/completions", "", broken.to_string().as_bytes()));
     let _ = client.try_read_message();
-    let cached = json!({"model": "sim", "stream": true, "messages": [], "stream_options": {"include_usage": true},
-        "sim": {"metrics": true, "cached_tokens": 8, "prompt_tokens": 16, "output_tokens": 30}});
-    post(sim, "/v1/chat/completions", "", &cached);
+    post(sim, "/v1/chat/completions", "", &reported());
+    load_again(gauge);
     post(late, "/words", "", &stream);
     post(late, "/v1/audio/speech", "", &json!({"model": "voice", "input": "Hello"}));
     // A second model, which is beyond the limit.
@@ -170,6 +186,10 @@ fn filled(expression: &str) -> String {
 fn every_expression_has_data() {
     let engine = EngineSpec { slots: 2, ..EngineSpec::new("sim") };
     let (server, _) = simulate(engine);
+    let load_time = Duration::from_secs(1);
+    let ollama =
+        EngineSpec { load_time, idle_unload: Some(IDLE_UNLOAD), ..EngineSpec::new("ollama") };
+    let (ollama, _) = simulate(ollama);
     let flood = flood();
     let late = reserve_address();
     let proxy = |name: &str, upstream: SocketAddr, more: &str| {
@@ -177,10 +197,11 @@ fn every_expression_has_data() {
             "[[proxies]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'http://{upstream}'\n{more}\n"
         )
     };
-    let configuration = "ttft_by_input_size = true\nmax_models = 3\n".to_owned()
+    let configuration = "ttft_by_input_size = true\nmax_models = 4\n".to_owned()
         + &proxy("sim", server, "trust_request_start = true")
         + &proxy("flood", flood.address, "")
-        + &proxy("late", late, "server_metrics_path = '/metrics'\ncold_idle_seconds = 1.0");
+        + &proxy("late", late, "server_metrics_path = '/metrics'\ncold_idle_seconds = 1.0")
+        + &proxy("ollama", ollama, "");
     let gauge = Streamgauge::with_file(&configuration);
     let [rules, alerts] = [RULES, ALERTS].map(|path| root().join(path));
     let Some(prometheus) = Prometheus::with_rules(gauge.admin, &[&rules, &alerts]) else { return };
@@ -199,7 +220,10 @@ fn every_expression_has_data() {
     });
     let _late = serve_late(late);
     waits.join().unwrap();
-    // A baseline of the queue first: requests that do not wait.
+    // The engines are detected first, so that each series has one name.
+    load_again(&gauge);
+    post(gauge.proxy, "/v1/chat/completions", "", &reported());
+    // A baseline of the queue: requests that do not wait.
     let chat = |i: usize| {
         json!({
             "model": "sim", "stream": !i.is_multiple_of(5), "messages": [], "stream_options": {"include_usage": true},
@@ -207,7 +231,7 @@ fn every_expression_has_data() {
         })
     };
     (1..20).for_each(|_| drop(send_chat(gauge.proxy, &chat(1))));
-    rare_events(&gauge, &flood);
+    rare_events(&gauge);
     let start = Instant::now();
     let mut i = 0;
     while start.elapsed() < TRAFFIC {
@@ -219,7 +243,7 @@ fn every_expression_has_data() {
         clients.into_iter().for_each(|client| drop(client.join().unwrap()));
         i += 8;
     }
-    rare_events(&gauge, &flood);
+    rare_events(&gauge);
 
     let has_reason = |place: &str| WITHOUT_DATA.iter().any(|(start, _)| place.starts_with(start));
     // An annotation or alert has no data if its event does not last now: then each series that it reads has data.
