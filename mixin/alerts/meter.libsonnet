@@ -50,7 +50,7 @@ local promql = import '../lib/promql.libsonnet';
             config.unparsed,
             unmeasured(config.unparsed, 'reason!="unrecognised"'),
             'Responses of ' + lib.group + ' cannot be measured',
-            '{{ $value | humanize }} events, bodies or headers for each request of the last %s could not be measured. They were forwarded unchanged.' %
+            '{{ printf "%%.2g" $value }} events, bodies or headers for each request of the last %s could not be measured. They were forwarded unchanged.' %
             config.unparsed.window,
             'streamgauge-sidecar'
           ),

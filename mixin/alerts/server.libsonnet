@@ -71,7 +71,7 @@ local promql = import '../lib/promql.libsonnet';
             config.stalls,
             share(config.stalls, 'streamgauge_upstream_stalls_total', []),
             'Streams of ' + lib.group + ' stall',
-            '{{ $value | humanize }} stalls for each inference request in the last %s. A stall is a gap over stall_seconds.' %
+            '{{ printf "%%.2g" $value }} stalls for each inference request in the last %s. A stall is a gap over stall_seconds.' %
             config.stalls.window,
             'streamgauge-model'
           ),
