@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use streamgauge::config::{Sources, load};
 use streamgauge::testing::RequestLog;
-use streamgauge::testing::admin::{self, Admin, AdminLimits, AdminSettings};
+use streamgauge::testing::admin::{self, Admin, AdminLimits, AdminSettings, LiveHistory, Login};
 use streamgauge::testing::metrics::{Metrics, MetricsConfig, RequestSeries, StartKind};
 use streamgauge_core::dialect::{FinishReason, route::Operation};
 use streamgauge_core::meter::{
@@ -137,8 +137,12 @@ fn serve(metrics: Arc<Metrics>) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let flags = vec![("upstream", "http://127.0.0.1:1".to_owned())];
     let config = load(&Sources { flags, ..Sources::default() }).unwrap();
+    let log = RequestLog::in_memory();
     let admin = Admin {
-        log: RequestLog::in_memory(),
+        live: LiveHistory::new(Arc::clone(&metrics), log.clone(), Vec::new()),
+        login: Login::default(),
+        address,
+        log,
         metrics,
         settings: Arc::new(AdminSettings::read(&config).unwrap()).into(),
         reloads: tokio::sync::mpsc::channel(1).0,

@@ -1,8 +1,9 @@
 //! The application: binds all listeners, starts the threads, and shuts down in order.
 
-use crate::admin::{self, Admin, AdminConfigError, AdminSettings, ReloadRequest};
+use crate::admin::{self, Admin, AdminConfigError, AdminSettings, Login, ReloadRequest};
 use crate::config::{Config, ProxyConfig};
 use crate::descriptors;
+use crate::live::LiveHistory;
 use crate::log::LogLevelHandle;
 use crate::metrics::{Metrics, MetricsError, claim_shard};
 use crate::proxy::{
@@ -208,8 +209,12 @@ impl App {
         let upstreams =
             proxies.iter().map(|bound| (bound.name.clone(), bound.connector.clone())).collect();
         let (reloads, reload_requests) = mpsc::channel(1);
+        let taps = proxies.iter().map(|bound| Arc::clone(&bound.tap)).collect();
         let shared = Admin {
             upstreams,
+            live: LiveHistory::new(Arc::clone(&metrics), log.clone(), taps),
+            login: Login::default(),
+            address: admin_address,
             metrics,
             log,
             settings: ArcSwap::from_pointee(AdminSettings::read(&config)?),
@@ -255,6 +260,11 @@ impl App {
     pub fn metrics_url(&self) -> String {
         let scheme = if self.shared.settings.load().tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/metrics", self.admin_address)
+    }
+
+    /// Prints where the live page is.
+    pub(crate) fn announce_page(&self) {
+        self.shared.announce_page();
     }
 
     /// Runs until a stage of the shutdown is `requested`, and then through all later ones. The admin port serves until

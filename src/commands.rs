@@ -199,6 +199,7 @@ async fn serve(args: &RunArgs, log: &StandardErrorLog) -> ExitCode {
         tracing::info!(target: UNLIMITED, name, listen = %address, upstream, "forwarding");
     }
     tracing::info!(target: UNLIMITED, metrics = %app.metrics_url(), "measuring");
+    app.announce_page();
     let requested = signals::requested_stage().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot install signal handlers: only SIGKILL stops Streamgauge");
         watch::channel(DrainStage::Serving).1

@@ -60,6 +60,7 @@ mod demo;
 mod descriptors;
 mod explain;
 mod healthcheck;
+mod live;
 mod log;
 mod metrics;
 mod proxy;

@@ -124,6 +124,7 @@ impl Reloader {
                     tracing::warn!(target: UNLIMITED, "{warning}");
                 }
                 tracing::info!(target: UNLIMITED, changed, "the configuration and the certificates are reloaded");
+                self.admin.announce_page();
                 Ok(format!("reloaded; changed keys: {changed}"))
             }
             Err(error) => {

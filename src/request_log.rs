@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use streamgauge_core::meter::RequestRecord;
 
@@ -28,8 +28,26 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The request log of the process. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct RequestLog {
-    recent: Arc<Mutex<VecDeque<Arc<RequestRecord>>>>,
+    recent: Arc<Mutex<RecentRecords>>,
     queue: Option<LogSender<Arc<RequestRecord>>>,
+}
+
+/// The newest records.
+#[derive(Debug, Default)]
+struct RecentRecords {
+    /// Oldest first; at most [`MAX_RECENT`].
+    records: VecDeque<Arc<RequestRecord>>,
+    /// Number of requests that have ended.
+    ended: u64,
+}
+
+/// The records of the requests that ended since an earlier reading.
+#[derive(Debug, Default)]
+pub struct NewRecords {
+    /// The newest of them, oldest first; at most [`MAX_RECENT`].
+    pub records: Vec<Arc<RequestRecord>>,
+    /// Number of requests that ended. Above the number of records if they were too many to be kept.
+    pub ended: u64,
 }
 
 /// Handle of the thread that writes the file.
@@ -62,9 +80,10 @@ impl RequestLog {
     pub fn write(&self, record: RequestRecord) {
         let record = Arc::new(record);
         let old = {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let old = if recent.len() == MAX_RECENT { recent.pop_front() } else { None };
-            recent.push_back(Arc::clone(&record));
+            let RecentRecords { records, ended } = &mut *self.recent();
+            *ended += 1;
+            let old = if records.len() == MAX_RECENT { records.pop_front() } else { None };
+            records.push_back(Arc::clone(&record));
             old
         };
         drop(old);
@@ -73,11 +92,26 @@ impl RequestLog {
         }
     }
 
+    /// Returns the records of the requests that ended since an earlier reading. `seen`: the number of requests that had
+    /// ended then, which becomes the present number.
+    pub fn read_new(&self, seen: &mut u64) -> NewRecords {
+        let RecentRecords { records, ended } = &*self.recent();
+        let new = ended.saturating_sub(*seen);
+        *seen = *ended;
+        let count = usize::try_from(new).unwrap_or(usize::MAX).min(records.len());
+        let records = records.iter().skip(records.len() - count).cloned().collect();
+        NewRecords { records, ended: new }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, RecentRecords> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The lines of the newest requests, oldest first; at most [`MAX_RECENT`].
     pub fn last(&self, count: usize) -> Vec<u8> {
         let records: Vec<Arc<RequestRecord>> = {
-            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.iter().skip(recent.len().saturating_sub(count)).cloned().collect()
+            let RecentRecords { records, .. } = &*self.recent();
+            records.iter().skip(records.len().saturating_sub(count)).cloned().collect()
         };
         let mut lines = Vec::new();
         records.iter().for_each(|record| append(record, &mut lines));

@@ -17,8 +17,9 @@ pub fn bind_with_faults(config: Config, faults: FaultInjection) -> Result<App, A
 
 /// The admin port.
 pub mod admin {
-    pub use crate::admin::{Admin, AdminSettings, bind, serve};
+    pub use crate::admin::{Admin, AdminSettings, Login, bind, serve};
     pub use crate::config::AdminLimits;
+    pub use crate::live::LiveHistory;
 }
 
 /// The comparison of two request logs.

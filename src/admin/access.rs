@@ -5,9 +5,11 @@ use super::routes::{AdminBody, AdminRoute, text_response};
 use super::web_config::WebConfig;
 use crate::config::{AccessConfig, MetricsAccess};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::http::uri::Authority;
 use hyper::{Response, StatusCode};
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
@@ -17,6 +19,16 @@ use tokio::task::spawn_blocking;
 /// Marks a request whose connection has a valid client certificate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ClientCertified;
+
+/// The client that sent a request, as its connection and headers identify it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AdminVisitor<'a> {
+    pub headers: &'a HeaderMap,
+    /// Its connection has a valid client certificate.
+    pub has_certificate: bool,
+    /// It has the cookie of an open session.
+    pub has_session: bool,
+}
 
 /// Decides which requests are allowed.
 #[derive(Debug)]
@@ -73,13 +85,16 @@ impl Access {
     pub(super) async fn refuse(
         &self,
         route: AdminRoute,
-        headers: &HeaderMap,
-        has_client_certificate: bool,
+        visitor: AdminVisitor<'_>,
     ) -> Option<Response<AdminBody>> {
+        let AdminVisitor { headers, has_certificate, has_session } = visitor;
         if !self.is_guarded(route) {
+            return (route.is_private() && !is_local_visitor(headers)).then(wrong_host);
+        }
+        if has_session && self.has_login() && route.is_of_page() {
             return None;
         }
-        if self.requires_client_certificate && !has_client_certificate {
+        if self.requires_client_certificate && !has_certificate {
             let why = "forbidden: this page requires a client certificate\n";
             return Some(text_response(StatusCode::FORBIDDEN, why));
         }
@@ -94,16 +109,17 @@ impl Access {
         }
     }
 
+    /// Whether the page needs credentials, and a link in the log replaces them. A client certificate has no replacement.
+    pub fn has_login(&self) -> bool {
+        self.is_guarded(AdminRoute::Index) && !self.requires_client_certificate
+    }
+
     fn is_guarded(&self, route: AdminRoute) -> bool {
         match route {
-            AdminRoute::Health
-            | AdminRoute::Ready
-            | AdminRoute::Idle
-            | AdminRoute::Unknown
-            | AdminRoute::WrongMethod(_) => false,
             AdminRoute::Metrics => self.guards_metrics,
-            AdminRoute::Index | AdminRoute::Config | AdminRoute::Requests | AdminRoute::Reload => {
-                self.guards_metrics || self.requires_client_certificate || !self.is_local
+            route => {
+                route.is_private()
+                    && (self.guards_metrics || self.requires_client_certificate || !self.is_local)
             }
         }
     }
@@ -167,9 +183,37 @@ impl Access {
     }
 }
 
+/// Whether a request to a page without credentials comes from this host. Another web site in a browser on this host can
+/// give its own name the address of loopback (DNS rebinding), but cannot change the header `Host`.
+fn is_local_visitor(headers: &HeaderMap) -> bool {
+    let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    // A link on another site may open the page; the script of another site may not read it.
+    let is_navigation = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    // Browsers always send it.
+    let Some(host) = headers.get(HOST) else { return true };
+    host.to_str().is_ok_and(is_loopback_host) && (!is_cross_site || is_navigation)
+}
+
+/// Whether the value of a `Host` header names loopback.
+fn is_loopback_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    match address {
+        Ok(address) => address.is_loopback(),
+        Err(_) => name.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+fn wrong_host() -> Response<AdminBody> {
+    let why = "forbidden: without credentials, this page is for this host only; open it at localhost or 127.0.0.1\n";
+    text_response(StatusCode::FORBIDDEN, why)
+}
+
 fn forbidden() -> Response<AdminBody> {
     let why = "forbidden: on an address other than loopback, this page requires the key admin_token, \
-               admin_token_file or admin_web_config in the configuration\n";
+               admin_token_file or admin_web_config in the configuration; a browser can open the live page by the link \
+               in the log\n";
     text_response(StatusCode::FORBIDDEN, why)
 }
 
@@ -193,4 +237,45 @@ fn read_token(path: &Path) -> Result<String, AdminConfigError> {
         .map_err(|cause| error(format!("cannot read the file: {cause}")))?;
     let token = text.trim();
     if token.is_empty() { Err(error("the file is empty".into())) } else { Ok(token.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_loopback_are_local() {
+        for host in
+            ["localhost", "LOCALHOST:1", "127.0.0.1:9464", "127.1.2.3", "[::1]:9464", "[::1]"]
+        {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:9464",
+            "localhost.evil.example",
+            "a b",
+        ] {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn scripts_of_other_sites_are_not_local() {
+        let is_local = |fields: &[(&'static str, &'static str)]| {
+            let field = |(name, value): &(&'static str, &'static str)| {
+                (hyper::header::HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            is_local_visitor(&fields.iter().map(field).collect())
+        };
+        let host = ("host", "localhost:9464");
+        assert!(
+            is_local(&[]) && is_local(&[host]) && is_local(&[host, ("sec-fetch-site", "none")])
+        );
+        let other = ("sec-fetch-site", "cross-site");
+        assert!(!is_local(&[host, other, ("sec-fetch-mode", "no-cors")]));
+        assert!(is_local(&[host, other, ("sec-fetch-mode", "navigate")]), "a link to the page");
+    }
 }

@@ -1,17 +1,23 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/idle`, `/config`, `/requests`, `/-/reload`, and an index.
+//! The admin port: the live page and its data, `/metrics`, `/healthz`, `/readyz`, `/idle`,
+//! `/config`, `/requests`, `/-/reload`.
 //!
 //! The port has its own listener, thread and runtime, so scrapes do not wait for the data path. On an
 //! address other than loopback, the pages that show more than metrics require credentials.
 
 mod access;
+mod login;
+mod page;
 mod routes;
 mod settings;
 mod web_config;
 
+pub use login::Login;
 pub use settings::{AdminConfigError, AdminSettings};
 pub use web_config::WebConfig;
 
 use crate::config::AdminLimits;
+use crate::live::LiveHistory;
+use crate::log::UNLIMITED;
 use crate::metrics::{AdminLimitKind, Metrics};
 use crate::proxy::Connector;
 use crate::request_log::RequestLog;
@@ -26,20 +32,23 @@ use hyper_util::service::TowerToHyperService;
 use routes::{AdminBody, AdminRoute};
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::timeout::TimeoutLayer;
+
+/// Interval at which the live history reads what is new.
+const HISTORY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A request to reload the configuration. The reply is the text of the response: what was reloaded, or why it was not.
 pub type ReloadRequest = oneshot::Sender<Result<String, String>>;
@@ -51,6 +60,12 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Request log, for `/requests`.
     pub log: RequestLog,
+    /// The last ten minutes, for the live page.
+    pub live: LiveHistory,
+    /// Links and sessions of the live page.
+    pub login: Login,
+    /// Address of the port.
+    pub address: SocketAddr,
     /// The settings in force. A reload replaces them.
     pub settings: ArcSwap<AdminSettings>,
     /// Requests to reload the configuration.
@@ -64,6 +79,28 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// URL of the port on this host.
+    pub fn url(&self) -> String {
+        let scheme = if self.settings.load().tls.is_some() { "https" } else { "http" };
+        let address = match self.address {
+            any if any.ip().is_unspecified() => {
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), any.port())
+            }
+            one => one,
+        };
+        format!("{scheme}://{address}")
+    }
+
+    /// Prints where the live page is: its address, or a link that works once if the page needs credentials.
+    pub fn announce_page(&self) {
+        let access = &self.settings.load().access;
+        if access.has_login() {
+            self.login.print_link(&self.url());
+        } else {
+            tracing::info!(target: UNLIMITED, "live page: {}/", self.url());
+        }
+    }
+
     /// Makes `/readyz` return 503 from now on.
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
@@ -108,6 +145,15 @@ pub async fn serve(
         .layer(CatchPanicLayer::new())
         .service(routes);
     let service = TowerToHyperService::new(service);
+    let updates = Arc::clone(&admin);
+    tokio::spawn(async move {
+        let mut timer = tokio::time::interval(HISTORY_INTERVAL);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            updates.live.update();
+        }
+    });
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

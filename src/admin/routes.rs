@@ -1,15 +1,17 @@
 //! The routes of the admin port and their responses.
 
 use super::Admin;
-use super::access::ClientCertified;
+use super::access::{AdminVisitor, ClientCertified};
+use super::page;
 use crate::metrics::CONTENT_TYPE as METRICS_TEXT;
 use crate::proxy::Timers;
 use crate::request_log::MAX_RECENT;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -25,6 +27,11 @@ pub(super) type AdminBody = Full<Bytes>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AdminRoute {
     Index,
+    /// A file of the page.
+    PageFile(usize),
+    Login,
+    Live,
+    SlowRequests,
     Metrics,
     Health,
     Ready,
@@ -47,26 +54,67 @@ impl AdminRoute {
         }
         match path {
             "/" => Self::Index,
+            "/login" => Self::Login,
+            "/live" => Self::Live,
+            "/requests/slow" => Self::SlowRequests,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/idle" => Self::Idle,
             "/config" => Self::Config,
             "/requests" => Self::Requests,
-            _ => Self::Unknown,
+            path => page::file_at(path).map_or(Self::Unknown, Self::PageFile),
         }
     }
 
+    /// Whether the page shows more than metrics, or changes something.
+    pub fn is_private(self) -> bool {
+        match self {
+            Self::Health
+            | Self::Ready
+            | Self::Idle
+            | Self::Metrics
+            | Self::Login
+            | Self::PageFile(_)
+            | Self::Unknown
+            | Self::WrongMethod(_) => false,
+            Self::Index
+            | Self::Live
+            | Self::SlowRequests
+            | Self::Config
+            | Self::Requests
+            | Self::Reload => true,
+        }
+    }
+
+    /// Whether the session of a browser opens it: the live page and its data.
+    pub fn is_of_page(self) -> bool {
+        matches!(self, Self::Index | Self::Live | Self::SlowRequests | Self::Requests)
+    }
+
     pub async fn respond(self, admin: &Admin, request: &Request<Incoming>) -> Response<AdminBody> {
-        let has_certificate = request.extensions().get::<ClientCertified>().is_some();
         // A reload can replace the settings meanwhile.
         let settings = admin.settings.load_full();
-        let refusal = settings.access.refuse(self, request.headers(), has_certificate).await;
-        if let Some(refusal) = refusal {
+        let wants_page = self == Self::Index && page::accepts_html(request.headers());
+        let visitor = AdminVisitor {
+            headers: request.headers(),
+            has_certificate: request.extensions().get::<ClientCertified>().is_some(),
+            has_session: admin.login.has_session(request.headers()),
+        };
+        if let Some(refusal) = settings.access.refuse(self, visitor).await {
+            if wants_page && settings.access.has_login() {
+                admin.login.renew_link(&admin.url());
+                return with_challenge(page::message(refusal.status(), NO_ACCESS), &refusal);
+            }
             return refusal;
         }
         match self {
+            Self::Index if wants_page => page::document(),
             Self::Index => text_response(StatusCode::OK, INDEX),
+            Self::PageFile(at) => page::file(at),
+            Self::Login => login(admin, request.uri().query()),
+            Self::Live => json(&admin.live.snapshot()),
+            Self::SlowRequests => json(&admin.live.slow()),
             Self::Metrics => {
                 response(StatusCode::OK, METRICS_TEXT, admin.metrics.gather().to_text())
             }
@@ -92,7 +140,15 @@ impl AdminRoute {
     }
 }
 
+/// The page for a browser without access.
+const NO_ACCESS: &str = "<h1>Streamgauge</h1><p>This page opens with a link that works once. The log of Streamgauge has \
+    it: <code>live page: .../login?token=...</code></p><p>If the link was used already, this visit has printed a new one \
+    to the log (at most one a minute). SIGHUP does so, too.</p>";
+
 const INDEX: &str = "Streamgauge\n\n\
+    /                    the live page, for a browser\n\
+    /live                its data as JSON: the last ten minutes and what runs now\n\
+    /requests/slow       the slow requests of the last ten minutes and why, as JSON\n\
     /metrics             metrics in the Prometheus text format\n\
     /requests?last=100   the newest requests, one JSON object per line\n\
     /config              the configuration in force\n\
@@ -101,7 +157,39 @@ const INDEX: &str = "Streamgauge\n\n\
     /readyz              200 until shutdown begins; ?upstream=1 also connects to each upstream\n\
     /idle                200 while no request is in flight, else 503\n";
 
-fn response(
+/// A response with a value as JSON.
+fn json(value: &impl Serialize) -> Response<AdminBody> {
+    match serde_json::to_vec(value) {
+        Ok(body) => page::protected(response(StatusCode::OK, "application/json", body)),
+        Err(_) => text_response(StatusCode::INTERNAL_SERVER_ERROR, "cannot write JSON\n"),
+    }
+}
+
+/// Exchanges the token of a one-time link for a cookie.
+fn login(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
+    let is_tls = admin.settings.load().tls.is_some();
+    let token = query_parameter(query, "token").unwrap_or_default();
+    match admin.login.exchange(token, is_tls) {
+        Some(cookie) => page::logged_in(cookie),
+        None => {
+            admin.login.renew_link(&admin.url());
+            page::message(StatusCode::FORBIDDEN, NO_ACCESS)
+        }
+    }
+}
+
+/// Copies the way to authenticate from `refusal`, so that browsers still ask for a user and a password.
+fn with_challenge(
+    mut page: Response<AdminBody>,
+    refusal: &Response<AdminBody>,
+) -> Response<AdminBody> {
+    for challenge in refusal.headers().get_all(WWW_AUTHENTICATE) {
+        page.headers_mut().append(WWW_AUTHENTICATE, challenge.clone());
+    }
+    page
+}
+
+pub(super) fn response(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,

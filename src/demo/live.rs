@@ -57,6 +57,7 @@ impl LiveView {
         vec![
             "Streamgauge demo: traffic -> proxy -> simulated inference server".into(),
             format!("  proxy  http://{proxy}"),
+            format!("  page   http://{admin}/"),
             format!("  admin  http://{admin}/metrics"),
             format!("  try    curl -N http://{proxy}/v1/chat/completions \\"),
             r#"           -d '{"model": "phi-4-mini", "stream": true, "max_tokens": 40}'"#.into(),

@@ -5,7 +5,7 @@ const INPUT_SIZES: [(u64, &str); 5] =
     [(256, "256"), (1024, "1024"), (4096, "4096"), (16384, "16384"), (65536, "65536")];
 
 /// Returns the class of an input with this many tokens, as counted by the server.
-pub(super) fn input_size(tokens: Option<u64>) -> &'static str {
+pub fn input_size(tokens: Option<u64>) -> &'static str {
     let Some(tokens) = tokens else { return "unknown" };
     INPUT_SIZES.iter().find(|(most, _)| tokens <= *most).map_or("more", |(_, class)| class)
 }

@@ -19,6 +19,11 @@ impl ReconciledCounter {
         Self { counter, debt: AtomicU64::new(0) }
     }
 
+    /// Value of the counter.
+    pub fn get(&self) -> u64 {
+        self.counter.get()
+    }
+
     /// Adds to the counter.
     pub fn add(&self, count: u64) {
         if self.debt.load(Relaxed) == 0 {

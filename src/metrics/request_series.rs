@@ -5,6 +5,7 @@
 
 use super::families::MetricFamilies;
 use super::handle_cache::HandleCache;
+use super::live_view::TrafficCounters;
 use super::model_labels::OTHER;
 use super::reconciled_counter::ReconciledCounter;
 use super::sharded::{self, ShardedCounter, ShardedFamily, ShardedHistogram};
@@ -106,6 +107,14 @@ impl RequestSeries {
 
     pub(super) fn operation(&self) -> Operation {
         self.labels.operation
+    }
+
+    /// Counters of the live history.
+    pub(super) fn traffic_counters(&self) -> TrafficCounters {
+        TrafficCounters {
+            output_tokens: self.handles.output_tokens.get().map(ReconciledCounter::get),
+            stalls: self.handles.stalls.get().map(IntCounter::get),
+        }
     }
 
     /// Values of the common labels, followed by those of the family's own labels.

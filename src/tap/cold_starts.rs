@@ -2,6 +2,7 @@
 
 use super::lock;
 use crate::metrics::{ColdStartSeries, Metrics};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use streamgauge_core::meter::cold::{
@@ -19,7 +20,12 @@ pub(crate) struct ColdStartWatch {
     probe_schedule: Notify,
     series: ColdStartSeries,
     metrics: Arc<Metrics>,
+    /// Cold starts that ended since they were last taken; at most [`MAX_ENDED`], the newest.
+    ended: Mutex<VecDeque<ColdStart>>,
 }
+
+/// Most ended cold starts that are kept until they are taken.
+const MAX_ENDED: usize = 32;
 
 impl ColdStartWatch {
     pub fn new(
@@ -34,6 +40,7 @@ impl ColdStartWatch {
             probe_schedule: Notify::new(),
             series: metrics.cold_start_series(upstream),
             metrics,
+            ended: Mutex::default(),
         }
     }
 
@@ -120,7 +127,22 @@ impl ColdStartWatch {
             let reason = start.reason.label();
             let seconds = start.duration().map(|length| length.as_secs_f64());
             tracing::info!(upstream = &*self.upstream, reason, seconds, "cold start ended");
+            let mut ended = lock(&self.ended);
+            if ended.len() == MAX_ENDED {
+                ended.pop_front();
+            }
+            ended.push_back(start);
         }
+    }
+
+    /// Takes the cold starts that ended since the last call.
+    pub fn take_ended(&self) -> VecDeque<ColdStart> {
+        std::mem::take(&mut lock(&self.ended))
+    }
+
+    /// Whether the upstream is ready. `None` until a probe or an output has shown it.
+    pub fn is_up(&self) -> Option<bool> {
+        self.detector().is_up()
     }
 
     /// A request arrived.

@@ -96,6 +96,10 @@ struct RequestState {
     /// gRPC status, if the request is a gRPC call.
     grpc_status: Option<GrpcStatus>,
     unparsed: u64,
+    /// Number of the request.
+    id: u64,
+    /// Slot of the request in the registry of requests in flight.
+    slot: usize,
 }
 
 impl Measurement {
@@ -241,6 +245,12 @@ impl Drop for Measurement {
     }
 }
 
+impl Drop for RequestState {
+    fn drop(&mut self) {
+        self.tap.in_flight.remove(self.slot);
+    }
+}
+
 impl RequestState {
     fn new(
         tap: &Arc<Tap>,
@@ -251,9 +261,13 @@ impl RequestState {
     ) -> Self {
         let ArrivalTime { started_at, wall_time } = arrived;
         let RequestHead { route, model, body, edge, cold } = request;
+        let progress = RequestProgress::new(Arc::clone(tap), route.operation, model, body);
+        let (progress, id) = (Arc::new(progress), tap.next_id());
         Self {
             cold,
-            progress: Arc::new(RequestProgress::new(Arc::clone(tap), route.operation, model, body)),
+            id,
+            slot: tap.in_flight.add(id, started_at, &progress),
+            progress,
             tap: Arc::clone(tap),
             client: Arc::clone(client),
             upstream: None,
@@ -467,6 +481,7 @@ impl RequestState {
             client,
             started_at,
             operation,
+            slot,
             ..
         } = self
         else {
@@ -477,7 +492,9 @@ impl RequestState {
             && meter.tally().first_output.is_some()
             && operation.is_inference()
         {
-            *stall_watch = Some(tap.running_streams.watch(client, series));
+            let watch = StallWatch::new(client, series, tap.config.load().stall);
+            tap.in_flight.set_silence(*slot, watch.silence());
+            *stall_watch = Some(watch);
             // Long streams would hold back the series of the upstream until their end.
             if let Some(engine) = meter.tally().engine {
                 tap.set_detected_engine(engine);

@@ -15,6 +15,7 @@ mod outage;
 mod queue;
 mod request_body;
 mod request_progress;
+mod request_registry;
 mod response_body;
 mod stall_watch;
 
@@ -25,6 +26,7 @@ pub(crate) use outage::OutageWatch;
 pub use request_body::PeekBody;
 pub use request_progress::RequestFault;
 pub(crate) use request_progress::RequestProgress;
+pub(crate) use request_registry::InFlightRequest;
 pub use response_body::MeteredBody;
 
 use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
@@ -32,7 +34,7 @@ use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::UpstreamActivity;
 use arc_swap::ArcSwap;
-use stall_watch::RunningStreams;
+use request_registry::RequestRegistry;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -101,6 +103,17 @@ pub struct TapConfig {
 /// Traces of the requests of all proxies of the process.
 pub type SharedTraces = Arc<Mutex<Traces>>;
 
+/// Estimated queue of one model.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueEstimate {
+    /// Label of the model.
+    pub model: Arc<str>,
+    /// Expected wait of a request that arrives now, in seconds.
+    pub wait: Option<f64>,
+    /// Number of requests or prompts that the server processes at once.
+    pub slots: Option<f64>,
+}
+
 /// State that the measurements of one upstream share.
 #[derive(Debug)]
 pub struct Tap {
@@ -116,7 +129,7 @@ pub struct Tap {
     has_answered: AtomicBool,
     series: UpstreamSeries,
     activity: UpstreamActivity,
-    running_streams: Arc<RunningStreams>,
+    in_flight: RequestRegistry,
     cold_starts: ColdStartWatch,
     outages: OutageWatch,
     queues: queue::UpstreamQueues,
@@ -160,7 +173,7 @@ impl Tap {
         traces: SharedTraces,
         faults: FaultInjection,
     ) -> Self {
-        let TapConfig { name, engine, stall, cold, .. } = &config;
+        let TapConfig { name, engine, cold, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream_series(&upstream);
         metrics.create_summed_series(&upstream, &config.slo);
@@ -190,7 +203,7 @@ impl Tap {
             has_answered: AtomicBool::new(false),
             series,
             activity: UpstreamActivity::new(now),
-            running_streams: Arc::new(RunningStreams::new(*stall)),
+            in_flight: RequestRegistry::default(),
             metrics,
             log,
             faults,
@@ -206,7 +219,6 @@ impl Tap {
     /// Replaces the configuration, for requests that have not ended. Keys that [`keys`](crate::config::keys) marks as
     /// fixed must have their old values.
     pub fn reload(&self, config: TapConfig) {
-        self.running_streams.set_threshold(config.stall);
         // Before a request can be judged by a new class.
         self.metrics.create_summed_series(&self.upstream, &config.slo);
         self.config.store(Arc::new(config));
@@ -220,7 +232,7 @@ impl Tap {
         self.series.set_idle(self.activity.idle_time(now));
         let outage = self.outage().map(|outage| now.saturating_sub(outage.since));
         self.series.set_outage(outage.unwrap_or_default());
-        self.series.set_oldest_silent(self.running_streams.count_stalls(now));
+        self.series.set_oldest_silent(self.in_flight.count_stalls(now));
         self.cold_starts.refresh(now);
         self.queues.for_each(|model, estimator| {
             // Only models with a label are exported: those with a successful response. A name that was cut is not its own
@@ -236,12 +248,44 @@ impl Tap {
     pub fn count_stalls(&self) {
         let count = || {
             self.faults.inject(self.upstream.as_bytes());
-            self.running_streams.count_stalls(socket::now());
+            self.in_flight.count_stalls(socket::now());
         };
         // A panic must not end the task, which also serves the other upstreams.
         if catch_unwind(AssertUnwindSafe(count)).is_err() {
             self.series.count_unparsed(UnparsedReason::Panic);
         }
+    }
+
+    /// Number of requests in flight, and the oldest of them, oldest first.
+    pub(crate) fn oldest_in_flight(
+        &self,
+        count: usize,
+        now: Duration,
+    ) -> (usize, Vec<InFlightRequest>) {
+        self.in_flight.oldest(count, now)
+    }
+
+    /// Name of the upstream.
+    pub(crate) fn upstream(&self) -> &Arc<str> {
+        &self.upstream
+    }
+
+    /// Engine of the upstream, as configured or detected.
+    pub(crate) fn engine(&self) -> Option<Arc<str>> {
+        self.engine_of_response(None)
+    }
+
+    /// Estimated queue of each model that has a label.
+    pub(crate) fn queue_estimates(&self) -> Vec<QueueEstimate> {
+        let mut estimates = Vec::new();
+        self.queues.for_each(|model, estimator| {
+            let label = self.metrics.existing_model_label(model);
+            if let Some(model) = label.filter(|label| **label == *model) {
+                let slots = estimator.slot_model().map(|slots| slots.count as f64);
+                estimates.push(QueueEstimate { model, wait: estimator.current_wait(), slots });
+            }
+        });
+        estimates
     }
 
     /// The cold-start detector.

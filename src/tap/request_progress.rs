@@ -117,6 +117,16 @@ impl RequestProgress {
         }
     }
 
+    /// Operation of the request's route.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// Phase of the request. `None` once it has ended.
+    pub fn phase(&self) -> Option<RequestPhase> {
+        self.state().phase
+    }
+
     /// Moves the request to this phase. It never moves back.
     pub fn enter(&self, phase: RequestPhase) {
         self.advance(&mut self.state(), phase);

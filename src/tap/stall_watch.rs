@@ -1,11 +1,9 @@
-//! Running streams and how long each has been without output, so that a stall is counted while it lasts.
+//! How long a running stream has been without output, so that a stall is counted while it lasts.
 
-use super::lock;
 use crate::metrics::{RequestSeries, StallCounter};
 use crate::socket::SocketTimestamps;
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use streamgauge_core::meter::{Arrival, GapUpdate, OutputFlow, ResponseTally};
 
@@ -15,19 +13,9 @@ const GRACE: Duration = Duration::from_millis(100);
 /// Flag in [`StreamSilence::gap_start`]: this gap was counted.
 const COUNTED: u64 = 1;
 
-/// Running streams of one upstream. The lock is taken at the first output and the end of each stream, and to search for
-/// stalls.
-#[derive(Debug)]
-pub(super) struct RunningStreams {
-    /// A gap longer than this number of nanoseconds is a stall, in streams that start from now on.
-    threshold: AtomicU64,
-    running: Mutex<HashMap<u64, Arc<StreamSilence>>>,
-    ids: AtomicU64,
-}
-
 /// The current gap of a running stream, shared by the stream and the search for stalls.
 #[derive(Debug)]
-struct StreamSilence {
+pub(super) struct StreamSilence {
     /// Start of the current gap in nanoseconds, on a clock that stops while the client accepts no bytes; 0 if no output
     /// is expected. The lowest bit is [`COUNTED`]: start and flag change in one atomic step, so that a gap that is
     /// counted and ended at the same time is counted once.
@@ -36,6 +24,8 @@ struct StreamSilence {
     threshold: Duration,
     client: Arc<SocketTimestamps>,
     stalls: StallCounter,
+    /// Output events so far. Only the stream writes it.
+    output_events: AtomicU64,
 }
 
 /// Watches the gaps of one running stream until it is dropped.
@@ -43,64 +33,13 @@ struct StreamSilence {
 pub(super) struct StallWatch {
     pub flow: OutputFlow,
     silence: Arc<StreamSilence>,
-    id: u64,
-    streams: Arc<RunningStreams>,
-}
-
-impl RunningStreams {
-    pub fn new(threshold: Duration) -> Self {
-        let streams = Self {
-            threshold: AtomicU64::new(0),
-            running: Mutex::default(),
-            ids: AtomicU64::new(0),
-        };
-        streams.set_threshold(threshold);
-        streams
-    }
-
-    /// Sets the gap above which a gap is a stall.
-    pub fn set_threshold(&self, threshold: Duration) {
-        self.threshold.store(u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    /// Watches a stream to this client, from its first output on.
-    pub fn watch(
-        self: &Arc<Self>,
-        client: &Arc<SocketTimestamps>,
-        series: &RequestSeries,
-    ) -> Box<StallWatch> {
-        let silence = Arc::new(StreamSilence {
-            gap_start: AtomicU64::new(0),
-            // u64 has room for 584 years.
-            threshold: Duration::from_nanos(self.threshold.load(Relaxed)),
-            client: Arc::clone(client),
-            stalls: series.stall_counter(),
-        });
-        let id = self.ids.fetch_add(1, Relaxed);
-        self.lock().insert(id, Arc::clone(&silence));
-        Box::new(StallWatch { flow: OutputFlow::default(), silence, id, streams: Arc::clone(self) })
-    }
-
-    /// Counts the current gaps that have become stalls. Returns the longest current gap.
-    pub fn count_stalls(&self, now: Duration) -> Duration {
-        let running = self.lock();
-        running.values().map(|stream| stream.count_stall(now)).max().unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<StreamSilence>>> {
-        lock(&self.running)
-    }
 }
 
 impl StreamSilence {
     /// Counts the current gap if it has become a stall. Returns its length.
-    fn count_stall(&self, now: Duration) -> Duration {
+    pub fn count_stall(&self, now: Duration) -> Duration {
         let seen = self.gap_start.load(Relaxed);
-        if seen == 0 {
-            return Duration::ZERO;
-        }
-        let now = now.saturating_sub(self.client.stall_time());
-        let silence = now.saturating_sub(Duration::from_nanos(seen));
+        let Some(silence) = self.length(seen, now) else { return Duration::ZERO };
         let is_new = seen & COUNTED == 0 && silence > self.threshold + GRACE;
         // If output ended the gap in the meantime, the exchange fails, and `end_gap` has counted it.
         if is_new && self.gap_start.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok()
@@ -108,6 +47,21 @@ impl StreamSilence {
             self.stalls.inc();
         }
         silence
+    }
+
+    /// Length of the current gap; `None` if no output is expected.
+    pub fn current(&self, now: Duration) -> Option<Duration> {
+        self.length(self.gap_start.load(Relaxed), now)
+    }
+
+    fn length(&self, gap_start: u64, now: Duration) -> Option<Duration> {
+        let now = now.saturating_sub(self.client.stall_time());
+        (gap_start != 0).then(|| now.saturating_sub(Duration::from_nanos(gap_start)))
+    }
+
+    /// Output events so far.
+    pub fn output_events(&self) -> u64 {
+        self.output_events.load(Relaxed)
     }
 
     /// Ends a gap, and counts it if it was a stall that was not counted before. The next gap begins at `next_start`, if
@@ -123,9 +77,31 @@ impl StreamSilence {
 }
 
 impl StallWatch {
+    /// Watches a stream to this client, from its first output on. A gap longer than `threshold` is a stall.
+    pub fn new(
+        client: &Arc<SocketTimestamps>,
+        series: &RequestSeries,
+        threshold: Duration,
+    ) -> Box<Self> {
+        let silence = Arc::new(StreamSilence {
+            gap_start: AtomicU64::new(0),
+            threshold,
+            client: Arc::clone(client),
+            stalls: series.stall_counter(),
+            output_events: AtomicU64::new(0),
+        });
+        Box::new(Self { flow: OutputFlow::default(), silence })
+    }
+
+    /// The current gap of the stream.
+    pub fn silence(&self) -> &Arc<StreamSilence> {
+        &self.silence
+    }
+
     /// A read was measured.
     pub fn on_read(&mut self, tally: &ResponseTally, arrival: Arrival, start: Duration) {
         let held = self.silence.client.stall_time();
+        self.silence.output_events.store(tally.output_events, Relaxed);
         if let Some(GapUpdate { ended_gap, waiting_since }) =
             self.flow.on_read(tally, arrival, start, held)
         {
@@ -142,7 +118,8 @@ impl StallWatch {
 
 impl Drop for StallWatch {
     fn drop(&mut self) {
-        self.streams.lock().remove(&self.id);
+        // The measurement of a stream can end before the stream does: no output is expected any more.
+        self.silence.gap_start.store(0, Relaxed);
     }
 }
 
@@ -164,6 +141,7 @@ mod tests {
             threshold: at(2),
             client: Arc::default(),
             stalls: stalls.clone(),
+            output_events: AtomicU64::new(0),
         };
         assert_eq!(silence.count_stall(at(9)), Duration::ZERO, "no output is expected");
         silence.end_gap(None, Some(at(10)));

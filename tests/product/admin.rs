@@ -14,7 +14,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// Requests a page with additional header lines.
 fn get_page(admin: SocketAddr, path: &str, headers: &str) -> RawMessage {
     let mut client = RawConnection::connect(admin);
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
     client.read_message()
 }
 

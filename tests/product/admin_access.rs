@@ -31,7 +31,7 @@ fn status_of(admin: SocketAddr, path: &str, authorization: &str) -> (u16, Vec<St
         "" => String::new(),
         value => format!("Authorization: {value}\r\n"),
     };
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{line}\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n"));
     let answer = client.read_message();
     (answer.status(), answer.header("www-authenticate"))
 }

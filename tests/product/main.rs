@@ -15,6 +15,7 @@ mod demo;
 mod descriptors;
 mod explain;
 mod external;
+mod live_page;
 mod logs;
 mod mixin;
 mod outages;

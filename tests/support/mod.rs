@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod balance;
+pub mod browser;
 pub mod chat;
 pub mod clock;
 pub mod cold_start;

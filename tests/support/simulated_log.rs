@@ -37,7 +37,7 @@ pub const BASE_SCENARIO: LogScenario = LogScenario {
 };
 
 /// A request in flight.
-struct RunningRequest {
+struct SimulatedRequest {
     record: RequestRecord,
     arrival: Duration,
     first: Option<(Duration, u64)>,
@@ -98,7 +98,7 @@ impl LogScenario {
                 ..RequestRecord::default()
             };
             let numbers = SplitMix64::new(rng.next_u64());
-            let new = RunningRequest {
+            let new = SimulatedRequest {
                 record,
                 arrival: now,
                 first: None,
@@ -139,7 +139,7 @@ fn normal(rng: &mut SplitMix64) -> f64 {
 
 fn note(
     emission: &Emission,
-    open: &mut BTreeMap<JobId, RunningRequest>,
+    open: &mut BTreeMap<JobId, SimulatedRequest>,
     done: &mut Vec<RequestRecord>,
 ) {
     let at = emission.at;
@@ -167,7 +167,7 @@ fn note(
     }
 }
 
-impl RunningRequest {
+impl SimulatedRequest {
     fn record(self, end: Duration) -> RequestRecord {
         let (first, first_characters) = self.first.unwrap();
         let span = (self.last - first).as_secs_f64();

@@ -12,11 +12,11 @@ type ConnectionScript = dyn Fn(usize, &mut RawConnection) + Send + Sync;
 /// script returns.
 pub struct ScriptedUpstream {
     pub address: SocketAddr,
-    shared: Arc<UpstreamState>,
+    shared: Arc<ScriptState>,
 }
 
 #[derive(Default)]
-struct UpstreamState {
+struct ScriptState {
     connections: AtomicUsize,
     probes: AtomicUsize,
     /// The bytes that each finished connection received.
@@ -38,7 +38,7 @@ impl ScriptedUpstream {
     ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::<UpstreamState>::default();
+        let shared = Arc::<ScriptState>::default();
         let (ours, script): (_, Arc<ConnectionScript>) = (Arc::clone(&shared), Arc::new(script));
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {

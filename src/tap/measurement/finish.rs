@@ -150,7 +150,7 @@ impl ClosedRequest {
             .map_or(Duration::ZERO, |before| state.client.stall_time().saturating_sub(before));
         RequestRecord {
             time: state.wall_time,
-            id: state.tap.next_id(),
+            id: state.id,
             upstream: Arc::clone(&state.tap.upstream),
             method: method_name(&state.method),
             path: state.route.path,

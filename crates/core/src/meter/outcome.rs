@@ -55,6 +55,31 @@ impl Outcome {
             Self::Internal => "internal",
         }
     }
+
+    /// Whether the request failed by an error of the server or of Streamgauge. What clients do is no failure.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Ok
+            | Self::ClientError
+            | Self::ClientGoneBeforeHead
+            | Self::ClientGoneBeforeToken
+            | Self::ClientGoneMidStream => false,
+            Self::Rejected
+            | Self::ServerError
+            | Self::StreamError
+            | Self::Truncated
+            | Self::UpstreamUnreachable
+            | Self::Timeout
+            | Self::ProxyRejected
+            | Self::ProxyShutdown
+            | Self::Internal => true,
+        }
+    }
+
+    /// Whether the outcome with this [`label`](Self::label) is a failure.
+    pub fn is_failure_label(label: &str) -> bool {
+        Self::VARIANTS.iter().any(|one| one.is_failure() && one.label() == label)
+    }
 }
 
 /// How a response with a successful status shows that it failed: the request log's `error_kind`.

@@ -1,0 +1,23 @@
+//! The last ten minutes in memory, for the page and `streamgauge top`.
+//!
+//! | file | content |
+//! |---|---|
+//! | `snapshot` | types of `GET /live` |
+//! | `history` | [`LiveHistory`]: reads what is new once a second |
+//! | `traffic`, `latency_counts` | history of one upstream and model; latencies in log-spaced buckets |
+//! | `heatmap`, `newest` | TTFT by time; rows of the newest requests |
+//! | `events` | cold starts, outages, stalls, failures |
+//! | `own` | forwarding delay, coverage and losses of the process itself |
+//! | `slow` | `GET /requests/slow`: slow requests and why they were slow |
+
+mod events;
+mod heatmap;
+mod history;
+mod latency_counts;
+mod newest;
+mod own;
+pub mod slow;
+pub mod snapshot;
+mod traffic;
+
+pub use history::LiveHistory;
