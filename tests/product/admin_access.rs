@@ -92,7 +92,7 @@ fn a_reload_applies_the_files_of_the_admin_port() {
     let reload = |authorization: &str| {
         let mut client = RawConnection::connect(gauge.admin);
         client.send(format!(
-            "POST /-/reload HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n{authorization}\r\n"
+            "POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{authorization}\r\n"
         ));
         client.read_message().status()
     };

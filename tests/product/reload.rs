@@ -31,7 +31,7 @@ impl ReloadedProcess {
     /// Reloads. Returns the status and the text of the response.
     fn reload(&self) -> (u16, String) {
         let mut client = RawConnection::connect(self.process.admin);
-        client.send("POST /-/reload HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+        client.send("POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
         let response = client.read_message();
         (response.status(), String::from_utf8(response.body).unwrap())
     }
@@ -225,7 +225,7 @@ fn the_reload_page_accepts_post_only_and_requires_the_token_off_loopback() {
     let send = |method: &str, token: &str| {
         let mut client = RawConnection::connect(([127, 0, 0, 1], process.admin.port()).into());
         client.send(format!(
-            "{method} /-/reload HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
+            "{method} /-/reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
         ));
         client.read_message().status()
     };

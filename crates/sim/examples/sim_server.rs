@@ -1,4 +1,4 @@
-//! The simulated server of the demo as a process of its own, which can be stopped and started.
+//! Runs the simulated server of the demo in a separate process, which can be stopped and started.
 //!
 //! Usage: `sim_server ADDRESS [SECONDS]`. Every model takes this many seconds to load after the start; without it, as long
 //! as in the demo.
