@@ -1,10 +1,12 @@
 //! The command line.
 
+use crate::admin_client::AdminUrl;
 use crate::config::keys::{DefaultValue, KEYS, KeyInfo};
 use crate::config::{CONFIG_FILE, Sources, variable_name};
 use clap::{
     Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand, value_parser,
 };
+use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,10 +50,24 @@ pub enum Command {
     Healthcheck(RunArgs),
     /// Wait until no request is in flight: exit code 0 then, and 1 at the time limit; for preStop hooks
     Wait(WaitArgs),
+    /// Show models, requests, events and slow requests of a running Streamgauge in the terminal
+    Top(TopArgs),
+    /// Print requests as they end
+    Tail(TailArgs),
     /// Compare two servers or two models by their request logs
     Compare(CompareArgs),
     /// Print what Streamgauge reads in a recorded response, event by event
     Explain(ExplainArgs),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print a man page in roff format
+    Man {
+        /// The command; without one, the page of the program
+        command: Option<String>,
+    },
     /// Print the help of a command
     Help {
         /// The command; without one, the help of the program
@@ -155,6 +171,70 @@ pub struct ExplainArgs {
     /// Replace all text by x, and print the data of each event in full: for reports about a fault
     #[arg(long)]
     pub redact: bool,
+}
+
+/// The admin port of a running Streamgauge, and how to have access to it.
+#[derive(Debug, Clone, Args)]
+pub struct AdminArgs {
+    /// Admin port: http://HOST:PORT, https://HOST:PORT or HOST:PORT
+    #[arg(
+        value_name = "ADMIN_URL",
+        env = "STREAMGAUGE__ADMIN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:9464"
+    )]
+    pub url: AdminUrl,
+    /// File with the admin token; without it, the variable STREAMGAUGE__ADMIN_TOKEN has the token
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "STREAMGAUGE__ADMIN_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    pub token_file: Option<PathBuf>,
+    /// PEM file of certificates that are trusted besides the system's, for https
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Accept any certificate; only for a connection that nobody else can intercept, such as loopback
+    #[arg(long, conflicts_with = "ca_file")]
+    pub insecure: bool,
+}
+
+/// Arguments of `top`.
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// The admin port
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Print the models once as text, also without a terminal
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Arguments of `tail`. Requests must pass all filters.
+#[derive(Debug, Clone, Args)]
+pub struct TailArgs {
+    /// The admin port
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Begin with the N newest requests that have ended
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub last: usize,
+    /// Only requests with a TTFT of at least SECONDS; without output, with a request duration of that
+    #[arg(long, value_name = "SECONDS")]
+    pub slow: Option<f64>,
+    /// Only requests that failed by an error of the server or of Streamgauge
+    #[arg(long)]
+    pub failed: bool,
+    /// Only requests that waited for a cold start
+    #[arg(long)]
+    pub cold: bool,
+    /// Only requests that name this model, or whose response does; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub model: Vec<String>,
+    /// Print the lines of the request log instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl RunArgs {

@@ -9,7 +9,9 @@ use crate::config::{
 use crate::demo;
 use crate::log::{StandardErrorLog, UNLIMITED};
 use crate::proxy::DrainStage;
-use crate::{compare, descriptors, explain, healthcheck, metrics, signals};
+use crate::{
+    cli_documents, compare, descriptors, explain, healthcheck, metrics, signals, tail, top,
+};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::fmt::Display;
@@ -50,8 +52,14 @@ pub fn run(parsed: Result<Cli, clap::Error>) -> ExitCode {
         }
         #[cfg(feature = "demo")]
         Some(Command::Demo(args)) => exit_code(demo::run(&args)),
+        Some(Command::Top(args)) => exit_code(top::run(&args)),
+        Some(Command::Tail(args)) => exit_code(tail::run(&args)),
         Some(Command::Compare(args)) => usage_exit_code(compare::run(&args)),
         Some(Command::Explain(args)) => usage_exit_code(explain::run(&args)),
+        Some(Command::Completions { shell }) => exit_code(cli_documents::print_completions(shell)),
+        Some(Command::Man { command }) => {
+            usage_exit_code(cli_documents::print_man_page(command.as_deref()))
+        }
         Some(Command::Help { command }) => {
             let arguments = ["streamgauge".to_owned()].into_iter().chain(command);
             run(Cli::try_parse_from(arguments.chain(["--help".to_owned()])))

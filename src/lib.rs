@@ -39,7 +39,7 @@
 //! `src/app.rs` connects these parts and owns the threads. `src/config/` merges flags, environment
 //! and file. `src/compare/` compares two request logs, `src/explain/` prints what is read in a recorded
 //! response, `src/demo/` runs the proxy against a simulated server (`crates/sim/`), and
-//! `src/healthcheck.rs` checks a running instance.
+//! `src/healthcheck.rs`, `src/tail/` and `src/top/` read the admin port of a running instance (`src/admin_client/`).
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
@@ -51,7 +51,9 @@ pub mod config;
 pub mod testing;
 
 mod admin;
+mod admin_client;
 mod app;
+mod cli_documents;
 mod commands;
 mod compare;
 mod control_characters;
@@ -64,11 +66,14 @@ mod live;
 mod log;
 mod metrics;
 mod proxy;
+mod readable;
 mod reload;
 mod request_log;
 mod signals;
 mod socket;
+mod tail;
 mod tap;
+mod top;
 
 pub use app::{App, AppError, ListenerName};
 pub use commands::run;

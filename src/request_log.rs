@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use streamgauge_core::meter::RequestRecord;
 
 /// Number of records kept in memory.
@@ -26,9 +26,11 @@ const QUEUE_CAPACITY: usize = 8192;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The request log of the process. Clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RequestLog {
     recent: Arc<Mutex<RecentRecords>>,
+    /// Number of this log, which differs from that of an earlier process.
+    instance: u64,
     queue: Option<LogSender<Arc<RequestRecord>>>,
 }
 
@@ -50,6 +52,17 @@ pub struct NewRecords {
     pub ended: u64,
 }
 
+/// Lines of the newest requests.
+#[derive(Debug)]
+pub struct RecentLines {
+    /// One JSON object per line, oldest first.
+    pub lines: Vec<u8>,
+    /// Number of requests that ended since the start, including those that are not kept any more.
+    pub ended: u64,
+    /// Number of the process's log: a reader detects a restart by it.
+    pub instance: u64,
+}
+
 /// Handle of the thread that writes the file.
 #[derive(Debug)]
 pub struct RequestLogWriter(LogWriter<Arc<RequestRecord>>);
@@ -57,7 +70,13 @@ pub struct RequestLogWriter(LogWriter<Arc<RequestRecord>>);
 impl RequestLog {
     /// Creates a log that only keeps the newest records in memory.
     pub fn in_memory() -> Self {
-        Self::default()
+        // Microseconds since 1970: two processes on one port do not start in the same one.
+        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            recent: Arc::default(),
+            instance: u64::try_from(start.as_micros()).unwrap_or_default(),
+            queue: None,
+        }
     }
 
     /// Creates a log that also writes to a file, or to standard output if the path is `-`.
@@ -107,15 +126,19 @@ impl RequestLog {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lines of the newest requests, oldest first; at most [`MAX_RECENT`].
-    pub fn last(&self, count: usize) -> Vec<u8> {
-        let records: Vec<Arc<RequestRecord>> = {
-            let RecentRecords { records, .. } = &*self.recent();
-            records.iter().skip(records.len().saturating_sub(count)).cloned().collect()
+    /// Returns at most `count` of the newest requests, and only those that ended after the request with the number
+    /// `after`, if that is still kept. At most [`MAX_RECENT`].
+    pub fn newest(&self, count: usize, after: Option<u64>) -> RecentLines {
+        let (records, ended) = {
+            let RecentRecords { records, ended } = &*self.recent();
+            // From the end: a reader that polls has seen almost all of them.
+            let seen = after.and_then(|id| records.iter().rposition(|record| record.id == id));
+            let first = seen.map_or(0, |seen| seen + 1).max(records.len().saturating_sub(count));
+            (records.iter().skip(first).cloned().collect::<Vec<_>>(), *ended)
         };
         let mut lines = Vec::new();
         records.iter().for_each(|record| append(record, &mut lines));
-        lines
+        RecentLines { lines, ended, instance: self.instance }
     }
 }
 

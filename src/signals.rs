@@ -3,7 +3,7 @@
 use crate::log::UNLIMITED;
 use crate::proxy::DrainStage;
 use std::io;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Returns the stage of the shutdown that the signals so far request.
@@ -50,5 +50,32 @@ fn next_step(stage: DrainStage) -> &'static str {
             "open requests may finish within shutdown_grace_seconds; a second signal aborts them"
         }
         DrainStage::Aborting => "open requests are aborted",
+    }
+}
+
+/// SIGINT (Ctrl-C) and SIGTERM, for commands that end at the first of them.
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// If a signal handler cannot be installed.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Completes at the next signal.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

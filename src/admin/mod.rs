@@ -12,6 +12,7 @@ mod settings;
 mod web_config;
 
 pub use login::Login;
+pub use routes::{ENDED_HEADER, INSTANCE_HEADER};
 pub use settings::{AdminConfigError, AdminSettings};
 pub use web_config::WebConfig;
 

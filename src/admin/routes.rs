@@ -5,7 +5,7 @@ use super::access::{AdminVisitor, ClientCertified};
 use super::page;
 use crate::metrics::CONTENT_TYPE as METRICS_TEXT;
 use crate::proxy::Timers;
-use crate::request_log::MAX_RECENT;
+use crate::request_log::{MAX_RECENT, RecentLines};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -20,6 +20,10 @@ use tokio::sync::oneshot;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Number of requests that `/requests` returns without `last`.
 const DEFAULT_LAST: usize = 100;
+/// Response header of `/requests`: number of requests that ended since the start of the process.
+pub const ENDED_HEADER: &str = "streamgauge-requests-ended";
+/// Response header of `/requests`: a number that differs after a restart.
+pub const INSTANCE_HEADER: &str = "streamgauge-instance";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 pub(super) type AdminBody = Full<Bytes>;
@@ -150,7 +154,7 @@ const INDEX: &str = "Streamgauge\n\n\
     /live                its data as JSON: the last ten minutes and what runs now\n\
     /requests/slow       the slow requests of the last ten minutes and why, as JSON\n\
     /metrics             metrics in the Prometheus text format\n\
-    /requests?last=100   the newest requests, one JSON object per line\n\
+    /requests?last=100   the newest requests, one JSON object per line; ?after=ID returns those after this one\n\
     /config              the configuration in force\n\
     /-/reload            POST reloads the configuration\n\
     /healthz             200 while the process runs\n\
@@ -250,8 +254,15 @@ async fn reload(admin: &Admin) -> Response<AdminBody> {
     }
 }
 
+/// The newest requests: at most `last`, and with `after` only those that ended after this request.
 fn recent_requests(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
+    let after = query_parameter(query, "after");
+    let Ok(after) = after.map(|id| u64::from_str_radix(id, 16)).transpose() else {
+        let why = "after must be the id of a request: 16 hexadecimal digits\n";
+        return text_response(StatusCode::BAD_REQUEST, why);
+    };
     let last = match query_parameter(query, "last").map(str::parse) {
+        None if after.is_some() => MAX_RECENT,
         None => DEFAULT_LAST,
         Some(Ok(last)) => last,
         Some(Err(_)) => {
@@ -260,7 +271,12 @@ fn recent_requests(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
             return response(StatusCode::BAD_REQUEST, PLAIN, why);
         }
     };
-    response(StatusCode::OK, "application/x-ndjson", admin.log.last(last))
+    let RecentLines { lines, ended, instance } = admin.log.newest(last, after);
+    let mut response = response(StatusCode::OK, "application/x-ndjson", lines);
+    let headers = response.headers_mut();
+    headers.insert(ENDED_HEADER, HeaderValue::from(ended));
+    headers.insert(INSTANCE_HEADER, HeaderValue::from(instance));
+    response
 }
 
 #[cfg(test)]

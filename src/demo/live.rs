@@ -1,10 +1,11 @@
 //! The live table: which numbers it shows, from which series, and how it fits the terminal.
 
 use super::rates::{self, ScrapeWindow};
-use super::table::{lay_out, milliseconds, truncate, whole};
+use super::table::{lay_out, milliseconds};
 use super::terminal::{TableLine, TerminalSize};
 use super::truth::TruthTotals;
 use crate::metrics::{OTHER, table};
+use crate::readable::{truncate, whole};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ impl LiveView {
         let blocks = blocks.map(|(texts, headings)| {
             let texts = texts.into_iter().enumerate();
             let line = |(at, text): (usize, String)| TableLine {
-                text: truncate(text, columns),
+                text: truncate(&text, columns),
                 is_heading: at < headings,
             };
             texts.map(line).collect::<Vec<_>>()

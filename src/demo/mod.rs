@@ -31,6 +31,7 @@ mod truth;
 use crate::app::AppError;
 use crate::cli::DemoArgs;
 use crate::config::ConfigError;
+use crate::signals::StopSignals;
 use live::LiveView;
 use rates::ScrapeWindow;
 use scrape::{Scrape, ScrapeError};
@@ -38,7 +39,6 @@ use setup::DemoSetup;
 use std::io;
 use std::time::Duration;
 use terminal::Terminal;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use truth::TruthTotals;
 
@@ -167,28 +167,5 @@ async fn finish(
             return Ok((scrape, clients));
         }
         sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Ctrl-C and SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Completes at the next signal.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::live::{MODEL, in_order};
 use super::scrape::Scrape;
-use super::table::{hundredths, lay_out, whole};
+use super::table::{hundredths, lay_out};
 use super::totals::{Durations, ModelTotals};
 use super::truth::TruthTotals;
 use crate::metrics::{OTHER, table};
+use crate::readable::whole;
 use std::time::Duration;
 
 /// Column widths; 80 characters in all, unless a cell needs more.

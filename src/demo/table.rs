@@ -1,5 +1,7 @@
 //! Aligned columns and human-readable numbers.
 
+use crate::readable::whole;
+
 /// Aligns rows in columns: the first column to the left, all others to the right. A column has the
 /// given width, so that a redrawn table does not move; it is wider if a cell needs more. A row of one
 /// cell is a line of text: it widens no column.
@@ -26,29 +28,6 @@ pub(super) fn lay_out(rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
         line.trim_end().to_owned()
     };
     rows.iter().map(line).collect()
-}
-
-/// Truncates a line to this many characters; an ellipsis replaces the rest.
-pub(super) fn truncate(text: String, columns: usize) -> String {
-    if text.chars().count() <= columns {
-        return text;
-    }
-    let Some(kept) = columns.checked_sub(1) else { return String::new() };
-    let kept: String = text.chars().take(kept).collect();
-    format!("{}\u{2026}", kept.trim_end())
-}
-
-/// Formats a number without decimals, with a comma between thousands.
-pub(super) fn whole(number: f64) -> String {
-    let digits = format!("{:.0}", number.abs());
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if number < 0.0 && digits != "0" { format!("-{text}") } else { text }
 }
 
 /// Formats a number with two decimals, with a comma between thousands.
@@ -93,30 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_end_with_an_ellipsis() {
-        for (text, columns, expected) in [
-            ("abc", 3, "abc"),
-            ("abcd", 3, "ab\u{2026}"),
-            ("a  d", 3, "a\u{2026}"),
-            ("ab", 1, "\u{2026}"),
-            ("a", 0, ""),
-        ] {
-            assert_eq!(truncate(text.to_owned(), columns), expected);
-        }
-    }
-
-    #[test]
     fn numbers_are_readable() {
-        for (number, expected) in [
-            (0.0, "0"),
-            (-0.2, "0"),
-            (999.4, "999"),
-            (999.6, "1,000"),
-            (-1_234.0, "-1,234"),
-            (12_345_678.0, "12,345,678"),
-        ] {
-            assert_eq!(whole(number), expected);
-        }
         for (number, expected) in
             [(0.0, "0.00"), (0.999, "1.00"), (1_999.996, "2,000.00"), (1_234.051, "1,234.05")]
         {

@@ -43,7 +43,10 @@ pub use client::{ConnectionLimit, DrainStage, DrainTimes, Listener, serve};
 pub use limits::ProxyLimits;
 pub use probe::{watch_readiness, watch_start_time};
 pub use timers::Timers;
-pub use tls::{ClientCertificates, ListenerTls, PemFile, SharedServerConfig, TlsError, TlsFiles};
+pub use tls::{
+    ClientCertificates, ListenerTls, PemFile, SharedServerConfig, TlsError, TlsFiles,
+    verifying_client_config,
+};
 pub use upstream::{ALPN_HTTP_1, ALPN_HTTP_2};
 pub use upstream::{
     Connector, Http2Mode, UpstreamAddress, UpstreamConfig, UpstreamPool, UpstreamTls,

@@ -9,11 +9,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 
 /// A certificate or private key that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -174,15 +175,34 @@ impl SharedServerConfig {
 /// # Errors
 /// If a file cannot be used, or if there is no trusted certificate at all.
 pub(super) fn client_config(upstream: &UpstreamConfig) -> Result<Arc<ClientConfig>, TlsError> {
-    let error =
-        |message: &dyn ToString| TlsError::new(UPSTREAM, upstream.url(), message.to_string());
+    let builder = verifying_client_config(UPSTREAM, upstream.url(), upstream.ca_file.as_ref())?;
+    let config = match &upstream.client_certificate {
+        None => builder.with_no_client_auth(),
+        Some(files) => builder
+            .with_client_auth_cert(files.cert.certificates()?, files.key.private_key()?)
+            .map_err(|error| files.unusable(&error))?,
+    };
+    Ok(Arc::new(config))
+}
+
+/// Begins the TLS configuration of a client. It trusts the system's root certificates and those in `ca_file`. `key` and
+/// `url` name the server in errors.
+///
+/// # Errors
+/// If the file cannot be used, or if there is no trusted certificate at all.
+pub fn verifying_client_config(
+    key: &'static str,
+    url: impl ToString,
+    ca_file: Option<&PemFile>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    let error = |message: &dyn ToString| TlsError::new(key, url.to_string(), message.to_string());
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
         tracing::warn!(%error, "cannot read a root certificate of the system");
     }
     roots.add_parsable_certificates(system.certs);
-    let configured = match &upstream.ca_file {
+    let configured = match ca_file {
         Some(file) => file.add_to(&mut roots)?,
         None => Vec::new(),
     };
@@ -196,13 +216,7 @@ pub(super) fn client_config(upstream: &UpstreamConfig) -> Result<Arc<ClientConfi
         .map_err(|why| error(&why))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let config = match &upstream.client_certificate {
-        None => builder.with_no_client_auth(),
-        Some(files) => builder
-            .with_client_auth_cert(files.cert.certificates()?, files.key.private_key()?)
-            .map_err(|error| files.unusable(&error))?,
-    };
-    Ok(Arc::new(config))
+    Ok(builder)
 }
 
 /// The key of the server's address.

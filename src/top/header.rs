@@ -1,0 +1,135 @@
+//! The lines above the body: Streamgauge itself, the upstreams, and all requests.
+
+use super::models::{percent, rate};
+use super::state::TopState;
+use super::theme::{Theme, Tone};
+use crate::live::snapshot::{LiveSnapshot, Reachability, UpstreamState};
+use crate::readable::seconds;
+use ratatui::text::{Line, Span};
+
+/// Most upstreams that have a line of their own.
+const MAX_UPSTREAMS: usize = 3;
+
+/// The time of an instant in UTC, as HH:MM:SS.
+pub(super) fn clock(at: f64) -> String {
+    // Whole seconds since 1970 are far below 2^53; a negative number becomes 0.
+    let second = at as u64 % 86_400;
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// A length of time in at most two units, such as 3h12m.
+fn span(length_s: f64) -> String {
+    let seconds = length_s as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// The lines of the header.
+pub(super) fn lines(state: &TopState, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![title(state, theme)];
+    if let Some(why) = &state.failure {
+        lines.push(Line::styled(failure(state, why), theme.style(Tone::Bad)));
+    }
+    let Some(snapshot) = &state.snapshot else { return lines };
+    lines.extend(
+        snapshot.upstreams.iter().take(MAX_UPSTREAMS).map(|up| upstream(up, snapshot, theme)),
+    );
+    if let Some(more) = snapshot.upstreams.len().checked_sub(MAX_UPSTREAMS).filter(|more| *more > 0)
+    {
+        lines.push(Line::raw(format!("and {more} more upstreams")));
+    }
+    lines.push(totals(snapshot, theme));
+    lines.push(Line::default());
+    lines
+}
+
+fn title(state: &TopState, theme: Theme) -> Line<'static> {
+    let name = Span::styled("streamgauge", theme.style(Tone::Heading));
+    let Some(snapshot) = &state.snapshot else {
+        return Line::from(vec![name, Span::raw(format!("  {}", state.url))]);
+    };
+    let LiveSnapshot { version, now, started_at, .. } = snapshot;
+    let up = span(now - started_at);
+    let text = format!(" {version}  {}  up {up}  {} UTC", state.url, clock(*now));
+    Line::from(vec![name, Span::raw(text)])
+}
+
+fn failure(state: &TopState, why: &str) -> String {
+    match state.age_s() {
+        Some(age) => format!("No data for {age} s: {why}. Trying again."),
+        None => format!("No data: {why}. Trying again."),
+    }
+}
+
+fn upstream(up: &UpstreamState, snapshot: &LiveSnapshot, theme: Theme) -> Line<'static> {
+    let lasts = span(snapshot.now - up.since);
+    let (text, tone) = match up.state {
+        Reachability::Up => (format!("up for {lasts}"), Tone::Good),
+        Reachability::Down => (format!("DOWN for {lasts}"), Tone::Bad),
+        Reachability::Unknown => ("not contacted yet".to_owned(), Tone::Warning),
+    };
+    let engine = up.engine.as_deref().map(|engine| format!(" ({engine})")).unwrap_or_default();
+    let mut spans =
+        vec![Span::raw(format!("{}{engine} ", up.name)), Span::styled(text, theme.style(tone))];
+    if let (Reachability::Down, Some(cause)) = (up.state, &up.last_cause) {
+        spans.push(Span::styled(format!(": {cause}"), theme.style(Tone::Bad)));
+    }
+    let flight = up.in_flight;
+    spans.push(Span::raw(format!(
+        "  sending {}, waiting {}, streaming {}",
+        flight.sending, flight.waiting, flight.streaming
+    )));
+    if let Some(wait) = up.estimated_wait_s {
+        spans.push(Span::raw(format!("  next waits {}", seconds(Some(wait)))));
+    }
+    Line::from(spans)
+}
+
+/// Numbers of all requests.
+fn totals(snapshot: &LiveSnapshot, theme: Theme) -> Line<'static> {
+    let (total, now) = (&snapshot.total, &snapshot.total.now);
+    let mut spans = Vec::new();
+    let mut value = |label: &'static str, text: String, tone: Tone| {
+        if !spans.is_empty() {
+            spans.push(Span::raw("  "));
+        }
+        spans.push(Span::raw(format!("{label} ")));
+        spans.push(Span::styled(text, theme.style(tone)));
+    };
+    value("req/s", rate(now.requests_per_s), Tone::Strong);
+    let is_failing = now.errors_per_s.is_some_and(|errors| errors > 0.0);
+    value("err/s", rate(now.errors_per_s), if is_failing { Tone::Bad } else { Tone::Strong });
+    value("TTFT p95", seconds(now.ttft_p95_s), Tone::Strong);
+    value("tok/s", rate(now.output_tokens_per_s), Tone::Strong);
+    let source = now.queue_source.as_deref().map(|source| format!(" {source}")).unwrap_or_default();
+    value("queue p95", seconds(now.queue_wait_p95_s) + &source, Tone::Strong);
+    // With several classes: the one with the least of its budget left.
+    let left = |slo: &&crate::live::snapshot::SloState| slo.budget_left.unwrap_or(f64::INFINITY);
+    if let Some(slo) = total.slo.iter().min_by(|a, b| left(a).total_cmp(&left(b))) {
+        let tone = match slo.budget_left {
+            Some(left) if left <= 0.0 => Tone::Bad,
+            _ => Tone::Strong,
+        };
+        value("goodput", percent(slo.goodput), tone);
+    }
+    Line::from(spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_readable() {
+        assert_eq!(clock(1_764_504_589.9), "12:09:49");
+        for (length, expected) in
+            [(0.0, "0s"), (59.9, "59s"), (61.0, "1m01s"), (11_520.0, "3h12m"), (90_000.0, "1d01h")]
+        {
+            assert_eq!(span(length), expected);
+        }
+    }
+}
