@@ -1,53 +1,46 @@
 //! `streamgauge demo`: a live demonstration that checks its own numbers.
 //!
-//! A simulated inference server, the real proxy and open-loop traffic run in one process. A live table shows the
-//! numbers that Prometheus would scrape: every one of them comes from `/metrics` over HTTP. At the end, a summary
-//! compares the measured numbers with the simulated server's own record.
+//! A simulated inference server, the real proxy and open-loop traffic run in one process. The view of `streamgauge top`
+//! shows them: every number comes from the admin port over HTTP. At the end, a summary compares the measured numbers with
+//! the simulated server's own record.
 //!
 //! | module | responsibility |
 //! |---|---|
 //! | `setup` | starts and stops the server, the proxy and the traffic |
 //! | `scrape` | fetches `/metrics` and parses the text format |
-//! | `quantile` | `histogram_quantile` over buckets |
-//! | `rates` | rates over the last seconds |
-//! | `live` | turns scrapes into the lines of the live table |
 //! | `totals` | the totals of one model, measured or true |
 //! | `truth` | the true totals of all models |
 //! | `summary` | compares measured and true totals |
 //! | `table` | aligns columns and formats numbers |
-//! | `terminal` | draws on the terminal, or prints to a pipe |
 
-mod live;
-mod quantile;
-mod rates;
 mod scrape;
 mod setup;
 mod summary;
 mod table;
-mod terminal;
 mod totals;
 mod truth;
 
+use crate::admin_client::{AdminClient, AdminClientError, AdminUrl, CertificateTrust};
 use crate::app::AppError;
 use crate::cli::DemoArgs;
 use crate::config::ConfigError;
 use crate::signals::StopSignals;
-use live::LiveView;
-use rates::ScrapeWindow;
-use scrape::{Scrape, ScrapeError};
+use crate::top::{self, TopError};
+use scrape::Scrape;
 use setup::DemoSetup;
-use std::io;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
-use terminal::Terminal;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 use truth::TruthTotals;
 
 /// Highest accepted `--rate`. Beyond it, the simulated server becomes the bottleneck.
 const MAX_RATE: f64 = 1000.0;
-/// Time between two scrapes.
+/// Time between two readings of the simulated server's record, which is bounded.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks between two printed tables when standard output is not a terminal.
-const TICKS_PER_PRINT: u32 = 5;
+/// Time between two printed screens when standard output is not a terminal.
+const PRINT_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait at the end for both sides to have recorded every request.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -68,7 +61,10 @@ pub enum DemoError {
     App(AppError),
     /// The admin port did not return metrics.
     #[error("cannot scrape the admin port: {0}")]
-    Scrape(#[from] ScrapeError),
+    Scrape(#[from] AdminClientError),
+    /// The live view failed.
+    #[error(transparent)]
+    Top(#[from] TopError),
     /// A thread, a socket or the terminal failed.
     #[error("the demo failed: {0}")]
     Io(#[from] io::Error),
@@ -92,17 +88,17 @@ pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
         let mut setup = DemoSetup::start(args).await?;
-        let mut terminal = Terminal::of_stdout();
+        let mut client =
+            AdminClient::new(AdminUrl::of_listener(setup.admin(), false), &CertificateTrust::Any)?;
         let mut truth = TruthTotals::default();
         let start = Instant::now();
-        show_live_table(args, &mut setup, &mut terminal, &mut truth, &mut stop).await?;
+        show_live_view(args, &mut setup, &mut truth, &mut stop).await?;
         let ran = start.elapsed();
-        terminal
-            .print("\nStopping: no new requests; requests still open in a second are cut.\n")?;
+        print("\nStopping: no new requests; requests still open in a second are cut.\n")?;
         tokio::select! {
-            finished = finish(&mut setup, &mut truth) => {
+            finished = finish(&mut setup, &mut client, &mut truth) => {
                 let (scrape, clients) = finished?;
-                terminal.print(&summary::lines(ran, &scrape, &truth, &clients).join("\n"))?;
+                print(&summary::lines(ran, &scrape, &truth, &clients).join("\n"))?;
             }
             () = stop.next() => return Err(DemoError::Interrupted),
         }
@@ -110,58 +106,101 @@ pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
     })
 }
 
-/// Redraws the table each second, until a stop signal or the end of `--seconds`.
-async fn show_live_table(
+/// Shows the view of `streamgauge top` until it ends, or until a stop signal or the end of `--seconds`. Without a
+/// terminal, prints it as text.
+async fn show_live_view(
     args: &DemoArgs,
     setup: &mut DemoSetup,
-    terminal: &mut Terminal,
     truth: &mut TruthTotals,
     stop: &mut StopSignals,
 ) -> Result<(), DemoError> {
-    let view = LiveView::new(setup.proxy(), setup.admin());
-    if !terminal.is_live() {
-        terminal.print(&view.introduction().join("\n"))?;
-    }
     let end = async {
         match args.seconds {
             Some(seconds) => sleep(Duration::from_secs(seconds)).await,
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(end);
-    let start = Instant::now();
-    let mut window = ScrapeWindow::default();
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for tick in 0_u32.. {
+    let stopped = async {
         tokio::select! {
-            _ = ticks.tick() => {}
-            () = &mut end => break,
-            () = stop.next() => break,
-            failed = setup.failed() => return Err(failed),
+            () = end => {}
+            () = stop.next() => {}
         }
-        let scrape = Scrape::fetch(setup.admin()).await?;
-        truth.add(&setup.truth().take());
-        window.push(Instant::now(), scrape);
-        if terminal.is_live() || tick > 0 && tick.is_multiple_of(TICKS_PER_PRINT) {
-            terminal.draw(&view.lines(start.elapsed(), &window, truth, terminal.size()))?;
+    };
+    let (proxy, admin) = (setup.proxy(), AdminUrl::of_listener(setup.admin(), false));
+    let records = setup.truth().clone();
+    let drained = async {
+        loop {
+            sleep(TICK).await;
+            truth.add(&records.take());
         }
+    };
+    tokio::select! {
+        ended = show(proxy, &admin, stopped) => ended,
+        () = drained => Ok(()),
+        failed = setup.failed() => Err(failed),
     }
-    Ok(())
+}
+
+async fn show(
+    proxy: SocketAddr,
+    admin: &AdminUrl,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), DemoError> {
+    if top::is_terminal() {
+        let client = AdminClient::new(admin.clone(), &CertificateTrust::Any)?;
+        let note =
+            format!("Demo of http://{proxy}. q stops it and prints measured and true numbers.");
+        return Ok(top::watch_live(client, Some(note), stopped).await?);
+    }
+    print(&introduction(proxy, admin))?;
+    tokio::select! {
+        printed = print_screens(admin) => printed,
+        () = stopped => Ok(()),
+    }
+}
+
+/// Prints the view of the models at regular intervals.
+async fn print_screens(admin: &AdminUrl) -> Result<(), DemoError> {
+    loop {
+        sleep(PRINT_INTERVAL).await;
+        let client = AdminClient::new(admin.clone(), &CertificateTrust::Any)?;
+        print(&format!("\n{}", top::screen_text(client, None).await?.trim_end()))?;
+    }
+}
+
+/// The addresses, and a request to try.
+fn introduction(proxy: SocketAddr, admin: &AdminUrl) -> String {
+    [
+        "Streamgauge demo: traffic -> proxy -> simulated inference server".to_owned(),
+        format!("  proxy  http://{proxy}"),
+        format!("  page   {admin}/"),
+        format!("  admin  {admin}/metrics"),
+        format!("  try    curl -N http://{proxy}/v1/chat/completions \\"),
+        r#"           -d '{"model": "phi-4-mini", "stream": true, "max_tokens": 40}'"#.to_owned(),
+        "Ctrl-C stops the demo and prints measured and true numbers.".to_owned(),
+    ]
+    .join("\n")
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
 }
 
 /// Stops the traffic and waits until both sides have recorded the same number of requests. The summary shows a
 /// difference that remains after [`SETTLE`].
 async fn finish(
     setup: &mut DemoSetup,
+    client: &mut AdminClient,
     truth: &mut TruthTotals,
 ) -> Result<(Scrape, String), DemoError> {
     let clients = setup.stop_traffic().await?;
     let deadline = Instant::now() + SETTLE;
     loop {
-        let scrape = Scrape::fetch(setup.admin()).await?;
+        let scrape = Scrape::fetch(client).await?;
         truth.add(&setup.truth().take());
-        let has_settled = scrape.sum(live::IN_FLIGHT, &[]) == 0.0
+        let has_settled = scrape.sum(totals::IN_FLIGHT, &[]) == 0.0
             && totals::measured_requests(&scrape) == truth.requests();
         if has_settled || Instant::now() >= deadline {
             return Ok((scrape, clients));

@@ -1,41 +1,8 @@
 //! Scrapes `/metrics` over HTTP and parses the text format, as Prometheus does.
 
-use super::quantile::HistogramBuckets;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use crate::admin_client::{AdminClient, AdminClientError};
 use std::collections::BTreeMap;
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
 use streamgauge_core::dialect::route::Operation;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a scrape failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ScrapeError {
-    /// The connection failed.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// The HTTP exchange failed.
-    #[error("{0}")]
-    Http(#[from] hyper::Error),
-    /// The request is invalid.
-    #[error("{0}")]
-    Request(#[from] hyper::http::Error),
-    /// The response is not a 2xx.
-    #[error("it returned status {0}")]
-    Status(StatusCode),
-    /// The response took too long.
-    #[error("no response within {} s", TIMEOUT.as_secs())]
-    Timeout,
-}
 
 /// One sample: a series and its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,9 +21,9 @@ pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Scrape {
     /// Scrapes the admin port.
-    pub async fn fetch(address: SocketAddr) -> Result<Self, ScrapeError> {
-        let text = timeout(TIMEOUT, get(address)).await.map_err(|_| ScrapeError::Timeout)??;
-        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    pub async fn fetch(client: &mut AdminClient) -> Result<Self, AdminClientError> {
+        let response = client.get("/metrics").await?;
+        Ok(Self::parse(&String::from_utf8_lossy(&response.body)))
     }
 
     /// Parses the text format and ignores lines that are not samples.
@@ -84,17 +51,6 @@ impl Scrape {
         sums
     }
 
-    /// HistogramBuckets of a histogram, summed over the series with these labels.
-    pub fn buckets(&self, name: &str, labels: Labels<'_>) -> HistogramBuckets {
-        let mut buckets = HistogramBuckets::default();
-        for sample in self.select(&format!("{name}_bucket"), labels) {
-            if let Some(edge) = sample.label("le").and_then(|edge| edge.parse().ok()) {
-                buckets.add(edge, sample.value);
-            }
-        }
-        buckets
-    }
-
     fn select(&self, name: &str, labels: Labels<'_>) -> impl Iterator<Item = &ScrapedSample> {
         let has = |sample: &ScrapedSample| {
             labels.iter().all(|(label, value)| sample.label(label) == Some(*value))
@@ -107,22 +63,6 @@ impl ScrapedSample {
     fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
     }
-}
-
-async fn get(address: SocketAddr) -> Result<Bytes, ScrapeError> {
-    let socket = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-    let request = Request::get("/metrics").header(HOST, address.to_string());
-    let request = request.body(Empty::<Bytes>::new())?;
-    let exchange = async move {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(ScrapeError::Status(status)) }
-    };
-    // The connection closes when `exchange` drops its sender.
-    let (body, _) = tokio::join!(exchange, connection);
-    body
 }
 
 /// Parses `name{label="value",...} value`.
@@ -202,11 +142,7 @@ mod tests {
              r{m=\"a\",o=\"bad\"} 2\n\
              r{m=\"b\",o=\"ok\"} 4\n\
              r{m=\"b\",o=\"ok\",gen_ai_operation_name=\"other\"} 8\n\
-             r2{m=\"a\"} 16\n\
-             h_bucket{m=\"a\",le=\"0.1\"} 1\n\
-             h_bucket{m=\"a\",le=\"+Inf\"} 2\n\
-             h_bucket{m=\"b\",le=\"0.1\"} 3\n\
-             h_bucket{m=\"b\",le=\"+Inf\"} 3\n",
+             r2{m=\"a\"} 16\n",
         );
         assert_eq!(scrape.sum("r", &[]), 7.0, "other requests than inference are ignored");
         assert_eq!(scrape.sum("r", &[("m", "a")]), 3.0);
@@ -214,9 +150,5 @@ mod tests {
         assert_eq!(scrape.sum("absent", &[]), 0.0);
         let by: Vec<_> = scrape.sum_by("r", "o", &[]).into_iter().collect();
         assert_eq!(by, [("bad".to_owned(), 2.0), ("ok".to_owned(), 5.0)]);
-        let mut expected = HistogramBuckets::default();
-        expected.add(0.1, 4.0);
-        expected.add(f64::INFINITY, 5.0);
-        assert_eq!(scrape.buckets("h", &[]), expected);
     }
 }

@@ -1,9 +1,8 @@
 //! The summary: measured numbers beside the simulated server's record.
 
-use super::live::{MODEL, in_order};
 use super::scrape::Scrape;
 use super::table::{hundredths, lay_out};
-use super::totals::{Durations, ModelTotals};
+use super::totals::{Durations, MODEL, ModelTotals};
 use super::truth::TruthTotals;
 use crate::metrics::{OTHER, table};
 use crate::readable::whole;
@@ -67,6 +66,14 @@ pub(super) fn lines(
     lines.push(String::new());
     lines.extend(NOTES.lines().map(String::from));
     lines
+}
+
+/// The models among these label values, sorted, with `other` at the end.
+fn in_order<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut models: Vec<&str> = labels.collect();
+    models.sort_unstable_by_key(|model| (*model == OTHER, *model));
+    models.dedup();
+    models
 }
 
 /// Whether both sides counted the same requests, and how requests of other clients affect that.
@@ -161,6 +168,14 @@ fn signed(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_is_the_last_model() {
+        assert_eq!(
+            in_order(["qwen", "other", "llama", "qwen"].into_iter()),
+            ["llama", "qwen", "other"]
+        );
+    }
 
     #[test]
     fn rows_show_the_differences() {

@@ -37,16 +37,6 @@ pub(super) fn hundredths(number: f64) -> String {
     format!("{}.{:02}", whole((hundredths / 100.0).trunc()), hundredths.abs() % 100.0)
 }
 
-/// Formats seconds as milliseconds with about three digits; `-` if absent.
-pub(super) fn milliseconds(seconds: Option<f64>) -> String {
-    match seconds.map(|seconds| seconds * 1000.0) {
-        None => "-".into(),
-        Some(ms) if ms < 1.0 => format!("{ms:.2}"),
-        Some(ms) if ms < 99.95 => format!("{ms:.1}"),
-        Some(ms) => whole(ms),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,16 +67,6 @@ mod tests {
             [(0.0, "0.00"), (0.999, "1.00"), (1_999.996, "2,000.00"), (1_234.051, "1,234.05")]
         {
             assert_eq!(hundredths(number), expected);
-        }
-        for (seconds, expected) in [
-            (None, "-"),
-            (Some(0.000_123), "0.12"),
-            (Some(0.012_34), "12.3"),
-            (Some(0.099_96), "100"),
-            (Some(0.25), "250"),
-            (Some(2.345), "2,345"),
-        ] {
-            assert_eq!(milliseconds(seconds), expected);
         }
     }
 }

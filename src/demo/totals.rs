@@ -5,6 +5,11 @@ use crate::metrics::table;
 use std::ops::AddAssign;
 use streamgauge_sim::{TruthEnd, TruthRecord};
 
+/// The gauge of requests in flight.
+pub(super) const IN_FLIGHT: &str = table::IN_FLIGHT.name;
+/// The label with the model.
+pub(super) const MODEL: &str = "gen_ai_request_model";
+
 /// Sum and number of durations, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Durations {

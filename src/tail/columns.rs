@@ -3,6 +3,7 @@
 use super::record::TailRecord;
 use crate::control_characters::escape;
 use crate::readable::{count, seconds, truncate};
+use ratatui::crossterm::terminal;
 use std::io::{self, IsTerminal};
 
 /// Width of a line with an empty model, and with the outcome `ok`.
@@ -19,10 +20,9 @@ pub(super) struct Columns {
 impl Columns {
     /// Columns that fit the terminal. The outcome comes last, because a long one may wrap.
     pub fn of_stdout() -> Self {
-        let size = terminal_size::terminal_size_of(io::stdout());
-        match size.filter(|_| io::stdout().is_terminal()) {
-            Some((width, _)) => Self::of_width(width.0.into()),
-            None => Self { model: MODEL_WIDTH },
+        match io::stdout().is_terminal().then(terminal::size) {
+            Some(Ok((width, _))) => Self::of_width(width.into()),
+            _ => Self { model: MODEL_WIDTH },
         }
     }
 

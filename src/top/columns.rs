@@ -152,9 +152,33 @@ pub(super) fn fit(text: &str, width: usize, is_text: bool) -> String {
     if is_text { text + &spaces } else { spaces + &text }
 }
 
+/// Breaks a text into lines of at most `width` characters at its spaces.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if Span::raw(line.as_str()).width() + 1 + Span::raw(word).width() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_are_wrapped_at_spaces() {
+        assert_eq!(wrap("It waited in the queue.", 10), ["It waited", "in the", "queue."]);
+        assert_eq!(wrap("unbreakable", 4), ["unbreakable"]);
+        assert_eq!(wrap("", 4), [""]);
+    }
 
     const COLUMNS: [Column<(&str, f64)>; 3] = [
         Column {

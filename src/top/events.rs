@@ -1,13 +1,12 @@
 //! The view of events: cold starts, outages, stalls, rejections and failures.
 
-use super::columns::{Column, ColumnLayout, SortKey};
+use super::columns::{Column, ColumnLayout, SortKey, wrap};
 use super::header::clock;
 use super::theme::{Theme, Tone};
 use crate::live::snapshot::{LiveEvent, LiveEventKind, LiveSnapshot};
-use crate::readable::seconds;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
-const COLUMNS: [Column<LiveEvent>; 5] = [
+const COLUMNS: [Column<LiveEvent>; 3] = [
     Column {
         heading: "time UTC",
         width: Some(8),
@@ -25,28 +24,12 @@ const COLUMNS: [Column<LiveEvent>; 5] = [
         key: |event| SortKey::Text(kind(event.kind).0),
     },
     Column {
-        heading: "lasted",
-        width: Some(6),
-        is_text: false,
-        drop_order: 2,
-        cell: |event| (seconds(event.duration_s), Tone::Plain),
-        key: |event| SortKey::Number(event.duration_s),
-    },
-    Column {
         heading: "model or upstream",
         width: Some(22),
         is_text: true,
-        drop_order: 1,
+        drop_order: 0,
         cell: |event| (place(event).to_owned(), Tone::Plain),
         key: |event| SortKey::Text(place(event).to_owned()),
-    },
-    Column {
-        heading: "what happened",
-        width: None,
-        is_text: true,
-        drop_order: 0,
-        cell: |event| (event.text.clone(), Tone::Plain),
-        key: |event| SortKey::Text(event.text.clone()),
     },
 ];
 
@@ -67,11 +50,22 @@ fn place(event: &LiveEvent) -> &str {
     event.model.as_deref().or(event.upstream.as_deref()).unwrap_or("-")
 }
 
+/// Column in which the texts begin.
+const INDENT: usize = 44;
+
 /// The lines of the events, newest first.
 pub(super) fn lines(snapshot: &LiveSnapshot, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let layout = ColumnLayout::of(&COLUMNS, width);
-    let mut lines = vec![layout.heading(None, theme)];
-    lines.extend(snapshot.events.iter().map(|event| layout.row(event, false, theme)));
+    let layout = ColumnLayout::of(&COLUMNS, INDENT - 2);
+    let mut heading = layout.heading(None, theme);
+    heading.spans.push(Span::styled("  what happened", theme.style(Tone::Heading)));
+    let mut lines = vec![heading];
+    for event in &snapshot.events {
+        let mut texts = wrap(&event.text, width.saturating_sub(INDENT)).into_iter();
+        let mut line = layout.row(event, false, theme);
+        line.spans.push(Span::raw(format!("  {}", texts.next().unwrap_or_default())));
+        lines.push(line);
+        lines.extend(texts.map(|text| Line::raw(" ".repeat(INDENT) + &text)));
+    }
     if snapshot.events.is_empty() {
         lines.push(Line::raw("No cold start, outage, stall, rejection or failure so far."));
     }

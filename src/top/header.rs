@@ -3,7 +3,7 @@
 use super::models::{percent, rate};
 use super::state::TopState;
 use super::theme::{Theme, Tone};
-use crate::live::snapshot::{LiveSnapshot, Reachability, UpstreamState};
+use crate::live::snapshot::{LiveSnapshot, Reachability, SloState, UpstreamState};
 use crate::readable::seconds;
 use ratatui::text::{Line, Span};
 
@@ -28,21 +28,35 @@ fn span(length_s: f64) -> String {
     }
 }
 
+/// Joins parts with two spaces. Parts at the end that do not fit are left out.
+fn join(parts: Vec<Vec<Span<'static>>>, width: usize) -> Line<'static> {
+    let mut line = Line::default();
+    for part in parts {
+        let gap = if line.spans.is_empty() { "" } else { "  " };
+        let length: usize = part.iter().map(Span::width).sum();
+        if !gap.is_empty() && line.width() + gap.len() + length > width {
+            break;
+        }
+        line.spans.push(Span::raw(gap));
+        line.spans.extend(part);
+    }
+    line
+}
+
 /// The lines of the header.
-pub(super) fn lines(state: &TopState, theme: Theme) -> Vec<Line<'static>> {
+pub(super) fn lines(state: &TopState, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![title(state, theme)];
     if let Some(why) = &state.failure {
         lines.push(Line::styled(failure(state, why), theme.style(Tone::Bad)));
     }
     let Some(snapshot) = &state.snapshot else { return lines };
-    lines.extend(
-        snapshot.upstreams.iter().take(MAX_UPSTREAMS).map(|up| upstream(up, snapshot, theme)),
-    );
-    if let Some(more) = snapshot.upstreams.len().checked_sub(MAX_UPSTREAMS).filter(|more| *more > 0)
-    {
+    let upstreams = snapshot.upstreams.iter().take(MAX_UPSTREAMS);
+    lines.extend(upstreams.map(|up| join(upstream(up, snapshot, theme), width)));
+    let more = snapshot.upstreams.len().saturating_sub(MAX_UPSTREAMS);
+    if more > 0 {
         lines.push(Line::raw(format!("and {more} more upstreams")));
     }
-    lines.push(totals(snapshot, theme));
+    lines.push(join(totals(snapshot, theme), width));
     lines.push(Line::default());
     lines
 }
@@ -65,58 +79,52 @@ fn failure(state: &TopState, why: &str) -> String {
     }
 }
 
-fn upstream(up: &UpstreamState, snapshot: &LiveSnapshot, theme: Theme) -> Line<'static> {
+fn upstream(up: &UpstreamState, snapshot: &LiveSnapshot, theme: Theme) -> Vec<Vec<Span<'static>>> {
     let lasts = span(snapshot.now - up.since);
+    let cause = up.last_cause.as_deref().unwrap_or("no cause known");
     let (text, tone) = match up.state {
-        Reachability::Up => (format!("up for {lasts}"), Tone::Good),
-        Reachability::Down => (format!("DOWN for {lasts}"), Tone::Bad),
+        Reachability::Up => (format!("up {lasts}"), Tone::Good),
+        Reachability::Down => (format!("DOWN {lasts}: {cause}"), Tone::Bad),
         Reachability::Unknown => ("not contacted yet".to_owned(), Tone::Warning),
     };
     let engine = up.engine.as_deref().map(|engine| format!(" ({engine})")).unwrap_or_default();
-    let mut spans =
-        vec![Span::raw(format!("{}{engine} ", up.name)), Span::styled(text, theme.style(tone))];
-    if let (Reachability::Down, Some(cause)) = (up.state, &up.last_cause) {
-        spans.push(Span::styled(format!(": {cause}"), theme.style(Tone::Bad)));
-    }
+    let name = Span::raw(format!("{}{engine} ", up.name));
     let flight = up.in_flight;
-    spans.push(Span::raw(format!(
-        "  sending {}, waiting {}, streaming {}",
+    let flight = format!(
+        "{} sending, {} waiting, {} streaming",
         flight.sending, flight.waiting, flight.streaming
-    )));
+    );
+    let mut parts =
+        vec![vec![name, Span::styled(text, theme.style(tone))], vec![Span::raw(flight)]];
     if let Some(wait) = up.estimated_wait_s {
-        spans.push(Span::raw(format!("  next waits {}", seconds(Some(wait)))));
+        parts.push(vec![Span::raw(format!("wait {}", seconds(Some(wait))))]);
     }
-    Line::from(spans)
+    parts
 }
 
-/// Numbers of all requests.
-fn totals(snapshot: &LiveSnapshot, theme: Theme) -> Line<'static> {
+/// Numbers of all requests, the most important first.
+fn totals(snapshot: &LiveSnapshot, theme: Theme) -> Vec<Vec<Span<'static>>> {
     let (total, now) = (&snapshot.total, &snapshot.total.now);
-    let mut spans = Vec::new();
-    let mut value = |label: &'static str, text: String, tone: Tone| {
-        if !spans.is_empty() {
-            spans.push(Span::raw("  "));
-        }
-        spans.push(Span::raw(format!("{label} ")));
-        spans.push(Span::styled(text, theme.style(tone)));
+    let value = |label: &str, text: String, tone: Tone| {
+        vec![Span::raw(format!("{label} ")), Span::styled(text, theme.style(tone))]
     };
-    value("req/s", rate(now.requests_per_s), Tone::Strong);
     let is_failing = now.errors_per_s.is_some_and(|errors| errors > 0.0);
-    value("err/s", rate(now.errors_per_s), if is_failing { Tone::Bad } else { Tone::Strong });
-    value("TTFT p95", seconds(now.ttft_p95_s), Tone::Strong);
-    value("tok/s", rate(now.output_tokens_per_s), Tone::Strong);
     let source = now.queue_source.as_deref().map(|source| format!(" {source}")).unwrap_or_default();
-    value("queue p95", seconds(now.queue_wait_p95_s) + &source, Tone::Strong);
+    let mut parts = vec![
+        value("req/s", rate(now.requests_per_s), Tone::Strong),
+        value("err/s", rate(now.errors_per_s), if is_failing { Tone::Bad } else { Tone::Strong }),
+        value("TTFT p95", seconds(now.ttft_p95_s), Tone::Strong),
+        value("queue p95", seconds(now.queue_wait_p95_s) + &source, Tone::Strong),
+    ];
     // With several classes: the one with the least of its budget left.
-    let left = |slo: &&crate::live::snapshot::SloState| slo.budget_left.unwrap_or(f64::INFINITY);
+    let left = |slo: &SloState| slo.budget_left.unwrap_or(f64::INFINITY);
     if let Some(slo) = total.slo.iter().min_by(|a, b| left(a).total_cmp(&left(b))) {
-        let tone = match slo.budget_left {
-            Some(left) if left <= 0.0 => Tone::Bad,
-            _ => Tone::Strong,
-        };
-        value("goodput", percent(slo.goodput), tone);
+        let is_used_up = slo.budget_left.is_some_and(|left| left <= 0.0);
+        let tone = if is_used_up { Tone::Bad } else { Tone::Strong };
+        parts.push(value("goodput", percent(slo.goodput), tone));
     }
-    Line::from(spans)
+    parts.push(value("tok/s", rate(now.output_tokens_per_s), Tone::Strong));
+    parts
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ pub(super) fn name(row: &TrafficRow) -> String {
 pub(super) fn rate(value: Option<f64>) -> String {
     match value {
         None => "-".into(),
-        Some(value) if value < 9.95 => format!("{value:.1}"),
+        Some(value) if value < 99.95 => format!("{value:.1}"),
         Some(value) => whole(value),
     }
 }
@@ -196,7 +196,8 @@ fn series(row: &TrafficRow, width: usize, theme: Theme) -> Vec<Line<'static>> {
         ("cold starts", &series.cold_starts, cold_starts, rate_of_count),
     ];
     let points = width.saturating_sub(27).clamp(10, series.requests_per_s.len().max(10));
-    let title = format!("{} over ten minutes", name(row));
+    let place = row.upstream.as_deref().map(|upstream| format!(" at {upstream}"));
+    let title = format!("{}{}, ten minutes", name(row), place.unwrap_or_default());
     let mut lines = vec![Line::from(vec![
         Span::styled(fit(&title, points + 12, true), theme.style(Tone::Heading)),
         Span::styled(format!("{:>7}{:>8}", "now", "highest"), theme.style(Tone::Heading)),

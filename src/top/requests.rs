@@ -177,7 +177,7 @@ pub(super) const NEWEST: [Column<EndedRow>; 12] = [
     ),
     text(
         "outcome",
-        Some(20),
+        Some(24),
         2,
         |row| (row.outcome.clone(), if row.is_error { Tone::Bad } else { Tone::Plain }),
         |row| SortKey::Text(row.outcome.clone()),

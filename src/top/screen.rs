@@ -24,7 +24,7 @@ pub(super) fn lines(
     height: usize,
     theme: Theme,
 ) -> Vec<Line<'static>> {
-    let mut lines = header::lines(state, theme);
+    let mut lines = header::lines(state, width, theme);
     let mut footer = Vec::new();
     if let Some(note) = &state.note {
         footer.push(Line::styled(note.clone(), theme.style(Tone::Dim)));

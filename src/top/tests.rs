@@ -260,19 +260,20 @@ fn keys_select_order_and_scroll() {
     let mut state = state_of(busy());
     press(&mut state, KeyCode::Down);
     press(&mut state, KeyCode::Down);
-    assert!(drawn(&state, 80, 24).contains("qwen3-32b over ten minutes"));
+    assert!(drawn(&state, 80, 24).contains("qwen3-32b at 127.0.0.1:8000, ten minutes"));
     // The selection follows the model when the order changes.
     press(&mut state, KeyCode::Left);
     press(&mut state, KeyCode::Char('O'));
     let screen = drawn(&state, 80, 24);
     assert!(
-        screen.contains("model\u{25b2}") && screen.contains("qwen3-32b over ten minutes"),
+        screen.contains("model\u{25b2}")
+            && screen.contains("qwen3-32b at 127.0.0.1:8000, ten minutes"),
         "{screen}"
     );
     let at = |text: &str| screen.find(text).unwrap();
     assert!(at("\na-model") < at("\nllama") && at("\nllama") < at("\nqwen"), "{screen}");
     press(&mut state, KeyCode::Home);
-    assert!(drawn(&state, 80, 24).contains("all models over ten minutes"));
+    assert!(drawn(&state, 80, 24).contains("all models, ten minutes"));
     press(&mut state, KeyCode::Char('n'));
     assert!(!drawn(&state, 80, 24).contains("12:09:20"), "the 30th request");
     for _ in 0..9 {

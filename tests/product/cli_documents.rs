@@ -47,6 +47,7 @@ fn man_reads_the_pages() {
     for (arguments, name, words) in [
         (&["man"][..], "streamgauge", "--upstream"),
         (&["man", "tail"], "streamgauge-tail", "--slow"),
+        (&["man", "top"], "streamgauge-top", "--token-file"),
     ] {
         let page = print(arguments);
         assert!(page.contains(&format!(".TH {name} 1")), "{page}");

@@ -41,7 +41,8 @@ fn the_summary_matches_the_simulated_servers_record() {
 
     let (live, summary) = text.split_once("Summary of ").unwrap();
     assert!(live.contains("curl -N http://127.0.0.1:"), "{live}");
-    assert!(live.contains("requests so far"), "one table in six seconds: {live}");
+    assert!(live.contains("\nall models "), "one table in six seconds: {live}");
+    assert!(live.contains("queue95") && live.contains("cold  good"), "{live}");
     assert!(!text.contains('\x1b'), "no escape codes where there is no terminal");
 
     let too_wide: Vec<_> = summary.lines().filter(|line| line.chars().count() > 80).collect();

@@ -24,3 +24,4 @@ mod process;
 mod reload;
 mod shutdown;
 mod tail;
+mod top;
