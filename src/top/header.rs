@@ -46,8 +46,8 @@ fn join(parts: Vec<Vec<Span<'static>>>, width: usize) -> Line<'static> {
 /// The lines of the header.
 pub(super) fn lines(state: &TopState, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![title(state, theme)];
-    if let Some(why) = &state.failure {
-        lines.push(Line::styled(failure(state, why), theme.style(Tone::Bad)));
+    if let Some((why, age)) = &state.failure {
+        lines.push(Line::styled(failure(why, *age), theme.style(Tone::Bad)));
     }
     let Some(snapshot) = &state.snapshot else { return lines };
     let upstreams = snapshot.upstreams.iter().take(MAX_UPSTREAMS);
@@ -72,8 +72,8 @@ fn title(state: &TopState, theme: Theme) -> Line<'static> {
     Line::from(vec![name, Span::raw(text)])
 }
 
-fn failure(state: &TopState, why: &str) -> String {
-    match state.age_s() {
+fn failure(why: &str, age: Option<u64>) -> String {
+    match age {
         Some(age) => format!("No data for {age} s: {why}. Trying again."),
         None => format!("No data: {why}. Trying again."),
     }

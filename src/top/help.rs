@@ -17,7 +17,7 @@ Numbers (docs/definitions.md)
   Rates cover the last ten seconds. Quantiles and goodput cover the last minute.
   errors and cold count the last ten minutes. TTFT and TPOT are of warm streams.
   TTFT50, TTFT95, TPOT50: median and 95th percentile.
-  queue95: wait in the queue. wait: that of a request that arrives now, estimated.
+  queue95: wait in the queue. wait: estimate for a request that arrives now.
   good, goodput: share of requests that met their SLO.
   slots: requests that the server processes at once, as inferred.
   - is no sample, which is not 0.";

@@ -38,6 +38,7 @@ use session::TerminalSession;
 use state::{KeyEffect, TopState};
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
+use std::time::Instant;
 use theme::Theme;
 use tokio::sync::{mpsc, watch};
 
@@ -99,7 +100,7 @@ pub async fn screen_text(client: AdminClient, note: Option<String>) -> Result<St
     let mut state = TopState::new(url.to_string(), note);
     let mut feed = LiveFeed::new(client);
     let snapshot = feed.snapshot().await.map_err(|error| TopError::Admin { url, error })?;
-    state.update(LiveUpdate::Snapshot(Box::new(snapshot)));
+    state.update(LiveUpdate::Snapshot(Box::new(snapshot)), Instant::now());
     let (width, height) = TEXT_SIZE;
     Ok(screen::text(&screen::lines(&state, width, height, Theme::PLAIN)))
 }
@@ -127,7 +128,7 @@ pub async fn watch_live(
             () = &mut stop => return Ok(()),
             () = &mut feed => return Ok(()),
             update = news.recv() => match update {
-                Some(update) => state.update(update),
+                Some(update) => state.update(update, Instant::now()),
                 None => return Ok(()),
             },
             event = session.next_event() => match event {

@@ -47,8 +47,8 @@ pub(super) struct TopState {
     pub offset: usize,
     pub snapshot: Option<LiveSnapshot>,
     pub slow: Option<SlowRequests>,
-    /// Why the last poll failed.
-    pub failure: Option<String>,
+    /// Why the last poll failed, and the age of the newest data then, in seconds.
+    pub failure: Option<(String, Option<u64>)>,
     received: Option<Instant>,
 }
 
@@ -77,21 +77,19 @@ impl TopState {
         self.view == TopView::Slow
     }
 
-    /// Seconds since the newest data arrived.
-    pub fn age_s(&self) -> Option<u64> {
-        self.received.map(|received| received.elapsed().as_secs())
-    }
-
-    /// Takes new data.
-    pub fn update(&mut self, update: LiveUpdate) {
+    /// Takes news that arrived at this instant.
+    pub fn update(&mut self, update: LiveUpdate, at: Instant) {
         match update {
             LiveUpdate::Snapshot(snapshot) => {
                 self.snapshot = Some(*snapshot);
-                self.received = Some(Instant::now());
+                self.received = Some(at);
                 self.failure = None;
             }
             LiveUpdate::Slow(slow) => self.slow = Some(slow),
-            LiveUpdate::Failure(why) => self.failure = Some(why),
+            LiveUpdate::Failure(why) => {
+                let age = self.received.map(|received| at.duration_since(received).as_secs());
+                self.failure = Some((why, age));
+            }
         }
     }
 

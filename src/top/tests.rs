@@ -14,6 +14,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// 12:09:49 UTC.
 const NOW: f64 = 1_764_504_589.0;
@@ -46,9 +48,17 @@ fn assert_screen(name: &str, state: &TopState, width: u16, height: u16) {
     assert!(screen == expected, "{} differs; found:\n{screen}", path.display());
 }
 
+/// Arrival of the data. Failures arrive 12 s later, so that ages are exact.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn fail(state: &mut TopState) {
+    let why = "Connection refused (os error 111)".to_owned();
+    state.update(LiveUpdate::Failure(why), *START + Duration::from_secs(12));
+}
+
 fn state_of(snapshot: LiveSnapshot) -> TopState {
     let mut state = TopState::new("http://127.0.0.1:9464".into(), None);
-    state.update(LiveUpdate::Snapshot(Box::new(snapshot)));
+    state.update(LiveUpdate::Snapshot(Box::new(snapshot)), *START);
     state
 }
 
@@ -205,9 +215,9 @@ fn screens_of_the_models() {
         let mut down =
             state_of(LiveSnapshot { upstreams: vec![upstream(Reachability::Down)], ..busy() });
         assert_screen("server-down", &down, width, height);
-        down.update(LiveUpdate::Failure("Connection refused (os error 111)".into()));
+        fail(&mut down);
         assert_screen("admin-port-gone", &down, width, height);
-        down.update(LiveUpdate::Snapshot(Box::new(busy())));
+        down.update(LiveUpdate::Snapshot(Box::new(busy())), *START);
         assert_eq!(
             drawn(&down, width, height),
             drawn(&state_of(busy()), width, height),
@@ -215,7 +225,7 @@ fn screens_of_the_models() {
         );
     }
     let mut waiting = TopState::new("http://127.0.0.1:9464".into(), None);
-    waiting.update(LiveUpdate::Failure("Connection refused (os error 111)".into()));
+    fail(&mut waiting);
     assert_screen("no-data", &waiting, 80, 24);
 }
 
@@ -240,7 +250,7 @@ fn screens_of_the_other_views() {
             ),
         ],
         ..SlowRequests::default()
-    }));
+    }), *START);
     for (key, name) in
         [('r', "running"), ('n', "newest"), ('e', "events"), ('s', "slow"), ('?', "help")]
     {
@@ -287,10 +297,13 @@ fn keys_select_order_and_scroll() {
 fn screens_fit_every_terminal() {
     let mut state = state_of(busy());
     state.note = Some("a note".into());
-    state.update(LiveUpdate::Slow(SlowRequests {
-        requests: vec![SlowRequest::default(); 3],
-        ..SlowRequests::default()
-    }));
+    state.update(
+        LiveUpdate::Slow(SlowRequests {
+            requests: vec![SlowRequest::default(); 3],
+            ..SlowRequests::default()
+        }),
+        *START,
+    );
     for key in ['m', 'r', 'n', 'e', 's', '?'] {
         press(&mut state, KeyCode::Char(key));
         for width in (1..250).step_by(7) {

@@ -194,9 +194,9 @@ fn only_newer_requests_are_returned_after_an_id() {
     assert_eq!(after(format!("after={}&last=1", id(0))).lines().count(), 1);
     assert_eq!(after("after=0".into()).lines().count(), 3, "an id that is not kept");
     let mut client = RawConnection::connect(gauge.admin);
-    client.send("GET /requests?after=x HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.send("GET /requests?after=x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.read_message().status(), 400);
-    client.send("GET /requests?last=0 HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.send("GET /requests?last=0 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let response = client.read_message();
     assert_eq!(response.header("streamgauge-requests-ended"), ["3"]);
 }
