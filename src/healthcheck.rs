@@ -2,7 +2,9 @@
 //! shell or curl.
 
 use crate::admin::WebConfig;
-use crate::admin_client::{AdminClient, AdminClientError, AdminResponse, AdminUrl, CertificateTrust};
+use crate::admin_client::{
+    AdminClient, AdminClientError, AdminResponse, AdminUrl, CertificateTrust,
+};
 use crate::config::AdminEndpoint;
 use hyper::StatusCode;
 use std::fmt::Display;
@@ -22,7 +24,9 @@ pub fn run(endpoint: &AdminEndpoint) -> io::Result<()> {
         let mut page = AdminPage::new(endpoint, "/readyz")?;
         match page.get().await?.status {
             StatusCode::OK => Ok(()),
-            status => Err(io::Error::other(format!("not ready: {} returned {status}", page.name()))),
+            status => {
+                Err(io::Error::other(format!("not ready: {} returned {status}", page.name())))
+            }
         }
     })
 }
