@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 const OLLAMA: &str = concat!(
     r#"{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}"#,
     "\n",
-    r#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}"#,
+    r#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","#,
+    r#""total_duration":4000000000,"load_duration":1000000,"prompt_eval_count":18,"#,
+    r#""prompt_eval_duration":500000000,"eval_count":7,"eval_duration":2000000000}"#,
     "\n",
 );
 
