@@ -182,12 +182,15 @@ pub(super) fn lines(
     lines
 }
 
+/// Label of a series, its points, the current value, and the format of both.
+type SeriesLine<'a> = (&'a str, &'a [Option<f64>], Option<f64>, fn(Option<f64>) -> String);
+
 /// The series of one row.
 fn series(row: &TrafficRow, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let series = &row.series;
     let now = &row.now;
     let cold_starts = series.cold_starts.last().copied().flatten();
-    let table: [(&str, &[Option<f64>], Option<f64>, fn(Option<f64>) -> String); 6] = [
+    let table: [SeriesLine<'_>; 6] = [
         ("requests/s", &series.requests_per_s, now.requests_per_s, rate),
         ("errors/s", &series.errors_per_s, now.errors_per_s, rate),
         ("TTFT p95", &series.ttft_p95_s, now.ttft_p95_s, seconds),
