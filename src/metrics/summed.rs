@@ -50,7 +50,7 @@ impl SummedFamily {
                 values => values.closed().unwrap_or_default(),
             };
             let extend = |combination: &Vec<String>| {
-                let with = |value: &String| [combination.as_slice(), &[value.clone()]].concat();
+                let with = |value: &String| [combination, std::slice::from_ref(value)].concat();
                 values.iter().map(with).collect::<Vec<_>>()
             };
             combinations = combinations.iter().flat_map(extend).collect();

@@ -52,7 +52,10 @@ impl StreamgaugeProcess {
 
     fn spawn(mut command: Command, upstream: SocketAddr, admin: &str, arguments: &[&str]) -> Self {
         let url = format!("http://{upstream}");
-        if !arguments.contains(&"--config") {
+        // The environment overrides the file.
+        let file = arguments.iter().skip_while(|argument| **argument != "--config").nth(1);
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        if !text.contains("engine") {
             command.env("STREAMGAUGE__ENGINE", super::NO_DETECTION);
         }
         command.args(["--listen", "127.0.0.1:0", "--admin", admin, "--upstream", &url]);
