@@ -46,7 +46,8 @@ fn request(prompt: u32, output: u32) -> Value {
     json!({
         "model": MODEL, "stream": true, "stream_options": {"include_usage": true},
         "messages": [{"role": "user", "content": "Hi"}],
-        "sim": {"prompt_tokens": prompt, "output_tokens": output},
+        // As vLLM with --enable-per-request-metrics: the queue wait is reported.
+        "sim": {"prompt_tokens": prompt, "output_tokens": output, "metrics": true},
     })
 }
 
