@@ -258,8 +258,9 @@ fn every_expression_has_data() {
     loop {
         empty.retain(|(place, expression)| {
             let expression = filled(expression);
-            !has_data(&expression)
-                && !(is_event(place) && selectors(&expression).iter().all(|one| has_data(one)))
+            let may_be_empty =
+                || is_event(place) && selectors(&expression).iter().all(|one| has_data(one));
+            !has_data(&expression) && !may_be_empty()
         });
         if empty.is_empty() || Instant::now() > deadline {
             break;
