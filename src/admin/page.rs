@@ -12,12 +12,13 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of each file that the page loads. They have no secrets, so everybody may read them.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/page/style.css", CSS, include_str!("page/style.css")),
     ("/page/main.js", JAVASCRIPT, include_str!("page/main.js")),
     ("/page/charts.js", JAVASCRIPT, include_str!("page/charts.js")),
     ("/page/dom.js", JAVASCRIPT, include_str!("page/dom.js")),
     ("/page/format.js", JAVASCRIPT, include_str!("page/format.js")),
+    ("/page/incidents.js", JAVASCRIPT, include_str!("page/incidents.js")),
     ("/page/promql.js", JAVASCRIPT, include_str!("page/promql.js")),
     ("/page/slow.js", JAVASCRIPT, include_str!("page/slow.js")),
 ];

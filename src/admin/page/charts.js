@@ -1,6 +1,6 @@
 // Charts as SVG: sparklines, lines, a heatmap and waterfalls. Colours come from the style sheet, by class.
 
-import { text, time } from './format.js';
+import { text, time, words } from './format.js';
 
 const NAMESPACE = 'http://www.w3.org/2000/svg';
 
@@ -60,12 +60,36 @@ function timeAxis(frame, minutes) {
   return marks;
 }
 
+/** The start of Streamgauge, where it is within the ten minutes: there is no data before it. */
+function startMark(frame, minutes, now, started) {
+  const since = (now - started) / 60;
+  if (since >= minutes - 0.2) return [];
+  const x = round(frame.left + (1 - since / minutes) * frame.width);
+  const content = `started ${since < 1 ? 'less than 1' : Math.round(since)} min ago`;
+  const isLeft = x - frame.left > 130;
+  return [
+    svg('path', { d: `M${x},${frame.top}v${frame.height}`, class: 'start' }),
+    label(isLeft ? x - 6 : x + 6, frame.top + frame.height / 2, content, { 'text-anchor': isLeft ? 'end' : 'start', class: 'mark' }),
+  ];
+}
+
+/** Opacity of a cell of the heatmap. */
+const opacity = (requests, most) => (0.2 + 0.8 * (Math.log1p(requests) / Math.log1p(most))).toFixed(2);
+
+/** The colours of the heatmap, from few to many. */
+export function heatScale() {
+  const box = svg('svg', { width: 60, height: 10, 'aria-hidden': 'true' });
+  [0, 1, 2, 3, 4].forEach((step) => box.append(
+    svg('rect', { x: step * 12, y: 0, width: 11, height: 10, class: 'cell', 'fill-opacity': 0.36 + 0.16 * step })));
+  return box;
+}
+
 function frameOf(width, height, left) {
   return { left, top: 8, width: width - left - 8, height: height - 30 };
 }
 
-/** Lines of several series over ten minutes. `series`: [{ values, index }]; the index selects the colour. */
-export function lines(series, { width, height }) {
+/** Lines of several series over ten minutes. `series`: [{ values, shade }]; the shade is a class. */
+export function lines(series, { width, height, now, started }) {
   const frame = frameOf(width, height, 46);
   const most = niceAbove(Math.max(...series.flatMap(({ values }) => values.map((value) => value ?? 0)), 1));
   const points = series[0]?.values.length ?? 60;
@@ -78,9 +102,9 @@ export function lines(series, { width, height }) {
     const content = (part * most).toLocaleString('en-US');
     box.append(label(frame.left - 6, at + 4, content, { 'text-anchor': 'end', class: 'mark' }));
   }
-  box.append(...timeAxis(frame, 10));
-  for (const { values, index } of [...series].reverse()) {
-    box.append(svg('path', { d: paths(values, x, y), class: `line colour-${index}` }));
+  box.append(...timeAxis(frame, 10), ...startMark(frame, 10, now, started));
+  for (const { values, shade } of [...series].reverse()) {
+    box.append(svg('path', { d: paths(values, x, y), class: `line ${shade}` }));
   }
   return box;
 }
@@ -105,7 +129,7 @@ function logScale(lowest, highest, frame) {
 }
 
 /** TTFT by time: darker cells have more requests; dots are requests that waited for a cold start. */
-export function heatmap({ edges_s: edges, columns, cold }, { width, height, now, step }) {
+export function heatmap({ edges_s: edges, columns, cold }, { width, height, now, step, started }) {
   const frame = frameOf(width, height, 52);
   const box = svg('svg', { width, height, role: 'img', 'aria-label': 'Time to first token over ten minutes' });
   const ratio = Math.SQRT2;
@@ -131,16 +155,17 @@ export function heatmap({ edges_s: edges, columns, cold }, { width, height, now,
         width: round(Math.max(cell - 1, 1)),
         height: round(Math.max(bottom - top - 1, 1)),
         class: 'cell',
-        'fill-opacity': (0.2 + 0.8 * (Math.log1p(requests) / Math.log1p(most))).toFixed(2),
+        'fill-opacity': opacity(requests, most),
       }));
     });
   });
   for (const point of cold) {
     const x = frame.left + (1 - (now - point.at) / span) * frame.width;
     if (x < frame.left) continue;
-    box.append(svg('circle', { cx: round(x), cy: round(y(point.ttft_s)), r: 4, class: 'cold' }));
+    const title = `${point.model}: waited ${text(time(point.ttft_s))} for a cold start (${words(point.reason)})`;
+    box.append(svg('circle', { cx: round(x), cy: round(y(point.ttft_s)), r: 4, class: 'cold' }, svg('title', {}, title)));
   }
-  box.append(...timeAxis(frame, Math.round(span / 60)));
+  box.append(...timeAxis(frame, Math.round(span / 60)), ...startMark(frame, span / 60, now, started));
   return { box, frame, cell };
 }
 
@@ -159,7 +184,7 @@ export function heatmapReadout({ edges_s: edges, columns, cold }, { frame, cell 
   const [from, to] = [now - before - step, now - before];
   const starts = cold.filter((point) => point.at > from && point.at <= to);
   if (starts.length) {
-    parts.push(`${starts.length} cold: ${starts.map((point) => text(time(point.ttft_s))).slice(0, 3).join(', ')}`);
+    parts.push(`${starts.length} cold: ${starts.map((point) => `${point.model} ${text(time(point.ttft_s))}`).slice(0, 3).join(', ')}`);
   }
   return parts.join(' · ');
 }

@@ -1,8 +1,9 @@
 // The live page: reads /live each second while it is visible, and draws it.
 
-import { heatmap, heatmapReadout, lines, sparkline, svg } from './charts.js';
+import { heatScale, heatmap, heatmapReadout, lines, sparkline, svg } from './charts.js';
 import { byId, element, promqlButton, replace, setText } from './dom.js';
 import { NONE, age, clock, count, rate, share, text, time, words } from './format.js';
+import { coldStartsNow, incidents, latestIncident, many, mergedEvents } from './incidents.js';
 import { PROMQL } from './promql.js';
 import { slowCards } from './slow.js';
 
@@ -20,52 +21,59 @@ let shownCards = FIRST_CARDS;
 
 const lowest = (classes) => classes.filter((one) => one.goodput != null).sort((a, b) => a.goodput - b.goodput)[0];
 
+const MINUTE = 'last minute';
+const TEN_SECONDS = 'last 10 s';
+
 const TILES = [
   {
-    name: 'TTFT p95', hint: 'Time to first token of warm streams, last minute', query: PROMQL.ttft,
+    name: 'TTFT p95', window: MINUTE, hint: 'Time to first token of warm streams', query: PROMQL.ttft,
     number: ({ total }) => time(total.now.ttft_p95_s),
-    note: ({ total }) => `p50 ${text(time(total.now.ttft_p50_s))}, warm`,
-    values: ({ total }) => total.series.ttft_p95_s,
+    note: ({ total }) => (total.now.ttft_p95_s == null ? 'no stream ended' : `p50 ${text(time(total.now.ttft_p50_s))}, warm`),
+    values: ({ total }) => total.series.ttft_p95_s, isOfEnded: true,
   },
   {
-    name: 'Output', hint: 'Output tokens per second, last ten seconds', query: PROMQL.tokens,
+    name: 'Output', window: TEN_SECONDS, hint: 'Output tokens per second', query: PROMQL.tokens,
     number: ({ total }) => rate(total.now.output_tokens_per_s, 'tok/s'),
     note: ({ total }) => `${text(rate(total.now.requests_per_s, 'req/s'))} ending`,
     values: ({ total }) => total.series.output_tokens_per_s,
   },
   {
-    name: 'In flight', hint: 'Requests in flight now, by phase', query: PROMQL.inFlight,
+    name: 'In flight', window: 'now', hint: 'Requests in flight, by phase', query: PROMQL.inFlight,
     number: ({ upstreams }) => count(inFlight(upstreams, ['sending', 'waiting', 'streaming'])),
     note: ({ upstreams }) => `${inFlight(upstreams, ['sending', 'waiting'])} waiting, ${inFlight(upstreams, ['streaming'])} streaming`,
   },
   {
-    name: 'Queue wait p95', hint: 'Wait in the server\'s queue, last minute, with its source; next: the wait of a request that arrives now', query: PROMQL.queue,
+    name: 'Queue wait p95', window: MINUTE, hint: 'Wait in the server\'s queue, and its source. A new request: one that arrives now', query: PROMQL.queue,
     number: ({ total }) => time(total.now.queue_wait_p95_s),
     note: ({ total, upstreams }) => {
-      const waits = upstreams.map((one) => one.estimated_wait_s).filter((wait) => wait != null);
-      const next = waits.length ? `, next ${text(time(Math.max(...waits)))}` : '';
+      const waits = upstreams.filter((one) => one.state !== 'down').map((one) => one.estimated_wait_s).filter((wait) => wait != null);
+      const next = waits.length ? `; a new request would wait ${text(time(Math.max(...waits)))}` : '';
       return total.now.queue_source ? `${total.now.queue_source}${next}` : 'no waits known';
     },
-    values: ({ total }) => total.series.queue_wait_p95_s,
+    values: ({ total }) => total.series.queue_wait_p95_s, isOfEnded: true,
   },
   {
-    name: 'Goodput', hint: 'Share of requests that met their SLO, last minute', query: PROMQL.goodput,
+    name: 'Goodput', window: MINUTE, hint: 'Share of requests that met their SLO', query: PROMQL.goodput,
     number: ({ total }) => share(total.now.goodput),
     note: ({ total }) => {
       const worst = lowest(total.slo);
-      return worst ? `${worst.name}, 10 min: ${text(share(worst.goodput))}` : 'no SLO, or no requests';
+      return worst ? `10 min: ${text(share(worst.goodput))} (${worst.name})` : 'no SLO, or no requests';
     },
-    values: ({ total }) => total.series.goodput, highest: 1,
+    values: ({ total }) => total.series.goodput, highest: 1, isOfEnded: true,
     isBad: ({ total }) => total.now.goodput != null && total.now.goodput < 0.9,
   },
   {
-    name: 'Errors', hint: 'Requests that failed by the server or Streamgauge, last ten seconds', query: PROMQL.errors,
+    name: 'Errors', window: TEN_SECONDS, hint: 'Requests that failed by the server or Streamgauge', query: PROMQL.errors,
     number: ({ total }) => rate(total.now.errors_per_s, '/s'),
-    note: ({ total }) => `${text(count(total.errors))} of ${text(count(total.requests))} in 10 min`,
+    note: ({ total }) => `10 min: ${text(count(total.errors))} of ${text(count(total.requests))}`,
     values: ({ total }) => total.series.errors_per_s,
     isBad: ({ total }) => total.now.errors_per_s > 0,
   },
 ];
+
+/** Whether no server answers: numbers of ended requests are then those of before. */
+const allDown = () => live.upstreams.length > 0 && live.upstreams.every((one) => one.state === 'down');
+const staleNote = (value) => (value === NONE ? 'no request completed in the last minute' : 'from before the outage');
 
 function inFlight(upstreams, phases) {
   return upstreams.reduce((sum, one) => sum + phases.reduce((part, phase) => part + one.in_flight[phase], 0), 0);
@@ -81,16 +89,19 @@ for (const tile of TILES) {
   const { value, unit, note, chart } = tile.parts;
   tile.box = element('article', { class: 'tile', title: tile.hint },
     element('h3', {}, tile.name, promqlButton(tile.query, tile.name)),
+    element('p', { class: 'window' }, tile.values ? `${tile.window}; line: 10 min` : tile.window),
     element('p', { class: 'big' }, value, unit), note, chart);
   byId('tiles').append(tile.box);
 }
 
 function drawTiles() {
-  for (const { parts, box, number, note, values, highest, isBad } of TILES) {
+  for (const { parts, box, number, note, values, highest, isBad, isOfEnded } of TILES) {
     const shown = number(live);
     setText(parts.value, shown.value);
     setText(parts.unit, shown.unit);
-    setText(parts.note, note(live));
+    const isStale = Boolean(isOfEnded && allDown());
+    setText(parts.note, isStale ? staleNote(shown.value) : note(live));
+    box.classList.toggle('of-before', isStale);
     box.classList.toggle('bad', Boolean(isBad?.(live)));
     if (values) parts.chart.replaceChildren(sparkline(values(live), { width: 180, height: 26, highest }));
   }
@@ -98,7 +109,7 @@ function drawTiles() {
 
 // Header and summary.
 
-const STATES = { up: 'up', down: 'down', unknown: 'not seen yet' };
+const STATES = { up: 'server up', down: 'server down', unknown: 'server not seen yet' };
 
 function drawHeader() {
   const chips = live.upstreams.map((one) => {
@@ -117,40 +128,67 @@ function drawHeader() {
   const title = worst
     ? `SLO ${worst.name}: ${worst.missed} of ${worst.met + worst.missed} requests missed in ten minutes; ${(1 - worst.objective) * 100} % may`
     : 'No SLO is configured, or no request was judged';
+  setText(health.objective, worst ? ` (${text(share(worst.objective))} objective, 10 min)` : ' (10 min)');
   setText(health.ok, text(ok));
   setText(health.budget, text(share(left)));
   health.budget.classList.toggle('bad-text', left === 0);
   health.budget.title = title;
 }
 
-const health = { ok: element('b', {}), budget: element('b', {}) };
+const health = { ok: element('b', {}), budget: element('b', {}), objective: element('span', { class: 'muted' }) };
 byId('health').append(
   element('span', { title: 'Requests of the last ten minutes that did not fail' },
-    'ok ', health.ok, promqlButton(PROMQL.okShare, 'the ok share')),
-  element('span', {}, 'error budget left ', health.budget, promqlButton(PROMQL.budget, 'the error budget')));
+    'ok ', health.ok, element('span', { class: 'muted' }, ' (10 min)'), promqlButton(PROMQL.okShare, 'the ok share')),
+  element('span', {}, 'error budget left ', health.budget, health.objective, promqlButton(PROMQL.budget, 'the error budget')));
+
+/** The first line of the summary: what is wrong now, or what was last. */
+function incidentLine() {
+  const found = incidents(live, nameOf);
+  byId('summary').className = `summary ${found[0]?.level ?? ''}`;
+  if (found.length) {
+    const also = found.length > 1 ? element('span', { class: 'also' }, ` Also: ${found.slice(1, 3).map((one) => one.text).join('. ')}.`) : '';
+    return element('span', { class: `incident ${found[0].level}` }, element('b', {}, `${found[0].text}.`), also);
+  }
+  const last = latestIncident(live);
+  const line = element('span', { class: 'incident' }, element('b', {}, 'No incident now.'));
+  if (last) {
+    const place = [live.upstreams.length > 1 ? last.upstream : null, last.model].filter(Boolean).join(' / ');
+    line.append(` Latest, ${age(live.now - last.at)} ago: ${place ? `${place}: ` : ''}${last.text.split('. ')[0].replace(/\.$/, '')}. Recovered.`);
+  }
+  return line;
+}
+
+function coldLine() {
+  const starting = coldStartsNow(live);
+  const [ended, waited] = [live.total.cold_starts, live.ttft_heatmap.cold.length];
+  const parts = [many(ended, 'cold start')];
+  if (waited) parts.push(`${many(waited, 'request')} waited for ${ended === 1 ? 'it' : 'them'}`);
+  if (starting.length) parts.push(`${starting.length} now, in progress for ${age(live.now - starting[0].since)}`);
+  const title = 'A request that arrives later during a cold start waits less than the cold start takes';
+  return element('span', { title }, 'In ten minutes: ', element('b', {}, parts.join(', ')));
+}
 
 function drawSummary() {
   const { requests, cold_starts: cold } = live.total;
-  const parts = live.upstreams.filter((one) => one.state === 'down').map((one) =>
-    element('span', { class: 'alarm' }, `The server ${one.name} has not answered for ${age(live.now - one.since)}`));
-  if (!requests && !live.running.total && !cold && !parts.length) {
+  const isDown = live.upstreams.some((one) => one.state === 'down');
+  if (!requests && !live.running.total && !cold && !isDown) {
     const example = 'No requests in the last ten minutes. Send one through the proxy, and it appears here at once.';
+    byId('summary').className = 'summary';
     replace(byId('summary'), example);
     return;
   }
-  const slowest = live.models.map((row) => [row, row.now.ttft_p95_s ?? lastOf(row.series.ttft_p95_s)])
-    .filter(([, ttft]) => ttft != null).sort((a, b) => b[1] - a[1])[0];
+  const parts = [incidentLine()];
+  const slowest = live.models.filter((row) => row.now.ttft_p95_s != null).sort((a, b) => b.now.ttft_p95_s - a.now.ttft_p95_s)[0];
   if (slowest) {
-    parts.push(element('span', {}, 'Slowest model: ', element('b', {}, slowest[0].model), ` (TTFT p95 ${text(time(slowest[1]))})`));
+    parts.push(element('span', {}, 'Slowest model, last minute: ', element('b', {}, nameOf(slowest)), ` (TTFT p95 ${text(time(slowest.now.ttft_p95_s))})`));
   }
-  parts.push(element('span', {}, 'Cold starts in ten minutes: ', element('b', {}, String(cold))));
+  parts.push(coldLine());
   const first = [...slow.requests].sort((a, b) => (b.slowness ?? 0) - (a.slowness ?? 0))[0];
-  const whose = first ? ` (${first.model ?? 'unknown model'}): ` : ': ';
-  parts.push(element('span', {}, `Slowest request${whose}`, element('b', {}, first ? first.sentence : 'none was unusually slow')));
+  const whose = first ? ` (${first.model ?? 'unknown model'}${first.is_running ? '' : `, ${age(slow.now - first.started_at)} ago`}): ` : ': ';
+  parts.push(element('span', { title: 'The request that was slowest relative to what is usual for its model. Not always the longest' },
+    `Most unusual request${whose}`, element('b', {}, first ? first.sentence : 'none was unusually slow')));
   replace(byId('summary'), ...parts);
 }
-
-const lastOf = (values) => values.findLast((value) => value != null);
 
 // Charts.
 
@@ -161,16 +199,17 @@ function drawHeatmap() {
   const { ttft_heatmap: map, total } = live;
   const hasData = map.edges_s.length || map.cold.length;
   const starts = map.cold.length;
-  const requests = starts === 1 ? '1 request' : `${starts} requests`;
   const mark = element('span', { class: 'cold-mark' }, '●');
-  const note = starts ? ['warm streams; ', mark, ` ${requests} that waited for a cold start`] : ['warm streams; no request waited for a cold start'];
-  replace(byId('heatmap-note'), ...(hasData ? note : []));
+  const most = Math.max(1, ...map.columns.flat());
+  const scale = element('span', { class: 'scale' }, 'streams per cell: 1 ', heatScale(), ` ${most}`);
+  const note = starts ? ['warm streams; ', mark, ` ${many(starts, 'request')} that waited for a cold start; `] : ['warm streams; no request waited for a cold start; '];
+  replace(byId('heatmap-note'), ...(hasData ? [...note, scale] : []));
   if (!hasData) {
     drawn = null;
     replace(box, empty(total.requests ? 'No streams with output in the last ten minutes' : 'No requests in the last ten minutes'));
     return;
   }
-  const size = { width: box.clientWidth, height: 230, now: live.now, step: live.step_s };
+  const size = { width: box.clientWidth, height: 230, now: live.now, step: live.step_s, started: live.started_at };
   drawn = { ...heatmap(map, size), size, map };
   readout ??= element('p', { class: 'readout' });
   box.replaceChildren(drawn.box, readout);
@@ -193,64 +232,95 @@ function drawTokens() {
   const sum = (row) => row.series.output_tokens_per_s.reduce((total, value) => total + (value ?? 0), 0);
   const rows = live.models.filter((row) => sum(row) > 0).sort((a, b) => sum(b) - sum(a));
   const shown = rows.slice(0, MAX_LINES);
-  const legend = shown.map((row, index) => element('span', { class: 'legend-item' },
-    legendLine(index), nameOf(row), ' ', element('b', {}, text(rate(row.now.output_tokens_per_s, '')))));
+  setColours(live.models.map(nameOf));
+  const legend = shown.map((row) => element('span', { class: 'legend-item' },
+    legendLine(nameOf(row)), nameOf(row), ' ', element('b', {}, text(rate(row.now.output_tokens_per_s, '')))));
   if (rows.length > shown.length) legend.push(element('span', { class: 'muted' }, `and ${rows.length - shown.length} more`));
   replace(byId('tokens-legend'), ...legend);
   const box = byId('tokens');
   if (!shown.length) return replace(box, empty('No output tokens in the last ten minutes'));
-  const series = shown.map((row, index) => ({ values: row.series.output_tokens_per_s, index }));
+  const series = shown.map((row) => ({ values: row.series.output_tokens_per_s, shade: colours.get(nameOf(row)) }));
   const below = Math.max(0, byId('tokens-legend').offsetHeight - 20);
-  return box.replaceChildren(lines(series, { width: box.clientWidth, height: Math.max(150, 224 - below) }));
+  return box.replaceChildren(lines(series, { width: box.clientWidth, height: Math.max(150, 224 - below), now: live.now, started: live.started_at }));
 }
 
-function legendLine(index) {
-  return svg('svg', { width: 12, height: 8, 'aria-hidden': 'true' }, svg('path', { d: 'M0,4h12', class: `line colour-${index}` }));
+/** Class of each model's line. A model keeps it while the page is open. */
+const colours = new Map();
+
+function setColours(models) {
+  const used = new Set(colours.values());
+  for (const name of models.filter((one) => !colours.has(one)).sort()) {
+    // The name decides, so that the next visit has the same colours. Further models have dashed lines.
+    const start = [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 9973, 7);
+    const tries = [0, 1].flatMap((dashed) => [0, 1, 2, 3, 4, 5].map((step) => `colour-${(start + step) % 6}${dashed ? ' dashed' : ''}`));
+    const shade = tries.find((one) => !used.has(one)) ?? tries[0];
+    colours.set(name, shade);
+    used.add(shade);
+  }
+}
+
+function legendLine(name) {
+  return svg('svg', { width: 14, height: 8, 'aria-hidden': 'true' }, svg('path', { d: 'M0,4h14', class: `line ${colours.get(name)}` }));
 }
 
 const empty = (content) => element('p', { class: 'empty' }, content);
 
 // Tables.
 
-const chart = (values, options) => element('td', { class: 'chart-cell' }, sparkline(values, options));
 const cell = (shown) => element('td', { class: 'number' }, shown.value, shown.unit ? element('span', { class: 'unit' }, ` ${shown.unit}`) : '');
 
+/** A number and, behind it, its line over ten minutes. */
+function cellWithLine(shown, values, options) {
+  const one = cell(shown);
+  one.append(element('span', { class: 'line-box', title: 'The last ten minutes' }, sparkline(values, options)));
+  return one;
+}
+
+// Name, window, PromQL, number, series, whether it is bad, explanation.
 const COLUMNS = [
-  ['Requests', PROMQL.byModel.requests, (row) => rate(row.now.requests_per_s, '/s'), 'requests_per_s'],
-  ['TTFT p50', PROMQL.byModel.ttft50, (row) => time(row.now.ttft_p50_s)],
-  ['TTFT p95', PROMQL.byModel.ttft95, (row) => time(row.now.ttft_p95_s), 'ttft_p95_s'],
-  ['TPOT p50', PROMQL.byModel.tpot, (row) => time(row.now.tpot_p50_s), 'tpot_p50_s'],
-  ['Output', PROMQL.byModel.tokens, (row) => rate(row.now.output_tokens_per_s, 'tok/s'), 'output_tokens_per_s'],
-  ['Queue wait p95', PROMQL.byModel.queue, (row) => time(row.now.queue_wait_p95_s), 'queue_wait_p95_s'],
-  ['Slots', PROMQL.byModel.slots, (row) => count(row.slots)],
-  ['Cold starts', PROMQL.byModel.cold, (row) => count(row.cold_starts), null, (row) => row.cold_starts > 0],
-  ['Goodput', PROMQL.byModel.goodput, (row) => share(row.now.goodput), 'goodput', (row) => row.now.goodput != null && row.now.goodput < 0.9],
-  ['Errors', PROMQL.byModel.errors, (row) => count(row.errors), null, (row) => row.errors > 0],
+  ['Requests', '10 s', PROMQL.byModel.requests, (row) => rate(row.now.requests_per_s, '/s'), 'requests_per_s'],
+  ['TTFT p95', '1 min', PROMQL.byModel.ttft95, (row) => time(row.now.ttft_p95_s), 'ttft_p95_s'],
+  ['TTFT p50', '1 min', PROMQL.byModel.ttft50, (row) => time(row.now.ttft_p50_s)],
+  ['TPOT p50', '1 min', PROMQL.byModel.tpot, (row) => time(row.now.tpot_p50_s), 'tpot_p50_s'],
+  ['Output', '10 s', PROMQL.byModel.tokens, (row) => rate(row.now.output_tokens_per_s, 'tok/s'), 'output_tokens_per_s'],
+  ['Queue p95', '1 min', PROMQL.byModel.queue, (row) => time(row.now.queue_wait_p95_s), 'queue_wait_p95_s', null, 'Wait in the server\'s queue'],
+  ['Goodput', '1 min', PROMQL.byModel.goodput, (row) => share(row.now.goodput), 'goodput', (row) => row.now.goodput != null && row.now.goodput < 0.9],
+  ['Errors', '10 min', PROMQL.byModel.errors, (row) => count(row.errors), null, (row) => row.errors > 0],
+  ['Cold starts', '10 min', PROMQL.byModel.cold, (row) => count(row.cold_starts), null, (row) => row.cold_starts > 0],
+  ['Slots', 'now', PROMQL.byModel.slots, (row) => count(row.slots), null, null, 'Requests that the server processes at once, as inferred from the traffic. –: not known'],
 ];
 
 const modelsBody = element('tbody');
 byId('models').append(
-  element('thead', {}, element('tr', {}, element('th', {}, 'Model'), ...COLUMNS.flatMap(([name, query, , series]) => [
-    element('th', { class: 'number' }, name, promqlButton(query, name)), ...(series ? [element('th')] : [])]))),
+  element('thead', {}, element('tr', {}, element('th', {}, 'Model'), ...COLUMNS.map(([name, window, query, , series, , title]) =>
+    element('th', { class: series ? 'number has-line' : 'number', title }, name, promqlButton(query, name), element('small', {}, window))))),
   modelsBody);
+
+const OTHER = 'Requests without a known model: most failed before the server named one, or named a model that it does not have';
 
 function drawModels() {
   const isSampled = live.total.is_sampled;
-  setText(byId('models-note'), isSampled ? 'latencies are of a sample: more requests ended than are kept' : 'rates of ten seconds, quantiles of a minute; lines, cold starts and errors of ten minutes');
+  setText(byId('models-note'), isSampled ? 'latencies are of a sample: more requests ended than are kept' : 'each number with its window; the line behind it: ten minutes');
   if (!live.models.length) {
-    replace(modelsBody, element('tr', {}, element('td', { colspan: 18 }, empty('No requests in the last ten minutes'))));
+    replace(modelsBody, element('tr', {}, element('td', { colspan: 11 }, empty('No requests in the last ten minutes'))));
     return;
   }
+  const down = live.upstreams.filter((one) => one.state === 'down').map((one) => one.name);
   const slowest = Math.max(...live.models.map((row) => row.now.ttft_p95_s ?? 0));
   replace(modelsBody, ...live.models.map((row) => {
-    const cells = COLUMNS.flatMap(([name, , value, series, isBad]) => {
-      const one = cell(value(row));
+    const cells = COLUMNS.map(([name, , , value, series, isBad]) => {
+      const one = series ? cellWithLine(value(row), row.series[series], series === 'goodput' ? { highest: 1 } : {}) : cell(value(row));
       if (isBad?.(row)) one.classList.add('bad-text');
       if (name === 'TTFT p95' && live.models.length > 1 && row.now.ttft_p95_s === slowest && slowest > 0) one.classList.add('highest');
-      return series ? [one, chart(row.series[series], series === 'goodput' ? { highest: 1 } : {})] : [one];
+      return one;
     });
-    return element('tr', {}, element('th', { scope: 'row', title: `${row.upstream} / ${row.model}` }, nameOf(row)), ...cells);
+    const isStale = down.includes(row.upstream);
+    const title = [`${row.upstream} / ${row.model}`, row.model === 'other' ? OTHER : '', isStale ? 'The server is down: numbers of ended requests are from before' : ''];
+    return element('tr', { class: isStale ? 'of-before' : '' },
+      element('th', { scope: 'row', title: title.filter(Boolean).join('\n') }, nameOf(row)), ...cells);
   }));
+  const scroll = byId('models').parentElement;
+  byId('models-hint').hidden = scroll.scrollWidth <= scroll.clientWidth + 1;
 }
 
 const EVENT_NAMES = {
@@ -258,11 +328,11 @@ const EVENT_NAMES = {
 };
 
 function drawEvents() {
-  const items = live.events.map((event) => {
+  const items = mergedEvents(live).map((event) => {
     const place = [live.upstreams.length > 1 ? event.upstream : null, event.model].filter(Boolean).join(' / ');
-    return element('li', { class: event.kind },
+    return element('li', { class: event.kind, title: event.details },
       element('time', { title: `${age(live.now - event.at)} ago` }, clock(event.at)),
-      element('span', { class: 'kind' }, EVENT_NAMES[event.kind] ?? event.kind),
+      element('span', { class: 'kind' }, event.isOver ? 'outage' : EVENT_NAMES[event.kind] ?? event.kind),
       element('span', {}, place ? element('b', {}, `${place} `) : '', event.text));
   });
   replace(byId('events'), ...(items.length ? items : [element('li', { class: 'none' }, empty('Nothing happened since the start'))]));
@@ -320,15 +390,15 @@ const OWN = [
   ['token usage reported', PROMQL.coverage, (own) => share(own.usage_coverage)],
   ['unparsed', PROMQL.unparsed, (own) => count(own.unparsed)],
   ['log lines dropped', PROMQL.dropped, (own) => count(own.dropped_lines)],
-  ['degraded', null, (own) => share(own.degraded)],
-].map(([name, query, value]) => ({ name, query, value, box: element('b', {}) }));
+  ['timing uncertain', null, (own) => share(own.degraded), 'Share of requests, in ten minutes, with a number that a delay of Streamgauge may have affected'],
+].map(([name, query, value, title]) => ({ name, query, value, title, box: element('b', {}) }));
 const version = element('span', { class: 'muted' });
-byId('own').append(element('span', { class: 'muted' }, 'Streamgauge itself:'), ...OWN.map(({ name, query, box }) =>
-  element('span', {}, `${name} `, box, query ? promqlButton(query, name) : '')), version);
+byId('own').append(element('span', { class: 'muted' }, 'Streamgauge itself:'), ...OWN.map(({ name, query, title, box }) =>
+  element('span', { title }, `${name} `, box, query ? promqlButton(query, name) : '')), version);
 
 function drawOwn() {
   for (const { box, value } of OWN) setText(box, text(value(live.own)));
-  setText(version, `version ${live.version}, up ${age(live.now - live.started_at)}`);
+  setText(version, `Streamgauge ${live.version}, up ${age(live.now - live.started_at)}`);
 }
 
 function draw() {

@@ -64,7 +64,7 @@ function badge(request) {
 
 function card(request, now) {
   const facts = [
-    request.slowness == null || request.slowness < 1.05 ? null : `${request.slowness.toFixed(request.slowness < 10 ? 1 : 0)}× usual`,
+    request.slowness == null || request.slowness < 1.05 ? null : `usual ${text(time(request.duration_s / request.slowness))}`,
     request.input_tokens == null ? null : `${text(count(request.input_tokens))} in`,
     request.output_tokens == null ? null : `${text(count(request.output_tokens))} out`,
     request.is_running ? null : `${age(now - request.started_at)} ago`,
@@ -73,7 +73,7 @@ function card(request, now) {
     element('p', { class: 'slow-head' },
       badge(request),
       element('strong', {}, request.model ?? 'unknown model'),
-      element('span', { class: 'number' }, text(time(request.duration_s))),
+      element('span', { class: 'number' }, `${text(time(request.duration_s))} ${request.is_running ? 'so far' : 'in total'}`),
       element('span', { class: 'muted', title: `request ${request.id}, arrived ${clock(request.started_at)}` }, facts.join(' · '))),
     element('p', { class: 'sentence' }, request.sentence),
     waterfall(request));
