@@ -380,6 +380,7 @@ fn chromium_shows_live_numbers_without_an_error() {
     text("#models", name);
     text("#newest", "ok");
     text("#tiles", "0 waiting, 0 streaming");
+    text("#summary", "No incident now.");
     wait_for("cells of the heatmap", || {
         (browser.run("return document.querySelectorAll('#heatmap .cell').length").as_u64()? > 0)
             .then_some(())

@@ -77,10 +77,12 @@ function startMark(frame, minutes, now, started) {
 const opacity = (requests, most) => (0.2 + 0.8 * (Math.log1p(requests) / Math.log1p(most))).toFixed(2);
 
 /** The colours of the heatmap, from few to many. */
-export function heatScale() {
+export function heatScale(most) {
   const box = svg('svg', { width: 60, height: 10, 'aria-hidden': 'true' });
-  [0, 1, 2, 3, 4].forEach((step) => box.append(
-    svg('rect', { x: step * 12, y: 0, width: 11, height: 10, class: 'cell', 'fill-opacity': 0.36 + 0.16 * step })));
+  [0, 1, 2, 3, 4].forEach((step) => {
+    const requests = 2 * ((1 + most) / 2) ** (step / 4) - 1;
+    box.append(svg('rect', { x: step * 12, y: 0, width: 11, height: 10, class: 'cell', 'fill-opacity': opacity(requests, most) }));
+  });
   return box;
 }
 

@@ -1,6 +1,6 @@
 // What is wrong now, and the events of one outage as one. Pure: from the snapshot to texts. Thresholds: docs/page.md.
 
-import { age, count, rate, share, text, time } from './format.js';
+import { age, count, share, text, time } from './format.js';
 
 /** Shortest time without output, in seconds, that is an incident, */
 const SILENCE_S = 5;
@@ -24,7 +24,6 @@ const SAME_S = 3;
 /** A number and its noun. */
 export const many = (number, noun) => `${text(count(number))} ${noun}${number === 1 ? '' : 's'}`;
 const wait = (number) => `${many(number, 'request')} ${number === 1 ? 'waits' : 'wait'}`;
-const time3 = (seconds) => text(seconds < 10 ? time(seconds) : { value: age(seconds), unit: '' });
 const latest = (numbers) => Math.max(...numbers, -Infinity);
 
 function names(models) {
@@ -110,13 +109,14 @@ function modelIncident(live, row, name) {
     const goodput = isLow ? `, goodput ${text(share(now.goodput))}` : '';
     return {
       level: isLow ? 'bad' : 'warn', size: queue,
-      text: `${name} is overloaded: ${least}${wait(waiting)}, queue wait p95 ${time3(queue)}${goodput}`,
+      text: `${name} is overloaded: ${least}${wait(waiting)}, queue wait p95 ${text(time(queue))}${goodput}`,
     };
   }
   const [failed, ended] = [(now.errors_per_s ?? 0) * 10, (now.requests_per_s ?? 0) * 10];
   if (failed >= FAILURES - 0.5 && failed >= FAILED_SHARE * ended) {
-    const part = ended ? ` (${text(share(Math.min(failed / ended, 1)))})` : '';
-    return { level: 'bad', size: 0, text: `Requests to ${name} fail: ${text(rate(now.errors_per_s, '/s'))}${part}` };
+    const part = ended ? ` (${text(share(Math.min(Math.round(failed) / Math.round(ended), 1)))})` : '';
+    const whose = row.model === 'other' ? 'without a known model' : `to ${name}`;
+    return { level: 'bad', size: 0, text: `${many(Math.round(failed), 'request')} ${whose} failed in the last 10 s${part}` };
   }
   const points = series.goodput.slice(-2).filter((value) => value != null);
   if (isLow && points.length && points.at(-1) < LOW_GOODPUT) {
@@ -183,7 +183,7 @@ function coldEvent(event, live) {
   const end = Math.min(...later.map((one) => one.at - 0.5), Infinity);
   const waits = live.ttft_heatmap.cold.filter((one) => one.upstream === event.upstream && one.at >= event.at - 0.5 && one.at < end);
   if (!waits.length) return event;
-  const longest = time3(latest(waits.map((one) => one.ttft_s)));
+  const longest = text(time(latest(waits.map((one) => one.ttft_s))));
   const rest = waits.length === 1 ? ` 1 request waited ${longest}.`
     : ` ${waits.length} requests waited for it, at most ${longest}: those that arrived later waited less.`;
   return { ...event, text: event.text + rest };
@@ -215,7 +215,8 @@ export function mergedEvents(live) {
   return found.sort((a, b) => b.at - a.at);
 }
 
-/** The newest event that was an incident, if it is in the last ten minutes. */
+/** The newest event of the last ten minutes that was an incident. A stall only if there was nothing else. */
 export function latestIncident(live) {
-  return mergedEvents(live).find((one) => !['reload', 'up'].includes(one.kind) && live.now - one.at < 600);
+  const recent = mergedEvents(live).filter((one) => live.now - one.at < 600);
+  return recent.find((one) => !['reload', 'up', 'stall'].includes(one.kind)) ?? recent.find((one) => one.kind === 'stall');
 }

@@ -161,9 +161,9 @@ function incidentLine() {
 function coldLine() {
   const starting = coldStartsNow(live);
   const [ended, waited] = [live.total.cold_starts, live.ttft_heatmap.cold.length];
-  const parts = [many(ended, 'cold start')];
+  const parts = ended || !starting.length ? [many(ended, 'cold start')] : [];
   if (waited) parts.push(`${many(waited, 'request')} waited for ${ended === 1 ? 'it' : 'them'}`);
-  if (starting.length) parts.push(`${starting.length} now, in progress for ${age(live.now - starting[0].since)}`);
+  if (starting.length) parts.push(`${ended ? starting.length : many(starting.length, 'cold start')} now, in progress for ${age(live.now - starting[0].since)}`);
   const title = 'A request that arrives later during a cold start waits less than the cold start takes';
   return element('span', { title }, 'In ten minutes: ', element('b', {}, parts.join(', ')));
 }
@@ -179,7 +179,7 @@ function drawSummary() {
   }
   const parts = [incidentLine()];
   const slowest = live.models.filter((row) => row.now.ttft_p95_s != null).sort((a, b) => b.now.ttft_p95_s - a.now.ttft_p95_s)[0];
-  if (slowest) {
+  if (slowest && !allDown()) {
     parts.push(element('span', {}, 'Slowest model, last minute: ', element('b', {}, nameOf(slowest)), ` (TTFT p95 ${text(time(slowest.now.ttft_p95_s))})`));
   }
   parts.push(coldLine());
@@ -201,7 +201,7 @@ function drawHeatmap() {
   const starts = map.cold.length;
   const mark = element('span', { class: 'cold-mark' }, '●');
   const most = Math.max(1, ...map.columns.flat());
-  const scale = element('span', { class: 'scale' }, 'streams per cell: 1 ', heatScale(), ` ${most}`);
+  const scale = element('span', { class: 'scale' }, 'streams per cell: 1 ', ...(most > 1 ? [heatScale(most), ` ${most}`] : []));
   const note = starts ? ['warm streams; ', mark, ` ${many(starts, 'request')} that waited for a cold start; `] : ['warm streams; no request waited for a cold start; '];
   replace(byId('heatmap-note'), ...(hasData ? [...note, scale] : []));
   if (!hasData) {
@@ -249,7 +249,7 @@ const colours = new Map();
 
 function setColours(models) {
   const used = new Set(colours.values());
-  for (const name of models.filter((one) => !colours.has(one)).sort()) {
+  for (const name of models.filter((one) => !colours.has(one)).sort((a, b) => (a === 'other') - (b === 'other') || (a < b ? -1 : 1))) {
     // The name decides, so that the next visit has the same colours. Further models have dashed lines.
     const start = [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 9973, 7);
     const tries = [0, 1].flatMap((dashed) => [0, 1, 2, 3, 4, 5].map((step) => `colour-${(start + step) % 6}${dashed ? ' dashed' : ''}`));
@@ -300,23 +300,25 @@ const OTHER = 'Requests without a known model: most failed before the server nam
 
 function drawModels() {
   const isSampled = live.total.is_sampled;
-  setText(byId('models-note'), isSampled ? 'latencies are of a sample: more requests ended than are kept' : 'each number with its window; the line behind it: ten minutes');
+  const down = live.upstreams.filter((one) => one.state === 'down').map((one) => one.name);
+  const isBefore = live.models.some((row) => down.includes(row.upstream));
+  setText(byId('models-note'), isBefore ? 'the server is down: pale numbers are from before; –: no request completed in the last minute' : isSampled ? 'latencies are of a sample: more requests ended than are kept' : 'each number with its window; the line behind it: ten minutes');
   if (!live.models.length) {
     replace(modelsBody, element('tr', {}, element('td', { colspan: 11 }, empty('No requests in the last ten minutes'))));
     return;
   }
-  const down = live.upstreams.filter((one) => one.state === 'down').map((one) => one.name);
   const slowest = Math.max(...live.models.map((row) => row.now.ttft_p95_s ?? 0));
   replace(modelsBody, ...live.models.map((row) => {
-    const cells = COLUMNS.map(([name, , , value, series, isBad]) => {
+    const isStale = down.includes(row.upstream);
+    const cells = COLUMNS.map(([name, window, , value, series, isBad]) => {
       const one = series ? cellWithLine(value(row), row.series[series], series === 'goodput' ? { highest: 1 } : {}) : cell(value(row));
+      if (isStale && window === '1 min') one.classList.add('of-before');
       if (isBad?.(row)) one.classList.add('bad-text');
       if (name === 'TTFT p95' && live.models.length > 1 && row.now.ttft_p95_s === slowest && slowest > 0) one.classList.add('highest');
       return one;
     });
-    const isStale = down.includes(row.upstream);
     const title = [`${row.upstream} / ${row.model}`, row.model === 'other' ? OTHER : '', isStale ? 'The server is down: numbers of ended requests are from before' : ''];
-    return element('tr', { class: isStale ? 'of-before' : '' },
+    return element('tr', {},
       element('th', { scope: 'row', title: title.filter(Boolean).join('\n') }, nameOf(row)), ...cells);
   }));
   const scroll = byId('models').parentElement;
