@@ -77,7 +77,8 @@ function serverIncident(live, upstream, starting) {
   if (upstream.state === 'down') {
     const cause = upstream.last_cause ? `: ${upstream.last_cause}` : '';
     const held = waiting + sending ? `; ${wait(waiting + sending)}` : '';
-    return { level: 'bad', text: `The server${several} has not answered for ${age(live.now - upstream.since)}${cause}${held}` };
+    const verb = cause ? 'answered' : 'been ready';
+    return { level: 'bad', text: `The server${several} has not ${verb} for ${age(live.now - upstream.since)}${cause}${held}` };
   }
   const restart = restartOf(live, upstream);
   const isRecent = restart !== undefined && live.now - restart < 120;
@@ -88,12 +89,13 @@ function serverIncident(live, upstream, starting) {
   const silence = Math.min(latest(waits.map((one) => one.age_s)), live.now - latest(ended));
   if (!streaming && waits.length && silence >= Math.max(SILENCE_S, SILENCE_RATIO * recentWait(live, upstream.name, models))) {
     const level = waiting > 1 ? 'bad' : 'warn';
-    return { level, text: `No output for ${age(silence)}: ${wait(waiting)} (${names(models)})${why}` };
+    const whose = names(models) && ` (${names(models)})`;
+    return { level, text: `No output for ${age(silence)}: ${wait(waiting)}${whose}${why}` };
   }
   const cold = starting.find((one) => one.upstream === upstream.name);
   if (cold) {
     const length = age(live.now - cold.since);
-    return { level: 'warn', text: `${names(cold.models)}: cold start in progress for ${length}, ${wait(cold.waiting)}` };
+    return { level: 'warn', text: `${names(cold.models) || 'Unknown model'}: cold start in progress for ${length}, ${wait(cold.waiting)}` };
   }
   return null;
 }
@@ -132,7 +134,7 @@ function modelIncident(live, row, name) {
   return null;
 }
 
-/** The incidents of this moment, the worst first: [{ level: 'bad' or 'warn', text }]. */
+/** The incidents of this moment, those of servers and the worst first: [{ level: 'bad' or 'warn', text }]. */
 export function incidents(live, nameOf) {
   const starting = coldStartsNow(live);
   const servers = live.upstreams.map((one) => serverIncident(live, one, starting)).filter(Boolean);
@@ -141,7 +143,7 @@ export function incidents(live, nameOf) {
     .map((row) => modelIncident(live, row, nameOf(row))).filter(Boolean);
   const rank = ({ level }) => (level === 'bad' ? 0 : 1);
   models.sort((a, b) => rank(a) - rank(b) || b.size - a.size);
-  return [...servers, ...models].sort((a, b) => rank(a) - rank(b));
+  return [...servers.sort((a, b) => rank(a) - rank(b)), ...models];
 }
 
 // Events.
