@@ -46,7 +46,8 @@ const TILES = [
     name: 'Queue wait p95', window: MINUTE, hint: 'Wait in the server\'s queue, and its source. A new request: one that arrives now', query: PROMQL.queue,
     number: ({ total }) => time(total.now.queue_wait_p95_s),
     note: ({ total, upstreams }) => {
-      const waits = upstreams.filter((one) => one.state !== 'down').map((one) => one.estimated_wait_s).filter((wait) => wait != null);
+      const starting = coldStartsNow(live).map((one) => one.upstream);
+      const waits = upstreams.filter((one) => one.state !== 'down' && !starting.includes(one.name)).map((one) => one.estimated_wait_s).filter((wait) => wait != null);
       const next = waits.length ? `; a new request would wait ${text(time(Math.max(...waits)))}` : '';
       return total.now.queue_source ? `${total.now.queue_source}${next}` : 'no waits known';
     },
