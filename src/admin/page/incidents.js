@@ -71,11 +71,17 @@ export function coldStartsNow(live) {
   });
 }
 
+/** Why no connection can be opened, without the number of the system's error. */
+export function causeOf({ last_cause: cause }) {
+  if (!cause) return '';
+  return `: ${cause.charAt(0).toLowerCase()}${cause.slice(1).replace(/ \(os error \d+\)$/, '')}`;
+}
+
 function serverIncident(live, upstream, starting) {
   const several = live.upstreams.length > 1 ? ` ${upstream.name}` : '';
   const { sending, waiting, streaming } = upstream.in_flight;
   if (upstream.state === 'down') {
-    const cause = upstream.last_cause ? `: ${upstream.last_cause}` : '';
+    const cause = causeOf(upstream);
     const held = waiting + sending ? `; ${wait(waiting + sending)}` : '';
     const verb = cause ? 'answered' : 'been ready';
     return { level: 'bad', text: `The server${several} has not ${verb} for ${age(live.now - upstream.since)}${cause}${held}` };

@@ -3,7 +3,7 @@
 import { heatScale, heatmap, heatmapReadout, lines, sparkline, svg } from './charts.js';
 import { byId, element, promqlButton, replace, setText } from './dom.js';
 import { NONE, age, clock, count, rate, share, text, time, words } from './format.js';
-import { coldStartsNow, incidents, latestIncident, many, mergedEvents } from './incidents.js';
+import { causeOf, coldStartsNow, incidents, latestIncident, many, mergedEvents } from './incidents.js';
 import { PROMQL } from './promql.js';
 import { slowCards } from './slow.js';
 
@@ -115,7 +115,7 @@ const STATES = { up: 'server up', down: 'server down', unknown: 'server not seen
 function drawHeader() {
   const chips = live.upstreams.map((one) => {
     const since = one.state === 'unknown' ? STATES.unknown : `${STATES[one.state]} ${age(live.now - one.since)}`;
-    const cause = one.state === 'down' && one.last_cause ? `: ${one.last_cause}` : '';
+    const cause = one.state === 'down' ? causeOf(one) : '';
     return element('span', { class: `upstream ${one.state}` },
       element('i', { class: 'dot' }), element('b', {}, one.name),
       one.engine ? ` ${one.engine}` : '', element('span', { class: 'muted' }, ` ${since}${cause}`));
