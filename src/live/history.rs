@@ -10,9 +10,8 @@ use super::newest::ended_row;
 use super::own::OwnHistory;
 use super::slow::{LabelledRecord, SlowHistory, SlowRequests, cold_reason, seconds};
 use super::snapshot::{
-    ColdPoint, EndedRow, LiveEvent, LiveEventKind, LiveSnapshot, MAX_NEWEST, MAX_RUNNING,
-    PhaseCounts, Reachability, RunningPhase, RunningRequest, RunningRequests, STEP_S, TrafficRow,
-    UpstreamState,
+    ColdPoint, LiveEvent, LiveEventKind, LiveSnapshot, MAX_NEWEST, MAX_RUNNING, PhaseCounts,
+    Reachability, RunningPhase, RunningRequest, RunningRequests, STEP_S, TrafficRow, UpstreamState,
 };
 use super::traffic::{CoveredTime, RATE_SECONDS, TrafficHistory, rounded};
 use crate::control_characters;
@@ -81,7 +80,7 @@ struct HistoryState {
     rows: Vec<HistoryRow>,
     cold: VecDeque<ColdPoint>,
     events: EventHistory,
-    newest: VecDeque<EndedRow>,
+    newest: VecDeque<LabelledRecord>,
     slow: SlowHistory,
     upstreams: Vec<UpstreamHistory>,
     own: OwnHistory,
@@ -125,7 +124,11 @@ impl LiveHistory {
     fn update_at(&self, now: Instants) {
         let mut state = self.state();
         let since_start = now.at.saturating_sub(self.started.at);
-        state.advance(now.at, since_start.as_secs() / u64::from(STEP_S));
+        let step = since_start.as_secs() / u64::from(STEP_S);
+        if step > state.step {
+            self.add_own_counters(&mut state, now);
+        }
+        state.advance(now.at, step);
         let new = self.log.read_new(&mut state.seen);
         self.add_records(&mut state, &new, now);
         self.add_counters(&mut state, now);
@@ -162,13 +165,20 @@ impl LiveHistory {
             model: self.model_label(record.model.as_deref()),
             ended_at: record.time.as_secs_f64() + record.duration_s,
             is_error: Outcome::is_failure_label(record.outcome),
-            cause: self.cause_of_outage(&record.upstream),
+            cause: None,
             record: Arc::clone(record),
         };
-        let records: Vec<LabelledRecord> =
+        let mut records: Vec<LabelledRecord> =
             new.records.iter().filter(is_inference).map(label).collect();
+        for labelled in records.iter_mut().filter(|labelled| labelled.is_error) {
+            labelled.cause = self.cause_of_outage(&labelled.record.upstream);
+        }
         records.iter().for_each(|labelled| state.add_record(labelled, weight));
         state.slow.add(&records, now.wall);
+        let newest = records.len().saturating_sub(MAX_NEWEST);
+        state.newest.extend(records.into_iter().skip(newest));
+        let excess = state.newest.len().saturating_sub(MAX_NEWEST);
+        state.newest.drain(..excess);
     }
 
     fn add_counters(&self, state: &mut HistoryState, now: Instants) {
@@ -211,6 +221,9 @@ impl LiveHistory {
                 state.events.add_to_burst(event, "", text);
             }
         }
+    }
+
+    fn add_own_counters(&self, state: &mut HistoryState, now: Instants) {
         let counters = self.metrics.own_counters();
         if state.own.set_counters(counters) {
             state.events.add(LiveEvent {
@@ -254,7 +267,8 @@ impl LiveHistory {
     /// The state at this moment.
     pub fn snapshot(&self) -> LiveSnapshot {
         let now = Instants::now();
-        let state = self.state();
+        let mut state = self.state();
+        self.add_own_counters(&mut state, now);
         let time = state.covered_time(now.at, self.started.at);
         let queues: Vec<_> = self.taps.iter().map(|tap| tap.queue_estimates()).collect();
         let mut models: Vec<TrafficRow> = Vec::with_capacity(state.rows.len());
@@ -302,7 +316,7 @@ impl LiveHistory {
             ttft_heatmap: heatmap(&state.total, &state.cold),
             events: state.events.newest_first(),
             running: self.running(now.at),
-            newest: state.newest.iter().rev().cloned().collect(),
+            newest: state.newest.iter().rev().map(ended_row).collect(),
             own: state.own.state(),
         }
     }
@@ -427,10 +441,6 @@ impl HistoryState {
         if *is_error {
             self.add_failure(labelled);
         }
-        if self.newest.len() == MAX_NEWEST {
-            self.newest.pop_front();
-        }
-        self.newest.push_back(ended_row(labelled));
     }
 
     fn add_failure(&mut self, labelled: &LabelledRecord) {

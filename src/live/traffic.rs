@@ -280,10 +280,10 @@ pub(super) fn rounded(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return 0.0;
     }
-    let scale = 10_f64.powi(3 - value.abs().log10().floor() as i32);
-    let rounded = (value * scale).round() / scale;
-    // A division by a scale that is not exact leaves digits behind.
-    format!("{rounded:.9}").parse().unwrap_or(rounded)
+    let digits = 3 - value.abs().log10().floor() as i32;
+    // Powers of ten are exact, so the result is the number with these digits.
+    let scale = 10_f64.powi(digits.abs());
+    if digits < 0 { (value / scale).round() * scale } else { (value * scale).round() / scale }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use streamgauge_core::meter::{Outcome, RequestRecord};
 /// A request is slow if it took this many times its baseline,
 const SLOW_RATIO: f64 = 1.5;
 /// and this much longer, in seconds.
-const SLOW_EXCESS: f64 = 0.1;
+pub(super) const SLOW_EXCESS: f64 = 0.1;
 /// An overlapping part explains another one if it is at least this share of the excess.
 const EXPLAINING_SHARE: f64 = 0.5;
 /// Shortest wait for the first output, and shortest silence, for which a running request is listed. Seconds.

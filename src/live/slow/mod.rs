@@ -12,7 +12,7 @@ mod tests;
 use super::traffic::rounded;
 use crate::tap::InFlightRequest;
 use baseline::Baselines;
-use explain::Explanation;
+use explain::{Explanation, SLOW_EXCESS};
 pub(super) use explain::{cold_reason, seconds};
 pub use parts::PartKind;
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,8 @@ const MAX_RUNNING_SLOW: usize = 6;
 const MAX_OF_CAUSE: usize = 2;
 /// Most requests of each class that are kept.
 const MAX_KEPT: usize = 48;
-/// Most requests that are considered in a second: the longest of those that ended.
-const MAX_CONSIDERED: usize = 200;
+/// Most requests that are explained in a second: the longest of those that ended. An explanation costs some microseconds.
+const MAX_EXPLAINED: usize = 16;
 
 /// The slow requests of the last ten minutes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -137,22 +137,22 @@ impl SlowHistory {
         for LabelledRecord { record, model, .. } in records {
             self.baselines.add(record, model);
         }
-        let mut longest: Vec<&LabelledRecord> = records.iter().collect();
+        let failed = records.iter().rev().filter(|one| one.is_error).take(MAX_KEPT);
+        self.failed.extend(failed.map(|one| KeptRequest::new(one, one.ended_at)));
+        let may_be_slow = |one: &&LabelledRecord| {
+            let is_cold = one.record.cold == Some(true);
+            !one.is_error && (is_cold || one.record.duration_s >= SLOW_EXCESS)
+        };
+        let mut longest: Vec<&LabelledRecord> = records.iter().filter(may_be_slow).collect();
         longest.sort_by(|one, two| two.record.duration_s.total_cmp(&one.record.duration_s));
-        for labelled in longest.into_iter().take(MAX_CONSIDERED) {
-            let LabelledRecord { record, model, ended_at, is_error, cause } = labelled.clone();
-            let explanation = Explanation::of_record(&record, &model, &self.baselines);
-            let is_cold = record.cold == Some(true);
-            let (list, rank) = if is_error {
-                (&mut self.failed, ended_at)
-            } else if is_cold {
-                (&mut self.cold, explanation.slowness().unwrap_or(1.0))
+        for one in longest.into_iter().take(MAX_EXPLAINED) {
+            let explanation = Explanation::of_record(&one.record, &one.model, &self.baselines);
+            let rank = explanation.slowness().unwrap_or(1.0);
+            if one.record.cold == Some(true) {
+                self.cold.push(KeptRequest::new(one, rank));
             } else if explanation.is_slow() {
-                (&mut self.slow, explanation.slowness().unwrap_or(1.0))
-            } else {
-                continue;
-            };
-            list.push(KeptRequest { record, model, ended_at, rank, cause });
+                self.slow.push(KeptRequest::new(one, rank));
+            }
         }
         for list in [&mut self.slow, &mut self.cold, &mut self.failed] {
             list.retain(|one| now - one.ended_at <= WINDOW_S);
@@ -219,6 +219,11 @@ impl SlowHistory {
 }
 
 impl KeptRequest {
+    fn new(labelled: &LabelledRecord, rank: f64) -> Self {
+        let LabelledRecord { record, model, ended_at, cause, .. } = labelled.clone();
+        Self { record, model, ended_at, rank, cause }
+    }
+
     fn explained(&self, explanation: &Explanation<'_>) -> SlowRequest {
         let RequestRecord { id, upstream, operation, outcome, status, .. } = &*self.record;
         SlowRequest {
