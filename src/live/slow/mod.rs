@@ -31,6 +31,8 @@ const MAX_RUNNING_SLOW: usize = 6;
 const MAX_OF_CAUSE: usize = 2;
 /// Most requests of each class that are kept.
 const MAX_KEPT: usize = 48;
+/// Most requests that are added to the baselines in a second, evenly taken from those that ended.
+const MAX_SAMPLED: usize = 100;
 /// Most requests that are explained in a second: the longest of those that ended. An explanation costs some microseconds.
 const MAX_EXPLAINED: usize = 16;
 
@@ -134,9 +136,8 @@ pub(super) struct LabelledRecord {
 impl SlowHistory {
     /// Adds the requests that ended in the last second. `now` is in seconds since 1970.
     pub fn add(&mut self, records: &[LabelledRecord], now: f64) {
-        for LabelledRecord { record, model, .. } in records {
-            self.baselines.add(record, model);
-        }
+        let sampled = records.iter().step_by(records.len().div_ceil(MAX_SAMPLED).max(1));
+        sampled.for_each(|one| self.baselines.add(&one.record, &one.model));
         let failed = records.iter().rev().filter(|one| one.is_error).take(MAX_KEPT);
         self.failed.extend(failed.map(|one| KeptRequest::new(one, one.ended_at)));
         let may_be_slow = |one: &&LabelledRecord| {
