@@ -65,12 +65,13 @@ function startMark(frame, minutes, now, started) {
   const since = (now - started) / 60;
   if (since >= minutes - 0.2) return [];
   const x = round(frame.left + (1 - since / minutes) * frame.width);
-  const content = `started ${since < 1 ? 'less than 1' : Math.round(since)} min ago`;
-  const isLeft = x - frame.left > 130;
-  return [
-    svg('path', { d: `M${x},${frame.top}v${frame.height}`, class: 'start' }),
-    label(isLeft ? x - 6 : x + 6, frame.top + frame.height / 2, content, { 'text-anchor': isLeft ? 'end' : 'start', class: 'mark' }),
-  ];
+  const marks = [svg('path', { d: `M${x},${frame.top}v${frame.height}`, class: 'start' })];
+  // To the right of it are data.
+  if (x - frame.left > 130) {
+    const content = `started ${since < 1 ? 'less than 1' : Math.round(since)} min ago`;
+    marks.push(label(x - 6, frame.top + frame.height / 2, content, { 'text-anchor': 'end', class: 'mark' }));
+  }
+  return marks;
 }
 
 /** Opacity of a cell of the heatmap. */
