@@ -161,18 +161,18 @@ impl LiveHistory {
         let weight = new.ended as f64 / new.records.len().max(1) as f64;
         let is_inference =
             |record: &&Arc<RequestRecord>| Operation::is_inference_label(record.operation);
-        let label = |record: &Arc<RequestRecord>| LabelledRecord {
-            model: self.model_label(record.model.as_deref()),
-            ended_at: record.time.as_secs_f64() + record.duration_s,
-            is_error: Outcome::is_failure_label(record.outcome),
-            cause: None,
-            record: Arc::clone(record),
+        let label = |record: &Arc<RequestRecord>| {
+            let is_error = Outcome::is_failure_label(record.outcome);
+            LabelledRecord {
+                model: self.model_label(record.model.as_deref()),
+                ended_at: record.time.as_secs_f64() + record.duration_s,
+                is_error,
+                cause: is_error.then(|| self.cause_of_outage(&record.upstream)).flatten(),
+                record: Arc::clone(record),
+            }
         };
-        let mut records: Vec<LabelledRecord> =
+        let records: Vec<LabelledRecord> =
             new.records.iter().filter(is_inference).map(label).collect();
-        for labelled in records.iter_mut().filter(|labelled| labelled.is_error) {
-            labelled.cause = self.cause_of_outage(&labelled.record.upstream);
-        }
         records.iter().for_each(|labelled| state.add_record(labelled, weight));
         state.slow.add(&records, now.wall);
         let newest = records.len().saturating_sub(MAX_NEWEST);

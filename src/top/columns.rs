@@ -47,6 +47,30 @@ pub(super) struct Column<T> {
     pub key: fn(&T) -> SortKey,
 }
 
+impl<T> Column<T> {
+    /// A column of numbers, of fixed width.
+    pub const fn number(
+        heading: &'static str,
+        width: usize,
+        drop_order: u8,
+        cell: fn(&T) -> Cell,
+        key: fn(&T) -> SortKey,
+    ) -> Self {
+        Self { heading, width: Some(width), is_text: false, drop_order, cell, key }
+    }
+
+    /// A column of texts.
+    pub const fn text(
+        heading: &'static str,
+        width: Option<usize>,
+        drop_order: u8,
+        cell: fn(&T) -> Cell,
+        key: fn(&T) -> SortKey,
+    ) -> Self {
+        Self { heading, width, is_text: true, drop_order, cell, key }
+    }
+}
+
 /// The column that orders a table, and in which direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TableOrder {

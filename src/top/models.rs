@@ -15,76 +15,58 @@ const SERIES_LINES: usize = 7;
 /// Points of a series in the column.
 const COLUMN_POINTS: usize = 30;
 
-/// A column of numbers.
-const fn number(
-    heading: &'static str,
-    width: usize,
-    drop_order: u8,
-    cell: fn(&TrafficRow) -> (String, Tone),
-    key: fn(&TrafficRow) -> SortKey,
-) -> Column<TrafficRow> {
-    Column { heading, width: Some(width), is_text: false, drop_order, cell, key }
-}
-
 pub(super) const COLUMNS: [Column<TrafficRow>; 13] = [
-    Column {
-        heading: "model",
-        width: None,
-        is_text: true,
-        drop_order: 0,
-        cell: |row| (name(row), Tone::Plain),
-        key: |row| SortKey::Text(name(row)),
-    },
-    number(
+    Column::text("model", None, 0, |row| (name(row), Tone::Plain), |row| SortKey::Text(name(row))),
+    Column::number(
         "req/s",
         6,
         1,
         |row| (rate(row.now.requests_per_s), Tone::Plain),
         |row| SortKey::Number(row.now.requests_per_s),
     ),
-    number(
+    Column::number(
         "errors",
         6,
         4,
         |row| (whole(row.errors as f64), if row.errors > 0 { Tone::Bad } else { Tone::Plain }),
         |row| SortKey::Number(Some(row.errors as f64)),
     ),
-    number(
+    Column::number(
         "TTFT50",
         6,
         5,
         |row| (seconds(row.now.ttft_p50_s), Tone::Plain),
         |row| SortKey::Number(row.now.ttft_p50_s),
     ),
-    number(
+    Column::number(
         "TTFT95",
         6,
         0,
         |row| (seconds(row.now.ttft_p95_s), Tone::Plain),
         |row| SortKey::Number(row.now.ttft_p95_s),
     ),
-    number(
+    Column::number(
         "TPOT50",
         6,
         2,
         |row| (seconds(row.now.tpot_p50_s), Tone::Plain),
         |row| SortKey::Number(row.now.tpot_p50_s),
     ),
-    number(
+    Column::number(
         "tok/s",
         6,
         3,
         |row| (rate(row.now.output_tokens_per_s), Tone::Plain),
         |row| SortKey::Number(row.now.output_tokens_per_s),
     ),
-    number(
+    Column::number(
         "queue95",
         7,
         6,
         |row| (seconds(row.now.queue_wait_p95_s), Tone::Plain),
         |row| SortKey::Number(row.now.queue_wait_p95_s),
     ),
-    number(
+    Column::number(
         "cold",
         5,
         7,
@@ -94,28 +76,28 @@ pub(super) const COLUMNS: [Column<TrafficRow>; 13] = [
         },
         |row| SortKey::Number(Some(row.cold_starts as f64)),
     ),
-    number(
+    Column::number(
         "good",
         5,
         8,
         |row| (percent(row.now.goodput), Tone::Plain),
         |row| SortKey::Number(row.now.goodput),
     ),
-    number(
+    Column::number(
         "slots",
         5,
         9,
         |row| (row.slots.map_or_else(|| "-".into(), whole), Tone::Plain),
         |row| SortKey::Number(row.slots),
     ),
-    number(
+    Column::number(
         "requests/s, 5 minutes",
         COLUMN_POINTS,
         10,
         |row| (sparkline(&row.series.requests_per_s, COLUMN_POINTS), Tone::Dim),
         |row| SortKey::Number(row.now.requests_per_s),
     ),
-    number(
+    Column::number(
         "TTFT95, 5 minutes",
         COLUMN_POINTS,
         11,

@@ -14,49 +14,29 @@ pub(super) const ENDED: usize = 0;
 /// Silence of a stream that is marked: the default of the key `stall_seconds`.
 const LONG_SILENCE_S: f64 = 2.0;
 
-const fn column<T>(
-    heading: &'static str,
-    width: usize,
-    drop_order: u8,
-    cell: fn(&T) -> (String, Tone),
-    key: fn(&T) -> SortKey,
-) -> Column<T> {
-    Column { heading, width: Some(width), is_text: false, drop_order, cell, key }
-}
-
-const fn text<T>(
-    heading: &'static str,
-    width: Option<usize>,
-    drop_order: u8,
-    cell: fn(&T) -> (String, Tone),
-    key: fn(&T) -> SortKey,
-) -> Column<T> {
-    Column { heading, width, is_text: true, drop_order, cell, key }
-}
-
 pub(super) const RUNNING: [Column<RunningRequest>; 8] = [
-    column(
+    Column::number(
         "age",
         7,
         0,
         |row| (seconds(Some(row.age_s)), Tone::Plain),
         |row| SortKey::Number(Some(row.age_s)),
     ),
-    text(
+    Column::text(
         "phase",
         Some(9),
         1,
         |row| (phase(row.phase).to_owned(), Tone::Plain),
         |row| SortKey::Text(phase(row.phase).to_owned()),
     ),
-    column(
+    Column::number(
         "events",
         7,
         2,
         |row| (count(row.output_events), Tone::Plain),
         |row| SortKey::Number(row.output_events.map(|events| events as f64)),
     ),
-    column(
+    Column::number(
         "silence",
         7,
         3,
@@ -66,95 +46,101 @@ pub(super) const RUNNING: [Column<RunningRequest>; 8] = [
         },
         |row| SortKey::Number(row.silence_s),
     ),
-    text(
+    Column::text(
         "model",
         None,
         0,
         |row| (running_model(row).to_owned(), Tone::Plain),
         |row| SortKey::Text(running_model(row).to_owned()),
     ),
-    text(
+    Column::text(
         "operation",
         Some(12),
         4,
         |row| (row.operation.clone(), Tone::Plain),
         |row| SortKey::Text(row.operation.clone()),
     ),
-    text(
+    Column::text(
         "upstream",
         Some(22),
         6,
         |row| (row.upstream.to_string(), Tone::Plain),
         |row| SortKey::Text(row.upstream.to_string()),
     ),
-    text("id", Some(16), 5, |row| (row.id.clone(), Tone::Dim), |row| SortKey::Text(row.id.clone())),
+    Column::text(
+        "id",
+        Some(16),
+        5,
+        |row| (row.id.clone(), Tone::Dim),
+        |row| SortKey::Text(row.id.clone()),
+    ),
 ];
 
 pub(super) const NEWEST: [Column<EndedRow>; 12] = [
-    text(
+    Column::text(
         "ended",
         Some(8),
         0,
         |row| (clock(row.ended_at), Tone::Plain),
         |row| SortKey::Number(Some(row.ended_at)),
     ),
-    text(
+    Column::text(
         "model",
         None,
         0,
         |row| (row.model.to_string(), Tone::Plain),
         |row| SortKey::Text(row.model.to_string()),
     ),
-    column(
+    Column::number(
         "code",
         4,
         2,
         |row| (row.status.map_or_else(|| "-".into(), |status| status.to_string()), Tone::Plain),
         |row| SortKey::Number(row.status.map(f64::from)),
     ),
-    column(
+    Column::number(
         "TTFT",
         6,
         1,
         |row| (seconds(row.ttft_s), Tone::Plain),
         |row| SortKey::Number(row.ttft_s),
     ),
-    column(
+    Column::number(
         "TPOT",
         6,
         4,
         |row| (seconds(row.tpot_s), Tone::Plain),
         |row| SortKey::Number(row.tpot_s),
     ),
-    column(
+    Column::number(
         "took",
         6,
         3,
         |row| (seconds(Some(row.duration_s)), Tone::Plain),
         |row| SortKey::Number(Some(row.duration_s)),
     ),
-    column(
+    Column::number(
         "in",
         6,
         7,
         |row| (count(row.input_tokens), Tone::Plain),
         |row| SortKey::Number(row.input_tokens.map(|tokens| tokens as f64)),
     ),
-    column(
+    Column::number(
         "out",
         5,
         6,
         |row| (count(row.output_tokens), Tone::Plain),
         |row| SortKey::Number(row.output_tokens.map(|tokens| tokens as f64)),
     ),
-    column(
+    Column::number(
         "queue",
         6,
         8,
         |row| (seconds(row.queue_s), Tone::Plain),
         |row| SortKey::Number(row.queue_s),
     ),
-    text(
+    Column::text(
         "cold",
         Some(4),
         5,
@@ -164,7 +150,7 @@ pub(super) const NEWEST: [Column<EndedRow>; 12] = [
         },
         |row| SortKey::Number(row.cold.map(|cold| f64::from(u8::from(cold)))),
     ),
-    text(
+    Column::text(
         "SLO",
         Some(6),
         9,
@@ -175,7 +161,7 @@ pub(super) const NEWEST: [Column<EndedRow>; 12] = [
         },
         |row| SortKey::Number(row.is_good.map(|met| f64::from(u8::from(met)))),
     ),
-    text(
+    Column::text(
         "outcome",
         Some(24),
         2,
