@@ -1,13 +1,15 @@
 //! The live history: the last ten minutes in memory, brought up to date once a second by the admin thread.
 //!
 //! It reads what the data path writes anyway: the newest records of the request log, counters, the registry of requests in
-//! flight, and the cold-start detectors. So it costs the data path nothing. Memory: at most 64 rows of 72 KiB, 1 MiB of
+//! flight, and the cold-start detectors. So it costs the data path nothing. Of many requests it
+//! reads some in full ([`record_sample`](super::record_sample)). Memory: at most 64 rows of 72 KiB, 1 MiB of
 //! baselines, and some hundred kept records and events, in total below 6 MiB.
 
 use super::events::EventHistory;
 use super::heatmap::heatmap;
 use super::newest::ended_row;
 use super::own::OwnHistory;
+use super::record_sample::{SampledRecord, sample};
 use super::slow::{LabelledRecord, SlowHistory, SlowRequests, cold_reason, seconds};
 use super::snapshot::{
     ColdPoint, LiveEvent, LiveEventKind, LiveSnapshot, MAX_NEWEST, MAX_RUNNING, PhaseCounts,
@@ -161,19 +163,22 @@ impl LiveHistory {
         let weight = new.ended as f64 / new.records.len().max(1) as f64;
         let is_inference =
             |record: &&Arc<RequestRecord>| Operation::is_inference_label(record.operation);
-        let label = |record: &Arc<RequestRecord>| {
+        let label = |SampledRecord { record, weight }: SampledRecord<'_>| {
             let is_error = Outcome::is_failure_label(record.outcome);
             LabelledRecord {
                 model: self.model_label(record.model.as_deref()),
                 ended_at: record.time.as_secs_f64() + record.duration_s,
                 is_error,
                 cause: is_error.then(|| self.cause_of_outage(&record.upstream)).flatten(),
+                weight,
                 record: Arc::clone(record),
             }
         };
+        let inference: Vec<_> = new.records.iter().filter(is_inference).collect();
         let records: Vec<LabelledRecord> =
-            new.records.iter().filter(is_inference).map(label).collect();
-        records.iter().for_each(|labelled| state.add_record(labelled, weight));
+            sample(&inference, weight).into_iter().map(label).collect();
+        let counted = records.iter().filter(|labelled| labelled.weight > 0.0);
+        counted.for_each(|labelled| state.add_record(labelled));
         state.slow.add(&records, now.wall);
         let newest = records.len().saturating_sub(MAX_NEWEST);
         state.newest.extend(records.into_iter().skip(newest));
@@ -419,13 +424,13 @@ impl HistoryState {
         self.rows.last_mut()
     }
 
-    fn add_record(&mut self, labelled: &LabelledRecord, weight: f64) {
-        let LabelledRecord { record, model, is_error, .. } = labelled;
-        self.total.add_request(record, *is_error, weight);
+    fn add_record(&mut self, labelled: &LabelledRecord) {
+        let LabelledRecord { record, model, is_error, weight, .. } = labelled;
+        self.total.add_request(record, *is_error, *weight);
         if let Some(row) = self.row(&record.upstream, model) {
-            row.traffic.add_request(record, *is_error, weight);
+            row.traffic.add_request(record, *is_error, *weight);
         }
-        self.own.add_request(record);
+        self.own.add_request(record, *weight);
         if let (Some(true), Some(ttft)) = (record.cold, record.ttft_s) {
             if self.cold.len() == MAX_COLD_POINTS {
                 self.cold.pop_front();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `snapshot` | types of `GET /live` |
 //! | `history` | [`LiveHistory`]: reads what is new once a second |
+//! | `record_sample` | which ended requests it reads in full |
 //! | `traffic`, `latency_counts` | history of one upstream and model; latencies in log-spaced buckets |
 //! | `heatmap`, `newest` | TTFT by time; rows of the newest requests |
 //! | `events` | cold starts, outages, stalls, failures |
@@ -16,6 +17,7 @@ mod history;
 mod latency_counts;
 mod newest;
 mod own;
+mod record_sample;
 pub mod slow;
 pub mod snapshot;
 mod traffic;

@@ -22,12 +22,12 @@ pub(super) struct OwnHistory {
 
 #[derive(Debug, Default)]
 struct OwnStep {
-    requests: u64,
-    degraded: u64,
+    requests: f64,
+    degraded: f64,
     /// Successful requests.
-    ok: u64,
+    ok: f64,
     /// Those whose output tokens the server reported.
-    reported: u64,
+    reported: f64,
 }
 
 impl OwnHistory {
@@ -47,16 +47,16 @@ impl OwnHistory {
         self.delays.push_back(self.counters.forwarding_delay.clone());
     }
 
-    /// Adds an ended request.
-    pub fn add_request(&mut self, record: &RequestRecord) {
+    /// Adds an ended request, which represents `weight` requests.
+    pub fn add_request(&mut self, record: &RequestRecord, weight: f64) {
         let Some(step) = self.steps.back_mut() else { return };
-        step.requests += 1;
-        step.degraded += u64::from(record.degraded);
+        step.requests += weight;
+        step.degraded += if record.degraded { weight } else { 0.0 };
         if record.outcome == "ok" {
             let source = record.output_tokens_source;
             let is_reported = source.is_some_and(|source| source != TokenSource::Events);
-            step.ok += 1;
-            step.reported += u64::from(is_reported);
+            step.ok += weight;
+            step.reported += if is_reported { weight } else { 0.0 };
         }
     }
 
@@ -70,9 +70,8 @@ impl OwnHistory {
 
     /// The state at this moment.
     pub fn state(&self) -> OwnState {
-        let sum = |value: fn(&OwnStep) -> u64| self.steps.iter().map(value).sum::<u64>();
-        let share =
-            |part: u64, whole: u64| (whole > 0).then(|| rounded(part as f64 / whole as f64));
+        let sum = |value: fn(&OwnStep) -> f64| self.steps.iter().map(value).sum::<f64>();
+        let share = |part: f64, whole: f64| (whole > 0.0).then(|| rounded(part / whole));
         OwnState {
             forwarding_p50_s: self.delay(0.5),
             forwarding_p99_s: self.delay(0.99),

@@ -34,7 +34,7 @@ const MAX_KEPT: usize = 48;
 /// Most requests that are added to the baselines in a second, evenly taken from those that ended.
 const MAX_SAMPLED: usize = 100;
 /// Most requests that are explained in a second: the longest of those that ended. An explanation costs some microseconds.
-const MAX_EXPLAINED: usize = 16;
+pub(super) const MAX_EXPLAINED: usize = 16;
 
 /// The slow requests of the last ten minutes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -129,6 +129,8 @@ pub(super) struct LabelledRecord {
     pub model: Arc<str>,
     pub ended_at: f64,
     pub is_error: bool,
+    /// Number of requests that it represents in counts. 0: others represent it.
+    pub weight: f64,
     /// Why the upstream could not be reached, if it could not.
     pub cause: Option<String>,
 }

@@ -37,6 +37,7 @@ fn labelled(record: RequestRecord) -> LabelledRecord {
         model: "m".into(),
         ended_at: NOW,
         is_error,
+        weight: 1.0,
         cause: None,
     }
 }

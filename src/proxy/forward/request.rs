@@ -151,7 +151,23 @@ fn host(
 /// Whether the value is empty, or a host with an optional port.
 fn is_host(value: &HeaderValue) -> bool {
     let value = value.as_bytes();
-    value.is_empty() || !value.contains(&b'@') && uri::Authority::try_from(value).is_ok()
+    value.is_empty()
+        || is_plain_host(value)
+        || !value.contains(&b'@') && uri::Authority::try_from(value).is_ok()
+}
+
+/// Whether the value is a name or an IPv4 address, with an optional port. Most are, and a complete parse costs more.
+fn is_plain_host(value: &[u8]) -> bool {
+    let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let (name, port) = value.split_at(value.iter().take_while(|byte| is_in_name(byte)).count());
+    let is_port = |port: &[u8]| {
+        port.split_first().is_none_or(|(colon, digits)| {
+            *colon == b':'
+                && (1..=5).contains(&digits.len())
+                && digits.iter().all(u8::is_ascii_digit)
+        })
+    };
+    !name.is_empty() && is_port(port)
 }
 
 /// Returns the path and query of a target in absolute form.

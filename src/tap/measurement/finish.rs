@@ -269,22 +269,22 @@ impl ClosedRequest {
 impl FinishedRequest {
     /// Records the metrics and writes the request log. The order of the metrics does not matter.
     fn publish(self) {
-        let Self { closed, record, tokens } = self;
-        let ClosedRequest { state, series, outcome, .. } = &closed;
+        let (closed, record, tokens) = (&self.closed, &self.record, &self.tokens);
+        let ClosedRequest { state, series, outcome, .. } = closed;
         if let Some(meter) = closed.meter()
             && state.is_inference()
         {
-            series.record_token_counts(&tokens, meter.tally().live_tokens);
+            series.record_token_counts(tokens, meter.tally().live_tokens);
             if closed.is_complete() {
-                series.record_complete(&record, &tokens);
+                series.record_complete(record, tokens);
             }
         }
-        series.record_end(&record, *outcome);
+        series.record_end(record, *outcome);
         state.tap.series.set_clock(record.clock);
         if record.degraded {
             state.tap.series.count_degraded();
         }
-        state.tap.log.write(record);
+        state.tap.log.write(self.record);
     }
 }
 
