@@ -1,8 +1,9 @@
-//! Every expression of the mixin and of the cookbook runs in a real Prometheus that scraped a Streamgauge with all
-//! features on.
+//! Every expression of the mixin, of the cookbook and of the live page runs in a real Prometheus that scraped a Streamgauge
+//! with all features on.
 
 use crate::cookbook;
 use crate::mixin::{ALERTS, RULES, expressions, root};
+use crate::support::browser::Browser;
 use crate::support::cold_start::reserve_address;
 use crate::support::prometheus::Prometheus;
 use crate::support::promql::selectors;
@@ -180,6 +181,28 @@ fn filled(expression: &str) -> String {
     text
 }
 
+/// The PromQL that the buttons of the live page copy. Empty without Chromium.
+fn page_expressions(admin: SocketAddr) -> Vec<(String, String)> {
+    fn collect(place: &str, value: &Value, found: &mut Vec<(String, String)>) {
+        match value {
+            Value::Object(parts) => {
+                for (name, part) in parts {
+                    collect(&format!("{place} {name}"), part, found);
+                }
+            }
+            value => found.push((place.to_owned(), value.as_str().unwrap().to_owned())),
+        }
+    }
+    let Some(browser) = Browser::start() else { return Vec::new() };
+    browser.open(&format!("http://{admin}/"));
+    let queries = browser
+        .run("return import(location.origin + '/page/promql.js').then(module => module.PROMQL)");
+    let mut found = Vec::new();
+    collect("live page:", &queries, &mut found);
+    assert!(found.len() > 20, "{queries}");
+    found
+}
+
 #[test]
 fn every_expression_has_data() {
     let engine = EngineSpec { slots: 2, ..EngineSpec::new("sim") };
@@ -253,6 +276,7 @@ fn every_expression_has_data() {
     // Rates need two more scrapes. A busy machine misses some, and then no gauge has data for a moment.
     let mut empty = expressions();
     empty.extend(cookbook::expressions());
+    empty.extend(page_expressions(gauge.admin));
     empty.retain(|(_, expression)| !has_reason(expression));
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
