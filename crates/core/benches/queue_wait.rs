@@ -9,11 +9,14 @@ mod batching;
 mod cell;
 #[path = "queue_wait/plot.rs"]
 mod plot;
+#[path = "queue_wait/scenario/mod.rs"]
+mod scenario;
 
 use batching::BatchingServer;
 use cell::{
     EngineBehaviour, EvalCell, EvalWaits, capacity, is_within, run, run_behind, summary, watch,
 };
+use scenario::figures::ScenarioFigures;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -26,6 +29,10 @@ const SLOTS: [usize; 3] = [1, 4, 16];
 const UTILISATIONS: [f64; 5] = [0.2, 0.5, 0.8, 0.9, 0.95];
 
 fn main() {
+    print!("{}", scenario_table());
+    if std::env::args().any(|arg| arg == "scenarios") {
+        return;
+    }
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let page = docs.join("queue-wait.md");
     let old = std::fs::read_to_string(&page).expect("docs/queue-wait.md");
@@ -194,6 +201,17 @@ fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
         }
     }
     table.under(name, "| at most | utilisation | arrivals | ")
+}
+
+/// Table of all scenarios.
+fn scenario_table() -> String {
+    let head = scenario::figures::HEAD;
+    let mut table = format!("{head}|{}\n", "---|".repeat(head.matches('|').count() - 1));
+    for one in scenario::all() {
+        let runs: Vec<_> = (1..=SEEDS).map(|seed| one.run(seed)).collect();
+        table += &scenario::figures::row(&one, &ScenarioFigures::of(&runs));
+    }
+    table
 }
 
 /// CPU time of the estimator for each request, including all fits.
