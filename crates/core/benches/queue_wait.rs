@@ -3,8 +3,6 @@
 //! `cargo bench --bench queue_wait` writes the tables and plots of `docs/queue-wait.md`. Results are seeded and the same on
 //! every machine, except for the cost.
 
-#[path = "queue_wait/batching.rs"]
-mod batching;
 #[path = "queue_wait/cell.rs"]
 mod cell;
 #[path = "queue_wait/plot.rs"]
@@ -12,12 +10,15 @@ mod plot;
 #[path = "queue_wait/scenario/mod.rs"]
 mod scenario;
 
-use batching::BatchingServer;
 use cell::{
-    EngineBehaviour, EvalCell, EvalWaits, capacity, is_within, run, run_behind, summary, watch,
+    EngineBehaviour, EvalCell, EvalRequest, EvalWaits, TrueTimes, capacity, is_within, run,
+    run_behind, summary, watch,
 };
 use scenario::figures::ScenarioFigures;
-use std::collections::BTreeSet;
+use scenario::step_server::StepServer;
+use scenario::table;
+use scenario::traffic::{RequestSource, ScenarioRequest};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -106,7 +107,7 @@ impl AccuracyTable {
         let columns = head.matches('|').count() + HEAD.matches('|').count() - 1;
         format!(
             "{runs_within} of {runs} runs are within the tolerance, and {within} of {count} rows if the requests of \
-             all their runs are taken together. Milliseconds:\n\n{head}{HEAD}|{}\n{rows}",
+             all their runs are taken together.\nMilliseconds:\n\n{head}{HEAD}|{}\n{rows}",
             "---|".repeat(columns),
         )
     }
@@ -178,10 +179,44 @@ fn plain(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalCell
 }
 
 fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
-    let server = BatchingServer { most_running, budget: 2048, base: 0.012, per_token: 40e-6, seed };
+    let server = StepServer { most_running, budget: 2048, base: 0.012, per_token: 40e-6 };
+    let serve = |requests: &[EvalRequest]| -> Vec<TrueTimes> {
+        let truth = server.serve(SentRequests(requests.iter().copied().collect()), seed);
+        let times = truth.iter().filter_map(|one| {
+            Some(TrueTimes { start: one.start?, first: one.first?, finish: one.finish? })
+        });
+        times.collect()
+    };
     let cell = plain(most_running, utilisation, is_bursty, seed);
-    let requests = cell.traffic(capacity(|all| server.serve(all), seed));
-    watch(&requests, &server.serve(&requests), cell.reports_usage, seed)
+    let requests = cell.traffic(capacity(serve, seed));
+    watch(&requests, &serve(&requests), cell.reports_usage, seed)
+}
+
+/// Requests of a cell.
+struct SentRequests(VecDeque<EvalRequest>);
+
+impl RequestSource for SentRequests {
+    fn next_at(&self) -> Option<f64> {
+        self.0.front().map(|next| next.at)
+    }
+
+    fn send(&mut self) -> Option<ScenarioRequest> {
+        let EvalRequest { at, bytes, prompt, output } = self.0.pop_front()?;
+        Some(ScenarioRequest {
+            at,
+            bytes,
+            prompt,
+            uncached: prompt,
+            output,
+            is_streamed: true,
+            gives_up_at: None,
+            model: 0,
+            is_seen: true,
+            is_urgent: false,
+        })
+    }
+
+    fn client_is_done(&mut self, _at: f64) {}
 }
 
 fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
@@ -205,20 +240,18 @@ fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
 
 /// Table of all scenarios.
 fn scenario_table() -> String {
-    let head = scenario::figures::HEAD;
-    let mut table = format!("{head}|{}\n", "---|".repeat(head.matches('|').count() - 1));
-    for one in scenario::all() {
+    let rows = scenario::all().into_iter().map(|one| {
         let runs: Vec<_> = (1..=SEEDS).map(|seed| one.run(seed)).collect();
-        table += &scenario::figures::row(&one, &ScenarioFigures::of(&runs));
-    }
-    table
+        table::row(&one, &ScenarioFigures::of(&one, &runs))
+    });
+    table::head() + &rows.collect::<String>()
 }
 
 /// CPU time of the estimator for each request, including all fits.
 fn cost() -> Duration {
     const REQUESTS: u32 = 20_000;
     let mut estimator = QueueEstimator::default();
-    let mut open = std::collections::VecDeque::new();
+    let mut open = VecDeque::new();
     let began = Instant::now();
     for i in 0..REQUESTS {
         let at = Duration::from_millis(u64::from(i) * 20);

@@ -1,13 +1,14 @@
-//! Accuracy of the runs of a scenario, and the table of all scenarios.
+//! Accuracy of the runs of a scenario.
 
+use super::Scenario;
 use super::estimator_adapter::WaitWithInterval;
 use super::observation::{JudgedSignal, JudgedWait, ScenarioRun};
-use super::{Scenario, ScenarioClass};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// Error of the observed instants, in seconds. A request without a wait may seem to have one up to this.
-const INSTANT_ERROR: f64 = 0.002;
+pub const INSTANT_ERROR: f64 = 0.002;
+/// The expected wait of a new request is near the truth if it is within this factor.
+pub const NEAR: f64 = 1.5;
 
 /// Accuracy of the estimates and of the signal, over all runs of one scenario.
 #[derive(Debug, Clone, Default)]
@@ -17,14 +18,19 @@ pub struct ScenarioFigures {
     pub mean: Option<(f64, f64)>,
     /// Their 95th percentiles.
     pub p95: Option<(f64, f64)>,
-    /// Share of the requests with an estimated wait that did not wait.
+    /// Share of the requests that have an estimated wait, but did not wait.
     pub false_waits: f64,
-    /// Share of the requests whose truth lies in the interval, among those with an interval. `None` if there is none.
+    /// Share of the requests with the truth in the interval, among those with an interval. `None` if there is none.
     pub coverage: Option<f64>,
+    /// Mean width of the intervals in seconds, where it is finite.
+    pub width: Option<f64>,
     /// Share of the requests without an estimate.
     pub missing: f64,
     /// Share of the requests whose estimate is withdrawn.
     pub withdrawn: f64,
+    /// Share of the requests without an estimate that stands, or for which the estimator reports that the slots do not
+    /// describe the server.
+    pub recognised: f64,
     /// Share of the requests by the server model.
     pub server_models: BTreeMap<&'static str, f64>,
     pub signal: SignalFigures,
@@ -33,123 +39,144 @@ pub struct ScenarioFigures {
 /// Accuracy of the expected wait of a new request.
 #[derive(Debug, Clone, Default)]
 pub struct SignalFigures {
-    /// Largest and smallest ratio of the signal to the truth. Both are raised to at least the mean time of a response,
+    /// Smallest and largest ratio of the signal to the truth. Both are raised to at least the mean time of a response,
     /// because the end of a single response cannot be known.
     pub ratio: (f64, f64),
-    /// Share of the new requests with a ratio beyond a factor of 1.5.
-    pub beyond: f64,
+    /// Share of the new requests with a ratio that is not near 1.
+    pub far: f64,
+    /// The same share for the reference signal.
+    pub reference_far: f64,
     /// Share of the new requests without a signal.
-    pub unknown: f64,
+    pub missing: f64,
     /// Share of the new requests that did not wait, but had a signal above 0.
     pub false_signals: f64,
-    /// Time from the begin of the first lasting queue to the first signal above 0, in mean times of a response.
+    /// Time from the begin of the first lasting queue until the signal is near the truth or absent, in mean times of a
+    /// response. `None` without a lasting queue.
     pub seen_after: Option<f64>,
-    /// Smallest part of the age of the oldest request that the signal shows during a hang, where that is over 1 s.
+    /// Smallest part of the age of the oldest request that the signal has during a hang, where that age is over 1 s.
     pub hang: Option<f64>,
-    /// Largest signal while nothing was in flight, in seconds.
+    /// Largest signal while the server was idle, in seconds.
     pub idle: f64,
 }
 
 /// Mean and 95th percentile. `None` without values.
 fn mean_and_p95(mut values: Vec<f64>) -> Option<(f64, f64)> {
     values.sort_by(f64::total_cmp);
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
     let at = (values.len() as f64 * 0.95).ceil() as usize;
-    Some((mean, *values.get(at.checked_sub(1)?)?))
+    let p95 = *values.get(at.checked_sub(1)?)?;
+    Some((mean(&values)?, p95))
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 impl ScenarioFigures {
-    pub fn of(runs: &[ScenarioRun]) -> Self {
+    pub fn of(scenario: &Scenario, runs: &[ScenarioRun]) -> Self {
         let waits: Vec<&JudgedWait> = runs.iter().flat_map(|run| &run.waits).collect();
         let share = |is_in: &dyn Fn(&JudgedWait) -> bool| {
             waits.iter().filter(|wait| is_in(wait)).count() as f64 / waits.len().max(1) as f64
         };
-        let kept = |wait: &&JudgedWait| {
-            let estimate = wait.estimate.filter(|estimate| !estimate.is_withdrawn)?;
-            Some((wait.truth, estimate.seconds))
-        };
-        let (truth, estimate): (Vec<f64>, Vec<f64>) = waits.iter().filter_map(kept).unzip();
+        let standing = |wait: &&JudgedWait| Some((wait.truth, wait.standing()?.seconds));
+        let (truth, estimate): (Vec<f64>, Vec<f64>) = waits.iter().filter_map(standing).unzip();
         let both = mean_and_p95(truth).zip(mean_and_p95(estimate));
-        let held = |wait: &&JudgedWait| {
-            let (low, high) = wait.estimate?.interval?;
-            Some(low <= wait.until_start + INSTANT_ERROR && wait.truth <= high + INSTANT_ERROR)
-        };
-        let held: Vec<bool> = waits.iter().filter_map(held).collect();
-        let coverage = (!held.is_empty())
-            .then(|| held.iter().filter(|held| **held).count() as f64 / held.len() as f64);
         let mut server_models = BTreeMap::new();
         for wait in &waits {
             *server_models.entry(wait.server_model).or_insert(0.0) += 1.0 / waits.len() as f64;
         }
-        let is_false = |wait: &JudgedWait| {
-            let most = INSTANT_ERROR + wait.until_start;
-            let is_too_long = |one: WaitWithInterval| !one.is_withdrawn && one.seconds > most;
-            wait.truth == 0.0 && wait.estimate.is_some_and(is_too_long)
+        let is_recognised = |wait: &JudgedWait| {
+            let model = wait.server_model;
+            wait.standing().is_none() || model == "unknown" || Some(model) == scenario.server_model
         };
+        let held: Vec<f64> =
+            waits.iter().filter_map(|wait| wait.is_held()).map(f64::from).collect();
+        let widths: Vec<f64> = waits.iter().filter_map(|wait| wait.width()).collect();
         Self {
             mean: both.map(|(truth, estimate)| (truth.0, estimate.0)),
             p95: both.map(|(truth, estimate)| (truth.1, estimate.1)),
-            false_waits: share(&is_false),
-            coverage,
+            false_waits: share(&JudgedWait::is_false),
+            coverage: mean(&held),
+            width: mean(&widths),
             missing: share(&|wait| wait.estimate.is_none()),
             withdrawn: share(&|wait| wait.estimate.is_some_and(|one| one.is_withdrawn)),
+            recognised: share(&is_recognised),
             server_models,
             signal: SignalFigures::of(runs),
         }
     }
+}
 
-    /// Share of the requests with an unknown server model, or without an estimate that stands.
-    pub fn recognised(&self) -> f64 {
-        let unknown = self.server_models.get("unknown").copied().unwrap_or(0.0);
-        unknown.max(self.withdrawn + self.missing)
+impl JudgedWait {
+    /// The estimate, if it is not withdrawn.
+    fn standing(&self) -> Option<WaitWithInterval> {
+        self.estimate.filter(|estimate| !estimate.is_withdrawn)
     }
+
+    /// Whether the request did not wait, but has an estimated wait.
+    fn is_false(&self) -> bool {
+        let most = self.until_start + INSTANT_ERROR;
+        self.truth == 0.0 && self.standing().is_some_and(|estimate| estimate.seconds > most)
+    }
+
+    /// Whether the interval holds the truth.
+    fn is_held(&self) -> Option<bool> {
+        let (low, high) = self.estimate?.interval?;
+        Some(low <= self.until_start + INSTANT_ERROR && self.truth <= high + INSTANT_ERROR)
+    }
+
+    fn width(&self) -> Option<f64> {
+        let (low, high) = self.estimate?.interval?;
+        Some(high - low).filter(|width| width.is_finite())
+    }
+}
+
+impl JudgedSignal {
+    /// Ratio of a signal to the truth, both raised to at least `floor`.
+    fn ratio(&self, signal: f64, floor: f64) -> f64 {
+        signal.max(floor) / self.truth.max(floor)
+    }
+}
+
+fn is_near(ratio: f64) -> bool {
+    (1.0 / NEAR..=NEAR).contains(&ratio)
 }
 
 impl SignalFigures {
     fn of(runs: &[ScenarioRun]) -> Self {
-        let mut ratio = (1.0_f64, 1.0_f64);
-        let (mut beyond, mut unknown, mut false_signals, mut all) = (0, 0, 0, 0);
-        let mut seen_after: Option<f64> = None;
-        let mut hang: Option<f64> = None;
+        let mut figures = Self { ratio: (1.0, 1.0), ..Self::default() };
+        let all = runs.iter().map(|run| run.signals.len()).sum::<usize>().max(1) as f64;
+        let count = |share: &mut f64, is_in: bool| *share += f64::from(is_in) / all;
         for run in runs {
-            for JudgedSignal { truth, signal, .. } in &run.signals {
-                all += 1;
-                let Some(signal) = signal else {
-                    unknown += 1;
-                    continue;
-                };
-                let floor = run.answer_seconds;
-                let one = signal.seconds.max(floor) / truth.max(floor);
+            let floor = run.answer_seconds;
+            for one in &run.signals {
+                count(&mut figures.missing, one.signal.is_none());
+                count(&mut figures.reference_far, !is_near(one.ratio(one.reference, floor)));
+                let Some(signal) = one.signal else { continue };
+                let ratio = one.ratio(signal.seconds, floor);
                 // A lower bound can only be too large.
-                let one = if signal.is_withdrawn { one.max(1.0) } else { one };
-                ratio = (ratio.0.max(one), ratio.1.min(one));
-                beyond += u32::from(!(1.0 / 1.5..=1.5).contains(&one));
-                false_signals += u32::from(*truth == 0.0 && signal.seconds > INSTANT_ERROR);
+                let ratio = if signal.is_withdrawn { ratio.max(1.0) } else { ratio };
+                figures.ratio = (figures.ratio.0.min(ratio), figures.ratio.1.max(ratio));
+                count(&mut figures.far, !is_near(ratio));
+                let is_false =
+                    one.truth == 0.0 && signal.seconds > INSTANT_ERROR && !signal.is_withdrawn;
+                count(&mut figures.false_signals, is_false);
             }
             if let Some(seconds) = run.seen_after() {
                 let after = seconds / run.answer_seconds;
-                seen_after = Some(seen_after.map_or(after, |most| most.max(after)));
+                figures.seen_after = Some(figures.seen_after.unwrap_or(0.0).max(after));
             }
             for one in run.hang.iter().filter(|one| one.oldest_age > 1.0) {
                 let part = one.signal.map_or(0.0, |signal| signal.seconds) / one.oldest_age;
-                hang = Some(hang.unwrap_or(f64::INFINITY).min(part));
+                figures.hang = Some(figures.hang.unwrap_or(f64::INFINITY).min(part));
             }
+            figures.idle = figures.idle.max(run.idle_signal);
         }
-        let share = |count| f64::from(count) / f64::from(all.max(1));
-        Self {
-            ratio,
-            beyond: share(beyond),
-            unknown: share(unknown),
-            false_signals: share(false_signals),
-            seen_after,
-            hang,
-            idle: runs.iter().map(|run| run.idle_signal).fold(0.0, f64::max),
-        }
+        figures
     }
 }
 
 impl ScenarioRun {
-    /// Seconds from the begin of the first lasting queue to the first signal above 0, or to the first that is not known.
+    /// Seconds from the begin of the first lasting queue until the signal is near the truth, or absent.
     fn seen_after(&self) -> Option<f64> {
         /// Number of requests in succession that wait in a lasting queue.
         const LASTING: usize = 8;
@@ -157,47 +184,10 @@ impl ScenarioRun {
         let first = windows.position(|some| some.iter().all(|one| one.truth > INSTANT_ERROR))?;
         let since = &self.signals[first..];
         let is_seen = |one: &&JudgedSignal| {
-            one.signal.is_none_or(|signal| signal.is_withdrawn || signal.seconds > INSTANT_ERROR)
+            let is_near = |signal: WaitWithInterval| signal.seconds * NEAR >= one.truth;
+            one.signal.is_none_or(|signal| signal.is_withdrawn || is_near(signal))
         };
         let until = since.iter().find(is_seen).or(since.last())?;
         Some(until.at - since.first()?.at)
     }
-}
-
-/// Head of the table.
-pub const HEAD: &str = "| scenario | class | mean: true, s | estimated | p95: true, s | estimated | false waits | in interval \
-| withdrawn | none | recognised | model | signal / truth | beyond 1.5 | no signal | false signals | seen after | hang | idle |\n";
-
-/// Row of a scenario.
-pub fn row(scenario: &Scenario, figures: &ScenarioFigures) -> String {
-    let percent = |share: f64| format!("{:.1} %", share * 100.0);
-    let optional = |value: Option<String>| value.unwrap_or_else(|| "-".into());
-    let models: Vec<String> = figures
-        .server_models
-        .iter()
-        .map(|(model, share)| format!("{model} {:.0} %", share * 100.0))
-        .collect();
-    let signal = &figures.signal;
-    let is_changing = scenario.class == ScenarioClass::Signal;
-    let mut row = String::new();
-    let _ = write!(row, "| {} | {} ", scenario.name, scenario.class.label());
-    for both in [figures.mean, figures.p95] {
-        let seconds = |both: Option<f64>| optional(both.map(|seconds| format!("{seconds:.3}")));
-        let (truth, estimate) = both.unzip();
-        let _ = write!(row, "| {} | {} ", seconds(truth), seconds(estimate));
-    }
-    let _ = write!(row, "| {} ", percent(figures.false_waits));
-    let _ = write!(row, "| {} ", optional(figures.coverage.map(percent)));
-    let _ = write!(row, "| {} | {} ", percent(figures.withdrawn), percent(figures.missing));
-    let is_unfit = scenario.class == ScenarioClass::DoesNotFit;
-    let recognised = is_unfit.then(|| percent(figures.recognised()));
-    let _ = write!(row, "| {} | {} ", optional(recognised), models.join(", "));
-    let _ = write!(row, "| {:.2} to {:.2} ", signal.ratio.1, signal.ratio.0);
-    let _ = write!(row, "| {} | {} ", percent(signal.beyond), percent(signal.unknown));
-    let _ = write!(row, "| {} ", percent(signal.false_signals));
-    let seen_after = signal.seen_after.filter(|_| is_changing);
-    let _ = write!(row, "| {} ", optional(seen_after.map(|after| format!("{after:.1}"))));
-    let _ = write!(row, "| {} ", optional(signal.hang.map(|part| format!("{part:.2}"))));
-    let _ = writeln!(row, "| {:.3} |", signal.idle);
-    row
 }

@@ -7,15 +7,19 @@
 //! | `fitting`, `unfitting`, `without_queue`, `signals` | the scenarios, by class |
 //! | `estimator_adapter` | the estimator's interface |
 //! | `observation` | runs the estimator beside a server, as a proxy would |
-//! | `figures` | accuracy of a run, and the table |
+//! | `figures` | accuracy of the runs of a scenario |
+//! | `goals` | the accuracy that each class should have |
+//! | `table` | the table of all scenarios |
 
 pub mod estimator_adapter;
 pub mod figures;
 pub mod fitting;
+pub mod goals;
 pub mod observation;
 pub mod signals;
 pub mod slot_server;
 pub mod step_server;
+pub mod table;
 pub mod traffic;
 pub mod unfitting;
 pub mod without_queue;
@@ -23,7 +27,9 @@ pub mod without_queue;
 use observation::{LEARNED, ScenarioRun, observe};
 use slot_server::{IncidentKind, ServerIncident, SlotRelease, SlotServer, SpeedModel, TurnOrder};
 use step_server::StepServer;
-use traffic::{ArrivalProcess, ServedTruth, TokenSizes, Traffic, TrafficPhase, TrafficSpec};
+use traffic::{
+    ArrivalProcess, ScenarioTraffic, ServedTruth, TokenSizes, TrafficPhase, TrafficSpec,
+};
 
 /// How a scenario relates to the models of the estimator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +64,7 @@ pub enum ScenarioServer {
 
 impl ScenarioServer {
     pub fn serve(&self, traffic: &TrafficSpec, seed: u64) -> Vec<ServedTruth> {
-        let requests = Traffic::new(traffic, seed);
+        let requests = ScenarioTraffic::new(traffic, seed);
         match self {
             Self::Slots(server) => server.serve(requests, seed),
             Self::Steps(server) => server.serve(requests, seed),
@@ -95,16 +101,31 @@ pub struct Scenario {
     pub traffic: TrafficSpec,
     /// Number of requests before the waits are judged, for the estimator to learn from.
     pub learned: usize,
+    /// Name of a server model, other than slots, that describes this server.
+    pub server_model: Option<&'static str>,
 }
 
 impl Scenario {
     pub fn new(name: &str, class: ScenarioClass, server: ScenarioServer) -> Self {
-        Self { name: name.to_owned(), class, server, traffic: usual_traffic(), learned: LEARNED }
+        Self {
+            name: name.to_owned(),
+            class,
+            server,
+            traffic: usual_traffic(),
+            learned: LEARNED,
+            server_model: None,
+        }
     }
 
     /// Changes the traffic.
     pub fn with(mut self, change: impl FnOnce(&mut TrafficSpec)) -> Self {
         change(&mut self.traffic);
+        self
+    }
+
+    /// Names the server model that describes this server.
+    pub fn described_by(mut self, server_model: &'static str) -> Self {
+        self.server_model = Some(server_model);
         self
     }
 
@@ -156,6 +177,29 @@ impl Scenario {
             }
         });
         observe(&truth, self, change, seed)
+    }
+
+    /// Time for which a request held its slot, in seconds, if its response was complete.
+    fn holding(&self, truth: &ServedTruth) -> Option<f64> {
+        match &self.server {
+            ScenarioServer::Slots(SlotServer { release: SlotRelease::FirstOutput, .. }) => {
+                Some(truth.first? - truth.start?)
+            }
+            _ => truth.service(),
+        }
+    }
+
+    /// Number of slots of all replicas when this request is sent.
+    fn slots_at(&self, request: usize) -> usize {
+        match (&self.server, self.incident()) {
+            (_, Some(ServerIncident { request: changed_at, kind: IncidentKind::Slots(slots) }))
+                if request >= changed_at =>
+            {
+                slots
+            }
+            (ScenarioServer::Slots(server), _) => server.slots.saturating_mul(server.replicas),
+            (ScenarioServer::Steps(server), _) => server.most_running,
+        }
     }
 
     fn incident(&self) -> Option<ServerIncident> {

@@ -29,13 +29,16 @@ pub struct JudgedSignal {
     pub at: f64,
     /// The wait that this request really got.
     pub truth: f64,
+    /// The wait that is expected from the real number of slots, the real number of queued requests, and the mean time for
+    /// which a slot is held. Only the sizes of single responses are missing, which no estimator can know.
+    pub reference: f64,
     pub signal: Option<WaitWithInterval>,
 }
 
 /// The expected wait of a new request, during a hang.
 #[derive(Debug, Clone, Copy)]
 pub struct HangSignal {
-    /// Age of the oldest request without output, less the time that its prompt takes.
+    /// Largest age of a request without output, less the time that its prompt takes. Seconds.
     pub oldest_age: f64,
     pub signal: Option<WaitWithInterval>,
 }
@@ -94,6 +97,7 @@ pub fn observe(
     let mut without_output: BTreeSet<usize> = BTreeSet::new();
     let mut in_flight = 0_usize;
     let seconds = |signal: Option<WaitWithInterval>| signal.map_or(0.0, |signal| signal.seconds);
+    let reference = ReferenceSignal::new(truth, scenario);
     let mut last = 0.0;
     for (at, id, event) in proxy_events(truth, seed) {
         let ServedTruth { request, .. } = truth[id];
@@ -101,24 +105,24 @@ pub fn observe(
         match event {
             ProxyEvent::Sent => {
                 let signal = estimators.current_wait(at, request.model);
-                if in_flight == 0 {
+                if in_flight == 0 && truth[id].wait() == Some(0.0) {
                     run.idle_signal = run.idle_signal.max(seconds(signal));
                 }
                 let is_in = |(from, to): (f64, f64)| from < request.at && request.at < to;
                 if change.is_some_and(is_in) {
-                    let oldest = without_output.first().map(|id| &truth[*id]);
-                    let age = |one: &ServedTruth| {
-                        let prompt =
-                            one.first.zip(one.start).map_or(0.0, |(first, start)| first - start);
-                        request.at - one.request.at - prompt
+                    let age = |id: &usize| {
+                        let ServedTruth { request: other, start, first, .. } = truth[*id];
+                        request.at - other.at - first.zip(start).map_or(0.0, |(to, from)| to - from)
                     };
-                    run.hang.push(HangSignal { oldest_age: oldest.map_or(0.0, age), signal });
+                    let oldest_age = without_output.iter().map(age).fold(0.0, f64::max);
+                    run.hang.push(HangSignal { oldest_age, signal });
                 }
                 if id >= LEARNED_FOR_SIGNAL
                     && let Some(wait) = truth[id].wait()
                     && change.is_none_or(|(from, to)| request.at > to || request.at + wait < from)
                 {
-                    run.signals.push(JudgedSignal { at, truth: wait, signal });
+                    let reference = reference.expected_wait(id, &truth[id]);
+                    run.signals.push(JudgedSignal { at, truth: wait, reference, signal });
                 }
                 entries[id] = Some(estimators.arrive(at, &request));
                 without_output.insert(id);
@@ -152,9 +156,38 @@ pub fn observe(
             }
         }
     }
-    for model in 0..traffic.models {
+    let is_idle = truth.iter().all(|one| one.start.is_none_or(|start| start < last));
+    for model in (0..traffic.models).filter(|_| is_idle) {
         let signal = estimators.current_wait(last + 1.0, model);
         run.idle_signal = run.idle_signal.max(seconds(signal));
     }
     run
+}
+
+/// Expected wait of a new request, from all that could be known about the server.
+struct ReferenceSignal<'a> {
+    scenario: &'a Scenario,
+    /// Instants at which requests left the queue, sorted.
+    left_queue: Vec<f64>,
+    /// Mean time for which a slot is held, in seconds.
+    holding_seconds: f64,
+}
+
+impl<'a> ReferenceSignal<'a> {
+    fn new(truth: &[ServedTruth], scenario: &'a Scenario) -> Self {
+        let left = |one: &ServedTruth| one.start.unwrap_or_else(|| one.left());
+        let mut left_queue: Vec<f64> = truth.iter().map(left).collect();
+        left_queue.sort_by(f64::total_cmp);
+        let held: Vec<f64> = truth.iter().filter_map(|one| scenario.holding(one)).collect();
+        let holding_seconds = held.iter().sum::<f64>() / held.len().max(1) as f64;
+        Self { scenario, left_queue, holding_seconds }
+    }
+
+    fn expected_wait(&self, id: usize, truth: &ServedTruth) -> f64 {
+        let left_before = self.left_queue.partition_point(|at| *at <= truth.request.at);
+        let queued = id.saturating_sub(left_before);
+        let waits = truth.wait().is_some_and(|wait| wait > 0.0);
+        let needed = if waits { queued as f64 + 1.0 } else { 0.0 };
+        needed * self.holding_seconds / self.scenario.slots_at(id) as f64
+    }
 }

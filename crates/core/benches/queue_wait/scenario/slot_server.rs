@@ -2,7 +2,7 @@
 //!
 //! Work is measured in seconds at full speed. Between two events, each request progresses at a constant speed.
 
-use super::traffic::{ScenarioRequest, ServedTruth, Traffic};
+use super::traffic::{RequestSource, ScenarioRequest, ServedTruth};
 use std::collections::{BTreeSet, VecDeque};
 use streamgauge_sim::rng::SplitMix64;
 
@@ -114,8 +114,8 @@ impl SlotReplica {
 const NO_WORK: f64 = 1e-9;
 
 impl SlotServer {
-    /// Serves all requests of the traffic, and returns the truth about each.
-    pub fn serve(&self, mut traffic: Traffic<'_>, seed: u64) -> Vec<ServedTruth> {
+    /// Serves all requests, and returns the truth about each.
+    pub fn serve(&self, mut traffic: impl RequestSource, seed: u64) -> Vec<ServedTruth> {
         let mut rng = SplitMix64::new(seed);
         let mut truth: Vec<ServedTruth> = Vec::new();
         let mut replicas: Vec<SlotReplica> = Vec::new();
@@ -291,7 +291,7 @@ impl SlotServer {
         &self,
         replica: &mut SlotReplica,
         truth: &mut [ServedTruth],
-        traffic: &mut Traffic<'_>,
+        traffic: &mut impl RequestSource,
         now: f64,
     ) {
         let mut ended = 0;

@@ -8,7 +8,7 @@
 //! A request that arrives within a step and is admitted at the next one was not queued. The scheduler of vLLM reads new
 //! requests between steps, and its own queue time begins there.
 
-use super::traffic::{ServedTruth, Traffic};
+use super::traffic::{RequestSource, ServedTruth};
 use std::collections::VecDeque;
 use streamgauge_sim::rng::SplitMix64;
 
@@ -31,8 +31,8 @@ struct RequestInBatch {
 }
 
 impl StepServer {
-    /// Serves all requests of the traffic, and returns the truth about each.
-    pub fn serve(&self, mut traffic: Traffic<'_>, seed: u64) -> Vec<ServedTruth> {
+    /// Serves all requests, and returns the truth about each.
+    pub fn serve(&self, mut traffic: impl RequestSource, seed: u64) -> Vec<ServedTruth> {
         let mut rng = SplitMix64::new(seed);
         let mut truth: Vec<ServedTruth> = Vec::new();
         let mut waiting: VecDeque<usize> = VecDeque::new();

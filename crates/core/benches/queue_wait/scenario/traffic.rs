@@ -90,8 +90,20 @@ pub struct ScenarioRequest {
     pub is_urgent: bool,
 }
 
-/// The requests of one run, in the order in which they are sent.
-pub struct Traffic<'a> {
+/// Requests in the order in which they are sent.
+pub trait RequestSource {
+    /// Instant of the next request, in seconds.
+    fn next_at(&self) -> Option<f64>;
+
+    /// Sends the next request.
+    fn send(&mut self) -> Option<ScenarioRequest>;
+
+    /// A client has its response, or has disconnected.
+    fn client_is_done(&mut self, at: f64);
+}
+
+/// The requests of one run.
+pub struct ScenarioTraffic<'a> {
     spec: &'a TrafficSpec,
     rng: SplitMix64,
     /// Instants of the next requests: one in an open loop, one for each pausing client in a closed loop.
@@ -100,7 +112,7 @@ pub struct Traffic<'a> {
     burst_left: usize,
 }
 
-impl<'a> Traffic<'a> {
+impl<'a> ScenarioTraffic<'a> {
     pub fn new(spec: &'a TrafficSpec, seed: u64) -> Self {
         let mut rng = SplitMix64::new(seed ^ 0x5EED);
         let pending = match spec.arrivals {
@@ -112,16 +124,41 @@ impl<'a> Traffic<'a> {
         Self { spec, rng, pending, sent: 0, burst_left: 0 }
     }
 
-    /// Instant of the next request, in seconds.
-    pub fn next_at(&self) -> Option<f64> {
+    fn next_in_open_loop(&mut self, at: f64) -> Option<f64> {
+        /// Mean time between two requests of a burst, in seconds.
+        const WITHIN_BURST: f64 = 0.004;
+        let ArrivalProcess::OpenLoop { phases, mean_burst } = &self.spec.arrivals else {
+            return None;
+        };
+        if self.burst_left > 0 {
+            self.burst_left -= 1;
+            return Some(at + WITHIN_BURST * self.rng.exponential());
+        }
+        let mut before = 0;
+        let phase = phases.iter().find(|phase| {
+            before += phase.requests;
+            self.sent < before
+        });
+        let rate = phase.or(phases.last())?.rate;
+        // The number of requests in a burst is geometric.
+        let more = mean_burst - 1.0;
+        if more > 0.0 {
+            self.burst_left = (self.rng.exponential() / (mean_burst / more).ln()) as usize;
+        }
+        Some(at + mean_burst * self.rng.exponential() / rate)
+    }
+}
+
+impl RequestSource for ScenarioTraffic<'_> {
+    fn next_at(&self) -> Option<f64> {
         let next = self.pending.iter().copied().min_by(f64::total_cmp);
         next.filter(|_| self.sent < self.spec.requests)
     }
 
-    /// Sends the next request.
-    pub fn send(&mut self) -> Option<ScenarioRequest> {
+    fn send(&mut self) -> Option<ScenarioRequest> {
         let at = self.next_at()?;
-        self.pending.retain(|pending| *pending != at);
+        let next = self.pending.iter().position(|pending| *pending == at)?;
+        self.pending.swap_remove(next);
         self.sent += 1;
         if let Some(next) = self.next_in_open_loop(at) {
             self.pending.push(next);
@@ -151,35 +188,10 @@ impl<'a> Traffic<'a> {
         })
     }
 
-    /// Lets a client send its next request after a pause, if the loop is closed.
-    pub fn client_is_done(&mut self, at: f64) {
+    fn client_is_done(&mut self, at: f64) {
         if let ArrivalProcess::ClosedLoop { mean_pause, .. } = self.spec.arrivals {
             self.pending.push(at + mean_pause * self.rng.exponential());
         }
-    }
-
-    fn next_in_open_loop(&mut self, at: f64) -> Option<f64> {
-        /// Mean time between two requests of a burst, in seconds.
-        const WITHIN_BURST: f64 = 0.004;
-        let ArrivalProcess::OpenLoop { phases, mean_burst } = &self.spec.arrivals else {
-            return None;
-        };
-        if self.burst_left > 0 {
-            self.burst_left -= 1;
-            return Some(at + WITHIN_BURST * self.rng.exponential());
-        }
-        let mut before = 0;
-        let phase = phases.iter().find(|phase| {
-            before += phase.requests;
-            self.sent < before
-        });
-        let rate = phase.or(phases.last())?.rate;
-        // The number of requests in a burst is geometric.
-        let more = mean_burst - 1.0;
-        if more > 0.0 {
-            self.burst_left = (self.rng.exponential() / (mean_burst / more).ln()) as usize;
-        }
-        Some(at + mean_burst * self.rng.exponential() / rate)
     }
 }
 

@@ -12,10 +12,13 @@ pub fn scenarios() -> Vec<Scenario> {
     let in_order = |order| SlotServer { order, ..slots(8) };
     vec![
         unfit("2 replicas of 4 slots, in turn", SlotServer { replicas: 2, ..slots(4) })
+            .described_by("replicas")
             .at_load(0.85, 1.0),
         unfit("4 replicas of 2 slots, in turn", SlotServer { replicas: 4, ..slots(2) })
+            .described_by("replicas")
             .at_load(0.85, 1.0),
         unfit("static batches of 8", SlotServer { release: SlotRelease::BatchEnd, ..slots(8) })
+            .described_by("batches")
             .at_load(0.8, 1.0),
         unfit("last in, first out, 8 slots", in_order(TurnOrder::LastInFirstOut))
             .at_load(0.95, 1.0),
@@ -26,6 +29,7 @@ pub fn scenarios() -> Vec<Scenario> {
         unfit("random order, 8 slots", in_order(TurnOrder::Random)).at_load(0.95, 1.0),
         unfit("two models share 8 slots", slots(8))
             .with(|traffic| (traffic.models, traffic.requests) = (2, 3000))
+            .described_by("shared")
             .at_load(0.95, 1.0),
         unfit("half of the traffic passes by, 8 slots", slots(8))
             .with(|traffic| (traffic.unseen, traffic.requests) = (0.5, 3000))

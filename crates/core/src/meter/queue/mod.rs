@@ -40,6 +40,8 @@ mod baseline;
 mod releases;
 mod request;
 mod robust_stats;
+#[cfg(test)]
+mod scenario_tests;
 mod slots;
 #[cfg(test)]
 mod tests;

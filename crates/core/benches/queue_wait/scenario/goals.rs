@@ -1,0 +1,62 @@
+//! The accuracy that the scenarios of each class should have.
+
+use super::figures::{INSTANT_ERROR, ScenarioFigures};
+use super::traffic::ArrivalProcess;
+use super::{Scenario, ScenarioClass};
+
+/// Smallest share of the requests whose interval holds the truth.
+pub const COVERAGE: f64 = 0.88;
+/// Largest share of the requests without a wait that have one.
+pub const FALSE_WAITS: f64 = 0.01;
+/// Smallest share of the requests for which an unfitting server is recognised.
+pub const RECOGNISED: f64 = 0.9;
+/// Largest relative error of the mean and of the 95th percentile.
+pub const MEAN_ERROR: f64 = 0.02;
+pub const P95_ERROR: f64 = 0.05;
+/// Largest share of the requests of a fitting server without an estimate that stands.
+pub const ABSENT: f64 = 0.05;
+/// Largest share of the signals that are far from the truth, in addition to those of the reference signal.
+pub const FAR: f64 = 0.01;
+/// Time until a first saturation is visible, in mean times of a response.
+pub const SEEN_AFTER: f64 = 0.5;
+
+/// Goals that a scenario does not meet.
+pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str> {
+    let is_off = |both: Option<(f64, f64)>, part: f64| {
+        both.is_none_or(|(truth, estimate)| {
+            (estimate - truth).abs() > (part * truth).max(INSTANT_ERROR)
+        })
+    };
+    let signal = &figures.signal;
+    let covers = figures.coverage.is_some_and(|coverage| coverage >= COVERAGE);
+    let is_lone =
+        matches!(scenario.traffic.arrivals, ArrivalProcess::ClosedLoop { clients: 1, .. });
+    // A lone request cannot queue.
+    let false_waits = if is_lone { 0.0 } else { FALSE_WAITS };
+    let absent = figures.missing + figures.withdrawn;
+    let checks: &[(&str, bool)] = match scenario.class {
+        ScenarioClass::Fits => &[
+            ("mean", is_off(figures.mean, MEAN_ERROR)),
+            ("p95", is_off(figures.p95, P95_ERROR)),
+            ("interval", !covers),
+            ("absent", absent > ABSENT),
+            ("signal", signal.far > signal.reference_far + FAR || signal.missing > 0.0),
+        ],
+        ScenarioClass::DoesNotFit => &[
+            ("recognised", figures.recognised < RECOGNISED),
+            ("interval", !covers && absent < 1.0),
+        ],
+        ScenarioClass::NoQueue => &[
+            ("false waits", figures.false_waits > false_waits),
+            ("interval", !covers),
+            ("false signals", signal.false_signals > FALSE_WAITS),
+        ],
+        ScenarioClass::Signal => &[
+            ("signal", signal.far > signal.reference_far + FAR || signal.missing > 0.0),
+            ("seen late", signal.seen_after.is_some_and(|after| after > SEEN_AFTER)),
+            ("hang", signal.hang.is_some_and(|part| part < 1.0)),
+        ],
+    };
+    let idle = ("idle", signal.idle > 0.0);
+    checks.iter().chain([&idle]).filter(|(_, is_unmet)| *is_unmet).map(|(goal, _)| *goal).collect()
+}
