@@ -1,7 +1,8 @@
 //! Accuracy of the estimated queue wait, on simulated servers with virtual time.
 //!
-//! `cargo bench --bench queue_wait` writes the tables and plots of `docs/queue-wait.md`. Results are seeded and the same on
-//! every machine, except for the cost.
+//! `cargo bench --bench queue_wait` writes the tables and plots of `docs/queue-wait.md`, and prints the table of the
+//! scenarios with all columns. `cargo bench --bench queue_wait -- scenarios` runs only the scenarios. Results are seeded and
+//! the same on every machine, except for the cost.
 
 #[path = "queue_wait/cell.rs"]
 mod cell;
@@ -14,6 +15,7 @@ use cell::{
     EngineBehaviour, EvalCell, EvalRequest, EvalWaits, TrueTimes, capacity, is_within, run,
     run_behind, summary, watch,
 };
+use scenario::Scenario;
 use scenario::figures::ScenarioFigures;
 use scenario::step_server::StepServer;
 use scenario::table;
@@ -30,14 +32,17 @@ const SLOTS: [usize; 3] = [1, 4, 16];
 const UTILISATIONS: [f64; 5] = [0.2, 0.5, 0.8, 0.9, 0.95];
 
 fn main() {
-    print!("{}", scenario_table());
-    if std::env::args().any(|arg| arg == "scenarios") {
-        return;
-    }
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let page = docs.join("queue-wait.md");
+    let scenarios = judged_scenarios();
+    print!("{}", table::all_columns(&scenarios));
     let old = std::fs::read_to_string(&page).expect("docs/queue-wait.md");
-    let new = between(&old, "simulated", &simulated());
+    let new = between(&old, "scenarios", &table::by_class(&scenarios));
+    if std::env::args().any(|arg| arg == "scenarios") {
+        std::fs::write(&page, new).expect("docs/queue-wait.md");
+        return;
+    }
+    let new = between(&new, "simulated", &simulated());
     let new = between(&new, "batching", &other("batching", in_steps));
     let new = between(&new, "front end", &other("front end", behind_a_front_end));
     std::fs::write(&page, new).expect("docs/queue-wait.md");
@@ -238,13 +243,14 @@ fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
     table.under(name, "| at most | utilisation | arrivals | ")
 }
 
-/// Table of all scenarios.
-fn scenario_table() -> String {
-    let rows = scenario::all().into_iter().map(|one| {
+/// Figures of all scenarios.
+fn judged_scenarios() -> Vec<(Scenario, ScenarioFigures)> {
+    let judge = |one: Scenario| {
         let runs: Vec<_> = (1..=SEEDS).map(|seed| one.run(seed)).collect();
-        table::row(&one, &ScenarioFigures::of(&one, &runs))
-    });
-    table::head() + &rows.collect::<String>()
+        let figures = ScenarioFigures::of(&one, &runs);
+        (one, figures)
+    };
+    scenario::all().into_iter().map(judge).collect()
 }
 
 /// CPU time of the estimator for each request, including all fits.

@@ -15,7 +15,9 @@ pub const MEAN_ERROR: f64 = 0.02;
 pub const P95_ERROR: f64 = 0.05;
 /// Largest share of the requests of a fitting server without an estimate that stands.
 pub const ABSENT: f64 = 0.05;
-/// Largest share of the signals that are far from the truth, in addition to those of the reference signal.
+/// Largest share of the signals that are far from the truth: those of the reference signal and a fifth of them, plus this
+/// share. The reference knows the mean time of a response. An estimator has some hundred responses, whose mean is off by
+/// some percent, which moves ratios over the limit.
 pub const FAR: f64 = 0.01;
 /// Time until a first saturation is visible, in mean times of a response.
 pub const SEEN_AFTER: f64 = 0.5;
@@ -33,6 +35,7 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
         matches!(scenario.traffic.arrivals, ArrivalProcess::ClosedLoop { clients: 1, .. });
     // A lone request cannot queue.
     let false_waits = if is_lone { 0.0 } else { FALSE_WAITS };
+    let is_far = signal.far > 1.2 * signal.reference_far + FAR;
     let absent = figures.missing + figures.withdrawn;
     let checks: &[(&str, bool)] = match scenario.class {
         ScenarioClass::Fits => &[
@@ -40,7 +43,8 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
             ("p95", is_off(figures.p95, P95_ERROR)),
             ("interval", !covers),
             ("absent", absent > ABSENT),
-            ("signal", signal.far > signal.reference_far + FAR || signal.missing > 0.0),
+            ("signal", is_far),
+            ("no signal", signal.missing > 0.0),
         ],
         ScenarioClass::DoesNotFit => &[
             ("recognised", figures.recognised < RECOGNISED),
@@ -52,7 +56,9 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
             ("false signals", signal.false_signals > FALSE_WAITS),
         ],
         ScenarioClass::Signal => &[
-            ("signal", signal.far > signal.reference_far + FAR || signal.missing > 0.0),
+            ("signal", is_far),
+            // No number of slots can be known before a server is full for the first time.
+            ("no signal", signal.missing > 0.0 && !scenario.is_first_saturation),
             ("seen late", signal.seen_after.is_some_and(|after| after > SEEN_AFTER)),
             ("hang", signal.hang.is_some_and(|part| part < 1.0)),
         ],

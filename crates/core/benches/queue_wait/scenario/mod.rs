@@ -27,12 +27,13 @@ pub mod without_queue;
 use observation::{LEARNED, ScenarioRun, observe};
 use slot_server::{IncidentKind, ServerIncident, SlotRelease, SlotServer, SpeedModel, TurnOrder};
 use step_server::StepServer;
+use strum::VariantArray;
 use traffic::{
     ArrivalProcess, ScenarioTraffic, ServedTruth, TokenSizes, TrafficPhase, TrafficSpec,
 };
 
 /// How a scenario relates to the models of the estimator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum ScenarioClass {
     /// First come, first served, into slots of which all requests are seen.
     Fits,
@@ -51,6 +52,16 @@ impl ScenarioClass {
             Self::DoesNotFit => "does not fit",
             Self::NoQueue => "no queue",
             Self::Signal => "signal",
+        }
+    }
+
+    /// Title of its table.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fits => "Servers that the slot model fits",
+            Self::DoesNotFit => "Servers that it does not fit",
+            Self::NoQueue => "Servers without a queue",
+            Self::Signal => "Loads and servers that change",
         }
     }
 }
@@ -101,6 +112,8 @@ pub struct Scenario {
     pub traffic: TrafficSpec,
     /// Number of requests before the waits are judged, for the estimator to learn from.
     pub learned: usize,
+    /// Whether the server is never full before the requests whose signal is judged. Its slots are not known then.
+    pub is_first_saturation: bool,
     /// Name of a server model, other than slots, that describes this server.
     pub server_model: Option<&'static str>,
 }
@@ -113,6 +126,7 @@ impl Scenario {
             server,
             traffic: usual_traffic(),
             learned: LEARNED,
+            is_first_saturation: false,
             server_model: None,
         }
     }
@@ -120,6 +134,12 @@ impl Scenario {
     /// Changes the traffic.
     pub fn with(mut self, change: impl FnOnce(&mut TrafficSpec)) -> Self {
         change(&mut self.traffic);
+        self
+    }
+
+    /// The server is full for the first time.
+    pub fn never_full_before(mut self) -> Self {
+        self.is_first_saturation = true;
         self
     }
 

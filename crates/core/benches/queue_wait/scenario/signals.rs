@@ -28,10 +28,16 @@ pub fn scenarios() -> Vec<Scenario> {
                 traffic.outputs = TokenSizes { median: 60.0, sigma: 1.4, max: 4000.0 };
             })
             .in_phases(&[(500, 0.9), (2500, 5.0), (500, 0.5)], 1.0),
+        // The requests arrive within two seconds.
+        signal("2,000 at once, 64 slots, never full before", slots(64))
+            .in_phases(&[(300, 0.4), (2000, 20.0), (500, 0.5)], 1.0)
+            .never_full_before(),
         signal("first saturation, 8 slots", slots(8))
-            .in_phases(&[(700, 0.2), (400, 1.5), (400, 0.3)], 1.0),
+            .in_phases(&[(700, 0.2), (400, 1.5), (400, 0.3)], 1.0)
+            .never_full_before(),
         signal("first saturation, 256 slots", slots(256))
-            .in_phases(&[(1000, 0.3), (1500, 1.6)], 1.0),
+            .in_phases(&[(1000, 0.3), (1500, 1.6)], 1.0)
+            .never_full_before(),
         signal("hang of 20 s, never full", with_incident(256, 800, IncidentKind::Hang(20.0)))
             .at_rate(3.0, 1.0),
         signal("hang of 20 s, 8 slots", with_incident(8, 800, IncidentKind::Hang(20.0)))
