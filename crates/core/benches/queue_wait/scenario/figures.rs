@@ -1,8 +1,8 @@
 //! Accuracy of the runs of a scenario.
 
-use super::Scenario;
-use super::estimator_adapter::WaitWithInterval;
+use super::estimator_adapter::{BASELINE, SLOTS, UNKNOWN, WaitWithInterval};
 use super::observation::{JudgedSignal, JudgedWait, ScenarioRun};
+use super::{Scenario, ScenarioClass};
 use std::collections::BTreeMap;
 
 /// Error of the observed instants, in seconds. A request without a wait may seem to have one up to this.
@@ -28,9 +28,9 @@ pub struct ScenarioFigures {
     pub missing: f64,
     /// Share of the requests whose estimate is withdrawn.
     pub withdrawn: f64,
-    /// Share of the requests without an estimate that stands, or for which the estimator reports that the slots do not
-    /// describe the server.
-    pub recognised: f64,
+    /// Share of the requests with the right server model: slots where they fit, none where there is no queue. Where slots
+    /// do not fit, it is another model that describes the server, `unknown`, or no estimate that stands.
+    pub right_model: f64,
     /// Share of the requests by the server model.
     pub server_models: BTreeMap<&'static str, f64>,
     pub signal: SignalFigures,
@@ -84,9 +84,17 @@ impl ScenarioFigures {
         for wait in &waits {
             *server_models.entry(wait.server_model).or_insert(0.0) += 1.0 / waits.len() as f64;
         }
-        let is_recognised = |wait: &JudgedWait| {
+        let is_right = |wait: &JudgedWait| {
             let model = wait.server_model;
-            wait.standing().is_none() || model == "unknown" || Some(model) == scenario.server_model
+            match scenario.class {
+                ScenarioClass::Fits => model == SLOTS,
+                ScenarioClass::DoesNotFit => {
+                    let is_known = model == UNKNOWN || Some(model) == scenario.server_model;
+                    is_known || wait.standing().is_none()
+                }
+                ScenarioClass::NoQueue => model == UNKNOWN || model == BASELINE,
+                ScenarioClass::Signal => true,
+            }
         };
         let held: Vec<f64> =
             waits.iter().filter_map(|wait| wait.is_held()).map(f64::from).collect();
@@ -99,7 +107,7 @@ impl ScenarioFigures {
             width: mean(&widths),
             missing: share(&|wait| wait.estimate.is_none()),
             withdrawn: share(&|wait| wait.estimate.is_some_and(|one| one.is_withdrawn)),
-            recognised: share(&is_recognised),
+            right_model: share(&is_right),
             server_models,
             signal: SignalFigures::of(runs),
         }

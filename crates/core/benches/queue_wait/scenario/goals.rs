@@ -8,8 +8,8 @@ use super::{Scenario, ScenarioClass};
 pub const COVERAGE: f64 = 0.88;
 /// Largest share of the requests without a wait that have one.
 pub const FALSE_WAITS: f64 = 0.01;
-/// Smallest share of the requests for which an unfitting server is recognised.
-pub const RECOGNISED: f64 = 0.9;
+/// Smallest share of the requests with the right server model.
+pub const RIGHT_MODEL: f64 = 0.9;
 /// Largest relative error of the mean and of the 95th percentile.
 pub const MEAN_ERROR: f64 = 0.02;
 pub const P95_ERROR: f64 = 0.05;
@@ -35,6 +35,7 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
         matches!(scenario.traffic.arrivals, ArrivalProcess::ClosedLoop { clients: 1, .. });
     // A lone request cannot queue.
     let false_waits = if is_lone { 0.0 } else { FALSE_WAITS };
+    let model = ("model", figures.right_model < RIGHT_MODEL);
     let is_far = signal.far > 1.2 * signal.reference_far + FAR;
     let absent = figures.missing + figures.withdrawn;
     let checks: &[(&str, bool)] = match scenario.class {
@@ -42,15 +43,14 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
             ("mean", is_off(figures.mean, MEAN_ERROR)),
             ("p95", is_off(figures.p95, P95_ERROR)),
             ("interval", !covers),
+            model,
             ("absent", absent > ABSENT),
             ("signal", is_far),
             ("no signal", signal.missing > 0.0),
         ],
-        ScenarioClass::DoesNotFit => &[
-            ("recognised", figures.recognised < RECOGNISED),
-            ("interval", !covers && absent < 1.0),
-        ],
+        ScenarioClass::DoesNotFit => &[model, ("interval", !covers && absent < 1.0)],
         ScenarioClass::NoQueue => &[
+            model,
             ("false waits", figures.false_waits > false_waits),
             ("interval", !covers),
             ("false signals", signal.false_signals > FALSE_WAITS),

@@ -5,22 +5,25 @@ use super::{Scenario, ScenarioClass, goals};
 use strum::VariantArray;
 
 /// A column: its head, and its text for a scenario.
-struct TableColumn {
+struct ScenarioColumn {
     name: &'static str,
     text: fn(&Scenario, &ScenarioFigures) -> String,
     /// Whether the shorter table of the documentation has it.
     is_in_docs: bool,
 }
 
-const fn shown(name: &'static str, text: fn(&Scenario, &ScenarioFigures) -> String) -> TableColumn {
-    TableColumn { name, text, is_in_docs: true }
+const fn shown(
+    name: &'static str,
+    text: fn(&Scenario, &ScenarioFigures) -> String,
+) -> ScenarioColumn {
+    ScenarioColumn { name, text, is_in_docs: true }
 }
 
 const fn only_printed(
     name: &'static str,
     text: fn(&Scenario, &ScenarioFigures) -> String,
-) -> TableColumn {
-    TableColumn { name, text, is_in_docs: false }
+) -> ScenarioColumn {
+    ScenarioColumn { name, text, is_in_docs: false }
 }
 
 fn percent(share: f64) -> String {
@@ -42,7 +45,7 @@ fn server_models(figures: &ScenarioFigures) -> String {
     models.join(", ")
 }
 
-const COLUMNS: &[TableColumn] = &[
+const COLUMNS: &[ScenarioColumn] = &[
     shown("scenario", |scenario, _| scenario.name.clone()),
     only_printed("class", |scenario, _| scenario.class.label().into()),
     shown("mean: true, s", |_, figures| seconds(figures.mean.map(|(truth, _)| truth))),
@@ -55,7 +58,10 @@ const COLUMNS: &[TableColumn] = &[
     only_printed("withdrawn", |_, figures| percent(figures.withdrawn)),
     only_printed("none", |_, figures| percent(figures.missing)),
     shown("without estimate", |_, figures| percent(figures.withdrawn + figures.missing)),
-    only_printed("recognised", |_, figures| percent(figures.recognised)),
+    shown("right model", |scenario, figures| {
+        let is_judged = scenario.class != ScenarioClass::Signal;
+        optional(is_judged.then(|| percent(figures.right_model)))
+    }),
     only_printed("model", |_, figures| server_models(figures)),
     shown("signal / truth", |_, figures| {
         format!("{:.2} to {:.2}", figures.signal.ratio.0, figures.signal.ratio.1)
@@ -86,7 +92,7 @@ pub type JudgedScenarios = [(Scenario, ScenarioFigures)];
 /// A table with a row for each of these scenarios.
 fn table<'a>(
     judged: impl Iterator<Item = &'a (Scenario, ScenarioFigures)>,
-    columns: &[&TableColumn],
+    columns: &[&ScenarioColumn],
 ) -> String {
     let line = |texts: Vec<String>| format!("| {} |\n", texts.join(" | "));
     let head = line(columns.iter().map(|column| column.name.into()).collect());

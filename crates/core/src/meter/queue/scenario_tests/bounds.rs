@@ -58,10 +58,10 @@ pub const FIGURES: &[BoundedFigure] = &[
         margin: Some(0.01),
     },
     BoundedFigure {
-        name: "not recognised",
+        name: "wrong model",
         of: |scenario, figures| {
-            let is_unfit = scenario.class == ScenarioClass::DoesNotFit;
-            is_unfit.then_some(1.0 - figures.recognised)
+            let is_judged = scenario.class != ScenarioClass::Signal;
+            is_judged.then_some(1.0 - figures.right_model)
         },
         margin: Some(0.01),
     },
@@ -126,15 +126,16 @@ pub fn exceeded(scenario: &Scenario, figures: &ScenarioFigures, recorded: &str) 
     if columns.next() != Some(&scenario.name) {
         return vec![format!("{}: not recorded", scenario.name)];
     }
-    let worse = FIGURES.iter().zip(columns).filter_map(|(figure, recorded)| {
+    let worse = FIGURES.iter().filter_map(|figure| {
+        let recorded = columns.next();
         let value = (figure.of)(scenario, figures)?;
-        // A figure without a record is new, and must be recorded.
-        let most = recorded.trim().parse::<f64>().ok().map(|recorded| {
-            figure.margin.map_or(recorded, |margin| recorded * (1.0 + MARGIN) + margin)
-        });
-        let is_worse = most.is_none_or(|most| value > most);
+        let Some(recorded) = recorded.and_then(|text| text.trim().parse::<f64>().ok()) else {
+            return Some(format!("{}: {} is not recorded", scenario.name, figure.name));
+        };
+        let most = figure.margin.map_or(recorded, |part| recorded * (1.0 + MARGIN) + part);
+        let is_worse = value > most;
         is_worse
-            .then(|| format!("{}: {} is {value:.3}, bound {most:.3?}", scenario.name, figure.name))
+            .then(|| format!("{}: {} is {value:.3}, bound {most:.3}", scenario.name, figure.name))
     });
     worse.collect()
 }

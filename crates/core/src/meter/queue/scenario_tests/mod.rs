@@ -42,6 +42,20 @@ fn no_scenario_is_worse_than_recorded() {
     assert!(worse.is_empty(), "{worse:#?}\nIf this is intended: {COMMAND}");
 }
 
+#[test]
+fn a_figure_beyond_its_margin_is_reported() {
+    let scenario = scenario::all().swap_remove(0);
+    let figures = ScenarioFigures { false_waits: 0.05, ..ScenarioFigures::default() };
+    let line = bounds::line(&scenario, &figures);
+    let exceeded = |false_waits: f64, line: &str| {
+        let figures = ScenarioFigures { false_waits, ..figures.clone() };
+        bounds::exceeded(&scenario, &figures, line).len()
+    };
+    assert_eq!((exceeded(0.05, &line), exceeded(0.069, &line), exceeded(0.071, &line)), (0, 0, 1));
+    assert_eq!(exceeded(0.0, &line.replace("0.050", "-")), 1, "a figure without a record");
+    assert_eq!(exceeded(0.0, "another scenario"), 1);
+}
+
 /// Truth about the requests of one run, for each scenario whose server has limited slots that never change.
 fn served() -> Vec<(SlotServer, Vec<ServedTruth>)> {
     let all = scenario::all().into_iter().filter_map(|one| match &one.server {
