@@ -4,13 +4,6 @@ use super::traffic::ScenarioRequest;
 use std::time::Duration;
 use streamgauge_core::meter::queue::{QueueEntry, QueueEstimator, ServedRequest};
 
-/// Name of the server model with slots, for requests or for prompts.
-pub const SLOTS: &str = "slots";
-/// Name of the state in which no model fits.
-pub const UNKNOWN: &str = "unknown";
-/// Name of the state in which the time to first output is compared with that of requests that did not wait.
-pub const BASELINE: &str = "baseline";
-
 /// An estimated wait, of a request or of a new one.
 #[derive(Debug, Clone, Copy)]
 pub struct WaitWithInterval {
@@ -64,9 +57,9 @@ impl EstimatorAdapter {
         self.by_model[model].current_wait().map(point)
     }
 
-    /// Name of the server model that the estimator uses.
+    /// Name of the model of the server that the estimator uses. `unknown` says that none fits.
     pub fn server_model(&self, model: usize) -> &'static str {
-        if self.by_model[model].slot_model().is_some() { SLOTS } else { BASELINE }
+        if self.by_model[model].slot_model().is_some() { "slots" } else { "baseline" }
     }
 }
 

@@ -1,10 +1,16 @@
 //! Accuracy of the runs of a scenario.
 
-use super::estimator_adapter::{BASELINE, SLOTS, UNKNOWN, WaitWithInterval};
+use super::estimator_adapter::WaitWithInterval;
 use super::observation::{JudgedSignal, JudgedWait, ScenarioRun};
 use super::{Scenario, ScenarioClass};
 use std::collections::BTreeMap;
 
+/// Name of the server model with slots, for requests or for prompts.
+const SLOTS: &str = "slots";
+/// Name of the state in which no model fits.
+const UNKNOWN: &str = "unknown";
+/// Name of the state in which the time to first output is compared with that of requests that did not wait.
+const BASELINE: &str = "baseline";
 /// Error of the observed instants, in seconds. A request without a wait may seem to have one up to this.
 pub const INSTANT_ERROR: f64 = 0.002;
 /// The expected wait of a new request is near the truth if it is within this factor.
@@ -46,7 +52,7 @@ pub struct SignalFigures {
     pub far: f64,
     /// The same share for the reference signal.
     pub reference_far: f64,
-    /// Share of the new requests without a signal.
+    /// Share of the new requests without a signal, or with one that is only a lower bound.
     pub missing: f64,
     /// Share of the new requests that did not wait, but had a signal above 0.
     pub false_signals: f64,
@@ -157,7 +163,7 @@ impl SignalFigures {
         for run in runs {
             let floor = run.answer_seconds;
             for one in &run.signals {
-                count(&mut figures.missing, one.signal.is_none());
+                count(&mut figures.missing, one.signal.is_none_or(|signal| signal.is_withdrawn));
                 count(&mut figures.reference_far, !is_near(one.ratio(one.reference, floor)));
                 let Some(signal) = one.signal else { continue };
                 let ratio = one.ratio(signal.seconds, floor);

@@ -13,7 +13,7 @@ pub const RIGHT_MODEL: f64 = 0.9;
 /// Largest relative error of the mean and of the 95th percentile.
 pub const MEAN_ERROR: f64 = 0.02;
 pub const P95_ERROR: f64 = 0.05;
-/// Largest share of the requests of a fitting server without an estimate that stands.
+/// Largest share of the requests without an estimate that stands, and of the signals that are absent or lower bounds.
 pub const ABSENT: f64 = 0.05;
 /// Largest share of the signals that are far from the truth: those of the reference signal and a fifth of them, plus this
 /// share. The reference knows the mean time of a response. An estimator has some hundred responses, whose mean is off by
@@ -46,7 +46,7 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
             model,
             ("absent", absent > ABSENT),
             ("signal", is_far),
-            ("no signal", signal.missing > 0.0),
+            ("no signal", signal.missing > ABSENT),
         ],
         ScenarioClass::DoesNotFit => &[model, ("interval", !covers && absent < 1.0)],
         ScenarioClass::NoQueue => &[
@@ -58,7 +58,7 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
         ScenarioClass::Signal => &[
             ("signal", is_far),
             // No number of slots can be known before a server is full for the first time.
-            ("no signal", signal.missing > 0.0 && !scenario.is_first_saturation),
+            ("no signal", signal.missing > ABSENT && !scenario.is_first_saturation),
             ("seen late", signal.seen_after.is_some_and(|after| after > SEEN_AFTER)),
             ("hang", signal.hang.is_some_and(|part| part < 1.0)),
         ],
