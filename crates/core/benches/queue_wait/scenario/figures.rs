@@ -11,6 +11,8 @@ const SLOTS: &str = "slots";
 const UNKNOWN: &str = "unknown";
 /// Name of the state in which the time to first output is compared with that of requests that did not wait.
 const BASELINE: &str = "baseline";
+/// Smallest share of the requests whose estimates make a mean.
+const MIN_STANDING: f64 = 0.1;
 /// Error of the observed instants, in seconds. A request without a wait may seem to have one up to this.
 pub const INSTANT_ERROR: f64 = 0.002;
 /// The expected wait of a new request is near the truth if it is within this factor.
@@ -20,7 +22,7 @@ pub const NEAR: f64 = 1.5;
 #[derive(Debug, Clone, Default)]
 pub struct ScenarioFigures {
     /// Mean of the true and of the estimated waits in seconds, over the requests with an estimate that is not withdrawn.
-    /// `None` if there are no such requests.
+    /// `None` if they are less than a tenth of all.
     pub mean: Option<(f64, f64)>,
     /// Their 95th percentiles.
     pub p95: Option<(f64, f64)>,
@@ -56,6 +58,8 @@ pub struct SignalFigures {
     pub missing: f64,
     /// Share of the new requests that did not wait, but had a signal above 0.
     pub false_signals: f64,
+    /// Share of the new requests with the truth in the interval of the signal. `None` without intervals.
+    pub coverage: Option<f64>,
     /// Time from the begin of the first lasting queue until the signal is near the truth or absent, in mean times of a
     /// response. `None` without a lasting queue.
     pub seen_after: Option<f64>,
@@ -85,7 +89,8 @@ impl ScenarioFigures {
         };
         let standing = |wait: &&JudgedWait| Some((wait.truth, wait.standing()?.seconds));
         let (truth, estimate): (Vec<f64>, Vec<f64>) = waits.iter().filter_map(standing).unzip();
-        let both = mean_and_p95(truth).zip(mean_and_p95(estimate));
+        let are_enough = truth.len() as f64 >= MIN_STANDING * waits.len() as f64;
+        let both = mean_and_p95(truth).zip(mean_and_p95(estimate)).filter(|_| are_enough);
         let mut server_models = BTreeMap::new();
         for wait in &waits {
             *server_models.entry(wait.server_model).or_insert(0.0) += 1.0 / waits.len() as f64;
@@ -149,6 +154,12 @@ impl JudgedSignal {
     fn ratio(&self, signal: f64, floor: f64) -> f64 {
         signal.max(floor) / self.truth.max(floor)
     }
+
+    /// Whether the interval holds the truth.
+    fn is_held(&self) -> Option<bool> {
+        let (low, high) = self.signal?.interval?;
+        Some((low - INSTANT_ERROR..=high + INSTANT_ERROR).contains(&self.truth))
+    }
 }
 
 fn is_near(ratio: f64) -> bool {
@@ -157,7 +168,9 @@ fn is_near(ratio: f64) -> bool {
 
 impl SignalFigures {
     fn of(runs: &[ScenarioRun]) -> Self {
-        let mut figures = Self { ratio: (1.0, 1.0), ..Self::default() };
+        let held = runs.iter().flat_map(|run| &run.signals).filter_map(JudgedSignal::is_held);
+        let held: Vec<f64> = held.map(f64::from).collect();
+        let mut figures = Self { ratio: (1.0, 1.0), coverage: mean(&held), ..Self::default() };
         let all = runs.iter().map(|run| run.signals.len()).sum::<usize>().max(1) as f64;
         let count = |share: &mut f64, is_in: bool| *share += f64::from(is_in) / all;
         for run in runs {

@@ -22,6 +22,10 @@ pub const FAR: f64 = 0.01;
 /// Time until a first saturation is visible, in mean times of a response.
 pub const SEEN_AFTER: f64 = 0.5;
 
+/// Smallest part of the age of the oldest request that the signal has during a hang. It is not 1, because an
+/// estimator knows the time for the prompt of this request to some percent only.
+pub const HANG: f64 = 0.95;
+
 /// Goals that a scenario does not meet.
 pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str> {
     let is_off = |both: Option<(f64, f64)>, part: f64| {
@@ -60,7 +64,7 @@ pub fn unmet(scenario: &Scenario, figures: &ScenarioFigures) -> Vec<&'static str
             // No number of slots can be known before a server is full for the first time.
             ("no signal", signal.missing > ABSENT && !scenario.is_first_saturation),
             ("seen late", signal.seen_after.is_some_and(|after| after > SEEN_AFTER)),
-            ("hang", signal.hang.is_some_and(|part| part < 1.0)),
+            ("hang", signal.hang.is_some_and(|part| part < HANG)),
         ],
     };
     let idle = ("idle", signal.idle > 0.0);

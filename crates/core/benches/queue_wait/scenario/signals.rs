@@ -15,10 +15,20 @@ fn with_incident(count: usize, request: usize, kind: IncidentKind) -> SlotServer
 pub fn scenarios() -> Vec<Scenario> {
     vec![
         signal("bursts of 40, 8 slots", slots(8)).at_load(0.6, 40.0),
-        signal("ramp and drain, 8 slots", slots(8)).in_phases(
-            &[(200, 0.3), (200, 0.6), (200, 0.9), (200, 1.2), (300, 1.5), (100, 0.3), (300, 0.05)],
-            1.0,
-        ),
+        signal("ramp and drain, 8 slots", slots(8))
+            .in_phases(
+                &[
+                    (200, 0.3),
+                    (200, 0.6),
+                    (200, 0.9),
+                    (200, 1.2),
+                    (300, 1.5),
+                    (100, 0.3),
+                    (300, 0.05),
+                ],
+                1.0,
+            )
+            .never_full_before(),
         signal("deep queue, 8 slots", slots(8))
             .in_phases(&[(400, 0.9), (500, 3.0), (600, 0.6)], 1.0),
         signal("2,000 queued, 64 slots", slots(64))
@@ -39,7 +49,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .in_phases(&[(1000, 0.3), (1500, 1.6)], 1.0)
             .never_full_before(),
         signal("hang of 20 s, never full", with_incident(256, 800, IncidentKind::Hang(20.0)))
-            .at_rate(3.0, 1.0),
+            .at_rate(3.0, 1.0)
+            .never_full_before(),
         signal("hang of 20 s, 8 slots", with_incident(8, 800, IncidentKind::Hang(20.0)))
             .at_load(0.6, 1.0),
         signal("scale-out from 8 to 16 slots", with_incident(8, 800, IncidentKind::Slots(16)))

@@ -74,6 +74,7 @@ const COLUMNS: &[ScenarioColumn] = &[
     }),
     only_printed("no signal", |_, figures| percent(figures.signal.missing)),
     only_printed("false signals", |_, figures| percent(figures.signal.false_signals)),
+    only_printed("signal in interval", |_, figures| optional(figures.signal.coverage.map(percent))),
     only_printed("seen after", |scenario, figures| {
         let is_changing = scenario.class == ScenarioClass::Signal;
         let after = figures.signal.seen_after.filter(|_| is_changing);

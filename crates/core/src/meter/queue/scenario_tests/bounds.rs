@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | share of requests | 1 point | two standard errors of a share of 5 % among the 2,000 requests of a scenario |
 //! | error of a mean or percentile | 1 % | two standard errors where a few long waits make most of the sum |
+//! | width of the intervals | 0.02 s | the steps and jitter of the servers are that large |
 //! | ratio of the signal to the truth | 0.2 | it is the largest of some 2,000 ratios |
 //! | time until a saturation is visible | 0.2 | a few requests, at some hundredths of a response each |
 //!
@@ -48,6 +49,7 @@ pub const FIGURES: &[BoundedFigure] = &[
         of: |_, figures| figures.coverage.map(|coverage| 1.0 - coverage),
         margin: Some(0.01),
     },
+    BoundedFigure { name: "width", of: |_, figures| figures.width, margin: Some(0.02) },
     BoundedFigure {
         name: "no estimate",
         of: |scenario, figures| {
@@ -88,6 +90,11 @@ pub const FIGURES: &[BoundedFigure] = &[
     BoundedFigure {
         name: "false signals",
         of: |_, figures| Some(figures.signal.false_signals),
+        margin: Some(0.01),
+    },
+    BoundedFigure {
+        name: "signal outside interval",
+        of: |_, figures| figures.signal.coverage.map(|coverage| 1.0 - coverage),
         margin: Some(0.01),
     },
     BoundedFigure {
