@@ -2,7 +2,9 @@
 
 use super::traffic::ScenarioRequest;
 use std::time::Duration;
-use streamgauge_core::meter::queue::{QueueEntry, QueueEstimator, ServedRequest};
+use streamgauge_core::meter::queue::{
+    EstimateSource, ExpectedWait, QueueEntry, QueueEstimator, ServedRequest, WaitEstimate,
+};
 
 /// An estimated wait, of a request or of a new one.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +29,8 @@ impl EstimatorAdapter {
     }
 
     pub fn arrive(&mut self, at: f64, request: &ScenarioRequest) -> QueueEntry {
-        self.by_model[request.model].arrive(Duration::from_secs_f64(at), request.bytes)
+        let at = Duration::from_secs_f64(at);
+        self.by_model[request.model].arrive(at, request.bytes, request.is_streamed)
     }
 
     pub fn first_output(&mut self, entry: &mut QueueEntry, at: f64, request: &ScenarioRequest) {
@@ -49,20 +52,32 @@ impl EstimatorAdapter {
             Duration::from_secs_f64(at),
             is_served.then_some(served),
         );
-        wait.map(point)
+        wait.map(wait_of_request)
     }
 
     /// Expected wait of a new request for this model. `None` without an expectation.
-    pub fn current_wait(&self, _at: f64, model: usize) -> Option<WaitWithInterval> {
-        self.by_model[model].current_wait().map(point)
+    pub fn current_wait(&self, at: f64, model: usize) -> Option<WaitWithInterval> {
+        self.by_model[model].current_wait(Duration::from_secs_f64(at)).map(wait_of_new_request)
     }
 
     /// Name of the model of the server that the estimator uses. `unknown` says that none fits.
     pub fn server_model(&self, model: usize) -> &'static str {
-        if self.by_model[model].slot_model().is_some() { "slots" } else { "baseline" }
+        self.by_model[model].model().label()
     }
 }
 
-fn point(seconds: f64) -> WaitWithInterval {
-    WaitWithInterval { seconds, interval: None, is_withdrawn: false }
+fn wait_of_request(wait: WaitEstimate) -> WaitWithInterval {
+    WaitWithInterval {
+        seconds: wait.seconds,
+        interval: Some((wait.low, wait.high)),
+        is_withdrawn: wait.source == EstimateSource::LowerBound,
+    }
+}
+
+fn wait_of_new_request(wait: ExpectedWait) -> WaitWithInterval {
+    WaitWithInterval {
+        seconds: wait.seconds,
+        interval: Some((wait.low, wait.high.unwrap_or(f64::INFINITY))),
+        is_withdrawn: wait.high.is_none(),
+    }
 }
