@@ -28,6 +28,7 @@ function(config)
         p.chart('Queue wait p95 by source', 's', [[q.quantile(0.95, q.model('streamgauge_queue_wait_seconds_bucket'), ['source']), '{{source}}']], 'Wait in the queue of the server: as it reports it, from its response headers, or estimated. Warm requests.', 'definitions.md#queue-wait'),
         p.chart('Expected wait of a new request', 's', [
           [q.avg(wait, perModel), 'mean ' + modelLegend],
+          [q.max(q.model('streamgauge_estimated_wait_high_seconds'), perModel), 'upper end ' + modelLegend],
           [q.max(wait, perModel), 'max ' + modelLegend],
         ], waitText + ' Mean and maximum over instances.', 'queue-wait.md#metrics'),
         p.chart('Requests in flight by phase', 'short', [[q.sum(q.upstream('streamgauge_in_flight_requests', [q.inference]), ['phase']), '{{phase}}']], 'Inference requests: sending the body, waiting for the first output, or streaming.', 'metrics.md#streamgauge_in_flight_requests', stacked=true),
@@ -46,14 +47,19 @@ function(config)
         p.chart('Requests for each slot', 'percentunit', [[
           'sum by (upstream) (%s) / sum by (upstream) (%s)' % [
             q.upstream('streamgauge_in_flight_requests', ['phase!="sending"', q.inference]),
-            q.upstream('streamgauge_queue_slots'),
+            q.upstream('streamgauge_queue_slots', ['held="response"']),
           ],
           '{{upstream}}',
         ]], 'Requests at the server, divided by the slots that it seems to have. Over 100 %, requests queue.', 'queue-wait.md#slots'),
         p.chart('Rejected requests', 'reqps', [[q.rate(q.upstream('streamgauge_upstream_requests_total', ['outcome=~"rejected|proxy_rejected|upstream_unreachable|timeout"']), ['outcome']), '{{outcome}}']], 'Inference requests that got no place: rejected by the server or by Streamgauge, no connection, or too late.', 'definitions.md#outcomes'),
       ]),
       p.row('Estimator', [
-        p.chart('Slots', 'short', [[q.max(q.model('streamgauge_queue_slots'), perModel), modelLegend]], 'Requests or prompts that the server works on at once, as inferred. Absent until five requests had to wait.', 'queue-wait.md#slots'),
+        p.chart('Slots', 'short', [[q.max(q.model('streamgauge_queue_slots'), perModel + ['held']), modelLegend + ' {{held}}']], 'Requests (response) or prompts (prefill) that the server works on at once, as inferred. Absent until five requests had to wait.', 'queue-wait.md#slots'),
+        p.chart('Contradicted slots', 'percentunit', [
+          [q.max(q.model('streamgauge_queue_fit_contradicted_ratio'), perModel), 'contradicted ' + modelLegend],
+          [q.max(q.model('streamgauge_queue_fit_error_ratio'), perModel), 'unexplained ' + modelLegend],
+        ], 'Requests with output before their turn, and unexplained time, according to the best slots. Above 5 % and 14 %, the slots are not used.', 'queue-wait.md#unknown-servers'),
+        p.chart('Unknown queues', 'short', [[q.max(q.model('streamgauge_queue_model', ['model="unknown"']), perModel), modelLegend]], '1 while no model explains how the server queues. The expected wait is then a lower bound.', 'queue-wait.md#unknown-servers'),
         p.chart('Baseline by size', 's', [[q.max(q.model('streamgauge_queue_baseline_seconds'), ['gen_ai_request_model', 'input_size']), '{{gen_ai_request_model}} {{input_size}}']], 'Median time from sent request to first output without waiting, by size of the request body.', 'queue-wait.md#baseline'),
         p.chart('Samples of the baseline', 'short', [[q.sum(q.model('streamgauge_queue_baseline_samples'), perModel), modelLegend]], 'Requests that the baseline is learned from.', 'queue-wait.md#baseline'),
         p.chart('Spread of the baseline', 'percentunit', [[q.max(q.model('streamgauge_queue_baseline_spread_ratio'), perModel), modelLegend]], 'Typical relative error of the baseline.', 'metrics.md#streamgauge_queue_baseline_spread_ratio'),

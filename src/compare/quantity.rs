@@ -94,7 +94,7 @@ pub(super) static QUANTITIES: [Quantity; 16] = [
     Quantity { name: "longest gap", of: |line| line.max_gap_s, ..WAIT },
     Quantity { name: "queue wait, reported", of: |line| queue(line, "reported"), ..WAIT },
     Quantity { name: "queue wait, header", of: |line| queue(line, "header"), ..WAIT },
-    Quantity { name: "queue wait, estimated", of: |line| queue(line, "estimated"), ..WAIT },
+    Quantity { name: "queue wait, estimated", of: estimated_queue, ..WAIT },
     Quantity { name: CHARACTERS, of: |line| line.characters(), ..COUNT },
     Quantity {
         name: "output tokens",
@@ -114,6 +114,12 @@ pub(super) static QUANTITIES: [Quantity; 16] = [
 
 fn queue(line: &LogLine<'_>, source: &str) -> Option<f64> {
     line.queue_s.filter(|_| line.queue_source.as_deref() == Some(source))
+}
+
+/// Without lower bounds, which are not comparable.
+fn estimated_queue(line: &LogLine<'_>) -> Option<f64> {
+    // Older logs have `estimated`.
+    ["slots", "baseline", "estimated"].into_iter().find_map(|source| queue(line, source))
 }
 
 /// Absent if the usage includes reasoning tokens that were not sent.

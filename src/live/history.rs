@@ -275,7 +275,7 @@ impl LiveHistory {
         let mut state = self.state();
         self.add_own_counters(&mut state, now);
         let time = state.covered_time(now.at, self.started.at);
-        let queues: Vec<_> = self.taps.iter().map(|tap| tap.queue_estimates()).collect();
+        let queues: Vec<_> = self.taps.iter().map(|tap| tap.queue_estimates(now.at)).collect();
         let mut models: Vec<TrafficRow> = Vec::with_capacity(state.rows.len());
         for row in &state.rows {
             let at = self.taps.iter().position(|tap| *tap.upstream() == row.upstream);

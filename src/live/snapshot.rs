@@ -130,7 +130,7 @@ pub struct TrafficNow {
     pub output_tokens_per_s: Option<f64>,
     /// 95th percentile of the wait in the server's queue.
     pub queue_wait_p95_s: Option<f64>,
-    /// Source of most of these waits: `reported`, `header` or `estimated`.
+    /// Source of most of these waits: `reported`, `header`, `slots`, `baseline` or `lower_bound`.
     pub queue_source: Option<String>,
     /// Share of requests that met their SLO, 0 to 1. With several classes: of the class with the lowest share.
     pub goodput: Option<f64>,

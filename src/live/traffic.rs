@@ -296,7 +296,7 @@ mod tests {
         RequestRecord {
             ttft_s: Some(ttft),
             queue_s: Some(0.2),
-            queue_source: Some("estimated"),
+            queue_source: Some("slots"),
             cold: Some(cold),
             slo: vec![("interactive".into(), met)],
             ..RequestRecord::default()
@@ -312,7 +312,7 @@ mod tests {
         let row = history.row(TIME);
         let p95 = row.now.ttft_p95_s.unwrap();
         assert!((0.09..0.11).contains(&p95), "{p95}");
-        assert_eq!(row.now.queue_source.as_deref(), Some("estimated"));
+        assert_eq!(row.now.queue_source.as_deref(), Some("slots"));
         assert_eq!((row.requests, row.errors), (3, 1));
         assert_eq!(row.now.requests_per_s, Some(0.3));
         let [slo] = &row.slo[..] else { panic!("{:?}", row.slo) };

@@ -188,9 +188,8 @@ fn is_below_bound(metric: &Metric) -> bool {
     metric.name == table::REQUESTS.name
         || metric.name == table::WASTED_TOKENS.name
         || metric.name.starts_with("streamgauge_queue_") && metric.name != table::QUEUE_WAIT.name
-        || [&table::ESTIMATED_WAIT, &table::THROTTLED, &table::PRESSURE]
-            .iter()
-            .any(|one| one.name == metric.name)
+        || metric.name.starts_with("streamgauge_estimated_wait_")
+        || [&table::THROTTLED, &table::PRESSURE].iter().any(|one| one.name == metric.name)
 }
 
 #[test]

@@ -120,6 +120,8 @@ label!(
 );
 label!(CLOCK, "source", variants!(TimestampSource));
 label!(QUEUE_SOURCE, "source", variants!(QueueWaitSource));
+label!(QUEUE_MODEL, "model", variants!(queue::QueueModel));
+label!(HELD, "held", variants!(queue::SlotSpan));
 label!(TOKEN_SOURCE, "source", variants!(TokenSource));
 label!(TYPE, "type", fixed!("input", "output"));
 label!(GEN_AI_TOKEN_TYPE, "gen_ai_token_type", fixed!("input", "output"));

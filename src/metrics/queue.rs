@@ -1,9 +1,13 @@
 //! Gauges of the estimated queues of an upstream.
 
 use super::families::MetricFamilies;
+use prometheus::GaugeVec;
 use std::sync::Arc;
 use std::time::Duration;
-use streamgauge_core::meter::queue::{QueueEstimator, SIZE_CLASSES, SizeClassStats};
+use streamgauge_core::meter::queue::{
+    QueueEstimator, QueueModel, SIZE_CLASSES, SizeClassStats, SlotSpan,
+};
+use strum::VariantArray;
 
 /// Queue gauges of one upstream. They are set at each scrape.
 pub struct QueueSeries {
@@ -26,16 +30,27 @@ impl QueueSeries {
     pub fn set_queue(&self, model: &str, estimator: &QueueEstimator, now: Duration) {
         let Self { families, upstream } = self;
         let labels = [model, upstream];
-        if let Some(wait) = estimator.current_wait() {
-            families.estimated_wait.with_label_values(&labels).set(wait);
+        let wait = estimator.current_wait(now);
+        set_or_remove(&families.estimated_wait, &labels, wait.map(|wait| wait.seconds));
+        set_or_remove(&families.estimated_wait_low, &labels, wait.map(|wait| wait.low));
+        set_or_remove(&families.estimated_wait_high, &labels, wait.and_then(|wait| wait.high));
+        for span in SlotSpan::VARIANTS {
+            let slots = estimator.slot_model().filter(|slots| slots.span == *span);
+            let labels = [model, upstream, span.label()];
+            set_or_remove(&families.queue_slots, &labels, slots.map(|slots| slots.count as f64));
         }
-        match estimator.slot_model() {
-            Some(slots) => {
-                families.queue_slots.with_label_values(&labels).set(slots.count as f64);
-            }
-            // Removing a series that was never set is an error, and harmless.
-            None => drop(families.queue_slots.remove_label_values(&labels)),
+        for one in QueueModel::VARIANTS {
+            let is_used = f64::from(u8::from(estimator.model() == *one));
+            families.queue_model.with_label_values(&[model, upstream, one.label()]).set(is_used);
         }
+        let quality = estimator.fit_quality();
+        let contradicted = quality.map(|quality| quality.contradicted_ratio);
+        set_or_remove(&families.queue_fit_contradicted, &labels, contradicted);
+        set_or_remove(
+            &families.queue_fit_error,
+            &labels,
+            quality.map(|quality| quality.error_ratio),
+        );
         let Some(baseline) = estimator.baseline() else { return };
         families.baseline_spread.with_label_values(&labels).set(baseline.log_spread);
         let age = now.saturating_sub(baseline.newest);
@@ -53,5 +68,14 @@ impl QueueSeries {
                 }
             }
         }
+    }
+}
+
+/// Sets a gauge, or removes it if its value is not known.
+fn set_or_remove(gauge: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    match value {
+        Some(value) => gauge.with_label_values(labels).set(value),
+        // Removing a series that was never set is an error, and harmless.
+        None => drop(gauge.remove_label_values(labels)),
     }
 }

@@ -143,12 +143,20 @@ macro_rules! for_each_metric {
                 "At the end of a stream with outcome ok and 20 or more characters.",
                 "record_burst_ratio";
             queue_wait: histogram(LATENCY) = QUEUE_WAIT "streamgauge_queue_wait_seconds", labels!(common, QUEUE_SOURCE),
-                "Time in seconds that a request waited in the server's queue. source=\"reported\": as the server reports it. source=\"header\": from the time of the response headers. source=\"estimated\": from arrivals and ends of requests.",
+                "Time in seconds that a request waited in the server's queue. source=\"reported\": as the server reports it. source=\"header\": from the time of the response headers. The others are estimated. source=\"slots\": from arrivals and ends of requests, with the slots of the server. source=\"baseline\": from the time to first output. source=\"lower_bound\": the server queues in a way that is not known, and the wait was at least this long.",
                 "At the end of a warm inference request whose queue wait is known, whatever its outcome.",
                 "record_queue_wait";
             estimated_wait: float_gauge = ESTIMATED_WAIT "streamgauge_estimated_wait_seconds", labels!(MODEL, UPSTREAM),
                 "Expected queue wait in seconds of a request that arrives now. Use it for autoscaling.",
                 "At each scrape. Absent until a baseline is learned.",
+                "set_queue";
+            estimated_wait_low: float_gauge = ESTIMATED_WAIT_LOW "streamgauge_estimated_wait_low_seconds", labels!(MODEL, UPSTREAM),
+                "Lower end of the interval of streamgauge_estimated_wait_seconds. While the server makes no progress, it is at least the time that a request in flight has waited.",
+                "At each scrape. Absent until a baseline is learned.",
+                "set_queue";
+            estimated_wait_high: float_gauge = ESTIMATED_WAIT_HIGH "streamgauge_estimated_wait_high_seconds", labels!(MODEL, UPSTREAM),
+                "Upper end of the interval of streamgauge_estimated_wait_seconds.",
+                "At each scrape, while a model explains how the server queues. Absent if streamgauge_queue_model{model=\"unknown\"} is 1.",
                 "set_queue";
             baseline: float_gauge = QUEUE_BASELINE "streamgauge_queue_baseline_seconds", labels!(MODEL, UPSTREAM, BODY_SIZE),
                 "Median time in seconds from sent request to first output, for requests that did not wait. input_size is the upper end of a range of request body sizes.",
@@ -166,9 +174,21 @@ macro_rules! for_each_metric {
                 "Time in seconds since the end of the newest request that the queue baseline is learned from.",
                 "At each scrape. Absent until a baseline is learned.",
                 "set_queue";
-            queue_slots: float_gauge = QUEUE_SLOTS "streamgauge_queue_slots", labels!(MODEL, UPSTREAM),
-                "Number of requests, or of prompts, that the server processes at once, as inferred from arrivals and ends of requests. It can be below the configured maximum.",
+            queue_slots: float_gauge = QUEUE_SLOTS "streamgauge_queue_slots", labels!(MODEL, UPSTREAM, HELD),
+                "Number of requests (held=\"response\") or of prompts (held=\"prefill\") that the server processes at once, as inferred from arrivals and ends of requests. It can be below the configured maximum.",
                 "At each scrape. Absent until at least five requests had to wait, and while no number explains the observations.",
+                "set_queue";
+            queue_model: float_gauge = QUEUE_MODEL_USED "streamgauge_queue_model", labels!(MODEL, UPSTREAM, QUEUE_MODEL),
+                "1 for the model that explains how the server queues, 0 for the others. model=\"slots\": a number of slots, first come, first served. model=\"unknown\": no model explains the observations, or too few requests had to wait.",
+                "At each scrape.",
+                "set_queue";
+            queue_fit_contradicted: float_gauge = QUEUE_FIT_CONTRADICTED "streamgauge_queue_fit_contradicted_ratio", labels!(MODEL, UPSTREAM),
+                "Requests that had output before their turn, as a part of those that had to wait, according to the slots that explain the last requests best. Above 0.05, the slots are not used.",
+                "At each scrape. Absent while no slots explain the requests better than that none waits.",
+                "set_queue";
+            queue_fit_error: float_gauge = QUEUE_FIT_ERROR "streamgauge_queue_fit_error_ratio", labels!(MODEL, UPSTREAM),
+                "Part of the time to first output that neither the wait nor the prompt explains, over the requests that had to wait, according to the slots that explain the last requests best. Above 0.14, the slots are not used.",
+                "At each scrape. Absent while no slots explain the requests better than that none waits.",
                 "set_queue";
             edge_wait: histogram(LATENCY) = EDGE_WAIT "streamgauge_edge_wait_seconds", labels!(common),
                 "Time in seconds from the instant in the header X-Request-Start or X-Queue-Start to the arrival of the request: the wait in proxies before Streamgauge.",

@@ -261,7 +261,7 @@ impl RequestState {
     ) -> Self {
         let ArrivalTime { started_at, wall_time } = arrived;
         let RequestHead { route, model, body, edge, cold } = request;
-        let progress = RequestProgress::new(Arc::clone(tap), route.operation, model, body);
+        let progress = RequestProgress::new(Arc::clone(tap), route, model, body);
         let (progress, id) = (Arc::new(progress), tap.next_id());
         Self {
             cold,

@@ -44,7 +44,7 @@ use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::engine::Engine;
 use streamgauge_core::dialect::route::Route;
 use streamgauge_core::meter::cold::ColdStartConfig;
-use streamgauge_core::meter::queue::ExpectedTtft;
+use streamgauge_core::meter::queue::{ExpectedTtft, SlotSpan};
 use streamgauge_core::meter::{SloClasses, Traces};
 
 /// Value of `engine` in the configuration that means: detect the engine from its responses.
@@ -110,7 +110,7 @@ pub(crate) struct QueueEstimate {
     pub model: Arc<str>,
     /// Expected wait of a request that arrives now, in seconds.
     pub wait: Option<f64>,
-    /// Number of requests or prompts that the server processes at once.
+    /// Number of requests that the server processes at once.
     pub slots: Option<f64>,
 }
 
@@ -276,13 +276,16 @@ impl Tap {
     }
 
     /// Estimated queue of each model that has a label.
-    pub(crate) fn queue_estimates(&self) -> Vec<QueueEstimate> {
+    pub(crate) fn queue_estimates(&self, now: Duration) -> Vec<QueueEstimate> {
         let mut estimates = Vec::new();
         self.queues.for_each(|model, estimator| {
             let label = self.metrics.existing_model_label(model);
             if let Some(model) = label.filter(|label| **label == *model) {
-                let slots = estimator.slot_model().map(|slots| slots.count as f64);
-                estimates.push(QueueEstimate { model, wait: estimator.current_wait(), slots });
+                // Slots for prompts do not limit the number of requests in service.
+                let slots = estimator.slot_model().filter(|slots| slots.span == SlotSpan::Response);
+                let slots = slots.map(|slots| slots.count as f64);
+                let wait = estimator.current_wait(now).map(|wait| wait.seconds);
+                estimates.push(QueueEstimate { model, wait, slots });
             }
         });
         estimates

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgauge_core::dialect::route::Operation;
-use streamgauge_core::meter::queue::{ExpectedTtft, QueueEntry, QueueEstimator, ServedRequest};
+use streamgauge_core::meter::queue::{
+    ExpectedTtft, QueueEntry, QueueEstimator, ServedRequest, WaitEstimate,
+};
 
 /// Most models with an estimator of their own. Further models share one with requests that name no model.
 const MAX_MODELS: usize = 64;
@@ -17,9 +19,15 @@ pub(super) struct UpstreamQueues(Mutex<BTreeMap<Arc<str>, Arc<Mutex<QueueEstimat
 
 impl UpstreamQueues {
     /// Adds a request that was completely sent to the upstream. `model` is empty if it names none.
-    pub fn join(&self, model: &str, at: Duration, bytes: u64) -> QueueMembership {
+    pub fn join(
+        &self,
+        model: &str,
+        at: Duration,
+        bytes: u64,
+        is_streamed: bool,
+    ) -> QueueMembership {
         let estimator = self.estimator(if model.is_empty() { OTHER } else { model });
-        let ticket = lock(&estimator).arrive(at, bytes);
+        let ticket = lock(&estimator).arrive(at, bytes, is_streamed);
         QueueMembership { estimator, ticket }
     }
 
@@ -65,8 +73,8 @@ impl QueueMembership {
         lock(&self.estimator).first_output(&mut self.ticket, at);
     }
 
-    /// Removes the request. Returns its estimated queue wait in seconds.
-    pub fn leave(self, at: Duration, served: Option<ServedRequest>) -> Option<f64> {
+    /// Removes the request. Returns its estimated queue wait.
+    pub fn leave(self, at: Duration, served: Option<ServedRequest>) -> Option<WaitEstimate> {
         lock(&self.estimator).finish(self.ticket, at, served)
     }
 }
@@ -85,12 +93,12 @@ mod tests {
     fn models_that_were_never_served_do_not_use_up_the_limit() {
         let queues = UpstreamQueues::default();
         for i in 0..10_000 {
-            let position = queues.join(&format!("wrong-{i}"), Duration::ZERO, 1);
+            let position = queues.join(&format!("wrong-{i}"), Duration::ZERO, 1, true);
             assert_eq!(position.leave(Duration::ZERO, None), None);
         }
         assert!(lock(&queues.0).len() <= MAX_MODELS);
         let in_flight: Vec<QueueMembership> = (0..MAX_MODELS + 10)
-            .map(|i| queues.join(&format!("m{i}"), Duration::ZERO, 1))
+            .map(|i| queues.join(&format!("m{i}"), Duration::ZERO, 1, true))
             .collect();
         let known: Vec<Arc<str>> = lock(&queues.0).keys().cloned().collect();
         assert_eq!(known.len(), MAX_MODELS + 1, "and one for all others");
@@ -101,7 +109,7 @@ mod tests {
     #[test]
     fn requests_without_a_model_share_one_estimator() {
         let queues = UpstreamQueues::default();
-        let positions = ["", OTHER, "m"].map(|model| queues.join(model, Duration::ZERO, 1));
+        let positions = ["", OTHER, "m"].map(|model| queues.join(model, Duration::ZERO, 1, true));
         let mut known = Vec::new();
         queues.for_each(|model, _| known.push(model.to_owned()));
         known.sort();

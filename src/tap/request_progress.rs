@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::request::RequestBodyReader;
-use streamgauge_core::dialect::route::Operation;
-use streamgauge_core::meter::queue::ServedRequest;
+use streamgauge_core::dialect::route::{Operation, Route};
+use streamgauge_core::meter::queue::{ServedRequest, WaitEstimate};
 
 /// Why a request's body could not be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) struct RequestProgress {
     /// The upstream's socket accepts no bytes.
     upstream_stalled: AtomicBool,
     operation: Operation,
+    /// Whether the response is a stream if the request has no field for it.
+    streams_by_default: bool,
     /// The lock is taken a few times per request, not per token.
     state: Mutex<ProgressState>,
 }
@@ -72,10 +74,11 @@ impl RequestProgress {
     /// `peek` reads the body.
     pub fn new(
         tap: Arc<Tap>,
-        operation: Operation,
+        route: &Route,
         model: Option<String>,
         peek: RequestBodyReader,
     ) -> Self {
+        let operation = route.operation;
         tap.arrivals.count_arrival(operation);
         if operation.is_inference() {
             tap.activity.request_started();
@@ -96,6 +99,7 @@ impl RequestProgress {
             is_body_missing: AtomicBool::new(false),
             upstream_stalled: AtomicBool::new(false),
             operation,
+            streams_by_default: route.streams_by_default(),
             state: Mutex::new(state),
         };
         progress.count(RequestPhase::Sending, 1);
@@ -229,7 +233,10 @@ impl RequestProgress {
             let model = self.requested_model(state).map_or("", |model| &**model);
             // Only for tests.
             self.tap.faults.inject(model.as_bytes());
-            state.queue = QueueState::Joined(self.tap.queues.join(model, at, self.bytes()));
+            state.queue = QueueState::Joined({
+                let streams = state.peek.facts().stream.unwrap_or(self.streams_by_default);
+                self.tap.queues.join(model, at, self.bytes(), streams)
+            });
         }
     }
 
@@ -245,8 +252,8 @@ impl RequestProgress {
         }
     }
 
-    /// The response ended. `served` is `None` unless it was successful. Returns the estimated queue wait in seconds.
-    pub fn leave_queue(&self, at: Duration, served: Option<ServedRequest>) -> Option<f64> {
+    /// The response ended. `served` is `None` unless it was successful. Returns the estimated queue wait.
+    pub fn leave_queue(&self, at: Duration, served: Option<ServedRequest>) -> Option<WaitEstimate> {
         let queue = std::mem::replace(&mut self.state().queue, QueueState::Left);
         match queue {
             QueueState::Joined(position) => position.leave(at, served),

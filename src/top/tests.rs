@@ -108,7 +108,7 @@ fn row(model: Option<&str>, requests_per_s: f64, ttft: f64, errors: u64) -> Traf
             tpot_p50_s: Some(0.0123),
             output_tokens_per_s: Some(requests_per_s * 200.0),
             queue_wait_p95_s: Some(ttft / 2.0),
-            queue_source: Some("estimated".into()),
+            queue_source: Some("slots".into()),
             goodput: Some(0.9812),
         },
         series: TrafficSeries {

@@ -244,7 +244,7 @@ fn requests_that_differ_are_left_out_and_counted() {
             0..20 => record.outcome = "server_error",
             20..50 => record.outcome = "client_gone_before_token",
             50..100 => record.stream = Some(false),
-            100..130 => record.queue_source = Some("estimated"),
+            100..130 => record.queue_source = Some("slots"),
             130..140 => record.operation = "other",
             140..150 => record.operation = "embeddings",
             150..200 => record.output_tokens_source = Some(TokenSource::Events),
@@ -253,7 +253,7 @@ fn requests_that_differ_are_left_out_and_counted() {
         }
     }
     for record in &mut b {
-        record.queue_source = Some("estimated");
+        record.queue_source = Some("slots");
         record.duration_s += 1.0;
         record.answer_chars = record.answer_chars.map(|chars| 2 * chars);
     }

@@ -1,20 +1,26 @@
 //! Accuracy of the estimated queue wait, on simulated servers with virtual time.
 //!
-//! `cargo bench --bench queue_wait` writes the tables and plots of `docs/queue-wait.md`. Results are seeded and the same on
-//! every machine, except for the cost.
+//! `cargo bench --bench queue_wait` writes the tables and plots of `docs/queue-wait.md`, and prints the table of the
+//! scenarios with all columns. `cargo bench --bench queue_wait -- scenarios` runs only the scenarios. Results are seeded and
+//! the same on every machine, except for the cost, which `-- cost` measures alone.
 
-#[path = "queue_wait/batching.rs"]
-mod batching;
 #[path = "queue_wait/cell.rs"]
 mod cell;
 #[path = "queue_wait/plot.rs"]
 mod plot;
+#[path = "queue_wait/scenario/mod.rs"]
+mod scenario;
 
-use batching::BatchingServer;
 use cell::{
-    EngineBehaviour, EvalCell, EvalWaits, capacity, is_within, run, run_behind, summary, watch,
+    EngineBehaviour, EvalCell, EvalRequest, EvalWaits, TrueTimes, capacity, is_within, run,
+    run_behind, summary, watch,
 };
-use std::collections::BTreeSet;
+use scenario::Scenario;
+use scenario::figures::ScenarioFigures;
+use scenario::step_server::StepServer;
+use scenario::table;
+use scenario::traffic::{RequestSource, ScenarioRequest};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,10 +32,21 @@ const SLOTS: [usize; 3] = [1, 4, 16];
 const UTILISATIONS: [f64; 5] = [0.2, 0.5, 0.8, 0.9, 0.95];
 
 fn main() {
+    if std::env::args().any(|arg| arg == "cost") {
+        println!("{:.1} us a request, in the estimator", cost().as_secs_f64() * 1e6);
+        return;
+    }
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let page = docs.join("queue-wait.md");
+    let scenarios = judged_scenarios();
+    print!("{}", table::all_columns(&scenarios));
     let old = std::fs::read_to_string(&page).expect("docs/queue-wait.md");
-    let new = between(&old, "simulated", &simulated());
+    let new = between(&old, "scenarios", &table::by_class(&scenarios));
+    if std::env::args().any(|arg| arg == "scenarios") {
+        std::fs::write(&page, new).expect("docs/queue-wait.md");
+        return;
+    }
+    let new = between(&new, "simulated", &simulated());
     let new = between(&new, "batching", &other("batching", in_steps));
     let new = between(&new, "front end", &other("front end", behind_a_front_end));
     std::fs::write(&page, new).expect("docs/queue-wait.md");
@@ -61,8 +78,7 @@ fn between(page: &str, name: &str, part: &str) -> String {
     format!("{before}{begin}{part}{end}{after}")
 }
 
-const HEAD: &str =
-    "mean, true | mean, estimated | p95, true | p95, estimated | slots found | within |\n";
+const HEAD: &str = "mean, true | mean, estimated | p95, true | p95, estimated | lower bounds | slots found | within |\n";
 
 /// Rows of a table, and the number of runs within the tolerance. A row is within it if its runs taken together are.
 #[derive(Default)]
@@ -82,6 +98,7 @@ impl AccuracyTable {
             truth: runs.iter().flat_map(|waits| &waits.truth).copied().collect(),
             estimate: runs.iter().flat_map(|waits| &waits.estimate).copied().collect(),
             missing: runs.iter().map(|waits| waits.missing).sum(),
+            withdrawn: runs.iter().map(|waits| waits.withdrawn).sum(),
             slots: None,
         };
         self.runs += runs.len();
@@ -99,7 +116,7 @@ impl AccuracyTable {
         let columns = head.matches('|').count() + HEAD.matches('|').count() - 1;
         format!(
             "{runs_within} of {runs} runs are within the tolerance, and {within} of {count} rows if the requests of \
-             all their runs are taken together. Milliseconds:\n\n{head}{HEAD}|{}\n{rows}",
+             all their runs are taken together.\nMilliseconds:\n\n{head}{HEAD}|{}\n{rows}",
             "---|".repeat(columns),
         )
     }
@@ -115,11 +132,12 @@ fn means(what: &str, runs: &[EvalWaits]) -> String {
         .map(|slots| slots.map_or_else(|| "none".into(), |slots| slots.to_string()))
         .collect();
     format!(
-        "| {what} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+        "| {what} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} % | {} |",
         mean(|waits| summary(&waits.truth).0),
         mean(|waits| summary(&waits.estimate).0),
         mean(|waits| summary(&waits.truth).1),
         mean(|waits| summary(&waits.estimate).1),
+        mean(|waits| waits.withdrawn as f64 / (waits.withdrawn + waits.truth.len()) as f64) / 10.0,
         found.join(", "),
     )
 }
@@ -171,10 +189,44 @@ fn plain(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalCell
 }
 
 fn in_steps(most_running: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
-    let server = BatchingServer { most_running, budget: 2048, base: 0.012, per_token: 40e-6, seed };
+    let server = StepServer { most_running, budget: 2048, base: 0.012, per_token: 40e-6 };
+    let serve = |requests: &[EvalRequest]| -> Vec<TrueTimes> {
+        let truth = server.serve(SentRequests(requests.iter().copied().collect()), seed);
+        let times = truth.iter().filter_map(|one| {
+            Some(TrueTimes { start: one.start?, first: one.first?, finish: one.finish? })
+        });
+        times.collect()
+    };
     let cell = plain(most_running, utilisation, is_bursty, seed);
-    let requests = cell.traffic(capacity(|all| server.serve(all), seed));
-    watch(&requests, &server.serve(&requests), cell.reports_usage, seed)
+    let requests = cell.traffic(capacity(serve, seed));
+    watch(&requests, &serve(&requests), cell.reports_usage, seed)
+}
+
+/// Requests of a cell.
+struct SentRequests(VecDeque<EvalRequest>);
+
+impl RequestSource for SentRequests {
+    fn next_at(&self) -> Option<f64> {
+        self.0.front().map(|next| next.at)
+    }
+
+    fn send(&mut self) -> Option<ScenarioRequest> {
+        let EvalRequest { at, bytes, prompt, output } = self.0.pop_front()?;
+        Some(ScenarioRequest {
+            at,
+            bytes,
+            prompt,
+            uncached: prompt,
+            output,
+            is_streamed: true,
+            gives_up_at: None,
+            model: 0,
+            is_seen: true,
+            is_urgent: false,
+        })
+    }
+
+    fn client_is_done(&mut self, _at: f64) {}
 }
 
 fn behind_a_front_end(slots: usize, utilisation: f64, is_bursty: bool, seed: u64) -> EvalWaits {
@@ -196,15 +248,25 @@ fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
     table.under(name, "| at most | utilisation | arrivals | ")
 }
 
+/// Figures of all scenarios.
+fn judged_scenarios() -> Vec<(Scenario, ScenarioFigures)> {
+    let judge = |one: Scenario| {
+        let runs: Vec<_> = (1..=SEEDS).map(|seed| one.run(seed)).collect();
+        let figures = ScenarioFigures::of(&one, &runs);
+        (one, figures)
+    };
+    scenario::all().into_iter().map(judge).collect()
+}
+
 /// CPU time of the estimator for each request, including all fits.
 fn cost() -> Duration {
     const REQUESTS: u32 = 20_000;
     let mut estimator = QueueEstimator::default();
-    let mut open = std::collections::VecDeque::new();
+    let mut open = VecDeque::new();
     let began = Instant::now();
     for i in 0..REQUESTS {
         let at = Duration::from_millis(u64::from(i) * 20);
-        open.push_back(estimator.arrive(at, 1000 + u64::from(i % 97) * 50));
+        open.push_back(estimator.arrive(at, 1000 + u64::from(i % 97) * 50, true));
         if open.len() > 20 {
             let mut entry = open.pop_front().expect("some are open");
             estimator.first_output(&mut entry, at + Duration::from_millis(5));

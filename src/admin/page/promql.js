@@ -39,7 +39,7 @@ export const PROMQL = {
     queue:
       'histogram_quantile(0.95, sum by (le, upstream, gen_ai_request_model, source) ' +
       '(rate(streamgauge_queue_wait_seconds_bucket[5m])))',
-    slots: 'streamgauge_queue_slots',
+    slots: 'streamgauge_queue_slots{held="response"}',
     cold: 'sum by (upstream, gen_ai_request_model) (increase(streamgauge_cold_starts_total[10m]))',
     goodput:
       'sum by (upstream, gen_ai_request_model, slo) (rate(streamgauge_slo_requests_total{met="true"}[5m])) / ' +

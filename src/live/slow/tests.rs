@@ -17,7 +17,7 @@ fn usual(id: u64) -> RequestRecord {
         sent_s: Some(0.001),
         head_s: Some(0.1),
         queue_s: Some(0.02),
-        queue_source: Some("estimated"),
+        queue_source: Some("slots"),
         ttft_s: Some(0.101),
         answer_s: Some(0.101),
         latency_s: Some(2.101),

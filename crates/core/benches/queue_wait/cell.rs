@@ -1,7 +1,7 @@
 //! One cell of the evaluation: a server, its traffic, and the accuracy of the estimates.
 
 use std::time::Duration;
-use streamgauge_core::meter::queue::{QueueEstimator, ServedRequest};
+use streamgauge_core::meter::queue::{EstimateSource, QueueEstimator, ServedRequest, WaitEstimate};
 use streamgauge_sim::model::{Emission, EmissionKind, EngineSpec, Job, SimEngine};
 use streamgauge_sim::rng::SplitMix64;
 use strum::VariantArray;
@@ -166,6 +166,8 @@ pub struct EvalWaits {
     /// 0 for a request without an estimate.
     pub estimate: Vec<f64>,
     pub missing: usize,
+    /// Number of requests for which the estimator only has a lower bound. They are not among the others.
+    pub withdrawn: usize,
     /// Number of slots that the estimator has found at the end.
     pub slots: Option<usize>,
 }
@@ -199,7 +201,9 @@ pub fn watch(
     for (at, i, what) in seen {
         let at = Duration::from_secs_f64(at);
         match what {
-            ObservedEvent::Arrival => entries[i] = Some(estimator.arrive(at, requests[i].bytes)),
+            ObservedEvent::Arrival => {
+                entries[i] = Some(estimator.arrive(at, requests[i].bytes, true))
+            }
             ObservedEvent::First => {
                 estimator.first_output(entries[i].as_mut().expect("it arrived"), at);
             }
@@ -214,11 +218,16 @@ pub fn watch(
             }
         }
     }
-    let judged = || truth.iter().zip(requests).zip(&waits).skip(WARM_UP);
+    let all = || truth.iter().zip(requests).zip(&waits).skip(WARM_UP);
+    let is_withdrawn = |wait: &Option<WaitEstimate>| {
+        wait.is_some_and(|one| one.source == EstimateSource::LowerBound)
+    };
+    let judged = || all().filter(|(_, wait)| !is_withdrawn(wait));
     EvalWaits {
         truth: judged().map(|((truth, request), _)| truth.start - request.at).collect(),
-        estimate: judged().map(|(_, wait)| wait.unwrap_or(0.0)).collect(),
+        estimate: judged().map(|(_, wait)| wait.map_or(0.0, |wait| wait.seconds)).collect(),
         missing: judged().filter(|(_, wait)| wait.is_none()).count(),
+        withdrawn: all().filter(|(_, wait)| is_withdrawn(wait)).count(),
         slots: estimator.slot_model().map(|slots| slots.count),
     }
 }

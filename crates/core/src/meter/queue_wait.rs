@@ -3,6 +3,7 @@
 //! Example: vLLM reports `queue_time_ms` in its response, so the source is `reported`. A server that reports nothing gets
 //! the estimate of [`queue`](super::queue).
 
+use super::queue::{EstimateSource, WaitEstimate};
 use super::tally::ResponseTally;
 use crate::dialect::ServerTimings;
 use crate::dialect::engine::Engine;
@@ -16,8 +17,13 @@ pub enum QueueWaitSource {
     Reported,
     /// Time of the response headers, if the server sends them when a slot starts on the request.
     Header,
-    /// [Estimated](super::queue) from the times at which requests arrive and finish.
-    Estimated,
+    /// [Estimated](super::queue) from the times at which requests arrive and finish: the turn that the slots of the server
+    /// explain.
+    Slots,
+    /// Estimated without slots: the time to first output above that of a request that does not wait.
+    Baseline,
+    /// Estimated, and the server queues in a way that is not known. The wait is at least this long.
+    LowerBound,
 }
 
 impl QueueWaitSource {
@@ -26,7 +32,19 @@ impl QueueWaitSource {
         match self {
             Self::Reported => "reported",
             Self::Header => "header",
-            Self::Estimated => "estimated",
+            Self::Slots => "slots",
+            Self::Baseline => "baseline",
+            Self::LowerBound => "lower_bound",
+        }
+    }
+}
+
+impl From<EstimateSource> for QueueWaitSource {
+    fn from(source: EstimateSource) -> Self {
+        match source {
+            EstimateSource::Slots => Self::Slots,
+            EstimateSource::Baseline => Self::Baseline,
+            EstimateSource::LowerBound => Self::LowerBound,
         }
     }
 }
@@ -50,16 +68,20 @@ impl QueueWait {
     pub fn from_best_source(
         tally: Option<&ResponseTally>,
         header: Option<f64>,
-        estimate: Option<f64>,
+        estimate: Option<WaitEstimate>,
     ) -> Option<Self> {
         Self::best(tally.and_then(|tally| timings(tally).queue), header, estimate)
     }
 
     /// Selects the first source that has a value, in seconds.
-    fn best(reported: Option<f64>, header: Option<f64>, estimate: Option<f64>) -> Option<Self> {
+    fn best(
+        reported: Option<f64>,
+        header: Option<f64>,
+        estimate: Option<WaitEstimate>,
+    ) -> Option<Self> {
         let reported = reported.map(|seconds| (seconds, QueueWaitSource::Reported));
         let header = header.map(|seconds| (seconds, QueueWaitSource::Header));
-        let estimated = estimate.map(|seconds| (seconds, QueueWaitSource::Estimated));
+        let estimated = estimate.map(|wait| (wait.seconds, wait.source.into()));
         let (seconds, source) = reported.or(header).or(estimated)?;
         Some(Self { seconds: seconds.max(0.0), source, clamped: seconds < 0.0 })
     }
@@ -98,21 +120,29 @@ fn is_held_back(reported: Option<f64>, on_wire: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::QueueModel;
     use super::*;
     use crate::dialect::ollama;
     use crate::meter::{Arrival, ResponseMeter};
 
     #[test]
     fn the_most_reliable_source_is_used() {
+        let estimate = WaitEstimate {
+            seconds: 0.125,
+            low: 0.1,
+            high: 0.2,
+            source: EstimateSource::Slots,
+            model: QueueModel::Slots,
+        };
         let best = |reported, header| {
-            QueueWait::best(reported, header, Some(0.125))
+            QueueWait::best(reported, header, Some(estimate))
                 .map(|wait| (wait.source.label(), wait.seconds, wait.clamped))
         };
         assert_eq!(best(Some(0.5), Some(0.25)), Some(("reported", 0.5, false)));
         assert_eq!(best(Some(0.0), Some(0.25)), Some(("reported", 0.0, false)));
         assert_eq!(best(None, Some(0.25)), Some(("header", 0.25, false)));
         assert_eq!(best(None, Some(-0.25)), Some(("header", 0.0, true)));
-        assert_eq!(best(None, None), Some(("estimated", 0.125, false)));
+        assert_eq!(best(None, None), Some(("slots", 0.125, false)));
         assert_eq!(QueueWait::best(None, None, None), None);
     }
 

@@ -1,5 +1,6 @@
 //! Finished measurement of one request: one line of the request log.
 
+use super::queue::WaitEstimate;
 use super::queue_wait::{self, QueueWait};
 use super::slo_verdict::SloVerdict;
 use super::tally::ResponseTally;
@@ -201,6 +202,12 @@ pub struct RequestRecord {
     pub queue_source: Option<&'static str>,
     /// Estimated queue wait, also if `queue_s` has a better source.
     pub queue_estimate_s: Option<f64>,
+    /// Lower end of the interval of the estimate, which holds the true wait of nine in ten requests.
+    pub queue_low_s: Option<f64>,
+    /// Upper end of this interval.
+    pub queue_high_s: Option<f64>,
+    /// Model of the server that the estimate is based on.
+    pub queue_model: Option<&'static str>,
     /// Times that the server reports: its own time to first token, then each stage.
     pub engine_ttft_s: Option<f64>,
     /// Reported time to load the model.
@@ -271,11 +278,14 @@ fn by_name<S: Serializer>(slo: &[(Arc<str>, SloVerdict)], to: S) -> Result<S::Ok
 }
 
 impl RequestRecord {
-    /// Sets the wait in the server's queue, and its estimate in seconds.
-    pub fn set_queue_wait(&mut self, wait: Option<QueueWait>, estimate: Option<f64>) {
+    /// Sets the wait in the server's queue, and its estimate.
+    pub fn set_queue_wait(&mut self, wait: Option<QueueWait>, estimate: Option<WaitEstimate>) {
         self.queue_s = wait.map(|wait| wait.seconds);
         self.queue_source = wait.map(|wait| wait.source.label());
-        self.queue_estimate_s = estimate;
+        self.queue_estimate_s = estimate.map(|estimate| estimate.seconds);
+        self.queue_low_s = estimate.map(|estimate| estimate.low);
+        self.queue_high_s = estimate.map(|estimate| estimate.high);
+        self.queue_model = estimate.map(|estimate| estimate.model.label());
     }
 
     /// Removes the times of generation. For a replay: the model generated its output earlier.

@@ -28,6 +28,8 @@ const MAYBE_CHANGED: usize = NEWEST + REFIT_EVERY;
 const MIN_LOAD_CORRELATION: f64 = 3.0;
 /// Part of the samples within the band. A few samples may have waited, or met a server that was not ready.
 const WITHIN_BAND: f64 = 0.95;
+/// Largest band of requests of which none waits: prompts of the same size differ by up to this factor, because of caches.
+const MAX_BAND_WITHOUT_WAITING: f64 = 10.0;
 /// Addition to the band, because the samples are few.
 const BAND_MARGIN: f64 = 0.1;
 
@@ -71,6 +73,8 @@ pub struct TtftBaseline {
     by_tokens: Option<ResistantLine>,
     /// A TTFT of up to `e^band` times the expectation is noise, not a wait.
     pub(super) band: f64,
+    /// A TTFT below `e^low` times the expectation is rare. At most 0.
+    low: f64,
     /// As in [`ExpectedTtft`].
     pub log_spread: f64,
     /// As in [`ExpectedTtft`].
@@ -107,7 +111,7 @@ pub(super) fn without_slot_waits(
     releases: &PerSpan<Releases>,
 ) -> Option<TtftBaseline> {
     let sample =
-        |request| BaselineSample::new(request, slots.turn(request, releases, MAX_LOOKBACK)?);
+        |request| BaselineSample::new(request, slots.turn(request, releases, MAX_LOOKBACK).ok()?);
     TtftBaseline::fit(&window.iter().filter_map(sample).collect::<Vec<_>>())
 }
 
@@ -121,27 +125,41 @@ pub(super) fn without_slot_waits(
 pub(super) fn from_least_loaded(
     lone: &mut VecDeque<ObservedRequest>,
     window: &mut VecDeque<ObservedRequest>,
-) -> Option<TtftBaseline> {
+) -> LeastLoadedFit {
     if let Some(first_kept) = remove_before_change(lone) {
         window.retain(|one| one.number >= first_kept);
     }
     let is_before_window =
         |one: &&ObservedRequest| window.front().is_none_or(|front| one.number < front.number);
     let all: Vec<&ObservedRequest> = lone.iter().filter(is_before_window).chain(&*window).collect();
+    let mut shows_waiting = false;
     if all.len() >= MIN_WINDOW
         && let Some(baseline) = from_unwaiting(all.iter().copied())
-        && !grows_with_load(&baseline, &all)
     {
         let half = least_loaded(&all, 0.5).filter_map(|one| baseline.log_ratio(one));
         // The largest of a few values is smaller than the largest of many, the more so the wider they are spread.
         let band = half.fold(0.0, f64::max) + BAND_MARGIN.max(baseline.log_spread / 2.0);
-        return Some(TtftBaseline { band, ..baseline });
+        shows_waiting = band > MAX_BAND_WITHOUT_WAITING.ln() || grows_with_load(&baseline, &all);
+        if !shows_waiting {
+            let baseline = Some(TtftBaseline { band, ..baseline });
+            return LeastLoadedFit { baseline, shows_waiting };
+        }
     }
-    if lone.len() >= MIN_SAMPLES {
-        return from_unwaiting(lone.iter());
-    }
-    let window: Vec<&ObservedRequest> = window.iter().collect();
-    from_unwaiting(least_loaded(&window, 0.25)).filter(|_| window.len() >= MIN_WINDOW)
+    let baseline = if lone.len() >= MIN_SAMPLES {
+        from_unwaiting(lone.iter())
+    } else {
+        let window: Vec<&ObservedRequest> = window.iter().collect();
+        from_unwaiting(least_loaded(&window, 0.25)).filter(|_| window.len() >= MIN_WINDOW)
+    };
+    LeastLoadedFit { baseline, shows_waiting }
+}
+
+/// Result of [`from_least_loaded`].
+pub(super) struct LeastLoadedFit {
+    /// `None` if there are too few requests.
+    pub baseline: Option<TtftBaseline>,
+    /// Whether some requests wait: those that found more others took longer, or few took very much longer than the rest.
+    pub shows_waiting: bool,
 }
 
 /// This part of the requests: those that found the fewest others.
@@ -215,6 +233,7 @@ impl TtftBaseline {
             by_bytes,
             by_tokens,
             band: 0.0,
+            low: 0.0,
             log_spread: 0.0,
             samples: samples.len(),
             largest_bytes: samples.iter().map(|sample| sample.bytes).max().unwrap_or(0),
@@ -229,9 +248,20 @@ impl TtftBaseline {
         let mut ratios: Vec<f64> = samples.iter().map(ratio).collect();
         let highest = quantile(&mut ratios, WITHIN_BAND)?;
         let (low, high) = (quantile(&mut ratios, 0.16)?, quantile(&mut ratios, 0.84)?);
+        baseline.low = quantile(&mut ratios, 1.0 - WITHIN_BAND)?.min(0.0);
         baseline.band = highest.max(0.0) + BAND_MARGIN;
         baseline.log_spread = (high - low) / 2.0;
         Some(baseline)
+    }
+
+    /// Time to first output below which that of a request of this size rarely is, in seconds.
+    pub(super) fn shortest(&self, bytes: u64, tokens: Option<u64>) -> f64 {
+        self.expect(bytes, tokens) * self.low.exp()
+    }
+
+    /// Smallest expected time to first output, in seconds.
+    pub(super) fn fastest(&self) -> f64 {
+        self.by_bytes.min
     }
 
     /// `ln(observed / expected)` of the TTFT of a request.

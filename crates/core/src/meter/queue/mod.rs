@@ -13,7 +13,7 @@
 //! | how long did it wait? | `wait_j = s_j(c) - w - a_j` if it waited | [`QueueEstimator::finish`] |
 //! | how many slots are there? | the `c` for which `t_j - s_j(c)` depends most closely on the prompt's size | `slots::select` |
 //! | what if `c` is unknown? | `wait_j = (t_j - a_j) - g(size_j)`: compared with requests that did not wait | [`TtftBaseline`] |
-//! | how long will a new request wait? | `(n - c + 1) * h / c - w`, with n requests in flight that hold a slot for h each | [`QueueEstimator::current_wait`] |
+//! | how long will a new request wait? | `(n - c + 1) / m - w`, with n requests in flight, and m releases per second of a full server | [`QueueEstimator::current_wait`] |
 //!
 //! `w` is the time on the way into and out of the server, which an idle server's requests need too.
 //!
@@ -31,26 +31,41 @@
 //! | `request` | requests and their positions in the queue |
 //! | `releases` | instants at which requests released their slots |
 //! | `slots` | finds the number of slots |
+//! | `open` | requests that have not ended, and their ranks |
 //! | `baseline` | time to first output of a request that does not wait |
+//! | `wait` | wait of an ended request, with its interval |
+//! | `signal`, `rate` | expected wait of a new request |
+//! | `estimate` | types of the results |
 //! | `robust_stats` | medians, quantiles, a resistant line, a rank correlation |
 //!
 //! All memory is bounded by constants, whatever the traffic.
 
 mod baseline;
+mod estimate;
+mod open;
+mod rate;
 mod releases;
 mod request;
 mod robust_stats;
+#[cfg(test)]
+mod scenario_tests;
+mod signal;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use baseline::{ExpectedTtft, SIZE_CLASSES, SizeClassStats, TtftBaseline};
+pub use estimate::{EstimateSource, ExpectedWait, FitQuality, QueueModel, WaitEstimate};
 pub use request::{QueueEntry, ServedRequest, SlotSpan};
 pub use slots::SlotModel;
 
 use baseline::REFIT_EVERY;
+use open::{OpenRequests, RankAtOutput};
 use releases::Releases;
 use request::{ArrivalPosition, ObservedRequest, PerSpan};
+use signal::Progress;
+use slots::SlotFit;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -62,8 +77,6 @@ const MAX_LONE: usize = 64;
 const REFIT_AFTER: f64 = 0.25;
 /// The server may take requests that are sent within this time in another order. Seconds.
 const TIE: f64 = 0.0005;
-/// Number of waits that the live estimate without slots averages.
-const RECENT: usize = 16;
 
 /// Estimator for the queue of one upstream and model.
 #[derive(Debug, Default)]
@@ -72,16 +85,20 @@ pub struct QueueEstimator {
     sent_count: u64,
     /// Position of the newest request.
     last: Option<ArrivalPosition>,
-    /// Number of requests that hold or wait for a slot.
-    open: PerSpan<usize>,
+    /// Requests that hold or wait for a slot.
+    open: OpenRequests,
     releases: PerSpan<Releases>,
     /// Newest finished streams.
     window: VecDeque<ObservedRequest>,
     /// Newest finished streams that were sent with nothing else in flight.
     lone: VecDeque<ObservedRequest>,
-    slots: Option<SlotModel>,
+    fit: SlotFit,
     baseline: Option<TtftBaseline>,
-    recent_waits: VecDeque<f64>,
+    /// Whether requests take longer when others are in flight, and no model explains this.
+    is_unexplained: bool,
+    progress: Progress,
+    /// Number of requests that ended without a response.
+    abandoned_count: u64,
     /// Number of finished streams since the last fit.
     unfitted: usize,
     /// Instant of the last fit, in seconds.
@@ -90,69 +107,78 @@ pub struct QueueEstimator {
 
 impl QueueEstimator {
     /// Records that a request with a body of this size is completely sent to the server.
-    pub fn arrive(&mut self, at: Duration, bytes: u64) -> QueueEntry {
+    pub fn arrive(&mut self, at: Duration, bytes: u64, is_streamed: bool) -> QueueEntry {
         let sent = at.as_secs_f64();
+        self.advance_progress(sent);
         let PerSpan { prefill, response } = &self.releases;
         let new = ArrivalPosition {
             sent,
             number: self.sent_count,
-            earlier_when_sent: self.open,
+            earlier_when_sent: self.open.holding(),
             releases_before: PerSpan { prefill: prefill.count(), response: response.count() },
+            abandoned_before: self.abandoned_count,
         };
         let position = self.last.filter(|last| (sent - last.sent).abs() <= TIE).unwrap_or(new);
         self.last = Some(position);
+        if self.open.holding().response == 0 {
+            self.progress.on_begin(sent);
+        }
+        self.open.add(&position, bytes, is_streamed);
+        let sequence = self.sent_count;
         self.sent_count += 1;
-        self.open = PerSpan { prefill: self.open.prefill + 1, response: self.open.response + 1 };
         // Requests that share a position keep their own instants.
-        QueueEntry { position: ArrivalPosition { sent, ..position }, bytes, first_output: None }
+        let position = ArrivalPosition { sent, ..position };
+        let rank = RankAtOutput::default();
+        QueueEntry { position, bytes, sequence, first_output: None, rank, abandoned: 0, turn: None }
     }
 
     /// Records the first output of a stream. Only the first call counts.
     pub fn first_output(&mut self, entry: &mut QueueEntry, at: Duration) {
-        let QueueEntry { position, first_output, .. } = entry;
-        if first_output.is_none() {
-            let at = at.as_secs_f64().max(position.sent);
-            *first_output = Some(at);
-            self.release(SlotSpan::Prefill, position.number, at);
+        if entry.first_output.is_some() {
+            return;
+        }
+        let at = at.as_secs_f64().max(entry.position.sent);
+        self.advance_progress(at);
+        entry.first_output = Some(at);
+        entry.rank = self.open.output(entry.position.number);
+        entry.abandoned = self.abandoned_count - entry.position.abandoned_before;
+        self.releases.prefill.push(entry.position.number, at);
+        self.progress.on_output(entry.sequence, at);
+        self.progress.on_moved(at);
+        self.count_release(SlotSpan::Prefill, entry.rank);
+        if let Some(slots) = &self.fit.slots {
+            // The releases may be forgotten when the response ends.
+            let mut request = entry.ended(at);
+            self.add_rank(&mut request, entry.rank);
+            entry.turn = slots.turn(&request, &self.releases, usize::MAX).ok();
         }
     }
 
     /// Records that a request has ended, however it ended.
     ///
     /// `served` is `None` if the server did not begin to respond: the request then only releases its slot. Returns the
-    /// estimated wait in seconds; `None` if it is not certain that the turn of the request had come.
+    /// estimated wait; `None` if it is not certain that the turn of the request had come.
     pub fn finish(
         &mut self,
         entry: QueueEntry,
         at: Duration,
         served: Option<ServedRequest>,
-    ) -> Option<f64> {
+    ) -> Option<WaitEstimate> {
         let mut request = entry.ended(at.as_secs_f64());
-        if request.first_output.is_none() {
-            self.release(SlotSpan::Prefill, request.number, request.ended);
-        }
-        self.release(SlotSpan::Response, request.number, request.ended);
+        let rank = self.release(&entry, request.ended, served.is_some());
         let served = served.filter(|served| served.is_warm)?;
-        if request.first_output.is_none() && self.slots.is_none() {
-            // Without slots, the wait is derived from the first output.
-            return None;
-        }
         request.tokens = served.prompt_tokens;
-        let earlier = self.releases.prefill.earlier_of_same_position(&request);
-        request.earlier_when_sent.prefill += earlier;
-        request.earlier_when_sent.response += earlier;
-        request.earlier_at_output = self.earlier_at_output(&request);
-        let wait = self.wait(&request);
-        if let Some(wait) = wait {
-            push_bounded(&mut self.recent_waits, wait, RECENT);
-        }
+        self.add_rank(&mut request, rank);
+        let wait = self.estimate(&request, entry.turn);
         if request.first_output.is_some() {
             push_bounded(&mut self.window, request, WINDOW);
             if request.is_lone() {
                 push_bounded(&mut self.lone, request, MAX_LONE);
             }
             self.unfitted += 1;
-            self.fit(request.ended);
+            self.refit(request.ended);
+        } else {
+            self.progress.on_unstreamed(request.ended - request.sent);
         }
         wait
     }
@@ -162,23 +188,20 @@ impl QueueEstimator {
         self.baseline.as_ref()?.expected(bytes)
     }
 
-    /// Expected wait of a new request, in seconds. `None` until there is a baseline.
-    pub fn current_wait(&self) -> Option<f64> {
-        self.baseline.as_ref()?;
-        let Some(slots) = &self.slots else {
-            // Without slots it is unknown how fast the queue moves. The mean of the recent waits is the best guess.
-            let sum: f64 = self.recent_waits.iter().sum();
-            let is_idle = self.open.response == 0;
-            return Some(if is_idle { 0.0 } else { sum / self.recent_waits.len().max(1) as f64 });
-        };
-        let must_end = (self.open.get(slots.span) + 1).saturating_sub(slots.count);
-        let wait = must_end as f64 * slots.holding_seconds / slots.count as f64;
-        Some((wait - slots.path_seconds).max(0.0))
-    }
-
     /// The slots of the server. `None` if no number of slots explains the observations.
     pub fn slot_model(&self) -> Option<&SlotModel> {
-        self.slots.as_ref()
+        self.fit.slots.as_ref()
+    }
+
+    /// Model of the server.
+    pub fn model(&self) -> QueueModel {
+        if self.fit.slots.is_some() { QueueModel::Slots } else { QueueModel::Unknown }
+    }
+
+    /// Quality of the slots that explain the requests best, also if it is too bad to use them. `None` if no slots explain
+    /// them surely better than that nobody waits.
+    pub fn fit_quality(&self) -> Option<&FitQuality> {
+        self.fit.quality.as_ref()
     }
 
     /// Time to first output of requests that do not wait. `None` until there are enough of them.
@@ -188,74 +211,75 @@ impl QueueEstimator {
 
     /// Whether no request was observed and none is in flight.
     pub fn is_unused(&self) -> bool {
-        self.window.is_empty() && self.open.response == 0
+        self.window.is_empty() && self.open.holding().response == 0
     }
 
-    fn release(&mut self, span: SlotSpan, number: u64, at: f64) {
-        let open = self.open.get_mut(span);
-        *open = open.saturating_sub(1);
-        self.releases.get_mut(span).push(number, at);
+    /// Removes a request from the open ones. Returns its rank.
+    fn release(&mut self, entry: &QueueEntry, at: f64, is_served: bool) -> RankAtOutput {
+        self.advance_progress(at);
+        let number = entry.position.number;
+        let rank = if entry.first_output.is_some() {
+            self.count_release(SlotSpan::Response, RankAtOutput::default());
+            self.progress.on_moved(at);
+            self.open.end_response(number);
+            entry.rank
+        } else {
+            let rank = self.open.end_waiting(number);
+            self.releases.prefill.push(number, at);
+            if is_served {
+                self.progress.on_output(entry.sequence, at);
+                self.progress.on_moved(at);
+                self.count_release(SlotSpan::Response, rank);
+            } else {
+                self.abandoned_count += 1;
+                self.progress.on_abandoned();
+            }
+            rank
+        };
+        self.releases.response.push(number, at);
+        rank
     }
 
-    fn earlier_at_output(&self, request: &ObservedRequest) -> Option<PerSpan<usize>> {
+    /// Adds the requests that were in flight at the first output, and those that share the position and had output
+    /// earlier.
+    fn add_rank(&self, request: &mut ObservedRequest, rank: RankAtOutput) {
+        request.earlier_when_sent.prefill += rank.tied_before;
+        request.earlier_when_sent.response += rank.tied_before;
         let earlier = |span| {
-            let released =
-                self.releases.get(span).count_earlier(request, span, request.latest_turn())?;
-            Some(request.earlier_when_sent.get(span).saturating_sub(released))
+            let releases = self.releases.get(span);
+            let released = releases.count_earlier(request, span, request.latest_turn());
+            // Releases are counted by their instants, which is exact, while they are remembered.
+            released.map_or(*rank.earlier.get(span), |released| {
+                request.earlier_when_sent.get(span).saturating_sub(released)
+            })
         };
-        Some(PerSpan {
-            prefill: earlier(SlotSpan::Prefill)?,
-            response: earlier(SlotSpan::Response)?,
-        })
+        request.earlier_at_output =
+            PerSpan { prefill: earlier(SlotSpan::Prefill), response: earlier(SlotSpan::Response) };
     }
 
-    fn wait(&self, request: &ObservedRequest) -> Option<f64> {
-        let wait = match &self.slots {
-            Some(slots) => match slots.turn(request, &self.releases, usize::MAX) {
-                Some(turn) => turn - request.sent,
-                None => self.wait_above_baseline(request, 0.0)?,
-            },
-            None => self.wait_above_baseline(request, self.baseline.as_ref()?.band)?,
-        };
-        Some(wait.max(0.0))
-    }
-
-    /// Time to first output minus that of a request that does not wait. 0 if the two are within a factor of `e^band`.
-    ///
-    /// If another request left near the end of this wait, the turn probably came then: the time for a prompt is known
-    /// less exactly than the time at which other requests left.
-    fn wait_above_baseline(&self, request: &ObservedRequest, band: f64) -> Option<f64> {
-        let ttft = request.first_output? - request.sent;
-        let baseline = self.baseline.as_ref()?;
-        let expected = baseline.expect(request.bytes, request.tokens);
-        if ttft <= expected * band.exp() {
-            return Some(0.0);
-        }
-        let excess = ttft - expected;
-        let distance = |wait: &f64| (wait - excess).abs();
-        let noise = expected * (baseline.band.exp() - 1.0);
-        let releases = self.releases.response.earlier_backwards(
-            request.latest_turn(),
-            request,
-            slots::MAX_LOOKBACK,
-        );
-        let turns = releases.map(|at| at - request.sent).filter(|wait| distance(wait) <= noise);
-        Some(turns.min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(excess))
-    }
-
-    fn fit(&mut self, now: f64) {
+    fn refit(&mut self, now: f64) {
         let is_first = self.baseline.is_none() && self.window.len() >= baseline::MIN_SAMPLES;
         let is_due = self.unfitted >= REFIT_EVERY && now - self.fitted_at >= REFIT_AFTER;
         if !is_first && !is_due {
             return;
         }
         (self.unfitted, self.fitted_at) = (0, now);
-        self.slots = slots::select(self.slots.take(), &self.window, &self.releases);
-        let baseline = match &self.slots {
-            Some(slots) => baseline::without_slot_waits(slots, &self.window, &self.releases),
-            None => baseline::from_least_loaded(&mut self.lone, &mut self.window),
+        let before = self.fit;
+        self.fit = slots::select(&before, &self.window, &self.releases);
+        let baseline = match &self.fit.slots {
+            Some(slots) => {
+                self.is_unexplained = false;
+                baseline::without_slot_waits(slots, &self.window, &self.releases)
+            }
+            None => {
+                let least_loaded = baseline::from_least_loaded(&mut self.lone, &mut self.window);
+                // Slots that explain much, but contradict too much, show that some requests wait.
+                self.is_unexplained = self.fit.quality.is_some() || least_loaded.shows_waiting;
+                least_loaded.baseline
+            }
         };
         self.baseline = baseline.or(self.baseline.take());
+        self.progress.on_fit(before.slots.as_ref(), self.fit.slots.as_ref(), now);
     }
 }
 

@@ -33,13 +33,6 @@ impl Releases {
         self.forgotten + self.newest.len() as u64
     }
 
-    /// Number of requests with the same position in the queue that had output before this one.
-    pub fn earlier_of_same_position(&self, request: &ObservedRequest) -> usize {
-        let before = self.newest.partition_point(|(at, _)| *at < request.latest_turn());
-        let since = self.since_sent(request, SlotSpan::Prefill, before);
-        since.map_or(0, |since| since.filter(|(_, other)| *other == request.number).count())
-    }
-
     /// Number of earlier requests that released their slots after this one was sent, up to `until`. `None` if some of
     /// these releases are no longer remembered.
     pub fn count_earlier(
@@ -103,7 +96,7 @@ mod tests {
     fn releases_are_sorted_by_instant() {
         let at = Duration::from_millis;
         let mut estimator = QueueEstimator::default();
-        let [a, b, c] = [0, 100, 200].map(|after| estimator.arrive(at(after), 1));
+        let [a, b, c] = [0, 100, 200].map(|after| estimator.arrive(at(after), 1, true));
         // Recorded in another order than they happened.
         assert_eq!(estimator.finish(b, at(5000), None), None);
         assert_eq!(estimator.finish(a, at(4900), None), None);
@@ -117,7 +110,7 @@ mod tests {
             (back(4.95, 9), back(5.0, 9), back(5.0, 1)),
             (vec![4.9], vec![5.0, 4.9], vec![5.0])
         );
-        let late = estimator.arrive(at(6000), 1);
+        let late = estimator.arrive(at(6000), 1, true);
         assert_eq!(estimator.finish(c, at(4950), None), None);
         let releases = &estimator.releases.response;
         assert_eq!(
@@ -135,9 +128,9 @@ mod tests {
     #[test]
     fn releases_that_are_no_longer_remembered_give_no_count() {
         let mut estimator = QueueEstimator::default();
-        let early = estimator.arrive(Duration::ZERO, 1);
+        let early = estimator.arrive(Duration::ZERO, 1, true);
         for i in 0..=MAX_RELEASES {
-            let entry = estimator.arrive(Duration::ZERO, 1);
+            let entry = estimator.arrive(Duration::ZERO, 1, true);
             estimator.finish(entry, Duration::from_secs(i as u64), None);
         }
         assert_eq!(estimator.releases.response.newest.len(), MAX_RELEASES);

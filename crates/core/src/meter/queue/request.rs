@@ -1,12 +1,25 @@
 //! Requests as the estimator remembers them, and the slots that they hold.
 
+use super::open::RankAtOutput;
+use strum::VariantArray;
+
 /// Time for which a request holds a slot of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum SlotSpan {
     /// Until its first output: the server processes prompts one after the other, and generates side by side.
     Prefill,
     /// Until the end of its response.
     Response,
+}
+
+impl SlotSpan {
+    /// Value of the label `held`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Prefill => "prefill",
+            Self::Response => "response",
+        }
+    }
 }
 
 /// One value for each [`SlotSpan`].
@@ -45,6 +58,8 @@ pub(super) struct ArrivalPosition {
     pub earlier_when_sent: PerSpan<usize>,
     /// Number of all releases before `sent`.
     pub releases_before: PerSpan<u64>,
+    /// Number of requests that had ended without a response before `sent`.
+    pub abandoned_before: u64,
 }
 
 /// Handle of a request that is in the queue or in service.
@@ -52,15 +67,23 @@ pub(super) struct ArrivalPosition {
 pub struct QueueEntry {
     pub(super) position: ArrivalPosition,
     pub(super) bytes: u64,
+    /// Place in the order of sending, also among requests that share a position.
+    pub(super) sequence: u64,
     /// Instant of the first output (`t_j`), once it has arrived.
     pub(super) first_output: Option<f64>,
+    /// Rank at the first output.
+    pub(super) rank: RankAtOutput,
+    /// Number of requests that ended without a response before the first output, since the request was sent.
+    pub(super) abandoned: u64,
+    /// The turn that the slots of that time explain.
+    pub(super) turn: Option<f64>,
 }
 
 impl QueueEntry {
     /// The request, which ended at this instant.
     pub(super) fn ended(&self, at: f64) -> ObservedRequest {
-        let Self { position, bytes, first_output } = *self;
-        let ArrivalPosition { sent, number, earlier_when_sent, releases_before } = position;
+        let Self { position, bytes, first_output, abandoned, .. } = *self;
+        let ArrivalPosition { sent, number, earlier_when_sent, releases_before, .. } = position;
         ObservedRequest {
             number,
             sent,
@@ -70,7 +93,8 @@ impl QueueEntry {
             tokens: None,
             earlier_when_sent,
             releases_before,
-            earlier_at_output: None,
+            earlier_at_output: PerSpan::default(),
+            abandoned,
         }
     }
 }
@@ -104,8 +128,10 @@ pub(super) struct ObservedRequest {
     /// As in its [`ArrivalPosition`].
     pub releases_before: PerSpan<u64>,
     /// Number of earlier requests that still held their slots at the first output, or at the end of a request without
-    /// output. `None` before that, and if the releases since `sent` are no longer remembered.
-    pub earlier_at_output: Option<PerSpan<usize>>,
+    /// output.
+    pub earlier_at_output: PerSpan<usize>,
+    /// Number of requests that ended without a response between `sent` and `first_output`.
+    pub abandoned: u64,
 }
 
 impl ObservedRequest {

@@ -7,6 +7,7 @@
 //!
 //! A candidate is accepted only if it is surely better than the explanation that nobody waits.
 
+use super::estimate::FitQuality;
 use super::releases::Releases;
 use super::request::{ObservedRequest, PerSpan, SlotSpan, have_token_counts};
 use super::robust_stats::{ResistantLine, quantile};
@@ -30,8 +31,28 @@ pub struct SlotModel {
 const MIN_WAITING: usize = 5;
 /// Accepted candidates have less than this part of the error of the explanation that nobody waits.
 const MAX_ERROR_PART: f64 = 0.8;
+/// An accepted candidate stays while it has less than this part of that error.
+const MAX_ERROR_PART_TO_STAY: f64 = 0.9;
+/// Largest [`FitQuality::contradicted_ratio`] of slots that explain a server.
+///
+/// In the evaluation, it is below 2 % for servers with slots (4 % with prompts in chunks). It is 10 to 60 % for the
+/// candidates with the least error where servers queue in another way.
+const MAX_CONTRADICTED_RATIO: f64 = 0.05;
+/// Largest [`FitQuality::error_ratio`] of slots that explain a server.
+///
+/// In the evaluation, it is below this for servers with slots, but for a few fits where half of the prompts are cached and
+/// the server does not report it. It is above it for nine in ten fits of servers that queue in another way.
+const MAX_ERROR_RATIO: f64 = 0.14;
+/// Largest error of slots for prompts, as a part of the time that prompts take.
+///
+/// With these slots, a turn is the first output of another request. If outputs follow each other closely for another
+/// reason, the time between two of them is short, so the error is small, but it does not depend on the prompts.
+const MAX_PROMPT_ERROR_RATIO: f64 = 0.4;
 /// Number of standard errors by which a difference must be above 0.
 const MIN_STANDARD_ERRORS: f64 = 3.0;
+/// Number of standard errors above which a server seems to go on after its clients have left, and above which it still
+/// seems to. The first is exceeded by chance in one of a thousand fits.
+const ABANDONED_STANDARD_ERRORS: [f64; 2] = [3.0, 1.0];
 /// A candidate replaces the current one if it has less than this part of its error.
 const REPLACE_ERROR_PART: f64 = 0.95;
 /// Candidates below and above the largest number of requests that were observed in service.
@@ -44,59 +65,128 @@ pub(super) const MAX_LOOKBACK: usize = 64;
 
 impl SlotModel {
     /// Instant of the turn of a request, in seconds: `max(a_j, s_j(c) - w)` if it found no free slot.
-    ///
-    /// `None` if the slots do not explain the request (it had output before its turn), or if the releases before it are
-    /// no longer remembered or are more than `max_lookback`.
     pub(super) fn turn(
         &self,
         request: &ObservedRequest,
         releases: &PerSpan<Releases>,
         max_lookback: usize,
-    ) -> Option<f64> {
+    ) -> Result<f64, NoTurn> {
         if *request.earlier_when_sent.get(self.span) < self.count {
-            return Some(request.sent);
+            return Ok(request.sent);
         }
         // The turn came when the number of earlier requests fell to `count - 1`. Releases are counted backwards from the
         // first output, at which `earlier` of them were left.
-        let earlier = *request.earlier_at_output?.get(self.span);
-        let back = self.count.checked_sub(earlier + 1)?;
+        let earlier = *request.earlier_at_output.get(self.span);
+        let back = self.count.checked_sub(earlier + 1).ok_or(NoTurn::Contradicted)?;
         let releases = releases.get(self.span);
         let mut released = releases.earlier_backwards(request.latest_turn(), request, max_lookback);
-        Some((released.nth(back)? - self.path_seconds).max(request.sent))
+        let turn = released.nth(back).ok_or(NoTurn::Forgotten)?;
+        Ok((turn - self.path_seconds).max(request.sent))
     }
+}
+
+/// Why slots have no turn for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoTurn {
+    /// The request had output before its turn.
+    Contradicted,
+    /// The releases before its turn are no longer remembered, or are more than were examined.
+    Forgotten,
+}
+
+/// Result of a fit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SlotFit {
+    /// The slots that explain the requests. `None` if none do.
+    pub slots: Option<SlotModel>,
+    /// Quality of the best candidate. `None` if none is surely better than no waiting at all.
+    pub quality: Option<FitQuality>,
+    /// Whether the server goes on after its client has left. Then it is unknown when these slots become free.
+    pub serves_abandoned: bool,
 }
 
 /// Finds the slots that explain these requests best, if they do so surely better than no waiting at all.
 ///
-/// `current` is the result of the previous fit. It stays until another candidate is clearly better, or until no waiting
-/// at all explains the requests better.
+/// `before` is the result of the previous fit. Its slots stay until another candidate is clearly better, or until they no
+/// longer explain the requests clearly better than no waiting at all.
 pub(super) fn select(
-    current: Option<SlotModel>,
+    before: &SlotFit,
     window: &VecDeque<ObservedRequest>,
     releases: &PerSpan<Releases>,
-) -> Option<SlotModel> {
+) -> SlotFit {
+    let current = before.slots;
     let most = most_in_service(window).unwrap_or(1);
     let data = SlotFitData::new(window, releases, current, most);
-    let Some(no_waiting) = data.errors(SlotSpan::Response, usize::MAX) else { return current };
+    let Some(no_waiting) = data.errors(SlotSpan::Response, usize::MAX) else {
+        return *before;
+    };
     let responses = most.saturating_sub(CANDIDATES_BELOW).max(1)..=most + CANDIDATES_ABOVE;
     let responses = responses.map(|count| (SlotSpan::Response, count));
     let prefills = (1..=MAX_PREFILL_SLOTS).map(|count| (SlotSpan::Prefill, count));
-    let best = responses
-        .chain(prefills)
-        .filter_map(|(span, count)| Some((span, count, data.errors(span, count)?)))
-        .min_by(|(_, _, a), (_, _, b)| a.total.total_cmp(&b.total));
+    let (mut best, mut other): (Option<Candidate>, Option<Candidate>) = (None, None);
+    for (span, count) in responses.chain(prefills) {
+        let Some(candidate) = Candidate::new(&data, span, count) else { continue };
+        let least = if candidate.explains() { &mut best } else { &mut other };
+        if least.as_ref().is_none_or(|least| candidate.errors.total < least.errors.total) {
+            *least = Some(candidate);
+        }
+    }
     let still_valid = current.and_then(|current| {
-        let errors = data.errors(current.span, current.count)?;
-        (!errors.is_worse_than(&no_waiting)).then_some((current.span, current.count, errors))
+        let current = Candidate::new(&data, current.span, current.count)?;
+        (current.explains() && current.errors.is_still_better_than(&no_waiting)).then_some(current)
     });
-    let accepted = best.filter(|(_, _, errors)| errors.is_surely_better_than(&no_waiting));
-    let (span, count, errors) = match (still_valid, accepted) {
-        (Some(current), Some(best)) if best.2.total < current.2.total * REPLACE_ERROR_PART => best,
-        (Some(current), _) => current,
-        (None, best) => best?,
+    let accepted = best.filter(|best| {
+        best.errors.is_surely_better_than(&no_waiting)
+            && other.as_ref().is_none_or(|other| best.errors.total < other.errors.total)
+    });
+    let selected = match (still_valid, accepted) {
+        (Some(current), Some(best))
+            if best.errors.total < current.errors.total * REPLACE_ERROR_PART =>
+        {
+            Some(best)
+        }
+        (current, best) => current.or(best),
     };
+    let Some(Candidate { span, count, errors, quality }) = selected else {
+        let other = other.filter(|other| other.errors.is_surely_better_than(&no_waiting));
+        let quality = other.map(|other| other.quality);
+        return SlotFit { slots: None, quality, ..*before };
+    };
+    let serves_abandoned = data.serves_abandoned(&errors, before.serves_abandoned);
+    if serves_abandoned {
+        return SlotFit { slots: None, quality: Some(quality), serves_abandoned };
+    }
     let path_seconds = data.path_seconds(&errors);
-    Some(SlotModel { span, count, holding_seconds: errors.holding_seconds, path_seconds })
+    let slots = SlotModel { span, count, holding_seconds: errors.holding_seconds, path_seconds };
+    SlotFit { slots: Some(slots), quality: Some(quality), serves_abandoned }
+}
+
+/// A number of slots, with its errors.
+struct Candidate {
+    span: SlotSpan,
+    count: usize,
+    errors: FitErrors,
+    quality: FitQuality,
+}
+
+impl Candidate {
+    /// `None` if the candidate is impossible.
+    fn new(data: &SlotFitData, span: SlotSpan, count: usize) -> Option<Self> {
+        let errors = data.errors(span, count)?;
+        if span == SlotSpan::Prefill
+            && ratio(errors.waited.prompt_error, errors.waited.prompt) > MAX_PROMPT_ERROR_RATIO
+        {
+            return None;
+        }
+        let quality = errors.quality();
+        Some(Self { span, count, errors, quality })
+    }
+
+    /// Whether the slots explain the requests well enough to be used.
+    fn explains(&self) -> bool {
+        self.quality.contradicted_ratio <= MAX_CONTRADICTED_RATIO
+            && self.quality.error_ratio <= MAX_ERROR_RATIO
+    }
 }
 
 /// Requests of one fit, with the releases that each may have waited for.
@@ -115,11 +205,14 @@ struct FitRequest {
     ended: f64,
     earlier_when_sent: PerSpan<usize>,
     earlier_at_output: PerSpan<usize>,
+    /// As in [`ObservedRequest`].
+    abandoned: u64,
     /// Index of its first entry in the releases.
     releases_at: PerSpan<usize>,
 }
 
 /// Errors of one candidate.
+#[derive(Default)]
 struct FitErrors {
     /// Errors in the order of the requests.
     each: Vec<FitError>,
@@ -127,6 +220,22 @@ struct FitErrors {
     total: f64,
     /// Mean time for which a slot is held, in seconds.
     holding_seconds: f64,
+    waited: WaitedErrors,
+}
+
+/// Sums over the requests that waited, according to a candidate. Times are in seconds.
+#[derive(Clone, Copy, Default)]
+struct WaitedErrors {
+    count: usize,
+    /// Number of requests that had output before their turn.
+    contradicted: usize,
+    /// Absolute errors.
+    error: f64,
+    /// Times to first output.
+    ttft: f64,
+    /// Absolute errors, and times from the turn to the first output, without the contradicted requests.
+    prompt_error: f64,
+    prompt: f64,
 }
 
 /// Error of one candidate for one request.
@@ -141,8 +250,8 @@ struct FitError {
 /// Largest number of requests in service at once: the 98 % quantile, because a few requests are taken in another order
 /// than they were sent.
 fn most_in_service(window: &VecDeque<ObservedRequest>) -> Option<usize> {
-    let in_service = |one: &ObservedRequest| Some((one.earlier_at_output?.response + 1) as f64);
-    let mut in_service: Vec<f64> = window.iter().filter_map(in_service).collect();
+    let in_service = |one: &ObservedRequest| (one.earlier_at_output.response + 1) as f64;
+    let mut in_service: Vec<f64> = window.iter().map(in_service).collect();
     quantile(&mut in_service, 0.98).map(|most| most as usize)
 }
 
@@ -162,11 +271,8 @@ impl SlotFitData {
         by_size.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let mut data = Self { requests: Vec::new(), releases: PerSpan::default() };
         for (size, one) in by_size {
-            let (Some(first_output), Some(earlier_at_output)) =
-                (one.first_output, one.earlier_at_output)
-            else {
-                continue;
-            };
+            let Some(first_output) = one.first_output else { continue };
+            let earlier_at_output = one.earlier_at_output;
             let collected = &mut data.releases;
             let releases_at =
                 PerSpan { prefill: collected.prefill.len(), response: collected.response.len() };
@@ -181,7 +287,7 @@ impl SlotFitData {
                 collected.get(span).len() - releases_at.get(span) == needed
             };
             if collect(SlotSpan::Prefill) && collect(SlotSpan::Response) {
-                let ObservedRequest { sent, ended, earlier_when_sent, .. } = *one;
+                let ObservedRequest { sent, ended, earlier_when_sent, abandoned, .. } = *one;
                 data.requests.push(FitRequest {
                     size,
                     sent,
@@ -189,6 +295,7 @@ impl SlotFitData {
                     ended,
                     earlier_when_sent,
                     earlier_at_output,
+                    abandoned,
                     releases_at,
                 });
             }
@@ -221,19 +328,13 @@ impl SlotFitData {
             return None;
         }
         let line = ResistantLine::through(&points, &mut Vec::with_capacity(points.len()))?;
-        let error = |(request, turn): (&FitRequest, &Option<(f64, bool)>)| {
-            let expected = line.at(request.size);
-            match turn {
-                Some((at, waited)) => {
-                    FitError { late: request.first_output - at - expected, waited: *waited }
-                }
-                // Output before the turn contradicts the candidate, so it counts more than output at the turn.
-                None => FitError { late: -2.0 * expected, waited: true },
-            }
-        };
-        let each: Vec<FitError> = self.requests.iter().zip(&turns).map(error).collect();
-        let total = each.iter().map(|error| error.late.abs()).sum();
-        Some(FitErrors { each, total, holding_seconds: total_holding / points.len().max(1) as f64 })
+        let holding_seconds = total_holding / points.len().max(1) as f64;
+        let mut errors = FitErrors { holding_seconds, ..FitErrors::default() };
+        errors.each.reserve(turns.len());
+        for (request, turn) in self.requests.iter().zip(&turns) {
+            errors.add(request, *turn, line.at(request.size));
+        }
+        Some(errors)
     }
 
     /// Time on the way into and out of the server, in seconds: the difference of the median errors of lone requests and of
@@ -241,30 +342,47 @@ impl SlotFitData {
     ///
     /// A request that waits has its way in behind it, and the end of the response before it already includes the way
     /// out. Its first output therefore comes sooner after its turn than that of a lone request after its sending. 0
-    /// unless the median test (A. M. Mood, Introduction to the Theory of Statistics, 1950) finds a difference.
+    /// unless the difference is certain.
     fn path_seconds(&self, errors: &FitErrors) -> f64 {
-        let late = |is_in: fn(&FitRequest, &FitError) -> bool| -> Vec<f64> {
-            let both = self.requests.iter().zip(&errors.each);
-            both.filter(|(request, error)| is_in(request, error))
-                .map(|(_, error)| error.late)
-                .collect()
-        };
-        let mut lone = late(|request, _| request.earlier_when_sent.response == 0);
-        let mut waited = late(|_, error| error.waited);
-        let Some(median) = quantile(&mut [&lone[..], &waited].concat(), 0.5) else { return 0.0 };
-        let part_above = |some: &[f64]| {
-            some.iter().filter(|late| **late > median).count() as f64 / some.len() as f64
-        };
-        let standard_error = 0.5 * (1.0 / lone.len() as f64 + 1.0 / waited.len() as f64).sqrt();
-        if part_above(&lone) - part_above(&waited) > MIN_STANDARD_ERRORS * standard_error
-            && let Some(lone) = quantile(&mut lone, 0.5)
-            && let Some(waited) = quantile(&mut waited, 0.5)
-        {
-            (lone - waited).max(0.0)
-        } else {
-            0.0
-        }
+        let is_lone = |request: &FitRequest| request.earlier_when_sent.response == 0;
+        let lone = self.late(errors, |request, _| is_lone(request));
+        let waited = self.late(errors, |_, error| error.waited);
+        certain_shift(lone, waited, MIN_STANDARD_ERRORS).unwrap_or(0.0)
     }
+
+    /// Whether the server goes on after its client has left: requests behind such a request are later.
+    fn serves_abandoned(&self, errors: &FitErrors, did_before: bool) -> bool {
+        let behind = self.late(errors, |request, error| error.waited && request.abandoned > 0);
+        let others = self.late(errors, |request, error| error.waited && request.abandoned == 0);
+        if behind.len().min(others.len()) < MIN_WAITING {
+            // Nothing speaks for or against it.
+            return did_before;
+        }
+        let [to_begin, to_stay] = ABANDONED_STANDARD_ERRORS;
+        let standard_errors = if did_before { to_stay } else { to_begin };
+        certain_shift(behind, others, standard_errors).is_some()
+    }
+
+    /// Errors of some requests, in seconds.
+    fn late(&self, errors: &FitErrors, is_in: impl Fn(&FitRequest, &FitError) -> bool) -> Vec<f64> {
+        let both = self.requests.iter().zip(&errors.each);
+        both.filter(|(request, error)| is_in(request, error)).map(|(_, error)| error.late).collect()
+    }
+}
+
+/// Difference of the medians of two groups, if the median test (A. M. Mood, Introduction to the Theory of Statistics,
+/// 1950) finds that the values of the first are larger, by this many standard errors.
+fn certain_shift(mut first: Vec<f64>, mut second: Vec<f64>, standard_errors: f64) -> Option<f64> {
+    let median = quantile(&mut [&first[..], &second].concat(), 0.5)?;
+    let part_above = |some: &[f64]| {
+        some.iter().filter(|value| **value > median).count() as f64 / some.len() as f64
+    };
+    let standard_error = 0.5 * (1.0 / first.len() as f64 + 1.0 / second.len() as f64).sqrt();
+    if part_above(&first) - part_above(&second) <= standard_errors * standard_error {
+        return None;
+    }
+    let shift = quantile(&mut first, 0.5)? - quantile(&mut second, 0.5)?;
+    (shift > 0.0).then_some(shift)
 }
 
 /// Paired comparison of the absolute errors of two candidates, over the requests that wait according to the first.
@@ -302,8 +420,46 @@ impl FitErrors {
             && mean_gain > MIN_STANDARD_ERRORS * standard_error
     }
 
-    fn is_worse_than(&self, other: &Self) -> bool {
-        let ErrorComparison { requests, mean_gain, .. } = self.compare(other);
-        requests >= MIN_WAITING && mean_gain < 0.0
+    /// Whether an accepted candidate still explains the requests. Without requests that wait, nothing speaks against it.
+    fn is_still_better_than(&self, other: &Self) -> bool {
+        let ErrorComparison { requests, own_sum, other_sum, .. } = self.compare(other);
+        requests < MIN_WAITING || own_sum < MAX_ERROR_PART_TO_STAY * other_sum
     }
+
+    /// Adds a request with its turn, and whether it waited. `turn` is `None` if it had output before its turn.
+    fn add(&mut self, request: &FitRequest, turn: Option<(f64, bool)>, expected: f64) {
+        let (late, waited) = match turn {
+            Some((at, waited)) => (request.first_output - at - expected, waited),
+            // Output before the turn contradicts the candidate, so it counts more than output at the turn.
+            None => (-2.0 * expected, true),
+        };
+        self.total += late.abs();
+        self.each.push(FitError { late, waited });
+        if waited {
+            let sums = &mut self.waited;
+            sums.count += 1;
+            sums.error += late.abs();
+            sums.ttft += request.first_output - request.sent;
+            match turn {
+                Some((at, _)) => {
+                    sums.prompt_error += late.abs();
+                    sums.prompt += request.first_output - at;
+                }
+                None => sums.contradicted += 1,
+            }
+        }
+    }
+
+    fn quality(&self) -> FitQuality {
+        let WaitedErrors { count, contradicted, error, ttft, .. } = self.waited;
+        FitQuality {
+            contradicted_ratio: ratio(contradicted as f64, count as f64),
+            error_ratio: ratio(error, ttft),
+        }
+    }
+}
+
+/// 0 if there is nothing.
+fn ratio(part: f64, all: f64) -> f64 {
+    if all > 0.0 { part / all } else { 0.0 }
 }

@@ -11,13 +11,36 @@ fn seconds(at: f64) -> Duration {
     Duration::from_secs_f64(at)
 }
 
+/// Expected wait of a new request, in seconds.
+fn current_wait(estimator: &QueueEstimator, at: f64) -> f64 {
+    estimator.current_wait(seconds(at)).expect("a baseline").seconds
+}
+
 const WARM: Option<ServedRequest> = Some(ServedRequest { prompt_tokens: None, is_warm: true });
 
 /// Runs one request with nothing else in flight. Returns its estimated wait.
-fn run_alone(estimator: &mut QueueEstimator, at: f64, bytes: u64, ttft: f64) -> Option<f64> {
-    let mut entry = estimator.arrive(seconds(at), bytes);
+fn run_alone(
+    estimator: &mut QueueEstimator,
+    at: f64,
+    bytes: u64,
+    ttft: f64,
+) -> Option<WaitEstimate> {
+    let mut entry = estimator.arrive(seconds(at), bytes, true);
     estimator.first_output(&mut entry, seconds(at + ttft));
     estimator.finish(entry, seconds(at + ttft + 0.1), WARM)
+}
+
+/// Runs one request while another is in flight, which ends without a response. Returns its estimated wait.
+fn run_beside_another(
+    estimator: &mut QueueEstimator,
+    at: f64,
+    bytes: u64,
+    ttft: f64,
+) -> WaitEstimate {
+    let other = estimator.arrive(seconds(at - 0.01), bytes, true);
+    let wait = run_alone(estimator, at, bytes, ttft).expect("a baseline");
+    estimator.finish(other, seconds(at + 1.0), None);
+    wait
 }
 
 #[test]
@@ -56,11 +79,13 @@ fn estimates_are_accurate_for_any_number_of_slots() {
 fn there_is_no_estimate_before_the_baseline() {
     let mut estimator = QueueEstimator::default();
     for i in 0..5 {
-        assert_eq!((estimator.current_wait(), estimator.expected_ttft(100)), (None, None));
-        assert_eq!(run_alone(&mut estimator, f64::from(i), 100, 0.05), None);
+        assert_eq!(
+            (estimator.current_wait(seconds(f64::from(i))), estimator.expected_ttft(100)),
+            (None, None)
+        );
+        run_alone(&mut estimator, f64::from(i), 100, 0.05);
     }
-    assert_eq!(run_alone(&mut estimator, 5.0, 100, 0.05), Some(0.0));
-    assert_eq!(estimator.current_wait(), Some(0.0));
+    assert_eq!(current_wait(&estimator, 5.0), 0.0);
     let expected = estimator.expected_ttft(100).unwrap();
     assert!((expected.ttft.as_secs_f64() - 0.05).abs() < 1e-6, "{expected:?}");
     assert_eq!((expected.samples, expected.largest_bytes), (5, 100));
@@ -74,9 +99,24 @@ fn a_ttft_above_the_baseline_is_a_wait() {
         let bytes = u64::from(i) * 100;
         run_alone(&mut estimator, f64::from(i), bytes, 0.02 + f64::from(i) * 1e-3);
     }
-    let wait = run_alone(&mut estimator, 30.0, 1000, 0.03 + 0.5).unwrap();
-    assert!((wait - 0.5).abs() < 0.002, "{wait}");
-    assert_eq!(run_alone(&mut estimator, 40.0, 1000, 0.0305), Some(0.0), "noise is not a wait");
+    let wait = run_beside_another(&mut estimator, 30.0, 1000, 0.03 + 0.5);
+    assert!((wait.seconds - 0.5).abs() < 0.002, "{wait:?}");
+    assert_eq!(wait.source, EstimateSource::Baseline);
+    assert!(wait.low < 0.5 && 0.5 <= wait.high, "{wait:?}");
+    let wait = run_beside_another(&mut estimator, 40.0, 1000, 0.0305);
+    assert_eq!(wait.seconds, 0.0, "noise is not a wait");
+}
+
+#[test]
+fn a_lone_request_does_not_wait() {
+    let mut estimator = QueueEstimator::default();
+    let mut rng = streamgauge_sim::rng::SplitMix64::new(7);
+    for i in 0..10_000 {
+        // Prompts of the same size take 20 ms to 20 s, so most of them are far above the baseline.
+        let ttft = 0.02 * 1000_f64.powf(rng.unit());
+        let wait = run_alone(&mut estimator, f64::from(i) * 60.0, 100, ttft).unwrap();
+        assert_eq!((wait.seconds, wait.low, wait.high), (0.0, 0.0, 0.0), "{i}: {ttft}");
+    }
 }
 
 #[test]
@@ -84,8 +124,8 @@ fn one_slot_is_found_and_predicts_the_wait_of_a_new_request() {
     let mut estimator = QueueEstimator::default();
     let mut serve = |at: f64| {
         // 20 ms to the first output, 1 s in total. The second request is sent 0.1 s after the first. A third one gives up.
-        let entries = [0.0, 0.1].map(|after| estimator.arrive(seconds(at + after), 100));
-        let third = estimator.arrive(seconds(at + 0.2), 100);
+        let entries = [0.0, 0.1].map(|after| estimator.arrive(seconds(at + after), 100, true));
+        let third = estimator.arrive(seconds(at + 0.2), 100, true);
         assert_eq!(estimator.finish(third, seconds(at + 0.5), None), None);
         let mut waits = Vec::new();
         for (mut entry, begin) in entries.into_iter().zip([at, at + 1.0]) {
@@ -99,17 +139,19 @@ fn one_slot_is_found_and_predicts_the_wait_of_a_new_request() {
         waits = serve(3.0 * f64::from(i));
     }
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
-    assert_eq!(waits[0], Some(0.0));
-    near(waits[1].unwrap(), 0.9);
+    near(waits[0].unwrap().seconds, 0.0);
+    near(waits[1].unwrap().seconds, 0.9);
     let SlotModel { span, count, holding_seconds, .. } = *estimator.slot_model().unwrap();
     assert_eq!((span, count), (SlotSpan::Response, 1));
     near(holding_seconds, 1.0);
-    near(estimator.current_wait().unwrap(), 0.0);
-    let not_streamed = [0.0, 0.1].map(|after| estimator.arrive(seconds(200.0 + after), 100));
-    near(estimator.current_wait().unwrap(), 2.0);
+    near(current_wait(&estimator, 190.0), 0.0);
+    let not_streamed = [0.0, 0.1].map(|after| estimator.arrive(seconds(200.0 + after), 100, true));
+    let wait = current_wait(&estimator, 200.2);
+    // A second each. Requests wait for 0.9 s of each second, so the rate that is learned is up to a ninth too high.
+    assert!((1.8..=2.0).contains(&wait), "{wait}");
     let waits = not_streamed.map(|one| {
         let left = 201.0 + one.position.number as f64 % 2.0;
-        estimator.finish(one, seconds(left), WARM).unwrap()
+        estimator.finish(one, seconds(left), WARM).unwrap().seconds
     });
     near(waits[0], 0.0);
     near(waits[1], 0.9);
@@ -131,8 +173,8 @@ fn a_change_of_the_machine_is_detected() {
             }
             let expected = estimator.expected_ttft(100).unwrap().ttft.as_secs_f64();
             assert!((expected / after - 1.0).abs() < 0.05, "{expected} for {after}, {known} known");
-            assert_eq!(run_alone(&mut estimator, 999.0, 100, after), Some(0.0));
-            let wait = run_alone(&mut estimator, 1010.0, 100, 2.0 * after).unwrap();
+            assert_eq!(run_beside_another(&mut estimator, 999.0, 100, after).seconds, 0.0);
+            let wait = run_beside_another(&mut estimator, 1010.0, 100, 2.0 * after).seconds;
             assert!((wait / after - 1.0).abs() < 0.05, "{wait} for {after}");
         }
     }
@@ -145,7 +187,7 @@ fn a_deep_queue_does_not_make_a_fit_larger() {
     // One slot, held for about a second, at full load.
     let left = |i: u32| f64::from(i) + 0.8 + 0.04 * f64::from(i % 5);
     for i in 0..3000 {
-        open.push_back(estimator.arrive(seconds(f64::from(i)), 100));
+        open.push_back(estimator.arrive(seconds(f64::from(i)), 100, true));
         if open.len() < 900 {
             continue;
         }
@@ -158,7 +200,7 @@ fn a_deep_queue_does_not_make_a_fit_larger() {
         assert!(counted.bytes_max < 100 * 1024, "{counted:?}");
         if i > 2000 {
             let truth = left(i - 1) - f64::from(i - 899);
-            assert!((wait.unwrap() - truth).abs() < 1e-6, "{wait:?} for {truth}");
+            assert!((wait.unwrap().seconds - truth).abs() < 1e-6, "{wait:?} for {truth}");
         }
     }
     assert_eq!(
@@ -171,7 +213,7 @@ fn a_deep_queue_does_not_make_a_fit_larger() {
 fn cold_and_failed_requests_are_not_used() {
     let mut estimator = QueueEstimator::default();
     for i in 0..20 {
-        let mut entry = estimator.arrive(seconds(f64::from(i)), 100);
+        let mut entry = estimator.arrive(seconds(f64::from(i)), 100, true);
         estimator.first_output(&mut entry, seconds(f64::from(i) + 30.0));
         let served = (i % 2 == 0).then_some(ServedRequest { prompt_tokens: None, is_warm: false });
         assert_eq!(estimator.finish(entry, seconds(f64::from(i) + 31.0), served), None);
@@ -188,6 +230,7 @@ fn memory_is_bounded() {
     assert_eq!((estimator.window.len(), estimator.lone.len()), (WINDOW, MAX_LONE));
     let bytes = (WINDOW + MAX_LONE) * size_of::<ObservedRequest>()
         + 2 * releases::MAX_RELEASES * size_of::<(f64, u64)>()
+        + 2 * 64 * size_of::<f64>()
         + size_of::<QueueEstimator>();
     assert!(bytes < 72 * 1024, "{bytes} bytes, more than documented");
 }
@@ -201,7 +244,7 @@ fn requests_sent_at_once_may_be_served_in_either_order() {
     for i in 0..60 {
         let at = 4.0 * f64::from(i);
         let [mut first, a, b] =
-            [0.0, 0.1, 0.1002].map(|after| estimator.arrive(seconds(at + after), 100));
+            [0.0, 0.1, 0.1002].map(|after| estimator.arrive(seconds(at + after), 100, true));
         estimator.first_output(&mut first, seconds(at + 0.02));
         estimator.finish(first, seconds(at + 1.0), WARM);
         let order = if i % 2 == 0 { [a, b] } else { [b, a] };
@@ -213,7 +256,7 @@ fn requests_sent_at_once_may_be_served_in_either_order() {
         });
     }
     for (wait, expected) in waits.into_iter().zip([0.8998, 1.9]) {
-        let wait = wait.unwrap();
+        let wait = wait.unwrap().seconds;
         assert!((wait - expected).abs() < 1e-6, "{wait} for {expected}");
     }
     assert_eq!(
@@ -230,11 +273,11 @@ fn a_wait_ends_when_another_request_ends() {
         for i in 0..21_u32 {
             run_alone(&mut estimator, f64::from(i), 100, 0.03 + 0.02 * f64::from(i % 3));
         }
-        let other = estimator.arrive(seconds(30.0), 100);
-        let mut entry = estimator.arrive(seconds(30.5), 100);
+        let other = estimator.arrive(seconds(30.0), 100, true);
+        let mut entry = estimator.arrive(seconds(30.5), 100, true);
         estimator.finish(other, seconds(left), WARM);
         estimator.first_output(&mut entry, seconds(31.03));
-        let wait = estimator.finish(entry, seconds(32.0), WARM).unwrap();
+        let wait = estimator.finish(entry, seconds(32.0), WARM).unwrap().seconds;
         assert!((wait - expected).abs() < 1e-6, "{wait} where another request ended at {left}");
         assert!(estimator.slot_model().is_none(), "one wait is not enough to find slots");
     }
@@ -257,4 +300,110 @@ fn the_path_into_and_out_of_the_server_is_not_a_wait() {
         is_near(estimate.0, truth.0) && is_near(estimate.1, truth.1),
         "{estimate:?} for {truth:?}"
     );
+}
+
+/// Serves requests one after the other in slots that are held for a second each, as many as are sent. Returns the
+/// instant after the last one, and the open requests.
+struct SlotsOfOneSecond {
+    slots: usize,
+    estimator: QueueEstimator,
+    now: f64,
+}
+
+impl SlotsOfOneSecond {
+    /// Learns the slots: three groups of requests at a time, each of which fills all slots.
+    fn new(slots: usize) -> Self {
+        let mut server = Self { slots, estimator: QueueEstimator::default(), now: 0.0 };
+        for _ in 0..40 {
+            let entries = server.send(3 * slots);
+            server.serve(entries);
+            server.now += 1.0;
+        }
+        assert_eq!(server.estimator.model(), QueueModel::Slots);
+        server
+    }
+
+    /// Sends requests, one each millisecond.
+    fn send(&mut self, count: usize) -> VecDeque<QueueEntry> {
+        let mut send = |_| {
+            self.now += 0.001;
+            self.estimator.arrive(seconds(self.now), 100, true)
+        };
+        (0..count).map(&mut send).collect()
+    }
+
+    /// Serves all of these requests.
+    fn serve(&mut self, mut entries: VecDeque<QueueEntry>) {
+        while !entries.is_empty() {
+            let mut running: Vec<QueueEntry> =
+                entries.drain(..self.slots.min(entries.len())).collect();
+            for (i, entry) in running.iter_mut().enumerate() {
+                let at = self.now + 0.02 + 0.01 * i as f64;
+                self.estimator.first_output(entry, seconds(at));
+            }
+            for (i, entry) in running.into_iter().enumerate() {
+                let at = self.now + 1.0 + 0.01 * i as f64;
+                self.estimator.finish(entry, seconds(at), WARM);
+            }
+            self.now += 1.0 + 0.01 * self.slots as f64;
+        }
+    }
+}
+
+#[test]
+fn a_deep_queue_waits_for_the_rate_of_the_server() {
+    let mut server = SlotsOfOneSecond::new(4);
+    let open = server.send(400);
+    let wait = server.estimator.current_wait(seconds(server.now)).unwrap();
+    // 397 of 400 requests must end, four a second.
+    assert!((85.0..115.0).contains(&wait.seconds), "{wait:?}");
+    assert!(wait.low < wait.seconds && wait.seconds < wait.high.unwrap(), "{wait:?}");
+    server.serve(open);
+    assert_eq!(current_wait(&server.estimator, server.now), 0.0, "idle");
+}
+
+#[test]
+fn a_server_that_hangs_has_at_least_the_wait_that_is_visible() {
+    let hang = |mut server: SlotsOfOneSecond| {
+        let _open = server.send(2);
+        let wait = server.estimator.current_wait(seconds(server.now + 20.0)).unwrap();
+        assert!((19.9..20.1).contains(&wait.low) && wait.seconds >= wait.low, "{wait:?}");
+    };
+    hang(SlotsOfOneSecond::new(4));
+    // Never full, so no slots are known.
+    let mut server = SlotsOfOneSecond { slots: 4, estimator: QueueEstimator::default(), now: 0.0 };
+    for _ in 0..40 {
+        let entries = server.send(2);
+        server.serve(entries);
+    }
+    assert_eq!(server.estimator.model(), QueueModel::Unknown);
+    hang(server);
+}
+
+#[test]
+fn requests_of_clients_that_left_are_still_served_if_there_is_no_output_meanwhile() {
+    let mut server = SlotsOfOneSecond::new(1);
+    let left = server.send(30);
+    let _open = server.send(1);
+    for entry in left {
+        assert_eq!(server.estimator.finish(entry, seconds(server.now + 2.0), None), None);
+    }
+    let wait = current_wait(&server.estimator, server.now + 10.0);
+    assert!((15.0..25.0).contains(&wait), "30 s of work, of which 10 s are over: {wait}");
+}
+
+#[test]
+fn responses_that_are_not_streamed_show_a_hang_and_no_waits() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..20 {
+        let at = 10.0 * f64::from(i);
+        let pair = [0.0, 0.1].map(|after| estimator.arrive(seconds(at + after), 100, false));
+        let [first, second] = pair.map(|entry| estimator.finish(entry, seconds(at + 2.0), WARM));
+        assert_eq!(first.unwrap().seconds, 0.0, "it was alone");
+        assert_eq!(second, None);
+    }
+    let _open = estimator.arrive(seconds(500.0), 100, false);
+    assert_eq!(current_wait(&estimator, 501.0), 0.0);
+    let wait = estimator.current_wait(seconds(520.0)).unwrap();
+    assert!((wait.low - 18.0).abs() < 1e-6 && wait.high.is_none(), "{wait:?}");
 }

@@ -1,0 +1,205 @@
+//! Expected wait of a new request.
+//!
+//! | what is known | expected wait |
+//! |---|---|
+//! | the slots | requests that must leave first, divided by the rate at which slots are released while requests wait |
+//! | no model, and requests are served in the order of sending | requests behind the newest one with output, divided by the rate at which this place moved while requests waited |
+//! | nothing | 0 |
+//!
+//! While the server makes no progress, it is at least the age of a request in flight without output, minus the time that
+//! this request needs.
+
+use super::estimate::ExpectedWait;
+use super::open::RankAtOutput;
+use super::rate::BusyRate;
+use super::slots::SlotModel;
+use super::{QueueEstimator, SlotSpan, push_bounded};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Half of the width of an interval that holds nine in ten values of a normal distribution, in standard deviations.
+const NINE_IN_TEN: f64 = 1.645;
+/// Number of responses without a stream whose durations are remembered.
+const MAX_UNSTREAMED: usize = 64;
+/// Smallest number of them from which the time for such a response is known.
+const MIN_UNSTREAMED: usize = 5;
+/// Weight of the fit in the rate of releases, in releases.
+const FIT_WEIGHT: f64 = 32.0;
+/// Number of gaps between two signs of progress that are remembered.
+const MAX_GAPS: usize = 64;
+/// Smallest number of events from which a rate is known.
+const MIN_EVENTS: f64 = 8.0;
+
+/// Progress of the server through its queue.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Releases of slots while a request waits for one.
+    releases: BusyRate,
+    /// Requests passed by the newest output, while a request is overdue.
+    passed: BusyRate,
+    /// Number of requests up to the last one that had output, and the instant of this output in seconds.
+    head: u64,
+    head_at: f64,
+    /// Number of requests that ended without a response since then.
+    abandoned: u64,
+    /// Instant of the last output or end of a response, in seconds.
+    moved_at: f64,
+    /// Newest gaps between two of these while a request was in flight, in seconds.
+    gaps: VecDeque<f64>,
+    /// Durations of the newest responses that were not streamed, in seconds.
+    unstreamed: VecDeque<f64>,
+}
+
+impl Progress {
+    /// Records an output of the request with this sequence number.
+    pub fn on_output(&mut self, sequence: u64, at: f64) {
+        let passed = (sequence + 1).saturating_sub(self.head);
+        if passed > 0 {
+            self.head += passed;
+            self.head_at = at;
+            self.abandoned = 0;
+        }
+        self.passed.count(passed as f64);
+    }
+
+    /// Records that a request ended without a response.
+    pub fn on_abandoned(&mut self) {
+        self.abandoned += 1;
+    }
+
+    /// Records that a request was sent while nothing else was in flight.
+    pub fn on_begin(&mut self, at: f64) {
+        self.moved_at = at;
+    }
+
+    /// Records that an output arrived or a response ended.
+    pub fn on_moved(&mut self, at: f64) {
+        push_bounded(&mut self.gaps, (at - self.moved_at).max(0.0), MAX_GAPS);
+        self.moved_at = self.moved_at.max(at);
+    }
+
+    /// Longest usual time between two signs of progress, in seconds. The longest one may be an outage.
+    fn usual_gap(&self) -> f64 {
+        let (_, usual) = self.gaps.iter().fold((0.0, 0.0), |(longest, second), &gap| {
+            if gap > longest { (gap, longest) } else { (longest, gap.max(second)) }
+        });
+        usual
+    }
+
+    /// Whether nothing has moved for longer than usual.
+    fn is_stuck(&self, now: f64) -> bool {
+        now - self.moved_at > self.usual_gap()
+    }
+
+    /// Records the duration of a response that was not streamed, in seconds.
+    pub fn on_unstreamed(&mut self, seconds: f64) {
+        push_bounded(&mut self.unstreamed, seconds, MAX_UNSTREAMED);
+    }
+
+    /// The slots of the server may have changed.
+    pub fn on_fit(&mut self, before: Option<&SlotModel>, after: Option<&SlotModel>, now: f64) {
+        let slots = |slots: &SlotModel| (slots.span, slots.count);
+        if before.map(slots) != after.map(slots)
+            && let Some(after) = after
+        {
+            let rate = after.count as f64 / after.holding_seconds.max(1e-6);
+            self.releases = BusyRate::start(rate, FIT_WEIGHT, now);
+        }
+    }
+
+    /// Longest usual duration of a response that is not streamed, in seconds.
+    fn longest_unstreamed(&self) -> Option<f64> {
+        let longest = self.unstreamed.iter().copied().fold(0.0, f64::max);
+        (self.unstreamed.len() >= MIN_UNSTREAMED).then_some(longest)
+    }
+}
+
+impl QueueEstimator {
+    /// Expected wait of a new request. `None` until there is a baseline.
+    pub fn current_wait(&self, now: Duration) -> Option<ExpectedWait> {
+        let now = now.as_secs_f64();
+        if self.baseline.is_none() && self.progress.longest_unstreamed().is_none() {
+            return None;
+        }
+        // While the server makes progress, the oldest request may soon have its turn, and a new one with it.
+        let low = if self.progress.is_stuck(now) {
+            let usual = |bytes, is_streamed: bool| {
+                let expected = || Some(self.baseline.as_ref()?.expect(bytes, None));
+                if is_streamed { expected() } else { self.progress.longest_unstreamed() }
+            };
+            self.open.longest_overdue(now, usual)
+        } else {
+            0.0
+        };
+        let Some(slots) = &self.fit.slots else {
+            let seconds = self.wait_behind_head(now).unwrap_or(0.0).max(low);
+            return Some(ExpectedWait { seconds, low, high: None });
+        };
+        let must_end = (self.open.holding().get(slots.span) + 1).saturating_sub(slots.count) as f64;
+        let releases = &self.progress.releases;
+        let rate = releases.per_second().unwrap_or(slots.count as f64 / slots.holding_seconds);
+        let rate = rate.max(1e-9);
+        // A server that goes on after its client has left also serves these requests first. There is no output meanwhile.
+        let is_overdue = self.oldest_needs().is_some_and(|(sent, needs)| now - sent > needs);
+        let abandoned = if is_overdue { self.progress.abandoned as f64 } else { 0.0 };
+        let since_output = if is_overdue { now - self.progress.head_at } else { 0.0 };
+        let wait = (must_end / rate).max((must_end + abandoned) / rate - since_output);
+        let wait = (wait - slots.path_seconds).max(0.0);
+        // Two causes: the time between two releases varies, and the rate is a mean over a limited number of them.
+        let variance = 1.0 / must_end.max(1.0) + 1.0 / releases.events().max(1.0);
+        let spread = NINE_IN_TEN * variance.sqrt();
+        Some(ExpectedWait {
+            seconds: wait.max(low),
+            low: (wait * (1.0 - spread)).max(low),
+            high: Some((wait * (1.0 + spread)).max(low)),
+        })
+    }
+
+    /// Counts the time up to this instant with the requests that were open until then.
+    pub(super) fn advance_progress(&mut self, at: f64) {
+        let has_queue =
+            self.fit.slots.is_some_and(|slots| *self.open.holding().get(slots.span) > slots.count);
+        let is_overdue = self.oldest_needs().is_some_and(|(sent, needs)| at - sent > needs);
+        // An outage is no part of the usual rate.
+        let until = self.progress.moved_at + 2.0 * self.progress.usual_gap();
+        self.progress.releases.advance(at, until, has_queue);
+        self.progress.passed.advance(at, until, is_overdue);
+    }
+
+    /// Counts a release of a slot of this kind, unless the request still waited for one.
+    pub(super) fn count_release(&mut self, span: SlotSpan, rank: RankAtOutput) {
+        if let Some(slots) = &self.fit.slots
+            && slots.span == span
+            && *rank.earlier.get(span) < slots.count
+        {
+            self.progress.releases.count(1.0);
+        }
+    }
+
+    /// Longest usual time until the output of a request that does not wait, in seconds.
+    fn needs(&self, bytes: u64, is_streamed: bool) -> Option<f64> {
+        if !is_streamed {
+            return self.progress.longest_unstreamed();
+        }
+        let baseline = self.baseline.as_ref()?;
+        Some(baseline.expect(bytes, None) * baseline.band.exp())
+    }
+
+    /// When the oldest request without output was sent, and the time that it needs, in seconds.
+    fn oldest_needs(&self) -> Option<(f64, f64)> {
+        let (sent, bytes, is_streamed) = self.open.oldest_waiting()?;
+        Some((sent, self.needs(bytes, is_streamed)?))
+    }
+
+    /// Wait until the server has passed the requests behind the newest one with output.
+    fn wait_behind_head(&self, now: f64) -> Option<f64> {
+        let Progress { passed, head, head_at, .. } = &self.progress;
+        let rate = passed.per_second().filter(|_| passed.events() >= MIN_EVENTS)?;
+        let (sent, needs) = self.oldest_needs()?;
+        if now - sent <= needs {
+            return None;
+        }
+        let behind = self.sent_count.saturating_sub(*head) as f64;
+        Some((behind / rate - (now - head_at) - needs).max(0.0))
+    }
+}

@@ -1,0 +1,102 @@
+//! Wait of an ended request, with the interval that holds the truth of nine in ten requests.
+//!
+//! | what is known | wait | low | high |
+//! |---|---|---|---|
+//! | nothing else was in flight | 0 | 0 | 0 |
+//! | the slots | up to the turn | without the way into and out of the server | up to the latest start that leaves time for the prompt |
+//! | nobody seems to wait | time to first output above the baseline | without the time for a prompt that shares the server | time to first output |
+//! | nothing | the low end | as above | as above |
+
+use super::QueueEstimator;
+use super::estimate::{EstimateSource, WaitEstimate};
+use super::request::{ObservedRequest, SlotSpan};
+use super::slots::{MAX_LOOKBACK, NoTurn};
+
+/// Largest error of the difference of two instants that are observed from outside, in seconds.
+const INSTANT_ERROR: f64 = 0.002;
+
+impl QueueEstimator {
+    /// Estimates the wait of a request. `turn`: as the slots of the time of its first output explain it.
+    pub(super) fn estimate(
+        &self,
+        request: &ObservedRequest,
+        turn: Option<f64>,
+    ) -> Option<WaitEstimate> {
+        if request.is_lone() {
+            let has_slots = self.fit.slots.is_some();
+            let source = if has_slots { EstimateSource::Slots } else { EstimateSource::Baseline };
+            return Some(self.estimated(0.0, 0.0, 0.0, source));
+        }
+        let Some(slots) = &self.fit.slots else { return self.without_slots(request) };
+        let turn = match slots.turn(request, &self.releases, usize::MAX) {
+            Err(NoTurn::Forgotten) => turn.ok_or(NoTurn::Forgotten),
+            turn => turn,
+        };
+        let Ok(turn) = turn else {
+            let seconds = self.wait_above_baseline(request, 0.0)?;
+            let high = request.latest_turn() - request.sent;
+            return Some(self.estimated(seconds, 0.0, high, EstimateSource::Baseline));
+        };
+        let seconds = (turn - request.sent).max(0.0);
+        let way = self.baseline.as_ref().map_or(0.0, |baseline| match slots.span {
+            // The way into and out of the server takes no longer than the fastest response.
+            SlotSpan::Response => baseline.fastest(),
+            // A part of the prompt may be processed beside the prompt before.
+            SlotSpan::Prefill => baseline.expect(request.bytes, request.tokens),
+        });
+        let low = (seconds - INSTANT_ERROR - way).max(0.0);
+        let high = self.latest_start(request);
+        Some(self.estimated(seconds, low, high.max(seconds + INSTANT_ERROR), EstimateSource::Slots))
+    }
+
+    fn without_slots(&self, request: &ObservedRequest) -> Option<WaitEstimate> {
+        let baseline = self.baseline.as_ref()?;
+        let ttft = request.first_output? - request.sent;
+        // Prompts that are processed together slow each other down. Each gets at least its share of the server.
+        let sharing = (request.earlier_when_sent.response + 1) as f64;
+        let longest = baseline.expect(request.bytes, request.tokens) * baseline.band.exp();
+        let low = (ttft - longest * sharing).max(0.0);
+        // The baseline may include waits, so it does not bound the time for a prompt.
+        let high = ttft;
+        Some(if self.is_unexplained {
+            self.estimated(low, low, high, EstimateSource::LowerBound)
+        } else {
+            let seconds = self.wait_above_baseline(request, baseline.band)?;
+            self.estimated(seconds, low, high, EstimateSource::Baseline)
+        })
+    }
+
+    fn estimated(&self, seconds: f64, low: f64, high: f64, source: EstimateSource) -> WaitEstimate {
+        let (low, high) = (low.min(seconds), high.max(seconds));
+        WaitEstimate { seconds, low, high, source, model: self.model() }
+    }
+
+    /// Latest likely start of a request, in seconds after it was sent: it leaves a short time for the prompt.
+    fn latest_start(&self, request: &ObservedRequest) -> f64 {
+        // A response that is not streamed shows only that its turn came before its end.
+        let baseline = self.baseline.as_ref().filter(|_| request.first_output.is_some());
+        let prompt = baseline.map_or(0.0, |one| one.shortest(request.bytes, request.tokens));
+        (request.latest_turn() - request.sent - prompt).max(0.0)
+    }
+
+    /// Time to first output minus that of a request that does not wait. 0 if the two are within a factor of `e^band`.
+    ///
+    /// If another request left near the end of this wait, the turn probably came then: the time for a prompt is known
+    /// less exactly than the time at which other requests left.
+    fn wait_above_baseline(&self, request: &ObservedRequest, band: f64) -> Option<f64> {
+        let ttft = request.first_output? - request.sent;
+        let baseline = self.baseline.as_ref()?;
+        let expected = baseline.expect(request.bytes, request.tokens);
+        if ttft <= expected * band.exp() {
+            return Some(0.0);
+        }
+        let excess = ttft - expected;
+        let distance = |wait: &f64| (wait - excess).abs();
+        let noise = expected * (baseline.band.exp() - 1.0);
+        let releases =
+            self.releases.response.earlier_backwards(request.latest_turn(), request, MAX_LOOKBACK);
+        let turns = releases.map(|at| at - request.sent).filter(|wait| distance(wait) <= noise);
+        let wait = turns.min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(excess);
+        Some(wait.max(0.0))
+    }
+}
