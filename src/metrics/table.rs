@@ -123,11 +123,11 @@ macro_rules! for_each_metric {
                 "At the end of a warm stream with outcome ok and output in two or more reads.",
                 "record_character_rate";
             max_gap: histogram(GAP) = STREAM_MAX_GAP "streamgauge_stream_max_gap_seconds", labels!(common),
-                "Longest time in seconds without output, from the first output to the end of the stream. Time in which the client accepted no bytes is excluded.",
+                "Longest time in seconds without output, from the first output to the end of the stream. A client that accepts no bytes does not make it longer.",
                 "At the end of a stream that went on after its first read with output, whatever its outcome.",
                 "record_max_gap";
             stalls: counter = STALLS "streamgauge_stalls_total", labels!(common),
-                "Number of gaps without output that exceeded stall_seconds. Pings do not end a gap, and time in which the client accepted no bytes is excluded.",
+                "Number of gaps without output that exceeded stall_seconds. Pings do not end a gap, and a client that accepts no bytes does not make it longer.",
                 "Within half a second after a gap exceeds stall_seconds. The series starts at 0 with the first stream that has output.",
                 "stall_counter";
             oldest_silent: float_gauge = OLDEST_SILENT "streamgauge_oldest_silent_stream_seconds", labels!(UPSTREAM),

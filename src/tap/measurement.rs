@@ -12,7 +12,7 @@ use super::request_progress::{RequestFault, RequestProgress};
 use super::stall_watch::StallWatch;
 use super::{PeekBody, Tap};
 use crate::metrics::{RequestPhase, RequestSeries, StartKind};
-use crate::socket::SocketTimestamps;
+use crate::socket::{self, SocketTimestamps};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
@@ -25,7 +25,9 @@ use std::time::Duration;
 use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::dialect::{Dialect, UNKNOWN, UnparsedReason};
-use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, LiveSample, Outcome, ResponseMeter};
+use streamgauge_core::meter::{
+    Arrival, ClientPauses, EndCause, GrpcStatus, LiveSample, Outcome, ResponseMeter, ServerClock,
+};
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 use streamgauge_core::wire::reject_reason::RejectReason;
 
@@ -54,6 +56,8 @@ struct RequestState {
     series: Option<Arc<RequestSeries>>,
     /// Streams only, from the first output on.
     stall_watch: Option<Box<StallWatch>>,
+    /// Clock of the gaps between outputs.
+    server_clock: ServerClock,
     bytes_down: u64,
     /// Arrival of the request: of its first read, or with HTTP/2 of the read that completed its headers.
     started_at: Duration,
@@ -100,6 +104,8 @@ struct RequestState {
     id: u64,
     /// Slot of the request in the registry of requests in flight.
     slot: usize,
+    /// Each read of the response is measured at once. False if hyper carries its body.
+    reads_directly: bool,
 }
 
 impl Measurement {
@@ -168,6 +174,13 @@ impl Measurement {
     pub fn on_response_head(&mut self, head: &response::Parts, upstream: &Arc<SocketTimestamps>) {
         if let Some(state) = &mut self.state {
             state.catch_panic(|state| state.on_response_head(head, upstream));
+        }
+    }
+
+    /// hyper carries the response body. It reads ahead, and its HTTP/2 connections carry several bodies.
+    pub fn on_buffered_body(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.reads_directly = false;
         }
     }
 
@@ -293,8 +306,10 @@ impl RequestState {
             meter: None,
             series: None,
             stall_watch: None,
+            server_clock: ServerClock::new(client.stall_time()),
             bytes_down: 0,
             unparsed: 0,
+            reads_directly: true,
         }
     }
 
@@ -406,7 +421,8 @@ impl RequestState {
         self.catch_panic(|state| state.measure_response_data(arrival, bytes));
     }
 
-    fn measure_response_data(&mut self, arrival: Arrival, bytes: &[u8]) {
+    fn measure_response_data(&mut self, mut arrival: Arrival, bytes: &[u8]) {
+        self.place_on_server_clock(&mut arrival);
         let is_first = self.first_byte_at.is_none() && !bytes.is_empty();
         if is_first {
             self.first_byte_at = Some(arrival.at);
@@ -427,6 +443,18 @@ impl RequestState {
         }
         self.find_first_audio(arrival.at, bytes);
         self.watch_stalls(arrival);
+    }
+
+    /// Places a read on the clock of the gaps between outputs.
+    fn place_on_server_clock(&mut self, arrival: &mut Arrival) {
+        let pauses = self.client.stall_time();
+        if pauses == self.server_clock.pauses() {
+            self.server_clock.place(arrival);
+        } else {
+            let (now, is_direct) = (socket::now(), self.reads_directly);
+            let client = ClientPauses { total: pauses, now, is_direct };
+            self.server_clock.place_after_pause(arrival, client);
+        }
     }
 
     /// Reads what the server of a session sends before the client's first message. No response is in it.
@@ -482,6 +510,7 @@ impl RequestState {
             started_at,
             operation,
             slot,
+            server_clock,
             ..
         } = self
         else {
@@ -492,7 +521,7 @@ impl RequestState {
             && meter.tally().first_output.is_some()
             && operation.is_inference()
         {
-            let watch = StallWatch::new(client, series, tap.config.load().stall);
+            let watch = StallWatch::new(client, series, tap.config.load().stall, server_clock);
             tap.in_flight.set_silence(*slot, watch.silence());
             *stall_watch = Some(watch);
             // Long streams would hold back the series of the upstream until their end.
@@ -501,7 +530,7 @@ impl RequestState {
             }
         }
         if let Some(stall_watch) = stall_watch {
-            stall_watch.on_read(meter.tally(), arrival, *started_at);
+            stall_watch.on_read(meter.tally(), arrival, *started_at, server_clock);
         }
     }
 

@@ -30,6 +30,7 @@ pin_project! {
 impl<B: Body<Data = Bytes>> MeteredBody<B> {
     /// Wraps `body`. `declared` is the `Content-Length` to report if there is one without a body.
     pub fn new(body: B, mut measurement: Measurement, declared: Option<u64>) -> Self {
+        measurement.on_buffered_body();
         if body.is_end_stream() {
             measurement.complete();
         }

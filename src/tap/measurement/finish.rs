@@ -217,7 +217,7 @@ impl ClosedRequest {
     fn add_stream_flow(&mut self, record: &mut RequestRecord) {
         let stalls = self.state.stall_watch.take();
         let (Some(meter), Some(mut stalls)) = (self.meter(), stalls) else { return };
-        stalls.end(self.ended_at.at);
+        stalls.end(self.ended_at.at, &self.state.server_clock);
         record.max_gap_s = stalls.flow.max_gap().map(|gap| gap.as_secs_f64());
         let is_burst_defined = self.outcome == Outcome::Ok && !meter.is_session();
         let ratio = stalls.flow.burst_ratio(meter.tally(), self.state.started_at);

@@ -16,8 +16,8 @@
 //! |---|---|
 //! | `response` | reads one response ([`ResponseMeter`]) |
 //! | `session` | separates the responses of a WebSocket session |
-//! | `tally` | counts and times of a response while it is in progress ([`ResponseTally`], [`LiveSample`]) |
 //! | `arrivals` | inter-token latency: divides a gap between two reads by the tokens or output events of the later |
+//! | `server_clock` | clock of the gaps between outputs, which excludes pauses of the client ([`ServerClock`]) |
 //! | `output_flow` | longest gap and burst ratio of a stream ([`OutputFlow`]) |
 //! | `end_report` | what a server reports at the end of a response ([`ServerReport`]) |
 //! | `outcome` | how a request ended ([`Outcome`]) |
@@ -44,6 +44,7 @@ pub mod queue;
 mod queue_wait;
 mod record;
 mod response;
+mod server_clock;
 mod session;
 mod slo;
 mod slo_verdict;
@@ -60,6 +61,7 @@ pub use record::{
     RequestRecord, ResponseTokens, TimestampSource, TokenSource, characters_per_second,
 };
 pub use response::ResponseMeter;
+pub use server_clock::{ClientPauses, ServerClock};
 pub use slo::{InputSizeLimits, RefusalRule, SloClass, SloClasses, SloLimits, SloTarget};
 pub use slo_verdict::SloVerdict;
 pub use tally::{LiveSample, OutputKind, ResponseTally};
