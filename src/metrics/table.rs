@@ -134,6 +134,14 @@ macro_rules! for_each_metric {
                 "Longest current gap in seconds without output, over all running streams that had output. 0 if there is none.",
                 "At each scrape.",
                 "set_oldest_silent";
+            engine_progress: float_gauge = ENGINE_PROGRESS "streamgauge_engine_progress_seconds", labels!(UPSTREAM),
+                "Time in seconds for which output was due and none came, over all requests of the upstream. 0 if no output is due.",
+                "At each scrape.",
+                "set_engine_progress";
+            engine_progress_limit: float_gauge = ENGINE_PROGRESS_LIMIT "streamgauge_engine_progress_limit_seconds", labels!(UPSTREAM),
+                "Value of streamgauge_engine_progress_seconds in seconds beyond which the engine is stuck: twice the usual longest silence, and at least 10 s, less the time that prompts may take.",
+                "At each scrape.",
+                "set_engine_progress";
             tokens_per_chunk: histogram(CHUNK) = TOKENS_PER_CHUNK "streamgauge_tokens_per_chunk", labels!(common),
                 "Number of output tokens per output event.",
                 "At the end of a stream with outcome ok whose server reports its token count.",

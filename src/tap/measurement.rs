@@ -4,6 +4,7 @@ mod finish;
 mod on_sample;
 mod queue_wait;
 mod request_head;
+mod stream_gaps;
 
 use super::cold_request::ColdRequest;
 use super::edge_and_trace::EdgeAndTrace;
@@ -12,7 +13,7 @@ use super::request_progress::{RequestFault, RequestProgress};
 use super::stall_watch::StallWatch;
 use super::{PeekBody, Tap};
 use crate::metrics::{RequestPhase, RequestSeries, StartKind};
-use crate::socket::{self, SocketTimestamps};
+use crate::socket::SocketTimestamps;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::{Version, request, response};
@@ -26,7 +27,7 @@ use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::dialect::{Dialect, UNKNOWN, UnparsedReason};
 use streamgauge_core::meter::{
-    Arrival, ClientPauses, EndCause, GrpcStatus, LiveSample, Outcome, ResponseMeter, ServerClock,
+    Arrival, EndCause, GrpcStatus, LiveSample, Outcome, OutputClock, ResponseMeter,
 };
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 use streamgauge_core::wire::reject_reason::RejectReason;
@@ -57,7 +58,7 @@ struct RequestState {
     /// Streams only, from the first output on.
     stall_watch: Option<Box<StallWatch>>,
     /// Clock of the gaps between outputs.
-    server_clock: ServerClock,
+    output_clock: OutputClock,
     bytes_down: u64,
     /// Arrival of the request: of its first read, or with HTTP/2 of the read that completed its headers.
     started_at: Duration,
@@ -177,13 +178,6 @@ impl Measurement {
         }
     }
 
-    /// hyper carries the response body. It reads ahead, and its HTTP/2 connections carry several bodies.
-    pub fn on_buffered_body(&mut self) {
-        if let Some(state) = &mut self.state {
-            state.reads_directly = false;
-        }
-    }
-
     /// Reads the next bytes of the response body. They arrived with the latest read of the upstream's socket.
     pub fn on_response_data(&mut self, bytes: &[u8]) {
         if let Some(state) = &mut self.state {
@@ -274,7 +268,7 @@ impl RequestState {
     ) -> Self {
         let ArrivalTime { started_at, wall_time } = arrived;
         let RequestHead { route, model, body, edge, cold } = request;
-        let progress = RequestProgress::new(Arc::clone(tap), route.operation, model, body);
+        let progress = RequestProgress::new(Arc::clone(tap), route, model, body);
         let (progress, id) = (Arc::new(progress), tap.next_id());
         Self {
             cold,
@@ -306,7 +300,7 @@ impl RequestState {
             meter: None,
             series: None,
             stall_watch: None,
-            server_clock: ServerClock::new(client.stall_time()),
+            output_clock: OutputClock::new(client.stall_time()),
             bytes_down: 0,
             unparsed: 0,
             reads_directly: true,
@@ -422,7 +416,7 @@ impl RequestState {
     }
 
     fn measure_response_data(&mut self, mut arrival: Arrival, bytes: &[u8]) {
-        self.place_on_server_clock(&mut arrival);
+        self.place_on_output_clock(&mut arrival);
         let is_first = self.first_byte_at.is_none() && !bytes.is_empty();
         if is_first {
             self.first_byte_at = Some(arrival.at);
@@ -443,18 +437,6 @@ impl RequestState {
         }
         self.find_first_audio(arrival.at, bytes);
         self.watch_stalls(arrival);
-    }
-
-    /// Places a read on the clock of the gaps between outputs.
-    fn place_on_server_clock(&mut self, arrival: &mut Arrival) {
-        let pauses = self.client.stall_time();
-        if pauses == self.server_clock.pauses() {
-            self.server_clock.place(arrival);
-        } else {
-            let (now, is_direct) = (socket::now(), self.reads_directly);
-            let client = ClientPauses { total: pauses, now, is_direct };
-            self.server_clock.place_after_pause(arrival, client);
-        }
     }
 
     /// Reads what the server of a session sends before the client's first message. No response is in it.
@@ -496,41 +478,6 @@ impl RequestState {
             if let Some(series) = &self.series {
                 series.record_time_to_first_audio(at.saturating_sub(self.started_at), start);
             }
-        }
-    }
-
-    /// Follows the gaps between outputs, from the first output of a stream on.
-    fn watch_stalls(&mut self, arrival: Arrival) {
-        let Self {
-            tap,
-            meter: Some(meter),
-            series: Some(series),
-            stall_watch,
-            client,
-            started_at,
-            operation,
-            slot,
-            server_clock,
-            ..
-        } = self
-        else {
-            return;
-        };
-        if stall_watch.is_none()
-            && meter.is_stream()
-            && meter.tally().first_output.is_some()
-            && operation.is_inference()
-        {
-            let watch = StallWatch::new(client, series, tap.config.load().stall, server_clock);
-            tap.in_flight.set_silence(*slot, watch.silence());
-            *stall_watch = Some(watch);
-            // Long streams would hold back the series of the upstream until their end.
-            if let Some(engine) = meter.tally().engine {
-                tap.set_detected_engine(engine);
-            }
-        }
-        if let Some(stall_watch) = stall_watch {
-            stall_watch.on_read(meter.tally(), arrival, *started_at, server_clock);
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::request::RequestBodyReader;
-use streamgauge_core::dialect::route::Operation;
+use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::meter::queue::ServedRequest;
 
 /// Why a request's body could not be read to its end.
@@ -37,6 +37,8 @@ pub(crate) struct RequestProgress {
     /// The upstream's socket accepts no bytes.
     upstream_stalled: AtomicBool,
     operation: Operation,
+    /// The response is a stream unless the body says otherwise.
+    streams_by_default: bool,
     /// The lock is taken a few times per request, not per token.
     state: Mutex<ProgressState>,
 }
@@ -72,10 +74,11 @@ impl RequestProgress {
     /// `peek` reads the body.
     pub fn new(
         tap: Arc<Tap>,
-        operation: Operation,
+        route: &Route,
         model: Option<String>,
         peek: RequestBodyReader,
     ) -> Self {
+        let operation = route.operation;
         tap.arrivals.count_arrival(operation);
         if operation.is_inference() {
             tap.activity.request_started();
@@ -96,6 +99,7 @@ impl RequestProgress {
             is_body_missing: AtomicBool::new(false),
             upstream_stalled: AtomicBool::new(false),
             operation,
+            streams_by_default: route.streams_by_default(),
             state: Mutex::new(state),
         };
         progress.count(RequestPhase::Sending, 1);
@@ -310,6 +314,11 @@ impl RequestProgress {
     pub fn requested_choices(&self) -> Option<u64> {
         let state = self.state();
         state.peek.facts().choices.or(state.peek.is_whole().then_some(1))
+    }
+
+    /// Whether the response is probably a stream.
+    pub fn expects_stream(&self) -> bool {
+        self.requests_stream().unwrap_or(self.streams_by_default)
     }
 
     /// Whether the body requests a stream; `None` while unknown.

@@ -57,10 +57,13 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
         if this.error.is_none() {
-            match ready!(this.body.as_mut().poll_frame(cx)) {
+            let polled = this.body.as_mut().poll_frame(cx);
+            this.measurement.set_client_busy(polled.is_ready());
+            match ready!(polled) {
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
                         this.measurement.on_response_data(data);
+                        this.measurement.set_client_busy(true);
                     }
                     if let Some(fields) = frame.trailers_ref() {
                         this.measurement.on_trailers(fields);

@@ -4,11 +4,11 @@ use crate::metrics::{RequestSeries, StallCounter};
 use crate::socket::SocketTimestamps;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::time::Duration;
-use streamgauge_core::meter::{Arrival, GapUpdate, OutputFlow, ResponseTally, ServerClock};
+use streamgauge_core::meter::{Arrival, GapUpdate, OutputClock, OutputFlow, ResponseTally};
 
 /// Time that a running gap must exceed the threshold by before it is counted. Output that arrived in time may be read
 /// this much later.
@@ -19,7 +19,7 @@ const COUNTED: u64 = 1;
 /// The current gap of a running stream, shared by the stream and the search for stalls.
 #[derive(Debug)]
 pub(super) struct StreamSilence {
-    /// Start of the current gap in nanoseconds, on the stream's [`ServerClock`](streamgauge_core::meter::ServerClock); 0
+    /// Start of the current gap in nanoseconds, on the stream's [`OutputClock`](streamgauge_core::meter::OutputClock); 0
     /// if no output is expected. The lowest bit is [`COUNTED`]: start and flag change in one atomic step, so that a gap
     /// that is counted and ended at the same time is counted once.
     gap_start: AtomicU64,
@@ -29,6 +29,8 @@ pub(super) struct StreamSilence {
     /// A gap longer than this is a stall.
     threshold: Duration,
     client: Arc<SocketTimestamps>,
+    /// The library that carries the body has not yet requested more than the latest output.
+    is_client_busy: AtomicBool,
     stalls: StallCounter,
     /// Output events so far. Only the stream writes it.
     output_events: AtomicU64,
@@ -44,18 +46,23 @@ pub(super) struct StallWatch {
 }
 
 impl StreamSilence {
-    /// Counts the current gap if it has become a stall. Returns its length.
-    pub fn count_stall(&self, now: Duration) -> Duration {
+    /// Counts the current gap if it has become a stall. Returns its length; `None` if no output is expected.
+    pub fn count_stall(&self, now: Duration) -> Option<Duration> {
         let now = self.server_now(now);
         let seen = self.gap_start.load(Relaxed);
-        let Some(silence) = length(seen, now) else { return Duration::ZERO };
+        let silence = length(seen, now)?;
         let is_new = seen & COUNTED == 0 && silence > self.threshold + GRACE;
         // If output ended the gap in the meantime, the exchange fails, and `end_gap` has counted it.
         if is_new && self.gap_start.compare_exchange(seen, seen | COUNTED, Relaxed, Relaxed).is_ok()
         {
             self.stalls.inc();
         }
-        silence
+        Some(silence)
+    }
+
+    /// Whether the client accepts output as far as is known.
+    pub fn is_client_ready(&self) -> bool {
+        !self.client.is_stalled() && !self.is_client_busy.load(Relaxed)
     }
 
     /// Length of the current gap; `None` if no output is expected.
@@ -96,7 +103,7 @@ impl StreamSilence {
     }
 
     /// Publishes the state of the clock. The start of the gap was set before.
-    fn set_clock(&self, clock: &ServerClock) {
+    fn set_clock(&self, clock: &OutputClock) {
         self.excluded.store(nanos(clock.excluded()), Release);
         self.pauses.store(nanos(clock.pauses()), Release);
     }
@@ -108,7 +115,7 @@ impl StallWatch {
         client: &Arc<SocketTimestamps>,
         series: &RequestSeries,
         threshold: Duration,
-        clock: &ServerClock,
+        clock: &OutputClock,
     ) -> Box<Self> {
         let silence = Arc::new(StreamSilence {
             gap_start: AtomicU64::new(0),
@@ -116,6 +123,7 @@ impl StallWatch {
             pauses: AtomicU64::new(nanos(clock.pauses())),
             threshold,
             client: Arc::clone(client),
+            is_client_busy: AtomicBool::new(false),
             stalls: series.stall_counter(),
             output_events: AtomicU64::new(0),
         });
@@ -127,13 +135,18 @@ impl StallWatch {
         &self.silence
     }
 
+    /// Sets whether the client has taken the latest output, and more is requested. Only where hyper carries the body.
+    pub fn set_client_busy(&self, is_busy: bool) {
+        self.silence.is_client_busy.store(is_busy, Relaxed);
+    }
+
     /// A read was placed on the clock of the response and measured.
     pub fn on_read(
         &mut self,
         tally: &ResponseTally,
         arrival: Arrival,
         start: Duration,
-        clock: &ServerClock,
+        clock: &OutputClock,
     ) {
         self.silence.output_events.store(tally.output_events, Relaxed);
         if self.flow.holds_gap() {
@@ -154,7 +167,7 @@ impl StallWatch {
     }
 
     /// The stream has ended.
-    pub fn end(&mut self, now: Duration, clock: &ServerClock) {
+    pub fn end(&mut self, now: Duration, clock: &OutputClock) {
         self.end_held_gap(None);
         let gap = self.flow.finish(now, clock, self.silence.client.stall_time());
         self.silence.end_gap(gap, None);
@@ -207,13 +220,14 @@ mod tests {
             pauses: AtomicU64::new(0),
             threshold: at(2),
             client: Arc::default(),
+            is_client_busy: AtomicBool::new(false),
             stalls: stalls.clone(),
             output_events: AtomicU64::new(0),
         };
-        assert_eq!(silence.count_stall(at(9)), Duration::ZERO, "no output is expected");
+        assert_eq!(silence.count_stall(at(9)), None, "no output is expected");
         silence.end_gap(None, Some(at(10)));
         let expect = |counted: u64| assert_eq!(stalls.get(), counted);
-        assert_eq!(silence.count_stall(at(12)), at(2));
+        assert_eq!(silence.count_stall(at(12)), Some(at(2)));
         expect(0);
         silence.count_stall(at(13));
         silence.count_stall(at(14));

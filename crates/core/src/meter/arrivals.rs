@@ -3,7 +3,7 @@
 //! An arrival is one read of the socket. All output events of one read have the same arrival time, so the gap before the
 //! read is divided by their number of tokens. Example: reads at 10 ms (1 token), 40 ms (3 tokens) and 50 ms (1 token)
 //! give the samples 10, 10, 10 and 10 ms. The first read gives no sample. The sum of all samples of a choice is the
-//! time from its first to its last output on the [`ServerClock`](super::ServerClock), as in TPOT.
+//! time from its first to its last output on the [`OutputClock`](super::OutputClock), as in TPOT.
 
 use std::time::Duration;
 use strum::VariantArray;
@@ -13,7 +13,7 @@ use strum::VariantArray;
 pub struct Arrival {
     /// Arrival of the last byte of the read.
     pub at: Duration,
-    /// The same on the [`ServerClock`](super::ServerClock), for gaps. Equals `at` until the client pauses.
+    /// The same on the [`OutputClock`](super::OutputClock), for gaps. Equals `at` until the client pauses.
     pub server_at: Duration,
     /// Running number of the read.
     pub read: u64,
@@ -55,7 +55,7 @@ impl Arrival {
 pub struct ReadInstant {
     /// Arrival of the last byte of the read.
     pub at: Duration,
-    /// The same on the [`ServerClock`](super::ServerClock).
+    /// The same on the [`OutputClock`](super::OutputClock).
     pub server_at: Duration,
     /// Running number of the read.
     pub read: u64,

@@ -4,7 +4,7 @@
 //! 1; an even stream has one near 0.1.
 
 use super::arrivals::Arrival;
-use super::server_clock::ServerClock;
+use super::output_clock::OutputClock;
 use super::tally::ResponseTally;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ struct OutputSlot {
 pub struct GapUpdate {
     /// Gap that the read has ended.
     pub ended_gap: Option<Duration>,
-    /// Start of the gap that is open now, on the [`ServerClock`]; `None` if no output is expected.
+    /// Start of the gap that is open now, on the [`OutputClock`]; `None` if no output is expected.
     pub waiting_since: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ struct HeldRead {
 
 /// Flow of one stream, from its first output to its end. Has a fixed size.
 ///
-/// Gaps are measured on a [`ServerClock`], so a pause of the client makes none of them longer.
+/// Gaps are measured on a [`OutputClock`], so a pause of the client makes none of them longer.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct OutputFlow {
@@ -137,7 +137,7 @@ impl OutputFlow {
     pub fn finish(
         &mut self,
         now: Duration,
-        clock: &ServerClock,
+        clock: &OutputClock,
         pauses: Duration,
     ) -> Option<Duration> {
         let last = self.last.filter(|_| self.ended.is_none());
@@ -236,7 +236,7 @@ mod tests {
         ]);
         assert_eq!(updates, [(None, Some(200)), (Some(300), Some(500)), (Some(400), None)]);
         assert_eq!(
-            flow.finish(ms(9000), &ServerClock::default(), ms(0)),
+            flow.finish(ms(9000), &OutputClock::default(), ms(0)),
             None,
             "the stream was complete before"
         );
@@ -247,14 +247,14 @@ mod tests {
     fn a_stream_that_breaks_off_has_a_gap_until_then() {
         let (a, b) = (word("a"), word("b"));
         let (mut flow, ..) = flow(&[(200, &a), (500, &b)]);
-        assert_eq!(flow.finish(ms(1500), &ServerClock::default(), ms(0)), Some(ms(1000)));
+        assert_eq!(flow.finish(ms(1500), &OutputClock::default(), ms(0)), Some(ms(1000)));
         assert_eq!(flow.max_gap(), Some(ms(1000)));
     }
 
     #[test]
     fn a_stream_in_one_read_has_no_gap() {
         let (mut flow, ..) = flow(&[(200, &(word("a") + &word("b") + DONE))]);
-        assert_eq!(flow.finish(ms(1500), &ServerClock::default(), ms(0)), None);
+        assert_eq!(flow.finish(ms(1500), &OutputClock::default(), ms(0)), None);
         assert_eq!(flow.max_gap(), None);
     }
 
@@ -279,7 +279,7 @@ mod tests {
                 flow.add_chars(chars, ms(*at));
             }
             tally.answer_chars = chars;
-            flow.finish(ms(end), &ServerClock::default(), ms(0));
+            flow.finish(ms(end), &OutputClock::default(), ms(0));
             let found = flow.burst_ratio(&tally, ms(0)).unwrap();
             // A slot at the edge can count on either side.
             let end = end as f64;
@@ -292,10 +292,10 @@ mod tests {
     #[test]
     fn a_single_word_has_no_burst_ratio() {
         let (mut short, meter, _) = flow(&[(200, &(word("Yes.") + DONE))]);
-        short.finish(ms(200), &ServerClock::default(), ms(0));
+        short.finish(ms(200), &OutputClock::default(), ms(0));
         assert_eq!(short.burst_ratio(meter.tally(), ms(0)), None);
         let (mut long, meter, _) = flow(&[(200, &(word("An answer of 24 letters.") + DONE))]);
-        long.finish(ms(9000), &ServerClock::default(), ms(0));
+        long.finish(ms(9000), &OutputClock::default(), ms(0));
         assert_eq!(
             long.burst_ratio(meter.tally(), ms(0)),
             Some(1.0),

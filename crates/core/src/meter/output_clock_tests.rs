@@ -4,7 +4,7 @@
 //! sends, and a client that pauses. One tick is a millisecond. The truth is the time for which the server generates: the
 //! time for which it cannot write is the client's doing.
 
-use super::{ClientPauses, ServerClock};
+use super::{ClientPauses, OutputClock};
 use crate::dialect::Dialect;
 use crate::meter::{Arrival, GapUpdate, LiveSample, OutputFlow, ResponseMeter, ResponseTokens};
 use proptest::prelude::*;
@@ -69,7 +69,7 @@ fn event(size: usize) -> Vec<u8> {
 /// The proxy's measurement of one stream.
 struct Proxy {
     meter: ResponseMeter,
-    clock: ServerClock,
+    clock: OutputClock,
     flow: OutputFlow,
     mode: StampMode,
     reads: u64,
@@ -138,7 +138,7 @@ fn play(schedule: &Schedule, mode: StampMode) -> Measured {
     let meter = ResponseMeter::new(chat, b"text/event-stream", b"").unwrap();
     let mut proxy = Proxy {
         meter,
-        clock: ServerClock::default(),
+        clock: OutputClock::default(),
         flow: OutputFlow::default(),
         mode,
         reads: 0,
@@ -341,7 +341,7 @@ fn a_stall_that_a_pause_hides_has_the_share_of_each_output() {
 
 #[test]
 fn the_clock_is_frozen_while_the_client_pauses() {
-    let clock = ServerClock::new(ms(500));
+    let clock = OutputClock::new(ms(500));
     assert_eq!(clock.read(ms(3000), ms(500)), ms(3000));
     assert_eq!(clock.read(ms(3000), ms(1500)), ms(2000));
     assert_eq!(clock.read(ms(4000), ms(2500)), ms(2000));

@@ -36,7 +36,7 @@ pub struct ClientPauses {
 
 /// Clock of one response.
 #[derive(Debug, Default)]
-pub struct ServerClock {
+pub struct OutputClock {
     /// Pauses of the client until the latest read.
     pauses: Duration,
     /// Time that was excluded so far.
@@ -48,7 +48,7 @@ pub struct ServerClock {
     resumed: Duration,
 }
 
-impl ServerClock {
+impl OutputClock {
     /// A clock that has excluded nothing. `pauses`: total time for which the client accepted no bytes.
     pub fn new(pauses: Duration) -> Self {
         Self { pauses, ..Self::default() }
@@ -108,5 +108,5 @@ impl ServerClock {
 }
 
 #[cfg(test)]
-#[path = "server_clock_tests.rs"]
+#[path = "output_clock_tests.rs"]
 mod tests;
