@@ -74,7 +74,7 @@ const CHAT: World = World {
 };
 
 #[derive(Debug, Clone)]
-struct Job {
+struct EngineJob {
     sent: u64,
     prefill: u64,
     /// As the baseline predicts it.
@@ -88,19 +88,19 @@ struct Job {
     seen: u64,
 }
 
-impl Job {
+impl EngineJob {
     fn is_paused(&self, now: u64) -> bool {
         self.seen > 0 && (self.pause.0..self.pause.1).contains(&now)
     }
 }
 
-struct Engine {
+struct BatchEngine {
     world: World,
     random: Random,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<EngineJob>,
     /// Jobs whose prompts are processed, and until when: one, or several in chunks.
-    processing: Vec<(Job, u64)>,
-    running: Vec<Job>,
+    processing: Vec<(EngineJob, u64)>,
+    running: Vec<EngineJob>,
     /// Ends of the pauses of clients whose answer is complete, and when it was.
     unread: Vec<(u64, u64)>,
     loaded: u64,
@@ -111,7 +111,7 @@ struct Engine {
     ended_documents: Vec<u64>,
 }
 
-impl Engine {
+impl BatchEngine {
     fn new(world: World, seed: u64) -> Self {
         Self {
             world,
@@ -146,7 +146,7 @@ impl Engine {
                 let begin = now + self.random.below(30_000);
                 (begin, begin + self.random.below(300_000))
             });
-            self.waiting.push_back(Job {
+            self.waiting.push_back(EngineJob {
                 sent: now,
                 prefill,
                 expected: prefill * (75 + self.random.below(60)) / 100,
@@ -175,7 +175,7 @@ impl Engine {
         }
         let has_slot = self.processing.len() + self.running.len() < self.world.slots;
         let is_free = self.running.is_empty() && self.processing.is_empty();
-        let can_serve = |job: &Job| job.model == self.loaded || is_free;
+        let can_serve = |job: &EngineJob| job.model == self.loaded || is_free;
         if has_slot && self.waiting.front().is_some_and(can_serve) {
             let job = self.waiting.pop_front().unwrap();
             let load = if job.model == self.loaded { 0 } else { self.world.load };
@@ -242,9 +242,9 @@ fn run(
     seed: u64,
     end: u64,
     hangs: &[(u64, u64)],
-    mut observe: impl FnMut(u64, &EngineProgress, &Engine) -> bool,
+    mut observe: impl FnMut(u64, &EngineProgress, &BatchEngine) -> bool,
 ) {
-    let (mut engine, mut progress) = (Engine::new(world, seed), EngineProgress::default());
+    let (mut engine, mut progress) = (BatchEngine::new(world, seed), EngineProgress::default());
     for now in (0..end).step_by(usize::try_from(STEP).unwrap()) {
         engine.arrive(now);
         let works = !hangs.iter().any(|(begin, end)| (*begin..*end).contains(&now));
