@@ -49,7 +49,7 @@ fn main() {
                 meter.push(arrival, bytes, &mut |sample| {
                     series.record_live(&sample, Duration::ZERO, || StartKind::Warm);
                 });
-                flow.on_read(meter.tally(), arrival, Duration::ZERO, Duration::ZERO);
+                flow.on_read(meter.tally(), arrival, Duration::ZERO);
             };
             let (first, rest) = events.split_at(WARM_UP);
             first.iter().enumerate().for_each(|(at, bytes)| read(at, bytes));

@@ -148,6 +148,7 @@ fn serve(metrics: Arc<Metrics>) -> SocketAddr {
         reloads: tokio::sync::mpsc::channel(1).0,
         limits: AdminLimits { connections: 64, time: Duration::from_secs(10) },
         upstreams: Vec::new(),
+        taps: Vec::new(),
         draining: AtomicBool::new(false),
     };
     std::thread::spawn(move || {

@@ -57,8 +57,9 @@
     stalls: { 'for': '5m', severity: 'warning', window: '10m', share: 0.05, minimum: 5 },
     streamsFail: { 'for': '5m', severity: 'warning', window: '10m', share: 0.02, minimum: 5 },
     upstreamDown: { 'for': '2m', severity: 'critical' },
-    // A stream without output for `silentSeconds`, or requests that wait for `window` while nothing is generated.
-    engineSilent: { 'for': '1m', severity: 'critical', silentSeconds: 30, window: '5m' },
+    // Output is due for longer than the limit that Streamgauge learned. While it has learned none: requests wait for
+    // `window` while nothing is generated.
+    engineSilent: { 'for': '1m', severity: 'critical', window: '5m' },
     upstreamRestarts: { 'for': '0s', severity: 'warning', window: '1h', minimum: 2 },
     usageMissing: { 'for': '30m', severity: 'info', window: '30m', share: 0.2, minimum: 20 },
     unparsed: { 'for': '15m', severity: 'warning', window: '15m', share: 0.01, minimum: 5 },

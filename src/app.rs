@@ -209,10 +209,11 @@ impl App {
         let upstreams =
             proxies.iter().map(|bound| (bound.name.clone(), bound.connector.clone())).collect();
         let (reloads, reload_requests) = mpsc::channel(1);
-        let taps = proxies.iter().map(|bound| Arc::clone(&bound.tap)).collect();
+        let taps: Vec<_> = proxies.iter().map(|bound| Arc::clone(&bound.tap)).collect();
         let shared = Admin {
             upstreams,
-            live: LiveHistory::new(Arc::clone(&metrics), log.clone(), taps),
+            live: LiveHistory::new(Arc::clone(&metrics), log.clone(), taps.clone()),
+            taps,
             login: Login::default(),
             address: admin_address,
             metrics,

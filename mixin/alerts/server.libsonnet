@@ -95,10 +95,9 @@ local promql = import '../lib/promql.libsonnet';
           lib.alert(
             'StreamgaugeEngineSilent',
             config.engineSilent,
-            // The time of the longest silence, or of the window in which requests waited and nothing was generated.
             |||
               (
-                max by %(by)s (%(silent)s) > %(silentSeconds)g
+                max by %(by)s (%(due)s - %(limit)s) > 0
                 or
                 (
                   min_over_time((sum by %(by)s (%(waiting)s))[%(window)s:]) > 0
@@ -112,8 +111,8 @@ local promql = import '../lib/promql.libsonnet';
               min by %(by)s (%(up)s) == 1
             ||| % {
               by: promql.by(instance),
-              silent: select('streamgauge_oldest_silent_stream_seconds'),
-              silentSeconds: config.engineSilent.silentSeconds,
+              due: select('streamgauge_engine_progress_seconds'),
+              limit: select('streamgauge_engine_progress_limit_seconds'),
               waiting: select('streamgauge_in_flight_requests', ['phase="waiting"', inference]),
               window: config.engineSilent.window,
               characters: select('streamgauge_output_characters_total'),
@@ -121,10 +120,8 @@ local promql = import '../lib/promql.libsonnet';
               up: select('streamgauge_upstream_up'),
             },
             lib.group + ' generates nothing, but is healthy',
-            lib.instance + ': a stream has had no output for over %ds, or requests waited for %s without any output of the server. The server still accepts connections.' % [
-              config.engineSilent.silentSeconds,
-              config.engineSilent.window,
-            ],
+            lib.instance + ': output is due for longer than the limit, or requests waited for %s without any output of the server. The server still accepts connections.' %
+            config.engineSilent.window,
             'streamgauge-queue'
           ),
           lib.alert(

@@ -56,6 +56,10 @@ function(config)
         quantiles('Longest gap of a stream', 'streamgauge_stream_max_gap_seconds', 'Longest time without output, from the first output to the end of the stream.', 'definitions.md#gaps-and-stalls'),
         p.chart('Stalls', 'short', [[q.increase(q.model('streamgauge_stalls_total'), ['gen_ai_request_model']), '{{gen_ai_request_model}}']], 'Gaps over stall_seconds in the last rate interval, counted while they last.', 'definitions.md#gaps-and-stalls'),
         p.chart('Oldest silent stream', 's', [[q.max(q.upstream('streamgauge_oldest_silent_stream_seconds'), ['upstream']), '{{upstream}}']], 'Longest current gap of all running streams that had output. 0 if there is none.', 'definitions.md#gaps-and-stalls'),
+        p.chart('Progress of the engine', 's', [
+          [q.max(q.upstream('streamgauge_engine_progress_seconds'), ['upstream']), '{{upstream}}'],
+          [q.max(q.upstream('streamgauge_engine_progress_limit_seconds'), ['upstream']), '{{upstream}} limit'],
+        ], 'Time for which output was due and none came, and the limit beyond which the engine is stuck.', 'definitions.md#progress-of-the-engine'),
         p.chart('Tokens per chunk', 'short', q.quantiles(q.model, 'streamgauge_tokens_per_chunk', percents=[50, 95]), 'Output tokens for each output event. More than 1: speculative decoding, or batching.', 'metrics.md#streamgauge_tokens_per_chunk'),
         p.chart('Burst ratio', 'percentunit', q.quantiles(q.model, 'streamgauge_burst_ratio', percents=[50, 95]), 'Share of the characters in the last tenth of the time. Near 1: the response was held back, or prefill was long.', 'metrics.md#streamgauge_burst_ratio', max=1),
         quantiles('Client stall', 'streamgauge_client_stall_seconds', 'Time in which the client accepted no bytes that were ready. The server does not cause it.', 'metrics.md#streamgauge_client_stall_seconds'),

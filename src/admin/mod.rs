@@ -22,6 +22,7 @@ use crate::log::UNLIMITED;
 use crate::metrics::{AdminLimitKind, Metrics};
 use crate::proxy::Connector;
 use crate::request_log::RequestLog;
+use crate::tap::Tap;
 use access::ClientCertified;
 use arc_swap::ArcSwap;
 use hyper::body::{Body, Incoming};
@@ -75,6 +76,8 @@ pub struct Admin {
     pub limits: AdminLimits,
     /// Names of the upstreams and how to connect to them, for `/readyz?upstream=1`.
     pub upstreams: Vec<(String, Connector)>,
+    /// State of each upstream, for `/readyz?engine=1`.
+    pub taps: Vec<Arc<Tap>>,
     /// Whether shutdown has begun.
     pub draining: AtomicBool,
 }

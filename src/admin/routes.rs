@@ -6,12 +6,14 @@ use super::page;
 use crate::metrics::CONTENT_TYPE as METRICS_TEXT;
 use crate::proxy::Timers;
 use crate::request_log::{MAX_RECENT, RecentLines};
+use crate::tap::{StuckEngine, Tap};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -158,7 +160,8 @@ const INDEX: &str = "Streamgauge\n\n\
     /config              the configuration in force\n\
     /-/reload            POST reloads the configuration\n\
     /healthz             200 while the process runs\n\
-    /readyz              200 until shutdown begins; ?upstream=1 also connects to each upstream\n\
+    /readyz              200 until shutdown begins; ?upstream=1 also connects to each upstream,\n\
+    \x20                    ?engine=1 also checks that the engines generate\n\
     /idle                200 while no request is in flight, else 503\n";
 
 /// A response with a value as JSON.
@@ -224,6 +227,17 @@ async fn readiness(admin: &Admin, query: Option<&str>) -> Response<AdminBody> {
                 let why = format!("upstream {name} does not accept connections\n");
                 return response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);
             }
+        }
+    }
+    if query_parameter(query, "engine") == Some("1") {
+        let stuck = |tap: &Arc<Tap>| Some((Arc::clone(tap.upstream()), tap.stuck_engine()?));
+        if let Some((name, StuckEngine { silence, limit })) = admin.taps.iter().find_map(stuck) {
+            let (silence, limit) = (silence.as_secs_f64(), limit.as_secs_f64());
+            let why = format!(
+                "the engine of upstream {name} generates nothing: output is due for {silence:.1} s, and the limit is \
+                 {limit:.1} s\n"
+            );
+            return response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);
         }
     }
     text_response(StatusCode::OK, "ready\n")

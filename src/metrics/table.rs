@@ -123,17 +123,25 @@ macro_rules! for_each_metric {
                 "At the end of a warm stream with outcome ok and output in two or more reads.",
                 "record_character_rate";
             max_gap: histogram(GAP) = STREAM_MAX_GAP "streamgauge_stream_max_gap_seconds", labels!(common),
-                "Longest time in seconds without output, from the first output to the end of the stream. Time in which the client accepted no bytes is excluded.",
+                "Longest time in seconds without output, from the first output to the end of the stream. A client that accepts no bytes does not make it longer.",
                 "At the end of a stream that went on after its first read with output, whatever its outcome.",
                 "record_max_gap";
             stalls: counter = STALLS "streamgauge_stalls_total", labels!(common),
-                "Number of gaps without output that exceeded stall_seconds. Pings do not end a gap, and time in which the client accepted no bytes is excluded.",
+                "Number of gaps without output that exceeded stall_seconds. Pings do not end a gap, and a client that accepts no bytes does not make it longer.",
                 "Within half a second after a gap exceeds stall_seconds. The series starts at 0 with the first stream that has output.",
                 "stall_counter";
             oldest_silent: float_gauge = OLDEST_SILENT "streamgauge_oldest_silent_stream_seconds", labels!(UPSTREAM),
                 "Longest current gap in seconds without output, over all running streams that had output. 0 if there is none.",
                 "At each scrape.",
                 "set_oldest_silent";
+            engine_progress: float_gauge = ENGINE_PROGRESS "streamgauge_engine_progress_seconds", labels!(UPSTREAM),
+                "Time in seconds for which output was due and none came, over all requests of the upstream. 0 if no output is due.",
+                "At each scrape.",
+                "set_engine_progress";
+            engine_progress_limit: float_gauge = ENGINE_PROGRESS_LIMIT "streamgauge_engine_progress_limit_seconds", labels!(UPSTREAM),
+                "Value of streamgauge_engine_progress_seconds in seconds beyond which the engine is stuck: twice the usual longest silence, and at least 10 s, less the time that prompts may take.",
+                "At each scrape.",
+                "set_engine_progress";
             tokens_per_chunk: histogram(CHUNK) = TOKENS_PER_CHUNK "streamgauge_tokens_per_chunk", labels!(common),
                 "Number of output tokens per output event.",
                 "At the end of a stream with outcome ok whose server reports its token count.",

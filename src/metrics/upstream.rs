@@ -132,6 +132,8 @@ pub struct UpstreamSeries {
     idle: Gauge,
     outage: Gauge,
     oldest_silent: Gauge,
+    engine_progress: Gauge,
+    engine_progress_limit: Gauge,
     connect: Histogram,
     forwarding_delay: Arc<ShardedHistogram>,
     /// In the order of [`UnparsedReason::VARIANTS`].
@@ -158,6 +160,8 @@ impl UpstreamSeries {
             idle: families.idle.with_label_values(&[upstream]),
             outage: families.outage.with_label_values(&[upstream]),
             oldest_silent: families.oldest_silent.with_label_values(&[upstream]),
+            engine_progress: families.engine_progress.with_label_values(&[upstream]),
+            engine_progress_limit: families.engine_progress_limit.with_label_values(&[upstream]),
             connect: families.connect.with_label_values(&[upstream]),
             forwarding_delay: families.forwarding_delay.with_label_values(&[upstream]),
             unparsed: UnparsedReason::VARIANTS
@@ -195,6 +199,12 @@ impl UpstreamSeries {
     /// Sets the longest current silence of a running stream.
     pub fn set_oldest_silent(&self, time: Duration) {
         self.oldest_silent.set(time.as_secs_f64());
+    }
+
+    /// Sets the time for which output was due and none came, and the limit of it.
+    pub fn set_engine_progress(&self, silence: Duration, limit: Duration) {
+        self.engine_progress.set(silence.as_secs_f64());
+        self.engine_progress_limit.set(limit.as_secs_f64());
     }
 
     /// Records the time to open a connection, when it is ready.

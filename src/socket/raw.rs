@@ -77,7 +77,7 @@ impl RawSocket {
             let mut read = || {
                 let SocketRead { bytes, drained } = receive(&self.socket, max, |bytes, stamp| {
                     if !bytes.is_empty() {
-                        self.timestamps.record_read(stamp);
+                        self.timestamps.record_read(bytes.len(), stamp);
                         take(bytes);
                     }
                 })?;

@@ -3,7 +3,7 @@
 use super::clock::instant_of;
 use super::now;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +21,8 @@ use streamgauge_core::meter::Arrival;
 pub struct SocketTimestamps {
     reads: AtomicU64,
     read_at: AtomicU64,
+    /// Number of bytes of the latest read.
+    read_size: AtomicUsize,
     /// When the program made the latest read, and the one before.
     taken_at: AtomicU64,
     after: AtomicU64,
@@ -61,13 +63,17 @@ fn nanos(instant: Duration) -> u64 {
 impl SocketTimestamps {
     /// Returns the arrival of the latest read.
     pub fn last_read(&self) -> Arrival {
-        let (at, taken) = (self.read_at.load(Relaxed), self.taken_at.load(Relaxed));
+        let (read_at, taken) = (self.read_at.load(Relaxed), self.taken_at.load(Relaxed));
+        let at = Duration::from_nanos(read_at);
         Arrival {
-            at: Duration::from_nanos(at),
+            at,
+            server_at: at,
             read: self.reads.load(Relaxed),
+            size: self.read_size.load(Relaxed),
             not_before: Duration::from_nanos(self.after.load(Relaxed)),
-            read_delay: Duration::from_nanos(taken.saturating_sub(at)),
+            read_delay: Duration::from_nanos(taken.saturating_sub(read_at)),
             is_stamped: !self.unstamped.load(Relaxed),
+            is_held: false,
         }
     }
 
@@ -134,15 +140,16 @@ impl SocketTimestamps {
         self.reset.load(Relaxed)
     }
 
-    /// Records a read. `stamp`: time since 1970 at which the kernel received the last byte. Arrivals never go back, so
+    /// Records a read of `size` bytes. `stamp`: time since 1970 at which the kernel received the last byte. Arrivals never go back, so
     /// reads keep their order.
-    pub(super) fn record_read(&self, stamp: Option<Duration>) {
+    pub(super) fn record_read(&self, size: usize, stamp: Option<Duration>) {
         let now = now();
         let before = Duration::from_nanos(self.read_at.load(Relaxed));
         let stamped = stamp.and_then(|stamp| instant_of(stamp, now));
         self.unstamped.store(stamped.is_none(), Relaxed);
         let at = nanos(stamped.unwrap_or(now).max(before));
         self.read_at.store(at, Relaxed);
+        self.read_size.store(size, Relaxed);
         self.after.store(self.taken_at.load(Relaxed), Relaxed);
         self.taken_at.store(nanos(now), Relaxed);
         add(&self.reads, 1);

@@ -4,6 +4,7 @@ mod finish;
 mod on_sample;
 mod queue_wait;
 mod request_head;
+mod stream_gaps;
 
 use super::cold_request::ColdRequest;
 use super::edge_and_trace::EdgeAndTrace;
@@ -25,7 +26,9 @@ use std::time::Duration;
 use streamgauge_core::dialect::response_headers::HeaderFacts;
 use streamgauge_core::dialect::route::{Operation, Route};
 use streamgauge_core::dialect::{Dialect, UNKNOWN, UnparsedReason};
-use streamgauge_core::meter::{Arrival, EndCause, GrpcStatus, LiveSample, Outcome, ResponseMeter};
+use streamgauge_core::meter::{
+    Arrival, EndCause, GrpcStatus, LiveSample, Outcome, OutputClock, ResponseMeter,
+};
 use streamgauge_core::wire::framing::{DeclaredFraming, Framing};
 use streamgauge_core::wire::reject_reason::RejectReason;
 
@@ -54,6 +57,8 @@ struct RequestState {
     series: Option<Arc<RequestSeries>>,
     /// Streams only, from the first output on.
     stall_watch: Option<Box<StallWatch>>,
+    /// Clock of the gaps between outputs.
+    output_clock: OutputClock,
     bytes_down: u64,
     /// Arrival of the request: of its first read, or with HTTP/2 of the read that completed its headers.
     started_at: Duration,
@@ -100,6 +105,8 @@ struct RequestState {
     id: u64,
     /// Slot of the request in the registry of requests in flight.
     slot: usize,
+    /// Each read of the response is measured at once. False if hyper carries its body.
+    reads_directly: bool,
 }
 
 impl Measurement {
@@ -293,8 +300,10 @@ impl RequestState {
             meter: None,
             series: None,
             stall_watch: None,
+            output_clock: OutputClock::new(client.stall_time()),
             bytes_down: 0,
             unparsed: 0,
+            reads_directly: true,
         }
     }
 
@@ -406,7 +415,8 @@ impl RequestState {
         self.catch_panic(|state| state.measure_response_data(arrival, bytes));
     }
 
-    fn measure_response_data(&mut self, arrival: Arrival, bytes: &[u8]) {
+    fn measure_response_data(&mut self, mut arrival: Arrival, bytes: &[u8]) {
+        self.place_on_output_clock(&mut arrival);
         let is_first = self.first_byte_at.is_none() && !bytes.is_empty();
         if is_first {
             self.first_byte_at = Some(arrival.at);
@@ -468,40 +478,6 @@ impl RequestState {
             if let Some(series) = &self.series {
                 series.record_time_to_first_audio(at.saturating_sub(self.started_at), start);
             }
-        }
-    }
-
-    /// Follows the gaps between outputs, from the first output of a stream on.
-    fn watch_stalls(&mut self, arrival: Arrival) {
-        let Self {
-            tap,
-            meter: Some(meter),
-            series: Some(series),
-            stall_watch,
-            client,
-            started_at,
-            operation,
-            slot,
-            ..
-        } = self
-        else {
-            return;
-        };
-        if stall_watch.is_none()
-            && meter.is_stream()
-            && meter.tally().first_output.is_some()
-            && operation.is_inference()
-        {
-            let watch = StallWatch::new(client, series, tap.config.load().stall);
-            tap.in_flight.set_silence(*slot, watch.silence());
-            *stall_watch = Some(watch);
-            // Long streams would hold back the series of the upstream until their end.
-            if let Some(engine) = meter.tally().engine {
-                tap.set_detected_engine(engine);
-            }
-        }
-        if let Some(stall_watch) = stall_watch {
-            stall_watch.on_read(meter.tally(), arrival, *started_at);
         }
     }
 

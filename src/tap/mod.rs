@@ -9,6 +9,7 @@ mod activity;
 mod cold_request;
 mod cold_starts;
 mod edge_and_trace;
+mod engine_watch;
 mod headers;
 mod measurement;
 mod outage;
@@ -20,6 +21,7 @@ mod response_body;
 mod stall_watch;
 
 pub(crate) use cold_starts::ColdStartWatch;
+pub(crate) use engine_watch::StuckEngine;
 pub use measurement::Measurement;
 pub use outage::Outage;
 pub(crate) use outage::OutageWatch;
@@ -29,11 +31,12 @@ pub(crate) use request_progress::RequestProgress;
 pub(crate) use request_registry::InFlightRequest;
 pub use response_body::MeteredBody;
 
-use crate::metrics::{ArrivalSeries, Metrics, QueueSeries, UpstreamSeries};
+use crate::metrics::{ArrivalSeries, Metrics, OTHER, QueueSeries, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::UpstreamActivity;
 use arc_swap::ArcSwap;
+use engine_watch::EngineWatch;
 use request_registry::RequestRegistry;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -132,6 +135,7 @@ pub struct Tap {
     in_flight: RequestRegistry,
     cold_starts: ColdStartWatch,
     outages: OutageWatch,
+    engine_watch: EngineWatch,
     queues: queue::UpstreamQueues,
     queue_series: QueueSeries,
     metrics: Arc<Metrics>,
@@ -194,6 +198,7 @@ impl Tap {
         Self {
             cold_starts: ColdStartWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
             outages: OutageWatch::new(&upstream),
+            engine_watch: EngineWatch::default(),
             queues: queue::UpstreamQueues::default(),
             queue_series: metrics.queue_series(&upstream),
             arrivals: metrics.arrival_series(&upstream),
@@ -232,7 +237,9 @@ impl Tap {
         self.series.set_idle(self.activity.idle_time(now));
         let outage = self.outage().map(|outage| now.saturating_sub(outage.since));
         self.series.set_outage(outage.unwrap_or_default());
-        self.series.set_oldest_silent(self.in_flight.count_stalls(now));
+        self.series.set_oldest_silent(self.observe_streams(now));
+        let (silence, limit) = self.engine_watch.silence();
+        self.series.set_engine_progress(silence, limit);
         self.cold_starts.refresh(now);
         self.queues.for_each(|model, estimator| {
             // Only models with a label are exported: those with a successful response. A name that was cut is not its own
@@ -244,16 +251,30 @@ impl Tap {
         });
     }
 
-    /// Counts the current gaps of running streams that have become stalls. Must be called regularly.
+    /// Counts the current gaps of running streams that have become stalls, and follows the progress of the engine.
+    /// Must be called several times a second.
     pub fn count_stalls(&self) {
         let count = || {
             self.faults.inject(self.upstream.as_bytes());
-            self.in_flight.count_stalls(socket::now());
+            self.observe_streams(socket::now());
         };
         // A panic must not end the task, which also serves the other upstreams.
         if catch_unwind(AssertUnwindSafe(count)).is_err() {
             self.series.count_unparsed(UnparsedReason::Panic);
         }
+    }
+
+    /// Returns the longest current gap of a running stream.
+    fn observe_streams(&self, now: Duration) -> Duration {
+        let streams = self.in_flight.count_stalls(now);
+        let silent = || self.in_flight.without_output();
+        self.engine_watch.observe(now, &streams, &self.queues, silent);
+        streams.longest_gap
+    }
+
+    /// Whether the engine generates nothing although output is due.
+    pub(crate) fn stuck_engine(&self) -> Option<StuckEngine> {
+        self.engine_watch.stuck()
     }
 
     /// Number of requests in flight, and the oldest of them, oldest first.

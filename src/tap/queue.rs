@@ -52,6 +52,16 @@ impl UpstreamQueues {
         lock(&estimator).expected_ttft(bytes)
     }
 
+    /// Longest TTFT that a request of this size has without waiting, over all models.
+    pub fn longest_ttft(&self, bytes: u64) -> Option<ExpectedTtft> {
+        let mut longest: Option<ExpectedTtft> = None;
+        self.for_each(|_, estimator| {
+            let expected = estimator.expected_ttft(bytes);
+            longest = [longest, expected].into_iter().flatten().max_by_key(|one| one.ttft);
+        });
+        longest
+    }
+
     /// Calls a function with each model and its estimator.
     pub fn for_each(&self, mut read: impl FnMut(&str, &QueueEstimator)) {
         let queues: Vec<_> =

@@ -233,10 +233,9 @@ impl RequestProgress {
             let model = self.requested_model(state).map_or("", |model| &**model);
             // Only for tests.
             self.tap.faults.inject(model.as_bytes());
-            state.queue = QueueState::Joined({
-                let streams = state.peek.facts().stream.unwrap_or(self.streams_by_default);
-                self.tap.queues.join(model, at, self.bytes(), streams)
-            });
+            let streams = state.peek.facts().stream.unwrap_or(self.streams_by_default);
+            let position = self.tap.queues.join(model, at, self.bytes(), streams);
+            state.queue = QueueState::Joined(position);
         }
     }
 
@@ -317,6 +316,11 @@ impl RequestProgress {
     pub fn requested_choices(&self) -> Option<u64> {
         let state = self.state();
         state.peek.facts().choices.or(state.peek.is_whole().then_some(1))
+    }
+
+    /// Whether the response is probably a stream.
+    pub fn expects_stream(&self) -> bool {
+        self.requests_stream().unwrap_or(self.streams_by_default)
     }
 
     /// Whether the body requests a stream; `None` while unknown.

@@ -31,6 +31,19 @@ struct RegisteredRequest {
     silence: Option<Arc<StreamSilence>>,
 }
 
+/// Streams of one upstream that have had output.
+#[derive(Debug, Default)]
+pub(super) struct RunningStreams {
+    /// Longest current gap.
+    pub longest_gap: Duration,
+    /// Latest output.
+    pub latest_output: Option<Duration>,
+    /// A stream expects more output, and its client accepts it.
+    pub is_output_due: bool,
+    /// A stream expects more output, and its client does not accept it.
+    pub is_pausing: bool,
+}
+
 /// State of a request in flight.
 #[derive(Debug, Clone)]
 pub(crate) struct InFlightRequest {
@@ -88,11 +101,28 @@ impl RequestRegistry {
         drop(removed);
     }
 
-    /// Counts the current gaps that have become stalls. Returns the longest current gap.
-    pub fn count_stalls(&self, now: Duration) -> Duration {
+    /// Counts the current gaps that have become stalls.
+    pub fn count_stalls(&self, now: Duration) -> RunningStreams {
         let RegistrySlots { slots, .. } = &*lock(&self.0);
-        let streams = slots.iter().flatten().filter_map(|request| request.silence.as_ref());
-        streams.map(|silence| silence.count_stall(now)).max().unwrap_or_default()
+        let mut streams = RunningStreams::default();
+        for silence in slots.iter().flatten().filter_map(|request| request.silence.as_ref()) {
+            let Some(gap) = silence.count_stall(now) else { continue };
+            streams.longest_gap = streams.longest_gap.max(gap);
+            if silence.is_client_ready() {
+                streams.is_output_due = true;
+                streams.latest_output = streams.latest_output.max(Some(now.saturating_sub(gap)));
+            } else {
+                streams.is_pausing = true;
+            }
+        }
+        streams
+    }
+
+    /// Requests that are not streams with output.
+    pub fn without_output(&self) -> Vec<Arc<RequestProgress>> {
+        let RegistrySlots { slots, .. } = &*lock(&self.0);
+        let silent = slots.iter().flatten().filter(|request| request.silence.is_none());
+        silent.map(|request| Arc::clone(&request.progress)).collect()
     }
 
     /// Number of requests in flight, and the oldest of them, oldest first.

@@ -30,6 +30,7 @@ pin_project! {
 impl<B: Body<Data = Bytes>> MeteredBody<B> {
     /// Wraps `body`. `declared` is the `Content-Length` to report if there is one without a body.
     pub fn new(body: B, mut measurement: Measurement, declared: Option<u64>) -> Self {
+        measurement.on_buffered_body();
         if body.is_end_stream() {
             measurement.complete();
         }
@@ -56,10 +57,13 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
         if this.error.is_none() {
-            match ready!(this.body.as_mut().poll_frame(cx)) {
+            let polled = this.body.as_mut().poll_frame(cx);
+            this.measurement.set_client_busy(polled.is_ready());
+            match ready!(polled) {
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
                         this.measurement.on_response_data(data);
+                        this.measurement.set_client_busy(true);
                     }
                     if let Some(fields) = frame.trailers_ref() {
                         this.measurement.on_trailers(fields);

@@ -4,6 +4,7 @@
 mod support;
 
 mod cold_starts;
+mod engine_progress;
 mod goodput;
 mod queue_wait_estimated;
 mod queue_wait_reported;

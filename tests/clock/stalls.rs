@@ -245,6 +245,71 @@ fn a_client_that_does_not_read_is_no_stall_of_the_server() {
     assert_eq!(scrape.sum("streamgauge_client_stall_seconds_count", &[]), 1.0);
 }
 
+/// A server generates 400 KiB every 20 ms. Its client pauses twice, for longer than `stall_seconds`: the server has to
+/// wait, and bytes lie in all sockets on the way.
+fn assert_pauses_are_no_gaps(clock: &str) {
+    const EVENTS: usize = 120;
+    let disturbance = Disturbance::watch();
+    let (report, sent) = EventReceiver::channel();
+    let upstream = ScriptedUpstream::with_script(move |_, connection| {
+        connection.read_message();
+        connection.send(chat::STREAM_HEAD);
+        let event = chunk(chat::content_event(&"x".repeat(400 * 1024)));
+        for _ in 0..EVENTS {
+            sleep(20);
+            // From the end of a write to the begin of the next one, the server generates.
+            report(Bracket::around(|| connection.send(&event)).1);
+        }
+        connection.send([chunk(chat::DONE), chat::LAST_CHUNK.into()].concat());
+        connection.wait_for_close();
+    });
+    let slo = "slo = [{ name = 'gap', max_gap_seconds = 1.0 }]\nstall_seconds = 1\n";
+    let keys = format!(
+        "listen = '127.0.0.1:0'\nclock = '{clock}'\nupstream = 'http://{}'\n",
+        upstream.address
+    );
+    let gauge = Streamgauge::with_file(&(keys + slo));
+    let mut client = RawConnection::connect(gauge.proxy);
+    client.send(chat::request());
+    for _ in 0..2 {
+        client.read_exactly(1 << 20).unwrap();
+        sleep(2500);
+    }
+    client.read_until(format!("{}{}", "[DONE]\n\n\r\n", chat::LAST_CHUNK).as_bytes()).unwrap();
+    let record = gauge.requests_when(1).remove(0);
+    let events: Vec<Bracket> = (0..EVENTS).map(|_| sent.wait()).collect();
+    let generating = || events.windows(2).map(|pair| pair[1].since(pair[0]).0);
+    let (longest, sum) = (generating().fold(0.0, f64::max), generating().sum::<f64>());
+    assert!(number(&record, "client_stall_s") > 3.0, "the client paused: {record}");
+    // A write takes time on its way, too: an event of 400 KiB is many reads.
+    let allowed = disturbance.allow(0.1);
+    let gap = number(&record, "max_gap_s");
+    println!("clock {clock}: max gap {gap}, the server's {longest}, {record}");
+    assert!(gap <= longest + allowed, "{clock}: {gap} s, and the server's longest is {longest} s");
+    let tpot = number(&record, "tpot_s") * (EVENTS - 1) as f64;
+    assert!(
+        tpot <= sum + 1.0 + allowed,
+        "{clock}: {tpot} s from first to last, and {sum} s of the server"
+    );
+    if gap <= 1.0 {
+        let scrape = gauge.scrape();
+        assert_eq!(scrape.sum(STALLS, &[]), 0.0, "{clock}");
+        assert_eq!(record["slo"]["gap"], true, "{clock}");
+        for name in ["inter_token_latency", "inter_chunk_latency"] {
+            let name = format!("streamgauge_{name}_seconds");
+            let all = scrape.sum(&format!("{name}_count"), &[]);
+            let short = scrape.sum(&format!("{name}_bucket"), &["le=\"1\""]);
+            assert_eq!(short, all, "{clock} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_of_the_client_makes_no_gap_longer() {
+    assert_pauses_are_no_gaps("kernel");
+    assert_pauses_are_no_gaps("program");
+}
+
 /// Share of the events that were sent in the last part of a request, which starts at `edge` of its duration.
 fn share_after(played: &PlayedStream, outputs: usize, edge: f64) -> f64 {
     let seconds = |event: &Bracket| event.since(played.request).1;

@@ -5,6 +5,7 @@
 //!    request log are made from the record, so nothing is recorded from it before it is complete.
 //! 3. [`FinishedRequest::publish`] records the metrics and writes the line of the request log.
 
+use super::super::queue::has_queue;
 use super::RequestState;
 use crate::metrics::RequestSeries;
 use crate::socket;
@@ -132,6 +133,7 @@ impl ClosedRequest {
         // Needs the load and prefill times that the server reported.
         self.add_cold_start(&mut record);
         self.add_stream_flow(&mut record);
+        self.observe_engine();
         // Needs the input tokens and the cold start: cold requests are not samples of the baseline.
         self.add_queue_wait(&mut record);
         self.add_engine(&mut record);
@@ -217,11 +219,26 @@ impl ClosedRequest {
     fn add_stream_flow(&mut self, record: &mut RequestRecord) {
         let stalls = self.state.stall_watch.take();
         let (Some(meter), Some(mut stalls)) = (self.meter(), stalls) else { return };
-        stalls.end(self.ended_at.at);
+        stalls.end(self.ended_at.at, &self.state.output_clock);
         record.max_gap_s = stalls.flow.max_gap().map(|gap| gap.as_secs_f64());
         let is_burst_defined = self.outcome == Outcome::Ok && !meter.is_session();
         let ratio = stalls.flow.burst_ratio(meter.tally(), self.state.started_at);
         record.burst_ratio = ratio.filter(|_| is_burst_defined);
+    }
+
+    /// Reports the latest output to the watch of the engine.
+    fn observe_engine(&self) {
+        let Self { state, ended_at, .. } = self;
+        let Some(meter) = self.meter().filter(|_| has_queue(state.operation)) else { return };
+        let watch = &state.tap.engine_watch;
+        if let Some(last) = meter.tally().last_output {
+            watch.on_output(last.at);
+        } else if self.outcome == Outcome::Ok {
+            watch.on_output(ended_at.at);
+            if let Some(sent) = state.progress.sent().filter(|_| !meter.is_stream()) {
+                watch.on_document(ended_at.at.saturating_sub(sent));
+            }
+        }
     }
 
     fn add_queue_wait(&self, record: &mut RequestRecord) {

@@ -92,6 +92,7 @@ impl SampleObserver<'_> {
     fn on_first_output(&mut self, at: Duration) {
         let Self { tap, progress, series, cold, edge, reports_load, is_session, .. } = self;
         progress.on_first_output(at);
+        tap.engine_watch.on_first_output(at, progress.model());
         if let Some(cold) = cold {
             cold.on_first_output(tap, progress, at, !*is_session, *reports_load);
         }

@@ -3,7 +3,7 @@
 //! An arrival is one read of the socket. All output events of one read have the same arrival time, so the gap before the
 //! read is divided by their number of tokens. Example: reads at 10 ms (1 token), 40 ms (3 tokens) and 50 ms (1 token)
 //! give the samples 10, 10, 10 and 10 ms. The first read gives no sample. The sum of all samples of a choice is the
-//! time from its first to its last output, as in TPOT.
+//! time from its first to its last output on the [`OutputClock`](super::OutputClock), as in TPOT.
 
 use std::time::Duration;
 use strum::VariantArray;
@@ -13,20 +13,35 @@ use strum::VariantArray;
 pub struct Arrival {
     /// Arrival of the last byte of the read.
     pub at: Duration,
+    /// The same on the [`OutputClock`](super::OutputClock), for gaps. Equals `at` until the client pauses.
+    pub server_at: Duration,
     /// Running number of the read.
     pub read: u64,
+    /// Number of bytes that the read returned.
+    pub size: usize,
     /// Time of the previous read. No byte of this read had arrived then.
     pub not_before: Duration,
     /// Time between `at` and the return of the read.
     pub read_delay: Duration,
     /// Whether `at` is a kernel timestamp. Otherwise it is the time at which the read returned.
     pub is_stamped: bool,
+    /// The first read after a pause of the client. Its bytes may have arrived one by one in the pause.
+    pub is_held: bool,
 }
 
 impl Arrival {
     /// An arrival with a kernel timestamp that was read without delay.
     pub const fn on_time(at: Duration, read: u64) -> Self {
-        Self { at, read, not_before: Duration::ZERO, read_delay: Duration::ZERO, is_stamped: true }
+        Self {
+            at,
+            server_at: at,
+            read,
+            size: 0,
+            not_before: Duration::ZERO,
+            read_delay: Duration::ZERO,
+            is_stamped: true,
+            is_held: false,
+        }
     }
 
     /// Whether the first byte of this read may have arrived earlier than the last by more than [`TOLERANCE`].
@@ -40,13 +55,15 @@ impl Arrival {
 pub struct ReadInstant {
     /// Arrival of the last byte of the read.
     pub at: Duration,
+    /// The same on the [`OutputClock`](super::OutputClock).
+    pub server_at: Duration,
     /// Running number of the read.
     pub read: u64,
 }
 
 impl From<Arrival> for ReadInstant {
-    fn from(Arrival { at, read, .. }: Arrival) -> Self {
-        Self { at, read }
+    fn from(Arrival { at, server_at, read, .. }: Arrival) -> Self {
+        Self { at, server_at, read }
     }
 }
 
@@ -120,14 +137,14 @@ impl ChoiceArrivals {
     /// Ends the choice. Returns the gap before its last read.
     pub fn close(&mut self) -> Option<SharedGap> {
         let group = self.current.take()?;
-        let previous = self.previous.replace((group.read.at, group.tokens));
+        let previous = self.previous.replace((group.read.server_at, group.tokens));
         let (at, tokens) = previous?;
         let new = group.tokens.zip(tokens).map(|(now, then)| now.saturating_sub(then));
         let (shares, basis) = match new {
             Some(new) if new > 0 => (new, GapBasis::Token),
             _ => (group.events, GapBasis::Event),
         };
-        Some(SharedGap { gap: group.read.at.saturating_sub(at), shares, basis })
+        Some(SharedGap { gap: group.read.server_at.saturating_sub(at), shares, basis })
     }
 }
 

@@ -18,11 +18,13 @@
 //! | `session` | separates the responses of a WebSocket session |
 //! | `tally` | counts and times of a response while it is in progress ([`ResponseTally`], [`LiveSample`]) |
 //! | `arrivals` | inter-token latency: divides a gap between two reads by the tokens or output events of the later |
+//! | `output_clock` | clock of the gaps between outputs, which excludes pauses of the client ([`OutputClock`]) |
 //! | `output_flow` | longest gap and burst ratio of a stream ([`OutputFlow`]) |
 //! | `end_report` | what a server reports at the end of a response ([`ServerReport`]) |
 //! | `outcome` | how a request ended ([`Outcome`]) |
 //! | `record` | the finished measurement ([`RequestRecord`]) |
 //! | `slo`, `slo_verdict` | whether a request met its targets ([`SloClasses`]) |
+//! | [`progress`] | whether the engine behind an upstream still generates ([`EngineProgress`](progress::EngineProgress)) |
 //! | [`queue`] | estimates the wait in the server's queue |
 //! | `queue_wait` | selects the most reliable source of the queue wait ([`QueueWait`]) |
 //! | [`cold`] | detects cold starts |
@@ -39,7 +41,9 @@ mod clamped_interval;
 pub mod cold;
 mod end_report;
 mod outcome;
+mod output_clock;
 mod output_flow;
+pub mod progress;
 pub mod queue;
 mod queue_wait;
 mod record;
@@ -54,6 +58,7 @@ pub use arrivals::{Arrival, GapBasis, ReadInstant};
 pub use clamped_interval::ClampedInterval;
 pub use end_report::ServerReport;
 pub use outcome::{EndCause, EndedRequest, ErrorKind, GrpcStatus, Outcome};
+pub use output_clock::{ClientPauses, OutputClock};
 pub use output_flow::{GapUpdate, OutputFlow};
 pub use queue_wait::{QueueWait, QueueWaitSource};
 pub use record::{

@@ -4,6 +4,7 @@
 //! 1; an even stream has one near 0.1.
 
 use super::arrivals::Arrival;
+use super::output_clock::OutputClock;
 use super::tally::ResponseTally;
 use std::time::Duration;
 
@@ -30,14 +31,24 @@ struct OutputSlot {
 pub struct GapUpdate {
     /// Gap that the read has ended.
     pub ended_gap: Option<Duration>,
-    /// Start of the gap that is open now; `None` if no output is expected.
+    /// Start of the gap that is open now, on the [`OutputClock`]; `None` if no output is expected.
     pub waiting_since: Option<Duration>,
+}
+
+/// First read with output after a pause of the client. Its outputs may have arrived one by one in the pause.
+#[derive(Debug, Clone, Copy)]
+struct HeldRead {
+    /// Number of the read.
+    read: u64,
+    /// Time from the output before the read to the arrival of its last byte.
+    span: Duration,
+    /// Number of outputs, and of the end, before the read.
+    outputs_before: u64,
 }
 
 /// Flow of one stream, from its first output to its end. Has a fixed size.
 ///
-/// Gaps are measured on a clock that stands still while the client accepts no bytes: Streamgauge then reads nothing from
-/// the server, so a gap would not be the server's.
+/// Gaps are measured on a [`OutputClock`], so a pause of the client makes none of them longer.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct OutputFlow {
@@ -48,6 +59,9 @@ pub struct OutputFlow {
     /// Arrival of the event that completed the stream.
     ended: Option<Duration>,
     chars: u64,
+    /// Output events so far, and the end.
+    outputs: u64,
+    held: Option<HeldRead>,
     /// Earliest start of the next slot.
     next_slot_at: Duration,
     /// Number of slots so far. The last [`SLOTS`] of them are kept in a ring: no older one can be part of the last
@@ -57,16 +71,14 @@ pub struct OutputFlow {
 }
 
 impl OutputFlow {
-    /// Records a read that is already counted in `tally`.
+    /// Records a read that was placed on the clock and is counted in `tally`. `start`: first byte of the request.
     ///
-    /// `start`: first byte of the request. `stalled`: total time for which the client accepted no bytes. Returns `None` if
-    /// the read contained neither output nor the end.
+    /// Returns `None` if the read contained neither output nor the end.
     pub fn on_read(
         &mut self,
         tally: &ResponseTally,
         arrival: Arrival,
         start: Duration,
-        stalled: Duration,
     ) -> Option<GapUpdate> {
         let has_output = tally.last_output.is_some_and(|last| last.read == arrival.read);
         let is_complete = tally.is_complete();
@@ -76,22 +88,61 @@ impl OutputFlow {
         if !has_output && (self.ended.is_some() || self.last.is_none() || !is_end) {
             return None;
         }
-        let at = arrival.at.saturating_sub(stalled);
+        let at = arrival.server_at;
         let previous = self.last.filter(|_| self.read != arrival.read);
-        let gap = previous.map(|previous| at.saturating_sub(previous));
+        let mut gap = previous.map(|previous| at.saturating_sub(previous));
+        if arrival.is_held {
+            gap = self.hold(gap, arrival.read);
+        }
         self.max_gap = self.max_gap.max(gap);
         self.read = arrival.read;
         self.last = (!is_response_end).then_some(at);
         self.ended = is_complete.then_some(self.ended.unwrap_or(arrival.at));
+        self.outputs = tally.output_events + u64::from(is_end);
         self.add_chars(tally.chars(), arrival.at.saturating_sub(start));
         Some(GapUpdate { ended_gap: gap, waiting_since: self.last.filter(|_| !is_complete) })
     }
 
-    /// Ends the stream, at `now` if no event completed it before. Returns the gap that was open.
-    pub fn finish(&mut self, now: Duration, stalled: Duration) -> Option<Duration> {
+    /// Holds back the gap that the first read after a pause ends, until all of the read is measured.
+    #[cold]
+    fn hold(&mut self, gap: Option<Duration>, read: u64) -> Option<Duration> {
+        if let Some(span) = gap {
+            self.held = Some(HeldRead { read, span, outputs_before: self.outputs });
+        }
+        gap.map(|_| Duration::ZERO)
+    }
+
+    /// Gap that was held back because a pause of the client hides its end. Returns it once, when `arrival` is of a later
+    /// read; `None` at the end of the stream.
+    ///
+    /// The read had n outputs, which arrived at unknown times in its span. At least one of the n gaps is as long as the
+    /// n-th part of the span. With one output, this is the gap.
+    pub fn take_held_gap(&mut self, arrival: Option<Arrival>) -> Option<Duration> {
+        let held = self.held.filter(|held| arrival.is_none_or(|later| later.read != held.read))?;
+        self.held = None;
+        let outputs = self.outputs.saturating_sub(held.outputs_before).max(1);
+        let gap = held.span / u32::try_from(outputs).unwrap_or(u32::MAX);
+        self.max_gap = self.max_gap.max(Some(gap));
+        Some(gap)
+    }
+
+    /// Whether a gap is held back.
+    #[inline]
+    pub fn holds_gap(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Ends the stream, at `now` if no event completed it before. Returns the gap that was open. `pauses`: total time for
+    /// which the client accepted no bytes.
+    pub fn finish(
+        &mut self,
+        now: Duration,
+        clock: &OutputClock,
+        pauses: Duration,
+    ) -> Option<Duration> {
         let last = self.last.filter(|_| self.ended.is_none());
         self.ended.get_or_insert(now);
-        let gap = last.map(|last| now.saturating_sub(stalled).saturating_sub(last));
+        let gap = last.map(|last| clock.gap_to_end(last, now, pauses));
         self.max_gap = self.max_gap.max(gap);
         gap
     }
@@ -151,17 +202,16 @@ mod tests {
     /// Gap that a read has ended, and start of the open gap, in milliseconds.
     type GapTimes = (Option<u64>, Option<u64>);
 
-    /// Runs a stream. Each read is (milliseconds, client stall so far, bytes). Returns the flow, the meter, and the gap
-    /// updates.
-    fn flow(reads: &[(u64, u64, &str)]) -> (OutputFlow, ResponseMeter, Vec<GapTimes>) {
+    /// Runs a stream. Each read is (milliseconds, bytes). Returns the flow, the meter, and the gap updates.
+    fn flow(reads: &[(u64, &str)]) -> (OutputFlow, ResponseMeter, Vec<GapTimes>) {
         let chat = Dialect::by_name("openai-chat").unwrap();
         let mut meter = ResponseMeter::new(chat, b"text/event-stream", b"").unwrap();
         let (mut flow, mut updates) = (OutputFlow::default(), Vec::new());
         let whole = |time: Duration| u64::try_from(time.as_millis()).unwrap();
-        for (read, (at, stalled, bytes)) in (1..).zip(reads) {
+        for (read, (at, bytes)) in (1..).zip(reads) {
             let arrival = arrival(*at, read);
             meter.push(arrival, bytes.as_bytes(), &mut |_| {});
-            let one = flow.on_read(meter.tally(), arrival, ms(0), ms(*stalled));
+            let one = flow.on_read(meter.tally(), arrival, ms(0));
             updates.extend(one.map(|GapUpdate { ended_gap, waiting_since }| {
                 (ended_gap.map(whole), waiting_since.map(whole))
             }));
@@ -176,44 +226,36 @@ mod tests {
     fn pings_do_not_end_a_gap_and_the_end_of_the_stream_does() {
         let (a, b) = (word("a"), word("b"));
         let (mut flow, _, updates) = flow(&[
-            (100, 0, PING),
-            (200, 0, &a),
-            (300, 0, PING),
-            (500, 0, &b),
-            (600, 0, PING),
-            (900, 0, DONE),
-            (2000, 0, PING),
+            (100, PING),
+            (200, &a),
+            (300, PING),
+            (500, &b),
+            (600, PING),
+            (900, DONE),
+            (2000, PING),
         ]);
         assert_eq!(updates, [(None, Some(200)), (Some(300), Some(500)), (Some(400), None)]);
-        assert_eq!(flow.finish(ms(9000), ms(0)), None, "the stream was complete before");
+        assert_eq!(
+            flow.finish(ms(9000), &OutputClock::default(), ms(0)),
+            None,
+            "the stream was complete before"
+        );
         assert_eq!(flow.max_gap(), Some(ms(400)));
     }
 
     #[test]
     fn a_stream_that_breaks_off_has_a_gap_until_then() {
         let (a, b) = (word("a"), word("b"));
-        let (mut flow, ..) = flow(&[(200, 0, &a), (500, 0, &b)]);
-        assert_eq!(flow.finish(ms(1500), ms(0)), Some(ms(1000)));
+        let (mut flow, ..) = flow(&[(200, &a), (500, &b)]);
+        assert_eq!(flow.finish(ms(1500), &OutputClock::default(), ms(0)), Some(ms(1000)));
         assert_eq!(flow.max_gap(), Some(ms(1000)));
     }
 
     #[test]
     fn a_stream_in_one_read_has_no_gap() {
-        let (mut flow, ..) = flow(&[(200, 0, &(word("a") + &word("b") + DONE))]);
-        assert_eq!(flow.finish(ms(1500), ms(0)), None);
+        let (mut flow, ..) = flow(&[(200, &(word("a") + &word("b") + DONE))]);
+        assert_eq!(flow.finish(ms(1500), &OutputClock::default(), ms(0)), None);
         assert_eq!(flow.max_gap(), None);
-    }
-
-    #[test]
-    fn time_in_which_the_client_accepts_nothing_is_not_a_gap() {
-        let (a, b, c) = (word("a"), word("b"), word("c"));
-        // The client stalls for 2 s, in which b arrives and is not read; then for 100 ms of the next second.
-        let (mut flow, _, updates) =
-            flow(&[(1000, 0, &a), (2500, 2000, &b), (4000, 2000, &c), (5000, 2100, DONE)]);
-        assert_eq!(updates[1].0, Some(0));
-        assert_eq!((updates[2].0, updates[3].0), (Some(1500), Some(900)));
-        flow.finish(ms(5000), ms(2100));
-        assert_eq!(flow.max_gap(), Some(ms(1500)));
     }
 
     /// Burst ratio, computed without slots.
@@ -237,7 +279,7 @@ mod tests {
                 flow.add_chars(chars, ms(*at));
             }
             tally.answer_chars = chars;
-            flow.finish(ms(end), ms(0));
+            flow.finish(ms(end), &OutputClock::default(), ms(0));
             let found = flow.burst_ratio(&tally, ms(0)).unwrap();
             // A slot at the edge can count on either side.
             let end = end as f64;
@@ -249,11 +291,11 @@ mod tests {
 
     #[test]
     fn a_single_word_has_no_burst_ratio() {
-        let (mut short, meter, _) = flow(&[(200, 0, &(word("Yes.") + DONE))]);
-        short.finish(ms(200), ms(0));
+        let (mut short, meter, _) = flow(&[(200, &(word("Yes.") + DONE))]);
+        short.finish(ms(200), &OutputClock::default(), ms(0));
         assert_eq!(short.burst_ratio(meter.tally(), ms(0)), None);
-        let (mut long, meter, _) = flow(&[(200, 0, &(word("An answer of 24 letters.") + DONE))]);
-        long.finish(ms(9000), ms(0));
+        let (mut long, meter, _) = flow(&[(200, &(word("An answer of 24 letters.") + DONE))]);
+        long.finish(ms(9000), &OutputClock::default(), ms(0));
         assert_eq!(
             long.burst_ratio(meter.tally(), ms(0)),
             Some(1.0),

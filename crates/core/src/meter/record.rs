@@ -341,7 +341,7 @@ impl RequestRecord {
     }
 }
 
-/// TPOT in seconds: `(t_last - t_first) / (n - 1)`, where n is the number of tokens sent.
+/// TPOT in seconds: `(t_last - t_first) / (n - 1)` on the server's clock, where n is the number of tokens sent.
 ///
 /// `None` unless n >= 2, there is one choice, and output arrived in at least two reads.
 fn time_per_output_token(tally: &ResponseTally, tokens: &ResponseTokens) -> Option<f64> {
@@ -349,14 +349,14 @@ fn time_per_output_token(tally: &ResponseTally, tokens: &ResponseTokens) -> Opti
     if tally.choices() != 1 || tally.chunks < 2 {
         return None;
     }
-    let span = tally.last_output?.at.saturating_sub(tally.first_output?.at);
+    let span = tally.last_output?.server_at.saturating_sub(tally.first_output?.server_at);
     Some(span.as_secs_f64() / (n - 1) as f64)
 }
 
 /// Characters per second: characters after the first read with output, divided by the time from the first to the last
 /// read with output. `None` if all output arrived in one read.
 pub fn characters_per_second(tally: &ResponseTally) -> Option<f64> {
-    let span = tally.last_output?.at.saturating_sub(tally.first_output?.at);
+    let span = tally.last_output?.server_at.saturating_sub(tally.first_output?.server_at);
     (tally.chunks >= 2 && !span.is_zero())
         .then(|| (tally.chars() - tally.first_chars) as f64 / span.as_secs_f64())
 }

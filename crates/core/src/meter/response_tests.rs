@@ -349,11 +349,9 @@ fn a_late_read_of_the_last_output_and_the_end_is_degraded() {
         let mut meter = ResponseMeter::new(&CHAT, b"text/event-stream", b"").unwrap();
         for (read, pieces) in pieces.iter().enumerate() {
             let arrival = Arrival {
-                at: ms(100 * (read as u64 + 1)),
-                read: read as u64,
                 not_before: ms(100 * read as u64),
                 read_delay: ms(late),
-                is_stamped: true,
+                ..Arrival::on_time(ms(100 * (read as u64 + 1)), read as u64)
             };
             pieces.iter().for_each(|piece| meter.push(arrival, piece.as_bytes(), &mut |_| {}));
         }

@@ -49,7 +49,7 @@ pub enum LiveSample<'a> {
     FirstOutput(Duration),
     /// The first output event that is not reasoning arrived.
     FirstAnswer(Duration),
-    /// Gap between two reads with output, of any choice.
+    /// Gap between two reads with output, of any choice, unless the client paused between them.
     ChunkGap(Duration),
     /// Inter-token latency: `shares` samples of `gap / shares` each.
     TokenGap {
@@ -434,7 +434,10 @@ impl ResponseTally {
             }
             Some(last) => {
                 self.chunks += 1;
-                sink(LiveSample::ChunkGap(arrival.at.saturating_sub(last.at)));
+                // A pause of the client joins many small reads to one.
+                if !arrival.is_held {
+                    sink(LiveSample::ChunkGap(arrival.server_at.saturating_sub(last.server_at)));
+                }
             }
             None => self.chunks += 1,
         }
