@@ -30,8 +30,29 @@ pub enum ColdReason {
     Loading,
     /// The response reported a load time, and it was longer than that of a loaded model.
     ReportedLoad,
-    /// The first request after an idle time took far longer than the baseline of its model.
+    /// The first request after an idle time took far longer than usual for its model.
     Idle,
+    /// A request for another model than the last one took far longer than usual for its model.
+    Swapped,
+}
+
+/// How sure it is that a cold start took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColdConfidence {
+    /// The server reported it, or refused connections.
+    Certain,
+    /// Only the time that a request took shows it. Traffic that does not pass through Streamgauge can look the same.
+    Likely,
+}
+
+impl ColdConfidence {
+    /// Value of `cold_confidence` in the request log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Certain => "certain",
+            Self::Likely => "likely",
+        }
+    }
 }
 
 impl ColdReason {
@@ -44,6 +65,19 @@ impl ColdReason {
             Self::Loading => "loading",
             Self::ReportedLoad => "reported_load",
             Self::Idle => "idle",
+            Self::Swapped => "swapped",
+        }
+    }
+
+    /// How sure a cold start with this reason is.
+    pub fn confidence(self) -> ColdConfidence {
+        match self {
+            Self::Boot
+            | Self::Restarted
+            | Self::Unreachable
+            | Self::Loading
+            | Self::ReportedLoad => ColdConfidence::Certain,
+            Self::Idle | Self::Swapped => ColdConfidence::Likely,
         }
     }
 }
@@ -106,6 +140,8 @@ pub struct FirstOutput<'a> {
     pub sent: Option<Duration>,
     /// Size of the request body.
     pub bytes: u64,
+    /// The response is a stream. Otherwise the output is the first byte of the body.
+    pub is_stream: bool,
     /// Expected TTFT of a warm request; `None` without a baseline, or if the response is not a stream.
     pub expected: Option<ExpectedTtft>,
     /// The end of the response can report a load time. The decision then waits for
@@ -113,13 +149,19 @@ pub struct FirstOutput<'a> {
     pub reports_load: bool,
 }
 
-/// Times that the end of a response reports, in seconds.
+/// What the end of a response reports or shows. Times are in seconds.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ReportedTimes {
     /// Time for which the model was loaded.
     pub load: Option<f64>,
     /// Time for which the prompt was processed.
     pub prefill: Option<f64>,
+    /// Time for which the output was generated.
+    pub decode: Option<f64>,
+    /// Time per output token of a stream (TPOT).
+    pub per_token: Option<f64>,
+    /// Number of output tokens.
+    pub output_tokens: Option<u64>,
 }
 
 /// Result of a call of the detector for one request.

@@ -46,6 +46,7 @@ mod tests;
 
 pub use baseline::{ExpectedTtft, SIZE_CLASSES, SizeClassStats, TtftBaseline};
 pub use request::{QueueEntry, ServedRequest, SlotSpan};
+pub(super) use robust_stats::ResistantLine;
 pub use slots::SlotModel;
 
 use baseline::REFIT_EVERY;
