@@ -197,7 +197,7 @@ fn proxy(
     let cold = ColdStartConfig {
         idle: settings.get(&keys::COLD_IDLE_SECONDS)?,
         outage: settings.get(&keys::OUTAGE_SECONDS)?,
-        has_health: upstream.probe_path().is_some(),
+        has_health: upstream.health_path.is_some(),
         has_metrics_page: upstream.metrics_path.is_some(),
     };
     let optional = settings.get(&keys::TLS_CLIENT_AUTH)? == ClientAuth::Optional;

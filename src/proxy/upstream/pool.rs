@@ -58,7 +58,7 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// Path that readiness probes request. A server whose metrics page responds is ready too.
+    /// Path that readiness probes request. A server whose metrics page reports 503 is not ready either.
     pub fn probe_path(&self) -> Option<&str> {
         self.health_path.as_deref().or(self.metrics_path.as_deref())
     }

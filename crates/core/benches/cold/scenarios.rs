@@ -15,8 +15,7 @@ const PROXY: EvalSight = EvalSight {
     says_loading: false,
 };
 const HEALTH: EvalSight = EvalSight { has_health: true, ..PROXY };
-/// Without a health path, probes request the metrics page.
-const PAGE: EvalSight = EvalSight { has_health: true, has_page: true, ..PROXY };
+const PAGE: EvalSight = EvalSight { has_page: true, ..PROXY };
 
 /// Whether the cold starts of a scenario can be known.
 #[derive(Debug, Clone, Copy, PartialEq)]

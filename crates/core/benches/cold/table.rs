@@ -8,6 +8,11 @@ use streamgauge_core::meter::cold::ColdReason;
 pub const SEEDS: u64 = 5;
 /// A length may differ by this part, or by this many seconds.
 pub const LENGTH_TOLERANCE: (f64, f64) = (0.1, 0.2);
+/// This part of the cold requests may be called warm: those that arrive between the last failed probe and readiness, which
+/// is 4 % of the time so far.
+pub const MISSED_TOLERANCE: f64 = 0.04;
+/// Longest time of a load that may become a queue wait, in seconds.
+pub const QUEUE_TOLERANCE: f64 = 0.2;
 /// The 95 % quantile of warm TTFT may differ by this part.
 pub const WARM_TOLERANCE: f64 = 0.05;
 
@@ -29,7 +34,7 @@ pub struct EvalResult {
     /// 95 % quantiles of TTFT: of the warm requests, and of those that were called warm.
     pub true_warm_p95: f64,
     pub found_warm_p95: f64,
-    /// Longest load that became a queue wait.
+    /// Longest queue wait of a cold request, in seconds.
     pub most_queue: f64,
     /// Reasons, of all runs.
     pub reasons: Vec<&'static str>,
@@ -97,10 +102,13 @@ impl EvalResult {
         all
     }
 
-    /// Whether the numbers, lengths and warm TTFT are right.
+    /// Whether the numbers, lengths, cold requests and warm TTFT are right.
     pub fn is_right(&self) -> bool {
         self.right_counts == SEEDS
             && self.wrong_lengths == 0
+            && self.false_cold == 0
+            && self.missed_cold as f64 <= MISSED_TOLERANCE * self.true_cold as f64
+            && self.most_queue <= QUEUE_TOLERANCE
             && (self.found_warm_p95 - self.true_warm_p95).abs()
                 <= WARM_TOLERANCE * self.true_warm_p95
     }

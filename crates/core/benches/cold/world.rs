@@ -18,9 +18,9 @@ pub fn secs(seconds: f64) -> Duration {
 /// What Streamgauge can see beside the traffic.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EvalSight {
-    /// Probes request a health path, or the server's metrics page.
+    /// Probes request a health path.
     pub has_health: bool,
-    /// The server's metrics page is read.
+    /// The server's metrics page is read, and probes request it.
     pub has_page: bool,
     /// Responses report the load time (Ollama).
     pub reports_load: bool,
@@ -235,7 +235,7 @@ impl EvalWorld {
             ServerPhase::Down => (ProbeResult::Refused, 0.0002),
             ServerPhase::Silent => (ProbeResult::TimedOut, 1.0),
             ServerPhase::Unavailable { .. } | ServerPhase::Holding
-                if self.sight.has_health && !self.is_only_busy =>
+                if (self.sight.has_health || self.sight.has_page) && !self.is_only_busy =>
             {
                 (ProbeResult::NotReady, 0.001)
             }

@@ -11,7 +11,8 @@ pub struct ColdStartConfig {
     pub idle: Duration,
     /// A server that is away for longer than this has an outage, which is not a cold start.
     pub outage: Duration,
-    /// Probes send a request to a health path. Otherwise they only connect.
+    /// Probes send a request to a health path, so a successful one shows that the server is ready. Otherwise they only
+    /// connect, or request the metrics page, which some servers have before they are ready.
     pub has_health: bool,
     /// The server's metrics page is read, for the start time of its process.
     pub has_metrics_page: bool,
