@@ -325,7 +325,7 @@ pub enum ClientAuth {
 pub enum CountedColdStarts {
     /// Also those that only the time of a request shows.
     All,
-    /// Those that the server reported, or that refused connections show.
+    /// The server reported them, or refused connections show them.
     Certain,
 }
 

@@ -299,7 +299,7 @@ macro_rules! for_each_metric {
                 "At each scrape, once the first probe has returned.",
                 "set_up";
             cold_judgement_suspended: gauge = COLD_JUDGEMENT_SUSPENDED "streamgauge_cold_judgement_suspended", labels!(UPSTREAM),
-                "1 if the last slow request after an idle time, or after another model was used, could not be judged and could not be judged now: it may have been a cold start. Else 0.",
+                "1 if Streamgauge cannot tell whether the last slow request after an idle time or a change of model waited for a load, else 0.",
                 "At each scrape.",
                 "set_judgement_suspended";
             outage: float_gauge = OUTAGE "streamgauge_upstream_outage_seconds", labels!(UPSTREAM),

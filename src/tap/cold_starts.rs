@@ -168,7 +168,7 @@ impl ColdStartWatch {
         self.probe_schedule.notify_one();
     }
 
-    /// The server responded with 503, and did not say why.
+    /// The server responded with 503, without a reason.
     pub fn on_unavailable(&self, at: Duration) {
         self.detector().on_unavailable(at);
     }

@@ -82,7 +82,7 @@ impl ColdStartDetector {
         }
     }
 
-    /// The server responded with 503, and did not say why.
+    /// The server responded with 503, without a reason.
     pub fn on_unavailable(&mut self, at: Duration) {
         self.server.on_unavailable(at);
     }

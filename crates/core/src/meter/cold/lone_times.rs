@@ -44,7 +44,7 @@ pub(super) enum ResponseShape {
 pub(super) struct LoneTimes {
     shape: ResponseShape,
     newest: VecDeque<LoneTime>,
-    usual: Option<UsualTime>,
+    usual: Option<(UsualTime, UsualResiduals)>,
     unfitted: usize,
 }
 
@@ -129,8 +129,8 @@ impl LoneTimes {
         }
     }
 
-    /// Usual time. `None` until there are 20 requests.
-    pub fn usual(&self) -> Option<UsualTime> {
+    /// Usual time, and how far a warm request can be from it, at the last fit. `None` until there are 20 requests.
+    pub fn usual(&self) -> Option<(UsualTime, UsualResiduals)> {
         self.usual
     }
 
@@ -143,15 +143,13 @@ impl LoneTimes {
     /// before they were enough to form a mode, from the times alone. The line with the smaller scatter is better.
     fn fit(&mut self) {
         let by_time = self.line_through_usual(|_, seconds| seconds.ln());
-        let by_line = self.usual.and_then(|usual| {
+        let by_line = self.usual.and_then(|(usual, _)| {
             self.line_through_usual(|size, seconds| usual.residual(size, seconds))
         });
-        let scatter = |usual: &UsualTime| {
-            let residuals = self.residuals(usual);
-            residuals.map_or(f64::INFINITY, |residuals| residuals.limit - residuals.center)
-        };
-        let all = [by_line, by_time].into_iter().flatten();
-        self.usual = all.min_by(|a, b| scatter(a).total_cmp(&scatter(b)));
+        let both = [by_line, by_time].into_iter().flatten();
+        let judged = both.filter_map(|usual| Some((usual, self.residuals(&usual)?)));
+        let scatter = |one: &(UsualTime, UsualResiduals)| one.1.limit - one.1.center;
+        self.usual = judged.min_by(|a, b| scatter(a).total_cmp(&scatter(b)));
     }
 
     fn line_through_usual(&self, residual: impl Fn(f64, f64) -> f64) -> Option<UsualTime> {
@@ -185,7 +183,7 @@ impl LoneTimes {
     ///   the quantile that of I. Weissman (1978).
     ///
     /// Both are small if the times scatter little, as on an idle server.
-    pub fn residuals(&self, usual: &UsualTime) -> Option<UsualResiduals> {
+    fn residuals(&self, usual: &UsualTime) -> Option<UsualResiduals> {
         let sorted = self.descending(|size, seconds| usual.residual(size, seconds));
         let usual =
             sorted.get(first_usual(&sorted)..).filter(|usual| usual.len() >= MIN_SAMPLES)?;
@@ -214,6 +212,7 @@ fn first_usual(descending: &[LoneResidual]) -> usize {
     };
     // The lowest gap above which all values are loads.
     let (mut suspects, mut others, mut first) = (0, 0, 0);
+    let mut mode_top = descending.first().map_or(0.0, |one| one.value);
     for (at, pair) in descending.windows(2).enumerate() {
         let [upper, lower] = pair else { break };
         if upper.time.is_suspect {
@@ -221,11 +220,17 @@ fn first_usual(descending: &[LoneResidual]) -> usize {
         } else {
             others += 1
         }
-        let has_gap = upper.value - lower.value >= MODE_GAP.ln();
+        let gap = upper.value - lower.value;
+        if gap < MODE_GAP.ln() {
+            continue;
+        }
+        // Waits of any length, for clients that are not seen, reach down to the usual times. Loads have a shortest time.
+        let is_compact = mode_top - upper.value <= gap;
         let is_enough = descending.len() - (at + 1) >= MIN_SAMPLES;
-        if has_gap && is_enough && is_loads(suspects, others) {
+        if is_compact && is_enough && is_loads(suspects, others) {
             first = at + 1;
         }
+        mode_top = lower.value;
     }
     first
 }
@@ -309,6 +314,16 @@ mod tests {
     }
 
     #[test]
+    fn a_mode_that_scatters_more_than_it_is_apart_is_usual() {
+        let mut residuals = Residuals::default();
+        (0..40).for_each(|_| residuals.push(0.0, false));
+        [1.5, 2.0, 2.9].into_iter().for_each(|residual| residuals.push(residual, true));
+        assert_eq!(limit(&residuals), rounded(3f64.ln()), "narrow");
+        residuals.push(3.6, true);
+        assert!(limit(&residuals) >= Some(3.59 + 3f64.ln()));
+    }
+
+    #[test]
     fn without_other_requests_the_gap_separates_loads() {
         let mut residuals = Residuals::default();
         (0..60).for_each(|at| residuals.push(if at % 2 == 0 { 0.0 } else { 3.0 }, true));
@@ -324,7 +339,7 @@ mod tests {
             let load = if at % 3 == 0 { 0.0 } else { 8.0 };
             times.push(size, load + 0.1 + size / 1000.0, at % 3 != 0);
         }
-        let usual = times.usual().unwrap();
+        let usual = times.usual().unwrap().0;
         assert!((usual.seconds(500.0) - 0.6).abs() < 0.01, "{usual:?}");
         assert!((usual.seconds(1800.0) - 4.0 * 1.9).abs() < 0.1, "squared beyond the largest");
     }
@@ -335,7 +350,7 @@ mod tests {
         (0..19).for_each(|at| times.push(f64::from(at), 0.3 + 0.02 * f64::from(at), false));
         assert!(times.usual().is_none());
         times.push(100.0, 2.3, false);
-        let usual = times.usual().unwrap();
+        let usual = times.usual().unwrap().0;
         assert!((usual.seconds(7.0) - 0.3).abs() < 1e-3, "{usual:?}");
         assert!((usual.until_output(50.0, 9.3) - 8.3).abs() < 1e-3);
         assert!((usual.until_output(50.0, 0.1) - 0.03).abs() < 1e-3);

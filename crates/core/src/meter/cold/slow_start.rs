@@ -85,7 +85,7 @@ pub(super) struct SlowStartJudge {
     documents: LoneTimes,
     /// Responses report at their end how long the prompt took.
     reports_prefill: bool,
-    /// What is left of the waits for a loaded model without the reported time for the prompt.
+    /// Waits for a loaded model, minus the reported time for the prompt.
     unexplained: WarmLoadTimes,
     /// Usual time per output token, in seconds, if nothing slows it down.
     per_token: Option<f64>,
@@ -128,7 +128,7 @@ impl SlowStartJudge {
         let seconds = output.at.checked_sub(from)?.as_secs_f64();
         let shape = if output.is_stream { ResponseShape::Stream } else { ResponseShape::Document };
         let usual = self.lone_times(shape).usual();
-        let alone = usual.map_or(0.0, |usual| usual.seconds(output.bytes as f64));
+        let alone = usual.map_or(0.0, |(usual, _)| usual.seconds(output.bytes as f64));
         let alone = Duration::try_from_secs_f64(alone).unwrap_or_default();
         let added = in_flight.added_by_others(request.id, from, alone).as_secs_f64();
         Some(LoneWait {
@@ -147,8 +147,7 @@ impl SlowStartJudge {
         let warm = expected.ttft.as_secs_f64();
         let spread = MIN_RATIO.ln().max(MIN_SPREADS * expected.log_spread);
         let is_usual = || {
-            let usual = self.streams.usual()?;
-            let limit = self.streams.residuals(&usual)?.limit;
+            let (usual, UsualResiduals { limit, .. }) = self.streams.usual()?;
             Some(usual.residual(output.bytes as f64, seconds) <= limit)
         };
         expected.samples >= MIN_SAMPLES
@@ -157,7 +156,7 @@ impl SlowStartJudge {
             && is_usual() != Some(true)
     }
 
-    /// Whether a wait can only be judged by what the end of the response reports.
+    /// Whether only the end of the response can show what the request waited for.
     pub fn needs_end(&self, wait: &LoneWait) -> bool {
         let is_long = wait.suspect.is_some() && wait.seconds >= MIN_LOAD;
         wait.shape == ResponseShape::Document || (self.reports_prefill && is_long)
@@ -168,7 +167,7 @@ impl SlowStartJudge {
         self.judge(wait, wait.bytes as f64)
     }
 
-    /// Judges a response by what its end reports. `is_judged`: as a stream it already was, as far as it could be.
+    /// Judges a response at its end, by its reported times. `is_judged`: as a stream it already was, as far as it could be.
     pub fn judge_end(
         &mut self,
         wait: LoneWait,
@@ -209,7 +208,7 @@ impl SlowStartJudge {
             (ResponseShape::Stream, ..) => 0.0,
             (_, Some(decode), _) => decode,
             (_, None, usual) => {
-                usual.map_or(0.0, |usual| usual.after_output(document_size(wait, reported)))
+                usual.map_or(0.0, |(usual, _)| usual.after_output(document_size(wait, reported)))
             }
         };
         let waited = wait.seconds - after_output;
@@ -236,7 +235,7 @@ impl SlowStartJudge {
             WaitVerdict::Warm => {}
         }
         if verdict != WaitVerdict::Warm
-            && let Some(usual) = self.lone_times(wait.shape).usual()
+            && let Some((usual, _)) = self.lone_times(wait.shape).usual()
         {
             let excess = usual.until_output(size, wait.seconds) - usual.seconds(size);
             self.remember_prompt_like(&wait, excess);
@@ -256,9 +255,8 @@ impl SlowStartJudge {
             return WaitVerdict::Warm;
         };
         let times = self.lone_times(wait.shape);
-        let usual = times.usual().and_then(|usual| Some((usual, times.residuals(&usual)?)));
         // Without usual times, nothing shows whether this one is slow.
-        let Some((usual, UsualResiduals { center, limit })) = usual else {
+        let Some((usual, UsualResiduals { center, limit })) = times.usual() else {
             return WaitVerdict::Undecided;
         };
         let residual = usual.residual(size, wait.seconds);

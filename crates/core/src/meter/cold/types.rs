@@ -150,7 +150,7 @@ pub struct FirstOutput<'a> {
     pub reports_load: bool,
 }
 
-/// What the end of a response reports or shows. Times are in seconds.
+/// Facts from the end of a response. Times are in seconds.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ReportedTimes {
     /// Time for which the model was loaded.
