@@ -1,21 +1,11 @@
 //! Situations in which a server is, or only seems, not ready, with their true cold starts.
 
-use super::server::{CHAT, EvalRequest, EvalServer, ServerPhase};
-use super::world::{EvalSight, EvalWorld};
+use super::server::{CHAT, ColdEvalRequest, ColdEvalServer, ServerPhase};
+use super::world::{EvalSight, EvalWorld, HEALTH, PAGE, PROXY};
 
 const REFUSING: ServerPhase = ServerPhase::Down;
 const SAYS_503: ServerPhase = ServerPhase::Unavailable { says_loading: false };
 const SAYS_LOADING: ServerPhase = ServerPhase::Unavailable { says_loading: true };
-
-const PROXY: EvalSight = EvalSight {
-    has_health: false,
-    has_page: false,
-    reports_load: false,
-    reports_prefill: false,
-    says_loading: false,
-};
-const HEALTH: EvalSight = EvalSight { has_health: true, ..PROXY };
-const PAGE: EvalSight = EvalSight { has_page: true, ..PROXY };
 
 /// Whether the cold starts of a scenario can be known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +37,7 @@ const fn scenario(
 use Knowable::{From, No, Yes};
 
 /// The scenarios, in the order of the table.
-pub const SCENARIOS: [EvalScenario; 46] = [
+pub const SCENARIOS: [EvalScenario; 47] = [
     scenario("boot: the port opens when the server is ready", "", Yes, |seed| {
         boot(seed, PROXY, None)
     }),
@@ -117,7 +107,7 @@ pub const SCENARIOS: [EvalScenario; 46] = [
         "",
         No("there is no baseline before the first response"),
         |seed| {
-            let server = EvalServer { is_loaded: false, ..EvalServer::default() };
+            let server = ColdEvalServer { is_loaded: false, ..ColdEvalServer::default() };
             let mut world = EvalWorld::new(seed, server, PROXY);
             world.sequence(100.0, 40, 6.0, CHAT);
             world.run(1000.0);
@@ -141,7 +131,7 @@ pub const SCENARIOS: [EvalScenario; 46] = [
     ),
     scenario("unloads when idle: prompts of 10 to 60 KB", "", From(LARGE_LEARNED), large_prompts),
     scenario("unloads when idle: responses that are not streams", "", From(LEARNED), |seed| {
-        unloading(seed, PROXY, 20, EvalRequest { is_stream: false, ..CHAT })
+        unloading(seed, PROXY, 20, ColdEvalRequest { is_stream: false, ..CHAT })
     }),
     scenario("unloads when idle: others wait for the same load", "", From(LEARNED), companions),
     scenario("unloads when idle: 503 \"Loading model\"", "", Yes, |seed| {
@@ -158,19 +148,25 @@ pub const SCENARIOS: [EvalScenario; 46] = [
         swaps(seed, PROXY, CHAT, 0.5)
     }),
     scenario(
+        "three models in one memory, requests overlap",
+        "",
+        From(SWAPS_LEARNED),
+        overlapping_swaps,
+    ),
+    scenario(
         "three models in one memory, always in turn",
         "",
         No("every request loads, so nothing shows how long a warm one takes"),
         |seed| swaps(seed, PROXY, CHAT, 0.0),
     ),
     scenario("three models that all stay loaded, in turn", "", Yes, |seed| {
-        let mut world = EvalWorld::new(seed, EvalServer::default(), PROXY);
+        let mut world = EvalWorld::new(seed, ColdEvalServer::default(), PROXY);
         take_turns(&mut world, &["a", "b", "c"], 300, 0.0, CHAT);
         world
     }),
     scenario("llama.cpp, --models-max 1: two models in turn", "", Yes, |seed| router(seed, CHAT)),
     scenario("llama.cpp, --models-max 1: not streams", "", Yes, |seed| {
-        router(seed, EvalRequest { is_stream: false, ..CHAT })
+        router(seed, ColdEvalRequest { is_stream: false, ..CHAT })
     }),
     scenario("warm: the cached prefix was evicted", "", Yes, |seed| evicted(seed, PROXY)),
     scenario("warm: the cached prefix was evicted", "time for the prompt", Yes, |seed| {
@@ -192,9 +188,9 @@ pub const SCENARIOS: [EvalScenario; 46] = [
     scenario("timeouts: the server drops packets for 20 s", "", Yes, |seed| {
         let mut world = EvalWorld::new(
             seed,
-            EvalServer {
+            ColdEvalServer {
                 phases: vec![(400.0, ServerPhase::Silent), (420.0, ServerPhase::Ready)],
-                ..EvalServer::default()
+                ..ColdEvalServer::default()
             },
             PROXY,
         );
@@ -214,7 +210,7 @@ const SPARSE_LEARNED: f64 = 6700.0;
 const SWAPS_LEARNED: f64 = 3600.0;
 
 fn steady(seed: u64, sight: EvalSight) -> EvalWorld {
-    let mut world = EvalWorld::new(seed, EvalServer::default(), sight);
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), sight);
     world.traffic(1.0, 500.0, 0.7, CHAT);
     world.run(1000.0);
     world
@@ -227,7 +223,8 @@ fn boot(seed: u64, sight: EvalSight, loading: Option<ServerPhase>) -> EvalWorld 
         None => vec![(0.0, REFUSING), (ready, ServerPhase::Ready)],
         Some(phase) => vec![(0.0, REFUSING), (5.0, phase), (ready, ServerPhase::Ready)],
     };
-    let mut world = EvalWorld::new(seed, EvalServer { phases, ..EvalServer::default() }, sight);
+    let mut world =
+        EvalWorld::new(seed, ColdEvalServer { phases, ..ColdEvalServer::default() }, sight);
     world.traffic(1.0, 600.0, 0.7, CHAT);
     world.run(1000.0);
     world.add_truth(0.0, ready);
@@ -250,17 +247,18 @@ fn outage(
     }
     phases.extend(then.map(|phase| (began + away, phase)));
     phases.push((ready, ServerPhase::Ready));
-    let mut world = EvalWorld::new(seed, EvalServer { phases, ..EvalServer::default() }, sight);
+    let mut world =
+        EvalWorld::new(seed, ColdEvalServer { phases, ..ColdEvalServer::default() }, sight);
     world.traffic(1.0, 600.0, 0.7, CHAT);
     // A stream that is running then.
-    world.request(began - 0.5, EvalRequest { tokens: 100, retry_after: Some(0.3), ..CHAT });
+    world.request(began - 0.5, ColdEvalRequest { tokens: 100, retry_after: Some(0.3), ..CHAT });
     world.new_process(began + away);
     let mut first = began;
     if breaks {
         world.break_all(began);
     } else {
         let arrived = began + world.rng.between(0.1, 1.0);
-        world.request(arrived, EvalRequest { retry_after: Some(0.5), ..CHAT });
+        world.request(arrived, ColdEvalRequest { retry_after: Some(0.5), ..CHAT });
         first = f64::NAN;
     }
     world.run(1000.0);
@@ -272,9 +270,9 @@ fn outage(
 }
 
 fn rolling(seed: u64) -> EvalWorld {
-    let mut world = EvalWorld::new(seed, EvalServer::default(), PROXY);
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), PROXY);
     world.traffic(1.0, 600.0, 0.7, CHAT);
-    world.request(399.5, EvalRequest { tokens: 100, retry_after: Some(0.3), ..CHAT });
+    world.request(399.5, ColdEvalRequest { tokens: 100, retry_after: Some(0.3), ..CHAT });
     world.break_all(400.0);
     world.run(1000.0);
     world
@@ -282,7 +280,8 @@ fn rolling(seed: u64) -> EvalWorld {
 
 fn quiet_restart(seed: u64) -> EvalWorld {
     let phases = vec![(405.0, REFUSING), (409.0, ServerPhase::Ready)];
-    let mut world = EvalWorld::new(seed, EvalServer { phases, ..EvalServer::default() }, PAGE);
+    let mut world =
+        EvalWorld::new(seed, ColdEvalServer { phases, ..ColdEvalServer::default() }, PAGE);
     world.sequence(1.0, 38, 10.0, CHAT);
     world.request(402.0, CHAT);
     world.new_process(409.0);
@@ -297,9 +296,10 @@ fn quiet_restart(seed: u64) -> EvalWorld {
 fn to_zero(seed: u64, sight: EvalSight, at_zero: ServerPhase) -> EvalWorld {
     let arrived = 1000.0 + 10.0 * seed as f64;
     let phases = vec![(600.0, at_zero), (arrived + 30.0, ServerPhase::Ready)];
-    let mut world = EvalWorld::new(seed, EvalServer { phases, ..EvalServer::default() }, sight);
+    let mut world =
+        EvalWorld::new(seed, ColdEvalServer { phases, ..ColdEvalServer::default() }, sight);
     world.sequence(1.0, 40, 10.0, CHAT);
-    world.request(arrived, EvalRequest { retry_after: Some(1.0), ..CHAT });
+    world.request(arrived, ColdEvalRequest { retry_after: Some(1.0), ..CHAT });
     world.sequence(arrived + 60.0, 20, 10.0, CHAT);
     world.run(3000.0);
     world.add_truth(arrived, arrived + 30.0);
@@ -307,8 +307,8 @@ fn to_zero(seed: u64, sight: EvalSight, at_zero: ServerPhase) -> EvalWorld {
 }
 
 /// The model is unloaded after 80 s, or the server scaled to zero behind an activator. Five warm requests follow each load.
-fn unloading(seed: u64, sight: EvalSight, loads: usize, request: EvalRequest) -> EvalWorld {
-    let server = EvalServer { unload_after: Some(80.0), ..EvalServer::default() };
+fn unloading(seed: u64, sight: EvalSight, loads: usize, request: ColdEvalRequest) -> EvalWorld {
+    let server = ColdEvalServer { unload_after: Some(80.0), ..ColdEvalServer::default() };
     let mut world = EvalWorld::new(seed, server, sight);
     let mut at = world.sequence(1.0, 45, 8.0, request) + 10.0;
     for _ in 0..loads {
@@ -321,7 +321,7 @@ fn unloading(seed: u64, sight: EvalSight, loads: usize, request: EvalRequest) ->
 
 /// Requests with long pauses, in half of which the model is unloaded.
 fn sparse(seed: u64) -> EvalWorld {
-    let server = EvalServer { unload_after: Some(120.0), ..EvalServer::default() };
+    let server = ColdEvalServer { unload_after: Some(120.0), ..ColdEvalServer::default() };
     let mut world = EvalWorld::new(seed, server, PROXY);
     let mut at = 1.0;
     for number in 0..100 {
@@ -333,11 +333,11 @@ fn sparse(seed: u64) -> EvalWorld {
 }
 
 fn large_prompts(seed: u64) -> EvalWorld {
-    let server = EvalServer { unload_after: Some(80.0), ..EvalServer::default() };
+    let server = ColdEvalServer { unload_after: Some(80.0), ..ColdEvalServer::default() };
     let mut world = EvalWorld::new(seed, server, PROXY);
     let sized = |world: &mut EvalWorld| {
         let bytes = (10_000.0 * 6f64.powf(world.rng.unit())) as u64;
-        EvalRequest { bytes, cached: 0.98, ..CHAT }
+        ColdEvalRequest { bytes, cached: 0.98, ..CHAT }
     };
     let mut at = 1.0;
     for _ in 0..45 {
@@ -358,7 +358,7 @@ fn large_prompts(seed: u64) -> EvalWorld {
 
 /// Others arrive while the model loads.
 fn companions(seed: u64) -> EvalWorld {
-    let server = EvalServer { unload_after: Some(80.0), ..EvalServer::default() };
+    let server = ColdEvalServer { unload_after: Some(80.0), ..ColdEvalServer::default() };
     let mut world = EvalWorld::new(seed, server, PROXY);
     let mut at = world.sequence(1.0, 45, 8.0, CHAT) + 10.0;
     for _ in 0..10 {
@@ -380,36 +380,52 @@ fn take_turns(
     models: &[&'static str],
     count: usize,
     same: f64,
-    request: EvalRequest,
+    request: ColdEvalRequest,
 ) {
     let (mut at, mut model) = (1.0, 0);
     for _ in 0..count {
         if world.rng.unit() >= same {
             model = (model + 1) % models.len();
         }
-        at = world.sequence(at, 1, 15.0, EvalRequest { model: models[model], ..request });
+        at = world.sequence(at, 1, 15.0, ColdEvalRequest { model: models[model], ..request });
     }
     world.run(at + 1000.0);
 }
 
-fn swaps(seed: u64, sight: EvalSight, request: EvalRequest, same: f64) -> EvalWorld {
-    let server = EvalServer {
+fn swaps(seed: u64, sight: EvalSight, request: ColdEvalRequest, same: f64) -> EvalWorld {
+    let server = ColdEvalServer {
         holds_one_model: true,
         is_loaded: false,
         load: (2.0, 2.8),
-        ..EvalServer::default()
+        ..ColdEvalServer::default()
     };
     let mut world = EvalWorld::new(seed, server, sight);
     take_turns(&mut world, &["a", "b", "c"], 400, same, request);
     world
 }
 
-fn router(seed: u64, request: EvalRequest) -> EvalWorld {
-    let server = EvalServer {
+/// Requests for another model wait until the running ones have ended.
+fn overlapping_swaps(seed: u64) -> EvalWorld {
+    let (holds_one_model, load) = (true, (2.0, 2.8));
+    let server =
+        ColdEvalServer { holds_one_model, load, is_loaded: false, ..ColdEvalServer::default() };
+    let mut world = EvalWorld::new(seed, server, PROXY);
+    let mut at = 1.0;
+    for _ in 0..800 {
+        let model = ["a", "b", "c"][(world.rng.unit() * 3.0) as usize];
+        world.request(at, ColdEvalRequest { model, ..CHAT });
+        at += 8.0 * world.rng.exponential();
+    }
+    world.run(at + 1000.0);
+    world
+}
+
+fn router(seed: u64, request: ColdEvalRequest) -> EvalWorld {
+    let server = ColdEvalServer {
         holds_one_model: true,
         is_loaded: false,
         load: (1.4, 1.6),
-        ..EvalServer::default()
+        ..ColdEvalServer::default()
     };
     let sight = EvalSight { reports_prefill: true, ..PROXY };
     let mut world = EvalWorld::new(seed, server, sight);
@@ -418,13 +434,13 @@ fn router(seed: u64, request: EvalRequest) -> EvalWorld {
 }
 
 fn evicted(seed: u64, sight: EvalSight) -> EvalWorld {
-    let mut world = EvalWorld::new(seed, EvalServer::default(), sight);
-    let request = EvalRequest { bytes: 40_000, cached: 0.98, ..CHAT };
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), sight);
+    let request = ColdEvalRequest { bytes: 40_000, cached: 0.98, ..CHAT };
     let mut at = world.sequence(1.0, 45, 8.0, request);
     for _ in 0..8 {
         at += 120.0;
         let bytes = world.rng.between(20_000.0, 60_000.0) as u64;
-        world.request(at, EvalRequest { bytes, cached: 0.0, ..request });
+        world.request(at, ColdEvalRequest { bytes, cached: 0.0, ..request });
         at = world.sequence(at + 20.0, 8, 10.0, request);
     }
     world.run(at + 1000.0);
@@ -432,7 +448,7 @@ fn evicted(seed: u64, sight: EvalSight) -> EvalWorld {
 }
 
 fn passing_by(seed: u64) -> EvalWorld {
-    let mut world = EvalWorld::new(seed, EvalServer::default(), PROXY);
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), PROXY);
     let mut at = world.sequence(1.0, 45, 8.0, CHAT);
     for _ in 0..8 {
         at += 120.0;
@@ -446,13 +462,13 @@ fn passing_by(seed: u64) -> EvalWorld {
 }
 
 fn burst(seed: u64) -> EvalWorld {
-    let mut world = EvalWorld::new(seed, EvalServer::default(), PROXY);
-    let request = EvalRequest { bytes: 4000, ..CHAT };
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), PROXY);
+    let request = ColdEvalRequest { bytes: 4000, ..CHAT };
     let mut at = world.sequence(1.0, 45, 8.0, request);
     for _ in 0..8 {
         at += 120.0;
         for number in 0..8 {
-            let request = EvalRequest { together: 8, ..request };
+            let request = ColdEvalRequest { together: 8, ..request };
             world.request(at + 0.002 * f64::from(number), request);
         }
         at = world.sequence(at + 20.0, 8, 10.0, request);
@@ -462,11 +478,11 @@ fn burst(seed: u64) -> EvalWorld {
 }
 
 fn heavy_tail(seed: u64) -> EvalWorld {
-    let mut world = EvalWorld::new(seed, EvalServer::default(), PROXY);
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), PROXY);
     let mut at = 1.0;
     for number in 0..2000 {
         let slowness = (world.rng.exponential() / 1.5).exp();
-        world.request(at, EvalRequest { slowness, ..CHAT });
+        world.request(at, ColdEvalRequest { slowness, ..CHAT });
         at += 4.0 + 2.0 * world.rng.exponential() + if number % 20 == 19 { 100.0 } else { 0.0 };
     }
     world.run(at + 1000.0);
@@ -474,10 +490,10 @@ fn heavy_tail(seed: u64) -> EvalWorld {
 }
 
 fn longest_prompt(seed: u64) -> EvalWorld {
-    let mut world = EvalWorld::new(seed, EvalServer::default(), PROXY);
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), PROXY);
     let at = world.sequence(1.0, 45, 8.0, CHAT);
     for number in 0..4u32 {
-        world.request(at + 200.0 * f64::from(number), EvalRequest { bytes: 60_000, ..CHAT });
+        world.request(at + 200.0 * f64::from(number), ColdEvalRequest { bytes: 60_000, ..CHAT });
     }
     world.run(at + 2000.0);
     world
@@ -492,7 +508,8 @@ fn overload(seed: u64, sight: EvalSight) -> EvalWorld {
             if number % 3 == 0 && !sight.has_health { ServerPhase::Silent } else { SAYS_503 };
         phases.extend([(from, phase), (from + 1.5, ServerPhase::Ready)]);
     }
-    let mut world = EvalWorld::new(seed, EvalServer { phases, ..EvalServer::default() }, sight);
+    let mut world =
+        EvalWorld::new(seed, ColdEvalServer { phases, ..ColdEvalServer::default() }, sight);
     world.is_only_busy = true;
     world.traffic(1.0, 600.0, 2.0, CHAT);
     for _ in 0..40 {

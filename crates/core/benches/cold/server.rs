@@ -46,7 +46,7 @@ pub enum ServerPhase {
 
 /// A request as the client makes it.
 #[derive(Debug, Clone, Copy)]
-pub struct EvalRequest {
+pub struct ColdEvalRequest {
     pub model: &'static str,
     pub bytes: u64,
     /// Part of the prompt whose prefix is cached.
@@ -61,7 +61,7 @@ pub struct EvalRequest {
     pub slowness: f64,
 }
 
-pub const CHAT: EvalRequest = EvalRequest {
+pub const CHAT: ColdEvalRequest = ColdEvalRequest {
     model: "m",
     bytes: 1500,
     cached: 0.0,
@@ -74,7 +74,7 @@ pub const CHAT: EvalRequest = EvalRequest {
 
 /// How the server works.
 #[derive(Debug, Clone)]
-pub struct EvalServer {
+pub struct ColdEvalServer {
     /// Phases by their start. It is ready before the first one.
     pub phases: Vec<(f64, ServerPhase)>,
     /// Time after its last use at which a model is unloaded.
@@ -89,7 +89,7 @@ pub struct EvalServer {
     pub foreign: Vec<(f64, f64)>,
 }
 
-impl Default for EvalServer {
+impl Default for ColdEvalServer {
     fn default() -> Self {
         Self {
             phases: Vec::new(),
@@ -120,15 +120,15 @@ pub struct EvalService {
     pub loads: bool,
 }
 
-/// State of an [`EvalServer`].
+/// State of an [`ColdEvalServer`].
 #[derive(Debug, Default)]
-pub struct EvalServerState {
+pub struct ColdEvalServerState {
     /// When each model is loaded, and when it is last used.
     models: BTreeMap<&'static str, (f64, f64)>,
     prefill_free: f64,
 }
 
-impl EvalServer {
+impl ColdEvalServer {
     pub fn phase(&self, at: f64) -> ServerPhase {
         self.phases
             .iter()
@@ -146,10 +146,10 @@ impl EvalServer {
     /// Serves a request that arrives at `at`, in a server that accepts it.
     pub fn serve(
         &self,
-        state: &mut EvalServerState,
+        state: &mut ColdEvalServerState,
         rng: &mut EvalRng,
         at: f64,
-        request: &EvalRequest,
+        request: &ColdEvalRequest,
     ) -> EvalService {
         let is_held = self.phase(at) == ServerPhase::Holding;
         let mut start = if is_held { self.ready_after(at) } else { at };

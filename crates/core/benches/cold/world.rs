@@ -1,7 +1,8 @@
 //! Clients, a server, a prober and the detector on virtual time, with the true cold starts.
 
 use super::server::{
-    EvalRequest, EvalRng, EvalServer, EvalServerState, EvalService, PER_TOKEN, ServerPhase,
+    ColdEvalRequest, ColdEvalServer, ColdEvalServerState, EvalRng, EvalService, PER_TOKEN,
+    ServerPhase,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +31,19 @@ pub struct EvalSight {
     pub says_loading: bool,
 }
 
+/// Only requests and responses.
+pub const PROXY: EvalSight = EvalSight {
+    has_health: false,
+    has_page: false,
+    reports_load: false,
+    reports_prefill: false,
+    says_loading: false,
+};
+/// Also a health path.
+pub const HEALTH: EvalSight = EvalSight { has_health: true, ..PROXY };
+/// Also the server's metrics page.
+pub const PAGE: EvalSight = EvalSight { has_page: true, ..PROXY };
+
 /// A request that had output.
 #[derive(Debug, Clone, Copy)]
 pub struct EvalOutcome {
@@ -42,7 +56,7 @@ pub struct EvalOutcome {
 }
 
 enum EvalEvent {
-    Arrive(EvalRequest),
+    Arrive(ColdEvalRequest),
     SaysLoading(u64),
     FirstOutput(u64),
     End(u64),
@@ -52,9 +66,9 @@ enum EvalEvent {
     NewProcess,
 }
 
-struct OpenEvalRequest {
+struct PendingEvalRequest {
     id: RequestId,
-    request: EvalRequest,
+    request: ColdEvalRequest,
     arrived: f64,
     service: Option<EvalService>,
     entry: QueueEntry,
@@ -64,14 +78,14 @@ struct OpenEvalRequest {
 
 pub struct EvalWorld {
     pub rng: EvalRng,
-    pub server: EvalServer,
+    pub server: ColdEvalServer,
     pub sight: EvalSight,
     detector: ColdStartDetector,
-    state: EvalServerState,
+    state: ColdEvalServerState,
     queues: BTreeMap<&'static str, QueueEstimator>,
     events: BTreeMap<(Duration, u64), EvalEvent>,
     serial: u64,
-    open: BTreeMap<u64, OpenEvalRequest>,
+    open: BTreeMap<u64, PendingEvalRequest>,
     now: Duration,
     process_started: f64,
     probe: Option<(Duration, Duration, ProbeResult)>,
@@ -86,7 +100,7 @@ pub struct EvalWorld {
 }
 
 impl EvalWorld {
-    pub fn new(seed: u64, server: EvalServer, sight: EvalSight) -> Self {
+    pub fn new(seed: u64, server: ColdEvalServer, sight: EvalSight) -> Self {
         let config = ColdStartConfig {
             idle: secs(60.0),
             outage: secs(3600.0),
@@ -98,7 +112,7 @@ impl EvalWorld {
             server,
             sight,
             detector: ColdStartDetector::new(config, Duration::ZERO),
-            state: EvalServerState::default(),
+            state: ColdEvalServerState::default(),
             queues: BTreeMap::new(),
             events: BTreeMap::new(),
             serial: 0,
@@ -124,24 +138,30 @@ impl EvalWorld {
         self.events.insert((secs(at), self.serial), event);
     }
 
-    pub fn request(&mut self, at: f64, request: EvalRequest) {
+    pub fn request(&mut self, at: f64, request: ColdEvalRequest) {
         self.plan(at, EvalEvent::Arrive(request));
     }
 
     /// `count` requests, one after the other, `pause` seconds apart.
-    pub fn sequence(&mut self, from: f64, count: usize, pause: f64, request: EvalRequest) -> f64 {
+    pub fn sequence(
+        &mut self,
+        from: f64,
+        count: usize,
+        pause: f64,
+        request: ColdEvalRequest,
+    ) -> f64 {
         let mut at = from;
         for _ in 0..count {
             let bytes = (request.bytes as f64 * self.rng.between(0.7, 1.3)) as u64;
             let tokens = (request.tokens as f64 * self.rng.between(0.5, 1.5)) as u64;
-            self.request(at, EvalRequest { bytes, tokens, ..request });
+            self.request(at, ColdEvalRequest { bytes, tokens, ..request });
             at += pause * self.rng.between(0.8, 1.2);
         }
         at
     }
 
     /// Requests at random times, with `rate` per second. Failed ones are retried.
-    pub fn traffic(&mut self, from: f64, to: f64, rate: f64, request: EvalRequest) {
+    pub fn traffic(&mut self, from: f64, to: f64, rate: f64, request: ColdEvalRequest) {
         let mut at = from;
         loop {
             at += self.rng.exponential() / rate;
@@ -150,7 +170,7 @@ impl EvalWorld {
             }
             let retry_after = Some(self.rng.between(0.2, 1.0));
             let bytes = (request.bytes as f64 * self.rng.between(0.7, 1.3)) as u64;
-            self.request(at, EvalRequest { bytes, retry_after, ..request });
+            self.request(at, ColdEvalRequest { bytes, retry_after, ..request });
         }
     }
 
@@ -275,13 +295,13 @@ impl EvalWorld {
         }
     }
 
-    fn arrive(&mut self, at: f64, request: EvalRequest) {
+    fn arrive(&mut self, at: f64, request: ColdEvalRequest) {
         let id = self.detector.on_request(secs(at));
         let queue = self.queues.entry(request.model).or_default();
         let entry = queue.arrive(secs(at), request.bytes);
         self.serial += 1;
         let key = self.serial;
-        let mut one = OpenEvalRequest {
+        let mut one = PendingEvalRequest {
             id,
             request,
             arrived: at,
@@ -315,7 +335,7 @@ impl EvalWorld {
         self.open.insert(key, one);
     }
 
-    fn output(one: &OpenEvalRequest, at: Duration, sight: EvalSight) -> FirstOutput<'static> {
+    fn output(one: &PendingEvalRequest, at: Duration, sight: EvalSight) -> FirstOutput<'static> {
         FirstOutput {
             at,
             model: one.request.model,

@@ -1,12 +1,12 @@
 //! Detector of one upstream. It combines the trackers of the server, of its models, and of its process.
 
 use super::model::ModelTracker;
-use super::requests_in_flight::RequestsInFlight;
+use super::requests_in_flight::{InFlightHints, RequestsInFlight};
 use super::restart::{ProcessTimes, RestartDetector};
-use super::server::{BootTimes, InFlightHints, ProbeResult, ServerTracker};
-use super::suspected_failure::FailureSign;
+use super::server::ServerTracker;
 use super::types::{
-    ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FirstOutput, ReportedTimes, RequestId,
+    BootTimes, ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FailureSign, FirstOutput,
+    ProbeResult, ReportedTimes, RequestId,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -104,11 +104,15 @@ impl ColdStartDetector {
         // A model that loads while the server becomes ready is part of the same cold start.
         let mut ended = server_ended.or(model_ended);
         let mut needs_end = output.reports_load;
-        if reason.is_none() || needs_end {
-            let judged = model.judge_first_output(request, output, suspect, in_flight);
-            needs_end = judged.0;
-            reason = reason.or(judged.1.as_ref().map(|one| one.reason));
-            ended = ended.or(judged.1);
+        // It arrived before the last load of its model ended, but another model was used since: the model may have been
+        // loaded again.
+        let is_swapped = suspect == Some(ColdReason::Swapped) && ended.is_none();
+        let may_be_second = is_swapped && delayed_by_server.is_none() && !needs_end;
+        if reason.is_none() || needs_end || may_be_second {
+            let (deferred, loaded) = model.judge_first_output(request, output, suspect, in_flight);
+            needs_end |= deferred && reason.is_none();
+            reason = loaded.as_ref().map(|one| one.reason).or(reason);
+            ended = ended.or(loaded);
         }
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
         let ended = self.classify(ended.map(named));

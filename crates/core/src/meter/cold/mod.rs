@@ -59,9 +59,7 @@ mod unready_period;
 
 pub use detector::ColdStartDetector;
 pub use restart::ProcessTimes;
-pub use server::{BootTimes, ProbeResult};
-pub use suspected_failure::FailureSign;
 pub use types::{
-    ColdConfidence, ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FirstOutput,
-    ReportedTimes, RequestId,
+    BootTimes, ColdConfidence, ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FailureSign,
+    FirstOutput, ProbeResult, ReportedTimes, RequestId,
 };

@@ -9,7 +9,7 @@ const TOGETHER_SLACK: f64 = 1.5;
 /// Inference requests in flight, by id, which is the order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct RequestsInFlight {
-    open: BTreeMap<u64, OpenRequest>,
+    open: BTreeMap<u64, TrackedRequest>,
     /// Number of requests without output.
     waiting: usize,
     /// Since when the oldest request is the oldest one.
@@ -17,7 +17,7 @@ pub(super) struct RequestsInFlight {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct OpenRequest {
+struct TrackedRequest {
     /// `t_req`.
     arrived: Duration,
     has_output: bool,
@@ -29,7 +29,7 @@ impl RequestsInFlight {
         if self.open.is_empty() {
             self.oldest_since = at;
         }
-        self.open.insert(id, OpenRequest { arrived: at, has_output: false });
+        self.open.insert(id, TrackedRequest { arrived: at, has_output: false });
         self.waiting += 1;
     }
 
@@ -92,6 +92,16 @@ impl RequestsInFlight {
         }
         busy_until.saturating_sub(from + service)
     }
+}
+
+/// Signs of the server's state from the requests in flight, while it is away.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InFlightHints {
+    /// Some arrived before the last failed probe and are still open, so they wait for the server.
+    pub has_waiting: bool,
+    /// Arrival of the first one after the last failed probe. It was not refused, so the server accepted connections by
+    /// then.
+    pub first_accepted: Option<Duration>,
 }
 
 #[cfg(test)]

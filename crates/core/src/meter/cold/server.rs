@@ -21,8 +21,11 @@
 //! request: the next failed request then begins a new period, as from `Ready`. A cold start is returned on each arrow
 //! from `Unready` or `Reopened` to `Ready`, unless it was an outage.
 
-use super::suspected_failure::{FailureSign, SuspectedFailure, SuspicionProbe};
-use super::types::{ColdReason, ColdStart, ColdStartConfig, LastColdStart};
+use super::requests_in_flight::InFlightHints;
+use super::suspected_failure::{SuspectedFailure, SuspicionProbe};
+use super::types::{
+    BootTimes, ColdReason, ColdStart, ColdStartConfig, FailureSign, LastColdStart, ProbeResult,
+};
 use super::unready_period::{
     SETTLING, UnreadyPeriod, WITHOUT_REQUESTS, has_ended_unobserved, loading_end,
 };
@@ -35,43 +38,6 @@ const MIN_PROBE_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PROBE_PAUSE: Duration = Duration::from_secs(2);
 /// How long a server that neither accepts nor refuses is probed while there are no requests.
 const PROBE_WITHOUT_REQUESTS: Duration = Duration::from_secs(60);
-
-/// Result of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeResult {
-    /// The server accepts connections, and its health path, if configured, reports that it is ready.
-    Ready,
-    /// The server accepts connections, and its health path reports that it is not ready (503).
-    NotReady,
-    /// The server accepts connections, but it is unclear whether it is ready: its health path returned another status, or
-    /// it did not speak HTTP or TLS.
-    Unclear,
-    /// The connection was refused.
-    Refused,
-    /// No response in time: the server may be busy, or away.
-    TimedOut,
-}
-
-/// Stages of a boot, as times since the start of Streamgauge. All `None` if the server was ready before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BootTimes {
-    /// The port was open.
-    pub port_open: Option<Duration>,
-    /// The health path reported that the server is ready; `None` without a health path.
-    pub healthy: Option<Duration>,
-    /// First output of a request.
-    pub first_token: Option<Duration>,
-}
-
-/// Signs of the server's state from the requests in flight, while it is away.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct InFlightHints {
-    /// Some arrived before the last failed probe and are still open, so they wait for the server.
-    pub has_waiting: bool,
-    /// Arrival of the first one after the last failed probe. It was not refused, so the server accepted connections by
-    /// then.
-    pub first_accepted: Option<Duration>,
-}
 
 /// Tracks whether the server is ready.
 #[derive(Debug)]

@@ -1,26 +1,12 @@
 //! Failed requests whose cause is not known yet: a probe confirms that the server was away, or clears the suspicion.
 
-use super::server::ProbeResult;
-use super::types::ColdReason;
+use super::types::{ColdReason, FailureSign, ProbeResult};
 use super::unready_period::UnreadyPeriod;
 use std::time::Duration;
 
 /// Refusals this soon after a broken connection belong to the same restart: a process that dies breaks its connections,
 /// and its port may accept others for a moment longer.
 const BREAK_BEFORE_REFUSAL: Duration = Duration::from_secs(5);
-
-/// How a request failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureSign {
-    /// The connection was refused, or could not be opened for another reason.
-    NotConnected,
-    /// No connection was opened in time.
-    TimedOut,
-    /// The server closed a connection with a request or response in progress.
-    Broken,
-    /// The server responded that it loads.
-    Loading,
-}
 
 /// Failed requests whose cause is not known yet.
 #[derive(Debug, Clone, Copy)]

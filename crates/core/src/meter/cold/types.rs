@@ -130,6 +130,46 @@ pub struct RequestId {
     pub(super) idle: Option<Duration>,
 }
 
+/// How a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureSign {
+    /// The connection was refused, or could not be opened for another reason.
+    NotConnected,
+    /// No connection was opened in time.
+    TimedOut,
+    /// The server closed a connection with a request or response in progress.
+    Broken,
+    /// The server responded that it loads.
+    Loading,
+}
+
+/// Result of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The server accepts connections, and its health path, if configured, reports that it is ready.
+    Ready,
+    /// The server accepts connections, and its health path reports that it is not ready (503).
+    NotReady,
+    /// The server accepts connections, but it is unclear whether it is ready: its health path returned another status, or
+    /// it did not speak HTTP or TLS.
+    Unclear,
+    /// The connection was refused.
+    Refused,
+    /// No response in time: the server may be busy, or away.
+    TimedOut,
+}
+
+/// Stages of a boot, as times since the start of Streamgauge. All `None` if the server was ready before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BootTimes {
+    /// The port was open.
+    pub port_open: Option<Duration>,
+    /// The health path reported that the server is ready; `None` without a health path.
+    pub healthy: Option<Duration>,
+    /// First output of a request.
+    pub first_token: Option<Duration>,
+}
+
 /// First output of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct FirstOutput<'a> {
