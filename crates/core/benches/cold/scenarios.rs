@@ -19,7 +19,7 @@ pub enum Knowable {
 
 pub struct EvalScenario {
     pub name: &'static str,
-    /// What Streamgauge sees beside the requests and responses.
+    /// Sources that Streamgauge has beside the requests and responses.
     pub sight: &'static str,
     pub knowable: Knowable,
     pub run: fn(u64) -> EvalWorld,

@@ -28,7 +28,7 @@ impl EvalRng {
     }
 }
 
-/// What the server does with new connections and requests.
+/// Reaction of the server to new connections and requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ServerPhase {
     Ready,

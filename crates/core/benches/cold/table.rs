@@ -1,4 +1,4 @@
-//! What was found of each scenario, beside the truth.
+//! Results of each scenario, beside the truth.
 
 use super::scenarios::{EvalScenario, Knowable};
 use std::fmt::Write as _;
@@ -11,8 +11,8 @@ pub const LENGTH_TOLERANCE: (f64, f64) = (0.1, 0.2);
 /// This part of the cold requests may be called warm: those that arrive between the last failed probe and readiness, which
 /// is 4 % of the time so far.
 pub const MISSED_TOLERANCE: f64 = 0.04;
-/// Warm requests that may be called cold, as a part of the cold ones: those that arrive between the end of a load and the
-/// first output after it, which do not differ from outside.
+/// Warm requests that may be called cold, as a part of the cold ones. They arrive between the end of a load and the first
+/// output after it: the end of the load cannot be seen.
 pub const FALSE_TOLERANCE: f64 = 0.01;
 /// Longest time of a load that may become a queue wait, in seconds.
 pub const QUEUE_TOLERANCE: f64 = 0.2;

@@ -16,7 +16,7 @@ pub fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.max(0.0))
 }
 
-/// What Streamgauge can see beside the traffic.
+/// Sources that Streamgauge has beside the traffic.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EvalSight {
     /// Probes request a health path.

@@ -1,7 +1,7 @@
 //! How long a lone request to a loaded model takes, and how slow it can be.
 //!
-//! The times are compared with a line through the usual ones: `base + slope * size`. A load forms a mode of its own in the
-//! distribution of `ln(time / expected)`: a cluster of values far above those of a loaded model, and nothing in between. A
+//! The times are compared with a line through the usual ones: `base + slope * size`. Loads form a mode of their own in the
+//! distribution of `ln(time / expected)`. The mode is far above the times of a loaded model, with nothing in between. A
 //! second mode alone does not show loads, because prompts without a cached prefix form one too. It consists of loads if its
 //! requests are those that may have found the model unloaded, and hardly any others. How often they occur does not matter.
 
@@ -28,7 +28,7 @@ const SUSPECT_RATIO: f64 = 4.0;
 /// token is not exact.
 const MIN_BASE_PART: f64 = 0.1;
 
-/// What a response is.
+/// How a response arrives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum ResponseShape {
     /// A stream: its time ends with the first output, and its size is that of the request in bytes.
@@ -139,8 +139,8 @@ impl LoneTimes {
         self.newest.iter().filter(|one| !one.is_suspect).count() >= MIN_SAMPLES
     }
 
-    /// Fits the line to the usual times. Which ones are usual shows from the last line, and, as that can include loads from
-    /// before they were enough to form a mode, from the times alone. The line with the smaller scatter is better.
+    /// Fits the line to the usual times. The last line shows which times are usual. It can include loads from before they
+    /// formed a mode, so the times alone are tried too. The line with the smaller scatter is better.
     fn fit(&mut self) {
         let by_time = self.line_through_usual(|_, seconds| seconds.ln());
         let by_line = self.usual.and_then(|(usual, _)| {

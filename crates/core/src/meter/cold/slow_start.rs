@@ -31,10 +31,9 @@ const MIN_SPREADS: f64 = 8.0;
 /// A slow request is warm if the server reports that the prompt took at least this part of its wait.
 const MIN_PREFILL_PART: f64 = 0.5;
 /// Longest time for an uncached prompt, in times per output token for each byte. A token has about four bytes, and a
-/// server processes at least four tokens of a prompt in the time in which it generates one: it does so side by side, and
-/// generates one after the other. (llama.cpp's published benchmarks: 5 to 8 times on CPUs and small GPUs, up to 100 times
-/// on others.)
-const PREFILL_PER_BYTE: f64 = 1.0 / 16.0;
+/// server processes at least three tokens of a prompt in the time in which it generates one: it processes them side by
+/// side. Published results of llama.cpp's `llama-bench` are 3 to 5 on CPUs, and 16 to 46 on GPUs.
+const PREFILL_PER_BYTE: f64 = 1.0 / 12.0;
 /// Number of slow requests that are remembered because their prompts could have taken the time.
 const MAX_PROMPT_LIKE: usize = 8;
 /// Smallest number of them, and smallest ratio of their sizes, that show that the time does not depend on the size.
