@@ -3,7 +3,8 @@
 use super::api::ConfiguredApi;
 use super::check::CheckedSettings;
 use super::keys::{
-    self, ArrivalClock, ClientAuth, ConfigKey, HostHeader, LogFormat, LogLevel, MetricsAccess,
+    self, ArrivalClock, ClientAuth, ConfigKey, CountedColdStarts, HostHeader, LogFormat, LogLevel,
+    MetricsAccess,
 };
 use super::problem::ConfigProblem;
 use super::reload::LoadedSources;
@@ -211,6 +212,8 @@ fn proxy(
             slo: slo.clone(),
             stall: settings.get(&keys::STALL_SECONDS)?,
             cold,
+            counts_likely_cold_starts: settings.get(&keys::COLD_STARTS_COUNTED)?
+                == CountedColdStarts::All,
             labels: settings.get(&keys::LABELS)?,
             routes,
         },

@@ -122,6 +122,9 @@ keys! {
     /// Idle time after which a slow request can be a cold start
     COLD_IDLE_SECONDS: Duration =
         seconds("cold_idle_seconds", 1.0, 86400.0).default("60.0").per_proxy().fixed(COLD_STARTS);
+    /// Cold starts that are counted: all, or only those that are certain
+    COLD_STARTS_COUNTED: CountedColdStarts =
+        word("cold_starts_counted").default("\"all\"").per_proxy().fixed(COLD_STARTS);
     /// Downtime after which a restart is an outage and no cold start
     OUTAGE_SECONDS: Duration = seconds("outage_seconds", 1.0, 604_800.0).default("3600.0").per_proxy().fixed(COLD_STARTS);
     /// Source of arrival times
@@ -314,6 +317,16 @@ pub enum ClientAuth {
     Required,
     /// Only a certificate that is not valid is refused.
     Optional,
+}
+
+/// The cold starts that are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum CountedColdStarts {
+    /// Also those that only the time of a request shows.
+    All,
+    /// The server reported them, or refused connections show them.
+    Certain,
 }
 
 /// The source of arrival times.

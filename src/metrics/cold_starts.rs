@@ -40,6 +40,12 @@ impl ColdStartSeries {
         self.families.up.with_label_values(&[&self.upstream]).set(i64::from(is_up));
     }
 
+    /// Sets whether slow requests cannot be judged now.
+    pub fn set_judgement_suspended(&self, is_suspended: bool) {
+        let gauge = &self.families.cold_judgement_suspended;
+        gauge.with_label_values(&[&self.upstream]).set(i64::from(is_suspended));
+    }
+
     /// Sets the start time of the upstream's process, in seconds since 1970, as its own metrics report it.
     pub fn set_start_time(&self, at: f64) {
         self.families.started.with_label_values(&[&self.upstream]).set(at);

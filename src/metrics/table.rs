@@ -326,6 +326,10 @@ macro_rules! for_each_metric {
                 "1 if the upstream was ready at the last probe or request (it accepted connections, or health_path reported ready), else 0. An idle server is not probed.",
                 "At each scrape, once the first probe has returned.",
                 "set_up";
+            cold_judgement_suspended: gauge = COLD_JUDGEMENT_SUSPENDED "streamgauge_cold_judgement_suspended", labels!(UPSTREAM),
+                "1 if Streamgauge cannot tell whether the last slow request after an idle time or a change of model waited for a load, else 0.",
+                "At each scrape.",
+                "set_judgement_suspended";
             outage: float_gauge = OUTAGE "streamgauge_upstream_outage_seconds", labels!(UPSTREAM),
                 "Time in seconds since a connection to the upstream first failed, 0 after a connection was opened.",
                 "At each scrape. New connections of requests and of probes count.",

@@ -7,7 +7,9 @@ use crate::socket;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::dialect::loading::LoadingDetector;
-use streamgauge_core::meter::cold::{ColdReason, FirstOutput, ReportedTimes, RequestId};
+use streamgauge_core::meter::cold::{
+    ColdReason, FailureSign, FirstOutput, ReportedTimes, RequestId,
+};
 use streamgauge_core::meter::queue::ExpectedTtft;
 use streamgauge_core::meter::{EndCause, Outcome, RequestRecord};
 
@@ -33,6 +35,7 @@ struct FirstOutputState {
     sent: Option<Duration>,
     model: Option<Arc<str>>,
     bytes: u64,
+    is_stream: bool,
     expected: Option<ExpectedTtft>,
     reports_load: bool,
     /// Only the end of the response determines whether the request was cold.
@@ -41,8 +44,8 @@ struct FirstOutputState {
 
 impl FirstOutputState {
     fn output(&self) -> FirstOutput<'_> {
-        let Self { at, sent, bytes, expected, reports_load, .. } = *self;
-        FirstOutput { at, sent, model: self.model(), bytes, expected, reports_load }
+        let Self { at, sent, bytes, is_stream, expected, reports_load, .. } = *self;
+        FirstOutput { at, sent, model: self.model(), bytes, is_stream, expected, reports_load }
     }
 
     /// The requested model; empty if the request names none.
@@ -109,6 +112,7 @@ impl ColdRequest {
                 sent: progress.sent(),
                 model,
                 bytes,
+                is_stream,
                 expected,
                 reports_load,
                 is_undetermined: false,
@@ -140,29 +144,41 @@ impl ColdRequest {
     ) {
         let was_determined = self.start_kind() != StartKind::Undetermined;
         if let Some(first) = &self.first_output {
-            let reported =
-                ReportedTimes { load: record.engine_load_s, prefill: record.engine_prefill_s };
+            let reported = ReportedTimes {
+                load: record.engine_load_s,
+                prefill: record.engine_prefill_s,
+                decode: record.engine_decode_s,
+                per_token: record.tpot_s,
+                output_tokens: record.output_tokens,
+            };
             self.reason =
                 tap.cold_starts.on_reported_times(self.id, &first.output(), reported, self.reason);
         }
-        if let Some(search) = self.loading_search.take()
-            && search.finish()
-        {
-            let model = record.model.as_deref().unwrap_or_default();
-            tap.cold_starts.on_loading(self.id, now, model);
+        if let Some(search) = self.loading_search.take() {
+            if search.finish() {
+                let model = record.model.as_deref().unwrap_or_default();
+                tap.cold_starts.on_loading(self.id, now, model);
+            } else {
+                tap.cold_starts.on_unavailable(now);
+            }
         }
-        match (outcome, end) {
-            (Outcome::UpstreamUnreachable | Outcome::Timeout, EndCause::LocalResponse(_)) => {
-                tap.cold_starts.on_unreachable(self.id, now);
+        let sign = match (outcome, end) {
+            (Outcome::UpstreamUnreachable, EndCause::LocalResponse(_)) => {
+                Some(FailureSign::NotConnected)
             }
+            (Outcome::Timeout, EndCause::LocalResponse(_)) => Some(FailureSign::TimedOut),
             (Outcome::Truncated, EndCause::UpstreamFailed | EndCause::LocalResponse(_)) => {
-                tap.cold_starts.on_broken_response(now);
+                Some(FailureSign::Broken)
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(sign) = sign {
+            tap.cold_starts.on_failure(self.id, now, sign);
         }
         self.end(now);
         record.cold = self.first_output.as_ref().map(|_| self.reason.is_some());
         record.cold_reason = self.reason.map(ColdReason::label);
+        record.cold_confidence = self.reason.map(|reason| reason.confidence().label());
         if !was_determined {
             let start = if self.reason.is_some() { StartKind::Cold } else { StartKind::Warm };
             if let Some(ttft) = record.ttft_s {

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use streamgauge_core::meter::cold::{
-    ColdReason, ColdStart, ColdStartConfig, ColdStartDetector, ColdVerdict, FirstOutput,
-    ProbeResult, ProcessTimes, ReportedTimes, RequestId,
+    ColdConfidence, ColdReason, ColdStart, ColdStartConfig, ColdStartDetector, ColdVerdict,
+    FailureSign, FirstOutput, ProbeResult, ProcessTimes, ReportedTimes, RequestId,
 };
 use tokio::sync::Notify;
 
@@ -20,6 +20,8 @@ pub(crate) struct ColdStartWatch {
     probe_schedule: Notify,
     series: ColdStartSeries,
     metrics: Arc<Metrics>,
+    /// Cold starts that only the time of a request shows are counted too.
+    counts_likely: bool,
     /// Cold starts that ended since they were last taken; at most [`MAX_ENDED`], the newest.
     ended: Mutex<VecDeque<ColdStart>>,
 }
@@ -31,10 +33,12 @@ impl ColdStartWatch {
     pub fn new(
         upstream: &Arc<str>,
         config: ColdStartConfig,
+        counts_likely: bool,
         now: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            counts_likely,
             upstream: Arc::clone(upstream),
             detector: Mutex::new(ColdStartDetector::new(config, now)),
             probe_schedule: Notify::new(),
@@ -96,10 +100,12 @@ impl ColdStartWatch {
 
     /// Sets the gauges, and reports cold starts and outages that follow from the passage of time.
     pub fn refresh(&self, now: Duration) {
-        let (ended, is_up, ladder) = {
+        let (ended, is_up, ladder, is_suspended) = {
             let mut detector = self.detector();
-            (detector.tick(now), detector.is_up(), detector.boot_times())
+            let ended = detector.tick(now);
+            (ended, detector.is_up(), detector.boot_times(), detector.is_judgement_suspended())
         };
+        self.series.set_judgement_suspended(is_suspended);
         self.report(ended);
         self.report_outage(now);
         if let Some(is_up) = is_up {
@@ -122,11 +128,17 @@ impl ColdStartWatch {
 
     fn report(&self, ended: Option<ColdStart>) {
         if let Some(start) = ended {
+            let reason = start.reason.label();
+            let confidence = start.reason.confidence();
+            let seconds = start.duration().map(|length| length.as_secs_f64());
+            let upstream = &*self.upstream;
+            let label = confidence.label();
+            tracing::info!(upstream, reason, confidence = label, seconds, "cold start ended");
+            if confidence == ColdConfidence::Likely && !self.counts_likely {
+                return;
+            }
             let model = self.metrics.model_label(start.model.as_deref());
             self.series.record_cold_start(&model, start.reason, start.duration());
-            let reason = start.reason.label();
-            let seconds = start.duration().map(|length| length.as_secs_f64());
-            tracing::info!(upstream = &*self.upstream, reason, seconds, "cold start ended");
             let mut ended = lock(&self.ended);
             if ended.len() == MAX_ENDED {
                 ended.pop_front();
@@ -150,16 +162,15 @@ impl ColdStartWatch {
         self.detector().on_request(at)
     }
 
-    /// The upstream could not be reached for this request.
-    pub fn on_unreachable(&self, id: RequestId, at: Duration) {
-        self.detector().on_connect_failure(id, at);
+    /// A request could not be forwarded, or its response broke off.
+    pub fn on_failure(&self, id: RequestId, at: Duration, sign: FailureSign) {
+        self.detector().on_failure(id, at, sign);
         self.probe_schedule.notify_one();
     }
 
-    /// The upstream broke off a response.
-    pub fn on_broken_response(&self, at: Duration) {
-        self.detector().on_broken_connection(at);
-        self.probe_schedule.notify_one();
+    /// The server responded with 503, without a reason.
+    pub fn on_unavailable(&self, at: Duration) {
+        self.detector().on_unavailable(at);
     }
 
     /// The server reported that it is loading the model.

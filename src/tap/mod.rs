@@ -97,6 +97,8 @@ pub struct TapConfig {
     pub stall: Duration,
     /// Thresholds of the cold-start detector.
     pub cold: ColdStartConfig,
+    /// Cold starts that only the time of a request shows are counted too.
+    pub counts_likely_cold_starts: bool,
     /// Labels that the configuration adds to the upstream.
     pub labels: BTreeMap<String, String>,
     /// Routes of the configuration. They take precedence over the built-in ones.
@@ -177,7 +179,7 @@ impl Tap {
         traces: SharedTraces,
         faults: FaultInjection,
     ) -> Self {
-        let TapConfig { name, engine, cold, .. } = &config;
+        let TapConfig { name, engine, cold, counts_likely_cold_starts, .. } = &config;
         let upstream: Arc<str> = name.as_str().into();
         let series = metrics.upstream_series(&upstream);
         metrics.create_summed_series(&upstream, &config.slo);
@@ -196,7 +198,13 @@ impl Tap {
         let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()) << 32 ^ now.as_secs() << 20);
         let now = socket::now();
         Self {
-            cold_starts: ColdStartWatch::new(&upstream, *cold, now, Arc::clone(&metrics)),
+            cold_starts: ColdStartWatch::new(
+                &upstream,
+                *cold,
+                *counts_likely_cold_starts,
+                now,
+                Arc::clone(&metrics),
+            ),
             outages: OutageWatch::new(&upstream),
             engine_watch: EngineWatch::default(),
             queues: queue::UpstreamQueues::default(),

@@ -25,6 +25,8 @@ fn serve(address: SocketAddr) -> ScriptedUpstream {
 fn assert_cold(record: &Value, reason: Option<&str>) {
     assert_eq!(record["cold"], reason.is_some(), "{record}");
     assert_eq!(record["cold_reason"], json!(reason), "{record}");
+    let confidence = reason.map(|reason| if reason == "idle" { "likely" } else { "certain" });
+    assert_eq!(record["cold_confidence"], json!(confidence), "{record}");
     if reason.is_some() {
         // The wait for the load is not a wait for a slot.
         for key in ["queue_s", "queue_source", "queue_estimate_s"] {
@@ -306,6 +308,18 @@ fn overload_is_not_a_cold_start() {
 
 #[test]
 fn a_model_unloaded_while_idle_is_a_cold_start() {
+    let Some((gauge, took, disturbance)) = unload_while_idle("all") else { return };
+    assert_one_cold_start(&gauge, "idle", "m", took, &disturbance);
+}
+
+#[test]
+fn likely_cold_starts_are_not_counted_if_only_certain_ones_are_wanted() {
+    let Some((gauge, ..)) = unload_while_idle("certain") else { return };
+    assert!(!gauge.scrape().has("streamgauge_cold_starts_total"));
+}
+
+/// A model that is unloaded while it is idle. Returns the true length of the load; `None` if the machine is too busy.
+fn unload_while_idle(counted: &str) -> Option<(Streamgauge, Duration, Disturbance)> {
     let disturbance = Disturbance::watch();
     let load_time = Duration::from_millis(900);
     let spec = EngineSpec {
@@ -315,14 +329,15 @@ fn a_model_unloaded_while_idle_is_a_cold_start() {
         ..EngineSpec::new("m")
     };
     let (server, _) = simulate(spec);
-    let gauge = Streamgauge::with(server, &[("cold_idle_seconds", "1")], FaultInjection::default());
+    let keys = [("cold_idle_seconds", "1"), ("cold_starts_counted", counted)];
+    let gauge = Streamgauge::with(server, &keys, FaultInjection::default());
     wait_for("the model", || {
         let health = send(&gauge, b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n");
         (health.status() == 200).then_some(())
     });
     let body = json!({"model": "m", "messages": [], "stream": true, "sim": {"output_tokens": 2}});
     let request = chat::post("/v1/chat/completions", "", body.to_string().as_bytes());
-    // The queue estimator learns from these how long a request takes.
+    // These show how long a warm request takes.
     const WARM: usize = 40;
     (0..WARM).for_each(|_| assert_eq!(send(&gauge, &request).status(), 200));
     std::thread::sleep(Duration::from_millis(1300));
@@ -335,11 +350,14 @@ fn a_model_unloaded_while_idle_is_a_cold_start() {
     });
     // Idle cold starts are detected from what warm requests take.
     if disturbance.worst() > Duration::from_millis(20) {
-        return crate::support::skip("a machine on which threads wake within 20 ms");
+        crate::support::skip("a machine on which threads wake within 20 ms");
+        return None;
     }
     assert_cold(&records[WARM], Some("idle"));
     assert_cold(&records[WARM + 1], None);
-    let took = load_time + Duration::from_millis(15);
-    let scrape = assert_one_cold_start(&gauge, "idle", "m", took, &disturbance);
+    let scrape = gauge.scrape();
     assert_eq!(scrape.sum(TTFT, &["start=\"warm\""]), WARM as f64 + 1.0);
+    assert_eq!(scrape.sum(TTFT, &["start=\"cold\""]), 1.0);
+    assert_eq!(scrape.sum("streamgauge_cold_judgement_suspended", &[]), 0.0);
+    Some((gauge, load_time + Duration::from_millis(15), disturbance))
 }

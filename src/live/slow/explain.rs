@@ -316,6 +316,7 @@ pub(in crate::live) fn cold_reason(reason: Option<&str>) -> &'static str {
         Some("unreachable") => "the server had been scaled to zero or stopped",
         Some("loading" | "reported_load") => "the server was loading the model",
         Some("idle") => "the first request after an idle time",
+        Some("swapped") => "another model was used before",
         _ => "the server was not ready",
     }
 }

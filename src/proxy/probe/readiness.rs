@@ -1,6 +1,7 @@
 //! Readiness probes: at startup, and after a request could not reach the upstream, until it is ready.
 //!
-//! An idle upstream is not probed. A probe opens a connection and closes it, or requests the configured health path.
+//! An idle upstream is not probed. A probe opens a connection and closes it, or requests the configured health path, or else the server's
+//! own metrics.
 
 use super::get::{get, probe_protocol};
 use crate::proxy::timers::Timers;
@@ -56,14 +57,14 @@ async fn probe(connector: &Connector, tap: &Tap, has_warned: &mut bool) -> Probe
         Err(ConnectError::Tls | ConnectError::NotHttp2) => return ProbeResult::Unclear,
         Err(ConnectError::Timeout | ConnectError::Inconclusive(_)) => return ProbeResult::TimedOut,
     };
-    let Some(path) = &config.health_path else { return ProbeResult::Ready };
+    let Some(path) = config.probe_path() else { return ProbeResult::Ready };
     let status = get(connection, path, &config, async |response| Some(response.status()));
     match timeout(STATUS_TIMEOUT, status).await {
         Ok(Some(status)) if status.is_success() => ProbeResult::Ready,
         Ok(Some(StatusCode::SERVICE_UNAVAILABLE)) => ProbeResult::NotReady,
         Ok(status) => {
             if let Some(status) = status.filter(|_| !std::mem::replace(has_warned, true)) {
-                tracing::warn!(path, %status, "health check returned neither 2xx nor 503: check health_path");
+                tracing::warn!(path, %status, "probe returned neither 2xx nor 503: check health_path or server_metrics_path");
             }
             ProbeResult::Unclear
         }

@@ -51,10 +51,17 @@ pub struct UpstreamConfig {
     /// Idle connections are closed after this time.
     pub idle_timeout: Duration,
     pub limits: ProxyLimits,
-    /// Path that readiness probes request. Without it they only connect.
+    /// Path that reports whether the server is ready.
     pub health_path: Option<String>,
     /// Path of the server's Prometheus metrics, to detect restarts. Without it nothing is requested.
     pub metrics_path: Option<String>,
+}
+
+impl UpstreamConfig {
+    /// Path that readiness probes request. A server whose metrics page reports 503 is not ready either.
+    pub fn probe_path(&self) -> Option<&str> {
+        self.health_path.as_deref().or(self.metrics_path.as_deref())
+    }
 }
 
 impl UpstreamConfig {

@@ -222,6 +222,8 @@ pub struct RequestRecord {
     pub cold: Option<bool>,
     /// Reason of the cold start that the request waited for.
     pub cold_reason: Option<&'static str>,
+    /// How sure it is that there was a cold start: `certain` or `likely`.
+    pub cold_confidence: Option<&'static str>,
     /// Tokens of the prompt, as reported by the server.
     pub input_tokens: Option<u64>,
     /// Generated tokens.

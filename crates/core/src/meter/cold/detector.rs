@@ -1,10 +1,12 @@
 //! Detector of one upstream. It combines the trackers of the server, of its models, and of its process.
 
-use super::model::{ModelTracker, WaitPeriod};
+use super::model::ModelTracker;
+use super::requests_in_flight::{InFlightHints, RequestsInFlight};
 use super::restart::{ProcessTimes, RestartDetector};
-use super::server::{BootTimes, InFlightHints, ProbeResult, ServerTracker};
+use super::server::ServerTracker;
 use super::types::{
-    ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FirstOutput, ReportedTimes, RequestId,
+    BootTimes, ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FailureSign, FirstOutput,
+    ProbeResult, ReportedTimes, RequestId,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,10 +27,9 @@ pub struct ColdStartDetector {
     /// `None` if the server's metrics page is not read.
     restarts: Option<RestartDetector>,
     pub(super) models: BTreeMap<String, ModelTracker>,
-    /// Number of requests in flight.
-    pub(super) in_flight: usize,
-    /// Requests in flight without output, by id, with their arrivals (`t_req`).
-    pub(super) waiting: BTreeMap<u64, Duration>,
+    pub(super) in_flight: RequestsInFlight,
+    /// When a request last had its first output.
+    last_output: Option<Duration>,
     /// When the last request ended; before that, the start of Streamgauge.
     last_request_ended: Duration,
     last_id: u64,
@@ -42,8 +43,8 @@ impl ColdStartDetector {
             server: ServerTracker::new(config, now),
             restarts: config.has_metrics_page.then(|| RestartDetector::new(config.idle)),
             models: BTreeMap::new(),
-            in_flight: 0,
-            waiting: BTreeMap::new(),
+            in_flight: RequestsInFlight::default(),
+            last_output: None,
             last_request_ended: now,
             last_id: 0,
         }
@@ -51,7 +52,7 @@ impl ColdStartDetector {
 
     /// An inference request arrived at `at` (`t_req`).
     pub fn on_request(&mut self, at: Duration) -> RequestId {
-        let is_idle = self.in_flight == 0;
+        let is_idle = self.in_flight.is_empty();
         let idle = is_idle.then(|| at.saturating_sub(self.last_request_ended));
         self.server.on_request(at, is_idle);
         if let Some(restarts) = &mut self.restarts
@@ -60,55 +61,88 @@ impl ColdStartDetector {
             restarts.on_idle_end();
         }
         self.last_id += 1;
-        self.in_flight += 1;
-        self.waiting.insert(self.last_id, at);
+        self.in_flight.add(self.last_id, at);
         RequestId { id: self.last_id, arrived: at, idle }
     }
 
-    /// A request got no connection: it was refused or timed out. A probe has to show why.
-    pub fn on_connect_failure(&mut self, request: RequestId, at: Duration) {
-        let is_in_use = request.idle.is_none_or(|idle| idle < self.config.idle);
-        self.server.on_failure(request.arrived, at, false, is_in_use);
-    }
-
-    /// The server closed a connection with a request or response in progress.
-    pub fn on_broken_connection(&mut self, at: Duration) {
-        // The suspected time does not begin at `t_req`: the server may have worked on the request for long.
-        self.server.on_failure(at, at, true, true);
+    /// A request failed at `at`: it got no connection, or its connection broke. A probe has to show why.
+    pub fn on_failure(&mut self, request: RequestId, at: Duration, sign: FailureSign) {
+        let in_use = request.idle.is_none_or(|idle| idle < self.config.idle);
+        match sign {
+            // The suspected time does not begin at `t_req`: the server may have worked on the request for long.
+            FailureSign::Broken => self.server.on_failure(sign, at, at, true),
+            _ => self.server.on_failure(sign, request.arrived, at, in_use),
+        }
     }
 
     /// The server responded that it loads its model.
     pub fn on_model_loading(&mut self, request: RequestId, at: Duration, model: &str) {
         if !self.server.on_loading(request.arrived, at) {
-            self.model(model, at).on_loading(request.arrived, at);
+            tracker(&mut self.models, model, at).on_loading(request.arrived, at);
         }
+    }
+
+    /// The server responded with 503, without a reason.
+    pub fn on_unavailable(&mut self, at: Duration) {
+        self.server.on_unavailable(at);
     }
 
     /// The first output of a stream, or the first body byte of any other response, arrived.
     pub fn on_first_output(&mut self, request: RequestId, output: &FirstOutput<'_>) -> ColdVerdict {
         let FirstOutput { at, model: name, .. } = *output;
-        let in_flight = self.in_flight_hints();
-        self.waiting.remove(&request.id);
-        let server_ended = self.server.on_first_output(request.arrived, at, in_flight);
-        let (last, idle) = (self.server.last_cold_start(), self.config.idle);
-        let model = self.model(name, at);
+        let hints = self.in_flight_hints();
+        self.in_flight.set_output(request.id);
+        let was_held = self.was_held(request, output);
+        let server_ended = self.server.on_first_output(request.arrived, at, hints, was_held);
+        let last = self.server.last_cold_start();
+        let suspect = self.suspect(request, name);
+        let (in_flight, model) = (&self.in_flight, tracker(&mut self.models, name, at));
         let model_ended = model.on_first_output(request, at);
+        (self.last_output, model.last_output) = (Some(at), Some(at));
         let delayed_by_server = last.and_then(|last| last.delayed(request.arrived, at));
-        let reason = delayed_by_server.or(model.delayed(request.arrived, at));
+        let mut reason = delayed_by_server.or(model.delayed(request.arrived, at));
         // A model that loads while the server becomes ready is part of the same cold start.
-        let ended = server_ended.or(model_ended);
-        let needs_end = output.reports_load
-            || (reason.is_none() && model.needs_prefill_time(request, output, idle));
-        let (reason, slow) = match reason {
-            None if !needs_end => model.detect_slow_start(request, output, idle, None).unzip(),
-            reason => (reason, None),
-        };
-        if needs_end {
-            model.defer(request);
+        let mut ended = server_ended.or(model_ended);
+        let mut needs_end = output.reports_load;
+        // It arrived before the last load of its model ended, but another model was used since: the model may have been
+        // loaded again.
+        let is_swapped = suspect == Some(ColdReason::Swapped) && ended.is_none();
+        let may_be_second = is_swapped && delayed_by_server.is_none() && !needs_end;
+        if reason.is_none() || needs_end || may_be_second {
+            let (deferred, loaded) = model.judge_first_output(request, output, suspect, in_flight);
+            needs_end |= deferred && reason.is_none();
+            reason = loaded.as_ref().map(|one| one.reason).or(reason);
+            ended = ended.or(loaded);
         }
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
-        let ended = self.classify(ended.or(slow).map(named));
+        let ended = self.classify(ended.map(named));
         ColdVerdict { needs_end, reason, ended }
+    }
+
+    /// Whether this request is the first with output since the port opened again, and the server held it until it was
+    /// ready.
+    fn was_held(&self, request: RequestId, output: &FirstOutput<'_>) -> bool {
+        let Some((opened, sent)) = self.server.opened_unproven().zip(output.sent) else {
+            return false;
+        };
+        let from = opened.max(sent);
+        let service = output.expected.map_or(Duration::ZERO, |expected| expected.ttft);
+        let added = self.in_flight.added_by_others(request.id, from, service);
+        let seconds = output.at.saturating_sub(from).saturating_sub(added).as_secs_f64();
+        self.models.get(key(output.model)).is_some_and(|model| model.was_held(seconds, output))
+    }
+
+    /// Why the model may have been unloaded before this request, which now has its first output. `None` if it was in use.
+    fn suspect(&self, request: RequestId, model: &str) -> Option<ColdReason> {
+        if request.idle >= Some(self.config.idle) {
+            return Some(ColdReason::Idle);
+        }
+        let model = self.models.get(key(model)).and_then(|model| model.last_output);
+        match (self.last_output, model) {
+            (None, _) => Some(ColdReason::Idle),
+            (Some(last), Some(at)) if last == at => None,
+            _ => Some(ColdReason::Swapped),
+        }
     }
 
     /// A response with output ended, and reported these times.
@@ -121,31 +155,14 @@ impl ColdStartDetector {
         reported: ReportedTimes,
         reason: Option<ColdReason>,
     ) -> ColdVerdict {
-        let ReportedTimes { load, prefill } = reported;
         let FirstOutput { at, model: name, .. } = *output;
-        let arrived = request.arrived;
-        let (last, idle) = (self.server.last_cold_start(), self.config.idle);
+        let last = self.server.last_cold_start();
         let Some(model) = self.models.get_mut(key(name)) else {
             // The model was removed to make room for others.
             return ColdVerdict { reason, ..ColdVerdict::default() };
         };
-        if prefill.is_some() {
-            model.set_reports_prefill();
-        }
-        if !model.is_deferred(request) {
-            return ColdVerdict { reason, ..ColdVerdict::default() };
-        }
-        let delayed_by_server = || last.and_then(|last| last.delayed(arrived, at));
-        let reason = reason.or_else(delayed_by_server).or_else(|| model.delayed(arrived, at));
-        let (reason, ended) = match load {
-            Some(load) => {
-                model.on_reported_load(WaitPeriod { arrived, first_output: at }, load, reason)
-            }
-            None if reason.is_none() => {
-                model.detect_slow_start(request, output, idle, prefill).unzip()
-            }
-            None => (reason, None),
-        };
+        let delayed_by_server = last.and_then(|last| last.delayed(request.arrived, at));
+        let (reason, ended) = model.judge_end(request, reported, reason, delayed_by_server);
         let named = |ended| ColdStart { model: Some(name.to_owned()), ..ended };
         ColdVerdict { needs_end: false, reason, ended: self.classify(ended.map(named)) }
     }
@@ -157,13 +174,12 @@ impl ColdStartDetector {
         model: &str,
         at: Duration,
     ) -> Option<ColdStart> {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.waiting.remove(&request.id);
+        self.in_flight.remove(request.id, at);
         self.last_request_ended = self.last_request_ended.max(at);
         if let Some(model) = self.models.get_mut(key(model)) {
             model.on_request_end(request);
         }
-        let ended = if self.waiting.is_empty() { self.server.on_none_waiting() } else { None };
+        let ended = if self.in_flight.has_waiting() { None } else { self.server.on_none_waiting() };
         self.classify(ended)
     }
 
@@ -204,7 +220,11 @@ impl ColdStartDetector {
     /// When the next metrics page is due; `None` while none is needed.
     pub fn metrics_page_due(&self) -> Option<Duration> {
         let restarts = self.restarts.as_ref().filter(|_| self.is_up() == Some(true))?;
-        restarts.due(if self.in_flight > 0 { Duration::MAX } else { self.last_request_ended })
+        restarts.due(if self.in_flight.is_empty() {
+            self.last_request_ended
+        } else {
+            Duration::MAX
+        })
     }
 
     /// Whether pages from several processes arrived in turn. Their start times are not usable, and no page is due again.
@@ -222,9 +242,9 @@ impl ColdStartDetector {
 
     /// Ends cold starts that have been over for long enough without a sign to the contrary. Called regularly.
     pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
-        let mut ended = self.server.tick(now);
+        let mut ended = self.server.tick(now, self.in_flight.has_waiting());
         // A request in flight may wait for its model.
-        if self.in_flight == 0 && ended.is_none() {
+        if self.in_flight.is_empty() && ended.is_none() {
             ended = self.models.values_mut().find_map(|model| model.tick(now));
         }
         self.classify(ended)
@@ -232,7 +252,7 @@ impl ColdStartDetector {
 
     /// When the next probe is due; `None` while none is needed.
     pub fn probe_due(&self) -> Option<Duration> {
-        self.server.probe_due(self.in_flight == 0)
+        self.server.probe_due(self.in_flight.is_empty())
     }
 
     /// Whether the server accepts connections, or reports on its health path that it is ready. `None` until a probe or an
@@ -246,6 +266,11 @@ impl ColdStartDetector {
         self.server.outage(now)
     }
 
+    /// Whether a slow request could not be judged, and would not be now: nothing shows whether its model was loaded for it.
+    pub fn is_judgement_suspended(&self) -> bool {
+        self.models.values().any(ModelTracker::is_judgement_suspended)
+    }
+
     /// Stages of the server's boot since the start of Streamgauge.
     pub fn boot_times(&self) -> BootTimes {
         self.server.boot_times()
@@ -257,26 +282,30 @@ impl ColdStartDetector {
             return InFlightHints::default();
         }
         let last_unready = self.server.last_unready();
-        let arrivals = || self.waiting.values().copied();
+        let arrivals = || self.in_flight.waiting();
         InFlightHints {
             has_waiting: arrivals().any(|arrived| arrived <= last_unready),
             first_accepted: arrivals().filter(|arrived| *arrived > last_unready).min(),
         }
     }
+}
 
-    /// The tracker of a model. Replaces the least recently used one if there are too many.
-    fn model(&mut self, name: &str, now: Duration) -> &mut ModelTracker {
-        let name = key(name);
-        if self.models.len() >= MAX_MODELS && !self.models.contains_key(name) {
-            let oldest = self.models.iter().min_by_key(|(_, model)| model.last_used);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.models.remove(&oldest);
-            }
+/// The tracker of a model. Replaces the least recently used one if there are too many.
+fn tracker<'a>(
+    models: &'a mut BTreeMap<String, ModelTracker>,
+    name: &str,
+    now: Duration,
+) -> &'a mut ModelTracker {
+    let name = key(name);
+    if models.len() >= MAX_MODELS && !models.contains_key(name) {
+        let oldest = models.iter().min_by_key(|(_, model)| model.last_used);
+        if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+            models.remove(&oldest);
         }
-        let model = self.models.entry(name.to_owned()).or_default();
-        model.last_used = now;
-        model
     }
+    let model = models.entry(name.to_owned()).or_default();
+    model.last_used = now;
+    model
 }
 
 /// The part of a model's name that is kept.

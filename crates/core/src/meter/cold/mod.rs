@@ -7,7 +7,7 @@
 //!
 //! | at | call | effect |
 //! |---|---|---|
-//! | 100 s | [`on_request`], [`on_connect_failure`] | a failure is suspected: [`probe_due`] returns a time |
+//! | 100 s | [`on_request`], [`on_failure`] | a failure is suspected: [`probe_due`] returns a time |
 //! | 100 s | [`on_probe_result`] (`Refused`) | a cold start has begun at 100 s, reason `unreachable` |
 //! | 101 to 129 s | [`on_probe_result`] (`Refused`) | the next probe is scheduled |
 //! | 130 s | [`on_probe_result`] (`Ready`) | the port is open; the cold start is over once this is confirmed |
@@ -28,22 +28,30 @@
 //! | `detector` | [`ColdStartDetector`]: the detector of one upstream |
 //! | `server` | whether the server accepts connections. A failed request only raises a suspicion, which a probe confirms or not: an overloaded server drops connections too |
 //! | `model` | whether a model was loaded: it reported so, it reported a load time, or it was slow after an idle time |
-//! | `slow_limit` | how slow a warm request can be |
+//! | `requests_in_flight` | which requests had the server for themselves |
+//! | `slow_start` | which of them were so slow that their model must have been loaded |
+//! | `lone_times` | how slow a warm request can be |
+//! | `load_times` | which reported load times are loads |
+//! | `suspected_failure` | failed requests whose cause is not known yet |
 //! | `restart` | restarts, shown by the start time of the server's process |
 //! | `unready_period` | a time in which the server is not ready |
 //! | `types` | inputs and results |
 //!
 //! [`on_request`]: ColdStartDetector::on_request
-//! [`on_connect_failure`]: ColdStartDetector::on_connect_failure
+//! [`on_failure`]: ColdStartDetector::on_failure
 //! [`on_probe_result`]: ColdStartDetector::on_probe_result
 //! [`on_first_output`]: ColdStartDetector::on_first_output
 //! [`probe_due`]: ColdStartDetector::probe_due
 
 mod detector;
+mod load_times;
+mod lone_times;
 mod model;
+mod requests_in_flight;
 mod restart;
 mod server;
-mod slow_limit;
+mod slow_start;
+mod suspected_failure;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -51,7 +59,7 @@ mod unready_period;
 
 pub use detector::ColdStartDetector;
 pub use restart::ProcessTimes;
-pub use server::{BootTimes, ProbeResult};
 pub use types::{
-    ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FirstOutput, ReportedTimes, RequestId,
+    BootTimes, ColdConfidence, ColdReason, ColdStart, ColdStartConfig, ColdVerdict, FailureSign,
+    FirstOutput, ProbeResult, ReportedTimes, RequestId,
 };

@@ -4,36 +4,18 @@
 //! |---|---|
 //! | a response reported that the model loads; output came later | `loading` |
 //! | the response reported a load time that is longer than that of a loaded model | `reported_load` |
-//! | the first request after an idle time took far longer than the baseline | `idle` |
+//! | a lone request after an idle time took far longer than usual | `idle` |
+//! | a lone request for another model than the last one did | `swapped` |
 
-use super::slow_limit::{MIN_SAMPLES, TtftResiduals};
-use super::types::{ColdReason, ColdStart, FirstOutput, LastColdStart, RequestId};
+use super::load_times::WarmLoadTimes;
+use super::requests_in_flight::RequestsInFlight;
+use super::slow_start::{LoneWait, SlowStartJudge, WaitVerdict};
+use super::types::{ColdReason, ColdStart, FirstOutput, LastColdStart, ReportedTimes, RequestId};
 use super::unready_period::{has_ended_unobserved, loading_end};
-use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Number of load times of a loaded model that are remembered.
-const MAX_LOADS: usize = 64;
-/// Quantile of them that is the floor. Servers report a load time for every request (Ollama: 55 to 122 ms), which includes
-/// the scheduler of a busy server.
-const FLOOR_QUANTILE: f64 = 0.1;
-/// A load time is a cold start if it exceeds the floor by this (seconds), and by this number of floors.
-const MIN_ABOVE_FLOOR: f64 = 0.25;
-const FLOORS_ABOVE: f64 = 3.0;
-/// The same if there is no floor yet, in seconds.
-const MIN_LOAD_WITHOUT_FLOOR: f64 = 0.5;
 /// A load time that exceeds the wait of the request by more than this was not for this request.
 const LOAD_SLACK: Duration = Duration::from_millis(50);
-
-/// A request after an idle time must take this many times as long as expected,
-const MIN_RATIO: f64 = 5.0;
-/// exceed the expectation by this many standard deviations of `ln(TTFT)`,
-const MIN_SPREADS: f64 = 8.0;
-/// and by this time.
-const MIN_EXCESS: Duration = Duration::from_millis(500);
-/// A slow request is warm if the prompt took at least this part of its time, as the server reports it: the prompt then had
-/// no cached prefix.
-const MIN_PREFILL_PART: f64 = 0.5;
 
 /// Tracks whether one model is loaded.
 #[derive(Debug, Default)]
@@ -42,13 +24,11 @@ pub(super) struct ModelTracker {
     pub last_used: Duration,
     /// A response reported that the model loads, and there was no output since.
     loading: Option<LoadingPeriod>,
-    /// Load times that requests to the loaded model reported, in seconds.
-    loads: VecDeque<f64>,
-    /// Residuals of requests that found the model loaded and the server idle. Requests after an idle time are compared
-    /// with them.
-    residuals: TtftResiduals,
-    /// Responses report at their end how long the prompt took.
-    reports_prefill: bool,
+    /// When the model last had a first output.
+    pub last_output: Option<Duration>,
+    /// Load times that requests to the loaded model reported.
+    loads: WarmLoadTimes,
+    slow_starts: SlowStartJudge,
     last_cold_start: Option<LastColdStart>,
     /// Requests in flight that have output.
     running: Vec<RequestWithOutput>,
@@ -60,6 +40,8 @@ struct RequestWithOutput {
     wait: WaitPeriod,
     /// The end of its response decides whether it is cold.
     is_deferred: bool,
+    /// Its wait, if it had the server for itself.
+    lone: Option<LoneWait>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +84,7 @@ impl ModelTracker {
             id: request.id,
             wait: WaitPeriod { arrived, first_output: at },
             is_deferred: false,
+            lone: None,
         });
         // A request from before the loading time can continue through it.
         let is_over = |one: &mut LoadingPeriod| arrived >= one.began && at >= one.last_reported;
@@ -115,36 +98,85 @@ impl ModelTracker {
         self.running.retain(|one| one.id != request.id);
     }
 
-    /// Defers the decision about a request with output to the end of its response.
-    pub fn defer(&mut self, request: RequestId) {
-        if let Some(one) = self.running.iter_mut().find(|one| one.id == request.id) {
-            one.is_deferred = true;
-        }
-    }
-
-    /// Whether the end of the response decides about this request.
-    pub fn is_deferred(&self, request: RequestId) -> bool {
-        self.running.iter().any(|one| one.id == request.id && one.is_deferred)
-    }
-
-    /// Records that responses report the prefill time.
-    pub fn set_reports_prefill(&mut self) {
-        self.reports_prefill = true;
-    }
-
-    /// Whether the prefill time at the end of the response is needed: this request, or a deferred one that it waited with,
-    /// was so slow that its model may have been unloaded.
-    pub fn needs_prefill_time(
-        &self,
+    /// Decides whether a request without another reason waited for a load, as far as its first output shows. Returns whether
+    /// the end of its response has to decide, and the cold start. `suspect`: why the model may have been unloaded.
+    pub fn judge_first_output(
+        &mut self,
         request: RequestId,
         output: &FirstOutput<'_>,
-        cold_idle: Duration,
-    ) -> bool {
-        let waited_with = |one: &RequestWithOutput| {
-            one.id != request.id && one.is_deferred && request.arrived < one.wait.first_output
+        suspect: Option<ColdReason>,
+        in_flight: &RequestsInFlight,
+    ) -> (bool, Option<ColdStart>) {
+        let lone = self.slow_starts.lone_wait(request, output, suspect, in_flight);
+        // A request that waited with one that is not decided yet is not decided either.
+        let is_deferred = lone.as_ref().is_some_and(|wait| self.slow_starts.needs_end(wait))
+            || output.reports_load
+            || self.running.iter().any(|one| {
+                one.id != request.id
+                    && one.is_deferred
+                    && one.lone.is_some()
+                    && request.arrived < one.wait.first_output
+            });
+        if let Some(one) = self.running.iter_mut().find(|one| one.id == request.id) {
+            (one.is_deferred, one.lone) = (is_deferred, lone);
+        }
+        let verdict = match lone.filter(|_| !is_deferred) {
+            Some(wait) => self.slow_starts.judge_stream(wait),
+            None => WaitVerdict::Warm,
         };
-        let is_slow = || self.slowness(request, output, cold_idle).is_some_and(|one| one.is_cold);
-        self.reports_prefill && (is_slow() || self.running.iter().any(waited_with))
+        (is_deferred, self.loaded(verdict, request.arrived, output.at))
+    }
+
+    /// Decides about a request by what the end of its response reports, if its first output left that open. `reason`: why
+    /// it is cold, as far as known. `delayed_by_server`: the cold start of the server that it waited for.
+    pub fn judge_end(
+        &mut self,
+        request: RequestId,
+        reported: ReportedTimes,
+        reason: Option<ColdReason>,
+        delayed_by_server: Option<ColdReason>,
+    ) -> (Option<ColdReason>, Option<ColdStart>) {
+        self.slow_starts.learn(reported);
+        let running = self.running.iter_mut().find(|one| one.id == request.id);
+        let Some(RequestWithOutput { wait, is_deferred, lone, .. }) =
+            running.map(|one| (*one, one.lone = None).0)
+        else {
+            return (reason, None);
+        };
+        let delayed =
+            || delayed_by_server.or_else(|| self.delayed(wait.arrived, wait.first_output));
+        let reason = reason.or_else(|| if is_deferred { delayed() } else { None });
+        if let Some(load) = reported.load.filter(|_| is_deferred) {
+            return self.on_reported_load(wait, load, reason);
+        }
+        let Some(lone) = lone.filter(|_| reason.is_none()) else { return (reason, None) };
+        let verdict = self.slow_starts.judge_end(lone, reported, !is_deferred);
+        let ended = self.loaded(verdict, wait.arrived, wait.first_output);
+        (ended.as_ref().map(|one| one.reason), ended)
+    }
+
+    /// The cold start of a request that waited for a load.
+    fn loaded(
+        &mut self,
+        verdict: WaitVerdict,
+        arrived: Duration,
+        first_byte: Duration,
+    ) -> Option<ColdStart> {
+        let WaitVerdict::Loaded { reason, after_output } = verdict else { return None };
+        let after_output = Duration::try_from_secs_f64(after_output).unwrap_or_default();
+        let ended = first_byte.saturating_sub(after_output).max(arrived);
+        Some(self.end(reason, arrived, ended))
+    }
+
+    /// Whether a request that had its first output `seconds` after the port opened again was held until the server was
+    /// ready.
+    pub fn was_held(&self, seconds: f64, output: &FirstOutput<'_>) -> bool {
+        self.slow_starts.was_held(seconds, output)
+    }
+
+    /// Whether slow requests cannot be judged now.
+    pub fn is_judgement_suspended(&self) -> bool {
+        self.slow_starts.is_suspended()
     }
 
     fn end(&mut self, reason: ColdReason, began: Duration, ended: Duration) -> ColdStart {
@@ -179,7 +211,7 @@ impl ModelTracker {
     }
 
     /// A response reported a load time of `load` seconds. `reason` is set if the request is already known to be cold.
-    pub fn on_reported_load(
+    fn on_reported_load(
         &mut self,
         wait: WaitPeriod,
         load: f64,
@@ -190,15 +222,8 @@ impl ModelTracker {
         if reason.is_some() || length > first_output.saturating_sub(arrived) + LOAD_SLACK {
             return (reason, None);
         }
-        let is_cold = match self.load_floor() {
-            Some(floor) => load > floor + MIN_ABOVE_FLOOR.max(FLOORS_ABOVE * floor),
-            None => load > MIN_LOAD_WITHOUT_FLOOR,
-        };
-        if !is_cold {
-            if self.loads.len() >= MAX_LOADS {
-                self.loads.pop_front();
-            }
-            self.loads.push_back(load);
+        if !self.loads.is_load(load) {
+            self.loads.push(load);
             return (None, None);
         }
         if let Some(reason) = self.delayed(arrived, first_output) {
@@ -216,73 +241,4 @@ impl ModelTracker {
         let reason = ColdReason::ReportedLoad;
         (Some(reason), Some(self.end(reason, began, ended)))
     }
-
-    /// Load time that the server reports for a loaded model, in seconds.
-    fn load_floor(&self) -> Option<f64> {
-        let mut sorted: Vec<f64> = self.loads.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get((sorted.len() as f64 * FLOOR_QUANTILE) as usize).copied()
-    }
-
-    /// Decides whether a request without another reason was so slow after an idle time that its model must have been
-    /// unloaded. `prefill`: time for the prompt as the end of the response reports it, in seconds.
-    pub fn detect_slow_start(
-        &mut self,
-        request: RequestId,
-        output: &FirstOutput<'_>,
-        cold_idle: Duration,
-        prefill: Option<f64>,
-    ) -> Option<(ColdReason, ColdStart)> {
-        let Slowness { ttft, residual, is_cold } = self.slowness(request, output, cold_idle)?;
-        if !is_cold {
-            self.residuals.push(residual);
-            return None;
-        }
-        if prefill.is_some_and(|prefill| prefill >= MIN_PREFILL_PART * ttft) {
-            // The prompt had no cached prefix. It is not a sample of requests that had one.
-            return None;
-        }
-        if prefill.is_none() {
-            self.residuals.push_cold(residual);
-        }
-        let reason = ColdReason::Idle;
-        Some((reason, self.end(reason, request.arrived, output.at)))
-    }
-
-    /// Compares a request that found the server idle with its baseline. `None` if the request did not, or if there is no
-    /// baseline.
-    fn slowness(
-        &self,
-        request: RequestId,
-        output: &FirstOutput<'_>,
-        cold_idle: Duration,
-    ) -> Option<Slowness> {
-        let (idle, expected) = (request.idle?, output.expected?);
-        let mut warm = expected.ttft.as_secs_f64();
-        // Attention is quadratic in the length of the prompt. The baseline is linear, and ends at the largest request.
-        let longer = output.bytes as f64 / expected.largest_bytes.max(1) as f64;
-        warm *= longer.max(1.0).powi(2);
-        // Like the baseline: the time for which the client sends its request is not the model's.
-        let ttft = output.at.checked_sub(output.sent?)?.as_secs_f64();
-        if warm <= 0.0 || ttft <= 0.0 {
-            return None;
-        }
-        let residual = (ttft / warm).ln();
-        let is_cold = idle >= cold_idle
-            && expected.samples >= MIN_SAMPLES
-            && ttft - warm >= MIN_EXCESS.as_secs_f64()
-            && residual > MIN_RATIO.ln().max(MIN_SPREADS * expected.log_spread)
-            && self.residuals.limit().is_some_and(|limit| residual > limit);
-        Some(Slowness { ttft, residual, is_cold })
-    }
-}
-
-/// A request compared with its baseline.
-struct Slowness {
-    /// From the request completely sent to its first output, in seconds.
-    ttft: f64,
-    /// `ln(ttft / expected)`.
-    residual: f64,
-    /// The model seems to have been unloaded.
-    is_cold: bool,
 }

@@ -14,14 +14,18 @@
 //!                       (reason boot)                             ^                          |
 //!                                                                 +-- suspicion, then refused, not ready --+
 //!
-//!   (*) or "not ready" on the health path, if a response reported that the model loads
+//!   (*) or "not ready" on the health path, unless all failed requests timed out
 //! ```
 //!
 //! Arrows are results of probes, unless they name an output. `StartingAbandoned` is `Starting` after ten minutes without a
 //! request: the next failed request then begins a new period, as from `Ready`. A cold start is returned on each arrow
 //! from `Unready` or `Reopened` to `Ready`, unless it was an outage.
 
-use super::types::{ColdReason, ColdStart, ColdStartConfig, LastColdStart};
+use super::requests_in_flight::InFlightHints;
+use super::suspected_failure::{SuspectedFailure, SuspicionProbe};
+use super::types::{
+    BootTimes, ColdReason, ColdStart, ColdStartConfig, FailureSign, LastColdStart, ProbeResult,
+};
 use super::unready_period::{
     SETTLING, UnreadyPeriod, WITHOUT_REQUESTS, has_ended_unobserved, loading_end,
 };
@@ -32,48 +36,8 @@ use std::time::Duration;
 const PROBE_PAUSE_PART: f64 = 0.04;
 const MIN_PROBE_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PROBE_PAUSE: Duration = Duration::from_secs(2);
-/// Refusals this soon after a broken connection belong to the same restart: a process that dies breaks its connections,
-/// and its port may accept others for a moment longer.
-const BREAK_BEFORE_REFUSAL: Duration = Duration::from_secs(5);
 /// How long a server that neither accepts nor refuses is probed while there are no requests.
 const PROBE_WITHOUT_REQUESTS: Duration = Duration::from_secs(60);
-
-/// Result of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeResult {
-    /// The server accepts connections, and its health path, if configured, reports that it is ready.
-    Ready,
-    /// The server accepts connections, and its health path reports that it is not ready (503).
-    NotReady,
-    /// The server accepts connections, but it is unclear whether it is ready: its health path returned another status, or
-    /// it did not speak HTTP or TLS.
-    Unclear,
-    /// The connection was refused.
-    Refused,
-    /// No response in time: the server may be busy, or away.
-    TimedOut,
-}
-
-/// Stages of a boot, as times since the start of Streamgauge. All `None` if the server was ready before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BootTimes {
-    /// The port was open.
-    pub port_open: Option<Duration>,
-    /// The health path reported that the server is ready; `None` without a health path.
-    pub healthy: Option<Duration>,
-    /// First output of a request.
-    pub first_token: Option<Duration>,
-}
-
-/// Signs of the server's state from the requests in flight, while it is away.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct InFlightHints {
-    /// Some arrived before the last failed probe and are still open, so they wait for the server.
-    pub has_waiting: bool,
-    /// Arrival of the first one after the last failed probe. It was not refused, so the server accepted connections by
-    /// then.
-    pub first_accepted: Option<Duration>,
-}
 
 /// Tracks whether the server is ready.
 #[derive(Debug)]
@@ -123,31 +87,6 @@ enum PeriodEnd {
     FirstOutput,
 }
 
-/// Failed requests whose cause is not known yet.
-#[derive(Debug, Clone, Copy)]
-struct SuspectedFailure {
-    /// Start of the first failure.
-    since: Duration,
-    /// Time of the latest failure.
-    latest: Duration,
-    /// A connection broke.
-    has_break: bool,
-    /// A response reported that the model loads.
-    has_loading: bool,
-    probe: SuspicionProbe,
-    /// All failed requests arrived while others were served, or soon after.
-    in_use: bool,
-}
-
-/// Progress of the probes for a suspicion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SuspicionProbe {
-    /// No probe has ended since the latest failure.
-    Due,
-    /// Probes have timed out since then, and are repeated.
-    TimedOut,
-}
-
 impl ServerTracker {
     pub fn new(config: ColdStartConfig, now: Duration) -> Self {
         Self {
@@ -190,44 +129,28 @@ impl ServerTracker {
 
     /// A request failed at `at`; a probe is due at once.
     ///
-    /// `since`: when the request met the server. `has_break`: a connection broke; otherwise none could be opened. `in_use`:
-    /// other requests were served then, or had been not long before.
-    pub fn on_failure(&mut self, since: Duration, at: Duration, has_break: bool, in_use: bool) {
+    /// `since`: when the request met the server. `in_use`: other requests were served then, or had been not long before.
+    pub fn on_failure(&mut self, sign: FailureSign, since: Duration, at: Duration, in_use: bool) {
         self.last_request = self.last_request.max(at);
+        let is_break = sign == FailureSign::Broken;
         if let ServerReadiness::Unready(period) = &mut self.state
             && period.is_abandoned
-            && !has_break
+            && !is_break
         {
             let new = UnreadyPeriod::new(since, ColdReason::Unreachable);
             *period = UnreadyPeriod { began_in_use: in_use, ..new };
         }
-        self.suspect(SuspectedFailure {
-            since,
-            latest: at,
-            has_break,
-            has_loading: false,
-            probe: SuspicionProbe::Due,
-            in_use,
-        });
-        if has_break {
+        self.suspect(SuspectedFailure::new(sign, since, at, in_use));
+        if is_break {
             self.last_break = self.last_break.max(Some(at));
         }
     }
 
     /// Adds a failure to the suspicion, unless the server is known not to be ready.
     fn suspect(&mut self, new: SuspectedFailure) {
-        if matches!(self.state, ServerReadiness::Starting | ServerReadiness::Unready(_)) {
-            return;
+        if !matches!(self.state, ServerReadiness::Starting | ServerReadiness::Unready(_)) {
+            self.suspicion = Some(self.suspicion.map_or(new, |old| old.with(new)));
         }
-        let old = self.suspicion.unwrap_or(new);
-        self.suspicion = Some(SuspectedFailure {
-            since: old.since.min(new.since),
-            latest: old.latest.max(new.latest),
-            has_break: old.has_break || new.has_break,
-            has_loading: old.has_loading || new.has_loading,
-            probe: SuspicionProbe::Due,
-            in_use: old.in_use && new.in_use,
-        });
     }
 
     /// The server responded at `at` to a request that arrived at `arrived` that it loads. Returns whether this belongs to a
@@ -241,28 +164,42 @@ impl ServerTracker {
                 period.last_loading = period.last_loading.max(Some(at));
                 true
             }
-            ServerReadiness::Reopened { period, since, ends_at } => {
-                // The port is open, but the server is not ready.
-                period.last_loading = period.last_loading.max(Some(at));
-                *since = at.max(*since);
-                *ends_at = PeriodEnd::PortOpen;
+            ServerReadiness::Reopened { .. } => {
+                self.on_unavailable(at);
                 true
             }
             ServerReadiness::Starting
             | ServerReadiness::StartingAbandoned
             | ServerReadiness::Ready => {
                 if self.config.has_health {
-                    self.suspect(SuspectedFailure {
-                        since: arrived,
-                        latest: at,
-                        has_break: false,
-                        has_loading: true,
-                        probe: SuspicionProbe::Due,
-                        in_use: false,
-                    });
+                    let sign = FailureSign::Loading;
+                    self.suspect(SuspectedFailure::new(sign, arrived, at, false));
                 }
                 false
             }
+        }
+    }
+
+    /// The server responded at `at` with 503. If it was away just before, it is still not ready: otherwise it may be busy.
+    pub fn on_unavailable(&mut self, at: Duration) {
+        match &mut self.state {
+            ServerReadiness::Unready(period) if !period.is_abandoned => {
+                period.last_loading = period.last_loading.max(Some(at));
+            }
+            ServerReadiness::Reopened { period, since, ends_at } => {
+                period.last_loading = period.last_loading.max(Some(at));
+                *since = at.max(*since);
+                *ends_at = PeriodEnd::PortOpen;
+            }
+            _ => {}
+        }
+    }
+
+    /// When the port opened again, if nothing has shown since whether the server is ready.
+    pub fn opened_unproven(&self) -> Option<Duration> {
+        match self.state {
+            ServerReadiness::Reopened { since, ends_at: PeriodEnd::PortOpen, .. } => Some(since),
+            _ => None,
         }
     }
 
@@ -271,12 +208,14 @@ impl ServerTracker {
         self.suspicion.is_some_and(|suspicion| suspicion.has_loading)
     }
 
-    /// A request that arrived at `arrived` has its first output.
+    /// A request that arrived at `arrived` has its first output. `was_held`: the port was open, and the server held the
+    /// request until it was ready.
     pub fn on_first_output(
         &mut self,
         arrived: Duration,
         at: Duration,
         in_flight: InFlightHints,
+        was_held: bool,
     ) -> Option<ColdStart> {
         if self.has_booted() {
             self.boot_times.first_token.get_or_insert(at.saturating_sub(self.start));
@@ -303,8 +242,12 @@ impl ServerTracker {
             }
             ServerReadiness::Reopened { since, .. } if at < since => None,
             ServerReadiness::Reopened { period, since, ends_at } => {
+                if was_held {
+                    self.last_unready = at;
+                }
                 let ended = match ends_at {
                     PeriodEnd::FirstOutput => at,
+                    PeriodEnd::PortOpen if was_held => at,
                     PeriodEnd::PortOpen => since,
                 };
                 self.end(period, Self::loading_end(period, arrived, at).unwrap_or(ended))
@@ -437,30 +380,16 @@ impl ServerTracker {
 
     /// Confirms or clears a suspicion by the result of a probe.
     fn decide(&mut self, suspicion: SuspectedFailure, result: ProbeResult) {
-        let SuspectedFailure { since, has_break, has_loading, in_use, .. } = suspicion;
-        let had_break_before = self
-            .last_break
-            .is_some_and(|at| at <= since && since.saturating_sub(at) <= BREAK_BEFORE_REFUSAL);
-        let reason = match (has_loading, has_break || had_break_before) {
-            (_, true) => ColdReason::Restarted,
-            (true, false) => ColdReason::Loading,
-            (false, false) => ColdReason::Unreachable,
-        };
-        let new = UnreadyPeriod::new(since, reason);
-        let unready = ServerReadiness::Unready(UnreadyPeriod { began_in_use: in_use, ..new });
-        match result {
-            ProbeResult::Ready => {}
-            ProbeResult::Refused => self.state = unready,
-            // A health path that fails under load is not a cold start, unless a response reported it too.
-            ProbeResult::NotReady if has_loading => self.state = unready,
-            ProbeResult::NotReady | ProbeResult::Unclear => {}
-            ProbeResult::TimedOut => self.keep_suspicion(suspicion),
+        if let Some(period) = suspicion.confirmed_by(result, self.last_break) {
+            self.state = ServerReadiness::Unready(period);
+        } else if result == ProbeResult::TimedOut {
+            self.keep_suspicion(suspicion);
         }
     }
 
     /// Keeps a suspicion for which the probe timed out. The probe is repeated.
     fn keep_suspicion(&mut self, suspicion: SuspectedFailure) {
-        self.suspicion = Some(SuspectedFailure { probe: SuspicionProbe::TimedOut, ..suspicion });
+        self.suspicion = Some(suspicion.with_probe_timed_out());
     }
 
     fn record_open_port(&mut self, at: Duration) {
@@ -475,15 +404,16 @@ impl ServerTracker {
         }
     }
 
-    /// Ends a period whose port has been open for long enough without another failure.
-    pub fn tick(&mut self, now: Duration) -> Option<ColdStart> {
+    /// Ends a period whose port has been open for long enough without another failure. `has_waiting`: a request waits for
+    /// output, which will show whether the server is ready.
+    pub fn tick(&mut self, now: Duration, has_waiting: bool) -> Option<ColdStart> {
         let ServerReadiness::Reopened { period, since, ends_at: PeriodEnd::PortOpen } = self.state
         else {
             return None;
         };
         let is_settled = match period.last_loading {
             Some(last) => has_ended_unobserved(period.began, last, now),
-            None => now.saturating_sub(since) > SETTLING,
+            None => !has_waiting && now.saturating_sub(since) > SETTLING,
         };
         if is_settled { self.end(period, since) } else { None }
     }

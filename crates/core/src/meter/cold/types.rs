@@ -11,7 +11,8 @@ pub struct ColdStartConfig {
     pub idle: Duration,
     /// A server that is away for longer than this has an outage, which is not a cold start.
     pub outage: Duration,
-    /// Probes send a request to a health path. Otherwise they only connect.
+    /// Probes send a request to a health path, so a successful one shows that the server is ready. Otherwise they only
+    /// connect, or request the metrics page, which some servers have before they are ready.
     pub has_health: bool,
     /// The server's metrics page is read, for the start time of its process.
     pub has_metrics_page: bool,
@@ -30,8 +31,29 @@ pub enum ColdReason {
     Loading,
     /// The response reported a load time, and it was longer than that of a loaded model.
     ReportedLoad,
-    /// The first request after an idle time took far longer than the baseline of its model.
+    /// The first request after an idle time took far longer than usual for its model.
     Idle,
+    /// A request for another model than the last one took far longer than usual for its model.
+    Swapped,
+}
+
+/// How sure it is that a cold start took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColdConfidence {
+    /// The server reported it, or refused connections.
+    Certain,
+    /// Only the time that a request took shows it. Traffic that does not pass through Streamgauge can look the same.
+    Likely,
+}
+
+impl ColdConfidence {
+    /// Value of `cold_confidence` in the request log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Certain => "certain",
+            Self::Likely => "likely",
+        }
+    }
 }
 
 impl ColdReason {
@@ -44,6 +66,19 @@ impl ColdReason {
             Self::Loading => "loading",
             Self::ReportedLoad => "reported_load",
             Self::Idle => "idle",
+            Self::Swapped => "swapped",
+        }
+    }
+
+    /// How sure a cold start with this reason is.
+    pub fn confidence(self) -> ColdConfidence {
+        match self {
+            Self::Boot
+            | Self::Restarted
+            | Self::Unreachable
+            | Self::Loading
+            | Self::ReportedLoad => ColdConfidence::Certain,
+            Self::Idle | Self::Swapped => ColdConfidence::Likely,
         }
     }
 }
@@ -95,6 +130,46 @@ pub struct RequestId {
     pub(super) idle: Option<Duration>,
 }
 
+/// How a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureSign {
+    /// The connection was refused, or could not be opened for another reason.
+    NotConnected,
+    /// No connection was opened in time.
+    TimedOut,
+    /// The server closed a connection with a request or response in progress.
+    Broken,
+    /// The server responded that it loads.
+    Loading,
+}
+
+/// Result of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The server accepts connections, and its health path, if configured, reports that it is ready.
+    Ready,
+    /// The server accepts connections, and its health path reports that it is not ready (503).
+    NotReady,
+    /// The server accepts connections, but it is unclear whether it is ready: its health path returned another status, or
+    /// it did not speak HTTP or TLS.
+    Unclear,
+    /// The connection was refused.
+    Refused,
+    /// No response in time: the server may be busy, or away.
+    TimedOut,
+}
+
+/// Stages of a boot, as times since the start of Streamgauge. All `None` if the server was ready before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BootTimes {
+    /// The port was open.
+    pub port_open: Option<Duration>,
+    /// The health path reported that the server is ready; `None` without a health path.
+    pub healthy: Option<Duration>,
+    /// First output of a request.
+    pub first_token: Option<Duration>,
+}
+
 /// First output of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct FirstOutput<'a> {
@@ -106,6 +181,8 @@ pub struct FirstOutput<'a> {
     pub sent: Option<Duration>,
     /// Size of the request body.
     pub bytes: u64,
+    /// The response is a stream. Otherwise the output is the first byte of the body.
+    pub is_stream: bool,
     /// Expected TTFT of a warm request; `None` without a baseline, or if the response is not a stream.
     pub expected: Option<ExpectedTtft>,
     /// The end of the response can report a load time. The decision then waits for
@@ -113,13 +190,19 @@ pub struct FirstOutput<'a> {
     pub reports_load: bool,
 }
 
-/// Times that the end of a response reports, in seconds.
+/// Facts from the end of a response. Times are in seconds.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ReportedTimes {
     /// Time for which the model was loaded.
     pub load: Option<f64>,
     /// Time for which the prompt was processed.
     pub prefill: Option<f64>,
+    /// Time for which the output was generated.
+    pub decode: Option<f64>,
+    /// Time per output token of a stream (TPOT).
+    pub per_token: Option<f64>,
+    /// Number of output tokens.
+    pub output_tokens: Option<u64>,
 }
 
 /// Result of a call of the detector for one request.

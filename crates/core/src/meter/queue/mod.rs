@@ -58,6 +58,7 @@ mod wait;
 pub use baseline::{ExpectedTtft, SIZE_CLASSES, SizeClassStats, TtftBaseline};
 pub use estimate::{EstimateSource, ExpectedWait, FitQuality, QueueModel, WaitEstimate};
 pub use request::{QueueEntry, ServedRequest, SlotSpan};
+pub(super) use robust_stats::ResistantLine;
 pub use slots::SlotModel;
 
 use baseline::REFIT_EVERY;

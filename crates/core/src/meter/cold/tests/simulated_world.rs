@@ -139,7 +139,8 @@ impl PendingRequest {
     fn first_output(&self, first: Duration) -> FirstOutput<'static> {
         let ScriptedRequest { model, bytes, expected, warm_load, upload, .. } = self.request;
         let sent = Some(self.at + secs(upload));
-        FirstOutput { at: first, sent, model, bytes, expected, reports_load: warm_load.is_some() }
+        let (is_stream, reports_load) = (true, warm_load.is_some());
+        FirstOutput { at: first, sent, model, bytes, is_stream, expected, reports_load }
     }
 }
 
@@ -373,7 +374,11 @@ impl SimulatedWorld {
         };
         match self.up {
             SimulatedState::Down | SimulatedState::Unresponsive => {
-                self.detector.on_connect_failure(request_id, at + secs(0.0002));
+                let sign = match self.up {
+                    SimulatedState::Down => FailureSign::NotConnected,
+                    _ => FailureSign::TimedOut,
+                };
+                self.detector.on_failure(request_id, at + secs(0.0002), sign);
                 refuse(self);
             }
             SimulatedState::Loading => {
@@ -400,7 +405,7 @@ impl SimulatedWorld {
 
     fn broke(&mut self, id: u64) {
         if let Some(one) = self.running.remove(&id) {
-            self.detector.on_broken_connection(self.now);
+            self.detector.on_failure(one.id, self.now, FailureSign::Broken);
             let ended = self.detector.on_request_end(one.id, one.request.model, self.now);
             self.found.extend(ended);
             if let Some(pause) = one.request.retry_after {
@@ -414,7 +419,8 @@ impl SimulatedWorld {
         let Some(first) = one.first else { return };
         let waited = first.saturating_sub(one.at).as_secs_f64() - one.request.ttft;
         let load = one.request.warm_load.map(|warm| waited.max(0.0) + warm);
-        let reported = ReportedTimes { load, prefill: one.request.prefill };
+        let reported =
+            ReportedTimes { load, prefill: one.request.prefill, ..ReportedTimes::default() };
         let verdict =
             self.detector.on_response_end(one.id, &one.first_output(first), reported, one.reason);
         one.reason = verdict.reason;
