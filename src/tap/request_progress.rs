@@ -1,5 +1,6 @@
 //! Progress of a request while it is sent and served.
 
+use super::capacity::OccupiedCapacity;
 use super::queue::{QueueMembership, has_queue};
 use super::{Tap, lock};
 use crate::metrics::RequestPhase;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::request::RequestBodyReader;
 use streamgauge_core::dialect::route::Operation;
+use streamgauge_core::meter::SloVerdict;
 use streamgauge_core::meter::queue::ServedRequest;
 
 /// Why a request's body could not be read to its end.
@@ -55,6 +57,8 @@ struct ProgressState {
     /// When the request was completely written to the upstream's socket.
     sent: Option<Duration>,
     queue: QueueState,
+    /// Present while the server works on the request.
+    capacity: Option<OccupiedCapacity>,
 }
 
 /// State of a request in the estimated queue.
@@ -88,6 +92,7 @@ impl RequestProgress {
             is_received: false,
             sent: None,
             queue: QueueState::NotSent,
+            capacity: None,
         };
         let progress = Self {
             tap,
@@ -229,7 +234,10 @@ impl RequestProgress {
             let model = self.requested_model(state).map_or("", |model| &**model);
             // Only for tests.
             self.tap.faults.inject(model.as_bytes());
-            state.queue = QueueState::Joined(self.tap.queues.join(model, at, self.bytes()));
+            let queue = self.tap.queues.join(model, at, self.bytes());
+            let capacity = self.tap.capacity.join(model, at);
+            state.queue = QueueState::Joined(queue);
+            state.capacity = Some(capacity);
         }
     }
 
@@ -251,6 +259,14 @@ impl RequestProgress {
         match queue {
             QueueState::Joined(position) => position.leave(at, served),
             QueueState::NotSent | QueueState::Left => None,
+        }
+    }
+
+    /// The response ended, with these verdicts of its SLO classes.
+    pub fn release_capacity(&self, at: Duration, verdicts: &[(Arc<str>, SloVerdict)]) {
+        let capacity = self.state().capacity.take();
+        if let Some(capacity) = capacity {
+            capacity.release(at, verdicts);
         }
     }
 
@@ -325,6 +341,9 @@ impl Drop for RequestProgress {
         if let QueueState::Joined(position) = std::mem::replace(&mut state.queue, QueueState::Left)
         {
             position.leave(socket::now(), None);
+        }
+        if let Some(capacity) = state.capacity.take() {
+            capacity.release(socket::now(), &[]);
         }
     }
 }

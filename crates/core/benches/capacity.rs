@@ -79,17 +79,17 @@ fn main() {
         }
         for ((slo, truth), runs) in server.slos.iter().zip(&truths).zip(&classes) {
             total.add_all(runs);
-            let (least, most) = runs.errors.unwrap_or_default();
+            let errors = runs.errors.map_or("-".into(), |(least, most)| {
+                format!("{:+.0} to {:+.0} %", 100.0 * least, 100.0 * most)
+            });
             let _ = writeln!(
                 table,
-                "| {} | {} | {truth:.2} | {:.0} % | {} of {} | {:+.0} to {:+.0} % | {} of {} |",
+                "| {} | {} | {truth:.2} | {:.0} % | {} of {} | {errors} | {} of {} |",
                 server.name,
                 slo.name,
                 100.0 * truth / capacity,
                 runs.known,
                 runs.runs,
-                100.0 * least,
-                100.0 * most,
                 runs.held,
                 runs.runs,
             );

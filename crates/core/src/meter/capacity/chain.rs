@@ -23,9 +23,6 @@ pub(super) enum UnseenStates {
     Never,
 }
 
-/// Sums are scaled down at this size, so that they stay finite.
-const RESCALE: f64 = 1e100;
-
 /// Share of the arrivals that miss a target in the steady state, if they arrive at this rate. `states` are the buckets
 /// of requests in flight; the first is the idle server.
 ///
@@ -34,23 +31,16 @@ const RESCALE: f64 = 1e100;
 /// Poisson Arrivals See Time Averages, 1982).
 pub(super) fn missed_share(states: &[ChainState], rate: f64, unseen: UnseenStates) -> f64 {
     let Some((idle, busy)) = states.split_first() else { return 0.0 };
-    // Weights of the current state, of all states so far, and of the requests that miss.
-    let (mut current, mut total, mut missed) = (1.0, 1.0, idle.missed_share);
+    let mut weights = ChainWeights { current: 1.0, total: 1.0, missed: idle.missed_share };
     for (bucket, state) in (1..).zip(busy) {
         let ratio = rate / state.completion_rate;
         if !ratio.is_finite() {
             // Nothing ends in this state, so the server stays there.
             return state.missed_share;
         }
-        for _ in 0..states::width(bucket) {
-            current *= ratio;
-            total += current;
-            missed += current * state.missed_share;
-            if current > RESCALE {
-                (current, total, missed) = (1.0, total / current, missed / current);
-            }
-        }
+        weights.add(ratio, states::width(bucket) as f64, state.missed_share);
     }
+    let ChainWeights { current, total, missed } = weights;
     let last = busy.last().unwrap_or(idle);
     let share = match unseen {
         UnseenStates::Never => return missed / total,
@@ -64,6 +54,40 @@ pub(super) fn missed_share(states: &[ChainState], rate: f64, unseen: UnseenState
     }
     let tail = current * ratio / (1.0 - ratio);
     (missed + tail * share) / (total + tail)
+}
+
+/// Sums over the states so far, relative to each other.
+#[derive(Debug, Clone, Copy)]
+struct ChainWeights {
+    /// Weight of the deepest state.
+    current: f64,
+    /// Sum of the weights of all states.
+    total: f64,
+    /// Sum of the weights, times the share that misses.
+    missed: f64,
+}
+
+impl ChainWeights {
+    /// Adds `width` states. Each is `ratio` times as frequent as the one before: a geometric series.
+    fn add(&mut self, ratio: f64, width: f64, missed_share: f64) {
+        let sum = if (ratio - 1.0).abs() < 1e-9 {
+            self.current * width
+        } else if ratio < 1.0 {
+            let power = ratio.powf(width);
+            let sum = self.current * ratio * (1.0 - power) / (1.0 - ratio);
+            self.current *= power;
+            sum
+        } else {
+            // Relative to the deepest state, so that the sums stay finite.
+            let power = ratio.powf(-width);
+            let scale = power / self.current;
+            (self.total, self.missed, self.current) =
+                (self.total * scale, self.missed * scale, 1.0);
+            (1.0 - power) / (1.0 - 1.0 / ratio)
+        };
+        self.total += sum;
+        self.missed += sum * missed_share;
+    }
 }
 
 #[cfg(test)]

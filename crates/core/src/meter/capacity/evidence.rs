@@ -99,12 +99,6 @@ impl CapacityEvidence {
         &self.classes
     }
 
-    /// Number of cells.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.cells.len()
-    }
-
     /// Adds time in a state.
     pub(super) fn add_time(&mut self, key: CellKey, group: usize, seconds: f64) {
         if let Some(counts) = self.cell(key).states.get_mut(group) {
@@ -135,6 +129,7 @@ impl CapacityEvidence {
         let Some(class) = self.class(class) else { return };
         let verdicts = &mut self.cell(key).verdicts;
         if verdicts.len() <= class {
+            verdicts.reserve_exact(class + 1 - verdicts.len());
             verdicts.resize(class + 1, Default::default());
         }
         if let Some(counts) = verdicts.get_mut(class).and_then(|groups| groups.get_mut(group)) {

@@ -58,7 +58,7 @@
 //!
 //! # Bounds
 //!
-//! Observations lose weight with a time constant of one day. Memory is at most 130 KiB with one class and 380 KiB with
+//! Observations lose weight with a time constant of one day. Memory is at most 200 KiB with one class and 450 KiB with
 //! eight; usual traffic needs a quarter of it.
 
 mod chain;

@@ -216,7 +216,7 @@ impl ClassModel {
         let rates = self.contexts.iter().map(|(context, _)| rate_of(*context));
         let mut rates = rates.filter(|rate| self.decided_near(*rate) >= MIN_NEAR);
         let lowest = rates.next()?;
-        Some(ObservedRates { lowest, highest: rates.last().unwrap_or(lowest) })
+        Some(ObservedRates { lowest, highest: rates.next_back().unwrap_or(lowest) })
     }
 
     /// States of the server at an arrival rate.
