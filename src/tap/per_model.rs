@@ -73,7 +73,9 @@ mod tests {
     #[test]
     fn requests_without_a_model_share_one_state() {
         let counts: PerModel<usize> = PerModel::new(|_| false);
-        ["", OTHER, "m"].map(|model| *lock(&counts.get_or_create(model)) += 1);
+        for model in ["", OTHER, "m"] {
+            *lock(&counts.get_or_create(model)) += 1;
+        }
         let found: Vec<_> =
             counts.all().iter().map(|(model, count)| (model.to_string(), *lock(count))).collect();
         assert_eq!(found, [("m".to_owned(), 1), (OTHER.to_owned(), 2)]);

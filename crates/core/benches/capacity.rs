@@ -7,6 +7,7 @@
 mod scenario;
 
 use scenario::{EvalServer, LoadShape, servers};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -56,6 +57,10 @@ impl ClassRuns {
 }
 
 fn main() {
+    if std::env::args().any(|arg| arg == "cost") {
+        print_cost();
+        return;
+    }
     let mut table = String::new();
     let mut total = ClassRuns::default();
     for server in servers() {
@@ -101,7 +106,8 @@ fn main() {
          | server | class | sustainable, per second | of the capacity | estimated in | error | interval holds |\n\
          |---|---|---:|---:|---|---|---|\n{table}",
     );
-    println!("{text}{:.1} ms for an estimate", cost() * 1e3);
+    print!("{text}");
+    print_cost();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/goodput.md");
     let old = std::fs::read_to_string(&page).expect("docs/goodput.md");
     std::fs::write(&page, between(&old, &text)).expect("docs/goodput.md");
@@ -121,6 +127,11 @@ fn run(found: SustainableRate, truth: f64) -> String {
     format!("{:>6} {:>6} {:>6} {error}", number(low), number(rate), number(high))
 }
 
+fn print_cost() {
+    let (estimate, request) = (estimate_cost() * 1e3, request_cost() * 1e6);
+    println!("{estimate:.1} ms for an estimate, {request:.2} us for a request");
+}
+
 /// Replaces the part of the page between two markers.
 fn between(page: &str, part: &str) -> String {
     let (begin, end) = ("<!-- capacity: begin -->\n", "<!-- capacity: end -->");
@@ -130,7 +141,7 @@ fn between(page: &str, part: &str) -> String {
 }
 
 /// Seconds for an estimate of one class.
-fn cost() -> f64 {
+fn estimate_cost() -> f64 {
     let server = servers().pop().expect("there are servers");
     let (mut estimator, last) = server.observe(LoadShape::DayAbove, 1);
     let entry = estimator.arrive(last);
@@ -139,4 +150,23 @@ fn cost() -> f64 {
     let began = Instant::now();
     let classes = evidence.sustainable_rates().len();
     began.elapsed().as_secs_f64() / classes as f64
+}
+
+/// Seconds for the arrival and the end of a request, with the verdict of one class.
+fn request_cost() -> f64 {
+    const REQUESTS: u32 = 1_000_000;
+    let verdicts = [("chat".into(), SloVerdict::Met)];
+    let mut estimator = CapacityEstimator::default();
+    let mut open = VecDeque::new();
+    let began = Instant::now();
+    for i in 0..REQUESTS {
+        let at = Duration::from_millis(u64::from(i) * 20);
+        open.push_back(estimator.arrive(at));
+        // Between 1 and 64 in flight.
+        while open.len() > 1 + (i as usize / 1000) % 64 {
+            let entry = open.pop_front().expect("some are open");
+            estimator.finish(entry, at + Duration::from_millis(15), &verdicts);
+        }
+    }
+    began.elapsed().as_secs_f64() / f64::from(REQUESTS)
 }

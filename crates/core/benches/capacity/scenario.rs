@@ -229,8 +229,8 @@ impl EvalServer {
         self.slos.iter().map(|slo| missed(slo) as f64 / judged.len() as f64).collect()
     }
 
-    /// The largest rates at which the classes are met, found with open-loop load: a search in steps of 4 %, then the point
-    /// between the last two on a line through the logarithms.
+    /// The largest rates at which the classes are met, found with open-loop load. The search has steps of 4 %. The result
+    /// is between the last two steps, on a line through the logarithms.
     pub fn true_rates(&self) -> Vec<f64> {
         let allowed = 1.0 - OBJECTIVE;
         let capacity = self.capacity();

@@ -3,7 +3,7 @@
 
 use super::states;
 
-/// What happens in one bucket of requests in flight.
+/// Behaviour of the server with one number of requests in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ChainState {
     /// Requests that end per second.

@@ -1,4 +1,4 @@
-//! Counts of what was observed, by arrival rate and requests in flight.
+//! Observations, counted by arrival rate and requests in flight.
 
 use crate::meter::SloVerdict;
 use std::collections::BTreeMap;

@@ -52,9 +52,9 @@
 //! | the class is missed at all rates | `high`: the lowest rate that was observed |
 //! | 1,000 requests at rates within 19 % of the result, and a narrow interval | `low`, `rate`, `high` |
 //!
-//! The interval has three parts: the spread between eight parts of the observations (jackknife), the difference between
-//! the extreme assumptions about states that were never seen ([`UnseenStates`](chain::UnseenStates)), and 10 % for what the
-//! model neglects. `cargo bench -p streamgauge-core --bench capacity` compares estimates with the truth.
+//! The interval has three parts. The first is the spread between eight parts of the observations (jackknife). The second is
+//! the difference between extreme assumptions about states that were never seen. The third is 10 % for what the model
+//! neglects. `cargo bench -p streamgauge-core --bench capacity` compares estimates with the truth.
 //!
 //! # Bounds
 //!
@@ -166,7 +166,7 @@ impl CapacityEstimator {
         }
     }
 
-    /// Copy of the observations if a new estimate is due. The estimate takes about a millisecond for each class, so the
+    /// Copy of the observations if a new estimate is due. An estimate takes about a millisecond for each class, so the
     /// caller computes it without holding a lock, and hands it to [`set_rates`](Self::set_rates).
     pub fn evidence_if_due(&mut self, now: Duration) -> Option<CapacityEvidence> {
         let now = now.as_secs_f64();

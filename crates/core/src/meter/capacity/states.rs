@@ -4,7 +4,7 @@
 const EXACT: usize = 16;
 /// Number of buckets for each doubling above [`EXACT`].
 const PER_DOUBLING: usize = 8;
-/// Largest number of requests in flight that is told apart. More count as this number.
+/// Largest number of requests in flight with a bucket. More count as this number.
 const MAX_IN_FLIGHT: usize = 4095;
 /// Number of buckets: 16 + 8 for each doubling up to 4,096.
 #[cfg(test)]

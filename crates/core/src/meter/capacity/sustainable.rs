@@ -21,7 +21,8 @@ const PRIOR: f64 = 20.0;
 const PRECISION: f64 = 1e-3;
 /// 97.5 % quantile of Student's t distribution with one degree of freedom less than there are groups.
 const STUDENT: f64 = 2.365;
-/// Error of the model that is visible in no observation, relative. On the simulated servers it is at most this.
+/// Error of the model that is visible in no observation, relative. On the simulated servers, estimates that have hardly
+/// any spread are wrong by up to about this.
 const MODEL_ERROR: f64 = 0.1;
 /// Widest interval with a best estimate, relative to it.
 const MAX_WIDTH: f64 = 0.6;
@@ -43,7 +44,7 @@ impl SustainableRate {
 }
 
 impl CapacityEvidence {
-    /// The sustainable rates of all classes that something is known of.
+    /// The sustainable rates of all classes with enough requests.
     pub fn sustainable_rates(&self) -> Vec<(Arc<str>, SustainableRate)> {
         let rate = |class: &Arc<str>| Some((Arc::clone(class), self.sustainable(class)?));
         self.classes().iter().filter_map(rate).collect()
