@@ -53,6 +53,14 @@ function(config)
         ]], 'Requests at the server, divided by the slots that it seems to have. Over 100 %, requests queue.', 'queue-wait.md#slots'),
         p.chart('Rejected requests', 'reqps', [[q.rate(q.upstream('streamgauge_upstream_requests_total', ['outcome=~"rejected|proxy_rejected|upstream_unreachable|timeout"']), ['outcome']), '{{outcome}}']], 'Inference requests that got no place: rejected by the server or by Streamgauge, no connection, or too late.', 'definitions.md#outcomes'),
       ]),
+      p.row('Sustainable rate', [
+        p.chart('Saturation', 'percentunit', [[q.max(q.model('streamgauge_saturation_ratio'), perModel), modelLegend]], 'Arrival rate of the last minute, divided by the rate at which all SLO classes are still met. Over 100 %, a class will be missed. Absent until this rate is known.', 'goodput.md#sustainable-rate'),
+        p.chart('Sustainable rate by class', 'reqps', [
+          [q.avg(q.model('streamgauge_sustainable_requests_per_second'), perModel + ['slo']), modelLegend + ' {{slo}}'],
+          [q.avg(q.model('streamgauge_sustainable_low_requests_per_second'), perModel + ['slo']), 'low ' + modelLegend + ' {{slo}}'],
+          [q.avg(q.model('streamgauge_sustainable_high_requests_per_second'), perModel + ['slo']), 'high ' + modelLegend + ' {{slo}}'],
+        ], 'Largest arrival rate at which 99 % of the requests would meet the class, with its interval. Mean over instances. Only the low end: the class is met at all rates so far.', 'goodput.md#sustainable-rate'),
+      ]),
       p.row('Estimator', [
         p.chart('Slots', 'short', [[q.max(q.model('streamgauge_queue_slots'), perModel + ['held']), modelLegend + ' {{held}}']], 'Requests (response) or prompts (prefill) that the server works on at once, as inferred. Absent until five requests had to wait.', 'queue-wait.md#slots'),
         p.chart('Contradicted slots', 'percentunit', [

@@ -184,12 +184,16 @@ fn lines_by_family(text: &str) -> BTreeMap<&str, Vec<&str>> {
 /// Families whose bound is not reached here.
 fn is_below_bound(metric: &Metric) -> bool {
     // The bound combines outcome and code freely, and includes realtime sessions, which waste no tokens. The rest is set
-    // at a scrape, by the queue estimator or the kernel.
+    // at a scrape, by an estimator or the kernel.
     metric.name == table::REQUESTS.name
         || metric.name == table::WASTED_TOKENS.name
         || metric.name.starts_with("streamgauge_queue_") && metric.name != table::QUEUE_WAIT.name
-        || metric.name.starts_with("streamgauge_estimated_wait_")
-        || [&table::THROTTLED, &table::PRESSURE].iter().any(|one| one.name == metric.name)
+        || ["streamgauge_estimated_wait_", "streamgauge_sustainable_"]
+            .iter()
+            .any(|start| metric.name.starts_with(start))
+        || [&table::SATURATION, &table::THROTTLED, &table::PRESSURE]
+            .iter()
+            .any(|one| one.name == metric.name)
 }
 
 #[test]

@@ -12,6 +12,7 @@
 
 mod bucket_edges;
 mod bucket_sets;
+mod capacity;
 mod cardinality;
 #[cfg(test)]
 mod cardinality_tests;
@@ -36,6 +37,7 @@ mod summed;
 pub mod table;
 mod upstream;
 
+pub use capacity::CapacitySeries;
 pub use cardinality::estimate_series;
 pub use cold_starts::ColdStartSeries;
 pub use exposition::MetricsSnapshot;
@@ -205,6 +207,11 @@ impl Metrics {
     /// Gauges of an upstream's estimated queues.
     pub fn queue_series(&self, upstream: &Arc<str>) -> QueueSeries {
         QueueSeries::new(Arc::clone(&self.families), upstream)
+    }
+
+    /// Gauges of an upstream's estimated capacity.
+    pub fn capacity_series(&self, upstream: &Arc<str>) -> CapacitySeries {
+        CapacitySeries::new(Arc::clone(&self.families), upstream)
     }
 
     /// Series of requests to this upstream, before their model is known.

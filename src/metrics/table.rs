@@ -198,6 +198,22 @@ macro_rules! for_each_metric {
                 "Part of the time to first output that neither the wait nor the prompt explains, over the requests that had to wait, according to the slots that explain the last requests best. Above 0.14, the slots are not used.",
                 "At each scrape. Absent while no slots explain the requests better than that none waits.",
                 "set_queue";
+            saturation: float_gauge = SATURATION "streamgauge_saturation_ratio", labels!(MODEL, UPSTREAM),
+                "Arrival rate of the last minute, divided by the sustainable rate of the class with the smallest. Over 1, a class will be missed. Use it for autoscaling.",
+                "At each scrape. Absent until a sustainable rate is known, or a class is missed at all rates that were observed.",
+                "set_capacity";
+            sustainable: float_gauge = SUSTAINABLE "streamgauge_sustainable_requests_per_second", labels!(MODEL, UPSTREAM, SLO),
+                "Largest rate of arrivals at which 99 % of the requests would still meet the SLO class, as learned from the traffic.",
+                "At each scrape; a new estimate once a minute. Absent until 1000 requests arrived at about this rate.",
+                "set_capacity";
+            sustainable_low: float_gauge = SUSTAINABLE_LOW "streamgauge_sustainable_low_requests_per_second", labels!(MODEL, UPSTREAM, SLO),
+                "Lower end of the 95 % interval of the sustainable rate. If the class is met at all rates that were observed: the highest of them.",
+                "At each scrape; a new estimate once a minute. Absent until 1000 requests were judged, and if the class is missed at all rates that were observed.",
+                "set_capacity";
+            sustainable_high: float_gauge = SUSTAINABLE_HIGH "streamgauge_sustainable_high_requests_per_second", labels!(MODEL, UPSTREAM, SLO),
+                "Upper end of the 95 % interval of the sustainable rate. If the class is missed at all rates that were observed: the lowest of them.",
+                "At each scrape; a new estimate once a minute. Absent until 1000 requests were judged, and if the class is met at all rates that were observed.",
+                "set_capacity";
             edge_wait: histogram(LATENCY) = EDGE_WAIT "streamgauge_edge_wait_seconds", labels!(common),
                 "Time in seconds from the instant in the header X-Request-Start or X-Queue-Start to the arrival of the request: the wait in proxies before Streamgauge.",
                 "At the end of an inference request with such a header, whatever its outcome, if trust_request_start is true.",

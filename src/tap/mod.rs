@@ -6,6 +6,7 @@
 //! each metric is recorded.
 
 mod activity;
+mod capacity;
 mod cold_request;
 mod cold_starts;
 mod edge_and_trace;
@@ -13,6 +14,7 @@ mod engine_watch;
 mod headers;
 mod measurement;
 mod outage;
+mod per_model;
 mod queue;
 mod request_body;
 mod request_progress;
@@ -31,7 +33,9 @@ pub(crate) use request_progress::RequestProgress;
 pub(crate) use request_registry::InFlightRequest;
 pub use response_body::MeteredBody;
 
-use crate::metrics::{ArrivalSeries, Metrics, OTHER, QueueSeries, UpstreamSeries};
+use crate::metrics::{
+    ArrivalSeries, CapacitySeries, Metrics, OTHER, QueueSeries, UpstreamSeries,
+};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::UpstreamActivity;
@@ -140,6 +144,8 @@ pub struct Tap {
     engine_watch: EngineWatch,
     queues: queue::UpstreamQueues,
     queue_series: QueueSeries,
+    capacity: capacity::UpstreamCapacity,
+    capacity_series: CapacitySeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
     faults: FaultInjection,
@@ -209,6 +215,8 @@ impl Tap {
             engine_watch: EngineWatch::default(),
             queues: queue::UpstreamQueues::default(),
             queue_series: metrics.queue_series(&upstream),
+            capacity: capacity::UpstreamCapacity::default(),
+            capacity_series: metrics.capacity_series(&upstream),
             arrivals: metrics.arrival_series(&upstream),
             upstream,
             engine,
@@ -234,7 +242,11 @@ impl Tap {
     pub fn reload(&self, config: TapConfig) {
         // Before a request can be judged by a new class.
         self.metrics.create_summed_series(&self.upstream, &config.slo);
+        let is_same_slo = self.config.load().slo == config.slo;
         self.config.store(Arc::new(config));
+        if !is_same_slo {
+            self.capacity.forget_verdicts();
+        }
     }
 
     /// Sets the gauges that change with time alone.
@@ -250,13 +262,21 @@ impl Tap {
         self.series.set_engine_progress(silence, limit);
         self.cold_starts.refresh(now);
         self.queues.for_each(|model, estimator| {
-            // Only models with a label are exported: those with a successful response. A name that was cut is not its own
-            // label; two of them would overwrite each other.
-            let label = self.metrics.existing_model_label(model);
-            if let Some(label) = label.filter(|label| **label == *model) {
+            if let Some(label) = self.own_label(model) {
                 self.queue_series.set_queue(&label, estimator, now);
             }
         });
+        self.capacity.refresh(now, |model, estimator| {
+            if let Some(label) = self.own_label(model) {
+                self.capacity_series.set_capacity(&label, estimator, now);
+            }
+        });
+    }
+
+    /// The label of a model that has one of its own: it had a successful response. A name that was cut is not its own label;
+    /// two of them would overwrite each other.
+    fn own_label(&self, model: &str) -> Option<Arc<str>> {
+        self.metrics.existing_model_label(model).filter(|label| **label == *model)
     }
 
     /// Counts the current gaps of running streams that have become stalls, and follows the progress of the engine.
@@ -308,8 +328,7 @@ impl Tap {
     pub(crate) fn queue_estimates(&self, now: Duration) -> Vec<QueueEstimate> {
         let mut estimates = Vec::new();
         self.queues.for_each(|model, estimator| {
-            let label = self.metrics.existing_model_label(model);
-            if let Some(model) = label.filter(|label| **label == *model) {
+            if let Some(model) = self.own_label(model) {
                 // Slots for prompts do not limit the number of requests in service.
                 let slots = estimator.slot_model().filter(|slots| slots.span == SlotSpan::Response);
                 let slots = slots.map(|slots| slots.count as f64);

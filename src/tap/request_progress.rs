@@ -1,5 +1,6 @@
 //! Progress of a request while it is sent and served.
 
+use super::capacity::OccupiedCapacity;
 use super::queue::{QueueMembership, has_queue};
 use super::{Tap, lock};
 use crate::metrics::RequestPhase;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use streamgauge_core::dialect::UnparsedReason;
 use streamgauge_core::dialect::request::RequestBodyReader;
 use streamgauge_core::dialect::route::{Operation, Route};
+use streamgauge_core::meter::SloVerdict;
 use streamgauge_core::meter::queue::{ServedRequest, WaitEstimate};
 
 /// Why a request's body could not be read to its end.
@@ -36,9 +38,7 @@ pub(crate) struct RequestProgress {
     is_body_missing: AtomicBool,
     /// The upstream's socket accepts no bytes.
     upstream_stalled: AtomicBool,
-    operation: Operation,
-    /// Whether the response is a stream if the request has no field for it.
-    streams_by_default: bool,
+    route: &'static Route,
     /// The lock is taken a few times per request, not per token.
     state: Mutex<ProgressState>,
 }
@@ -57,6 +57,8 @@ struct ProgressState {
     /// When the request was completely written to the upstream's socket.
     sent: Option<Duration>,
     queue: QueueState,
+    /// Present while the server works on the request.
+    capacity: Option<OccupiedCapacity>,
 }
 
 /// State of a request in the estimated queue.
@@ -74,13 +76,12 @@ impl RequestProgress {
     /// `peek` reads the body.
     pub fn new(
         tap: Arc<Tap>,
-        route: &Route,
+        route: &'static Route,
         model: Option<String>,
         peek: RequestBodyReader,
     ) -> Self {
-        let operation = route.operation;
-        tap.arrivals.count_arrival(operation);
-        if operation.is_inference() {
+        tap.arrivals.count_arrival(route.operation);
+        if route.operation.is_inference() {
             tap.activity.request_started();
         }
         let state = ProgressState {
@@ -91,6 +92,7 @@ impl RequestProgress {
             is_received: false,
             sent: None,
             queue: QueueState::NotSent,
+            capacity: None,
         };
         let progress = Self {
             tap,
@@ -98,8 +100,7 @@ impl RequestProgress {
             bytes: AtomicU64::new(0),
             is_body_missing: AtomicBool::new(false),
             upstream_stalled: AtomicBool::new(false),
-            operation,
-            streams_by_default: route.streams_by_default(),
+            route,
             state: Mutex::new(state),
         };
         progress.count(RequestPhase::Sending, 1);
@@ -116,14 +117,14 @@ impl RequestProgress {
     }
 
     fn count(&self, phase: RequestPhase, difference: i64) {
-        if let Some(gauge) = self.tap.arrivals.in_flight(self.operation, phase) {
+        if let Some(gauge) = self.tap.arrivals.in_flight(self.route.operation, phase) {
             gauge.add(difference);
         }
     }
 
     /// Operation of the request's route.
     pub fn operation(&self) -> Operation {
-        self.operation
+        self.route.operation
     }
 
     /// Phase of the request. `None` once it has ended.
@@ -150,7 +151,7 @@ impl RequestProgress {
     pub fn end(&self, now: Duration) {
         if let Some(phase) = self.state().phase.take() {
             self.count(phase, -1);
-            if self.operation.is_inference() {
+            if self.route.operation.is_inference() {
                 self.tap.activity.request_ended(now);
             }
         }
@@ -218,7 +219,7 @@ impl RequestProgress {
             && let Some(at) = upstream.last_write()
         {
             state.sent = Some(at);
-            if has_queue(self.operation)
+            if has_queue(self.route.operation)
                 && catch_unwind(AssertUnwindSafe(|| self.join_queue(&mut state, at))).is_err()
             {
                 // A panic costs this request's estimate only.
@@ -233,9 +234,12 @@ impl RequestProgress {
             let model = self.requested_model(state).map_or("", |model| &**model);
             // Only for tests.
             self.tap.faults.inject(model.as_bytes());
-            let streams = state.peek.facts().stream.unwrap_or(self.streams_by_default);
-            let position = self.tap.queues.join(model, at, self.bytes(), streams);
-            state.queue = QueueState::Joined(position);
+            let streams = state.peek.facts().stream;
+            let streams = streams.unwrap_or_else(|| self.route.streams_by_default());
+            let queue = self.tap.queues.join(model, at, self.bytes(), streams);
+            let capacity = self.tap.capacity.join(model, at);
+            state.queue = QueueState::Joined(queue);
+            state.capacity = Some(capacity);
         }
     }
 
@@ -257,6 +261,14 @@ impl RequestProgress {
         match queue {
             QueueState::Joined(position) => position.leave(at, served),
             QueueState::NotSent | QueueState::Left => None,
+        }
+    }
+
+    /// The response ended, with these verdicts of its SLO classes.
+    pub fn release_capacity(&self, at: Duration, verdicts: &[(Arc<str>, SloVerdict)]) {
+        let capacity = self.state().capacity.take();
+        if let Some(capacity) = capacity {
+            capacity.release(at, verdicts);
         }
     }
 
@@ -320,7 +332,7 @@ impl RequestProgress {
 
     /// Whether the response is probably a stream.
     pub fn expects_stream(&self) -> bool {
-        self.requests_stream().unwrap_or(self.streams_by_default)
+        self.requests_stream().unwrap_or_else(|| self.route.streams_by_default())
     }
 
     /// Whether the body requests a stream; `None` while unknown.
@@ -336,6 +348,9 @@ impl Drop for RequestProgress {
         if let QueueState::Joined(position) = std::mem::replace(&mut state.queue, QueueState::Left)
         {
             position.leave(socket::now(), None);
+        }
+        if let Some(capacity) = state.capacity.take() {
+            capacity.release(socket::now(), &[]);
         }
     }
 }

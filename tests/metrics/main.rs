@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod capacity;
 mod captures;
 mod dialects_bedrock;
 mod dialects_engines;

@@ -51,8 +51,8 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-// Benchmarks and unit tests include the same files. They refer to `streamgauge_core::`, which this line
-// makes valid inside of the crate.
+// Benchmarks and unit tests include the same files. These refer to `streamgauge_core::`, which this line makes valid inside
+// of the crate.
 #[cfg(test)]
 extern crate self as streamgauge_core;
 

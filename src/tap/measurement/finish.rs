@@ -140,6 +140,7 @@ impl ClosedRequest {
         self.add_clock_quality(&mut record);
         // Last, because a target may limit any time above.
         record.slo = self.state.tap.config.load().slo.evaluate(&record, self.outcome);
+        self.release_capacity(&record);
         FinishedRequest { closed: self, record, tokens }
     }
 
@@ -244,6 +245,12 @@ impl ClosedRequest {
     fn add_queue_wait(&self, record: &mut RequestRecord) {
         let (meter, ended_at) = (self.meter(), self.ended_at.at);
         self.state.add_queue_wait(meter, ended_at, self.detected_engine(), record);
+    }
+
+    /// Needs the verdicts. A cold start shows the time to load, not the capacity of a server that is ready.
+    fn release_capacity(&self, record: &RequestRecord) {
+        let verdicts = if record.cold == Some(true) { &[] } else { &*record.slo };
+        self.state.progress.release_capacity(self.ended_at.at, verdicts);
     }
 
     fn add_engine(&self, record: &mut RequestRecord) {

@@ -24,8 +24,10 @@ const IDLE_UNLOAD: Duration = Duration::from_millis(300);
 const TRACE: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
 
 /// Parts of expressions that have no data here, with the reason.
-const WITHOUT_DATA: [(&str, &str); 4] = [
+const WITHOUT_DATA: [(&str, &str); 6] = [
     ("offset 1d", "nothing is one day old"),
+    ("streamgauge_saturation_ratio", "it takes 1,000 requests at one rate"),
+    ("streamgauge_sustainable_", "it takes 1,000 requests at one rate"),
     ("streamgauge_throttled_seconds_total", "the kernel reports it only within a CPU limit"),
     ("streamgauge_cpu_pressure_seconds_total", "some kernels do not report it"),
     ("streamgauge_clock_info{source=\"program\"}", "the kernel gives timestamps"),

@@ -298,7 +298,7 @@ impl EvalWorld {
     fn arrive(&mut self, at: f64, request: ColdEvalRequest) {
         let id = self.detector.on_request(secs(at));
         let queue = self.queues.entry(request.model).or_default();
-        let entry = queue.arrive(secs(at), request.bytes);
+        let entry = queue.arrive(secs(at), request.bytes, request.is_stream);
         self.serial += 1;
         let key = self.serial;
         let mut one = PendingEvalRequest {
@@ -384,7 +384,7 @@ impl EvalWorld {
             ttft: service.first - one.arrived,
             is_cold: service.waited_until.is_some_and(|until| until > one.arrived),
             found_cold: !is_warm,
-            queue: queue.filter(|_| is_warm),
+            queue: queue.filter(|_| is_warm).map(|wait| wait.seconds),
         });
         let ended = self.detector.on_request_end(one.id, one.request.model, secs(at));
         self.found.extend(ended);

@@ -28,6 +28,7 @@
 //! | [`queue`] | estimates the wait in the server's queue |
 //! | `queue_wait` | selects the most reliable source of the queue wait ([`QueueWait`]) |
 //! | [`cold`] | detects cold starts |
+//! | [`capacity`] | estimates saturation and the sustainable request rate |
 //! | `trace` | joins the requests of a trace ([`Traces`]) |
 //! | `clamped_interval` | intervals that are set to 0 if negative |
 //!
@@ -36,6 +37,7 @@
 //! [`Duration`]: std::time::Duration
 
 mod arrivals;
+pub mod capacity;
 mod choice_reports;
 mod clamped_interval;
 pub mod cold;

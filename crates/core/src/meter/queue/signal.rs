@@ -13,7 +13,7 @@ use super::estimate::ExpectedWait;
 use super::open::RankAtOutput;
 use super::rate::BusyRate;
 use super::slots::SlotModel;
-use super::{QueueEstimator, SlotSpan, push_bounded};
+use super::{QueueEstimator, SlotSpan};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -45,9 +45,9 @@ pub(super) struct Progress {
     /// Instant of the last output or end of a response, in seconds.
     moved_at: f64,
     /// Newest gaps between two of these while a request was in flight, in seconds.
-    gaps: VecDeque<f64>,
+    gaps: RecentLongest,
     /// Durations of the newest responses that were not streamed, in seconds.
-    unstreamed: VecDeque<f64>,
+    unstreamed: RecentLongest,
 }
 
 impl Progress {
@@ -74,16 +74,13 @@ impl Progress {
 
     /// Records that an output arrived or a response ended.
     pub fn on_moved(&mut self, at: f64) {
-        push_bounded(&mut self.gaps, (at - self.moved_at).max(0.0), MAX_GAPS);
+        self.gaps.push((at - self.moved_at).max(0.0), MAX_GAPS);
         self.moved_at = self.moved_at.max(at);
     }
 
     /// Longest usual time between two signs of progress, in seconds. The longest one may be an outage.
     fn usual_gap(&self) -> f64 {
-        let (_, usual) = self.gaps.iter().fold((0.0, 0.0), |(longest, second), &gap| {
-            if gap > longest { (gap, longest) } else { (longest, gap.max(second)) }
-        });
-        usual
+        self.gaps.second
     }
 
     /// Whether nothing has moved for longer than usual.
@@ -93,7 +90,7 @@ impl Progress {
 
     /// Records the duration of a response that was not streamed, in seconds.
     pub fn on_unstreamed(&mut self, seconds: f64) {
-        push_bounded(&mut self.unstreamed, seconds, MAX_UNSTREAMED);
+        self.unstreamed.push(seconds, MAX_UNSTREAMED);
     }
 
     /// The slots of the server may have changed.
@@ -109,8 +106,39 @@ impl Progress {
 
     /// Longest usual duration of a response that is not streamed, in seconds.
     fn longest_unstreamed(&self) -> Option<f64> {
-        let longest = self.unstreamed.iter().copied().fold(0.0, f64::max);
-        (self.unstreamed.len() >= MIN_UNSTREAMED).then_some(longest)
+        let RecentLongest { times, longest, .. } = &self.unstreamed;
+        (times.len() >= MIN_UNSTREAMED).then_some(*longest)
+    }
+}
+
+/// The newest of many times, and the two longest of these, in seconds.
+#[derive(Debug, Default)]
+struct RecentLongest {
+    times: VecDeque<f64>,
+    longest: f64,
+    second: f64,
+}
+
+impl RecentLongest {
+    fn push(&mut self, time: f64, max: usize) {
+        let forgotten = if self.times.len() < max { None } else { self.times.pop_front() };
+        self.times.push_back(time);
+        if forgotten.is_some_and(|forgotten| forgotten >= self.second) {
+            (self.longest, self.second) = (0.0, 0.0);
+            for at in 0..self.times.len() {
+                self.add(self.times.get(at).copied().unwrap_or_default());
+            }
+        } else {
+            self.add(time);
+        }
+    }
+
+    fn add(&mut self, time: f64) {
+        if time > self.longest {
+            (self.longest, self.second) = (time, self.longest);
+        } else {
+            self.second = self.second.max(time);
+        }
     }
 }
 
