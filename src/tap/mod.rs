@@ -33,9 +33,7 @@ pub(crate) use request_progress::RequestProgress;
 pub(crate) use request_registry::InFlightRequest;
 pub use response_body::MeteredBody;
 
-use crate::metrics::{
-    ArrivalSeries, CapacitySeries, Metrics, OTHER, QueueSeries, UpstreamSeries,
-};
+use crate::metrics::{ArrivalSeries, CapacitySeries, Metrics, OTHER, QueueSeries, UpstreamSeries};
 use crate::request_log::RequestLog;
 use crate::socket::{self, OnForwarded};
 use activity::UpstreamActivity;
