@@ -96,9 +96,9 @@ mod tests {
 
     #[test]
     fn few_requests_are_all_read() {
-        let records: Vec<_> = (0..200).map(|_| record(1.0, "ok", false)).collect();
+        let records: Vec<_> = (0..MAX_COUNTED).map(|_| record(1.0, "ok", false)).collect();
         let sampled = chosen(&records, 1.0);
-        assert_eq!(sampled.len(), 200);
+        assert_eq!(sampled.len(), MAX_COUNTED);
         assert!(sampled.iter().all(|one| one.weight == 1.0));
         assert!(chosen(&[], 1.0).is_empty());
     }

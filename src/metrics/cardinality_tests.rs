@@ -124,8 +124,8 @@ fn fill(series: &RequestSeries, is_inference: bool, has_model: bool) {
     series.record_ttft(1.0, StartKind::Cold);
     series.record_ttft(1.0, StartKind::Undetermined);
     series.record_time_to_response_head(Duration::ZERO);
-    series.record_time_to_first_audio(Duration::ZERO, StartKind::Warm);
-    series.record_time_to_first_audio(Duration::ZERO, StartKind::Cold);
+    series.record_time_to_first_audio(0.0, StartKind::Warm);
+    series.record_time_to_first_audio(0.0, StartKind::Cold);
     series.record_trace_ttft(Duration::ZERO);
     series.stall_counter();
 }
@@ -157,6 +157,7 @@ fn full_metrics() -> Metrics {
         }
     }
     cold.set_up(true);
+    cold.set_judgement_suspended(true);
     cold.set_start_time(1.0);
     let zero = Some(Duration::ZERO);
     cold.set_boot_times(BootTimes { port_open: zero, healthy: zero, first_token: zero });

@@ -93,11 +93,12 @@ impl RequestSeries {
         self.handles.trace_ttft.get_or_init(new).observe(elapsed.as_secs_f64());
     }
 
-    /// Records the time to the first sound of a response that is raw audio, when it arrives. Cold starts are excluded.
-    pub fn record_time_to_first_audio(&self, elapsed: Duration, start: StartKind) {
+    /// Records the time in seconds to the first sound of a response that is raw audio, when it arrives, or at the end if the
+    /// start was undetermined before. Cold starts are excluded.
+    pub fn record_time_to_first_audio(&self, seconds: f64, start: StartKind) {
         if start == StartKind::Warm {
             let new = || self.histogram(&self.families.first_audio, []);
-            self.handles.first_audio.get_or_init(new).observe(elapsed.as_secs_f64());
+            self.handles.first_audio.get_or_init(new).observe(seconds);
         }
     }
 

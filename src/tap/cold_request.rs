@@ -132,8 +132,8 @@ impl ColdRequest {
         }
     }
 
-    /// Ends the request. Adds to the record whether the start was cold, and records TTFT and the time to the first answer
-    /// if that had to be known first.
+    /// Ends the request. Adds to the record whether the start was cold, and records TTFT and the times to the first answer
+    /// and the first sound if that had to be known first.
     pub fn finish(
         mut self,
         tap: &Tap,
@@ -186,6 +186,9 @@ impl ColdRequest {
             }
             if let Some(seconds) = record.answer_s {
                 series.record_time_to_first_answer(seconds, start);
+            }
+            if let Some(seconds) = record.first_audio_s {
+                series.record_time_to_first_audio(seconds, start);
             }
         }
     }

@@ -476,7 +476,8 @@ impl RequestState {
             self.first_audio_at = Some(at);
             let start = self.cold.as_ref().map_or(StartKind::Warm, ColdRequest::start_kind);
             if let Some(series) = &self.series {
-                series.record_time_to_first_audio(at.saturating_sub(self.started_at), start);
+                let elapsed = at.saturating_sub(self.started_at).as_secs_f64();
+                series.record_time_to_first_audio(elapsed, start);
             }
         }
     }

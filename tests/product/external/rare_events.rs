@@ -77,7 +77,7 @@ fn every_closed_label_value_exists_before_the_first_request() {
         ("streamgauge_upstream_requests_total{", 2 * 14),
         // One class applies to both upstreams, the other to one.
         ("streamgauge_upstream_slo_requests_total{", 3 * 3),
-        ("streamgauge_upstream_cold_starts_total{", 2 * 6),
+        ("streamgauge_upstream_cold_starts_total{", 2 * 7),
         ("streamgauge_upstream_stalls_total{", 2),
         ("streamgauge_upstream_usage_coverage_total{", 2 * 2),
         ("streamgauge_upstream_in_flight_requests{", 2 * 3),

@@ -22,16 +22,14 @@ pub(super) struct CellKey {
     pub bucket: u8,
 }
 
-impl CellKey {
-    pub fn new(rate: f64, bucket: usize) -> Self {
-        let context = context_of(rate).round() as i8;
-        Self { context, bucket: u8::try_from(bucket).unwrap_or(u8::MAX) }
-    }
-}
-
 /// Position of an arrival rate among the contexts.
 pub(super) fn context_of(rate: f64) -> f64 {
     (rate.max(f64::MIN_POSITIVE).log2() * CONTEXTS_PER_DOUBLING).clamp(-40.0, 60.0)
+}
+
+/// The context of an arrival rate.
+pub(super) fn nearest_context(rate: f64) -> i8 {
+    context_of(rate).round() as i8
 }
 
 /// The arrival rate at a position among the contexts. The inverse of [`context_of`].
@@ -99,17 +97,11 @@ impl CapacityEvidence {
         &self.classes
     }
 
-    /// Adds time in a state.
-    pub(super) fn add_time(&mut self, key: CellKey, group: usize, seconds: f64) {
+    /// Adds time in a state, and the end of a request at the end of this time.
+    pub(super) fn add_time(&mut self, key: CellKey, group: usize, seconds: f64, is_end: bool) {
         if let Some(counts) = self.cell(key).states.get_mut(group) {
             counts.seconds += seconds;
-        }
-    }
-
-    /// Counts a request that ended in this state.
-    pub(super) fn count_end(&mut self, key: CellKey, group: usize) {
-        if let Some(counts) = self.cell(key).states.get_mut(group) {
-            counts.ended += 1.0;
+            counts.ended += f32::from(u8::from(is_end));
         }
     }
 

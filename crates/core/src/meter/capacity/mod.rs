@@ -74,7 +74,7 @@ pub use evidence::CapacityEvidence;
 pub use sustainable::SustainableRate;
 
 use super::SloVerdict;
-use evidence::{CellKey, GROUPS};
+use evidence::{CellKey, GROUPS, nearest_context};
 use rate::ArrivalRate;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,8 +103,8 @@ pub struct CapacityEntry {
 #[derive(Debug)]
 pub struct CapacityEstimator {
     in_flight: usize,
-    /// Arrival rate that selects the context, as of the last arrival.
-    context_rate: f64,
+    /// Context of the arrival rate, as of the last arrival.
+    context_now: i8,
     /// Instant up to which time is counted, in seconds. `None` before the first request.
     counted_to: Option<f64>,
     /// Number of the slice of time.
@@ -123,7 +123,7 @@ impl Default for CapacityEstimator {
     fn default() -> Self {
         Self {
             in_flight: 0,
-            context_rate: 0.0,
+            context_now: nearest_context(0.0),
             counted_to: None,
             slice: 0,
             recent: ArrivalRate::new(RECENT),
@@ -140,10 +140,10 @@ impl CapacityEstimator {
     /// Records that a request was sent to the server.
     pub fn arrive(&mut self, at: Duration) -> CapacityEntry {
         let at = at.as_secs_f64();
-        self.count_time(at);
+        self.count_time(at, false);
         self.recent.arrive(at);
         self.context.arrive(at);
-        self.context_rate = self.context.at(at);
+        self.context_now = nearest_context(self.context.at(at));
         let entry = CapacityEntry { key: self.key(), group: self.group() };
         self.in_flight += 1;
         entry
@@ -157,8 +157,7 @@ impl CapacityEstimator {
         at: Duration,
         verdicts: &[(Arc<str>, SloVerdict)],
     ) {
-        self.count_time(at.as_secs_f64());
-        self.evidence.count_end(self.key(), self.group());
+        self.count_time(at.as_secs_f64(), true);
         self.in_flight = self.in_flight.saturating_sub(1);
         for (class, verdict) in verdicts {
             self.evidence.count_verdict(entry.key, entry.group, class, *verdict);
@@ -214,21 +213,20 @@ impl CapacityEstimator {
     }
 
     fn key(&self) -> CellKey {
-        CellKey::new(self.context_rate, states::bucket(self.in_flight))
+        let bucket = u8::try_from(states::bucket(self.in_flight)).unwrap_or(u8::MAX);
+        CellKey { context: self.context_now, bucket }
     }
 
     fn group(&self) -> usize {
         (self.slice % GROUPS as u64) as usize
     }
 
-    /// Adds the time since the last event to the current state. Events of different workers can be out of order by a
-    /// little; time never goes back.
-    fn count_time(&mut self, at: f64) {
-        let elapsed = at - self.counted_to.unwrap_or(at);
-        if elapsed >= 0.0 {
-            self.counted_to = Some(at);
-            self.evidence.add_time(self.key(), self.group(), elapsed);
-        }
+    /// Adds the time since the last event to the current state, and the end of a request if there was one. Events of
+    /// different workers can be out of order by a little; time never goes back.
+    fn count_time(&mut self, at: f64, is_end: bool) {
+        let elapsed = (at - self.counted_to.unwrap_or(at)).max(0.0);
+        self.counted_to = Some(self.counted_to.unwrap_or(at).max(at));
+        self.evidence.add_time(self.key(), self.group(), elapsed, is_end);
         let slice = (at / SLICE) as u64;
         if slice > self.slice {
             let age = (slice - self.slice) as f64 * SLICE;
