@@ -100,13 +100,17 @@ fn the_handshake_offers_the_configured_name_and_protocols() {
         let hello = loop {
             let (mut socket, _) = listener.accept().unwrap();
             let mut acceptor = Acceptor::default();
-            // Probes speak HTTP/1.1, so only a request offers what `http2` says.
             let accepted = loop {
-                acceptor.read_tls(&mut socket).unwrap();
-                if let Ok(Some(accepted)) = acceptor.accept() {
-                    break accepted;
+                let read = acceptor.read_tls(&mut socket).unwrap_or(0);
+                match acceptor.accept() {
+                    Ok(Some(accepted)) => break Some(accepted),
+                    Ok(None) if read > 0 => {}
+                    // A connection that was given up, such as that of a probe at the end of a proxy.
+                    _ => break None,
                 }
             };
+            let Some(accepted) = accepted else { continue };
+            // Probes speak HTTP/1.1, so only a request offers what `http2` says.
             let hello = accepted.client_hello();
             let offered: Vec<String> = hello
                 .alpn()
