@@ -29,6 +29,8 @@
 //! | `queue_wait` | selects the most reliable source of the queue wait ([`QueueWait`]) |
 //! | [`cold`] | detects cold starts |
 //! | [`capacity`] | estimates saturation and the sustainable request rate |
+//! | `robust_stats` | medians, quantiles, a resistant line, a rank correlation, for `queue` and `cold` |
+//! | `bounded` | a queue that keeps the newest values |
 //! | `trace` | joins the requests of a trace ([`Traces`]) |
 //! | `clamped_interval` | intervals that are set to 0 if negative |
 //!
@@ -37,6 +39,7 @@
 //! [`Duration`]: std::time::Duration
 
 mod arrivals;
+mod bounded;
 pub mod capacity;
 mod choice_reports;
 mod clamped_interval;
@@ -50,6 +53,7 @@ pub mod queue;
 mod queue_wait;
 mod record;
 mod response;
+mod robust_stats;
 mod session;
 mod slo;
 mod slo_verdict;

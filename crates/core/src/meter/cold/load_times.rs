@@ -1,5 +1,6 @@
 //! Load times that responses report, or that are left of their wait after the prompt: which of them are loads.
 
+use crate::meter::bounded::push_bounded;
 use std::collections::VecDeque;
 
 /// Number of load times of a loaded model that are remembered.
@@ -20,10 +21,7 @@ pub(super) struct WarmLoadTimes(VecDeque<f64>);
 impl WarmLoadTimes {
     /// Adds the load time of a request to a loaded model.
     pub fn push(&mut self, seconds: f64) {
-        if self.0.len() >= MAX_LOADS {
-            self.0.pop_front();
-        }
-        self.0.push_back(seconds);
+        push_bounded(&mut self.0, seconds, MAX_LOADS);
     }
 
     /// Whether the model was loaded in this time, rather than loaded before.

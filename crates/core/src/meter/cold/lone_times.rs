@@ -5,7 +5,8 @@
 //! second mode alone does not show loads, because prompts without a cached prefix form one too. It consists of loads if its
 //! requests are those that may have found the model unloaded, and hardly any others. How often they occur does not matter.
 
-use super::super::queue::ResistantLine;
+use crate::meter::bounded::push_bounded;
+use crate::meter::robust_stats::ResistantLine;
 use std::collections::VecDeque;
 
 /// Number of requests that are remembered.
@@ -116,11 +117,8 @@ impl LoneTimes {
 
     /// Adds the time of a request of this size. `is_suspect`: it may have found its model unloaded.
     pub fn push(&mut self, size: f64, seconds: f64, is_suspect: bool) {
-        if self.newest.len() >= MAX_VALUES {
-            self.newest.pop_front();
-        }
         let (size, seconds) = (size as f32, seconds as f32);
-        self.newest.push_back(LoneTime { size, seconds, is_suspect });
+        push_bounded(&mut self.newest, LoneTime { size, seconds, is_suspect }, MAX_VALUES);
         self.unfitted += 1;
         let is_enough = self.newest.len() >= MIN_SAMPLES;
         if is_enough && self.unfitted >= REFIT_EVERY.min(self.newest.len() / REFIT_PART) {

@@ -16,6 +16,7 @@ use super::load_times::WarmLoadTimes;
 use super::lone_times::{LoneTimes, MIN_SAMPLES, ResponseShape, UsualResiduals};
 use super::requests_in_flight::RequestsInFlight;
 use super::types::{ColdReason, FirstOutput, ReportedTimes, RequestId};
+use crate::meter::bounded::push_bounded;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -285,10 +286,8 @@ impl SlowStartJudge {
 
     fn remember_prompt_like(&mut self, wait: &LoneWait, excess: f64) {
         if self.is_prompt_like(wait, excess) {
-            if self.prompt_like.len() >= MAX_PROMPT_LIKE {
-                self.prompt_like.pop_front();
-            }
-            self.prompt_like.push_back((wait.bytes as f64, excess));
+            let one = (wait.bytes as f64, excess);
+            push_bounded(&mut self.prompt_like, one, MAX_PROMPT_LIKE);
         }
     }
 

@@ -8,8 +8,8 @@
 
 use super::releases::Releases;
 use super::request::{ObservedRequest, PerSpan, have_token_counts};
-use super::robust_stats::{ResistantLine, quantile, rank_correlation};
 use super::slots::{MAX_LOOKBACK, SlotModel};
+use crate::meter::robust_stats::{ResistantLine, quantile, rank_correlation};
 use std::collections::VecDeque;
 use std::time::Duration;
 

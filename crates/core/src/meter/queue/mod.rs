@@ -36,7 +36,6 @@
 //! | `wait` | wait of an ended request, with its interval |
 //! | `signal`, `rate` | expected wait of a new request |
 //! | `estimate` | types of the results |
-//! | `robust_stats` | medians, quantiles, a resistant line, a rank correlation |
 //!
 //! All memory is bounded by constants, whatever the traffic.
 
@@ -46,7 +45,6 @@ mod open;
 mod rate;
 mod releases;
 mod request;
-mod robust_stats;
 #[cfg(test)]
 mod scenario_tests;
 mod signal;
@@ -58,9 +56,9 @@ mod wait;
 pub use baseline::{ExpectedTtft, SIZE_CLASSES, SizeClassStats, TtftBaseline};
 pub use estimate::{EstimateSource, ExpectedWait, FitQuality, QueueModel, WaitEstimate};
 pub use request::{QueueEntry, ServedRequest, SlotSpan};
-pub(super) use robust_stats::ResistantLine;
 pub use slots::SlotModel;
 
+use super::bounded::push_bounded;
 use baseline::REFIT_EVERY;
 use open::{OpenRequests, RankAtOutput};
 use releases::Releases;
@@ -282,12 +280,4 @@ impl QueueEstimator {
         self.baseline = baseline.or(self.baseline.take());
         self.progress.on_fit(before.slots.as_ref(), self.fit.slots.as_ref(), now);
     }
-}
-
-/// Appends a value, and removes the oldest one if there would be more than `max`.
-fn push_bounded<T>(values: &mut VecDeque<T>, value: T, max: usize) {
-    if values.len() >= max {
-        values.pop_front();
-    }
-    values.push_back(value);
 }

@@ -14,6 +14,7 @@ use super::open::RankAtOutput;
 use super::rate::BusyRate;
 use super::slots::SlotModel;
 use super::{QueueEstimator, SlotSpan};
+use crate::meter::bounded::push_bounded;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -45,9 +46,9 @@ pub(super) struct Progress {
     /// Instant of the last output or end of a response, in seconds.
     moved_at: f64,
     /// Newest gaps between two of these while a request was in flight, in seconds.
-    gaps: RecentLongest,
+    gaps: RecentTimes,
     /// Durations of the newest responses that were not streamed, in seconds.
-    unstreamed: RecentLongest,
+    unstreamed: RecentTimes,
 }
 
 impl Progress {
@@ -80,7 +81,7 @@ impl Progress {
 
     /// Longest usual time between two signs of progress, in seconds. The longest one may be an outage.
     fn usual_gap(&self) -> f64 {
-        self.gaps.second
+        self.gaps.longest.second
     }
 
     /// Whether nothing has moved for longer than usual.
@@ -106,38 +107,43 @@ impl Progress {
 
     /// Longest usual duration of a response that is not streamed, in seconds.
     fn longest_unstreamed(&self) -> Option<f64> {
-        let RecentLongest { times, longest, .. } = &self.unstreamed;
-        (times.len() >= MIN_UNSTREAMED).then_some(*longest)
+        let RecentTimes { times, longest } = &self.unstreamed;
+        (times.len() >= MIN_UNSTREAMED).then_some(longest.first)
     }
 }
 
-/// The newest of many times, and the two longest of these, in seconds.
+/// The newest of many times, in seconds.
 #[derive(Debug, Default)]
-struct RecentLongest {
+struct RecentTimes {
     times: VecDeque<f64>,
-    longest: f64,
+    longest: TwoLongest,
+}
+
+impl RecentTimes {
+    fn push(&mut self, time: f64, max: usize) {
+        let forgotten = push_bounded(&mut self.times, time, max);
+        self.longest = if forgotten.is_some_and(|forgotten| forgotten >= self.longest.second) {
+            self.times.iter().fold(TwoLongest::default(), |longest, time| longest.with(*time))
+        } else {
+            self.longest.with(time)
+        };
+    }
+}
+
+/// The two longest of some times, in seconds.
+#[derive(Debug, Default, Clone, Copy)]
+struct TwoLongest {
+    first: f64,
     second: f64,
 }
 
-impl RecentLongest {
-    fn push(&mut self, time: f64, max: usize) {
-        let forgotten = if self.times.len() < max { None } else { self.times.pop_front() };
-        self.times.push_back(time);
-        if forgotten.is_some_and(|forgotten| forgotten >= self.second) {
-            (self.longest, self.second) = (0.0, 0.0);
-            for at in 0..self.times.len() {
-                self.add(self.times.get(at).copied().unwrap_or_default());
-            }
+impl TwoLongest {
+    /// Adds a time.
+    fn with(self, time: f64) -> Self {
+        if time > self.first {
+            Self { first: time, second: self.first }
         } else {
-            self.add(time);
-        }
-    }
-
-    fn add(&mut self, time: f64) {
-        if time > self.longest {
-            (self.longest, self.second) = (time, self.longest);
-        } else {
-            self.second = self.second.max(time);
+            Self { second: self.second.max(time), ..self }
         }
     }
 }

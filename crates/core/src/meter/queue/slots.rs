@@ -10,7 +10,7 @@
 use super::estimate::FitQuality;
 use super::releases::Releases;
 use super::request::{ObservedRequest, PerSpan, SlotSpan, have_token_counts};
-use super::robust_stats::{ResistantLine, quantile};
+use crate::meter::robust_stats::{ResistantLine, quantile};
 use std::collections::VecDeque;
 
 /// Slots of a server that explain the observations.

@@ -2,7 +2,7 @@
 
 /// Line `y = base + slope * x`, with a slope of at least 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in super::super) struct ResistantLine {
+pub(super) struct ResistantLine {
     pub base: f64,
     pub slope: f64,
     /// Smallest `y` of the points. No value of the line is below it.
