@@ -3,6 +3,7 @@
 //! `cargo bench --bench cold` prints the table and writes its summary to `docs/cold-starts.md`. Results are seeded and the
 //! same on every machine.
 
+mod rng;
 mod scenarios;
 mod server;
 mod table;

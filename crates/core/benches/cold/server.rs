@@ -1,32 +1,7 @@
 //! A simulated server on virtual time that loads, unloads, restarts and fails. All times are in seconds.
 
+use super::rng::EvalRng;
 use std::collections::BTreeMap;
-
-/// SplitMix64.
-pub struct EvalRng(pub u64);
-
-impl EvalRng {
-    pub fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn between(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * self.unit()
-    }
-
-    pub fn exponential(&mut self) -> f64 {
-        -(1.0 - self.unit()).ln()
-    }
-
-    /// Box and Muller's.
-    pub fn normal(&mut self) -> f64 {
-        (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
-    }
-}
 
 /// Reaction of the server to new connections and requests.
 #[derive(Debug, Clone, Copy, PartialEq)]

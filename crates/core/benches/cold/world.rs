@@ -1,8 +1,8 @@
 //! Clients, a server, a prober and the detector on virtual time, with the true cold starts.
 
+use super::rng::EvalRng;
 use super::server::{
-    ColdEvalRequest, ColdEvalServer, ColdEvalServerState, EvalRng, EvalService, PER_TOKEN,
-    ServerPhase,
+    ColdEvalRequest, ColdEvalServer, ColdEvalServerState, EvalService, PER_TOKEN, ServerPhase,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl EvalWorld {
             has_metrics_page: sight.has_page,
         };
         Self {
-            rng: EvalRng(seed * 7919 + 1),
+            rng: EvalRng::new(seed * 7919 + 1),
             server,
             sight,
             detector: ColdStartDetector::new(config, Duration::ZERO),

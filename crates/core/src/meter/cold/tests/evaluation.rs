@@ -1,5 +1,7 @@
 //! The scenarios of `cargo bench --bench cold`: what can be known is found.
 
+#[path = "../../../../benches/cold/rng.rs"]
+pub(super) mod rng;
 #[path = "../../../../benches/cold/scenarios.rs"]
 mod scenarios;
 #[path = "../../../../benches/cold/server.rs"]

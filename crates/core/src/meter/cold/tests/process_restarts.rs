@@ -1,13 +1,14 @@
 //! Servers whose metrics page is read: each restart is found once, whether a request met it or not.
 
 use super::super::*;
+use super::evaluation::rng::EvalRng;
 use super::scenarios::{for_each_seed, random_requests, sequential_requests};
 use super::simulated_world::{
-    ScriptedRequest, ServerClock, SimulatedState, SimulatedWorld, TestRng, WARM_REQUEST, secs,
+    ScriptedRequest, ServerClock, SimulatedState, SimulatedWorld, WARM_REQUEST, secs,
 };
 
 /// A ready server whose metrics page has a start time.
-fn world(rng: &mut TestRng, has_health: bool) -> SimulatedWorld {
+fn world(rng: &mut EvalRng, has_health: bool) -> SimulatedWorld {
     let clock = ServerClock::new(rng);
     SimulatedWorld::with_metrics_page(SimulatedState::Ready, has_health, Some(clock))
 }

@@ -2,9 +2,8 @@
 
 use super::super::detector::{MAX_MODELS, MAX_NAME};
 use super::super::*;
-use super::simulated_world::{
-    ScriptedRequest, SimulatedState, SimulatedWorld, TestRng, WARM_REQUEST, secs,
-};
+use super::evaluation::rng::EvalRng;
+use super::simulated_world::{ScriptedRequest, SimulatedState, SimulatedWorld, WARM_REQUEST, secs};
 use crate::meter::queue::ExpectedTtft;
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use std::time::Duration;
 fn assert_no_cold_start(
     seed: u64,
     requests: usize,
-    ttft: impl Fn(&mut TestRng) -> f64,
+    ttft: impl Fn(&mut EvalRng) -> f64,
     log_spread: f64,
 ) {
-    let mut rng = TestRng(seed);
+    let mut rng = EvalRng::new(seed);
     let mut world = SimulatedWorld::new(SimulatedState::Ready, false);
     let mut at = 1.0;
     let mut pauses = 0;

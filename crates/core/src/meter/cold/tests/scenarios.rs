@@ -1,20 +1,19 @@
 //! Ways in which a server is, or only seems, not ready. Each cold start is found exactly once.
 
 use super::super::*;
-use super::simulated_world::{
-    ScriptedRequest, SimulatedState, SimulatedWorld, TestRng, WARM_REQUEST, secs,
-};
+use super::evaluation::rng::EvalRng;
+use super::simulated_world::{ScriptedRequest, SimulatedState, SimulatedWorld, WARM_REQUEST, secs};
 use crate::meter::queue::ExpectedTtft;
 
 /// Runs a scenario with twenty seeds.
-pub(super) fn for_each_seed(situation: impl Fn(&mut TestRng, &str)) {
-    (0..20).for_each(|seed| situation(&mut TestRng(seed * 7919 + 1), &format!("seed {seed}")));
+pub(super) fn for_each_seed(situation: impl Fn(&mut EvalRng, &str)) {
+    (0..20).for_each(|seed| situation(&mut EvalRng::new(seed * 7919 + 1), &format!("seed {seed}")));
 }
 
 /// Requests of clients at random times, about two per second. The clients retry refused requests.
 pub(super) fn random_requests(
     world: &mut SimulatedWorld,
-    rng: &mut TestRng,
+    rng: &mut EvalRng,
     from: f64,
     to: f64,
     request: ScriptedRequest,
@@ -43,7 +42,7 @@ fn baseline(ttft: f64) -> Option<ExpectedTtft> {
 /// Warm requests one after the other, ten seconds apart.
 pub(super) fn sequential_requests(
     world: &mut SimulatedWorld,
-    rng: &mut TestRng,
+    rng: &mut EvalRng,
     from: f64,
     count: usize,
     request: ScriptedRequest,
@@ -92,7 +91,7 @@ fn a_boot_without_requests() {
 #[test]
 fn a_server_that_is_ready_at_the_start() {
     let mut world = SimulatedWorld::new(SimulatedState::Ready, true);
-    random_requests(&mut world, &mut TestRng(1), 0.3, 100.0, WARM_REQUEST);
+    random_requests(&mut world, &mut EvalRng::new(1), 0.3, 100.0, WARM_REQUEST);
     world.run(200.0);
     world.assert_cold_starts("", &[]);
     assert_eq!((world.probes, world.detector.boot_times()), (1, BootTimes::default()));

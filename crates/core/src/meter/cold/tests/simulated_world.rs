@@ -1,38 +1,13 @@
 //! A server, its clients and a prober on virtual time, whose true cold starts are known.
 
 use super::super::*;
+use super::evaluation::rng::EvalRng;
 use crate::meter::queue::ExpectedTtft;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
-}
-
-/// SplitMix64.
-pub struct TestRng(pub u64);
-
-impl TestRng {
-    pub fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn between(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * self.unit()
-    }
-
-    pub fn exponential(&mut self) -> f64 {
-        -(1.0 - self.unit()).ln()
-    }
-
-    /// Box and Muller's.
-    pub fn normal(&mut self) -> f64 {
-        (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
-    }
 }
 
 /// How the server responds.
@@ -112,7 +87,7 @@ pub struct ServerClock {
 
 impl ServerClock {
     /// A clock that differs from ours, on a page with a start time.
-    pub fn new(rng: &mut TestRng) -> Self {
+    pub fn new(rng: &mut EvalRng) -> Self {
         let offset = 1.7e9 + rng.between(-1e7, 1e7);
         Self {
             offset,
