@@ -1,9 +1,9 @@
 //! The live history: the last ten minutes in memory, brought up to date once a second by the admin thread.
 //!
 //! It reads what the data path writes anyway: the newest records of the request log, counters, the registry of requests in
-//! flight, and the cold-start detectors. So it costs the data path nothing. Of many requests it
-//! reads some in full ([`record_sample`](super::record_sample)). Memory: at most 64 rows of 72 KiB, 1 MiB of
-//! baselines, and some hundred kept records and events, in total below 6 MiB.
+//! flight, and the cold-start detectors. So it costs the data path nothing. Of many requests it reads some in full
+//! ([`record_sample`](super::record_sample)). Memory: at most 64 rows of 72 KiB, 1 MiB of baselines, and some hundred kept
+//! records and events, in total below 6 MiB.
 
 use super::events::EventHistory;
 use super::heatmap::heatmap;

@@ -1,7 +1,6 @@
 //! Gauges of the estimated capacity of an upstream.
 
-use super::families::MetricFamilies;
-use prometheus::GaugeVec;
+use super::families::{MetricFamilies, set_or_remove};
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::meter::capacity::CapacityEstimator;
@@ -26,20 +25,12 @@ impl CapacitySeries {
     /// Sets the gauges of one model. A gauge whose value is no longer known is removed.
     pub fn set_capacity(&self, model: &str, estimator: &CapacityEstimator, now: Duration) {
         let Self { families, upstream } = self;
-        set(&families.saturation, &[model, upstream], estimator.saturation(now));
+        set_or_remove(&families.saturation, &[model, upstream], estimator.saturation(now));
         for (class, rate) in estimator.rates() {
             let labels = [model, upstream, class];
-            set(&families.sustainable, &labels, rate.rate);
-            set(&families.sustainable_low, &labels, rate.low);
-            set(&families.sustainable_high, &labels, rate.high);
+            set_or_remove(&families.sustainable, &labels, rate.rate);
+            set_or_remove(&families.sustainable_low, &labels, rate.low);
+            set_or_remove(&families.sustainable_high, &labels, rate.high);
         }
-    }
-}
-
-fn set(gauge: &GaugeVec, labels: &[&str], value: Option<f64>) {
-    match value {
-        Some(value) => gauge.with_label_values(labels).set(value),
-        // Removing a series that was never set is an error, and harmless.
-        None => drop(gauge.remove_label_values(labels)),
     }
 }

@@ -152,3 +152,12 @@ fn opts(metric: &Metric) -> Opts {
 fn not_a_histogram(metric: &Metric) -> prometheus::Error {
     prometheus::Error::Msg(format!("{} is not a histogram in the table of metrics", metric.name))
 }
+
+/// Sets a gauge, or removes it if its value is not known.
+pub(super) fn set_or_remove(gauge: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    match value {
+        Some(value) => gauge.with_label_values(labels).set(value),
+        // Removing a series that was never set is an error, and harmless.
+        None => drop(gauge.remove_label_values(labels)),
+    }
+}

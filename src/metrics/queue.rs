@@ -1,7 +1,6 @@
 //! Gauges of the estimated queues of an upstream.
 
-use super::families::MetricFamilies;
-use prometheus::GaugeVec;
+use super::families::{MetricFamilies, set_or_remove};
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::meter::queue::{
@@ -57,25 +56,9 @@ impl QueueSeries {
         families.baseline_age.with_label_values(&labels).set(age.as_secs_f64());
         for ((_, size), stratum) in SIZE_CLASSES.iter().zip(&baseline.size_classes) {
             let labels = [model, upstream, size];
-            match stratum {
-                Some(SizeClassStats { median, samples }) => {
-                    families.baseline.with_label_values(&labels).set(*median);
-                    families.baseline_samples.with_label_values(&labels).set(*samples as f64);
-                }
-                None => {
-                    drop(families.baseline.remove_label_values(&labels));
-                    drop(families.baseline_samples.remove_label_values(&labels));
-                }
-            }
+            let of = |value: fn(&SizeClassStats) -> f64| stratum.as_ref().map(value);
+            set_or_remove(&families.baseline, &labels, of(|stats| stats.median));
+            set_or_remove(&families.baseline_samples, &labels, of(|stats| stats.samples as f64));
         }
-    }
-}
-
-/// Sets a gauge, or removes it if its value is not known.
-fn set_or_remove(gauge: &GaugeVec, labels: &[&str], value: Option<f64>) {
-    match value {
-        Some(value) => gauge.with_label_values(labels).set(value),
-        // Removing a series that was never set is an error, and harmless.
-        None => drop(gauge.remove_label_values(labels)),
     }
 }

@@ -140,8 +140,8 @@ impl SocketTimestamps {
         self.reset.load(Relaxed)
     }
 
-    /// Records a read of `size` bytes. `stamp`: time since 1970 at which the kernel received the last byte. Arrivals never go back, so
-    /// reads keep their order.
+    /// Records a read of `size` bytes. `stamp`: time since 1970 at which the kernel received the last byte. Arrivals never
+    /// go back, so reads keep their order.
     pub(super) fn record_read(&self, size: usize, stamp: Option<Duration>) {
         let now = now();
         let before = Duration::from_nanos(self.read_at.load(Relaxed));

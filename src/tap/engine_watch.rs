@@ -1,6 +1,7 @@
 //! Follows whether the engine of an upstream still generates.
 
-use super::queue::{UpstreamQueues, has_queue};
+use super::models::UpstreamModels;
+use super::queue::has_queue;
 use super::request_progress::RequestProgress;
 use super::request_registry::RunningStreams;
 use super::{OTHER, lock};
@@ -74,7 +75,7 @@ impl EngineWatch {
         &self,
         now: Duration,
         streams: &RunningStreams,
-        queues: &UpstreamQueues,
+        models: &UpstreamModels,
         silent: impl FnOnce() -> Vec<Arc<RequestProgress>>,
     ) {
         let ended = Some(self.latest_output.load(Relaxed)).filter(|nanos| *nanos > 0);
@@ -88,7 +89,7 @@ impl EngineWatch {
         };
         if latest_output.is_some_and(|latest| now.saturating_sub(latest) > QUIET) {
             let model = lock(&self.latest_model).clone();
-            add_silent(&mut view, model.as_deref(), queues, &silent());
+            add_silent(&mut view, model.as_deref(), models, &silent());
         }
         lock(&self.progress).observe(now, &view);
     }
@@ -98,7 +99,7 @@ impl EngineWatch {
 fn add_silent(
     view: &mut EngineView,
     latest_model: Option<&str>,
-    queues: &UpstreamQueues,
+    models: &UpstreamModels,
     silent: &[Arc<RequestProgress>],
 ) {
     let earlier = |known: Option<Duration>, at: Duration| Some(known.map_or(at, |one| one.min(at)));
@@ -122,7 +123,7 @@ fn add_silent(
     }
     let times = prompts.iter().map(|(model, bytes)| {
         let model = model.as_deref().unwrap_or(OTHER);
-        queues.expected_ttft(model, *bytes).or_else(|| queues.longest_ttft(*bytes))
+        models.expected_ttft(model, *bytes).or_else(|| models.longest_ttft(*bytes))
     });
     view.prefill = times.map(|time| time.map(at_most)).try_fold(Duration::ZERO, |longest, time| {
         // Without any baseline, only a stream that waits makes the time unknown.

@@ -13,8 +13,8 @@ mod edge_and_trace;
 mod engine_watch;
 mod headers;
 mod measurement;
+mod models;
 mod outage;
-mod per_model;
 mod queue;
 mod request_body;
 mod request_progress;
@@ -140,9 +140,8 @@ pub struct Tap {
     cold_starts: ColdStartWatch,
     outages: OutageWatch,
     engine_watch: EngineWatch,
-    queues: queue::UpstreamQueues,
+    models: models::UpstreamModels,
     queue_series: QueueSeries,
-    capacity: capacity::UpstreamCapacity,
     capacity_series: CapacitySeries,
     metrics: Arc<Metrics>,
     log: RequestLog,
@@ -211,9 +210,8 @@ impl Tap {
             ),
             outages: OutageWatch::new(&upstream),
             engine_watch: EngineWatch::default(),
-            queues: queue::UpstreamQueues::default(),
+            models: models::UpstreamModels::default(),
             queue_series: metrics.queue_series(&upstream),
-            capacity: capacity::UpstreamCapacity::default(),
             capacity_series: metrics.capacity_series(&upstream),
             arrivals: metrics.arrival_series(&upstream),
             upstream,
@@ -243,7 +241,7 @@ impl Tap {
         let is_same_slo = self.config.load().slo == config.slo;
         self.config.store(Arc::new(config));
         if !is_same_slo {
-            self.capacity.forget_verdicts();
+            self.models.forget_verdicts();
         }
     }
 
@@ -259,12 +257,12 @@ impl Tap {
         let (silence, limit) = self.engine_watch.silence();
         self.series.set_engine_progress(silence, limit);
         self.cold_starts.refresh(now);
-        self.queues.for_each(|model, estimator| {
+        self.models.for_each_queue(|model, estimator| {
             if let Some(label) = self.own_label(model) {
                 self.queue_series.set_queue(&label, estimator, now);
             }
         });
-        self.capacity.refresh(now, |model, estimator| {
+        self.models.refresh_capacity(now, |model, estimator| {
             if let Some(label) = self.own_label(model) {
                 self.capacity_series.set_capacity(&label, estimator, now);
             }
@@ -294,7 +292,7 @@ impl Tap {
     fn observe_streams(&self, now: Duration) -> Duration {
         let streams = self.in_flight.count_stalls(now);
         let silent = || self.in_flight.without_output();
-        self.engine_watch.observe(now, &streams, &self.queues, silent);
+        self.engine_watch.observe(now, &streams, &self.models, silent);
         streams.longest_gap
     }
 
@@ -325,7 +323,7 @@ impl Tap {
     /// Estimated queue of each model that has a label.
     pub(crate) fn queue_estimates(&self, now: Duration) -> Vec<QueueEstimate> {
         let mut estimates = Vec::new();
-        self.queues.for_each(|model, estimator| {
+        self.models.for_each_queue(|model, estimator| {
             if let Some(model) = self.own_label(model) {
                 // Slots for prompts do not limit the number of requests in service.
                 let slots = estimator.slot_model().filter(|slots| slots.span == SlotSpan::Response);
@@ -354,7 +352,7 @@ impl Tap {
 
     /// TTFT of a request that does not wait in the queue. `None` until the queue's baseline is learned.
     fn expected_ttft(&self, model: &str, bytes: u64) -> Option<ExpectedTtft> {
-        self.queues.expected_ttft(model, bytes)
+        self.models.expected_ttft(model, bytes)
     }
 
     /// Series of this upstream without request labels.

@@ -236,10 +236,10 @@ impl RequestProgress {
             self.tap.faults.inject(model.as_bytes());
             let streams = state.peek.facts().stream;
             let streams = streams.unwrap_or_else(|| self.route.streams_by_default());
-            let queue = self.tap.queues.join(model, at, self.bytes(), streams);
-            let capacity = self.tap.capacity.join(model, at);
+            let estimators = self.tap.models.get_or_create(model);
+            let queue = QueueMembership::join(Arc::clone(&estimators), at, self.bytes(), streams);
             state.queue = QueueState::Joined(queue);
-            state.capacity = Some(capacity);
+            state.capacity = Some(OccupiedCapacity::join(estimators, at));
         }
     }
 
