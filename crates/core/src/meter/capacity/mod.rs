@@ -142,8 +142,9 @@ impl CapacityEstimator {
         let at = at.as_secs_f64();
         self.count_time(at, false);
         self.recent.arrive(at);
-        self.context.arrive(at);
-        self.context_now = nearest_context(self.context.at(at));
+        if self.context.arrive(at) {
+            self.context_now = nearest_context(self.context.at(at));
+        }
         let entry = CapacityEntry { key: self.key(), group: self.group() };
         self.in_flight += 1;
         entry
@@ -214,7 +215,7 @@ impl CapacityEstimator {
 
     fn key(&self) -> CellKey {
         let bucket = u8::try_from(states::bucket(self.in_flight)).unwrap_or(u8::MAX);
-        CellKey { context: self.context_now, bucket }
+        CellKey::new(self.context_now, bucket)
     }
 
     fn group(&self) -> usize {

@@ -2,15 +2,18 @@
 
 /// Youngest age of the average, in seconds: a single request does not make a rate.
 const MIN_AGE: f64 = 30.0;
+/// Arrivals within this time count as one instant, in seconds. It is much shorter than any time constant here, and many
+/// arrivals then share one exponential.
+const STEP: f64 = 0.1;
 
 /// Exponentially weighted average of the arrivals per second.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ArrivalRate {
     /// Time constant, in seconds.
     window: f64,
-    /// Instant of the first and of the last arrival, in seconds.
+    /// Instants of the first arrival, and of the last one that was at least a [`STEP`] after the one before, in seconds.
     span: Option<(f64, f64)>,
-    /// Weighted number of arrivals per second, at the last arrival.
+    /// Weighted number of arrivals per second, at the second of these instants.
     sum: f64,
 }
 
@@ -19,11 +22,15 @@ impl ArrivalRate {
         Self { window, span: None, sum: 0.0 }
     }
 
-    /// Adds an arrival.
-    pub fn arrive(&mut self, at: f64) {
-        self.sum = self.sum_at(at) + 1.0 / self.window;
-        let (first, last) = self.span.unwrap_or((at, at));
-        self.span = Some((first, last.max(at)));
+    /// Adds an arrival. Returns whether it begins a new [`STEP`].
+    pub fn arrive(&mut self, at: f64) -> bool {
+        let is_new = self.span.is_none_or(|(_, last)| at - last >= STEP);
+        if is_new {
+            self.sum = self.sum_at(at);
+            self.span = Some((self.span.map_or(at, |(first, _)| first), at));
+        }
+        self.sum += 1.0 / self.window;
+        is_new
     }
 
     /// Arrivals per second. The time before the first arrival does not count.
@@ -45,16 +52,20 @@ mod tests {
 
     #[test]
     fn the_rate_is_right_from_the_start_and_falls_when_arrivals_stop() {
-        let mut rate = ArrivalRate::new(60.0);
-        assert_eq!(rate.at(5.0), 0.0);
-        for i in 0..400 {
-            rate.arrive(1000.0 + f64::from(i) * 0.5);
-            if i > 80 {
-                let now = rate.at(1000.0 + f64::from(i) * 0.5);
-                assert!((now - 2.0).abs() < 0.06, "{now} after {i}");
+        for (gap, tolerance) in [(0.5, 0.06), (0.001, 0.01)] {
+            let mut rate = ArrivalRate::new(60.0);
+            assert_eq!(rate.at(5.0), 0.0);
+            let arrivals = (200.0 / gap) as u32;
+            for i in 0..arrivals {
+                let at = 1000.0 + f64::from(i) * gap;
+                rate.arrive(at);
+                if at > 1040.0 {
+                    let now = rate.at(at) * gap;
+                    assert!((now - 1.0).abs() < tolerance, "{now} at {at}, gap {gap}");
+                }
             }
+            let later = rate.at(1200.0 + 60.0) * gap;
+            assert!((later - 1.0 / std::f64::consts::E).abs() < 0.05, "{later}, gap {gap}");
         }
-        let later = rate.at(1200.0 + 60.0);
-        assert!((later - 2.0 / std::f64::consts::E).abs() < 0.1, "{later}");
     }
 }

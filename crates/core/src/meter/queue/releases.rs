@@ -41,7 +41,7 @@ impl Releases {
         span: SlotSpan,
         until: f64,
     ) -> Option<usize> {
-        let since = self.since_sent(request, span, self.end_at(until))?;
+        let since = self.since_sent(request, span)?.take_while(|(at, _)| *at <= until);
         Some(since.filter(|release| is_earlier(release, request)).count())
     }
 
@@ -60,18 +60,17 @@ impl Releases {
             .map(move |(at, _)| at.max(request.sent))
     }
 
-    /// Releases from the sending of the request up to index `end`. `None` if some of them are no longer remembered.
+    /// Releases since the sending of the request. `None` if some of them are no longer remembered.
     fn since_sent(
         &self,
         request: &ObservedRequest,
         span: SlotSpan,
-        end: usize,
     ) -> Option<Iter<'_, (f64, u64)>> {
         // A release before the sending that is recorded after it moves another release behind this index. The number of
         // releases stays right.
         let before = request.releases_before.get(span).checked_sub(self.forgotten)?;
         let start = usize::try_from(before).ok()?;
-        Some(self.newest.range(start.min(end)..end))
+        Some(self.newest.range(start.min(self.newest.len())..))
     }
 
     /// Index behind the last release at or before `until`.

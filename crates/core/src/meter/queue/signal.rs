@@ -14,20 +14,16 @@ use super::open::RankAtOutput;
 use super::rate::BusyRate;
 use super::slots::SlotModel;
 use super::{QueueEstimator, SlotSpan};
-use crate::meter::bounded::push_bounded;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Half of the width of an interval that holds nine in ten values of a normal distribution, in standard deviations.
 const NINE_IN_TEN: f64 = 1.645;
-/// Number of responses without a stream whose durations are remembered.
-const MAX_UNSTREAMED: usize = 64;
-/// Smallest number of them from which the time for such a response is known.
+/// Smallest number of responses without a stream from which the time for such a response is known.
 const MIN_UNSTREAMED: usize = 5;
 /// Weight of the fit in the rate of releases, in releases.
 const FIT_WEIGHT: f64 = 32.0;
-/// Number of gaps between two signs of progress that are remembered.
-const MAX_GAPS: usize = 64;
+/// Smallest number of the newest times whose longest is the longest usual one, once there were as many.
+const MIN_RECENT: usize = 64;
 /// Smallest number of events from which a rate is known.
 const MIN_EVENTS: f64 = 8.0;
 
@@ -75,13 +71,13 @@ impl Progress {
 
     /// Records that an output arrived or a response ended.
     pub fn on_moved(&mut self, at: f64) {
-        self.gaps.push((at - self.moved_at).max(0.0), MAX_GAPS);
+        self.gaps.push((at - self.moved_at).max(0.0));
         self.moved_at = self.moved_at.max(at);
     }
 
     /// Longest usual time between two signs of progress, in seconds. The longest one may be an outage.
     fn usual_gap(&self) -> f64 {
-        self.gaps.longest.second
+        self.gaps.longest().second
     }
 
     /// Whether nothing has moved for longer than usual.
@@ -91,7 +87,7 @@ impl Progress {
 
     /// Records the duration of a response that was not streamed, in seconds.
     pub fn on_unstreamed(&mut self, seconds: f64) {
-        self.unstreamed.push(seconds, MAX_UNSTREAMED);
+        self.unstreamed.push(seconds);
     }
 
     /// The slots of the server may have changed.
@@ -107,26 +103,42 @@ impl Progress {
 
     /// Longest usual duration of a response that is not streamed, in seconds.
     fn longest_unstreamed(&self) -> Option<f64> {
-        let RecentTimes { times, longest } = &self.unstreamed;
-        (times.len() >= MIN_UNSTREAMED).then_some(longest.first)
+        (self.unstreamed.count() >= MIN_UNSTREAMED).then(|| self.unstreamed.longest().first)
     }
 }
 
-/// The newest of many times, in seconds.
+/// The two longest of the newest times.
+///
+/// Times are counted in parts of [`MIN_RECENT`], and the part before the current one is kept. So a new time costs the same
+/// whatever the others are.
 #[derive(Debug, Default)]
 struct RecentTimes {
-    times: VecDeque<f64>,
-    longest: TwoLongest,
+    /// Those of the current part.
+    current: TwoLongest,
+    /// Number of times in the current part.
+    count: usize,
+    /// Those of the part before it.
+    before: TwoLongest,
+    /// Number of times in the part before it.
+    count_before: usize,
 }
 
 impl RecentTimes {
-    fn push(&mut self, time: f64, max: usize) {
-        let forgotten = push_bounded(&mut self.times, time, max);
-        self.longest = if forgotten.is_some_and(|forgotten| forgotten >= self.longest.second) {
-            self.times.iter().fold(TwoLongest::default(), |longest, time| longest.with(*time))
-        } else {
-            self.longest.with(time)
-        };
+    fn push(&mut self, time: f64) {
+        if self.count >= MIN_RECENT {
+            (self.before, self.count_before) = (self.current, self.count);
+            (self.current, self.count) = (TwoLongest::default(), 0);
+        }
+        self.current = self.current.with(time);
+        self.count += 1;
+    }
+
+    fn longest(&self) -> TwoLongest {
+        self.before.with(self.current.first).with(self.current.second)
+    }
+
+    fn count(&self) -> usize {
+        self.count_before + self.count
     }
 }
 
@@ -140,11 +152,7 @@ struct TwoLongest {
 impl TwoLongest {
     /// Adds a time.
     fn with(self, time: f64) -> Self {
-        if time > self.first {
-            Self { first: time, second: self.first }
-        } else {
-            Self { second: self.second.max(time), ..self }
-        }
+        Self { first: self.first.max(time), second: self.second.max(self.first.min(time)) }
     }
 }
 
