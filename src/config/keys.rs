@@ -94,7 +94,7 @@ keys! {
         count("max_request_header_bytes", 1024, 1_048_576).default("65536").per_proxy().live();
     /// Maximum number of header lines of a request
     MAX_REQUEST_HEADERS: usize =
-        count("max_request_headers", 8, 10000).default("256").per_proxy().live();
+        count("max_request_headers", 8, 10000).default("100").per_proxy().live();
     /// Maximum number of requests on a connection of a client
     MAX_REQUESTS_PER_CONNECTION: usize =
         count("max_requests_per_connection", 0, 1_000_000_000).default("0").per_proxy().live();

@@ -69,7 +69,7 @@ struct RequestState {
     first_byte_at: Option<Duration>,
     /// Inference requests only.
     cold: Option<ColdRequest>,
-    meter: Option<ResponseMeter>,
+    meter: Option<Box<ResponseMeter>>,
     status: Option<u16>,
     /// The kernel did not timestamp the headers of the request or the response.
     unstamped: bool,
@@ -344,12 +344,13 @@ impl RequestState {
         let Some(dialect) = self.response_dialect(declared) else { return };
         if has_switched && self.operation == Operation::Realtime {
             self.stream = Some(true);
-            self.meter = Some(ResponseMeter::for_websocket(dialect, is_deflated(&head.headers)));
+            let is_deflated = is_deflated(&head.headers);
+            self.meter = Some(Box::new(ResponseMeter::for_websocket(dialect, is_deflated)));
             // A session is always in this phase: between two responses the server waits for the client.
             self.progress.enter(RequestPhase::Streaming);
         } else if head.status.is_success() {
             match ResponseMeter::with_framing(dialect, declared, &content_encoding(&head.headers)) {
-                Ok(meter) => self.meter = Some(meter),
+                Ok(meter) => self.meter = Some(Box::new(meter)),
                 Err(reason) => self.count_unparsed(reason),
             }
             if let (Some(meter), true) = (&mut self.meter, self.route.may_be_media()) {
@@ -452,12 +453,12 @@ impl RequestState {
     /// The response body begins. For the phase and the cold-start detector, the first byte of a body that is not a stream
     /// counts as its first output.
     fn on_first_byte(&mut self, at: Duration) {
-        if self.meter.as_ref().is_some_and(ResponseMeter::is_stream) {
+        if self.meter.as_deref().is_some_and(ResponseMeter::is_stream) {
             return;
         }
         self.progress.enter(RequestPhase::Streaming);
         if let (Some(cold), Some(200..300)) = (&mut self.cold, self.status) {
-            let reports_load = self.meter.as_ref().is_some_and(ResponseMeter::reports_load_time);
+            let reports_load = self.meter.as_deref().is_some_and(ResponseMeter::reports_load_time);
             cold.on_first_output(&self.tap, &self.progress, at, false, reports_load);
         }
     }

@@ -30,6 +30,9 @@ use streamgauge_core::wire::request_head::HeadLimits;
 const MAX_BUFFER: usize = 128 * 1024;
 /// Bytes after a request's headers that hyper can read together with them.
 const READ_AHEAD: usize = 8 * 1024;
+/// Number of header lines that hyper reads unless told otherwise. It reads more only with two large allocations for each
+/// request, even for one with few headers.
+const HYPER_MAX_HEADERS: usize = 100;
 /// Bytes that HTTP/2 adds to the size of each header line (RFC 9113, section 6.5.2).
 const HTTP2_LINE_OVERHEAD: usize = 32;
 /// Maximum number of concurrent requests on an HTTP/2 connection.
@@ -232,13 +235,16 @@ impl ClientConnection {
             is_target,
         };
         let (io, service) = self.io_and_service(io, RequestGate::http1(ahead, head_limits));
-        let http = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if limits.request_headers > HYPER_MAX_HEADERS {
+            builder.max_headers(limits.request_headers);
+        }
+        let http = builder
             .preserve_header_case(true)
             .auto_date_header(false)
             .writev(false)
             // The connection has its own timer, which covers more. This one would be set for each request.
             .header_read_timeout(None)
-            .max_headers(limits.request_headers)
             .max_buf_size(MAX_BUFFER.max(limits.request_header_bytes + READ_AHEAD))
             .serve_connection(io, service);
         ClientPhase::Http1(Box::new(http))

@@ -172,19 +172,27 @@ impl Read for HeadGate {
             control.set(GateState::HeldBack);
             return Poll::Pending;
         }
+        // At most what hyper has room for: the rest of a long head stays in the socket.
+        let room = buf.remaining();
+        // Returns how many of the bytes hyper receives.
+        let mut pass = |bytes: &[u8]| {
+            let length = if is_open { bytes.len() } else { scanner.push(bytes) };
+            buf.put_slice(bytes.get(..length).unwrap_or_default());
+            length
+        };
         if rest.is_empty() {
-            // At most what hyper has room for: the rest of a long head stays in the socket.
-            let room = buf.remaining();
-            ready!(io.poll_receive(cx, room, |bytes| rest.extend_from_slice(bytes)))?;
+            let receive = |bytes: &[u8]| {
+                let passed = pass(bytes);
+                rest.extend_from_slice(bytes.get(passed..).unwrap_or_default());
+            };
+            ready!(io.poll_receive(cx, room, receive))?;
+        } else {
+            let passed = pass(rest.get(..room.min(rest.len())).unwrap_or_default());
+            rest.advance(passed);
         }
-        let length = rest.len().min(buf.remaining());
-        let front = rest.get(..length).unwrap_or_default();
-        let length = if is_open { length } else { scanner.push(front) };
         if scanner.interim_responses() > *max_interim {
             return Poll::Ready(Err(io::Error::other(TooManyInterimResponses)));
         }
-        buf.put_slice(front.get(..length).unwrap_or_default());
-        rest.advance(length);
         Poll::Ready(Ok(()))
     }
 }

@@ -18,9 +18,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Maximum number of header lines in a response.
-const MAX_HEADERS: usize = 256;
-
 type HyperClient = http1::Connection<HeadGate, PeekBody>;
 
 /// HTTP/1.1 connection to the upstream between two exchanges.
@@ -152,7 +149,6 @@ impl UpstreamExchange {
             .preserve_header_case(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
-            .max_headers(MAX_HEADERS)
             .handshake(gate)
             .await?;
         let driver = ConnectionDriver {

@@ -1,9 +1,9 @@
 //! The end of a request, in three steps:
 //!
 //! 1. [`RequestState::close`] ends what still runs and determines the outcome: a [`ClosedRequest`].
-//! 2. [`ClosedRequest::complete_record`] fills in the record: a [`FinishedRequest`]. The metrics, the SLO verdict and the
-//!    request log are made from the record, so nothing is recorded from it before it is complete.
-//! 3. [`FinishedRequest::publish`] records the metrics and writes the line of the request log.
+//! 2. [`ClosedRequest::complete`] completes the record. The metrics, the SLO verdict and the request log are made from the
+//!    record, so nothing is recorded from it before it is complete.
+//! 3. [`ClosedRequest::publish`] records the metrics and writes the line of the request log.
 
 use super::super::queue::has_queue;
 use super::RequestState;
@@ -41,16 +41,12 @@ struct RequestEnd {
     is_stamped: bool,
 }
 
-/// A request whose record is complete.
-struct FinishedRequest {
-    closed: ClosedRequest,
-    record: RequestRecord,
-    tokens: ResponseTokens,
-}
-
 impl RequestState {
     pub(super) fn finish(self: Box<Self>, end: EndCause) {
-        self.close(end).complete_record().publish();
+        let mut closed = self.close(end);
+        let mut record = closed.request_record();
+        let tokens = closed.complete(&mut record);
+        closed.publish(record, &tokens);
     }
 
     /// When the request ended: for a complete response, when the read with its last byte arrived. All other ends have no
@@ -86,7 +82,7 @@ impl RequestState {
             }
         });
         let series = self.resolve_series(is_success);
-        let outcome = self.outcome(end, self.meter.as_ref());
+        let outcome = self.outcome(end, self.meter.as_deref());
         let head_engine = head_facts.and_then(|facts| facts.engine);
         ClosedRequest { state: self, series, head_engine, end, outcome, ended_at }
     }
@@ -122,26 +118,26 @@ impl RequestState {
 impl ClosedRequest {
     /// `None` if the body was not read: another status than 2xx, or not an inference request.
     fn meter(&self) -> Option<&ResponseMeter> {
-        self.state.meter.as_ref()
+        self.state.meter.as_deref()
     }
 
-    /// Fills in the record. Each step may use what the steps before it filled in; the comments name what it needs.
-    fn complete_record(mut self) -> FinishedRequest {
-        let mut record = self.request_record();
-        self.add_edge_and_trace(&mut record);
-        let tokens = self.add_response(&mut record);
+    /// Completes the record; returns the token counts. Each step may use what the steps before it filled in; the comments
+    /// name what it needs.
+    fn complete(&mut self, record: &mut RequestRecord) -> ResponseTokens {
+        self.add_edge_and_trace(record);
+        let tokens = self.add_response(record);
         // Needs the load and prefill times that the server reported.
-        self.add_cold_start(&mut record);
-        self.add_stream_flow(&mut record);
+        self.add_cold_start(record);
+        self.add_stream_flow(record);
         self.observe_engine();
         // Needs the input tokens and the cold start: cold requests are not samples of the baseline.
-        self.add_queue_wait(&mut record);
-        self.add_engine(&mut record);
-        self.add_clock_quality(&mut record);
+        self.add_queue_wait(record);
+        self.add_engine(record);
+        self.add_clock_quality(record);
         // Last, because a target may limit any time above.
-        record.slo = self.state.tap.config.load().slo.evaluate(&record, self.outcome);
-        self.release_capacity(&record);
-        FinishedRequest { closed: self, record, tokens }
+        record.slo = self.state.tap.config.load().slo.evaluate(record, self.outcome);
+        self.release_capacity(record);
+        tokens
     }
 
     /// Returns a record with what is known without reading the response body.
@@ -288,27 +284,24 @@ impl ClosedRequest {
         };
         self.outcome == Outcome::Ok && self.meter().is_some_and(is_whole)
     }
-}
 
-impl FinishedRequest {
     /// Records the metrics and writes the request log. The order of the metrics does not matter.
-    fn publish(self) {
-        let (closed, record, tokens) = (&self.closed, &self.record, &self.tokens);
-        let ClosedRequest { state, series, outcome, .. } = closed;
-        if let Some(meter) = closed.meter()
+    fn publish(&self, record: RequestRecord, tokens: &ResponseTokens) {
+        let Self { state, series, outcome, .. } = self;
+        if let Some(meter) = self.meter()
             && state.is_inference()
         {
             series.record_token_counts(tokens, meter.tally().live_tokens);
-            if closed.is_complete() {
-                series.record_complete(record, tokens);
+            if self.is_complete() {
+                series.record_complete(&record, tokens);
             }
         }
-        series.record_end(record, *outcome);
+        series.record_end(&record, *outcome);
         state.tap.series.set_clock(record.clock);
         if record.degraded {
             state.tap.series.count_degraded();
         }
-        state.tap.log.write(self.record);
+        state.tap.log.write(record);
     }
 }
 

@@ -373,8 +373,9 @@ fn match_wildcards<'a>(mut pattern: &str, mut path: &'a str) -> Option<Option<&'
         // The wildcard takes the rest of its segment.
         let is_model = pattern.ends_with("{model}");
         pattern = pattern.strip_suffix("{model}").or_else(|| pattern.strip_suffix('*'))?;
-        let name = path.rsplit('/').next().filter(|name| !name.is_empty())?;
-        path = path.get(..path.len() - name.len())?;
+        let start = path.bytes().rposition(|byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let (before, name) = path.split_at_checked(start).filter(|(_, name)| !name.is_empty())?;
+        path = before;
         if is_model {
             model = Some(name);
         }

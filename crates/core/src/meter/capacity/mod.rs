@@ -215,7 +215,7 @@ impl CapacityEstimator {
 
     fn key(&self) -> CellKey {
         let bucket = u8::try_from(states::bucket(self.in_flight)).unwrap_or(u8::MAX);
-        CellKey::new(self.context_now, bucket)
+        CellKey { context: self.context_now, bucket }
     }
 
     fn group(&self) -> usize {

@@ -85,15 +85,15 @@ impl CapacityEvidence {
 
     /// Deepest bucket that enough requests of the class found in flight; 0 is the idle server.
     fn deepest(&self, class: usize) -> Option<usize> {
-        let mut buckets: Vec<(u8, f64)> =
-            self.cells.iter().map(|(key, cell)| (key.bucket(), cell.decided(class))).collect();
+        let mut buckets: Vec<(usize, f64)> =
+            self.cells().map(|(_, bucket, cell)| (bucket, cell.decided(class))).collect();
         buckets.sort_by_key(|(bucket, _)| Reverse(*bucket));
         let mut decided = 0.0;
         let deepest = buckets.iter().find(|(_, count)| {
             decided += count;
             decided >= MIN_DEEPEST
         });
-        deepest.map(|(bucket, _)| usize::from(*bucket))
+        deepest.map(|(bucket, _)| *bucket)
     }
 }
 
@@ -179,13 +179,13 @@ impl ClassModel {
     ) -> Self {
         let none = vec![StateSums::default(); depth + 1];
         let mut model = Self { contexts: Vec::new(), total: none.clone() };
-        for (key, cell) in &evidence.cells {
-            let context = f64::from(key.context());
+        for (context, bucket, cell) in evidence.cells() {
+            let context = f64::from(context);
             if model.contexts.last().is_none_or(|(last, _)| *last < context) {
                 model.contexts.push((context, none.clone()));
             }
             let sums = StateSums::of(cell, class, without);
-            let bucket = usize::from(key.bucket()).min(depth);
+            let bucket = bucket.min(depth);
             let last = model.contexts.last_mut().and_then(|(_, states)| states.get_mut(bucket));
             for state in last.into_iter().chain(model.total.get_mut(bucket)) {
                 state.add(&sums, 1.0);

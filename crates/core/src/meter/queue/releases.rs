@@ -24,8 +24,10 @@ impl Releases {
         }
         // The end of a response is recorded some time after the arrival of its last bytes, but a client that disconnects
         // is recorded at once. So releases are recorded slightly out of order.
-        let later = self.newest.iter().rev().take_while(|(other, _)| *other > at).count();
-        self.newest.insert(self.newest.len() - later, (at, number));
+        match self.newest.iter().rev().take_while(|(other, _)| *other > at).count() {
+            0 => self.newest.push_back((at, number)),
+            later => self.newest.insert(self.newest.len() - later, (at, number)),
+        }
     }
 
     /// Number of releases so far.
