@@ -67,6 +67,8 @@
     // `lagSeconds` is an edge of the bucket set own_cost.
     meterDegraded: { 'for': '15m', severity: 'warning', lagSeconds: 0.01, share: 0.05 },
     clockDegraded: { 'for': '15m', severity: 'info' },
+    // Judgement resumes when enough other requests show what is usual.
+    coldStartsUnjudged: { 'for': '1h', severity: 'info' },
     meterBlind: { 'for': '15m', severity: 'warning', window: '10m', bytesPerSecond: 1000 },
     restarts: { 'for': '0s', severity: 'warning', window: '1h', minimum: 3 },
     logLinesDropped: { 'for': '0s', severity: 'warning', window: '15m' },

@@ -206,7 +206,7 @@ pub struct TopArgs {
     /// The admin port
     #[command(flatten)]
     pub admin: AdminArgs,
-    /// Print the models once as text, also without a terminal
+    /// Print models, events and slow requests once as text, also without a terminal
     #[arg(long)]
     pub once: bool,
 }

@@ -94,6 +94,17 @@ local promql = import '../lib/promql.libsonnet';
             'streamgauge-sidecar'
           ),
           lib.alert(
+            'StreamgaugeColdStartsUnjudged',
+            config.coldStartsUnjudged,
+            'max by %s (%s) == 1' % [
+              promql.by(perUpstream),
+              select('streamgauge_cold_judgement_suspended'),
+            ],
+            lib.instance + ' may miss cold starts',
+            'A slow request to {{ $labels.upstream }}, after an idle time or a change of model, could not be judged: it may have waited for a load. It counts as warm.',
+            'streamgauge-queue'
+          ),
+          lib.alert(
             'StreamgaugeMeterBlind',
             config.meterBlind,
             |||

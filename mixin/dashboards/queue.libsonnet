@@ -39,6 +39,7 @@ function(config)
         p.chart('Share of cold requests', 'percentunit', [[q.ratio(cold, output), 'cold']], 'Share of the streams with output that waited for a cold start.', 'cold-starts.md#cold-requests', max=1),
         p.chart('TTFT p95, cold and warm', 's', [[q.quantile(0.95, q.model(ttft + '_bucket'), ['start']), '{{start}}']], 'Time to first token of cold and of warm requests.', 'cold-starts.md#cold-requests'),
         p.chart('Stages of the first start', 's', [[q.max(q.upstream('streamgauge_boot_seconds'), ['upstream', 'stage']), '{{upstream}} {{stage}}']], 'Time from the start of Streamgauge until the port was open, the server healthy, and the first token there.', 'cold-starts.md#stages-of-a-start'),
+        p.chart('Cold starts can be missing', 'bool_yes_no', [[q.max(q.upstream('streamgauge_cold_judgement_suspended'), ['upstream']), '{{upstream}}']], 'Yes while a slow request, after an idle time or a change of model, could not be judged: it may have waited for a load, and counts as warm.', 'cold-starts.md#judging-slow-requests', max=1),
         p.chart('Restarts of the server', 'short', [['sum by (upstream) (changes(%s[$__rate_interval]))' % q.upstream('streamgauge_upstream_start_time_seconds'), '{{upstream}}']], 'New processes that the server shows in its own metrics. Requires server_metrics_path.', 'cold-starts.md#the-servers-own-page'),
       ]),
       p.row('Scaling', [

@@ -159,12 +159,12 @@ async fn show(
     }
 }
 
-/// Prints the view of the models at regular intervals.
+/// Prints models, events and slow requests at regular intervals.
 async fn print_screens(admin: &AdminUrl) -> Result<(), DemoError> {
     loop {
         sleep(PRINT_INTERVAL).await;
         let client = AdminClient::new(admin.clone(), &CertificateTrust::Any)?;
-        print(&format!("\n{}", top::screen_text(client, None).await?.trim_end()))?;
+        print(&format!("\n{}", top::report(client).await?.trim_end()))?;
     }
 }
 

@@ -13,9 +13,10 @@ use super::record_sample::{SampledRecord, sample};
 use super::slow::{LabelledRecord, SlowHistory, SlowRequests, cold_reason, seconds};
 use super::snapshot::{
     ColdPoint, LiveEvent, LiveEventKind, LiveSnapshot, MAX_NEWEST, MAX_RUNNING, PhaseCounts,
-    Reachability, RunningPhase, RunningRequest, RunningRequests, STEP_S, TrafficRow, UpstreamState,
+    RunningPhase, RunningRequest, RunningRequests, STEP_S, TrafficRow, UpstreamState,
 };
 use super::traffic::{CoveredTime, RATE_SECONDS, TrafficHistory, rounded};
+use super::upstream_history::{UpstreamHistory, UpstreamView};
 use crate::control_characters;
 use crate::metrics::{Metrics, OTHER, RequestPhase, TrafficCounters};
 use crate::request_log::{NewRecords, RequestLog};
@@ -98,17 +99,11 @@ struct HistoryRow {
     stalls: u64,
 }
 
-#[derive(Debug, Clone)]
-struct UpstreamHistory {
-    state: Reachability,
-    since: f64,
-}
-
 impl LiveHistory {
     /// An empty history of these upstreams.
     pub fn new(metrics: Arc<Metrics>, log: RequestLog, taps: Vec<Arc<Tap>>) -> Self {
         let started = Instants::now();
-        let unknown = UpstreamHistory { state: Reachability::Unknown, since: started.wall };
+        let unknown = UpstreamHistory::new(started.wall);
         let state = HistoryState {
             updated_at: started.at,
             upstreams: vec![unknown; taps.len()],
@@ -138,7 +133,16 @@ impl LiveHistory {
             for start in tap.cold_starts().take_ended() {
                 self.add_cold_start(&mut state, tap.upstream(), &start, now);
             }
-            state.set_reachability(at, tap.upstream(), tap.cold_starts().is_up(), now.wall);
+            let HistoryState { upstreams, events, .. } = &mut *state;
+            if let Some(history) = upstreams.get_mut(at) {
+                let view = UpstreamView {
+                    now: now.wall,
+                    is_up: tap.cold_starts().is_up(),
+                    idle_s: tap.since_request(now.at).map(|idle| idle.as_secs_f64()),
+                    stuck_s: tap.stuck_engine().map(|stuck| stuck.silence.as_secs_f64()),
+                };
+                history.update(view, tap.upstream(), events);
+            }
         }
         state.cold.retain(|point| now.wall - point.at <= WINDOW_S);
     }
@@ -305,6 +309,8 @@ impl LiveHistory {
                 engine: tap.engine(),
                 state: history.state,
                 since: history.since,
+                is_needed: history.is_needed,
+                stuck_s: history.stuck_s.map(rounded),
                 last_cause: self.cause_of_outage(tap.upstream()),
                 in_flight: PhaseCounts { sending, waiting, streaming },
                 estimated_wait_s: waits.max_by(f64::total_cmp).map(rounded),
@@ -478,36 +484,5 @@ impl HistoryState {
             1 => format!("1 request {what}."),
             count => format!("{count} requests {what}."),
         });
-    }
-
-    fn set_reachability(&mut self, at: usize, upstream: &Arc<str>, is_up: Option<bool>, now: f64) {
-        let Some(history) = self.upstreams.get_mut(at) else { return };
-        let state = match is_up {
-            None => Reachability::Unknown,
-            Some(true) => Reachability::Up,
-            Some(false) => Reachability::Down,
-        };
-        let before = std::mem::replace(&mut history.state, state);
-        let length = now - history.since;
-        if before == Reachability::Down
-            && let Some(down) = self.events.newest_mut(LiveEventKind::Down, upstream)
-        {
-            let lasts = if state == before { "has not answered" } else { "did not answer" };
-            down.text = format!("The server {lasts} for {}.", seconds(length));
-            down.duration_s = Some(rounded(length));
-        }
-        if before == state {
-            return;
-        }
-        history.since = now;
-        let (kind, text) = match (before, state) {
-            (_, Reachability::Down) => (LiveEventKind::Down, "The server does not answer."),
-            (Reachability::Down, Reachability::Up) => {
-                (LiveEventKind::Up, "The server answers again.")
-            }
-            _ => return,
-        };
-        let (upstream, text) = (Some(Arc::clone(upstream)), text.to_owned());
-        self.events.add(LiveEvent { at: now, kind, upstream, text, ..LiveEvent::default() });
     }
 }

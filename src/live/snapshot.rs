@@ -69,6 +69,11 @@ pub struct UpstreamState {
     pub state: Reachability,
     /// Since when `state` has its value.
     pub since: f64,
+    /// Clients need it: an inference request was in flight in the last ten minutes; while it is down, not longer than 5 s
+    /// before that. A server that is down and not needed may have been scaled to zero.
+    pub is_needed: bool,
+    /// Time for which output is due and none comes, if that is unusual: the engine hangs. Always `None` while it is down.
+    pub stuck_s: Option<f64>,
     /// Why no connection can be opened, such as `connection refused`. `None` while connections can be opened.
     pub last_cause: Option<String>,
     /// Requests in flight by phase.
@@ -211,10 +216,12 @@ pub enum LiveEventKind {
     /// A cold start ended.
     #[default]
     ColdStart,
-    /// The upstream stopped answering.
+    /// The upstream stopped answering. Its `count` is 0 if no client needed it.
     Down,
     /// The upstream answers again.
     Up,
+    /// The server generated nothing, although output was due and it accepted connections.
+    Hang,
     /// Streams had no output for too long.
     Stall,
     /// The server rejected requests.

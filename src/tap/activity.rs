@@ -9,12 +9,15 @@ pub(crate) struct UpstreamActivity {
     in_flight: AtomicU64,
     /// In nanoseconds on the clock that all instants share.
     last_end: AtomicU64,
+    /// Value of `last_end` before the first request.
+    started: u64,
 }
 
 impl UpstreamActivity {
     /// An upstream that has been idle since `now`.
     pub fn new(now: Duration) -> Self {
-        Self { in_flight: AtomicU64::new(0), last_end: AtomicU64::new(nanos(now)) }
+        let started = nanos(now);
+        Self { in_flight: AtomicU64::new(0), last_end: AtomicU64::new(started), started }
     }
 
     /// An inference request arrived.
@@ -36,6 +39,13 @@ impl UpstreamActivity {
         }
         now.saturating_sub(Duration::from_nanos(self.last_end.load(Relaxed)))
     }
+
+    /// Time since an inference request was in flight. `None` if there was none.
+    pub fn since_request(&self, now: Duration) -> Option<Duration> {
+        let has_ended = self.last_end.load(Relaxed) > self.started;
+        let had_one = has_ended || self.in_flight.load(Relaxed) > 0;
+        had_one.then(|| self.idle_time(now))
+    }
 }
 
 /// 64 bits hold five hundred years.
@@ -51,7 +61,7 @@ mod tests {
     fn idle_time_counts_from_the_last_end() {
         let at = Duration::from_secs;
         let activity = UpstreamActivity::new(at(1));
-        assert_eq!(activity.idle_time(at(5)), at(4));
+        assert_eq!((activity.idle_time(at(5)), activity.since_request(at(5))), (at(4), None));
         activity.request_started();
         activity.request_started();
         assert_eq!(activity.idle_time(at(6)), Duration::ZERO);

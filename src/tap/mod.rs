@@ -301,6 +301,11 @@ impl Tap {
         self.engine_watch.stuck()
     }
 
+    /// Time since an inference request was in flight. `None` if there was none.
+    pub(crate) fn since_request(&self, now: Duration) -> Option<Duration> {
+        self.activity.since_request(now)
+    }
+
     /// Number of requests in flight, and the oldest of them, oldest first.
     pub(crate) fn oldest_in_flight(
         &self,

@@ -1,4 +1,4 @@
-//! The view of events: cold starts, outages, stalls, rejections and failures.
+//! The view of events: cold starts, outages, hangs, stalls, rejections and failures.
 
 use super::columns::{Column, ColumnLayout, SortKey, wrap};
 use super::header::clock;
@@ -38,6 +38,7 @@ fn kind(kind: LiveEventKind) -> (String, Tone) {
         LiveEventKind::ColdStart => ("cold start", Tone::Warning),
         LiveEventKind::Down => ("down", Tone::Bad),
         LiveEventKind::Up => ("up", Tone::Good),
+        LiveEventKind::Hang => ("hang", Tone::Bad),
         LiveEventKind::Stall => ("stall", Tone::Warning),
         LiveEventKind::Rejections => ("rejected", Tone::Warning),
         LiveEventKind::Failures => ("failed", Tone::Bad),
@@ -67,7 +68,7 @@ pub(super) fn lines(snapshot: &LiveSnapshot, width: usize, theme: Theme) -> Vec<
         lines.extend(texts.map(|text| Line::raw(" ".repeat(INDENT) + &text)));
     }
     if snapshot.events.is_empty() {
-        lines.push(Line::raw("No cold start, outage, stall, rejection or failure so far."));
+        lines.push(Line::raw("No cold start, outage, hang, stall, rejection or failure so far."));
     }
     lines
 }

@@ -34,8 +34,15 @@ impl LiveFeed {
     }
 
     /// Requests `/live` once.
-    pub async fn snapshot(&mut self) -> Result<LiveSnapshot, AdminClientError> {
+    async fn snapshot(&mut self) -> Result<LiveSnapshot, AdminClientError> {
         self.get("/live").await
+    }
+
+    /// Requests `/live` and `/requests/slow` once.
+    pub async fn updates(&mut self) -> Result<[LiveUpdate; 2], AdminClientError> {
+        let snapshot = self.snapshot().await?;
+        let slow = self.get("/requests/slow").await?;
+        Ok([LiveUpdate::Snapshot(Box::new(snapshot)), LiveUpdate::Slow(slow)])
     }
 
     /// Sends an update each second, until nobody receives them. `/requests/slow` is requested only while it is wanted.

@@ -82,10 +82,14 @@ fn failure(why: &str, age: Option<u64>) -> String {
 fn upstream(up: &UpstreamState, snapshot: &LiveSnapshot, theme: Theme) -> Vec<Vec<Span<'static>>> {
     let lasts = span(snapshot.now - up.since);
     let cause = up.last_cause.as_deref().unwrap_or("no cause known");
-    let (text, tone) = match up.state {
-        Reachability::Up => (format!("up {lasts}"), Tone::Good),
-        Reachability::Down => (format!("DOWN {lasts}: {cause}"), Tone::Bad),
-        Reachability::Unknown => ("not contacted yet".to_owned(), Tone::Warning),
+    let (text, tone) = match (up.state, up.stuck_s) {
+        (Reachability::Down, _) if up.is_needed => (format!("DOWN {lasts}: {cause}"), Tone::Bad),
+        (Reachability::Down, _) => {
+            (format!("does not answer for {lasts}, not needed: {cause}"), Tone::Warning)
+        }
+        (_, Some(stuck)) => (format!("up {lasts}, HANGS: no output for {}", span(stuck)), Tone::Bad),
+        (Reachability::Up, None) => (format!("up {lasts}"), Tone::Good),
+        (Reachability::Unknown, None) => ("not contacted yet".to_owned(), Tone::Warning),
     };
     let engine = up.engine.as_deref().map(|engine| format!(" ({engine})")).unwrap_or_default();
     let name = Span::raw(format!("{}{engine} ", up.name));

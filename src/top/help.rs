@@ -8,7 +8,7 @@ Keys
   m  models, and the series of the selected one (up, down)
   r  running requests, the oldest first
   n  newest requests that ended
-  e  events: cold starts, outages, stalls, rejections, failures
+  e  events: cold starts, outages, hangs, stalls, rejections, failures
   s  slow requests, and why they were slow
   o  order by the next column (also left, right);  O  reverse the order
   q  quit (also Ctrl-C)

@@ -33,7 +33,7 @@ mod theme;
 use crate::admin_client::{AdminClient, AdminClientError, AdminUrl};
 use crate::cli::TopArgs;
 use crate::signals::StopSignals;
-use feed::{LiveFeed, LiveUpdate};
+use feed::LiveFeed;
 use session::TerminalSession;
 use state::{KeyEffect, TopState};
 use std::future::Future;
@@ -42,8 +42,8 @@ use std::time::Instant;
 use theme::Theme;
 use tokio::sync::{mpsc, watch};
 
-/// Size of a screen that is printed as text.
-const TEXT_SIZE: (usize, usize) = (100, 40);
+/// Width of a report in characters.
+const REPORT_WIDTH: usize = 100;
 
 /// Why `top` cannot start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ pub fn run(args: &TopArgs) -> Result<(), TopError> {
     runtime.block_on(async {
         let client = AdminClient::from_args(&args.admin)?;
         if args.once {
-            let text = screen_text(client, None).await?;
+            let text = report(client).await?;
             return Ok(io::stdout().write_all(text.as_bytes())?);
         }
         if !is_terminal() {
@@ -91,18 +91,17 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Returns the view of the models as text.
+/// Returns the models, the newest events and the slow requests as text.
 ///
 /// # Errors
 /// If the admin port does not return the data.
-pub async fn screen_text(client: AdminClient, note: Option<String>) -> Result<String, TopError> {
+pub async fn report(client: AdminClient) -> Result<String, TopError> {
     let url = client.url().clone();
-    let mut state = TopState::new(url.to_string(), note);
+    let mut state = TopState::new(url.to_string(), None);
     let mut feed = LiveFeed::new(client);
-    let snapshot = feed.snapshot().await.map_err(|error| TopError::Admin { url, error })?;
-    state.update(LiveUpdate::Snapshot(Box::new(snapshot)), Instant::now());
-    let (width, height) = TEXT_SIZE;
-    Ok(screen::text(&screen::lines(&state, width, height, Theme::PLAIN)))
+    let updates = feed.updates().await.map_err(|error| TopError::Admin { url, error })?;
+    updates.into_iter().for_each(|update| state.update(update, Instant::now()));
+    Ok(screen::report(&state, REPORT_WIDTH))
 }
 
 /// Draws the view until `q`, Ctrl-C, or the end of `stop`. `note` is a line above the keys. The terminal is restored when

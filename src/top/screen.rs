@@ -77,14 +77,24 @@ fn keys(state: &TopState, theme: Theme) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The lines as text, without spaces at their ends.
-pub(super) fn text(lines: &[Line<'static>]) -> String {
-    let mut lines: Vec<String> =
-        lines.iter().map(|line| line.to_string().trim_end().to_owned()).collect();
-    // The keys are of no use on paper.
-    lines.pop();
-    while lines.last().is_some_and(String::is_empty) {
-        lines.pop();
+/// Most lines of each part of a report.
+const REPORT_PART_LINES: usize = 20;
+
+/// A screen for `--once`, without a terminal: header, models, newest events, slow requests. Lines have no spaces at their
+/// ends.
+pub(super) fn report(state: &TopState, width: usize) -> String {
+    let theme = Theme::PLAIN;
+    let mut lines = header::lines(state, width, theme);
+    lines.extend(body(state, width, REPORT_PART_LINES, theme));
+    if let Some(snapshot) = &state.snapshot {
+        let parts = [
+            events::lines(snapshot, width, theme),
+            slow::lines(state.slow.as_ref(), width, theme),
+        ];
+        for part in parts {
+            lines.push(Line::default());
+            lines.extend(part.into_iter().take(REPORT_PART_LINES));
+        }
     }
-    lines.join("\n") + "\n"
+    lines.iter().map(|line| line.to_string().trim_end().to_owned() + "\n").collect()
 }

@@ -74,6 +74,8 @@ fn upstream(state: Reachability) -> UpstreamState {
         since: NOW - 3_723.0,
         in_flight: PhaseCounts { sending: 1, waiting: 4, streaming: 12 },
         estimated_wait_s: Some(1.25),
+        is_needed: true,
+        stuck_s: None,
         last_cause: Some("connection refused".into()),
     }
 }
@@ -215,6 +217,12 @@ fn screens_of_the_models() {
         let mut down =
             state_of(LiveSnapshot { upstreams: vec![upstream(Reachability::Down)], ..busy() });
         assert_screen("server-down", &down, width, height);
+        let unneeded = UpstreamState { is_needed: false, ..upstream(Reachability::Down) };
+        let state = state_of(LiveSnapshot { upstreams: vec![unneeded], ..busy() });
+        assert!(drawn(&state, width, height).contains("does not answer for 1h02m, not needed"));
+        let hanging = UpstreamState { stuck_s: Some(12.3), ..upstream(Reachability::Up) };
+        let state = state_of(LiveSnapshot { upstreams: vec![hanging], ..busy() });
+        assert!(drawn(&state, width, height).contains("up 1h02m, HANGS: no output for 12s"));
         fail(&mut down);
         assert_screen("admin-port-gone", &down, width, height);
         down.update(LiveUpdate::Snapshot(Box::new(busy())), *START);
@@ -263,6 +271,19 @@ fn screens_of_the_other_views() {
     assert_eq!(press(&mut state, KeyCode::Esc), KeyEffect::Continue);
     assert_eq!(state.view, TopView::Models);
     assert_eq!(press(&mut state, KeyCode::Char('q')), KeyEffect::Quit);
+}
+
+#[test]
+fn a_report_has_models_events_and_slow_requests() {
+    let mut state = state_of(busy());
+    let sentence = "Waited 4.10 s in the server's queue.".to_owned();
+    let request = SlowRequest { sentence, ..SlowRequest::default() };
+    state.update(LiveUpdate::Slow(SlowRequests { requests: vec![request], ..Default::default() }), *START);
+    let report = screen::report(&state, 100);
+    let at = |text: &str| report.find(text).unwrap_or_else(|| panic!("{text}: {report}"));
+    assert!(at("all models") < at("12 requests were rejected"), "{report}");
+    assert!(at("connection refused") < at("Waited 4.10 s in the server's queue."), "{report}");
+    assert!(!report.contains("q quit"), "{report}");
 }
 
 #[test]

@@ -81,6 +81,7 @@ function serverIncident(live, upstream, starting) {
   const several = live.upstreams.length > 1 ? ` ${upstream.name}` : '';
   const { sending, waiting, streaming } = upstream.in_flight;
   if (upstream.state === 'down') {
+    if (!upstream.is_needed) return null;
     const cause = causeOf(upstream);
     const held = waiting + sending ? `; ${wait(waiting + sending)}` : '';
     const verb = cause ? 'answered' : 'been ready';
@@ -89,6 +90,10 @@ function serverIncident(live, upstream, starting) {
   const restart = restartOf(live, upstream);
   const isRecent = restart !== undefined && live.now - restart < 120;
   const why = isRecent ? `; the server${several} restarted ${age(live.now - restart)} ago` : several && ` (server${several})`;
+  if (upstream.stuck_s != null && !starting.some((one) => one.upstream === upstream.name)) {
+    const held = [streaming && `${many(streaming, 'stream')} without output`, waiting && wait(waiting)].filter(Boolean).join(', ');
+    return { level: 'bad', text: `The server${several} hangs: no output for ${age(upstream.stuck_s)}, although it accepts connections${held && `; ${held}`}` };
+  }
   const waits = waitingOf(live, upstream.name);
   const models = waits.map((one) => one.model);
   const ended = live.newest.filter((one) => one.upstream === upstream.name && !one.is_error).map((one) => one.ended_at);
@@ -138,6 +143,19 @@ function modelIncident(live, row, name) {
     return { level: 'warn', size: -1, text: `${many(silent.length, 'stream')} of ${name} ${verb} had no output for ${longest}` };
   }
   return null;
+}
+
+/** Whether a server does not answer and no client needs it, as after scaling to zero. */
+export const isUnneeded = (upstream) => upstream.state === 'down' && !upstream.is_needed;
+
+/** One sentence about the servers that nobody needs. Empty if there is none. */
+export function unneededText(live) {
+  const unneeded = live.upstreams.filter(isUnneeded);
+  if (!unneeded.length) return '';
+  if (unneeded.length > 1) return `${unneeded.length} servers do not answer, and no request needs them.`;
+  const [one] = unneeded;
+  const several = live.upstreams.length > 1 ? ` ${one.name}` : '';
+  return `The server${several} has not answered for ${age(live.now - one.since)}${causeOf(one)}. No request needs it: this is no incident if it is scaled to zero.`;
 }
 
 /** The incidents of this moment, those of servers and the worst first: [{ level: 'bad' or 'warn', text }]. */
@@ -226,5 +244,6 @@ export function mergedEvents(live) {
 /** The newest event of the last ten minutes that was an incident. A stall only if there was nothing else. */
 export function latestIncident(live) {
   const recent = mergedEvents(live).filter((one) => live.now - one.at < 600);
-  return recent.find((one) => !['reload', 'up', 'stall'].includes(one.kind)) ?? recent.find((one) => one.kind === 'stall');
+  const isIncident = (one) => !['reload', 'up', 'stall'].includes(one.kind) && !(one.kind === 'down' && one.count === 0);
+  return recent.find(isIncident) ?? recent.find((one) => one.kind === 'stall');
 }

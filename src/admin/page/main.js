@@ -3,7 +3,7 @@
 import { heatScale, heatmap, heatmapReadout, lines, sparkline, svg } from './charts.js';
 import { byId, element, promqlButton, replace, setText } from './dom.js';
 import { NONE, age, clock, count, rate, share, text, time, words } from './format.js';
-import { causeOf, coldStartsNow, incidents, latestIncident, many, mergedEvents } from './incidents.js';
+import { causeOf, coldStartsNow, incidents, isUnneeded, latestIncident, many, mergedEvents, unneededText } from './incidents.js';
 import { PROMQL } from './promql.js';
 import { slowCards } from './slow.js';
 
@@ -74,7 +74,7 @@ const TILES = [
 
 /** Whether no server answers: numbers of ended requests are then those of before. */
 const allDown = () => live.upstreams.length > 0 && live.upstreams.every((one) => one.state === 'down');
-const staleNote = (value) => (value === NONE ? 'no request completed in the last minute' : 'from before the outage');
+const staleNote = (value) => (value === NONE ? 'no request completed in the last minute' : 'from before the server went down');
 
 function inFlight(upstreams, phases) {
   return upstreams.reduce((sum, one) => sum + phases.reduce((part, phase) => part + one.in_flight[phase], 0), 0);
@@ -110,15 +110,17 @@ function drawTiles() {
 
 // Header and summary.
 
-const STATES = { up: 'server up', down: 'server down', unknown: 'server not seen yet' };
+const STATES = { up: 'server up', down: 'server down', unneeded: 'no server, not needed,', unknown: 'server not seen yet' };
 
 function drawHeader() {
   const chips = live.upstreams.map((one) => {
-    const since = one.state === 'unknown' ? STATES.unknown : `${STATES[one.state]} ${age(live.now - one.since)}`;
-    const cause = one.state === 'down' ? causeOf(one) : '';
-    return element('span', { class: `upstream ${one.state}` },
+    const state = isUnneeded(one) ? 'unneeded' : one.state;
+    const since = state === 'unknown' ? STATES.unknown : `${STATES[state]} ${age(live.now - one.since)}`;
+    const cause = state === 'down' ? causeOf(one) : '';
+    const hangs = one.stuck_s == null ? '' : `, hangs for ${age(one.stuck_s)}`;
+    return element('span', { class: `upstream ${hangs ? 'down' : state}` },
       element('i', { class: 'dot' }), element('b', {}, one.name),
-      one.engine ? ` ${one.engine}` : '', element('span', { class: 'muted' }, ` ${since}${cause}`));
+      one.engine ? ` ${one.engine}` : '', element('span', { class: 'muted' }, ` ${since}${cause}${hangs}`));
   });
   replace(byId('upstreams'), ...chips);
   const { requests, errors, slo } = live.total;
@@ -151,7 +153,8 @@ function incidentLine() {
     return element('span', { class: `incident ${found[0].level}` }, element('b', {}, `${found[0].text}.`), also);
   }
   const last = latestIncident(live);
-  const line = element('span', { class: 'incident' }, element('b', {}, 'No incident now.'));
+  const unneeded = unneededText(live);
+  const line = element('span', { class: 'incident' }, element('b', {}, 'No incident now.'), unneeded && ` ${unneeded}`);
   if (last) {
     const place = [live.upstreams.length > 1 ? last.upstream : null, last.model].filter(Boolean).join(' / ');
     line.append(` Latest, ${age(live.now - last.at)} ago: ${place ? `${place}: ` : ''}${last.text.split('. ')[0].replace(/\.$/, '')}. Recovered.`);
@@ -171,11 +174,11 @@ function coldLine() {
 
 function drawSummary() {
   const { requests, cold_starts: cold } = live.total;
-  const isDown = live.upstreams.some((one) => one.state === 'down');
+  const isDown = live.upstreams.some((one) => one.state === 'down' && one.is_needed);
   if (!requests && !live.running.total && !cold && !isDown) {
     const example = 'No requests in the last ten minutes. Send one through the proxy, and it appears here at once.';
     byId('summary').className = 'summary';
-    replace(byId('summary'), example);
+    replace(byId('summary'), [unneededText(live), example].filter(Boolean).join(' '));
     return;
   }
   const parts = [incidentLine()];
@@ -327,15 +330,16 @@ function drawModels() {
 }
 
 const EVENT_NAMES = {
-  cold_start: 'cold start', down: 'down', up: 'up', stall: 'stall', rejections: 'rejected', failures: 'failed', reload: 'reload',
+  cold_start: 'cold start', down: 'down', up: 'up', hang: 'hang', stall: 'stall', rejections: 'rejected', failures: 'failed', reload: 'reload',
 };
 
 function drawEvents() {
   const items = mergedEvents(live).map((event) => {
     const place = [live.upstreams.length > 1 ? event.upstream : null, event.model].filter(Boolean).join(' / ');
-    return element('li', { class: event.kind, title: event.details },
+    const shade = event.kind === 'down' && event.count === 0 ? 'unneeded' : event.kind;
+    return element('li', { class: shade, title: event.details },
       element('time', { title: `${age(live.now - event.at)} ago` }, clock(event.at)),
-      element('span', { class: 'kind' }, event.isOver ? 'outage' : EVENT_NAMES[event.kind] ?? event.kind),
+      element('span', { class: 'kind' }, event.isOver && event.count !== 0 ? 'outage' : EVENT_NAMES[event.kind] ?? event.kind),
       element('span', {}, place ? element('b', {}, `${place} `) : '', event.text));
   });
   replace(byId('events'), ...(items.length ? items : [element('li', { class: 'none' }, empty('Nothing happened since the start'))]));

@@ -1,6 +1,8 @@
 //! An incident, played on the simulated server: it goes away and starts cold, is overloaded, crashes, and hangs with a
-//! healthy `/health`. A real Prometheus evaluates the real alerts, with shorter windows from the mixin's settings.
+//! healthy `/health`. A real Prometheus evaluates the real alerts, with shorter windows from the mixin's settings. The page,
+//! `top` and `/requests/slow` name each incident.
 
+use super::incident_views::{IncidentViews, IncidentWords};
 use crate::mixin::root;
 use crate::support::cold_start::reserve_address;
 use crate::support::prometheus::Prometheus;
@@ -183,6 +185,7 @@ fn the_right_alerts_fire_and_clear() {
     let mut server = Server::start(address, engine.clone());
     let gauge = Streamgauge::with(address, &keys, FaultInjection::default());
     let Some(prometheus) = Prometheus::with_rules(gauge.admin, &[&rules, &alerts]) else { return };
+    let views = IncidentViews::open(gauge.admin);
     let text = std::fs::read_to_string(&alerts).unwrap();
     let file: Value = serde_json::from_str(&text).unwrap();
     let groups = file["groups"].as_array().unwrap();
@@ -203,6 +206,7 @@ fn the_right_alerts_fire_and_clear() {
         assert_eq!(alerts.firing(), BTreeSet::new(), "nothing is wrong");
         std::thread::sleep(Duration::from_millis(100));
     }
+    views.assert_calm();
     drop(clients);
 
     // A cold start: the server was scaled to zero, and loads its model when it is back.
@@ -210,12 +214,23 @@ fn the_right_alerts_fire_and_clear() {
     drop(server);
     let clients = Clients::start(2, gauge.proxy, &request(10));
     alerts.assert_fires("StreamgaugeUpstreamDown", start);
+    let is_away = IncidentWords {
+        page: "The server has not answered for",
+        event: "down",
+        top: &["DOWN", "failed: the server could not be reached"],
+        slow: ("The server could not be reached", None),
+    };
+    views.assert_name(&is_away);
     let load_time = Duration::from_secs(2);
-    server = Server::start(
-        address,
-        EngineSpec { load_time, reject_while_loading: true, ..engine.clone() },
-    );
+    server = Server::start(address, EngineSpec { load_time, ..engine.clone() });
     alerts.assert_fires("StreamgaugeColdStartsFrequent", start);
+    views.assert_name(&IncidentWords {
+        event: "cold_start",
+        top: &["cold start  sim", "scaled to zero or stopped"],
+        slow: ("for a cold start: the server had been scaled to zero", Some("cold_start")),
+        ..IncidentWords::default()
+    });
+    views.assert_calm();
     alerts.assert_clears("StreamgaugeUpstreamDown", start);
     assert!(!alerts.firing().contains("StreamgaugeEngineSilent"));
     alerts.assert_clears("StreamgaugeColdStartsFrequent", start);
@@ -235,6 +250,12 @@ fn the_right_alerts_fire_and_clear() {
     }
     alerts.assert_fires("StreamgaugeQueueGrowing", start);
     assert!(!alerts.firing().contains("StreamgaugeUpstreamDown"));
+    views.assert_name(&IncidentWords {
+        page: "sim is overloaded",
+        top: &["in the server's queue"],
+        slow: ("in the server's queue", Some("queue")),
+        ..IncidentWords::default()
+    });
     drop(clients);
     alerts.assert_clears("StreamgaugeQueueGrowing", start);
 
@@ -245,6 +266,12 @@ fn the_right_alerts_fire_and_clear() {
     drop(server);
     alerts.assert_fires("StreamgaugeStreamsFail", start);
     alerts.assert_fires("StreamgaugeUpstreamDown", start);
+    views.assert_name(&IncidentWords {
+        event: "failures",
+        top: &["DOWN", "failed: the response broke off"],
+        slow: ("The response broke off after", None),
+        ..is_away
+    });
     server = Server::start(address, engine.clone());
     alerts.assert_fires("StreamgaugeUpstreamRestarts", start);
     drop(clients);
@@ -261,6 +288,12 @@ fn the_right_alerts_fire_and_clear() {
     let clients = Clients::start(4, gauge.proxy, &request(10));
     alerts.assert_fires("StreamgaugeEngineSilent", start);
     assert!(!alerts.firing().contains("StreamgaugeUpstreamDown"));
+    views.assert_name(&IncidentWords {
+        page: "The server hangs: no output for",
+        event: "hang",
+        top: &["HANGS: no output for", "generated nothing for"],
+        slow: ("Still running: no output for", Some("longest_gap")),
+    });
     drop(server);
     drop(clients);
     alerts.assert_clears("StreamgaugeEngineSilent", start);

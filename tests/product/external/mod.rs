@@ -3,6 +3,7 @@
 
 mod grpc;
 mod incident;
+mod incident_views;
 mod mixin;
 mod prometheus;
 mod rare_events;

@@ -1,0 +1,90 @@
+//! What people see during an incident: the live page in Chromium, `streamgauge top`, and `/requests/slow`.
+
+use crate::support::browser::Browser;
+use crate::support::process::command;
+use crate::support::{scrape, wait_for};
+use serde_json::Value;
+use std::net::SocketAddr;
+
+/// The views of one Streamgauge.
+pub struct IncidentViews {
+    admin: SocketAddr,
+    /// `None` without Chromium.
+    browser: Option<Browser>,
+}
+
+/// Words that name an incident. A view is not looked at if it has none.
+#[derive(Default)]
+pub struct IncidentWords<'a> {
+    /// In the incident line of the page.
+    pub page: &'a str,
+    /// In the kind of an event of the page's data, and in that of the page.
+    pub event: &'a str,
+    /// In the text of `top --once`.
+    pub top: &'a [&'a str],
+    /// In the sentence of a slow request, and the part that was unusual.
+    pub slow: (&'a str, Option<&'a str>),
+}
+
+impl IncidentViews {
+    pub fn open(admin: SocketAddr) -> Self {
+        let browser = Browser::start();
+        if let Some(browser) = &browser {
+            browser.open(&format!("http://{admin}/"));
+        }
+        Self { admin, browser }
+    }
+
+    /// Waits until each view has its words.
+    pub fn assert_name(&self, words: &IncidentWords<'_>) {
+        let IncidentWords { page, event, top, slow } = words;
+        if !page.is_empty() {
+            self.wait_for_page("#summary .incident", page);
+        }
+        if !event.is_empty() {
+            wait_for(event, || {
+                let live = self.json("/live");
+                let events = live["events"].as_array().unwrap().iter();
+                events.map(|one| &one["kind"]).any(|kind| kind == event).then_some(())
+            });
+            self.wait_for_page(&format!("#events li.{event} .kind"), "");
+        }
+        if !top.is_empty() {
+            wait_for(&format!("top: {top:?}"), || {
+                let output = command(&["top", "--once", &self.admin.to_string()]).output().unwrap();
+                assert!(output.status.success(), "{output:?}");
+                let text = String::from_utf8(output.stdout).unwrap();
+                top.iter().all(|word| text.contains(word)).then_some(())
+            });
+        }
+        let (sentence, unusual) = slow;
+        if !sentence.is_empty() {
+            wait_for(&format!("slow requests: {sentence}"), || {
+                let slow = self.json("/requests/slow");
+                let is_named = |one: &Value| {
+                    one["sentence"].as_str().unwrap().contains(sentence)
+                        && unusual.is_none_or(|part| one["unusual"] == part)
+                };
+                slow["requests"].as_array().unwrap().iter().any(is_named).then_some(())
+            });
+        }
+    }
+
+    /// Waits until the page has no incident.
+    pub fn assert_calm(&self) {
+        self.wait_for_page("#summary", "No incident now.");
+    }
+
+    /// Waits for a visible element with these words.
+    fn wait_for_page(&self, selector: &str, words: &str) {
+        let Some(browser) = &self.browser else { return };
+        wait_for(&format!("page, {selector}: {words}"), || {
+            let text = browser.text(selector);
+            (!text.is_empty() && text.contains(words)).then_some(())
+        });
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&scrape::get(self.admin, path)).unwrap()
+    }
+}
