@@ -128,7 +128,8 @@ mod tests {
         let mut events = EventHistory::default();
         for (at, (is_up, idle_s, stuck_s)) in views.iter().enumerate() {
             let now = 1000.0 + at as f64;
-            let view = UpstreamView { now, is_up: *is_up, idle_s: Some(*idle_s), stuck_s: *stuck_s };
+            let view =
+                UpstreamView { now, is_up: *is_up, idle_s: Some(*idle_s), stuck_s: *stuck_s };
             history.update(view, &"gpu".into(), &mut events);
         }
         let found = events.newest_first().into_iter();

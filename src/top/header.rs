@@ -87,7 +87,9 @@ fn upstream(up: &UpstreamState, snapshot: &LiveSnapshot, theme: Theme) -> Vec<Ve
         (Reachability::Down, _) => {
             (format!("does not answer for {lasts}, not needed: {cause}"), Tone::Warning)
         }
-        (_, Some(stuck)) => (format!("up {lasts}, HANGS: no output for {}", span(stuck)), Tone::Bad),
+        (_, Some(stuck)) => {
+            (format!("up {lasts}, HANGS: no output for {}", span(stuck)), Tone::Bad)
+        }
         (Reachability::Up, None) => (format!("up {lasts}"), Tone::Good),
         (Reachability::Unknown, None) => ("not contacted yet".to_owned(), Tone::Warning),
     };

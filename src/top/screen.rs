@@ -87,10 +87,8 @@ pub(super) fn report(state: &TopState, width: usize) -> String {
     let mut lines = header::lines(state, width, theme);
     lines.extend(body(state, width, REPORT_PART_LINES, theme));
     if let Some(snapshot) = &state.snapshot {
-        let parts = [
-            events::lines(snapshot, width, theme),
-            slow::lines(state.slow.as_ref(), width, theme),
-        ];
+        let parts =
+            [events::lines(snapshot, width, theme), slow::lines(state.slow.as_ref(), width, theme)];
         for part in parts {
             lines.push(Line::default());
             lines.extend(part.into_iter().take(REPORT_PART_LINES));

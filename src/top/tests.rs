@@ -278,7 +278,10 @@ fn a_report_has_models_events_and_slow_requests() {
     let mut state = state_of(busy());
     let sentence = "Waited 4.10 s in the server's queue.".to_owned();
     let request = SlowRequest { sentence, ..SlowRequest::default() };
-    state.update(LiveUpdate::Slow(SlowRequests { requests: vec![request], ..Default::default() }), *START);
+    state.update(
+        LiveUpdate::Slow(SlowRequests { requests: vec![request], ..Default::default() }),
+        *START,
+    );
     let report = screen::report(&state, 100);
     let at = |text: &str| report.find(text).unwrap_or_else(|| panic!("{text}: {report}"));
     assert!(at("all models") < at("12 requests were rejected"), "{report}");

@@ -24,6 +24,9 @@ use tokio::sync::oneshot;
 
 /// How often Prometheus evaluates the rules, in seconds.
 const PERIOD: f64 = 1.0;
+/// Time between two requests of a client, and after one that failed.
+const PAUSE: Duration = Duration::from_millis(20);
+const BACKOFF: Duration = Duration::from_millis(500);
 /// Settings of the mixin: the same expressions with windows of seconds.
 const SETTINGS: &str = "{
     rateWindow: '3s',
@@ -105,8 +108,8 @@ impl Clients {
             let (stop, request) = (Arc::clone(&stop), request.clone());
             std::thread::spawn(move || {
                 while !stop.load(SeqCst) {
-                    send_chat(proxy, &request);
-                    std::thread::sleep(Duration::from_millis(20));
+                    let is_ok = send_chat(proxy, &request).contains("[DONE]");
+                    std::thread::sleep(if is_ok { PAUSE } else { BACKOFF });
                 }
             })
         };
@@ -216,7 +219,7 @@ fn the_right_alerts_fire_and_clear() {
     alerts.assert_fires("StreamgaugeUpstreamDown", start);
     let is_away = IncidentWords {
         page: "The server has not answered for",
-        event: "down",
+        event: ("down", "The server has not answered for"),
         top: &["DOWN", "failed: the server could not be reached"],
         slow: ("The server could not be reached", None),
     };
@@ -225,8 +228,8 @@ fn the_right_alerts_fire_and_clear() {
     server = Server::start(address, EngineSpec { load_time, ..engine.clone() });
     alerts.assert_fires("StreamgaugeColdStartsFrequent", start);
     views.assert_name(&IncidentWords {
-        event: "cold_start",
-        top: &["cold start  sim", "scaled to zero or stopped"],
+        event: ("cold_start", "requests waited for it"),
+        top: &["cold start sim", "scaled to zero or stopped"],
         slow: ("for a cold start: the server had been scaled to zero", Some("cold_start")),
         ..IncidentWords::default()
     });
@@ -267,7 +270,7 @@ fn the_right_alerts_fire_and_clear() {
     alerts.assert_fires("StreamgaugeStreamsFail", start);
     alerts.assert_fires("StreamgaugeUpstreamDown", start);
     views.assert_name(&IncidentWords {
-        event: "failures",
+        event: ("failures", "requests failed"),
         top: &["DOWN", "failed: the response broke off"],
         slow: ("The response broke off after", None),
         ..is_away
@@ -290,7 +293,7 @@ fn the_right_alerts_fire_and_clear() {
     assert!(!alerts.firing().contains("StreamgaugeUpstreamDown"));
     views.assert_name(&IncidentWords {
         page: "The server hangs: no output for",
-        event: "hang",
+        event: ("hang", "The server generated nothing for"),
         top: &["HANGS: no output for", "generated nothing for"],
         slow: ("Still running: no output for", Some("longest_gap")),
     });

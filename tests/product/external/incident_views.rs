@@ -18,9 +18,9 @@ pub struct IncidentViews {
 pub struct IncidentWords<'a> {
     /// In the incident line of the page.
     pub page: &'a str,
-    /// In the kind of an event of the page's data, and in that of the page.
-    pub event: &'a str,
-    /// In the text of `top --once`.
+    /// The kind of an event in the page's data, and words in the events of the page.
+    pub event: (&'a str, &'a str),
+    /// In the text of `top --once`, with one space between words.
     pub top: &'a [&'a str],
     /// In the sentence of a slow request, and the part that was unusual.
     pub slow: (&'a str, Option<&'a str>),
@@ -41,19 +41,22 @@ impl IncidentViews {
         if !page.is_empty() {
             self.wait_for_page("#summary .incident", page);
         }
-        if !event.is_empty() {
-            wait_for(event, || {
+        let (kind, text) = event;
+        if !kind.is_empty() {
+            wait_for(kind, || {
                 let live = self.json("/live");
                 let events = live["events"].as_array().unwrap().iter();
-                events.map(|one| &one["kind"]).any(|kind| kind == event).then_some(())
+                events.map(|one| &one["kind"]).any(|one| one == kind).then_some(())
             });
-            self.wait_for_page(&format!("#events li.{event} .kind"), "");
+            self.wait_for_page("#events", text);
         }
         if !top.is_empty() {
             wait_for(&format!("top: {top:?}"), || {
                 let output = command(&["top", "--once", &self.admin.to_string()]).output().unwrap();
                 assert!(output.status.success(), "{output:?}");
                 let text = String::from_utf8(output.stdout).unwrap();
+                // Long sentences are broken into lines.
+                let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
                 top.iter().all(|word| text.contains(word)).then_some(())
             });
         }
@@ -75,12 +78,11 @@ impl IncidentViews {
         self.wait_for_page("#summary", "No incident now.");
     }
 
-    /// Waits for a visible element with these words.
+    /// Waits for an element with these words.
     fn wait_for_page(&self, selector: &str, words: &str) {
         let Some(browser) = &self.browser else { return };
         wait_for(&format!("page, {selector}: {words}"), || {
-            let text = browser.text(selector);
-            (!text.is_empty() && text.contains(words)).then_some(())
+            browser.text(selector).contains(words).then_some(())
         });
     }
 
