@@ -228,7 +228,7 @@ fn the_right_alerts_fire_and_clear() {
     server = Server::start(address, EngineSpec { load_time, ..engine.clone() });
     alerts.assert_fires("StreamgaugeColdStartsFrequent", start);
     views.assert_name(&IncidentWords {
-        event: ("cold_start", "requests waited for it"),
+        event: ("cold_start", "waited"),
         top: &["cold start sim", "scaled to zero or stopped"],
         slow: ("for a cold start: the server had been scaled to zero", Some("cold_start")),
         ..IncidentWords::default()
