@@ -11,7 +11,7 @@ const HIT_S: f64 = 5.0;
 /// Clients need a server for this time after their last request, in seconds.
 const NEEDED_S: f64 = 600.0;
 
-/// What is known about an upstream at one instant.
+/// State of an upstream at one instant.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UpstreamView {
     /// In seconds since 1970.

@@ -259,6 +259,39 @@ fn a_server_that_is_gone_is_an_event_with_an_end() {
     assert!(sentence.starts_with("The server could not be reached"), "{sentence}");
 }
 
+#[test]
+fn a_server_that_no_client_needs_is_no_incident() {
+    let gauge = Streamgauge::new(crate::support::upstream::unused_address());
+    let browser = Browser::start();
+    let page = |words: &str| {
+        let Some(browser) = &browser else { return };
+        wait_for(words, || browser.text("#summary").contains(words).then_some(()));
+    };
+    if let Some(browser) = &browser {
+        browser.open(&format!("http://{}/", gauge.admin));
+    }
+    let server = |is_needed: bool| {
+        wait_for("the state", || {
+            let live = json_at(gauge.admin, "/live");
+            let server = &live["upstreams"][0];
+            (server["state"] == "down" && server["is_needed"] == is_needed).then_some(live)
+        })
+    };
+    let live = server(false);
+    assert_eq!(
+        (&live["events"][0]["kind"], &live["events"][0]["count"]),
+        (&json!("down"), &json!(0))
+    );
+    page("No request needs it: this is no incident");
+    let mut client = RawConnection::connect(gauge.proxy);
+    client.send(chat::request_for(MODEL));
+    assert!(client.read_message().status() >= 500);
+    let live = server(true);
+    let down = live["events"].as_array().unwrap().iter().find(|one| one["kind"] == "down");
+    assert_eq!(down.unwrap()["count"], Value::Null);
+    page("The server has not answered for");
+}
+
 const HTML: &str = "Accept: text/html\r\n";
 
 #[test]

@@ -1,4 +1,4 @@
-//! What people see during an incident: the live page in Chromium, `streamgauge top`, and `/requests/slow`.
+//! Views of an incident: the live page in Chromium, `streamgauge top`, and `/requests/slow`.
 
 use crate::support::browser::Browser;
 use crate::support::process::command;
