@@ -98,9 +98,13 @@ impl UpstreamHistory {
         let stuck = view.stuck_s.filter(|_| self.state != Reachability::Down);
         let before = std::mem::replace(&mut self.stuck_s, stuck);
         let Some(silence) = stuck else { return };
-        if before.is_none() {
+        let since = view.now - silence;
+        // The limit can rise for a while, so that the engine is not stuck meanwhile.
+        let continues = |hang: &mut LiveEvent| hang.at + hang.duration_s.unwrap_or(0.0) >= since;
+        let continues = events.newest_mut(LiveEventKind::Hang, upstream).is_some_and(continues);
+        if before.is_none() && !continues {
             events.add(LiveEvent {
-                at: view.now - silence,
+                at: since,
                 kind: LiveEventKind::Hang,
                 upstream: Some(Arc::clone(upstream)),
                 ..LiveEvent::default()
@@ -181,8 +185,11 @@ mod tests {
         assert_eq!(history.stuck_s, Some(12.0));
         let text = "The server generated nothing for 12.0 s, although output was due and it accepted connections.";
         assert_eq!(events, [(LiveEventKind::Hang, text.to_owned(), None)]);
-        let (history, events) = after(&[up(Some(11.0)), up(None), up(Some(12.0))]);
-        assert_eq!((history.stuck_s, events.len()), (Some(12.0), 2));
+        let (_, events) = after(&[up(Some(11.0)), up(None), up(Some(13.0))]);
+        assert_eq!(events.len(), 1, "the limit was longer for a while");
+        let (_, events) =
+            after(&[&[up(Some(11.0))], &[up(None); 20][..], &[up(Some(11.0))]].concat());
+        assert_eq!(events.len(), 2, "there was output");
         let (history, _) = after(&[up(Some(11.0)), (Some(false), 0.0, Some(12.0))]);
         assert_eq!(history.stuck_s, None, "it is down");
     }

@@ -5,6 +5,7 @@ use crate::support::process::command;
 use crate::support::{scrape, wait_for};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// The views of one Streamgauge.
 pub struct IncidentViews {
@@ -38,6 +39,7 @@ impl IncidentViews {
     /// Waits until each view has its words.
     pub fn assert_name(&self, words: &IncidentWords<'_>) {
         let IncidentWords { page, event, top, slow } = words;
+        let start = Instant::now();
         if !page.is_empty() {
             self.wait_for_page("#summary .incident", page);
         }
@@ -71,6 +73,7 @@ impl IncidentViews {
                 slow["requests"].as_array().unwrap().iter().any(is_named).then_some(())
             });
         }
+        println!("named {:.1} s later: {}", start.elapsed().as_secs_f64(), slow.0);
     }
 
     /// Waits until the page has no incident.
