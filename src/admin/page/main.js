@@ -187,10 +187,10 @@ function drawSummary() {
     parts.push(element('span', {}, 'Slowest model, last minute: ', element('b', {}, nameOf(slowest)), ` (TTFT p95 ${text(time(slowest.now.ttft_p95_s))})`));
   }
   parts.push(coldLine());
-  const first = [...slow.requests].sort((a, b) => (b.slowness ?? 0) - (a.slowness ?? 0))[0];
+  const first = [...slow.requests].sort((a, b) => (b.beyond_usual_s ?? 0) - (a.beyond_usual_s ?? 0))[0];
   const whose = first ? ` (${first.model ?? 'unknown model'}${first.is_running ? '' : `, ${age(slow.now - first.started_at)} ago`}): ` : ': ';
-  parts.push(element('span', { title: 'The request that was slowest relative to what is usual for its model. Not always the longest' },
-    `Most unusual request${whose}`, element('b', {}, first ? first.sentence : 'none was unusually slow')));
+  parts.push(element('span', { title: 'The request that lost the most time beyond what is usual for its model. Not always the longest' },
+    `Slowest request beyond the usual${whose}`, element('b', {}, first ? first.sentence : 'none was unusually slow')));
   replace(byId('summary'), ...parts);
 }
 
@@ -206,8 +206,8 @@ function drawHeatmap() {
   const mark = element('span', { class: 'cold-mark' }, '●');
   const most = Math.max(1, ...map.columns.flat());
   const scale = element('span', { class: 'scale' }, 'streams per cell: 1 ', ...(most > 1 ? [heatScale(most), ` ${most}`] : []));
-  const note = starts ? ['warm streams; ', mark, ` ${many(starts, 'request')} that waited for a cold start; `] : ['warm streams; no request waited for a cold start; '];
-  replace(byId('heatmap-note'), ...(hasData ? [...note, scale] : []));
+  const cold = starts ? [mark, ` ${many(starts, 'request')} that waited for a cold start`] : ['no request waited for a cold start'];
+  replace(byId('heatmap-note'), ...(hasData ? ['warm ', scale, '; ', ...cold] : []));
   if (!hasData) {
     drawn = null;
     replace(box, empty(total.requests ? 'No streams with output in the last ten minutes' : 'No requests in the last ten minutes'));

@@ -4,6 +4,7 @@ use super::baseline::{Baselines, ComparedRequest, PartBaseline};
 use super::parts::{MeasuredPart, PartKind, measured_parts, part_units};
 use super::{RequestPart, rounded};
 use crate::metrics::RequestPhase;
+use crate::readable;
 use crate::tap::InFlightRequest;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,6 +123,12 @@ impl<'a> Explanation<'a> {
         Some(length / usual.max(1e-3))
     }
 
+    /// Duration of the parts beyond their baselines, in seconds. Parts without a baseline count as usual.
+    pub fn beyond_usual(&self) -> Option<f64> {
+        let (length, usual) = self.sums()?;
+        Some(length - usual)
+    }
+
     fn sums(&self) -> Option<(f64, f64)> {
         let in_order = || self.parts.iter().filter(|one| !one.part.kind.overlaps());
         in_order().find(|one| one.usual.is_some())?;
@@ -209,7 +216,9 @@ impl<'a> Explanation<'a> {
 
     fn part_sentence(&self, worst: &ComparedPart, record: &RequestRecord) -> String {
         let length = seconds(worst.part.length);
-        let tokens = |count: Option<u64>| count.map(|count| format!(" for {count} tokens"));
+        let tokens = |count: Option<u64>| {
+            count.map(|count| format!(" for {} tokens", readable::whole(count as f64)))
+        };
         let done = match worst.part.kind {
             PartKind::EdgeWait => format!("Waited {length} in a gateway before Streamgauge"),
             PartKind::Connect => format!("Opening a connection to the server took {length}"),
@@ -260,6 +269,7 @@ fn usual_clause(part: &ComparedPart) -> String {
         PartKind::Prefill | PartKind::FirstOutput if usual.is_same_size => {
             "for this model and input size"
         }
+        PartKind::Prefill => "for prompts of other sizes",
         kind if kind.is_per_token() => "for this model and output",
         _ => "for this model",
     };

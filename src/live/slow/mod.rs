@@ -43,7 +43,7 @@ pub struct SlowRequests {
     pub now: f64,
     /// Time that the list covers.
     pub window_s: f64,
-    /// Running requests first, then those that were slowest relative to their baseline, then failures.
+    /// Running requests first, then those that took longest beyond their baselines, then failures.
     pub requests: Vec<SlowRequest>,
 }
 
@@ -76,6 +76,8 @@ pub struct SlowRequest {
     pub duration_s: f64,
     /// Duration divided by the sum of the baselines of its parts. `None` without a baseline.
     pub slowness: Option<f64>,
+    /// Duration beyond the sum of the baselines of its parts. `None` without a baseline.
+    pub beyond_usual_s: Option<f64>,
     /// Its parts in the order of time, then those that overlap others. A part that is unknown is absent.
     pub parts: Vec<RequestPart>,
     /// The part that was unusual.
@@ -150,7 +152,7 @@ impl SlowHistory {
         longest.sort_by(|one, two| two.record.duration_s.total_cmp(&one.record.duration_s));
         for one in longest.into_iter().take(MAX_EXPLAINED) {
             let explanation = Explanation::of_record(&one.record, &one.model, &self.baselines);
-            let rank = explanation.slowness().unwrap_or(1.0);
+            let rank = explanation.beyond_usual().unwrap_or(0.0);
             if one.record.cold == Some(true) {
                 self.cold.push(KeptRequest::new(one, rank));
             } else if explanation.is_slow() {
@@ -179,7 +181,7 @@ impl SlowHistory {
             let explanation = Explanation::of_record(&kept.record, &kept.model, &self.baselines);
             // More samples may have shown that it was usual.
             if kept.record.cold == Some(true) || explanation.is_slow() {
-                let rank = explanation.slowness().unwrap_or(1.0);
+                let rank = explanation.beyond_usual().unwrap_or(0.0);
                 ended.push((rank, kept.explained(&explanation)));
             }
         }
@@ -211,6 +213,7 @@ impl SlowHistory {
                 is_running: true,
                 duration_s: rounded(age),
                 slowness: explanation.slowness().map(rounded),
+                beyond_usual_s: explanation.beyond_usual().map(rounded),
                 sentence: explanation.sentence(None),
                 unusual: explanation.unusual(),
                 parts: explanation.into_parts(),
@@ -243,6 +246,7 @@ impl KeptRequest {
             output_tokens: self.record.output_tokens,
             duration_s: rounded(self.record.duration_s),
             slowness: explanation.slowness().map(rounded),
+            beyond_usual_s: explanation.beyond_usual().map(rounded),
             parts: explanation.clone().into_parts(),
             unusual: explanation.unusual(),
             sentence: explanation.sentence(self.cause.as_deref()),
