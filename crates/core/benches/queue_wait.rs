@@ -1,8 +1,9 @@
 //! Accuracy of the estimated queue wait, on simulated servers with virtual time.
 //!
 //! `cargo bench --bench queue_wait` writes the tables and plots of `docs/queue-wait.md`, and prints the table of the
-//! scenarios with all columns. `cargo bench --bench queue_wait -- scenarios` runs only the scenarios. Results are seeded and
-//! the same on every machine, except for the cost, which `-- cost` measures alone.
+//! scenarios with all columns. `cargo bench --bench queue_wait -- scenarios` runs only the scenarios, and `-- only NAME`
+//! prints those with this part in their names. Results are seeded and the same on every machine, except for the cost,
+//! which `-- cost` measures alone.
 
 #[path = "queue_wait/cell.rs"]
 mod cell;
@@ -36,10 +37,14 @@ fn main() {
         println!("{:.1} us a request, in the estimator", cost().as_secs_f64() * 1e6);
         return;
     }
+    let name = std::env::args().skip_while(|arg| arg != "only").nth(1);
+    let scenarios = judged_scenarios(name.as_deref().unwrap_or_default());
+    print!("{}", table::all_columns(&scenarios));
+    if name.is_some() {
+        return;
+    }
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let page = docs.join("queue-wait.md");
-    let scenarios = judged_scenarios();
-    print!("{}", table::all_columns(&scenarios));
     let old = std::fs::read_to_string(&page).expect("docs/queue-wait.md");
     let new = between(&old, "scenarios", &table::by_class(&scenarios));
     if std::env::args().any(|arg| arg == "scenarios") {
@@ -248,14 +253,21 @@ fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
     table.under(name, "| at most | utilisation | arrivals | ")
 }
 
-/// Figures of all scenarios.
-fn judged_scenarios() -> Vec<(Scenario, ScenarioFigures)> {
+/// Figures of all scenarios with this part in their names.
+fn judged_scenarios(name: &str) -> Vec<(Scenario, ScenarioFigures)> {
     let judge = |one: Scenario| {
         let runs: Vec<_> = (1..=SEEDS).map(|seed| one.run(seed)).collect();
+        if std::env::var_os("DBG").is_some() {
+            for (at, run) in runs.iter().enumerate() {
+                for wait in &run.waits { println!("W {at} {wait:?}"); }
+                for signal in &run.signals { println!("S {at} {signal:?}"); }
+            }
+        }
         let figures = ScenarioFigures::of(&one, &runs);
         (one, figures)
     };
-    scenario::all().into_iter().map(judge).collect()
+    let all = scenario::all().into_iter();
+    all.filter(|one| one.name.contains(name)).map(judge).collect()
 }
 
 /// CPU time of the estimator for each request, including all fits.
