@@ -7,7 +7,7 @@
 //! | nothing, and TTFT does not grow with the load | all, because then nobody waits |
 
 use super::releases::Releases;
-use super::request::{ObservedRequest, PerSpan, have_token_counts};
+use super::request::{ObservedRequest, PerSpan, TurnSign, have_token_counts};
 use super::slots::{MAX_LOOKBACK, SlotModel};
 use crate::meter::robust_stats::{ResistantLine, quantile, rank_correlation};
 use std::collections::VecDeque;
@@ -98,21 +98,24 @@ struct BaselineSample {
 }
 
 impl BaselineSample {
-    fn new(request: &ObservedRequest, turn: f64) -> Option<Self> {
+    fn new(request: &ObservedRequest, turn: f64) -> Self {
         let ObservedRequest { bytes, tokens, ended, .. } = *request;
-        Some(Self { bytes, tokens, seconds: request.first_output? - turn, ended })
+        Self { bytes, tokens, seconds: request.latest_turn() - turn, ended }
     }
 }
 
-/// Baseline from all requests, minus the waits that the slots explain.
+/// Baseline from all requests with this sign, minus the waits that the slots explain.
 pub(super) fn without_slot_waits(
     slots: &SlotModel,
     window: &VecDeque<ObservedRequest>,
     releases: &PerSpan<Releases>,
+    sign: TurnSign,
 ) -> Option<TtftBaseline> {
-    let sample =
-        |request| BaselineSample::new(request, slots.turn(request, releases, MAX_LOOKBACK).ok()?);
-    TtftBaseline::fit(&window.iter().filter_map(sample).collect::<Vec<_>>())
+    let sample = |request: &ObservedRequest| {
+        Some(BaselineSample::new(request, slots.turn(request, releases, MAX_LOOKBACK).ok()?))
+    };
+    let requests = window.iter().filter(|one| one.turn_sign() == sign);
+    TtftBaseline::fit(&requests.filter_map(sample).collect::<Vec<_>>())
 }
 
 /// Baseline from requests that did not wait, if the slots are unknown.
@@ -175,8 +178,8 @@ fn least_loaded<'a>(
 
 /// Baseline from requests whose turn came when they were sent.
 fn from_unwaiting<'a>(requests: impl Iterator<Item = &'a ObservedRequest>) -> Option<TtftBaseline> {
-    let samples = requests.filter_map(|one| BaselineSample::new(one, one.sent));
-    TtftBaseline::fit(&samples.collect::<Vec<_>>())
+    let streams = requests.filter(|one| one.turn_sign() == TurnSign::FirstOutput);
+    TtftBaseline::fit(&streams.map(|one| BaselineSample::new(one, one.sent)).collect::<Vec<_>>())
 }
 
 /// Whether requests that found more others took longer.

@@ -31,6 +31,7 @@
 //! | `request` | requests and their positions in the queue |
 //! | `releases` | instants at which requests released their slots |
 //! | `slots` | finds the number of slots |
+//! | `fit_data`, `fit_errors` | requests of a fit, and the errors of a number of slots over them |
 //! | `open` | requests that have not ended, and their ranks |
 //! | `baseline` | time to first output of a request that does not wait |
 //! | `wait` | wait of an ended request, with its interval |
@@ -41,6 +42,8 @@
 
 mod baseline;
 mod estimate;
+mod fit_data;
+mod fit_errors;
 mod open;
 mod rate;
 mod releases;
@@ -62,7 +65,7 @@ use super::bounded::push_bounded;
 use baseline::REFIT_EVERY;
 use open::{OpenRequests, RankAtOutput};
 use releases::Releases;
-use request::{ArrivalPosition, ObservedRequest, PerSpan};
+use request::{ArrivalPosition, ObservedRequest, PerSpan, TurnSign};
 use signal::Progress;
 use slots::SlotFit;
 use std::collections::VecDeque;
@@ -72,10 +75,35 @@ use std::time::Duration;
 const WINDOW: usize = 256;
 /// Number of lone requests (nothing else in flight) that are remembered in addition.
 const MAX_LONE: usize = 64;
+/// Number of responses of which the share of streams is known,
+const STREAMED_MEMORY: f64 = 64.0;
+/// and the smallest share with which fits use only streams.
+const MIN_STREAMED: f64 = 0.125;
 /// Shortest time between two fits, in seconds.
 const REFIT_AFTER: f64 = 0.25;
 /// The server may take requests that are sent within this time in another order. Seconds.
 const TIE: f64 = 0.0005;
+
+/// Share of streams among the newest responses.
+#[derive(Debug)]
+struct StreamedShare(f64);
+
+impl Default for StreamedShare {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl StreamedShare {
+    fn push(&mut self, is_streamed: bool) {
+        self.0 += (f64::from(is_streamed) - self.0) / STREAMED_MEMORY;
+    }
+
+    /// The first outputs of streams show more than the ends of other responses, if there are enough streams.
+    fn sign(&self) -> TurnSign {
+        if self.0 >= MIN_STREAMED { TurnSign::FirstOutput } else { TurnSign::End }
+    }
+}
 
 /// Estimator for the queue of one upstream and model.
 #[derive(Debug, Default)]
@@ -87,12 +115,15 @@ pub struct QueueEstimator {
     /// Requests that hold or wait for a slot.
     open: OpenRequests,
     releases: PerSpan<Releases>,
-    /// Newest finished streams.
+    /// Newest finished streams, and other responses if there are hardly any streams.
     window: VecDeque<ObservedRequest>,
     /// Newest finished streams that were sent with nothing else in flight.
     lone: VecDeque<ObservedRequest>,
     fit: SlotFit,
     baseline: Option<TtftBaseline>,
+    /// Times from the turn to the end of responses that are not streamed, if the fits use them.
+    unstreamed: Option<TtftBaseline>,
+    streamed: StreamedShare,
     /// Whether requests take longer when others are in flight, and no model explains this.
     is_unexplained: bool,
     progress: Progress,
@@ -169,17 +200,23 @@ impl QueueEstimator {
         request.tokens = served.prompt_tokens;
         self.add_rank(&mut request, rank);
         let wait = self.estimate(&request, entry.turn);
-        if request.first_output.is_some() {
+        self.learn(request);
+        wait
+    }
+
+    fn learn(&mut self, request: ObservedRequest) {
+        let is_streamed = request.turn_sign() == TurnSign::FirstOutput;
+        self.streamed.push(is_streamed);
+        if !is_streamed {
+            self.progress.on_unstreamed(request.ended - request.sent);
+        } else if request.is_lone() {
+            push_bounded(&mut self.lone, request, MAX_LONE);
+        }
+        if is_streamed || self.streamed.sign() == TurnSign::End {
             push_bounded(&mut self.window, request, WINDOW);
-            if request.is_lone() {
-                push_bounded(&mut self.lone, request, MAX_LONE);
-            }
             self.unfitted += 1;
             self.refit(request.ended);
-        } else {
-            self.progress.on_unstreamed(request.ended - request.sent);
         }
-        wait
     }
 
     /// Expected time to first output of a request with a body of this size that does not wait.
@@ -257,18 +294,28 @@ impl QueueEstimator {
     }
 
     fn refit(&mut self, now: f64) {
-        let is_first = self.baseline.is_none() && self.window.len() >= baseline::MIN_SAMPLES;
+        let sign = self.streamed.sign();
+        let is_first = self.baseline.is_none()
+            && sign == TurnSign::FirstOutput
+            && self.window.len() >= baseline::MIN_SAMPLES;
         let is_due = self.unfitted >= REFIT_EVERY && now - self.fitted_at >= REFIT_AFTER;
         if !is_first && !is_due {
             return;
         }
         (self.unfitted, self.fitted_at) = (0, now);
         let before = self.fit;
-        self.fit = slots::select(&before, &self.window, &self.releases);
+        self.fit = slots::select(&before, &self.window, &self.releases, sign);
         let baseline = match &self.fit.slots {
             Some(slots) => {
                 self.is_unexplained = false;
-                baseline::without_slot_waits(slots, &self.window, &self.releases)
+                let times = baseline::without_slot_waits(slots, &self.window, &self.releases, sign);
+                match sign {
+                    TurnSign::FirstOutput => times,
+                    TurnSign::End => {
+                        self.unstreamed = times;
+                        None
+                    }
+                }
             }
             None => {
                 let least_loaded = baseline::from_least_loaded(&mut self.lone, &mut self.window);

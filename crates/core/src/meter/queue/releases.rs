@@ -30,6 +30,11 @@ impl Releases {
         }
     }
 
+    /// Number of remembered releases from one instant to another.
+    pub fn count_between(&self, from: f64, to: f64) -> usize {
+        self.end_at(to).saturating_sub(self.newest.partition_point(|(at, _)| *at < from))
+    }
+
     /// Number of releases so far.
     pub fn count(&self) -> u64 {
         self.forgotten + self.newest.len() as u64

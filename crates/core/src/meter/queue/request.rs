@@ -22,6 +22,15 @@ impl SlotSpan {
     }
 }
 
+/// First sign that the turn of a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TurnSign {
+    /// Its first output.
+    FirstOutput,
+    /// Its end: the response is not streamed.
+    End,
+}
+
 /// One value for each [`SlotSpan`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PerSpan<T> {
@@ -143,6 +152,10 @@ impl ObservedRequest {
     /// Instant by which the turn of the request must have come.
     pub fn latest_turn(&self) -> f64 {
         self.first_output.unwrap_or(self.ended)
+    }
+
+    pub fn turn_sign(&self) -> TurnSign {
+        if self.first_output.is_some() { TurnSign::FirstOutput } else { TurnSign::End }
     }
 
     /// Size of the prompt, in tokens or in bytes.

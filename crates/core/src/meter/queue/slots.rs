@@ -8,9 +8,10 @@
 //! A candidate is accepted only if it is surely better than the explanation that nobody waits.
 
 use super::estimate::FitQuality;
+use super::fit_data::{SlotFitData, SlotTrial, most_in_service};
+use super::fit_errors::FitErrors;
 use super::releases::Releases;
-use super::request::{ObservedRequest, PerSpan, SlotSpan, have_token_counts};
-use crate::meter::robust_stats::{ResistantLine, quantile};
+use super::request::{ObservedRequest, PerSpan, SlotSpan, TurnSign};
 use std::collections::VecDeque;
 
 /// Slots of a server that explain the observations.
@@ -20,6 +21,9 @@ pub struct SlotModel {
     pub span: SlotSpan,
     /// Number of slots (`c`).
     pub count: usize,
+    /// Duration of a step in which the server processes as many tokens of prompts as it can, in seconds. A prompt then also
+    /// waits for the prompts of earlier requests. `None` unless the server seems to work in such steps.
+    pub step_seconds: Option<f64>,
     /// Mean time for which a request holds a slot (`h`), in seconds.
     pub holding_seconds: f64,
     /// Time on the way into and out of the server (`w`), in seconds. It is subtracted, because it is not waiting. 0 unless
@@ -27,12 +31,6 @@ pub struct SlotModel {
     pub path_seconds: f64,
 }
 
-/// Number of requests that must wait according to a candidate before it is accepted.
-const MIN_WAITING: usize = 5;
-/// Accepted candidates have less than this part of the error of the explanation that nobody waits.
-const MAX_ERROR_PART: f64 = 0.8;
-/// An accepted candidate stays while it has less than this part of that error.
-const MAX_ERROR_PART_TO_STAY: f64 = 0.9;
 /// Largest [`FitQuality::contradicted_ratio`] of slots that explain a server.
 ///
 /// In the evaluation, it is below 2 % for servers with slots (4 % with prompts in chunks). It is 10 to 60 % for the
@@ -43,23 +41,28 @@ const MAX_CONTRADICTED_RATIO: f64 = 0.05;
 /// In the evaluation, it is below this for servers with slots, but for a few fits where half of the prompts are cached and
 /// the server does not report it. It is above it for nine in ten fits of servers that queue in another way.
 const MAX_ERROR_RATIO: f64 = 0.14;
+/// The same where contradictions show the number of slots, and errors hardly do: for responses that are not streamed, and for
+/// servers that work in steps.
+const MAX_CONTRADICTED_RATIO_IN_ORDER: f64 = 0.01;
+/// In steps, fewer slots are right if more slots have at least this part of their error.
+const FEWER_ERROR_PART: f64 = 0.8;
 /// Largest error of slots for prompts, as a part of the time that prompts take.
 ///
 /// With these slots, a turn is the first output of another request. If outputs follow each other closely for another
-/// reason, the time between two of them is short, so the error is small, but it does not depend on the prompts.
+/// reason, the time between two of them is short, so the error is small, but it does not depend on the prompts. It is then
+/// over two thirds of the time, as that of independent outputs.
 const MAX_PROMPT_ERROR_RATIO: f64 = 0.4;
-/// Number of standard errors by which a difference must be above 0.
-const MIN_STANDARD_ERRORS: f64 = 3.0;
-/// Number of standard errors above which a server seems to go on after its clients have left, and above which it still
-/// seems to. The first is exceeded by chance in one of a thousand fits.
-const ABANDONED_STANDARD_ERRORS: [f64; 2] = [3.0, 1.0];
+/// The same if a turn is the later one of a free slot and of the first output of another request.
+const MAX_PROMPT_ERROR_RATIO_IN_STEPS: f64 = 0.5;
+/// Largest error of the difference of two instants that are observed from outside, in seconds.
+pub(super) const INSTANT_ERROR: f64 = 0.002;
 /// A candidate replaces the current one if it has less than this part of its error.
 const REPLACE_ERROR_PART: f64 = 0.95;
 /// Candidates below and above the largest number of requests that were observed in service.
 const CANDIDATES_BELOW: usize = 4;
 const CANDIDATES_ABOVE: usize = 8;
 /// Largest candidate for the number of prompts at a time.
-const MAX_PREFILL_SLOTS: usize = 4;
+pub(super) const MAX_PREFILL_SLOTS: usize = 4;
 /// Number of releases that a fit examines for each request. A request that needs more does not count in the fit.
 pub(super) const MAX_LOOKBACK: usize = 64;
 
@@ -71,8 +74,9 @@ impl SlotModel {
         releases: &PerSpan<Releases>,
         max_lookback: usize,
     ) -> Result<f64, NoTurn> {
+        let prompt_turn = self.prompt_turn(request, releases);
         if *request.earlier_when_sent.get(self.span) < self.count {
-            return Ok(request.sent);
+            return Ok((prompt_turn - self.path_seconds).max(request.sent));
         }
         // The turn came when the number of earlier requests fell to `count - 1`. Releases are counted backwards from the
         // first output, at which `earlier` of them were left.
@@ -81,8 +85,21 @@ impl SlotModel {
         let releases = releases.get(self.span);
         let mut released = releases.earlier_backwards(request.latest_turn(), request, max_lookback);
         let turn = released.nth(back).ok_or(NoTurn::Forgotten)?;
-        Ok((turn - self.path_seconds).max(request.sent))
+        Ok((turn.max(prompt_turn) - self.path_seconds).max(request.sent))
     }
+
+    /// Instant from which no earlier prompt was before that of this request, in seconds.
+    fn prompt_turn(&self, request: &ObservedRequest, releases: &PerSpan<Releases>) -> f64 {
+        let Some(step) = self.step_seconds else { return request.sent };
+        prompt_turn(request, releases) - step
+    }
+}
+
+/// Last first output of an earlier request before that of this one, but not at the same time. At least `request.sent`.
+pub(super) fn prompt_turn(request: &ObservedRequest, releases: &PerSpan<Releases>) -> f64 {
+    let until = request.latest_turn() - INSTANT_ERROR;
+    let mut earlier = releases.prefill.earlier_backwards(until, request, MAX_LOOKBACK);
+    earlier.next().unwrap_or(request.sent)
 }
 
 /// Why slots have no turn for a request.
@@ -105,7 +122,7 @@ pub(super) struct SlotFit {
     pub serves_abandoned: bool,
 }
 
-/// Finds the slots that explain these requests best, if they do so surely better than no waiting at all.
+/// Finds the slots that explain the requests with this sign best, if they do so surely better than no waiting at all.
 ///
 /// `before` is the result of the previous fit. Its slots stay until another candidate is clearly better, or until they no
 /// longer explain the requests clearly better than no waiting at all.
@@ -113,41 +130,27 @@ pub(super) fn select(
     before: &SlotFit,
     window: &VecDeque<ObservedRequest>,
     releases: &PerSpan<Releases>,
+    sign: TurnSign,
 ) -> SlotFit {
     let current = before.slots;
-    let most = most_in_service(window).unwrap_or(1);
-    let data = SlotFitData::new(window, releases, current, most);
-    let Some(no_waiting) = data.errors(SlotSpan::Response, usize::MAX) else {
+    let most = most_in_service(window, sign).unwrap_or(1);
+    let largest = current.map_or(0, |current| current.count).max(most + CANDIDATES_ABOVE);
+    let data = SlotFitData::new(window, releases, sign, largest);
+    let Some(no_waiting) = data.errors(SlotTrial::NO_WAITING) else {
         return *before;
     };
-    let responses = most.saturating_sub(CANDIDATES_BELOW).max(1)..=most + CANDIDATES_ABOVE;
-    let responses = responses.map(|count| (SlotSpan::Response, count));
-    let prefills = (1..=MAX_PREFILL_SLOTS).map(|count| (SlotSpan::Prefill, count));
-    let (mut best, mut other): (Option<Candidate>, Option<Candidate>) = (None, None);
-    for (span, count) in responses.chain(prefills) {
-        let Some(candidate) = Candidate::new(&data, span, count) else { continue };
-        let least = if candidate.explains() { &mut best } else { &mut other };
-        if least.as_ref().is_none_or(|least| candidate.errors.total < least.errors.total) {
-            *least = Some(candidate);
-        }
-    }
-    let still_valid = current.and_then(|current| {
-        let current = Candidate::new(&data, current.span, current.count)?;
-        (current.explains() && current.errors.is_still_better_than(&no_waiting)).then_some(current)
-    });
-    let accepted = best.filter(|best| {
+    let candidates = SlotCandidates { data: &data, releases };
+    let LeastErrors { explaining, other } = candidates.with_least_errors(most);
+    let still_valid = current.and_then(|current| candidates.current(&current, &no_waiting));
+    let accepted = explaining.filter(|best| {
         best.errors.is_surely_better_than(&no_waiting)
             && other.as_ref().is_none_or(|other| best.errors.total < other.errors.total)
     });
     let selected = match (still_valid, accepted) {
-        (Some(current), Some(best))
-            if best.errors.total < current.errors.total * REPLACE_ERROR_PART =>
-        {
-            Some(best)
-        }
+        (Some(current), Some(best)) if best.replaces(&current) => Some(best),
         (current, best) => current.or(best),
     };
-    let Some(Candidate { span, count, errors, quality }) = selected else {
+    let Some(SlotCandidate { slots, errors, quality }) = selected else {
         let other = other.filter(|other| other.errors.is_surely_better_than(&no_waiting));
         let quality = other.map(|other| other.quality);
         return SlotFit { slots: None, quality, ..*before };
@@ -156,310 +159,131 @@ pub(super) fn select(
     if serves_abandoned {
         return SlotFit { slots: None, quality: Some(quality), serves_abandoned };
     }
-    let path_seconds = data.path_seconds(&errors);
-    let slots = SlotModel { span, count, holding_seconds: errors.holding_seconds, path_seconds };
-    SlotFit { slots: Some(slots), quality: Some(quality), serves_abandoned }
+    let SlotTrial { span, count, in_steps } = slots;
+    let model = SlotModel {
+        span,
+        count,
+        step_seconds: data.step_seconds(slots).filter(|_| in_steps),
+        holding_seconds: errors.holding_seconds,
+        path_seconds: data.path_seconds(&errors),
+    };
+    SlotFit { slots: Some(model), quality: Some(quality), serves_abandoned }
 }
 
 /// A number of slots, with its errors.
-struct Candidate {
-    span: SlotSpan,
-    count: usize,
+struct SlotCandidate {
+    slots: SlotTrial,
     errors: FitErrors,
     quality: FitQuality,
 }
 
-impl Candidate {
+impl SlotCandidate {
+    /// Whether these slots are clearly better than the current ones.
+    fn replaces(&self, current: &Self) -> bool {
+        // In steps, the numbers of slots that are not contradicted have similar errors.
+        let are_both_in_steps = self.slots.in_steps && current.slots.in_steps;
+        are_both_in_steps || self.errors.total < current.errors.total * REPLACE_ERROR_PART
+    }
+}
+
+/// The candidates with the least errors.
+#[derive(Default)]
+struct LeastErrors {
+    /// Of those that explain the requests.
+    explaining: Option<SlotCandidate>,
+    /// Of the others.
+    other: Option<SlotCandidate>,
+}
+
+/// The candidates of one fit.
+struct SlotCandidates<'a> {
+    data: &'a SlotFitData,
+    releases: &'a PerSpan<Releases>,
+}
+
+impl SlotCandidates<'_> {
     /// `None` if the candidate is impossible.
-    fn new(data: &SlotFitData, span: SlotSpan, count: usize) -> Option<Self> {
-        let errors = data.errors(span, count)?;
-        if span == SlotSpan::Prefill
-            && ratio(errors.waited.prompt_error, errors.waited.prompt) > MAX_PROMPT_ERROR_RATIO
-        {
+    fn get(&self, slots: SlotTrial) -> Option<SlotCandidate> {
+        let errors = self.data.errors(slots)?;
+        let most = match (slots.in_steps, slots.span) {
+            (true, _) => MAX_PROMPT_ERROR_RATIO_IN_STEPS,
+            (false, SlotSpan::Prefill) => MAX_PROMPT_ERROR_RATIO,
+            (false, SlotSpan::Response) => f64::INFINITY,
+        };
+        if errors.prompt_error_ratio() > most {
             return None;
         }
         let quality = errors.quality();
-        Some(Self { span, count, errors, quality })
+        Some(SlotCandidate { slots, errors, quality })
     }
 
     /// Whether the slots explain the requests well enough to be used.
-    fn explains(&self) -> bool {
-        self.quality.contradicted_ratio <= MAX_CONTRADICTED_RATIO
-            && self.quality.error_ratio <= MAX_ERROR_RATIO
+    fn explain(&self, one: &SlotCandidate) -> bool {
+        let FitQuality { contradicted_ratio, error_ratio } = one.quality;
+        match self.data.sign {
+            TurnSign::FirstOutput => {
+                contradicted_ratio <= MAX_CONTRADICTED_RATIO && error_ratio <= MAX_ERROR_RATIO
+            }
+            TurnSign::End => contradicted_ratio <= MAX_CONTRADICTED_RATIO_IN_ORDER,
+        }
     }
-}
 
-/// Requests of one fit, with the releases that each may have waited for.
-struct SlotFitData {
-    /// In ascending order of their sizes.
-    requests: Vec<FitRequest>,
-    /// For one request after the other, the last releases before its first output, as far back as a candidate needs.
-    releases: PerSpan<Vec<f64>>,
-}
+    /// The candidates with the least errors. `most`: largest number of requests in service at once.
+    fn with_least_errors(&self, most: usize) -> LeastErrors {
+        let of = |span| move |count| self.get(SlotTrial { span, count, in_steps: false });
+        let mut least = LeastErrors::default();
+        let responses = most.saturating_sub(CANDIDATES_BELOW).max(1)..=most + CANDIDATES_ABOVE;
+        for one in responses.filter_map(of(SlotSpan::Response)) {
+            self.consider(one, &mut least);
+        }
+        if self.data.sign == TurnSign::FirstOutput {
+            if let Some(in_steps) = least.explaining.as_ref().and_then(|best| self.in_steps(best)) {
+                least.explaining = Some(in_steps);
+            }
+            for one in (1..=MAX_PREFILL_SLOTS).filter_map(of(SlotSpan::Prefill)) {
+                self.consider(one, &mut least);
+            }
+        }
+        least
+    }
 
-/// One request of a fit.
-struct FitRequest {
-    size: f64,
-    sent: f64,
-    first_output: f64,
-    ended: f64,
-    earlier_when_sent: PerSpan<usize>,
-    earlier_at_output: PerSpan<usize>,
-    /// As in [`ObservedRequest`].
-    abandoned: u64,
-    /// Index of its first entry in the releases.
-    releases_at: PerSpan<usize>,
-}
+    fn consider(&self, one: SlotCandidate, least: &mut LeastErrors) {
+        let least = if self.explain(&one) { &mut least.explaining } else { &mut least.other };
+        // More slots than the server has explain the ends of responses nearly as well. Fewer come first.
+        let part = if self.data.sign == TurnSign::End { REPLACE_ERROR_PART } else { 1.0 };
+        if least.as_ref().is_none_or(|least| one.errors.total < least.errors.total * part) {
+            *least = Some(one);
+        }
+    }
 
-/// Errors of one candidate.
-#[derive(Default)]
-struct FitErrors {
-    /// Errors in the order of the requests.
-    each: Vec<FitError>,
-    /// Sum of the absolute errors, in seconds.
-    total: f64,
-    /// Mean time for which a slot is held, in seconds.
-    holding_seconds: f64,
-    waited: WaitedErrors,
-}
-
-/// Sums over the requests that waited, according to a candidate. Times are in seconds.
-#[derive(Clone, Copy, Default)]
-struct WaitedErrors {
-    count: usize,
-    /// Number of requests that had output before their turn.
-    contradicted: usize,
-    /// Absolute errors.
-    error: f64,
-    /// Times to first output.
-    ttft: f64,
-    /// Absolute errors, and times from the turn to the first output, without the contradicted requests.
-    prompt_error: f64,
-    prompt: f64,
-}
-
-/// Error of one candidate for one request.
-#[derive(Clone, Copy)]
-struct FitError {
-    /// Seconds from the expected to the observed first output; negative if it was early.
-    late: f64,
-    /// Whether the request waited, according to the candidate.
-    waited: bool,
-}
-
-/// Largest number of requests in service at once: the 98 % quantile, because a few requests are taken in another order
-/// than they were sent.
-fn most_in_service(window: &VecDeque<ObservedRequest>) -> Option<usize> {
-    let in_service = |one: &ObservedRequest| (one.earlier_at_output.response + 1) as f64;
-    let mut in_service: Vec<f64> = window.iter().map(in_service).collect();
-    quantile(&mut in_service, 0.98).map(|most| most as usize)
-}
-
-impl SlotFitData {
-    fn new(
-        window: &VecDeque<ObservedRequest>,
-        releases: &PerSpan<Releases>,
-        current: Option<SlotModel>,
-        most: usize,
-    ) -> Self {
-        let current = current.map_or(0, |current| current.count);
-        let largest =
-            PerSpan { prefill: MAX_PREFILL_SLOTS, response: current.max(most + CANDIDATES_ABOVE) };
-        let in_tokens = have_token_counts(window.iter().map(|one| one.tokens));
-        let mut by_size: Vec<(f64, &ObservedRequest)> =
-            window.iter().filter_map(|one| Some((one.size(in_tokens)?, one))).collect();
-        by_size.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let mut data = Self { requests: Vec::new(), releases: PerSpan::default() };
-        for (size, one) in by_size {
-            let Some(first_output) = one.first_output else { continue };
-            let earlier_at_output = one.earlier_at_output;
-            let collected = &mut data.releases;
-            let releases_at =
-                PerSpan { prefill: collected.prefill.len(), response: collected.response.len() };
-            let mut collect = |span: SlotSpan| {
-                let most = *largest.get(span).min(one.earlier_when_sent.get(span));
-                let needed = most.saturating_sub(*earlier_at_output.get(span));
-                if needed > MAX_LOOKBACK {
-                    return false;
-                }
-                let back = releases.get(span).earlier_backwards(first_output, one, MAX_LOOKBACK);
-                collected.get_mut(span).extend(back.take(needed));
-                collected.get(span).len() - releases_at.get(span) == needed
+    /// The slots of a server that works in steps, near these slots. `None` unless its error is surely less than without
+    /// steps.
+    fn in_steps(&self, slots: &SlotCandidate) -> Option<SlotCandidate> {
+        let with = |count: usize| {
+            let in_steps = self.get(SlotTrial { count, in_steps: true, ..slots.slots })?;
+            Some(in_steps).filter(|one| self.explain(one))
+        };
+        let mut fewest = with(slots.slots.count)
+            .filter(|in_steps| in_steps.errors.is_surely_better_than(&slots.errors))
+            .filter(|_| self.data.show_steps(self.releases))?;
+        // More slots than the server has explain the requests nearly as well, because prompts wait in any case. Fewer are
+        // contradicted.
+        for count in (1..fewest.slots.count).rev().take(CANDIDATES_ABOVE) {
+            let is_as_good = |fewer: &SlotCandidate| {
+                fewer.quality.contradicted_ratio <= MAX_CONTRADICTED_RATIO_IN_ORDER
+                    && fewest.errors.total > fewer.errors.total * FEWER_ERROR_PART
             };
-            if collect(SlotSpan::Prefill) && collect(SlotSpan::Response) {
-                let ObservedRequest { sent, ended, earlier_when_sent, abandoned, .. } = *one;
-                data.requests.push(FitRequest {
-                    size,
-                    sent,
-                    first_output,
-                    ended,
-                    earlier_when_sent,
-                    earlier_at_output,
-                    abandoned,
-                    releases_at,
-                });
-            }
+            let Some(fewer) = with(count).filter(is_as_good) else { break };
+            fewest = fewer;
         }
-        data
+        Some(fewest)
     }
 
-    /// Errors of a candidate. `None` if it is impossible: most requests had output before their turn.
-    fn errors(&self, span: SlotSpan, count: usize) -> Option<FitErrors> {
-        let releases = self.releases.get(span);
-        let turn = |request: &FitRequest| {
-            if *request.earlier_when_sent.get(span) < count {
-                return Some((request.sent, false));
-            }
-            let back = count.checked_sub(request.earlier_at_output.get(span) + 1)?;
-            releases.get(request.releases_at.get(span) + back).map(|at| (*at, true))
-        };
-        let turns: Vec<Option<(f64, bool)>> = self.requests.iter().map(turn).collect();
-        let mut points = Vec::with_capacity(turns.len());
-        let mut total_holding = 0.0;
-        for (request, turn) in self.requests.iter().zip(&turns) {
-            if let Some((at, _)) = turn {
-                points.push((request.size, request.first_output - at));
-                let until =
-                    if span == SlotSpan::Response { request.ended } else { request.first_output };
-                total_holding += until - at;
-            }
-        }
-        if points.len() * 2 < turns.len() {
-            return None;
-        }
-        let line = ResistantLine::through(&points, &mut Vec::with_capacity(points.len()))?;
-        let holding_seconds = total_holding / points.len().max(1) as f64;
-        let mut errors = FitErrors { holding_seconds, ..FitErrors::default() };
-        errors.each.reserve(turns.len());
-        for (request, turn) in self.requests.iter().zip(&turns) {
-            errors.add(request, *turn, line.at(request.size));
-        }
-        Some(errors)
+    /// The current slots, if they still explain the requests.
+    fn current(&self, slots: &SlotModel, no_waiting: &FitErrors) -> Option<SlotCandidate> {
+        let SlotModel { span, count, step_seconds, .. } = *slots;
+        let current = self.get(SlotTrial { span, count, in_steps: step_seconds.is_some() })?;
+        let is_valid = self.explain(&current) && current.errors.is_still_better_than(no_waiting);
+        is_valid.then_some(current)
     }
-
-    /// Time on the way into and out of the server, in seconds: the difference of the median errors of lone requests and of
-    /// requests that waited.
-    ///
-    /// A request that waits has its way in behind it, and the end of the response before it already includes the way
-    /// out. Its first output therefore comes sooner after its turn than that of a lone request after its sending. 0
-    /// unless the difference is certain.
-    fn path_seconds(&self, errors: &FitErrors) -> f64 {
-        let is_lone = |request: &FitRequest| request.earlier_when_sent.response == 0;
-        let lone = self.late(errors, |request, _| is_lone(request));
-        let waited = self.late(errors, |_, error| error.waited);
-        certain_shift(lone, waited, MIN_STANDARD_ERRORS).unwrap_or(0.0)
-    }
-
-    /// Whether the server goes on after its client has left: requests behind such a request are later.
-    fn serves_abandoned(&self, errors: &FitErrors, did_before: bool) -> bool {
-        let behind = self.late(errors, |request, error| error.waited && request.abandoned > 0);
-        let others = self.late(errors, |request, error| error.waited && request.abandoned == 0);
-        if behind.len().min(others.len()) < MIN_WAITING {
-            // Nothing speaks for or against it.
-            return did_before;
-        }
-        let [to_begin, to_stay] = ABANDONED_STANDARD_ERRORS;
-        let standard_errors = if did_before { to_stay } else { to_begin };
-        certain_shift(behind, others, standard_errors).is_some()
-    }
-
-    /// Errors of some requests, in seconds.
-    fn late(&self, errors: &FitErrors, is_in: impl Fn(&FitRequest, &FitError) -> bool) -> Vec<f64> {
-        let both = self.requests.iter().zip(&errors.each);
-        both.filter(|(request, error)| is_in(request, error)).map(|(_, error)| error.late).collect()
-    }
-}
-
-/// Difference of the medians of two groups, if the median test (A. M. Mood, Introduction to the Theory of Statistics,
-/// 1950) finds that the values of the first are larger, by this many standard errors.
-fn certain_shift(mut first: Vec<f64>, mut second: Vec<f64>, standard_errors: f64) -> Option<f64> {
-    let median = quantile(&mut [&first[..], &second].concat(), 0.5)?;
-    let part_above = |some: &[f64]| {
-        some.iter().filter(|value| **value > median).count() as f64 / some.len() as f64
-    };
-    let standard_error = 0.5 * (1.0 / first.len() as f64 + 1.0 / second.len() as f64).sqrt();
-    if part_above(&first) - part_above(&second) <= standard_errors * standard_error {
-        return None;
-    }
-    let shift = quantile(&mut first, 0.5)? - quantile(&mut second, 0.5)?;
-    (shift > 0.0).then_some(shift)
-}
-
-/// Paired comparison of the absolute errors of two candidates, over the requests that wait according to the first.
-struct ErrorComparison {
-    requests: usize,
-    /// Sums of the absolute errors, in seconds.
-    own_sum: f64,
-    other_sum: f64,
-    /// Mean of the other error minus the own error, and the standard error of this mean.
-    mean_gain: f64,
-    standard_error: f64,
-}
-
-impl FitErrors {
-    fn compare(&self, other: &Self) -> ErrorComparison {
-        let pairs = || {
-            let both = self.each.iter().zip(&other.each).filter(|(error, _)| error.waited);
-            both.map(|(own, other)| (own.late.abs(), other.late.abs()))
-        };
-        let n = pairs().count();
-        let (own_sum, other_sum) =
-            pairs().fold((0.0, 0.0), |(a, b), (own, other)| (a + own, b + other));
-        let mean_gain = (other_sum - own_sum) / n.max(1) as f64;
-        let squares: f64 = pairs().map(|(own, other)| (other - own - mean_gain).powi(2)).sum();
-        let deviation = (squares / n.saturating_sub(1).max(1) as f64).sqrt();
-        let standard_error = deviation / (n.max(1) as f64).sqrt();
-        ErrorComparison { requests: n, own_sum, other_sum, mean_gain, standard_error }
-    }
-
-    fn is_surely_better_than(&self, other: &Self) -> bool {
-        let ErrorComparison { requests, own_sum, other_sum, mean_gain, standard_error } =
-            self.compare(other);
-        requests >= MIN_WAITING
-            && own_sum < MAX_ERROR_PART * other_sum
-            && mean_gain > MIN_STANDARD_ERRORS * standard_error
-    }
-
-    /// Whether an accepted candidate still explains the requests. Without requests that wait, nothing speaks against it.
-    fn is_still_better_than(&self, other: &Self) -> bool {
-        let ErrorComparison { requests, own_sum, other_sum, .. } = self.compare(other);
-        requests < MIN_WAITING || own_sum < MAX_ERROR_PART_TO_STAY * other_sum
-    }
-
-    /// Adds a request with its turn, and whether it waited. `turn` is `None` if it had output before its turn.
-    fn add(&mut self, request: &FitRequest, turn: Option<(f64, bool)>, expected: f64) {
-        let (late, waited) = match turn {
-            Some((at, waited)) => (request.first_output - at - expected, waited),
-            // Output before the turn contradicts the candidate, so it counts more than output at the turn.
-            None => (-2.0 * expected, true),
-        };
-        self.total += late.abs();
-        self.each.push(FitError { late, waited });
-        if waited {
-            let sums = &mut self.waited;
-            sums.count += 1;
-            sums.error += late.abs();
-            sums.ttft += request.first_output - request.sent;
-            match turn {
-                Some((at, _)) => {
-                    sums.prompt_error += late.abs();
-                    sums.prompt += request.first_output - at;
-                }
-                None => sums.contradicted += 1,
-            }
-        }
-    }
-
-    fn quality(&self) -> FitQuality {
-        let WaitedErrors { count, contradicted, error, ttft, .. } = self.waited;
-        FitQuality {
-            contradicted_ratio: ratio(contradicted as f64, count as f64),
-            error_ratio: ratio(error, ttft),
-        }
-    }
-}
-
-/// 0 if there is nothing.
-fn ratio(part: f64, all: f64) -> f64 {
-    if all > 0.0 { part / all } else { 0.0 }
 }

@@ -9,11 +9,8 @@
 
 use super::QueueEstimator;
 use super::estimate::{EstimateSource, WaitEstimate};
-use super::request::{ObservedRequest, SlotSpan};
-use super::slots::{MAX_LOOKBACK, NoTurn};
-
-/// Largest error of the difference of two instants that are observed from outside, in seconds.
-const INSTANT_ERROR: f64 = 0.002;
+use super::request::{ObservedRequest, SlotSpan, TurnSign};
+use super::slots::{INSTANT_ERROR, MAX_LOOKBACK, NoTurn};
 
 impl QueueEstimator {
     /// Estimates the wait of a request. `turn`: as the slots of the time of its first output explain it.
@@ -38,15 +35,18 @@ impl QueueEstimator {
             return Some(self.estimated(seconds, 0.0, high, EstimateSource::Baseline));
         };
         let seconds = (turn - request.sent).max(0.0);
-        let way = self.baseline.as_ref().map_or(0.0, |baseline| match slots.span {
+        let baseline = self.baseline.as_ref().or(self.unstreamed.as_ref());
+        let way = baseline.map_or(0.0, |baseline| match slots.span {
             // The way into and out of the server takes no longer than the fastest response.
             SlotSpan::Response => baseline.fastest(),
             // A part of the prompt may be processed beside the prompt before.
             SlotSpan::Prefill => baseline.expect(request.bytes, request.tokens),
         });
-        let low = (seconds - INSTANT_ERROR - way).max(0.0);
+        // A server that works in steps begins at the start of one. It is known to half a step.
+        let error = INSTANT_ERROR + slots.step_seconds.unwrap_or(0.0) / 2.0;
+        let low = (seconds - error - way).max(0.0);
         let high = self.latest_start(request);
-        Some(self.estimated(seconds, low, high.max(seconds + INSTANT_ERROR), EstimateSource::Slots))
+        Some(self.estimated(seconds, low, high.max(seconds + error), EstimateSource::Slots))
     }
 
     fn without_slots(&self, request: &ObservedRequest) -> Option<WaitEstimate> {
@@ -74,7 +74,10 @@ impl QueueEstimator {
     /// Latest likely start of a request, in seconds after it was sent: it leaves a short time for the prompt.
     fn latest_start(&self, request: &ObservedRequest) -> f64 {
         // A response that is not streamed shows only that its turn came before its end.
-        let baseline = self.baseline.as_ref().filter(|_| request.first_output.is_some());
+        let baseline = match request.turn_sign() {
+            TurnSign::FirstOutput => self.baseline.as_ref(),
+            TurnSign::End => self.unstreamed.as_ref(),
+        };
         let prompt = baseline.map_or(0.0, |one| one.shortest(request.bytes, request.tokens));
         (request.latest_turn() - request.sent - prompt).max(0.0)
     }
