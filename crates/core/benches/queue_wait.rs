@@ -257,16 +257,6 @@ fn other(name: &str, run: fn(usize, f64, bool, u64) -> EvalWaits) -> String {
 fn judged_scenarios(name: &str) -> Vec<(Scenario, ScenarioFigures)> {
     let judge = |one: Scenario| {
         let runs: Vec<_> = (1..=SEEDS).map(|seed| one.run(seed)).collect();
-        if std::env::var_os("DBG").is_some() {
-            for (at, run) in runs.iter().enumerate() {
-                for wait in &run.waits {
-                    println!("W {at} {wait:?}");
-                }
-                for signal in &run.signals {
-                    println!("S {at} {signal:?}");
-                }
-            }
-        }
         let figures = ScenarioFigures::of(&one, &runs);
         (one, figures)
     };

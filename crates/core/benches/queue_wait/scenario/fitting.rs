@@ -57,5 +57,11 @@ pub fn scenarios() -> Vec<Scenario> {
         fits("8 slots, nothing streamed", slots(8))
             .with(|traffic| traffic.streamed = 0.0)
             .at_load(0.9, 1.0),
+        fits("4 slots, responses of one length, nothing streamed", slots(4))
+            .with(|traffic| {
+                traffic.streamed = 0.0;
+                traffic.outputs = TokenSizes { median: 60.0, sigma: 0.0, max: 60.0 };
+            })
+            .at_load(0.8, 4.0),
     ]
 }

@@ -8,6 +8,10 @@ fn unfit(name: &str, server: SlotServer) -> Scenario {
     Scenario::new(name, ScenarioClass::DoesNotFit, ScenarioServer::Slots(server))
 }
 
+fn unstreamed(name: &str, server: SlotServer) -> Scenario {
+    unfit(&format!("{name}, nothing streamed"), server).with(|traffic| traffic.streamed = 0.0)
+}
+
 pub fn scenarios() -> Vec<Scenario> {
     let in_order = |order| SlotServer { order, ..slots(8) };
     vec![
@@ -42,5 +46,17 @@ pub fn scenarios() -> Vec<Scenario> {
             traffic.giving_up = Some(GivingUp { share: 0.3, after: 2.0, is_random: false });
         })
         .at_load(0.95, 1.0),
+        unstreamed("2 replicas of 4 slots", SlotServer { replicas: 2, ..slots(4) })
+            .described_by("replicas")
+            .at_load(0.85, 1.0),
+        unstreamed(
+            "static batches of 8",
+            SlotServer { release: SlotRelease::BatchEnd, ..slots(8) },
+        )
+        .described_by("batches")
+        .at_load(0.8, 1.0),
+        unstreamed("last in, first out, 8 slots", in_order(TurnOrder::LastInFirstOut))
+            .at_load(0.95, 1.0),
+        unstreamed("random order, 8 slots", in_order(TurnOrder::Random)).at_load(0.95, 1.0),
     ]
 }

@@ -54,5 +54,20 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario::new("eight clients, steps, tokens reported", ScenarioClass::NoQueue, vllm)
             .with(|traffic| (traffic.reports_usage, traffic.prompts) = (true, short_prompts))
             .with_clients(8, 1.0),
+        unlimited("constant speed, bursts, nothing streamed", |_| {})
+            .with(|traffic| traffic.streamed = 0.0)
+            .at_rate(8.0, 4.0),
+        // Responses of one length end in the order in which they were sent.
+        unlimited("responses of one length, nothing streamed", |_| {})
+            .with(|traffic| {
+                traffic.streamed = 0.0;
+                traffic.outputs = TokenSizes { median: 60.0, sigma: 0.0, max: 60.0 };
+            })
+            .at_rate(8.0, 4.0),
+        unlimited("speed depends on the load, bursts, nothing streamed", |server| {
+            server.speed = SpeedModel::Load(0.05);
+        })
+        .with(|traffic| traffic.streamed = 0.0)
+        .at_rate(6.0, 4.0),
     ]
 }

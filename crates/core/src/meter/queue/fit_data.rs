@@ -196,6 +196,14 @@ impl SlotFitData {
         certain_shift(lone, waited, MIN_STANDARD_ERRORS).unwrap_or(0.0)
     }
 
+    /// Whether requests with company take longer than lone ones, although the slots leave them no wait or explain it.
+    pub fn is_slower_in_company(&self, errors: &FitErrors) -> bool {
+        let is_lone = |request: &FitRequest| request.earlier_when_sent.response == 0;
+        let lone = self.late(errors, |request, _| is_lone(request));
+        let others = self.late(errors, |request, _| !is_lone(request));
+        lone.len() >= MIN_WAITING && certain_shift(others, lone, MIN_STANDARD_ERRORS).is_some()
+    }
+
     /// Whether the server goes on after its client has left: requests behind such a request are later.
     pub fn serves_abandoned(&self, errors: &FitErrors, did_before: bool) -> bool {
         let behind = self.late(errors, |request, error| error.waited && request.abandoned > 0);

@@ -33,7 +33,7 @@ pub(super) struct FitErrors {
 pub(super) struct WaitedErrors {
     pub count: usize,
     /// Number of requests that had output before their turn.
-    contradicted: usize,
+    pub contradicted: usize,
     /// Absolute errors.
     error: f64,
     /// Times to first output.

@@ -32,6 +32,7 @@
 //! | `releases` | instants at which requests released their slots |
 //! | `slots` | finds the number of slots |
 //! | `fit_data`, `fit_errors` | requests of a fit, and the errors of a number of slots over them |
+//! | `end_ranks` | order in which responses end that are not streamed |
 //! | `open` | requests that have not ended, and their ranks |
 //! | `baseline` | time to first output of a request that does not wait |
 //! | `wait` | wait of an ended request, with its interval |
@@ -41,6 +42,7 @@
 //! All memory is bounded by constants, whatever the traffic.
 
 mod baseline;
+mod end_ranks;
 mod estimate;
 mod fit_data;
 mod fit_errors;
@@ -63,6 +65,7 @@ pub use slots::SlotModel;
 
 use super::bounded::push_bounded;
 use baseline::REFIT_EVERY;
+use end_ranks::EndRanks;
 use open::{OpenRequests, RankAtOutput};
 use releases::Releases;
 use request::{ArrivalPosition, ObservedRequest, PerSpan, TurnSign};
@@ -124,6 +127,7 @@ pub struct QueueEstimator {
     /// Times from the turn to the end of responses that are not streamed, if the fits use them.
     unstreamed: Option<TtftBaseline>,
     streamed: StreamedShare,
+    end_ranks: EndRanks,
     /// Whether requests take longer when others are in flight, and no model explains this.
     is_unexplained: bool,
     progress: Progress,
@@ -209,6 +213,7 @@ impl QueueEstimator {
         self.streamed.push(is_streamed);
         if !is_streamed {
             self.progress.on_unstreamed(request.ended - request.sent);
+            self.end_ranks.push(request.earlier_at_output.response);
         } else if request.is_lone() {
             push_bounded(&mut self.lone, request, MAX_LONE);
         }
@@ -304,7 +309,7 @@ impl QueueEstimator {
         }
         (self.unfitted, self.fitted_at) = (0, now);
         let before = self.fit;
-        self.fit = slots::select(&before, &self.window, &self.releases, sign);
+        self.fit = slots::select(&before, &self.window, &self.releases, &self.end_ranks, sign);
         let baseline = match &self.fit.slots {
             Some(slots) => {
                 self.is_unexplained = false;

@@ -189,11 +189,13 @@ impl QueueEstimator {
         let wait = (wait - slots.path_seconds).max(0.0);
         // Two causes: the time between two releases varies, and the rate is a mean over a limited number of them.
         let variance = 1.0 / must_end.max(1.0) + 1.0 / releases.events().max(1.0);
-        let spread = NINE_IN_TEN * variance.sqrt();
+        let spread = wait * NINE_IN_TEN * variance.sqrt();
+        // The tokens of a step are not seen.
+        let error = spread + slots.step_seconds.unwrap_or(0.0);
         Some(ExpectedWait {
             seconds: wait.max(low),
-            low: (wait * (1.0 - spread)).max(low),
-            high: Some((wait * (1.0 + spread)).max(low)),
+            low: (wait - error).max(low),
+            high: Some((wait + error).max(low)),
         })
     }
 

@@ -7,6 +7,7 @@
 //!
 //! A candidate is accepted only if it is surely better than the explanation that nobody waits.
 
+use super::end_ranks::EndRanks;
 use super::estimate::FitQuality;
 use super::fit_data::{SlotFitData, SlotTrial, most_in_service};
 use super::fit_errors::FitErrors;
@@ -130,6 +131,7 @@ pub(super) fn select(
     before: &SlotFit,
     window: &VecDeque<ObservedRequest>,
     releases: &PerSpan<Releases>,
+    ends: &EndRanks,
     sign: TurnSign,
 ) -> SlotFit {
     let current = before.slots;
@@ -142,8 +144,15 @@ pub(super) fn select(
     let candidates = SlotCandidates { data: &data, releases };
     let LeastErrors { explaining, other } = candidates.with_least_errors(most);
     let still_valid = current.and_then(|current| candidates.current(&current, &no_waiting));
+    // The time from the turn to the end depends on the length of the response. So its order has to show the slots.
+    let is_limited = |best: &SlotCandidate| {
+        sign == TurnSign::FirstOutput
+            || best.quality.error_ratio <= MAX_ERROR_RATIO
+            || ends.show_limit(best.slots.count)
+    };
     let accepted = explaining.filter(|best| {
         best.errors.is_surely_better_than(&no_waiting)
+            && is_limited(best)
             && other.as_ref().is_none_or(|other| best.errors.total < other.errors.total)
     });
     let selected = match (still_valid, accepted) {
@@ -155,6 +164,9 @@ pub(super) fn select(
         let quality = other.map(|other| other.quality);
         return SlotFit { slots: None, quality, ..*before };
     };
+    if sign == TurnSign::End && data.is_slower_in_company(&errors) {
+        return SlotFit { slots: None, quality: Some(quality), ..*before };
+    }
     let serves_abandoned = data.serves_abandoned(&errors, before.serves_abandoned);
     if serves_abandoned {
         return SlotFit { slots: None, quality: Some(quality), serves_abandoned };
@@ -249,9 +261,15 @@ impl SlotCandidates<'_> {
 
     fn consider(&self, one: SlotCandidate, least: &mut LeastErrors) {
         let least = if self.explain(&one) { &mut least.explaining } else { &mut least.other };
-        // More slots than the server has explain the ends of responses nearly as well. Fewer come first.
-        let part = if self.data.sign == TurnSign::End { REPLACE_ERROR_PART } else { 1.0 };
-        if least.as_ref().is_none_or(|least| one.errors.total < least.errors.total * part) {
+        let is_better = |least: &SlotCandidate| match self.data.sign {
+            TurnSign::FirstOutput => one.errors.total < least.errors.total,
+            // Fewer slots come first. More explain the ends of responses nearly as well, if fewer are not contradicted.
+            TurnSign::End => {
+                one.errors.waited.contradicted < least.errors.waited.contradicted
+                    || one.errors.total < least.errors.total * REPLACE_ERROR_PART
+            }
+        };
+        if least.as_ref().is_none_or(is_better) {
             *least = Some(one);
         }
     }

@@ -7,10 +7,10 @@
 //! | nobody seems to wait | time to first output above the baseline | without the time for a prompt that shares the server | time to first output |
 //! | nothing | the low end | as above | as above |
 
-use super::QueueEstimator;
 use super::estimate::{EstimateSource, WaitEstimate};
 use super::request::{ObservedRequest, SlotSpan, TurnSign};
 use super::slots::{INSTANT_ERROR, MAX_LOOKBACK, NoTurn};
+use super::{QueueEstimator, TtftBaseline};
 
 impl QueueEstimator {
     /// Estimates the wait of a request. `turn`: as the slots of the time of its first output explain it.
@@ -74,11 +74,15 @@ impl QueueEstimator {
     /// Latest likely start of a request, in seconds after it was sent: it leaves a short time for the prompt.
     fn latest_start(&self, request: &ObservedRequest) -> f64 {
         // A response that is not streamed shows only that its turn came before its end.
-        let baseline = match request.turn_sign() {
-            TurnSign::FirstOutput => self.baseline.as_ref(),
-            TurnSign::End => self.unstreamed.as_ref(),
+        let shortest = match request.turn_sign() {
+            TurnSign::FirstOutput => {
+                let baseline = self.baseline.as_ref();
+                baseline.map(|one| one.shortest(request.bytes, request.tokens))
+            }
+            // Its time depends on its length, which is not known.
+            TurnSign::End => self.unstreamed.as_ref().map(TtftBaseline::fastest),
         };
-        let prompt = baseline.map_or(0.0, |one| one.shortest(request.bytes, request.tokens));
+        let prompt = shortest.unwrap_or(0.0);
         (request.latest_turn() - request.sent - prompt).max(0.0)
     }
 
