@@ -37,7 +37,7 @@ const fn scenario(
 use Knowable::{From, No, Yes};
 
 /// The scenarios, in the order of the table.
-pub const SCENARIOS: [EvalScenario; 47] = [
+pub const SCENARIOS: [EvalScenario; 48] = [
     scenario("boot: the port opens when the server is ready", "", Yes, |seed| {
         boot(seed, PROXY, None)
     }),
@@ -172,8 +172,9 @@ pub const SCENARIOS: [EvalScenario; 47] = [
     scenario("warm: the cached prefix was evicted", "time for the prompt", Yes, |seed| {
         evicted(seed, EvalSight { reports_prefill: true, ..PROXY })
     }),
+    scenario("warm: a client that passes by at any time", "", Yes, passing_by_at_any_time),
     scenario(
-        "warm: a client that passes by keeps the server busy",
+        "warm: a client that passes by only in pauses",
         "",
         No("its requests are not seen, so waiting for them looks like a load"),
         passing_by,
@@ -456,6 +457,24 @@ fn passing_by(seed: u64) -> EvalWorld {
         world.server.foreign.push((at - 2.0, at + busy));
         world.request(at, CHAT);
         at = world.sequence(at + 20.0, 8, 10.0, CHAT);
+    }
+    world.run(at + 1000.0);
+    world
+}
+
+/// Another client keeps the server busy for a tenth of the time, whether there is a pause or not.
+fn passing_by_at_any_time(seed: u64) -> EvalWorld {
+    let mut world = EvalWorld::new(seed, ColdEvalServer::default(), PROXY);
+    let mut at = world.sequence(1.0, 90, 8.0, CHAT);
+    for _ in 0..20 {
+        at = world.sequence(at + 120.0, 8, 10.0, CHAT);
+    }
+    let mut foreign = 0.0;
+    while foreign < at {
+        let busy = world.rng.between(0.5, 8.0);
+        foreign += 9.0 * busy * world.rng.exponential();
+        world.server.foreign.push((foreign, foreign + busy));
+        foreign += busy;
     }
     world.run(at + 1000.0);
     world
