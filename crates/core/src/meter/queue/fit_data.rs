@@ -29,6 +29,8 @@ impl SlotTrial {
 /// Requests of one fit, with the releases that each may have waited for.
 pub(super) struct SlotFitData {
     pub sign: TurnSign,
+    /// As in [`SlotModel`](super::SlotModel).
+    since: f64,
     /// In ascending order of their sizes.
     requests: Vec<FitRequest>,
     /// For one request after the other, the last releases before its first output, as far back as a candidate needs.
@@ -68,6 +70,7 @@ impl SlotFitData {
         releases: &PerSpan<Releases>,
         sign: TurnSign,
         largest: usize,
+        since: f64,
     ) -> Self {
         let largest = PerSpan { prefill: MAX_PREFILL_SLOTS, response: largest };
         let requests = || window.iter().filter(|one| one.turn_sign() == sign);
@@ -75,7 +78,7 @@ impl SlotFitData {
         let mut by_size: Vec<(f64, &ObservedRequest)> =
             requests().filter_map(|one| Some((one.size(in_tokens)?, one))).collect();
         by_size.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let mut data = Self { sign, requests: Vec::new(), releases: PerSpan::default() };
+        let mut data = Self { sign, since, requests: Vec::new(), releases: PerSpan::default() };
         for (size, one) in by_size {
             let output = one.latest_turn();
             let earlier_at_output = one.earlier_at_output;
@@ -118,7 +121,8 @@ impl SlotFitData {
         }
         let back = count.checked_sub(request.earlier_at_output.get(span) + 1)?;
         let releases = self.releases.get(span);
-        releases.get(request.releases_at.get(span) + back).map(|at| (*at, true))
+        let at = releases.get(request.releases_at.get(span) + back)?;
+        Some((at.max(self.since), true))
     }
 
     /// Whether outputs come together with outputs and ends of other requests, more often than by chance: at the end of a

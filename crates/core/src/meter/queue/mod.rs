@@ -76,6 +76,11 @@ use std::time::Duration;
 
 /// Number of requests that the fits use.
 const WINDOW: usize = 256;
+/// Number of requests that slots must have explained before it is taken for a change that they no longer do. Servers that
+/// queue in another way seldom have slots for that long.
+const STABLE: usize = 2 * WINDOW;
+/// Number of the newest requests that are tried alone if slots no longer explain the window.
+const NEWEST: usize = WINDOW / 4;
 /// Number of lone requests (nothing else in flight) that are remembered in addition.
 const MAX_LONE: usize = 64;
 /// Number of responses of which the share of streams is known,
@@ -108,6 +113,31 @@ impl StreamedShare {
     }
 }
 
+/// Number of requests that slots explained, and number of those since.
+#[derive(Debug, Default)]
+struct ExplainedRequests {
+    explained: usize,
+    since: usize,
+}
+
+impl ExplainedRequests {
+    /// Adds the requests between two fits.
+    fn push(&mut self, fit: &SlotFit) {
+        if fit.slots.is_none() {
+            self.since += REFIT_EVERY;
+        } else if std::mem::take(&mut self.since) > 0 {
+            self.explained = REFIT_EVERY;
+        } else {
+            self.explained = (self.explained + REFIT_EVERY).min(STABLE);
+        }
+    }
+
+    /// Whether slots explained many requests until lately. The newest requests may then be from a changed server.
+    fn may_have_changed(&self) -> bool {
+        self.explained >= STABLE && (1..=WINDOW).contains(&self.since)
+    }
+}
+
 /// Estimator for the queue of one upstream and model.
 #[derive(Debug, Default)]
 pub struct QueueEstimator {
@@ -127,6 +157,7 @@ pub struct QueueEstimator {
     /// Times from the turn to the end of responses that are not streamed, if the fits use them.
     unstreamed: Option<TtftBaseline>,
     streamed: StreamedShare,
+    explained: ExplainedRequests,
     end_ranks: EndRanks,
     /// Whether requests take longer when others are in flight, and no model explains this.
     is_unexplained: bool,
@@ -179,6 +210,7 @@ impl QueueEstimator {
         self.releases.prefill.push(entry.position.number, at);
         self.progress.on_output(entry.sequence, at);
         self.progress.on_moved(at);
+        self.note_in_service(entry.rank, at);
         self.count_release(SlotSpan::Prefill, entry.rank);
         if let Some(slots) = &self.fit.slots {
             // The releases may be forgotten when the response ends.
@@ -309,7 +341,24 @@ impl QueueEstimator {
         }
         (self.unfitted, self.fitted_at) = (0, now);
         let before = self.fit;
-        self.fit = slots::select(&before, &self.window, &self.releases, &self.end_ranks, sign);
+        if let Some((changed, slots)) = self.progress.changed().zip(self.fit.slots.as_mut()) {
+            // Requests from before the change would hide the new number of slots.
+            self.window.retain(|one| one.latest_turn() >= changed.at);
+            (slots.count, slots.since) = (changed.count, changed.at);
+        }
+        let select = |before: &SlotFit, window: &VecDeque<ObservedRequest>| {
+            slots::select(before, window, &self.releases, &self.end_ranks, sign)
+        };
+        self.fit = select(&self.fit, &self.window);
+        self.explained.push(&self.fit);
+        if self.explained.may_have_changed() && !self.fit.serves_abandoned {
+            let newest: VecDeque<ObservedRequest> =
+                self.window.iter().rev().take(NEWEST).rev().copied().collect();
+            let fit = select(&SlotFit::default(), &newest);
+            if fit.slots.is_some() {
+                (self.fit, self.window) = (fit, newest);
+            }
+        }
         let baseline = match &self.fit.slots {
             Some(slots) => {
                 self.is_unexplained = false;

@@ -9,7 +9,7 @@ const MEMORY: f64 = 256.0;
 /// would prefer the short ones while a queue builds up.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct BusyRate {
-    /// Time with a queue, in seconds. Old times and events lose weight with each new event.
+    /// Time with a queue, in seconds, of each slot. Old times and events lose weight with each new event.
     seconds: f64,
     events: f64,
     /// Instant up to which the time is counted.
@@ -24,10 +24,11 @@ impl BusyRate {
         Self { seconds: events / rate.max(1e-9), events, at, is_busy: false }
     }
 
-    /// Counts the time up to this instant if the server had a queue until then, but none after `until`.
-    pub fn advance(&mut self, at: f64, until: f64, is_busy: bool) {
+    /// Counts the time up to this instant if the server had a queue until then, but none after `until`. `weight`: number of
+    /// slots that were busy.
+    pub fn advance(&mut self, at: f64, until: f64, is_busy: bool, weight: f64) {
         if is_busy {
-            self.seconds += (at.min(until) - self.at).max(0.0);
+            self.seconds += weight * (at.min(until) - self.at).max(0.0);
         }
         self.at = self.at.max(at);
         self.is_busy = is_busy;

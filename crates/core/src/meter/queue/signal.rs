@@ -14,6 +14,8 @@ use super::open::RankAtOutput;
 use super::rate::BusyRate;
 use super::slots::SlotModel;
 use super::{QueueEstimator, SlotSpan};
+use crate::meter::bounded::push_bounded;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Half of the width of an interval that holds nine in ten values of a normal distribution, in standard deviations.
@@ -27,11 +29,20 @@ const MIN_RECENT: usize = 64;
 /// Smallest number of events from which a rate is known.
 const MIN_EVENTS: f64 = 8.0;
 
+/// Number of outputs, while requests wait for slots, whose numbers of requests in service are remembered.
+const MAX_IN_SERVICE: usize = 16;
+/// If the most requests in service at these outputs are at most this part of the slots, the server has fewer slots now.
+const MAX_PART_OF_FEWER: f64 = 0.6;
+
 /// Progress of the server through its queue.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Releases of slots while a request waits for one.
+    /// Releases of slots while a request waits for one, for each slot.
     releases: BusyRate,
+    /// Numbers of requests in service at the newest outputs while a request waited for a slot.
+    in_service: VecDeque<usize>,
+    /// Number of slots, if these show another one than the fit found.
+    changed: Option<ChangedSlots>,
     /// Requests passed by the newest output, while a request is overdue.
     passed: BusyRate,
     /// Number of requests up to the last one that had output, and the instant of this output in seconds.
@@ -93,18 +104,59 @@ impl Progress {
     /// The slots of the server may have changed.
     pub fn on_fit(&mut self, before: Option<&SlotModel>, after: Option<&SlotModel>, now: f64) {
         let slots = |slots: &SlotModel| (slots.span, slots.count);
-        if before.map(slots) != after.map(slots)
-            && let Some(after) = after
-        {
-            let rate = after.count as f64 / after.holding_seconds.max(1e-6);
+        if before.map(slots) == after.map(slots) {
+            return;
+        }
+        self.changed = None;
+        let has_more = before.zip(after).is_some_and(|(before, after)| {
+            before.span == after.span && before.count < after.count
+        });
+        // The fit explains requests from before there were more slots by longer holding times.
+        if has_more && self.releases.events() >= FIT_WEIGHT {
+            return;
+        }
+        self.in_service.clear();
+        if let Some(after) = after {
+            let rate = 1.0 / after.holding_seconds.max(1e-6);
             self.releases = BusyRate::start(rate, FIT_WEIGHT, now);
         }
+    }
+
+    /// Records the number of requests in service at an output, while requests wait for slots.
+    fn on_in_service(&mut self, in_service: usize, slots: usize, at: f64) {
+        push_bounded(&mut self.in_service, in_service, MAX_IN_SERVICE);
+        let largest = self.in_service.iter().map(|one| *one as f64);
+        // One request may have been served in another order.
+        let most = largest.fold(TwoLongest::default(), TwoLongest::with).second as usize;
+        let has_fewer = self.in_service.len() == MAX_IN_SERVICE
+            && most as f64 <= MAX_PART_OF_FEWER * slots as f64;
+        let at = self.changed.map_or(at, |changed| changed.at);
+        self.changed =
+            (most > slots || has_fewer).then_some(ChangedSlots { count: most.max(1), at });
+    }
+
+    /// Number of slots, if it has changed since the fit.
+    pub fn changed(&self) -> Option<ChangedSlots> {
+        self.changed
+    }
+
+    /// Number of slots of the server now, if the fit found these.
+    fn slots_now(&self, slots: &SlotModel) -> usize {
+        self.changed.map_or(slots.count, |changed| changed.count)
     }
 
     /// Longest usual duration of a response that is not streamed, in seconds.
     fn longest_unstreamed(&self) -> Option<f64> {
         (self.unstreamed.count() >= MIN_UNSTREAMED).then(|| self.unstreamed.longest().first)
     }
+}
+
+/// A change of the number of slots.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChangedSlots {
+    pub count: usize,
+    /// Instant at which it was seen, in seconds.
+    pub at: f64,
 }
 
 /// The two longest of the newest times.
@@ -177,9 +229,10 @@ impl QueueEstimator {
             let seconds = self.wait_behind_head(now).unwrap_or(0.0).max(low);
             return Some(ExpectedWait { seconds, low, high: None });
         };
-        let must_end = (self.open.holding().get(slots.span) + 1).saturating_sub(slots.count) as f64;
+        let count = self.progress.slots_now(slots);
+        let must_end = (self.open.holding().get(slots.span) + 1).saturating_sub(count) as f64;
         let releases = &self.progress.releases;
-        let rate = releases.per_second().unwrap_or(slots.count as f64 / slots.holding_seconds);
+        let rate = releases.per_second().unwrap_or(1.0 / slots.holding_seconds) * count as f64;
         let rate = rate.max(1e-9);
         // A server that goes on after its client has left also serves these requests first. There is no output meanwhile.
         let is_overdue = self.oldest_needs().is_some_and(|(sent, needs)| now - sent > needs);
@@ -201,20 +254,30 @@ impl QueueEstimator {
 
     /// Counts the time up to this instant with the requests that were open until then.
     pub(super) fn advance_progress(&mut self, at: f64) {
-        let has_queue =
-            self.fit.slots.is_some_and(|slots| *self.open.holding().get(slots.span) > slots.count);
+        let slots = self.fit.slots.as_ref();
+        let count = slots.map_or(0, |slots| self.progress.slots_now(slots));
+        let has_queue = slots.is_some_and(|slots| *self.open.holding().get(slots.span) > count);
         let is_overdue = self.oldest_needs().is_some_and(|(sent, needs)| at - sent > needs);
         // An outage is no part of the usual rate.
         let until = self.progress.moved_at + 2.0 * self.progress.usual_gap();
-        self.progress.releases.advance(at, until, has_queue);
-        self.progress.passed.advance(at, until, is_overdue);
+        self.progress.releases.advance(at, until, has_queue, count as f64);
+        self.progress.passed.advance(at, until, is_overdue, 1.0);
+    }
+
+    /// Records the rank of an output, if requests wait for slots.
+    pub(super) fn note_in_service(&mut self, rank: RankAtOutput, at: f64) {
+        if let Some(SlotModel { span: SlotSpan::Response, count, .. }) = self.fit.slots
+            && self.open.holding().response > count
+        {
+            self.progress.on_in_service(rank.earlier.response + 1, count, at);
+        }
     }
 
     /// Counts a release of a slot of this kind, unless the request still waited for one.
     pub(super) fn count_release(&mut self, span: SlotSpan, rank: RankAtOutput) {
         if let Some(slots) = &self.fit.slots
             && slots.span == span
-            && *rank.earlier.get(span) < slots.count
+            && *rank.earlier.get(span) < self.progress.slots_now(slots)
         {
             self.progress.releases.count(1.0);
         }

@@ -22,6 +22,8 @@ pub struct SlotModel {
     pub span: SlotSpan,
     /// Number of slots (`c`).
     pub count: usize,
+    /// Since when the server has this number of slots, in seconds; 0 if no change was seen.
+    pub since: f64,
     /// Duration of a step in which the server processes as many tokens of prompts as it can, in seconds. A prompt then also
     /// waits for the prompts of earlier requests. `None` unless the server seems to work in such steps.
     pub step_seconds: Option<f64>,
@@ -85,7 +87,7 @@ impl SlotModel {
         let back = self.count.checked_sub(earlier + 1).ok_or(NoTurn::Contradicted)?;
         let releases = releases.get(self.span);
         let mut released = releases.earlier_backwards(request.latest_turn(), request, max_lookback);
-        let turn = released.nth(back).ok_or(NoTurn::Forgotten)?;
+        let turn = released.nth(back).ok_or(NoTurn::Forgotten)?.max(self.since);
         Ok((turn.max(prompt_turn) - self.path_seconds).max(request.sent))
     }
 
@@ -137,7 +139,8 @@ pub(super) fn select(
     let current = before.slots;
     let most = most_in_service(window, sign).unwrap_or(1);
     let largest = current.map_or(0, |current| current.count).max(most + CANDIDATES_ABOVE);
-    let data = SlotFitData::new(window, releases, sign, largest);
+    let since = current.map_or(0.0, |current| current.since);
+    let data = SlotFitData::new(window, releases, sign, largest, since);
     let Some(no_waiting) = data.errors(SlotTrial::NO_WAITING) else {
         return *before;
     };
@@ -175,6 +178,7 @@ pub(super) fn select(
     let model = SlotModel {
         span,
         count,
+        since,
         step_seconds: data.step_seconds(slots).filter(|_| in_steps),
         holding_seconds: errors.holding_seconds,
         path_seconds: data.path_seconds(&errors),

@@ -9,7 +9,7 @@
 
 use super::estimate::{EstimateSource, WaitEstimate};
 use super::request::{ObservedRequest, SlotSpan, TurnSign};
-use super::slots::{INSTANT_ERROR, MAX_LOOKBACK, NoTurn};
+use super::slots::{INSTANT_ERROR, MAX_LOOKBACK};
 use super::{QueueEstimator, TtftBaseline};
 
 impl QueueEstimator {
@@ -25,10 +25,8 @@ impl QueueEstimator {
             return Some(self.estimated(0.0, 0.0, 0.0, source));
         }
         let Some(slots) = &self.fit.slots else { return self.without_slots(request) };
-        let turn = match slots.turn(request, &self.releases, usize::MAX) {
-            Err(NoTurn::Forgotten) => turn.ok_or(NoTurn::Forgotten),
-            turn => turn,
-        };
+        // The number of slots may have changed since the first output.
+        let turn = turn.map_or_else(|| slots.turn(request, &self.releases, usize::MAX), Ok);
         let Ok(turn) = turn else {
             let seconds = self.wait_above_baseline(request, 0.0)?;
             let high = request.latest_turn() - request.sent;
