@@ -57,6 +57,12 @@ pub fn scenarios() -> Vec<Scenario> {
         fits("8 slots, nothing streamed", slots(8))
             .with(|traffic| traffic.streamed = 0.0)
             .at_load(0.9, 1.0),
+        fits("16 slots, nothing streamed", slots(16))
+            .with(|traffic| traffic.streamed = 0.0)
+            .at_load(0.95, 1.0),
+        fits("4 slots, nothing streamed", slots(4))
+            .with(|traffic| traffic.streamed = 0.0)
+            .at_load(0.95, 1.0),
         fits("4 slots, responses of one length, nothing streamed", slots(4))
             .with(|traffic| {
                 traffic.streamed = 0.0;

@@ -4,11 +4,16 @@
 const MAX_RANK: usize = 255;
 /// Number of ends at which the weight of the older ones is halved.
 const HALVED_AT: u32 = 2048;
+/// Largest number of slots that ends show. With more, the newest request in service is too seldom the first to end.
+const MAX_SLOTS: usize = 10;
 /// Smallest number of ends that show something.
 const MIN_ENDS: u32 = 4;
-/// A limit is shown if at most this part of the ends just below it is beyond it. Without a limit, and with several queues, it
-/// is a third or more in the evaluation.
+/// Ends show a limit if at most this part of those near it is beyond it. Without a limit, and with several queues, it is a
+/// third or more in the evaluation.
 const MAX_PART_BEYOND: f64 = 0.1;
+
+/// Part of the ends that may contradict the number of slots: requests that the server took in another order.
+const MAX_CONTRADICTED_PART: f64 = 0.001;
 
 /// Number of ends, by the number of earlier requests that were still in flight. 1 KiB.
 ///
@@ -39,13 +44,24 @@ impl EndRanks {
         }
     }
 
-    /// Whether there seem to be this many slots: responses end with nearly as many earlier requests in flight, but hardly
-    /// any with more.
+    /// Smallest number of slots that hardly any end contradicts.
+    pub fn fewest_slots(&self) -> usize {
+        let mut beyond = self.total;
+        let contradicts_fewer = |count: &&u32| {
+            beyond = beyond.saturating_sub(**count);
+            f64::from(beyond) > MAX_CONTRADICTED_PART * f64::from(self.total)
+        };
+        self.by_rank.iter().take_while(contradicts_fewer).count() + 1
+    }
+
+    /// Whether there seem to be this many slots: responses end with one earlier request less in flight, and hardly any with
+    /// more.
     pub fn show_limit(&self, slots: usize) -> bool {
-        let nearly = slots.saturating_sub((slots / 8).max(1));
         let from = |rank: usize| self.by_rank.iter().skip(rank).sum::<u32>();
-        let (most, beyond) = (from(nearly), from(slots));
-        most >= MIN_ENDS && f64::from(beyond) <= MAX_PART_BEYOND * f64::from(most)
+        let (most, beyond) = (from(slots.saturating_sub(1)), from(slots));
+        slots <= MAX_SLOTS
+            && most >= MIN_ENDS
+            && f64::from(beyond) <= MAX_PART_BEYOND * f64::from(most)
     }
 }
 
@@ -72,6 +88,8 @@ mod tests {
         // Each further rank is half as frequent.
         let unlimited = ends((0..10).map(|rank| (rank, 512 >> rank)));
         assert!((1..=7).all(|slots| !unlimited.show_limit(slots)));
+        // One of 1,023 ends contradicts nine slots.
+        assert_eq!((limited.fewest_slots(), unlimited.fewest_slots()), (8, 9));
         assert!(!ends([(0, 3)]).show_limit(1), "too few");
     }
 

@@ -350,6 +350,9 @@ impl QueueEstimator {
             slots::select(before, window, &self.releases, &self.end_ranks, sign)
         };
         self.fit = select(&self.fit, &self.window);
+        if sign == TurnSign::FirstOutput {
+            self.unstreamed = None;
+        }
         self.explained.push(&self.fit);
         if self.explained.may_have_changed() && !self.fit.serves_abandoned {
             let newest: VecDeque<ObservedRequest> =

@@ -108,9 +108,9 @@ impl Progress {
             return;
         }
         self.changed = None;
-        let has_more = before.zip(after).is_some_and(|(before, after)| {
-            before.span == after.span && before.count < after.count
-        });
+        let has_more = before
+            .zip(after)
+            .is_some_and(|(before, after)| before.span == after.span && before.count < after.count);
         // The fit explains requests from before there were more slots by longer holding times.
         if has_more && self.releases.events() >= FIT_WEIGHT {
             return;

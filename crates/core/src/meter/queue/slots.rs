@@ -6,6 +6,11 @@
 //! adds a part of the waiting times to `r_j` and so widens their spread.
 //!
 //! A candidate is accepted only if it is surely better than the explanation that nobody waits.
+//!
+//! | what is special | the turn | what shows the slots |
+//! |---|---|---|
+//! | the server works in steps | is not before the step in which the prompt before had its first output | contradictions, because more slots have the same errors |
+//! | nothing is streamed | is compared with the end instead of the first output | the order of the ends ([`EndRanks`]) |
 
 use super::end_ranks::EndRanks;
 use super::estimate::FitQuality;
@@ -144,7 +149,8 @@ pub(super) fn select(
     let Some(no_waiting) = data.errors(SlotTrial::NO_WAITING) else {
         return *before;
     };
-    let candidates = SlotCandidates { data: &data, releases };
+    let fewest = if sign == TurnSign::End { ends.fewest_slots() } else { 1 };
+    let candidates = SlotCandidates { data: &data, releases, fewest };
     let LeastErrors { explaining, other } = candidates.with_least_errors(most);
     let still_valid = current.and_then(|current| candidates.current(&current, &no_waiting));
     // The time from the turn to the end depends on the length of the response. So its order has to show the slots.
@@ -205,9 +211,9 @@ impl SlotCandidate {
 /// The candidates with the least errors.
 #[derive(Default)]
 struct LeastErrors {
-    /// Of those that explain the requests.
+    /// The best candidate that explains the requests.
     explaining: Option<SlotCandidate>,
-    /// Of the others.
+    /// The best other candidate.
     other: Option<SlotCandidate>,
 }
 
@@ -215,6 +221,8 @@ struct LeastErrors {
 struct SlotCandidates<'a> {
     data: &'a SlotFitData,
     releases: &'a PerSpan<Releases>,
+    /// Smallest number of slots.
+    fewest: usize,
 }
 
 impl SlotCandidates<'_> {
@@ -248,7 +256,8 @@ impl SlotCandidates<'_> {
     fn with_least_errors(&self, most: usize) -> LeastErrors {
         let of = |span| move |count| self.get(SlotTrial { span, count, in_steps: false });
         let mut least = LeastErrors::default();
-        let responses = most.saturating_sub(CANDIDATES_BELOW).max(1)..=most + CANDIDATES_ABOVE;
+        let responses =
+            most.saturating_sub(CANDIDATES_BELOW).max(self.fewest)..=most + CANDIDATES_ABOVE;
         for one in responses.filter_map(of(SlotSpan::Response)) {
             self.consider(one, &mut least);
         }
@@ -305,7 +314,9 @@ impl SlotCandidates<'_> {
     fn current(&self, slots: &SlotModel, no_waiting: &FitErrors) -> Option<SlotCandidate> {
         let SlotModel { span, count, step_seconds, .. } = *slots;
         let current = self.get(SlotTrial { span, count, in_steps: step_seconds.is_some() })?;
-        let is_valid = self.explain(&current) && current.errors.is_still_better_than(no_waiting);
+        let is_valid = count >= self.fewest
+            && self.explain(&current)
+            && current.errors.is_still_better_than(no_waiting);
         is_valid.then_some(current)
     }
 }

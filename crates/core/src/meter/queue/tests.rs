@@ -363,6 +363,18 @@ fn a_deep_queue_waits_for_the_rate_of_the_server() {
 }
 
 #[test]
+fn more_slots_are_seen_at_the_first_outputs() {
+    let mut server = SlotsOfOneSecond::new(4);
+    let mut open = server.send(80);
+    let before = current_wait(&server.estimator, server.now);
+    for entry in open.iter_mut().take(8) {
+        server.estimator.first_output(entry, seconds(server.now + 0.1));
+    }
+    let after = current_wait(&server.estimator, server.now + 0.1);
+    assert!((0.4..0.7).contains(&(after / before)), "{after} after {before}");
+}
+
+#[test]
 fn a_server_that_hangs_has_at_least_the_wait_that_is_visible() {
     let hang = |mut server: SlotsOfOneSecond| {
         let _open = server.send(2);
