@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Part of the minutes whose largest value is usual. A server that hangs once in a while keeps its limit.
+/// Part of the minutes whose largest value is usual. The largest of all is not: a server that hangs once in a while, or
+/// soon after its start, keeps its limit.
 const USUAL_PART: f64 = 0.95;
 /// Number of minutes that are remembered.
 const MINUTES: usize = 128;
@@ -35,12 +36,13 @@ impl<T: Copy + Ord, const N: usize> RecentValues<T, N> {
         known.copied().max().filter(|_| self.count >= least)
     }
 
-    /// The value that this part of the values do not exceed. `None` if none is known.
+    /// The value that this part of the values do not exceed, and at least one does. `None` if fewer than two are known.
     fn quantile(&self, part: f64) -> Option<T> {
         let mut values: Vec<_> = self.values.iter().take(self.count).copied().collect();
         values.sort_unstable();
-        let at = (values.len() as f64 * part).ceil() as usize;
-        values.get(at.saturating_sub(1)).copied()
+        let within = (values.len() as f64 * part).ceil() as usize;
+        let within = within.min(values.len().saturating_sub(1));
+        values.get(within.checked_sub(1)?).copied()
     }
 }
 
@@ -100,6 +102,22 @@ mod tests {
             }
         }
         assert_eq!(silences.usual(), second(20));
+    }
+
+    #[test]
+    fn one_minute_is_not_usual() {
+        let (mut silences, second) = (MinuteMaxima::default(), Duration::from_secs);
+        let mut usual = |minute: u64, silence: u64| {
+            silences.push(second(minute * 60), second(silence));
+            silences.usual()
+        };
+        // The first prompts of a new server take long.
+        assert_eq!(usual(0, 15), Duration::ZERO);
+        assert_eq!(usual(1, 2), Duration::ZERO);
+        assert_eq!(usual(2, 35), second(2), "a hang has not taught anything yet");
+        assert_eq!(usual(3, 2), second(15));
+        assert_eq!(usual(4, 35), second(15));
+        assert_eq!(usual(5, 2), second(35), "two minutes with such a silence");
     }
 
     #[test]
