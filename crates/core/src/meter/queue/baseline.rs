@@ -19,6 +19,9 @@ pub(super) const REFIT_EVERY: usize = 16;
 pub(super) const MIN_SAMPLES: usize = 5;
 /// Smallest number of requests of which the least loaded ones form a baseline.
 const MIN_WINDOW: usize = 32;
+/// Smallest number of requests that found others in flight and show that these do not make requests wait. It is half of
+/// [`MIN_WINDOW`]: then a correlation of [`MIN_LOAD_CORRELATION`] can be seen if most of them are slower.
+const MIN_LOADED: usize = 16;
 /// Number of the newest lone requests that must agree with the older ones.
 const NEWEST: usize = 8;
 /// Number of the newest lone requests that may be from a changed server: those that were too few to show it at the last
@@ -135,17 +138,16 @@ pub(super) fn from_least_loaded(
     let is_before_window =
         |one: &&ObservedRequest| window.front().is_none_or(|front| one.number < front.number);
     let all: Vec<&ObservedRequest> = lone.iter().filter(is_before_window).chain(&*window).collect();
-    let mut shows_waiting = false;
     if all.len() >= MIN_WINDOW
         && let Some(baseline) = from_unwaiting(all.iter().copied())
     {
         let half = least_loaded(&all, 0.5).filter_map(|one| baseline.log_ratio(one));
         // The largest of a few values is smaller than the largest of many, the more so the wider they are spread.
         let band = half.fold(0.0, f64::max) + BAND_MARGIN.max(baseline.log_spread / 2.0);
-        shows_waiting = band > MAX_BAND_WITHOUT_WAITING.ln() || grows_with_load(&baseline, &all);
-        if !shows_waiting {
+        if band <= MAX_BAND_WITHOUT_WAITING.ln() && !grows_with_load(&baseline, &all) {
             let baseline = Some(TtftBaseline { band, ..baseline });
-            return LeastLoadedFit { baseline, shows_waiting };
+            let nobody_waits = all.iter().filter(|one| !one.is_lone()).count() >= MIN_LOADED;
+            return LeastLoadedFit { baseline, nobody_waits };
         }
     }
     let baseline = if lone.len() >= MIN_SAMPLES {
@@ -154,15 +156,16 @@ pub(super) fn from_least_loaded(
         let window: Vec<&ObservedRequest> = window.iter().collect();
         from_unwaiting(least_loaded(&window, 0.25)).filter(|_| window.len() >= MIN_WINDOW)
     };
-    LeastLoadedFit { baseline, shows_waiting }
+    LeastLoadedFit { baseline, nobody_waits: false }
 }
 
 /// Result of [`from_least_loaded`].
 pub(super) struct LeastLoadedFit {
     /// `None` if there are too few requests.
     pub baseline: Option<TtftBaseline>,
-    /// Whether some requests wait: those that found more others took longer, or few took very much longer than the rest.
-    pub shows_waiting: bool,
+    /// Whether enough requests that found others show that nobody waits: those that found more took no longer, and none took
+    /// very much longer than the rest.
+    pub nobody_waits: bool,
 }
 
 /// This part of the requests: those that found the fewest others.
@@ -260,6 +263,11 @@ impl TtftBaseline {
     /// Time to first output below which that of a request of this size rarely is, in seconds.
     pub(super) fn shortest(&self, bytes: u64, tokens: Option<u64>) -> f64 {
         self.expect(bytes, tokens) * self.low.exp()
+    }
+
+    /// Time by which the first output of a request of this size may be later than expected without a wait, in seconds.
+    pub(super) fn variation(&self, bytes: u64, tokens: Option<u64>) -> f64 {
+        self.expect(bytes, tokens) * (self.band.exp() - 1.0)
     }
 
     /// Smallest expected time to first output, in seconds.

@@ -159,8 +159,9 @@ pub struct QueueEstimator {
     streamed: StreamedShare,
     explained: ExplainedRequests,
     end_ranks: EndRanks,
-    /// Whether requests take longer when others are in flight, and no model explains this.
-    is_unexplained: bool,
+    /// Whether the requests show that nobody waits. While they are too few to show it, or show that some wait in a way that
+    /// no slots explain, an estimate without slots is only a lower bound.
+    nobody_waits: bool,
     progress: Progress,
     /// Number of requests that ended without a response.
     abandoned_count: u64,
@@ -194,7 +195,16 @@ impl QueueEstimator {
         // Requests that share a position keep their own instants.
         let position = ArrivalPosition { sent, ..position };
         let rank = RankAtOutput::default();
-        QueueEntry { position, bytes, sequence, first_output: None, rank, abandoned: 0, turn: None }
+        QueueEntry {
+            position,
+            bytes,
+            sequence,
+            first_output: None,
+            rank,
+            sent_meanwhile: 0,
+            abandoned: 0,
+            turn: None,
+        }
     }
 
     /// Records the first output of a stream. Only the first call counts.
@@ -206,6 +216,7 @@ impl QueueEstimator {
         self.advance_progress(at);
         entry.first_output = Some(at);
         entry.rank = self.open.output(entry.position.number);
+        entry.sent_meanwhile = self.sent_count.saturating_sub(entry.sequence + 1) as usize;
         entry.abandoned = self.abandoned_count - entry.position.abandoned_before;
         self.releases.prefill.push(entry.position.number, at);
         self.progress.on_output(entry.sequence, at);
@@ -235,7 +246,7 @@ impl QueueEstimator {
         let served = served.filter(|served| served.is_warm)?;
         request.tokens = served.prompt_tokens;
         self.add_rank(&mut request, rank);
-        let wait = self.estimate(&request, entry.turn);
+        let wait = self.estimate(&request, &entry);
         self.learn(request);
         wait
     }
@@ -364,7 +375,7 @@ impl QueueEstimator {
         }
         let baseline = match &self.fit.slots {
             Some(slots) => {
-                self.is_unexplained = false;
+                self.nobody_waits = false;
                 let times = baseline::without_slot_waits(slots, &self.window, &self.releases, sign);
                 match sign {
                     TurnSign::FirstOutput => times,
@@ -377,7 +388,7 @@ impl QueueEstimator {
             None => {
                 let least_loaded = baseline::from_least_loaded(&mut self.lone, &mut self.window);
                 // Slots that explain much, but contradict too much, show that some requests wait.
-                self.is_unexplained = self.fit.quality.is_some() || least_loaded.shows_waiting;
+                self.nobody_waits = self.fit.quality.is_none() && least_loaded.nobody_waits;
                 least_loaded.baseline
             }
         };

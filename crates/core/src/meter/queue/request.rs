@@ -82,6 +82,8 @@ pub struct QueueEntry {
     pub(super) first_output: Option<f64>,
     /// Rank at the first output.
     pub(super) rank: RankAtOutput,
+    /// Number of requests that were sent after it and before its first output.
+    pub(super) sent_meanwhile: usize,
     /// Number of requests that ended without a response before the first output, since the request was sent.
     pub(super) abandoned: u64,
     /// The turn that the slots of that time explain.

@@ -43,6 +43,14 @@ fn run_beside_another(
     wait
 }
 
+/// Runs 32 requests beside others, which do not make them wait.
+fn show_that_nobody_waits(estimator: &mut QueueEstimator, at: f64, bytes: u64, ttft: f64) {
+    for i in 0..32 {
+        let noise = 0.99 + 0.02 * f64::from(i % 2);
+        run_beside_another(estimator, at + 2.0 * f64::from(i), bytes, ttft * noise);
+    }
+}
+
 #[test]
 fn estimates_are_accurate_for_any_number_of_slots() {
     let cell = |slots, utilisation, is_bursty, behaviour, reports_usage| EvalCell {
@@ -99,12 +107,33 @@ fn a_ttft_above_the_baseline_is_a_wait() {
         let bytes = u64::from(i) * 100;
         run_alone(&mut estimator, f64::from(i), bytes, 0.02 + f64::from(i) * 1e-3);
     }
-    let wait = run_beside_another(&mut estimator, 30.0, 1000, 0.03 + 0.5);
+    show_that_nobody_waits(&mut estimator, 40.0, 1000, 0.03);
+    let wait = run_beside_another(&mut estimator, 120.0, 1000, 0.03 + 0.5);
     assert!((wait.seconds - 0.5).abs() < 0.002, "{wait:?}");
     assert_eq!(wait.source, EstimateSource::Baseline);
     assert!(wait.low < 0.5 && 0.5 <= wait.high, "{wait:?}");
-    let wait = run_beside_another(&mut estimator, 40.0, 1000, 0.0305);
+    let wait = run_beside_another(&mut estimator, 130.0, 1000, 0.0305);
     assert_eq!(wait.seconds, 0.0, "noise is not a wait");
+}
+
+#[test]
+fn lone_requests_do_not_show_whether_others_wait() {
+    let mut estimator = QueueEstimator::default();
+    for i in 0..100 {
+        run_alone(&mut estimator, f64::from(i), 100, 0.03);
+    }
+    // One client becomes eight. Eight prompts at a time take longer, but none of them waits.
+    for i in 0..15 {
+        let at = 200.0 + 10.0 * f64::from(i);
+        let mut entries = [0; 8].map(|_| estimator.arrive(seconds(at), 100, true));
+        for entry in &mut entries {
+            estimator.first_output(entry, seconds(at + 0.24));
+        }
+        for entry in entries.into_iter().skip(1) {
+            let wait = estimator.finish(entry, seconds(at + 1.0), WARM).unwrap();
+            assert!(wait.seconds == 0.0 && wait.high > 0.2, "{i}: {wait:?}");
+        }
+    }
 }
 
 #[test]
@@ -174,7 +203,8 @@ fn a_change_of_the_machine_is_detected() {
             let expected = estimator.expected_ttft(100).unwrap().ttft.as_secs_f64();
             assert!((expected / after - 1.0).abs() < 0.05, "{expected} for {after}, {known} known");
             assert_eq!(run_beside_another(&mut estimator, 999.0, 100, after).seconds, 0.0);
-            let wait = run_beside_another(&mut estimator, 1010.0, 100, 2.0 * after).seconds;
+            show_that_nobody_waits(&mut estimator, 1010.0, 100, after);
+            let wait = run_beside_another(&mut estimator, 1100.0, 100, 2.0 * after).seconds;
             assert!((wait / after - 1.0).abs() < 0.05, "{wait} for {after}");
         }
     }
@@ -268,16 +298,17 @@ fn requests_sent_at_once_may_be_served_in_either_order() {
 #[test]
 fn a_wait_ends_when_another_request_ends() {
     // 30 to 70 ms to the first output, as with prompts that are partly cached.
-    for (left, expected) in [(31.0, 0.5), (30.8, 0.48)] {
+    for (left, expected) in [(121.0, 0.5), (120.8, 0.48)] {
         let mut estimator = QueueEstimator::default();
         for i in 0..21_u32 {
             run_alone(&mut estimator, f64::from(i), 100, 0.03 + 0.02 * f64::from(i % 3));
         }
-        let other = estimator.arrive(seconds(30.0), 100, true);
-        let mut entry = estimator.arrive(seconds(30.5), 100, true);
+        show_that_nobody_waits(&mut estimator, 30.0, 100, 0.05);
+        let other = estimator.arrive(seconds(120.0), 100, true);
+        let mut entry = estimator.arrive(seconds(120.5), 100, true);
         estimator.finish(other, seconds(left), WARM);
-        estimator.first_output(&mut entry, seconds(31.03));
-        let wait = estimator.finish(entry, seconds(32.0), WARM).unwrap().seconds;
+        estimator.first_output(&mut entry, seconds(121.03));
+        let wait = estimator.finish(entry, seconds(122.0), WARM).unwrap().seconds;
         assert!((wait - expected).abs() < 1e-6, "{wait} where another request ended at {left}");
         assert!(estimator.slot_model().is_none(), "one wait is not enough to find slots");
     }

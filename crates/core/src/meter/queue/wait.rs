@@ -4,29 +4,31 @@
 //! |---|---|---|---|
 //! | nothing else was in flight | 0 | 0 | 0 |
 //! | the slots | up to the turn | without the way into and out of the server | up to the latest start that leaves time for the prompt |
-//! | nobody seems to wait | time to first output above the baseline | without the time for a prompt that shares the server | time to first output |
+//! | nobody waits, as enough requests show | time to first output above the baseline | without the time for a prompt that shares the server | time to first output |
 //! | nothing | the low end | as above | as above |
 
 use super::estimate::{EstimateSource, WaitEstimate};
-use super::request::{ObservedRequest, SlotSpan, TurnSign};
+use super::request::{ObservedRequest, QueueEntry, SlotSpan, TurnSign};
 use super::slots::{INSTANT_ERROR, MAX_LOOKBACK, SlotModel};
 use super::{QueueEstimator, TtftBaseline};
 
 impl QueueEstimator {
-    /// Estimates the wait of a request. `turn`: as the slots of the time of its first output explain it.
+    /// Estimates the wait of a request, which had this entry.
     pub(super) fn estimate(
         &self,
         request: &ObservedRequest,
-        turn: Option<f64>,
+        entry: &QueueEntry,
     ) -> Option<WaitEstimate> {
         if request.is_lone() {
             let has_slots = self.fit.slots.is_some();
             let source = if has_slots { EstimateSource::Slots } else { EstimateSource::Baseline };
             return Some(self.estimated(0.0, 0.0, 0.0, source));
         }
-        let Some(slots) = &self.fit.slots else { return self.without_slots(request) };
+        let Some(slots) = &self.fit.slots else {
+            return self.without_slots(request, entry.sent_meanwhile);
+        };
         // The number of slots may have changed since the first output.
-        let turn = turn.map_or_else(|| slots.turn(request, &self.releases, usize::MAX), Ok);
+        let turn = entry.turn.map_or_else(|| slots.turn(request, &self.releases, usize::MAX), Ok);
         let Ok(turn) = turn else {
             let seconds = self.wait_above_baseline(request, 0.0)?;
             let high = request.latest_turn() - request.sent;
@@ -35,8 +37,13 @@ impl QueueEstimator {
         let seconds = (turn - request.sent).max(0.0);
         let baseline = self.baseline.as_ref().or(self.unstreamed.as_ref());
         let way = baseline.map_or(0.0, |baseline| match slots.span {
-            // The way into and out of the server takes no longer than the fastest response.
-            SlotSpan::Response => baseline.fastest(),
+            // The way into and out of the server takes no longer than the fastest response, and varies no more than the
+            // time to first output: a busy front end delays both.
+            SlotSpan::Response => {
+                let streamed = self.baseline.as_ref();
+                let variation = |one: &TtftBaseline| one.variation(request.bytes, request.tokens);
+                baseline.fastest() + streamed.map_or(0.0, variation)
+            }
             // A part of the prompt may be processed beside the prompt before.
             SlotSpan::Prefill => baseline.expect(request.bytes, request.tokens),
         });
@@ -54,20 +61,25 @@ impl QueueEstimator {
         if self.unstreamed.is_some() { std::f64::consts::LN_10 * mean } else { 0.0 }
     }
 
-    fn without_slots(&self, request: &ObservedRequest) -> Option<WaitEstimate> {
+    fn without_slots(
+        &self,
+        request: &ObservedRequest,
+        sent_meanwhile: usize,
+    ) -> Option<WaitEstimate> {
         let baseline = self.baseline.as_ref()?;
         let ttft = request.first_output? - request.sent;
-        // Prompts that are processed together slow each other down. Each gets at least its share of the server.
-        let sharing = (request.earlier_when_sent.response + 1) as f64;
+        // Prompts that are processed together slow each other down, also those that arrive later. Each gets at least its
+        // share of the server.
+        let sharing = (request.earlier_when_sent.response + 1 + sent_meanwhile) as f64;
         let longest = baseline.expect(request.bytes, request.tokens) * baseline.band.exp();
         let low = (ttft - longest * sharing).max(0.0);
         // The baseline may include waits, so it does not bound the time for a prompt.
         let high = ttft;
-        Some(if self.is_unexplained {
-            self.estimated(low, low, high, EstimateSource::LowerBound)
-        } else {
+        Some(if self.nobody_waits {
             let seconds = self.wait_above_baseline(request, baseline.band)?;
             self.estimated(seconds, low, high, EstimateSource::Baseline)
+        } else {
+            self.estimated(low, low, high, EstimateSource::LowerBound)
         })
     }
 
@@ -104,7 +116,7 @@ impl QueueEstimator {
         }
         let excess = ttft - expected;
         let distance = |wait: &f64| (wait - excess).abs();
-        let noise = expected * (baseline.band.exp() - 1.0);
+        let noise = baseline.variation(request.bytes, request.tokens);
         let releases =
             self.releases.response.earlier_backwards(request.latest_turn(), request, MAX_LOOKBACK);
         let turns = releases.map(|at| at - request.sent).filter(|wait| distance(wait) <= noise);
