@@ -1,21 +1,31 @@
 """Checks the estimated queue wait of a real server: sends load to it through Streamgauge, and compares the request log's
-`queue_estimate_s`, which does not use values that the server reports, with
+`queue_estimate_s` and its interval, which do not use values that the server reports, with
 
 - the server's own value (vLLM: --enable-per-request-metrics),
 - the time from the request to the response headers (llama.cpp sends them when a slot takes the request),
 - TTFT minus the server's own prefill time (llama.cpp's `timings`),
 - with --slots N, a first-come-first-served queue computed from the arrivals and ends in the log.
 
-    python3 dev/check_queue_wait.py PROXY ADMIN MODEL [--clients 8] [--pause 0.2] [--requests 400] [--warm 200] [--slots N] [--svg FILE]
+    python3 dev/check_queue_wait.py PROXY ADMIN MODEL [--clients 8] [--pause 0.2] [--requests 400] [--warm 200]
+        [--words 55] [--tokens 8-64] [--slots N] [--svg FILE]
 
 PROXY and ADMIN are addresses such as 127.0.0.1:8080 and 127.0.0.1:9464. Each client sends a request, waits for the whole
-response, and pauses for a random time with this mean. Needs only Python.
+response, and pauses for a random time with this mean. The numbers of words are
+lognormal with the median --words. Nothing else may use the server meanwhile. Needs only Python.
+
+| column | meaning |
+|---|---|
+| estimated | requests with an estimate that is not only a lower bound |
+| in the interval | share of the requests whose interval holds the truth, +/- 2 ms |
+| false waits | share of the requests that waited less than 2 ms, with an estimated wait over 20 ms that is not a lower bound |
 """
 
 import argparse
+import collections
 import heapq
 import http.client
 import json
+import math
 import random
 import statistics
 import threading
@@ -23,6 +33,10 @@ import time
 from datetime import datetime
 
 WORDS = "the licence of a module is in its first lines and every reader may copy it without changes".split()
+
+# Errors of the observed instants, and the shortest estimate that is called a false wait. Seconds.
+INSTANT_ERROR = 0.002
+FALSE_WAIT = 0.02
 
 
 def parse():
@@ -34,6 +48,8 @@ def parse():
     parser.add_argument("--pause", type=float, default=0.2)
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--warm", type=int, default=200, help="number of first requests that are not compared")
+    parser.add_argument("--words", type=float, default=55, help="median number of words of a prompt")
+    parser.add_argument("--tokens", default="8-64", help="smallest and largest number of output tokens")
     parser.add_argument("--slots", type=int, help="number of requests that the server runs at a time")
     parser.add_argument("--svg", help="a plot of estimate against truth")
     return parser.parse_args()
@@ -43,6 +59,7 @@ def load(args):
     """Asks until all requests are done."""
     left = list(range(args.requests))
     lock = threading.Lock()
+    least, most = map(int, args.tokens.split("-"))
 
     def client(seed):
         rng = random.Random(seed)
@@ -52,12 +69,12 @@ def load(args):
                 if not left:
                     return
                 left.pop()
-            length = max(4, min(600, int(rng.lognormvariate(4, 0.8))))
+            length = max(4, min(600, int(rng.lognormvariate(math.log(args.words), 0.8))))
             # Begins with a number, so that no prompt is the beginning of another.
             prompt = f"{rng.random()} " + " ".join(rng.choice(WORDS) for _ in range(length))
             body = {"model": args.model, "stream": True, "stream_options": {"include_usage": True},
                     "messages": [{"role": "user", "content": prompt}],
-                    "max_tokens": rng.randint(8, 64), "ignore_eos": True}
+                    "max_tokens": rng.randint(least, most), "ignore_eos": True}
             connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             text = answer.read()
@@ -122,6 +139,35 @@ def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def is_bound(line):
+    """Whether the estimate is only a lower bound: no model, and the lower end of the interval."""
+    return line["queue_model"] == "unknown" and line["queue_estimate_s"] == line["queue_low_s"]
+
+
+def judge(name, pairs):
+    """One row of the table. `pairs` are lines and their true waits."""
+    judged = [(line, truth) for line, truth in pairs if line["queue_estimate_s"] is not None]
+    standing = [(truth, line["queue_estimate_s"]) for line, truth in judged if not is_bound(line) or truth < INSTANT_ERROR]
+    true, guess = zip(*standing) if standing else ([0], [0])
+    in_interval = [line["queue_low_s"] - INSTANT_ERROR <= truth <= line["queue_high_s"] + INSTANT_ERROR
+                   for line, truth in judged]
+    false = [truth < INSTANT_ERROR and guess > FALSE_WAIT for truth, guess in standing]
+    ms = [statistics.mean(true), statistics.mean(guess), percentile(true, 0.95), percentile(guess, 0.95),
+          statistics.median(abs(a - b) for a, b in zip(true, guess))]
+    percent = [len(standing) / len(pairs), sum(in_interval) / max(1, len(judged)), sum(false) / len(pairs)]
+    print(f"| {name} | {len(pairs)} | {percent[0]:.0%} | " + " | ".join(f"{value * 1e3:.1f}" for value in ms)
+          + f" | {percent[1]:.1%} | {percent[2]:.1%} |")
+    return standing
+
+
+def gauges(args):
+    """Lines of the metrics about the model of the server."""
+    connection = http.client.HTTPConnection(args.admin, timeout=60)
+    connection.request("GET", "/metrics")
+    names = ("streamgauge_queue_slots{", "streamgauge_queue_model{", "streamgauge_queue_fit_", "streamgauge_estimated_wait_")
+    return [line for line in connection.getresponse().read().decode().splitlines() if line.startswith(names)]
+
+
 def main():
     args = parse()
     started = time.monotonic()
@@ -129,24 +175,22 @@ def main():
     took = time.monotonic() - started
     lines = log(args)
     known = truths(lines, args.slots)
+    judged = lines[args.warm:]
     print(f"{len(lines)} requests in {took:.0f} s by {args.clients} clients; judged are those after the first {args.warm}")
-    print("\n| truth | requests | mean: truth, ms | estimate, ms | p95: truth, ms | estimate, ms | median error, ms |\n|---|---:|---:|---:|---:|---:|---:|")
-    for name, values in known.items():
-        pairs = [(truth, line["queue_estimate_s"]) for line, truth in list(zip(lines, values))[args.warm:]
-                 if line["queue_estimate_s"] is not None]
-        if not pairs:
-            print(f"| {name} | 0 | | | | | |")
-            continue
-        true, guess = zip(*pairs)
-        ms = [statistics.mean(true), statistics.mean(guess), percentile(true, 0.95), percentile(guess, 0.95),
-              statistics.median(abs(a - b) for a, b in pairs)]
-        print(f"| {name} | {len(pairs)} | " + " | ".join(f"{value * 1e3:.1f}" for value in ms) + " |")
-        if args.svg:
-            plot(args.svg, name, pairs)
-            # The first is the one that knows best.
-            args.svg = None
+    models = collections.Counter(line["queue_model"] or "no estimate" for line in judged)
+    print("model: " + ", ".join(f"{name} {count / len(judged):.0%}" for name, count in models.most_common()))
+    print(f"TTFT: mean {statistics.mean(line['ttft_s'] for line in judged) * 1e3:.0f} ms")
+    print("\n" + "\n".join(gauges(args)))
+    print("\n| truth | requests | estimated | mean: truth, ms | estimate, ms | p95: truth, ms | estimate, ms | median error, ms |"
+          " in the interval | false waits |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for number, (name, values) in enumerate(known.items()):
+        standing = judge(name, list(zip(lines, values))[args.warm:])
+        # The first is the one that knows best.
+        if args.svg and number == 0 and standing:
+            plot(args.svg, name, standing)
     if not known:
-        print("| none known: give --slots | | | | | | |")
+        print("| none known: give --slots | | | | | | | | | |")
 
 
-main()
+if __name__ == "__main__":
+    main()
