@@ -168,6 +168,9 @@ pub const SCENARIOS: [EvalScenario; 48] = [
     scenario("llama.cpp, --models-max 1: not streams", "", Yes, |seed| {
         router(seed, ColdEvalRequest { is_stream: false, ..CHAT })
     }),
+    scenario("llama.cpp, --models-max 1: prompts take longer than the loads", "", Yes, |seed| {
+        router(seed, ColdEvalRequest { bytes: 50_000, ..CHAT })
+    }),
     scenario("warm: the cached prefix was evicted", "", Yes, |seed| evicted(seed, PROXY)),
     scenario("warm: the cached prefix was evicted", "time for the prompt", Yes, |seed| {
         evicted(seed, EvalSight { reports_prefill: true, ..PROXY })

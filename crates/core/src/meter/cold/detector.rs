@@ -28,6 +28,8 @@ pub struct ColdStartDetector {
     restarts: Option<RestartDetector>,
     pub(super) models: BTreeMap<String, ModelTracker>,
     pub(super) in_flight: RequestsInFlight,
+    /// Responses report at their end how long the prompt took. What one model shows holds for the next.
+    reports_prefill: bool,
     /// When a request last had its first output.
     last_output: Option<Duration>,
     /// When the last request ended; before that, the start of Streamgauge.
@@ -44,6 +46,7 @@ impl ColdStartDetector {
             restarts: config.has_metrics_page.then(|| RestartDetector::new(config.idle)),
             models: BTreeMap::new(),
             in_flight: RequestsInFlight::default(),
+            reports_prefill: false,
             last_output: None,
             last_request_ended: now,
             last_id: 0,
@@ -109,7 +112,8 @@ impl ColdStartDetector {
         let is_swapped = suspect == Some(ColdReason::Swapped) && ended.is_none();
         let may_be_second = is_swapped && delayed_by_server.is_none() && !needs_end;
         if reason.is_none() || needs_end || may_be_second {
-            let (deferred, loaded) = model.judge_first_output(request, output, suspect, in_flight);
+            let (deferred, loaded) =
+                model.judge_first_output(request, output, suspect, in_flight, self.reports_prefill);
             needs_end |= deferred && reason.is_none();
             reason = loaded.as_ref().map(|one| one.reason).or(reason);
             ended = ended.or(loaded);
@@ -156,6 +160,7 @@ impl ColdStartDetector {
         reason: Option<ColdReason>,
     ) -> ColdVerdict {
         let FirstOutput { at, model: name, .. } = *output;
+        self.reports_prefill |= reported.prefill.is_some();
         let last = self.server.last_cold_start();
         let Some(model) = self.models.get_mut(key(name)) else {
             // The model was removed to make room for others.

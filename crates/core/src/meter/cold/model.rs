@@ -100,23 +100,26 @@ impl ModelTracker {
 
     /// Decides whether a request without another reason waited for a load, as far as its first output shows. Returns whether
     /// the end of its response has to decide, and the cold start. `suspect`: why the model may have been unloaded.
+    /// `reports_prefill`: the server reports at the end how long the prompt took.
     pub fn judge_first_output(
         &mut self,
         request: RequestId,
         output: &FirstOutput<'_>,
         suspect: Option<ColdReason>,
         in_flight: &RequestsInFlight,
+        reports_prefill: bool,
     ) -> (bool, Option<ColdStart>) {
         let lone = self.slow_starts.lone_wait(request, output, suspect, in_flight);
         // A request that waited with one that is not decided yet is not decided either.
-        let is_deferred = lone.as_ref().is_some_and(|wait| self.slow_starts.needs_end(wait))
-            || output.reports_load
-            || self.running.iter().any(|one| {
-                one.id != request.id
-                    && one.is_deferred
-                    && one.lone.is_some()
-                    && request.arrived < one.wait.first_output
-            });
+        let is_deferred =
+            lone.as_ref().is_some_and(|wait| SlowStartJudge::needs_end(wait, reports_prefill))
+                || output.reports_load
+                || self.running.iter().any(|one| {
+                    one.id != request.id
+                        && one.is_deferred
+                        && one.lone.is_some()
+                        && request.arrived < one.wait.first_output
+                });
         if let Some(one) = self.running.iter_mut().find(|one| one.id == request.id) {
             (one.is_deferred, one.lone) = (is_deferred, lone);
         }

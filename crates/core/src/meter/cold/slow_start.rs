@@ -29,8 +29,9 @@ const MIN_LOAD: f64 = 0.25;
 /// If too few lone requests show what is usual: a load exceeds the expectation by this many standard deviations of
 /// `ln(TTFT)`.
 const MIN_SPREADS: f64 = 8.0;
-/// A slow request is warm if the server reports that the prompt took at least this part of its wait.
-const MIN_PREFILL_PART: f64 = 0.5;
+/// A slow request is warm if the server reports that the prompt took at least this part of its wait: the rest may belong to
+/// the prompt, too. Beside llama.cpp, what a long prompt needs besides its processing is below a tenth of its time.
+const MIN_PREFILL_PART: f64 = 0.8;
 /// Longest time for an uncached prompt, in times per output token for each byte. A token has about four bytes, and a
 /// server processes at least three tokens of a prompt in the time in which it generates one: it processes them side by
 /// side. Published results of llama.cpp's `llama-bench` are 3 to 5 on CPUs, and 16 to 46 on GPUs.
@@ -83,8 +84,6 @@ pub(super) enum WaitVerdict {
 pub(super) struct SlowStartJudge {
     streams: LoneTimes,
     documents: LoneTimes,
-    /// Responses report at their end how long the prompt took.
-    reports_prefill: bool,
     /// Waits for a loaded model, minus the reported time for the prompt.
     unexplained: WarmLoadTimes,
     /// Usual time per output token, in seconds, if nothing slows it down.
@@ -100,7 +99,6 @@ impl Default for SlowStartJudge {
         Self {
             streams: LoneTimes::new(ResponseShape::Stream),
             documents: LoneTimes::new(ResponseShape::Document),
-            reports_prefill: false,
             unexplained: WarmLoadTimes::default(),
             per_token: None,
             prompt_like: VecDeque::new(),
@@ -156,10 +154,11 @@ impl SlowStartJudge {
             && is_usual() != Some(true)
     }
 
-    /// Whether only the end of the response can show what the request waited for.
-    pub fn needs_end(&self, wait: &LoneWait) -> bool {
+    /// Whether only the end of the response can show what the request waited for. `reports_prefill`: the server reports
+    /// there how long the prompt took.
+    pub fn needs_end(wait: &LoneWait, reports_prefill: bool) -> bool {
         let is_long = wait.suspect.is_some() && wait.seconds >= MIN_LOAD;
-        wait.shape == ResponseShape::Document || (self.reports_prefill && is_long)
+        wait.shape == ResponseShape::Document || (reports_prefill && is_long)
     }
 
     /// Judges a stream when its first output arrives.
@@ -184,7 +183,6 @@ impl SlowStartJudge {
 
     /// Records the times that the end of a response reports.
     pub fn learn(&mut self, reported: ReportedTimes) {
-        self.reports_prefill |= reported.prefill.is_some();
         if let Some(newest) = reported.per_token.filter(|seconds| *seconds > 0.0) {
             let old = self.per_token.unwrap_or(newest);
             self.per_token = Some(newest.min(old + NEWEST_WEIGHT * (newest - old)));
