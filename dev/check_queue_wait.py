@@ -2,16 +2,16 @@
 `queue_estimate_s` and its interval, which do not use values that the server reports, with
 
 - the server's own value (vLLM: --enable-per-request-metrics),
-- the time from the request to the response headers (llama.cpp sends them when a slot takes the request),
-- TTFT minus the server's own prefill time (llama.cpp's `timings`),
+- the time from the request to the response headers (llama.cpp sends them when a slot takes the request), and TTFT minus
+  the server's own prefill time (llama.cpp's `timings`); both less that of requests that found the server idle,
 - with --slots N, a first-come-first-served queue computed from the arrivals and ends in the log.
 
     python3 dev/check_queue_wait.py PROXY ADMIN MODEL [--clients 8] [--pause 0.2] [--requests 400] [--warm 200]
         [--words 55] [--tokens 8-64] [--slots N] [--svg FILE]
 
 PROXY and ADMIN are addresses such as 127.0.0.1:8080 and 127.0.0.1:9464. Each client sends a request, waits for the whole
-response, and pauses for a random time with this mean. The numbers of words are
-lognormal with the median --words. Nothing else may use the server meanwhile. Needs only Python.
+response, and pauses for a random time with this mean. The numbers of words are lognormal with the median --words. Nothing
+else may use the server meanwhile. Needs only Python.
 
 | column | meaning |
 |---|---|
@@ -106,14 +106,24 @@ def waits(lines, slots):
         yield start - line["arrival"]
 
 
+def without_way(lines, times):
+    """Subtracts what requests to an idle server need, too: it has to read them first."""
+    ends = [line["began"] + line["duration_s"] for line in lines]
+    lone = [time for number, (line, time) in enumerate(zip(lines, times))
+            if all(end <= line["arrival"] for end in ends[:number])]
+    way = statistics.median(lone) if lone else 0.0
+    return [max(0.0, time - way) for time in times]
+
+
 def truths(lines, slots):
     known = {}
     if all(line["queue_source"] == "reported" for line in lines):
         known["reported"] = [line["queue_s"] for line in lines]
     if all(line["engine"] == "llama.cpp" for line in lines):
-        known["response head"] = [line["head_s"] - line["sent_s"] for line in lines]
+        known["response head"] = without_way(lines, [line["head_s"] - line["sent_s"] for line in lines])
     if all(line["engine_prefill_s"] is not None for line in lines) and "reported" not in known:
-        known["TTFT less prefill"] = [line["ttft_s"] - line["sent_s"] - line["engine_prefill_s"] for line in lines]
+        waits_and_way = [line["ttft_s"] - line["sent_s"] - line["engine_prefill_s"] for line in lines]
+        known["TTFT less prefill"] = without_way(lines, waits_and_way)
     if slots:
         known[f"{slots} slot(s)"] = list(waits(lines, slots))
     return known
@@ -185,7 +195,7 @@ def main():
           " in the interval | false waits |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for number, (name, values) in enumerate(known.items()):
         standing = judge(name, list(zip(lines, values))[args.warm:])
-        # The first is the one that knows best.
+        # The most reliable truth is the first.
         if args.svg and number == 0 and standing:
             plot(args.svg, name, standing)
     if not known:

@@ -73,7 +73,7 @@ def hold(args, rate, seed):
         thread.join()
     count = min(1000, int(len(threads) * 0.8))
     time.sleep(0.3)
-    lines = [json.loads(line) for line in get(args, f"/requests?last={len(threads)}").splitlines()]
+    lines = [json.loads(line) for line in get(args, f"/requests?last={min(1000, len(threads))}").splitlines()]
     return sorted(lines, key=lambda line: line["time"])[-count:]
 
 
