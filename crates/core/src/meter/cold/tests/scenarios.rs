@@ -4,6 +4,7 @@ use super::super::*;
 use super::evaluation::rng::EvalRng;
 use super::simulated_world::{ScriptedRequest, SimulatedState, SimulatedWorld, WARM_REQUEST, secs};
 use crate::meter::queue::ExpectedTtft;
+use std::time::Duration;
 
 /// Runs a scenario with twenty seeds.
 pub(super) fn for_each_seed(situation: impl Fn(&mut EvalRng, &str)) {
@@ -458,4 +459,38 @@ fn an_overloaded_server_is_not_cold() {
         assert_eq!(world.detector.is_up(), Some(true));
         assert_eq!(world.cold_requests(), 0);
     });
+}
+
+/// What one model reports holds for all: the TTFT of the first request for a second model is not recorded as warm before the
+/// end of its response has shown the load.
+#[test]
+fn the_first_request_for_a_second_model_is_decided_at_its_end() {
+    let config = ColdStartConfig {
+        idle: secs(60.0),
+        outage: secs(3600.0),
+        has_health: false,
+        has_metrics_page: false,
+    };
+    let mut detector = ColdStartDetector::new(config, Duration::ZERO);
+    let mut run = |at: f64, model: &str, ttft: f64, prefill: f64| {
+        let request = detector.on_request(secs(at));
+        let output = FirstOutput {
+            at: secs(at + ttft),
+            model,
+            sent: Some(secs(at)),
+            bytes: 100,
+            is_stream: true,
+            expected: None,
+            reports_load: false,
+        };
+        let needs_end = detector.on_first_output(request, &output).needs_end;
+        let reported = ReportedTimes { prefill: Some(prefill), ..ReportedTimes::default() };
+        let reason = detector.on_response_end(request, &output, reported, None).reason;
+        detector.on_request_end(request, model, secs(at + ttft + 1.0));
+        (needs_end, reason)
+    };
+    assert_eq!(run(1.0, "a", 0.2, 0.19), (false, None));
+    // A load of 1.5 s, before a prompt that takes longer.
+    assert_eq!(run(10.0, "b", 4.0, 2.5), (true, Some(ColdReason::Swapped)));
+    assert_eq!(run(20.0, "b", 2.5, 2.49), (false, None));
 }
