@@ -37,7 +37,7 @@ const fn scenario(
 use Knowable::{From, No, Yes};
 
 /// The scenarios, in the order of the table.
-pub const SCENARIOS: [EvalScenario; 48] = [
+pub const SCENARIOS: [EvalScenario; 49] = [
     scenario("boot: the port opens when the server is ready", "", Yes, |seed| {
         boot(seed, PROXY, None)
     }),
